@@ -1,0 +1,156 @@
+"""`Manifest`: what an artifact is, what it needs, and how to feed it. The first member of every ``.ewa`` archive.
+
+Unknown fields survive a round trip (``extra``); a newer major version is refused by name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MANIFEST_VERSION = "1.0"
+
+WireType = Literal["float32", "int8", "uint8", "int16", "int32", "int64", "bool"]
+EngineName = Literal["onnx", "tflite", "openvino", "null"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PayloadTensor:
+    """One input or output as the payload has it, and how it relates to the float model's.
+
+    Attributes:
+        name: The payload's own name.
+        shape: Static shape in the payload's layout.
+        dtype: Element type in the payload.
+        scale: real = scale * (code - zero_point); None for float tensors.
+        zero_point: None for float tensors.
+        source_name: Name in the float model.
+        source_axes: ``payload = transpose(source, source_axes)``; identity when the layout is the float model's.
+            For example (0, 2, 3, 1) for an NHWC payload of an NCHW model.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: WireType
+    scale: float | None
+    zero_point: int | None
+    source_name: str
+    source_axes: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preprocessing:
+    """How a picture becomes the float model's input: resize, colour, (x - mean) / std on 0..255, layout.
+
+    Attributes:
+        resize: (height, width) in pixels.
+        resample: Filter for resizing.
+        color: Channel order; ``L`` is one grey channel.
+        layout: Where channels stand in the float model's input.
+        mean: Subtracted, one a channel, on the 0..255 scale.
+        std: Then divided by, one a channel; each > 0.
+    """
+
+    resize: tuple[int, int]
+    resample: Literal["nearest", "bilinear", "bicubic"]
+    color: Literal["RGB", "BGR", "L"]
+    layout: Literal["NCHW", "NHWC"]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """One file of the archive: its name (a relative POSIX path without ``..``), length in bytes and digest."""
+
+    name: str
+    size_bytes: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoldenSample:
+    """Names of the ``.npy`` members with one sample's inputs and outputs, in the payload's order, type and layout."""
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tolerance:
+    """How far a device's outputs may be from the golden ones.
+
+    Attributes:
+        max_lsb: Largest difference of an integer output, in codes; for float outputs in units of the output's planned scale.
+        min_equal_share: Smallest share of outputs within one code, 0 to 1.
+        absolute: For float outputs without a planned scale: largest absolute difference.
+    """
+
+    max_lsb: int
+    min_equal_share: float
+    absolute: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requires:
+    """What the device must provide. ``engine_min_version`` is compared numerically, part by part."""
+
+    target: str
+    engine: EngineName
+    engine_min_version: str
+    agent_min_version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """Everything that host and device must agree on about one artifact.
+
+    Attributes:
+        name: Model name.
+        version: Version of the model as the user counts it, e.g. ``1.4.0``.
+        target: Capability profile id.
+        profile_digest: Digest of the profile it was made for.
+        model_digest: Digest of the float model.
+        data_digest: Digest of the calibration data.
+        format: ``onnx_qdq``, ``openvino_ir``, ``tflite`` or ``null``.
+        requires: What the device must provide.
+        payload: Payload members, main file first.
+        members: Every other member (golden tensors, plan, report).
+        inputs: Payload inputs.
+        outputs: Payload outputs.
+        preprocessing: How pictures are prepared; None when the model does not take pictures.
+        golden: Golden samples.
+        tolerance: For the golden self-test.
+        verdict: What verification said: ``pass``, ``marginal`` or ``unverified``.
+        made_with: Tool names and versions.
+        extra: Fields of a newer minor version, kept as they came.
+    """
+
+    name: str
+    version: str
+    target: str
+    profile_digest: str
+    model_digest: str
+    data_digest: str
+    format: str
+    requires: Requires
+    payload: tuple[Member, ...]
+    members: tuple[Member, ...]
+    inputs: tuple[PayloadTensor, ...]
+    outputs: tuple[PayloadTensor, ...]
+    preprocessing: Preprocessing | None
+    golden: tuple[GoldenSample, ...]
+    tolerance: Tolerance
+    verdict: Literal["pass", "marginal", "unverified"]
+    made_with: Mapping[str, str]
+    schema_version: str = MANIFEST_VERSION
+    extra: Mapping[str, object] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Make the mappings read-only."""
+        object.__setattr__(self, "made_with", MappingProxyType(dict(self.made_with)))
+        object.__setattr__(self, "extra", MappingProxyType(dict(self.extra)))

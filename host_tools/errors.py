@@ -1,0 +1,71 @@
+"""Errors of the host tools, below the root that host and device share."""
+
+from __future__ import annotations
+
+from device_agent.contract.errors import EdgewrightError
+
+
+class InputError(EdgewrightError):
+    """What the user gave cannot be used; the user mends it."""
+
+    code = "input"
+
+
+class ModelError(InputError):
+    """The float model cannot be read or is not one that we convert."""
+
+    code = "model"
+
+
+class UnsupportedOperatorError(ModelError):
+    """The model has an operator that no lowering knows; the message names operator and node."""
+
+    code = "unsupported_operator"
+
+
+class DynamicShapeError(ModelError):
+    """A shape is not known; fix it with ``--shape NAME=1,3,224,224``."""
+
+    code = "dynamic_shape"
+
+
+class DataError(InputError):
+    """The calibration or evaluation data are absent, empty, of the wrong type or shape, or not finite."""
+
+    code = "data"
+
+
+class StatisticsError(InputError):
+    """A statistics file is of another model, other data or another version."""
+
+    code = "statistics"
+
+
+class TargetError(InputError):
+    """The target is unknown or its profile is wrong."""
+
+    code = "target"
+
+
+class CapabilityError(EdgewrightError):
+    """The target cannot do what the model needs; change target or recipe."""
+
+    code = "capability"
+
+
+class LoweringError(EdgewrightError):
+    """A plan cannot be written in the target's format; the message names node and reason."""
+
+    code = "lowering"
+
+
+class VerificationError(EdgewrightError):
+    """The payload does not do what was promised; it is not shipped."""
+
+    code = "verification"
+
+
+class OutputError(EdgewrightError):
+    """Results cannot be written: disk full, no permission, or another run holds the directory."""
+
+    code = "output"

@@ -1,0 +1,55 @@
+"""`FloatModel`: the float network in the one canonical form that every later verb reads.
+
+Canonical form, guaranteed by `host_tools.model.load` and relied on everywhere after it:
+
+- an `onnx_ir` model, opset 18 to 21 of the default domain only, one graph, no functions, no control flow, topologically sorted;
+- every node has a unique non-empty name; every value has a unique name, a static shape and a known type; floats are float32;
+- no Identity, Dropout, Constant or shape-computing nodes are left: constants are initializers, shape subgraphs are folded;
+- BatchNormalization is folded into the preceding Conv, ConvTranspose or Gemm where it can be; otherwise it is Mul then Add with constants;
+- Gemm has transA=0, transB=1, alpha=beta=1, a constant weight of shape (outputs, inputs); MatMul of a rank-2 input with a constant is a Gemm;
+- Clip has constant initializers for both bounds (missing ones are ±inf); Clip(0, inf) is Relu;
+- x * HardSigmoid(x; 1/6, 1/2) is HardSwish;
+- attributes that an opset moved to inputs are constant initializers (Reshape shape, Slice, Pad, Squeeze, ReduceMean axes, Split sizes, ...);
+- an initializer used as weight or bias of Conv, ConvTranspose, Gemm or MatMul has that one consumer (shared ones are copied);
+- all initializer values are finite (but for Clip bounds).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+ElementType = Literal["float32", "int8", "uint8", "int16", "int32", "int64", "bool"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorSpec:
+    """Name, shape (static) and element type of a model's input or output."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: ElementType
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FloatModel:
+    """A float network in canonical form (see the module's docstring); never changed after it is made.
+
+    Attributes:
+        name: Name for people and files, from the file's stem: letters, digits, ``_``, ``-`` and ``.``.
+        digest: ``sha256:…`` over the source file's bytes, its external data and the shapes fixed by the user.
+        graph: The canonical `onnx_ir` model. Treat as read-only; `onnx_ir.Model.clone()` before editing.
+        inputs: Inputs that are fed (initializers left out), in order.
+        outputs: Outputs in order.
+        notes: What canonicalisation changed or left out, one sentence each, for the report.
+    """
+
+    name: str
+    digest: str
+    graph: ir.Model
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    notes: tuple[str, ...]

@@ -1,0 +1,83 @@
+"""`Statistics`: what the observers saw, without any decision in it.
+
+A histogram has one bin per value of the upper 16 bits of an IEEE float32 (sign, exponent, seven bits of fraction). So its bins are the
+same for every tensor and every run: no range is needed before the first sample, counts of any two runs add up, and the order of
+samples does not matter. A bin is at most 1/128 of its magnitude wide.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+SCHEMA_VERSION = "1.0"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Histogram:
+    """Counts by the upper 16 bits of float32.
+
+    Attributes:
+        bins: Upper halves that occurred, shape (k,), uint16, strictly increasing.
+        counts: How often, shape (k,), int64, all positive.
+        share: Share of the tensor's elements that was counted, in (0, 1]: large tensors are counted on a fixed stride.
+    """
+
+    bins: NDArray[np.uint16]
+    counts: NDArray[np.int64]
+    share: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TensorStatistics:
+    """What was seen of one float tensor over all samples.
+
+    Attributes:
+        minimum: Smallest value; exact.
+        maximum: Largest value; exact.
+        mean_minimum: Mean over samples of each sample's smallest value (the order-free moving average).
+        mean_maximum: Mean over samples of each sample's largest value.
+        channel_axis: Axis of the per-channel arrays (1 for rank >= 2 NCHW-like tensors, else 0), or None for a scalar.
+        channel_minimum: float32, shape (channels,).
+        channel_maximum: float32, shape (channels,).
+        channel_mean: float64, shape (channels,).
+        histogram: None when only ranges were asked for.
+    """
+
+    minimum: float
+    maximum: float
+    mean_minimum: float
+    mean_maximum: float
+    channel_axis: int | None
+    channel_minimum: NDArray[np.float32]
+    channel_maximum: NDArray[np.float32]
+    channel_mean: NDArray[np.float64]
+    histogram: Histogram | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Statistics:
+    """Observations of every float activation of a canonical model (constants excluded).
+
+    Attributes:
+        model_digest: `FloatModel.digest`.
+        data_digest: Digest over the samples as fed, independent of their order.
+        sample_count: How many samples were run; at least 1.
+        tensors: By value name of the canonical graph: all graph inputs and all float node outputs.
+    """
+
+    model_digest: str
+    data_digest: str
+    sample_count: int
+    tensors: Mapping[str, TensorStatistics]
+
+    def __post_init__(self) -> None:
+        """Make the mapping read-only."""
+        object.__setattr__(self, "tensors", MappingProxyType(dict(self.tensors)))

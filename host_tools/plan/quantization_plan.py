@@ -1,0 +1,115 @@
+"""`QuantizationPlan`: what every tensor and node becomes on one target, and why.
+
+A plan speaks of the values and nodes of the canonical graph (`host_tools.model.float_model`). It holds every number that a lowering
+needs, so that no lowering ever chooses a scale.
+
+How a lowering reads it:
+
+- a value whose `TensorPlan.qparams` is set exists as integers; a value without exists as float;
+- a node of integer precision reads and writes integers; a float node reads floats, so its quantized inputs are dequantized at its
+  door and its quantized outputs are quantized behind it;
+- a node with `fused_into` (Relu, Clip after Conv) is done by the named producer: the value between the two has role ``fused`` and does
+  not exist; the producer writes the fused node's output value;
+- `Requantize` entries change the scale of one edge only: the consumer sees the value re-quantized to the entry's parameters.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from targets.profile import Precision
+
+SCHEMA_VERSION = "1.0"
+
+Role = Literal["input", "activation", "output", "weight", "bias", "constant", "fused"]
+IntegerType = Literal["int8", "uint8", "int16", "int32", "int64"]
+Method = Literal["minmax", "moving_average", "percentile", "mse", "entropy"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QParams:
+    """real = scale * (code - zero_point).
+
+    Attributes:
+        scale: float64, one entry (per tensor) or one per channel; each finite and > 0.
+        zero_point: One entry per scale.
+        dtype: Stored integer type.
+        quant_min: Lowest code in use (-127 for narrow int8).
+        quant_max: Highest code in use.
+        axis: Channel axis in the canonical graph's layout, or None per tensor.
+    """
+
+    scale: tuple[float, ...]
+    zero_point: tuple[int, ...]
+    dtype: IntegerType
+    quant_min: int
+    quant_max: int
+    axis: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorPlan:
+    """What one value becomes. Biases (`role` bias) have dtype int32 (or wider) and scale = input scale * weight scale."""
+
+    name: str
+    role: Role
+    qparams: QParams | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodePlan:
+    """How one node runs: its precision, the node that absorbs it, and why."""
+
+    name: str
+    op_type: str
+    precision: Precision
+    fused_into: str | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requantize:
+    """Input ``input_index`` of ``node`` is read re-quantized to ``qparams``."""
+
+    node: str
+    input_index: int
+    qparams: QParams
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuantizationPlan:
+    """The whole plan for one model on one target.
+
+    Attributes:
+        model_digest: `FloatModel.digest` the plan is for.
+        data_digest: `Statistics.data_digest` it was made from.
+        target: Profile id.
+        profile_digest: Profile digest.
+        method: How ranges became parameters.
+        tensors: By value name: every value of the canonical graph, initializers included.
+        nodes: By node name: every node.
+        requantize: Edges that change scale.
+        warnings: What a reader of the report must know (fall-backs, clipped biases, widened ranges), one sentence each.
+    """
+
+    model_digest: str
+    data_digest: str
+    target: str
+    profile_digest: str
+    method: Method
+    tensors: Mapping[str, TensorPlan]
+    nodes: Mapping[str, NodePlan]
+    requantize: tuple[Requantize, ...]
+    warnings: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        """Make the mappings read-only."""
+        object.__setattr__(self, "tensors", MappingProxyType(dict(self.tensors)))
+        object.__setattr__(self, "nodes", MappingProxyType(dict(self.nodes)))

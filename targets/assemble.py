@@ -1,0 +1,368 @@
+"""Flat facts to `CapabilityProfile`: which facts there are, what each may say, and which must agree.
+
+No files and no TOML here; `catalog` resolves those.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NoReturn, TypeVar, get_args
+
+from targets.document import refuse, shown
+from targets.errors import did_you_mean
+from targets.operators import OPERATORS
+from targets.profile import (
+    AccumulatorRules,
+    ActivationRules,
+    ArtifactFormat,
+    BiasRules,
+    CapabilityProfile,
+    EngineRequirement,
+    Fact,
+    Fallback,
+    FallbackRules,
+    FixedOutput,
+    Format,
+    Interface,
+    OpConstraints,
+    OpSupport,
+    ParityRules,
+    Precision,
+    Proof,
+    Rounding,
+    RoundingRules,
+    ScaleKind,
+    ScaleRules,
+    TensorType,
+    WeightRules,
+    ZeroPointRule,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from targets.document import Entry
+
+T = TypeVar("T")
+
+NONE = "none"
+"""How a profile spells "no limit" or "not for this target": TOML has no null."""
+
+PROOFS: tuple[Proof, ...] = get_args(Proof)
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+ZERO_POINTS: tuple[ZeroPointRule, ...] = get_args(ZeroPointRule)
+SCALE_KINDS: tuple[ScaleKind, ...] = get_args(ScaleKind)
+ROUNDINGS: tuple[Rounding, ...] = get_args(Rounding)
+FALLBACKS: tuple[Fallback, ...] = get_args(Fallback)
+FORMATS: tuple[Format, ...] = get_args(Format)
+TENSOR_TYPES: tuple[TensorType, ...] = get_args(TensorType)
+ENGINES = ("onnx", "tflite", "openvino")
+
+
+def assemble(
+    entries: Mapping[str, Entry], *, origin: str, identity: str, title: str, proof: str, digest: str
+) -> CapabilityProfile:
+    """Judge every fact and build the profile.
+
+    Args:
+        entries: Facts by dotted key, those of a base profile included.
+        origin: The profile's file, for messages about facts that are missing.
+        identity: The profile's id.
+        title: One line for people.
+        proof: One of `targets.profile.Proof`.
+        digest: ``sha256:…`` of the file or files.
+
+    Raises:
+        ProfileError: A fact is missing, of the wrong type, out of its range, unknown, or disagrees with another.
+    """
+    facts = _Facts(entries, origin)
+    support = _ops(facts)
+    profile = CapabilityProfile(
+        id=identity,
+        title=title,
+        proof=_one_of(proof, PROOFS, lambda what: refuse(origin, "proof", what)),
+        digest=digest,
+        weights=_weights(facts),
+        activations=_activations(facts),
+        scale=_scale(facts),
+        bias=_bias(facts),
+        rounding=RoundingRules(
+            weights=facts.choice("rounding.weights", ROUNDINGS),
+            activations=facts.choice("rounding.activations", ROUNDINGS),
+            requantization=facts.choice("rounding.requantization", ROUNDINGS),
+        ),
+        accumulator=AccumulatorRules(
+            bits=facts.whole("accumulator.bits", 16, 64),
+            max_weight_sum=facts.optional("accumulator.max_weight_sum", lambda key: facts.whole(key, 1)),
+        ),
+        ops=support,
+        same_scale=_same_scale(facts, support),
+        fixed_outputs=_fixed_outputs(facts, support),
+        fusions=_fusions(facts),
+        interface=Interface(
+            input_type=facts.choice("interface.input_type", TENSOR_TYPES),
+            output_type=facts.choice("interface.output_type", TENSOR_TYPES),
+        ),
+        fallback=FallbackRules(
+            to=facts.choice("fallback.to", FALLBACKS),
+            max_float_ops=facts.optional("fallback.max_float_ops", lambda key: facts.whole(key, 0)),
+            max_partitions=facts.optional("fallback.max_partitions", lambda key: facts.whole(key, 1)),
+        ),
+        artifact=_artifact(facts),
+        parity=ParityRules(
+            max_lsb=facts.whole("parity.max_lsb", 0, 255),
+            min_equal_share=facts.number("parity.min_equal_share", low=0.0, high=1.0),
+        ),
+        engine=EngineRequirement(
+            name=facts.choice("engine.name", ENGINES), min_version=facts.text("engine.min_version")
+        ),
+        facts=tuple(Fact(key=entry.key, value=entry.value, source=entry.source) for entry in entries.values()),
+    )
+    facts.check_all_asked()
+    return profile
+
+
+class _Facts:
+    """Typed, range-checked access to the entries; knows which were asked for, so that the rest is unknown."""
+
+    def __init__(self, entries: Mapping[str, Entry], origin: str) -> None:
+        self._entries = entries
+        self._origin = origin
+        self._asked: set[str] = set()
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._entries
+
+    def under(self, prefix: str) -> list[str]:
+        """Keys that start with ``prefix.``, in file order."""
+        return [key for key in self._entries if key.startswith(f"{prefix}.")]
+
+    def refuse(self, key: str, what: str, *, hint: str = "") -> NoReturn:
+        """Raise the error that names the fact where its file spells it."""
+        entry = self._entries.get(key)
+        refuse(entry.origin if entry else self._origin, entry.where if entry else key, what, hint=hint)
+
+    def value(self, key: str, expected: str) -> object:
+        self._asked.add(key)
+        if key not in self._entries:
+            self.refuse(key, f"missing; expected {expected}", hint='Spell it { is = VALUE, source = "NAME" }.')
+        return self._entries[key].value
+
+    def whole(self, key: str, low: int, high: int | None = None) -> int:
+        expected = f"a whole number >= {low}" if high is None else f"a whole number from {low} to {high}"
+        value = self.value(key, expected)
+        if isinstance(value, bool) or not isinstance(value, int) or value < low or (high is not None and value > high):
+            self.refuse(key, f"expected {expected}, got {shown(value)}")
+        return value
+
+    def number(self, key: str, *, low: float, high: float = math.inf, above: bool = False) -> float:
+        bound = f"{'>' if above else '>='} {low:g}" + ("" if math.isinf(high) else f" and <= {high:g}")
+        value = self.value(key, f"a finite number {bound}")
+        number = _finite(value)
+        if number is None or number < low or number > high or (above and number == low):
+            self.refuse(key, f"expected a finite number {bound}, got {shown(value)}")
+        return number
+
+    def flag(self, key: str) -> bool:
+        value = self.value(key, "true or false")
+        if not isinstance(value, bool):
+            self.refuse(key, f"expected true or false, got {shown(value)}")
+        return value
+
+    def text(self, key: str) -> str:
+        value = self.value(key, "a text that is not empty")
+        if not isinstance(value, str) or not value.strip():
+            self.refuse(key, f"expected a text that is not empty, got {shown(value)}")
+        return value
+
+    def choice(self, key: str, options: tuple[T, ...]) -> T:
+        value = self.value(key, f"one of {', '.join(map(str, options))}")
+        return _one_of(value, options, lambda what: self.refuse(key, what))
+
+    def choices(self, key: str, options: tuple[T, ...]) -> tuple[T, ...]:
+        values = self.items(key, f"a list of {', '.join(map(str, options))}")
+        chosen = tuple(_one_of(value, options, lambda what: self.refuse(key, what)) for value in values)
+        if len(set(chosen)) != len(chosen):
+            self.refuse(key, f"expected each name once, got {shown(values)}")
+        return chosen
+
+    def items(self, key: str, expected: str) -> tuple[object, ...]:
+        value = self.value(key, expected)
+        if not isinstance(value, tuple):
+            self.refuse(key, f"expected {expected}, got {shown(value)}")
+        return value
+
+    def operators(self, key: str) -> tuple[str, ...]:
+        return tuple(self.operator(key, name) for name in self.items(key, "a list of operator names"))
+
+    def operator(self, key: str, name: object) -> str:
+        if not isinstance(name, str) or name not in OPERATORS:
+            hint = did_you_mean(name, OPERATORS) if isinstance(name, str) else ""
+            self.refuse(key, f"unknown operator {shown(name)}; expected an ONNX operator type", hint=hint)
+        return name
+
+    def optional(self, key: str, read: Callable[[str], T]) -> T | None:
+        """Read the fact, or None where it says ``"none"``."""
+        if key in self._entries and self._entries[key].value == NONE:
+            self._asked.add(key)
+            return None
+        return read(key)
+
+    def check_all_asked(self) -> None:
+        for key in self._entries:
+            if key not in self._asked:
+                self.refuse(key, "unknown key", hint=did_you_mean(key, self._asked))
+
+
+def _one_of(value: object, options: tuple[T, ...], fail: Callable[[str], NoReturn]) -> T:
+    for option in options:
+        if isinstance(value, str) and option == value:
+            return option
+    fail(f"expected one of {', '.join(map(str, options))}, got {shown(value)}")
+
+
+def _finite(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _weights(facts: _Facts) -> WeightRules:
+    return WeightRules(
+        bits=facts.whole("weights.bits", 4, 16),
+        signed=facts.flag("weights.signed"),
+        symmetric=facts.flag("weights.symmetric"),
+        narrow_range=facts.flag("weights.narrow_range"),
+        per_channel_ops=frozenset(facts.operators("weights.per_channel_ops")),
+    )
+
+
+def _activations(facts: _Facts) -> ActivationRules:
+    bits = facts.whole("activations.bits", 8, 16)
+    if bits not in (8, 16):
+        facts.refuse("activations.bits", f"expected 8 or 16, got {bits}")
+    return ActivationRules(
+        bits=bits,
+        signed=facts.flag("activations.signed"),
+        zero_point=facts.choice("activations.zero_point", ZERO_POINTS),
+    )
+
+
+def _scale(facts: _Facts) -> ScaleRules:
+    return ScaleRules(
+        kind=facts.choice("scale.kind", SCALE_KINDS),
+        minimum=facts.number("scale.minimum", low=0.0, above=True),
+        minimum_range=facts.number("scale.minimum_range", low=0.0),
+    )
+
+
+def _bias(facts: _Facts) -> BiasRules:
+    bits = facts.whole("bias.bits", 20, 64)
+    if bits not in (20, 32, 40, 64):
+        facts.refuse("bias.bits", f"expected 20, 32, 40 or 64, got {bits}")
+    return BiasRules(
+        quantized=facts.flag("bias.quantized"), bits=bits, scale=facts.choice("bias.scale", ("input_times_weight",))
+    )
+
+
+def _ops(facts: _Facts) -> dict[str, OpSupport]:
+    names = dict.fromkeys(key.split(".")[1] for key in facts.under("ops"))
+    return {name: _op(facts, f"ops.{name}") for name in names}
+
+
+def _op(facts: _Facts, key: str) -> OpSupport:
+    limits = {
+        name: facts.optional(f"{key}.{name}", lambda at: facts.whole(at, 1)) if f"{key}.{name}" in facts else None
+        for name in ("max_rank", "max_batch", "max_stride", "max_kernel", "max_dilation")
+    }
+    return OpSupport(
+        precisions=facts.choices(f"{key}.precisions", PRECISIONS),
+        constraints=OpConstraints(**limits, axes=_axes(facts, f"{key}.axes")),
+        requantization_ratio=_ratio(facts, f"{key}.requantization_ratio"),
+    )
+
+
+def _axes(facts: _Facts, key: str) -> tuple[int, ...] | None:
+    def read(at: str) -> tuple[int, ...]:
+        values = facts.items(at, "a list of axes")
+        axes = tuple(value for value in values if isinstance(value, int) and not isinstance(value, bool) and value >= 0)
+        if len(axes) != len(values) or not axes:
+            facts.refuse(at, f"expected a list of whole numbers >= 0, got {shown(values)}")
+        return axes
+
+    return facts.optional(key, read) if key in facts else None
+
+
+def _ratio(facts: _Facts, key: str) -> tuple[float, float] | None:
+    def read(at: str) -> tuple[float, float]:
+        values = facts.items(at, "[low, high]")
+        bounds = [_finite(value) for value in values]
+        if len(bounds) != 2 or bounds[0] is None or bounds[1] is None or not 0.0 <= bounds[0] < bounds[1]:
+            facts.refuse(at, f"expected [low, high] with 0 <= low < high, got {shown(values)}")
+        return bounds[0], bounds[1]
+
+    return facts.optional(key, read) if key in facts else None
+
+
+def _same_scale(facts: _Facts, support: Mapping[str, OpSupport]) -> frozenset[str]:
+    names: set[str] = set()
+    for key in facts.under("same_scale"):
+        for name in facts.operators(key):
+            if name not in support:
+                facts.refuse(key, f"operator {name!r} has no support listed in ops or op_groups")
+            names.add(name)
+    return frozenset(names)
+
+
+def _fixed_outputs(facts: _Facts, support: Mapping[str, OpSupport]) -> dict[str, FixedOutput]:
+    outputs: dict[str, FixedOutput] = {}
+    for key in facts.under("fixed_outputs"):
+        name = facts.operator(key, key.split(".", 1)[1])
+        if name not in support:
+            facts.refuse(key, f"operator {name!r} has no support listed in ops or op_groups")
+        output = facts.optional(key, lambda at: _fixed_output(facts, at))
+        if output is not None:
+            outputs[name] = output
+    return outputs
+
+
+def _fixed_output(facts: _Facts, key: str) -> FixedOutput:
+    value = facts.value(key, "{ scale, zero_point }")
+    scale = _finite(value.get("scale")) if isinstance(value, Mapping) else None
+    zero_point = value.get("zero_point") if isinstance(value, Mapping) else None
+    whole = isinstance(zero_point, int) and not isinstance(zero_point, bool) and -128 <= zero_point <= 127
+    if not isinstance(value, Mapping) or set(value) != {"scale", "zero_point"} or scale is None or scale <= 0 or not whole:
+        facts.refuse(key, f"expected {{ scale = a number > 0, zero_point = -128 to 127 }}, got {shown(value)}")
+    return FixedOutput(scale=scale, zero_point=int(zero_point))
+
+
+def _fusions(facts: _Facts) -> tuple[tuple[str, ...], ...]:
+    chains: dict[tuple[str, ...], None] = {}
+    for key in facts.under("fusions"):
+        for chain in facts.items(key, "a list of operator chains"):
+            if not isinstance(chain, tuple) or len(chain) < 2:
+                facts.refuse(key, f'expected chains of two or more operators, e.g. ["Conv", "Relu"], got {shown(chain)}')
+            chains[tuple(facts.operator(key, name) for name in chain)] = None
+    return tuple(chains)
+
+
+def _artifact(facts: _Facts) -> ArtifactFormat:
+    key = "artifact.max_op_versions"
+    versions = facts.value(key, "a table of versions by operator, empty when there is no limit")
+    if not isinstance(versions, Mapping):
+        facts.refuse(key, f"expected a table of versions by operator, got {shown(versions)}")
+    for name, version in versions.items():
+        if isinstance(version, bool) or not isinstance(version, int) or version < 1:
+            facts.refuse(key, f"{name}: expected a whole number >= 1, got {shown(version)}")
+    return ArtifactFormat(
+        format=facts.choice("artifact.format", FORMATS),
+        opset=facts.whole("artifact.opset", 1, 100),
+        max_op_versions=versions,
+        qdq_bias=facts.flag("artifact.qdq_bias"),
+        quantize_outputs=facts.flag("artifact.quantize_outputs"),
+    )

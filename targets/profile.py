@@ -1,0 +1,263 @@
+"""What a target can do: `CapabilityProfile` and its parts.
+
+Facts only: no behaviour, no input or output. `catalog` reads them from TOML, the host's `plan` obeys them, the agent compares ids.
+Operator names are ONNX operator types throughout, whatever the target's own format calls them; only
+`ArtifactFormat.max_op_versions` speaks the format's own language.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Precision = Literal["int8", "int16", "float16", "float32"]
+Granularity = Literal["per_tensor", "per_channel"]
+ZeroPointRule = Literal["symmetric", "midpoint", "asymmetric"]
+ScaleKind = Literal["float32", "power_of_two"]
+Rounding = Literal["half_even", "half_up", "half_away_from_zero"]
+Fallback = Literal["float32", "float16", "refuse"]
+Format = Literal["onnx_qdq", "openvino_ir", "tflite"]
+TensorType = Literal["float32", "int8", "uint8"]
+Proof = Literal["engine", "vendor_tool", "document"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightRules:
+    """How constant weights may be quantized.
+
+    Attributes:
+        bits: Width of a weight in bits, 4 to 16.
+        signed: Whether the stored type is signed.
+        symmetric: Whether the zero point must be 0.
+        narrow_range: Whether the lowest code (-128 for int8) is forbidden.
+        per_channel_ops: Operators whose weights may have one scale per output channel; every other operator takes one per tensor.
+    """
+
+    bits: int
+    signed: bool
+    symmetric: bool
+    narrow_range: bool
+    per_channel_ops: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActivationRules:
+    """How activations may be quantized; always one scale per tensor.
+
+    Attributes:
+        bits: Width in bits, 8 or 16.
+        signed: Whether the stored type is signed; re-basing between signed and unsigned is exact.
+        zero_point: `symmetric` (0, or the middle code when unsigned), `midpoint` (lowest or middle code) or `asymmetric` (any code).
+    """
+
+    bits: int
+    signed: bool
+    zero_point: ZeroPointRule
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScaleRules:
+    """Which scales are legal.
+
+    Attributes:
+        kind: Any float32, or powers of two only.
+        minimum: Smallest legal scale, in input units per code; greater than 0.
+        minimum_range: Smallest legal width of a real range, in input units.
+    """
+
+    kind: ScaleKind
+    minimum: float
+    minimum_range: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BiasRules:
+    """How biases are stored.
+
+    Attributes:
+        quantized: False when the target keeps biases in float.
+        bits: Width of the integer bias; 20, 32, 40 or 64.
+        scale: The only rule in use: input scale times weight scale.
+    """
+
+    quantized: bool
+    bits: int
+    scale: Literal["input_times_weight"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundingRules:
+    """How the hardware rounds; a property of the silicon, never a choice."""
+
+    weights: Rounding
+    activations: Rounding
+    requantization: Rounding
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccumulatorRules:
+    """Limits of the integer accumulator.
+
+    Attributes:
+        bits: Width of the accumulator.
+        max_weight_sum: Largest legal sum of absolute weight codes of one output channel; None when there is no limit.
+    """
+
+    bits: int
+    max_weight_sum: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpConstraints:
+    """Static limits of one operator; None means no limit known. All extents are per spatial axis."""
+
+    max_rank: int | None = None
+    max_batch: int | None = None
+    max_stride: int | None = None
+    max_kernel: int | None = None
+    max_dilation: int | None = None
+    axes: tuple[int, ...] | None = None
+    """Only axes (of the ONNX, NCHW tensor, non-negative) on which the operator may work; None when any."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpSupport:
+    """What the target does with one operator.
+
+    Attributes:
+        precisions: Precisions that have a kernel, best first; empty when the operator is forbidden.
+        constraints: Static limits beyond which the operator counts as unsupported in integer precision.
+        requantization_ratio: Legal half-open interval [low, high) of the kernel's rescale factor, or None. What the factor is depends on
+            the operator: s_input * s_weight / s_output for Conv, ConvTranspose, Gemm, MatMul; s_input_a * s_input_b / s_output for Mul;
+            s_input / s_output (each input) for everything else.
+    """
+
+    precisions: tuple[Precision, ...]
+    constraints: OpConstraints = field(default_factory=OpConstraints)
+    requantization_ratio: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FixedOutput:
+    """Quantization that the kernel hard-codes for an operator's output, as the signed 8-bit codes of the TFLite specification."""
+
+    scale: float
+    zero_point: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interface:
+    """Types of the payload's inputs and outputs as the application sees them."""
+
+    input_type: TensorType
+    output_type: TensorType
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FallbackRules:
+    """What happens to an operator without an integer kernel.
+
+    Attributes:
+        to: The precision it runs in, or `refuse`.
+        max_float_ops: Most operators that may fall back; None for no limit.
+        max_partitions: Most separate integer regions; None for no limit.
+    """
+
+    to: Fallback
+    max_float_ops: int | None
+    max_partitions: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArtifactFormat:
+    """The file the target reads.
+
+    Attributes:
+        format: Which lowering writes it.
+        opset: ONNX opset for `onnx_qdq` and the input of `openvino_ir`; schema version 3 for `tflite`.
+        max_op_versions: For `tflite`: highest accepted version per builtin operator name, e.g. ``{"FULLY_CONNECTED": 9}``.
+        qdq_bias: Whether integer biases get a DequantizeLinear of their own (`onnx_qdq`).
+        quantize_outputs: Whether outputs of weighted operators carry Q/DQ (False for TensorRT-like consumers).
+    """
+
+    format: Format
+    opset: int
+    max_op_versions: Mapping[str, int]
+    qdq_bias: bool
+    quantize_outputs: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParityRules:
+    """How far an engine's integers may be from the plan's exact simulation.
+
+    Attributes:
+        max_lsb: Largest accepted difference of one output code.
+        min_equal_share: Smallest accepted share of outputs within one code, 0 to 1.
+    """
+
+    max_lsb: int
+    min_equal_share: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineRequirement:
+    """What must run the artifact: engine name (`onnx`, `tflite`, `openvino`) and the lowest version known to work."""
+
+    name: str
+    min_version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fact:
+    """One fact with its origin, for `targets show`: dotted key, value as written in TOML, source text."""
+
+    key: str
+    value: object
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CapabilityProfile:
+    """Everything the host must know of a target to make a file that runs there as promised.
+
+    Attributes:
+        id: Name of the target; lower case, digits and hyphens.
+        title: One line for people.
+        proof: How the facts are proven: by running an `engine`, by a `vendor_tool`, or by `document` only.
+        digest: ``sha256:…`` of the TOML file as read.
+        same_scale: Operators whose inputs and outputs must share one scale and zero point.
+        fixed_outputs: Output quantization hard-coded in kernels, by operator.
+        fusions: Chains that run as one operator, e.g. ``("Conv", "Clip")``; the inner tensor is never quantized.
+        facts: Every fact with its source, in file order.
+    """
+
+    id: str
+    title: str
+    proof: Proof
+    digest: str
+    weights: WeightRules
+    activations: ActivationRules
+    scale: ScaleRules
+    bias: BiasRules
+    rounding: RoundingRules
+    accumulator: AccumulatorRules
+    ops: Mapping[str, OpSupport]
+    same_scale: frozenset[str]
+    fixed_outputs: Mapping[str, FixedOutput]
+    fusions: tuple[tuple[str, ...], ...]
+    interface: Interface
+    fallback: FallbackRules
+    artifact: ArtifactFormat
+    parity: ParityRules
+    engine: EngineRequirement
+    facts: tuple[Fact, ...]
+
+    def __post_init__(self) -> None:
+        """Make the mappings read-only, so that a profile can be shared."""
+        object.__setattr__(self, "ops", MappingProxyType(dict(self.ops)))
+        object.__setattr__(self, "fixed_outputs", MappingProxyType(dict(self.fixed_outputs)))
