@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NoReturn, TypeVar, get_args
+from typing import TYPE_CHECKING, Literal, NoReturn, TypeVar, get_args
 
 from targets.document import refuse, shown
 from targets.errors import did_you_mean
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+BIAS_SCALES: tuple[Literal["input_times_weight"]] = ("input_times_weight",)
 NONE = "none"
 """How a profile spells "no limit" or "not for this target": TOML has no null."""
 
@@ -57,6 +58,7 @@ ROUNDINGS: tuple[Rounding, ...] = get_args(Rounding)
 FALLBACKS: tuple[Fallback, ...] = get_args(Fallback)
 FORMATS: tuple[Format, ...] = get_args(Format)
 TENSOR_TYPES: tuple[TensorType, ...] = get_args(TensorType)
+MODES = ("nearest", "linear", "cubic", "constant", "reflect", "edge", "wrap")
 ENGINES = ("onnx", "tflite", "openvino")
 
 
@@ -74,7 +76,8 @@ def assemble(
         digest: ``sha256:…`` of the file or files.
 
     Raises:
-        ProfileError: A fact is missing, of the wrong type, out of its range, unknown, or disagrees with another.
+        ProfileError: A fact is missing, of the wrong type, out of its range, unknown, or disagrees with
+            another.
     """
     facts = _Facts(entries, origin)
     support = _ops(facts)
@@ -117,22 +120,19 @@ def assemble(
         engine=EngineRequirement(
             name=facts.choice("engine.name", ENGINES), min_version=facts.text("engine.min_version")
         ),
-        facts=tuple(Fact(key=entry.key, value=entry.value, source=entry.source) for entry in entries.values()),
+        facts=tuple(Fact(key=key, value=entry.value, source=entry.source) for key, entry in entries.items()),
     )
     facts.check_all_asked()
     return profile
 
 
 class _Facts:
-    """Typed, range-checked access to the entries; knows which were asked for, so that the rest is unknown."""
+    """Typed, range-checked access to the entries; the ones never asked for are unknown."""
 
     def __init__(self, entries: Mapping[str, Entry], origin: str) -> None:
         self._entries = entries
         self._origin = origin
         self._asked: set[str] = set()
-
-    def __contains__(self, key: str) -> bool:
-        return key in self._entries
 
     def under(self, prefix: str) -> list[str]:
         """Keys that start with ``prefix.``, in file order."""
@@ -146,15 +146,17 @@ class _Facts:
     def value(self, key: str, expected: str) -> object:
         self._asked.add(key)
         if key not in self._entries:
-            self.refuse(key, f"missing; expected {expected}", hint='Spell it { is = VALUE, source = "NAME" }.')
+            hint = 'Spell it { is = VALUE, source = "NAME" }.'
+            self.refuse(key, f"missing; expected {expected}", hint=hint)
         return self._entries[key].value
 
     def whole(self, key: str, low: int, high: int | None = None) -> int:
         expected = f"a whole number >= {low}" if high is None else f"a whole number from {low} to {high}"
         value = self.value(key, expected)
-        if isinstance(value, bool) or not isinstance(value, int) or value < low or (high is not None and value > high):
+        number = _whole(value)
+        if number is None or number < low or (high is not None and number > high):
             self.refuse(key, f"expected {expected}, got {shown(value)}")
-        return value
+        return number
 
     def number(self, key: str, *, low: float, high: float = math.inf, above: bool = False) -> float:
         bound = f"{'>' if above else '>='} {low:g}" + ("" if math.isinf(high) else f" and <= {high:g}")
@@ -209,6 +211,10 @@ class _Facts:
             return None
         return read(key)
 
+    def stated(self, key: str, read: Callable[[str], T]) -> T | None:
+        """Read the fact, or None where it is left out or says ``"none"``."""
+        return self.optional(key, read) if key in self._entries else None
+
     def check_all_asked(self) -> None:
         for key in self._entries:
             if key not in self._asked:
@@ -216,10 +222,14 @@ class _Facts:
 
 
 def _one_of(value: object, options: tuple[T, ...], fail: Callable[[str], NoReturn]) -> T:
-    for option in options:
-        if isinstance(value, str) and option == value:
-            return option
-    fail(f"expected one of {', '.join(map(str, options))}, got {shown(value)}")
+    matches = [option for option in options if isinstance(value, str) and option == value]
+    if not matches:
+        fail(f"expected one of {', '.join(map(str, options))}, got {shown(value)}")
+    return matches[0]
+
+
+def _whole(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def _finite(value: object) -> float | None:
@@ -265,9 +275,8 @@ def _bias(facts: _Facts) -> BiasRules:
     bits = facts.whole("bias.bits", 20, 64)
     if bits not in (20, 32, 40, 64):
         facts.refuse("bias.bits", f"expected 20, 32, 40 or 64, got {bits}")
-    return BiasRules(
-        quantized=facts.flag("bias.quantized"), bits=bits, scale=facts.choice("bias.scale", ("input_times_weight",))
-    )
+    scale = facts.choice("bias.scale", BIAS_SCALES)
+    return BiasRules(quantized=facts.flag("bias.quantized"), bits=bits, scale=scale)
 
 
 def _ops(facts: _Facts) -> dict[str, OpSupport]:
@@ -276,37 +285,39 @@ def _ops(facts: _Facts) -> dict[str, OpSupport]:
 
 
 def _op(facts: _Facts, key: str) -> OpSupport:
-    limits = {
-        name: facts.optional(f"{key}.{name}", lambda at: facts.whole(at, 1)) if f"{key}.{name}" in facts else None
-        for name in ("max_rank", "max_batch", "max_stride", "max_kernel", "max_dilation")
-    }
+    def limit(name: str) -> int | None:
+        return facts.stated(f"{key}.{name}", lambda at: facts.whole(at, 1))
+
     return OpSupport(
         precisions=facts.choices(f"{key}.precisions", PRECISIONS),
-        constraints=OpConstraints(**limits, axes=_axes(facts, f"{key}.axes")),
-        requantization_ratio=_ratio(facts, f"{key}.requantization_ratio"),
+        constraints=OpConstraints(
+            max_rank=limit("max_rank"),
+            max_batch=limit("max_batch"),
+            max_stride=limit("max_stride"),
+            max_kernel=limit("max_kernel"),
+            max_dilation=limit("max_dilation"),
+            axes=facts.stated(f"{key}.axes", lambda at: _axes(facts, at)),
+            modes=facts.stated(f"{key}.modes", lambda at: facts.choices(at, MODES)),
+            constant_operand=facts.stated(f"{key}.constant_operand", facts.flag) or False,
+        ),
+        requantization_ratio=facts.stated(f"{key}.requantization_ratio", lambda at: _ratio(facts, at)),
     )
 
 
-def _axes(facts: _Facts, key: str) -> tuple[int, ...] | None:
-    def read(at: str) -> tuple[int, ...]:
-        values = facts.items(at, "a list of axes")
-        axes = tuple(value for value in values if isinstance(value, int) and not isinstance(value, bool) and value >= 0)
-        if len(axes) != len(values) or not axes:
-            facts.refuse(at, f"expected a list of whole numbers >= 0, got {shown(values)}")
-        return axes
-
-    return facts.optional(key, read) if key in facts else None
+def _axes(facts: _Facts, key: str) -> tuple[int, ...]:
+    values = facts.items(key, "a list of axes")
+    axes = tuple(axis for axis in map(_whole, values) if axis is not None and axis >= 0)
+    if len(axes) != len(values) or not axes:
+        facts.refuse(key, f"expected a list of whole numbers >= 0, got {shown(values)}")
+    return axes
 
 
-def _ratio(facts: _Facts, key: str) -> tuple[float, float] | None:
-    def read(at: str) -> tuple[float, float]:
-        values = facts.items(at, "[low, high]")
-        bounds = [_finite(value) for value in values]
-        if len(bounds) != 2 or bounds[0] is None or bounds[1] is None or not 0.0 <= bounds[0] < bounds[1]:
-            facts.refuse(at, f"expected [low, high] with 0 <= low < high, got {shown(values)}")
-        return bounds[0], bounds[1]
-
-    return facts.optional(key, read) if key in facts else None
+def _ratio(facts: _Facts, key: str) -> tuple[float, float]:
+    values = facts.items(key, "[low, high]")
+    bounds = [_finite(value) for value in values]
+    if len(bounds) != 2 or bounds[0] is None or bounds[1] is None or not 0.0 <= bounds[0] < bounds[1]:
+        facts.refuse(key, f"expected [low, high] with 0 <= low < high, got {shown(values)}")
+    return bounds[0], bounds[1]
 
 
 def _same_scale(facts: _Facts, support: Mapping[str, OpSupport]) -> frozenset[str]:
@@ -334,11 +345,12 @@ def _fixed_outputs(facts: _Facts, support: Mapping[str, OpSupport]) -> dict[str,
 def _fixed_output(facts: _Facts, key: str) -> FixedOutput:
     value = facts.value(key, "{ scale, zero_point }")
     scale = _finite(value.get("scale")) if isinstance(value, Mapping) else None
-    zero_point = value.get("zero_point") if isinstance(value, Mapping) else None
-    whole = isinstance(zero_point, int) and not isinstance(zero_point, bool) and -128 <= zero_point <= 127
-    if not isinstance(value, Mapping) or set(value) != {"scale", "zero_point"} or scale is None or scale <= 0 or not whole:
-        facts.refuse(key, f"expected {{ scale = a number > 0, zero_point = -128 to 127 }}, got {shown(value)}")
-    return FixedOutput(scale=scale, zero_point=int(zero_point))
+    zero_point = _whole(value.get("zero_point")) if isinstance(value, Mapping) else None
+    named = isinstance(value, Mapping) and set(value) == {"scale", "zero_point"}
+    if not named or scale is None or scale <= 0.0 or zero_point is None or not -128 <= zero_point <= 127:
+        expected = "{ scale = a number > 0, zero_point = -128 to 127 }"
+        facts.refuse(key, f"expected {expected}, got {shown(value)}")
+    return FixedOutput(scale=scale, zero_point=zero_point)
 
 
 def _fusions(facts: _Facts) -> tuple[tuple[str, ...], ...]:
@@ -346,7 +358,8 @@ def _fusions(facts: _Facts) -> tuple[tuple[str, ...], ...]:
     for key in facts.under("fusions"):
         for chain in facts.items(key, "a list of operator chains"):
             if not isinstance(chain, tuple) or len(chain) < 2:
-                facts.refuse(key, f'expected chains of two or more operators, e.g. ["Conv", "Relu"], got {shown(chain)}')
+                expected = 'chains of two or more operators, e.g. ["Conv", "Relu"]'
+                facts.refuse(key, f"expected {expected}, got {shown(chain)}")
             chains[tuple(facts.operator(key, name) for name in chain)] = None
     return tuple(chains)
 
@@ -357,7 +370,7 @@ def _artifact(facts: _Facts) -> ArtifactFormat:
     if not isinstance(versions, Mapping):
         facts.refuse(key, f"expected a table of versions by operator, got {shown(versions)}")
     for name, version in versions.items():
-        if isinstance(version, bool) or not isinstance(version, int) or version < 1:
+        if (_whole(version) or 0) < 1:
             facts.refuse(key, f"{name}: expected a whole number >= 1, got {shown(version)}")
     return ArtifactFormat(
         format=facts.choice("artifact.format", FORMATS),
@@ -365,4 +378,5 @@ def _artifact(facts: _Facts) -> ArtifactFormat:
         max_op_versions=versions,
         qdq_bias=facts.flag("artifact.qdq_bias"),
         quantize_outputs=facts.flag("artifact.quantize_outputs"),
+        integer_ops=frozenset(facts.stated("artifact.integer_ops", facts.operators) or ()),
     )

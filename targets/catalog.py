@@ -1,6 +1,7 @@
 """The catalogue of targets: `ids`, `load` and `parse`.
 
-A profile may say ``based_on = "other-id"``: the facts of that catalogue profile are copied in full and the file's own facts win.
+A profile may say ``based_on = "other-id"``: the facts of that catalogue profile are copied in full and the
+file's own facts win.
 """
 
 from __future__ import annotations
@@ -9,11 +10,14 @@ import hashlib
 import re
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from targets import document
 from targets.assemble import assemble
 from targets.errors import ProfileError, UnknownTargetError, did_you_mean
-from targets.profile import CapabilityProfile
+
+if TYPE_CHECKING:
+    from targets.profile import CapabilityProfile
 
 MAX_FILE_BYTES = 1 << 20
 """A profile is some ten kilobytes; more than 1 MiB is some other file."""
@@ -63,9 +67,8 @@ def parse(text: str, *, origin: str) -> CapabilityProfile:
     entries, digest = _resolved(parsed, text, seen=())
     identity = _plain(parsed, "id", "a name of lower case letters, digits, hyphens and underscores")
     if not _ID.fullmatch(identity):
-        document.refuse(
-            origin, "id", f"expected lower case letters, digits, hyphens and underscores, got {document.shown(identity)}"
-        )
+        what = f"expected lower case letters, digits, hyphens and underscores, got {document.shown(identity)}"
+        document.refuse(origin, "id", what)
     return assemble(
         entries,
         origin=origin,
@@ -76,7 +79,9 @@ def parse(text: str, *, origin: str) -> CapabilityProfile:
     )
 
 
-def _resolved(parsed: document.Document, text: str, *, seen: tuple[str, ...]) -> tuple[dict[str, document.Entry], str]:
+def _resolved(
+    parsed: document.Document, text: str, *, seen: tuple[str, ...]
+) -> tuple[dict[str, document.Entry], str]:
     """Return the facts with those of the base below them, and the digest that covers both."""
     own = hashlib.sha256(text.encode("utf-8", "surrogatepass"))
     base = parsed.plain.get("based_on")
@@ -84,7 +89,8 @@ def _resolved(parsed: document.Document, text: str, *, seen: tuple[str, ...]) ->
         return dict(parsed.entries), f"sha256:{own.hexdigest()}"
     known = ids()
     if base not in known:
-        document.refuse(parsed.origin, "based_on", f"unknown target {document.shown(base)}", hint=did_you_mean(base, known))
+        what = f"unknown target {document.shown(base)}"
+        document.refuse(parsed.origin, "based_on", what, hint=did_you_mean(base, known))
     if base in seen:
         document.refuse(parsed.origin, "based_on", f"{document.shown(base)} is based on itself")
     base_text = _catalogue_text(base)
@@ -102,7 +108,7 @@ def _plain(parsed: document.Document, key: str, expected: str) -> str:
 
 
 def _catalogue_text(name: str) -> str:
-    return resources.files("targets").joinpath("profiles", f"{name}.toml").read_bytes().decode("utf-8")
+    return resources.files("targets").joinpath("profiles").joinpath(f"{name}.toml").read_bytes().decode("utf-8")
 
 
 def _file_text(path: Path) -> str:

@@ -1,4 +1,6 @@
-"""One profile's TOML text as a flat list of facts, each with its source. Form only: what a fact may say is `assemble`'s business.
+"""One profile's TOML text as a flat list of facts, each with its source.
+
+Form only: what a fact may say is the business of `assemble`.
 
 The spelling::
 
@@ -38,11 +40,12 @@ if TYPE_CHECKING:
 
 PLAIN_KEYS = ("id", "title", "proof", "based_on")
 SECTIONS = (
-    "weights", "activations", "scale", "bias", "rounding", "accumulator", "same_scale", "fixed_outputs", "fusions", "interface",
-    "fallback", "artifact", "parity", "engine",
+    "weights", "activations", "scale", "bias", "rounding", "accumulator", "same_scale", "fixed_outputs",
+    "fusions", "interface", "fallback", "artifact", "parity", "engine",
 )  # fmt: skip
 OP_FIELDS = (
-    "precisions", "requantization_ratio", "max_rank", "max_batch", "max_stride", "max_kernel", "max_dilation", "axes",
+    "precisions", "requantization_ratio", "max_rank", "max_batch", "max_stride", "max_kernel", "max_dilation",
+    "axes", "modes", "constant_operand",
 )  # fmt: skip
 SHOWN_CHARACTERS = 80
 """Longest part of a wrong value that an error message repeats."""
@@ -69,7 +72,13 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
-    """A profile's file, read but not yet judged. ``plain`` holds the keys without a source: id, title, proof, based_on."""
+    """A profile's file, read but not yet judged.
+
+    Attributes:
+        origin: File, for messages.
+        plain: The keys without a source: id, title, proof, based_on.
+        entries: Facts by dotted key, in file order.
+    """
 
     origin: str
     plain: Mapping[str, str]
@@ -104,7 +113,8 @@ def read(text: str, *, origin: str) -> Document:
         origin: The file's name for messages.
 
     Raises:
-        ProfileError: Not TOML; an unknown table or key; a fact without value or source; a source that is not listed or not used.
+        ProfileError: Not TOML; an unknown table or key; a fact without value or source; a source that is not
+            listed or not used.
     """
     tables = _parsed(text, origin)
     _known(tables, (*PLAIN_KEYS, "sources", *SECTIONS, "op_groups", "ops"), origin, "")
@@ -144,7 +154,8 @@ class _Reader:
         _known(group, ("ops", "source", *OP_FIELDS), self._origin, where)
         operators = group.get("ops")
         if not isinstance(operators, list) or not operators:
-            refuse(self._origin, f"{where}.ops", f"expected a list of operator names, got {shown(_frozen(operators))}")
+            what = f"expected a list of operator names, got {shown(_frozen(operators))}"
+            refuse(self._origin, f"{where}.ops", what)
         source = self._source(group, where)
         for operator in operators:
             self._check_operator(operator, f"{where}.ops")
@@ -165,24 +176,30 @@ class _Reader:
         """Refuse a listed source that no fact names."""
         for name in self._sources:
             if name not in self._used:
-                refuse(self._origin, f"sources.{name}", "no fact names this source", hint="Remove it, or name it in a fact.")
+                hint = "Remove it, or name it in a fact."
+                refuse(self._origin, f"sources.{name}", "no fact names this source", hint=hint)
 
     def _put_grouped(self, key: str, value: object, source: str, *, where: str) -> None:
         if key in self.entries:
-            refuse(self._origin, where, f"{key} is given by {self.entries[key].where} already", hint="Keep one of the two.")
+            what = f"{key} is given by {self.entries[key].where} already"
+            refuse(self._origin, where, what, hint="Keep one of the two.")
         self._put(key, value, source, where=where)
 
     def _put(self, key: str, value: object, source: str, *, where: str) -> None:
-        self.entries[key] = Entry(key=key, value=_frozen(value), source=source, origin=self._origin, where=where)
+        self.entries[key] = Entry(
+            key=key, value=_frozen(value), source=source, origin=self._origin, where=where
+        )
 
     def _check_operator(self, operator: object, where: str) -> None:
         if not isinstance(operator, str) or operator not in OPERATORS:
+            what = f"unknown operator {shown(_frozen(operator))}; expected an ONNX operator type"
             hint = did_you_mean(operator, OPERATORS) if isinstance(operator, str) else ""
-            refuse(self._origin, where, f"unknown operator {shown(_frozen(operator))}; expected an ONNX operator type", hint=hint)
+            refuse(self._origin, where, what, hint=hint)
 
     def _source(self, table: Mapping[str, object], where: str) -> str:
         if "source" not in table:
-            refuse(self._origin, f"{where}.source", "missing; every fact names where it is from", hint="List it under [sources].")
+            what = "missing; every fact names where it is from"
+            refuse(self._origin, f"{where}.source", what, hint="List it under [sources].")
         named = table["source"]
         names = named if isinstance(named, list) else [named]
         if not names:
@@ -193,8 +210,9 @@ class _Reader:
         if not isinstance(name, str):
             refuse(self._origin, f"{where}.source", f"expected a source's name, got {shown(_frozen(name))}")
         if name not in self._sources:
+            what = f"source {shown(name)} is not listed under [sources]"
             hint = did_you_mean(name, self._sources) or "List it under [sources]."
-            refuse(self._origin, f"{where}.source", f"source {shown(name)} is not listed under [sources]", hint=hint)
+            refuse(self._origin, f"{where}.source", what, hint=hint)
         self._used.add(name)
         return self._sources[name]
 
@@ -229,7 +247,8 @@ def _known(table: Mapping[str, object], allowed: Collection[str], origin: str, w
     for key in table:
         if key not in allowed:
             place = f"{where}.{key}" if where else key
-            refuse(origin, place, f"unknown key; expected one of {', '.join(allowed)}", hint=did_you_mean(key, allowed))
+            what = f"unknown key {shown(key)}; expected one of {', '.join(allowed)}"
+            refuse(origin, place, what, hint=did_you_mean(key, allowed))
 
 
 def _frozen(value: object) -> object:

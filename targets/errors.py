@@ -1,7 +1,8 @@
 """Errors of the target profiles.
 
-They have the shape of the contract's root (`device_agent.contract.errors`): a class attribute `code` and an instance attribute `hint`.
-They do not derive from it, because `targets` imports the standard library only; callers accept them beside that root.
+They have the shape of the contract's root (`device_agent.contract.errors`): a class attribute `code` and an
+instance attribute `hint`. They do not derive from it, because `targets` imports the standard library only;
+callers accept them beside that root.
 """
 
 from __future__ import annotations

@@ -23,4 +23,4 @@ OPERATORS: frozenset[str] = frozenset(
         "QuantizeLinear",
     }
 )  # fmt: skip
-"""`QuantizeLinear` stands for re-quantizing one edge: integer codes of one scale read as codes of another."""
+"""`QuantizeLinear` stands for re-quantizing one edge: codes of one scale become codes of another."""

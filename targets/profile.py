@@ -1,8 +1,8 @@
 """What a target can do: `CapabilityProfile` and its parts.
 
-Facts only: no behaviour, no input or output. `catalog` reads them from TOML, the host's `plan` obeys them, the agent compares ids.
-Operator names are ONNX operator types throughout, whatever the target's own format calls them; only
-`ArtifactFormat.max_op_versions` speaks the format's own language.
+Facts only: no behaviour, no input or output. `catalog` reads them from TOML, the host's `plan` obeys them, the
+agent compares ids. Operator names are ONNX operator types throughout, whatever the target's own format calls
+them; only `ArtifactFormat.max_op_versions` speaks the format's own language.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ class WeightRules:
         signed: Whether the stored type is signed.
         symmetric: Whether the zero point must be 0.
         narrow_range: Whether the lowest code (-128 for int8) is forbidden.
-        per_channel_ops: Operators whose weights may have one scale per output channel; every other operator takes one per tensor.
+        per_channel_ops: Operators whose weights may have one scale per output channel; every other operator
+            takes one per tensor.
     """
 
     bits: int
@@ -51,7 +52,8 @@ class ActivationRules:
     Attributes:
         bits: Width in bits, 8 or 16.
         signed: Whether the stored type is signed; re-basing between signed and unsigned is exact.
-        zero_point: `symmetric` (0, or the middle code when unsigned), `midpoint` (lowest or middle code) or `asymmetric` (any code).
+        zero_point: `symmetric` (0, or the middle code when unsigned), `midpoint` (lowest or middle code) or
+            `asymmetric` (any code).
     """
 
     bits: int
@@ -122,6 +124,10 @@ class OpConstraints:
     max_dilation: int | None = None
     axes: tuple[int, ...] | None = None
     """Only axes (of the ONNX, NCHW tensor, non-negative) on which the operator may work; None when any."""
+    modes: tuple[str, ...] | None = None
+    """Only these values of the operator's `mode` attribute, e.g. ``("nearest",)`` for Resize; None when any."""
+    constant_operand: bool = False
+    """Whether the second operand must be constant, e.g. MatMul where a product of two activations runs in float."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,9 +137,9 @@ class OpSupport:
     Attributes:
         precisions: Precisions that have a kernel, best first; empty when the operator is forbidden.
         constraints: Static limits beyond which the operator counts as unsupported in integer precision.
-        requantization_ratio: Legal half-open interval [low, high) of the kernel's rescale factor, or None. What the factor is depends on
-            the operator: s_input * s_weight / s_output for Conv, ConvTranspose, Gemm, MatMul; s_input_a * s_input_b / s_output for Mul;
-            s_input / s_output (each input) for everything else.
+        requantization_ratio: Legal half-open interval [low, high) of the kernel's rescale factor, or None. What
+            the factor is depends on the operator: s_input * s_weight / s_output for Conv, ConvTranspose, Gemm,
+            MatMul; s_input_a * s_input_b / s_output for Mul; s_input / s_output (each input) for everything else.
     """
 
     precisions: tuple[Precision, ...]
@@ -143,7 +149,10 @@ class OpSupport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FixedOutput:
-    """Quantization that the kernel hard-codes for an operator's output, as the signed 8-bit codes of the TFLite specification."""
+    """Quantization that the kernel hard-codes for an operator's output.
+
+    In the signed 8-bit codes of the TFLite specification.
+    """
 
     scale: float
     zero_point: int
@@ -179,9 +188,13 @@ class ArtifactFormat:
     Attributes:
         format: Which lowering writes it.
         opset: ONNX opset for `onnx_qdq` and the input of `openvino_ir`; schema version 3 for `tflite`.
-        max_op_versions: For `tflite`: highest accepted version per builtin operator name, e.g. ``{"FULLY_CONNECTED": 9}``.
+        max_op_versions: For `tflite`: highest accepted version per builtin operator name, e.g.
+            ``{"FULLY_CONNECTED": 9}``; an operator that is not listed has no known limit.
         qdq_bias: Whether integer biases get a DequantizeLinear of their own (`onnx_qdq`).
-        quantize_outputs: Whether outputs of weighted operators carry Q/DQ (False for TensorRT-like consumers).
+        quantize_outputs: Whether outputs of weighted operators carry Q/DQ (False for TensorRT-like
+            consumers).
+        integer_ops: For `onnx_qdq`: operators that run on integers only when written on the codes themselves, between
+            QuantizeLinear and DequantizeLinear, constants as codes of the same scale; Q/DQ around them stays float.
     """
 
     format: Format
@@ -189,6 +202,7 @@ class ArtifactFormat:
     max_op_versions: Mapping[str, int]
     qdq_bias: bool
     quantize_outputs: bool
+    integer_ops: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,7 +220,7 @@ class ParityRules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineRequirement:
-    """What must run the artifact: engine name (`onnx`, `tflite`, `openvino`) and the lowest version known to work."""
+    """What must run the artifact: engine (`onnx`, `tflite`, `openvino`) and the lowest version that works."""
 
     name: str
     min_version: str
@@ -232,7 +246,8 @@ class CapabilityProfile:
         digest: ``sha256:…`` of the TOML file as read.
         same_scale: Operators whose inputs and outputs must share one scale and zero point.
         fixed_outputs: Output quantization hard-coded in kernels, by operator.
-        fusions: Chains that run as one operator, e.g. ``("Conv", "Clip")``; the inner tensor is never quantized.
+        fusions: Chains that run as one operator, e.g. ``("Conv", "Clip")``; the inner tensor is never
+            quantized.
         facts: Every fact with its source, in file order.
     """
 

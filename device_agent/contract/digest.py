@@ -45,7 +45,9 @@ def checked_digest(text: str, *, where: str) -> str:
         ContractError: It is not; the message names ``where``.
     """
     if not isinstance(text, str) or not _PATTERN.match(text):
-        raise ContractError(f"{where}: expected 'sha256:' and 64 lower-case hexadecimal digits, got {text!r}.")
+        raise ContractError(
+            f"{where}: expected 'sha256:' and 64 lower-case hexadecimal digits, got {text!r}."
+        )
     return text
 
 

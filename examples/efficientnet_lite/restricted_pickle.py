@@ -1,27 +1,28 @@
 """Read a pickle as data: tensors in dictionaries, by name, and nothing else.
 
-A pickle is a program for a small stack machine, and `pickle.load` runs it, `os.system` included. Here it passes two gates:
+A pickle is a program for a small stack machine, and `pickle.load` runs it, `os.system` included. Here it
+passes two gates:
 
-1. `_scan` walks the opcodes without executing any. Only those that `torch.save` needs for a state dictionary are allowed, every
-   global must be on the list below, and memo numbers are bounded (a memo number makes the interpreter allocate a table).
-2. `_Unpickler` then runs it with stand-ins: no name resolves to a real class or function, and no stand-in can be altered (none has
-   a ``__dict__``; the dictionary drops the state that is offered to it).
+1. `_scan` walks the opcodes without executing any. Only those that `torch.save` needs for a state dictionary
+   are allowed, every global must be on the list below, and memo numbers are bounded (a memo number makes the
+   interpreter allocate a table).
+2. `_Unpickler` then runs it with stand-ins: no name resolves to a real class or function, and no stand-in can
+   be altered (none has a ``__dict__``; the dictionary drops the state that is offered to it).
 
-What it is not: a general safe unpickler (whatever is not needed for tensors is refused, harmless or not), or a bound on time: a
-hostile file can still keep the processor busy.
+What it is not: a general safe unpickler (whatever is not needed for tensors is refused, harmless or not), or
+a bound on time: a hostile file can still keep the processor busy.
 
-Source: CPython ``Lib/pickletools.py`` for the opcodes; PyTorch ``torch/_utils.py`` (``_rebuild_tensor_v2``) and ``torch/serialization.py``
-(``persistent_id``) for the names and the tuples.
+Source: CPython ``Lib/pickletools.py`` for the opcodes; PyTorch ``torch/_utils.py`` (``_rebuild_tensor_v2``)
+and ``torch/serialization.py`` (``persistent_id``) for the names and the tuples.
 """
 
 from __future__ import annotations
 
 import io
-import pickle  # noqa: S403 - only below `_Unpickler`, behind both gates
+import pickle
 import pickletools
 import reprlib
-import struct
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
 
 from examples.efficientnet_lite.errors import CheckpointError
 
@@ -31,10 +32,12 @@ if TYPE_CHECKING:
 MAX_PICKLE_BYTES: Final = 4 << 20
 """Longest pickle that is scanned, in bytes; a state dictionary needs about 150 bytes a tensor."""
 
-_OPCODES: Final = frozenset(
-    "PROTO STOP MARK NONE NEWTRUE NEWFALSE BININT BININT1 BININT2 LONG1 BINUNICODE EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 "
-    "EMPTY_LIST APPEND APPENDS EMPTY_DICT SETITEM SETITEMS BINPUT LONG_BINPUT BINGET LONG_BINGET GLOBAL REDUCE BUILD BINPERSID".split()
-)
+_OPCODES: Final = frozenset({
+    "PROTO", "STOP", "MARK", "REDUCE", "BUILD", "GLOBAL", "BINPERSID",
+    "NONE", "NEWTRUE", "NEWFALSE", "BININT", "BININT1", "BININT2", "LONG1", "BINUNICODE",
+    "EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "EMPTY_LIST", "APPEND", "APPENDS",
+    "EMPTY_DICT", "SETITEM", "SETITEMS", "BINPUT", "LONG_BINPUT", "BINGET", "LONG_BINGET",
+})  # fmt: skip
 
 
 class StorageType(NamedTuple):
@@ -44,15 +47,15 @@ class StorageType(NamedTuple):
 
 
 class StorageReference(NamedTuple):
-    """Where a tensor's elements lie: storage ``key`` of ``count`` elements of NumPy type ``dtype``."""
+    """Where a tensor's elements lie: storage ``key``, of so many ``elements`` of NumPy type ``dtype``."""
 
     dtype: str
     key: str
-    count: int
+    elements: int
 
 
 class TensorRecord(NamedTuple):
-    """Arguments of ``_rebuild_tensor_v2`` as found, not yet checked; offset, shape and strides count elements."""
+    """Arguments of ``_rebuild_tensor_v2`` as found, unchecked; offset, shape and strides count elements."""
 
     storage: object
     offset: object
@@ -79,7 +82,9 @@ class _MakeStateDictionary:
 class _RebuildTensor:
     __slots__ = ()
 
-    def __call__(self, storage: object, offset: object, shape: object, strides: object, *_: object) -> TensorRecord:
+    def __call__(
+        self, storage: object, offset: object, shape: object, strides: object, *_: object
+    ) -> TensorRecord:
         return TensorRecord(storage=storage, offset=offset, shape=shape, strides=strides)
 
 
@@ -102,28 +107,30 @@ class PickleReader:
     """Reads the pickles of one checkpoint and remembers the storages that they refer to.
 
     Attributes:
+        source: What messages call the file.
         references: Every storage named so far, by key.
     """
 
     def __init__(self, source: str) -> None:
-        self._source = source
+        self.source = source
         self.references: dict[str, StorageReference] = {}
 
     def read(self, data: bytes, start: int) -> tuple[object, int]:
-        """Return the object of the pickle that begins at byte ``start`` of ``data``, and the position behind it.
+        """Return the object of the pickle at byte ``start`` of ``data``, and the position behind it.
 
         Raises:
-            CheckpointError: The pickle is cut short, too long, not well formed, or asks for more than tensors.
+            CheckpointError: The pickle is cut short, too long, not well formed, or asks for more than
+                tensors.
         """
-        end = start + _scan(data[start : start + MAX_PICKLE_BYTES], self._source, start)
+        end = start + _scan(data[start : start + MAX_PICKLE_BYTES], self.source, start)
         try:
             return _Unpickler(data[start:end], self).load(), end
         except CheckpointError:
             raise
-        # The interpreter reports a malformed program by whatever its C code met first: KeyError, TypeError, IndexError, ...
-        except Exception as error:  # noqa: BLE001
+        # A malformed program surfaces as whatever the C code met first: KeyError, TypeError, IndexError, ...
+        except Exception as error:
             raise CheckpointError(
-                f"{self._source}: the pickle at byte {start} is malformed ({type(error).__name__}: {error}).",
+                f"{self.source}: the pickle at byte {start} is malformed ({type(error).__name__}: {error}).",
                 hint="Fetch the file again.",
             ) from error
 
@@ -131,7 +138,8 @@ class PickleReader:
         """Return the storage that a persistent id names.
 
         Args:
-            identifier: ``("storage", type, key, location, count)``, or the same with a sixth ``None`` (files before 2018).
+            identifier: ``("storage", type, key, location, count)``, or the same with a sixth ``None`` (files
+                before 2018).
 
         Raises:
             CheckpointError: It is anything else, or contradicts an earlier one of the same key.
@@ -141,12 +149,12 @@ class PickleReader:
                 reference = StorageReference(dtype, key, count)
             case _:
                 raise CheckpointError(
-                    f"{self._source}: persistent id {reprlib.repr(identifier)} is not a tensor storage; "
+                    f"{self.source}: persistent id {reprlib.repr(identifier)} is not a tensor storage; "
                     "expected ('storage', type, key, location, element count)."
                 )
         if self.references.setdefault(key, reference) != reference:
             raise CheckpointError(
-                f"{self._source}: storage {key!r} is described twice, as {self.references[key]} and as {reference}."
+                f"{self.source}: storage {key!r} is described twice: {self.references[key]} and {reference}."
             )
         return reference
 
@@ -159,11 +167,12 @@ class _Unpickler(pickle.Unpickler):
         self._reader = reader
 
     def find_class(self, module_name: str, global_name: str, /) -> object:
-        """Return the stand-in; the second guard behind `_scan`."""
-        try:
-            return _GLOBALS[f"{module_name} {global_name}"]
-        except KeyError as error:
-            raise CheckpointError(f"global {module_name}.{global_name} is refused.") from error
+        """Return the stand-in; refuse any other name, as `_scan` did."""
+        # Not idle: pickletools resolves backslash escapes in names, and the interpreter does not.
+        name = f"{module_name} {global_name}"
+        if name not in _GLOBALS:
+            _refuse_global(name, self._reader.source)
+        return _GLOBALS[name]
 
     def persistent_load(self, pid: object) -> StorageReference:
         """Return the storage that ``pid`` names."""
@@ -180,27 +189,34 @@ def _scan(data: bytes, source: str, start: int) -> int:
         for opcode, argument, position in pickletools.genops(data):
             where = f"{source}: byte {start + (position or 0)}"
             if opcode.name not in _OPCODES:
-                raise CheckpointError(f"{where}: pickle opcode {opcode.name} is refused; a state dictionary does not need it.")
+                raise CheckpointError(
+                    f"{where}: pickle opcode {opcode.name} is refused; a state dictionary does not need it."
+                )
             if opcode.name == "GLOBAL" and argument not in _GLOBALS:
                 _refuse_global(str(argument), where)
             if opcode.name == "LONG_BINPUT" and int(argument or 0) > len(data):
                 raise CheckpointError(f"{where}: memo number {argument} is larger than the pickle itself.")
             if opcode.name == "STOP":
                 return (position or 0) + 1
-    except (ValueError, struct.error) as error:
+    except CheckpointError:
+        raise
+    # pickletools reports damage by ValueError, struct.error, and a Warning where warnings are errors.
+    except Exception as error:
         raise CheckpointError(
-            f"{source}: the pickle at byte {start} is cut short, longer than {MAX_PICKLE_BYTES} bytes, or not a pickle ({error}).",
+            f"{source}: the pickle at byte {start} is cut short, longer than {MAX_PICKLE_BYTES} bytes, "
+            f"or not a pickle ({error}).",
             hint="Fetch the file again.",
         ) from error
     raise CheckpointError(f"{source}: the pickle at byte {start} has no end.", hint="Fetch the file again.")
 
 
-def _refuse_global(name: str, where: str) -> None:
+def _refuse_global(name: str, where: str) -> NoReturn:
     dotted = name.replace(" ", ".")
     if name.startswith("torch ") and name.endswith("Storage"):
         allowed = ", ".join(sorted(known.split()[1] for known in _GLOBALS if known.endswith("Storage")))
         raise CheckpointError(f"{where}: element type {dotted} is not read here; expected one of {allowed}.")
+    known = ", ".join(sorted(key.replace(" ", ".") for key in _GLOBALS))
     raise CheckpointError(
-        f"{where}: global {dotted} is refused; allowed are {', '.join(sorted(key.replace(' ', '.') for key in _GLOBALS))}.",
-        hint="A pickle that needs other names can run code when it is loaded: do not open it with pickle or an old torch.load either.",
+        f"{where}: global {dotted} is refused; allowed are {known}.",
+        hint="A pickle that needs other names can run code when it is loaded; do not open it with pickle.",
     )

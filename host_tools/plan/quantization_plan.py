@@ -9,13 +9,14 @@ How a lowering reads it:
 - a node of integer precision reads and writes integers; a float node reads floats, so its quantized inputs are dequantized at its
   door and its quantized outputs are quantized behind it;
 - a node with `fused_into` (Relu, Clip after Conv) is done by the named producer: the value between the two has role ``fused`` and does
-  not exist; the producer writes the fused node's output value;
+  not exist; the producer writes the fused node's output value. `host_tools.plan.qparams.saturates` tells whether the integer range of
+  that output already does what the fused Relu or Clip does; where it says no, the lowering must write the activation;
 - `Requantize` entries change the scale of one edge only: the consumer sees the value re-quantized to the entry's parameters.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
@@ -97,6 +98,7 @@ class QuantizationPlan:
         nodes: By node name: every node.
         requantize: Edges that change scale.
         warnings: What a reader of the report must know (fall-backs, clipped biases, widened ranges), one sentence each.
+        extra: Fields of a newer minor version of ``plan.json``, kept as they came: by name, or by path for those inside entries.
     """
 
     model_digest: str
@@ -108,8 +110,10 @@ class QuantizationPlan:
     nodes: Mapping[str, NodePlan]
     requantize: tuple[Requantize, ...]
     warnings: tuple[str, ...]
+    extra: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Make the mappings read-only."""
         object.__setattr__(self, "tensors", MappingProxyType(dict(self.tensors)))
         object.__setattr__(self, "nodes", MappingProxyType(dict(self.nodes)))
+        object.__setattr__(self, "extra", MappingProxyType(dict(self.extra)))

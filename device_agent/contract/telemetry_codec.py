@@ -1,0 +1,428 @@
+"""`encode` and `decode` the messages of `telemetry`: flat JSON and back, with the rules that a message obeys.
+
+Order on the wire: ``schema_version``, the envelope, the message's own fields, unknown fields last; no
+newline, so that JSON lines are one message and one newline. Events are the exception: CloudEvents 1.0 in
+structured mode, envelope and all else in ``data``.
+
+A newer minor version may add fields at the top of a message; they survive a round trip. The objects inside
+(``hist``, an entry of ``sources`` or ``outputs``, an event's ``data``) are closed within a major version.
+
+Source: CloudEvents 1.0.2, "JSON Event Format":
+https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, cast, get_args
+
+from device_agent.contract.document import read_document, write_document
+from device_agent.contract.errors import ContractError
+from device_agent.contract.fields import Fields
+from device_agent.contract.telemetry import (
+    TELEMETRY_VERSION,
+    Alarm,
+    Birth,
+    Clock,
+    Envelope,
+    Event,
+    ExponentialHistogram,
+    Health,
+    HealthStatus,
+    InferenceWindow,
+    Measurement,
+    Message,
+    PowerSample,
+    Quality,
+    Raw,
+    Reading,
+    Result,
+    Severity,
+    Summary,
+    SystemSample,
+    ThermalSample,
+    TopK,
+)
+from device_agent.contract.topics import checked_device_id
+from device_agent.contract.units import unit_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+MAX_MESSAGE_BYTES = 1 << 20
+MAX_READINGS = 256
+MAX_BUCKETS = 4096
+MAX_OUTPUTS = 256
+MAX_VALUES = 65536
+"""Most values of one output in a `Result`; a larger output is sent as `TopK` or `Summary`."""
+
+_Kind = TypeVar("_Kind", bound=Message)
+
+_BOOT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_BUCKET = re.compile(r"0|-?[1-9][0-9]{0,8}")
+_EVENT_TYPE = re.compile(r"edgewright\.device\.[a-z][a-z0-9_]{0,63}")
+_EVENT_TYPE_PREFIX = "edgewright.device."
+_EVENT_SOURCE_PREFIX = "/device/"
+_COUNT_MAX = (1 << 53) - 1
+"""Largest integer that every JSON reader keeps exactly."""
+_NUMBER_MAX = 1.7976931348623157e308
+_TIME_MAX = 253402300799.0
+"""9999-12-31T23:59:59Z, the last second that RFC 3339 can say."""
+_CLOCKS: tuple[Clock, ...] = get_args(Clock)
+_QUALITIES: tuple[Quality, ...] = get_args(Quality)
+_STATUSES: tuple[HealthStatus, ...] = get_args(HealthStatus)
+_SEVERITIES: tuple[Severity, ...] = get_args(Severity)
+
+
+def encode(message: Message) -> bytes:
+    """Write a message as compact JSON.
+
+    Raises:
+        ContractError: The message breaks a rule, so no reader would take it.
+    """
+    where = type(message).__name__
+    document = _WRITERS.get(type(message), _document)(message)
+    document.update({key: value for key, value in message.extra.items() if key not in document})
+    data = write_document(document, where=where)
+    if len(data) > MAX_MESSAGE_BYTES:
+        raise ContractError(f"{where}: expected at most {MAX_MESSAGE_BYTES} bytes, got {len(data)}.")
+    _READERS[type(message)](
+        Fields(document, where=where)
+    )  # The rules stand in one place; a writer obeys them too.
+    return data
+
+
+def decode(kind: type[_Kind], data: bytes, *, where: str) -> _Kind:
+    """Read a message of type ``kind``, strictly.
+
+    Args:
+        kind: Which message the topic promises; `MEASUREMENTS` has the measurements by topic.
+        data: The payload.
+        where: Topic or file it came from, for messages.
+
+    Raises:
+        SchemaVersionError: It is of a newer major version.
+        ContractError: It breaks a rule; the message names ``where`` and key.
+    """
+    fields = Fields(read_document(data, where=where, max_bytes=MAX_MESSAGE_BYTES), where=where)
+    return cast("_Kind", _READERS[kind](fields))
+
+
+# --- writing ---
+
+
+def _document(message: Message) -> dict[str, object]:
+    """Write any message whose fields are JSON types; numbers that are None are left out."""
+    document: dict[str, object] = {"schema_version": message.schema_version, **_plain(message.envelope)}
+    for name in _own_fields(type(message)):
+        value = getattr(message, name)
+        if value is not None or not isinstance(message, Measurement):
+            document[name] = value
+    if isinstance(message, Measurement):
+        document["absent"] = message.absent
+    return document
+
+
+def _inference_document(message: InferenceWindow) -> dict[str, object]:
+    hist = message.hist
+    counts = {str(index): count for index, count in sorted(hist.counts.items())}
+    return {
+        **_document(message),
+        "hist": {"scale": hist.scale, "zero_count": hist.zero_count, "counts": counts},
+    }
+
+
+def _readings_document(message: ThermalSample | PowerSample) -> dict[str, object]:
+    document: dict[str, object] = {"schema_version": message.schema_version, **_plain(message.envelope)}
+    sources: dict[str, object] = {}
+    for reading in message.readings:
+        if reading.name in document or reading.name in sources:
+            raise ContractError(f"{type(message).__name__}: reading {reading.name!r} stands there twice.")
+        if reading.value is not None:
+            document[reading.name] = reading.value
+        sources[reading.name] = {"source": reading.source, "scope": reading.scope, "quality": reading.quality}
+    return {**document, "sources": sources, "absent": message.absent}
+
+
+def _result_document(message: Result) -> dict[str, object]:
+    outputs = [{"form": _FORM_NAMES[type(output)], **_plain(output)} for output in message.outputs]
+    return {**_document(message), "outputs": outputs}
+
+
+def _event_document(message: Event) -> dict[str, object]:
+    data = {
+        "schema_version": message.schema_version,
+        **_plain(message.envelope),
+        "severity": message.severity,
+        "text": message.text,
+        "details": message.details,
+    }
+    return {
+        "specversion": "1.0",
+        "id": f"{message.envelope.boot_id}:{message.envelope.seq}",
+        "source": _EVENT_SOURCE_PREFIX + message.device,
+        "type": _EVENT_TYPE_PREFIX + message.name,
+        "time": _rfc3339(message.envelope.time),
+        "datacontenttype": "application/json",
+        "data": data,
+    }
+
+
+def _rfc3339(time: float) -> str:
+    if not 0.0 <= time <= _TIME_MAX:
+        raise ContractError(f"Event: time: expected Unix seconds from 0 to {_TIME_MAX:.0f}, got {time}.")
+    return (
+        datetime.fromtimestamp(time, tz=timezone.utc)
+        .isoformat(timespec="microseconds")
+        .replace("+00:00", "Z")
+    )
+
+
+def _plain(value: Envelope | TopK | Raw | Summary) -> dict[str, object]:
+    return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+
+
+def _own_fields(kind: type[Message]) -> list[str]:
+    """Names of the fields that a message type adds to its bases."""
+    return [field.name for field in dataclasses.fields(kind) if field.name not in _SHARED]
+
+
+# --- reading ---
+
+
+def _base(fields: Fields) -> _Base:
+    """Read what every message has; ``extra`` is added last, when it is known what was not asked for."""
+    version = fields.schema_version(TELEMETRY_VERSION)
+    artifact = fields.digest("artifact") if fields.has("artifact") else None
+    envelope = Envelope(
+        time=fields.number("time", low=0.0, high=_TIME_MAX),
+        boot_id=fields.text("boot_id", pattern=_BOOT_ID),
+        seq=fields.integer("seq", low=0, high=_COUNT_MAX),
+        uptime_seconds=fields.number("uptime_seconds", low=0.0, high=_NUMBER_MAX),
+        clock=fields.choice("clock", _CLOCKS),
+        artifact=artifact,
+    )
+    return {"envelope": envelope, "schema_version": version}
+
+
+def _absent(fields: Fields) -> dict[str, str]:
+    return fields.text_map("absent", most=MAX_READINGS)
+
+
+def _numbers(
+    fields: Fields, kind: type[Measurement], absent: Mapping[str, str]
+) -> dict[str, int | float | None]:
+    """Read every number that ``kind`` declares; the annotation says: integer or not, optional or not."""
+    numbers: dict[str, int | float | None] = {}
+    for field in dataclasses.fields(kind):
+        if field.type not in _NUMBER_TYPES:
+            continue
+        optional = str(field.type).endswith("| None")
+        if optional and not fields.has(field.name):
+            if field.name not in absent:
+                fields.refuse(f"absent.{field.name}", "a reason, because the value is not there", None)
+            numbers[field.name] = None
+            continue
+        if field.name in absent:
+            fields.refuse(f"absent.{field.name}", "no reason, because the value is there", absent[field.name])
+        if str(field.type).startswith("int"):
+            numbers[field.name] = fields.integer(field.name, low=0, high=_COUNT_MAX)
+        else:
+            numbers[field.name] = fields.number(field.name, low=0.0, high=_NUMBER_MAX)
+    return numbers
+
+
+def _read_inference(fields: Fields) -> InferenceWindow:
+    base, absent = _base(fields), _absent(fields)
+    numbers = _numbers(fields, InferenceWindow, absent)
+    hist = _hist(fields.child("hist"))
+    counted = hist.zero_count + sum(hist.counts.values())
+    if counted != numbers["latency_count"]:
+        fields.refuse("hist", f"as many values as latency_count, {numbers['latency_count']}", counted)
+    if not numbers["window_seconds"]:
+        fields.refuse("window_seconds", "a number greater than 0", 0)
+    return InferenceWindow(**base, absent=absent, **numbers, hist=hist, extra=fields.unknown())  # type: ignore[arg-type]  # by name
+
+
+def _hist(fields: Fields) -> ExponentialHistogram:
+    scale = fields.integer("scale", low=-10, high=20)
+    zero_count = fields.integer("zero_count", low=0, high=_COUNT_MAX)
+    counts = fields.child("counts")
+    if len(counts.names) > MAX_BUCKETS:
+        fields.refuse("counts", f"at most {MAX_BUCKETS} buckets", len(counts.names))
+    buckets = {}
+    for key in counts.names:
+        if not _BUCKET.fullmatch(key):
+            counts.refuse(key, "a bucket index", key)
+        buckets[int(key)] = counts.integer(key, low=1, high=_COUNT_MAX)
+    fields.require_nothing_else()
+    return ExponentialHistogram(scale=scale, zero_count=zero_count, counts=buckets)
+
+
+def _read_system(fields: Fields) -> SystemSample:
+    base, absent = _base(fields), _absent(fields)
+    numbers = _numbers(fields, SystemSample, absent)
+    return SystemSample(**base, absent=absent, **numbers, extra=fields.unknown())  # type: ignore[arg-type]  # by name
+
+
+def _read_thermal(fields: Fields) -> ThermalSample:
+    base, absent = _base(fields), _absent(fields)
+    return ThermalSample(**base, absent=absent, readings=_readings(fields, absent), extra=fields.unknown())
+
+
+def _read_power(fields: Fields) -> PowerSample:
+    base, absent = _base(fields), _absent(fields)
+    return PowerSample(**base, absent=absent, readings=_readings(fields, absent), extra=fields.unknown())
+
+
+def _readings(fields: Fields, absent: Mapping[str, str]) -> tuple[Reading, ...]:
+    sources = fields.child("sources")
+    names = sources.names
+    if len(names) > MAX_READINGS:
+        fields.refuse("sources", f"at most {MAX_READINGS} readings", len(names))
+    return tuple(_reading(fields, sources.child(name), name, absent) for name in names)
+
+
+def _reading(fields: Fields, source: Fields, name: str, absent: Mapping[str, str]) -> Reading:
+    unit_of(name)
+    if name in _RESERVED:
+        fields.refuse(f"sources.{name}", "a name that the envelope does not use", name)
+    quality = source.choice("quality", _QUALITIES)
+    there = fields.has(name)
+    if there != (quality != "unavailable") or there != (name not in absent):
+        fields.refuse(name, "either a number, or quality 'unavailable' and a reason in 'absent'", quality)
+    reading = Reading(
+        name=name,
+        value=fields.number(name, low=-_NUMBER_MAX, high=_NUMBER_MAX) if there else None,
+        source=source.text("source"),
+        scope=source.text("scope"),
+        quality=quality,
+    )
+    source.require_nothing_else()
+    return reading
+
+
+def _read_birth(fields: Fields) -> Birth:
+    base = _base(fields)
+    optional = {name: fields.text(name) if fields.has(name) else None for name in _BIRTH_OPTIONAL}
+    return Birth(
+        **base,
+        agent_version=fields.text("agent_version"),
+        python_version=fields.text("python_version"),
+        host=fields.scalars("host", most=MAX_READINGS),
+        **optional,
+        extra=fields.unknown(),
+    )
+
+
+def _read_health(fields: Fields) -> Health:
+    base = _base(fields)
+    return Health(
+        **base,
+        status=fields.choice("status", _STATUSES),
+        pid=fields.integer("pid", low=0, high=_COUNT_MAX) if fields.has("pid") else None,
+        reason=fields.text("reason", empty=True),
+        extra=fields.unknown(),
+    )
+
+
+def _read_alarm(fields: Fields) -> Alarm:
+    base = _base(fields)
+    severity = fields.choice("severity", _SEVERITIES)
+    return Alarm(**base, severity=severity, text=fields.text("text"), extra=fields.unknown())
+
+
+def _read_event(fields: Fields) -> Event:
+    fields.choice("specversion", ("1.0",))
+    data = fields.child("data")
+    base = _base(data)
+    envelope = base["envelope"]
+    device = fields.text("source").removeprefix(_EVENT_SOURCE_PREFIX)
+    event = Event(
+        **base,
+        device=checked_device_id(device),
+        name=fields.text("type", pattern=_EVENT_TYPE).removeprefix(_EVENT_TYPE_PREFIX),
+        severity=data.choice("severity", _SEVERITIES),
+        text=data.text("text"),
+        details=data.scalars("details", most=MAX_READINGS),
+        extra={},
+    )
+    data.require_nothing_else()
+    # What says the same thing twice must say the same thing.
+    fields.choice("id", (f"{envelope.boot_id}:{envelope.seq}",))
+    fields.choice("source", (_EVENT_SOURCE_PREFIX + device,))
+    fields.choice("time", (_rfc3339(envelope.time),))
+    fields.choice("datacontenttype", ("application/json",))
+    return dataclasses.replace(event, extra=fields.unknown())
+
+
+def _read_result(fields: Fields) -> Result:
+    base = _base(fields)
+    return Result(
+        **base,
+        frame=fields.text("frame"),
+        latency_seconds=fields.number("latency_seconds", low=0.0, high=_NUMBER_MAX),
+        outputs=tuple(_output(item) for item in fields.children("outputs", least=0, most=MAX_OUTPUTS)),
+        extra=fields.unknown(),
+    )
+
+
+def _output(fields: Fields) -> TopK | Raw | Summary:
+    form = fields.choice("form", tuple(_FORM_NAMES.values()))
+    name = fields.text("name")
+    shape = fields.integers("shape", least=0, most=8, low=1, high=_COUNT_MAX)
+    output: TopK | Raw | Summary
+    if form == "summary":
+        numbers = {
+            key: fields.number(key, low=-_NUMBER_MAX, high=_NUMBER_MAX)
+            for key in ("minimum", "maximum", "mean")
+        }
+        output = Summary(name=name, shape=shape, **numbers)
+    else:
+        size = math.prod(shape)
+        least = size if form == "raw" else 1
+        most = min(size, MAX_VALUES)
+        values = fields.numbers("values", least=least, most=most, low=-_NUMBER_MAX, high=_NUMBER_MAX)
+        if form == "raw":
+            output = Raw(name=name, shape=shape, values=values)
+        else:
+            indices = fields.integers("indices", least=len(values), most=len(values), low=0, high=size - 1)
+            output = TopK(name=name, shape=shape, indices=indices, values=values)
+    fields.require_nothing_else()
+    return output
+
+
+class _Base(TypedDict):
+    envelope: Envelope
+    schema_version: str
+
+
+_FORM_NAMES = {TopK: "top_k", Raw: "raw", Summary: "summary"}
+_NUMBER_TYPES = ("int", "int | None", "float", "float | None")
+_BIRTH_OPTIONAL = ("engine", "engine_version", "model_name", "model_version", "target")
+_SHARED = frozenset({"envelope", "schema_version", "extra", "absent"})
+_RESERVED = frozenset(
+    {"schema_version", "absent", "sources", *(field.name for field in dataclasses.fields(Envelope))}
+)
+_WRITERS: Mapping[type[Message], Callable[[Any], dict[str, object]]] = {
+    InferenceWindow: _inference_document,
+    ThermalSample: _readings_document,
+    PowerSample: _readings_document,
+    Result: _result_document,
+    Event: _event_document,
+}
+"""Writers of the messages that `_document` does not fit."""
+_READERS: Mapping[type[Message], Callable[[Fields], Message]] = {
+    InferenceWindow: _read_inference,
+    SystemSample: _read_system,
+    ThermalSample: _read_thermal,
+    PowerSample: _read_power,
+    Birth: _read_birth,
+    Health: _read_health,
+    Alarm: _read_alarm,
+    Event: _read_event,
+    Result: _read_result,
+}

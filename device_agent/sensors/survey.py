@@ -1,0 +1,80 @@
+"""`Sensors`: every sensor of the machine, asked together for one sample."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from device_agent.contract.units import SUFFIXES
+from device_agent.sensors import battery, cpufreq, hwmon, thermal
+from device_agent.sensors.rapl import RaplCounters
+from device_agent.sensors.reading import Measured, with_distinct_names
+from device_agent.sensors.system import SystemSensor
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from device_agent.sensors.reading import Absent
+
+_UNITS: Final = tuple(sorted(SUFFIXES, key=len, reverse=True))
+_MOST_READINGS: Final = 128
+"""Half of what one message may carry; a server board with more sensors says how many were left out."""
+
+
+class Sensors:
+    """Reads everything under a sysfs root.
+
+    Args:
+        sysfs_root: ``/sys``, or a tree that stands for it.
+        state_directory: The folder whose free space counts.
+        pss_interval_seconds: How often the proportional memory is read.
+    """
+
+    def __init__(self, *, sysfs_root: Path, state_directory: Path, pss_interval_seconds: float) -> None:
+        self._root = sysfs_root
+        self._system = SystemSensor(
+            sysfs_root=sysfs_root,
+            state_directory=state_directory,
+            pss_interval_seconds=pss_interval_seconds,
+        )
+        self._rapl = RaplCounters(sysfs_root)
+
+    def system(self, now_seconds: float) -> Mapping[str, float | Absent]:
+        """Return load, memory and frequency by their names in `SystemSample`; ``now_seconds`` is monotonic."""
+        return self._system.read(now_seconds)
+
+    def heat(self) -> tuple[Measured, ...]:
+        """Return temperatures, cooling and frequency caps."""
+        return _bounded(
+            [
+                *thermal.read_zones(self._root),
+                *thermal.read_cooling(self._root),
+                cpufreq.read_frequency_cap(self._root),
+                *hwmon.read_temperatures(self._root),
+                *battery.read_temperatures(self._root),
+            ]
+        )
+
+    def power(self, now_seconds: float) -> tuple[Measured, ...]:
+        """Return power, energy and battery; ``now_seconds`` is monotonic."""
+        return _bounded(
+            [
+                *self._rapl.read(now_seconds),
+                *hwmon.read_power(self._root),
+                *battery.read_supplies(self._root),
+            ]
+        )
+
+
+def _bounded(readings: list[Measured]) -> tuple[Measured, ...]:
+    left_out = len(readings) - _MOST_READINGS
+    if left_out > 0:
+        note = Measured(
+            name="readings_left_out_count",
+            value=float(left_out + 1),
+            source="agent",
+            scope="agent",
+            quality="counter",
+        )
+        readings = [*readings[: _MOST_READINGS - 1], note]
+    return with_distinct_names(readings, units=_UNITS)

@@ -1,0 +1,66 @@
+"""Heat: thermal zones, cooling devices and frequency caps.
+
+Thermal zones are read here and not through psutil, which looks at them only on machines without any hwmon temperature.
+
+Source: Linux, Documentation/driver-api/thermal/sysfs-api.rst (m°C; a zone that is off answers EINVAL or EAGAIN).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from device_agent.sensors.reading import Absent, Measured, slug
+from device_agent.sensors.sysfs import children, read_integer, read_scaled, read_text
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_MILLI: Final = 1e-3
+
+
+def read_zones(sysfs_root: Path) -> list[Measured]:
+    """Return the temperature of every thermal zone, in degrees Celsius; one absent reading when there is no zone."""
+    folder = sysfs_root / "class/thermal"
+    zones = children(folder, "thermal_zone")
+    if not zones:
+        reason = Absent(f"no thermal zone under {folder}")
+        return [_zone_reading("thermal_zone", reason, scope="zone")]
+    readings = []
+    for zone in zones:
+        kind = read_text(zone / "type")
+        name = zone.name if isinstance(kind, Absent) else kind
+        readings.append(_zone_reading(slug(name), read_scaled(zone / "temp", _MILLI), scope=f"zone:{name}"))
+    return readings
+
+
+def _zone_reading(stem: str, value: float | Absent, *, scope: str) -> Measured:
+    return Measured(
+        name=f"{stem}_celsius", value=value, source="thermal_zone", scope=scope, quality="sampled"
+    )
+
+
+def read_cooling(sysfs_root: Path) -> list[Measured]:
+    """Return how far every cooling device is engaged, 0 to 1; above 0 on a processor's device means it is being slowed down."""
+    readings = []
+    for device in children(sysfs_root / "class/thermal", "cooling_device"):
+        kind = read_text(device / "type")
+        name = device.name if isinstance(kind, Absent) else kind
+        readings.append(
+            Measured(
+                name=f"cooling_{slug(name)[:40]}_ratio",
+                value=_engaged(device),
+                source="cooling_device",
+                scope=f"device:{name}",
+                quality="sampled",
+            )
+        )
+    return readings
+
+
+def _engaged(device: Path) -> float | Absent:
+    current, most = read_integer(device / "cur_state"), read_integer(device / "max_state")
+    if isinstance(current, Absent):
+        return current
+    if isinstance(most, Absent):
+        return most
+    return current / most if most > 0 else Absent(f"{device}/max_state is {most}")

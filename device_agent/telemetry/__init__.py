@@ -1,0 +1,1 @@
+"""Telemetry: what is measured (`histogram`, `sampler`), kept (`spool`) and sent (`mqtt`)."""

@@ -1,0 +1,400 @@
+"""`Spool`: every message waits here, on disk, until the broker has acknowledged it. Bounded in bytes and rows.
+
+What it promises:
+
+* Nothing is handed out before it is committed; a message leaves only by acknowledgement or by being counted as lost.
+* When full, the oldest results go first, then the oldest measurements, then the oldest events; states are never dropped. The loss is
+  counted per kind, survives a restart, and waits in `unreported_loss` until an event has told of it.
+* A process killed at any moment keeps every committed message (SQLite WAL). After a *power cut* the last commits may be missing, the
+  file is intact (``synchronous=NORMAL``: fewer flushes, so less wear of flash).
+* A damaged file is set aside under ``.damaged`` and begun anew; a disk that is full, read-only or failing makes the spool go on in
+  memory, with a smaller bound. What lies on disk stays there and is sent once the disk is back. Each is a `Notice`, none is fatal.
+
+It is not thread-safe and has no clock: the agent's loop is its only user.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from device_agent.contract.errors import StorageError
+from device_agent.telemetry.store import CorruptStoreError, Kind, SpooledMessage, Store, StoreLockedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+_DROPPED_FIRST: Final = (Kind.RESULT, Kind.MEASUREMENT, Kind.EVENT)
+_EVICTION_PAGE_ROWS: Final = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpoolLimits:
+    """Bounds of a spool.
+
+    Attributes:
+        max_bytes: On disk: payloads, topics and row overhead; the write-ahead file may add 1 MiB to it.
+        max_rows: On disk and in memory.
+        memory_max_bytes: While the disk cannot be written.
+        batch_rows: Messages that wait in memory for one commit; at the latest the agent commits at every turn of its loop.
+    """
+
+    max_bytes: int
+    max_rows: int
+    memory_max_bytes: int
+    batch_rows: int = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loss:
+    """How many messages were dropped because the spool was full."""
+
+    results: int = 0
+    measurements: int = 0
+    events: int = 0
+
+    @property
+    def total(self) -> int:
+        """All kinds together."""
+        return self.results + self.measurements + self.events
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """Something about the storage that the operator must hear.
+
+    Attributes:
+        code: ``spool_set_aside``, ``spool_in_memory`` or ``spool_on_disk``.
+        message: What happened, with the path.
+    """
+
+    code: str
+    message: str
+
+
+class Spool:
+    """See the module's docstring.
+
+    Args:
+        path: Database file; its directory is made if it is not there.
+        limits: Bounds.
+
+    Raises:
+        StoreLockedError: Another agent uses this spool. Every other trouble is a `Notice`.
+    """
+
+    def __init__(self, path: Path, limits: SpoolLimits) -> None:
+        self._path = path
+        self._limits = limits
+        self._notices: list[Notice] = []
+        self._pending: list[SpooledMessage] = []
+        self._pending_bytes = 0
+        # Both map the id of a message that is in the store to its size, so that deleting it needs no look-up.
+        self._taken: dict[int, int] = {}
+        self._acknowledged: dict[int, int] = {}
+        self._acknowledged_on_disk: list[int] = []
+        self._cursor: dict[Kind, int] = dict.fromkeys(Kind, 0)
+        self._lost: dict[str, int] = {}
+        self._counters_read = False
+        self._rows = self._bytes = self._last_id = 0
+        self._on_disk = True
+        self._store = self._open()
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether messages reach the disk; False while it falls back to memory."""
+        return self._on_disk
+
+    @property
+    def rows(self) -> int:
+        """Messages not yet acknowledged, committed or not; without those on a disk that cannot be written."""
+        return self._rows + len(self._pending)
+
+    @property
+    def size_bytes(self) -> int:
+        """What `rows` take, in bytes."""
+        return self._bytes + self._pending_bytes
+
+    @property
+    def lost_total(self) -> Loss:
+        """Everything dropped since the file was begun."""
+        return self._loss("lost")
+
+    @property
+    def unreported_loss(self) -> Loss:
+        """Dropped and not yet told by `loss_reported`."""
+        lost, told = self._loss("lost"), self._loss("told")
+        return Loss(
+            results=lost.results - told.results,
+            measurements=lost.measurements - told.measurements,
+            events=lost.events - told.events,
+        )
+
+    def append(self, kind: Kind, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        """Keep a message; it is safe after the next `commit`."""
+        self._last_id += 1
+        message = SpooledMessage(self._last_id, kind, topic, payload, retain)
+        if kind is Kind.STATE:
+            self._drop_pending_state(topic)
+        self._pending.append(message)
+        self._pending_bytes += message.size_bytes
+        if len(self._pending) >= self._limits.batch_rows or self._pending_bytes * 4 >= self._max_bytes:
+            self.commit()
+
+    def commit(self) -> None:
+        """Write what waits, drop what does not fit, delete what was acknowledged: one transaction.
+
+        Raises:
+            StorageError: Not even memory can be written.
+        """
+        while self._pending or self._acknowledged:
+            try:
+                self._commit()
+            except StorageError as error:
+                if not self._on_disk:
+                    raise
+                self._fall_back(error)
+
+    def take(self, limit: int) -> list[SpooledMessage]:
+        """Return up to ``limit`` committed messages that are not taken yet: states, events, then the rest; each kind oldest first."""
+        taken: list[SpooledMessage] = []
+        try:
+            for kind in Kind:
+                if len(taken) < limit:
+                    page = self._store.page(kind, after=self._cursor[kind], limit=limit - len(taken))
+                    taken += page
+                    if page:
+                        self._cursor[kind] = page[-1].id
+        except StorageError as error:
+            self._fall_back(error)
+            return []
+        fresh = [message for message in taken if message.id not in self._acknowledged]
+        self._taken.update((message.id, message.size_bytes) for message in fresh)
+        return fresh
+
+    def acknowledge(self, message_id: int) -> None:
+        """The broker has it: delete it at the next `commit`."""
+        size = self._taken.pop(message_id, None)
+        if size is not None:
+            self._acknowledged[message_id] = size
+
+    def release(self) -> None:
+        """The connection is gone: everything taken and not acknowledged may be taken again."""
+        self._taken.clear()
+        self._cursor = dict.fromkeys(Kind, 0)
+
+    def loss_reported(self, loss: Loss) -> None:
+        """``loss`` now stands in a message of the spool."""
+        for kind, count in (
+            ("result", loss.results),
+            ("measurement", loss.measurements),
+            ("event", loss.events),
+        ):
+            self._lost[f"told_{kind}"] = self._lost.get(f"told_{kind}", 0) + count
+
+    def notices(self) -> tuple[Notice, ...]:
+        """Return what happened to the storage since the last call."""
+        notices, self._notices = tuple(self._notices), []
+        return notices
+
+    def return_to_disk(self) -> bool:
+        """While in memory and with nothing in flight: try the disk again and move there what memory holds.
+
+        Returns:
+            Whether messages reach the disk now.
+        """
+        if self._on_disk:
+            return True
+        self.commit()
+        if self._taken:
+            return False
+        try:
+            disk = Store(self._path)
+        except (StorageError, StoreLockedError):
+            return False
+        try:
+            self._move_to(disk)
+        except StorageError:
+            disk.close()
+            return False
+        self._notices.append(
+            Notice(code="spool_on_disk", message=f"{self._path}: messages reach the disk again.")
+        )
+        return True
+
+    def close(self) -> None:
+        """Commit and close."""
+        self.commit()
+        self._store.close()
+
+    @property
+    def _max_bytes(self) -> int:
+        return self._limits.max_bytes if self._on_disk else self._limits.memory_max_bytes
+
+    def _open(self) -> Store:
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            return self._opened()
+        except CorruptStoreError as error:
+            try:
+                self._set_aside(error)
+                return self._opened()
+            except (StorageError, OSError) as second:
+                failure: Exception = second
+        except (StorageError, OSError) as error:
+            failure = error
+        self._on_disk = False
+        self._notices.append(_in_memory(self._path, failure))
+        return Store(None)
+
+    def _opened(self) -> Store:
+        """Open the file and take over what it holds."""
+        store = Store(self._path)
+        try:
+            self._rows, self._bytes, self._last_id = store.totals()
+            self._lost, self._counters_read = store.counters(), True
+        except StorageError:
+            store.close()
+            raise
+        return store
+
+    def _set_aside(self, error: CorruptStoreError) -> None:
+        """Keep the damaged file for a look, one of them at most, and make way for a new one."""
+        aside = self._path.with_name(self._path.name + ".damaged")
+        self._path.replace(aside)
+        for suffix in ("-wal", "-shm", "-journal"):
+            with contextlib.suppress(FileNotFoundError):
+                self._path.with_name(self._path.name + suffix).unlink()
+        self._notices.append(
+            Notice(
+                code="spool_set_aside",
+                message=f"{error} It was set aside as {aside}; the messages in it are lost.",
+            )
+        )
+
+    def _fall_back(self, error: StorageError) -> None:
+        """Leave a file that failed: a damaged one for a new file, one that cannot be written for memory."""
+        self._store.close()
+        self._rows = self._bytes = 0
+        self.release()
+        failure: Exception = error
+        if isinstance(error, CorruptStoreError):
+            self._acknowledged.clear()
+            try:
+                self._set_aside(error)
+                self._store = Store(self._path)
+            except (StorageError, StoreLockedError, OSError) as second:
+                failure = second
+            else:
+                return
+        self._acknowledged_on_disk += self._acknowledged
+        self._acknowledged.clear()
+        self._on_disk = False
+        self._store = Store(None)
+        self._notices.append(_in_memory(self._path, failure))
+
+    def _move_to(self, disk: Store) -> None:
+        """Write what memory holds to ``disk`` and make it the store; if that fails, everything stays as it was.
+
+        Raises:
+            StorageError: The disk failed.
+        """
+        held = [
+            message
+            for kind in Kind
+            for message in self._store.page(kind, after=0, limit=self._limits.max_rows)
+        ]
+        topics = {message.topic for message in held if message.kind is Kind.STATE}
+        stale = [
+            old.id
+            for old in disk.page(Kind.STATE, after=0, limit=self._limits.max_rows)
+            if old.topic in topics
+        ]
+        _, _, highest = disk.totals()
+        # Ids go on over both stores, unless the disk could not even be read when we started.
+        shift = max(0, highest + 1 - min((message.id for message in held), default=highest + 1))
+        moved = [replace(message, id=message.id + shift) for message in held]
+        counters = dict(self._lost)
+        if not self._counters_read:
+            for name, count in disk.counters().items():
+                counters[name] = counters.get(name, 0) + count
+        disk.write(add=moved, remove=[*self._acknowledged_on_disk, *stale], counters=counters)
+        self._rows, self._bytes, highest = disk.totals()
+        self._store.close()
+        self._store, self._on_disk = disk, True
+        self._lost, self._counters_read = counters, True
+        self._last_id = max(self._last_id + shift, highest)
+        self._acknowledged_on_disk.clear()
+        self.release()
+
+    def _commit(self) -> None:
+        gone = dict(self._acknowledged)
+        gone.update((old.id, old.size_bytes) for old in self._replaced_states())
+        rows = self._rows + len(self._pending) - len(gone)
+        size = self._bytes + self._pending_bytes - sum(gone.values())
+        dropped = self._choose_to_drop(rows, size, gone)
+        counters = dict(self._lost)
+        for kind, _ in dropped.values():
+            key = f"lost_{kind.name.lower()}"
+            counters[key] = counters.get(key, 0) + 1
+        kept = [message for message in self._pending if message.id not in dropped]
+        self._store.write(add=kept, remove=[*gone, *dropped], counters=counters)
+        self._rows = rows - len(dropped)
+        self._bytes = size - sum(freed for _, freed in dropped.values())
+        self._lost = counters
+        for message_id in gone:
+            self._taken.pop(message_id, None)
+        self._pending, self._pending_bytes = [], 0
+        self._acknowledged.clear()
+
+    def _replaced_states(self) -> list[SpooledMessage]:
+        topics = {message.topic for message in self._pending if message.kind is Kind.STATE}
+        if not topics:
+            return []
+        stored = self._store.page(Kind.STATE, after=0, limit=self._limits.max_rows)
+        return [old for old in stored if old.topic in topics]
+
+    def _choose_to_drop(self, rows: int, size: int, gone: Iterable[int]) -> dict[int, tuple[Kind, int]]:
+        """Choose the oldest of the least important kinds until the bounds hold; what is in flight is spared, it is on its way out."""
+        dropped: dict[int, tuple[Kind, int]] = {}
+        spared = self._taken.keys() | set(gone)
+        for kind in _DROPPED_FIRST:
+            for message_id, freed in self._oldest(kind):
+                if rows <= self._limits.max_rows and size <= self._max_bytes:
+                    return dropped
+                if message_id not in spared:
+                    dropped[message_id] = (kind, freed)
+                    rows, size = rows - 1, size - freed
+        return dropped
+
+    def _oldest(self, kind: Kind) -> Iterable[tuple[int, int]]:
+        """Yield ``(id, size)`` of a kind, oldest first: those in the store, then those that wait."""
+        after = 0
+        while page := self._store.oldest_sizes(kind, after=after, limit=_EVICTION_PAGE_ROWS):
+            yield from page
+            after = page[-1][0]
+        for message in self._pending:
+            if message.kind is kind:
+                yield message.id, message.size_bytes
+
+    def _drop_pending_state(self, topic: str) -> None:
+        kept = [old for old in self._pending if old.kind is not Kind.STATE or old.topic != topic]
+        self._pending_bytes -= sum(old.size_bytes for old in self._pending) - sum(
+            old.size_bytes for old in kept
+        )
+        self._pending = kept
+
+    def _loss(self, prefix: str) -> Loss:
+        return Loss(
+            results=self._lost.get(f"{prefix}_result", 0),
+            measurements=self._lost.get(f"{prefix}_measurement", 0),
+            events=self._lost.get(f"{prefix}_event", 0),
+        )
+
+
+def _in_memory(path: Path, error: Exception) -> Notice:
+    return Notice(
+        code="spool_in_memory", message=f"{path}: cannot be written, messages wait in memory: {error}"
+    )

@@ -1,0 +1,109 @@
+"""The parser of `edgewright`, its exit status, and errors as one line."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from device_agent import __version__
+from device_agent.contract.errors import (
+    ConfigError,
+    ContractError,
+    DeviceError,
+    EdgewrightError,
+    TransferError,
+    TrustError,
+)
+from host_tools.cli import convert, inspect, targets, telemetry
+from host_tools.errors import CapabilityError, InputError, LoweringError, OutputError, VerificationError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_DESCRIPTION = "Deploy neural networks to edge devices: calibrate once, convert for every target, prove it, watch it run."
+_EPILOG = """\
+examples:
+  edgewright convert model.onnx --data photos/ --target x86_64-onnxruntime --target cortex-a-tflite --out build/
+  edgewright targets list
+  edgewright inspect build/model-1.0.0-cortex-a-tflite.ewa
+  edgewright watch mqtt://localhost
+  edgewright report --from mqtt://localhost --seconds 60 --out report.html
+
+exit status:
+  0  done                             4  verification failed: see the report
+  2  wrong input or arguments         5  the artifact must not be trusted
+  3  the target cannot do it          6  the broker cannot be reached
+  130  interrupted; run it again      7  output or device failed
+"""
+_INTERRUPTED = 130
+_STATUS: tuple[tuple[type[EdgewrightError], int], ...] = (
+    (VerificationError, 4),
+    (CapabilityError, 3),
+    (LoweringError, 3),
+    (TrustError, 5),
+    (TransferError, 6),
+    (OutputError, 7),
+    (DeviceError, 7),
+    (InputError, 2),
+    (ConfigError, 2),
+    (ContractError, 2),
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.run is None:
+        parser.print_help()
+        return 2
+    try:
+        status: int = options.run(options)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        print(
+            "Interrupted. Nothing half-written was left; the same command goes on where it stopped.",
+            file=sys.stderr,
+        )
+        return _INTERRUPTED
+    except EdgewrightError as error:
+        _complain(error, as_json=getattr(options, "json", False))
+        return exit_status(error)
+    except BrokenPipeError:
+        # The reader went away (`edgewright targets list | head`): not our failure, and nothing is left to say it to.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return status
+
+
+def exit_status(error: EdgewrightError) -> int:
+    """Return the exit status of an error, by who can act on it."""
+    return next((status for kind, status in _STATUS if isinstance(error, kind)), 1)
+
+
+def _complain(error: EdgewrightError, *, as_json: bool) -> None:
+    if as_json:
+        print(
+            json.dumps(
+                {"error": {"code": error.code, "message": str(error), "hint": error.hint}}, ensure_ascii=False
+            )
+        )
+    print(f"edgewright: {error}", file=sys.stderr)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="edgewright",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"edgewright {__version__}")
+    parser.set_defaults(run=None)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    for module in (convert, targets, inspect, telemetry):
+        module.add_parser(commands)
+    return parser

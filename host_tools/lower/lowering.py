@@ -1,0 +1,71 @@
+"""`lower`: a plan becomes the file that its target reads. One lowering a format; none of them chooses a number."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Protocol
+
+from device_agent.contract.errors import EdgewrightError
+from host_tools.errors import LoweringError
+from host_tools.lower import onnx_qdq, openvino_ir
+from host_tools.lower.tflite import lowering as tflite
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from host_tools.lower.payload import Payload
+    from host_tools.model.float_model import FloatModel
+    from host_tools.plan.quantization_plan import QuantizationPlan
+    from targets.profile import CapabilityProfile, Format
+
+
+class Lowering(Protocol):
+    """What every format's module offers. Pure: equal arguments give equal bytes."""
+
+    def __call__(self, model: FloatModel, plan: QuantizationPlan, profile: CapabilityProfile) -> Payload:
+        """Write the plan in the format.
+
+        Raises:
+            LoweringError: It cannot be written; the message names value or node.
+        """
+        ...
+
+
+LOWERINGS: Final[Mapping[Format, Lowering]] = {
+    "onnx_qdq": onnx_qdq.lower,
+    "openvino_ir": openvino_ir.lower,
+    "tflite": tflite.lower,
+}
+
+
+def lower(model: FloatModel, plan: QuantizationPlan, profile: CapabilityProfile) -> Payload:
+    """Write the plan in the format of the target.
+
+    Args:
+        model: The float model.
+        plan: A plan for this model and this target.
+        profile: The target.
+
+    Returns:
+        The payload; the same bytes for the same arguments.
+
+    Raises:
+        LoweringError: The plan is for another model or another version of the target, or cannot be written in the format; the message
+            names what and where.
+    """
+    if plan.model_digest != model.digest:
+        raise LoweringError(
+            f"Model {model.name!r} has digest {model.digest}, the plan is for {plan.model_digest}.", hint="Plan this model anew."
+        )
+    if plan.profile_digest != profile.digest:
+        raise LoweringError(
+            f"Target {profile.id!r} has digest {profile.digest}, the plan is for {plan.target!r} with {plan.profile_digest}.",
+            hint="Plan for this target anew.",
+        )
+    try:
+        return LOWERINGS[profile.artifact.format](model, plan, profile)
+    except EdgewrightError:
+        raise
+    except Exception as error:  # the libraries below raise whatever they like; what leaves our API is ours
+        raise LoweringError(
+            f"Model {model.name!r}: writing {profile.artifact.format} failed: {type(error).__name__}: {error}"
+        ) from error

@@ -1,0 +1,44 @@
+"""Lower to ONNX with QuantizeLinear and DequantizeLinear (``onnx_qdq``): one file, ``model.onnx``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from host_tools.errors import LoweringError
+from host_tools.lower.interface import payload_tensors
+from host_tools.lower.onnx_file import onnx_bytes
+from host_tools.lower.payload import Payload
+from host_tools.lower.qdq_graph import write_qdq_graph
+
+if TYPE_CHECKING:
+    from host_tools.model.float_model import FloatModel
+    from host_tools.plan.quantization_plan import QuantizationPlan
+    from targets.profile import CapabilityProfile
+
+
+def lower(model: FloatModel, plan: QuantizationPlan, profile: CapabilityProfile) -> Payload:
+    """Write the plan as ONNX QDQ.
+
+    Returns:
+        A payload of one file. Each entry of `Payload.tensor_names` names a float tensor with the value's real numbers: the output of
+        its DequantizeLinear when the value is quantized. The exception is a value that exists only as an integer output: it is named
+        itself, and holds codes.
+
+    Raises:
+        LoweringError: The plan or the model cannot be written so; the message names value or node.
+    """
+    if not profile.artifact.quantize_outputs:
+        raise LoweringError(
+            f"Target {profile.id!r} wants no Q/DQ behind weighted operators (artifact.quantize_outputs = false), "
+            "a dialect that this lowering does not write.",
+            hint="Choose a target that takes Q/DQ at every quantized value.",
+        )
+    written = write_qdq_graph(model, plan, profile, shields=True)
+    return Payload(
+        format="onnx_qdq",
+        files={"model.onnx": onnx_bytes(written.graph, opset=profile.artifact.opset)},
+        inputs=payload_tensors(model.inputs, written.interface_qparams),
+        outputs=payload_tensors(model.outputs, written.interface_qparams),
+        tensor_names=written.tensor_names,
+        notes=written.notes,
+    )

@@ -1,0 +1,1 @@
+"""Lowering to TFLite: the flatbuffer is written directly, channels last, without TensorFlow. The face is `lowering.lower`."""

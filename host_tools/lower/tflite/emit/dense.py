@@ -1,0 +1,68 @@
+"""Gemm and MatMul: FULLY_CONNECTED with constant weights, BATCH_MATMUL between two activations."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from host_tools.lower.tflite import axes
+from host_tools.lower.tflite.emit import spatial
+from host_tools.lower.tflite.emit.convolution import Weights, read_bias, read_weights
+from host_tools.lower.tflite.graph import Options
+from host_tools.lower.tflite.layout import shape_of
+from host_tools.lower.tflite.session import refuse
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+    from host_tools.lower.tflite.session import Session
+
+
+def gemm(session: Session, node: ir.Node) -> None:
+    """Write a Gemm with its constant weight of shape (outputs, inputs); a flattened input gives its column order to the weight."""
+    value = node.inputs[0]
+    columns = session.layouts.columns.get(str(value.name)) if value is not None else None
+    data = session.read(node, 0, None if columns is not None else axes.natural(2))
+    weights = read_weights(session, node, 1, channel_axis=0)
+    if columns is not None:
+        weights = Weights(values=weights.values[:, columns], scales=weights.scales, name=weights.name)
+    _fully_connected(session, node, data, weights, bias_index=2)
+
+
+def matmul(session: Session, node: ir.Node) -> None:
+    """Write a MatMul: FULLY_CONNECTED when the right side is a constant matrix, else BATCH_MATMUL.
+
+    Raises:
+        LoweringError: An operand is a vector, or there are more than five axes.
+    """
+    ranks = [len(shape_of(value)) for value in node.inputs if value is not None]
+    if min(ranks) < 2 or max(ranks) > 5:
+        raise refuse(node, f"operands of rank {ranks[0]} and {ranks[1]}; BATCH_MATMUL takes rank 2 to 5.")
+    if session.is_constant(node, 1) and ranks[1] == 2 and not session.is_constant(node, 0):
+        data = session.read(node, 0, axes.natural(ranks[0]))
+        raw = read_weights(session, node, 1, channel_axis=1)
+        weights = Weights(values=raw.values.transpose(1, 0), scales=raw.scales, name=raw.name)
+        _fully_connected(session, node, data, weights, bias_index=2)
+        return
+    operands = [session.read(node, index, axes.natural(ranks[index])) for index in (0, 1)]
+    quantization = session.output_quantization(node)
+    layout = axes.natural(len(shape_of(node.outputs[0])))
+    result = session.output(node, shape_of(node.outputs[0]), quantization)
+    session.add(node, "BATCH_MATMUL", operands, [result], Options(kind="BatchMatMulOptions"))
+    session.deliver(node, spatial.clip(session, node, result, session.bounds(node)), layout)
+
+
+def _fully_connected(session: Session, node: ir.Node, data: int, weights: Weights, *, bias_index: int) -> None:
+    outputs = weights.values.shape[0]
+    shape = shape_of(node.outputs[0])
+    filters = session.graph.constant(weights.name, weights.values, weights.quantization(0))
+    bias = read_bias(session, node, bias_index, outputs=outputs, data=data, weights=weights)
+    quantization = session.output_quantization(node)
+    activation, rest = spatial.fusible(session.bounds(node), quantization)
+    result = session.output(node, shape, quantization)
+    fields: dict[str, object] = {"fusedActivationFunction": activation}
+    if len(shape) > 2:
+        fields["keepNumDims"] = True
+    session.add(
+        node, "FULLY_CONNECTED", [data, filters, bias], [result], Options(kind="FullyConnectedOptions", fields=fields)
+    )
+    session.deliver(node, spatial.clip(session, node, result, rest), axes.natural(len(shape)))

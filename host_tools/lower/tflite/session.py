@@ -1,0 +1,402 @@
+"""`Session`: what the emitters share while one model is lowered: which tensor holds each value, and the plan's reading rules.
+
+An emitter reads its inputs through `read` or `read_constant`, adds its operators with `add`, and hands its result to `deliver`. Layout,
+dequantization at a float node's door, re-quantized edges and quantization behind a float node happen in those calls and nowhere else.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from host_tools.errors import LoweringError
+from host_tools.lower.integers import dequantize_array, quantize_array
+from host_tools.lower.tflite import axes
+from host_tools.lower.tflite.graph import GraphBuilder, Options, Quantization
+from host_tools.lower.tflite.layout import Layouts, assign, shape_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import onnx_ir as ir
+    from numpy.typing import NDArray
+
+    from host_tools.lower.tflite.axes import Layout
+    from host_tools.model.float_model import FloatModel
+    from host_tools.plan.quantization_plan import NodePlan, QParams, QuantizationPlan, Requantize
+    from targets.profile import CapabilityProfile
+
+NONE, RELU, RELU_N1_TO_1, RELU6 = 0, 1, 2, 3
+"""Codes of ActivationFunctionType. Source: tflite/schema/schema.fbs."""
+
+_ACTIVATIONS = {(0.0, math.inf): RELU, (-1.0, 1.0): RELU_N1_TO_1, (0.0, 6.0): RELU6, (-math.inf, math.inf): NONE}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """A clip: values below ``low`` become ``low``, values above ``high`` become ``high``."""
+
+    low: float
+    high: float
+
+    @property
+    def activation(self) -> int | None:
+        """The fused activation that does just this, or None."""
+        return _ACTIVATIONS.get((self.low, self.high))
+
+
+class Session:
+    """One lowering in progress.
+
+    Attributes:
+        graph: The file's tensors and operators so far.
+        layouts: Where each value lies.
+        values: Tensor that holds each value of the canonical graph, in the value's own layout.
+        notes: Sentences for the payload.
+    """
+
+    def __init__(self, model: FloatModel, plan: QuantizationPlan, profile: CapabilityProfile) -> None:
+        self.source: ir.Graph = model.graph.graph
+        self.plan = plan
+        self.profile = profile
+        self.graph = GraphBuilder(profile.artifact.max_op_versions)
+        self.layouts: Layouts = assign(self.source)
+        self.values: dict[str, int] = {}
+        self.notes: list[str] = []
+        self._converted: dict[tuple[object, ...], int] = {}
+        self._arrays: dict[str, NDArray[np.generic]] = {}
+        self._edges: dict[tuple[str, int], Requantize] = {(e.node, e.input_index): e for e in plan.requantize}
+        self._fused = self._fused_by_root()
+
+    # What the plan says of a node
+
+    def node_plan(self, node: ir.Node) -> NodePlan:
+        """Return the plan's line for a node; raises LoweringError when the plan is of another model."""
+        name = str(node.name)
+        if name not in self.plan.nodes:
+            raise LoweringError(f"The plan has no node {name!r} ({node.op_type}); it was made for another model.")
+        return self.plan.nodes[name]
+
+    def is_integer(self, node: ir.Node) -> bool:
+        """Whether the node reads and writes integers; raises LoweringError for a precision that TFLite files here do not have."""
+        precision = self.node_plan(node).precision
+        if precision not in {"int8", "float32"}:
+            raise LoweringError(
+                f"{where(node)}: planned as {precision}, but the TFLite lowering writes int8 and float32.",
+                hint="Set ops.<op>.precisions and fallback.to in the profile to int8 or float32.",
+            )
+        return precision == "int8"
+
+    def is_fused(self, node: ir.Node) -> bool:
+        """Whether another node does this one's work."""
+        return self.node_plan(node).fused_into is not None
+
+    def fused(self, node: ir.Node) -> tuple[ir.Node, ...]:
+        """Return the nodes that this one absorbs, in order."""
+        return self._fused.get(str(node.name), ())
+
+    def written(self, node: ir.Node, index: int = 0) -> ir.Value:
+        """Return the value that the node writes: its own output, or that of the last node it absorbs."""
+        absorbed = self.fused(node)
+        return absorbed[-1].outputs[0] if absorbed and index == 0 else node.outputs[index]
+
+    def qparams(self, name: str) -> QParams | None:
+        """Return a value's planned parameters; None for float.
+
+        Raises:
+            LoweringError: The plan has no such tensor.
+        """
+        if name not in self.plan.tensors:
+            raise LoweringError(f"The plan has no tensor {name!r}; it was made for another model.")
+        return self.plan.tensors[name].qparams
+
+    def output_quantization(self, node: ir.Node, index: int = 0) -> Quantization | None:
+        """Return the parameters that the node writes: None for a float node, the plan's for an integer one.
+
+        Raises:
+            LoweringError: The node is an integer node but its output is planned as float.
+        """
+        if not self.is_integer(node):
+            return None
+        value = self.written(node, index)
+        qparams = self.qparams(str(value.name))
+        if qparams is None:
+            raise LoweringError(f"{where(node)}: runs in int8, but its output {value.name!r} is planned as float.")
+        return as_quantization(qparams)
+
+    def bounds(self, node: ir.Node) -> Bounds:
+        """Return the clip that the nodes absorbed by this one amount to.
+
+        Raises:
+            LoweringError: It absorbs an operator that TFLite cannot fuse.
+        """
+        low, high = -math.inf, math.inf
+        for absorbed in self.fused(node):
+            one = self.clip_bounds(absorbed)
+            if one is None:
+                raise LoweringError(
+                    f"{where(absorbed)}: planned as fused into {node.name!r}, but TFLite fuses only Relu and Clip.",
+                    hint="Remove the chain from the profile's fusions.",
+                )
+            low, high = (min(max(bound, one.low), one.high) for bound in (low, high))
+        return Bounds(low=low, high=high)
+
+    def clip_bounds(self, node: ir.Node) -> Bounds | None:
+        """Return what a Relu or Clip node clips to; None for other operators."""
+        if node.op_type == "Relu":
+            return Bounds(low=0.0, high=math.inf)
+        if node.op_type != "Clip":
+            return None
+        low, high = (self.array(node, index) if has_input(node, index) else None for index in (1, 2))
+        return Bounds(
+            low=-math.inf if low is None else float(low.reshape(-1)[0]),
+            high=math.inf if high is None else float(high.reshape(-1)[0]),
+        )
+
+    # Reading
+
+    def array(self, node: ir.Node, index: int) -> NDArray[np.generic]:
+        """Return a constant input's values in the canonical layout.
+
+        Raises:
+            LoweringError: The input is not a constant.
+        """
+        value = node.inputs[index]
+        name = str(value.name) if value is not None else ""
+        if value is None or not self.is_constant(node, index):
+            raise LoweringError(f"{where(node)}: input {index} ({name!r}) must be a constant for TFLite.")
+        if name not in self._arrays:
+            constant = self.source.initializers[name].const_value
+            if constant is None:
+                raise LoweringError(f"{where(node)}: constant {name!r} has no values.")
+            self._arrays[name] = constant.numpy()
+        return self._arrays[name]
+
+    def is_constant(self, node: ir.Node, index: int) -> bool:
+        """Whether an input is an initializer."""
+        return has_input(node, index) and node.inputs[index].name in self.source.initializers  # type: ignore[union-attr]  # has_input
+
+    def layout(self, value: ir.Value) -> Layout:
+        """Return the layout of a value that is not a constant."""
+        return self.layouts.of[str(value.name)]
+
+    def read(self, node: ir.Node, index: int, layout: Layout | None = None) -> int:
+        """Return the tensor that holds an input as the node reads it: integer or float by the node's precision.
+
+        Args:
+            node: The reading node.
+            index: Which input.
+            layout: Wanted layout; the value's own when None.
+
+        Raises:
+            LoweringError: An integer node would read a float value.
+        """
+        value = node.inputs[index]
+        if value is None:
+            raise LoweringError(f"{where(node)}: input {index} is missing.")
+        if self.is_constant(node, index):
+            return self.read_constant(node, index, layout)
+        tensor = self.in_precision(node, index, self.values[str(value.name)])
+        if layout is None:
+            return tensor
+        if str(value.name) in self.layouts.columns:
+            raise LoweringError(f"{where(node)}: reads {value.name!r}, whose columns are in file order.")
+        return self.relayout(tensor, self.layout(value), layout, node)
+
+    def in_precision(self, node: ir.Node, index: int, tensor: int) -> int:
+        """Return the tensor dequantized, quantized or re-quantized as the plan says for this edge."""
+        edge = self._edges.get((str(node.name), index))
+        if not self.is_integer(node):
+            return self.dequantized(tensor)
+        if edge is not None:
+            return self.requantized(tensor, as_quantization(edge.qparams))
+        if self.graph.tensors[tensor].quantization is None:
+            raise LoweringError(
+                f"{where(node)}: runs in int8, but its input {index} ({self.graph.tensors[tensor].name!r}) is planned as float."
+            )
+        return tensor
+
+    def read_constant(self, node: ir.Node, index: int, layout: Layout | None = None, *, rank: int | None = None) -> int:
+        """Return a constant tensor for an input, quantized per tensor where the node is an integer one.
+
+        Args:
+            node: The reading node.
+            index: Which input.
+            layout: Wanted layout after the rank was raised; the graph's own when None.
+            rank: Rank to raise to with unit axes in front; the constant's own when None.
+
+        Raises:
+            LoweringError: The plan gives no parameters, or parameters per channel, to a constant of an integer node.
+        """
+        values, quantization = self.constant_codes(node, index)
+        if rank is not None:
+            values = values.reshape((1,) * (rank - values.ndim) + values.shape)
+        if layout is not None:
+            values = values.transpose(layout)
+        return self.graph.constant(str(node.inputs[index].name), values, quantization)  # type: ignore[union-attr]  # checked by array()
+
+    def constant_codes(self, node: ir.Node, index: int) -> tuple[NDArray[np.generic], Quantization | None]:
+        """Return a constant input's codes and parameters, or its float values and None for a float node."""
+        values = self.array(node, index)
+        name = str(node.inputs[index].name)  # type: ignore[union-attr]  # checked by array()
+        edge = self._edges.get((str(node.name), index))
+        qparams = edge.qparams if edge is not None else self.qparams(name)
+        if values.dtype != np.float32:
+            return values, None
+        if qparams is None:
+            if self.is_integer(node):
+                raise LoweringError(f"{where(node)}: runs in int8, but its constant {name!r} has no quantization parameters.")
+            return values, None
+        codes = quantize_array(values.astype(np.float32), qparams, self.profile.rounding.weights, where=name)
+        if not self.is_integer(node):
+            return dequantize_array(codes, qparams, where=name).astype(np.float32), None
+        if qparams.axis is not None and len(set(qparams.scale)) > 1:
+            raise LoweringError(
+                f"{where(node)}: constant {name!r} is planned with one scale per channel, which TFLite has for weights only."
+            )
+        return codes, as_quantization(qparams)
+
+    # Changing form
+
+    def dequantized(self, tensor: int) -> int:
+        """Return the tensor as float32, behind a DEQUANTIZE where it holds integers."""
+        if self.graph.tensors[tensor].quantization is None:
+            return tensor
+        return self._convert(tensor, "DEQUANTIZE", None, Options(kind="DequantizeOptions"))
+
+    def requantized(self, tensor: int, quantization: Quantization) -> int:
+        """Return the tensor in other int8 parameters, behind a QUANTIZE unless it has them."""
+        if self.graph.tensors[tensor].quantization == quantization:
+            return tensor
+        return self._convert(tensor, "QUANTIZE", quantization, Options(kind="QuantizeOptions"))
+
+    def _convert(self, tensor: int, operator: str, quantization: Quantization | None, options: Options) -> int:
+        key = (operator, tensor, quantization)
+        if key not in self._converted:
+            before = self.graph.tensors[tensor]
+            dtype, suffix = ("FLOAT32", "float") if quantization is None else ("INT8", "int8")
+            after = self.graph.tensor(f"{before.name}/{suffix}", before.shape, dtype, quantization)  # type: ignore[arg-type]  # two literals
+            self.graph.operator(operator, [tensor], [after], options, where=f"{operator} of {before.name!r}")
+            self._converted[key] = after
+        return self._converted[key]
+
+    def relayout(self, tensor: int, layout: Layout, wanted: Layout, node: ir.Node) -> int:
+        """Return the tensor in another layout: itself, behind a RESHAPE when only unit axes move, or behind a TRANSPOSE (noted)."""
+        return self.transpose(tensor, axes.between(layout, wanted), node)
+
+    def transpose(self, tensor: int, permutation: Layout, node: ir.Node, *, planned: bool = False) -> int:
+        """Return the tensor transposed; ``planned`` says that the model itself has this Transpose, so it is not noted."""
+        before = self.graph.tensors[tensor]
+        if permutation == axes.natural(len(permutation)):
+            return tensor
+        shape = axes.permuted(before.shape, permutation)
+        if not axes.moves_data(before.shape, permutation):
+            return self.reshape(tensor, shape, node)
+        key = ("TRANSPOSE", tensor, permutation)
+        if key not in self._converted:
+            after = self.like(tensor, f"{before.name}/transposed", shape)
+            order = self.graph.constant("permutation", np.asarray(permutation, np.int32))
+            self.add(node, "TRANSPOSE", [tensor, order], [after], Options(kind="TransposeOptions"))
+            self._converted[key] = after
+            if not planned:
+                self.notes.append(
+                    f"{where(node)}: a TRANSPOSE of {before.name!r} {list(before.shape)} to {list(shape)} was inserted, "
+                    "because its meaning depends on the channels-first order."
+                )
+        return self._converted[key]
+
+    def reshape(self, tensor: int, shape: Sequence[int], node: ir.Node) -> int:
+        """Return the tensor in another shape with its elements in the same order."""
+        before = self.graph.tensors[tensor]
+        wanted = tuple(shape)
+        if before.shape == wanted:
+            return tensor
+        key = ("RESHAPE", tensor, wanted)
+        if key not in self._converted:
+            after = self.like(tensor, f"{before.name}/reshaped", wanted)
+            self.copy_reshaped(tensor, after, node)
+            self._converted[key] = after
+        return self._converted[key]
+
+    def copy_reshaped(self, tensor: int, after: int, node: ir.Node) -> None:
+        """Add a RESHAPE from one tensor into another that exists."""
+        shape = np.asarray(self.graph.tensors[after].shape, np.int32)
+        target = self.graph.constant("shape", shape)
+        self.add(node, "RESHAPE", [tensor, target], [after], Options(kind="ReshapeOptions", fields={"newShape": shape}))
+
+    # Writing
+
+    def add(
+        self, node: ir.Node, operator: str, inputs: Sequence[int], outputs: Sequence[int], options: Options | None = None
+    ) -> None:
+        """Add an operator on behalf of a node; raises LoweringError when the target's version of it is too old."""
+        self.graph.operator(operator, inputs, outputs, options, where=where(node))
+
+    def like(self, tensor: int, name: str, shape: Sequence[int]) -> int:
+        """Add an activation of another tensor's type and parameters."""
+        model = self.graph.tensors[tensor]
+        return self.graph.tensor(name, shape, model.type, model.quantization)
+
+    def output(
+        self, node: ir.Node, shape: Sequence[int], quantization: Quantization | None, index: int = 0
+    ) -> int:
+        """Add the activation that a node's operator writes; `deliver` it afterwards."""
+        name = f"{self.written(node, index).name}/raw"
+        return self.graph.tensor(name, shape, "FLOAT32" if quantization is None else "INT8", quantization)
+
+    def deliver(self, node: ir.Node, tensor: int, layout: Layout | None = None, index: int = 0) -> None:
+        """Make a tensor the node's output value, in the value's own layout and planned form.
+
+        Args:
+            node: The node that wrote it.
+            tensor: What its operators wrote.
+            layout: The tensor's layout; the value's own when None.
+            index: Which output.
+        """
+        value = self.written(node, index)
+        name = str(value.name)
+        if layout is not None and name not in self.layouts.columns:
+            tensor = self.relayout(tensor, layout, self.layout(value), node)
+        qparams = self.qparams(name)
+        tensor = self.dequantized(tensor) if qparams is None else self.requantized(tensor, as_quantization(qparams))
+        if tensor not in self.values.values():
+            self.graph.rename(tensor, name)
+        self.values[name] = tensor
+
+    def _fused_by_root(self) -> dict[str, tuple[ir.Node, ...]]:
+        found: dict[str, tuple[ir.Node, ...]] = {}
+        for node in self.source:
+            root = self.node_plan(node).fused_into
+            while root is not None and root in self.plan.nodes and self.plan.nodes[root].fused_into is not None:
+                root = self.plan.nodes[root].fused_into
+            if root is not None:
+                found[root] = (*found.get(root, ()), node)
+        return found
+
+
+def has_input(node: ir.Node, index: int) -> bool:
+    """Whether an optional input is there."""
+    return len(node.inputs) > index and node.inputs[index] is not None
+
+
+def where(node: ir.Node) -> str:
+    """Name a node for messages."""
+    return f"{node.op_type} {node.name!r}"
+
+
+def as_quantization(qparams: QParams) -> Quantization:
+    """Round a plan's per-tensor parameters to the file's."""
+    return Quantization.of(qparams.scale, qparams.zero_point)
+
+
+def output_shape(node: ir.Node, layout: Layout, index: int = 0) -> tuple[int, ...]:
+    """Return an output's shape in a layout."""
+    return axes.permuted(shape_of(node.outputs[index]), layout)
+
+
+def refuse(node: ir.Node, what: str, *, hint: str = "") -> LoweringError:
+    """Return the error for something that TFLite cannot express."""
+    return LoweringError(f"{where(node)}: {what}", hint=hint)

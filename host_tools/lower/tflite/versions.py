@@ -1,0 +1,231 @@
+"""Which version of a builtin operator a file must ask for, and the oldest runtime that has it.
+
+A reader refuses a version it does not know, so each operator is written in the lowest one that expresses it.
+
+Source: LiteRT, tflite/converter/tools/versioning/op_version.cc (`GetBuiltinOperatorVersion`) and runtime_version.cc, commit
+f67457790c9c. One deliberate difference: an int8 FULLY_CONNECTED with per-channel weights asks for version 12, the first whose kernel
+reads every channel's scale; op_version.cc writes 4, and a runtime before 2.17 would then run it with the first scale alone.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from host_tools.lower.tflite.graph import Options, Tensor
+
+_INT8_IS_2 = frozenset(
+    {
+        "ADD",
+        "AVERAGE_POOL_2D",
+        "BATCH_MATMUL",
+        "CONCATENATION",
+        "DEQUANTIZE",
+        "LOGISTIC",
+        "MAX_POOL_2D",
+        "MAXIMUM",
+        "MEAN",
+        "MINIMUM",
+        "MIRROR_PAD",
+        "MUL",
+        "PAD",
+        "PADV2",
+        "RELU",
+        "RELU6",
+        "RESIZE_BILINEAR",
+        "RESIZE_NEAREST_NEIGHBOR",
+        "SLICE",
+        "SOFTMAX",
+        "SPLIT_V",
+        "STRIDED_SLICE",
+        "SUB",
+        "TANH",
+        "TRANSPOSE",
+    }
+)
+"""Operators whose int8 kernel came with version 2 and whose float kernel is version 1."""
+
+_BEYOND_RANK_4: Mapping[str, int] = MappingProxyType({"PAD": 4, "PADV2": 4, "SLICE": 5, "STRIDED_SLICE": 4})
+"""Version that the first rank above 4 asks for."""
+
+
+def lowest(name: str, inputs: Sequence[Tensor], outputs: Sequence[Tensor], options: Options | None) -> int:
+    """Return the lowest version of a builtin operator that expresses these tensors and options.
+
+    Args:
+        name: Builtin operator.
+        inputs: Input tensors that are present, in order.
+        outputs: Output tensors.
+        options: Options table, or None.
+    """
+    first = inputs[1] if name in {"SPLIT", "TRANSPOSE_CONV"} else inputs[0]
+    is_int8 = first.type == "INT8"
+    rank = len(inputs[0].shape)
+    base = 2 if is_int8 and name in _INT8_IS_2 else 1
+    fields = options.fields if options is not None else {}
+    if name in _SPECIAL:
+        return max(base, _SPECIAL[name](inputs, outputs, fields, is_int8))
+    if name in _BEYOND_RANK_4 and rank > 4:
+        return max(base, _BEYOND_RANK_4[name])
+    return base
+
+
+def _convolution(inputs: Sequence[Tensor], _o: Sequence[Tensor], _f: Mapping[str, object], is_int8: bool) -> int:
+    if inputs[0].shape[3] != inputs[1].shape[3]:
+        return 6
+    return 3 if is_int8 else 1
+
+
+def _depthwise(_i: Sequence[Tensor], _o: Sequence[Tensor], fields: Mapping[str, object], is_int8: bool) -> int:
+    if is_int8:
+        return 3
+    dilated = fields.get("dilationHFactor", 1) != 1 or fields.get("dilationWFactor", 1) != 1
+    return 2 if dilated else 1
+
+
+def _fully_connected(
+    inputs: Sequence[Tensor], _o: Sequence[Tensor], fields: Mapping[str, object], is_int8: bool
+) -> int:
+    weights = inputs[1].quantization
+    if is_int8 and weights is not None and weights.is_per_channel:
+        return 12
+    if fields.get("keepNumDims"):
+        return 5
+    return 4 if is_int8 else 1
+
+
+def _transpose_conv(inputs: Sequence[Tensor], _o: Sequence[Tensor], fields: Mapping[str, object], is_int8: bool) -> int:
+    if fields.get("fusedActivationFunction"):
+        return 4
+    if len(inputs) == 4:
+        return 3
+    return 2 if is_int8 else 1
+
+
+def _mul(inputs: Sequence[Tensor], outputs: Sequence[Tensor], _f: Mapping[str, object], _q: bool) -> int:
+    quantizations = (inputs[0].quantization, inputs[1].quantization, outputs[0].quantization)
+    if any(quantization is None for quantization in quantizations):
+        return 1
+    a, b, out = (quantization.scale[0] for quantization in quantizations if quantization is not None)
+    return 3 if a * b / out >= 1.0 else 1
+
+
+def _split(_i: Sequence[Tensor], _o: Sequence[Tensor], _f: Mapping[str, object], is_int8: bool) -> int:
+    return 2 if is_int8 else 1
+
+
+def _broadcast_beyond_4(inputs: Sequence[Tensor], _o: Sequence[Tensor], _f: Mapping[str, object], _q: bool) -> int:
+    differ = inputs[0].shape != inputs[1].shape
+    return 3 if differ and max(len(tensor.shape) for tensor in inputs) > 4 else 1
+
+
+def _div(inputs: Sequence[Tensor], outputs: Sequence[Tensor], fields: Mapping[str, object], is_int8: bool) -> int:
+    return 2 if _broadcast_beyond_4(inputs, outputs, fields, is_int8) == 3 else 1
+
+
+def _transpose(inputs: Sequence[Tensor], _o: Sequence[Tensor], _f: Mapping[str, object], _q: bool) -> int:
+    rank = len(inputs[0].shape)
+    return 8 if rank > 6 else 6 if rank > 5 else 4 if rank > 4 else 1
+
+
+def _resize_bilinear(_i: Sequence[Tensor], _o: Sequence[Tensor], fields: Mapping[str, object], _q: bool) -> int:
+    return 3 if fields.get("halfPixelCenters") else 1
+
+
+def _resize_nearest(_i: Sequence[Tensor], _o: Sequence[Tensor], fields: Mapping[str, object], _q: bool) -> int:
+    return 3 if fields.get("halfPixelCenters") or fields.get("alignCorners") else 1
+
+
+_SPECIAL = MappingProxyType(
+    {
+        "CONV_2D": _convolution,
+        "DEPTHWISE_CONV_2D": _depthwise,
+        "FULLY_CONNECTED": _fully_connected,
+        "TRANSPOSE_CONV": _transpose_conv,
+        "MUL": _mul,
+        "SPLIT": _split,
+        "SUB": _broadcast_beyond_4,
+        "MAXIMUM": _broadcast_beyond_4,
+        "MINIMUM": _broadcast_beyond_4,
+        "DIV": _div,
+        "TRANSPOSE": _transpose,
+        "RESIZE_BILINEAR": _resize_bilinear,
+        "RESIZE_NEAREST_NEIGHBOR": _resize_nearest,
+    }
+)
+
+_RUNTIMES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "ADD": ("1.5.0", "1.14.0"),
+        "AVERAGE_POOL_2D": ("1.5.0", "1.14.0"),
+        "BATCH_MATMUL": ("2.3.0", "2.3.0"),
+        "CONCATENATION": ("1.5.0", "1.14.0"),
+        "CONV_2D": ("1.5.0", "1.14.0", "1.14.0", "2.3.0", "2.4.0", "2.9.0"),
+        "DEPTHWISE_CONV_2D": ("1.5.0", "1.12.0", "1.14.0"),
+        "DEQUANTIZE": ("1.13.1", "1.14.0"),
+        "DIV": ("1.6.0", "2.3.0"),
+        "FULLY_CONNECTED": (
+            "1.5.0", "1.10.0", "1.14.0", "1.14.0", "2.0.0", "2.1.0", "2.3.0", "2.3.0", "2.3.0", "2.11.0", "2.15.0", "2.17.0",
+        ),
+        "HARD_SWISH": ("1.15.0",),
+        "LEAKY_RELU": ("1.13.1",),
+        "LOGISTIC": ("1.14.0", "1.14.0"),
+        "MAX_POOL_2D": ("1.5.0", "1.14.0"),
+        "MAXIMUM": ("1.14.0", "1.14.0", "2.3.0"),
+        "MEAN": ("1.6.0", "1.14.0"),
+        "MINIMUM": ("1.14.0", "1.14.0", "2.3.0"),
+        "MIRROR_PAD": ("1.13.1", "2.3.0"),
+        "MUL": ("1.5.0", "1.14.0", "1.15.0"),
+        "PAD": ("1.5.0", "1.14.0", "2.4.0", "2.6.0"),
+        "PADV2": ("1.9.0", "1.14.0", "2.4.0", "2.6.0"),
+        "PRELU": ("1.8.0",),
+        "QUANTIZE": ("1.14.0",),
+        "RELU": ("1.5.0", "2.1.0"),
+        "RELU6": ("1.5.0", "1.14.0"),
+        "RELU_N1_TO_1": ("1.5.0",),
+        "RESHAPE": ("1.5.0",),
+        "RESIZE_BILINEAR": ("1.7.0", "1.14.0", "2.2.0"),
+        "RESIZE_NEAREST_NEIGHBOR": ("1.13.1", "1.14.0", "2.3.0"),
+        "SLICE": ("1.14.0", "1.14.0", "1.14.0", "2.4.0", "2.5.0"),
+        "SOFTMAX": ("1.5.0", "1.14.0"),
+        "SPLIT": ("1.5.0", "1.14.0"),
+        "STRIDED_SLICE": ("1.6.0", "1.14.0", "2.1.0", "2.2.0"),
+        "SUB": ("1.6.0", "1.14.0", "2.3.0"),
+        "TANH": ("1.14.0", "1.14.0"),
+        "TRANSPOSE": ("1.6.0", "1.14.0", "1.15.0", "2.3.0", "2.4.0", "2.12.0", "2.14.4", "2.22.0"),
+        "TRANSPOSE_CONV": ("1.9.0", "2.2.0", "2.3.0", "2.13.0"),
+    }
+)  # fmt: skip
+"""First runtime with each version, from version 1 upwards."""
+
+
+def runtime(codes: Sequence[tuple[str, int]]) -> str:
+    """Return the oldest runtime that has all these (operator, version) pairs, e.g. ``2.3.0``."""
+    needed = [_RUNTIMES[name][version - 1] for name, version in codes]
+    return max(needed, key=lambda text: tuple(int(part) for part in text.split(".")), default="1.5.0")
+
+
+def reason(name: str, version: int) -> str:
+    """Say what made the version necessary, for messages."""
+    return _REASONS.get((name, version), f"first in runtime {_RUNTIMES[name][version - 1]}")
+
+
+def cure(name: str, version: int) -> str:
+    """Say what the reader can do about a version that is too new."""
+    if (name, version) == ("FULLY_CONNECTED", 12):
+        return "Take Gemm and MatMul out of the profile's weights.per_channel_ops, so that their weights get one scale."
+    return "Choose a target with a newer runtime, or let the profile run this operator in another precision."
+
+
+_REASONS: Mapping[tuple[str, int], str] = MappingProxyType(
+    {
+        ("FULLY_CONNECTED", 12): "its int8 weights have one scale per output channel",
+        ("FULLY_CONNECTED", 5): "its input has more than two dimensions",
+        ("CONV_2D", 6): "it is a grouped convolution",
+        ("TRANSPOSE_CONV", 4): "it has a fused activation",
+        ("MUL", 3): "the product of its input scales is not below the output scale",
+    }
+)

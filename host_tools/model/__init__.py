@@ -1,0 +1,22 @@
+"""The float model: read once, brought into one canonical form, which everything after relies on.
+
+Layout:
+    float_model.py    FloatModel, TensorSpec: what canonical form guarantees
+    loader.py         load(): the story, pass after pass
+    source.py         file, external data, digest
+    admission.py      what is refused, by name
+    shapes.py         --shape, inference, static shapes
+    opset.py          opset 18 to 21
+    graph_editor.py   edits that keep a graph valid
+    passes/           canonicalisation, one file a concern
+    export.py         canonical graph to ONNX bytes
+    reference.py      FloatRunner: the canonical model on ONNX Runtime
+"""
+
+from __future__ import annotations
+
+from host_tools.model.export import export_onnx
+from host_tools.model.float_model import ElementType, FloatModel, TensorSpec
+from host_tools.model.loader import load
+
+__all__ = ["ElementType", "FloatModel", "TensorSpec", "export_onnx", "load"]

@@ -1,0 +1,184 @@
+"""`load`: an ONNX file becomes a `FloatModel` in canonical form. The story of the folder, top to bottom."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, cast
+
+import onnx
+import onnx_ir as ir
+from onnx_ir.passes.common import (
+    InlinePass,
+    RemoveInitializersFromInputsPass,
+    RemoveUnusedNodesPass,
+    TopologicalSortPass,
+)
+
+from device_agent.contract.errors import EdgewrightError
+from host_tools.errors import ModelError
+from host_tools.model.admission import label, require_convertible, require_finite, require_no_subgraphs
+from host_tools.model.float_model import ElementType, FloatModel, TensorSpec
+from host_tools.model.graph_editor import GraphEditor, static_shape
+from host_tools.model.opset import normalise_opset
+from host_tools.model.passes.activations import canonical_activations
+from host_tools.model.passes.affine import fold_affine
+from host_tools.model.passes.explicit import write_out
+from host_tools.model.passes.float32 import to_float32
+from host_tools.model.passes.folding import fold, lift_constants
+from host_tools.model.passes.linear import canonical_linear
+from host_tools.model.passes.removal import remove_passthrough
+from host_tools.model.passes.sharing import name_nodes, unshare_weights
+from host_tools.model.shapes import fix_input_shapes, infer_shapes, require_static, skeleton
+from host_tools.model.source import read_source
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_NO_SHAPES: Mapping[str, tuple[int, ...]] = MappingProxyType({})
+_ELEMENT_TYPES: Mapping[ir.DataType, ElementType] = MappingProxyType(
+    {
+        ir.DataType.FLOAT: "float32",
+        ir.DataType.INT8: "int8",
+        ir.DataType.UINT8: "uint8",
+        ir.DataType.INT16: "int16",
+        ir.DataType.INT32: "int32",
+        ir.DataType.INT64: "int64",
+        ir.DataType.BOOL: "bool",
+    }
+)
+
+
+def load(
+    path: str | Path, *, shapes: Mapping[str, tuple[int, ...]] | None = None, name: str | None = None
+) -> FloatModel:
+    """Read an ONNX file and bring it into canonical form (`float_model`); the file itself is never changed.
+
+    Args:
+        path: An ONNX file, opset 7 or newer.
+        shapes: Shapes that fix dynamic inputs, by input name; each extent at least 1.
+        name: Name of the model; the file's stem when None. Characters other than letters, digits, ``_``, ``-``, ``.`` become ``_``.
+
+    Returns:
+        The model; its outputs equal the source's up to float32 rounding.
+
+    Raises:
+        ModelError: Not readable, not ONNX, incomplete, inconsistent, already quantized, not finite.
+        UnsupportedOperatorError: An operator of a custom domain, control flow, or parameters computed from data.
+        DynamicShapeError: A shape stays unknown.
+    """
+    path = Path(path)
+    fixed = {key: tuple(int(extent) for extent in shape) for key, shape in (shapes or _NO_SHAPES).items()}
+    try:
+        source = read_source(path, shapes=fixed)
+        notes = _canonicalise(source.model, fixed)
+        return FloatModel(
+            name=_clean_name(path.stem if name is None else name),
+            digest=source.digest,
+            graph=source.model,
+            inputs=tuple(_spec(value) for value in source.model.graph.inputs),
+            outputs=tuple(_spec(value) for value in source.model.graph.outputs),
+            notes=tuple(notes),
+        )
+    except EdgewrightError:
+        raise
+    except Exception as error:  # noqa: BLE001 - onnx, onnx-ir and onnxscript raise anything at all on malformed graphs
+        raise ModelError(
+            f"{path} is not a sound ONNX model ({_cause(error)}).",
+            hint="Check it with onnx.checker.check_model(path, full_check=True) and export it again.",
+        ) from error
+
+
+def _canonicalise(model: ir.Model, shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
+    """Run every pass in order, in place; returns the notes."""
+    require_convertible(model)
+    notes = [_inline_functions(model)]
+    RemoveInitializersFromInputsPass()(model)
+    lift_constants(model)
+    require_finite(model.graph)
+    notes.append(to_float32(model.graph))
+    require_finite(model.graph, after=" after conversion to float32")
+    fix_input_shapes(model.graph, shapes)
+    _check(model)
+    notes.append(normalise_opset(model))
+    RemoveInitializersFromInputsPass()(model)
+    TopologicalSortPass()(model)
+    fix_input_shapes(model.graph, shapes)
+    notes.append(fold(model))
+    require_no_subgraphs(model.graph)
+    editor = GraphEditor(model.graph)
+    for run in (remove_passthrough, canonical_activations, canonical_linear, fold_affine, unshare_weights):
+        notes.append(run(editor))
+        RemoveUnusedNodesPass()(model)
+        infer_shapes(model)
+    write_out(editor)
+    editor.drop_unused_initializers()
+    name_nodes(model.graph)
+    _finish(model)
+    return [note for note in notes if note]
+
+
+def _inline_functions(model: ir.Model) -> str | None:
+    if not model.functions:
+        return None
+    count = len(model.functions)
+    InlinePass()(model)
+    require_convertible(model)  # a function's body may hold what the graph itself did not
+    model.functions.clear()
+    return f"Inlined {count} model-local functions."
+
+
+def _check(model: ir.Model) -> None:
+    proto = skeleton(model)
+    for info in (*proto.graph.input, *proto.graph.output):
+        info.type.tensor_type.shape.SetInParent()  # the checker wants the field; shapes are inferred afterwards
+    try:
+        onnx.checker.check_model(proto)
+    except (onnx.checker.ValidationError, RuntimeError, ValueError) as error:
+        raise ModelError(f"The model breaks the ONNX rules: {str(error).strip()}", hint="Export it again.") from error
+
+
+def _finish(model: ir.Model) -> None:
+    """Infer everything once more, and insist on what `float_model` promises."""
+    graph = model.graph
+    for node in graph:
+        for value in node.outputs:
+            value.shape, value.type = None, None
+    infer_shapes(model)
+    require_static(graph)
+    require_finite(graph, after=" after folding")
+    if graph.num_nodes() == 0:
+        raise ModelError("Nothing is left to convert: every output is a constant or an input.")
+    for value in graph.outputs:
+        producer = value.producer()
+        if producer is None or producer.op_type == "Constant":
+            raise ModelError(f"Output {value.name!r} is a constant or an input.", hint="Remove it from the outputs.")
+        if producer.op_type == "Identity":
+            raise ModelError(
+                f"Output {value.name!r} only repeats {producer.inputs[0].name if producer.inputs[0] else '?'!r}.",
+                hint="Remove it from the outputs.",
+            )
+
+
+def _spec(value: ir.Value) -> TensorSpec:
+    shape = static_shape(value)
+    if value.dtype not in _ELEMENT_TYPES or shape is None:
+        producer = value.producer()
+        where = f"output of {label(producer)}" if producer is not None else "an input"
+        raise ModelError(f"{value.name!r}, {where}, has the element type {value.dtype}, which is not supported.")
+    return TensorSpec(name=str(value.name), shape=shape, dtype=_ELEMENT_TYPES[cast("ir.DataType", value.dtype)])
+
+
+def _clean_name(name: str) -> str:
+    cleaned = re.sub(r"[^A-Za-z0-9_.-]", "_", name).lstrip(".")
+    return cleaned or "model"
+
+
+def _cause(error: BaseException) -> str:
+    """Say what went wrong deepest down, in one line: libraries wrap their errors several times."""
+    deepest = error
+    while deepest.__cause__ is not None:
+        deepest = deepest.__cause__
+    text = str(deepest).strip().splitlines()
+    return f"{type(deepest).__name__}: {text[0][:200]}" if text else type(deepest).__name__

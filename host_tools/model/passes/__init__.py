@@ -1,0 +1,12 @@
+"""Canonicalisation, one small pass a file; `host_tools.model.loader` runs them in this order.
+
+Layout:
+    float32.py       other float widths become float32
+    folding.py       constants and shape subgraphs are computed
+    removal.py       Identity, Dropout and other nodes that change nothing
+    activations.py   Relu, Clip, HardSigmoid, HardSwish
+    linear.py        Gemm and MatMul
+    affine.py        BatchNormalization and per-channel Mul/Add into the layer before
+    explicit.py      windows, axes and sizes are written out
+    sharing.py       weights get one consumer, nodes and values get names
+"""

@@ -1,0 +1,148 @@
+"""The file a model comes from: its bytes, its external data, its digest. Reads only; the source is never written.
+
+Not here: what the graph means. `loader` asks for a `Source` first and canonicalises what it holds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import onnx
+import onnx_ir as ir
+
+from device_agent.contract.digest import digest_of_file
+from host_tools.errors import ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Source:
+    """A parsed model file with all of its tensors in memory, and the digest of everything that was read."""
+
+    path: Path
+    model: ir.Model
+    digest: str
+
+
+def read_source(path: Path, *, shapes: Mapping[str, tuple[int, ...]]) -> Source:
+    """Read an ONNX file with its external data.
+
+    Args:
+        path: The ``.onnx`` file.
+        shapes: Shapes fixed by the user; part of the digest.
+
+    Raises:
+        ModelError: No such file, a directory, not ONNX, or external data absent, cut, or outside the model's folder.
+    """
+    proto = _parse(path)
+    model = ir.from_proto(proto)
+    locations = _load_external_data(model, path)
+    return Source(path=path, model=model, digest=_digest(path, locations, shapes))
+
+
+def _parse(path: Path) -> onnx.ModelProto:
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise ModelError(f"{path}: no such file.", hint="Give the path of an ONNX model.") from error
+    except IsADirectoryError as error:
+        raise ModelError(f"{path} is a directory.", hint="Give the .onnx file inside it.") from error
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror}.") from error
+    if not content:
+        raise ModelError(f"{path} is empty (0 bytes).", hint="Export the model again.")
+    try:
+        proto = onnx.load_model_from_string(content)
+    except Exception as error:  # noqa: BLE001 - protobuf's DecodeError, which onnx neither names nor documents
+        raise ModelError(
+            f"{path} is not an ONNX model, or was cut short: {error}.", hint="Export or copy the model again."
+        ) from error
+    if not proto.ir_version or not proto.HasField("graph"):
+        raise ModelError(f"{path} is not an ONNX model: it holds no graph.", hint="Export the model again.")
+    return proto
+
+
+def _load_external_data(model: ir.Model, path: Path) -> tuple[str, ...]:
+    """Replace every external tensor by one in memory; returns the locations, sorted."""
+    folder = path.resolve().parent
+    locations = set()
+    for owner in _graph_and_subgraphs(model.graph):
+        for value in list(owner.initializers.values()):
+            if isinstance(value.const_value, ir.ExternalTensor):
+                locations.add(str(value.const_value.location))
+                value.const_value = _read_external(value.const_value, folder, path)
+        for node in owner:
+            _refuse_external_attributes(node, path)
+    return tuple(sorted(locations))
+
+
+def _graph_and_subgraphs(graph: ir.Graph) -> Iterator[ir.Graph]:
+    yield graph
+    for subgraph in graph.subgraphs():
+        if isinstance(subgraph, ir.Graph):
+            yield subgraph
+
+
+def _refuse_external_attributes(node: ir.Node, path: Path) -> None:
+    for attribute in node.attributes.values():
+        if attribute.type == ir.AttributeType.TENSOR and isinstance(attribute.value, ir.ExternalTensor):
+            raise ModelError(
+                f"{path}: node {node.name!r} ({node.op_type}) keeps attribute {attribute.name!r} in external data; "
+                "only initializers may live outside the file.",
+                hint="Save the model again with onnx.save_model(..., convert_attribute=False).",
+            )
+
+
+def _read_external(tensor: ir.ExternalTensor, folder: Path, path: Path) -> ir.TensorProtocol:
+    file = folder / tensor.location
+    if not file.resolve().is_relative_to(folder):
+        raise ModelError(
+            f"{path}: tensor {tensor.name!r} has its data at {str(tensor.location)!r}, outside the model's folder.",
+            hint="Keep external data beside the model; it is refused elsewhere, because a model file is not to be trusted.",
+        )
+    if not file.is_file():
+        raise ModelError(
+            f"{path}: the external data file {str(tensor.location)!r} of tensor {tensor.name!r} is missing from {folder}.",
+            hint="Copy it beside the .onnx file.",
+        )
+    offset, length = tensor.offset or 0, tensor.nbytes
+    available = file.stat().st_size
+    if offset < 0 or offset + length > available:
+        raise ModelError(
+            f"{path}: tensor {tensor.name!r} needs bytes {offset} to {offset + length} of {str(tensor.location)!r}, "
+            f"which has {available}.",
+            hint="The data file was cut short or is of another model: copy it again.",
+        )
+    located = ir.ExternalTensor(
+        tensor.location,
+        offset,
+        length,
+        tensor.dtype,
+        shape=tensor.shape,
+        name=tensor.name or "",
+        base_dir=folder,
+    )
+    return ir.Tensor(located.numpy().copy(), dtype=tensor.dtype, name=tensor.name)
+
+
+def _digest(path: Path, locations: tuple[str, ...], shapes: Mapping[str, tuple[int, ...]]) -> str:
+    """The file's own digest when it is all there is; else the digest of a JSON list of the parts."""
+    try:
+        own = digest_of_file(path)
+        if not locations and not shapes:
+            return own
+        parts = {
+            "model": own,
+            "external_data": {where: digest_of_file(path.resolve().parent / where) for where in locations},
+            "shapes": {name: list(shape) for name, shape in sorted(shapes.items())},
+        }
+    except OSError as error:
+        raise ModelError(f"{path} or its external data changed while it was read: {error}.") from error
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"

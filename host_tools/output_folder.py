@@ -1,0 +1,109 @@
+"""The folder a conversion writes to: one run at a time, and no half-written file ever bears its final name."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import tempfile
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from host_tools.errors import OutputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_LOCK_NAME = ".edgewright.lock"
+
+
+class OutputFolder:
+    """A folder that this process alone writes to; made by `open_output_folder`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def write(self, name: str, data: bytes) -> Path:
+        """Write one file whole or not at all.
+
+        Args:
+            name: Relative path below the folder; parents are made.
+            data: The bytes.
+
+        Raises:
+            OutputError: The disk is full, read-only or failing.
+        """
+
+        def copy(stream: BinaryIO) -> None:
+            stream.write(data)
+
+        return self.write_with(name, copy)
+
+    def write_with(self, name: str, write: Callable[[BinaryIO], None]) -> Path:
+        """Write one file whole or not at all, by a function that fills a stream.
+
+        Raises:
+            OutputError: See `write`.
+        """
+        target = self.path / name
+        partial = ""
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            descriptor, partial = tempfile.mkstemp(
+                prefix=f".{target.name}.", suffix=".partial", dir=target.parent
+            )
+            with os.fdopen(descriptor, "wb") as stream:
+                write(stream)
+                stream.flush()
+                os.fsync(stream.fileno())
+            Path(partial).chmod(0o644)
+            Path(partial).replace(target)
+        except OSError as error:
+            _discard(partial)
+            raise _output_error(target, error) from error
+        except BaseException:
+            _discard(partial)
+            raise
+        return target
+
+
+@contextmanager
+def open_output_folder(path: Path) -> Iterator[OutputFolder]:
+    """Make the folder if need be and hold it until the block ends.
+
+    Raises:
+        OutputError: It cannot be made or written, or another run holds it.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        lock = (path / _LOCK_NAME).open("w")
+    except OSError as error:
+        raise _output_error(path, error) from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise OutputError(
+                f"{path}: another run is writing here.", hint="Wait for it to end, or choose another --out."
+            ) from error
+        yield OutputFolder(path)
+        with suppress(OSError):
+            (path / _LOCK_NAME).unlink()
+
+
+def _discard(partial: str) -> None:
+    if partial:
+        with suppress(OSError):
+            Path(partial).unlink()
+
+
+def _output_error(path: Path, error: OSError) -> OutputError:
+    hints = {
+        errno.ENOSPC: "Free some space or choose another --out.",
+        errno.EACCES: "Choose an --out that you may write to.",
+        errno.EROFS: "Choose an --out on a writable disk.",
+        errno.ENOTDIR: "A part of the path is a file.",
+        errno.EEXIST: "It is a file: choose another --out.",
+    }
+    return OutputError(f"{path}: {error.strerror or error}.", hint=hints.get(error.errno or 0, ""))

@@ -1,0 +1,5 @@
+"""Pack a verified payload into an artifact.
+
+Layout:
+    artifact.py  `pack`: manifest and members, the same bytes for the same input
+"""

@@ -1,0 +1,165 @@
+"""`Artifact`: manifest and members of one ``.ewa``; packing is pure and the same in gives the same bytes out."""
+
+from __future__ import annotations
+
+import io
+import re
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import numpy as np
+from host_tools.plan.plan_file import encode as encode_plan
+
+from device_agent.contract.digest import digest_of
+from device_agent.contract.manifest import GoldenSample, Manifest, Member, Requires, Tolerance
+from host_tools.errors import InputError
+from host_tools.verify.report_file import encode_reproducible
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from device_agent.contract.manifest import Preprocessing
+    from host_tools.lower.payload import Payload
+    from host_tools.model.float_model import FloatModel
+    from host_tools.plan.quantization_plan import QuantizationPlan
+    from host_tools.verify.verification_report import TargetReport
+    from host_tools.verify.verifier import Golden
+    from targets.profile import CapabilityProfile
+
+AGENT_MIN_VERSION = "0.1.0"
+_VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+_-]{0,63}\Z")
+_FLOAT_TOLERANCE = 1e-3  # of outputs that stay float: engines differ in summation order
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact:
+    """What `device_agent.contract.archive.write_archive` writes: the manifest and every other member, in archive order."""
+
+    manifest: Manifest
+    members: Mapping[str, bytes]
+
+    def __post_init__(self) -> None:
+        """Make the mapping read-only."""
+        object.__setattr__(self, "members", MappingProxyType(dict(self.members)))
+
+    @property
+    def file_name(self) -> str:
+        """``NAME-VERSION-TARGET.ewa``."""
+        return f"{self.manifest.name}-{self.manifest.version}-{self.manifest.target}.ewa"
+
+
+def pack(
+    model: FloatModel,
+    payload: Payload,
+    plan: QuantizationPlan,
+    report: TargetReport,
+    profile: CapabilityProfile,
+    *,
+    version: str,
+    golden: Sequence[Golden],
+    preprocessing: Preprocessing | None,
+    made_with: Mapping[str, str],
+) -> Artifact:
+    """Put one verified payload, its proof and its golden samples into an artifact.
+
+    Args:
+        model: The float model.
+        payload: What the engine loads.
+        plan: How it came about.
+        report: What verification measured; latency is left out of the archive, since it differs from run to run.
+        profile: The target.
+        version: The model's version as the user counts it.
+        golden: Inputs and outputs as the engine gave them on the host.
+        preprocessing: How pictures become inputs; None when the model takes none.
+        made_with: Tool names and versions.
+
+    Raises:
+        InputError: ``version`` is not a version, or the report's verdict forbids shipping.
+    """
+    checked_version(version)
+    if report.verdict not in ("pass", "marginal"):
+        raise InputError(
+            f"{profile.id}: a payload with verdict {report.verdict!r} is not packed.",
+            hint="See report.html for the reasons.",
+        )
+    members = {f"payload/{name}": data for name, data in payload.files.items()}
+    payload_names = tuple(members)
+    samples: list[GoldenSample] = []
+    for index, sample in enumerate(golden):
+        inputs = _add_arrays(members, f"golden/{index}/input", sample.inputs)
+        outputs = _add_arrays(members, f"golden/{index}/output", sample.outputs)
+        samples.append(GoldenSample(inputs=inputs, outputs=outputs))
+    members["plan.json"] = encode_plan(plan)
+    members["report.json"] = encode_reproducible(report)
+    described = {
+        name: Member(name=name, size_bytes=len(data), digest=digest_of(data))
+        for name, data in members.items()
+    }
+    manifest = Manifest(
+        name=model.name,
+        version=version,
+        target=profile.id,
+        profile_digest=profile.digest,
+        model_digest=model.digest,
+        data_digest=plan.data_digest,
+        format=payload.format,
+        requires=Requires(
+            target=profile.id,
+            engine=profile.engine.name,
+            engine_min_version=profile.engine.min_version,
+            agent_min_version=AGENT_MIN_VERSION,
+        ),
+        payload=tuple(described[name] for name in payload_names),
+        members=tuple(member for name, member in described.items() if name not in payload_names),
+        inputs=payload.inputs,
+        outputs=payload.outputs,
+        preprocessing=preprocessing,
+        golden=tuple(samples),
+        tolerance=_tolerance(profile, golden),
+        verdict=report.verdict,
+        made_with=made_with,
+    )
+    return Artifact(manifest=manifest, members=members)
+
+
+def checked_version(version: str) -> str:
+    """Return ``version`` if it can stand in a file name.
+
+    Raises:
+        InputError: It cannot.
+    """
+    if not _VERSION.match(version):
+        raise InputError(
+            f"--model-version: expected letters, digits, '.', '+', '_' or '-' (at most 64), got {version!r}.",
+            hint="For example 1.4.0.",
+        )
+    return version
+
+
+def _add_arrays(
+    members: dict[str, bytes], stem: str, arrays: Sequence[NDArray[np.generic]]
+) -> tuple[str, ...]:
+    names: list[str] = []
+    for index, array in enumerate(arrays):
+        buffer = io.BytesIO()
+        np.lib.format.write_array(buffer, np.ascontiguousarray(array), version=(1, 0), allow_pickle=False)
+        name = f"{stem}_{index}.npy"
+        members[name] = buffer.getvalue()
+        names.append(name)
+    return tuple(names)
+
+
+def _tolerance(profile: CapabilityProfile, golden: Sequence[Golden]) -> Tolerance:
+    """The profile's parity rule for planned outputs; for float ones a share of the golden outputs' size."""
+    sizes = (
+        np.abs(array.astype(np.float64)).max(initial=0.0) for sample in golden for array in sample.outputs
+    )
+    largest = float(max(sizes, default=0.0))
+    return Tolerance(
+        max_lsb=profile.parity.max_lsb,
+        min_equal_share=profile.parity.min_equal_share,
+        absolute=_FLOAT_TOLERANCE * max(largest, 1.0),
+    )

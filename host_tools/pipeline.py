@@ -1,0 +1,224 @@
+"""The flow of a conversion: observe, plan, lower, verify, pack. `convert` is one function; its lines are the verbs in order."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from device_agent.sources.preprocess import load_preprocessing
+
+from device_agent.contract.archive import write_archive
+from host_tools.errors import InputError
+from host_tools.lower.lowering import lower
+from host_tools.made_with import made_with
+from host_tools.model import load
+from host_tools.observe import open_data, read_labels, statistics_of
+from host_tools.observe.cache import StatisticsCache
+from host_tools.observe.statistics_file import encode as encode_statistics
+from host_tools.output_folder import OutputFolder, open_output_folder
+from host_tools.pack.artifact import checked_version, pack
+from host_tools.plan.plan_file import encode as encode_plan
+from host_tools.plan.planner import plan
+from host_tools.progress import Progress, Silent
+from host_tools.recipe import Recipe
+from host_tools.target_profiles import load_profiles
+from host_tools.verify.candidate import Candidate, Evaluation, Verified
+from host_tools.verify.report_file import encode as encode_report
+from host_tools.verify.report_page import render_report
+from host_tools.verify.verification_report import Budget
+from host_tools.verify.verifier import verify
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from device_agent.contract.manifest import Preprocessing
+    from host_tools.model.float_model import FloatModel
+    from host_tools.observe.calibration_set import CalibrationSet
+    from host_tools.verify.verification_report import VerificationReport
+
+_UNLABELLED_SAMPLES = 64  # of the calibration data, when no evaluation data were given
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conversion:
+    """What a conversion left behind.
+
+    Attributes:
+        report: The verification of all targets.
+        artifacts: Path of each target's ``.ewa``, by target; absent where the verdict forbids shipping.
+        report_page: Path of ``report.html``.
+        report_file: Path of ``report.json``.
+    """
+
+    report: VerificationReport
+    artifacts: Mapping[str, Path]
+    report_page: Path
+    report_file: Path
+
+    def __post_init__(self) -> None:
+        """Make the mapping read-only."""
+        object.__setattr__(self, "artifacts", MappingProxyType(dict(self.artifacts)))
+
+
+def convert(
+    model: str | Path,
+    *,
+    data: str | Path,
+    targets: Sequence[str],
+    out: str | Path,
+    name: str | None = None,
+    version: str = "0.1.0",
+    recipe: Recipe | None = None,
+    preprocess: str | Path | None = None,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    limit: int | None = None,
+    evaluation: str | Path | None = None,
+    labels: str | Path | None = None,
+    metric: str | None = None,
+    budget: Budget | None = None,
+    latency: bool = True,
+    threads: int | None = None,
+    cache: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Conversion:
+    """Calibrate a float model once and convert it for every target, with proof.
+
+    Args:
+        model: ONNX file.
+        data: Calibration data: a folder of pictures, ``.npy``, ``.npz``, a folder of ``.npy``, or ``module:function``.
+        targets: Profile ids or paths of profile files; at least one.
+        out: Folder for payloads, artifacts and reports.
+        name: Name of the model; by default the file's stem.
+        version: Version of the model as you count it.
+        recipe: How to quantize; by default the plan chooses, and says so.
+        preprocess: How pictures become inputs; by default ``preprocess.toml`` in or beside the data.
+        shapes: Shapes of inputs whose shape the file leaves open.
+        limit: Use only the first samples of ``data``.
+        evaluation: Samples to verify on, of the same kinds as ``data``; by default calibration data, and the report says so.
+        labels: One label a sample of ``evaluation``.
+        metric: ``module:function`` that rates one sample; by default top-1 and top-5.
+        budget: What a payload must reach; see `Budget`.
+        latency: Whether to measure latency.
+        threads: Threads of one inference; by default all cores, at most 4.
+        cache: Folder of cached statistics.
+        progress: Told how far it is.
+
+    Raises:
+        EdgewrightError: See `host_tools.errors`: input, capability, verification or output. What is written is written whole.
+    """
+    told = progress or Silent()
+    used_threads = threads or min(os.cpu_count() or 1, 4)
+    chosen = recipe or Recipe()
+    profiles = load_profiles(targets)
+    checked_version(version)
+    with open_output_folder(Path(out)) as folder:
+        told.stage("Reading the model", None)
+        float_model = load(model, shapes=shapes, name=name)
+        preprocessing = load_preprocessing(preprocess, beside=data)
+        calibration = open_data(data, inputs=float_model.inputs, preprocessing=preprocessing, limit=limit)
+        samples = _evaluation(float_model, calibration, evaluation, labels, metric, preprocessing)
+        statistics = statistics_of(
+            float_model,
+            calibration,
+            histograms=chosen.method != "minmax",
+            threads=used_threads,
+            cache=StatisticsCache(cache),
+            progress=told,
+        )
+        folder.write("statistics.json", encode_statistics(statistics))
+        told.stage("Planning and lowering", len(profiles))
+        candidates = []
+        for profile in profiles:
+            planned = plan(float_model, statistics, profile, chosen)
+            candidates.append(
+                Candidate(profile=profile, plan=planned, payload=lower(float_model, planned, profile))
+            )
+            told.step()
+        verified = verify(
+            float_model,
+            candidates,
+            evaluation=samples,
+            budget=budget or Budget(),
+            calibration_samples=statistics.sample_count,
+            threads=used_threads,
+            latency=latency,
+            made_with=made_with(),
+            progress=told,
+        )
+        return _write(
+            folder,
+            float_model,
+            candidates,
+            verified,
+            version=version,
+            preprocessing=preprocessing,
+            progress=told,
+        )
+
+
+def _evaluation(
+    model: FloatModel,
+    calibration: CalibrationSet,
+    data: str | Path | None,
+    labels: str | Path | None,
+    metric: str | None,
+    preprocessing: Preprocessing | None,
+) -> Evaluation:
+    if data is None:
+        if labels is not None:
+            raise InputError(
+                "--labels needs --eval: labels belong to evaluation data.", hint="Add --eval DATA."
+            )
+        few = calibration.first(_UNLABELLED_SAMPLES)
+        return Evaluation(
+            data=few,
+            labels=None,
+            metric=None,
+            origin=f"{len(few)} of the calibration samples: no --eval was given",
+        )
+    chosen = open_data(data, inputs=model.inputs, preprocessing=preprocessing)
+    known = read_labels(labels, chosen) if labels is not None else None
+    return Evaluation(data=chosen, labels=known, metric=metric, origin=str(data))
+
+
+def _write(
+    folder: OutputFolder,
+    model: FloatModel,
+    candidates: Sequence[Candidate],
+    verified: Verified,
+    *,
+    version: str,
+    preprocessing: Preprocessing | None,
+    progress: Progress,
+) -> Conversion:
+    """Write payloads and plans, an artifact for every target that may ship, and the two reports."""
+    progress.stage("Writing", len(candidates))
+    artifacts: dict[str, Path] = {}
+    for candidate, report in zip(candidates, verified.report.targets, strict=True):
+        target = candidate.profile.id
+        for name, content in candidate.payload.files.items():
+            folder.write(f"{target}/{name}", content)
+        folder.write(f"{target}/plan.json", encode_plan(candidate.plan))
+        if report.verdict in ("pass", "marginal"):
+            artifact = pack(
+                model,
+                candidate.payload,
+                candidate.plan,
+                report,
+                candidate.profile,
+                version=version,
+                golden=verified.golden[target],
+                preprocessing=preprocessing,
+                made_with=made_with(),
+            )
+            artifacts[target] = folder.write_with(
+                artifact.file_name,
+                lambda stream, artifact=artifact: write_archive(stream, artifact.manifest, artifact.members),
+            )
+        progress.step()
+    page = folder.write("report.html", render_report(verified.report).encode())
+    file = folder.write("report.json", encode_report(verified.report))
+    return Conversion(report=verified.report, artifacts=artifacts, report_page=page, report_file=file)

@@ -1,0 +1,20 @@
+"""Plan: statistics, profile and recipe become a `QuantizationPlan`, purely.
+
+Layout, in the order of the work:
+
+- ``planner.py``            `plan`: the verb
+- ``topology.py``           the canonical graph as names: nodes, values, who reads what, which input is data, weight or bias
+- ``support.py``            capability rules; each rule's docstring is the user's message
+- ``fusion.py``             chains that run as one operator
+- ``placement.py``          which node runs in which precision
+- ``grouping.py``           values that must share one scale
+- ``distributions.py``      statistics of one tensor or of several together
+- ``activations.py``        qparams of activations and constants
+- ``weights.py``            qparams of weights
+- ``settling.py``           biases, weight sums and requantization ratios made to fit
+- ``qparams.py``            pure arithmetic of scales and zero points
+- ``check.py``              every promise of a plan, verified
+- ``plan_file.py``          ``plan.json``
+- ``explain.py``            a plan as text
+- ``quantization_plan.py``  the types
+"""

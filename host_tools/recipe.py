@@ -1,0 +1,245 @@
+"""`Recipe`: what the user asks of the plan, as data. Read from TOML or JSON; an empty recipe leaves every choice to the plan.
+
+Not here: what the target can do (its profile) and what was seen of the tensors (the statistics).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NoReturn, get_args
+
+from host_tools.errors import InputError
+from host_tools.plan.quantization_plan import Method
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SCHEMA_MAJOR = 1
+METHODS: tuple[Method, ...] = get_args(Method)
+_DEFAULT_PERCENTILE = 99.99
+_MAX_BYTES = 1 << 20
+
+
+class RecipeError(InputError):
+    """A recipe is wrong or names a node, operator or tensor that the model lacks; the message names file and key."""
+
+    code = "recipe"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeepFloat:
+    """What must not be quantized.
+
+    Attributes:
+        ops: Operator types, e.g. ``Softmax``.
+        nodes: Node names of the canonical graph.
+    """
+
+    ops: frozenset[str] = frozenset()
+    nodes: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorOverride:
+    """What the user wants for one tensor.
+
+    Attributes:
+        range: Real range (low, high) instead of the observed one, in the tensor's unit; finite, low < high.
+        method: How the range is chosen instead of the recipe's method.
+    """
+
+    range: tuple[float, float] | None = None
+    method: Method | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """What the user asks.
+
+    Attributes:
+        method: How observed ranges become parameters; None lets the plan choose, and say so.
+        percentile: Share of values that ``percentile`` keeps inside the range, in percent, above 50 and at most 100.
+        keep_float: Nodes that stay in float.
+        tensors: Overrides by value name.
+        extra: Fields of a newer minor version, kept as they came.
+    """
+
+    method: Method | None = None
+    percentile: float = _DEFAULT_PERCENTILE
+    keep_float: KeepFloat = field(default_factory=KeepFloat)
+    tensors: Mapping[str, TensorOverride] = field(default_factory=dict)
+    extra: Mapping[str, object] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Make the mappings read-only."""
+        object.__setattr__(self, "tensors", MappingProxyType(dict(self.tensors)))
+        object.__setattr__(self, "extra", MappingProxyType(dict(self.extra)))
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read a ``.toml`` or ``.json`` recipe.
+
+    Raises:
+        RecipeError: The file cannot be read, is too large or does not say what a recipe must.
+    """
+    where = str(path)
+    try:
+        with path.open("rb") as file:
+            data = file.read(_MAX_BYTES + 1)
+    except OSError as error:
+        raise RecipeError(f"{where}: cannot be read: {error.strerror or error}.") from error
+    if len(data) > _MAX_BYTES:
+        raise RecipeError(f"{where}: larger than {_MAX_BYTES} bytes; expected a recipe.")
+    return parse_recipe(data, where=where, is_json=path.suffix.lower() == ".json")
+
+
+def parse_recipe(data: bytes, *, where: str, is_json: bool = False) -> Recipe:
+    """Read a recipe from a file's bytes.
+
+    Args:
+        data: UTF-8 text, TOML unless ``is_json``.
+        where: The file's name, for messages.
+        is_json: Whether the text is JSON.
+
+    Raises:
+        RecipeError: The text is not a recipe; the message names file and key.
+    """
+    try:
+        text = data.decode("utf-8")
+        document: object = json.loads(text) if is_json else tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise RecipeError(f"{where}: not {'JSON' if is_json else 'TOML'}: {error}.") from error
+    return recipe_from(document, where=where)
+
+
+def recipe_from(document: object, *, where: str) -> Recipe:
+    """Read a recipe from parsed TOML or JSON, which is left as it was.
+
+    Args:
+        document: A mapping with any of ``schema_version``, ``method``, ``percentile``, ``keep_float`` and ``tensors``.
+        where: Its origin, for messages.
+
+    Raises:
+        RecipeError: A value is of the wrong type or out of its range, a key of an entry is unknown, or the major version is newer.
+    """
+    table = _table(document, where, "recipe")
+    _require_version(table.get("schema_version", "1.0"), where)
+    keep = _table(table.get("keep_float", {}), where, "keep_float")
+    _require_keys(keep, ("ops", "nodes"), where, "keep_float")
+    tensors = _table(table.get("tensors", {}), where, "tensors")
+    known = ("schema_version", "method", "percentile", "keep_float", "tensors")
+    return Recipe(
+        method=_method(table.get("method"), where, "method"),
+        percentile=_percentile(table.get("percentile", _DEFAULT_PERCENTILE), where),
+        keep_float=KeepFloat(
+            ops=_names(keep.get("ops", []), where, "keep_float.ops"),
+            nodes=_names(keep.get("nodes", []), where, "keep_float.nodes"),
+        ),
+        tensors={name: _override(entry, where, f"tensors.{name}") for name, entry in tensors.items()},
+        extra={key: value for key, value in table.items() if key not in known},
+    )
+
+
+def recipe_document(recipe: Recipe) -> dict[str, object]:
+    """Return the recipe as plain JSON types, with sorted names; `recipe_from` reads it back."""
+    tensors = {
+        name: {
+            **({} if override.range is None else {"range": list(override.range)}),
+            **({} if override.method is None else {"method": override.method}),
+        }
+        for name, override in sorted(recipe.tensors.items())
+    }
+    return {
+        "schema_version": f"{SCHEMA_MAJOR}.0",
+        **({} if recipe.method is None else {"method": recipe.method}),
+        "percentile": recipe.percentile,
+        "keep_float": {"ops": sorted(recipe.keep_float.ops), "nodes": sorted(recipe.keep_float.nodes)},
+        "tensors": tensors,
+        **recipe.extra,
+    }
+
+
+def _refuse(where: str, key: str, expected: str, got: object) -> NoReturn:
+    raise RecipeError(f"{where}: {key}: expected {expected}, got {got!r}.")
+
+
+def _table(value: object, where: str, key: str) -> Mapping[str, object]:
+    if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
+        _refuse(where, key, "a table", value)
+    return value
+
+
+def _require_keys(table: Mapping[str, object], known: tuple[str, ...], where: str, key: str) -> None:
+    for name in table:
+        if name not in known:
+            _refuse(where, f"{key}.{name}", f"one of the keys {', '.join(known)}", name)
+
+
+def _require_version(value: object, where: str) -> None:
+    major, dot, minor = value.partition(".") if isinstance(value, str) else ("", "", "")
+    if not (major.isdecimal() and minor.isdecimal() and dot):
+        _refuse(where, "schema_version", 'a version such as "1.0"', value)
+    if int(major) != SCHEMA_MAJOR:
+        raise RecipeError(
+            f"{where}: schema_version: this reader knows recipes of version {SCHEMA_MAJOR}, got {value}.",
+            hint="Use the version of edgewright that the recipe was written for.",
+        )
+
+
+def _number(value: object, where: str, key: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        _refuse(where, key, "a finite number", value)
+    return float(value)
+
+
+def _percentile(value: object, where: str) -> float:
+    number = _number(value, where, "percentile")
+    if not 50.0 < number <= 100.0:
+        _refuse(where, "percentile", "above 50 and at most 100", value)
+    return number
+
+
+def _method(value: object, where: str, key: str) -> Method | None:
+    if value is None:
+        return None
+    for method in METHODS:
+        if method == value:
+            return method
+    _refuse(where, key, f"one of {', '.join(METHODS)}", value)
+
+
+def _names(value: object, where: str, key: str) -> frozenset[str]:
+    if not isinstance(value, (list, tuple)):
+        _refuse(where, key, "a list of names", value)
+    names = [name for name in value if isinstance(name, str) and name]
+    if len(names) != len(value):
+        _refuse(where, key, "a list of names", value)
+    return frozenset(names)
+
+
+def _override(value: object, where: str, key: str) -> TensorOverride:
+    table = _table(value, where, key)
+    _require_keys(table, ("range", "method"), where, key)
+    return TensorOverride(
+        range=_range(table["range"], where, f"{key}.range") if "range" in table else None,
+        method=_method(table.get("method"), where, f"{key}.method"),
+    )
+
+
+def _range(value: object, where: str, key: str) -> tuple[float, float]:
+    if not isinstance(value, (list, tuple)) or len(value) != 2:
+        _refuse(where, key, "[low, high]", value)
+    low, high = (_number(number, where, key) for number in value)
+    if not low < high:
+        _refuse(where, key, "low < high", value)
+    return low, high

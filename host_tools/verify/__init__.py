@@ -1,0 +1,17 @@
+"""Verify by running: every payload on its real engine, beside the float model.
+
+Layout:
+    verification_report.py  the types of what was measured, and the budget
+    verifier.py             `verify`: all targets over all samples
+    candidate.py            what goes in and comes out
+    contestant.py           one payload on its engine, sample after sample
+    metrics.py              SQNR, top classes, differences: pure
+    quality.py              top-1, top-5 or the user's metric
+    layers.py               error layer by layer
+    execution.py            executed precision against the plan
+    latency.py              interleaved timing
+    judgement.py            measures to verdict
+    probes/                 how to look inside each engine
+    report_file.py          report.json
+    report_page.py          report.html
+"""

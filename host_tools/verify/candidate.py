@@ -1,0 +1,65 @@
+"""What goes into verification and what comes out beside the report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy as np
+    from host_tools.observe.calibration_set import CalibrationSet
+    from numpy.typing import NDArray
+
+    from host_tools.lower.payload import Payload
+    from host_tools.plan.quantization_plan import QuantizationPlan
+    from host_tools.verify.verification_report import VerificationReport
+    from targets.profile import CapabilityProfile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """One target's payload with the plan it was lowered from and the profile it must keep."""
+
+    profile: CapabilityProfile
+    plan: QuantizationPlan
+    payload: Payload
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Evaluation:
+    """Samples to compare on.
+
+    Attributes:
+        data: The samples.
+        labels: One label a sample, in the samples' order; None when quality is not measured.
+        metric: ``module:function`` of the user's metric, or None for top-1 and top-5.
+        origin: Where the samples come from, for people.
+    """
+
+    data: CalibrationSet
+    labels: Sequence[int] | None
+    metric: str | None
+    origin: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Golden:
+    """One sample as the engine took and gave it on the host: payload order, types and layout."""
+
+    inputs: tuple[NDArray[np.generic], ...]
+    outputs: tuple[NDArray[np.generic], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Verified:
+    """The report, and for each target the golden samples that go into its artifact."""
+
+    report: VerificationReport
+    golden: Mapping[str, tuple[Golden, ...]]
+
+    def __post_init__(self) -> None:
+        """Make the mapping read-only."""
+        object.__setattr__(self, "golden", MappingProxyType(dict(self.golden)))

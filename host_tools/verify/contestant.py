@@ -1,0 +1,153 @@
+"""`Contestant`: one payload on its own engine, taking sample after sample and keeping count of what differs."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import numpy as np
+from device_agent.sources.adapt import to_payload, to_source
+
+from device_agent.engines import load_engine
+from host_tools.lower import onnx_qdq
+from host_tools.verify.candidate import Golden
+from host_tools.verify.metrics import CodeComparison, OutputComparison
+from host_tools.verify.probes import PROBES
+from host_tools.verify.quality import new_meter
+from host_tools.verify.verification_report import Agreement, Parity
+from targets.profile import ArtifactFormat, Interface
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from host_tools.model.float_model import FloatModel
+    from host_tools.verify.candidate import Candidate, Evaluation
+    from host_tools.verify.quality import QualityMeter
+    from targets.profile import CapabilityProfile
+
+    Arrays = Mapping[str, NDArray[np.generic]]
+    RealArrays = Mapping[str, NDArray[np.float64]]
+
+GOLDEN_SAMPLES = 2
+_PARITY_SAMPLES = 32  # the unoptimized reference runs twenty times slower than the engines
+_REFERENCE = "the plan's QDQ graph, unoptimized, in ONNX Runtime"
+
+
+class Contestant:
+    """One candidate under test.
+
+    Raises:
+        EngineError: The engine is absent or refuses the payload.
+    """
+
+    def __init__(
+        self, model: FloatModel, candidate: Candidate, *, evaluation: Evaluation, threads: int
+    ) -> None:
+        self.candidate = candidate
+        self.engine = load_engine(candidate.profile.engine.name, candidate.payload.files, threads=threads)
+        self.golden: list[Golden] = []
+        self.latest: RealArrays = {}
+        self._comparison = OutputComparison()
+        self._meter: QualityMeter | None = (
+            new_meter(evaluation.metric) if evaluation.labels is not None else None
+        )
+        self._origin = evaluation.origin
+        self._parity = CodeComparison()
+        self._reference = _PlanArithmetic(model, candidate, threads=threads)
+        self._taken = 0
+
+    def payload_inputs(self, arrays: Arrays) -> list[NDArray[np.generic]]:
+        """Turn the float model's inputs into the payload's."""
+        return to_payload(arrays, self.candidate.payload.inputs)
+
+    def add(self, arrays: Arrays, float_outputs: RealArrays, label: int | None) -> None:
+        """Run one sample and compare it with the float model's outputs.
+
+        Raises:
+            EngineError: The engine failed.
+        """
+        inputs = self.payload_inputs(arrays)
+        outputs = [np.array(output, copy=True) for output in self.engine.infer(inputs)]
+        if len(self.golden) < GOLDEN_SAMPLES:
+            self.golden.append(Golden(inputs=tuple(inputs), outputs=tuple(outputs)))
+        self.latest = to_source(outputs, self.candidate.payload.outputs)
+        for name, expected in float_outputs.items():
+            self._comparison.add(expected, self.latest[name])
+        if self._meter is not None and label is not None:
+            self._meter.add(float_outputs, self.latest, label)
+        if self._taken < _PARITY_SAMPLES:
+            self._reference.compare(arrays, self.latest, self._parity)
+        self._taken += 1
+
+    def agreement(self) -> Agreement:
+        """How close the outputs so far are to the float model's."""
+        seen = self._comparison
+        return Agreement(
+            sample_count=self._taken,
+            sample_origin=self._origin,
+            same_top_class=seen.same_top_class,
+            sqnr_db=seen.sqnr_db,
+            max_absolute=seen.absolute_max,
+            mean_absolute=seen.mean_absolute,
+            nonfinite_count=seen.nonfinite_count,
+        )
+
+    def quality(self) -> tuple[object, ...]:
+        """Quality so far; empty without labels."""
+        return self._meter.result() if self._meter is not None else ()
+
+    def parity(self) -> Parity | None:
+        """Distance of the output codes from the plan's arithmetic; None when no output is quantized."""
+        seen = self._parity
+        if not seen.count:
+            return None
+        rules = self.candidate.profile.parity
+        within_one = seen.within_one / seen.count
+        return Parity(
+            reference=_REFERENCE,
+            max_lsb=seen.largest,
+            mean_lsb=seen.absolute_sum / seen.count,
+            equal_share=seen.equal / seen.count,
+            within_one_share=within_one,
+            within_tolerance=seen.largest <= rules.max_lsb and within_one >= rules.min_equal_share,
+        )
+
+
+class _PlanArithmetic:
+    """Runs the plan itself: its QDQ graph with every optimization off, which is what each engine is held against."""
+
+    def __init__(self, model: FloatModel, candidate: Candidate, *, threads: int) -> None:
+        self._payload = onnx_qdq.lower(model, candidate.plan, _as_float_interface(candidate.profile))
+        self._values = [
+            tensor.source_name
+            for tensor in self._payload.outputs
+            if tensor.source_name in self._payload.tensor_names
+        ]
+        self._read = PROBES["onnx_qdq"].open_layers(self._payload, self._values, threads=threads)
+        self._tensors = candidate.plan.tensors
+
+    def compare(self, arrays: Arrays, found: RealArrays, comparison: CodeComparison) -> None:
+        expected = self._read(to_payload(arrays, self._payload.inputs))
+        for name in self._values:
+            qparams = self._tensors[name].qparams
+            if qparams is None:
+                continue
+            codes = (
+                np.rint(array[name].reshape(-1) / qparams.scale[0]).astype(np.int64)
+                for array in (expected, found)
+            )
+            comparison.add(*codes)
+
+
+def _as_float_interface(profile: CapabilityProfile) -> CapabilityProfile:
+    """The same target as an ONNX QDQ file with float doors, whatever its own format."""
+    artifact = ArtifactFormat(
+        format="onnx_qdq", opset=_REFERENCE_OPSET, max_op_versions={}, qdq_bias=True, quantize_outputs=True
+    )
+    interface = Interface(input_type="float32", output_type="float32")
+    return dataclasses.replace(profile, artifact=artifact, interface=interface)
+
+
+_REFERENCE_OPSET = 21

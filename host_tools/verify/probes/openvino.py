@@ -1,0 +1,93 @@
+"""OpenVINO from inside: the compiled runtime model, and extra outputs on the model as written."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import openvino as ov
+
+from host_tools.errors import VerificationError
+from host_tools.verify.verification_report import ExecutedOp
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from host_tools.lower.payload import Payload
+    from host_tools.verify.probes.probe import LayerReader
+
+_CONVERSIONS = frozenset({"Reorder", "Convert", "FakeQuantize", "Quantize"})
+_NOT_EXECUTED = frozenset({"Input", "Output", "Const"})
+_INTEGER = frozenset({"u8", "i8"})
+
+
+class OpenVinoProbe:
+    """See `host_tools.verify.probes.probe.Probe`."""
+
+    source = "OpenVINO's runtime model"
+
+    def executed_ops(self, payload: Payload, *, threads: int) -> tuple[ExecutedOp, ...]:
+        """See `Probe.executed_ops`."""
+        compiled = _compile(_read(payload), threads)
+        ops: list[ExecutedOp] = []
+        for node in compiled.get_runtime_model().get_ordered_ops():
+            info = {key: str(node.rt_info[key].astype(str)) for key in node.rt_info}
+            layer = info.get("layerType", node.get_type_name())
+            if layer in _NOT_EXECUTED:
+                continue
+            ops.append(
+                ExecutedOp(
+                    name=info.get("originalLayersNames", "") or node.get_friendly_name(),
+                    op_type=layer,
+                    precision=_precision(layer, info.get("runtimePrecision", "")),
+                    kernel=info.get("primitiveType", ""),
+                ),
+            )
+        return tuple(ops)
+
+    def open_layers(self, payload: Payload, values: Sequence[str], *, threads: int) -> LayerReader:
+        """See `Probe.open_layers`."""
+        model = _read(payload)
+        wanted = {value: payload.tensor_names[value] for value in values}
+        try:
+            present = {name for output in model.outputs for name in output.get_names()}
+            model.add_outputs(sorted(set(wanted.values()) - present))
+            # A float model's precision on the way: no fusing of what we want to see apart.
+            request = _compile(model, threads).create_infer_request()
+        except Exception as error:
+            raise VerificationError(f"OpenVINO cannot show the tensors of the payload: {error}") from error
+
+        def read(inputs: Sequence[NDArray[np.generic]]) -> Mapping[str, NDArray[np.float64]]:
+            request.infer(dict(enumerate(inputs)))
+            return {
+                value: np.array(request.get_tensor(tensor).data, dtype=np.float64)
+                for value, tensor in wanted.items()
+            }
+
+        return read
+
+
+def _read(payload: Payload) -> ov.Model:
+    xml, weights = payload.files.values()
+    try:
+        return ov.Core().read_model(xml, weights)
+    except Exception as error:
+        raise VerificationError(f"OpenVINO cannot read the payload: {error}") from error
+
+
+def _compile(model: ov.Model, threads: int) -> ov.CompiledModel:
+    settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads}
+    try:
+        return ov.Core().compile_model(model, "CPU", settings)
+    except Exception as error:
+        raise VerificationError(f"OpenVINO cannot compile the payload: {error}") from error
+
+
+def _precision(layer: str, runtime: str) -> str:
+    if layer in _CONVERSIONS:
+        return "conversion"
+    if runtime.lower() in _INTEGER:
+        return "int8"
+    return {"f32": "float32", "f16": "float16", "bf16": "float16"}.get(runtime.lower(), "other")

@@ -1,0 +1,121 @@
+"""LiteRT from inside: the interpreter's execution plan with tensor types, and every tensor preserved."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+from host_tools.errors import VerificationError
+from host_tools.verify.verification_report import ExecutedOp
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from host_tools.lower.payload import Payload
+    from host_tools.verify.probes.probe import LayerReader
+
+_CONVERSIONS = frozenset({"QUANTIZE", "DEQUANTIZE"})
+_DELEGATE = "DELEGATE"
+
+
+class TfliteProbe:
+    """See `host_tools.verify.probes.probe.Probe`."""
+
+    source = "LiteRT's execution plan and tensor types"
+
+    def executed_ops(self, payload: Payload, *, threads: int) -> tuple[ExecutedOp, ...]:
+        """See `Probe.executed_ops`. ``kernel`` says whether XNNPACK took the operator."""
+        delegated = _interpreter(payload, threads, OpResolverType.AUTO)
+        plain = _interpreter(payload, threads, OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES)
+        # The interpreter tells its plan only through this method; the public API shows tensors alone.
+        left_over = {op["index"] for op in delegated._get_ops_details() if op["op_name"] != _DELEGATE}  # noqa: SLF001
+        types = {detail["index"]: np.dtype(detail["dtype"]) for detail in plain.get_tensor_details()}
+        names = {detail["index"]: detail["name"] for detail in plain.get_tensor_details()}
+        ran_by_delegate = _delegated_outputs(delegated)
+        ops: list[ExecutedOp] = []
+        for op in plain._get_ops_details():  # noqa: SLF001
+            outputs = [int(index) for index in op["outputs"]]
+            kernel = "XNNPACK" if ran_by_delegate else "built-in"
+            if ran_by_delegate and op["index"] in left_over and not set(outputs) <= ran_by_delegate:
+                kernel = "built-in"
+            ops.append(
+                ExecutedOp(
+                    name=names.get(outputs[0], "") if outputs else "",
+                    op_type=op["op_name"],
+                    precision=_precision(op["op_name"], types[outputs[0]]) if outputs else "other",
+                    kernel=kernel,
+                ),
+            )
+        return tuple(ops)
+
+    def open_layers(self, payload: Payload, values: Sequence[str], *, threads: int) -> LayerReader:
+        """See `Probe.open_layers`."""
+        interpreter = _interpreter(
+            payload,
+            threads,
+            OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+            experimental_preserve_all_tensors=True,
+        )
+        details = {detail["name"]: detail for detail in interpreter.get_tensor_details()}
+        wanted = {value: payload.tensor_names[value] for value in values}
+        missing = sorted(set(wanted.values()) - set(details))
+        if missing:
+            raise VerificationError(
+                f"The TFLite payload has no tensor {missing[0]!r}, which its lowering names."
+            )
+        doors = [detail["index"] for detail in interpreter.get_input_details()]
+
+        def read(inputs: Sequence[NDArray[np.generic]]) -> Mapping[str, NDArray[np.float64]]:
+            for index, array in zip(doors, inputs, strict=True):
+                interpreter.set_tensor(index, array)
+            interpreter.invoke()
+            return {
+                value: _real(interpreter.get_tensor(details[name]["index"]), details[name])
+                for value, name in wanted.items()
+            }
+
+        return read
+
+
+def _interpreter(payload: Payload, threads: int, resolver: OpResolverType, **options: bool) -> Interpreter:
+    content = next(iter(payload.files.values()))
+    try:
+        interpreter = Interpreter(
+            model_content=content,
+            num_threads=threads,
+            experimental_op_resolver_type=resolver,
+            **options,
+        )
+        interpreter.allocate_tensors()
+    except (RuntimeError, ValueError) as error:
+        raise VerificationError(f"LiteRT refuses the payload: {error}") from error
+    return interpreter
+
+
+def _delegated_outputs(interpreter: Interpreter) -> set[int]:
+    return {
+        int(index)
+        for op in interpreter._get_ops_details()  # noqa: SLF001 - as above
+        if op["op_name"] == _DELEGATE
+        for index in op["outputs"]
+    }
+
+
+def _precision(op_name: str, dtype: np.dtype[Any]) -> str:
+    if op_name in _CONVERSIONS:
+        return "conversion"
+    if dtype in (np.dtype(np.int8), np.dtype(np.uint8)):
+        return "int8"
+    return {"float32": "float32", "float16": "float16"}.get(dtype.name, "other")
+
+
+def _real(codes: NDArray[np.generic], detail: Mapping[str, Any]) -> NDArray[np.float64]:
+    scales = detail["quantization_parameters"]["scales"]
+    if not len(scales):
+        return np.asarray(codes, dtype=np.float64)
+    zero_point = detail["quantization_parameters"]["zero_points"][0]
+    return (np.asarray(codes, dtype=np.float64) - float(zero_point)) * float(scales[0])

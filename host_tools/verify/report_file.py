@@ -1,0 +1,43 @@
+"""`report.json`: a `VerificationReport` as JSON, for machines; and the reproducible part of it that goes into an artifact."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+
+from host_tools.verify.verification_report import SCHEMA_VERSION, TargetReport, VerificationReport
+
+
+def encode(report: VerificationReport) -> bytes:
+    """Return the whole report as UTF-8 JSON with a final newline; what is not finite is written as null."""
+    return _dump(
+        {"schema_version": SCHEMA_VERSION, "verdict": report.verdict, **_plain(dataclasses.asdict(report))}
+    )
+
+
+def encode_reproducible(report: TargetReport) -> bytes:
+    """Return one target's report without latency, which alone differs from run to run."""
+    fields = _plain(dataclasses.asdict(dataclasses.replace(report, latency=None)))
+    return _dump({"schema_version": SCHEMA_VERSION, **fields})
+
+
+def _plain(value: object) -> dict[str, object]:
+    cleaned = _without_nonfinite(value)
+    if not isinstance(cleaned, dict):
+        raise TypeError(f"expected a mapping, got {type(value).__name__}")
+    return cleaned
+
+
+def _without_nonfinite(value: object) -> object:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: _without_nonfinite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_nonfinite(item) for item in value]
+    return value
+
+
+def _dump(value: object) -> bytes:
+    return (json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()

@@ -1,0 +1,220 @@
+"""`VerificationReport`: what every payload did when it was run, beside what the float model does.
+
+All errors are of dequantized outputs against the float model's; SQNR is 10 log10(sum of squares of float / sum of squares of the
+difference), in decibels, over all elements of all samples.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Verdict = Literal["pass", "marginal", "fail", "nonfinite"]
+
+SCHEMA_VERSION = "1.0"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """What a payload must reach to be shipped. A measure is marginal within ``margin`` of its limit.
+
+    Attributes:
+        min_agreement: Smallest share of samples with the float model's top class, 0 to 1 (classifiers only).
+        max_quality_drop: Largest loss of the quality metric against float, in the metric's unit (when labels were given).
+        min_sqnr_db: Smallest signal-to-quantization-noise ratio of the outputs, in decibels.
+        margin: Share of the distance to a perfect result that counts as marginal, 0 to 1.
+    """
+
+    min_agreement: float = 0.9
+    max_quality_drop: float = 0.03
+    min_sqnr_db: float = 8.0
+    margin: float = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quality:
+    """One quality metric on labelled samples: float model and payload.
+
+    ``standard_error`` is that of the paired difference (for shares of right answers); None for metrics of the user's own.
+    """
+
+    metric: str
+    float_value: float
+    payload_value: float
+    sample_count: int
+    standard_error: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agreement:
+    """How close the payload's outputs are to the float model's.
+
+    Attributes:
+        sample_count: Samples compared.
+        sample_origin: Where they come from, for people.
+        same_top_class: Share of samples with the same top class; None when the output is not a vector of classes.
+        sqnr_db: Over all outputs; infinite (None) when there is no difference at all.
+        max_absolute: Largest absolute difference, in output units.
+        mean_absolute: Mean absolute difference, in output units.
+        nonfinite_count: Output elements of the payload that are NaN or infinite.
+    """
+
+    sample_count: int
+    sample_origin: str
+    same_top_class: float | None
+    sqnr_db: float | None
+    max_absolute: float
+    mean_absolute: float
+    nonfinite_count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerError:
+    """SQNR of one value of the canonical graph, from running the payload layer by layer."""
+
+    value: str
+    op_type: str
+    sqnr_db: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutedOp:
+    """One operator as the engine really runs it."""
+
+    name: str
+    op_type: str
+    precision: str
+    kernel: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Execution:
+    """What the engine says it executes, read from the engine and not from the file we wrote.
+
+    Attributes:
+        source: Where it was read, for people.
+        ops: Every executed operator.
+        integer_ops: Operators computing in integers.
+        float_ops: Operators computing in floating point (conversions at the model's doors not counted).
+        unplanned_float_ops: Float operators that the plan had in integers, by name.
+    """
+
+    source: str
+    ops: tuple[ExecutedOp, ...]
+    integer_ops: int
+    float_ops: int
+    unplanned_float_ops: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Latency:
+    """Batch-1 latency on this host: median over rounds of each round's median, with the spread of the rounds, in seconds."""
+
+    engine: str
+    threads: int
+    median_seconds: float
+    fastest_round_seconds: float
+    slowest_round_seconds: float
+    runs: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parity:
+    """Output codes of the engine against the plan's own arithmetic (the QDQ graph, unoptimized), in codes (LSB).
+
+    Attributes:
+        reference: What it is compared with.
+        max_lsb: Largest difference.
+        mean_lsb: Mean absolute difference.
+        equal_share: Share of codes that are equal.
+        within_one_share: Share of codes at most one apart.
+        within_tolerance: Whether the profile's parity rule holds.
+    """
+
+    reference: str
+    max_lsb: int
+    mean_lsb: float
+    equal_share: float
+    within_one_share: float
+    within_tolerance: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairAgreement:
+    """Two targets on the same samples: share with the same top class, and SQNR of one against the other."""
+
+    target_a: str
+    target_b: str
+    same_top_class: float | None
+    sqnr_db: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetReport:
+    """Everything measured of one target's payload.
+
+    Attributes:
+        target: Profile id.
+        verdict: The worst of all checks.
+        reasons: Why it is not ``pass``; empty when it is.
+        engine: Engine and version that ran it.
+        payload_bytes: Size of the payload's files.
+        float_bytes: Size of the float model's weights.
+        latency: None when latency was not measured.
+        warnings: From plan, lowering and verification.
+    """
+
+    target: str
+    verdict: Verdict
+    reasons: tuple[str, ...]
+    engine: str
+    method: str
+    payload_bytes: int
+    float_bytes: int
+    quality: tuple[Quality, ...]
+    agreement: Agreement
+    layers: tuple[LayerError, ...]
+    execution: Execution
+    latency: Latency | None
+    parity: Parity | None
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerificationReport:
+    """All targets of one conversion.
+
+    Attributes:
+        model: Model name.
+        model_digest: Digest of the float model.
+        data_digest: Digest of the calibration data.
+        calibration_samples: How many samples the statistics saw.
+        float_latency: ONNX Runtime on the float model, same run; None when latency was not measured.
+        targets: One report a target, in the order asked for.
+        pairs: Every two targets compared.
+        notes: What canonicalisation changed in the model.
+        made_with: Tool names and versions.
+    """
+
+    model: str
+    model_digest: str
+    data_digest: str
+    calibration_samples: int
+    float_latency: Latency | None
+    targets: tuple[TargetReport, ...]
+    pairs: tuple[PairAgreement, ...]
+    notes: tuple[str, ...]
+    made_with: tuple[tuple[str, str], ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst verdict of all targets."""
+        return worst(tuple(report.verdict for report in self.targets))
+
+
+_ORDER: tuple[Verdict, ...] = ("pass", "marginal", "fail", "nonfinite")
+
+
+def worst(verdicts: tuple[Verdict, ...]) -> Verdict:
+    """Return the worst of some verdicts; ``pass`` when there are none."""
+    return max(verdicts, key=_ORDER.index, default="pass")

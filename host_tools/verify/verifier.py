@@ -1,0 +1,186 @@
+"""Run the float model and every payload on the same samples, and say what differs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from host_tools.model.reference import FloatRunner
+
+from host_tools.errors import DataError
+from host_tools.verify.candidate import Verified
+from host_tools.verify.contestant import Contestant
+from host_tools.verify.execution import executed
+from host_tools.verify.judgement import judge
+from host_tools.verify.latency import measure
+from host_tools.verify.layers import layer_errors
+from host_tools.verify.metrics import OutputComparison
+from host_tools.verify.verification_report import PairAgreement, TargetReport, VerificationReport
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from host_tools.model.float_model import FloatModel
+    from host_tools.progress import Progress
+    from host_tools.verify.candidate import Candidate, Evaluation
+    from host_tools.verify.verification_report import Budget, Latency
+
+_FLOAT = "float"
+
+
+def verify(
+    model: FloatModel,
+    candidates: Sequence[Candidate],
+    *,
+    evaluation: Evaluation,
+    budget: Budget,
+    calibration_samples: int,
+    threads: int,
+    latency: bool,
+    made_with: Mapping[str, str],
+    progress: Progress,
+) -> Verified:
+    """Verify every candidate by running it.
+
+    Args:
+        model: The float model.
+        candidates: One a target, at least one.
+        evaluation: Samples, and labels where there are any.
+        budget: What a payload must reach.
+        calibration_samples: For the report.
+        threads: Threads of one inference.
+        latency: Whether to measure latency.
+        made_with: Tool names and versions, for the report.
+        progress: Told of every sample.
+
+    Raises:
+        DataError: There are no samples, or the float model's outputs are not finite.
+        EngineError: An engine is absent, refuses its payload or fails.
+        VerificationError: An engine does not show what it executes.
+    """
+    runner = FloatRunner(model, threads=threads)
+    contestants = [
+        Contestant(model, candidate, evaluation=evaluation, threads=threads) for candidate in candidates
+    ]
+    try:
+        pairs = _compare_outputs(runner, contestants, evaluation, progress)
+        timings = _time_all(runner, contestants, evaluation, threads) if latency else {}
+        progress.stage("Comparing layer by layer", len(contestants))
+        reports = []
+        for contestant in contestants:
+            reports.append(_target_report(model, contestant, evaluation, budget, timings, threads))
+            progress.step()
+    finally:
+        for contestant in contestants:
+            contestant.engine.close()
+    report = VerificationReport(
+        model=model.name,
+        model_digest=model.digest,
+        data_digest=candidates[0].plan.data_digest,
+        calibration_samples=calibration_samples,
+        float_latency=timings.get(_FLOAT),
+        targets=tuple(reports),
+        pairs=pairs,
+        notes=model.notes,
+        made_with=tuple(made_with.items()),
+    )
+    return Verified(
+        report=report, golden={one.candidate.profile.id: tuple(one.golden) for one in contestants}
+    )
+
+
+def _compare_outputs(
+    runner: FloatRunner,
+    contestants: Sequence[Contestant],
+    evaluation: Evaluation,
+    progress: Progress,
+) -> tuple[PairAgreement, ...]:
+    """Run every sample through the float model and all contestants; sample by sample, so that memory stays flat."""
+    progress.stage("Running float and int8 side by side", len(evaluation.data))
+    pairs = {
+        (a, b): OutputComparison() for a in range(len(contestants)) for b in range(a + 1, len(contestants))
+    }
+    count = 0
+    for index, sample in enumerate(evaluation.data):
+        expected = {
+            name: np.asarray(array, dtype=np.float64) for name, array in runner.run(sample.arrays).items()
+        }
+        for name, array in expected.items():
+            if not np.isfinite(array).all():
+                raise DataError(
+                    f"sample {sample.id}: the float model's output {name!r} is NaN or infinite.",
+                    hint="Mend the model or leave the sample out: nothing can be compared with it.",
+                )
+        label = evaluation.labels[index] if evaluation.labels is not None else None
+        for contestant in contestants:
+            contestant.add(sample.arrays, expected, label)
+        for (a, b), comparison in pairs.items():
+            for name, array in contestants[a].latest.items():
+                comparison.add(array, contestants[b].latest[name])
+        count += 1
+        progress.step()
+    if not count:
+        raise DataError("There is no sample to verify on.", hint="Give data with at least one sample.")
+    return tuple(
+        PairAgreement(
+            target_a=contestants[a].candidate.profile.id,
+            target_b=contestants[b].candidate.profile.id,
+            same_top_class=comparison.same_top_class,
+            sqnr_db=comparison.sqnr_db,
+        )
+        for (a, b), comparison in pairs.items()
+    )
+
+
+def _time_all(
+    runner: FloatRunner,
+    contestants: Sequence[Contestant],
+    evaluation: Evaluation,
+    threads: int,
+) -> dict[str, Latency]:
+    """Time the float model and all contestants on one sample, in one run."""
+    arrays = next(iter(evaluation.data)).arrays
+    runs = {_FLOAT: lambda: runner.run(arrays)}
+    engines = {_FLOAT: "onnx"}
+    for one in contestants:
+        inputs = one.payload_inputs(arrays)
+        runs[one.candidate.profile.id] = lambda engine=one.engine, inputs=inputs: engine.infer(inputs)
+        engines[one.candidate.profile.id] = f"{one.engine.name} {one.engine.version}"
+    return measure(runs, engines, threads=threads)
+
+
+def _target_report(
+    model: FloatModel,
+    contestant: Contestant,
+    evaluation: Evaluation,
+    budget: Budget,
+    timings: Mapping[str, Latency],
+    threads: int,
+) -> TargetReport:
+    candidate = contestant.candidate
+    agreement, quality, parity = contestant.agreement(), contestant.quality(), contestant.parity()
+    execution = executed(candidate, threads=threads)
+    layers, unseen = layer_errors(model, candidate, evaluation.data, threads=threads)
+    verdict, reasons = judge(budget, agreement=agreement, quality=quality, execution=execution, parity=parity)
+    return TargetReport(
+        target=candidate.profile.id,
+        verdict=verdict,
+        reasons=reasons,
+        engine=f"{contestant.engine.name} {contestant.engine.version}",
+        method=candidate.plan.method,
+        payload_bytes=sum(len(data) for data in candidate.payload.files.values()),
+        float_bytes=float_weight_bytes(model),
+        quality=quality,
+        agreement=agreement,
+        layers=layers,
+        execution=execution,
+        latency=timings.get(candidate.profile.id),
+        parity=parity,
+        warnings=(*candidate.plan.warnings, *candidate.payload.notes, *unseen),
+    )
+
+
+def float_weight_bytes(model: FloatModel) -> int:
+    """Return the size of all initializers of the canonical model, in bytes."""
+    values = model.graph.graph.initializers.values()
+    return sum(value.const_value.nbytes for value in values if value.const_value is not None)

@@ -1,0 +1,321 @@
+"""What `load` refuses: the right kind of error, which names the thing and says what to do; and nothing else ever comes out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+import onnx.parser
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from onnx_models import model_proto, random_weights, saved
+
+from device_agent.contract.errors import EdgewrightError
+from host_tools.errors import DynamicShapeError, ModelError, UnsupportedOperatorError
+from host_tools.model import load
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RELU = "g (float[1,4] x) => (float[1,4] y) { y = Relu(x) }"
+
+
+def refused(folder: Path, proto: onnx.ModelProto, kind: type[EdgewrightError] = ModelError) -> str:
+    with pytest.raises(kind) as caught:
+        load(saved(folder, proto))
+    assert type(caught.value) is kind
+    return str(caught.value)
+
+
+def test_no_such_file(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"absent\.onnx: no such file"):
+        load(tmp_path / "absent.onnx")
+
+
+def test_directory(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="is a directory"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00\x01\x02random", b"PK\x03\x04" + b"z" * 100, b"\x08\x08"])
+def test_not_onnx(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "net.onnx"
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match=r"net\.onnx"):
+        load(path)
+
+
+def test_truncated(tmp_path: Path) -> None:
+    whole = model_proto("g (float[1,64] x) => (float[1,64] y) { y = MatMul(x, w) }", **random_weights(1, w=(64, 64)))
+    path = tmp_path / "net.onnx"
+    path.write_bytes(whole.SerializeToString()[:5000])
+    with pytest.raises(ModelError, match="cut short"):
+        load(path)
+
+
+def _with_external_weights(folder: Path, location: str) -> Path:
+    proto = model_proto("g (float[1,64] x) => (float[1,64] y) { y = MatMul(x, w) }", **random_weights(1, w=(64, 64)))
+    path = folder / "net.onnx"
+    onnx.save_model(proto, path, save_as_external_data=True, location=location, size_threshold=0)
+    return path
+
+
+def test_external_data_is_read_and_part_of_the_digest(tmp_path: Path) -> None:
+    path = _with_external_weights(tmp_path, "weights.bin")
+    first = load(path)
+    assert load(path).digest == first.digest
+    weights = bytearray((tmp_path / "weights.bin").read_bytes())
+    weights[0] ^= 1
+    (tmp_path / "weights.bin").write_bytes(weights)
+    assert load(path).digest != first.digest
+
+
+def test_external_data_missing(tmp_path: Path) -> None:
+    path = _with_external_weights(tmp_path, "weights.bin")
+    (tmp_path / "weights.bin").unlink()
+    with pytest.raises(ModelError, match=r"'weights\.bin' of tensor 'w' is missing"):
+        load(path)
+
+
+def test_external_data_cut_short(tmp_path: Path) -> None:
+    path = _with_external_weights(tmp_path, "weights.bin")
+    (tmp_path / "weights.bin").write_bytes(b"short")
+    with pytest.raises(ModelError, match="needs bytes 0 to 16384"):
+        load(path)
+
+
+def test_external_data_outside_the_folder(tmp_path: Path) -> None:
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    path = _with_external_weights(inner, "weights.bin")
+    (inner / "weights.bin").rename(tmp_path / "weights.bin")
+    proto = onnx.load(path, load_external_data=False)
+    for location in ("../weights.bin", str(tmp_path / "weights.bin")):
+        next(entry for entry in proto.graph.initializer[0].external_data if entry.key == "location").value = location
+        path.write_bytes(proto.SerializeToString())
+        with pytest.raises(ModelError, match="outside the model's folder"):
+            load(path)
+
+
+def test_external_data_behind_a_symlink_out_of_the_folder(tmp_path: Path) -> None:
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    path = _with_external_weights(inner, "weights.bin")
+    (inner / "weights.bin").rename(tmp_path / "secret.bin")
+    (inner / "weights.bin").symlink_to(tmp_path / "secret.bin")
+    with pytest.raises(ModelError, match="outside the model's folder"):
+        load(path)
+
+
+def test_empty_graph(tmp_path: Path) -> None:
+    assert "no nodes" in refused(tmp_path, model_proto("g (float[1] x) => (float[1] x) { }"))
+
+
+def test_no_outputs(tmp_path: Path) -> None:
+    proto = model_proto(RELU)
+    del proto.graph.output[:]
+    assert "no outputs" in refused(tmp_path, proto)
+
+
+def test_no_inputs(tmp_path: Path) -> None:
+    assert "no inputs" in refused(tmp_path, model_proto("g () => (float[2] y) { y = Relu(w) }", w=np.ones(2, np.float32)))
+
+
+def test_integer_inputs_only(tmp_path: Path) -> None:
+    message = refused(tmp_path, model_proto("g (uint8[1,4] x) => (float[1,4] y) { y = Cast<to=1>(x) }"))
+    assert "No input is a float tensor: 'x' (UINT8)" in message
+
+
+def test_output_that_only_repeats_the_input(tmp_path: Path) -> None:
+    proto = model_proto("g (float[1,4] x) => (float[1,4] y, float[1,4] z) { y = Relu(x) z = Identity(x) }")
+    assert "'z' only repeats 'x'" in refused(tmp_path, proto)
+
+
+def test_output_that_is_constant(tmp_path: Path) -> None:
+    proto = model_proto("g (float[1,4] x) => (float[1,4] y, int64[2] z) { y = Relu(x) z = Shape(x) }")
+    assert "'z' is a constant" in refused(tmp_path, proto)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weight_that_is_not_finite(value: float, tmp_path: Path) -> None:
+    weights = random_weights(1, w=(4, 4))
+    weights["w"][1, 2] = value
+    message = refused(tmp_path, model_proto("g (float[1,4] x) => (float[1,4] y) { y = MatMul(x, w) }", **weights))
+    assert "'w'" in message
+    assert "1 of 16" in message
+
+
+def test_attribute_that_is_not_finite(tmp_path: Path) -> None:
+    proto = model_proto("g (float[1,4] x) => (float[1,4] y) { y = LeakyRelu<alpha=0.5>(x) }")
+    proto.graph.node[0].attribute[0].f = np.nan
+    assert "attribute 'alpha' is NaN" in refused(tmp_path, proto)
+
+
+def test_batchnorm_with_negative_variance(tmp_path: Path) -> None:
+    weights = {**random_weights(1, g=(4,), b=(4,), m=(4,)), "v": -np.ones(4, np.float32)}
+    proto = model_proto("g (float[1,4] x) => (float[1,4] y) { y = BatchNormalization(x, g, b, m, v) }", **weights)
+    assert "variance + epsilon is -0.99999" in refused(tmp_path, proto)
+
+
+def test_batchnorm_that_overflows(tmp_path: Path) -> None:
+    weights = {"w": np.full((4, 4), 1e30), "g": np.full(4, 1e30), "b": np.ones(4), "m": np.ones(4), "v": np.ones(4)}
+    proto = model_proto(
+        "g (float[1,4] x) => (float[1,4] y) { c = MatMul(x, w) y = BatchNormalization(c, g, b, m, v) }",
+        **{name: array.astype(np.float32) for name, array in weights.items()},
+    )
+    assert "overflows float32" in refused(tmp_path, proto)
+
+
+def test_training_mode(tmp_path: Path) -> None:
+    proto = model_proto(
+        "g (float[1,4] x) => (float[1,4] y) { y, p, q = BatchNormalization<training_mode=1>(x, w, w, w, w) }", w=np.ones(4, np.float32)
+    )
+    assert "training mode" in refused(tmp_path, proto)
+    proto = model_proto("g (float[1,4] x) => (float[1,4] y) { y = Dropout(x, r, t) }", r=np.float32(0.5), t=np.bool_(True))
+    assert "training mode" in refused(tmp_path, proto)
+    proto = model_proto("g (float[1,4] x) => (float[1,4] y, bool[1,4] m) { r = Relu(x) y, m = Dropout(r) }")
+    assert "'m' is a constant" in refused(tmp_path, proto)
+
+
+def test_already_quantized(tmp_path: Path) -> None:
+    proto = model_proto(
+        "g (float[1,4] x) => (float[1,4] y) { q = QuantizeLinear(x, s, z) y = DequantizeLinear(q, s, z) }",
+        s=np.float32(0.1), z=np.int8(0),
+    )  # fmt: skip
+    assert "already quantized" in refused(tmp_path, proto)
+
+
+def test_custom_domain(tmp_path: Path) -> None:
+    proto = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["": 18, "com.acme": 1]> g (float[1,4] x) => (float[1,4] y) { y = com.acme.Magic(x) }'
+    )
+    proto.graph.node[0].name = "trick"
+    message = refused(tmp_path, proto, UnsupportedOperatorError)
+    assert "Magic 'trick'" in message
+    assert "'com.acme'" in message
+
+
+def test_control_flow_on_data(tmp_path: Path) -> None:
+    proto = model_proto(
+        """g (float[1] x) => (float[1] y) { c = Cast<to=9>(x)
+        y = If(c) <then_branch = t () => (float[1] a) { a = Relu(x) }, else_branch = e () => (float[1] b) { b = Neg(x) }> }"""
+    )
+    assert "If 'y' is control flow" in refused(tmp_path, proto, UnsupportedOperatorError)
+
+
+def test_functions_are_inlined(tmp_path: Path) -> None:
+    proto = onnx.parser.parse_model(
+        """<ir_version: 8, opset_import: ["": 18, "mine": 1]> g (float[1,4] x) => (float[1,4] y) { y = mine.Twice(x) }
+        <domain: "mine", opset_import: ["": 18]> Twice (a) => (c) { b = Relu(a) c = Add(b, b) }"""
+    )
+    model = load(saved(tmp_path, proto))
+    assert [node.op_type for node in model.graph.graph] == ["Relu", "Add"]
+    assert not model.graph.functions
+    assert any("Inlined 1" in note for note in model.notes)
+
+
+def test_clip_bound_from_data(tmp_path: Path) -> None:
+    proto = model_proto("g (float[1,4] x, float z) => (float[1,4] y) { y = Clip(x, z) }")
+    assert "bound 'z' is computed" in refused(tmp_path, proto, UnsupportedOperatorError)
+
+
+def test_batchnorm_parameters_from_data(tmp_path: Path) -> None:
+    proto = model_proto("g (float[1,4] x, float[4] z) => (float[1,4] y) { y = BatchNormalization(x, z, z, z, z) }")
+    assert "parameters are computed" in refused(tmp_path, proto, UnsupportedOperatorError)
+
+
+def test_pad_amounts_from_data(tmp_path: Path) -> None:
+    proto = model_proto("g (float[1,4] x, int64[4] p) => (float[a,b] y) { y = Pad(x, p) }")
+    assert "Pad 'y': its pads are computed" in refused(tmp_path, proto, UnsupportedOperatorError)
+
+
+def test_shape_that_depends_on_data(tmp_path: Path) -> None:
+    proto = model_proto("g (float[1,4] x) => (int64[a,b] y) { y = NonZero(x) }")
+    assert "'y', output of NonZero" in refused(tmp_path, proto, DynamicShapeError)
+
+
+def test_opset_too_old(tmp_path: Path) -> None:
+    assert "opset 6; at least 7" in refused(tmp_path, model_proto(RELU, opset=6))
+
+
+def test_shapes_that_contradict(tmp_path: Path) -> None:
+    proto = model_proto("g (float[1,4] x, float[1,5] z) => (float[1,4] y) { y = Add(x, z) }")
+    assert "do not fit" in refused(tmp_path, proto)
+
+
+def test_unsupported_element_type(tmp_path: Path) -> None:
+    proto = model_proto("g (float[1,4] x, uint64[1,4] z) => (float[1,4] y) { c = Cast<to=1>(z) y = Add(x, c) }")
+    assert "element type UINT64" in refused(tmp_path, proto)
+
+
+DYNAMIC = "g (float[N,3,H,W] x, float[N,3,H,W] z) => (float[N,3,H,W] y) { y = Add(x, z) }"
+
+
+def test_dynamic_axis_is_named_with_the_remedy(tmp_path: Path) -> None:
+    message = refused(tmp_path, model_proto(DYNAMIC), DynamicShapeError)
+    assert "Input 'x': axis 0 is dynamic (N)" in message
+    assert "--shape x=1,3,1,1" in message
+
+
+def test_shape_fixes_the_symbols_of_every_input(tmp_path: Path) -> None:
+    path = saved(tmp_path, model_proto(DYNAMIC))
+    model = load(path, shapes={"x": (1, 3, 6, 7)})
+    assert [spec.shape for spec in (*model.inputs, *model.outputs)] == [(1, 3, 6, 7)] * 3
+    assert load(path, shapes={"x": (1, 3, 6, 8)}).digest != model.digest
+
+
+@pytest.mark.parametrize(
+    ("shapes", "message"),
+    [
+        ({"q": (1,)}, "'q', which is no input. Inputs are: x, z"),
+        ({"x": (1, 3, 6)}, "rank 3, the model's input has rank 4"),
+        ({"x": (1, 4, 6, 6)}, "axis 1 is fixed to 3"),
+        ({"x": (1, 3, 0, 6)}, "at least 1"),
+        ({"x": (1, 3, 6, 6), "z": (1, 3, 6, 5)}, "axis 3 is 'W', already fixed to 6"),
+    ],
+)
+def test_shape_that_cannot_be(shapes: dict[str, tuple[int, ...]], message: str, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=message):
+        load(saved(tmp_path, model_proto(DYNAMIC)), shapes=shapes)
+
+
+def test_input_without_any_shape(tmp_path: Path) -> None:
+    proto = model_proto(RELU)
+    proto.graph.input[0].type.tensor_type.ClearField("shape")
+    assert "Input 'x' has no shape" in refused(tmp_path, proto, DynamicShapeError)
+
+
+def test_source_file_is_not_touched(tmp_path: Path) -> None:
+    path = saved(tmp_path, model_proto(RELU))
+    path.chmod(0o444)
+    before = path.read_bytes()
+    load(path)
+    assert path.read_bytes() == before
+    assert [entry.name for entry in tmp_path.iterdir()] == ["net.onnx"]
+
+
+FUZZED = model_proto(
+    """g (float[1,3,8,8] x) => (float[1,144] y) { c = Conv<auto_pad="VALID">(x, w, k) n = BatchNormalization(c, k, k, k, v)
+    r = Clip(n, , h) s = Shape(r) i = Gather(s, o) u = Unsqueeze(i, q) a = Concat<axis=0>(u, e) y = Reshape(r, a) }""",
+    **random_weights(3, w=(4, 3, 3, 3), k=(4,)), v=np.ones(4, np.float32), h=np.float32(6),
+    o=np.int64(0), q=np.asarray([0]), e=np.asarray([-1]),
+).SerializeToString()  # fmt: skip
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    edits=st.lists(st.tuples(st.integers(0, len(FUZZED) - 1), st.integers(0, 255)), min_size=1, max_size=4),
+    cut=st.one_of(st.none(), st.integers(0, len(FUZZED))),
+)
+def test_mutated_bytes_load_or_are_refused(edits: list[tuple[int, int]], cut: int | None, tmp_path: Path) -> None:
+    content = bytearray(FUZZED)
+    for position, value in edits:
+        content[position] = value
+    path = tmp_path / "net.onnx"
+    path.write_bytes(bytes(content[:cut]))
+    try:
+        load(path)
+    except EdgewrightError as error:
+        assert str(error)  # noqa: PT017 - both ends are right here; that nothing else comes out is what is tested
