@@ -17,9 +17,29 @@ Layout, in the order of the flow:
 
 from __future__ import annotations
 
-from device_agent.contract.errors import EdgewrightError
-from host_tools.pipeline import Conversion, convert
-from host_tools.recipe import Recipe
-from host_tools.verify.verification_report import Budget, VerificationReport
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from device_agent.contract.errors import EdgewrightError
+    from host_tools.pipeline import Conversion, convert
+    from host_tools.recipe import Recipe
+    from host_tools.verify.verification_report import Budget, VerificationReport
 
 __all__ = ["Budget", "Conversion", "EdgewrightError", "Recipe", "VerificationReport", "convert"]
+
+_HOMES = {
+    "Budget": "host_tools.verify.verification_report",
+    "Conversion": "host_tools.pipeline",
+    "EdgewrightError": "device_agent.contract.errors",
+    "Recipe": "host_tools.recipe",
+    "VerificationReport": "host_tools.verify.verification_report",
+    "convert": "host_tools.pipeline",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first asked for: the engines behind `convert` take a second to load."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'host_tools' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

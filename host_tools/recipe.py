@@ -85,22 +85,22 @@ class Recipe:
         object.__setattr__(self, "tensors", MappingProxyType(dict(self.tensors)))
         object.__setattr__(self, "extra", MappingProxyType(dict(self.extra)))
 
+    @classmethod
+    def read(cls, path: Path) -> Recipe:
+        """Read a ``.toml`` or ``.json`` recipe.
 
-def read_recipe(path: Path) -> Recipe:
-    """Read a ``.toml`` or ``.json`` recipe.
-
-    Raises:
-        RecipeError: The file cannot be read, is too large or does not say what a recipe must.
-    """
-    where = str(path)
-    try:
-        with path.open("rb") as file:
-            data = file.read(_MAX_BYTES + 1)
-    except OSError as error:
-        raise RecipeError(f"{where}: cannot be read: {error.strerror or error}.") from error
-    if len(data) > _MAX_BYTES:
-        raise RecipeError(f"{where}: larger than {_MAX_BYTES} bytes; expected a recipe.")
-    return parse_recipe(data, where=where, is_json=path.suffix.lower() == ".json")
+        Raises:
+            RecipeError: The file cannot be read, is too large or does not say what a recipe must.
+        """
+        where = str(path)
+        try:
+            with path.open("rb") as file:
+                data = file.read(_MAX_BYTES + 1)
+        except OSError as error:
+            raise RecipeError(f"{where}: cannot be read: {error.strerror or error}.") from error
+        if len(data) > _MAX_BYTES:
+            raise RecipeError(f"{where}: larger than {_MAX_BYTES} bytes; expected a recipe.")
+        return parse_recipe(data, where=where, is_json=path.suffix.lower() == ".json")
 
 
 def parse_recipe(data: bytes, *, where: str, is_json: bool = False) -> Recipe:

@@ -22,12 +22,13 @@ if TYPE_CHECKING:
 MAX_FILE_BYTES = 1 << 20
 """A profile is some ten kilobytes; more than 1 MiB is some other file."""
 
+_PROFILES = resources.files("targets").joinpath("profiles")
 _ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
 def ids() -> tuple[str, ...]:
     """Return the ids of the catalogue, sorted."""
-    names = (entry.name for entry in resources.files("targets").joinpath("profiles").iterdir())
+    names = (entry.name for entry in _PROFILES.iterdir())
     return tuple(sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml")))
 
 
@@ -108,7 +109,7 @@ def _plain(parsed: document.Document, key: str, expected: str) -> str:
 
 
 def _catalogue_text(name: str) -> str:
-    return resources.files("targets").joinpath("profiles").joinpath(f"{name}.toml").read_bytes().decode("utf-8")
+    return _PROFILES.joinpath(f"{name}.toml").read_bytes().decode("utf-8")
 
 
 def _file_text(path: Path) -> str:

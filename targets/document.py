@@ -49,6 +49,8 @@ OP_FIELDS = (
 )  # fmt: skip
 SHOWN_CHARACTERS = 80
 """Longest part of a wrong value that an error message repeats."""
+MAX_DEPTH = 16
+"""Deepest nesting of tables and arrays; the deepest fact needs 6."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,11 +221,25 @@ class _Reader:
 
 def _parsed(text: str, origin: str) -> dict[str, object]:
     try:
-        return cast("dict[str, object]", tomllib.loads(text))
+        tables = cast("dict[str, object]", tomllib.loads(text))
     except ValueError as error:  # TOMLDecodeError, and int()'s refusal of huge literals
         raise ProfileError(f"{origin}: not TOML: {error}") from error
     except RecursionError as error:
         raise ProfileError(f"{origin}: not TOML that we read: nested too deeply") from error
+    _check_depth(tables, origin)
+    return tables
+
+
+def _check_depth(tables: Mapping[str, object], origin: str) -> None:
+    """Refuse what recursion over values could not survive; dotted keys nest without limit."""
+    level: list[object] = [tables]
+    for _ in range(MAX_DEPTH):
+        containers = [item for item in level if isinstance(item, (dict, list))]
+        level = [
+            inner for item in containers for inner in (item.values() if isinstance(item, dict) else item)
+        ]
+    if level:
+        raise ProfileError(f"{origin}: not TOML that we read: nested more than {MAX_DEPTH} deep")
 
 
 def _sources(tables: Mapping[str, object], origin: str) -> dict[str, str]:

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
+LONGEST_GUESS = 100
+"""Characters of a word for which look-alikes are sought; longer ones are no misspelling and slow to compare."""
+
+
 class ProfileError(Exception):
     """A target profile does not say what it must; the message names file and dotted key, its author mends it.
 
@@ -47,5 +51,7 @@ class UnknownTargetError(ProfileError):
 
 def did_you_mean(word: str, words: Iterable[str]) -> str:
     """Name up to three of ``words`` that look like ``word``, as a sentence; empty when none does."""
+    if len(word) > LONGEST_GUESS:
+        return ""
     close = difflib.get_close_matches(word, sorted(words), n=3, cutoff=0.6)
     return f"Did you mean {' or '.join(repr(match) for match in close)}?" if close else ""

@@ -16,7 +16,8 @@ OPERATORS: frozenset[str] = frozenset(
         # reductions
         "GlobalAveragePool", "AveragePool", "MaxPool", "ReduceMean",
         # layout
-        "Concat", "Split", "Slice", "Pad", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Resize",
+        "Concat", "Split", "Slice", "Pad", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose",
+        "Resize",
         # simplified away, or kept when they cannot be
         "BatchNormalization", "Identity",
         # a change of scale on one edge, integer to integer

@@ -1,8 +1,8 @@
 """What a target can do: `CapabilityProfile` and its parts.
 
-Facts only: no behaviour, no input or output. `catalog` reads them from TOML, the host's `plan` obeys them, the
-agent compares ids. Operator names are ONNX operator types throughout, whatever the target's own format calls
-them; only `ArtifactFormat.max_op_versions` speaks the format's own language.
+Facts only: no behaviour, no input or output. `catalog` reads them from TOML, the host's `plan` obeys them,
+the agent compares ids. Operator names are ONNX operator types throughout, whatever the target's own format
+calls them; only `ArtifactFormat.max_op_versions` speaks the format's own language.
 """
 
 from __future__ import annotations
@@ -106,7 +106,8 @@ class AccumulatorRules:
 
     Attributes:
         bits: Width of the accumulator.
-        max_weight_sum: Largest legal sum of absolute weight codes of one output channel; None when there is no limit.
+        max_weight_sum: Largest legal sum of absolute weight codes of one output channel; None when there is no
+            limit.
     """
 
     bits: int
@@ -125,9 +126,9 @@ class OpConstraints:
     axes: tuple[int, ...] | None = None
     """Only axes (of the ONNX, NCHW tensor, non-negative) on which the operator may work; None when any."""
     modes: tuple[str, ...] | None = None
-    """Only these values of the operator's `mode` attribute, e.g. ``("nearest",)`` for Resize; None when any."""
+    """Only these values of the `mode` attribute, e.g. ``("nearest",)`` for Resize; None when any."""
     constant_operand: bool = False
-    """Whether the second operand must be constant, e.g. MatMul where a product of two activations runs in float."""
+    """Whether the second operand must be constant: a MatMul of two activations then runs in float."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,9 +138,10 @@ class OpSupport:
     Attributes:
         precisions: Precisions that have a kernel, best first; empty when the operator is forbidden.
         constraints: Static limits beyond which the operator counts as unsupported in integer precision.
-        requantization_ratio: Legal half-open interval [low, high) of the kernel's rescale factor, or None. What
-            the factor is depends on the operator: s_input * s_weight / s_output for Conv, ConvTranspose, Gemm,
-            MatMul; s_input_a * s_input_b / s_output for Mul; s_input / s_output (each input) for everything else.
+        requantization_ratio: Legal half-open interval [low, high) of the kernel's rescale factor, or None.
+            What the factor is depends on the operator: s_input * s_weight / s_output for Conv, ConvTranspose,
+            Gemm, MatMul; s_input_a * s_input_b / s_output for Mul; s_input / s_output (each input) for
+            everything else.
     """
 
     precisions: tuple[Precision, ...]
@@ -193,8 +195,9 @@ class ArtifactFormat:
         qdq_bias: Whether integer biases get a DequantizeLinear of their own (`onnx_qdq`).
         quantize_outputs: Whether outputs of weighted operators carry Q/DQ (False for TensorRT-like
             consumers).
-        integer_ops: For `onnx_qdq`: operators that run on integers only when written on the codes themselves, between
-            QuantizeLinear and DequantizeLinear, constants as codes of the same scale; Q/DQ around them stays float.
+        integer_ops: For `onnx_qdq`: operators that run on integers only when written on the codes themselves,
+            between QuantizeLinear and DequantizeLinear, constants as codes of the same scale; with Q/DQ
+            around them they stay float.
     """
 
     format: Format

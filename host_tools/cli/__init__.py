@@ -1,16 +1,14 @@
 """The command `edgewright`.
 
+A command's parser names what runs it as ``module:function``, imported only then: `edgewright --help` loads no engine.
+
 Layout:
     main.py        the parser, exit status, errors as one line
-    convert.py     edgewright convert
+    convert.py     edgewright convert: arguments
+    conversion.py    what it does
     targets.py     edgewright targets list | show | new
     inspect.py     edgewright inspect
-    telemetry.py   edgewright watch, edgewright report
+    telemetry.py   edgewright watch, edgewright report: arguments
+    listening.py     what they do
     progress.py    progress bars
 """
-
-from __future__ import annotations
-
-from host_tools.cli.main import main
-
-__all__ = ["main"]

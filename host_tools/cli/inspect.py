@@ -30,7 +30,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("artifact", metavar="FILE.ewa", help="the artifact")
     parser.add_argument("--digest", metavar="sha256:…", help="refuse the file unless it has this digest")
     parser.add_argument("--json", action="store_true", help="print the manifest as JSON")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run="host_tools.cli.inspect:run")
 
 
 def run(options: argparse.Namespace) -> int:

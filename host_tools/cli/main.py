@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import sys
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from device_agent import __version__
@@ -61,7 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.print_help()
         return 2
     try:
-        status: int = options.run(options)
+        module, _, function = options.run.partition(":")
+        status: int = getattr(import_module(module), function)(options)
         sys.stdout.flush()
     except KeyboardInterrupt:
         print(

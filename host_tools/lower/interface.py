@@ -1,4 +1,4 @@
-"""Describe a payload's inputs and outputs whose layout is the float model's (ONNX and OpenVINO)."""
+"""A payload's inputs and outputs: their integer parameters, and their description where the layout is the float model's."""
 
 from __future__ import annotations
 
@@ -7,12 +7,33 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from device_agent.contract.manifest import PayloadTensor
+from host_tools.errors import LoweringError
+from host_tools.lower.integers import rebased
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from host_tools.model.float_model import TensorSpec
-    from host_tools.plan.quantization_plan import QParams
+    from host_tools.plan.quantization_plan import IntegerType, QParams
+
+
+def integer_interface(name: str, qparams: QParams | None, interface: IntegerType) -> QParams:
+    """Return the parameters of an input or output as an application with an integer interface sees it.
+
+    Args:
+        name: The value, for messages.
+        qparams: What the plan has for it; None for a float value.
+        interface: int8 or uint8. When the plan has the other of the two, codes move by 128, which is exact.
+
+    Raises:
+        LoweringError: The plan keeps the value in float, or in codes of another width.
+    """
+    if qparams is None:
+        raise LoweringError(
+            f"Value {name!r}: the target's interface is {interface}, but the plan keeps the value in float.",
+            hint="Choose a target with a float32 interface, or one that can quantize the operator beside it.",
+        )
+    return rebased(qparams, interface)
 
 
 def payload_tensors(specs: Sequence[TensorSpec], integers: Mapping[str, QParams]) -> tuple[PayloadTensor, ...]:

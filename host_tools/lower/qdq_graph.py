@@ -20,7 +20,9 @@ import numpy as np
 import onnx_ir as ir
 
 from host_tools.errors import LoweringError
-from host_tools.lower.integers import dequantize_array, quantize_array, quantize_bias, rebased
+from host_tools.lower.integers import dequantize_array, quantize_array, quantize_bias
+from host_tools.lower.interface import integer_interface
+from host_tools.lower.saturation import is_done_by_saturation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -142,7 +144,7 @@ class _Writer:
     def __post_init__(self) -> None:
         self.requantized = {(edge.node, edge.input_index): edge for edge in self.plan.requantize}
         for node in self.source:
-            if self._is_done_by_saturation(node):
+            if is_done_by_saturation(node, self.plan):
                 self.left_out.add(node.name or "")
                 self.stands_for[_name(_first_input(node))] = node.outputs[0]
 
@@ -156,7 +158,7 @@ class _Writer:
             declared = self._value(name, value.shape, value.dtype)
             self._publish(value, declared, qparams)
             return declared
-        outer = self._interface_qparams(name, qparams, interface)
+        outer = self.interface_qparams[name] = integer_interface(name, qparams, interface)
         declared = self._value(name, value.shape, _data_type(outer, name))
         self.codes[name] = _Codes(value=declared, qparams=outer)
         if qparams is not None and outer.dtype != qparams.dtype:
@@ -185,7 +187,7 @@ class _Writer:
             return self._constant(value, reader="graph output")
         if interface == "float32" or value.dtype != ir.DataType.FLOAT:
             return self._real(value)
-        outer = self._interface_qparams(name, self._qparams(value), interface)
+        outer = self.interface_qparams[name] = integer_interface(name, self._qparams(value), interface)
         codes = self.codes[name]
         return codes.value if codes.qparams.dtype == outer.dtype else self._quantize(self._real(value), outer, name).value
 
@@ -355,15 +357,6 @@ class _Writer:
         is_produced = value.is_graph_output() and not value.is_graph_input()
         return is_produced and self.profile.interface.output_type != "float32"
 
-    def _interface_qparams(self, name: str, qparams: QParams | None, interface: IntegerType) -> QParams:
-        if qparams is None:
-            raise LoweringError(
-                f"Value {name!r}: the target's interface is {interface}, but the plan keeps the value in float.",
-                hint="Choose a target with a float32 interface, or one that can quantize the operator beside it.",
-            )
-        self.interface_qparams[name] = rebased(qparams, interface)
-        return self.interface_qparams[name]
-
     def _stays_float(self, node: ir.Node) -> bool:
         return node.op_type in SHIELDED and self._node_plan(node).precision in {"float32", "float16"}
 
@@ -372,18 +365,6 @@ class _Writer:
         if planned is None:
             raise LoweringError(f"{node.op_type} {node.name!r}: the plan does not have this node.", hint="Plan this model anew.")
         return planned
-
-    def _is_done_by_saturation(self, node: ir.Node) -> bool:
-        """Whether the node is a fused Relu or Clip whose bounds have the lowest and highest code."""
-        if self._node_plan(node).fused_into is None or node.op_type not in {"Relu", "Clip"}:
-            return False
-        qparams = self._qparams(node.outputs[0])
-        if qparams is None or qparams.axis is not None:
-            return False
-        bounds = [0.0, np.inf] if node.op_type == "Relu" else [float(_array(bound).item()) for bound in node.inputs[1:3] if bound]
-        # The rounding of QuantizeLinear, whatever the target's: the question is what that operator does.
-        low, high = quantize_array(np.asarray(bounds), qparams, "half_even", where=f"{node.op_type} {node.name!r}")
-        return bool(low == qparams.quant_min and high == qparams.quant_max)
 
 
 def _data_type(qparams: QParams, name: str) -> ir.DataType:

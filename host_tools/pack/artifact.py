@@ -9,11 +9,11 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
-from host_tools.plan.plan_file import encode as encode_plan
 
 from device_agent.contract.digest import digest_of
 from device_agent.contract.manifest import GoldenSample, Manifest, Member, Requires, Tolerance
 from host_tools.errors import InputError
+from host_tools.plan.plan_file import encode as encode_plan
 from host_tools.verify.report_file import encode_reproducible
 
 if TYPE_CHECKING:

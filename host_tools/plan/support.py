@@ -184,6 +184,22 @@ def axes_are_allowed(node: ir.Node, profile: CapabilityProfile) -> Breach | None
     return Breach(got=f"it works on {', '.join(map(str, axes))}", limit=", ".join(map(str, allowed)))
 
 
+def mode_is_allowed(node: ir.Node, profile: CapabilityProfile) -> Breach | None:
+    """the mode must be {limit}."""
+    allowed = _limits(node, profile).modes
+    attribute = node.attributes.get("mode")
+    mode = "nearest" if attribute is None else attribute.as_string()  # the default of Resize, the only operator with such a limit
+    return None if allowed is None or mode in allowed else Breach(got=f"it is {mode}", limit=" or ".join(allowed))
+
+
+def second_operand_is_constant(node: ir.Node, profile: CapabilityProfile) -> Breach | None:
+    """the second operand must be a constant."""
+    second = input_at(node, 1)
+    if not _limits(node, profile).constant_operand or second is None or is_constant(second):
+        return None
+    return Breach(got=f"{named(second)!r} is computed")
+
+
 def _limits(node: ir.Node, profile: CapabilityProfile) -> OpConstraints:
     return profile.ops[node.op_type].constraints
 
@@ -245,5 +261,7 @@ _RULES: tuple[tuple[Callable[[ir.Node, CapabilityProfile], Breach | None], str],
     (kernel_is_within, "ops.{op}.max_kernel"),
     (dilation_is_within, "ops.{op}.max_dilation"),
     (axes_are_allowed, "ops.{op}.axes"),
+    (mode_is_allowed, "ops.{op}.modes"),
+    (second_operand_is_constant, "ops.{op}.constant_operand"),
 )
 """Each rule with the profile's key that sets its limit."""

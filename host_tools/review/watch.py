@@ -109,7 +109,7 @@ def hottest_celsius(sample: ThermalSample) -> float | None:
 
 
 def total_watts(sample: PowerSample) -> float | None:
-    """Return the largest power reading in watts: scopes may contain each other, so they are never summed; None when there is none."""
+    """Return the largest power reading in watts: scopes may contain each other, never summed; None: no reading."""
     values = [one.value for one in sample.readings if one.name.endswith("_watts") and one.value is not None]
     return max(values, default=None)
 

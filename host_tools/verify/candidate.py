@@ -10,10 +10,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import numpy as np
-    from host_tools.observe.calibration_set import CalibrationSet
     from numpy.typing import NDArray
 
     from host_tools.lower.payload import Payload
+    from host_tools.observe.calibration_set import CalibrationSet
     from host_tools.plan.quantization_plan import QuantizationPlan
     from host_tools.verify.verification_report import VerificationReport
     from targets.profile import CapabilityProfile

@@ -72,7 +72,8 @@ def _at_least(name: str, value: float, limit: float, room: float, margin: float)
 def _quality_finding(measure: Quality, budget: Budget) -> tuple[Verdict, str]:
     """Judge a loss of quality; one that so few samples cannot tell from chance is marginal, never a failure."""
     drop = measure.float_value - measure.payload_value
-    text = f"{measure.metric} falls by {drop:.4g} against float, limit {budget.max_quality_drop:.4g}, {measure.sample_count} samples"
+    limit = budget.max_quality_drop
+    text = f"{measure.metric} falls by {drop:.4g} against float, limit {limit:.4g}, {measure.sample_count} samples"
     if drop <= budget.max_quality_drop:
         near = drop > (1.0 - budget.margin) * budget.max_quality_drop
         return ("marginal", f"{text}.") if near else ("pass", f"{text}.")

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from device_agent.sources.adapt import to_payload
-from host_tools.model.reference import FloatRunner
 
+from host_tools.model.reference import FloatRunner
 from host_tools.verify.metrics import sqnr_db
 from host_tools.verify.probes import PROBES
 from host_tools.verify.verification_report import LayerError
 
 if TYPE_CHECKING:
-    from host_tools.observe.calibration_set import CalibrationSet
     from numpy.typing import NDArray
 
     from host_tools.model.float_model import FloatModel
+    from host_tools.observe.calibration_set import CalibrationSet
     from host_tools.verify.candidate import Candidate
 
 SAMPLES = 4

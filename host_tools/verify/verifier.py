@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from host_tools.model.reference import FloatRunner
 
 from host_tools.errors import DataError
+from host_tools.model.reference import FloatRunner
 from host_tools.verify.candidate import Verified
 from host_tools.verify.contestant import Contestant
 from host_tools.verify.execution import executed

@@ -1,4 +1,4 @@
-"""Arithmetic on layouts: a layout is the permutation with ``payload = transpose(source, layout)``, source being the canonical graph's.
+"""Arithmetic on layouts. A layout is the permutation with ``payload = transpose(source, layout)``; the source is the canonical graph.
 
 Unit axes carry no data, so moving them is free; most questions here are asked after leaving them out.
 """
@@ -65,14 +65,16 @@ def carried(before: Sequence[int], layout: Layout, after: Sequence[int]) -> Layo
     ordered = sorted(groups, key=lambda group: min(position[axis] for axis in group[0]))
     busy = [axis for group in ordered for axis in group[1]]
     idle = [axis for axis in range(rank) if axis not in busy]
-    candidates.append(tuple([*(a for a in idle if a == 0), *busy, *(a for a in idle if a != 0)]))
+    candidates.append((*(a for a in idle if a == 0), *busy, *(a for a in idle if a != 0)))
     for candidate in candidates:
         if reshape_is_free(before, layout, after, candidate):
             return candidate
     return None
 
 
-def _element_order(shape: Sequence[int], other: Sequence[int], layout: Layout) -> list[tuple[int, ...]] | None:
+def _element_order(
+    shape: Sequence[int], other: Sequence[int], layout: Layout
+) -> list[tuple[int, ...]] | None:
     """Return the source's axis groups in payload order, or None when a group is torn or turned around."""
     groups = _groups(shape, other)
     of_axis = {axis: index for index, group in enumerate(groups) for axis in group[0]}

@@ -60,7 +60,10 @@ def serialize(
         tensors=[_tensor(tensor, buffers) for tensor in graph.tensors],
         inputs=list(inputs),
         outputs=list(outputs),
-        operators=[_operator(operator, codes.index((operator.name, operator.version))) for operator in graph.operators],
+        operators=[
+            _operator(operator, codes.index((operator.name, operator.version)))
+            for operator in graph.operators
+        ],
         name="main",
     )
     model = schema.ModelT(
@@ -69,7 +72,9 @@ def serialize(
         subgraphs=[subgraph],
         description=description,
         metadata=[
-            schema.MetadataT(name=_RUNTIME_VERSION_KEY, buffer=buffers.add(_runtime_version(versions.runtime(codes))))
+            schema.MetadataT(
+                name=_RUNTIME_VERSION_KEY, buffer=buffers.add(_runtime_version(versions.runtime(codes)))
+            )
         ],
         signatureDefs=[_signature(graph, inputs, outputs)],
         buffers=buffers.tables,
@@ -150,7 +155,9 @@ def _options(options: Options) -> Any:
     table = getattr(schema, f"{options.kind}T")()
     for name, value in options.fields.items():
         if not hasattr(table, name):
-            raise LoweringError(f"The TFLite schema has no field {name!r} in {options.kind}; this is a defect of the lowering.")
+            raise LoweringError(
+                f"The TFLite schema has no field {name!r} in {options.kind}; this is a defect of the lowering."
+            )
         setattr(table, name, value)
     return table
 

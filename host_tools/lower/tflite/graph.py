@@ -114,7 +114,9 @@ class GraphBuilder:
         """Add an activation; a name that is taken gets a number behind it. Returns its index."""
         return self._append(name, tuple(int(extent) for extent in shape), dtype, quantization, None)
 
-    def constant(self, name: str, values: NDArray[np.generic], quantization: Quantization | None = None) -> int:
+    def constant(
+        self, name: str, values: NDArray[np.generic], quantization: Quantization | None = None
+    ) -> int:
         """Add a constant, or return the index of an equal one (same bytes, type, shape and quantization)."""
         array = np.ascontiguousarray(values)
         dtype = TYPE_OF_DTYPE[array.dtype.name]
@@ -125,7 +127,13 @@ class GraphBuilder:
         return self._constants[key]
 
     def operator(
-        self, name: str, inputs: Sequence[int], outputs: Sequence[int], options: Options | None = None, *, where: str
+        self,
+        name: str,
+        inputs: Sequence[int],
+        outputs: Sequence[int],
+        options: Options | None = None,
+        *,
+        where: str,
     ) -> None:
         """Add an operator in the lowest version that expresses it.
 

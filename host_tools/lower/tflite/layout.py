@@ -83,7 +83,11 @@ class _Groups:
 
     def join_like(self, node: ir.Node) -> None:
         """Join a node's inputs and outputs of the same rank."""
-        names = [value.name for value in (*node.inputs, *node.outputs) if value is not None and value.name in self.shapes]
+        names = [
+            value.name
+            for value in (*node.inputs, *node.outputs)
+            if value is not None and value.name in self.shapes
+        ]
         first = str(node.outputs[0].name)
         for name in names:
             if name is not None and len(self.shapes[name]) == len(self.shapes[first]):
@@ -132,7 +136,11 @@ def _works_on_last_axis(node: ir.Node) -> bool:
 
 def _spread(graph: ir.Graph, groups: _Groups) -> None:
     """Let undecided groups follow their decided neighbours through Reshape, then Transpose, until nothing changes."""
-    edges = [(node, str(node.inputs[0].name), str(node.outputs[0].name)) for node in graph if _has_edge(node, groups)]
+    edges = [
+        (node, str(node.inputs[0].name), str(node.outputs[0].name))
+        for node in graph
+        if _has_edge(node, groups)
+    ]
     reshapes = [edge for edge in edges if edge[0].op_type in RESHAPES]
     transposes = [edge for edge in edges if edge[0].op_type == "Transpose"]
     while _spread_once(_follow_reshape(edge, groups) for edge in reshapes) or _spread_once(

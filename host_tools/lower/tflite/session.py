@@ -32,7 +32,12 @@ if TYPE_CHECKING:
 NONE, RELU, RELU_N1_TO_1, RELU6 = 0, 1, 2, 3
 """Codes of ActivationFunctionType. Source: tflite/schema/schema.fbs."""
 
-_ACTIVATIONS = {(0.0, math.inf): RELU, (-1.0, 1.0): RELU_N1_TO_1, (0.0, 6.0): RELU6, (-math.inf, math.inf): NONE}
+_ACTIVATIONS = {
+    (0.0, math.inf): RELU,
+    (-1.0, 1.0): RELU_N1_TO_1,
+    (0.0, 6.0): RELU6,
+    (-math.inf, math.inf): NONE,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +82,9 @@ class Session:
         """Return the plan's line for a node; raises LoweringError when the plan is of another model."""
         name = str(node.name)
         if name not in self.plan.nodes:
-            raise LoweringError(f"The plan has no node {name!r} ({node.op_type}); it was made for another model.")
+            raise LoweringError(
+                f"The plan has no node {name!r} ({node.op_type}); it was made for another model."
+            )
         return self.plan.nodes[name]
 
     def is_integer(self, node: ir.Node) -> bool:
@@ -124,7 +131,9 @@ class Session:
         value = self.written(node, index)
         qparams = self.qparams(str(value.name))
         if qparams is None:
-            raise LoweringError(f"{where(node)}: runs in int8, but its output {value.name!r} is planned as float.")
+            raise LoweringError(
+                f"{where(node)}: runs in int8, but its output {value.name!r} is planned as float."
+            )
         return as_quantization(qparams)
 
     def bounds(self, node: ir.Node) -> Bounds:
@@ -219,7 +228,9 @@ class Session:
             )
         return tensor
 
-    def read_constant(self, node: ir.Node, index: int, layout: Layout | None = None, *, rank: int | None = None) -> int:
+    def read_constant(
+        self, node: ir.Node, index: int, layout: Layout | None = None, *, rank: int | None = None
+    ) -> int:
         """Return a constant tensor for an input, quantized per tensor where the node is an integer one.
 
         Args:
@@ -248,7 +259,9 @@ class Session:
             return values, None
         if qparams is None:
             if self.is_integer(node):
-                raise LoweringError(f"{where(node)}: runs in int8, but its constant {name!r} has no quantization parameters.")
+                raise LoweringError(
+                    f"{where(node)}: runs in int8, but its constant {name!r} has no quantization parameters."
+                )
             return values, None
         codes = quantize_array(values.astype(np.float32), qparams, self.profile.rounding.weights, where=name)
         if not self.is_integer(node):
@@ -273,7 +286,9 @@ class Session:
             return tensor
         return self._convert(tensor, "QUANTIZE", quantization, Options(kind="QuantizeOptions"))
 
-    def _convert(self, tensor: int, operator: str, quantization: Quantization | None, options: Options) -> int:
+    def _convert(
+        self, tensor: int, operator: str, quantization: Quantization | None, options: Options
+    ) -> int:
         key = (operator, tensor, quantization)
         if key not in self._converted:
             before = self.graph.tensors[tensor]
@@ -325,12 +340,23 @@ class Session:
         """Add a RESHAPE from one tensor into another that exists."""
         shape = np.asarray(self.graph.tensors[after].shape, np.int32)
         target = self.graph.constant("shape", shape)
-        self.add(node, "RESHAPE", [tensor, target], [after], Options(kind="ReshapeOptions", fields={"newShape": shape}))
+        self.add(
+            node,
+            "RESHAPE",
+            [tensor, target],
+            [after],
+            Options(kind="ReshapeOptions", fields={"newShape": shape}),
+        )
 
     # Writing
 
     def add(
-        self, node: ir.Node, operator: str, inputs: Sequence[int], outputs: Sequence[int], options: Options | None = None
+        self,
+        node: ir.Node,
+        operator: str,
+        inputs: Sequence[int],
+        outputs: Sequence[int],
+        options: Options | None = None,
     ) -> None:
         """Add an operator on behalf of a node; raises LoweringError when the target's version of it is too old."""
         self.graph.operator(operator, inputs, outputs, options, where=where(node))
@@ -361,7 +387,11 @@ class Session:
         if layout is not None and name not in self.layouts.columns:
             tensor = self.relayout(tensor, layout, self.layout(value), node)
         qparams = self.qparams(name)
-        tensor = self.dequantized(tensor) if qparams is None else self.requantized(tensor, as_quantization(qparams))
+        tensor = (
+            self.dequantized(tensor)
+            if qparams is None
+            else self.requantized(tensor, as_quantization(qparams))
+        )
         if tensor not in self.values.values():
             self.graph.rename(tensor, name)
         self.values[name] = tensor
@@ -370,7 +400,9 @@ class Session:
         found: dict[str, tuple[ir.Node, ...]] = {}
         for node in self.source:
             root = self.node_plan(node).fused_into
-            while root is not None and root in self.plan.nodes and self.plan.nodes[root].fused_into is not None:
+            while (
+                root is not None and root in self.plan.nodes and self.plan.nodes[root].fused_into is not None
+            ):
                 root = self.plan.nodes[root].fused_into
             if root is not None:
                 found[root] = (*found.get(root, ()), node)

@@ -2,13 +2,14 @@
 
 A reader refuses a version it does not know, so each operator is written in the lowest one that expresses it.
 
-Source: LiteRT, tflite/converter/tools/versioning/op_version.cc (`GetBuiltinOperatorVersion`) and runtime_version.cc, commit
-f67457790c9c. One deliberate difference: an int8 FULLY_CONNECTED with per-channel weights asks for version 12, the first whose kernel
+Source: LiteRT, tflite/converter/tools/versioning/op_version.cc (`GetBuiltinOperatorVersion`) and runtime_version.cc,
+commit f67457790c9c. One deliberate difference: an int8 FULLY_CONNECTED with per-channel weights asks for version 12, the first whose kernel
 reads every channel's scale; op_version.cc writes 4, and a runtime before 2.17 would then run it with the first scale alone.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -52,6 +53,16 @@ _BEYOND_RANK_4: Mapping[str, int] = MappingProxyType({"PAD": 4, "PADV2": 4, "SLI
 """Version that the first rank above 4 asks for."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Signature:
+    """What an operator's version depends on: its tensors, the fields of its options, and whether it computes in int8."""
+
+    inputs: Sequence[Tensor]
+    outputs: Sequence[Tensor]
+    fields: Mapping[str, object]
+    is_int8: bool
+
+
 def lowest(name: str, inputs: Sequence[Tensor], outputs: Sequence[Tensor], options: Options | None) -> int:
     """Return the lowest version of a builtin operator that expresses these tensors and options.
 
@@ -61,82 +72,79 @@ def lowest(name: str, inputs: Sequence[Tensor], outputs: Sequence[Tensor], optio
         outputs: Output tensors.
         options: Options table, or None.
     """
-    first = inputs[1] if name in {"SPLIT", "TRANSPOSE_CONV"} else inputs[0]
-    is_int8 = first.type == "INT8"
-    rank = len(inputs[0].shape)
+    # SPLIT begins with the axis, TRANSPOSE_CONV with the output's shape.
+    data = inputs[1] if name in {"SPLIT", "TRANSPOSE_CONV"} else inputs[0]
+    is_int8 = data.type == "INT8"
     base = 2 if is_int8 and name in _INT8_IS_2 else 1
-    fields = options.fields if options is not None else {}
     if name in _SPECIAL:
-        return max(base, _SPECIAL[name](inputs, outputs, fields, is_int8))
-    if name in _BEYOND_RANK_4 and rank > 4:
+        fields = options.fields if options is not None else {}
+        return max(base, _SPECIAL[name](_Signature(inputs=inputs, outputs=outputs, fields=fields, is_int8=is_int8)))
+    if name in _BEYOND_RANK_4 and len(data.shape) > 4:
         return max(base, _BEYOND_RANK_4[name])
     return base
 
 
-def _convolution(inputs: Sequence[Tensor], _o: Sequence[Tensor], _f: Mapping[str, object], is_int8: bool) -> int:
-    if inputs[0].shape[3] != inputs[1].shape[3]:
+def _convolution(op: _Signature) -> int:
+    if op.inputs[0].shape[3] != op.inputs[1].shape[3]:
         return 6
-    return 3 if is_int8 else 1
+    return 3 if op.is_int8 else 1
 
 
-def _depthwise(_i: Sequence[Tensor], _o: Sequence[Tensor], fields: Mapping[str, object], is_int8: bool) -> int:
-    if is_int8:
+def _depthwise(op: _Signature) -> int:
+    if op.is_int8:
         return 3
-    dilated = fields.get("dilationHFactor", 1) != 1 or fields.get("dilationWFactor", 1) != 1
+    dilated = op.fields.get("dilationHFactor", 1) != 1 or op.fields.get("dilationWFactor", 1) != 1
     return 2 if dilated else 1
 
 
-def _fully_connected(
-    inputs: Sequence[Tensor], _o: Sequence[Tensor], fields: Mapping[str, object], is_int8: bool
-) -> int:
-    weights = inputs[1].quantization
-    if is_int8 and weights is not None and weights.is_per_channel:
+def _fully_connected(op: _Signature) -> int:
+    weights = op.inputs[1].quantization
+    if op.is_int8 and weights is not None and weights.is_per_channel:
         return 12
-    if fields.get("keepNumDims"):
+    if op.fields.get("keepNumDims"):
         return 5
-    return 4 if is_int8 else 1
+    return 4 if op.is_int8 else 1
 
 
-def _transpose_conv(inputs: Sequence[Tensor], _o: Sequence[Tensor], fields: Mapping[str, object], is_int8: bool) -> int:
-    if fields.get("fusedActivationFunction"):
+def _transpose_conv(op: _Signature) -> int:
+    if op.fields.get("fusedActivationFunction"):
         return 4
-    if len(inputs) == 4:
+    if len(op.inputs) == 4:
         return 3
-    return 2 if is_int8 else 1
+    return 2 if op.is_int8 else 1
 
 
-def _mul(inputs: Sequence[Tensor], outputs: Sequence[Tensor], _f: Mapping[str, object], _q: bool) -> int:
-    quantizations = (inputs[0].quantization, inputs[1].quantization, outputs[0].quantization)
+def _mul(op: _Signature) -> int:
+    quantizations = (op.inputs[0].quantization, op.inputs[1].quantization, op.outputs[0].quantization)
     if any(quantization is None for quantization in quantizations):
         return 1
     a, b, out = (quantization.scale[0] for quantization in quantizations if quantization is not None)
     return 3 if a * b / out >= 1.0 else 1
 
 
-def _split(_i: Sequence[Tensor], _o: Sequence[Tensor], _f: Mapping[str, object], is_int8: bool) -> int:
-    return 2 if is_int8 else 1
+def _split(op: _Signature) -> int:
+    return 2 if op.is_int8 else 1
 
 
-def _broadcast_beyond_4(inputs: Sequence[Tensor], _o: Sequence[Tensor], _f: Mapping[str, object], _q: bool) -> int:
-    differ = inputs[0].shape != inputs[1].shape
-    return 3 if differ and max(len(tensor.shape) for tensor in inputs) > 4 else 1
+def _broadcast_beyond_4(op: _Signature) -> int:
+    differ = op.inputs[0].shape != op.inputs[1].shape
+    return 3 if differ and max(len(tensor.shape) for tensor in op.inputs) > 4 else 1
 
 
-def _div(inputs: Sequence[Tensor], outputs: Sequence[Tensor], fields: Mapping[str, object], is_int8: bool) -> int:
-    return 2 if _broadcast_beyond_4(inputs, outputs, fields, is_int8) == 3 else 1
+def _div(op: _Signature) -> int:
+    return 2 if _broadcast_beyond_4(op) == 3 else 1
 
 
-def _transpose(inputs: Sequence[Tensor], _o: Sequence[Tensor], _f: Mapping[str, object], _q: bool) -> int:
-    rank = len(inputs[0].shape)
-    return 8 if rank > 6 else 6 if rank > 5 else 4 if rank > 4 else 1
+def _transpose(op: _Signature) -> int:
+    return {5: 4, 6: 6}.get(len(op.inputs[0].shape), 8 if len(op.inputs[0].shape) > 6 else 1)
 
 
-def _resize_bilinear(_i: Sequence[Tensor], _o: Sequence[Tensor], fields: Mapping[str, object], _q: bool) -> int:
-    return 3 if fields.get("halfPixelCenters") else 1
+def _resize_bilinear(op: _Signature) -> int:
+    return 3 if op.fields.get("halfPixelCenters") else 1
 
 
-def _resize_nearest(_i: Sequence[Tensor], _o: Sequence[Tensor], fields: Mapping[str, object], _q: bool) -> int:
-    return 3 if fields.get("halfPixelCenters") or fields.get("alignCorners") else 1
+def _resize_nearest(op: _Signature) -> int:
+    return 3 if op.fields.get("halfPixelCenters") or op.fields.get("alignCorners") else 1
 
 
 _SPECIAL = MappingProxyType(

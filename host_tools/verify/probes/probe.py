@@ -31,8 +31,8 @@ class Probe(Protocol):
     def executed_ops(self, payload: Payload, *, threads: int) -> tuple[ExecutedOp, ...]:
         """Say which operators the engine runs after its own optimization, in which precision.
 
-        ``precision`` is ``int8`` (any 8-bit integer arithmetic), ``float32``, ``float16``, ``other`` (index and shape arithmetic) or
-        ``conversion`` (quantize, dequantize, reorder: no arithmetic of the model).
+        ``precision`` is ``int8`` (any 8-bit integer arithmetic), ``float32``, ``float16``, ``other`` (index and shape arithmetic)
+        or ``conversion`` (quantize, dequantize, reorder: no arithmetic of the model).
 
         Raises:
             VerificationError: The engine cannot load the payload or does not tell.

@@ -59,7 +59,9 @@ def read_weights(session: Session, node: ir.Node, index: int, *, channel_axis: i
         return Weights(values=values, scales=None, name=name)
     codes = quantize_array(values, qparams, session.profile.rounding.weights, where=name)
     if not session.is_integer(node):
-        return Weights(values=dequantize_array(codes, qparams, where=name).astype(np.float32), scales=None, name=name)
+        return Weights(
+            values=dequantize_array(codes, qparams, where=name).astype(np.float32), scales=None, name=name
+        )
     if codes.dtype != np.int8 or any(qparams.zero_point):
         raise refuse(
             node,
@@ -68,11 +70,15 @@ def read_weights(session: Session, node: ir.Node, index: int, *, channel_axis: i
             hint="Set weights.bits = 8, signed = true and symmetric = true in the profile.",
         )
     if qparams.axis not in (None, channel_axis):
-        raise refuse(node, f"weight {name!r} has scales along axis {qparams.axis}; TFLite needs axis {channel_axis}.")
+        raise refuse(
+            node, f"weight {name!r} has scales along axis {qparams.axis}; TFLite needs axis {channel_axis}."
+        )
     return Weights(values=codes, scales=np.asarray(qparams.scale, np.float64), name=name)
 
 
-def read_bias(session: Session, node: ir.Node, index: int, *, outputs: int, data: int, weights: Weights) -> int:
+def read_bias(
+    session: Session, node: ir.Node, index: int, *, outputs: int, data: int, weights: Weights
+) -> int:
     """Return the bias tensor, shape (outputs,): int32 with scale input * weight, or float32. A missing one is zeros.
 
     Args:
@@ -84,14 +90,22 @@ def read_bias(session: Session, node: ir.Node, index: int, *, outputs: int, data
         weights: Its weights.
     """
     given = session.array(node, index) if has_input(node, index) else None
-    name = str(node.inputs[index].name) if given is not None and node.inputs[index] is not None else f"{node.name}/zero_bias"  # type: ignore[union-attr]  # checked
-    values = np.zeros(outputs, np.float32) if given is None else np.broadcast_to(given.reshape(-1), (outputs,))
+    name = (
+        str(node.inputs[index].name)
+        if given is not None and node.inputs[index] is not None
+        else f"{node.name}/zero_bias"
+    )  # type: ignore[union-attr]  # checked
+    values = (
+        np.zeros(outputs, np.float32) if given is None else np.broadcast_to(given.reshape(-1), (outputs,))
+    )
     if weights.scales is None:
         return session.graph.constant(name, values.astype(np.float32))
     qparams = session.qparams(name) if given is not None else None
     if qparams is not None:
         if qparams.dtype != "int32":
-            raise refuse(node, f"bias {name!r} is planned as {qparams.dtype}; TFLite's int8 kernels take int32.")
+            raise refuse(
+                node, f"bias {name!r} is planned as {qparams.dtype}; TFLite's int8 kernels take int32."
+            )
         flat = values.astype(np.float32)
         codes = quantize_bias(flat, qparams, session.profile.rounding.weights, where=name)
         return session.graph.constant(name, codes, Quantization.of(qparams.scale, qparams.zero_point))
@@ -111,7 +125,9 @@ def conv(session: Session, node: ir.Node) -> None:
     groups = node.attributes.get_int("group", 1)
     batch, *size, channels = session.graph.tensors[data].shape
     _, height, width, _ = spatial.image_shape(node, node.outputs[0])
-    axes = _lifted(windows(node, kernel[-_rank(node) :], size[-_rank(node) :], [height, width][-_rank(node) :]))
+    axes = _lifted(
+        windows(node, kernel[-_rank(node) :], size[-_rank(node) :], [height, width][-_rank(node) :])
+    )
     padding = scheme(axes)
     if padding is None:
         data = spatial.pad_image(
@@ -133,8 +149,12 @@ def conv(session: Session, node: ir.Node) -> None:
     if groups == channels and groups > 1:
         _depthwise(session, node, (data, bias, result), weights, fields)
     elif groups == 1 or session.graph.accepts("CONV_2D", _GROUPED_VERSION):
-        filters = session.graph.constant(weights.name, weights.values.transpose(0, 2, 3, 1), weights.quantization(0))
-        session.add(node, "CONV_2D", [data, filters, bias], [result], Options(kind="Conv2DOptions", fields=fields))
+        filters = session.graph.constant(
+            weights.name, weights.values.transpose(0, 2, 3, 1), weights.quantization(0)
+        )
+        session.add(
+            node, "CONV_2D", [data, filters, bias], [result], Options(kind="Conv2DOptions", fields=fields)
+        )
     else:
         result = _by_groups(session, node, (data, bias, result), weights, fields)
     spatial.deliver_image(session, node, spatial.clip(session, node, result, rest))
@@ -163,32 +183,46 @@ def _as_image_weights(weights: Weights) -> Weights:
 
 
 def _depthwise(
-    session: Session, node: ir.Node, tensors: tuple[int, int, int], weights: Weights, fields: dict[str, object]
+    session: Session,
+    node: ir.Node,
+    tensors: tuple[int, int, int],
+    weights: Weights,
+    fields: dict[str, object],
 ) -> None:
     data, bias, result = tensors
     channels = session.graph.tensors[data].shape[3]
-    filters = session.graph.constant(weights.name, weights.values.transpose(1, 2, 3, 0), weights.quantization(3))
+    filters = session.graph.constant(
+        weights.name, weights.values.transpose(1, 2, 3, 0), weights.quantization(3)
+    )
     fields = {**fields, "depthMultiplier": weights.values.shape[0] // channels}
     options = Options(kind="DepthwiseConv2DOptions", fields=fields)
     session.add(node, "DEPTHWISE_CONV_2D", [data, filters, bias], [result], options)
 
 
 def _by_groups(
-    session: Session, node: ir.Node, tensors: tuple[int, int, int], weights: Weights, fields: dict[str, object]
+    session: Session,
+    node: ir.Node,
+    tensors: tuple[int, int, int],
+    weights: Weights,
+    fields: dict[str, object],
 ) -> int:
     """Write one CONV_2D a group for runtimes without grouped kernels. Returns the joined result."""
     data, bias, result = tensors
     before, whole = session.graph.tensors[data], session.graph.tensors[result]
     count, outputs = node.attributes.get_int("group", 1), weights.values.shape[0]
     inward, outward = before.shape[3] // count, outputs // count
-    bias_values = np.frombuffer(session.graph.tensors[bias].data or b"", np.float32 if weights.scales is None else np.int32)
+    bias_values = np.frombuffer(
+        session.graph.tensors[bias].data or b"", np.float32 if weights.scales is None else np.int32
+    )
     bias_scales = session.graph.tensors[bias].quantization
     parts = []
     for group in range(count):
         channels = slice(group * outward, (group + 1) * outward)
         own = Weights(
             values=weights.values[channels],
-            scales=weights.scales if weights.scales is None or weights.scales.size == 1 else weights.scales[channels],
+            scales=weights.scales
+            if weights.scales is None or weights.scales.size == 1
+            else weights.scales[channels],
             name=f"{weights.name}/group_{group}",
         )
         part_bias = bias_scales
@@ -200,7 +234,9 @@ def _by_groups(
         filters = session.graph.constant(own.name, own.values.transpose(0, 2, 3, 1), own.quantization(0))
         biases = session.graph.constant(f"{node.name}/bias_{group}", bias_values[channels], part_bias)
         part = session.like(result, f"{whole.name}/group_{group}", (*whole.shape[:3], outward))
-        session.add(node, "CONV_2D", [piece, filters, biases], [part], Options(kind="Conv2DOptions", fields=fields))
+        session.add(
+            node, "CONV_2D", [piece, filters, biases], [part], Options(kind="Conv2DOptions", fields=fields)
+        )
         parts.append(part)
     session.notes.append(
         f"{where(node)}: {count} groups were written as {count} CONV_2D, because the target's CONV_2D has no groups."
@@ -264,22 +300,31 @@ def _dense(session: Session, node: ir.Node) -> Weights:
     raw = read_weights(session, node, 1, channel_axis=1)
     values = raw.values[:, :, np.newaxis, :] if raw.values.ndim == 3 else raw.values
     groups = node.attributes.get_int("group", 1)
-    dilations = [1, 1, *(node.attributes.get_ints("dilations", (1,)) or ())][-2:] if _rank(node) == 2 else [
-        1,
-        (node.attributes.get_ints("dilations", (1,)) or (1,))[0],
-    ]
+    dilations = (
+        [1, 1, *(node.attributes.get_ints("dilations", (1,)) or ())][-2:]
+        if _rank(node) == 2
+        else [
+            1,
+            (node.attributes.get_ints("dilations", (1,)) or (1,))[0],
+        ]
+    )
     inputs, outward, height, width = values.shape
     inward = inputs // groups
     rows, columns = (height - 1) * dilations[0] + 1, (width - 1) * dilations[1] + 1
     dense = np.zeros((outward * groups, rows, columns, inputs), values.dtype)
     for group in range(groups):
-        ours, theirs = slice(group * outward, (group + 1) * outward), slice(group * inward, (group + 1) * inward)
+        ours, theirs = (
+            slice(group * outward, (group + 1) * outward),
+            slice(group * inward, (group + 1) * inward),
+        )
         dense[ours, :: dilations[0], :: dilations[1], theirs] = values[theirs].transpose(1, 2, 3, 0)
     scales = raw.scales
     if scales is not None and scales.size > 1:
         scales = np.tile(scales, groups)
     if groups > 1:
-        session.notes.append(f"{where(node)}: {groups} groups were written out as one dense kernel with zeros.")
+        session.notes.append(
+            f"{where(node)}: {groups} groups were written out as one dense kernel with zeros."
+        )
     return Weights(values=dense, scales=scales, name=raw.name)
 
 

@@ -51,7 +51,9 @@ def matmul(session: Session, node: ir.Node) -> None:
     session.deliver(node, spatial.clip(session, node, result, session.bounds(node)), layout)
 
 
-def _fully_connected(session: Session, node: ir.Node, data: int, weights: Weights, *, bias_index: int) -> None:
+def _fully_connected(
+    session: Session, node: ir.Node, data: int, weights: Weights, *, bias_index: int
+) -> None:
     outputs = weights.values.shape[0]
     shape = shape_of(node.outputs[0])
     filters = session.graph.constant(weights.name, weights.values, weights.quantization(0))
@@ -63,6 +65,10 @@ def _fully_connected(session: Session, node: ir.Node, data: int, weights: Weight
     if len(shape) > 2:
         fields["keepNumDims"] = True
     session.add(
-        node, "FULLY_CONNECTED", [data, filters, bias], [result], Options(kind="FullyConnectedOptions", fields=fields)
+        node,
+        "FULLY_CONNECTED",
+        [data, filters, bias],
+        [result],
+        Options(kind="FullyConnectedOptions", fields=fields),
     )
     session.deliver(node, spatial.clip(session, node, result, rest), axes.natural(len(shape)))

@@ -57,7 +57,12 @@ def deliver_image(session: Session, node: ir.Node, tensor: int) -> None:
 
 
 def pad_image(
-    session: Session, node: ir.Node, tensor: int, begins: Sequence[int], ends: Sequence[int], fill: int | float | None = None
+    session: Session,
+    node: ir.Node,
+    tensor: int,
+    begins: Sequence[int],
+    ends: Sequence[int],
+    fill: int | float | None = None,
 ) -> int:
     """Return an NHWC tensor with rows and columns around it.
 
@@ -91,10 +96,14 @@ def slice_image(
     batch, height, width, channels = session.graph.tensors[tensor].shape
     if tuple(begins) == (0, 0) and tuple(sizes) == (height, width):
         return tensor
-    return slice_tensor(session, node, tensor, (0, begins[0], begins[1], 0), (batch, sizes[0], sizes[1], channels))
+    return slice_tensor(
+        session, node, tensor, (0, begins[0], begins[1], 0), (batch, sizes[0], sizes[1], channels)
+    )
 
 
-def slice_tensor(session: Session, node: ir.Node, tensor: int, begins: Sequence[int], sizes: Sequence[int]) -> int:
+def slice_tensor(
+    session: Session, node: ir.Node, tensor: int, begins: Sequence[int], sizes: Sequence[int]
+) -> int:
     """Return ``sizes`` elements from ``begins`` along each axis of the tensor."""
     before = session.graph.tensors[tensor]
     after = session.like(tensor, f"{before.name}/sliced", sizes)

@@ -1,0 +1,386 @@
+"""`AgentConfig`: everything the agent can be told, from one TOML file. Every limit is a field with its unit in its name.
+
+Keys are strict: one that is not known is refused, with the one that was probably meant. Relative paths start at the file's own
+folder. The password is never in the file: it is read from a file of its own or from the environment, and never printed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from device_agent.config_section import read_section, setting
+from device_agent.contract.digest import checked_digest
+from device_agent.contract.errors import ConfigError, ContractError
+from device_agent.contract.topics import DEFAULT_ROOT, checked_device_id, checked_root
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+EngineChoice = Literal["auto", "onnx", "tflite", "openvino", "null"]
+SourceKind = Literal["directory", "replay", "mqtt", "null"]
+MqttVersion = Literal["3.1.1", "5"]
+LogFormat = Literal["text", "json"]
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+_DAY_SECONDS: Final = 86_400.0
+_MAX_FILE_BYTES: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceSection:
+    """Who this device is.
+
+    Attributes:
+        id: 1 to 64 letters, digits, ``_`` and ``-``; it stands in every topic.
+        targets: Capability profiles whose artifacts may run here; empty: any, which the agent says.
+    """
+
+    id: str
+    targets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArtifactSection:
+    """What to run.
+
+    Attributes:
+        path: The ``.ewa`` file.
+        digest: ``sha256:…`` of the file; when given, another file is refused before it is parsed.
+        max_bytes: Largest file that is opened.
+    """
+
+    path: Path
+    digest: str | None = None
+    max_bytes: int = setting(1 << 31, low=1, high=1 << 40)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSection:
+    """What runs it.
+
+    Attributes:
+        name: ``auto`` takes the engine that the artifact asks for.
+        threads: Threads of one inference.
+        max_consecutive_errors: After so many failed inferences in a row the agent gives up.
+    """
+
+    name: EngineChoice = "auto"
+    threads: int = setting(1, low=1, high=256)
+    max_consecutive_errors: int = setting(1_000, low=1, high=1 << 31)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceSection:
+    """Where frames come from.
+
+    Attributes:
+        kind: ``directory`` of pictures or ``.npy``, ``replay`` of an ``.npz``, ``mqtt`` topic, or ``null`` (zeros).
+        path: Directory or file; for the first two.
+        topic: Where frames arrive; for ``mqtt``; by default the device's own ``…/i/frame``.
+        loop: Begin again at the end; for the first two.
+        rate_hz: Frames a second at most; 0: as fast as they come.
+        max_frames: Stop after so many; 0: never.
+        queue_frames: Frames that wait; for ``mqtt``. The oldest is dropped and counted when it is full.
+        max_frame_bytes: Largest frame that is accepted; for ``mqtt``.
+    """
+
+    kind: SourceKind = "null"
+    path: Path | None = None
+    topic: str | None = None
+    loop: bool = False
+    rate_hz: float = setting(0.0, low=0.0, high=100_000.0)
+    max_frames: int = setting(0, low=0, high=1 << 53)
+    queue_frames: int = setting(4, low=1, high=10_000)
+    max_frame_bytes: int = setting(16 << 20, low=1, high=1 << 28)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResultsSection:
+    """Where outputs go. Results are sampled and queued, so that writing them never holds up inference; what is dropped is counted.
+
+    Attributes:
+        mqtt: Publish them under ``…/o/inference``.
+        jsonl: Append them to this file, one a line; ``-`` is standard output.
+        jsonl_max_bytes: When the file is larger it is renamed to ``….1`` (replacing an older one) and begun anew.
+        top_k: Largest values that are kept of an output of more than ``raw_max_values``.
+        raw_max_values: Outputs of at most so many values are written whole.
+        max_rate_hz: Results a second at most; the other frames are inferred and not written. 0: all.
+        queue_results: Results that wait to be written.
+    """
+
+    mqtt: bool = False
+    jsonl: Path | None = None
+    jsonl_max_bytes: int = setting(64 << 20, low=1 << 12, high=1 << 40)
+    top_k: int = setting(5, low=1, high=1_000)
+    raw_max_values: int = setting(16, low=0, high=4_096)
+    max_rate_hz: float = setting(1.0, low=0.0, high=100_000.0)
+    queue_results: int = setting(64, low=1, high=65_536)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MqttSection:
+    """The broker.
+
+    Attributes:
+        enabled: False keeps everything in the spool: for a device that is read out by hand.
+        host: Name or address.
+        port: TCP port.
+        version: ``3.1.1`` works everywhere; ``5`` adds the delay of the last will.
+        topic_root: What every topic begins with.
+        client_id: By default ``edgewright-`` and the device id.
+        username: For brokers that ask for one.
+        password_file: File whose first line is the password.
+        password_env: Environment variable that holds it.
+        tls_ca: File with the certificate authorities; switches TLS on.
+        tls_cert: The device's certificate.
+        tls_key: Its key.
+        keepalive_seconds: After one and a half times this the broker publishes the last will.
+        connect_timeout_seconds: For one attempt.
+        reconnect_min_seconds: First pause between attempts; doubled each time, with up to as much again at random, so
+            that a fleet does not come back in one instant.
+        reconnect_max_seconds: Longest pause.
+        ack_timeout_seconds: A broker that leaves a message unacknowledged for so long is connected anew.
+        will_delay_seconds: How long the broker waits with the last will; MQTT 5 only.
+        max_inflight_messages: Messages sent and not yet acknowledged.
+        max_messages_per_second: Rate of sending, so that a long backlog does not drown broker and link.
+        payload_max_bytes: Largest message; a larger one is dropped and said.
+    """
+
+    enabled: bool = True
+    host: str = "localhost"
+    port: int = setting(1_883, low=1, high=65_535)
+    version: MqttVersion = "3.1.1"
+    topic_root: str = DEFAULT_ROOT
+    client_id: str | None = None
+    username: str | None = None
+    password_file: Path | None = None
+    password_env: str | None = None
+    tls_ca: Path | None = None
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    keepalive_seconds: int = setting(30, low=5, high=65_535)
+    connect_timeout_seconds: float = setting(5.0, low=0.1, high=300.0)
+    reconnect_min_seconds: float = setting(0.5, low=0.05, high=3_600.0)
+    reconnect_max_seconds: float = setting(60.0, low=0.05, high=_DAY_SECONDS)
+    ack_timeout_seconds: float = setting(30.0, low=1.0, high=3_600.0)
+    will_delay_seconds: int = setting(0, low=0, high=86_400)
+    max_inflight_messages: int = setting(20, low=1, high=1_000)
+    max_messages_per_second: float = setting(200.0, low=0.1, high=100_000.0)
+    payload_max_bytes: int = setting(16_384, low=1_024, high=1 << 20)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TelemetrySection:
+    """What is measured, and how often.
+
+    Attributes:
+        interval_seconds: Length of a window: one message a type at its end.
+        pss_interval_seconds: How often the proportional memory is read.
+    """
+
+    interval_seconds: float = setting(10.0, low=0.1, high=_DAY_SECONDS)
+    pss_interval_seconds: float = setting(60.0, low=0.1, high=_DAY_SECONDS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpoolSection:
+    """Where messages wait for the broker.
+
+    Attributes:
+        path: Database file, in a folder that the agent may write.
+        max_bytes: Bound on disk; the write-ahead file may add 1 MiB.
+        max_messages: Bound in number.
+        memory_max_bytes: Bound while the disk cannot be written.
+        commit_interval_seconds: How long a message may wait for a common write; events are written at once.
+        drain_timeout_seconds: How long the agent waits, at its end, for the broker to take what is left.
+    """
+
+    path: Path
+    max_bytes: int = setting(64 << 20, low=1 << 20, high=1 << 40)
+    max_messages: int = setting(200_000, low=100, high=1 << 31)
+    memory_max_bytes: int = setting(4 << 20, low=1 << 16, high=1 << 30)
+    commit_interval_seconds: float = setting(1.0, low=0.0, high=60.0)
+    drain_timeout_seconds: float = setting(5.0, low=0.1, high=600.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SensorsSection:
+    """Where sensors are read: ``/sys``, or a tree that stands for it."""
+
+    sysfs_root: Path = Path("/sys")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogSection:
+    """What the agent writes to standard error: ``text`` for people, ``json`` lines for collectors."""
+
+    format: LogFormat = "text"
+    level: LogLevel = "info"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentConfig:
+    """A whole configuration; each attribute is the TOML table of its name."""
+
+    device: DeviceSection
+    artifact: ArtifactSection
+    spool: SpoolSection
+    engine: EngineSection = field(default_factory=EngineSection)
+    source: SourceSection = field(default_factory=SourceSection)
+    results: ResultsSection = field(default_factory=ResultsSection)
+    mqtt: MqttSection = field(default_factory=MqttSection)
+    telemetry: TelemetrySection = field(default_factory=TelemetrySection)
+    sensors: SensorsSection = field(default_factory=SensorsSection)
+    log: LogSection = field(default_factory=LogSection)
+
+
+_SECTIONS: Final[Mapping[str, type[Any]]] = {
+    "device": DeviceSection,
+    "artifact": ArtifactSection,
+    "engine": EngineSection,
+    "source": SourceSection,
+    "results": ResultsSection,
+    "mqtt": MqttSection,
+    "telemetry": TelemetrySection,
+    "spool": SpoolSection,
+    "sensors": SensorsSection,
+    "log": LogSection,
+}
+_REQUIRED: Final = ("device", "artifact", "spool")
+
+
+def load_config(path: Path | str) -> AgentConfig:
+    """Read a configuration file.
+
+    Raises:
+        ConfigError: It cannot be read or is wrong; the message names file and key.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(_MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}.", hint="Is the path right?") from error
+    if len(data) > _MAX_FILE_BYTES:
+        raise ConfigError(f"{path}: expected at most {_MAX_FILE_BYTES} bytes; this is some other file.")
+    return parse_config(data, origin=path.name, folder=path.resolve().parent)
+
+
+def parse_config(data: bytes, *, origin: str, folder: Path) -> AgentConfig:
+    """Read a configuration from TOML.
+
+    Args:
+        data: The file's bytes.
+        origin: Its name, for messages.
+        folder: Where relative paths start.
+
+    Raises:
+        ConfigError: It is wrong; the message names ``origin`` and key.
+    """
+    try:
+        document = tomllib.loads(data.decode("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ConfigError(f"{origin}: not valid TOML: {error}.") from error
+    sections = read_section(document, _SECTIONS, where=origin, folder=folder)
+    missing = [name for name in _REQUIRED if name not in document]
+    if missing:
+        raise ConfigError(
+            f"{origin}: table [{missing[0]}] is missing.", hint="See the example in the manual."
+        )
+    config = AgentConfig(**sections)
+    _check_together(config, origin)
+    return config
+
+
+def mqtt_password(config: MqttSection, *, environment: Mapping[str, str] = os.environ) -> str | None:
+    """Return the broker's password, or None when the configuration names none. Never log it.
+
+    Raises:
+        ConfigError: The file cannot be read or is empty, or the variable is not set.
+    """
+    if config.password_env is not None:
+        password = environment.get(config.password_env, "")
+        if not password:
+            raise ConfigError(
+                f"mqtt.password_env: the environment variable {config.password_env} is not set."
+            )
+        return password
+    if config.password_file is None:
+        return None
+    try:
+        lines = config.password_file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"mqtt.password_file: {config.password_file} cannot be read: {error}.") from error
+    if not lines or not lines[0]:
+        raise ConfigError(f"mqtt.password_file: {config.password_file} is empty.")
+    return lines[0]
+
+
+def described(config: AgentConfig) -> dict[str, dict[str, object]]:
+    """Return every setting as plain JSON values, for ``check --json``. Holds no secret: the configuration has none."""
+    return {
+        name: {key: _plain(value) for key, value in dataclasses.asdict(getattr(config, name)).items()}
+        for name in _SECTIONS
+    }
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Path):
+        return str(value)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _check_together(config: AgentConfig, origin: str) -> None:
+    """Check what one key alone cannot tell.
+
+    Raises:
+        ConfigError: Two settings contradict each other, or a name is not in its grammar.
+    """
+    _in_grammar(lambda: checked_device_id(config.device.id), f"{origin}: device.id")
+    _in_grammar(lambda: checked_root(config.mqtt.topic_root), f"{origin}: mqtt.topic_root")
+    if config.artifact.digest is not None:
+        digest = config.artifact.digest
+        _in_grammar(lambda: checked_digest(digest, where="digest"), f"{origin}: artifact.digest")
+    source, mqtt, spool = config.source, config.mqtt, config.spool
+    rules = (
+        (source.kind in ("directory", "replay") and source.path is None,
+         f"source.path: is missing; source.kind {source.kind!r} needs it."),
+        (source.kind not in ("directory", "replay") and source.path is not None,
+         f"source.path: source.kind {source.kind!r} takes none."),
+        (source.kind == "mqtt" and not mqtt.enabled, "source.kind: 'mqtt' needs mqtt.enabled = true."),
+        (source.kind != "mqtt" and source.topic is not None,
+         f"source.topic: source.kind {source.kind!r} takes none."),
+        (mqtt.password_file is not None and mqtt.password_env is not None,
+         "mqtt.password_file: give it or mqtt.password_env, not both."),
+        (mqtt.username is None and (mqtt.password_file or mqtt.password_env) is not None,
+         "mqtt.username: is missing; a password goes with a user name."),
+        ((mqtt.tls_cert is None) != (mqtt.tls_key is None),
+         "mqtt.tls_cert: certificate and mqtt.tls_key go together."),
+        (mqtt.tls_cert is not None and mqtt.tls_ca is None, "mqtt.tls_ca: is missing; it switches TLS on."),
+        (mqtt.reconnect_min_seconds > mqtt.reconnect_max_seconds,
+         "mqtt.reconnect_min_seconds: is above mqtt.reconnect_max_seconds."),
+        (mqtt.will_delay_seconds > 0 and mqtt.version != "5",
+         "mqtt.will_delay_seconds: needs mqtt.version = \"5\"."),
+        (spool.max_bytes < 2 * mqtt.max_inflight_messages * mqtt.payload_max_bytes,
+         "spool.max_bytes: must be at least twice mqtt.max_inflight_messages times mqtt.payload_max_bytes."),
+    )  # fmt: skip
+    for broken, message in rules:
+        if broken:
+            raise ConfigError(f"{origin}: {message}")
+
+
+def _in_grammar(check: Any, where: str) -> None:
+    try:
+        check()
+    except ContractError as error:
+        raise ConfigError(f"{where}: {error}") from error

@@ -1,0 +1,113 @@
+"""One TOML table as one frozen dataclass: types from the annotations, ranges from `setting`, strict keys. Knows no key by name."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import types
+import typing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
+
+from device_agent.contract.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+
+def setting(default: Any, *, low: float, high: float) -> Any:
+    """Declare a number with its default and its range, both bounds included."""
+    return dataclasses.field(default=default, metadata={"low": low, "high": high})
+
+
+def read_section(
+    document: Mapping[str, Any], kinds: Mapping[str, type[Any]], *, where: str, folder: Path
+) -> dict[str, Any]:
+    """Read the tables of a document.
+
+    Args:
+        document: As TOML gave it.
+        kinds: Table name to the dataclass that it becomes.
+        where: The file's name, for messages.
+        folder: Where relative paths start.
+
+    Raises:
+        ConfigError: A table or key is unknown, missing, of the wrong type or out of range.
+    """
+    sections = {}
+    for name, table in document.items():
+        if name not in kinds:
+            _unknown(where, f"[{name}]", name, kinds)
+        if not isinstance(table, dict):
+            raise ConfigError(f"{where}: {name}: expected a table [{name}], got {_said(table)}.")
+        sections[name] = _read_table(kinds[name], table, f"{where}: {name}", folder)
+    return sections
+
+
+def _read_table(kind: type[Any], table: Mapping[str, Any], where: str, folder: Path) -> Any:
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    hints = typing.get_type_hints(kind)
+    values = {}
+    for key, value in table.items():
+        if key not in fields:
+            _unknown(where, key, key, fields)
+        values[key] = _read_value(value, hints[key], fields[key].metadata, f"{where}.{key}", folder)
+    for name, field in fields.items():
+        if name not in values and field.default is field.default_factory is dataclasses.MISSING:
+            raise ConfigError(f"{where}.{name}: is missing.")
+    return kind(**values)
+
+
+def _read_value(value: Any, hint: Any, bounds: Mapping[str, Any], where: str, folder: Path) -> Any:
+    if isinstance(hint, types.UnionType):  # X | None: TOML has no null, so a value that is there is an X
+        hint = next(option for option in typing.get_args(hint) if option is not type(None))
+    if typing.get_origin(hint) is Literal:
+        return _read_choice(value, typing.get_args(hint), where)
+    if typing.get_origin(hint) is tuple:
+        if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
+            raise ConfigError(f"{where}: expected a list of texts, got {_said(value)}.")
+        return tuple(value)
+    if hint is bool:
+        if not isinstance(value, bool):
+            raise ConfigError(f"{where}: expected true or false, got {_said(value)}.")
+        return value
+    if hint in (int, float):
+        return _read_number(value, hint, bounds, where)
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise ConfigError(f"{where}: expected a text, got {_said(value)}.")
+    if hint is Path:
+        return Path(value) if value == "-" else folder / value
+    return value
+
+
+def _read_choice(value: Any, options: tuple[str, ...], where: str) -> str:
+    if value not in options:
+        close = difflib.get_close_matches(str(value)[:64], options, n=1)
+        hint = f"Did you mean {close[0]!r}?" if close else ""
+        raise ConfigError(f"{where}: expected one of {', '.join(options)}, got {_said(value)}.", hint=hint)
+    return str(value)
+
+
+def _read_number(value: Any, kind: type[Any], bounds: Mapping[str, Any], where: str) -> float:
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if not whole and not (kind is float and isinstance(value, float) and math.isfinite(value)):
+        raise ConfigError(
+            f"{where}: expected {'an integer' if kind is int else 'a number'}, got {_said(value)}."
+        )
+    if not bounds["low"] <= value <= bounds["high"]:
+        raise ConfigError(f"{where}: expected {bounds['low']:g} to {bounds['high']:g}, got {value}.")
+    number: float = kind(value)
+    return number
+
+
+def _unknown(where: str, shown: str, key: str, known: Iterable[str]) -> NoReturn:
+    names = list(known)
+    close = difflib.get_close_matches(key[:64], names, n=1)
+    hint = f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(names)}."
+    raise ConfigError(f"{where}: {shown[:80]}: unknown.", hint=hint)
+
+
+def _said(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

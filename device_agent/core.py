@@ -1,0 +1,496 @@
+"""The agent's state machine: what happened goes in (`Occurrence`), what to do comes out (`Effect`). No clock, network, disk or thread.
+
+::
+
+    starting -> verifying -> loading -> self_test -> running -> draining -> stopped
+                    any of them, on failure or a stop  ------->  draining -> failed | stopped
+
+`agent` carries out the effects and reports back. Whatever the order in which things happen, this module promises (and a state-machine test
+holds it to): nothing is inferred before the self-test was passed or is known to be absent; there is exactly one goodbye and nothing is
+recorded after it; every message is recorded (in the spool), never sent directly; draining always ends.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from device_agent.contract.telemetry import HealthStatus, Scalar, Severity
+
+Phase = Literal["starting", "verifying", "loading", "self_test", "running", "draining", "stopped", "failed"]
+OVER: Final = ("stopped", "failed")
+_LEAVING: Final = ("draining", *OVER)
+_NOTHING: Final[Mapping[str, Scalar]] = MappingProxyType({})
+
+
+# --- what happened ---
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The agent is up; ``now_seconds`` is monotonic, here and in `Tick`."""
+
+    now_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time passed."""
+
+    now_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArtifactVerified:
+    """The artifact is whole and meant for this device."""
+
+    digest: str
+    name: str
+    version: str
+    target: str
+    verdict: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineLoaded:
+    """The engine holds the payload."""
+
+    engine: str
+    engine_version: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelfTestPassed:
+    """The engine gave the golden outputs. ``samples`` is 0 when the artifact brings none: then nothing was tested."""
+
+    samples: int
+    largest_lsb: float
+    smallest_equal_share: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """A step, the source or the inference loop cannot go on. ``code`` is the error's."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class SourceEnded:
+    """The source has no more frames, or the frames asked for have been inferred."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowClosed:
+    """A window was sampled: what it saw."""
+
+    inferences: int
+    errors: int
+    last_error: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStopped:
+    """The worker has left its loop and will infer no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class StopRequested:
+    """Somebody wants the agent to end: ``SIGTERM``, ``SIGINT``. A second one ends it without waiting."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class LinkUp:
+    """The broker accepted us."""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkDown:
+    """The connection is gone or could not be made."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Flushed:
+    """Everything recorded has reached the broker."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StorageChanged:
+    """The spool went to memory, came back to disk, or set a damaged file aside; ``code`` is the notice's."""
+
+    code: str
+    message: str
+    on_disk: bool
+
+
+Occurrence = (
+    Started
+    | Tick
+    | ArtifactVerified
+    | EngineLoaded
+    | SelfTestPassed
+    | Failed
+    | SourceEnded
+    | WindowClosed
+    | WorkerStopped
+    | StopRequested
+    | LinkUp
+    | LinkDown
+    | Flushed
+    | StorageChanged
+)
+
+
+# --- what to do ---
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyArtifact:
+    """Check the artifact's digest, then its manifest against this device."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadEngine:
+    """Load the payload."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunSelfTest:
+    """Run the golden samples."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartInference:
+    """Take frames and infer."""
+
+
+@dataclass(frozen=True, slots=True)
+class StopWorker:
+    """Leave the loop, or the step, as soon as that can be; report `WorkerStopped`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Close the window and record its measurements; report `WindowClosed`."""
+
+    final: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RecordBirth:
+    """Record the birth message and the units."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordHealth:
+    """Record the retained health; `down` is the goodbye."""
+
+    status: HealthStatus
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordEvent:
+    """Record an event."""
+
+    name: str
+    severity: Severity
+    text: str
+    details: Mapping[str, Scalar] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ReportLoss:
+    """If messages were lost and nobody was told, record an event that tells."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flush:
+    """Report `Flushed` once everything recorded so far has reached the broker."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exit:
+    """Close everything. ``code`` is ``ok`` or the error's code."""
+
+    code: str
+    message: str
+
+
+Effect = (
+    VerifyArtifact
+    | LoadEngine
+    | RunSelfTest
+    | StartInference
+    | StopWorker
+    | Sample
+    | RecordBirth
+    | RecordHealth
+    | RecordEvent
+    | ReportLoss
+    | Flush
+    | Exit
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """Intervals of the machine, in seconds, each greater than 0."""
+
+    window_seconds: float
+    drain_timeout_seconds: float
+
+
+class Core:
+    """The state machine; one thread calls `handle`."""
+
+    def __init__(self, timing: Timing) -> None:
+        self._timing = timing
+        self._now_seconds = 0.0
+        self._window_due_seconds = float("inf")
+        self._deadline_seconds = float("inf")
+        self._connected = False
+        self._ever_lost_link = ""
+        self._worker_stopped = False
+        self._said_goodbye = False
+        self._outcome: Failed | None = None
+        self._farewell = ""
+        self._troubles: dict[str, str] = {}
+        self.phase: Phase = "starting"
+
+    @property
+    def next_due_seconds(self) -> float:
+        """Monotonic time at which the machine wants its next `Tick`; infinity when it waits for something else."""
+        return min(self._window_due_seconds, self._deadline_seconds)
+
+    def handle(self, occurrence: Occurrence) -> tuple[Effect, ...]:
+        """Take in what happened and return what to do, in order. Late reports of a phase that is over change nothing."""
+        if self.phase in OVER:
+            return ()
+        match occurrence:
+            case Started(now) | Tick(now):
+                return self._time(now, first=isinstance(occurrence, Started))
+            case StopRequested(reason):
+                return self._stop(reason)
+            case Failed():
+                return self._fail(occurrence)
+            case WorkerStopped():
+                return self._worker_has_stopped()
+            case LinkUp() | LinkDown() | Flushed():
+                return self._link(occurrence)
+            case StorageChanged():
+                return self._storage(occurrence)
+            case WindowClosed():
+                return self._window_closed(occurrence)
+            case _:
+                return self._step(occurrence)
+
+    # --- from start to running ---
+
+    def _time(self, now_seconds: float, *, first: bool) -> tuple[Effect, ...]:
+        self._now_seconds = max(self._now_seconds, now_seconds)
+        if first:
+            if self.phase != "starting":
+                return ()
+            self.phase = "verifying"
+            return (self._health(), VerifyArtifact())
+        if self._now_seconds >= self._deadline_seconds:
+            return self._drained()
+        if self._now_seconds >= self._window_due_seconds:
+            self._window_due_seconds = self._now_seconds + self._timing.window_seconds
+            return (Sample(final=False), *((ReportLoss(),) if self._connected else ()))
+        return ()
+
+    def _step(self, occurrence: Occurrence) -> tuple[Effect, ...]:
+        match self.phase, occurrence:
+            case "verifying", ArtifactVerified() as verified:
+                self.phase = "loading"
+                return (_verified_event(verified), self._health(), LoadEngine())
+            case "loading", EngineLoaded() as loaded:
+                self.phase = "self_test"
+                return (_loaded_event(loaded), self._health(), RunSelfTest())
+            case "self_test", SelfTestPassed() as tested:
+                self.phase = "running"
+                self._window_due_seconds = self._now_seconds + self._timing.window_seconds
+                return (_tested_event(tested), RecordBirth(), self._health(), StartInference())
+            case "running", SourceEnded(reason):
+                return self._drain(farewell=reason)
+            case _:
+                return ()
+
+    def _window_closed(self, window: WindowClosed) -> tuple[Effect, ...]:
+        if not window.inferences and not window.errors:
+            return ()
+        failing = not window.inferences
+        if self.phase != "running" or failing == ("inference" in self._troubles):
+            return ()
+        if not failing:
+            del self._troubles["inference"]
+            event = RecordEvent(
+                name="inference_recovered", severity="info", text="Inference gives results again."
+            )
+            return (event, self._health())
+        self._troubles["inference"] = f"every inference fails: {window.last_error}"
+        return (
+            RecordEvent(
+                name="inference_failing",
+                severity="error",
+                text=f"All {window.errors} inferences of the last window failed: {window.last_error}",
+                details={"errors": window.errors},
+            ),
+            self._health(),
+        )
+
+    # --- the broker and the disk ---
+
+    def _link(self, occurrence: LinkUp | LinkDown | Flushed) -> tuple[Effect, ...]:
+        match occurrence:
+            case LinkUp():
+                self._connected = True
+                reason, self._ever_lost_link = self._ever_lost_link, ""
+                if self._said_goodbye:
+                    return ()
+                back = (_reconnected_event(reason),) if reason else ()
+                return (RecordBirth(), self._health(), *back, ReportLoss())
+            case LinkDown(reason):
+                if self._connected:
+                    self._ever_lost_link = reason
+                self._connected = False
+                # What is recorded waits on the disk for the next start; nobody waits for a broker that is away.
+                return self._drained() if self._worker_stopped and self.phase == "draining" else ()
+            case Flushed():
+                return self._drained() if self._worker_stopped and self.phase == "draining" else ()
+
+    def _storage(self, change: StorageChanged) -> tuple[Effect, ...]:
+        if change.on_disk:
+            self._troubles.pop("storage", None)
+        else:
+            self._troubles["storage"] = change.message
+        if self._said_goodbye:
+            return ()
+        severity: Severity = "info" if change.code == "spool_on_disk" else "error"
+        return (RecordEvent(name=change.code, severity=severity, text=change.message), self._health())
+
+    # --- the end ---
+
+    def _stop(self, reason: str) -> tuple[Effect, ...]:
+        if self.phase != "draining":
+            return self._drain(farewell=reason)
+        return (*self._goodbye(), self._exit())
+
+    def _fail(self, failure: Failed) -> tuple[Effect, ...]:
+        if self.phase == "draining":
+            return ()
+        self._outcome = failure
+        event = RecordEvent(
+            name="agent_failed",
+            severity="error",
+            text=failure.message,
+            details={"code": failure.code, "phase": self.phase},
+        )
+        return (event, *self._drain(farewell=f"{failure.code}: {failure.message}"))
+
+    def _drain(self, *, farewell: str) -> tuple[Effect, ...]:
+        self.phase = "draining"
+        self._farewell = farewell
+        self._window_due_seconds = float("inf")
+        self._deadline_seconds = self._now_seconds + self._timing.drain_timeout_seconds
+        return (RecordHealth("draining", farewell), StopWorker())
+
+    def _worker_has_stopped(self) -> tuple[Effect, ...]:
+        if self.phase != "draining" or self._worker_stopped:
+            return ()
+        self._worker_stopped = True
+        return (Sample(final=True), *(self._drained() if not self._connected else (ReportLoss(), Flush())))
+
+    def _drained(self) -> tuple[Effect, ...]:
+        """Everything has been delivered, or there is no more time for it: say goodbye, and once that has been delivered, end."""
+        late = self._now_seconds >= self._deadline_seconds
+        if self._said_goodbye or late or not self._connected:
+            return (*self._goodbye(), self._exit())
+        return (*self._goodbye(), Flush())
+
+    def _goodbye(self) -> tuple[Effect, ...]:
+        if self._said_goodbye:
+            return ()
+        self._said_goodbye = True
+        return (RecordHealth("down", self._farewell),)
+
+    def _exit(self) -> Exit:
+        self.phase = "failed" if self._outcome else "stopped"
+        self._deadline_seconds = float("inf")
+        if self._outcome:
+            return Exit(code=self._outcome.code, message=self._outcome.message)
+        return Exit(code="ok", message=self._farewell)
+
+    def _health(self) -> RecordHealth:
+        if self.phase == "draining":
+            return RecordHealth("draining", self._farewell)
+        if self.phase != "running":
+            return RecordHealth("degraded", f"not running yet: {self.phase}")
+        if self._troubles:
+            return RecordHealth("degraded", "; ".join(self._troubles.values()))
+        return RecordHealth("up", "")
+
+
+def _verified_event(verified: ArtifactVerified) -> RecordEvent:
+    return RecordEvent(
+        name="artifact_verified",
+        severity="warning" if verified.verdict == "unverified" else "info",
+        text=f"{verified.name} {verified.version} for {verified.target} is whole; the host's verdict: {verified.verdict}.",
+        details={
+            "digest": verified.digest,
+            "model": verified.name,
+            "version": verified.version,
+            "target": verified.target,
+            "verdict": verified.verdict,
+        },
+    )
+
+
+def _loaded_event(loaded: EngineLoaded) -> RecordEvent:
+    return RecordEvent(
+        name="engine_loaded",
+        severity="info",
+        text=f"Engine {loaded.engine} {loaded.engine_version} loaded the payload in {loaded.seconds:.3f} s.",
+        details={"engine": loaded.engine, "version": loaded.engine_version, "load_seconds": loaded.seconds},
+    )
+
+
+def _tested_event(tested: SelfTestPassed) -> RecordEvent:
+    if not tested.samples:
+        return RecordEvent(
+            name="self_test_absent",
+            severity="warning",
+            text="The artifact brings no golden samples: whether the engine computes rightly is not known.",
+        )
+    return RecordEvent(
+        name="self_test_passed",
+        severity="info",
+        text=f"{tested.samples} golden samples: within {tested.largest_lsb:g} LSB.",
+        details={
+            "samples": tested.samples,
+            "largest_lsb": tested.largest_lsb,
+            "smallest_equal_share": tested.smallest_equal_share,
+        },
+    )
+
+
+def _reconnected_event(reason: str) -> RecordEvent:
+    return RecordEvent(
+        name="reconnected",
+        severity="info",
+        text=f"The broker is back; the connection had been lost: {reason}",
+    )

@@ -1,0 +1,309 @@
+"""`BrokerConnection`: one connection to a broker, from the attempt to its end, on a thread of its own. The only file that knows paho.
+
+It holds no message longer than one connection: what was not acknowledged when it ends is still in the spool, and is sent again over
+the next one. So paho's own queue, session and reconnection are not used: its queue lives in memory and is unbounded, its session is lost
+with the process, and its pauses between attempts are the same for a whole fleet.
+
+All of paho runs on this one thread, through its external-loop interface, and whatever it raises on a malformed packet ends the connection
+with a reason.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+import threading
+from collections import deque
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from time import monotonic
+from typing import TYPE_CHECKING, Final
+
+from paho.mqtt.client import Client, MQTTv5, MQTTv311
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from device_agent.contract.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from paho.mqtt.client import ConnectFlags, DisconnectFlags
+    from paho.mqtt.reasoncodes import ReasonCode
+
+    from device_agent.telemetry.store import SpooledMessage
+
+_QOS: Final = 1
+_POLL_SECONDS: Final = 1.0
+_LARGEST_PACKET_BYTES: Final = 1 << 16
+"""Told to MQTT 5 brokers: this connection expects nothing but short acknowledgements."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsFiles:
+    """Certificate authorities, and the device's own certificate and key or neither."""
+
+    ca: Path
+    cert: Path | None
+    key: Path | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerSettings:
+    """How to reach the broker. ``password`` never shows in ``repr``; see `AgentConfig`'s mqtt section for the rest."""
+
+    host: str
+    port: int
+    version: str
+    client_id: str
+    username: str | None
+    password: Secret | None
+    tls: TlsFiles | None
+    keepalive_seconds: int
+    connect_timeout_seconds: float
+    will_delay_seconds: int
+    max_inflight_messages: int
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A text that must not be seen."""
+
+    text: str
+
+    def __repr__(self) -> str:
+        return "Secret(…)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Will:
+    """What the broker publishes, retained, when the connection ends without a goodbye."""
+
+    topic: str
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """The broker accepted connection ``number``."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnected:
+    """Connection ``number`` is over, or was never made. The last thing it reports."""
+
+    number: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """The broker has acknowledged message ``message_id`` on connection ``number``."""
+
+    number: int
+    message_id: int
+
+
+BrokerReport = Connected | Disconnected | Delivered
+
+
+class BrokerConnection:
+    """One connection. The attempt begins at once, in the background.
+
+    Args:
+        number: Tells this connection's reports from an older one's.
+        settings: How to reach the broker.
+        will: The last will.
+        report: Called on the connection's thread with everything that happens.
+
+    Raises:
+        ConfigError: A TLS file cannot be used.
+    """
+
+    def __init__(
+        self,
+        *,
+        number: int,
+        settings: BrokerSettings,
+        will: Will,
+        report: Callable[[BrokerReport], None],
+    ) -> None:
+        self._number = number
+        self._settings = settings
+        self._report = report
+        self._outbox: SimpleQueue[SpooledMessage] = SimpleQueue()
+        self._closing = threading.Event()
+        self._in_flight: dict[int, int] = {}
+        self._reason = ""
+        self._accepted = False
+        self._client = _client(settings, will)
+        self._client.on_connect = self._on_connect
+        self._client.on_publish = self._on_publish
+        self._client.on_disconnect = self._on_disconnect
+        self._wake_read, self._wake_write = socket.socketpair()
+        self._wake_write.setblocking(False)
+        self._thread = threading.Thread(target=self._run, name=f"broker-{number}", daemon=True)
+        self._thread.start()
+
+    def send(self, message: SpooledMessage) -> None:
+        """Send with QoS 1; `Delivered` follows. The caller keeps what is in flight within the settings' bound."""
+        self._outbox.put(message)
+        self._wake()
+
+    def close(self) -> None:
+        """Say DISCONNECT, so that the broker drops the will, and end. What waits is sent first; acknowledgements are not awaited."""
+        self._closing.set()
+        self._wake()
+
+    def join(self, timeout_seconds: float) -> bool:
+        """Wait for the thread to end; return whether it has."""
+        self._thread.join(timeout_seconds)
+        return not self._thread.is_alive()
+
+    def _wake(self) -> None:
+        # A full pipe wakes as well as one byte more would; a closed one has nobody to wake.
+        with contextlib.suppress(OSError):
+            self._wake_write.send(b"\0")
+
+    # --- on the connection's thread ---
+
+    def _run(self) -> None:
+        try:
+            self._client.connect(self._settings.host, self._settings.port, self._settings.keepalive_seconds)
+            self._serve()
+        except OSError as error:
+            self._reason = self._reason or f"{self._settings.host}:{self._settings.port}: {error}"
+        except Exception as error:  # noqa: BLE001  paho raises struct.error, IndexError, … on malformed packets
+            self._reason = f"malformed packet from the broker: {type(error).__name__}: {error}"
+        finally:
+            self._shut()
+            self._report(Disconnected(self._number, self._reason or "connection lost"))
+
+    def _serve(self) -> None:
+        deadline = monotonic() + self._settings.connect_timeout_seconds
+        while (connection := self._client.socket()) is not None:
+            if not self._accepted and monotonic() > deadline:
+                self._reason = f"no answer to CONNECT within {self._settings.connect_timeout_seconds:g} s"
+                return
+            writing = [connection] if self._client.want_write() else []
+            pending = getattr(connection, "pending", int)()  # what TLS has decrypted, select does not see
+            timeout = 0.0 if pending else _POLL_SECONDS
+            readable, writable, _ = select.select([connection, self._wake_read], writing, [], timeout)
+            if self._wake_read in readable:
+                self._wake_read.recv(4096)
+            if self._failed(self._client.loop_read() if connection in readable or pending else None):
+                return
+            self._send_waiting()
+            if self._failed(self._client.loop_write() if writable or self._client.want_write() else None):
+                return
+            if self._closing.is_set() and (not self._accepted or not self._client.want_write()):
+                self._reason = "closed"
+                self._client.disconnect()
+                return
+            if self._failed(self._client.loop_misc()):
+                return
+
+    def _failed(self, code: MQTTErrorCode | None) -> bool:
+        if code in (None, MQTTErrorCode.MQTT_ERR_SUCCESS):
+            return False
+        self._reason = self._reason or f"connection lost ({MQTTErrorCode(code).name})"
+        return True
+
+    def _send_waiting(self) -> None:
+        if not self._accepted:
+            return
+        with contextlib.suppress(Empty):
+            while True:
+                message = self._outbox.get_nowait()
+                info = self._client.publish(message.topic, message.payload, _QOS, message.retain)
+                self._in_flight[info.mid] = message.id
+
+    def _shut(self) -> None:
+        with contextlib.suppress(OSError):
+            connection = self._client.socket()
+            if connection is not None:
+                connection.close()
+        self._wake_read.close()
+        self._wake_write.close()
+
+    def _on_connect(
+        self, _client: Client, _userdata: object, _flags: ConnectFlags, reason: ReasonCode, _properties: Properties | None
+    ) -> None:
+        if reason.is_failure:
+            self._reason = f"the broker refused the connection: {reason}"
+            return
+        self._accepted = True
+        self._report(Connected(self._number))
+
+    def _on_publish(
+        self, _client: Client, _userdata: object, mid: int, reason: ReasonCode, _properties: Properties | None
+    ) -> None:
+        message_id = self._in_flight.pop(mid, None)
+        if message_id is None:
+            return
+        # A refused message (no permission, quota) would be refused again for ever and block those behind it.
+        if reason.is_failure:
+            self._reason = f"the broker refused a message: {reason}"
+        self._report(Delivered(self._number, message_id))
+
+    def _on_disconnect(
+        self,
+        _client: Client,
+        _userdata: object,
+        flags: DisconnectFlags,
+        reason: ReasonCode,
+        _properties: Properties | None,
+    ) -> None:
+        if flags.is_disconnect_packet_from_server:
+            self._reason = f"the broker ended the connection: {reason}"
+
+
+def _client(settings: BrokerSettings, will: Will) -> Client:
+    """Make a paho client that keeps nothing from one connection to the next.
+
+    Raises:
+        ConfigError: A TLS file cannot be used.
+    """
+    is_5 = settings.version == "5"
+    client = Client(
+        CallbackAPIVersion.VERSION2,
+        client_id=settings.client_id,
+        clean_session=None if is_5 else True,
+        protocol=MQTTv5 if is_5 else MQTTv311,
+        reconnect_on_failure=False,
+    )
+    client.connect_timeout = settings.connect_timeout_seconds
+    client.max_inflight_messages_set(settings.max_inflight_messages)
+    client.max_queued_messages_set(settings.max_inflight_messages * 2)
+    will_properties = None
+    if is_5:
+        will_properties = Properties(PacketTypes.WILLMESSAGE)
+        will_properties.WillDelayInterval = settings.will_delay_seconds
+    client.will_set(will.topic, will.payload, _QOS, retain=True, properties=will_properties)
+    if settings.username is not None:
+        client.username_pw_set(settings.username, settings.password.text if settings.password else None)
+    if settings.tls is not None:
+        _use_tls(client, settings.tls)
+    return client
+
+
+def _use_tls(client: Client, files: TlsFiles) -> None:
+    try:
+        client.tls_set(
+            ca_certs=str(files.ca),
+            certfile=None if files.cert is None else str(files.cert),
+            keyfile=None if files.key is None else str(files.key),
+        )
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        raise ConfigError(
+            f"mqtt.tls_ca {files.ca}, tls_cert {files.cert}, tls_key {files.key}: cannot be used: {error}.",
+            hint="Each must be a readable PEM file.",
+        ) from error
+
+
+_ = deque

@@ -1,0 +1,178 @@
+"""What `edgewright convert` does: convert, show the table, say where everything is."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+from host_tools.cli.progress import ProgressBars
+from host_tools.errors import InputError
+from host_tools.pages.page import decibels, mebibytes, milliseconds, percent
+from host_tools.pipeline import convert
+from host_tools.plan.explain import explain
+from host_tools.plan.plan_file import decode as decode_plan
+from host_tools.recipe import Recipe
+from host_tools.verify.verification_report import Budget
+
+if TYPE_CHECKING:
+    import argparse
+
+    from host_tools.pipeline import Conversion
+    from host_tools.verify.verification_report import TargetReport, VerificationReport
+
+_FAILED = 4
+
+
+def run(options: argparse.Namespace) -> int:
+    """Convert, print the table, and return 4 when a target failed."""
+    logging.getLogger("onnxscript").setLevel(logging.ERROR)
+    with ProgressBars(quiet=options.quiet) as progress:
+        conversion = convert(
+            options.model,
+            data=options.data,
+            targets=options.targets,
+            out=options.out,
+            name=options.name,
+            version=options.model_version,
+            recipe=_recipe(options),
+            preprocess=options.preprocess,
+            shapes=parse_shapes(options.shape),
+            limit=options.limit,
+            evaluation=options.evaluation,
+            labels=options.labels,
+            metric=options.metric,
+            budget=_budget(options),
+            latency=not options.no_latency,
+            threads=options.threads,
+            cache=options.cache,
+            progress=progress,
+        )
+    if options.json:
+        print(conversion.report_file.read_text(encoding="utf-8"), end="")
+    else:
+        _show(conversion, Path(options.out), explained=options.explain)
+    return 0 if conversion.report.verdict in ("pass", "marginal") else _FAILED
+
+
+def parse_shapes(texts: list[str]) -> dict[str, tuple[int, ...]]:
+    """Read ``NAME=1,3,224,224`` texts.
+
+    Raises:
+        InputError: One has another form.
+    """
+    shapes: dict[str, tuple[int, ...]] = {}
+    for text in texts:
+        name, _, extents = text.rpartition("=")
+        try:
+            shape = tuple(int(extent) for extent in extents.split(","))
+        except ValueError:
+            shape = ()
+        if not name or not shape or min(shape) < 1:
+            raise InputError(f"--shape: expected NAME=1,3,224,224 with positive whole numbers, got {text!r}.")
+        shapes[name] = shape
+    return shapes
+
+
+def _recipe(options: argparse.Namespace) -> Recipe:
+    if options.recipe is None:
+        return Recipe(method=options.method)
+    if options.method is not None:
+        raise InputError(
+            "--method and --recipe exclude each other.", hint="Write the method into the recipe."
+        )
+    return Recipe.read(Path(options.recipe))
+
+
+def _budget(options: argparse.Namespace) -> Budget:
+    given = {
+        "min_agreement": options.min_agreement,
+        "max_quality_drop": options.max_quality_drop,
+        "min_sqnr_db": options.min_sqnr,
+    }
+    return Budget(**{name: value for name, value in given.items() if value is not None})
+
+
+def _show(conversion: Conversion, out: Path, *, explained: bool) -> None:
+    console = Console(soft_wrap=True)
+    console.print(report_table(conversion.report))
+    for target in conversion.report.targets:
+        for reason in target.reasons:
+            console.print(f"  {target.target}: {reason}", markup=False)
+        shown = target.warnings[:3]
+        for warning in shown:
+            console.print(f"  {target.target}: note: {warning}", markup=False)
+        if len(target.warnings) > len(shown):
+            console.print(
+                f"  {target.target}: {len(target.warnings) - len(shown)} more notes in the report",
+                markup=False,
+            )
+    for path in conversion.artifacts.values():
+        console.print(f"artifact  {path}", markup=False)
+    console.print(f"report    {conversion.report_page}", markup=False)
+    if explained:
+        for target in conversion.report.targets:
+            path = out / target.target / "plan.json"
+            console.print(explain(decode_plan(path.read_bytes(), where=str(path))), markup=False)
+
+
+def report_table(report: VerificationReport) -> Table:
+    """Return the summary of a report as a table for the terminal: float first, then one row a target."""
+    metrics = list(dict.fromkeys(quality.metric for target in report.targets for quality in target.quality))
+    table = Table(
+        title=f"{report.model}, calibrated on {report.calibration_samples} samples", title_justify="left"
+    )
+    for heading in (
+        "Target",
+        "Verdict",
+        *metrics,
+        "Same class",
+        "SQNR",
+        "Latency",
+        "Size",
+        "Ops int/float",
+        "Parity",
+    ):
+        table.add_column(heading, justify="left" if heading in ("Target", "Verdict") else "right")
+    baseline = report.float_latency.median_seconds if report.float_latency else None
+    floats = {quality.metric: quality.float_value for target in report.targets for quality in target.quality}
+    size = mebibytes(report.targets[0].float_bytes) if report.targets else "–"
+    table.add_row(
+        "float (onnx)",
+        "",
+        *(_quality(name, floats.get(name)) for name in metrics),
+        "",
+        "",
+        milliseconds(baseline),
+        size,
+        "",
+        "",
+    )
+    for target in report.targets:
+        table.add_row(*_target_row(target, metrics))
+    return table
+
+
+def _target_row(target: TargetReport, metrics: list[str]) -> list[str]:
+    values = {quality.metric: quality.payload_value for quality in target.quality}
+    parity = target.parity
+    return [
+        target.target,
+        target.verdict,
+        *(_quality(name, values.get(name)) for name in metrics),
+        percent(target.agreement.same_top_class),
+        decibels(target.agreement.sqnr_db),
+        milliseconds(target.latency.median_seconds if target.latency else None),
+        mebibytes(target.payload_bytes),
+        f"{target.execution.integer_ops}/{target.execution.float_ops}",
+        "–" if parity is None else f"≤{parity.max_lsb} LSB",
+    ]
+
+
+def _quality(name: str, value: float | None) -> str:
+    if value is None:
+        return "–"
+    return percent(value) if name.startswith("top-") else f"{value:.4g}"

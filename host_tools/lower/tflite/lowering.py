@@ -1,0 +1,184 @@
+"""`lower`: a float model and its plan become a TFLite file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from device_agent.contract.manifest import PayloadTensor
+from host_tools.errors import LoweringError
+from host_tools.lower.integers import rebased
+from host_tools.lower.payload import Payload
+from host_tools.lower.tflite import axes
+from host_tools.lower.tflite.emit import EMITTERS
+from host_tools.lower.tflite.flatbuffer import serialize
+from host_tools.lower.tflite.graph import TYPE_OF_DTYPE, Options
+from host_tools.lower.tflite.session import Session, as_quantization, where
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from device_agent.contract.manifest import WireType
+    from host_tools.lower.tflite.axes import Layout
+    from host_tools.lower.tflite.graph import Quantization
+    from host_tools.model.float_model import FloatModel, TensorSpec
+    from host_tools.plan.quantization_plan import QuantizationPlan
+    from targets.profile import CapabilityProfile, TensorType
+
+FILE_NAME = "model.tflite"
+
+
+def lower(model: FloatModel, plan: QuantizationPlan, profile: CapabilityProfile) -> Payload:
+    """Write the model as the plan says, channels last, in the lowest operator versions. Pure: the same arguments give the same bytes.
+
+    Args:
+        model: In canonical form.
+        plan: Made for this model and this profile.
+        profile: A target whose artifact format is ``tflite``.
+
+    Returns:
+        A payload with one file, ``model.tflite``. Rank-4 inputs and outputs are NHWC unless the model wants them otherwise;
+        ``source_axes`` says so.
+
+    Raises:
+        LoweringError: The plan is of another model or target, the target is not a TFLite one, or an operator, a precision or an
+            operator version cannot be written; the message names node and cure.
+    """
+    _check(model, plan, profile)
+    session = Session(model, plan, profile)
+    inputs = [_add_input(session, spec) for spec in model.inputs]
+    for node in session.source:
+        if session.is_fused(node):
+            continue
+        emitter = EMITTERS.get(node.op_type)
+        if emitter is None or node.domain not in ("", "ai.onnx"):
+            raise LoweringError(
+                f"{where(node)}: the TFLite lowering does not know this operator.",
+                hint=f"It knows {', '.join(sorted(EMITTERS))}.",
+            )
+        emitter(session, node)
+    outputs = [_add_output(session, spec, inputs) for spec in model.outputs]
+    data = serialize(
+        session.graph, inputs=inputs, outputs=outputs, description=f"{model.name} for {profile.id}"
+    )
+    return Payload(
+        format="tflite",
+        files={FILE_NAME: data},
+        inputs=_tensors(session, model.inputs, inputs),
+        outputs=_tensors(session, model.outputs, outputs),
+        tensor_names=_tensor_names(session),
+        notes=tuple(session.notes),
+    )
+
+
+def _check(model: FloatModel, plan: QuantizationPlan, profile: CapabilityProfile) -> None:
+    if profile.artifact.format != "tflite":
+        raise LoweringError(f"Target {profile.id!r} takes {profile.artifact.format}, not TFLite.")
+    if plan.model_digest != model.digest:
+        raise LoweringError(
+            f"The plan is for model {plan.model_digest}, not for {model.digest}.",
+            hint="Plan again for this model.",
+        )
+    if plan.target != profile.id:
+        raise LoweringError(
+            f"The plan is for target {plan.target!r}, not for {profile.id!r}.", hint="Plan again."
+        )
+    for tensor in plan.tensors.values():
+        if (
+            tensor.role in {"input", "activation", "output"}
+            and tensor.qparams is not None
+            and tensor.qparams.dtype != "int8"
+        ):
+            raise LoweringError(
+                f"Tensor {tensor.name!r} is planned as {tensor.qparams.dtype}; TFLite files carry int8 activations.",
+                hint="Set activations.bits = 8 and activations.signed = true in the profile.",
+            )
+
+
+def _add_input(session: Session, spec: TensorSpec) -> int:
+    """Add the payload's input and, behind it, what the graph reads. Returns the payload's tensor."""
+    layout = session.layouts.of[spec.name]
+    shape = axes.permuted(spec.shape, layout)
+    qparams = session.qparams(spec.name) if spec.dtype == "float32" else None
+    if qparams is None:
+        tensor = session.graph.tensor(spec.name, shape, TYPE_OF_DTYPE[spec.dtype])
+        session.values[spec.name] = tensor
+        return tensor
+    quantization = as_quantization(qparams)
+    wire = session.profile.interface.input_type
+    if wire == "int8":
+        tensor = inner = session.graph.tensor(spec.name, shape, "INT8", quantization)
+    else:
+        outer = None if wire == "float32" else as_quantization(rebased(qparams, "uint8"))
+        tensor = session.graph.tensor(spec.name, shape, TYPE_OF_DTYPE[wire], outer)
+        inner = session.graph.tensor(f"{spec.name}/int8", shape, "INT8", quantization)
+        _convert(session, "QUANTIZE", tensor, inner)
+    session.values[spec.name] = inner
+    return tensor
+
+
+def _add_output(session: Session, spec: TensorSpec, inputs: Sequence[int]) -> int:
+    """Add the payload's output behind what the graph wrote. Returns the payload's tensor."""
+    inner = session.values[spec.name]
+    before = session.graph.tensors[inner]
+    qparams = session.qparams(spec.name) if spec.dtype == "float32" else None
+    wire: TensorType = session.profile.interface.output_type if qparams is not None else "float32"
+    if qparams is None or wire == "int8":
+        return inner if before.name == spec.name and inner not in inputs else _copy(session, inner, spec.name)
+    if before.name == spec.name and inner not in inputs:
+        session.graph.rename(inner, f"{spec.name}/int8")
+    outer: Quantization | None = None if wire == "float32" else as_quantization(rebased(qparams, "uint8"))
+    tensor = session.graph.tensor(spec.name, before.shape, TYPE_OF_DTYPE[wire], outer)
+    _convert(session, "DEQUANTIZE" if wire == "float32" else "QUANTIZE", inner, tensor)
+    return tensor
+
+
+def _convert(session: Session, operator: str, before: int, after: int) -> None:
+    options = Options(kind=f"{operator.capitalize()}Options")
+    session.graph.operator(operator, [before], [after], options, where=f"{operator} at the model's interface")
+
+
+def _copy(session: Session, tensor: int, name: str) -> int:
+    """Give an output that is also an input, or another output, a tensor of its own."""
+    before = session.graph.tensors[tensor]
+    after = session.like(tensor, name, before.shape)
+    session.graph.operator(
+        "RESHAPE",
+        [tensor],
+        [after],
+        Options(kind="ReshapeOptions", fields={"newShape": list(before.shape)}),
+        where=name,
+    )
+    return after
+
+
+def _tensors(
+    session: Session, specs: Sequence[TensorSpec], tensors: Sequence[int]
+) -> tuple[PayloadTensor, ...]:
+    return tuple(
+        _payload_tensor(session, spec.name, tensor, session.layouts.of[spec.name])
+        for spec, tensor in zip(specs, tensors, strict=True)
+    )
+
+
+def _payload_tensor(session: Session, source: str, index: int, layout: Layout) -> PayloadTensor:
+    tensor = session.graph.tensors[index]
+    quantization = tensor.quantization
+    dtype: WireType = next(name for name, code in TYPE_OF_DTYPE.items() if code == tensor.type)  # type: ignore[assignment]  # keys are wire types
+    return PayloadTensor(
+        name=tensor.name,
+        shape=tensor.shape,
+        dtype=dtype,
+        scale=None if quantization is None else quantization.scale[0],
+        zero_point=None if quantization is None else quantization.zero_point[0],
+        source_name=source,
+        source_axes=layout,
+    )
+
+
+def _tensor_names(session: Session) -> dict[str, str]:
+    """Return the file's name for each value that lies there in its layout; columns in another order are left out."""
+    return {
+        name: session.graph.tensors[tensor].name
+        for name, tensor in session.values.items()
+        if name not in session.layouts.columns
+    }

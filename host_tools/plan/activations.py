@@ -1,0 +1,186 @@
+"""Qparams of activations and constants: one scale for every group of values that share it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from host_tools.errors import StatisticsError
+from host_tools.observe.ranges import choose_range
+from host_tools.plan.distributions import bin_values, merged, of_array, share_outside
+from host_tools.plan.qparams import best_power_of_two, choose, code_range, inside, real_range
+from host_tools.plan.topology import constant, is_constant
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from host_tools.observe.statistics import Statistics, TensorStatistics
+    from host_tools.plan.qparams import CodeRange
+    from host_tools.plan.quantization_plan import Method, QParams
+    from host_tools.plan.topology import Network
+    from host_tools.recipe import Recipe
+    from targets.profile import CapabilityProfile, ZeroPointRule
+
+NEED_HISTOGRAM = frozenset({"percentile", "mse", "entropy"})
+"""Methods that look at more than the ends of a tensor."""
+
+_CLIPPED_SHARE = 1e-3
+"""Clipping more of a tensor's values than this is said in the warnings."""
+
+Bounds = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """Parameters of a group of values, why, and what the report must say of them."""
+
+    qparams: QParams
+    reason: str
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ActivationChooser:
+    """Chooses qparams of activations and constants for one plan.
+
+    Attributes:
+        network: The canonical graph.
+        statistics: What was seen.
+        profile: The target.
+        recipe: Overrides.
+        method: The plan's method.
+    """
+
+    network: Network
+    statistics: Statistics
+    profile: CapabilityProfile
+    recipe: Recipe
+    method: Method
+
+    def choose(self, members: tuple[str, ...], bounds: Mapping[str, Bounds]) -> Choice:
+        """Choose one scale and zero point for ``members``.
+
+        Args:
+            members: Values that share them; at least one.
+            bounds: What a fused Relu or Clip confines a member to, by value name.
+
+        Raises:
+            StatisticsError: A method needs a histogram that the statistics lack.
+        """
+        given = [override.range for name in members if (override := self.recipe.tensors.get(name)) and override.range]
+        method = self._method(members)
+        seen = merged([self.seen(name) for name in members])
+        if given:
+            low, high = min(low for low, _ in given), max(high for _, high in given)
+            origin = "given by the recipe"
+        else:
+            low, high = self._range(members, seen, method)
+            low = max(low, min(bounds.get(name, (-math.inf, 0.0))[0] for name in members))
+            high = min(high, max(bounds.get(name, (0.0, math.inf))[1] for name in members))
+            low, high = min(low, high), max(low, high)
+            origin = self._origin(members, method)
+        qparams = self._fitted(members, low, high, None if given else seen, method)
+        for name in members:
+            if name in bounds and self.profile.scale.kind == "float32":
+                qparams = inside(qparams, *bounds[name])
+        return Choice(
+            qparams=qparams,
+            reason=f"{self.rule(members)} {qparams.dtype}, range [{low:.6g}, {high:.6g}] {origin}",
+            warnings=() if self._all_constant(members) else self._clipping(members, seen, qparams, origin),
+        )
+
+    def seen(self, name: str) -> TensorStatistics:
+        """Return the statistics of a value, computed here for constants."""
+        value = self.network.values[name]
+        return of_array(constant(value)) if is_constant(value) else self.statistics.tensors[name]
+
+    def rule(self, members: tuple[str, ...]) -> ZeroPointRule:
+        """Return the zero point rule: the target's for activations, but symmetric for a PRelu's slope, which multiplies."""
+        readers = [slot for name in members for slot in self.network.readers[name]]
+        slope = bool(readers) and all(slot.index == 1 and self.network.nodes[slot.node].op_type == "PRelu" for slot in readers)
+        return "symmetric" if slope and self._all_constant(members) else self.profile.activations.zero_point
+
+    def _method(self, members: tuple[str, ...]) -> Method:
+        overrides = [self.recipe.tensors[name].method for name in members if name in self.recipe.tensors]
+        return next((method for method in overrides if method is not None), self.method)
+
+    def _all_constant(self, members: tuple[str, ...]) -> bool:
+        return all(is_constant(self.network.values[name]) for name in members)
+
+    def _range(self, members: tuple[str, ...], seen: TensorStatistics, method: Method) -> Bounds:
+        if self._all_constant(members):
+            return seen.minimum, seen.maximum
+        if method in NEED_HISTOGRAM and seen.histogram is None:
+            raise StatisticsError(
+                f"method {method!r} needs histograms, but the statistics of {members[0]!r} hold ranges only.",
+                hint="Observe again with histograms, or choose minmax or moving_average.",
+            )
+        codes = self._codes()
+        return choose_range(
+            seen,
+            method,
+            levels=codes.high - codes.low + 1,
+            symmetric=self.profile.activations.zero_point == "symmetric",
+            percentile=self.recipe.percentile,
+        )
+
+    def _fitted(
+        self, members: tuple[str, ...], low: float, high: float, seen: TensorStatistics | None, method: Method
+    ) -> QParams:
+        """Return parameters for the range; powers of two are searched where squared error decides."""
+        low_array, high_array = np.asarray([low]), np.asarray([high])
+        rule, codes, scale = self.rule(members), self._codes(), self.profile.scale
+        searched = scale.kind == "power_of_two" and seen is not None
+        if not searched or not (method == "mse" or self._all_constant(members)):
+            return choose(low_array, high_array, codes=codes, zero_point=rule, scale=scale)
+        samples, counts = self._samples(members)
+        return best_power_of_two(
+            low_array,
+            high_array,
+            samples[np.newaxis],
+            counts[np.newaxis],
+            codes=codes,
+            zero_point=rule,
+            scale=scale,
+            rounding=self.profile.rounding.activations,
+        )
+
+    def _samples(self, members: tuple[str, ...]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return values and their weights, each of shape (n,): a constant's own, an activation's bins."""
+        if len(members) == 1 and self._all_constant(members):
+            values = np.asarray(constant(self.network.values[members[0]]), np.float64).reshape(-1)
+            return values, np.ones_like(values)
+        histogram = merged([self.seen(name) for name in members]).histogram
+        if histogram is None:
+            raise StatisticsError(
+                f"choosing a power of two by mse needs the histogram of {members[0]!r}.",
+                hint="Observe again with histograms, or choose minmax.",
+            )
+        return bin_values(histogram), histogram.counts.astype(np.float64)
+
+    def _codes(self) -> CodeRange:
+        return code_range(self.profile.activations.bits, signed=self.profile.activations.signed)
+
+    def _origin(self, members: tuple[str, ...], method: Method) -> str:
+        if self._all_constant(members):
+            return "of its values"
+        return f"by {method} over {self.statistics.sample_count} samples"
+
+    def _clipping(
+        self, members: tuple[str, ...], seen: TensorStatistics, qparams: QParams, origin: str
+    ) -> tuple[str, ...]:
+        if seen.histogram is None:
+            return ()
+        (scale,), (low, high) = qparams.scale, real_range(qparams)
+        share = share_outside(seen.histogram, low - scale, high + scale)
+        if share <= _CLIPPED_SHARE:
+            return ()
+        return (
+            f"{members[0]!r}: the range [{low:.4g}, {high:.4g}] ({origin}) clips {share:.2%} of the observed values, "
+            f"which reach from {seen.minimum:.4g} to {seen.maximum:.4g}.",
+        )

@@ -1,0 +1,141 @@
+"""Groups of values that must share one scale, and the edges that must be re-quantized because they cannot.
+
+Every operator of the target's ``same_scale`` joins its float data inputs and outputs. An output that a kernel fixes stays what it is: if
+everything in its group fits the fixed range the group takes it over, else the value leaves the group and is re-quantized where a
+same-scale operator reads it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from host_tools.plan.disjoint_sets import DisjointSets
+from host_tools.plan.qparams import code_range, rebased
+from host_tools.plan.quantization_plan import QParams
+from host_tools.plan.topology import Slot, data_inputs, float_outputs, is_constant, is_float
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from host_tools.plan.placement import Placement
+    from host_tools.plan.topology import Network
+    from targets.profile import CapabilityProfile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grouping:
+    """Which values share one scale.
+
+    Attributes:
+        groups: Value names, in order of appearance; every quantized activation and constant is in one.
+        of: Index of its group, by value name.
+        ties: Names of the same-scale nodes that hold a group together, by its index.
+        edges: Slots of same-scale nodes that read a value of another group, with the group that the slot must be in.
+    """
+
+    groups: tuple[tuple[str, ...], ...]
+    of: Mapping[str, int]
+    ties: Mapping[int, tuple[str, ...]]
+    edges: Mapping[Slot, int]
+
+
+def quantized_values(network: Network, placement: Placement, profile: CapabilityProfile) -> tuple[str, ...]:
+    """Return the float activations and constant operands that exist as integers, in the network's order.
+
+    A value does if an integer node writes it or reads it as data, or if it crosses an integer interface. Weights and biases are not here.
+    """
+    wanted: set[str] = set()
+    inner: set[str] = set()
+    for name, node in network.nodes.items():
+        if not placement.is_integer(name):
+            continue
+        wanted.update(value for _, value in data_inputs(node))
+        wanted.update(float_outputs(node))
+        if placement.last_of(name) != name:
+            inner.update(float_outputs(node))
+            inner.update(output for tail in placement.chains[name][:-1] for output in float_outputs(network.nodes[tail]))
+    if profile.interface.input_type != "float32":
+        wanted.update(network.inputs)
+    if profile.interface.output_type != "float32":
+        wanted.update(name for name in network.outputs if not is_constant(network.values[name]))
+    return tuple(name for name, value in network.values.items() if name in wanted - inner and is_float(value))
+
+
+def fixed_values(network: Network, placement: Placement, profile: CapabilityProfile) -> dict[str, QParams]:
+    """Return the values whose parameters a kernel hard-codes, in the target's own signedness."""
+    fixed = {}
+    for name in network.nodes:
+        last = network.nodes[placement.last_of(name)]
+        if not placement.is_integer(name) or name in placement.fused_into or last.op_type not in profile.fixed_outputs:
+            continue
+        rule = profile.fixed_outputs[last.op_type]
+        codes = code_range(profile.activations.bits, signed=True)
+        qparams = QParams(
+            scale=(rule.scale,),
+            zero_point=(rule.zero_point,),
+            dtype=codes.dtype,
+            quant_min=codes.low,
+            quant_max=codes.high,
+            axis=None,
+        )
+        for value in float_outputs(last):
+            fixed[value] = qparams if profile.activations.signed else rebased(qparams, signed=False)
+    return fixed
+
+
+def group_values(
+    network: Network,
+    placement: Placement,
+    profile: CapabilityProfile,
+    quantized: tuple[str, ...],
+    detached: frozenset[str],
+) -> Grouping:
+    """Join values by same-scale operators.
+
+    Args:
+        network: The graph.
+        placement: Which nodes are integer.
+        profile: Names the same-scale operators.
+        quantized: From `quantized_values`.
+        detached: Values that same-scale readers must re-quantize instead of join.
+    """
+    sets = DisjointSets(quantized)
+    tied: list[tuple[str, str]] = []
+    pending: list[tuple[Slot, str]] = []
+    for name, node in network.nodes.items():
+        outputs = float_outputs(network.nodes[placement.last_of(name)])
+        if not is_same_scale(name, network, placement, profile) or not outputs:
+            continue
+        first = outputs[0]
+        tied.append((name, first))
+        for other in outputs[1:]:
+            sets.join(first, other)
+        for index, value in data_inputs(node):
+            if value in detached:
+                pending.append((Slot(node=name, index=index), first))
+            else:
+                sets.join(first, value)
+    groups = sets.sets()
+    of = {value: index for index, members in enumerate(groups) for value in members}
+    ties: dict[int, list[str]] = {}
+    for name, value in tied:
+        ties.setdefault(of[value], []).append(name)
+    return Grouping(
+        groups=groups,
+        of=of,
+        ties={index: tuple(names) for index, names in ties.items()},
+        edges={slot: of[value] for slot, value in pending},
+    )
+
+
+def is_same_scale(name: str, network: Network, placement: Placement, profile: CapabilityProfile) -> bool:
+    """Tell whether a node is an integer one whose inputs and outputs must share one scale."""
+    op_type = network.nodes[name].op_type
+    last_type = network.nodes[placement.last_of(name)].op_type
+    return (
+        op_type in profile.same_scale
+        and last_type not in profile.fixed_outputs  # the kernel says what the output is; there is nothing to share
+        and placement.is_integer(name)
+        and name not in placement.fused_into
+    )

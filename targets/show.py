@@ -1,0 +1,190 @@
+"""Profiles as text for people and as plain data for programs. Pure: strings and dicts in and out, no printing.
+
+Not the catalogue's reader: that is `catalog`.
+"""
+
+from __future__ import annotations
+
+import json
+import string
+from typing import TYPE_CHECKING
+
+from targets import catalog
+from targets.document import thawed
+from targets.errors import ProfileError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from targets.profile import CapabilityProfile
+
+README_BEGIN = "<!-- targets:begin -->"
+README_END = "<!-- targets:end -->"
+LONGEST_VALUE = 96
+"""Columns of a value in `render` before it is broken into lines."""
+
+_HEADINGS = ("id", "format", "weights", "activations", "scale", "granularity", "proof", "engine", "for")
+_TEMPLATE_COMMENT = string.Template(
+    """\
+# A target of your own. It loads as it stands: every fact is copied from $based_on
+# (`edgewright targets show $based_on` prints them with their sources). Put below only what differs.
+#
+# 1. Every fact names where it is from, as a key of [sources]: a document with its section, or the run that showed it.
+# 2. `edgewright targets show PATH` prints the resolved profile; an error names file and key.
+# 3. Set `proof` to what stands behind your facts: "engine" (run), "vendor_tool", or "document".
+"""
+)
+_TEMPLATE_EXAMPLES = """\
+
+# [sources]
+# datasheet = "https://example.com/npu-guide.pdf, section 4.2; documented, not run"
+#
+# [weights]
+# narrow_range = { is = true, source = "datasheet" }
+# per_channel_ops = { is = ["Conv"], source = "datasheet" }
+#
+# [activations]
+# signed = { is = true, source = "datasheet" }
+# zero_point = { is = "symmetric", source = "datasheet" }     # or "midpoint", "asymmetric"
+#
+# [scale]
+# kind = { is = "power_of_two", source = "datasheet" }        # or "float32"
+#
+# [op_groups.npu]                                             # the same facts for several operators
+# ops = ["Conv", "Gemm", "Add"]
+# precisions = ["int8", "float32"]                            # best first; [] forbids an operator
+# source = "datasheet"
+#
+# [ops.Conv]                                                  # one operator; wins over its group
+# max_stride = { is = 3, source = "datasheet" }
+# requantization_ratio = { is = "none", source = "datasheet" }
+#
+# [fallback]
+# to = { is = "refuse", source = "datasheet" }                # or "float32", "float16"
+"""
+
+
+def render_list(profiles: Iterable[CapabilityProfile] | None = None) -> str:
+    """Name every target in one aligned line: id, format, proof, title. ``None`` means the whole catalogue."""
+    rows = [(p.id, p.artifact.format, p.proof, p.title) for p in _or_catalogue(profiles)]
+    widths = [max((len(row[column]) for row in rows), default=0) for column in range(3)]
+    return "".join(
+        "  ".join([*(cell.ljust(width) for cell, width in zip(row[:3], widths, strict=True)), row[3]]) + "\n"
+        for row in rows
+    )
+
+
+def list_data(profiles: Iterable[CapabilityProfile] | None = None) -> list[dict[str, object]]:
+    """Give `render_list` as JSON-able data."""
+    return [
+        {"id": p.id, "format": p.artifact.format, "proof": p.proof, "title": p.title, "digest": p.digest}
+        for p in _or_catalogue(profiles)
+    ]
+
+
+def render(profile: CapabilityProfile) -> str:
+    """Print a profile in full: every fact, inherited ones included, each with its source below it."""
+    lines = [f"{profile.id}: {profile.title}", f"proof {profile.proof}, {profile.digest}", ""]
+    for fact in profile.facts:
+        value = json.dumps(thawed(fact.value), ensure_ascii=False)
+        lines += _broken(f"{fact.key} = ", value)
+        lines.append(f"    {fact.source}")
+    return "\n".join(lines) + "\n"
+
+
+def data(profile: CapabilityProfile) -> dict[str, object]:
+    """Give `render` as JSON-able data: facts as written, in file order."""
+    return {
+        "id": profile.id,
+        "title": profile.title,
+        "proof": profile.proof,
+        "digest": profile.digest,
+        "facts": [
+            {"key": fact.key, "value": thawed(fact.value), "source": fact.source} for fact in profile.facts
+        ],
+    }
+
+
+def support_table(profiles: Iterable[CapabilityProfile] | None = None) -> str:
+    """Give the README's table of targets as Markdown, generated from the profiles."""
+    rows = [_HEADINGS, tuple("---" for _ in _HEADINGS), *(_row(p) for p in _or_catalogue(profiles))]
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def template(identity: str, based_on: str) -> str:
+    """Write the TOML that ``edgewright targets new`` leaves behind: it loads as it is, and says how to go on.
+
+    Args:
+        identity: The new target's id: lower case letters, digits, hyphens and underscores.
+        based_on: Id of the catalogue profile whose facts it starts from.
+
+    Raises:
+        ProfileError: ``identity`` is not an id or is taken; ``based_on`` is not in the catalogue.
+    """
+    if identity in catalog.ids():
+        raise ProfileError(f"{identity!r} is a target of the catalogue.", hint="Choose another id for yours.")
+    head = (
+        f'id = "{identity}"\ntitle = "Describe the device and its engine in one line"\nproof = "document"\n'
+    )
+    text = (
+        _TEMPLATE_COMMENT.substitute(based_on=based_on)
+        + head
+        + f'based_on = "{based_on}"\n'
+        + _TEMPLATE_EXAMPLES
+    )
+    catalog.parse(text, origin=f"{identity}.toml")
+    return text
+
+
+def check_readme(text: str) -> str:
+    """Return ``text`` with the table between its markers made current; equal to ``text`` when it was.
+
+    Raises:
+        ProfileError: The markers are missing, doubled or in the wrong order.
+    """
+    if (
+        text.count(README_BEGIN) != 1
+        or text.count(README_END) != 1
+        or text.index(README_BEGIN) > text.index(README_END)
+    ):
+        raise ProfileError(
+            f"README: expected {README_BEGIN} and then {README_END}, once each",
+            hint="Put the two markers where the table of targets belongs.",
+        )
+    before, rest = text.split(README_BEGIN)
+    return f"{before}{README_BEGIN}\n{support_table()}{README_END}{rest.split(README_END)[1]}"
+
+
+def _or_catalogue(profiles: Iterable[CapabilityProfile] | None) -> list[CapabilityProfile]:
+    return [catalog.load(name) for name in catalog.ids()] if profiles is None else list(profiles)
+
+
+def _row(profile: CapabilityProfile) -> tuple[str, ...]:
+    weights, activations = profile.weights, profile.activations
+    per_channel = ", ".join(sorted(weights.per_channel_ops))
+    return (
+        f"`{profile.id}`",
+        profile.artifact.format,
+        f"{_type(weights.bits, signed=weights.signed)} {'symmetric' if weights.symmetric else 'asymmetric'}",
+        f"{_type(activations.bits, signed=activations.signed)} {activations.zero_point}",
+        profile.scale.kind.replace("_", " "),
+        f"per channel ({per_channel})" if per_channel else "per tensor",
+        profile.proof.replace("_", " "),
+        f"{profile.engine.name} ≥ {profile.engine.min_version}",
+        profile.title,
+    )
+
+
+def _type(bits: int, *, signed: bool) -> str:
+    return f"{'' if signed else 'u'}int{bits}"
+
+
+def _broken(head: str, value: str) -> list[str]:
+    """Break ``value`` at its commas, so that no line is much longer than `LONGEST_VALUE` columns."""
+    lines = [head]
+    for piece in value.replace(", ", ", \n").split("\n"):
+        if len(lines[-1]) + len(piece.rstrip()) > LONGEST_VALUE and lines[-1].strip():
+            lines[-1] = lines[-1].rstrip()
+            lines.append("        ")
+        lines[-1] += piece
+    return lines

@@ -1,0 +1,77 @@
+"""The output folder: whole files or none, one run at a time."""
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import BinaryIO
+
+import pytest
+
+from host_tools.errors import OutputError
+from host_tools.output_folder import open_output_folder
+
+
+def visible(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_file_is_written_whole(tmp_path: Path) -> None:
+    with open_output_folder(tmp_path / "a" / "b") as folder:
+        path = folder.write("sub/model.onnx", b"abc")
+    assert path.read_bytes() == b"abc"
+    assert visible(tmp_path / "a" / "b") == ["sub"]
+
+
+@pytest.mark.parametrize("failure", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
+def test_a_failure_half_way_leaves_the_old_file(tmp_path: Path, failure: BaseException) -> None:
+    def fail(stream: BinaryIO) -> None:
+        stream.write(b"half")
+        raise failure
+
+    with open_output_folder(tmp_path) as folder:
+        folder.write("report.json", b"old")
+        expected = OutputError if isinstance(failure, OSError) else KeyboardInterrupt
+        with pytest.raises(expected):
+            folder.write_with("report.json", fail)
+    assert (tmp_path / "report.json").read_bytes() == b"old"
+    assert visible(tmp_path) == ["report.json"]
+
+
+def test_a_full_disk_says_what_to_do() -> None:
+    """/dev/full is the kernel's own full disk."""
+
+    def fill(stream: BinaryIO) -> None:
+        with Path("/dev/full").open("wb", buffering=0) as full:
+            full.write(stream.name.encode() if isinstance(stream.name, str) else b"x")
+
+    with open_output_folder(
+        Path(os.environ.get("TMPDIR", "/tmp")) / f"edgewright-full-{os.getpid()}"
+    ) as folder:
+        with pytest.raises(OutputError, match=r"No space left on device.*Free some space"):
+            folder.write_with("model.onnx", fill)
+        left = visible(folder.path)
+    folder.path.rmdir()
+    assert left == [".edgewright.lock"]
+
+
+def test_two_runs_into_one_folder_are_refused(tmp_path: Path) -> None:
+    other = "import sys; from pathlib import Path; from host_tools.output_folder import open_output_folder\n"
+    other += "with open_output_folder(Path(sys.argv[1])): pass"
+    with open_output_folder(tmp_path):
+        run = subprocess.run(
+            [sys.executable, "-c", other, str(tmp_path)], capture_output=True, text=True, check=False
+        )
+    assert run.returncode != 0
+    assert "another run is writing here" in run.stderr
+    again = subprocess.run(
+        [sys.executable, "-c", other, str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert again.returncode == 0, again.stderr
+
+
+def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(OutputError, match="choose another --out"), open_output_folder(tmp_path / "out"):
+        pass

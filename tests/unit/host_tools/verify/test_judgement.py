@@ -1,0 +1,106 @@
+"""From measures to a verdict."""
+
+import pytest
+
+from host_tools.verify.judgement import judge
+from host_tools.verify.verification_report import Agreement, Budget, Execution, Parity, Quality, worst
+
+
+def agreement(*, same: float | None = 1.0, sqnr: float | None = 30.0, nonfinite: int = 0) -> Agreement:
+    return Agreement(
+        sample_count=100,
+        sample_origin="test",
+        same_top_class=same,
+        sqnr_db=sqnr,
+        max_absolute=0.1,
+        mean_absolute=0.01,
+        nonfinite_count=nonfinite,
+    )
+
+
+def execution(*unplanned: str) -> Execution:
+    return Execution(
+        source="test", ops=(), integer_ops=5, float_ops=len(unplanned), unplanned_float_ops=unplanned
+    )
+
+
+def quality(float_value: float, payload_value: float, error: float | None) -> Quality:
+    return Quality(
+        metric="top-1",
+        float_value=float_value,
+        payload_value=payload_value,
+        sample_count=20,
+        standard_error=error,
+    )
+
+
+def verdict_of(
+    seen: Agreement, *qualities: Quality, ran: Execution | None = None, parity: Parity | None = None
+) -> str:
+    return judge(Budget(), agreement=seen, quality=qualities, execution=ran or execution(), parity=parity)[0]
+
+
+def test_a_good_payload_passes_without_a_word() -> None:
+    assert judge(Budget(), agreement=agreement(), quality=(), execution=execution(), parity=None) == (
+        "pass",
+        (),
+    )
+
+
+def test_nan_is_a_verdict_of_its_own_and_beats_all_others() -> None:
+    assert verdict_of(agreement(same=0.1, nonfinite=1)) == "nonfinite"
+
+
+@pytest.mark.parametrize(
+    ("same", "verdict"), [(0.89, "fail"), (0.905, "marginal"), (0.95, "pass"), (None, "pass")]
+)
+def test_agreement_is_held_against_the_budget(same: float | None, verdict: str) -> None:
+    assert verdict_of(agreement(same=same)) == verdict
+
+
+@pytest.mark.parametrize(
+    ("sqnr", "verdict"),
+    [(7.0, "fail"), (8.5, "marginal"), (9.0, "pass"), (None, "pass"), (float("-inf"), "fail")],
+)
+def test_sqnr_is_held_against_the_budget(sqnr: float | None, verdict: str) -> None:
+    assert verdict_of(agreement(sqnr=sqnr)) == verdict
+
+
+@pytest.mark.parametrize(
+    ("lost", "error", "verdict"),
+    [
+        (0.0, 0.0, "pass"),
+        (-0.1, 0.05, "pass"),
+        (0.028, 0.0, "marginal"),
+        (0.05, 0.05, "marginal"),
+        (0.2, 0.05, "fail"),
+        (0.05, None, "fail"),
+    ],
+)
+def test_a_loss_that_chance_explains_is_marginal(lost: float, error: float | None, verdict: str) -> None:
+    assert verdict_of(agreement(), quality(0.9, 0.9 - lost, error)) == verdict
+
+
+def test_float_where_integers_were_planned_is_named() -> None:
+    verdict, reasons = judge(
+        Budget(), agreement=agreement(), quality=(), execution=execution("Conv 'stem'"), parity=None
+    )
+    assert verdict == "marginal"
+    assert "Conv 'stem'" in reasons[0]
+
+
+def test_lost_parity_is_marginal() -> None:
+    parity = Parity(
+        reference="plan",
+        max_lsb=9,
+        mean_lsb=1.0,
+        equal_share=0.5,
+        within_one_share=0.6,
+        within_tolerance=False,
+    )
+    assert verdict_of(agreement(), parity=parity) == "marginal"
+
+
+def test_the_worst_of_nothing_is_a_pass() -> None:
+    assert worst(()) == "pass"
+    assert worst(("pass", "nonfinite", "fail")) == "nonfinite"

@@ -1,0 +1,260 @@
+"""The facts that can be seen here, seen: tiny models through the engines themselves, in memory.
+
+ONNX Runtime tells what it runs only through a file, the optimized model.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from targets import catalog
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+np = pytest.importorskip("numpy")
+
+A = (1, 8, 8, 8)
+OPS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
+    "Conv": (("a", "w8,8,3,3", "b"), {"pads": [1, 1, 1, 1]}),
+    "Gemm": (("a1,16", "w8,16", "b"), {"transB": 1}),
+    "MatMul": (("a1,4,16", "w16,8"), {}),
+    "Add": (("a", "a"), {}),
+    "Mul": (("a", "a"), {}),
+    "LeakyRelu": (("a",), {"alpha": 0.1}),
+    "Sigmoid": (("a",), {}),
+    "Softmax": (("a1,16",), {}),
+    "GlobalAveragePool": (("a",), {}),
+    "AveragePool": (("a",), {"kernel_shape": [2, 2]}),
+    "Concat": (("a", "a"), {"axis": 1}),
+    "MaxPool": (("a",), {"kernel_shape": [2, 2]}),
+    "Reshape": (("a", "i1,-1"), {}),
+    "Flatten": (("a",), {}),
+    "Squeeze": (("a1,8,1,8", "i2"), {}),
+    "Unsqueeze": (("a", "i2"), {}),
+    "Transpose": (("a",), {"perm": [0, 2, 3, 1]}),
+    "Split": (("a", "i4,4"), {"axis": 1}),
+    "Slice": (("a", "i0", "i4", "i1"), {}),
+    "Resize": (
+        ("a", "", "f1,1,2,2"),
+        {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"},
+    ),
+    "Identity": (("a",), {}),
+    "Pad": (("a", "i0,0,1,1,0,0,1,1"), {}),
+    "Sub": (("a", "a"), {}),
+    "Div": (("a", "a"), {}),
+    "Min": (("a", "a"), {}),
+    "Max": (("a", "a"), {}),
+    "Relu": (("a",), {}),
+    "PRelu": (("a", "f0.1"), {}),
+    "Tanh": (("a",), {}),
+    "HardSwish": (("a",), {}),
+    "HardSigmoid": (("a",), {}),
+    "ReduceMean": (("a", "i3"), {}),
+    "ConvTranspose": (("a", "w8,8,3,3", "b"), {"pads": [1, 1, 1, 1]}),
+}
+PER_CHANNEL_AXIS = {"Conv": 0, "Gemm": 0, "MatMul": 1}
+
+
+class _Qdq:
+    """Builds Q, DQ, one operator, Q, DQ, with every scale 0.05 but those of weights."""
+
+    def __init__(self, operator: str, *, signed: bool, zero_point: int) -> None:
+        onnx = pytest.importorskip("onnx")
+        self.helper, self.numpy_helper, self.onnx = onnx.helper, onnx.numpy_helper, onnx
+        self.operator = operator
+        self.code = np.int8 if signed else np.uint8
+        self.nodes: list[Any] = []
+        self.constants: list[Any] = []
+        self.inputs: list[Any] = []
+        self.constant("s", np.float32(0.05))
+        self.constant("z", self.code(zero_point))
+
+    def constant(self, name: str, array: Any) -> str:
+        self.constants.append(self.numpy_helper.from_array(np.asarray(array), name))
+        return name
+
+    def operand(self, index: int, spec: str) -> str:
+        kind, shape = spec[:1], [float(part) for part in spec[1:].split(",") if part]
+        name = f"{kind}{index}"
+        if kind == "a":
+            dims = [int(size) for size in shape] or list(A)
+            self.inputs.append(self.helper.make_tensor_value_info(f"x{index}", 1, dims))
+            return self.qdq(f"x{index}")
+        if kind == "w":
+            dims = [int(size) for size in shape]
+            axis = PER_CHANNEL_AXIS.get(self.operator, 1)
+            return self.weight(name, np.ones(dims, np.int8), dims[axis], axis=axis)
+        if kind == "b":
+            return self.weight(name, np.ones(8, np.int32), 8, axis=0)
+        dtype = np.float32 if kind == "f" else np.int64
+        return self.constant(name, np.array(shape, dtype)) if kind else ""
+
+    def weight(self, name: str, codes: Any, channels: int, *, axis: int) -> str:
+        self.constant(name, codes)
+        scale = 0.01 if codes.dtype == np.int8 else 0.0005
+        self.constant(f"{name}s", np.full(channels, scale, np.float32))
+        self.constant(f"{name}z", np.zeros(channels, codes.dtype))
+        self.node("DequantizeLinear", [name, f"{name}s", f"{name}z"], [f"{name}d"], axis=axis)
+        return f"{name}d"
+
+    def node(self, operator: str, inputs: list[str], outputs: list[str], **attributes: Any) -> None:
+        self.nodes.append(self.helper.make_node(operator, inputs, outputs, **attributes))
+
+    def qdq(self, value: str) -> str:
+        self.node("QuantizeLinear", [value, "s", "z"], [f"{value}q"])
+        self.node("DequantizeLinear", [f"{value}q", "s", "z"], [f"{value}d"])
+        return f"{value}d"
+
+    def model(self, *, after: tuple[str, list[float]] | None = None, consumers: int = 2) -> bytes:
+        operands, attributes = OPS[self.operator]
+        names = [self.operand(index, spec) for index, spec in enumerate(operands)]
+        values = [f"y{index}" for index in range(2 if self.operator == "Split" else 1)]
+        self.node(self.operator, names, values, **attributes)
+        if after:
+            bounds = [self.constant(f"bound{i}", np.float32(bound)) for i, bound in enumerate(after[1])]
+            self.node(after[0], [values[0], *bounds], ["fused"])
+            values = ["fused"]
+        outputs = []
+        for value in values:
+            result = self.qdq(value)
+            for consumer in range(consumers):
+                self.node("Neg", [result], [f"{result}{consumer}"])
+                outputs.append(self.helper.make_tensor_value_info(f"{result}{consumer}", 1, None))
+        graph = self.helper.make_graph(self.nodes, "g", self.inputs, outputs, self.constants)
+        opset = [self.helper.make_opsetid("", 21)]
+        return bytes(self.helper.make_model(graph, opset_imports=opset, ir_version=10).SerializeToString())
+
+
+def executed(model: bytes, folder: Path, *, int8_allowed: bool = False) -> list[str]:
+    ort = pytest.importorskip("onnxruntime")
+    onnx = pytest.importorskip("onnx")
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 4
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    options.optimized_model_filepath = str(folder / "optimized.onnx")
+    if int8_allowed:
+        options.add_session_config_entry("session.qdqisint8allowed", "1")
+    ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    return [node.op_type for node in onnx.load(folder / "optimized.onnx").graph.node if node.op_type != "Neg"]
+
+
+def on_integers(ops: list[str], operator: str) -> bool:
+    """Quantized once at each door, dequantized once at the end of each path, and nothing else in between."""
+    inputs = sum(spec.startswith("a") for spec in OPS[operator][0])
+    if operator == "Identity":
+        return set(ops) == {"QuantizeLinear", "DequantizeLinear"} and ops.count("QuantizeLinear") == 1
+    return ops.count("QuantizeLinear") == inputs and ops.index("DequantizeLinear") > max(
+        index for index, op in enumerate(ops) if op not in {"DequantizeLinear"}
+    )
+
+
+class TestOnnxRuntime:
+    @pytest.mark.parametrize("operator", sorted(OPS))
+    def test_uint8_operators_run_as_the_profile_says(self, operator: str, tmp_path: Path) -> None:
+        profile = catalog.load("x86_64-onnxruntime")
+        promised = "int8" in profile.ops[operator].precisions and operator not in profile.artifact.integer_ops
+        ops = executed(_Qdq(operator, signed=False, zero_point=100).model(), tmp_path)
+        assert on_integers(ops, operator) == promised, ops
+
+    @pytest.mark.parametrize("operator", sorted(OPS))
+    def test_int8_operators_run_as_the_arm_profile_says(self, operator: str, tmp_path: Path) -> None:
+        profile = catalog.load("aarch64-onnxruntime")
+        promised = "int8" in profile.ops[operator].precisions and operator not in profile.artifact.integer_ops
+        ops = executed(_Qdq(operator, signed=True, zero_point=0).model(), tmp_path, int8_allowed=True)
+        assert on_integers(ops, operator) == promised, ops
+
+    @pytest.mark.parametrize("chain", catalog.load("x86_64-onnxruntime").fusions, ids="-".join)
+    def test_a_fused_activation_within_the_quantized_range_costs_nothing(
+        self, chain: tuple[str, str], tmp_path: Path
+    ) -> None:
+        bounds = [0.0, 12.75] if chain[1] == "Clip" else []
+        model = _Qdq(chain[0], signed=False, zero_point=0).model(after=(chain[1], bounds))
+        ops = executed(model, tmp_path)
+        assert on_integers(ops, chain[0]), ops
+        assert chain[1] not in ops
+
+    def test_a_clip_narrower_than_the_quantized_range_runs_the_chain_in_float(self, tmp_path: Path) -> None:
+        model = _Qdq("Conv", signed=False, zero_point=0).model(after=("Clip", [0.0, 6.0]))
+        assert not on_integers(executed(model, tmp_path), "Conv")
+
+    def test_signed_activations_with_two_consumers_are_float_on_x86(self, tmp_path: Path) -> None:
+        import platform
+
+        if platform.machine() not in {"x86_64", "AMD64"}:
+            pytest.skip("a fact about x86")
+        assert "Conv" in executed(_Qdq("Conv", signed=True, zero_point=0).model(), tmp_path)
+
+
+class TestLiteRt:
+    """Which version of an operator an interpreter takes: the resolver refuses before it looks at anything else."""
+
+    @staticmethod
+    def model(operator: str, version: int) -> bytes:
+        schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
+        flatbuffers = pytest.importorskip("flatbuffers")
+        code = schema.OperatorCodeT()
+        code.builtinCode = getattr(schema.BuiltinOperator, operator)
+        code.deprecatedBuiltinCode = min(code.builtinCode, 127)
+        code.version = version
+        tensors = []
+        for name in (b"x", b"y"):
+            tensor = schema.TensorT()
+            tensor.name, tensor.shape, tensor.type, tensor.buffer = (
+                name,
+                [1, 4, 4, 4],
+                schema.TensorType.INT8,
+                0,
+            )
+            tensors.append(tensor)
+        node, graph, model = schema.OperatorT(), schema.SubGraphT(), schema.ModelT()
+        node.opcodeIndex, node.inputs, node.outputs = 0, [0], [1]
+        graph.tensors, graph.inputs, graph.outputs, graph.operators = tensors, [0], [1], [node]
+        model.version, model.operatorCodes, model.buffers, model.subgraphs = (
+            3,
+            [code],
+            [schema.BufferT()],
+            [graph],
+        )
+        builder = flatbuffers.Builder(1024)
+        builder.Finish(model.Pack(builder), b"TFL3")
+        return bytes(builder.Output())
+
+    def accepts(self, runtime: str, operator: str, version: int) -> bool:
+        interpreter = pytest.importorskip(f"{runtime}.interpreter")
+        try:
+            interpreter.Interpreter(model_content=self.model(operator, version))
+        except Exception as error:  # a private class of the binding
+            return "Didn't find op" not in str(error)
+        return True
+
+    @pytest.mark.parametrize(
+        ("name", "runtime"),
+        [("cortex-a-tflite", "ai_edge_litert"), ("cortex-a-tflite-legacy", "tflite_runtime")],
+    )
+    def test_the_highest_versions_are_accepted(self, name: str, runtime: str) -> None:
+        limits = catalog.load(name).artifact.max_op_versions
+        refused = [op for op, version in limits.items() if not self.accepts(runtime, op, version)]
+        assert refused == []
+
+    @pytest.mark.parametrize(
+        ("name", "runtime", "measured"),
+        [
+            ("cortex-a-tflite", "ai_edge_litert", "2.3.0"),
+            ("cortex-a-tflite-legacy", "tflite_runtime", "2.14.0"),
+        ],
+    )
+    def test_the_next_versions_are_refused_by_the_release_they_were_measured_on(
+        self, name: str, runtime: str, measured: str
+    ) -> None:
+        from importlib import metadata
+
+        pytest.importorskip(runtime)
+        if metadata.version(runtime.replace("_", "-")) != measured:
+            pytest.skip(f"measured on {measured}")
+        limits = catalog.load(name).artifact.max_op_versions
+        taken = [op for op, version in limits.items() if self.accepts(runtime, op, version + 1)]
+        assert taken == []
