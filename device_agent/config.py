@@ -146,8 +146,8 @@ class MqttSection:
         tls_key: Its key.
         keepalive_seconds: After one and a half times this the broker publishes the last will.
         connect_timeout_seconds: For one attempt.
-        reconnect_min_seconds: First pause between attempts; doubled each time, with up to as much again at random, so
-            that a fleet does not come back in one instant.
+        reconnect_min_seconds: First pause between attempts; doubled each time. Half of every pause is random, so that a
+            fleet does not come back in one instant.
         reconnect_max_seconds: Longest pause.
         ack_timeout_seconds: A broker that leaves a message unacknowledged for so long is connected anew.
         will_delay_seconds: How long the broker waits with the last will; MQTT 5 only.

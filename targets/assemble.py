@@ -6,6 +6,7 @@ No files and no TOML here; `catalog` resolves those.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal, NoReturn, TypeVar, get_args
 
@@ -60,6 +61,7 @@ FORMATS: tuple[Format, ...] = get_args(Format)
 TENSOR_TYPES: tuple[TensorType, ...] = get_args(TensorType)
 MODES = ("nearest", "linear", "cubic", "constant", "reflect", "edge", "wrap")
 ENGINES = ("onnx", "tflite", "openvino")
+_VERSION = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9}){0,3}")
 
 
 def assemble(
@@ -90,36 +92,17 @@ def assemble(
         activations=_activations(facts),
         scale=_scale(facts),
         bias=_bias(facts),
-        rounding=RoundingRules(
-            weights=facts.choice("rounding.weights", ROUNDINGS),
-            activations=facts.choice("rounding.activations", ROUNDINGS),
-            requantization=facts.choice("rounding.requantization", ROUNDINGS),
-        ),
-        accumulator=AccumulatorRules(
-            bits=facts.whole("accumulator.bits", 16, 64),
-            max_weight_sum=facts.optional("accumulator.max_weight_sum", lambda key: facts.whole(key, 1)),
-        ),
+        rounding=_rounding(facts),
+        accumulator=_accumulator(facts),
         ops=support,
         same_scale=_same_scale(facts, support),
         fixed_outputs=_fixed_outputs(facts, support),
         fusions=_fusions(facts),
-        interface=Interface(
-            input_type=facts.choice("interface.input_type", TENSOR_TYPES),
-            output_type=facts.choice("interface.output_type", TENSOR_TYPES),
-        ),
-        fallback=FallbackRules(
-            to=facts.choice("fallback.to", FALLBACKS),
-            max_float_ops=facts.optional("fallback.max_float_ops", lambda key: facts.whole(key, 0)),
-            max_partitions=facts.optional("fallback.max_partitions", lambda key: facts.whole(key, 1)),
-        ),
+        interface=_interface(facts),
+        fallback=_fallback(facts),
         artifact=_artifact(facts),
-        parity=ParityRules(
-            max_lsb=facts.whole("parity.max_lsb", 0, 255),
-            min_equal_share=facts.number("parity.min_equal_share", low=0.0, high=1.0),
-        ),
-        engine=EngineRequirement(
-            name=facts.choice("engine.name", ENGINES), min_version=facts.text("engine.min_version")
-        ),
+        parity=_parity(facts),
+        engine=_engine(facts),
         facts=tuple(Fact(key=key, value=entry.value, source=entry.source) for key, entry in entries.items()),
     )
     facts.check_all_asked()
@@ -279,6 +262,21 @@ def _bias(facts: _Facts) -> BiasRules:
     return BiasRules(quantized=facts.flag("bias.quantized"), bits=bits, scale=scale)
 
 
+def _rounding(facts: _Facts) -> RoundingRules:
+    return RoundingRules(
+        weights=facts.choice("rounding.weights", ROUNDINGS),
+        activations=facts.choice("rounding.activations", ROUNDINGS),
+        requantization=facts.choice("rounding.requantization", ROUNDINGS),
+    )
+
+
+def _accumulator(facts: _Facts) -> AccumulatorRules:
+    return AccumulatorRules(
+        bits=facts.whole("accumulator.bits", 16, 64),
+        max_weight_sum=facts.optional("accumulator.max_weight_sum", lambda key: facts.whole(key, 1)),
+    )
+
+
 def _ops(facts: _Facts) -> dict[str, OpSupport]:
     names = dict.fromkeys(key.split(".")[1] for key in facts.under("ops"))
     return {name: _op(facts, f"ops.{name}") for name in names}
@@ -362,6 +360,35 @@ def _fusions(facts: _Facts) -> tuple[tuple[str, ...], ...]:
                 facts.refuse(key, f"expected {expected}, got {shown(chain)}")
             chains[tuple(facts.operator(key, name) for name in chain)] = None
     return tuple(chains)
+
+
+def _interface(facts: _Facts) -> Interface:
+    return Interface(
+        input_type=facts.choice("interface.input_type", TENSOR_TYPES),
+        output_type=facts.choice("interface.output_type", TENSOR_TYPES),
+    )
+
+
+def _fallback(facts: _Facts) -> FallbackRules:
+    return FallbackRules(
+        to=facts.choice("fallback.to", FALLBACKS),
+        max_float_ops=facts.optional("fallback.max_float_ops", lambda key: facts.whole(key, 0)),
+        max_partitions=facts.optional("fallback.max_partitions", lambda key: facts.whole(key, 1)),
+    )
+
+
+def _parity(facts: _Facts) -> ParityRules:
+    return ParityRules(
+        max_lsb=facts.whole("parity.max_lsb", 0, 255),
+        min_equal_share=facts.number("parity.min_equal_share", low=0.0, high=1.0),
+    )
+
+
+def _engine(facts: _Facts) -> EngineRequirement:
+    version = facts.text("engine.min_version")
+    if not _VERSION.fullmatch(version):
+        facts.refuse("engine.min_version", f'expected numbers and dots, e.g. "1.18", got {shown(version)}')
+    return EngineRequirement(name=facts.choice("engine.name", ENGINES), min_version=version)
 
 
 def _artifact(facts: _Facts) -> ArtifactFormat:

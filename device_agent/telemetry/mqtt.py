@@ -14,7 +14,6 @@ import contextlib
 import select
 import socket
 import threading
-from collections import deque
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from time import monotonic
@@ -103,10 +102,11 @@ class Disconnected:
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """The broker has acknowledged message ``message_id`` on connection ``number``."""
+    """The broker has acknowledged message ``message_id`` on connection ``number``; with ``refused``: but threw it away, and why."""
 
     number: int
     message_id: int
+    refused: str = ""
 
 
 BrokerReport = Connected | Disconnected | Delivered
@@ -140,6 +140,7 @@ class BrokerConnection:
         self._closing = threading.Event()
         self._in_flight: dict[int, int] = {}
         self._reason = ""
+        self._abort_reason = ""
         self._accepted = False
         self._client = _client(settings, will)
         self._client.on_connect = self._on_connect
@@ -160,6 +161,11 @@ class BrokerConnection:
         self._closing.set()
         self._wake()
 
+    def abort(self, reason: str) -> None:
+        """End without DISCONNECT: the broker publishes the will, as for a connection that broke."""
+        self._abort_reason = reason
+        self._wake()
+
     def join(self, timeout_seconds: float) -> bool:
         """Wait for the thread to end; return whether it has."""
         self._thread.join(timeout_seconds)
@@ -174,7 +180,7 @@ class BrokerConnection:
 
     def _run(self) -> None:
         try:
-            self._client.connect(self._settings.host, self._settings.port, self._settings.keepalive_seconds)
+            self._connect()
             self._serve()
         except OSError as error:
             self._reason = self._reason or f"{self._settings.host}:{self._settings.port}: {error}"
@@ -184,11 +190,26 @@ class BrokerConnection:
             self._shut()
             self._report(Disconnected(self._number, self._reason or "connection lost"))
 
+    def _connect(self) -> None:
+        host, port, keepalive = self._settings.host, self._settings.port, self._settings.keepalive_seconds
+        if self._settings.version != "5":
+            self._client.connect(host, port, keepalive)
+            return
+        delay = self._settings.will_delay_seconds
+        properties = Properties(PacketTypes.CONNECT)
+        properties.MaximumPacketSize = _LARGEST_PACKET_BYTES
+        # The will waits only as long as the session lives, and only a connection that takes the session up again cancels it.
+        properties.SessionExpiryInterval = delay
+        self._client.connect(host, port, keepalive, clean_start=delay == 0, properties=properties)
+
     def _serve(self) -> None:
         deadline = monotonic() + self._settings.connect_timeout_seconds
         while (connection := self._client.socket()) is not None:
             if not self._accepted and monotonic() > deadline:
                 self._reason = f"no answer to CONNECT within {self._settings.connect_timeout_seconds:g} s"
+                return
+            if self._abort_reason:
+                self._reason = self._abort_reason
                 return
             writing = [connection] if self._client.want_write() else []
             pending = getattr(connection, "pending", int)()  # what TLS has decrypted, select does not see
@@ -232,7 +253,12 @@ class BrokerConnection:
         self._wake_write.close()
 
     def _on_connect(
-        self, _client: Client, _userdata: object, _flags: ConnectFlags, reason: ReasonCode, _properties: Properties | None
+        self,
+        _client: Client,
+        _userdata: object,
+        _flags: ConnectFlags,
+        reason: ReasonCode,
+        _properties: Properties | None,
     ) -> None:
         if reason.is_failure:
             self._reason = f"the broker refused the connection: {reason}"
@@ -246,10 +272,8 @@ class BrokerConnection:
         message_id = self._in_flight.pop(mid, None)
         if message_id is None:
             return
-        # A refused message (no permission, quota) would be refused again for ever and block those behind it.
-        if reason.is_failure:
-            self._reason = f"the broker refused a message: {reason}"
-        self._report(Delivered(self._number, message_id))
+        refused = str(reason) if reason.is_failure else ""
+        self._report(Delivered(self._number, message_id, refused))
 
     def _on_disconnect(
         self,
@@ -304,6 +328,3 @@ def _use_tls(client: Client, files: TlsFiles) -> None:
             f"mqtt.tls_ca {files.ca}, tls_cert {files.cert}, tls_key {files.key}: cannot be used: {error}.",
             hint="Each must be a readable PEM file.",
         ) from error
-
-
-_ = deque

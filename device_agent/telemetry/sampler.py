@@ -67,9 +67,7 @@ def inference_window(
     measured: dict[str, float | None] = {
         "latency_min_seconds": latencies.min_ns * 1e-9 if count else None,
         "latency_max_seconds": latencies.max_ns * 1e-9 if count else None,
-        **{
-            f"latency_{name}_seconds": latencies.quantile_seconds(share) for name, share in _SHARES.items()
-        },
+        **{f"latency_{name}_seconds": latencies.quantile_seconds(share) for name, share in _SHARES.items()},
     }
     return InferenceWindow(
         envelope=envelope,
@@ -86,7 +84,9 @@ def inference_window(
     )
 
 
-def system_sample(envelope: Envelope, values: Mapping[str, float | Absent], spool: SpoolState) -> SystemSample:
+def system_sample(
+    envelope: Envelope, values: Mapping[str, float | Absent], spool: SpoolState
+) -> SystemSample:
     """Describe the machine and the spool.
 
     Args:

@@ -10,15 +10,35 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-import onnx_ir as ir
-
 from host_tools.lower.interface import payload_tensors
 from host_tools.lower.openvino_file import ir_files
-from host_tools.lower.openvino_graph import write_openvino_model
+from host_tools.lower.openvino_graph import write_openvino_graph
 from host_tools.lower.payload import Payload
 
 if TYPE_CHECKING:
     from host_tools.model.float_model import FloatModel
     from host_tools.plan.quantization_plan import QuantizationPlan
     from targets.profile import CapabilityProfile
+
+
+def lower(model: FloatModel, plan: QuantizationPlan, profile: CapabilityProfile) -> Payload:
+    """Write the plan as OpenVINO IR.
+
+    Returns:
+        A payload of two files. Each entry of `Payload.tensor_names` names a float tensor of the network as written (not as compiled)
+        with the value's real numbers, the dequantized ones when the value is quantized. The exception is a value that exists only as an
+        integer output: it is named itself, and holds codes.
+
+    Raises:
+        LoweringError: OpenVINO cannot read the float network, or the plan cannot be written in it; the message names value or node.
+        OutputError: There is no room for temporary files.
+    """
+    written = write_openvino_graph(model, plan, profile)
+    return Payload(
+        format="openvino_ir",
+        files=ir_files(written.network),
+        inputs=payload_tensors(model.inputs, written.interface_qparams),
+        outputs=payload_tensors(model.outputs, written.interface_qparams),
+        tensor_names=written.tensor_names,
+        notes=(),
+    )

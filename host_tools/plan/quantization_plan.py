@@ -98,6 +98,7 @@ class QuantizationPlan:
         nodes: By node name: every node.
         requantize: Edges that change scale.
         warnings: What a reader of the report must know (fall-backs, clipped biases, widened ranges), one sentence each.
+        method_reason: Who chose the method, and why.
         extra: Fields of a newer minor version of ``plan.json``, kept as they came: by name, or by path for those inside entries.
     """
 
@@ -110,6 +111,7 @@ class QuantizationPlan:
     nodes: Mapping[str, NodePlan]
     requantize: tuple[Requantize, ...]
     warnings: tuple[str, ...]
+    method_reason: str = ""
     extra: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

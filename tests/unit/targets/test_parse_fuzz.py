@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import resources
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
@@ -10,7 +11,9 @@ from hypothesis import strategies as st
 
 from targets import catalog
 from targets.errors import ProfileError
-from targets.profile import CapabilityProfile
+
+if TYPE_CHECKING:
+    from targets.profile import CapabilityProfile
 
 TEXTS = tuple(
     resources.files("targets").joinpath("profiles").joinpath(f"{name}.toml").read_text(encoding="utf-8")

@@ -1,0 +1,180 @@
+"""`Courier`: takes messages from the spool to the broker. Decides when to connect, what to send and how fast; one thread, time passed in.
+
+A message is deleted on acknowledgement only. Whatever is unacknowledged when a connection ends is sent again over the next: the server
+sees it twice at most for every break and knows it by (device, ``boot_id``, ``seq``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
+
+from device_agent.telemetry.mqtt import BrokerReport, Connected, Delivered, Disconnected
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from device_agent.telemetry.spool import Spool
+    from device_agent.telemetry.store import SpooledMessage
+
+_NEVER: Final = float("inf")
+
+
+class Connection(Protocol):
+    """What the courier needs of a connection; `BrokerConnection` is the real one."""
+
+    def send(self, message: SpooledMessage) -> None:
+        """Send with QoS 1."""
+
+    def close(self) -> None:
+        """End with DISCONNECT."""
+
+    def abort(self, reason: str) -> None:
+        """End without."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CourierLimits:
+    """Bounds and pauses; see the mqtt section of `AgentConfig`."""
+
+    max_inflight_messages: int
+    max_messages_per_second: float
+    reconnect_min_seconds: float
+    reconnect_max_seconds: float
+    ack_timeout_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class LinkChange:
+    """The link went up, or down (with the reason); or an attempt to connect failed (down again)."""
+
+    connected: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The broker threw a message away, and why."""
+
+    reason: str
+
+
+class Courier:
+    """See the module's docstring.
+
+    Args:
+        spool: Where messages wait.
+        limits: Bounds and pauses.
+        open_connection: Begins a connection of the given number.
+        jitter: Returns a number from 0 to 1, for the pauses.
+    """
+
+    def __init__(
+        self,
+        *,
+        spool: Spool,
+        limits: CourierLimits,
+        open_connection: Callable[[int], Connection],
+        jitter: Callable[[], float],
+    ) -> None:
+        self._spool = spool
+        self._limits = limits
+        self._open_connection = open_connection
+        self._jitter = jitter
+        self._connection: Connection | None = None
+        self._number = 0
+        self._attempts = 0
+        self._next_attempt_seconds = 0.0
+        self._sent_seconds: dict[int, float] = {}
+        self._allowance = float(limits.max_inflight_messages)
+        self._refilled_seconds = 0.0
+        self._closing = False
+        self.connected = False
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits and nothing is in flight."""
+        return not self._sent_seconds and self._spool.rows == 0
+
+    def turn(self, now_seconds: float) -> float:
+        """Do what is due: connect, send, give up on a silent broker.
+
+        Args:
+            now_seconds: Monotonic time.
+
+        Returns:
+            When to call again at the latest, if nothing is reported before.
+
+        Raises:
+            ConfigError: A TLS file cannot be used.
+        """
+        if self._closing:
+            return _NEVER
+        if self._connection is None:
+            if now_seconds < self._next_attempt_seconds:
+                return self._next_attempt_seconds
+            self._number += 1
+            self._connection = self._open_connection(self._number)
+        if not self.connected:
+            return _NEVER
+        return self._send(self._connection, now_seconds)
+
+    def handle(self, report: BrokerReport, now_seconds: float) -> LinkChange | Refused | None:
+        """Take in a report of a connection; reports of an older one change nothing."""
+        if report.number != self._number:
+            return None
+        match report:
+            case Connected():
+                self.connected = True
+                self._allowance, self._refilled_seconds = (
+                    float(self._limits.max_inflight_messages),
+                    now_seconds,
+                )
+                return LinkChange(connected=True, reason="")
+            case Delivered():
+                if self._sent_seconds.pop(report.message_id, None) is not None:
+                    self._spool.acknowledge(report.message_id)
+                self._attempts = 0  # only a broker that takes messages is a working one
+                return Refused(report.refused) if report.refused else None
+            case Disconnected():
+                self._connection = None
+                self.connected = False
+                self._sent_seconds.clear()
+                self._spool.release()
+                self._next_attempt_seconds = now_seconds + self._pause_seconds()
+                return LinkChange(connected=False, reason=report.reason)
+
+    def close(self) -> None:
+        """End the connection, if there is one, and make no other."""
+        self._closing = True
+        if self._connection is not None:
+            self._connection.close()
+
+    def _send(self, connection: Connection, now_seconds: float) -> float:
+        oldest = min(self._sent_seconds.values(), default=_NEVER)
+        if now_seconds - oldest > self._limits.ack_timeout_seconds:
+            connection.abort(f"no acknowledgement within {self._limits.ack_timeout_seconds:g} s")
+            return _NEVER
+        rate = self._limits.max_messages_per_second
+        grown = self._allowance + (now_seconds - self._refilled_seconds) * rate
+        self._allowance = min(float(self._limits.max_inflight_messages), grown)
+        self._refilled_seconds = now_seconds
+        room = min(self._limits.max_inflight_messages - len(self._sent_seconds), int(self._allowance))
+        messages = self._spool.take(room) if room > 0 else []
+        for message in messages:
+            connection.send(message)
+            self._sent_seconds[message.id] = now_seconds
+        self._allowance -= len(messages)
+        due = oldest + self._limits.ack_timeout_seconds if self._sent_seconds else _NEVER
+        if len(messages) == room and self._allowance < 1:
+            due = min(due, now_seconds + (1 - self._allowance) / rate)
+        return due
+
+    def _pause_seconds(self) -> float:
+        """Doubling from the shortest pause to the longest, the upper half of it at random."""
+        limits = self._limits
+        doubled = min(
+            limits.reconnect_max_seconds, limits.reconnect_min_seconds * 2.0 ** min(self._attempts, 30)
+        )
+        self._attempts += 1
+        return doubled * (0.5 + 0.5 * self._jitter())

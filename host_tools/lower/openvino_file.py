@@ -1,0 +1,55 @@
+"""Write an OpenVINO model as bytes: the same model gives the same bytes."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import openvino as ov
+
+from host_tools.errors import LoweringError, OutputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def ir_files(network: Any) -> Mapping[str, bytes]:
+    """Return ``model.xml`` and ``model.bin``.
+
+    Args:
+        network: An `openvino.Model`; its unnamed nodes get names.
+
+    Raises:
+        LoweringError: OpenVINO cannot serialize the model.
+        OutputError: There is no room for temporary files.
+    """
+    _name_nodes(network)
+    try:
+        with tempfile.TemporaryDirectory(prefix="edgewright-") as folder:
+            xml, weights = Path(folder, "model.xml"), Path(folder, "model.bin")
+            ov.serialize(network, str(xml), str(weights))
+            return {"model.xml": xml.read_bytes(), "model.bin": weights.read_bytes()}
+    except OSError as error:
+        raise OutputError(f"Temporary files of OpenVINO: {error}.", hint="Free some space or set TMPDIR.") from error
+    except RuntimeError as error:
+        raise LoweringError(f"OpenVINO cannot serialize the model: {str(error).strip()}") from error
+
+
+def _name_nodes(network: Any) -> None:
+    """Name what OpenVINO named after a counter of the whole process, which would make every file another one."""
+    network.set_friendly_name("model")
+    nodes = network.get_ordered_ops()
+    taken = {node.get_friendly_name() for node in nodes}
+    counts: Counter[str] = Counter()
+    for node in nodes:
+        if node.get_friendly_name() != node.get_name():
+            continue
+        kind = node.get_type_name()
+        name = f"{kind}/{counts[kind]}"
+        while name in taken:
+            counts[kind] += 1
+            name = f"{kind}/{counts[kind]}"
+        counts[kind] += 1
+        node.set_friendly_name(name)

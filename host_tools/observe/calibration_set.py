@@ -1,0 +1,166 @@
+"""`CalibrationSet`: samples that fit the model's inputs, read one at a time, as often as asked for.
+
+A `SampleSource` knows a kind of storage and gives what is there; this module holds every sample against the model's inputs, so that
+whatever comes out of a `CalibrationSet` is complete, of the right shape and type, and finite.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from itertools import islice
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from host_tools.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+    from host_tools.model.float_model import TensorSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Sample:
+    """One sample, ready to feed.
+
+    Attributes:
+        id: File name or index, for messages and labels.
+        arrays: One C-contiguous, finite array an input, of exactly the input's shape and type.
+    """
+
+    id: str
+    arrays: Mapping[str, NDArray[np.generic]]
+
+    def digest(self) -> bytes:
+        """Return the SHA-256 of names, types, shapes and bytes, inputs in the order of their names; 32 bytes."""
+        state = hashlib.sha256()
+        for name in sorted(self.arrays):
+            array = self.arrays[name]
+            state.update(f"{name}\0{array.dtype.str}\0{array.shape}\0".encode())
+            state.update(np.ascontiguousarray(array).data)
+        return state.digest()
+
+
+class SampleSource(Protocol):
+    """A kind of storage.
+
+    Attributes:
+        where: What to call it in messages: a path or ``module:function``.
+    """
+
+    where: str
+
+    def __len__(self) -> int:
+        """How many samples there are."""
+        ...
+
+    def samples(self) -> Iterator[tuple[str, Mapping[str, NDArray[np.generic]]]]:
+        """Read from the start: (id, arrays by input name) one at a time; arrays may lack the batch axis.
+
+        Raises:
+            DataError: A sample cannot be read.
+        """
+        ...
+
+    def fingerprint(self, count: int) -> str | None:
+        """A digest that changes when the first ``count`` samples may have, or None when reading them is the only way to know.
+
+        Raises:
+            DataError: The storage cannot be read.
+        """
+        ...
+
+
+class CalibrationSet:
+    """Samples for one model. Iterating reads from the start each time; nothing is kept."""
+
+    def __init__(self, source: SampleSource, inputs: tuple[TensorSpec, ...], *, limit: int | None = None) -> None:
+        """Hold ``source`` against ``inputs``.
+
+        Args:
+            source: Where samples come from.
+            inputs: The model's inputs.
+            limit: Use only the first samples; all when None.
+
+        Raises:
+            DataError: There is no sample, or ``limit`` is below 1.
+        """
+        if limit is not None and limit < 1:
+            raise DataError(f"The number of samples must be at least 1, got {limit}.")
+        self.total = len(source)
+        if self.total == 0:
+            raise DataError(f"{source.where}: no samples.", hint="Give at least one; a few hundred make good statistics.")
+        self._source = source
+        self._inputs = inputs
+        self._count = self.total if limit is None else min(limit, self.total)
+
+    @property
+    def where(self) -> str:
+        """Where the samples come from, for messages."""
+        return self._source.where
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Sample]:
+        """Read every sample.
+
+        Raises:
+            DataError: A sample cannot be read, does not fit the model, or is not finite; or fewer came than were announced.
+        """
+        read = 0
+        for name, arrays in islice(self._source.samples(), self._count):
+            read += 1
+            yield Sample(id=name, arrays=MappingProxyType(self._fitted(name, arrays)))
+        if read < self._count:
+            raise DataError(f"{self.where}: {self._count} samples were announced, {read} came.")
+
+    def first(self, count: int) -> CalibrationSet:
+        """Return the first ``count`` samples (all when there are fewer).
+
+        Raises:
+            DataError: ``count`` is below 1.
+        """
+        return CalibrationSet(self._source, self._inputs, limit=min(count, self._count))
+
+    def ids(self) -> Iterator[str]:
+        """Read every sample for its id."""
+        return (sample.id for sample in self)
+
+    def fingerprint(self) -> str | None:
+        """Return a digest of what is read and how, without preparing samples; None when only reading them would tell.
+
+        Raises:
+            DataError: The storage cannot be read.
+        """
+        return self._source.fingerprint(self._count)
+
+    def _fitted(self, name: str, arrays: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
+        expected = [spec.name for spec in self._inputs]
+        if set(arrays) != set(expected):
+            raise DataError(
+                f"{self.where}: sample {name}: expected the inputs {', '.join(expected)}, got {', '.join(arrays) or 'none'}."
+            )
+        return {spec.name: self._fitted_array(name, spec, arrays[spec.name]) for spec in self._inputs}
+
+    def _fitted_array(self, name: str, spec: TensorSpec, array: NDArray[np.generic]) -> NDArray[np.generic]:
+        where = f"{self.where}: sample {name}, input {spec.name!r}"
+        if array.dtype != np.dtype(spec.dtype):
+            raise DataError(
+                f"{where}: expected {spec.dtype}, got {array.dtype}.", hint=f"Convert it: array.astype({spec.dtype!r})."
+            )
+        if array.shape == spec.shape[1:] and spec.shape[:1] == (1,):
+            array = array[np.newaxis]
+        if array.shape != spec.shape:
+            batchless = f" or {spec.shape[1:]}" if spec.shape[:1] == (1,) else ""
+            raise DataError(f"{where}: expected shape {spec.shape}{batchless}, got {array.shape}.")
+        if array.dtype.kind == "f":
+            bad = int(array.size - np.count_nonzero(np.isfinite(array)))
+            if bad:
+                raise DataError(f"{where}: {bad} of {array.size} values are NaN or infinite.", hint="Leave the sample out or mend it.")
+        return np.ascontiguousarray(array)

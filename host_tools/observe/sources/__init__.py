@@ -1,0 +1,8 @@
+"""Where samples come from, one file a kind of storage.
+
+Layout:
+    array_files.py    .npy, folder of .npy, .npz
+    image_folder.py   folder of pictures, with their preprocessing
+    function.py       module:function
+    opening.py        open_data: which of them a text means
+"""

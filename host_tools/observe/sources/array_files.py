@@ -1,0 +1,194 @@
+"""Samples in NumPy files: one ``.npy``, a folder of ``.npy``, or a ``.npz``. Each is read a sample at a time.
+
+A ``.npz`` is not loaded whole, as `numpy.load` would: its members are unpacked as a stream.
+"""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING
+
+import numpy as np
+from numpy.lib import format as npy_format
+
+from device_agent.contract.digest import digest_of, digest_of_file
+from host_tools.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from host_tools.model.float_model import TensorSpec
+
+_UNREADABLE = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, SyntaxError)
+
+
+def file_digest(path: Path) -> str:
+    """Return the digest of a data file.
+
+    Raises:
+        DataError: It cannot be read.
+    """
+    try:
+        return digest_of_file(path)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
+
+
+def open_npy(path: Path) -> NDArray[np.generic]:
+    """Map an array file into memory without reading it.
+
+    Raises:
+        DataError: It is no array file, or holds Python objects.
+    """
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except _UNREADABLE as error:
+        raise DataError(f"{path} is not a readable .npy file: {error}.") from error
+    if not isinstance(array, np.ndarray):
+        raise DataError(f"{path} is not a .npy file but an archive.", hint="Name it .npz.")
+    return array
+
+
+class NpyFile:
+    """One array: samples along its first axis, or a single sample of exactly the input's shape."""
+
+    def __init__(self, path: Path, spec: TensorSpec) -> None:
+        self.where = str(path)
+        self._path, self._name = path, spec.name
+        array = open_npy(path)
+        self._single = array.shape in (spec.shape, spec.shape[1:]) and array.shape != ()
+        if array.ndim == 0:
+            raise DataError(f"{path}: expected samples along the first axis, got a single number.")
+        self._count = 1 if self._single else array.shape[0]
+
+    def __len__(self) -> int:
+        return self._count
+
+    def samples(self) -> Iterator[tuple[str, Mapping[str, NDArray[np.generic]]]]:
+        """See `SampleSource.samples`."""
+        array = open_npy(self._path)
+        for index in range(self._count):
+            yield str(index), {self._name: np.array(array if self._single else array[index])}
+
+    def fingerprint(self, count: int) -> str | None:
+        """See `SampleSource.fingerprint`."""
+        return digest_of(f"npy {count} {file_digest(self._path)}".encode())
+
+
+class NpyFolder:
+    """A folder of arrays, one sample a file, in the order of their names."""
+
+    def __init__(self, folder: Path, files: list[Path], spec: TensorSpec) -> None:
+        self.where = str(folder)
+        self._files, self._name = sorted(files), spec.name
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def samples(self) -> Iterator[tuple[str, Mapping[str, NDArray[np.generic]]]]:
+        """See `SampleSource.samples`."""
+        for path in self._files:
+            yield path.name, {self._name: np.array(open_npy(path))}
+
+    def fingerprint(self, count: int) -> str | None:
+        """See `SampleSource.fingerprint`."""
+        return digest_of("\n".join(["npy folder", *(file_digest(path) for path in self._files[:count])]).encode())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Member:
+    """An array inside a ``.npz``, as its header describes it."""
+
+    key: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[np.generic]
+
+
+class NpzFile:
+    """Several arrays, one an input, with samples along the first axis of each."""
+
+    def __init__(self, path: Path, inputs: tuple[TensorSpec, ...]) -> None:
+        self.where = str(path)
+        self._path = path
+        expected = [spec.name for spec in inputs]
+        with self._opened() as archive:
+            keys = [name.removesuffix(".npy") for name in archive.namelist()]
+            if set(keys) != set(expected):
+                raise DataError(
+                    f"{path}: expected the inputs' names as keys, {', '.join(expected)}; got {', '.join(keys) or 'none'}."
+                )
+            self._members = tuple(self._described(archive, key) for key in expected)
+        counts = {member.key: member.shape[0] for member in self._members}
+        if len(set(counts.values())) != 1:
+            listed = ", ".join(f"{key}: {count}" for key, count in counts.items())
+            raise DataError(f"{path}: the keys hold different numbers of samples ({listed}).")
+        self._count = self._members[0].shape[0]
+
+    def __len__(self) -> int:
+        return self._count
+
+    def samples(self) -> Iterator[tuple[str, Mapping[str, NDArray[np.generic]]]]:
+        """See `SampleSource.samples`."""
+        with ExitStack() as stack:
+            archive = stack.enter_context(self._opened())
+            streams = {member: self._positioned(stack, archive, member) for member in self._members}
+            for index in range(self._count):
+                yield str(index), {member.key: self._next(stream, member, index) for member, stream in streams.items()}
+
+    def fingerprint(self, count: int) -> str | None:
+        """See `SampleSource.fingerprint`."""
+        return digest_of(f"npz {count} {file_digest(self._path)}".encode())
+
+    def _opened(self) -> zipfile.ZipFile:
+        try:
+            return zipfile.ZipFile(self._path)
+        except _UNREADABLE as error:
+            raise DataError(f"{self._path} is not a readable .npz file: {error}.") from error
+
+    def _positioned(self, stack: ExitStack, archive: zipfile.ZipFile, member: _Member) -> IO[bytes]:
+        try:
+            stream = stack.enter_context(archive.open(f"{member.key}.npy"))
+            _read_header(stream)
+        except _UNREADABLE as error:
+            raise DataError(f"{self._path}: key {member.key!r} is not a readable array: {error}.") from error
+        return stream
+
+    def _described(self, archive: zipfile.ZipFile, key: str) -> _Member:
+        try:
+            with archive.open(f"{key}.npy") as stream:
+                shape, fortran_order, dtype = _read_header(stream)
+        except (*_UNREADABLE, KeyError) as error:
+            raise DataError(f"{self._path}: key {key!r} is not a readable array: {error}.") from error
+        if not shape:
+            raise DataError(f"{self._path}: key {key!r}: expected samples along the first axis, got a single number.")
+        if fortran_order and len(shape) > 1:
+            raise DataError(
+                f"{self._path}: key {key!r} is stored in Fortran order and cannot be read a sample at a time.",
+                hint="Save it with numpy.ascontiguousarray.",
+            )
+        if dtype.hasobject:
+            raise DataError(f"{self._path}: key {key!r} holds Python objects, not numbers.")
+        return _Member(key=key, shape=shape, dtype=dtype)
+
+    def _next(self, stream: IO[bytes], member: _Member, index: int) -> NDArray[np.generic]:
+        size = int(np.prod(member.shape[1:], dtype=np.int64)) * member.dtype.itemsize
+        try:
+            content = stream.read(size)
+        except _UNREADABLE as error:
+            raise DataError(f"{self._path}: key {member.key!r}, sample {index}: {error}.") from error
+        if len(content) != size:
+            raise DataError(f"{self._path}: key {member.key!r} was cut short in sample {index}.")
+        return np.frombuffer(content, dtype=member.dtype).reshape(member.shape[1:])
+
+
+def _read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[np.generic]]:
+    version = npy_format.read_magic(stream)
+    read = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
+    shape, fortran_order, dtype = read(stream)
+    return tuple(shape), bool(fortran_order), dtype

@@ -1,0 +1,96 @@
+"""Samples from the user's own code: ``module:function`` returns something with a length that can be iterated again and again."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable, Iterator, Mapping, Sized
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from host_tools.errors import DataError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from host_tools.model.float_model import TensorSpec
+
+
+class FunctionSource:
+    """What a user's function returned: arrays (for a model of one input) or mappings from input name to array."""
+
+    def __init__(self, spec: str, inputs: tuple[TensorSpec, ...]) -> None:
+        """Import and call the function.
+
+        Raises:
+            DataError: It cannot be imported or called, or returns something without length or without a second reading.
+        """
+        self.where = spec
+        self._inputs = inputs
+        self._iterable, self._count = self._called(spec)
+
+    def _called(self, spec: str) -> tuple[Iterable[object], int]:
+        module_name, _, function_name = spec.partition(":")
+        try:
+            function = getattr(importlib.import_module(module_name), function_name)
+        except Exception as error:  # noqa: BLE001 - importing runs the user's code, which may raise anything
+            raise DataError(
+                f"{spec} cannot be imported: {type(error).__name__}: {error}.",
+                hint="Run from the folder that holds the module, or set PYTHONPATH.",
+            ) from error
+        if not callable(function):
+            raise DataError(f"{spec}: expected a function, got {type(function).__name__}.")
+        try:
+            result = function()
+            count = len(result) if isinstance(result, Sized) else None
+        except Exception as error:  # noqa: BLE001 - the user's code may raise anything
+            raise self._failed(error) from error
+        if count is None or not isinstance(result, Iterable) or isinstance(result, Iterator):
+            raise DataError(
+                f"{spec} returned {type(result).__name__}; expected something with a length that can be iterated again and again.",
+                hint="Return a list, or an object with __len__ and __iter__ (or __getitem__).",
+            )
+        return result, count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def samples(self) -> Iterator[tuple[str, Mapping[str, NDArray[np.generic]]]]:
+        """See `SampleSource.samples`."""
+        iterator = self._guarded()
+        for index, item in enumerate(iterator):
+            yield str(index), self._arrays(index, item)
+
+    def fingerprint(self, count: int) -> str | None:
+        """See `SampleSource.fingerprint`: code can return anything, so only reading tells."""
+        del count
+
+    def _guarded(self) -> Iterator[object]:
+        """Iterate; what the user's code raises on the way is told as ours."""
+        try:
+            iterator = iter(self._iterable)
+            while True:
+                try:
+                    item = next(iterator)
+                except StopIteration:
+                    return
+                yield item
+        except Exception as error:  # noqa: BLE001 - the user's code may raise anything
+            raise self._failed(error) from error
+
+    def _arrays(self, index: int, item: object) -> Mapping[str, NDArray[np.generic]]:
+        if isinstance(item, Mapping):
+            return {str(name): self._array(index, value) for name, value in item.items()}
+        if len(self._inputs) != 1:
+            names = ", ".join(spec.name for spec in self._inputs)
+            raise DataError(f"{self.where}: sample {index}: expected a mapping with {names}, got {type(item).__name__}.")
+        return {self._inputs[0].name: self._array(index, item)}
+
+    def _array(self, index: int, value: object) -> NDArray[np.generic]:
+        try:
+            return np.asarray(value)
+        except Exception as error:  # noqa: BLE001 - __array__ is the user's code
+            raise DataError(f"{self.where}: sample {index} is no array: {error}.") from error
+
+    def _failed(self, error: BaseException) -> DataError:
+        return DataError(f"{self.where} raised {type(error).__name__}: {error}.", hint="Mend the function.")

@@ -1,0 +1,95 @@
+"""`open_data`: which kind of storage the user's text means."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from host_tools.errors import DataError
+from host_tools.observe.calibration_set import CalibrationSet
+from host_tools.observe.sources.array_files import NpyFile, NpyFolder, NpzFile
+from host_tools.observe.sources.function import FunctionSource
+from host_tools.observe.sources.image_folder import IMAGE_SUFFIXES, ImageFolder
+
+if TYPE_CHECKING:
+    from device_agent.contract.manifest import Preprocessing
+    from host_tools.model.float_model import TensorSpec
+    from host_tools.observe.calibration_set import SampleSource
+
+_FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*\Z")
+_KINDS = "Give a folder of pictures, an .npy, an .npz, a folder of .npy, or module:function."
+
+
+def open_data(
+    spec: str | Path,
+    *,
+    inputs: tuple[TensorSpec, ...],
+    preprocessing: Preprocessing | None = None,
+    limit: int | None = None,
+) -> CalibrationSet:
+    """Open samples without reading them.
+
+    Args:
+        spec: A folder of pictures (also in folders within), an ``.npy`` (samples along the first axis, or one sample of the input's
+            shape), an ``.npz`` (keys are input names), a folder of ``.npy`` (one sample a file), or ``module:function`` (returns
+            something with a length that yields arrays or mappings).
+        inputs: The model's inputs.
+        preprocessing: How pictures become the input; needed for pictures, unused otherwise.
+        limit: Use only the first samples.
+
+    Raises:
+        DataError: There is nothing there, or it is empty, of an unknown kind, or cannot fit the inputs.
+    """
+    return CalibrationSet(_source(spec, inputs, preprocessing), inputs, limit=limit)
+
+
+def _source(spec: str | Path, inputs: tuple[TensorSpec, ...], preprocessing: Preprocessing | None) -> SampleSource:
+    path = Path(spec)
+    if path.is_dir():
+        return _folder(path, inputs, preprocessing)
+    if path.is_file():
+        suffix = path.suffix.lower()
+        if suffix == ".npy":
+            return NpyFile(path, _only_input(path, inputs))
+        if suffix == ".npz":
+            return NpzFile(path, inputs)
+        raise DataError(f"{path}: data of the kind {suffix or 'without a suffix'!r} is not known.", hint=_KINDS)
+    if isinstance(spec, str) and _FUNCTION.match(spec):
+        return FunctionSource(spec, inputs)
+    raise DataError(f"{spec}: no such file or folder.", hint=_KINDS)
+
+
+def _folder(folder: Path, inputs: tuple[TensorSpec, ...], preprocessing: Preprocessing | None) -> SampleSource:
+    try:
+        files = [path for path in sorted(folder.rglob("*")) if path.is_file() and not _is_hidden(path, folder)]
+    except OSError as error:
+        raise DataError(f"{folder} cannot be read: {error.strerror or error}.") from error
+    arrays = [path for path in files if path.suffix.lower() == ".npy"]
+    pictures = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
+    if arrays and pictures:
+        raise DataError(f"{folder} holds both pictures ({len(pictures)}) and .npy files ({len(arrays)}).", hint="Separate them.")
+    if arrays:
+        return NpyFolder(folder, arrays, _only_input(folder, inputs))
+    if not pictures:
+        raise DataError(f"{folder}: no picture and no .npy file among its {len(files)} files.", hint=_KINDS)
+    if preprocessing is None:
+        raise DataError(
+            f"{folder} holds pictures, but nothing says how they become the model's input.",
+            hint="Put a preprocess.toml in the folder or beside it, or give --preprocess FILE.",
+        )
+    return ImageFolder(folder, pictures, _only_input(folder, inputs), preprocessing)
+
+
+def _is_hidden(path: Path, folder: Path) -> bool:
+    return any(part.startswith(".") for part in path.relative_to(folder).parts)
+
+
+def _only_input(where: Path, inputs: tuple[TensorSpec, ...]) -> TensorSpec:
+    if len(inputs) != 1:
+        names = ", ".join(spec.name for spec in inputs)
+        raise DataError(
+            f"{where}: the model has {len(inputs)} inputs ({names}), this kind of data feeds one.",
+            hint="Use an .npz with one key an input, or module:function.",
+        )
+    return inputs[0]

@@ -1,0 +1,242 @@
+"""Assembly: settled scales and placement become the entries of a `QuantizationPlan`, each with its reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from host_tools.plan.qparams import codes_of
+from host_tools.plan.quantization_plan import NodePlan, QuantizationPlan, Requantize, TensorPlan
+from host_tools.plan.settling import bias_qparams
+from host_tools.plan.topology import (
+    WEIGHTED,
+    Slot,
+    bias_of,
+    constant,
+    data_slots,
+    is_constant,
+    is_float,
+    named,
+    weight_of,
+)
+from host_tools.plan.weights import largest_sums
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    import onnx_ir as ir
+
+    from host_tools.model.float_model import FloatModel
+    from host_tools.observe.statistics import Statistics
+    from host_tools.plan.placement import Placement
+    from host_tools.plan.quantization_plan import Method, QParams, Role
+    from host_tools.plan.settling import Settlement
+    from host_tools.plan.topology import Network
+    from host_tools.plan.weights import WeightChoice
+    from targets.profile import CapabilityProfile
+
+
+def assemble(
+    *,
+    model: FloatModel,
+    network: Network,
+    profile: CapabilityProfile,
+    statistics: Statistics,
+    method: Method,
+    method_reason: str,
+    placement: Placement,
+    settlement: Settlement,
+    reasons: tuple[str, ...],
+    weights: Mapping[str, WeightChoice],
+    warnings: tuple[str, ...],
+) -> QuantizationPlan:
+    """Write down what was decided.
+
+    Args:
+        model: For its digest.
+        network: Its graph.
+        profile: The target.
+        statistics: For its digest and counts.
+        method: How ranges became parameters.
+        method_reason: Why that method.
+        placement: Precisions and fusions.
+        settlement: Scales, settled.
+        reasons: Why each group of activations has its parameters, by group.
+        weights: Why each weight has its parameters.
+        warnings: What choosing had to say.
+    """
+    writer = _Writer(network=network, profile=profile, placement=placement, settlement=settlement, reasons=reasons, weights=weights)
+    tensors = {name: writer.tensor(name, value) for name, value in network.values.items()}
+    nodes = {
+        name: NodePlan(
+            name=name,
+            op_type=node.op_type,
+            precision=placement.precision[name],
+            fused_into=placement.fused_into.get(name),
+            reason=placement.reasons[name],
+        )
+        for name, node in network.nodes.items()
+    }
+    said = (
+        *_calibration_warnings(network, statistics, tensors),
+        *placement.warnings,
+        *warnings,
+        *settlement.notes.values(),
+        *_accumulator_warnings(network, placement, profile, settlement, tensors),
+    )
+    return QuantizationPlan(
+        model_digest=model.digest,
+        data_digest=statistics.data_digest,
+        target=profile.id,
+        profile_digest=profile.digest,
+        method=method,
+        tensors=tensors,
+        nodes=nodes,
+        requantize=tuple(writer.requantizations()),
+        warnings=tuple(dict.fromkeys(said)),
+        method_reason=method_reason,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Writer:
+    """Writes entries; everything is decided already."""
+
+    network: Network
+    profile: CapabilityProfile
+    placement: Placement
+    settlement: Settlement
+    reasons: tuple[str, ...]
+    weights: Mapping[str, WeightChoice]
+
+    def tensor(self, name: str, value: ir.Value) -> TensorPlan:
+        """Return the entry of one value."""
+        role = self._role(name, value)
+        qparams, reason = self._decision(name, value, role)
+        return TensorPlan(name=name, role=role, qparams=qparams, reason=reason)
+
+    def requantizations(self) -> Iterator[Requantize]:
+        """Yield the edges whose reader needs another scale than the value has."""
+        for slot, group in self.settlement.grouping.edges.items():
+            node = self.network.nodes[slot.node]
+            value = named(node.inputs[slot.index])
+            wanted = self.settlement.activations[group]
+            if wanted == self.settlement.activations[self.settlement.grouping.of[value]]:
+                continue
+            yield Requantize(
+                node=slot.node,
+                input_index=slot.index,
+                qparams=wanted,
+                reason=f"{node.op_type} needs one scale for its inputs and output (same_scale of {self.profile.id}), "
+                f"and {value!r} must keep its own",
+            )
+
+    def _role(self, name: str, value: ir.Value) -> Role:
+        if name in self.network.inputs:
+            return "input"
+        if name in self.network.outputs:
+            return "output"
+        if is_constant(value):
+            return self._constant_role(name, value)
+        readers = self.network.readers[name]
+        if len(readers) == 1 and readers[0].node in self.placement.fused_into:
+            return "fused"
+        return "activation"
+
+    def _constant_role(self, name: str, value: ir.Value) -> Role:
+        nodes = [self.network.nodes[slot.node] for slot in self.network.readers[name]]
+        if any(weight_of(node) is value for node in nodes):
+            return "weight"
+        return "bias" if any(bias_of(node) is value for node in nodes) else "constant"
+
+    def _decision(self, name: str, value: ir.Value, role: Role) -> tuple[QParams | None, str]:
+        if not is_float(value):
+            return None, f"{value.dtype}: only float tensors are quantized"
+        if role == "fused":
+            reader = self.network.readers[name][0].node
+            return None, f"does not exist: {self.placement.fused_into[reader]!r} also does {reader!r}"
+        if role in ("weight", "bias"):
+            return self._parameter(name, value, role)
+        group = self.settlement.grouping.of.get(name)
+        if group is None:
+            return None, f"float: {self._float_reason(name, value)}"
+        return self.settlement.activations[group], self._activation_reason(name, group)
+
+    def _parameter(self, name: str, value: ir.Value, role: Role) -> tuple[QParams | None, str]:
+        slot = self.network.readers[name][0]
+        node = self.network.nodes[slot.node]
+        if not self.placement.is_integer(slot.node):
+            return None, f"float: {node.op_type} {slot.node!r} runs in {self.placement.precision[slot.node]}"
+        if role == "weight":
+            return self.settlement.weights[name], self.weights[name].reason
+        if not self.profile.bias.quantized:
+            return None, f"float: {self.profile.id} keeps biases in float (bias.quantized)"
+        weight = weight_of(node)
+        if weight is None:
+            return None, f"float: {node.op_type} {slot.node!r} has no constant weight to scale it by"
+        (input_scale,) = self.settlement.seen(Slot(node=slot.node, index=0)).scale
+        qparams = bias_qparams(value, self.settlement.weights[named(weight)], input_scale, self.profile)
+        many = "per channel" if qparams.axis is not None else "per tensor"
+        return qparams, f"{node.op_type} bias: {qparams.dtype} at input scale times weight scale, {many} (bias.scale)"
+
+    def _float_reason(self, name: str, value: ir.Value) -> str:
+        readers = self.network.readers[name]
+        if is_constant(value):
+            integer = [slot for slot in readers if self.placement.is_integer(slot.node)]
+            if integer:
+                return f"{self.network.nodes[integer[0].node].op_type} {integer[0].node!r} reads it as a setting, not as data"
+            return "only float nodes read it" if readers else "nothing reads it"
+        return "no integer node writes or reads it"
+
+    def _activation_reason(self, name: str, group: int) -> str:
+        reason = self.reasons[group]
+        members = self.settlement.grouping.groups[group]
+        if len(members) == 1:
+            return reason
+        ties = self.settlement.grouping.ties[group]
+        through = f"{self.network.nodes[ties[0]].op_type} {ties[0]!r}" + (f" and {len(ties) - 1} more" if len(ties) > 1 else "")
+        others = [member for member in members if member != name]
+        shown = repr(others[0]) if len(others) == 1 else f"{others[0]!r} and {len(others) - 1} more"
+        return f"{reason}; one scale with {shown} through {through} (same_scale)"
+
+
+def _calibration_warnings(network: Network, statistics: Statistics, tensors: Mapping[str, TensorPlan]) -> Iterator[str]:
+    if statistics.sample_count == 1:
+        yield "calibrated on a single sample: ranges may miss what other samples hold."
+    for name, value in network.values.items():
+        if tensors[name].qparams is None or is_constant(value):
+            continue
+        seen = statistics.tensors[name]
+        if seen.minimum == seen.maximum:
+            yield f"{name!r} was {seen.minimum:g} everywhere in all samples: its range says nothing of other data."
+
+
+def _accumulator_warnings(
+    network: Network,
+    placement: Placement,
+    profile: CapabilityProfile,
+    settlement: Settlement,
+    tensors: Mapping[str, TensorPlan],
+) -> Iterator[str]:
+    """Name nodes whose sum could overflow the accumulator on the worst input; not mended, for no real input is the worst one."""
+    highest = (1 << (profile.accumulator.bits - 1)) - 1
+    for name, node in network.nodes.items():
+        weight = weight_of(node)
+        if weight is None or node.op_type not in WEIGHTED or not placement.is_integer(name):
+            continue
+        source = settlement.seen(Slot(node=name, index=data_slots(node)[0]))
+        reach = max(source.quant_max - source.zero_point[0], source.zero_point[0] - source.quant_min)
+        worst = largest_sums(node, settlement.weights[named(weight)], profile) * reach
+        bias = bias_of(node)
+        planned = tensors[named(bias)].qparams if bias is not None else None
+        if bias is not None and planned is not None:
+            codes = np.abs(codes_of(np.asarray(constant(bias), np.float64), planned)).reshape(-1)
+            worst = worst + (codes if worst.size == codes.size else codes.max())
+        if worst.max() > highest:
+            yield (
+                f"{node.op_type} {name!r}: the worst input would need {worst.max():.3g} in an accumulator of "
+                f"{profile.accumulator.bits} bits (accumulator.bits of {profile.id!r})."
+            )
+

@@ -1,0 +1,277 @@
+"""Settling: scales that first fit their tensors are enlarged until they also fit the arithmetic.
+
+Three demands meet here: a bias at input scale times weight scale must fit its integer; the sum of a channel's weight codes must stay
+within the target's limit; a kernel's rescale factor must lie where the kernel can do it. Each is met by enlarging a scale, never by
+shrinking one, so rounds end; what cannot be met this way (a scale that the kernel fixes) rejects the node.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from host_tools.plan.qparams import SMALLEST_SCALE, above, raised
+from host_tools.plan.quantization_plan import QParams
+from host_tools.plan.support import finding, integer_precision
+from host_tools.plan.topology import WEIGHTED, Slot, bias_of, constant, data_slots, float_outputs, named, weight_of
+from host_tools.plan.weights import largest_sums
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+    from numpy.typing import NDArray
+
+    from host_tools.plan.grouping import Grouping
+    from host_tools.plan.placement import Placement
+    from host_tools.plan.quantization_plan import IntegerType
+    from host_tools.plan.support import Finding
+    from host_tools.plan.topology import Network
+    from targets.profile import CapabilityProfile
+
+    Float64 = NDArray[np.float64]
+
+_ROUNDS = 50
+"""A model settles in one or two rounds; one that does not in fifty has demands that contradict each other."""
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Settlement:
+    """The scales of one attempt, in flux until `settle` returns.
+
+    Attributes:
+        network: The graph.
+        placement: Which nodes are integer.
+        profile: The target.
+        grouping: Which activations share a scale.
+        activations: Parameters by group.
+        fixed: Groups whose parameters a kernel hard-codes.
+        weights: Parameters by weight name.
+        notes: What was enlarged and why, by what was enlarged; the last word on each stays.
+        rejected: Nodes that cannot be made to fit, by name.
+    """
+
+    network: Network
+    placement: Placement
+    profile: CapabilityProfile
+    grouping: Grouping
+    activations: list[QParams]
+    fixed: frozenset[int]
+    weights: dict[str, QParams]
+    notes: dict[str, str] = field(default_factory=dict)
+    rejected: dict[str, Finding] = field(default_factory=dict)
+
+    def settle(self) -> None:
+        """Enlarge scales until every node fits or is rejected."""
+        nodes = [
+            (name, node)
+            for name, node in self.network.nodes.items()
+            if self.placement.is_integer(name) and name not in self.placement.fused_into
+        ]
+        changed: list[str] = []
+        for _ in range(_ROUNDS):
+            changed = [name for name, node in nodes if name not in self.rejected and self._fit(name, node)]
+            if not changed:
+                break
+        for name in changed:
+            self._reject(name, "scales_settle", "its scales cannot meet the rescale limits of its neighbours at once (ops)")
+        self._fit_edges()
+
+    # What a node sees
+
+    def seen(self, slot: Slot) -> QParams:
+        """Return the parameters in which a slot reads its value."""
+        return self.activations[self.group_at(slot)]
+
+    def group_at(self, slot: Slot) -> int:
+        """Return the group in which a slot reads its value: the value's own, or that of the slot's re-quantization."""
+        value = named(self.network.nodes[slot.node].inputs[slot.index])
+        return self.grouping.edges.get(slot, self.grouping.of[value])
+
+    def written(self, name: str) -> tuple[int, ...]:
+        """Return the groups of the values that a node, or the last it absorbs, writes."""
+        last = self.network.nodes[self.placement.last_of(name)]
+        return tuple(dict.fromkeys(self.grouping.of[value] for value in float_outputs(last)))
+
+    # Fitting
+
+    def _fit(self, name: str, node: ir.Node) -> bool:
+        """Enlarge what the node demands; tell whether anything changed."""
+        changed = False
+        if weight_of(node) is not None and node.op_type in WEIGHTED:
+            changed |= self._fit_bias(name, node)
+            changed |= self._fit_weight_sum(name, node)
+        return self._fit_ratio(name, node) or changed
+
+    def _fit_bias(self, name: str, node: ir.Node) -> bool:
+        weight, bias = named(weight_of(node)), bias_of(node)
+        if bias is None or not self.profile.bias.quantized:
+            return False
+        (input_scale,) = self.seen(Slot(node=name, index=0)).scale
+        values = np.abs(np.asarray(constant(bias), np.float64)).reshape(-1)
+        largest = values if self.weights[weight].axis is not None else values.max(keepdims=True)
+        needed = np.maximum(largest / bias_limit(self.profile), SMALLEST_SCALE) / input_scale
+        return self._raise_weight(
+            node,
+            needed,
+            f"the bias {named(bias)!r} does not fit {self.profile.bias.bits} bits at input scale times weight scale",
+        )
+
+    def _fit_weight_sum(self, name: str, node: ir.Node) -> bool:
+        del name
+        limit = self.profile.accumulator.max_weight_sum
+        if limit is None:
+            return False
+        weight, changed = named(weight_of(node)), False
+        for _ in range(_ROUNDS):
+            sums = largest_sums(node, self.weights[weight], self.profile)
+            if (sums <= limit).all():
+                return changed
+            over = np.where(sums > limit, np.maximum(sums / limit, above(1.0)), 0.0)
+            changed |= self._raise_weight(
+                node,
+                np.asarray(self.weights[weight].scale) * over,
+                f"the sum of its absolute codes exceeds {limit} (accumulator.max_weight_sum)",
+            )
+        return changed
+
+    def _raise_weight(self, node: ir.Node, needed: Float64, why: str) -> bool:
+        weight = named(weight_of(node))
+        before = self.weights[weight]
+        after = raised(before, needed, self.profile.scale)
+        if after == before:
+            return False
+        self.weights[weight] = after
+        factors = np.asarray(after.scale) / np.asarray(before.scale)
+        which = f"{int((factors > 1.0).sum())} of {factors.size} scales" if factors.size > 1 else "the scale"
+        self.notes[f"{weight}: {why}"] = (
+            f"{node.op_type} {named(node)!r}: {which} of weight {weight!r} enlarged, by up to {factors.max():.3g}, because {why}."
+        )
+        return True
+
+    def _fit_ratio(self, name: str, node: ir.Node) -> bool:
+        support = self.profile.ops.get(node.op_type)
+        if support is None or support.requantization_ratio is None:
+            return False
+        low, high = support.requantization_ratio
+        changed = False
+        for group in self.written(name):
+            for factors, slot in self.factors(name, node, group):
+                if factors.max() >= high:
+                    wanted = above(self.activations[group].scale[0] * float(factors.max()) / high)
+                    changed |= self._raise_group(name, node, group, wanted, float(factors.max()))
+                elif factors.min() < low:
+                    changed |= self._raise_source(name, node, slot, above(1.0) * low / factors)
+        return changed
+
+    def factors(self, name: str, node: ir.Node, group: int) -> list[tuple[Float64, Slot]]:
+        """Return the kernel's rescale factors towards an output group, each with the slot that may be enlarged.
+
+        Source:
+            `targets.profile.OpSupport`: s_input * s_weight / s_output; s_a * s_b / s_output; else s_input / s_output for each input.
+        """
+        (output,) = self.activations[group].scale
+        slots = [Slot(node=name, index=index) for index in data_slots(node)]
+        scales = [self.seen(slot).scale[0] for slot in slots]
+        weight = weight_of(node)
+        if weight is not None and node.op_type in WEIGHTED:
+            return [(scales[0] * np.asarray(self.weights[named(weight)].scale) / output, slots[0])]
+        if node.op_type in ("Mul", "MatMul") and len(slots) == 2:
+            free = slots[1] if self.group_at(slots[0]) in self.fixed else slots[0]
+            return [(np.asarray([scales[0] * scales[1] / output]), free)]
+        return [(np.asarray([scale / output]), slot) for scale, slot in zip(scales, slots, strict=True)]
+
+    def _raise_group(self, name: str, node: ir.Node, group: int, scale: float, factor: float) -> bool:
+        key = f"ops.{node.op_type}.requantization_ratio"
+        if group in self.fixed:
+            bounds = self.profile.ops[node.op_type].requantization_ratio
+            self._reject(
+                name,
+                "requantization_ratio_is_legal",
+                f"the rescale factor must lie in {bounds}; it is {factor:.4g} and the scale to change is fixed by a kernel "
+                f"({key} of {self.profile.id!r})",
+            )
+            return False
+        before = self.activations[group]
+        self.activations[group] = raised(before, np.asarray([scale]), self.profile.scale)
+        first = self.grouping.groups[group][0]
+        self.notes[f"group {first}"] = (
+            f"{node.op_type} {name!r}: the range of {first!r} is widened by {self.activations[group].scale[0] / before.scale[0]:.3g}, "
+            f"because the rescale factor {factor:.4g} is not legal on {self.profile.id!r} ({key})."
+        )
+        return True
+
+    def _raise_source(self, name: str, node: ir.Node, slot: Slot, growth: Float64) -> bool:
+        """Enlarge a source whose rescale factor is too small: what it loses lies below one code of the output."""
+        weight = weight_of(node)
+        if weight is not None and node.op_type in WEIGHTED:
+            needed = np.asarray(self.weights[named(weight)].scale) * np.where(growth > 1.0, growth, 0.0)
+            key = f"ops.{node.op_type}.requantization_ratio"
+            return self._raise_weight(node, needed, f"the rescale factor is too small for {self.profile.id!r} ({key})")
+        group = self.group_at(slot)
+        (scale,) = self.activations[group].scale
+        return self._raise_group(name, node, group, scale * float(growth.max()), 1.0 / float(growth.max()))
+
+    # Edges
+
+    def _fit_edges(self) -> None:
+        """Reject the readers of edges that the target cannot re-quantize."""
+        support = self.profile.ops.get("QuantizeLinear")
+        precisions = support.precisions if support else ()
+        for slot, group in self.grouping.edges.items():
+            value = named(self.network.nodes[slot.node].inputs[slot.index])
+            source, wanted = self.activations[self.grouping.of[value]], self.activations[group]
+            if source == wanted or slot.node in self.rejected:
+                continue
+            change = f"its input {value!r} has a scale of its own, and the target must re-quantize it"
+            if integer_precision(self.profile) not in precisions and (not precisions or self.profile.fallback.to == "refuse"):
+                self._reject(slot.node, "edge_is_requantized", f"{change}; it cannot (ops.QuantizeLinear of {self.profile.id!r})")
+                continue
+            if integer_precision(self.profile) not in precisions:
+                self.notes[f"edge {slot.node} {slot.index}"] = (
+                    f"{self.network.nodes[slot.node].op_type} {slot.node!r}: input {value!r} changes scale through float, because "
+                    f"{self.profile.id!r} has no integer QuantizeLinear."
+                )
+            low, high = (support.requantization_ratio if support else None) or (0.0, np.inf)
+            factor = source.scale[0] / wanted.scale[0]
+            if not low <= factor < high:
+                where = f"ops.QuantizeLinear.requantization_ratio of {self.profile.id!r}"
+                self._reject(slot.node, "edge_is_requantized", f"{change} by {factor:.4g}, outside [{low}, {high}) ({where})")
+
+    def _reject(self, name: str, rule: str, sentence: str) -> None:
+        self.rejected.setdefault(name, finding(self.network.nodes[name], rule, sentence))
+
+
+def bias_type(profile: CapabilityProfile) -> tuple[IntegerType, int]:
+    """Return the stored type of an integer bias and its highest code; the lowest is one below the negative of that."""
+    return "int32" if profile.bias.bits <= 32 else "int64", (1 << (profile.bias.bits - 1)) - 1
+
+
+def bias_limit(profile: CapabilityProfile) -> float:
+    """Return the largest code that the plan lets a bias have: half the integer's range, the other half is for the sum of products.
+
+    Source:
+        TensorFlow Lite, quantize_model.cc, weight adjustment for biases: the same half.
+    """
+    return float(1 << (profile.bias.bits - 2))
+
+
+def bias_qparams(bias: ir.Value, weight: QParams, input_scale: float, profile: CapabilityProfile) -> QParams:
+    """Return a bias's parameters: scale = input scale * weight scale, in float64; zero point 0.
+
+    Args:
+        bias: The bias; its last axis holds the output channels.
+        weight: The weight's settled parameters.
+        input_scale: Scale in which the node reads its input.
+        profile: Width of biases.
+    """
+    dtype, highest = bias_type(profile)
+    rank = len(constant(bias).shape)
+    return QParams(
+        scale=tuple(input_scale * scale for scale in weight.scale),
+        zero_point=(0,) * len(weight.scale),
+        dtype=dtype,
+        quant_min=-highest - 1,
+        quant_max=highest,
+        axis=None if weight.axis is None else rank - 1,
+    )

@@ -1,0 +1,228 @@
+"""`edgewright convert` as a user runs it: one model, every target of the catalogue, and everything that can be wrong."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from device_agent.contract.archive import ArtifactArchive
+from targets import catalog
+from tests.e2e.small_network import samples, write_network
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """A folder with model and data."""
+
+    folder: Path
+    model: Path
+    data: Path
+
+    def run(self, *arguments: str, out: str = "out", json_report: bool = False) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "host_tools", "convert", str(self.model), "--data", str(self.data), "--out", out]
+        command += ["--cache", "cache", "--no-latency", "--threads", "1", *arguments]
+        if json_report:
+            command.append("--json")
+        return subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=False, env=environment())
+
+
+def environment() -> dict[str, str]:
+    import os
+
+    root = Path(__file__).parents[2]
+    return {**os.environ, "PYTHONPATH": str(root)}
+
+
+@pytest.fixture
+def workplace(tmp_path: Path) -> Workplace:
+    model = write_network(tmp_path / "small.onnx")
+    np.save(tmp_path / "calibration.npy", samples(24))
+    return Workplace(folder=tmp_path, model=model, data=tmp_path / "calibration.npy")
+
+
+def test_every_target_from_one_calibration(workplace: Workplace) -> None:
+    np.save(workplace.folder / "eval.npy", samples(32, seed=11))
+    targets = [argument for target in catalog.ids() for argument in ("--target", target)]
+    done = workplace.run(*targets, "--eval", "eval.npy", "--min-agreement", "0.5", json_report=True)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert [target["target"] for target in report["targets"]] == list(catalog.ids())
+    for target in report["targets"]:
+        assert target["verdict"] in ("pass", "marginal"), (target["target"], target["reasons"])
+        assert target["execution"]["unplanned_float_ops"] == [], target["target"]
+        assert target["layers"], target["target"]
+    page = (workplace.folder / "out" / "report.html").read_text()
+    assert all(f'id="{target}"' in page for target in catalog.ids())
+    for target in catalog.ids():
+        with ArtifactArchive.open(workplace.folder / "out" / f"small-0.1.0-{target}.ewa") as archive:
+            assert archive.manifest.target == target
+            assert len(archive.manifest.golden) == 2
+
+
+def test_the_same_input_gives_the_same_bytes(workplace: Workplace) -> None:
+    targets = ("--target", "x86_64-onnxruntime", "--target", "x86_64-openvino", "--target", "cortex-a-tflite")
+    for out in ("first", "second"):
+        done = workplace.run(*targets, "--min-agreement", "0.5", out=out)
+        assert done.returncode == 0, done.stderr
+    first, second = (sorted((workplace.folder / out).glob("*.ewa")) for out in ("first", "second"))
+    assert len(first) == len(second) == 3
+    for one, other in zip(first, second, strict=True):
+        assert one.read_bytes() == other.read_bytes(), one.name
+
+
+def test_the_second_run_reads_the_statistics_from_the_cache(workplace: Workplace) -> None:
+    first = workplace.run("--target", "x86_64-onnxruntime", "--min-agreement", "0.5")
+    second = workplace.run("--target", "cortex-a-tflite", "--method", "mse", "--min-agreement", "0.5")
+    assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
+    assert "cache" in second.stderr.lower()
+    assert "cache" not in first.stderr.lower()
+
+
+def test_explain_gives_a_reason_for_every_node(workplace: Workplace) -> None:
+    done = workplace.run("--target", "cortex-a-tflite", "--explain", "--min-agreement", "0.5")
+    assert done.returncode == 0, done.stderr
+    for node in ("stem", "depthwise", "residual", "classifier"):
+        assert re.search(rf"\b{node}\b", done.stdout), node
+
+
+def test_a_budget_that_is_not_met_fails_and_ships_nothing(workplace: Workplace) -> None:
+    done = workplace.run("--target", "x86_64-onnxruntime", "--min-sqnr", "90")
+    assert done.returncode == 4
+    assert not list((workplace.folder / "out").glob("*.ewa"))
+    assert (workplace.folder / "out" / "report.html").is_file()
+    assert "output SQNR" in done.stdout
+
+
+@pytest.mark.parametrize("method", ["minmax", "percentile", "mse", "entropy", "moving_average"])
+def test_every_method(workplace: Workplace, method: str) -> None:
+    done = workplace.run("--target", "x86_64-onnxruntime", "--method", method, "--min-agreement", "0.3", json_report=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["targets"][0]["method"] == method
+
+
+def fails(workplace: Workplace, *arguments: str, status: int = 2) -> str:
+    done = workplace.run("--target", "x86_64-onnxruntime", *arguments)
+    assert done.returncode == status, (done.returncode, done.stderr)
+    assert "Traceback" not in done.stderr
+    line = next(line for line in done.stderr.splitlines() if line.startswith("edgewright: "))
+    assert not list((workplace.folder / "out").glob("**/*.partial"))
+    return line
+
+
+def replaced(workplace: Workplace, **paths: Path) -> Workplace:
+    return Workplace(folder=workplace.folder, model=paths.get("model", workplace.model), data=paths.get("data", workplace.data))
+
+
+def test_no_such_model(workplace: Workplace) -> None:
+    assert "none.onnx" in fails(replaced(workplace, model=workplace.folder / "none.onnx"))
+
+
+def test_not_onnx(workplace: Workplace) -> None:
+    (workplace.folder / "bad.onnx").write_bytes(b"these are not the bytes of a model")
+    assert "bad.onnx" in fails(replaced(workplace, model=workplace.folder / "bad.onnx"))
+
+
+def test_external_data_missing(workplace: Workplace) -> None:
+    model = onnx.load(workplace.model)
+    path = workplace.folder / "external.onnx"
+    onnx.save(model, path, save_as_external_data=True, location="weights.bin", size_threshold=0)
+    (workplace.folder / "weights.bin").unlink()
+    assert "weights.bin" in fails(replaced(workplace, model=path))
+
+
+def test_a_dynamic_shape_is_asked_for_and_fixed(workplace: Workplace) -> None:
+    model = write_network(workplace.folder / "dynamic.onnx", dynamic_batch=True)
+    open_shape = replaced(workplace, model=model)
+    line = fails(open_shape)
+    assert "images" in line
+    assert "--shape" in line
+    done = open_shape.run("--target", "x86_64-onnxruntime", "--shape", "images=1,3,16,16", "--min-agreement", "0.3")
+    assert done.returncode == 0, done.stderr
+    assert "--shape" in fails(open_shape, "--shape", "images=1,x")
+
+
+def test_an_unknown_target_is_answered_with_those_there_are(workplace: Workplace) -> None:
+    done = workplace.run("--target", "cortex-a-tflit")
+    assert done.returncode == 2
+    assert "cortex-a-tflite" in done.stderr
+
+
+def test_a_profile_with_a_wrong_key_is_named(workplace: Workplace) -> None:
+    subprocess.run(
+        [sys.executable, "-m", "host_tools", "targets", "new", "mine", "--based-on", "nxp-neutron"],
+        cwd=workplace.folder,
+        check=True,
+        capture_output=True,
+        env=environment(),
+    )
+    profile = workplace.folder / "mine.toml"
+    profile.write_text(profile.read_text() + '\n[weights]\nbitz = { is = 8, source = "ours" }\n')
+    done = workplace.run("--target", "mine.toml")
+    assert done.returncode == 2
+    assert "mine.toml" in done.stderr
+    assert "bitz" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("array", "expected"),
+    [
+        (np.zeros((0, 3, 16, 16), np.float32), "sample"),
+        (np.zeros((4, 3, 8, 8), np.float32), "16"),
+        (np.zeros((4, 3, 16, 16), np.int64), "int64"),
+        (np.full((4, 3, 16, 16), np.nan, np.float32), "NaN"),
+        (np.full((4, 3, 16, 16), np.inf, np.float32), "inf"),
+        (np.zeros((4, 16), np.float32), "shape"),
+    ],
+    ids=["empty", "shape", "dtype", "nan", "inf", "rank"],
+)
+def test_wrong_data(workplace: Workplace, array: np.ndarray, expected: str) -> None:
+    path = workplace.folder / "wrong.npy"
+    np.save(path, array)
+    assert expected.lower() in fails(replaced(workplace, data=path)).lower()
+
+
+def test_an_npz_with_another_key(workplace: Workplace) -> None:
+    path = workplace.folder / "wrong.npz"
+    np.savez(path, pictures=samples(2))
+    line = fails(replaced(workplace, data=path))
+    assert "pictures" in line
+    assert "images" in line
+
+
+def test_weights_that_are_not_finite(workplace: Workplace) -> None:
+    model = onnx.load(workplace.model)
+    weight = next(one for one in model.graph.initializer if one.name == "w2")
+    values = onnx.numpy_helper.to_array(weight).copy()
+    values[0] = np.nan
+    weight.CopyFrom(onnx.numpy_helper.from_array(values, "w2"))
+    onnx.save(model, workplace.folder / "nan.onnx")
+    assert "w2" in fails(replaced(workplace, model=workplace.folder / "nan.onnx"))
+
+
+def test_labels_of_another_number(workplace: Workplace) -> None:
+    (workplace.folder / "labels.txt").write_text("1\n2\n")
+    assert "labels.txt" in fails(workplace, "--eval", str(workplace.data), "--labels", "labels.txt")
+
+
+def test_labels_without_samples(workplace: Workplace) -> None:
+    (workplace.folder / "labels.txt").write_text("1\n2\n")
+    assert "--eval" in fails(workplace, "--labels", "labels.txt")
+
+
+def test_an_unsupported_operator_is_named(workplace: Workplace) -> None:
+    model = onnx.load(workplace.model)
+    model.graph.node.append(onnx.helper.make_node("MyOp", ["logits"], ["mine"], "custom", domain="com.example"))
+    model.opset_import.append(onnx.helper.make_opsetid("com.example", 1))
+    model.graph.output[0].name = "mine"
+    onnx.save(model, workplace.folder / "custom.onnx")
+    line = fails(replaced(workplace, model=workplace.folder / "custom.onnx"))
+    assert "MyOp" in line
+    assert "custom" in line
