@@ -8,15 +8,16 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from device_agent.sources.preprocess import load_preprocessing
 
 from device_agent.contract.archive import write_archive
 from host_tools.errors import InputError
 from host_tools.lower.lowering import lower
 from host_tools.made_with import made_with
 from host_tools.model import load
-from host_tools.observe import open_data, read_labels, statistics_of
-from host_tools.observe.cache import StatisticsCache
+from host_tools.observe import open_data
+from host_tools.observe.cache import StatisticsCache, statistics_of
+from host_tools.observe.labels import read_labels
+from host_tools.observe.preprocessing_file import find_preprocessing
 from host_tools.observe.statistics_file import encode as encode_statistics
 from host_tools.output_folder import OutputFolder, open_output_folder
 from host_tools.pack.artifact import checked_version, pack
@@ -117,7 +118,7 @@ def convert(
     with open_output_folder(Path(out)) as folder:
         told.stage("Reading the model", None)
         float_model = load(model, shapes=shapes, name=name)
-        preprocessing = load_preprocessing(preprocess, beside=data)
+        preprocessing = find_preprocessing(preprocess, data)
         calibration = open_data(data, inputs=float_model.inputs, preprocessing=preprocessing, limit=limit)
         samples = _evaluation(float_model, calibration, evaluation, labels, metric, preprocessing)
         statistics = statistics_of(

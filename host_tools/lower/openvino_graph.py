@@ -261,16 +261,13 @@ def _codes(real: Any, qparams: QParams, name: str) -> Any:
     if qparams.axis is not None:
         raise LoweringError(f"Value {name!r}: an activation has one scale, the plan gives {len(qparams.scale)}.")
     scale, zero_point = qparams.scale[0], qparams.zero_point[0]
-    low, high = ((code - zero_point) * scale for code in (qparams.quant_min, qparams.quant_max))
-    rounded = opset.fake_quantize(
-        real,
-        np.float32(low),
-        np.float32(high),
-        np.float32(qparams.quant_min),
-        np.float32(qparams.quant_max),
-        qparams.quant_max - qparams.quant_min + 1,
-        name=f"{name}/codes/FakeQuantize",
-    )
+    bounds = (qparams.quant_min - zero_point) * scale, (qparams.quant_max - zero_point) * scale, qparams.quant_min, qparams.quant_max
+    labels = "real_low", "real_high", "code_low", "code_high"
+    constants = [
+        opset.constant(np.float32(bound), name=f"{name}/codes/{label}") for bound, label in zip(bounds, labels, strict=True)
+    ]
+    levels = qparams.quant_max - qparams.quant_min + 1
+    rounded = opset.fake_quantize(real, *constants, levels, name=f"{name}/codes/FakeQuantize")
     return opset.convert(rounded, _element_type(qparams), name=f"{name}/codes")
 
 

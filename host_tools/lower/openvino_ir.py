@@ -34,9 +34,10 @@ def lower(model: FloatModel, plan: QuantizationPlan, profile: CapabilityProfile)
         OutputError: There is no room for temporary files.
     """
     written = write_openvino_graph(model, plan, profile)
+    own_names = {*plan.nodes, *plan.tensors}
     return Payload(
         format="openvino_ir",
-        files=ir_files(written.network),
+        files=ir_files(written.network, own_names=own_names),
         inputs=payload_tensors(model.inputs, written.interface_qparams),
         outputs=payload_tensors(model.outputs, written.interface_qparams),
         tensor_names=written.tensor_names,

@@ -79,7 +79,9 @@ class SampleSource(Protocol):
 class CalibrationSet:
     """Samples for one model. Iterating reads from the start each time; nothing is kept."""
 
-    def __init__(self, source: SampleSource, inputs: tuple[TensorSpec, ...], *, limit: int | None = None) -> None:
+    def __init__(
+        self, source: SampleSource, inputs: tuple[TensorSpec, ...], *, limit: int | None = None
+    ) -> None:
         """Hold ``source`` against ``inputs``.
 
         Args:
@@ -94,7 +96,9 @@ class CalibrationSet:
             raise DataError(f"The number of samples must be at least 1, got {limit}.")
         self.total = len(source)
         if self.total == 0:
-            raise DataError(f"{source.where}: no samples.", hint="Give at least one; a few hundred make good statistics.")
+            raise DataError(
+                f"{source.where}: no samples.", hint="Give at least one; a few hundred make good statistics."
+            )
         self._source = source
         self._inputs = inputs
         self._count = self.total if limit is None else min(limit, self.total)
@@ -152,7 +156,8 @@ class CalibrationSet:
         where = f"{self.where}: sample {name}, input {spec.name!r}"
         if array.dtype != np.dtype(spec.dtype):
             raise DataError(
-                f"{where}: expected {spec.dtype}, got {array.dtype}.", hint=f"Convert it: array.astype({spec.dtype!r})."
+                f"{where}: expected {spec.dtype}, got {array.dtype}.",
+                hint=f"Convert it: array.astype({spec.dtype!r}).",
             )
         if array.shape == spec.shape[1:] and spec.shape[:1] == (1,):
             array = array[np.newaxis]
@@ -162,5 +167,8 @@ class CalibrationSet:
         if array.dtype.kind == "f":
             bad = int(array.size - np.count_nonzero(np.isfinite(array)))
             if bad:
-                raise DataError(f"{where}: {bad} of {array.size} values are NaN or infinite.", hint="Leave the sample out or mend it.")
+                raise DataError(
+                    f"{where}: {bad} of {array.size} values are NaN or infinite.",
+                    hint="Leave the sample out or mend it.",
+                )
         return np.ascontiguousarray(array)

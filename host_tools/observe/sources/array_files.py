@@ -25,7 +25,16 @@ if TYPE_CHECKING:
 
     from host_tools.model.float_model import TensorSpec
 
-_UNREADABLE = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, SyntaxError)
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    EOFError,
+    zipfile.BadZipFile,
+    zlib.error,
+    NotImplementedError,
+    RuntimeError,
+    SyntaxError,
+)
 
 
 def file_digest(path: Path) -> str:
@@ -98,7 +107,9 @@ class NpyFolder:
 
     def fingerprint(self, count: int) -> str | None:
         """See `SampleSource.fingerprint`."""
-        return digest_of("\n".join(["npy folder", *(file_digest(path) for path in self._files[:count])]).encode())
+        return digest_of(
+            "\n".join(["npy folder", *(file_digest(path) for path in self._files[:count])]).encode()
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +150,10 @@ class NpzFile:
             archive = stack.enter_context(self._opened())
             streams = {member: self._positioned(stack, archive, member) for member in self._members}
             for index in range(self._count):
-                yield str(index), {member.key: self._next(stream, member, index) for member, stream in streams.items()}
+                yield (
+                    str(index),
+                    {member.key: self._next(stream, member, index) for member, stream in streams.items()},
+                )
 
     def fingerprint(self, count: int) -> str | None:
         """See `SampleSource.fingerprint`."""
@@ -166,7 +180,9 @@ class NpzFile:
         except (*_UNREADABLE, KeyError) as error:
             raise DataError(f"{self._path}: key {key!r} is not a readable array: {error}.") from error
         if not shape:
-            raise DataError(f"{self._path}: key {key!r}: expected samples along the first axis, got a single number.")
+            raise DataError(
+                f"{self._path}: key {key!r}: expected samples along the first axis, got a single number."
+            )
         if fortran_order and len(shape) > 1:
             raise DataError(
                 f"{self._path}: key {key!r} is stored in Fortran order and cannot be read a sample at a time.",

@@ -33,7 +33,7 @@ class FunctionSource:
         module_name, _, function_name = spec.partition(":")
         try:
             function = getattr(importlib.import_module(module_name), function_name)
-        except Exception as error:  # noqa: BLE001 - importing runs the user's code, which may raise anything
+        except Exception as error:
             raise DataError(
                 f"{spec} cannot be imported: {type(error).__name__}: {error}.",
                 hint="Run from the folder that holds the module, or set PYTHONPATH.",
@@ -43,7 +43,7 @@ class FunctionSource:
         try:
             result = function()
             count = len(result) if isinstance(result, Sized) else None
-        except Exception as error:  # noqa: BLE001 - the user's code may raise anything
+        except Exception as error:
             raise self._failed(error) from error
         if count is None or not isinstance(result, Iterable) or isinstance(result, Iterator):
             raise DataError(
@@ -75,7 +75,7 @@ class FunctionSource:
                 except StopIteration:
                     return
                 yield item
-        except Exception as error:  # noqa: BLE001 - the user's code may raise anything
+        except Exception as error:
             raise self._failed(error) from error
 
     def _arrays(self, index: int, item: object) -> Mapping[str, NDArray[np.generic]]:
@@ -83,13 +83,15 @@ class FunctionSource:
             return {str(name): self._array(index, value) for name, value in item.items()}
         if len(self._inputs) != 1:
             names = ", ".join(spec.name for spec in self._inputs)
-            raise DataError(f"{self.where}: sample {index}: expected a mapping with {names}, got {type(item).__name__}.")
+            raise DataError(
+                f"{self.where}: sample {index}: expected a mapping with {names}, got {type(item).__name__}."
+            )
         return {self._inputs[0].name: self._array(index, item)}
 
     def _array(self, index: int, value: object) -> NDArray[np.generic]:
         try:
             return np.asarray(value)
-        except Exception as error:  # noqa: BLE001 - __array__ is the user's code
+        except Exception as error:
             raise DataError(f"{self.where}: sample {index} is no array: {error}.") from error
 
     def _failed(self, error: BaseException) -> DataError:

@@ -44,7 +44,9 @@ def open_data(
     return CalibrationSet(_source(spec, inputs, preprocessing), inputs, limit=limit)
 
 
-def _source(spec: str | Path, inputs: tuple[TensorSpec, ...], preprocessing: Preprocessing | None) -> SampleSource:
+def _source(
+    spec: str | Path, inputs: tuple[TensorSpec, ...], preprocessing: Preprocessing | None
+) -> SampleSource:
     path = Path(spec)
     if path.is_dir():
         return _folder(path, inputs, preprocessing)
@@ -54,21 +56,30 @@ def _source(spec: str | Path, inputs: tuple[TensorSpec, ...], preprocessing: Pre
             return NpyFile(path, _only_input(path, inputs))
         if suffix == ".npz":
             return NpzFile(path, inputs)
-        raise DataError(f"{path}: data of the kind {suffix or 'without a suffix'!r} is not known.", hint=_KINDS)
+        raise DataError(
+            f"{path}: data of the kind {suffix or 'without a suffix'!r} is not known.", hint=_KINDS
+        )
     if isinstance(spec, str) and _FUNCTION.match(spec):
         return FunctionSource(spec, inputs)
     raise DataError(f"{spec}: no such file or folder.", hint=_KINDS)
 
 
-def _folder(folder: Path, inputs: tuple[TensorSpec, ...], preprocessing: Preprocessing | None) -> SampleSource:
+def _folder(
+    folder: Path, inputs: tuple[TensorSpec, ...], preprocessing: Preprocessing | None
+) -> SampleSource:
     try:
-        files = [path for path in sorted(folder.rglob("*")) if path.is_file() and not _is_hidden(path, folder)]
+        files = [
+            path for path in sorted(folder.rglob("*")) if path.is_file() and not _is_hidden(path, folder)
+        ]
     except OSError as error:
         raise DataError(f"{folder} cannot be read: {error.strerror or error}.") from error
     arrays = [path for path in files if path.suffix.lower() == ".npy"]
     pictures = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
     if arrays and pictures:
-        raise DataError(f"{folder} holds both pictures ({len(pictures)}) and .npy files ({len(arrays)}).", hint="Separate them.")
+        raise DataError(
+            f"{folder} holds both pictures ({len(pictures)}) and .npy files ({len(arrays)}).",
+            hint="Separate them.",
+        )
     if arrays:
         return NpyFolder(folder, arrays, _only_input(folder, inputs))
     if not pictures:

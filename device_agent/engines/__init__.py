@@ -1,0 +1,74 @@
+"""Inference engines behind one protocol.
+
+Layout:
+    engine.py    the `Engine` and `EngineLoader` protocols
+    arrays.py    input checks that every engine shares
+    onnx.py      ONNX Runtime
+    tflite.py    LiteRT, then tflite-runtime, then TensorFlow
+    openvino.py  OpenVINO on the CPU
+    null.py      zeros after a wait: no library, no numpy
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from device_agent.contract.errors import EngineError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from device_agent.engines.engine import Engine, EngineLoader
+
+ENGINES: Mapping[str, str] = {
+    "onnx": "device_agent.engines.onnx",
+    "tflite": "device_agent.engines.tflite",
+    "openvino": "device_agent.engines.openvino",
+    "null": "device_agent.engines.null",
+}
+"""Engine name to the module that loads it; imported only when asked for."""
+
+
+def load_engine(name: str, files: Mapping[str, bytes], *, threads: int) -> Engine:
+    """Load a payload into an engine.
+
+    Args:
+        name: A key of `ENGINES`.
+        files: File name to bytes, main file first.
+        threads: Threads of one inference; at least 1.
+
+    Raises:
+        EngineError: Unknown engine, its library is absent, or it refuses the payload.
+    """
+    if name not in ENGINES:
+        raise EngineError(f"engine {name!r} is unknown; there are {', '.join(ENGINES)}.")
+    if not files:
+        raise EngineError(f"engine {name!r}: the payload has no file.")
+    loader: EngineLoader = import_module(ENGINES[name]).load
+    return loader(files, threads=threads)
+
+
+def available() -> dict[str, str]:
+    """Return for each engine the library's name and version, or ``unavailable: `` and the reason."""
+    return {name: _availability(module) for name, module in ENGINES.items()}
+
+
+def library_version(name: str) -> str:
+    """Return the version of the library behind an engine.
+
+    Raises:
+        EngineError: Unknown engine, or its library is absent.
+    """
+    if name not in ENGINES:
+        raise EngineError(f"engine {name!r} is unknown; there are {', '.join(ENGINES)}.")
+    version: str = import_module(ENGINES[name]).library()[1]
+    return version
+
+
+def _availability(module: str) -> str:
+    try:
+        name, version = import_module(module).library()
+    except EngineError as error:
+        return f"unavailable: {error}"
+    return f"{name} {version}"

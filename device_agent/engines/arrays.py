@@ -1,0 +1,44 @@
+"""Input checks that every engine shares: cheap enough for each inference, exact about what is wrong."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from device_agent.contract.errors import EngineError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+class InputCheck:
+    """Holds what a payload's inputs must be."""
+
+    __slots__ = ("_expected", "_names")
+
+    def __init__(
+        self, names: Sequence[str], dtypes: Sequence[np.dtype[np.generic]], shapes: Sequence[tuple[int, ...]]
+    ) -> None:
+        self._names = tuple(names)
+        self._expected = tuple(zip(dtypes, shapes, strict=True))
+
+    def __call__(self, inputs: Sequence[NDArray[np.generic]]) -> None:
+        """Check one inference's inputs.
+
+        Raises:
+            EngineError: The number of inputs, a type, a shape or the memory order is wrong.
+        """
+        if len(inputs) != len(self._expected):
+            raise EngineError(
+                f"expected {len(self._expected)} inputs ({', '.join(self._names)}), got {len(inputs)}."
+            )
+        for index, (dtype, shape) in enumerate(self._expected):
+            array = inputs[index]
+            if array.dtype != dtype or array.shape != shape:
+                raise EngineError(
+                    f"input {self._names[index]!r}: expected {dtype} of shape {shape}, got {array.dtype} of shape {array.shape}.",
+                )
+            if not array.flags.c_contiguous:
+                raise EngineError(f"input {self._names[index]!r}: expected a C-contiguous array.")

@@ -1,0 +1,114 @@
+"""ONNX Runtime on the CPU."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from device_agent.contract.errors import EngineError
+from device_agent.engines.arrays import InputCheck
+
+try:
+    import onnxruntime as ort
+except ImportError as error:
+    ort = None
+    _absence = str(error)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from device_agent.contract.manifest import EngineName
+
+_DTYPES = {
+    "tensor(float)": np.dtype(np.float32),
+    "tensor(int8)": np.dtype(np.int8),
+    "tensor(uint8)": np.dtype(np.uint8),
+    "tensor(int16)": np.dtype(np.int16),
+    "tensor(int32)": np.dtype(np.int32),
+    "tensor(int64)": np.dtype(np.int64),
+    "tensor(bool)": np.dtype(np.bool_),
+}
+
+
+class OnnxEngine:
+    """See `device_agent.engines.engine.Engine`."""
+
+    name: EngineName = "onnx"
+
+    def __init__(self, session: ort.InferenceSession) -> None:
+        self.version = library()[1]
+        self.input_names = tuple(node.name for node in session.get_inputs())
+        self.output_names = tuple(node.name for node in session.get_outputs())
+        self._outputs = list(self.output_names)
+        self._check = InputCheck(
+            self.input_names,
+            [_dtype(node) for node in session.get_inputs()],
+            [_shape(node) for node in session.get_inputs()],
+        )
+        self._session: ort.InferenceSession | None = session
+
+    def infer(self, inputs: Sequence[NDArray[np.generic]]) -> list[NDArray[np.generic]]:
+        """See `Engine.infer`."""
+        if self._session is None:
+            raise EngineError("the engine is closed.")
+        self._check(inputs)
+        try:
+            outputs: list[NDArray[np.generic]] = self._session.run(
+                self._outputs, dict(zip(self.input_names, inputs, strict=True))
+            )
+        except Exception as error:
+            raise EngineError(f"ONNX Runtime failed: {error}") from error
+        return outputs
+
+    def close(self) -> None:
+        """See `Engine.close`."""
+        self._session = None
+
+
+def library() -> tuple[str, str]:
+    """Return the library's name and version.
+
+    Raises:
+        EngineError: It is not installed.
+    """
+    if ort is None:
+        raise EngineError(
+            f"ONNX Runtime cannot be imported ({_absence}).", hint="pip install 'edgewright[onnx]'"
+        )
+    return "onnxruntime", str(ort.__version__)
+
+
+def load(files: Mapping[str, bytes], *, threads: int) -> OnnxEngine:
+    """See `EngineLoader`."""
+    library()
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # Arm and x86 plans differ in signedness; this lets int8 activations fuse too, and does nothing for uint8.
+    options.add_session_config_entry("session.qdqisint8allowed", "1")
+    # A device has one model and other work to do: threads that spin between frames only make heat.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    try:
+        session = ort.InferenceSession(
+            next(iter(files.values())), options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:
+        raise EngineError(f"ONNX Runtime refuses the payload: {error}") from error
+    return OnnxEngine(session)
+
+
+def _dtype(node: ort.NodeArg) -> np.dtype[np.generic]:
+    dtype = _DTYPES.get(node.type)
+    if dtype is None:
+        raise EngineError(f"input {node.name!r}: type {node.type} is not supported.")
+    return dtype
+
+
+def _shape(node: ort.NodeArg) -> tuple[int, ...]:
+    if not all(isinstance(extent, int) for extent in node.shape):
+        raise EngineError(f"input {node.name!r}: expected a static shape, got {node.shape}.")
+    return tuple(node.shape)

@@ -1,0 +1,92 @@
+"""OpenVINO on the CPU."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from device_agent.contract.errors import EngineError
+from device_agent.engines.arrays import InputCheck
+
+try:
+    import openvino as ov
+except ImportError as error:
+    ov = None
+    _absence = str(error)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from device_agent.contract.manifest import EngineName
+
+
+class OpenVinoEngine:
+    """See `device_agent.engines.engine.Engine`."""
+
+    name: EngineName = "openvino"
+
+    def __init__(self, compiled: ov.CompiledModel) -> None:
+        self.version = library()[1]
+        self.input_names = tuple(port.get_any_name() for port in compiled.inputs)
+        self.output_names = tuple(port.get_any_name() for port in compiled.outputs)
+        self._check = InputCheck(
+            self.input_names,
+            [port.get_element_type().to_dtype() for port in compiled.inputs],
+            [tuple(port.get_shape()) for port in compiled.inputs],
+        )
+        self._request: ov.InferRequest | None = compiled.create_infer_request()
+        self._doors = [self._request.get_input_tensor(index).data for index in range(len(self.input_names))]
+        self._exits = [self._request.get_output_tensor(index).data for index in range(len(self.output_names))]
+        self._run = super(
+            ov.InferRequest, self._request
+        ).infer  # the Python wrapper builds a dict of all outputs each time
+
+    def infer(self, inputs: Sequence[NDArray[np.generic]]) -> list[NDArray[np.generic]]:
+        """See `Engine.infer`."""
+        if self._request is None:
+            raise EngineError("the engine is closed.")
+        self._check(inputs)
+        try:
+            for door, array in zip(self._doors, inputs, strict=True):
+                np.copyto(door, array)
+            self._run({})
+        except Exception as error:
+            raise EngineError(f"OpenVINO failed: {error}") from error
+        return list(self._exits)
+
+    def close(self) -> None:
+        """See `Engine.close`."""
+        self._request = None
+
+
+def library() -> tuple[str, str]:
+    """Return the library's name and version.
+
+    Raises:
+        EngineError: It is not installed.
+    """
+    if ov is None:
+        raise EngineError(
+            f"OpenVINO cannot be imported ({_absence}).", hint="pip install 'edgewright[openvino]'"
+        )
+    return "openvino", str(ov.__version__).split("-", 1)[0]
+
+
+def load(files: Mapping[str, bytes], *, threads: int) -> OpenVinoEngine:
+    """See `EngineLoader`."""
+    library()
+    parts = list(files.values())
+    if len(parts) != 2:
+        raise EngineError(f"OpenVINO takes an .xml and a .bin, got {', '.join(files)}.")
+    settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
+    try:
+        core = ov.Core()
+        compiled = core.compile_model(core.read_model(parts[0], parts[1]), "CPU", settings)
+        return OpenVinoEngine(compiled)
+    except EngineError:
+        raise
+    except Exception as error:
+        raise EngineError(f"OpenVINO refuses the payload: {error}") from error

@@ -1,0 +1,11 @@
+"""Where frames come from, and how they become what the payload wants.
+
+Layout:
+    source.py      `Frame` and the `Source` protocol
+    preprocess.py  a picture to the float model's input; the host calibrates with the same code
+    adapt.py       the float model's arrays to the payload's, and back
+    directory.py   pictures or .npy files of a folder
+    replay.py      samples of an .npz
+    mqtt.py        frames that arrive as messages
+    synthetic.py   zeros, for the null engine: no numpy
+"""

@@ -1,0 +1,93 @@
+"""The float model's arrays to the payload's, and back: layout, scale, type."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from device_agent.contract.errors import DeviceError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from device_agent.contract.manifest import PayloadTensor
+
+
+class FrameError(DeviceError):
+    """A frame is not what the artifact's inputs ask for."""
+
+    code = "frame"
+
+
+def to_payload(
+    arrays: Mapping[str, NDArray[np.generic]], tensors: Sequence[PayloadTensor]
+) -> list[NDArray[np.generic]]:
+    """Turn the float model's inputs into the payload's.
+
+    Args:
+        arrays: By the float model's input name, in its shape; real values where the payload has a scale.
+        tensors: The payload's inputs.
+
+    Returns:
+        One C-contiguous array a payload input, in its order, type and layout. Codes are rounded half to even and saturate.
+
+    Raises:
+        FrameError: An input is missing, of another shape, or has values that are not finite.
+    """
+    missing = [tensor.source_name for tensor in tensors if tensor.source_name not in arrays]
+    if missing:
+        raise FrameError(f"input {missing[0]!r} is missing; there are {', '.join(sorted(arrays)) or 'none'}.")
+    return [_encode(arrays[tensor.source_name], tensor) for tensor in tensors]
+
+
+def to_source(
+    arrays: Sequence[NDArray[np.generic]], tensors: Sequence[PayloadTensor]
+) -> dict[str, NDArray[np.float64]]:
+    """Turn the payload's outputs into real values (float64) in the float model's layout, by its output names.
+
+    Args:
+        arrays: The payload's outputs in its order.
+        tensors: What they are.
+
+    Raises:
+        FrameError: There are more or fewer outputs than ``tensors`` says.
+    """
+    if len(arrays) != len(tensors):
+        raise FrameError(f"expected {len(tensors)} outputs, got {len(arrays)}.")
+    return {tensor.source_name: _decode(array, tensor) for array, tensor in zip(arrays, tensors, strict=True)}
+
+
+def source_shape(tensor: PayloadTensor) -> tuple[int, ...]:
+    """Return the tensor's shape in the float model's layout."""
+    shape = [0] * len(tensor.shape)
+    for position, axis in enumerate(tensor.source_axes):
+        shape[axis] = tensor.shape[position]
+    return tuple(shape)
+
+
+def _encode(array: NDArray[np.generic], tensor: PayloadTensor) -> NDArray[np.generic]:
+    if array.shape != source_shape(tensor):
+        raise FrameError(
+            f"input {tensor.source_name!r}: expected shape {source_shape(tensor)}, got {array.shape}."
+        )
+    moved = array.transpose(tensor.source_axes)
+    dtype = np.dtype(tensor.dtype)
+    if tensor.scale is None or tensor.zero_point is None:
+        if not np.can_cast(array.dtype, dtype, casting="same_kind"):
+            raise FrameError(f"input {tensor.source_name!r}: expected {dtype}, got {array.dtype}.")
+        return np.ascontiguousarray(moved, dtype=dtype)
+    if not np.isfinite(moved).all():
+        raise FrameError(f"input {tensor.source_name!r}: values that are NaN or infinite have no code.")
+    limits = np.iinfo(dtype)
+    codes = np.rint(moved / np.float64(tensor.scale)) + tensor.zero_point
+    return np.ascontiguousarray(np.clip(codes, limits.min, limits.max), dtype=dtype)
+
+
+def _decode(array: NDArray[np.generic], tensor: PayloadTensor) -> NDArray[np.float64]:
+    real = np.asarray(array, dtype=np.float64)
+    if tensor.scale is not None and tensor.zero_point is not None:
+        real = (real - tensor.zero_point) * tensor.scale
+    return real.transpose(np.argsort(tensor.source_axes))

@@ -1,0 +1,83 @@
+"""Frames from an ``.npz``: keys are the float model's input names, the first axis is the sample."""
+
+from __future__ import annotations
+
+import zipfile
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from device_agent.contract.errors import DeviceError
+from device_agent.sources.adapt import source_shape, to_payload
+from device_agent.sources.source import Frame, SourceEnded
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from device_agent.contract.manifest import PayloadTensor
+
+
+class ReplaySource:
+    """See `Source`. All samples are in memory.
+
+    Raises:
+        DeviceError: The file cannot be read, keys are missing, or shapes do not fit.
+    """
+
+    def __init__(self, path: Path, tensors: Sequence[PayloadTensor], *, loop: bool) -> None:
+        self.dropped = 0
+        self.refused = 0
+        self._tensors = tensors
+        self._loop = loop
+        self._arrays = _read(path, tensors)
+        self._count = len(next(iter(self._arrays.values())))
+        self._next = 0
+
+    def next(self, timeout_seconds: float) -> Frame | None:
+        """See `Source.next`; never waits."""
+        del timeout_seconds
+        if self._next >= self._count:
+            if not self._loop:
+                raise SourceEnded
+            self._next = 0
+        index = self._next
+        self._next += 1
+        sample = {
+            tensor.source_name: self._arrays[tensor.source_name][index].reshape(source_shape(tensor))
+            for tensor in self._tensors
+        }
+        return Frame(id=str(index), inputs=to_payload(sample, self._tensors))
+
+    def close(self) -> None:
+        """See `Source.close`."""
+        self._arrays = {}
+        self._count = 0
+
+
+def _read(path: Path, tensors: Sequence[PayloadTensor]) -> dict[str, NDArray[np.generic]]:
+    names = [tensor.source_name for tensor in tensors]
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            missing = [name for name in names if name not in archive]
+            if missing:
+                raise DeviceError(
+                    f"{path}: no array {missing[0]!r}; there are {', '.join(archive) or 'none'}."
+                )
+            arrays: dict[str, NDArray[np.generic]] = {name: archive[name] for name in names}
+    except (OSError, ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile) as error:
+        raise DeviceError(f"{path}: not an .npz that can be read: {error}.") from error
+    counts = {name: len(array) if array.ndim else 0 for name, array in arrays.items()}
+    if len(set(counts.values())) != 1 or not min(counts.values()):
+        raise DeviceError(
+            f"{path}: expected the same number of samples, at least 1, of each input, got {counts}."
+        )
+    for tensor in tensors:
+        found, wanted = arrays[tensor.source_name].shape[1:], source_shape(tensor)
+        if found not in (wanted, wanted[1:]):
+            raise DeviceError(
+                f"{path}: {tensor.source_name!r}: expected samples of shape {wanted}, got {found}."
+            )
+    return arrays

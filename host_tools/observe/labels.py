@@ -1,0 +1,73 @@
+"""Labels of evaluation samples: a CSV ``file,label``, one whole number a line, or an ``.npy``."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from host_tools.errors import DataError
+from host_tools.observe.sources.array_files import open_npy
+
+if TYPE_CHECKING:
+    from host_tools.observe.calibration_set import CalibrationSet
+
+
+def read_labels(path: str | Path, data: CalibrationSet) -> tuple[int, ...]:
+    """Return one label a sample, in the samples' order.
+
+    Args:
+        path: A CSV with the header ``file,label`` (rows of other files are left out), a text of one whole number a line, or an
+            ``.npy`` of whole numbers.
+        data: The samples.
+
+    Raises:
+        DataError: The file cannot be read, a line is wrong, or a sample has no label.
+    """
+    path = Path(path)
+    if path.suffix.lower() == ".npy":
+        array = open_npy(path)
+        if array.dtype.kind not in "iu" or array.ndim != 1:
+            raise DataError(
+                f"{path}: expected whole numbers in one dimension, got {array.dtype} of shape {array.shape}."
+            )
+        return _as_many(tuple(int(label) for label in array), data, path)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read: {error}.") from error
+    lines = text.splitlines()
+    if lines and "," in lines[0]:
+        return _by_file(lines, data, path)
+    labels = tuple(_label(line, path, number) for number, line in enumerate(lines, start=1) if line.strip())
+    return _as_many(labels, data, path)
+
+
+def _by_file(lines: list[str], data: CalibrationSet, path: Path) -> tuple[int, ...]:
+    rows = csv.DictReader(lines)
+    if not {"file", "label"} <= set(rows.fieldnames or ()):
+        raise DataError(
+            f"{path}: expected the columns file and label, got {', '.join(rows.fieldnames or ())}."
+        )
+    labels = {str(row["file"]): _label(str(row["label"]), path, rows.line_num) for row in rows}
+    found: list[int] = []
+    for sample_id in data.ids():
+        label = labels.get(sample_id, labels.get(Path(sample_id).name))
+        if label is None:
+            raise DataError(
+                f"{path}: sample {sample_id} has no label.", hint="Every sample of --eval needs one."
+            )
+        found.append(label)
+    return tuple(found)
+
+
+def _label(text: str, path: Path, line: int) -> int:
+    if not text.strip().isdecimal():
+        raise DataError(f"{path}:{line}: expected a whole number of at least 0, got {text.strip()[:80]!r}.")
+    return int(text)
+
+
+def _as_many(labels: tuple[int, ...], data: CalibrationSet, path: Path) -> tuple[int, ...]:
+    if len(labels) != len(data):
+        raise DataError(f"{path}: expected one label for each of {len(data)} samples, got {len(labels)}.")
+    return labels

@@ -1,0 +1,277 @@
+"""`observe`: one streaming pass over the calibration set. Memory does not grow with samples, and their order does not matter."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from host_tools.errors import DataError, OutputError
+from host_tools.model.reference import open_session, run_session
+from host_tools.observe.exact_sum import ExactSums
+from host_tools.observe.instrument import MAXIMA, MEANS, MINIMA, SUBSETS, instrument
+from host_tools.observe.statistics import SCHEMA_VERSION, Histogram, Statistics, TensorStatistics
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from host_tools.model.float_model import FloatModel
+    from host_tools.observe.calibration_set import CalibrationSet, Sample
+    from host_tools.observe.instrument import InstrumentedModel, Observed
+    from host_tools.progress import Progress
+
+_BINS: Final = 1 << 16
+_BATCH: Final = 16
+"""Samples whose subsets are counted together: counting touches every bin of every tensor once a batch."""
+_CHECKPOINT_SECONDS: Final = 5.0
+
+
+def observe(
+    model: FloatModel,
+    data: CalibrationSet,
+    *,
+    histograms: bool,
+    threads: int,
+    progress: Progress,
+    checkpoint: Path | None = None,
+) -> Statistics:
+    """Run the model once over the data and return what its tensors did.
+
+    Args:
+        model: The canonical float model.
+        data: At least one sample.
+        histograms: False gathers ranges only, which is quicker and enough for ``minmax`` and ``moving_average``.
+        threads: Threads of one inference.
+        progress: Told of every sample.
+        checkpoint: File that holds the state every few seconds and when interrupted, and from which an interrupted
+            pass goes on; removed at the end. None: no checkpoint.
+
+    Raises:
+        DataError: A sample cannot be read or fed, or makes a tensor NaN or infinite; the message names both.
+        EngineError: ONNX Runtime refuses the model.
+        OutputError: The checkpoint cannot be written.
+    """
+    instrumented = instrument(model, histograms=histograms)
+    session = open_session(instrumented.content, threads=threads, name=model.name)
+    state = _State(instrumented, histograms=histograms)
+    store = None if checkpoint is None else _Checkpoint(checkpoint, model.digest, histograms=histograms)
+    done = store.resume(state) if store is not None else ()
+    progress.stage("Observing" if not done else f"Observing (going on after {len(done)} samples)", len(data))
+    try:
+        for index, sample in enumerate(data):
+            digest = sample.digest()
+            if index < len(done):
+                _require_same(sample, digest, done[index], checkpoint)
+            else:
+                results = run_session(session, instrumented.outputs, sample.arrays)
+                state.add(sample, digest, dict(zip(instrumented.outputs, results, strict=True)))
+                if store is not None:
+                    store.save_now_and_then(state)
+            progress.step()
+    except KeyboardInterrupt:
+        if store is not None:
+            store.save(state)
+        raise
+    statistics = state.statistics(model.digest)
+    if store is not None:
+        store.remove()
+    return statistics
+
+
+def digest_of_samples(digests: list[bytes]) -> str:
+    """Return the digest of a set of samples from theirs, whatever their order."""
+    state = hashlib.sha256()
+    for digest in sorted(digests):
+        state.update(digest)
+    return f"sha256:{state.hexdigest()}"
+
+
+def _require_same(sample: Sample, digest: bytes, expected: bytes, checkpoint: Path | None) -> None:
+    if digest != expected:
+        raise DataError(
+            f"sample {sample.id}: it is not what it was when observing was interrupted.",
+            hint=f"Remove {checkpoint} to begin anew.",
+        )
+
+
+class _State:
+    """Everything a pass has gathered; its arrays are all there is to a checkpoint."""
+
+    def __init__(self, instrumented: InstrumentedModel, *, histograms: bool) -> None:
+        self.tensors = instrumented.tensors
+        channels = self.tensors[-1].channels.stop if self.tensors else 0
+        self.minima: NDArray[np.float32] = np.full(channels, np.inf, np.float32)
+        self.maxima: NDArray[np.float32] = np.full(channels, -np.inf, np.float32)
+        self.means = ExactSums(channels)
+        self.lows, self.highs = ExactSums(len(self.tensors)), ExactSums(len(self.tensors))
+        self.counts: NDArray[np.int64] | None = (
+            np.zeros((len(self.tensors), _BINS), np.int64) if histograms else None
+        )
+        self.digests: list[bytes] = []
+        self._starts = np.array([tensor.channels.start for tensor in self.tensors], np.int64)
+        self._waiting: list[NDArray[np.float32]] = []
+
+    def add(self, sample: Sample, digest: bytes, results: Mapping[str, NDArray[np.generic]]) -> None:
+        """Take one sample's reductions.
+
+        Raises:
+            DataError: A tensor is not finite.
+        """
+        minima, maxima, means = (
+            results[name].astype(np.float32, copy=False) for name in (MINIMA, MAXIMA, MEANS)
+        )
+        self._require_finite(sample, minima, maxima, means)
+        np.minimum(self.minima, minima, out=self.minima)
+        np.maximum(self.maxima, maxima, out=self.maxima)
+        self.means.add(means)
+        self.lows.add(np.minimum.reduceat(minima, self._starts))
+        self.highs.add(np.maximum.reduceat(maxima, self._starts))
+        if self.counts is not None:
+            self._waiting.append(results[SUBSETS].astype(np.float32, copy=False))
+            if len(self._waiting) >= _BATCH:
+                self.count_waiting()
+        self.digests.append(digest)
+
+    def count_waiting(self) -> None:
+        """Count the subsets that wait."""
+        if self.counts is None or not self._waiting:
+            return
+        # The upper half of a little-endian float32 is its second 16-bit word.
+        upper = np.stack(self._waiting).view(np.uint16)[:, 1::2]
+        for index, tensor in enumerate(self.tensors):
+            self.counts[index] += np.bincount(upper[:, tensor.subset].reshape(-1), minlength=_BINS)
+        self._waiting.clear()
+
+    def statistics(self, model_digest: str) -> Statistics:
+        """Return the result."""
+        self.count_waiting()
+        means, lows, highs = self.means.means(), self.lows.means(), self.highs.means()
+        return Statistics(
+            model_digest=model_digest,
+            data_digest=digest_of_samples(self.digests),
+            sample_count=len(self.digests),
+            tensors={
+                tensor.name: self._tensor(index, tensor, means, float(lows[index]), float(highs[index]))
+                for index, tensor in enumerate(self.tensors)
+            },
+        )
+
+    def _tensor(
+        self, index: int, tensor: Observed, means: NDArray[np.float64], mean_low: float, mean_high: float
+    ) -> TensorStatistics:
+        minima, maxima = self.minima[tensor.channels], self.maxima[tensor.channels]
+        return TensorStatistics(
+            minimum=float(minima.min()),
+            maximum=float(maxima.max()),
+            mean_minimum=mean_low,
+            mean_maximum=mean_high,
+            channel_axis=tensor.channel_axis,
+            channel_minimum=_frozen(minima.copy()),
+            channel_maximum=_frozen(maxima.copy()),
+            channel_mean=_frozen(means[tensor.channels].copy()),
+            histogram=None if self.counts is None else _histogram(self.counts[index], tensor),
+        )
+
+    def _require_finite(self, sample: Sample, *vectors: NDArray[np.float32]) -> None:
+        # A mean is NaN or infinite whenever one element is; a minimum may hide a NaN.
+        if all(np.isfinite(vector).all() for vector in vectors):
+            return
+        for tensor in self.tensors:
+            if not all(np.isfinite(vector[tensor.channels]).all() for vector in vectors):
+                raise DataError(
+                    f"sample {sample.id}: tensor {tensor.name!r} becomes NaN or infinite.",
+                    hint="Mend the model or the preprocessing, or leave the sample out.",
+                )
+
+
+def _histogram(counts: NDArray[np.int64], tensor: Observed) -> Histogram:
+    bins = np.flatnonzero(counts)
+    size = int(np.prod(tensor.shape, dtype=np.int64))
+    return Histogram(
+        bins=_frozen(bins.astype(np.uint16)),
+        counts=_frozen(counts[bins]),
+        share=(tensor.subset.stop - tensor.subset.start) / size,
+    )
+
+
+def _frozen(array: NDArray[np.generic]) -> NDArray[np.generic]:
+    array.flags.writeable = False
+    return array
+
+
+class _Checkpoint:
+    """A file with a pass's state, replaced as a whole."""
+
+    def __init__(self, path: Path, model_digest: str, *, histograms: bool) -> None:
+        self._path = path
+        self._key = f"{SCHEMA_VERSION} {model_digest} {histograms}"
+        self._saved = time.monotonic()
+
+    def resume(self, state: _State) -> tuple[bytes, ...]:
+        """Fill ``state`` from the file and return the digests of the samples it has; none when there is no file of this pass."""
+        try:
+            with np.load(self._path, allow_pickle=False) as saved:
+                arrays = {name: saved[name] for name in saved.files}
+                if str(arrays["key"]) != self._key or arrays["minima"].shape != state.minima.shape:
+                    return ()
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            return ()  # no checkpoint, or one that was never whole: begin anew
+        digests = [row.tobytes() for row in arrays["digests"]]
+        state.minima[:], state.maxima[:] = arrays["minima"], arrays["maxima"]
+        for sums, name in ((state.means, "means"), (state.lows, "lows"), (state.highs, "highs")):
+            sums.groups[:] = arrays[name]
+            sums.count = len(digests)
+        if state.counts is not None:
+            state.counts[:] = 0
+            state.counts.reshape(-1)[arrays["filled"]] = arrays["counts"]
+        state.digests[:] = digests
+        return tuple(digests)
+
+    def save_now_and_then(self, state: _State) -> None:
+        """Save when the last time is a few seconds ago."""
+        if time.monotonic() - self._saved >= _CHECKPOINT_SECONDS:
+            self.save(state)
+
+    def save(self, state: _State) -> None:
+        """Replace the file.
+
+        Raises:
+            OutputError: It cannot be written.
+        """
+        state.count_waiting()
+        counts = np.zeros(0, np.int64) if state.counts is None else state.counts.reshape(-1)
+        filled = np.flatnonzero(counts)
+        partial = self._path.with_name(f".{self._path.name}.{os.getpid()}.partial")
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with partial.open("wb") as stream:
+                np.savez(
+                    stream,
+                    key=np.array(self._key),
+                    digests=np.frombuffer(b"".join(state.digests), np.uint8).reshape(-1, 32),
+                    minima=state.minima,
+                    maxima=state.maxima,
+                    means=state.means.groups,
+                    lows=state.lows.groups,
+                    highs=state.highs.groups,
+                    filled=filled,
+                    counts=counts[filled],
+                )
+            partial.replace(self._path)
+        except OSError as error:
+            partial.unlink(missing_ok=True)
+            raise OutputError(
+                f"{self._path}: {error.strerror or error}.", hint="Choose another --cache DIR."
+            ) from error
+        self._saved = time.monotonic()
+
+    def remove(self) -> None:
+        """Remove the file, if it was ever written."""
+        self._path.unlink(missing_ok=True)
