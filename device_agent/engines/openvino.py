@@ -30,8 +30,8 @@ class OpenVinoEngine:
 
     def __init__(self, compiled: ov.CompiledModel) -> None:
         self.version = library()[1]
-        self.input_names = tuple(port.get_any_name() for port in compiled.inputs)
-        self.output_names = tuple(port.get_any_name() for port in compiled.outputs)
+        self.input_names = tuple(_name(port) for port in compiled.inputs)
+        self.output_names = tuple(_name(port) for port in compiled.outputs)
         self._check = InputCheck(
             self.input_names,
             [port.get_element_type().to_dtype() for port in compiled.inputs],
@@ -52,7 +52,7 @@ class OpenVinoEngine:
         try:
             for door, array in zip(self._doors, inputs, strict=True):
                 np.copyto(door, array)
-            self._run({})
+            self._request.infer(share_outputs=True)
         except Exception as error:
             raise EngineError(f"OpenVINO failed: {error}") from error
         return list(self._exits)
@@ -90,3 +90,9 @@ def load(files: Mapping[str, bytes], *, threads: int) -> OpenVinoEngine:
         raise
     except Exception as error:
         raise EngineError(f"OpenVINO refuses the payload: {error}") from error
+
+
+def _name(port: ov.ConstOutput) -> str:
+    """Return a port's tensor name; a file need not have one, and then its node's name is all there is."""
+    names = sorted(port.get_names())
+    return names[0] if names else str(port.get_node().get_friendly_name())

@@ -129,6 +129,8 @@ class _Writer:
     def find_ports(self) -> None:
         """Find the port of every tensor by its name, which the reader keeps."""
         for node in self.network.get_ordered_ops():
+            if node.get_type_name() == "Result":  # bears its source's names too, but nothing reads from it
+                continue
             for port in node.outputs():
                 self.ports.update(dict.fromkeys(port.get_names(), port))
 
@@ -211,6 +213,9 @@ class _Writer:
         for reader in readers:
             reader.replace_source_output(node.output(0))
         node.output(0).set_names({tensor_name})
+        for reader in readers:
+            if reader.get_node().get_type_name() == "Result":  # it keeps names of its own
+                reader.get_node().output(0).set_names({tensor_name})
 
     def _activations(self) -> list[ir.Value]:
         produced = [value for node in self.source for value in node.outputs]

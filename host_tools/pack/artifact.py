@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from host_tools.model.float_model import FloatModel
     from host_tools.plan.quantization_plan import QuantizationPlan
     from host_tools.verify.verification_report import TargetReport
-    from host_tools.verify.verifier import Golden
+    from host_tools.verify.candidate import Golden
     from targets.profile import CapabilityProfile
 
 AGENT_MIN_VERSION = "0.1.0"
