@@ -59,13 +59,11 @@ class Histogram:
 
     def record(self, duration_ns: int) -> None:
         """Count one duration, in nanoseconds. Below 1 ns it counts as 1 ns (a coarse clock reads 0)."""
-        if duration_ns < 1:
-            duration_ns = 1
+        duration_ns = max(duration_ns, 1)
         slot = math.ceil(math.log2(duration_ns) * _PER_OCTAVE + _SHIFT)
         self._counts[slot if slot < _SIZE else _SIZE - 1] += 1
         self.sum_ns += duration_ns
-        if duration_ns > self.max_ns:
-            self.max_ns = duration_ns
+        self.max_ns = max(self.max_ns, duration_ns)
         if duration_ns < self.min_ns or not self.count:
             self.min_ns = duration_ns
         self.count += 1
@@ -75,7 +73,7 @@ class Histogram:
         if not other.count:
             return
         mine = self._counts
-        for slot, count in enumerate(other._counts):  # noqa: SLF001  same class
+        for slot, count in enumerate(other._counts):
             if count:
                 mine[slot] += count
         self.min_ns = min(self.min_ns, other.min_ns) if self.count else other.min_ns
@@ -129,7 +127,7 @@ class Histogram:
                     f"histogram bucket: expected an index from {_LOWEST} to {_HIGHEST} and a count of 1 or more, "
                     f"got index {index}, count {count}."
                 )
-            made._counts[index - _LOWEST] += count  # noqa: SLF001  same class
+            made._counts[index - _LOWEST] += count
             made.count += count
         made.sum_ns, made.min_ns, made.max_ns = sum_ns, min_ns, max_ns
         return made

@@ -112,6 +112,14 @@ class Delivered:
 BrokerReport = Connected | Disconnected | Delivered
 
 
+@dataclass(frozen=True, slots=True)
+class FrameSubscription:
+    """A topic whose messages are frames, and what takes their payloads."""
+
+    topic: str
+    take: Callable[[bytes], None]
+
+
 class BrokerConnection:
     """One connection. The attempt begins at once, in the background.
 
@@ -120,6 +128,7 @@ class BrokerConnection:
         settings: How to reach the broker.
         will: The last will.
         report: Called on the connection's thread with everything that happens.
+        frames: Where frames come from, if they come by MQTT; ``take`` is called on the connection's thread.
 
     Raises:
         ConfigError: A TLS file cannot be used.
@@ -132,8 +141,10 @@ class BrokerConnection:
         settings: BrokerSettings,
         will: Will,
         report: Callable[[BrokerReport], None],
+        frames: FrameSubscription | None = None,
     ) -> None:
         self._number = number
+        self._frames = frames
         self._settings = settings
         self._report = report
         self._outbox: SimpleQueue[SpooledMessage] = SimpleQueue()
@@ -146,6 +157,7 @@ class BrokerConnection:
         self._client.on_connect = self._on_connect
         self._client.on_publish = self._on_publish
         self._client.on_disconnect = self._on_disconnect
+        self._client.on_message = self._on_message
         self._wake_read, self._wake_write = socket.socketpair()
         self._wake_write.setblocking(False)
         self._thread = threading.Thread(target=self._run, name=f"broker-{number}", daemon=True)
@@ -264,7 +276,15 @@ class BrokerConnection:
             self._reason = f"the broker refused the connection: {reason}"
             return
         self._accepted = True
+        if self._frames is not None:
+            self._client.subscribe(
+                self._frames.topic, qos=0
+            )  # after each connect: the broker may have forgotten us
         self._report(Connected(self._number))
+
+    def _on_message(self, _client: Client, _userdata: object, message: MQTTMessage) -> None:
+        if self._frames is not None:
+            self._frames.take(message.payload)
 
     def _on_publish(
         self, _client: Client, _userdata: object, mid: int, reason: ReasonCode, _properties: Properties | None

@@ -35,11 +35,10 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(options: argparse.Namespace) -> int:
     """Check and show."""
-    with ArtifactArchive.open(Path(options.artifact), expected_digest=options.digest) as archive:
-        manifest = archive.manifest
-        for member in (*manifest.payload, *manifest.members):
-            archive.read(member.name)
-        digest = archive.digest
+    archive = ArtifactArchive.open(Path(options.artifact), expected_digest=options.digest)
+    manifest, digest = archive.manifest, archive.digest
+    for member in (*manifest.payload, *manifest.members):
+        archive.read(member.name)
     if options.json:
         print(
             json.dumps(

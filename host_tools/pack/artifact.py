@@ -118,7 +118,7 @@ def pack(
         outputs=payload.outputs,
         preprocessing=preprocessing,
         golden=tuple(samples),
-        tolerance=_tolerance(profile, golden),
+        tolerance=_tolerance(profile, plan, payload, golden),
         verdict=report.verdict,
         made_with=made_with,
     )
@@ -152,14 +152,17 @@ def _add_arrays(
     return tuple(names)
 
 
-def _tolerance(profile: CapabilityProfile, golden: Sequence[Golden]) -> Tolerance:
-    """The profile's parity rule for planned outputs; for float ones a share of the golden outputs' size."""
-    sizes = (
-        np.abs(array.astype(np.float64)).max(initial=0.0) for sample in golden for array in sample.outputs
-    )
-    largest = float(max(sizes, default=0.0))
+def _tolerance(profile: CapabilityProfile, plan: QuantizationPlan, payload: Payload, golden: Sequence[Golden]) -> Tolerance:
+    """The profile's parity rule; for outputs that the payload gives as floats, in real units of their planned step."""
+    steps = [
+        qparams.scale[0]
+        for tensor in payload.outputs
+        if (planned := plan.tensors.get(tensor.source_name)) is not None and (qparams := planned.qparams) is not None
+    ]
+    sizes = (np.abs(array.astype(np.float64)).max(initial=0.0) for sample in golden for array in sample.outputs)
+    unplanned = _FLOAT_TOLERANCE * max(float(max(sizes, default=0.0)), 1.0)
     return Tolerance(
         max_lsb=profile.parity.max_lsb,
         min_equal_share=profile.parity.min_equal_share,
-        absolute=_FLOAT_TOLERANCE * max(largest, 1.0),
+        absolute=profile.parity.max_lsb * max(steps) if steps else unplanned,
     )

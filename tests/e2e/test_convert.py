@@ -62,9 +62,9 @@ def test_every_target_from_one_calibration(workplace: Workplace) -> None:
     page = (workplace.folder / "out" / "report.html").read_text()
     assert all(f'id="{target}"' in page for target in catalog.ids())
     for target in catalog.ids():
-        with ArtifactArchive.open(workplace.folder / "out" / f"small-0.1.0-{target}.ewa") as archive:
-            assert archive.manifest.target == target
-            assert len(archive.manifest.golden) == 2
+        archive = ArtifactArchive.open(workplace.folder / "out" / f"small-0.1.0-{target}.ewa")
+        assert archive.manifest.target == target
+        assert len(archive.manifest.golden) == 2
 
 
 def test_the_same_input_gives_the_same_bytes(workplace: Workplace) -> None:
