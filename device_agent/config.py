@@ -176,7 +176,7 @@ class MqttSection:
     will_delay_seconds: int = setting(0, low=0, high=86_400)
     max_inflight_messages: int = setting(20, low=1, high=1_000)
     max_messages_per_second: float = setting(200.0, low=0.1, high=100_000.0)
-    payload_max_bytes: int = setting(16_384, low=1_024, high=1 << 20)
+    payload_max_bytes: int = setting(16_384, low=4_096, high=1 << 20)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -46,13 +46,14 @@ class Tick:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArtifactVerified:
-    """The artifact is whole and meant for this device."""
+    """The artifact is whole and meant for this device; ``unchecked`` says what could not be looked at, and why."""
 
     digest: str
     name: str
     version: str
     target: str
     verdict: str
+    unchecked: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -448,8 +449,11 @@ class Core:
 def _verified_event(verified: ArtifactVerified) -> RecordEvent:
     return RecordEvent(
         name="artifact_verified",
-        severity="warning" if verified.verdict == "unverified" else "info",
-        text=f"{verified.name} {verified.version} for {verified.target} is whole; the host's verdict: {verified.verdict}.",
+        severity="warning" if verified.verdict == "unverified" or verified.unchecked else "info",
+        text=(
+            f"{verified.name} {verified.version} for {verified.target} is whole; "
+            f"the host's verdict: {verified.verdict}. {verified.unchecked}"
+        ).rstrip(),
         details={
             "digest": verified.digest,
             "model": verified.name,

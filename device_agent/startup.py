@@ -1,34 +1,45 @@
-"""From an artifact's file to a tested engine: the three steps before the first inference, each refusing with its reason."""
+"""From an artifact's file to a tested engine: the steps before the first inference, each refusing with its reason."""
 
 from __future__ import annotations
 
 import io
 import re
-import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from time import monotonic
+from typing import TYPE_CHECKING, Final
 
 from device_agent import __version__
 from device_agent.contract.archive import ArchiveLimits, ArtifactArchive
-from device_agent.contract.errors import EngineError, IncompatibleError, SelfTestError
+from device_agent.contract.errors import ContractError, EngineError, IncompatibleError, SelfTestError
+from device_agent.contract.zip_layout import MAX_ARCHIVE_BYTES
 from device_agent.engines import library_version, load_engine
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import numpy as np
     from numpy.typing import NDArray
 
     from device_agent.config import AgentConfig
-    from device_agent.contract.manifest import Manifest
+    from device_agent.contract.manifest import Manifest, PayloadTensor, Tolerance
     from device_agent.engines.engine import Engine
 
-_NUMBER = re.compile(r"\d+")
+_LEADING_NUMBER: Final = re.compile(r"\d+")
+
+
+class NonFiniteOutputError(SelfTestError):
+    """The engine gives NaN or infinity for a golden sample: it does not compute at all, however near the rest may be."""
+
+    code = "self_test_nonfinite"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SelfTest:
-    """What the golden samples showed; ``samples`` 0 when there are none."""
+    """What the golden samples showed.
+
+    Attributes:
+        samples: How many there are; 0: nothing was tested.
+        largest_lsb: Largest difference of a quantized output, in codes.
+        smallest_equal_share: Smallest share of an output's values within one code.
+    """
 
     samples: int
     largest_lsb: float
@@ -36,23 +47,21 @@ class SelfTest:
 
 
 def verify_artifact(config: AgentConfig) -> ArtifactArchive:
-    """Check the artifact's digest, then whether it is for this device, engine and agent.
+    """Check the artifact's digest before anything is parsed, then whether it is for this device, engine and agent.
 
     Raises:
         TrustError: Wrong digest, or meant for something else; the message says what.
         ContractError: Not an artifact.
         StorageError: It cannot be read.
     """
-    limits = ArchiveLimits(max_archive_bytes=config.artifact.max_bytes)
-    archive = ArtifactArchive.open(
-        config.artifact.path, expected_digest=config.artifact.digest, limits=limits
-    )
+    limits = ArchiveLimits(max_archive_bytes=min(config.artifact.max_bytes, MAX_ARCHIVE_BYTES))
+    archive = ArtifactArchive.open(config.artifact.path, expected_digest=config.artifact.digest, limits=limits)
     require_compatible(archive.manifest, config)
     return archive
 
 
-def require_compatible(manifest: Manifest, config: AgentConfig) -> None:
-    """Hold what the artifact requires against what is here.
+def require_compatible(manifest: Manifest, config: AgentConfig, *, agent_version: str = __version__) -> None:
+    """Hold what the artifact requires against what is here. Imports the engine's library, to ask its version.
 
     Raises:
         IncompatibleError: Wrong target, engine, engine version or agent version.
@@ -60,110 +69,140 @@ def require_compatible(manifest: Manifest, config: AgentConfig) -> None:
     requires, what = manifest.requires, f"{manifest.name} {manifest.version}"
     if config.device.targets and requires.target not in config.device.targets:
         raise IncompatibleError(
-            f"{what} is for target {requires.target!r}; this device takes {', '.join(config.device.targets)}.",
+            f"{what} is for target {requires.target!r}; device.targets has {', '.join(config.device.targets)}.",
             hint="Install the artifact of this device's target.",
         )
     if config.engine.name not in ("auto", requires.engine):
         raise IncompatibleError(
-            f"{what} needs engine {requires.engine!r}; the configuration says {config.engine.name!r}."
+            f"{what} needs engine {requires.engine!r}; engine.name is {config.engine.name!r}.",
+            hint="Set engine.name to 'auto'.",
         )
-    if version_key(__version__) < version_key(requires.agent_min_version):
+    if not at_least(agent_version, requires.agent_min_version):
         raise IncompatibleError(
-            f"{what} needs agent {requires.agent_min_version} or newer; this is {__version__}.",
+            f"{what} needs agent {requires.agent_min_version} or newer; this is {agent_version}.",
             hint="Update the agent.",
         )
     try:
         found = library_version(requires.engine)
     except EngineError as error:
         raise IncompatibleError(f"{what} needs engine {requires.engine!r}: {error}") from error
-    if version_key(found) < version_key(requires.engine_min_version):
+    if not at_least(found, requires.engine_min_version):
         raise IncompatibleError(
             f"{what} needs {requires.engine} {requires.engine_min_version} or newer; {found} is installed.",
             hint="Update the engine, or convert for the older one.",
         )
 
 
-def load_payload(archive: ArtifactArchive, config: AgentConfig) -> tuple[Engine, float]:
-    """Load the verified payload; return the engine and how long it took, in seconds.
+def at_least(found: str, wanted: str) -> bool:
+    """Return whether version ``found`` is ``wanted`` or newer, part by part as numbers: 1.10 is newer than 1.9, and 1.2 is 1.2.0."""
+    ours, theirs = _parts(found), _parts(wanted)
+    longest = max(len(ours), len(theirs))
+    return ours + (0,) * (longest - len(ours)) >= theirs + (0,) * (longest - len(theirs))
+
+
+def load_payload(archive: ArtifactArchive, *, threads: int) -> tuple[Engine, float]:
+    """Load the verified payload; return the engine and how long the engine took, in seconds.
 
     Raises:
         EngineError: The engine refuses it.
-        TrustError: A member is not what the manifest says.
+        TrustError: A file of the payload is not what the manifest says.
+        StorageError: The archive cannot be read.
     """
-    files = archive.payload()
-    start = time.monotonic()
-    engine = load_engine(archive.manifest.requires.engine, files, threads=config.engine.threads)
-    return engine, time.monotonic() - start
+    files = {name.rsplit("/", 1)[-1]: data for name, data in archive.payload().items()}
+    start = monotonic()
+    engine = load_engine(archive.manifest.requires.engine, files, threads=threads)
+    return engine, monotonic() - start
 
 
 def run_self_test(archive: ArtifactArchive, engine: Engine) -> SelfTest:
-    """Run the golden samples and hold the outputs against the recorded ones.
+    """Run the golden samples and hold the outputs against the recorded ones, by the manifest's tolerance.
 
     Raises:
-        SelfTestError: An output is NaN or infinite, or further away than the manifest tolerates.
+        NonFiniteOutputError: An output is NaN or infinite.
+        SelfTestError: An output is further away than tolerated, or of another type or shape.
+        ContractError: A golden member is not the array that it should be.
+        TrustError: A golden member is not what the manifest says.
         EngineError: The engine failed.
     """
-    largest, smallest_share = 0.0, 1.0
-    for index, sample in enumerate(archive.manifest.golden):
-        outputs = engine.infer([_array(archive, name) for name in sample.inputs])
-        for position, name in enumerate(sample.outputs):
-            distance, share = _compare(archive, position, outputs[position], _array(archive, name), index)
-            largest, smallest_share = max(largest, distance), min(smallest_share, share)
-    return SelfTest(
-        samples=len(archive.manifest.golden), largest_lsb=largest, smallest_equal_share=smallest_share
-    )
+    manifest = archive.manifest
+    largest, smallest = 0.0, 1.0
+    for number, sample in enumerate(manifest.golden):
+        inputs = [_golden(archive, name, tensor) for name, tensor in zip(sample.inputs, manifest.inputs, strict=True)]
+        outputs = engine.infer(inputs)
+        if len(outputs) != len(manifest.outputs):
+            raise SelfTestError(f"the engine gives {len(outputs)} outputs, the manifest has {len(manifest.outputs)}.")
+        for found, name, tensor in zip(outputs, sample.outputs, manifest.outputs, strict=True):
+            where = f"golden sample {number}, output {tensor.name!r}"
+            golden = _golden(archive, name, tensor)
+            lsb, share = _compared(found, golden, tensor, manifest.tolerance, where=where)
+            largest, smallest = max(largest, lsb), min(smallest, share)
+    return SelfTest(samples=len(manifest.golden), largest_lsb=largest, smallest_equal_share=smallest)
 
 
-def _compare(
-    archive: ArtifactArchive,
-    position: int,
+def _compared(
     found: NDArray[np.generic],
     golden: NDArray[np.generic],
-    sample: int,
+    tensor: PayloadTensor,
+    tolerance: Tolerance,
+    *,
+    where: str,
 ) -> tuple[float, float]:
-    """Return the largest distance of one output in LSB (or in units of the absolute tolerance) and the share within one."""
-    from numpy import abs as absolute  # noqa: PLC0415 - the null engine's process must not load numpy
-    from numpy import asarray, float64, isfinite  # noqa: PLC0415
+    """Return the largest difference in codes and the share within one code; (0, 1) for floats that have no code."""
+    import numpy as np  # noqa: PLC0415  the null engine's process must not load numpy
 
-    tensor, tolerance = archive.manifest.outputs[position], archive.manifest.tolerance
-    where = f"golden sample {sample}, output {tensor.name!r}"
-    if found.shape != golden.shape or found.dtype != golden.dtype:
-        raise SelfTestError(
-            f"{where}: expected {golden.dtype} {golden.shape}, got {found.dtype} {found.shape}."
+    array = np.asarray(found)
+    if array.dtype == np.uint8 and array.ndim == 1 and array.nbytes == golden.nbytes:
+        array = array.view(golden.dtype).reshape(golden.shape)  # a plain buffer, as the null engine gives it
+    if array.shape != golden.shape or array.dtype != golden.dtype:
+        raise SelfTestError(f"{where}: expected {golden.dtype} {golden.shape}, got {array.dtype} {array.shape}.")
+    real = array.astype(np.float64)
+    broken = int(np.count_nonzero(~np.isfinite(real)))
+    if broken:
+        raise NonFiniteOutputError(
+            f"{where}: {broken} of {real.size} values are NaN or infinite.",
+            hint="This engine cannot run the artifact: keep the old one, and try another engine version.",
         )
-    real = asarray(found, float64)
-    if not isfinite(real).all():
-        raise SelfTestError(
-            f"{where}: NaN or infinite values.", hint="This engine cannot run the artifact; keep the old one."
-        )
-    distance = absolute(real - asarray(golden, float64))
-    if golden.dtype.kind == "f":
-        largest = float(distance.max(initial=0.0))
-        if largest > tolerance.absolute:
-            raise SelfTestError(
-                f"{where}: {largest:.4g} away from the golden output.", hint="Is it the right engine version?"
-            )
+    apart = np.abs(real - golden.astype(np.float64))
+    is_float = golden.dtype.kind == "f"
+    if is_float and tensor.scale is None:
+        largest = float(apart.max(initial=0.0))
+        if not largest <= tolerance.absolute:
+            raise SelfTestError(f"{where}: up to {largest:.4g} away; {tolerance.absolute:.4g} is tolerated.")
         return 0.0, 1.0
-    largest, share = float(distance.max(initial=0.0)), float((distance <= 1).mean()) if distance.size else 1.0
-    if largest > tolerance.max_lsb or share < tolerance.min_equal_share:
+    codes = apart / tensor.scale if is_float and tensor.scale is not None else apart
+    # A float output is the code times the scale: the division may miss the whole number by rounding.
+    codes = np.round(codes, 3)
+    largest = float(codes.max(initial=0.0))
+    share = float((codes <= 1.0).mean()) if codes.size else 1.0
+    if not largest <= tolerance.max_lsb or share < tolerance.min_equal_share:
         raise SelfTestError(
-            f"{where}: up to {largest:g} codes away (tolerance {tolerance.max_lsb}), {share:.3f} within one "
-            f"(tolerance {tolerance.min_equal_share}).",
-            hint="Is it the right engine version?",
+            f"{where}: up to {largest:g} codes away, {share:.4f} within one code; "
+            f"tolerated are {tolerance.max_lsb} and {tolerance.min_equal_share}.",
+            hint="Is it the engine version that the artifact was made for?",
         )
     return largest, share
 
 
-def _array(archive: ArtifactArchive, name: str) -> NDArray[np.generic]:
-    from numpy.lib.format import read_array  # noqa: PLC0415 - as above
+def _golden(archive: ArtifactArchive, name: str, tensor: PayloadTensor) -> NDArray[np.generic]:
+    from numpy.lib.format import read_array  # noqa: PLC0415  as above
 
     try:
         array: NDArray[np.generic] = read_array(io.BytesIO(archive.read(name)), allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise SelfTestError(f"{name}: not a whole .npy: {error}.") from error
+    except (ValueError, EOFError, OSError, MemoryError, SyntaxError, TypeError) as error:
+        raise ContractError(f"{archive.path.name}: {name}: not a whole .npy: {error}.") from error
+    if array.shape != tensor.shape or array.dtype != tensor.dtype:
+        raise ContractError(
+            f"{archive.path.name}: {name}: expected {tensor.dtype} {tensor.shape}, got {array.dtype} {array.shape}."
+        )
     return array
 
 
-def version_key(version: str) -> tuple[int, ...]:
-    """Return the numbers of a version, to compare part by part: ``1.10.0`` is newer than ``1.9``."""
-    return tuple(int(part) for part in _NUMBER.findall(version.split("+", 1)[0]))
+def _parts(version: str) -> tuple[int, ...]:
+    """Return the leading numbers of a version: ``2.14.0rc1+cpu`` is (2, 14, 0)."""
+    parts = []
+    for part in version.split("+", 1)[0].split("."):
+        number = _LEADING_NUMBER.match(part)
+        if number is None:
+            break
+        parts.append(int(number[0]))
+    return tuple(parts)

@@ -1,150 +1,67 @@
-"""The inference loop, on a thread of its own: next frame, infer, count. What it adds to the engine's own time is measured in microseconds."""
+"""`Worker`: the thread that does what takes long or never ends (verify, load, test, infer), one step after another."""
 
 from __future__ import annotations
 
+import logging
 import threading
-import time
-from dataclasses import dataclass
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from device_agent.contract.errors import EdgewrightError
-from device_agent.sources.source import SourceEnded
-from device_agent.telemetry.histogram import Histogram
+from device_agent.core import Failed, WorkerStopped
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from device_agent.engines.engine import Engine
-    from device_agent.results import ResultQueue
-    from device_agent.sources.source import Source
+    from device_agent.core import Occurrence
 
-_POLL_SECONDS = 0.1
-
-
-@dataclass(frozen=True, slots=True)
-class SourceDone:
-    """The source ended, or enough frames were taken."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerFailed:
-    """The loop cannot go on."""
-
-    error: EdgewrightError
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerLeft:
-    """The thread is at its end."""
-
-
-WorkerReport = SourceDone | WorkerFailed | WorkerLeft
+_LOG = logging.getLogger("edgewright.worker")
 
 
 class Worker:
-    """See the module's docstring. `take_window` is called by another thread; everything else happens on the worker's own.
+    """Runs steps in order, each to its end, until stopped. What a step returns is reported; what it raises is reported as `Failed`.
 
     Args:
-        engine: Loaded and tested.
-        source: Frames.
-        results: Where outputs go; None: nowhere.
-        rate_hz: Frames a second at most; 0: as fast as they come.
-        max_frames: Stop after so many; 0: never.
-        max_consecutive_errors: Give up after so many failures in a row.
-        report: Called on the worker's thread.
+        report: Called on the worker's thread; the last report is `WorkerStopped`.
+
+    Attributes:
+        stopping: Set by `stop`; a step that can take long looks at it.
     """
 
-    def __init__(
-        self,
-        *,
-        engine: Engine,
-        source: Source,
-        results: ResultQueue | None,
-        rate_hz: float,
-        max_frames: int,
-        max_consecutive_errors: int,
-        report: Callable[[WorkerReport], None],
-    ) -> None:
-        self.inferences = 0
-        self.errors = 0
-        self.last_error = ""
-        self._engine = engine
-        self._source = source
-        self._results = results
-        self._pause_seconds = 1.0 / rate_hz if rate_hz else 0.0
-        self._max_frames = max_frames
-        self._max_consecutive_errors = max_consecutive_errors
+    def __init__(self, report: Callable[[Occurrence], None]) -> None:
+        self.stopping = threading.Event()
         self._report = report
-        self._stop = threading.Event()
-        self._lock = threading.Lock()
-        self._window = Histogram()
-        self._spare = Histogram()
-        self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
-
-    @property
-    def dropped(self) -> int:
-        """Frames that came and were not inferred."""
-        return self._source.dropped + self._source.refused
-
-    def start(self) -> None:
-        """Begin."""
+        self._steps: SimpleQueue[Callable[[], Occurrence | None] | None] = SimpleQueue()
+        # A daemon, because nobody can interrupt an engine that hangs while it loads.
+        self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
         self._thread.start()
 
-    def stop(self) -> None:
-        """Leave the loop soon; `WorkerLeft` follows."""
-        self._stop.set()
+    def submit(self, step: Callable[[], Occurrence | None]) -> None:
+        """Run a step after those before it."""
+        self._steps.put(step)
 
-    def take_window(self) -> Histogram:
-        """Return the latencies since the last call. Valid until the call after the next."""
-        self._spare.clear()
-        with self._lock:
-            self._window, self._spare = self._spare, self._window
-        return self._spare
+    def stop(self) -> None:
+        """Leave the running step as soon as it can be left, and do no other. Calling twice is harmless."""
+        self.stopping.set()
+        self._steps.put(None)
+
+    def join(self, timeout_seconds: float) -> bool:
+        """Wait for the thread to end; return whether it has."""
+        self._thread.join(timeout_seconds)
+        return not self._thread.is_alive()
 
     def _run(self) -> None:
-        try:
-            self._loop()
-        except SourceEnded:
-            self._report(SourceDone("the source has no more frames"))
-        except EdgewrightError as error:
-            self._report(WorkerFailed(error))
-        finally:
-            self._source.close()
-            self._report(WorkerLeft())
+        while (step := self._steps.get()) is not None and not self.stopping.is_set():
+            outcome = self._outcome(step)
+            if outcome is not None:
+                self._report(outcome)
+        self._report(WorkerStopped())
 
-    def _loop(self) -> None:
-        due, failures, taken = time.monotonic(), 0, 0
-        while not self._stop.is_set():
-            if self._pause_seconds:
-                now = time.monotonic()
-                if now < due and self._stop.wait(due - now):
-                    return
-                due = max(due + self._pause_seconds, now - self._pause_seconds)
-            frame = self._source.next(_POLL_SECONDS)
-            if frame is None:
-                continue
-            failures = 0 if self._infer(frame.id, frame.inputs) else failures + 1
-            taken += 1
-            if failures >= self._max_consecutive_errors:
-                raise EdgewrightError(f"{failures} inferences failed in a row: {self.last_error}")
-            if taken == self._max_frames:
-                self._report(SourceDone(f"{taken} frames were inferred, as configured"))
-                return
-
-    def _infer(self, frame: str, inputs: object) -> bool:
-        start = time.perf_counter_ns()
+    def _outcome(self, step: Callable[[], Occurrence | None]) -> Occurrence | None:
         try:
-            outputs = self._engine.infer(inputs)  # type: ignore[arg-type]  # a frame's inputs
+            return step()
         except EdgewrightError as error:
-            self.errors += 1
-            self.last_error = str(error)
-            return False
-        duration = time.perf_counter_ns() - start
-        with self._lock:
-            self._window.record(duration)
-        self.inferences += 1
-        if self._results is not None and self._results.wants(start * 1e-9):
-            self._results.offer(frame, duration * 1e-9, outputs)
-        return True
+            return Failed(code=error.code, message=str(error))
+        except Exception as error:  # the thread's last door: whatever is wrong is said, not lost with the thread
+            _LOG.debug("a step failed in a way that nobody foresaw", exc_info=True)
+            return Failed(code="unexpected", message=f"{type(error).__name__}: {error}")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
-
 
 from device_agent.contract.archive import write_archive
 from host_tools.errors import InputError
@@ -217,7 +217,7 @@ def _write(
             )
             artifacts[target] = folder.write_with(
                 artifact.file_name,
-                lambda stream, artifact=artifact: write_archive(stream, artifact.manifest, artifact.members),
+                partial(write_archive, manifest=artifact.manifest, members=artifact.members),
             )
         progress.step()
     page = folder.write("report.html", render_report(verified.report).encode())

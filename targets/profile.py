@@ -22,6 +22,7 @@ Rounding = Literal["half_even", "half_up", "half_away_from_zero"]
 Fallback = Literal["float32", "float16", "refuse"]
 Format = Literal["onnx_qdq", "openvino_ir", "tflite"]
 TensorType = Literal["float32", "int8", "uint8"]
+EngineName = Literal["onnx", "tflite", "openvino"]
 Proof = Literal["engine", "vendor_tool", "document"]
 
 
@@ -225,7 +226,7 @@ class ParityRules:
 class EngineRequirement:
     """What must run the artifact: engine (`onnx`, `tflite`, `openvino`) and the lowest version that works."""
 
-    name: str
+    name: EngineName
     min_version: str
 
 

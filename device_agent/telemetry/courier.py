@@ -32,6 +32,10 @@ class Connection(Protocol):
     def abort(self, reason: str) -> None:
         """End without."""
 
+    def join(self, timeout_seconds: float) -> bool:
+        """Wait for its end; return whether it has ended."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CourierLimits:
@@ -144,11 +148,13 @@ class Courier:
                 self._next_attempt_seconds = now_seconds + self._pause_seconds()
                 return LinkChange(connected=False, reason=report.reason)
 
-    def close(self) -> None:
-        """End the connection, if there is one, and make no other."""
+    def close(self, timeout_seconds: float) -> bool:
+        """End the connection, if there is one, and make no other; return whether it ended in time."""
         self._closing = True
-        if self._connection is not None:
-            self._connection.close()
+        if self._connection is None:
+            return True
+        self._connection.close()
+        return self._connection.join(timeout_seconds)
 
     def _send(self, connection: Connection, now_seconds: float) -> float:
         oldest = min(self._sent_seconds.values(), default=_NEVER)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from paho.mqtt.client import ConnectFlags, DisconnectFlags
+    from paho.mqtt.client import ConnectFlags, DisconnectFlags, MQTTMessage
     from paho.mqtt.reasoncodes import ReasonCode
 
     from device_agent.telemetry.store import SpooledMessage

@@ -118,6 +118,11 @@ class Spool:
         return self._bytes + self._pending_bytes
 
     @property
+    def is_dirty(self) -> bool:
+        """Whether a `commit` has something to write."""
+        return bool(self._pending or self._acknowledged)
+
+    @property
     def lost_total(self) -> Loss:
         """Everything dropped since the file was begun."""
         return self._loss("lost")

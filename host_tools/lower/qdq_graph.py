@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from host_tools.model.float_model import FloatModel
-    from host_tools.plan.quantization_plan import IntegerType, NodePlan, QParams, QuantizationPlan, Requantize
+    from host_tools.plan.quantization_plan import NodePlan, QParams, QuantizationPlan, Requantize
     from targets.profile import CapabilityProfile
 
 SHIELDED: Final = frozenset({"Conv", "ConvTranspose", "Gemm"}) | frozenset(

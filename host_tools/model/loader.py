@@ -83,7 +83,7 @@ def load(
         )
     except EdgewrightError:
         raise
-    except Exception as error:  # noqa: BLE001 - onnx, onnx-ir and onnxscript raise anything at all on malformed graphs
+    except Exception as error:
         raise ModelError(
             f"{path} is not a sound ONNX model ({_cause(error)}).",
             hint="Check it with onnx.checker.check_model(path, full_check=True) and export it again.",

@@ -79,7 +79,7 @@ def open_session(content: bytes, *, threads: int, name: str) -> ort.InferenceSes
     options.log_severity_level = 3
     try:
         return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # noqa: BLE001 - onnxruntime's exceptions have no common base but Exception
+    except Exception as error:
         raise EngineError(f"ONNX Runtime {ort.__version__} refuses the float model {name!r}: {_text(error)}") from error
 
 
@@ -93,7 +93,7 @@ def run_session(
     """
     try:
         return [np.asarray(result) for result in session.run(list(outputs), dict(feeds))]
-    except Exception as error:  # noqa: BLE001 - onnxruntime's exceptions have no common base but Exception
+    except Exception as error:
         raise EngineError(f"ONNX Runtime failed while running the float model: {_text(error)}") from error
 
 

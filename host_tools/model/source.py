@@ -59,7 +59,7 @@ def _parse(path: Path) -> onnx.ModelProto:
         raise ModelError(f"{path} is empty (0 bytes).", hint="Export the model again.")
     try:
         proto = onnx.load_model_from_string(content)
-    except Exception as error:  # noqa: BLE001 - protobuf's DecodeError, which onnx neither names nor documents
+    except Exception as error:
         raise ModelError(
             f"{path} is not an ONNX model, or was cut short: {error}.", hint="Export or copy the model again."
         ) from error

@@ -7,7 +7,7 @@ import os
 import time
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import numpy as np
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from host_tools.observe.instrument import InstrumentedModel, Observed
     from host_tools.progress import Progress
 
+_Scalar = TypeVar("_Scalar", bound=np.generic)
 _BINS: Final = 1 << 16
 _BATCH: Final = 16
 """Samples whose subsets are counted together: counting touches every bin of every tensor once a batch."""
@@ -201,7 +202,7 @@ def _histogram(counts: NDArray[np.int64], tensor: Observed) -> Histogram:
     )
 
 
-def _frozen(array: NDArray[np.generic]) -> NDArray[np.generic]:
+def _frozen(array: NDArray[_Scalar]) -> NDArray[_Scalar]:
     array.flags.writeable = False
     return array
 

@@ -63,7 +63,10 @@ def choose_range(
     if method == "moving_average":
         return _with_zero(seen.mean_minimum, seen.mean_maximum)
     if seen.histogram is None:
-        raise StatisticsError(f"method {method!r} needs histograms, which these statistics lack.", hint="Observe with histograms.")
+        raise StatisticsError(
+            f"method {method!r} needs histograms, which these statistics lack.",
+            hint="Observe with histograms.",
+        )
     full = _with_zero(seen.minimum, seen.maximum)
     if full.high == full.low:
         return full
@@ -101,7 +104,9 @@ def _percentile(values: FloatArray, counts: FloatArray, full: Range, percentile:
     return _with_zero(float(max(low, full.low)), float(min(high, full.high)))
 
 
-def _least_error(values: FloatArray, counts: FloatArray, full: Range, levels: int, *, symmetric: bool) -> Range:
+def _least_error(
+    values: FloatArray, counts: FloatArray, full: Range, levels: int, *, symmetric: bool
+) -> Range:
     """Search the clip that leaves the least squared error: both ends together when symmetric, else one end after the other."""
     if symmetric:
         bound = max(-full.low, full.high)
@@ -132,7 +137,9 @@ def _entropy(values: FloatArray, counts: FloatArray, full: Range, levels: int) -
     magnitudes = np.abs(values)
     top = float(magnitudes.max())
     linear, _ = np.histogram(magnitudes, bins=_KL_BINS, range=(0.0, top), weights=counts)
-    linear[0] = 0.0 if linear[1:].any() else linear[0]  # zeros have a code of their own and drown everything else
+    linear[0] = (
+        0.0 if linear[1:].any() else linear[0]
+    )  # zeros have a code of their own and drown everything else
     targets = max(levels // 2 if full.low < 0.0 else levels, 2)
     best_bins, best_divergence = _KL_BINS, np.inf
     for bins in range(max(_KL_START, targets), _KL_BINS + 1, 8):

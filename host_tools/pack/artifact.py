@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from host_tools.lower.payload import Payload
     from host_tools.model.float_model import FloatModel
     from host_tools.plan.quantization_plan import QuantizationPlan
-    from host_tools.verify.verification_report import TargetReport
     from host_tools.verify.candidate import Golden
+    from host_tools.verify.verification_report import TargetReport
     from targets.profile import CapabilityProfile
 
 AGENT_MIN_VERSION = "0.1.0"
@@ -152,14 +152,19 @@ def _add_arrays(
     return tuple(names)
 
 
-def _tolerance(profile: CapabilityProfile, plan: QuantizationPlan, payload: Payload, golden: Sequence[Golden]) -> Tolerance:
+def _tolerance(
+    profile: CapabilityProfile, plan: QuantizationPlan, payload: Payload, golden: Sequence[Golden]
+) -> Tolerance:
     """The profile's parity rule; for outputs that the payload gives as floats, in real units of their planned step."""
     steps = [
         qparams.scale[0]
         for tensor in payload.outputs
-        if (planned := plan.tensors.get(tensor.source_name)) is not None and (qparams := planned.qparams) is not None
+        if (planned := plan.tensors.get(tensor.source_name)) is not None
+        and (qparams := planned.qparams) is not None
     ]
-    sizes = (np.abs(array.astype(np.float64)).max(initial=0.0) for sample in golden for array in sample.outputs)
+    sizes = (
+        np.abs(array.astype(np.float64)).max(initial=0.0) for sample in golden for array in sample.outputs
+    )
     unplanned = _FLOAT_TOLERANCE * max(float(max(sizes, default=0.0)), 1.0)
     return Tolerance(
         max_lsb=profile.parity.max_lsb,

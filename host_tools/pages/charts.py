@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 from markupsafe import Markup
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 # Okabe and Ito's colours: told apart by people with any colour vision.
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
-_STYLE = {
+_STYLE: Any = {  # Matplotlib types the keys as one literal of hundreds
     "svg.fonttype": "none",
     "svg.hashsalt": "edgewright",
     "font.size": 9.0,

@@ -130,7 +130,7 @@ def _text(fields: Mapping[str, Any], key: str) -> str:
     return value
 
 
-def _one_of(fields: Mapping[str, Any], key: str, choices: tuple[Any, ...]) -> Any:  # noqa: ANN401 - one of a literal's values
+def _one_of(fields: Mapping[str, Any], key: str, choices: tuple[Any, ...]) -> Any:
     value = fields[key]
     if value not in choices:
         raise ValueError(f"{key}: expected one of {', '.join(choices)}, got {value!r}")

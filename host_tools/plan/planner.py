@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from host_tools.errors import CapabilityError, StatisticsError
-from host_tools.plan.activations import NEED_HISTOGRAM, ActivationChooser
+from host_tools.plan.activations import ActivationChooser
 from host_tools.plan.assembly import assemble
 from host_tools.plan.fusion import bounds_of, expressible
 from host_tools.plan.grouping import fixed_values, group_values, is_same_scale, quantized_values

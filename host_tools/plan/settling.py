@@ -15,7 +15,16 @@ import numpy as np
 from host_tools.plan.qparams import SMALLEST_SCALE, above, raised
 from host_tools.plan.quantization_plan import QParams
 from host_tools.plan.support import finding, integer_precision
-from host_tools.plan.topology import WEIGHTED, Slot, bias_of, constant, data_slots, float_outputs, named, weight_of
+from host_tools.plan.topology import (
+    WEIGHTED,
+    Slot,
+    bias_of,
+    constant,
+    data_slots,
+    float_outputs,
+    named,
+    weight_of,
+)
 from host_tools.plan.weights import largest_sums
 
 if TYPE_CHECKING:

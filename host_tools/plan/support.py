@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from host_tools.plan.topology import (
     WEIGHTED,
-    bias_of,
     channel_axis,
     constant,
     data_inputs,
@@ -89,19 +88,19 @@ def finding(node: ir.Node, rule: str, sentence: str) -> Finding:
 
 
 def operator_is_known(node: ir.Node, profile: CapabilityProfile) -> Breach | None:
-    """the target must list the operator."""
+    """The target must list the operator."""
     if node.op_type in profile.ops and node.domain in ("", "ai.onnx"):
         return None
     return Breach(got=f"it lists no {'' if node.domain in ('', 'ai.onnx') else node.domain + '.'}{node.op_type}")
 
 
 def operator_is_allowed(node: ir.Node, profile: CapabilityProfile) -> Breach | None:
-    """the target must not forbid the operator."""
+    """The target must not forbid the operator."""
     return None if profile.ops[node.op_type].precisions else Breach(got="it does, in every precision")
 
 
 def kernel_is_integer(node: ir.Node, profile: CapabilityProfile) -> Breach | None:
-    """the operator must have an {limit} kernel."""
+    """The operator must have an {limit} kernel."""
     precisions = profile.ops[node.op_type].precisions
     if integer_precision(profile) in precisions:
         return None
@@ -109,7 +108,7 @@ def kernel_is_integer(node: ir.Node, profile: CapabilityProfile) -> Breach | Non
 
 
 def data_are_float(node: ir.Node, profile: CapabilityProfile) -> Breach | None:
-    """only float tensors can be quantized."""
+    """Only float tensors can be quantized."""
     del profile
     first = input_at(node, 0)
     odd = [value for value in (first, *outputs_of(node)[:1]) if value is not None and not is_float(value)]
@@ -119,7 +118,7 @@ def data_are_float(node: ir.Node, profile: CapabilityProfile) -> Breach | None:
 
 
 def weights_are_constant(node: ir.Node, profile: CapabilityProfile) -> Breach | None:
-    """the weight must be a constant."""
+    """The weight must be a constant."""
     del profile
     if node.op_type not in WEIGHTED - {"MatMul"} or weight_of(node) is not None:
         return None
@@ -127,7 +126,7 @@ def weights_are_constant(node: ir.Node, profile: CapabilityProfile) -> Breach | 
 
 
 def bias_is_one_per_channel(node: ir.Node, profile: CapabilityProfile) -> Breach | None:
-    """the bias must be a constant with one value per output channel, {limit}."""
+    """The bias must be a constant with one value per output channel, {limit}."""
     del profile
     weight, value = weight_of(node), input_at(node, 2)
     if node.op_type not in WEIGHTED or weight is None or value is None:
@@ -142,14 +141,14 @@ def bias_is_one_per_channel(node: ir.Node, profile: CapabilityProfile) -> Breach
 
 
 def rank_is_within(node: ir.Node, profile: CapabilityProfile) -> Breach | None:
-    """the rank of every tensor must be at most {limit}."""
+    """The rank of every tensor must be at most {limit}."""
     limit = _limits(node, profile).max_rank
     rank = max(len(shape_of(value)) for value in _data(node))
     return None if limit is None or rank <= limit else Breach(got=f"it is {rank}", limit=str(limit))
 
 
 def batch_is_within(node: ir.Node, profile: CapabilityProfile) -> Breach | None:
-    """the batch must be at most {limit}."""
+    """The batch must be at most {limit}."""
     limit = _limits(node, profile).max_batch
     shape = shape_of(_data(node)[0])
     if limit is None or len(shape) < 2 or shape[0] <= limit:
@@ -158,12 +157,12 @@ def batch_is_within(node: ir.Node, profile: CapabilityProfile) -> Breach | None:
 
 
 def stride_is_within(node: ir.Node, profile: CapabilityProfile) -> Breach | None:
-    """the stride must be at most {limit} on every axis."""
+    """The stride must be at most {limit} on every axis."""
     return _extent(integers(node, "strides", ()), _limits(node, profile).max_stride)
 
 
 def kernel_is_within(node: ir.Node, profile: CapabilityProfile) -> Breach | None:
-    """the kernel must be at most {limit} on every axis."""
+    """The kernel must be at most {limit} on every axis."""
     weight = weight_of(node)
     convolves = node.op_type in ("Conv", "ConvTranspose") and weight is not None
     extents = shape_of(weight)[2:] if convolves else integers(node, "kernel_shape", ())
@@ -171,12 +170,12 @@ def kernel_is_within(node: ir.Node, profile: CapabilityProfile) -> Breach | None
 
 
 def dilation_is_within(node: ir.Node, profile: CapabilityProfile) -> Breach | None:
-    """the dilation must be at most {limit} on every axis."""
+    """The dilation must be at most {limit} on every axis."""
     return _extent(integers(node, "dilations", ()), _limits(node, profile).max_dilation)
 
 
 def axes_are_allowed(node: ir.Node, profile: CapabilityProfile) -> Breach | None:
-    """the operator must work on axes {limit} only."""
+    """The operator must work on axes {limit} only."""
     allowed = _limits(node, profile).axes
     axes = working_axes(node)
     if allowed is None or set(axes) <= set(allowed):
@@ -185,7 +184,7 @@ def axes_are_allowed(node: ir.Node, profile: CapabilityProfile) -> Breach | None
 
 
 def mode_is_allowed(node: ir.Node, profile: CapabilityProfile) -> Breach | None:
-    """the mode must be {limit}."""
+    """The mode must be {limit}."""
     allowed = _limits(node, profile).modes
     attribute = node.attributes.get("mode")
     mode = "nearest" if attribute is None else attribute.as_string()  # the default of Resize, the only operator with such a limit
@@ -193,7 +192,7 @@ def mode_is_allowed(node: ir.Node, profile: CapabilityProfile) -> Breach | None:
 
 
 def second_operand_is_constant(node: ir.Node, profile: CapabilityProfile) -> Breach | None:
-    """the second operand must be a constant."""
+    """The second operand must be a constant."""
     second = input_at(node, 1)
     if not _limits(node, profile).constant_operand or second is None or is_constant(second):
         return None

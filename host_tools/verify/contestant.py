@@ -6,15 +6,15 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 import numpy as np
-from device_agent.sources.adapt import to_payload, to_source
 
 from device_agent.engines import load_engine
+from device_agent.sources.adapt import to_payload, to_source
 from host_tools.lower import onnx_qdq
 from host_tools.verify.candidate import Golden
 from host_tools.verify.metrics import CodeComparison, OutputComparison
 from host_tools.verify.probes import PROBES
 from host_tools.verify.quality import new_meter
-from host_tools.verify.verification_report import Agreement, Parity
+from host_tools.verify.verification_report import Agreement, Parity, Quality
 from targets.profile import ArtifactFormat, Interface
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class Contestant:
             nonfinite_count=seen.nonfinite_count,
         )
 
-    def quality(self) -> tuple[object, ...]:
+    def quality(self) -> tuple[Quality, ...]:
         """Quality so far; empty without labels."""
         return self._meter.result() if self._meter is not None else ()
 

@@ -6,8 +6,8 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
-from device_agent.sources.adapt import to_payload
 
+from device_agent.sources.adapt import to_payload
 from host_tools.model.reference import FloatRunner
 from host_tools.verify.metrics import sqnr_db
 from host_tools.verify.probes import PROBES

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +19,7 @@ from host_tools.verify.metrics import OutputComparison
 from host_tools.verify.verification_report import PairAgreement, TargetReport, VerificationReport
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from host_tools.model.float_model import FloatModel
     from host_tools.progress import Progress
@@ -140,11 +141,11 @@ def _time_all(
 ) -> dict[str, Latency]:
     """Time the float model and all contestants on one sample, in one run."""
     arrays = next(iter(evaluation.data)).arrays
-    runs = {_FLOAT: lambda: runner.run(arrays)}
+    runs: dict[str, Callable[[], object]] = {_FLOAT: partial(runner.run, arrays)}
     engines = {_FLOAT: "onnx"}
     for one in contestants:
         inputs = one.payload_inputs(arrays)
-        runs[one.candidate.profile.id] = lambda engine=one.engine, inputs=inputs: engine.infer(inputs)
+        runs[one.candidate.profile.id] = partial(one.engine.infer, inputs)
         engines[one.candidate.profile.id] = f"{one.engine.name} {one.engine.version}"
     return measure(runs, engines, threads=threads)
 

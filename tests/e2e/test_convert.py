@@ -26,12 +26,26 @@ class Workplace:
     model: Path
     data: Path
 
-    def run(self, *arguments: str, out: str = "out", json_report: bool = False) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "host_tools", "convert", str(self.model), "--data", str(self.data), "--out", out]
+    def run(
+        self, *arguments: str, out: str = "out", json_report: bool = False
+    ) -> subprocess.CompletedProcess[str]:
+        command = [
+            sys.executable,
+            "-m",
+            "host_tools",
+            "convert",
+            str(self.model),
+            "--data",
+            str(self.data),
+            "--out",
+            out,
+        ]
         command += ["--cache", "cache", "--no-latency", "--threads", "1", *arguments]
         if json_report:
             command.append("--json")
-        return subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=False, env=environment())
+        return subprocess.run(
+            command, cwd=self.folder, capture_output=True, text=True, check=False, env=environment()
+        )
 
 
 def environment() -> dict[str, str]:
@@ -103,7 +117,9 @@ def test_a_budget_that_is_not_met_fails_and_ships_nothing(workplace: Workplace) 
 
 @pytest.mark.parametrize("method", ["minmax", "percentile", "mse", "entropy", "moving_average"])
 def test_every_method(workplace: Workplace, method: str) -> None:
-    done = workplace.run("--target", "x86_64-onnxruntime", "--method", method, "--min-agreement", "0.3", json_report=True)
+    done = workplace.run(
+        "--target", "x86_64-onnxruntime", "--method", method, "--min-agreement", "0.3", json_report=True
+    )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["targets"][0]["method"] == method
 
@@ -118,7 +134,11 @@ def fails(workplace: Workplace, *arguments: str, status: int = 2) -> str:
 
 
 def replaced(workplace: Workplace, **paths: Path) -> Workplace:
-    return Workplace(folder=workplace.folder, model=paths.get("model", workplace.model), data=paths.get("data", workplace.data))
+    return Workplace(
+        folder=workplace.folder,
+        model=paths.get("model", workplace.model),
+        data=paths.get("data", workplace.data),
+    )
 
 
 def test_no_such_model(workplace: Workplace) -> None:
@@ -144,7 +164,9 @@ def test_a_dynamic_shape_is_asked_for_and_fixed(workplace: Workplace) -> None:
     line = fails(open_shape)
     assert "images" in line
     assert "--shape" in line
-    done = open_shape.run("--target", "x86_64-onnxruntime", "--shape", "images=1,3,16,16", "--min-agreement", "0.3")
+    done = open_shape.run(
+        "--target", "x86_64-onnxruntime", "--shape", "images=1,3,16,16", "--min-agreement", "0.3"
+    )
     assert done.returncode == 0, done.stderr
     assert "--shape" in fails(open_shape, "--shape", "images=1,x")
 
@@ -219,7 +241,9 @@ def test_labels_without_samples(workplace: Workplace) -> None:
 
 def test_an_unsupported_operator_is_named(workplace: Workplace) -> None:
     model = onnx.load(workplace.model)
-    model.graph.node.append(onnx.helper.make_node("MyOp", ["logits"], ["mine"], "custom", domain="com.example"))
+    model.graph.node.append(
+        onnx.helper.make_node("MyOp", ["logits"], ["mine"], "custom", domain="com.example")
+    )
     model.opset_import.append(onnx.helper.make_opsetid("com.example", 1))
     model.graph.output[0].name = "mine"
     onnx.save(model, workplace.folder / "custom.onnx")

@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from host_tools.lower.tflite import axes
 from host_tools.lower.tflite.emit import spatial
 from host_tools.lower.tflite.graph import Options
-from host_tools.lower.tflite.layout import shape_of
 from host_tools.lower.tflite.session import Bounds, has_input, refuse, where
 from host_tools.lower.tflite.window import Window, scheme, windows
 

@@ -62,7 +62,7 @@ def pad_image(
     tensor: int,
     begins: Sequence[int],
     ends: Sequence[int],
-    fill: int | float | None = None,
+    fill: float | None = None,
 ) -> int:
     """Return an NHWC tensor with rows and columns around it.
 

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 Arrays = "Mapping[str, NDArray[np.generic]]"
 
 
-def model_proto(text: str, *, opset: int = 18, ir_version: int = 8, **weights: NDArray[np.generic]) -> onnx.ModelProto:
+def model_proto(
+    text: str, *, opset: int = 18, ir_version: int = 8, **weights: NDArray[np.generic]
+) -> onnx.ModelProto:
     """Parse ``text`` (the graph in ONNX's textual form) and add ``weights`` as initializers."""
     proto = onnx.parser.parse_model(f'<ir_version: {ir_version}, opset_import: ["" : {opset}]> {text}')
     for name, array in weights.items():

@@ -193,7 +193,9 @@ PATTERNS = {
 def test_pattern_is_recognised_and_computes_the_same(name: str, tmp_path: Path) -> None:
     pattern = PATTERNS[name]
     seed = sum(map(ord, name))
-    proto = model_proto(pattern.text, opset=pattern.opset, **random_weights(seed, **pattern.shapes), **pattern.weights)
+    proto = model_proto(
+        pattern.text, opset=pattern.opset, **random_weights(seed, **pattern.shapes), **pattern.weights
+    )
     model = load(saved(tmp_path, proto))
     assert " ".join(op_types(model)) == pattern.leaves
     feeds = random_feeds(model, seed)

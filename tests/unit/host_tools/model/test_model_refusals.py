@@ -48,7 +48,9 @@ def test_not_onnx(content: bytes, tmp_path: Path) -> None:
 
 
 def test_truncated(tmp_path: Path) -> None:
-    whole = model_proto("g (float[1,64] x) => (float[1,64] y) { y = MatMul(x, w) }", **random_weights(1, w=(64, 64)))
+    whole = model_proto(
+        "g (float[1,64] x) => (float[1,64] y) { y = MatMul(x, w) }", **random_weights(1, w=(64, 64))
+    )
     path = tmp_path / "net.onnx"
     path.write_bytes(whole.SerializeToString()[:5000])
     with pytest.raises(ModelError, match="cut short"):
@@ -56,7 +58,9 @@ def test_truncated(tmp_path: Path) -> None:
 
 
 def _with_external_weights(folder: Path, location: str) -> Path:
-    proto = model_proto("g (float[1,64] x) => (float[1,64] y) { y = MatMul(x, w) }", **random_weights(1, w=(64, 64)))
+    proto = model_proto(
+        "g (float[1,64] x) => (float[1,64] y) { y = MatMul(x, w) }", **random_weights(1, w=(64, 64))
+    )
     path = folder / "net.onnx"
     onnx.save_model(proto, path, save_as_external_data=True, location=location, size_threshold=0)
     return path
@@ -93,7 +97,9 @@ def test_external_data_outside_the_folder(tmp_path: Path) -> None:
     (inner / "weights.bin").rename(tmp_path / "weights.bin")
     proto = onnx.load(path, load_external_data=False)
     for location in ("../weights.bin", str(tmp_path / "weights.bin")):
-        next(entry for entry in proto.graph.initializer[0].external_data if entry.key == "location").value = location
+        next(
+            entry for entry in proto.graph.initializer[0].external_data if entry.key == "location"
+        ).value = location
         path.write_bytes(proto.SerializeToString())
         with pytest.raises(ModelError, match="outside the model's folder"):
             load(path)
@@ -120,7 +126,9 @@ def test_no_outputs(tmp_path: Path) -> None:
 
 
 def test_no_inputs(tmp_path: Path) -> None:
-    assert "no inputs" in refused(tmp_path, model_proto("g () => (float[2] y) { y = Relu(w) }", w=np.ones(2, np.float32)))
+    assert "no inputs" in refused(
+        tmp_path, model_proto("g () => (float[2] y) { y = Relu(w) }", w=np.ones(2, np.float32))
+    )
 
 
 def test_integer_inputs_only(tmp_path: Path) -> None:
@@ -142,7 +150,9 @@ def test_output_that_is_constant(tmp_path: Path) -> None:
 def test_weight_that_is_not_finite(value: float, tmp_path: Path) -> None:
     weights = random_weights(1, w=(4, 4))
     weights["w"][1, 2] = value
-    message = refused(tmp_path, model_proto("g (float[1,4] x) => (float[1,4] y) { y = MatMul(x, w) }", **weights))
+    message = refused(
+        tmp_path, model_proto("g (float[1,4] x) => (float[1,4] y) { y = MatMul(x, w) }", **weights)
+    )
     assert "'w'" in message
     assert "1 of 16" in message
 
@@ -155,12 +165,20 @@ def test_attribute_that_is_not_finite(tmp_path: Path) -> None:
 
 def test_batchnorm_with_negative_variance(tmp_path: Path) -> None:
     weights = {**random_weights(1, g=(4,), b=(4,), m=(4,)), "v": -np.ones(4, np.float32)}
-    proto = model_proto("g (float[1,4] x) => (float[1,4] y) { y = BatchNormalization(x, g, b, m, v) }", **weights)
+    proto = model_proto(
+        "g (float[1,4] x) => (float[1,4] y) { y = BatchNormalization(x, g, b, m, v) }", **weights
+    )
     assert "variance + epsilon is -0.99999" in refused(tmp_path, proto)
 
 
 def test_batchnorm_that_overflows(tmp_path: Path) -> None:
-    weights = {"w": np.full((4, 4), 1e30), "g": np.full(4, 1e30), "b": np.ones(4), "m": np.ones(4), "v": np.ones(4)}
+    weights = {
+        "w": np.full((4, 4), 1e30),
+        "g": np.full(4, 1e30),
+        "b": np.ones(4),
+        "m": np.ones(4),
+        "v": np.ones(4),
+    }
     proto = model_proto(
         "g (float[1,4] x) => (float[1,4] y) { c = MatMul(x, w) y = BatchNormalization(c, g, b, m, v) }",
         **{name: array.astype(np.float32) for name, array in weights.items()},
@@ -170,10 +188,13 @@ def test_batchnorm_that_overflows(tmp_path: Path) -> None:
 
 def test_training_mode(tmp_path: Path) -> None:
     proto = model_proto(
-        "g (float[1,4] x) => (float[1,4] y) { y, p, q = BatchNormalization<training_mode=1>(x, w, w, w, w) }", w=np.ones(4, np.float32)
+        "g (float[1,4] x) => (float[1,4] y) { y, p, q = BatchNormalization<training_mode=1>(x, w, w, w, w) }",
+        w=np.ones(4, np.float32),
     )
     assert "training mode" in refused(tmp_path, proto)
-    proto = model_proto("g (float[1,4] x) => (float[1,4] y) { y = Dropout(x, r, t) }", r=np.float32(0.5), t=np.bool_(True))
+    proto = model_proto(
+        "g (float[1,4] x) => (float[1,4] y) { y = Dropout(x, r, t) }", r=np.float32(0.5), t=np.bool_(True)
+    )
     assert "training mode" in refused(tmp_path, proto)
     proto = model_proto("g (float[1,4] x) => (float[1,4] y, bool[1,4] m) { r = Relu(x) y, m = Dropout(r) }")
     assert "'m' is a constant" in refused(tmp_path, proto)
@@ -222,7 +243,9 @@ def test_clip_bound_from_data(tmp_path: Path) -> None:
 
 
 def test_batchnorm_parameters_from_data(tmp_path: Path) -> None:
-    proto = model_proto("g (float[1,4] x, float[4] z) => (float[1,4] y) { y = BatchNormalization(x, z, z, z, z) }")
+    proto = model_proto(
+        "g (float[1,4] x, float[4] z) => (float[1,4] y) { y = BatchNormalization(x, z, z, z, z) }"
+    )
     assert "parameters are computed" in refused(tmp_path, proto, UnsupportedOperatorError)
 
 
@@ -246,7 +269,9 @@ def test_shapes_that_contradict(tmp_path: Path) -> None:
 
 
 def test_unsupported_element_type(tmp_path: Path) -> None:
-    proto = model_proto("g (float[1,4] x, uint64[1,4] z) => (float[1,4] y) { c = Cast<to=1>(z) y = Add(x, c) }")
+    proto = model_proto(
+        "g (float[1,4] x, uint64[1,4] z) => (float[1,4] y) { c = Cast<to=1>(z) y = Add(x, c) }"
+    )
     assert "element type UINT64" in refused(tmp_path, proto)
 
 
@@ -309,7 +334,9 @@ FUZZED = model_proto(
     edits=st.lists(st.tuples(st.integers(0, len(FUZZED) - 1), st.integers(0, 255)), min_size=1, max_size=4),
     cut=st.one_of(st.none(), st.integers(0, len(FUZZED))),
 )
-def test_mutated_bytes_load_or_are_refused(edits: list[tuple[int, int]], cut: int | None, tmp_path: Path) -> None:
+def test_mutated_bytes_load_or_are_refused(
+    edits: list[tuple[int, int]], cut: int | None, tmp_path: Path
+) -> None:
     content = bytearray(FUZZED)
     for position, value in edits:
         content[position] = value

@@ -92,7 +92,9 @@ def delivery(topic: str, payload: bytes) -> Delivery:
 def filled() -> History:
     history = History()
     history.add(delivery(TOPICS.birth(), encode(birth(0))))
-    history.add(delivery(TOPICS.health(), encode(Health(envelope=envelope(1), status="up", pid=7, reason=""))))
+    history.add(
+        delivery(TOPICS.health(), encode(Health(envelope=envelope(1), status="up", pid=7, reason="")))
+    )
     for seq in range(2, 8):
         history.add(delivery(TOPICS.measurement("inference"), encode(window(seq))))
     history.add(delivery(TOPICS.measurement("thermal"), encode(thermal(8))))
