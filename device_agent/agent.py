@@ -1,9 +1,396 @@
 """`Agent`: carries out what `core` decides. The only file with the loop; it owns the threads and joins the parts to each other.
 
-Three threads: the loop (here: core, spool, sensors, results), the worker (verify, load, test, infer) and one for the broker connection.
-They share no state but what `InferenceLoop`'s meter and queue hold; everything else is reported through one inbox.
+Three threads: the loop (core, spool, sensors, results), the worker (verify, load, test, infer) and one for the broker's connection.
+Nothing is shared but the meter and the queue of results; all else is reported through one inbox.
 """
 
 from __future__ import annotations
 
+import logging
+import random
+from functools import partial
+from queue import Empty, SimpleQueue
+from time import monotonic, time
+from typing import TYPE_CHECKING, Any, Final
 
+from device_agent import core
+from device_agent.broker import broker_settings, courier_limits
+from device_agent.contract.topics import DeviceTopics
+from device_agent.frames import FrameDoor, open_source
+from device_agent.inference import InferenceLoop, LoopLimits, Meter
+from device_agent.result_writer import ResultWriter
+from device_agent.results import ResultQueue
+from device_agent.sensors.host import boot_id, clock_is_synchronized, host_facts
+from device_agent.sensors.survey import Sensors
+from device_agent.startup import load_payload, run_self_test, verify_artifact
+from device_agent.telemetry import sampler
+from device_agent.telemetry.courier import Courier, LinkChange, Refused
+from device_agent.telemetry.mqtt import (
+    BrokerConnection,
+    BrokerReport,
+    Connected,
+    Delivered,
+    Disconnected,
+    FrameSubscription,
+)
+from device_agent.telemetry.recorder import Recorder
+from device_agent.telemetry.spool import Spool, SpoolLimits
+from device_agent.telemetry.stamp import Stamper
+from device_agent.worker import Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from device_agent.config import AgentConfig
+    from device_agent.contract.archive import ArtifactArchive
+    from device_agent.engines.engine import Engine
+    from device_agent.sources.source import Source
+
+_LOG = logging.getLogger("edgewright.agent")
+_LONGEST_WAIT_SECONDS: Final = 60.0
+_INBOX_BATCH: Final = 256
+"""Reports of one turn, so that a flood of acknowledgements does not keep the loop from its other work."""
+_CLOSE_SECONDS: Final = 2.0
+
+
+class _ResultsWait:
+    """Put into the inbox when a result comes to an empty queue."""
+
+
+class Agent:
+    """One run, from start to goodbye.
+
+    Args:
+        config: What it is told.
+
+    Raises:
+        ConfigError: The password cannot be had.
+        StoreLockedError: Another agent holds the spool.
+    """
+
+    def __init__(self, config: AgentConfig) -> None:
+        self._config = config
+        self._inbox: SimpleQueue[core.Occurrence | BrokerReport | _ResultsWait] = SimpleQueue()
+        settings = broker_settings(
+            config
+        )  # before anything is opened: a wrong password file is a wrong configuration
+        self._core = core.Core(
+            core.Timing(
+                window_seconds=config.telemetry.interval_seconds,
+                drain_timeout_seconds=config.spool.drain_timeout_seconds,
+            )
+        )
+        self._spool = Spool(
+            config.spool.path,
+            SpoolLimits(
+                max_bytes=config.spool.max_bytes,
+                max_rows=config.spool.max_messages,
+                memory_max_bytes=config.spool.memory_max_bytes,
+            ),
+        )
+        self._lost_before = self._spool.lost_total.total
+        self._stamper = Stamper(
+            boot_id=boot_id(),
+            wall_seconds=time,
+            monotonic_seconds=monotonic,
+            synchronized=clock_is_synchronized,
+        )
+        topics = DeviceTopics(config.device.id, config.mqtt.topic_root)
+        self._recorder = Recorder(
+            spool=self._spool,
+            stamper=self._stamper,
+            topics=topics,
+            payload_max_bytes=config.mqtt.payload_max_bytes,
+        )
+        self._door = FrameDoor()
+        frames = None
+        if config.source.kind == "mqtt":
+            frames = FrameSubscription(config.source.topic or topics.frames(), self._door)
+        self._courier = Courier(
+            spool=self._spool,
+            limits=courier_limits(config.mqtt),
+            open_connection=lambda number: BrokerConnection(
+                number=number,
+                settings=settings,
+                will=self._recorder.will(),
+                report=self._inbox.put,
+                frames=frames,
+            ),
+            jitter=random.random,
+        )
+        self._sensors = Sensors(
+            sysfs_root=config.sensors.sysfs_root,
+            state_directory=config.spool.path.parent,
+            pss_interval_seconds=config.telemetry.pss_interval_seconds,
+        )
+        self._worker = Worker(self._inbox.put)
+        self._meter = Meter()
+        self._archive: ArtifactArchive | None = None
+        self._engine: Engine | None = None
+        self._source: Source | None = None
+        self._results: ResultWriter | None = None
+        self._refused_frames: SimpleQueue[str] = SimpleQueue()
+        self._refused_told = 0
+        self._window_started_seconds = self._commit_due_seconds = monotonic()
+        self._flush_wanted = False
+        self._exit: core.Exit | None = None
+        self._actions: Mapping[type[Any], Callable[[Any], None]] = {
+            core.VerifyArtifact: lambda _: self._worker.submit(self._verify),
+            core.LoadEngine: lambda _: self._worker.submit(self._load),
+            core.RunSelfTest: lambda _: self._worker.submit(self._test),
+            core.StartInference: self._start_inference,
+            core.StopWorker: lambda _: self._worker.stop(),
+            core.Sample: self._sample,
+            core.RecordBirth: self._record_birth,
+            core.RecordHealth: lambda effect: self._recorder.health(effect.status, effect.reason),
+            core.RecordEvent: lambda effect: self._recorder.event(
+                effect.name, effect.severity, effect.text, effect.details
+            ),
+            core.ReportLoss: lambda _: self._recorder.loss(),
+            core.Flush: lambda _: setattr(self, "_flush_wanted", True),
+            core.Exit: lambda effect: setattr(self, "_exit", effect),
+        }
+
+    def request_stop(self, reason: str) -> None:
+        """Ask for the end, a second time to end without waiting. Safe in a signal handler and from any thread."""
+        self._inbox.put(core.StopRequested(reason))
+
+    def run(self) -> core.Exit:
+        """Run until stopped, ended or failed; return how it ended."""
+        try:
+            self._take_in(core.Started(monotonic()))
+            while self._exit is None:
+                self._turn()
+            return self._exit
+        finally:
+            self._close()
+
+    # --- the loop ---
+
+    def _turn(self) -> None:
+        """Do what is due, then wait for what happens next and take it in."""
+        now = monotonic()
+        if now >= self._core.next_due_seconds:
+            self._take_in(core.Tick(now))
+        more_results = self._results is not None and self._results.write()
+        self._commit(now)
+        due = self._courier.turn(now) if self._config.mqtt.enabled else float("inf")
+        if self._flush_wanted and self._courier.idle:
+            self._flush_wanted = False
+            self._take_in(core.Flushed())
+        if self._exit is None:
+            self._wait(0.0 if more_results else min(due, self._core.next_due_seconds))
+
+    def _wait(self, due_seconds: float) -> None:
+        if self._spool.is_dirty:
+            due_seconds = min(due_seconds, self._commit_due_seconds)
+        timeout = min(max(due_seconds - monotonic(), 0.0), _LONGEST_WAIT_SECONDS)
+        try:
+            self._dispatch(self._inbox.get(timeout=timeout))
+            for _ in range(_INBOX_BATCH):
+                self._dispatch(self._inbox.get_nowait())
+        except Empty:
+            return
+
+    def _dispatch(self, item: core.Occurrence | BrokerReport | _ResultsWait) -> None:
+        match item:
+            case Connected() | Disconnected() | Delivered():
+                self._handle_report(item)
+            case _ResultsWait():
+                return  # it has woken the loop, which writes results in its next turn
+            case core.ArtifactVerified():
+                self._stamper.artifact = item.digest
+                self._take_in(item)
+            case _:
+                self._take_in(item)
+
+    def _take_in(self, occurrence: core.Occurrence) -> None:
+        for effect in self._core.handle(occurrence):
+            self._actions[type(effect)](effect)
+
+    def _commit(self, now: float) -> None:
+        if self._spool.is_dirty and (now >= self._commit_due_seconds or self._flush_wanted):
+            self._spool.commit()
+            self._commit_due_seconds = now + self._config.spool.commit_interval_seconds
+        self._tell_notices()
+
+    def _tell_notices(self) -> None:
+        for notice in self._spool.notices():
+            self._take_in(
+                core.StorageChanged(code=notice.code, message=notice.message, on_disk=self._spool.on_disk)
+            )
+
+    def _handle_report(self, report: BrokerReport) -> None:
+        match self._courier.handle(report, monotonic()):
+            case LinkChange(connected=True):
+                _LOG.info("connected to %s:%d", self._config.mqtt.host, self._config.mqtt.port)
+                self._take_in(core.LinkUp())
+            case LinkChange(connected=False, reason=reason):
+                _LOG.warning("no connection to the broker: %s", reason)
+                self._take_in(core.LinkDown(reason))
+            case Refused(reason):
+                self._recorder.event("message_refused", "error", f"The broker refused a message: {reason}")
+
+    def _close(self) -> None:
+        self._worker.stop()
+        if not self._worker.join(_CLOSE_SECONDS):
+            _LOG.warning("the engine does not come back; leaving without it")
+        elif self._engine is not None:
+            self._engine.close()
+        if not self._courier.close(_CLOSE_SECONDS):
+            _LOG.warning("the broker's connection does not close; leaving without it")
+        if self._results is not None:
+            self._results.close()
+        self._spool.close()
+
+    # --- steps, on the worker's thread ---
+
+    def _verify(self) -> core.Occurrence:
+        archive = verify_artifact(self._config)
+        self._archive, manifest = archive, archive.manifest
+        unchecked = ""
+        if not self._config.device.targets:
+            unchecked = "device.targets is not set, so whether this is the right target was not checked."
+        return core.ArtifactVerified(
+            digest=archive.digest,
+            name=manifest.name,
+            version=manifest.version,
+            target=manifest.target,
+            verdict=manifest.verdict,
+            unchecked=unchecked,
+        )
+
+    def _load(self) -> core.Occurrence:
+        engine, seconds = load_payload(self._verified(), threads=self._config.engine.threads)
+        self._engine = engine
+        return core.EngineLoaded(engine=engine.name, engine_version=engine.version, seconds=seconds)
+
+    def _test(self) -> core.Occurrence:
+        tested = run_self_test(self._verified(), self._loaded())
+        return core.SelfTestPassed(
+            samples=tested.samples,
+            largest_lsb=tested.largest_lsb,
+            smallest_equal_share=tested.smallest_equal_share,
+        )
+
+    def _infer(self, results: ResultQueue | None) -> core.Occurrence | None:
+        self._source = open_source(
+            self._config.source,
+            self._verified().manifest,
+            door=self._door,
+            on_refused=self._refused_frames.put,
+        )
+        try:
+            ended = InferenceLoop(
+                engine=self._loaded(),
+                source=self._source,
+                meter=self._meter,
+                results=results,
+                limits=LoopLimits(
+                    rate_hz=self._config.source.rate_hz,
+                    max_frames=self._config.source.max_frames,
+                    max_consecutive_errors=self._config.engine.max_consecutive_errors,
+                ),
+                stopping=self._worker.stopping,
+            ).run()
+        finally:
+            self._source.close()
+        return core.SourceEnded(ended) if ended else None
+
+    # --- effects, on the loop's thread ---
+
+    def _start_inference(self, _effect: core.StartInference) -> None:
+        wanted, queue = self._config.results, None
+        if wanted.mqtt or wanted.jsonl is not None:
+            queue = ResultQueue(
+                size=wanted.queue_results,
+                max_rate_hz=wanted.max_rate_hz,
+                wake=partial(self._inbox.put, _ResultsWait()),
+            )
+            self._results = ResultWriter(
+                queue=queue,
+                tensors=self._verified().manifest.outputs,
+                wanted=wanted,
+                recorder=self._recorder,
+            )
+        self._window_started_seconds = monotonic()
+        self._worker.submit(partial(self._infer, queue))
+
+    def _sample(self, effect: core.Sample) -> None:
+        """Record one message of each type, and tell what went wrong meanwhile."""
+        if effect.final and self._results is not None:
+            self._results.close()
+        now, window, record = monotonic(), self._meter.close_window(), self._recorder.measurement
+        envelope = self._recorder.next_envelope
+        if window.inferences_total or self._core.phase == "running" or self._source is not None:
+            record(
+                sampler.inference_window(
+                    envelope(),
+                    latencies=window.latencies,
+                    counters=sampler.Counters(
+                        inferences=window.inferences_total,
+                        errors=window.errors_total,
+                        dropped_frames=self._dropped_frames(),
+                    ),
+                    window_seconds=max(now - self._window_started_seconds, 1e-9),
+                    idle_reason=window.last_error if window.errors else "no frame came in this window",
+                )
+            )
+        self._window_started_seconds = now
+        record(sampler.system_sample(envelope(), self._sensors.system(now), self._spool_state()))
+        record(sampler.thermal_sample(envelope(), self._sensors.heat()))
+        record(sampler.power_sample(envelope(), self._sensors.power(now)))
+        if self._results is not None:
+            self._results.report()
+        self._tell_refused_frames()
+        self._spool.return_to_disk()
+        self._take_in(
+            core.WindowClosed(
+                inferences=window.latencies.count, errors=window.errors, last_error=window.last_error
+            )
+        )
+
+    def _dropped_frames(self) -> int:
+        source = self._source
+        return self._door.turned_away + (0 if source is None else source.dropped + source.refused)
+
+    def _spool_state(self) -> sampler.SpoolState:
+        return sampler.SpoolState(
+            messages=self._spool.rows,
+            size_bytes=self._spool.size_bytes,
+            dropped=max(0, self._spool.lost_total.total - self._lost_before),
+        )
+
+    def _tell_refused_frames(self) -> None:
+        reasons = []
+        try:
+            while True:
+                reasons.append(self._refused_frames.get_nowait())
+        except Empty:
+            pass
+        if reasons:
+            self._recorder.event(
+                "frames_refused",
+                "warning",
+                f"{len(reasons)} frames were not understood; the last: {reasons[-1]}",
+                {"frames": len(reasons)},
+            )
+
+    def _record_birth(self, _effect: core.RecordBirth) -> None:
+        engine, archive = self._engine, self._archive
+        manifest = None if archive is None else archive.manifest
+        self._recorder.birth(
+            engine=None if engine is None else (engine.name, engine.version),
+            model=None if manifest is None else (manifest.name, manifest.version, manifest.target),
+            host=host_facts(),
+        )
+
+    def _verified(self) -> ArtifactArchive:
+        if self._archive is None:
+            raise RuntimeError("no artifact was verified before this step")
+        return self._archive
+
+    def _loaded(self) -> Engine:
+        if self._engine is None:
+            raise RuntimeError("no engine was loaded before this step")
+        return self._engine

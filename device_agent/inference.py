@@ -60,7 +60,15 @@ class Window:
 class Meter:
     """Counts on one thread, is read on another. Two histograms are all the memory it ever needs."""
 
-    __slots__ = ("_active", "_errors_told", "_lock", "_spare", "errors_total", "inferences_total", "last_error")
+    __slots__ = (
+        "_active",
+        "_errors_told",
+        "_lock",
+        "_spare",
+        "errors_total",
+        "inferences_total",
+        "last_error",
+    )
 
     def __init__(self) -> None:
         self.inferences_total = 0

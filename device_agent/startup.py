@@ -55,7 +55,9 @@ def verify_artifact(config: AgentConfig) -> ArtifactArchive:
         StorageError: It cannot be read.
     """
     limits = ArchiveLimits(max_archive_bytes=min(config.artifact.max_bytes, MAX_ARCHIVE_BYTES))
-    archive = ArtifactArchive.open(config.artifact.path, expected_digest=config.artifact.digest, limits=limits)
+    archive = ArtifactArchive.open(
+        config.artifact.path, expected_digest=config.artifact.digest, limits=limits
+    )
     require_compatible(archive.manifest, config)
     return archive
 
@@ -127,10 +129,15 @@ def run_self_test(archive: ArtifactArchive, engine: Engine) -> SelfTest:
     manifest = archive.manifest
     largest, smallest = 0.0, 1.0
     for number, sample in enumerate(manifest.golden):
-        inputs = [_golden(archive, name, tensor) for name, tensor in zip(sample.inputs, manifest.inputs, strict=True)]
+        inputs = [
+            _golden(archive, name, tensor)
+            for name, tensor in zip(sample.inputs, manifest.inputs, strict=True)
+        ]
         outputs = engine.infer(inputs)
         if len(outputs) != len(manifest.outputs):
-            raise SelfTestError(f"the engine gives {len(outputs)} outputs, the manifest has {len(manifest.outputs)}.")
+            raise SelfTestError(
+                f"the engine gives {len(outputs)} outputs, the manifest has {len(manifest.outputs)}."
+            )
         for found, name, tensor in zip(outputs, sample.outputs, manifest.outputs, strict=True):
             where = f"golden sample {number}, output {tensor.name!r}"
             golden = _golden(archive, name, tensor)
@@ -154,7 +161,9 @@ def _compared(
     if array.dtype == np.uint8 and array.ndim == 1 and array.nbytes == golden.nbytes:
         array = array.view(golden.dtype).reshape(golden.shape)  # a plain buffer, as the null engine gives it
     if array.shape != golden.shape or array.dtype != golden.dtype:
-        raise SelfTestError(f"{where}: expected {golden.dtype} {golden.shape}, got {array.dtype} {array.shape}.")
+        raise SelfTestError(
+            f"{where}: expected {golden.dtype} {golden.shape}, got {array.dtype} {array.shape}."
+        )
     real = array.astype(np.float64)
     broken = int(np.count_nonzero(~np.isfinite(real)))
     if broken:

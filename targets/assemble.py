@@ -19,6 +19,7 @@ from targets.profile import (
     ArtifactFormat,
     BiasRules,
     CapabilityProfile,
+    EngineName,
     EngineRequirement,
     Fact,
     Fallback,
@@ -60,7 +61,7 @@ FALLBACKS: tuple[Fallback, ...] = get_args(Fallback)
 FORMATS: tuple[Format, ...] = get_args(Format)
 TENSOR_TYPES: tuple[TensorType, ...] = get_args(TensorType)
 MODES = ("nearest", "linear", "cubic", "constant", "reflect", "edge", "wrap")
-ENGINES = ("onnx", "tflite", "openvino")
+ENGINES: tuple[EngineName, ...] = ("onnx", "tflite", "openvino")
 _VERSION = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9}){0,3}")
 
 

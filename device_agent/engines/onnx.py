@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from device_agent.contract.manifest import EngineName
 
-_DTYPES = {
+_DTYPES: Mapping[str, np.dtype[Any]] = {
     "tensor(float)": np.dtype(np.float32),
     "tensor(int8)": np.dtype(np.int8),
     "tensor(uint8)": np.dtype(np.uint8),
@@ -84,6 +84,18 @@ def library() -> tuple[str, str]:
 def load(files: Mapping[str, bytes], *, threads: int) -> OnnxEngine:
     """See `EngineLoader`."""
     library()
+    options = session_options(threads)
+    try:
+        session = ort.InferenceSession(
+            next(iter(files.values())), options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:
+        raise EngineError(f"ONNX Runtime refuses the payload: {error}") from error
+    return OnnxEngine(session)
+
+
+def session_options(threads: int) -> ort.SessionOptions:
+    """Return the settings of every session that runs a payload, on the device and in the host's verification."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -92,13 +104,7 @@ def load(files: Mapping[str, bytes], *, threads: int) -> OnnxEngine:
     options.add_session_config_entry("session.qdqisint8allowed", "1")
     # A device has one model and other work to do: threads that spin between frames only make heat.
     options.add_session_config_entry("session.force_spinning_stop", "1")
-    try:
-        session = ort.InferenceSession(
-            next(iter(files.values())), options, providers=["CPUExecutionProvider"]
-        )
-    except Exception as error:
-        raise EngineError(f"ONNX Runtime refuses the payload: {error}") from error
-    return OnnxEngine(session)
+    return options
 
 
 def _dtype(node: ort.NodeArg) -> np.dtype[np.generic]:

@@ -40,9 +40,6 @@ class OpenVinoEngine:
         self._request: ov.InferRequest | None = compiled.create_infer_request()
         self._doors = [self._request.get_input_tensor(index).data for index in range(len(self.input_names))]
         self._exits = [self._request.get_output_tensor(index).data for index in range(len(self.output_names))]
-        self._run = super(
-            ov.InferRequest, self._request
-        ).infer  # the Python wrapper builds a dict of all outputs each time
 
     def infer(self, inputs: Sequence[NDArray[np.generic]]) -> list[NDArray[np.generic]]:
         """See `Engine.infer`."""

@@ -90,4 +90,5 @@ def _decode(array: NDArray[np.generic], tensor: PayloadTensor) -> NDArray[np.flo
     real = np.asarray(array, dtype=np.float64)
     if tensor.scale is not None and tensor.zero_point is not None:
         real = (real - tensor.zero_point) * tensor.scale
-    return real.transpose(np.argsort(tensor.source_axes))
+    moved: NDArray[np.float64] = real.transpose(np.argsort(tensor.source_axes))
+    return moved

@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 
 _QOS: Final = 1
 _POLL_SECONDS: Final = 1.0
-_LARGEST_PACKET_BYTES: Final = 1 << 16
-"""Told to MQTT 5 brokers: this connection expects nothing but short acknowledgements."""
+_PACKET_OVERHEAD_BYTES: Final = 1 << 16
+"""Room for topic and properties, told to MQTT 5 brokers together with the largest frame."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +65,7 @@ class BrokerSettings:
     connect_timeout_seconds: float
     will_delay_seconds: int
     max_inflight_messages: int
+    max_incoming_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +159,7 @@ class BrokerConnection:
         self._client.on_publish = self._on_publish
         self._client.on_disconnect = self._on_disconnect
         self._client.on_message = self._on_message
+        self._client.on_subscribe = self._on_subscribe
         self._wake_read, self._wake_write = socket.socketpair()
         self._wake_write.setblocking(False)
         self._thread = threading.Thread(target=self._run, name=f"broker-{number}", daemon=True)
@@ -208,8 +210,8 @@ class BrokerConnection:
             self._client.connect(host, port, keepalive)
             return
         delay = self._settings.will_delay_seconds
-        properties = Properties(PacketTypes.CONNECT)
-        properties.MaximumPacketSize = _LARGEST_PACKET_BYTES
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho's is untyped
+        properties.MaximumPacketSize = self._settings.max_incoming_bytes + _PACKET_OVERHEAD_BYTES
         # The will waits only as long as the session lives, and only a connection that takes the session up again cancels it.
         properties.SessionExpiryInterval = delay
         self._client.connect(host, port, keepalive, clean_start=delay == 0, properties=properties)
@@ -253,7 +255,7 @@ class BrokerConnection:
         with contextlib.suppress(Empty):
             while True:
                 message = self._outbox.get_nowait()
-                info = self._client.publish(message.topic, message.payload, _QOS, message.retain)
+                info = self._client.publish(message.topic, message.payload, _QOS, retain=message.retain)
                 self._in_flight[info.mid] = message.id
 
     def _shut(self) -> None:
@@ -277,14 +279,13 @@ class BrokerConnection:
             return
         self._accepted = True
         if self._frames is not None:
-            self._client.subscribe(
-                self._frames.topic, qos=0
-            )  # after each connect: the broker may have forgotten us
+            # Sessions are clean, so the broker remembers no subscription of the connection before.
+            self._client.subscribe(self._frames.topic, _QOS)
         self._report(Connected(self._number))
 
     def _on_message(self, _client: Client, _userdata: object, message: MQTTMessage) -> None:
         if self._frames is not None:
-            self._frames.take(message.payload)
+            self._frames.take(bytes(message.payload))
 
     def _on_publish(
         self, _client: Client, _userdata: object, mid: int, reason: ReasonCode, _properties: Properties | None
@@ -326,7 +327,7 @@ def _client(settings: BrokerSettings, will: Will) -> Client:
     client.max_queued_messages_set(settings.max_inflight_messages * 2)
     will_properties = None
     if is_5:
-        will_properties = Properties(PacketTypes.WILLMESSAGE)
+        will_properties = Properties(PacketTypes.WILLMESSAGE)  # type: ignore[no-untyped-call]  # as above
         will_properties.WillDelayInterval = settings.will_delay_seconds
     client.will_set(will.topic, will.payload, _QOS, retain=True, properties=will_properties)
     if settings.username is not None:

@@ -63,6 +63,10 @@ class Recorder:
         """Return the envelope of a measurement or result that will be recorded."""
         return self._stamper.next()
 
+    def local_envelope(self) -> Envelope:
+        """Return an envelope for a message that stays on this machine: it takes no number of those that are sent."""
+        return self._stamper.again(self._farewell_seq)
+
     def will(self) -> Will:
         """Return the last will as of now."""
         envelope = self._stamper.again(self._farewell_seq)
@@ -163,4 +167,3 @@ class Recorder:
                 f"{self._payload_max_bytes}.",
                 {"topic": topic, "bytes": len(payload)},
             )
-

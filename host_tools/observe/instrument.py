@@ -89,7 +89,7 @@ def _layout(values: Sequence[ir.Value]) -> tuple[Observed, ...]:
     tensors: list[Observed] = []
     channel_start = subset_start = 0
     for value in values:
-        shape = tuple(int(extent) for extent in value.shape or ())
+        shape = tuple(extent for extent in value.shape or () if isinstance(extent, int))
         axis = None if not shape else min(1, len(shape) - 1)
         channel_count = 1 if axis is None else shape[axis]
         size = int(np.prod(shape, dtype=np.int64))
@@ -155,7 +155,7 @@ class _Builder:
             name = f"edgewright_constant_{len(self._constants)}"
             tensor = ir.tensor(np.asarray(numbers, np.int64), name=name)
             value = ir.Value(
-                name=name, shape=tensor.shape, type=ir.TensorType(ir.DataType.INT64), const_value=tensor
+                name=name, shape=ir.Shape([len(numbers)]), type=ir.TensorType(ir.DataType.INT64), const_value=tensor
             )
             self._graph.register_initializer(value)
             self._constants[numbers] = value

@@ -60,8 +60,8 @@ def line_chart(
     """Return a line chart with one colour a series and a legend when there are several."""
     figure, axes = _new(title, width=9.0, height=3.2)
     for index, one in enumerate(series):
-        style = {"marker": "o", "markersize": 3.0} if markers else {}
-        axes.plot(one.x, one.y, label=one.label, color=COLORS[index % len(COLORS)], linewidth=1.4, **style)
+        marker = "o" if markers else ""
+        axes.plot(one.x, one.y, label=one.label, color=COLORS[index % len(COLORS)], linewidth=1.4, marker=marker, markersize=3.0)
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
     if y_from_zero:

@@ -14,6 +14,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from device_agent.contract.errors import TransferError
 
 if TYPE_CHECKING:
+    from paho.mqtt.reasoncodes import ReasonCode
     from collections.abc import Iterator
 
     from host_tools.review.broker_address import BrokerAddress
@@ -65,7 +66,7 @@ class Listener:
     def _on_message(self, _client: mqtt.Client, _userdata: object, message: mqtt.MQTTMessage) -> None:
         try:
             self._queue.put_nowait(
-                Delivery(topic=message.topic, payload=message.payload, received=time.time())
+                Delivery(topic=message.topic, payload=bytes(message.payload), received=time.time())
             )
         except queue.Full:
             self.dropped += 1
@@ -89,7 +90,7 @@ def listen(address: BrokerAddress, *, root: str) -> Iterator[Listener]:
         connected: mqtt.Client,
         _userdata: object,
         _flags: object,
-        reason: mqtt.ReasonCode,
+        reason: ReasonCode,
         _properties: object,
     ) -> None:
         if reason.is_failure:

@@ -29,6 +29,7 @@ def executed(candidate: Candidate, *, threads: int) -> Execution:
     surprises = [op for op in ops if op.precision in _FLOATS and planned & set(_SEPARATORS.split(op.name))]
     return Execution(
         source=probe.source,
+        stand_in=candidate.profile.proof != "engine",
         ops=ops,
         integer_ops=sum(op.precision in _INTEGERS for op in ops),
         float_ops=sum(op.precision in _FLOATS for op in ops),

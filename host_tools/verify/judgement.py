@@ -87,7 +87,7 @@ def _quality_finding(measure: Quality, budget: Budget) -> tuple[Verdict, str]:
 
 
 def _execution_findings(execution: Execution) -> list[tuple[Verdict, str]]:
-    if not execution.unplanned_float_ops:
+    if execution.stand_in or not execution.unplanned_float_ops:
         return []
     names = ", ".join(execution.unplanned_float_ops[:5])
     count = len(execution.unplanned_float_ops)

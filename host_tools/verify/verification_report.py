@@ -93,6 +93,7 @@ class Execution:
 
     Attributes:
         source: Where it was read, for people.
+        stand_in: Whether the engine only stands in for hardware that is not here; then its floats say nothing of the target.
         ops: Every executed operator.
         integer_ops: Operators computing in integers.
         float_ops: Operators computing in floating point (conversions at the model's doors not counted).
@@ -100,6 +101,7 @@ class Execution:
     """
 
     source: str
+    stand_in: bool
     ops: tuple[ExecutedOp, ...]
     integer_ops: int
     float_ops: int

@@ -71,7 +71,8 @@ def test_every_target_from_one_calibration(workplace: Workplace) -> None:
     assert [target["target"] for target in report["targets"]] == list(catalog.ids())
     for target in report["targets"]:
         assert target["verdict"] in ("pass", "marginal"), (target["target"], target["reasons"])
-        assert target["execution"]["unplanned_float_ops"] == [], target["target"]
+        execution = target["execution"]
+        assert execution["stand_in"] or execution["unplanned_float_ops"] == [], target["target"]
         assert target["layers"], target["target"]
     page = (workplace.folder / "out" / "report.html").read_text()
     assert all(f'id="{target}"' in page for target in catalog.ids())

@@ -64,6 +64,7 @@ class FunctionSource:
     def fingerprint(self, count: int) -> str | None:
         """See `SampleSource.fingerprint`: code can return anything, so only reading tells."""
         del count
+        return None
 
     def _guarded(self) -> Iterator[object]:
         """Iterate; what the user's code raises on the way is told as ours."""

@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 
+from device_agent.engines.onnx import session_options
 from host_tools.errors import VerificationError
 from host_tools.verify.verification_report import ExecutedOp
 
@@ -36,7 +37,7 @@ class OnnxProbe:
         """See `Probe.executed_ops`."""
         with tempfile.TemporaryDirectory(prefix="edgewright-") as folder:
             path = Path(folder) / "optimized.onnx"
-            options = _options(threads)
+            options = session_options(threads)
             options.optimized_model_filepath = str(path)
             _session(_main_file(payload), options)
             graph = onnx.load(path).graph
@@ -55,7 +56,7 @@ class OnnxProbe:
         wanted = {value: payload.tensor_names[value] for value in values}
         for tensor in sorted(set(wanted.values()) - present):
             model.graph.output.append(onnx.ValueInfoProto(name=tensor))
-        options = _options(threads)
+        options = session_options(threads)
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         session = _session(model.SerializeToString(), options)
         names = [item.name for item in session.get_inputs()]
@@ -68,14 +69,6 @@ class OnnxProbe:
             return {value: np.asarray(found[tensor], dtype=np.float64) for value, tensor in wanted.items()}
 
         return read
-
-
-def _options(threads: int) -> ort.SessionOptions:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    return options
 
 
 def _main_file(payload: Payload) -> bytes:
@@ -98,6 +91,7 @@ def _input_types(graph: onnx.GraphProto) -> dict[str, int]:
 
 def _precision(node: onnx.NodeProto, types: dict[str, int]) -> str:
     """Name the node's precision and note its output's type; types flow forward because the optimized graph carries few."""
+    produced: int
     first = types.get(node.input[0], 0) if node.input else 0
     if node.op_type in _CONVERSIONS:
         produced = onnx.TensorProto.FLOAT if node.op_type == "DequantizeLinear" else onnx.TensorProto.UINT8

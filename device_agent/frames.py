@@ -1,0 +1,74 @@
+"""From the configuration to a source of frames; only the chosen source is imported, for some bring numpy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from device_agent.config import SourceSection
+    from device_agent.contract.manifest import Manifest
+    from device_agent.sources.source import Source
+
+
+class FrameDoor:
+    """Where the broker's connection hands frames in. Shut until a source stands behind it; frames before that are counted.
+
+    Attributes:
+        turned_away: Frames that came while it was shut.
+    """
+
+    def __init__(self) -> None:
+        self.turned_away = 0
+        self._take: Callable[[bytes], None] | None = None
+
+    def open(self, take: Callable[[bytes], None]) -> None:
+        """Hand frames to ``take`` from now on."""
+        self._take = take
+
+    def __call__(self, payload: bytes) -> None:
+        """Hand in one frame; called on the connection's thread."""
+        if self._take is None:
+            self.turned_away += 1
+        else:
+            self._take(payload)
+
+
+def open_source(
+    wanted: SourceSection, manifest: Manifest, *, door: FrameDoor, on_refused: Callable[[str], None]
+) -> Source:
+    """Open the source that is configured.
+
+    Args:
+        wanted: What is configured.
+        manifest: Of the artifact that will run.
+        door: Where frames from the broker come in.
+        on_refused: Told why a frame from the broker was refused; on the thread that takes frames.
+
+    Raises:
+        DeviceError: It cannot be opened.
+    """
+    if wanted.kind == "mqtt":
+        from device_agent.sources.mqtt import MqttSource  # noqa: PLC0415  see the module's docstring
+
+        source = MqttSource(
+            manifest.inputs,
+            manifest.preprocessing,
+            queue_frames=wanted.queue_frames,
+            max_frame_bytes=wanted.max_frame_bytes,
+            on_refused=on_refused,
+        )
+        door.open(source.offer)
+        return source
+    if wanted.kind == "directory" and wanted.path is not None:
+        from device_agent.sources.directory import DirectorySource  # noqa: PLC0415  as above
+
+        return DirectorySource(wanted.path, manifest.inputs, manifest.preprocessing, loop=wanted.loop)
+    if wanted.kind == "replay" and wanted.path is not None:
+        from device_agent.sources.replay import ReplaySource  # noqa: PLC0415  as above
+
+        return ReplaySource(wanted.path, manifest.inputs, loop=wanted.loop)
+    from device_agent.sources.synthetic import SyntheticSource  # noqa: PLC0415  as above
+
+    return SyntheticSource(manifest.inputs, as_arrays=manifest.requires.engine != "null")
