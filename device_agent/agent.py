@@ -129,8 +129,8 @@ class Agent:
         self._engine: Engine | None = None
         self._source: Source | None = None
         self._results: ResultWriter | None = None
-        self._refused_frames: SimpleQueue[str] = SimpleQueue()
         self._refused_told = 0
+        self._last_refusal = ""
         self._window_started_seconds = self._commit_due_seconds = monotonic()
         self._flush_wanted = False
         self._exit: core.Exit | None = None
@@ -278,7 +278,7 @@ class Agent:
             self._config.source,
             self._verified().manifest,
             door=self._door,
-            on_refused=self._refused_frames.put,
+            on_refused=partial(setattr, self, "_last_refusal"),
         )
         try:
             ended = InferenceLoop(
@@ -362,19 +362,15 @@ class Agent:
         )
 
     def _tell_refused_frames(self) -> None:
-        reasons = []
-        try:
-            while True:
-                reasons.append(self._refused_frames.get_nowait())
-        except Empty:
-            pass
-        if reasons:
+        refused = 0 if self._source is None else self._source.refused
+        if refused > self._refused_told:
             self._recorder.event(
                 "frames_refused",
                 "warning",
-                f"{len(reasons)} frames were not understood; the last: {reasons[-1]}",
-                {"frames": len(reasons)},
+                f"{refused - self._refused_told} frames were not understood. {self._last_refusal}".rstrip(),
+                {"frames": refused - self._refused_told},
             )
+        self._refused_told = refused
 
     def _record_birth(self, _effect: core.RecordBirth) -> None:
         engine, archive = self._engine, self._archive

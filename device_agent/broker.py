@@ -12,8 +12,12 @@ if TYPE_CHECKING:
     from device_agent.config import AgentConfig, MqttSection
 
 
-def broker_settings(config: AgentConfig) -> BrokerSettings:
+def broker_settings(config: AgentConfig, *, client_id_suffix: str = "") -> BrokerSettings:
     """Return how to reach the broker.
+
+    Args:
+        config: The whole configuration.
+        client_id_suffix: Tells a visitor from the agent: a broker ends the connection of whoever had the id before.
 
     Raises:
         ConfigError: The password cannot be had.
@@ -27,7 +31,7 @@ def broker_settings(config: AgentConfig) -> BrokerSettings:
         host=mqtt.host,
         port=mqtt.port,
         version=mqtt.version,
-        client_id=mqtt.client_id or f"edgewright-{config.device.id}",
+        client_id=(mqtt.client_id or f"edgewright-{config.device.id}") + client_id_suffix,
         username=mqtt.username,
         password=None if password is None else Secret(password),
         tls=tls,

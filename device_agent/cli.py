@@ -1,51 +1,52 @@
-"""The command `edgewright-agent`."""
+"""The command `edgewright-agent`: its parser, its exit status, and errors as one line."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import logging
 import signal
-import socket
 import sys
-import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from device_agent import __version__
-from device_agent.agent import Agent
-from device_agent.config import load_config
+from device_agent.config import described, load_config
 from device_agent.contract.errors import EdgewrightError
-from device_agent.engines import available
-from device_agent.sensors.host import host_facts
-from device_agent.sensors.reading import Absent
-from device_agent.sensors.survey import Sensors
-from device_agent.startup import verify_artifact
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from device_agent.config import AgentConfig
 
-_EPILOG = """\
+_DESCRIPTION: Final = "Run a model on this device and report over MQTT what it does."
+_EPILOG: Final = """\
 examples:
-  edgewright-agent check --config agent.toml        what is wrong, and what this machine offers
-  edgewright-agent run --config agent.toml          run until stopped; SIGTERM drains and says goodbye
+  edgewright-agent check --config agent.toml          what is wrong, and what this machine offers
+  edgewright-agent run --config agent.toml            run until stopped; SIGTERM drains and says goodbye
+  edgewright-agent check --config agent.toml --json   the same for programs
 
 exit status:
-  0  ended as asked          5  the artifact must not be used here
-  2  wrong configuration     7  the device failed: engine, storage or source
+  0  ended as asked                     5  the artifact must not be used here
+  1  a fault of the agent itself        6  the broker's settings cannot be used
+  2  wrong configuration or arguments   7  the device failed: engine, source or storage
+  4  the golden self-test failed
 """
-_STATUS = {
+_STATUS: Final = {
     "ok": 0,
+    "unexpected": 1,
     "config": 2,
+    "self_test": 4,
+    "self_test_nonfinite": 4,
     "contract": 5,
     "schema_version": 5,
+    "archive": 5,
     "trust": 5,
     "digest_mismatch": 5,
     "incompatible": 5,
-    "archive": 5,
+    "transfer": 6,
 }
-_DEVICE_FAILED = 7
+_DEVICE_FAILED: Final = 7
+_SWITCH_INTERVAL_SECONDS: Final = 0.0005
+"""How long the loop may keep Python from an inference that has just come back from its engine; CPython's default is 5 ms."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -58,105 +59,59 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _run(config)
     except EdgewrightError as error:
         print(f"edgewright-agent: {error}", file=sys.stderr)
-        return _STATUS.get(error.code, _DEVICE_FAILED)
+        return exit_status(error.code)
+
+
+def exit_status(code: str) -> int:
+    """Return the exit status for an error's code."""
+    return _STATUS.get(code, _DEVICE_FAILED)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="edgewright-agent",
-        description="Run a model on this device and report what it does over MQTT.",
+        description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"edgewright-agent {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    run = commands.add_parser("run", help="run the artifact")
-    run.add_argument("--config", required=True, metavar="FILE", help="configuration as TOML")
+    run = commands.add_parser("run", help="run the artifact until stopped")
     check = commands.add_parser("check", help="validate the configuration and say what this machine offers")
-    check.add_argument("--config", required=True, metavar="FILE", help="configuration as TOML")
-    check.add_argument("--json", action="store_true", help="as JSON")
+    for command in (run, check):
+        command.add_argument("--config", required=True, metavar="FILE", help="configuration, TOML")
+    check.add_argument("--json", action="store_true", help="print JSON")
     return parser
 
 
 def _run(config: AgentConfig) -> int:
-    _start_log(config)
+    # What `check` does not need, and what needs a valid configuration first, is imported here.
+    from device_agent.agent import Agent  # noqa: PLC0415
+    from device_agent.log import start_log  # noqa: PLC0415
+
+    start_log(config.log)
+    sys.setswitchinterval(_SWITCH_INTERVAL_SECONDS)
     agent = Agent(config)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(
-            number, lambda signum, _frame: agent.request_stop(f"stopped by {signal.Signals(signum).name}")
+            number, lambda got, _frame: agent.request_stop(f"stopped by {signal.Signals(got).name}")
         )
     ended = agent.run()
     if ended.code != "ok":
         print(f"edgewright-agent: {ended.message}", file=sys.stderr)
-    return _STATUS.get(ended.code, _DEVICE_FAILED)
+    return exit_status(ended.code)
 
 
 def _check(config: AgentConfig, *, as_json: bool) -> int:
-    """Print everything that can be known without running; exit status 0 when the agent could run."""
-    sensors = Sensors(
-        sysfs_root=config.sensors.sysfs_root,
-        state_directory=config.spool.path.parent,
-        pss_interval_seconds=60.0,
-    )
-    measured = (*sensors.heat(), *sensors.power(time.monotonic()))
-    problem, status, artifact = "", 0, ""
-    try:
-        archive = verify_artifact(config)
-        artifact = f"{archive.manifest.name} {archive.manifest.version} for {archive.manifest.target}, {archive.digest}"
-    except EdgewrightError as error:
-        problem, status = str(error), _STATUS.get(error.code, _DEVICE_FAILED)
-    found = {
-        "device": config.device.id,
-        "artifact": artifact or f"refused: {problem}",
-        "engines": available(),
-        "host": dict(host_facts()),
-        "broker": _broker(config),
-        "sensors": {
-            one.name: f"absent: {one.value.reason}" if isinstance(one.value, Absent) else one.value
-            for one in measured
-        },
-    }
+    from device_agent.check import as_text, check  # noqa: PLC0415  as above
+
+    report = check(config)
+    status = 0 if report.problem is None else exit_status(report.problem.code)
     if as_json:
-        print(json.dumps({"ok": status == 0, **found}, indent=1, ensure_ascii=False))
-        return status
-    for name, value in found.items():
-        if isinstance(value, dict):
-            print(f"{name}:")
-            print("\n".join(f"  {key}: {item}" for key, item in value.items()) or "  none")
-        else:
-            print(f"{name}: {value}")
+        found = {"ok": status == 0, "config": described(config), **report.facts}
+        print(json.dumps(found, indent=1, ensure_ascii=False))
+    else:
+        print(as_text(report))
+    if report.problem is not None:
+        print(f"edgewright-agent: {report.problem}", file=sys.stderr)
     return status
-
-
-def _broker(config: AgentConfig) -> str:
-    if not config.mqtt.enabled:
-        return "disabled"
-    where = (config.mqtt.host, config.mqtt.port)
-    try:
-        with socket.create_connection(where, timeout=config.mqtt.connect_timeout_seconds):
-            return f"{where[0]}:{where[1]} can be reached"
-    except OSError as error:
-        return f"{where[0]}:{where[1]} cannot be reached: {error}; messages would wait in the spool"
-
-
-class _JsonLines(logging.Formatter):
-    """One JSON object a line."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        line = {
-            "time": record.created,
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "text": record.getMessage(),
-        }
-        return json.dumps(line, ensure_ascii=False)
-
-
-def _start_log(config: AgentConfig) -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        _JsonLines()
-        if config.log.format == "json"
-        else logging.Formatter("%(asctime)s %(levelname)s %(message)s")
-    )
-    logging.basicConfig(level=config.log.level.upper(), handlers=[handler])

@@ -160,4 +160,7 @@ def _of_buffer(data: bytes, tensor: PayloadTensor) -> Summary:
 
 
 def _copied(output: NDArray[np.generic]) -> NDArray[np.generic] | bytes:
-    return bytes(output) if isinstance(output, memoryview) else output.copy()
+    if isinstance(output, memoryview):
+        return bytes(output)
+    copied: NDArray[np.generic] = output.copy()
+    return copied

@@ -62,8 +62,7 @@ class Worker:
             return step()
         except EdgewrightError as error:
             return Failed(code=error.code, message=str(error))
-        except (
-            Exception
-        ) as error:  # the thread's last door: whatever is wrong is said, not lost with the thread
+        # The thread's last door: whatever is wrong is said, and not lost with the thread.
+        except Exception as error:  # noqa: BLE001
             _LOG.debug("a step failed in a way that nobody foresaw", exc_info=True)
             return Failed(code="unexpected", message=f"{type(error).__name__}: {error}")

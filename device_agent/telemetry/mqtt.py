@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import select
 import socket
+import ssl
 import threading
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
@@ -161,7 +162,7 @@ class BrokerConnection:
         self._client.on_message = self._on_message
         self._client.on_subscribe = self._on_subscribe
         self._wake_read, self._wake_write = socket.socketpair()
-        self._wake_write.setblocking(False)
+        self._wake_write.setblocking(False)  # noqa: FBT003  socket's own signature
         self._thread = threading.Thread(target=self._run, name=f"broker-{number}", daemon=True)
         self._thread.start()
 
@@ -226,7 +227,9 @@ class BrokerConnection:
                 self._reason = self._abort_reason
                 return
             writing = [connection] if self._client.want_write() else []
-            pending = getattr(connection, "pending", int)()  # what TLS has decrypted, select does not see
+            pending = (
+                connection.pending() if isinstance(connection, ssl.SSLSocket) else 0
+            )  # what TLS has decrypted, select does not see
             timeout = 0.0 if pending else _POLL_SECONDS
             readable, writable, _ = select.select([connection, self._wake_read], writing, [], timeout)
             if self._wake_read in readable:
@@ -286,6 +289,18 @@ class BrokerConnection:
     def _on_message(self, _client: Client, _userdata: object, message: MQTTMessage) -> None:
         if self._frames is not None:
             self._frames.take(bytes(message.payload))
+
+    def _on_subscribe(
+        self,
+        _client: Client,
+        _userdata: object,
+        _mid: int,
+        reasons: list[ReasonCode],
+        _properties: Properties | None,
+    ) -> None:
+        refused = [str(reason) for reason in reasons if reason.is_failure]
+        if refused:
+            self._abort_reason = f"the broker refused the subscription to frames: {refused[0]}"
 
     def _on_publish(
         self, _client: Client, _userdata: object, mid: int, reason: ReasonCode, _properties: Properties | None

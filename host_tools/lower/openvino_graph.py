@@ -295,7 +295,7 @@ def _element_type(qparams: QParams) -> Any:
     return ov.Type(np.dtype(qparams.dtype))
 
 
-def _array(value: ir.Value) -> NDArray[np.generic]:
+def _array(value: ir.Value) -> NDArray[Any]:
     if value.const_value is None:
         raise LoweringError(f"Constant {value.name!r} has no data.", hint="Load the model with its external data.")
     return value.const_value.numpy()

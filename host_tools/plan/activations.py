@@ -181,6 +181,8 @@ class ActivationChooser:
         if share <= _CLIPPED_SHARE:
             return ()
         return (
-            f"{members[0]!r}: the range [{low:.4g}, {high:.4g}] ({origin}) clips {share:.2%} of the observed values, "
-            f"which reach from {seen.minimum:.4g} to {seen.maximum:.4g}.",
+            (
+                f"{members[0]!r}: the range [{low:.4g}, {high:.4g}] ({origin}) clips {share:.2%} of the observed values, "
+                f"which reach from {seen.minimum:.4g} to {seen.maximum:.4g}."
+            ),
         )

@@ -71,7 +71,8 @@ def _whole(
 def bin_values(histogram: Histogram) -> NDArray[np.float64]:
     """Return the middle of every bin, shape (k,)."""
     middle = (histogram.bins.astype(np.uint32) << 16) | np.uint32(0x8000)
-    return middle.view(np.float32).astype(np.float64)
+    values: NDArray[np.float64] = middle.view(np.float32).astype(np.float64)
+    return values
 
 
 def share_outside(histogram: Histogram, low: float, high: float) -> float:

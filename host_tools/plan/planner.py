@@ -119,7 +119,10 @@ def _attempt(
     fixed = fixed_values(network, placement, profile)
     bounds = _bounds(network, placement)
     activations: list[QParams] = []
-    reasons, warnings, pinned, detached = [], [], set(), set()
+    reasons: list[str] = []
+    warnings: list[str] = []
+    pinned: set[int] = set()
+    detached: set[str] = set()
     for index, members in enumerate(grouping.groups):
         pins = {name: fixed[name] for name in members if name in fixed}
         if pins and _takes_over(members, pins, chooser):

@@ -138,7 +138,8 @@ def legal_scales(scales: Float64, rules: ScaleRules) -> Float64:
 def power_of_two_ceiling(scales: Float64) -> Float64:
     """Return the smallest power of two that is not below each scale; exact."""
     fraction, exponent = np.frexp(scales)
-    return np.ldexp(1.0, exponent - (fraction == 0.5))
+    powers: Float64 = np.ldexp(1.0, exponent - (fraction == 0.5))
+    return powers
 
 
 def raised(qparams: QParams, scales: Float64, rules: ScaleRules) -> QParams:

@@ -52,7 +52,7 @@ def choose_weight(node: ir.Node, profile: CapabilityProfile, recipe: Recipe) -> 
         low, high = np.where(dead, -usual, low), np.where(dead, usual, high)
     rules = profile.weights
     codes = code_range(rules.bits, signed=rules.signed, narrow=rules.narrow_range)
-    rule = "symmetric" if rules.symmetric else "asymmetric"
+    rule: ZeroPointRule = "symmetric" if rules.symmetric else "asymmetric"
     if profile.scale.kind == "power_of_two":
         qparams = best_power_of_two(
             low,
@@ -111,4 +111,5 @@ def largest_sums(node: ir.Node, qparams: QParams, profile: CapabilityProfile) ->
         sums = sizes.sum(axis=-2).reshape(-1, sizes.shape[-1]).max(axis=0)
     else:
         sums = sizes.reshape(sizes.shape[0], -1).sum(axis=1)
-    return sums if qparams.axis is not None else sums.max(keepdims=True)
+    per_scale: NDArray[np.float64] = sums if qparams.axis is not None else sums.max(keepdims=True)
+    return per_scale

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import flatbuffers
 import numpy as np
-from ai_edge_litert import schema_py_generated as schema  # type: ignore[import-untyped]  # ships no types
+from ai_edge_litert import schema_py_generated as schema
 
 from host_tools.errors import LoweringError
 from host_tools.lower.tflite import versions

@@ -47,7 +47,7 @@ class Layouts:
 
 def shape_of(value: ir.Value) -> tuple[int, ...]:
     """Return a value's shape; the canonical form guarantees that it is static."""
-    return tuple(int(extent) for extent in value.shape or ())
+    return tuple(extent for extent in value.shape or () if isinstance(extent, int))
 
 
 def assign(graph: ir.Graph) -> Layouts:
@@ -63,7 +63,7 @@ def assign(graph: ir.Graph) -> Layouts:
     for node in graph:
         _vote(node, groups)
     _spread(graph, groups)
-    layouts = {name: groups.layout(name, final=True) for name in groups.shapes}
+    layouts = {name: groups.final_layout(name) for name in groups.shapes}
     return Layouts(of=layouts, columns=_columns(graph, layouts))
 
 
@@ -101,9 +101,12 @@ class _Groups:
         self._decided[root] = layout
         return True
 
-    def layout(self, name: str, *, final: bool = False) -> Layout | None:
-        decided = self._decided.get(self.root(name))
-        if decided is not None or not final:
+    def layout(self, name: str) -> Layout | None:
+        return self._decided.get(self.root(name))
+
+    def final_layout(self, name: str) -> Layout:
+        decided = self.layout(name)
+        if decided is not None:
             return decided
         rank = len(self.shapes[name])
         return axes.channel_last(rank) if rank == 4 else axes.natural(rank)

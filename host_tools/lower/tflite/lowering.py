@@ -163,7 +163,7 @@ def _tensors(
 def _payload_tensor(session: Session, source: str, index: int, layout: Layout) -> PayloadTensor:
     tensor = session.graph.tensors[index]
     quantization = tensor.quantization
-    dtype: WireType = next(name for name, code in TYPE_OF_DTYPE.items() if code == tensor.type)  # type: ignore[assignment]  # keys are wire types
+    dtype = next(name for name, code in TYPE_OF_DTYPE.items() if code == tensor.type)
     return PayloadTensor(
         name=tensor.name,
         shape=tensor.shape,

@@ -186,7 +186,8 @@ class Session:
 
     def is_constant(self, node: ir.Node, index: int) -> bool:
         """Whether an input is an initializer."""
-        return has_input(node, index) and node.inputs[index].name in self.source.initializers  # type: ignore[union-attr]  # has_input
+        value = node.inputs[index] if has_input(node, index) else None
+        return value is not None and value.name is not None and value.name in self.source.initializers
 
     def layout(self, value: ir.Value) -> Layout:
         """Return the layout of a value that is not a constant."""

@@ -174,7 +174,7 @@ def _write_slice(editor: GraphEditor, node: ir.Node) -> None:
     if data is None:
         return
     starts, ends = (_require(node, index, "bounds").reshape(-1) for index in (1, 2))
-    given = [value for value in node.inputs[3:]]
+    given = list(node.inputs[3:])
     axes = [int(axis) for axis in _require(node, 3, "axes").reshape(-1)] if given and given[0] else range(len(starts))
     steps = [int(step) for step in _require(node, 4, "steps").reshape(-1)] if given[1:] and given[1] else [1] * len(starts)
     axes = [axis % len(data) for axis in axes]

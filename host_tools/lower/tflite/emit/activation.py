@@ -80,8 +80,8 @@ def prelu(session: Session, node: ir.Node) -> None:
         raised = codes.reshape((1,) * (len(layout) - codes.ndim) + codes.shape).transpose(layout)
         # XNNPACK takes a slope per channel without the batch axis.
         slope = session.graph.constant(
-            str(node.inputs[1].name), raised[0] if raised.shape[0] == 1 else raised, quantization
-        )  # type: ignore[union-attr]  # is_constant
+            input_name(node, 1), raised[0] if raised.shape[0] == 1 else raised, quantization
+        )
     result = session.output(node, output_shape(node, layout), session.output_quantization(node))
     session.add(node, "PRELU", [data, slope], [result])
     session.deliver(node, result, layout)

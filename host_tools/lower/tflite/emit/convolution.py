@@ -90,11 +90,8 @@ def read_bias(
         weights: Its weights.
     """
     given = session.array(node, index) if has_input(node, index) else None
-    name = (
-        str(node.inputs[index].name)
-        if given is not None and node.inputs[index] is not None
-        else f"{node.name}/zero_bias"
-    )  # type: ignore[union-attr]  # checked
+    source = node.inputs[index] if given is not None else None
+    name = f"{node.name}/zero_bias" if source is None else str(source.name)
     values = (
         np.zeros(outputs, np.float32) if given is None else np.broadcast_to(given.reshape(-1), (outputs,))
     )
@@ -187,7 +184,7 @@ def _depthwise(
     node: ir.Node,
     tensors: tuple[int, int, int],
     weights: Weights,
-    fields: dict[str, object],
+    fields: Mapping[str, object],
 ) -> None:
     data, bias, result = tensors
     channels = session.graph.tensors[data].shape[3]
@@ -204,7 +201,7 @@ def _by_groups(
     node: ir.Node,
     tensors: tuple[int, int, int],
     weights: Weights,
-    fields: dict[str, object],
+    fields: Mapping[str, object],
 ) -> int:
     """Write one CONV_2D a group for runtimes without grouped kernels. Returns the joined result."""
     data, bias, result = tensors

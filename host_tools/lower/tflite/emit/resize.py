@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     Positions = NDArray[np.float64]
 
-_RULES = ({}, {"halfPixelCenters": True}, {"alignCorners": True})
+_RULES: tuple[dict[str, bool], ...] = ({}, {"halfPixelCenters": True}, {"alignCorners": True})
 """TFLite's coordinate rules, as option fields."""
 
 
