@@ -79,12 +79,21 @@ def compared(entry: Entry, exact: Scores, scores: Scores, labels: NDArray[np.int
     right, exactly_right = scores.argmax(axis=1) == labels, exact.argmax(axis=1) == labels
     gain = right.astype(np.float64) - exactly_right
     is_ours = entry.side == "ours"
-    top1 = _finding(entry.name, "top-1 minus float", "points", _mean(100.0 * gain), sample, TOP1_LIMIT if is_ours else None)
+    top1 = _finding(
+        entry.name,
+        "top-1 minus float",
+        "points",
+        _mean(100.0 * gain),
+        sample,
+        TOP1_LIMIT if is_ours else None,
+    )
     same = _mean(scores.argmax(axis=1) == exact.argmax(axis=1))
     return [
         _finding(entry.name, "top-1", "share", _mean(right), sample),
         top1,
-        _finding(entry.name, "same class as float", "share", same, sample, SAME_CLASS_LIMIT if is_ours else None),
+        _finding(
+            entry.name, "same class as float", "share", same, sample, SAME_CLASS_LIMIT if is_ours else None
+        ),
         _finding(entry.name, "SQNR", "decibels", sqnr_db(exact, scores), sample),
     ]
 

@@ -78,7 +78,12 @@ def _measure_from(
     for repeat in range(options.repeats):
         for converter in converters:
             if converter not in missing and not (converter is ORT_SLOW and repeat):
-                out = options.work / "conversion" / f"{kind}-{repeat}" / f"{converter.doer}-{converter.method or 'default'}"
+                out = (
+                    options.work
+                    / "conversion"
+                    / f"{kind}-{repeat}"
+                    / f"{converter.doer}-{converter.method or 'default'}"
+                )
                 outcome = _convert(converter, data, out, material)
                 if outcome is None or isinstance(outcome, str):
                     missing[converter] = outcome or ""
@@ -124,10 +129,19 @@ def _absolute(converter: Converter, kind: str, outcomes: Sequence[Outcome], miss
         for lap in outcomes[0].laps
     )
     return [
-        _finding(subject, "conversion", "seconds", median_and_range(_core(outcomes)), len(outcomes), note=told),
-        _finding(subject, "whole", "seconds", median_and_range([one.seconds() for one in outcomes]), len(outcomes)),
         _finding(
-            subject, "peak memory", "bytes", median_and_range(peak), len(outcomes), PEAK_LIMIT if is_ours else None
+            subject, "conversion", "seconds", median_and_range(_core(outcomes)), len(outcomes), note=told
+        ),
+        _finding(
+            subject, "whole", "seconds", median_and_range([one.seconds() for one in outcomes]), len(outcomes)
+        ),
+        _finding(
+            subject,
+            "peak memory",
+            "bytes",
+            median_and_range(peak),
+            len(outcomes),
+            PEAK_LIMIT if is_ours else None,
         ),
     ]
 
@@ -144,7 +158,9 @@ def _ratios(
     limit = Limit(bound=bound, at_most=True)
     reason = missing.get(ours) or missing.get(ORT)
     if reason:
-        return [Finding(subject=subject, figure="conversion ratio", unit="ratio", limit=limit, missing=reason)]
+        return [
+            Finding(subject=subject, figure="conversion ratio", unit="ratio", limit=limit, missing=reason)
+        ]
     mine, theirs = outcomes[ours], outcomes[ORT]
     count = len(mine)
     bare = [one.seconds("imports", PREPROCESSING) for one in theirs]

@@ -114,7 +114,9 @@ class Report:
 
 def encode(record: Chapter | Report) -> str:
     """Return a record as JSON; a figure that is not finite is written as text, since JSON has none."""
-    return json.dumps(_plain(dataclasses.asdict(record)), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return (
+        json.dumps(_plain(dataclasses.asdict(record)), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    )
 
 
 def decode_chapter(path: Path) -> Chapter:
@@ -126,7 +128,9 @@ def decode_chapter(path: Path) -> Chapter:
 
 def _finding(entry: dict[str, Any]) -> Finding:
     limit = entry.pop("limit")
-    numbers = {name: None if entry[name] is None else float(entry.pop(name)) for name in ("value", "low", "high")}
+    numbers = {
+        name: None if entry[name] is None else float(entry.pop(name)) for name in ("value", "low", "high")
+    }
     for name in numbers:
         entry.pop(name, None)
     return Finding(limit=None if limit is None else Limit(**limit), **numbers, **entry)

@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 
 _OPERATORS: Final = schema.BuiltinOperator
 _RELU6: Final = schema.ActivationFunctionType.RELU6
-_FUSING: Final = (_OPERATORS.CONV_2D, _OPERATORS.DEPTHWISE_CONV_2D, _OPERATORS.FULLY_CONNECTED, _OPERATORS.ADD)
+_FUSING: Final = (
+    _OPERATORS.CONV_2D,
+    _OPERATORS.DEPTHWISE_CONV_2D,
+    _OPERATORS.FULLY_CONNECTED,
+    _OPERATORS.ADD,
+)
 
 
 def write_fair(source: Path, target: Path) -> None:
@@ -39,7 +44,11 @@ def write_fair(source: Path, target: Path) -> None:
     _open_doors(model, graph, codes)
     _fuse(graph, codes)
     left = Counter(codes[operator.opcodeIndex] for operator in graph.operators)
-    for code, name in ((_OPERATORS.RELU6, "RELU6"), (_OPERATORS.QUANTIZE, "QUANTIZE"), (_OPERATORS.DEQUANTIZE, "DEQUANTIZE")):
+    for code, name in (
+        (_OPERATORS.RELU6, "RELU6"),
+        (_OPERATORS.QUANTIZE, "QUANTIZE"),
+        (_OPERATORS.DEQUANTIZE, "DEQUANTIZE"),
+    ):
         if left[code]:
             raise NotMeasuredError(
                 f"{source}: {left[code]} {name} are left in the float TFLite file; a peer measured on it would be measured unfairly."
@@ -92,7 +101,12 @@ def _fuse(graph: Any, codes: list[int]) -> None:
 
 def _compact(model: Any, graph: Any) -> None:
     """Drop the tensors that nobody reads or writes any more."""
-    used = {int(tensor) for operator in graph.operators for tensor in (*operator.inputs, *operator.outputs) if tensor >= 0}
+    used = {
+        int(tensor)
+        for operator in graph.operators
+        for tensor in (*operator.inputs, *operator.outputs)
+        if tensor >= 0
+    }
     used |= {int(tensor) for tensor in (*graph.inputs, *graph.outputs)}
     moved = {old: new for new, old in enumerate(sorted(used))}
     moved[-1] = -1  # an optional input that is absent

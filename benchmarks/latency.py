@@ -58,7 +58,9 @@ def measure(options: Options, material: Material, progress: Progress) -> Chapter
     sample = f"{options.rounds} rounds × {RUNS} runs"
     findings = []
     for entry in ENTRIES:
-        findings.append(_latency(entry, medians.get(entry), doors.get(entry, ""), missing.get(entry, ""), sample))
+        findings.append(
+            _latency(entry, medians.get(entry), doors.get(entry, ""), missing.get(entry, ""), sample)
+        )
     for comparison in COMPARISONS:
         findings.append(_compared(comparison, medians, missing, f"{options.rounds} paired rounds"))
     return Chapter(
@@ -140,7 +142,10 @@ def _latency(entry: Entry, rounds: Sequence[float] | None, doors: str, missing: 
 
 
 def _compared(
-    comparison: Comparison, medians: Mapping[Entry, Sequence[float]], missing: Mapping[Entry, str], sample: str
+    comparison: Comparison,
+    medians: Mapping[Entry, Sequence[float]],
+    missing: Mapping[Entry, str],
+    sample: str,
 ) -> Finding:
     ours = entry_of("ours", comparison.engine)
     other = entry_of("peer" if comparison.against == "peer" else "float", comparison.engine)
@@ -148,7 +153,9 @@ def _compared(
     limit = None if comparison.limit is None else Limit(bound=comparison.limit, at_most=True)
     for entry in (ours, other):
         if entry in missing:
-            return Finding(subject=subject, figure="latency ratio", unit="ratio", limit=limit, missing=missing[entry])
+            return Finding(
+                subject=subject, figure="latency ratio", unit="ratio", limit=limit, missing=missing[entry]
+            )
     estimate = paired_ratio(medians[ours], medians[other])
     return Finding(
         subject=subject,

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 from benchmarks.options import TARGETS
 from benchmarks.tasks import NotMeasuredError, Outcome, Task, run_task
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from benchmarks.material import Material
 
 EngineKind = Literal["onnx", "openvino", "tflite"]
@@ -132,7 +133,9 @@ def _ours(material: Material) -> Path:
 def _done(task: Task) -> Path:
     """Return the folder of a task, doing it if nobody has."""
     answer = task.out.with_suffix(".answer.json")
-    outcome = Outcome(**json.loads(answer.read_text(encoding="utf-8"))) if answer.is_file() else run_task(task)
+    outcome = (
+        Outcome(**json.loads(answer.read_text(encoding="utf-8"))) if answer.is_file() else run_task(task)
+    )
     if outcome.missing:
         raise NotMeasuredError(f"{task.doer}: {outcome.missing}")
     return task.out

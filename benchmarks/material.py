@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +16,7 @@ from host_tools.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -117,7 +117,9 @@ def _photos(options: Options) -> tuple[list[Photo], list[Photo]]:
             hint="--data takes a folder with labels.csv (file,index,split) and a folder images.",
         ) from error
     if not columns >= _COLUMNS:
-        raise DataError(f"{table}: expected the columns file, index and split, got {', '.join(sorted(columns))}.")
+        raise DataError(
+            f"{table}: expected the columns file, index and split, got {', '.join(sorted(columns))}."
+        )
     splits: dict[str, list[Photo]] = {"calib": [], "eval": []}
     for number, row in enumerate(rows, start=2):
         if row["split"] not in splits or not row["index"].isdecimal():
@@ -129,7 +131,9 @@ def _photos(options: Options) -> tuple[list[Photo], list[Photo]]:
     if not calibration or not evaluation:
         raise DataError(f"{table}: expected photos in both splits, calib and eval.")
     if options.images is None and len(calibration) < CALIBRATION_IMAGES:
-        raise DataError(f"{table}: expected {CALIBRATION_IMAGES} photos in split calib, got {len(calibration)}.")
+        raise DataError(
+            f"{table}: expected {CALIBRATION_IMAGES} photos in split calib, got {len(calibration)}."
+        )
     return calibration, evaluation
 
 

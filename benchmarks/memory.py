@@ -26,7 +26,9 @@ GROWTH_LIMIT = Limit(bound=0.05, at_most=True)
 def measure(options: Options, material: Material, progress: Progress) -> Chapter:
     """Convert from few and from all pictures."""
     findings: list[Finding] = []
-    counts = {folder: sum(1 for _ in folder.iterdir()) for folder in (material.calibration, material.everything)}
+    counts = {
+        folder: sum(1 for _ in folder.iterdir()) for folder in (material.calibration, material.everything)
+    }
     progress.stage("Converting from few and from many", 2 * len(counts) * options.repeats)
     for method in ("minmax", ""):
         name = f"Edgewright, three targets, {'--method minmax' if method else 'statistics for every method'}"
@@ -74,9 +76,21 @@ def _findings(name: str, peaks: dict[int, list[float]]) -> list[Finding]:
     few, many = sorted(peaks)
     growth = [abs(more / less - 1.0) for less, more in zip(peaks[few], peaks[many], strict=True)]
     return [
-        _finding(f"{name}, {few} pictures", "peak memory", "bytes", median_and_range(peaks[few]), peaks[few], PEAK_LIMIT),
         _finding(
-            f"{name}, {many} pictures", "peak memory", "bytes", median_and_range(peaks[many]), peaks[many], PEAK_LIMIT
+            f"{name}, {few} pictures",
+            "peak memory",
+            "bytes",
+            median_and_range(peaks[few]),
+            peaks[few],
+            PEAK_LIMIT,
+        ),
+        _finding(
+            f"{name}, {many} pictures",
+            "peak memory",
+            "bytes",
+            median_and_range(peaks[many]),
+            peaks[many],
+            PEAK_LIMIT,
         ),
         _finding(
             f"{name}, {many} against {few} pictures",

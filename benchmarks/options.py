@@ -49,9 +49,7 @@ class Options:
     def to_json(self) -> str:
         """Return the options as JSON; `from_json` reads it back."""
         return json.dumps(
-            {
-                field.name: _plain(getattr(self, field.name)) for field in dataclasses.fields(self)
-            }
+            {field.name: _plain(getattr(self, field.name)) for field in dataclasses.fields(self)}
         )
 
     @classmethod

@@ -23,7 +23,9 @@ def main(request_path: Path) -> None:
         import_module(f"benchmarks.peers.{task.doer}").do(task, stopwatch)
         outcome = Outcome(laps=stopwatch.laps, peak_bytes=peak_bytes())
     except ModuleNotFoundError as error:
-        outcome = Outcome(laps={}, peak_bytes=0, missing=f"{error.name} is not installed: {HOW_TO_INSTALL[task.doer]}")
+        outcome = Outcome(
+            laps={}, peak_bytes=0, missing=f"{error.name} is not installed: {HOW_TO_INSTALL[task.doer]}"
+        )
     answer.write_text(json.dumps(dataclasses.asdict(outcome)), encoding="utf-8")
 
 

@@ -115,17 +115,29 @@ def run_python(module: str, request: dict[str, Any], *, log: Path) -> Outcome:
     answer = log.with_suffix(".answer.json")
     answer.unlink(missing_ok=True)
     request_path = log.with_suffix(".request.json")
-    request_path.write_text(json.dumps({**request, "answer": str(answer), "started": time.monotonic()}), encoding="utf-8")
+    request_path.write_text(
+        json.dumps({**request, "answer": str(answer), "started": time.monotonic()}), encoding="utf-8"
+    )
     with log.open("w", encoding="utf-8") as stream:
         try:
             done = subprocess.run(
-                [sys.executable, "-m", module, str(request_path)], stdout=stream, stderr=stream, check=False, timeout=_TIMEOUT_SECONDS
+                [sys.executable, "-m", module, str(request_path)],
+                stdout=stream,
+                stderr=stream,
+                check=False,
+                timeout=_TIMEOUT_SECONDS,
             )
         except subprocess.TimeoutExpired:
-            return Outcome(laps={}, peak_bytes=0, missing=f"not done after {_TIMEOUT_SECONDS:.0f} s; see {log}")
+            return Outcome(
+                laps={}, peak_bytes=0, missing=f"not done after {_TIMEOUT_SECONDS:.0f} s; see {log}"
+            )
     if not answer.is_file():
         lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["no message"]
-        return Outcome(laps={}, peak_bytes=0, missing=f"failed with status {done.returncode}: {lines[-1][:300]} (log: {log})")
+        return Outcome(
+            laps={},
+            peak_bytes=0,
+            missing=f"failed with status {done.returncode}: {lines[-1][:300]} (log: {log})",
+        )
     return Outcome(**json.loads(answer.read_text(encoding="utf-8")))
 
 

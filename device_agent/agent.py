@@ -225,6 +225,7 @@ class Agent:
             case LinkChange(connected=True):
                 _LOG.info("connected to %s:%d", self._config.mqtt.host, self._config.mqtt.port)
                 self._take_in(core.LinkUp())
+                self._spool.commit()  # or the birth and health of before would be sent first
             case LinkChange(connected=False, reason=reason):
                 _LOG.warning("no connection to the broker: %s", reason)
                 self._take_in(core.LinkDown(reason))

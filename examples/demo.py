@@ -1,7 +1,8 @@
 """The main job on one machine: EfficientNet-Lite0 to three targets, each run by the agent, all reported over MQTT.
 
 ``python -m examples.demo --out DIR`` (or ``make demo``): prepare the model and photos, convert once for three
-targets, start the embedded broker, run the agent on each artifact in turn, compare, and leave two pages behind. Exit status 0 only if every artifact passed.
+targets, start the embedded broker, run the agent on each artifact in turn, compare, and leave two pages behind.
+Exit status 0 only if every artifact passed.
 """
 
 from __future__ import annotations

@@ -23,6 +23,8 @@ def do(task: Task, stopwatch: Stopwatch) -> None:
     made.load_quantization_recipe(recipe.static_wi8_ai8())
     # A list, because the library reads its length first; channels last, as the file is.
     samples = [{name: np.ascontiguousarray(sample.transpose(0, 2, 3, 1))} for sample in task.samples()]
-    result = made.quantize(made.calibrate({key: samples}), enable_progress_bar=False, enable_progress_report=False)
+    result = made.quantize(
+        made.calibrate({key: samples}), enable_progress_bar=False, enable_progress_report=False
+    )
     result.export_model(task.out / "model.tflite", overwrite=True)
     stopwatch.lap("conversion")

@@ -29,7 +29,7 @@ _DTYPES: Mapping[IntegerType, type[np.integer]] = MappingProxyType(
 
 
 def quantize_array(
-    values: NDArray[np.floating], qparams: QParams, rounding: Rounding, *, where: str = "tensor"
+    values: NDArray[np.generic], qparams: QParams, rounding: Rounding, *, where: str = "tensor"
 ) -> NDArray[np.integer]:
     """Return ``saturate(round(values / scale) + zero_point)``.
 
@@ -50,7 +50,7 @@ def quantize_array(
 
 
 def quantize_bias(
-    values: NDArray[np.floating], qparams: QParams, rounding: Rounding, *, where: str = "bias"
+    values: NDArray[np.generic], qparams: QParams, rounding: Rounding, *, where: str = "bias"
 ) -> NDArray[np.integer]:
     """Return the codes of a bias, refusing to saturate: a clipped bias shifts a whole channel.
 
@@ -115,13 +115,15 @@ def rebased(qparams: QParams, dtype: IntegerType) -> QParams:
     )
 
 
-def _unsaturated(values: NDArray[np.floating], qparams: QParams, rounding: Rounding, *, where: str) -> Float64:
+def _unsaturated(values: NDArray[np.generic], qparams: QParams, rounding: Rounding, *, where: str) -> Float64:
     real = values.astype(np.float64)
     if np.isnan(real).any():
         raise LoweringError(f"{where}: a value is NaN.", hint="Mend the model's weights.")
     limits = np.iinfo(_DTYPES[qparams.dtype])
     if not limits.min <= qparams.quant_min <= qparams.quant_max <= limits.max:
-        raise LoweringError(f"{where}: codes [{qparams.quant_min}, {qparams.quant_max}] do not fit {qparams.dtype}.")
+        raise LoweringError(
+            f"{where}: codes [{qparams.quant_min}, {qparams.quant_max}] do not fit {qparams.dtype}."
+        )
     scale, zero_point = _broadcast(qparams, real.shape, where=where)
     result: Float64 = _ROUNDINGS[rounding](real / scale) + zero_point
     return result
@@ -138,7 +140,9 @@ def _broadcast(qparams: QParams, shape: tuple[int, ...], *, where: str) -> tuple
             raise LoweringError(f"{where}: {scale.size} scales, but no channel axis; expected one.")
         return scale.reshape(()), zero_point.reshape(())
     if not 0 <= qparams.axis < len(shape) or scale.size != shape[qparams.axis]:
-        raise LoweringError(f"{where}: {scale.size} scales along axis {qparams.axis} do not fit shape {shape}.")
+        raise LoweringError(
+            f"{where}: {scale.size} scales along axis {qparams.axis} do not fit shape {shape}."
+        )
     aligned = [1] * len(shape)
     aligned[qparams.axis] = scale.size
     return scale.reshape(aligned), zero_point.reshape(aligned)

@@ -36,7 +36,9 @@ def integer_interface(name: str, qparams: QParams | None, interface: IntegerType
     return rebased(qparams, interface)
 
 
-def payload_tensors(specs: Sequence[TensorSpec], integers: Mapping[str, QParams]) -> tuple[PayloadTensor, ...]:
+def payload_tensors(
+    specs: Sequence[TensorSpec], integers: Mapping[str, QParams]
+) -> tuple[PayloadTensor, ...]:
     """Return the payload's side of the model's inputs or outputs.
 
     Args:

@@ -54,7 +54,8 @@ def lower(model: FloatModel, plan: QuantizationPlan, profile: CapabilityProfile)
     """
     if plan.model_digest != model.digest:
         raise LoweringError(
-            f"Model {model.name!r} has digest {model.digest}, the plan is for {plan.model_digest}.", hint="Plan this model anew."
+            f"Model {model.name!r} has digest {model.digest}, the plan is for {plan.model_digest}.",
+            hint="Plan this model anew.",
         )
     if plan.profile_digest != profile.digest:
         raise LoweringError(

@@ -29,7 +29,9 @@ _LATER_ATTRIBUTES: Final[Mapping[str, Mapping[str, tuple[int, object]]]] = {
 }
 """Attributes that an opset added, with the value that says the same as their absence (for a list: each of its entries)."""
 
-_AXES_BECAME_INPUT: Final = 18  # of ReduceMean and Pad; the attribute num_outputs of Split came with the same opset
+_AXES_BECAME_INPUT: Final = (
+    18  # of ReduceMean and Pad; the attribute num_outputs of Split came with the same opset
+)
 
 
 def onnx_bytes(graph: ir.Graph, *, opset: int) -> bytes:
@@ -44,10 +46,14 @@ def onnx_bytes(graph: ir.Graph, *, opset: int) -> bytes:
         LoweringError: The opset cannot express a node, or the graph is not valid ONNX; the message names the node where there is one.
     """
     if opset not in _IR_VERSIONS:
-        raise LoweringError(f"The profile asks for opset {opset}; expected {LOWEST_OPSET} to {max(_IR_VERSIONS)}.")
+        raise LoweringError(
+            f"The profile asks for opset {opset}; expected {LOWEST_OPSET} to {max(_IR_VERSIONS)}."
+        )
     for node in graph:
         _express(node, opset)
-    for name in [name for name, value in graph.initializers.items() if not value.uses() and not value.is_graph_output()]:
+    for name in [
+        name for name, value in graph.initializers.items() if not value.uses() and not value.is_graph_output()
+    ]:
         del graph.initializers[name]
     graph.opset_imports[""] = opset
     proto = ir.to_proto(ir.Model(graph, ir_version=_IR_VERSIONS[opset], producer_name="edgewright"))

@@ -38,7 +38,9 @@ def ir_files(network: Any, *, own_names: Collection[str]) -> Mapping[str, bytes]
             ov.serialize(network, str(xml), str(weights))
             return {"model.xml": xml.read_bytes(), "model.bin": weights.read_bytes()}
     except OSError as error:
-        raise OutputError(f"Temporary files of OpenVINO: {error}.", hint="Free some space or set TMPDIR.") from error
+        raise OutputError(
+            f"Temporary files of OpenVINO: {error}.", hint="Free some space or set TMPDIR."
+        ) from error
     except RuntimeError as error:
         raise LoweringError(f"OpenVINO cannot serialize the model: {str(error).strip()}") from error
 

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import onnx_ir as ir
 import openvino as ov
-from openvino import opset13 as opset
 from openvino.passes import ConstantFolding, Manager
 
 from host_tools.errors import LoweringError
+from host_tools.lower.coverage import require_coverage
 from host_tools.lower.integers import dequantize_array, quantize_array, quantize_bias
 from host_tools.lower.interface import integer_interface
+from host_tools.lower.openvino_codes import codes_of, element_type, real_of, replace_weight
 from host_tools.lower.saturation import is_done_by_saturation
 from host_tools.model.export import serialize
 
@@ -48,12 +49,15 @@ class OpenVinoGraph:
     interface_qparams: Mapping[str, QParams]
 
 
-def write_openvino_graph(model: FloatModel, plan: QuantizationPlan, profile: CapabilityProfile) -> OpenVinoGraph:
+def write_openvino_graph(
+    model: FloatModel, plan: QuantizationPlan, profile: CapabilityProfile
+) -> OpenVinoGraph:
     """Return the network with the plan's integers in it.
 
     Raises:
         LoweringError: OpenVINO cannot read the network, or the plan cannot be written in it; the message names value or node.
     """
+    require_coverage(model, plan)
     prepared = _with_planned_constants(model, plan, profile)
     for edge in plan.requantize:
         _add_stand_in(prepared.graph, edge)
@@ -69,7 +73,9 @@ def write_openvino_graph(model: FloatModel, plan: QuantizationPlan, profile: Cap
     )
 
 
-def _with_planned_constants(model: FloatModel, plan: QuantizationPlan, profile: CapabilityProfile) -> ir.Model:
+def _with_planned_constants(
+    model: FloatModel, plan: QuantizationPlan, profile: CapabilityProfile
+) -> ir.Model:
     """Return a copy whose biases and other small constants have the plan's real numbers, in float: OpenVINO keeps them so.
 
     Weights are left alone here, for they become integers.
@@ -77,10 +83,17 @@ def _with_planned_constants(model: FloatModel, plan: QuantizationPlan, profile: 
     copy = model.graph.clone()
     for name, value in copy.graph.initializers.items():
         planned = plan.tensors.get(name)
-        if planned is None or planned.qparams is None or planned.role == "weight" or value.const_value is None:
+        if (
+            planned is None
+            or planned.qparams is None
+            or planned.role == "weight"
+            or value.const_value is None
+        ):
             continue
         convert = quantize_bias if planned.role == "bias" else quantize_array
-        codes = convert(value.const_value.numpy(), planned.qparams, profile.rounding.weights, where=f"Constant {name!r}")
+        codes = convert(
+            value.const_value.numpy(), planned.qparams, profile.rounding.weights, where=f"Constant {name!r}"
+        )
         real = dequantize_array(codes, planned.qparams, where=f"Constant {name!r}")
         value.const_value = ir.tensor(real.astype(np.float32), name=name)
     return copy
@@ -92,12 +105,10 @@ def _stand_in_name(edge: Requantize) -> str:
 
 def _add_stand_in(graph: ir.Graph, edge: Requantize) -> None:
     """Put a Neg on the edge, so that it is a tensor of its own after reading; re-quantization takes its place."""
-    node = next((node for node in graph if node.name == edge.node), None)
-    value = node.inputs[edge.input_index] if node is not None and edge.input_index < len(node.inputs) else None
-    if node is None or value is None:
-        raise LoweringError(f"Node {edge.node!r}, input {edge.input_index}: the model has no such edge to re-quantize.")
+    node = next(node for node in graph if node.name == edge.node)
+    value = node.inputs[edge.input_index]
     name = _stand_in_name(edge)
-    result = ir.Value(name=name, shape=value.shape, type=value.type)
+    result = ir.Value(name=name, shape=value.shape if value else None, type=value.type if value else None)
     graph.insert_before(node, ir.Node("", "Neg", [value], outputs=[result], name=name))
     node.replace_input_with(edge.input_index, result)
 
@@ -142,8 +153,10 @@ class _Writer:
                 if value is None or planned is None or planned.role != "weight" or planned.qparams is None:
                     continue
                 where = f"{node.op_type} {node.name!r}: {value.name!r}"
-                codes = quantize_array(_array(value), planned.qparams, self.profile.rounding.weights, where=where)
-                _replace_weight(self._weighted(node), codes, planned.qparams, value.name or "")
+                codes = quantize_array(
+                    _array(value), planned.qparams, self.profile.rounding.weights, where=where
+                )
+                replace_weight(self._weighted(node), codes, planned.qparams, value.name or "")
 
     def write_inputs(self) -> None:
         """Turn the network's inputs into integers where the profile wants it; the others are activations like any."""
@@ -152,12 +165,14 @@ class _Writer:
             name = value.name or ""
             if value.is_initializer() or interface == "float32" or value.dtype != ir.DataType.FLOAT:
                 continue
-            outer = self.interface_qparams[name] = integer_interface(name, self._qparams(name), interface)
+            outer = self.interface_qparams[name] = integer_interface(
+                name, self.plan.tensors[name].qparams, interface
+            )
             parameter = self._port(name).get_node()
             readers = self._port(name).get_target_inputs()
-            parameter.set_element_type(_element_type(outer))
+            parameter.set_element_type(element_type(outer))
             parameter.validate_and_infer_types()
-            self._give(_real(self._port(name), outer, name), readers, f"{name}/dequantized")
+            self._give(real_of(self._port(name), outer, name), readers, f"{name}/dequantized")
             self.tensor_names[name] = f"{name}/dequantized"
 
     def write_activations(self) -> None:
@@ -167,10 +182,14 @@ class _Writer:
             if name in self.interface_qparams:
                 continue
             self.tensor_names[name] = name
-            qparams = self._qparams(name)
+            qparams = self.plan.tensors[name].qparams
             if qparams is not None:
                 self._write_activation(value, qparams)
-            elif value.is_graph_output() and self.profile.interface.output_type != "float32" and value.dtype == ir.DataType.FLOAT:
+            elif (
+                value.is_graph_output()
+                and self.profile.interface.output_type != "float32"
+                and value.dtype == ir.DataType.FLOAT
+            ):
                 integer_interface(name, None, self.profile.interface.output_type)  # refuses
 
     def write_requantized_edges(self) -> None:
@@ -178,8 +197,8 @@ class _Writer:
         for edge in self.plan.requantize:
             name = _stand_in_name(edge)
             stand_in = self._port(name)
-            codes = _codes(stand_in.get_node().input_value(0), edge.qparams, name)
-            self._give(_real(codes.output(0), edge.qparams, name), stand_in.get_target_inputs(), name)
+            codes = codes_of(stand_in.get_node().input_value(0), edge.qparams, name)
+            self._give(real_of(codes.output(0), edge.qparams, name), stand_in.get_target_inputs(), name)
 
     def _write_activation(self, value: ir.Value, qparams: QParams) -> None:
         name = value.name or ""
@@ -187,15 +206,20 @@ class _Writer:
         producer = value.producer()
         # The values before a left-out Relu or Clip: the nodes between lose their readers, and with them their place in the network.
         source = port
-        while producer is not None and is_done_by_saturation(producer, self.plan) and producer.inputs[0] is not None:
+        while (
+            producer is not None
+            and is_done_by_saturation(producer, self.plan)
+            and producer.inputs[0] is not None
+        ):
             source = self._port(producer.inputs[0].name or "")
             producer = producer.inputs[0].producer()
         readers = port.get_target_inputs()
         results = {reader for reader in readers if reader.get_node().get_type_name() == "Result"}
-        gives_integers = results and self.profile.interface.output_type != "float32" and not value.is_graph_input()
-        if gives_integers:
-            qparams = self.interface_qparams[name] = integer_interface(name, qparams, self.profile.interface.output_type)
-        codes = _codes(source, qparams, name)
+        interface = self.profile.interface.output_type
+        gives_integers = bool(results) and interface != "float32" and not value.is_graph_input()
+        if gives_integers and interface != "float32":
+            qparams = self.interface_qparams[name] = integer_interface(name, qparams, interface)
+        codes = codes_of(source, qparams, name)
         is_taken = value.is_graph_input() or gives_integers
         real_name = f"{name}/dequantized" if is_taken else name
         if not value.is_graph_input():
@@ -206,7 +230,7 @@ class _Writer:
             others = readers - results
             real_name = real_name if others else name
         if others:
-            self._give(_real(codes.output(0), qparams, name), others, real_name)
+            self._give(real_of(codes.output(0), qparams, name), others, real_name)
         self.tensor_names[name] = real_name
 
     def _give(self, node: Any, readers: Iterable[Any], tensor_name: str) -> None:
@@ -223,12 +247,6 @@ class _Writer:
         existing = [value for value in (*inputs, *produced) if value.name in self.ports]
         return [value for value in existing if self.plan.tensors[value.name or ""].role != "fused"]
 
-    def _qparams(self, name: str) -> QParams | None:
-        planned = self.plan.tensors.get(name)
-        if planned is None:
-            raise LoweringError(f"Value {name!r}: the plan does not have it.", hint="Plan this model anew.")
-        return planned.qparams
-
     def _port(self, name: str) -> Any:
         try:
             return self.ports[name]
@@ -240,62 +258,16 @@ class _Writer:
         found = self._port(node.outputs[0].name or "").get_node()
         while found.get_type_name() not in _WEIGHTED:
             if found.get_input_size() == 0:
-                raise LoweringError(f"{node.op_type} {node.name!r}: OpenVINO's reader did not make a weighted operator of it.")
+                raise LoweringError(
+                    f"{node.op_type} {node.name!r}: OpenVINO's reader did not make a weighted operator of it."
+                )
             found = found.input_value(0).get_node()
         return found
 
 
-def _replace_weight(node: Any, codes: NDArray[np.integer], qparams: QParams, name: str) -> None:
-    """Put ``codes`` in place of the weight of OpenVINO's ``node``, whose shape has the groups apart."""
-    shape = tuple(node.get_input_shape(1))
-    if codes.size != int(np.prod(shape)) or len(shape) - codes.ndim not in {0, 1} or (len(shape) == codes.ndim and shape != codes.shape):
-        raise LoweringError(f"Weight {name!r}: OpenVINO's reader gave it shape {shape}; expected {codes.shape} or groups of it.")
-    aligned = [1] * codes.ndim
-    if qparams.axis is not None:
-        aligned[qparams.axis] = len(qparams.scale)
-    if len(shape) > codes.ndim:
-        groups = shape[0]
-        # Along the first axis the groups follow one another; along any other the scales serve every group.
-        aligned = [groups, aligned[0] // groups, *aligned[1:]] if qparams.axis == 0 else [1, *aligned]
-    constant = opset.constant(codes.reshape(shape), dtype=_element_type(qparams), name=f"{name}/codes")
-    node.input(1).replace_source_output(_real(constant.output(0), qparams, name, aligned=aligned).output(0))
-
-
-def _codes(real: Any, qparams: QParams, name: str) -> Any:
-    """Return a node whose output are the integers of the real port."""
-    if qparams.axis is not None:
-        raise LoweringError(f"Value {name!r}: an activation has one scale, the plan gives {len(qparams.scale)}.")
-    scale, zero_point = qparams.scale[0], qparams.zero_point[0]
-    bounds = (qparams.quant_min - zero_point) * scale, (qparams.quant_max - zero_point) * scale, qparams.quant_min, qparams.quant_max
-    labels = "real_low", "real_high", "code_low", "code_high"
-    constants = [
-        opset.constant(np.float32(bound), name=f"{name}/codes/{label}") for bound, label in zip(bounds, labels, strict=True)
-    ]
-    levels = qparams.quant_max - qparams.quant_min + 1
-    rounded = opset.fake_quantize(real, *constants, levels, name=f"{name}/codes/FakeQuantize")
-    return opset.convert(rounded, _element_type(qparams), name=f"{name}/codes")
-
-
-def _real(codes: Any, qparams: QParams, name: str, *, aligned: list[int] | None = None) -> Any:
-    """Return a node whose output is scale * (codes - zero_point)."""
-    shape = aligned or []
-    scale = np.asarray(qparams.scale, np.float64).astype(np.float32)
-    zero_point = np.asarray(qparams.zero_point, np.float32)
-    if qparams.axis is None:
-        shape = [1] * len(shape)
-    result = opset.convert(codes, ov.Type.f32, name=f"{name}/codes/Convert")
-    if zero_point.any():
-        shift = opset.constant(zero_point.reshape(shape), name=f"{name}/zero_point")
-        result = opset.subtract(result, shift, name=f"{name}/codes/Subtract")
-    factor = opset.constant(scale.reshape(shape), name=f"{name}/scale")
-    return opset.multiply(result, factor, name=f"{name}/dequantized")
-
-
-def _element_type(qparams: QParams) -> Any:
-    return ov.Type(np.dtype(qparams.dtype))
-
-
 def _array(value: ir.Value) -> NDArray[Any]:
     if value.const_value is None:
-        raise LoweringError(f"Constant {value.name!r} has no data.", hint="Load the model with its external data.")
+        raise LoweringError(
+            f"Constant {value.name!r} has no data.", hint="Load the model with its external data."
+        )
     return value.const_value.numpy()

@@ -13,15 +13,17 @@ Two things are done beyond the plan, both exact:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import onnx_ir as ir
 
 from host_tools.errors import LoweringError
+from host_tools.lower.coverage import require_coverage
 from host_tools.lower.integers import dequantize_array, quantize_array, quantize_bias
 from host_tools.lower.interface import integer_interface
+from host_tools.lower.qdq_nodes import Codes, QdqNodes
 from host_tools.lower.saturation import is_done_by_saturation
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from host_tools.model.float_model import FloatModel
-    from host_tools.plan.quantization_plan import NodePlan, QParams, QuantizationPlan, Requantize
+    from host_tools.plan.quantization_plan import QParams, QuantizationPlan, Requantize
     from targets.profile import CapabilityProfile
 
 SHIELDED: Final = frozenset({"Conv", "ConvTranspose", "Gemm"}) | frozenset(
@@ -43,13 +45,6 @@ them, and carries a DQ through the others, and so in front of a Conv. Likewise i
 
 Source: ONNX Runtime ``weight_bias_quantization.cc``, ``qdq_propagation.cc`` and ``double_qdq_pairs_remover.cc``.
 """
-
-_DATA_TYPES: Final[Mapping[str, ir.DataType]] = {
-    "int8": ir.DataType.INT8,
-    "uint8": ir.DataType.UINT8,
-    "int16": ir.DataType.INT16,
-    "int32": ir.DataType.INT32,
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +79,7 @@ def write_qdq_graph(
     Raises:
         LoweringError: The plan cannot be written with ONNX's QuantizeLinear; the message names value or node.
     """
+    require_coverage(model, plan)
     source = model.graph.graph
     writer = _Writer(source=source, plan=plan, profile=profile, shields=shields)
     inputs = [writer.write_input(value) for value in source.inputs if not value.is_initializer()]
@@ -93,8 +89,8 @@ def write_qdq_graph(
     graph = ir.Graph(
         inputs,
         outputs,
-        nodes=writer.nodes,
-        initializers=tuple(writer.initializers.values()),
+        nodes=writer.out.nodes,
+        initializers=writer.out.initializers,
         opset_imports={"": source.opset_imports[""]},
         name=model.name,
     )
@@ -104,14 +100,6 @@ def write_qdq_graph(
         interface_qparams=writer.interface_qparams,
         notes=tuple(writer.notes),
     )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Codes:
-    """A value as integers."""
-
-    value: ir.Value
-    qparams: QParams
 
 
 @dataclass(slots=True, kw_only=True)
@@ -129,17 +117,15 @@ class _Writer:
     plan: QuantizationPlan
     profile: CapabilityProfile
     shields: bool
-    nodes: list[ir.Node] = field(default_factory=list)
-    initializers: dict[str, ir.Value] = field(default_factory=dict)
+    out: QdqNodes = field(default_factory=QdqNodes)
     real: dict[str, ir.Value] = field(default_factory=dict)
-    codes: dict[str, _Codes] = field(default_factory=dict)
+    codes: dict[str, Codes] = field(default_factory=dict)
     shielded: dict[str, ir.Value] = field(default_factory=dict)
     stands_for: dict[str, ir.Value] = field(default_factory=dict)
     interface_qparams: dict[str, QParams] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     requantized: dict[tuple[str, int], Requantize] = field(default_factory=dict)
     left_out: set[str] = field(default_factory=set)
-    written: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.requantized = {(edge.node, edge.input_index): edge for edge in self.plan.requantize}
@@ -155,15 +141,14 @@ class _Writer:
         name, interface = _name(value), self.profile.interface.input_type
         qparams = self._qparams(value)
         if interface == "float32" or value.dtype != ir.DataType.FLOAT:
-            declared = self._value(name, value.shape, value.dtype)
+            declared = self.out.value(name, value.shape, value.dtype)
             self._publish(value, declared, qparams)
             return declared
         outer = self.interface_qparams[name] = integer_interface(name, qparams, interface)
-        declared = self._value(name, value.shape, _data_type(outer, name))
-        self.codes[name] = _Codes(value=declared, qparams=outer)
+        codes = self.codes[name] = self.out.integer(name, value.shape, outer)
         if qparams is not None and outer.dtype != qparams.dtype:
-            self._publish(value, self._dequantize(self.codes[name], f"{name}/rebased"), qparams)
-        return declared
+            self._publish(value, self.out.dequantize(codes, f"{name}/rebased"), qparams)
+        return codes.value
 
     def write_node(self, node: ir.Node) -> None:
         """Write a node with the readers' side of its inputs before it and the producers' side of its outputs behind it."""
@@ -175,8 +160,8 @@ class _Writer:
         outputs = []
         for target, quantized in zip(targets, qparams, strict=True):
             name = _name(target) if quantized is None else f"{_name(target)}/float"
-            outputs.append(self._value(name, target.shape, target.dtype))
-        self.nodes.append(ir.Node("", node.op_type, inputs, node.attributes.values(), outputs=outputs, name=node.name))
+            outputs.append(self.out.value(name, target.shape, target.dtype))
+        self.out.add(node.op_type, inputs, outputs, node.attributes.values(), node.name or "")
         for target, output, quantized in zip(targets, outputs, qparams, strict=True):
             self._publish(target, output, quantized)
 
@@ -189,7 +174,11 @@ class _Writer:
             return self._real(value)
         outer = self.interface_qparams[name] = integer_interface(name, self._qparams(value), interface)
         codes = self.codes[name]
-        return codes.value if codes.qparams.dtype == outer.dtype else self._quantize(self._real(value), outer, name).value
+        return (
+            codes.value
+            if codes.qparams.dtype == outer.dtype
+            else self.out.quantize(self._real(value), outer, name).value
+        )
 
     def tensor_names(self) -> dict[str, str]:
         """Return `QdqGraph.tensor_names`."""
@@ -213,7 +202,7 @@ class _Writer:
             return
         dtype = qparams.dtype
         is_integer_output = self._is_integer_output(value) and self.profile.interface.output_type == dtype
-        self.codes[name] = self._quantize(written, qparams, name if is_integer_output else f"{name}/codes")
+        self.codes[name] = self.out.quantize(written, qparams, name if is_integer_output else f"{name}/codes")
 
     def _read(self, node: ir.Node, index: int) -> ir.Value | None:
         """Return what input ``index`` of the node reads, with whatever must be written before it."""
@@ -226,8 +215,8 @@ class _Writer:
         edge = self.requantized.get((node.name or "", index))
         if edge is not None:
             source = self._shielded(value, node) if self.shields and name in self.codes else self._real(value)
-            codes = self._quantize(source, edge.qparams, f"{name}/for/{edge.node}/{index}/codes")
-            return self._dequantize(codes, f"{name}/for/{edge.node}/{index}")
+            codes = self.out.quantize(source, edge.qparams, f"{name}/for/{edge.node}/{index}/codes")
+            return self.out.dequantize(codes, f"{name}/for/{edge.node}/{index}")
         if self.shields and name in self.codes and self._stays_float(node):
             return self._shielded(value, node)
         return self._real(value)
@@ -237,19 +226,16 @@ class _Writer:
         name = _name(value)
         if name not in self.real:
             is_taken = value.is_graph_input() or self._is_integer_output(value)
-            self.real[name] = self._dequantize(self.codes[name], f"{name}/dequantized" if is_taken else name)
+            self.real[name] = self.out.dequantize(
+                self.codes[name], f"{name}/dequantized" if is_taken else name
+            )
         return self.real[name]
 
     def _shielded(self, value: ir.Value, node: ir.Node) -> ir.Value:
         """Return the real value by way of half the scale and a Mul by 2 (see `SHIELDED`)."""
         name = _name(value)
         if name not in self.shielded:
-            codes = self.codes[name]
-            half = replace(codes.qparams, scale=tuple(scale / 2 for scale in codes.qparams.scale))
-            halved = self._dequantize(_Codes(value=codes.value, qparams=half), f"{name}/half", parameters=f"{name}/half")
-            two = self._initializer("shield/two", np.asarray(2, np.float32))
-            self.shielded[name] = self._value(f"{name}/shielded", value.shape, ir.DataType.FLOAT)
-            self._node("Mul", [halved, two], self.shielded[name])
+            self.shielded[name] = self.out.dequantize_shielded(self.codes[name], f"{name}/shielded")
             self.notes.append(
                 f"{node.op_type} {node.name!r}: {name!r} reaches it as half the scale times 2, so that ONNX Runtime does not quantize "
                 f"float weights or merge scales by itself."
@@ -266,7 +252,7 @@ class _Writer:
         planned = self.plan.tensors.get(name)
         array = _array(value)
         if planned is None or planned.qparams is None:
-            self.real[name] = self._initializer(name, array)
+            self.real[name] = self.out.initializer(name, array)
             return self.real[name]
         is_bias = planned.role == "bias"
         convert = quantize_bias if is_bias else quantize_array
@@ -274,67 +260,11 @@ class _Writer:
         if is_bias and not self.profile.artifact.qdq_bias:
             # The target quantizes biases itself: it gets those real numbers that its own rounding cannot change.
             real = dequantize_array(codes, planned.qparams, where=name).astype(np.float32)
-            self.real[name] = self._initializer(name, real)
+            self.real[name] = self.out.initializer(name, real)
             return self.real[name]
-        stored = self._initializer(f"{name}/codes", codes)
-        self.real[name] = self._dequantize(_Codes(value=stored, qparams=planned.qparams), name)
+        stored = self.out.initializer(f"{name}/codes", codes)
+        self.real[name] = self.out.dequantize(Codes(value=stored, qparams=planned.qparams), name)
         return self.real[name]
-
-    def _initializer(self, name: str, array: NDArray[np.generic]) -> ir.Value:
-        """Return the initializer of that name, written on first demand."""
-        if name not in self.initializers:
-            tensor = ir.tensor(array, name=name)
-            self.initializers[name] = self._value(name, ir.Shape(array.shape), tensor.dtype)
-            self.initializers[name].const_value = tensor
-        return self.initializers[name]
-
-    # -- Q and DQ -----------------------------------------------------------------------------------------------------------------
-
-    def _quantize(self, real: ir.Value, qparams: QParams, name: str) -> _Codes:
-        data_type = _data_type(qparams, name)
-        limits = np.iinfo(data_type.numpy())
-        if (qparams.quant_min, qparams.quant_max) != (limits.min, limits.max):
-            raise LoweringError(
-                f"Value {name!r}: QuantizeLinear saturates to [{limits.min}, {limits.max}], the plan to "
-                f"[{qparams.quant_min}, {qparams.quant_max}].",
-                hint="A profile for ONNX must let activations use every code of their type.",
-            )
-        codes = self._value(name, real.shape, data_type)
-        self._node("QuantizeLinear", [real, *self._parameters(name, qparams)], codes, axis=qparams.axis)
-        return _Codes(value=codes, qparams=qparams)
-
-    def _dequantize(self, codes: _Codes, name: str, *, parameters: str = "") -> ir.Value:
-        """Write a DQ named after its output; ``parameters`` names the initializers when they are not those of the codes."""
-        real = self._value(name, codes.value.shape, ir.DataType.FLOAT)
-        inputs = [codes.value, *self._parameters(parameters or _name(codes.value), codes.qparams)]
-        self._node("DequantizeLinear", inputs, real, axis=codes.qparams.axis)
-        return real
-
-    def _parameters(self, name: str, qparams: QParams) -> list[ir.Value]:
-        """Return the initializers of scale and zero point, shared by the Q and the DQs of one value."""
-        data_type = _data_type(qparams, name)
-        scale = np.asarray(qparams.scale, np.float64).astype(np.float32)
-        zero_point = np.asarray(qparams.zero_point).astype(data_type.numpy())
-        if not np.isfinite(scale).all() or (scale < np.finfo(np.float32).tiny).any():
-            raise LoweringError(f"Value {name!r}: a scale is not a normal float32: {min(qparams.scale)} to {max(qparams.scale)}.")
-        if qparams.axis is None:
-            scale, zero_point = scale.reshape(()), zero_point.reshape(())
-        inputs = [self._initializer(f"{name}/scale", scale)]
-        # The zero point of int32 codes must be 0, and some readers take no such input.
-        if data_type != ir.DataType.INT32:
-            inputs.append(self._initializer(f"{name}/zero_point", zero_point))
-        return inputs
-
-    def _node(self, op_type: str, inputs: list[ir.Value], output: ir.Value, *, axis: int | None = None) -> None:
-        attributes = [] if axis is None else [ir.AttrInt64("axis", axis)]
-        self.nodes.append(ir.Node("", op_type, inputs, attributes, outputs=[output], name=f"{output.name}/{op_type}"))
-
-    def _value(self, name: str, shape: ir.Shape | None, data_type: ir.DataType | None) -> ir.Value:
-        """Return a new value, once it is certain that the model's own names do not meet those made here."""
-        if name in self.written:
-            raise LoweringError(f"Value {name!r}: the lowering needs this name for itself.", hint="Rename that value in the model.")
-        self.written.add(name)
-        return ir.Value(name=name, shape=shape, type=None if data_type is None else ir.TensorType(data_type))
 
     # -- what the plan says -------------------------------------------------------------------------------------------------------
 
@@ -346,9 +276,7 @@ class _Writer:
 
     def _qparams(self, value: ir.Value) -> QParams | None:
         """Return the plan's parameters; None for a float value and for one that nobody reads."""
-        planned = self.plan.tensors.get(_name(value))
-        if planned is None:
-            raise LoweringError(f"Value {value.name!r}: the plan does not have it.", hint="Plan this model anew.")
+        planned = self.plan.tensors[_name(value)]
         if planned.role == "fused" or not (value.uses() or value.is_graph_output()):
             return None
         return planned.qparams
@@ -358,20 +286,10 @@ class _Writer:
         return is_produced and self.profile.interface.output_type != "float32"
 
     def _stays_float(self, node: ir.Node) -> bool:
-        return node.op_type in SHIELDED and self._node_plan(node).precision in {"float32", "float16"}
-
-    def _node_plan(self, node: ir.Node) -> NodePlan:
-        planned = self.plan.nodes.get(node.name or "")
-        if planned is None:
-            raise LoweringError(f"{node.op_type} {node.name!r}: the plan does not have this node.", hint="Plan this model anew.")
-        return planned
-
-
-def _data_type(qparams: QParams, name: str) -> ir.DataType:
-    try:
-        return _DATA_TYPES[qparams.dtype]
-    except KeyError:
-        raise LoweringError(f"Value {name!r}: ONNX has no DequantizeLinear of {qparams.dtype}.") from None
+        return node.op_type in SHIELDED and self.plan.nodes[node.name or ""].precision in {
+            "float32",
+            "float16",
+        }
 
 
 def _name(value: ir.Value) -> str:
@@ -386,8 +304,10 @@ def _first_input(node: ir.Node) -> ir.Value:
     return value
 
 
-def _array(value: ir.Value) -> NDArray[np.generic]:
+def _array(value: ir.Value) -> NDArray[Any]:
     """Return a constant's array."""
     if value.const_value is None:
-        raise LoweringError(f"Constant {value.name!r} has no data.", hint="Load the model with its external data.")
+        raise LoweringError(
+            f"Constant {value.name!r} has no data.", hint="Load the model with its external data."
+        )
     return value.const_value.numpy()

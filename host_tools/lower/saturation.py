@@ -42,7 +42,12 @@ def is_done_by_saturation(node: ir.Node, plan: QuantizationPlan) -> bool:
 
 def _clip_bounds(node: ir.Node) -> list[float]:
     """Return both bounds, which canonical form has as scalar constants."""
-    constants = [value.const_value for value in node.inputs[1:3] if value is not None and value.const_value is not None]
+    constants = [
+        value.const_value for value in node.inputs[1:3] if value is not None and value.const_value is not None
+    ]
     if len(constants) != 2 or any(constant.size != 1 for constant in constants):
-        raise LoweringError(f"Clip {node.name!r}: its bounds are not two constant scalars.", hint="Load the model with `host_tools.model`.")
+        raise LoweringError(
+            f"Clip {node.name!r}: its bounds are not two constant scalars.",
+            hint="Load the model with `host_tools.model`.",
+        )
     return [float(constant.numpy().item()) for constant in constants]

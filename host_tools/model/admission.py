@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _DEFAULT_DOMAINS = ("", "ai.onnx")
-_QUANTIZED = re.compile(r"QuantizeLinear|DequantizeLinear|DynamicQuantizeLinear|QLinear\w+|ConvInteger|MatMulInteger|MatMulNBits")
+_QUANTIZED = re.compile(
+    r"QuantizeLinear|DequantizeLinear|DynamicQuantizeLinear|QLinear\w+|ConvInteger|MatMulInteger|MatMulNBits"
+)
 _INFINITE_ALLOWED = {"Clip": (1, 2), "Max": None, "Min": None}  # None: any input
 FLOAT_TYPES = (ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 
@@ -38,7 +40,9 @@ def require_convertible(model: ir.Model) -> None:
     if graph.num_nodes() == 0:
         raise ModelError("The graph has no nodes: there is nothing to convert.")
     if not graph.outputs:
-        raise ModelError("The graph has no outputs.", hint="Mark the results as graph outputs when exporting.")
+        raise ModelError(
+            "The graph has no outputs.", hint="Mark the results as graph outputs when exporting."
+        )
     for node in ir.traversal.RecursiveGraphIterator(graph):
         _require_known_node(node, model)
     _require_usable_inputs(graph)
@@ -60,7 +64,9 @@ def _require_known_node(node: ir.Node, model: ir.Model) -> None:
 def _require_usable_inputs(graph: ir.Graph) -> None:
     fed = [value for value in graph.inputs if not value.is_initializer()]
     if not fed:
-        raise ModelError("The graph has no inputs: its outputs are constants.", hint="There is nothing to calibrate.")
+        raise ModelError(
+            "The graph has no inputs: its outputs are constants.", hint="There is nothing to calibrate."
+        )
     for value in fed:
         if not isinstance(value.type, ir.TensorType) or value.dtype is None:
             raise ModelError(f"Input {value.name!r} is not a tensor of a known type, but {value.type}.")
@@ -79,7 +85,10 @@ def require_no_subgraphs(graph: ir.Graph) -> None:
         UnsupportedOperatorError: A node holds a graph (If, Loop, Scan, SequenceMap).
     """
     for node in graph:
-        if any(attr.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS) for attr in node.attributes.values()):
+        if any(
+            attr.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
+            for attr in node.attributes.values()
+        ):
             raise UnsupportedOperatorError(
                 f"{label(node)} is control flow that depends on the data.",
                 hint="Export the model with fixed shapes, so that the branch or loop is resolved.",

@@ -29,7 +29,9 @@ def serialize(graph: ir.Model) -> bytes:
     Raises:
         ModelError: As for `export_onnx`.
     """
-    weights = sum(value.const_value.nbytes for value in graph.graph.initializers.values() if value.const_value)
+    weights = sum(
+        value.const_value.nbytes for value in graph.graph.initializers.values() if value.const_value
+    )
     if weights >= _PROTOBUF_LIMIT_BYTES:
         raise ModelError(
             f"The model has {weights / (1 << 30):.1f} GiB of weights; at most 2 GiB fit into one ONNX file.",

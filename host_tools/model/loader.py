@@ -136,7 +136,9 @@ def _check(model: ir.Model) -> None:
     try:
         onnx.checker.check_model(proto)
     except (onnx.checker.ValidationError, RuntimeError, ValueError) as error:
-        raise ModelError(f"The model breaks the ONNX rules: {str(error).strip()}", hint="Export it again.") from error
+        raise ModelError(
+            f"The model breaks the ONNX rules: {str(error).strip()}", hint="Export it again."
+        ) from error
 
 
 def _finish(model: ir.Model) -> None:
@@ -153,7 +155,9 @@ def _finish(model: ir.Model) -> None:
     for value in graph.outputs:
         producer = value.producer()
         if producer is None or producer.op_type == "Constant":
-            raise ModelError(f"Output {value.name!r} is a constant or an input.", hint="Remove it from the outputs.")
+            raise ModelError(
+                f"Output {value.name!r} is a constant or an input.", hint="Remove it from the outputs."
+            )
         if producer.op_type == "Identity":
             raise ModelError(
                 f"Output {value.name!r} only repeats {producer.inputs[0].name if producer.inputs[0] else '?'!r}.",
@@ -166,8 +170,12 @@ def _spec(value: ir.Value) -> TensorSpec:
     if value.dtype not in _ELEMENT_TYPES or shape is None:
         producer = value.producer()
         where = f"output of {label(producer)}" if producer is not None else "an input"
-        raise ModelError(f"{value.name!r}, {where}, has the element type {value.dtype}, which is not supported.")
-    return TensorSpec(name=str(value.name), shape=shape, dtype=_ELEMENT_TYPES[cast("ir.DataType", value.dtype)])
+        raise ModelError(
+            f"{value.name!r}, {where}, has the element type {value.dtype}, which is not supported."
+        )
+    return TensorSpec(
+        name=str(value.name), shape=shape, dtype=_ELEMENT_TYPES[cast("ir.DataType", value.dtype)]
+    )
 
 
 def _clean_name(name: str) -> str:

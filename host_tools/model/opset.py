@@ -29,7 +29,8 @@ def normalise_opset(model: ir.Model) -> str | None:
         raise ModelError("The model declares no opset of the default ONNX domain.", hint="Export it again.")
     if declared < LOWEST_READ:
         raise ModelError(
-            f"The model is of opset {declared}; at least {LOWEST_READ} is needed.", hint="Export it again with opset 18."
+            f"The model is of opset {declared}; at least {LOWEST_READ} is needed.",
+            hint="Export it again with opset 18.",
         )
     imports.clear()
     imports[""] = declared

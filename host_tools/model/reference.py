@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import onnx_ir as ir
 import onnxruntime as ort
 
 from device_agent.contract.errors import EngineError
@@ -15,6 +14,7 @@ from host_tools.model.export import serialize
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    import onnx_ir as ir
     from numpy.typing import NDArray
 
     from host_tools.model.float_model import FloatModel
@@ -43,7 +43,9 @@ class FloatRunner:
         outputs = tuple(spec.name for spec in model.outputs)
         extras = tuple(name for name in dict.fromkeys(extra_outputs) if name not in outputs)
         self.output_names = (*outputs, *extras)
-        self._session = open_session(serialize(_with_outputs(model, extras)), threads=threads, name=model.name)
+        self._session = open_session(
+            serialize(_with_outputs(model, extras)), threads=threads, name=model.name
+        )
 
     def run(self, feeds: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
         """Run one sample.
@@ -63,7 +65,9 @@ class FloatRunner:
             if array is None or array.shape != spec.shape or array.dtype != np.dtype(spec.dtype):
                 got = "nothing" if array is None else f"{array.dtype} {array.shape}"
                 raise DataError(f"Input {spec.name!r}: expected {spec.dtype} {spec.shape}, got {got}.")
-        results = run_session(self._session, self.output_names, {name: feeds[name] for name in self.input_names})
+        results = run_session(
+            self._session, self.output_names, {name: feeds[name] for name in self.input_names}
+        )
         return dict(zip(self.output_names, results, strict=True))
 
 
@@ -80,7 +84,9 @@ def open_session(content: bytes, *, threads: int, name: str) -> ort.InferenceSes
     try:
         return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:
-        raise EngineError(f"ONNX Runtime {ort.__version__} refuses the float model {name!r}: {_text(error)}") from error
+        raise EngineError(
+            f"ONNX Runtime {ort.__version__} refuses the float model {name!r}: {_text(error)}"
+        ) from error
 
 
 def run_session(

@@ -14,7 +14,9 @@ from host_tools.model.graph_editor import static_shape
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_SMALL_BYTES = 1024  # constants up to this size take part in inference; weights are told by type and shape only
+_SMALL_BYTES = (
+    1024  # constants up to this size take part in inference; weights are told by type and shape only
+)
 
 
 def fix_input_shapes(graph: ir.Graph, shapes: Mapping[str, tuple[int, ...]]) -> None:
@@ -33,7 +35,9 @@ def fix_input_shapes(graph: ir.Graph, shapes: Mapping[str, tuple[int, ...]]) -> 
     inputs = {str(value.name): value for value in graph.inputs}
     for name in shapes:
         if name not in inputs:
-            raise ModelError(f"--shape names {name!r}, which is no input.", hint=f"Inputs are: {', '.join(inputs)}.")
+            raise ModelError(
+                f"--shape names {name!r}, which is no input.", hint=f"Inputs are: {', '.join(inputs)}."
+            )
     bound: dict[str, int] = {}
     for name, shape in shapes.items():
         _bind(inputs[name], shape, bound)
@@ -62,7 +66,9 @@ def _bind(value: ir.Value, shape: tuple[int, ...], bound: dict[str, int]) -> Non
     for axis, (known, extent) in enumerate(zip(value.shape, shape, strict=True)):
         if isinstance(known, int):
             if known != extent and known > 0:
-                raise ModelError(f"--shape {value.name}={_text(shape)}: axis {axis} is fixed to {known} in the model.")
+                raise ModelError(
+                    f"--shape {value.name}={_text(shape)}: axis {axis} is fixed to {known} in the model."
+                )
         elif known.value is not None and bound.setdefault(str(known.value), extent) != extent:
             raise ModelError(
                 f"--shape {value.name}={_text(shape)}: axis {axis} is {str(known.value)!r}, "
@@ -70,12 +76,15 @@ def _bind(value: ir.Value, shape: tuple[int, ...], bound: dict[str, int]) -> Non
             )
 
 
-def _static_extents(value: ir.Value, given: tuple[int, ...] | None, bound: Mapping[str, int]) -> tuple[int, ...]:
+def _static_extents(
+    value: ir.Value, given: tuple[int, ...] | None, bound: Mapping[str, int]
+) -> tuple[int, ...]:
     if given is not None:
         return given
     if value.shape is None:
         raise DynamicShapeError(
-            f"Input {value.name!r} has no shape.", hint=f"Fix it with --shape {value.name}=1,3,224,224 (its own extents)."
+            f"Input {value.name!r} has no shape.",
+            hint=f"Fix it with --shape {value.name}=1,3,224,224 (its own extents).",
         )
     extents: list[int] = []
     for axis, extent in enumerate(value.shape):
@@ -89,7 +98,13 @@ def _static_extents(value: ir.Value, given: tuple[int, ...] | None, bound: Mappi
 def _dynamic_axis(value: ir.Value, axis: int) -> str:
     shape = value.shape if value.shape is not None else ()
     extent = list(shape)[axis]
-    what = "has extent 0" if isinstance(extent, int) else "is dynamic" if extent.value is None else f"is dynamic ({extent.value})"
+    what = (
+        "has extent 0"
+        if isinstance(extent, int)
+        else "is dynamic"
+        if extent.value is None
+        else f"is dynamic ({extent.value})"
+    )
     return f"Input {value.name!r}: axis {axis} {what}."
 
 

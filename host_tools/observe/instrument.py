@@ -155,7 +155,10 @@ class _Builder:
             name = f"edgewright_constant_{len(self._constants)}"
             tensor = ir.tensor(np.asarray(numbers, np.int64), name=name)
             value = ir.Value(
-                name=name, shape=ir.Shape([len(numbers)]), type=ir.TensorType(ir.DataType.INT64), const_value=tensor
+                name=name,
+                shape=ir.Shape([len(numbers)]),
+                type=ir.TensorType(ir.DataType.INT64),
+                const_value=tensor,
             )
             self._graph.register_initializer(value)
             self._constants[numbers] = value

@@ -6,7 +6,6 @@ import hashlib
 import os
 import time
 import zipfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import numpy as np
@@ -19,6 +18,7 @@ from host_tools.observe.statistics import SCHEMA_VERSION, Histogram, Statistics,
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from numpy.typing import NDArray
 

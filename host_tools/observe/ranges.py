@@ -14,8 +14,7 @@ from host_tools.errors import StatisticsError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from host_tools.observe.statistics import Histogram, TensorStatistics
-    from host_tools.plan.quantization_plan import Method
+    from host_tools.observe.statistics import Histogram, Method, TensorStatistics
 
     FloatArray = NDArray[np.float64]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SCHEMA_VERSION = "1.0"
+
+Method = Literal["minmax", "moving_average", "percentile", "mse", "entropy"]
+"""How a range is chosen from statistics; see `host_tools.observe.ranges`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

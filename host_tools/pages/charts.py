@@ -61,7 +61,15 @@ def line_chart(
     figure, axes = _new(title, width=9.0, height=3.2)
     for index, one in enumerate(series):
         marker = "o" if markers else ""
-        axes.plot(one.x, one.y, label=one.label, color=COLORS[index % len(COLORS)], linewidth=1.4, marker=marker, markersize=3.0)
+        axes.plot(
+            one.x,
+            one.y,
+            label=one.label,
+            color=COLORS[index % len(COLORS)],
+            linewidth=1.4,
+            marker=marker,
+            markersize=3.0,
+        )
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
     if y_from_zero:

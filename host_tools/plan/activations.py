@@ -72,7 +72,11 @@ class ActivationChooser:
         Raises:
             StatisticsError: A method needs a histogram that the statistics lack.
         """
-        given = [override.range for name in members if (override := self.recipe.tensors.get(name)) and override.range]
+        given = [
+            override.range
+            for name in members
+            if (override := self.recipe.tensors.get(name)) and override.range
+        ]
         method = self._method(members)
         seen = merged([self.seen(name) for name in members])
         if given:
@@ -102,7 +106,9 @@ class ActivationChooser:
     def rule(self, members: tuple[str, ...]) -> ZeroPointRule:
         """Return the zero point rule: the target's for activations, but symmetric for a PRelu's slope, which multiplies."""
         readers = [slot for name in members for slot in self.network.readers[name]]
-        slope = bool(readers) and all(slot.index == 1 and self.network.nodes[slot.node].op_type == "PRelu" for slot in readers)
+        slope = bool(readers) and all(
+            slot.index == 1 and self.network.nodes[slot.node].op_type == "PRelu" for slot in readers
+        )
         return "symmetric" if slope and self._all_constant(members) else self.profile.activations.zero_point
 
     def _method(self, members: tuple[str, ...]) -> Method:

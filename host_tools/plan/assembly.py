@@ -67,7 +67,14 @@ def assemble(
         weights: Why each weight has its parameters.
         warnings: What choosing had to say.
     """
-    writer = _Writer(network=network, profile=profile, placement=placement, settlement=settlement, reasons=reasons, weights=weights)
+    writer = _Writer(
+        network=network,
+        profile=profile,
+        placement=placement,
+        settlement=settlement,
+        reasons=reasons,
+        weights=weights,
+    )
     tensors = {name: writer.tensor(name, value) for name, value in network.values.items()}
     nodes = {
         name: NodePlan(
@@ -179,7 +186,10 @@ class _Writer:
         (input_scale,) = self.settlement.seen(Slot(node=slot.node, index=0)).scale
         qparams = bias_qparams(value, self.settlement.weights[named(weight)], input_scale, self.profile)
         many = "per channel" if qparams.axis is not None else "per tensor"
-        return qparams, f"{node.op_type} bias: {qparams.dtype} at input scale times weight scale, {many} (bias.scale)"
+        return (
+            qparams,
+            f"{node.op_type} bias: {qparams.dtype} at input scale times weight scale, {many} (bias.scale)",
+        )
 
     def _float_reason(self, name: str, value: ir.Value) -> str:
         readers = self.network.readers[name]
@@ -196,13 +206,17 @@ class _Writer:
         if len(members) == 1:
             return reason
         ties = self.settlement.grouping.ties[group]
-        through = f"{self.network.nodes[ties[0]].op_type} {ties[0]!r}" + (f" and {len(ties) - 1} more" if len(ties) > 1 else "")
+        through = f"{self.network.nodes[ties[0]].op_type} {ties[0]!r}" + (
+            f" and {len(ties) - 1} more" if len(ties) > 1 else ""
+        )
         others = [member for member in members if member != name]
         shown = repr(others[0]) if len(others) == 1 else f"{others[0]!r} and {len(others) - 1} more"
         return f"{reason}; one scale with {shown} through {through} (same_scale)"
 
 
-def _calibration_warnings(network: Network, statistics: Statistics, tensors: Mapping[str, TensorPlan]) -> Iterator[str]:
+def _calibration_warnings(
+    network: Network, statistics: Statistics, tensors: Mapping[str, TensorPlan]
+) -> Iterator[str]:
     if statistics.sample_count == 1:
         yield "calibrated on a single sample: ranges may miss what other samples hold."
     for name, value in network.values.items():
@@ -239,4 +253,3 @@ def _accumulator_warnings(
                 f"{node.op_type} {name!r}: the worst input would need {worst.max():.3g} in an accumulator of "
                 f"{profile.accumulator.bits} bits (accumulator.bits of {profile.id!r})."
             )
-

@@ -22,7 +22,13 @@ def of_array(values: NDArray[np.generic]) -> TensorStatistics:
     flat = np.asarray(values, np.float32).reshape(-1)
     bins, counts = np.unique(flat.view(np.uint32) >> 16, return_counts=True)
     low, high = float(flat.min()), float(flat.max())
-    return _whole(low, high, low, high, Histogram(bins=bins.astype(np.uint16), counts=counts.astype(np.int64), share=1.0))
+    return _whole(
+        low,
+        high,
+        low,
+        high,
+        Histogram(bins=bins.astype(np.uint16), counts=counts.astype(np.int64), share=1.0),
+    )
 
 
 def merged(parts: Sequence[TensorStatistics]) -> TensorStatistics:

@@ -24,7 +24,8 @@ def explain(plan: QuantizationPlan) -> str:
     if plan.requantize:
         lines += ["", "Edges that change scale"]
         lines += [
-            f"  {edge.node}, input {edge.input_index}: {described(edge.qparams)}: {edge.reason}" for edge in plan.requantize
+            f"  {edge.node}, input {edge.input_index}: {described(edge.qparams)}: {edge.reason}"
+            for edge in plan.requantize
         ]
     return "\n".join(lines)
 

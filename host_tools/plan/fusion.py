@@ -1,7 +1,7 @@
 """Fusions: chains that a target runs as one operator, so that the value inside a chain does not exist.
 
-A chain is taken only where it is exact: the inner value has one reader and is no output, and each absorbed operator has one float input (a chain with Add
-in its tail is planned as separate operators).
+A chain is taken only where it is exact: the inner value has one reader and is no output, and each absorbed operator has one
+float input (a chain with Add in its tail is planned as separate operators).
 """
 
 from __future__ import annotations
@@ -104,5 +104,6 @@ def _may_saturate(node: ir.Node, profile: CapabilityProfile) -> bool:
     low, high = bounds_of(node) or (math.inf, -math.inf)
     if profile.scale.kind != "float32" or not low <= 0.0 <= high:
         return False
-    return profile.activations.zero_point == "asymmetric" or (profile.activations.zero_point == "midpoint" and low == 0.0)
-
+    return profile.activations.zero_point == "asymmetric" or (
+        profile.activations.zero_point == "midpoint" and low == 0.0
+    )

@@ -54,7 +54,11 @@ def quantized_values(network: Network, placement: Placement, profile: Capability
         wanted.update(float_outputs(node))
         if placement.last_of(name) != name:
             inner.update(float_outputs(node))
-            inner.update(output for tail in placement.chains[name][:-1] for output in float_outputs(network.nodes[tail]))
+            inner.update(
+                output
+                for tail in placement.chains[name][:-1]
+                for output in float_outputs(network.nodes[tail])
+            )
     if profile.interface.input_type != "float32":
         wanted.update(network.inputs)
     if profile.interface.output_type != "float32":
@@ -67,7 +71,11 @@ def fixed_values(network: Network, placement: Placement, profile: CapabilityProf
     fixed = {}
     for name in network.nodes:
         last = network.nodes[placement.last_of(name)]
-        if not placement.is_integer(name) or name in placement.fused_into or last.op_type not in profile.fixed_outputs:
+        if (
+            not placement.is_integer(name)
+            or name in placement.fused_into
+            or last.op_type not in profile.fixed_outputs
+        ):
             continue
         rule = profile.fixed_outputs[last.op_type]
         codes = code_range(profile.activations.bits, signed=True)
@@ -135,7 +143,8 @@ def is_same_scale(name: str, network: Network, placement: Placement, profile: Ca
     last_type = network.nodes[placement.last_of(name)].op_type
     return (
         op_type in profile.same_scale
-        and last_type not in profile.fixed_outputs  # the kernel says what the output is; there is nothing to share
+        and last_type
+        not in profile.fixed_outputs  # the kernel says what the output is; there is nothing to share
         and placement.is_integer(name)
         and name not in placement.fused_into
     )

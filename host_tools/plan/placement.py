@@ -76,7 +76,9 @@ def place(network: Network, profile: CapabilityProfile, recipe: Recipe, revision
     """
     findings = _findings(network, profile, recipe, revisions)
     chains = chains_of(
-        network, profile, absorbable=lambda name: not (_is_kept(network, name, recipe) or name in revisions.unfused)
+        network,
+        profile,
+        absorbable=lambda name: not (_is_kept(network, name, recipe) or name in revisions.unfused),
     )
     fused_into = {tail: head for head, tails in chains.items() if head not in findings for tail in tails}
     findings = {name: found for name, found in findings.items() if name not in fused_into}
@@ -134,7 +136,9 @@ def float_precision(op_type: str, profile: CapabilityProfile) -> Precision | Non
         return None
     if op_type not in profile.ops:
         return wanted
-    floats = [precision for precision in profile.ops[op_type].precisions if precision in ("float16", "float32")]
+    floats = [
+        precision for precision in profile.ops[op_type].precisions if precision in ("float16", "float32")
+    ]
     return wanted if wanted in floats else floats[0] if floats else None
 
 
@@ -166,7 +170,11 @@ def _float_islands(
         for neighbour in _neighbours(network, profile, name):
             if neighbour in floats:
                 near_float.add(name)
-            elif neighbour in network.nodes and network.nodes[neighbour].op_type in _MOVERS and neighbour not in fused_into:
+            elif (
+                neighbour in network.nodes
+                and network.nodes[neighbour].op_type in _MOVERS
+                and neighbour not in fused_into
+            ):
                 islands.join(name, neighbour)
             else:
                 near_integer.add(name)
@@ -218,7 +226,11 @@ def _refuse_homeless(network: Network, profile: CapabilityProfile, findings: Map
         if float_precision(network.nodes[name].op_type, profile) is None
     ]
     if homeless:
-        where = "it refuses to fall back (fallback.to)" if profile.fallback.to == "refuse" else "it has no float kernel for them"
+        where = (
+            "it refuses to fall back (fallback.to)"
+            if profile.fallback.to == "refuse"
+            else "it has no float kernel for them"
+        )
         raise CapabilityError(
             f"{_count(homeless)} cannot run on {profile.id!r}, and {where}:{_listed(homeless)}",
             hint="Change the model at these nodes, or choose a target that has them or falls back.",

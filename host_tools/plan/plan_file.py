@@ -56,10 +56,14 @@ def decode(data: bytes, *, where: str) -> QuantizationPlan:
         document = json.loads(data)
         version = str(document["schema_version"])
         if version.split(".", maxsplit=1)[0] != SCHEMA_VERSION.split(".", maxsplit=1)[0]:
-            raise PlanFileError(f"{where}: schema_version: expected {SCHEMA_VERSION}, got {version}.", hint="Plan anew.")
+            raise PlanFileError(
+                f"{where}: schema_version: expected {SCHEMA_VERSION}, got {version}.", hint="Plan anew."
+            )
         return _plan(document)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise PlanFileError(f"{where}: not a plan: {type(error).__name__}: {error}.", hint="Plan anew.") from error
+        raise PlanFileError(
+            f"{where}: not a plan: {type(error).__name__}: {error}.", hint="Plan anew."
+        ) from error
 
 
 def _plan(document: Mapping[str, Any]) -> QuantizationPlan:

@@ -53,7 +53,9 @@ def plan(
     _require_recipe(network, recipe)
     _require_statistics(model, network, statistics)
     method, reason = choose_method(profile, statistics, recipe)
-    chooser = ActivationChooser(network=network, statistics=statistics, profile=profile, recipe=recipe, method=method)
+    chooser = ActivationChooser(
+        network=network, statistics=statistics, profile=profile, recipe=recipe, method=method
+    )
     weights = _weights(network, profile, recipe)
     revisions = Revisions()
     while True:
@@ -89,10 +91,19 @@ def choose_method(profile: CapabilityProfile, statistics: Statistics, recipe: Re
     fine = profile.activations.zero_point == "asymmetric" and profile.scale.kind == "float32"
     grid = f"{profile.activations.zero_point} zero points and {profile.scale.kind} scales"
     if fine:
-        return "minmax", f"method minmax, chosen by the plan: with {grid} of {profile.id} clipping gains nothing"
+        return (
+            "minmax",
+            f"method minmax, chosen by the plan: with {grid} of {profile.id} clipping gains nothing",
+        )
     if any(tensor.histogram is None for tensor in statistics.tensors.values()):
-        return "minmax", f"method minmax, chosen by the plan because the statistics hold no histograms; mse suits {grid} better"
-    return "mse", f"method mse, chosen by the plan: {grid} of {profile.id} leave a coarse grid, where clipping outliers can pay"
+        return (
+            "minmax",
+            f"method minmax, chosen by the plan because the statistics hold no histograms; mse suits {grid} better",
+        )
+    return (
+        "mse",
+        f"method mse, chosen by the plan: {grid} of {profile.id} leave a coarse grid, where clipping outliers can pay",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -128,7 +139,9 @@ def _attempt(
         if pins and _takes_over(members, pins, chooser):
             pinned.add(index)
             activations.append(next(iter(pins.values())))
-            reasons.append(f"{activations[-1].dtype}, fixed by the kernel that writes {next(iter(pins))!r} (fixed_outputs)")
+            reasons.append(
+                f"{activations[-1].dtype}, fixed by the kernel that writes {next(iter(pins))!r} (fixed_outputs)"
+            )
             continue
         detached.update(pins)
         choice = chooser.choose(members, bounds)
@@ -191,10 +204,16 @@ def _overrun_clips(
                 continue
             value = str(node.outputs[0].name)
             group = grouping.of.get(value)
-            if group is not None and saturates(settlement.activations[group], *(bounds_of(node) or (0.0, 0.0))):
+            if group is not None and saturates(
+                settlement.activations[group], *(bounds_of(node) or (0.0, 0.0))
+            ):
                 continue
             shared = group is not None and len(grouping.groups[group]) > 1
-            if shared and value not in network.inputs and not is_same_scale(head, network, placement, profile):
+            if (
+                shared
+                and value not in network.inputs
+                and not is_same_scale(head, network, placement, profile)
+            ):
                 detached.add(value)
             else:
                 unfused.add(tail)
@@ -253,4 +272,3 @@ def _require_statistics(model: FloatModel, network: Network, statistics: Statist
                 f"statistics: tensor {name!r} ranges from {seen.minimum} to {seen.maximum}; expected finite numbers.",
                 hint="The model or the data make it overflow: mend that, then observe anew.",
             )
-

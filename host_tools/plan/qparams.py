@@ -71,7 +71,13 @@ def code_range(bits: int, *, signed: bool, narrow: bool = False) -> CodeRange:
 
 
 def choose(
-    low: Float64, high: Float64, *, codes: CodeRange, zero_point: ZeroPointRule, scale: ScaleRules, axis: int | None = None
+    low: Float64,
+    high: Float64,
+    *,
+    codes: CodeRange,
+    zero_point: ZeroPointRule,
+    scale: ScaleRules,
+    axis: int | None = None,
 ) -> QParams:
     """Choose scale and zero point so that [low, high], widened to contain 0, is representable.
 
@@ -145,7 +151,9 @@ def power_of_two_ceiling(scales: Float64) -> Float64:
 def raised(qparams: QParams, scales: Float64, rules: ScaleRules) -> QParams:
     """Return ``qparams`` with each scale at least the given one and legal; zero points stay, so the range grows about zero."""
     wanted = np.maximum(np.asarray(qparams.scale), scales)
-    grown = np.where(wanted > np.asarray(qparams.scale), legal_scales(wanted, rules), np.asarray(qparams.scale))
+    grown = np.where(
+        wanted > np.asarray(qparams.scale), legal_scales(wanted, rules), np.asarray(qparams.scale)
+    )
     return replace(qparams, scale=tuple(float(value) for value in grown))
 
 
@@ -269,6 +277,7 @@ def best_power_of_two(
         rounding: The target's rounding.
         axis: Channel axis that the result names; the search itself has channels first.
     """
+
     def tried(shrink: float) -> tuple[QParams, Float64]:
         qparams = choose(low * shrink, high * shrink, codes=codes, zero_point=zero_point, scale=scale, axis=0)
         error = values_of(codes_of(samples, qparams, rounding), qparams) - samples

@@ -20,6 +20,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
+from host_tools.observe import statistics
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -27,9 +29,9 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = "1.0"
 
+Method = statistics.Method
 Role = Literal["input", "activation", "output", "weight", "bias", "constant", "fused"]
 IntegerType = Literal["int8", "uint8", "int16", "int32", "int64"]
-Method = Literal["minmax", "moving_average", "percentile", "mse", "entropy"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -83,7 +83,11 @@ class Settlement:
             if not changed:
                 break
         for name in changed:
-            self._reject(name, "scales_settle", "its scales cannot meet the rescale limits of its neighbours at once (ops)")
+            self._reject(
+                name,
+                "scales_settle",
+                "its scales cannot meet the rescale limits of its neighbours at once (ops)",
+            )
         self._fit_edges()
 
     # What a node sees
@@ -216,7 +220,9 @@ class Settlement:
         if weight is not None and node.op_type in WEIGHTED:
             needed = np.asarray(self.weights[named(weight)].scale) * np.where(growth > 1.0, growth, 0.0)
             key = f"ops.{node.op_type}.requantization_ratio"
-            return self._raise_weight(node, needed, f"the rescale factor is too small for {self.profile.id!r} ({key})")
+            return self._raise_weight(
+                node, needed, f"the rescale factor is too small for {self.profile.id!r} ({key})"
+            )
         group = self.group_at(slot)
         (scale,) = self.activations[group].scale
         return self._raise_group(name, node, group, scale * float(growth.max()), 1.0 / float(growth.max()))
@@ -233,8 +239,14 @@ class Settlement:
             if source == wanted or slot.node in self.rejected:
                 continue
             change = f"its input {value!r} has a scale of its own, and the target must re-quantize it"
-            if integer_precision(self.profile) not in precisions and (not precisions or self.profile.fallback.to == "refuse"):
-                self._reject(slot.node, "edge_is_requantized", f"{change}; it cannot (ops.QuantizeLinear of {self.profile.id!r})")
+            if integer_precision(self.profile) not in precisions and (
+                not precisions or self.profile.fallback.to == "refuse"
+            ):
+                self._reject(
+                    slot.node,
+                    "edge_is_requantized",
+                    f"{change}; it cannot (ops.QuantizeLinear of {self.profile.id!r})",
+                )
                 continue
             if integer_precision(self.profile) not in precisions:
                 self.notes[f"edge {slot.node} {slot.index}"] = (
@@ -245,7 +257,11 @@ class Settlement:
             factor = source.scale[0] / wanted.scale[0]
             if not low <= factor < high:
                 where = f"ops.QuantizeLinear.requantization_ratio of {self.profile.id!r}"
-                self._reject(slot.node, "edge_is_requantized", f"{change} by {factor:.4g}, outside [{low}, {high}) ({where})")
+                self._reject(
+                    slot.node,
+                    "edge_is_requantized",
+                    f"{change} by {factor:.4g}, outside [{low}, {high}) ({where})",
+                )
 
     def _reject(self, name: str, rule: str, sentence: str) -> None:
         self.rejected.setdefault(name, finding(self.network.nodes[name], rule, sentence))

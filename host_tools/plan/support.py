@@ -91,7 +91,9 @@ def operator_is_known(node: ir.Node, profile: CapabilityProfile) -> Breach | Non
     """The target must list the operator."""
     if node.op_type in profile.ops and node.domain in ("", "ai.onnx"):
         return None
-    return Breach(got=f"it lists no {'' if node.domain in ('', 'ai.onnx') else node.domain + '.'}{node.op_type}")
+    return Breach(
+        got=f"it lists no {'' if node.domain in ('', 'ai.onnx') else node.domain + '.'}{node.op_type}"
+    )
 
 
 def operator_is_allowed(node: ir.Node, profile: CapabilityProfile) -> Breach | None:
@@ -187,8 +189,14 @@ def mode_is_allowed(node: ir.Node, profile: CapabilityProfile) -> Breach | None:
     """The mode must be {limit}."""
     allowed = _limits(node, profile).modes
     attribute = node.attributes.get("mode")
-    mode = "nearest" if attribute is None else attribute.as_string()  # the default of Resize, the only operator with such a limit
-    return None if allowed is None or mode in allowed else Breach(got=f"it is {mode}", limit=" or ".join(allowed))
+    mode = (
+        "nearest" if attribute is None else attribute.as_string()
+    )  # the default of Resize, the only operator with such a limit
+    return (
+        None
+        if allowed is None or mode in allowed
+        else Breach(got=f"it is {mode}", limit=" or ".join(allowed))
+    )
 
 
 def second_operand_is_constant(node: ir.Node, profile: CapabilityProfile) -> Breach | None:

@@ -72,7 +72,9 @@ def network_of(model: ir.Model) -> Network:
         nodes=MappingProxyType(nodes),
         values=MappingProxyType(values),
         readers=MappingProxyType({name: tuple(slots) for name, slots in readers.items()}),
-        writers=MappingProxyType({named(value): name for name, node in nodes.items() for value in outputs_of(node)}),
+        writers=MappingProxyType(
+            {named(value): name for name, node in nodes.items() for value in outputs_of(node)}
+        ),
         inputs=tuple(named(value) for value in fed),
         outputs=frozenset(named(value) for value in graph.outputs),
     )
@@ -147,7 +149,9 @@ def data_slots(node: ir.Node) -> tuple[int, ...]:
     allowed = _DATA_INPUTS.get(node.op_type, tuple(range(len(node.inputs))))
     others = {named(weight_of(node)), named(bias_of(node))} - {""}
     return tuple(
-        index for index in allowed if is_float(input_at(node, index)) and named(node.inputs[index]) not in others
+        index
+        for index in allowed
+        if is_float(input_at(node, index)) and named(node.inputs[index]) not in others
     )
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from host_tools.plan.quantization_plan import QParams
     from host_tools.recipe import Recipe
-    from targets.profile import CapabilityProfile
+    from targets.profile import CapabilityProfile, ZeroPointRule
 
     Float64 = NDArray[np.float64]
 
@@ -39,7 +39,11 @@ def choose_weight(node: ir.Node, profile: CapabilityProfile, recipe: Recipe) -> 
     """
     values = np.asarray(constant(weight_of(node)), np.float64)
     axis = channel_axis(node) if node.op_type in profile.weights.per_channel_ops else None
-    rows = values.reshape(1, -1) if axis is None else np.moveaxis(values, axis, 0).reshape(values.shape[axis], -1)
+    rows = (
+        values.reshape(1, -1)
+        if axis is None
+        else np.moveaxis(values, axis, 0).reshape(values.shape[axis], -1)
+    )
     low, high = rows.min(axis=1), rows.max(axis=1)
     override = recipe.tensors.get(named(weight_of(node)))
     if override is not None and override.range is not None:

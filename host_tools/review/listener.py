@@ -14,8 +14,9 @@ from paho.mqtt.enums import CallbackAPIVersion
 from device_agent.contract.errors import TransferError
 
 if TYPE_CHECKING:
-    from paho.mqtt.reasoncodes import ReasonCode
     from collections.abc import Iterator
+
+    from paho.mqtt.reasoncodes import ReasonCode
 
     from host_tools.review.broker_address import BrokerAddress
 

@@ -48,10 +48,8 @@ def _parse(line: str, *, where: str) -> Delivery:
     hint = "Make recordings with `edgewright watch --record FILE`."
     try:
         fields = json.loads(line)
-        if "payload_base64" in fields:
-            payload = base64.b64decode(fields["payload_base64"], validate=True)
-        else:
-            payload = fields["payload"].encode()
+        encoded = fields.get("payload_base64")
+        payload = fields["payload"].encode() if encoded is None else base64.b64decode(encoded, validate=True)
         topic, received = fields["topic"], fields["received"]
     except (ValueError, RecursionError, TypeError, KeyError, AttributeError, binascii.Error) as error:
         raise InputError(

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 START_SECONDS = 15.0
 WAIT_SECONDS = 30.0
+PROBE_TOPIC = "ew/v1/probe"
 TARGET = "x86_64-onnxruntime"
 _DIGEST = "sha256:" + "0" * 64
 
@@ -118,12 +119,18 @@ class Reader:
         command += ["-i", f"reader-{file.name}", "-c", "-F", "%r|%t|%p"]
         self._stream = file.open("ab")
         self._process = subprocess.Popen(command, stdout=self._stream, stderr=subprocess.DEVNULL)
+        wait_until(lambda: self._hears(port), what="mosquitto_sub is subscribed")
+
+    def _hears(self, port: int) -> bool:
+        publish(port, PROBE_TOPIC, b"{}")
+        return PROBE_TOPIC.encode() in self._file.read_bytes()
 
     def lines(self) -> list[Line]:
         found = []
         for line in self._file.read_bytes().split(b"\n")[:-1]:
             retained, topic, payload = line.split(b"|", 2)
-            found.append(Line(retained == b"1", topic.decode(), payload))
+            if topic != PROBE_TOPIC.encode():
+                found.append(Line(retained == b"1", topic.decode(), payload))
         return found
 
     def about(self, ending: str) -> list[Line]:

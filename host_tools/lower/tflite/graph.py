@@ -19,9 +19,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from device_agent.contract.manifest import WireType
+
 TfliteType = Literal["FLOAT32", "INT8", "UINT8", "INT16", "INT32", "INT64", "BOOL"]
 
-TYPE_OF_DTYPE: Mapping[str, TfliteType] = MappingProxyType(
+TYPE_OF_DTYPE: Mapping[WireType, TfliteType] = MappingProxyType(
     {
         "float32": "FLOAT32",
         "int8": "INT8",
@@ -119,7 +121,7 @@ class GraphBuilder:
     ) -> int:
         """Add a constant, or return the index of an equal one (same bytes, type, shape and quantization)."""
         array = np.ascontiguousarray(values)
-        dtype = TYPE_OF_DTYPE[array.dtype.name]
+        dtype = next(code for name, code in TYPE_OF_DTYPE.items() if name == array.dtype.name)
         data = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
         key = (data, dtype, array.shape, quantization)
         if key not in self._constants:

@@ -140,9 +140,9 @@ def _works_on_last_axis(node: ir.Node) -> bool:
 def _spread(graph: ir.Graph, groups: _Groups) -> None:
     """Let undecided groups follow their decided neighbours through Reshape, then Transpose, until nothing changes."""
     edges = [
-        (node, str(node.inputs[0].name), str(node.outputs[0].name))
+        (node, str(source.name), str(node.outputs[0].name))
         for node in graph
-        if _has_edge(node, groups)
+        if _has_edge(node, groups) and (source := node.inputs[0]) is not None
     ]
     reshapes = [edge for edge in edges if edge[0].op_type in RESHAPES]
     transposes = [edge for edge in edges if edge[0].op_type == "Transpose"]

@@ -17,7 +17,6 @@ from host_tools.lower.tflite.session import Session, as_quantization, where
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from device_agent.contract.manifest import WireType
     from host_tools.lower.tflite.axes import Layout
     from host_tools.lower.tflite.graph import Quantization
     from host_tools.model.float_model import FloatModel, TensorSpec

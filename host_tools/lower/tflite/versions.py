@@ -78,7 +78,9 @@ def lowest(name: str, inputs: Sequence[Tensor], outputs: Sequence[Tensor], optio
     base = 2 if is_int8 and name in _INT8_IS_2 else 1
     if name in _SPECIAL:
         fields = options.fields if options is not None else {}
-        return max(base, _SPECIAL[name](_Signature(inputs=inputs, outputs=outputs, fields=fields, is_int8=is_int8)))
+        return max(
+            base, _SPECIAL[name](_Signature(inputs=inputs, outputs=outputs, fields=fields, is_int8=is_int8))
+        )
     if name in _BEYOND_RANK_4 and len(data.shape) > 4:
         return max(base, _BEYOND_RANK_4[name])
     return base

@@ -37,7 +37,11 @@ def canonical_activations(editor: GraphEditor) -> str | None:
         _merge_into_consumer(editor, node)
     for node in editor.nodes("Clip"):
         _simplify_clip(editor, node)
-    return f"Recognised {hard} hard activations (HardSigmoid, HardSwish) written as arithmetic." if hard else None
+    return (
+        f"Recognised {hard} hard activations (HardSigmoid, HardSwish) written as arithmetic."
+        if hard
+        else None
+    )
 
 
 def _is_float(node: ir.Node) -> bool:
@@ -51,7 +55,12 @@ def _clip_from_min_max(editor: GraphEditor, node: ir.Node) -> None:
         return
     for data, other in ((node.inputs[0], node.inputs[1]), (node.inputs[1], node.inputs[0])):
         bound = scalar_of(other)
-        if bound is None or data is None or constant_of(data) is not None or data.shape != node.outputs[0].shape:
+        if (
+            bound is None
+            or data is None
+            or constant_of(data) is not None
+            or data.shape != node.outputs[0].shape
+        ):
             continue
         low, high = (-math.inf, bound) if node.op_type == "Min" else (bound, math.inf)
         _put_clip(editor, node, data, low, high)
@@ -82,7 +91,8 @@ def clip_bounds(node: ir.Node) -> tuple[float, float]:
         bound = scalar_of(value)
         if bound is None:
             raise UnsupportedOperatorError(
-                f"{label(node)}: bound {value.name!r} is computed from data.", hint="Export the model with constant Clip bounds."
+                f"{label(node)}: bound {value.name!r} is computed from data.",
+                hint="Export the model with constant Clip bounds.",
             )
         found[index] = bound
     return found[0], found[1]
@@ -142,7 +152,10 @@ def _hard_sigmoids(editor: GraphEditor) -> int:
             editor.replace(node, [_hard_sigmoid(data, node.name)])
             count += 1
         elif producer is not None and producer.op_type == "Mul":
-            for left, right in ((producer.inputs[0], producer.inputs[1]), (producer.inputs[1], producer.inputs[0])):
+            for left, right in (
+                (producer.inputs[0], producer.inputs[1]),
+                (producer.inputs[1], producer.inputs[0]),
+            ):
                 if left is not None and _clamped_three(right) is left:
                     editor.replace(node, [ir.node("HardSwish", [left], name=node.name)])
                     count += 1
@@ -160,7 +173,12 @@ def _hard_swishes(editor: GraphEditor) -> int:
     for node in editor.nodes("Mul"):
         for data, gate in ((node.inputs[0], node.inputs[1]), (node.inputs[1], node.inputs[0])):
             producer = None if gate is None else gate.producer()
-            if data is None or producer is None or producer.op_type != "HardSigmoid" or producer.inputs[0] is not data:
+            if (
+                data is None
+                or producer is None
+                or producer.op_type != "HardSigmoid"
+                or producer.inputs[0] is not data
+            ):
                 continue
             alpha = producer.attributes.get_float("alpha", 0.2)  # ONNX defaults
             beta = producer.attributes.get_float("beta", 0.5)

@@ -55,7 +55,9 @@ def fold_affine(editor: GraphEditor) -> str | None:
             split += 1
     notes = []
     if folded:
-        notes.append(f"Folded {folded} BatchNormalization or per-channel Mul, Add, Sub, Div into the layer before.")
+        notes.append(
+            f"Folded {folded} BatchNormalization or per-channel Mul, Add, Sub, Div into the layer before."
+        )
     if split:
         notes.append(f"Wrote {split} BatchNormalization without a layer before them as Mul and Add.")
     return " ".join(notes) or None
@@ -68,12 +70,15 @@ def _normalization(node: ir.Node) -> _Affine:
     data = node.inputs[0]
     if data is None or any(array is None for array in parameters):
         raise UnsupportedOperatorError(
-            f"{label(node)}: its parameters are computed from data.", hint="Export the model with constant parameters."
+            f"{label(node)}: its parameters are computed from data.",
+            hint="Export the model with constant parameters.",
         )
     gamma, beta, mean, variance = (np.asarray(array, dtype=np.float64) for array in parameters)
     spread = variance + node.attributes.get_float("epsilon", 1e-5)  # ONNX default
     if not (spread > 0).all():
-        raise ModelError(f"{label(node)}: variance + epsilon is {spread.min():.6g} in a channel; it must be positive.")
+        raise ModelError(
+            f"{label(node)}: variance + epsilon is {spread.min():.6g} in a channel; it must be positive."
+        )
     scale = gamma / np.sqrt(spread)
     return _Affine(data=data, scale=scale, shift=beta - mean * scale)
 
@@ -86,7 +91,12 @@ def _arithmetic(node: ir.Node) -> _Affine | None:
     data = node.inputs[1] if right is None else node.inputs[0]
     constant = left if right is None else right
     shape = static_shape(data)
-    if data is None or shape is None or data.dtype != ir.DataType.FLOAT or static_shape(node.outputs[0]) != shape:
+    if (
+        data is None
+        or shape is None
+        or data.dtype != ir.DataType.FLOAT
+        or static_shape(node.outputs[0]) != shape
+    ):
         return None
     values = _per_channel(np.asarray(constant), shape)
     if values is None:
@@ -109,7 +119,10 @@ def _per_channel(constant: NDArray[np.generic], shape: tuple[int, ...]) -> NDArr
     if len(shape) < 2 or constant.ndim > len(shape):
         return None
     aligned = (1,) * (len(shape) - constant.ndim) + constant.shape
-    if any(extent != 1 for axis, extent in enumerate(aligned) if axis != 1) or aligned[1] not in (1, shape[1]):
+    if any(extent != 1 for axis, extent in enumerate(aligned) if axis != 1) or aligned[1] not in (
+        1,
+        shape[1],
+    ):
         return None
     return np.array(np.broadcast_to(constant.reshape(-1).astype(np.float64), (shape[1],)))
 

@@ -1,7 +1,8 @@
 """Everything that ONNX lets a node leave out, or say in two ways, is written out: windows, padding, axes, sizes.
 
 So a lowering reads one form: `kernel_shape`, `strides`, `dilations` (AveragePool: if given), `pads` and `group` are present and
-`auto_pad` is not; axes are not negative; Reshape has the output's own extents; Squeeze, Unsqueeze, ReduceMean and friends, Slice, Pad and Split have every input.
+`auto_pad` is not; axes are not negative; Reshape has the output's own extents; Squeeze, Unsqueeze, ReduceMean and
+friends, Slice, Pad and Split have every input.
 """
 
 from __future__ import annotations
@@ -59,7 +60,8 @@ def _require(node: ir.Node, index: int, what: str) -> np.ndarray[tuple[int, ...]
     array = constant_of(node.inputs[index] if index < len(node.inputs) else None)
     if array is None:
         raise UnsupportedOperatorError(
-            f"{label(node)}: its {what} are computed from data.", hint=f"Export the model with constant {what}."
+            f"{label(node)}: its {what} are computed from data.",
+            hint=f"Export the model with constant {what}.",
         )
     return array
 
@@ -175,13 +177,30 @@ def _write_slice(editor: GraphEditor, node: ir.Node) -> None:
         return
     starts, ends = (_require(node, index, "bounds").reshape(-1) for index in (1, 2))
     given = list(node.inputs[3:])
-    axes = [int(axis) for axis in _require(node, 3, "axes").reshape(-1)] if given and given[0] else range(len(starts))
-    steps = [int(step) for step in _require(node, 4, "steps").reshape(-1)] if given[1:] and given[1] else [1] * len(starts)
+    axes = (
+        [int(axis) for axis in _require(node, 3, "axes").reshape(-1)]
+        if given and given[0]
+        else range(len(starts))
+    )
+    steps = (
+        [int(step) for step in _require(node, 4, "steps").reshape(-1)]
+        if given[1:] and given[1]
+        else [1] * len(starts)
+    )
     axes = [axis % len(data) for axis in axes]
     # slice.indices clamps as ONNX does; -1 as "before the first" of a reversing slice must stay a large negative number.
-    spans = [slice(int(a), int(b), step).indices(data[axis]) for a, b, step, axis in zip(starts, ends, steps, axes, strict=True)]
+    spans = [
+        slice(int(a), int(b), step).indices(data[axis])
+        for a, b, step, axis in zip(starts, ends, steps, axes, strict=True)
+    ]
     _put_input(editor, node, 1, "starts", [start for start, _, _ in spans])
-    _put_input(editor, node, 2, "ends", [end if end >= 0 else -(data[axis] + 1) for (_, end, _), axis in zip(spans, axes, strict=True)])
+    _put_input(
+        editor,
+        node,
+        2,
+        "ends",
+        [end if end >= 0 else -(data[axis] + 1) for (_, end, _), axis in zip(spans, axes, strict=True)],
+    )
     _put_input(editor, node, 3, "axes", axes)
     _put_input(editor, node, 4, "steps", steps)
 

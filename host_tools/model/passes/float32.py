@@ -44,6 +44,9 @@ def _narrow_attribute(node: ir.Node, attribute: ir.Attr) -> None:
         return
     if attribute.type == ir.AttributeType.TENSOR and attribute.as_tensor().dtype in OTHER_FLOATS:
         node.attributes[attribute.name] = ir.AttrTensor(attribute.name, _narrowed(attribute.as_tensor()))
-    elif attribute.name in ("to", "dtype") and attribute.type == ir.AttributeType.INT:
-        if attribute.as_int() in OTHER_FLOATS:
-            node.attributes[attribute.name] = ir.AttrInt64(attribute.name, int(ir.DataType.FLOAT))
+    elif (
+        attribute.name in ("to", "dtype")
+        and attribute.type == ir.AttributeType.INT
+        and attribute.as_int() in OTHER_FLOATS
+    ):
+        node.attributes[attribute.name] = ir.AttrInt64(attribute.name, int(ir.DataType.FLOAT))

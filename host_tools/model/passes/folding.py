@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
-import onnx_ir as ir
 from onnx_ir.passes.common import LiftConstantsToInitializersPass, RemoveUnusedNodesPass
 from onnxscript.optimizer import fold_constants_ir
 
 from host_tools.model.graph_editor import static_shape
 from host_tools.model.shapes import infer_shapes
 
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
 _MAX_ROUNDS = 8  # a round resolves at least one level of shape arithmetic; real models need two or three
 _MAX_ELEMENTS = 1 << 26  # 256 MiB of float32: a folded fill or tile above this is a mistake, or an attack
-_MAY_GROW = frozenset({"ConstantOfShape", "Expand", "Tile", "Range", "Resize", "Upsample", "Pad", "OneHot", "EyeLike"})
+_MAY_GROW = frozenset(
+    {"ConstantOfShape", "Expand", "Tile", "Range", "Resize", "Upsample", "Pad", "OneHot", "EyeLike"}
+)
 
 
 def fold(model: ir.Model) -> str | None:

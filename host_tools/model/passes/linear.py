@@ -60,9 +60,13 @@ def _canonical_gemm(editor: GraphEditor, node: ir.Node, weight: NDArray[np.gener
     alpha, beta, trans_a, trans_b = _factors(node)
     addend = node.inputs[2] if len(node.inputs) > 2 else None
     bias = _vector_bias(addend, weight.shape[0] if trans_b else weight.shape[1], beta)
-    if (alpha, trans_a, trans_b) == (1.0, False, True) and (addend is None or (beta == 1.0 and _is_vector(addend))):
+    if (alpha, trans_a, trans_b) == (1.0, False, True) and (
+        addend is None or (beta == 1.0 and _is_vector(addend))
+    ):
         node.attributes.clear()
-        node.attributes.update({attr.name: attr for attr in ir.convenience.convert_attributes(GEMM_ATTRIBUTES)})
+        node.attributes.update(
+            {attr.name: attr for attr in ir.convenience.convert_attributes(GEMM_ATTRIBUTES)}
+        )
         return
     nodes: list[ir.Node] = []
     data = node.inputs[0]
@@ -88,7 +92,11 @@ def _is_vector(addend: ir.Value) -> bool:
 def _vector_bias(addend: ir.Value | None, outputs: int, beta: float) -> NDArray[np.float32] | None:
     """Return the addend as a (outputs,) vector, or None when it is absent, computed, or differs from row to row."""
     array = constant_of(addend)
-    if array is None or (array.ndim == 2 and array.shape[0] != 1) or array.shape[-1:] not in ((), (1,), (outputs,)):
+    if (
+        array is None
+        or (array.ndim == 2 and array.shape[0] != 1)
+        or array.shape[-1:] not in ((), (1,), (outputs,))
+    ):
         return None
     vector = np.broadcast_to(np.asarray(array, dtype=np.float64).reshape(-1), (outputs,))
     return np.asarray(vector * beta, dtype=np.float32)

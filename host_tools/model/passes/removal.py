@@ -58,5 +58,7 @@ def _inactive_dropout(node: ir.Node) -> bool:
     if len(node.inputs) > 2 and node.inputs[2] is not None:
         training = constant_of(node.inputs[2])
         if training is None or bool(training.any()):
-            raise ModelError(f"{label(node)} is in training mode.", hint="Export the model in inference mode.")
+            raise ModelError(
+                f"{label(node)} is in training mode.", hint="Export the model in inference mode."
+            )
     return True

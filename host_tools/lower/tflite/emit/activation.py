@@ -79,8 +79,11 @@ def prelu(session: Session, node: ir.Node) -> None:
         codes, quantization = session.constant_codes(node, 1)
         raised = codes.reshape((1,) * (len(layout) - codes.ndim) + codes.shape).transpose(layout)
         # XNNPACK takes a slope per channel without the batch axis.
+        slope_value = node.inputs[1]
         slope = session.graph.constant(
-            input_name(node, 1), raised[0] if raised.shape[0] == 1 else raised, quantization
+            "" if slope_value is None else str(slope_value.name),
+            raised[0] if raised.shape[0] == 1 else raised,
+            quantization,
         )
     result = session.output(node, output_shape(node, layout), session.output_quantization(node))
     session.add(node, "PRELU", [data, slope], [result])

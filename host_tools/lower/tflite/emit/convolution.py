@@ -14,6 +14,8 @@ from host_tools.lower.tflite.session import has_input, refuse, where
 from host_tools.lower.tflite.window import Window, scheme, windows
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import onnx_ir as ir
     from numpy.typing import NDArray
 

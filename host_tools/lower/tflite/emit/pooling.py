@@ -109,7 +109,7 @@ def reduce_mean(session: Session, node: ir.Node) -> None:
         if has_input(node, 1)
         else list(node.attributes.get_ints("axes", ()) or ())
     )
-    if not given and node.attributes.get_int("noop_with_empty_axes", 0):
+    if not given and node.attributes.get_int("noop_with_empty_axes"):
         session.deliver(node, session.read(node, 0), layout)
         return
     reduced = {int(axis) % rank for axis in given} or set(range(rank))

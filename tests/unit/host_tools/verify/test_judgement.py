@@ -22,7 +22,12 @@ def agreement(*, same: float | None = 1.0, sqnr: float | None = 30.0, nonfinite:
 
 def execution(*unplanned: str) -> Execution:
     return Execution(
-        source="test", stand_in=False, ops=(), integer_ops=5, float_ops=len(unplanned), unplanned_float_ops=unplanned
+        source="test",
+        stand_in=False,
+        ops=(),
+        integer_ops=5,
+        float_ops=len(unplanned),
+        unplanned_float_ops=unplanned,
     )
 
 

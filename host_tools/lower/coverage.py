@@ -1,0 +1,39 @@
+"""Check that a plan speaks of everything in a model, so that a lowering may look things up."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from host_tools.errors import LoweringError
+
+if TYPE_CHECKING:
+    from host_tools.model.float_model import FloatModel
+    from host_tools.plan.quantization_plan import QuantizationPlan
+
+
+def require_coverage(model: FloatModel, plan: QuantizationPlan) -> None:
+    """Check that the plan has every node and every activation, and no edge to re-quantize that the model lacks.
+
+    Raises:
+        LoweringError: It has not; the message names the first that is missing.
+    """
+    graph = model.graph.graph
+    for node in graph:
+        if (node.name or "") not in plan.nodes:
+            raise LoweringError(
+                f"{node.op_type} {node.name!r}: the plan does not have this node.", hint=_HINT
+            )
+    activations = [*graph.inputs, *(value for node in graph for value in node.outputs)]
+    for value in activations:
+        if (value.name or "") not in plan.tensors and not value.is_initializer():
+            raise LoweringError(f"Value {value.name!r}: the plan does not have it.", hint=_HINT)
+    widths = {node.name: len(node.inputs) for node in graph}
+    for edge in plan.requantize:
+        if edge.input_index not in range(widths.get(edge.node, 0)):
+            raise LoweringError(
+                f"Node {edge.node!r}, input {edge.input_index}: the model has no such edge to re-quantize.",
+                hint=_HINT,
+            )
+
+
+_HINT = "Plan this model anew."

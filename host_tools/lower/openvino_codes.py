@@ -1,0 +1,100 @@
+"""Integers in an OpenVINO network: real numbers to codes, codes to real numbers, weights as codes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import openvino as ov
+from openvino import opset13 as opset
+
+from host_tools.errors import LoweringError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from host_tools.plan.quantization_plan import QParams
+
+
+def replace_weight(node: Any, codes: NDArray[np.integer], qparams: QParams, name: str) -> None:
+    """Put codes in place of the weight of a weighted node, with the way to real numbers behind them.
+
+    Args:
+        node: OpenVINO's node; the weight is its second input and may have an axis of groups in front.
+        codes: Codes in the canonical shape.
+        qparams: Their parameters, with the axis in the canonical shape.
+        name: The weight, for names and messages.
+
+    Raises:
+        LoweringError: The shapes do not belong together.
+    """
+    shape = tuple(node.get_input_shape(1))
+    has_groups = len(shape) == codes.ndim + 1
+    if codes.size != int(np.prod(shape)) or (shape != codes.shape and not has_groups):
+        raise LoweringError(
+            f"Weight {name!r}: OpenVINO's reader gave it shape {shape}; expected {codes.shape} or groups of it."
+        )
+    aligned = [1] * codes.ndim
+    if qparams.axis is not None:
+        aligned[qparams.axis] = len(qparams.scale)
+    if has_groups:
+        # Along the first axis the groups follow one another; along any other the scales serve every group.
+        aligned = [shape[0], aligned[0] // shape[0], *aligned[1:]] if qparams.axis == 0 else [1, *aligned]
+    constant = opset.constant(codes.reshape(shape), dtype=element_type(qparams), name=f"{name}/codes")
+    real = real_of(constant.output(0), qparams, name, aligned=tuple(aligned))
+    node.input(1).replace_source_output(real.output(0))
+
+
+def codes_of(real: Any, qparams: QParams, name: str) -> Any:
+    """Return a node whose output are the integers of an activation.
+
+    Args:
+        real: The activation's port.
+        qparams: Its parameters; one scale.
+        name: The activation, for names and messages.
+
+    Raises:
+        LoweringError: The parameters have an axis.
+    """
+    if qparams.axis is not None:
+        raise LoweringError(
+            f"Value {name!r}: an activation has one scale, the plan gives {len(qparams.scale)}."
+        )
+    scale, zero_point = qparams.scale[0], qparams.zero_point[0]
+    bounds = {
+        "real_low": (qparams.quant_min - zero_point) * scale,
+        "real_high": (qparams.quant_max - zero_point) * scale,
+        "code_low": qparams.quant_min,
+        "code_high": qparams.quant_max,
+    }
+    constants = [
+        opset.constant(np.float32(bound), name=f"{name}/codes/{label}") for label, bound in bounds.items()
+    ]
+    levels = qparams.quant_max - qparams.quant_min + 1
+    rounded = opset.fake_quantize(real, *constants, levels, name=f"{name}/codes/FakeQuantize")
+    return opset.convert(rounded, element_type(qparams), name=f"{name}/codes")
+
+
+def real_of(codes: Any, qparams: QParams, name: str, *, aligned: tuple[int, ...] = ()) -> Any:
+    """Return a node whose output is scale * (codes - zero_point).
+
+    Args:
+        codes: The port of the integers.
+        qparams: Their parameters.
+        name: The value, for names.
+        aligned: Shape in which scales per channel broadcast against the codes.
+    """
+    shape = () if qparams.axis is None else aligned
+    scale = np.asarray(qparams.scale, np.float64).astype(np.float32).reshape(shape)
+    zero_point = np.asarray(qparams.zero_point, np.float32).reshape(shape)
+    result = opset.convert(codes, ov.Type.f32, name=f"{name}/codes/Convert")
+    if zero_point.any():
+        shift = opset.constant(zero_point, name=f"{name}/zero_point")
+        result = opset.subtract(result, shift, name=f"{name}/codes/Subtract")
+    factor = opset.constant(scale, name=f"{name}/scale")
+    return opset.multiply(result, factor, name=f"{name}/dequantized")
+
+
+def element_type(qparams: QParams) -> Any:
+    """Return OpenVINO's type of the codes."""
+    return ov.Type(np.dtype(qparams.dtype))
