@@ -1,7 +1,0 @@
-"""``python -m benchmarks``."""
-
-import sys
-
-from benchmarks.command import main
-
-sys.exit(main())
