@@ -182,7 +182,7 @@ def _evaluation(
         )
     chosen = open_data(data, inputs=model.inputs, preprocessing=preprocessing)
     known = read_labels(labels, chosen) if labels is not None else None
-    return Evaluation(data=chosen, labels=known, metric=metric, origin=str(data))
+    return Evaluation(data=chosen, labels=known, metric=metric, origin=Path(data).name)
 
 
 def _write(

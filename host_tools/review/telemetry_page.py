@@ -55,11 +55,12 @@ def render_telemetry(history: History, *, origin: str) -> str:
 
 
 def _section(device: DeviceHistory) -> DeviceSection:
-    start = min((message.envelope.time for message in _measurements(device)), default=0.0)
+    moments = [message.envelope.time for message in _measurements(device)]
+    start, end = min(moments, default=0.0), max(moments, default=0.0)
     return DeviceSection(
         device=device,
         facts=_facts(device),
-        charts=[chart for chart in _charts(device, start) if chart is not None],
+        charts=[chart for chart in _charts(device, _TimeAxis.over(start, end)) if chart is not None],
         absent=sorted(
             {(name, reason) for message in _measurements(device) for name, reason in message.absent.items()}
         ),
@@ -98,12 +99,29 @@ def _facts(device: DeviceHistory) -> list[tuple[str, str]]:
     return facts
 
 
-def _charts(device: DeviceHistory, start: float) -> list[Markup | None]:
-    minutes = _minutes_since(start)
+@dataclass(frozen=True, slots=True)
+class _TimeAxis:
+    """Time since ``start`` in a unit that suits the whole span."""
+
+    start: float
+    unit: str
+    unit_seconds: float
+
+    @classmethod
+    def over(cls, start: float, end: float) -> _TimeAxis:
+        units = (("seconds", 1.0), ("minutes", 60.0), ("hours", 3600.0), ("days", 86400.0))
+        fitting = [unit for unit in units if end - start >= 3 * unit[1]]
+        return cls(start, *(fitting[-1] if fitting else units[0]))
+
+    def at(self, message: Measurement) -> float:
+        return (message.envelope.time - self.start) / self.unit_seconds
+
+
+def _charts(device: DeviceHistory, axis: _TimeAxis) -> list[Markup | None]:
     return [
         _inference_chart(
             device.inference,
-            minutes,
+            axis,
             title="Latency",
             y_label="milliseconds",
             lines={
@@ -114,18 +132,14 @@ def _charts(device: DeviceHistory, start: float) -> list[Markup | None]:
         ),
         _inference_chart(
             device.inference,
-            minutes,
+            axis,
             title="Throughput",
             y_label="inferences per second",
             lines={"throughput": lambda window: _times(window.throughput_per_second, 1.0)},
         ),
-        _reading_chart(device.thermal, minutes, suffix="_celsius", title="Temperature", y_label="°C"),
-        _reading_chart(device.power, minutes, suffix="_watts", title="Power", y_label="watts"),
+        _reading_chart(device.thermal, axis, suffix="_celsius", title="Temperature", y_label="°C"),
+        _reading_chart(device.power, axis, suffix="_watts", title="Power", y_label="watts"),
     ]
-
-
-def _minutes_since(start: float) -> Callable[[Measurement], float]:
-    return lambda message: (message.envelope.time - start) / 60.0
 
 
 def _times(value: float | None, factor: float) -> float:
@@ -134,7 +148,7 @@ def _times(value: float | None, factor: float) -> float:
 
 def _inference_chart(
     windows: Sequence[InferenceWindow],
-    minutes: Callable[[Measurement], float],
+    axis: _TimeAxis,
     *,
     title: str,
     y_label: str,
@@ -144,16 +158,16 @@ def _inference_chart(
         return None
     series = [
         Series(
-            label=label, x=[minutes(window) for window in windows], y=[value(window) for window in windows]
+            label=label, x=[axis.at(window) for window in windows], y=[value(window) for window in windows]
         )
         for label, value in lines.items()
     ]
-    return line_chart(series, title=title, x_label="minutes", y_label=y_label, markers=True, y_from_zero=True)
+    return line_chart(series, title=title, x_label=axis.unit, y_label=y_label, markers=True, y_from_zero=True)
 
 
 def _reading_chart(
     samples: Sequence[ThermalSample] | Sequence[PowerSample],
-    minutes: Callable[[Measurement], float],
+    axis: _TimeAxis,
     *,
     suffix: str,
     title: str,
@@ -164,11 +178,11 @@ def _reading_chart(
         for reading in sample.readings:
             if reading.name.endswith(suffix) and reading.value is not None:
                 times, values = points.setdefault(reading.name.removesuffix(suffix), ([], []))
-                times.append(minutes(sample))
+                times.append(axis.at(sample))
                 values.append(reading.value)
     series = [Series(label=label, x=times, y=values) for label, (times, values) in points.items()]
     return (
-        line_chart(series, title=title, x_label="minutes", y_label=y_label, markers=True) if series else None
+        line_chart(series, title=title, x_label=axis.unit, y_label=y_label, markers=True) if series else None
     )
 
 

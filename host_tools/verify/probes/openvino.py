@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from host_tools.verify.probes.probe import LayerReader
 
 _CONVERSIONS = frozenset({"Reorder", "Convert", "FakeQuantize", "Quantize"})
+_SHAPES = frozenset({"Reshape", "Squeeze", "Unsqueeze"})  # a new shape for the same bytes
+_CODES = "/codes"  # how the lowering names the way from real numbers to codes
 _NOT_EXECUTED = frozenset({"Input", "Output", "Const"})
 _INTEGER = frozenset({"u8", "i8"})
 
@@ -41,7 +43,9 @@ class OpenVinoProbe:
                 ExecutedOp(
                     name=info.get("originalLayersNames", "") or node.get_friendly_name(),
                     op_type=layer,
-                    precision=_precision(layer, info.get("runtimePrecision", "")),
+                    precision=_precision(
+                        layer, info.get("runtimePrecision", ""), info.get("originalLayersNames", "")
+                    ),
                     kernel=info.get("primitiveType", ""),
                 ),
             )
@@ -85,9 +89,11 @@ def _compile(model: ov.Model, threads: int) -> ov.CompiledModel:
         raise VerificationError(f"OpenVINO cannot compile the payload: {error}") from error
 
 
-def _precision(layer: str, runtime: str) -> str:
-    if layer in _CONVERSIONS:
+def _precision(layer: str, runtime: str, original_names: str) -> str:
+    if layer in _CONVERSIONS or all(_CODES in name for name in original_names.split(",")):
         return "conversion"
     if runtime.lower() in _INTEGER:
         return "int8"
+    if layer in _SHAPES:
+        return "other"
     return {"f32": "float32", "f16": "float16", "bf16": "float16"}.get(runtime.lower(), "other")
