@@ -6,6 +6,7 @@ import hashlib
 import os
 import time
 import zipfile
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import numpy as np
@@ -218,7 +219,7 @@ class _Checkpoint:
     def resume(self, state: _State) -> tuple[bytes, ...]:
         """Fill ``state`` from the file and return the digests of the samples it has; none when there is no file of this pass."""
         try:
-            with np.load(self._path, allow_pickle=False) as saved:
+            with self._path.open("rb") as stream, np.load(stream, allow_pickle=False) as saved:
                 arrays = {name: saved[name] for name in saved.files}
                 if str(arrays["key"]) != self._key or arrays["minima"].shape != state.minima.shape:
                     return ()
@@ -275,4 +276,5 @@ class _Checkpoint:
 
     def remove(self) -> None:
         """Remove the file, if it was ever written."""
-        self._path.unlink(missing_ok=True)
+        with suppress(OSError):
+            self._path.unlink()

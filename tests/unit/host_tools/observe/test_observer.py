@@ -1,0 +1,242 @@
+"""`observe`: exact against plain numpy, whatever the order, and resumable."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from host_tools.errors import DataError, OutputError
+from host_tools.model.float_model import FloatModel
+from host_tools.model.reference import FloatRunner
+from host_tools.observe import open_data
+from host_tools.observe.cache import StatisticsCache, statistics_of
+from host_tools.observe.observer import observe
+from host_tools.observe.statistics import Statistics
+from host_tools.observe.statistics_file import encode
+from host_tools.progress import Silent
+from tests.e2e.small_network import samples, write_network
+
+
+def observed(
+    model: FloatModel, path: Path, *, histograms: bool = True, checkpoint: Path | None = None
+) -> Statistics:
+    data = open_data(path, inputs=model.inputs)
+    return observe(model, data, histograms=histograms, threads=1, progress=Silent(), checkpoint=checkpoint)
+
+
+def every_tensor(model: FloatModel, arrays: np.ndarray) -> dict[str, np.ndarray]:
+    """Run all samples and stack every float value: what observe must never need to hold."""
+    names = tuple(value.name for node in model.graph.graph for value in node.outputs)
+    runner = FloatRunner(model, threads=1, extra_outputs=names)
+    runs = [runner.run({"images": array[np.newaxis]}) for array in arrays]
+    stacked = {name: np.concatenate([run[name] for run in runs]) for name in names}
+    return {"images": arrays, **stacked}
+
+
+def test_ranges_are_those_of_numpy(model: FloatModel, data_file: Path) -> None:
+    arrays = np.load(data_file)
+    expected = every_tensor(model, arrays)
+    statistics = observed(model, data_file)
+    assert set(statistics.tensors) == set(expected)
+    assert statistics.sample_count == len(arrays)
+    for name, values in expected.items():
+        seen = statistics.tensors[name]
+        each = values.reshape(len(values), -1)
+        channels = np.moveaxis(values, 1, 0).reshape(values.shape[1], -1)
+        assert (seen.minimum, seen.maximum) == pytest.approx(
+            (values.min(), values.max()), rel=1e-5, abs=1e-6
+        ), name
+        assert seen.mean_minimum == pytest.approx(
+            each.min(axis=1).mean(dtype=np.float64), rel=1e-5, abs=1e-6
+        ), name
+        assert seen.mean_maximum == pytest.approx(
+            each.max(axis=1).mean(dtype=np.float64), rel=1e-5, abs=1e-6
+        ), name
+        np.testing.assert_allclose(seen.channel_minimum, channels.min(axis=1), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(seen.channel_maximum, channels.max(axis=1), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(
+            seen.channel_mean, channels.mean(axis=1, dtype=np.float64), rtol=1e-4, atol=1e-5
+        )
+
+
+def test_small_tensors_are_counted_whole(model: FloatModel, data_file: Path) -> None:
+    arrays = np.load(data_file)
+    histogram = observed(model, data_file).tensors["images"].histogram
+    assert histogram is not None
+    assert histogram.share == 1.0
+    bins, counts = np.unique(arrays.view(np.uint32) >> 16, return_counts=True)
+    np.testing.assert_array_equal(histogram.bins, bins)
+    np.testing.assert_array_equal(histogram.counts, counts)
+
+
+def test_order_does_not_matter_to_the_bit(model: FloatModel, data_file: Path, tmp_path: Path) -> None:
+    shuffled = tmp_path / "shuffled.npy"
+    np.save(shuffled, np.random.default_rng(5).permutation(np.load(data_file)))
+    assert encode(observed(model, data_file)) == encode(observed(model, shuffled))
+
+
+def test_ranges_only_leave_histograms_out(model: FloatModel, data_file: Path) -> None:
+    full, ranges = observed(model, data_file), observed(model, data_file, histograms=False)
+    for name, tensor in ranges.tensors.items():
+        assert tensor.histogram is None
+        assert (tensor.minimum, tensor.maximum) == (full.tensors[name].minimum, full.tensors[name].maximum)
+
+
+def test_a_tensor_that_overflows_is_named_with_its_sample(model: FloatModel, tmp_path: Path) -> None:
+    path = tmp_path / "huge.npy"
+    arrays = samples(3)
+    arrays[1] = 3e38
+    np.save(path, arrays)
+    with pytest.raises(DataError, match=r"sample 1: tensor '.*' becomes NaN or infinite"):
+        observed(model, path)
+
+
+_CHILD = """
+import sys, time
+from pathlib import Path
+import numpy as np
+from host_tools.model import load
+from host_tools.observe import open_data
+from host_tools.observe import observer
+from host_tools.progress import Silent
+
+observer._CHECKPOINT_SECONDS = 0.0
+
+class Slow(Silent):
+    def step(self, count=1):
+        print("step", flush=True)
+        time.sleep(0.05)
+
+model = load(sys.argv[1])
+data = open_data(sys.argv[2], inputs=model.inputs)
+observer.observe(model, data, histograms=True, threads=1, progress=Slow(), checkpoint=Path(sys.argv[3]))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_an_interrupted_pass_goes_on_with_the_same_result(
+    tmp_path: Path, data_file: Path, number: signal.Signals
+) -> None:
+    from host_tools.model import load
+
+    path = write_network(tmp_path / "small.onnx")
+    checkpoint = tmp_path / "cache" / "pass.checkpoint"
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[4])}
+    command = [sys.executable, "-c", _CHILD, str(path), str(data_file), str(checkpoint)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
+    ) as child:
+        assert child.stdout is not None
+        for _ in range(8):
+            assert child.stdout.readline() == "step\n"
+        child.send_signal(number)
+        child.wait(30)
+    assert checkpoint.is_file()
+    assert list(checkpoint.parent.iterdir()) == [checkpoint]
+
+    class Counting(Silent):
+        titles: list[str]
+
+        def stage(self, title: str, total: int | None) -> None:
+            self.titles = [title]
+
+    model, told = load(path), Counting()
+    data = open_data(data_file, inputs=model.inputs)
+    resumed = observe(model, data, histograms=True, threads=1, progress=told, checkpoint=checkpoint)
+    assert "going on after" in told.titles[0]
+    assert encode(resumed) == encode(observed(model, data_file))
+    assert not checkpoint.exists()
+
+
+def test_a_checkpoint_of_changed_data_is_refused(model: FloatModel, data_file: Path, tmp_path: Path) -> None:
+    checkpoint = tmp_path / "pass.checkpoint"
+
+    class Interrupting(Silent):
+        steps = 0
+
+        def step(self, count: int = 1) -> None:
+            self.steps += count
+            if self.steps == 5:
+                raise KeyboardInterrupt
+
+    data = open_data(data_file, inputs=model.inputs)
+    with pytest.raises(KeyboardInterrupt):
+        observe(model, data, histograms=True, threads=1, progress=Interrupting(), checkpoint=checkpoint)
+    changed = np.load(data_file)
+    changed[2] += 1.0
+    np.save(data_file, changed)
+    with pytest.raises(DataError, match="not what it was when observing was interrupted"):
+        observed(model, data_file, checkpoint=checkpoint)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04half"])
+def test_a_damaged_checkpoint_begins_anew(
+    model: FloatModel, data_file: Path, tmp_path: Path, content: bytes
+) -> None:
+    checkpoint = tmp_path / "pass.checkpoint"
+    checkpoint.write_bytes(content)
+    assert observed(model, data_file, checkpoint=checkpoint).sample_count == 20
+
+
+class Titles(Silent):
+    """Remembers the stages."""
+
+    def __init__(self) -> None:
+        self.titles: list[str] = []
+
+    def stage(self, title: str, total: int | None) -> None:
+        self.titles.append(title)
+
+
+def through_cache(
+    model: FloatModel, path: Path, folder: Path, *, histograms: bool
+) -> tuple[Statistics, list[str]]:
+    told = Titles()
+    data = open_data(path, inputs=model.inputs)
+    statistics = statistics_of(
+        model, data, histograms=histograms, threads=1, cache=StatisticsCache(folder), progress=told
+    )
+    return statistics, told.titles
+
+
+def test_full_statistics_serve_where_ranges_are_enough(
+    model: FloatModel, data_file: Path, tmp_path: Path
+) -> None:
+    first, told_first = through_cache(model, data_file, tmp_path / "cache", histograms=True)
+    second, told_second = through_cache(model, data_file, tmp_path / "cache", histograms=False)
+    assert (told_first, told_second) == (["Observing"], ["Statistics from the cache"])
+    assert encode(first) == encode(second)
+
+
+def test_ranges_do_not_serve_where_histograms_are_needed(
+    model: FloatModel, data_file: Path, tmp_path: Path
+) -> None:
+    through_cache(model, data_file, tmp_path / "cache", histograms=False)
+    assert through_cache(model, data_file, tmp_path / "cache", histograms=True)[1] == ["Observing"]
+
+
+def test_other_data_are_observed_anew(model: FloatModel, data_file: Path, tmp_path: Path) -> None:
+    through_cache(model, data_file, tmp_path / "cache", histograms=True)
+    time.sleep(0.01)
+    np.save(data_file, samples(20, seed=99))
+    assert through_cache(model, data_file, tmp_path / "cache", histograms=True)[1] == ["Observing"]
+
+
+def test_a_damaged_cache_file_counts_as_absent(model: FloatModel, data_file: Path, tmp_path: Path) -> None:
+    through_cache(model, data_file, tmp_path / "cache", histograms=True)
+    (cached,) = (tmp_path / "cache").glob("*.json")
+    cached.write_bytes(cached.read_bytes()[:1000])
+    assert through_cache(model, data_file, tmp_path / "cache", histograms=True)[1] == ["Observing"]
+
+
+def test_a_cache_that_cannot_be_written_is_named(model: FloatModel, data_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OutputError, match="Choose another --cache"):
+        through_cache(model, data_file, tmp_path / "file" / "cache", histograms=True)
