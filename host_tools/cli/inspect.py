@@ -6,12 +6,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.table import Table
-
 from device_agent.contract.archive import ArtifactArchive
 from device_agent.contract.manifest_codec import encode
-from host_tools.pages.page import mebibytes
 
 if TYPE_CHECKING:
     import argparse
@@ -46,11 +42,8 @@ def run(options: argparse.Namespace) -> int:
             )
         )
         return 0
-    console = Console(soft_wrap=True)
-    table = Table(show_header=False, box=None)
     for name, value in _rows(manifest, digest):
-        table.add_row(name, value)
-    console.print(table)
+        print(f"{name:<12} {value}")
     return 0
 
 
@@ -64,7 +57,7 @@ def _rows(manifest: Manifest, digest: str) -> list[tuple[str, str]]:
         ("verdict", manifest.verdict),
         (
             "payload",
-            f"{manifest.format}, {', '.join(member.name for member in manifest.payload)}, {mebibytes(size)}",
+            f"{manifest.format}, {', '.join(member.name for member in manifest.payload)}, {size / 2**20:.2f} MiB",
         ),
         (
             "needs",

@@ -50,7 +50,11 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run_list(options: argparse.Namespace) -> int:
     """Print the catalogue."""
-    print(json.dumps(show.list_data(), indent=1, ensure_ascii=False) if options.json else show.render_list())
+    print(
+        json.dumps(show.list_data(), indent=1, ensure_ascii=False)
+        if options.json
+        else show.render_list().rstrip()
+    )
     return 0
 
 

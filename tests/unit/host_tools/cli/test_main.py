@@ -1,0 +1,210 @@
+"""The command `edgewright` in this process: parsing, exit status, errors as one line."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from device_agent.contract.errors import (
+    ContractError,
+    DeviceError,
+    DigestMismatchError,
+    EdgewrightError,
+    EngineError,
+    StorageError,
+    TransferError,
+)
+from host_tools.cli.conversion import parse_shapes
+from host_tools.cli.main import exit_status, main
+from host_tools.errors import (
+    CapabilityError,
+    DataError,
+    InputError,
+    LoweringError,
+    OutputError,
+    VerificationError,
+)
+from targets import catalog
+
+ROOT = Path(__file__).parents[4]
+
+
+def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "host_tools", *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, env=environment)
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (InputError("x"), 2),
+        (DataError("x"), 2),
+        (ContractError("x"), 2),
+        (CapabilityError("x"), 3),
+        (LoweringError("x"), 3),
+        (VerificationError("x"), 4),
+        (DigestMismatchError("x"), 5),
+        (TransferError("x"), 6),
+        (OutputError("x"), 7),
+        (EngineError("x"), 7),
+        (StorageError("x"), 7),
+        (DeviceError("x"), 7),
+        (EdgewrightError("x"), 1),
+    ],
+)
+def test_exit_status_says_who_can_act(error: EdgewrightError, status: int) -> None:
+    assert exit_status(error) == status
+
+
+def test_without_a_command_help_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    assert "edgewright convert model.onnx" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["convert", "targets", "inspect", "watch", "report"])
+def test_every_command_has_help_with_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--help"])
+    assert ended.value.code == 0
+    assert f"edgewright {command}" in capsys.readouterr().out.split("example", 1)[1]
+
+
+def test_help_loads_no_engine() -> None:
+    code = (
+        "import sys; from host_tools.cli.main import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
+    )
+    code += "print([name for name in ('numpy', 'onnx', 'onnxruntime', 'openvino', 'rich') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_targets_list_names_them_all(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["targets", "list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == list(catalog.ids())
+
+
+def test_targets_list_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["targets", "list", "--json"]) == 0
+    assert [entry["id"] for entry in json.loads(capsys.readouterr().out)] == list(catalog.ids())
+
+
+def test_targets_show_gives_a_source_for_every_fact(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["targets", "show", "cortex-a-tflite", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)["facts"]
+    assert facts
+    assert all(fact["source"] for fact in facts)
+
+
+def test_targets_show_for_people(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["targets", "show", "nxp-neutron"]) == 0
+    assert "weights.per_channel_ops" in capsys.readouterr().out
+
+
+def test_a_new_target_loads_and_is_never_overwritten(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "mine.toml"
+    assert main(["targets", "new", "mine", "--based-on", "nxp-neutron", "--out", str(path)]) == 0
+    assert main(["targets", "show", str(path)]) == 0
+    written = path.read_bytes()
+    assert main(["targets", "new", "mine", "--out", str(path)]) == 7
+    assert "exists already" in capsys.readouterr().err
+    assert path.read_bytes() == written
+
+
+@pytest.mark.parametrize(
+    "arguments", [("new", "Not An Id"), ("new", "mine", "--based-on", "nothing"), ("show", "nothing")]
+)
+def test_wrong_targets_are_refused(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    done = run("targets", *arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith("edgewright: ")
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_error_as_json_has_code_message_and_hint(tmp_path: Path) -> None:
+    done = run("inspect", "none.ewa", "--json", cwd=tmp_path)
+    assert done.returncode == 7
+    error = json.loads(done.stdout)["error"]
+    assert error["code"] == "storage"
+    assert "none.ewa" in error["message"]
+
+
+def test_a_reader_that_goes_away_is_no_failure() -> None:
+    command = (
+        f"{sys.executable} -m host_tools targets show cortex-a-tflite | head -1; exit ${{PIPESTATUS[0]}}"
+    )
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0
+    assert done.stderr == ""
+
+
+def test_shapes_are_read() -> None:
+    assert parse_shapes(["a=1,3,224,224", "b:0=7"]) == {"a": (1, 3, 224, 224), "b:0": (7,)}
+
+
+@pytest.mark.parametrize("text", ["a", "a=", "=1,2", "a=1,x", "a=0", "a=1,-2"])
+def test_wrong_shapes_are_named(text: str) -> None:
+    with pytest.raises(InputError, match="expected NAME=1,3,224,224"):
+        parse_shapes([text])
+
+
+@pytest.mark.parametrize(
+    "argument", [("--limit", "0"), ("--limit", "x"), ("--min-agreement", "1.5"), ("--threads", "-1")]
+)
+def test_wrong_numbers_are_refused_by_the_parser(
+    argument: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["convert", "m.onnx", "--data", "d", "--out", "o", *argument])
+    assert ended.value.code == 2
+    assert argument[0] in capsys.readouterr().err
+
+
+def test_method_and_recipe_exclude_each_other(tmp_path: Path) -> None:
+    (tmp_path / "recipe.toml").write_text('method = "mse"\n')
+    done = run(
+        "convert",
+        "m.onnx",
+        "--data",
+        "d",
+        "--out",
+        "o",
+        "--method",
+        "mse",
+        "--recipe",
+        "recipe.toml",
+        cwd=tmp_path,
+    )
+    assert done.returncode == 2
+    assert "exclude each other" in done.stderr
+
+
+def test_no_target_is_asked_for(tmp_path: Path) -> None:
+    done = run("convert", "m.onnx", "--data", "d", "--out", "o", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "--target" in done.stderr
+
+
+def test_report_from_nothing_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "empty.jsonl").write_text("")
+    done = run("report", "--from", "empty.jsonl", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "no telemetry" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "command", [("watch", "mqtt://127.0.0.1:1"), ("report", "--from", "mqtt://127.0.0.1:1")]
+)
+def test_a_broker_that_is_not_there(command: tuple[str, ...], tmp_path: Path) -> None:
+    done = run(*command, cwd=tmp_path)
+    assert done.returncode == 6
+    assert "cannot connect" in done.stderr
