@@ -1,7 +1,7 @@
 """`Agent`: carries out what `core` decides. The only file with the loop; it owns the threads and joins the parts to each other.
 
-Three threads: the loop (core, spool, sensors, results), the worker (verify, load, test, infer) and one for the broker's connection.
-Nothing is shared but the meter and the queue of results; all else is reported through one inbox.
+Three threads: the loop (core, spool, sensors, results), the worker (verify, load, test, infer) and one for the
+broker's connection. Nothing is shared but the meter and the queue of results; all else is reported through one inbox.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from queue import Empty, SimpleQueue
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any, Final
 
-from device_agent import core
+from device_agent import effects, occurrences
 from device_agent.broker import broker_settings, courier_limits
 from device_agent.contract.topics import DeviceTopics
+from device_agent.core import Core, Timing
 from device_agent.frames import FrameDoor, open_source
 from device_agent.inference import InferenceLoop, LoopLimits, Meter
 from device_agent.result_writer import ResultWriter
@@ -70,12 +71,12 @@ class Agent:
 
     def __init__(self, config: AgentConfig) -> None:
         self._config = config
-        self._inbox: SimpleQueue[core.Occurrence | BrokerReport | _ResultsWait] = SimpleQueue()
+        self._inbox: SimpleQueue[occurrences.Occurrence | BrokerReport | _ResultsWait] = SimpleQueue()
         settings = broker_settings(
             config
         )  # before anything is opened: a wrong password file is a wrong configuration
-        self._core = core.Core(
-            core.Timing(
+        self._core = Core(
+            Timing(
                 window_seconds=config.telemetry.interval_seconds,
                 drain_timeout_seconds=config.spool.drain_timeout_seconds,
             )
@@ -133,32 +134,32 @@ class Agent:
         self._last_refusal = ""
         self._window_started_seconds = self._commit_due_seconds = monotonic()
         self._flush_wanted = False
-        self._exit: core.Exit | None = None
+        self._exit: effects.Exit | None = None
         self._actions: Mapping[type[Any], Callable[[Any], None]] = {
-            core.VerifyArtifact: lambda _: self._worker.submit(self._verify),
-            core.LoadEngine: lambda _: self._worker.submit(self._load),
-            core.RunSelfTest: lambda _: self._worker.submit(self._test),
-            core.StartInference: self._start_inference,
-            core.StopWorker: lambda _: self._worker.stop(),
-            core.Sample: self._sample,
-            core.RecordBirth: self._record_birth,
-            core.RecordHealth: lambda effect: self._recorder.health(effect.status, effect.reason),
-            core.RecordEvent: lambda effect: self._recorder.event(
+            effects.VerifyArtifact: lambda _: self._worker.submit(self._verify),
+            effects.LoadEngine: lambda _: self._worker.submit(self._load),
+            effects.RunSelfTest: lambda _: self._worker.submit(self._test),
+            effects.StartInference: self._start_inference,
+            effects.StopWorker: lambda _: self._worker.stop(),
+            effects.Sample: self._sample,
+            effects.RecordBirth: self._record_birth,
+            effects.RecordHealth: lambda effect: self._recorder.health(effect.status, effect.reason),
+            effects.RecordEvent: lambda effect: self._recorder.event(
                 effect.name, effect.severity, effect.text, effect.details
             ),
-            core.ReportLoss: lambda _: self._recorder.loss(),
-            core.Flush: lambda _: setattr(self, "_flush_wanted", True),
-            core.Exit: lambda effect: setattr(self, "_exit", effect),
+            effects.ReportLoss: lambda _: self._recorder.loss(),
+            effects.Flush: lambda _: setattr(self, "_flush_wanted", True),
+            effects.Exit: lambda effect: setattr(self, "_exit", effect),
         }
 
     def request_stop(self, reason: str) -> None:
         """Ask for the end, a second time to end without waiting. Safe in a signal handler and from any thread."""
-        self._inbox.put(core.StopRequested(reason))
+        self._inbox.put(occurrences.StopRequested(reason))
 
-    def run(self) -> core.Exit:
+    def run(self) -> effects.Exit:
         """Run until stopped, ended or failed; return how it ended."""
         try:
-            self._take_in(core.Started(monotonic()))
+            self._take_in(occurrences.Started(monotonic()))
             while self._exit is None:
                 self._turn()
             return self._exit
@@ -171,13 +172,13 @@ class Agent:
         """Do what is due, then wait for what happens next and take it in."""
         now = monotonic()
         if now >= self._core.next_due_seconds:
-            self._take_in(core.Tick(now))
+            self._take_in(occurrences.Tick(now))
         more_results = self._results is not None and self._results.write()
         self._commit(now)
         due = self._courier.turn(now) if self._config.mqtt.enabled else float("inf")
         if self._flush_wanted and self._courier.idle:
             self._flush_wanted = False
-            self._take_in(core.Flushed())
+            self._take_in(occurrences.Flushed())
         if self._exit is None:
             self._wait(0.0 if more_results else min(due, self._core.next_due_seconds))
 
@@ -192,19 +193,19 @@ class Agent:
         except Empty:
             return
 
-    def _dispatch(self, item: core.Occurrence | BrokerReport | _ResultsWait) -> None:
+    def _dispatch(self, item: occurrences.Occurrence | BrokerReport | _ResultsWait) -> None:
         match item:
             case Connected() | Disconnected() | Delivered():
                 self._handle_report(item)
             case _ResultsWait():
                 return  # it has woken the loop, which writes results in its next turn
-            case core.ArtifactVerified():
+            case occurrences.ArtifactVerified():
                 self._stamper.artifact = item.digest
                 self._take_in(item)
             case _:
                 self._take_in(item)
 
-    def _take_in(self, occurrence: core.Occurrence) -> None:
+    def _take_in(self, occurrence: occurrences.Occurrence) -> None:
         for effect in self._core.handle(occurrence):
             self._actions[type(effect)](effect)
 
@@ -217,18 +218,20 @@ class Agent:
     def _tell_notices(self) -> None:
         for notice in self._spool.notices():
             self._take_in(
-                core.StorageChanged(code=notice.code, message=notice.message, on_disk=self._spool.on_disk)
+                occurrences.StorageChanged(
+                    code=notice.code, message=notice.message, on_disk=self._spool.on_disk
+                )
             )
 
     def _handle_report(self, report: BrokerReport) -> None:
         match self._courier.handle(report, monotonic()):
             case LinkChange(connected=True):
                 _LOG.info("connected to %s:%d", self._config.mqtt.host, self._config.mqtt.port)
-                self._take_in(core.LinkUp())
+                self._take_in(occurrences.LinkUp())
                 self._spool.commit()  # or the birth and health of before would be sent first
             case LinkChange(connected=False, reason=reason):
                 _LOG.warning("no connection to the broker: %s", reason)
-                self._take_in(core.LinkDown(reason))
+                self._take_in(occurrences.LinkDown(reason))
             case Refused(reason):
                 self._recorder.event("message_refused", "error", f"The broker refused a message: {reason}")
 
@@ -246,13 +249,13 @@ class Agent:
 
     # --- steps, on the worker's thread ---
 
-    def _verify(self) -> core.Occurrence:
+    def _verify(self) -> occurrences.Occurrence:
         archive = verify_artifact(self._config)
         self._archive, manifest = archive, archive.manifest
         unchecked = ""
         if not self._config.device.targets:
             unchecked = "device.targets is not set, so whether this is the right target was not checked."
-        return core.ArtifactVerified(
+        return occurrences.ArtifactVerified(
             digest=archive.digest,
             name=manifest.name,
             version=manifest.version,
@@ -261,20 +264,20 @@ class Agent:
             unchecked=unchecked,
         )
 
-    def _load(self) -> core.Occurrence:
+    def _load(self) -> occurrences.Occurrence:
         engine, seconds = load_payload(self._verified(), threads=self._config.engine.threads)
         self._engine = engine
-        return core.EngineLoaded(engine=engine.name, engine_version=engine.version, seconds=seconds)
+        return occurrences.EngineLoaded(engine=engine.name, engine_version=engine.version, seconds=seconds)
 
-    def _test(self) -> core.Occurrence:
+    def _test(self) -> occurrences.Occurrence:
         tested = run_self_test(self._verified(), self._loaded())
-        return core.SelfTestPassed(
+        return occurrences.SelfTestPassed(
             samples=tested.samples,
             largest_lsb=tested.largest_lsb,
             smallest_equal_share=tested.smallest_equal_share,
         )
 
-    def _infer(self, results: ResultQueue | None) -> core.Occurrence | None:
+    def _infer(self, results: ResultQueue | None) -> occurrences.Occurrence | None:
         self._source = open_source(
             self._config.source,
             self._verified().manifest,
@@ -296,11 +299,11 @@ class Agent:
             ).run()
         finally:
             self._source.close()
-        return core.SourceEnded(ended) if ended else None
+        return occurrences.SourceEnded(ended) if ended else None
 
     # --- effects, on the loop's thread ---
 
-    def _start_inference(self, _effect: core.StartInference) -> None:
+    def _start_inference(self, _effect: effects.StartInference) -> None:
         wanted, queue = self._config.results, None
         if wanted.mqtt or wanted.jsonl is not None:
             queue = ResultQueue(
@@ -317,7 +320,7 @@ class Agent:
         self._window_started_seconds = monotonic()
         self._worker.submit(partial(self._infer, queue))
 
-    def _sample(self, effect: core.Sample) -> None:
+    def _sample(self, effect: effects.Sample) -> None:
         """Record one message of each type, and tell what went wrong meanwhile."""
         if effect.final and self._results is not None:
             self._results.close()
@@ -346,7 +349,7 @@ class Agent:
         self._tell_refused_frames()
         self._spool.return_to_disk()
         self._take_in(
-            core.WindowClosed(
+            occurrences.WindowClosed(
                 inferences=window.latencies.count, errors=window.errors, last_error=window.last_error
             )
         )
@@ -373,7 +376,7 @@ class Agent:
             )
         self._refused_told = refused
 
-    def _record_birth(self, _effect: core.RecordBirth) -> None:
+    def _record_birth(self, _effect: effects.RecordBirth) -> None:
         engine, archive = self._engine, self._archive
         manifest = None if archive is None else archive.manifest
         self._recorder.birth(

@@ -45,8 +45,6 @@ _STATUS: Final = {
     "transfer": 6,
 }
 _DEVICE_FAILED: Final = 7
-_SWITCH_INTERVAL_SECONDS: Final = 0.0005
-"""How long the loop may keep Python from an inference that has just come back from its engine; CPython's default is 5 ms."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -90,7 +88,6 @@ def _run(config: AgentConfig) -> int:
     from device_agent.log import start_log  # noqa: PLC0415
 
     start_log(config.log)
-    sys.setswitchinterval(_SWITCH_INTERVAL_SECONDS)
     agent = Agent(config)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(

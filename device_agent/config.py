@@ -1,13 +1,15 @@
 """`AgentConfig`: everything the agent can be told, from one TOML file. Every limit is a field with its unit in its name.
 
-Keys are strict: one that is not known is refused, with the one that was probably meant. Relative paths start at the file's own
-folder. The password is never in the file: it is read from a file of its own or from the environment, and never printed.
+Keys are strict: one that is not known is refused, with the one that was probably meant. Relative paths start at the
+file's own folder. The password is never in the file: it is read from a file of its own or from the environment, and
+never printed.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +36,8 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 
 _DAY_SECONDS: Final = 86_400.0
 _MAX_FILE_BYTES: Final = 1 << 20
+_TOPIC_FILTER: Final = re.compile(r"(?:(?:\+|[^+#/]*)/)*(?:\+|#|[^+#/]*)")
+"""Source: MQTT 3.1.1, section 4.7.1: ``+`` and ``#`` fill a whole level, ``#`` only the last."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,8 +150,8 @@ class MqttSection:
         tls_key: Its key.
         keepalive_seconds: After one and a half times this the broker publishes the last will.
         connect_timeout_seconds: For one attempt.
-        reconnect_min_seconds: First pause between attempts; doubled each time. Half of every pause is random, so that a
-            fleet does not come back in one instant.
+        reconnect_min_seconds: First pause between attempts; doubled each time. Half of every pause is random, so
+            that a fleet does not come back in one instant.
         reconnect_max_seconds: Longest pause.
         ack_timeout_seconds: A broker that leaves a message unacknowledged for so long is connected anew.
         will_delay_seconds: How long the broker waits with the last will; MQTT 5 only.
@@ -358,6 +362,8 @@ def _check_together(config: AgentConfig, origin: str) -> None:
         (source.kind not in ("directory", "replay") and source.path is not None,
          f"source.path: source.kind {source.kind!r} takes none."),
         (source.kind == "mqtt" and not mqtt.enabled, "source.kind: 'mqtt' needs mqtt.enabled = true."),
+        (source.topic is not None and not _TOPIC_FILTER.fullmatch(source.topic),
+         f"source.topic: {source.topic!r} is no MQTT topic filter."),
         (source.kind != "mqtt" and source.topic is not None,
          f"source.topic: source.kind {source.kind!r} takes none."),
         (mqtt.password_file is not None and mqtt.password_env is not None,

@@ -1,249 +1,59 @@
-"""The agent's state machine: what happened goes in (`Occurrence`), what to do comes out (`Effect`). No clock, network, disk or thread.
+"""The agent's state machine: occurrences go in, effects come out. No clock, network, disk or thread.
 
 ::
 
     starting -> verifying -> loading -> self_test -> running -> draining -> stopped
                     any of them, on failure or a stop  ------->  draining -> failed | stopped
 
-`agent` carries out the effects and reports back. Whatever the order in which things happen, this module promises (and a state-machine test
-holds it to): nothing is inferred before the self-test was passed or is known to be absent; there is exactly one goodbye and nothing is
-recorded after it; every message is recorded (in the spool), never sent directly; draining always ends.
+`agent` carries out the effects and reports back. Whatever the order in which things happen, this module promises
+(and a state-machine test holds it to): nothing is inferred before the self-test was passed or is known to be absent;
+there is exactly one goodbye and nothing is recorded after it; every message is recorded (in the spool), never sent
+directly; draining always ends.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from types import MappingProxyType
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from device_agent.effects import (
+    Exit,
+    Flush,
+    LoadEngine,
+    RecordBirth,
+    RecordEvent,
+    RecordHealth,
+    ReportLoss,
+    RunSelfTest,
+    Sample,
+    StartInference,
+    StopWorker,
+    VerifyArtifact,
+)
+from device_agent.occurrences import (
+    ArtifactVerified,
+    EngineLoaded,
+    Failed,
+    Flushed,
+    LinkDown,
+    LinkUp,
+    SelfTestPassed,
+    SourceEnded,
+    Started,
+    StopRequested,
+    StorageChanged,
+    Tick,
+    WindowClosed,
+    WorkerStopped,
+)
 
-    from device_agent.contract.telemetry import HealthStatus, Scalar, Severity
+if TYPE_CHECKING:
+    from device_agent.contract.telemetry import Severity
+    from device_agent.effects import Effect
+    from device_agent.occurrences import Occurrence
 
 Phase = Literal["starting", "verifying", "loading", "self_test", "running", "draining", "stopped", "failed"]
 OVER: Final = ("stopped", "failed")
-_LEAVING: Final = ("draining", *OVER)
-_NOTHING: Final[Mapping[str, Scalar]] = MappingProxyType({})
-
-
-# --- what happened ---
-
-
-@dataclass(frozen=True, slots=True)
-class Started:
-    """The agent is up; ``now_seconds`` is monotonic, here and in `Tick`."""
-
-    now_seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """Time passed."""
-
-    now_seconds: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ArtifactVerified:
-    """The artifact is whole and meant for this device; ``unchecked`` says what could not be looked at, and why."""
-
-    digest: str
-    name: str
-    version: str
-    target: str
-    verdict: str
-    unchecked: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineLoaded:
-    """The engine holds the payload."""
-
-    engine: str
-    engine_version: str
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SelfTestPassed:
-    """The engine gave the golden outputs. ``samples`` is 0 when the artifact brings none: then nothing was tested."""
-
-    samples: int
-    largest_lsb: float
-    smallest_equal_share: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failed:
-    """A step, the source or the inference loop cannot go on. ``code`` is the error's."""
-
-    code: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class SourceEnded:
-    """The source has no more frames, or the frames asked for have been inferred."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WindowClosed:
-    """A window was sampled: what it saw."""
-
-    inferences: int
-    errors: int
-    last_error: str
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerStopped:
-    """The worker has left its loop and will infer no more."""
-
-
-@dataclass(frozen=True, slots=True)
-class StopRequested:
-    """Somebody wants the agent to end: ``SIGTERM``, ``SIGINT``. A second one ends it without waiting."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class LinkUp:
-    """The broker accepted us."""
-
-
-@dataclass(frozen=True, slots=True)
-class LinkDown:
-    """The connection is gone or could not be made."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Flushed:
-    """Everything recorded has reached the broker."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StorageChanged:
-    """The spool went to memory, came back to disk, or set a damaged file aside; ``code`` is the notice's."""
-
-    code: str
-    message: str
-    on_disk: bool
-
-
-Occurrence = (
-    Started
-    | Tick
-    | ArtifactVerified
-    | EngineLoaded
-    | SelfTestPassed
-    | Failed
-    | SourceEnded
-    | WindowClosed
-    | WorkerStopped
-    | StopRequested
-    | LinkUp
-    | LinkDown
-    | Flushed
-    | StorageChanged
-)
-
-
-# --- what to do ---
-
-
-@dataclass(frozen=True, slots=True)
-class VerifyArtifact:
-    """Check the artifact's digest, then its manifest against this device."""
-
-
-@dataclass(frozen=True, slots=True)
-class LoadEngine:
-    """Load the payload."""
-
-
-@dataclass(frozen=True, slots=True)
-class RunSelfTest:
-    """Run the golden samples."""
-
-
-@dataclass(frozen=True, slots=True)
-class StartInference:
-    """Take frames and infer."""
-
-
-@dataclass(frozen=True, slots=True)
-class StopWorker:
-    """Leave the loop, or the step, as soon as that can be; report `WorkerStopped`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """Close the window and record its measurements; report `WindowClosed`."""
-
-    final: bool
-
-
-@dataclass(frozen=True, slots=True)
-class RecordBirth:
-    """Record the birth message and the units."""
-
-
-@dataclass(frozen=True, slots=True)
-class RecordHealth:
-    """Record the retained health; `down` is the goodbye."""
-
-    status: HealthStatus
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecordEvent:
-    """Record an event."""
-
-    name: str
-    severity: Severity
-    text: str
-    details: Mapping[str, Scalar] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class ReportLoss:
-    """If messages were lost and nobody was told, record an event that tells."""
-
-
-@dataclass(frozen=True, slots=True)
-class Flush:
-    """Report `Flushed` once everything recorded so far has reached the broker."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Exit:
-    """Close everything. ``code`` is ``ok`` or the error's code."""
-
-    code: str
-    message: str
-
-
-Effect = (
-    VerifyArtifact
-    | LoadEngine
-    | RunSelfTest
-    | StartInference
-    | StopWorker
-    | Sample
-    | RecordBirth
-    | RecordHealth
-    | RecordEvent
-    | ReportLoss
-    | Flush
-    | Exit
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""`ResultWriter`: takes outcomes from the queue, describes them, and writes them to the file, the spool or both. On the loop's thread."""
+"""`ResultWriter`: takes outcomes from the queue, describes them, and writes them to the file, the spool or both."""
 
 from __future__ import annotations
 

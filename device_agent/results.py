@@ -1,4 +1,4 @@
-"""Results: outputs on their way from the inference thread to messages. Bounded and sampled, so that inference never waits for them."""
+"""Results: outputs on their way from the inference thread to messages. Bounded and sampled: inference never waits."""
 
 from __future__ import annotations
 
@@ -44,7 +44,8 @@ class ResultQueue:
         wake: Called on the inference thread when an outcome comes to an empty queue.
 
     Attributes:
-        due_ns: Before this time (`time.perf_counter_ns`) no outcome is wanted; the loop looks at it before it calls `offer`.
+        due_ns: Before this time (`time.perf_counter_ns`) no outcome is wanted; the loop looks at it before it calls
+            `offer`.
         dropped: Outcomes that were wanted and found no place, since the start.
     """
 
@@ -66,9 +67,9 @@ class ResultQueue:
         if len(self._outcomes) >= self._size:
             self.dropped += 1
             return
-        was_empty = not self._outcomes
         self._outcomes.append(Outcome(frame, duration_ns * 1e-9, [_copied(output) for output in outputs]))
-        if was_empty:
+        # Asked after the append: the reader stops only when it has seen the queue empty, so whatever comes later is 1.
+        if len(self._outcomes) == 1:
             self._wake()
 
     def take(self) -> Outcome | None:

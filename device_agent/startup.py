@@ -96,7 +96,7 @@ def require_compatible(manifest: Manifest, config: AgentConfig, *, agent_version
 
 
 def at_least(found: str, wanted: str) -> bool:
-    """Return whether version ``found`` is ``wanted`` or newer, part by part as numbers: 1.10 is newer than 1.9, and 1.2 is 1.2.0."""
+    """Return whether ``found`` is ``wanted`` or newer, part by part as numbers: 1.10 is newer than 1.9; 1.2 is 1.2.0."""
     ours, theirs = _parts(found), _parts(wanted)
     longest = max(len(ours), len(theirs))
     return ours + (0,) * (longest - len(ours)) >= theirs + (0,) * (longest - len(theirs))

@@ -8,12 +8,12 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from device_agent.contract.errors import EdgewrightError
-from device_agent.core import Failed, WorkerStopped
+from device_agent.occurrences import Failed, WorkerStopped
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from device_agent.core import Occurrence
+    from device_agent.occurrences import Occurrence
 
 _LOG = logging.getLogger("edgewright.worker")
 

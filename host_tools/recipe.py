@@ -6,7 +6,6 @@ Not here: what the target can do (its profile) and what was seen of the tensors 
 from __future__ import annotations
 
 import json
-import math
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -28,6 +27,7 @@ SCHEMA_MAJOR = 1
 METHODS: tuple[Method, ...] = get_args(Method)
 _DEFAULT_PERCENTILE = 99.99
 _MAX_BYTES = 1 << 20
+_LARGEST = sys.float_info.max
 
 
 class RecipeError(InputError):
@@ -69,6 +69,7 @@ class Recipe:
     Attributes:
         method: How observed ranges become parameters; None lets the plan choose, and say so.
         percentile: Share of values that ``percentile`` keeps inside the range, in percent, above 50 and at most 100.
+        bias_correction: Whether biases take back the shift that rounding the weights gives to each output channel's mean.
         keep_float: Nodes that stay in float.
         tensors: Overrides by value name.
         extra: Fields of a newer minor version, kept as they came.
@@ -76,6 +77,7 @@ class Recipe:
 
     method: Method | None = None
     percentile: float = _DEFAULT_PERCENTILE
+    bias_correction: bool = True
     keep_float: KeepFloat = field(default_factory=KeepFloat)
     tensors: Mapping[str, TensorOverride] = field(default_factory=dict)
     extra: Mapping[str, object] = field(default_factory=dict)
@@ -126,7 +128,7 @@ def recipe_from(document: object, *, where: str) -> Recipe:
     """Read a recipe from parsed TOML or JSON, which is left as it was.
 
     Args:
-        document: A mapping with any of ``schema_version``, ``method``, ``percentile``, ``keep_float`` and ``tensors``.
+        document: A mapping with any of ``schema_version``, ``method``, ``percentile``, ``bias_correction``, ``keep_float`` and ``tensors``.
         where: Its origin, for messages.
 
     Raises:
@@ -137,10 +139,11 @@ def recipe_from(document: object, *, where: str) -> Recipe:
     keep = _table(table.get("keep_float", {}), where, "keep_float")
     _require_keys(keep, ("ops", "nodes"), where, "keep_float")
     tensors = _table(table.get("tensors", {}), where, "tensors")
-    known = ("schema_version", "method", "percentile", "keep_float", "tensors")
+    known = ("schema_version", "method", "percentile", "bias_correction", "keep_float", "tensors")
     return Recipe(
         method=_method(table.get("method"), where, "method"),
         percentile=_percentile(table.get("percentile", _DEFAULT_PERCENTILE), where),
+        bias_correction=_boolean(table.get("bias_correction", True), where, "bias_correction"),
         keep_float=KeepFloat(
             ops=_names(keep.get("ops", []), where, "keep_float.ops"),
             nodes=_names(keep.get("nodes", []), where, "keep_float.nodes"),
@@ -163,6 +166,7 @@ def recipe_document(recipe: Recipe) -> dict[str, object]:
         "schema_version": f"{SCHEMA_MAJOR}.0",
         **({} if recipe.method is None else {"method": recipe.method}),
         "percentile": recipe.percentile,
+        "bias_correction": recipe.bias_correction,
         "keep_float": {"ops": sorted(recipe.keep_float.ops), "nodes": sorted(recipe.keep_float.nodes)},
         "tensors": tensors,
         **recipe.extra,
@@ -196,8 +200,15 @@ def _require_version(value: object, where: str) -> None:
         )
 
 
+def _boolean(value: object, where: str, key: str) -> bool:
+    if not isinstance(value, bool):
+        _refuse(where, key, "true or false", value)
+    return value
+
+
 def _number(value: object, where: str, key: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    # The comparison also refuses NaN, and whole numbers beyond any float.
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not -_LARGEST <= value <= _LARGEST:
         _refuse(where, key, "a finite number", value)
     return float(value)
 

@@ -3,9 +3,10 @@
 Layout:
     engine.py    the `Engine` and `EngineLoader` protocols
     arrays.py    input checks that every engine shares
+    payload.py   checks of a loader's arguments
     onnx.py      ONNX Runtime
-    tflite.py    LiteRT, then tflite-runtime, then TensorFlow
-    openvino.py  OpenVINO on the CPU
+    tflite.py    LiteRT, then tflite-runtime, then TensorFlow; tflite_bounds.py checks the file first
+    openvino.py  OpenVINO on the CPU; openvino_library.py is its package without telemetry
     null.py      zeros after a wait: no library, no numpy
 """
 
@@ -43,8 +44,6 @@ def load_engine(name: str, files: Mapping[str, bytes], *, threads: int) -> Engin
     """
     if name not in ENGINES:
         raise EngineError(f"engine {name!r} is unknown; there are {', '.join(ENGINES)}.")
-    if not files:
-        raise EngineError(f"engine {name!r}: the payload has no file.")
     loader: EngineLoader = import_module(ENGINES[name]).load
     return loader(files, threads=threads)
 

@@ -36,9 +36,20 @@ class InputCheck:
             )
         for index, (dtype, shape) in enumerate(self._expected):
             array = inputs[index]
-            if array.dtype != dtype or array.shape != shape:
+            try:
+                fits = array.dtype == dtype and array.shape == shape and array.flags.c_contiguous
+            except AttributeError:
+                fits = False
+            if not fits:
                 raise EngineError(
-                    f"input {self._names[index]!r}: expected {dtype} of shape {shape}, got {array.dtype} of shape {array.shape}.",
+                    f"input {self._names[index]!r}: expected a C-contiguous array of {dtype}, shape {shape}; got {_described(array)}."
                 )
-            if not array.flags.c_contiguous:
-                raise EngineError(f"input {self._names[index]!r}: expected a C-contiguous array.")
+
+
+def _described(array: object) -> str:
+    dtype, shape = getattr(array, "dtype", None), getattr(array, "shape", None)
+    if dtype is None or shape is None:
+        return f"a {type(array).__name__}"
+    flags = getattr(array, "flags", None)
+    order = "" if getattr(flags, "c_contiguous", False) else ", not C-contiguous"
+    return f"{dtype}, shape {shape}{order}"

@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING, cast
 
 from device_agent.contract.errors import EngineError
+from device_agent.engines.payload import checked_files
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -66,9 +67,9 @@ def library() -> tuple[str, str]:
 
 def load(files: Mapping[str, bytes], *, threads: int) -> NullEngine:
     """See `EngineLoader`; one thread is all it uses."""
-    del threads
+    (payload,) = checked_files("null", files, count=1, threads=threads)
     try:
-        fields = json.loads(next(iter(files.values())))
+        fields = json.loads(payload)
         inputs = [str(name) for name in fields["inputs"]]
         outputs = {str(output["name"]): int(output["size_bytes"]) for output in fields["outputs"]}
         latency = float(fields.get("latency_seconds", 0.0))

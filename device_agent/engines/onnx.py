@@ -8,6 +8,7 @@ import numpy as np
 
 from device_agent.contract.errors import EngineError
 from device_agent.engines.arrays import InputCheck
+from device_agent.engines.payload import checked_files
 
 try:
     import onnxruntime as ort
@@ -84,11 +85,10 @@ def library() -> tuple[str, str]:
 def load(files: Mapping[str, bytes], *, threads: int) -> OnnxEngine:
     """See `EngineLoader`."""
     library()
+    (model,) = checked_files("onnx", files, count=1, threads=threads)
     options = session_options(threads)
     try:
-        session = ort.InferenceSession(
-            next(iter(files.values())), options, providers=["CPUExecutionProvider"]
-        )
+        session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:
         raise EngineError(f"ONNX Runtime refuses the payload: {error}") from error
     return OnnxEngine(session)

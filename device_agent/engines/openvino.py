@@ -8,9 +8,10 @@ import numpy as np
 
 from device_agent.contract.errors import EngineError
 from device_agent.engines.arrays import InputCheck
+from device_agent.engines.payload import checked_files
 
 try:
-    import openvino as ov
+    from device_agent.engines.openvino_library import openvino as ov
 except ImportError as error:
     ov = None
     _absence = str(error)
@@ -57,6 +58,7 @@ class OpenVinoEngine:
     def close(self) -> None:
         """See `Engine.close`."""
         self._request = None
+        self._doors, self._exits = [], []
 
 
 def library() -> tuple[str, str]:
@@ -75,18 +77,36 @@ def library() -> tuple[str, str]:
 def load(files: Mapping[str, bytes], *, threads: int) -> OpenVinoEngine:
     """See `EngineLoader`."""
     library()
-    parts = list(files.values())
-    if len(parts) != 2:
-        raise EngineError(f"OpenVINO takes an .xml and a .bin, got {', '.join(files)}.")
-    settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
+    graph, weights = checked_files("openvino", files, count=2, threads=threads)
     try:
         core = ov.Core()
-        compiled = core.compile_model(core.read_model(parts[0], parts[1]), "CPU", settings)
-        return OpenVinoEngine(compiled)
+        model = core.read_model(graph, weights)
+        _require_static(model)
+        return OpenVinoEngine(core.compile_model(model, "CPU", compile_settings(threads)))
     except EngineError:
         raise
     except Exception as error:
         raise EngineError(f"OpenVINO refuses the payload: {error}") from error
+
+
+def compile_settings(threads: int) -> dict[str, str | int]:
+    """Return the settings of every model that is compiled, on the device and in the host's verification."""
+    return {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_NUM_THREADS": threads,
+        "NUM_STREAMS": 1,
+        # Left to itself the CPU plugin computes float parts in bfloat16 or float16 where the processor has them (AMX, Arm):
+        # the outputs would then depend on the machine, and no longer be those that were verified.
+        "INFERENCE_PRECISION_HINT": "f32",
+    }
+
+
+def _require_static(model: ov.Model) -> None:
+    for port in model.inputs:
+        if port.get_partial_shape().is_dynamic:
+            raise EngineError(
+                f"input {_name(port)!r}: expected a static shape, got {port.get_partial_shape()}."
+            )
 
 
 def _name(port: ov.ConstOutput) -> str:

@@ -10,6 +10,8 @@ import numpy as np
 
 from device_agent.contract.errors import EngineError
 from device_agent.engines.arrays import InputCheck
+from device_agent.engines.payload import checked_files
+from device_agent.engines.tflite_bounds import require_bounds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 _LIBRARIES = (
     ("ai-edge-litert", "ai_edge_litert.interpreter"),
     ("tflite-runtime", "tflite_runtime.interpreter"),
-    ("tensorflow", "tensorflow.lite"),
+    ("tensorflow", "tensorflow.lite.python.interpreter"),
 )
 
 
@@ -34,6 +36,7 @@ class TfliteEngine:
         self.library = library_name
         self.version = version
         doors, exits = interpreter.get_input_details(), interpreter.get_output_details()
+        _require_static(doors)
         self.input_names = tuple(str(detail["name"]) for detail in doors)
         self.output_names = tuple(str(detail["name"]) for detail in exits)
         self._check = InputCheck(
@@ -77,12 +80,22 @@ def library() -> tuple[str, str]:
 def load(files: Mapping[str, bytes], *, threads: int) -> TfliteEngine:
     """See `EngineLoader`."""
     name, module, version = _library()
+    (model,) = checked_files("tflite", files, count=1, threads=threads)
+    require_bounds(model)
     try:
-        interpreter = module.Interpreter(model_content=next(iter(files.values())), num_threads=threads)
+        interpreter = module.Interpreter(model_content=model, num_threads=threads)
         interpreter.allocate_tensors()
         return TfliteEngine(interpreter, name, version)
     except (RuntimeError, ValueError, TypeError) as error:
         raise EngineError(f"{name} {version} refuses the payload: {error}") from error
+
+
+def _require_static(details: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse inputs that want to be resized; the signature has -1 where the file leaves an extent open."""
+    for detail in details:
+        signature = [int(extent) for extent in detail.get("shape_signature", detail["shape"])]
+        if min(signature, default=1) < 0:
+            raise EngineError(f"input {str(detail['name'])!r}: expected a static shape, got {signature}.")
 
 
 def _library() -> tuple[str, Any, str]:

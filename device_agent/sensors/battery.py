@@ -1,6 +1,7 @@
 """Batteries and mains: charge, voltage, current, power, temperature.
 
-Current and power are signed by ``status``, negative while discharging: the ABI asks drivers for that sign, many give none.
+Current and power are signed by ``status``, negative while discharging: the ABI asks drivers for that sign, many give
+none.
 
 Source: Linux, Documentation/ABI/testing/sysfs-class-power (µV, µA, µW, 0.1 °C, %).
 """

@@ -1,8 +1,10 @@
 """Hardware monitor chips: temperatures, power, energy, and the rails of INA2xx and INA3221 power monitors.
 
-``hwmonN`` numbers change from boot to boot, so a chip is named after its ``name`` file. A channel whose ``*_fault`` is 1 is absent.
+``hwmonN`` numbers change from boot to boot, so a chip is named after its ``name`` file. A channel whose ``*_fault``
+is 1 is absent.
 
-Source: Linux, Documentation/hwmon/sysfs-interface.rst (m°C, µW, µJ, mV, mA); Documentation/hwmon/ina3221.rst (no power file).
+Source: Linux, Documentation/hwmon/sysfs-interface.rst (m°C, µW, µJ, mV, mA); Documentation/hwmon/ina3221.rst (no
+power file).
 """
 
 from __future__ import annotations

@@ -1,9 +1,11 @@
 """RAPL energy counters of x86 processors, each unwrapped with its own range and summed from the first read on.
 
-A zone that cannot be read is absent with its reason and never 0: a 0 between two readings would look like a wrapped counter, and add a whole
-range of energy that nobody used. Zones are not added up: a package contains its cores, ``psys`` contains everything.
+A zone that cannot be read is absent with its reason and never 0: a 0 between two readings would look like a wrapped
+counter, and add a whole range of energy that nobody used. Zones are not added up: a package contains its cores,
+``psys`` contains everything.
 
-Source: Linux, Documentation/power/powercap/powercap.rst (``energy_uj``, ``max_energy_range_uj``); CVE-2020-8694 (root-only since 5.10).
+Source: Linux, Documentation/power/powercap/powercap.rst (``energy_uj``, ``max_energy_range_uj``); CVE-2020-8694
+(root-only since 5.10).
 """
 
 from __future__ import annotations

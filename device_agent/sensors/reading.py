@@ -30,7 +30,8 @@ class Measured:
     Attributes:
         name: Lower snake case, ending in its unit, e.g. ``cpu_thermal_celsius``.
         value: In the unit that the name says, or why there is none.
-        source: Where it was read: ``thermal_zone``, ``hwmon``, ``rapl``, ``cpufreq``, ``cooling_device``, ``power_supply``.
+        source: Where it was read: ``thermal_zone``, ``hwmon``, ``rapl``, ``cpufreq``, ``cooling_device``,
+            ``power_supply``.
         scope: What it covers, e.g. ``package``, ``rail:VDD_IN``, ``battery``.
         quality: How good the number is when it is there.
     """

@@ -1,7 +1,7 @@
 """Reading the kernel's small files: one raw read of at most 128 bytes; every failure is `Absent` with its reason.
 
-Buffered readers are avoided on purpose: some drivers answer EAGAIN or EIO for ever, and a buffered read would ask again and again
-(node_exporter, ``collector/hwmon_linux.go``).
+Buffered readers are avoided on purpose: some drivers answer EAGAIN or EIO for ever, and a buffered read would ask
+again and again (node_exporter, ``collector/hwmon_linux.go``).
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Heat: thermal zones, cooling devices and frequency caps.
 
-Thermal zones are read here and not through psutil, which looks at them only on machines without any hwmon temperature.
+Thermal zones are read here and not through psutil, which looks at them only on machines without any hwmon
+temperature.
 
 Source: Linux, Documentation/driver-api/thermal/sysfs-api.rst (m°C; a zone that is off answers EINVAL or EAGAIN).
 """

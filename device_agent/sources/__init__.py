@@ -4,6 +4,7 @@ Layout:
     source.py      `Frame` and the `Source` protocol
     preprocess.py  a picture to the float model's input; the host calibrates with the same code
     adapt.py       the float model's arrays to the payload's, and back
+    npy.py         bytes of an .npy, whoever sent them
     directory.py   pictures or .npy files of a folder
     replay.py      samples of an .npz
     mqtt.py        frames that arrive as messages

@@ -32,10 +32,11 @@ def to_payload(
         tensors: The payload's inputs.
 
     Returns:
-        One C-contiguous array a payload input, in its order, type and layout. Codes are rounded half to even and saturate.
+        One C-contiguous array a payload input, in its order, type and layout. Codes are computed in float64, rounded half to even,
+        and saturate.
 
     Raises:
-        FrameError: An input is missing, of another shape, or has values that are not finite.
+        FrameError: An input is missing, of another shape, or has values that are not finite or that its type cannot hold.
     """
     missing = [tensor.source_name for tensor in tensors if tensor.source_name not in arrays]
     if missing:
@@ -53,7 +54,7 @@ def to_source(
         tensors: What they are.
 
     Raises:
-        FrameError: There are more or fewer outputs than ``tensors`` says.
+        FrameError: There are more or fewer outputs than ``tensors`` says, or one is of another shape.
     """
     if len(arrays) != len(tensors):
         raise FrameError(f"expected {len(tensors)} outputs, got {len(arrays)}.")
@@ -73,20 +74,41 @@ def _encode(array: NDArray[np.generic], tensor: PayloadTensor) -> NDArray[np.gen
         raise FrameError(
             f"input {tensor.source_name!r}: expected shape {source_shape(tensor)}, got {array.shape}."
         )
+    if array.dtype.kind not in "fiub":
+        raise FrameError(f"input {tensor.source_name!r}: expected numbers, got {array.dtype}.")
     moved = array.transpose(tensor.source_axes)
-    dtype = np.dtype(tensor.dtype)
     if tensor.scale is None or tensor.zero_point is None:
-        if not np.can_cast(array.dtype, dtype, casting="same_kind"):
-            raise FrameError(f"input {tensor.source_name!r}: expected {dtype}, got {array.dtype}.")
-        return np.ascontiguousarray(moved, dtype=dtype)
+        return _unscaled(moved, tensor)
     if not np.isfinite(moved).all():
         raise FrameError(f"input {tensor.source_name!r}: values that are NaN or infinite have no code.")
-    limits = np.iinfo(dtype)
-    codes = np.rint(moved / np.float64(tensor.scale)) + tensor.zero_point
-    return np.ascontiguousarray(np.clip(codes, limits.min, limits.max), dtype=dtype)
+    limits = np.iinfo(tensor.dtype)
+    # The type is spelled out: NumPy 1 would compute float32 by a scalar in float32, and the old boards have NumPy 1.
+    codes = np.divide(moved, tensor.scale, dtype=np.float64)
+    np.rint(codes, out=codes)
+    codes += tensor.zero_point
+    np.clip(codes, limits.min, limits.max, out=codes)
+    return np.ascontiguousarray(codes, dtype=tensor.dtype).reshape(tensor.shape)
+
+
+def _unscaled(moved: NDArray[np.generic], tensor: PayloadTensor) -> NDArray[np.generic]:
+    """Change the type and nothing else; a value that the type cannot hold is refused, never wrapped."""
+    dtype = np.dtype(tensor.dtype)
+    if not np.can_cast(moved.dtype, dtype, casting="same_kind"):
+        raise FrameError(f"input {tensor.source_name!r}: expected {dtype}, got {moved.dtype}.")
+    if dtype.kind in "iu" and not np.can_cast(moved.dtype, dtype) and moved.size:
+        limits = np.iinfo(dtype)
+        if not limits.min <= int(moved.min()) <= int(moved.max()) <= limits.max:
+            raise FrameError(f"input {tensor.source_name!r}: values beyond the range of {dtype}.")
+    with np.errstate(over="ignore"):  # float64 beyond float32 becomes infinite, and is refused as such
+        array = np.ascontiguousarray(moved, dtype=dtype)
+    if dtype.kind == "f" and not np.isfinite(array).all():
+        raise FrameError(f"input {tensor.source_name!r}: values that are NaN, infinite or beyond {dtype}.")
+    return array.reshape(tensor.shape)
 
 
 def _decode(array: NDArray[np.generic], tensor: PayloadTensor) -> NDArray[np.float64]:
+    if array.shape != tensor.shape:
+        raise FrameError(f"output {tensor.name!r}: expected shape {tensor.shape}, got {array.shape}.")
     real = np.asarray(array, dtype=np.float64)
     if tensor.scale is not None and tensor.zero_point is not None:
         real = (real - tensor.zero_point) * tensor.scale

@@ -4,31 +4,32 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
 from device_agent.contract.errors import DeviceError
-from device_agent.sources.adapt import FrameError, source_shape, to_payload
+from device_agent.sources.adapt import FrameError, to_payload
+from device_agent.sources.npy import batched, read_npy
 from device_agent.sources.preprocess import PictureError, load_image
 from device_agent.sources.source import Frame, SourceEnded
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from device_agent.contract.manifest import PayloadTensor, Preprocessing
 
 PICTURE_SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+_MAX_FILE_BYTES: Final = 256 << 20
 _CACHE_FRAMES: Final = 64
 """Decoded frames kept when looping over few files: a benchmark should not time the decoder again and again."""
 
 
 class DirectorySource:
-    """See `Source`. A file that cannot be read is counted as refused and left out.
+    """See `Source`. A file that cannot be read is counted as refused, reported to ``on_refused``, and left out.
 
     Raises:
-        DeviceError: The folder cannot be read or has no frame, or pictures have no preprocessing.
+        DeviceError: The folder cannot be read or has no frame, pictures have no preprocessing, or the payload has several inputs.
     """
 
     def __init__(
@@ -38,12 +39,19 @@ class DirectorySource:
         preprocessing: Preprocessing | None,
         *,
         loop: bool,
+        on_refused: Callable[[str], None] | None = None,
     ) -> None:
         self.dropped = 0
         self.refused = 0
         self._tensors = tensors
         self._preprocessing = preprocessing
         self._loop = loop
+        self._on_refused = on_refused
+        if len(tensors) != 1:
+            names = ", ".join(tensor.source_name for tensor in tensors)
+            raise DeviceError(
+                f"{folder}: a file is one input, but the model has {names}.", hint="Use an .npz."
+            )
         self._files = _frames_of(folder)
         if preprocessing is None and any(path.suffix.lower() in PICTURE_SUFFIXES for path in self._files):
             raise DeviceError(f"{folder}: holds pictures, but the artifact does not say how to prepare them.")
@@ -65,8 +73,10 @@ class DirectorySource:
             return cached
         try:
             frame = Frame(id=path.name, inputs=to_payload(self._arrays(path), self._tensors))
-        except (PictureError, FrameError):
+        except (PictureError, FrameError) as error:
             self.refused += 1
+            if self._on_refused is not None:
+                self._on_refused(str(error))
             return None
         self._readable += 1
         if self._loop and len(self._cache) < _CACHE_FRAMES:
@@ -76,6 +86,8 @@ class DirectorySource:
     def close(self) -> None:
         """See `Source.close`."""
         self._cache.clear()
+        self._files = []
+        self._readable = 0
 
     def _arrays(self, path: Path) -> dict[str, NDArray[np.generic]]:
         first = self._tensors[0]
@@ -83,19 +95,20 @@ class DirectorySource:
             return {first.source_name: load_image(path, self._preprocessing)}
         try:
             with path.open("rb") as stream:
-                array = np.lib.format.read_array(stream, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise FrameError(f"{path}: not an .npy file that can be read: {error}.") from error
-        shape = source_shape(first)
-        return {
-            first.source_name: array[np.newaxis] if array.shape == shape[1:] and shape[:1] == (1,) else array
-        }
+                data = stream.read(_MAX_FILE_BYTES + 1)
+        except OSError as error:
+            raise FrameError(f"{path}: cannot be read: {error.strerror}.") from error
+        if len(data) > _MAX_FILE_BYTES:
+            raise FrameError(f"{path}: expected at most {_MAX_FILE_BYTES} bytes.")
+        return {first.source_name: batched(read_npy(data, where=str(path)), first)}
 
 
 def _frames_of(folder: Path) -> list[Path]:
     try:
         files = sorted(
-            path for path in folder.iterdir() if path.suffix.lower() in (*PICTURE_SUFFIXES, ".npy")
+            path
+            for path in folder.iterdir()
+            if path.suffix.lower() in (*PICTURE_SUFFIXES, ".npy") and path.is_file()
         )
     except OSError as error:
         raise DeviceError(

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import zipfile
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from device_agent.contract.errors import DeviceError
-from device_agent.sources.adapt import source_shape, to_payload
+from device_agent.sources.adapt import FrameError, source_shape, to_payload
 from device_agent.sources.source import Frame, SourceEnded
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -21,17 +20,26 @@ if TYPE_CHECKING:
 
 
 class ReplaySource:
-    """See `Source`. All samples are in memory.
+    """See `Source`. All samples are in memory; one with values that have no code is counted as refused and left out.
 
     Raises:
         DeviceError: The file cannot be read, keys are missing, or shapes do not fit.
     """
 
-    def __init__(self, path: Path, tensors: Sequence[PayloadTensor], *, loop: bool) -> None:
+    def __init__(
+        self,
+        path: Path,
+        tensors: Sequence[PayloadTensor],
+        *,
+        loop: bool,
+        on_refused: Callable[[str], None] | None = None,
+    ) -> None:
         self.dropped = 0
         self.refused = 0
         self._tensors = tensors
         self._loop = loop
+        self._on_refused = on_refused
+        self._readable = 0
         self._arrays = _read(path, tensors)
         self._count = len(next(iter(self._arrays.values())))
         self._next = 0
@@ -40,7 +48,7 @@ class ReplaySource:
         """See `Source.next`; never waits."""
         del timeout_seconds
         if self._next >= self._count:
-            if not self._loop:
+            if not self._loop or not self._readable:
                 raise SourceEnded
             self._next = 0
         index = self._next
@@ -49,12 +57,20 @@ class ReplaySource:
             tensor.source_name: self._arrays[tensor.source_name][index].reshape(source_shape(tensor))
             for tensor in self._tensors
         }
-        return Frame(id=str(index), inputs=to_payload(sample, self._tensors))
+        try:
+            frame = Frame(id=str(index), inputs=to_payload(sample, self._tensors))
+        except FrameError as error:
+            self.refused += 1
+            if self._on_refused is not None:
+                self._on_refused(f"sample {index}: {error}")
+            return None
+        self._readable += 1
+        return frame
 
     def close(self) -> None:
         """See `Source.close`."""
         self._arrays = {}
-        self._count = 0
+        self._count = self._readable = 0
 
 
 def _read(path: Path, tensors: Sequence[PayloadTensor]) -> dict[str, NDArray[np.generic]]:
@@ -67,8 +83,14 @@ def _read(path: Path, tensors: Sequence[PayloadTensor]) -> dict[str, NDArray[np.
                     f"{path}: no array {missing[0]!r}; there are {', '.join(archive) or 'none'}."
                 )
             arrays: dict[str, NDArray[np.generic]] = {name: archive[name] for name in names}
-    except (OSError, ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile) as error:
-        raise DeviceError(f"{path}: not an .npz that can be read: {error}.") from error
+    except DeviceError:
+        raise
+    except OSError as error:
+        raise DeviceError(f"{path}: cannot be read: {error.strerror or error}.") from error
+    except Exception as error:  # zip, header and compression each fail with types of their own
+        raise DeviceError(
+            f"{path}: not an .npz that can be read: {type(error).__name__}: {error}."
+        ) from error
     counts = {name: len(array) if array.ndim else 0 for name, array in arrays.items()}
     if len(set(counts.values())) != 1 or not min(counts.values()):
         raise DeviceError(

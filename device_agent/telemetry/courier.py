@@ -1,7 +1,7 @@
-"""`Courier`: takes messages from the spool to the broker. Decides when to connect, what to send and how fast; one thread, time passed in.
+"""`Courier`: takes messages from the spool to the broker: when to connect, what to send, how fast. Time is passed in.
 
-A message is deleted on acknowledgement only. Whatever is unacknowledged when a connection ends is sent again over the next: the server
-sees it twice at most for every break and knows it by (device, ``boot_id``, ``seq``).
+A message is deleted on acknowledgement only. Whatever is unacknowledged when a connection ends is sent again over
+the next: the server sees it twice at most for every break and knows it by (device, ``boot_id``, ``seq``).
 """
 
 from __future__ import annotations
@@ -171,7 +171,7 @@ class Courier:
             connection.send(message)
             self._sent_seconds[message.id] = now_seconds
         self._allowance -= len(messages)
-        due = oldest + self._limits.ack_timeout_seconds if self._sent_seconds else _NEVER
+        due = min(self._sent_seconds.values(), default=_NEVER) + self._limits.ack_timeout_seconds
         if len(messages) == room and self._allowance < 1:
             due = min(due, now_seconds + (1 - self._allowance) / rate)
         return due

@@ -1,13 +1,15 @@
 """`Histogram`: base-2 exponential histogram of durations. Fixed memory, O(1) recording, exact merging.
 
 Buckets are those of the OpenTelemetry exponential histogram at one fixed scale: index *i* holds durations in
-``(base**i, base**(i + 1)]`` seconds with ``base = 2 ** (1 / 32)``. One scale for every window, artifact and device makes merging an addition
-of integers: exact, associative, commutative. Quantiles come from merged buckets and are never averaged.
+``(base**i, base**(i + 1)]`` seconds with ``base = 2 ** (1 / 32)``. One scale for every window, artifact and device
+makes merging an addition of integers: exact, associative, commutative. Quantiles come from merged buckets and are
+never averaged.
 
 It is not thread-safe: whoever shares one holds a lock (`device_agent.inference` does).
 
 Source:
-    OpenTelemetry metrics data model, "ExponentialHistogram": ``base = 2 ** (2 ** -scale)``, bucket bounds exclusive below and inclusive above.
+    OpenTelemetry metrics data model, "ExponentialHistogram": ``base = 2 ** (2 ** -scale)``, bucket bounds exclusive
+    below and inclusive above.
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
-"""`BrokerConnection`: one connection to a broker, from the attempt to its end, on a thread of its own. The only file that knows paho.
+"""`BrokerConnection`: one connection to a broker, on a thread of its own. The only file that knows paho.
 
-It holds no message longer than one connection: what was not acknowledged when it ends is still in the spool, and is sent again over
-the next one. So paho's own queue, session and reconnection are not used: its queue lives in memory and is unbounded, its session is lost
-with the process, and its pauses between attempts are the same for a whole fleet.
+It holds no message longer than one connection: what was not acknowledged when it ends is still in the spool, and is
+sent again over the next one. So paho's own queue, session and reconnection are not used: its queue lives in memory
+and is unbounded, its session is lost with the process, and its pauses between attempts are the same for a whole
+fleet.
 
-All of paho runs on this one thread, through its external-loop interface, and whatever it raises on a malformed packet ends the connection
-with a reason.
+All of paho runs on this one thread, through its external-loop interface, and whatever it raises on a malformed
+packet ends the connection with a reason.
 """
 
 from __future__ import annotations
@@ -172,7 +173,7 @@ class BrokerConnection:
         self._wake()
 
     def close(self) -> None:
-        """Say DISCONNECT, so that the broker drops the will, and end. What waits is sent first; acknowledgements are not awaited."""
+        """Send what waits, say DISCONNECT, so that the broker drops the will, and end; acknowledgements are not awaited."""
         self._closing.set()
         self._wake()
 
@@ -259,6 +260,9 @@ class BrokerConnection:
             while True:
                 message = self._outbox.get_nowait()
                 info = self._client.publish(message.topic, message.payload, _QOS, retain=message.retain)
+                if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
+                    self._abort_reason = f"a message could not be sent ({MQTTErrorCode(info.rc).name})"
+                    return
                 self._in_flight[info.mid] = message.id
 
     def _shut(self) -> None:

@@ -1,4 +1,4 @@
-"""`Recorder`: gives every message its envelope and its topic, writes it as JSON and puts it into the spool. Nothing is sent from here."""
+"""`Recorder`: gives every message its envelope and its topic, writes it as JSON and puts it into the spool."""
 
 from __future__ import annotations
 
@@ -38,8 +38,9 @@ _LOST_REASON: Final = "the connection was lost without a goodbye"
 class Recorder:
     """See the module's docstring.
 
-    Number 0 of every run is its farewell: the last will that the broker holds and the goodbye that the agent says are one message, of
-    which a run ends with one. So a reader that counts gaps in ``seq`` finds none that was not a loss.
+    Number 0 of every run is its farewell: the last will that the broker holds and the goodbye that the agent says
+    are one message, of which a run ends with one. So a reader that counts gaps in ``seq`` finds none that was not a
+    loss.
 
     Args:
         spool: Where messages wait.

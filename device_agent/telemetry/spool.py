@@ -3,12 +3,14 @@
 What it promises:
 
 * Nothing is handed out before it is committed; a message leaves only by acknowledgement or by being counted as lost.
-* When full, the oldest results go first, then the oldest measurements, then the oldest events; states are never dropped. The loss is
-  counted per kind, survives a restart, and waits in `unreported_loss` until an event has told of it.
-* A process killed at any moment keeps every committed message (SQLite WAL). After a *power cut* the last commits may be missing, the
-  file is intact (``synchronous=NORMAL``: fewer flushes, so less wear of flash).
-* A damaged file is set aside under ``.damaged`` and begun anew; a disk that is full, read-only or failing makes the spool go on in
-  memory, with a smaller bound. What lies on disk stays there and is sent once the disk is back. Each is a `Notice`, none is fatal.
+* When full, the oldest results go first, then the oldest measurements, then the oldest events; states are never
+  dropped. The loss is counted per kind, survives a restart, and waits in `unreported_loss` until an event has told
+  of it.
+* A process killed at any moment keeps every committed message (SQLite WAL). After a *power cut* the last commits may
+  be missing, the file is intact (``synchronous=NORMAL``: fewer flushes, so less wear of flash).
+* A damaged file is set aside under ``.damaged`` and begun anew; a disk that is full, read-only or failing makes the
+  spool go on in memory, with a smaller bound. What lies on disk stays there and is sent once the disk is back. Each
+  is a `Notice`, none is fatal.
 
 It is not thread-safe and has no clock: the agent's loop is its only user.
 """
@@ -38,7 +40,8 @@ class SpoolLimits:
         max_bytes: On disk: payloads, topics and row overhead; the write-ahead file may add 1 MiB to it.
         max_rows: On disk and in memory.
         memory_max_bytes: While the disk cannot be written.
-        batch_rows: Messages that wait in memory for one commit; at the latest the agent commits at every turn of its loop.
+        batch_rows: Messages that wait in memory for one commit; at the latest the agent commits at every turn of its
+            loop.
     """
 
     max_bytes: int
@@ -163,7 +166,7 @@ class Spool:
                 self._fall_back(error)
 
     def take(self, limit: int) -> list[SpooledMessage]:
-        """Return up to ``limit`` committed messages that are not taken yet: states, events, then the rest; each kind oldest first."""
+        """Return up to ``limit`` committed messages not taken yet: states, events, then the rest; oldest first."""
         taken: list[SpooledMessage] = []
         try:
             for kind in Kind:
@@ -216,13 +219,18 @@ class Spool:
         if self._taken:
             return False
         try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
             disk = Store(self._path)
-        except (StorageError, StoreLockedError):
+            try:
+                self._move_to(disk)
+            except StorageError:
+                disk.close()
+                raise
+        except CorruptStoreError as error:
+            with contextlib.suppress(OSError):
+                self._set_aside(error)  # makes way for the next attempt
             return False
-        try:
-            self._move_to(disk)
-        except StorageError:
-            disk.close()
+        except (StorageError, StoreLockedError, OSError):
             return False
         self._notices.append(
             Notice(code="spool_on_disk", message=f"{self._path}: messages reach the disk again.")
@@ -362,7 +370,7 @@ class Spool:
         return [old for old in stored if old.topic in topics]
 
     def _choose_to_drop(self, rows: int, size: int, gone: Iterable[int]) -> dict[int, tuple[Kind, int]]:
-        """Choose the oldest of the least important kinds until the bounds hold; what is in flight is spared, it is on its way out."""
+        """Choose the oldest of the least important kinds until the bounds hold; what is in flight is spared."""
         dropped: dict[int, tuple[Kind, int]] = {}
         spared = self._taken.keys() | set(gone)
         for kind in _DROPPED_FIRST:

@@ -18,8 +18,8 @@ FLOOR_SECONDS: Final = 1_767_225_600.0
 class Stamper:
     """Numbers the messages of one run of the agent, from 0, with no gap but those that were lost.
 
-    (device, ``boot_id``, ``seq``) is unique because ``boot_id`` is new with every start: no counter has to survive a kill or a
-    damaged disk for that.
+    (device, ``boot_id``, ``seq``) is unique because ``boot_id`` is new with every start: no counter has to survive a
+    kill or a damaged disk for that.
 
     Args:
         boot_id: Id of this run.

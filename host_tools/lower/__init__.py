@@ -1,1 +1,13 @@
-"""Lower: a plan becomes a file, one lowering per format. `lowering.lower` picks the one that a profile asks for."""
+"""Lower: a plan becomes the file that its target reads.
+
+Layout:
+    lowering.py         lower(): picks the lowering of the target's format
+    payload.py          Payload: what comes out
+    coverage.py         does the plan speak of everything in the model?
+    integers.py         real numbers to codes and back, for all formats
+    interface.py        inputs and outputs as the application sees them
+    saturation.py       activations that quantization does anyway
+    onnx_qdq.py         ONNX QDQ: qdq_graph.py places, qdq_nodes.py makes nodes, onnx_file.py writes
+    openvino_ir.py      OpenVINO IR: openvino_graph.py places, openvino_codes.py makes nodes, openvino_file.py writes
+    tflite/             TFLite
+"""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from device_agent.contract.errors import EdgewrightError
 from host_tools.errors import LoweringError
 from host_tools.lower import onnx_qdq, openvino_ir
+from host_tools.lower.planned_values import with_planned_values
 from host_tools.lower.tflite import lowering as tflite
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def lower(model: FloatModel, plan: QuantizationPlan, profile: CapabilityProfile)
             hint="Plan for this target anew.",
         )
     try:
-        return LOWERINGS[profile.artifact.format](model, plan, profile)
+        return LOWERINGS[profile.artifact.format](with_planned_values(model, plan), plan, profile)
     except EdgewrightError:
         raise
     except Exception as error:  # the libraries below raise whatever they like; what leaves our API is ours

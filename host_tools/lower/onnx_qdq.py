@@ -21,8 +21,8 @@ def lower(model: FloatModel, plan: QuantizationPlan, profile: CapabilityProfile)
 
     Returns:
         A payload of one file. Each entry of `Payload.tensor_names` names a float tensor with the value's real numbers: the output of
-        its DequantizeLinear when the value is quantized. The exception is a value that exists only as an integer output: it is named
-        itself, and holds codes.
+        its DequantizeLinear when the value is quantized. A value that exists as codes alone (an integer output that nothing else reads,
+        or between operators that run on codes) is absent.
 
     Raises:
         LoweringError: The plan or the model cannot be written so; the message names value or node.

@@ -39,8 +39,7 @@ class OpenVinoGraph:
 
     Attributes:
         network: The `openvino.Model`.
-        tensor_names: Canonical activation to the tensor that holds its real value; a value that exists only as an integer output is
-            named itself, as codes.
+        tensor_names: Canonical activation to the tensor that holds its real value; a value that exists as codes alone is absent.
         interface_qparams: Parameters of each graph input that takes and each graph output that gives integers.
     """
 
@@ -165,14 +164,18 @@ class _Writer:
             name = value.name or ""
             if value.is_initializer() or interface == "float32" or value.dtype != ir.DataType.FLOAT:
                 continue
-            outer = self.interface_qparams[name] = integer_interface(
-                name, self.plan.tensors[name].qparams, interface
-            )
+            planned = self.plan.tensors[name].qparams
+            outer = self.interface_qparams[name] = integer_interface(name, planned, interface)
+            qparams = outer if planned is None else planned
             parameter = self._port(name).get_node()
             readers = self._port(name).get_target_inputs()
             parameter.set_element_type(element_type(outer))
             parameter.validate_and_infer_types()
-            self._give(real_of(self._port(name), outer, name), readers, f"{name}/dequantized")
+            real = real_of(self._port(name), outer, f"{name}/input" if outer != qparams else name)
+            if outer != qparams:  # kernels take the plan's type only; the way there is exact
+                codes = codes_of(real.output(0), qparams, name)
+                real = real_of(codes.output(0), qparams, name)
+            self._give(real, readers, f"{name}/dequantized")
             self.tensor_names[name] = f"{name}/dequantized"
 
     def write_activations(self) -> None:
@@ -181,11 +184,12 @@ class _Writer:
             name = value.name or ""
             if name in self.interface_qparams:
                 continue
-            self.tensor_names[name] = name
             qparams = self.plan.tensors[name].qparams
             if qparams is not None:
                 self._write_activation(value, qparams)
-            elif (
+                continue
+            self.tensor_names[name] = name
+            if (
                 value.is_graph_output()
                 and self.profile.interface.output_type != "float32"
                 and value.dtype == ir.DataType.FLOAT
@@ -228,10 +232,9 @@ class _Writer:
         if gives_integers:
             self._give(codes, results, name)
             others = readers - results
-            real_name = real_name if others else name
         if others:
             self._give(real_of(codes.output(0), qparams, name), others, real_name)
-        self.tensor_names[name] = real_name
+            self.tensor_names[name] = real_name
 
     def _give(self, node: Any, readers: Iterable[Any], tensor_name: str) -> None:
         for reader in readers:

@@ -26,8 +26,8 @@ def lower(model: FloatModel, plan: QuantizationPlan, profile: CapabilityProfile)
 
     Returns:
         A payload of two files. Each entry of `Payload.tensor_names` names a float tensor of the network as written (not as compiled)
-        with the value's real numbers, the dequantized ones when the value is quantized. The exception is a value that exists only as an
-        integer output: it is named itself, and holds codes.
+        with the value's real numbers, the dequantized ones when the value is quantized. A value that exists as codes alone (an integer
+        output that nothing else reads) is absent.
 
     Raises:
         LoweringError: OpenVINO cannot read the float network, or the plan cannot be written in it; the message names value or node.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,7 @@ class Payload:
         outputs: The payload's outputs likewise.
         tensor_names: Name of the payload's tensor for each quantized or float value of the canonical graph that exists in it
             (needed to compare layer by layer); values that were fused away are absent.
+        tensor_axes: For a value of ``tensor_names`` whose layout is not the canonical one: ``payload = transpose(canonical, axes)``.
         notes: What the lowering had to do beyond the plan, one sentence each (e.g. a Transpose that could not be avoided).
     """
 
@@ -33,8 +34,10 @@ class Payload:
     outputs: tuple[PayloadTensor, ...]
     tensor_names: Mapping[str, str]
     notes: tuple[str, ...]
+    tensor_axes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Make the mappings read-only."""
         object.__setattr__(self, "files", MappingProxyType(dict(self.files)))
         object.__setattr__(self, "tensor_names", MappingProxyType(dict(self.tensor_names)))
+        object.__setattr__(self, "tensor_axes", MappingProxyType(dict(self.tensor_axes)))

@@ -36,14 +36,15 @@ if TYPE_CHECKING:
     from targets.profile import CapabilityProfile
 
 SHIELDED: Final = frozenset({"Conv", "ConvTranspose", "Gemm"}) | frozenset(
-    {"Flatten", "MaxPool", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"}
+    {"Flatten", "MaxPool", "Pad", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"}
 )
 """Float operators that must not see a DQ: between the two stand half the scale and a Mul by 2, the same to the last bit.
 
 ONNX Runtime, from ORT_ENABLE_BASIC on, quantizes the *float* weights of the first three per tensor when it finds DQ before and Q behind
-them, and carries a DQ through the others, and so in front of a Conv. Likewise it merges Q-DQ-Q-DQ into one pair of other parameters.
+them, and carries a DQ through the others, or takes them away (Pad), and so brings it before a Conv. Likewise it merges Q-DQ-Q-DQ into
+one pair of other parameters.
 
-Source: ONNX Runtime ``weight_bias_quantization.cc``, ``qdq_propagation.cc`` and ``double_qdq_pairs_remover.cc``.
+Source: ONNX Runtime ``weight_bias_quantization.cc``, ``qdq_propagation.cc``, ``pad_fusion.cc``, ``double_qdq_pairs_remover.cc``.
 """
 
 
@@ -53,8 +54,8 @@ class QdqGraph:
 
     Attributes:
         graph: A graph of its own; the canonical one is untouched. Its opset is the canonical one.
-        tensor_names: Canonical activation to the tensor here that holds its real (dequantized or float) value; a value that exists only
-            as an integer graph output is named itself, as codes.
+        tensor_names: Canonical activation to the tensor here that holds its real (dequantized or float) value; a value that exists as
+            codes alone (an integer output, or between operators that run on codes) is absent.
         interface_qparams: Parameters of each graph input that takes and each graph output that gives integers.
         notes: What was done beyond the plan.
     """
@@ -154,6 +155,9 @@ class _Writer:
         """Write a node with the readers' side of its inputs before it and the producers' side of its outputs behind it."""
         if node.name in self.left_out:
             return
+        if self._runs_on_codes(node):
+            self._write_on_codes(node)
+            return
         inputs = [self._read(node, index) for index in range(len(node.inputs))]
         targets = [self._target(value) for value in node.outputs]
         qparams = [self._qparams(value) for value in targets]
@@ -174,11 +178,9 @@ class _Writer:
             return self._real(value)
         outer = self.interface_qparams[name] = integer_interface(name, self._qparams(value), interface)
         codes = self.codes[name]
-        return (
-            codes.value
-            if codes.qparams.dtype == outer.dtype
-            else self.out.quantize(self._real(value), outer, name).value
-        )
+        if codes.qparams.dtype != outer.dtype:
+            codes = self.out.quantize(self._real(value), outer, name)
+        return codes.value
 
     def tensor_names(self) -> dict[str, str]:
         """Return `QdqGraph.tensor_names`."""
@@ -188,21 +190,24 @@ class _Writer:
             name = _name(value)
             if value.is_initializer() or self.plan.tensors[name].role == "fused":
                 continue
-            carrier = self.real.get(name) or self.shielded.get(name) or self.codes[name].value
-            names[name] = _name(carrier)
+            carrier = self.real.get(name) or self.shielded.get(name)
+            if carrier is not None:
+                names[name] = _name(carrier)
         return names
 
     # -- activations --------------------------------------------------------------------------------------------------------------
 
     def _publish(self, value: ir.Value, written: ir.Value, qparams: QParams | None) -> None:
         """Make ``written`` what readers of the canonical ``value`` get, through integers if the plan has them."""
-        name = _name(value)
         if qparams is None:
-            self.real[name] = written
-            return
-        dtype = qparams.dtype
-        is_integer_output = self._is_integer_output(value) and self.profile.interface.output_type == dtype
-        self.codes[name] = self.out.quantize(written, qparams, name if is_integer_output else f"{name}/codes")
+            self.real[_name(value)] = written
+        else:
+            self.codes[_name(value)] = self.out.quantize(written, qparams, self._codes_name(value, qparams))
+
+    def _codes_name(self, value: ir.Value, qparams: QParams) -> str:
+        """Return what the codes are called: as the value, if they are the graph output, else something of their own."""
+        is_output = self._is_integer_output(value) and self.profile.interface.output_type == qparams.dtype
+        return _name(value) if is_output else f"{_name(value)}/codes"
 
     def _read(self, node: ir.Node, index: int) -> ir.Value | None:
         """Return what input ``index`` of the node reads, with whatever must be written before it."""
@@ -214,9 +219,7 @@ class _Writer:
             return self._constant(value, reader=f"{node.op_type} {node.name!r}")
         edge = self.requantized.get((node.name or "", index))
         if edge is not None:
-            source = self._shielded(value, node) if self.shields and name in self.codes else self._real(value)
-            codes = self.out.quantize(source, edge.qparams, f"{name}/for/{edge.node}/{index}/codes")
-            return self.out.dequantize(codes, f"{name}/for/{edge.node}/{index}")
+            return self.out.dequantize(self._requantized(value, node, edge), _edge_name(edge))
         if self.shields and name in self.codes and self._stays_float(node):
             return self._shielded(value, node)
         return self._real(value)
@@ -241,6 +244,72 @@ class _Writer:
                 f"float weights or merge scales by itself."
             )
         return self.shielded[name]
+
+    def _requantized(self, value: ir.Value, node: ir.Node, edge: Requantize) -> Codes:
+        """Return the codes of a re-quantized edge."""
+        is_shielded = self.shields and _name(value) in self.codes
+        source = self._shielded(value, node) if is_shielded else self._real(value)
+        return self.out.quantize(source, edge.qparams, f"{_edge_name(edge)}/codes")
+
+    # -- operators on codes -------------------------------------------------------------------------------------------------------
+
+    def _runs_on_codes(self, node: ir.Node) -> bool:
+        """Whether the node works on the codes themselves: the target wants it, and all its activations share the output's scale.
+
+        Such an operator only moves and compares, so that it gives the same codes as it would give real numbers.
+        """
+        planned = self.plan.nodes[node.name or ""]
+        if (
+            node.op_type not in self.profile.artifact.integer_ops
+            or planned.precision != "int8"
+            or planned.fused_into
+        ):
+            return False
+        output = self._qparams(self._target(node.outputs[0]))
+        return output is not None and all(
+            value is None or value.is_initializer() or self._edge_qparams(node, index, value) == output
+            for index, value in enumerate(node.inputs)
+        )
+
+    def _edge_qparams(self, node: ir.Node, index: int, value: ir.Value) -> QParams | None:
+        edge = self.requantized.get((node.name or "", index))
+        return edge.qparams if edge is not None else self._qparams(value)
+
+    def _write_on_codes(self, node: ir.Node) -> None:
+        """Write the node with integer inputs and an integer output; its real constants become codes of the same scale."""
+        target = self._target(node.outputs[0])
+        name, qparams = _name(target), self._qparams(target)
+        if qparams is None:
+            raise LoweringError(f"{node.op_type} {node.name!r}: its output has no codes.")
+        codes = self.codes[name] = self.out.integer(self._codes_name(target, qparams), target.shape, qparams)
+        inputs = [self._read_codes(node, index, qparams) for index in range(len(node.inputs))]
+        op_type, zero_at = node.op_type, None
+        if node.op_type == "Relu":
+            op_type, zero_at = "Max", 1
+        elif node.op_type == "Pad" and (len(inputs) < 3 or inputs[2] is None):
+            zero_at = 2
+        if zero_at is not None:  # the real 0 that the operator has built in is the code zero_point
+            zero = self.out.initializer(f"{name}/zero", np.asarray(qparams.zero_point[0], qparams.dtype))
+            inputs[zero_at : zero_at + 1] = [zero]
+        self.out.add(op_type, inputs, [codes.value], node.attributes.values(), node.name or "")
+
+    def _read_codes(self, node: ir.Node, index: int, qparams: QParams) -> ir.Value | None:
+        """Return the codes that input ``index`` reads; constants that are no real numbers (axes, pads) as they are."""
+        value = node.inputs[index]
+        if value is None:
+            return None
+        edge = self.requantized.get((node.name or "", index))
+        if edge is not None:
+            return self._requantized(value, node, edge).value
+        if not value.is_initializer():
+            return self.codes[_name(value)].value
+        where = f"{node.op_type} {node.name!r}: {_name(value)!r}"
+        if value.dtype != ir.DataType.FLOAT:
+            return self._constant(value, reader=where)
+        # Half to even, as the QuantizeLinear that this operator moved past.
+        return self.out.initializer(
+            f"{node.name}/input/{index}", quantize_array(_array(value), qparams, "half_even", where=where)
+        )
 
     # -- constants ----------------------------------------------------------------------------------------------------------------
 
@@ -290,6 +359,10 @@ class _Writer:
             "float32",
             "float16",
         }
+
+
+def _edge_name(edge: Requantize) -> str:
+    return f"{edge.node}/input/{edge.input_index}"
 
 
 def _name(value: ir.Value) -> str:

@@ -146,7 +146,8 @@ class QdqNodes:
         if name in self._parameters:
             return self._parameters[name]
         data_type = _data_type(qparams, name)
-        scale = np.asarray(qparams.scale, np.float64).astype(np.float32)
+        with np.errstate(over="ignore"):  # refused below
+            scale = np.asarray(qparams.scale, np.float64).astype(np.float32)
         zero_point = np.asarray(qparams.zero_point).astype(data_type.numpy())
         if not np.isfinite(scale).all() or (scale < np.finfo(np.float32).tiny).any():
             smallest, largest = min(qparams.scale), max(qparams.scale)

@@ -24,6 +24,7 @@ from host_tools.model.graph_editor import GraphEditor, static_shape
 from host_tools.model.opset import normalise_opset
 from host_tools.model.passes.activations import canonical_activations
 from host_tools.model.passes.affine import fold_affine
+from host_tools.model.passes.biases import add_biases
 from host_tools.model.passes.explicit import write_out
 from host_tools.model.passes.float32 import to_float32
 from host_tools.model.passes.folding import fold, lift_constants
@@ -108,7 +109,14 @@ def _canonicalise(model: ir.Model, shapes: Mapping[str, tuple[int, ...]]) -> lis
     notes.append(fold(model))
     require_no_subgraphs(model.graph)
     editor = GraphEditor(model.graph)
-    for run in (remove_passthrough, canonical_activations, canonical_linear, fold_affine, unshare_weights):
+    for run in (
+        remove_passthrough,
+        canonical_activations,
+        canonical_linear,
+        fold_affine,
+        add_biases,
+        unshare_weights,
+    ):
         notes.append(run(editor))
         RemoveUnusedNodesPass()(model)
         infer_shapes(model)

@@ -44,7 +44,7 @@ class FloatRunner:
         extras = tuple(name for name in dict.fromkeys(extra_outputs) if name not in outputs)
         self.output_names = (*outputs, *extras)
         self._session = open_session(
-            serialize(_with_outputs(model, extras)), threads=threads, name=model.name
+            serialize(_with_outputs(model, extras)), threads=threads, name=model.name, arena=not extras
         )
 
     def run(self, feeds: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
@@ -71,8 +71,22 @@ class FloatRunner:
         return dict(zip(self.output_names, results, strict=True))
 
 
-def open_session(content: bytes, *, threads: int, name: str) -> ort.InferenceSession:
-    """Open a float graph on ONNX Runtime's CPU provider.
+def open_session(
+    content: bytes,
+    *,
+    threads: int,
+    name: str,
+    execution_order: ort.ExecutionOrder = ort.ExecutionOrder.DEFAULT,
+    arena: bool = True,
+) -> ort.InferenceSession:
+    """Open a float graph on ONNX Runtime's CPU provider; several threads may run it at the same time.
+
+    Args:
+        content: The serialized graph.
+        threads: Threads of one inference; 1 means the thread that calls.
+        name: The model's, for messages.
+        execution_order: How ONNX Runtime orders the nodes.
+        arena: Whether memory is kept for the next run, which is quicker; not for runs that return most of what they compute.
 
     Raises:
         EngineError: It is refused.
@@ -81,6 +95,10 @@ def open_session(content: bytes, *, threads: int, name: str) -> ort.InferenceSes
     options.intra_op_num_threads = max(1, threads)
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
+    options.execution_order = execution_order
+    options.enable_cpu_mem_arena = arena
+    # Threads that spin after a run would take the processor from the engine that is run next, beside which this one is held.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     try:
         return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:

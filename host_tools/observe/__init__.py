@@ -5,6 +5,7 @@ Layout:
     calibration_set.py  `CalibrationSet`: samples held against the model's inputs
     labels.py           labels of evaluation samples
     instrument.py       the model with reductions of every tensor as its outputs
+    parallel.py         samples side by side, results in order
     exact_sum.py        sums of float32 that do not depend on order
     observer.py         `observe`: one streaming pass, resumable
     statistics.py       `Statistics`: the result

@@ -29,7 +29,7 @@ class ExactSums:
     def __init__(self, size: int) -> None:
         self.groups: NDArray[np.int64] = np.zeros((size, _GROUPS), np.int64)
         self.count = 0
-        self._rows = np.arange(size)
+        self._starts = np.arange(size) * _GROUPS
 
     def add(self, values: NDArray[np.float32]) -> None:
         """Add one value to each sum; ``values`` has shape (sums,) and is finite.
@@ -39,11 +39,13 @@ class ExactSums:
         """
         if self.count >= MAX_TERMS:
             raise OverflowError(f"at most {MAX_TERMS} values can be summed exactly")
-        fraction, exponent = np.frexp(values.astype(np.float64))
-        digits = (fraction * (1 << 24)).astype(np.int64)  # exact: a float32 has 24 bits
-        place = exponent.astype(np.int64) - 24 - _LOWEST_EXPONENT
-        group, shift = place // _GROUP_BITS, place % _GROUP_BITS
-        self.groups[self._rows, group] += digits << shift
+        bits = np.ascontiguousarray(values, np.float32).view(np.int32)
+        exponent = (bits >> 23) & 0xFF
+        fraction = np.where(exponent > 0, (bits & 0x7FFFFF) | 0x800000, bits & 0x7FFFFF)
+        # The value is fraction * 2**(max(exponent, 1) - 150), exactly.
+        place = np.maximum(exponent, 1) - (150 + _LOWEST_EXPONENT)
+        digits = np.where(bits < 0, -fraction, fraction).astype(np.int64) << (place % _GROUP_BITS)
+        self.groups.reshape(-1)[self._starts + place // _GROUP_BITS] += digits
         self.count += 1
 
     def means(self) -> NDArray[np.float64]:

@@ -1,14 +1,21 @@
-"""The canonical model with its tensors' reductions as outputs: ONNX Runtime reduces, and only small vectors are copied out."""
+"""The canonical model with its tensors' reductions as its one output: ONNX Runtime reduces, and only a small vector is copied out.
+
+A tensor is reduced by nodes that stand right after the one that makes it. Run in that order (`EXECUTION_ORDER`), it is reduced while it
+is still in the cache, and forgotten before the next ones are made.
+"""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import onnx_ir as ir
+import onnxruntime as ort
 
 from host_tools.model.export import serialize
+from host_tools.model.graph_editor import static_shape
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,12 +25,13 @@ if TYPE_CHECKING:
 SUBSET_ELEMENTS: Final = 8192
 """Most elements of one tensor that one sample adds to a histogram; larger tensors are counted on a fixed odd stride."""
 
-MINIMA, MAXIMA, MEANS, SUBSETS = (
-    "edgewright_minima",
-    "edgewright_maxima",
-    "edgewright_means",
-    "edgewright_subsets",
-)
+EXECUTION_ORDER: Final = ort.ExecutionOrder.PRIORITY_BASED
+"""ONNX Runtime's default walks back from the output, and would keep every tensor until the end."""
+
+REDUCTIONS: Final = "edgewright_reductions"
+
+_INCREASING = ("Relu", "Clip")
+"""What a constant clamp does to the smallest and largest of a channel is what it does to the channel's smallest and largest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,30 +42,31 @@ class Observed:
         name: Value name in the canonical graph.
         shape: Static shape.
         channel_axis: Axis of the per-channel numbers; None for a scalar.
-        channels: Where its channels stand in the vectors of minima, maxima and means.
-        subset: Where its counted elements stand in the vector of subsets.
-        stride: Every how many elements are counted; 1 means all.
+        minima: Where the smallest value of each channel stands in the vector of reductions.
+        maxima: Where the largest ones stand.
+        means: Where the means stand.
+        subset: Where the counted elements stand; empty without histograms.
     """
 
     name: str
     shape: tuple[int, ...]
     channel_axis: int | None
-    channels: slice
+    minima: slice
+    maxima: slice
+    means: slice
     subset: slice
-    stride: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstrumentedModel:
-    """A serialized model with outputs `MINIMA`, `MAXIMA`, `MEANS` and, with histograms, `SUBSETS`; each a float32 vector."""
+    """A serialized model whose only output, `REDUCTIONS`, is float32 of shape (1, everything about ``tensors``)."""
 
     content: bytes
     tensors: tuple[Observed, ...]
-    outputs: tuple[str, ...]
 
 
 def instrument(model: FloatModel, *, histograms: bool) -> InstrumentedModel:
-    """Add the reductions of every float activation.
+    """Replace the outputs by the reductions of every float activation.
 
     Raises:
         ModelError: The model is too large to serialize.
@@ -70,84 +79,109 @@ def instrument(model: FloatModel, *, histograms: bool) -> InstrumentedModel:
     values += [
         value for node in graph for value in node.outputs if value.dtype == ir.DataType.FLOAT and value.name
     ]
-    tensors = _layout(values)
     builder = _Builder(graph)
-    parts: dict[str, list[ir.Value]] = {MINIMA: [], MAXIMA: [], MEANS: [], SUBSETS: []}
-    for value, tensor in zip(values, tensors, strict=True):
-        for output, op_type in ((MINIMA, "ReduceMin"), (MAXIMA, "ReduceMax"), (MEANS, "ReduceMean")):
-            parts[output].append(builder.by_channel(value, op_type, tensor))
-        if histograms:
-            parts[SUBSETS].append(builder.subset(value, tensor))
-    outputs = (MINIMA, MAXIMA, MEANS, SUBSETS) if histograms else (MINIMA, MAXIMA, MEANS)
-    graph.outputs.clear()
-    for output in outputs:
-        graph.outputs.append(builder.concatenated(parts[output], output))
-    return InstrumentedModel(content=serialize(clone), tensors=tensors, outputs=outputs)
-
-
-def _layout(values: Sequence[ir.Value]) -> tuple[Observed, ...]:
     tensors: list[Observed] = []
-    channel_start = subset_start = 0
+    parts: list[ir.Value] = []
+    start = 0
     for value in values:
-        shape = tuple(extent for extent in value.shape or () if isinstance(extent, int))
-        axis = None if not shape else min(1, len(shape) - 1)
-        channel_count = 1 if axis is None else shape[axis]
-        size = int(np.prod(shape, dtype=np.int64))
-        stride = max(1, -(-size // SUBSET_ELEMENTS)) | 1 if size > SUBSET_ELEMENTS else 1
-        counted = -(-size // stride)
-        tensors.append(
-            Observed(
-                name=str(value.name),
-                shape=shape,
-                channel_axis=axis,
-                channels=slice(channel_start, channel_start + channel_count),
-                subset=slice(subset_start, subset_start + counted),
-                stride=stride,
-            ),
-        )
-        channel_start += channel_count
-        subset_start += counted
-    return tuple(tensors)
+        tensor = _layout(value, start, histograms=histograms)
+        tensors.append(tensor)
+        builder.go_to(value)
+        parts += [builder.reduced(value, op, tensor) for op in ("ReduceMin", "ReduceMax", "ReduceMean")]
+        if histograms:
+            parts.append(builder.subset(value, tensor))
+        start = tensor.subset.stop
+    graph.outputs.clear()
+    graph.outputs.append(builder.joined(parts, start))
+    return InstrumentedModel(content=serialize(clone), tensors=tuple(tensors))
+
+
+def _layout(value: ir.Value, start: int, *, histograms: bool) -> Observed:
+    shape = static_shape(value) or ()
+    axis = min(1, len(shape) - 1) if shape else None
+    channels = 1 if axis is None else shape[axis]
+    size = math.prod(shape)
+    counted = -(-size // _stride(size)) if histograms else 0
+    minima, maxima, means = (slice(start + at * channels, start + (at + 1) * channels) for at in range(3))
+    return Observed(
+        name=str(value.name),
+        shape=shape,
+        channel_axis=axis,
+        minima=minima,
+        maxima=maxima,
+        means=means,
+        subset=slice(means.stop, means.stop + counted),
+    )
+
+
+def _stride(size: int) -> int:
+    """Return every how many elements of a tensor one is counted: odd, so that it does not walk along one column; 1 means all."""
+    return -(-size // SUBSET_ELEMENTS) | 1 if size > SUBSET_ELEMENTS else 1
 
 
 class _Builder:
-    """Appends nodes to a graph under names that a model does not use."""
+    """Adds nodes to a graph under names that a model does not use; everything it returns has shape (1, some)."""
 
     def __init__(self, graph: ir.Graph) -> None:
         self._graph = graph
+        self._first = graph[0]
+        self._latest: ir.Node | None = None
         self._count = 0
         self._constants: dict[tuple[int, ...], ir.Value] = {}
+        self._reduced: dict[tuple[str, str], ir.Value] = {}
 
-    def by_channel(self, value: ir.Value, op_type: str, tensor: Observed) -> ir.Value:
-        axes = tuple(axis for axis in range(len(tensor.shape)) if axis != tensor.channel_axis)
-        if not axes:
-            return self._node("Reshape", [value, self._constant((-1,))])
-        reduced = self._node(op_type, [value, self._constant(axes)], keepdims=0)
-        return self._node("Reshape", [reduced, self._constant((-1,))])
+    def go_to(self, value: ir.Value) -> None:
+        """Put the next nodes right behind the one that makes ``value``."""
+        self._latest = value.producer()
+
+    def reduced(self, value: ir.Value, op_type: str, tensor: Observed) -> ir.Value:
+        """Reduce a tensor to one number a channel."""
+        clamp = value.producer()
+        inner = None if clamp is None or clamp.op_type not in _INCREASING else clamp.inputs[0]
+        known = None if inner is None else self._reduced.get((str(inner.name), op_type))
+        if clamp is not None and known is not None and op_type != "ReduceMean":
+            result = self._node(clamp.op_type, [known, *clamp.inputs[1:]])
+        else:
+            result = self._over_axes(value, op_type, tensor)
+        self._reduced[tensor.name, op_type] = result
+        return result
+
+    def _over_axes(self, value: ir.Value, op_type: str, tensor: Observed) -> ir.Value:
+        shape, channel = tensor.shape, tensor.channel_axis
+        if len(shape) >= 2 and shape[0] == 1:
+            # The first axis stays, to be the first of what is joined: no copy, and ONNX Runtime's quickest case.
+            axes = tuple(range(2, len(shape)))
+            return self._node(op_type, [value, self._constant(axes)], keepdims=0) if axes else value
+        axes = tuple(axis for axis in range(len(shape)) if axis != channel)
+        vector = self._node(op_type, [value, self._constant(axes)], keepdims=0) if axes else value
+        return self._node("Reshape", [vector, self._constant((1, -1))])
 
     def subset(self, value: ir.Value, tensor: Observed) -> ir.Value:
-        flat = self._node("Reshape", [value, self._constant((-1,))])
-        if tensor.stride == 1:
-            return flat
+        """Take every n-th element of a tensor."""
+        row = self._node("Reshape", [value, self._constant((1, -1))])
+        stride = _stride(math.prod(tensor.shape))
+        if stride == 1:
+            return row
+        along = self._constant((1,))
         ends = self._constant((np.iinfo(np.int64).max,))
-        return self._node(
-            "Slice",
-            [flat, self._constant((0,)), ends, self._constant((0,)), self._constant((tensor.stride,))],
-        )
+        return self._node("Slice", [row, self._constant((0,)), ends, along, self._constant((stride,))])
 
-    def concatenated(self, parts: Sequence[ir.Value], name: str) -> ir.Value:
-        return self._node("Concat", parts, name=name, axis=0)
+    def joined(self, parts: Sequence[ir.Value], size: int) -> ir.Value:
+        """Return the output, made by the last node of the graph."""
+        self._latest = self._graph[-1]
+        result = self._node("Concat", parts, axis=1)
+        result.name, result.dtype, result.shape = REDUCTIONS, ir.DataType.FLOAT, ir.Shape([1, size])
+        return result
 
-    def _node(
-        self, op_type: str, inputs: Sequence[ir.Value], *, name: str | None = None, **attributes: int
-    ) -> ir.Value:
+    def _node(self, op_type: str, inputs: Sequence[ir.Value | None], **attributes: int) -> ir.Value:
         self._count += 1
         node = ir.node(op_type, inputs, attributes=attributes, name=f"edgewright_node_{self._count}")
-        node.outputs[0].name = name or f"edgewright_value_{self._count}"
-        if name is not None:
-            node.outputs[0].dtype = ir.DataType.FLOAT
-            node.outputs[0].shape = ir.Shape([None])
-        self._graph.append(node)
+        node.outputs[0].name = f"edgewright_value_{self._count}"
+        if self._latest is None:  # what reduces a graph input stands before everything else
+            self._graph.insert_before(self._first, node)
+        else:
+            self._graph.insert_after(self._latest, node)
+        self._latest = node
         return node.outputs[0]
 
     def _constant(self, numbers: tuple[int, ...]) -> ir.Value:

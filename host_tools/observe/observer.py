@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import time
 import zipfile
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import numpy as np
@@ -14,11 +15,11 @@ import numpy as np
 from host_tools.errors import DataError, OutputError
 from host_tools.model.reference import open_session, run_session
 from host_tools.observe.exact_sum import ExactSums
-from host_tools.observe.instrument import MAXIMA, MEANS, MINIMA, SUBSETS, instrument
+from host_tools.observe.instrument import EXECUTION_ORDER, REDUCTIONS, instrument
+from host_tools.observe.parallel import side_by_side
 from host_tools.observe.statistics import SCHEMA_VERSION, Histogram, Statistics, TensorStatistics
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -50,7 +51,7 @@ def observe(
         model: The canonical float model.
         data: At least one sample.
         histograms: False gathers ranges only, which is quicker and enough for ``minmax`` and ``moving_average``.
-        threads: Threads of one inference.
+        threads: How many samples are run side by side, one thread each; the result does not depend on it.
         progress: Told of every sample.
         checkpoint: File that holds the state every few seconds and when interrupted, and from which an interrupted
             pass goes on; removed at the end. None: no checkpoint.
@@ -61,22 +62,27 @@ def observe(
         OutputError: The checkpoint cannot be written.
     """
     instrumented = instrument(model, histograms=histograms)
-    session = open_session(instrumented.content, threads=threads, name=model.name)
+    # Two samples on a thread each are done sooner than one after the other on two threads.
+    session = open_session(instrumented.content, threads=1, name=model.name, execution_order=EXECUTION_ORDER)
     state = _State(instrumented, histograms=histograms)
     store = None if checkpoint is None else _Checkpoint(checkpoint, model.digest, histograms=histograms)
     done = store.resume(state) if store is not None else ()
     progress.stage("Observing" if not done else f"Observing (going on after {len(done)} samples)", len(data))
+
+    def run(index: int, sample: Sample) -> tuple[bytes, NDArray[np.generic] | None]:
+        known = index < len(done)
+        return sample.digest(), None if known else run_session(session, (REDUCTIONS,), sample.arrays)[0]
+
     try:
-        for index, sample in enumerate(data):
-            digest = sample.digest()
-            if index < len(done):
-                _require_same(sample, digest, done[index], checkpoint)
-            else:
-                results = run_session(session, instrumented.outputs, sample.arrays)
-                state.add(sample, digest, dict(zip(instrumented.outputs, results, strict=True)))
-                if store is not None:
-                    store.save_now_and_then(state)
-            progress.step()
+        with closing(side_by_side(data, run, workers=threads)) as results:
+            for index, (sample, (digest, reductions)) in enumerate(results):
+                if reductions is None:
+                    _require_same(sample, digest, done[index], checkpoint)
+                else:
+                    state.add(sample, digest, reductions.astype(np.float32, copy=False).reshape(-1))
+                    if store is not None:
+                        store.save_now_and_then(state)
+                progress.step()
     except KeyboardInterrupt:
         if store is not None:
             store.save(state)
@@ -108,76 +114,80 @@ class _State:
 
     def __init__(self, instrumented: InstrumentedModel, *, histograms: bool) -> None:
         self.tensors = instrumented.tensors
-        channels = self.tensors[-1].channels.stop if self.tensors else 0
+        self._minima, self._maxima, self._means = (
+            np.concatenate([np.arange(part.start, part.stop) for part in parts])
+            for parts in zip(*((one.minima, one.maxima, one.means) for one in self.tensors), strict=True)
+        )
+        self._starts = np.cumsum([0, *(one.means.stop - one.means.start for one in self.tensors)])
+        channels, count = int(self._starts[-1]), len(self.tensors)
         self.minima: NDArray[np.float32] = np.full(channels, np.inf, np.float32)
         self.maxima: NDArray[np.float32] = np.full(channels, -np.inf, np.float32)
-        self.means = ExactSums(channels)
-        self.lows, self.highs = ExactSums(len(self.tensors)), ExactSums(len(self.tensors))
-        self.counts: NDArray[np.int64] | None = (
-            np.zeros((len(self.tensors), _BINS), np.int64) if histograms else None
-        )
+        # The mean of every channel, then of every tensor's smallest values, then of its largest.
+        self.sums = ExactSums(channels + 2 * count)
+        self.counts: NDArray[np.int64] | None = np.zeros((count, _BINS), np.int64) if histograms else None
         self.digests: list[bytes] = []
-        self._starts = np.array([tensor.channels.start for tensor in self.tensors], np.int64)
-        self._waiting: list[NDArray[np.float32]] = []
+        width = self.tensors[-1].subset.stop if histograms else 0
+        self._waiting: NDArray[np.uint16] = np.empty((_BATCH, width), np.uint16)
+        self._waiting_count = 0
 
-    def add(self, sample: Sample, digest: bytes, results: Mapping[str, NDArray[np.generic]]) -> None:
-        """Take one sample's reductions.
+    def add(self, sample: Sample, digest: bytes, reductions: NDArray[np.float32]) -> None:
+        """Take one sample's reductions, shape (everything,).
 
         Raises:
             DataError: A tensor is not finite.
         """
-        minima, maxima, means = (
-            results[name].astype(np.float32, copy=False) for name in (MINIMA, MAXIMA, MEANS)
-        )
+        minima, maxima, means = (reductions[at] for at in (self._minima, self._maxima, self._means))
         self._require_finite(sample, minima, maxima, means)
         np.minimum(self.minima, minima, out=self.minima)
         np.maximum(self.maxima, maxima, out=self.maxima)
-        self.means.add(means)
-        self.lows.add(np.minimum.reduceat(minima, self._starts))
-        self.highs.add(np.maximum.reduceat(maxima, self._starts))
+        lows = np.minimum.reduceat(minima, self._starts[:-1])
+        highs = np.maximum.reduceat(maxima, self._starts[:-1])
+        self.sums.add(np.concatenate((means, lows, highs)))
         if self.counts is not None:
-            self._waiting.append(results[SUBSETS].astype(np.float32, copy=False))
-            if len(self._waiting) >= _BATCH:
+            # The upper half of a little-endian float32 is its second 16-bit word.
+            self._waiting[self._waiting_count] = reductions.view(np.uint16)[1::2]
+            self._waiting_count += 1
+            if self._waiting_count == _BATCH:
                 self.count_waiting()
         self.digests.append(digest)
 
     def count_waiting(self) -> None:
         """Count the subsets that wait."""
-        if self.counts is None or not self._waiting:
+        if self.counts is None or not self._waiting_count:
             return
-        # The upper half of a little-endian float32 is its second 16-bit word.
-        upper = np.stack(self._waiting).view(np.uint16)[:, 1::2]
+        upper = self._waiting[: self._waiting_count]
         for index, tensor in enumerate(self.tensors):
             self.counts[index] += np.bincount(upper[:, tensor.subset].reshape(-1), minlength=_BINS)
-        self._waiting.clear()
+        self._waiting_count = 0
 
     def statistics(self, model_digest: str) -> Statistics:
         """Return the result."""
         self.count_waiting()
-        means, lows, highs = self.means.means(), self.lows.means(), self.highs.means()
+        means = self.sums.means()
         return Statistics(
             model_digest=model_digest,
             data_digest=digest_of_samples(self.digests),
             sample_count=len(self.digests),
             tensors={
-                tensor.name: self._tensor(index, tensor, means, float(lows[index]), float(highs[index]))
-                for index, tensor in enumerate(self.tensors)
+                tensor.name: self._tensor(index, tensor, means) for index, tensor in enumerate(self.tensors)
             },
         )
 
-    def _tensor(
-        self, index: int, tensor: Observed, means: NDArray[np.float64], mean_low: float, mean_high: float
-    ) -> TensorStatistics:
-        minima, maxima = self.minima[tensor.channels], self.maxima[tensor.channels]
+    def _channels(self, index: int) -> slice:
+        return slice(int(self._starts[index]), int(self._starts[index + 1]))
+
+    def _tensor(self, index: int, tensor: Observed, means: NDArray[np.float64]) -> TensorStatistics:
+        channels, total, count = self._channels(index), int(self._starts[-1]), len(self.tensors)
+        minima, maxima = self.minima[channels], self.maxima[channels]
         return TensorStatistics(
             minimum=float(minima.min()),
             maximum=float(maxima.max()),
-            mean_minimum=mean_low,
-            mean_maximum=mean_high,
+            mean_minimum=float(means[total + index]),
+            mean_maximum=float(means[total + count + index]),
             channel_axis=tensor.channel_axis,
             channel_minimum=_frozen(minima.copy()),
             channel_maximum=_frozen(maxima.copy()),
-            channel_mean=_frozen(means[tensor.channels].copy()),
+            channel_mean=_frozen(means[channels].copy()),
             histogram=None if self.counts is None else _histogram(self.counts[index], tensor),
         )
 
@@ -185,8 +195,8 @@ class _State:
         # A mean is NaN or infinite whenever one element is; a minimum may hide a NaN.
         if all(np.isfinite(vector).all() for vector in vectors):
             return
-        for tensor in self.tensors:
-            if not all(np.isfinite(vector[tensor.channels]).all() for vector in vectors):
+        for index, tensor in enumerate(self.tensors):
+            if not all(np.isfinite(vector[self._channels(index)]).all() for vector in vectors):
                 raise DataError(
                     f"sample {sample.id}: tensor {tensor.name!r} becomes NaN or infinite.",
                     hint="Mend the model or the preprocessing, or leave the sample out.",
@@ -195,7 +205,7 @@ class _State:
 
 def _histogram(counts: NDArray[np.int64], tensor: Observed) -> Histogram:
     bins = np.flatnonzero(counts)
-    size = int(np.prod(tensor.shape, dtype=np.int64))
+    size = math.prod(tensor.shape)
     return Histogram(
         bins=_frozen(bins.astype(np.uint16)),
         counts=_frozen(counts[bins]),
@@ -227,9 +237,8 @@ class _Checkpoint:
             return ()  # no checkpoint, or one that was never whole: begin anew
         digests = [row.tobytes() for row in arrays["digests"]]
         state.minima[:], state.maxima[:] = arrays["minima"], arrays["maxima"]
-        for sums, name in ((state.means, "means"), (state.lows, "lows"), (state.highs, "highs")):
-            sums.groups[:] = arrays[name]
-            sums.count = len(digests)
+        state.sums.groups[:] = arrays["sums"]
+        state.sums.count = len(digests)
         if state.counts is not None:
             state.counts[:] = 0
             state.counts.reshape(-1)[arrays["filled"]] = arrays["counts"]
@@ -260,9 +269,7 @@ class _Checkpoint:
                     digests=np.frombuffer(b"".join(state.digests), np.uint8).reshape(-1, 32),
                     minima=state.minima,
                     maxima=state.maxima,
-                    means=state.means.groups,
-                    lows=state.lows.groups,
-                    highs=state.highs.groups,
+                    sums=state.sums.groups,
                     filled=filled,
                     counts=counts[filled],
                 )

@@ -12,9 +12,12 @@ Layout, in the order of the work:
 - ``activations.py``        qparams of activations and constants
 - ``weights.py``            qparams of weights
 - ``settling.py``           biases, weight sums and requantization ratios made to fit
+- ``revisions.py``          what one attempt teaches the next
+- ``assembly.py``           the entries, each with its reason
 - ``qparams.py``            pure arithmetic of scales and zero points
 - ``check.py``              every promise of a plan, verified
 - ``plan_file.py``          ``plan.json``
 - ``explain.py``            a plan as text
+- ``disjoint_sets.py``      names that belong together
 - ``quantization_plan.py``  the types
 """

@@ -10,7 +10,7 @@ import numpy as np
 
 from host_tools.errors import StatisticsError
 from host_tools.observe.ranges import choose_range
-from host_tools.plan.distributions import bin_values, merged, of_array, share_outside
+from host_tools.plan.distributions import merged, of_array, points_of, share_outside
 from host_tools.plan.qparams import best_power_of_two, choose, code_range, inside, real_range
 from host_tools.plan.topology import constant, is_constant
 
@@ -90,11 +90,11 @@ class ActivationChooser:
             origin = self._origin(members, method)
         qparams = self._fitted(members, low, high, None if given else seen, method)
         for name in members:
-            if name in bounds and self.profile.scale.kind == "float32":
-                qparams = inside(qparams, *bounds[name])
+            if name in bounds:
+                qparams = inside(qparams, *bounds[name], self.profile.scale)
         return Choice(
             qparams=qparams,
-            reason=f"{self.rule(members)} {qparams.dtype}, range [{low:.6g}, {high:.6g}] {origin}",
+            reason=f"{self.rule(members)} {qparams.dtype}, range [{min(low, 0.0):.6g}, {max(high, 0.0):.6g}] {origin}",
             warnings=() if self._all_constant(members) else self._clipping(members, seen, qparams, origin),
         )
 
@@ -161,13 +161,13 @@ class ActivationChooser:
         if len(members) == 1 and self._all_constant(members):
             values = np.asarray(constant(self.network.values[members[0]]), np.float64).reshape(-1)
             return values, np.ones_like(values)
-        histogram = merged([self.seen(name) for name in members]).histogram
-        if histogram is None:
+        seen = merged([self.seen(name) for name in members])
+        if seen.histogram is None:
             raise StatisticsError(
                 f"choosing a power of two by mse needs the histogram of {members[0]!r}.",
                 hint="Observe again with histograms, or choose minmax.",
             )
-        return bin_values(histogram), histogram.counts.astype(np.float64)
+        return points_of(seen, seen.histogram)
 
     def _codes(self) -> CodeRange:
         return code_range(self.profile.activations.bits, signed=self.profile.activations.signed)
@@ -183,7 +183,7 @@ class ActivationChooser:
         if seen.histogram is None:
             return ()
         (scale,), (low, high) = qparams.scale, real_range(qparams)
-        share = share_outside(seen.histogram, low - scale, high + scale)
+        share = share_outside(seen, seen.histogram, low - scale, high + scale)
         if share <= _CLIPPED_SHARE:
             return ()
         return (

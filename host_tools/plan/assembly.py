@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from host_tools.plan.bias_correction import corrected_bias
 from host_tools.plan.qparams import codes_of
 from host_tools.plan.quantization_plan import NodePlan, QuantizationPlan, Requantize, TensorPlan
 from host_tools.plan.settling import bias_qparams
@@ -35,7 +36,10 @@ if TYPE_CHECKING:
     from host_tools.plan.settling import Settlement
     from host_tools.plan.topology import Network
     from host_tools.plan.weights import WeightChoice
+    from host_tools.recipe import Recipe
     from targets.profile import CapabilityProfile
+
+_SAID_ONE_BY_ONE = 3
 
 
 def assemble(
@@ -51,6 +55,7 @@ def assemble(
     reasons: tuple[str, ...],
     weights: Mapping[str, WeightChoice],
     warnings: tuple[str, ...],
+    recipe: Recipe,
 ) -> QuantizationPlan:
     """Write down what was decided.
 
@@ -66,6 +71,7 @@ def assemble(
         reasons: Why each group of activations has its parameters, by group.
         weights: Why each weight has its parameters.
         warnings: What choosing had to say.
+        recipe: Whether biases are corrected.
     """
     writer = _Writer(
         network=network,
@@ -74,6 +80,7 @@ def assemble(
         settlement=settlement,
         reasons=reasons,
         weights=weights,
+        statistics=statistics if recipe.bias_correction else None,
     )
     tensors = {name: writer.tensor(name, value) for name, value in network.values.items()}
     nodes = {
@@ -90,6 +97,7 @@ def assemble(
         *_calibration_warnings(network, statistics, tensors),
         *placement.warnings,
         *warnings,
+        *_weight_warnings(network, settlement),
         *settlement.notes.values(),
         *_accumulator_warnings(network, placement, profile, settlement, tensors),
     )
@@ -117,12 +125,16 @@ class _Writer:
     settlement: Settlement
     reasons: tuple[str, ...]
     weights: Mapping[str, WeightChoice]
+    statistics: Statistics | None
 
     def tensor(self, name: str, value: ir.Value) -> TensorPlan:
         """Return the entry of one value."""
         role = self._role(name, value)
         qparams, reason = self._decision(name, value, role)
-        return TensorPlan(name=name, role=role, qparams=qparams, reason=reason)
+        values = self._corrected(name) if role == "bias" else None
+        if values is not None:
+            reason += "; corrected for the mean error of its rounded weights"
+        return TensorPlan(name=name, role=role, qparams=qparams, reason=reason, values=values)
 
     def requantizations(self) -> Iterator[Requantize]:
         """Yield the edges whose reader needs another scale than the value has."""
@@ -139,6 +151,16 @@ class _Writer:
                 reason=f"{node.op_type} needs one scale for its inputs and output (same_scale of {self.profile.id}), "
                 f"and {value!r} must keep its own",
             )
+
+    def _corrected(self, name: str) -> tuple[float, ...] | None:
+        """Return a bias's corrected values; None when the recipe wants none, or nothing is rounded."""
+        node = self.network.nodes[self.network.readers[name][0].node]
+        weight = weight_of(node)
+        if self.statistics is None or weight is None or not self.placement.is_integer(str(node.name)):
+            return None
+        return corrected_bias(
+            node, self.settlement.weights[named(weight)], self.statistics, self.profile.rounding.weights
+        )
 
     def _role(self, name: str, value: ir.Value) -> Role:
         if name in self.network.inputs:
@@ -177,7 +199,8 @@ class _Writer:
         if not self.placement.is_integer(slot.node):
             return None, f"float: {node.op_type} {slot.node!r} runs in {self.placement.precision[slot.node]}"
         if role == "weight":
-            return self.settlement.weights[name], self.weights[name].reason
+            causes = [text for (weight, _, _), text in self.settlement.enlarged.items() if weight == name]
+            return self.settlement.weights[name], "; ".join((self.weights[name].reason, *causes))
         if not self.profile.bias.quantized:
             return None, f"float: {self.profile.id} keeps biases in float (bias.quantized)"
         weight = weight_of(node)
@@ -227,6 +250,22 @@ def _calibration_warnings(
             yield f"{name!r} was {seen.minimum:g} everywhere in all samples: its range says nothing of other data."
 
 
+def _weight_warnings(network: Network, settlement: Settlement) -> Iterator[str]:
+    """Say which weights were enlarged; many for one cause (pruned channels with a bias) in one sentence, each weight's reason has its own."""
+    by_cause: dict[str, list[str]] = {}
+    for (weight, node, why), text in settlement.enlarged.items():
+        sentence = f"{network.nodes[node].op_type} {node!r}: weight {weight!r}: {text}."
+        by_cause.setdefault(why, []).append(sentence)
+    for why, sentences in by_cause.items():
+        if len(sentences) <= _SAID_ONE_BY_ONE:
+            yield from sentences
+        else:
+            yield (
+                f"scales of {len(sentences)} weights were enlarged because {why} (of one channel or more); "
+                f"the reason of each weight says by how much. The first: {sentences[0]}"
+            )
+
+
 def _accumulator_warnings(
     network: Network,
     placement: Placement,
@@ -246,7 +285,10 @@ def _accumulator_warnings(
         bias = bias_of(node)
         planned = tensors[named(bias)].qparams if bias is not None else None
         if bias is not None and planned is not None:
-            codes = np.abs(codes_of(np.asarray(constant(bias), np.float64), planned)).reshape(-1)
+            own = tensors[named(bias)].values
+            codes = np.abs(
+                codes_of(np.asarray(constant(bias) if own is None else own, np.float64).reshape(-1), planned)
+            )
             worst = worst + (codes if worst.size == codes.size else codes.max())
         if worst.max() > highest:
             yield (

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+_POINTS = 4
+
 
 def of_array(values: NDArray[np.generic]) -> TensorStatistics:
     """Return the statistics of a constant, of any shape but empty; finite."""
@@ -74,15 +76,20 @@ def _whole(
     )
 
 
-def bin_values(histogram: Histogram) -> NDArray[np.float64]:
-    """Return the middle of every bin, shape (k,)."""
-    middle = (histogram.bins.astype(np.uint32) << 16) | np.uint32(0x8000)
-    values: NDArray[np.float64] = middle.view(np.float32).astype(np.float64)
-    return values
+def points_of(
+    seen: TensorStatistics, histogram: Histogram
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return values spread over each bin and their weights, each of shape (n,); none outside the exact range.
+
+    Several points a bin: near the top of a range a bin is half a code wide, and its middle alone would see no rounding error.
+    """
+    low = histogram.bins.astype(np.uint32) << 16
+    steps = (np.arange(_POINTS) * 2 + 1) * (0x10000 // (2 * _POINTS))
+    values = (low[:, np.newaxis] + steps.astype(np.uint32)).view(np.float32).astype(np.float64).reshape(-1)
+    return np.clip(values, seen.minimum, seen.maximum), np.repeat(histogram.counts / _POINTS, _POINTS)
 
 
-def share_outside(histogram: Histogram, low: float, high: float) -> float:
-    """Return the share, 0 to 1, of counted values whose bin's middle lies outside [low, high]."""
-    values = bin_values(histogram)
-    outside = histogram.counts[(values < low) | (values > high)].sum()
-    return float(outside / histogram.counts.sum())
+def share_outside(seen: TensorStatistics, histogram: Histogram, low: float, high: float) -> float:
+    """Return the share, 0 to 1, of counted values outside [low, high], to a fraction of a bin."""
+    values, counts = points_of(seen, histogram)
+    return float(counts[(values < low) | (values > high)].sum() / counts.sum())

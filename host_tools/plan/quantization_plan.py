@@ -57,12 +57,21 @@ class QParams:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TensorPlan:
-    """What one value becomes. Biases (`role` bias) have dtype int32 (or wider) and scale = input scale * weight scale."""
+    """What one value becomes. Biases (`role` bias) have dtype int32 (or wider) and scale = input scale * weight scale.
+
+    Attributes:
+        name: Value name in the canonical graph.
+        role: Its part.
+        qparams: None when it stays float, or does not exist.
+        reason: Why.
+        values: For a constant: real numbers, flattened in C order, in the place of the model's own (a corrected bias). None: the model's own.
+    """
 
     name: str
     role: Role
     qparams: QParams | None
     reason: str
+    values: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

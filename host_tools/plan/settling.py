@@ -43,6 +43,9 @@ if TYPE_CHECKING:
 _ROUNDS = 50
 """A model settles in one or two rounds; one that does not in fifty has demands that contradict each other."""
 
+_MOST_GROWTH = 16.0
+"""A range widened further than this leaves its values less than four of their eight bits; float serves the model better."""
+
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Settlement:
@@ -56,7 +59,8 @@ class Settlement:
         activations: Parameters by group.
         fixed: Groups whose parameters a kernel hard-codes.
         weights: Parameters by weight name.
-        notes: What was enlarged and why, by what was enlarged; the last word on each stays.
+        enlarged: How weights were enlarged, by weight, node and cause; the last word on each stays.
+        notes: What happened to activations and edges, by what it happened to; the last word on each stays.
         rejected: Nodes that cannot be made to fit, by name.
     """
 
@@ -67,8 +71,15 @@ class Settlement:
     activations: list[QParams]
     fixed: frozenset[int]
     weights: dict[str, QParams]
+    enlarged: dict[tuple[str, str, str], str] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
     rejected: dict[str, Finding] = field(default_factory=dict)
+    _first_activations: tuple[QParams, ...] = field(init=False)
+    _first_weights: dict[str, QParams] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._first_activations = tuple(self.activations)
+        self._first_weights = dict(self.weights)
 
     def settle(self) -> None:
         """Enlarge scales until every node fits or is rejected."""
@@ -127,7 +138,7 @@ class Settlement:
         return self._raise_weight(
             node,
             needed,
-            f"the bias {named(bias)!r} does not fit {self.profile.bias.bits} bits at input scale times weight scale",
+            f"the bias does not fit {self.profile.bias.bits} bits at input scale times weight scale",
         )
 
     def _fit_weight_sum(self, name: str, node: ir.Node) -> bool:
@@ -155,10 +166,10 @@ class Settlement:
         if after == before:
             return False
         self.weights[weight] = after
-        factors = np.asarray(after.scale) / np.asarray(before.scale)
+        factors = np.asarray(after.scale) / np.asarray(self._first_weights[weight].scale)
         which = f"{int((factors > 1.0).sum())} of {factors.size} scales" if factors.size > 1 else "the scale"
-        self.notes[f"{weight}: {why}"] = (
-            f"{node.op_type} {named(node)!r}: {which} of weight {weight!r} enlarged, by up to {factors.max():.3g}, because {why}."
+        self.enlarged[weight, named(node), why] = (
+            f"{which} enlarged, by up to {factors.max():.3g}, because {why}"
         )
         return True
 
@@ -174,7 +185,7 @@ class Settlement:
                     wanted = above(self.activations[group].scale[0] * float(factors.max()) / high)
                     changed |= self._raise_group(name, node, group, wanted, float(factors.max()))
                 elif factors.min() < low:
-                    changed |= self._raise_source(name, node, slot, above(1.0) * low / factors)
+                    changed |= self._raise_source(name, node, slot, factors, low)
         return changed
 
     def factors(self, name: str, node: ir.Node, group: int) -> list[tuple[Float64, Slot]]:
@@ -195,27 +206,39 @@ class Settlement:
         return [(np.asarray([scale / output]), slot) for scale, slot in zip(scales, slots, strict=True)]
 
     def _raise_group(self, name: str, node: ir.Node, group: int, scale: float, factor: float) -> bool:
-        key = f"ops.{node.op_type}.requantization_ratio"
-        if group in self.fixed:
-            bounds = self.profile.ops[node.op_type].requantization_ratio
+        """Enlarge a group's scale so that the node's rescale factor becomes legal, or reject the node; tell whether it was enlarged."""
+        key = f"ops.{node.op_type}.requantization_ratio of {self.profile.id!r}"
+        first = self.grouping.groups[group][0]
+        before = self.activations[group]
+        after = raised(before, np.asarray([scale]), self.profile.scale)
+        growth = after.scale[0] / self._first_activations[group].scale[0]
+        if group in self.fixed or (growth > _MOST_GROWTH and not self._only_reader(name, group)):
+            obstacle = (
+                "a kernel fixes it" if group in self.fixed else f"that takes {growth:.3g} times the range"
+            )
+            low, high = self.profile.ops[node.op_type].requantization_ratio or (0.0, np.inf)
             self._reject(
                 name,
-                "requantization_ratio_is_legal",
-                f"the rescale factor must lie in {bounds}; it is {factor:.4g} and the scale to change is fixed by a kernel "
-                f"({key} of {self.profile.id!r})",
+                "rescale_factor_is_legal",
+                f"the rescale factor must lie in [{low:g}, {high:g}); it is {factor:.4g}, and the scale of {first!r} cannot mend it, "
+                f"because {obstacle} ({key})",
             )
             return False
-        before = self.activations[group]
-        self.activations[group] = raised(before, np.asarray([scale]), self.profile.scale)
-        first = self.grouping.groups[group][0]
+        self.activations[group] = after
         self.notes[f"group {first}"] = (
-            f"{node.op_type} {name!r}: the range of {first!r} is widened by {self.activations[group].scale[0] / before.scale[0]:.3g}, "
-            f"because the rescale factor {factor:.4g} is not legal on {self.profile.id!r} ({key})."
+            f"{node.op_type} {name!r}: the range of {first!r} is widened by {growth:.3g}, because the rescale factor {factor:.4g} "
+            f"is not legal ({key})."
         )
         return True
 
-    def _raise_source(self, name: str, node: ir.Node, slot: Slot, growth: Float64) -> bool:
-        """Enlarge a source whose rescale factor is too small: what it loses lies below one code of the output."""
+    def _only_reader(self, name: str, group: int) -> bool:
+        """Tell whether a group is one value that only this node reads: then what widening loses is below one code of its output."""
+        members = self.grouping.groups[group]
+        return len(members) == 1 and {slot.node for slot in self.network.readers[members[0]]} == {name}
+
+    def _raise_source(self, name: str, node: ir.Node, slot: Slot, factors: Float64, low: float) -> bool:
+        """Enlarge a source whose rescale factor is below ``low``: what it loses lies below one code of the output."""
+        growth = above(1.0) * low / factors
         weight = weight_of(node)
         if weight is not None and node.op_type in WEIGHTED:
             needed = np.asarray(self.weights[named(weight)].scale) * np.where(growth > 1.0, growth, 0.0)
@@ -225,7 +248,7 @@ class Settlement:
             )
         group = self.group_at(slot)
         (scale,) = self.activations[group].scale
-        return self._raise_group(name, node, group, scale * float(growth.max()), 1.0 / float(growth.max()))
+        return self._raise_group(name, node, group, scale * float(growth.max()), float(factors.min()))
 
     # Edges
 

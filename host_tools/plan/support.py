@@ -74,7 +74,8 @@ def finding_of(node: ir.Node, profile: CapabilityProfile) -> Finding | None:
     for rule, fact in _RULES:
         breach = rule(node, profile)
         if breach is not None:
-            sentence = (rule.__doc__ or "").format(limit=breach.limit).rstrip(".")
+            text = (rule.__doc__ or "").format(limit=breach.limit).rstrip(".")
+            sentence = text[:1].lower() + text[1:]
             key = fact.format(op=node.op_type)
             return finding(node, rule.__name__, f"{sentence}; {breach.got} ({key} of {profile.id!r})")
     return None

@@ -72,7 +72,9 @@ def choose_weight(node: ir.Node, profile: CapabilityProfile, recipe: Recipe) -> 
     else:
         qparams = choose(low, high, codes=codes, zero_point=rule, scale=profile.scale, axis=axis)
     zeros = f"; {int(dead.sum())} of {dead.size} are zero throughout" if dead.any() else ""
-    text = f"{node.op_type} weight: {rule} {qparams.dtype}{_width(rules.bits)} {_granularity(node, profile, axis)}{zeros}"
+    step = ", powers of two of least squared error" if profile.scale.kind == "power_of_two" else ""
+    width = f"{rule} {qparams.dtype}{_width(rules.bits)}"
+    text = f"{node.op_type} weight: {width} {_granularity(node, profile, axis)}{step}{zeros}"
     return WeightChoice(qparams=qparams, reason=text)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from device_agent.engines import load_engine
 from device_agent.sources.adapt import to_payload, to_source
-from host_tools.lower import onnx_qdq
+from host_tools.lower.lowering import lower
 from host_tools.verify.candidate import Golden
 from host_tools.verify.metrics import CodeComparison, OutputComparison
 from host_tools.verify.probes import PROBES
@@ -18,10 +18,11 @@ from host_tools.verify.verification_report import Agreement, Parity, Quality
 from targets.profile import ArtifactFormat, Interface
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
+    from host_tools.lower.payload import Payload
     from host_tools.model.float_model import FloatModel
     from host_tools.verify.candidate import Candidate, Evaluation
     from host_tools.verify.quality import QualityMeter
@@ -43,7 +44,7 @@ class Contestant:
     """
 
     def __init__(
-        self, model: FloatModel, candidate: Candidate, *, evaluation: Evaluation, threads: int
+        self, candidate: Candidate, reference: PlanArithmetic, *, evaluation: Evaluation, threads: int
     ) -> None:
         self.candidate = candidate
         self.engine = load_engine(candidate.profile.engine.name, candidate.payload.files, threads=threads)
@@ -55,7 +56,7 @@ class Contestant:
         )
         self._origin = evaluation.origin
         self._parity = CodeComparison()
-        self._reference = _PlanArithmetic(model, candidate, threads=threads)
+        self._reference: PlanArithmetic | None = reference
         self._taken = 0
 
     def payload_inputs(self, arrays: Arrays) -> list[NDArray[np.generic]]:
@@ -77,9 +78,25 @@ class Contestant:
             self._comparison.add(expected, self.latest[name])
         if self._meter is not None and label is not None:
             self._meter.add(float_outputs, self.latest, label)
-        if self._taken < _PARITY_SAMPLES:
-            self._reference.compare(arrays, self.latest, self._parity)
+        if self._taken < _PARITY_SAMPLES and self._reference is not None:
+            self._compare_codes(self._reference.run(arrays))
         self._taken += 1
+
+    def _compare_codes(self, expected: RealArrays) -> None:
+        for name, values in expected.items():
+            qparams = self.candidate.plan.tensors[name].qparams
+            if qparams is None:
+                continue
+            codes = (
+                np.rint(array.reshape(-1) / qparams.scale[0]).astype(np.int64)
+                for array in (values, self.latest[name])
+            )
+            self._parity.add(*codes)
+
+    def release(self) -> None:
+        """Let go of engine and reference; what they said stays."""
+        self.engine.close()
+        self._reference = None
 
     def agreement(self) -> Agreement:
         """How close the outputs so far are to the float model's."""
@@ -115,30 +132,52 @@ class Contestant:
         )
 
 
-class _PlanArithmetic:
-    """Runs the plan itself: its QDQ graph with every optimization off, which is what each engine is held against."""
+class PlanArithmetic:
+    """Runs a plan itself: its QDQ graph with every optimization off, which is what each engine is held against."""
 
-    def __init__(self, model: FloatModel, candidate: Candidate, *, threads: int) -> None:
-        self._payload = onnx_qdq.lower(model, candidate.plan, _as_float_interface(candidate.profile))
-        self._values = [
-            tensor.source_name
-            for tensor in self._payload.outputs
-            if tensor.source_name in self._payload.tensor_names
+    def __init__(self, payload: Payload, *, threads: int) -> None:
+        """Make a session.
+
+        Args:
+            payload: The plan as an ONNX QDQ file with float inputs and outputs.
+            threads: Threads of one inference.
+
+        Raises:
+            VerificationError: ONNX Runtime refuses the graph.
+        """
+        self._payload = payload
+        values = [
+            tensor.source_name for tensor in payload.outputs if tensor.source_name in payload.tensor_names
         ]
-        self._read = PROBES["onnx_qdq"].open_layers(self._payload, self._values, threads=threads)
-        self._tensors = candidate.plan.tensors
+        self._read = PROBES["onnx_qdq"].open_layers(payload, values, threads=threads)
+        self._arrays: Arrays | None = None
+        self._found: RealArrays = {}
 
-    def compare(self, arrays: Arrays, found: RealArrays, comparison: CodeComparison) -> None:
-        expected = self._read(to_payload(arrays, self._payload.inputs))
-        for name in self._values:
-            qparams = self._tensors[name].qparams
-            if qparams is None:
-                continue
-            codes = (
-                np.rint(array[name].reshape(-1) / qparams.scale[0]).astype(np.int64)
-                for array in (expected, found)
-            )
-            comparison.add(*codes)
+    def run(self, arrays: Arrays) -> RealArrays:
+        """Return the quantized outputs' real values; run once for any number of contestants that ask for the same sample."""
+        if arrays is not self._arrays:
+            self._found = dict(self._read(to_payload(arrays, self._payload.inputs)))
+            self._arrays = arrays
+        return self._found
+
+
+def plan_arithmetics(
+    model: FloatModel, candidates: Sequence[Candidate], *, threads: int
+) -> list[PlanArithmetic]:
+    """Return each candidate's plan ready to run; one object serves all whose plans come to the same graph.
+
+    Raises:
+        VerificationError: ONNX Runtime refuses a graph.
+    """
+    made: dict[bytes, PlanArithmetic] = {}
+    chosen: list[PlanArithmetic] = []
+    for candidate in candidates:
+        payload = lower(model, candidate.plan, _as_float_interface(candidate.profile))
+        (content,) = payload.files.values()
+        if content not in made:
+            made[content] = PlanArithmetic(payload, threads=threads)
+        chosen.append(made[content])
+    return chosen
 
 
 def _as_float_interface(profile: CapabilityProfile) -> CapabilityProfile:

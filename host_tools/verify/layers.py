@@ -14,17 +14,45 @@ from host_tools.verify.probes import PROBES
 from host_tools.verify.verification_report import LayerError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from host_tools.model.float_model import FloatModel
-    from host_tools.observe.calibration_set import CalibrationSet
+    from host_tools.observe.calibration_set import CalibrationSet, Sample
     from host_tools.verify.candidate import Candidate
 
 SAMPLES = 4
 
 
+class FloatLayers:
+    """The float model with every activation as an output that some payload has too; one for all payloads."""
+
+    def __init__(self, model: FloatModel, candidates: Sequence[Candidate], *, threads: int) -> None:
+        """Make a session.
+
+        Raises:
+            EngineError: ONNX Runtime refuses the model.
+        """
+        self.op_types = {
+            output.name: node.op_type for node in model.graph.graph for output in node.outputs if output.name
+        }
+        named = [
+            name for name in self.op_types if any(name in one.payload.tensor_names for one in candidates)
+        ]
+        self._runner = FloatRunner(model, threads=threads, extra_outputs=tuple(named))
+
+    def run(self, sample: Sample) -> dict[str, NDArray[np.generic]]:
+        """Return every such activation and every output, by name.
+
+        Raises:
+            EngineError: ONNX Runtime failed.
+        """
+        return self._runner.run(sample.arrays)
+
+
 def layer_errors(
-    model: FloatModel,
+    exact: FloatLayers,
     candidate: Candidate,
     data: CalibrationSet,
     *,
@@ -38,27 +66,24 @@ def layer_errors(
     Raises:
         VerificationError: The engine does not show its tensors.
     """
-    op_types = {
-        output.name: node.op_type for node in model.graph.graph for output in node.outputs if output.name
-    }
-    values = [name for name in op_types if name in candidate.payload.tensor_names]
-    runner = FloatRunner(model, threads=threads, extra_outputs=tuple(values))
+    values = [name for name in exact.op_types if name in candidate.payload.tensor_names]
     read = PROBES[candidate.payload.format].open_layers(candidate.payload, values, threads=threads)
     signal, noise = dict.fromkeys(values, 0.0), dict.fromkeys(values, 0.0)
     unseen: set[str] = set()
     for sample in islice(iter(data), SAMPLES):
-        expected = runner.run(sample.arrays)
+        expected = exact.run(sample)
         found = read(to_payload(sample.arrays, candidate.payload.inputs))
         for name in values:
-            reference = np.asarray(expected[name], dtype=np.float64)
-            matched = _in_source_layout(found[name], reference.shape)
-            if matched is None:
+            reference = np.asarray(expected.pop(name), dtype=np.float64)
+            difference = _in_source_layout(found[name], candidate.payload.tensor_axes.get(name))
+            if difference.shape != reference.shape:
                 unseen.add(name)
                 continue
-            signal[name] += float(np.sum(reference**2))
-            noise[name] += float(np.sum((matched - reference) ** 2))
+            difference = difference - reference
+            signal[name] += float(np.sum(np.square(reference, out=reference)))
+            noise[name] += float(np.sum(np.square(difference, out=difference)))
     errors = tuple(
-        LayerError(value=name, op_type=op_types[name], sqnr_db=sqnr_db(signal[name], noise[name]))
+        LayerError(value=name, op_type=exact.op_types[name], sqnr_db=sqnr_db(signal[name], noise[name]))
         for name in values
         if name not in unseen
     )
@@ -67,12 +92,6 @@ def layer_errors(
     )
 
 
-def _in_source_layout(found: NDArray[np.float64], shape: tuple[int, ...]) -> NDArray[np.float64] | None:
-    """Bring a payload tensor to the canonical layout: as it is, or with the channels moved back from the last axis."""
-    if found.shape == shape:
-        return found
-    if found.ndim == len(shape) > 2:
-        moved = np.moveaxis(found, -1, 1)
-        if moved.shape == shape:
-            return moved
-    return found.reshape(shape) if found.size == np.prod(shape) else None
+def _in_source_layout(found: NDArray[np.float64], axes: tuple[int, ...] | None) -> NDArray[np.float64]:
+    """Bring a payload tensor back to the canonical layout."""
+    return found if axes is None or len(axes) != found.ndim else found.transpose(np.argsort(axes))

@@ -10,11 +10,11 @@ import numpy as np
 from host_tools.errors import DataError
 from host_tools.model.reference import FloatRunner
 from host_tools.verify.candidate import Verified
-from host_tools.verify.contestant import Contestant
+from host_tools.verify.contestant import Contestant, plan_arithmetics
 from host_tools.verify.execution import executed
 from host_tools.verify.judgement import judge
 from host_tools.verify.latency import measure
-from host_tools.verify.layers import layer_errors
+from host_tools.verify.layers import FloatLayers, layer_errors
 from host_tools.verify.metrics import OutputComparison
 from host_tools.verify.verification_report import PairAgreement, TargetReport, VerificationReport
 
@@ -59,21 +59,13 @@ def verify(
         EngineError: An engine is absent, refuses its payload or fails.
         VerificationError: An engine does not show what it executes.
     """
-    runner = FloatRunner(model, threads=threads)
-    contestants = [
-        Contestant(model, candidate, evaluation=evaluation, threads=threads) for candidate in candidates
-    ]
-    try:
-        pairs = _compare_outputs(runner, contestants, evaluation, progress)
-        timings = _time_all(runner, contestants, evaluation, threads) if latency else {}
-        progress.stage("Comparing layer by layer", len(contestants))
-        reports = []
-        for contestant in contestants:
-            reports.append(_target_report(model, contestant, evaluation, budget, timings, threads))
-            progress.step()
-    finally:
-        for contestant in contestants:
-            contestant.engine.close()
+    pairs, timings, contestants = _compete(model, candidates, evaluation, threads, progress, latency=latency)
+    progress.stage("Comparing layer by layer", len(contestants))
+    exact = FloatLayers(model, candidates, threads=threads)
+    reports = []
+    for contestant in contestants:
+        reports.append(_target_report(model, exact, contestant, evaluation, budget, timings, threads))
+        progress.step()
     report = VerificationReport(
         model=model.name,
         model_digest=model.digest,
@@ -88,6 +80,30 @@ def verify(
     return Verified(
         report=report, golden={one.candidate.profile.id: tuple(one.golden) for one in contestants}
     )
+
+
+def _compete(
+    model: FloatModel,
+    candidates: Sequence[Candidate],
+    evaluation: Evaluation,
+    threads: int,
+    progress: Progress,
+    *,
+    latency: bool,
+) -> tuple[tuple[PairAgreement, ...], dict[str, Latency], list[Contestant]]:
+    """Run and time everything side by side; the engines are released at the end, because looking inside them takes room."""
+    runner = FloatRunner(model, threads=threads)
+    references = plan_arithmetics(model, candidates, threads=threads)
+    contestants: list[Contestant] = []
+    try:
+        for candidate, reference in zip(candidates, references, strict=True):
+            contestants.append(Contestant(candidate, reference, evaluation=evaluation, threads=threads))
+        pairs = _compare_outputs(runner, contestants, evaluation, progress)
+        timings = _time_all(runner, contestants, evaluation, threads) if latency else {}
+    finally:
+        for contestant in contestants:
+            contestant.release()
+    return pairs, timings, contestants
 
 
 def _compare_outputs(
@@ -152,6 +168,7 @@ def _time_all(
 
 def _target_report(
     model: FloatModel,
+    exact: FloatLayers,
     contestant: Contestant,
     evaluation: Evaluation,
     budget: Budget,
@@ -161,7 +178,7 @@ def _target_report(
     candidate = contestant.candidate
     agreement, quality, parity = contestant.agreement(), contestant.quality(), contestant.parity()
     execution = executed(candidate, threads=threads)
-    layers, unseen = layer_errors(model, candidate, evaluation.data, threads=threads)
+    layers, unseen = layer_errors(exact, candidate, evaluation.data, threads=threads)
     verdict, reasons = judge(budget, agreement=agreement, quality=quality, execution=execution, parity=parity)
     return TargetReport(
         target=candidate.profile.id,

@@ -1,8 +1,8 @@
 """`assign`: which layout each value of the canonical graph has in the file.
 
-The graph is NCHW, TFLite's spatial operators want channels last. Values that elementwise and axis-keeping operators join share one
-layout, and operators with an opinion vote: convolutions and pools for channels last (their vote wins), matrix products for the graph's
-own order. A group without a vote takes the layout that makes its neighbouring Reshape or Transpose free, so that a Transpose from NHWC
+The graph is NCHW, TFLite's spatial operators want channels last. Values that elementwise and axis-keeping operators join share
+one layout, and operators with an opinion vote: convolutions and pools for channels last (their vote wins), matrix products for the
+graph's own order. A group without a vote takes the layout that makes its neighbouring Reshape or Transpose free, so that a Transpose from NHWC
 to NCHW in the source model disappears. What is left is channels last at rank 4 and the graph's own order elsewhere.
 """
 

@@ -65,6 +65,7 @@ def lower(model: FloatModel, plan: QuantizationPlan, profile: CapabilityProfile)
         inputs=_tensors(session, model.inputs, inputs),
         outputs=_tensors(session, model.outputs, outputs),
         tensor_names=_tensor_names(session),
+        tensor_axes={name: session.layouts.of[name] for name in session.values if name in session.layouts.of},
         notes=tuple(session.notes),
     )
 

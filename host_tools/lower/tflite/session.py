@@ -1,7 +1,7 @@
 """`Session`: what the emitters share while one model is lowered: which tensor holds each value, and the plan's reading rules.
 
-An emitter reads its inputs through `read` or `read_constant`, adds its operators with `add`, and hands its result to `deliver`. Layout,
-dequantization at a float node's door, re-quantized edges and quantization behind a float node happen in those calls and nowhere else.
+An emitter reads its inputs through `read` or `read_constant`, adds its operators with `add`, and hands its result to `deliver`.
+Layout, dequantization at a float node's door, re-quantized edges and quantization behind a float node happen there, nowhere else.
 """
 
 from __future__ import annotations
@@ -173,9 +173,8 @@ class Session:
         Raises:
             LoweringError: The input is not a constant.
         """
-        value = node.inputs[index]
-        name = str(value.name) if value is not None else ""
-        if value is None or not self.is_constant(node, index):
+        name = input_name(node, index)
+        if not self.is_constant(node, index):
             raise LoweringError(f"{where(node)}: input {index} ({name!r}) must be a constant for TFLite.")
         if name not in self._arrays:
             constant = self.source.initializers[name].const_value
@@ -248,12 +247,12 @@ class Session:
             values = values.reshape((1,) * (rank - values.ndim) + values.shape)
         if layout is not None:
             values = values.transpose(layout)
-        return self.graph.constant(str(node.inputs[index].name), values, quantization)  # type: ignore[union-attr]  # checked by array()
+        return self.graph.constant(input_name(node, index), values, quantization)
 
     def constant_codes(self, node: ir.Node, index: int) -> tuple[NDArray[np.generic], Quantization | None]:
         """Return a constant input's codes and parameters, or its float values and None for a float node."""
         values = self.array(node, index)
-        name = str(node.inputs[index].name)  # type: ignore[union-attr]  # checked by array()
+        name = input_name(node, index)
         edge = self._edges.get((str(node.name), index))
         qparams = edge.qparams if edge is not None else self.qparams(name)
         if values.dtype != np.float32:
@@ -413,6 +412,12 @@ class Session:
 def has_input(node: ir.Node, index: int) -> bool:
     """Whether an optional input is there."""
     return len(node.inputs) > index and node.inputs[index] is not None
+
+
+def input_name(node: ir.Node, index: int) -> str:
+    """Return the name of an input; empty when it is missing."""
+    value = node.inputs[index] if len(node.inputs) > index else None
+    return "" if value is None else str(value.name)
 
 
 def where(node: ir.Node) -> str:

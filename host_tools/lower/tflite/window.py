@@ -1,7 +1,7 @@
 """Sliding windows along one axis: how ONNX pads become TFLite's SAME, VALID or an explicit PAD.
 
-TFLite source: tflite/kernels/padding.h, ComputePaddingWithOffset: SAME pads ``max((out - 1) * stride + extent - in, 0)`` in total, the
-smaller half in front, with ``out = ceil(in / stride)``; VALID pads nothing, with ``out = floor((in - extent) / stride) + 1``.
+Source: LiteRT, tflite/kernels/padding.h, ComputePaddingWithOffset. SAME pads ``max((out - 1) * stride + extent - in, 0)`` in total,
+the smaller half in front, with ``out = ceil(in / stride)``; VALID pads nothing, with ``out = floor((in - extent) / stride) + 1``.
 """
 
 from __future__ import annotations

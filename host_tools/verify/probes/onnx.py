@@ -12,10 +12,11 @@ import onnxruntime as ort
 
 from device_agent.engines.onnx import session_options
 from host_tools.errors import VerificationError
+from host_tools.verify.probes.probe import LayerValues
 from host_tools.verify.verification_report import ExecutedOp
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -58,15 +59,17 @@ class OnnxProbe:
             model.graph.output.append(onnx.ValueInfoProto(name=tensor))
         options = session_options(threads)
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.enable_cpu_mem_arena = (
+            False  # every tensor is an output: an arena would keep them all for the next run
+        )
         session = _session(model.SerializeToString(), options)
         names = [item.name for item in session.get_inputs()]
         tensors = sorted(set(wanted.values()))
 
-        def read(inputs: Sequence[NDArray[np.generic]]) -> Mapping[str, NDArray[np.float64]]:
-            found = dict(
-                zip(tensors, session.run(tensors, dict(zip(names, inputs, strict=True))), strict=True)
-            )
-            return {value: np.asarray(found[tensor], dtype=np.float64) for value, tensor in wanted.items()}
+        def read(inputs: Sequence[NDArray[np.generic]]) -> LayerValues:
+            results = session.run(tensors, dict(zip(names, inputs, strict=True)))
+            found = dict(zip(tensors, results, strict=True))
+            return LayerValues(wanted, lambda tensor: np.asarray(found[tensor], dtype=np.float64))
 
         return read
 

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import openvino as ov
 
+from device_agent.engines.openvino import compile_settings
 from host_tools.errors import VerificationError
+from host_tools.verify.probes.probe import LayerValues
 from host_tools.verify.verification_report import ExecutedOp
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -63,12 +65,11 @@ class OpenVinoProbe:
         except Exception as error:
             raise VerificationError(f"OpenVINO cannot show the tensors of the payload: {error}") from error
 
-        def read(inputs: Sequence[NDArray[np.generic]]) -> Mapping[str, NDArray[np.float64]]:
+        def read(inputs: Sequence[NDArray[np.generic]]) -> LayerValues:
             request.infer(dict(enumerate(inputs)))
-            return {
-                value: np.array(request.get_tensor(tensor).data, dtype=np.float64)
-                for value, tensor in wanted.items()
-            }
+            return LayerValues(
+                wanted, lambda tensor: np.array(request.get_tensor(tensor).data, dtype=np.float64)
+            )
 
         return read
 
@@ -82,9 +83,8 @@ def _read(payload: Payload) -> ov.Model:
 
 
 def _compile(model: ov.Model, threads: int) -> ov.CompiledModel:
-    settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads}
     try:
-        return ov.Core().compile_model(model, "CPU", settings)
+        return ov.Core().compile_model(model, "CPU", compile_settings(threads))
     except Exception as error:
         raise VerificationError(f"OpenVINO cannot compile the payload: {error}") from error
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -13,7 +14,33 @@ if TYPE_CHECKING:
     from host_tools.lower.payload import Payload
     from host_tools.verify.verification_report import ExecutedOp
 
-    LayerReader = Callable[[Sequence[NDArray[np.generic]]], Mapping[str, NDArray[np.float64]]]
+    LayerReader = Callable[[Sequence[NDArray[np.generic]]], "LayerValues"]
+
+
+class LayerValues(Mapping[str, "NDArray[np.float64]"]):
+    """Real values of one run by canonical name, each turned into float64 when it is asked for: all at once would be many times the model.
+
+    Good until the engine runs again.
+    """
+
+    def __init__(self, tensors: Mapping[str, str], read: Callable[[str], NDArray[np.float64]]) -> None:
+        """Look at one run.
+
+        Args:
+            tensors: Canonical value to the payload's tensor.
+            read: Gives the real values of a tensor of the payload.
+        """
+        self._tensors = tensors
+        self._read = read
+
+    def __getitem__(self, value: str) -> NDArray[np.float64]:
+        return self._read(self._tensors[value])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tensors)
+
+    def __len__(self) -> int:
+        return len(self._tensors)
 
 
 class Probe(Protocol):

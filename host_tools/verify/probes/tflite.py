@@ -8,6 +8,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from host_tools.errors import VerificationError
+from host_tools.verify.probes.probe import LayerValues
 from host_tools.verify.verification_report import ExecutedOp
 
 if TYPE_CHECKING:
@@ -69,14 +70,14 @@ class TfliteProbe:
             )
         doors = [detail["index"] for detail in interpreter.get_input_details()]
 
-        def read(inputs: Sequence[NDArray[np.generic]]) -> Mapping[str, NDArray[np.float64]]:
+        def real(tensor: str) -> NDArray[np.float64]:
+            return _real(interpreter.get_tensor(details[tensor]["index"]), details[tensor])
+
+        def read(inputs: Sequence[NDArray[np.generic]]) -> LayerValues:
             for index, array in zip(doors, inputs, strict=True):
                 interpreter.set_tensor(index, array)
             interpreter.invoke()
-            return {
-                value: _real(interpreter.get_tensor(details[name]["index"]), details[name])
-                for value, name in wanted.items()
-            }
+            return LayerValues(wanted, real)
 
         return read
 

@@ -5,36 +5,36 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from device_agent.core import (
-    OVER,
-    ArtifactVerified,
-    Core,
+from device_agent.core import OVER, Core, Timing
+from device_agent.effects import (
     Effect,
-    EngineLoaded,
     Exit,
-    Failed,
     Flush,
-    Flushed,
-    LinkDown,
-    LinkUp,
     LoadEngine,
-    Occurrence,
     RecordBirth,
     RecordEvent,
     RecordHealth,
     ReportLoss,
     RunSelfTest,
     Sample,
+    StartInference,
+    StopWorker,
+    VerifyArtifact,
+)
+from device_agent.occurrences import (
+    ArtifactVerified,
+    EngineLoaded,
+    Failed,
+    Flushed,
+    LinkDown,
+    LinkUp,
+    Occurrence,
     SelfTestPassed,
     SourceEnded,
     Started,
-    StartInference,
     StopRequested,
-    StopWorker,
     StorageChanged,
     Tick,
-    Timing,
-    VerifyArtifact,
     WindowClosed,
     WorkerStopped,
 )

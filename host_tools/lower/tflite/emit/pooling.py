@@ -25,7 +25,7 @@ _LOWEST_FLOAT = float(np.finfo(np.float32).min)
 
 
 def max_pool(session: Session, node: ir.Node) -> None:
-    """Write a MaxPool. Padding that SAME does not describe is written out: with 0 where no value is below 0, else with the lowest one.
+    """Write a MaxPool. Padding that SAME does not describe is written out: 0 where no value is below 0, else the lowest one.
 
     Raises:
         LoweringError: It has dilations or a second output.
@@ -59,8 +59,8 @@ def max_pool(session: Session, node: ir.Node) -> None:
 def average_pool(session: Session, node: ir.Node) -> None:
     """Write an AveragePool.
 
-    TFLite divides by the taps inside the input, which is ONNX's ``count_include_pad=0``; counted padding is written out first. Windows
-    that neither scheme describes are pooled region by region, each region with the taps its windows really have, and joined.
+    TFLite divides by the taps inside the input, which is ONNX's ``count_include_pad=0``; counted padding is written out first.
+    Windows that neither scheme describes are pooled region by region, each with the taps its windows really have, and joined.
     """
     if any(dilation != 1 for dilation in node.attributes.get_ints("dilations", ()) or ()):
         raise refuse(node, "has dilations; AVERAGE_POOL_2D has none.")
@@ -173,7 +173,7 @@ def _pool(
     return spatial.clip(session, node, result, rest)
 
 
-def _below_everything(session: Session, node: ir.Node, data: int) -> int | float | None:
+def _below_everything(session: Session, node: ir.Node, data: int) -> float | None:
     """Return a fill that no maximum prefers to a real value; None for real 0, which PAD writes and more delegates know."""
     quantization = session.graph.tensors[data].quantization
     if quantization is not None:

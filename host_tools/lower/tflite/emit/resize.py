@@ -1,7 +1,7 @@
 """Resize: RESIZE_BILINEAR and RESIZE_NEAREST_NEIGHBOR, chosen by comparing where each output element reads.
 
-ONNX and TFLite name their coordinate rules differently and agree only for some sizes. So the source positions of every output element
-are computed under ONNX's rule and under each of TFLite's, and a TFLite rule is taken when all positions are the same.
+ONNX and TFLite name their coordinate rules differently and agree only for some sizes. So the source positions of every output
+element are computed under ONNX's rule and under each of TFLite's, and a TFLite rule is taken when all positions are the same.
 
 Sources: ONNX operator Resize; tflite/kernels/internal/reference/resize_nearest_neighbor.h and resize_bilinear.h.
 """

@@ -1,4 +1,4 @@
-"""What convolutions, pools and resizing share: one-dimensional data as images of height 1, explicit padding, and clips behind an operator."""
+"""What convolutions, pools and resizing share: signals as images of height 1, explicit padding, clips behind an operator."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,23 @@ from device_agent.telemetry.store import Kind, SpooledMessage, StoreLockedError
 LIMITS = SpoolLimits(max_bytes=1 << 20, max_rows=1_000, memory_max_bytes=1 << 16)
 
 
+Opener = Callable[[Path, SpoolLimits], Spool]
+
+
+@pytest.fixture
+def opened() -> Iterator[Opener]:
+    """Open spools that are closed after the test."""
+    spools: list[Spool] = []
+
+    def opener(path: Path, limits: SpoolLimits) -> Spool:
+        spools.append(Spool(path, limits))
+        return spools[-1]
+
+    yield opener
+    for spool in spools:
+        spool._store.close()
+
+
 def payloads(messages: list[SpooledMessage]) -> list[bytes]:
     return [message.payload for message in messages]
 
@@ -29,16 +47,16 @@ def filled(spool: Spool, count: int, kind: Kind = Kind.MEASUREMENT) -> None:
     spool.commit()
 
 
-def test_nothing_is_handed_out_before_it_is_committed(tmp_path: Path) -> None:
-    spool = Spool(tmp_path / "spool.db", LIMITS)
+def test_nothing_is_handed_out_before_it_is_committed(tmp_path: Path, opened: Opener) -> None:
+    spool = opened(tmp_path / "spool.db", LIMITS)
     spool.append(Kind.EVENT, "e", b"1")
     assert spool.take(10) == []
     spool.commit()
     assert payloads(spool.take(10)) == [b"1"]
 
 
-def test_taken_messages_are_not_handed_out_twice_until_released(tmp_path: Path) -> None:
-    spool = Spool(tmp_path / "spool.db", LIMITS)
+def test_taken_messages_are_not_handed_out_twice_until_released(tmp_path: Path, opened: Opener) -> None:
+    spool = opened(tmp_path / "spool.db", LIMITS)
     filled(spool, 5)
     assert payloads(spool.take(3)) == [b"0", b"1", b"2"]
     assert payloads(spool.take(9)) == [b"3", b"4"]
@@ -47,8 +65,8 @@ def test_taken_messages_are_not_handed_out_twice_until_released(tmp_path: Path) 
     assert payloads(spool.take(9)) == [b"0", b"1", b"2", b"3", b"4"]
 
 
-def test_acknowledged_messages_are_gone_for_ever(tmp_path: Path) -> None:
-    spool = Spool(tmp_path / "spool.db", LIMITS)
+def test_acknowledged_messages_are_gone_for_ever(tmp_path: Path, opened: Opener) -> None:
+    spool = opened(tmp_path / "spool.db", LIMITS)
     filled(spool, 4)
     first, _, third, _ = spool.take(4)
     spool.acknowledge(first.id)
@@ -56,21 +74,21 @@ def test_acknowledged_messages_are_gone_for_ever(tmp_path: Path) -> None:
     spool.release()
     assert payloads(spool.take(9)) == [b"1", b"3"]
     spool.close()
-    again = Spool(tmp_path / "spool.db", LIMITS)
+    again = opened(tmp_path / "spool.db", LIMITS)
     assert payloads(again.take(9)) == [b"1", b"3"]
     assert again.rows == 2
 
 
-def test_an_acknowledgement_of_something_not_in_flight_is_ignored(tmp_path: Path) -> None:
-    spool = Spool(tmp_path / "spool.db", LIMITS)
+def test_an_acknowledgement_of_something_not_in_flight_is_ignored(tmp_path: Path, opened: Opener) -> None:
+    spool = opened(tmp_path / "spool.db", LIMITS)
     filled(spool, 1)
     spool.acknowledge(1)
     spool.acknowledge(77)
     assert payloads(spool.take(9)) == [b"0"]
 
 
-def test_order_is_states_events_and_then_the_rest(tmp_path: Path) -> None:
-    spool = Spool(tmp_path / "spool.db", LIMITS)
+def test_order_is_states_events_and_then_the_rest(tmp_path: Path, opened: Opener) -> None:
+    spool = opened(tmp_path / "spool.db", LIMITS)
     for kind in (Kind.RESULT, Kind.MEASUREMENT, Kind.EVENT, Kind.STATE):
         spool.append(kind, f"topic/{kind}", kind.name.encode(), retain=kind is Kind.STATE)
     spool.commit()
@@ -79,8 +97,8 @@ def test_order_is_states_events_and_then_the_rest(tmp_path: Path) -> None:
     assert [message.retain for message in taken] == [True, False, False, False]
 
 
-def test_a_state_replaces_the_older_one_of_its_topic_wherever_that_is(tmp_path: Path) -> None:
-    spool = Spool(tmp_path / "spool.db", LIMITS)
+def test_a_state_replaces_the_older_one_of_its_topic_wherever_that_is(tmp_path: Path, opened: Opener) -> None:
+    spool = opened(tmp_path / "spool.db", LIMITS)
     spool.append(Kind.STATE, "health", b"one")
     spool.append(Kind.STATE, "health", b"two")
     spool.append(Kind.STATE, "birth", b"b")
@@ -95,9 +113,11 @@ def test_a_state_replaces_the_older_one_of_its_topic_wherever_that_is(tmp_path: 
     assert spool.rows == 2
 
 
-def test_when_full_the_oldest_results_go_first_then_measurements_and_events_last(tmp_path: Path) -> None:
+def test_when_full_the_oldest_results_go_first_then_measurements_and_events_last(
+    tmp_path: Path, opened: Opener
+) -> None:
     limits = SpoolLimits(max_bytes=1 << 20, max_rows=4, memory_max_bytes=1 << 16)
-    spool = Spool(tmp_path / "spool.db", limits)
+    spool = opened(tmp_path / "spool.db", limits)
     for kind in (Kind.EVENT, Kind.MEASUREMENT, Kind.RESULT):
         for number in range(2):
             spool.append(kind, "t", f"{kind.name}{number}".encode())
@@ -110,9 +130,9 @@ def test_when_full_the_oldest_results_go_first_then_measurements_and_events_last
     assert payloads(spool.take(9)) == [b"EVENT1", b"late0", b"late1", b"late2"]
 
 
-def test_states_are_never_dropped(tmp_path: Path) -> None:
+def test_states_are_never_dropped(tmp_path: Path, opened: Opener) -> None:
     limits = SpoolLimits(max_bytes=1 << 20, max_rows=2, memory_max_bytes=1 << 16)
-    spool = Spool(tmp_path / "spool.db", limits)
+    spool = opened(tmp_path / "spool.db", limits)
     for topic in ("health", "birth", "meta"):
         spool.append(Kind.STATE, topic, b"s")
     filled(spool, 3)
@@ -120,9 +140,9 @@ def test_states_are_never_dropped(tmp_path: Path) -> None:
     assert spool.lost_total == Loss(measurements=3)
 
 
-def test_what_is_in_flight_is_spared(tmp_path: Path) -> None:
+def test_what_is_in_flight_is_spared(tmp_path: Path, opened: Opener) -> None:
     limits = SpoolLimits(max_bytes=1 << 20, max_rows=3, memory_max_bytes=1 << 16)
-    spool = Spool(tmp_path / "spool.db", limits)
+    spool = opened(tmp_path / "spool.db", limits)
     filled(spool, 3)
     spool.take(1)
     filled(spool, 1)
@@ -130,12 +150,12 @@ def test_what_is_in_flight_is_spared(tmp_path: Path) -> None:
     assert payloads(spool.take(9)) == [b"0", b"2", b"0"]
 
 
-def test_the_loss_is_counted_reported_once_and_survives_a_restart(tmp_path: Path) -> None:
+def test_the_loss_is_counted_reported_once_and_survives_a_restart(tmp_path: Path, opened: Opener) -> None:
     limits = SpoolLimits(max_bytes=1 << 20, max_rows=2, memory_max_bytes=1 << 16)
-    spool = Spool(tmp_path / "spool.db", limits)
+    spool = opened(tmp_path / "spool.db", limits)
     filled(spool, 5)
     spool.close()
-    spool = Spool(tmp_path / "spool.db", limits)
+    spool = opened(tmp_path / "spool.db", limits)
     loss = spool.unreported_loss
     assert loss == Loss(measurements=3)
     assert loss.total == 3
@@ -144,15 +164,15 @@ def test_the_loss_is_counted_reported_once_and_survives_a_restart(tmp_path: Path
     spool.commit()
     assert spool.unreported_loss == Loss(measurements=1)  # the event itself took a place
     spool.close()
-    again = Spool(tmp_path / "spool.db", limits)
+    again = opened(tmp_path / "spool.db", limits)
     assert again.unreported_loss == Loss(measurements=1)
     assert again.lost_total == Loss(measurements=4)
 
 
 @pytest.mark.parametrize("size", [20, 700, 12_000])
-def test_the_files_stay_within_the_bound_under_churn(tmp_path: Path, size: int) -> None:
+def test_the_files_stay_within_the_bound_under_churn(tmp_path: Path, opened: Opener, size: int) -> None:
     limits = SpoolLimits(max_bytes=2 << 20, max_rows=1_000_000, memory_max_bytes=1 << 16)
-    spool = Spool(tmp_path / "spool.db", limits)
+    spool = opened(tmp_path / "spool.db", limits)
     for turn in range(12):
         for _ in range(max(1, 600_000 // (size + 80))):
             spool.append(Kind.MEASUREMENT, "ew/v1/device/d///m/inference", os.urandom(size))
@@ -167,10 +187,10 @@ def test_the_files_stay_within_the_bound_under_churn(tmp_path: Path, size: int) 
     assert spool.lost_total.measurements > 0
 
 
-def test_a_second_agent_on_the_same_spool_is_refused(tmp_path: Path) -> None:
-    spool = Spool(tmp_path / "spool.db", LIMITS)
+def test_a_second_agent_on_the_same_spool_is_refused(tmp_path: Path, opened: Opener) -> None:
+    spool = opened(tmp_path / "spool.db", LIMITS)
     with pytest.raises(StoreLockedError, match="another process"):
-        Spool(tmp_path / "spool.db", LIMITS)
+        opened(tmp_path / "spool.db", LIMITS)
     spool.close()
 
 
@@ -178,10 +198,10 @@ def test_a_second_agent_on_the_same_spool_is_refused(tmp_path: Path) -> None:
     "content",
     [b"not a database at all, but long enough to be read as one" * 40, b"SQLite format 3\0" + b"\xff" * 4096],
 )
-def test_a_damaged_file_is_set_aside_and_said(tmp_path: Path, content: bytes) -> None:
+def test_a_damaged_file_is_set_aside_and_said(tmp_path: Path, opened: Opener, content: bytes) -> None:
     path = tmp_path / "spool.db"
     path.write_bytes(content)
-    spool = Spool(path, LIMITS)
+    spool = opened(path, LIMITS)
     (notice,) = spool.notices()
     assert notice.code == "spool_set_aside"
     assert str(path) in notice.message
@@ -192,29 +212,31 @@ def test_a_damaged_file_is_set_aside_and_said(tmp_path: Path, content: bytes) ->
     assert spool.notices() == ()
 
 
-def test_another_programs_database_is_set_aside(tmp_path: Path) -> None:
+def test_another_programs_database_is_set_aside(tmp_path: Path, opened: Opener) -> None:
     path = tmp_path / "spool.db"
     other = sqlite3.connect(path)
     other.execute("PRAGMA user_version = 7")
     other.execute("CREATE TABLE message (something_else TEXT)")
     other.commit()
     other.close()
-    spool = Spool(path, LIMITS)
+    spool = opened(path, LIMITS)
     assert [notice.code for notice in spool.notices()] == ["spool_set_aside"]
     filled(spool, 1)
     assert spool.rows == 1
 
 
-def test_damage_found_while_running_is_set_aside_and_the_waiting_messages_are_kept(tmp_path: Path) -> None:
+def test_damage_found_while_running_is_set_aside_and_the_waiting_messages_are_kept(
+    tmp_path: Path, opened: Opener
+) -> None:
     path = tmp_path / "spool.db"
-    spool = Spool(path, LIMITS)
+    spool = opened(path, LIMITS)
     for _ in range(20):
         spool.append(Kind.MEASUREMENT, "t", os.urandom(30_000))
     spool.close()
     raw = bytearray(path.read_bytes())
     raw[4096 * 2 :] = os.urandom(len(raw) - 4096 * 2)
     path.write_bytes(raw)
-    spool = Spool(path, LIMITS)
+    spool = opened(path, LIMITS)
     spool.append(Kind.EVENT, "e", b"kept")
     taken: list[SpooledMessage] = []
     for _ in range(3):
@@ -224,9 +246,9 @@ def test_damage_found_while_running_is_set_aside_and_the_waiting_messages_are_ke
     assert b"kept" in payloads(taken)
 
 
-def test_a_path_that_cannot_be_a_file_falls_back_to_memory(tmp_path: Path) -> None:
+def test_a_path_that_cannot_be_a_file_falls_back_to_memory(tmp_path: Path, opened: Opener) -> None:
     (tmp_path / "file").write_text("in the way")
-    spool = Spool(tmp_path / "file" / "spool.db", LIMITS)
+    spool = opened(tmp_path / "file" / "spool.db", LIMITS)
     (notice,) = spool.notices()
     assert notice.code == "spool_in_memory"
     assert not spool.on_disk
@@ -234,14 +256,14 @@ def test_a_path_that_cannot_be_a_file_falls_back_to_memory(tmp_path: Path) -> No
     assert payloads(spool.take(9)) == [b"0", b"1"]
 
 
-def test_memory_has_its_own_bound_and_goes_back_to_disk(tmp_path: Path) -> None:
-    disk = Spool(tmp_path / "d" / "spool.db", LIMITS)
+def test_memory_has_its_own_bound_and_goes_back_to_disk(tmp_path: Path, opened: Opener) -> None:
+    disk = opened(tmp_path / "d" / "spool.db", LIMITS)
     disk.append(Kind.STATE, "health", b"old")
     filled(disk, 2, Kind.EVENT)
     disk.close()
     (tmp_path / "d").rename(tmp_path / "elsewhere")
     (tmp_path / "d").write_text("in the way")
-    spool = Spool(tmp_path / "d" / "spool.db", LIMITS)
+    spool = opened(tmp_path / "d" / "spool.db", LIMITS)
     spool.append(Kind.STATE, "health", b"new")
     for _ in range(10):
         spool.append(Kind.MEASUREMENT, "t", bytes(10_000))
@@ -250,6 +272,7 @@ def test_memory_has_its_own_bound_and_goes_back_to_disk(tmp_path: Path) -> None:
     kept = 10 - spool.lost_total.measurements
     assert not spool.return_to_disk()
     (tmp_path / "d").unlink()
+    assert not (tmp_path / "d").exists()
     (tmp_path / "elsewhere").rename(tmp_path / "d")
     in_flight = spool.take(1)
     assert not spool.return_to_disk()  # not while something is in flight
@@ -259,6 +282,26 @@ def test_memory_has_its_own_bound_and_goes_back_to_disk(tmp_path: Path) -> None:
     assert [notice.code for notice in spool.notices()] == ["spool_in_memory", "spool_on_disk"]
     assert payloads(spool.take(99)) == [b"new", b"0", b"1"] + [bytes(10_000)] * kept
     assert spool.return_to_disk()
+
+
+def test_a_file_that_was_damaged_meanwhile_is_set_aside_on_the_way_back_to_disk(
+    tmp_path: Path, opened: Opener
+) -> None:
+    folder = tmp_path / "d"
+    folder.write_text("in the way")
+    spool = opened(folder / "spool.db", LIMITS)
+    filled(spool, 2)
+    folder.unlink()
+    folder.mkdir()
+    (folder / "spool.db").write_bytes(b"no database" * 1000)
+    assert not spool.return_to_disk()
+    assert spool.return_to_disk()
+    assert [notice.code for notice in spool.notices()] == [
+        "spool_in_memory",
+        "spool_set_aside",
+        "spool_on_disk",
+    ]
+    assert payloads(spool.take(9)) == [b"0", b"1"]
 
 
 WRITER = """
@@ -278,7 +321,9 @@ while True:
 
 
 @pytest.mark.parametrize("lines_before_the_kill", [1, 40, 400])
-def test_every_committed_message_survives_a_kill(tmp_path: Path, lines_before_the_kill: int) -> None:
+def test_every_committed_message_survives_a_kill(
+    tmp_path: Path, opened: Opener, lines_before_the_kill: int
+) -> None:
     path = tmp_path / "spool.db"
     with subprocess.Popen(
         [sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True
@@ -289,7 +334,7 @@ def test_every_committed_message_survives_a_kill(tmp_path: Path, lines_before_th
         writer.send_signal(signal.SIGKILL)
         rest = writer.stdout.read().splitlines()
         committed = int(rest[-1]) if rest else committed
-    spool = Spool(path, SpoolLimits(max_bytes=1 << 26, max_rows=10**6, memory_max_bytes=1 << 20))
+    spool = opened(path, SpoolLimits(max_bytes=1 << 26, max_rows=10**6, memory_max_bytes=1 << 20))
     assert spool.notices() == ()
     found = [int(payload) for payload in payloads(spool.take(10**6))]
     assert found == list(range(len(found)))

@@ -1,0 +1,163 @@
+"""Accuracy: float and every converted file on the same evaluation pictures."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from benchmarks.contestants import open_contestant
+from benchmarks.findings import Chapter, Finding, Limit
+from benchmarks.made import ENGINE_NAMES, ENTRIES, obtain
+from benchmarks.material import load_arrays
+from benchmarks.options import THREADS
+from benchmarks.spread import BOOTSTRAP, bootstrap
+from benchmarks.tasks import NotMeasuredError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from benchmarks.made import Entry
+    from benchmarks.material import Material
+    from benchmarks.options import Options
+    from benchmarks.spread import Estimate
+    from host_tools.progress import Progress
+
+    Scores = NDArray[np.float64]
+
+TOP1_LIMIT = Limit(bound=-0.5, at_most=False)
+SAME_CLASS_LIMIT = Limit(bound=0.98, at_most=False)
+PAIR_LIMIT = Limit(bound=0.99, at_most=False)
+
+
+def measure(options: Options, material: Material, progress: Progress) -> Chapter:
+    """Run every file on the evaluation pictures."""
+    pictures, labels = load_arrays(material.evaluation_arrays), np.load(material.labels)
+    sample = f"{len(pictures)} pictures"
+    reference, *others = ENTRIES
+    exact = _scores(material, reference, pictures, progress)
+    right = exact.argmax(axis=1) == labels
+    findings = [_finding("float model", "top-1", "share", _mean(right), sample)]
+    ours: dict[str, Scores] = {}
+    for entry in others:
+        if (entry.side, entry.engine) == ("float", "openvino"):
+            continue  # the same file in another engine says nothing about a conversion
+        try:
+            scores = _scores(material, entry, pictures, progress)
+        except NotMeasuredError as error:
+            findings.append(Finding(subject=entry.name, figure="accuracy", unit="share", missing=str(error)))
+            continue
+        if entry.side == "ours":
+            ours[entry.name] = scores
+        findings.extend(compared(entry, exact, scores, labels))
+    findings.extend(_pairs(ours, sample))
+    return Chapter(
+        name="accuracy",
+        title="Accuracy",
+        findings=tuple(findings),
+        notes=(
+            f"EfficientNet-Lite0, {options.calibration_images} calibration and {len(pictures)} evaluation pictures; the same for every converter.",
+            "Reference: the float model in ONNX Runtime. SQNR is over all logits of all pictures.",
+            "Edgewright with its own choice of method; quantize_static: MinMax, QDQ, uint8 activations, int8 weights per channel; "
+            "NNCF: its defaults; litert-quantizer: static_wi8_ai8.",
+            "A standard error of top-1 at 800 pictures is about one point; the pictures were chosen to be easy: not an ImageNet accuracy.",
+        ),
+    )
+
+
+def compared(entry: Entry, exact: Scores, scores: Scores, labels: NDArray[np.int64]) -> list[Finding]:
+    """Return what a file's logits say beside the float model's.
+
+    Args:
+        entry: Whose they are.
+        exact: Float logits, shape (pictures, classes).
+        scores: The file's logits, likewise.
+        labels: Right classes, shape (pictures,).
+    """
+    sample = f"{len(labels)} pictures"
+    right, exactly_right = scores.argmax(axis=1) == labels, exact.argmax(axis=1) == labels
+    gain = right.astype(np.float64) - exactly_right
+    is_ours = entry.side == "ours"
+    top1 = _finding(
+        entry.name,
+        "top-1 minus float",
+        "points",
+        _mean(100.0 * gain),
+        sample,
+        TOP1_LIMIT if is_ours else None,
+    )
+    same = _mean(scores.argmax(axis=1) == exact.argmax(axis=1))
+    return [
+        _finding(entry.name, "top-1", "share", _mean(right), sample),
+        top1,
+        _finding(
+            entry.name, "same class as float", "share", same, sample, SAME_CLASS_LIMIT if is_ours else None
+        ),
+        _finding(entry.name, "SQNR", "decibels", sqnr_db(exact, scores), sample),
+    ]
+
+
+def sqnr_db(exact: Scores, scores: Scores) -> Estimate:
+    """Return the signal-to-quantization-noise ratio in dB over all elements; infinite when nothing differs.
+
+    Args:
+        exact: Shape (pictures, classes).
+        scores: Likewise.
+    """
+    signal, noise = (exact**2).sum(axis=1), ((scores - exact) ** 2).sum(axis=1)
+
+    def decibels(chosen: NDArray[np.intp]) -> NDArray[np.float64]:
+        with np.errstate(divide="ignore"):
+            return np.asarray(10.0 * np.log10(signal[chosen].sum(axis=-1) / noise[chosen].sum(axis=-1)))
+
+    return bootstrap(len(signal), decibels)
+
+
+def _pairs(ours: dict[str, Scores], sample: str) -> list[Finding]:
+    return [
+        _finding(
+            f"{first} and {second}",
+            "same class",
+            "share",
+            _mean(ours[first].argmax(axis=1) == ours[second].argmax(axis=1)),
+            sample,
+            PAIR_LIMIT,
+        )
+        for first, second in combinations(ours, 2)
+    ]
+
+
+def _scores(material: Material, entry: Entry, pictures: NDArray[np.float32], progress: Progress) -> Scores:
+    """Return the logits of a file on all pictures, shape (pictures, classes)."""
+    progress.stage(f"{entry.name} in {ENGINE_NAMES[entry.engine]}: obtain", 1)
+    contestant = open_contestant(obtain(material, entry), entry.engine, threads=THREADS)
+    progress.stage(f"{entry.name} in {ENGINE_NAMES[entry.engine]}: run", len(pictures))
+    rows = []
+    for index in range(len(pictures)):
+        contestant.feed(np.ascontiguousarray(pictures[index : index + 1]))
+        contestant.run()
+        rows.append(contestant.scores())
+        progress.step()
+    return np.stack(rows)
+
+
+def _mean(values: NDArray[np.generic]) -> Estimate:
+    numbers = values.astype(np.float64)
+    return bootstrap(len(numbers), lambda chosen: numbers[chosen].mean(axis=-1))
+
+
+def _finding(
+    subject: str, figure: str, unit: str, estimate: Estimate, sample: str, limit: Limit | None = None
+) -> Finding:
+    return Finding(
+        subject=subject,
+        figure=figure,
+        unit=unit,  # type: ignore[arg-type]  # literals of `Unit` at every call
+        value=estimate.value,
+        low=estimate.low,
+        high=estimate.high,
+        spread=BOOTSTRAP,
+        sample=sample,
+        limit=limit,
+    )

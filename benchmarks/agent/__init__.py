@@ -1,0 +1,35 @@
+"""The agent: what it costs beside the bare engine, how much memory it needs, how fast it starts. Always the real `edgewright-agent` process.
+
+Layout:
+    bench.py        broker, agent process, telemetry of one run
+    artifacts.py    a tiny model's artifacts, and one for the null engine
+    direct.py       `python -m benchmarks.agent.direct`: the bare engine in a process of its own
+    overhead.py     footprint.py    start.py    the three figures
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from benchmarks.findings import Chapter
+
+if TYPE_CHECKING:
+    from benchmarks.material import Material
+    from benchmarks.options import Options
+    from host_tools.progress import Progress
+
+
+def measure(options: Options, material: Material, progress: Progress) -> Chapter:
+    """Measure overhead, memory and start-up."""
+    from benchmarks.agent import footprint, overhead, start  # noqa: PLC0415 - they import this package
+
+    return Chapter(
+        name="agent",
+        title="Agent",
+        findings=(
+            *overhead.measure(options, material, progress),
+            *footprint.measure(options, progress),
+            *start.measure(options, material, progress),
+        ),
+        notes=(*overhead.NOTES, *footprint.NOTES, *start.NOTES),
+    )

@@ -1,0 +1,253 @@
+"""``python -m benchmarks``: measure, show, write.
+
+Exit status: 0 measured, 1 a limit is not met (only with --strict), 2 a wrong command line or data, 3 something could not be measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from rich.console import Console
+
+from benchmarks import machine, material
+from benchmarks.document import write_results
+from benchmarks.findings import Chapter, Finding, Report, decode_chapter, encode
+from benchmarks.options import BENCHMARKS, CALIBRATION_IMAGES, EVALUATION_IMAGES, Options
+from benchmarks.show import show_chapter, show_verdict
+from device_agent.contract.errors import EdgewrightError
+from host_tools.cli.progress import ProgressBars
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+PEERS_PYTHON: Final = Path(".venv-bench/bin/python")
+PAGE: Final = Path("docs/benchmarks.md")
+MIN_ROUNDS: Final = 7
+MIN_REPEATS: Final = 3
+_FILE_WIDTH: Final = 180  # columns of a table that goes into a file
+_MARK: Final = ".edgewright-benchmarks"
+UNMET, FAILED, UNMEASURED, INTERRUPTED = 1, 2, 3, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    parsed = _parser().parse_args(given)
+    python = _python(parsed.python)
+    if python is not None:
+        command = [str(python), "-m", "benchmarks", *given, "--python", "this"]
+        os.execv(command[0], command)
+    console = Console(width=None if sys.stdout.isatty() else _FILE_WIDTH)
+    errors = Console(stderr=True, soft_wrap=True)
+    try:
+        report = _run(parsed, given, console)
+        if parsed.json is not None:
+            parsed.json.parent.mkdir(parents=True, exist_ok=True)
+            parsed.json.write_text(encode(report), encoding="utf-8")
+        if parsed.write_docs:
+            write_results(PAGE, report)
+    except KeyboardInterrupt:
+        errors.print("benchmarks: interrupted; nothing was written", style="red")
+        return INTERRUPTED
+    except (EdgewrightError, OSError) as error:
+        errors.print(f"benchmarks: {error}", style="red", markup=False)
+        return FAILED
+    show_verdict(console, report)
+    return exit_status(report, strict=parsed.strict)
+
+
+def exit_status(report: Report, *, strict: bool) -> int:
+    """Return the exit status for a run."""
+    if any(finding.missing for finding in report.findings):
+        return UNMEASURED
+    return UNMET if strict and any(finding.is_met is False for finding in report.findings) else 0
+
+
+def notes_of(options: Options, only: Sequence[str]) -> tuple[str, ...]:
+    """Return what makes a run too small to count, one sentence each."""
+    notes = []
+    if options.calibration_images < CALIBRATION_IMAGES or options.evaluation_images < EVALUATION_IMAGES:
+        notes.append(
+            f"Too few pictures to count ({options.calibration_images} calibration, {options.evaluation_images} evaluation): "
+            "only a check that the benchmarks run."
+        )
+    if options.rounds < MIN_ROUNDS and {"latency", "agent"} & set(only):
+        notes.append(f"Too few rounds to count ({options.rounds}; {MIN_ROUNDS} are needed).")
+    if options.repeats < MIN_REPEATS and {"conversion", "memory", "agent"} & set(only):
+        notes.append(f"Too few repeats to count ({options.repeats}; {MIN_REPEATS} are needed).")
+    return tuple(notes)
+
+
+def _run(parsed: argparse.Namespace, given: Sequence[str], console: Console) -> Report:
+    options = _options(parsed)
+    facts, date = machine.facts(), machine.now()
+    with ProgressBars(quiet=False) as progress:
+        material.prepare(options, progress)
+    (options.work / "options.json").write_text(options.to_json(), encoding="utf-8")
+    chapters = []
+    for name in parsed.only:
+        console.rule(name)
+        chapters.append(_chapter(name, options))
+        show_chapter(console, chapters[-1])
+    return Report(
+        command=shlex.join(["python", "-m", "benchmarks", *_without_python(given)]),
+        date=date,
+        machine=facts,
+        versions=machine.versions(),
+        chapters=tuple(chapters),
+        notes=notes_of(options, parsed.only),
+    )
+
+
+def _chapter(name: str, options: Options) -> Chapter:
+    """Measure one benchmark in a process of its own; its failure is a finding."""
+    answer = options.work / f"{name}.json"
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.chapter",
+        name,
+        str(options.work / "options.json"),
+        str(answer),
+    ]
+    done = subprocess.run(command, check=False)
+    if done.returncode == 0 and answer.is_file():
+        return decode_chapter(answer)
+    reason = f"its process ended with status {done.returncode}; what went wrong stands above"
+    finding = Finding(subject=name, figure="everything", unit="count", missing=reason)
+    return Chapter(name=name, title=name, findings=(finding,), notes=())
+
+
+def _options(parsed: argparse.Namespace) -> Options:
+    work = parsed.work.resolve()
+    if (work / _MARK).is_file():
+        shutil.rmtree(work)  # of an earlier run: nothing in it may be measured again
+    work.mkdir(parents=True, exist_ok=True)
+    if any(work.iterdir()):
+        raise FileExistsError(
+            f"{work} holds other files; give --work another folder, absent or of an earlier run"
+        )
+    (work / _MARK).touch()
+    return Options(
+        data=parsed.data.resolve(),
+        work=work,
+        images=parsed.images,
+        rounds=parsed.rounds,
+        repeats=parsed.repeats,
+        agent_seconds=parsed.agent_seconds,
+        slow_peers=parsed.slow_peers,
+    )
+
+
+def _python(chosen: str) -> Path | None:
+    """Return the interpreter to go on in, None when it is this one: the peers live in an environment of their own."""
+    if chosen != "auto":
+        return None if chosen == "this" else Path(chosen)
+    path = PEERS_PYTHON.absolute()
+    return None if not path.is_file() or Path(sys.prefix) == path.parent.parent else path
+
+
+def _without_python(given: Sequence[str]) -> list[str]:
+    """Return the command line as the user gave it."""
+    return list(given[:-2]) if list(given[-2:]) == ["--python", "this"] else list(given)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="Measure Edgewright beside its peers, in one run. See docs/benchmarks.md.",
+        epilog="exit status: 0 measured; 1 a limit is not met (with --strict); 2 a wrong command line or data; 3 something could not be measured",
+    )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="folder with images and labels.csv (file,index,split)",
+    )
+    parser.add_argument(
+        "--only", type=_names, default=BENCHMARKS, metavar="NAME,…", help=f"some of {','.join(BENCHMARKS)}"
+    )
+    parser.add_argument(
+        "--images",
+        type=_positive,
+        metavar="N",
+        help="use only N pictures of each split: to try, not to report",
+    )
+    parser.add_argument(
+        "--rounds",
+        type=_positive,
+        default=MIN_ROUNDS,
+        metavar="N",
+        help="rounds of latency and agent overhead (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--repeats",
+        type=_positive,
+        default=MIN_REPEATS,
+        metavar="N",
+        help="fresh processes a figure of conversion, memory, start (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--agent-seconds",
+        type=_seconds,
+        default=60.0,
+        metavar="S",
+        help="window of the agent's memory (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--slow-peers",
+        action="store_true",
+        help="also time ONNX Runtime's percentile calibration (minutes, 13 GB of memory)",
+    )
+    parser.add_argument(
+        "--work",
+        type=Path,
+        default=Path("out/bench"),
+        metavar="DIR",
+        help="folder for everything made (default: %(default)s)",
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures as JSON")
+    parser.add_argument("--write-docs", action="store_true", help=f"write the results into {PAGE}")
+    parser.add_argument("--strict", action="store_true", help="exit with 1 when a limit is not met")
+    parser.add_argument(
+        "--python",
+        default="auto",
+        metavar="FILE",
+        help=f"interpreter that has the peers (default: {PEERS_PYTHON} if it is there, else this one)",
+    )
+    return parser
+
+
+def _names(text: str) -> tuple[str, ...]:
+    wanted = text.split(",")
+    unknown = [name for name in wanted if name not in BENCHMARKS]
+    if unknown:
+        raise argparse.ArgumentTypeError(
+            f"expected some of {', '.join(BENCHMARKS)}, got {', '.join(unknown)}"
+        )
+    return tuple(name for name in BENCHMARKS if name in wanted)
+
+
+def _positive(text: str) -> int:
+    value = int(text) if text.isdecimal() else 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
+    return value
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 1.0 <= value <= 86_400.0:
+        raise argparse.ArgumentTypeError(f"expected seconds from 1 to 86400, got {text!r}")
+    return value

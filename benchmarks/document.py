@@ -1,0 +1,95 @@
+"""The results in ``docs/benchmarks.md``, between two markers; what stands around them is written by hand."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from benchmarks.findings import said, said_limit, said_spread
+from host_tools.errors import OutputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from benchmarks.findings import Chapter, Finding, Report
+
+BEGIN: Final = "<!-- results: written by `python -m benchmarks --write-docs`, do not edit -->"
+END: Final = "<!-- end of results -->"
+
+
+def write_results(path: Path, report: Report) -> None:
+    """Replace what stands between the markers.
+
+    Raises:
+        OutputError: The file cannot be read or written, or has no markers.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        path.write_text(with_results(text, results(report)), encoding="utf-8")
+    except OSError as error:
+        raise OutputError(
+            f"{path}: {error.strerror or error}.", hint="Run at the root of the repository."
+        ) from error
+    except ValueError as error:
+        raise OutputError(
+            f"{path}: {error}.", hint=f"It needs the lines {BEGIN!r} and {END!r}, in this order."
+        ) from error
+
+
+def with_results(text: str, content: str) -> str:
+    """Return a page with new content between its markers.
+
+    Raises:
+        ValueError: A marker is absent, or they stand the wrong way round.
+    """
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError("the markers of the results are not there")
+    return f"{before}{BEGIN}\n\n{content.strip()}\n\n{END}{after}"
+
+
+def results(report: Report) -> str:
+    """Return a run as Markdown."""
+    facts = [("command", f"`{report.command}`"), ("date", report.date), *report.machine.items()]
+    versions = ", ".join(f"{tool} {version}" for tool, version in report.versions.items())
+    lines = [
+        "| run | |",
+        "|---|---|",
+        *(f"| {_cell(name)} | {_cell(value)} |" for name, value in facts),
+        f"| versions | {_cell(versions)} |",
+        "",
+    ]
+    lines.extend(f"**{note}**\n" for note in report.notes)
+    for chapter in report.chapters:
+        lines.extend(_chapter(chapter))
+    return "\n".join(lines)
+
+
+def _chapter(chapter: Chapter) -> list[str]:
+    rows = [
+        f"### {chapter.title}",
+        "",
+        "| subject | figure | result | spread | limit | sample |",
+        "|---|---|---|---|---|---|",
+        *(_row(finding) for finding in chapter.findings),
+        "",
+    ]
+    return [*rows, *(f"- {note}" for note in chapter.notes), f"- Took {chapter.seconds:.0f} s.", ""]
+
+
+def _row(finding: Finding) -> str:
+    sample = f"{finding.sample}; {finding.note}" if finding.note else finding.sample
+    limit = said_limit(finding)
+    cells = (
+        finding.subject,
+        finding.figure,
+        said(finding.value, finding.unit),
+        f"not measured: {finding.missing}" if finding.missing else said_spread(finding),
+        f"**{limit}**" if finding.is_met is False else limit,
+        sample,
+    )
+    return f"| {' | '.join(_cell(cell) for cell in cells)} |"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")

@@ -1,0 +1,63 @@
+"""`Options`: what a run was asked for. Handed as JSON to the process of each benchmark."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+BENCHMARKS = ("accuracy", "latency", "conversion", "memory", "agent")
+TARGETS = ("x86_64-onnxruntime", "x86_64-openvino", "cortex-a-tflite")
+CALIBRATION_IMAGES = 200
+EVALUATION_IMAGES = 800
+THREADS = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What a run was asked for.
+
+    Attributes:
+        data: Folder with ``labels.csv`` (file, index, split) and ``images``.
+        work: Folder of this run; everything in it is made by this run.
+        images: Use at most so many of each split; None: all that the benchmarks want (200 and 800).
+        rounds: Interleaved rounds of latency and of agent against engine.
+        repeats: Fresh processes for each conversion, memory and start-up figure.
+        agent_seconds: Length of the window in which the agent's memory is sampled.
+        slow_peers: Also run ONNX Runtime's percentile calibration (minutes, 13 GB).
+    """
+
+    data: Path
+    work: Path
+    images: int | None
+    rounds: int
+    repeats: int
+    agent_seconds: float
+    slow_peers: bool
+
+    @property
+    def calibration_images(self) -> int:
+        """How many calibration images the benchmarks use."""
+        return min(CALIBRATION_IMAGES, self.images or CALIBRATION_IMAGES)
+
+    @property
+    def evaluation_images(self) -> int:
+        """How many evaluation images the benchmarks use."""
+        return min(EVALUATION_IMAGES, self.images or EVALUATION_IMAGES)
+
+    def to_json(self) -> str:
+        """Return the options as JSON; `from_json` reads it back."""
+        return json.dumps(
+            {field.name: _plain(getattr(self, field.name)) for field in dataclasses.fields(self)}
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> Options:
+        """Read what `to_json` wrote."""
+        document = json.loads(text)
+        return cls(**{**document, "data": Path(document["data"]), "work": Path(document["work"])})
+
+
+def _plain(value: object) -> object:
+    return str(value) if isinstance(value, Path) else value

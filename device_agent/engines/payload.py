@@ -1,0 +1,33 @@
+"""What every engine asks of the arguments of its ``load``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from device_agent.contract.errors import EngineError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def checked_files(engine: str, files: Mapping[str, bytes], *, count: int, threads: int) -> list[bytes]:
+    """Return the payload's files, main file first.
+
+    Args:
+        engine: For messages.
+        files: File name to bytes.
+        count: How many files this engine's payload has.
+        threads: As given to ``load``.
+
+    Raises:
+        EngineError: There are more or fewer files, the main one is empty, or ``threads`` is below 1.
+    """
+    if len(files) != count:
+        names = ", ".join(files) or "none"
+        raise EngineError(f"engine {engine!r}: expected a payload of {count} file(s), got {names}.")
+    contents = list(files.values())
+    if not contents[0]:
+        raise EngineError(f"engine {engine!r}: the payload {next(iter(files))!r} is empty.")
+    if threads < 1:
+        raise EngineError(f"engine {engine!r}: expected at least 1 thread, got {threads}.")
+    return contents

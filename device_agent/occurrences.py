@@ -1,0 +1,129 @@
+"""What can happen to the agent: what `core.Core.handle` takes in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The agent is up; ``now_seconds`` is monotonic, here and in `Tick`."""
+
+    now_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time passed."""
+
+    now_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArtifactVerified:
+    """The artifact is whole and meant for this device; ``unchecked`` says what could not be looked at, and why."""
+
+    digest: str
+    name: str
+    version: str
+    target: str
+    verdict: str
+    unchecked: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineLoaded:
+    """The engine holds the payload."""
+
+    engine: str
+    engine_version: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelfTestPassed:
+    """The engine gave the golden outputs. ``samples`` is 0 when the artifact brings none: then nothing was tested."""
+
+    samples: int
+    largest_lsb: float
+    smallest_equal_share: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """A step, the source or the inference loop cannot go on. ``code`` is the error's."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class SourceEnded:
+    """The source has no more frames, or the frames asked for have been inferred."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowClosed:
+    """A window was sampled: what it saw."""
+
+    inferences: int
+    errors: int
+    last_error: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStopped:
+    """The worker has left its loop and will infer no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class StopRequested:
+    """Somebody wants the agent to end: ``SIGTERM``, ``SIGINT``. A second one ends it without waiting."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class LinkUp:
+    """The broker accepted us."""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkDown:
+    """The connection is gone or could not be made."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Flushed:
+    """Everything recorded has reached the broker."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StorageChanged:
+    """The spool went to memory, came back to disk, or set a damaged file aside; ``code`` is the notice's."""
+
+    code: str
+    message: str
+    on_disk: bool
+
+
+Occurrence = (
+    Started
+    | Tick
+    | ArtifactVerified
+    | EngineLoaded
+    | SelfTestPassed
+    | Failed
+    | SourceEnded
+    | WindowClosed
+    | WorkerStopped
+    | StopRequested
+    | LinkUp
+    | LinkDown
+    | Flushed
+    | StorageChanged
+)

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.integration.support import Mosquitto, Reader
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
+    broker = Mosquitto(tmp_path / "broker")
+    yield broker
+    broker.stop()
+
+
+@pytest.fixture
+def listen(tmp_path: Path) -> Iterator[Callable[..., Reader]]:
+    """Return what starts a reader on a port; it hears everything from then on."""
+    readers: list[Reader] = []
+
+    def start(port: int, **options: str) -> Reader:
+        reader = Reader(port, tmp_path / f"heard-{len(readers)}", **options)
+        readers.append(reader)
+        return reader.wait_until_subscribed(port)
+
+    yield start
+    for reader in readers:
+        reader.close()

@@ -1,0 +1,233 @@
+"""`edgewright-agent` as a user meets it: help, check, wrong input, logs, and the end."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from device_agent import __version__
+from tests.integration.support import AgentProcess, Mosquitto, null_artifact, wait_until, write_config
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.integration.support import Reader
+
+ROOT = Path(__file__).parents[2]
+NO_BROKER = 1
+
+
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "device_agent", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=ROOT,
+        check=False,
+    )
+
+
+def test_the_version_is_the_distributions() -> None:
+    assert command("--version").stdout == f"edgewright-agent {__version__}\n"
+    declared = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    assert declared is not None
+    assert declared[1] == __version__
+
+
+def test_help_has_examples_and_the_exit_status() -> None:
+    done = command("--help")
+    assert done.returncode == 0
+    for text in ("edgewright-agent run --config", "check --config", "exit status:", "5  the artifact"):
+        assert text in done.stdout
+
+
+@pytest.mark.parametrize("arguments", [[], ["run"], ["walk"], ["run", "--config"], ["check", "--confg", "x"]])
+def test_wrong_arguments(arguments: list[str]) -> None:
+    done = command(*arguments)
+    assert done.returncode == 2
+    assert "usage:" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("verb", ["run", "check"])
+def test_a_wrong_configuration_is_one_line_with_file_and_key(tmp_path: Path, verb: str) -> None:
+    config = write_config(tmp_path, NO_BROKER, tmp_path / "a.ewa", mqtt={"prot": 5})
+    done = command(verb, "--config", str(config))
+    assert done.returncode == 2
+    assert done.stderr == "edgewright-agent: agent.toml: mqtt: prot: unknown. Did you mean 'port'?\n"
+    done = command(verb, "--config", str(tmp_path / "none.toml"))
+    assert done.returncode == 2
+    assert "cannot be read" in done.stderr
+
+
+def test_check_says_what_there_is_and_changes_nothing(tmp_path: Path, mosquitto: Mosquitto) -> None:
+    mosquitto.start()
+    config = write_config(
+        tmp_path,
+        mosquitto.port,
+        null_artifact(tmp_path / "a.ewa"),
+        device={"targets": ["x86_64-onnxruntime"]},
+    )
+    before = sorted(tmp_path.rglob("*"))
+    done = command("check", "--config", str(config), "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["ok"] is True
+    assert found["artifact"]["model"] == "small 1.2.0"
+    assert found["artifact"]["target checked"] == "yes"
+    assert found["engines"]["null"] == "null 1.0"
+    assert found["engines"]["onnx"].startswith("onnxruntime ")
+    assert found["broker"] == {f"127.0.0.1:{mosquitto.port}": "accepts us, MQTT 3.1.1"}
+    assert found["config"]["mqtt"]["port"] == mosquitto.port
+    assert found["sensors"]["memory_total_bytes"] > 0
+    assert sorted(tmp_path.rglob("*")) == before
+    text = command("check", "--config", str(config))
+    assert text.returncode == 0
+    assert "  model: small 1.2.0" in text.stdout.splitlines()
+
+
+def test_check_refuses_what_run_would_refuse_and_says_the_rest_all_the_same(tmp_path: Path) -> None:
+    artifact = null_artifact(tmp_path / "a.ewa", target="cortex-a-tflite")
+    config = write_config(tmp_path, NO_BROKER, artifact, device={"targets": ["x86_64-onnxruntime"]})
+    done = command("check", "--config", str(config), "--json")
+    found = json.loads(done.stdout)
+    assert done.returncode == 5
+    assert found["ok"] is False
+    assert "cortex-a-tflite" in found["artifact"]["refused"]
+    assert "refused" in found["broker"]["127.0.0.1:1"]
+    assert done.stderr.startswith("edgewright-agent: small 1.2.0 is for target 'cortex-a-tflite'")
+
+
+def test_check_does_not_push_a_running_agent_off_the_broker(tmp_path: Path, mosquitto: Mosquitto) -> None:
+    mosquitto.start()
+    config = write_config(tmp_path, mosquitto.port, null_artifact(tmp_path / "a.ewa"))
+    with AgentProcess(config) as agent:
+        agent.wait_for_log("connected to")
+        assert command("check", "--config", str(config)).returncode == 0
+        assert agent.stop() == 0
+    assert agent.log.count("connected to") == 1
+
+
+def test_a_second_agent_on_the_same_spool_is_refused(tmp_path: Path) -> None:
+    config = write_config(tmp_path, NO_BROKER, null_artifact(tmp_path / "a.ewa"))
+    with AgentProcess(config) as agent:
+        agent.wait_for_log("health: up")
+        done = command("run", "--config", str(config))
+        assert done.returncode == 7
+        assert "another process has it open" in done.stderr
+        assert "Traceback" not in done.stderr
+        assert agent.stop() == 0
+
+
+def test_a_missing_password_is_a_wrong_configuration(tmp_path: Path) -> None:
+    config = write_config(
+        tmp_path,
+        NO_BROKER,
+        null_artifact(tmp_path / "a.ewa"),
+        mqtt={"username": "u", "password_file": "none"},
+    )
+    done = command("run", "--config", str(config))
+    assert done.returncode == 2
+    assert "mqtt.password_file" in done.stderr
+    assert not (tmp_path / "spool").exists()
+
+
+def test_the_password_is_in_no_log(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("s3cret-word\n")
+    config = write_config(
+        tmp_path,
+        NO_BROKER,
+        null_artifact(tmp_path / "a.ewa"),
+        mqtt={"username": "u", "password_file": "secret"},
+        log={"level": "debug"},
+        source={"max_frames": 30},
+    )
+    with AgentProcess(config) as agent:
+        assert agent.wait() == 0
+    assert "refused" in agent.log
+    assert "s3cret-word" not in agent.log
+    assert "s3cret-word" not in command("check", "--config", str(config), "--json").stdout
+
+
+def test_the_log_as_json_lines(tmp_path: Path) -> None:
+    config = write_config(
+        tmp_path,
+        NO_BROKER,
+        null_artifact(tmp_path / "a.ewa"),
+        log={"format": "json"},
+        source={"max_frames": 3},
+    )
+    with AgentProcess(config) as agent:
+        assert agent.wait() == 0
+    lines = [json.loads(line) for line in agent.log.splitlines()]
+    assert {"time", "level", "logger", "text"} == set(lines[0])
+    assert any(line["text"].startswith("self_test_absent") and line["level"] == "warning" for line in lines)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_starting_or_running_is_a_good_end(tmp_path: Path, number: signal.Signals) -> None:
+    config = write_config(tmp_path, NO_BROKER, null_artifact(tmp_path / "a.ewa"))
+    with AgentProcess(config) as agent:
+        agent.wait_for_log("health")
+        assert agent.stop(number) == 0
+    assert f"stopped by {number.name}" in agent.log
+
+
+def test_an_engine_that_does_not_come_back_does_not_keep_the_agent(tmp_path: Path) -> None:
+    artifact = null_artifact(tmp_path / "a.ewa", latency_seconds=30.0)
+    config = write_config(
+        tmp_path, NO_BROKER, artifact, spool={"drain_timeout_seconds": 0.5}, source={"rate_hz": 0.0}
+    )
+    with AgentProcess(config) as agent:
+        agent.wait_for_log("health: up")
+        assert agent.stop() == 0
+    assert "does not come back" in agent.log
+
+
+def test_a_spool_that_cannot_be_written_is_said_and_the_messages_arrive(
+    tmp_path: Path, mosquitto: Mosquitto, listen: Callable[..., Reader]
+) -> None:
+    reader = listen(mosquitto.start().port)
+    (tmp_path / "way").write_text("in the way")
+    config = write_config(
+        tmp_path, mosquitto.port, null_artifact(tmp_path / "a.ewa"), spool={"path": "way/spool.db"}
+    )
+    with AgentProcess(config) as agent:
+        reader.wait_for("/e/spool_in_memory")
+        health = reader.wait_for("/status/health", lambda line: "in memory" in line.body["reason"])
+        assert health.body["status"] == "degraded"
+        (tmp_path / "way").unlink()
+        reader.wait_for("/e/spool_on_disk")
+        reader.wait_for("/status/health", lambda line: line.body["status"] == "up")
+        assert agent.stop() == 0
+    assert (tmp_path / "way" / "spool.db").is_file()
+
+
+def test_results_that_cannot_be_written_are_said_and_the_agent_goes_on(
+    tmp_path: Path, mosquitto: Mosquitto, listen: Callable[..., Reader]
+) -> None:
+    reader = listen(mosquitto.start().port)
+    (tmp_path / "way").write_text("in the way")
+    config = write_config(
+        tmp_path,
+        mosquitto.port,
+        null_artifact(tmp_path / "a.ewa"),
+        results={"jsonl": "way/r.jsonl", "max_rate_hz": 20.0},
+    )
+    with AgentProcess(config) as agent:
+        reader.wait_for("/e/results_file_failing")
+        reader.wait_for("/e/results_dropped")
+        (tmp_path / "way").unlink()
+        reader.wait_for("/e/results_file_works")
+        wait_until(lambda: (tmp_path / "way" / "r.jsonl").stat().st_size, what="results")
+        assert agent.stop() == 0
+    lines = (tmp_path / "way" / "r.jsonl").read_text().splitlines()
+    assert all(json.loads(line)["outputs"][0]["form"] == "summary" for line in lines)

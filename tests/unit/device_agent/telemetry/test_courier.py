@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from device_agent.telemetry.courier import Courier, CourierLimits, LinkChange, Refused
+from device_agent.telemetry.mqtt import Connected, Delivered, Disconnected
+from device_agent.telemetry.spool import Spool, SpoolLimits
+from device_agent.telemetry.store import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from device_agent.telemetry.store import SpooledMessage
+
+NEVER = float("inf")
+LIMITS = CourierLimits(
+    max_inflight_messages=4,
+    max_messages_per_second=10.0,
+    reconnect_min_seconds=1.0,
+    reconnect_max_seconds=8.0,
+    ack_timeout_seconds=30.0,
+)
+
+
+class Line:
+    """A connection that keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.sent: list[SpooledMessage] = []
+        self.ended = ""
+
+    def send(self, message: SpooledMessage) -> None:
+        self.sent.append(message)
+
+    def close(self) -> None:
+        self.ended = "closed"
+
+    def abort(self, reason: str) -> None:
+        self.ended = reason
+
+    def join(self, timeout_seconds: float) -> bool:
+        return timeout_seconds >= 0
+
+
+class Bench:
+    def __init__(self, folder: Path, *, jitter: float = 1.0) -> None:
+        self.spool = Spool(
+            folder / "spool.db", SpoolLimits(max_bytes=1 << 20, max_rows=1000, memory_max_bytes=1 << 16)
+        )
+        self.lines: list[Line] = []
+        self.courier = Courier(
+            spool=self.spool, limits=LIMITS, open_connection=self._open, jitter=lambda: jitter
+        )
+
+    def _open(self, number: int) -> Line:
+        assert number == len(self.lines) + 1
+        self.lines.append(Line())
+        return self.lines[-1]
+
+    def fill(self, count: int) -> None:
+        for number in range(count):
+            self.spool.append(Kind.MEASUREMENT, "t", b"%d" % number)
+        self.spool.commit()
+
+    def connect(self, now: float) -> Line:
+        self.courier.turn(now)
+        assert self.courier.handle(Connected(len(self.lines)), now) == LinkChange(connected=True, reason="")
+        return self.lines[-1]
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    made = Bench(tmp_path)
+    yield made
+    made.spool.close()
+
+
+def test_nothing_is_sent_before_the_broker_accepted(bench: Bench) -> None:
+    bench.fill(3)
+    assert bench.courier.turn(0.0) == NEVER
+    assert bench.lines[0].sent == []
+
+
+def test_no_more_in_flight_than_the_bound_and_the_next_follows_an_acknowledgement(bench: Bench) -> None:
+    bench.fill(10)
+    line = bench.connect(0.0)
+    bench.courier.turn(0.0)
+    assert len(line.sent) == 4
+    bench.courier.turn(10.0)
+    assert len(line.sent) == 4
+    bench.courier.handle(Delivered(1, line.sent[0].id), 10.0)
+    bench.courier.turn(10.0)
+    assert [message.payload for message in line.sent] == [b"0", b"1", b"2", b"3", b"4"]
+
+
+def test_the_rate_is_bounded_and_says_when_to_come_back(bench: Bench) -> None:
+    bench.fill(100)
+    line = bench.connect(0.0)
+    now, sent = 0.0, []
+    while now < 5.0:
+        due = bench.courier.turn(now)
+        sent.append((now, len(line.sent)))
+        for message in line.sent:
+            bench.courier.handle(Delivered(1, message.id), now)
+        now = min(max(due, now + 0.001), now + 0.5)
+    assert len(line.sent) == pytest.approx(4 + 10 * 5.0, abs=2)
+
+
+def test_a_connection_that_ends_sends_the_unacknowledged_again_over_the_next(bench: Bench) -> None:
+    bench.fill(3)
+    line = bench.connect(0.0)
+    bench.courier.turn(0.0)
+    bench.courier.handle(Delivered(1, line.sent[1].id), 0.0)
+    assert bench.courier.handle(Disconnected(1, "reset"), 1.0) == LinkChange(connected=False, reason="reset")
+    assert not bench.courier.connected
+    again = bench.connect(3.0)
+    bench.courier.turn(3.0)
+    assert [message.payload for message in again.sent] == [b"0", b"2"]
+
+
+def test_reports_of_an_older_connection_change_nothing(bench: Bench) -> None:
+    bench.fill(1)
+    line = bench.connect(0.0)
+    bench.courier.turn(0.0)
+    bench.courier.handle(Disconnected(1, "reset"), 1.0)
+    bench.connect(3.0)
+    bench.courier.turn(3.0)
+    for report in (Delivered(1, line.sent[0].id), Connected(1), Disconnected(1, "again")):
+        assert bench.courier.handle(report, 3.0) is None
+    assert bench.courier.connected
+    bench.spool.commit()
+    assert bench.spool.rows == 1
+
+
+def test_pauses_double_up_to_the_longest_and_begin_anew_once_a_message_was_taken(bench: Bench) -> None:
+    now, pauses = 0.0, []
+    for _ in range(6):
+        bench.courier.turn(now)
+        bench.courier.handle(Disconnected(len(bench.lines), "refused"), now)
+        due = bench.courier.turn(now)
+        pauses.append(due - now)
+        now = due
+    assert pauses == pytest.approx([1.0, 2.0, 4.0, 8.0, 8.0, 8.0])
+    bench.fill(1)
+    line = bench.connect(now)
+    bench.courier.turn(now)
+    bench.courier.handle(Delivered(len(bench.lines), line.sent[0].id), now)
+    bench.courier.handle(Disconnected(len(bench.lines), "reset"), now)
+    assert bench.courier.turn(now) - now == pytest.approx(1.0)
+
+
+def test_a_broker_that_accepts_and_hangs_up_is_not_called_again_and_again(bench: Bench) -> None:
+    now, pauses = 0.0, []
+    for _ in range(4):
+        bench.connect(now)
+        bench.courier.handle(Disconnected(len(bench.lines), "hung up"), now)
+        due = bench.courier.turn(now)
+        pauses.append(due - now)
+        now = due
+    assert pauses == pytest.approx([1.0, 2.0, 4.0, 8.0])
+
+
+def test_half_of_a_pause_is_random(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, jitter=0.0)
+    bench.courier.turn(0.0)
+    bench.courier.handle(Disconnected(1, "refused"), 0.0)
+    assert bench.courier.turn(0.0) == pytest.approx(0.5)
+    bench.spool.close()
+
+
+def test_a_silent_broker_is_left(bench: Bench) -> None:
+    bench.fill(1)
+    line = bench.connect(0.0)
+    assert bench.courier.turn(0.0) == pytest.approx(30.0)
+    bench.courier.turn(30.1)
+    assert line.ended == "no acknowledgement within 30 s"
+
+
+def test_a_refused_message_is_gone_and_said(bench: Bench) -> None:
+    bench.fill(1)
+    line = bench.connect(0.0)
+    bench.courier.turn(0.0)
+    report = Delivered(1, line.sent[0].id, "Not authorized")
+    assert bench.courier.handle(report, 0.0) == Refused("Not authorized")
+    bench.spool.commit()
+    assert bench.spool.rows == 0
+
+
+def test_idle_means_nothing_waits_and_nothing_is_in_flight(bench: Bench) -> None:
+    assert bench.courier.idle
+    bench.fill(1)
+    line = bench.connect(0.0)
+    bench.courier.turn(0.0)
+    assert not bench.courier.idle
+    bench.courier.handle(Delivered(1, line.sent[0].id), 0.0)
+    bench.spool.commit()
+    assert bench.courier.idle
+
+
+def test_closed_it_makes_no_other_connection(bench: Bench) -> None:
+    line = bench.connect(0.0)
+    assert bench.courier.close(0.0)
+    assert line.ended == "closed"
+    bench.courier.handle(Disconnected(1, "closed"), 1.0)
+    assert bench.courier.turn(100.0) == NEVER
+    assert len(bench.lines) == 1

@@ -1,0 +1,240 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from device_agent.contract.telemetry import (
+    Event,
+    Health,
+    InferenceWindow,
+    PowerSample,
+    SystemSample,
+    ThermalSample,
+)
+from device_agent.contract.telemetry_codec import decode, encode
+from device_agent.contract.topics import DeviceTopics
+from device_agent.sensors.reading import Absent, Measured
+from device_agent.telemetry import sampler
+from device_agent.telemetry.histogram import Histogram
+from device_agent.telemetry.recorder import Recorder
+from device_agent.telemetry.spool import Spool, SpoolLimits
+from device_agent.telemetry.stamp import FLOOR_SECONDS, Stamper
+from device_agent.telemetry.store import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+NOW = 1_800_000_000.0
+
+
+class Time:
+    """A clock that is set by hand."""
+
+    def __init__(self) -> None:
+        self.wall, self.monotonic, self.synced = NOW, 50.0, True
+
+    def stamper(self) -> Stamper:
+        return Stamper(
+            boot_id="boot-1",
+            wall_seconds=lambda: self.wall,
+            monotonic_seconds=lambda: self.monotonic,
+            synchronized=lambda: self.synced,
+        )
+
+
+# --- envelopes ---
+
+
+def test_numbers_rise_by_one_and_a_number_can_be_used_again() -> None:
+    stamper = Time().stamper()
+    assert [stamper.next().seq for _ in range(3)] == [0, 1, 2]
+    assert stamper.again(1).seq == 1
+    assert stamper.next().seq == 3
+
+
+def test_an_envelope_says_how_far_its_time_can_be_trusted() -> None:
+    time = Time()
+    stamper = time.stamper()
+    time.monotonic = 52.5
+    envelope = stamper.next()
+    assert (envelope.time, envelope.uptime_seconds, envelope.clock) == (NOW, 2.5, "synced")
+    time.synced = False
+    assert stamper.next().clock == "unsynced"
+    time.wall = 3.0
+    envelope = stamper.next()
+    assert (envelope.time, envelope.clock) == (FLOOR_SECONDS + 2.5, "floor")
+
+
+def test_the_artifact_is_in_every_envelope_from_when_it_is_known() -> None:
+    stamper = Time().stamper()
+    assert stamper.next().artifact is None
+    stamper.artifact = "sha256:" + "a" * 64
+    assert stamper.next().artifact == "sha256:" + "a" * 64
+
+
+# --- samples ---
+
+
+@given(st.lists(st.integers(1, 10**11), max_size=50), st.integers(0, 9), st.floats(0.001, 1e5))
+@settings(max_examples=100, deadline=None)
+def test_a_window_is_always_a_message_that_the_contract_takes(
+    durations: list[int], errors: int, seconds: float
+) -> None:
+    histogram = Histogram()
+    for duration in durations:
+        histogram.record(duration)
+    window = sampler.inference_window(
+        Time().stamper().next(),
+        latencies=histogram,
+        counters=sampler.Counters(inferences=len(durations), errors=errors, dropped_frames=1),
+        window_seconds=seconds,
+        idle_reason="no frame came",
+    )
+    assert decode(InferenceWindow, encode(window), where="test") == window
+    assert window.latency_count == len(durations) == sum(window.hist.counts.values())
+    assert (window.latency_p50_seconds is None) == (not durations)
+    if durations:
+        assert window.latency_max_seconds == pytest.approx(max(durations) * 1e-9)
+        assert window.latency_sum_seconds == pytest.approx(sum(durations) * 1e-9)
+    else:
+        assert set(window.absent.values()) == {"no frame came"}
+
+
+def test_what_a_sensor_could_not_read_is_absent_with_its_reason_and_never_0() -> None:
+    values: dict[str, float | Absent] = {
+        "cpu_ratio": 0.5,
+        "process_cpu_ratio": Absent("first"),
+        "process_rss_bytes": 5,
+        "process_pss_bytes": Absent("x" * 2000),
+        "memory_available_bytes": -1,
+        "memory_total_bytes": 10,
+        "swap_used_bytes": 0,
+        "load_1m": 0.1,
+        "cpu_frequency_hertz": Absent("no cpufreq"),
+        "storage_available_bytes": 1,
+    }
+    state = sampler.SpoolState(messages=3, size_bytes=99, dropped=0)
+    sample = sampler.system_sample(Time().stamper().next(), values, state)
+    document = json.loads(encode(sample))
+    assert decode(SystemSample, encode(sample), where="test") == sample
+    assert "cpu_frequency_hertz" not in document
+    assert document["absent"]["cpu_frequency_hertz"] == "no cpufreq"
+    assert document["absent"]["memory_available_bytes"] == "read as -1, which cannot be"
+    assert document["swap_used_bytes"] == 0
+
+
+def test_readings_keep_source_scope_and_quality() -> None:
+    measured = [
+        Measured(name="a_celsius", value=41.5, source="thermal_zone", scope="zone:a", quality="sampled"),
+        Measured(
+            name="b_celsius", value=Absent("EIO on b"), source="hwmon", scope="chip:b", quality="sampled"
+        ),
+    ]
+    thermal = sampler.thermal_sample(Time().stamper().next(), measured)
+    power = sampler.power_sample(Time().stamper().next(), measured)
+    assert decode(ThermalSample, encode(thermal), where="test") == thermal
+    assert decode(PowerSample, encode(power), where="test") == power
+    assert [reading.quality for reading in thermal.readings] == ["sampled", "unavailable"]
+    assert thermal.absent == {"b_celsius": "EIO on b"}
+
+
+# --- the recorder ---
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Iterator[Spool]:
+    made = Spool(tmp_path / "s.db", SpoolLimits(max_bytes=1 << 20, max_rows=5, memory_max_bytes=1 << 16))
+    yield made
+    made.close()
+
+
+def recorder(spool: Spool, *, payload_max_bytes: int = 4096) -> Recorder:
+    return Recorder(
+        spool=spool,
+        stamper=Time().stamper(),
+        topics=DeviceTopics("dev-1"),
+        payload_max_bytes=payload_max_bytes,
+    )
+
+
+def test_the_last_will_and_the_goodbye_are_number_0_and_nothing_else_is(spool: Spool) -> None:
+    made = recorder(spool)
+    made.health("up", "")
+    made.health("down", "stopped")
+    spool.commit()
+    (goodbye,) = spool.take(9)
+    will = made.will()
+    assert goodbye.topic == will.topic == "ew/v1/device/dev-1/service/agent/status/health"
+    assert goodbye.kind is Kind.STATE
+    assert goodbye.retain
+    said = [decode(Health, payload, where="h") for payload in (goodbye.payload, will.payload)]
+    assert [health.envelope.seq for health in said] == [0, 0]
+    assert [health.status for health in said] == ["down", "down"]
+    assert made.next_envelope().seq == 2
+
+
+def test_an_event_is_on_disk_at_once(spool: Spool) -> None:
+    recorder(spool).event("engine_loaded", "info", "text " * 500, {"seconds": 0.5})
+    (message,) = spool.take(9)
+    event = decode(Event, message.payload, where="e")
+    assert (event.name, event.device, event.details["seconds"]) == ("engine_loaded", "dev-1", 0.5)
+    assert message.topic == "ew/v1/device/dev-1///e/engine_loaded"
+
+
+def test_units_go_out_with_the_first_measurement_when_they_change_and_with_every_birth(spool: Spool) -> None:
+    made = recorder(spool)
+
+    def measure(*names: str) -> list[str]:
+        readings = [
+            Measured(name=name, value=1.0, source="s", scope="c", quality="sampled") for name in names
+        ]
+        made.measurement(sampler.thermal_sample(made.next_envelope(), readings))
+        return drained()
+
+    def drained() -> list[str]:
+        spool.commit()
+        messages = spool.take(99)
+        for message in messages:
+            spool.acknowledge(message.id)
+        return [message.topic.removeprefix("ew/v1/device/dev-1") for message in messages]
+
+    assert measure("a_celsius") == ["///m/thermal/meta", "///m/thermal"]
+    assert measure("a_celsius") == ["///m/thermal"]
+    assert measure("a_celsius", "b_celsius") == ["///m/thermal/meta", "///m/thermal"]
+    made.birth(engine=None, model=None, host={"machine": "x"})
+    assert drained() == ["/service/agent/status/birth", "///m/thermal/meta"]
+
+
+def test_a_message_that_is_too_large_is_dropped_and_said_once(spool: Spool) -> None:
+    made = recorder(spool, payload_max_bytes=900)
+    readings = [
+        Measured(name=f"zone_{number}_celsius", value=1.0, source="s", scope="c" * 40, quality="sampled")
+        for number in range(20)
+    ]
+    for _ in range(3):
+        made.measurement(sampler.thermal_sample(made.next_envelope(), readings))
+    spool.commit()
+    topics = [message.topic.removeprefix("ew/v1/device/dev-1///") for message in spool.take(9)]
+    assert [topic for topic in topics if not topic.endswith("meta")] == [
+        "e/message_too_large"
+    ] * topics.count("e/message_too_large")
+    assert 1 <= topics.count("e/message_too_large") <= 2  # the measurement's, and its units'
+
+
+def test_lost_messages_are_told_once_by_an_event(spool: Spool) -> None:
+    made = recorder(spool)
+    made.loss()
+    assert spool.rows == 0
+    for number in range(8):
+        spool.append(Kind.MEASUREMENT, "t", b"%d" % number)
+    spool.commit()
+    made.loss()
+    (event,) = [message for message in spool.take(9) if message.kind is Kind.EVENT]
+    details = json.loads(event.payload)["data"]["details"]
+    assert details == {"measurements": 3, "results": 0, "events": 0}
+    assert spool.unreported_loss.measurements == 1  # the event itself took the place of one

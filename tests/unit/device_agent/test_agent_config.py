@@ -1,0 +1,226 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from device_agent.broker import broker_settings, courier_limits
+from device_agent.config import AgentConfig, described, load_config, mqtt_password, parse_config
+from device_agent.contract.errors import ConfigError
+
+LEAST = """
+[device]
+id = "dev-1"
+[artifact]
+path = "a.ewa"
+[spool]
+path = "state/spool.db"
+"""
+
+
+def parsed(text: str = "", *, base: str = LEAST) -> AgentConfig:
+    return parse_config((base + text).encode(), origin="agent.toml", folder=Path("/etc/edgewright"))
+
+
+def test_the_least_configuration_and_its_defaults() -> None:
+    config = parsed()
+    assert config.artifact.path == Path("/etc/edgewright/a.ewa")
+    assert config.spool.path == Path("/etc/edgewright/state/spool.db")
+    assert (config.engine.name, config.source.kind) == ("auto", "null")
+    assert (config.mqtt.version, config.mqtt.max_inflight_messages) == ("3.1.1", 20)
+    assert config.sensors.sysfs_root == Path("/sys")
+
+
+def test_every_setting_can_be_said_and_is_kept() -> None:
+    text = """
+[device]
+id = "dev-1"
+targets = ["x86_64-onnxruntime", "cortex-a-tflite"]
+[artifact]
+path = "/opt/a.ewa"
+max_bytes = 1000000
+[engine]
+name = "onnx"
+threads = 4
+[source]
+kind = "directory"
+path = "photos"
+loop = true
+rate_hz = 12
+max_frames = 10
+[results]
+mqtt = true
+jsonl = "-"
+top_k = 3
+[mqtt]
+host = "broker.example"
+port = 8883
+version = "5"
+topic_root = "my/root"
+username = "u"
+password_file = "secret"
+tls_ca = "ca.crt"
+tls_cert = "c.crt"
+tls_key = "c.key"
+will_delay_seconds = 30
+[telemetry]
+interval_seconds = 60
+[spool]
+path = "s.db"
+max_bytes = 2000000
+[sensors]
+sysfs_root = "fake"
+[log]
+format = "json"
+level = "debug"
+"""
+    config = parsed(text, base="")
+    assert config.device.targets == ("x86_64-onnxruntime", "cortex-a-tflite")
+    assert config.source.rate_hz == 12.0
+    assert isinstance(config.source.rate_hz, float)
+    assert config.results.jsonl == Path("-")
+    assert config.source.path == Path("/etc/edgewright/photos")
+    assert config.artifact.path == Path("/opt/a.ewa")
+    assert config.mqtt.tls_key == Path("/etc/edgewright/c.key")
+    assert json.loads(json.dumps(described(config)))["source"]["path"] == "/etc/edgewright/photos"
+
+
+def test_a_configuration_cannot_be_changed() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        parsed().mqtt.port = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[mqtt]\nprot = 1", "agent.toml: mqtt: prot: unknown. Did you mean 'port'?"),
+        ("[mqt]\nport = 1", "agent.toml: [mqt]: unknown. Did you mean 'mqtt'?"),
+        ("[mqtt]\nzzzzzz = 1", "Known: enabled, host"),
+        ("[mqtt]\nport = 0", "agent.toml: mqtt.port: expected 1 to 65535, got 0."),
+        ("[mqtt]\nport = true", "mqtt.port: expected an integer, got True."),
+        ("[mqtt]\nport = 1.5", "mqtt.port: expected an integer, got 1.5."),
+        ('[mqtt]\nport = "1883"', "mqtt.port: expected an integer, got '1883'."),
+        ("[mqtt]\nack_timeout_seconds = inf", "mqtt.ack_timeout_seconds: expected a number"),
+        ("[mqtt]\nack_timeout_seconds = nan", "mqtt.ack_timeout_seconds: expected a number"),
+        ("[mqtt]\nenabled = 1", "mqtt.enabled: expected true or false, got 1."),
+        ('[mqtt]\nhost = ""', "mqtt.host: expected a text, got ''."),
+        ("[mqtt]\nhost = 5", "mqtt.host: expected a text, got 5."),
+        (
+            '[mqtt]\nversion = "3.1"',
+            "mqtt.version: expected one of 3.1.1, 5, got '3.1'. Did you mean '3.1.1'?",
+        ),
+        ("[mqtt]\nversion = 5", "mqtt.version: expected one of"),
+        ('[mqtt]\ntopic_root = "a b"', "agent.toml: mqtt.topic_root:"),
+        ('[engine]\nname = "onxn"', "Did you mean 'onnx'?"),
+        ('[source]\nkind = "directory"', "source.path: is missing"),
+        ('[source]\nkind = "mqtt"\npath = "x"', "source.path: source.kind 'mqtt' takes none"),
+        ('[source]\ntopic = "x"', "source.topic: source.kind 'null' takes none"),
+        ('[source]\nkind = "mqtt"\ntopic = "a/#/b"', "is no MQTT topic filter"),
+        ('[source]\nkind = "mqtt"\ntopic = "a+/b"', "is no MQTT topic filter"),
+        ('[source]\nkind = "mqtt"\n[mqtt]\nenabled = false', "needs mqtt.enabled = true"),
+        ('[mqtt]\nusername = "u"\npassword_file = "f"\npassword_env = "E"', "not both"),
+        ('[mqtt]\npassword_env = "E"', "mqtt.username: is missing"),
+        ('[mqtt]\ntls_ca = "ca"\ntls_cert = "c"', "certificate and mqtt.tls_key go together"),
+        ('[mqtt]\ntls_cert = "c"\ntls_key = "k"', "mqtt.tls_ca: is missing"),
+        ("[mqtt]\nreconnect_min_seconds = 100.0", "is above mqtt.reconnect_max_seconds"),
+        ("[mqtt]\nwill_delay_seconds = 5", 'needs mqtt.version = "5"'),
+        (
+            "[mqtt]\npayload_max_bytes = 1000000\nmax_inflight_messages = 50",
+            "spool.max_bytes: must be at least",
+        ),
+        ("[log]\nlevel = 'loud'", "log.level: expected one of debug, info, warning, error"),
+    ],
+)
+def test_a_wrong_setting_names_file_key_expected_and_got(text: str, says: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parsed(text)
+    assert says in str(caught.value)
+    assert str(caught.value).startswith("agent.toml: ")
+
+
+@pytest.mark.parametrize("topic", ["#", "+", "a/+/b", "a/b/#", "/", "$share/g/a", "frames"])
+def test_topic_filters_that_mqtt_knows(topic: str) -> None:
+    config = parsed(f'[source]\nkind = "mqtt"\ntopic = "{topic}"')
+    assert config.source.topic == topic
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "table [device] is missing"),
+        ("[device]", "device.id: is missing"),
+        ('[device]\nid = "a b"\n[artifact]\npath="x"\n[spool]\npath="y"', "device.id:"),
+        ('[device]\nid = "a"\n[artifact]\npath="x"\ndigest="md5:1"\n[spool]\npath="y"', "artifact.digest:"),
+        ('[device]\nid = "a"\ntargets = "t"', "device.targets: expected a list of texts"),
+        ('[device]\nid = "a"\ntargets = [1]', "device.targets: expected a list of texts"),
+        ("[device", "not valid TOML"),
+        ("mqtt = 3", "mqtt: expected a table [mqtt], got 3."),
+        ('[device]\nid = "a"\nid = "b"', "not valid TOML"),
+    ],
+)
+def test_what_is_missing_or_no_toml(text: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=r"^agent\.toml: ") as caught:
+        parsed(text, base="")
+    assert says in str(caught.value)
+
+
+@given(
+    st.binary(max_size=300)
+    | st.text(max_size=200).map(lambda text: (LEAST + text).encode("utf-8", "surrogatepass"))
+)
+@settings(max_examples=200, deadline=None)
+def test_no_bytes_bring_out_another_error(data: bytes) -> None:
+    try:
+        parse_config(data, origin="agent.toml", folder=Path("/x"))
+    except ConfigError as error:
+        assert str(error).startswith("agent.toml: ")
+
+
+def test_a_file_is_named_when_it_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"none\.toml: cannot be read: No such file"):
+        load_config(tmp_path / "none.toml")
+    (tmp_path / "big.toml").write_bytes(b"#" * (1 << 21))
+    with pytest.raises(ConfigError, match="some other file"):
+        load_config(tmp_path / "big.toml")
+
+
+def test_relative_paths_start_at_the_file(tmp_path: Path) -> None:
+    (tmp_path / "agent.toml").write_text(LEAST)
+    assert load_config(tmp_path / "agent.toml").artifact.path == tmp_path / "a.ewa"
+
+
+def test_the_password_comes_from_a_file_or_the_environment_and_shows_nowhere(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("s3cret\nsecond line\n")
+    by_file = parsed(f'[mqtt]\nusername = "u"\npassword_file = "{tmp_path}/secret"')
+    by_name = parsed('[mqtt]\nusername = "u"\npassword_env = "EW_PASSWORD"')
+    assert mqtt_password(by_file.mqtt) == "s3cret"
+    assert mqtt_password(by_name.mqtt, environment={"EW_PASSWORD": "s3cret"}) == "s3cret"
+    assert mqtt_password(parsed().mqtt) is None
+    shown = repr(by_file) + json.dumps(described(by_file)) + repr(broker_settings(by_file))
+    assert "s3cret" not in shown
+
+
+def test_a_password_that_cannot_be_had_names_its_key(tmp_path: Path) -> None:
+    (tmp_path / "empty").write_text("\n")
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    for name, says in (("none", "cannot be read"), ("empty", "is empty"), ("binary", "cannot be read")):
+        config = parsed(f'[mqtt]\nusername = "u"\npassword_file = "{tmp_path}/{name}"')
+        with pytest.raises(ConfigError, match=f"mqtt.password_file: .*{says}"):
+            mqtt_password(config.mqtt)
+    config = parsed('[mqtt]\nusername = "u"\npassword_env = "EW_PASSWORD"')
+    with pytest.raises(ConfigError, match="EW_PASSWORD is not set"):
+        mqtt_password(config.mqtt, environment={})
+
+
+def test_what_the_broker_is_given() -> None:
+    config = parsed('[source]\nkind = "mqtt"\nmax_frame_bytes = 99\n[mqtt]\ntls_ca = "ca.crt"')
+    settings_of = broker_settings(config, client_id_suffix="-check")
+    assert settings_of.client_id == "edgewright-dev-1-check"
+    assert settings_of.max_incoming_bytes == 99
+    assert settings_of.tls is not None
+    assert broker_settings(parsed()).max_incoming_bytes == 0
+    assert courier_limits(config.mqtt).max_inflight_messages == 20

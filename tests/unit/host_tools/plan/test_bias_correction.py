@@ -1,0 +1,140 @@
+"""Bias correction: with it the mean of every output channel stays where the float model has it."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from host_tools.lower.integers import dequantize_array, quantize_array
+from host_tools.lower.lowering import lower
+from host_tools.model import load
+from host_tools.model.reference import FloatRunner
+from host_tools.observe import open_data
+from host_tools.observe.observer import observe
+from host_tools.plan import check
+from host_tools.plan.plan_file import PlanFileError, decode, encode
+from host_tools.plan.planner import plan
+from host_tools.plan.topology import constant
+from host_tools.progress import Silent
+from host_tools.recipe import Recipe
+from targets import catalog
+
+OPS = {
+    "conv": ("Conv", (6, 4, 3, 3), {"pads": [0, 0, 0, 0]}, 6),
+    "grouped": ("Conv", (6, 2, 3, 3), {"group": 2}, 6),
+    "depthwise": ("Conv", (4, 1, 3, 3), {"group": 4}, 4),
+    "transposed": ("ConvTranspose", (4, 5, 2, 2), {"strides": [2, 2]}, 5),
+    "transposed_grouped": ("ConvTranspose", (4, 3, 2, 2), {"group": 2, "strides": [2, 2]}, 6),
+}
+
+
+def weighted_model(tmp_path, kind, bias=True):
+    op_type, shape, attributes, outputs = OPS[kind]
+    rng = np.random.default_rng(4)
+    weights = [numpy_helper.from_array(rng.normal(0, 1, shape).astype(np.float32), "w")]
+    if bias:
+        weights.append(numpy_helper.from_array(rng.normal(0, 1, outputs).astype(np.float32), "b"))
+    node = helper.make_node(op_type, ["x", "w", "b"][: 2 + bias], ["y"], kind, **attributes)
+    graph = helper.make_graph(
+        [node],
+        "one",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 4, 12, 12])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        weights,
+    )
+    path = tmp_path / "one.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8), path)
+    return load(path)
+
+
+def observed(model, tmp_path):
+    rng = np.random.default_rng(1)
+    samples = (
+        rng.uniform(0, 1, (16, 4, 12, 12)).astype(np.float32)
+        * np.array([1, 3, 5, 9], np.float32)[:, None, None]
+    )
+    np.save(tmp_path / "x.npy", samples)
+    data = open_data(tmp_path / "x.npy", inputs=model.inputs)
+    return samples, observe(model, data, histograms=True, threads=1, progress=Silent())
+
+
+@pytest.mark.parametrize("kind", list(OPS))
+@pytest.mark.parametrize("bias", [True, False])
+def test_the_mean_of_every_channel_is_kept(tmp_path, kind, bias):
+    """Float arithmetic with rounded weights: only the weights' rounding is looked at."""
+    model = weighted_model(tmp_path, kind, bias)
+    samples, statistics = observed(model, tmp_path)
+    profile = catalog.load("generic" if "generic" in catalog.ids() else "nxp-neutron")
+    made = plan(model, statistics, profile, Recipe())
+    (node,) = [node for node in model.graph.graph if node.op_type in ("Conv", "ConvTranspose")]
+    weight, bias_name = node.inputs[1].name, node.inputs[2].name
+    values = made.tensors[bias_name].values
+    if made.nodes[node.name].precision != "int8":
+        assert values is None
+        return
+    assert values is not None
+    rounded = dequantize_array(
+        quantize_array(constant(node.inputs[1]), made.tensors[weight].qparams, profile.rounding.weights),
+        made.tensors[weight].qparams,
+    )
+
+    def channel_means(weight_values, bias_values):
+        clone = model.graph.clone()
+        for name, array in ((weight, weight_values), (bias_name, bias_values)):
+            initializer = clone.graph.initializers[name]
+            shape = initializer.const_value.shape.numpy()
+            initializer.const_value = __import__("onnx_ir").tensor(
+                np.asarray(array, np.float32).reshape(shape), name=name
+            )
+        import dataclasses
+
+        runner = FloatRunner(dataclasses.replace(model, graph=clone), threads=1)
+        outputs = [runner.run({"x": sample[np.newaxis]})["y"] for sample in samples]
+        return np.concatenate(outputs).mean(axis=(0, 2, 3), dtype=np.float64)
+
+    wanted = channel_means(constant(node.inputs[1]), constant(node.inputs[2]))
+    plain = np.abs(channel_means(rounded, constant(node.inputs[2])) - wanted)
+    corrected = np.abs(channel_means(rounded, values) - wanted)
+    assert corrected.max() < 0.12 * plain.max(), (plain, corrected)
+
+
+def test_the_recipe_can_leave_it_out(tmp_path):
+    model = weighted_model(tmp_path, "conv")
+    _, statistics = observed(model, tmp_path)
+    made = plan(model, statistics, catalog.load("nxp-neutron"), Recipe(bias_correction=False))
+    assert all(tensor.values is None for tensor in made.tensors.values())
+
+
+@pytest.mark.parametrize("target", catalog.ids())
+def test_corrected_plans_pass_the_check_and_are_lowered(tmp_path, target):
+    model = weighted_model(tmp_path, "conv")
+    _, statistics = observed(model, tmp_path)
+    profile = catalog.load(target)
+    made = plan(model, statistics, profile, Recipe())
+    check.check(made, model, profile)
+    with_correction = lower(model, made, profile)
+    without = lower(model, plan(model, statistics, profile, Recipe(bias_correction=False)), profile)
+    assert dict(with_correction.files) != dict(without.files)
+
+
+def test_values_survive_the_file_exactly(tmp_path):
+    model = weighted_model(tmp_path, "depthwise")
+    _, statistics = observed(model, tmp_path)
+    made = plan(model, statistics, catalog.load("cortex-a-tflite"), Recipe())
+    assert any(tensor.values for tensor in made.tensors.values())
+    assert decode(encode(made), where="plan.json") == made
+
+
+@pytest.mark.parametrize("wrong", [["x"], [True], [None], "1.0"])
+def test_wrong_values_in_a_file_are_named(tmp_path, wrong):
+    model = weighted_model(tmp_path, "conv")
+    _, statistics = observed(model, tmp_path)
+    document = json.loads(encode(plan(model, statistics, catalog.load("cortex-a-tflite"), Recipe())))
+    entry = next(entry for entry in document["tensors"] if "values" in entry)
+    entry["values"] = wrong
+    with pytest.raises(PlanFileError, match="values"):
+        decode(json.dumps(document).encode(), where="plan.json")
