@@ -33,8 +33,10 @@ def simulate(
     ):
         planned = plan.tensors.get(name)
         if planned is not None and planned.values is not None:
-            array = np.asarray(planned.values, np.float32).reshape(array.shape)
-        values[name] = array if planned is None else through_codes(array, planned.qparams)
+            corrected = np.asarray(planned.values, np.float32).reshape(array.shape)
+            values[name] = through_codes(corrected, planned.qparams)
+        else:
+            values[name] = array if planned is None else through_codes(array, planned.qparams)
     edges = {(edge.node, edge.input_index): edge.qparams for edge in plan.requantize}
     for node in graph:
         inputs = {
