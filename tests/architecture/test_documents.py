@@ -1,0 +1,110 @@
+"""The documents say what the code says."""
+
+from __future__ import annotations
+
+import re
+import sys
+from importlib.metadata import requires
+from pathlib import Path
+
+import pytest
+
+from device_agent import __version__
+from device_agent.config import parse_config
+from host_tools.cli.convert import _METHODS
+from host_tools.recipe import METHODS, parse_recipe
+from targets import show
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = sorted(
+    [
+        ROOT / "README.md",
+        ROOT / "CHANGELOG.md",
+        *(ROOT / "docs").rglob("*.md"),
+        ROOT / "targets" / "README.md",
+    ]
+)
+
+
+def blocks(path: Path, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL)
+
+
+def test_the_table_of_targets_is_generated() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert show.check_readme(text) == text, (
+        "README.md: the table of targets is old; targets.show.support_table() gives the new one"
+    )
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(path: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)", path.read_text(encoding="utf-8")):
+        if not target.startswith("http"):
+            assert (path.parent / target).exists(), f"{path.name}: {target}"
+
+
+def test_the_readmes_agent_configuration_is_valid() -> None:
+    (script,) = [block for block in blocks(ROOT / "README.md", "") if "agent.toml" in block]
+    text = re.search(r"cat > agent.toml <<'END'\n(.*?)END", script, re.DOTALL)
+    assert text is not None
+    config = parse_config(text.group(1).encode(), origin="README.md", folder=ROOT)
+    assert config.device.id == "lab-1"
+
+
+def test_the_recipe_in_the_documents_is_valid() -> None:
+    (text,) = blocks(ROOT / "docs" / "recipes.md", "toml")
+    recipe = parse_recipe(text.encode(), where="docs/recipes.md")
+    assert recipe.method == "percentile"
+
+
+def test_the_methods_are_the_same_everywhere() -> None:
+    assert set(_METHODS) == set(METHODS)
+    table = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
+    assert all(f"| `{method}` |" in table for method in METHODS)
+
+
+def test_every_dependency_is_explained() -> None:
+    text = (ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8")
+    names = {
+        re.split(r"[ \[<>=!~;]", requirement, maxsplit=1)[0] for requirement in requires("edgewright") or []
+    }
+    names -= {"edgewright"}
+    missing = sorted(name for name in names if name not in text)
+    assert not missing, f"docs/dependencies.md does not name {', '.join(missing)}"
+
+
+def test_the_version_is_one() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["version"] == __version__
+
+
+def test_no_document_or_source_names_a_registry_or_a_machine() -> None:
+    forbidden = re.compile(
+        "|".join(
+            (
+                "pypi" + r"\.org",
+                "pythonhosted" + r"\.org",
+                "npm" + r"js\.(org|com)",
+                "/wo" + "rk/",
+                "deb" + r"\.debian\.org",
+            )
+        )
+    )
+    for path in ROOT.rglob("*"):
+        parts = path.relative_to(ROOT).parts
+        if any(
+            part.startswith(".venv")
+            or part in {".git", "out", "build", "__pycache__", ".hypothesis"}
+            or part.endswith("_cache")
+            for part in parts
+        ):
+            continue
+        if path.is_file() and path.suffix in {".py", ".md", ".toml", ".txt", ".json", ".html", ""}:
+            found = forbidden.search(path.read_text(encoding="utf-8", errors="replace"))
+            assert found is None, f"{path.relative_to(ROOT)}: {found}"
