@@ -21,16 +21,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from iotcore import Broker
-from rich.console import Console
-from rich.table import Table
 
 from device_agent.contract.errors import EdgewrightError
 from device_agent.contract.topics import DEFAULT_ROOT
+from device_agent.telemetry.histogram import Histogram
 from examples.efficientnet_lite.prepare import prepare
-from host_tools.cli.conversion import report_table
+from host_tools.cli.conversion import report_table, summary_table, wide_console
 from host_tools.cli.progress import ProgressBars
 from host_tools.output_folder import open_output_folder
-from host_tools.pages.page import milliseconds
 from host_tools.pipeline import convert
 from host_tools.review.broker_address import parse_broker
 from host_tools.review.history import DeviceHistory, History
@@ -40,6 +38,9 @@ from host_tools.review.telemetry_page import render_telemetry
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from rich.table import Table
+
+    from device_agent.contract.telemetry import InferenceWindow
     from host_tools.pipeline import Conversion
     from host_tools.review.listener import Listener
 
@@ -63,7 +64,7 @@ loop = true
 
 [results]
 jsonl = "results.jsonl"
-max_rate_hz = 0
+max_rate_hz = 20
 
 [mqtt]
 host = "127.0.0.1"
@@ -104,7 +105,7 @@ def main() -> int:
         "--out", default="out/demo", metavar="DIR", help="where everything goes (default: out/demo)"
     )
     out = Path(parser.parse_args().out)
-    console = Console(soft_wrap=True)
+    console = wide_console()
     try:
         with ProgressBars(quiet=False) as progress:
             prepare(out / "model", lambda line: progress.stage(line, None))
@@ -237,9 +238,12 @@ def _write_telemetry_page(history: History, out: Path) -> Path:
 
 
 def _agent_table(runs: list[AgentRun], history: History) -> Table:
-    table = Table(title="As the agent ran them, from its telemetry", title_justify="left")
-    for heading in ("Target", "Engine", "p50", "p95", "Inferences", "Photos right", "PSS", "Ended"):
-        table.add_column(heading, justify="left" if heading in ("Target", "Engine", "Ended") else "right")
+    table = summary_table("As the agent ran them, from its telemetry")
+    for heading in ("Target", "Engine"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("p50 ms", "p95 ms", "Inferences", "Right %", "PSS MiB"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("Ended", no_wrap=True)
     for run in runs:
         table.add_row(*_agent_row(run, history.devices.get(run.device)))
     return table
@@ -248,21 +252,33 @@ def _agent_table(runs: list[AgentRun], history: History) -> Table:
 def _agent_row(run: AgentRun, device: DeviceHistory | None) -> list[str]:
     if device is None or not device.inference:
         return [run.target, "–", "–", "–", "0", "–", "–", f"status {run.exit_status}, silent"]
-    birth, last = device.birth, device.inference[-1]
-    middle = sorted(device.inference, key=lambda one: one.latency_p50_seconds or 0.0)[
-        len(device.inference) // 2
-    ]
+    birth, latencies = device.birth, _merged(device.inference)
     pss = [sample.process_pss_bytes for sample in device.system if sample.process_pss_bytes is not None]
     return [
         run.target,
         f"{birth.engine} {birth.engine_version}" if birth else "–",
-        milliseconds(middle.latency_p50_seconds),
-        milliseconds(middle.latency_p95_seconds),
-        str(last.inferences_total),
-        f"{run.right} of {run.frames}",
-        f"{pss[-1] / 2**20:.0f} MiB" if pss else "–",
-        device.health.reason or device.health.status if device.health else "–",
+        *(f"{1e3 * (latencies.quantile_seconds(share) or 0.0):.2f}" for share in (0.5, 0.95)),
+        str(device.inference[-1].inferences_total),
+        f"{100.0 * run.right / run.frames:.0f}" if run.frames else "–",
+        f"{pss[-1] / 2**20:.0f}" if pss else "–",
+        f"{device.health.status}: {device.health.reason}" if device.health else "–",
     ]
+
+
+def _merged(windows: list[InferenceWindow]) -> Histogram:
+    """Merge the histograms of all windows: quantiles themselves must never be averaged."""
+    merged = Histogram()
+    for window in windows:
+        if window.latency_count:
+            merged.merge(
+                Histogram.from_buckets(
+                    window.hist.counts.items(),
+                    sum_ns=round(window.latency_sum_seconds * 1e9),
+                    min_ns=round((window.latency_min_seconds or 0.0) * 1e9),
+                    max_ns=round((window.latency_max_seconds or 0.0) * 1e9),
+                )
+            )
+    return merged
 
 
 if __name__ == "__main__":

@@ -6,12 +6,12 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
 from host_tools.cli.progress import ProgressBars
 from host_tools.errors import InputError
-from host_tools.pages.page import decibels, mebibytes, milliseconds, percent
 from host_tools.pipeline import convert
 from host_tools.plan.explain import explain
 from host_tools.plan.plan_file import decode as decode_plan
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from host_tools.verify.verification_report import TargetReport, VerificationReport
 
 _FAILED = 4
+_NOTHING = "–"
+_PIPE_COLUMNS = 120
 
 
 def run(options: argparse.Namespace) -> int:
@@ -97,7 +99,7 @@ def _budget(options: argparse.Namespace) -> Budget:
 
 
 def _show(conversion: Conversion, out: Path, *, explained: bool) -> None:
-    console = Console(soft_wrap=True)
+    console = wide_console()
     console.print(report_table(conversion.report))
     for target in conversion.report.targets:
         for reason in target.reasons:
@@ -119,60 +121,59 @@ def _show(conversion: Conversion, out: Path, *, explained: bool) -> None:
             console.print(explain(decode_plan(path.read_bytes(), where=str(path))), markup=False)
 
 
+def wide_console() -> Console:
+    """Return a console that does not squeeze tables where the output is no terminal."""
+    console = Console(soft_wrap=True)
+    return console if console.is_terminal else Console(soft_wrap=True, width=_PIPE_COLUMNS)
+
+
 def report_table(report: VerificationReport) -> Table:
-    """Return the summary of a report as a table for the terminal: float first, then one row a target."""
+    """Return the summary of a report as a table for the terminal: float first, then one row a target; units stand in the headings."""
     metrics = list(dict.fromkeys(quality.metric for target in report.targets for quality in target.quality))
-    table = Table(
-        title=f"{report.model}, calibrated on {report.calibration_samples} samples", title_justify="left"
-    )
-    for heading in (
-        "Target",
-        "Verdict",
-        *metrics,
-        "Same class",
-        "SQNR",
-        "Latency",
-        "Size",
-        "Ops int/float",
-        "Parity",
-    ):
-        table.add_column(heading, justify="left" if heading in ("Target", "Verdict") else "right")
+    table = summary_table(f"{report.model}, calibrated on {report.calibration_samples} samples")
+    for heading in ("Target", "Verdict"):
+        table.add_column(heading, no_wrap=True)
+    shares = [f"{name} %" if name.startswith("top-") else name for name in metrics]
+    for heading in (*shares, "Same %", "SQNR dB", "ms", "MiB", "int/float", "LSB"):
+        table.add_column(heading, justify="right", no_wrap=True)
     baseline = report.float_latency.median_seconds if report.float_latency else None
     floats = {quality.metric: quality.float_value for target in report.targets for quality in target.quality}
-    size = mebibytes(report.targets[0].float_bytes) if report.targets else "–"
-    table.add_row(
-        "float (onnx)",
-        "",
-        *(_quality(name, floats.get(name)) for name in metrics),
-        "",
-        "",
-        milliseconds(baseline),
-        size,
-        "",
-        "",
-    )
+    size = _mebibytes(report.targets[0].float_bytes) if report.targets else _NOTHING
+    qualities = (_quality(name, floats.get(name)) for name in metrics)
+    table.add_row("float (onnx)", "", *qualities, "", "", _number(baseline, 1e3, 2), size, "", "")
     for target in report.targets:
         table.add_row(*_target_row(target, metrics))
     return table
 
 
+def summary_table(title: str) -> Table:
+    """Return an empty table that fits a terminal of 80 columns as long as its cells do."""
+    return Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+
+
 def _target_row(target: TargetReport, metrics: list[str]) -> list[str]:
     values = {quality.metric: quality.payload_value for quality in target.quality}
-    parity = target.parity
+    sqnr, parity = target.agreement.sqnr_db, target.parity
     return [
         target.target,
         target.verdict,
         *(_quality(name, values.get(name)) for name in metrics),
-        percent(target.agreement.same_top_class),
-        decibels(target.agreement.sqnr_db),
-        milliseconds(target.latency.median_seconds if target.latency else None),
-        mebibytes(target.payload_bytes),
+        _number(target.agreement.same_top_class, 100.0, 1),
+        "exact" if sqnr is None else f"{sqnr:.1f}",
+        _number(target.latency.median_seconds if target.latency else None, 1e3, 2),
+        _mebibytes(target.payload_bytes),
         f"{target.execution.integer_ops}/{target.execution.float_ops}",
-        "–" if parity is None else f"≤{parity.max_lsb} LSB",
+        _NOTHING if parity is None else f"≤ {parity.max_lsb}",
     ]
 
 
 def _quality(name: str, value: float | None) -> str:
-    if value is None:
-        return "–"
-    return percent(value) if name.startswith("top-") else f"{value:.4g}"
+    return _number(value, 100.0, 1) if name.startswith("top-") else _number(value, 1.0, 4)
+
+
+def _number(value: float | None, factor: float, digits: int) -> str:
+    return _NOTHING if value is None else f"{value * factor:.{digits}f}"
+
+
+def _mebibytes(size_bytes: int) -> str:
+    return f"{size_bytes / 2**20:.2f}"
