@@ -95,6 +95,20 @@ def require_no_subgraphs(graph: ir.Graph) -> None:
             )
 
 
+def require_fed(graph: ir.Graph) -> None:
+    """Refuse what neither reads an input nor could be computed once and for all.
+
+    Raises:
+        UnsupportedOperatorError: Random numbers, or a constant that is far larger than the model that makes it.
+    """
+    for node in graph:
+        if all(value is None or value.is_initializer() for value in node.inputs):
+            raise UnsupportedOperatorError(
+                f"{label(node)} depends on no input, and its result is random or too large to be stored as a constant.",
+                hint="Leave it out of the model, or feed its result as an input.",
+            )
+
+
 def require_finite(graph: ir.Graph, *, after: str = "") -> None:
     """Refuse NaN and Inf in weights and attributes; infinite bounds of Clip, Min and Max are fine.
 

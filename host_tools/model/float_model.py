@@ -6,13 +6,15 @@ Canonical form, guaranteed by `host_tools.model.load` and relied on everywhere a
 - every node has a unique non-empty name; every value has a unique name, a static shape and a known type; floats are float32;
 - no Identity, Dropout, Constant or shape-computing nodes are left: constants are initializers, shape subgraphs are folded;
 - BatchNormalization is folded into the preceding Conv, ConvTranspose or Gemm where it can be; otherwise it is Mul then Add with constants;
-- Gemm has transA=0, transB=1, alpha=beta=1, a constant weight of shape (outputs, inputs); MatMul of a rank-2 input with a constant is a Gemm;
+- Gemm has transA=0, transB=1, alpha=beta=1, a constant weight of shape (outputs, inputs);
+- MatMul of a rank-2 input by a rank-2 constant is a Gemm;
 - Conv, ConvTranspose and Gemm with a constant weight have a bias of shape (outputs,), zeros where the source has none;
-- Clip has constant initializers for both bounds (missing ones are ±inf); Clip(0, inf) is Relu;
+- Clip of floats has constant initializers for both bounds (missing ones are ±inf); Clip(0, inf) is Relu;
 - x * HardSigmoid(x; 1/6, 1/2) is HardSwish;
 - attributes that an opset moved to inputs are constant initializers (Reshape shape, Slice, Pad, Squeeze, ReduceMean axes, Split sizes, ...);
+- no node reads constants only;
 - an initializer used as weight or bias of Conv, ConvTranspose, Gemm or MatMul has that one consumer (shared ones are copied);
-- all initializer values are finite (but for Clip bounds).
+- all initializer values are finite (but for bounds of Clip, Min and Max).
 """
 
 from __future__ import annotations

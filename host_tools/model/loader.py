@@ -18,7 +18,13 @@ from onnx_ir.passes.common import (
 
 from device_agent.contract.errors import EdgewrightError
 from host_tools.errors import ModelError
-from host_tools.model.admission import label, require_convertible, require_finite, require_no_subgraphs
+from host_tools.model.admission import (
+    label,
+    require_convertible,
+    require_fed,
+    require_finite,
+    require_no_subgraphs,
+)
 from host_tools.model.float_model import ElementType, FloatModel, TensorSpec
 from host_tools.model.graph_editor import GraphEditor, static_shape
 from host_tools.model.opset import normalise_opset
@@ -171,6 +177,7 @@ def _finish(model: ir.Model) -> None:
                 f"Output {value.name!r} only repeats {producer.inputs[0].name if producer.inputs[0] else '?'!r}.",
                 hint="Remove it from the outputs.",
             )
+    require_fed(graph)
 
 
 def _spec(value: ir.Value) -> TensorSpec:

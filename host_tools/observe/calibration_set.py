@@ -67,6 +67,10 @@ class SampleSource(Protocol):
         """
         ...
 
+    def ids(self) -> Iterator[str]:
+        """The ids that `samples` gives, in order, without reading samples."""
+        ...
+
     def fingerprint(self, count: int) -> str | None:
         """A digest that changes when the first ``count`` samples may have, or None when reading them is the only way to know.
 
@@ -115,11 +119,16 @@ class CalibrationSet:
         """Read every sample.
 
         Raises:
-            DataError: A sample cannot be read, does not fit the model, or is not finite; or fewer came than were announced.
+            DataError: A sample cannot be read, does not fit the model, or is not finite; or fewer or more came than were announced.
         """
+        samples = self._source.samples()
+        if self._count < self.total:
+            samples = islice(samples, self._count)
         read = 0
-        for name, arrays in islice(self._source.samples(), self._count):
+        for name, arrays in samples:
             read += 1
+            if read > self._count:
+                raise DataError(f"{self.where}: {self._count} samples were announced, more came.")
             yield Sample(id=name, arrays=MappingProxyType(self._fitted(name, arrays)))
         if read < self._count:
             raise DataError(f"{self.where}: {self._count} samples were announced, {read} came.")
@@ -133,8 +142,8 @@ class CalibrationSet:
         return CalibrationSet(self._source, self._inputs, limit=min(count, self._count))
 
     def ids(self) -> Iterator[str]:
-        """Read every sample for its id."""
-        return (sample.id for sample in self)
+        """Return every sample's id, without reading samples."""
+        return islice(self._source.ids(), self._count)
 
     def fingerprint(self) -> str | None:
         """Return a digest of what is read and how, without preparing samples; None when only reading them would tell.
@@ -154,7 +163,10 @@ class CalibrationSet:
 
     def _fitted_array(self, name: str, spec: TensorSpec, array: NDArray[np.generic]) -> NDArray[np.generic]:
         where = f"{self.where}: sample {name}, input {spec.name!r}"
-        if array.dtype != np.dtype(spec.dtype):
+        expected = np.dtype(spec.dtype)
+        if array.dtype != expected and array.dtype.newbyteorder("=") == expected:
+            array = array.astype(expected)  # the same numbers, bytes the other way round
+        if array.dtype != expected:
             raise DataError(
                 f"{where}: expected {spec.dtype}, got {array.dtype}.",
                 hint=f"Convert it: array.astype({spec.dtype!r}).",

@@ -12,6 +12,8 @@ from host_tools.observe.sources.array_files import open_npy
 if TYPE_CHECKING:
     from host_tools.observe.calibration_set import CalibrationSet
 
+_MAX_DIGITS = 18  # what fits into an int64
+
 
 def read_labels(path: str | Path, data: CalibrationSet) -> tuple[int, ...]:
     """Return one label a sample, in the samples' order.
@@ -22,7 +24,7 @@ def read_labels(path: str | Path, data: CalibrationSet) -> tuple[int, ...]:
         data: The samples.
 
     Raises:
-        DataError: The file cannot be read, a line is wrong, or a sample has no label.
+        DataError: The file cannot be read, a line is wrong, a file has two labels, or a sample has none.
     """
     path = Path(path)
     if path.suffix.lower() == ".npy":
@@ -31,7 +33,10 @@ def read_labels(path: str | Path, data: CalibrationSet) -> tuple[int, ...]:
             raise DataError(
                 f"{path}: expected whole numbers in one dimension, got {array.dtype} of shape {array.shape}."
             )
-        return _as_many(tuple(int(label) for label in array), data, path)
+        labels = tuple(int(label) for label in array)
+        if min(labels, default=0) < 0:
+            raise DataError(f"{path}: expected whole numbers of at least 0, got {min(labels)}.")
+        return _as_many(labels, data, path)
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -45,24 +50,31 @@ def read_labels(path: str | Path, data: CalibrationSet) -> tuple[int, ...]:
 
 def _by_file(lines: list[str], data: CalibrationSet, path: Path) -> tuple[int, ...]:
     rows = csv.DictReader(lines)
-    if not {"file", "label"} <= set(rows.fieldnames or ()):
-        raise DataError(
-            f"{path}: expected the columns file and label, got {', '.join(rows.fieldnames or ())}."
-        )
-    labels = {str(row["file"]): _label(str(row["label"]), path, rows.line_num) for row in rows}
+    labels: dict[str, int] = {}
+    try:
+        if not {"file", "label"} <= set(rows.fieldnames or ()):
+            raise DataError(
+                f"{path}: expected the columns file and label, got {', '.join(rows.fieldnames or ())}."
+            )
+        for row in rows:
+            label = _label(row["label"] or "", path, rows.line_num)
+            if labels.setdefault(row["file"], label) != label:
+                raise DataError(f"{path}:{rows.line_num}: {row['file']} has two different labels.")
+    except csv.Error as error:
+        raise DataError(f"{path}:{rows.line_num}: not readable as CSV: {error}.") from error
     found: list[int] = []
     for sample_id in data.ids():
-        label = labels.get(sample_id, labels.get(Path(sample_id).name))
-        if label is None:
+        known = labels.get(sample_id, labels.get(Path(sample_id).name))
+        if known is None:
             raise DataError(
                 f"{path}: sample {sample_id} has no label.", hint="Every sample of --eval needs one."
             )
-        found.append(label)
+        found.append(known)
     return tuple(found)
 
 
 def _label(text: str, path: Path, line: int) -> int:
-    if not text.strip().isdecimal():
+    if not text.strip().isdecimal() or len(text) > _MAX_DIGITS:
         raise DataError(f"{path}:{line}: expected a whole number of at least 0, got {text.strip()[:80]!r}.")
     return int(text)
 

@@ -23,6 +23,7 @@ _CLIPS: Final = np.linspace(0.02, 1.0, 99)
 """Shares of the full range that the searches try as its clipped end."""
 _POINTS: Final = 4
 """Points within a bin: near the top of a range a bin is half a code wide, and its middle alone would see no rounding error."""
+_WORKSPACE: Final = 1 << 15  # numbers: 256 KiB
 _KL_BINS: Final = 2048
 _KL_START: Final = 128
 
@@ -109,26 +110,50 @@ def _least_error(
     """Search the clip that leaves the least squared error: both ends together when symmetric, else one end after the other."""
     if symmetric:
         bound = max(-full.low, full.high)
-        clips = [Range(-bound * clip, bound * clip) for clip in _CLIPS]
-        best = min(clips, key=lambda one: _squared_error(values, counts, one, levels - 1))
+        best = _best(values, counts, -bound * _CLIPS, bound * _CLIPS, levels - 1)
         return Range(max(best.low, full.low), min(best.high, full.high))
     best = full
     for _ in range(2):
-        highs = [Range(best.low, full.high * clip) for clip in _CLIPS]
-        best = min(highs, key=lambda one: _squared_error(values, counts, one, levels - 1))
-        if full.low < 0.0:
-            lows = [Range(full.low * clip, best.high) for clip in _CLIPS]
-            best = min(lows, key=lambda one: _squared_error(values, counts, one, levels - 1))
+        before = best
+        best = _best(values, counts, np.full_like(_CLIPS, best.low), full.high * _CLIPS, levels - 1)
+        if full.low == 0.0:
+            break  # one end is all there is
+        best = _best(values, counts, full.low * _CLIPS, np.full_like(_CLIPS, best.high), levels - 1)
+        if best.low == before.low:
+            break  # the search would only find the same again
     return best
 
 
-def _squared_error(values: FloatArray, counts: FloatArray, chosen: Range, steps: int) -> float:
-    scale = (chosen.high - chosen.low) / steps
-    if scale <= 0.0:
-        return float(np.sum(counts * values**2))
-    offset = np.rint(-chosen.low / scale)
-    codes = np.clip(np.rint(values / scale) + offset, 0, steps)
-    return float(np.sum(counts * (values - (codes - offset) * scale) ** 2))
+def _best(values: FloatArray, counts: FloatArray, lows: FloatArray, highs: FloatArray, steps: int) -> Range:
+    """Return the first range of least squared error; lows and highs have shape (ranges,)."""
+    at = int(np.argmin(_squared_errors(values, counts, lows, highs, steps)))
+    return Range(float(lows[at]), float(highs[at]))
+
+
+def _squared_errors(
+    values: FloatArray, counts: FloatArray, lows: FloatArray, highs: FloatArray, steps: int
+) -> FloatArray:
+    """Return the squared error of rounding ``values`` in each range, shape (ranges,)."""
+    scales = (highs - lows) / steps
+    empty = scales <= 0.0
+    scales = np.where(empty, 1.0, scales)
+    offsets = np.rint(-lows / scales)
+    errors = np.empty_like(scales)
+    rows = max(1, _WORKSPACE // len(values))
+    for start in range(
+        0, len(scales), rows
+    ):  # a few ranges at a time: all at once would not stay in the cache
+        scale, offset = scales[start : start + rows, None], offsets[start : start + rows, None]
+        work = values / scale
+        np.rint(work, out=work)
+        np.clip(work, -offset, steps - offset, out=work)
+        work *= scale
+        np.subtract(values, work, out=work)
+        np.square(work, out=work)
+        work *= counts
+        errors[start : start + rows] = work.sum(axis=1)
+    errors[empty] = np.sum(counts * values**2)
+    return errors
 
 
 def _entropy(values: FloatArray, counts: FloatArray, full: Range, levels: int) -> Range:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
+import numpy as np
+import onnx_ir as ir
 from onnx_ir.passes.common import LiftConstantsToInitializersPass, RemoveUnusedNodesPass
 from onnxscript.optimizer import fold_constants_ir
 
-from host_tools.model.graph_editor import static_shape
+from host_tools.model.graph_editor import GraphEditor, constant_of, static_shape
 from host_tools.model.shapes import infer_shapes
-
-if TYPE_CHECKING:
-    import onnx_ir as ir
 
 _MAX_ROUNDS = 8  # a round resolves at least one level of shape arithmetic; real models need two or three
 _MAX_ELEMENTS = 1 << 26  # 256 MiB of float32: a folded fill or tile above this is a mistake, or an attack
@@ -35,8 +33,12 @@ def fold(model: ir.Model) -> str | None:
     for _ in range(_MAX_ROUNDS):
         count = model.graph.num_nodes()
         infer_shapes(model)
-        fold_constants_ir(model, onnx_shape_inference=False, should_fold=_is_cheap)
+        with np.errstate(all="ignore"):  # what comes out NaN or infinite is refused by name afterwards
+            fold_constants_ir(
+                model, onnx_shape_inference=False, should_fold=_is_cheap, output_size_limit=_MAX_ELEMENTS
+            )
         lift_constants(model)
+        _split_constants(model.graph)
         RemoveUnusedNodesPass()(model)
         if model.graph.num_nodes() == count:
             break
@@ -48,6 +50,20 @@ def fold(model: ir.Model) -> str | None:
 def lift_constants(model: ir.Model) -> None:
     """Make every Constant node an initializer."""
     LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+
+
+def _split_constants(graph: ir.Graph) -> None:
+    """Cut up constants that a Split cuts: the folding above leaves operators with several outputs alone."""
+    editor = GraphEditor(graph)
+    for node in editor.nodes("Split"):
+        array, shapes = constant_of(node.inputs[0]), [static_shape(output) for output in node.outputs]
+        if array is None or None in shapes or any(output.is_graph_output() for output in node.outputs):
+            continue
+        axis = node.attributes.get_int("axis", 0)
+        ends = np.cumsum([shape[axis] for shape in shapes if shape is not None])
+        for output, piece in zip(node.outputs, np.split(array, ends[:-1], axis=axis), strict=True):
+            ir.convenience.replace_all_uses_with(output, editor.constant(str(output.name), piece))
+        graph.remove(node, safe=True)
 
 
 def _is_cheap(node: ir.Node) -> bool:

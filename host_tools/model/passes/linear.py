@@ -105,6 +105,10 @@ def _vector_bias(addend: ir.Value | None, outputs: int, beta: float) -> NDArray[
 def _added(editor: GraphEditor, data: ir.Value, addend: ir.Value, beta: float) -> list[ir.Node]:
     if beta == 1.0:
         return [ir.node("Add", [data, addend])]
+    array = constant_of(addend)
+    if array is not None:
+        product = (np.asarray(array, dtype=np.float64) * beta).astype(np.float32)
+        return [ir.node("Add", [data, editor.constant("gemm/addend", product)])]
     scaled = ir.node("Mul", [addend, editor.constant("gemm/beta", np.asarray(beta, dtype=np.float32))])
     return [scaled, ir.node("Add", [data, scaled.outputs[0]])]
 

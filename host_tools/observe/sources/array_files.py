@@ -6,7 +6,6 @@ A ``.npz`` is not loaded whole, as `numpy.load` would: its members are unpacked 
 from __future__ import annotations
 
 import zipfile
-import zlib
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
@@ -25,16 +24,7 @@ if TYPE_CHECKING:
 
     from host_tools.model.float_model import TensorSpec
 
-_UNREADABLE = (
-    OSError,
-    ValueError,
-    EOFError,
-    zipfile.BadZipFile,
-    zlib.error,
-    NotImplementedError,
-    RuntimeError,
-    SyntaxError,
-)
+_ZIP = b"PK"
 
 
 def file_digest(path: Path) -> str:
@@ -56,11 +46,18 @@ def open_npy(path: Path) -> NDArray[np.generic]:
         DataError: It is no array file, or holds Python objects.
     """
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except _UNREADABLE as error:
+        with path.open("rb") as stream:
+            start = stream.read(len(npy_format.MAGIC_PREFIX))
+    except OSError as error:
         raise DataError(f"{path} is not a readable .npy file: {error}.") from error
-    if not isinstance(array, np.ndarray):
+    if start.startswith(_ZIP):
         raise DataError(f"{path} is not a .npy file but an archive.", hint="Name it .npz.")
+    if start != npy_format.MAGIC_PREFIX:  # numpy.load would go on to think of it as a pickle
+        raise DataError(f"{path} is not a readable .npy file: it does not begin as one.")
+    try:
+        array: NDArray[np.generic] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except Exception as error:  # NumPy reads the header with Python's own parser, and lets its errors through
+        raise DataError(f"{path} is not a readable .npy file: {error}.") from error
     return array
 
 
@@ -85,17 +82,21 @@ class NpyFile:
         for index in range(self._count):
             yield str(index), {self._name: np.array(array if self._single else array[index])}
 
+    def ids(self) -> Iterator[str]:
+        """See `SampleSource.ids`."""
+        return map(str, range(self._count))
+
     def fingerprint(self, count: int) -> str | None:
         """See `SampleSource.fingerprint`."""
         return digest_of(f"npy {count} {file_digest(self._path)}".encode())
 
 
 class NpyFolder:
-    """A folder of arrays, one sample a file, in the order of their names."""
+    """A folder of arrays, one sample a file, in the order of their paths; the id of a sample is its path below the folder."""
 
     def __init__(self, folder: Path, files: list[Path], spec: TensorSpec) -> None:
         self.where = str(folder)
-        self._files, self._name = sorted(files), spec.name
+        self._folder, self._files, self._name = folder, sorted(files), spec.name
 
     def __len__(self) -> int:
         return len(self._files)
@@ -103,7 +104,14 @@ class NpyFolder:
     def samples(self) -> Iterator[tuple[str, Mapping[str, NDArray[np.generic]]]]:
         """See `SampleSource.samples`."""
         for path in self._files:
-            yield path.name, {self._name: np.array(open_npy(path))}
+            yield self._id(path), {self._name: np.array(open_npy(path))}
+
+    def ids(self) -> Iterator[str]:
+        """See `SampleSource.ids`."""
+        return map(self._id, self._files)
+
+    def _id(self, path: Path) -> str:
+        return path.relative_to(self._folder).as_posix()
 
     def fingerprint(self, count: int) -> str | None:
         """See `SampleSource.fingerprint`."""
@@ -134,7 +142,7 @@ class NpzFile:
                 raise DataError(
                     f"{path}: expected the inputs' names as keys, {', '.join(expected)}; got {', '.join(keys) or 'none'}."
                 )
-            self._members = tuple(self._described(archive, key) for key in expected)
+            self._members = tuple(self._described(archive, spec) for spec in inputs)
         counts = {member.key: member.shape[0] for member in self._members}
         if len(set(counts.values())) != 1:
             listed = ", ".join(f"{key}: {count}" for key, count in counts.items())
@@ -155,6 +163,10 @@ class NpzFile:
                     {member.key: self._next(stream, member, index) for member, stream in streams.items()},
                 )
 
+    def ids(self) -> Iterator[str]:
+        """See `SampleSource.ids`."""
+        return map(str, range(self._count))
+
     def fingerprint(self, count: int) -> str | None:
         """See `SampleSource.fingerprint`."""
         return digest_of(f"npz {count} {file_digest(self._path)}".encode())
@@ -162,41 +174,47 @@ class NpzFile:
     def _opened(self) -> zipfile.ZipFile:
         try:
             return zipfile.ZipFile(self._path)
-        except _UNREADABLE as error:
+        except Exception as error:
             raise DataError(f"{self._path} is not a readable .npz file: {error}.") from error
 
     def _positioned(self, stack: ExitStack, archive: zipfile.ZipFile, member: _Member) -> IO[bytes]:
         try:
             stream = stack.enter_context(archive.open(f"{member.key}.npy"))
             _read_header(stream)
-        except _UNREADABLE as error:
+        except Exception as error:
             raise DataError(f"{self._path}: key {member.key!r} is not a readable array: {error}.") from error
         return stream
 
-    def _described(self, archive: zipfile.ZipFile, key: str) -> _Member:
+    def _described(self, archive: zipfile.ZipFile, spec: TensorSpec) -> _Member:
+        key = spec.name
         try:
             with archive.open(f"{key}.npy") as stream:
                 shape, fortran_order, dtype = _read_header(stream)
-        except (*_UNREADABLE, KeyError) as error:
+        except Exception as error:
             raise DataError(f"{self._path}: key {key!r} is not a readable array: {error}.") from error
-        if not shape:
+        if dtype.hasobject:
+            raise DataError(f"{self._path}: key {key!r} holds Python objects, not numbers.")
+        if not shape or shape[0] < 0:
             raise DataError(
-                f"{self._path}: key {key!r}: expected samples along the first axis, got a single number."
+                f"{self._path}: key {key!r}: expected samples along the first axis, got shape {shape}."
+            )
+        if shape[1:] not in (spec.shape, spec.shape[1:]):  # before anything of that size is read
+            raise DataError(
+                f"{self._path}: key {key!r}: expected samples of shape {spec.shape} or {spec.shape[1:]} along the first axis, "
+                f"got shape {shape}."
             )
         if fortran_order and len(shape) > 1:
             raise DataError(
                 f"{self._path}: key {key!r} is stored in Fortran order and cannot be read a sample at a time.",
                 hint="Save it with numpy.ascontiguousarray.",
             )
-        if dtype.hasobject:
-            raise DataError(f"{self._path}: key {key!r} holds Python objects, not numbers.")
         return _Member(key=key, shape=shape, dtype=dtype)
 
     def _next(self, stream: IO[bytes], member: _Member, index: int) -> NDArray[np.generic]:
         size = int(np.prod(member.shape[1:], dtype=np.int64)) * member.dtype.itemsize
         try:
             content = stream.read(size)
-        except _UNREADABLE as error:
+        except Exception as error:
             raise DataError(f"{self._path}: key {member.key!r}, sample {index}: {error}.") from error
         if len(content) != size:
             raise DataError(f"{self._path}: key {member.key!r} was cut short in sample {index}.")

@@ -33,7 +33,7 @@ class FunctionSource:
         module_name, _, function_name = spec.partition(":")
         try:
             function = getattr(importlib.import_module(module_name), function_name)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise DataError(
                 f"{spec} cannot be imported: {type(error).__name__}: {error}.",
                 hint="Run from the folder that holds the module, or set PYTHONPATH.",
@@ -43,9 +43,9 @@ class FunctionSource:
         try:
             result = function()
             count = len(result) if isinstance(result, Sized) else None
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise self._failed(error) from error
-        if count is None or not isinstance(result, Iterable) or isinstance(result, Iterator):
+        if count is None or not _can_be_read_again(result):
             raise DataError(
                 f"{spec} returned {type(result).__name__}; expected something with a length that can be iterated again and again.",
                 hint="Return a list, or an object with __len__ and __iter__ (or __getitem__).",
@@ -60,6 +60,10 @@ class FunctionSource:
         iterator = self._guarded()
         for index, item in enumerate(iterator):
             yield str(index), self._arrays(index, item)
+
+    def ids(self) -> Iterator[str]:
+        """See `SampleSource.ids`."""
+        return map(str, range(self._count))
 
     def fingerprint(self, count: int) -> str | None:
         """See `SampleSource.fingerprint`: code can return anything, so only reading tells."""
@@ -91,9 +95,15 @@ class FunctionSource:
 
     def _array(self, index: int, value: object) -> NDArray[np.generic]:
         try:
-            return np.asarray(value)
+            return np.array(value)  # a copy: who yields it may fill the same memory with the next sample
         except Exception as error:
             raise DataError(f"{self.where}: sample {index} is no array: {error}.") from error
 
     def _failed(self, error: BaseException) -> DataError:
         return DataError(f"{self.where} raised {type(error).__name__}: {error}.", hint="Mend the function.")
+
+
+def _can_be_read_again(result: object) -> bool:
+    # A class with __getitem__ alone can be iterated too, and no abstract class knows of it.
+    iterable = isinstance(result, Iterable) or hasattr(result, "__getitem__")
+    return iterable and not isinstance(result, Iterator)

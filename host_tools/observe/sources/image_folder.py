@@ -48,7 +48,14 @@ class ImageFolder:
                 raise DataError(
                     str(error.args[0]), hint=error.hint or "Mend the file or take it out of the folder."
                 ) from error
-            yield path.relative_to(self._folder).as_posix(), {self._name: array}
+            yield self._id(path), {self._name: array}
+
+    def ids(self) -> Iterator[str]:
+        """See `SampleSource.ids`."""
+        return map(self._id, self._files)
+
+    def _id(self, path: Path) -> str:
+        return path.relative_to(self._folder).as_posix()
 
     def fingerprint(self, count: int) -> str | None:
         """See `SampleSource.fingerprint`."""

@@ -48,9 +48,13 @@ def _source(
     spec: str | Path, inputs: tuple[TensorSpec, ...], preprocessing: Preprocessing | None
 ) -> SampleSource:
     path = Path(spec)
-    if path.is_dir():
+    try:
+        is_folder, is_file = path.is_dir(), path.is_file()
+    except OSError as error:
+        raise DataError(f"{spec} cannot be read: {error.strerror or error}.", hint=_KINDS) from error
+    if is_folder:
         return _folder(path, inputs, preprocessing)
-    if path.is_file():
+    if is_file:
         suffix = path.suffix.lower()
         if suffix == ".npy":
             return NpyFile(path, _only_input(path, inputs))

@@ -96,14 +96,19 @@ def _names_shapes_types(reader: Reader) -> None:
 def _nothing_left_to_compute(reader: Reader) -> None:
     for node in reader.graph.node:
         assert node.op_type not in _GONE, node.op_type
-        assert not all(name in reader.constants for name in node.input if name), f"{node.name} reads only constants"
+        assert not all(name in reader.constants for name in node.input if name), (
+            f"{node.name} reads only constants"
+        )
 
 
 def _layer(reader: Reader, node: onnx.NodeProto) -> None:
     if node.op_type == "Gemm":
         told = attributes(node)
         assert (told["alpha"], told["beta"], told["transA"], told["transB"]) == (1.0, 1.0, 0, 1)
-        assert reader.constants[node.input[1]].shape == (reader.shape(node.output[0])[1], reader.shape(node.input[0])[1])
+        assert reader.constants[node.input[1]].shape == (
+            reader.shape(node.output[0])[1],
+            reader.shape(node.input[0])[1],
+        )
     if node.op_type == "MatMul" and len(reader.shape(node.input[0])) == 2:
         assert reader.constants.get(node.input[1], np.zeros(0)).ndim != 2, "a Gemm written as MatMul"
     if node.op_type in ("Conv", "ConvTranspose", "Gemm") and node.input[1] in reader.constants:
@@ -121,7 +126,9 @@ def _activation(reader: Reader, node: onnx.NodeProto) -> None:
         for data, gate in (node.input, reversed(node.input)):
             maker = reader.makers.get(gate)
             if maker is not None and maker.op_type == "HardSigmoid" and maker.input[0] == data:
-                assert not math.isclose(attributes(maker).get("alpha", 0.2), 1 / 6, rel_tol=1e-5), "a HardSwish"
+                assert not math.isclose(attributes(maker).get("alpha", 0.2), 1 / 6, rel_tol=1e-5), (
+                    "a HardSwish"
+                )
 
 
 def _written_out(reader: Reader, node: onnx.NodeProto) -> None:
@@ -149,9 +156,13 @@ def _constants(reader: Reader) -> None:
         for index in _WEIGHTED.get(node.op_type, ()):
             if index < len(node.input) and node.input[index] in reader.constants:
                 assert reader.uses[node.input[index]] == 1, f"{node.input[index]} is shared"
-    readers = [(name, node.op_type, index) for node in reader.graph.node for index, name in enumerate(node.input)]
+    readers = [
+        (name, node.op_type, index) for node in reader.graph.node for index, name in enumerate(node.input)
+    ]
     for name, array in reader.constants.items():
         assert reader.uses[name], f"nothing reads {name}"
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             assert not np.isnan(array).any()
-            assert all(index in _MAY_BE_INFINITE.get(op, ()) for used, op, index in readers if used == name), name
+            assert all(
+                index in _MAY_BE_INFINITE.get(op, ()) for used, op, index in readers if used == name
+            ), name

@@ -34,10 +34,14 @@ class Graph:
 
     def proto(self, seed: int) -> onnx.ModelProto:
         if self.functions:
-            text = f'<ir_version: 8, opset_import: ["": {self.opset}, "local": 1]> {self.text} {self.functions}'
+            text = (
+                f'<ir_version: 8, opset_import: ["": {self.opset}, "local": 1]> {self.text} {self.functions}'
+            )
             proto = onnx.parser.parse_model(text)
             weights = {**random_weights(seed, **self.random), **self.weights}
-            proto.graph.initializer.extend(onnx.numpy_helper.from_array(np.asarray(array), name) for name, array in weights.items())
+            proto.graph.initializer.extend(
+                onnx.numpy_helper.from_array(np.asarray(array), name) for name, array in weights.items()
+            )
             return proto
         return model_proto(self.text, opset=self.opset, **random_weights(seed, **self.random), **self.weights)
 
@@ -65,7 +69,7 @@ def _network(opset: int) -> Graph:
     clip = "Clip<min=0.0, max=6.0>(n)" if old_clip else "Clip(n, lo, hi)"
     pad = "Pad<pads=[0,0,1,1,0,0,1,1]>(r)" if old_pad else "Pad(r, pp)"
     squeeze = "Squeeze<axes=[3]>(e)" if old_axes else "Squeeze(e, ax)"
-    mean = "ReduceMean<axes=[-2], keepdims=0>(q)" if old_mean else "ReduceMean<keepdims=0>(q, ay)"
+    mean = "ReduceMean<axes=[-1], keepdims=0>(q)" if old_mean else "ReduceMean<keepdims=0>(q, ay)"
     text = (
         "net (float[1,3,8,8] x) => (float[1,5] y) { c = Conv<pads=[1,1,1,1], strides=[2,2]>(x, w) "
         f"n = BatchNormalization(c, g, b, m, v) r = {clip} p = {pad} d = AveragePool<kernel_shape=[2,6]>(p) "
@@ -191,9 +195,19 @@ GRAPHS = {
         """g (float[1,6] x) => (float[1,6] y) { s = Shape(x) n = Gather<axis=0>(s, i) r = Range(zero, n, one) f = Cast<to=1>(r) y = Add(x, f) }""",
         {"i": _index(1), "zero": _index(0), "one": _index(1)},
     ),
+    "constants_that_are_split": Graph(
+        "g (float[1,4] x) => (float[1,2] y) { a, b = Split<axis=-1, num_outputs=2>(w) c = MatMul(x, a) d = MatMul(x, b) y = Add(c, d) }", {}, {"w": (4, 4)}
+    ),
+    "large_weight_behind_arithmetic": Graph(
+        """g (float[1,9] x) => (float[1,700] y) { m = Mul(w, s) r = Reshape(m, z) t = Transpose<perm=[1,0]>(r) y = MatMul(x, t) }""",
+        {"z": _ints(700, 9)}, {"w": (700, 3, 3), "s": (700, 1, 1)},
+    ),
+    "large_fill": Graph(
+        "g (float[1,600] x) => (float[1,700] y) { c = ConstantOfShape<value=float[1] {0.01}>(n) y = MatMul(x, c) }", {"n": _ints(600, 700)}
+    ),
     "constant_condition": Graph(
         """g (float[1,3] x) => (float[1,3] y) { y = If(c) <then_branch = t () => (float[1,3] a) { a = Relu(x) }, else_branch = e () => (float[1,3] b) { b = Neg(x) }> }""",
-        {"c": np.asarray(True)},  # noqa: FBT003 - the condition itself
+        {"c": np.asarray(True)},
     ),
     "functions_in_functions": Graph(
         "g (float[1,4] x) => (float[1,3] y) { h = local.Block(x, w) y = local.Twice(h) }", {}, {"w": (4, 3)},
@@ -232,7 +246,9 @@ def test_form_and_outputs(name: str, tmp_path: Path) -> None:
 def test_form_of_every_pattern(name: str, tmp_path: Path) -> None:
     pattern = PATTERNS[name]
     weights = {**random_weights(1, **pattern.shapes), **pattern.weights}
-    check_canonical(export_onnx(load(saved(tmp_path, model_proto(pattern.text, opset=pattern.opset, **weights)))))
+    check_canonical(
+        export_onnx(load(saved(tmp_path, model_proto(pattern.text, opset=pattern.opset, **weights))))
+    )
 
 
 def test_external_data_gives_the_same_model(tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ PATTERNS = {
     ),
     "gemm_scalar_bias": Pattern(f"{_ROWS} {{ y = Gemm(x, w, k) }}", "Gemm", {"w": (5, 4)}, {"k": _number(0.25)}),
     "gemm_column_bias": Pattern(
-        "g (float[3,5] x) => (float[3,4] y) { y = Gemm<beta=0.5>(x, w, k) }", "Gemm Mul Add", {"w": (5, 4), "k": (3, 1)}
+        "g (float[3,5] x) => (float[3,4] y) { y = Gemm<beta=0.5>(x, w, k) }", "Gemm Add", {"w": (5, 4), "k": (3, 1)}
     ),
     "gemm_of_two_inputs": Pattern(
         "g (float[3,5] x, float[4,5] z, float[3,4] k) => (float[3,4] y) { y = Gemm<transB=1, alpha=0.5, beta=3.0>(x, z, k) }",

@@ -200,6 +200,78 @@ def test_training_mode(tmp_path: Path) -> None:
     assert "'m' is a constant" in refused(tmp_path, proto)
 
 
+def test_random_values_are_no_constants(tmp_path: Path) -> None:
+    proto = model_proto(
+        "g (float[1,4] x) => (float[1,4] y) { c = RandomNormal<shape=[1,4]>() y = Add(x, c) }"
+    )
+    message = refused(tmp_path, proto, UnsupportedOperatorError)
+    assert "RandomNormal 'RandomNormal_c' depends on no input" in message
+
+
+def test_constant_of_enormous_size(tmp_path: Path) -> None:
+    proto = model_proto(
+        "g (float[1,4] x) => (float[1,4] y) { c = ConstantOfShape(n) m = ReduceMean<keepdims=0>(c) y = Add(x, m) }",
+        n=np.asarray([90_000, 90_000]),
+    )
+    assert "too large to be stored" in refused(tmp_path, proto, UnsupportedOperatorError)
+
+
+def test_constant_that_becomes_infinite(tmp_path: Path) -> None:
+    proto = model_proto(
+        "g (float[1,4] x) => (float[1,4] y) { c = Div(a, z) y = Add(x, c) }", a=np.float32(1), z=np.float32(0)
+    )
+    assert "1 of 1 values NaN or infinite after folding" in refused(tmp_path, proto)
+
+
+@pytest.mark.parametrize(("onnx_type", "dtype"), [("double", np.float64), ("float16", np.float16)])
+def test_other_float_widths_become_float32_and_say_so(onnx_type: str, dtype: type, tmp_path: Path) -> None:
+    text = f"g ({onnx_type}[1,4] x) => ({onnx_type}[1,4] y) {{ y = MatMul(x, w) }}"
+    model = load(saved(tmp_path, model_proto(text, w=np.eye(4, dtype=dtype))))
+    assert [spec.dtype for spec in (*model.inputs, *model.outputs)] == ["float32", "float32"]
+    assert any("to float32; the original's own rounding is not reproduced" in note for note in model.notes)
+
+
+def test_weight_that_float32_cannot_hold(tmp_path: Path) -> None:
+    proto = model_proto("g (double[1,4] x) => (double[1,4] y) { y = Mul(x, w) }", w=np.full(4, 1e300))
+    assert "4 of 4 values NaN or infinite after conversion to float32" in refused(tmp_path, proto)
+
+
+def test_external_data_of_an_attribute(tmp_path: Path) -> None:
+    proto = model_proto("g (float[1,64] x) => (float[1,64] y) { k = Constant() y = Mul(x, k) }")
+    attribute = proto.graph.node[0].attribute.add(name="value", type=onnx.AttributeProto.TENSOR)
+    attribute.t.CopyFrom(onnx.numpy_helper.from_array(np.ones(64, np.float32), "k"))
+    path = tmp_path / "net.onnx"
+    onnx.save_model(
+        proto, path, save_as_external_data=True, location="k.bin", size_threshold=0, convert_attribute=True
+    )
+    with pytest.raises(ModelError, match="keeps attribute 'value' in external data"):
+        load(path)
+
+
+def test_output_of_two_names_for_one_value(tmp_path: Path) -> None:
+    proto = model_proto("g (float[1,4] x) => (float[1,4] y, float[1,4] z) { y = Relu(x) z = Dropout(y) }")
+    assert "'z' only repeats 'y'" in refused(tmp_path, proto)
+
+
+def test_unreadable_file(tmp_path: Path) -> None:
+    path = tmp_path / "loop.onnx"
+    path.symlink_to(path)
+    with pytest.raises(ModelError, match=r"loop\.onnx cannot be read"):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a = Relu(x) a = Neg(x) y = Add(a, a)", "'a' is redeclared"),
+        ("a = Add(b, x) b = Relu(a) y = Relu(b)", "not a sound ONNX model"),
+        ("y = Nonsense(x)", "breaks the ONNX rules: No Op registered for Nonsense"),
+    ],
+)
+def test_graph_that_breaks_the_rules(text: str, message: str, tmp_path: Path) -> None:
+    assert message in refused(tmp_path, model_proto(f"g (float[1,4] x) => (float[1,4] y) {{ {text} }}"))
+
+
 def test_already_quantized(tmp_path: Path) -> None:
     proto = model_proto(
         "g (float[1,4] x) => (float[1,4] y) { q = QuantizeLinear(x, s, z) y = DequantizeLinear(q, s, z) }",
@@ -321,28 +393,53 @@ def test_source_file_is_not_touched(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["net.onnx"]
 
 
-FUZZED = model_proto(
-    """g (float[1,3,8,8] x) => (float[1,144] y) { c = Conv<auto_pad="VALID">(x, w, k) n = BatchNormalization(c, k, k, k, v)
-    r = Clip(n, , h) s = Shape(r) i = Gather(s, o) u = Unsqueeze(i, q) a = Concat<axis=0>(u, e) y = Reshape(r, a) }""",
-    **random_weights(3, w=(4, 3, 3, 3), k=(4,)), v=np.ones(4, np.float32), h=np.float32(6),
-    o=np.int64(0), q=np.asarray([0]), e=np.asarray([-1]),
-).SerializeToString()  # fmt: skip
+def _with_functions() -> bytes:
+    proto = onnx.parser.parse_model(
+        """<ir_version: 8, opset_import: ["": 18, "mine": 1]> g (float[1,4] x) => (float[1,4] y) { y = mine.Twice(x) }
+        <domain: "mine", opset_import: ["": 18]> Twice (a) => (c) { b = Relu(a) c = Add(b, b) }"""
+    )
+    return proto.SerializeToString()
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FUZZED = (
+    model_proto(
+        """g (float[1,3,8,8] x) => (float[1,144] y) { c = Conv<auto_pad="VALID">(x, w, k) n = BatchNormalization(c, k, k, k, v)
+        r = Clip(n, , h) s = Shape(r) i = Gather(s, o) u = Unsqueeze(i, q) a = Concat<axis=0>(u, e) y = Reshape(r, a) }""",
+        **random_weights(3, w=(4, 3, 3, 3), k=(4,)), v=np.ones(4, np.float32), h=np.float32(6),
+        o=np.int64(0), q=np.asarray([0]), e=np.asarray([-1]),
+    ).SerializeToString(),
+    model_proto(
+        """g (float[2,6] x) => (float[2,2] y) { h = Gemm<alpha=0.5, transB=1>(x, w, k) a, b = Split<axis=1>(h) p = Pad<pads=[0,1,0,0]>(a)
+        z = Slice<axes=[1], starts=[0], ends=[2]>(p) m = Mul(z, b) y = Softmax<axis=1>(m) }""",
+        opset=9, **random_weights(4, w=(4, 6), k=(4,)),
+    ).SerializeToString(),
+    _with_functions(),
+)  # fmt: skip
+
+_EDITS = st.one_of(
+    st.tuples(st.just("set"), st.floats(0, 1, exclude_max=True), st.binary(min_size=1, max_size=5)),
+    st.tuples(st.just("insert"), st.floats(0, 1, exclude_max=True), st.binary(min_size=1, max_size=5)),
+    st.tuples(st.just("cut"), st.floats(0, 1, exclude_max=True), st.binary(min_size=1, max_size=9)),
+)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    edits=st.lists(st.tuples(st.integers(0, len(FUZZED) - 1), st.integers(0, 255)), min_size=1, max_size=4),
-    cut=st.one_of(st.none(), st.integers(0, len(FUZZED))),
+    whole=st.sampled_from(FUZZED),
+    edits=st.lists(_EDITS, min_size=1, max_size=4),
+    cut=st.one_of(st.none(), st.floats(0, 1)),
 )
 def test_mutated_bytes_load_or_are_refused(
-    edits: list[tuple[int, int]], cut: int | None, tmp_path: Path
+    whole: bytes, edits: list[tuple[str, float, bytes]], cut: float | None, tmp_path: Path
 ) -> None:
-    content = bytearray(FUZZED)
-    for position, value in edits:
-        content[position] = value
+    content = bytearray(whole)
+    for kind, place, some in edits:
+        at = int(place * len(content))
+        replaced = 0 if kind == "insert" else len(some)
+        content[at : at + replaced] = b"" if kind == "cut" else some
     path = tmp_path / "net.onnx"
-    path.write_bytes(bytes(content[:cut]))
+    path.write_bytes(bytes(content if cut is None else content[: int(cut * len(content))]))
     try:
         load(path)
     except EdgewrightError as error:
-        assert str(error)
+        assert str(error)  # both ends are right here; that nothing else comes out is what is tested

@@ -7,12 +7,15 @@ import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
+import onnx.parser
 import pytest
 
 from host_tools.errors import DataError, OutputError
+from host_tools.model import load
 from host_tools.model.float_model import FloatModel
 from host_tools.model.reference import FloatRunner
 from host_tools.observe import open_data
@@ -82,6 +85,67 @@ def test_order_does_not_matter_to_the_bit(model: FloatModel, data_file: Path, tm
     assert encode(observed(model, data_file)) == encode(observed(model, shuffled))
 
 
+@pytest.mark.parametrize("threads", [2, 5])
+def test_threads_do_not_matter_to_the_bit(model: FloatModel, data_file: Path, threads: int) -> None:
+    data = open_data(data_file, inputs=model.inputs)
+    told = observe(model, data, histograms=True, threads=threads, progress=Silent())
+    assert encode(told) == encode(observed(model, data_file))
+
+
+def test_observing_uses_no_more_memory_for_more_samples(model: FloatModel, tmp_path: Path) -> None:
+    peaks = []
+    for count in (40, 400):
+        np.save(tmp_path / "data.npy", samples(count))
+        data = open_data(tmp_path / "data.npy", inputs=model.inputs)
+        tracemalloc.start()
+        try:
+            observe(model, data, histograms=True, threads=2, progress=Silent())
+            peaks.append(tracemalloc.get_traced_memory()[1])
+        finally:
+            tracemalloc.stop()
+    assert peaks[1] < 1.05 * peaks[0]
+
+
+def test_every_rank_and_batch_is_reduced_along_its_channels(tmp_path: Path) -> None:
+    """A batch of two, a clamp whose ranges are derived, vectors, a scalar: against numpy."""
+    graph = onnx.parser.parse_model(
+        """<ir_version: 8, opset_import: ["": 18]> g (float[2,3,4,5] x, float[3] v, float s) => (float[2,3,4,5] y, float[3] u, float t, float[2,3] m)
+        <float lo = {-0.5}, float hi = {0.5}, int64[2] axes = {2, 3}>
+        { n = Neg(x) c = Clip(n, lo, hi) r = Relu(x) y = Add(c, r) u = Relu(v) t = Neg(s) m = ReduceMean<keepdims=0>(x, axes) }"""
+    )
+    (tmp_path / "ranks.onnx").write_bytes(graph.SerializeToString())
+    rng = np.random.default_rng(0)
+    feeds = {"x": rng.normal(size=(6, 2, 3, 4, 5)), "v": rng.normal(size=(6, 3)), "s": rng.normal(size=6)}
+    np.savez(tmp_path / "data.npz", **{name: array.astype(np.float32) for name, array in feeds.items()})
+    model = load(tmp_path / "ranks.onnx")
+    data = open_data(tmp_path / "data.npz", inputs=model.inputs)
+    statistics = observe(model, data, histograms=True, threads=1, progress=Silent())
+    x = feeds["x"].astype(np.float32)
+    clamped = np.clip(-x, -0.5, 0.5)
+    positive = np.maximum(x, 0)
+    expected = {
+        "x": x,
+        "n": -x,
+        "c": clamped,
+        "r": positive,
+        "y": clamped + positive,
+        "m": x.mean(axis=(3, 4)),
+    }
+    for name, values in expected.items():
+        seen = statistics.tensors[name]
+        channels = np.moveaxis(values, 2, 0).reshape(3, -1)
+        assert seen.channel_axis == 1
+        np.testing.assert_allclose(seen.channel_minimum, channels.min(axis=1), rtol=1e-6)
+        np.testing.assert_allclose(seen.channel_maximum, channels.max(axis=1), rtol=1e-6)
+        np.testing.assert_allclose(seen.channel_mean, channels.mean(axis=1), atol=1e-6)
+        assert seen.histogram is not None
+        assert seen.histogram.counts.sum() == values.size
+    vector, scalar = statistics.tensors["u"], statistics.tensors["t"]
+    np.testing.assert_allclose(vector.channel_maximum, np.maximum(feeds["v"], 0).max(axis=0), rtol=1e-6)
+    assert (vector.channel_axis, scalar.channel_axis) == (0, None)
+    assert scalar.channel_mean == pytest.approx([-feeds["s"].mean()], rel=1e-6)
+
+
 def test_ranges_only_leave_histograms_out(model: FloatModel, data_file: Path) -> None:
     full, ranges = observed(model, data_file), observed(model, data_file, histograms=False)
     for name, tensor in ranges.tensors.items():
@@ -124,8 +188,6 @@ observer.observe(model, data, histograms=True, threads=1, progress=Slow(), check
 def test_an_interrupted_pass_goes_on_with_the_same_result(
     tmp_path: Path, data_file: Path, number: signal.Signals
 ) -> None:
-    from host_tools.model import load
-
     path = write_network(tmp_path / "small.onnx")
     checkpoint = tmp_path / "cache" / "pass.checkpoint"
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[4])}
