@@ -8,7 +8,8 @@ order, and every step trusts only what the steps before it have checked:
 2. its digest is taken, and compared if the caller expects one: before anything is parsed;
 3. the manifest, out of the very bytes that were digested;
 4. headers and directory: as we would have written them, and naming the manifest's members in the manifest's
-order; 5. a member, when it is asked for: its size, then its digest, then it is handed out.
+   order;
+5. a member, when it is asked for: its size, then its digest, then it is handed out.
 
 Nothing is ever extracted to disk. What the caller must still do: say which digest it expects (who signed it
 is the update's business), and parse members with readers that are safe on their own.
@@ -73,6 +74,10 @@ def write_archive(stream: BinaryIO, manifest: Manifest, members: Mapping[str, by
     surplus = sorted(members.keys() - {member.name for member in declared})
     if surplus:
         raise ArchiveError(f"archive: members {surplus} are not in the manifest.")
+    if len(declared) + 1 > manifest_codec.MAX_MEMBERS:
+        raise ArchiveError(
+            f"archive: expected at most {manifest_codec.MAX_MEMBERS} members, got {len(declared) + 1}."
+        )
     contents = {MANIFEST_NAME: manifest_codec.encode(manifest)}
     for member in declared:
         if member.name not in members:
@@ -196,7 +201,10 @@ def _require_member(data: bytes, member: Member, *, where: str) -> None:
 
 
 def _checked_size(path: Path, limits: ArchiveLimits) -> int:
-    status = path.stat()
+    try:
+        status = path.stat()
+    except ValueError as error:  # a NUL in the name
+        raise ArchiveError(f"{str(path)!r}: no name that a file can have: {error}.") from error
     if not stat.S_ISREG(status.st_mode):
         raise ArchiveError(f"{path}: expected a regular file.")
     if status.st_size > limits.max_archive_bytes:

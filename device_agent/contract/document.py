@@ -18,7 +18,9 @@ from device_agent.contract.errors import ContractError
 MAX_DEPTH = 32
 """Deepest nesting of arrays and objects that is read."""
 
-_INTEGER_RANGE = range(-(1 << 63), 1 << 64)
+INTEGER_RANGE = range(-(1 << 63), 1 << 64)
+"""Integers that are read: signed or unsigned, 64 bits."""
+
 _LONGEST_INTEGER = 20
 """Characters of the longest 64-bit integer; longer ones are refused before they are converted."""
 
@@ -51,7 +53,7 @@ def read_document(data: bytes, *, where: str, max_bytes: int) -> Mapping[str, ob
     if not isinstance(document, dict):
         raise ContractError(f"{where}: expected a JSON object, got {type(document).__name__}.")
     try:
-        return cast("Mapping[str, object]", frozen(document))
+        return cast("Mapping[str, object]", _frozen(document))
     except ValueError as error:
         raise ContractError(f"{where}: {error}.") from error
 
@@ -71,12 +73,19 @@ def write_document(document: Mapping[str, object], *, where: str) -> bytes:
         raise ContractError(f"{where}: cannot be written as JSON: {error}.") from error
 
 
-def frozen(value: object, depth: int = MAX_DEPTH) -> object:
-    """Return ``value`` with every mapping read-only and every list a tuple, to the bottom.
+def frozen(value: Mapping[str, object]) -> Mapping[str, object]:
+    """Return unknown fields with every mapping read-only and every list a tuple, to the bottom.
 
     Raises:
-        ValueError: Nested deeper than ``depth``, or a text that UTF-8 cannot carry.
+        ContractError: Nested deeper than `MAX_DEPTH`, or a text that UTF-8 cannot carry.
     """
+    try:
+        return cast("Mapping[str, object]", _frozen(value))
+    except ValueError as error:
+        raise ContractError(f"unknown fields: {error}.") from error
+
+
+def _frozen(value: object, depth: int = MAX_DEPTH) -> object:
     if isinstance(value, str):
         if not value.isascii():
             _require_unicode(value)
@@ -85,8 +94,8 @@ def frozen(value: object, depth: int = MAX_DEPTH) -> object:
         if depth == 0:
             raise ValueError(f"expected nesting of at most {MAX_DEPTH} levels, got more")
         if isinstance(value, Mapping):
-            return MappingProxyType({frozen(key): frozen(item, depth - 1) for key, item in value.items()})
-        return tuple(frozen(item, depth - 1) for item in value)
+            return MappingProxyType({_frozen(key): _frozen(item, depth - 1) for key, item in value.items()})
+        return tuple(_frozen(item, depth - 1) for item in value)
     return value
 
 
@@ -118,7 +127,7 @@ def _finite(text: str) -> float:
 
 
 def _bounded_integer(text: str) -> int:
-    if len(text) > _LONGEST_INTEGER or int(text) not in _INTEGER_RANGE:
+    if len(text) > _LONGEST_INTEGER or int(text) not in INTEGER_RANGE:
         raise ValueError(f"integer {text[:40]} does not fit in 64 bits")
     return int(text)
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from device_agent.contract.digest import checked_digest
+from device_agent.contract.document import INTEGER_RANGE
 from device_agent.contract.errors import ContractError, SchemaVersionError
 
 if TYPE_CHECKING:
@@ -150,6 +151,8 @@ class Fields:
             value = child.value(name)
             if value is not None and not isinstance(value, str | int | float):  # bool is an int
                 child.refuse(name, "a text, number, boolean or null", value)
+            if isinstance(value, int) and value not in INTEGER_RANGE:
+                child.refuse(name, "an integer of at most 64 bits", value)
             scalars[name] = value
         return scalars
 

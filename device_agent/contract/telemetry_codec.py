@@ -16,7 +16,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, cast, get_args
 
 from device_agent.contract.document import read_document, write_document
@@ -46,8 +46,7 @@ from device_agent.contract.telemetry import (
     ThermalSample,
     TopK,
 )
-from device_agent.contract.topics import checked_device_id
-from device_agent.contract.units import unit_of
+from device_agent.contract.units import has_unit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -65,12 +64,14 @@ _BOOT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _BUCKET = re.compile(r"0|-?[1-9][0-9]{0,8}")
 _EVENT_TYPE = re.compile(r"edgewright\.device\.[a-z][a-z0-9_]{0,63}")
 _EVENT_TYPE_PREFIX = "edgewright.device."
+_EVENT_SOURCE = re.compile(r"/device/[A-Za-z0-9_-]{1,64}")
 _EVENT_SOURCE_PREFIX = "/device/"
 _COUNT_MAX = (1 << 53) - 1
 """Largest integer that every JSON reader keeps exactly."""
 _NUMBER_MAX = 1.7976931348623157e308
 _TIME_MAX = 253402300799.0
 """9999-12-31T23:59:59Z, the last second that RFC 3339 can say."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _CLOCKS: tuple[Clock, ...] = get_args(Clock)
 _QUALITIES: tuple[Quality, ...] = get_args(Quality)
 _STATUSES: tuple[HealthStatus, ...] = get_args(HealthStatus)
@@ -89,9 +90,9 @@ def encode(message: Message) -> bytes:
     data = write_document(document, where=where)
     if len(data) > MAX_MESSAGE_BYTES:
         raise ContractError(f"{where}: expected at most {MAX_MESSAGE_BYTES} bytes, got {len(data)}.")
-    _READERS[type(message)](
-        Fields(document, where=where)
-    )  # The rules stand in one place; a writer obeys them too.
+    # The rules stand in one place; a writer obeys them too. Unknown fields obey those of `read_document` alone.
+    checked = read_document(data, where=where, max_bytes=MAX_MESSAGE_BYTES) if message.extra else document
+    _READERS[type(message)](Fields(checked, where=where))
     return data
 
 
@@ -174,11 +175,9 @@ def _event_document(message: Event) -> dict[str, object]:
 def _rfc3339(time: float) -> str:
     if not 0.0 <= time <= _TIME_MAX:
         raise ContractError(f"Event: time: expected Unix seconds from 0 to {_TIME_MAX:.0f}, got {time}.")
-    return (
-        datetime.fromtimestamp(time, tz=timezone.utc)
-        .isoformat(timespec="microseconds")
-        .replace("+00:00", "Z")
-    )
+    # Not `datetime.fromtimestamp`: on boards with 32-bit time it ends in 2038.
+    moment = _EPOCH + timedelta(seconds=time)
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def _plain(value: Envelope | TopK | Raw | Summary) -> dict[str, object]:
@@ -287,7 +286,8 @@ def _readings(fields: Fields, absent: Mapping[str, str]) -> tuple[Reading, ...]:
 
 
 def _reading(fields: Fields, source: Fields, name: str, absent: Mapping[str, str]) -> Reading:
-    unit_of(name)
+    if not has_unit(name):
+        fields.refuse(f"sources.{name}", "lower snake case that ends in a unit, e.g. _celsius", name)
     if name in _RESERVED:
         fields.refuse(f"sources.{name}", "a name that the envelope does not use", name)
     quality = source.choice("quality", _QUALITIES)
@@ -340,10 +340,9 @@ def _read_event(fields: Fields) -> Event:
     data = fields.child("data")
     base = _base(data)
     envelope = base["envelope"]
-    device = fields.text("source").removeprefix(_EVENT_SOURCE_PREFIX)
     event = Event(
         **base,
-        device=checked_device_id(device),
+        device=fields.text("source", pattern=_EVENT_SOURCE).removeprefix(_EVENT_SOURCE_PREFIX),
         name=fields.text("type", pattern=_EVENT_TYPE).removeprefix(_EVENT_TYPE_PREFIX),
         severity=data.choice("severity", _SEVERITIES),
         text=data.text("text"),
@@ -353,7 +352,6 @@ def _read_event(fields: Fields) -> Event:
     data.require_nothing_else()
     # What says the same thing twice must say the same thing.
     fields.choice("id", (f"{envelope.boot_id}:{envelope.seq}",))
-    fields.choice("source", (_EVENT_SOURCE_PREFIX + device,))
     fields.choice("time", (_rfc3339(envelope.time),))
     fields.choice("datacontenttype", ("application/json",))
     return dataclasses.replace(event, extra=fields.unknown())

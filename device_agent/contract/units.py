@@ -60,6 +60,7 @@ SUFFIXES: Mapping[str, Unit] = MappingProxyType(
 )
 """Unit of a sensor's number by the end of its name; the longest that fits counts."""
 
+_LONGEST_FIRST = tuple(sorted(SUFFIXES, key=len, reverse=True))
 _INFERENCE = {
     "window_seconds": Unit(unit="s", otel="edgewright.window"),
     "inferences_total": Unit(unit="{inference}", otel="edgewright.inferences"),
@@ -97,13 +98,16 @@ def unit_of(name: str) -> Unit:
         ContractError: ``name`` has no suffix of `SUFFIXES`, or is no lower-snake-case name of at most 80
             characters.
     """
-    if READING_NAME.fullmatch(name):
-        for suffix in sorted(SUFFIXES, key=len, reverse=True):
-            if name.endswith(suffix):
-                return SUFFIXES[suffix]
+    if has_unit(name):
+        return SUFFIXES[next(suffix for suffix in _LONGEST_FIRST if name.endswith(suffix))]
     raise ContractError(
         f"reading {name[:100]!r}: expected lower snake case ending in one of {', '.join(SUFFIXES)}."
     )
+
+
+def has_unit(name: str) -> bool:
+    """Return whether `unit_of` knows the unit of a sensor's number by this name."""
+    return READING_NAME.fullmatch(name) is not None and name.endswith(_LONGEST_FIRST)
 
 
 def units_of(message: Measurement) -> Mapping[str, Unit]:

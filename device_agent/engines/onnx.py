@@ -12,9 +12,9 @@ from device_agent.engines.payload import checked_files
 
 try:
     import onnxruntime as ort
-except ImportError as error:
+except Exception as error:  # noqa: BLE001 - a library built for another machine or NumPy fails with any type
     ort = None
-    _absence = str(error)
+    _absence = f"{type(error).__name__}: {error}"
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

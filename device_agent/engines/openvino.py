@@ -12,9 +12,9 @@ from device_agent.engines.payload import checked_files
 
 try:
     from device_agent.engines.openvino_library import openvino as ov
-except ImportError as error:
+except Exception as error:  # noqa: BLE001 - a library built for another machine or NumPy fails with any type
     ov = None
-    _absence = str(error)
+    _absence = f"{type(error).__name__}: {error}"
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -103,8 +103,8 @@ def _library() -> tuple[str, Any, str]:
     for name, module in _LIBRARIES:
         try:
             return name, import_module(module), distribution_version(name)
-        except (ImportError, AttributeError) as error:  # tflite-runtime under numpy 2 fails with either
-            reasons.append(f"{name}: {error}")
+        except Exception as error:  # noqa: BLE001 - a library built for another machine or NumPy fails with any type
+            reasons.append(f"{name}: {type(error).__name__}: {error}")
     raise EngineError(
         f"no TFLite interpreter can be imported ({'; '.join(reasons)}).",
         hint="pip install 'edgewright[tflite]', or 'edgewright[tflite-legacy]' on old boards.",

@@ -83,7 +83,8 @@ def _encode(array: NDArray[np.generic], tensor: PayloadTensor) -> NDArray[np.gen
         raise FrameError(f"input {tensor.source_name!r}: values that are NaN or infinite have no code.")
     limits = np.iinfo(tensor.dtype)
     # The type is spelled out: NumPy 1 would compute float32 by a scalar in float32, and the old boards have NumPy 1.
-    codes = np.divide(moved, tensor.scale, dtype=np.float64)
+    with np.errstate(over="ignore"):  # beyond float64 is infinite, and saturates like every other value
+        codes = np.divide(moved, tensor.scale, dtype=np.float64)
     np.rint(codes, out=codes)
     codes += tensor.zero_point
     np.clip(codes, limits.min, limits.max, out=codes)

@@ -35,7 +35,7 @@ def read_npy(data: bytes, *, where: str) -> NDArray[np.generic]:
         elif version == (2, 0):
             shape, fortran_order, dtype = np.lib.format.read_array_header_2_0(stream)
         else:
-            raise FrameError(f"{where}: .npy version {version} is for named fields; a tensor has none.")
+            raise FrameError(f"{where}: not an .npy of version (1, 0) or (2, 0), but {version}.")
     except FrameError:
         raise
     except Exception as error:  # the header is a Python literal: its parser fails in many ways
@@ -45,8 +45,11 @@ def read_npy(data: bytes, *, where: str) -> NDArray[np.generic]:
     expected, found = math.prod(shape) * dtype.itemsize, len(data) - stream.tell()
     if expected != found or min(shape, default=0) < 0:
         raise FrameError(f"{where}: {dtype} of shape {shape} is {expected} bytes, got {found}.")
-    flat: NDArray[np.generic] = np.frombuffer(data, dtype=dtype, count=math.prod(shape), offset=stream.tell())
-    return flat.reshape(shape, order="F" if fortran_order else "C")
+    try:
+        flat = np.frombuffer(data, dtype=dtype, count=math.prod(shape), offset=stream.tell())
+        return flat.reshape(shape, order="F" if fortran_order else "C")
+    except ValueError as error:  # texts of no length; more axes, or longer ones, than an array can have
+        raise FrameError(f"{where}: {dtype} of shape {shape} is no array: {error}.") from error
 
 
 def batched(array: NDArray[np.generic], tensor: PayloadTensor) -> NDArray[np.generic]:

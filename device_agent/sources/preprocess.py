@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import io
-import math
+import reprlib
 import sys
 import warnings
 from pathlib import Path
@@ -36,6 +36,10 @@ MAX_PIXELS: Final = 64_000_000
 FILE_NAME: Final = "preprocess.toml"
 _MAX_FILE_BYTES: Final = 64 << 10
 _MAX_EXTENT: Final = 16_384
+_FORMATS: Final = ("JPEG", "PNG", "BMP", "WEBP", "TIFF")
+"""Of Pillow's many readers those of which a camera may make use; its EPS reader, for one, runs another program."""
+_MEAN_LIMIT: Final = 1e6
+_STD_RANGE: Final = (1e-6, 1e6)
 _MODES: Final = ("1", "L", "P", "RGB", "RGBA", "LA", "PA", "CMYK", "YCbCr")
 _CHOICES: Final = {
     "resample": ("nearest", "bilinear", "bicubic"),
@@ -72,15 +76,18 @@ def load_image(source: Path | bytes, preprocessing: Preprocessing) -> NDArray[np
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as picture:
+            stream = io.BytesIO(source) if isinstance(source, bytes) else source
+            with Image.open(stream, formats=_FORMATS) as picture:
                 pixels = _pixels(picture, preprocessing, where)
     except PictureError:
         raise
     except UnidentifiedImageError as error:
-        raise PictureError(f"{where}: not a picture that Pillow can read.") from error
+        raise PictureError(f"{where}: not a picture in one of the formats {', '.join(_FORMATS)}.") from error
     except Exception as error:
         raise PictureError(f"{where}: cannot be read: {type(error).__name__}: {error}.") from error
-    values = (pixels - np.asarray(preprocessing.mean, np.float32)) / np.asarray(preprocessing.std, np.float32)
+    mean, std = np.asarray(preprocessing.mean, np.float32), np.asarray(preprocessing.std, np.float32)
+    with np.errstate(over="ignore"):  # a manifest may say 1e-40; what is infinite is refused where it is used
+        values = (pixels - mean) / std
     ordered = values if preprocessing.layout == "NHWC" else values.transpose(2, 0, 1)
     return np.ascontiguousarray(ordered[np.newaxis], dtype=np.float32)
 
@@ -135,7 +142,7 @@ def parse_preprocessing(data: bytes, *, origin: str) -> Preprocessing:
     """
     try:
         document = tomllib.loads(data.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # an integer of thousands of digits is a plain ValueError
         raise ConfigError(f"{origin}: not valid TOML: {error}.") from error
     _refuse_unknown(document, ("preprocess",), f"{origin}: ")
     table = document.get("preprocess")
@@ -153,8 +160,8 @@ def parse_preprocessing(data: bytes, *, origin: str) -> Preprocessing:
         resample=_choice(table, "resample", where),  # type: ignore[arg-type]  # one of the literal's own values
         color=color,  # type: ignore[arg-type]  # as above
         layout=_choice(table, "layout", where),  # type: ignore[arg-type]  # as above
-        mean=_numbers(table, "mean", channels, where),
-        std=_positive(_numbers(table, "std", channels, where), where),
+        mean=_numbers(table, "mean", channels, where, low=-_MEAN_LIMIT, high=_MEAN_LIMIT),
+        std=_numbers(table, "std", channels, where, low=_STD_RANGE[0], high=_STD_RANGE[1]),
     )
 
 
@@ -169,8 +176,8 @@ def _refuse_unknown(table: Mapping[str, object], known: tuple[str, ...], where: 
 def _choice(table: Mapping[str, object], key: str, where: str) -> str:
     choices = _CHOICES[key]
     value = table[key]
-    if value not in choices or not isinstance(value, str):
-        raise ConfigError(f"{where}{key}: expected one of {', '.join(choices)}, got {value!r}.")
+    if not isinstance(value, str) or value not in choices:
+        raise ConfigError(f"{where}{key}: expected one of {', '.join(choices)}, got {reprlib.repr(value)}.")
     return value
 
 
@@ -179,26 +186,20 @@ def _resize(value: object, where: str) -> tuple[int, int]:
         height, width = value
         if all(type(extent) is int and 1 <= extent <= _MAX_EXTENT for extent in (height, width)):
             return height, width
-    raise ConfigError(f"{where}resize: expected [height, width] from 1 to {_MAX_EXTENT}, got {value!r}.")
-
-
-def _numbers(table: Mapping[str, object], key: str, count: int, where: str) -> tuple[float, ...]:
-    value = table[key]
-    if isinstance(value, list) and len(value) == count and all(_is_finite(item) for item in value):
-        return tuple(float(item) for item in value)
-    raise ConfigError(f"{where}{key}: expected {count} finite numbers, one a channel, got {value!r}.")
-
-
-def _is_finite(value: object) -> bool:
-    return (
-        isinstance(value, (int, float))
-        and not isinstance(value, bool)
-        and abs(value) < 1e30
-        and math.isfinite(value)
+    raise ConfigError(
+        f"{where}resize: expected [height, width] from 1 to {_MAX_EXTENT}, got {reprlib.repr(value)}."
     )
 
 
-def _positive(values: tuple[float, ...], where: str) -> tuple[float, ...]:
-    if min(values) <= 0.0:
-        raise ConfigError(f"{where}std: expected numbers above 0, got {list(values)}.")
-    return values
+def _numbers(
+    table: Mapping[str, object], key: str, count: int, where: str, *, low: float, high: float
+) -> tuple[float, ...]:
+    value = table[key]
+    if isinstance(value, list) and len(value) == count and all(_is_within(item, low, high) for item in value):
+        return tuple(float(item) for item in value)
+    wanted = f"{count} numbers from {low:g} to {high:g}, one a channel"
+    raise ConfigError(f"{where}{key}: expected {wanted}, got {reprlib.repr(value)}.")
+
+
+def _is_within(value: object, low: float, high: float) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high

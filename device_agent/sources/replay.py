@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
+from numpy.lib.npyio import NpzFile
 
 from device_agent.contract.errors import DeviceError
 from device_agent.sources.adapt import FrameError, source_shape, to_payload
@@ -73,10 +74,18 @@ class ReplaySource:
         self._count = self._readable = 0
 
 
+def _npz(stream: BinaryIO, path: Path) -> NpzFile:
+    archive = np.load(stream, allow_pickle=False)
+    if not isinstance(archive, NpzFile):
+        raise DeviceError(f"{path}: one array, not an .npz.", hint="numpy.savez writes one.")
+    return archive
+
+
 def _read(path: Path, tensors: Sequence[PayloadTensor]) -> dict[str, NDArray[np.generic]]:
     names = [tensor.source_name for tensor in tensors]
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # Opened here: `numpy.load` leaves open what it cannot read.
+        with path.open("rb") as stream, _npz(stream, path) as archive:
             missing = [name for name in names if name not in archive]
             if missing:
                 raise DeviceError(

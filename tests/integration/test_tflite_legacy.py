@@ -1,48 +1,37 @@
-"""The engine template on tflite-runtime 2.14, which needs NumPy 1 and so an environment of its own."""
+"""What old boards run: the engine template and the agent on tflite-runtime 2.14 under NumPy 1."""
 
 from __future__ import annotations
 
-import os
+import json
 import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
+import pytest
+
+from device_agent.contract.archive import ArtifactArchive
+from host_tools import convert
+from host_tools.recipe import Recipe
+from tests.e2e.small_network import samples, write_network
+from tests.integration.legacy import REPOSITORY, run_legacy
+from tests.integration.support import write_config
 from tests.unit.device_agent.engines import payloads
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-DEFAULT_PYTHON = REPOSITORY / ".venv-tflite-legacy" / "bin" / "python"
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TARGET = "cortex-a-tflite-legacy"
 
 
-def legacy_python() -> str:
-    python = Path(os.environ.get("EDGEWRIGHT_LEGACY_PYTHON", DEFAULT_PYTHON))
-    assert python.exists(), (
-        f"{python} is not there: run `make .venv-tflite-legacy/.ready` "
-        "(tflite-runtime 2.14 under NumPy 1, Python 3.10 or 3.11), or name another in EDGEWRIGHT_LEGACY_PYTHON."
-    )
-    return str(python)
-
-
-def run(*arguments: str) -> str:
-    done = subprocess.run(
-        [legacy_python(), *arguments],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        cwd=REPOSITORY,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def test_tflite_runtime_passes_the_engine_template(tmp_path) -> None:
+def test_tflite_runtime_passes_the_engine_template(tmp_path: Path) -> None:
     for name, files in (
         ("float", payloads.tflite_float()),
         ("int8", payloads.tflite_int8()),
         ("open", payloads.tflite_float(is_open=True)),
     ):
         (tmp_path / f"{name}.tflite").write_bytes(files["model.tflite"])
-    said = run("-m", "tests.unit.device_agent.engines.engine_template", str(tmp_path))
+    said = run_legacy("-m", "tests.unit.device_agent.engines.engine_template", str(tmp_path))
     assert said.splitlines()[-1] == "tflite-runtime 2.14.0"
 
 
@@ -59,9 +48,115 @@ tensor = PayloadTensor(name="x", shape=values.shape, dtype="int8", scale=scale, 
 codes = to_payload({"x": values}, [tensor])[0]
 print(np.__version__.split(".")[0], int(codes[0].astype(np.int64) @ np.arange(codes.size) ** 2))
 """
-    legacy = run("-c", program).split()
+    legacy = run_legacy("-c", program).split()
     here = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=REPOSITORY
     ).stdout.split()
     assert (legacy[0], here[0]) == ("1", "2")
     assert legacy[1] == here[1]
+
+
+@pytest.fixture(scope="module")
+def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small network, converted for the legacy target."""
+    folder = tmp_path_factory.mktemp("legacy")
+    np.save(folder / "calibration.npy", samples(24))
+    convert(
+        write_network(folder / "small.onnx"),
+        data=folder / "calibration.npy",
+        targets=[TARGET],
+        out=folder / "out",
+        recipe=Recipe(method="minmax"),
+        latency=False,
+        threads=1,
+        cache=folder / "cache",
+    )
+    return folder / "out" / f"small-0.1.0-{TARGET}.ewa"
+
+
+def configured(folder: Path, artifact: Path, **device: object) -> str:
+    np.savez(folder / "frames.npz", images=samples(5, seed=9))
+    source = {"kind": "replay", "path": str(folder / "frames.npz"), "rate_hz": 0.0}
+    return str(
+        write_config(
+            folder,
+            1,
+            artifact,
+            device={"targets": [TARGET], **device},
+            source=source,
+            mqtt={"enabled": False},
+            results={"mqtt": False, "jsonl": str(folder / "results.jsonl"), "max_rate_hz": 0.0},
+        )
+    )
+
+
+STARTUP = """
+import json, sys
+from pathlib import Path
+import numpy as np
+from device_agent.config import load_config
+from device_agent.sources.adapt import to_payload, to_source
+from device_agent.startup import load_payload, run_self_test, verify_artifact
+archive = verify_artifact(load_config(Path(sys.argv[1])))
+engine, _ = load_payload(archive, threads=1)
+tested = run_self_test(archive, engine)
+manifest = archive.manifest
+outputs = [
+    to_source(engine.infer(to_payload({"images": frame[None]}, manifest.inputs)), manifest.outputs)["logits"].tolist()
+    for frame in np.load(sys.argv[2])["images"]
+]
+print(json.dumps({
+    "library": [engine.library, engine.version],
+    "samples": tested.samples,
+    "largest_lsb": tested.largest_lsb,
+    "smallest_equal_share": tested.smallest_equal_share,
+    "outputs": outputs,
+}))
+"""
+
+
+def test_the_legacy_artifact_passes_the_agents_startup_checks(tmp_path: Path, artifact: Path) -> None:
+    """Digest, target, engine and version; then the golden samples; and the same numbers as LiteRT gives here."""
+    config = configured(tmp_path, artifact)
+    arguments = ("-c", STARTUP, config, str(tmp_path / "frames.npz"))
+    legacy = json.loads(run_legacy(*arguments))
+    assert legacy["library"] == ["tflite-runtime", "2.14.0"]
+    manifest = ArtifactArchive.open(artifact).manifest
+    assert legacy["samples"] == len(manifest.golden) > 0
+    assert legacy["largest_lsb"] <= manifest.tolerance.max_lsb
+    assert legacy["smallest_equal_share"] >= manifest.tolerance.min_equal_share
+    here = json.loads(
+        subprocess.run(
+            [sys.executable, *arguments], capture_output=True, text=True, check=True, cwd=REPOSITORY
+        ).stdout
+    )
+    assert here["library"][0] == "ai-edge-litert"
+    (output,) = manifest.outputs
+    step = output.scale
+    assert step is not None
+    np.testing.assert_allclose(legacy["outputs"], here["outputs"], atol=1.001 * step)
+    assert np.ptp(np.asarray(here["outputs"]), axis=0).min() > 2 * step, "outputs that say something"
+
+
+def test_an_artifact_of_another_target_is_refused_there_too(tmp_path: Path, artifact: Path) -> None:
+    config = configured(tmp_path, artifact, targets=["cortex-a-tflite"])
+    program = """
+import sys
+from pathlib import Path
+from device_agent.config import load_config
+from device_agent.contract.errors import IncompatibleError
+from device_agent.startup import verify_artifact
+try:
+    verify_artifact(load_config(Path(sys.argv[1])))
+except IncompatibleError as error:
+    print(error)
+"""
+    assert "is for target 'cortex-a-tflite-legacy'" in run_legacy("-c", program, config)
+
+
+def test_the_agent_runs_it_from_start_to_end(tmp_path: Path, artifact: Path) -> None:
+    """As a process, without a broker: five frames of a replay, five results."""
+    run_legacy("-m", "device_agent", "run", "--config", configured(tmp_path, artifact))
+    lines = (tmp_path / "results.jsonl").read_text().splitlines()
+    assert len(lines) == 5
+    assert [json.loads(line)["frame"] for line in lines] == ["0", "1", "2", "3", "4"]

@@ -5,11 +5,13 @@ Unit axes carry no data, so moving them is free; most questions here are asked a
 
 from __future__ import annotations
 
+import itertools
 import math
+import operator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
 Layout = tuple[int, ...]
 
@@ -32,6 +34,12 @@ def permuted(extents: Sequence[int], layout: Layout) -> tuple[int, ...]:
 def between(source: Layout, wanted: Layout) -> Layout:
     """Return the permutation that turns a payload in ``source`` layout into one in ``wanted`` layout."""
     return tuple(source.index(axis) for axis in wanted)
+
+
+def without(layout: Layout, dropped: Collection[int]) -> Layout:
+    """Return the layout of what is left of a source whose ``dropped`` axes are gone."""
+    left = [axis for axis in range(len(layout)) if axis not in dropped]
+    return tuple(left.index(axis) for axis in layout if axis not in dropped)
 
 
 def moves_data(shape: Sequence[int], permutation: Layout) -> bool:
@@ -70,6 +78,72 @@ def carried(before: Sequence[int], layout: Layout, after: Sequence[int]) -> Layo
         if reshape_is_free(before, layout, after, candidate):
             return candidate
     return None
+
+
+def by_one_transpose(
+    before: Sequence[int], layout: Layout, after: Sequence[int], wanted: Layout
+) -> tuple[tuple[int, ...], Layout] | None:
+    """Return how one transpose does a whole reshape: the shape to see the payload in, and the permutation of that shape.
+
+    Axes are cut where either side of the reshape cuts them, e.g. channels and rows (8, 8) to (16, 4) into 8, 2 and 4; axes that stay
+    neighbours are one again.
+
+    Returns:
+        None when the two sides cut an axis in ways that do not nest, e.g. (6, 4) to (4, 6).
+    """
+    extents: list[int] = []
+    pieces_before: dict[int, list[int]] = {}
+    pieces_after: dict[int, list[int]] = {}
+    for ours, theirs in _groups(before, after):
+        factors = _common_factors([before[axis] for axis in ours], [after[axis] for axis in theirs])
+        if factors is None:
+            return None
+        numbers = range(len(extents), len(extents) + len(factors))
+        extents.extend(factors)
+        _deal(ours, before, numbers, extents, pieces_before)
+        _deal(theirs, after, numbers, extents, pieces_after)
+    first = [piece for axis in layout for piece in pieces_before.get(axis, ())]
+    then = [piece for axis in wanted for piece in pieces_after.get(axis, ())]
+    runs = _common_runs(first, then)
+    shape = tuple(math.prod(extents[piece] for piece in run) for run in runs)
+    heads = [run[0] for run in runs]
+    return shape, tuple(heads.index(piece) for piece in then if piece in heads)
+
+
+def _common_factors(a: Sequence[int], b: Sequence[int]) -> list[int] | None:
+    """Return the extents of the coarsest cut that both cuts of one length refine to, or None."""
+    ends = sorted({*itertools.accumulate(a, operator.mul), *itertools.accumulate(b, operator.mul)})
+    starts = [1, *ends[:-1]]
+    if any(end % start for start, end in zip(starts, ends, strict=True)):
+        return None
+    return [end // start for start, end in zip(starts, ends, strict=True)]
+
+
+def _deal(
+    group: Sequence[int],
+    shape: Sequence[int],
+    numbers: Iterable[int],
+    extents: Sequence[int],
+    pieces: dict[int, list[int]],
+) -> None:
+    """Give each axis of a group its pieces, in order."""
+    left = iter(numbers)
+    for axis in group:
+        pieces[axis] = []
+        while math.prod(extents[piece] for piece in pieces[axis]) < shape[axis]:
+            pieces[axis].append(next(left))
+
+
+def _common_runs(first: Sequence[int], then: Sequence[int]) -> list[list[int]]:
+    """Split ``first`` into the longest runs that are runs of ``then`` as well."""
+    follower = dict(itertools.pairwise(then))
+    runs: list[list[int]] = []
+    for piece in first:
+        if runs and follower.get(runs[-1][-1]) == piece:
+            runs[-1].append(piece)
+        else:
+            runs.append([piece])
+    return runs
 
 
 def _element_order(

@@ -160,7 +160,7 @@ class GraphBuilder:
             raise LoweringError(
                 f"{where}: needs {name} version {version}, but the target accepts at most version {limit} "
                 f"({versions.reason(name, version)}).",
-                hint=versions.cure(name, version),
+                hint=versions.cure(),
             )
         self.operators.append(
             Operator(

@@ -138,7 +138,7 @@ def _works_on_last_axis(node: ir.Node) -> bool:
 
 
 def _spread(graph: ir.Graph, groups: _Groups) -> None:
-    """Let undecided groups follow their decided neighbours through Reshape, then Transpose, until nothing changes."""
+    """Let undecided groups follow their decided neighbours through Reshape, Transpose and ReduceMean, until nothing changes."""
     edges = [
         (node, str(source.name), str(node.outputs[0].name))
         for node in graph
@@ -146,8 +146,11 @@ def _spread(graph: ir.Graph, groups: _Groups) -> None:
     ]
     reshapes = [edge for edge in edges if edge[0].op_type in RESHAPES]
     transposes = [edge for edge in edges if edge[0].op_type == "Transpose"]
-    while _spread_once(_follow_reshape(edge, groups) for edge in reshapes) or _spread_once(
-        _follow_transpose(edge, groups) for edge in transposes
+    means = [edge for edge in edges if edge[0].op_type == "ReduceMean"]
+    while (
+        _spread_once(_follow_reshape(edge, groups) for edge in reshapes)
+        or _spread_once(_follow_transpose(edge, groups) for edge in transposes)
+        or _spread_once(_follow_mean(edge, groups) for edge in means)
     ):
         pass
 
@@ -179,6 +182,29 @@ def _follow_transpose(edge: tuple[ir.Node, str, str], groups: _Groups) -> bool:
     if layout_after is not None and layout_before is None:
         return groups.decide(before, tuple(permutation[axis] for axis in layout_after))
     return False
+
+
+def _follow_mean(edge: tuple[ir.Node, str, str], groups: _Groups) -> bool:
+    node, before, after = edge
+    layout = groups.layout(before)
+    if layout is None or groups.layout(after) is not None or len(layout) == len(groups.shapes[after]):
+        return False
+    return groups.decide(after, axes.without(layout, mean_axes(node)))
+
+
+def mean_axes(node: ir.Node) -> frozenset[int]:
+    """Return the axes of the source that a ReduceMean averages over."""
+    value, along = node.inputs[0], node.inputs[1] if len(node.inputs) > 1 else None
+    rank = len(shape_of(value)) if value is not None else 0
+    constant = along.const_value if along is not None else None
+    given = (
+        constant.numpy().reshape(-1).tolist()
+        if constant is not None
+        else list(node.attributes.get_ints("axes", ()) or ())
+    )
+    if not given and node.attributes.get_int("noop_with_empty_axes"):
+        return frozenset()
+    return frozenset(int(axis) % rank for axis in given) or frozenset(range(rank))
 
 
 def transpose_permutation(node: ir.Node) -> Layout:

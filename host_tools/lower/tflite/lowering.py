@@ -6,16 +6,18 @@ from typing import TYPE_CHECKING
 
 from device_agent.contract.manifest import PayloadTensor
 from host_tools.errors import LoweringError
+from host_tools.lower.coverage import require_coverage
 from host_tools.lower.integers import rebased
 from host_tools.lower.payload import Payload
 from host_tools.lower.tflite import axes
 from host_tools.lower.tflite.emit import EMITTERS
 from host_tools.lower.tflite.flatbuffer import serialize
 from host_tools.lower.tflite.graph import TYPE_OF_DTYPE, Options
-from host_tools.lower.tflite.session import Session, as_quantization, where
+from host_tools.lower.tflite.plan_view import as_quantization, where
+from host_tools.lower.tflite.session import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from host_tools.lower.tflite.axes import Layout
     from host_tools.lower.tflite.graph import Quantization
@@ -55,24 +57,30 @@ def lower(model: FloatModel, plan: QuantizationPlan, profile: CapabilityProfile)
                 hint=f"It knows {', '.join(sorted(EMITTERS))}.",
             )
         emitter(session, node)
-    outputs = [_add_output(session, spec, inputs) for spec in model.outputs]
+    outputs: list[int] = []
+    for spec in model.outputs:
+        outputs.append(_add_output(session, spec, {*inputs, *outputs}))  # each needs those before it
     data = serialize(
         session.graph, inputs=inputs, outputs=outputs, description=f"{model.name} for {profile.id}"
     )
+    names = _tensor_names(session)
     return Payload(
         format="tflite",
         files={FILE_NAME: data},
         inputs=_tensors(session, model.inputs, inputs),
         outputs=_tensors(session, model.outputs, outputs),
-        tensor_names=_tensor_names(session),
-        tensor_axes={name: session.layouts.of[name] for name in session.values if name in session.layouts.of},
+        tensor_names=names,
+        tensor_axes=_tensor_axes(session, names),
         notes=tuple(session.notes),
     )
 
 
 def _check(model: FloatModel, plan: QuantizationPlan, profile: CapabilityProfile) -> None:
     if profile.artifact.format != "tflite":
-        raise LoweringError(f"Target {profile.id!r} takes {profile.artifact.format}, not TFLite.")
+        raise LoweringError(
+            f"Target {profile.id!r} takes {profile.artifact.format}, not TFLite.",
+            hint="Call `host_tools.lower.lowering.lower`, which chooses by format.",
+        )
     if plan.model_digest != model.digest:
         raise LoweringError(
             f"The plan is for model {plan.model_digest}, not for {model.digest}.",
@@ -82,6 +90,7 @@ def _check(model: FloatModel, plan: QuantizationPlan, profile: CapabilityProfile
         raise LoweringError(
             f"The plan is for target {plan.target!r}, not for {profile.id!r}.", hint="Plan again."
         )
+    require_coverage(model, plan)
     for tensor in plan.tensors.values():
         if (
             tensor.role in {"input", "activation", "output"}
@@ -116,15 +125,18 @@ def _add_input(session: Session, spec: TensorSpec) -> int:
     return tensor
 
 
-def _add_output(session: Session, spec: TensorSpec, inputs: Sequence[int]) -> int:
+def _add_output(session: Session, spec: TensorSpec, taken: Collection[int]) -> int:
     """Add the payload's output behind what the graph wrote. Returns the payload's tensor."""
     inner = session.values[spec.name]
     before = session.graph.tensors[inner]
     qparams = session.qparams(spec.name) if spec.dtype == "float32" else None
     wire: TensorType = session.profile.interface.output_type if qparams is not None else "float32"
     if qparams is None or wire == "int8":
-        return inner if before.name == spec.name and inner not in inputs else _copy(session, inner, spec.name)
-    if before.name == spec.name and inner not in inputs:
+        if inner in taken:
+            return _copy(session, inner, spec.name)
+        session.graph.rename(inner, spec.name)
+        return inner
+    if before.name == spec.name and inner not in taken:
         session.graph.rename(inner, f"{spec.name}/int8")
     outer: Quantization | None = None if wire == "float32" else as_quantization(rebased(qparams, "uint8"))
     tensor = session.graph.tensor(spec.name, before.shape, TYPE_OF_DTYPE[wire], outer)
@@ -182,3 +194,9 @@ def _tensor_names(session: Session) -> dict[str, str]:
         for name, tensor in session.values.items()
         if name not in session.layouts.columns
     }
+
+
+def _tensor_axes(session: Session, names: Iterable[str]) -> dict[str, Layout]:
+    """Return the layout of each named value that does not lie in the canonical order."""
+    layouts = {name: session.layouts.of[name] for name in names}
+    return {name: layout for name, layout in layouts.items() if layout != axes.natural(len(layout))}

@@ -1,4 +1,4 @@
-"""`Session`: what the emitters share while one model is lowered: which tensor holds each value, and the plan's reading rules.
+"""`Session`: what the emitters share while one model is lowered: which tensor holds each value, in which layout and form.
 
 An emitter reads its inputs through `read` or `read_constant`, adds its operators with `add`, and hands its result to `deliver`.
 Layout, dequantization at a float node's door, re-quantized edges and quantization behind a float node happen there, nowhere else.
@@ -6,17 +6,15 @@ Layout, dequantization at a float node's door, re-quantized edges and quantizati
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from host_tools.errors import LoweringError
 from host_tools.lower.integers import dequantize_array, quantize_array
 from host_tools.lower.tflite import axes
 from host_tools.lower.tflite.graph import GraphBuilder, Options, Quantization
 from host_tools.lower.tflite.layout import Layouts, assign, shape_of
+from host_tools.lower.tflite.plan_view import PLAN_ANEW, PlanView, as_quantization, input_name, refuse, where
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,34 +24,11 @@ if TYPE_CHECKING:
 
     from host_tools.lower.tflite.axes import Layout
     from host_tools.model.float_model import FloatModel
-    from host_tools.plan.quantization_plan import NodePlan, QParams, QuantizationPlan, Requantize
+    from host_tools.plan.quantization_plan import QuantizationPlan, Requantize
     from targets.profile import CapabilityProfile
 
-NONE, RELU, RELU_N1_TO_1, RELU6 = 0, 1, 2, 3
-"""Codes of ActivationFunctionType. Source: tflite/schema/schema.fbs."""
 
-_ACTIVATIONS = {
-    (0.0, math.inf): RELU,
-    (-1.0, 1.0): RELU_N1_TO_1,
-    (0.0, 6.0): RELU6,
-    (-math.inf, math.inf): NONE,
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bounds:
-    """A clip: values below ``low`` become ``low``, values above ``high`` become ``high``."""
-
-    low: float
-    high: float
-
-    @property
-    def activation(self) -> int | None:
-        """The fused activation that does just this, or None."""
-        return _ACTIVATIONS.get((self.low, self.high))
-
-
-class Session:
+class Session(PlanView):
     """One lowering in progress.
 
     Attributes:
@@ -64,129 +39,15 @@ class Session:
     """
 
     def __init__(self, model: FloatModel, plan: QuantizationPlan, profile: CapabilityProfile) -> None:
-        self.source: ir.Graph = model.graph.graph
-        self.plan = plan
-        self.profile = profile
+        super().__init__(model, plan, profile)
         self.graph = GraphBuilder(profile.artifact.max_op_versions)
         self.layouts: Layouts = assign(self.source)
         self.values: dict[str, int] = {}
         self.notes: list[str] = []
         self._converted: dict[tuple[object, ...], int] = {}
-        self._arrays: dict[str, NDArray[np.generic]] = {}
         self._edges: dict[tuple[str, int], Requantize] = {(e.node, e.input_index): e for e in plan.requantize}
-        self._fused = self._fused_by_root()
-
-    # What the plan says of a node
-
-    def node_plan(self, node: ir.Node) -> NodePlan:
-        """Return the plan's line for a node; raises LoweringError when the plan is of another model."""
-        name = str(node.name)
-        if name not in self.plan.nodes:
-            raise LoweringError(
-                f"The plan has no node {name!r} ({node.op_type}); it was made for another model."
-            )
-        return self.plan.nodes[name]
-
-    def is_integer(self, node: ir.Node) -> bool:
-        """Whether the node reads and writes integers; raises LoweringError for a precision that TFLite files here do not have."""
-        precision = self.node_plan(node).precision
-        if precision not in {"int8", "float32"}:
-            raise LoweringError(
-                f"{where(node)}: planned as {precision}, but the TFLite lowering writes int8 and float32.",
-                hint="Set ops.<op>.precisions and fallback.to in the profile to int8 or float32.",
-            )
-        return precision == "int8"
-
-    def is_fused(self, node: ir.Node) -> bool:
-        """Whether another node does this one's work."""
-        return self.node_plan(node).fused_into is not None
-
-    def fused(self, node: ir.Node) -> tuple[ir.Node, ...]:
-        """Return the nodes that this one absorbs, in order."""
-        return self._fused.get(str(node.name), ())
-
-    def written(self, node: ir.Node, index: int = 0) -> ir.Value:
-        """Return the value that the node writes: its own output, or that of the last node it absorbs."""
-        absorbed = self.fused(node)
-        return absorbed[-1].outputs[0] if absorbed and index == 0 else node.outputs[index]
-
-    def qparams(self, name: str) -> QParams | None:
-        """Return a value's planned parameters; None for float.
-
-        Raises:
-            LoweringError: The plan has no such tensor.
-        """
-        if name not in self.plan.tensors:
-            raise LoweringError(f"The plan has no tensor {name!r}; it was made for another model.")
-        return self.plan.tensors[name].qparams
-
-    def output_quantization(self, node: ir.Node, index: int = 0) -> Quantization | None:
-        """Return the parameters that the node writes: None for a float node, the plan's for an integer one.
-
-        Raises:
-            LoweringError: The node is an integer node but its output is planned as float.
-        """
-        if not self.is_integer(node):
-            return None
-        value = self.written(node, index)
-        qparams = self.qparams(str(value.name))
-        if qparams is None:
-            raise LoweringError(
-                f"{where(node)}: runs in int8, but its output {value.name!r} is planned as float."
-            )
-        return as_quantization(qparams)
-
-    def bounds(self, node: ir.Node) -> Bounds:
-        """Return the clip that the nodes absorbed by this one amount to.
-
-        Raises:
-            LoweringError: It absorbs an operator that TFLite cannot fuse.
-        """
-        low, high = -math.inf, math.inf
-        for absorbed in self.fused(node):
-            one = self.clip_bounds(absorbed)
-            if one is None:
-                raise LoweringError(
-                    f"{where(absorbed)}: planned as fused into {node.name!r}, but TFLite fuses only Relu and Clip.",
-                    hint="Remove the chain from the profile's fusions.",
-                )
-            low, high = (min(max(bound, one.low), one.high) for bound in (low, high))
-        return Bounds(low=low, high=high)
-
-    def clip_bounds(self, node: ir.Node) -> Bounds | None:
-        """Return what a Relu or Clip node clips to; None for other operators."""
-        if node.op_type == "Relu":
-            return Bounds(low=0.0, high=math.inf)
-        if node.op_type != "Clip":
-            return None
-        low, high = (self.array(node, index) if has_input(node, index) else None for index in (1, 2))
-        return Bounds(
-            low=-math.inf if low is None else float(low.reshape(-1)[0]),
-            high=math.inf if high is None else float(high.reshape(-1)[0]),
-        )
 
     # Reading
-
-    def array(self, node: ir.Node, index: int) -> NDArray[np.generic]:
-        """Return a constant input's values in the canonical layout.
-
-        Raises:
-            LoweringError: The input is not a constant.
-        """
-        name = input_name(node, index)
-        if not self.is_constant(node, index):
-            raise LoweringError(f"{where(node)}: input {index} ({name!r}) must be a constant for TFLite.")
-        if name not in self._arrays:
-            constant = self.source.initializers[name].const_value
-            if constant is None:
-                raise LoweringError(f"{where(node)}: constant {name!r} has no values.")
-            self._arrays[name] = constant.numpy()
-        return self._arrays[name]
-
-    def is_constant(self, node: ir.Node, index: int) -> bool:
-        """Whether an input is an initializer."""
-        value = node.inputs[index] if has_input(node, index) else None
-        return value is not None and value.name is not None and value.name in self.source.initializers
 
     def layout(self, value: ir.Value) -> Layout:
         """Return the layout of a value that is not a constant."""
@@ -205,26 +66,28 @@ class Session:
         """
         value = node.inputs[index]
         if value is None:
-            raise LoweringError(f"{where(node)}: input {index} is missing.")
+            raise refuse(node, f"input {index} is missing.")
         if self.is_constant(node, index):
             return self.read_constant(node, index, layout)
         tensor = self.in_precision(node, index, self.values[str(value.name)])
         if layout is None:
             return tensor
         if str(value.name) in self.layouts.columns:
-            raise LoweringError(f"{where(node)}: reads {value.name!r}, whose columns are in file order.")
+            raise refuse(node, f"reads {value.name!r}, whose columns are in file order.")
         return self.relayout(tensor, self.layout(value), layout, node)
 
     def in_precision(self, node: ir.Node, index: int, tensor: int) -> int:
         """Return the tensor dequantized, quantized or re-quantized as the plan says for this edge."""
         edge = self._edges.get((str(node.name), index))
+        if edge is not None:
+            tensor = self.requantized(tensor, as_quantization(edge.qparams))
         if not self.is_integer(node):
             return self.dequantized(tensor)
-        if edge is not None:
-            return self.requantized(tensor, as_quantization(edge.qparams))
         if self.graph.tensors[tensor].quantization is None:
-            raise LoweringError(
-                f"{where(node)}: runs in int8, but its input {index} ({self.graph.tensors[tensor].name!r}) is planned as float."
+            raise refuse(
+                node,
+                f"runs in int8, but its input {index} ({self.graph.tensors[tensor].name!r}) is planned as float.",
+                hint=PLAN_ANEW,
             )
         return tensor
 
@@ -259,16 +122,20 @@ class Session:
             return values, None
         if qparams is None:
             if self.is_integer(node):
-                raise LoweringError(
-                    f"{where(node)}: runs in int8, but its constant {name!r} has no quantization parameters."
+                raise refuse(
+                    node,
+                    f"runs in int8, but its constant {name!r} has no quantization parameters.",
+                    hint=PLAN_ANEW,
                 )
             return values, None
         codes = quantize_array(values.astype(np.float32), qparams, self.profile.rounding.weights, where=name)
         if not self.is_integer(node):
             return dequantize_array(codes, qparams, where=name).astype(np.float32), None
         if qparams.axis is not None and len(set(qparams.scale)) > 1:
-            raise LoweringError(
-                f"{where(node)}: constant {name!r} is planned with one scale per channel, which TFLite has for weights only."
+            raise refuse(
+                node,
+                f"constant {name!r} is planned with one scale per channel, which TFLite has for weights only.",
+                hint=PLAN_ANEW,
             )
         return codes, as_quantization(qparams)
 
@@ -396,45 +263,7 @@ class Session:
             self.graph.rename(tensor, name)
         self.values[name] = tensor
 
-    def _fused_by_root(self) -> dict[str, tuple[ir.Node, ...]]:
-        found: dict[str, tuple[ir.Node, ...]] = {}
-        for node in self.source:
-            root = self.node_plan(node).fused_into
-            while (
-                root is not None and root in self.plan.nodes and self.plan.nodes[root].fused_into is not None
-            ):
-                root = self.plan.nodes[root].fused_into
-            if root is not None:
-                found[root] = (*found.get(root, ()), node)
-        return found
-
-
-def has_input(node: ir.Node, index: int) -> bool:
-    """Whether an optional input is there."""
-    return len(node.inputs) > index and node.inputs[index] is not None
-
-
-def input_name(node: ir.Node, index: int) -> str:
-    """Return the name of an input; empty when it is missing."""
-    value = node.inputs[index] if len(node.inputs) > index else None
-    return "" if value is None else str(value.name)
-
-
-def where(node: ir.Node) -> str:
-    """Name a node for messages."""
-    return f"{node.op_type} {node.name!r}"
-
-
-def as_quantization(qparams: QParams) -> Quantization:
-    """Round a plan's per-tensor parameters to the file's."""
-    return Quantization.of(qparams.scale, qparams.zero_point)
-
 
 def output_shape(node: ir.Node, layout: Layout, index: int = 0) -> tuple[int, ...]:
     """Return an output's shape in a layout."""
     return axes.permuted(shape_of(node.outputs[index]), layout)
-
-
-def refuse(node: ir.Node, what: str, *, hint: str = "") -> LoweringError:
-    """Return the error for something that TFLite cannot express."""
-    return LoweringError(f"{where(node)}: {what}", hint=hint)

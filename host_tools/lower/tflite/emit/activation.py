@@ -11,7 +11,8 @@ from host_tools.lower.tflite.emit import spatial
 from host_tools.lower.tflite.emit.arithmetic import read_broadcast
 from host_tools.lower.tflite.graph import Options, Quantization
 from host_tools.lower.tflite.layout import shape_of
-from host_tools.lower.tflite.session import RELU, RELU6, RELU_N1_TO_1, Bounds, output_shape, refuse
+from host_tools.lower.tflite.plan_view import RELU, RELU6, RELU_N1_TO_1, Bounds, refuse
+from host_tools.lower.tflite.session import output_shape
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -107,7 +108,11 @@ def hard_sigmoid(session: Session, node: ir.Node) -> None:
         scaled = session.output(node, before.shape, None)
     else:
         if alpha <= 0:
-            raise refuse(node, f"alpha {alpha:g} in int8; only positive ones keep the codes in order.")
+            raise refuse(
+                node,
+                f"alpha {alpha:g} in int8; only positive ones keep the codes in order.",
+                hint="Keep this node in float.",
+            )
         full = np.asarray([127], np.int8)
         factor = session.graph.constant("alpha", full, Quantization.of([alpha / 127], [0]))
         offset = session.graph.constant(

@@ -9,7 +9,8 @@ from host_tools.lower.tflite import axes
 from host_tools.lower.tflite.emit import spatial
 from host_tools.lower.tflite.graph import Options
 from host_tools.lower.tflite.layout import shape_of
-from host_tools.lower.tflite.session import output_shape, refuse
+from host_tools.lower.tflite.plan_view import refuse
+from host_tools.lower.tflite.session import output_shape
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

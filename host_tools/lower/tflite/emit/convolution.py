@@ -10,7 +10,7 @@ import numpy as np
 from host_tools.lower.integers import dequantize_array, quantize_array, quantize_bias
 from host_tools.lower.tflite.emit import spatial
 from host_tools.lower.tflite.graph import Options, Quantization
-from host_tools.lower.tflite.session import has_input, refuse, where
+from host_tools.lower.tflite.plan_view import PLAN_ANEW, has_input, refuse, where
 from host_tools.lower.tflite.window import Window, scheme, windows
 
 if TYPE_CHECKING:
@@ -57,7 +57,9 @@ def read_weights(session: Session, node: ir.Node, index: int, *, channel_axis: i
     qparams = session.qparams(name)
     if qparams is None:
         if session.is_integer(node):
-            raise refuse(node, f"runs in int8, but its weight {name!r} has no quantization parameters.")
+            raise refuse(
+                node, f"runs in int8, but its weight {name!r} has no quantization parameters.", hint=PLAN_ANEW
+            )
         return Weights(values=values, scales=None, name=name)
     codes = quantize_array(values, qparams, session.profile.rounding.weights, where=name)
     if not session.is_integer(node):
@@ -73,7 +75,9 @@ def read_weights(session: Session, node: ir.Node, index: int, *, channel_axis: i
         )
     if qparams.axis not in (None, channel_axis):
         raise refuse(
-            node, f"weight {name!r} has scales along axis {qparams.axis}; TFLite needs axis {channel_axis}."
+            node,
+            f"weight {name!r} has scales along axis {qparams.axis}; TFLite needs axis {channel_axis}.",
+            hint=PLAN_ANEW,
         )
     return Weights(values=codes, scales=np.asarray(qparams.scale, np.float64), name=name)
 
@@ -103,13 +107,17 @@ def read_bias(
     if qparams is not None:
         if qparams.dtype != "int32":
             raise refuse(
-                node, f"bias {name!r} is planned as {qparams.dtype}; TFLite's int8 kernels take int32."
+                node,
+                f"bias {name!r} is planned as {qparams.dtype}; TFLite's int8 kernels take int32.",
+                hint="Set bias.bits = 32 in the profile.",
             )
         flat = values.astype(np.float32)
         codes = quantize_bias(flat, qparams, session.profile.rounding.weights, where=name)
         return session.graph.constant(name, codes, Quantization.of(qparams.scale, qparams.zero_point))
     if given is not None:
-        raise refuse(node, f"runs in int8, but its bias {name!r} has no quantization parameters.")
+        raise refuse(
+            node, f"runs in int8, but its bias {name!r} has no quantization parameters.", hint=PLAN_ANEW
+        )
     read = session.graph.tensors[data].quantization
     scales = weights.scales * (read.scale[0] if read is not None else 1.0)
     zeros = np.zeros(outputs, np.int32)

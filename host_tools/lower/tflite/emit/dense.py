@@ -9,7 +9,7 @@ from host_tools.lower.tflite.emit import spatial
 from host_tools.lower.tflite.emit.convolution import Weights, read_bias, read_weights
 from host_tools.lower.tflite.graph import Options
 from host_tools.lower.tflite.layout import shape_of
-from host_tools.lower.tflite.session import refuse
+from host_tools.lower.tflite.plan_view import refuse
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -44,11 +44,25 @@ def matmul(session: Session, node: ir.Node) -> None:
         _fully_connected(session, node, data, weights, bias_index=2)
         return
     operands = [session.read(node, index, axes.natural(ranks[index])) for index in (0, 1)]
+    if operands[0] == operands[1]:
+        operands[1] = _second_copy(session, node, operands[1])
     quantization = session.output_quantization(node)
     layout = axes.natural(len(shape_of(node.outputs[0])))
     result = session.output(node, shape_of(node.outputs[0]), quantization)
     session.add(node, "BATCH_MATMUL", operands, [result], Options(kind="BatchMatMulOptions"))
     session.deliver(node, spatial.clip(session, node, result, session.bounds(node)), layout)
+
+
+def _second_copy(session: Session, node: ir.Node, tensor: int) -> int:
+    """Return a copy for a product of a matrix with itself.
+
+    XNNPACK takes a TRANSPOSE in front of a float BATCH_MATMUL into the product's right side, and where the left side reads the same
+    tensor, into that as well: the result is wrong without a word. Seen with ai-edge-litert 2.3.0; onnxsim issue 1436 reports it of 2.2.
+    """
+    before = session.graph.tensors[tensor]
+    after = session.like(tensor, f"{before.name}/copied", before.shape)
+    session.copy_reshaped(tensor, after, node)
+    return after
 
 
 def _fully_connected(

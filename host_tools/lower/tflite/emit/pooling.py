@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from host_tools.lower.tflite import axes
 from host_tools.lower.tflite.emit import spatial
 from host_tools.lower.tflite.graph import Options
-from host_tools.lower.tflite.session import Bounds, has_input, refuse, where
+from host_tools.lower.tflite.layout import mean_axes
+from host_tools.lower.tflite.plan_view import Bounds, refuse, where
 from host_tools.lower.tflite.window import Window, scheme, windows
 
 if TYPE_CHECKING:
@@ -103,21 +105,14 @@ def reduce_mean(session: Session, node: ir.Node) -> None:
     """Write a ReduceMean as MEAN over the same axes in the input's layout."""
     value = node.inputs[0]
     layout = session.layout(value) if value is not None else ()
-    rank = len(layout)
-    given = (
-        session.array(node, 1).reshape(-1).tolist()
-        if has_input(node, 1)
-        else list(node.attributes.get_ints("axes", ()) or ())
-    )
-    if not given and node.attributes.get_int("noop_with_empty_axes"):
+    reduced = mean_axes(node)
+    if not reduced:
         session.deliver(node, session.read(node, 0), layout)
         return
-    reduced = {int(axis) % rank for axis in given} or set(range(rank))
     keep = bool(node.attributes.get_int("keepdims", 1))
     places = tuple(place for place, axis in enumerate(layout) if axis in reduced)
     result = _mean(session, node, session.read(node, 0), places, keep=keep)
-    left = [axis for axis in range(rank) if axis not in reduced]
-    remaining = layout if keep else tuple(left.index(axis) for axis in layout if axis not in reduced)
+    remaining = layout if keep else axes.without(layout, reduced)
     session.deliver(node, spatial.clip(session, node, result, session.bounds(node)), remaining)
 
 

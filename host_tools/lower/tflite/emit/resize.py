@@ -15,7 +15,7 @@ import numpy as np
 from host_tools.lower.tflite.emit import spatial
 from host_tools.lower.tflite.graph import Options
 from host_tools.lower.tflite.layout import shape_of
-from host_tools.lower.tflite.session import has_input, refuse
+from host_tools.lower.tflite.plan_view import has_input, refuse
 
 if TYPE_CHECKING:
     import onnx_ir as ir

@@ -10,7 +10,7 @@ from host_tools.lower.tflite import axes
 from host_tools.lower.tflite.emit import spatial
 from host_tools.lower.tflite.graph import Options
 from host_tools.lower.tflite.layout import shape_of, transpose_permutation
-from host_tools.lower.tflite.session import has_input, refuse
+from host_tools.lower.tflite.plan_view import has_input, refuse
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 _MIRROR_MODES = {"reflect": 0, "symmetric": 1}
 """Codes of MirrorPadMode. Source: tflite/schema/schema.fbs."""
+
+_MAX_TRANSPOSE_RANK = 5
+"""More axes need a version of TRANSPOSE that old runtimes lack: two transposes of the graph's own ranks are taken instead."""
 
 
 def identity(session: Session, node: ir.Node) -> None:
@@ -40,15 +43,26 @@ def reshape(session: Session, node: ir.Node) -> None:
     if str(result.name) in session.layouts.columns:
         session.deliver(node, session.reshape(session.read(node, 0), after, node))
         return
-    first, then = _around_reshape(before, layout, after, wanted)
-    data = session.read(node, 0, first)
-    session.deliver(node, session.reshape(data, axes.permuted(after, then), node), then)
+    around = _around_reshape(before, layout, after, wanted)
+    if around is not None:
+        first, then = around
+        data = session.read(node, 0, first)
+        session.deliver(node, session.reshape(data, axes.permuted(after, then), node), then)
+        return
+    split = axes.by_one_transpose(before, layout, after, wanted)
+    if split is not None and len(split[0]) <= _MAX_TRANSPOSE_RANK:
+        seen = session.reshape(session.read(node, 0), split[0], node)
+        moved = session.transpose(seen, split[1], node)
+        session.deliver(node, session.reshape(moved, axes.permuted(after, wanted), node), wanted)
+        return
+    data = session.read(node, 0, axes.natural(len(before)))
+    session.deliver(node, session.reshape(data, after, node), axes.natural(len(after)))
 
 
 def _around_reshape(
     before: tuple[int, ...], layout: Layout, after: tuple[int, ...], wanted: Layout
-) -> tuple[Layout, Layout]:
-    """Return the layouts directly in front of and behind the RESHAPE that need the fewest transposes."""
+) -> tuple[Layout, Layout] | None:
+    """Return the layouts directly in front of and behind a RESHAPE that need one transpose at most, or None."""
     if axes.reshape_is_free(before, layout, after, wanted):
         return layout, wanted
     backward = axes.carried(after, wanted, before)
@@ -57,7 +71,7 @@ def _around_reshape(
     forward = axes.carried(before, layout, after)
     if forward is not None:
         return layout, forward
-    return axes.natural(len(before)), axes.natural(len(after))
+    return None
 
 
 def transpose(session: Session, node: ir.Node) -> None:

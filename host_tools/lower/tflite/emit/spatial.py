@@ -10,7 +10,7 @@ import numpy as np
 from host_tools.lower.tflite import axes
 from host_tools.lower.tflite.graph import Options
 from host_tools.lower.tflite.layout import shape_of
-from host_tools.lower.tflite.session import Bounds, refuse
+from host_tools.lower.tflite.plan_view import Bounds, refuse
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

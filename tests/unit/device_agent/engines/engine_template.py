@@ -167,9 +167,9 @@ def wrong_number_of_files_is_refused(case: EngineCase) -> None:
     refuses(lambda: case.load(files={**case.files, "surplus.bin": b"1"}), expected)
 
 
-def no_thread_is_refused(case: EngineCase) -> None:
-    for threads in (0, -1):
-        refuses(lambda threads=threads: case.load(threads=threads), "at least 1 thread")
+def no_thread_and_too_many_are_refused(case: EngineCase) -> None:
+    for threads in (0, -1, 257, 1 << 40):
+        refuses(lambda threads=threads: case.load(threads=threads), "at least 1 thread, at most 256")
 
 
 def closing_ends_it_and_may_be_repeated(case: EngineCase) -> None:
@@ -201,7 +201,7 @@ TEMPLATE: tuple[Callable[[EngineCase], None], ...] = (
     wrong_arrays_are_refused,
     corrupt_payloads_are_refused,
     wrong_number_of_files_is_refused,
-    no_thread_is_refused,
+    no_thread_and_too_many_are_refused,
     closing_ends_it_and_may_be_repeated,
 )
 

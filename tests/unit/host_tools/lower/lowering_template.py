@@ -232,7 +232,8 @@ class LoweringTemplate:
         sample = prepared.samples()[0]
         expected = simulate(prepared.model, prepared.plan, sample)
         for name, array in read(to_payload(sample, payload.inputs)).items():
-            in_layout = np.moveaxis(array, -1, 1) if payload.format == "tflite" and array.ndim > 2 else array
+            axes = payload.tensor_axes.get(name)
+            in_layout = array if axes is None else array.transpose(np.argsort(axes))
             distance = np.abs(in_layout - expected[name]) / prepared.plan.tensors[name].qparams.scale[0]
             assert distance.max() <= _ANOTHER_TENSOR_LSB, name
 

@@ -1,0 +1,322 @@
+"""Hypothesis strategies for everything that the contract can say: manifests, messages, topics, units."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from hypothesis import strategies as st
+
+from device_agent.contract import manifest_codec
+from device_agent.contract.digest import digest_of
+from device_agent.contract.manifest import (
+    GoldenSample,
+    Manifest,
+    Member,
+    PayloadTensor,
+    Preprocessing,
+    Requires,
+    Tolerance,
+)
+from device_agent.contract.telemetry import (
+    Alarm,
+    Birth,
+    Envelope,
+    Event,
+    ExponentialHistogram,
+    Health,
+    InferenceWindow,
+    PowerSample,
+    Raw,
+    Reading,
+    Result,
+    Summary,
+    SystemSample,
+    ThermalSample,
+    TopK,
+)
+from device_agent.contract.topics import AGENT_SERVICE, Topic
+from device_agent.contract.units import SUFFIXES, Unit
+
+WORD = "abcdefghijklmnopqrstuvwxyz0123456789_"
+IDENTIFIER = "ABCabcxyz0189_-"
+FLOAT32_MAX = manifest_codec._FLOAT32_MAX
+COUNTS = st.integers(0, (1 << 53) - 1)
+AMOUNTS = st.floats(0.0, 1.7976931348623157e308)
+REALS = st.floats(allow_nan=False, allow_infinity=False)
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
+DIGESTS = st.binary(max_size=4).map(digest_of)
+SCALARS = st.none() | st.booleans() | st.integers(-(1 << 63), (1 << 64) - 1) | REALS | TEXTS | st.just("")
+JSON = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+    max_leaves=6,
+)
+UNKNOWN = st.dictionaries(TEXTS.map("x_{}".format), JSON, max_size=2)
+"""Fields of a newer minor version; no field of ours begins like that."""
+BOOT_IDS = st.text(IDENTIFIER, min_size=1, max_size=8)
+DEVICE_IDS = st.text(IDENTIFIER, min_size=1, max_size=8)
+NAMES = st.builds("{}{}".format, st.sampled_from("abz"), st.text(WORD, max_size=8))
+SHAPES = st.lists(st.integers(1, 9), max_size=4).map(tuple)
+
+
+def extended(kind: Any, **fields: Any) -> st.SearchStrategy[Any]:
+    return st.builds(kind, **fields, extra=UNKNOWN)
+
+
+# --- manifest ---
+
+
+@st.composite
+def tensors(draw: st.DrawFn, name: str) -> PayloadTensor:
+    dtype = draw(st.sampled_from(manifest_codec._WIRE_TYPES))
+    shape = draw(SHAPES)
+    scale = zero_point = None
+    if dtype in manifest_codec.CODE_RANGE and draw(st.booleans()):
+        zero_point = draw(st.integers(*manifest_codec.CODE_RANGE[dtype]))
+    if zero_point is not None or (dtype == "float32" and draw(st.booleans())):
+        scale = draw(st.floats(manifest_codec._FLOAT32_TINY, FLOAT32_MAX))
+    return PayloadTensor(
+        name=name,
+        shape=shape,
+        dtype=dtype,
+        scale=scale,
+        zero_point=zero_point,
+        source_name=draw(TEXTS),
+        source_axes=tuple(draw(st.permutations(range(len(shape))))),
+        extra=draw(UNKNOWN),
+    )
+
+
+@st.composite
+def preprocessings(draw: st.DrawFn) -> Preprocessing:
+    color = draw(st.sampled_from(("RGB", "BGR", "L")))
+    channels = 1 if color == "L" else 3
+    finite = st.floats(-FLOAT32_MAX, FLOAT32_MAX)
+    positive = st.floats(manifest_codec._FLOAT32_TINY, FLOAT32_MAX)
+    side = st.integers(1, manifest_codec.MAX_SIDE_PIXELS)
+    return Preprocessing(
+        resize=(draw(side), draw(side)),
+        resample=draw(st.sampled_from(("nearest", "bilinear", "bicubic"))),
+        color=color,
+        layout=draw(st.sampled_from(("NCHW", "NHWC"))),
+        mean=tuple(draw(st.lists(finite, min_size=channels, max_size=channels))),
+        std=tuple(draw(st.lists(positive, min_size=channels, max_size=channels))),
+        extra=draw(UNKNOWN),
+    )
+
+
+def members(name: str) -> st.SearchStrategy[Member]:
+    return extended(Member, name=st.just(name), size_bytes=COUNTS, digest=DIGESTS)
+
+
+@st.composite
+def manifests(draw: st.DrawFn) -> Manifest:
+    target = draw(st.text("abz09_-", min_size=1, max_size=8).map("t{}".format))
+    numbers = st.lists(st.integers(0, 999_999_999), min_size=1, max_size=6)
+    versions = numbers.map(lambda parts: ".".join(map(str, parts)))
+    inputs = [draw(tensors(f"in{index}")) for index in range(draw(st.integers(1, 3)))]
+    outputs = [draw(tensors(f"out{index}")) for index in range(draw(st.integers(1, 2)))]
+    golden = tuple(
+        GoldenSample(
+            inputs=tuple(f"golden/{number}/in{index}.npy" for index in range(len(inputs))),
+            outputs=tuple(f"golden/{number}/out{index}.npy" for index in range(len(outputs))),
+            extra=draw(UNKNOWN),
+        )
+        for number in range(draw(st.integers(0, 2)))
+    )
+    names = [name for sample in golden for name in (*sample.inputs, *sample.outputs)]
+    return Manifest(
+        name=draw(st.text(IDENTIFIER, max_size=8).map("m{}".format)),
+        version=draw(st.text("19.az+-", max_size=6).map("0{}".format)),
+        target=target,
+        profile_digest=draw(DIGESTS),
+        model_digest=draw(DIGESTS),
+        data_digest=draw(DIGESTS),
+        format=draw(st.sampled_from(manifest_codec._FORMATS)),
+        requires=draw(
+            extended(
+                Requires,
+                target=st.just(target),
+                engine=st.sampled_from(manifest_codec._ENGINES),
+                engine_min_version=versions,
+                agent_min_version=versions,
+            )
+        ),
+        payload=tuple(draw(members(f"payload/{index}")) for index in range(draw(st.integers(1, 2)))),
+        members=tuple(draw(members(name)) for name in [*names, "plan.json"]),
+        inputs=tuple(inputs),
+        outputs=tuple(outputs),
+        preprocessing=draw(st.none() | preprocessings()),
+        golden=golden,
+        tolerance=draw(
+            extended(
+                Tolerance,
+                max_lsb=st.integers(0, (1 << 31) - 1),
+                min_equal_share=st.floats(0, 1),
+                absolute=st.floats(0, FLOAT32_MAX),
+            )
+        ),
+        verdict=draw(st.sampled_from(manifest_codec._VERDICTS)),
+        made_with=draw(st.dictionaries(TEXTS, TEXTS, max_size=3)),
+        schema_version=f"1.{draw(st.integers(0, 999_999_999))}",
+        extra=draw(UNKNOWN),
+    )
+
+
+# --- messages ---
+
+ENVELOPES = st.builds(
+    Envelope,
+    time=st.floats(0.0, 253402300799.0),
+    boot_id=BOOT_IDS,
+    seq=COUNTS,
+    uptime_seconds=AMOUNTS,
+    clock=st.sampled_from(("synced", "unsynced", "floor")),
+    artifact=st.none() | DIGESTS,
+)
+BASE = {"envelope": ENVELOPES, "schema_version": st.integers(0, 999_999_999).map("1.{}".format)}
+
+
+def optional_numbers(draw: st.DrawFn, counts: tuple[str, ...], amounts: tuple[str, ...]) -> dict[str, Any]:
+    """Numbers, some of them absent, each with its reason then."""
+    numbers: dict[str, Any] = {name: draw(st.none() | COUNTS) for name in counts}
+    numbers |= {name: draw(st.none() | AMOUNTS) for name in amounts}
+    absent = {name: draw(TEXTS) for name, value in numbers.items() if value is None}
+    return {**numbers, "absent": absent}
+
+
+def base(draw: st.DrawFn) -> dict[str, Any]:
+    return {**{name: draw(strategy) for name, strategy in BASE.items()}, "extra": draw(UNKNOWN)}
+
+
+@st.composite
+def inference_windows(draw: st.DrawFn) -> InferenceWindow:
+    counts = draw(
+        st.dictionaries(st.integers(-999_999_999, 999_999_999), st.integers(1, 1 << 40), max_size=4)
+    )
+    zeros = draw(st.integers(0, 9))
+    quantiles = tuple(f"latency_{part}_seconds" for part in ("min", "max", "p50", "p90", "p95", "p99"))
+    return InferenceWindow(
+        **base(draw),
+        **optional_numbers(draw, (), ("throughput_per_second", *quantiles)),
+        window_seconds=draw(st.floats(5e-324, 1e300)),
+        inferences_total=draw(COUNTS),
+        errors_total=draw(COUNTS),
+        dropped_frames_total=draw(COUNTS),
+        latency_count=zeros + sum(counts.values()),
+        latency_sum_seconds=draw(AMOUNTS),
+        hist=ExponentialHistogram(scale=draw(st.integers(-10, 20)), zero_count=zeros, counts=counts),
+    )
+
+
+@st.composite
+def system_samples(draw: st.DrawFn) -> SystemSample:
+    bytes_ = (
+        "process_rss",
+        "process_pss",
+        "memory_available",
+        "memory_total",
+        "swap_used",
+        "storage_available",
+        "spool",
+    )
+    counts = (*(f"{name}_bytes" for name in bytes_), "spool_messages", "spool_dropped_total")
+    amounts = ("cpu_ratio", "process_cpu_ratio", "load_1m", "cpu_frequency_hertz")
+    return SystemSample(**base(draw), **optional_numbers(draw, counts, amounts))
+
+
+@st.composite
+def sensor_samples(draw: st.DrawFn, kind: Any) -> Any:
+    readings, absent = [], {}
+    for name in draw(st.lists(NAMES, max_size=4, unique=True)):
+        full = name + draw(st.sampled_from(sorted(SUFFIXES)))
+        if full in ("uptime_seconds",) or any(reading.name == full for reading in readings):
+            continue
+        value = draw(st.none() | REALS)
+        if value is None:
+            absent[full] = draw(TEXTS)
+        there = st.sampled_from(("counter", "sampled", "estimated"))
+        quality = "unavailable" if value is None else draw(there)
+        readings.append(
+            Reading(name=full, value=value, source=draw(TEXTS), scope=draw(TEXTS), quality=quality)
+        )
+    return kind(**base(draw), readings=tuple(readings), absent=absent)
+
+
+@st.composite
+def outputs(draw: st.DrawFn) -> TopK | Raw | Summary:
+    name, shape = draw(TEXTS), draw(SHAPES.filter(lambda shape: math.prod(shape) <= 40))
+    size = math.prod(shape)
+    form = draw(st.sampled_from((TopK, Raw, Summary)))
+    if form is Summary:
+        return Summary(name=name, shape=shape, minimum=draw(REALS), maximum=draw(REALS), mean=draw(REALS))
+    count = size if form is Raw else draw(st.integers(1, min(size, 5)))
+    values = tuple(draw(st.lists(REALS, min_size=count, max_size=count)))
+    if form is Raw:
+        return Raw(name=name, shape=shape, values=values)
+    index = st.integers(0, size - 1)
+    indices = tuple(draw(st.lists(index, min_size=count, max_size=count)))
+    return TopK(name=name, shape=shape, indices=indices, values=values)
+
+
+SEVERITIES = st.sampled_from(("info", "warning", "error"))
+FACTS = st.dictionaries(TEXTS, SCALARS, max_size=4)
+MESSAGES: dict[str, st.SearchStrategy[Any]] = {
+    "inference": inference_windows(),
+    "system": system_samples(),
+    "thermal": sensor_samples(ThermalSample),
+    "power": sensor_samples(PowerSample),
+    "birth": extended(
+        Birth,
+        **BASE,
+        agent_version=TEXTS,
+        python_version=TEXTS,
+        engine=st.none() | TEXTS,
+        engine_version=st.none() | TEXTS,
+        model_name=st.none() | TEXTS,
+        model_version=st.none() | TEXTS,
+        target=st.none() | TEXTS,
+        host=FACTS,
+    ),
+    "health": extended(
+        Health,
+        **BASE,
+        status=st.sampled_from(("up", "down", "degraded", "draining")),
+        pid=st.none() | COUNTS,
+        reason=TEXTS | st.just(""),
+    ),
+    "alarm": extended(Alarm, **BASE, severity=SEVERITIES, text=TEXTS),
+    "event": extended(
+        Event, **BASE, device=DEVICE_IDS, name=NAMES, severity=SEVERITIES, text=TEXTS, details=FACTS
+    ),
+    "result": extended(
+        Result,
+        **BASE,
+        frame=TEXTS,
+        latency_seconds=AMOUNTS,
+        outputs=st.lists(outputs(), max_size=3).map(tuple),
+    ),
+}
+
+# --- topics and units ---
+
+
+@st.composite
+def topics(draw: st.DrawFn) -> Topic:
+    category = draw(st.sampled_from(("m", "e", "a", "o", "i", "twin", "cmd", "status")))
+    name, detail = draw(NAMES), ""
+    if category == "twin":
+        name = draw(st.sampled_from(("desired", "reported")))
+    if category == "status":
+        name = draw(st.sampled_from(("health", "birth")))
+    if category == "m":
+        detail = draw(st.sampled_from(("", "meta")))
+    if category == "cmd":
+        detail = draw(st.text(IDENTIFIER, min_size=1, max_size=8))
+    service = AGENT_SERVICE if category == "status" else ""
+    return Topic(device=draw(DEVICE_IDS), category=category, name=name, detail=detail, service=service)
+
+
+ROOTS = st.lists(st.text(IDENTIFIER, min_size=1, max_size=4), min_size=1, max_size=4).map("/".join)
+UNITS = st.dictionaries(TEXTS, st.builds(Unit, unit=TEXTS, otel=TEXTS), max_size=4)
