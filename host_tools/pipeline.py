@@ -21,6 +21,7 @@ from host_tools.observe.preprocessing_file import find_preprocessing
 from host_tools.observe.statistics_file import encode as encode_statistics
 from host_tools.output_folder import OutputFolder, open_output_folder
 from host_tools.pack.artifact import checked_version, pack
+from host_tools.plan.check import check
 from host_tools.plan.plan_file import encode as encode_plan
 from host_tools.plan.planner import plan
 from host_tools.progress import Progress, Silent
@@ -134,6 +135,7 @@ def convert(
         candidates = []
         for profile in profiles:
             planned = plan(float_model, statistics, profile, chosen)
+            check(planned, float_model, profile)
             candidates.append(
                 Candidate(profile=profile, plan=planned, payload=lower(float_model, planned, profile))
             )

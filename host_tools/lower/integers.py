@@ -1,7 +1,6 @@
-"""Real numbers to integer codes and back, exactly as a plan says. Shared by every lowering.
+"""Real arrays to integer arrays and back, exactly as a plan says, refusing what does not fit. Shared by every lowering.
 
-All arithmetic is float64, so that a code depends on the plan and the value alone and never on the order of operations of an engine.
-Nothing here chooses a scale, a zero point or a range.
+The arithmetic is `host_tools.plan.codes`. Nothing here chooses a scale, a zero point or a range.
 """
 
 from __future__ import annotations
@@ -12,9 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from host_tools.errors import LoweringError
+from host_tools.plan.codes import rebased as rebased_codes
+from host_tools.plan.codes import unsaturated_codes_of, values_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
@@ -85,9 +86,8 @@ def dequantize_array(codes: NDArray[np.integer], qparams: QParams, *, where: str
     Raises:
         LoweringError: The parameters do not fit the shape.
     """
-    scale, zero_point = _broadcast(qparams, codes.shape, where=where)
-    result: Float64 = (codes.astype(np.float64) - zero_point) * scale
-    return result
+    _require_fit(qparams, codes.shape, where=where)
+    return values_of(codes.astype(np.float64), qparams)
 
 
 def rebased(qparams: QParams, dtype: IntegerType) -> QParams:
@@ -104,15 +104,7 @@ def rebased(qparams: QParams, dtype: IntegerType) -> QParams:
         return qparams
     if {dtype, qparams.dtype} != {"int8", "uint8"}:
         raise LoweringError(f"Cannot re-base {qparams.dtype} codes to {dtype}: expected int8 and uint8.")
-    offset = 128 if dtype == "uint8" else -128
-    return type(qparams)(
-        scale=qparams.scale,
-        zero_point=tuple(value + offset for value in qparams.zero_point),
-        dtype=dtype,
-        quant_min=qparams.quant_min + offset,
-        quant_max=qparams.quant_max + offset,
-        axis=qparams.axis,
-    )
+    return rebased_codes(qparams, signed=dtype == "int8")
 
 
 def _unsaturated(values: NDArray[np.generic], qparams: QParams, rounding: Rounding, *, where: str) -> Float64:
@@ -124,45 +116,17 @@ def _unsaturated(values: NDArray[np.generic], qparams: QParams, rounding: Roundi
         raise LoweringError(
             f"{where}: codes [{qparams.quant_min}, {qparams.quant_max}] do not fit {qparams.dtype}."
         )
-    scale, zero_point = _broadcast(qparams, real.shape, where=where)
-    result: Float64 = _ROUNDINGS[rounding](real / scale) + zero_point
-    return result
+    _require_fit(qparams, real.shape, where=where)
+    return unsaturated_codes_of(real, qparams, rounding)
 
 
-def _broadcast(qparams: QParams, shape: tuple[int, ...], *, where: str) -> tuple[Float64, Float64]:
-    """Return scale and zero point shaped to broadcast against ``shape``."""
+def _require_fit(qparams: QParams, shape: tuple[int, ...], *, where: str) -> None:
     scale = np.asarray(qparams.scale, np.float64)
-    zero_point = np.asarray(qparams.zero_point, np.float64)
-    if scale.shape != zero_point.shape or not np.isfinite(scale).all() or (scale <= 0).any():
+    if len(qparams.zero_point) != scale.size or not np.isfinite(scale).all() or (scale <= 0).any():
         raise LoweringError(f"{where}: expected as many zero points as scales, and finite scales above 0.")
-    if qparams.axis is None:
-        if scale.size != 1:
-            raise LoweringError(f"{where}: {scale.size} scales, but no channel axis; expected one.")
-        return scale.reshape(()), zero_point.reshape(())
-    if not 0 <= qparams.axis < len(shape) or scale.size != shape[qparams.axis]:
+    if qparams.axis is None and scale.size != 1:
+        raise LoweringError(f"{where}: {scale.size} scales, but no channel axis; expected one.")
+    if qparams.axis is not None and (not 0 <= qparams.axis < len(shape) or scale.size != shape[qparams.axis]):
         raise LoweringError(
             f"{where}: {scale.size} scales along axis {qparams.axis} do not fit shape {shape}."
         )
-    aligned = [1] * len(shape)
-    aligned[qparams.axis] = scale.size
-    return scale.reshape(aligned), zero_point.reshape(aligned)
-
-
-def _half_even(quotient: Float64) -> Float64:
-    return np.rint(quotient)
-
-
-def _half_up(quotient: Float64) -> Float64:
-    # floor(x + 0.5) is wrong for the largest float64 below 0.5, whose sum rounds to 1; the fraction is exact.
-    floor = np.floor(quotient)
-    with np.errstate(invalid="ignore"):  # inf - inf: compares false, and floor(inf) = inf is right
-        return floor + ((quotient - floor) >= 0.5)
-
-
-def _half_away_from_zero(quotient: Float64) -> Float64:
-    return np.copysign(_half_up(np.abs(quotient)), quotient)
-
-
-_ROUNDINGS: Mapping[Rounding, Callable[[Float64], Float64]] = MappingProxyType(
-    {"half_even": _half_even, "half_up": _half_up, "half_away_from_zero": _half_away_from_zero}
-)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from host_tools.plan.bias_correction import corrected_bias
-from host_tools.plan.qparams import codes_of
+from host_tools.plan.codes import codes_of
 from host_tools.plan.quantization_plan import NodePlan, QuantizationPlan, Requantize, TensorPlan
 from host_tools.plan.settling import bias_qparams
 from host_tools.plan.topology import (

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from host_tools.plan.qparams import codes_of, values_of
+from host_tools.plan.codes import codes_of, values_of
 from host_tools.plan.topology import bias_of, constant, integers, named, weight_of
 
 if TYPE_CHECKING:

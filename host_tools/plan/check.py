@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from host_tools.errors import InputError
+from host_tools.plan.codes import codes_of
 from host_tools.plan.fusion import bounds_of, expressible
 from host_tools.plan.grouping import fixed_qparams
 from host_tools.plan.placement import float_precision
-from host_tools.plan.qparams import SMALLEST_SCALE, code_range, codes_of, saturates
+from host_tools.plan.qparams import SMALLEST_SCALE, code_range, saturates
 from host_tools.plan.settling import bias_type
 from host_tools.plan.support import finding_of, integer_precision
 from host_tools.plan.topology import (

@@ -10,8 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from host_tools.plan.codes import rebased
 from host_tools.plan.disjoint_sets import DisjointSets
-from host_tools.plan.qparams import code_range, rebased
+from host_tools.plan.qparams import code_range
 from host_tools.plan.quantization_plan import QParams
 from host_tools.plan.topology import Slot, data_inputs, float_outputs, is_constant, is_float
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from host_tools.plan.codes import codes_of, values_of
 from host_tools.plan.quantization_plan import QParams
 
 if TYPE_CHECKING:
@@ -203,54 +204,6 @@ def inside(qparams: QParams, low: float, high: float, rules: ScaleRules) -> QPar
     shrunk = replace(qparams, scale=(min(limits),))
     is_legal = min(limits) >= max(scale * _MOST_SHRINK, rules.minimum, SMALLEST_SCALE)
     return shrunk if is_legal and saturates(shrunk, low, high) else qparams
-
-
-def rebased(qparams: QParams, *, signed: bool) -> QParams:
-    """Return the same real numbers in 8-bit codes of the wanted signedness: codes and zero points move by 128, exactly.
-
-    Raises:
-        ValueError: The stored type is not an 8-bit one.
-    """
-    if qparams.dtype not in ("int8", "uint8"):
-        raise ValueError(f"only 8-bit codes can be re-based, got {qparams.dtype}")
-    if (qparams.dtype == "int8") == signed:
-        return qparams
-    offset = -128 if signed else 128
-    return replace(
-        qparams,
-        zero_point=tuple(value + offset for value in qparams.zero_point),
-        dtype="int8" if signed else "uint8",
-        quant_min=qparams.quant_min + offset,
-        quant_max=qparams.quant_max + offset,
-    )
-
-
-def codes_of(values: Float64, qparams: QParams, rounding: Rounding = "half_even") -> Float64:
-    """Return the codes of ``values`` as whole float64, same shape; values outside the range saturate."""
-    scale, zero = _aligned(qparams, values.ndim)
-    return np.clip(_rounded(values / scale, rounding) + zero, qparams.quant_min, qparams.quant_max)
-
-
-def values_of(codes: Float64, qparams: QParams) -> Float64:
-    """Return scale * (code - zero_point), same shape."""
-    scale, zero = _aligned(qparams, codes.ndim)
-    return (codes - zero) * scale
-
-
-def _aligned(qparams: QParams, rank: int) -> tuple[Float64, Float64]:
-    shape = [1] * rank
-    if qparams.axis is not None:
-        shape[qparams.axis] = len(qparams.scale)
-    return np.asarray(qparams.scale).reshape(shape), np.asarray(qparams.zero_point, np.float64).reshape(shape)
-
-
-def _rounded(quotient: Float64, rounding: Rounding) -> Float64:
-    if rounding == "half_even":
-        return np.rint(quotient)
-    magnitude = np.abs(quotient) if rounding == "half_away_from_zero" else quotient
-    floor = np.floor(magnitude)
-    up = floor + (magnitude - floor >= 0.5)  # floor(x + 0.5) errs at the float64 just below 0.5
-    return np.copysign(up, quotient) if rounding == "half_away_from_zero" else up
 
 
 def best_power_of_two(

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from host_tools.plan.qparams import best_power_of_two, choose, code_range, codes_of
+from host_tools.plan.codes import codes_of
+from host_tools.plan.qparams import best_power_of_two, choose, code_range
 from host_tools.plan.topology import channel_axis, constant, integers, named, weight_of
 
 if TYPE_CHECKING:

@@ -10,19 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from host_tools.plan.codes import codes_of, rebased, values_of
 from host_tools.plan.qparams import (
     SMALLEST_SCALE,
     best_power_of_two,
     choose,
     code_range,
-    codes_of,
     inside,
     power_of_two_ceiling,
     raised,
     real_range,
-    rebased,
     saturates,
-    values_of,
 )
 from targets.profile import ScaleRules
 

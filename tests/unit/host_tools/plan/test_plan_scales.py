@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from host_tools.errors import CapabilityError
-from host_tools.plan.qparams import codes_of, values_of
+from host_tools.plan.codes import codes_of, values_of
 from host_tools.plan.weights import largest_sums
 from host_tools.recipe import Recipe
 from targets import catalog

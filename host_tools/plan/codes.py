@@ -1,0 +1,92 @@
+"""Real numbers to integer codes and back. All arithmetic is float64, so a code depends on the plan and the value alone, never on an engine."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from numpy.typing import NDArray
+
+    from host_tools.plan.quantization_plan import QParams
+    from targets.profile import Rounding
+
+    Float64 = NDArray[np.float64]
+
+
+def codes_of(values: Float64, qparams: QParams, rounding: Rounding = "half_even") -> Float64:
+    """Return ``saturate(round(values / scale) + zero_point)`` as whole float64, same shape.
+
+    Args:
+        values: Real numbers; infinities saturate.
+        qparams: One scale and zero point, or one per index of ``qparams.axis``.
+        rounding: What becomes of a quotient half way between two codes; a property of the target.
+    """
+    return np.clip(unsaturated_codes_of(values, qparams, rounding), qparams.quant_min, qparams.quant_max)
+
+
+def unsaturated_codes_of(values: Float64, qparams: QParams, rounding: Rounding) -> Float64:
+    """Return ``round(values / scale) + zero_point`` as whole float64, same shape, which may lie outside the codes that exist."""
+    scale, zero_point = _aligned(qparams, values.ndim)
+    codes: Float64 = _ROUNDINGS[rounding](values / scale) + zero_point
+    return codes
+
+
+def values_of(codes: Float64, qparams: QParams) -> Float64:
+    """Return ``scale * (code - zero_point)``, same shape."""
+    scale, zero_point = _aligned(qparams, codes.ndim)
+    return (codes - zero_point) * scale
+
+
+def rebased(qparams: QParams, *, signed: bool) -> QParams:
+    """Return the same real numbers in 8-bit codes of the wanted signedness: codes and zero points move by 128, exactly.
+
+    Raises:
+        ValueError: The stored type is not an 8-bit one.
+    """
+    if qparams.dtype not in ("int8", "uint8"):
+        raise ValueError(f"only 8-bit codes can be re-based, got {qparams.dtype}")
+    if (qparams.dtype == "int8") == signed:
+        return qparams
+    offset = -128 if signed else 128
+    return replace(
+        qparams,
+        zero_point=tuple(value + offset for value in qparams.zero_point),
+        dtype="int8" if signed else "uint8",
+        quant_min=qparams.quant_min + offset,
+        quant_max=qparams.quant_max + offset,
+    )
+
+
+def _aligned(qparams: QParams, rank: int) -> tuple[Float64, Float64]:
+    """Return scale and zero point, shaped to broadcast against an array of ``rank``."""
+    shape = [1] * rank
+    if qparams.axis is not None:
+        shape[qparams.axis] = len(qparams.scale)
+    scale, zero_point = np.asarray(qparams.scale, np.float64), np.asarray(qparams.zero_point, np.float64)
+    return scale.reshape(shape), zero_point.reshape(shape)
+
+
+def _half_even(quotient: Float64) -> Float64:
+    return np.rint(quotient)
+
+
+def _half_up(quotient: Float64) -> Float64:
+    # floor(x + 0.5) is wrong for the largest float64 below 0.5, whose sum rounds to 1; the fraction is exact.
+    floor = np.floor(quotient)
+    with np.errstate(invalid="ignore"):  # inf - inf: compares false, and floor(inf) = inf is right
+        return floor + ((quotient - floor) >= 0.5)
+
+
+def _half_away_from_zero(quotient: Float64) -> Float64:
+    return np.copysign(_half_up(np.abs(quotient)), quotient)
+
+
+_ROUNDINGS: Mapping[Rounding, Callable[[Float64], Float64]] = MappingProxyType(
+    {"half_even": _half_even, "half_up": _half_up, "half_away_from_zero": _half_away_from_zero}
+)
