@@ -19,7 +19,7 @@ setup: $(VENV)/.ready ## Make the virtual environment
 demo: $(VENV)/.ready ## EfficientNet-Lite0 to three targets, run by the agent, reported over MQTT
 	$(RUN) -m examples.demo --out out/demo
 
-test: $(VENV)/.ready .venv-tflite-legacy/.ready .venv-vela/.ready ## Run every test
+test: $(VENV)/.ready .venv-tflite-legacy/.ready .venv-tensorflow/.ready .venv-vela/.ready ## Run every test
 	@scripts/system-packages mosquitto mosquitto-clients
 	$(RUN) -m pytest $(ARGS)
 
@@ -37,7 +37,7 @@ bench: $(VENV)/.ready .venv-bench/.ready ## Measure against the peers: make benc
 	$(RUN) -m benchmarks --data "$(DATA)" $(ARGS)
 
 clean: ## Remove everything that was made here
-	rm -rf $(VENV) .venv-tflite-legacy .venv-vela .venv-bench build dist out *.egg-info
+	rm -rf $(VENV) .venv-tflite-legacy .venv-tensorflow .venv-vela .venv-bench build dist out *.egg-info
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -57,6 +57,11 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info >= (3, 12))' || { echo "tflite-runtime 2.14 needs Python 3.10 or 3.11: make PYTHON=python3.11" >&2; exit 1; }
 	$(call make_venv,.venv-tflite-legacy)
 	@.venv-tflite-legacy/bin/python $(PIP_INSTALL) 'tflite-runtime==2.14.0' 'numpy<2' 'paho-mqtt>=2.1,<3' psutil 'tomli; python_version < "3.11"'
+	@touch $@
+
+.venv-tensorflow/.ready: pyproject.toml
+	$(call make_venv,.venv-tensorflow)
+	@.venv-tensorflow/bin/python $(PIP_INSTALL) 'tensorflow==2.21.0' 'paho-mqtt>=2.1,<3' psutil 'tomli; python_version < "3.11"'
 	@touch $@
 
 .venv-vela/.ready: pyproject.toml

@@ -15,7 +15,7 @@ from device_agent.frames import FrameDoor, open_source
 from device_agent.sensors.host import clock_is_synchronized, host_facts
 from device_agent.sensors.reading import Absent
 from device_agent.sensors.survey import Sensors
-from device_agent.startup import verify_artifact
+from device_agent.startup import described_versions, verify_artifact
 from device_agent.telemetry.mqtt import BrokerConnection, BrokerReport, Connected, Disconnected, Will
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def _artifact(config: AgentConfig) -> tuple[Mapping[str, object], EdgewrightErro
             "model": f"{manifest.name} {manifest.version}",
             "target": manifest.target,
             "target checked": "yes" if config.device.targets else "no: device.targets is not set",
-            "engine": f"{manifest.requires.engine} {manifest.requires.engine_min_version} or newer",
+            "engine": f"{manifest.requires.engine}: {described_versions(manifest.requires)}",
             "verdict": manifest.verdict,
             "golden samples": len(manifest.golden),
             "digest": archive.digest,

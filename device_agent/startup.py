@@ -12,14 +12,14 @@ from device_agent import __version__
 from device_agent.contract.archive import ArchiveLimits, ArtifactArchive
 from device_agent.contract.errors import ContractError, EngineError, IncompatibleError, SelfTestError
 from device_agent.contract.zip_layout import MAX_ARCHIVE_BYTES
-from device_agent.engines import library_version, load_engine
+from device_agent.engines import library_of, load_engine
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from device_agent.config import AgentConfig
-    from device_agent.contract.manifest import Manifest, PayloadTensor, Tolerance
+    from device_agent.contract.manifest import Manifest, PayloadTensor, Requires, Tolerance
     from device_agent.engines.engine import Engine
 
 _LEADING_NUMBER: Final = re.compile(r"\d+")
@@ -85,14 +85,22 @@ def require_compatible(manifest: Manifest, config: AgentConfig, *, agent_version
             hint="Update the agent.",
         )
     try:
-        found = library_version(requires.engine)
+        library, version = library_of(requires.engine)
     except EngineError as error:
         raise IncompatibleError(f"{what} needs engine {requires.engine!r}: {error}") from error
-    if not at_least(found, requires.engine_min_version):
+    least = requires.engine_min_versions.get(library)
+    if least is None or not at_least(version, least):
         raise IncompatibleError(
-            f"{what} needs {requires.engine} {requires.engine_min_version} or newer; {found} is installed.",
+            f"{what} needs {described_versions(requires)}; {library} {version} is installed.",
             hint="Update the engine, or convert for the older one.",
         )
+
+
+def described_versions(requires: Requires) -> str:
+    """Return the libraries that would do, e.g. ``tflite-runtime 2.14 or newer, or ai-edge-litert 2.0 or newer``."""
+    return ", or ".join(
+        f"{library} {version} or newer" for library, version in requires.engine_min_versions.items()
+    )
 
 
 def at_least(found: str, wanted: str) -> bool:

@@ -386,10 +386,14 @@ def _parity(facts: _Facts) -> ParityRules:
 
 
 def _engine(facts: _Facts) -> EngineRequirement:
-    version = facts.text("engine.min_version")
-    if not _VERSION.fullmatch(version):
-        facts.refuse("engine.min_version", f'expected numbers and dots, e.g. "1.18", got {shown(version)}')
-    return EngineRequirement(name=facts.choice("engine.name", ENGINES), min_version=version)
+    key, expected = "engine.min_versions", 'a table of versions by library, e.g. { onnxruntime = "1.18" }'
+    versions = facts.value(key, expected)
+    if not isinstance(versions, Mapping) or not versions:
+        facts.refuse(key, f"expected {expected}, got {shown(versions)}")
+    for library, version in versions.items():
+        if not isinstance(version, str) or not _VERSION.fullmatch(version):
+            facts.refuse(key, f'{library}: expected numbers and dots, e.g. "1.18", got {shown(version)}')
+    return EngineRequirement(name=facts.choice("engine.name", ENGINES), min_versions=versions)
 
 
 def _artifact(facts: _Facts) -> ArtifactFormat:

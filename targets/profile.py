@@ -224,10 +224,19 @@ class ParityRules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineRequirement:
-    """What must run the artifact: engine (`onnx`, `tflite`, `openvino`) and the lowest version that works."""
+    """What must run the artifact.
+
+    Attributes:
+        name: `onnx`, `tflite` or `openvino`.
+        min_versions: Lowest version that works, by library under its distribution name; no other library will do.
+    """
 
     name: EngineName
-    min_version: str
+    min_versions: Mapping[str, str]
+
+    def __post_init__(self) -> None:
+        """Make the mapping read-only."""
+        object.__setattr__(self, "min_versions", MappingProxyType(dict(self.min_versions)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

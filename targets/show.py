@@ -170,7 +170,7 @@ def _row(profile: CapabilityProfile) -> tuple[str, ...]:
         profile.scale.kind.replace("_", " "),
         f"per channel ({per_channel})" if per_channel else "per tensor",
         profile.proof.replace("_", " "),
-        f"{profile.engine.name} ≥ {profile.engine.min_version}",
+        " or ".join(f"{library} ≥ {version}" for library, version in profile.engine.min_versions.items()),
         profile.title,
     )
 

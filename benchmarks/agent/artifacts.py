@@ -68,7 +68,9 @@ def null_artifact(path: Path, *, latency_seconds: float) -> Path:
         model_digest=digest_of(b"no model"),
         data_digest=digest_of(b"no data"),
         format="null",
-        requires=Requires(target="null", engine="null", engine_min_version="1.0", agent_min_version="0.1.0"),
+        requires=Requires(
+            target="null", engine="null", engine_min_versions={"null": "1.0"}, agent_min_version="0.1.0"
+        ),
         payload=(member,),
         members=(),
         inputs=(_tensor("x", (1, 3, 224, 224)),),

@@ -132,13 +132,17 @@ class Fields:
         items = self._indexed(key, least, most)
         return tuple(items.number(index, low=low, high=high) for index in items.names)
 
-    def text_map(self, key: str, *, most: int) -> dict[str, str]:
-        """Return an object whose values are texts that are not empty, of at most ``most`` keys."""
+    def text_map(
+        self, key: str, *, most: int, least: int = 0, pattern: re.Pattern[str] | None = None
+    ) -> dict[str, str]:
+        """Return an object of ``least`` to ``most`` keys whose values are texts that are not empty, whole matches of ``pattern``."""
         child = self.child(key)
         names = child.names
-        if len(names) > most:
-            self.refuse(key, f"at most {most} keys", f"{len(names)} keys")
-        return {name: child.text(name) for name in names}
+        if not least <= len(names) <= most:
+            self.refuse(
+                key, f"{least} to {most} keys" if least else f"at most {most} keys", f"{len(names)} keys"
+            )
+        return {name: child.text(name, pattern=pattern) for name in names}
 
     def scalars(self, key: str, *, most: int) -> dict[str, str | int | float | bool | None]:
         """Return an object whose values are texts, numbers, booleans or null, of at most ``most`` keys."""

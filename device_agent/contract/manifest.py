@@ -117,12 +117,25 @@ class Tolerance(Extensible):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Requires(Extensible):
-    """What the device must provide. ``engine_min_version`` is compared numerically, part by part."""
+    """What the device must provide. Versions are compared numerically, part by part.
+
+    Attributes:
+        target: Capability profile id.
+        engine: What runs the payload.
+        engine_min_versions: Lowest version by library, under its distribution name: one engine may have several libraries, each
+            with a count of its own (tflite-runtime 2.14 is older than ai-edge-litert 2.0). A library that is not named is refused.
+        agent_min_version: Lowest version of the agent.
+    """
 
     target: str
     engine: EngineName
-    engine_min_version: str
+    engine_min_versions: Mapping[str, str]
     agent_min_version: str
+
+    def __post_init__(self) -> None:
+        """Make the mappings read-only."""
+        Extensible.__post_init__(self)
+        object.__setattr__(self, "engine_min_versions", MappingProxyType(dict(self.engine_min_versions)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -59,6 +59,7 @@ _FLOAT32_MAX = 3.4028234663852886e38
 _FLOAT32_TINY = 1.401298464324817e-45
 _MAX_EXTENT = (1 << 31) - 1
 _MAX_SIZE = (1 << 53) - 1
+_MAX_LIBRARIES = 16
 _CHANNELS = {"RGB": 3, "BGR": 3, "L": 1}
 
 
@@ -137,7 +138,9 @@ def _requires(fields: Fields) -> Requires:
     return Requires(
         target=fields.text("target", pattern=TARGET_ID),
         engine=fields.choice("engine", _ENGINES),
-        engine_min_version=fields.text("engine_min_version", pattern=NUMERIC_VERSION),
+        engine_min_versions=fields.text_map(
+            "engine_min_versions", least=1, most=_MAX_LIBRARIES, pattern=NUMERIC_VERSION
+        ),
         agent_min_version=fields.text("agent_min_version", pattern=NUMERIC_VERSION),
         extra=fields.unknown(),
     )

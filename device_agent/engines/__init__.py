@@ -53,16 +53,16 @@ def available() -> dict[str, str]:
     return {name: _availability(module) for name, module in ENGINES.items()}
 
 
-def library_version(name: str) -> str:
-    """Return the version of the library behind an engine.
+def library_of(name: str) -> tuple[str, str]:
+    """Return the library behind an engine, by its distribution name, and its version.
 
     Raises:
         EngineError: Unknown engine, or its library is absent.
     """
     if name not in ENGINES:
         raise EngineError(f"engine {name!r} is unknown; there are {', '.join(ENGINES)}.")
-    version: str = import_module(ENGINES[name]).library()[1]
-    return version
+    library: tuple[str, str] = import_module(ENGINES[name]).library()
+    return library
 
 
 def _availability(module: str) -> str:

@@ -12,7 +12,7 @@ from device_agent.contract.manifest_codec import encode
 if TYPE_CHECKING:
     import argparse
 
-    from device_agent.contract.manifest import Manifest, PayloadTensor
+    from device_agent.contract.manifest import Manifest, PayloadTensor, Requires
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -61,7 +61,7 @@ def _rows(manifest: Manifest, digest: str) -> list[tuple[str, str]]:
         ),
         (
             "needs",
-            f"{requires.engine} >= {requires.engine_min_version}, agent >= {requires.agent_min_version}",
+            f"engine {requires.engine} ({_versions(requires)}), agent >= {requires.agent_min_version}",
         ),
         *(("input", _described(tensor)) for tensor in manifest.inputs),
         *(("output", _described(tensor)) for tensor in manifest.outputs),
@@ -70,6 +70,10 @@ def _rows(manifest: Manifest, digest: str) -> list[tuple[str, str]]:
         ("calibration", manifest.data_digest),
         ("made with", ", ".join(f"{name} {version}" for name, version in manifest.made_with.items())),
     ]
+
+
+def _versions(requires: Requires) -> str:
+    return " or ".join(f"{library} >= {version}" for library, version in requires.engine_min_versions.items())
 
 
 def _described(tensor: PayloadTensor) -> str:

@@ -109,7 +109,7 @@ def pack(
         requires=Requires(
             target=profile.id,
             engine=profile.engine.name,
-            engine_min_version=profile.engine.min_version,
+            engine_min_versions=profile.engine.min_versions,
             agent_min_version=AGENT_MIN_VERSION,
         ),
         payload=tuple(described[name] for name in payload_names),

@@ -30,6 +30,7 @@ START_SECONDS = 15.0
 WAIT_SECONDS = 30.0
 PROBE_TOPIC = "ew/v1/probe"
 TARGET = "x86_64-onnxruntime"
+LIBRARIES = {"null": {"null": "1.0"}, "onnx": {"onnxruntime": "1.18"}}
 _DIGEST = "sha256:" + "0" * 64
 
 
@@ -210,7 +211,9 @@ def manifest_of(
         model_digest=_DIGEST,
         data_digest=_DIGEST,
         format=form,
-        requires=Requires(target=target, engine=engine, engine_min_version="1.0", agent_min_version="0.1.0"),  # type: ignore[arg-type]
+        requires=Requires(
+            target=target, engine=engine, engine_min_versions=LIBRARIES[engine], agent_min_version="0.1.0"
+        ),
         payload=tuple(member_of(name, data) for name, data in payload.items()),
         members=(),
         inputs=tuple(inputs),

@@ -139,7 +139,9 @@ def manifests(draw: st.DrawFn) -> Manifest:
                 Requires,
                 target=st.just(target),
                 engine=st.sampled_from(manifest_codec._ENGINES),
-                engine_min_version=versions,
+                engine_min_versions=st.dictionaries(
+                    st.text("az-", min_size=1, max_size=6), versions, min_size=1, max_size=4
+                ),
                 agent_min_version=versions,
             )
         ),

@@ -41,7 +41,10 @@ def manifest_of(contents: dict[str, bytes], **changes: Any) -> Manifest:
         data_digest=digest_of(b"data"),
         format="onnx_qdq",
         requires=Requires(
-            target="x86_64-onnxruntime", engine="onnx", engine_min_version="1.18", agent_min_version="0.1"
+            target="x86_64-onnxruntime",
+            engine="onnx",
+            engine_min_versions={"onnxruntime": "1.18"},
+            agent_min_version="0.1",
         ),
         payload=(first,),
         members=tuple(others),

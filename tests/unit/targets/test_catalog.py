@@ -215,14 +215,14 @@ REFUSED = {
         "parity.min_equal_share: expected a finite number >= 0 and <= 1",
         "got 1.5",
     ),
-    "empty text": (
-        '[engine]\nmin_version = { is = " ", source = "s" }',
-        "engine.min_version: expected a text",
-        '" "',
+    "no library": (
+        '[engine]\nmin_versions = { is = {}, source = "s" }',
+        "engine.min_versions: expected a table of versions by library",
+        "{}",
     ),
     "version of words": (
-        '[engine]\nmin_version = { is = "1.18rc1", source = "s" }',
-        "engine.min_version: expected numbers and dots",
+        '[engine]\nmin_versions = { is = { onnxruntime = "1.18rc1" }, source = "s" }',
+        "engine.min_versions: onnxruntime: expected numbers and dots",
         '"1.18rc1"',
     ),
     "unknown operator table": ("[ops.Convv]\n", 'ops.Convv: unknown operator "Convv"', "'Conv'"),

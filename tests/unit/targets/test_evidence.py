@@ -18,7 +18,7 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 
 from targets import catalog
-from tests.integration.legacy import run_legacy
+from tests.integration.environments import run_legacy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

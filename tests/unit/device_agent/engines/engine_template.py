@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from device_agent.contract.errors import EngineError
-from device_agent.engines import ENGINES, library_version, load_engine
+from device_agent.engines import ENGINES, library_of, load_engine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -79,7 +79,7 @@ def says_what_it_is(case: EngineCase) -> None:
     engine = case.load()
     assert engine.name == case.engine
     assert re.fullmatch(r"[0-9]+(\.[0-9]+)+", engine.version)
-    assert engine.version == library_version(case.engine)
+    assert engine.version == library_of(case.engine)[1]
     assert engine.input_names == case.inputs
     assert engine.output_names == case.outputs
     engine.close()

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from device_agent.contract.errors import EdgewrightError, EngineError
-from device_agent.engines import ENGINES, available, library_version, load_engine
+from device_agent.engines import ENGINES, available, library_of, load_engine
 from device_agent.engines import tflite as tflite_engine
 from device_agent.engines.openvino import compile_settings
 from device_agent.engines.tflite_bounds import require_bounds
@@ -148,7 +148,7 @@ def test_unknown_engine_is_named_with_the_known_ones() -> None:
     with pytest.raises(EngineError, match="'tvm' is unknown; there are onnx, tflite, openvino, null"):
         load_engine("tvm", {"model": b"1"}, threads=1)
     with pytest.raises(EngineError, match="'tvm' is unknown"):
-        library_version("tvm")
+        library_of("tvm")
 
 
 def test_available_names_the_package_that_really_runs() -> None:

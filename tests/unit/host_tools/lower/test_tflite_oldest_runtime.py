@@ -14,7 +14,7 @@ from tflite_file import float_payload, only, run
 
 from device_agent.sources.adapt import to_payload, to_source
 from targets import catalog
-from tests.integration.legacy import run_legacy
+from tests.integration.environments import run_legacy
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,4 +1,4 @@
-"""What old boards run: the engine template and the agent on tflite-runtime 2.14 under NumPy 1."""
+"""The other two libraries behind the engine `tflite`: tflite-runtime 2.14 under NumPy 1, which old boards run, and TensorFlow."""
 
 from __future__ import annotations
 
@@ -14,25 +14,35 @@ from device_agent.contract.archive import ArtifactArchive
 from host_tools import convert
 from host_tools.recipe import Recipe
 from tests.e2e.small_network import samples, write_network
-from tests.integration.legacy import REPOSITORY, run_legacy
+from tests.integration.environments import REPOSITORY, run_legacy, run_tensorflow
 from tests.integration.support import write_config
 from tests.unit.device_agent.engines import payloads
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 TARGET = "cortex-a-tflite-legacy"
 
 
-def test_tflite_runtime_passes_the_engine_template(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("run", "expected"),
+    [
+        pytest.param(run_legacy, "tflite-runtime 2.14.0", id="tflite-runtime"),
+        pytest.param(run_tensorflow, "tensorflow 2.21.0", id="tensorflow"),
+    ],
+)
+def test_the_library_passes_the_engine_template(
+    tmp_path: Path, run: Callable[..., str], expected: str
+) -> None:
     for name, files in (
         ("float", payloads.tflite_float()),
         ("int8", payloads.tflite_int8()),
         ("open", payloads.tflite_float(is_open=True)),
     ):
         (tmp_path / f"{name}.tflite").write_bytes(files["model.tflite"])
-    said = run_legacy("-m", "tests.unit.device_agent.engines.engine_template", str(tmp_path))
-    assert said.splitlines()[-1] == "tflite-runtime 2.14.0"
+    said = run("-m", "tests.unit.device_agent.engines.engine_template", str(tmp_path))
+    assert said.splitlines()[-1] == expected
 
 
 def test_frames_become_the_same_codes_under_numpy_1() -> None:
@@ -59,19 +69,22 @@ print(np.__version__.split(".")[0], int(codes[0].astype(np.int64) @ np.arange(co
 @pytest.fixture(scope="module")
 def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The small network, converted for the legacy target."""
-    folder = tmp_path_factory.mktemp("legacy")
+    return converted(tmp_path_factory.mktemp("legacy"), TARGET)
+
+
+def converted(folder: Path, target: str) -> Path:
     np.save(folder / "calibration.npy", samples(24))
-    convert(
+    done = convert(
         write_network(folder / "small.onnx"),
         data=folder / "calibration.npy",
-        targets=[TARGET],
+        targets=[target],
         out=folder / "out",
         recipe=Recipe(method="minmax"),
         latency=False,
         threads=1,
         cache=folder / "cache",
     )
-    return folder / "out" / f"small-0.1.0-{TARGET}.ewa"
+    return done.artifacts[target]
 
 
 def configured(folder: Path, artifact: Path, **device: object) -> str:
@@ -115,16 +128,25 @@ print(json.dumps({
 """
 
 
-def test_the_legacy_artifact_passes_the_agents_startup_checks(tmp_path: Path, artifact: Path) -> None:
+@pytest.mark.parametrize(
+    ("run", "library"),
+    [
+        pytest.param(run_legacy, ["tflite-runtime", "2.14.0"], id="tflite-runtime"),
+        pytest.param(run_tensorflow, ["tensorflow", "2.21.0"], id="tensorflow"),
+    ],
+)
+def test_the_legacy_artifact_passes_the_agents_startup_checks(
+    tmp_path: Path, artifact: Path, run: Callable[..., str], library: list[str]
+) -> None:
     """Digest, target, engine and version; then the golden samples; and the same numbers as LiteRT gives here."""
     config = configured(tmp_path, artifact)
     arguments = ("-c", STARTUP, config, str(tmp_path / "frames.npz"))
-    legacy = json.loads(run_legacy(*arguments))
-    assert legacy["library"] == ["tflite-runtime", "2.14.0"]
+    there = json.loads(run(*arguments))
+    assert there["library"] == library
     manifest = ArtifactArchive.open(artifact).manifest
-    assert legacy["samples"] == len(manifest.golden) > 0
-    assert legacy["largest_lsb"] <= manifest.tolerance.max_lsb
-    assert legacy["smallest_equal_share"] >= manifest.tolerance.min_equal_share
+    assert there["samples"] == len(manifest.golden) > 0
+    assert there["largest_lsb"] <= manifest.tolerance.max_lsb
+    assert there["smallest_equal_share"] >= manifest.tolerance.min_equal_share
     here = json.loads(
         subprocess.run(
             [sys.executable, *arguments], capture_output=True, text=True, check=True, cwd=REPOSITORY
@@ -134,13 +156,11 @@ def test_the_legacy_artifact_passes_the_agents_startup_checks(tmp_path: Path, ar
     (output,) = manifest.outputs
     step = output.scale
     assert step is not None
-    np.testing.assert_allclose(legacy["outputs"], here["outputs"], atol=1.001 * step)
+    np.testing.assert_allclose(there["outputs"], here["outputs"], atol=1.001 * step)
     assert np.ptp(np.asarray(here["outputs"]), axis=0).min() > 2 * step, "outputs that say something"
 
 
-def test_an_artifact_of_another_target_is_refused_there_too(tmp_path: Path, artifact: Path) -> None:
-    config = configured(tmp_path, artifact, targets=["cortex-a-tflite"])
-    program = """
+VERIFY = """
 import sys
 from pathlib import Path
 from device_agent.config import load_config
@@ -151,7 +171,21 @@ try:
 except IncompatibleError as error:
     print(error)
 """
-    assert "is for target 'cortex-a-tflite-legacy'" in run_legacy("-c", program, config)
+
+
+def test_an_artifact_of_another_target_is_refused_there_too(tmp_path: Path, artifact: Path) -> None:
+    config = configured(tmp_path, artifact, targets=["cortex-a-tflite"])
+    assert "is for target 'cortex-a-tflite-legacy'" in run_legacy("-c", VERIFY, config)
+
+
+def test_an_artifact_for_todays_library_is_refused_by_the_old_one(tmp_path: Path) -> None:
+    """Though 2.14 is a larger number than the 2.0 that is asked of ai-edge-litert: the libraries count apart."""
+    artifact = converted(tmp_path, "cortex-a-tflite")
+    said = run_legacy("-c", VERIFY, configured(tmp_path, artifact, targets=["cortex-a-tflite"]))
+    assert (
+        "needs ai-edge-litert 2.0 or newer, or tensorflow 2.21 or newer; tflite-runtime 2.14.0 is installed"
+        in said
+    )
 
 
 def test_the_agent_runs_it_from_start_to_end(tmp_path: Path, artifact: Path) -> None:

@@ -1,0 +1,36 @@
+"""The environments of their own that two TFLite libraries need: tflite-runtime 2.14 wants NumPy 1, TensorFlow is too large for every developer."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def run_legacy(*arguments: str, expected: int = 0) -> str:
+    """Run Python with tflite-runtime 2.14 under NumPy 1 in the repository and return what it prints."""
+    return _run(_python(".venv-tflite-legacy", "EDGEWRIGHT_LEGACY_PYTHON"), arguments, expected)
+
+
+def run_tensorflow(*arguments: str, expected: int = 0) -> str:
+    """Run Python with TensorFlow, and none of the smaller libraries, in the repository and return what it prints."""
+    return _run(_python(".venv-tensorflow", "EDGEWRIGHT_TENSORFLOW_PYTHON"), arguments, expected)
+
+
+def _python(environment: str, variable: str) -> str:
+    """Return its interpreter; a test that needs it fails without it, and says how to make it."""
+    python = Path(os.environ.get(variable, REPOSITORY / environment / "bin" / "python"))
+    assert python.exists(), (
+        f"{python} is not there: run `make {environment}/.ready`, or name another in {variable}."
+    )
+    return str(python)
+
+
+def _run(python: str, arguments: tuple[str, ...], expected: int) -> str:
+    done = subprocess.run(
+        [python, *arguments], capture_output=True, text=True, timeout=120, check=False, cwd=REPOSITORY
+    )
+    assert done.returncode == expected, done.stdout + done.stderr
+    return done.stdout
