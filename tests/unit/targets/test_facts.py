@@ -54,8 +54,6 @@ def test_granularity(name: str) -> None:
         "onnx_qdq": {"Conv", "Gemm", "MatMul"},
         "openvino_ir": {"Conv", "Gemm", "MatMul"},
     }[catalog.load(name).artifact.format]
-    if name == "cortex-a-tflite-legacy":
-        expected = expected - {"Gemm"}
     assert catalog.load(name).weights.per_channel_ops == (set() if name in PER_TENSOR else expected)
 
 
