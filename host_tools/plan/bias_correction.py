@@ -9,13 +9,12 @@ ICCV 2019, section 4.2; the means are observed here instead of derived from batc
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from host_tools.plan.codes import codes_of, values_of
-from host_tools.plan.topology import bias_of, constant, integers, named, weight_of
+from host_tools.plan.topology import bias_of, constant, integers, named, shape_of, weight_of
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -59,16 +58,35 @@ def _mean_shift(node: ir.Node, error: Float64, means: Float64) -> Float64 | None
     if node.op_type == "Gemm":
         product: Float64 = error @ means if error.shape[1] == means.size else np.empty(0)
         return product
+    is_transposed = node.op_type == "ConvTranspose"
     group = integers(node, "group", (1,))[0]
-    taps = error.reshape(*error.shape[:2], -1).sum(axis=2)
-    if node.op_type == "ConvTranspose":
-        # Weights are (inputs, outputs / group, ...); an output point sees one tap in prod(strides).
-        if taps.shape[0] != means.size:
-            return None
-        rows: Float64 = (taps * means[:, None]).reshape(group, -1, taps.shape[1]).sum(axis=1)
-        return rows.reshape(-1) / math.prod(integers(node, "strides", (1,)))
-    if taps.shape[1] * group != means.size:
+    taps = (error * _shares(node, error.shape[2:])).reshape(*error.shape[:2], -1).sum(axis=2)
+    if means.size != (taps.shape[0] if is_transposed else taps.shape[1] * group):
         return None
+    if is_transposed:  # weights are (inputs, outputs / group, ...)
+        rows: Float64 = (taps * means[:, None]).reshape(group, -1, taps.shape[1]).sum(axis=1)
+        return rows.reshape(-1)
     by_group = taps.reshape(group, -1, taps.shape[1]) * means.reshape(group, 1, -1)
     shift: Float64 = by_group.sum(axis=2).reshape(-1)
     return shift
+
+
+def _shares(node: ir.Node, kernel: tuple[int, ...]) -> Float64:
+    """Return at which share of the output's places each tap meets an input and not padding, shape ``kernel``.
+
+    On small maps most taps of a padded kernel mostly see padding, which is exactly zero whatever the weight's error.
+    """
+    spatial = len(kernel)
+    inputs, outputs = shape_of(node.inputs[0])[2:], shape_of(node.outputs[0])[2:]
+    ones, zeros = (1,) * spatial, (0,) * (2 * spatial)
+    strides, dilations = integers(node, "strides", ones), integers(node, "dilations", ones)
+    pads = integers(node, "pads", zeros)
+    # A transposed convolution walks from each input to the outputs that it adds to, at the same offsets.
+    walked, met = (inputs, outputs) if node.op_type == "ConvTranspose" else (outputs, inputs)
+    shares = np.ones(kernel, np.float64)
+    for axis, taps in enumerate(kernel):
+        starts = np.arange(walked[axis]) * strides[axis] - pads[axis]
+        places = starts[:, np.newaxis] + np.arange(taps) * dilations[axis]
+        share = ((places >= 0) & (places < met[axis])).sum(axis=0) / outputs[axis]
+        shares = shares * share.reshape([-1 if at == axis else 1 for at in range(spatial)])
+    return shares

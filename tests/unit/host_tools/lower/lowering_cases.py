@@ -186,6 +186,14 @@ CASES: tuple[Case, ...] = (
     between("average_pool", "m = AveragePool <kernel_shape = [2,2], strides = [2,2]> (a)", result=(8, 4, 4)),
     between("average_pool_padded", "m = AveragePool <kernel_shape = [3,3], pads = [1,1,1,1]> (a)"),
     between(
+        "average_pool_counted",
+        "m = AveragePool <kernel_shape = [3,3], pads = [1,1,1,1], count_include_pad = 1> (a)",
+    ),
+    between(
+        "average_pool_counted_uneven",
+        "m = AveragePool <kernel_shape = [3,3], pads = [2,0,0,2], count_include_pad = 1> (a)",  # 9 taps: no ties to round
+    ),
+    between(
         "max_pool",
         "m = MaxPool <kernel_shape = [3,3], strides = [2,2], pads = [0,0,1,1]> (a)",
         result=(8, 4, 4),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
@@ -23,17 +25,28 @@ from host_tools.progress import Silent
 from host_tools.recipe import Recipe
 from targets import catalog
 
+SIZE = 12
 OPS = {
-    "conv": ("Conv", (6, 4, 3, 3), {"pads": [0, 0, 0, 0]}, 6),
-    "grouped": ("Conv", (6, 2, 3, 3), {"group": 2}, 6),
-    "depthwise": ("Conv", (4, 1, 3, 3), {"group": 4}, 4),
-    "transposed": ("ConvTranspose", (4, 5, 2, 2), {"strides": [2, 2]}, 5),
-    "transposed_grouped": ("ConvTranspose", (4, 3, 2, 2), {"group": 2, "strides": [2, 2]}, 6),
+    "conv": ("Conv", (6, 4, 3, 3), {"pads": [0, 0, 0, 0]}, 6, SIZE),
+    "grouped": ("Conv", (6, 2, 3, 3), {"group": 2}, 6, SIZE),
+    "depthwise": ("Conv", (4, 1, 3, 3), {"group": 4}, 4, SIZE),
+    "padded": ("Conv", (6, 4, 5, 5), {"pads": [2, 2, 2, 2]}, 6, 4),
+    "mostly_padding": ("Conv", (6, 4, 3, 3), {"pads": [1, 1, 1, 1]}, 6, 1),
+    "uneven": ("Conv", (6, 4, 3, 2), {"pads": [2, 0, 1, 1], "strides": [2, 1], "dilations": [2, 3]}, 6, 7),
+    "transposed": ("ConvTranspose", (4, 5, 2, 2), {"strides": [2, 2]}, 5, SIZE),
+    "transposed_grouped": ("ConvTranspose", (4, 3, 2, 2), {"group": 2, "strides": [2, 2]}, 6, SIZE),
+    "transposed_uneven": (
+        "ConvTranspose",
+        (4, 5, 3, 2),
+        {"strides": [2, 3], "pads": [1, 0, 2, 1], "output_padding": [1, 0]},
+        5,
+        3,
+    ),
 }
 
 
 def weighted_model(tmp_path, kind, bias=True):
-    op_type, shape, attributes, outputs = OPS[kind]
+    op_type, shape, attributes, outputs, size = OPS[kind]
     rng = np.random.default_rng(4)
     weights = [numpy_helper.from_array(rng.normal(0, 1, shape).astype(np.float32), "w")]
     if bias:
@@ -42,7 +55,7 @@ def weighted_model(tmp_path, kind, bias=True):
     graph = helper.make_graph(
         [node],
         "one",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 4, 12, 12])],
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 4, size, size])],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
         weights,
     )
@@ -51,55 +64,64 @@ def weighted_model(tmp_path, kind, bias=True):
     return load(path)
 
 
-def observed(model, tmp_path):
-    rng = np.random.default_rng(1)
-    samples = (
-        rng.uniform(0, 1, (16, 4, 12, 12)).astype(np.float32)
-        * np.array([1, 3, 5, 9], np.float32)[:, None, None]
-    )
+CHANNELS = np.array([1, 3, 5, 9], np.float32)[:, None, None]
+
+
+def observed(model, tmp_path, samples=None):
+    size = model.inputs[0].shape[-1]
+    if samples is None:
+        noise = np.random.default_rng(1).uniform(0, 1, (16, 4, size, size))
+        samples = noise.astype(np.float32) * CHANNELS
     np.save(tmp_path / "x.npy", samples)
     data = open_data(tmp_path / "x.npy", inputs=model.inputs)
     return samples, observe(model, data, histograms=True, threads=1, progress=Silent())
 
 
+def channel_means(model, samples, constants):
+    """Mean of each output channel of the float model with other constants, shape (channels,)."""
+    clone = model.graph.clone()
+    for name, array in constants.items():
+        initializer = clone.graph.initializers[name]
+        shape = initializer.const_value.shape.numpy()
+        initializer.const_value = ir.tensor(np.asarray(array, np.float32).reshape(shape), name=name)
+    runner = FloatRunner(dataclasses.replace(model, graph=clone), threads=1)
+    outputs = [runner.run({"x": sample[np.newaxis]})["y"] for sample in samples]
+    return np.concatenate(outputs).mean(axis=(0, 2, 3), dtype=np.float64)
+
+
+def errors(model, samples, statistics):
+    """How far rounded weights move each channel's mean, without correction and with it; float arithmetic otherwise."""
+    profile = catalog.load("amd-vitis-dpu")
+    made = plan(model, statistics, profile, Recipe())
+    (node,) = [node for node in model.graph.graph if node.op_type in ("Conv", "ConvTranspose")]
+    weight, bias = node.inputs[1].name, node.inputs[2].name
+    assert made.nodes[node.name].precision == "int8"
+    qparams = made.tensors[weight].qparams
+    codes = quantize_array(constant(node.inputs[1]), qparams, profile.rounding.weights)
+    rounded = dequantize_array(codes, qparams)
+    wanted = channel_means(model, samples, {})
+    plain = channel_means(model, samples, {weight: rounded})
+    corrected = channel_means(model, samples, {weight: rounded, bias: made.tensors[bias].values})
+    return np.abs(plain - wanted), np.abs(corrected - wanted)
+
+
 @pytest.mark.parametrize("kind", list(OPS))
 @pytest.mark.parametrize("bias", [True, False])
 def test_the_mean_of_every_channel_is_kept(tmp_path, kind, bias):
-    """Float arithmetic with rounded weights: only the weights' rounding is looked at."""
     model = weighted_model(tmp_path, kind, bias)
-    samples, statistics = observed(model, tmp_path)
-    profile = catalog.load("generic" if "generic" in catalog.ids() else "nxp-neutron")
-    made = plan(model, statistics, profile, Recipe())
-    (node,) = [node for node in model.graph.graph if node.op_type in ("Conv", "ConvTranspose")]
-    weight, bias_name = node.inputs[1].name, node.inputs[2].name
-    values = made.tensors[bias_name].values
-    if made.nodes[node.name].precision != "int8":
-        assert values is None
-        return
-    assert values is not None
-    rounded = dequantize_array(
-        quantize_array(constant(node.inputs[1]), made.tensors[weight].qparams, profile.rounding.weights),
-        made.tensors[weight].qparams,
-    )
+    plain, corrected = errors(model, *observed(model, tmp_path))
+    assert corrected.max() < 0.25 * plain.max(), (plain, corrected)
 
-    def channel_means(weight_values, bias_values):
-        clone = model.graph.clone()
-        for name, array in ((weight, weight_values), (bias_name, bias_values)):
-            initializer = clone.graph.initializers[name]
-            shape = initializer.const_value.shape.numpy()
-            initializer.const_value = __import__("onnx_ir").tensor(
-                np.asarray(array, np.float32).reshape(shape), name=name
-            )
-        import dataclasses
 
-        runner = FloatRunner(dataclasses.replace(model, graph=clone), threads=1)
-        outputs = [runner.run({"x": sample[np.newaxis]})["y"] for sample in samples]
-        return np.concatenate(outputs).mean(axis=(0, 2, 3), dtype=np.float64)
-
-    wanted = channel_means(constant(node.inputs[1]), constant(node.inputs[2]))
-    plain = np.abs(channel_means(rounded, constant(node.inputs[2])) - wanted)
-    corrected = np.abs(channel_means(rounded, values) - wanted)
-    assert corrected.max() < 0.12 * plain.max(), (plain, corrected)
+@pytest.mark.parametrize("kind", list(OPS))
+def test_it_is_exact_where_a_channel_is_one_value_whatever_the_padding(tmp_path, kind):
+    model = weighted_model(tmp_path, kind)
+    size = model.inputs[0].shape[-1]
+    levels = np.random.default_rng(2).uniform(0, 1, (4, 4, 1, 1)).astype(np.float32)
+    samples = np.broadcast_to(levels * CHANNELS, (4, 4, size, size)).copy()
+    plain, corrected = errors(model, *observed(model, tmp_path, samples))
+    assert plain.max() > 1e-2
+    assert corrected.max() < 2e-5
 
 
 def test_the_recipe_can_leave_it_out(tmp_path):
