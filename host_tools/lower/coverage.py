@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING
 from host_tools.errors import LoweringError
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from host_tools.model.float_model import FloatModel
     from host_tools.plan.quantization_plan import QuantizationPlan
+    from targets.profile import CapabilityProfile
 
 
 def require_coverage(model: FloatModel, plan: QuantizationPlan) -> None:
@@ -33,6 +36,26 @@ def require_coverage(model: FloatModel, plan: QuantizationPlan) -> None:
             raise LoweringError(
                 f"Node {edge.node!r}, input {edge.input_index}: the model has no such edge to re-quantize.",
                 hint=_HINT,
+            )
+
+
+def require_precisions(plan: QuantizationPlan, profile: CapabilityProfile, written: Collection[str]) -> None:
+    """Check that a lowering writes every precision that the plan asks for: another one would be a file that does something else.
+
+    Args:
+        plan: The plan.
+        profile: Its target.
+        written: The precisions that the lowering writes.
+
+    Raises:
+        LoweringError: A node has another precision; the message names the first.
+    """
+    for node in plan.nodes.values():
+        if node.precision not in written:
+            raise LoweringError(
+                f"{node.op_type} {node.name!r} is planned as {node.precision}; "
+                f"{profile.artifact.format} files are written with {' and '.join(written)}.",
+                hint=f"In the profile of {profile.id!r}, leave {node.precision} out of the operator's precisions and of fallback.to.",
             )
 
 

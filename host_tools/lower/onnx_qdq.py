@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from host_tools.errors import LoweringError
+from host_tools.lower.coverage import require_precisions
 from host_tools.lower.interface import payload_tensors
 from host_tools.lower.onnx_file import onnx_bytes
 from host_tools.lower.payload import Payload
@@ -33,6 +34,7 @@ def lower(model: FloatModel, plan: QuantizationPlan, profile: CapabilityProfile)
             "a dialect that this lowering does not write.",
             hint="Choose a target that takes Q/DQ at every quantized value.",
         )
+    require_precisions(plan, profile, ("int8", "int16", "float32"))
     written = write_qdq_graph(model, plan, profile, shields=True)
     return Payload(
         format="onnx_qdq",

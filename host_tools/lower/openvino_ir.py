@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from host_tools.lower.coverage import require_precisions
 from host_tools.lower.interface import payload_tensors
 from host_tools.lower.openvino_file import ir_files
 from host_tools.lower.openvino_graph import write_openvino_graph
@@ -33,6 +34,7 @@ def lower(model: FloatModel, plan: QuantizationPlan, profile: CapabilityProfile)
         LoweringError: OpenVINO cannot read the float network, or the plan cannot be written in it; the message names value or node.
         OutputError: There is no room for temporary files.
     """
+    require_precisions(plan, profile, ("int8", "float32"))
     written = write_openvino_graph(model, plan, profile)
     own_names = {*plan.nodes, *plan.tensors}
     return Payload(

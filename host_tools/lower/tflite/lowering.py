@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from device_agent.contract.manifest import PayloadTensor
 from host_tools.errors import LoweringError
-from host_tools.lower.coverage import require_coverage
+from host_tools.lower.coverage import require_coverage, require_precisions
 from host_tools.lower.integers import rebased
 from host_tools.lower.payload import Payload
 from host_tools.lower.tflite import axes
@@ -91,6 +91,7 @@ def _check(model: FloatModel, plan: QuantizationPlan, profile: CapabilityProfile
             f"The plan is for target {plan.target!r}, not for {profile.id!r}.", hint="Plan again."
         )
     require_coverage(model, plan)
+    require_precisions(plan, profile, ("int8", "float32"))
     for tensor in plan.tensors.values():
         if (
             tensor.role in {"input", "activation", "output"}

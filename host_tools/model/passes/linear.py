@@ -27,6 +27,8 @@ def canonical_linear(editor: GraphEditor) -> str | None:
     """
     count = 0
     for node in editor.nodes("MatMul"):
+        _write_vectors_as_matrices(editor, node)
+    for node in editor.nodes("MatMul"):
         count += _gemm_from_matmul(editor, node)
     for node in editor.nodes("Gemm"):
         weight = constant_of(node.inputs[1])
@@ -35,6 +37,33 @@ def canonical_linear(editor: GraphEditor) -> str | None:
         else:
             _canonical_gemm(editor, node, weight)
     return f"Wrote {count} MatMul with constant weights as Gemm." if count else None
+
+
+def _write_vectors_as_matrices(editor: GraphEditor, node: ir.Node) -> None:
+    """Write a MatMul with a vector as one with a matrix of one row (left) or column (right), whose axis is taken away behind it."""
+    ranks = [None if shape is None else len(shape) for shape in map(static_shape, node.inputs)]
+    if 1 not in ranks:
+        return
+    nodes: list[ir.Node] = []
+    factors: list[ir.Value | None] = []
+    for value, rank, axis in zip(node.inputs, ranks, (0, 1), strict=True):
+        array = constant_of(value)
+        if rank != 1:
+            factors.append(value)
+        elif array is not None:
+            factors.append(editor.constant(f"{node.name or 'matmul'}/matrix", np.expand_dims(array, axis)))
+        else:
+            nodes.append(ir.node("Unsqueeze", [value, editor.constant("axis", np.asarray([axis], np.int64))]))
+            factors.append(nodes[-1].outputs[0])
+            extent = (static_shape(value) or ())[
+                0
+            ]  # known before shapes are inferred anew: it may be a Gemm's input
+            nodes[-1].outputs[0].shape = ir.Shape((1, extent) if axis == 0 else (extent, 1))
+    nodes.append(ir.node("MatMul", factors, name=node.name))
+    added = [axis for rank, axis in zip(ranks, (-2, -1), strict=True) if rank == 1]
+    axes = editor.constant("axes", np.asarray(added, np.int64))
+    nodes.append(ir.node("Squeeze", [nodes[-1].outputs[0], axes]))
+    editor.replace(node, nodes)
 
 
 def _gemm_from_matmul(editor: GraphEditor, node: ir.Node) -> bool:

@@ -270,6 +270,18 @@ class LoweringTemplate:
         with pytest.raises(LoweringError, match=name):
             lower(prepared.model, dataclasses.replace(prepared.plan, nodes=holed), profile)
 
+    def test_refuses_a_precision_that_it_does_not_write(
+        self, profile: CapabilityProfile, tmp_path: Path
+    ) -> None:
+        """Float32 in a node that the plan and the report call float16 would be a silent exchange."""
+        prepared = prepare(CASES[0], tmp_path, profile)
+        nodes = dict(prepared.plan.nodes)
+        name, node = next(iter(nodes.items()))
+        nodes[name] = dataclasses.replace(node, precision="float16")
+        plan = dataclasses.replace(prepared.plan, nodes=nodes)
+        with pytest.raises(LoweringError, match=f"{name}' is planned as float16"):
+            dataclasses.replace(prepared, plan=plan).lower()
+
     def test_refuses_a_bias_that_overflows(self, profile: CapabilityProfile, tmp_path: Path) -> None:
         prepared = prepare(CONV_ADD, tmp_path, profile)
         name, bias = next(

@@ -111,6 +111,8 @@ def _layer(reader: Reader, node: onnx.NodeProto) -> None:
         )
     if node.op_type == "MatMul" and len(reader.shape(node.input[0])) == 2:
         assert reader.constants.get(node.input[1], np.zeros(0)).ndim != 2, "a Gemm written as MatMul"
+    if node.op_type == "MatMul":
+        assert min(len(reader.shape(name)) for name in node.input) >= 2, "a vector"
     if node.op_type in ("Conv", "ConvTranspose", "Gemm") and node.input[1] in reader.constants:
         outputs = reader.shape(node.output[0])[1]
         assert reader.shape(node.input[2]) == (outputs,)

@@ -171,6 +171,10 @@ GRAPHS = {
     "gemm_with_computed_addend": Graph("g (float[2,5] x, float[2,4] z) => (float[2,4] y) { y = Gemm<beta=2.0>(x, w, z) }", {}, {"w": (5, 4)}),
     "matmul_of_rows_twice": Graph("g (float[2,5] x) => (float[2,3] y) { h = MatMul(x, w) r = Relu(h) y = MatMul(r, u) }", {}, {"w": (5, 4), "u": (4, 3)}),
     "matmul_by_a_vector": Graph("g (float[2,5] x) => (float[2] y) { y = MatMul(x, w) }", {}, {"w": (5,)}),
+    "matmul_of_a_vector": Graph("g (float[5] x) => (float[3] y) { y = MatMul(x, w) }", {}, {"w": (5, 3)}),
+    "matmul_of_vectors": Graph("g (float[5] x) => (float y) { y = MatMul(x, w) }", {}, {"w": (5,)}),
+    "matmul_of_many_rows_by_a_vector": Graph("g (float[2,3,5] x) => (float[2,3] y) { y = MatMul(x, w) }", {}, {"w": (5,)}),
+    "matmul_of_a_computed_vector": Graph("g (float[2,3,5] x, float[3] z) => (float[2,5] y) { y = MatMul(z, x) }"),
     "matmul_of_two_inputs": Graph("g (float[2,3,5] x, float[2,5,4] z) => (float[2,3,4] y) { y = MatMul(x, z) }"),
     "attention": Graph(
         """g (float[1,6,8] x) => (float[1,6,8] y) { q = MatMul(x, wq) k = MatMul(x, wk) v = MatMul(x, wv) t = Transpose<perm=[0,2,1]>(k)
