@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from host_tools.errors import OutputError, StatisticsError
 from host_tools.observe.observer import digest_of_samples, observe
-from host_tools.observe.statistics import SCHEMA_VERSION
+from host_tools.observe.statistics import GATHERING, SCHEMA_VERSION
 from host_tools.observe.statistics_file import decode, encode
 
 if TYPE_CHECKING:
@@ -101,5 +101,7 @@ def statistics_of(
 def _key(model: FloatModel, data: CalibrationSet) -> str:
     """Name the pair of model and data; data that cannot tell what it is without being read is read."""
     told = data.fingerprint() or digest_of_samples([sample.digest() for sample in data])
-    state = hashlib.sha256("\n".join((SCHEMA_VERSION, model.digest, told, str(len(data)))).encode())
+    state = hashlib.sha256(
+        "\n".join((SCHEMA_VERSION, str(GATHERING), model.digest, told, str(len(data)))).encode()
+    )
     return state.hexdigest()[:40]

@@ -17,7 +17,7 @@ from host_tools.model.reference import open_session, run_session
 from host_tools.observe.exact_sum import ExactSums
 from host_tools.observe.instrument import EXECUTION_ORDER, REDUCTIONS, instrument
 from host_tools.observe.parallel import side_by_side
-from host_tools.observe.statistics import SCHEMA_VERSION, Histogram, Statistics, TensorStatistics
+from host_tools.observe.statistics import GATHERING, SCHEMA_VERSION, Histogram, Statistics, TensorStatistics
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -223,7 +223,7 @@ class _Checkpoint:
 
     def __init__(self, path: Path, model_digest: str, *, histograms: bool) -> None:
         self._path = path
-        self._key = f"{SCHEMA_VERSION} {model_digest} {histograms}"
+        self._key = f"{SCHEMA_VERSION} {GATHERING} {model_digest} {histograms}"
         self._saved = time.monotonic()
 
     def resume(self, state: _State) -> tuple[bytes, ...]:

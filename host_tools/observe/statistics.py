@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SCHEMA_VERSION = "1.0"
+GATHERING = 2
+"""Counts the changes of how statistics are gathered from samples; what was cached by another way is gathered anew."""
 
 Method = Literal["minmax", "moving_average", "percentile", "mse", "entropy"]
 """How a range is chosen from statistics; see `host_tools.observe.ranges`."""

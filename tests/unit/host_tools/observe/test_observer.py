@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
@@ -13,6 +14,8 @@ from pathlib import Path
 import numpy as np
 import onnx.parser
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from host_tools.errors import DataError, OutputError
 from host_tools.model import load
@@ -20,6 +23,7 @@ from host_tools.model.float_model import FloatModel
 from host_tools.model.reference import FloatRunner
 from host_tools.observe import open_data
 from host_tools.observe.cache import StatisticsCache, statistics_of
+from host_tools.observe.instrument import SUBSET_ELEMENTS, counted_elements
 from host_tools.observe.observer import observe
 from host_tools.observe.statistics import Statistics
 from host_tools.observe.statistics_file import encode
@@ -41,6 +45,28 @@ def every_tensor(model: FloatModel, arrays: np.ndarray) -> dict[str, np.ndarray]
     runs = [runner.run({"images": array[np.newaxis]}) for array in arrays]
     stacked = {name: np.concatenate([run[name] for run in runs]) for name in names}
     return {"images": arrays, **stacked}
+
+
+@given(
+    channels=st.integers(1, 512),
+    height=st.integers(1, 256),
+    width=st.integers(1, 256),
+)
+@example(channels=32, height=112, width=112)
+@example(channels=96, height=112, width=112)
+def test_histograms_see_every_row_and_column_and_most_channels(
+    channels: int, height: int, width: int
+) -> None:
+    """A step that shares a factor with the width would see the same few columns in every channel and every sample."""
+    shape = (channels, height, width)
+    elements = counted_elements(math.prod(shape))
+    assert elements.size <= SUBSET_ELEMENTS
+    assert (np.diff(elements) > 0).all()
+    assert elements[-1] < math.prod(shape)
+    for axis, extent in zip(np.unravel_index(elements, shape), shape, strict=True):
+        counts = np.bincount(axis, minlength=extent)
+        assert np.count_nonzero(counts) >= 0.9 * extent
+        assert counts.max() <= 3 * elements.size / extent + 8
 
 
 def test_ranges_are_those_of_numpy(model: FloatModel, data_file: Path) -> None:
