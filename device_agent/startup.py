@@ -191,10 +191,10 @@ def _compared(
     codes = np.round(codes, 3)
     largest = float(codes.max(initial=0.0))
     share = float((codes <= 1.0).mean()) if codes.size else 1.0
-    if not largest <= tolerance.max_lsb or share < tolerance.min_equal_share:
+    if not largest <= tolerance.max_lsb or share < tolerance.min_share_within_one:
         raise SelfTestError(
             f"{where}: up to {largest:g} codes away, {share:.4f} within one code; "
-            f"tolerated are {tolerance.max_lsb} and {tolerance.min_equal_share}.",
+            f"tolerated are {tolerance.max_lsb} and {tolerance.min_share_within_one}.",
             hint="Is it the engine version that the artifact was made for?",
         )
     return largest, share

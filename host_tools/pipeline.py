@@ -23,7 +23,7 @@ from host_tools.output_folder import OutputFolder, open_output_folder
 from host_tools.pack.artifact import checked_version, pack
 from host_tools.plan.check import check
 from host_tools.plan.plan_file import encode as encode_plan
-from host_tools.plan.planner import plan
+from host_tools.plan.planner import needs_histograms, plan
 from host_tools.progress import Progress, Silent
 from host_tools.recipe import Recipe
 from host_tools.target_profiles import load_profiles
@@ -125,7 +125,7 @@ def convert(
         statistics = statistics_of(
             float_model,
             calibration,
-            histograms=chosen.method != "minmax",
+            histograms=needs_histograms(chosen),
             threads=used_threads,
             cache=StatisticsCache(cache),
             progress=told,
@@ -157,6 +157,7 @@ def convert(
             candidates,
             verified,
             version=version,
+            recipe=chosen,
             preprocessing=preprocessing,
             progress=told,
         )
@@ -170,6 +171,11 @@ def _evaluation(
     metric: str | None,
     preprocessing: Preprocessing | None,
 ) -> Evaluation:
+    if metric is not None and labels is None:
+        raise InputError(
+            "--metric needs --labels: it rates outputs against the label of their sample.",
+            hint="Add --labels FILE.",
+        )
     if data is None:
         if labels is not None:
             raise InputError(
@@ -194,6 +200,7 @@ def _write(
     verified: Verified,
     *,
     version: str,
+    recipe: Recipe,
     preprocessing: Preprocessing | None,
     progress: Progress,
 ) -> Conversion:
@@ -214,6 +221,7 @@ def _write(
                 candidate.profile,
                 version=version,
                 golden=verified.golden[target],
+                recipe=recipe,
                 preprocessing=preprocessing,
                 made_with=made_with(),
             )

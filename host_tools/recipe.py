@@ -153,8 +153,12 @@ def recipe_from(document: object, *, where: str) -> Recipe:
     )
 
 
-def recipe_document(recipe: Recipe) -> dict[str, object]:
-    """Return the recipe as plain JSON types, with sorted names; `recipe_from` reads it back."""
+def encode(recipe: Recipe) -> bytes:
+    """Return the recipe as UTF-8 JSON with a final newline, the same bytes for the same recipe; `parse_recipe` reads it back."""
+    return (json.dumps(_document(recipe), indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def _document(recipe: Recipe) -> dict[str, object]:
     tensors = {
         name: {
             **({} if override.range is None else {"range": list(override.range)}),

@@ -381,7 +381,7 @@ def _fallback(facts: _Facts) -> FallbackRules:
 def _parity(facts: _Facts) -> ParityRules:
     return ParityRules(
         max_lsb=facts.whole("parity.max_lsb", 0, 255),
-        min_equal_share=facts.number("parity.min_equal_share", low=0.0, high=1.0),
+        min_share_within_one=facts.number("parity.min_share_within_one", low=0.0, high=1.0),
     )
 
 

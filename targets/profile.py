@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Precision = Literal["int8", "int16", "float16", "float32"]
-Granularity = Literal["per_tensor", "per_channel"]
 ZeroPointRule = Literal["symmetric", "midpoint", "asymmetric"]
 ScaleKind = Literal["float32", "power_of_two"]
 Rounding = Literal["half_even", "half_up", "half_away_from_zero"]
@@ -215,11 +214,11 @@ class ParityRules:
 
     Attributes:
         max_lsb: Largest accepted difference of one output code.
-        min_equal_share: Smallest accepted share of outputs within one code, 0 to 1.
+        min_share_within_one: Smallest accepted share of outputs within one code, 0 to 1.
     """
 
     max_lsb: int
-    min_equal_share: float
+    min_share_within_one: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -77,7 +77,7 @@ def null_artifact(path: Path, *, latency_seconds: float) -> Path:
         outputs=(_tensor("y", (1, 1_000)),),
         preprocessing=None,
         golden=(),
-        tolerance=Tolerance(max_lsb=0, min_equal_share=1.0, absolute=0.0),
+        tolerance=Tolerance(max_lsb=0, min_share_within_one=1.0, absolute=0.0),
         verdict="unverified",
         made_with={},
     )

@@ -106,12 +106,12 @@ class Tolerance(Extensible):
     Attributes:
         max_lsb: Largest difference of an integer output, in codes; for float outputs in units of the
             output's planned scale.
-        min_equal_share: Smallest share of outputs within one code, 0 to 1.
+        min_share_within_one: Smallest share of outputs within one code, 0 to 1.
         absolute: For float outputs without a planned scale: largest absolute difference.
     """
 
     max_lsb: int
-    min_equal_share: float
+    min_share_within_one: float
     absolute: float
 
 

@@ -212,7 +212,7 @@ def _golden(fields: Fields) -> GoldenSample:
 def _tolerance(fields: Fields) -> Tolerance:
     return Tolerance(
         max_lsb=fields.integer("max_lsb", low=0, high=_MAX_EXTENT),
-        min_equal_share=fields.number("min_equal_share", low=0.0, high=1.0),
+        min_share_within_one=fields.number("min_share_within_one", low=0.0, high=1.0),
         absolute=fields.number("absolute", low=0.0, high=_FLOAT32_MAX),
         extra=fields.unknown(),
     )

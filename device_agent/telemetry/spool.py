@@ -2,7 +2,8 @@
 
 What it promises:
 
-* Nothing is handed out before it is committed; a message leaves only by acknowledgement or by being counted as lost.
+* Nothing is handed out before it is committed; a message leaves only by acknowledgement, by being counted as lost, or,
+  a state, by being replaced by a newer one of its topic. A state that is in flight is not replaced but followed.
 * When full, the oldest results go first, then the oldest measurements, then the oldest events; states are never
   dropped. The loss is counted per kind, survives a restart, and waits in `unreported_loss` until an event has told
   of it.
@@ -52,7 +53,10 @@ class SpoolLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loss:
-    """How many messages were dropped because the spool was full."""
+    """How many messages were lost: dropped because the spool was full, refused by the broker, or too large to be sent.
+
+    States are among them only when they are refused or too large, and are counted as events are.
+    """
 
     results: int = 0
     measurements: int = 0
@@ -100,6 +104,8 @@ class Spool:
         self._acknowledged_on_disk: list[int] = []
         self._cursor: dict[Kind, int] = dict.fromkeys(Kind, 0)
         self._lost: dict[str, int] = {}
+        self._not_handed_out: set[str] = set()
+        self._replaced_in_memory: set[str] = set()
         self._counters_read = False
         self._rows = self._bytes = self._last_id = 0
         self._on_disk = True
@@ -127,12 +133,12 @@ class Spool:
 
     @property
     def lost_total(self) -> Loss:
-        """Everything dropped since the file was begun."""
+        """Everything lost since the file was begun."""
         return self._loss("lost")
 
     @property
     def unreported_loss(self) -> Loss:
-        """Dropped and not yet told by `loss_reported`."""
+        """Lost and not yet told by `loss_reported`."""
         lost, told = self._loss("lost"), self._loss("told")
         return Loss(
             results=lost.results - told.results,
@@ -140,12 +146,19 @@ class Spool:
             events=lost.events - told.events,
         )
 
+    def holds_unsent_state(self, topic: str) -> bool:
+        """Whether the newest state of ``topic`` that was appended here has never been handed out, so that nobody can know it."""
+        return topic in self._not_handed_out
+
     def append(self, kind: Kind, topic: str, payload: bytes, *, retain: bool = False) -> None:
         """Keep a message; it is safe after the next `commit`."""
         self._last_id += 1
         message = SpooledMessage(self._last_id, kind, topic, payload, retain)
         if kind is Kind.STATE:
             self._drop_pending_state(topic)
+            self._not_handed_out.add(topic)
+            if not self._on_disk:
+                self._replaced_in_memory.add(topic)
         self._pending.append(message)
         self._pending_bytes += message.size_bytes
         if len(self._pending) >= self._limits.batch_rows or self._pending_bytes * 4 >= self._max_bytes:
@@ -178,8 +191,18 @@ class Spool:
         except StorageError as error:
             self._fall_back(error)
             return []
-        fresh = [message for message in taken if message.id not in self._acknowledged]
+        # A state that a waiting one replaces must not go out any more: the two may bear the same number.
+        replaced = self._pending_states()
+        fresh = [
+            message
+            for message in taken
+            if message.id not in self._acknowledged
+            and not (message.kind is Kind.STATE and message.topic in replaced)
+        ]
         self._taken.update((message.id, message.size_bytes) for message in fresh)
+        self._not_handed_out.difference_update(
+            message.topic for message in fresh if message.kind is Kind.STATE
+        )
         return fresh
 
     def acknowledge(self, message_id: int) -> None:
@@ -187,6 +210,12 @@ class Spool:
         size = self._taken.pop(message_id, None)
         if size is not None:
             self._acknowledged[message_id] = size
+
+    def count_loss(self, kind: Kind, *, tell: bool = True) -> None:
+        """Count a message that was lost outside of the spool; without ``tell`` no event will tell of it."""
+        name = _counted_as(kind)
+        for prefix in ("lost",) if tell else ("lost", "told"):
+            self._lost[f"{prefix}_{name}"] = self._lost.get(f"{prefix}_{name}", 0) + 1
 
     def release(self) -> None:
         """The connection is gone: everything taken and not acknowledged may be taken again."""
@@ -237,10 +266,21 @@ class Spool:
         )
         return True
 
-    def close(self) -> None:
-        """Commit and close."""
-        self.commit()
-        self._store.close()
+    def close(self) -> int:
+        """Commit and close; a disk that could not be written is tried once more.
+
+        Returns:
+            How many messages are lost, because they were in memory and no disk took them.
+
+        Raises:
+            StorageError: Not even memory can be written.
+        """
+        try:
+            self.release()
+            self.commit()
+            return 0 if self.return_to_disk() else self.rows
+        finally:
+            self._store.close()
 
     @property
     def _max_bytes(self) -> int:
@@ -304,6 +344,7 @@ class Spool:
                 return
         self._acknowledged_on_disk += self._acknowledged
         self._acknowledged.clear()
+        self._replaced_in_memory |= self._pending_states()
         self._on_disk = False
         self._store = Store(None)
         self._notices.append(_in_memory(self._path, failure))
@@ -319,11 +360,10 @@ class Spool:
             for kind in Kind
             for message in self._store.page(kind, after=0, limit=self._limits.max_rows)
         ]
-        topics = {message.topic for message in held if message.kind is Kind.STATE}
         stale = [
             old.id
             for old in disk.page(Kind.STATE, after=0, limit=self._limits.max_rows)
-            if old.topic in topics
+            if old.topic in self._replaced_in_memory
         ]
         _, _, highest = disk.totals()
         # Ids go on over both stores, unless the disk could not even be read when we started.
@@ -340,6 +380,7 @@ class Spool:
         self._lost, self._counters_read = counters, True
         self._last_id = max(self._last_id + shift, highest)
         self._acknowledged_on_disk.clear()
+        self._replaced_in_memory.clear()
         self.release()
 
     def _commit(self) -> None:
@@ -350,24 +391,23 @@ class Spool:
         dropped = self._choose_to_drop(rows, size, gone)
         counters = dict(self._lost)
         for kind, _ in dropped.values():
-            key = f"lost_{kind.name.lower()}"
+            key = f"lost_{_counted_as(kind)}"
             counters[key] = counters.get(key, 0) + 1
         kept = [message for message in self._pending if message.id not in dropped]
         self._store.write(add=kept, remove=[*gone, *dropped], counters=counters)
         self._rows = rows - len(dropped)
         self._bytes = size - sum(freed for _, freed in dropped.values())
         self._lost = counters
-        for message_id in gone:
-            self._taken.pop(message_id, None)
         self._pending, self._pending_bytes = [], 0
         self._acknowledged.clear()
 
     def _replaced_states(self) -> list[SpooledMessage]:
-        topics = {message.topic for message in self._pending if message.kind is Kind.STATE}
+        topics = self._pending_states()
         if not topics:
             return []
         stored = self._store.page(Kind.STATE, after=0, limit=self._limits.max_rows)
-        return [old for old in stored if old.topic in topics]
+        # One that is in flight arrives before the newer one does: deleting it would only lose it if the link broke.
+        return [old for old in stored if old.topic in topics and old.id not in self._taken]
 
     def _choose_to_drop(self, rows: int, size: int, gone: Iterable[int]) -> dict[int, tuple[Kind, int]]:
         """Choose the oldest of the least important kinds until the bounds hold; what is in flight is spared."""
@@ -392,6 +432,9 @@ class Spool:
             if message.kind is kind:
                 yield message.id, message.size_bytes
 
+    def _pending_states(self) -> set[str]:
+        return {message.topic for message in self._pending if message.kind is Kind.STATE}
+
     def _drop_pending_state(self, topic: str) -> None:
         kept = [old for old in self._pending if old.kind is not Kind.STATE or old.topic != topic]
         self._pending_bytes -= sum(old.size_bytes for old in self._pending) - sum(
@@ -405,6 +448,10 @@ class Spool:
             measurements=self._lost.get(f"{prefix}_measurement", 0),
             events=self._lost.get(f"{prefix}_event", 0),
         )
+
+
+def _counted_as(kind: Kind) -> str:
+    return Kind.EVENT.name.lower() if kind is Kind.STATE else kind.name.lower()
 
 
 def _in_memory(path: Path, error: Exception) -> Notice:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from host_tools.cli.arguments import at_least_zero, count, number, share
+
 _METHODS = ("minmax", "percentile", "mse", "entropy", "moving_average")
 _EPILOG = """\
 data may be
@@ -67,7 +69,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="fix a dynamic input's shape; repeatable",
     )
     parser.add_argument(
-        "--limit", type=_positive, metavar="N", help="use only the first N samples of the calibration data"
+        "--limit", type=count, metavar="N", help="use only the first N samples of the calibration data"
     )
     parser.add_argument(
         "--eval",
@@ -83,44 +85,31 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument(
         "--min-agreement",
-        type=_share,
+        type=share,
         metavar="SHARE",
         help="least share with float's top class (default: 0.9)",
     )
     parser.add_argument(
-        "--max-quality-drop", type=float, metavar="DROP", help="greatest loss of quality (default: 0.03)"
+        "--max-quality-drop",
+        type=at_least_zero,
+        metavar="DROP",
+        help="greatest loss of quality (default: 0.03)",
     )
-    parser.add_argument("--min-sqnr", type=float, metavar="DB", help="least output SQNR in dB (default: 8)")
+    parser.add_argument("--min-sqnr", type=number, metavar="DB", help="least output SQNR in dB (default: 8)")
     parser.add_argument("--no-latency", action="store_true", help="do not measure latency")
     parser.add_argument(
         "--threads",
-        type=_positive,
+        type=count,
         metavar="N",
         help="threads of one inference (default: all cores, at most 4)",
     )
     parser.add_argument(
         "--cache", metavar="DIR", help="folder of cached statistics (default: ~/.cache/edgewright)"
     )
-    parser.add_argument(
+    shown = parser.add_mutually_exclusive_group()
+    shown.add_argument(
         "--explain", action="store_true", help="print why every tensor and node became what it is"
     )
-    parser.add_argument("--json", action="store_true", help="print the report as JSON on standard output")
+    shown.add_argument("--json", action="store_true", help="print the report as JSON on standard output")
     parser.add_argument("--quiet", action="store_true", help="no progress")
     parser.set_defaults(run="host_tools.cli.conversion:run")
-
-
-def _positive(text: str) -> int:
-    value = int(text) if text.isdecimal() else 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
-    return value
-
-
-def _share(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0.0 <= value <= 1.0:
-        raise argparse.ArgumentTypeError(f"expected a share from 0 to 1, got {text!r}")
-    return value

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from device_agent.contract.topics import DEFAULT_ROOT
+from host_tools.cli.arguments import at_least_zero
 
 _WATCH_EPILOG = """\
 examples:
@@ -29,7 +30,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     watch.add_argument("broker", metavar="BROKER", help="mqtt://[user:password@]host[:port], or mqtts://…")
     watch.add_argument("--root", default=DEFAULT_ROOT, help=f"topic root (default: {DEFAULT_ROOT})")
-    watch.add_argument("--seconds", type=float, metavar="N", help="end after so long")
+    watch.add_argument("--seconds", type=at_least_zero, metavar="N", help="end after so long")
     watch.add_argument(
         "--record", metavar="FILE", help="append every message to FILE, for `edgewright report --from FILE`"
     )
@@ -49,7 +50,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     report.add_argument(
         "--seconds",
-        type=float,
+        type=at_least_zero,
         default=60.0,
         metavar="N",
         help="how long to listen to a broker (default: 60)",

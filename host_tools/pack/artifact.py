@@ -14,6 +14,7 @@ from device_agent.contract.digest import digest_of
 from device_agent.contract.manifest import GoldenSample, Manifest, Member, Requires, Tolerance
 from host_tools.errors import InputError
 from host_tools.plan.plan_file import encode as encode_plan
+from host_tools.recipe import encode as encode_recipe
 from host_tools.verify.report_file import encode_reproducible
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from host_tools.lower.payload import Payload
     from host_tools.model.float_model import FloatModel
     from host_tools.plan.quantization_plan import QuantizationPlan
+    from host_tools.recipe import Recipe
     from host_tools.verify.candidate import Golden
     from host_tools.verify.verification_report import TargetReport
     from targets.profile import CapabilityProfile
@@ -60,6 +62,7 @@ def pack(
     *,
     version: str,
     golden: Sequence[Golden],
+    recipe: Recipe,
     preprocessing: Preprocessing | None,
     made_with: Mapping[str, str],
 ) -> Artifact:
@@ -73,6 +76,7 @@ def pack(
         profile: The target.
         version: The model's version as the user counts it.
         golden: Inputs and outputs as the engine gave them on the host.
+        recipe: What was asked of the plan.
         preprocessing: How pictures become inputs; None when the model takes none.
         made_with: Tool names and versions.
 
@@ -92,6 +96,7 @@ def pack(
         inputs = _add_arrays(members, f"golden/{index}/input", sample.inputs)
         outputs = _add_arrays(members, f"golden/{index}/output", sample.outputs)
         samples.append(GoldenSample(inputs=inputs, outputs=outputs))
+    members["recipe.json"] = encode_recipe(recipe)
     members["plan.json"] = encode_plan(plan)
     members["report.json"] = encode_reproducible(report)
     described = {
@@ -168,6 +173,6 @@ def _tolerance(
     unplanned = _FLOAT_TOLERANCE * max(float(max(sizes, default=0.0)), 1.0)
     return Tolerance(
         max_lsb=profile.parity.max_lsb,
-        min_equal_share=profile.parity.min_equal_share,
+        min_share_within_one=profile.parity.min_share_within_one,
         absolute=profile.parity.max_lsb * max(steps) if steps else unplanned,
     )

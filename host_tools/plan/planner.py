@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from host_tools.errors import CapabilityError, StatisticsError
-from host_tools.plan.activations import ActivationChooser
+from host_tools.plan.activations import NEED_HISTOGRAM, ActivationChooser
 from host_tools.plan.assembly import assemble
 from host_tools.plan.fusion import bounds_of, expressible
 from host_tools.plan.grouping import fixed_values, group_values, is_same_scale, quantized_values
@@ -84,6 +84,12 @@ def plan(
         warnings=attempt.warnings,
         recipe=recipe,
     )
+
+
+def needs_histograms(recipe: Recipe) -> bool:
+    """Say whether what a recipe asks for needs the distribution of values, not their ranges alone; so does the plan's own choice."""
+    methods = {recipe.method or "mse", *(tensor.method for tensor in recipe.tensors.values())}
+    return not methods.isdisjoint(NEED_HISTOGRAM)
 
 
 def choose_method(statistics: Statistics, recipe: Recipe) -> tuple[Method, str]:

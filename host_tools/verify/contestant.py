@@ -128,7 +128,7 @@ class Contestant:
             mean_lsb=seen.absolute_sum / seen.count,
             equal_share=seen.equal / seen.count,
             within_one_share=within_one,
-            within_tolerance=seen.largest <= rules.max_lsb and within_one >= rules.min_equal_share,
+            within_tolerance=seen.largest <= rules.max_lsb and within_one >= rules.min_share_within_one,
         )
 
 

@@ -14,8 +14,12 @@ if TYPE_CHECKING:
     FloatArray = NDArray[np.floating]
 
 
+LOWEST_SQNR_DB = -200.0
+"""Also what noise without a signal is given: JSON has no infinity, and null means exact."""
+
+
 def sqnr_db(signal_power: float, noise_power: float) -> float | None:
-    """Return 10 log10(signal / noise) in decibels; None when there is no noise, -inf when there is noise and no signal.
+    """Return 10 log10(signal / noise) in decibels, at least `LOWEST_SQNR_DB`; None when there is no noise.
 
     Args:
         signal_power: Sum of squares of the reference; finite and >= 0.
@@ -24,8 +28,8 @@ def sqnr_db(signal_power: float, noise_power: float) -> float | None:
     if noise_power == 0.0:
         return None
     if signal_power == 0.0:
-        return -math.inf
-    return 10.0 * math.log10(signal_power / noise_power)
+        return LOWEST_SQNR_DB
+    return max(LOWEST_SQNR_DB, 10.0 * math.log10(signal_power / noise_power))
 
 
 def top_classes(scores: FloatArray, count: int) -> tuple[int, ...]:

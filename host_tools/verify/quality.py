@@ -43,9 +43,18 @@ class TopClasses:
     discordant: dict[int, int] = field(default_factory=lambda: {1: 0, 5: 0})
 
     def add(self, reference: Outputs, found: Outputs, label: object) -> None:
-        """Take one sample; ``label`` is the class index; the first output holds the scores."""
-        self.sample_count += 1
+        """Take one sample; ``label`` is the class index; the first output holds the scores.
+
+        Raises:
+            InputError: The label is no class of the model.
+        """
         expected, got = (next(iter(outputs.values())) for outputs in (reference, found))
+        if not isinstance(label, int) or not 0 <= label < expected.size:
+            raise InputError(
+                f"--labels: sample {self.sample_count} has label {label}; the model's first output has the classes 0 to {expected.size - 1}.",
+                hint="Labels count from 0, in the order of the model's outputs; for another kind of label give --metric.",
+            )
+        self.sample_count += 1
         for depth in self.float_hits:
             in_float = label in top_classes(expected, depth)
             in_payload = label in top_classes(got, depth)

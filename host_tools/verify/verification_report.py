@@ -6,8 +6,11 @@ difference), in decibels, over all elements of all samples.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
+
+from host_tools.errors import InputError
 
 Verdict = Literal["pass", "marginal", "fail", "nonfinite"]
 
@@ -29,6 +32,24 @@ class Budget:
     max_quality_drop: float = 0.03
     min_sqnr_db: float = 8.0
     margin: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Refuse limits that nothing or everything would keep.
+
+        Raises:
+            InputError: A limit is NaN, infinite or outside its range; the message names it.
+        """
+        for name, low, high in (
+            ("min_agreement", 0.0, 1.0),
+            ("max_quality_drop", 0.0, math.inf),
+            ("min_sqnr_db", -math.inf, math.inf),
+            ("margin", 0.0, 1.0),
+        ):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and low <= value <= high):
+                raise InputError(
+                    f"budget: {name}: expected a finite number from {low:g} to {high:g}, got {value}."
+                )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

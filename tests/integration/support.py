@@ -220,7 +220,7 @@ def manifest_of(
         outputs=tuple(outputs),
         preprocessing=None,
         golden=(),
-        tolerance=Tolerance(max_lsb=1, min_equal_share=0.99, absolute=1e-5),
+        tolerance=Tolerance(max_lsb=1, min_share_within_one=0.99, absolute=1e-5),
         verdict="pass",
         made_with={"edgewright": "0.1.0"},
     )

@@ -146,7 +146,7 @@ def test_the_legacy_artifact_passes_the_agents_startup_checks(
     manifest = ArtifactArchive.open(artifact).manifest
     assert there["samples"] == len(manifest.golden) > 0
     assert there["largest_lsb"] <= manifest.tolerance.max_lsb
-    assert there["smallest_equal_share"] >= manifest.tolerance.min_equal_share
+    assert there["smallest_equal_share"] >= manifest.tolerance.min_share_within_one
     here = json.loads(
         subprocess.run(
             [sys.executable, *arguments], capture_output=True, text=True, check=True, cwd=REPOSITORY

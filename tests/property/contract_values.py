@@ -155,7 +155,7 @@ def manifests(draw: st.DrawFn) -> Manifest:
             extended(
                 Tolerance,
                 max_lsb=st.integers(0, (1 << 31) - 1),
-                min_equal_share=st.floats(0, 1),
+                min_share_within_one=st.floats(0, 1),
                 absolute=st.floats(0, FLOAT32_MAX),
             )
         ),

@@ -52,7 +52,7 @@ def manifest_of(contents: dict[str, bytes], **changes: Any) -> Manifest:
         outputs=(replace(tensor, name="y", source_name="y"),),
         preprocessing=None,
         golden=(),
-        tolerance=Tolerance(max_lsb=1, min_equal_share=0.99, absolute=0.001),
+        tolerance=Tolerance(max_lsb=1, min_share_within_one=0.99, absolute=0.001),
         verdict="pass",
         made_with={"edgewright": "0.1.0"},
     )

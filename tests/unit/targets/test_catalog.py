@@ -211,8 +211,8 @@ REFUSED = {
         "NaN",
     ),
     "share above one": (
-        '[parity]\nmin_equal_share = { is = 1.5, source = "s" }',
-        "parity.min_equal_share: expected a finite number >= 0 and <= 1",
+        '[parity]\nmin_share_within_one = { is = 1.5, source = "s" }',
+        "parity.min_share_within_one: expected a finite number >= 0 and <= 1",
         "got 1.5",
     ),
     "no library": (

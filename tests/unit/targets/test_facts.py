@@ -184,5 +184,5 @@ def test_what_was_never_run_says_so(name: str) -> None:
 def test_parity_limits_are_between_none_and_sloppy(name: str) -> None:
     parity = catalog.load(name).parity
     assert 1 <= parity.max_lsb <= 8
-    assert 0.8 <= parity.min_equal_share < 1.0
-    assert math.isfinite(parity.min_equal_share)
+    assert 0.8 <= parity.min_share_within_one < 1.0
+    assert math.isfinite(parity.min_share_within_one)

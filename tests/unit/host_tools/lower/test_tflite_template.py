@@ -68,7 +68,7 @@ def load_built_in(files: Mapping[str, bytes], *, threads: int) -> TfliteEngine:
 class BuiltIn(LoweringTemplate):
     load = staticmethod(load_built_in)
     max_lsb = 8
-    min_equal_share = 0.85
+    min_share_within_one = 0.85
     looser = BUILT_IN_LIMITS
     # The same file, asked the same way, whatever runs it: the classes on XNNPACK have it.
     test_what_the_plan_has_in_integers_runs_in_integers = None

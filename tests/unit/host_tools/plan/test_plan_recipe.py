@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import get_args
 
 import pytest
@@ -16,8 +15,8 @@ from host_tools.recipe import (
     Recipe,
     RecipeError,
     TensorOverride,
+    encode,
     parse_recipe,
-    recipe_document,
     recipe_from,
 )
 
@@ -46,7 +45,7 @@ RECIPE = Recipe(
 
 def test_a_recipe_is_read_from_toml_and_json(tmp_path):
     (tmp_path / "recipe.toml").write_bytes(TOML)
-    (tmp_path / "recipe.json").write_text(json.dumps(recipe_document(RECIPE)))
+    (tmp_path / "recipe.json").write_bytes(encode(RECIPE))
     assert Recipe.read(tmp_path / "recipe.toml") == RECIPE
     assert Recipe.read(tmp_path / "recipe.json") == RECIPE
 
@@ -83,7 +82,7 @@ recipes = st.builds(
 @settings(max_examples=60, deadline=None)
 @given(recipes)
 def test_a_recipe_survives_the_round_trip(recipe):
-    text = json.dumps(recipe_document(recipe)).encode()
+    text = encode(recipe)
     assert parse_recipe(text, where="recipe.json", is_json=True) == recipe
 
 

@@ -1,9 +1,11 @@
 """From measures to a verdict."""
 
 import dataclasses
+import math
 
 import pytest
 
+from host_tools.errors import InputError
 from host_tools.verify.judgement import judge
 from host_tools.verify.verification_report import Agreement, Budget, Execution, Parity, Quality, worst
 
@@ -67,7 +69,7 @@ def test_agreement_is_held_against_the_budget(same: float | None, verdict: str) 
 
 @pytest.mark.parametrize(
     ("sqnr", "verdict"),
-    [(7.0, "fail"), (8.5, "marginal"), (9.0, "pass"), (None, "pass"), (float("-inf"), "fail")],
+    [(7.0, "fail"), (8.5, "marginal"), (9.0, "pass"), (None, "pass"), (-200.0, "fail")],
 )
 def test_sqnr_is_held_against_the_budget(sqnr: float | None, verdict: str) -> None:
     assert verdict_of(agreement(sqnr=sqnr)) == verdict
@@ -116,3 +118,20 @@ def test_lost_parity_is_marginal() -> None:
 def test_the_worst_of_nothing_is_a_pass() -> None:
     assert worst(()) == "pass"
     assert worst(("pass", "nonfinite", "fail")) == "nonfinite"
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("name", ["min_agreement", "max_quality_drop", "min_sqnr_db", "margin"])
+def test_a_limit_that_is_no_number_is_refused(name: str, value: float) -> None:
+    """Nothing is below NaN: every payload would pass."""
+    with pytest.raises(InputError, match=f"budget: {name}"):
+        Budget(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("min_agreement", 7.0), ("min_agreement", -0.1), ("max_quality_drop", -0.01), ("margin", 1.5)],
+)
+def test_a_limit_outside_its_range_is_refused(name: str, value: float) -> None:
+    with pytest.raises(InputError, match=f"budget: {name}: expected .* from 0"):
+        Budget(**{name: value})
