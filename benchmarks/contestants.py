@@ -55,7 +55,7 @@ class _Onnx:
     """ONNX Runtime as it comes: all optimizations, threads that spin."""
 
     def __init__(self, path: Path, threads: int) -> None:
-        import onnxruntime as ort  # noqa: PLC0415 - a benchmark of one engine needs one engine
+        from device_agent.engines.onnxruntime_library import onnxruntime as ort  # noqa: PLC0415 - a benchmark of one engine needs one engine
 
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
@@ -84,7 +84,7 @@ class _OpenVino:
     """OpenVINO with the latency hint and one stream."""
 
     def __init__(self, path: Path, threads: int) -> None:
-        import openvino as ov  # noqa: PLC0415 - as above
+        from device_agent.engines.openvino_library import openvino as ov  # noqa: PLC0415 - as above
 
         settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
         compiled = ov.Core().compile_model(str(path), "CPU", settings)

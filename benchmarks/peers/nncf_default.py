@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 def do(task: Task, stopwatch: Stopwatch) -> None:
     """Write ``model.xml`` and ``model.bin``."""
     import nncf  # type: ignore[import-not-found]  # a peer, in an environment of its own  # noqa: PLC0415 - imports are a lap of their own, here and below
-    import openvino as ov  # noqa: PLC0415
+
+    from device_agent.engines.openvino_library import openvino as ov  # noqa: PLC0415
 
     stopwatch.lap("imports")
     model = ov.Core().read_model(task.model)

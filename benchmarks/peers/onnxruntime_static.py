@@ -16,10 +16,12 @@ PREPROCESSING = "quant_pre_process"
 
 def do(task: Task, stopwatch: Stopwatch) -> None:
     """Write ``model.onnx``."""
-    import onnxruntime as ort  # noqa: PLC0415 - imports are a lap of their own, here and below
-    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static  # noqa: PLC0415
-    from onnxruntime.quantization.calibrate import CalibrationDataReader  # noqa: PLC0415
-    from onnxruntime.quantization.shape_inference import quant_pre_process  # noqa: PLC0415
+    # Behind ours, so that ONNX Runtime is loaded already, and silent.
+    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static  # noqa: PLC0415, TID251
+    from onnxruntime.quantization.calibrate import CalibrationDataReader  # noqa: PLC0415, TID251
+    from onnxruntime.quantization.shape_inference import quant_pre_process  # noqa: PLC0415, TID251
+
+    from device_agent.engines.onnxruntime_library import onnxruntime as ort  # noqa: PLC0415 - imports are a lap of their own, here and below
 
     stopwatch.lap("imports")
     prepared = task.out / "prepared.onnx"

@@ -11,7 +11,7 @@ from device_agent.engines.arrays import InputCheck
 from device_agent.engines.payload import checked_files
 
 try:
-    import onnxruntime as ort
+    from device_agent.engines.onnxruntime_library import onnxruntime as ort
 except Exception as error:  # noqa: BLE001 - a library built for another machine or NumPy fails with any type
     ort = None
     _absence = f"{type(error).__name__}: {error}"

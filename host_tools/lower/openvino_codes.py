@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import openvino as ov
-from openvino import opset13 as opset
 
+from device_agent.engines.openvino_library import openvino as ov
 from host_tools.errors import LoweringError
 
 if TYPE_CHECKING:
@@ -40,7 +39,7 @@ def replace_weight(node: Any, codes: NDArray[np.integer], qparams: QParams, name
     if has_groups:
         # Along the first axis the groups follow one another; along any other the scales serve every group.
         aligned = [shape[0], aligned[0] // shape[0], *aligned[1:]] if qparams.axis == 0 else [1, *aligned]
-    constant = opset.constant(codes.reshape(shape), dtype=element_type(qparams), name=f"{name}/codes")
+    constant = ov.opset13.constant(codes.reshape(shape), dtype=element_type(qparams), name=f"{name}/codes")
     real = real_of(constant.output(0), qparams, name, aligned=tuple(aligned))
     node.input(1).replace_source_output(real.output(0))
 
@@ -68,11 +67,12 @@ def codes_of(real: Any, qparams: QParams, name: str) -> Any:
         "code_high": qparams.quant_max,
     }
     constants = [
-        opset.constant(np.float32(bound), name=f"{name}/codes/{label}") for label, bound in bounds.items()
+        ov.opset13.constant(np.float32(bound), name=f"{name}/codes/{label}")
+        for label, bound in bounds.items()
     ]
     levels = qparams.quant_max - qparams.quant_min + 1
-    rounded = opset.fake_quantize(real, *constants, levels, name=f"{name}/codes/FakeQuantize")
-    return opset.convert(rounded, element_type(qparams), name=f"{name}/codes")
+    rounded = ov.opset13.fake_quantize(real, *constants, levels, name=f"{name}/codes/FakeQuantize")
+    return ov.opset13.convert(rounded, element_type(qparams), name=f"{name}/codes")
 
 
 def real_of(codes: Any, qparams: QParams, name: str, *, aligned: tuple[int, ...] = ()) -> Any:
@@ -87,12 +87,12 @@ def real_of(codes: Any, qparams: QParams, name: str, *, aligned: tuple[int, ...]
     shape = () if qparams.axis is None else aligned
     scale = np.asarray(qparams.scale, np.float64).astype(np.float32).reshape(shape)
     zero_point = np.asarray(qparams.zero_point, np.float32).reshape(shape)
-    result = opset.convert(codes, ov.Type.f32, name=f"{name}/codes/Convert")
+    result = ov.opset13.convert(codes, ov.Type.f32, name=f"{name}/codes/Convert")
     if zero_point.any():
-        shift = opset.constant(zero_point, name=f"{name}/zero_point")
-        result = opset.subtract(result, shift, name=f"{name}/codes/Subtract")
-    factor = opset.constant(scale, name=f"{name}/scale")
-    return opset.multiply(result, factor, name=f"{name}/dequantized")
+        shift = ov.opset13.constant(zero_point, name=f"{name}/zero_point")
+        result = ov.opset13.subtract(result, shift, name=f"{name}/codes/Subtract")
+    factor = ov.opset13.constant(scale, name=f"{name}/scale")
+    return ov.opset13.multiply(result, factor, name=f"{name}/dequantized")
 
 
 def element_type(qparams: QParams) -> Any:

@@ -8,8 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import openvino as ov
-
+from device_agent.engines.openvino_library import openvino as ov
 from host_tools.errors import LoweringError, OutputError
 
 if TYPE_CHECKING:

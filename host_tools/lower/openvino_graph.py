@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import onnx_ir as ir
-import openvino as ov
-from openvino import opset13 as opset
-from openvino.passes import ConstantFolding, Manager
 
+from device_agent.engines.openvino_library import openvino as ov
 from host_tools.errors import LoweringError
 from host_tools.lower.coverage import require_coverage
 from host_tools.lower.integers import dequantize_array, quantize_array, quantize_bias
@@ -150,8 +148,8 @@ def _read(model: ir.Model) -> Any:
     """Read the float network, and fold what the reader leaves of shapes."""
     try:
         network = ov.Core().read_model(serialize(model))
-        manager = Manager()
-        manager.register_pass(ConstantFolding())
+        manager = ov.passes.Manager()
+        manager.register_pass(ov.passes.ConstantFolding())
         manager.run_passes(network)
     except RuntimeError as error:
         raise LoweringError(f"OpenVINO cannot read the float network: {str(error).strip()}") from error
@@ -255,9 +253,13 @@ class _Writer:
             ).get_node()  # Multiply, Subtract where there is a zero point, Convert, codes
             while dequantized.get_type_name() != "Convert":
                 dequantized = dequantized.input_value(0).get_node()
-            fill = opset.constant(qparams.zero_point[0], dtype=element_type(qparams), name=f"{name}/fill")
+            fill = ov.opset13.constant(
+                qparams.zero_point[0], dtype=element_type(qparams), name=f"{name}/fill"
+            )
             begin, end = padding.input_value(1), padding.input_value(2)
-            codes = opset.pad(dequantized.input_value(0), begin, end, "constant", fill, name=f"{name}/codes")
+            codes = ov.opset13.pad(
+                dequantized.input_value(0), begin, end, "constant", fill, name=f"{name}/codes"
+            )
             self._give(real_of(codes.output(0), qparams, name), padding.output(0).get_target_inputs(), name)
 
     def _qparams_read(self, node: ir.Node, index: int) -> QParams | None:

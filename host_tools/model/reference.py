@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import onnxruntime as ort
 
 from device_agent.contract.errors import EngineError
+from device_agent.engines.onnxruntime_library import onnxruntime as ort
 from host_tools.errors import DataError, ModelError
 from host_tools.model.export import serialize
 

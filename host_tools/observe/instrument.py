@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import onnx_ir as ir
-import onnxruntime as ort
 
+from device_agent.engines.onnxruntime_library import onnxruntime as ort
 from host_tools.model.export import serialize
 from host_tools.model.graph_editor import static_shape
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 
 from device_agent.engines.onnx import session_options
-from host_tools.errors import VerificationError
+from device_agent.engines.onnxruntime_library import onnxruntime as ort
+from host_tools.errors import OutputError, VerificationError
 from host_tools.verify.probes.probe import LayerValues
 from host_tools.verify.verification_report import ExecutedOp
 
@@ -36,12 +36,17 @@ class OnnxProbe:
 
     def executed_ops(self, payload: Payload, *, threads: int) -> tuple[ExecutedOp, ...]:
         """See `Probe.executed_ops`."""
-        with tempfile.TemporaryDirectory(prefix="edgewright-") as folder:
-            path = Path(folder) / "optimized.onnx"
-            options = session_options(threads)
-            options.optimized_model_filepath = str(path)
-            _session(_main_file(payload), options)
-            graph = onnx.load(path).graph
+        try:
+            with tempfile.TemporaryDirectory(prefix="edgewright-") as folder:
+                path = Path(folder) / "optimized.onnx"
+                options = session_options(threads)
+                options.optimized_model_filepath = str(path)
+                _session(_main_file(payload), options)
+                graph = onnx.load(path).graph
+        except OSError as error:
+            raise OutputError(
+                f"Temporary files of ONNX Runtime: {error}.", hint="Free some space or set TMPDIR."
+            ) from error
         types = _input_types(graph)
         ops: list[ExecutedOp] = []
         for node in graph.node:
@@ -52,7 +57,10 @@ class OnnxProbe:
 
     def open_layers(self, payload: Payload, values: Sequence[str], *, threads: int) -> LayerReader:
         """See `Probe.open_layers`."""
-        model = onnx.load_from_string(_main_file(payload))
+        try:
+            model = onnx.load_from_string(_main_file(payload))
+        except Exception as error:
+            raise VerificationError(f"ONNX cannot read the payload: {error}") from error
         present = {output.name for output in model.graph.output}
         wanted = {value: payload.tensor_names[value] for value in values}
         for tensor in sorted(set(wanted.values()) - present):
@@ -67,7 +75,10 @@ class OnnxProbe:
         tensors = sorted(set(wanted.values()))
 
         def read(inputs: Sequence[NDArray[np.generic]]) -> LayerValues:
-            results = session.run(tensors, dict(zip(names, inputs, strict=True)))
+            try:
+                results = session.run(tensors, dict(zip(names, inputs, strict=True)))
+            except Exception as error:
+                raise VerificationError(f"ONNX Runtime failed while running the payload: {error}") from error
             found = dict(zip(tensors, results, strict=True))
             return LayerValues(wanted, lambda tensor: np.asarray(found[tensor], dtype=np.float64))
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import openvino as ov
 
 from device_agent.engines.openvino import compile_settings
+from device_agent.engines.openvino_library import openvino as ov
 from host_tools.errors import VerificationError
 from host_tools.verify.probes.probe import LayerValues
 from host_tools.verify.verification_report import ExecutedOp
@@ -68,7 +68,10 @@ class OpenVinoProbe:
             raise VerificationError(f"OpenVINO cannot show the tensors of the payload: {error}") from error
 
         def read(inputs: Sequence[NDArray[np.generic]]) -> LayerValues:
-            request.infer(dict(enumerate(inputs)))
+            try:
+                request.infer(dict(enumerate(inputs)))
+            except Exception as error:
+                raise VerificationError(f"OpenVINO failed while running the payload: {error}") from error
             return LayerValues(
                 wanted, lambda tensor: np.array(request.get_tensor(tensor).data, dtype=np.float64)
             )

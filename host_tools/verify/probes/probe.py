@@ -63,11 +63,14 @@ class Probe(Protocol):
 
         Raises:
             VerificationError: The engine cannot load the payload or does not tell.
+            OutputError: There is no room for temporary files.
         """
         ...
 
     def open_layers(self, payload: Payload, values: Sequence[str], *, threads: int) -> LayerReader:
         """Return a function from payload inputs to the real value (float64, payload layout) of each canonical value.
+
+        The function raises VerificationError where the engine cannot run them.
 
         Args:
             payload: What to run.

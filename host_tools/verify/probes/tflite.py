@@ -74,9 +74,12 @@ class TfliteProbe:
             return _real(interpreter.get_tensor(details[tensor]["index"]), details[tensor])
 
         def read(inputs: Sequence[NDArray[np.generic]]) -> LayerValues:
-            for index, array in zip(doors, inputs, strict=True):
-                interpreter.set_tensor(index, array)
-            interpreter.invoke()
+            try:
+                for index, array in zip(doors, inputs, strict=True):
+                    interpreter.set_tensor(index, array)
+                interpreter.invoke()
+            except (RuntimeError, ValueError) as error:
+                raise VerificationError(f"LiteRT failed while running the payload: {error}") from error
             return LayerValues(wanted, real)
 
         return read

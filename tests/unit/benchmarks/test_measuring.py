@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-import onnxruntime as ort
 import pytest
 
 from benchmarks.accuracy import compared, sqnr_db
@@ -23,6 +22,7 @@ from benchmarks.peers.edgewright import VERIFICATION, Laps
 from benchmarks.tasks import NotMeasuredError, Outcome, Stopwatch, Task, run_python, run_task
 from device_agent.contract.archive import ArtifactArchive
 from device_agent.contract.telemetry import Envelope, ExponentialHistogram, InferenceWindow
+from device_agent.engines.onnxruntime_library import onnxruntime as ort
 from host_tools.errors import DataError
 from host_tools.progress import Silent
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 
+from device_agent.engines.onnxruntime_library import onnxruntime
 from examples.efficientnet_lite import graph
 from examples.efficientnet_lite.errors import CheckpointError, MissingPackageError
 

@@ -9,11 +9,11 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import pytest
 from PIL import Image
 
 from device_agent.contract.digest import digest_of_file
+from device_agent.engines.onnxruntime_library import onnxruntime
 from examples.efficientnet_lite import output_folder, photos, prepare
 from host_tools.errors import OutputError
 

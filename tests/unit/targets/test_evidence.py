@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import flatbuffers
 import numpy as np
 import onnx
-import onnxruntime as ort
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
+from device_agent.engines.onnxruntime_library import onnxruntime as ort
 from targets import catalog
 from tests.integration.environments import run_legacy
 

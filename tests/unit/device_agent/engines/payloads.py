@@ -11,10 +11,10 @@ from tempfile import TemporaryDirectory
 import flatbuffers
 import numpy as np
 import onnx
-import openvino as ov
 from ai_edge_litert import schema_py_generated as schema
 from onnx import TensorProto, helper
-from openvino import opset13 as ops
+
+from device_agent.engines.openvino_library import openvino as ov
 
 SHAPE = (1, 4)
 BIAS = np.array([[0.5, -0.5, 1.0, 0.0]], np.float32)
@@ -69,17 +69,20 @@ def _onnx_file(
 
 def openvino_float(*, batch: int = 1) -> dict[str, bytes]:
     """``batch`` -1 leaves the first axis open."""
-    a, b = ops.parameter([batch, 4], np.float32, name="a"), ops.parameter([batch, 4], np.float32, name="b")
-    difference = ops.subtract(a, b)
-    active = ops.relu(ops.add(a, ops.constant(BIAS)))
+    a, b = (
+        ov.opset13.parameter([batch, 4], np.float32, name="a"),
+        ov.opset13.parameter([batch, 4], np.float32, name="b"),
+    )
+    difference = ov.opset13.subtract(a, b)
+    active = ov.opset13.relu(ov.opset13.add(a, ov.opset13.constant(BIAS)))
     for node, name in ((a, "a"), (b, "b"), (difference, "difference"), (active, "active")):
         node.output(0).set_names({name})
     return _openvino_files(ov.Model([difference, active], [a, b], "small"))
 
 
 def openvino_int8() -> dict[str, bytes]:
-    x = ops.parameter(SHAPE, np.int8, name="x")
-    y = ops.convert(ops.relu(ops.convert(x, "f32")), "i8")
+    x = ov.opset13.parameter(SHAPE, np.int8, name="x")
+    y = ov.opset13.convert(ov.opset13.relu(ov.opset13.convert(x, "f32")), "i8")
     for node, name in ((x, "x"), (y, "y")):
         node.output(0).set_names({name})
     return _openvino_files(ov.Model([y], [x], "small"))

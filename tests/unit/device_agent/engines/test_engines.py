@@ -236,7 +236,7 @@ print(len(said))
 
 
 def test_openvino_computes_in_float32_where_it_computes_in_float() -> None:
-    import openvino as ov
+    from device_agent.engines.openvino_library import openvino as ov
 
     files = payloads.openvino_float()
     model = ov.Core().read_model(files["model.xml"], files["model.bin"])

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx
 import onnx_ir as ir
-import onnxruntime as ort
+
+from device_agent.engines.onnxruntime_library import onnxruntime as ort
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

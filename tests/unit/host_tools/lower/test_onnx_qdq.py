@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import pytest
 from lowering_cases import CASES, TWO_ENDS, Case, between, ending
 from lowering_template import Prepared, prepare
 from onnx import numpy_helper
 
+from device_agent.engines.onnxruntime_library import onnxruntime as ort
 from host_tools.errors import LoweringError
 from host_tools.lower.lowering import lower
 from host_tools.lower.onnx_file import onnx_bytes

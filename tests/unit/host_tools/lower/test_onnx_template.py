@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import onnxruntime as ort
 from lowering_template import LoweringTemplate
 
 from device_agent.engines import onnx as onnx_engine
 from device_agent.engines.onnx import OnnxEngine
+from device_agent.engines.onnxruntime_library import onnxruntime as ort
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 import numpy as np
-import openvino as ov
 import pytest
 from lowering_cases import CASES, TWO_ENDS
 from lowering_template import Prepared, prepare
 from plan_simulation import simulate
 from test_openvino_template import load_in_float32
 
+from device_agent.engines.openvino_library import openvino as ov
 from device_agent.sources.adapt import to_payload, to_source
 from host_tools.errors import LoweringError, OutputError
 from host_tools.plan.quantization_plan import Requantize

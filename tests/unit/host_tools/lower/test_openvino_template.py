@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import openvino as ov
 from lowering_template import LoweringTemplate
 
 from device_agent.engines.openvino import OpenVinoEngine
+from device_agent.engines.openvino_library import openvino as ov
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

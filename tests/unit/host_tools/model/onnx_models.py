@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx
 import onnx.parser
-import onnxruntime as ort
 from onnx import numpy_helper
+
+from device_agent.engines.onnxruntime_library import onnxruntime as ort
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
