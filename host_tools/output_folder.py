@@ -75,21 +75,33 @@ def open_output_folder(path: Path) -> Iterator[OutputFolder]:
     Raises:
         OutputError: It cannot be made or written, or another run holds it.
     """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        lock = (path / _LOCK_NAME).open("w")
-    except OSError as error:
-        raise _output_error(path, error) from error
-    with lock:
+    with _locked(path):
+        try:
+            yield OutputFolder(path)
+        finally:
+            with suppress(OSError):
+                (path / _LOCK_NAME).unlink()
+
+
+def _locked(path: Path) -> BinaryIO:
+    """Return the lock file, held. One that its last holder removed between opening and locking is opened anew."""
+    while True:
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            lock = (path / _LOCK_NAME).open("wb")
+        except OSError as error:
+            raise _output_error(path, error) from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
+            lock.close()
             raise OutputError(
                 f"{path}: another run is writing here.", hint="Wait for it to end, or choose another --out."
             ) from error
-        yield OutputFolder(path)
         with suppress(OSError):
-            (path / _LOCK_NAME).unlink()
+            if os.path.samestat(os.fstat(lock.fileno()), (path / _LOCK_NAME).stat()):
+                return lock
+        lock.close()
 
 
 def _discard(partial: str) -> None:

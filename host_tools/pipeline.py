@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from device_agent.contract.archive import write_archive
-from host_tools.errors import InputError
+from host_tools.errors import CapabilityError, InputError, LoweringError
 from host_tools.lower.lowering import lower
 from host_tools.made_with import made_with
 from host_tools.model import load
@@ -23,14 +23,15 @@ from host_tools.output_folder import OutputFolder, open_output_folder
 from host_tools.pack.artifact import checked_version, pack
 from host_tools.plan.check import check
 from host_tools.plan.plan_file import encode as encode_plan
-from host_tools.plan.planner import needs_histograms, plan
+from host_tools.plan.planner import needs_histograms, plan, require_recipe
 from host_tools.progress import Progress, Silent
 from host_tools.recipe import Recipe
 from host_tools.target_profiles import load_profiles
 from host_tools.verify.candidate import Candidate, Evaluation, Verified
+from host_tools.verify.quality import load_metric
 from host_tools.verify.report_file import encode as encode_report
 from host_tools.verify.report_page import render_report
-from host_tools.verify.verification_report import Budget
+from host_tools.verify.verification_report import Budget, Refusal
 from host_tools.verify.verifier import verify
 
 if TYPE_CHECKING:
@@ -39,8 +40,12 @@ if TYPE_CHECKING:
     from device_agent.contract.manifest import Preprocessing
     from host_tools.model.float_model import FloatModel
     from host_tools.observe.calibration_set import CalibrationSet
+    from host_tools.observe.statistics import Statistics
     from host_tools.verify.verification_report import VerificationReport
+    from targets.profile import CapabilityProfile
 
+_DEFAULT_THREADS = 4
+_MOST_THREADS_A_CORE = 4  # with many thousands an engine never gets to work
 _UNLABELLED_SAMPLES = 64  # of the calibration data, when no evaluation data were given
 
 
@@ -112,16 +117,17 @@ def convert(
         EdgewrightError: See `host_tools.errors`: input, capability, verification or output. What is written is written whole.
     """
     told = progress or Silent()
-    used_threads = threads or min(os.cpu_count() or 1, 4)
+    used_threads = _threads(threads)
     chosen = recipe or Recipe()
     profiles = load_profiles(targets)
     checked_version(version)
+    told.stage("Reading the model", None)
+    float_model = load(model, shapes=shapes, name=name)
+    require_recipe(float_model, chosen)
+    preprocessing = find_preprocessing(preprocess, data)
+    calibration = open_data(data, inputs=float_model.inputs, preprocessing=preprocessing, limit=limit)
+    samples = _evaluation(float_model, calibration, evaluation, labels, metric, preprocessing)
     with open_output_folder(Path(out)) as folder:
-        told.stage("Reading the model", None)
-        float_model = load(model, shapes=shapes, name=name)
-        preprocessing = find_preprocessing(preprocess, data)
-        calibration = open_data(data, inputs=float_model.inputs, preprocessing=preprocessing, limit=limit)
-        samples = _evaluation(float_model, calibration, evaluation, labels, metric, preprocessing)
         statistics = statistics_of(
             float_model,
             calibration,
@@ -132,17 +138,11 @@ def convert(
         )
         folder.write("statistics.json", encode_statistics(statistics))
         told.stage("Planning and lowering", len(profiles))
-        candidates = []
-        for profile in profiles:
-            planned = plan(float_model, statistics, profile, chosen)
-            check(planned, float_model, profile)
-            candidates.append(
-                Candidate(profile=profile, plan=planned, payload=lower(float_model, planned, profile))
-            )
-            told.step()
+        candidates, refused = _candidates(float_model, statistics, profiles, chosen, told)
         verified = verify(
             float_model,
             candidates,
+            refused=refused,
             evaluation=samples,
             budget=budget or Budget(),
             calibration_samples=statistics.sample_count,
@@ -161,6 +161,52 @@ def convert(
             preprocessing=preprocessing,
             progress=told,
         )
+
+
+def _threads(asked: int | None) -> int:
+    cores = os.cpu_count() or 1
+    if asked is None:
+        return min(cores, _DEFAULT_THREADS)
+    if not 1 <= asked <= _MOST_THREADS_A_CORE * cores:
+        raise InputError(
+            f"--threads: expected 1 to {_MOST_THREADS_A_CORE * cores} on these {cores} cores, got {asked}."
+        )
+    return asked
+
+
+def _candidates(
+    model: FloatModel,
+    statistics: Statistics,
+    profiles: Sequence[CapabilityProfile],
+    recipe: Recipe,
+    progress: Progress,
+) -> tuple[list[Candidate], tuple[Refusal, ...]]:
+    """Plan and lower for every target; what one of them cannot do is no loss to the others.
+
+    Raises:
+        CapabilityError: No target can do what the model needs.
+        LoweringError: The same, said by the lowering.
+    """
+    candidates: list[Candidate] = []
+    refused: list[Refusal] = []
+    for profile in profiles:
+        try:
+            planned = plan(model, statistics, profile, recipe)
+            check(planned, model, profile)
+            candidates.append(
+                Candidate(profile=profile, plan=planned, payload=lower(model, planned, profile))
+            )
+        except (CapabilityError, LoweringError) as error:
+            if len(profiles) == 1:
+                raise
+            refused.append(Refusal(target=profile.id, reason=str(error)))
+        progress.step()
+    if not candidates:
+        raise CapabilityError(
+            "none of the targets can do what the model needs:"
+            + "".join(f"\n  {refusal.target}: {refusal.reason}" for refusal in refused)
+        )
+    return candidates, tuple(refused)
 
 
 def _evaluation(
@@ -190,6 +236,8 @@ def _evaluation(
         )
     chosen = open_data(data, inputs=model.inputs, preprocessing=preprocessing)
     known = read_labels(labels, chosen) if labels is not None else None
+    if metric is not None:
+        load_metric(metric)  # a misspelt one is told before the model has run over all samples, not after
     return Evaluation(data=chosen, labels=known, metric=metric, origin=Path(data).name)
 
 

@@ -24,8 +24,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SCHEMA_MAJOR = 1
+SCHEMA_MINOR = 0
+_SCHEMA_VERSION = f"{SCHEMA_MAJOR}.{SCHEMA_MINOR}"
 METHODS: tuple[Method, ...] = get_args(Method)
 _DEFAULT_PERCENTILE = 99.99
+_KEYS = ("schema_version", "method", "percentile", "bias_correction", "keep_float", "tensors")
 _MAX_BYTES = 1 << 20
 _LARGEST = sys.float_info.max
 
@@ -73,6 +76,7 @@ class Recipe:
         keep_float: Nodes that stay in float.
         tensors: Overrides by value name.
         extra: Fields of a newer minor version, kept as they came.
+        schema_version: ``MAJOR.MINOR`` of the document that it was read from.
     """
 
     method: Method | None = None
@@ -81,6 +85,7 @@ class Recipe:
     keep_float: KeepFloat = field(default_factory=KeepFloat)
     tensors: Mapping[str, TensorOverride] = field(default_factory=dict)
     extra: Mapping[str, object] = field(default_factory=dict)
+    schema_version: str = _SCHEMA_VERSION
 
     def __post_init__(self) -> None:
         """Make the mappings read-only."""
@@ -132,14 +137,17 @@ def recipe_from(document: object, *, where: str) -> Recipe:
         where: Its origin, for messages.
 
     Raises:
-        RecipeError: A value is of the wrong type or out of its range, a key of an entry is unknown, or the major version is newer.
+        RecipeError: A value is of the wrong type or out of its range, a key is unknown, or the major version is newer.
     """
     table = _table(document, where, "recipe")
-    _require_version(table.get("schema_version", "1.0"), where)
+    version = table.get("schema_version", _SCHEMA_VERSION)
+    if (
+        _minor_version(version, where) <= SCHEMA_MINOR
+    ):  # a newer minor version may have keys that are not known here
+        _require_keys(table, _KEYS, where, "")
     keep = _table(table.get("keep_float", {}), where, "keep_float")
     _require_keys(keep, ("ops", "nodes"), where, "keep_float")
     tensors = _table(table.get("tensors", {}), where, "tensors")
-    known = ("schema_version", "method", "percentile", "bias_correction", "keep_float", "tensors")
     return Recipe(
         method=_method(table.get("method"), where, "method"),
         percentile=_percentile(table.get("percentile", _DEFAULT_PERCENTILE), where),
@@ -149,7 +157,8 @@ def recipe_from(document: object, *, where: str) -> Recipe:
             nodes=_names(keep.get("nodes", []), where, "keep_float.nodes"),
         ),
         tensors={name: _override(entry, where, f"tensors.{name}") for name, entry in tensors.items()},
-        extra={key: value for key, value in table.items() if key not in known},
+        extra={key: value for key, value in table.items() if key not in _KEYS},
+        schema_version=str(version),
     )
 
 
@@ -167,7 +176,7 @@ def _document(recipe: Recipe) -> dict[str, object]:
         for name, override in sorted(recipe.tensors.items())
     }
     return {
-        "schema_version": f"{SCHEMA_MAJOR}.0",
+        "schema_version": recipe.schema_version,
         **({} if recipe.method is None else {"method": recipe.method}),
         "percentile": recipe.percentile,
         "bias_correction": recipe.bias_correction,
@@ -190,10 +199,11 @@ def _table(value: object, where: str, key: str) -> Mapping[str, object]:
 def _require_keys(table: Mapping[str, object], known: tuple[str, ...], where: str, key: str) -> None:
     for name in table:
         if name not in known:
-            _refuse(where, f"{key}.{name}", f"one of the keys {', '.join(known)}", name)
+            _refuse(where, f"{key}.{name}" if key else name, f"one of the keys {', '.join(known)}", name)
 
 
-def _require_version(value: object, where: str) -> None:
+def _minor_version(value: object, where: str) -> int:
+    """Return the minor part of a version whose major part is known here."""
     major, dot, minor = value.partition(".") if isinstance(value, str) else ("", "", "")
     if not (major.isdecimal() and minor.isdecimal() and dot):
         _refuse(where, "schema_version", 'a version such as "1.0"', value)
@@ -202,6 +212,7 @@ def _require_version(value: object, where: str) -> None:
             f"{where}: schema_version: this reader knows recipes of version {SCHEMA_MAJOR}, got {value}.",
             hint="Use the version of edgewright that the recipe was written for.",
         )
+    return int(minor)
 
 
 def _boolean(value: object, where: str, key: str) -> bool:

@@ -24,13 +24,14 @@ if TYPE_CHECKING:
     from host_tools.pipeline import Conversion
     from host_tools.verify.verification_report import TargetReport, VerificationReport
 
+_REFUSED = 3
 _FAILED = 4
 _NOTHING = "–"
 _PIPE_COLUMNS = 120
 
 
 def run(options: argparse.Namespace) -> int:
-    """Convert, print the table, and return 4 when a target failed."""
+    """Convert, print the table, and return 3 when a target cannot do it, 4 when one failed."""
     logging.getLogger("onnxscript").setLevel(logging.ERROR)
     with ProgressBars(quiet=options.quiet) as progress:
         conversion = convert(
@@ -57,6 +58,8 @@ def run(options: argparse.Namespace) -> int:
         print(conversion.report_file.read_text(encoding="utf-8"), end="")
     else:
         _show(conversion, Path(options.out), explained=options.explain)
+    if conversion.report.refused:
+        return _REFUSED
     return 0 if conversion.report.verdict in ("pass", "marginal") else _FAILED
 
 
@@ -112,6 +115,8 @@ def _show(conversion: Conversion, out: Path, *, explained: bool) -> None:
                 f"  {target.target}: {len(target.warnings) - len(shown)} more notes in the report",
                 markup=False,
             )
+    for refusal in conversion.report.refused:
+        console.print(f"  {refusal.target}: refused: {refusal.reason}", markup=False)
     for path in conversion.artifacts.values():
         console.print(f"artifact  {path}", markup=False)
     console.print(f"report    {conversion.report_page}", markup=False)

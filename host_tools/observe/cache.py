@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,12 +20,18 @@ if TYPE_CHECKING:
     from host_tools.progress import Progress
 
 
+_TRIED_BYTES = 1 << 20  # what the statistics of a network of some hundred tensors take
+
+
 class StatisticsCache:
-    """A folder of statistics; by default ``edgewright`` below ``$XDG_CACHE_HOME`` or ``~/.cache``."""
+    """A folder of statistics; by default ``edgewright`` below ``$XDG_CACHE_HOME`` or ``~/.cache``.
+
+    Raises:
+        OutputError: No folder is given and there is no home directory.
+    """
 
     def __init__(self, folder: str | Path | None = None) -> None:
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        self.folder = Path(folder) if folder is not None else Path(base) / "edgewright"
+        self.folder = Path(folder) if folder is not None else _default_folder()
 
     def path(self, key: str, *, histograms: bool) -> Path:
         """Return where statistics with this key are kept."""
@@ -48,16 +55,36 @@ class StatisticsCache:
         Raises:
             OutputError: The folder cannot be written.
         """
-        path = self.path(key, histograms=histograms)
+        self._write(self.path(key, histograms=histograms), encode(statistics))
+
+    def require_writable(self) -> None:
+        """Find out before a long pass that its result can be kept.
+
+        Raises:
+            OutputError: The folder cannot be made or written.
+        """
+        self._write(self.folder / f".{os.getpid()}.tried", b"x" * _TRIED_BYTES)
+        (self.folder / f".{os.getpid()}.tried").unlink(missing_ok=True)
+
+    def _write(self, path: Path, data: bytes) -> None:
         partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            partial.write_bytes(encode(statistics))
+            partial.write_bytes(data)
             partial.replace(path)
         except OSError as error:
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
             raise OutputError(
-                f"{path}: {error.strerror or error}.", hint="Choose another --cache DIR."
+                f"{path.parent}: {error.strerror or error}.", hint="Choose another --cache DIR."
             ) from error
+
+
+def _default_folder() -> Path:
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgewright"
+    except RuntimeError as error:  # a container's user without an entry in passwd
+        raise OutputError(f"Cache of statistics: {error}", hint="Give --cache DIR or set HOME.") from error
 
 
 def statistics_of(
@@ -90,6 +117,7 @@ def statistics_of(
         progress.stage("Statistics from the cache", 1)
         progress.step()
         return found
+    cache.require_writable()
     checkpoint = cache.folder / f"{key}-{'full' if histograms else 'ranges'}.checkpoint"
     statistics = observe(
         model, data, histograms=histograms, threads=threads, progress=progress, checkpoint=checkpoint

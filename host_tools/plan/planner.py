@@ -50,7 +50,7 @@ def plan(
     """
     network = network_of(model.graph)
     _require_possible(profile)
-    _require_recipe(network, recipe)
+    require_recipe(model, recipe)
     _require_statistics(model, network, statistics)
     method, reason = choose_method(statistics, recipe)
     chooser = ActivationChooser(
@@ -238,7 +238,13 @@ def _require_possible(profile: CapabilityProfile) -> None:
         )
 
 
-def _require_recipe(network: Network, recipe: Recipe) -> None:
+def require_recipe(model: FloatModel, recipe: Recipe) -> None:
+    """Check that what a recipe names is there.
+
+    Raises:
+        RecipeError: It names a node, operator or tensor that the model lacks.
+    """
+    network = network_of(model.graph)
     op_types = {node.op_type for node in network.nodes.values()}
     for what, names, known in (
         ("keep_float.nodes: no node", recipe.keep_float.nodes, network.nodes),

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 from host_tools.errors import InputError
+from host_tools.user_code import load_function
 from host_tools.verify.metrics import top_classes
 from host_tools.verify.verification_report import Quality
 
@@ -133,21 +133,18 @@ def load_metric(spec: str) -> UserMetric:
     Raises:
         InputError: The text has no such form, the module cannot be imported, or it has no such function.
     """
-    module_name, separator, function_name = spec.partition(":")
-    if not separator or not module_name or not function_name:
-        raise InputError(
-            f"--metric: expected module:function, got {spec!r}.",
-            hint="For example --metric my_metrics:mean_iou.",
-        )
     try:
-        metric: UserMetric = getattr(importlib.import_module(module_name), function_name)
-    except (ImportError, AttributeError) as error:
+        metric = load_function(spec)
+    except ValueError as error:
+        raise InputError(f"--metric: {error}.", hint="For example --metric my_metrics:mean_iou.") from error
+    except (Exception, SystemExit) as error:
         raise InputError(
-            f"--metric {spec}: {error}.", hint="Run from the folder that holds the module, or set PYTHONPATH."
+            f"--metric {spec}: {type(error).__name__}: {error}.",
+            hint="Run from the folder that holds the module, or set PYTHONPATH.",
         ) from error
     if not callable(metric):
         raise InputError(f"--metric {spec}: expected a function, got {type(metric).__name__}.")
-    return metric
+    return cast("UserMetric", metric)
 
 
 def new_meter(metric: str | None) -> QualityMeter:

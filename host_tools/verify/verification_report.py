@@ -204,6 +204,14 @@ class TargetReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """A target that cannot do what the model needs, and why; nothing was made for it."""
+
+    target: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VerificationReport:
     """All targets of one conversion.
 
@@ -213,7 +221,8 @@ class VerificationReport:
         data_digest: Digest of the calibration data.
         calibration_samples: How many samples the statistics saw.
         float_latency: ONNX Runtime on the float model, same run; None when latency was not measured.
-        targets: One report a target, in the order asked for.
+        targets: One report a target that a payload was made for, in the order asked for.
+        refused: The other targets.
         pairs: Every two targets compared.
         notes: What canonicalisation changed in the model.
         made_with: Tool names and versions.
@@ -225,14 +234,16 @@ class VerificationReport:
     calibration_samples: int
     float_latency: Latency | None
     targets: tuple[TargetReport, ...]
+    refused: tuple[Refusal, ...]
     pairs: tuple[PairAgreement, ...]
     notes: tuple[str, ...]
     made_with: tuple[tuple[str, str], ...]
 
     @property
     def verdict(self) -> Verdict:
-        """The worst verdict of all targets."""
-        return worst(tuple(report.verdict for report in self.targets))
+        """The worst verdict of all targets; a target that was refused has failed."""
+        refusals: tuple[Verdict, ...] = ("fail",) if self.refused else ()
+        return worst((*(report.verdict for report in self.targets), *refusals))
 
 
 _ORDER: tuple[Verdict, ...] = ("pass", "marginal", "fail", "nonfinite")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from host_tools.model.float_model import FloatModel
     from host_tools.progress import Progress
     from host_tools.verify.candidate import Candidate, Evaluation
-    from host_tools.verify.verification_report import Budget, Latency
+    from host_tools.verify.verification_report import Budget, Latency, Refusal
 
 _FLOAT = "float"
 
@@ -33,6 +33,7 @@ def verify(
     model: FloatModel,
     candidates: Sequence[Candidate],
     *,
+    refused: Sequence[Refusal] = (),
     evaluation: Evaluation,
     budget: Budget,
     calibration_samples: int,
@@ -46,6 +47,7 @@ def verify(
     Args:
         model: The float model.
         candidates: One a target, at least one.
+        refused: Targets that cannot do what the model needs, for the report.
         evaluation: Samples, and labels where there are any.
         budget: What a payload must reach.
         calibration_samples: For the report.
@@ -73,6 +75,7 @@ def verify(
         calibration_samples=calibration_samples,
         float_latency=timings.get(_FLOAT),
         targets=tuple(reports),
+        refused=tuple(refused),
         pairs=pairs,
         notes=model.notes,
         made_with=tuple(made_with.items()),

@@ -93,6 +93,17 @@ def test_the_same_input_gives_the_same_bytes(workplace: Workplace) -> None:
         assert one.read_bytes() == other.read_bytes(), one.name
 
 
+def test_openvino_gives_the_same_bytes_whatever_the_threads_and_the_process(workplace: Workplace) -> None:
+    """Its own names hold a counter of the process; the report inside the artifact leaves them out."""
+    first = workplace.run("--target", "x86_64-openvino", out="alone")
+    second = workplace.run(
+        "--target", "cortex-a-tflite", "--target", "x86_64-openvino", "--threads", "2", out="beside"
+    )
+    assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
+    artifacts = [workplace.folder / out / "small-0.1.0-x86_64-openvino.ewa" for out in ("alone", "beside")]
+    assert artifacts[0].read_bytes() == artifacts[1].read_bytes()
+
+
 def test_the_second_run_reads_the_statistics_from_the_cache(workplace: Workplace) -> None:
     first = workplace.run("--target", "x86_64-onnxruntime", "--min-agreement", "0.5")
     second = workplace.run("--target", "cortex-a-tflite", "--method", "mse", "--min-agreement", "0.5")
@@ -123,6 +134,12 @@ def test_every_method(workplace: Workplace, method: str) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["targets"][0]["method"] == method
+
+
+def assert_refused(done: subprocess.CompletedProcess[str], status: int, expected: str) -> None:
+    """One line, the right exit status, and nothing of Python's."""
+    assert (done.returncode, "Traceback" in done.stderr) == (status, False), done.stderr
+    assert expected in done.stderr
 
 
 def fails(workplace: Workplace, *arguments: str, status: int = 2) -> str:
@@ -233,6 +250,121 @@ def test_weights_that_are_not_finite(workplace: Workplace) -> None:
 def test_labels_of_another_number(workplace: Workplace) -> None:
     (workplace.folder / "labels.txt").write_text("1\n2\n")
     assert "labels.txt" in fails(workplace, "--eval", str(workplace.data), "--labels", "labels.txt")
+
+
+def test_a_metric_without_labels(workplace: Workplace) -> None:
+    done = workplace.run("--target", "cortex-a-tflite", "--metric", "nosuch:thing")
+    assert_refused(done, 2, "--metric needs --labels")
+
+
+def test_a_metric_that_is_not_there_is_told_before_the_model_runs(workplace: Workplace) -> None:
+    (workplace.folder / "labels.txt").write_text("0\n" * 24)
+    given = ("--eval", "calibration.npy", "--labels", "labels.txt", "--metric", "nosuch:thing")
+    assert_refused(
+        workplace.run("--target", "cortex-a-tflite", *given), 2, "--metric nosuch:thing: ModuleNotFoundError"
+    )
+    assert not (workplace.folder / "cache").exists()
+
+
+def test_functions_of_the_user_s_own_lie_in_the_current_folder(workplace: Workplace) -> None:
+    """By the installed command, whose path begins with the folder of the command and not with the current one."""
+    (workplace.folder / "own.py").write_text(
+        "import numpy as np\n"
+        "def data(): return list(np.load('calibration.npy'))\n"
+        "def metric(outputs, label): return float(label == 3)\n"
+    )
+    (workplace.folder / "labels.txt").write_text("3\n" * 24)
+    command = [
+        str(Path(sys.executable).with_name("edgewright")),
+        "convert",
+        str(workplace.model),
+        "--out",
+        "out",
+    ]
+    command += [
+        "--data",
+        "own:data",
+        "--eval",
+        "own:data",
+        "--labels",
+        "labels.txt",
+        "--metric",
+        "own:metric",
+    ]
+    command += ["--target", "cortex-a-tflite", "--no-latency", "--cache", "cache", "--json"]
+    done = subprocess.run(command, cwd=workplace.folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (quality,) = json.loads(done.stdout)["targets"][0]["quality"]
+    assert (quality["metric"], quality["float_value"]) == ("own:metric", 1.0)
+
+
+def test_labels_of_another_list(workplace: Workplace) -> None:
+    (workplace.folder / "labels.txt").write_text("999\n" * 24)
+    done = workplace.run("--target", "cortex-a-tflite", "--eval", "calibration.npy", "--labels", "labels.txt")
+    assert_refused(done, 2, "sample 0 has label 999")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("--min-sqnr", "nan"), "expected a finite number"),
+        (("--max-quality-drop", "-1"), "expected a number of at least 0"),
+        (("--min-agreement", "1.5"), "expected a share from 0 to 1"),
+        (("--threads", "99999"), "--threads: expected 1 to"),
+        (("--json", "--explain"), "not allowed with"),
+    ],
+)
+def test_arguments_that_mean_nothing(workplace: Workplace, arguments: tuple[str, ...], expected: str) -> None:
+    done = workplace.run("--target", "cortex-a-tflite", *arguments)
+    assert done.returncode == 2
+    assert expected in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_key_that_no_recipe_has(workplace: Workplace) -> None:
+    (workplace.folder / "recipe.toml").write_text('methd = "mse"\n')
+    done = workplace.run("--target", "cortex-a-tflite", "--recipe", "recipe.toml")
+    assert_refused(done, 2, "recipe.toml: methd")
+
+
+def test_one_tensor_by_another_method_than_minmax(workplace: Workplace) -> None:
+    (workplace.folder / "recipe.toml").write_text(
+        'method = "minmax"\n[tensors.images]\nmethod = "percentile"\n'
+    )
+    done = workplace.run("--target", "cortex-a-tflite", "--recipe", "recipe.toml")
+    assert done.returncode == 0, done.stderr
+    archive = ArtifactArchive.open(workplace.folder / "out" / "small-0.1.0-cortex-a-tflite.ewa")
+    assert json.loads(archive.read("recipe.json"))["tensors"] == {"images": {"method": "percentile"}}
+
+
+def test_a_cache_that_cannot_be_written_is_told_before_the_model_runs(workplace: Workplace) -> None:
+    (workplace.folder / "cache").write_text("a file")
+    assert_refused(workplace.run("--target", "cortex-a-tflite"), 7, "Choose another --cache DIR")
+
+
+def test_a_target_that_cannot_do_it_is_no_loss_to_the_others(workplace: Workplace) -> None:
+    network = onnx.load(workplace.model)
+    last = network.graph.node[-1]
+    name, last.output[0] = last.output[0], "before_elu"
+    network.graph.node.append(onnx.helper.make_node("Elu", ["before_elu"], [name], name="elu"))
+    onnx.save(network, workplace.model)
+    done = workplace.run("--target", "cortex-a-tflite", "--target", "x86_64-onnxruntime", json_report=True)
+    assert done.returncode == 3, done.stderr
+    report = json.loads(done.stdout)
+    assert report["verdict"] == "fail"
+    assert [target["target"] for target in report["targets"]] == ["x86_64-onnxruntime"]
+    (refusal,) = report["refused"]
+    assert refusal["target"] == "cortex-a-tflite"
+    assert "Elu" in refusal["reason"]
+    assert (workplace.folder / "out" / "small-0.1.0-x86_64-onnxruntime.ewa").exists()
+    assert "refused" in (workplace.folder / "out" / "report.html").read_text()
+
+
+def test_nothing_is_left_where_nothing_was_made(workplace: Workplace) -> None:
+    workplace.run("--target", "cortex-a-tflite", "--min-sqnr", "nan")
+    workplace.model.write_bytes(b"not ONNX")
+    workplace.run("--target", "cortex-a-tflite")
+    assert not (workplace.folder / "out").exists()
 
 
 def test_labels_without_samples(workplace: Workplace) -> None:

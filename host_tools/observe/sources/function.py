@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from host_tools.errors import DataError
+from host_tools.user_code import load_function
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,9 +30,8 @@ class FunctionSource:
         self._iterable, self._count = self._called(spec)
 
     def _called(self, spec: str) -> tuple[Iterable[object], int]:
-        module_name, _, function_name = spec.partition(":")
         try:
-            function = getattr(importlib.import_module(module_name), function_name)
+            function = load_function(spec)
         except (Exception, SystemExit) as error:
             raise DataError(
                 f"{spec} cannot be imported: {type(error).__name__}: {error}.",

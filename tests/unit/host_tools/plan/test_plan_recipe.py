@@ -21,7 +21,7 @@ from host_tools.recipe import (
 )
 
 TOML = b"""
-schema_version = "1.0"
+schema_version = "1.7"
 method = "percentile"
 percentile = 99.9
 colour = "blue"
@@ -40,6 +40,7 @@ RECIPE = Recipe(
     keep_float=KeepFloat(ops=frozenset({"Softmax"}), nodes=frozenset({"head/gemm"})),
     tensors={"features/out:0": TensorOverride(range=(0.0, 6.0), method="mse")},
     extra={"colour": "blue"},
+    schema_version="1.7",
 )
 
 
@@ -48,6 +49,11 @@ def test_a_recipe_is_read_from_toml_and_json(tmp_path):
     (tmp_path / "recipe.json").write_bytes(encode(RECIPE))
     assert Recipe.read(tmp_path / "recipe.toml") == RECIPE
     assert Recipe.read(tmp_path / "recipe.json") == RECIPE
+
+
+def test_only_a_newer_recipe_may_have_keys_that_are_not_known():
+    with pytest.raises(RecipeError, match=r"recipe\.toml: colour: expected one of the keys"):
+        parse_recipe(TOML.replace(b"1.7", b"1.0"), where="recipe.toml")
 
 
 def test_an_empty_recipe_leaves_every_choice_to_the_plan():
