@@ -93,7 +93,14 @@ class BiasRules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundingRules:
-    """How the hardware rounds; a property of the silicon, never a choice."""
+    """How the hardware rounds a number half way between two codes; a property of the silicon, never a choice.
+
+    Attributes:
+        weights: When we quantize weights and biases for it.
+        activations: When the device quantizes an activation.
+        requantization: When it rescales an accumulator to output codes. Parity is measured against halves to even; where this differs the
+            report says so, and the profile's parity tolerance has room for it.
+    """
 
     weights: Rounding
     activations: Rounding

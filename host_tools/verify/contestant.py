@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,14 +27,16 @@ if TYPE_CHECKING:
     from host_tools.model.float_model import FloatModel
     from host_tools.verify.candidate import Candidate, Evaluation
     from host_tools.verify.quality import QualityMeter
-    from targets.profile import CapabilityProfile
+    from targets.profile import CapabilityProfile, Rounding, RoundingRules
 
     Arrays = Mapping[str, NDArray[np.generic]]
     RealArrays = Mapping[str, NDArray[np.float64]]
 
 GOLDEN_SAMPLES = 2
 _PARITY_SAMPLES = 32  # the unoptimized reference runs twenty times slower than the engines
-_REFERENCE = "the plan's QDQ graph, unoptimized, in ONNX Runtime"
+_ROUNDED: Mapping[Rounding, str] = MappingProxyType(
+    {"half_up": "up", "half_away_from_zero": "away from zero"}
+)
 
 
 class Contestant:
@@ -123,13 +126,20 @@ class Contestant:
         rules = self.candidate.profile.parity
         within_one = seen.within_one / seen.count
         return Parity(
-            reference=_REFERENCE,
+            reference=_reference(self.candidate.profile.rounding, min(self._taken, _PARITY_SAMPLES)),
             max_lsb=seen.largest,
             mean_lsb=seen.absolute_sum / seen.count,
             equal_share=seen.equal / seen.count,
             within_one_share=within_one,
             within_tolerance=seen.largest <= rules.max_lsb and within_one >= rules.min_share_within_one,
         )
+
+
+def _reference(rounding: RoundingRules, samples: int) -> str:
+    """Name what parity is measured against, and what of the target that reference does not imitate."""
+    name = f"the plan's QDQ graph, unoptimized, in ONNX Runtime, on {samples} samples"
+    other = _ROUNDED.get(rounding.requantization)
+    return f"{name}; it rounds halves to even where the target rounds them {other}" if other else name
 
 
 class PlanArithmetic:

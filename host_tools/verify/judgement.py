@@ -33,7 +33,7 @@ def judge(
     if agreement.same_top_class is not None:
         findings.append(
             _at_least(
-                "same top class as float",
+                "same largest output as float (for a network that is no classifier: --min-agreement 0)",
                 agreement.same_top_class,
                 budget.min_agreement,
                 1.0 - budget.min_agreement,

@@ -12,21 +12,14 @@ from host_tools.verify.verification_report import SCHEMA_VERSION, TargetReport, 
 def encode(report: VerificationReport) -> bytes:
     """Return the whole report as UTF-8 JSON with a final newline; what is not finite is written as null."""
     return _dump(
-        {"schema_version": SCHEMA_VERSION, "verdict": report.verdict, **_plain(dataclasses.asdict(report))}
+        {"schema_version": SCHEMA_VERSION, "verdict": report.verdict, **dataclasses.asdict(report)}
     )
 
 
 def encode_reproducible(report: TargetReport) -> bytes:
     """Return one target's report without latency, which alone differs from run to run."""
-    fields = _plain(dataclasses.asdict(dataclasses.replace(report, latency=None)))
+    fields = dataclasses.asdict(dataclasses.replace(report, latency=None))
     return _dump({"schema_version": SCHEMA_VERSION, **fields})
-
-
-def _plain(value: object) -> dict[str, object]:
-    cleaned = _without_nonfinite(value)
-    if not isinstance(cleaned, dict):
-        raise TypeError(f"expected a mapping, got {type(value).__name__}")
-    return cleaned
 
 
 def _without_nonfinite(value: object) -> object:
@@ -40,4 +33,5 @@ def _without_nonfinite(value: object) -> object:
 
 
 def _dump(value: object) -> bytes:
-    return (json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    cleaned = _without_nonfinite(value)
+    return (json.dumps(cleaned, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()

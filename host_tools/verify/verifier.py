@@ -57,7 +57,7 @@ def verify(
         progress: Told of every sample.
 
     Raises:
-        DataError: There are no samples, or the float model's outputs are not finite.
+        DataError: A sample cannot be read, or the float model's outputs for it are not finite.
         EngineError: An engine is absent, refuses its payload or fails.
         VerificationError: An engine does not show what it executes.
     """
@@ -120,7 +120,6 @@ def _compare_outputs(
     pairs = {
         (a, b): OutputComparison() for a in range(len(contestants)) for b in range(a + 1, len(contestants))
     }
-    count = 0
     for index, sample in enumerate(evaluation.data):
         expected = {
             name: np.asarray(array, dtype=np.float64) for name, array in runner.run(sample.arrays).items()
@@ -137,10 +136,7 @@ def _compare_outputs(
         for (a, b), comparison in pairs.items():
             for name, array in contestants[a].latest.items():
                 comparison.add(array, contestants[b].latest[name])
-        count += 1
         progress.step()
-    if not count:
-        raise DataError("There is no sample to verify on.", hint="Give data with at least one sample.")
     return tuple(
         PairAgreement(
             target_a=contestants[a].candidate.profile.id,
