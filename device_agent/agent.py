@@ -14,9 +14,10 @@ from time import monotonic, time
 from typing import TYPE_CHECKING, Any, Final
 
 from device_agent import effects, occurrences
-from device_agent.broker import broker_settings, courier_limits
+from device_agent.broker import begin_connection, broker_settings, courier_limits
+from device_agent.contract.errors import DeviceError, StorageError
 from device_agent.contract.topics import DeviceTopics
-from device_agent.core import Core, Timing
+from device_agent.core import OVER, Core, Timing
 from device_agent.frames import FrameDoor, open_source
 from device_agent.inference import InferenceLoop, LoopLimits, Meter
 from device_agent.result_writer import ResultWriter
@@ -27,7 +28,6 @@ from device_agent.startup import load_payload, run_self_test, verify_artifact
 from device_agent.telemetry import sampler
 from device_agent.telemetry.courier import Courier, LinkChange, Refused
 from device_agent.telemetry.mqtt import (
-    BrokerConnection,
     BrokerReport,
     Connected,
     Delivered,
@@ -35,6 +35,7 @@ from device_agent.telemetry.mqtt import (
     FrameSubscription,
 )
 from device_agent.telemetry.recorder import Recorder
+from device_agent.telemetry.refusals import Refusals
 from device_agent.telemetry.spool import Spool, SpoolLimits
 from device_agent.telemetry.stamp import Stamper
 from device_agent.worker import Worker
@@ -65,7 +66,7 @@ class Agent:
         config: What it is told.
 
     Raises:
-        ConfigError: The password cannot be had.
+        ConfigError: The password cannot be had, or a TLS file cannot be used.
         StoreLockedError: Another agent holds the spool.
     """
 
@@ -74,7 +75,7 @@ class Agent:
         self._inbox: SimpleQueue[occurrences.Occurrence | BrokerReport | _ResultsWait] = SimpleQueue()
         settings = broker_settings(
             config
-        )  # before anything is opened: a wrong password file is a wrong configuration
+        )  # before anything is opened: a wrong password or TLS file is a wrong configuration
         self._core = Core(
             Timing(
                 window_seconds=config.telemetry.interval_seconds,
@@ -90,19 +91,17 @@ class Agent:
             ),
         )
         self._lost_before = self._spool.lost_total.total
-        self._stamper = Stamper(
-            boot_id=boot_id(),
-            wall_seconds=time,
-            monotonic_seconds=monotonic,
-            synchronized=clock_is_synchronized,
-        )
+        run_id = boot_id()
+        self._stamper = _stamper(run_id)
         topics = DeviceTopics(config.device.id, config.mqtt.topic_root)
         self._recorder = Recorder(
             spool=self._spool,
             stamper=self._stamper,
             topics=topics,
             payload_max_bytes=config.mqtt.payload_max_bytes,
+            local_stamper=_stamper(f"{run_id}-local"),
         )
+        self._refusals = Refusals(self._recorder)
         self._door = FrameDoor()
         frames = None
         if config.source.kind == "mqtt":
@@ -110,9 +109,9 @@ class Agent:
         self._courier = Courier(
             spool=self._spool,
             limits=courier_limits(config.mqtt),
-            open_connection=lambda number: BrokerConnection(
-                number=number,
-                settings=settings,
+            open_connection=lambda number: begin_connection(
+                number,
+                settings,
                 will=self._recorder.will(),
                 report=self._inbox.put,
                 frames=frames,
@@ -134,6 +133,7 @@ class Agent:
         self._last_refusal = ""
         self._window_started_seconds = self._commit_due_seconds = monotonic()
         self._flush_wanted = False
+        self._fault = ""
         self._exit: effects.Exit | None = None
         self._actions: Mapping[type[Any], Callable[[Any], None]] = {
             effects.VerifyArtifact: lambda _: self._worker.submit(self._verify),
@@ -157,11 +157,15 @@ class Agent:
         self._inbox.put(occurrences.StopRequested(reason))
 
     def run(self) -> effects.Exit:
-        """Run until stopped, ended or failed; return how it ended."""
+        """Run until stopped, ended or failed; return how it ended. A fault of the loop itself is an end like the others."""
         try:
-            self._take_in(occurrences.Started(monotonic()))
+            self._inbox.put(occurrences.Started(monotonic()))
             while self._exit is None:
-                self._turn()
+                try:
+                    self._turn()
+                # The loop's last door: nobody looks at a device that dies without a word.
+                except Exception as error:  # noqa: BLE001
+                    self._end_with_fault(error)
             return self._exit
         finally:
             self._close()
@@ -176,6 +180,7 @@ class Agent:
         more_results = self._results is not None and self._results.write()
         self._commit(now)
         due = self._courier.turn(now) if self._config.mqtt.enabled else float("inf")
+        self._take_in(occurrences.Trouble("link", self._courier.doubt))
         if self._flush_wanted and self._courier.idle:
             self._flush_wanted = False
             self._take_in(occurrences.Flushed())
@@ -209,6 +214,22 @@ class Agent:
         for effect in self._core.handle(occurrence):
             self._actions[type(effect)](effect)
 
+    def _end_with_fault(self, error: Exception) -> None:
+        """Fail as a step fails, with an event and a goodbye; if that is at fault itself, leave the last word to the last will."""
+        code = error.code if isinstance(error, DeviceError) else "unexpected"
+        message = f"{type(error).__name__}: {error}"
+        _LOG.error("a fault of the agent itself: %s", message, exc_info=error)
+        first, self._fault = not self._fault, message
+        if first and self._core.phase not in ("draining", *OVER):
+            try:
+                self._take_in(occurrences.Failed(code=code, message=message))
+            except Exception as second:  # noqa: BLE001  as in `run`
+                _LOG.error("and it cannot even be recorded", exc_info=second)
+            else:
+                return
+        self._courier.abort(f"a fault of the agent: {message}", _CLOSE_SECONDS)
+        self._exit = effects.Exit(code=code, message=message)
+
     def _commit(self, now: float) -> None:
         if self._spool.is_dirty and (now >= self._commit_due_seconds or self._flush_wanted):
             self._spool.commit()
@@ -232,8 +253,8 @@ class Agent:
             case LinkChange(connected=False, reason=reason):
                 _LOG.warning("no connection to the broker: %s", reason)
                 self._take_in(occurrences.LinkDown(reason))
-            case Refused(reason):
-                self._recorder.event("message_refused", "error", f"The broker refused a message: {reason}")
+            case Refused() as refused:
+                self._refusals.count(refused)
 
     def _close(self) -> None:
         self._worker.stop()
@@ -243,9 +264,26 @@ class Agent:
             self._engine.close()
         if not self._courier.close(_CLOSE_SECONDS):
             _LOG.warning("the broker's connection does not close; leaving without it")
-        if self._results is not None:
-            self._results.close()
-        self._spool.close()
+        try:
+            if self._results is not None:
+                self._results.close()
+        finally:
+            self._close_spool()
+
+    def _close_spool(self) -> None:
+        try:
+            lost = self._spool.close()
+        except StorageError as error:
+            _LOG.error("messages are lost: the spool cannot be closed: %s", error)
+            return
+        if lost:
+            _LOG.warning(
+                "%d messages are lost: they were not delivered, and %s cannot be written",
+                lost,
+                self._config.spool.path,
+            )
+        elif self._spool.rows:
+            _LOG.info("%d messages wait in %s for the next start", self._spool.rows, self._config.spool.path)
 
     # --- steps, on the worker's thread ---
 
@@ -342,11 +380,13 @@ class Agent:
             )
         self._window_started_seconds = now
         record(sampler.system_sample(envelope(), self._sensors.system(now), self._spool_state()))
-        record(sampler.thermal_sample(envelope(), self._sensors.heat()))
-        record(sampler.power_sample(envelope(), self._sensors.power(now)))
+        most = self._config.mqtt.payload_max_bytes
+        record(sampler.fitted(sampler.thermal_sample(envelope(), self._sensors.heat()), max_bytes=most))
+        record(sampler.fitted(sampler.power_sample(envelope(), self._sensors.power(now)), max_bytes=most))
         if self._results is not None:
             self._results.report()
         self._tell_refused_frames()
+        self._take_in(occurrences.Trouble("refused messages", self._refusals.report()))
         self._spool.return_to_disk()
         self._take_in(
             occurrences.WindowClosed(
@@ -371,7 +411,7 @@ class Agent:
             self._recorder.event(
                 "frames_refused",
                 "warning",
-                f"{refused - self._refused_told} frames were not understood. {self._last_refusal}".rstrip(),
+                f"{refused - self._refused_told} frames were not understood. The last one: {self._last_refusal}",
                 {"frames": refused - self._refused_told},
             )
         self._refused_told = refused
@@ -394,3 +434,9 @@ class Agent:
         if self._engine is None:
             raise RuntimeError("no engine was loaded before this step")
         return self._engine
+
+
+def _stamper(run_id: str) -> Stamper:
+    return Stamper(
+        boot_id=run_id, wall_seconds=time, monotonic_seconds=monotonic, synchronized=clock_is_synchronized
+    )

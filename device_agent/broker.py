@@ -5,11 +5,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from device_agent.config import mqtt_password
+from device_agent.contract.errors import ConfigError
 from device_agent.telemetry.courier import CourierLimits
-from device_agent.telemetry.mqtt import BrokerSettings, Secret, TlsFiles
+from device_agent.telemetry.mqtt import (
+    BrokerConnection,
+    BrokerSettings,
+    Disconnected,
+    Secret,
+    TlsFiles,
+    tls_context,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from device_agent.config import AgentConfig, MqttSection
+    from device_agent.telemetry.courier import Connection
+    from device_agent.telemetry.mqtt import BrokerReport, FrameSubscription, Will
+    from device_agent.telemetry.store import SpooledMessage
 
 
 def broker_settings(config: AgentConfig, *, client_id_suffix: str = "") -> BrokerSettings:
@@ -20,13 +33,14 @@ def broker_settings(config: AgentConfig, *, client_id_suffix: str = "") -> Broke
         client_id_suffix: Tells a visitor from the agent: a broker ends the connection of whoever had the id before.
 
     Raises:
-        ConfigError: The password cannot be had.
+        ConfigError: The password cannot be had, or a TLS file cannot be used.
     """
     mqtt = config.mqtt
     password = mqtt_password(mqtt)
     tls = None
-    if mqtt.tls_ca is not None:
+    if mqtt.enabled and mqtt.tls_ca is not None:
         tls = TlsFiles(ca=mqtt.tls_ca, cert=mqtt.tls_cert, key=mqtt.tls_key)
+        tls_context(tls)  # made anew for every connection; here it is only asked whether it can be
     return BrokerSettings(
         host=mqtt.host,
         port=mqtt.port,
@@ -41,6 +55,43 @@ def broker_settings(config: AgentConfig, *, client_id_suffix: str = "") -> Broke
         max_inflight_messages=mqtt.max_inflight_messages,
         max_incoming_bytes=config.source.max_frame_bytes if config.source.kind == "mqtt" else 0,
     )
+
+
+class UnmadeConnection:
+    """Stands for a connection that could not even be begun; its end has been reported already."""
+
+    def send(self, message: SpooledMessage) -> None:
+        """Do nothing: nobody sends over a connection that was not accepted."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+    def abort(self, reason: str) -> None:
+        """Do nothing."""
+
+    def join(self, timeout_seconds: float) -> bool:
+        """Return True: it has ended."""
+        del timeout_seconds
+        return True
+
+
+def begin_connection(
+    number: int,
+    settings: BrokerSettings,
+    *,
+    will: Will,
+    report: Callable[[BrokerReport], None],
+    frames: FrameSubscription | None,
+) -> Connection:
+    """Begin a connection. If that fails, it is a failed attempt like every other and no reason to end.
+
+    Certificates are away for a moment while they are renewed, and descriptors or memory run out and come back.
+    """
+    try:
+        return BrokerConnection(number=number, settings=settings, will=will, report=report, frames=frames)
+    except (ConfigError, OSError, RuntimeError) as error:  # RuntimeError: no thread can be started
+        report(Disconnected(number, str(error)))
+        return UnmadeConnection()
 
 
 def courier_limits(mqtt: MqttSection) -> CourierLimits:

@@ -1,28 +1,34 @@
-"""``edgewright-agent check``: what is configured, what this machine offers, and whether the agent could run. Changes nothing."""
+"""``edgewright-agent check``: what is configured, what this machine offers, and whether the agent could run. Changes nothing.
+
+Everything that `Agent` does before its first inference is done here too, up to loading the payload and the self-test.
+"""
 
 from __future__ import annotations
 
+import os
+import tempfile
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
-from device_agent.broker import broker_settings
-from device_agent.contract.errors import EdgewrightError
+from device_agent.broker import begin_connection, broker_settings
+from device_agent.contract.errors import EdgewrightError, StorageError
 from device_agent.contract.topics import DeviceTopics
 from device_agent.engines import available
 from device_agent.frames import FrameDoor, open_source
 from device_agent.sensors.host import clock_is_synchronized, host_facts
 from device_agent.sensors.reading import Absent
 from device_agent.sensors.survey import Sensors
-from device_agent.startup import described_versions, verify_artifact
-from device_agent.telemetry.mqtt import BrokerConnection, BrokerReport, Connected, Disconnected, Will
+from device_agent.startup import described_versions, load_payload, run_self_test, verify_artifact
+from device_agent.telemetry.mqtt import BrokerReport, BrokerSettings, Connected, Disconnected, Will
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from device_agent.config import AgentConfig
+    from device_agent.contract.archive import ArtifactArchive
 
 _SLACK_SECONDS: Final = 1.0
 
@@ -32,7 +38,8 @@ class CheckReport:
     """What was found.
 
     Attributes:
-        problem: The first error that would keep the agent from running; None when it could run.
+        problem: The first error that would keep the agent from running, or its messages from being kept on disk; None
+            when there is none. A broker that is away is no problem: messages wait.
         facts: Section to (name to what was found), in the order to be shown.
     """
 
@@ -41,17 +48,20 @@ class CheckReport:
 
 
 def check(config: AgentConfig) -> CheckReport:
-    """Look at everything that can be known without running."""
-    artifact, problem = _artifact(config)
+    """Look at everything that can be known without inferring on frames."""
+    # In the order of `Agent`: what the broker is told is read first, then the spool is opened, then the artifact is looked at.
+    broker, settings_problem = _broker(config)
+    spool, spool_problem = _spool(config.spool.path)
+    artifact, artifact_problem = _artifact(config)
     facts: dict[str, Mapping[str, object]] = {
         "artifact": artifact,
         "engines": available(),
-        "broker": _broker(config),
-        "spool": _spool(config.spool.path),
+        "broker": broker,
+        "spool": spool,
         "machine": {**host_facts(), "clock": "synced" if clock_is_synchronized() else "unsynced"},
         "sensors": _sensors(config),
     }
-    return CheckReport(problem=problem, facts=facts)
+    return CheckReport(problem=settings_problem or artifact_problem or spool_problem, facts=facts)
 
 
 def as_text(report: CheckReport) -> str:
@@ -78,47 +88,74 @@ def _artifact(config: AgentConfig) -> tuple[Mapping[str, object], EdgewrightErro
             "digest": archive.digest,
         }
         door = FrameDoor()
+        found["self-test"] = _self_test(archive, threads=config.engine.threads)
         open_source(config.source, manifest, door=door, on_refused=lambda _: None).close()
     except EdgewrightError as error:
         return {**found, "refused": str(error)}, error
     return {**found, "compatible": "yes"}, None
 
 
-def _broker(config: AgentConfig) -> Mapping[str, object]:
+def _self_test(archive: ArtifactArchive, *, threads: int) -> str:
+    engine, _ = load_payload(archive, threads=threads)
+    try:
+        tested = run_self_test(archive, engine)
+    finally:
+        engine.close()
+    if not tested.samples:
+        return "the artifact brings no golden samples"
+    return f"{tested.samples} golden samples: within {tested.largest_lsb:g} LSB"
+
+
+def _broker(config: AgentConfig) -> tuple[Mapping[str, object], EdgewrightError | None]:
     """Log in to the broker, under another client id, so that a running agent keeps its connection; nothing is published."""
-    if not config.mqtt.enabled:
-        return {"enabled": False}
     where = f"{config.mqtt.host}:{config.mqtt.port}"
-    reports: SimpleQueue[BrokerReport] = SimpleQueue()
     try:
         settings = broker_settings(config, client_id_suffix="-check")
-        topic = DeviceTopics(config.device.id, config.mqtt.topic_root).birth() + "-check"
-        connection = BrokerConnection(
-            number=0, settings=settings, will=Will(topic=topic, payload=b""), report=reports.put
-        )
     except EdgewrightError as error:
-        return {where: f"cannot be used: {error}"}
+        return {where: f"cannot be used: {error}"}, error
+    if not config.mqtt.enabled:
+        return {"enabled": False}, None
+    return {where: _answer(config, settings)}, None
+
+
+def _answer(config: AgentConfig, settings: BrokerSettings) -> str:
+    topic = DeviceTopics(config.device.id, config.mqtt.topic_root).birth() + "-check"
+    reports: SimpleQueue[BrokerReport] = SimpleQueue()
+    connection = begin_connection(
+        0, settings, will=Will(topic=topic, payload=b""), report=reports.put, frames=None
+    )
     try:
         report = reports.get(timeout=2 * config.mqtt.connect_timeout_seconds + _SLACK_SECONDS)
     except Empty:
-        return {where: "no answer; messages would wait in the spool"}
+        return "no answer; messages would wait in the spool"
     finally:
         connection.close()
         connection.join(_SLACK_SECONDS)
     match report:
         case Connected():
-            return {where: f"accepts us, MQTT {config.mqtt.version}"}
+            return f"accepts us, MQTT {config.mqtt.version}"
         case Disconnected(reason=reason):
-            return {where: f"not reached: {reason}; messages would wait in the spool"}
+            return f"not reached: {reason}; messages would wait in the spool"
         case _:
-            return {where: "answers out of turn"}
+            return "answers out of turn"
 
 
-def _spool(path: Path) -> Mapping[str, object]:
-    folder = next((parent for parent in path.parents if parent.exists()), None)
-    if folder is None or not folder.is_dir():
-        return {str(path): "cannot be there: its folder is no folder; messages would wait in memory"}
-    return {str(path): "is there" if path.exists() else "will be made"}
+def _spool(path: Path) -> tuple[Mapping[str, object], EdgewrightError | None]:
+    """Ask whether the spool's file can be written or made; what is made for that is gone at once."""
+    try:
+        if path.exists():
+            os.close(os.open(path, os.O_WRONLY | os.O_CLOEXEC))
+            return {str(path): "is there"}, None
+        folder = next(parent for parent in path.parents if parent.exists())
+        with tempfile.TemporaryFile(dir=folder):
+            return {str(path): "will be made"}, None
+    except OSError as error:
+        problem = StorageError(
+            f"spool.path: {path}: cannot be written: {error.strerror or error}; messages would wait in memory, and be lost "
+            "with the agent.",
+            hint="Choose a folder that the agent may write.",
+        )
+        return {str(path): str(problem)}, problem
 
 
 def _sensors(config: AgentConfig) -> Mapping[str, object]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import sys
 from typing import TYPE_CHECKING, Final
@@ -13,7 +14,7 @@ from device_agent.config import described, load_config
 from device_agent.contract.errors import EdgewrightError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from device_agent.config import AgentConfig
 
@@ -21,14 +22,16 @@ _DESCRIPTION: Final = "Run a model on this device and report over MQTT what it d
 _EPILOG: Final = """\
 examples:
   edgewright-agent check --config agent.toml          what is wrong, and what this machine offers
-  edgewright-agent run --config agent.toml            run until stopped; SIGTERM drains and says goodbye
+  edgewright-agent run --config agent.toml            run until stopped; SIGTERM, SIGINT and SIGHUP drain and say goodbye
   edgewright-agent check --config agent.toml --json   the same for programs
 
 exit status:
   0  ended as asked                     5  the artifact must not be used here
-  1  a fault of the agent itself        6  the broker's settings cannot be used
-  2  wrong configuration or arguments   7  the device failed: engine, source or storage
+  1  a fault of the agent itself        7  the device failed: engine, source or storage
+  2  wrong configuration or arguments   130  interrupted before there was anything to end
   4  the golden self-test failed
+
+docs/agent.md has every key of the configuration, and what each exit status means.
 """
 _STATUS: Final = {
     "ok": 0,
@@ -42,9 +45,10 @@ _STATUS: Final = {
     "trust": 5,
     "digest_mismatch": 5,
     "incompatible": 5,
-    "transfer": 6,
 }
 _DEVICE_FAILED: Final = 7
+_INTERRUPTED: Final = 128 + signal.SIGINT
+_STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -58,6 +62,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except EdgewrightError as error:
         print(f"edgewright-agent: {error}", file=sys.stderr)
         return exit_status(error.code)
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # Who reads has seen enough, e.g. `head`. Python would complain once more when it flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
 
 
 def exit_status(code: str) -> int:
@@ -82,17 +92,40 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+class _StopSignals:
+    """Turns signals into requests to stop; those that come before there is an agent wait for it."""
+
+    def __init__(self) -> None:
+        self._request_stop: Callable[[str], None] | None = None
+        self._waiting: list[str] = []
+        for number in _STOP_SIGNALS:
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup leaves SIGHUP
+                signal.signal(number, self._handle)
+
+    def hand_to(self, request_stop: Callable[[str], None]) -> None:
+        """Hand every signal to ``request_stop``, those that came before included."""
+        self._request_stop = request_stop
+        for reason in self._waiting:
+            request_stop(reason)
+
+    def _handle(self, number: int, _frame: object) -> None:
+        reason = f"stopped by {signal.Signals(number).name}"
+        if self._request_stop is None:
+            self._waiting.append(reason)
+        else:
+            self._request_stop(reason)
+
+
 def _run(config: AgentConfig) -> int:
+    # Before everything that takes its time, so that no signal finds nobody.
+    signals = _StopSignals()
     # What `check` does not need, and what needs a valid configuration first, is imported here.
     from device_agent.agent import Agent  # noqa: PLC0415
     from device_agent.log import start_log  # noqa: PLC0415
 
     start_log(config.log)
     agent = Agent(config)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(
-            number, lambda got, _frame: agent.request_stop(f"stopped by {signal.Signals(got).name}")
-        )
+    signals.hand_to(agent.request_stop)
     ended = agent.run()
     if ended.code != "ok":
         print(f"edgewright-agent: {ended.message}", file=sys.stderr)

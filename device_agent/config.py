@@ -292,14 +292,17 @@ def parse_config(data: bytes, *, origin: str, folder: Path) -> AgentConfig:
         ConfigError: It is wrong; the message names ``origin`` and key.
     """
     try:
-        document = tomllib.loads(data.decode("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        document = tomllib.loads(data.decode("utf-8-sig"))  # some editors put a byte-order mark in front
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # of text, of TOML, and of integers with thousands of digits
         raise ConfigError(f"{origin}: not valid TOML: {error}.") from error
     sections = read_section(document, _SECTIONS, where=origin, folder=folder)
     missing = [name for name in _REQUIRED if name not in document]
     if missing:
         raise ConfigError(
-            f"{origin}: table [{missing[0]}] is missing.", hint="See the example in the manual."
+            f"{origin}: table [{missing[0]}] is missing.", hint="docs/agent.md has an example, and every key."
         )
     config = AgentConfig(**sections)
     _check_together(config, origin)
@@ -322,7 +325,7 @@ def mqtt_password(config: MqttSection, *, environment: Mapping[str, str] = os.en
     if config.password_file is None:
         return None
     try:
-        lines = config.password_file.read_text(encoding="utf-8").splitlines()
+        lines = config.password_file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"mqtt.password_file: {config.password_file} cannot be read: {error}.") from error
     if not lines or not lines[0]:

@@ -96,9 +96,15 @@ def _read_number(value: Any, kind: type[Any], bounds: Mapping[str, Any], where: 
             f"{where}: expected {'an integer' if kind is int else 'a number'}, got {_said(value)}."
         )
     if not bounds["low"] <= value <= bounds["high"]:
-        raise ConfigError(f"{where}: expected {bounds['low']:g} to {bounds['high']:g}, got {value}.")
+        low, high = number_text(bounds["low"]), number_text(bounds["high"])
+        raise ConfigError(f"{where}: expected {low} to {high}, got {_said(value)}.")
     number: float = kind(value)
     return number
+
+
+def number_text(number: float) -> str:
+    """Return a number as it would be written in the file, every digit of it; ``0.05``, ``86400``, ``9007199254740992``."""
+    return str(int(number)) if number == int(number) else repr(number)
 
 
 def _unknown(where: str, shown: str, key: str, known: Iterable[str]) -> NoReturn:

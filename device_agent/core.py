@@ -43,6 +43,7 @@ from device_agent.occurrences import (
     StopRequested,
     StorageChanged,
     Tick,
+    Trouble,
     WindowClosed,
     WorkerStopped,
 )
@@ -103,6 +104,8 @@ class Core:
                 return self._link(occurrence)
             case StorageChanged():
                 return self._storage(occurrence)
+            case Trouble():
+                return self._trouble(occurrence)
             case WindowClosed():
                 return self._window_closed(occurrence)
             case _:
@@ -193,6 +196,15 @@ class Core:
             return ()
         severity: Severity = "info" if change.code == "spool_on_disk" else "error"
         return (RecordEvent(name=change.code, severity=severity, text=change.message), self._health())
+
+    def _trouble(self, trouble: Trouble) -> tuple[Effect, ...]:
+        if self._troubles.get(trouble.name, "") == trouble.text:
+            return ()
+        if trouble.text:
+            self._troubles[trouble.name] = trouble.text
+        else:
+            del self._troubles[trouble.name]
+        return (self._health(),) if self.phase == "running" else ()
 
     # --- the end ---
 

@@ -44,7 +44,7 @@ def open_source(
         wanted: What is configured.
         manifest: Of the artifact that will run.
         door: Where frames from the broker come in.
-        on_refused: Told why a frame from the broker was refused; on the thread that takes frames.
+        on_refused: Told which frame was refused, and why; on the thread that takes frames.
 
     Raises:
         DeviceError: It cannot be opened.
@@ -64,11 +64,13 @@ def open_source(
     if wanted.kind == "directory" and wanted.path is not None:
         from device_agent.sources.directory import DirectorySource  # noqa: PLC0415  as above
 
-        return DirectorySource(wanted.path, manifest.inputs, manifest.preprocessing, loop=wanted.loop)
+        return DirectorySource(
+            wanted.path, manifest.inputs, manifest.preprocessing, loop=wanted.loop, on_refused=on_refused
+        )
     if wanted.kind == "replay" and wanted.path is not None:
         from device_agent.sources.replay import ReplaySource  # noqa: PLC0415  as above
 
-        return ReplaySource(wanted.path, manifest.inputs, loop=wanted.loop)
+        return ReplaySource(wanted.path, manifest.inputs, loop=wanted.loop, on_refused=on_refused)
     from device_agent.sources.synthetic import SyntheticSource  # noqa: PLC0415  as above
 
     return SyntheticSource(manifest.inputs, as_arrays=manifest.requires.engine != "null")

@@ -111,6 +111,14 @@ class StorageChanged:
     on_disk: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Trouble ``name`` is as ``text`` says; an empty text: it is over. The agent works on, degraded."""
+
+    name: str
+    text: str
+
+
 Occurrence = (
     Started
     | Tick
@@ -126,4 +134,5 @@ Occurrence = (
     | LinkDown
     | Flushed
     | StorageChanged
+    | Trouble
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from device_agent.contract.errors import DeviceError, StorageError
+from device_agent.contract.errors import EdgewrightError, StorageError
 from device_agent.contract.telemetry_codec import encode
 from device_agent.results import result_message
 from device_agent.results_file import ResultsFile
@@ -47,6 +47,7 @@ class ResultWriter:
             None if wanted.jsonl is None else ResultsFile(wanted.jsonl, max_bytes=wanted.jsonl_max_bytes)
         )
         self._file_works = True
+        self._file_trouble = ""
         self._told_dropped = 0
         self._unwritten = 0
         self._broken = 0
@@ -55,40 +56,49 @@ class ResultWriter:
     def write(self) -> bool:
         """Write what waits, a batch at most; return whether more waits."""
         lines = []
+        next_envelope = self._recorder.next_envelope if self._wanted.mqtt else self._recorder.local_envelope
         outcome = None
         for _ in range(_BATCH):
             outcome = self._queue.take()
             if outcome is None:
                 break
             try:
-                message = result_message(
-                    self._recorder.next_envelope() if self._wanted.mqtt else self._recorder.local_envelope(),
-                    outcome,
-                    self._tensors,
-                    top_k=self._wanted.top_k,
-                    raw_max_values=self._wanted.raw_max_values,
+                line = encode(
+                    result_message(
+                        next_envelope,
+                        outcome,
+                        self._tensors,
+                        top_k=self._wanted.top_k,
+                        raw_max_values=self._wanted.raw_max_values,
+                    )
                 )
-            except DeviceError as error:
+            except EdgewrightError as error:
                 self._broken += 1
                 self._last_broken = str(error)
                 continue
-            if self._file is not None:
-                lines.append(encode(message))
+            lines.append(line)
             if self._wanted.mqtt:
-                self._recorder.result(message)
+                self._recorder.result(line)
         if self._file is not None and lines:
             self._to_file(self._file, lines)
         return outcome is not None
 
     def report(self) -> None:
         """Tell by events what was dropped, could not be written, or was no number, since the last call."""
-        dropped = self._queue.dropped - self._told_dropped + self._unwritten
+        dropped = self._queue.dropped - self._told_dropped
         if dropped:
             self._recorder.event(
                 "results_dropped",
                 "warning",
                 f"{dropped} results were inferred and not written: they came faster than they could be written.",
                 {"dropped": dropped},
+            )
+        if self._unwritten:
+            self._recorder.event(
+                "results_unwritten",
+                "warning",
+                f"{self._unwritten} results were inferred and are not in the file: {self._file_trouble}",
+                {"unwritten": self._unwritten},
             )
         if self._broken:
             self._recorder.event(
@@ -113,7 +123,7 @@ class ResultWriter:
             self._unwritten += len(lines)
             if self._file_works:
                 self._recorder.event("results_file_failing", "error", str(error))
-            self._file_works = False
+            self._file_works, self._file_trouble = False, str(error)
         else:
             if not self._file_works:
                 self._recorder.event("results_file_works", "info", "Results are written to the file again.")

@@ -81,7 +81,7 @@ class ResultQueue:
 
 
 def result_message(
-    envelope: Envelope,
+    next_envelope: Callable[[], Envelope],
     outcome: Outcome,
     tensors: Sequence[PayloadTensor],
     *,
@@ -91,7 +91,7 @@ def result_message(
     """Describe one outcome in real units: small outputs whole, larger ones by their largest values.
 
     Args:
-        envelope: Of the new message.
+        next_envelope: Gives the new message's; called when the outcome is known to be one, so that no number is wasted.
         outcome: What the engine gave.
         tensors: The payload's outputs.
         top_k: How many of the largest values; at least 1.
@@ -108,7 +108,7 @@ def result_message(
     else:
         outputs = _of_arrays(outcome, tensors, top_k=top_k, raw_max_values=raw_max_values)
     return Result(
-        envelope=envelope,
+        envelope=next_envelope(),
         frame=outcome.frame[:1000] or "unnamed",
         latency_seconds=outcome.latency_seconds,
         outputs=tuple(outputs),

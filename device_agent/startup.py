@@ -47,7 +47,7 @@ class SelfTest:
 
 
 def verify_artifact(config: AgentConfig) -> ArtifactArchive:
-    """Check the artifact's digest before anything is parsed, then whether it is for this device, engine and agent.
+    """Check the artifact's digest before anything is parsed, whether it is for this device, engine and agent, and every member.
 
     Raises:
         TrustError: Wrong digest, or meant for something else; the message says what.
@@ -59,6 +59,7 @@ def verify_artifact(config: AgentConfig) -> ArtifactArchive:
         config.artifact.path, expected_digest=config.artifact.digest, limits=limits
     )
     require_compatible(archive.manifest, config)
+    archive.check_members()
     return archive
 
 
@@ -115,13 +116,20 @@ def load_payload(archive: ArtifactArchive, *, threads: int) -> tuple[Engine, flo
 
     Raises:
         EngineError: The engine refuses it.
+        ContractError: The engine finds other inputs or outputs in it than the manifest names.
         TrustError: A file of the payload is not what the manifest says.
         StorageError: The archive cannot be read.
     """
     files = {name.rsplit("/", 1)[-1]: data for name, data in archive.payload().items()}
     start = monotonic()
     engine = load_engine(archive.manifest.requires.engine, files, threads=threads)
-    return engine, monotonic() - start
+    seconds = monotonic() - start
+    try:
+        _require_names(engine, archive.manifest)
+    except ContractError:
+        engine.close()
+        raise
+    return engine, seconds
 
 
 def run_self_test(archive: ArtifactArchive, engine: Engine) -> SelfTest:
@@ -152,6 +160,20 @@ def run_self_test(archive: ArtifactArchive, engine: Engine) -> SelfTest:
             lsb, share = _compared(found, golden, tensor, manifest.tolerance, where=where)
             largest, smallest = max(largest, lsb), min(smallest, share)
     return SelfTest(samples=len(manifest.golden), largest_lsb=largest, smallest_equal_share=smallest)
+
+
+def _require_names(engine: Engine, manifest: Manifest) -> None:
+    """Hold names and their order: two inputs of one shape could be exchanged without anything else noticing."""
+    for what, found, tensors in (
+        ("inputs", engine.input_names, manifest.inputs),
+        ("outputs", engine.output_names, manifest.outputs),
+    ):
+        expected = tuple(tensor.name for tensor in tensors)
+        if found != expected:
+            raise ContractError(
+                f"{manifest.name} {manifest.version}: the payload's {what} are {', '.join(found)}; the manifest says "
+                f"{', '.join(expected)}."
+            )
 
 
 def _compared(

@@ -67,6 +67,17 @@ class OutputFolder:
             raise
         return target
 
+    def remove(self, name: str) -> None:
+        """Remove a file of an earlier run; one that is not there is none to remove.
+
+        Raises:
+            OutputError: It cannot be removed.
+        """
+        try:
+            (self.path / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise _output_error(self.path / name, error) from error
+
 
 @contextmanager
 def open_output_folder(path: Path) -> Iterator[OutputFolder]:

@@ -20,7 +20,7 @@ from host_tools.observe.labels import read_labels
 from host_tools.observe.preprocessing_file import find_preprocessing
 from host_tools.observe.statistics_file import encode as encode_statistics
 from host_tools.output_folder import OutputFolder, open_output_folder
-from host_tools.pack.artifact import checked_version, pack
+from host_tools.pack.artifact import artifact_name, checked_version, pack
 from host_tools.plan.check import check
 from host_tools.plan.plan_file import encode as encode_plan
 from host_tools.plan.planner import needs_histograms, plan, require_recipe
@@ -126,7 +126,9 @@ def convert(
     require_recipe(float_model, chosen)
     preprocessing = find_preprocessing(preprocess, data)
     calibration = open_data(data, inputs=float_model.inputs, preprocessing=preprocessing, limit=limit)
-    samples = _evaluation(float_model, calibration, evaluation, labels, metric, preprocessing)
+    samples = _evaluation(
+        float_model, calibration, evaluation, labels, metric, preprocessing, is_named=preprocess is not None
+    )
     with open_output_folder(Path(out)) as folder:
         statistics = statistics_of(
             float_model,
@@ -216,6 +218,8 @@ def _evaluation(
     labels: str | Path | None,
     metric: str | None,
     preprocessing: Preprocessing | None,
+    *,
+    is_named: bool,
 ) -> Evaluation:
     if metric is not None and labels is None:
         raise InputError(
@@ -234,11 +238,30 @@ def _evaluation(
             metric=None,
             origin=f"{len(few)} of the calibration samples: no --eval was given",
         )
-    chosen = open_data(data, inputs=model.inputs, preprocessing=preprocessing)
+    chosen = open_data(
+        data,
+        inputs=model.inputs,
+        preprocessing=preprocessing if is_named else _one_preprocessing(preprocessing, data),
+    )
     known = read_labels(labels, chosen) if labels is not None else None
     if metric is not None:
         load_metric(metric)  # a misspelt one is told before the model has run over all samples, not after
     return Evaluation(data=chosen, labels=known, metric=metric, origin=Path(data).name)
+
+
+def _one_preprocessing(calibration: Preprocessing | None, evaluation: str | Path) -> Preprocessing | None:
+    """Return how the evaluation's pictures become inputs: as the calibration's do, or as their own file says where that has none.
+
+    Raises:
+        InputError: The two differ: what would be verified is not what the device will do.
+    """
+    own = find_preprocessing(None, evaluation)
+    if calibration is not None and own is not None and calibration != own:
+        raise InputError(
+            f"{evaluation}: its preprocess.toml and that of --data differ.",
+            hint="Give one for both by --preprocess FILE, or make them equal.",
+        )
+    return calibration if calibration is not None else own
 
 
 def _write(
@@ -252,8 +275,21 @@ def _write(
     preprocessing: Preprocessing | None,
     progress: Progress,
 ) -> Conversion:
-    """Write payloads and plans, an artifact for every target that may ship, and the two reports."""
+    """Write payloads and plans, an artifact for every target that may ship, and the two reports.
+
+    What an earlier run left under these names goes first: an old artifact beside a new report that forbids it would be shipped.
+    """
     progress.stage("Writing", len(candidates))
+    judged = [
+        *(report.target for report in verified.report.targets),
+        *(one.target for one in verified.report.refused),
+    ]
+    for name in (
+        *(artifact_name(model.name, version, target) for target in judged),
+        "report.html",
+        "report.json",
+    ):
+        folder.remove(name)
     artifacts: dict[str, Path] = {}
     for candidate, report in zip(candidates, verified.report.targets, strict=True):
         target = candidate.profile.id

@@ -100,7 +100,7 @@ def write_archive(stream: BinaryIO, manifest: Manifest, members: Mapping[str, by
 
 
 class ArtifactArchive:
-    """An artifact on disk that has been checked, but for the members' digests: `read` checks those.
+    """An artifact on disk that has been checked, but for the members' digests: `read` and `check_members` check those.
 
     Attributes:
         path: The file.
@@ -173,6 +173,16 @@ class ArtifactArchive:
         if zlib.crc32(data) != entry.crc32:
             raise DigestMismatchError(f"{self.path.name}: member {name!r}: its header has another checksum.")
         return data
+
+    def check_members(self) -> None:
+        """Check size and digest of every member; see `read`. Holds one of them at a time.
+
+        Raises:
+            DigestMismatchError: A member's bytes are not those that the manifest names.
+            StorageError: The file cannot be read.
+        """
+        for name in self._members:
+            self.read(name)
 
     def payload(self) -> dict[str, bytes]:
         """Return the payload's files by name, main file first; see `read`.

@@ -73,6 +73,11 @@ def write_document(document: Mapping[str, object], *, where: str) -> bytes:
         raise ContractError(f"{where}: cannot be written as JSON: {error}.") from error
 
 
+def printable(text: str) -> str:
+    """Return ``text`` with every half of a surrogate pair written out: in Python a file name that is not UTF-8 has them."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def frozen(value: Mapping[str, object]) -> Mapping[str, object]:
     """Return unknown fields with every mapping read-only and every list a tuple, to the bottom.
 

@@ -6,8 +6,9 @@ numbers in base units. A value that could not be had is None, and `absent` says 
 never a guess.
 
 (device, ``boot_id``, ``seq``) names a message once and for all: ``boot_id`` changes with every start of the
-agent, ``seq`` begins at 0 and grows by one with every message of any type, so that a reader can count what
-is missing.
+agent, ``seq`` begins at 0, the farewell, and grows by one with every message of any type, so that a reader can
+count what is missing. A state (health, birth) that is replaced before anybody could have it leaves its number to
+its successor.
 """
 
 from __future__ import annotations
@@ -164,7 +165,8 @@ class SystemSample(Measurement):
         storage_available_bytes: Free space where the agent keeps its state.
         spool_messages: Messages that wait for the broker.
         spool_bytes: Their size.
-        spool_dropped_total: Messages lost since the agent started because the spool was full.
+        spool_dropped_total: Messages lost since the agent started: the spool was full, the broker refused them, or
+            they were too large.
     """
 
     TYPE: ClassVar[str] = "system"

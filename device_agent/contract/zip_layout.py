@@ -148,7 +148,7 @@ def read_end_record(tail: bytes, *, file_size: int, where: str) -> tuple[int, in
     """
     record = tail[-END.size :]
     if len(record) < END.size or not record.startswith(END_SIGNATURE):
-        if END_SIGNATURE in tail:
+        if 0 <= tail.rfind(END_SIGNATURE) <= len(tail) - END.size:
             raise ArchiveError(f"{where}: bytes follow the end of the archive; none may.")
         raise ArchiveError(f"{where}: the archive is cut: its end is missing.", hint="Copy it again.")
     _, _, _, _, count, size, offset, _ = END.unpack(record)

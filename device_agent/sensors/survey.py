@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 _UNITS: Final = tuple(sorted(SUFFIXES, key=len, reverse=True))
 _MOST_READINGS: Final = 128
-"""Half of what one message may carry; a server board with more sensors says how many were left out."""
+"""Half of the readings that one message may carry; a server board with more sensors says how many were left out. Whether
+their names and scopes fit the bytes of a message is seen to by `telemetry.sampler.fitted`."""
 
 
 class Sensors:

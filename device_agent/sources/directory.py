@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from device_agent.contract.document import printable
 from device_agent.contract.errors import DeviceError
 from device_agent.sources.adapt import FrameError, to_payload
 from device_agent.sources.npy import batched, read_npy
@@ -25,8 +27,20 @@ _CACHE_FRAMES: Final = 64
 """Decoded frames kept when looping over few files: a benchmark should not time the decoder again and again."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Version:
+    """Tells whether a file is still the one that was decoded."""
+
+    modified_ns: int
+    size: int
+    inode: int
+
+
 class DirectorySource:
     """See `Source`. A file that cannot be read is counted as refused, reported to ``on_refused``, and left out.
+
+    In a loop the folder is listed anew before every pass: new files are seen, those that are gone are not given any more,
+    and those that were changed are decoded anew. A pass without a frame that can be read is the end.
 
     Raises:
         DeviceError: The folder cannot be read or has no frame, pictures have no preprocessing, or the payload has several inputs.
@@ -52,12 +66,15 @@ class DirectorySource:
             raise DeviceError(
                 f"{folder}: a file is one input, but the model has {names}.", hint="Use an .npz."
             )
+        self._folder = folder
         self._files = _frames_of(folder)
+        if not self._files:
+            raise DeviceError(f"{folder}: no picture and no .npy file in it.")
         if preprocessing is None and any(path.suffix.lower() in PICTURE_SUFFIXES for path in self._files):
             raise DeviceError(f"{folder}: holds pictures, but the artifact does not say how to prepare them.")
         self._next = 0
         self._readable = 0
-        self._cache: dict[str, Frame] = {}
+        self._cache: dict[str, tuple[_Version, Frame]] = {}
 
     def next(self, timeout_seconds: float) -> Frame | None:
         """See `Source.next`; never waits."""
@@ -65,22 +82,17 @@ class DirectorySource:
         if self._next >= len(self._files):
             if not self._loop or not self._readable:
                 raise SourceEnded
-            self._next = 0
+            self._begin_pass()
         path = self._files[self._next]
         self._next += 1
-        cached = self._cache.get(path.name)
-        if cached is not None:
-            return cached
         try:
-            frame = Frame(id=path.name, inputs=to_payload(self._arrays(path), self._tensors))
+            frame = self._frame(path)
         except (PictureError, FrameError) as error:
             self.refused += 1
             if self._on_refused is not None:
-                self._on_refused(str(error))
+                self._on_refused(printable(str(error)))
             return None
         self._readable += 1
-        if self._loop and len(self._cache) < _CACHE_FRAMES:
-            self._cache[path.name] = frame
         return frame
 
     def close(self) -> None:
@@ -88,6 +100,40 @@ class DirectorySource:
         self._cache.clear()
         self._files = []
         self._readable = 0
+
+    def _begin_pass(self) -> None:
+        """List the folder anew.
+
+        Raises:
+            SourceEnded: No file is left.
+            DeviceError: The folder cannot be read any more.
+        """
+        self._files = _frames_of(self._folder)
+        if not self._files:
+            raise SourceEnded
+        self._next = self._readable = 0
+        names = {path.name for path in self._files}
+        self._cache = {name: kept for name, kept in self._cache.items() if name in names}
+
+    def _frame(self, path: Path) -> Frame:
+        """Decode a file, or return what was decoded from it if it is still the same.
+
+        Raises:
+            FrameError: It cannot be read or does not fit; the message names it.
+            PictureError: It is no picture that can be read.
+        """
+        version = _version_of(path)
+        kept = self._cache.get(path.name)
+        if kept is not None and kept[0] == version:
+            return kept[1]
+        arrays = self._arrays(path)
+        try:
+            frame = Frame(id=printable(path.name), inputs=to_payload(arrays, self._tensors))
+        except FrameError as error:
+            raise FrameError(f"{path.name}: {error}") from error
+        if self._loop and (kept is not None or len(self._cache) < _CACHE_FRAMES):
+            self._cache[path.name] = (version, frame)
+        return frame
 
     def _arrays(self, path: Path) -> dict[str, NDArray[np.generic]]:
         first = self._tensors[0]
@@ -97,10 +143,23 @@ class DirectorySource:
             with path.open("rb") as stream:
                 data = stream.read(_MAX_FILE_BYTES + 1)
         except OSError as error:
-            raise FrameError(f"{path}: cannot be read: {error.strerror}.") from error
+            raise FrameError(f"{path.name}: cannot be read: {error.strerror}.") from error
         if len(data) > _MAX_FILE_BYTES:
-            raise FrameError(f"{path}: expected at most {_MAX_FILE_BYTES} bytes.")
-        return {first.source_name: batched(read_npy(data, where=str(path)), first)}
+            raise FrameError(f"{path.name}: expected at most {_MAX_FILE_BYTES} bytes.")
+        return {first.source_name: batched(read_npy(data, where=path.name), first)}
+
+
+def _version_of(path: Path) -> _Version:
+    """Return what the file system says of a file; taken before the file is read, so that a change meanwhile is seen later.
+
+    Raises:
+        FrameError: There is no such file any more.
+    """
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise FrameError(f"{path.name}: cannot be read: {error.strerror}.") from error
+    return _Version(found.st_mtime_ns, found.st_size, found.st_ino)
 
 
 def _frames_of(folder: Path) -> list[Path]:
@@ -114,6 +173,4 @@ def _frames_of(folder: Path) -> list[Path]:
         raise DeviceError(
             f"{folder}: cannot be read: {error.strerror}.", hint="Is source.path right?"
         ) from error
-    if not files:
-        raise DeviceError(f"{folder}: no picture and no .npy file in it.")
     return files

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 from numpy.lib.npyio import NpzFile
 
+from device_agent.contract.document import printable
 from device_agent.contract.errors import DeviceError
 from device_agent.sources.adapt import FrameError, source_shape, to_payload
 from device_agent.sources.source import Frame, SourceEnded
@@ -41,6 +42,7 @@ class ReplaySource:
         self._loop = loop
         self._on_refused = on_refused
         self._readable = 0
+        self._name = path.name
         self._arrays = _read(path, tensors)
         self._count = len(next(iter(self._arrays.values())))
         self._next = 0
@@ -63,7 +65,7 @@ class ReplaySource:
         except FrameError as error:
             self.refused += 1
             if self._on_refused is not None:
-                self._on_refused(f"sample {index}: {error}")
+                self._on_refused(printable(f"{self._name}: sample {index}: {error}"))
             return None
         self._readable += 1
         return frame

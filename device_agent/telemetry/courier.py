@@ -1,7 +1,8 @@
 """`Courier`: takes messages from the spool to the broker: when to connect, what to send, how fast. Time is passed in.
 
-A message is deleted on acknowledgement only. Whatever is unacknowledged when a connection ends is sent again over
-the next: the server sees it twice at most for every break and knows it by (device, ``boot_id``, ``seq``).
+A message is deleted on acknowledgement only, be it that the broker has taken it or that it never will. Whatever is
+unacknowledged when a connection ends is sent again over the next: the server sees it twice at most for every break and
+knows it by (device, ``boot_id``, ``seq``).
 """
 
 from __future__ import annotations
@@ -15,9 +16,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from device_agent.telemetry.spool import Spool
-    from device_agent.telemetry.store import SpooledMessage
+    from device_agent.telemetry.store import Kind, SpooledMessage
 
 _NEVER: Final = float("inf")
+_SETTLED_SECONDS: Final = 60.0
+"""A connection that lasts so long is a good one: the pauses between attempts begin anew."""
+_SHORT_CONNECTIONS: Final = 3
+"""So many in a row that did not last are told. Two clients of one id push each other off the broker for ever."""
 
 
 class Connection(Protocol):
@@ -58,9 +63,21 @@ class LinkChange:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The broker threw a message away, and why."""
+    """The broker threw a message of ``topic`` away, and why; ``kept``: it will be sent again, after a pause."""
 
+    topic: str
+    kind: Kind
     reason: str
+    kept: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """What is in flight since when."""
+
+    seconds: float
+    topic: str
+    kind: Kind
 
 
 class Courier:
@@ -89,7 +106,13 @@ class Courier:
         self._number = 0
         self._attempts = 0
         self._next_attempt_seconds = 0.0
-        self._sent_seconds: dict[int, float] = {}
+        self._connected_seconds = 0.0
+        self._short_connections = 0
+        self._last_end = ""
+        self._sent: dict[int, _Sent] = {}
+        self._resting = False
+        self._rests = 0
+        self._rested_seconds = 0.0
         self._allowance = float(limits.max_inflight_messages)
         self._refilled_seconds = 0.0
         self._closing = False
@@ -98,7 +121,17 @@ class Courier:
     @property
     def idle(self) -> bool:
         """Whether nothing waits and nothing is in flight."""
-        return not self._sent_seconds and self._spool.rows == 0
+        return not self._sent and self._spool.rows == 0
+
+    @property
+    def doubt(self) -> str:
+        """What is wrong with the link though it comes up again and again; empty when nothing is."""
+        if self._short_connections < _SHORT_CONNECTIONS:
+            return ""
+        return (
+            f"connections to the broker last less than {_SETTLED_SECONDS:g} s, the last one ended with: "
+            f"{self._last_end}; another client may use the same mqtt.client_id"
+        )
 
     def turn(self, now_seconds: float) -> float:
         """Do what is due: connect, send, give up on a silent broker.
@@ -108,9 +141,6 @@ class Courier:
 
         Returns:
             When to call again at the latest, if nothing is reported before.
-
-        Raises:
-            ConfigError: A TLS file cannot be used.
         """
         if self._closing:
             return _NEVER
@@ -121,6 +151,8 @@ class Courier:
             self._connection = self._open_connection(self._number)
         if not self.connected:
             return _NEVER
+        if now_seconds - self._connected_seconds >= _SETTLED_SECONDS:
+            self._short_connections = 0
         return self._send(self._connection, now_seconds)
 
     def handle(self, report: BrokerReport, now_seconds: float) -> LinkChange | Refused | None:
@@ -130,20 +162,17 @@ class Courier:
         match report:
             case Connected():
                 self.connected = True
-                self._allowance, self._refilled_seconds = (
-                    float(self._limits.max_inflight_messages),
-                    now_seconds,
-                )
+                self._connected_seconds = self._refilled_seconds = self._rested_seconds = now_seconds
+                self._allowance = float(self._limits.max_inflight_messages)
                 return LinkChange(connected=True, reason="")
             case Delivered():
-                if self._sent_seconds.pop(report.message_id, None) is not None:
-                    self._spool.acknowledge(report.message_id)
-                self._attempts = 0  # only a broker that takes messages is a working one
-                return Refused(report.refused) if report.refused else None
+                return self._delivered(report)
             case Disconnected():
+                if self.connected:
+                    self._judge_connection(now_seconds - self._connected_seconds, report.reason)
                 self._connection = None
-                self.connected = False
-                self._sent_seconds.clear()
+                self.connected = self._resting = False
+                self._sent.clear()
                 self._spool.release()
                 self._next_attempt_seconds = now_seconds + self._pause_seconds()
                 return LinkChange(connected=False, reason=report.reason)
@@ -156,31 +185,71 @@ class Courier:
         self._connection.close()
         return self._connection.join(timeout_seconds)
 
+    def abort(self, reason: str, timeout_seconds: float) -> bool:
+        """End the connection without a goodbye, so that the last will speaks, and make no other; return whether it ended in time."""
+        self._closing = True
+        if self._connection is None:
+            return True
+        self._connection.abort(reason)
+        return self._connection.join(timeout_seconds)
+
+    def _delivered(self, report: Delivered) -> Refused | None:
+        sent = self._sent.pop(report.message_id, None)
+        if sent is None:
+            return None
+        if report.refused and report.may_retry:
+            self._resting = True
+            return Refused(sent.topic, sent.kind, report.refused, kept=True)
+        self._spool.acknowledge(report.message_id)
+        if report.refused:
+            return Refused(sent.topic, sent.kind, report.refused)
+        self._rests = 0
+        return None
+
+    def _judge_connection(self, lived_seconds: float, end: str) -> None:
+        """Begin the pauses anew after a good connection; after a bad one go on with them, whatever it has delivered."""
+        self._last_end = end
+        if lived_seconds >= _SETTLED_SECONDS:
+            self._attempts = self._short_connections = 0
+        else:
+            self._short_connections += 1
+
     def _send(self, connection: Connection, now_seconds: float) -> float:
-        oldest = min(self._sent_seconds.values(), default=_NEVER)
+        oldest = min((sent.seconds for sent in self._sent.values()), default=_NEVER)
         if now_seconds - oldest > self._limits.ack_timeout_seconds:
             connection.abort(f"no acknowledgement within {self._limits.ack_timeout_seconds:g} s")
             return _NEVER
+        if self._resting and not self._sent:
+            self._spool.release()
+            self._resting = False
+            self._rested_seconds = now_seconds + self._doubled_seconds(self._rests)
+            self._rests += 1
+        if self._resting or now_seconds < self._rested_seconds:
+            return min(oldest + self._limits.ack_timeout_seconds, max(self._rested_seconds, now_seconds))
         rate = self._limits.max_messages_per_second
         grown = self._allowance + (now_seconds - self._refilled_seconds) * rate
         self._allowance = min(float(self._limits.max_inflight_messages), grown)
         self._refilled_seconds = now_seconds
-        room = min(self._limits.max_inflight_messages - len(self._sent_seconds), int(self._allowance))
+        room = min(self._limits.max_inflight_messages - len(self._sent), int(self._allowance))
         messages = self._spool.take(room) if room > 0 else []
         for message in messages:
             connection.send(message)
-            self._sent_seconds[message.id] = now_seconds
+            self._sent[message.id] = _Sent(now_seconds, message.topic, message.kind)
         self._allowance -= len(messages)
-        due = min(self._sent_seconds.values(), default=_NEVER) + self._limits.ack_timeout_seconds
+        due = (
+            min((sent.seconds for sent in self._sent.values()), default=_NEVER)
+            + self._limits.ack_timeout_seconds
+        )
         if len(messages) == room and self._allowance < 1:
             due = min(due, now_seconds + (1 - self._allowance) / rate)
         return due
 
     def _pause_seconds(self) -> float:
         """Doubling from the shortest pause to the longest, the upper half of it at random."""
-        limits = self._limits
-        doubled = min(
-            limits.reconnect_max_seconds, limits.reconnect_min_seconds * 2.0 ** min(self._attempts, 30)
-        )
+        doubled = self._doubled_seconds(self._attempts)
         self._attempts += 1
         return doubled * (0.5 + 0.5 * self._jitter())
+
+    def _doubled_seconds(self, times: int) -> float:
+        limits = self._limits
+        return min(limits.reconnect_max_seconds, limits.reconnect_min_seconds * 2.0 ** min(times, 30))

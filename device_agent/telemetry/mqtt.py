@@ -40,7 +40,9 @@ if TYPE_CHECKING:
 _QOS: Final = 1
 _POLL_SECONDS: Final = 1.0
 _PACKET_OVERHEAD_BYTES: Final = 1 << 16
-"""Room for topic and properties, told to MQTT 5 brokers together with the largest frame."""
+"""Room for topic and properties beside the largest frame, and for every packet that is no frame."""
+_QUOTA_EXCEEDED: Final = 0x97
+"""The one refusal that says "not now" instead of "never". Source: MQTT 5.0, table 2-6, "Reason Codes"."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +56,10 @@ class TlsFiles:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrokerSettings:
-    """How to reach the broker. ``password`` never shows in ``repr``; see `AgentConfig`'s mqtt section for the rest."""
+    """How to reach the broker. ``password`` never shows in ``repr``; see `AgentConfig`'s mqtt section for the rest.
+
+    A packet larger than ``max_incoming_bytes`` and some room for its head ends the connection before any of it is kept.
+    """
 
     host: str
     port: int
@@ -105,11 +110,15 @@ class Disconnected:
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """The broker has acknowledged message ``message_id`` on connection ``number``; with ``refused``: but threw it away, and why."""
+    """The broker has acknowledged message ``message_id`` on connection ``number``.
+
+    With ``refused`` it threw the message away, and that is why; with ``may_retry`` it may take the message later.
+    """
 
     number: int
     message_id: int
     refused: str = ""
+    may_retry: bool = False
 
 
 BrokerReport = Connected | Disconnected | Delivered
@@ -121,6 +130,29 @@ class FrameSubscription:
 
     topic: str
     take: Callable[[bytes], None]
+
+
+class _PacketTooLargeError(Exception):
+    """The broker sends more at once than this client is ready to hold."""
+
+
+class _BoundedClient(Client):
+    """A paho client that looks at the length in a packet's head before it makes room for the rest.
+
+    MQTT allows 256 MiB, and only MQTT 5 has a way to tell the broker of a smaller bound.
+    """
+
+    longest_packet_bytes = _PACKET_OVERHEAD_BYTES
+
+    def _sock_recv(self, bufsize: int) -> bytes:
+        """Read as paho does; it asks for the whole rest of a packet as soon as it knows the length."""
+        if bufsize > self.longest_packet_bytes:
+            raise _PacketTooLargeError(
+                f"a message of {bufsize} bytes came; at most {self.longest_packet_bytes} are held. Publish smaller "
+                "ones, or raise source.max_frame_bytes"
+            )
+        received: bytes = super()._sock_recv(bufsize)
+        return received
 
 
 class BrokerConnection:
@@ -198,6 +230,8 @@ class BrokerConnection:
         try:
             self._connect()
             self._serve()
+        except _PacketTooLargeError as error:
+            self._reason = str(error)
         except OSError as error:
             self._reason = self._reason or f"{self._settings.host}:{self._settings.port}: {error}"
         except Exception as error:  # noqa: BLE001  paho raises struct.error, IndexError, … on malformed packets
@@ -213,7 +247,7 @@ class BrokerConnection:
             return
         delay = self._settings.will_delay_seconds
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho's is untyped
-        properties.MaximumPacketSize = self._settings.max_incoming_bytes + _PACKET_OVERHEAD_BYTES
+        properties.MaximumPacketSize = self._client.longest_packet_bytes
         # The will waits only as long as the session lives, and only a connection that takes the session up again cancels it.
         properties.SessionExpiryInterval = delay
         self._client.connect(host, port, keepalive, clean_start=delay == 0, properties=properties)
@@ -313,7 +347,7 @@ class BrokerConnection:
         if message_id is None:
             return
         refused = str(reason) if reason.is_failure else ""
-        self._report(Delivered(self._number, message_id, refused))
+        self._report(Delivered(self._number, message_id, refused, may_retry=reason.value == _QUOTA_EXCEEDED))
 
     def _on_disconnect(
         self,
@@ -327,20 +361,21 @@ class BrokerConnection:
             self._reason = f"the broker ended the connection: {reason}"
 
 
-def _client(settings: BrokerSettings, will: Will) -> Client:
+def _client(settings: BrokerSettings, will: Will) -> _BoundedClient:
     """Make a paho client that keeps nothing from one connection to the next.
 
     Raises:
         ConfigError: A TLS file cannot be used.
     """
     is_5 = settings.version == "5"
-    client = Client(
+    client = _BoundedClient(
         CallbackAPIVersion.VERSION2,
         client_id=settings.client_id,
         clean_session=None if is_5 else True,
         protocol=MQTTv5 if is_5 else MQTTv311,
         reconnect_on_failure=False,
     )
+    client.longest_packet_bytes = settings.max_incoming_bytes + _PACKET_OVERHEAD_BYTES
     client.connect_timeout = settings.connect_timeout_seconds
     client.max_inflight_messages_set(settings.max_inflight_messages)
     client.max_queued_messages_set(settings.max_inflight_messages * 2)
@@ -352,19 +387,25 @@ def _client(settings: BrokerSettings, will: Will) -> Client:
     if settings.username is not None:
         client.username_pw_set(settings.username, settings.password.text if settings.password else None)
     if settings.tls is not None:
-        _use_tls(client, settings.tls)
+        client.tls_set_context(tls_context(settings.tls))
     return client
 
 
-def _use_tls(client: Client, files: TlsFiles) -> None:
+def tls_context(files: TlsFiles) -> ssl.SSLContext:
+    """Return what checks the broker's certificate and name, and shows the device's own certificate.
+
+    Raises:
+        ConfigError: A file cannot be used.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
-        client.tls_set(
-            ca_certs=str(files.ca),
-            certfile=None if files.cert is None else str(files.cert),
-            keyfile=None if files.key is None else str(files.key),
-        )
+        context.load_verify_locations(cafile=files.ca)
+        if files.cert is not None:
+            # A password is given so that OpenSSL never asks for one at a terminal; there is none to give.
+            context.load_cert_chain(files.cert, files.key, password="")
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
         raise ConfigError(
             f"mqtt.tls_ca {files.ca}, tls_cert {files.cert}, tls_key {files.key}: cannot be used: {error}.",
-            hint="Each must be a readable PEM file.",
+            hint="Each must be a readable PEM file, the key without a passphrase; see docs/agent.md.",
         ) from error
+    return context

@@ -8,6 +8,8 @@ import platform
 from typing import TYPE_CHECKING, Final
 
 from device_agent import __version__
+from device_agent.contract.document import printable
+from device_agent.contract.errors import ContractError
 from device_agent.contract.telemetry import Birth, Event, Health
 from device_agent.contract.telemetry_codec import encode
 from device_agent.contract.units import encode_units, units_of
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
         Envelope,
         HealthStatus,
         Measurement,
-        Result,
+        Message,
         Scalar,
         Severity,
     )
@@ -33,32 +35,48 @@ _LOG = logging.getLogger("edgewright.agent")
 _LEVELS: Final = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 _LONGEST_TEXT: Final = 800
 _LOST_REASON: Final = "the connection was lost without a goodbye"
+_LOSS_EVENTS: Final = frozenset(
+    {"message_refused", "message_too_large", "message_unusable", "telemetry_lost"}
+)
+"""Events that tell of lost messages. If one of them is lost itself that is counted and not told, or it would never end."""
 
 
 class Recorder:
     """See the module's docstring.
 
     Number 0 of every run is its farewell: the last will that the broker holds and the goodbye that the agent says
-    are one message, of which a run ends with one. So a reader that counts gaps in ``seq`` finds none that was not a
-    loss.
+    are one message, of which a run ends with one. A state that replaces one which nobody can have seen takes over its
+    number. So a reader that counts gaps in ``seq`` finds none that was not a loss, but for a state that was on its way
+    when a connection broke, and for those of a run that ended before the broker had them.
 
     Args:
         spool: Where messages wait.
         stamper: Gives envelopes.
         topics: Of this device.
-        payload_max_bytes: Larger messages are dropped, logged and, once a topic, told by an event.
+        payload_max_bytes: Larger messages are dropped, logged, counted and, once a topic, told by an event.
+        local_stamper: Numbers what stays on this machine: under a ``boot_id`` of its own, for a number that is given to
+            a file would be missing at the broker.
     """
 
     def __init__(
-        self, *, spool: Spool, stamper: Stamper, topics: DeviceTopics, payload_max_bytes: int
+        self,
+        *,
+        spool: Spool,
+        stamper: Stamper,
+        topics: DeviceTopics,
+        payload_max_bytes: int,
+        local_stamper: Stamper,
     ) -> None:
         self._spool = spool
         self._stamper = stamper
+        self._local_stamper = local_stamper
         self._topics = topics
         self._payload_max_bytes = payload_max_bytes
         self._farewell_seq = stamper.next().seq
+        self._state_seqs: dict[str, int] = {}
         self._units: dict[str, bytes] = {}
-        self._too_large: set[str] = set()
+        self._told_of_topics: set[str] = set()
+        self._loss_topics = frozenset(topics.event(name) for name in _LOSS_EVENTS)
 
     def next_envelope(self) -> Envelope:
         """Return the envelope of a measurement or result that will be recorded."""
@@ -66,7 +84,8 @@ class Recorder:
 
     def local_envelope(self) -> Envelope:
         """Return an envelope for a message that stays on this machine: it takes no number of those that are sent."""
-        return self._stamper.again(self._farewell_seq)
+        self._local_stamper.artifact = self._stamper.artifact
+        return self._local_stamper.next()
 
     def will(self) -> Will:
         """Return the last will as of now."""
@@ -76,11 +95,12 @@ class Recorder:
 
     def health(self, status: HealthStatus, reason: str) -> None:
         """Record the health; `down` is the goodbye."""
+        topic = self._topics.health()
         is_farewell = status == "down"
-        envelope = self._stamper.again(self._farewell_seq) if is_farewell else self._stamper.next()
+        envelope = self._stamper.again(self._farewell_seq) if is_farewell else self._state_envelope(topic)
         _LOG.info("health: %s%s", status, f": {reason}" if reason else "")
-        health = Health(envelope=envelope, status=status, pid=os.getpid(), reason=reason[:_LONGEST_TEXT])
-        self._append(Kind.STATE, self._topics.health(), encode(health), retain=True)
+        health = Health(envelope=envelope, status=status, pid=os.getpid(), reason=_text(reason))
+        self._record(Kind.STATE, topic, health, retain=True)
 
     def birth(
         self,
@@ -96,8 +116,9 @@ class Recorder:
             model: The model's name and version, and its target.
             host: Facts of the machine.
         """
+        topic = self._topics.birth()
         birth = Birth(
-            envelope=self._stamper.next(),
+            envelope=self._state_envelope(topic),
             agent_version=__version__,
             python_version=platform.python_version(),
             engine=engine[0] if engine else None,
@@ -107,7 +128,7 @@ class Recorder:
             target=model[2] if model else None,
             host=host,
         )
-        self._append(Kind.STATE, self._topics.birth(), encode(birth), retain=True)
+        self._record(Kind.STATE, topic, birth, retain=True)
         for kind, units in self._units.items():
             self._append(Kind.STATE, self._topics.units(kind), units, retain=True)
 
@@ -121,10 +142,13 @@ class Recorder:
             device=self._topics.device,
             name=name,
             severity=severity,
-            text=text[:_LONGEST_TEXT] or name,
-            details=details or {},
+            text=_text(text) or name,
+            details={
+                key: _text(value) if isinstance(value, str) else value
+                for key, value in (details or {}).items()
+            },
         )
-        self._append(Kind.EVENT, self._topics.event(name), encode(event))
+        self._record(Kind.EVENT, self._topics.event(name), event)
         self._spool.commit()
 
     def measurement(self, message: Measurement) -> None:
@@ -133,38 +157,72 @@ class Recorder:
         if self._units.get(message.TYPE) != units:
             self._units[message.TYPE] = units
             self._append(Kind.STATE, self._topics.units(message.TYPE), units, retain=True)
-        self._append(Kind.MEASUREMENT, self._topics.measurement(message.TYPE), encode(message))
+        self._record(Kind.MEASUREMENT, self._topics.measurement(message.TYPE), message)
 
-    def result(self, result: Result) -> None:
-        """Record a result."""
-        self._append(Kind.RESULT, self._topics.results(), encode(result))
+    def result(self, encoded: bytes) -> None:
+        """Record a `Result` that is JSON already, because it may go to a file as well."""
+        self._append(Kind.RESULT, self._topics.results(), encoded)
+
+    def tells_of_loss(self, topic: str) -> bool:
+        """Whether messages of ``topic`` tell of messages that were lost."""
+        return topic in self._loss_topics
+
+    def count_refused(self, kind: Kind) -> None:
+        """Count a message that the broker threw away; `Refusals` tells of it."""
+        self._spool.count_loss(kind, tell=False)
 
     def loss(self) -> None:
-        """If messages were dropped and no event has told of it yet, record one that does."""
+        """If messages were lost and no event has told of it yet, record one that does."""
         loss = self._spool.unreported_loss
         if not loss.total:
             return
         self.event(
             "telemetry_lost",
             "warning",
-            f"The spool was full: {loss.measurements} measurements, {loss.results} results and {loss.events} events "
-            "were dropped.",
+            f"{loss.measurements} measurements, {loss.results} results and {loss.events} events were lost: the spool was "
+            "full, or they were too large.",
             {"measurements": loss.measurements, "results": loss.results, "events": loss.events},
         )
         self._spool.loss_reported(loss)
         self._spool.commit()
 
+    def _state_envelope(self, topic: str) -> Envelope:
+        seq = self._state_seqs.get(topic)
+        if seq is not None and self._spool.holds_unsent_state(topic):
+            return self._stamper.again(seq)
+        envelope = self._stamper.next()
+        self._state_seqs[topic] = envelope.seq
+        return envelope
+
+    def _record(self, kind: Kind, topic: str, message: Message, *, retain: bool = False) -> None:
+        try:
+            payload = encode(message)
+        except ContractError as error:  # a fault of ours; it costs one message and not the agent
+            self._lose(kind, topic, "message_unusable", f"A message of {topic} cannot be sent: {error}")
+        else:
+            self._append(kind, topic, payload, retain=retain)
+
     def _append(self, kind: Kind, topic: str, payload: bytes, *, retain: bool = False) -> None:
         if len(payload) <= self._payload_max_bytes:
             self._spool.append(kind, topic, payload, retain=retain)
             return
-        _LOG.error("%s: %d bytes are above mqtt.payload_max_bytes; dropped", topic, len(payload))
-        if topic not in self._too_large:
-            self._too_large.add(topic)
-            self.event(
-                "message_too_large",
-                "error",
-                f"Messages of {topic} are dropped: {len(payload)} bytes are above mqtt.payload_max_bytes, "
-                f"{self._payload_max_bytes}.",
-                {"topic": topic, "bytes": len(payload)},
-            )
+        self._lose(
+            kind,
+            topic,
+            "message_too_large",
+            f"Messages of {topic} are dropped: {len(payload)} bytes are above mqtt.payload_max_bytes, "
+            f"{self._payload_max_bytes}.",
+        )
+
+    def _lose(self, kind: Kind, topic: str, event: str, text: str) -> None:
+        """Count a message that cannot be sent, and tell of it once a topic."""
+        self._spool.count_loss(kind, tell=not self.tells_of_loss(topic))
+        if topic in self._told_of_topics:
+            _LOG.error("%s: %s", event, text)
+            return
+        self._told_of_topics.add(topic)
+        self.event(event, "error", text, {"topic": topic})
+
+
+def _text(text: str) -> str:
+    return printable(text)[:_LONGEST_TEXT]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from device_agent.contract.telemetry import (
     ExponentialHistogram,
@@ -13,6 +13,8 @@ from device_agent.contract.telemetry import (
     SystemSample,
     ThermalSample,
 )
+from device_agent.contract.telemetry_codec import encode
+from device_agent.contract.units import encode_units, units_of
 from device_agent.sensors.reading import Absent
 from device_agent.telemetry.histogram import SCALE
 
@@ -23,7 +25,10 @@ if TYPE_CHECKING:
     from device_agent.sensors.reading import Measured
     from device_agent.telemetry.histogram import Histogram
 
+_Sample = TypeVar("_Sample", ThermalSample, PowerSample)
+
 _LONGEST_REASON: Final = 300
+_LEFT_OUT: Final = "readings_left_out_count"
 _SHARES: Final = {"p50": 0.50, "p90": 0.90, "p95": 0.95, "p99": 0.99}
 
 
@@ -123,6 +128,46 @@ def power_sample(envelope: Envelope, measured: Iterable[Measured]) -> PowerSampl
     """Describe power, energy and supplies."""
     readings, absent = _readings(measured)
     return PowerSample(envelope=envelope, readings=readings, absent=absent)
+
+
+def fitted(sample: _Sample, *, max_bytes: int) -> _Sample:
+    """Leave out the last readings, as many as must be for the message and its units to fit, and say how many.
+
+    Args:
+        sample: What was measured.
+        max_bytes: Longest message; at least some hundred bytes, for a message without a reading.
+    """
+    if _fits(sample, max_bytes):
+        return sample
+    fits, too_many = 0, len(sample.readings)
+    while too_many - fits > 1:
+        middle = (fits + too_many) // 2
+        if _fits(_cut(sample, middle), max_bytes):
+            fits = middle
+        else:
+            too_many = middle
+    return _cut(sample, fits)
+
+
+def _fits(sample: ThermalSample | PowerSample, max_bytes: int) -> bool:
+    return len(encode(sample)) <= max_bytes and len(encode_units(units_of(sample))) <= max_bytes
+
+
+def _cut(sample: _Sample, count: int) -> _Sample:
+    """Keep the first ``count`` readings, and count the others together with what had been left out before."""
+    of_sensors = [reading for reading in sample.readings if reading.name != _LEFT_OUT]
+    before = sum(reading.value or 0.0 for reading in sample.readings if reading.name == _LEFT_OUT)
+    kept: list[Reading] = of_sensors[:count]
+    left_out = Reading(
+        name=_LEFT_OUT,
+        value=len(of_sensors) - len(kept) + before,
+        source="agent",
+        scope="agent",
+        quality="counter",
+    )
+    names = {reading.name for reading in kept}
+    absent = {name: reason for name, reason in sample.absent.items() if name in names}
+    return replace(sample, readings=(*kept, left_out), absent=absent)
 
 
 def _readings(measured: Iterable[Measured]) -> tuple[tuple[Reading, ...], dict[str, str]]:

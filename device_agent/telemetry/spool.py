@@ -10,8 +10,8 @@ What it promises:
 * A process killed at any moment keeps every committed message (SQLite WAL). After a *power cut* the last commits may
   be missing, the file is intact (``synchronous=NORMAL``: fewer flushes, so less wear of flash).
 * A damaged file is set aside under ``.damaged`` and begun anew; a disk that is full, read-only or failing makes the
-  spool go on in memory, with a smaller bound. What lies on disk stays there and is sent once the disk is back. Each
-  is a `Notice`, none is fatal.
+  spool go on in memory, with a smaller bound. What lies on disk stays there and is sent once the disk is back. A file
+  that was removed is made anew with what it held. Each is a `Notice`, none is fatal.
 
 It is not thread-safe and has no clock: the agent's loop is its only user.
 """
@@ -107,6 +107,7 @@ class Spool:
         self._not_handed_out: set[str] = set()
         self._replaced_in_memory: set[str] = set()
         self._counters_read = False
+        self._file_id: tuple[int, int] | None = None
         self._rows = self._bytes = self._last_id = 0
         self._on_disk = True
         self._store = self._open()
@@ -237,12 +238,13 @@ class Spool:
         return notices
 
     def return_to_disk(self) -> bool:
-        """While in memory and with nothing in flight: try the disk again and move there what memory holds.
+        """While in memory, or in a file that was removed, with nothing in flight: move everything to a file under the path.
 
         Returns:
             Whether messages reach the disk now.
         """
-        if self._on_disk:
+        was_on_disk = self._on_disk
+        if was_on_disk and self._file_id == _file_id(self._path):
             return True
         self.commit()
         if self._taken:
@@ -261,9 +263,8 @@ class Spool:
             return False
         except (StorageError, StoreLockedError, OSError):
             return False
-        self._notices.append(
-            Notice(code="spool_on_disk", message=f"{self._path}: messages reach the disk again.")
-        )
+        what = "was removed; messages are in a new file" if was_on_disk else "messages reach the disk again"
+        self._notices.append(Notice(code="spool_on_disk", message=f"{self._path}: {what}."))
         return True
 
     def close(self) -> int:
@@ -308,6 +309,7 @@ class Spool:
         try:
             self._rows, self._bytes, self._last_id = store.totals()
             self._lost, self._counters_read = store.counters(), True
+            self._file_id = _file_id(self._path)
         except StorageError:
             store.close()
             raise
@@ -338,6 +340,7 @@ class Spool:
             try:
                 self._set_aside(error)
                 self._store = Store(self._path)
+                self._file_id = _file_id(self._path)
             except (StorageError, StoreLockedError, OSError) as second:
                 failure = second
             else:
@@ -377,6 +380,7 @@ class Spool:
         self._rows, self._bytes, highest = disk.totals()
         self._store.close()
         self._store, self._on_disk = disk, True
+        self._file_id = _file_id(self._path)
         self._lost, self._counters_read = counters, True
         self._last_id = max(self._last_id + shift, highest)
         self._acknowledged_on_disk.clear()
@@ -448,6 +452,15 @@ class Spool:
             measurements=self._lost.get(f"{prefix}_measurement", 0),
             events=self._lost.get(f"{prefix}_event", 0),
         )
+
+
+def _file_id(path: Path) -> tuple[int, int] | None:
+    """Tell a file from another one under its name; None when there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _counted_as(kind: Kind) -> str:

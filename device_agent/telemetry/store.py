@@ -110,7 +110,11 @@ class Store:
         self._db.execute("PRAGMA locking_mode=EXCLUSIVE")
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
         owner = self._db.execute("PRAGMA application_id").fetchone()[0]
-        if (owner, version) not in {(0, 0), (_APPLICATION_ID, _SCHEMA_VERSION)}:
+        is_empty = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
+        if (owner, version) != (_APPLICATION_ID, _SCHEMA_VERSION) and not (
+            (owner, version) == (0, 0)
+            and is_empty  # what others made of their own may have no version at all
+        ):
             raise CorruptStoreError(
                 f"{self._where}: a database of another program or version ({owner:#x}, {version})."
             )
@@ -122,9 +126,9 @@ class Store:
         ):
             self._db.execute(f"PRAGMA {pragma}")
         self._db.execute("PRAGMA cache_size=-256")
-        self._db.executescript(_SCHEMA)
         self._db.execute(f"PRAGMA application_id={_APPLICATION_ID}")
         self._db.execute(f"PRAGMA user_version={_SCHEMA_VERSION}")
+        self._db.executescript(_SCHEMA)
 
     def write(
         self, *, add: Iterable[SpooledMessage], remove: Iterable[int], counters: Mapping[str, int]

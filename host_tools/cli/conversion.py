@@ -104,6 +104,11 @@ def _budget(options: argparse.Namespace) -> Budget:
 def _show(conversion: Conversion, out: Path, *, explained: bool) -> None:
     console = wide_console()
     console.print(report_table(conversion.report))
+    if any(target.execution.stand_in for target in conversion.report.targets):
+        console.print(
+            "  * ms and int/float are those of this host's engine, which stands in for the hardware",
+            markup=False,
+        )
     for target in conversion.report.targets:
         for reason in target.reasons:
             console.print(f"  {target.target}: {reason}", markup=False)
@@ -160,7 +165,7 @@ def _target_row(target: TargetReport, metrics: list[str]) -> list[str]:
     values = {quality.metric: quality.payload_value for quality in target.quality}
     sqnr, parity = target.agreement.sqnr_db, target.parity
     return [
-        target.target,
+        f"{target.target} *" if target.execution.stand_in else target.target,
         target.verdict,
         *(_quality(name, values.get(name)) for name in metrics),
         _number(target.agreement.same_top_class, 100.0, 1),

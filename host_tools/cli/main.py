@@ -78,6 +78,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader went away (`edgewright targets list | head`): not our failure, and nothing is left to say it to.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # of files our own errors speak: what is left is where we print to
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        failed = OutputError(f"{error.filename or 'standard output'}: {error.strerror or error}.")
+        _complain(failed, as_json=False)
+        return exit_status(failed)
     return status
 
 

@@ -11,12 +11,14 @@ _WATCH_EPILOG = """\
 examples:
   edgewright watch mqtt://localhost:1883
   edgewright watch mqtt://broker --record today.jsonl --seconds 3600
+  edgewright watch mqtts://me:p%40ss@broker --ca our-ca.pem --cert me.pem --key me.key
 """
 _REPORT_EPILOG = """\
 examples:
   edgewright report --from today.jsonl
   edgewright report --from mqtt://localhost --seconds 120 --out fleet.html
 """
+_BROKER_HELP = "mqtt://[user:password@]host[:port], or mqtts://…; percent-encode @ : / in a password"
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -28,7 +30,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         epilog=_WATCH_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    watch.add_argument("broker", metavar="BROKER", help="mqtt://[user:password@]host[:port], or mqtts://…")
+    watch.add_argument("broker", metavar="BROKER", help=_BROKER_HELP)
+    _add_tls(watch)
     watch.add_argument("--root", default=DEFAULT_ROOT, help=f"topic root (default: {DEFAULT_ROOT})")
     watch.add_argument("--seconds", type=at_least_zero, metavar="N", help="end after so long")
     watch.add_argument(
@@ -46,8 +49,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     report.add_argument(
-        "--from", required=True, dest="origin", metavar="FILE|BROKER", help="a recording, or mqtt://host:port"
+        "--from", required=True, dest="origin", metavar="FILE|BROKER", help=f"a recording, or {_BROKER_HELP}"
     )
+    _add_tls(report)
     report.add_argument(
         "--seconds",
         type=at_least_zero,
@@ -62,3 +66,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     report.add_argument("--quiet", action="store_true", help="no progress")
     report.add_argument("--json", action="store_true", help="print counts as JSON")
     report.set_defaults(run="host_tools.cli.listening:run_report")
+
+
+def _add_tls(parser: argparse.ArgumentParser) -> None:
+    tls = parser.add_argument_group("TLS, for mqtts://")
+    tls.add_argument(
+        "--ca", metavar="FILE", help="the broker's own authority, PEM (default: those the system trusts)"
+    )
+    tls.add_argument("--cert", metavar="FILE", help="certificate of yours, for a broker that asks for one")
+    tls.add_argument("--key", metavar="FILE", help="its private key, if not in the same file")

@@ -41,6 +41,10 @@ def ir_files(network: Any, *, own_names: Collection[str]) -> Mapping[str, bytes]
             f"Temporary files of OpenVINO: {error}.", hint="Free some space or set TMPDIR."
         ) from error
     except RuntimeError as error:
+        if "iostream" in str(error):  # how C++ says that a file cannot be written
+            raise OutputError(
+                f"Temporary files of OpenVINO: {error}.", hint="Free some space or set TMPDIR."
+            ) from error
         raise LoweringError(f"OpenVINO cannot serialize the model: {str(error).strip()}") from error
 
 

@@ -16,12 +16,10 @@ from host_tools.lower.interface import integer_interface
 from host_tools.lower.openvino_codes import codes_of, element_type, real_of, replace_weight
 from host_tools.lower.saturation import is_done_by_saturation
 from host_tools.model.export import serialize
-from host_tools.plan.topology import integers, shape_of
+from host_tools.plan.topology import constant, integers, shape_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-
-    from numpy.typing import NDArray
 
     from host_tools.model.float_model import FloatModel
     from host_tools.plan.quantization_plan import QParams, QuantizationPlan, Requantize
@@ -185,7 +183,7 @@ class _Writer:
                     continue
                 where = f"{node.op_type} {node.name!r}: {value.name!r}"
                 codes = quantize_array(
-                    _array(value), planned.qparams, self.profile.rounding.weights, where=where
+                    constant(value), planned.qparams, self.profile.rounding.weights, where=where
                 )
                 replace_weight(self._weighted(node), codes, planned.qparams, value.name or "")
 
@@ -331,11 +329,3 @@ class _Writer:
                 )
             found = found.input_value(0).get_node()
         return found
-
-
-def _array(value: ir.Value) -> NDArray[Any]:
-    if value.const_value is None:
-        raise LoweringError(
-            f"Constant {value.name!r} has no data.", hint="Load the model with its external data."
-        )
-    return value.const_value.numpy()

@@ -155,8 +155,9 @@ class _Writer:
         """Write a node with the readers' side of its inputs before it and the producers' side of its outputs behind it."""
         if node.name in self.left_out:
             return
-        if self._runs_on_codes(node):
-            self._write_on_codes(node)
+        shared = self._shared_qparams(node)
+        if shared is not None:
+            self._write_on_codes(node, shared)
             return
         inputs = [self._read(node, index) for index in range(len(node.inputs))]
         targets = [self._target(value) for value in node.outputs]
@@ -253,8 +254,8 @@ class _Writer:
 
     # -- operators on codes -------------------------------------------------------------------------------------------------------
 
-    def _runs_on_codes(self, node: ir.Node) -> bool:
-        """Whether the node works on the codes themselves: the target wants it, and all its activations share the output's scale.
+    def _shared_qparams(self, node: ir.Node) -> QParams | None:
+        """Return the one set of parameters of a node that works on the codes themselves; None where it works on real numbers.
 
         Such an operator only moves and compares, so that it gives the same codes as it would give real numbers.
         """
@@ -264,23 +265,22 @@ class _Writer:
             or planned.precision != "int8"
             or planned.fused_into
         ):
-            return False
+            return None
         output = self._qparams(self._target(node.outputs[0]))
-        return output is not None and all(
+        same = all(
             value is None or value.is_initializer() or self._edge_qparams(node, index, value) == output
             for index, value in enumerate(node.inputs)
         )
+        return output if same else None
 
     def _edge_qparams(self, node: ir.Node, index: int, value: ir.Value) -> QParams | None:
         edge = self.requantized.get((node.name or "", index))
         return edge.qparams if edge is not None else self._qparams(value)
 
-    def _write_on_codes(self, node: ir.Node) -> None:
+    def _write_on_codes(self, node: ir.Node, qparams: QParams) -> None:
         """Write the node with integer inputs and an integer output; its real constants become codes of the same scale."""
         target = self._target(node.outputs[0])
-        name, qparams = _name(target), self._qparams(target)
-        if qparams is None:
-            raise LoweringError(f"{node.op_type} {node.name!r}: its output has no codes.")
+        name = _name(target)
         codes = self.codes[name] = self.out.integer(self._codes_name(target, qparams), target.shape, qparams)
         inputs = [self._read_codes(node, index, qparams) for index in range(len(node.inputs))]
         op_type, zero_at = node.op_type, None

@@ -27,7 +27,7 @@ def serialize(graph: ir.Model) -> bytes:
     """Serialize an `onnx_ir` model, refusing what protobuf cannot hold.
 
     Raises:
-        ModelError: As for `export_onnx`.
+        ModelError: As for `export_onnx`, or a name or text is none that protobuf can hold.
     """
     weights = sum(
         value.const_value.nbytes for value in graph.graph.initializers.values() if value.const_value
@@ -39,5 +39,5 @@ def serialize(graph: ir.Model) -> bytes:
         )
     try:
         return bytes(ir.to_proto(graph).SerializeToString())
-    except ValueError as error:  # protobuf: EncodeError is one
+    except Exception as error:  # onnx_ir and protobuf have errors of their own, below no common one
         raise ModelError(f"The model cannot be serialized: {error}.") from error

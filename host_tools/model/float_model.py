@@ -7,7 +7,8 @@ Canonical form, guaranteed by `host_tools.model.load` and relied on everywhere a
 - no Identity, Dropout, Constant or shape-computing nodes are left: constants are initializers, shape subgraphs are folded;
 - BatchNormalization is folded into the preceding Conv, ConvTranspose or Gemm where it can be; otherwise it is Mul then Add with constants;
 - Gemm has transA=0, transB=1, alpha=beta=1, a constant weight of shape (outputs, inputs);
-- MatMul of a rank-2 input by a rank-2 constant is a Gemm;
+- MatMul of a rank-2 input by a rank-2 constant is a Gemm; no operand of a MatMul is a vector;
+- Div by a constant is Mul by its reciprocal, unless that is zero or infinite in float32;
 - Conv, ConvTranspose and Gemm with a constant weight have a bias of shape (outputs,), zeros where the source has none;
 - Clip of floats has constant initializers for both bounds (missing ones are ±inf); Clip(0, inf) is Relu;
 - x * HardSigmoid(x; 1/6, 1/2) is HardSwish;

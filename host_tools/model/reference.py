@@ -134,4 +134,4 @@ def _with_outputs(model: FloatModel, extras: Sequence[str]) -> ir.Model:
 
 
 def _text(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0]
+    return (str(error).strip() or type(error).__name__).splitlines()[0]  # MemoryError says nothing

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,9 +63,18 @@ def _by_file(lines: list[str], data: CalibrationSet, path: Path) -> tuple[int, .
                 raise DataError(f"{path}:{rows.line_num}: {row['file']} has two different labels.")
     except csv.Error as error:
         raise DataError(f"{path}:{rows.line_num}: not readable as CSV: {error}.") from error
+    ids = list(data.ids())
+    bearers = Counter(Path(sample_id).name for sample_id in ids)
     found: list[int] = []
-    for sample_id in data.ids():
-        known = labels.get(sample_id, labels.get(Path(sample_id).name))
+    for sample_id in ids:
+        name = Path(sample_id).name
+        known = labels.get(sample_id)
+        if known is None and name in labels and bearers[name] > 1:
+            raise DataError(
+                f"{path}: {name} is the name of {bearers[name]} samples, {sample_id} among them.",
+                hint="Write the path below the folder of samples.",
+            )
+        known = labels.get(name) if known is None else known
         if known is None:
             raise DataError(
                 f"{path}: sample {sample_id} has no label.", hint="Every sample of --eval needs one."

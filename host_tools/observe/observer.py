@@ -6,7 +6,6 @@ import hashlib
 import math
 import os
 import time
-import zipfile
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -14,7 +13,7 @@ import numpy as np
 
 from host_tools.errors import DataError, OutputError
 from host_tools.model.reference import open_session, run_session
-from host_tools.observe.exact_sum import ExactSums
+from host_tools.observe.exact_sum import MAX_TERMS, ExactSums
 from host_tools.observe.instrument import EXECUTION_ORDER, REDUCTIONS, instrument
 from host_tools.observe.parallel import side_by_side
 from host_tools.observe.statistics import GATHERING, SCHEMA_VERSION, Histogram, Statistics, TensorStatistics
@@ -34,6 +33,7 @@ _BINS: Final = 1 << 16
 _BATCH: Final = 16
 """Samples whose subsets are counted together: counting touches every bin of every tensor once a batch."""
 _CHECKPOINT_SECONDS: Final = 5.0
+_CHECKPOINT_ARRAYS: Final = ("key", "digests", "minima", "maxima", "sums", "filled", "counts")
 
 
 def observe(
@@ -57,10 +57,15 @@ def observe(
             pass goes on; removed at the end. None: no checkpoint.
 
     Raises:
-        DataError: A sample cannot be read or fed, or makes a tensor NaN or infinite; the message names both.
+        DataError: A sample cannot be read or fed, or makes a tensor NaN or infinite; the message names both. Or there are too many.
         EngineError: ONNX Runtime refuses the model.
         OutputError: The checkpoint cannot be written.
     """
+    if len(data) > MAX_TERMS:
+        raise DataError(
+            f"{data.where}: {len(data)} samples; at most {MAX_TERMS} can be summed exactly.",
+            hint="Use fewer samples.",
+        )
     instrumented = instrument(model, histograms=histograms)
     # Two samples on a thread each are done sooner than one after the other on two threads.
     session = open_session(instrumented.content, threads=1, name=model.name, execution_order=EXECUTION_ORDER)
@@ -230,10 +235,10 @@ class _Checkpoint:
         """Fill ``state`` from the file and return the digests of the samples it has; none when there is no file of this pass."""
         try:
             with self._path.open("rb") as stream, np.load(stream, allow_pickle=False) as saved:
-                arrays = {name: saved[name] for name in saved.files}
+                arrays = {name: saved[name] for name in _CHECKPOINT_ARRAYS}
                 if str(arrays["key"]) != self._key or arrays["minima"].shape != state.minima.shape:
                     return ()
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        except Exception:  # noqa: BLE001 - of a damaged file zipfile and NumPy raise whatever they like
             return ()  # no checkpoint, or one that was never whole: begin anew
         digests = [row.tobytes() for row in arrays["digests"]]
         state.minima[:], state.maxima[:] = arrays["minima"], arrays["maxima"]
@@ -275,7 +280,8 @@ class _Checkpoint:
                 )
             partial.replace(self._path)
         except OSError as error:
-            partial.unlink(missing_ok=True)
+            with suppress(OSError):
+                partial.unlink()
             raise OutputError(
                 f"{self._path}: {error.strerror or error}.", hint="Choose another --cache DIR."
             ) from error

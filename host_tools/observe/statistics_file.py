@@ -55,6 +55,7 @@ def decode(data: bytes, *, where: str) -> Statistics:
         TypeError,
         AttributeError,
         IndexError,
+        OverflowError,
         RecursionError,
         binascii.Error,
     ) as error:

@@ -49,8 +49,8 @@ class Artifact:
 
     @property
     def file_name(self) -> str:
-        """``NAME-VERSION-TARGET.ewa``."""
-        return f"{self.manifest.name}-{self.manifest.version}-{self.manifest.target}.ewa"
+        """See `artifact_name`."""
+        return artifact_name(self.manifest.name, self.manifest.version, self.manifest.target)
 
 
 def pack(
@@ -128,6 +128,11 @@ def pack(
         made_with=made_with,
     )
     return Artifact(manifest=manifest, members=members)
+
+
+def artifact_name(model: str, version: str, target: str) -> str:
+    """Return ``NAME-VERSION-TARGET.ewa``."""
+    return f"{model}-{version}-{target}.ewa"
 
 
 def checked_version(version: str) -> str:

@@ -1,7 +1,12 @@
-"""`History`: what each device said, in order, without duplicates. Pure: deliveries in, records out."""
+"""`History`: what each device said, in order, without duplicates. Pure: deliveries in, records out.
+
+Every text in it is harmless to show (`wire_text`): it is made so here, at the door.
+"""
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -18,6 +23,9 @@ from device_agent.contract.telemetry import (
     ThermalSample,
 )
 from device_agent.contract.telemetry_codec import decode
+from host_tools.review.boot_clock import BootClock
+from host_tools.review.message_numbers import MessageNumbers
+from host_tools.review.wire_text import harmless, harmless_message
 
 if TYPE_CHECKING:
     from device_agent.contract.telemetry import Measurement, Message
@@ -25,6 +33,13 @@ if TYPE_CHECKING:
     from host_tools.review.listener import Delivery
 
 _KEPT_REFUSALS = 20
+_FROM_DEVICES = ("m", "e", "a", "o", "status")
+"""Categories that only the device itself publishes to."""
+_BOOT_ID = re.compile(rb'"boot_id":"([A-Za-z0-9_-]{1,64})"')
+_SEQ = re.compile(rb'"seq":([0-9]{1,16})\b')
+_FAREWELL_SEQ = 0
+_STALE_SECONDS = 60.0
+_STALE_WINDOWS = 3.0
 
 
 @dataclass(slots=True)
@@ -40,6 +55,9 @@ class DeviceHistory:
         thermal: Samples by time.
         power: Samples by time.
         events: In order of arrival.
+        first_heard: Unix time by this machine's clock of the first message, if only a retained one.
+        last_heard: The same of the last message that was not retained; None when there was none.
+        clocks: By boot id, what is known of the device's clock.
     """
 
     device: str
@@ -50,6 +68,46 @@ class DeviceHistory:
     thermal: list[ThermalSample] = field(default_factory=list)
     power: list[PowerSample] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
+    first_heard: float = math.inf
+    last_heard: float | None = None
+    clocks: dict[str, BootClock] = field(default_factory=dict)
+    _numbers: dict[str, MessageNumbers] = field(default_factory=dict)
+
+    def moment(self, message: Message) -> float:
+        """Return the Unix time at which a message was made, corrected where the device's clock is wrong."""
+        return self.clocks[message.envelope.boot_id].moment(message.envelope)
+
+    @property
+    def missing_count(self) -> int:
+        """Messages that were sent, to judge by the numbers before and after, and not heard."""
+        return sum(numbers.missing for numbers in self._numbers.values())
+
+    def silent_seconds(self, now: float) -> float | None:
+        """Return how long the device has been silent; None while it need not have spoken, or after it said goodbye.
+
+        Args:
+            now: Unix time by the clock that receives. The device's own clock has no say in this.
+        """
+        if self.health is not None and self.health.status == "down":
+            return None
+        window = self.inference[-1].window_seconds if self.inference else 0.0
+        silent = now - (self.first_heard if self.last_heard is None else self.last_heard)
+        return silent if silent > max(_STALE_SECONDS, _STALE_WINDOWS * window) else None
+
+    def _hear(self, message: Message, delivery: Delivery) -> bool:
+        """Take note of time and number; return whether the message is new."""
+        envelope = message.envelope
+        self.clocks.setdefault(envelope.boot_id, BootClock()).hear(envelope, delivery.received)
+        self.first_heard = min(self.first_heard, delivery.received)
+        if delivery.retained or (isinstance(message, Health) and envelope.seq == _FAREWELL_SEQ):
+            # What is retained says nothing of the numbers since, which are not sent again; the farewell's is the
+            # first of the run, and comes last.
+            return True
+        is_state = isinstance(message, Birth | Health)  # the latest counts, sent twice or not
+        return self._count(envelope.boot_id, envelope.seq) or is_state
+
+    def _count(self, boot_id: str, seq: int) -> bool:
+        return self._numbers.setdefault(boot_id, MessageNumbers()).add(seq)
 
     def _keep(self, message: Message) -> None:
         if isinstance(message, Birth):
@@ -86,7 +144,6 @@ class History:
         self.refused_count = 0
         self._root = root
         self._keep = keep
-        self._seen: dict[tuple[str, str], set[int]] = {}
 
     def add(self, delivery: Delivery) -> DeviceHistory | None:
         """Take one delivery; return the device it changed, or None when it was a duplicate or not understood."""
@@ -96,29 +153,32 @@ class History:
         except ContractError as error:
             self.refused_count += 1
             if len(self.refused) < _KEPT_REFUSALS:
-                self.refused.append((delivery.topic, str(error)))
+                self.refused.append((harmless(delivery.topic), harmless(str(error))))
             return None
         if message is None:
-            return None
-        if self._is_duplicate(topic.device, message):
-            self.duplicate_count += 1
+            self._note(topic, delivery)
             return None
         device = self.devices.setdefault(topic.device, DeviceHistory(device=topic.device))
-        device._keep(message)  # noqa: SLF001 - the two classes are one thing
+        self._note(topic, delivery)
+        if not device._hear(message, delivery):  # noqa: SLF001 - the two classes are one thing
+            self.duplicate_count += 1
+            return None
+        device._keep(harmless_message(message, delivery.payload))  # noqa: SLF001
         if self._keep is not None:
             for records in (device.inference, device.system, device.thermal, device.power, device.events):
                 del records[: -self._keep]
         return device
 
-    def _is_duplicate(self, device: str, message: Message) -> bool:
-        """By (device, boot_id, seq); a last will repeats an old number and is not one."""
-        if isinstance(message, Health):
-            return False
-        seen = self._seen.setdefault((device, message.envelope.boot_id), set())
-        if message.envelope.seq in seen:
-            return True
-        seen.add(message.envelope.seq)
-        return False
+    def _note(self, topic: Topic, delivery: Delivery) -> None:
+        """Note that a known device lives, and the number of what is not kept: it is not missing."""
+        device = self.devices.get(topic.device)
+        if device is None or delivery.retained or topic.category not in _FROM_DEVICES:
+            return
+        device.last_heard = delivery.received
+        if topic.category in ("a", "o"):
+            boot_id, seq = _BOOT_ID.search(delivery.payload), _SEQ.search(delivery.payload)
+            if boot_id and seq:
+                device._count(boot_id[1].decode(), int(seq[1]))  # noqa: SLF001
 
 
 def _message(topic: Topic, delivery: Delivery) -> Message | None:

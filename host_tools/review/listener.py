@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,17 +13,26 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
 from device_agent.contract.errors import TransferError
+from host_tools.errors import InputError
+from host_tools.review.broker_address import TlsFiles
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from paho.mqtt.reasoncodes import ReasonCode
 
     from host_tools.review.broker_address import BrokerAddress
 
 _CONNECT_TIMEOUT_SECONDS = 10.0
-_QUEUE_MESSAGES = 10_000
+_MAILBOX_BYTES = 256 << 20
+_DELIVERY_OVERHEAD_BYTES = 400
+"""What a delivery costs beside its payload: objects and topic."""
 _POLL_SECONDS = 0.2
+_BURST_POLL_SECONDS = 0.02
+_BURST_MESSAGES = 40
+"""More than this within a `_BURST_POLL_SECONDS` (2,000 a second) is a burst."""
+_LONGEST_BURST_SECONDS = 5.0
+_FEW_WAITING = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,11 +43,45 @@ class Delivery:
         topic: The whole topic.
         payload: The bytes.
         received: Unix time of arrival in seconds, by this machine's clock.
+        retained: The broker had kept it: it may be of any age, and does not show that its sender lives.
     """
 
     topic: str
     payload: bytes
     received: float
+    retained: bool = False
+
+
+class _Mailbox:
+    """Deliveries on their way from paho's thread to the reader, bounded by the memory they take."""
+
+    def __init__(self) -> None:
+        self._waiting: queue.SimpleQueue[Delivery] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._bytes = 0
+
+    def put(self, delivery: Delivery) -> bool:
+        """Keep a delivery; return whether there was room."""
+        size = len(delivery.payload) + _DELIVERY_OVERHEAD_BYTES
+        with self._lock:
+            if self._bytes + size > _MAILBOX_BYTES:
+                return False
+            self._bytes += size
+        self._waiting.put(delivery)
+        return True
+
+    def take(self, timeout: float) -> Delivery | None:
+        """Return the oldest, waiting for one at most so long."""
+        try:
+            delivery = self._waiting.get(timeout=timeout) if timeout > 0 else self._waiting.get_nowait()
+        except queue.Empty:
+            return None
+        with self._lock:
+            self._bytes -= len(delivery.payload) + _DELIVERY_OVERHEAD_BYTES
+        return delivery
+
+    def __len__(self) -> int:
+        return self._waiting.qsize()
 
 
 class Listener:
@@ -45,84 +89,186 @@ class Listener:
 
     def __init__(self, client: mqtt.Client) -> None:
         self._client = client
-        self._queue: queue.Queue[Delivery] = queue.Queue(maxsize=_QUEUE_MESSAGES)
+        self._mailbox = _Mailbox()
         self.dropped = 0
-        """Deliveries thrown away because the reader was too slow."""
+        """Deliveries thrown away because the reader was too slow for too long."""
         client.on_message = self._on_message
 
     def deliveries(self, *, seconds: float | None = None) -> Iterator[Delivery | None]:
-        """Yield deliveries as they come, and None whenever a moment passed without one; end after ``seconds``."""
+        """Yield deliveries as they come, and None whenever a moment passed without one.
+
+        Ends after ``seconds``, and with all that came by then.
+        """
         end = None if seconds is None else time.monotonic() + seconds
         while end is None or time.monotonic() < end:
-            try:
-                yield self._queue.get(timeout=_POLL_SECONDS)
-            except queue.Empty:
-                yield None
+            yield self._mailbox.take(_POLL_SECONDS)
+            if len(self._mailbox) > _FEW_WAITING:
+                self._let_a_burst_pass()
+        yield from self.waiting()
+
+    def waiting(self) -> Iterator[Delivery]:
+        """Yield what has come and was not taken yet."""
+        for _ in range(len(self._mailbox)):
+            delivery = self._mailbox.take(0.0)
+            if delivery is not None:
+                yield delivery
 
     @property
     def is_connected(self) -> bool:
         """Whether the broker can be reached right now; paho reconnects by itself."""
         return self._client.is_connected()
 
+    def _let_a_burst_pass(self) -> None:
+        """Leave the processor to paho's thread while messages pour in.
+
+        A reader that decodes holds the interpreter, paho falls behind, and the broker throws away what it cannot
+        deliver (mosquitto: beyond 1,000 messages) without a word.
+        """
+        end = time.monotonic() + _LONGEST_BURST_SECONDS
+        before = len(self._mailbox)
+        while time.monotonic() < end:
+            time.sleep(_BURST_POLL_SECONDS)
+            now = len(self._mailbox)
+            if now - before < _BURST_MESSAGES:
+                return
+            before = now
+
     def _on_message(self, _client: mqtt.Client, _userdata: object, message: mqtt.MQTTMessage) -> None:
         try:
-            self._queue.put_nowait(
-                Delivery(topic=message.topic, payload=bytes(message.payload), received=time.time())
-            )
-        except queue.Full:
+            topic = message.topic
+        except UnicodeDecodeError:  # forbidden by MQTT; raised on from here it would end paho's thread
+            self.dropped += 1
+            return
+        delivery = Delivery(
+            topic=topic, payload=bytes(message.payload), received=time.time(), retained=message.retain
+        )
+        if not self._mailbox.put(delivery):
             self.dropped += 1
 
 
 @contextmanager
-def listen(address: BrokerAddress, *, root: str) -> Iterator[Listener]:
+def listen(address: BrokerAddress, *, root: str, tls: TlsFiles | None = None) -> Iterator[Listener]:
     """Subscribe to everything below ``root`` until the block ends.
 
+    Args:
+        address: The broker's.
+        root: Topic root.
+        tls: Certificates for ``mqtts://``; None: the authorities that the system trusts.
+
     Raises:
-        TransferError: The broker cannot be reached or refuses.
+        InputError: A certificate's file cannot be used.
+        TransferError: The broker cannot be reached, or refuses.
     """
     client = mqtt.Client(CallbackAPIVersion.VERSION2)
     if address.username:
         client.username_pw_set(address.username, address.password)
-    if address.tls:
-        client.tls_set()
-    refusals: list[str] = []
-
-    def on_connect(
-        connected: mqtt.Client,
-        _userdata: object,
-        _flags: object,
-        reason: ReasonCode,
-        _properties: object,
-    ) -> None:
-        if reason.is_failure:
-            refusals.append(str(reason))
-        else:
-            connected.subscribe(f"{root}/#", qos=1)  # again after each reconnect: the session is clean
-
-    client.on_connect = on_connect
+    _use_tls(client, address, tls or TlsFiles())
     listener = Listener(client)
-    try:
-        client.connect(address.host, address.port, keepalive=30)
-    except (OSError, ValueError) as error:
-        raise TransferError(
-            f"{address}: cannot connect: {error}.", hint="Is the broker running, and is the port right?"
-        ) from error
+    opening = _Opening(client, address, root)
+    opening.connect()
     client.loop_start()
     try:
-        _wait_until_connected(client, refusals, address)
+        opening.wait()
         yield listener
     finally:
         client.disconnect()
         client.loop_stop()
 
 
-def _wait_until_connected(client: mqtt.Client, refusals: list[str], address: BrokerAddress) -> None:
-    end = time.monotonic() + _CONNECT_TIMEOUT_SECONDS
-    while not client.is_connected():
-        if refusals:
-            raise TransferError(f"{address}: refused: {refusals[0]}.", hint="Check user name and password.")
-        if time.monotonic() > end:
-            raise TransferError(
-                f"{address}: no answer for {_CONNECT_TIMEOUT_SECONDS:.0f} s.", hint="Is this an MQTT broker?"
-            )
-        time.sleep(0.02)
+class _Opening:
+    """Connects and subscribes; subscribes again after each reconnect, because the session is clean."""
+
+    def __init__(self, client: mqtt.Client, address: BrokerAddress, root: str) -> None:
+        self._client = client
+        self._address = address
+        self._topic = f"{root}/#"
+        self._refusal = ""
+        self._subscribed = threading.Event()
+        client.on_connect = self._on_connect
+        client.on_subscribe = self._on_subscribe
+
+    def connect(self) -> None:
+        address = self._address
+        try:
+            self._client.connect(address.host, address.port, keepalive=30)
+        except (OSError, ValueError) as error:
+            hint = "Is the broker running, and is the port right?"
+            if "CERTIFICATE_VERIFY_FAILED" in str(error):
+                hint = "Name the broker's own authority with --ca FILE."
+            elif address.tls and "CERTIFICATE_REQUIRED" in str(error):
+                hint = _WANTS_CERTIFICATE
+            raise TransferError(f"{address}: cannot connect: {error}.", hint=hint) from error
+
+    def wait(self) -> None:
+        """Wait until the broker has accepted both.
+
+        Raises:
+            TransferError: It refuses, or does not answer.
+        """
+        end = time.monotonic() + _CONNECT_TIMEOUT_SECONDS
+        while not self._subscribed.wait(0.02):
+            if self._refusal:
+                raise TransferError(
+                    f"{self._address}: refused: {self._refusal}.", hint="Check user name and password."
+                )
+            if time.monotonic() > end:
+                raise TransferError(
+                    f"{self._address}: no answer for {_CONNECT_TIMEOUT_SECONDS:.0f} s.",
+                    hint=_WANTS_CERTIFICATE if self._address.tls else "Is this an MQTT broker?",
+                )
+
+    def _on_connect(
+        self, client: mqtt.Client, _userdata: object, _flags: object, reason: ReasonCode, _properties: object
+    ) -> None:
+        if reason.is_failure:
+            self._refusal = str(reason)
+        else:
+            client.subscribe(self._topic, qos=0)
+
+    def _on_subscribe(
+        self,
+        _client: mqtt.Client,
+        _userdata: object,
+        _message_id: int,
+        reasons: Sequence[ReasonCode],
+        _properties: object,
+    ) -> None:
+        if any(reason.is_failure for reason in reasons):
+            self._refusal = f"it does not let this user subscribe to {self._topic}"
+        else:
+            self._subscribed.set()
+
+
+_WANTS_CERTIFICATE = (
+    "Is this an MQTT broker? If it asks for a client's certificate, give --cert FILE and --key FILE."
+)
+
+
+def _use_tls(client: mqtt.Client, address: BrokerAddress, files: TlsFiles) -> None:
+    """Set up TLS as the address says.
+
+    Raises:
+        InputError: A file cannot be used, or one is given for a connection without TLS.
+    """
+    if not address.tls:
+        if files.is_given:
+            raise InputError(f"{address}: certificates are for TLS.", hint="Write mqtts:// instead.")
+        return
+    if files.key and not files.certificate:
+        raise InputError(f"{files.key}: a key is of no use without its certificate.", hint="Give --cert too.")
+    for file in (files.authority, files.certificate, files.key):
+        if file is not None and not file.is_file():
+            raise InputError(f"{file}: no such file.")
+    try:
+        client.tls_set(
+            ca_certs=None if files.authority is None else str(files.authority),
+            certfile=None if files.certificate is None else str(files.certificate),
+            keyfile=None if files.key is None else str(files.key),
+        )
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        named = ", ".join(
+            str(file) for file in (files.authority, files.certificate, files.key) if file is not None
+        )
+        raise InputError(
+            f"{named}: cannot be used: {error}.", hint="PEM files are expected, the key without a password."
+        ) from error

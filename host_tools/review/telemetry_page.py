@@ -1,78 +1,198 @@
-"""The page of `edgewright report`: latency, throughput, temperature and power over time, one section a device."""
+"""The page of `edgewright report`: all devices at a glance, then latency, throughput, temperature and power over time."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from itertools import pairwise
+from statistics import median
 from typing import TYPE_CHECKING
 
-from host_tools.pages.charts import Series, line_chart
+from host_tools.pages.charts import COLORS, Series, line_chart
 from host_tools.pages.page import render
+from host_tools.review.boot_clock import duration
+from host_tools.review.power import battery, consumption, latest_powers, powers
+from host_tools.review.watch import hottest_celsius, latest_pss_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from markupsafe import Markup
 
-    from device_agent.contract.telemetry import (
-        Event,
-        InferenceWindow,
-        Measurement,
-        PowerSample,
-        ThermalSample,
-    )
+    from device_agent.contract.telemetry import Event, InferenceWindow, Measurement, SystemSample
     from host_tools.review.history import DeviceHistory, History
+    from host_tools.review.power import Power
 
 _SHOWN_EVENTS = 200
+_MOST_MARKED_POINTS = 300
+_GAP_INTERVALS = 3.0
+"""A line is broken where nothing came for so many of its usual intervals: it must not bridge an outage."""
+
+Point = tuple[float, str, float]
+"""Unix time, boot id, value."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceRow:
+    """A device's line in the table of all devices; texts as they are shown."""
+
+    device: str
+    status: str
+    note: str
+    is_well: bool
+    last_heard: str
+    model: str
+    numbers: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventRow:
+    """An event with the time at which it happened."""
+
+    moment: str
+    event: Event
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceSection:
     """What the template shows of one device."""
 
-    device: DeviceHistory
+    device: str
     facts: Sequence[tuple[str, str]]
+    warnings: Sequence[str]
     charts: Sequence[Markup]
     absent: Sequence[tuple[str, str]]
-    events: Sequence[tuple[str, Event]]
+    events: Sequence[EventRow]
+    event_count: int
 
 
-def render_telemetry(history: History, *, origin: str) -> str:
+def render_telemetry(history: History, *, origin: str, warnings: Sequence[str] = ()) -> str:
     """Return the page as HTML text.
 
     Args:
         history: What was heard.
         origin: File or broker it came from, for the heading.
+        warnings: What the reader must know of the listening or the recording.
     """
+    devices = list(history.devices.values())
+    end = max((device.last_heard or device.first_heard for device in devices), default=0.0)
     return render(
         "telemetry.html",
         title="Telemetry",
         origin=origin,
+        end=_utc(end),
         history=history,
-        sections=[_section(device) for device in history.devices.values()],
+        warnings=warnings,
+        rows=[_row(device, end) for device in devices],
+        sections=[_section(device) for device in devices],
     )
+
+
+# --- all devices ---
+
+
+def _row(device: DeviceHistory, end: float) -> DeviceRow:
+    silent = device.silent_seconds(end)
+    status = "unknown" if device.health is None else device.health.status
+    told = latest_powers(device.power)
+    drawn, stored = consumption(told), battery(told)
+    return DeviceRow(
+        device=device.device,
+        status=status,
+        note=", ".join(
+            text
+            for text in (
+                "" if silent is None else f"silent for {duration(silent)}",
+                device.health.reason if device.health else "",
+            )
+            if text
+        ),
+        is_well=status == "up" and silent is None,
+        last_heard="not live" if device.last_heard is None else _utc(device.last_heard),
+        model=f"{device.birth.model_name} {device.birth.model_version}"
+        if device.birth and device.birth.model_name
+        else "–",
+        numbers=[
+            *_window_numbers(device.inference[-1] if device.inference else None),
+            _memory(device.system),
+            _number(hottest_celsius(device.thermal[-1]) if device.thermal else None, 1),
+            _power_text(drawn, stored),
+        ],
+    )
+
+
+def _window_numbers(window: InferenceWindow | None) -> list[str]:
+    if window is None:
+        return ["–"] * 5
+    return [
+        _number(_milliseconds(window.latency_p50_seconds), 2),
+        _number(_milliseconds(window.latency_p99_seconds), 2),
+        _number(window.throughput_per_second, 1),
+        str(window.errors_total),
+        str(window.dropped_frames_total),
+    ]
+
+
+def _memory(samples: Sequence[SystemSample]) -> str:
+    pss = latest_pss_bytes(samples)
+    return "–" if pss is None else f"{pss / 2**20:.1f}"
+
+
+def _power_text(drawn: Power | None, stored: Power | None) -> str:
+    texts = [] if drawn is None else [f"{drawn.watts:.2f} {drawn.label}"]
+    if stored is not None:
+        texts.append(f"{stored.watts:+.2f} {stored.label}".replace("-", "−", 1))
+    return ", ".join(texts) or "–"
+
+
+def _milliseconds(seconds: float | None) -> float | None:
+    return None if seconds is None else 1e3 * seconds
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+# --- one device ---
 
 
 def _section(device: DeviceHistory) -> DeviceSection:
-    moments = [message.envelope.time for message in _measurements(device)]
-    start, end = min(moments, default=0.0), max(moments, default=0.0)
+    moments = [device.moment(message) for message in _measurements(device)]
+    axis = _TimeAxis.over(min(moments, default=0.0), max(moments, default=0.0))
+    events = sorted(device.events, key=device.moment)
     return DeviceSection(
-        device=device,
+        device=device.device,
         facts=_facts(device),
-        charts=[chart for chart in _charts(device, _TimeAxis.over(start, end)) if chart is not None],
-        absent=sorted(
-            {(name, reason) for message in _measurements(device) for name, reason in message.absent.items()}
-        ),
-        events=[(_utc(event.envelope.time), event) for event in device.events[-_SHOWN_EVENTS:]],
+        warnings=_warnings(device),
+        charts=[chart for chart in _charts(device, axis) if chart is not None],
+        absent=_never_measured(device),
+        events=[
+            EventRow(moment=_utc(device.moment(event)), event=event) for event in events[-_SHOWN_EVENTS:]
+        ],
+        event_count=len(events),
     )
 
 
-def _measurements(device: DeviceHistory) -> Iterable[Measurement]:
-    yield from device.inference
-    yield from device.system
-    yield from device.thermal
-    yield from device.power
+def _measurements(device: DeviceHistory) -> list[Measurement]:
+    return [*device.inference, *device.system, *device.thermal, *device.power]
+
+
+def _never_measured(device: DeviceHistory) -> list[tuple[str, str]]:
+    """Return what no sample had, with the last reason: what is read rarely, or not in a first sample, is measured."""
+    reasons: dict[str, str] = {}
+    measured: set[str] = set()
+    for message in _measurements(device):
+        reasons.update(message.absent)
+        measured |= _values_of(message) - set(message.absent)
+    return sorted((name, reason) for name, reason in reasons.items() if name not in measured)
+
+
+def _values_of(message: Measurement) -> set[str]:
+    readings = getattr(message, "readings", None)
+    if readings is not None:
+        return {reading.name for reading in readings}
+    return set(type(message).__dataclass_fields__)
 
 
 def _facts(device: DeviceHistory) -> list[tuple[str, str]]:
@@ -80,14 +200,17 @@ def _facts(device: DeviceHistory) -> list[tuple[str, str]]:
     birth = device.birth
     if birth is not None:
         facts += [
-            ("Model", f"{birth.model_name} {birth.model_version}"),
-            ("Target", str(birth.target)),
-            ("Engine", f"{birth.engine} {birth.engine_version}"),
+            ("Model", f"{birth.model_name} {birth.model_version}" if birth.model_name else "none"),
+            ("Target", birth.target or "–"),
+            ("Engine", f"{birth.engine} {birth.engine_version or ''}".rstrip() if birth.engine else "none"),
             ("Artifact", birth.envelope.artifact or "–"),
             ("Machine", ", ".join(f"{name} {value}" for name, value in birth.host.items())),
         ]
     if device.health is not None:
         facts.append(("Health", f"{device.health.status} {device.health.reason}".strip()))
+    starts = len({message.envelope.boot_id for message in _measurements(device)})
+    if starts > 1:
+        facts.append(("Starts", f"the agent ran {starts} times; totals are of its last run"))
     if device.inference:
         last = device.inference[-1]
         facts.append(
@@ -97,6 +220,22 @@ def _facts(device: DeviceHistory) -> list[tuple[str, str]]:
             )
         )
     return facts
+
+
+def _warnings(device: DeviceHistory) -> list[str]:
+    """Return what would be misread without it: a wrong clock, and messages that are not here."""
+    warnings = list(dict.fromkeys(clock.note for clock in device.clocks.values() if clock.note))
+    if device.missing_count:
+        warnings.append(
+            f"{device.missing_count} of this device's messages were sent and are not here, to judge by their numbers."
+        )
+    lost = device.system[-1].spool_dropped_total if device.system else None
+    if lost:
+        warnings.append(f"The device itself lost {lost} messages since its agent started.")
+    return warnings
+
+
+# --- charts ---
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,76 +252,108 @@ class _TimeAxis:
         fitting = [unit for unit in units if end - start >= 3 * unit[1]]
         return cls(start, *(fitting[-1] if fitting else units[0]))
 
-    def at(self, message: Measurement) -> float:
-        return (message.envelope.time - self.start) / self.unit_seconds
+    @property
+    def label(self) -> str:
+        return f"{self.unit} since {_utc(self.start)} UTC"
+
+    def series(self, label: str, points: Sequence[Point]) -> Series:
+        """Return a line in order of time, broken where the agent started again or nothing came for long."""
+        points = sorted(points)
+        usual = median(after[0] - before[0] for before, after in pairwise(points)) if len(points) > 1 else 0.0
+        x: list[float] = []
+        y: list[float] = []
+        before: Point | None = None
+        for point in points:
+            if before and (point[1] != before[1] or point[0] - before[0] > _GAP_INTERVALS * usual):
+                x.append(x[-1])
+                y.append(math.nan)
+            x.append((point[0] - self.start) / self.unit_seconds)
+            y.append(point[2])
+            before = point
+        return Series(label=label, x=x, y=y)
 
 
 def _charts(device: DeviceHistory, axis: _TimeAxis) -> list[Markup | None]:
+    def inference(value: Callable[[InferenceWindow], float | None], factor: float) -> list[Point]:
+        return [
+            (
+                device.moment(window),
+                window.envelope.boot_id,
+                math.nan if (found := value(window)) is None else found * factor,
+            )
+            for window in device.inference
+        ]
+
+    latencies = {
+        "p50": inference(lambda window: window.latency_p50_seconds, 1e3),
+        "p95": inference(lambda window: window.latency_p95_seconds, 1e3),
+        "p99": inference(lambda window: window.latency_p99_seconds, 1e3),
+    }
+    throughput = {"throughput": inference(lambda window: window.throughput_per_second, 1.0)}
     return [
-        _inference_chart(
-            device.inference,
-            axis,
-            title="Latency",
-            y_label="milliseconds",
-            lines={
-                "p50": lambda window: _times(window.latency_p50_seconds, 1e3),
-                "p95": lambda window: _times(window.latency_p95_seconds, 1e3),
-                "p99": lambda window: _times(window.latency_p99_seconds, 1e3),
-            },
+        _chart(latencies, axis, title="Latency of each window", y_label="milliseconds", y_from_zero=True),
+        _chart(throughput, axis, title="Throughput", y_label="inferences per second", y_from_zero=True),
+        _named_chart(_temperatures(device), axis, title="Temperature", y_label="°C", y_from_zero=False),
+        _named_chart(
+            _powers(device, of_batteries=False), axis, title="Power", y_label="watts", y_from_zero=True
         ),
-        _inference_chart(
-            device.inference,
+        _named_chart(
+            _powers(device, of_batteries=True),
             axis,
-            title="Throughput",
-            y_label="inferences per second",
-            lines={"throughput": lambda window: _times(window.throughput_per_second, 1.0)},
+            title="Battery, + charging, − discharging",
+            y_label="watts",
+            y_from_zero=False,
         ),
-        _reading_chart(device.thermal, axis, suffix="_celsius", title="Temperature", y_label="°C"),
-        _reading_chart(device.power, axis, suffix="_watts", title="Power", y_label="watts"),
     ]
 
 
-def _times(value: float | None, factor: float) -> float:
-    return math.nan if value is None else value * factor
-
-
-def _inference_chart(
-    windows: Sequence[InferenceWindow],
-    axis: _TimeAxis,
-    *,
-    title: str,
-    y_label: str,
-    lines: dict[str, Callable[[InferenceWindow], float]],
-) -> Markup | None:
-    if not windows:
-        return None
-    series = [
-        Series(
-            label=label, x=[axis.at(window) for window in windows], y=[value(window) for window in windows]
-        )
-        for label, value in lines.items()
-    ]
-    return line_chart(series, title=title, x_label=axis.unit, y_label=y_label, markers=True, y_from_zero=True)
-
-
-def _reading_chart(
-    samples: Sequence[ThermalSample] | Sequence[PowerSample],
-    axis: _TimeAxis,
-    *,
-    suffix: str,
-    title: str,
-    y_label: str,
-) -> Markup | None:
-    points: dict[str, tuple[list[float], list[float]]] = {}
-    for sample in samples:
+def _temperatures(device: DeviceHistory) -> dict[str, list[Point]]:
+    found: dict[str, list[Point]] = {}
+    for sample in device.thermal:
         for reading in sample.readings:
-            if reading.name.endswith(suffix) and reading.value is not None:
-                times, values = points.setdefault(reading.name.removesuffix(suffix), ([], []))
-                times.append(axis.at(sample))
-                values.append(reading.value)
-    series = [Series(label=label, x=times, y=values) for label, (times, values) in points.items()]
-    return (
-        line_chart(series, title=title, x_label=axis.unit, y_label=y_label, markers=True) if series else None
+            if reading.name.endswith("_celsius") and reading.value is not None:
+                point = (device.moment(sample), sample.envelope.boot_id, reading.value)
+                found.setdefault(reading.name.removesuffix("_celsius"), []).append(point)
+    return found
+
+
+def _powers(device: DeviceHistory, *, of_batteries: bool) -> dict[str, list[Point]]:
+    found: dict[str, list[Point]] = {}
+    for sample, told in powers(device.power):
+        for one in told:
+            if one.is_battery == of_batteries:
+                name = f"{one.name} (by energy)" if one.from_energy else one.name
+                point = (device.moment(sample), sample.envelope.boot_id, one.watts)
+                found.setdefault(name, []).append(point)
+    return found
+
+
+def _named_chart(
+    lines: dict[str, list[Point]], axis: _TimeAxis, *, title: str, y_label: str, y_from_zero: bool
+) -> Markup | None:
+    """Draw the highest lines, as many as can be told apart; the title says which when there is only one."""
+    highest = sorted(lines, key=lambda name: -max(abs(value) for _, _, value in lines[name]))[: len(COLORS)]
+    left_out = len(lines) - len(highest)
+    if len(lines) == 1:
+        title = f"{title}: {highest[0]}"
+    elif left_out:
+        title = f"{title}: the {len(highest)} highest; {left_out} more are lower"
+    shown = {name: lines[name] for name in lines if name in highest}
+    return _chart(shown, axis, title=title, y_label=y_label, y_from_zero=y_from_zero)
+
+
+def _chart(
+    lines: dict[str, list[Point]], axis: _TimeAxis, *, title: str, y_label: str, y_from_zero: bool
+) -> Markup | None:
+    if not any(lines.values()):
+        return None
+    return line_chart(
+        [axis.series(name, points) for name, points in lines.items()],
+        title=title,
+        x_label=axis.label,
+        y_label=y_label,
+        markers=max(len(points) for points in lines.values()) <= _MOST_MARKED_POINTS,
+        y_from_zero=y_from_zero,
     )
 
 

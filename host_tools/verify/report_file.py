@@ -11,9 +11,7 @@ from host_tools.verify.verification_report import SCHEMA_VERSION, TargetReport, 
 
 def encode(report: VerificationReport) -> bytes:
     """Return the whole report as UTF-8 JSON with a final newline; what is not finite is written as null."""
-    return _dump(
-        {"schema_version": SCHEMA_VERSION, "verdict": report.verdict, **dataclasses.asdict(report)}
-    )
+    return _dump({"schema_version": SCHEMA_VERSION, "verdict": report.verdict, **dataclasses.asdict(report)})
 
 
 def encode_reproducible(report: TargetReport) -> bytes:

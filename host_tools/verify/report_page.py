@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from host_tools.pages.charts import Bar, Series, bar_chart, line_chart
 from host_tools.pages.page import percent, render
 from host_tools.verify.latency import ROUNDS
+from host_tools.verify.layers import SAMPLES as LAYER_SAMPLES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,6 +46,7 @@ def render_report(report: VerificationReport) -> str:
         layer_chart=_layer_chart(report.targets),
         worst_layers={target.target: _worst_layers(target.layers) for target in report.targets},
         rounds=ROUNDS,
+        layer_samples=LAYER_SAMPLES,
     )
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from host_tools.model.float_model import FloatModel
     from host_tools.progress import Progress
     from host_tools.verify.candidate import Candidate, Evaluation
-    from host_tools.verify.verification_report import Budget, Latency, Refusal
+    from host_tools.verify.verification_report import Budget, Execution, Latency, Refusal
 
 _FLOAT = "float"
 
@@ -193,8 +193,23 @@ def _target_report(
         execution=execution,
         latency=timings.get(candidate.profile.id),
         parity=parity,
-        warnings=(*candidate.plan.warnings, *candidate.payload.notes, *unseen),
+        warnings=(
+            *candidate.plan.warnings,
+            *candidate.payload.notes,
+            *unseen,
+            *_slower(timings, candidate.profile.id, execution),
+        ),
     )
+
+
+def _slower(timings: Mapping[str, Latency], target: str, execution: Execution) -> tuple[str, ...]:
+    """Say so where integers do not pay: small networks spend their time on the way to codes and back."""
+    if target not in timings or execution.stand_in:
+        return ()
+    ours, floats = timings[target].median_seconds, timings[_FLOAT].median_seconds
+    if ours <= floats:
+        return ()
+    return (f"Slower than the float model on this host: {ours * 1e3:.3g} ms against {floats * 1e3:.3g} ms.",)
 
 
 def float_weight_bytes(model: FloatModel) -> int:

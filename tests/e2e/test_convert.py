@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from PIL import Image
 
 from device_agent.contract.archive import ArtifactArchive
 from targets import catalog
@@ -134,6 +135,16 @@ def test_every_method(workplace: Workplace, method: str) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["targets"][0]["method"] == method
+
+
+def pictures(folder: Path, *, mean: int = 127) -> None:
+    folder.mkdir()
+    rng = np.random.default_rng(3)
+    for index in range(6):
+        Image.fromarray(rng.integers(0, 256, (16, 16, 3), np.uint8)).save(folder / f"{index}.png")
+    (folder / "preprocess.toml").write_text(
+        f'[preprocess]\nresize = [16, 16]\nresample = "bilinear"\ncolor = "RGB"\nlayout = "NCHW"\nmean = [{mean}, {mean}, {mean}]\nstd = [128, 128, 128]\n'
+    )
 
 
 def assert_refused(done: subprocess.CompletedProcess[str], status: int, expected: str) -> None:
@@ -358,6 +369,31 @@ def test_a_target_that_cannot_do_it_is_no_loss_to_the_others(workplace: Workplac
     assert "Elu" in refusal["reason"]
     assert (workplace.folder / "out" / "small-0.1.0-x86_64-onnxruntime.ewa").exists()
     assert "refused" in (workplace.folder / "out" / "report.html").read_text()
+
+
+def test_a_verdict_against_it_takes_the_older_artifact_away(workplace: Workplace) -> None:
+    """Beside a report that says fail it would be taken for the one that the report is about."""
+    artifact = workplace.folder / "out" / "small-0.1.0-cortex-a-tflite.ewa"
+    assert workplace.run("--target", "cortex-a-tflite").returncode == 0
+    assert artifact.exists()
+    assert workplace.run("--target", "cortex-a-tflite", "--min-sqnr", "500").returncode == 4
+    assert not artifact.exists()
+
+
+def test_pictures_to_verify_on_may_say_themselves_how_they_become_inputs(workplace: Workplace) -> None:
+    pictures(workplace.folder / "pictures")
+    done = workplace.run("--target", "cortex-a-tflite", "--eval", "pictures", "--min-agreement", "0")
+    assert done.returncode == 0, done.stderr
+
+
+def test_two_ways_to_prepare_pictures_are_refused(workplace: Workplace) -> None:
+    """What would be verified is not what the device will do."""
+    pictures(workplace.folder / "pictures")
+    pictures(workplace.folder / "others", mean=100)
+    done = replaced(workplace, data=workplace.folder / "pictures").run(
+        "--target", "cortex-a-tflite", "--eval", "others"
+    )
+    assert_refused(done, 2, "its preprocess.toml and that of --data differ")
 
 
 def test_nothing_is_left_where_nothing_was_made(workplace: Workplace) -> None:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.integration.support import Mosquitto, Reader
+from tests.integration.support import Mosquitto, Reader, certificate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -16,6 +16,16 @@ def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
     broker = Mosquitto(tmp_path / "broker")
     yield broker
     broker.stop()
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("certificates")
+    certificate(folder, "authority", issuer=None)
+    certificate(folder, "stranger", issuer=None)
+    certificate(folder, "server", issuer="authority")
+    certificate(folder, "device", issuer="authority")
+    return folder
 
 
 @pytest.fixture

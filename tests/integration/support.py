@@ -179,6 +179,45 @@ def publish(port: int, topic: str, payload: bytes) -> None:
     subprocess.run([*command, "-s" if payload else "-n"], input=payload, timeout=20, check=True)
 
 
+def certificate(folder: Path, name: str, *, issuer: str | None) -> None:
+    """Make ``name.key`` and ``name.crt``, signed by ``issuer`` or by itself."""
+    key, request, made = folder / f"{name}.key", folder / f"{name}.csr", folder / f"{name}.crt"
+    subject = ["-subj", f"/CN={name}", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"]
+    new = [
+        "openssl",
+        "req",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-keyout",
+        str(key),
+    ]
+    if issuer is None:
+        subprocess.run(
+            [*new, "-x509", "-days", "2", "-subj", f"/CN={name}", "-out", str(made)],
+            check=True,
+            capture_output=True,
+        )
+        return
+    subprocess.run([*new, *subject, "-out", str(request)], check=True, capture_output=True)
+    sign = [
+        "openssl",
+        "x509",
+        "-req",
+        "-in",
+        str(request),
+        "-days",
+        "2",
+        "-copy_extensions",
+        "copy",
+        "-CAcreateserial",
+    ]
+    authority = ["-CA", str(folder / f"{issuer}.crt"), "-CAkey", str(folder / f"{issuer}.key")]
+    subprocess.run([*sign, *authority, "-out", str(made)], check=True, capture_output=True)
+
+
 # --- artifacts ---
 
 
@@ -291,13 +330,14 @@ def onnx_artifact(
     golden: bool = True,
     broken: bool = False,
     change: Callable[[np.ndarray], np.ndarray] | None = None,
+    input_name: str = "x",
 ) -> Path:
-    """An artifact of `tiny_qdq_model`, with one golden sample; ``change`` falsifies the recorded output."""
+    """An artifact of `tiny_qdq_model`, with one golden sample; ``change`` and ``input_name`` falsify what is said of it."""
     from device_agent.engines import load_engine
 
     model = tiny_qdq_model(broken=broken)
     payload = {"payload/model.onnx": model}
-    x, y = float_tensor("x", (1, 8)), replace(float_tensor("y", (1, 4)), scale=0.05)
+    x, y = float_tensor(input_name, (1, 8)), replace(float_tensor("y", (1, 4)), scale=0.05)
     manifest = manifest_of(payload, engine="onnx", inputs=[x], outputs=[y], form="onnx_qdq")
     members: dict[str, bytes] = dict(payload)
     if golden:
@@ -347,12 +387,34 @@ def write_config(folder: Path, port: int, artifact_path: Path, /, **tables: Mapp
     return path
 
 
-class AgentProcess:
-    """``python -m device_agent run`` with its standard error in a file."""
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run ``python -m device_agent`` to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "device_agent", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=Path(__file__).parents[2],
+        check=False,
+    )
 
-    def __init__(self, config: Path) -> None:
+
+class AgentProcess:
+    """``python -m device_agent run`` with its standard error in a file.
+
+    Args:
+        config: What it is told.
+        prelude: Python that runs before it, to break something that does not break by itself.
+        before: A command that starts it, e.g. ``nohup``.
+    """
+
+    def __init__(self, config: Path, *, prelude: str = "", before: Sequence[str] = ()) -> None:
         self._log = config.with_name("agent.log")
-        command = [sys.executable, "-m", "device_agent", "run", "--config", str(config)]
+        python = [sys.executable, "-m", "device_agent"]
+        if prelude:
+            main = "import sys; from device_agent.cli import main; sys.exit(main())"
+            python = [sys.executable, "-c", f"{prelude}\n{main}"]
+        command = [*before, *python, "run", "--config", str(config)]
         root = Path(__file__).parents[2]
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(

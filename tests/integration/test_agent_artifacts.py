@@ -14,6 +14,7 @@ from device_agent.contract.digest import digest_of_file
 from tests.integration.support import (
     AgentProcess,
     Mosquitto,
+    command,
     npy,
     null_artifact,
     onnx_artifact,
@@ -159,6 +160,24 @@ def nan_from_the_engine(folder: Path) -> dict[str, dict[str, Any]]:
     return {}
 
 
+def other_name_of_the_input(folder: Path) -> dict[str, dict[str, Any]]:
+    onnx_artifact(folder / "a.ewa", input_name="nope")
+    return {}
+
+
+def one_bit_of_a_golden_sample(folder: Path) -> dict[str, dict[str, Any]]:
+    data = bytearray(onnx_artifact(folder / "a.ewa").read_bytes())
+    data[data.index(b"\x93NUMPY") + 130] ^= 1
+    (folder / "a.ewa").write_bytes(data)
+    return {}
+
+
+def cut_by_one_byte(folder: Path) -> dict[str, dict[str, Any]]:
+    path = null_artifact(folder / "a.ewa")
+    path.write_bytes(path.read_bytes()[:-1])
+    return {}
+
+
 def no_frames(folder: Path) -> dict[str, dict[str, Any]]:
     onnx_artifact(folder / "a.ewa")
     (folder / "empty").mkdir()
@@ -172,7 +191,10 @@ def no_frames(folder: Path) -> dict[str, dict[str, Any]]:
         (other_digest, 5, "digest_mismatch", "expected sha256:1111"),
         (one_bit_of_the_payload, 5, "digest_mismatch", "payload/null.json"),
         (one_bit_of_the_file_with_a_digest, 5, "digest_mismatch", "expected sha256:"),
+        (one_bit_of_a_golden_sample, 5, "digest_mismatch", "golden/0/input_0.npy"),
+        (other_name_of_the_input, 5, "contract", "the payload's inputs are x; the manifest says nope"),
         (cut, 5, "archive", "a.ewa"),
+        (cut_by_one_byte, 5, "archive", "the archive is cut"),
         (not_an_archive, 5, "archive", "not an .ewa archive"),
         (missing, 7, "storage", "cannot be read"),
         (other_engine, 5, "incompatible", "engine.name is 'tflite'"),
@@ -193,6 +215,11 @@ def test_refusals_say_why_by_status_message_and_event(
     assert last.startswith("edgewright-agent: ")
     assert says in last
     assert "Traceback" not in agent.log
+    if code in ("archive", "digest_mismatch"):
+        assert "is whole" not in agent.log
+    checked = command("check", "--config", str(config))
+    assert checked.returncode == status
+    assert checked.stderr.strip() == last
     event = spooled_events(tmp_path)["agent_failed"]
     assert event["details"]["code"] == code
     assert says in event["text"]

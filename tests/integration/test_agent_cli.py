@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from device_agent import __version__
-from tests.integration.support import AgentProcess, Mosquitto, null_artifact, wait_until, write_config
+from tests.integration.support import (
+    AgentProcess,
+    Mosquitto,
+    command,
+    null_artifact,
+    wait_until,
+    write_config,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,17 +32,6 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 NO_BROKER = 1
-
-
-def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "device_agent", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        cwd=ROOT,
-        check=False,
-    )
 
 
 def test_the_version_is_the_distributions() -> None:
@@ -224,10 +223,213 @@ def test_results_that_cannot_be_written_are_said_and_the_agent_goes_on(
     )
     with AgentProcess(config) as agent:
         reader.wait_for("/e/results_file_failing")
-        reader.wait_for("/e/results_dropped")
+        reader.wait_for("/e/results_unwritten")
         (tmp_path / "way").unlink()
         reader.wait_for("/e/results_file_works")
         wait_until(lambda: (tmp_path / "way" / "r.jsonl").stat().st_size, what="results")
         assert agent.stop() == 0
     lines = (tmp_path / "way" / "r.jsonl").read_text().splitlines()
     assert all(json.loads(line)["outputs"][0]["form"] == "summary" for line in lines)
+
+
+# --- check says what run would say ---
+
+
+def unusable_authority(_folder: Path) -> dict[str, dict[str, object]]:
+    return {"mqtt": {"tls_ca": "none.crt"}}
+
+
+def absent_password_file(_folder: Path) -> dict[str, dict[str, object]]:
+    return {"mqtt": {"username": "u", "password_file": "none"}}
+
+
+def absent_password_variable(_folder: Path) -> dict[str, dict[str, object]]:
+    return {"mqtt": {"username": "u", "password_env": "NO_SUCH_VARIABLE"}}
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (unusable_authority, "mqtt.tls_ca"),
+        (absent_password_file, "mqtt.password_file"),
+        (absent_password_variable, "mqtt.password_env"),
+    ],
+)
+def test_check_and_run_refuse_the_same_settings_of_the_broker_with_the_same_words(
+    tmp_path: Path, make: Callable[[Path], dict[str, dict[str, object]]], says: str
+) -> None:
+    config = write_config(tmp_path, NO_BROKER, null_artifact(tmp_path / "a.ewa"), **make(tmp_path))
+    run, checked = command("run", "--config", str(config)), command("check", "--config", str(config))
+    assert (run.returncode, checked.returncode) == (2, 2)
+    assert run.stderr == checked.stderr
+    assert checked.stderr.startswith(f"edgewright-agent: {says}")
+    assert "  model: small 1.2.0" in checked.stdout, "and the rest all the same"
+
+
+@pytest.mark.parametrize("path", ["/proc/none/spool.db", "/", "way/spool.db"])
+def test_check_refuses_a_spool_that_would_only_be_in_memory(tmp_path: Path, path: str) -> None:
+    (tmp_path / "way").write_text("in the way")
+    config = write_config(tmp_path, NO_BROKER, null_artifact(tmp_path / "a.ewa"), spool={"path": path})
+    done = command("check", "--config", str(config))
+    assert done.returncode == 7
+    assert done.stderr.startswith("edgewright-agent: spool.path: ")
+    assert "messages would wait in memory" in done.stderr
+
+
+def test_a_reader_of_check_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
+    config = write_config(tmp_path, NO_BROKER, null_artifact(tmp_path / "a.ewa"), mqtt={"enabled": False})
+    for form in ("", " --json"):
+        line = (
+            f"{sys.executable} -m device_agent check --config {config}{form} | true; echo ${{PIPESTATUS[0]}}"
+        )
+        done = subprocess.run(
+            ["bash", "-c", line], capture_output=True, text=True, timeout=60, cwd=ROOT, check=True
+        )
+        assert (done.stdout, done.stderr) == ("0\n", "")
+
+
+# --- signals ---
+
+
+def test_a_terminal_that_goes_away_is_a_good_end(tmp_path: Path) -> None:
+    config = write_config(tmp_path, NO_BROKER, null_artifact(tmp_path / "a.ewa"))
+    with AgentProcess(config) as agent:
+        agent.wait_for_log("health: up")
+        assert agent.stop(signal.SIGHUP) == 0
+    assert "health: down: stopped by SIGHUP" in agent.log
+
+
+def test_nohup_is_respected(tmp_path: Path) -> None:
+    config = write_config(tmp_path, NO_BROKER, null_artifact(tmp_path / "a.ewa"))
+    with AgentProcess(config, before=["nohup"]) as agent:
+        agent.wait_for_log("health: up")
+        agent.process.send_signal(signal.SIGHUP)
+        time.sleep(0.5)
+        assert agent.process.poll() is None
+        assert agent.stop() == 0
+    assert "SIGHUP" not in agent.log
+
+
+SLOW_START = """
+import time
+import device_agent.log
+start_log = device_agent.log.start_log
+def slowly(wanted):
+    start_log(wanted)
+    print("starting", file=__import__("sys").stderr, flush=True)
+    time.sleep(1.0)
+device_agent.log.start_log = slowly
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_before_there_is_an_agent_waits_for_it(tmp_path: Path, number: signal.Signals) -> None:
+    config = write_config(tmp_path, NO_BROKER, null_artifact(tmp_path / "a.ewa"))
+    with AgentProcess(config, prelude=SLOW_START) as agent:
+        agent.wait_for_log("starting")
+        assert agent.stop(number) == 0
+    assert "Traceback" not in agent.log
+    assert f"health: down: stopped by {number.name}" in agent.log
+    assert "engine_loaded" not in agent.log
+
+
+def test_an_interrupted_check_is_130_and_no_traceback(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes the connection and never answers
+        config = write_config(tmp_path, silent.getsockname()[1], null_artifact(tmp_path / "a.ewa"))
+        checking = subprocess.Popen(
+            [sys.executable, "-m", "device_agent", "check", "--config", str(config)],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        silent.settimeout(30)
+        connection, _ = silent.accept()
+        with connection:
+            checking.send_signal(signal.SIGINT)
+            stdout, stderr = checking.communicate(timeout=30)
+    assert (checking.returncode, stdout, stderr) == (130, "", "")
+
+
+# --- nothing is lost without a word ---
+
+
+def test_messages_that_no_disk_and_no_broker_took_are_said_at_the_end(tmp_path: Path) -> None:
+    (tmp_path / "way").write_text("in the way")
+    config = write_config(
+        tmp_path,
+        NO_BROKER,
+        null_artifact(tmp_path / "a.ewa"),
+        spool={"path": "way/spool.db"},
+        source={"max_frames": 30},
+    )
+    with AgentProcess(config) as agent:
+        assert agent.wait() == 0
+    (line,) = [line for line in agent.log.splitlines() if "messages are lost" in line]
+    assert "WARNING" in line
+    assert re.search(r" [1-9]\d* messages are lost: they were not delivered, and .*way/spool.db cannot", line)
+
+
+def test_messages_that_wait_for_the_next_start_are_said_too(tmp_path: Path) -> None:
+    config = write_config(tmp_path, NO_BROKER, null_artifact(tmp_path / "a.ewa"), source={"max_frames": 3})
+    with AgentProcess(config) as agent:
+        assert agent.wait() == 0
+    assert re.search(r" [1-9]\d* messages wait in .*spool.db for the next start", agent.log)
+    assert "are lost" not in agent.log
+
+
+def test_results_in_a_file_alone_have_numbers_of_their_own(
+    tmp_path: Path, mosquitto: Mosquitto, listen: Callable[..., Reader]
+) -> None:
+    reader = listen(mosquitto.start().port)
+    config = write_config(
+        tmp_path,
+        mosquitto.port,
+        null_artifact(tmp_path / "a.ewa"),
+        results={"jsonl": "r.jsonl", "max_rate_hz": 0.0},
+        source={"max_frames": 40},
+    )
+    with AgentProcess(config) as agent:
+        assert agent.wait() == 0
+    reader.wait_for("/status/health", lambda line: line.body["status"] == "down")
+    reader.close()
+    written = [json.loads(line) for line in (tmp_path / "r.jsonl").read_text().splitlines()]
+    assert [line["seq"] for line in written] == list(range(40))
+    (run_id,) = {line["boot_id"] for line in written}
+    heard = [line.body for line in reader.lines() if "boot_id" in line.body]
+    assert {body["boot_id"] + "-local" for body in heard} == {run_id}
+    assert {body["seq"] for body in heard} == set(range(max(body["seq"] for body in heard) + 1))
+
+
+def test_results_that_a_full_disk_did_not_take_are_not_said_to_have_come_too_fast(
+    tmp_path: Path, mosquitto: Mosquitto, listen: Callable[..., Reader]
+) -> None:
+    reader = listen(mosquitto.start().port)
+    config = write_config(
+        tmp_path,
+        mosquitto.port,
+        null_artifact(tmp_path / "a.ewa"),
+        results={"jsonl": "/dev/full", "max_rate_hz": 20.0},
+    )
+    with AgentProcess(config) as agent:
+        said = reader.wait_for("/e/results_unwritten").body
+        assert agent.stop() == 0
+    reader.close()
+    assert "No space left on device" in said["text"]
+    assert said["details"]["unwritten"] > 0
+    assert reader.about("/e/results_dropped") == []
+
+
+def test_a_spool_that_is_removed_while_running_is_made_anew(
+    tmp_path: Path, mosquitto: Mosquitto, listen: Callable[..., Reader]
+) -> None:
+    reader = listen(mosquitto.start().port)
+    config = write_config(tmp_path, mosquitto.port, null_artifact(tmp_path / "a.ewa"))
+    with AgentProcess(config) as agent:
+        reader.wait_for("/status/health", lambda line: line.body["status"] == "up")
+        shutil.rmtree(tmp_path / "spool")
+        said = reader.wait_for("/e/spool_on_disk").body
+        assert (tmp_path / "spool" / "spool.db").is_file()
+        assert agent.stop() == 0
+    reader.close()
+    assert "was removed" in said["text"]

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import socket
 import subprocess
+import sys
 import threading
 import time
+import tracemalloc
+from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 import pytest
 
+from device_agent.broker import begin_connection
 from device_agent.contract.errors import ConfigError
 from device_agent.telemetry.mqtt import (
     BrokerConnection,
@@ -23,14 +27,15 @@ from device_agent.telemetry.mqtt import (
     Secret,
     TlsFiles,
     Will,
+    tls_context,
 )
 from device_agent.telemetry.store import Kind, SpooledMessage
 from tests.integration.support import Mosquitto, Reader, free_port, publish, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
+ROOT = Path(__file__).parents[2]
 WILL = Will(topic="ew/v1/will", payload=b"{}")
 
 
@@ -127,55 +132,6 @@ def test_wrong_credentials_are_a_reason_and_the_password_is_in_none(tmp_path: Pa
         assert right.reason() == "closed"
     finally:
         broker.stop()
-
-
-def certificate(folder: Path, name: str, *, issuer: str | None) -> None:
-    """Make ``name.key`` and ``name.crt``, signed by ``issuer`` or by itself."""
-    key, request, made = folder / f"{name}.key", folder / f"{name}.csr", folder / f"{name}.crt"
-    subject = ["-subj", f"/CN={name}", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"]
-    new = [
-        "openssl",
-        "req",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:prime256v1",
-        "-nodes",
-        "-keyout",
-        str(key),
-    ]
-    if issuer is None:
-        subprocess.run(
-            [*new, "-x509", "-days", "2", "-subj", f"/CN={name}", "-out", str(made)],
-            check=True,
-            capture_output=True,
-        )
-        return
-    subprocess.run([*new, *subject, "-out", str(request)], check=True, capture_output=True)
-    sign = [
-        "openssl",
-        "x509",
-        "-req",
-        "-in",
-        str(request),
-        "-days",
-        "2",
-        "-copy_extensions",
-        "copy",
-        "-CAcreateserial",
-    ]
-    authority = ["-CA", str(folder / f"{issuer}.crt"), "-CAkey", str(folder / f"{issuer}.key")]
-    subprocess.run([*sign, *authority, "-out", str(made)], check=True, capture_output=True)
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("certificates")
-    certificate(folder, "authority", issuer=None)
-    certificate(folder, "stranger", issuer=None)
-    certificate(folder, "server", issuer="authority")
-    certificate(folder, "device", issuer="authority")
-    return folder
 
 
 @pytest.fixture
@@ -359,3 +315,88 @@ def test_a_refused_subscription_ends_the_connection_with_the_reason() -> None:
         opened = Open(settings(server.port), FrameSubscription("camera/+", lambda _: None))
         assert opened.next() == Connected(7)
         assert "refused the subscription" in opened.reason()
+
+
+@pytest.mark.parametrize("version", ["3.1.1", "5"])
+def test_a_message_larger_than_what_is_held_ends_the_connection_before_it_is_kept(
+    mosquitto: Mosquitto, version: str
+) -> None:
+    mosquitto.start()
+    frames: SimpleQueue[bytes] = SimpleQueue()
+    wanted = settings(mosquitto.port, version=version, max_incoming_bytes=100_000)
+    opened = Open(wanted, FrameSubscription("camera/+", frames.put))
+    assert opened.next() == Connected(7)
+    wait_until(lambda: (publish(mosquitto.port, "camera/1", b"1"), not frames.empty())[1], what="a frame")
+    tracemalloc.start()
+    publish(mosquitto.port, "camera/1", bytes(50 << 20))
+    if version == "5":  # the broker was told, and does not send it
+        publish(mosquitto.port, "camera/1", b"2")
+        wait_until(lambda: frames.get(timeout=5) == b"2", what="the next frame")
+        opened.connection.close()
+        assert opened.reason() == "closed"
+    else:
+        reason = opened.reason()
+        assert "a message of 524" in reason
+        assert "at most 165536 are held" in reason
+        assert "source.max_frame_bytes" in reason
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < (52 << 20), "the message that this test itself holds, and no other"
+
+
+def test_a_message_as_large_as_what_is_held_comes_through(mosquitto: Mosquitto) -> None:
+    mosquitto.start()
+    frames: SimpleQueue[bytes] = SimpleQueue()
+    opened = Open(
+        settings(mosquitto.port, max_incoming_bytes=1 << 20), FrameSubscription("camera/+", frames.put)
+    )
+    assert opened.next() == Connected(7)
+    wait_until(
+        lambda: (publish(mosquitto.port, "camera/1", bytes(1 << 20)), not frames.empty())[1], what="a frame"
+    )
+    assert frames.get() == bytes(1 << 20)
+    opened.connection.close()
+    assert opened.reason() == "closed"
+
+
+def test_a_key_with_a_passphrase_is_refused_and_nobody_is_asked_for_it(
+    tmp_path: Path, certificates: Path
+) -> None:
+    locked = tmp_path / "locked.key"
+    command = ["openssl", "ec", "-in", str(certificates / "device.key"), "-aes256", "-passout", "pass:secret"]
+    subprocess.run([*command, "-out", str(locked)], check=True, capture_output=True)
+    files = TlsFiles(ca=certificates / "authority.crt", cert=certificates / "device.crt", key=locked)
+    with pytest.raises(ConfigError, match="the key without a passphrase"):
+        tls_context(files)
+
+
+def test_a_connection_that_cannot_be_begun_is_a_failed_attempt(tmp_path: Path) -> None:
+    reports: SimpleQueue[BrokerReport] = SimpleQueue()
+    files = TlsFiles(ca=tmp_path / "away.crt", cert=None, key=None)
+    unmade = begin_connection(3, settings(1, tls=files), will=WILL, report=reports.put, frames=None)
+    report = reports.get(timeout=5)
+    assert isinstance(report, Disconnected)
+    assert report.number == 3
+    assert "away.crt" in report.reason
+    unmade.send(message(1))
+    unmade.close()
+    unmade.abort("")
+    assert unmade.join(0.0)
+
+
+def test_descriptors_that_have_run_out_are_a_failed_attempt() -> None:
+    script = """
+import resource
+from queue import SimpleQueue
+from device_agent.broker import begin_connection
+from tests.integration.test_broker_connection import WILL, settings
+import os
+resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) - 1,) * 2)
+reports = SimpleQueue()
+begin_connection(1, settings(1), will=WILL, report=reports.put, frames=None)
+print(reports.get(timeout=5).reason)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False, cwd=ROOT
+    )
+    assert "Too many open files" in done.stdout, done.stderr

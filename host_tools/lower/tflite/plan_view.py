@@ -62,14 +62,8 @@ class PlanView:
         self._fused = self._fused_by_root()
 
     def node_plan(self, node: ir.Node) -> NodePlan:
-        """Return the plan's line for a node; raises LoweringError when the plan is of another model."""
-        name = str(node.name)
-        if name not in self.plan.nodes:
-            raise LoweringError(
-                f"The plan has no node {name!r} ({node.op_type}); it was made for another model.",
-                hint=PLAN_ANEW,
-            )
-        return self.plan.nodes[name]
+        """Return the plan's line for a node; `require_coverage` saw to it that there is one."""
+        return self.plan.nodes[str(node.name)]
 
     def is_integer(self, node: ir.Node) -> bool:
         """Whether the node reads and writes integers; raises LoweringError for a precision that TFLite files here do not have."""

@@ -72,8 +72,6 @@ class Session(PlanView):
         tensor = self.in_precision(node, index, self.values[str(value.name)])
         if layout is None:
             return tensor
-        if str(value.name) in self.layouts.columns:
-            raise refuse(node, f"reads {value.name!r}, whose columns are in file order.")
         return self.relayout(tensor, self.layout(value), layout, node)
 
     def in_precision(self, node: ir.Node, index: int, tensor: int) -> int:

@@ -44,6 +44,8 @@ def fold_affine(editor: GraphEditor) -> str | None:
         UnsupportedOperatorError: Its parameters are computed from data.
     """
     folded = split = 0
+    for node in editor.nodes("Div"):
+        _multiply_instead(editor, node)
     for node in editor.nodes("BatchNormalization", "Mul", "Add", "Sub", "Div"):
         affine = _normalization(node) if node.op_type == "BatchNormalization" else _arithmetic(node)
         if affine is None:
@@ -61,6 +63,18 @@ def fold_affine(editor: GraphEditor) -> str | None:
     if split:
         notes.append(f"Wrote {split} BatchNormalization without a layer before them as Mul and Add.")
     return " ".join(notes) or None
+
+
+def _multiply_instead(editor: GraphEditor, node: ir.Node) -> None:
+    """Write Div by a constant as Mul by its reciprocal: every target multiplies in integers, few divide."""
+    divisor = constant_of(node.inputs[1])
+    if divisor is None or divisor.dtype != np.float32:
+        return
+    with np.errstate(divide="ignore", over="ignore"):
+        reciprocal = (1.0 / divisor.astype(np.float64)).astype(np.float32)
+    if np.isfinite(reciprocal).all() and (np.abs(reciprocal) >= np.finfo(np.float32).tiny).all():
+        factor = editor.constant(f"{node.name or 'div'}/reciprocal", reciprocal)
+        editor.replace(node, [ir.node("Mul", [node.inputs[0], factor], name=node.name)])
 
 
 def _normalization(node: ir.Node) -> _Affine:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import ssl
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,10 @@ def test_a_configuration_cannot_be_changed() -> None:
         ("[mqt]\nport = 1", "agent.toml: [mqt]: unknown. Did you mean 'mqtt'?"),
         ("[mqtt]\nzzzzzz = 1", "Known: enabled, host"),
         ("[mqtt]\nport = 0", "agent.toml: mqtt.port: expected 1 to 65535, got 0."),
+        ("[mqtt]\nport = " + "9" * 4_000, "mqtt.port: expected 1 to 65535, got 999"),
+        ("[source]\nmax_frames = -1", "source.max_frames: expected 0 to 9007199254740992, got -1."),
+        ("max_bytes = 1", "spool.max_bytes: expected 1048576 to 1099511627776, got 1."),
+        ("[mqtt]\nreconnect_min_seconds = 0", "mqtt.reconnect_min_seconds: expected 0.05 to 3600, got 0."),
         ("[mqtt]\nport = true", "mqtt.port: expected an integer, got True."),
         ("[mqtt]\nport = 1.5", "mqtt.port: expected an integer, got 1.5."),
         ('[mqtt]\nport = "1883"', "mqtt.port: expected an integer, got '1883'."),
@@ -140,6 +145,7 @@ def test_a_wrong_setting_names_file_key_expected_and_got(text: str, says: str) -
         parsed(text)
     assert says in str(caught.value)
     assert str(caught.value).startswith("agent.toml: ")
+    assert len(str(caught.value)) < 400
 
 
 @pytest.mark.parametrize("topic", ["#", "+", "a/+/b", "a/b/#", "/", "$share/g/a", "frames"])
@@ -158,6 +164,7 @@ def test_topic_filters_that_mqtt_knows(topic: str) -> None:
         ('[device]\nid = "a"\ntargets = "t"', "device.targets: expected a list of texts"),
         ('[device]\nid = "a"\ntargets = [1]', "device.targets: expected a list of texts"),
         ("[device", "not valid TOML"),
+        ("a = " + "9" * 5_000, "not valid TOML: Exceeds the limit"),
         ("mqtt = 3", "mqtt: expected a table [mqtt], got 3."),
         ('[device]\nid = "a"\nid = "b"', "not valid TOML"),
     ],
@@ -178,6 +185,20 @@ def test_no_bytes_bring_out_another_error(data: bytes) -> None:
         parse_config(data, origin="agent.toml", folder=Path("/x"))
     except ConfigError as error:
         assert str(error).startswith("agent.toml: ")
+
+
+def test_a_byte_order_mark_in_front_is_no_part_of_the_text(tmp_path: Path) -> None:
+    config = parse_config(b"\xef\xbb\xbf" + LEAST.encode(), origin="agent.toml", folder=Path("/x"))
+    assert config.device.id == "dev-1"
+    (tmp_path / "secret").write_bytes(b"\xef\xbb\xbfs3cret\r\n")
+    by_file = parsed(f'[mqtt]\nusername = "u"\npassword_file = "{tmp_path}/secret"')
+    assert mqtt_password(by_file.mqtt) == "s3cret"
+
+
+def test_tls_files_are_looked_at_at_the_start_but_not_when_there_is_no_broker() -> None:
+    with pytest.raises(ConfigError, match=r"mqtt.tls_ca /etc/edgewright/none.crt"):
+        broker_settings(parsed('[mqtt]\ntls_ca = "none.crt"'))
+    assert broker_settings(parsed('[mqtt]\nenabled = false\ntls_ca = "none.crt"')).tls is None
 
 
 def test_a_file_is_named_when_it_cannot_be_read(tmp_path: Path) -> None:
@@ -217,7 +238,9 @@ def test_a_password_that_cannot_be_had_names_its_key(tmp_path: Path) -> None:
 
 
 def test_what_the_broker_is_given() -> None:
-    config = parsed('[source]\nkind = "mqtt"\nmax_frame_bytes = 99\n[mqtt]\ntls_ca = "ca.crt"')
+    authorities = ssl.get_default_verify_paths().cafile
+    assert authorities is not None
+    config = parsed(f'[source]\nkind = "mqtt"\nmax_frame_bytes = 99\n[mqtt]\ntls_ca = "{authorities}"')
     settings_of = broker_settings(config, client_id_suffix="-check")
     assert settings_of.client_id == "edgewright-dev-1-check"
     assert settings_of.max_incoming_bytes == 99

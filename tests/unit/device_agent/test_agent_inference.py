@@ -297,7 +297,7 @@ def test_no_outcome_is_left_behind_without_a_wake() -> None:
 
 def described(values: NDArray[np.generic], made: PayloadTensor, *, top_k: int = 3, raw: int = 4) -> Result:
     outcome = Outcome("frame", 0.5, [values])
-    result = result_message(ENVELOPE, outcome, [made], top_k=top_k, raw_max_values=raw)
+    result = result_message(lambda: ENVELOPE, outcome, [made], top_k=top_k, raw_max_values=raw)
     assert decode(Result, encode(result), where="test") == result
     return result
 
@@ -332,7 +332,9 @@ def test_the_null_engines_buffers_are_summed_up() -> None:
     queue.offer("zeros", 10, NullEngine(["x"], {"y": 40}, 0.0).infer([np.zeros(1)]), now_ns=0)
     outcome = queue.take()
     assert outcome is not None
-    (output,) = result_message(ENVELOPE, outcome, [tensor((1, 10))], top_k=3, raw_max_values=4).outputs
+    (output,) = result_message(
+        lambda: ENVELOPE, outcome, [tensor((1, 10))], top_k=3, raw_max_values=4
+    ).outputs
     assert output == Summary(name="logits", shape=(1, 10), minimum=0.0, maximum=0.0, mean=0.0)
 
 

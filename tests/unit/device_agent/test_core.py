@@ -35,6 +35,7 @@ from device_agent.occurrences import (
     StopRequested,
     StorageChanged,
     Tick,
+    Trouble,
     WindowClosed,
     WorkerStopped,
 )
@@ -241,6 +242,23 @@ def test_storage_trouble_degrades_and_recovers() -> None:
     ]
 
 
+def test_a_trouble_degrades_while_it_lasts_and_is_said_once() -> None:
+    core = running()
+    assert run(core, Trouble("link", "another client")) == [RecordHealth("degraded", "another client")]
+    assert run(core, Trouble("link", "another client"), Trouble("refused messages", "")) == []
+    assert run(core, Trouble("link", "")) == [RecordHealth("up", "")]
+    assert run(core, Trouble("link", "")) == []
+
+
+def test_a_trouble_before_running_or_after_it_is_not_said_at_once() -> None:
+    core = new_core()
+    assert run(core, Started(0.0), Trouble("link", "another client"))[1:] == [VerifyArtifact()]
+    effects = run(core, *STEPS[1:])
+    assert RecordHealth("degraded", "another client") in effects
+    run(core, StopRequested("SIGTERM"))
+    assert run(core, Trouble("link", "")) == []
+
+
 class CoreMachine(RuleBasedStateMachine):
     """Anything may happen at any time; the promises of the module hold all the same."""
 
@@ -307,6 +325,10 @@ class CoreMachine(RuleBasedStateMachine):
                 code="spool_on_disk" if on_disk else "spool_in_memory", message="m", on_disk=on_disk
             )
         )
+
+    @rule(name=st.sampled_from(["link", "refused messages"]), text=st.sampled_from(["", "bad", "worse"]))
+    def trouble(self, name: str, text: str) -> None:
+        self.happen(Trouble(name, text))
 
     @rule(seconds=st.sampled_from([0.0, 0.5, 4.9, 5.0, 11.0]))
     def time(self, seconds: float) -> None:

@@ -71,6 +71,15 @@ def test_two_runs_into_one_folder_are_refused(tmp_path: Path) -> None:
     assert again.returncode == 0, again.stderr
 
 
+def test_a_second_run_is_told_which_folder_is_taken(tmp_path: Path) -> None:
+    with (
+        open_output_folder(tmp_path),
+        pytest.raises(OutputError, match=f"^{tmp_path}: another run is writing here\\. Wait for it to end"),
+        open_output_folder(tmp_path),
+    ):
+        pass
+
+
 def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("a file")
     with pytest.raises(OutputError, match="choose another --out"), open_output_folder(tmp_path / "out"):

@@ -61,6 +61,53 @@ def save(folder: Path, **arrays: object) -> None:
 # --- a folder ---
 
 
+def test_a_file_that_is_changed_or_gone_or_new_is_so_in_the_next_pass(tmp_path: Path) -> None:
+    save(tmp_path, a=[0.5, 0, 0, 0], b=[1.0, 0, 0, 0])
+    watched = folder_source(tmp_path, loop=True)
+    assert watched.ids(2) == ["a.npy", "b.npy"]
+    (tmp_path / "b.npy").unlink()
+    save(tmp_path, a=[2.0, 0, 0, 0], c=[3.0, 0, 0, 0])
+    again = watched.take(2)
+    assert [(frame.id, frame.inputs[0].tolist()) for frame in again] == [
+        ("a.npy", [[4, 0, 0, 0]]),
+        ("c.npy", [[6, 0, 0, 0]]),
+    ]
+    (tmp_path / "a.npy").rename(tmp_path / "new.npy")
+    (tmp_path / "new.npy").replace(tmp_path / "c.npy")
+    (changed,) = watched.take(1)
+    assert (changed.id, changed.inputs[0].tolist()) == ("c.npy", [[4, 0, 0, 0]])
+
+
+def test_a_loop_over_a_folder_that_was_emptied_ends(tmp_path: Path) -> None:
+    save(tmp_path, a=[0.5, 0, 0, 0])
+    watched = folder_source(tmp_path, loop=True)
+    assert watched.ids(2) == ["a.npy", "a.npy"]
+    (tmp_path / "a.npy").unlink()
+    with pytest.raises(SourceEnded):
+        watched.source.next(0.0)
+
+
+def test_a_loop_over_a_folder_that_was_removed_says_so(tmp_path: Path) -> None:
+    (tmp_path / "frames").mkdir()
+    save(tmp_path / "frames", a=[0.5, 0, 0, 0])
+    watched = folder_source(tmp_path / "frames", loop=True)
+    assert watched.ids(1) == ["a.npy"]
+    (tmp_path / "frames" / "a.npy").unlink()
+    (tmp_path / "frames").rmdir()
+    with pytest.raises(DeviceError, match="frames: cannot be read: No such file"):
+        watched.source.next(0.0)
+
+
+def test_names_that_are_not_utf_8_become_printable(tmp_path: Path) -> None:
+    save(tmp_path, good=[0.5, 0, 0, 0])
+    (tmp_path / "good.npy").rename(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.npy"))
+    (tmp_path / "x").write_bytes(b"no array")
+    (tmp_path / "x").rename(os.fsdecode(os.fsencode(tmp_path) + b"/\xfe.npy"))
+    watched = folder_source(tmp_path)
+    assert watched.ids(2) == [None, "\\udcff.npy"]
+    assert watched.said[0].startswith("\\udcfe.npy: not an .npy")
+
+
 def test_files_come_in_the_order_of_their_names_and_then_it_ends(tmp_path: Path) -> None:
     save(tmp_path, b=[1.0, 0, 0, 0], a=[0.5, 0, 0, 0], c=[[1.5, 0, 0, 0]])
     (tmp_path / "notes.txt").write_text("no frame")
@@ -101,6 +148,8 @@ def test_files_that_cannot_be_read_are_counted_reported_and_left_out(tmp_path: P
     assert watched.ids(7) == ["a.npy", None, None, "d.npy", None, None, "a.npy"]
     assert watched.source.refused == 4
     shapes, nan, garbage, empty = watched.said
+    assert shapes.startswith("b.npy: ")
+    assert nan.startswith("c.npy: ")
     assert "expected shape (1, 4), got (2,)" in shapes
     assert "NaN or infinite" in nan
     assert "e.npy: not an .npy" in garbage
@@ -210,7 +259,7 @@ def test_a_replay_in_a_loop_leaves_out_what_has_no_code(tmp_path: Path) -> None:
     watched = replay_source(tmp_path / "r.npz", loop=True)
     assert watched.ids(6) == ["0", None, "2"] * 2
     assert watched.source.refused == 2
-    assert watched.said == ["sample 1: input 'x': values that are NaN or infinite have no code."] * 2
+    assert watched.said == ["r.npz: sample 1: input 'x': values that are NaN or infinite have no code."] * 2
 
 
 def test_a_replay_of_nothing_but_nan_ends(tmp_path: Path) -> None:

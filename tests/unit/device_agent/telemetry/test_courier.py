@@ -135,7 +135,7 @@ def test_reports_of_an_older_connection_change_nothing(bench: Bench) -> None:
     assert bench.spool.rows == 1
 
 
-def test_pauses_double_up_to_the_longest_and_begin_anew_once_a_message_was_taken(bench: Bench) -> None:
+def test_pauses_double_up_to_the_longest_and_begin_anew_after_a_connection_that_lasted(bench: Bench) -> None:
     now, pauses = 0.0, []
     for _ in range(6):
         bench.courier.turn(now)
@@ -148,8 +148,36 @@ def test_pauses_double_up_to_the_longest_and_begin_anew_once_a_message_was_taken
     line = bench.connect(now)
     bench.courier.turn(now)
     bench.courier.handle(Delivered(len(bench.lines), line.sent[0].id), now)
-    bench.courier.handle(Disconnected(len(bench.lines), "reset"), now)
+    bench.courier.handle(Disconnected(len(bench.lines), "reset"), now + 59.0)
+    now += 59.0
+    assert bench.courier.turn(now) - now == pytest.approx(8.0), "it delivered, but did not last"
+    bench.connect(now + 8.0)
+    bench.courier.handle(Disconnected(len(bench.lines), "reset"), now + 68.0)
+    now += 68.0
     assert bench.courier.turn(now) - now == pytest.approx(1.0)
+
+
+def test_connections_that_never_last_are_a_doubt_until_one_does(bench: Bench) -> None:
+    now = 0.0
+    for round_ in range(3):
+        assert bench.courier.doubt == ""
+        bench.connect(now)
+        bench.courier.handle(Disconnected(len(bench.lines), "Session taken over"), now + 5.0)
+        now += 5.0 + 2.0**round_
+    assert "another client may use the same mqtt.client_id" in bench.courier.doubt
+    assert "Session taken over" in bench.courier.doubt
+    bench.connect(now)
+    bench.courier.turn(now + 59.0)
+    assert bench.courier.doubt
+    bench.courier.turn(now + 60.0)
+    assert bench.courier.doubt == ""
+
+
+def test_attempts_that_fail_are_no_doubt(bench: Bench) -> None:
+    for number in range(1, 9):
+        bench.courier.turn(number * 100.0)
+        bench.courier.handle(Disconnected(number, "refused"), number * 100.0)
+    assert bench.courier.doubt == ""
 
 
 def test_a_broker_that_accepts_and_hangs_up_is_not_called_again_and_again(bench: Bench) -> None:
@@ -184,9 +212,48 @@ def test_a_refused_message_is_gone_and_said(bench: Bench) -> None:
     line = bench.connect(0.0)
     bench.courier.turn(0.0)
     report = Delivered(1, line.sent[0].id, "Not authorized")
-    assert bench.courier.handle(report, 0.0) == Refused("Not authorized")
+    assert bench.courier.handle(report, 0.0) == Refused("t", Kind.MEASUREMENT, "Not authorized")
     bench.spool.commit()
     assert bench.spool.rows == 0
+
+
+def test_a_message_that_is_refused_for_now_is_kept_and_sent_again_after_a_pause_that_grows(
+    bench: Bench,
+) -> None:
+    bench.fill(6)
+    line = bench.connect(0.0)
+    now = 0.0
+    bench.courier.turn(now)
+    for sent in (1, 2, 4):
+        pause = float(sent)
+        first, *rest = [message.id for message in line.sent[-4:]]
+        refusal = Delivered(1, first, "Quota exceeded", may_retry=True)
+        assert bench.courier.handle(refusal, now) == Refused(
+            "t", Kind.MEASUREMENT, "Quota exceeded", kept=True
+        )
+        count = len(line.sent)
+        bench.courier.turn(now)
+        assert len(line.sent) == count, "nothing more while the others are in flight"
+        for message_id in rest:
+            bench.courier.handle(Delivered(1, message_id, "Quota exceeded", may_retry=True), now)
+        assert bench.courier.turn(now) == pytest.approx(now + pause)
+        assert bench.courier.turn(now + pause - 0.1) == pytest.approx(now + pause)
+        assert len(line.sent) == count
+        now += pause
+        bench.courier.turn(now)
+        assert [message.payload for message in line.sent[-4:]] == [b"0", b"1", b"2", b"3"]
+    bench.spool.commit()
+    assert bench.spool.rows == 6
+    assert bench.spool.lost_total.total == 0
+
+
+def test_an_abort_ends_without_a_goodbye_and_makes_no_other(bench: Bench) -> None:
+    assert bench.courier.abort("before there was one", 0.0)
+    bench.courier._closing = False
+    line = bench.connect(0.0)
+    assert bench.courier.abort("a fault", 0.0)
+    assert line.ended == "a fault"
+    assert bench.courier.turn(100.0) == NEVER
 
 
 def test_idle_means_nothing_waits_and_nothing_is_in_flight(bench: Bench) -> None:

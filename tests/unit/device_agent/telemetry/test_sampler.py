@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import TYPE_CHECKING
 
@@ -12,15 +13,19 @@ from device_agent.contract.telemetry import (
     Health,
     InferenceWindow,
     PowerSample,
+    Reading,
     SystemSample,
     ThermalSample,
 )
 from device_agent.contract.telemetry_codec import decode, encode
 from device_agent.contract.topics import DeviceTopics
+from device_agent.contract.units import encode_units, units_of
 from device_agent.sensors.reading import Absent, Measured
 from device_agent.telemetry import sampler
+from device_agent.telemetry.courier import Refused
 from device_agent.telemetry.histogram import Histogram
 from device_agent.telemetry.recorder import Recorder
+from device_agent.telemetry.refusals import Refusals
 from device_agent.telemetry.spool import Spool, SpoolLimits
 from device_agent.telemetry.stamp import FLOOR_SECONDS, Stamper
 from device_agent.telemetry.store import Kind
@@ -28,6 +33,8 @@ from device_agent.telemetry.store import Kind
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from device_agent.telemetry.store import SpooledMessage
 
 NOW = 1_800_000_000.0
 
@@ -143,6 +150,47 @@ def test_readings_keep_source_scope_and_quality() -> None:
     assert thermal.absent == {"b_celsius": "EIO on b"}
 
 
+def many(count: int, *, absent: int = 0) -> ThermalSample:
+    readings = [
+        Measured(
+            name=f"core_{number}_celsius",
+            value=Absent("EIO " * 20) if number < absent else 40.0,
+            source="hwmon",
+            scope="package " * 4,
+            quality="sampled",
+        )
+        for number in range(count)
+    ]
+    return sampler.thermal_sample(Time().stamper().next(), readings)
+
+
+@given(st.integers(0, 128), st.integers(0, 128), st.integers(1_000, 20_000))
+@settings(max_examples=50, deadline=None)
+def test_readings_are_left_out_until_the_message_fits_and_none_too_many(
+    count: int, absent: int, most: int
+) -> None:
+    whole = many(count, absent=absent)
+    fitted = sampler.fitted(whole, max_bytes=most)
+    assert decode(ThermalSample, encode(fitted), where="test") == fitted
+    assert max(len(encode(fitted)), len(encode_units(units_of(fitted)))) <= most
+    if fitted == whole:
+        return
+    *kept, note = fitted.readings
+    assert kept == list(whole.readings[: len(kept)])
+    assert (note.name, note.value) == ("readings_left_out_count", count - len(kept))
+    larger = sampler._cut(whole, len(kept) + 1)
+    assert max(len(encode(larger)), len(encode_units(units_of(larger)))) > most
+
+
+def test_what_had_been_left_out_before_is_counted_too() -> None:
+    note = Reading(
+        name="readings_left_out_count", value=7.0, source="agent", scope="agent", quality="counter"
+    )
+    whole = many(120)
+    fitted = sampler.fitted(dataclasses.replace(whole, readings=(*whole.readings, note)), max_bytes=4096)
+    assert fitted.readings[-1].value == 120 - (len(fitted.readings) - 1) + 7
+
+
 # --- the recorder ---
 
 
@@ -159,6 +207,7 @@ def recorder(spool: Spool, *, payload_max_bytes: int = 4096) -> Recorder:
         stamper=Time().stamper(),
         topics=DeviceTopics("dev-1"),
         payload_max_bytes=payload_max_bytes,
+        local_stamper=Time().stamper(),
     )
 
 
@@ -176,6 +225,113 @@ def test_the_last_will_and_the_goodbye_are_number_0_and_nothing_else_is(spool: S
     assert [health.envelope.seq for health in said] == [0, 0]
     assert [health.status for health in said] == ["down", "down"]
     assert made.next_envelope().seq == 2
+
+
+def sent(spool: Spool) -> list[SpooledMessage]:
+    """Deliver everything that waits."""
+    spool.commit()
+    messages = spool.take(99)
+    for message in messages:
+        spool.acknowledge(message.id)
+    return messages
+
+
+def test_a_state_that_replaces_one_nobody_has_seen_takes_over_its_number(spool: Spool) -> None:
+    made = recorder(spool)
+
+    def numbers() -> list[int]:
+        return [json.loads(message.payload)["seq"] for message in sent(spool)]
+
+    made.health("degraded", "not running yet: verifying")
+    spool.commit()
+    made.health("degraded", "not running yet: loading")
+    made.birth(engine=None, model=None, host={})
+    made.health("up", "")
+    made.birth(engine=("null", "1"), model=None, host={})
+    assert sorted(numbers()) == [1, 2]
+    made.health("degraded", "hot")
+    assert numbers() == [3], "the one before was sent"
+    spool.release()
+    made.health("up", "")
+    assert numbers() == [4], "the one before may have been sent"
+
+
+def test_texts_that_utf_8_cannot_carry_are_printable(spool: Spool) -> None:
+    made = recorder(spool)
+    made.event("frames_refused", "warning", "\udcff.npy: no array", {"file": "\udcff.npy", "frames": 1})
+    made.health("degraded", "\udcff")
+    health, event = (json.loads(message.payload) for message in sent(spool))
+    assert event["data"]["text"] == "\\udcff.npy: no array"
+    assert event["data"]["details"] == {"file": "\\udcff.npy", "frames": 1}
+    assert health["reason"] == "\\udcff"
+
+
+def test_a_message_that_breaks_a_rule_costs_itself_and_is_said_once(spool: Spool) -> None:
+    made = recorder(spool)
+    sample = sampler.thermal_sample(made.next_envelope(), [])
+    broken = Reading(name="a_celsius", value=float("inf"), source="s", scope="c", quality="sampled")
+    for _ in range(3):
+        made.measurement(dataclasses.replace(sample, readings=(broken,)))
+    topics = [message.topic.rsplit("/", 1)[-1] for message in sent(spool)]
+    assert topics == ["meta", "message_unusable"]
+    assert spool.lost_total.measurements == 3
+
+
+def test_a_loss_of_what_tells_of_a_loss_is_counted_and_not_told(spool: Spool) -> None:
+    made = recorder(spool, payload_max_bytes=100)
+    made.event("engine_loaded", "info", "x" * 200)
+    assert spool.rows == 0
+    assert spool.lost_total.events > spool.unreported_loss.events == 1
+
+
+def test_what_stays_on_the_machine_is_numbered_apart(spool: Spool) -> None:
+    made = recorder(spool)
+    local = [made.local_envelope() for _ in range(3)]
+    assert [envelope.seq for envelope in local] == [0, 1, 2]
+    assert made.next_envelope().seq == 1
+
+
+# --- messages that the broker refused ---
+
+
+def test_refusals_are_counted_by_topic_and_told_once_a_window(
+    spool: Spool, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = recorder(spool)
+    refusals = Refusals(made)
+    assert refusals.report() == ""
+    for _ in range(500):
+        refusals.count(Refused("ew/v1/device/dev-1///m/power", Kind.MEASUREMENT, "Not authorized"))
+    refusals.count(Refused("ew/v1/device/dev-1///e/x", Kind.EVENT, "Not authorized"))
+    trouble = refusals.report()
+    assert (
+        trouble
+        == "the broker refuses messages of ew/v1/device/dev-1///e/x and 1 other topics: Not authorized"
+    )
+    (message,) = sent(spool)
+    details = json.loads(message.payload)["data"]["details"]
+    assert (details["messages"], details["topics"], details["messages_of_topic"]) == (501, 2, 1)
+    assert (spool.lost_total.measurements, spool.lost_total.events) == (500, 1)
+    assert spool.unreported_loss.total == 0
+    assert caplog.text.count("refused a message of") == 2
+    assert refusals.report() == ""
+    assert sent(spool) == []
+
+
+@pytest.mark.parametrize("event", ["message_refused", "telemetry_lost"])
+def test_the_refusal_of_what_tells_of_a_loss_is_counted_and_told_by_nothing(spool: Spool, event: str) -> None:
+    refusals = Refusals(recorder(spool))
+    refusals.count(Refused(f"ew/v1/device/dev-1///e/{event}", Kind.EVENT, "Not authorized"))
+    assert refusals.report() == ""
+    assert sent(spool) == []
+    assert spool.lost_total.events == 1
+
+
+def test_what_is_refused_for_now_is_no_loss(spool: Spool) -> None:
+    refusals = Refusals(recorder(spool))
+    refusals.count(Refused("t", Kind.EVENT, "Quota exceeded", kept=True))
+    assert refusals.report() == ""
+    assert spool.lost_total.total == 0
 
 
 def test_an_event_is_on_disk_at_once(spool: Spool) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -223,6 +225,112 @@ def test_another_programs_database_is_set_aside(tmp_path: Path, opened: Opener) 
     assert [notice.code for notice in spool.notices()] == ["spool_set_aside"]
     filled(spool, 1)
     assert spool.rows == 1
+
+
+def test_another_programs_database_without_a_version_is_not_written_to(
+    tmp_path: Path, opened: Opener
+) -> None:
+    path = tmp_path / "spool.db"
+    with contextlib.closing(sqlite3.connect(path)) as other:
+        other.execute("CREATE TABLE recipes (name TEXT)")
+        other.commit()
+    before = path.read_bytes()
+    spool = opened(path, LIMITS)
+    assert [notice.code for notice in spool.notices()] == ["spool_set_aside"]
+    assert path.with_name("spool.db.damaged").read_bytes() == before
+
+
+def test_a_file_that_is_removed_is_made_anew_with_what_it_held(tmp_path: Path, opened: Opener) -> None:
+    path = tmp_path / "d" / "spool.db"
+    spool = opened(path, LIMITS)
+    filled(spool, 3)
+    (in_flight,) = spool.take(1)
+    shutil.rmtree(tmp_path / "d")
+    assert not spool.return_to_disk()  # not while something is in flight
+    spool.acknowledge(in_flight.id)
+    assert spool.return_to_disk()
+    (notice,) = spool.notices()
+    assert notice.code == "spool_on_disk"
+    assert "was removed" in notice.message
+    filled(spool, 1, Kind.EVENT)
+    assert spool.close() == 0
+    assert payloads(opened(path, LIMITS).take(9)) == [b"0", b"1", b"2"]
+
+
+def test_closing_says_how_many_messages_no_disk_took(tmp_path: Path, opened: Opener) -> None:
+    (tmp_path / "way").write_text("in the way")
+    spool = opened(tmp_path / "way" / "spool.db", LIMITS)
+    filled(spool, 3)
+    spool.take(2)
+    assert spool.close() == 3
+    again = opened(tmp_path / "way" / "spool.db", LIMITS)
+    filled(again, 3)
+    (tmp_path / "way").unlink()
+    assert again.close() == 0, "the disk is tried once more"
+    assert payloads(opened(tmp_path / "way" / "spool.db", LIMITS).take(9)) == [b"0", b"1", b"2"]
+
+
+def test_a_state_is_unsent_until_it_is_handed_out_and_the_one_it_replaces_is_not(
+    tmp_path: Path, opened: Opener
+) -> None:
+    spool = opened(tmp_path / "spool.db", LIMITS)
+    assert not spool.holds_unsent_state("health")
+    spool.append(Kind.STATE, "health", b"1")
+    spool.commit()
+    spool.append(Kind.STATE, "health", b"2")
+    assert spool.holds_unsent_state("health")
+    assert spool.take(9) == [], "a waiting state replaces it"
+    spool.commit()
+    assert payloads(spool.take(9)) == [b"2"]
+    assert not spool.holds_unsent_state("health")
+    spool.release()
+    assert not spool.holds_unsent_state("health"), "the broker may have had it"
+
+
+def test_a_state_in_flight_is_followed_and_not_replaced(tmp_path: Path, opened: Opener) -> None:
+    spool = opened(tmp_path / "spool.db", LIMITS)
+    spool.append(Kind.STATE, "health", b"1")
+    spool.commit()
+    spool.take(1)
+    spool.append(Kind.STATE, "health", b"2")
+    spool.commit()
+    assert payloads(spool.take(9)) == [b"2"]
+    spool.release()
+    assert payloads(spool.take(9)) == [b"1", b"2"]
+    spool.release()
+    spool.append(Kind.STATE, "health", b"3")
+    spool.commit()
+    assert payloads(spool.take(9)) == [b"3"], (
+        "no more than one is ever kept for a link that breaks again and again"
+    )
+
+
+def test_a_state_that_was_sent_from_memory_does_not_come_back_from_the_disk(
+    tmp_path: Path, opened: Opener
+) -> None:
+    disk = opened(tmp_path / "d" / "spool.db", LIMITS)
+    disk.append(Kind.STATE, "health", b"old")
+    disk.close()
+    (tmp_path / "d").rename(tmp_path / "elsewhere")
+    (tmp_path / "d").write_text("in the way")
+    spool = opened(tmp_path / "d" / "spool.db", LIMITS)
+    spool.append(Kind.STATE, "health", b"new")
+    spool.commit()
+    (new,) = spool.take(9)
+    spool.acknowledge(new.id)
+    (tmp_path / "d").unlink()
+    (tmp_path / "elsewhere").rename(tmp_path / "d")
+    assert spool.return_to_disk()
+    assert spool.take(9) == []
+
+
+def test_losses_outside_of_the_spool_are_counted_and_told_or_not(tmp_path: Path, opened: Opener) -> None:
+    spool = opened(tmp_path / "spool.db", LIMITS)
+    spool.count_loss(Kind.MEASUREMENT)
+    spool.count_loss(Kind.STATE)
+    spool.count_loss(Kind.RESULT, tell=False)
+    assert spool.lost_total == Loss(measurements=1, events=1, results=1)
+    assert spool.unreported_loss == Loss(measurements=1, events=1)
 
 
 def test_damage_found_while_running_is_set_aside_and_the_waiting_messages_are_kept(

@@ -113,6 +113,10 @@ def _layer(reader: Reader, node: onnx.NodeProto) -> None:
         assert reader.constants.get(node.input[1], np.zeros(0)).ndim != 2, "a Gemm written as MatMul"
     if node.op_type == "MatMul":
         assert min(len(reader.shape(name)) for name in node.input) >= 2, "a vector"
+    if node.op_type == "Div" and reader.constants.get(node.input[1], np.zeros(0)).dtype == np.float32:
+        with np.errstate(divide="ignore"):
+            reciprocal = np.abs(1 / reader.constants[node.input[1]].astype(np.float64))
+        assert not (reciprocal > 1e-37).all() or not (reciprocal < 1e38).all(), "a Mul written as Div"
     if node.op_type in ("Conv", "ConvTranspose", "Gemm") and node.input[1] in reader.constants:
         outputs = reader.shape(node.output[0])[1]
         assert reader.shape(node.input[2]) == (outputs,)

@@ -80,6 +80,10 @@ PATTERNS = {
     "widening_mul_stays": Pattern(
         "g (float[1,3,8,8] x) => (float[2,4,6,6] y) { c = Conv(x, w) y = Mul(c, a) }", "Conv Mul", {"w": (4, 3, 3, 3), "a": (2, 1, 1, 1)}
     ),
+    "div_by_a_constant": Pattern(f"{_SAME} {{ s = Sigmoid(x) y = Div(s, q) }}", "Sigmoid Mul", weights={"q": _number(2.8)}),
+    "div_by_a_constant_without_reciprocal": Pattern(
+        f"{_SAME} {{ s = Sigmoid(x) y = Div(s, q) }}", "Sigmoid Div", weights={"q": _number(2e38)}
+    ),
     "gemm_all_attributes": Pattern(
         "g (float[5,3] x) => (float[3,4] y) { y = Gemm<transA=1, alpha=0.5, beta=2.0>(x, w, k) }", "Transpose Gemm", {"w": (5, 4), "k": (1, 4)}
     ),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
 import onnx.parser
+import onnx.version_converter
+import onnx_ir as ir
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -15,6 +18,7 @@ from onnx_models import model_proto, random_weights, saved
 from device_agent.contract.errors import EdgewrightError
 from host_tools.errors import DynamicShapeError, ModelError, UnsupportedOperatorError
 from host_tools.model import load
+from host_tools.model.opset import normalise_opset
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -134,6 +138,68 @@ def test_no_inputs(tmp_path: Path) -> None:
 def test_integer_inputs_only(tmp_path: Path) -> None:
     message = refused(tmp_path, model_proto("g (uint8[1,4] x) => (float[1,4] y) { y = Cast<to=1>(x) }"))
     assert "No input is a float tensor: 'x' (UINT8)" in message
+
+
+def test_input_that_is_no_tensor(tmp_path: Path) -> None:
+    proto = model_proto("g (seq(float[1,4]) x, float[1,4] z) => (float[1,4] y) { y = Relu(z) }")
+    assert "Input 'x' is not a tensor of a known type, but Sequence" in refused(tmp_path, proto)
+
+
+def test_outputs_that_need_no_node(tmp_path: Path) -> None:
+    proto = model_proto("g (float[1,4] x) => (float[1,4] x) { y = Relu(x) }")
+    assert "Nothing is left to convert: every output is a constant or an input" in refused(tmp_path, proto)
+
+
+def test_value_without_an_element(tmp_path: Path) -> None:
+    proto = model_proto(
+        "g (float[1,4] x) => (float[1,n] y) { z = Slice(x, a, a, i) y = Relu(z) }",
+        a=np.array([2]),
+        i=np.array([1]),
+    )
+    assert "'z', output of Slice 'Slice_z', is empty: shape 1,0" in refused(tmp_path, proto)
+
+
+@pytest.mark.parametrize(
+    ("body", "opset", "said"),
+    [
+        ("y, m, v, p, q = BatchNormalization(x, w, w, w, w)", 13, "from opset 13 to 18: .*outputs"),
+        ("y = Swish(x)", 24, "from opset 24 to 21: .*No Previous Version of Swish"),
+    ],
+)
+def test_operators_that_no_opset_of_ours_has(body: str, opset: int, said: str, tmp_path: Path) -> None:
+    text = f"g (float[1,4] x) => (float[1,4] y) {{ {body} }}"
+    proto = model_proto(text, opset=opset, ir_version=10, w=np.ones(4, np.float32))
+    message = refused(tmp_path, proto, UnsupportedOperatorError)
+    assert re.search(f"The model cannot be taken {said}", message)
+    assert "Export it with an opset of 18 to 21" in message
+
+
+def test_model_without_the_default_domain() -> None:
+    proto = model_proto(RELU)
+    proto.opset_import[0].domain = "other"
+    with pytest.raises(ModelError, match="declares no opset of the default ONNX domain"):
+        normalise_opset(ir.from_proto(proto))
+
+
+def test_converter_that_stops_half_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onnx.version_converter, "convert_version", lambda proto, _target: proto)
+    message = refused(tmp_path, model_proto(RELU, opset=13))
+    assert "The conversion from opset 13 stopped at 13 instead of 18" in message
+
+
+def test_file_that_goes_away_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = _with_external_weights(tmp_path, "weights.bin")
+    parse = onnx.load_model_from_string
+
+    def parse_and_lose(content: bytes) -> onnx.ModelProto:
+        path.unlink()
+        return parse(content)
+
+    monkeypatch.setattr(onnx, "load_model_from_string", parse_and_lose)
+    with pytest.raises(
+        ModelError, match=r"net\.onnx or its external data changed while it was read: .*No such"
+    ):
+        load(path)
 
 
 def test_output_that_only_repeats_the_input(tmp_path: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import itertools
+import re
 import sys
 import textwrap
 import tracemalloc
@@ -242,6 +244,25 @@ def test_npz_with_a_header_that_lies_about_its_size(tmp_path: Path) -> None:
         with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
             archive.writestr("images.npy", lying)
         assert "key 'images'" in reason(tmp_path / "a.npz")
+
+
+def test_npz_that_changes_after_it_was_opened(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    np.savez(path, images=many(2))
+    data = open_data(path, inputs=PICTURE)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("images.npy", b"no array any more")
+    with pytest.raises(DataError, match=r"a\.npz: key 'images' is not a readable array: ."):
+        list(data)
+
+
+def test_npz_with_a_byte_turned_names_key_and_sample(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    np.savez(path, images=many(60))
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
+    assert re.search(r"a\.npz: key 'images', sample \d+: Bad CRC-32", reason(path))
 
 
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -557,6 +578,28 @@ def test_digest_of_a_sample_tells_names_types_shapes_and_bytes_apart(tmp_path: P
 )
 def test_data_that_are_not_there(spec: str, message: str) -> None:
     assert message in reason(spec)
+
+
+@pytest.mark.parametrize("kind", ["a.npy", "a.npz", "folder/a.npy"])
+def test_data_that_go_away_before_their_fingerprint_is_taken(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / kind
+    path.parent.mkdir(exist_ok=True)
+    if path.suffix == ".npz":
+        np.savez(path, images=many(2))
+    else:
+        np.save(path, many(1))
+    data = open_data(path if path.parent == tmp_path else path.parent, inputs=PICTURE)
+    path.unlink()
+    with pytest.raises(DataError, match=r"a\.np[yz] cannot be read: No such file"):
+        data.fingerprint()
+
+
+def test_folder_on_a_failing_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(Path, "rglob", fail)
+    assert reason(tmp_path) == f"{tmp_path} cannot be read: Input/output error."
 
 
 def test_file_of_an_unknown_kind(tmp_path: Path) -> None:

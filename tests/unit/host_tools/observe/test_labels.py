@@ -41,6 +41,17 @@ def reason(path: Path, data: CalibrationSet) -> str:
     return str(caught.value)
 
 
+def test_a_bare_name_of_two_samples_is_refused(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / "data" / folder).mkdir(parents=True)
+        np.save(tmp_path / "data" / folder / "one.npy", np.zeros((1, 2), np.float32))
+    twins = open_data(tmp_path / "data", inputs=INPUT)
+    path = written(tmp_path, "file,label\none.npy,3\n")
+    assert "one.npy is the name of 2 samples, a/one.npy among them" in reason(path, twins)
+    paths = written(tmp_path, "file,label\na/one.npy,3\nb/one.npy,4\n")
+    assert read_labels(paths, twins) == (3, 4)
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
+import resource
 import signal
 import subprocess
 import sys
 import time
 import tracemalloc
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +24,9 @@ from host_tools.errors import DataError, OutputError
 from host_tools.model import load
 from host_tools.model.float_model import FloatModel
 from host_tools.model.reference import FloatRunner
-from host_tools.observe import open_data
+from host_tools.observe import CalibrationSet, open_data
 from host_tools.observe.cache import StatisticsCache, statistics_of
+from host_tools.observe.exact_sum import MAX_TERMS, ExactSums
 from host_tools.observe.instrument import SUBSET_ELEMENTS, counted_elements
 from host_tools.observe.observer import observe
 from host_tools.observe.statistics import Statistics
@@ -273,6 +277,79 @@ def test_a_damaged_checkpoint_begins_anew(
     assert observed(model, data_file, checkpoint=checkpoint).sample_count == 20
 
 
+@pytest.mark.parametrize(
+    ("offset", "value", "what"),
+    [(8, 1, "encrypted"), (10, 99, "packed in a way that nobody knows"), (6, 200, "of a newer version"), (46, 0x7F, "renamed")],
+)  # fmt: skip
+def test_a_checkpoint_with_a_damaged_directory_begins_anew(
+    model: FloatModel, data_file: Path, tmp_path: Path, offset: int, value: int, what: str
+) -> None:
+    """Fields of the ZIP's directory, each of which makes `zipfile` raise another foreign error."""
+    checkpoint = tmp_path / "pass.checkpoint"
+
+    class Interrupting(Silent):
+        def step(self, count: int = 1) -> None:
+            raise KeyboardInterrupt
+
+    data = open_data(data_file, inputs=model.inputs)
+    with pytest.raises(KeyboardInterrupt):
+        observe(model, data, histograms=False, threads=1, progress=Interrupting(), checkpoint=checkpoint)
+    content = bytearray(checkpoint.read_bytes())
+    content[content.index(b"PK\x01\x02") + offset] = value
+    checkpoint.write_bytes(content)
+    resumed = observed(model, data_file, histograms=False, checkpoint=checkpoint)
+    assert encode(resumed) == encode(observed(model, data_file, histograms=False)), what
+
+
+def test_more_samples_than_can_be_summed_exactly(model: FloatModel) -> None:
+    class Endless:
+        where = "endless"
+
+        def __len__(self) -> int:
+            return MAX_TERMS + 1
+
+    data = CalibrationSet(Endless(), model.inputs)  # type: ignore[arg-type]  # it is refused before it is read
+    with pytest.raises(DataError, match=rf"endless: {MAX_TERMS + 1} samples; at most {MAX_TERMS} can be"):
+        observe(model, data, histograms=False, threads=1, progress=Silent())
+    sums = ExactSums(1)
+    sums.count = MAX_TERMS
+    with pytest.raises(OverflowError, match=f"at most {MAX_TERMS} values"):
+        sums.add(np.zeros(1, np.float32))
+
+
+@contextlib.contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """Let this process write no file larger than ``size`` bytes: as a disk that is full."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("obstacle", ["file", "full"])
+def test_a_checkpoint_that_cannot_be_written_is_named(
+    model: FloatModel, data_file: Path, tmp_path: Path, obstacle: str
+) -> None:
+    class Interrupting(Silent):
+        def step(self, count: int = 1) -> None:
+            raise KeyboardInterrupt
+
+    (tmp_path / "file").write_text("in the way")
+    checkpoint = tmp_path / ("file" if obstacle == "file" else "cache") / "pass.checkpoint"
+    data = open_data(data_file, inputs=model.inputs)
+    with (
+        contextlib.nullcontext() if obstacle == "file" else largest_file(1000),
+        pytest.raises(
+            OutputError, match=r"pass\.checkpoint: (File exists|Not a directory|File too large)\."
+        ) as said,
+    ):
+        observe(model, data, histograms=True, threads=1, progress=Interrupting(), checkpoint=checkpoint)
+    assert said.value.hint == "Choose another --cache DIR."
+    assert not list(tmp_path.glob("cache/.*")), "nothing half-written is left"
+
+
 class Titles(Silent):
     """Remembers the stages."""
 
@@ -328,3 +405,22 @@ def test_a_cache_that_cannot_be_written_is_named(model: FloatModel, data_file: P
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OutputError, match="Choose another --cache"):
         through_cache(model, data_file, tmp_path / "file" / "cache", histograms=True)
+
+
+def test_a_cache_on_a_full_disk_leaves_nothing_half_written(
+    model: FloatModel, data_file: Path, tmp_path: Path
+) -> None:
+    with largest_file(1000), pytest.raises(OutputError, match=r"cache: File too large\. Choose another"):
+        through_cache(model, data_file, tmp_path / "cache", histograms=True)
+    assert not list((tmp_path / "cache").iterdir())
+
+
+def test_without_a_home_a_cache_must_be_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", homeless)
+    assert StatisticsCache(tmp_path).folder == tmp_path
+    with pytest.raises(OutputError, match=r"Could not determine home directory.*--cache DIR"):
+        StatisticsCache()

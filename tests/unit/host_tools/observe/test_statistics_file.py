@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -19,8 +21,6 @@ from host_tools.progress import Silent
 
 @pytest.fixture(scope="module")
 def written(model: FloatModel, tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    import numpy as np
-
     from tests.e2e.small_network import samples
 
     path = tmp_path_factory.mktemp("data") / "data.npy"
@@ -65,3 +65,38 @@ def test_damaged_files_give_our_error_only(written: bytes, data: st.DataObject) 
 def test_other_files_are_refused(content: bytes) -> None:
     with pytest.raises(StatisticsError):
         decode(content, where=str(Path("x.json")))
+
+
+def _text(dtype: str, *values: float) -> str:
+    return base64.b64encode(np.array(values, dtype).tobytes()).decode()
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        (("sample_count",), -1, "expected a whole number of at least 0, got -1"),
+        (("sample_count",), True, "expected a whole number of at least 0, got True"),
+        (("sample_count",), "4", "expected a whole number of at least 0, got '4'"),
+        (("tensors", "images", "channel_axis"), 0.5, "expected a whole number of at least 0, got 0.5"),
+        (("tensors", "images", "minimum"), "0", "expected a finite number, got '0'"),
+        (("tensors", "images", "minimum"), float("inf"), "expected a finite number, got inf"),
+        (("tensors", "images", "maximum"), 10**400, "OverflowError"),
+        (("tensors", "images", "channel_mean"), _text("<f8", 0.0, float("nan")), "expected finite numbers"),
+        (("tensors", "images", "histogram", "share"), 0, "share: expected a number above 0 and at most 1, got 0"),
+        (("tensors", "images", "histogram", "share"), 1.5, "share: expected a number above 0 and at most 1, got 1.5"),
+        (("tensors", "images", "histogram", "bins"), _text("<u2", 2, 1), "expected rising bins and as many positive"),
+        (("tensors", "images", "histogram", "counts"), _text("<i8", 0), "expected rising bins and as many positive"),
+    ],
+)  # fmt: skip
+def test_numbers_that_no_pass_gathers(
+    path: tuple[str, ...], value: object, said: str, written: bytes
+) -> None:
+    document = json.loads(written)
+    fields = document
+    for key in path[:-1]:
+        fields = fields[key]
+    assert path[-1] in fields
+    fields[path[-1]] = value
+    with pytest.raises(StatisticsError, match=f"f.json: not statistics: .*{said}") as caught:
+        decode(json.dumps(document).encode(), where="f.json")
+    assert caught.value.hint == "Observe anew."

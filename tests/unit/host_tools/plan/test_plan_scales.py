@@ -9,6 +9,7 @@ import pytest
 
 from host_tools.errors import CapabilityError
 from host_tools.plan.codes import codes_of, values_of
+from host_tools.plan.qparams import real_range
 from host_tools.plan.weights import largest_sums
 from host_tools.recipe import Recipe
 from targets import catalog
@@ -295,3 +296,24 @@ def test_sixteen_bit_activations():
     assert plan.nodes["conv"].precision == "int16"
     assert plan.tensors["x"].qparams.dtype == "int16"
     assert plan.tensors["b"].qparams.dtype == "int64"
+
+
+@pytest.mark.parametrize(
+    ("operator", "seen", "expected"),
+    [
+        ("Softmax", (0.0, 0.85), (0.0, 1.0)),
+        ("Softmax", (0.0, 0.04), (0.0, 0.04)),  # attention over many places: a finer step is worth more
+        ("Sigmoid", (0.1, 0.6), (0.0, 1.0)),
+        ("Tanh", (-0.9, 0.2), (-1.0, 0.2)),
+        ("Relu", (0.0, 0.85), (0.0, 0.85)),
+    ],
+)
+def test_a_range_near_what_its_operator_can_give_is_widened_to_it(operator, seen, expected):
+    """The most confident answer is seldom among the calibration samples."""
+    model = float_model(f"g (float[1,4] x) => (float[1,4] y) {{ [one] y = {operator}(x) }}")
+    target = with_op(catalog.load("x86_64-onnxruntime"), operator, precisions=("int8",))
+    made = planned(model, target, ranges={"y": seen}, recipe=Recipe(method="minmax"))
+    assert real_range(made.tensors["y"].qparams) == pytest.approx(expected, abs=0.01)
+    assert ("widened" in made.tensors["y"].reason) == (
+        seen[1] != expected[1] or (seen[0], expected[0]) == (-0.9, -1.0)
+    )

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import openvino as ov
 import pytest
-from openvino import opset13
 
 from device_agent.contract.errors import EdgewrightError, EngineError
+from device_agent.engines.openvino_library import openvino as ov
 from host_tools.errors import DataError, OutputError, VerificationError
 from host_tools.lower.payload import Payload
 from host_tools.observe import open_data
@@ -61,7 +60,9 @@ def test_a_damaged_payload_is_refused_by_its_engines_name(
         lambda: PROBES[kind].executed_ops(payload, threads=1),
         lambda: PROBES[kind].open_layers(payload, ["logits"], threads=1),
     ):
-        with pytest.raises(VerificationError, match=rf"(ONNX|{ENGINE[kind]}) (refuses|cannot read) the payload: ."):
+        with pytest.raises(
+            VerificationError, match=rf"(ONNX|{ENGINE[kind]}) (refuses|cannot read) the payload: ."
+        ):
             look()
 
 
@@ -82,12 +83,12 @@ def test_a_tensor_that_the_payload_lacks_is_named(
 
 
 def test_a_network_that_openvino_reads_but_does_not_compile(tmp_path: Path) -> None:
-    image = opset13.parameter(ov.PartialShape.dynamic(), np.float32)
-    ov.serialize(ov.Model([opset13.relu(image)], [image], "m"), tmp_path / "model.xml")
+    image = ov.opset13.parameter(ov.PartialShape.dynamic(), np.float32)
+    ov.serialize(ov.Model([ov.opset13.relu(image)], [image], "m"), tmp_path / "model.xml")
     files = {name: (tmp_path / name).read_bytes() for name in ("model.xml", "model.bin")}
     payload = Payload(format="openvino_ir", files=files, inputs=(), outputs=(), tensor_names={}, notes=())
     with pytest.raises(
-        VerificationError, match="(?s)OpenVINO cannot compile the payload: .*dynamic rank"
+        VerificationError, match=r"(?s)OpenVINO cannot compile the payload: .*dynamic rank"
     ) as said:
         PROBES["openvino_ir"].executed_ops(payload, threads=1)
     assert said.value.__cause__ is not None
