@@ -56,12 +56,11 @@ _STATUS: tuple[tuple[type[EdgewrightError], int], ...] = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
-    parser = _parser()
-    options = parser.parse_args(arguments)
-    if options.run is None:
-        parser.print_help()
-        return 2
+    options = argparse.Namespace()
     try:
+        options = _parse(arguments)
+        if options.run is None:
+            return 2
         module, _, function = options.run.partition(":")
         status: int = getattr(import_module(module), function)(options)
         sys.stdout.flush()
@@ -78,12 +77,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader went away (`edgewright targets list | head`): not our failure, and nothing is left to say it to.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except ModuleNotFoundError as error:
+        if _is_ours(error.name):
+            raise
+        missing = InputError(
+            f"this command needs the package {error.name!r}, which is not installed.",
+            hint="Install the tools of the host: pip install 'edgewright[host]'",
+        )
+        _complain(missing, as_json=getattr(options, "json", False))
+        return exit_status(missing)
     except OSError as error:  # of files our own errors speak: what is left is where we print to
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         failed = OutputError(f"{error.filename or 'standard output'}: {error.strerror or error}.")
         _complain(failed, as_json=False)
         return exit_status(failed)
     return status
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Read the arguments; help is written out here, so that a reader that went away is met here too.
+
+    Raises:
+        SystemExit: Help was shown, or the arguments are wrong.
+    """
+    parser = _parser()
+    try:
+        options = parser.parse_args(arguments)
+        if options.run is None:
+            parser.print_help()
+    finally:
+        sys.stdout.flush()
+    return options
+
+
+def _is_ours(module: str | None) -> bool:
+    return module is None or module.partition(".")[0] in ("host_tools", "device_agent", "targets")
 
 
 def exit_status(error: EdgewrightError) -> int:

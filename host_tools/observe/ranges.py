@@ -5,6 +5,7 @@ Ranges always contain 0, so that padding and Relu are exact.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
@@ -35,6 +36,7 @@ class Range(NamedTuple):
     high: float
 
 
+@lru_cache(maxsize=1024)  # every target asks for the same tensors (compared by identity), mostly with the same number of codes
 def choose_range(
     seen: TensorStatistics,
     method: Method,

@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
@@ -159,7 +160,7 @@ def _numbers(device: DeviceHistory, now: float) -> Text:
 
 
 def _table(devices: Sequence[DeviceHistory], now: float) -> Table:
-    table = Table(title="Devices", title_justify="left")
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("Device", max_width=24, no_wrap=True, overflow="ellipsis")
     table.add_column("Health", overflow="fold", min_width=8, max_width=40)
     table.add_column("Model", overflow="fold")
