@@ -34,7 +34,8 @@ class ProfileError(Exception):
 
     def __str__(self) -> str:
         message = super().__str__()
-        return f"{message} {self.hint}" if self.hint else message
+        stop = "" if message.endswith((".", "!", "?", ":", "\n")) else "."
+        return f"{message}{stop} {self.hint}" if self.hint else message
 
 
 class UnknownTargetError(ProfileError):

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from device_agent.contract.errors import EngineError
 from device_agent.engines.onnxruntime_library import onnxruntime as ort
 from host_tools.errors import DataError, ModelError
 from host_tools.model.export import serialize
@@ -35,8 +34,7 @@ class FloatRunner:
             extra_outputs: Names of inner values of the canonical graph to return besides the model's outputs.
 
         Raises:
-            ModelError: An extra output is no computed value, or the model is too large to serialize.
-            EngineError: ONNX Runtime refuses the model.
+            ModelError: An extra output is no computed value, the model is too large to serialize, or ONNX Runtime refuses it.
         """
         self._model = model
         self.input_names = tuple(spec.name for spec in model.inputs)
@@ -58,7 +56,7 @@ class FloatRunner:
 
         Raises:
             DataError: An input is absent, or of another shape or type.
-            EngineError: ONNX Runtime failed.
+            ModelError: ONNX Runtime failed.
         """
         for spec in self._model.inputs:
             array = feeds.get(spec.name)
@@ -89,12 +87,12 @@ def open_session(
         arena: Whether memory is kept for the next run, which is quicker; not for runs that return most of what they compute.
 
     Raises:
-        EngineError: It is refused.
+        ModelError: It is refused.
     """
     options = ort.SessionOptions()
     options.intra_op_num_threads = max(1, threads)
     options.inter_op_num_threads = 1
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what is wrong is in the exception
     options.execution_order = execution_order
     options.enable_cpu_mem_arena = arena
     # Threads that spin after a run would take the processor from the engine that is run next, beside which this one is held.
@@ -102,8 +100,9 @@ def open_session(
     try:
         return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:
-        raise EngineError(
-            f"ONNX Runtime {ort.__version__} refuses the float model {name!r}: {_text(error)}"
+        raise ModelError(
+            f"ONNX Runtime {ort.__version__} refuses the float model {name!r}: {_text(error)}",
+            hint="Mend the model: every engine would refuse it.",
         ) from error
 
 
@@ -113,12 +112,15 @@ def run_session(
     """Run a session.
 
     Raises:
-        EngineError: ONNX Runtime failed.
+        ModelError: ONNX Runtime failed.
     """
     try:
         return [np.asarray(result) for result in session.run(list(outputs), dict(feeds))]
     except Exception as error:
-        raise EngineError(f"ONNX Runtime failed while running the float model: {_text(error)}") from error
+        raise ModelError(
+            f"ONNX Runtime failed while running the float model: {_text(error)}",
+            hint="Mend the model: shapes that contradict one another show only when it runs.",
+        ) from error
 
 
 def _with_outputs(model: FloatModel, extras: Sequence[str]) -> ir.Model:

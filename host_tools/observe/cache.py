@@ -108,7 +108,7 @@ def statistics_of(
 
     Raises:
         DataError: See `observe`.
-        EngineError: See `observe`.
+        ModelError: See `observe`.
         OutputError: The cache cannot be written.
     """
     key = _key(model, data)

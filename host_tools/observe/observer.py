@@ -58,7 +58,7 @@ def observe(
 
     Raises:
         DataError: A sample cannot be read or fed, or makes a tensor NaN or infinite; the message names both. Or there are too many.
-        EngineError: ONNX Runtime refuses the model.
+        ModelError: ONNX Runtime refuses the model.
         OutputError: The checkpoint cannot be written.
     """
     if len(data) > MAX_TERMS:

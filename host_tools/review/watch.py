@@ -1,8 +1,8 @@
 """The live view of `edgewright watch`: every device, and the latest events. Pure: a history in, a renderable out.
 
-A wide terminal gets a table with one row a device. Any other gets two lines a device: who it is and how it is, then
-its numbers, so that no figure is ever cut; what does not fit is the model's name. All text from the wire is
-`rich.text.Text`: as plain `str` it would be read as markup.
+A wide terminal has a line a device, any other has two: who it is and how it is, then its numbers. No figure is ever
+cut; what does not fit is the model's name. A reason for not being well has lines of its own. All text from the wire
+is `rich.text.Text`: as plain `str` it would be read as markup.
 """
 
 from __future__ import annotations
@@ -11,15 +11,13 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
 from rich.text import Text
 
 from host_tools.review.boot_clock import duration
 from host_tools.review.power import Power, battery, consumption, latest_powers
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from rich.console import Console, ConsoleOptions, RenderResult
 
@@ -29,9 +27,12 @@ if TYPE_CHECKING:
 _SPARKS = "▁▂▃▄▅▆▇█"
 _SPARK_WINDOWS = 16
 _SHOWN_EVENTS = 6
-_EVENT_LINES = 2
-_WIDE_COLUMNS = 150
-_LONGEST_REASON = 160
+_MOST_LINES = 2
+"""Of one event, or of one reason."""
+_WIDE_COLUMNS = 160
+_WIDE_IDENTITY = 40
+_WIDE_POWER = 32
+_NARROWEST_WITH_SPARK = 60
 _HEALTH_STYLE = {"up": "green", "degraded": "yellow", "draining": "yellow", "down": "red"}
 _SEVERITY_STYLE = {"info": "", "warning": "yellow", "error": "red"}
 _NUMBERS = (
@@ -45,7 +46,8 @@ _NUMBERS = (
     ("PSS MiB", 8),
     ("°C", 6),
 )
-"""Heading and width of what the second line of a device says; the power follows with its source's name."""
+"""Heading and width of every number of a device; the power follows with its source's name."""
+_NUMBERS_WIDTH = sum(size for _, size in _NUMBERS)
 
 
 def live_table(history: History, *, now: float | None = None, warnings: Sequence[str] = ()) -> FleetView:
@@ -73,15 +75,15 @@ class FleetView:
             yield Text("No device has spoken yet.", style="dim")
         below = [*_events(self.history, console, options.max_width), *self._warnings(options.max_width)]
         if self.history.devices:
-            is_wide = options.max_width >= _WIDE_COLUMNS
-            room = (
-                options.max_height - len(below) - 4 if console.is_terminal else len(self.history.devices) * 2
-            )
-            shown = _chosen(self.history, self.now, most=max(room // 2, 1))
-            if is_wide:
-                yield _table(shown, self.now)
-            else:
-                yield from _two_lines_each(shown, self.now, options.max_width)
+            yield _heading(options.max_width)
+            blocks = {
+                name: _block(device, self.now, console, options.max_width)
+                for name, device in self.history.devices.items()
+            }
+            room = options.max_height - len(below) - 3 if console.is_terminal else None
+            shown = _chosen(self.history, self.now, blocks, room)
+            for name in shown:
+                yield from blocks[name]
             yield from _left_out(self.history, shown, self.now)
         yield from below
 
@@ -97,54 +99,81 @@ class FleetView:
         return [_cropped(Text(line, style="yellow"), width) for line in lines]
 
 
-def _chosen(history: History, now: float, *, most: int) -> list[DeviceHistory]:
-    """Return as many devices as there is room for: in order of first message, but first those that need care."""
-    devices = list(history.devices.values())
-    if len(devices) <= most:
-        return devices
-    return sorted(devices, key=lambda device: _is_well(device, now))[:most]
+def _chosen(
+    history: History, now: float, blocks: Mapping[str, Sequence[Text]], room: int | None
+) -> list[str]:
+    """Return the devices that there is room for: in order of first message, but first those that need care."""
+    names = list(blocks)
+    if room is None or sum(map(len, blocks.values())) <= room:
+        return names
+    chosen = []
+    for name in sorted(names, key=lambda name: _is_well(history.devices[name], now)):
+        room -= len(blocks[name])
+        if room < 0 and chosen:
+            break
+        chosen.append(name)
+    return chosen
 
 
-def _left_out(history: History, shown: Sequence[DeviceHistory], now: float) -> list[Text]:
-    rest = [device for device in history.devices.values() if all(device is not one for one in shown)]
+def _left_out(history: History, shown: Sequence[str], now: float) -> list[Text]:
+    rest = [device for name, device in history.devices.items() if name not in shown]
     if not rest:
         return []
     ill = sum(not _is_well(device, now) for device in rest)
-    return [Text(f"… and {_plural(len(rest), 'more device')}, {ill} of them not up", style="yellow")]
+    return [Text(f"… and {_plural(len(rest), 'more device')}, {ill} of them not well", style="yellow")]
 
 
 def _is_well(device: DeviceHistory, now: float) -> bool:
     return device.health is not None and device.health.status == "up" and device.silent_seconds(now) is None
 
 
-# --- two lines a device ---
+# --- the lines of a device ---
 
 
-def _two_lines_each(devices: Sequence[DeviceHistory], now: float, width: int) -> list[Text]:
-    heading = "".join(name.rjust(size) for name, size in _NUMBERS) + "  Power W"
-    lines = [_cropped(Text(heading, style="bold"), width)]
-    for device in devices:
-        lines.append(_identity(device, now, width))
-        lines.append(_cropped(_numbers(device, now), width))
+def _heading(width: int) -> Text:
+    line = "".join(name.rjust(size) for name, size in _NUMBERS) + "  Power W"
+    if width >= _WIDE_COLUMNS:
+        line = "Device".ljust(_WIDE_IDENTITY) + line.ljust(_NUMBERS_WIDTH + _WIDE_POWER) + "p50 over time"
+    return _cropped(Text(line, style="bold"), width)
+
+
+def _block(device: DeviceHistory, now: float, console: Console, width: int) -> list[Text]:
+    lines = _one_line(device, now, width) if width >= _WIDE_COLUMNS else _two_lines(device, now, width)
+    if device.health is not None and device.health.reason:
+        lines += _folded(Text(f"  {device.health.reason}", style="dim"), console, width)
     return lines
 
 
-def _identity(device: DeviceHistory, now: float, width: int) -> Text:
-    spark = _spark(device)
-    room = width - len(spark) - 2 if spark and width >= 60 else width
-    line = Text(device.device, style="bold")
-    line.truncate(max(room // 2, 8), overflow="ellipsis")
-    line.append("  ")
-    line.append_text(_health(device, now, separator="  "))
-    stored = battery(latest_powers(device.power))
-    if stored is not None:
-        line.append(f"  {_watts(stored)} W {_direction(stored)}")
+def _one_line(device: DeviceHistory, now: float, width: int) -> list[Text]:
+    told = latest_powers(device.power)
+    line = _fitted(_identity(device, now, _WIDE_IDENTITY), _WIDE_IDENTITY)
+    power = "  ".join(filter(None, (_drawn(told), _stored(told)))) or "–"
+    numbers = _numbers(device, now).append(f"  {power}")
+    line.append_text(_fitted(numbers, _NUMBERS_WIDTH + _WIDE_POWER))
+    line.append(_spark(device).ljust(_SPARK_WINDOWS), style="cyan")
     line.append(f"  {'  '.join(_model(device))}", style="dim")
-    line = _cropped(line, room)
+    return [_cropped(line, width)]
+
+
+def _two_lines(device: DeviceHistory, now: float, width: int) -> list[Text]:
+    told, spark = latest_powers(device.power), _spark(device)
+    room = width - len(spark) - 2 if spark and width >= _NARROWEST_WITH_SPARK else width
+    first = _identity(device, now, room)
+    if stored := _stored(told):
+        first.append(f"  {stored}")
+    first.append(f"  {'  '.join(_model(device))}", style="dim")
     if room < width:
-        line.pad_right(room - line.cell_len + 2)
-        line.append(spark, style="cyan")
-    return line
+        first = _fitted(first, room + 2).append(spark, style="cyan")
+    second = _numbers(device, now).append(f"  {_drawn(told) or '–'}")
+    return [_cropped(first, width), _cropped(second, width)]
+
+
+def _identity(device: DeviceHistory, now: float, room: int) -> Text:
+    """Return id and health; a long id leaves half of the room to what follows."""
+    line = Text(device.device)
+    line.stylize("bold")
+    line.truncate(max(room // 2, 8), overflow="ellipsis")
+    return line.append("  ").append_text(_health(device, now))
 
 
 def _numbers(device: DeviceHistory, now: float) -> Text:
@@ -152,51 +181,32 @@ def _numbers(device: DeviceHistory, now: float) -> Text:
     for cell, (_, size) in zip(_figures(device), _NUMBERS, strict=True):
         cell.pad_left(max(size - cell.cell_len, 1))
         line.append_text(cell)
-    drawn = consumption(latest_powers(device.power))
-    return line.append(f"  {'–' if drawn is None else f'{_watts(drawn)} {drawn.label}'}")
+    return line
 
 
-# --- one row a device ---
+def _drawn(told: Sequence[Power]) -> str:
+    drawn = consumption(told)
+    return "" if drawn is None else f"{_short(drawn.watts)} {drawn.label}"
 
 
-def _table(devices: Sequence[DeviceHistory], now: float) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("Device", max_width=24, no_wrap=True, overflow="ellipsis")
-    table.add_column("Health", overflow="fold", min_width=8, max_width=40)
-    table.add_column("Model", overflow="fold")
-    for heading, _ in _NUMBERS:
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("Power W", no_wrap=True, max_width=24, overflow="ellipsis")
-    table.add_column("p50 over time", no_wrap=True, min_width=_SPARK_WINDOWS)
-    for device in devices:
-        style = _number_style(device, now)
-        told = latest_powers(device.power)
-        powers = [one for one in (consumption(told), battery(told)) if one is not None]
-        name, *more = _model(device) or ["–"]
-        table.add_row(
-            Text(device.device),
-            _health(device, now, separator="\n"),
-            Text("\n".join([name, ", ".join(more)]) if more else name),
-            *(Text.assemble(cell, style=style) for cell in _figures(device)),
-            Text("\n".join(f"{_watts(one)} {one.label}" for one in powers) or "–", style=style),
-            Text(_spark(device), style="cyan"),
-        )
-    return table
+def _stored(told: Sequence[Power]) -> str:
+    stored = battery(told)
+    if stored is None:
+        return ""
+    sign = "+" if stored.watts > 0 else ""
+    direction = "from" if stored.watts < 0 else "into"
+    return f"{sign}{_short(stored.watts)} W {direction} battery".replace("-", "−")
 
 
 # --- what a device is, and its numbers ---
 
 
-def _health(device: DeviceHistory, now: float, *, separator: str) -> Text:
+def _health(device: DeviceHistory, now: float) -> Text:
     text = Text("unknown", style="dim")
     if device.health is not None:
         text = Text(device.health.status, style=_HEALTH_STYLE[device.health.status])
     silent = device.silent_seconds(now)
-    if silent is not None:
-        text.append(f"{separator}silent for {duration(silent)}", style="yellow")
-    if device.health is not None and device.health.reason:
-        text.append(f"{separator}{device.health.reason[:_LONGEST_REASON]}", style="dim")
-    return text
+    return text if silent is None else text.append(f"  silent for {duration(silent)}", style="yellow")
 
 
 def _model(device: DeviceHistory) -> list[str]:
@@ -241,7 +251,9 @@ def _figures(device: DeviceHistory) -> list[Text]:
 def _fault_count(count: int | None, *, style: str) -> Text:
     if count is None:
         return Text("–")
-    shown = str(count) if count < 100_000 else f"{count:.1e}".replace("e+0", "e")
+    shown = str(count)
+    if count >= 100_000:
+        shown = f"{count / 1e3:.0f}k" if count < 1_000_000 else f"{count / 1e6:.1f}M"
     return Text(shown, style=style if count else "")
 
 
@@ -253,16 +265,6 @@ def _short(value: float | None) -> str:
         return f"{value:.0e}".replace("e+0", "e")
     digits = 2 if abs(value) < 10.0 else 1 if abs(value) < 100.0 else 0
     return f"{value:.{digits}f}"
-
-
-def _watts(power: Power) -> str:
-    return f"{'+' if power.is_battery and power.watts > 0 else ''}{_short(power.watts)}".replace("-", "−")
-
-
-def _direction(stored: Power) -> str:
-    if not stored.watts:
-        return "battery idle"
-    return "from battery" if stored.watts < 0 else "into battery"
 
 
 def _spark(device: DeviceHistory) -> str:
@@ -311,11 +313,7 @@ def _events(history: History, console: Console, width: int) -> list[Text]:
     latest.sort(key=lambda one: one[0])
     lines = [Text("Events", style="bold")]
     for moment, device, event in latest[-_SHOWN_EVENTS:]:
-        folded = _event(moment, device, event).wrap(console, width)
-        lines += folded[: _EVENT_LINES - 1]
-        if len(folded) >= _EVENT_LINES:
-            last = Text("  ").append_text(Text(" ").join(folded[_EVENT_LINES - 1 :]))
-            lines.append(_cropped(last, width))
+        lines += _folded(_event(moment, device, event), console, width)
     return lines
 
 
@@ -325,6 +323,22 @@ def _event(moment: float, device: str, event: Event) -> Text:
     text = Text(time.strftime("%H:%M:%S" if is_today else "%m-%d %H:%M", at), style="dim")
     style = _SEVERITY_STYLE[event.severity]
     return Text.assemble(text, f"  {device}  ", (f"{event.name}: {event.text}", style))
+
+
+def _folded(text: Text, console: Console, width: int) -> list[Text]:
+    """Return at most `_MOST_LINES` lines; the last ends in an ellipsis where there were more."""
+    lines = text.wrap(console, width)
+    if len(lines) < _MOST_LINES:
+        return list(lines)
+    rest = Text("  ").append_text(Text(" ").join(lines[_MOST_LINES - 1 :]))
+    return [*lines[: _MOST_LINES - 1], _cropped(rest, width)]
+
+
+def _fitted(text: Text, width: int) -> Text:
+    """Return exactly ``width`` columns: cut two before the end, or filled with blanks."""
+    text = _cropped(text, width - 2)
+    text.pad_right(width - text.cell_len)
+    return text
 
 
 def _cropped(text: Text, width: int) -> Text:

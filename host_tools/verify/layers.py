@@ -32,7 +32,7 @@ class FloatLayers:
         """Make a session.
 
         Raises:
-            EngineError: ONNX Runtime refuses the model.
+            ModelError: ONNX Runtime refuses the model.
         """
         self.op_types = {
             output.name: node.op_type for node in model.graph.graph for output in node.outputs if output.name
@@ -46,7 +46,7 @@ class FloatLayers:
         """Return every such activation and every output, by name.
 
         Raises:
-            EngineError: ONNX Runtime failed.
+            ModelError: ONNX Runtime failed.
         """
         return self._runner.run(sample.arrays)
 

@@ -9,7 +9,6 @@ import onnx_ir as ir
 import pytest
 from onnx_models import model_proto, saved
 
-from device_agent.contract.errors import EngineError
 from host_tools.errors import DataError, ModelError
 from host_tools.model import load
 from host_tools.model.export import serialize
@@ -44,7 +43,7 @@ def test_a_value_that_nothing_computes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"noise", model_proto(RELU).SerializeToString()[:-20]])
 def test_a_graph_that_is_refused(content: bytes) -> None:
-    with pytest.raises(EngineError, match=r"ONNX Runtime [\d.]+ refuses the float model 'net': ."):
+    with pytest.raises(ModelError, match=r"ONNX Runtime [\d.]+ refuses the float model 'net': ."):
         open_session(content, threads=1, name="net")
 
 
@@ -52,7 +51,7 @@ def test_a_run_that_fails() -> None:
     proto = model_proto("g (float[3] x, int64[1] i) => (float[1] y) { y = Gather(x, i) }")
     session = open_session(proto.SerializeToString(), threads=1, name="net")
     feeds = {"x": np.zeros(3, np.float32), "i": np.array([7])}
-    with pytest.raises(EngineError, match=r"ONNX Runtime failed while running the float model: .*Gather"):
+    with pytest.raises(ModelError, match=r"ONNX Runtime failed while running the float model: .*Gather"):
         run_session(session, ("y",), feeds)
 
 
@@ -61,7 +60,7 @@ def test_a_run_that_fails_without_a_word() -> None:
         def run(self, *_: object) -> None:
             raise MemoryError
 
-    with pytest.raises(EngineError, match="while running the float model: MemoryError"):
+    with pytest.raises(ModelError, match="while running the float model: MemoryError"):
         run_session(OutOfMemory(), ("y",), {})  # type: ignore[arg-type]  # stands in for a session
 
 
