@@ -91,11 +91,12 @@ class SourceSection:
         kind: ``directory`` of pictures or ``.npy``, ``replay`` of an ``.npz``, ``mqtt`` topic, or ``null`` (zeros).
         path: Directory or file; for the first two.
         topic: Where frames arrive; for ``mqtt``; by default the device's own ``…/i/frame``.
-        loop: Begin again at the end; for the first two.
+        loop: Begin again at the end; for the first two. A directory is listed anew each time.
         rate_hz: Frames a second at most; 0: as fast as they come.
         max_frames: Stop after so many; 0: never.
         queue_frames: Frames that wait; for ``mqtt``. The oldest is dropped and counted when it is full.
-        max_frame_bytes: Largest frame that is accepted; for ``mqtt``.
+        max_frame_bytes: Largest frame that is accepted; for ``mqtt``. A message 64 KiB larger ends the connection before it is
+            kept.
     """
 
     kind: SourceKind = "null"
@@ -157,7 +158,7 @@ class MqttSection:
         will_delay_seconds: How long the broker waits with the last will; MQTT 5 only.
         max_inflight_messages: Messages sent and not yet acknowledged.
         max_messages_per_second: Rate of sending, so that a long backlog does not drown broker and link.
-        payload_max_bytes: Largest message; a larger one is dropped and said.
+        payload_max_bytes: Largest message; a larger one is dropped, counted and said. Samples of many sensors leave out the last.
     """
 
     enabled: bool = True
@@ -219,14 +220,23 @@ class SpoolSection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SensorsSection:
-    """Where sensors are read: ``/sys``, or a tree that stands for it."""
+    """Where sensors are read.
+
+    Attributes:
+        sysfs_root: The kernel's ``/sys``, or a tree that stands for it.
+    """
 
     sysfs_root: Path = Path("/sys")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogSection:
-    """What the agent writes to standard error: ``text`` for people, ``json`` lines for collectors."""
+    """What the agent writes to standard error.
+
+    Attributes:
+        format: ``text`` for people, ``json`` lines for collectors.
+        level: The least that is written.
+    """
 
     format: LogFormat = "text"
     level: LogLevel = "info"

@@ -50,8 +50,8 @@ def lower(model: FloatModel, plan: QuantizationPlan, profile: CapabilityProfile)
         The payload; the same bytes for the same arguments.
 
     Raises:
-        LoweringError: The plan is for another model or another version of the target, or cannot be written in the format; the message
-            names what and where.
+        LoweringError: The plan is for another model or another version of the target, or cannot be written in the format or its dialect; the
+            message names what and where.
     """
     if plan.model_digest != model.digest:
         raise LoweringError(
@@ -62,6 +62,12 @@ def lower(model: FloatModel, plan: QuantizationPlan, profile: CapabilityProfile)
         raise LoweringError(
             f"Target {profile.id!r} has digest {profile.digest}, the plan is for {plan.target!r} with {plan.profile_digest}.",
             hint="Plan for this target anew.",
+        )
+    if not profile.artifact.quantize_outputs:
+        raise LoweringError(
+            f"Target {profile.id!r} wants no quantization behind weighted operators (artifact.quantize_outputs = false), "
+            "a dialect that no lowering writes.",
+            hint="Choose a target that takes quantization at every quantized value.",
         )
     try:
         return LOWERINGS[profile.artifact.format](with_planned_values(model, plan), plan, profile)

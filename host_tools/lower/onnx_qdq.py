@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from host_tools.errors import LoweringError
 from host_tools.lower.coverage import require_precisions
 from host_tools.lower.interface import payload_tensors
 from host_tools.lower.onnx_file import onnx_bytes
@@ -28,12 +27,6 @@ def lower(model: FloatModel, plan: QuantizationPlan, profile: CapabilityProfile)
     Raises:
         LoweringError: The plan or the model cannot be written so; the message names value or node.
     """
-    if not profile.artifact.quantize_outputs:
-        raise LoweringError(
-            f"Target {profile.id!r} wants no Q/DQ behind weighted operators (artifact.quantize_outputs = false), "
-            "a dialect that this lowering does not write.",
-            hint="Choose a target that takes Q/DQ at every quantized value.",
-        )
     require_precisions(plan, profile, ("int8", "int16", "float32"))
     written = write_qdq_graph(model, plan, profile, shields=True)
     return Payload(

@@ -31,7 +31,7 @@ _MOST_LINES = 2
 """Of one event, or of one reason."""
 _WIDE_COLUMNS = 160
 _WIDE_IDENTITY = 40
-_WIDE_POWER = 32
+_WIDE_POWER = 38
 _NARROWEST_WITH_SPARK = 60
 _HEALTH_STYLE = {"up": "green", "degraded": "yellow", "draining": "yellow", "down": "red"}
 _SEVERITY_STYLE = {"info": "", "warning": "yellow", "error": "red"}

@@ -272,6 +272,14 @@ class LoweringTemplate:
         with pytest.raises(LoweringError, match=name):
             lower(prepared.model, dataclasses.replace(prepared.plan, nodes=holed), profile)
 
+    def test_refuses_a_dialect_without_output_quantization(
+        self, profile: CapabilityProfile, tmp_path: Path
+    ) -> None:
+        artifact = dataclasses.replace(profile.artifact, quantize_outputs=False)
+        prepared = prepare(CASES[0], tmp_path, profile)
+        with pytest.raises(LoweringError, match="quantize_outputs"):
+            dataclasses.replace(prepared, profile=dataclasses.replace(profile, artifact=artifact)).lower()
+
     def test_refuses_a_precision_that_it_does_not_write(
         self, profile: CapabilityProfile, tmp_path: Path
     ) -> None:

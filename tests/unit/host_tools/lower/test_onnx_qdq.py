@@ -330,13 +330,6 @@ def test_what_an_old_opset_cannot_say_is_refused_by_name(
         dataclasses.replace(prepared, profile=dataclasses.replace(profile, artifact=artifact)).lower()
 
 
-def test_a_dialect_without_output_quantization_is_refused(profile: CapabilityProfile, tmp_path: Path) -> None:
-    artifact = dataclasses.replace(profile.artifact, quantize_outputs=False)
-    prepared = prepare(CASE["conv"], tmp_path, profile)
-    with pytest.raises(LoweringError, match="quantize_outputs"):
-        dataclasses.replace(prepared, profile=dataclasses.replace(profile, artifact=artifact)).lower()
-
-
 def test_an_integer_interface_of_a_float_value_is_refused(profile: CapabilityProfile, tmp_path: Path) -> None:
     interface = dataclasses.replace(profile.interface, output_type="int8")
     prepared = prepare(CASE["conv"], tmp_path, dataclasses.replace(profile, interface=interface))
