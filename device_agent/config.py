@@ -140,7 +140,7 @@ class MqttSection:
         enabled: False keeps everything in the spool: for a device that is read out by hand.
         host: Name or address.
         port: TCP port.
-        version: ``3.1.1`` works everywhere; ``5`` adds the delay of the last will.
+        version: ``3.1.1`` works everywhere; ``5`` adds the delay of the last will, and messages that are refused are told.
         topic_root: What every topic begins with.
         client_id: By default ``edgewright-`` and the device id.
         username: For brokers that ask for one.

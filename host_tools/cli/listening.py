@@ -19,7 +19,6 @@ from host_tools.review.broker_address import TlsFiles, is_broker, parse_broker
 from host_tools.review.history import History
 from host_tools.review.listener import listen
 from host_tools.review.recording import open_recording, read_recording
-from host_tools.review.telemetry_page import render_telemetry
 from host_tools.review.watch import live_table
 
 if TYPE_CHECKING:
@@ -70,6 +69,8 @@ def run_watch(options: argparse.Namespace) -> int:
 
 def run_report(options: argparse.Namespace) -> int:
     """Collect and write the page."""
+    from host_tools.review.telemetry_page import render_telemetry  # noqa: PLC0415 - `watch` need not wait for Matplotlib
+
     history = History(root=options.root)
     if is_broker(options.origin):
         origin = str(parse_broker(options.origin))  # the page must not hold the password

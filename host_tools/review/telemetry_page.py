@@ -84,7 +84,7 @@ def render_telemetry(history: History, *, origin: str, warnings: Sequence[str] =
         end=_utc(end),
         history=history,
         warnings=warnings,
-        rows=[_row(device, end) for device in devices],
+        rows=sorted((_row(device, end) for device in devices), key=lambda row: row.is_well),
         sections=[_section(device) for device in devices],
     )
 
@@ -103,13 +103,14 @@ def _row(device: DeviceHistory, end: float) -> DeviceRow:
         note=", ".join(
             text
             for text in (
-                "" if silent is None else f"silent for {duration(silent)}",
+                "" if device.last_heard is not None else "as the broker kept it; not heard",
+                "" if silent is None or device.last_heard is None else f"silent for {duration(silent)}",
                 device.health.reason if device.health else "",
             )
             if text
         ),
-        is_well=status == "up" and silent is None,
-        last_heard="not live" if device.last_heard is None else _utc(device.last_heard),
+        is_well=status == "up" and silent is None and device.last_heard is not None,
+        last_heard="–" if device.last_heard is None else _utc(device.last_heard),
         model=f"{device.birth.model_name} {device.birth.model_version}"
         if device.birth and device.birth.model_name
         else "–",
@@ -293,16 +294,13 @@ def _charts(device: DeviceHistory, axis: _TimeAxis) -> list[Markup | None]:
     return [
         _chart(latencies, axis, title="Latency of each window", y_label="milliseconds", y_from_zero=True),
         _chart(throughput, axis, title="Throughput", y_label="inferences per second", y_from_zero=True),
-        _named_chart(_temperatures(device), axis, title="Temperature", y_label="°C", y_from_zero=False),
-        _named_chart(
-            _powers(device, of_batteries=False), axis, title="Power", y_label="watts", y_from_zero=True
-        ),
+        _named_chart(_temperatures(device), axis, title="Temperature", y_label="°C"),
+        _named_chart(_powers(device, of_batteries=False), axis, title="Power", y_label="watts"),
         _named_chart(
             _powers(device, of_batteries=True),
             axis,
             title="Battery, + charging, − discharging",
             y_label="watts",
-            y_from_zero=False,
         ),
     ]
 
@@ -329,9 +327,12 @@ def _powers(device: DeviceHistory, *, of_batteries: bool) -> dict[str, list[Poin
 
 
 def _named_chart(
-    lines: dict[str, list[Point]], axis: _TimeAxis, *, title: str, y_label: str, y_from_zero: bool
+    lines: dict[str, list[Point]], axis: _TimeAxis, *, title: str, y_label: str
 ) -> Markup | None:
-    """Draw the highest lines, as many as can be told apart; the title says which when there is only one."""
+    """Draw the highest lines, as many as can be told apart; the title says which when there is only one.
+
+    From zero where nothing is below: a degree up and down must not look like a mountain.
+    """
     highest = sorted(lines, key=lambda name: -max(abs(value) for _, _, value in lines[name]))[: len(COLORS)]
     left_out = len(lines) - len(highest)
     if len(lines) == 1:
@@ -339,7 +340,8 @@ def _named_chart(
     elif left_out:
         title = f"{title}: the {len(highest)} highest; {left_out} more are lower"
     shown = {name: lines[name] for name in lines if name in highest}
-    return _chart(shown, axis, title=title, y_label=y_label, y_from_zero=y_from_zero)
+    lowest = min((value for points in shown.values() for _, _, value in points), default=0.0)
+    return _chart(shown, axis, title=title, y_label=y_label, y_from_zero=lowest >= 0.0)
 
 
 def _chart(

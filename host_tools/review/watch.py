@@ -206,7 +206,11 @@ def _health(device: DeviceHistory, now: float) -> Text:
     if device.health is not None:
         text = Text(device.health.status, style=_HEALTH_STYLE[device.health.status])
     silent = device.silent_seconds(now)
-    return text if silent is None else text.append(f"  silent for {duration(silent)}", style="yellow")
+    if silent is not None:
+        text.append(f"  silent for {duration(silent)}", style="yellow")
+    elif device.last_heard is None:
+        text.append("  by what the broker kept", style="dim")  # it may be long dead; the next message tells
+    return text
 
 
 def _model(device: DeviceHistory) -> list[str]:

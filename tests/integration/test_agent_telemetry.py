@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -22,6 +23,7 @@ from tests.integration.support import (
     AgentProcess,
     Line,
     Mosquitto,
+    can_connect,
     free_port,
     npy,
     null_artifact,
@@ -490,3 +492,93 @@ def test_two_agents_of_one_id_slow_down_and_say_what_it_may_be(
         for agent in (one, two):
             agent.stop()
     reader.close()
+
+
+def blocks(language: str) -> str:
+    text = (Path(__file__).parents[2] / "docs" / "agent.md").read_text(encoding="utf-8")
+    (found,) = re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+    return str(found)
+
+
+def test_the_documents_broker_with_tls_passwords_and_access_rules_works(
+    tmp_path: Path, certificates: Path
+) -> None:
+    port, folder = free_port(), tmp_path / "mosquitto"
+    folder.mkdir()
+    shutil.copy(certificates / "authority.crt", folder / "ca.crt")
+    for name in ("server.crt", "server.key"):
+        shutil.copy(certificates / name, folder / name)
+    (folder / "acl").write_text(blocks("acl"))
+    for number, user in enumerate(("lab-1", "operator")):
+        create = ["-c"] if number == 0 else []
+        subprocess.run(
+            ["mosquitto_passwd", *create, "-b", str(folder / "passwords"), user, f"pw-{user}"], check=True
+        )
+    conf = blocks("conf").replace("/etc/mosquitto", str(folder)).replace("8883", f"{port} 127.0.0.1")
+    (folder / "mosquitto.conf").write_text(f"{conf}\nuser root\n")
+
+    device = tmp_path / "device"
+    device.mkdir()
+    toml = blocks("toml").replace("8883", str(port)).replace("broker.example", "127.0.0.1")
+    (device / "agent.toml").write_text(f"{toml}\n[telemetry]\ninterval_seconds = 0.3\n")
+    (device / "password").write_text("pw-lab-1\n")
+    onnx_artifact(device / "model.ewa")
+    for here, there in (
+        ("ca.crt", "authority.crt"),
+        ("device.crt", "device.crt"),
+        ("device.key", "device.key"),
+    ):
+        shutil.copy(certificates / there, device / here)
+    operator = ["-h", "127.0.0.1", "-p", str(port), "-u", "operator", "-P", "pw-operator", "--cafile"]
+    operator += [str(device / "ca.crt"), "--cert", str(device / "device.crt")]
+    operator += ["--key", str(device / "device.key")]
+    program = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
+    with subprocess.Popen(
+        [program, "-c", str(folder / "mosquitto.conf")], stderr=subprocess.DEVNULL
+    ) as broker:
+        try:
+            wait_until(lambda: can_connect(port), what="mosquitto listens")
+            with AgentProcess(device / "agent.toml") as agent:
+                agent.wait_for_log("health: up")
+                frame = npy(np.zeros((1, 8), np.float32))
+                topic = "ew/v1/device/lab-1///i/frame"
+                subprocess.run(
+                    ["mosquitto_pub", *operator, "-t", topic, "-s", "-q", "1"], input=frame, check=True
+                )
+                seen = subprocess.run(
+                    ["mosquitto_sub", *operator, "-t", "ew/v1/device/lab-1///m/inference", "-C", "3"],
+                    capture_output=True,
+                    check=True,
+                    timeout=30,
+                )
+                assert agent.stop() == 0
+        finally:
+            broker.terminate()
+    assert json.loads(seen.stdout.splitlines()[-1])["inferences_total"] == 1
+    assert "refused" not in agent.log
+
+
+def test_a_board_with_more_sensors_than_fit_a_message_leaves_some_out_and_says_so(
+    tmp_path: Path, listen: Callable[..., Reader], mosquitto: Mosquitto
+) -> None:
+    reader = listen(mosquitto.start().port)
+    chip = tmp_path / "sys" / "class" / "hwmon" / "hwmon0"
+    chip.mkdir(parents=True)
+    (chip / "name").write_text("coretemp\n")
+    for number in range(1, 121):
+        (chip / f"temp{number}_input").write_text("41000\n")
+        (chip / f"temp{number}_label").write_text(f"Package id 0 Core {number}\n")
+    config = write_config(
+        tmp_path,
+        mosquitto.port,
+        null_artifact(tmp_path / "a.ewa"),
+        sensors={"sysfs_root": "sys"},
+    )
+    with AgentProcess(config) as agent:
+        heat = reader.wait_for("/m/thermal").body
+        assert agent.stop() == 0
+    reader.close()
+    shown = [name for name in heat if name.endswith("_celsius")]
+    assert len(shown) > 90
+    assert heat["readings_left_out_count"] > 0
+    assert reader.about("/e/message_too_large") == []

@@ -66,14 +66,8 @@ class PlanView:
         return self.plan.nodes[str(node.name)]
 
     def is_integer(self, node: ir.Node) -> bool:
-        """Whether the node reads and writes integers; raises LoweringError for a precision that TFLite files here do not have."""
-        precision = self.node_plan(node).precision
-        if precision not in {"int8", "float32"}:
-            raise LoweringError(
-                f"{where(node)}: planned as {precision}, but the TFLite lowering writes int8 and float32.",
-                hint="Set ops.<op>.precisions and fallback.to in the profile to int8 or float32.",
-            )
-        return precision == "int8"
+        """Whether the node reads and writes integers; `require_precisions` saw to it that it is int8 or float32."""
+        return self.node_plan(node).precision == "int8"
 
     def is_fused(self, node: ir.Node) -> bool:
         """Whether another node does this one's work."""

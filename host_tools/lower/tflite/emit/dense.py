@@ -32,10 +32,10 @@ def matmul(session: Session, node: ir.Node) -> None:
     """Write a MatMul: FULLY_CONNECTED when the right side is a constant matrix, else BATCH_MATMUL.
 
     Raises:
-        LoweringError: An operand is a vector, or there are more than five axes.
+        LoweringError: There are more than five axes.
     """
     ranks = [len(shape_of(value)) for value in node.inputs if value is not None]
-    if min(ranks) < 2 or max(ranks) > 5:
+    if max(ranks) > 5:
         raise refuse(node, f"operands of rank {ranks[0]} and {ranks[1]}; BATCH_MATMUL takes rank 2 to 5.")
     if session.is_constant(node, 1) and ranks[1] == 2 and not session.is_constant(node, 0):
         data = session.read(node, 0, axes.natural(ranks[0]))

@@ -235,19 +235,6 @@ def test_weights_with_scales_along_another_axis_are_refused(tmp_path: Path) -> N
         )
 
 
-@pytest.mark.parametrize(
-    ("precision", "said"), [("int16", "planned as int16"), ("float16", "planned as float16")]
-)
-def test_a_precision_that_the_format_lacks_here_is_refused(precision: str, said: str, tmp_path: Path) -> None:
-    prepared = prepared_case("conv", tmp_path)
-    nodes = {
-        **prepared.plan.nodes,
-        "Conv_m": dataclasses.replace(prepared.plan.nodes["Conv_m"], precision=precision),
-    }
-    with pytest.raises(LoweringError, match=f"Conv 'Conv_m': {said}"):
-        lower(prepared.model, dataclasses.replace(prepared.plan, nodes=nodes), prepared.profile)
-
-
 def test_unsigned_activations_are_refused(tmp_path: Path) -> None:
     prepared = prepared_case("conv", tmp_path)
     unsigned = dataclasses.replace(
