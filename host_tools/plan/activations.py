@@ -150,6 +150,9 @@ class ActivationChooser:
 
         No sample can go further, and calibration seldom holds the most confident one: 1 instead of 0.85 costs a fifth of a bit, clipping it
         costs the answer. A range of less than half the way, as in attention over many places, is left as it is.
+
+        As in TFLite's specification the top is one code short of the bound, so that the step is a power of two: in steps of 1/255 sigmoid(0)
+        would stand half way between two codes, and every engine would round it as it likes.
         """
         writers = [
             self.network.nodes[self.network.writers[name]].op_type
@@ -160,6 +163,7 @@ class ActivationChooser:
         if not bounds:
             return low, high, ""
         lowest, highest = min(low for low, _ in bounds), max(high for _, high in bounds)
+        highest -= (highest - lowest) / 2**self.profile.activations.bits
         wider_low = min(low, lowest) if low < lowest / 2 else low
         wider_high = max(high, highest) if high > highest / 2 else high
         is_wider = (wider_low, wider_high) != (low, high)
