@@ -29,9 +29,12 @@ if TYPE_CHECKING:
     from host_tools.review.listener import Delivery, Listener
     from host_tools.review.recording import Recording
 
-_LIVE_WINDOWS = 500
+_LIVE_WINDOWS = 128
+"""Of each device and type; a fleet of thousands must fit in memory."""
 _REFRESH_SECONDS = 0.25
 """A table is drawn so often, not for every message: drawing costs more than reading a hundred of them."""
+_MOST_DRAWING = 0.25
+"""Share of the time that drawing may take, however many devices there are."""
 
 
 def run_watch(options: argparse.Namespace) -> int:
@@ -139,9 +142,11 @@ def _take_all(
         for delivery in listener.deliveries(seconds=seconds):
             if delivery is not None:
                 take(delivery)
-            if time.monotonic() >= due:
+            start = time.monotonic()
+            if start >= due:
                 refresh()
-                due = time.monotonic() + _REFRESH_SECONDS
+                cost = time.monotonic() - start
+                due = start + max(_REFRESH_SECONDS, cost / _MOST_DRAWING)
     except KeyboardInterrupt:
         for delivery in listener.waiting():
             take(delivery)

@@ -36,7 +36,9 @@ class Range(NamedTuple):
     high: float
 
 
-@lru_cache(maxsize=1024)  # every target asks for the same tensors (compared by identity), mostly with the same number of codes
+@lru_cache(
+    maxsize=1024
+)  # every target asks for the same tensors (compared by identity), mostly with the same number of codes
 def choose_range(
     seen: TensorStatistics,
     method: Method,

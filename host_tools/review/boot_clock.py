@@ -87,11 +87,9 @@ class BootClock:
     def note(self) -> str:
         """What a reader of times must know, in a sentence; empty when there is nothing."""
         if not self.is_wrong:
-            return (
-                "The device's clock is not set by a time service; times are as it says."
-                if self._is_unsynced
-                else ""
-            )
+            if self._is_unsynced and not self._is_live:  # nothing to hold it against
+                return "The device's clock is not set by a time service; times are as it says."
+            return ""
         placed = "times here are by receipt and the device's uptime."
         if self._is_live and abs(self._last_error) > _TOLERANCE_SECONDS:
             return f"The device's clock is {_off(self._last_error)}; {placed}"

@@ -13,7 +13,7 @@ from host_tools.pages.charts import COLORS, Series, line_chart
 from host_tools.pages.page import render
 from host_tools.review.boot_clock import duration
 from host_tools.review.power import battery, consumption, latest_powers, powers
-from host_tools.review.watch import hottest_celsius, latest_pss_bytes
+from host_tools.review.watch import hottest_celsius, latest_pss_bytes, short
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -117,7 +117,7 @@ def _row(device: DeviceHistory, end: float) -> DeviceRow:
         numbers=[
             *_window_numbers(device.inference[-1] if device.inference else None),
             _memory(device.system),
-            _number(hottest_celsius(device.thermal[-1]) if device.thermal else None, 1),
+            short(hottest_celsius(device.thermal[-1]) if device.thermal else None),
             _power_text(drawn, stored),
         ],
     )
@@ -127,9 +127,11 @@ def _window_numbers(window: InferenceWindow | None) -> list[str]:
     if window is None:
         return ["–"] * 5
     return [
-        _number(_milliseconds(window.latency_p50_seconds), 2),
-        _number(_milliseconds(window.latency_p99_seconds), 2),
-        _number(window.throughput_per_second, 1),
+        *(
+            short(None if seconds is None else 1e3 * seconds)
+            for seconds in (window.latency_p50_seconds, window.latency_p99_seconds)
+        ),
+        short(window.throughput_per_second),
         str(window.errors_total),
         str(window.dropped_frames_total),
     ]
@@ -137,22 +139,15 @@ def _window_numbers(window: InferenceWindow | None) -> list[str]:
 
 def _memory(samples: Sequence[SystemSample]) -> str:
     pss = latest_pss_bytes(samples)
-    return "–" if pss is None else f"{pss / 2**20:.1f}"
+    return short(None if pss is None else pss / 2**20)
 
 
 def _power_text(drawn: Power | None, stored: Power | None) -> str:
-    texts = [] if drawn is None else [f"{drawn.watts:.2f} {drawn.label}"]
+    texts = [] if drawn is None else [f"{short(drawn.watts)} {drawn.label}"]
     if stored is not None:
-        texts.append(f"{stored.watts:+.2f} {stored.label}".replace("-", "−", 1))
+        sign = "+" if stored.watts > 0 else ""
+        texts.append(f"{sign}{short(stored.watts)} {stored.label}".replace("-", "−", 1))
     return ", ".join(texts) or "–"
-
-
-def _milliseconds(seconds: float | None) -> float | None:
-    return None if seconds is None else 1e3 * seconds
-
-
-def _number(value: float | None, digits: int) -> str:
-    return "–" if value is None else f"{value:.{digits}f}"
 
 
 # --- one device ---

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _SPARKS = "▁▂▃▄▅▆▇█"
 _SPARK_WINDOWS = 16
 _SHOWN_EVENTS = 6
+_LONGEST_NAME = 24
+"""Of a device, beside an event."""
 _MOST_LINES = 2
 """Of one event, or of one reason."""
 _WIDE_COLUMNS = 160
@@ -73,7 +75,11 @@ class FleetView:
         """Yield table, events and warnings."""
         if not self.history.devices:
             yield Text("No device has spoken yet.", style="dim")
-        below = [*_events(self.history, console, options.max_width), *self._warnings(options.max_width)]
+        most_lines = max(options.max_height // 3, _SHOWN_EVENTS) if console.is_terminal else None
+        below = [
+            *_events(self.history, console, options.max_width, most_lines),
+            *self._warnings(options.max_width),
+        ]
         if self.history.devices:
             yield _heading(options.max_width)
             blocks = {
@@ -106,7 +112,7 @@ def _chosen(
     names = list(blocks)
     if room is None or sum(map(len, blocks.values())) <= room:
         return names
-    chosen = []
+    chosen: list[str] = []
     for name in sorted(names, key=lambda name: _is_well(history.devices[name], now)):
         room -= len(blocks[name])
         if room < 0 and chosen:
@@ -186,7 +192,7 @@ def _numbers(device: DeviceHistory, now: float) -> Text:
 
 def _drawn(told: Sequence[Power]) -> str:
     drawn = consumption(told)
-    return "" if drawn is None else f"{_short(drawn.watts)} {drawn.label}"
+    return "" if drawn is None else f"{short(drawn.watts)} {drawn.label}"
 
 
 def _stored(told: Sequence[Power]) -> str:
@@ -195,7 +201,7 @@ def _stored(told: Sequence[Power]) -> str:
         return ""
     sign = "+" if stored.watts > 0 else ""
     direction = "from" if stored.watts < 0 else "into"
-    return f"{sign}{_short(stored.watts)} W {direction} battery".replace("-", "−")
+    return f"{sign}{short(stored.watts)} W {direction} battery".replace("-", "−")
 
 
 # --- what a device is, and its numbers ---
@@ -236,19 +242,19 @@ def _figures(device: DeviceHistory) -> list[Text]:
     pss = latest_pss_bytes(device.system)
     return [
         *(
-            Text(_short(None if seconds is None else 1e3 * seconds))
+            Text(short(None if seconds is None else 1e3 * seconds))
             for seconds in (
                 (window.latency_p50_seconds, window.latency_p95_seconds, window.latency_p99_seconds)
                 if window
                 else (None, None, None)
             )
         ),
-        Text(_short(window.throughput_per_second if window else None)),
+        Text(short(window.throughput_per_second if window else None)),
         _fault_count(window.errors_total if window else None, style="red"),
         _fault_count(window.dropped_frames_total if window else None, style="yellow"),
         Text("–" if cpu is None else f"{100.0 * cpu:.0f}%"),
-        Text(_short(None if pss is None else pss / 2**20)),
-        Text(_short(hottest_celsius(device.thermal[-1]) if device.thermal else None)),
+        Text(short(None if pss is None else pss / 2**20)),
+        Text(short(hottest_celsius(device.thermal[-1]) if device.thermal else None)),
     ]
 
 
@@ -261,8 +267,8 @@ def _fault_count(count: int | None, *, style: str) -> Text:
     return Text(shown, style=style if count else "")
 
 
-def _short(value: float | None) -> str:
-    """Return three digits or all before the point: no column grows with its numbers."""
+def short(value: float | None) -> str:
+    """Return three digits, or all before the point: no column grows with its numbers."""
     if value is None:
         return "–"
     if abs(value) >= 1e6:
@@ -305,20 +311,21 @@ def sparkline(values: Sequence[float | None]) -> str:
 # --- events ---
 
 
-def _events(history: History, console: Console, width: int) -> list[Text]:
+def _events(history: History, console: Console, width: int, most_lines: int | None) -> list[Text]:
     """Return the latest events by the time they happened, with a heading; long ones folded and cut."""
     latest = [
         (device.moment(event), device.device, event)
         for device in history.devices.values()
         for event in device.events[-_SHOWN_EVENTS:]
     ]
-    if not latest:
-        return []
     latest.sort(key=lambda one: one[0])
-    lines = [Text("Events", style="bold")]
-    for moment, device, event in latest[-_SHOWN_EVENTS:]:
-        lines += _folded(_event(moment, device, event), console, width)
-    return lines
+    lines: list[Text] = []
+    for moment, device, event in reversed(latest[-_SHOWN_EVENTS:]):
+        folded = _folded(_event(moment, device, event), console, width)
+        if most_lines is not None and len(lines) + len(folded) >= most_lines:
+            break
+        lines = folded + lines
+    return [Text("Events", style="bold"), *lines] if lines else []
 
 
 def _event(moment: float, device: str, event: Event) -> Text:
@@ -326,7 +333,8 @@ def _event(moment: float, device: str, event: Event) -> Text:
     is_today = at[:3] == time.localtime()[:3]
     text = Text(time.strftime("%H:%M:%S" if is_today else "%m-%d %H:%M", at), style="dim")
     style = _SEVERITY_STYLE[event.severity]
-    return Text.assemble(text, f"  {device}  ", (f"{event.name}: {event.text}", style))
+    who = _cropped(Text(device), _LONGEST_NAME)
+    return Text.assemble(text, "  ", who, "  ", (f"{event.name}: {event.text}", style))
 
 
 def _folded(text: Text, console: Console, width: int) -> list[Text]:

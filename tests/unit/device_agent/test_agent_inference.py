@@ -206,7 +206,7 @@ def test_steps_run_in_order_and_report_what_they_give() -> None:
     worker.submit(lambda: SourceEnded("two"))
     for expected in (
         SourceEnded("one"),
-        Failed(code="device", message="the disk Look."),
+        Failed(code="device", message="the disk. Look."),
         Failed(code="unexpected", message="KeyError: 'x'"),
         SourceEnded("two"),
     ):

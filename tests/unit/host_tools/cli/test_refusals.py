@@ -7,12 +7,15 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnx.parser
 import pytest
+from PIL import Image
 
+from device_agent.contract.errors import EdgewrightError
 from host_tools.cli.main import main
-from host_tools.errors import InputError
+from host_tools.errors import CapabilityError, InputError
 from host_tools.pipeline import convert
-from tests.e2e.small_network import write_network
+from tests.e2e.small_network import samples, write_network
 from tests.unit.host_tools.review.canned_broker import WELCOME, answering, message
 
 ROOT = Path(__file__).parents[4]
@@ -31,18 +34,65 @@ def test_method_beside_recipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert "--method and --recipe exclude each other. Write the method into the recipe." in line
 
 
-def test_labels_without_evaluation_data(tmp_path: Path) -> None:
-    write_network(tmp_path / "small.onnx")
-    np.save(tmp_path / "data.npy", np.zeros((1, 3, 16, 16), np.float32))
-    with pytest.raises(InputError, match="--labels needs --eval: labels belong to evaluation data") as caught:
-        convert(
-            tmp_path / "small.onnx",
-            data=tmp_path / "data.npy",
-            targets=("nxp-neutron",),
-            out=tmp_path / "out",
-            labels=tmp_path / "labels.txt",
+@pytest.fixture
+def network(tmp_path: Path) -> Path:
+    np.save(tmp_path / "data.npy", samples(2))
+    return write_network(tmp_path / "small.onnx")
+
+
+def refusal(network: Path, kind: type[EdgewrightError], **options: object) -> str:
+    """Convert with these options; return why not."""
+    folder = network.parent
+    given = {"data": folder / "data.npy", "targets": ("nxp-neutron",), "out": folder / "out", **options}
+    with pytest.raises(kind) as caught:
+        convert(network, cache=folder / "cache", **given)  # type: ignore[arg-type]  # what convert takes
+    assert type(caught.value) is kind
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (
+            {"labels": "labels.txt"},
+            "--labels needs --eval: labels belong to evaluation data. Add --eval DATA.",
+        ),
+        (
+            {"metric": "m:f"},
+            "--metric needs --labels: it rates outputs against the label of their sample. Add",
+        ),
+        ({"threads": 0}, "--threads: expected 1 to "),
+        ({"threads": 99999}, "cores, got 99999."),
+        ({"version": "1/2"}, "'1/2'"),
+    ],
+)
+def test_options_that_mean_nothing(options: dict[str, object], said: str, network: Path) -> None:
+    assert said in refusal(network, InputError, **options)
+    assert not (network.parent / "out").exists()
+
+
+def test_pictures_that_are_prepared_in_two_ways(network: Path) -> None:
+    for folder, order in (("data", "RGB"), ("eval", "BGR")):
+        (network.parent / folder).mkdir()
+        Image.new("RGB", (16, 16)).save(network.parent / folder / "a.png")
+        (network.parent / folder / "preprocess.toml").write_text(
+            f'[preprocess]\nresize = [16, 16]\nresample = "bilinear"\ncolor = "{order}"\nlayout = "NCHW"\n'
+            "mean = [127.0, 127.0, 127.0]\nstd = [128.0, 128.0, 128.0]\n"
         )
-    assert caught.value.hint == "Add --eval DATA."
+    said = refusal(network, InputError, data=network.parent / "data", evaluation=network.parent / "eval")
+    assert f"{network.parent / 'eval'}: its preprocess.toml and that of --data differ." in said
+
+
+def test_a_model_that_none_of_the_targets_can_run(network: Path) -> None:
+    proto = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["" : 18]> g (float[1,3,16,16] images) => (float[1,3,16,16] y) { y = Erf(images) }'
+    )
+    network.write_bytes(proto.SerializeToString())
+    said = refusal(network, CapabilityError, targets=("cortex-a-tflite", "nxp-neutron"), latency=False)
+    first, *reasons = said.splitlines()
+    assert first == "none of the targets can do what the model needs:"
+    assert [line.split()[0] for line in reasons] == ["cortex-a-tflite:", "nxp-neutron:"]
+    assert all("Erf 'Erf_y'" in line for line in reasons)
 
 
 def test_a_new_target_of_a_wrong_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,109 +1,26 @@
-"""History, recordings and addresses: what comes from the broker or from a file."""
+"""`History`: what each device said, whatever comes from the wire."""
 
-import dataclasses
-import io
-import json
-from pathlib import Path
+from __future__ import annotations
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from device_agent.contract.telemetry import (
-    Birth,
-    Envelope,
-    Event,
-    ExponentialHistogram,
-    Health,
-    InferenceWindow,
-    Reading,
-    ThermalSample,
-)
-from device_agent.contract.telemetry_codec import encode
-from device_agent.contract.topics import DeviceTopics
-from host_tools.errors import InputError
-from host_tools.review.broker_address import is_broker, parse_broker
 from host_tools.review.history import History
-from host_tools.review.listener import Delivery
-from host_tools.review.recording import read_recording, write_delivery
-from host_tools.review.telemetry_page import render_telemetry
-from host_tools.review.watch import hottest_celsius, live_table, sparkline
-
-TOPICS = DeviceTopics("lab-1")
-
-
-def envelope(seq: int, *, boot: str = "boot-1", time: float = 1_700_000_000.0) -> Envelope:
-    return Envelope(
-        time=time + seq, boot_id=boot, seq=seq, uptime_seconds=float(seq), clock="synced", artifact=None
-    )
-
-
-def window(seq: int) -> InferenceWindow:
-    return InferenceWindow(
-        envelope=envelope(seq),
-        window_seconds=1.0,
-        inferences_total=seq + 1,
-        errors_total=0,
-        dropped_frames_total=0,
-        throughput_per_second=1.0,
-        latency_count=1,
-        latency_sum_seconds=0.004,
-        latency_min_seconds=0.004,
-        latency_max_seconds=0.004,
-        latency_p50_seconds=0.004,
-        latency_p90_seconds=0.004,
-        latency_p95_seconds=0.004,
-        latency_p99_seconds=0.004,
-        hist=ExponentialHistogram(scale=5, zero_count=0, counts={-255: 1}),
-    )
-
-
-def thermal(seq: int) -> ThermalSample:
-    readings = tuple(
-        Reading(
-            name=f"zone_{index}_celsius",
-            value=value,
-            source="thermal_zone",
-            scope=f"zone_{index}",
-            quality="sampled",
-        )
-        for index, value in enumerate((41.5, 55.25))
-    )
-    return ThermalSample(envelope=envelope(seq), readings=readings)
-
-
-def birth(seq: int) -> Birth:
-    return Birth(
-        envelope=envelope(seq),
-        agent_version="0.1.0",
-        python_version="3.11.7",
-        engine="onnx",
-        engine_version="1.32.0",
-        model_name="net",
-        model_version="1.0.0",
-        target="x86_64-onnxruntime",
-        host={"machine": "x86_64"},
-    )
-
-
-def delivery(topic: str, payload: bytes) -> Delivery:
-    return Delivery(topic=topic, payload=payload, received=1_700_000_100.0)
-
-
-def filled() -> History:
-    history = History()
-    history.add(delivery(TOPICS.birth(), encode(birth(0))))
-    history.add(
-        delivery(TOPICS.health(), encode(Health(envelope=envelope(1), status="up", pid=7, reason="")))
-    )
-    for seq in range(2, 8):
-        history.add(delivery(TOPICS.measurement("inference"), encode(window(seq))))
-    history.add(delivery(TOPICS.measurement("thermal"), encode(thermal(8))))
-    event = Event(
-        envelope=envelope(9), device="lab-1", name="model_loaded", severity="info", text="Loaded net <1.0>."
-    )
-    history.add(delivery(TOPICS.event("model_loaded"), encode(event)))
-    return history
+from tests.unit.host_tools.review.telemetry_messages import (
+    RECEIVED,
+    TOPICS,
+    birth,
+    deliver,
+    delivery,
+    envelope,
+    event,
+    filled,
+    health,
+    power,
+    watts,
+    window,
+)
 
 
 def test_messages_are_sorted_by_device_and_kind() -> None:
@@ -111,28 +28,26 @@ def test_messages_are_sorted_by_device_and_kind() -> None:
     assert device.birth is not None
     assert device.birth.model_name == "net"
     assert device.health is not None
-    assert [one.envelope.seq for one in device.inference] == [2, 3, 4, 5, 6, 7]
+    assert [one.envelope.seq for one in device.inference] == [3, 4, 5, 6, 7, 8]
     assert [event.name for event in device.events] == ["model_loaded"]
 
 
 def test_a_message_that_comes_twice_counts_once() -> None:
     history = filled()
-    history.add(delivery(TOPICS.measurement("inference"), encode(window(3))))
+    deliver(history, window(3))
     assert history.duplicate_count == 1
     assert len(history.devices["lab-1"].inference) == 6
 
 
 def test_the_same_number_of_another_boot_is_another_message() -> None:
     history = filled()
-    again = dataclasses.replace(window(3), envelope=envelope(3, boot="boot-2"))
-    history.add(delivery(TOPICS.measurement("inference"), encode(again)))
+    deliver(history, window(3, envelope(3, boot="boot-2")))
     assert len(history.devices["lab-1"].inference) == 7
 
 
 def test_a_bounded_history_keeps_the_latest() -> None:
     history = History(keep=2)
-    for seq in range(5):
-        history.add(delivery(TOPICS.measurement("inference"), encode(window(seq))))
+    deliver(history, *(window(seq) for seq in range(5)))
     assert [one.envelope.seq for one in history.devices["lab-1"].inference] == [3, 4]
 
 
@@ -149,77 +64,93 @@ def test_garbage_is_counted_never_raised(payload: bytes, kind: str) -> None:
     assert history.refused_count >= 1
 
 
-def test_the_page_shows_charts_and_escapes_text() -> None:
-    page = render_telemetry(filled(), origin="test <b>")
-    assert page.count("<svg") == 3
-    assert "Loaded net &lt;1.0&gt;." in page
-    assert "test &lt;b&gt;" in page
-    assert "<script" not in page
-
-
-def test_the_table_can_be_drawn_at_every_moment() -> None:
-    from rich.console import Console
-
-    console = Console(width=200, record=True, file=io.StringIO())
-    console.print(live_table(History(), now=0.0))
-    console.print(live_table(filled(), now=1_700_000_500.0))
-    text = console.export_text()
-    assert "No device has spoken yet." in text
-    assert "lab-1" in text
-    assert "silent" in text
-
-
-def test_the_hottest_reading_counts() -> None:
-    assert hottest_celsius(thermal(0)) == 55.25
-
-
-def test_sparkline_spans_lowest_to_highest() -> None:
-    assert sparkline([1.0, None, 2.0]) == "▁ █"
-    assert sparkline([None]) == ""
-    assert sparkline([3.0, 3.0]) == "▁▁"
-
-
-def test_a_recording_comes_back_as_it_was(tmp_path: Path) -> None:
-    path = tmp_path / "record.jsonl"
-    sent = [delivery("a/b", b'{"x": 1}'), delivery("a/b", bytes(range(256)))]
-    with path.open("w", encoding="utf-8") as stream:
-        for one in sent:
-            write_delivery(stream, one)
-    assert list(read_recording(path)) == sent
-
-
 @pytest.mark.parametrize(
-    "line",
+    "text",
     [
-        "not json",
-        "[1]",
-        '{"topic": 1, "payload": "x", "received": 1}',
-        '{"topic": "a", "received": 1}',
-        '{"topic": "a", "payload_base64": "%", "received": 1}',
+        "\x1b]0;PWNED\x07\x1b[2Jred",
+        "c1 \x9b2J",
+        "turned \u202egnp.exe",
+        "two\nlines\tand\u2028more",
+        "del\x7f",
     ],
 )
-def test_a_wrong_line_is_named_by_number(tmp_path: Path, line: str) -> None:
-    path = tmp_path / "record.jsonl"
-    path.write_text(json.dumps({"topic": "a", "payload": "", "received": 1}) + "\n" + line + "\n")
-    with pytest.raises(InputError, match=r"record\.jsonl:2: "):
-        list(read_recording(path))
+def test_text_from_the_wire_cannot_command_a_terminal(text: str) -> None:
+    history = deliver(
+        History(),
+        birth(1, model=text, engine=text),
+        health(2, "degraded", text),
+        event(3, text),
+        power(4, watts(1.0, scope=text)),
+    )
+    device = history.devices["lab-1"]
+    assert device.birth is not None
+    assert device.health is not None
+    shown = [
+        device.birth.model_name or "",
+        device.birth.engine or "",
+        device.health.reason,
+        device.events[0].text,
+        device.power[0].readings[0].scope,
+    ]
+    for one in shown:
+        assert one
+        assert one.isprintable()
+        assert not any("\u202a" <= character <= "\u202e" for character in one)
 
 
-def test_a_missing_recording_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="cannot read the recording"):
-        list(read_recording(tmp_path / "none.jsonl"))
+def test_what_is_not_understood_is_told_harmlessly() -> None:
+    history = History()
+    history.add(delivery("ew/v1/\x1b[2J\x9b", b"{}"))
+    history.add(delivery(TOPICS.health(), b'{"schema_version": "\\u001b[2J"}'))
+    assert history.refused_count == 2
+    assert all(text.isprintable() for pair in history.refused for text in pair)
 
 
-def test_broker_addresses() -> None:
-    address = parse_broker("mqtts://me:secret@broker.example")
-    assert (address.host, address.port, address.tls, address.username) == ("broker.example", 8883, True, "me")
-    assert "secret" not in str(address)
-    assert parse_broker("mqtt://localhost:2883").port == 2883
-    assert is_broker("mqtt://x")
-    assert not is_broker("file.jsonl")
+def test_a_hole_in_the_numbers_is_counted() -> None:
+    history = deliver(History(), window(5), window(6), window(9), window(7), health(12))
+    assert history.devices["lab-1"].missing_count == 3  # 8, 10, 11
 
 
-@pytest.mark.parametrize("text", ["localhost", "http://x", "mqtt://", "mqtt://x:99999999", "mqtt://x/path"])
-def test_wrong_addresses_are_refused(text: str) -> None:
-    with pytest.raises(InputError, match="broker"):
-        parse_broker(text)
+def test_results_and_retained_messages_and_the_farewell_make_no_hole() -> None:
+    history = deliver(History(), birth(1), health(2), retained=True)
+    deliver(history, window(100), window(102))
+    history.add(delivery(TOPICS.results(), b'{"schema_version":"1.0","boot_id":"boot-1","seq":101}'))
+    deliver(history, health(0, "down", "stopped"))
+    device = history.devices["lab-1"]
+    assert device.missing_count == 0
+    assert device.health is not None
+    assert device.health.status == "down"
+
+
+def test_a_state_that_comes_again_is_the_latest_and_no_duplicate() -> None:
+    history = deliver(History(), health(3, "up"), health(3, "degraded", "hot"))
+    device = history.devices["lab-1"]
+    assert device.health is not None
+    assert device.health.status == "degraded"
+    assert history.duplicate_count == 0
+
+
+@pytest.mark.parametrize("clock_error", [-600.0, 0.0, 600.0, 1e8])
+def test_silence_is_by_the_clock_that_receives(clock_error: float) -> None:
+    history = deliver(History(), health(1), received=RECEIVED)
+    stamp = envelope(2, time=RECEIVED + clock_error)
+    device = deliver(history, window(2, stamp), received=RECEIVED).devices["lab-1"]
+    assert device.silent_seconds(RECEIVED + 30.0) is None
+    assert device.silent_seconds(RECEIVED + 90.0) == 90.0
+
+
+@pytest.mark.parametrize("status", ["up", "degraded", "draining"])
+def test_a_device_that_stopped_in_any_state_is_silent(status: str) -> None:
+    device = deliver(History(), health(1, status), received=RECEIVED).devices["lab-1"]  # type: ignore[arg-type]
+    assert device.silent_seconds(RECEIVED + 90.0) == 90.0
+
+
+def test_a_device_that_said_goodbye_is_not_silent_but_down() -> None:
+    device = deliver(History(), health(0, "down"), received=RECEIVED).devices["lab-1"]
+    assert device.silent_seconds(RECEIVED + 1e6) is None
+
+
+def test_what_the_broker_kept_is_no_sign_of_life() -> None:
+    device = deliver(History(), birth(1), health(2), received=RECEIVED, retained=True).devices["lab-1"]
+    assert device.last_heard is None
+    assert device.silent_seconds(RECEIVED + 90.0) == 90.0

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 
 import pytest
 
 from device_agent.contract.errors import TransferError
+from host_tools.errors import InputError
 from host_tools.review import listener
-from host_tools.review.broker_address import parse_broker
+from host_tools.review.broker_address import TlsFiles, parse_broker
 from host_tools.review.listener import listen
 from tests.unit.host_tools.review.canned_broker import NO_SUBSCRIPTION, NOT_AUTHORIZED, answering
 
@@ -47,3 +49,24 @@ def test_nobody_there() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     assert said(port).startswith(f"mqtt://127.0.0.1:{port}: cannot connect: ")
+
+
+@pytest.mark.parametrize(
+    ("scheme", "files", "reason"),
+    [
+        ("mqtt", {"authority": "noise.pem"}, "mqtt://127.0.0.1:1: certificates are for TLS. Write mqtts://"),
+        ("mqtts", {"key": "noise.pem"}, "noise.pem: a key is of no use without its certificate. Give --cert"),
+        ("mqtts", {"authority": "absent.pem"}, "absent.pem: no such file."),
+        ("mqtts", {"authority": "noise.pem"}, "noise.pem: cannot be used: "),
+        ("mqtts", {"certificate": "noise.pem"}, "noise.pem: cannot be used: "),
+    ],
+)
+def test_certificates_that_are_none(scheme: str, files: dict[str, str], reason: str, tmp_path: Path) -> None:
+    (tmp_path / "noise.pem").write_text("no certificate")
+    tls = TlsFiles(**{name: tmp_path / file for name, file in files.items()})
+    with (
+        pytest.raises(InputError) as caught,
+        listen(parse_broker(f"{scheme}://127.0.0.1:1"), root="ew/v1", tls=tls),
+    ):
+        pass
+    assert reason in str(caught.value)
