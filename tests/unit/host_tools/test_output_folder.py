@@ -84,3 +84,11 @@ def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("a file")
     with pytest.raises(OutputError, match="choose another --out"), open_output_folder(tmp_path / "out"):
         pass
+
+
+def test_what_cannot_be_removed_is_named(tmp_path: Path) -> None:
+    (tmp_path / "out" / "old.ewa").mkdir(parents=True)
+    with open_output_folder(tmp_path / "out") as folder:
+        folder.remove("absent.ewa")
+        with pytest.raises(OutputError, match=r"out/old\.ewa: Is a directory"):
+            folder.remove("old.ewa")

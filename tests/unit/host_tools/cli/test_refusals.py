@@ -136,3 +136,21 @@ def test_standard_output_on_a_full_disk() -> None:
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, cwd=ROOT)
     assert done.returncode == 7
     assert done.stderr == "edgewright: standard output: No space left on device.\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("watch", "mqtt://localhost", "--seconds", "-1"), "--seconds: expected a number of at least 0, got '-1'"),
+        (("watch", "mqtt://localhost", "--seconds", "inf"), "--seconds: expected a finite number, got 'inf'"),
+        (("convert", "m.onnx", "--min-sqnr", "nan"), "--min-sqnr: expected a finite number, got 'nan'"),
+        (("convert", "m.onnx", "--min-sqnr", "x"), "--min-sqnr: expected a finite number, got 'x'"),
+    ],
+)  # fmt: skip
+def test_numbers_that_are_none(
+    arguments: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
