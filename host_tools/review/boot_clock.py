@@ -106,5 +106,5 @@ def _off(error: float) -> str:
 
 def duration(seconds: float) -> str:
     """Return a duration for people in its largest unit, e.g. ``10 min``."""
-    size, unit = next((one for one in _UNITS if seconds >= 2 * one[0]), _UNITS[-1])
+    size, unit = next((one for one in _UNITS if seconds >= 1.99 * one[0]), _UNITS[-1])
     return f"{seconds / size:.0f} {unit}"
