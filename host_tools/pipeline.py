@@ -20,7 +20,7 @@ from host_tools.observe.labels import read_labels
 from host_tools.observe.preprocessing_file import find_preprocessing
 from host_tools.observe.statistics_file import encode as encode_statistics
 from host_tools.output_folder import OutputFolder, open_output_folder
-from host_tools.pack.artifact import artifact_name, checked_version, pack
+from host_tools.pack.artifact import artifact_name, checked_name, checked_version, pack
 from host_tools.plan.check import check
 from host_tools.plan.plan_file import encode as encode_plan
 from host_tools.plan.planner import needs_histograms, plan, require_recipe
@@ -121,6 +121,8 @@ def convert(
     chosen = recipe or Recipe()
     profiles = load_profiles(targets)
     checked_version(version)
+    if name is not None:
+        checked_name(name)
     told.stage("Reading the model", None)
     float_model = load(model, shapes=shapes, name=name)
     require_recipe(float_model, chosen)

@@ -40,8 +40,10 @@ def read_labels(path: str | Path, data: CalibrationSet) -> tuple[int, ...]:
         return _as_many(labels, data, path)
     try:
         text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read: {error}.") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}.") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 text: {error}.", hint="Save it as UTF-8.") from error
     lines = text.splitlines()
     if lines and "," in lines[0]:
         return _by_file(lines, data, path)

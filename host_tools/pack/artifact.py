@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 AGENT_MIN_VERSION = "0.1.0"
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+_-]{0,63}\Z")
+_NAME = re.compile(r"[0-9A-Za-z_][0-9A-Za-z._-]{0,127}\Z")
 _FLOAT_TOLERANCE = 1e-3  # of outputs that stay float: engines differ in summation order
 
 
@@ -147,6 +148,20 @@ def checked_version(version: str) -> str:
             hint="For example 1.4.0.",
         )
     return version
+
+
+def checked_name(name: str) -> str:
+    """Return ``name`` if a model can be called so in a file name.
+
+    Raises:
+        InputError: It cannot.
+    """
+    if not _NAME.match(name):
+        raise InputError(
+            f"--name: expected letters, digits, '_', '.' or '-' (at most 128, none but a letter, digit or '_' first), got {name!r}.",
+            hint="For example mobilenet_v2.",
+        )
+    return name
 
 
 def _add_arrays(

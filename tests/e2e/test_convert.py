@@ -322,6 +322,8 @@ def test_labels_of_another_list(workplace: Workplace) -> None:
         (("--max-quality-drop", "-1"), "expected a number of at least 0"),
         (("--min-agreement", "1.5"), "expected a share from 0 to 1"),
         (("--threads", "99999"), "--threads: expected 1 to"),
+        (("--name", "../../etc/x y"), "--name: expected letters"),
+        (("--name", ""), "--name: expected letters"),
         (("--json", "--explain"), "not allowed with"),
     ],
 )
