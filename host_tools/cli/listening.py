@@ -152,9 +152,15 @@ def _take_all(
             take(delivery)
 
 
+class _Terminal(Console):
+    def on_broken_pipe(self) -> None:
+        """Leave a reader that went away to `main`, which calls it no failure; rich would."""
+        raise BrokenPipeError
+
+
 def _live(history: History) -> Live:
     """Return a view that draws when it is told to, in this thread: nothing changes while it draws."""
-    return Live(live_table(history), console=Console(), auto_refresh=False)
+    return Live(live_table(history), console=_Terminal(), auto_refresh=False)
 
 
 def _listening_warnings(listener: Listener) -> list[str]:

@@ -100,10 +100,12 @@ class Listener:
         Ends after ``seconds``, and with all that came by then.
         """
         end = None if seconds is None else time.monotonic() + seconds
+        look = 0.0
         while end is None or time.monotonic() < end:
             yield self._mailbox.take(_POLL_SECONDS)
-            if len(self._mailbox) > _FEW_WAITING:
+            if len(self._mailbox) > _FEW_WAITING and time.monotonic() > look:
                 self._let_a_burst_pass()
+                look = time.monotonic() + _POLL_SECONDS
         yield from self.waiting()
 
     def waiting(self) -> Iterator[Delivery]:

@@ -90,7 +90,7 @@ def test_npy(tmp_path: Path, data: CalibrationSet) -> None:
         ("7\n8\n9\n10\n", "got 4"),
         ("7\neight\n9\n", "labels.csv:2: expected a whole number"),
         ("", "got 0"),
-        (b"\xff\xfe7\x00", "cannot be read"),
+        (b"\xff\xfe7\x00", "not UTF-8 text"),
     ],
 )
 def test_labels_that_are_wrong(tmp_path: Path, data: CalibrationSet, text: str | bytes, message: str) -> None:
