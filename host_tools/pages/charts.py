@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 # Okabe and Ito's colours: told apart by people with any colour vision.
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+_HEADROOM = 1.08  # a flat line does not lie on the upper edge
 _STYLE: Any = {  # Matplotlib types the keys as one literal of hundreds
     "svg.fonttype": "none",
     "svg.hashsalt": "edgewright",
@@ -73,7 +75,8 @@ def line_chart(
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
     if y_from_zero:
-        axes.set_ylim(bottom=0.0)
+        highest = max((value for one in series for value in one.y if math.isfinite(value)), default=0.0)
+        axes.set_ylim(bottom=0.0, top=_HEADROOM * highest if highest > 0.0 else None)
     if len(series) > 1:
         axes.legend(frameon=False, fontsize=8.0, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return _svg(figure, title)

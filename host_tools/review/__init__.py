@@ -1,10 +1,14 @@
 """Telemetry from the field: listen, record, show, report.
 
 Layout:
-    broker_address.py  ``mqtt://host:port`` as a value
+    broker_address.py  ``mqtt://host:port`` as a value, and the files of TLS
     listener.py        an MQTT subscription as an iterator of `Delivery`
     recording.py       deliveries as a file of JSON lines, and back
     history.py         `History`: what each device said, without duplicates; pure
-    watch.py           the live table in the terminal
+    wire_text.py         its texts made harmless to show
+    boot_clock.py        when messages were made, whatever the device's clock says
+    message_numbers.py   which numbers were heard, and how many were not
+    power.py           watts of what sensors say: rails, batteries, energy counters
+    watch.py           the live view in the terminal
     telemetry_page.py  the page of latency, throughput, temperature and power over time
 """

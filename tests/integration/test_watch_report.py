@@ -339,8 +339,15 @@ def test_a_reader_that_goes_away_is_no_failure(arguments: str, reader: str, mosq
     command = (
         f"{sys.executable} -m host_tools {arguments.format(port=port)} | {reader}; exit ${{PIPESTATUS[0]}}"
     )
+    # Unbuffered, as some test environments are, nothing would be left to write when Python ends.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     process = subprocess.Popen(
-        ["bash", "-c", command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+        ["bash", "-c", command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env=environment,
     )
     if "--json" in arguments:
         time.sleep(1.2)
