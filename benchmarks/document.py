@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 from benchmarks.findings import said, said_limit, said_spread
@@ -14,6 +15,11 @@ if TYPE_CHECKING:
 
 BEGIN: Final = "<!-- results: written by `python -m benchmarks --write-docs`, do not edit -->"
 END: Final = "<!-- end of results -->"
+
+
+def _without_folders(command: str) -> str:
+    """Leave out where on this machine things are: `--data /home/me/imagenet_cc` becomes `--data …/imagenet_cc`."""
+    return re.sub(r"(?<=\s)/\S*/(?=\S)", "…/", command)
 
 
 def write_results(path: Path, report: Report) -> None:
@@ -50,7 +56,11 @@ def with_results(text: str, content: str) -> str:
 
 def results(report: Report) -> str:
     """Return a run as Markdown."""
-    facts = [("command", f"`{report.command}`"), ("date", report.date), *report.machine.items()]
+    facts = [
+        ("command", f"`{_without_folders(report.command)}`"),
+        ("date", report.date),
+        *report.machine.items(),
+    ]
     versions = ", ".join(f"{tool} {version}" for tool, version in report.versions.items())
     lines = [
         "| run | |",

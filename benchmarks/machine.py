@@ -28,7 +28,7 @@ def facts() -> dict[str, str]:
         "cores": f"{len(os.sched_getaffinity(0))} usable of {os.cpu_count()}",
         "memory": _field("/proc/meminfo", "MemTotal"),
         "instructions": _instructions(),
-        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "system": f"{platform.system()} {'.'.join(platform.release().split('.')[:2])} {platform.machine()}",
         "load average before": " ".join(f"{load:.2f}" for load in os.getloadavg()),
     }
 

@@ -113,9 +113,10 @@ class ActivationChooser:
 
     def rule(self, members: tuple[str, ...]) -> ZeroPointRule:
         """Return the zero point rule: the target's for activations, but symmetric for a PRelu's slope, which multiplies."""
-        readers = [slot for name in members for slot in self.network.readers[name]]
+        readers = [node_input for name in members for node_input in self.network.readers[name]]
         slope = bool(readers) and all(
-            slot.index == 1 and self.network.nodes[slot.node].op_type == "PRelu" for slot in readers
+            node_input.index == 1 and self.network.nodes[node_input.node].op_type == "PRelu"
+            for node_input in readers
         )
         return "symmetric" if slope and self._all_constant(members) else self.profile.activations.zero_point
 

@@ -13,10 +13,10 @@ from host_tools.plan.quantization_plan import NodePlan, QuantizationPlan, Requan
 from host_tools.plan.settling import bias_qparams
 from host_tools.plan.topology import (
     WEIGHTED,
-    Slot,
+    NodeInput,
     bias_of,
     constant,
-    data_slots,
+    data_indices,
     is_constant,
     is_float,
     named,
@@ -138,15 +138,15 @@ class _Writer:
 
     def requantizations(self) -> Iterator[Requantize]:
         """Yield the edges whose reader needs another scale than the value has."""
-        for slot, group in self.settlement.grouping.edges.items():
-            node = self.network.nodes[slot.node]
-            value = named(node.inputs[slot.index])
+        for node_input, group in self.settlement.grouping.edges.items():
+            node = self.network.nodes[node_input.node]
+            value = named(node.inputs[node_input.index])
             wanted = self.settlement.activations[group]
             if wanted == self.settlement.activations[self.settlement.grouping.of[value]]:
                 continue
             yield Requantize(
-                node=slot.node,
-                input_index=slot.index,
+                node=node_input.node,
+                input_index=node_input.index,
                 qparams=wanted,
                 reason=f"{node.op_type} needs one scale for its inputs and output (same_scale of {self.profile.id}), "
                 f"and {value!r} must keep its own",
@@ -175,7 +175,7 @@ class _Writer:
         return "activation"
 
     def _constant_role(self, name: str, value: ir.Value) -> Role:
-        nodes = [self.network.nodes[slot.node] for slot in self.network.readers[name]]
+        nodes = [self.network.nodes[node_input.node] for node_input in self.network.readers[name]]
         if any(weight_of(node) is value for node in nodes):
             return "weight"
         return "bias" if any(bias_of(node) is value for node in nodes) else "constant"
@@ -194,10 +194,13 @@ class _Writer:
         return self.settlement.activations[group], self._activation_reason(name, group)
 
     def _parameter(self, name: str, value: ir.Value, role: Role) -> tuple[QParams | None, str]:
-        slot = self.network.readers[name][0]
-        node = self.network.nodes[slot.node]
-        if not self.placement.is_integer(slot.node):
-            return None, f"float: {node.op_type} {slot.node!r} runs in {self.placement.precision[slot.node]}"
+        node_input = self.network.readers[name][0]
+        node = self.network.nodes[node_input.node]
+        if not self.placement.is_integer(node_input.node):
+            return (
+                None,
+                f"float: {node.op_type} {node_input.node!r} runs in {self.placement.precision[node_input.node]}",
+            )
         if role == "weight":
             causes = [text for (weight, _, _), text in self.settlement.enlarged.items() if weight == name]
             return self.settlement.weights[name], "; ".join((self.weights[name].reason, *causes))
@@ -205,8 +208,8 @@ class _Writer:
             return None, f"float: {self.profile.id} keeps biases in float (bias.quantized)"
         weight = weight_of(node)
         if weight is None:
-            return None, f"float: {node.op_type} {slot.node!r} has no constant weight to scale it by"
-        (input_scale,) = self.settlement.seen(Slot(node=slot.node, index=0)).scale
+            return None, f"float: {node.op_type} {node_input.node!r} has no constant weight to scale it by"
+        (input_scale,) = self.settlement.seen(NodeInput(node=node_input.node, index=0)).scale
         qparams = bias_qparams(value, self.settlement.weights[named(weight)], input_scale, self.profile)
         many = "per channel" if qparams.axis is not None else "per tensor"
         return (
@@ -217,7 +220,7 @@ class _Writer:
     def _float_reason(self, name: str, value: ir.Value) -> str:
         readers = self.network.readers[name]
         if is_constant(value):
-            integer = [slot for slot in readers if self.placement.is_integer(slot.node)]
+            integer = [node_input for node_input in readers if self.placement.is_integer(node_input.node)]
             if integer:
                 return f"{self.network.nodes[integer[0].node].op_type} {integer[0].node!r} reads it as a setting, not as data"
             return "only float nodes read it" if readers else "nothing reads it"
@@ -279,7 +282,7 @@ def _accumulator_warnings(
         weight = weight_of(node)
         if weight is None or node.op_type not in WEIGHTED or not placement.is_integer(name):
             continue
-        source = settlement.seen(Slot(node=name, index=data_slots(node)[0]))
+        source = settlement.seen(NodeInput(node=name, index=data_indices(node)[0]))
         reach = max(source.quant_max - source.zero_point[0], source.zero_point[0] - source.quant_min)
         worst = largest_sums(node, settlement.weights[named(weight)], profile) * reach
         bias = bias_of(node)

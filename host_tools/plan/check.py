@@ -225,11 +225,11 @@ class _Checker:
     def arithmetic(self) -> Iterator[str]:
         """Weights, biases, shared and fixed scales and rescale factors are what the target's kernels demand."""
         edges = {(edge.node, edge.input_index): edge.qparams for edge in self.plan.requantize}
-        for slot in edges:
-            if slot[0] not in self.network.nodes or slot not in {
-                (slot[0], index) for index, _ in data_inputs(self.network.nodes[slot[0]])
+        for node_input in edges:
+            if node_input[0] not in self.network.nodes or node_input not in {
+                (node_input[0], index) for index, _ in data_inputs(self.network.nodes[node_input[0]])
             }:
-                yield f"input {slot[1]} of {slot[0]!r} is re-quantized, but is no data input"
+                yield f"input {node_input[1]} of {node_input[0]!r} is re-quantized, but is no data input"
                 return
         for name, node in self.network.nodes.items():
             if self._is_float(name) or self.plan.nodes[name].fused_into is not None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from host_tools.plan.topology import constant, data_slots, float_outputs, input_at, outputs_of
+from host_tools.plan.topology import constant, data_indices, float_outputs, input_at, outputs_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,7 +72,7 @@ def _match(
             return ()
         name = readers[0].node
         node = network.nodes[name]
-        if node.op_type != op_type or data_slots(node) != (0,) or not absorbable(name):
+        if node.op_type != op_type or data_indices(node) != (0,) or not absorbable(name):
             return ()
         if not (expressible(node, profile) or _may_saturate(node, profile)):
             return ()

@@ -14,7 +14,7 @@ from host_tools.plan.codes import rebased
 from host_tools.plan.disjoint_sets import DisjointSets
 from host_tools.plan.qparams import code_range
 from host_tools.plan.quantization_plan import QParams
-from host_tools.plan.topology import Slot, data_inputs, float_outputs, is_constant, is_float
+from host_tools.plan.topology import NodeInput, data_inputs, float_outputs, is_constant, is_float
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,13 +32,13 @@ class Grouping:
         groups: Value names, in order of appearance; every quantized activation and constant is in one.
         of: Index of its group, by value name.
         ties: Names of the same-scale nodes that hold a group together, by its index.
-        edges: Slots of same-scale nodes that read a value of another group, with the group that the slot must be in.
+        edges: Slots of same-scale nodes that read a value of another group, with the group that the node_input must be in.
     """
 
     groups: tuple[tuple[str, ...], ...]
     of: Mapping[str, int]
     ties: Mapping[int, tuple[str, ...]]
-    edges: Mapping[Slot, int]
+    edges: Mapping[NodeInput, int]
 
 
 def quantized_values(network: Network, placement: Placement, profile: CapabilityProfile) -> tuple[str, ...]:
@@ -119,7 +119,7 @@ def group_values(
     """
     sets = DisjointSets(quantized)
     tied: list[tuple[str, str]] = []
-    pending: list[tuple[Slot, str]] = []
+    pending: list[tuple[NodeInput, str]] = []
     for name, node in network.nodes.items():
         outputs = float_outputs(network.nodes[placement.last_of(name)])
         if not is_same_scale(name, network, placement, profile) or not outputs:
@@ -130,7 +130,7 @@ def group_values(
             sets.join(first, other)
         for index, value in data_inputs(node):
             if value in detached:
-                pending.append((Slot(node=name, index=index), first))
+                pending.append((NodeInput(node=name, index=index), first))
             else:
                 sets.join(first, value)
     groups = sets.sets()
@@ -142,7 +142,7 @@ def group_values(
         groups=groups,
         of=of,
         ties={index: tuple(names) for index, names in ties.items()},
-        edges={slot: of[value] for slot, value in pending},
+        edges={node_input: of[value] for node_input, value in pending},
     )
 
 

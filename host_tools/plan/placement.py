@@ -197,7 +197,7 @@ def _neighbours(network: Network, profile: CapabilityProfile, name: str) -> list
         elif value in network.inputs and profile.interface.input_type != "float32":
             found.append("")
     for value in float_outputs(node):
-        found.extend(slot.node for slot in network.readers[value])
+        found.extend(node_input.node for node_input in network.readers[value])
         if value in network.outputs and profile.interface.output_type != "float32":
             found.append("")
     return found
@@ -268,9 +268,9 @@ def count_regions(network: Network, placement: Placement) -> int:
     regions = DisjointSets(integer)
     for name in integer:
         for value in float_outputs(network.nodes[name]):
-            for slot in network.readers[value]:
-                if placement.is_integer(slot.node):
-                    regions.join(name, slot.node)
+            for node_input in network.readers[value]:
+                if placement.is_integer(node_input.node):
+                    regions.join(name, node_input.node)
     return len(regions.sets())
 
 

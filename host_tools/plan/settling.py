@@ -17,10 +17,10 @@ from host_tools.plan.quantization_plan import QParams
 from host_tools.plan.support import finding, integer_precision
 from host_tools.plan.topology import (
     WEIGHTED,
-    Slot,
+    NodeInput,
     bias_of,
     constant,
-    data_slots,
+    data_indices,
     float_outputs,
     named,
     weight_of,
@@ -103,14 +103,14 @@ class Settlement:
 
     # What a node sees
 
-    def seen(self, slot: Slot) -> QParams:
-        """Return the parameters in which a slot reads its value."""
-        return self.activations[self.group_at(slot)]
+    def seen(self, node_input: NodeInput) -> QParams:
+        """Return the parameters in which a node_input reads its value."""
+        return self.activations[self.group_at(node_input)]
 
-    def group_at(self, slot: Slot) -> int:
-        """Return the group in which a slot reads its value: the value's own, or that of the slot's re-quantization."""
-        value = named(self.network.nodes[slot.node].inputs[slot.index])
-        return self.grouping.edges.get(slot, self.grouping.of[value])
+    def group_at(self, node_input: NodeInput) -> int:
+        """Return the group in which a node_input reads its value: the value's own, or that of the node_input's re-quantization."""
+        value = named(self.network.nodes[node_input.node].inputs[node_input.index])
+        return self.grouping.edges.get(node_input, self.grouping.of[value])
 
     def written(self, name: str) -> tuple[int, ...]:
         """Return the groups of the values that a node, or the last it absorbs, writes."""
@@ -131,7 +131,7 @@ class Settlement:
         weight, bias = named(weight_of(node)), bias_of(node)
         if bias is None or not self.profile.bias.quantized:
             return False
-        (input_scale,) = self.seen(Slot(node=name, index=0)).scale
+        (input_scale,) = self.seen(NodeInput(node=name, index=0)).scale
         values = np.abs(np.asarray(constant(bias), np.float64)).reshape(-1)
         largest = values if self.weights[weight].axis is not None else values.max(keepdims=True)
         needed = np.maximum(largest / bias_limit(self.profile), SMALLEST_SCALE) / input_scale
@@ -180,30 +180,33 @@ class Settlement:
         low, high = support.requantization_ratio
         changed = False
         for group in self.written(name):
-            for factors, slot in self.factors(name, node, group):
+            for factors, node_input in self.factors(name, node, group):
                 if factors.max() >= high:
                     wanted = above(self.activations[group].scale[0] * float(factors.max()) / high)
                     changed |= self._raise_group(name, node, group, wanted, float(factors.max()))
                 elif factors.min() < low:
-                    changed |= self._raise_source(name, node, slot, factors, low)
+                    changed |= self._raise_source(name, node, node_input, factors, low)
         return changed
 
-    def factors(self, name: str, node: ir.Node, group: int) -> list[tuple[Float64, Slot]]:
-        """Return the kernel's rescale factors towards an output group, each with the slot that may be enlarged.
+    def factors(self, name: str, node: ir.Node, group: int) -> list[tuple[Float64, NodeInput]]:
+        """Return the kernel's rescale factors towards an output group, each with the node_input that may be enlarged.
 
         Source:
             `targets.profile.OpSupport`: s_input * s_weight / s_output; s_a * s_b / s_output; else s_input / s_output for each input.
         """
         (output,) = self.activations[group].scale
-        slots = [Slot(node=name, index=index) for index in data_slots(node)]
-        scales = [self.seen(slot).scale[0] for slot in slots]
+        node_inputs = [NodeInput(node=name, index=index) for index in data_indices(node)]
+        scales = [self.seen(node_input).scale[0] for node_input in node_inputs]
         weight = weight_of(node)
         if weight is not None and node.op_type in WEIGHTED:
-            return [(scales[0] * np.asarray(self.weights[named(weight)].scale) / output, slots[0])]
-        if node.op_type in ("Mul", "MatMul") and len(slots) == 2:
-            free = slots[1] if self.group_at(slots[0]) in self.fixed else slots[0]
+            return [(scales[0] * np.asarray(self.weights[named(weight)].scale) / output, node_inputs[0])]
+        if node.op_type in ("Mul", "MatMul") and len(node_inputs) == 2:
+            free = node_inputs[1] if self.group_at(node_inputs[0]) in self.fixed else node_inputs[0]
             return [(np.asarray([scales[0] * scales[1] / output]), free)]
-        return [(np.asarray([scale / output]), slot) for scale, slot in zip(scales, slots, strict=True)]
+        return [
+            (np.asarray([scale / output]), node_input)
+            for scale, node_input in zip(scales, node_inputs, strict=True)
+        ]
 
     def _raise_group(self, name: str, node: ir.Node, group: int, scale: float, factor: float) -> bool:
         """Enlarge a group's scale so that the node's rescale factor becomes legal, or reject the node; tell whether it was enlarged."""
@@ -234,9 +237,13 @@ class Settlement:
     def _only_reader(self, name: str, group: int) -> bool:
         """Tell whether a group is one value that only this node reads: then what widening loses is below one code of its output."""
         members = self.grouping.groups[group]
-        return len(members) == 1 and {slot.node for slot in self.network.readers[members[0]]} == {name}
+        return len(members) == 1 and {node_input.node for node_input in self.network.readers[members[0]]} == {
+            name
+        }
 
-    def _raise_source(self, name: str, node: ir.Node, slot: Slot, factors: Float64, low: float) -> bool:
+    def _raise_source(
+        self, name: str, node: ir.Node, node_input: NodeInput, factors: Float64, low: float
+    ) -> bool:
         """Enlarge a source whose rescale factor is below ``low``: what it loses lies below one code of the output."""
         growth = above(1.0) * low / factors
         weight = weight_of(node)
@@ -246,7 +253,7 @@ class Settlement:
             return self._raise_weight(
                 node, needed, f"the rescale factor is too small for {self.profile.id!r} ({key})"
             )
-        group = self.group_at(slot)
+        group = self.group_at(node_input)
         (scale,) = self.activations[group].scale
         return self._raise_group(name, node, group, scale * float(growth.max()), float(factors.min()))
 
@@ -256,24 +263,24 @@ class Settlement:
         """Reject the readers of edges that the target cannot re-quantize."""
         support = self.profile.ops.get("QuantizeLinear")
         precisions = support.precisions if support else ()
-        for slot, group in self.grouping.edges.items():
-            value = named(self.network.nodes[slot.node].inputs[slot.index])
+        for node_input, group in self.grouping.edges.items():
+            value = named(self.network.nodes[node_input.node].inputs[node_input.index])
             source, wanted = self.activations[self.grouping.of[value]], self.activations[group]
-            if source == wanted or slot.node in self.rejected:
+            if source == wanted or node_input.node in self.rejected:
                 continue
             change = f"its input {value!r} has a scale of its own, and the target must re-quantize it"
             if integer_precision(self.profile) not in precisions and (
                 not precisions or self.profile.fallback.to == "refuse"
             ):
                 self._reject(
-                    slot.node,
+                    node_input.node,
                     "edge_is_requantized",
                     f"{change}; it cannot (ops.QuantizeLinear of {self.profile.id!r})",
                 )
                 continue
             if integer_precision(self.profile) not in precisions:
-                self.notes[f"edge {slot.node} {slot.index}"] = (
-                    f"{self.network.nodes[slot.node].op_type} {slot.node!r}: input {value!r} changes scale through float, because "
+                self.notes[f"edge {node_input.node} {node_input.index}"] = (
+                    f"{self.network.nodes[node_input.node].op_type} {node_input.node!r}: input {value!r} changes scale through float, because "
                     f"{self.profile.id!r} has no integer QuantizeLinear."
                 )
             low, high = (support.requantization_ratio if support else None) or (0.0, np.inf)
@@ -281,7 +288,7 @@ class Settlement:
             if not low <= factor < high:
                 where = f"ops.QuantizeLinear.requantization_ratio of {self.profile.id!r}"
                 self._reject(
-                    slot.node,
+                    node_input.node,
                     "edge_is_requantized",
                     f"{change} by {factor:.4g}, outside [{low}, {high}) ({where})",
                 )

@@ -28,7 +28,7 @@ _WEIGHT, _BIAS = 1, 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Slot:
+class NodeInput:
     """Input ``index`` of the node named ``node``."""
 
     node: str
@@ -42,7 +42,7 @@ class Network:
     Attributes:
         nodes: By node name, in topological order.
         values: By value name: graph inputs, initializers, then node outputs in topological order.
-        readers: For every value the slots that read it, in topological order.
+        readers: For every value the node inputs that read it, in topological order.
         writers: For every node output the node's name.
         inputs: Names of the graph inputs that are fed.
         outputs: Names of the graph outputs.
@@ -50,7 +50,7 @@ class Network:
 
     nodes: Mapping[str, ir.Node]
     values: Mapping[str, ir.Value]
-    readers: Mapping[str, tuple[Slot, ...]]
+    readers: Mapping[str, tuple[NodeInput, ...]]
     writers: Mapping[str, str]
     inputs: tuple[str, ...]
     outputs: frozenset[str]
@@ -63,15 +63,15 @@ def network_of(model: ir.Model) -> Network:
     fed = [value for value in graph.inputs if not value.is_initializer()]
     written = [value for node in nodes.values() for value in node.outputs if value.name]
     values = {named(value): value for value in (*fed, *graph.initializers.values(), *written)}
-    readers: dict[str, list[Slot]] = {name: [] for name in values}
+    readers: dict[str, list[NodeInput]] = {name: [] for name in values}
     for name, node in nodes.items():
         for index, value in enumerate(node.inputs):
             if value is not None:
-                readers[named(value)].append(Slot(node=name, index=index))
+                readers[named(value)].append(NodeInput(node=name, index=index))
     return Network(
         nodes=MappingProxyType(nodes),
         values=MappingProxyType(values),
-        readers=MappingProxyType({name: tuple(slots) for name, slots in readers.items()}),
+        readers=MappingProxyType({name: tuple(node_inputs) for name, node_inputs in readers.items()}),
         writers=MappingProxyType(
             {named(value): name for name, node in nodes.items() for value in outputs_of(node)}
         ),
@@ -144,7 +144,7 @@ def bias_of(node: ir.Node) -> ir.Value | None:
     return value if is_constant(value) else None
 
 
-def data_slots(node: ir.Node) -> tuple[int, ...]:
+def data_indices(node: ir.Node) -> tuple[int, ...]:
     """Return the indices of the inputs that are float data: activations and constant operands, not weight, bias or settings."""
     allowed = _DATA_INPUTS.get(node.op_type, tuple(range(len(node.inputs))))
     others = {named(weight_of(node)), named(bias_of(node))} - {""}
@@ -157,7 +157,7 @@ def data_slots(node: ir.Node) -> tuple[int, ...]:
 
 def data_inputs(node: ir.Node) -> Iterator[tuple[int, str]]:
     """Yield index and value name of every float data input."""
-    for index in data_slots(node):
+    for index in data_indices(node):
         yield index, named(node.inputs[index])
 
 

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -80,6 +81,26 @@ def fake_machine(root: Path) -> Path:
     return root / "class/powercap/intel-rapl:0/energy_uj"
 
 
+@contextmanager
+def counting(energy: Path, *, watts: float) -> Iterator[None]:
+    """A RAPL counter that runs by the clock until the agent has ended, so that its last window sees power too."""
+    ended, start = threading.Event(), time.monotonic()
+
+    def count() -> None:
+        while not ended.wait(0.05):
+            replaced = energy.with_suffix(".new")
+            replaced.write_text(f"{int((time.monotonic() - start) * watts * 1e6)}\n")
+            replaced.replace(energy)
+
+    counter = threading.Thread(target=count)
+    counter.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        counter.join()
+
+
 def test_an_agents_energy_is_shown_as_power_in_watch_and_report(tmp_path: Path, mosquitto: Mosquitto) -> None:
     port = mosquitto.start().port
     energy = fake_machine(tmp_path / "sys")
@@ -90,10 +111,8 @@ def test_an_agents_energy_is_shown_as_power_in_watch_and_report(tmp_path: Path, 
     record = tmp_path / "r.jsonl"
     with edgewright("watch", f"mqtt://127.0.0.1:{port}", "--record", str(record)) as watch:
         wait_until(record.is_file, what="watch listens")
-        with AgentProcess(config) as agent:
-            for second_tenths in range(30):
-                energy.write_text(f"{second_tenths * 1_000_000}\n")  # 10 W
-                time.sleep(0.1)
+        with counting(energy, watts=10.0), AgentProcess(config) as agent:
+            time.sleep(3.0)
             assert agent.stop() == 0
         wait_until(lambda: "stopped by SIGTERM" in record.read_text(), what="the goodbye")
         watch.send_signal(signal.SIGINT)

@@ -179,7 +179,7 @@ def broken_promises():
         "Concat 'join' must have one scale",
     )
     yield (
-        "edge slot",
+        "edge node_input",
         branches,
         TFLITE,
         lambda plan: replace(plan, requantize=(replace(plan.requantize[0], input_index=7),)),

@@ -1,0 +1,3 @@
+def test_the_document_does_not_say_where_on_a_machine_things_are() -> None:
+    command = "python -m benchmarks --data /home/me/pictures/imagenet_cc --json out/bench.json"
+    assert _without_folders(command) == "python -m benchmarks --data …/imagenet_cc --json out/bench.json"
