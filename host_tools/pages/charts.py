@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 # Okabe and Ito's colours: told apart by people with any colour vision.
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 _HEADROOM = 1.08  # a flat line does not lie on the upper edge
+_BASELINE = "#8a8f98"
 _STYLE: Any = {  # Matplotlib types the keys as one literal of hundreds
     "svg.fonttype": "none",
     "svg.hashsalt": "edgewright",
@@ -42,12 +43,13 @@ class Series:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bar:
-    """One bar with the ends of its spread."""
+    """One bar with the ends of its spread; its colour is that of ``COLORS[series]``, or grey for what all are compared with."""
 
     label: str
     value: float
     low: float
     high: float
+    series: int | None
 
 
 def line_chart(
@@ -87,7 +89,7 @@ def bar_chart(bars: Sequence[Bar], *, title: str, x_label: str) -> Markup:
     figure, axes = _new(title, width=9.0, height=0.7 + 0.38 * max(len(bars), 1))
     positions = range(len(bars))
     errors = [[bar.value - bar.low for bar in bars], [bar.high - bar.value for bar in bars]]
-    colors = [COLORS[index % len(COLORS)] for index in positions]
+    colors = [_BASELINE if bar.series is None else COLORS[bar.series % len(COLORS)] for bar in bars]
     axes.barh(
         positions,
         [bar.value for bar in bars],

@@ -15,7 +15,13 @@ if TYPE_CHECKING:
 
     from markupsafe import Markup
 
-    from host_tools.verify.verification_report import LayerError, Quality, TargetReport, VerificationReport
+    from host_tools.verify.verification_report import (
+        Latency,
+        LayerError,
+        Quality,
+        TargetReport,
+        VerificationReport,
+    )
 
 _WORST_LAYERS = 8
 _CEILING_DB = 80.0  # an exact layer has no finite SQNR; it is drawn at this height
@@ -55,16 +61,20 @@ def _shown(quality: Quality, value: float) -> str:
 
 
 def _latency_chart(report: VerificationReport) -> Markup | None:
-    rows = [("float, ONNX Runtime", report.float_latency)]
-    rows += [(f"{target.target}, {target.engine}", target.latency) for target in report.targets]
+    rows: list[tuple[str, Latency | None, int | None]] = [("float, ONNX Runtime", report.float_latency, None)]
+    rows += [
+        (f"{target.target}, {target.engine}", target.latency, index)
+        for index, target in enumerate(report.targets)
+    ]
     bars = [
         Bar(
             label=label,
             value=1e3 * latency.median_seconds,
             low=1e3 * latency.fastest_round_seconds,
             high=1e3 * latency.slowest_round_seconds,
+            series=series,
         )
-        for label, latency in rows
+        for label, latency, series in rows
         if latency is not None
     ]
     return bar_chart(bars, title="Latency, batch 1", x_label="milliseconds") if bars else None

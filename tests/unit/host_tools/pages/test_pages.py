@@ -29,7 +29,9 @@ def test_a_line_chart_is_svg_with_its_labels() -> None:
 
 
 def test_a_bar_chart_writes_each_value() -> None:
-    chart = bar_chart([Bar(label="float", value=5.0, low=4.5, high=6.0)], title="t", x_label="ms")
+    chart = bar_chart(
+        [Bar(label="float", value=5.0, low=4.5, high=6.0, series=None)], title="t", x_label="ms"
+    )
     assert " 5" in "".join(ET.fromstring(chart).itertext())
 
 
