@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from host_tools.model.float_model import TensorSpec
 
 _ZIP = b"PK"
+_CUT_SHORT = "If it was cut short on the way, copy or save it again."
 
 
 def file_digest(path: Path) -> str:
@@ -49,7 +50,7 @@ def open_npy(path: Path) -> NDArray[np.generic]:
         with path.open("rb") as stream:
             start = stream.read(len(npy_format.MAGIC_PREFIX))
     except OSError as error:
-        raise DataError(f"{path} is not a readable .npy file: {error}.") from error
+        raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
     if start.startswith(_ZIP):
         raise DataError(f"{path} is not a .npy file but an archive.", hint="Name it .npz.")
     if start != npy_format.MAGIC_PREFIX:  # numpy.load would go on to think of it as a pickle
@@ -57,7 +58,7 @@ def open_npy(path: Path) -> NDArray[np.generic]:
     try:
         array: NDArray[np.generic] = np.load(path, mmap_mode="r", allow_pickle=False)
     except Exception as error:  # NumPy reads the header with Python's own parser, and lets its errors through
-        raise DataError(f"{path} is not a readable .npy file: {error}.") from error
+        raise DataError(f"{path} is not a readable .npy file: {error}.", hint=_CUT_SHORT) from error
     return array
 
 
@@ -175,7 +176,7 @@ class NpzFile:
         try:
             return zipfile.ZipFile(self._path)
         except Exception as error:
-            raise DataError(f"{self._path} is not a readable .npz file: {error}.") from error
+            raise DataError(f"{self._path} is not a readable .npz file: {error}.", hint=_CUT_SHORT) from error
 
     def _positioned(self, stack: ExitStack, archive: zipfile.ZipFile, member: _Member) -> IO[bytes]:
         try:
