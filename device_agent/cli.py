@@ -56,9 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         config = load_config(options.config)
-        if options.command == "check":
-            return _check(config, as_json=options.json)
-        return _run(config)
+        status = _check(config, as_json=options.json) if options.command == "check" else _run(config)
+        sys.stdout.flush()  # here, where a reader that went away is met
     except EdgewrightError as error:
         print(f"edgewright-agent: {error}", file=sys.stderr)
         return exit_status(error.code)
@@ -68,6 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Who reads has seen enough, e.g. `head`. Python would complain once more when it flushes at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    return status
 
 
 def exit_status(code: str) -> int:

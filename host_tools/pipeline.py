@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 from functools import partial
@@ -10,14 +11,16 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from device_agent.contract.archive import write_archive
-from host_tools.errors import CapabilityError, InputError, LoweringError
+from device_agent.contract.errors import EngineError
+from host_tools.errors import CapabilityError, InputError, LoweringError, VerificationError
 from host_tools.lower.lowering import lower
 from host_tools.made_with import made_with
 from host_tools.model import load
 from host_tools.observe import open_data
 from host_tools.observe.cache import StatisticsCache, statistics_of
-from host_tools.observe.labels import read_labels
+from host_tools.observe.labels import read_labels, require_classes
 from host_tools.observe.preprocessing_file import find_preprocessing
+from host_tools.observe.ranges import choose_range
 from host_tools.observe.statistics_file import encode as encode_statistics
 from host_tools.output_folder import OutputFolder, open_output_folder
 from host_tools.pack.artifact import artifact_name, checked_name, checked_version, pack
@@ -35,7 +38,7 @@ from host_tools.verify.verification_report import Budget, Refusal
 from host_tools.verify.verifier import verify
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from device_agent.contract.manifest import Preprocessing
     from host_tools.model.float_model import FloatModel
@@ -46,6 +49,7 @@ if TYPE_CHECKING:
 
 _DEFAULT_THREADS = 4
 _MOST_THREADS_A_CORE = 4  # with many thousands an engine never gets to work
+_TARGET_FILES = ("plan.json", "model.onnx", "model.tflite", "model.xml", "model.bin")
 _UNLABELLED_SAMPLES = 64  # of the calibration data, when no evaluation data were given
 
 
@@ -125,6 +129,7 @@ def convert(
         checked_name(name)
     told.stage("Reading the model", None)
     float_model = load(model, shapes=shapes, name=name)
+    checked_name(float_model.name)
     require_recipe(float_model, chosen)
     preprocessing = find_preprocessing(preprocess, data)
     calibration = open_data(data, inputs=float_model.inputs, preprocessing=preprocessing, limit=limit)
@@ -143,18 +148,17 @@ def convert(
         folder.write("statistics.json", encode_statistics(statistics))
         told.stage("Planning and lowering", len(profiles))
         candidates, refused = _candidates(float_model, statistics, profiles, chosen, told)
-        verified = verify(
+        run = partial(
+            verify,
             float_model,
-            candidates,
-            refused=refused,
             evaluation=samples,
             budget=budget or Budget(),
             calibration_samples=statistics.sample_count,
             threads=used_threads,
-            latency=latency,
             made_with=made_with(),
             progress=told,
         )
+        candidates, verified = _verified(run, candidates, refused, latency=latency)
         return _write(
             folder,
             float_model,
@@ -205,12 +209,44 @@ def _candidates(
                 raise
             refused.append(Refusal(target=profile.id, reason=str(error)))
         progress.step()
+    choose_range.cache_clear()  # it holds on to what it was asked of
     if not candidates:
         raise CapabilityError(
             "none of the targets can do what the model needs:"
             + "".join(f"\n  {refusal.target}: {refusal.reason}" for refusal in refused)
         )
     return candidates, tuple(refused)
+
+
+def _verified(
+    run: Callable[..., Verified], candidates: list[Candidate], refused: tuple[Refusal, ...], *, latency: bool
+) -> tuple[list[Candidate], Verified]:
+    """Verify all candidates side by side; if an engine will not have its payload, find out whose, and verify the others.
+
+    Raises:
+        EngineError: The only target's engine refuses its payload or fails.
+        VerificationError: The same, said by a probe.
+    """
+    try:
+        return candidates, run(candidates, refused=refused, latency=latency)
+    except (EngineError, VerificationError):
+        if len(candidates) == 1:
+            raise
+    good: list[Candidate] = []
+    found = list(refused)
+    for candidate in candidates:
+        try:
+            run([candidate], latency=False)
+        except (EngineError, VerificationError) as error:
+            found.append(Refusal(target=candidate.profile.id, reason=str(error)))
+        else:
+            good.append(candidate)
+    if not good:
+        raise CapabilityError(
+            "no engine takes what was made for it:"
+            + "".join(f"\n  {one.target}: {one.reason}" for one in found)
+        )
+    return good, run(good, refused=tuple(found), latency=latency)
 
 
 def _evaluation(
@@ -246,6 +282,8 @@ def _evaluation(
         preprocessing=preprocessing if is_named else _one_preprocessing(preprocessing, data),
     )
     known = read_labels(labels, chosen) if labels is not None else None
+    if known is not None and metric is None:
+        require_classes(known, math.prod(model.outputs[0].shape))
     if metric is not None:
         load_metric(metric)  # a misspelt one is told before the model has run over all samples, not after
     return Evaluation(data=chosen, labels=known, metric=metric, origin=Path(data).name)
@@ -286,11 +324,13 @@ def _write(
         *(report.target for report in verified.report.targets),
         *(one.target for one in verified.report.refused),
     ]
-    for name in (
-        *(artifact_name(model.name, version, target) for target in judged),
-        "report.html",
-        "report.json",
-    ):
+    for target in judged:
+        for name in (
+            artifact_name(model.name, version, target),
+            *(f"{target}/{file}" for file in _TARGET_FILES),
+        ):
+            folder.remove(name)
+    for name in ("report.html", "report.json"):
         folder.remove(name)
     artifacts: dict[str, Path] = {}
     for candidate, report in zip(candidates, verified.report.targets, strict=True):

@@ -30,6 +30,7 @@ METHODS: tuple[Method, ...] = get_args(Method)
 _DEFAULT_PERCENTILE = 99.99
 _KEYS = ("schema_version", "method", "percentile", "bias_correction", "keep_float", "tensors")
 _MAX_BYTES = 1 << 20
+_MAX_DIGITS = 18
 _LARGEST = sys.float_info.max
 
 
@@ -205,7 +206,7 @@ def _require_keys(table: Mapping[str, object], known: tuple[str, ...], where: st
 def _minor_version(value: object, where: str) -> int:
     """Return the minor part of a version whose major part is known here."""
     major, dot, minor = value.partition(".") if isinstance(value, str) else ("", "", "")
-    if not (major.isdecimal() and minor.isdecimal() and dot):
+    if not (major.isdecimal() and minor.isdecimal() and dot) or len(major + minor) > _MAX_DIGITS:
         _refuse(where, "schema_version", 'a version such as "1.0"', value)
     if int(major) != SCHEMA_MAJOR:
         raise RecipeError(

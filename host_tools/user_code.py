@@ -7,6 +7,10 @@ from importlib import import_module
 from pathlib import Path
 
 
+class WrongSpecError(ValueError):
+    """A text that is not ``module:function``."""
+
+
 def load_function(spec: str) -> object:
     """Import ``module:function``; the module may lie in the current folder, as it may for ``python -m``.
 
@@ -14,12 +18,12 @@ def load_function(spec: str) -> object:
         Whatever bears the name; that it can be called is for the caller to check.
 
     Raises:
-        ValueError: The text is not ``module:function``.
+        WrongSpecError: The text is not ``module:function``.
         Exception: Whatever importing the module raises, `SystemExit` too; `AttributeError` when it has no such name.
     """
     module_name, separator, function_name = spec.partition(":")
     if not (module_name and separator and function_name):
-        raise ValueError(f"expected module:function, got {spec!r}")
+        raise WrongSpecError(f"expected module:function, got {spec!r}")
     here = str(Path.cwd())
     if here not in sys.path:  # an installed command starts with the folder of the command itself
         sys.path.insert(0, here)

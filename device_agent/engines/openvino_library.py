@@ -17,7 +17,6 @@ _there_before = sys.modules.pop(_TELEMETRY, None)
 sys.modules[_TELEMETRY] = None  # type: ignore[assignment]  # what makes an import say that there is no such module
 try:
     import openvino as openvino  # noqa: PLC0414 - re-exported, with its types
-    import openvino.passes  # noqa: F401 - an attribute of the package only once it is imported
 finally:
     del sys.modules[_TELEMETRY]
     if _there_before is not None:

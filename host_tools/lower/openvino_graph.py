@@ -58,8 +58,10 @@ def write_openvino_graph(
     prepared = _with_planned_constants(model, plan, profile)
     for edge in plan.requantize:
         _add_stand_in(prepared.graph, edge)
-    _write_counted_padding_out(prepared.graph)
-    writer = _Writer(source=model.graph.graph, plan=plan, profile=profile, network=_read(prepared))
+    padded = _write_counted_padding_out(prepared.graph)
+    writer = _Writer(
+        source=model.graph.graph, plan=plan, profile=profile, network=_read(prepared), padded=padded
+    )
     writer.find_ports()
     writer.write_weights()
     writer.write_inputs()
@@ -68,7 +70,9 @@ def write_openvino_graph(
     writer.pad_codes()
     writer.network.validate_nodes_and_infer_types()
     return OpenVinoGraph(
-        network=writer.network, tensor_names=writer.tensor_names, interface_qparams=writer.interface_qparams
+        network=writer.network,
+        tensor_names=writer.present_names(),
+        interface_qparams=writer.interface_qparams,
     )
 
 
@@ -117,17 +121,22 @@ def _counts_padding(node: ir.Node) -> bool:
     return is_counting and any(integers(node, "pads", ()))
 
 
-def _padded_name(node: ir.Node) -> str:
-    return f"{node.name}/padded"
+def _write_counted_padding_out(graph: ir.Graph) -> dict[str, str]:
+    """Put a Pad before every AveragePool that counts its padding; `_Writer.pad_codes` says why.
 
-
-def _write_counted_padding_out(graph: ir.Graph) -> None:
-    """Put a Pad before every AveragePool that counts its padding; `_Writer.pad_codes` says why."""
+    Returns:
+        The Pad's output by the pool's name.
+    """
+    taken = {value.name for node in graph for value in (*node.inputs, *node.outputs) if value is not None}
+    padded_names: dict[str, str] = {}
     for node in list(graph):
         pads = integers(node, "pads", ())
         if not _counts_padding(node):
             continue
-        value, name = node.inputs[0], _padded_name(node)
+        value, name = node.inputs[0], f"{node.name}/padded"
+        while {name, f"{name}/widths"} & taken:
+            name += "_"
+        padded_names[str(node.name)] = name
         spatial = len(pads) // 2
         amounts = np.array([0, 0, *pads[:spatial], 0, 0, *pads[spatial:]], np.int64)
         widths = ir.Value(name=f"{name}/widths", const_value=ir.tensor(amounts, name=f"{name}/widths"))
@@ -140,14 +149,17 @@ def _write_counted_padding_out(graph: ir.Graph) -> None:
         node.replace_input_with(0, padded)
         node.attributes["pads"] = ir.AttrInt64s("pads", [0] * len(pads))
         node.attributes["count_include_pad"] = ir.AttrInt64("count_include_pad", 0)
+    return padded_names
 
 
 def _read(model: ir.Model) -> Any:
     """Read the float network, and fold what the reader leaves of shapes."""
+    from openvino.passes import ConstantFolding, Manager  # noqa: PLC0415, TID251 - behind the import of ours, which is silent
+
     try:
         network = ov.Core().read_model(serialize(model))
-        manager = ov.passes.Manager()
-        manager.register_pass(ov.passes.ConstantFolding())
+        manager = Manager()
+        manager.register_pass(ConstantFolding())
         manager.run_passes(network)
     except RuntimeError as error:
         raise LoweringError(f"OpenVINO cannot read the float network: {str(error).strip()}") from error
@@ -162,6 +174,7 @@ class _Writer:
     plan: QuantizationPlan
     profile: CapabilityProfile
     network: Any
+    padded: Mapping[str, str]
     ports: dict[str, Any] = field(default_factory=dict)
     tensor_names: dict[str, str] = field(default_factory=dict)
     interface_qparams: dict[str, QParams] = field(default_factory=dict)
@@ -244,7 +257,7 @@ class _Writer:
             qparams = self._qparams_read(node, 0)
             if not _counts_padding(node) or qparams is None:
                 continue
-            name = _padded_name(node)
+            name = self.padded[str(node.name)]
             padding = self._port(name).get_node()
             dequantized = padding.input_value(
                 0
@@ -259,6 +272,16 @@ class _Writer:
                 dequantized.input_value(0), begin, end, "constant", fill, name=f"{name}/codes"
             )
             self._give(real_of(codes.output(0), qparams, name), padding.output(0).get_target_inputs(), name)
+
+    def present_names(self) -> dict[str, str]:
+        """Return the names of the real tensors that are still part of the network: what only padded pools read is there as codes alone."""
+        there = {
+            name
+            for node in self.network.get_ordered_ops()
+            for port in node.outputs()
+            for name in port.get_names()
+        }
+        return {value: name for value, name in self.tensor_names.items() if name in there}
 
     def _qparams_read(self, node: ir.Node, index: int) -> QParams | None:
         """Return the parameters of the codes behind an input: those of its edge, else those of its value."""

@@ -11,6 +11,8 @@ from host_tools.errors import DataError
 from host_tools.observe.sources.array_files import open_npy
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from host_tools.observe.calibration_set import CalibrationSet
 
 _MAX_DIGITS = 18  # what fits into an int64
@@ -49,6 +51,20 @@ def read_labels(path: str | Path, data: CalibrationSet) -> tuple[int, ...]:
         return _by_file(lines, data, path)
     labels = tuple(_label(line, path, number) for number, line in enumerate(lines, start=1) if line.strip())
     return _as_many(labels, data, path)
+
+
+def require_classes(labels: Sequence[int], count: int) -> None:
+    """Refuse labels that a classifier of ``count`` classes cannot give: counted as misses they would pass for a bad model.
+
+    Raises:
+        DataError: A label is no class; the message names the first, and its sample.
+    """
+    for index, label in enumerate(labels):
+        if label >= count:
+            raise DataError(
+                f"--labels: sample {index} has label {label}; the model's first output has the classes 0 to {count - 1}.",
+                hint="Labels count from 0, in the order of the model's outputs; for another kind of label give --metric.",
+            )
 
 
 def _by_file(lines: list[str], data: CalibrationSet, path: Path) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import numpy as np
 
-from host_tools.errors import DataError, OutputError
+from host_tools.errors import DataError, ModelError, OutputError
 from host_tools.model.reference import open_session, run_session
 from host_tools.observe.exact_sum import MAX_TERMS, ExactSums
 from host_tools.observe.instrument import EXECUTION_ORDER, REDUCTIONS, instrument
@@ -132,6 +132,7 @@ class _State:
         self.counts: NDArray[np.int64] | None = np.zeros((count, _BINS), np.int64) if histograms else None
         self.digests: list[bytes] = []
         width = self.tensors[-1].subset.stop if histograms else 0
+        self._size = self.tensors[-1].subset.stop
         self._waiting: NDArray[np.uint16] = np.empty((_BATCH, width), np.uint16)
         self._waiting_count = 0
 
@@ -140,7 +141,14 @@ class _State:
 
         Raises:
             DataError: A tensor is not finite.
+            ModelError: The model computes other shapes than it states.
         """
+        if reductions.size != self._size:
+            raise ModelError(
+                f"sample {sample.id}: the model computes {reductions.size} reduced values where its shapes say {self._size}: "
+                "a shape that it states is not the one that ONNX Runtime computes.",
+                hint="A pool with ceil_mode and padding is the usual cause: export it without ceil_mode.",
+            )
         minima, maxima, means = (reductions[at] for at in (self._minima, self._maxima, self._means))
         self._require_finite(sample, minima, maxima, means)
         np.minimum(self.minima, minima, out=self.minima)

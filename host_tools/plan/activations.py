@@ -163,10 +163,10 @@ class ActivationChooser:
         bounds = [_NATURAL_BOUNDS[op_type] for op_type in writers if op_type in _NATURAL_BOUNDS]
         if not bounds:
             return low, high, ""
-        lowest, highest = min(low for low, _ in bounds), max(high for _, high in bounds)
-        highest -= (highest - lowest) / 2**self.profile.activations.bits
+        lowest, bound = min(low for low, _ in bounds), max(high for _, high in bounds)
+        highest = bound - (bound - lowest) / 2**self.profile.activations.bits
         wider_low = min(low, lowest) if low < lowest / 2 else low
-        wider_high = max(high, highest) if high > highest / 2 else high
+        wider_high = highest if highest / 2 < high <= bound else high
         is_wider = (wider_low, wider_high) != (low, high)
         return wider_low, wider_high, ", widened to what its operator can give" if is_wider else ""
 

@@ -79,7 +79,9 @@ def layer_errors(
             if difference.shape != reference.shape:
                 unseen.add(name)
                 continue
-            difference = difference - reference
+            difference = np.asarray(
+                difference - reference
+            )  # of scalars NumPy makes a scalar, which cannot be written to
             signal[name] += float(np.sum(np.square(reference, out=reference)))
             noise[name] += float(np.sum(np.square(difference, out=difference)))
     errors = tuple(

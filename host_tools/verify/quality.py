@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, cast
 
 from host_tools.errors import InputError
-from host_tools.user_code import load_function
+from host_tools.user_code import WrongSpecError, load_function
 from host_tools.verify.metrics import top_classes
 from host_tools.verify.verification_report import Quality
 
@@ -43,17 +43,8 @@ class TopClasses:
     discordant: dict[int, int] = field(default_factory=lambda: {1: 0, 5: 0})
 
     def add(self, reference: Outputs, found: Outputs, label: object) -> None:
-        """Take one sample; ``label`` is the class index; the first output holds the scores.
-
-        Raises:
-            InputError: The label is no class of the model.
-        """
+        """Take one sample; ``label`` is the class index; the first output holds the scores."""
         expected, got = (next(iter(outputs.values())) for outputs in (reference, found))
-        if not isinstance(label, int) or not 0 <= label < expected.size:
-            raise InputError(
-                f"--labels: sample {self.sample_count} has label {label}; the model's first output has the classes 0 to {expected.size - 1}.",
-                hint="Labels count from 0, in the order of the model's outputs; for another kind of label give --metric.",
-            )
         self.sample_count += 1
         for depth in self.float_hits:
             in_float = label in top_classes(expected, depth)
@@ -135,7 +126,7 @@ def load_metric(spec: str) -> UserMetric:
     """
     try:
         metric = load_function(spec)
-    except ValueError as error:
+    except WrongSpecError as error:
         raise InputError(f"--metric: {error}.", hint="For example --metric my_metrics:mean_iou.") from error
     except (Exception, SystemExit) as error:
         raise InputError(

@@ -373,6 +373,53 @@ def test_a_target_that_cannot_do_it_is_no_loss_to_the_others(workplace: Workplac
     assert "refused" in (workplace.folder / "out" / "report.html").read_text()
 
 
+def pooled(folder: Path, **attributes: object) -> Path:
+    """Conv → AveragePool, the pool being all that reads the Conv."""
+    node = onnx.helper.make_node("AveragePool", ["c"], ["y"], name="pool", **attributes)
+    weight = onnx.numpy_helper.from_array(
+        np.random.default_rng(1).normal(0, 1, (4, 3, 3, 3)).astype(np.float32), "w"
+    )
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Conv", ["images", "w"], ["c"], name="conv", pads=[1, 1, 1, 1]), node],
+        "pooled",
+        [onnx.helper.make_tensor_value_info("images", onnx.TensorProto.FLOAT, [1, 3, 16, 16])],
+        [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)],
+        [weight],
+    )
+    path = folder / "pooled.onnx"
+    onnx.save(
+        onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 19)], ir_version=9), path
+    )
+    return path
+
+
+def test_a_pool_that_counts_its_padding(workplace: Workplace) -> None:
+    """OpenVINO's plug-in would pad its codes with 0, whatever their zero point."""
+    counted = pooled(workplace.folder, kernel_shape=[3, 3], pads=[1, 1, 1, 1], count_include_pad=1)
+    done = replaced(workplace, model=counted).run("--target", "x86_64-openvino", json_report=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["targets"][0]["agreement"]["sqnr_db"] > 30
+
+
+def test_a_dilated_pool_runs_in_float_where_the_engine_has_no_integer_kernel(workplace: Workplace) -> None:
+    dilated = pooled(workplace.folder, kernel_shape=[2, 2], dilations=[2, 2])
+    done = replaced(workplace, model=dilated).run("--target", "x86_64-onnxruntime", json_report=True)
+    assert done.returncode == 0, done.stderr
+    assert "max_dilation" in " ".join(json.loads(done.stdout)["targets"][0]["warnings"])
+
+
+def test_shapes_that_the_engine_does_not_compute(workplace: Workplace) -> None:
+    """ONNX Runtime drops a last window that lies in the padding, ONNX's shape inference does not."""
+    np.save(workplace.folder / "small.npy", np.ones((4, 3, 3, 3), np.float32))
+    ceiled = pooled(workplace.folder, kernel_shape=[2, 2], strides=[2, 2], pads=[1, 1, 1, 1], ceil_mode=1)
+    model = onnx.load(ceiled)
+    for axis in (2, 3):
+        model.graph.input[0].type.tensor_type.shape.dim[axis].dim_value = 3
+    onnx.save(model, ceiled)
+    line = fails(replaced(workplace, model=ceiled, data=workplace.folder / "small.npy"))
+    assert "export it without ceil_mode" in line
+
+
 def test_a_verdict_against_it_takes_the_older_artifact_away(workplace: Workplace) -> None:
     """Beside a report that says fail it would be taken for the one that the report is about."""
     artifact = workplace.folder / "out" / "small-0.1.0-cortex-a-tflite.ewa"

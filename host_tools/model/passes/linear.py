@@ -59,6 +59,7 @@ def _write_vectors_as_matrices(editor: GraphEditor, node: ir.Node) -> None:
                 0
             ]  # known before shapes are inferred anew: it may be a Gemm's input
             nodes[-1].outputs[0].shape = ir.Shape((1, extent) if axis == 0 else (extent, 1))
+            nodes[-1].outputs[0].type = value.type if value is not None else None
     nodes.append(ir.node("MatMul", factors, name=node.name))
     added = [axis for rank, axis in zip(ranks, (-2, -1), strict=True) if rank == 1]
     axes = editor.constant("axes", np.asarray(added, np.int64))

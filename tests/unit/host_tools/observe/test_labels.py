@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from host_tools.errors import DataError
 from host_tools.model.float_model import TensorSpec
 from host_tools.observe import CalibrationSet, open_data
-from host_tools.observe.labels import read_labels
+from host_tools.observe.labels import read_labels, require_classes
 
 INPUT = (TensorSpec(name="x", shape=(1, 2), dtype="float32"),)
 NAMES = ("a.npy", "b.npy", "sub/c.npy")
@@ -109,6 +109,12 @@ def test_labels_that_are_wrong(tmp_path: Path, data: CalibrationSet, text: str |
 def test_npy_that_is_wrong(tmp_path: Path, data: CalibrationSet, array: np.ndarray, message: str) -> None:
     np.save(tmp_path / "labels.npy", array)
     assert message in reason(tmp_path / "labels.npy", data)
+
+
+def test_labels_are_classes_of_the_model() -> None:
+    require_classes((0, 5), 6)
+    with pytest.raises(DataError, match=r"sample 1 has label 6; .* classes 0 to 5"):
+        require_classes((0, 6), 6)
 
 
 def test_no_such_file(tmp_path: Path, data: CalibrationSet) -> None:

@@ -23,14 +23,6 @@ def test_top_1_and_top_5_with_the_paired_error() -> None:
     assert (top_5.float_value, top_5.payload_value, top_5.standard_error) == (1.0, 1.0, 0.0)
 
 
-@pytest.mark.parametrize("label", [6, -1, 999, "2"])
-def test_a_label_that_is_no_class_is_refused(label: object) -> None:
-    """Counted as a miss, labels that start at 1 or are of another list would pass for a bad model."""
-    meter = new_meter(None)
-    with pytest.raises(InputError, match=r"sample 0 has label .*classes 0 to 5"):
-        meter.add(scores(0, 0, 9, 0, 0, 0), scores(0, 0, 9, 0, 0, 0), label)
-
-
 def test_no_sample_no_quality() -> None:
     assert new_meter(None).result() == ()
 
