@@ -147,7 +147,7 @@ class ActivationChooser:
     def _up_to_natural_bounds(
         self, members: tuple[str, ...], low: float, high: float
     ) -> tuple[float, float, str]:
-        """Widen a range that comes near the bounds of a Softmax or the like up to them.
+        """Fit a range that comes near the bounds of a Softmax or the like to them.
 
         No sample can go further, and calibration seldom holds the most confident one: 1 instead of 0.85 costs a fifth of a bit, clipping it
         costs the answer. A range of less than half the way, as in attention over many places, is left as it is.
@@ -165,10 +165,10 @@ class ActivationChooser:
             return low, high, ""
         lowest, bound = min(low for low, _ in bounds), max(high for _, high in bounds)
         highest = bound - (bound - lowest) / 2**self.profile.activations.bits
-        wider_low = min(low, lowest) if low < lowest / 2 else low
-        wider_high = highest if highest / 2 < high <= bound else high
-        is_wider = (wider_low, wider_high) != (low, high)
-        return wider_low, wider_high, ", widened to what its operator can give" if is_wider else ""
+        fitted_low = min(low, lowest) if low < lowest / 2 else low
+        fitted_high = highest if highest / 2 < high <= bound else high
+        is_fitted = (fitted_low, fitted_high) != (low, high)
+        return fitted_low, fitted_high, ", fitted to what its operator can give" if is_fitted else ""
 
     def _fitted(
         self, members: tuple[str, ...], low: float, high: float, seen: TensorStatistics | None, method: Method

@@ -314,6 +314,6 @@ def test_a_range_near_what_its_operator_can_give_is_widened_to_it(operator, seen
     target = with_op(catalog.load("x86_64-onnxruntime"), operator, precisions=("int8",))
     made = planned(model, target, ranges={"y": seen}, recipe=Recipe(method="minmax"))
     assert real_range(made.tensors["y"].qparams) == pytest.approx(expected, abs=0.01)
-    assert ("widened" in made.tensors["y"].reason) == (
+    assert ("fitted" in made.tensors["y"].reason) == (
         seen[1] != expected[1] or (seen[0], expected[0]) == (-0.9, -1.0)
     )
