@@ -22,6 +22,7 @@ from benchmarks.findings import Chapter, Finding, Report, decode_chapter, encode
 from benchmarks.options import BENCHMARKS, CALIBRATION_IMAGES, EVALUATION_IMAGES, Options
 from benchmarks.show import show_chapter, show_verdict
 from device_agent.contract.errors import EdgewrightError
+from host_tools.cli.arguments import count
 from host_tools.cli.progress import ProgressBars
 
 if TYPE_CHECKING:
@@ -177,20 +178,20 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--images",
-        type=_positive,
+        type=count,
         metavar="N",
         help="use only N pictures of each split: to try, not to report",
     )
     parser.add_argument(
         "--rounds",
-        type=_positive,
+        type=count,
         default=MIN_ROUNDS,
         metavar="N",
         help="rounds of latency and agent overhead (default: %(default)s)",
     )
     parser.add_argument(
         "--repeats",
-        type=_positive,
+        type=count,
         default=MIN_REPEATS,
         metavar="N",
         help="fresh processes a figure of conversion, memory, start (default: %(default)s)",
@@ -234,13 +235,6 @@ def _names(text: str) -> tuple[str, ...]:
             f"expected some of {', '.join(BENCHMARKS)}, got {', '.join(unknown)}"
         )
     return tuple(name for name in BENCHMARKS if name in wanted)
-
-
-def _positive(text: str) -> int:
-    value = int(text) if text.isdecimal() else 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
-    return value
 
 
 def _seconds(text: str) -> float:

@@ -130,9 +130,9 @@ def _write_counted_padding_out(graph: ir.Graph) -> dict[str, str]:
     taken = {value.name for node in graph for value in (*node.inputs, *node.outputs) if value is not None}
     padded_names: dict[str, str] = {}
     for node in list(graph):
-        pads = integers(node, "pads", ())
         if not _counts_padding(node):
             continue
+        pads = integers(node, "pads", ())
         value, name = node.inputs[0], f"{node.name}/padded"
         while {name, f"{name}/widths"} & taken:
             name += "_"
@@ -254,14 +254,12 @@ class _Writer:
         SQNR of -10 dB). It leaves a Pad of codes alone.
         """
         for node in self.source:
-            qparams = self._qparams_read(node, 0)
-            if not _counts_padding(node) or qparams is None:
+            name, qparams = self.padded.get(str(node.name)), self._qparams_read(node)
+            if name is None or qparams is None:
                 continue
-            name = self.padded[str(node.name)]
             padding = self._port(name).get_node()
-            dequantized = padding.input_value(
-                0
-            ).get_node()  # Multiply, Subtract where there is a zero point, Convert, codes
+            # Behind the codes stand Convert, Subtract where there is a zero point, and Multiply.
+            dequantized = padding.input_value(0).get_node()
             while dequantized.get_type_name() != "Convert":
                 dequantized = dequantized.input_value(0).get_node()
             fill = ov.opset13.constant(
@@ -283,10 +281,10 @@ class _Writer:
         }
         return {value: name for value, name in self.tensor_names.items() if name in there}
 
-    def _qparams_read(self, node: ir.Node, index: int) -> QParams | None:
-        """Return the parameters of the codes behind an input: those of its edge, else those of its value."""
-        edges = [edge for edge in self.plan.requantize if (edge.node, edge.input_index) == (node.name, index)]
-        value = node.inputs[index] if index < len(node.inputs) else None
+    def _qparams_read(self, node: ir.Node) -> QParams | None:
+        """Return the parameters of the codes behind a node's first input: those of its edge, else those of its value."""
+        edges = [edge for edge in self.plan.requantize if (edge.node, edge.input_index) == (node.name, 0)]
+        value = node.inputs[0] if node.inputs else None
         planned = None if value is None else self.plan.tensors.get(value.name or "")
         return edges[0].qparams if edges else planned.qparams if planned is not None else None
 

@@ -36,9 +36,8 @@ class Range(NamedTuple):
     high: float
 
 
-@lru_cache(
-    maxsize=1024
-)  # every target asks for the same tensors (compared by identity), mostly with the same number of codes
+# Every target asks for the same tensors (compared by identity), mostly with the same number of codes.
+@lru_cache(maxsize=1024)
 def choose_range(
     seen: TensorStatistics,
     method: Method,
