@@ -66,7 +66,7 @@ class Observed:
     @property
     def has_squares(self) -> bool:
         """Whether sums of squares are gathered."""
-        return self.squares.stop > self.squares.start
+        return bool(self.squares.stop > self.squares.start)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,7 +36,7 @@ def test_what_is_read_back_is_written_the_same(written: bytes) -> None:
 def test_a_newer_major_version_is_refused_by_name(written: bytes) -> None:
     document = json.loads(written)
     document["schema_version"] = "3.0"
-    with pytest.raises(StatisticsError, match=r"f\.json: schema_version: expected 1\.x, got 2\.0"):
+    with pytest.raises(StatisticsError, match=r"f\.json: schema_version: expected 2\.x, got 3\.0"):
         decode(json.dumps(document).encode(), where="f.json")
 
 
