@@ -25,6 +25,13 @@ TIES = {"hard_sigmoid": (1, 0.95)}
 """Its bounds lie half way between codes, and float32 falls to either side."""
 
 
+SYMMETRIC = TIES | {
+    "softmax": (1, 0.8),  # QLinearSoftmax sums in its own way
+    # The sum of two equal ranges without zero points has just twice their scale: every odd sum is a tie, which float32 lets fall to either side.
+    "relu_alone": (5, 0.6),
+}
+
+
 class TestOptimized(LoweringTemplate):
     target = "x86_64-onnxruntime"
     load = staticmethod(onnx_engine.load)
@@ -41,3 +48,27 @@ class TestSignedAsWritten(LoweringTemplate):
     target = "aarch64-onnxruntime"
     load = staticmethod(load_as_written)
     looser = TIES
+
+
+class TestGenericSymmetric(LoweringTemplate):
+    target = "generic-symmetric"
+    load = staticmethod(onnx_engine.load)
+    looser = SYMMETRIC
+
+
+class TestGenericPerTensor(LoweringTemplate):
+    target = "generic-per-tensor"
+    load = staticmethod(onnx_engine.load)
+    looser = TIES | {"softmax": (1, 0.8)}
+
+
+class TestGenericPerTensorSymmetric(LoweringTemplate):
+    target = "generic-per-tensor-symmetric"
+    load = staticmethod(onnx_engine.load)
+    looser = SYMMETRIC
+
+
+class TestGenericPowerOfTwo(LoweringTemplate):
+    target = "generic-power-of-two"
+    load = staticmethod(onnx_engine.load)
+    looser = SYMMETRIC

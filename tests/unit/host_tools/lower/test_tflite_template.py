@@ -103,6 +103,8 @@ class TestNeutronOnXnnpack(LoweringTemplate):
 
 class TestNeutronOnBuiltInKernels(BuiltIn):
     target = "nxp-neutron"
+    # One scale for a weight whose channels differ by a factor of ten: a code of the first layer is many of the last.
+    looser = BUILT_IN_LIMITS | {"relu_bound_per_channel": (12, 0.6)}
 
 
 _KERNEL_ERROR = {
