@@ -4,6 +4,8 @@ Every value that the plan quantizes is followed by Q, and a DQ before its first 
 integers with a DQ; a re-quantized edge gets a pair of its own. All readers of a value share its one DQ: engines copy it for each when
 they fuse (ONNX Runtime: ``EnsureUniqueDQForNodeUnit``), and run it once when they do not.
 
+A dialect may ask for less (``artifact.quantize_outputs`` is false): then only what an integer operator reads is quantized.
+
 Two things are done beyond the plan, both exact:
 
 - a fused Relu or Clip is left out where QuantizeLinear saturates to the same codes. Engines see that only when a bound and a float32
@@ -134,7 +136,7 @@ class _Writer:
     def __post_init__(self) -> None:
         self.requantized = {(edge.node, edge.input_index): edge for edge in self.plan.requantize}
         for node in self.source:
-            if is_done_by_saturation(node, self.plan):
+            if self._is_stored(node.outputs[0]) and is_done_by_saturation(node, self.plan):
                 self.left_out.add(node.name or "")
                 self.stands_for[_name(_first_input(node))] = node.outputs[0]
         for node in reversed(self.source):
@@ -352,9 +354,25 @@ class _Writer:
         if _name(value) in self.inner:
             return self.inner[_name(value)]
         planned = self.plan.tensors[_name(value)]
-        if planned.role == "fused" or not (value.uses() or value.is_graph_output()):
+        if (
+            planned.role == "fused"
+            or not (value.uses() or value.is_graph_output())
+            or not self._is_stored(value)
+        ):
             return None
         return planned.qparams
+
+    def _is_stored(self, value: ir.Value) -> bool:
+        """Tell whether a planned value exists as integers in this dialect: everywhere, or only where an integer operator reads it."""
+        if (
+            self.profile.artifact.quantize_outputs
+            or self._is_integer_input(value)
+            or self._is_integer_output(value)
+        ):
+            return True
+        return any(
+            self.plan.nodes[reader.name or ""].precision in ("int8", "int16") for reader, _ in value.uses()
+        )
 
     def _is_absorbed_on_codes(self, node: ir.Node) -> bool:
         """Tell whether a fused Relu or Clip, which quantization alone does not do, works on the codes that its producer writes."""
@@ -363,6 +381,9 @@ class _Writer:
             and node.op_type in self.profile.artifact.integer_ops & {"Relu", "Clip"}
             and self.plan.nodes[node.name or ""].fused_into is not None
         )
+
+    def _is_integer_input(self, value: ir.Value) -> bool:
+        return value.is_graph_input() and self.profile.interface.input_type != "float32"
 
     def _is_integer_output(self, value: ir.Value) -> bool:
         is_produced = value.is_graph_output() and not value.is_graph_input()

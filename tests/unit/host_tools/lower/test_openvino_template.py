@@ -31,3 +31,7 @@ class TestOpenVino(LoweringTemplate):
         ("add", "add_relu", "sub", "clip_alone", "several_readers", "two_inputs_and_outputs"), SUMS
     )
     float_kernels = frozenset({"mul", "div", "max", "relu_bound_per_channel"})
+
+
+class TestIntelNpuOnTheCpu(TestOpenVino):
+    target = "intel-npu-openvino"

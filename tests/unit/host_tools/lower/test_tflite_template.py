@@ -107,6 +107,43 @@ class TestNeutronOnBuiltInKernels(BuiltIn):
     looser = BUILT_IN_LIMITS | {"relu_bound_per_channel": (12, 0.6)}
 
 
+class TestMicrocontrollerOnXnnpack(LoweringTemplate):
+    target = "cortex-m-tflm"
+    load = staticmethod(tflite_engine.load)
+    looser = TIES
+
+
+class TestEthosU55OnXnnpack(LoweringTemplate):
+    target = "ethos-u55"
+    load = staticmethod(tflite_engine.load)
+    looser = TIES
+
+
+class TestEthosU85OnXnnpack(LoweringTemplate):
+    target = "ethos-u85"
+    load = staticmethod(tflite_engine.load)
+    looser = TIES
+
+
+class TestEdgeTpuOnXnnpack(LoweringTemplate):
+    target = "coral-edgetpu"
+    load = staticmethod(tflite_engine.load)
+    looser = TIES
+
+
+class TestVxOnXnnpack(LoweringTemplate):
+    target = "nxp-vx"
+    load = staticmethod(tflite_engine.load)
+    looser = TIES
+
+
+def test_every_tflite_target_is_here() -> None:
+    tested = {
+        value.target for value in globals().values() if isinstance(value, type) and hasattr(value, "target")
+    }
+    assert tested == {name for name in catalog.ids() if catalog.load(name).artifact.format == "tflite"}
+
+
 _KERNEL_ERROR = {
     "GlobalAveragePool": 0.95,  # as BUILT_IN_LIMITS says of MEAN
     "ReduceMean": 0.95,
