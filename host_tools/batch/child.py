@@ -51,6 +51,8 @@ def main() -> int:
     try:
         with os.fdopen(descriptor, "wb") as messages:
             line = sys.stdin.buffer.readline()
+            if not line.endswith(b"\n"):  # the supervisor died while it spoke
+                return _INTERRUPTED
             job = read_job(Fields(read_document(line, where="job", max_bytes=MAX_MESSAGE_BYTES), where="job"))
             threading.Thread(target=_end_with_the_supervisor, daemon=True).start()
             _send(messages, {"result": result_document(run_job(job, _Stages(messages)))})

@@ -44,7 +44,7 @@ def run_job(job: Job, progress: Progress) -> JobResult:
             code="memory", message="There is not enough memory.", hint="Run fewer jobs side by side."
         )
     except Exception as error:  # noqa: BLE001 - one job's fault is no loss to the others
-        traceback.print_exc()
+        sys.stderr.write(printable(traceback.format_exc()))
         failure = Failure(
             code="internal",
             message=printable(f"{type(error).__name__}: {error}"),

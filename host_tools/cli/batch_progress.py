@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 class BatchBar:
     """A `host_tools.batch.progress.BatchProgress` that draws; use it as a context."""
 
-    def __init__(self, *, quiet: bool) -> None:
-        """Make it; ``quiet`` shows nothing."""
-        self._console = Console(stderr=True, quiet=quiet)
+    def __init__(self, *, quiet: bool, console: Console | None = None) -> None:
+        """Make it; ``quiet`` shows nothing; ``console`` is standard error by default."""
+        self._console = console or Console(stderr=True, quiet=quiet)
         self._draws = not quiet and self._console.is_terminal
         self._prints = not quiet and not self._console.is_terminal
         self._bars = Progress(
@@ -54,6 +54,10 @@ class BatchBar:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._bars.stop()
+
+    def refresh(self) -> None:
+        """Draw now; otherwise it is drawn ten times a second."""
+        self._bars.refresh()
 
     def look(self, job: str) -> None:
         """See `BatchProgress.look`."""

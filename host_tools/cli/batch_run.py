@@ -63,11 +63,11 @@ def run(options: argparse.Namespace) -> int:
         print(batch.manifest.read_text(encoding="utf-8"), end="")
     else:
         _show(batch)
-    statuses = {_status(entry.result) for entry in batch.entries if entry.state != "not chosen"}
+    statuses = {job_status(entry.result) for entry in batch.entries if entry.state != "not chosen"}
     return next((status for status in _GRAVEST_FIRST if status in statuses), 0)
 
 
-def _status(result: JobResult) -> int:
+def job_status(result: JobResult) -> int:
     """Return what `edgewright convert` would have returned."""
     failure = result.failure
     if failure is not None:

@@ -15,7 +15,6 @@ import pytest
 from device_agent.contract.errors import TransferError
 from host_tools.batch.batch import Batch, run_batch
 from host_tools.batch.manifest import read_manifest
-
 from tests.e2e.batch_workplace import ROOT, BatchWorkplace, is_running, wait_for
 
 MODELS = '[[model]]\npath = "?.onnx"\n'
