@@ -16,6 +16,7 @@ from host_tools.batch.page import render_batch
 from host_tools.batch.progress import BatchProgress, Silent
 from host_tools.batch.table import Entry, State, encode_csv
 from host_tools.errors import InputError
+from host_tools.made_with import made_with
 from host_tools.output_folder import OutputFolder, open_output_folder
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def _chosen(jobs: Sequence[Job], patterns: Sequence[str]) -> list[Job]:
 
 
 def _digests(jobs: Sequence[Job], progress: BatchProgress) -> Mapping[str, str | None]:
-    digests, inputs = InputDigests(), {}
+    digests, inputs = InputDigests(made_with()), {}
     for job in jobs:
         progress.look(job.name)
         inputs[job.name] = digests.of(job)
@@ -133,6 +134,7 @@ class _Book:
     ) -> None:
         self.side_by_side = ""
         self._folder = folder
+        self._tools = made_with()
         self._order = [job.name for job in jobs]
         others = {job.name for job in jobs} - {job.name for job in asked}
         self._entries = {
@@ -150,8 +152,8 @@ class _Book:
             OutputError: They cannot be written.
         """
         entries = tuple(self._entries[name] for name in self._order if name in self._entries)
-        manifest = self._folder.write(NAME, encode(entry.result for entry in entries))
-        page = render_batch(entries, side_by_side=self.side_by_side)
+        manifest = self._folder.write(NAME, encode((entry.result for entry in entries), tools=self._tools))
+        page = render_batch(entries, side_by_side=self.side_by_side, tools=self._tools)
         return Batch(
             entries=entries,
             manifest=manifest,

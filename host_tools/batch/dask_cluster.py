@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import uuid
 from contextlib import ExitStack, contextmanager
+from importlib import import_module
 from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from distributed import Client, LocalCluster
 from device_agent import __version__
 from device_agent.contract.errors import TransferError
 from device_agent.contract.fields import Fields
-from host_tools.batch.dask_worker import look, run_document
+from host_tools.batch.dask_worker import look
 from host_tools.batch.executor import Stage
 from host_tools.batch.job import Failure, JobResult
 from host_tools.batch.job_document import job_document, read_result
@@ -51,8 +52,13 @@ class DaskCluster:
         futures: list[Future] = []
         try:
             for job in jobs:
+                # A lambda goes by value: the scheduler, which unpacks it too, need not have Edgewright.
                 future = self._client.submit(
-                    run_document, job_document(job), topic, key=f"{topic}-{job.name}", pure=False
+                    lambda *told: import_module("host_tools.batch.dask_worker").run_document(*told),
+                    job_document(job),
+                    topic,
+                    key=f"{topic}-{job.name}",
+                    pure=False,
                 )
                 futures.append(future)
                 future.add_done_callback(lambda done, job=job: happened.put((job, done)))
@@ -157,7 +163,7 @@ def _require_shared(client: Client, jobs: Sequence[Job]) -> None:
     finally:
         folder.remove(name)
     for worker, answer in found.items():
-        _require_able(worker, answer)
+        require_able(worker, answer)
 
 
 def _paths(jobs: Sequence[Job]) -> list[str]:
@@ -181,7 +187,17 @@ def _paths(jobs: Sequence[Job]) -> list[str]:
     ]
 
 
-def _require_able(worker: str, answer: Any) -> None:
+def require_able(worker: str, answer: Any) -> None:
+    """Refuse a worker that cannot do the jobs.
+
+    Args:
+        worker: Its address.
+        answer: What `look` gave there, or the exception that it ended with.
+
+    Raises:
+        InputError: It has no Edgewright, or another version, or cannot see the jobs' files.
+        OutputError: It cannot write where the results belong.
+    """
     if isinstance(answer, BaseException):
         raise InputError(
             f"--executor: the Dask worker at {worker} cannot run jobs: {type(answer).__name__}: {answer}.",

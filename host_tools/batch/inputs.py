@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from device_agent.contract.digest import digest_of, digest_of_file
 from device_agent.contract.errors import EdgewrightError
 from host_tools.batch.expansion import FUNCTION
-from host_tools.made_with import made_with
 from host_tools.model.source import read_source
 from host_tools.observe.preprocessing_file import find_preprocessing
 from host_tools.recipe import Recipe
@@ -19,15 +18,17 @@ from host_tools.recipe import encode as encode_recipe
 from host_tools.target_profiles import load_profiles
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from host_tools.batch.job import Job
 
 
 class InputDigests:
-    """Digests for one run of a batch: data that several models share are read once."""
+    """Digests for one run of a batch: data that several models share are read once. ``tools`` are versions (`made_with`)."""
 
-    def __init__(self) -> None:
+    def __init__(self, tools: Mapping[str, str]) -> None:
         self._paths: dict[str, str] = {}
-        self._made_with = made_with()
+        self._tools = dict(tools)
 
     def of(self, job: Job) -> str | None:
         """Return the digest of model, data, recipe, profiles, settings and tools; None when it cannot be told.
@@ -61,7 +62,7 @@ class InputDigests:
             "profiles": [(profile.id, profile.digest) for profile in load_profiles(job.targets)],
             "budget": dataclasses.asdict(job.budget),
             "latency": job.latency,
-            "made_with": self._made_with,
+            "made_with": self._tools,
         }
 
     def _data(self, spec: str) -> str:

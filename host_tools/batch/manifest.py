@@ -11,7 +11,6 @@ from device_agent.contract.errors import ContractError
 from device_agent.contract.fields import Fields
 from host_tools.batch.job_document import read_result, result_document
 from host_tools.errors import InputError
-from host_tools.made_with import made_with
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -25,11 +24,11 @@ _MAX_BYTES = 1 << 28
 _MOST_JOBS = 1 << 16
 
 
-def encode(results: Iterable[JobResult]) -> bytes:
-    """Return results as UTF-8 JSON with a final newline."""
+def encode(results: Iterable[JobResult], *, tools: Mapping[str, str]) -> bytes:
+    """Return results, and the versions of ``tools`` (`made_with`), as UTF-8 JSON with a final newline."""
     document = {
         "schema_version": SCHEMA_VERSION,
-        "made_with": made_with(),
+        "made_with": dict(tools),
         "jobs": [result_document(result) for result in results],
     }
     return (json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()

@@ -5,21 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from host_tools.batch.table import metrics, rows
-from host_tools.made_with import made_with
 from host_tools.pages.page import render
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from host_tools.batch.table import Entry
 
 
-def render_batch(entries: Sequence[Entry], *, side_by_side: str) -> str:
+def render_batch(entries: Sequence[Entry], *, side_by_side: str, tools: Mapping[str, str]) -> str:
     """Return the page as HTML text.
 
     Args:
         entries: All jobs.
         side_by_side: What ran the jobs: latency that was measured beside other work is not that of a quiet machine.
+        tools: Their versions, as `made_with` gives them.
     """
     table = rows(entries)
     counts = {
@@ -34,5 +34,5 @@ def render_batch(entries: Sequence[Entry], *, side_by_side: str) -> str:
         counts={verdict: count for verdict, count in counts.items() if count},
         side_by_side=side_by_side,
         has_stand_in=any(row.latency.endswith("*") for row in table),
-        made_with=sorted(made_with().items()),
+        made_with=sorted(tools.items()),
     )

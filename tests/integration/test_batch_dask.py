@@ -14,7 +14,10 @@ import pytest
 
 from device_agent.contract.errors import TransferError
 from host_tools.batch.batch import Batch, run_batch
+from host_tools.batch.dask_cluster import require_able
+from host_tools.batch.dask_worker import look
 from host_tools.batch.manifest import read_manifest
+from host_tools.errors import InputError, OutputError
 from tests.e2e.batch_workplace import ROOT, BatchWorkplace, is_running, wait_for
 
 MODELS = '[[model]]\npath = "?.onnx"\n'
@@ -164,6 +167,7 @@ def test_a_worker_that_dies_takes_its_process_along(
     assert "b" in read_manifest(workplace.out)
 
 
+@pytest.mark.slow
 def test_a_scheduler_that_is_lost(workplace: BatchWorkplace, tmp_path: Path) -> None:
     port = free_port()
     lost = start("scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard", cwd=tmp_path)
@@ -204,3 +208,41 @@ def test_a_scheduler_without_workers(
     monkeypatch.setattr("host_tools.batch.dask_cluster._CONNECT_SECONDS", 3.0)
     with pytest.raises(TransferError, match=r"has no worker.*dask worker tcp://"):
         run_batch(workplace.jobs(MODELS), out=workplace.out, executor=f"dask://{scheduler}")
+
+
+def test_a_folder_that_is_not_shared(tmp_path: Path) -> None:
+    """What a worker sees of a submitter's folder, and what is made of its answer."""
+    token = tmp_path / "token"
+    token.write_text("mine")
+    good = look(str(token), "mine", [str(token)])
+    require_able("tcp://w:1", good)
+    assert [path.name for path in tmp_path.iterdir()] == ["token"]
+    for answer, error, message in (
+        (
+            look(str(token), "yours", []),
+            OutputError,
+            r"tcp://w:1 \(.*\) cannot write results: .* is another folder there.*share",
+        ),
+        (
+            look(str(tmp_path / "none" / "token"), "mine", []),
+            OutputError,
+            r"cannot write results: .*No such file",
+        ),
+        (
+            look(str(token), "mine", ["/no/such/a", "/no/such/b"]),
+            InputError,
+            r"cannot see 2 of the jobs' files: /no/such/a, /no/such/b",
+        ),
+        (
+            {**good, "version": "0.0.1"},
+            InputError,
+            r"has edgewright 0.0.1, here it is .*Install the same version",
+        ),
+        (
+            ModuleNotFoundError("No module named 'host_tools'"),
+            InputError,
+            r"cannot run jobs: ModuleNotFoundError.*edgewright\[host,dask\]",
+        ),
+    ):
+        with pytest.raises(error, match=message):
+            require_able("tcp://w:1", answer)

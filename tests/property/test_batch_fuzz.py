@@ -6,7 +6,7 @@ import contextlib
 import json
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from host_tools.batch.jobs_file import JobsFile, JobsFileError, Settings, parse_jobs
@@ -47,6 +47,7 @@ def table(entries: dict[str, Any]) -> str:
     return "".join(f"{json.dumps(key)} = {toml(value)}\n" for key, value in entries.items())
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(_KEYS, _VALUES, max_size=4),
     st.lists(st.dictionaries(_KEYS, _VALUES, max_size=6), max_size=3),
@@ -62,15 +63,17 @@ def test_no_table_breaks_the_reader(defaults: dict[str, Any], models: list[dict[
         assert len(read.models) == len(models)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_no_bytes_break_the_reader(data: bytes) -> None:
     with contextlib.suppress(JobsFileError):
         parse_jobs(data, where="j")
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_no_change_to_a_manifest_breaks_its_reader(data: st.DataObject) -> None:
-    document: Any = json.loads(encode(ALL))
+    document: Any = json.loads(encode(ALL, tools={}))
     place, key = document, "jobs"
     while isinstance(place[key], (dict, list)) and place[key] and data.draw(st.booleans()):
         place = place[key]
@@ -78,9 +81,10 @@ def test_no_change_to_a_manifest_breaks_its_reader(data: st.DataObject) -> None:
     place[key] = data.draw(JSON)
     with contextlib.suppress(InputError):
         results = decode(json.dumps(document).encode(), where="b")
-        assert decode(encode(results), where="b") == results
+        assert decode(encode(results, tools={}), where="b") == results
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=100))
 def test_no_bytes_break_the_manifests_reader(data: bytes) -> None:
     with contextlib.suppress(InputError):

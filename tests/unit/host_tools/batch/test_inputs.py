@@ -48,6 +48,7 @@ def append(text: str) -> Callable[[Path], None]:
     return change
 
 
+TOOLS = {"edgewright": "1"}
 PREPROCESS = '[preprocess]\nresize = [16, 16]\nresample = "bilinear"\ncolor = "RGB"\nlayout = "NCHW"\nmean = [1, 1, 1]\nstd = [1, 1, 1]\n'
 
 
@@ -69,11 +70,11 @@ PREPROCESS = '[preprocess]\nresize = [16, 16]\nresample = "bilinear"\ncolor = "R
     ],
 )
 def test_a_changed_file_changes_the_digest(job: Job, file: str, change: Callable[[Path], None]) -> None:
-    before = InputDigests().of(job)
+    before = InputDigests(TOOLS).of(job)
     assert before is not None
-    assert InputDigests().of(job) == before
+    assert InputDigests(TOOLS).of(job) == before
     change(Path(job.code_folder) / file)
-    assert InputDigests().of(job) not in (before, None)
+    assert InputDigests(TOOLS).of(job) not in (before, None)
 
 
 @pytest.mark.parametrize(
@@ -94,15 +95,18 @@ def test_a_changed_file_changes_the_digest(job: Job, file: str, change: Callable
     ],
 )
 def test_a_changed_setting_changes_the_digest(job: Job, changed: dict[str, object]) -> None:
-    assert InputDigests().of(dataclasses.replace(job, **changed)) not in (InputDigests().of(job), None)
+    assert InputDigests(TOOLS).of(dataclasses.replace(job, **changed)) not in (
+        InputDigests(TOOLS).of(job),
+        None,
+    )
 
 
 def test_what_changes_no_result_changes_no_digest(job: Job) -> None:
-    before = InputDigests().of(job)
+    before = InputDigests(TOOLS).of(job)
     (Path(job.data) / ".hidden").write_text("x")
     append("\n# a remark\n")(Path(job.code_folder) / "recipe.toml")
     elsewhere = dataclasses.replace(job, threads=3, cache="/elsewhere", out="/elsewhere/a")
-    assert InputDigests().of(elsewhere) == before
+    assert InputDigests(TOOLS).of(elsewhere) == before
 
 
 @pytest.mark.parametrize(
@@ -117,11 +121,15 @@ def test_what_changes_no_result_changes_no_digest(job: Job) -> None:
     ],
 )
 def test_what_only_running_would_tell_has_no_digest(job: Job, changed: dict[str, object]) -> None:
-    assert InputDigests().of(dataclasses.replace(job, **changed)) is None
+    assert InputDigests(TOOLS).of(dataclasses.replace(job, **changed)) is None
+
+
+def test_other_versions_of_the_tools_change_the_digest(job: Job) -> None:
+    assert InputDigests({"edgewright": "2"}).of(job) not in (InputDigests(TOOLS).of(job), None)
 
 
 def test_data_that_models_share_are_read_once(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    digests = InputDigests()
+    digests = InputDigests(TOOLS)
     first = digests.of(job)
     monkeypatch.setattr(
         "host_tools.batch.inputs.digest_of_file", lambda path: pytest.fail(f"{path} is read again")

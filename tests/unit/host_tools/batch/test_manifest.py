@@ -15,7 +15,7 @@ from tests.unit.host_tools.batch.batch_results import ALL, EXACT, FAILED, GOOD
 
 
 def test_what_is_written_is_read_back() -> None:
-    assert decode(encode(ALL), where="batch.json") == ALL
+    assert decode(encode(ALL, tools={}), where="batch.json") == ALL
 
 
 def test_no_manifest_is_no_results(tmp_path: Path) -> None:
@@ -39,7 +39,7 @@ def test_one_that_cannot_be_read(tmp_path: Path) -> None:
     ],
 )
 def test_something_else_is_refused(key: str, value: object, message: str) -> None:
-    document = {**json.loads(encode(ALL)), key: value}
+    document = {**json.loads(encode(ALL, tools={})), key: value}
     with pytest.raises(InputError, match=f"batch.json: {message}"):
         decode(json.dumps(document).encode(), where="batch.json")
 
@@ -54,7 +54,7 @@ def test_something_else_is_refused(key: str, value: object, message: str) -> Non
     ],
 )
 def test_a_wrong_field_is_named(field: str, value: object, message: str) -> None:
-    document = json.loads(encode(ALL))
+    document = json.loads(encode(ALL, tools={}))
     document["jobs"][0]["targets"][0][field] = value
     with pytest.raises(InputError, match=rf"batch.json: jobs\[0\].{message}"):
         decode(json.dumps(document).encode(), where="batch.json")

@@ -63,12 +63,13 @@ def test_csv_is_read_back_with_units_that_sum() -> None:
 
 
 def test_the_page_escapes_and_counts() -> None:
-    page = render_batch(ENTRIES, side_by_side="2 processes")
+    page = render_batch(ENTRIES, side_by_side="2 processes", tools={"onnx": "1.2"})
     assert "no LSTM &lt;there&gt;" in page
     assert "1 pass, 1 marginal, 1 fail, 1 refused, 1 failed. Ran on: 2 processes." in page
+    assert '<th>onnx</th><td class="mono">1.2</td>' in page
     assert 'href="good/report.html#nxp-neutron"' in page
     assert "stands in for hardware" in page
-    assert "stands in for hardware" not in render_batch(ENTRIES[1:], side_by_side="")
+    assert "stands in for hardware" not in render_batch(ENTRIES[1:], side_by_side="", tools={})
 
 
 def test_the_terminal_says_each_model_once() -> None:
