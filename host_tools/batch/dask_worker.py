@@ -19,6 +19,8 @@ from host_tools.batch.supervisor import supervise
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+_SERVING = ("running", "paused")
+
 
 def run_document(document: Mapping[str, object], topic: str) -> Mapping[str, object]:
     """Run a job and return its result, both as `job_document` has them.
@@ -28,7 +30,7 @@ def run_document(document: Mapping[str, object], topic: str) -> Mapping[str, obj
         topic: Where its stages are told: the scheduler hands them to whoever subscribed.
 
     Raises:
-        NotWantedError: The submitter cancelled the job, or is gone.
+        NotWantedError: The submitter cancelled the job, or it or the scheduler is gone.
     """
     worker, job = get_worker(), read_job(Fields(document, where="job"))
     key = worker.get_current_task()
@@ -37,7 +39,10 @@ def run_document(document: Mapping[str, object], topic: str) -> Mapping[str, obj
 
     def is_wanted() -> bool:
         task = worker.state.tasks.get(key)
-        return task is not None and task.state != "cancelled"
+        is_serving = (
+            worker.status.name in _SERVING
+        )  # it stops when the scheduler is lost, and would wait for its tasks
+        return is_serving and task is not None and task.state != "cancelled"
 
     result = supervise(
         job,
