@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from host_tools.batch.job import Job
 
 _CONNECT_SECONDS = 10.0
+_OWN_ADDRESS = "127.0.0.1:0"
 _SHOWN = 3
 """So many workers, or paths, of a longer list stand in a message."""
 
@@ -114,14 +115,15 @@ def open_cluster(address: str | None, *, jobs: Sequence[Job], processes: int = 1
         logging.getLogger(name).setLevel(logging.CRITICAL)
     with ExitStack() as stack:
         if address is None:
-            # Each job has a process of its own anyway, so the worker needs none; no port is opened but on this machine.
+            # Each job has a process of its own anyway, so the worker needs none. Its pages stay on this machine: the default is all networks.
             cluster = stack.enter_context(
                 LocalCluster(
                     n_workers=1,
                     threads_per_worker=processes,
                     processes=False,
                     memory_limit=0,
-                    dashboard_address=None,
+                    dashboard_address=_OWN_ADDRESS,
+                    worker_dashboard_address=_OWN_ADDRESS,
                 )
             )
             client = stack.enter_context(Client(cluster, set_as_default=False))

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from device_agent.contract.errors import TransferError
@@ -17,6 +18,7 @@ from host_tools.batch.batch import Batch, run_batch
 from host_tools.batch.dask_cluster import require_able
 from host_tools.batch.dask_worker import look
 from host_tools.batch.manifest import read_manifest
+from host_tools.batch.progress import Silent
 from host_tools.errors import InputError, OutputError
 from tests.e2e.batch_workplace import ROOT, BatchWorkplace, is_running, wait_for
 
@@ -93,7 +95,16 @@ def states(batch: Batch) -> dict[str, str]:
 
 
 def test_a_cluster_in_this_process(workplace: BatchWorkplace) -> None:
-    batch = run_batch(workplace.jobs(MODELS), out=workplace.out, executor="dask")
+    class Doors(Silent):
+        def stage(self, job: str, title: str) -> None:
+            """Look who listens while jobs run."""
+            for connection in psutil.Process().net_connections():
+                if connection.status == psutil.CONN_LISTEN:
+                    doors.add(connection.laddr.ip)
+
+    doors: set[str] = set()
+    batch = run_batch(workplace.jobs(MODELS), out=workplace.out, executor="dask", progress=Doors())
+    assert doors <= {"127.0.0.1", "::1"}, "nothing is open to the network"
     assert states(batch) == {"a": "done", "b": "done"}
     assert states(run_batch(workplace.jobs(MODELS), out=workplace.out)) == {"a": "kept", "b": "kept"}, (
         "what one executor did, another keeps"
@@ -105,10 +116,7 @@ def test_jobs_on_a_worker_elsewhere(workplace: BatchWorkplace, scheduler: str) -
     killed = '[[model]]\npath = "b.onnx"\ndata = "own:killed"\n[[model]]\npath = "a.onnx"\n'
     stages: list[str] = []
 
-    class Stages:
-        def look(self, job: str) -> None: ...
-        def begin(self, total: int, *, kept: int) -> None: ...
-        def finish(self, result: object) -> None: ...
+    class Stages(Silent):
         def stage(self, job: str, title: str) -> None:
             stages.append(f"{job}: {title}")
 
