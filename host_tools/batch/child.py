@@ -16,14 +16,12 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from device_agent.contract.document import read_document, write_document
 from device_agent.contract.fields import Fields
-from host_tools.batch.conversion import run_job
+from host_tools.batch.conversion import GRACE_SECONDS, run_job
 from host_tools.batch.job_document import read_job, result_document
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-GRACE_SECONDS = 10.0
-"""An interrupted conversion has so long to keep its checkpoint and to leave nothing half-written."""
 MAX_MESSAGE_BYTES = 1 << 26
 _INTERRUPTED = 130
 

@@ -14,6 +14,8 @@ from device_agent.contract.digest import digest_of_file
 from device_agent.contract.document import printable
 from device_agent.contract.errors import EdgewrightError
 from host_tools.batch.job import Failure, JobResult, QualityResult, TargetResult
+from host_tools.errors import OutputError
+from host_tools.output_folder import open_output_folder
 from host_tools.recipe import Recipe
 from host_tools.target_profiles import load_profiles
 
@@ -22,6 +24,12 @@ if TYPE_CHECKING:
     from host_tools.pipeline import Conversion
     from host_tools.progress import Progress
     from host_tools.verify.verification_report import TargetReport
+
+GRACE_SECONDS = 10.0
+"""A conversion that nobody waits for any more has so long to keep its checkpoint and to leave nothing half-written."""
+_POLL_SECONDS = 0.25
+_LONGEST = 1 << 14
+"""Characters of a message; what a library says may be as long as it likes."""
 
 
 def run_job(job: Job, progress: Progress) -> JobResult:
@@ -38,7 +46,7 @@ def run_job(job: Job, progress: Progress) -> JobResult:
         conversion = _converted(job, progress)
         targets, files = _rows(job, conversion), _files(Path(job.out), conversion)
     except EdgewrightError as error:
-        failure = Failure(code=error.code, message=printable(str(error.args[0])), hint=error.hint)
+        failure = Failure(code=error.code, message=_told(str(error.args[0])), hint=_told(error.hint))
     except MemoryError:
         failure = Failure(
             code="memory", message="There is not enough memory.", hint="Run fewer jobs side by side."
@@ -47,7 +55,7 @@ def run_job(job: Job, progress: Progress) -> JobResult:
         sys.stderr.write(printable(traceback.format_exc()))
         failure = Failure(
             code="internal",
-            message=printable(f"{type(error).__name__}: {error}"),
+            message=_told(f"{type(error).__name__}: {error}"),
             hint=f"A fault of Edgewright or of a library; {job.name}/job.log has the traceback.",
         )
     return JobResult(
@@ -60,12 +68,17 @@ def run_job(job: Job, progress: Progress) -> JobResult:
     )
 
 
+def _told(text: str) -> str:
+    return printable(text)[:_LONGEST]
+
+
 def _converted(job: Job, progress: Progress) -> Conversion:
     progress.stage("Starting", None)
     from host_tools.pipeline import convert  # noqa: PLC0415 - loading the engines takes seconds, which have a name now
 
     if job.code_folder not in sys.path:
         sys.path.insert(0, job.code_folder)
+    _wait_for_the_folder(Path(job.out))
     return convert(
         job.model,
         data=job.data,
@@ -86,6 +99,17 @@ def _converted(job: Job, progress: Progress) -> Conversion:
         cache=job.cache,
         progress=progress,
     )
+
+
+def _wait_for_the_folder(folder: Path) -> None:
+    """Give the process of a batch that was killed a moment ago the time to end; if it is another's, `convert` says so."""
+    end = time.monotonic() + GRACE_SECONDS + _POLL_SECONDS
+    while time.monotonic() < end:
+        try:
+            with open_output_folder(folder):
+                return
+        except OutputError:
+            time.sleep(_POLL_SECONDS)
 
 
 def _rows(job: Job, conversion: Conversion) -> tuple[TargetResult, ...]:

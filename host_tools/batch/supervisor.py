@@ -18,8 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from device_agent.contract.document import read_document, write_document
+from device_agent.contract.errors import ContractError
 from device_agent.contract.fields import Fields
-from host_tools.batch.child import GRACE_SECONDS, MAX_MESSAGE_BYTES
+from host_tools.batch.child import MAX_MESSAGE_BYTES
+from host_tools.batch.conversion import GRACE_SECONDS
 from host_tools.batch.job import Failure, JobResult
 from host_tools.batch.job_document import job_document, read_result
 
@@ -58,6 +60,10 @@ def supervise(job: Job, *, tell: Callable[[str], None], is_wanted: Callable[[], 
             result, status = _run(job, log, tell, is_wanted)
     except OSError as error:
         failure = Failure(code="output", message=f"{error.filename or folder}: {error.strerror or error}.")
+    except ContractError as error:
+        failure = Failure(
+            code="internal", message=str(error.args[0]), hint="Its process said what no job says; tell us."
+        )
     else:
         if result is not None:
             return result

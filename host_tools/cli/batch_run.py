@@ -34,7 +34,6 @@ _NOT_THE_INPUTS_FAULT = (
     "engine",
     "device",
     "storage",
-    "verification",
 )
 """Codes of failures that no change to model, data or settings would mend for sure."""
 _GRAVEST_FIRST = (_DEVICE, _INPUT, _FAILED, _REFUSED)

@@ -7,7 +7,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from device_agent.contract.fields import Fields
 from host_tools.batch.job import Job
 from host_tools.batch.job_document import job_document, read_job
 from host_tools.batch.supervisor import NotWantedError, _crash, supervise
+from host_tools.output_folder import open_output_folder
 from host_tools.verify.verification_report import Budget
 from tests.e2e.batch_workplace import ROOT, BatchWorkplace
 
@@ -99,6 +102,33 @@ def test_a_job_that_is_not_wanted_is_ended_even_when_it_does_not_listen(
     assert time.monotonic() - start < 30
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+def test_a_job_waits_for_the_one_before_it_to_leave(tmp_path: Path) -> None:
+    """The processes of a batch that was killed need a moment to end."""
+    job = BatchWorkplace.make(tmp_path).jobs('[[model]]\npath = "a.onnx"\n')[0]
+    with ExitStack() as held:
+        held.enter_context(open_output_folder(Path(job.out)))
+        began: list[float] = []
+
+        def tell(title: str) -> None:
+            if title == "Starting":
+                began.append(time.monotonic())
+                threading.Timer(4.0, held.close).start()
+
+        result = supervise(job, tell=tell, is_wanted=lambda: True)
+    assert result.failure is None
+    assert time.monotonic() - began[0] >= 4.0
+
+
+def test_what_no_job_says_is_told(tmp_path: Path) -> None:
+    code = (
+        "import os, sys\ndef data():\n"
+        ' os.write(int(sys.argv[1]), b\'{"what": "else"}\\n\')\n raise ValueError\n'
+    )
+    result = supervise(job_of(tmp_path, code), tell=lambda title: None, is_wanted=lambda: True)
+    assert result.failure is not None
+    assert (result.failure.code, result.failure.message) == ("internal", "message: stage is missing.")
 
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
