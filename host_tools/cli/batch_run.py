@@ -84,6 +84,11 @@ def job_status(result: JobResult) -> int:
 def _show(batch: Batch) -> None:
     console = wide_console()
     console.print(batch_table(batch.entries))
+    if any(target.is_stand_in for entry in batch.entries for target in entry.result.targets):
+        console.print(
+            "  * ms is that of an engine on the machine that ran the job, which stands in for the hardware",
+            markup=False,
+        )
     for row in rows(batch.entries):
         if row.note:
             where = row.model if row.verdict == "failed" else f"{row.model}, {row.target}"
