@@ -1,0 +1,32 @@
+"""Codes of constants, as the lowerings store them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from host_tools.lower.integers import quantize_array, quantize_bias
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from host_tools.plan.quantization_plan import QParams, TensorPlan
+    from targets.profile import Rounding
+
+
+def constant_codes(
+    values: NDArray[np.generic], planned: TensorPlan, qparams: QParams, rounding: Rounding
+) -> NDArray[np.integer]:
+    """Return the codes of a constant.
+
+    Args:
+        values: Its real numbers, in the canonical layout, planned ones in the place of the model's own.
+        planned: The plan's entry.
+        qparams: The parameters in which it is read: the entry's, or those of a re-quantized edge.
+        rounding: The target's rule for constants.
+
+    Raises:
+        LoweringError: The parameters do not fit, a value is NaN, or a bias overflows.
+    """
+    convert = quantize_bias if planned.role == "bias" else quantize_array
+    return convert(values, qparams, rounding, where=planned.name)
