@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 import onnx_ir as ir
 
 from host_tools.errors import ModelError
@@ -14,6 +13,7 @@ from host_tools.plan.topology import is_constant, named, outputs_of
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
     Array = NDArray[np.generic]

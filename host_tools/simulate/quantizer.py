@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -71,9 +71,9 @@ class Grid:
         """The largest distance of a code from the zero point."""
         return max(self.high - self.zero_point, self.zero_point - self.low)
 
-    def centred(self, codes: Codes, dtype: type[np.number] = np.int64) -> NDArray[np.number]:
+    def centred(self, codes: Codes, dtype: type[np.number] = np.int64) -> NDArray[Any]:
         """Return code - zero_point in a type that holds it."""
-        centred: NDArray[np.number] = codes.astype(dtype) - dtype(self.zero_point)
+        centred: NDArray[Any] = codes.astype(dtype) - dtype(self.zero_point)
         return centred
 
     def real(self, codes: Codes) -> Float64:

@@ -6,8 +6,6 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from host_tools.errors import LoweringError
 from host_tools.plan.fusion import bounds_of
 from host_tools.plan.topology import constant, is_constant, named, shape_of
@@ -18,6 +16,7 @@ from host_tools.simulate.quantizer import Grid, Quantizer
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    import numpy as np
     import onnx_ir as ir
     from numpy.typing import NDArray
 
@@ -159,7 +158,7 @@ def integer_node(
         absorbed[-1].outputs[0] if absorbed and index == 0 else value
         for index, value in enumerate(node.outputs)
     ]
-    outputs = []
+    outputs: list[Quantizer | None] = []
     for index, value in enumerate(written):
         qparams = stored_qparams(value, plan)
         if qparams is None:

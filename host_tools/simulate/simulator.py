@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from host_tools.plan.quantization_plan import QParams, QuantizationPlan
     from targets.profile import CapabilityProfile, Rounding
 
-Array = NDArray[np.generic]
+Array = NDArray[Any]
 _Reader = Callable[["Mapping[str, Array]"], Array]
 
 
@@ -328,4 +328,5 @@ def _quantized(values: Array, qparams: QParams, rounding: Rounding, name: str) -
 def _dequantized(codes: Array, qparams: QParams) -> NDArray[np.float32]:
     """Return the real values in float32 arithmetic, as DequantizeLinear has them."""
     difference = (codes.astype(np.int32) - qparams.zero_point[0]).astype(np.float32)
-    return difference * np.float32(qparams.scale[0])
+    real: NDArray[np.float32] = difference * np.float32(qparams.scale[0])
+    return real

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,7 +16,11 @@ if TYPE_CHECKING:
     import onnx_ir as ir
     from numpy.typing import NDArray
 
-_Number = TypeVar("_Number", bound=np.generic)
+    Array = NDArray[Any]
+    Index = tuple[slice | int, ...]
+
+WHOLE = (slice(None), slice(None))
+"""All of the batch and all channels."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +61,8 @@ class Window:
         first, last = (
             (0, self.begin + self.size + self.end) if padding else (self.begin, self.begin + self.size)
         )
-        return np.count_nonzero((taps >= first) & (taps < last), axis=1).astype(np.int64)
+        inside: NDArray[np.int64] = np.count_nonzero((taps >= first) & (taps < last), axis=1)
+        return inside
 
 
 def windows_of(node: ir.Node, kernel: Sequence[int]) -> tuple[Window, ...]:
@@ -94,24 +99,34 @@ def windows_of(node: ir.Node, kernel: Sequence[int]) -> tuple[Window, ...]:
     return tuple(found)
 
 
-def padded(array: NDArray[_Number], windows: Sequence[Window], fill: int) -> NDArray[_Number]:
+def padded(array: Array, windows: Sequence[Window], fill: int) -> Array:
     """Return the input with the padding that the windows reach, filled with ``fill``; the input itself where they reach none."""
     if all(window.begin == 0 and window.reach <= window.size for window in windows):
         return array
     extents = [max(window.reach, window.begin + window.size) for window in windows]
     result = np.full((*array.shape[:2], *extents), fill, array.dtype)
-    inner = tuple(slice(window.begin, window.begin + window.size) for window in windows)
-    result[(..., *inner)] = array
+    result[inner(windows)] = array
     return result
 
 
-def taps(windows: Sequence[Window]) -> Iterator[tuple[tuple[int, ...], tuple[object, ...]]]:
-    """Yield the position of each tap in the kernel, and the index that takes what it reads from a padded input."""
+def inner(windows: Sequence[Window]) -> Index:
+    """Return the index of the input itself in what `padded` returns."""
+    return (*WHOLE, *(slice(window.begin, window.begin + window.size) for window in windows))
+
+
+def taps(windows: Sequence[Window], leading: Sequence[slice] = WHOLE) -> Iterator[tuple[Index, Index]]:
+    """Yield for each tap the index of its weights, and the index of what it reads from a padded input.
+
+    Args:
+        windows: One a spatial axis.
+        leading: One slice for every axis in front of those.
+    """
     for position in itertools.product(*(range(window.kernel) for window in windows)):
-        yield position, (..., *(window.tap(index) for window, index in zip(windows, position, strict=True)))
+        places = (window.tap(index) for window, index in zip(windows, position, strict=True))
+        yield (*WHOLE, *position), (*leading, *places)
 
 
-def columns(array: NDArray[_Number], windows: Sequence[Window], groups: int) -> NDArray[_Number]:
+def columns(array: Array, windows: Sequence[Window], groups: int) -> Array:
     """Return what every window reads of a padded input: shape (batch, groups, channels of a group * taps, windows)."""
     batch, channels = array.shape[:2]
     outs = [window.out for window in windows]
@@ -122,6 +137,6 @@ def columns(array: NDArray[_Number], windows: Sequence[Window], groups: int) -> 
         return array.reshape(batch, groups, channels // groups, -1)
     kernel = [window.kernel for window in windows]
     gathered = np.empty((batch, channels, *kernel, *outs), array.dtype)
-    for position, index in taps(windows):
-        gathered[(slice(None), slice(None), *position)] = array[index]
+    for tap, index in taps(windows):
+        gathered[tap] = array[index]
     return gathered.reshape(batch, groups, channels // groups * int(np.prod(kernel)), -1)

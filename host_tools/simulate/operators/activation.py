@@ -6,6 +6,7 @@ Tanh are the real function in float64, rounded: their values at rational points 
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -67,7 +68,7 @@ def hard_swish(node: IntegerNode) -> Kernel:
     """Prepare a HardSwish: 0 up to -3, x from 3, between them x * (x + 3) / 6."""
     grid, output = node.grid(0), node.output
     numbers = grid.centred(grid.every_code())
-    three = Fraction(3) / grid.scale
+    three = math.ceil(Fraction(3) / grid.scale)  # the first number that is not below 3
     region = np.where(numbers <= -three, 0, np.where(numbers >= three, 2, 1)).astype(np.intp)
     zero = Fraction(0)
     squares = output.factors([zero, grid.scale**2 / 6, zero])

@@ -9,7 +9,7 @@ import numpy as np
 from host_tools.plan.topology import integers, shape_of
 from host_tools.simulate.operators.weighted import Accumulator, centred_weight
 from host_tools.simulate.products import SINGLE, ConstantMatrix, require_double
-from host_tools.simulate.windows import Window, columns, padded, taps, windows_of
+from host_tools.simulate.windows import WHOLE, Window, columns, inner, padded, taps, windows_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,8 +57,8 @@ def _depthwise(node: IntegerNode, weight: NDArray[np.int64], windows: tuple[Wind
         data = padded(grid.centred(inputs[0], dtype), windows, 0)[:, :, np.newaxis]
         sums = np.zeros((data.shape[0], groups, multiplier, *outs), dtype)
         part = np.empty_like(sums)
-        for position, index in taps(windows):
-            np.multiply(data[index], factors[(slice(None), slice(None), *position)], out=part)
+        for tap, index in taps(windows, (*WHOLE, slice(None))):
+            np.multiply(data[index], factors[tap], out=part)
             sums += part
         return [accumulator.write(sums.reshape(data.shape[0], -1, *outs))]
 
@@ -77,17 +77,17 @@ def conv_transpose(node: IntegerNode) -> Kernel:
     matrix = ConstantMatrix.of(by_group, grid.largest, where=node.where)
     require_double(float(np.abs(weight).sum()) * grid.largest, where=node.where)
     extents = [max(window.reach, window.begin + window.size) for window in windows]
-    crop = tuple(slice(window.begin, window.begin + window.size) for window in windows)
+    crop = inner(windows)
 
     def run(inputs: Sequence[Array]) -> Sequence[Codes]:
         data = grid.centred(inputs[0], np.float32)
         batch = data.shape[0]
         parts = matrix.times(data.reshape(batch, groups, inward, -1))
         parts = parts.reshape(batch, channels, *kernel, *data.shape[2:])
-        sums = np.zeros((batch, channels, *extents))
-        for position, index in taps(windows):
-            sums[index] += parts[(slice(None), slice(None), *position)]
-        return [accumulator.write(np.ascontiguousarray(sums[(..., *crop)]))]
+        sums: Array = np.zeros((batch, channels, *extents))
+        for tap, index in taps(windows):
+            sums[index] += parts[tap]
+        return [accumulator.write(np.ascontiguousarray(sums[crop]))]
 
     return run
 

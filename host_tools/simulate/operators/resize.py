@@ -32,13 +32,10 @@ def resize(node: IntegerNode) -> Kernel:
     """
     attributes = node.node.attributes
     mode = str(attributes.get_string("mode", "nearest"))
-    if (
-        mode not in {"nearest", "linear"}
-        or attributes.get_int("antialias", 0)
-        or attributes.get_int("exclude_outside", 0)
-    ):
+    options = [name for name in ("antialias", "exclude_outside") if attributes.get_int(name, 0) == 1]
+    if mode not in {"nearest", "linear"} or options:
         raise node.refuse(
-            f"mode {mode!r}, antialias or exclude_outside; nearest and linear are simulated, plain."
+            f"{' and '.join([f'mode {mode!r}', *options])}; nearest and linear are simulated, plain."
         )
     before, after = node.operand(0).shape, shape_of(node.node.outputs[0])
     positions = [
