@@ -102,7 +102,7 @@ def rounded_sum(terms: Sequence[Term], rounding: Rounding) -> Float64:
         return rounded(value, rounding)
     largest = sum(float(term.factors.largest) * term.largest_number() for term in terms)
     whole = np.rint(value)
-    distance = np.abs(value - whole)
+    distance = np.abs(np.subtract(value, whole, out=value), out=value)
     nearly_half = 0.5 - largest * _ERROR
     if distance.size and distance.max() >= nearly_half:
         _settle(whole, distance >= nearly_half, terms, rounding)

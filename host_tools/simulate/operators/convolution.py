@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 
     from host_tools.simulate.operators.kernel import Array, Codes, Kernel
     from host_tools.simulate.reading import IntegerNode
+
+
+_CACHED = 2**16
+"""Numbers that a processor's cache holds, so that adding up tap after tap does not wait for memory."""
 
 
 def conv(node: IntegerNode) -> Kernel:
@@ -51,15 +56,18 @@ def _depthwise(node: IntegerNode, weight: NDArray[np.int64], windows: tuple[Wind
     dtype = np.float32 if bound < SINGLE else np.float64
     outs = [window.out for window in windows]
     multiplier = weight.shape[0] // groups
+    block = max(1, _CACHED // (multiplier * math.prod(outs)))
     factors = weight.astype(dtype).reshape(groups, multiplier, *weight.shape[2:], *[1] * len(outs))
 
     def run(inputs: Sequence[Array]) -> Sequence[Codes]:
         data = padded(grid.centred(inputs[0], dtype), windows, 0)[:, :, np.newaxis]
         sums = np.zeros((data.shape[0], groups, multiplier, *outs), dtype)
-        part = np.empty_like(sums)
-        for tap, index in taps(windows, (*WHOLE, slice(None))):
-            np.multiply(data[index], factors[tap], out=part)
-            sums += part
+        for first in range(0, groups, block):
+            some = slice(first, first + block)
+            part = np.empty_like(sums[:, some])
+            for tap, index in taps(windows, (*WHOLE, slice(None))):
+                np.multiply(data[:, some][index], factors[some][tap], out=part)
+                sums[:, some] += part
         return [accumulator.write(sums.reshape(data.shape[0], -1, *outs))]
 
     return run
