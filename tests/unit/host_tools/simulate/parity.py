@@ -72,7 +72,13 @@ class _Random:
     def samples(self) -> Iterator[tuple[str, Mapping[str, NDArray[np.generic]]]]:
         rng = np.random.default_rng(11)
         for index in range(8):
-            yield str(index), {spec.name: rng.normal(0.1, 1.0, spec.shape).astype(np.float32) for spec in self.model.inputs}
+            yield (
+                str(index),
+                {
+                    spec.name: rng.normal(0.1, 1.0, spec.shape).astype(np.float32)
+                    for spec in self.model.inputs
+                },
+            )
 
     def fingerprint(self, count: int) -> str | None:
         return f"normal/{count}"
@@ -88,7 +94,9 @@ def planned(case: Case, profile: CapabilityProfile) -> Planned:
     return Planned(model, make_plan(model, statistics, profile, Recipe(method="minmax")), profile)
 
 
-def compare(operator: str, profile: CapabilityProfile, load: EngineLoader, *, networks: int, samples: int) -> CodeComparison:
+def compare(
+    operator: str, profile: CapabilityProfile, load: EngineLoader, *, networks: int, samples: int
+) -> CodeComparison:
     """Draw networks of one operator, run each on the engine and in the simulator, and count the differences in LSB."""
     seen = CodeComparison()
     for seed in range(networks):
@@ -103,7 +111,12 @@ def compare(operator: str, profile: CapabilityProfile, load: EngineLoader, *, ne
                 for name, values in simulator.run(sample).items():
                     qparams = made.plan.tensors[name].qparams
                     if qparams is not None:
-                        seen.add(*(np.rint(array / qparams.scale[0]).astype(np.int64) for array in (values, found[name])))
+                        seen.add(
+                            *(
+                                np.rint(array / qparams.scale[0]).astype(np.int64)
+                                for array in (values, found[name])
+                            )
+                        )
         finally:
             engine.close()
     return seen

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 Rng = np.random.Generator
 
 
-def _net(name: str, inputs: list[tuple[int, ...]], output: tuple[int, ...], body: str, **constants: object) -> Case:
+def _net(
+    name: str, inputs: list[tuple[int, ...]], output: tuple[int, ...], body: str, **constants: object
+) -> Case:
     """Return a network of inputs ``x``, ``z`` and output ``y``."""
     declared = ", ".join(f"float{list(shape)} {letter}" for letter, shape in zip("xz", inputs, strict=False))
     text = f"net ({declared}) => (float{list(output)} y) {{ {body} }}"
@@ -40,7 +42,9 @@ def _image(rng: Rng) -> tuple[int, int, int]:
     return int(rng.choice([4, 8, 12])), int(rng.integers(9, 17)), int(rng.integers(9, 17))
 
 
-def _window(rng: Rng, height: int, width: int, *, dilations: bool = True) -> tuple[str, list[int], tuple[int, int]]:
+def _window(
+    rng: Rng, height: int, width: int, *, dilations: bool = True
+) -> tuple[str, list[int], tuple[int, int]]:
     """Draw kernel, stride, pads and dilation: the attributes, the kernel and the output's extents."""
     kernel = [int(extent) for extent in rng.integers(1, 4, 2)]
     stride = [int(step) for step in rng.integers(1, 3, 2)]
@@ -133,7 +137,9 @@ def div(rng: Rng) -> Case:
     channels, height, width = _image(rng)
     shape = (1, channels, height, width)
     # A divisor that reaches zero has no quotient to speak of; the sum keeps it away from there.
-    return _net("div", [shape, shape], shape, "p = Sigmoid (z) d = Add (p, one) y = Div (x, d)", one=np.float32(1))
+    return _net(
+        "div", [shape, shape], shape, "p = Sigmoid (z) d = Add (p, one) y = Div (x, d)", one=np.float32(1)
+    )
 
 
 def _unary(op_type: str, attributes: str = "") -> Callable[[Rng], Case]:
@@ -168,7 +174,9 @@ def softmax(rng: Rng) -> Case:
 def max_pool(rng: Rng) -> Case:
     channels, height, width = _image(rng)
     attributes, _, out = _window(rng, height, width, dilations=False)
-    return _net("max_pool", [(1, channels, height, width)], (1, channels, *out), f"y = MaxPool <{attributes}> (x)")
+    return _net(
+        "max_pool", [(1, channels, height, width)], (1, channels, *out), f"y = MaxPool <{attributes}> (x)"
+    )
 
 
 def average_pool(rng: Rng) -> Case:
@@ -239,21 +247,27 @@ def pad(rng: Rng) -> Case:
 def reshape(rng: Rng) -> Case:
     channels, height, width = _image(rng)
     after = (1, channels // 2, 2 * height, width)
-    return _net("reshape", [(1, channels, height, width)], after, "y = Reshape (x, shape)", shape=_ints(*after))
+    return _net(
+        "reshape", [(1, channels, height, width)], after, "y = Reshape (x, shape)", shape=_ints(*after)
+    )
 
 
 def transpose(rng: Rng) -> Case:
     channels, height, width = _image(rng)
     order = [0, *(int(axis) for axis in 1 + rng.permutation(3))]
     shape = (1, channels, height, width)
-    return _net("transpose", [shape], tuple(shape[axis] for axis in order), f"y = Transpose <perm = {order}> (x)")
+    return _net(
+        "transpose", [shape], tuple(shape[axis] for axis in order), f"y = Transpose <perm = {order}> (x)"
+    )
 
 
 def resize_nearest(rng: Rng) -> Case:
     channels, height, width = _image(rng)
     body = 'y = Resize <mode = "nearest", coordinate_transformation_mode = "asymmetric", nearest_mode = "floor"> (x, , scales)'
     scales = np.asarray([1, 1, 2, 2], np.float32)
-    return _net("resize", [(1, channels, height, width)], (1, channels, 2 * height, 2 * width), body, scales=scales)
+    return _net(
+        "resize", [(1, channels, height, width)], (1, channels, 2 * height, 2 * width), body, scales=scales
+    )
 
 
 def resize_linear(rng: Rng) -> Case:
