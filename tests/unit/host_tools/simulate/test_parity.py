@@ -1,0 +1,142 @@
+"""Every operator that a target runs in integers, on its engine, against the simulator: within one code, and equal unless it is known why not."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+from device_agent.engines import onnx as onnx_engine
+from device_agent.engines import tflite as tflite_engine
+from device_agent.engines.openvino import OpenVinoEngine
+from device_agent.engines.openvino_library import openvino as ov
+from device_agent.engines.tflite import TfliteEngine
+from device_agent.sources.adapt import to_payload, to_source
+from host_tools.lower.lowering import lower
+from host_tools.plan.fusion import bounds_of
+from host_tools.simulate.known_differences import KNOWN_DIFFERENCES, difference_table, known_difference
+from targets import catalog
+from tests.unit.host_tools.simulate.parity import compare, planned
+from tests.unit.host_tools.simulate.single_operators import OPERATORS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from device_agent.engines.engine import EngineLoader
+    from host_tools.simulate.known_differences import Kernels
+    from targets.profile import CapabilityProfile
+
+ROOT = Path(__file__).parents[4]
+
+
+def load_built_in(files: Mapping[str, bytes], *, threads: int) -> TfliteEngine:
+    interpreter = Interpreter(
+        model_content=files["model.tflite"],
+        num_threads=threads,
+        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+    )
+    interpreter.allocate_tensors()
+    return TfliteEngine(interpreter, "ai-edge-litert", "built-in kernels")
+
+
+def load_in_float32(files: Mapping[str, bytes], *, threads: int) -> OpenVinoEngine:
+    """Processors with AMX would compute what is float in bfloat16."""
+    core = ov.Core()
+    settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}
+    return OpenVinoEngine(core.compile_model(core.read_model(*files.values()), "CPU", settings))
+
+
+ENGINES: dict[tuple[str, Kernels], EngineLoader] = {
+    ("x86_64-onnxruntime", "ONNX Runtime"): onnx_engine.load,
+    ("cortex-a-tflite", "XNNPACK"): tflite_engine.load,
+    ("cortex-a-tflite", "LiteRT built-in"): load_built_in,
+    ("amd-vitis-dpu", "ONNX Runtime"): onnx_engine.load,
+    ("x86_64-openvino", "OpenVINO"): load_in_float32,
+}
+
+
+def in_integers(operator: str, profile: CapabilityProfile) -> bool:
+    op_type, *mode = operator.split()
+    support = profile.ops[op_type]
+    modes = support.constraints.modes
+    return "int8" in support.precisions and (not mode or modes is None or mode[0] in modes)
+
+
+CELLS = [
+    pytest.param(target, kernels, operator, id=f"{target}-{kernels}-{operator}")
+    for target, kernels in ENGINES
+    for operator in OPERATORS
+    if in_integers(operator, catalog.load(target))
+]
+
+
+@pytest.mark.parametrize(("target", "kernels", "operator"), CELLS)
+def test_an_operator(target: str, kernels: Kernels, operator: str) -> None:
+    seen = compare(operator, catalog.load(target), ENGINES[target, kernels], networks=6, samples=3)
+    known = known_difference(target, kernels, operator)
+    equal, within_one = seen.equal / seen.count, seen.within_one / seen.count
+    assert seen.count >= 2500
+    if known is None:
+        assert equal >= 0.999
+        assert seen.largest <= 1
+        return
+    assert known.least_equal <= equal < 1.0
+    assert within_one >= known.least_within_one
+    assert seen.largest <= known.largest
+
+
+@pytest.mark.parametrize(
+    "operator", next(k.operators for k in KNOWN_DIFFERENCES if k.target == "amd-vitis-dpu")
+)
+def test_the_stand_in_differs_by_its_rounding_only(operator: str) -> None:
+    profile = catalog.load("amd-vitis-dpu")
+    as_stand_in = dataclasses.replace(
+        profile, rounding=dataclasses.replace(profile.rounding, requantization="half_even")
+    )
+    seen = compare(operator, as_stand_in, onnx_engine.load, networks=6, samples=3)
+    assert seen.equal >= 0.9999 * seen.count
+
+
+@pytest.mark.parametrize("operator", ["Relu", "Clip", "LeakyRelu"])
+def test_xnnpack_multiplies_by_a_factor_of_eight_bits(operator: str) -> None:
+    """What the table says of these, computed: the codes are XNNPACK's own."""
+    for seed in range(6):
+        rng = np.random.default_rng([zlib.crc32(operator.encode()), seed])
+        made = planned(OPERATORS[operator](rng), catalog.load("cortex-a-tflite"))
+        before, after = made.plan.tensors["x"].qparams, made.plan.tensors["y"].qparams
+        (node,) = made.model.graph.graph
+        ratio = np.float32(before.scale[0]) / np.float32(after.scale[0])
+        below = ratio * np.float32(node.attributes.get_float("alpha", 1.0))
+        payload = lower(made.model, made.plan, made.profile)
+        engine = tflite_engine.load(payload.files, threads=1)
+        for sample in made.samples(rng, 2):
+            numbers = np.rint(sample["x"] / before.scale[0]).astype(np.int64)
+            factor = np.where(numbers < 0, np.rint(256 * below), np.rint(256 * ratio)).astype(np.int64)
+            codes = np.clip((numbers * factor + 128 >> 8) + after.zero_point[0], -128, 127)
+            if operator != "LeakyRelu":
+                bounds = np.rint(np.asarray(bounds_of(node)) / after.scale[0]) + after.zero_point[0]
+                codes = np.clip(codes, *np.clip(bounds, -128, 127))
+            found = to_source(engine.infer(to_payload(sample, payload.inputs)), payload.outputs)["y"]
+            assert (np.rint(found / after.scale[0]) + after.zero_point[0] == codes).all()
+
+
+def test_every_known_difference_is_tested() -> None:
+    tested = {(cell.values[0], cell.values[1], cell.values[2]) for cell in CELLS}
+    listed = [(k.target, k.kernels, operator) for k in KNOWN_DIFFERENCES for operator in k.operators]
+    assert len(listed) == len(set(listed))
+    assert set(listed) <= tested
+
+
+def test_the_document_shows_the_table() -> None:
+    text = (ROOT / "docs" / "simulator.md").read_text(encoding="utf-8")
+    shown = re.search(r"<!-- known differences -->\n(.*?)\n<!-- end -->", text, re.DOTALL)
+    assert shown is not None
+    assert shown[1] == difference_table(), (
+        "docs/simulator.md: known_differences.difference_table() gives the new table"
+    )
