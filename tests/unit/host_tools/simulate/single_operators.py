@@ -124,11 +124,14 @@ def _binary(op_type: str) -> Callable[[Rng], Case]:
     def make(rng: Rng) -> Case:
         channels, height, width = _image(rng)
         shape = (1, channels, height, width)
+        body = f"y = {op_type} ({{}})"
+        if op_type == "Add" and rng.integers(2):  # every target fuses these two
+            body = "s = Add ({}) y = Relu (s)"
         if rng.integers(3) == 0:
             operand = _floats(rng, 1, channels, 1, 1)
-            return _net(op_type.lower(), [shape], shape, f"y = {op_type} (x, c)", c=operand)
+            return _net(op_type.lower(), [shape], shape, body.format("x, c"), c=operand)
         other = shape if rng.integers(2) else (1, channels, 1, 1)
-        return _net(op_type.lower(), [shape, other], shape, f"y = {op_type} (x, z)")
+        return _net(op_type.lower(), [shape, other], shape, body.format("x, z"))
 
     return make
 
