@@ -10,10 +10,12 @@ import pytest
 
 from host_tools.simulate import simulate
 from targets import catalog
+from targets.profile import OpSupport
 from tests.unit.host_tools.lower.lowering_cases import CASES, TWO_ENDS, Case
 from tests.unit.host_tools.lower.plan_simulation import _run, through_codes
 from tests.unit.host_tools.plan.plan_models import profile as changed
 from tests.unit.host_tools.simulate.parity import planned
+from tests.unit.host_tools.simulate.rare_operators import RARE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,9 +49,23 @@ def espressif_like() -> CapabilityProfile:
     )
 
 
+def everything() -> CapabilityProfile:
+    """Every operator in integers, nothing shares a scale, and all that may follow a convolution is fused with it."""
+    base = catalog.load("x86_64-onnxruntime")
+    curves = ("Relu", "Clip", "HardSwish", "LeakyRelu", "Sigmoid", "Tanh", "HardSigmoid")
+    return dataclasses.replace(
+        base,
+        ops={name: OpSupport(precisions=("int8", "float32")) for name in base.ops},
+        same_scale=frozenset(),
+        fusions=(*base.fusions, *(("Conv", curve) for curve in curves)),
+        artifact=dataclasses.replace(base.artifact, integer_ops=frozenset()),
+    )
+
+
 PROFILES = {target: catalog.load(target) for target in TARGETS} | {
     "sixteen bits": sixteen_bits(),
     "espressif": espressif_like(),
+    "everything": everything(),
 }
 
 
@@ -73,6 +89,15 @@ def test_every_code_is_the_nearest_to_the_real_number(case: Case, target: str) -
             assert stored[name].dtype == qparams.dtype
             assert (codes == stored[name]).all()
     assert compared >= 4
+
+
+@pytest.mark.parametrize("case", RARE, ids=lambda case: case.name)
+def test_rare_attributes(case: Case) -> None:
+    made = planned(case, PROFILES["everything"])
+    assert {node.precision for node in made.plan.nodes.values()} == {"int8"}
+    simulator = simulate(made.model, made.plan, made.profile)
+    for sample in made.samples(np.random.default_rng(3), 2):
+        assert_real(made, simulator.trace(sample))
 
 
 def assert_real(made: Planned, stored: Mapping[str, NDArray[np.generic]]) -> None:
