@@ -2,6 +2,7 @@
 
 Layout:
     simulator.py   simulate(), Simulator: one sample, from inputs to outputs
+    engine.py      SimulatedEngine: the simulator in an engine's place
     steps.py       the graph, node by node
     stored.py      how values are stored, and read across edges
     reading.py     IntegerNode: what the plan says of one node
@@ -16,6 +17,7 @@ Layout:
     known_differences.py   where engines give other codes, and why
 """
 
+from host_tools.simulate.engine import SimulatedEngine
 from host_tools.simulate.simulator import Simulator, simulate
 
-__all__ = ["Simulator", "simulate"]
+__all__ = ["SimulatedEngine", "Simulator", "simulate"]
