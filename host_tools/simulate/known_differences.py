@@ -38,7 +38,7 @@ class KnownDifference:
     largest: int = 1
 
 
-_TWO_ROUNDINGS = "It multiplies by a 31-bit factor and shifts, and rounds after each."
+_TWO_ROUNDINGS = "It multiplies by a factor of 31 bits and shifts, and rounds after each."
 _TWO_ROUNDINGS_SOURCE = (
     "LiteRT tflite/kernels/internal/common.h, MultiplyByQuantizedMultiplier without TFLITE_SINGLE_ROUNDING"
 )
@@ -118,7 +118,7 @@ KNOWN_DIFFERENCES: Final[tuple[KnownDifference, ...]] = (
         kernels="LiteRT built-in",
         operators=("GlobalAveragePool", "ReduceMean"),
         least_equal=0.6,
-        why="It drops the fraction of the scaled zero point.",
+        why="It rounds the scaled zero point to a whole code by itself, and the sum twice.",
         source="LiteRT tflite/kernels/internal/optimized/integer_ops/mean.h, Mean, `bias`",
     ),
     KnownDifference(

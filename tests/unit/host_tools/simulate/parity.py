@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
+from device_agent.engines.tflite import TfliteEngine
 from device_agent.sources.adapt import to_payload, to_source
 from host_tools.lower.lowering import lower
 from host_tools.model import load as load_model
@@ -82,6 +84,16 @@ class _Random:
 
     def fingerprint(self, count: int) -> str | None:
         return f"normal/{count}"
+
+
+def load_built_in(files: Mapping[str, bytes], *, threads: int) -> TfliteEngine:
+    interpreter = Interpreter(
+        model_content=files["model.tflite"],
+        num_threads=threads,
+        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+    )
+    interpreter.allocate_tensors()
+    return TfliteEngine(interpreter, "ai-edge-litert", "built-in kernels")
 
 
 def planned(case: Case, profile: CapabilityProfile) -> Planned:

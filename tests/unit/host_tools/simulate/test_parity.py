@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
-from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from device_agent.engines import onnx as onnx_engine
 from device_agent.engines import tflite as tflite_engine
 from device_agent.engines.openvino import OpenVinoEngine
 from device_agent.engines.openvino_library import openvino as ov
-from device_agent.engines.tflite import TfliteEngine
-from device_agent.sources.adapt import to_payload, to_source
-from host_tools.lower.lowering import lower
-from host_tools.plan.fusion import bounds_of
 from host_tools.simulate.known_differences import KNOWN_DIFFERENCES, difference_table, known_difference
 from targets import catalog
-from tests.unit.host_tools.simulate.parity import compare, planned
+from tests.unit.host_tools.simulate.parity import compare, load_built_in
 from tests.unit.host_tools.simulate.single_operators import OPERATORS
 
 if TYPE_CHECKING:
@@ -33,16 +26,6 @@ if TYPE_CHECKING:
     from targets.profile import CapabilityProfile
 
 ROOT = Path(__file__).parents[4]
-
-
-def load_built_in(files: Mapping[str, bytes], *, threads: int) -> TfliteEngine:
-    interpreter = Interpreter(
-        model_content=files["model.tflite"],
-        num_threads=threads,
-        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-    )
-    interpreter.allocate_tensors()
-    return TfliteEngine(interpreter, "ai-edge-litert", "built-in kernels")
 
 
 def load_in_float32(files: Mapping[str, bytes], *, threads: int) -> OpenVinoEngine:
@@ -101,29 +84,6 @@ def test_the_stand_in_differs_by_its_rounding_only(operator: str) -> None:
     )
     seen = compare(operator, as_stand_in, onnx_engine.load, networks=6, samples=3)
     assert seen.equal >= 0.9999 * seen.count
-
-
-@pytest.mark.parametrize("operator", ["Relu", "Clip", "LeakyRelu"])
-def test_xnnpack_multiplies_by_a_factor_of_eight_bits(operator: str) -> None:
-    """What the table says of these, computed: the codes are XNNPACK's own."""
-    for seed in range(6):
-        rng = np.random.default_rng([zlib.crc32(operator.encode()), seed])
-        made = planned(OPERATORS[operator](rng), catalog.load("cortex-a-tflite"))
-        before, after = made.plan.tensors["x"].qparams, made.plan.tensors["y"].qparams
-        (node,) = made.model.graph.graph
-        ratio = np.float32(before.scale[0]) / np.float32(after.scale[0])
-        below = ratio * np.float32(node.attributes.get_float("alpha", 1.0))
-        payload = lower(made.model, made.plan, made.profile)
-        engine = tflite_engine.load(payload.files, threads=1)
-        for sample in made.samples(rng, 2):
-            numbers = np.rint(sample["x"] / before.scale[0]).astype(np.int64)
-            factor = np.where(numbers < 0, np.rint(256 * below), np.rint(256 * ratio)).astype(np.int64)
-            codes = np.clip((numbers * factor + 128 >> 8) + after.zero_point[0], -128, 127)
-            if operator != "LeakyRelu":
-                bounds = np.rint(np.asarray(bounds_of(node)) / after.scale[0]) + after.zero_point[0]
-                codes = np.clip(codes, *np.clip(bounds, -128, 127))
-            found = to_source(engine.infer(to_payload(sample, payload.inputs)), payload.outputs)["y"]
-            assert (np.rint(found / after.scale[0]) + after.zero_point[0] == codes).all()
 
 
 def test_every_known_difference_is_tested() -> None:

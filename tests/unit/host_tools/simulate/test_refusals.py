@@ -12,6 +12,7 @@ import pytest
 from host_tools.errors import DataError, LoweringError, ModelError, VerificationError
 from host_tools.plan.quantization_plan import QParams, TensorPlan
 from host_tools.simulate import simulate
+from host_tools.simulate.float_node import FloatNode
 from host_tools.simulate.operators import OPERATORS as PREPARED
 from host_tools.simulate.products import ConstantMatrix, product, require_accumulator
 from host_tools.simulate.quantizer import Grid
@@ -245,6 +246,13 @@ def test_a_float_node_that_onnx_runtime_refuses(made: Planned) -> None:
     )
     with pytest.raises(ModelError, match="refuses"):
         simulate(model, plan, made.profile)
+
+
+def test_a_float_node_with_a_value_of_no_known_type() -> None:
+    node = ir.Node("", "Relu", [ir.Value(name="x", shape=ir.Shape([1]))], name="r")
+    node.outputs[0].name = "y"
+    with pytest.raises(ModelError, match="'x' has no known type"):
+        FloatNode([node], {}, 18)
 
 
 def broken(model: FloatModel) -> FloatModel:
