@@ -12,18 +12,13 @@ from host_tools.simulate import simulate
 from targets import catalog
 from targets.profile import OpSupport
 from tests.unit.host_tools.lower.lowering_cases import CASES, TWO_ENDS, Case
-from tests.unit.host_tools.lower.plan_simulation import _run, through_codes
 from tests.unit.host_tools.plan.plan_models import profile as changed
 from tests.unit.host_tools.simulate.parity import planned
 from tests.unit.host_tools.simulate.rare_operators import RARE
+from tests.unit.host_tools.simulate.real_arithmetic import assert_real
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from numpy.typing import NDArray
-
     from targets.profile import CapabilityProfile
-    from tests.unit.host_tools.simulate.parity import Planned
 
 TARGETS = ("x86_64-onnxruntime", "x86_64-openvino", "cortex-a-tflite", "nxp-neutron", "amd-vitis-dpu")
 
@@ -98,48 +93,6 @@ def test_rare_attributes(case: Case) -> None:
     simulator = simulate(made.model, made.plan, made.profile)
     for sample in made.samples(np.random.default_rng(3), 2):
         assert_real(made, simulator.trace(sample))
-
-
-def assert_real(made: Planned, stored: Mapping[str, NDArray[np.generic]]) -> None:
-    """Hold each stored value against float kernels that read the stored values before it."""
-    graph = made.model.graph.graph
-    edges = {(edge.node, edge.input_index): edge.qparams for edge in made.plan.requantize}
-    tensors = made.plan.tensors
-    values: dict[str, NDArray[np.generic]] = {}
-    for name, codes in stored.items():
-        qparams = tensors[name].qparams
-        values[name] = (
-            codes
-            if qparams is None
-            else ((codes.astype(np.float64) - qparams.zero_point[0]) * qparams.scale[0]).astype(np.float32)
-        )
-    for name, value in graph.initializers.items():
-        array = value.const_value.numpy()
-        entry = tensors.get(name)
-        if entry is not None and entry.values is not None:
-            array = np.asarray(entry.values, np.float32).reshape(array.shape)
-        values[name] = through_codes(array, entry.qparams if entry is not None else None)
-    for node in graph:
-        inputs = {
-            f"i{index}": through_codes(values[value.name], edges.get((node.name, index)))
-            for index, value in enumerate(node.inputs)
-            if value is not None
-        }
-        for value, real in zip(node.outputs, _run(node, inputs, graph.opset_imports[""]), strict=True):
-            if value.name not in stored:
-                values[value.name] = real  # inside a chain
-                continue
-            qparams = tensors[value.name].qparams
-            if qparams is None:
-                np.testing.assert_allclose(stored[value.name], real, rtol=1e-4, atol=1e-4)
-                continue
-            wanted = np.clip(
-                real.astype(np.float64) / qparams.scale[0] + qparams.zero_point[0],
-                qparams.quant_min,
-                qparams.quant_max,
-            )
-            slack = 1e-3 if qparams.dtype != "int16" else 0.1  # of float32 in the kernels
-            assert np.abs(wanted - stored[value.name]).max() <= 0.5 + slack, (node.op_type, value.name)
 
 
 def test_a_convolution_by_shifts() -> None:
