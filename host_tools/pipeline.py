@@ -14,6 +14,7 @@ from device_agent.contract.archive import write_archive
 from device_agent.contract.errors import EngineError
 from host_tools.errors import CapabilityError, InputError, LoweringError, VerificationError
 from host_tools.lower.lowering import lower
+from host_tools.lower.sidecars import SIDECAR_FILES
 from host_tools.made_with import made_with
 from host_tools.model import load
 from host_tools.observe import open_data
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
 
 _DEFAULT_THREADS = 4
 _MOST_THREADS_A_CORE = 4  # with many thousands an engine never gets to work
-_TARGET_FILES = ("plan.json", "model.onnx", "model.tflite", "model.xml", "model.bin")
+_TARGET_FILES = ("plan.json", "model.onnx", "model.tflite", "model.xml", "model.bin", *SIDECAR_FILES.values())
 _UNLABELLED_SAMPLES = 64  # of the calibration data, when no evaluation data were given
 
 
@@ -335,7 +336,7 @@ def _write(
     artifacts: dict[str, Path] = {}
     for candidate, report in zip(candidates, verified.report.targets, strict=True):
         target = candidate.profile.id
-        for name, content in candidate.payload.files.items():
+        for name, content in (*candidate.payload.files.items(), *candidate.payload.sidecars.items()):
             folder.write(f"{target}/{name}", content)
         folder.write(f"{target}/plan.json", encode_plan(candidate.plan))
         if report.verdict in ("pass", "marginal"):

@@ -8,7 +8,7 @@ import numpy as np
 
 from host_tools.errors import DataError, LoweringError
 from host_tools.lower.coverage import require_coverage, require_precisions
-from host_tools.lower.planned_values import with_planned_values
+from host_tools.plan.planned_values import with_planned_values
 from host_tools.simulate.quantizer import Grid
 from host_tools.simulate.reading import PLAN_ANEW
 from host_tools.simulate.steps import steps_of

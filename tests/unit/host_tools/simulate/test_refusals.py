@@ -12,6 +12,7 @@ import pytest
 from host_tools.errors import DataError, LoweringError, ModelError, VerificationError
 from host_tools.plan.quantization_plan import QParams, TensorPlan
 from host_tools.simulate import simulate
+from host_tools.simulate.constants import constant_codes
 from host_tools.simulate.float_node import FloatNode
 from host_tools.simulate.operators import OPERATORS as PREPARED
 from host_tools.simulate.products import ConstantMatrix, product, require_accumulator
@@ -87,7 +88,14 @@ def test_a_precision_that_is_not_simulated(made: Planned) -> None:
 
 
 def test_values_that_do_not_fit_the_model(made: Planned) -> None:
-    refused(with_tensor(made, "front_w", values=(1.0, 2.0)), "front_w.*2 values")
+    for change in ({"values": (1.0, 2.0)}, {"codes": b"\x01\x02"}):
+        refused(with_tensor(made, "front_w", **change), "front_w.*do not fit the model")
+
+
+def test_codes_that_do_not_fit_the_model() -> None:
+    planned_codes = TensorPlan(name="w", role="weight", qparams=INT8, reason="test", codes=b"\x01\x02")
+    with pytest.raises(LoweringError, match=r"Constant 'w': the codes.*do not fit"):
+        constant_codes(np.zeros(3, np.float32), planned_codes, INT8, "half_even")
 
 
 def test_a_node_fused_into_one_that_is_not_there(made: Planned) -> None:

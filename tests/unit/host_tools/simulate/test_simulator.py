@@ -20,7 +20,15 @@ from tests.unit.host_tools.simulate.real_arithmetic import assert_real
 if TYPE_CHECKING:
     from targets.profile import CapabilityProfile
 
-TARGETS = ("x86_64-onnxruntime", "x86_64-openvino", "cortex-a-tflite", "nxp-neutron", "amd-vitis-dpu")
+TARGETS = (
+    "x86_64-onnxruntime",
+    "x86_64-openvino",
+    "cortex-a-tflite",
+    "nxp-neutron",
+    "amd-vitis-dpu",
+    "espressif-esp32s3",
+    "nvidia-tensorrt",
+)
 
 
 def sixteen_bits() -> CapabilityProfile:
@@ -33,15 +41,6 @@ def sixteen_bits() -> CapabilityProfile:
     )
     ops = {name: dataclasses.replace(op, precisions=("int16", "float32")) for name, op in base.ops.items()}
     return dataclasses.replace(base, ops=ops)
-
-
-def espressif_like() -> CapabilityProfile:
-    """Powers of two, biases of 20 bits, halves up everywhere."""
-    return changed(
-        "amd-vitis-dpu",
-        bias={"bits": 20},
-        rounding={"activations": "half_up", "requantization": "half_up", "weights": "half_up"},
-    )
 
 
 def everything() -> CapabilityProfile:
@@ -59,7 +58,6 @@ def everything() -> CapabilityProfile:
 
 PROFILES = {target: catalog.load(target) for target in TARGETS} | {
     "sixteen bits": sixteen_bits(),
-    "espressif": espressif_like(),
     "everything": everything(),
 }
 
@@ -105,7 +103,7 @@ def test_a_convolution_by_shifts() -> None:
             "b": np.random.default_rng(2).normal(0, 0.5, 4).astype(np.float32),
         },
     )
-    made = planned(case, espressif_like())
+    made = planned(case, catalog.load("espressif-esp32s3"))
     scale_of = {name: made.plan.tensors[name].qparams.scale[0] for name in ("x", "w", "y")}
     shift = -int(np.log2(scale_of["x"] * scale_of["w"] / scale_of["y"]))
     assert shift > 0
@@ -133,7 +131,7 @@ def test_inputs_are_rounded_as_the_device_rounds_and_codes_as_the_agent_does() -
     text = "net (float[1,4,1,1] x) => (float[1,4,1,1] y) { y = MaxPool <kernel_shape = [1,1]> (x) }"
     halves = np.array([0.5, 1.5, -0.5, -1.5], np.float32).reshape(1, 4, 1, 1)
     for interface, wanted in (("float32", [1, 2, 0, -1]), ("int8", [0, 2, 0, -2])):
-        base = espressif_like()
+        base = catalog.load("espressif-esp32s3")
         types = dataclasses.replace(base.interface, input_type=interface)
         made = planned(Case("copy", text, {}), dataclasses.replace(base, interface=types))
         scale = made.plan.tensors["x"].qparams.scale[0]
@@ -156,3 +154,25 @@ def test_the_same_again() -> None:
     first = simulator.run(sample)
     again = simulate(made.model, made.plan, made.profile).run(sample)
     assert all((first[name] == again[name]).all() for name in first)
+
+
+def test_a_weight_that_is_rounded_already_keeps_its_codes() -> None:
+    case = Case(
+        "gemm",
+        "net (float[1,3] x) => (float[1,2] y) { y = Gemm <transB = 1> (x, w) }",
+        {"w": np.eye(2, 3, dtype=np.float32)},
+    )
+    made = planned(case, PROFILES["cortex-a-tflite"])
+    weight = made.plan.tensors["w"]
+    codes = np.array([[3, -5, 7], [0, 127, -127]], np.int8)
+    tensors = {**made.plan.tensors, "w": dataclasses.replace(weight, codes=codes.tobytes())}
+    plan = dataclasses.replace(made.plan, tensors=tensors)
+    sample = next(made.samples(np.random.default_rng(1), 1))
+    stored = simulate(made.model, plan, made.profile).trace(sample)
+    x, y = (made.plan.tensors[name].qparams for name in "xy")
+    sums = (stored["x"].astype(np.int64) - x.zero_point[0]) @ codes.T.astype(np.int64)
+    bias = next(tensor for tensor in plan.tensors.values() if tensor.role == "bias")
+    shift = 0 if bias.values is None else np.rint(np.asarray(bias.values) / np.asarray(bias.qparams.scale))
+    real = (sums + shift) * x.scale[0] * np.asarray(weight.qparams.scale) / y.scale[0]
+    wanted = np.clip(real + y.zero_point[0], -128, 127)
+    assert np.abs(wanted - stored["y"]).max() <= 0.501
