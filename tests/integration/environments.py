@@ -1,7 +1,7 @@
 """The environments of their own that other people's programs need.
 
 tflite-runtime 2.14 wants NumPy 1, TensorFlow is too large for every developer, TensorFlow Lite for Microcontrollers has nightly builds only, and
-Vela brings its own command.
+Vela brings its own command. onnxruntime-qnn brings an ONNX Runtime that must not be the one of our tests.
 """
 
 from __future__ import annotations
@@ -26,6 +26,11 @@ def run_tensorflow(*arguments: str, expected: int = 0) -> str:
 def run_tflite_micro(*arguments: str, expected: int = 0) -> str:
     """Run Python with TensorFlow Lite for Microcontrollers in the repository and return what it prints."""
     return _run(_python(".venv-tflite-micro", "EDGEWRIGHT_TFLITE_MICRO_PYTHON"), arguments, expected)
+
+
+def run_qnn(*arguments: str, expected: int = 0) -> str:
+    """Run Python with Qualcomm's QNN in the repository and return what it prints."""
+    return _run(_python(".venv-qnn", "EDGEWRIGHT_QNN_PYTHON"), arguments, expected)
 
 
 def vela() -> str:

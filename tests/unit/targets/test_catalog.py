@@ -19,17 +19,31 @@ BASE = "x86_64-onnxruntime"
 IDS = (
     "aarch64-onnxruntime",
     "amd-vitis-dpu",
+    "coral-edgetpu",
     "cortex-a-tflite",
     "cortex-a-tflite-legacy",
     "cortex-m-tflm",
+    "espressif-esp32p4",
+    "espressif-esp32s3",
     "ethos-u55",
     "ethos-u85",
     "generic-per-tensor",
     "generic-per-tensor-symmetric",
     "generic-power-of-two",
     "generic-symmetric",
+    "intel-npu-openvino",
+    "kendryte-k230",
+    "ncnn",
+    "nvidia-dla",
+    "nvidia-tensorrt",
     "nxp-neutron",
+    "nxp-vx",
+    "qualcomm-htp",
+    "rockchip-rknn",
+    "sony-imx500",
+    "stm32n6",
     "x86_64-onnxruntime",
+    "x86_64-onnxruntime-avx2",
     "x86_64-openvino",
 )
 
@@ -73,7 +87,8 @@ def test_a_profile_agrees_with_itself(name: str) -> None:
     profile = catalog.load(name)
     for operator in profile.weights.per_channel_ops | profile.same_scale | profile.artifact.integer_ops:
         assert "int8" in profile.ops[operator].precisions, operator
-    assert profile.artifact.integer_ops <= profile.same_scale
+    # A Relu or Clip of another scale than its input may also be written on codes, behind the operator that absorbs it.
+    assert profile.artifact.integer_ops - {"Relu", "Clip"} <= profile.same_scale
     assert all("int8" in profile.ops[chain[0]].precisions for chain in profile.fusions)
     assert all("int8" in profile.ops[operator].precisions for operator in profile.fixed_outputs)
 
