@@ -240,7 +240,10 @@ def test_biases(name: str) -> None:
     profile = catalog.load(name)
     assert profile.bias.bits == BIASES.get(name, 32)
     assert profile.bias.quantized == (name not in FLOAT_BIASES)
-    assert profile.artifact.qdq_bias == (profile.artifact.format != "tflite" and name not in FLOAT_BIASES)
+    quantized_by_the_reader = FLOAT_BIASES | {"rockchip-rknn"}
+    assert profile.artifact.qdq_bias == (
+        profile.artifact.format != "tflite" and name not in quantized_by_the_reader
+    )
 
 
 def test_rounding_of_the_chips_that_do_not_round_half_to_even() -> None:
@@ -300,7 +303,7 @@ def test_proof_is_what_was_run(name: str) -> None:
         "x86_64-onnxruntime",
         "x86_64-openvino",
     }
-    judged = {"cortex-m-tflm", "ethos-u55", "ethos-u85", "qualcomm-htp"}
+    judged = {"cortex-m-tflm", "ethos-u55", "ethos-u85", "qualcomm-htp", "rockchip-rknn"}
     expected = (
         "engine"
         if name in run or name.startswith("generic-")
@@ -314,5 +317,8 @@ def test_proof_is_what_was_run(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in EVERY if catalog.load(name).proof == "vendor_tool"])
 def test_what_a_vendors_tool_judged_says_which(name: str) -> None:
     sources = " ".join(fact.source for fact in catalog.load(name).facts)
-    assert any(tool in sources for tool in ("tflite-micro 0.", "ethos-u-vela 5.", "onnxruntime-qnn 2."))
+    assert any(
+        tool in sources
+        for tool in ("tflite-micro 0.", "ethos-u-vela 5.", "onnxruntime-qnn 2.", "rknn-toolkit2 2.")
+    )
     assert "no board was run" in sources or "no device was run" in sources
