@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from host_tools.plan.quantization_plan import QParams, QuantizationPlan, Requantize
     from targets.profile import CapabilityProfile
 
-SHIELDED: Final = frozenset({"Conv", "ConvTranspose", "Gemm"}) | frozenset(
+_WEIGHTED: Final = frozenset({"Conv", "ConvTranspose", "Gemm"})
+SHIELDED: Final = _WEIGHTED | frozenset(
     {"Flatten", "MaxPool", "Pad", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"}
 )
 """Float operators that must not see a DQ: between the two stand half the scale and a Mul by 2, the same to the last bit.
@@ -231,8 +232,14 @@ class _Writer:
         edge = self.requantized.get((node.name or "", index))
         if edge is not None:
             return self.out.dequantize(self._requantized(value, node, edge), _edge_name(edge))
-        if self.shields and name in self.codes and self._stays_float(node):
-            return self._shielded(value, node)
+        if name in self.codes and self._stays_float(node):
+            if self.shields:
+                return self._shielded(value, node)
+            if node.op_type in _WEIGHTED:
+                self.notes.append(
+                    f"{node.op_type} {node.name!r}: float between integers, unshielded as the target's reader wants it; where ONNX Runtime "
+                    f"stands in, it quantizes such float weights by itself, so what is verified may be worse than the target."
+                )
         return self._real(value)
 
     def _real(self, value: ir.Value) -> ir.Value:

@@ -322,3 +322,10 @@ def test_what_a_vendors_tool_judged_says_which(name: str) -> None:
         for tool in ("tflite-micro 0.", "ethos-u-vela 5.", "onnxruntime-qnn 2.", "rknn-toolkit2 2.")
     )
     assert "no board was run" in sources or "no device was run" in sources
+
+
+def test_seven_bits_cannot_overflow_sixteen() -> None:
+    low, high = SCHEMES["x86_64-onnxruntime-avx2"][0]
+    assert 2 * 255 * high <= 2**15 - 1
+    assert 2 * 255 * low >= -(2**15)
+    assert 2 * 255 * SCHEMES["x86_64-onnxruntime"][0][1] > 2**15 - 1, "eight bits can"

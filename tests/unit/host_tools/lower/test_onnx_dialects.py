@@ -146,3 +146,13 @@ def test_a_fused_clip_stands_on_codes_on_x86_where_a_shared_scale_does_not_satur
     (clip,) = found.of("Clip")
     assert found.writer[clip.input[0]].op_type == "QuantizeLinear"
     assert [found.constants[name].dtype for name in clip.input[1:]] == [np.uint8, np.uint8]
+
+
+def test_float_weights_without_a_shield_are_told(tmp_path: Path) -> None:
+    profile = catalog.load("stm32n6")
+    prepared = prepare(CASE["conv"], tmp_path, profile)
+    name = prepared.model.graph.graph[1].name
+    kept = prepare(CASE["conv"], tmp_path, profile, keep_float=[name]).lower()
+    assert [note for note in kept.notes if f"Conv {name!r}" in note and "unshielded" in note]
+    assert not prepared.lower().notes
+    assert "Mul" not in {node.op_type for node in onnx.load_from_string(kept.files["model.onnx"]).graph.node}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from efficientnet import sqnr_of, write_efficientnet
 from lowering_cases import CASES, TWO_ENDS
 from lowering_template import prepare
 from plan_simulation import simulate
@@ -87,3 +88,17 @@ def test_the_htp_takes_the_whole_file_and_computes_the_plan(name: str, ran: Ran)
         distance = np.abs(array - expected[output]) / prepared.plan.tensors[output].qparams.scale[0]
         assert distance.max() <= MOST_LSB
         assert np.mean(distance < 1.5) >= LEAST_WITHIN_ONE
+
+
+def test_efficientnet_runs_whole_and_says_what_the_float_network_says(tmp_path: Path) -> None:
+    written = write_efficientnet(tmp_path, "qualcomm-htp")
+    (tmp_path / "files").mkdir()
+    for index, picture in enumerate(written.pictures):
+        (tmp_path / "files" / f"network{index}.onnx").write_bytes(written.data)
+        np.save(tmp_path / "files" / f"network{index}.images.in.npy", picture[np.newaxis])
+    said = json.loads(run_qnn("-c", PROGRAM, str(tmp_path / "files")).splitlines()[-1])
+    assert said == {"network0": "ran", "network1": "ran"}
+    for index, logits in enumerate(written.logits):
+        found = np.load(tmp_path / "files" / f"network{index}.logits.out.npy")[0]
+        assert found.argmax() == logits.argmax()
+        assert sqnr_of(found, logits) > 18.0

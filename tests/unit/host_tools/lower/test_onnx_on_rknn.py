@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from efficientnet import sqnr_of, write_efficientnet
 from lowering_cases import CASES, TWO_ENDS
 from lowering_template import prepare
 from plan_simulation import simulate
@@ -113,3 +114,16 @@ def test_the_toolkit_builds_the_file_and_simulates_the_plan(name: str, ran: Ran)
 @pytest.mark.parametrize("name", FAULTS)
 def test_what_the_toolkit_itself_fails_at_is_known(name: str, ran: Ran) -> None:
     assert FAULTS[name] in ran[1][name]
+
+
+def test_efficientnet_is_built_and_says_what_the_float_network_says(tmp_path: Path) -> None:
+    written = write_efficientnet(tmp_path, "rockchip-rknn")
+    folder = tmp_path / "files"
+    folder.mkdir()
+    (folder / "network.onnx").write_bytes(written.data)
+    np.save(folder / "network.in0.npy", written.pictures[:1])
+    run_rknn("-c", PROGRAM, str(folder))
+    assert json.loads((folder / "said.json").read_text()) == {"network": "ran"}
+    found = np.load(folder / "network.out0.npy").reshape(-1)
+    assert found.argmax() == written.logits[0].argmax()
+    assert sqnr_of(found, written.logits[0]) > 15.0
