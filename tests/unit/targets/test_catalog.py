@@ -93,6 +93,16 @@ def test_a_profile_agrees_with_itself(name: str) -> None:
     assert all("int8" in profile.ops[operator].precisions for operator in profile.fixed_outputs)
 
 
+def test_a_dialect_that_is_not_spoken_of_is_that_of_onnx_runtime() -> None:
+    artifact = catalog.load(BASE).artifact
+    assert artifact.shields
+    assert artifact.sidecars == ()
+    said = '[artifact]\nshields = { is = false, source = "s" }\nsidecars = { is = ["float_onnx"], source = "s" }\n'
+    other = catalog.parse(child(said), origin="my.toml").artifact
+    assert not other.shields
+    assert other.sidecars == ("float_onnx",)
+
+
 def test_the_digest_is_that_of_the_bytes() -> None:
     digest = hashlib.sha256(text_of(BASE).encode()).hexdigest()
     assert catalog.load(BASE).digest == f"sha256:{digest}"
@@ -337,6 +347,21 @@ REFUSED = {
         '[artifact]\nmax_op_versions = { is = [1], source = "s" }',
         "artifact.max_op_versions: expected a table",
         "got [1]",
+    ),
+    "unknown sidecar": (
+        '[artifact]\nsidecars = { is = ["readme"], source = "s" }',
+        "artifact.sidecars: expected one of float_onnx, qualcomm_encodings, nncase_quant_scheme",
+        'got "readme"',
+    ),
+    "sidecar twice": (
+        '[artifact]\nsidecars = { is = ["float_onnx", "float_onnx"], source = "s" }',
+        "artifact.sidecars: expected each name once",
+        "",
+    ),
+    "shields not a flag": (
+        '[artifact]\nshields = { is = "no", source = "s" }',
+        "artifact.shields: expected true or false",
+        'got "no"',
     ),
     "section not a table": ("weights = 8", "weights: expected a table, got 8", ""),
     "unused source": ("", "sources.s: no fact names this source", "Remove it"),
