@@ -1,4 +1,4 @@
-"""`edgewright targets list | show | new`."""
+"""`edgewright targets list | show | new | check`."""
 
 from __future__ import annotations
 
@@ -16,6 +16,12 @@ examples:
   edgewright targets list
   edgewright targets show cortex-a-tflite
   edgewright targets new my-npu --based-on nxp-neutron      writes my-npu.toml
+  edgewright targets check model.tflite --target nxp-neutron
+"""
+_CHECK_EPILOG = """\
+example: edgewright targets check model.onnx --target amd-vitis-dpu
+
+exit status: 0 no errors, 1 errors (with --strict: warnings too), 2 the file cannot be read
 """
 
 
@@ -46,6 +52,20 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     starting.add_argument("--out", metavar="FILE", help="where to write it (default: ID.toml)")
     starting.set_defaults(run="host_tools.cli.targets:run_new")
+    checking = parts.add_parser(
+        "check",
+        help="hold any file against what a target can do",
+        description="Read a file, whoever made it, and name everything in it that the target does not take, with the fact and its source.",
+        epilog=_CHECK_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    checking.add_argument(
+        "file", metavar="FILE", help=".ewa, .tflite, .onnx with Q and DQ, or OpenVINO's .xml beside its .bin"
+    )
+    checking.add_argument("--target", required=True, metavar="ID", help="profile id, or the path of a .toml")
+    checking.add_argument("--strict", action="store_true", help="warnings count as errors in the exit status")
+    checking.add_argument("--json", action="store_true", help="as JSON")
+    checking.set_defaults(run="host_tools.cli.targets:run_check")
 
 
 def run_list(options: argparse.Namespace) -> int:
@@ -83,3 +103,20 @@ def run_new(options: argparse.Namespace) -> int:
         raise OutputError(f"{path}: {error.strerror or error}.", hint="Choose another --out.") from error
     print(f"{path}: based on {options.based_on}. Check it with: edgewright targets show {path}")
     return 0
+
+
+def run_check(options: argparse.Namespace) -> int:
+    """Print what a file has that a target does not take; 1 when there is any."""
+    from host_tools.lint import report, rules  # noqa: PLC0415 - the engines' libraries are for this command only
+    from host_tools.lint.reading import read  # noqa: PLC0415
+
+    profile = load_profile(options.target)
+    file = read(Path(options.file))
+    findings = rules.check(file, profile)
+    said = {"path": options.file, "target": profile.id}
+    print(
+        json.dumps(report.data(findings, file, **said), indent=1, ensure_ascii=False)
+        if options.json
+        else report.render(findings, file, **said).rstrip()
+    )
+    return int(any(one.severity == "error" or options.strict for one in findings))

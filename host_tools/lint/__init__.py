@@ -1,0 +1,16 @@
+"""Hold any file, ours or not, against what a target can do: `edgewright targets check FILE --target ID`.
+
+Layout:
+    facts.py       `LintedFile`: what a file says of its operators and tensors, the same for every format
+    reading.py     which reader reads which file; every fault of a file is a `FileError`
+    tflite.py      reads ``.tflite``, with tflite_operators.py (what each builtin operator is)
+    onnx.py        reads ``.onnx`` with QuantizeLinear and DequantizeLinear
+    openvino.py    reads OpenVINO's ``.xml`` and ``.bin``, with openvino_layers.py (layers and constants as they stand there)
+    finding.py     `Finding`: a broken rule, with the profile's fact and its source
+    rules.py       `check`: every rule, in order; fusing.py joins what a target runs as one
+    weights.py     the rules of weights and biases
+    report.py      findings as a table and as JSON
+    xnnpack.py     which operators of a TFLite file LiteRT's XNNPACK delegate will take
+
+A reader never judges and a rule never reads.
+"""

@@ -1,0 +1,88 @@
+"""Findings as a table for people and as data for programs. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from host_tools.lint.facts import LintedFile
+    from host_tools.lint.finding import Finding
+
+_HEADINGS: Final = ("severity", "rule", "where", "got", "allowed", "fact")
+_WIDEST: Final = 60
+
+
+def render(findings: Sequence[Finding], file: LintedFile, *, path: str, target: str) -> str:
+    """Return a summary, one line a finding, and below the facts with their sources.
+
+    Args:
+        findings: What `host_tools.lint.rules.check` found.
+        file: The file that was checked.
+        path: How the user calls it.
+        target: The target's id.
+    """
+    lines = [f"{path} for {target}: {_counted(findings)}. {_operators(file)}."]
+    if not findings:
+        return lines[0] + "\n"
+    notes = {key: f"[{number}]" for number, key in enumerate(dict.fromkeys(map(_note, findings)), start=1)}
+    rows = [_HEADINGS, *(_row(one, notes[_note(one)]) for one in findings)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
+    lines += [
+        "",
+        *(
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+            for row in rows
+        ),
+        "",
+    ]
+    for (fact, value, source), number in notes.items():
+        lines.append(f"{number} {fact}{f' = {_cut(value)}' if value else ''}")
+        lines.append(f"    {source}")
+    return "\n".join(lines) + "\n"
+
+
+def data(findings: Sequence[Finding], file: LintedFile, *, path: str, target: str) -> dict[str, object]:
+    """Return `render` as JSON-able data."""
+    counts = Counter(one.severity for one in findings)
+    return {
+        "file": path,
+        "target": target,
+        "format": file.format,
+        "errors": counts["error"],
+        "warnings": counts["warning"],
+        "operators": dict(sorted(Counter(op.computed_in for op in file.ops).items())),
+        "findings": [asdict(one) for one in findings],
+    }
+
+
+def _counted(findings: Sequence[Finding]) -> str:
+    counts = Counter(one.severity for one in findings)
+    said = [
+        f"{counts[kind]} {kind}{'' if counts[kind] == 1 else 's'}"
+        for kind in ("error", "warning")
+        if counts[kind]
+    ]
+    return ", ".join(said) or "clean"
+
+
+def _operators(file: LintedFile) -> str:
+    counts = sorted(Counter(op.computed_in for op in file.ops).items())
+    return f"{len(file.ops)} operators: " + ", ".join(f"{count} {kind}" for kind, count in counts)
+
+
+def _note(one: Finding) -> tuple[str, str, str]:
+    return one.fact, one.value, one.source
+
+
+def _row(one: Finding, note: str) -> tuple[str, ...]:
+    return (one.severity, one.rule, _cut(one.where), _cut(one.got), _cut(one.allowed), note)
+
+
+def _cut(text: str) -> str:
+    """Return what fits a column; names in a file that is not trusted must not steer the terminal."""
+    plain = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+    return plain if len(plain) <= _WIDEST else f"{plain[: _WIDEST - 1]}…"
