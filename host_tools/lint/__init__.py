@@ -7,10 +7,9 @@ Layout:
     onnx.py        reads ``.onnx`` with QuantizeLinear and DequantizeLinear
     openvino.py    reads OpenVINO's ``.xml`` and ``.bin``, with openvino_layers.py (layers and constants as they stand there)
     finding.py     `Finding`: a broken rule, with the profile's fact and its source
-    rules.py       `check`: every rule, in order; fusing.py joins what a target runs as one
-    weights.py     the rules of weights and biases
+    rules.py       `check`: every rule in order; whole.py, operators.py, limits.py, arithmetic.py and weights.py have them
+    fusing.py      joins what a target runs as one
     report.py      findings as a table and as JSON
-    xnnpack.py     which operators of a TFLite file LiteRT's XNNPACK delegate will take
 
 A reader never judges and a rule never reads.
 """

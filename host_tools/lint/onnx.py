@@ -38,6 +38,8 @@ _WEIGHTED: Final = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 _AXES_INPUT: Final[Mapping[str, int]] = MappingProxyType(
     {"ReduceMean": 1, "Squeeze": 1, "Unsqueeze": 1, "Slice": 3}
 )
+_ON_INTEGERS: Final = ("QLinear", "QGemm", "QAttention")
+"""Operators of ONNX's and ONNX Runtime's operator form, which get scales as inputs of their own."""
 _TYPE_NAMES: Final = MappingProxyType({"float": "float32", "double": "float64"})
 
 
@@ -54,6 +56,7 @@ def read_onnx(data: bytes) -> LintedFile:
         raise ValueError("expected an ONNX model with an opset and nodes")
     if len(model.graph.node) > _MOST_NODES:
         raise ValueError(f"it has {len(model.graph.node)} nodes; expected at most {_MOST_NODES}")
+    _require_text(model.graph)
     return _Reader(_with_shapes(model).graph).read(opset=max(opsets))
 
 
@@ -65,10 +68,22 @@ def _with_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
         return model
 
 
+def _require_text(graph: onnx.GraphProto) -> None:
+    """Refuse names that are not UTF-8, which protobuf hands out as bytes."""
+    values = (*graph.input, *graph.output, *graph.value_info, *graph.initializer)
+    texts: list[object] = [value.name for value in values]
+    for node in graph.node:
+        texts += [node.name, node.op_type, node.domain, *node.input, *node.output]
+    odd = [text for text in texts if not isinstance(text, str)]
+    if odd:
+        raise ValueError(f"a name is not UTF-8: {odd[0]!r}")
+
+
 class _Reader:
     def __init__(self, graph: onnx.GraphProto) -> None:
         self.graph = graph
         self.constants = {tensor.name: tensor for tensor in graph.initializer}
+        """By name; those whose values lie in another file too, which is never opened."""
         self.writers: dict[str, onnx.NodeProto] = {}
         self.readers: dict[str, list[onnx.NodeProto]] = {}
         for node in graph.node:
@@ -157,6 +172,8 @@ class _Reader:
         places = _DATA.get(node.op_type, range(len(node.input)))
         names = [node.input[at] for at in places if _has(node, at) and (taken is None or at < taken)]
         tensors = [one for name in names if (one := self._read(name)).is_float or one.is_integer]
+        if node.op_type.startswith(_ON_INTEGERS):
+            return [one for one in tensors if one.is_integer]
         given = next((one for one in tensors if one.scale), None)
         return [
             replace(one, scale=given.scale, zero_point=given.zero_point)
@@ -184,11 +201,11 @@ class _Reader:
         """Return the axes that a node works on."""
         rank = len(self._plain(node.input[0]).shape or ()) if node.input else 0
         place = _AXES_INPUT.get(node.op_type)
-        if place is not None and _has(node, place) and node.input[place] in self.constants:
+        if place is not None and self._has_values(node, place):
             found = [int(axis) for axis in self._array(node.input[place]).reshape(-1)]
         elif node.op_type in ("Concat", "Softmax", "Split"):
             found = [_integer(node, "axis", 0 if node.op_type == "Split" else -1)]
-        elif node.op_type == "Pad" and _has(node, 1) and node.input[1] in self.constants:
+        elif node.op_type == "Pad" and self._has_values(node, 1):
             pads = self._array(node.input[1]).reshape(-1)
             found = [
                 axis for axis in range(rank) if pads[axis : axis + 1].any() or pads[rank + axis :][:1].any()
@@ -218,7 +235,7 @@ class _Reader:
 
     def _is_doubling(self, node: onnx.NodeProto) -> bool:
         """Tell whether a Mul by a power of two stands behind a DQ: exact, so it is part of the scale."""
-        if node.op_type != "Mul" or len(node.input) != 2 or node.input[1] not in self.constants:
+        if node.op_type != "Mul" or len(node.input) != 2 or not self._has_values(node, 1):
             return False
         source, factor = self.writers.get(node.input[0]), self._array(node.input[1])
         is_dequantized = source is not None and source.op_type == "DequantizeLinear"
@@ -250,11 +267,11 @@ class _Reader:
     def _codes(self, node: onnx.NodeProto, name: str) -> LintedTensor:
         """Return the tensor of codes called ``name`` with the parameters of a Q or DQ."""
         plain = self._plain(name)
-        known = len(node.input) > 1 and node.input[1] in self.constants
+        known = self._has_values(node, 1)
         scale = self._array(node.input[1]).astype(np.float64).reshape(-1) if known else np.empty(0)
         zero_point = np.zeros(scale.size, np.int64)
         dtype = plain.dtype
-        if _has(node, 2) and node.input[2] in self.constants:
+        if self._has_values(node, 2):
             zero_point = np.broadcast_to(self._array(node.input[2]).reshape(-1), scale.shape).astype(np.int64)
             dtype = _type_name(self.constants[node.input[2]].data_type)
         elif node.op_type == "QuantizeLinear" and dtype not in ("int8", "uint8", "int16", "uint16"):
@@ -274,12 +291,11 @@ class _Reader:
         """Return a value as it stands in the file."""
         if name in self.constants:
             tensor = self.constants[name]
-            is_here = tensor.data_location != onnx.TensorProto.EXTERNAL
             return LintedTensor(
                 name=name,
                 dtype=_type_name(tensor.data_type),
                 shape=tuple(tensor.dims),
-                codes=self._array(name) if is_here else None,
+                codes=None if _is_elsewhere(tensor) else self._array(name),
                 is_constant=True,
             )
         kind = self.values.get(name)
@@ -291,6 +307,11 @@ class _Reader:
             if kind is not None and has_shape
             else None,
         )
+
+    def _has_values(self, node: onnx.NodeProto, place: int) -> bool:
+        """Tell whether an input is a constant whose values are in this file."""
+        found = self.constants.get(node.input[place]) if _has(node, place) else None
+        return found is not None and not _is_elsewhere(found)
 
     def _array(self, name: str) -> NDArray[np.generic]:
         return np.asarray(numpy_helper.to_array(self.constants[name]))
@@ -315,6 +336,10 @@ def _transposed_channels_first(weight: LintedTensor, *, groups: int) -> LintedTe
         codes=None if weight.codes is None else weight.codes.reshape(whole).transpose(order).reshape(after),
         is_constant=True,
     )
+
+
+def _is_elsewhere(tensor: onnx.TensorProto) -> bool:
+    return bool(tensor.data_location == onnx.TensorProto.EXTERNAL)
 
 
 def _has(node: onnx.NodeProto, place: int) -> bool:

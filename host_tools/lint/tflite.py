@@ -26,8 +26,9 @@ FILE_IDENTIFIER: Final = b"TFL3"
 _MOST_OPERATORS: Final = 100_000
 _MOST_TENSORS: Final = 1_000_000
 _MOST_OPERANDS: Final = 4_096
+_MOST_NUMBERS: Final = 1 << 24
+"""Scales and operands of all tables together: many tables can name one long vector, and a small file would fill the memory."""
 _MOST_AXES: Final = 32
-_MOST_SCALES: Final = 1 << 20
 _CHANNELS_LAST: Final = (0, 2, 3, 1)
 """Axis of ONNX's channels-first order for each axis of a rank-4 tensor; TFLite's operators are channels last."""
 
@@ -57,6 +58,7 @@ class _Reader:
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._model = schema.Model.GetRootAs(data, 0)
+        self._room = _MOST_NUMBERS
         self._codes = [self._code(index) for index in range(_few(self._model.OperatorCodesLength(), "codes"))]
 
     def read(self) -> LintedFile:
@@ -73,8 +75,8 @@ class _Reader:
         return LintedFile(
             format="tflite",
             schema=int(self._model.Version()),
-            inputs=tuple(tensors[index] for index in _indices(main.InputsAsNumpy(), tensors)),
-            outputs=tuple(tensors[index] for index in _indices(main.OutputsAsNumpy(), tensors)),
+            inputs=tuple(tensors[index] for index in _indices(self._taken(main.InputsAsNumpy()), tensors)),
+            outputs=tuple(tensors[index] for index in _indices(self._taken(main.OutputsAsNumpy()), tensors)),
             ops=tuple(ops),
         )
 
@@ -93,9 +95,9 @@ class _Reader:
 
     def _tensor(self, tensor: Any) -> LintedTensor:
         dtype = _TYPES.get(tensor.Type(), f"type {tensor.Type()}")
-        shape = _integers(tensor.ShapeAsNumpy(), _MOST_AXES)
-        signature = _integers(tensor.ShapeSignatureAsNumpy(), _MOST_AXES)
-        scale, zero_point, axis = _quantization(tensor.Quantization())
+        shape = _extents(self._taken(tensor.ShapeAsNumpy()))
+        signature = _extents(self._taken(tensor.ShapeSignatureAsNumpy()))
+        scale, zero_point, axis = self._quantization(tensor.Quantization())
         content = self._buffer(tensor.Buffer())
         return LintedTensor(
             name=_text(tensor.Name()),
@@ -107,6 +109,28 @@ class _Reader:
             codes=None if content is None else _values(content, dtype, shape),
             is_constant=content is not None,
         )
+
+    def _quantization(self, table: Any) -> tuple[tuple[float, ...], tuple[int, ...], int | None]:
+        """Return scales, zero points and axis."""
+        if table is None:
+            return (), (), None
+        scale = tuple(map(float, self._taken(table.ScaleAsNumpy())))
+        zero_point = tuple(map(int, self._taken(table.ZeroPointAsNumpy())))
+        if len(zero_point) < 2:
+            zero_point = (zero_point or (0,)) * len(scale)
+        if len(zero_point) != len(scale):
+            raise ValueError(f"a tensor has {len(scale)} scales and {len(zero_point)} zero points")
+        return scale, zero_point, int(table.QuantizedDimension()) if len(scale) > 1 else None
+
+    def _taken(self, vector: Any) -> Sequence[Any]:
+        """Return a vector's numbers, against the room that all vectors share; the schema's classes say 0 for one that is absent."""
+        if np.isscalar(vector):
+            return ()
+        self._room -= vector.size
+        if self._room < 0:
+            raise ValueError(f"its tables name more than {_MOST_NUMBERS} numbers")
+        found: Sequence[Any] = vector.tolist()
+        return found
 
     def _buffer(self, index: int) -> NDArray[np.uint8] | None:
         """Return a constant's bytes; None for activations, whose buffer is empty."""
@@ -133,10 +157,10 @@ class _Reader:
         if not 0 <= operator.OpcodeIndex() < len(self._codes):
             raise ValueError(f"an operator names code {operator.OpcodeIndex()} of {len(self._codes)}")
         kind, version = self._codes[operator.OpcodeIndex()]
-        outputs = [tensors[index] for index in _indices(operator.OutputsAsNumpy(), tensors)]
+        outputs = [tensors[index] for index in _indices(self._taken(operator.OutputsAsNumpy()), tensors)]
         given = [
             tensors[index] if index >= 0 else None
-            for index in _indices(operator.InputsAsNumpy(), tensors, lowest=-1)
+            for index in _indices(self._taken(operator.InputsAsNumpy()), tensors, lowest=-1)
         ]
         known = OPERATORS.get(kind, BuiltinOperator(stands_for=()))
         places = range(len(given)) if known.data is None else known.data
@@ -210,20 +234,6 @@ def _axes(
     return tuple(sorted({order[axis % rank] for axis in found}))
 
 
-def _quantization(table: Any) -> tuple[tuple[float, ...], tuple[int, ...], int | None]:
-    """Return scales, zero points and axis."""
-    if table is None:
-        return (), (), None
-    scales, points = table.ScaleAsNumpy(), table.ZeroPointAsNumpy()
-    scale = () if np.isscalar(scales) else tuple(float(one) for one in scales[:_MOST_SCALES])
-    zero_point = tuple(int(one) for one in points[:_MOST_SCALES]) if not np.isscalar(points) else ()
-    if len(zero_point) == 1 or not zero_point:
-        zero_point = (zero_point or (0,)) * len(scale)
-    if len(zero_point) != len(scale):
-        raise ValueError(f"a tensor has {len(scale)} scales and {len(zero_point)} zero points")
-    return scale, zero_point, int(table.QuantizedDimension()) if len(scale) > 1 else None
-
-
 def _values(content: NDArray[np.uint8], dtype: str, shape: tuple[int, ...]) -> NDArray[np.generic] | None:
     """Return a constant's values; None for types that no rule looks into."""
     size = math.prod(shape)
@@ -260,21 +270,17 @@ def _at(given: Sequence[LintedTensor | None], place: int | None) -> LintedTensor
     return given[place] if place is not None and place < len(given) else None
 
 
-def _indices(vector: Any, tensors: Sequence[LintedTensor], *, lowest: int = 0) -> tuple[int, ...]:
-    indices = _integers(vector, _MOST_OPERANDS)
-    for index in indices:
+def _indices(vector: Sequence[int], tensors: Sequence[LintedTensor], *, lowest: int = 0) -> tuple[int, ...]:
+    for index in vector:
         if not lowest <= index < len(tensors):
             raise ValueError(f"a tensor index is {index}; the subgraph has {len(tensors)} tensors")
-    return indices
+    return tuple(vector)
 
 
-def _integers(vector: Any, most: int) -> tuple[int, ...]:
-    """Return a vector's numbers; the schema's classes say 0 for one that is absent."""
-    if np.isscalar(vector):
-        return ()
-    if vector.size > most:
-        raise ValueError(f"a vector of at most {most} numbers has {vector.size}")
-    return tuple(int(one) for one in vector)
+def _extents(vector: Sequence[int]) -> tuple[int, ...]:
+    if len(vector) > _MOST_AXES or min(vector, default=0) < -1:
+        raise ValueError(f"a tensor's shape is {list(vector[:_MOST_AXES])}")
+    return tuple(vector)
 
 
 def _few(count: int, what: str) -> int:
