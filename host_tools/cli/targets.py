@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from host_tools.errors import OutputError, TargetError
+from host_tools.errors import InputError, OutputError, TargetError
 from host_tools.target_profiles import load_profile
 from targets import show
 from targets.errors import ProfileError
@@ -64,6 +64,11 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     checking.add_argument("--target", required=True, metavar="ID", help="profile id, or the path of a .toml")
     checking.add_argument("--strict", action="store_true", help="warnings count as errors in the exit status")
+    checking.add_argument(
+        "--xnnpack",
+        action="store_true",
+        help="of a .tflite: say too which operators LiteRT's XNNPACK leaves to slower kernels, and why",
+    )
     checking.add_argument("--json", action="store_true", help="as JSON")
     checking.set_defaults(run="host_tools.cli.targets:run_check")
 
@@ -107,16 +112,22 @@ def run_new(options: argparse.Namespace) -> int:
 
 def run_check(options: argparse.Namespace) -> int:
     """Print what a file has that a target does not take; 1 when there is any."""
-    from host_tools.lint import report, rules  # noqa: PLC0415 - the engines' libraries are for this command only
+    from host_tools.lint import report, rules, xnnpack  # noqa: PLC0415 - the engines' libraries are for this command only
     from host_tools.lint.reading import read  # noqa: PLC0415
 
     profile = load_profile(options.target)
     file = read(Path(options.file))
+    if options.xnnpack and file.format != "tflite":
+        raise InputError(f"{options.file}: --xnnpack is about TFLite files, this one is {file.format}.")
     findings = rules.check(file, profile)
-    said = {"path": options.file, "target": profile.id}
-    print(
-        json.dumps(report.data(findings, file, **said), indent=1, ensure_ascii=False)
-        if options.json
-        else report.render(findings, file, **said).rstrip()
-    )
+    left = xnnpack.left_to_built_in(file) if options.xnnpack else None
+    if options.json:
+        document = report.data(findings, file, path=options.file, target=profile.id)
+        if left is not None:
+            document["left_by_xnnpack"] = report.left_data(file, left)
+        print(json.dumps(document, indent=1, ensure_ascii=False))
+    else:
+        print(report.render(findings, file, path=options.file, target=profile.id), end="")
+        if left is not None:
+            print(f"\n{report.render_left(file, left)}", end="")
     return int(any(one.severity == "error" or options.strict for one in findings))

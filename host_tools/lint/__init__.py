@@ -10,6 +10,7 @@ Layout:
     rules.py       `check`: every rule in order; whole.py, operators.py, limits.py, arithmetic.py and weights.py have them
     fusing.py      joins what a target runs as one
     report.py      findings as a table and as JSON
+    xnnpack.py     which operators of a TFLite file XNNPACK will take; xnnpack_demands.py is what it asks of tensors
 
 A reader never judges and a rule never reads.
 """

@@ -80,7 +80,8 @@ class LintedOp:
         activation: ONNX type of an activation fused into it by the file: ``Relu``, ``Clip``, ``Tanh``; empty for none.
         is_conversion: Whether it only changes between real numbers and codes, or between two scales.
         works_on_codes: Whether the file has it reading and writing integers without Q and DQ (ONNX).
-        settings: Fields of the file's operator that a delegate looks at, by the format's names.
+        settings: Fields of the file's operator that a delegate looks at, by the format's names (``tflite``).
+        inputs: All that it reads as the file has it, None for an optional input that is absent (``tflite``).
     """
 
     name: str
@@ -99,6 +100,7 @@ class LintedOp:
     activation: str = ""
     is_conversion: bool = False
     works_on_codes: bool = False
+    inputs: tuple[LintedTensor | None, ...] = ()
     settings: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
 
     @property

@@ -59,6 +59,28 @@ def data(findings: Sequence[Finding], file: LintedFile, *, path: str, target: st
     }
 
 
+def render_left(file: LintedFile, left: Sequence[str]) -> str:
+    """Return which operators XNNPACK leaves to LiteRT's built-in kernels, and why.
+
+    Args:
+        file: A TFLite file.
+        left: What `host_tools.lint.xnnpack.left_to_built_in` says of it.
+    """
+    reasons = [(op, reason) for op, reason in zip(file.ops, left, strict=True) if reason]
+    lines = [f"XNNPACK takes {len(left) - len(reasons)} of {len(left)} operators."]
+    lines += [f"  {_cut(f'{op.kind} {op.name!r}')}: {_cut(reason)}" for op, reason in reasons]
+    return "\n".join(lines) + "\n"
+
+
+def left_data(file: LintedFile, left: Sequence[str]) -> list[dict[str, str]]:
+    """Return `render_left` as JSON-able data: the operators that are left."""
+    return [
+        {"operator": op.kind, "name": op.name, "reason": reason}
+        for op, reason in zip(file.ops, left, strict=True)
+        if reason
+    ]
+
+
 def _counted(findings: Sequence[Finding]) -> str:
     counts = Counter(one.severity for one in findings)
     said = [

@@ -34,8 +34,8 @@ _CHANNELS_LAST: Final = (0, 2, 3, 1)
 
 _FIELDS: Final = frozenset(
     {
-        "AdjX", "AdjY", "AlignCorners", "Alpha", "Axis", "BeginMask", "DepthMultiplier", "DilationHFactor", "DilationWFactor",
-        "EllipsisMask", "EndMask", "FilterHeight", "FilterWidth", "FusedActivationFunction", "HalfPixelCenters", "KeepDims",
+        "AdjX", "AdjY", "AlignCorners", "Alpha", "Axis", "BeginMask", "Beta", "BlockSize", "DepthMultiplier", "DilationHFactor",
+        "DilationWFactor", "EllipsisMask", "EndMask", "FilterHeight", "FilterWidth", "FusedActivationFunction", "HalfPixelCenters", "KeepDims",
         "KeepNumDims", "NewAxisMask", "NumSplits", "Offset", "Padding", "ShrinkAxisMask", "StrideH", "StrideW", "WeightsFormat",
     }
 )  # fmt: skip
@@ -184,6 +184,7 @@ class _Reader:
             activation=ACTIVATIONS[_FUSED.get(int(settings.get("FusedActivationFunction", 0)), "NONE")],
             is_conversion=_is_conversion(kind, data, outputs),
             settings=MappingProxyType(settings),
+            inputs=tuple(given),
         )
 
 

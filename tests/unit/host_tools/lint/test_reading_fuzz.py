@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from host_tools.lint import report
 from host_tools.lint.reading import FileError, read
 from host_tools.lint.rules import check
+from host_tools.lint.xnnpack import left_to_built_in
 from targets import catalog
 from tests.unit.host_tools.lint.peers import (
     TfliteModel,
@@ -76,6 +77,8 @@ def outcome(ending: str, data: bytes, weights: bytes = BIN) -> bool:
             shown = report.render(findings, file, path="file", target=profile.id)
             assert all(letter.isprintable() or letter == "\n" for letter in shown)
             assert report.data(findings, file, path="file", target=profile.id)
+        if file.format == "tflite":
+            assert len(left_to_built_in(file)) == len(file.ops)
         return True
 
 
