@@ -29,10 +29,6 @@ _DATA: Final[Mapping[str, tuple[int, ...]]] = MappingProxyType(
     {"BatchNormalization": (0,), "Clip": (0,), "Pad": (0, 2), "Resize": (0,)}
 )
 """Operators with real inputs that are settings; of every other operator each input with real values is data."""
-_COMPARISONS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
-    {"Max": ("Max", "Clip", "Relu"), "Min": ("Min", "Clip")}
-)
-"""What a comparison with a constant can stand for: a bound."""
 _WEIGHT, _BIAS = 1, 2
 _WEIGHTED: Final = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 _AXES_INPUT: Final[Mapping[str, int]] = MappingProxyType(
@@ -131,7 +127,7 @@ class _Reader:
         return LintedOp(
             name=node.name or (node.output[0] if node.output else kind),
             kind=kind,
-            stands_for=self._stands_for(node, data) if is_default else (),
+            stands_for=(node.op_type,) if is_default and node.op_type in OPERATORS else (),
             data=tuple(data),
             weight=weight,
             bias=self._read(node.input[_BIAS]) if weight is not None and _has(node, _BIAS) else None,
@@ -145,11 +141,6 @@ class _Reader:
             and self._plain(node.input[0]).is_integer
             and any(output.is_integer for output in outputs),
         )
-
-    def _stands_for(self, node: onnx.NodeProto, data: Sequence[LintedTensor]) -> tuple[str, ...]:
-        if node.op_type in _COMPARISONS and any(tensor.is_constant for tensor in data):
-            return _COMPARISONS[node.op_type]
-        return (node.op_type,) if node.op_type in OPERATORS else ()
 
     def _change_of_scale(self, node: onnx.NodeProto) -> LintedOp | None:
         """Return a Q that reads codes of another scale through a DQ; None for one behind an operator or a graph input."""

@@ -55,7 +55,7 @@ def _weighted(
 OPERATORS: Mapping[str, BuiltinOperator] = MappingProxyType(
     {
         "ADD": _all("Add"),
-        "AVERAGE_POOL_2D": _first("AveragePool", "GlobalAveragePool"),
+        "AVERAGE_POOL_2D": _first("AveragePool"),
         "BATCH_MATMUL": _all("MatMul"),
         "CONCATENATION": _all("Concat"),
         "CONV_2D": _weighted("Conv"),
@@ -67,10 +67,10 @@ OPERATORS: Mapping[str, BuiltinOperator] = MappingProxyType(
         "HARD_SWISH": _first("HardSwish"),
         "LEAKY_RELU": _first("LeakyRelu"),
         "LOGISTIC": _first("Sigmoid"),
-        "MAXIMUM": _all("Max", "Clip", "Relu"),
+        "MAXIMUM": _all("Max"),
         "MAX_POOL_2D": _first("MaxPool"),
-        "MEAN": _first("ReduceMean", "GlobalAveragePool", "AveragePool", axes=1),
-        "MINIMUM": _all("Min", "Clip"),
+        "MEAN": _first("ReduceMean", "GlobalAveragePool", axes=1),
+        "MINIMUM": _all("Min"),
         "MIRROR_PAD": _first("Pad"),
         "MUL": _all("Mul"),
         "PAD": _first("Pad"),

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from device_agent.engines.openvino_library import openvino as ov
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -117,6 +117,39 @@ def fully_connected(
     options = schema.FullyConnectedOptionsT()
     model.operator("FULLY_CONNECTED", [x, w, b], [y], version=version, options=options)
     return model.write([x], [y])
+
+
+def single(
+    kind: str,
+    inputs: Sequence[dict[str, Any]],
+    outputs: Sequence[dict[str, Any]],
+    options: Any = None,
+    version: int = 2,
+) -> Callable[[], bytes]:
+    """Return what builds a file of one operator; tensors are 1x4x4x4 of int8 with scale 0.1 unless they say otherwise."""
+
+    def build() -> bytes:
+        model = TfliteModel()
+        given = [_tensor(model, f"x{index}", one) for index, one in enumerate(inputs)]
+        made = [_tensor(model, f"y{index}", one) for index, one in enumerate(outputs)]
+        model.operator(kind, given, made, version=version, options=options)
+        fed = [index for index, one in zip(given, inputs, strict=True) if "data" not in one]
+        return model.write(fed, made)
+
+    return build
+
+
+def _tensor(model: TfliteModel, name: str, given: dict[str, Any]) -> int:
+    settings = {"shape": (1, 4, 4, 4), "kind": "INT8", "scale": (0.1,), **given}
+    if settings["kind"] not in ("INT8", "UINT8") and "scale" not in given:
+        settings["scale"] = ()
+    if "data" in settings:
+        settings["shape"] = settings["data"].shape
+    return model.tensor(name, settings.pop("shape"), **settings)
+
+
+def ints(*values: Any, kind: str = "INT32") -> dict[str, Any]:
+    return {"data": np.asarray(values, np.int64 if kind == "INT64" else np.int32), "kind": kind}
 
 
 # --- ONNX ---

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -14,13 +14,11 @@ from host_tools.lint.tflite import read_tflite
 from host_tools.lint.xnnpack import left_to_built_in
 from host_tools.lower.payload import Payload
 from host_tools.verify.probes import PROBES
-from tests.unit.host_tools.lint.peers import TfliteModel, fully_connected, onnx_conv
+from tests.unit.host_tools.lint.peers import fully_connected, ints, onnx_conv, single
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from pathlib import Path
-
-NO_OPTIONS: Any = None
 
 
 @dataclass(frozen=True)
@@ -30,39 +28,6 @@ class Case:
     name: str
     data: Callable[[], bytes]
     reason: str = ""
-
-
-def single(
-    kind: str,
-    inputs: Sequence[dict[str, Any]],
-    outputs: Sequence[dict[str, Any]],
-    options: Any = NO_OPTIONS,
-    version: int = 2,
-) -> Callable[[], bytes]:
-    """Return what builds a file of one operator; tensors are 1x4x4x4 of int8 with scale 0.1 unless they say otherwise."""
-
-    def build() -> bytes:
-        model = TfliteModel()
-        given = [_tensor(model, f"x{index}", one) for index, one in enumerate(inputs)]
-        made = [_tensor(model, f"y{index}", one) for index, one in enumerate(outputs)]
-        model.operator(kind, given, made, version=version, options=options)
-        fed = [index for index, one in zip(given, inputs, strict=True) if "data" not in one]
-        return model.write(fed, made)
-
-    return build
-
-
-def _tensor(model: TfliteModel, name: str, given: dict[str, Any]) -> int:
-    settings = {"shape": (1, 4, 4, 4), "kind": "INT8", "scale": (0.1,), **given}
-    if settings["kind"] not in ("INT8", "UINT8") and "scale" not in given:
-        settings["scale"] = ()
-    if "data" in settings:
-        settings["shape"] = settings["data"].shape
-    return model.tensor(name, settings.pop("shape"), **settings)
-
-
-def ints(*values: Any, kind: str = "INT32") -> dict[str, Any]:
-    return {"data": np.asarray(values, np.int64 if kind == "INT64" else np.int32), "kind": kind}
 
 
 def add(first: float, second: float = 1.0, out: float = 1.0, activation: int = 0) -> Callable[[], bytes]:
