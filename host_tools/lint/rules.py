@@ -13,7 +13,7 @@ from host_tools.lint.arithmetic import ARITHMETIC_RULES
 from host_tools.lint.finding import Breach, Finding, Severity, finding
 from host_tools.lint.fusing import fused
 from host_tools.lint.limits import LIMIT_RULES
-from host_tools.lint.operators import INTEGER, OPERATOR_RULES, obstacle
+from host_tools.lint.operators import INTEGER, OPERATOR_RULES, computed_in, obstacle
 from host_tools.lint.weights import WEIGHT_RULES
 from host_tools.lint.whole import FILE_RULES
 
@@ -54,7 +54,7 @@ def _breaches(
     Between Q and DQ the target's engine chooses: what it has no integer kernel for runs in float, so that rules of integers do not bind.
     """
     rules: dict[str, Rule] = dict(OPERATOR_RULES)
-    if op.computed_in in INTEGER:
+    if computed_in(op, profile) in INTEGER:
         is_free = format_ != "tflite" and not op.works_on_codes and profile.fallback.to != "refuse"
         found = obstacle(op, op_type, profile) if is_free else None
         if found is not None:
@@ -68,7 +68,9 @@ def _breaches(
             yield rule, breach
 
 
-_WARNINGS: Final = frozenset({"artifact-target", "could-be-integer", "falls-back", "readable-constant"})
+_WARNINGS: Final = frozenset(
+    {"artifact-target", "could-be-integer", "falls-back", "form", "readable-constant"}
+)
 
 SEVERITIES: Final[Mapping[str, Severity]] = MappingProxyType(
     {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from host_tools.lint.finding import Breach
+from host_tools.lint.operators import FLOAT, INTEGER, computed_in
 from host_tools.plan.disjoint_sets import DisjointSets
 from host_tools.plan.support import integer_precision
 
@@ -15,9 +16,6 @@ if TYPE_CHECKING:
     from targets.profile import CapabilityProfile
 
     FileRule = Callable[[LintedFile, Sequence[LintedOp], CapabilityProfile], Iterator[Breach]]
-
-_INTEGER: Final = ("int8", "int16")
-_FLOAT: Final = ("float16", "float32")
 
 
 def file_format(file: LintedFile, ops: Sequence[LintedOp], profile: CapabilityProfile) -> Iterator[Breach]:
@@ -84,7 +82,7 @@ def float_operator_count(
     fallen = [
         op
         for op in ops
-        if op.computed_in in _FLOAT
+        if computed_in(op, profile) in FLOAT
         and not any(kind in profile.ops and wanted in profile.ops[kind].precisions for kind in op.stands_for)
     ]
     if limit is not None and len(fallen) > limit:
@@ -96,7 +94,7 @@ def partitions(file: LintedFile, ops: Sequence[LintedOp], profile: CapabilityPro
     """The operators that run in integers form not more regions than the target accepts."""
     del file
     limit = profile.fallback.max_partitions
-    integer = [index for index, op in enumerate(ops) if op.computed_in in _INTEGER]
+    integer = [index for index, op in enumerate(ops) if computed_in(op, profile) in INTEGER]
     writers = {tensor.name: index for index in integer for tensor in ops[index].outputs}
     regions = DisjointSets([str(index) for index in integer])
     for index in integer:

@@ -120,6 +120,22 @@ CASES = (
         name="between Q and DQ",
     ),
     both("could-be-integer", FLOAT_CONV, FLOAT_DIV, got="float32"),
+    both(
+        "could-be-integer",
+        qdq(conv(outputs=(real("y"),))),
+        qdq(conv(outputs=(tensor("y"),))),
+        X86,
+        got="float32",
+        name="real numbers behind it",
+    ),
+    both(
+        "could-be-integer",
+        qdq(FLOAT_CONV),
+        qdq(conv(outputs=(real("y"),), data=(tensor("x", zero_point=0),), bias=None)),
+        catalog.load("nvidia-tensorrt"),
+        got="float32",
+        name="where codes at the inputs are enough",
+    ),
     both("fused-activation", conv(activation="Tanh"), conv(activation="Relu"), got="Tanh fused into Conv"),
     both(
         "form", qdq(op("Pad", "Pad")), qdq(op("Pad", "Pad", works_on_codes=True)), X86, got="between Q and DQ"
