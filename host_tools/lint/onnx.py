@@ -92,6 +92,8 @@ class _Reader:
         self.values = {value.name: value.type.tensor_type for value in values}
         self.outputs = {value.name for value in graph.output}
         self.on_codes: dict[str, LintedTensor] = {}
+        self.guessed: dict[str, str] = {}
+        """Types of values that ONNX cannot infer, behind operators of other domains: that of what they were computed of."""
 
     def read(self, *, opset: int) -> LintedFile:
         ops = [op for node in self.graph.node if (op := self._op(node)) is not None]
@@ -119,6 +121,8 @@ class _Reader:
         data = self._data(
             node, taken=_WEIGHT if weight is not None else len(node.input) if is_weighted else None
         )
+        if node.op_type.startswith(_ON_INTEGERS) or not is_default:
+            self.guessed.update(dict.fromkeys(node.output, data[0].dtype if data else "float32"))
         outputs = [self._written(name, data) for name in node.output if name]
         kernel = _integers(node, "kernel_shape")
         if not kernel and weight is not None and node.op_type.startswith("Conv"):
@@ -293,7 +297,9 @@ class _Reader:
         has_shape = kind is not None and kind.HasField("shape")
         return LintedTensor(
             name=name,
-            dtype=_type_name(kind.elem_type) if kind is not None and kind.elem_type else "float32",
+            dtype=_type_name(kind.elem_type)
+            if kind is not None and kind.elem_type
+            else self.guessed.get(name, "float32"),
             shape=tuple(one.dim_value if one.HasField("dim_value") else -1 for one in kind.shape.dim)
             if kind is not None and has_shape
             else None,

@@ -63,6 +63,8 @@ def _breaches(
         rules |= {**LIMIT_RULES, **ARITHMETIC_RULES, **WEIGHT_RULES}
     elif op.is_conversion and op.stands_for and all(tensor.is_integer for tensor in (*op.data, *op.outputs)):
         rules = dict(ARITHMETIC_RULES)
+    if op_type not in profile.ops:
+        rules = dict(OPERATOR_RULES)  # of what the profile has no word for, nothing more can be said
     for rule, judge in rules.items():
         for breach in judge(op, op_type, profile):
             yield rule, breach
