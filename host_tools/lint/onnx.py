@@ -6,22 +6,19 @@ told with the tensors of codes, and Q and DQ themselves are not told, but for a 
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
 import onnx
-from onnx import numpy_helper
 
 from host_tools.lint.facts import LintedFile, LintedOp, LintedTensor, channels_first
+from host_tools.lint.onnx_tensors import Tensors, attribute, has, integer, integers
 from targets.operators import OPERATORS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
-    from numpy.typing import NDArray
 
 _MOST_NODES: Final = 100_000
 _DEFAULT_DOMAINS: Final = ("", "ai.onnx")
@@ -36,7 +33,6 @@ _AXES_INPUT: Final[Mapping[str, int]] = MappingProxyType(
 )
 _ON_INTEGERS: Final = ("QLinear", "QGemm", "QAttention")
 """Operators of ONNX's and ONNX Runtime's operator form, which get scales as inputs of their own."""
-_TYPE_NAMES: Final = MappingProxyType({"float": "float32", "double": "float64"})
 
 
 def read_onnx(data: bytes) -> LintedFile:
@@ -78,31 +74,16 @@ def _require_text(graph: onnx.GraphProto) -> None:
 class _Reader:
     def __init__(self, graph: onnx.GraphProto) -> None:
         self.graph = graph
-        self.constants = {tensor.name: tensor for tensor in graph.initializer}
-        """By name; those whose values lie in another file too, which is never opened."""
-        self.writers: dict[str, onnx.NodeProto] = {}
-        self.readers: dict[str, list[onnx.NodeProto]] = {}
-        for node in graph.node:
-            if node.op_type == "Constant" and _attribute(node, "value") is not None and node.output:
-                self.constants[node.output[0]] = node.attribute[0].t
-            self.writers.update(dict.fromkeys(node.output, node))
-            for name in node.input:
-                self.readers.setdefault(name, []).append(node)
-        values = [*graph.input, *graph.value_info, *graph.output]
-        self.values = {value.name: value.type.tensor_type for value in values}
-        self.outputs = {value.name for value in graph.output}
-        self.on_codes: dict[str, LintedTensor] = {}
-        self.guessed: dict[str, str] = {}
-        """Types of values that ONNX cannot infer, behind operators of other domains: that of what they were computed of."""
+        self.tensors = Tensors(graph)
 
     def read(self, *, opset: int) -> LintedFile:
         ops = [op for node in self.graph.node if (op := self._op(node)) is not None]
-        fed = [value.name for value in self.graph.input if value.name not in self.constants]
+        fed = [value.name for value in self.graph.input if value.name not in self.tensors.constants]
         return LintedFile(
             format="onnx_qdq",
             schema=opset,
-            inputs=tuple(self._plain(name) for name in fed),
-            outputs=tuple(self._plain(value.name) for value in self.graph.output),
+            inputs=tuple(self.tensors.plain(name) for name in fed),
+            outputs=tuple(self.tensors.plain(value.name) for value in self.graph.output),
             ops=tuple(ops),
         )
 
@@ -113,7 +94,7 @@ class _Reader:
         is_default = node.domain in _DEFAULT_DOMAINS
         if is_default and node.op_type in ("Constant", "DequantizeLinear"):
             return None
-        if is_default and (node.op_type == "QuantizeLinear" or self._is_doubling(node)):
+        if is_default and (node.op_type == "QuantizeLinear" or self.tensors.is_doubling(node)):
             return self._change_of_scale(node)
         kind = node.op_type if is_default else f"{node.domain}::{node.op_type}"
         is_weighted = is_default and node.op_type in _WEIGHTED
@@ -122,11 +103,15 @@ class _Reader:
             node, taken=_WEIGHT if weight is not None else len(node.input) if is_weighted else None
         )
         if node.op_type.startswith(_ON_INTEGERS) or not is_default:
-            self.guessed.update(dict.fromkeys(node.output, data[0].dtype if data else "float32"))
-        outputs = [self._written(name, data) for name in node.output if name]
-        kernel = _integers(node, "kernel_shape")
+            self.tensors.guessed.update(dict.fromkeys(node.output, data[0].dtype if data else "float32"))
+        outputs = [self.tensors.written(name, data) for name in node.output if name]
+        kernel = integers(node, "kernel_shape")
         if not kernel and weight is not None and node.op_type.startswith("Conv"):
-            kernel = self._plain(node.input[_WEIGHT]).shape or self._read(node.input[_WEIGHT]).shape or ()
+            kernel = (
+                self.tensors.plain(node.input[_WEIGHT]).shape
+                or self.tensors.read(node.input[_WEIGHT]).shape
+                or ()
+            )
             kernel = kernel[2:]
         return LintedOp(
             name=node.name or (node.output[0] if node.output else kind),
@@ -134,15 +119,15 @@ class _Reader:
             stands_for=(node.op_type,) if is_default and node.op_type in OPERATORS else (),
             data=tuple(data),
             weight=weight,
-            bias=self._read(node.input[_BIAS]) if weight is not None and _has(node, _BIAS) else None,
+            bias=self.tensors.read(node.input[_BIAS]) if weight is not None and has(node, _BIAS) else None,
             outputs=tuple(outputs),
-            strides=_integers(node, "strides"),
+            strides=integers(node, "strides"),
             kernel=kernel,
-            dilations=_integers(node, "dilations"),
+            dilations=integers(node, "dilations"),
             axes=self._axes(node),
             mode=_mode(node),
             works_on_codes=bool(node.input)
-            and self._plain(node.input[0]).is_integer
+            and self.tensors.plain(node.input[0]).is_integer
             and any(output.is_integer for output in outputs),
         )
 
@@ -150,7 +135,7 @@ class _Reader:
         """Return a Q that reads codes of another scale through a DQ; None for one behind an operator or a graph input."""
         if node.op_type != "QuantizeLinear" or not node.input or not node.output:
             return None
-        source = self._read(node.input[0])
+        source = self.tensors.read(node.input[0])
         if not source.is_integer:
             return None
         return LintedOp(
@@ -158,15 +143,15 @@ class _Reader:
             kind=node.op_type,
             stands_for=("QuantizeLinear",),
             data=(source,),
-            outputs=(self._codes(node, node.output[0]),),
+            outputs=(self.tensors.codes(node, node.output[0]),),
             is_conversion=True,
         )
 
     def _data(self, node: onnx.NodeProto, *, taken: int | None) -> list[LintedTensor]:
         """Return the tensors with real values, up to input ``taken`` where the rest are weight and bias."""
         places = _DATA.get(node.op_type, range(len(node.input)))
-        names = [node.input[at] for at in places if _has(node, at) and (taken is None or at < taken)]
-        tensors = [one for name in names if (one := self._read(name)).is_float or one.is_integer]
+        names = [node.input[at] for at in places if has(node, at) and (taken is None or at < taken)]
+        tensors = [one for name in names if (one := self.tensors.read(name)).is_float or one.is_integer]
         if node.op_type.startswith(_ON_INTEGERS):
             return [one for one in tensors if one.is_integer]
         given = next((one for one in tensors if one.scale), None)
@@ -179,139 +164,34 @@ class _Reader:
 
     def _weight(self, node: onnx.NodeProto) -> LintedTensor | None:
         """Return the weight, output channels first; None where a MatMul or Gemm has two activations."""
-        if not _has(node, _WEIGHT):
+        if not has(node, _WEIGHT):
             return None
-        weight = self._read(node.input[_WEIGHT])
+        weight = self.tensors.read(node.input[_WEIGHT])
         if not weight.is_constant:
             return weight if node.op_type != "MatMul" else None
         rank = len(weight.shape or ())
         if node.op_type == "ConvTranspose":
-            return _transposed_channels_first(weight, groups=_integer(node, "group", 1))
-        is_transposed = node.op_type == "Conv" or (
-            node.op_type == "Gemm" and _integer(node, "transB", 0) == 1
-        )
+            return _transposed_channels_first(weight, groups=integer(node, "group", 1))
+        is_transposed = node.op_type == "Conv" or (node.op_type == "Gemm" and integer(node, "transB", 0) == 1)
         return weight if is_transposed or rank < 2 else channels_first(weight, rank - 1)
 
     def _axes(self, node: onnx.NodeProto) -> tuple[int, ...]:
         """Return the axes that a node works on."""
-        rank = len(self._plain(node.input[0]).shape or ()) if node.input else 0
+        rank = len(self.tensors.plain(node.input[0]).shape or ()) if node.input else 0
         place = _AXES_INPUT.get(node.op_type)
-        if place is not None and self._has_values(node, place):
-            found = [int(axis) for axis in self._array(node.input[place]).reshape(-1)]
+        if place is not None and self.tensors.has_values(node, place):
+            found = [int(axis) for axis in self.tensors.array(node.input[place]).reshape(-1)]
         elif node.op_type in ("Concat", "Softmax", "Split"):
-            found = [_integer(node, "axis", 0 if node.op_type == "Split" else -1)]
-        elif node.op_type == "Pad" and self._has_values(node, 1):
-            pads = self._array(node.input[1]).reshape(-1)
+            found = [integer(node, "axis", 0 if node.op_type == "Split" else -1)]
+        elif node.op_type == "Pad" and self.tensors.has_values(node, 1):
+            pads = self.tensors.array(node.input[1]).reshape(-1)
             found = [
                 axis for axis in range(rank) if pads[axis : axis + 1].any() or pads[rank + axis :][:1].any()
             ]
         else:
-            found = list(_integers(node, "axes"))
+            found = list(integers(node, "axes"))
         rank += len(found) if node.op_type == "Unsqueeze" else 0
         return tuple(sorted({axis % rank for axis in found})) if rank else ()
-
-    # Tensors
-
-    def _read(self, name: str) -> LintedTensor:
-        """Return a value as its readers see it: codes where it comes out of a DQ."""
-        node = self.writers.get(name)
-        if node is not None and node.op_type == "DequantizeLinear" and node.input:
-            return self._codes(node, node.input[0])
-        if node is not None and node.op_type == "QuantizeLinear":
-            return self._codes(node, name)
-        if node is not None and self._is_doubling(node):
-            before = self._read(node.input[0])
-            factor = float(self._array(node.input[1]).reshape(-1)[0])
-            return replace(before, scale=tuple(scale * factor for scale in before.scale))
-        if name in self.on_codes:
-            return self.on_codes[name]
-        plain = self._plain(name)
-        return self._integers_of(name, ()) if plain.is_integer and not plain.is_constant else plain
-
-    def _is_doubling(self, node: onnx.NodeProto) -> bool:
-        """Tell whether a Mul by a power of two stands behind a DQ: exact, so it is part of the scale."""
-        if node.op_type != "Mul" or len(node.input) != 2 or not self._has_values(node, 1):
-            return False
-        source, factor = self.writers.get(node.input[0]), self._array(node.input[1])
-        is_dequantized = source is not None and source.op_type == "DequantizeLinear"
-        return is_dequantized and factor.size == 1 and math.frexp(abs(float(factor.reshape(-1)[0])))[0] == 0.5
-
-    def _written(self, name: str, data: Sequence[LintedTensor]) -> LintedTensor:
-        """Return an output: codes where nothing but Q reads it, or where it is integers that mean real numbers."""
-        readers = self.readers.get(name, [])
-        plain = self._plain(name)
-        if plain.is_integer:
-            self.on_codes[name] = self._integers_of(name, data)
-            return self.on_codes[name]
-        is_quantized = bool(readers) and name not in self.outputs
-        if is_quantized and all(reader.op_type == "QuantizeLinear" and reader.output for reader in readers):
-            return self._codes(readers[0], readers[0].output[0])
-        return plain
-
-    def _integers_of(self, name: str, data: Sequence[LintedTensor]) -> LintedTensor:
-        """Return integers with the parameters of the DQ that reads them, else those of what they were computed of."""
-        for reader in self.readers.get(name, []):
-            if reader.op_type == "DequantizeLinear":
-                return self._codes(reader, name)
-        plain = self._plain(name)
-        given = next((tensor for tensor in data if tensor.scale), plain)
-        return LintedTensor(
-            name=name, dtype=plain.dtype, shape=plain.shape, scale=given.scale, zero_point=given.zero_point
-        )
-
-    def _codes(self, node: onnx.NodeProto, name: str) -> LintedTensor:
-        """Return the tensor of codes called ``name`` with the parameters of a Q or DQ."""
-        plain = self._plain(name)
-        known = self._has_values(node, 1)
-        scale = self._array(node.input[1]).astype(np.float64).reshape(-1) if known else np.empty(0)
-        zero_point = np.zeros(scale.size, np.int64)
-        dtype = plain.dtype
-        if self._has_values(node, 2):
-            zero_point = np.broadcast_to(self._array(node.input[2]).reshape(-1), scale.shape).astype(np.int64)
-            dtype = _type_name(self.constants[node.input[2]].data_type)
-        elif node.op_type == "QuantizeLinear" and dtype not in ("int8", "uint8", "int16", "uint16"):
-            dtype = "uint8"  # what the operator writes when it is given no zero point
-        return LintedTensor(
-            name=name,
-            dtype=dtype,
-            shape=plain.shape,
-            scale=tuple(scale.tolist()),
-            zero_point=tuple(int(one) for one in zero_point),
-            axis=_axis_of(node, plain.shape) if scale.size > 1 else None,
-            codes=plain.codes,
-            is_constant=plain.is_constant,
-        )
-
-    def _plain(self, name: str) -> LintedTensor:
-        """Return a value as it stands in the file."""
-        if name in self.constants:
-            tensor = self.constants[name]
-            return LintedTensor(
-                name=name,
-                dtype=_type_name(tensor.data_type),
-                shape=tuple(tensor.dims),
-                codes=None if _is_elsewhere(tensor) else self._array(name),
-                is_constant=True,
-            )
-        kind = self.values.get(name)
-        has_shape = kind is not None and kind.HasField("shape")
-        return LintedTensor(
-            name=name,
-            dtype=_type_name(kind.elem_type)
-            if kind is not None and kind.elem_type
-            else self.guessed.get(name, "float32"),
-            shape=tuple(one.dim_value if one.HasField("dim_value") else -1 for one in kind.shape.dim)
-            if kind is not None and has_shape
-            else None,
-        )
-
-    def _has_values(self, node: onnx.NodeProto, place: int) -> bool:
-        """Tell whether an input is a constant whose values are in this file."""
-        found = self.constants.get(node.input[place]) if _has(node, place) else None
-        return found is not None and not _is_elsewhere(found)
-
-    def _array(self, name: str) -> NDArray[np.generic]:
-        return np.asarray(numpy_helper.to_array(self.constants[name]))
 
 
 def _transposed_channels_first(weight: LintedTensor, *, groups: int) -> LintedTensor:
@@ -335,40 +215,8 @@ def _transposed_channels_first(weight: LintedTensor, *, groups: int) -> LintedTe
     )
 
 
-def _is_elsewhere(tensor: onnx.TensorProto) -> bool:
-    return bool(tensor.data_location == onnx.TensorProto.EXTERNAL)
-
-
-def _has(node: onnx.NodeProto, place: int) -> bool:
-    return len(node.input) > place and bool(node.input[place])
-
-
-def _attribute(node: onnx.NodeProto, name: str) -> onnx.AttributeProto | None:
-    return next((one for one in node.attribute if one.name == name), None)
-
-
-def _integers(node: onnx.NodeProto, name: str) -> tuple[int, ...]:
-    found = _attribute(node, name)
-    return () if found is None else tuple(found.ints)
-
-
-def _integer(node: onnx.NodeProto, name: str, default: int) -> int:
-    found = _attribute(node, name)
-    return default if found is None else int(found.i)
-
-
-def _axis_of(node: onnx.NodeProto, shape: tuple[int, ...] | None) -> int:
-    axis = _integer(node, "axis", 1)
-    return axis % len(shape) if shape else axis
-
-
 def _mode(node: onnx.NodeProto) -> str:
-    found = _attribute(node, "mode")
+    found = attribute(node, "mode")
     if node.op_type not in ("Resize", "Pad"):
         return ""
     return ("nearest" if node.op_type == "Resize" else "constant") if found is None else found.s.decode()
-
-
-def _type_name(data_type: int) -> str:
-    name = onnx.TensorProto.DataType.Name(data_type).lower()
-    return _TYPE_NAMES.get(name, name)

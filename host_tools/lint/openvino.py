@@ -11,15 +11,14 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
 from host_tools.lint.facts import LintedFile, LintedOp, LintedTensor, channels_first
-from host_tools.lint.openvino_layers import Layer, Network, Port, read_layers
+from host_tools.lint.openvino_layers import read_layers
+from host_tools.lint.openvino_tensors import Tensors, way_back
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from numpy.typing import NDArray
+    from host_tools.lint.openvino_layers import Layer, Network
 
 _STANDS_FOR: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
@@ -83,11 +82,12 @@ def read_openvino(xml: bytes, weights: bytes) -> LintedFile:
 class _Reader:
     def __init__(self, network: Network) -> None:
         self.network = network
+        self.tensors = Tensors(network)
         self.tails = {id(layer): self._tail(layer) for layer in network.layers}
         self.not_told = {id(layer) for tail in self.tails.values() for layer in tail}
         for layer in network.layers:
-            if self._codes_before(layer) is not None:
-                self.not_told.update(map(id, _way_back(layer)))
+            if self.tensors.codes_before(layer) is not None:
+                self.not_told.update(map(id, way_back(layer)))
             if layer.inputs and all(network.constant(port) is not None for port in layer.inputs):
                 self.not_told.add(id(layer))
 
@@ -99,8 +99,8 @@ class _Reader:
         return LintedFile(
             format="openvino_ir",
             schema=self.network.version,
-            inputs=tuple(self._plain(port) for port in fed),
-            outputs=tuple(self._plain(port) for port in results if port is not None),
+            inputs=tuple(self.tensors.plain(port) for port in fed),
+            outputs=tuple(self.tensors.plain(port) for port in results if port is not None),
             ops=tuple(self._op(layer) for layer in told),
         )
 
@@ -108,10 +108,10 @@ class _Reader:
         weight, tail = self._weight(layer), self.tails[id(layer)]
         last = 1 if weight is not None or layer.kind == "Pad" else None
         ports = [port for port in layer.inputs[:last] if port is not None]
-        tensors = [self._read(port) for port in ports]
-        outputs = [self._written(port) for port in (layer, *tail)[-1].outputs]
+        tensors = [self.tensors.read(port) for port in ports]
+        outputs = [self.tensors.written(port) for port in (layer, *tail)[-1].outputs]
         works_on_codes = (
-            bool(ports) and self._plain(ports[0]).is_integer and any(one.is_integer for one in outputs)
+            bool(ports) and self.tensors.plain(ports[0]).is_integer and any(one.is_integer for one in outputs)
         )
         stands_for = _STANDS_FOR.get(layer.kind, ())
         if layer.kind == "MatMul" and weight is None:
@@ -165,124 +165,6 @@ class _Reader:
         factors = [one for port in layer.inputs if (one := self.network.constant(port)) is not None]
         return len(factors) == 1 and bool((factors[0] == 1).all())
 
-    # Integers
-
-    def _read(self, port: Port) -> LintedTensor:
-        """Return a value as its readers see it: codes where a way from codes to real numbers ends, or a FakeQuantize does."""
-        codes = self._codes_before(port.layer)
-        if codes is not None:
-            return self._dequantized(codes, port.layer)
-        if port.layer.kind == "FakeQuantize":
-            return self._rounded(port)
-        return self._codes(port) if self._plain(port).is_integer else self._plain(port)
-
-    def _written(self, port: Port) -> LintedTensor:
-        """Return an output: codes where nothing but FakeQuantize reads it."""
-        readers = [reader for reader, place in port.readers if place == 0]
-        if (
-            readers
-            and len(readers) == len(port.readers)
-            and all(one.kind == "FakeQuantize" for one in readers)
-        ):
-            return self._rounded(readers[0].outputs[0])
-        return self._read(port)
-
-    def _rounded(self, port: Port) -> LintedTensor:
-        """Return what leaves a FakeQuantize: the codes behind it, else the scale of its bounds."""
-        layer = port.layer
-        source = layer.inputs[0] if layer.inputs else None
-        converts = [one for one, _ in port.readers if one.kind == "Convert" and self._is_integer(one)]
-        if converts:
-            return self._codes(converts[0].outputs[0])
-        bounds = [self._numbers(layer, place) for place in (3, 4)]
-        levels = int(layer.settings.get("levels", "256"))
-        return replace(
-            self._of_bounds(layer.name, port, bounds, levels),
-            is_constant=source is not None and source.layer.kind in ("Const", "Convert"),
-        )
-
-    def _codes(self, port: Port) -> LintedTensor:
-        """Return integers with the scale of the way that leads from them, else of the FakeQuantize before them."""
-        plain = self._plain(port)
-        for end in _ways_on(port):
-            if self._codes_before(end) is port:
-                return self._dequantized(port, end)
-        before = port.layer.inputs[0] if port.layer.kind == "Convert" and port.layer.inputs else None
-        if before is not None and before.layer.kind == "FakeQuantize":
-            levels = int(before.layer.settings.get("levels", "256"))
-            bounds = [self._numbers(before.layer, place) for place in (1, 2)]
-            lowest = self._numbers(before.layer, 3)
-            found = self._of_bounds(plain.name, port, bounds, levels)
-            shift = 0 if lowest is None else int(np.rint(lowest.reshape(-1)[0]))
-            return replace(
-                found, dtype=plain.dtype, zero_point=tuple(zero + shift for zero in found.zero_point)
-            )
-        source = port.layer.inputs[0] if port.layer.kind == "Pad" and port.layer.inputs else None
-        return (
-            replace(self._codes(source), name=plain.name, shape=plain.shape) if source is not None else plain
-        )
-
-    def _of_bounds(
-        self, name: str, port: Port, bounds: Sequence[NDArray[np.generic] | None], levels: int
-    ) -> LintedTensor:
-        """Return unsigned codes with the scale and zero point that bounds and levels amount to."""
-        plain = replace(self._plain(port), name=name, dtype="uint8" if levels <= 256 else "uint16")
-        if levels < 2 or any(bound is None or not bound.size for bound in bounds):
-            return plain
-        low, high = (np.asarray(bound, np.float64).reshape(-1) for bound in bounds)
-        scale = (high - low) / (levels - 1)
-        with np.errstate(all="ignore"):
-            zero = np.nan_to_num(np.rint(-low / scale), posinf=0.0, neginf=0.0)
-        return replace(
-            plain,
-            scale=tuple(scale.tolist()),
-            zero_point=tuple(int(one) for one in np.broadcast_to(zero, scale.shape)),
-            axis=None if scale.size == 1 else 1,
-        )
-
-    def _codes_before(self, layer: Layer) -> Port | None:
-        """Return the codes at the beginning of Convert, Subtract and Multiply, when ``layer`` is the end of that; else None."""
-        if (
-            layer.kind != "Multiply"
-            or len(layer.inputs) != 2
-            or self.network.constant(layer.inputs[1]) is None
-        ):
-            return None
-        before = layer.inputs[0]
-        if before is not None and before.layer.kind == "Subtract" and len(before.layer.inputs) == 2:
-            before = before.layer.inputs[0]
-        if before is None or before.layer.kind != "Convert" or not before.layer.inputs:
-            return None
-        codes = before.layer.inputs[0]
-        return codes if codes is not None and self._plain(codes).is_integer else None
-
-    def _dequantized(self, codes: Port, end: Layer) -> LintedTensor:
-        """Return codes with the scale, and the zero point, of the way that ends with ``end``."""
-        plain = self._plain(codes)
-        scale = np.asarray(self._numbers(end, 1), np.float64)
-        subtract = end.inputs[0].layer if end.inputs[0] is not None else end
-        shift = self._shift(subtract) if subtract.kind == "Subtract" else None
-        zero = np.zeros(1, np.int64) if shift is None else np.rint(shift).astype(np.int64)
-        axes = [axis for axis, extent in enumerate(scale.shape) if extent > 1]
-        aligned = [axis + len(codes.shape) - scale.ndim for axis in axes]
-        count = scale.size
-        return replace(
-            plain,
-            scale=tuple(scale.reshape(-1).tolist()),
-            zero_point=tuple(int(one) for one in np.broadcast_to(zero.reshape(-1), (count,)))
-            if zero.size in (1, count)
-            else (0,) * count,
-            axis=None if count == 1 else (aligned[0] if aligned else 0),
-        )
-
-    def _shift(self, subtract: Layer) -> NDArray[np.float64] | None:
-        """Return what is subtracted: a constant, also one of integers behind a Convert."""
-        port = subtract.inputs[1]
-        found = self.network.constant(port)
-        if found is None and port is not None and port.layer.kind == "Convert" and port.layer.inputs:
-            found = self.network.constant(port.layer.inputs[0])
-        return None if found is None else np.asarray(found, np.float64)
-
     # Weights
 
     def _weight(self, layer: Layer) -> LintedTensor | None:
@@ -290,7 +172,7 @@ class _Reader:
         port = layer.inputs[1] if layer.kind in _WEIGHTED and len(layer.inputs) > 1 else None
         if port is None:
             return None
-        weight = self._read(port)
+        weight = self.tensors.read(port)
         if not weight.is_constant:
             return weight if layer.kind != "MatMul" else None
         rank = len(weight.shape or ())
@@ -303,7 +185,7 @@ class _Reader:
 
     def _bias(self, add: Layer) -> LintedTensor | None:
         found = [port for port in add.inputs if port is not None and self.network.constant(port) is not None]
-        return self._plain(found[0]) if found else None
+        return self.tensors.plain(found[0]) if found else None
 
     def _kernel(self, layer: Layer) -> tuple[int, ...]:
         weight = layer.inputs[1] if layer.kind in _WEIGHTED - {"MatMul"} and len(layer.inputs) > 1 else None
@@ -317,51 +199,16 @@ class _Reader:
         if layer.kind in ("Concat", "SoftMax", "Softmax") and "axis" in layer.settings:
             found = [int(layer.settings["axis"])]
         elif layer.kind in ("ReduceMean", "Split", "VariadicSplit", "Squeeze", "Unsqueeze"):
-            listed = self._numbers(layer, 1)
+            listed = self.tensors.numbers(layer, 1)
             found = [] if listed is None else [int(one) for one in listed.reshape(-1)]
         elif layer.kind == "Pad":
-            begin, end = self._numbers(layer, 1), self._numbers(layer, 2)
+            begin, end = self.tensors.numbers(layer, 1), self.tensors.numbers(layer, 2)
             if begin is not None and end is not None:
                 found = [
                     axis for axis in range(rank) if begin[axis : axis + 1].any() or end[axis : axis + 1].any()
                 ]
         rank += len(found) if layer.kind == "Unsqueeze" else 0
         return tuple(sorted({axis % rank for axis in found})) if rank else ()
-
-    def _numbers(self, layer: Layer, place: int) -> NDArray[np.generic] | None:
-        return self.network.constant(layer.inputs[place]) if place < len(layer.inputs) else None
-
-    def _is_integer(self, layer: Layer) -> bool:
-        return bool(layer.outputs) and self._plain(layer.outputs[0]).is_integer
-
-    def _plain(self, port: Port) -> LintedTensor:
-        """Return a value as it stands in the file."""
-        is_constant = port.layer.kind == "Const"
-        return LintedTensor(
-            name=port.layer.name,
-            dtype=port.dtype,
-            shape=port.shape,
-            codes=self.network.constant(port) if is_constant else None,
-            is_constant=is_constant,
-        )
-
-
-def _way_back(end: Layer) -> list[Layer]:
-    """Return Multiply, and the Subtract before it: layers that are part of a scale."""
-    before = end.inputs[0]
-    return [end, before.layer] if before is not None and before.layer.kind == "Subtract" else [end]
-
-
-def _ways_on(codes: Port) -> list[Layer]:
-    """Return the Multiply layers that a Convert from codes leads to, by way of a Subtract or not."""
-    found: list[Layer] = []
-    for convert, _ in codes.readers:
-        if convert.kind != "Convert" or not convert.outputs:
-            continue
-        for layer, _ in convert.outputs[0].readers:
-            is_shift = layer.kind == "Subtract" and layer.outputs
-            found += [one for one, _ in layer.outputs[0].readers] if is_shift else [layer]
-    return found
 
 
 def _ungrouped(weight: LintedTensor, *, is_transposed: bool) -> LintedTensor:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from host_tools.cli.main import main
-from tests.integration.support import TARGET, onnx_artifact
+from tests.integration.support import TARGET, null_artifact, onnx_artifact
 from tests.unit.host_tools.lint.peers import TfliteModel, fully_connected, onnx_conv, openvino_fake_quantized
 
 if TYPE_CHECKING:
@@ -86,6 +86,7 @@ def test_what_cannot_be_read_is_told_in_one_line(
     half.write_bytes(per_channel.read_bytes()[:200])
     renamed = tmp_path / "renamed.onnx"
     renamed.write_bytes(per_channel.read_bytes())
+    empty = null_artifact(tmp_path / "null.ewa")
     torn = tmp_path / "torn.ewa"
     torn.write_bytes(onnx_artifact(tmp_path / "small.ewa").read_bytes()[:300])
     alone = tmp_path / "alone.xml"
@@ -102,6 +103,7 @@ def test_what_cannot_be_read_is_told_in_one_line(
         (half, "not a sound .tflite file"),
         (renamed, "not a sound .onnx file"),
         (torn, "torn.ewa"),
+        (empty, "null.json: expected a payload called *.tflite"),
         (alone, "alone.bin: No such file"),
         (folder, "expected a file"),
         (pipe, "expected a file"),
