@@ -119,15 +119,15 @@ def run_check(options: argparse.Namespace) -> int:
     file = read(Path(options.file))
     if options.xnnpack and file.format != "tflite":
         raise InputError(f"{options.file}: --xnnpack is about TFLite files, this one is {file.format}.")
-    findings = rules.check(file, profile)
+    findings, counted = rules.check(file, profile), rules.precisions(file, profile)
     left = xnnpack.left_to_built_in(file) if options.xnnpack else None
     if options.json:
-        document = report.data(findings, file, path=options.file, target=profile.id)
+        document = report.data(findings, counted, path=options.file, target=profile.id)
         if left is not None:
             document["left_by_xnnpack"] = report.left_data(file, left)
         print(json.dumps(document, indent=1, ensure_ascii=False))
     else:
-        print(report.render(findings, file, path=options.file, target=profile.id), end="")
+        print(report.render(findings, counted, path=options.file, target=profile.id), end="")
         if left is not None:
             print(f"\n{report.render_left(file, left)}", end="")
     return int(any(one.severity == "error" or options.strict for one in findings))

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from host_tools.lint.facts import LintedFile
     from host_tools.lint.finding import Finding
@@ -16,16 +16,16 @@ _HEADINGS: Final = ("severity", "rule", "where", "got", "allowed", "fact")
 _WIDEST: Final = 60
 
 
-def render(findings: Sequence[Finding], file: LintedFile, *, path: str, target: str) -> str:
+def render(findings: Sequence[Finding], precisions: Mapping[str, int], *, path: str, target: str) -> str:
     """Return a summary, one line a finding, and below the facts with their sources.
 
     Args:
         findings: What `host_tools.lint.rules.check` found.
-        file: The file that was checked.
+        precisions: What `host_tools.lint.rules.precisions` counted.
         path: How the user calls it.
         target: The target's id.
     """
-    lines = [f"{path} for {target}: {_counted(findings)}. {_operators(file)}."]
+    lines = [f"{path} for {target}: {_counted(findings)}. {_operators(precisions)}."]
     if not findings:
         return lines[0] + "\n"
     notes = {key: f"[{number}]" for number, key in enumerate(dict.fromkeys(map(_note, findings)), start=1)}
@@ -45,16 +45,17 @@ def render(findings: Sequence[Finding], file: LintedFile, *, path: str, target: 
     return "\n".join(lines) + "\n"
 
 
-def data(findings: Sequence[Finding], file: LintedFile, *, path: str, target: str) -> dict[str, object]:
+def data(
+    findings: Sequence[Finding], precisions: Mapping[str, int], *, path: str, target: str
+) -> dict[str, object]:
     """Return `render` as JSON-able data."""
     counts = Counter(one.severity for one in findings)
     return {
         "file": path,
         "target": target,
-        "format": file.format,
         "errors": counts["error"],
         "warnings": counts["warning"],
-        "operators": dict(sorted(Counter(op.computed_in for op in file.ops).items())),
+        "operators": dict(precisions),
         "findings": [asdict(one) for one in findings],
     }
 
@@ -91,9 +92,10 @@ def _counted(findings: Sequence[Finding]) -> str:
     return ", ".join(said) or "clean"
 
 
-def _operators(file: LintedFile) -> str:
-    counts = sorted(Counter(op.computed_in for op in file.ops).items())
-    return f"{len(file.ops)} operators: " + ", ".join(f"{count} {kind}" for kind, count in counts)
+def _operators(precisions: Mapping[str, int]) -> str:
+    total = sum(precisions.values())
+    each = ", ".join(f"{count} {kind}" for kind, count in precisions.items())
+    return f"{total} operator{'' if total == 1 else 's'}: {each}"
 
 
 def _note(one: Finding) -> tuple[str, str, str]:

@@ -6,6 +6,7 @@ that stands for several is judged as the one that breaks least. Rules of integer
 
 from __future__ import annotations
 
+from collections import Counter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
@@ -40,6 +41,29 @@ def check(file: LintedFile, profile: CapabilityProfile) -> tuple[Finding, ...]:
     return tuple(finding(rule, SEVERITIES[rule], breach, profile) for rule, breach in unique)
 
 
+def precisions(file: LintedFile, profile: CapabilityProfile) -> Mapping[str, int]:
+    """Return how many operators the target runs in which precision: chains that it fuses as one, what falls back as what it falls back to.
+
+    Args:
+        file: What the file says.
+        profile: The target.
+    """
+    counts: Counter[str] = Counter()
+    for op in fused(file, profile):
+        found: str = computed_in(op, profile)
+        kinds = op.stands_for or (op.kind,)
+        if _is_free(op, file.format, profile) and all(obstacle(op, kind, profile) for kind in kinds):
+            found = profile.fallback.to
+        counts[found] += 1
+    return dict(sorted(counts.items()))
+
+
+def _is_free(op: LintedOp, format_: Format, profile: CapabilityProfile) -> bool:
+    """Tell whether the engine may run an operator on codes in float: it stands between Q and DQ, and float is allowed."""
+    is_integer = computed_in(op, profile) in INTEGER
+    return is_integer and format_ != "tflite" and not op.works_on_codes and profile.fallback.to != "refuse"
+
+
 def _least(op: LintedOp, format_: Format, profile: CapabilityProfile) -> list[tuple[str, Breach]]:
     """Return the breaches of an operator as that of its types which breaks least."""
     judged = [list(_breaches(op, op_type, format_, profile)) for op_type in op.stands_for or (op.kind,)]
@@ -55,8 +79,7 @@ def _breaches(
     """
     rules: dict[str, Rule] = dict(OPERATOR_RULES)
     if computed_in(op, profile) in INTEGER:
-        is_free = format_ != "tflite" and not op.works_on_codes and profile.fallback.to != "refuse"
-        found = obstacle(op, op_type, profile) if is_free else None
+        found = obstacle(op, op_type, profile) if _is_free(op, format_, profile) else None
         if found is not None:
             yield "falls-back", found
             return

@@ -4,6 +4,7 @@ What it leaves runs on LiteRT's built-in kernels: in the same precision, but slo
 says nothing of it. A test holds these rules against the regions that the engine itself shows.
 
 Source: LiteRT, tflite/delegates/xnnpack/xnnpack_delegate.cc, commit f67457790c9c: ``PrepareOpsToDelegate`` and what it asks of a node.
+Not here: a convolution whose rescale factor is 256 or more, which the delegate takes and then cannot run; profiles have that limit.
 Known to be left out: tensors whose file names an axis for a single scale, sparse tensors, resource variables, composite operators.
 """
 

@@ -31,13 +31,13 @@ def per_channel(tmp_path: Path) -> Path:
 def test_a_clean_file(per_channel: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert check(per_channel, "cortex-a-tflite") == 0
     said = capsys.readouterr().out
-    assert said == f"{per_channel} for cortex-a-tflite: clean. 1 operators: 1 int8.\n"
+    assert said == f"{per_channel} for cortex-a-tflite: clean. 1 operator: 1 int8.\n"
 
 
 def test_a_table_with_facts_and_sources(per_channel: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert check(per_channel, "nxp-neutron") == 1
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].endswith("for nxp-neutron: 1 error. 1 operators: 1 int8.")
+    assert lines[0].endswith("for nxp-neutron: 1 error. 1 operator: 1 int8.")
     assert lines[2].split() == ["severity", "rule", "where", "got", "allowed", "fact"]
     assert lines[3].split("  ")[0] == "error"
     assert "weight-granularity" in lines[3]
@@ -49,7 +49,7 @@ def test_a_table_with_facts_and_sources(per_channel: Path, capsys: pytest.Captur
 def test_json(per_channel: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert check(per_channel, "cortex-a-tflite-legacy", "--json") == 1
     said = json.loads(capsys.readouterr().out)
-    assert (said["errors"], said["warnings"], said["format"]) == (1, 0, "tflite")
+    assert (said["errors"], said["warnings"], said["operators"]) == (1, 0, {"int8": 1})
     (finding,) = said["findings"]
     assert finding["rule"] == "operator-version"
     assert finding["where"] == "FULLY_CONNECTED 'y'"

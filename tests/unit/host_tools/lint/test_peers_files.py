@@ -10,7 +10,7 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 
 from host_tools.lint.reading import read
-from host_tools.lint.rules import check
+from host_tools.lint.rules import check, precisions
 from targets import catalog
 from tests.integration.support import TARGET, onnx_artifact
 from tests.unit.host_tools.lint.peers import (
@@ -173,6 +173,17 @@ def test_an_activation_that_the_target_does_not_fuse_keeps_the_conv_in_float(tmp
     assert [(one.rule, one.where) for one in found] == [
         ("could-be-integer", "Conv 'c'"), ("falls-back", "HardSwish 'a'"),
     ]  # fmt: skip
+
+
+def test_operators_are_counted_as_the_target_runs_them(tmp_path: Path) -> None:
+    fused = opened(tmp_path, onnx_conv(activation="Relu"), ".onnx")
+    apart = opened(tmp_path, onnx_conv(activation="HardSwish", opset=14), ".onnx")
+    x86 = catalog.load("x86_64-onnxruntime")
+    assert precisions(fused, x86) == {"int8": 1}
+    assert precisions(apart, x86) == {"float32": 2}
+    assert precisions(opened(tmp_path, fully_connected(version=4, per_channel=False), ".tflite"), x86) == {
+        "int8": 1
+    }
 
 
 def test_signed_activations_on_x86(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from host_tools.lint import report
 from host_tools.lint.reading import FileError, read
-from host_tools.lint.rules import check
+from host_tools.lint.rules import check, precisions
 from host_tools.lint.xnnpack import left_to_built_in
 from targets import catalog
 from tests.unit.host_tools.lint.peers import (
@@ -73,10 +73,10 @@ def outcome(ending: str, data: bytes, weights: bytes = BIN) -> bool:
             assert str(path) in str(error)
             return False
         for profile in PROFILES:
-            findings = check(file, profile)
-            shown = report.render(findings, file, path="file", target=profile.id)
+            findings, counted = check(file, profile), precisions(file, profile)
+            shown = report.render(findings, counted, path="file", target=profile.id)
             assert all(letter.isprintable() or letter == "\n" for letter in shown)
-            assert report.data(findings, file, path="file", target=profile.id)
+            assert report.data(findings, counted, path="file", target=profile.id)
         if file.format == "tflite":
             assert len(left_to_built_in(file)) == len(file.ops)
         return True

@@ -10,10 +10,13 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 
 from host_tools.cli.main import main
+from host_tools.errors import VerificationError
+from host_tools.lint.rules import check
 from host_tools.lint.tflite import read_tflite
 from host_tools.lint.xnnpack import left_to_built_in
 from host_tools.lower.payload import Payload
 from host_tools.verify.probes import PROBES
+from targets import catalog
 from tests.unit.host_tools.lint.peers import fully_connected, ints, onnx_conv, single
 
 if TYPE_CHECKING:
@@ -55,14 +58,14 @@ def matmul(zero_point: int) -> Callable[[], bytes]:
     return single("BATCH_MATMUL", [{}, right], [{}], schema.BatchMatMulOptionsT())
 
 
-def conv(*, weight_scales: int = 1, activation: int = 0) -> Callable[[], bytes]:
+def conv(*, weight_scales: int = 1, activation: int = 0, out: float = 0.1) -> Callable[[], bytes]:
     scales = tuple(0.01 * (1 + index) for index in range(weight_scales))
     weight = {"data": np.ones((4, 1, 1, 4), np.int8), "scale": scales}
     last = {"data": np.ones(4, np.int32), "kind": "INT32", "scale": tuple(0.1 * one for one in scales)}
     options = schema.Conv2DOptionsT(
         strideW=1, strideH=1, dilationWFactor=1, dilationHFactor=1, fusedActivationFunction=activation
     )
-    return single("CONV_2D", [{}, weight, last], [{}], options, 3)
+    return single("CONV_2D", [{}, weight, last], [{"scale": (out,)}], options, 3)
 
 
 def pool(kind: str, window: int, stride: int) -> Callable[[], bytes]:
@@ -159,11 +162,23 @@ def test_what_is_said_ahead_is_what_the_engine_does(case: Case) -> None:
     data = case.data()
     (reason,) = left_to_built_in(read_tflite(data))
     assert (case.reason in reason) if case.reason else (reason == "")
-    payload = Payload(
-        format="tflite", files={"model.tflite": data}, inputs=(), outputs=(), tensor_names={}, notes=()
-    )
-    (ran,) = PROBES["tflite"].executed_ops(payload, threads=1)
+    (ran,) = PROBES["tflite"].executed_ops(payload_of(data), threads=1)
     assert ran.kernel == ("built-in" if case.reason else "XNNPACK")
+
+
+def payload_of(data: bytes) -> Payload:
+    files = {"model.tflite": data}
+    return Payload(format="tflite", files=files, inputs=(), outputs=(), tensor_names={}, notes=())
+
+
+def test_a_convolution_beyond_its_rescale_factor_is_taken_and_then_fails() -> None:
+    """The one limit that the delegate does not look at before; the linter says it, by the profile's fact."""
+    data = conv(out=0.1 * 0.01 / 257)()
+    assert left_to_built_in(read_tflite(data)) == ("",)
+    with pytest.raises(VerificationError, match="XNNPACK"):
+        PROBES["tflite"].executed_ops(payload_of(data), threads=1)
+    found = check(read_tflite(data), catalog.load("cortex-a-tflite"))
+    assert [(one.rule, one.got) for one in found] == [("requantization-ratio", "257")]
 
 
 def test_the_command_says_what_is_left(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,7 @@ from lowering_cases import CASES, TWO_ENDS, Case
 from lowering_template import prepare
 
 from host_tools.lint.reading import read
-from host_tools.lint.rules import check
+from host_tools.lint.rules import check, precisions
 from host_tools.lower.lowering import lower
 from host_tools.plan.planner import plan as make_plan
 from host_tools.recipe import Recipe
@@ -41,6 +41,8 @@ def test_is_clean_for_its_target(case: Case, tmp_path: Path) -> None:
         two_scales = profile.artifact.integer_ops - profile.same_scale
         assert bool(rules - {"form"}) == bool(in_float), (target, findings)
         assert rules <= {"falls-back", "could-be-integer"} | ({"form"} if two_scales else set())
+        in_integers = any(node.precision == "int8" for node in plan.nodes.values())
+        assert ("int8" in precisions(file, profile)) == in_integers, target
         # The bounds of a file written for one target are not those of another: the same file, held against less, is not clean.
         less = dataclasses.replace(profile, ops={}, fusions=())
         assert any(one.fact == "ops" for one in check(file, less)), target
