@@ -94,7 +94,7 @@ def _breaches(
 
 
 _WARNINGS: Final = frozenset(
-    {"artifact-target", "could-be-integer", "falls-back", "form", "readable-constant"}
+    {"artifact-target", "could-be-integer", "falls-back", "form", "known-shape", "readable-constant"}
 )
 
 SEVERITIES: Final[Mapping[str, Severity]] = MappingProxyType(

@@ -73,6 +73,25 @@ def static_shape(file: LintedFile, ops: Sequence[LintedOp], profile: CapabilityP
         yield Breach(where=tensor.name, got=shape, allowed="every extent known", fact="artifact.format")
 
 
+def known_shape(file: LintedFile, ops: Sequence[LintedOp], profile: CapabilityProfile) -> Iterator[Breach]:
+    """The shapes that limits on rank and batch are held against are in the file, or follow from it."""
+    del file
+    limits = {
+        kind: support.constraints
+        for kind, support in profile.ops.items()
+        if support.constraints.max_rank is not None or support.constraints.max_batch is not None
+    }
+    for op in ops:
+        unknown = [tensor.name for tensor in (*op.data, *op.outputs) if tensor.shape is None]
+        limited = [kind for kind in op.stands_for if kind in limits]
+        if unknown and limited:
+            key = "max_rank" if limits[limited[0]].max_rank is not None else "max_batch"
+            where, fact = f"{op.kind} {op.name!r}", f"ops.{limited[0]}.{key}"
+            yield Breach(
+                where=where, got=f"{unknown[0]!r} of unknown shape", allowed="a known one", fact=fact
+            )
+
+
 def float_operator_count(
     file: LintedFile, ops: Sequence[LintedOp], profile: CapabilityProfile
 ) -> Iterator[Breach]:
@@ -119,6 +138,7 @@ FILE_RULES: Final[Mapping[str, FileRule]] = {
     "input-type": input_type,
     "output-type": output_type,
     "static-shape": static_shape,
+    "known-shape": known_shape,
     "float-operator-count": float_operator_count,
     "partitions": partitions,
 }

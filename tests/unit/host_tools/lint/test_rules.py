@@ -91,6 +91,13 @@ CASES = (
     both("static-shape", file(conv(), inputs=(tensor("x", shape=(-1, 8, 8, 4)),)), got="?x8x8x4"),
     both("static-shape", conv(outputs=(tensor("y", shape=(1, -1)),)), got="1x?", name="inside"),
     both(
+        "known-shape",
+        qdq(conv(data=(tensor("x", shape=None),))),
+        qdq(conv()),
+        limited(X86, "Conv", max_batch=1),
+        got="'x' of unknown shape",
+    ),
+    both(
         "float-operator-count",
         file(FLOAT_DIV, FLOAT_DIV),
         FLOAT_DIV,
