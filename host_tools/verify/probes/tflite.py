@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _CONVERSIONS = frozenset({"QUANTIZE", "DEQUANTIZE"})
 _DELEGATE = "DELEGATE"
+DELEGATE_KERNEL = "XNNPACK"
+BUILT_IN_KERNEL = "built-in"
 
 
 class TfliteProbe:
@@ -32,23 +34,20 @@ class TfliteProbe:
         """See `Probe.executed_ops`. ``kernel`` says whether XNNPACK took the operator."""
         delegated = _interpreter(payload, threads, OpResolverType.AUTO)
         plain = _interpreter(payload, threads, OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES)
+        details = plain.get_tensor_details()
+        types = {detail["index"]: np.dtype(detail["dtype"]) for detail in details}
+        names = {detail["index"]: detail["name"] for detail in details}
         # The interpreter tells its plan only through this method; the public API shows tensors alone.
-        left_over = {op["index"] for op in delegated._get_ops_details() if op["op_name"] != _DELEGATE}  # noqa: SLF001
-        types = {detail["index"]: np.dtype(detail["dtype"]) for detail in plain.get_tensor_details()}
-        names = {detail["index"]: detail["name"] for detail in plain.get_tensor_details()}
-        ran_by_delegate = _delegated_outputs(delegated)
+        taken = _taken(delegated._get_ops_details())  # noqa: SLF001
         ops: list[ExecutedOp] = []
         for op in plain._get_ops_details():  # noqa: SLF001
             outputs = [int(index) for index in op["outputs"]]
-            kernel = "XNNPACK" if ran_by_delegate else "built-in"
-            if ran_by_delegate and op["index"] in left_over and not set(outputs) <= ran_by_delegate:
-                kernel = "built-in"
             ops.append(
                 ExecutedOp(
                     name=names.get(outputs[0], "") if outputs else "",
                     op_type=op["op_name"],
                     precision=_precision(op["op_name"], types[outputs[0]]) if outputs else "other",
-                    kernel=kernel,
+                    kernel=DELEGATE_KERNEL if op["index"] in taken else BUILT_IN_KERNEL,
                 ),
             )
         return tuple(ops)
@@ -100,13 +99,25 @@ def _interpreter(payload: Payload, threads: int, resolver: OpResolverType, **opt
     return interpreter
 
 
-def _delegated_outputs(interpreter: Interpreter) -> set[int]:
-    return {
-        int(index)
-        for op in interpreter._get_ops_details()  # noqa: SLF001 - as above
-        if op["op_name"] == _DELEGATE
-        for index in op["outputs"]
-    }
+def _taken(ops: Sequence[Mapping[str, Any]]) -> frozenset[int]:
+    """Return the indices of the operators that a delegate runs.
+
+    The interpreter lists all operators of the file, and behind them one a region that a delegate took, with the tensors that enter and
+    leave it: what lies between these is the region.
+    """
+    regions = [op for op in ops if op["op_name"] == _DELEGATE]
+    writers = {int(tensor): op for op in ops if op["op_name"] != _DELEGATE for tensor in op["outputs"]}
+    taken: set[int] = set()
+    for region in regions:
+        entering = {int(tensor) for tensor in region["inputs"]}
+        wanted = [int(tensor) for tensor in region["outputs"]]
+        while wanted:
+            tensor = wanted.pop()
+            writer = writers.get(tensor)
+            if writer is not None and tensor not in entering and writer["index"] not in taken:
+                taken.add(writer["index"])
+                wanted += [int(one) for one in writer["inputs"]]
+    return frozenset(taken)
 
 
 def _precision(op_name: str, dtype: np.dtype[Any]) -> str:

@@ -1,0 +1,101 @@
+"""`read`: a file of any format that we know becomes facts; whatever is wrong with it is a `FileError`."""
+
+from __future__ import annotations
+
+import stat
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from device_agent.contract.archive import ArtifactArchive
+from host_tools.errors import InputError
+from host_tools.lint.onnx import read_onnx
+from host_tools.lint.openvino import read_openvino
+from host_tools.lint.tflite import read_tflite
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from host_tools.lint.facts import LintedFile
+
+_ARTIFACT: Final = ".ewa"
+_MOST_BYTES: Final = 4 << 30
+
+
+class FileError(InputError):
+    """The file cannot be read, or is not a sound file of its format."""
+
+    code = "file"
+
+
+def read(path: Path) -> LintedFile:
+    """Return what a file says of its operators and tensors.
+
+    Args:
+        path: ``.ewa``, ``.tflite``, ``.onnx``, or ``.xml`` with its ``.bin`` beside it.
+
+    Raises:
+        FileError: It cannot be read, is of a kind that we do not know, or is not sound.
+        ContractError: It is no ``.ewa`` archive, or its manifest breaks a rule.
+        TrustError: A member of the artifact is not what its manifest says.
+    """
+    kind = path.suffix.lower()
+    if kind not in (_ARTIFACT, *_READERS):
+        raise FileError(
+            f"{path}: expected a file called *{_ARTIFACT}, *{', *'.join(_READERS)}, got {path.suffix or 'no ending'!r}."
+        )
+    _require_file(path)
+    if kind == _ARTIFACT:
+        archive = ArtifactArchive.open(path)
+        payload = {Path(name).name: data for name, data in archive.payload().items()}
+        main = next(iter(payload))
+        found = _read(payload, where=f"{path}: {main}", kind=Path(main).suffix.lower())
+        return replace(found, made_for=archive.manifest.target)
+    files = {path.name: _bytes_of(path)}
+    if kind == ".xml":
+        weights = path.with_suffix(".bin")
+        _require_file(weights, hint="OpenVINO keeps the constants of an .xml in a .bin of the same name.")
+        files[weights.name] = _bytes_of(weights)
+    return _read(files, where=str(path), kind=kind)
+
+
+def _read(files: Mapping[str, bytes], *, where: str, kind: str) -> LintedFile:
+    reader = _READERS.get(kind)
+    if reader is None:
+        raise FileError(f"{where}: expected a payload called *{', *'.join(_READERS)}.")
+    try:
+        return reader(*list(files.values())[: 2 if kind == ".xml" else 1])
+    except (
+        Exception
+    ) as error:  # what readers of bytes raise on bytes that are not sound is theirs; what leaves here is ours
+        cause = str(error).strip().splitlines()
+        raise FileError(
+            f"{where}: not a sound {kind} file: {cause[0][:200] if cause else type(error).__name__}.",
+            hint="Copy it again, or write it anew with the tool that made it.",
+        ) from error
+
+
+def _require_file(path: Path, *, hint: str = "") -> None:
+    """Refuse what is absent, no regular file (a pipe would be read for ever), or too large."""
+    try:
+        status = path.stat()
+    except (OSError, ValueError) as error:
+        raise FileError(f"{path}: {getattr(error, 'strerror', None) or error}.", hint=hint) from error
+    if not stat.S_ISREG(status.st_mode):
+        raise FileError(f"{path}: expected a file.", hint=hint)
+    if status.st_size > _MOST_BYTES:
+        raise FileError(f"{path}: expected at most {_MOST_BYTES} bytes, got {status.st_size}.")
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise FileError(f"{path}: {error.strerror or error}.") from error
+
+
+_READERS: Final[Mapping[str, Callable[..., LintedFile]]] = {
+    ".tflite": read_tflite,
+    ".onnx": read_onnx,
+    ".xml": read_openvino,
+}
