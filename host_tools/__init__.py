@@ -8,6 +8,7 @@ Layout, in the order of the flow:
     lower/            write it in the target's format: `Payload`
     verify/           run it, hold it against float: `VerificationReport`
     pack/             manifest and members: `Artifact`
+    batch/            many such flows: processes or Dask, one table
     review/           telemetry from the field
     pages/            HTML pages and charts
     cli/              the command `edgewright`
