@@ -23,7 +23,7 @@ SCHEMES = {
     # target: (lowest and highest weight, operators with one scale a channel, activations, zero points, scales)
     "aarch64-onnxruntime": ((-127, 127), PRODUCTS, "int8", "asymmetric", "float32"),
     "amd-vitis-dpu": ((-128, 127), NONE, "int8", "symmetric", "power_of_two"),
-    "coral-edgetpu": ((-127, 127), CONVOLUTIONS, "int8", "asymmetric", "float32"),
+    "coral-edgetpu": ((-127, 127), frozenset({"Conv", "ConvTranspose"}), "int8", "asymmetric", "float32"),
     "cortex-a-tflite": ((-127, 127), CONVOLUTIONS, "int8", "asymmetric", "float32"),
     "cortex-a-tflite-legacy": ((-127, 127), CONVOLUTIONS, "int8", "asymmetric", "float32"),
     "cortex-m-tflm": ((-127, 127), CONVOLUTIONS, "int8", "asymmetric", "float32"),
@@ -38,7 +38,7 @@ SCHEMES = {
     "intel-npu-openvino": ((-127, 127), PRODUCTS, "uint8", "asymmetric", "float32"),
     "kendryte-k230": ((-127, 127), WEIGHTED, "uint8", "asymmetric", "float32"),
     "ncnn": ((-127, 127), frozenset({"Conv", "Gemm"}), "int8", "symmetric", "float32"),
-    "nvidia-dla": ((-127, 127), CONVOLUTIONS, "int8", "symmetric", "float32"),
+    "nvidia-dla": ((-127, 127), WEIGHTED, "int8", "symmetric", "float32"),
     "nvidia-tensorrt": ((-127, 127), WEIGHTED, "int8", "symmetric", "float32"),
     "nxp-neutron": ((-127, 127), NONE, "int8", "asymmetric", "float32"),
     "nxp-vx": ((-127, 127), NONE, "int8", "asymmetric", "float32"),

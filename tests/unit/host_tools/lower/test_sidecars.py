@@ -19,7 +19,6 @@ from device_agent.engines.onnxruntime_library import onnxruntime as ort
 from host_tools.errors import LoweringError
 from host_tools.lower.encodings import encodings_json
 from host_tools.lower.nncase_scheme import quant_scheme_json
-from host_tools.lower.planned_values import with_planned_values
 from host_tools.lower.sidecars import SIDECAR_FILES
 from host_tools.plan.quantization_plan import QParams, Requantize
 from targets import catalog
@@ -156,7 +155,7 @@ class TestEncodings:
         prepared, _ = qualcomm(CASE["add"], tmp_path)
         plan = dataclasses.replace(prepared.plan, requantize=(_edge(prepared, "Add"),))
         with pytest.raises(LoweringError, match=r"Add.*input 0.*cannot re-quantize"):
-            encodings_json(with_planned_values(prepared.model, plan), plan, prepared.profile)
+            encodings_json(prepared.model, plan, prepared.profile)
 
 
 class TestNncaseScheme:
