@@ -1,0 +1,42 @@
+"""Sums of squares as the numbers that a diagnosis holds: decibels, shares and gains, finite whatever went in."""
+
+from __future__ import annotations
+
+import math
+
+from host_tools.verify.metrics import LOWEST_SQNR_DB, sqnr_db
+
+_DIGITS = 6
+
+
+def decibels(signal: float, noise: float) -> float | None:
+    """Return the SQNR; `LOWEST_SQNR_DB` where the noise is not finite, None where there is none."""
+    if not math.isfinite(noise):
+        return LOWEST_SQNR_DB
+    ratio = sqnr_db(signal, noise)
+    return None if ratio is None else rounded(ratio)
+
+
+def gain(before: float, after: float) -> float:
+    """Return by how many decibels the SQNR rises when the noise goes from ``before`` to ``after``; within 200 either way."""
+    if before == after:
+        return 0.0
+    if after == 0.0 or not math.isfinite(before):
+        return -LOWEST_SQNR_DB
+    if before == 0.0 or not math.isfinite(after):
+        return LOWEST_SQNR_DB
+    return rounded(max(LOWEST_SQNR_DB, min(-LOWEST_SQNR_DB, 10.0 * math.log10(before / after))))
+
+
+def share(part: float, whole: float) -> float:
+    """Return ``part / whole`` within 0 and 1; 0 of nothing, 1 where the part is not finite."""
+    if not math.isfinite(part):
+        return 1.0
+    if not (math.isfinite(whole) and whole > 0.0):
+        return 0.0
+    return rounded(min(1.0, max(0.0, part / whole)))
+
+
+def rounded(value: float) -> float:
+    """Return a number with six digits, which keeps files small and the same on every machine that adds in another order."""
+    return float(f"{value:.{_DIGITS}g}")
