@@ -173,7 +173,8 @@ class _Channels:
     def codes(self) -> NDArray[np.int64]:
         """Return how many codes lie between the ends of each."""
         spans = np.rint(self.maximum / self.scales) - np.rint(self.minimum / self.scales) + 1
-        return np.minimum(spans, _MOST_CODES).astype(np.int64)
+        codes: NDArray[np.int64] = np.minimum(spans, _MOST_CODES).astype(np.int64)
+        return codes
 
     def narrow(self, levels: int) -> int:
         """Return how many span less than `NARROW` of the codes."""
