@@ -34,10 +34,10 @@ if TYPE_CHECKING:
 
     Values = Mapping[str, NDArray[np.generic]]
 
-MOST_RUNS = 1024
-"""Half runs of the network that one target may cost; larger networks are looked at on fewer samples."""
+MOST_RUNS = 512
+"""Half runs of the network that one target may cost; of deeper networks fewer samples are run."""
 
-MOST_SAMPLES = 8
+MOST_SAMPLES = 4
 FEWEST_SAMPLES = 2
 _WORKSPACE_BYTES = 1 << 30
 _RUNS_HELD = 3  # all values in float, all quantized, and what one layer changes

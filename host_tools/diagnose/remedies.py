@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from host_tools.diagnose.diagnosis import FloatRung, Remedy
 from host_tools.diagnose.propagation import Setting
-from host_tools.diagnose.ratios import decibels, gain, rounded
+from host_tools.diagnose.ratios import decibels, gain, rounded, share
 from host_tools.plan.qparams import real_range
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ TRIED_LAYERS = 6
 RUNGS = (1, 2, 3, 4, 6, 8)
 WORTH_DB = 0.1
 _WORTH_RANGE_DB = 0.2  # the best of several tries on few samples flatters itself
+_PART = 0.2
 _WIDENINGS = (0.5, 0.7, 1.4, 2.0)
 _POWERS_OF_TWO = (0.5, 2.0)
 
@@ -30,12 +31,15 @@ _POWERS_OF_TWO = (0.5, 2.0)
 class Trial:
     """The settings that are tried for one layer, and what came out."""
 
-    def __init__(self, layer: Layer, qparams: QParams | None, *, is_power_of_two: bool) -> None:
+    def __init__(
+        self, layer: Layer, qparams: QParams | None, *, output_part: float, is_power_of_two: bool
+    ) -> None:
         """Choose what to try.
 
         Args:
             layer: The layer.
             qparams: Those of its first output; None where that is float.
+            output_part: Share of the layer's error that comes from its output's codes; other ranges are tried where it is large.
             is_power_of_two: Whether the target has no other scales.
         """
         self.layer = layer
@@ -46,7 +50,7 @@ class Trial:
             Setting(quantized=True, layers=single, weights=True, output=False),
         ]
         self._widenings: tuple[float, ...] = ()
-        if qparams is not None and qparams.axis is None:
+        if qparams is not None and qparams.axis is None and output_part >= _PART:
             self._widenings = _POWERS_OF_TWO if is_power_of_two else _WIDENINGS
         if qparams is not None:
             self.settings += [
@@ -124,7 +128,12 @@ def try_remedies(
     """
     costly = costliest(bench.switches, measured)
     trials = [
-        Trial(layer, plan.tensors[layer.outputs[0]].qparams, is_power_of_two=is_power_of_two)
+        Trial(
+            layer,
+            plan.tensors[layer.outputs[0]].qparams,
+            output_part=_output_part(measured, layer),
+            is_power_of_two=is_power_of_two,
+        )
         for layer in costly[:TRIED_LAYERS]
     ]
     operators = [layer for layer in costly if layer.weights and layer.nodes]
@@ -148,6 +157,14 @@ def costliest(switches: Sequence[Layer], measured: Measured) -> list[Layer]:
     """Return the layers that alone disturb the outputs, the most disturbing first."""
     ordered = sorted(switches, key=lambda layer: -measured.alone[layer.rank])
     return [layer for layer in ordered if measured.alone[layer.rank] > 0.0]
+
+
+def _output_part(measured: Measured, layer: Layer) -> float:
+    error = measured.local.get(layer.outputs[0])
+    if error is None:
+        return 0.0
+    output, weights = float(error.output_noise.sum()), float(error.weights_noise.sum())
+    return share(output, output + weights)
 
 
 def toml_text(text: str) -> str:
