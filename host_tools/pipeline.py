@@ -14,6 +14,7 @@ from device_agent.contract.archive import write_archive
 from device_agent.contract.errors import EngineError
 from host_tools.diagnose.diagnoser import Subject, diagnose
 from host_tools.diagnose.diagnosis_file import encode as encode_diagnosis
+from host_tools.diagnose.diagnosis_page import render_diagnosis
 from host_tools.errors import CapabilityError, InputError, LoweringError, VerificationError
 from host_tools.lower.lowering import lower
 from host_tools.made_with import made_with
@@ -384,7 +385,9 @@ def _write(
                 partial(write_archive, manifest=artifact.manifest, members=artifact.members),
             )
         progress.step()
-    page = folder.write("report.html", render_report(verified.report).encode())
+    page = folder.write(
+        "report.html", render_report(verified.report, diagnosis=render_diagnosis(diagnoses.values())).encode()
+    )
     file = folder.write("report.json", encode_report(verified.report))
     return Conversion(
         report=verified.report,
