@@ -4,28 +4,35 @@ from __future__ import annotations
 
 import math
 
-from host_tools.verify.metrics import LOWEST_SQNR_DB, sqnr_db
+from host_tools.verify.metrics import LOWEST_SQNR_DB
 
 _DIGITS = 6
 
 
 def decibels(signal: float, noise: float) -> float | None:
-    """Return the SQNR; `LOWEST_SQNR_DB` where the noise is not finite, None where there is none."""
-    if not math.isfinite(noise):
+    """Return the SQNR, within 200 dB either way; the lowest where the noise is not finite, None where there is none."""
+    if noise == 0.0:
+        return None
+    if signal == 0.0 or not math.isfinite(noise):
         return LOWEST_SQNR_DB
-    ratio = sqnr_db(signal, noise)
-    return None if ratio is None else rounded(ratio)
+    return _bounded(signal, noise)
 
 
 def gain(before: float, after: float) -> float:
-    """Return by how many decibels the SQNR rises when the noise goes from ``before`` to ``after``; within 200 either way."""
+    """Return by how many decibels the SQNR rises when the noise goes from ``before`` to ``after``; within 200 dB either way."""
     if before == after:
         return 0.0
     if after == 0.0 or not math.isfinite(before):
         return -LOWEST_SQNR_DB
     if before == 0.0 or not math.isfinite(after):
         return LOWEST_SQNR_DB
-    return rounded(max(LOWEST_SQNR_DB, min(-LOWEST_SQNR_DB, 10.0 * math.log10(before / after))))
+    return _bounded(before, after)
+
+
+def _bounded(one: float, other: float) -> float:
+    """Return the ratio in decibels; as a difference, since the quotient may be beyond any float."""
+    ratio = 10.0 * (math.log10(one) - math.log10(other))
+    return rounded(max(LOWEST_SQNR_DB, min(-LOWEST_SQNR_DB, ratio)))
 
 
 def share(part: float, whole: float) -> float:

@@ -18,7 +18,7 @@ function shape(tag, attributes, text = null) {
 const decibels = (value) => (value === null ? "exact" : `${value.toFixed(1)} dB`);
 const gained = (value) => (value === null ? "–" : `${value >= 0 ? "+" : "−"}${Math.abs(value).toFixed(2)} dB`);
 const percent = (value) => (value === 0 ? "0 %" : value < 0.001 ? "< 0.1 %" : `${(100 * value).toFixed(1)} %`);
-const short = (value) => String(Number(value.toPrecision(4)));
+const short = (value) => (value !== 0 && Math.abs(value) < 1e-3 ? value.toExponential(1) : String(Number(value.toPrecision(4))));
 
 function ticks(low, high, count) {
   const raw = (high - low) / count || 1;
@@ -44,7 +44,7 @@ function layerChart(layers, selected, onSelect, onHover) {
     svg.append(shape("line", { class: "axis", x1: left, x2: width - right, y1: y(tick), y2: y(tick) }));
     svg.append(shape("text", { x: left - 6, y: y(tick) + 4, "text-anchor": "end" }, tick));
   }
-  svg.append(shape("text", { x: left, y: top - 2 }, "SQNR in dB"));
+  svg.append(shape("text", { x: left + 4, y: top + 8 }, "SQNR in dB"));
   for (const value of [0, most]) svg.append(shape("text", { x: left - 6, y: bar(value) + 4, "text-anchor": "end" }, `${(100 * value).toFixed(0)} %`));
   svg.append(shape("line", { class: "axis", x1: left, x2: width - right, y1: bottom, y2: bottom }));
   svg.append(shape("text", { x: left, y: bottom + 20 }, "first layer"), shape("text", { x: width - right, y: bottom + 20, "text-anchor": "end" }, "last layer"));
