@@ -115,7 +115,8 @@ def _histogram(tensor: TensorDiagnosis) -> Iterator[str]:
         at = (value - histogram.low) / width * _CHART
         marks[min(max(round(at), 0), _CHART - 1)] = mark
     yield f"  {''.join(marks).rstrip()}"
-    yield f"  {histogram.low:<{_CHART // 2}.5g}{histogram.high:>{_CHART // 2}.5g}  ({histogram.origin})"
+    yield f"  {histogram.low:<{_CHART // 2}.5g}{histogram.high:>{_CHART // 2}.5g}"
+    yield f"  Counted: {histogram.origin}; brackets: what has codes."
 
 
 def planned(name: str, plan: QuantizationPlan) -> Iterator[str]:

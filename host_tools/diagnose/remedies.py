@@ -168,5 +168,5 @@ def _output_part(measured: Measured, layer: Layer) -> float:
 
 
 def toml_text(text: str) -> str:
-    """Return a string as TOML writes it; JSON's escapes are among TOML's."""
-    return json.dumps(text, ensure_ascii=False)
+    """Return a string as TOML writes it; JSON's escapes are among TOML's, which also wants DEL escaped."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
