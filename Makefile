@@ -19,7 +19,7 @@ setup: $(VENV)/.ready ## Make the virtual environment
 demo: $(VENV)/.ready ## EfficientNet-Lite0 to three targets, run by the agent, reported over MQTT
 	$(RUN) -m examples.demo --out out/demo
 
-test: $(VENV)/.ready .venv-tflite-legacy/.ready .venv-tensorflow/.ready .venv-vela/.ready ## Run every test
+test: $(VENV)/.ready .venv-tflite-legacy/.ready .venv-tensorflow/.ready .venv-tflite-micro/.ready .venv-vela/.ready ## Run every test
 	@scripts/system-packages mosquitto mosquitto-clients
 	@command -v chromium chromium-headless-shell >/dev/null || scripts/system-packages chromium-headless-shell
 	$(RUN) -m pytest $(ARGS)
@@ -38,7 +38,7 @@ bench: $(VENV)/.ready .venv-bench/.ready ## Measure against the peers: make benc
 	$(RUN) -m benchmarks --data "$(DATA)" $(ARGS)
 
 clean: ## Remove everything that was made here
-	rm -rf $(VENV) .venv-tflite-legacy .venv-tensorflow .venv-vela .venv-bench build dist out *.egg-info
+	rm -rf $(VENV) .venv-tflite-legacy .venv-tensorflow .venv-tflite-micro .venv-vela .venv-bench build dist out *.egg-info
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -63,6 +63,11 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 .venv-tensorflow/.ready: pyproject.toml
 	$(call make_venv,.venv-tensorflow)
 	@.venv-tensorflow/bin/python $(PIP_INSTALL) 'tensorflow==2.21.0' 'paho-mqtt>=2.1,<3' psutil 'tomli; python_version < "3.11"'
+	@touch $@
+
+.venv-tflite-micro/.ready: pyproject.toml
+	$(call make_venv,.venv-tflite-micro)
+	@.venv-tflite-micro/bin/python $(PIP_INSTALL) 'tflite-micro==0.dev20261023182759'
 	@touch $@
 
 .venv-vela/.ready: pyproject.toml

@@ -17,6 +17,7 @@ from host_tools.diagnose.diagnosis_file import encode as encode_diagnosis
 from host_tools.diagnose.diagnosis_page import render_diagnosis
 from host_tools.errors import CapabilityError, InputError, LoweringError, VerificationError
 from host_tools.lower.lowering import lower
+from host_tools.lower.sidecars import SIDECAR_FILES
 from host_tools.made_with import made_with
 from host_tools.model import load
 from host_tools.observe import open_data
@@ -53,7 +54,8 @@ if TYPE_CHECKING:
 
 _DEFAULT_THREADS = 4
 _MOST_THREADS_A_CORE = 4  # with many thousands an engine never gets to work
-_TARGET_FILES = ("plan.json", "diagnosis.json", "model.onnx", "model.tflite", "model.xml", "model.bin")
+_PAYLOAD_FILES = ("model.onnx", "model.tflite", "model.xml", "model.bin")
+_TARGET_FILES = ("plan.json", "diagnosis.json", *_PAYLOAD_FILES, *SIDECAR_FILES.values())
 _UNLABELLED_SAMPLES = 64  # of the calibration data, when no evaluation data were given
 
 
@@ -362,7 +364,7 @@ def _write(
     diagnosed: dict[str, Path] = {}
     for candidate, report in zip(candidates, verified.report.targets, strict=True):
         target = candidate.profile.id
-        for name, content in candidate.payload.files.items():
+        for name, content in (*candidate.payload.files.items(), *candidate.payload.sidecars.items()):
             folder.write(f"{target}/{name}", content)
         folder.write(f"{target}/plan.json", encode_plan(candidate.plan))
         if target in diagnoses:

@@ -36,6 +36,7 @@ from targets.profile import (
     RoundingRules,
     ScaleKind,
     ScaleRules,
+    Sidecar,
     TensorType,
     WeightRules,
     ZeroPointRule,
@@ -60,6 +61,7 @@ ROUNDINGS: tuple[Rounding, ...] = get_args(Rounding)
 FALLBACKS: tuple[Fallback, ...] = get_args(Fallback)
 FORMATS: tuple[Format, ...] = get_args(Format)
 TENSOR_TYPES: tuple[TensorType, ...] = get_args(TensorType)
+SIDECARS: tuple[Sidecar, ...] = get_args(Sidecar)
 MODES = ("nearest", "linear", "cubic", "constant", "reflect", "edge", "wrap")
 ENGINES: tuple[EngineName, ...] = ("onnx", "tflite", "openvino")
 _VERSION = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9}){0,3}")
@@ -411,4 +413,6 @@ def _artifact(facts: _Facts) -> ArtifactFormat:
         qdq_bias=facts.flag("artifact.qdq_bias"),
         quantize_outputs=facts.flag("artifact.quantize_outputs"),
         integer_ops=frozenset(facts.stated("artifact.integer_ops", facts.operators) or ()),
+        shields=True if (shields := facts.stated("artifact.shields", facts.flag)) is None else shields,
+        sidecars=facts.stated("artifact.sidecars", lambda at: facts.choices(at, SIDECARS)) or (),
     )

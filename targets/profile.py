@@ -23,6 +23,7 @@ Format = Literal["onnx_qdq", "openvino_ir", "tflite"]
 TensorType = Literal["float32", "int8", "uint8"]
 EngineName = Literal["onnx", "tflite", "openvino"]
 Proof = Literal["engine", "vendor_tool", "document"]
+Sidecar = Literal["float_onnx", "qualcomm_encodings", "nncase_quant_scheme"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,8 +201,13 @@ class ArtifactFormat:
         max_op_versions: For `tflite`: highest accepted version per builtin operator name, e.g.
             ``{"FULLY_CONNECTED": 9}``; an operator that is not listed has no known limit.
         qdq_bias: Whether integer biases get a DequantizeLinear of their own (`onnx_qdq`).
-        quantize_outputs: Whether outputs of weighted operators carry Q/DQ (False for TensorRT-like
-            consumers).
+        quantize_outputs: Whether Q/DQ stand behind every operator that writes integers. False for consumers like
+            TensorRT, which want them at the inputs of integer operators only (`onnx_qdq`).
+        shields: Whether float operators are kept from ONNX Runtime's own quantization by a DequantizeLinear of half
+            the scale and a Mul (`onnx_qdq`); False for files that another reader gets.
+        sidecars: Files for the vendor's compiler, written beside the payload and never loaded by the engine:
+            `float_onnx` (the float model with the plan's own weights and biases), `qualcomm_encodings`,
+            `nncase_quant_scheme`.
         integer_ops: For `onnx_qdq`: operators that run on integers only when written on the codes themselves,
             between QuantizeLinear and DequantizeLinear, constants as codes of the same scale; with Q/DQ
             around them they stay float.
@@ -213,6 +219,8 @@ class ArtifactFormat:
     qdq_bias: bool
     quantize_outputs: bool
     integer_ops: frozenset[str] = frozenset()
+    shields: bool = True
+    sidecars: tuple[Sidecar, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,9 @@
 
 import signal
 
-# A shell's background job is started with Ctrl-C ignored, and everything that it starts inherits that: the tests of Ctrl-C would wait in vain.
+# What a shell's background job or `nohup` started with a signal ignored hands that on to everything it starts, and tests of that signal
+# would wait in vain. A handler is not handed on: children begin with the default.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda _number, _frame: None)

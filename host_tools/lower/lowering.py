@@ -63,12 +63,7 @@ def lower(model: FloatModel, plan: QuantizationPlan, profile: CapabilityProfile)
             f"Target {profile.id!r} has digest {profile.digest}, the plan is for {plan.target!r} with {plan.profile_digest}.",
             hint="Plan for this target anew.",
         )
-    if not profile.artifact.quantize_outputs:
-        raise LoweringError(
-            f"Target {profile.id!r} wants no quantization behind weighted operators (artifact.quantize_outputs = false), "
-            "a dialect that no lowering writes.",
-            hint="Choose a target that takes quantization at every quantized value.",
-        )
+    _require_dialect(profile)
     try:
         return LOWERINGS[profile.artifact.format](with_planned_values(model, plan), plan, profile)
     except EdgewrightError:
@@ -77,3 +72,23 @@ def lower(model: FloatModel, plan: QuantizationPlan, profile: CapabilityProfile)
         raise LoweringError(
             f"Model {model.name!r}: writing {profile.artifact.format} failed: {type(error).__name__}: {error}"
         ) from error
+
+
+def _require_dialect(profile: CapabilityProfile) -> None:
+    """Refuse what only ONNX can say.
+
+    Raises:
+        LoweringError: Another format should leave out quantization behind operators, or bring sidecars.
+    """
+    artifact = profile.artifact
+    if artifact.format == "onnx_qdq":
+        return
+    for key, is_asked in (
+        ("quantize_outputs = false", not artifact.quantize_outputs),
+        ("sidecars", bool(artifact.sidecars)),
+    ):
+        if is_asked:
+            raise LoweringError(
+                f"Target {profile.id!r} asks for artifact.{key}, which {artifact.format} files do not have.",
+                hint="Leave it out of the profile, or set artifact.format to onnx_qdq.",
+            )

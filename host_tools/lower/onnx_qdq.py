@@ -1,4 +1,4 @@
-"""Lower to ONNX with QuantizeLinear and DequantizeLinear (``onnx_qdq``): one file, ``model.onnx``."""
+"""Lower to ONNX with QuantizeLinear and DequantizeLinear (``onnx_qdq``): one file, ``model.onnx``, and the sidecars of the target."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from host_tools.lower.interface import payload_tensors
 from host_tools.lower.onnx_file import onnx_bytes
 from host_tools.lower.payload import Payload
 from host_tools.lower.qdq_graph import write_qdq_graph
+from host_tools.lower.sidecars import sidecars_of
 
 if TYPE_CHECKING:
     from host_tools.model.float_model import FloatModel
@@ -28,7 +29,7 @@ def lower(model: FloatModel, plan: QuantizationPlan, profile: CapabilityProfile)
         LoweringError: The plan or the model cannot be written so; the message names value or node.
     """
     require_precisions(plan, profile, ("int8", "int16", "float32"))
-    written = write_qdq_graph(model, plan, profile, shields=True)
+    written = write_qdq_graph(model, plan, profile, shields=profile.artifact.shields)
     return Payload(
         format="onnx_qdq",
         files={"model.onnx": onnx_bytes(written.graph, opset=profile.artifact.opset)},
@@ -36,4 +37,5 @@ def lower(model: FloatModel, plan: QuantizationPlan, profile: CapabilityProfile)
         outputs=payload_tensors(model.outputs, written.interface_qparams),
         tensor_names=written.tensor_names,
         notes=written.notes,
+        sidecars=sidecars_of(model, plan, profile),
     )

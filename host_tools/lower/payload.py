@@ -26,6 +26,7 @@ class Payload:
             (needed to compare layer by layer); values that were fused away are absent.
         tensor_axes: For a value of ``tensor_names`` whose layout is not the canonical one: ``payload = transpose(canonical, axes)``.
         notes: What the lowering had to do beyond the plan, one sentence each (e.g. a Transpose that could not be avoided).
+        sidecars: Files for the vendor's compiler by name, which no engine loads.
     """
 
     format: Format
@@ -35,9 +36,11 @@ class Payload:
     tensor_names: Mapping[str, str]
     notes: tuple[str, ...]
     tensor_axes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    sidecars: Mapping[str, bytes] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Make the mappings read-only."""
         object.__setattr__(self, "files", MappingProxyType(dict(self.files)))
         object.__setattr__(self, "tensor_names", MappingProxyType(dict(self.tensor_names)))
         object.__setattr__(self, "tensor_axes", MappingProxyType(dict(self.tensor_axes)))
+        object.__setattr__(self, "sidecars", MappingProxyType(dict(self.sidecars)))

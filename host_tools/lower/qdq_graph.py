@@ -4,10 +4,13 @@ Every value that the plan quantizes is followed by Q, and a DQ before its first 
 integers with a DQ; a re-quantized edge gets a pair of its own. All readers of a value share its one DQ: engines copy it for each when
 they fuse (ONNX Runtime: ``EnsureUniqueDQForNodeUnit``), and run it once when they do not.
 
+A dialect may ask for less (``artifact.quantize_outputs`` is false): then only what an integer operator reads is quantized.
+
 Two things are done beyond the plan, both exact:
 
 - a fused Relu or Clip is left out where QuantizeLinear saturates to the same codes. Engines see that only when a bound and a float32
-  product of scale and code agree to the last bit, and otherwise run the whole operator in float;
+  product of scale and code agree to the last bit, and otherwise run the whole operator in float. Where it does not saturate and the
+  target runs the operator on codes, it stands behind QuantizeLinear: rounding is monotone, so the codes are the same;
 - some edges are *shielded*: see `SHIELDED`.
 """
 
@@ -112,6 +115,7 @@ class _Writer:
         codes: Canonical value to its integers.
         shielded: Canonical value to the shielded copy of its real value.
         stands_for: Canonical value that does not exist to the one its producer writes in its place.
+        inner: Value inside a fusion that exists as codes, because the activation behind it works on those, to their parameters.
     """
 
     source: ir.Graph
@@ -127,13 +131,19 @@ class _Writer:
     notes: list[str] = field(default_factory=list)
     requantized: dict[tuple[str, int], Requantize] = field(default_factory=dict)
     left_out: set[str] = field(default_factory=set)
+    inner: dict[str, QParams] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.requantized = {(edge.node, edge.input_index): edge for edge in self.plan.requantize}
         for node in self.source:
-            if is_done_by_saturation(node, self.plan):
+            if self._is_stored(node.outputs[0]) and is_done_by_saturation(node, self.plan):
                 self.left_out.add(node.name or "")
                 self.stands_for[_name(_first_input(node))] = node.outputs[0]
+        for node in reversed(self.source):
+            if self._is_absorbed_on_codes(node):
+                qparams = self._qparams(self._target(node.outputs[0]))
+                if qparams is not None:
+                    self.inner[_name(_first_input(node))] = qparams
 
     # -- the graph, in order ------------------------------------------------------------------------------------------------------
 
@@ -260,11 +270,7 @@ class _Writer:
         Such an operator only moves and compares, so that it gives the same codes as it would give real numbers.
         """
         planned = self.plan.nodes[node.name or ""]
-        if (
-            node.op_type not in self.profile.artifact.integer_ops
-            or planned.precision != "int8"
-            or planned.fused_into
-        ):
+        if node.op_type not in self.profile.artifact.integer_ops or planned.precision != "int8":
             return None
         output = self._qparams(self._target(node.outputs[0]))
         same = all(
@@ -344,11 +350,40 @@ class _Writer:
         return value
 
     def _qparams(self, value: ir.Value) -> QParams | None:
-        """Return the plan's parameters; None for a float value and for one that nobody reads."""
+        """Return the parameters of a value's codes; None for a float value and for one that nobody reads."""
+        if _name(value) in self.inner:
+            return self.inner[_name(value)]
         planned = self.plan.tensors[_name(value)]
-        if planned.role == "fused" or not (value.uses() or value.is_graph_output()):
+        if (
+            planned.role == "fused"
+            or not (value.uses() or value.is_graph_output())
+            or not self._is_stored(value)
+        ):
             return None
         return planned.qparams
+
+    def _is_stored(self, value: ir.Value) -> bool:
+        """Tell whether a planned value exists as integers in this dialect: everywhere, or only where an integer operator reads it."""
+        if (
+            self.profile.artifact.quantize_outputs
+            or self._is_integer_input(value)
+            or self._is_integer_output(value)
+        ):
+            return True
+        return any(
+            self.plan.nodes[reader.name or ""].precision in ("int8", "int16") for reader, _ in value.uses()
+        )
+
+    def _is_absorbed_on_codes(self, node: ir.Node) -> bool:
+        """Tell whether a fused Relu or Clip, which quantization alone does not do, works on the codes that its producer writes."""
+        return (
+            node.name not in self.left_out
+            and node.op_type in self.profile.artifact.integer_ops & {"Relu", "Clip"}
+            and self.plan.nodes[node.name or ""].fused_into is not None
+        )
+
+    def _is_integer_input(self, value: ir.Value) -> bool:
+        return value.is_graph_input() and self.profile.interface.input_type != "float32"
 
     def _is_integer_output(self, value: ir.Value) -> bool:
         is_produced = value.is_graph_output() and not value.is_graph_input()

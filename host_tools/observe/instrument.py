@@ -32,6 +32,9 @@ EXECUTION_ORDER: Final = ort.ExecutionOrder.PRIORITY_BASED
 
 REDUCTIONS: Final = "edgewright_reductions"
 
+_REDUCTIONS = ("ReduceMin", "ReduceMax", "ReduceMean", "ReduceSumSquare")
+_WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+_EXTREMES = ("ReduceMin", "ReduceMax")
 _INCREASING = ("Relu", "Clip")
 """What a constant clamp does to the smallest and largest of a channel is what it does to the channel's smallest and largest."""
 
@@ -47,6 +50,7 @@ class Observed:
         minima: Where the smallest value of each channel stands in the vector of reductions.
         maxima: Where the largest ones stand.
         means: Where the means stand.
+        squares: Where the sums of squares stand; empty unless an operator with weights reads the tensor.
         subset: Where the counted elements stand; empty without histograms.
     """
 
@@ -56,7 +60,13 @@ class Observed:
     minima: slice
     maxima: slice
     means: slice
+    squares: slice
     subset: slice
+
+    @property
+    def has_squares(self) -> bool:
+        """Whether sums of squares are gathered."""
+        return bool(self.squares.stop > self.squares.start)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +99,10 @@ def instrument(model: FloatModel, *, histograms: bool) -> InstrumentedModel:
         tensor = _layout(value, start, histograms=histograms)
         tensors.append(tensor)
         builder.go_to(value)
-        parts += [builder.reduced(value, op, tensor) for op in ("ReduceMin", "ReduceMax", "ReduceMean")]
+        parts += [
+            builder.reduced(value, op, tensor)
+            for op in (_REDUCTIONS if tensor.has_squares else _REDUCTIONS[:3])
+        ]
         if histograms:
             parts.append(builder.subset(value, tensor))
         start = tensor.subset.stop
@@ -105,6 +118,8 @@ def _layout(value: ir.Value, start: int, *, histograms: bool) -> Observed:
     size = math.prod(shape)
     counted = counted_elements(size).size if histograms else 0
     minima, maxima, means = (slice(start + at * channels, start + (at + 1) * channels) for at in range(3))
+    is_weighed = any(use.node.op_type in _WEIGHTED and use.idx == 0 for use in value.uses())
+    squares = slice(means.stop, means.stop + (channels if is_weighed else 0))
     return Observed(
         name=str(value.name),
         shape=shape,
@@ -112,7 +127,8 @@ def _layout(value: ir.Value, start: int, *, histograms: bool) -> Observed:
         minima=minima,
         maxima=maxima,
         means=means,
-        subset=slice(means.stop, means.stop + counted),
+        squares=squares,
+        subset=slice(squares.stop, squares.stop + counted),
     )
 
 
@@ -163,7 +179,7 @@ class _Builder:
         clamp = value.producer()
         inner = None if clamp is None or clamp.op_type not in _INCREASING else clamp.inputs[0]
         known = None if inner is None else self._reduced.get((str(inner.name), op_type))
-        if clamp is not None and known is not None and op_type != "ReduceMean":
+        if clamp is not None and known is not None and op_type in _EXTREMES:
             result = self._node(clamp.op_type, [known, *clamp.inputs[1:]])
         else:
             result = self._over_axes(value, op_type, tensor)
@@ -175,10 +191,22 @@ class _Builder:
         if len(shape) >= 2 and shape[0] == 1:
             # The first axis stays, to be the first of what is joined: no copy, and ONNX Runtime's quickest case.
             axes = tuple(range(2, len(shape)))
-            return self._node(op_type, [value, self._constant(axes)], keepdims=0) if axes else value
+            return (
+                self._node(op_type, [value, self._constant(axes)], keepdims=0)
+                if axes
+                else self._alone(value, op_type)
+            )
         axes = tuple(axis for axis in range(len(shape)) if axis != channel)
-        vector = self._node(op_type, [value, self._constant(axes)], keepdims=0) if axes else value
+        vector = (
+            self._node(op_type, [value, self._constant(axes)], keepdims=0)
+            if axes
+            else self._alone(value, op_type)
+        )
         return self._node("Reshape", [vector, self._constant((1, -1))])
+
+    def _alone(self, value: ir.Value, op_type: str) -> ir.Value:
+        """Reduce over no axes: one element a channel."""
+        return self._node("Mul", [value, value]) if op_type == "ReduceSumSquare" else value
 
     def subset(self, value: ir.Value, tensor: Observed) -> ir.Value:
         """Take the elements that are counted."""

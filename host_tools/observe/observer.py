@@ -119,16 +119,19 @@ class _State:
 
     def __init__(self, instrumented: InstrumentedModel, *, histograms: bool) -> None:
         self.tensors = instrumented.tensors
-        self._minima, self._maxima, self._means = (
+        self._minima, self._maxima, self._means, self._squares = (
             np.concatenate([np.arange(part.start, part.stop) for part in parts])
-            for parts in zip(*((one.minima, one.maxima, one.means) for one in self.tensors), strict=True)
+            for parts in zip(
+                *((one.minima, one.maxima, one.means, one.squares) for one in self.tensors), strict=True
+            )
         )
         self._starts = np.cumsum([0, *(one.means.stop - one.means.start for one in self.tensors)])
         channels, count = int(self._starts[-1]), len(self.tensors)
         self.minima: NDArray[np.float32] = np.full(channels, np.inf, np.float32)
         self.maxima: NDArray[np.float32] = np.full(channels, -np.inf, np.float32)
-        # The mean of every channel, then of every tensor's smallest values, then of its largest.
-        self.sums = ExactSums(channels + 2 * count)
+        # The mean of every channel, every tensor's smallest values, its largest, then sums of squares.
+        self._square_starts = np.cumsum([0, *(one.squares.stop - one.squares.start for one in self.tensors)])
+        self.sums = ExactSums(channels + self._squares.size + 2 * count)
         self.counts: NDArray[np.int64] | None = np.zeros((count, _BINS), np.int64) if histograms else None
         self.digests: list[bytes] = []
         width = self.tensors[-1].subset.stop if histograms else 0
@@ -155,7 +158,9 @@ class _State:
         np.maximum(self.maxima, maxima, out=self.maxima)
         lows = np.minimum.reduceat(minima, self._starts[:-1])
         highs = np.maximum.reduceat(maxima, self._starts[:-1])
-        self.sums.add(np.concatenate((means, lows, highs)))
+        # Squares of numbers that float32 holds may be beyond it.
+        squares = np.minimum(reductions[self._squares], np.finfo(np.float32).max)
+        self.sums.add(np.concatenate((means, lows, highs, squares)))
         if self.counts is not None:
             # The upper half of a little-endian float32 is its second 16-bit word.
             self._waiting[self._waiting_count] = reductions.view(np.uint16)[1::2]
@@ -189,9 +194,14 @@ class _State:
     def _channels(self, index: int) -> slice:
         return slice(int(self._starts[index]), int(self._starts[index + 1]))
 
+    def _squares_of(self, index: int) -> slice:
+        return slice(int(self._square_starts[index]), int(self._square_starts[index + 1]))
+
     def _tensor(self, index: int, tensor: Observed, means: NDArray[np.float64]) -> TensorStatistics:
         channels, total, count = self._channels(index), int(self._starts[-1]), len(self.tensors)
         minima, maxima = self.minima[channels], self.maxima[channels]
+        squares = means[total + 2 * count :][self._squares_of(index)]
+        elements = math.prod(tensor.shape) // (channels.stop - channels.start)
         return TensorStatistics(
             minimum=float(minima.min()),
             maximum=float(maxima.max()),
@@ -201,6 +211,7 @@ class _State:
             channel_minimum=_frozen(minima.copy()),
             channel_maximum=_frozen(maxima.copy()),
             channel_mean=_frozen(means[channels].copy()),
+            channel_mean_square=_frozen(squares / elements) if tensor.has_squares else None,
             histogram=None if self.counts is None else _histogram(self.counts[index], tensor),
         )
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-SCHEMA_VERSION = "1.0"
-GATHERING = 2
+SCHEMA_VERSION = "2.0"
+GATHERING = 3
 """Counts the changes of how statistics are gathered from samples; what was cached by another way is gathered anew."""
 
 Method = Literal["minmax", "moving_average", "percentile", "mse", "entropy"]
@@ -53,6 +53,7 @@ class TensorStatistics:
         channel_minimum: float32, shape (channels,).
         channel_maximum: float32, shape (channels,).
         channel_mean: float64, shape (channels,).
+        channel_mean_square: Mean of squares, float64, shape (channels,); of tensors that an operator with weights reads, else None.
         histogram: None when only ranges were asked for.
     """
 
@@ -64,6 +65,7 @@ class TensorStatistics:
     channel_minimum: NDArray[np.float32]
     channel_maximum: NDArray[np.float32]
     channel_mean: NDArray[np.float64]
+    channel_mean_square: NDArray[np.float64] | None
     histogram: Histogram | None
 
 

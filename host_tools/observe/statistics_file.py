@@ -75,6 +75,9 @@ def _tensor_document(tensor: TensorStatistics) -> dict[str, object]:
         "channel_minimum": _text(tensor.channel_minimum, "<f4"),
         "channel_maximum": _text(tensor.channel_maximum, "<f4"),
         "channel_mean": _text(tensor.channel_mean, "<f8"),
+        "channel_mean_square": None
+        if tensor.channel_mean_square is None
+        else _text(tensor.channel_mean_square, "<f8"),
         "histogram": None
         if histogram is None
         else {
@@ -87,7 +90,7 @@ def _tensor_document(tensor: TensorStatistics) -> dict[str, object]:
 
 def _tensor(fields: Any) -> TensorStatistics:
     histogram = fields["histogram"]
-    axis = fields["channel_axis"]
+    axis, squares = fields["channel_axis"], fields["channel_mean_square"]
     return TensorStatistics(
         minimum=_finite(fields["minimum"]),
         maximum=_finite(fields["maximum"]),
@@ -97,6 +100,7 @@ def _tensor(fields: Any) -> TensorStatistics:
         channel_minimum=_array(fields["channel_minimum"], "<f4"),
         channel_maximum=_array(fields["channel_maximum"], "<f4"),
         channel_mean=_array(fields["channel_mean"], "<f8"),
+        channel_mean_square=None if squares is None else _array(squares, "<f8"),
         histogram=None if histogram is None else _histogram(histogram),
     )
 

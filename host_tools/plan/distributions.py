@@ -72,6 +72,7 @@ def _whole(
         channel_minimum=np.empty(0, np.float32),
         channel_maximum=np.empty(0, np.float32),
         channel_mean=np.empty(0, np.float64),
+        channel_mean_square=None,
         histogram=histogram,
     )
 

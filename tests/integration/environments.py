@@ -1,4 +1,8 @@
-"""The environments of their own that two TFLite libraries need: tflite-runtime 2.14 wants NumPy 1, TensorFlow is too large for every developer."""
+"""The environments of their own that other people's programs need.
+
+tflite-runtime 2.14 wants NumPy 1, TensorFlow is too large for every developer, TensorFlow Lite for Microcontrollers has nightly builds only, and
+Vela brings its own command.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +21,20 @@ def run_legacy(*arguments: str, expected: int = 0) -> str:
 def run_tensorflow(*arguments: str, expected: int = 0) -> str:
     """Run Python with TensorFlow, and none of the smaller libraries, in the repository and return what it prints."""
     return _run(_python(".venv-tensorflow", "EDGEWRIGHT_TENSORFLOW_PYTHON"), arguments, expected)
+
+
+def run_tflite_micro(*arguments: str, expected: int = 0) -> str:
+    """Run Python with TensorFlow Lite for Microcontrollers in the repository and return what it prints."""
+    return _run(_python(".venv-tflite-micro", "EDGEWRIGHT_TFLITE_MICRO_PYTHON"), arguments, expected)
+
+
+def vela() -> str:
+    """Return Arm's compiler; a test that needs it fails without it, and says how to get it."""
+    program = Path(os.environ.get("EDGEWRIGHT_VELA", REPOSITORY / ".venv-vela" / "bin" / "vela"))
+    assert program.exists(), (
+        f"{program} is not there: run `make .venv-vela/.ready` (Arm's compiler, PyPI ethos-u-vela), or name another in EDGEWRIGHT_VELA."
+    )
+    return str(program)
 
 
 def _python(environment: str, variable: str) -> str:

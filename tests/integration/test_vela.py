@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import re
 import subprocess
 from dataclasses import dataclass
@@ -26,21 +25,13 @@ from host_tools.progress import Silent
 from host_tools.recipe import KeepFloat, Recipe
 from targets import catalog
 from tests.e2e.small_network import samples, write_network
+from tests.integration.environments import vela
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-DEFAULT_VELA = REPOSITORY / ".venv-vela" / "bin" / "vela"
-ACCELERATORS = ("ethos-u55-128", "ethos-u85-256")
-
-
-def vela() -> str:
-    program = Path(os.environ.get("EDGEWRIGHT_VELA", DEFAULT_VELA))
-    assert program.exists(), (
-        f"{program} is not there: run `make .venv-vela/.ready` (Arm's compiler, PyPI ethos-u-vela), or name another in EDGEWRIGHT_VELA."
-    )
-    return str(program)
+ACCELERATORS = {"ethos-u55": "ethos-u55-128", "ethos-u85": "ethos-u85-256"}
+"""By target."""
 
 
 @dataclass(frozen=True)
@@ -84,30 +75,38 @@ def compiled(file: Path, accelerator: str) -> Placement:
     )
 
 
-def written(model_file: Path, data: NDArray[np.float32], *, keep_float: frozenset[str] = frozenset()) -> Path:
-    model, profile = load(model_file), catalog.load("cortex-a-tflite")
+def written(
+    model_file: Path,
+    data: NDArray[np.float32],
+    *,
+    target: str = "ethos-u55",
+    keep_float: frozenset[str] = frozenset(),
+) -> Path:
+    model, profile = load(model_file), catalog.load(target)
     np.save(model_file.with_suffix(".npy"), data)
     calibration = open_data(model_file.with_suffix(".npy"), inputs=model.inputs)
     statistics = observe(model, calibration, histograms=False, threads=1, progress=Silent())
     recipe = Recipe(method="minmax", keep_float=KeepFloat(ops=keep_float))
     payload = lower(model, plan(model, statistics, profile, recipe), profile)
-    path = model_file.with_suffix(".tflite")
+    path = model_file.with_name(f"{model_file.stem}-{target}.tflite")
     path.write_bytes(payload.files["model.tflite"])
     return path
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return written(write_network(tmp_path_factory.mktemp("small") / "small.onnx"), samples(8))
+def small(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    path = write_network(tmp_path_factory.mktemp("small") / "small.onnx")
+    return {target: written(path, samples(8), target=target) for target in ACCELERATORS}
 
 
 @pytest.fixture(scope="module")
-def efficientnet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def efficientnet(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """EfficientNet-Lite0 with its published weights, calibrated on crops of four photos."""
     path = tmp_path_factory.mktemp("efficientnet") / "efficientnet_lite0.onnx"
     onnx.save(graph.build_model(graph.load_weights()), path)
     crops = [next(iter(photos.calibration_images(photo).values())) for photo in photos.load_photos()[:4]]
-    return written(path, np.stack([as_input(crop) for crop in crops]))
+    data = np.stack([as_input(crop) for crop in crops])
+    return {target: written(path, data, target=target) for target in ACCELERATORS}
 
 
 def as_input(encoded: bytes) -> NDArray[np.float32]:
@@ -117,17 +116,17 @@ def as_input(encoded: bytes) -> NDArray[np.float32]:
     return (pixels.transpose(2, 0, 1) - 127) / 128
 
 
-@pytest.mark.parametrize("accelerator", ACCELERATORS)
-def test_every_operator_of_a_small_network_is_on_the_npu(accelerator: str, small: Path) -> None:
-    found = compiled(small, accelerator)
+@pytest.mark.parametrize("target", ACCELERATORS)
+def test_every_operator_of_a_small_network_is_on_the_npu(target: str, small: dict[str, Path]) -> None:
+    found = compiled(small[target], ACCELERATORS[target])
     assert found.cpu == 0
     assert found.npu >= 6
     assert found.operators_left == ("ethos-u",)
 
 
-@pytest.mark.parametrize("accelerator", ACCELERATORS)
-def test_every_operator_of_efficientnet_is_on_the_npu(accelerator: str, efficientnet: Path) -> None:
-    found = compiled(efficientnet, accelerator)
+@pytest.mark.parametrize("target", ACCELERATORS)
+def test_every_operator_of_efficientnet_is_on_the_npu(target: str, efficientnet: dict[str, Path]) -> None:
+    found = compiled(efficientnet[target], ACCELERATORS[target])
     assert found.cpu == 0
     assert found.npu >= 60
     assert found.operators_left == ("ethos-u",)

@@ -29,6 +29,7 @@ def statistics_of(values: np.ndarray) -> TensorStatistics:
         channel_minimum=np.empty(0, np.float32),
         channel_maximum=np.empty(0, np.float32),
         channel_mean=np.empty(0),
+        channel_mean_square=None,
         histogram=Histogram(bins=bins.astype(np.uint16), counts=counts.astype(np.int64), share=1.0),
     )
 

@@ -169,6 +169,14 @@ CASES: tuple[Case, ...] = (
         low=_float(-0.4),
         high=_float(0.5),
     ),
+    between(
+        "relu_bound_per_channel",  # what equalization makes of Relu6
+        "c = Conv (a, w, b) r = Relu (c) m = Min (r, bound)",
+        w=(8, 8, 1, 1),
+        b=(8,),
+        bound=np.geomspace(0.2, 2.0, 8).astype(np.float32).reshape(1, 8, 1, 1),
+    ),
+    between("max", f"{_INPUT_TWICE} m = Max (a, b)", **_OTHER),
     between("leaky_relu", "m = LeakyRelu <alpha = 0.2> (a)"),
     between("prelu", "m = PRelu (a, slope)", slope=(8, 1, 1)),
     between("sigmoid", "m = Sigmoid (a)"),

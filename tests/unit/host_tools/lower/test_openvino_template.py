@@ -30,4 +30,8 @@ class TestOpenVino(LoweringTemplate):
     looser = dict.fromkeys(
         ("add", "add_relu", "sub", "clip_alone", "several_readers", "two_inputs_and_outputs"), SUMS
     )
-    float_kernels = frozenset({"mul", "div"})
+    float_kernels = frozenset({"mul", "div", "max", "relu_bound_per_channel"})
+
+
+class TestIntelNpuOnTheCpu(TestOpenVino):
+    target = "intel-npu-openvino"

@@ -103,6 +103,45 @@ class TestNeutronOnXnnpack(LoweringTemplate):
 
 class TestNeutronOnBuiltInKernels(BuiltIn):
     target = "nxp-neutron"
+    # One scale for a weight whose channels differ by a factor of ten: a code of the first layer is many of the last.
+    looser = BUILT_IN_LIMITS | {"relu_bound_per_channel": (12, 0.6)}
+
+
+class TestMicrocontrollerOnXnnpack(LoweringTemplate):
+    target = "cortex-m-tflm"
+    load = staticmethod(tflite_engine.load)
+    looser = TIES
+
+
+class TestEthosU55OnXnnpack(LoweringTemplate):
+    target = "ethos-u55"
+    load = staticmethod(tflite_engine.load)
+    looser = TIES
+
+
+class TestEthosU85OnXnnpack(LoweringTemplate):
+    target = "ethos-u85"
+    load = staticmethod(tflite_engine.load)
+    looser = TIES
+
+
+class TestEdgeTpuOnXnnpack(LoweringTemplate):
+    target = "coral-edgetpu"
+    load = staticmethod(tflite_engine.load)
+    looser = TIES
+
+
+class TestVxOnXnnpack(LoweringTemplate):
+    target = "nxp-vx"
+    load = staticmethod(tflite_engine.load)
+    looser = TIES
+
+
+def test_every_tflite_target_is_here() -> None:
+    tested = {
+        value.target for value in globals().values() if isinstance(value, type) and hasattr(value, "target")
+    }
+    assert tested == {name for name in catalog.ids() if catalog.load(name).artifact.format == "tflite"}
 
 
 _KERNEL_ERROR = {

@@ -77,6 +77,9 @@ def test_ranges_are_those_of_numpy(model: FloatModel, data_file: Path) -> None:
     arrays = np.load(data_file)
     expected = every_tensor(model, arrays)
     statistics = observed(model, data_file)
+    weighed = {
+        node.inputs[0].name for node in model.graph.graph if node.op_type in ("Conv", "Gemm", "MatMul")
+    }
     assert set(statistics.tensors) == set(expected)
     assert statistics.sample_count == len(arrays)
     for name, values in expected.items():
@@ -97,6 +100,11 @@ def test_ranges_are_those_of_numpy(model: FloatModel, data_file: Path) -> None:
         np.testing.assert_allclose(
             seen.channel_mean, channels.mean(axis=1, dtype=np.float64), rtol=1e-4, atol=1e-5
         )
+        if name not in weighed:
+            assert seen.channel_mean_square is None
+            continue
+        squares = np.square(channels, dtype=np.float64)
+        np.testing.assert_allclose(seen.channel_mean_square, squares.mean(axis=1), rtol=1e-4)
 
 
 def test_small_tensors_are_counted_whole(model: FloatModel, data_file: Path) -> None:
@@ -174,6 +182,19 @@ def test_every_rank_and_batch_is_reduced_along_its_channels(tmp_path: Path) -> N
     np.testing.assert_allclose(vector.channel_maximum, np.maximum(feeds["v"], 0).max(axis=0), rtol=1e-6)
     assert (vector.channel_axis, scalar.channel_axis) == (0, None)
     assert scalar.channel_mean == pytest.approx([-feeds["s"].mean()], rel=1e-6)
+
+
+def test_squares_beyond_float32_are_no_fault_of_the_sample(tmp_path: Path) -> None:
+    """Ranges of 1e30 are finite, their squares are not; a vector is squared without being reduced."""
+    graph = onnx.parser.parse_model(
+        """<ir_version: 8, opset_import: ["": 18]> g (float[1,2] x) => (float[1,2] y)
+        <float[2,2] w = {1, 0, 0, 1}, float[2] b = {0, 0}> { y = Gemm<transB=1>(x, w, b) }"""
+    )
+    (tmp_path / "wide.onnx").write_bytes(graph.SerializeToString())
+    np.save(tmp_path / "data.npy", np.array([[1e30, 3.0], [-1e30, 4.0]], np.float32))
+    model = load(tmp_path / "wide.onnx")
+    seen = observed(model, tmp_path / "data.npy", histograms=False).tensors["x"]
+    np.testing.assert_allclose(seen.channel_mean_square, [np.finfo(np.float32).max, 12.5], rtol=1e-6)
 
 
 def test_ranges_only_leave_histograms_out(model: FloatModel, data_file: Path) -> None:
