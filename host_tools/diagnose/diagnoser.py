@@ -101,7 +101,7 @@ def diagnose(
         key = (id(subject.model), _arithmetic(subject.candidate.plan), _rounding(subject))
         if key not in examined:
             examined[key] = _examine(original, subject, evaluation, threads, progress)
-        found[subject.report.target] = _diagnosis(subject, examined[key], evaluation)
+        found[subject.report.target] = _diagnosis(original, subject, examined[key], evaluation)
     return found
 
 
@@ -154,14 +154,16 @@ def _arithmetic(plan: QuantizationPlan) -> object:
     return tensors, tuple(node.fused_into for node in plan.nodes.values()), plan.requantize
 
 
-def _diagnosis(subject: Subject, examined: _Examined, evaluation: Evaluation) -> Diagnosis:
+def _diagnosis(
+    original: FloatModel, subject: Subject, examined: _Examined, evaluation: Evaluation
+) -> Diagnosis:
     bench, measured = examined.bench, examined.measured
     explained = {layer.rank for layer in costliest(bench.switches, measured)[:EXPLAINED_LAYERS]}
     can_float = subject.candidate.profile.fallback.to != "refuse"
     describer = _Describer(subject, examined, explained=explained, can_float=can_float)
     return Diagnosis(
-        model=subject.model.name,
-        model_digest=subject.model.digest,
+        model=original.name,
+        model_digest=original.digest,
         target=subject.report.target,
         verdict=subject.report.verdict,
         sample_count=measured.sample_count,

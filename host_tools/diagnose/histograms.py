@@ -55,13 +55,14 @@ def of_numbers(
     """Count numbers, each ``counts`` times.
 
     Args:
-        numbers: At least one; finite.
+        numbers: Finite.
         low: The bins reach at least down to here.
         high: The bins reach at least up to here.
         origin: What is counted, for people.
         counts: Weight of each number; 1 where it is None.
     """
-    low, high = min(low, float(numbers.min())), max(high, float(numbers.max()))
+    low = min(low, float(numbers.min(initial=low)))
+    high = max(high, float(numbers.max(initial=high)))
     if not high > low:
         low, high = low - 0.5, high + 0.5
     found, _ = np.histogram(numbers, bins=BINS, range=(low, high), weights=counts)
@@ -75,7 +76,9 @@ def of_numbers(
 
 
 def middle(numbers: Float64, counts: Float64 | None = None) -> tuple[float, float]:
-    """Return the ends of the middle `BULK` of some numbers."""
+    """Return the ends of the middle `BULK` of some numbers; 0 and 0 of none."""
+    if numbers.size == 0:
+        return 0.0, 0.0
     order = np.argsort(numbers, kind="stable")
     ordered = numbers[order]
     cumulated = np.arange(1, ordered.size + 1) if counts is None else np.cumsum(counts[order])

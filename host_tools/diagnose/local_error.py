@@ -74,6 +74,11 @@ def local_error(exact: Float32, with_weights: Float32 | None, qparams: QParams |
         with_weights: Its output from the same inputs with quantized weights; None where it has none.
         qparams: Parameters of its output; None where that stays float.
     """
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is told as the worst ratio
+        return _local_error(exact, with_weights, qparams)
+
+
+def _local_error(exact: Float32, with_weights: Float32 | None, qparams: QParams | None) -> LocalError:
     rows = by_channel(exact)
     quantized = exact if qparams is None else fake_quantize(exact, qparams)
     shifted = exact if with_weights is None else with_weights

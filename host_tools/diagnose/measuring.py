@@ -98,7 +98,8 @@ class Bench:
         self._runner = LayerRunner(model, plan, self.layers, rounding=rounding)
         self._propagation = Propagation(self._runner, self.layers, plan)
         self._original = FloatRunner(original, threads=1)
-        self._outputs = tuple(spec.name for spec in original.outputs)
+        computed = {name for layer in self.layers for name in layer.outputs}
+        self._outputs = tuple(spec.name for spec in original.outputs if spec.name in computed)
         self._inputs = tuple(spec.name for spec in original.inputs)
         self._data = data
         self._workers = max(1, min(threads, self.sample_count, _WORKSPACE_BYTES // _bytes_of_a_run(model)))

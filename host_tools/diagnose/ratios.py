@@ -7,6 +7,7 @@ import math
 from host_tools.verify.metrics import LOWEST_SQNR_DB
 
 _DIGITS = 6
+_LARGEST = 3.4e38
 
 
 def decibels(signal: float, noise: float) -> float | None:
@@ -45,5 +46,7 @@ def share(part: float, whole: float) -> float:
 
 
 def rounded(value: float) -> float:
-    """Return a number with six digits, which keeps files small and the same on every machine that adds in another order."""
-    return float(f"{value:.{_DIGITS}g}")
+    """Return a number with six digits, which is enough for people; what is not finite becomes the largest float32, or 0."""
+    if math.isnan(value):
+        return 0.0
+    return float(f"{max(-_LARGEST, min(_LARGEST, value)):.{_DIGITS}g}")

@@ -44,7 +44,7 @@ def output_fit(
         maximum = np.maximum(maximum, seen.channel_maximum)
     kept = None if seen is None else from_statistics(seen, low=low, high=high)
     if kept is None:
-        numbers = error.numbers.astype(np.float64)
+        numbers = error.numbers[np.isfinite(error.numbers)].astype(np.float64)
         kept = of_numbers(numbers, low=low, high=high, origin="the diagnosed samples"), middle(numbers)
     histogram, bulk = kept
     elements = error.count * error.signal.size

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
+import onnx.parser
 import pytest
 from onnx import numpy_helper
 
@@ -165,6 +166,21 @@ def test_every_target_is_diagnosed_and_written(case: Case, target: str, tmp_path
     assert found.layers
     assert decode(encode(found), where="diagnosis.json") == found
     assert encode(found) == encode(dataclasses.replace(found))
+
+
+def test_inner_values_that_are_not_finite_are_numbers_in_the_file(tmp_path: Path) -> None:
+    text = """<ir_version: 8, opset_import: ["" : 18]> net (float[1,4] x) => (float[1,4] y) {
+        zero = Constant <value = float {0.0}> ()
+        six = Constant <value = float {6.0}> ()
+        a = Relu (x)
+        b = Log (a)
+        y = Clip (b, zero, six)
+    }"""
+    calibration = np.full((4, 4), 2.0, np.float32)
+    network = planned(onnx.parser.parse_model(text), tmp_path, ONNX, samples=calibration)
+    np.save(tmp_path / "zeros.npy", np.array([[0.0, 1.0, 2.0, 3.0]] * 2, np.float32))
+    found = diagnosed(network, evaluation=open_data(tmp_path / "zeros.npy", inputs=network.model.inputs))
+    assert decode(encode(found), where="diagnosis.json") == found
 
 
 def test_constant_samples_and_dead_channels_give_numbers(tmp_path: Path) -> None:
