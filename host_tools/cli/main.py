@@ -18,7 +18,7 @@ from device_agent.contract.errors import (
     TransferError,
     TrustError,
 )
-from host_tools.cli import convert, explain, inspect, targets, telemetry
+from host_tools.cli import batch, convert, explain, inspect, targets, telemetry
 from host_tools.errors import CapabilityError, InputError, LoweringError, OutputError, VerificationError
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ _DESCRIPTION = "Deploy neural networks to edge devices: calibrate once, convert 
 _EPILOG = """\
 examples:
   edgewright convert model.onnx --data photos/ --target x86_64-onnxruntime --target cortex-a-tflite --out build/
+  edgewright batch jobs.toml --out build/
   edgewright explain build/
   edgewright targets list
   edgewright inspect build/model-1.0.0-cortex-a-tflite.ewa
@@ -37,7 +38,7 @@ examples:
 exit status:
   0  done                             4  verification failed: see the report
   2  wrong input or arguments         5  the artifact must not be trusted
-  3  the target cannot do it          6  the broker cannot be reached
+  3  the target cannot do it          6  broker or scheduler cannot be reached
   130  interrupted; run it again      7  output or device failed
 """
 _INTERRUPTED = 130
@@ -140,6 +141,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"edgewright {__version__}")
     parser.set_defaults(run=None)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for module in (convert, explain, targets, inspect, telemetry):
+    for module in (convert, batch, explain, targets, inspect, telemetry):
         module.add_parser(commands)
     return parser

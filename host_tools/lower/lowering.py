@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 from device_agent.contract.errors import EdgewrightError
 from host_tools.errors import LoweringError
 from host_tools.lower import onnx_qdq, openvino_ir
-from host_tools.lower.planned_values import with_planned_values
 from host_tools.lower.tflite import lowering as tflite
+from host_tools.plan.planned_values import with_planned_values
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -6,6 +6,7 @@ Not here: whether the scales are good ones (that is verification's question).
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from host_tools.plan.codes import codes_of
 from host_tools.plan.fusion import bounds_of, expressible
 from host_tools.plan.grouping import fixed_qparams
 from host_tools.plan.placement import float_precision
+from host_tools.plan.planned_values import codes_in, with_planned_values
 from host_tools.plan.qparams import SMALLEST_SCALE, code_range, saturates
 from host_tools.plan.settling import bias_type
 from host_tools.plan.support import finding_of, integer_precision
@@ -69,8 +71,10 @@ def check(plan: QuantizationPlan, model: FloatModel, profile: CapabilityProfile)
     broken = list(_identity(plan, model, profile))
     if not broken:
         checker = _Checker(plan=plan, network=network_of(model.graph), profile=profile)
-        broken = list(checker.completeness())
-        broken = broken or [*checker.nodes(), *checker.values(), *checker.arithmetic()]
+        broken = [*checker.completeness()] or [*checker.codes()]
+    if not broken:
+        rounded = _Checker(plan=plan, network=_with_codes(model, plan), profile=profile)
+        broken = [*rounded.nodes(), *rounded.values(), *rounded.arithmetic()]
     if broken:
         raise PlanError(
             f"the plan for {plan.target!r} breaks {len(broken)} of its promises:"
@@ -88,6 +92,16 @@ def _identity(plan: QuantizationPlan, model: FloatModel, profile: CapabilityProf
     ):
         if got != expected:
             yield f"{what}: expected {expected}, got {got}"
+
+
+def _with_codes(model: FloatModel, plan: QuantizationPlan) -> Network:
+    """Return the graph with the weights that the plan has rounded."""
+    rounded = {
+        name: dataclasses.replace(tensor, values=None)
+        for name, tensor in plan.tensors.items()
+        if tensor.codes is not None
+    }
+    return network_of(with_planned_values(model, dataclasses.replace(plan, tensors=rounded)).graph)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -112,6 +126,24 @@ class _Checker:
             for name in entries:
                 if name not in known:
                     yield f"{what} {name!r} is not in the model"
+
+    def codes(self) -> Iterator[str]:
+        """Codes are those of a quantized weight, one an element, each in use."""
+        for name, tensor in self.plan.tensors.items():
+            if tensor.codes is None:
+                continue
+            if tensor.role != "weight" or tensor.qparams is None:
+                yield f"value {name!r} has codes, which only a quantized weight may have"
+                continue
+            shape = shape_of(self.network.values[name])
+            codes = codes_in(tensor.codes, tensor.qparams.dtype, shape)
+            if codes is None:
+                yield f"weight {name!r} must have one code an element, {math.prod(shape)} of {tensor.qparams.dtype}"
+            elif (
+                codes.size
+                and not tensor.qparams.quant_min <= codes.min() <= codes.max() <= tensor.qparams.quant_max
+            ):
+                yield f"weight {name!r} has codes outside [{tensor.qparams.quant_min}, {tensor.qparams.quant_max}]"
 
     # Nodes
 

@@ -6,6 +6,7 @@ stood and written back; a newer major version is refused.
 
 from __future__ import annotations
 
+import base64
 import json
 import sys
 from collections.abc import Mapping
@@ -125,7 +126,11 @@ def _tensor_table(tensor: TensorPlan) -> dict[str, object]:
         "qparams": qparams,
         "reason": tensor.reason,
     }
-    return table if tensor.values is None else {**table, "values": list(tensor.values)}
+    if tensor.values is not None:
+        table["values"] = list(tensor.values)
+    if tensor.codes is not None:
+        table["codes"] = base64.b64encode(tensor.codes).decode()
+    return table
 
 
 def _edge_table(edge: Requantize) -> dict[str, object]:
@@ -258,6 +263,13 @@ class _Reader:
                 self.refuse(f"{at}.{key}", "finite numbers", value)
         return tuple(float(value) for value in values if isinstance(value, (int, float)))
 
+    def stored(self, table: Table, key: str, at: str) -> bytes:
+        text = self.text(table, key, at)
+        try:
+            return base64.b64decode(text, validate=True)
+        except ValueError:
+            self.refuse(f"{at}.{key}", "base64", text)
+
     def whole(self, value: object, key: str) -> int:
         if isinstance(value, bool) or not isinstance(value, int):
             self.refuse(key, "a whole number", value)
@@ -297,6 +309,7 @@ class _Reader:
             qparams=qparams,
             reason=self.text(table, "reason", at),
             values=self.numbers(table, "values", at) if "values" in table else None,
+            codes=self.stored(table, "codes", at) if "codes" in table else None,
         )
         return tensor, {**_unknown(table, _tensor_table(tensor)), **_kept("qparams", more)}
 

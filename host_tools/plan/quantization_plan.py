@@ -65,6 +65,8 @@ class TensorPlan:
         qparams: None when it stays float, or does not exist.
         reason: Why.
         values: For a constant: real numbers, flattened in C order, in the place of the model's own (a corrected bias). None: the model's own.
+        codes: For a weight: integers already rounded, in the stored type, little-endian, C order of the canonical weight. None: the values,
+            rounded to nearest.
     """
 
     name: str
@@ -72,6 +74,7 @@ class TensorPlan:
     qparams: QParams | None
     reason: str
     values: tuple[float, ...] | None = None
+    codes: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,8 @@ import pytest
 
 from device_agent import __version__
 from device_agent.config import parse_config
+from host_tools.batch.jobs_file import Settings, parse_jobs
+from host_tools.cli import batch
 from host_tools.cli.convert import _METHODS
 from host_tools.recipe import METHODS, parse_recipe
 from targets import show
@@ -61,6 +63,20 @@ def test_the_recipe_in_the_documents_is_valid() -> None:
     (text,) = blocks(ROOT / "docs" / "recipes.md", "toml")
     recipe = parse_recipe(text.encode(), where="docs/recipes.md")
     assert recipe.method == "percentile"
+
+
+def test_the_jobs_in_the_documents_are_valid() -> None:
+    (text,) = blocks(ROOT / "docs" / "batch.md", "toml")
+    (pattern, detector) = parse_jobs(text.encode(), where="docs/batch.md").models
+    assert pattern.settings.targets == ("x86_64-onnxruntime", "cortex-a-tflite")
+    said = {name for name in Settings.__dataclass_fields__ if getattr(detector.settings, name)}
+    said |= {"latency"} if detector.settings.latency is False else set()
+    assert said == {*Settings.__dataclass_fields__} - {"method"}, "every key of a model stands in the example"
+
+
+def test_the_jobs_in_the_help_are_valid() -> None:
+    text = batch._EPILOG.split("\n\nexamples:")[0].split("\n", 1)[1]
+    assert len(parse_jobs(text.encode(), where="--help").models) == 2
 
 
 def test_the_methods_are_the_same_everywhere() -> None:

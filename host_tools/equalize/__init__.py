@@ -1,0 +1,19 @@
+"""Equalization: scale the channels of a network against one another, so that one scale serves them all, and compute the same.
+
+Layout:
+    equalization.py   equalize(): the story
+    channels.py       which channels may be scaled, and which go together
+    links.py          what each operator ties
+    bounds.py         Clip, channel by channel
+    weights.py        weights as matrices of outputs by inputs
+    gains.py          which channels matter
+    noise.py          the noise that quantizing will add, as a convex function of the factors
+    factors.py        the factors that leave the least
+    rewriting.py      the model with them
+"""
+
+from __future__ import annotations
+
+from host_tools.equalize.equalization import Equalized, equalize
+
+__all__ = ["Equalized", "equalize"]

@@ -1,0 +1,17 @@
+"""What a Clip confines a channel to, where that can be scaled channel by channel."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from host_tools.plan.fusion import bounds_of
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+
+def upper_bound(node: ir.Node) -> float | None:
+    """Return the upper bound of a Clip from 0 upwards; None for any other Clip, whose lower bound would need scaling too."""
+    low, high = bounds_of(node) or (math.nan, math.nan)
+    return high if low == 0.0 and math.isfinite(high) else None

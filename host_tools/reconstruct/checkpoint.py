@@ -1,0 +1,71 @@
+"""Finished operators on disk, so that an interrupted reconstruction goes on where it was."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from host_tools.errors import OutputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    Float64 = NDArray[np.float64]
+
+
+class Checkpoint:
+    """A folder with one file for each finished operator."""
+
+    def __init__(self, folder: Path, key: str) -> None:
+        """Name the folder.
+
+        Args:
+            folder: Where checkpoints live.
+            key: What the reconstruction depends on; another key is another checkpoint.
+        """
+        self._folder = folder / f"{hashlib.sha256(key.encode()).hexdigest()[:40]}.reconstruction"
+
+    def find(self, node: str) -> Mapping[str, Float64] | None:
+        """Return what was kept of an operator; None when it is not finished. A damaged file counts as absent."""
+        try:
+            with self._file(node).open("rb") as stream, np.load(stream, allow_pickle=False) as saved:
+                return {name: np.asarray(saved[name], np.float64) for name in saved.files}
+        except Exception:  # noqa: BLE001 - of a damaged file zipfile and NumPy raise whatever they like
+            return None
+
+    def keep(self, node: str, *, codes: Float64, bias: Float64) -> None:
+        """Keep a finished operator, whole or not at all.
+
+        Raises:
+            OutputError: The folder cannot be written.
+        """
+        file = self._file(node)
+        partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with partial.open("wb") as stream:
+                np.savez(stream, codes=codes, bias=bias)
+            partial.replace(file)
+        except OSError as error:
+            with suppress(OSError):
+                partial.unlink()
+            raise OutputError(
+                f"{self._folder}: {error.strerror or error}.", hint="Choose another --cache DIR."
+            ) from error
+
+    def remove(self) -> None:
+        """Remove everything, if there is anything."""
+        with suppress(OSError):
+            for file in self._folder.iterdir():
+                file.unlink()
+            self._folder.rmdir()
+
+    def _file(self, node: str) -> Path:
+        return self._folder / f"{hashlib.sha256(node.encode()).hexdigest()[:40]}.npz"

@@ -1,0 +1,243 @@
+"""`reconstruct`: operator by operator, in the order in which they run, weights are rounded and biases set anew.
+
+Each operator sees what it will see on the device: inputs that all operators before it have left, quantized. It is given the integers and
+the bias for which its output comes closest, over the calibration samples, to what the float model has there. So it also makes up, as far as
+it can, for what was lost before it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from host_tools.plan.codes import codes_of, values_of
+from host_tools.plan.topology import bias_of, constant, named, network_of, weight_of
+from host_tools.reconstruct.moments import Moments
+from host_tools.reconstruct.patches import Patches
+from host_tools.reconstruct.rounding import rounded
+from host_tools.reconstruct.steps import StepWriter, steps_of
+from host_tools.reconstruct.stream import Stream, sizes_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import onnx_ir as ir
+    from numpy.typing import NDArray
+
+    from host_tools.model.float_model import FloatModel
+    from host_tools.observe.calibration_set import CalibrationSet
+    from host_tools.plan.quantization_plan import QParams, QuantizationPlan, TensorPlan
+    from host_tools.plan.topology import Network
+    from host_tools.progress import Progress
+    from host_tools.reconstruct.checkpoint import Checkpoint
+    from host_tools.reconstruct.steps import Step, StepRunner
+    from targets.profile import CapabilityProfile
+
+    Float64 = NDArray[np.float64]
+
+_PLACES_PER_COLUMN: Final = 24
+_LEAST_PLACES: Final = 4096
+"""Places that are looked at, over all samples: as many as a column of the moments needs to be known well, and not more."""
+
+_CAUTION: Final = 5.0
+"""How many columns' worth of damping a sample is good for; more caution trusts the weights more and the samples less."""
+
+_INDEPENDENT_PLACES: Final = 8
+"""Places of one sample that count as independent: neighbours are alike."""
+
+
+def reconstruct(
+    model: FloatModel,
+    plan: QuantizationPlan,
+    profile: CapabilityProfile,
+    data: CalibrationSet,
+    *,
+    threads: int,
+    progress: Progress,
+    checkpoint: Checkpoint | None = None,
+) -> QuantizationPlan:
+    """Round weights and set biases by what each operator gives on quantized inputs.
+
+    Args:
+        model: The float model that the plan is for.
+        plan: Its scales and placement stay.
+        profile: The target.
+        data: Calibration samples, in any order; as many as memory allows are used at once.
+        threads: Threads of one inference.
+        progress: Told of every operator with weights.
+        checkpoint: Keeps finished operators; removed at the end. None: nothing is kept.
+
+    Returns:
+        The plan with codes for weights and values for biases.
+
+    Raises:
+        DataError: A sample cannot be read.
+        ModelError: ONNX Runtime refuses or fails to run an operator.
+        OutputError: The checkpoint cannot be written.
+    """
+    network = network_of(model.graph)
+    steps = steps_of(network, plan)
+    writer = StepWriter(model, network, profile, threads=threads)
+    sizes = sizes_of(steps, network, plan, len(data))
+    inputs = {name: qparams for name in network.inputs if (qparams := plan.tensors[name].qparams) is not None}
+    stream = Stream(steps=steps, data=data, inputs=inputs, sizes=sizes)
+    improvable = [step for step in steps if _is_improvable(step, plan)]
+    progress.stage("Reconstructing operator by operator", len(improvable))
+    current = plan
+    for step in steps:
+        stream.fill()
+        exact = writer.exact(step)
+        if _is_improvable(step, plan):
+            solver = _Solver(step=step, network=network, plan=current, profile=profile)
+            found = checkpoint.find(named(step.head)) if checkpoint is not None else None
+            solution = solver.restored(found) if found is not None else solver.solve(stream, exact)
+            if checkpoint is not None and found is None:
+                checkpoint.keep(named(step.head), codes=solution.codes, bias=solution.bias)
+            current = solver.applied(solution)
+            progress.step()
+        stream.finish(exact, writer.quantized(step, current))
+    if checkpoint is not None:
+        checkpoint.remove()
+    return current
+
+
+def _is_improvable(step: Step, plan: QuantizationPlan) -> bool:
+    """Tell whether a step's head has an integer weight and bias whose inputs can be gathered."""
+    weight, bias = weight_of(step.head), bias_of(step.head)
+    return (
+        weight is not None
+        and plan.tensors[named(weight)].qparams is not None
+        and (bias is not None or step.head.op_type == "MatMul")
+        and Patches.of(step.head) is not None
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Solution:
+    """Codes of a weight, in its shape, and a real bias, shape (outputs,); empty where there is none."""
+
+    codes: Float64
+    bias: Float64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Solver:
+    """One operator."""
+
+    step: Step
+    network: Network
+    plan: QuantizationPlan
+    profile: CapabilityProfile
+
+    def solve(self, stream: Stream, exact: StepRunner) -> _Solution:
+        """Gather moments from all samples and find the integers."""
+        node = self.step.head
+        patches = _patches(node)
+        weight = named(weight_of(node))
+        qparams = _qparams(self.plan, weight)
+        values = patches.weights(np.asarray(constant(weight_of(node)), np.float64))
+        moments = Moments(patches.groups, patches.columns, values.shape[1])
+        wanted = max(_LEAST_PLACES, _PLACES_PER_COLUMN * patches.columns)
+        each = min(patches.places, -(-wanted // len(stream.travellers)))
+        for number, traveller in enumerate(stream.travellers):
+            places = _scattered(patches.places, each, number)
+            source = self._real(named(node.inputs[0]), traveller.quantized)
+            result = exact.run(traveller.exact)[self.step.head_result]
+            moments.add(
+                patches.inputs_at(source, places), patches.outputs_at(np.asarray(result, np.float32), places)
+            )
+        zero = qparams.zero_point[0]
+        scales = self._row_scales(values, qparams)
+        samples = len(stream.travellers) * min(each, _INDEPENDENT_PLACES)
+        codes = rounded(
+            values,
+            scales,
+            moments.input_moments,
+            moments.output_moments,
+            low=qparams.quant_min - zero,
+            high=qparams.quant_max - zero,
+            damping=_CAUTION * patches.columns / samples,
+        )
+        means = (codes * scales[:, :, np.newaxis] @ moments.input_means[:, :, np.newaxis])[:, :, 0]
+        bias = (moments.output_means - means).reshape(-1)
+        return _Solution(codes=patches.as_weight(codes) + zero, bias=bias)
+
+    def restored(self, kept: Mapping[str, Float64]) -> _Solution:
+        """Return a solution that was kept."""
+        return _Solution(codes=kept["codes"], bias=kept["bias"])
+
+    def applied(self, solution: _Solution) -> QuantizationPlan:
+        """Return the plan with a solution in it."""
+        node = self.step.head
+        weight, bias = named(weight_of(node)), bias_of(node)
+        planned = self.plan.tensors[weight]
+        qparams = _qparams(self.plan, weight)
+        stored = solution.codes.astype(np.dtype(qparams.dtype).newbyteorder("<")).tobytes()
+        tensors = dict(self.plan.tensors)
+        tensors[weight] = dataclasses.replace(
+            planned,
+            codes=stored,
+            reason=f"{planned.reason}; rounded so that its output on quantized inputs is nearest to the float model's",
+        )
+        if bias is not None:
+            tensors[named(bias)] = self._bias_plan(named(bias), solution.bias)
+        return dataclasses.replace(self.plan, tensors=tensors)
+
+    def _bias_plan(self, name: str, values: Float64) -> TensorPlan:
+        planned = self.plan.tensors[name]
+        if planned.qparams is not None:
+            limit = np.asarray(planned.qparams.scale) * (planned.qparams.quant_max - 1)
+            values = np.clip(values, -limit, limit)
+        return dataclasses.replace(
+            planned,
+            values=tuple(float(value) for value in values),
+            reason=f"{planned.reason.partition('; corrected')[0]}; set so that the mean of each output channel is the float model's",
+        )
+
+    def _real(self, name: str, arrays: dict[str, NDArray[np.generic]]) -> NDArray[np.float32]:
+        """Return a value as the operator reads it."""
+        edges = {
+            edge.input_index: edge.qparams
+            for edge in self.plan.requantize
+            if edge.node == named(self.step.head)
+        }
+        qparams = self.plan.tensors[name].qparams
+        real = np.asarray(arrays[name], np.float32)
+        if qparams is not None:
+            real = (real - np.float32(qparams.zero_point[0])) * np.float32(qparams.scale[0])
+        edge = edges.get(0)
+        if edge is not None:
+            real = values_of(codes_of(real.astype(np.float64), edge), edge).astype(np.float32)
+        return real
+
+    def _row_scales(self, values: Float64, qparams: QParams) -> Float64:
+        scales = np.asarray(qparams.scale, np.float64)
+        return (
+            np.broadcast_to(scales, values.shape[:2])
+            if scales.size == 1
+            else scales.reshape(values.shape[:2])
+        )
+
+
+def _patches(node: ir.Node) -> Patches:
+    patches = Patches.of(node)
+    if patches is None:
+        raise ValueError(f"{named(node)!r}: its inputs cannot be gathered")
+    return patches
+
+
+def _qparams(plan: QuantizationPlan, name: str) -> QParams:
+    qparams = plan.tensors[name].qparams
+    if qparams is None:
+        raise ValueError(f"{name!r} is not quantized")
+    return qparams
+
+
+def _scattered(places: int, count: int, number: int) -> NDArray[np.intp]:
+    """Return which places of a sample are looked at: all, or a scatter that differs from sample to sample and is the same every time."""
+    if count >= places:
+        return np.arange(places, dtype=np.intp)
+    return np.random.default_rng([number, places]).choice(places, size=count, replace=False).astype(np.intp)

@@ -1,0 +1,105 @@
+"""`rounded`: the integers whose products with the inputs come closest to the wanted outputs.
+
+For one output with weights w (real) and codes q, the mean squared error of the output is a quadratic form in q: with H the second moment
+of the inputs and c that of output and inputs, q s H s q' - 2 s q c'. Its real minimum is known in closed form; the integers near it are
+found in two passes: one after the other, each time moving what rounding lost to the weights that are still free, and then over and over,
+each to its best value given all others, until none changes.
+
+Source: AdaRound's objective (M. Nagel et al., "Up or Down? Adaptive Rounding for Post-Training Quantization", ICML 2020, equation 21);
+the first pass is that of E. Frantar et al., "GPTQ", ICLR 2023, the second is plain coordinate descent. Both follow the gradient of the
+quadratic form in closed form, where AdaRound relaxes the integers and descends stochastically.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Float64 = NDArray[np.float64]
+
+_SWEEPS: Final = 6
+_LEAST_CURVATURE: Final = 1e-9
+
+
+def rounded(
+    weights: Float64,
+    scales: Float64,
+    inputs: Float64,
+    outputs: Float64,
+    *,
+    low: int,
+    high: int,
+    damping: float,
+) -> Float64:
+    """Return codes for the weights of one operator, in groups of outputs that read the same inputs.
+
+    Args:
+        weights: Real weights, shape (groups, outputs, inputs).
+        scales: Of each output's weights, shape (groups, outputs), above 0.
+        inputs: Second moments of the inputs about their means, shape (groups, inputs, inputs), positive semidefinite.
+        outputs: Moments of wanted outputs and inputs about their means, shape (groups, outputs, inputs).
+        low: Lowest code, zero point taken off.
+        high: Highest code, likewise.
+        damping: How much the weights themselves count, as a share of the inputs' mean second moment; more for fewer samples.
+
+    Returns:
+        Whole float64, same shape as ``weights``, each in [low, high].
+    """
+    size = inputs.shape[1]
+    curvature = np.einsum("gkk->gk", inputs)
+    ridge = damping * curvature.mean(axis=1) + _LEAST_CURVATURE * max(
+        float(curvature.max()), _LEAST_CURVATURE
+    )
+    moments = inputs + ridge[:, np.newaxis, np.newaxis] * np.eye(size)
+    wanted = outputs + ridge[:, np.newaxis, np.newaxis] * weights
+    best = np.linalg.solve(moments, wanted.swapaxes(1, 2)).swapaxes(1, 2)
+    steps = scales[:, :, np.newaxis]
+    codes = _compensated(best / steps, moments, low, high)
+    return _descended(codes, steps, moments, wanted, low, high)
+
+
+def _compensated(best: Float64, moments: Float64, low: int, high: int) -> Float64:
+    """Round one input after the other, the one that matters most first; the rest takes up what was lost."""
+    order = np.argsort(-np.einsum("gkk->gk", moments), axis=1, kind="stable")
+    back = np.argsort(order, axis=1)
+    sorted_moments = np.take_along_axis(
+        np.take_along_axis(moments, order[:, :, np.newaxis], axis=1), order[:, np.newaxis, :], axis=2
+    )
+    upper = np.linalg.cholesky(np.linalg.inv(sorted_moments)).swapaxes(1, 2)
+    free = np.take_along_axis(best, order[:, np.newaxis, :], axis=2)
+    codes = np.empty_like(free)
+    for index in range(free.shape[2]):
+        codes[:, :, index] = np.clip(np.rint(free[:, :, index]), low, high)
+        lost = (free[:, :, index] - codes[:, :, index]) / upper[:, np.newaxis, index, index]
+        free[:, :, index + 1 :] -= lost[:, :, np.newaxis] * upper[:, np.newaxis, index, index + 1 :]
+    return np.take_along_axis(codes, back[:, np.newaxis, :], axis=2)
+
+
+def _descended(
+    codes: Float64, steps: Float64, moments: Float64, wanted: Float64, low: int, high: int
+) -> Float64:
+    """Set each code to its best given all others, until none changes."""
+    gradient = (codes * steps) @ moments - wanted
+    curvature = np.einsum("gkk->gk", moments)
+    for _ in range(_SWEEPS):
+        changed = False
+        for index in range(codes.shape[2]):
+            better = codes[:, :, index] - gradient[:, :, index] / (
+                curvature[:, np.newaxis, index] * steps[:, :, 0]
+            )
+            change = np.clip(np.rint(better), low, high) - codes[:, :, index]
+            groups, rows = np.nonzero(change)
+            if not groups.size:
+                continue
+            changed = True
+            codes[groups, rows, index] += change[groups, rows]
+            gradient[groups, rows] += (change * steps[:, :, 0])[groups, rows][:, np.newaxis] * moments[
+                groups, index
+            ]
+        if not changed:
+            break
+    return codes
