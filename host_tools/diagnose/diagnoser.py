@@ -14,8 +14,8 @@ from host_tools.diagnose.measuring import Bench, is_quantized
 from host_tools.diagnose.ratios import decibels, gain, share
 from host_tools.diagnose.remedies import costliest, try_remedies
 from host_tools.diagnose.tensor_fit import output_fit, weight_fit
-from host_tools.lower.planned_values import with_planned_values
 from host_tools.model.graph_editor import constant_of
+from host_tools.plan.planned_values import with_planned_values
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -140,6 +140,7 @@ def _arithmetic(plan: QuantizationPlan) -> object:
             name,
             tensor.role,
             tensor.values,
+            tensor.codes,
             None
             if tensor.qparams is None
             else (

@@ -13,9 +13,9 @@ import onnx_ir as ir
 
 from host_tools.diagnose.fake_quantize import fake_quantize
 from host_tools.lower.integers import dequantize_array, quantize_array, quantize_bias
-from host_tools.lower.planned_values import with_planned_values
 from host_tools.model.graph_editor import constant_of, static_shape
 from host_tools.model.reference import open_session, run_session
+from host_tools.plan.planned_values import with_planned_values
 from host_tools.plan.topology import named
 
 if TYPE_CHECKING:

@@ -126,7 +126,7 @@ def diagnosed(
 def without_codes(plan: QuantizationPlan, names: set[str]) -> QuantizationPlan:
     """Return a plan in which some values are as the float model has them."""
     tensors = {
-        name: replace(tensor, qparams=None, values=None) if name in names else tensor
+        name: replace(tensor, qparams=None, values=None, codes=None) if name in names else tensor
         for name, tensor in plan.tensors.items()
     }
     return replace(plan, tensors=tensors)
