@@ -44,7 +44,6 @@ function layerChart(layers, selected, onSelect, onHover) {
     svg.append(shape("line", { class: "axis", x1: left, x2: width - right, y1: y(tick), y2: y(tick) }));
     svg.append(shape("text", { x: left - 6, y: y(tick) + 4, "text-anchor": "end" }, tick));
   }
-  svg.append(shape("text", { x: left + 4, y: top + 8 }, "SQNR in dB"));
   for (const value of [0, most]) svg.append(shape("text", { x: left - 6, y: bar(value) + 4, "text-anchor": "end" }, `${(100 * value).toFixed(0)} %`));
   svg.append(shape("line", { class: "axis", x1: left, x2: width - right, y1: bottom, y2: bottom }));
   svg.append(shape("text", { x: left, y: bottom + 20 }, "first layer"), shape("text", { x: width - right, y: bottom + 20, "text-anchor": "end" }, "last layer"));
@@ -58,6 +57,7 @@ function layerChart(layers, selected, onSelect, onHover) {
     svg.append(shape("polyline", { points: points.map(([index, value]) => `${x(index)},${y(value)}`).join(" "), fill: "none", stroke: color, "stroke-width": 1.6 }));
     for (const [index, value] of points) svg.append(shape("circle", { cx: x(index), cy: y(value), r: layers[index].name === selected ? 4.5 : 2.4, fill: color }));
   }
+  svg.append(shape("text", { x: left + 4, y: top + 8 }, "SQNR in dB"));
   layers.forEach((layer, index) => {
     const target = shape("rect", { class: "dx-hit", x: x(index) - step / 2, y: top, width: step, height: bottom - top, fill: "transparent", "data-layer": layer.name });
     target.append(shape("title", {}, `${layer.name}: ${percent(shareOf(layer))} of the error`));

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from host_tools.observe.calibration_set import CalibrationSet
     from host_tools.observe.statistics import Statistics
     from host_tools.plan.quantization_plan import QuantizationPlan
+    from host_tools.progress import Progress
     from targets.profile import CapabilityProfile
 
 CALIBRATION = 8
@@ -89,21 +90,27 @@ def random_samples(model: FloatModel) -> dict[str, NDArray[np.generic]]:
     }
 
 
-def diagnosed(
-    network: Planned, *, evaluation: CalibrationSet | None = None, labels: list[int] | None = None
-) -> Diagnosis:
+def diagnosed(network: Planned, *, evaluation: CalibrationSet | None = None) -> Diagnosis:
     """Verify and diagnose a planned network."""
+    (found,) = diagnosed_together([network], evaluation=evaluation).values()
+    return found
+
+
+def diagnosed_together(
+    networks: list[Planned], *, evaluation: CalibrationSet | None = None, progress: Progress | None = None
+) -> dict[str, Diagnosis]:
+    """Verify and diagnose several plans of one network."""
+    model = networks[0].model
     evaluated = Evaluation(
-        data=evaluation or network.data, labels=labels, metric=None, origin="samples of the test"
+        data=evaluation or networks[0].data, labels=None, metric=None, origin="samples of the test"
     )
-    candidate = Candidate(
-        profile=network.profile,
-        plan=network.plan,
-        payload=lower(network.model, network.plan, network.profile),
-    )
+    candidates = [
+        Candidate(profile=one.profile, plan=one.plan, payload=lower(model, one.plan, one.profile))
+        for one in networks
+    ]
     verified = verify(
-        network.model,
-        [candidate],
+        model,
+        candidates,
         evaluation=evaluated,
         budget=Budget(min_agreement=0.0, min_sqnr_db=-100.0),
         calibration_samples=CALIBRATION,
@@ -112,15 +119,17 @@ def diagnosed(
         made_with={},
         progress=Silent(),
     )
-    subject = Subject(
-        model=network.model,
-        candidate=candidate,
-        statistics=network.statistics,
-        report=verified.report.targets[0],
-        samples=verified.samples[network.profile.id],
-    )
-    (found,) = diagnose(network.model, [subject], evaluation=evaluated, threads=1, progress=Silent()).values()
-    return found
+    subjects = [
+        Subject(
+            model=model,
+            candidate=candidate,
+            statistics=one.statistics,
+            report=report,
+            samples=verified.samples[one.profile.id],
+        )
+        for one, candidate, report in zip(networks, candidates, verified.report.targets, strict=True)
+    ]
+    return diagnose(model, subjects, evaluation=evaluated, threads=1, progress=progress or Silent())
 
 
 def without_codes(plan: QuantizationPlan, names: set[str]) -> QuantizationPlan:

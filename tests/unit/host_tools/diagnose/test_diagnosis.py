@@ -13,10 +13,11 @@ from onnx import numpy_helper
 
 from host_tools.diagnose.diagnosis_file import decode, encode
 from host_tools.observe import open_data
+from host_tools.progress import Silent
 from host_tools.recipe import KeepFloat, Recipe, TensorOverride, parse_recipe
 from targets import catalog
 from tests.e2e.small_network import samples, write_network
-from tests.unit.host_tools.diagnose.networks import diagnosed, planned
+from tests.unit.host_tools.diagnose.networks import diagnosed, diagnosed_together, planned
 from tests.unit.host_tools.lower.lowering_cases import CASES, TWO_ENDS, Case
 
 if TYPE_CHECKING:
@@ -166,6 +167,29 @@ def test_every_target_is_diagnosed_and_written(case: Case, target: str, tmp_path
     assert found.layers
     assert decode(encode(found), where="diagnosis.json") == found
     assert encode(found) == encode(dataclasses.replace(found))
+
+
+def test_plans_that_come_to_the_same_arithmetic_are_measured_once(tmp_path: Path) -> None:
+    networks = [
+        planned(small(tmp_path), tmp_path, target, samples=samples(8))
+        for target in ("x86_64-onnxruntime", "aarch64-onnxruntime", PER_TENSOR)
+    ]
+    stages = Stages()
+    found = diagnosed_together(networks, progress=stages)
+    assert stages.titles == ["Diagnosing x86_64-onnxruntime", f"Diagnosing {PER_TENSOR}"]
+    first, second, third = found.values()
+    assert first.output_sqnr_db == second.output_sqnr_db != third.output_sqnr_db
+    assert [layer.what_if for layer in first.layers] == [layer.what_if for layer in second.layers]
+
+
+class Stages(Silent):
+    """Notes what it is told."""
+
+    def __init__(self) -> None:
+        self.titles: list[str] = []
+
+    def stage(self, title: str, total: int | None) -> None:
+        self.titles.append(title)
 
 
 def test_inner_values_that_are_not_finite_are_numbers_in_the_file(tmp_path: Path) -> None:
