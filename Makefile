@@ -19,7 +19,7 @@ setup: $(VENV)/.ready ## Make the virtual environment
 demo: $(VENV)/.ready ## EfficientNet-Lite0 to three targets, run by the agent, reported over MQTT
 	$(RUN) -m examples.demo --out out/demo
 
-test: $(VENV)/.ready .venv-tflite-legacy/.ready .venv-tensorflow/.ready .venv-tflite-micro/.ready .venv-vela/.ready ## Run every test
+test: $(VENV)/.ready .venv-tflite-legacy/.ready .venv-tensorflow/.ready .venv-tflite-micro/.ready .venv-qnn/.ready .venv-rknn/.ready .venv-vela/.ready ## Run every test
 	@scripts/system-packages mosquitto mosquitto-clients
 	@command -v chromium chromium-headless-shell >/dev/null || scripts/system-packages chromium-headless-shell
 	$(RUN) -m pytest $(ARGS)
@@ -38,7 +38,7 @@ bench: $(VENV)/.ready .venv-bench/.ready ## Measure against the peers: make benc
 	$(RUN) -m benchmarks --data "$(DATA)" $(ARGS)
 
 clean: ## Remove everything that was made here
-	rm -rf $(VENV) .venv-tflite-legacy .venv-tensorflow .venv-tflite-micro .venv-vela .venv-bench build dist out *.egg-info
+	rm -rf $(VENV) .venv-tflite-legacy .venv-tensorflow .venv-tflite-micro .venv-qnn .venv-rknn .venv-vela .venv-bench build dist out *.egg-info
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -68,6 +68,17 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 .venv-tflite-micro/.ready: pyproject.toml
 	$(call make_venv,.venv-tflite-micro)
 	@.venv-tflite-micro/bin/python $(PIP_INSTALL) 'tflite-micro==0.dev20261023182759'
+	@touch $@
+
+.venv-qnn/.ready: pyproject.toml
+	$(call make_venv,.venv-qnn)
+	@.venv-qnn/bin/python $(PIP_INSTALL) 'onnxruntime-qnn==2.7.0' 'onnxruntime==1.26.0'
+	@touch $@
+
+.venv-rknn/.ready: pyproject.toml
+	$(call make_venv,.venv-rknn)
+	@.venv-rknn/bin/python $(PIP_INSTALL) 'protobuf==4.25.4' psutil 'ruamel.yaml' scipy tqdm 'opencv-python-headless<4.12' fast-histogram 'numpy==1.26.4' 'onnx==1.18.0' 'onnxruntime==1.22.0'
+	@.venv-rknn/bin/python $(PIP_INSTALL) --no-deps 'rknn-toolkit2==2.5.0'
 	@touch $@
 
 .venv-vela/.ready: pyproject.toml

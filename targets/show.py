@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import string
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from targets import catalog
@@ -14,16 +15,25 @@ from targets.document import thawed
 from targets.errors import ProfileError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from targets.profile import CapabilityProfile
+    from targets.profile import CapabilityProfile, Proof
 
-README_BEGIN = "<!-- targets:begin -->"
-README_END = "<!-- targets:end -->"
+TABLE_BEGIN = "<!-- targets:begin -->"
+TABLE_END = "<!-- targets:end -->"
 LONGEST_VALUE = 96
 """Columns of a value in `render` before it is broken into lines."""
 
-_HEADINGS = ("id", "format", "weights", "activations", "scale", "granularity", "proof", "engine", "for")
+_HEADINGS = (
+    "id", "for", "proof", "facts run", "format", "weights", "activations", "scale", "biases", "rounds", "engine", "beside it",
+)  # fmt: skip
+_PROVEN: Mapping[Proof, str] = MappingProxyType(
+    {
+        "engine": "running the engine",
+        "vendor_tool": "the vendor's own tool",
+        "document": "documents only; the file runs on a stand-in",
+    }
+)
 _TEMPLATE_COMMENT = string.Template(
     """\
 # A target of your own. It loads as it stands: every fact is copied from $based_on
@@ -105,10 +115,23 @@ def data(profile: CapabilityProfile) -> dict[str, object]:
     }
 
 
+def overview_table(profiles: Iterable[CapabilityProfile] | None = None) -> str:
+    """Give the README's short table as Markdown: the targets by format and by what their facts are proven by."""
+    groups: dict[tuple[Proof, str], list[str]] = {}
+    for profile in _or_catalogue(profiles):
+        groups.setdefault((profile.proof, profile.artifact.format), []).append(f"`{profile.id}`")
+    rows = [
+        (_PROVEN[proof], form, ", ".join(groups[proof, form]))
+        for proof in _PROVEN
+        for form in sorted({form for _, form in groups})
+        if (proof, form) in groups
+    ]
+    return _markdown(("proven by", "format", "targets"), rows)
+
+
 def support_table(profiles: Iterable[CapabilityProfile] | None = None) -> str:
-    """Give the README's table of targets as Markdown, generated from the profiles."""
-    rows = [_HEADINGS, tuple("---" for _ in _HEADINGS), *(_row(p) for p in _or_catalogue(profiles))]
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    """Give the full table of targets as Markdown, a row a target."""
+    return _markdown(_HEADINGS, [_row(profile) for profile in _or_catalogue(profiles)])
 
 
 def template(identity: str, based_on: str) -> str:
@@ -136,42 +159,56 @@ def template(identity: str, based_on: str) -> str:
     return text
 
 
-def check_readme(text: str) -> str:
-    """Return ``text`` with the table between its markers made current; equal to ``text`` when it was.
+def with_table(text: str, table: str) -> str:
+    """Return a document with what is between its markers replaced by ``table``; equal to ``text`` when it was current.
+
+    Args:
+        text: The document: the README with `overview_table`, ``docs/targets.md`` with `support_table`.
+        table: Markdown.
 
     Raises:
         ProfileError: The markers are missing, doubled or in the wrong order.
     """
     if (
-        text.count(README_BEGIN) != 1
-        or text.count(README_END) != 1
-        or text.index(README_BEGIN) > text.index(README_END)
+        text.count(TABLE_BEGIN) != 1
+        or text.count(TABLE_END) != 1
+        or text.index(TABLE_BEGIN) > text.index(TABLE_END)
     ):
         raise ProfileError(
-            f"README: expected {README_BEGIN} and then {README_END}, once each",
+            f"document: expected {TABLE_BEGIN} and then {TABLE_END}, once each",
             hint="Put the two markers where the table of targets belongs.",
         )
-    before, rest = text.split(README_BEGIN)
-    return f"{before}{README_BEGIN}\n{support_table()}{README_END}{rest.split(README_END)[1]}"
+    before, rest = text.split(TABLE_BEGIN)
+    return f"{before}{TABLE_BEGIN}\n{table}{TABLE_END}{rest.split(TABLE_END)[1]}"
 
 
 def _or_catalogue(profiles: Iterable[CapabilityProfile] | None) -> list[CapabilityProfile]:
     return [catalog.load(name) for name in catalog.ids()] if profiles is None else list(profiles)
 
 
+def _markdown(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    lines = (headings, tuple("---" for _ in headings), *rows)
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
 def _row(profile: CapabilityProfile) -> tuple[str, ...]:
     weights, activations = profile.weights, profile.activations
     per_channel = ", ".join(sorted(weights.per_channel_ops))
+    run = sum(fact.source.startswith("run:") or "; run:" in fact.source for fact in profile.facts)
     return (
         f"`{profile.id}`",
+        profile.title,
+        profile.proof.replace("_", " "),
+        f"{run} of {len(profile.facts)}" if profile.proof != "document" else "none",
         profile.artifact.format,
-        f"{_type(weights.bits, signed=weights.signed)} {'symmetric' if weights.symmetric else 'asymmetric'}",
+        f"{_type(weights.bits, signed=weights.signed)} {'symmetric' if weights.symmetric else 'asymmetric'} "
+        + (f"per channel ({per_channel})" if per_channel else "per tensor"),
         f"{_type(activations.bits, signed=activations.signed)} {activations.zero_point}",
         profile.scale.kind.replace("_", " "),
-        f"per channel ({per_channel})" if per_channel else "per tensor",
-        profile.proof.replace("_", " "),
+        _type(profile.bias.bits, signed=True) if profile.bias.quantized else "float32",
+        profile.rounding.requantization.replace("_", " "),
         " or ".join(f"{library} ≥ {version}" for library, version in profile.engine.min_versions.items()),
-        profile.title,
+        ", ".join(profile.artifact.sidecars),
     )
 
 

@@ -7,7 +7,8 @@ Layout:
     integers.py         real numbers to codes and back, for all formats
     interface.py        inputs and outputs as the application sees them
     saturation.py       activations that quantization does anyway
-    onnx_qdq.py         ONNX QDQ: qdq_graph.py places, qdq_nodes.py makes nodes, onnx_file.py writes
+    onnx_qdq.py         ONNX QDQ: qdq_plan.py asks the plan, qdq_graph.py places, qdq_nodes.py makes nodes, onnx_file.py writes
+    sidecars.py         files beside an ONNX payload for vendors' compilers: encodings.py (Qualcomm), nncase_scheme.py, the float model
     openvino_ir.py      OpenVINO IR: openvino_graph.py places, openvino_codes.py makes nodes, openvino_file.py writes
     tflite/             TFLite
 """

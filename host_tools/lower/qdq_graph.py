@@ -27,7 +27,7 @@ from host_tools.lower.coverage import require_coverage
 from host_tools.lower.integers import dequantize_array, quantize_array, quantize_bias
 from host_tools.lower.interface import integer_interface
 from host_tools.lower.qdq_nodes import Codes, QdqNodes
-from host_tools.lower.saturation import is_done_by_saturation
+from host_tools.lower.qdq_plan import PlannedGraph, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from host_tools.plan.quantization_plan import QParams, QuantizationPlan, Requantize
     from targets.profile import CapabilityProfile
 
-SHIELDED: Final = frozenset({"Conv", "ConvTranspose", "Gemm"}) | frozenset(
+_WEIGHTED: Final = frozenset({"Conv", "ConvTranspose", "Gemm"})
+SHIELDED: Final = _WEIGHTED | frozenset(
     {"Flatten", "MaxPool", "Pad", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"}
 )
 """Float operators that must not see a DQ: between the two stand half the scale and a Mul by 2, the same to the last bit.
@@ -85,7 +86,7 @@ def write_qdq_graph(
     """
     require_coverage(model, plan)
     source = model.graph.graph
-    writer = _Writer(source=source, plan=plan, profile=profile, shields=shields)
+    writer = _Writer(graph=PlannedGraph(source=source, plan=plan, profile=profile), shields=shields)
     inputs = [writer.write_input(value) for value in source.inputs if not value.is_initializer()]
     for node in source:
         writer.write_node(node)
@@ -111,46 +112,28 @@ class _Writer:
     """One run of `write_qdq_graph`, node by node in the canonical order.
 
     Attributes:
+        graph: What is written.
+        shields: As for `write_qdq_graph`.
         real: Canonical value (or constant) to the value here that readers get.
         codes: Canonical value to its integers.
         shielded: Canonical value to the shielded copy of its real value.
-        stands_for: Canonical value that does not exist to the one its producer writes in its place.
-        inner: Value inside a fusion that exists as codes, because the activation behind it works on those, to their parameters.
     """
 
-    source: ir.Graph
-    plan: QuantizationPlan
-    profile: CapabilityProfile
+    graph: PlannedGraph
     shields: bool
     out: QdqNodes = field(default_factory=QdqNodes)
     real: dict[str, ir.Value] = field(default_factory=dict)
     codes: dict[str, Codes] = field(default_factory=dict)
     shielded: dict[str, ir.Value] = field(default_factory=dict)
-    stands_for: dict[str, ir.Value] = field(default_factory=dict)
     interface_qparams: dict[str, QParams] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-    requantized: dict[tuple[str, int], Requantize] = field(default_factory=dict)
-    left_out: set[str] = field(default_factory=set)
-    inner: dict[str, QParams] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.requantized = {(edge.node, edge.input_index): edge for edge in self.plan.requantize}
-        for node in self.source:
-            if self._is_stored(node.outputs[0]) and is_done_by_saturation(node, self.plan):
-                self.left_out.add(node.name or "")
-                self.stands_for[_name(_first_input(node))] = node.outputs[0]
-        for node in reversed(self.source):
-            if self._is_absorbed_on_codes(node):
-                qparams = self._qparams(self._target(node.outputs[0]))
-                if qparams is not None:
-                    self.inner[_name(_first_input(node))] = qparams
 
     # -- the graph, in order ------------------------------------------------------------------------------------------------------
 
     def write_input(self, value: ir.Value) -> ir.Value:
         """Declare a graph input: float, or integer where the profile wants it."""
-        name, interface = _name(value), self.profile.interface.input_type
-        qparams = self._qparams(value)
+        name, interface = name_of(value), self.graph.profile.interface.input_type
+        qparams = self.graph.qparams(value)
         if interface == "float32" or value.dtype != ir.DataType.FLOAT:
             declared = self.out.value(name, value.shape, value.dtype)
             self._publish(value, declared, qparams)
@@ -163,18 +146,18 @@ class _Writer:
 
     def write_node(self, node: ir.Node) -> None:
         """Write a node with the readers' side of its inputs before it and the producers' side of its outputs behind it."""
-        if node.name in self.left_out:
+        if node.name in self.graph.left_out:
             return
-        shared = self._shared_qparams(node)
+        shared = self.graph.shared_qparams(node)
         if shared is not None:
             self._write_on_codes(node, shared)
             return
         inputs = [self._read(node, index) for index in range(len(node.inputs))]
-        targets = [self._target(value) for value in node.outputs]
-        qparams = [self._qparams(value) for value in targets]
+        targets = [self.graph.written(value) for value in node.outputs]
+        qparams = [self.graph.qparams(value) for value in targets]
         outputs = []
         for target, quantized in zip(targets, qparams, strict=True):
-            name = _name(target) if quantized is None else f"{_name(target)}/float"
+            name = name_of(target) if quantized is None else f"{name_of(target)}/float"
             outputs.append(self.out.value(name, target.shape, target.dtype))
         self.out.add(node.op_type, inputs, outputs, node.attributes.values(), node.name or "")
         for target, output, quantized in zip(targets, outputs, qparams, strict=True):
@@ -182,12 +165,12 @@ class _Writer:
 
     def write_output(self, value: ir.Value) -> ir.Value:
         """Return the graph output for a canonical one: float, or integer where the profile wants it."""
-        name, interface = _name(value), self.profile.interface.output_type
+        name, interface = name_of(value), self.graph.profile.interface.output_type
         if value.is_initializer():
             return self._constant(value, reader="graph output")
         if interface == "float32" or value.dtype != ir.DataType.FLOAT:
             return self._real(value)
-        outer = self.interface_qparams[name] = integer_interface(name, self._qparams(value), interface)
+        outer = self.interface_qparams[name] = integer_interface(name, self.graph.qparams(value), interface)
         codes = self.codes[name]
         if codes.qparams.dtype != outer.dtype:
             codes = self.out.quantize(self._real(value), outer, name)
@@ -195,15 +178,15 @@ class _Writer:
 
     def tensor_names(self) -> dict[str, str]:
         """Return `QdqGraph.tensor_names`."""
-        produced = (self._target(value) for node in self.source for value in node.outputs)
+        produced = (self.graph.written(value) for node in self.graph.source for value in node.outputs)
         names: dict[str, str] = {}
-        for value in (*self.source.inputs, *produced):
-            name = _name(value)
-            if value.is_initializer() or self.plan.tensors[name].role == "fused":
+        for value in (*self.graph.source.inputs, *produced):
+            name = name_of(value)
+            if value.is_initializer() or self.graph.plan.tensors[name].role == "fused":
                 continue
             carrier = self.real.get(name) or self.shielded.get(name)
             if carrier is not None:
-                names[name] = _name(carrier)
+                names[name] = name_of(carrier)
         return names
 
     # -- activations --------------------------------------------------------------------------------------------------------------
@@ -211,35 +194,43 @@ class _Writer:
     def _publish(self, value: ir.Value, written: ir.Value, qparams: QParams | None) -> None:
         """Make ``written`` what readers of the canonical ``value`` get, through integers if the plan has them."""
         if qparams is None:
-            self.real[_name(value)] = written
+            self.real[name_of(value)] = written
         else:
-            self.codes[_name(value)] = self.out.quantize(written, qparams, self._codes_name(value, qparams))
+            self.codes[name_of(value)] = self.out.quantize(written, qparams, self._codes_name(value, qparams))
 
     def _codes_name(self, value: ir.Value, qparams: QParams) -> str:
         """Return what the codes are called: as the value, if they are the graph output, else something of their own."""
-        is_output = self._is_integer_output(value) and self.profile.interface.output_type == qparams.dtype
-        return _name(value) if is_output else f"{_name(value)}/codes"
+        is_output = (
+            self.graph.is_integer_output(value) and self.graph.profile.interface.output_type == qparams.dtype
+        )
+        return name_of(value) if is_output else f"{name_of(value)}/codes"
 
     def _read(self, node: ir.Node, index: int) -> ir.Value | None:
         """Return what input ``index`` of the node reads, with whatever must be written before it."""
         value = node.inputs[index]
         if value is None:
             return None
-        name = _name(value)
+        name = name_of(value)
         if value.is_initializer():
             return self._constant(value, reader=f"{node.op_type} {node.name!r}")
-        edge = self.requantized.get((node.name or "", index))
+        edge = self.graph.edge(node, index)
         if edge is not None:
             return self.out.dequantize(self._requantized(value, node, edge), _edge_name(edge))
-        if self.shields and name in self.codes and self._stays_float(node):
-            return self._shielded(value, node)
+        if name in self.codes and node.op_type in SHIELDED and self.graph.is_float(node):
+            if self.shields:
+                return self._shielded(value, node)
+            if node.op_type in _WEIGHTED:
+                self.notes.append(
+                    f"{node.op_type} {node.name!r}: float between integers, unshielded as the target's reader wants it; where ONNX Runtime "
+                    f"stands in, it quantizes such float weights by itself, so what is verified may be worse than the target."
+                )
         return self._real(value)
 
     def _real(self, value: ir.Value) -> ir.Value:
         """Return the real value of a canonical activation, dequantized on first demand."""
-        name = _name(value)
+        name = name_of(value)
         if name not in self.real:
-            is_taken = value.is_graph_input() or self._is_integer_output(value)
+            is_taken = value.is_graph_input() or self.graph.is_integer_output(value)
             self.real[name] = self.out.dequantize(
                 self.codes[name], f"{name}/dequantized" if is_taken else name
             )
@@ -247,7 +238,7 @@ class _Writer:
 
     def _shielded(self, value: ir.Value, node: ir.Node) -> ir.Value:
         """Return the real value by way of half the scale and a Mul by 2 (see `SHIELDED`)."""
-        name = _name(value)
+        name = name_of(value)
         if name not in self.shielded:
             self.shielded[name] = self.out.dequantize_shielded(self.codes[name], f"{name}/shielded")
             self.notes.append(
@@ -258,35 +249,16 @@ class _Writer:
 
     def _requantized(self, value: ir.Value, node: ir.Node, edge: Requantize) -> Codes:
         """Return the codes of a re-quantized edge."""
-        is_shielded = self.shields and _name(value) in self.codes
+        is_shielded = self.shields and name_of(value) in self.codes
         source = self._shielded(value, node) if is_shielded else self._real(value)
         return self.out.quantize(source, edge.qparams, f"{_edge_name(edge)}/codes")
 
     # -- operators on codes -------------------------------------------------------------------------------------------------------
 
-    def _shared_qparams(self, node: ir.Node) -> QParams | None:
-        """Return the one set of parameters of a node that works on the codes themselves; None where it works on real numbers.
-
-        Such an operator only moves and compares, so that it gives the same codes as it would give real numbers.
-        """
-        planned = self.plan.nodes[node.name or ""]
-        if node.op_type not in self.profile.artifact.integer_ops or planned.precision != "int8":
-            return None
-        output = self._qparams(self._target(node.outputs[0]))
-        same = all(
-            value is None or value.is_initializer() or self._edge_qparams(node, index, value) == output
-            for index, value in enumerate(node.inputs)
-        )
-        return output if same else None
-
-    def _edge_qparams(self, node: ir.Node, index: int, value: ir.Value) -> QParams | None:
-        edge = self.requantized.get((node.name or "", index))
-        return edge.qparams if edge is not None else self._qparams(value)
-
     def _write_on_codes(self, node: ir.Node, qparams: QParams) -> None:
         """Write the node with integer inputs and an integer output; its real constants become codes of the same scale."""
-        target = self._target(node.outputs[0])
-        name = _name(target)
+        target = self.graph.written(node.outputs[0])
+        name = name_of(target)
         codes = self.codes[name] = self.out.integer(self._codes_name(target, qparams), target.shape, qparams)
         inputs = [self._read_codes(node, index, qparams) for index in range(len(node.inputs))]
         op_type, zero_at = node.op_type, None
@@ -304,12 +276,12 @@ class _Writer:
         value = node.inputs[index]
         if value is None:
             return None
-        edge = self.requantized.get((node.name or "", index))
+        edge = self.graph.edge(node, index)
         if edge is not None:
             return self._requantized(value, node, edge).value
         if not value.is_initializer():
-            return self.codes[_name(value)].value
-        where = f"{node.op_type} {node.name!r}: {_name(value)!r}"
+            return self.codes[name_of(value)].value
+        where = f"{node.op_type} {node.name!r}: {name_of(value)!r}"
         if value.dtype != ir.DataType.FLOAT:
             return self._constant(value, reader=where)
         # Half to even, as the QuantizeLinear that this operator moved past.
@@ -321,18 +293,20 @@ class _Writer:
 
     def _constant(self, value: ir.Value, *, reader: str) -> ir.Value:
         """Return a constant as its readers get it: float, or integers behind a DQ, written on first demand."""
-        name = _name(value)
+        name = name_of(value)
         if name in self.real:
             return self.real[name]
-        planned = self.plan.tensors.get(name)
+        planned = self.graph.plan.tensors.get(name)
         array = _array(value)
         if planned is None or planned.qparams is None:
             self.real[name] = self.out.initializer(name, array)
             return self.real[name]
         is_bias = planned.role == "bias"
         convert = quantize_bias if is_bias else quantize_array
-        codes = convert(array, planned.qparams, self.profile.rounding.weights, where=f"{reader}: {name!r}")
-        if is_bias and not self.profile.artifact.qdq_bias:
+        codes = convert(
+            array, planned.qparams, self.graph.profile.rounding.weights, where=f"{reader}: {name!r}"
+        )
+        if is_bias and not self.graph.profile.artifact.qdq_bias:
             # The target quantizes biases itself: it gets those real numbers that its own rounding cannot change.
             real = dequantize_array(codes, planned.qparams, where=name).astype(np.float32)
             self.real[name] = self.out.initializer(name, real)
@@ -341,75 +315,9 @@ class _Writer:
         self.real[name] = self.out.dequantize(Codes(value=stored, qparams=planned.qparams), name)
         return self.real[name]
 
-    # -- what the plan says -------------------------------------------------------------------------------------------------------
-
-    def _target(self, value: ir.Value) -> ir.Value:
-        """Return the canonical value that a producer of ``value`` writes, past the activations that were left out."""
-        while _name(value) in self.stands_for:
-            value = self.stands_for[_name(value)]
-        return value
-
-    def _qparams(self, value: ir.Value) -> QParams | None:
-        """Return the parameters of a value's codes; None for a float value and for one that nobody reads."""
-        if _name(value) in self.inner:
-            return self.inner[_name(value)]
-        planned = self.plan.tensors[_name(value)]
-        if (
-            planned.role == "fused"
-            or not (value.uses() or value.is_graph_output())
-            or not self._is_stored(value)
-        ):
-            return None
-        return planned.qparams
-
-    def _is_stored(self, value: ir.Value) -> bool:
-        """Tell whether a planned value exists as integers in this dialect: everywhere, or only where an integer operator reads it."""
-        if (
-            self.profile.artifact.quantize_outputs
-            or self._is_integer_input(value)
-            or self._is_integer_output(value)
-        ):
-            return True
-        return any(
-            self.plan.nodes[reader.name or ""].precision in ("int8", "int16") for reader, _ in value.uses()
-        )
-
-    def _is_absorbed_on_codes(self, node: ir.Node) -> bool:
-        """Tell whether a fused Relu or Clip, which quantization alone does not do, works on the codes that its producer writes."""
-        return (
-            node.name not in self.left_out
-            and node.op_type in self.profile.artifact.integer_ops & {"Relu", "Clip"}
-            and self.plan.nodes[node.name or ""].fused_into is not None
-        )
-
-    def _is_integer_input(self, value: ir.Value) -> bool:
-        return value.is_graph_input() and self.profile.interface.input_type != "float32"
-
-    def _is_integer_output(self, value: ir.Value) -> bool:
-        is_produced = value.is_graph_output() and not value.is_graph_input()
-        return is_produced and self.profile.interface.output_type != "float32"
-
-    def _stays_float(self, node: ir.Node) -> bool:
-        return node.op_type in SHIELDED and self.plan.nodes[node.name or ""].precision in {
-            "float32",
-            "float16",
-        }
-
 
 def _edge_name(edge: Requantize) -> str:
     return f"{edge.node}/input/{edge.input_index}"
-
-
-def _name(value: ir.Value) -> str:
-    """Return the name, which every canonical value and every value written here has."""
-    return value.name or ""
-
-
-def _first_input(node: ir.Node) -> ir.Value:
-    value = node.inputs[0] if node.inputs else None
-    if value is None:
-        raise LoweringError(f"{node.op_type} {node.name!r}: its first input is absent.")
-    return value
 
 
 def _array(value: ir.Value) -> NDArray[Any]:

@@ -37,11 +37,18 @@ def blocks(path: Path, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL)
 
 
-def test_the_table_of_targets_is_generated() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert show.check_readme(text) == text, (
-        "README.md: the table of targets is old; targets.show.support_table() gives the new one"
+@pytest.mark.parametrize(
+    ("name", "table"), [("README.md", "overview_table"), ("docs/targets.md", "support_table")]
+)
+def test_the_tables_of_targets_are_generated(name: str, table: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    assert show.with_table(text, getattr(show, table)()) == text, (
+        f"{name}: the table of targets is old; targets.show.{table}() gives the new one"
     )
+
+
+def test_the_readmes_table_of_targets_fits_a_screen() -> None:
+    assert len(show.overview_table().splitlines()) <= 12
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

@@ -83,6 +83,28 @@ def test_every_target_from_one_calibration(workplace: Workplace) -> None:
         assert len(archive.manifest.golden) == 2
 
 
+def test_files_for_a_vendors_compiler_lie_beside_the_payload_and_go_when_it_is_refused(
+    workplace: Workplace,
+) -> None:
+    folder = workplace.folder / "out" / "qualcomm-htp"
+    assert workplace.run("--target", "qualcomm-htp", "--min-agreement", "0.5").returncode == 0
+    assert {file.name for file in folder.iterdir()} == {
+        "model.onnx",
+        "model_float.onnx",
+        "model.encodings",
+        "plan.json",
+    }
+    encodings = json.loads((folder / "model.encodings").read_text())
+    assert {"images", "logits"} <= {entry["name"] for entry in encodings["activation_encodings"]}
+    archive = ArtifactArchive.open(workplace.folder / "out" / "small-0.1.0-qualcomm-htp.ewa")
+    assert [member.name for member in archive.manifest.payload] == ["payload/model.onnx"], (
+        "no engine loads the others"
+    )
+    (folder / "model.encodings").write_text("of an earlier run")
+    assert workplace.run("--target", "qualcomm-htp", "--min-agreement", "0.5").returncode == 0
+    assert json.loads((folder / "model.encodings").read_text()) == encodings
+
+
 def test_the_same_input_gives_the_same_bytes(workplace: Workplace) -> None:
     targets = ("--target", "x86_64-onnxruntime", "--target", "x86_64-openvino", "--target", "cortex-a-tflite")
     for out in ("first", "second"):

@@ -1,7 +1,8 @@
 """The environments of their own that other people's programs need.
 
 tflite-runtime 2.14 wants NumPy 1, TensorFlow is too large for every developer, TensorFlow Lite for Microcontrollers has nightly builds only, and
-Vela brings its own command.
+Vela brings its own command. onnxruntime-qnn brings an ONNX Runtime that must not be the one of our tests, rknn-toolkit2
+wants NumPy 1 and old protobuf.
 """
 
 from __future__ import annotations
@@ -28,6 +29,16 @@ def run_tflite_micro(*arguments: str, expected: int = 0) -> str:
     return _run(_python(".venv-tflite-micro", "EDGEWRIGHT_TFLITE_MICRO_PYTHON"), arguments, expected)
 
 
+def run_qnn(*arguments: str, expected: int = 0) -> str:
+    """Run Python with Qualcomm's QNN in the repository and return what it prints."""
+    return _run(_python(".venv-qnn", "EDGEWRIGHT_QNN_PYTHON"), arguments, expected)
+
+
+def run_rknn(*arguments: str, expected: int = 0) -> str:
+    """Run Python with Rockchip's toolkit in the repository and return what it prints."""
+    return _run(_python(".venv-rknn", "EDGEWRIGHT_RKNN_PYTHON"), arguments, expected)
+
+
 def vela() -> str:
     """Return Arm's compiler; a test that needs it fails without it, and says how to get it."""
     program = Path(os.environ.get("EDGEWRIGHT_VELA", REPOSITORY / ".venv-vela" / "bin" / "vela"))
@@ -48,7 +59,7 @@ def _python(environment: str, variable: str) -> str:
 
 def _run(python: str, arguments: tuple[str, ...], expected: int) -> str:
     done = subprocess.run(
-        [python, *arguments], capture_output=True, text=True, timeout=120, check=False, cwd=REPOSITORY
+        [python, *arguments], capture_output=True, text=True, timeout=240, check=False, cwd=REPOSITORY
     )
     assert done.returncode == expected, done.stdout + done.stderr
     return done.stdout

@@ -185,6 +185,59 @@ class TestOnnxRuntime:
         ops = executed(_Qdq(operator, signed=True, zero_point=0).model(), tmp_path, int8_allowed=True)
         assert on_integers(ops, operator) == promised, ops
 
+    @pytest.mark.parametrize("operator", sorted(OPS))
+    def test_int8_operators_without_zero_points_run_as_the_generic_profile_says(
+        self, operator: str, tmp_path: Path
+    ) -> None:
+        profile = catalog.load("generic-symmetric")
+        promised = "int8" in profile.ops[operator].precisions and operator not in profile.artifact.integer_ops
+        ops = executed(_Qdq(operator, signed=True, zero_point=0).model(), tmp_path, int8_allowed=True)
+        assert on_integers(ops, operator) == promised, ops
+
+    @pytest.mark.parametrize("code", [np.int8, np.uint8])
+    @pytest.mark.parametrize("operator", ["Min", "Max", "Clip", "Pad"])
+    def test_operators_on_codes_give_codes(
+        self, operator: str, code: type[np.integer[Any]], tmp_path: Path
+    ) -> None:
+        """A constant vector a channel for Min and Max, as a bound after equalization has it; Relu is Max with the zero point."""
+        helper = onnx.helper
+        vector = np.arange(1, 9, dtype=code).reshape(1, 8, 1, 1)
+        constants = {
+            "Min": [vector],
+            "Max": [vector],
+            "Clip": [np.asarray(3, code), np.asarray(90, code)],
+            "Pad": [np.asarray([0, 0, 1, 1, 0, 0, 1, 1]), np.asarray(7, code)],
+        }[operator]
+        scale, zero = np.float32(0.05), np.asarray(5, code)
+        named = {"s": np.asarray(scale), "z": zero} | {f"c{i}": one for i, one in enumerate(constants)}
+        nodes = [
+            helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"]),
+            helper.make_node(operator, ["q", *(f"c{i}" for i in range(len(constants)))], ["r"]),
+            helper.make_node("DequantizeLinear", ["r", "s", "z"], ["y"]),
+        ]
+        graph = helper.make_graph(
+            nodes,
+            "g",
+            [helper.make_tensor_value_info("x", 1, list(A))],
+            [helper.make_tensor_value_info("y", 1, None)],
+            [onnx.numpy_helper.from_array(one, name) for name, one in named.items()],
+        )
+        model = helper.make_model(
+            graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10
+        ).SerializeToString()
+        assert executed(model, tmp_path) == ["QuantizeLinear", operator, "DequantizeLinear"]
+        x = np.random.default_rng(1).normal(0, 2, A).astype(np.float32)
+        info = np.iinfo(code)
+        codes = np.clip(np.rint(x / scale) + 5, info.min, info.max)
+        wanted = {
+            "Min": lambda: np.minimum(codes, vector),
+            "Max": lambda: np.maximum(codes, vector),
+            "Clip": lambda: np.clip(codes, 3, 90),
+            "Pad": lambda: np.pad(codes, [(0, 0), (0, 0), (1, 1), (1, 1)], constant_values=7),
+        }[operator]()
+        session = ort.InferenceSession(model, providers=["CPUExecutionProvider"])
+        np.testing.assert_array_equal(np.rint(session.run(None, {"x": x})[0] / scale) + 5, wanted)
+
     @pytest.mark.parametrize("chain", catalog.load("x86_64-onnxruntime").fusions, ids="-".join)
     def test_a_fused_activation_within_the_quantized_range_costs_nothing(
         self, chain: tuple[str, str], tmp_path: Path

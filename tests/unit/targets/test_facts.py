@@ -17,22 +17,37 @@ EVERY = catalog.ids()
 MOVED = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "MaxPool")
 CONVOLUTIONS = frozenset({"Conv", "ConvTranspose", "Gemm"})
 PRODUCTS = frozenset({"Conv", "Gemm", "MatMul"})
+WEIGHTED = CONVOLUTIONS | PRODUCTS
 NONE: frozenset[str] = frozenset()
 SCHEMES = {
     # target: (lowest and highest weight, operators with one scale a channel, activations, zero points, scales)
     "aarch64-onnxruntime": ((-127, 127), PRODUCTS, "int8", "asymmetric", "float32"),
     "amd-vitis-dpu": ((-128, 127), NONE, "int8", "symmetric", "power_of_two"),
+    "coral-edgetpu": ((-127, 127), CONVOLUTIONS, "int8", "asymmetric", "float32"),
     "cortex-a-tflite": ((-127, 127), CONVOLUTIONS, "int8", "asymmetric", "float32"),
     "cortex-a-tflite-legacy": ((-127, 127), CONVOLUTIONS, "int8", "asymmetric", "float32"),
     "cortex-m-tflm": ((-127, 127), CONVOLUTIONS, "int8", "asymmetric", "float32"),
+    "espressif-esp32p4": ((-128, 127), CONVOLUTIONS, "int8", "symmetric", "power_of_two"),
+    "espressif-esp32s3": ((-128, 127), NONE, "int8", "symmetric", "power_of_two"),
     "ethos-u55": ((-127, 127), CONVOLUTIONS, "int8", "asymmetric", "float32"),
     "ethos-u85": ((-127, 127), CONVOLUTIONS, "int8", "asymmetric", "float32"),
     "generic-per-tensor": ((-127, 127), NONE, "int8", "asymmetric", "float32"),
     "generic-per-tensor-symmetric": ((-127, 127), NONE, "int8", "symmetric", "float32"),
     "generic-power-of-two": ((-128, 127), NONE, "int8", "symmetric", "power_of_two"),
     "generic-symmetric": ((-127, 127), PRODUCTS, "int8", "symmetric", "float32"),
+    "intel-npu-openvino": ((-127, 127), PRODUCTS, "uint8", "asymmetric", "float32"),
+    "kendryte-k230": ((-127, 127), WEIGHTED, "uint8", "asymmetric", "float32"),
+    "ncnn": ((-127, 127), frozenset({"Conv", "Gemm"}), "int8", "symmetric", "float32"),
+    "nvidia-dla": ((-127, 127), CONVOLUTIONS, "int8", "symmetric", "float32"),
+    "nvidia-tensorrt": ((-127, 127), WEIGHTED, "int8", "symmetric", "float32"),
     "nxp-neutron": ((-127, 127), NONE, "int8", "asymmetric", "float32"),
+    "nxp-vx": ((-127, 127), NONE, "int8", "asymmetric", "float32"),
+    "qualcomm-htp": ((-127, 127), frozenset({"Conv", "ConvTranspose"}), "uint8", "asymmetric", "float32"),
+    "rockchip-rknn": ((-127, 127), CONVOLUTIONS, "int8", "asymmetric", "float32"),
+    "sony-imx500": ((-128, 127), CONVOLUTIONS, "int8", "midpoint", "power_of_two"),
+    "stm32n6": ((-127, 127), CONVOLUTIONS, "int8", "asymmetric", "float32"),
     "x86_64-onnxruntime": ((-127, 127), PRODUCTS, "uint8", "asymmetric", "float32"),
+    "x86_64-onnxruntime-avx2": ((-63, 63), PRODUCTS, "uint8", "asymmetric", "float32"),
     "x86_64-openvino": ((-127, 127), PRODUCTS, "uint8", "asymmetric", "float32"),
 }
 DOORS = {
@@ -89,8 +104,9 @@ def test_other_kernels_fix_no_output(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", EVERY)
-def test_what_moves_data_keeps_its_scale(name: str) -> None:
-    assert set(MOVED) <= catalog.load(name).same_scale
+def test_what_moves_data_on_integers_keeps_its_scale(name: str) -> None:
+    profile = catalog.load(name)
+    assert {op for op in MOVED if "int8" in profile.ops[op].precisions} <= profile.same_scale
 
 
 @pytest.mark.parametrize("name", TFLITE)
@@ -132,9 +148,8 @@ def test_activations_fuse_into_convolutions(name: str) -> None:
 
 
 def test_only_openvino_fuses_hard_swish() -> None:
-    assert [name for name in EVERY if ("Conv", "HardSwish") in catalog.load(name).fusions] == [
-        "x86_64-openvino"
-    ]
+    fusing = [name for name in EVERY if ("Conv", "HardSwish") in catalog.load(name).fusions]
+    assert fusing == ["intel-npu-openvino", "x86_64-openvino"]
 
 
 def test_float_only_operators_of_onnx_runtime() -> None:
@@ -214,3 +229,103 @@ def test_parity_limits_are_between_none_and_sloppy(name: str) -> None:
     assert 1 <= parity.max_lsb <= 8
     assert 0.8 <= parity.min_share_within_one < 1.0
     assert math.isfinite(parity.min_share_within_one)
+
+
+BIASES = {"espressif-esp32s3": 20}
+FLOAT_BIASES = {"nvidia-tensorrt", "nvidia-dla", "sony-imx500", "ncnn"}
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_biases(name: str) -> None:
+    profile = catalog.load(name)
+    assert profile.bias.bits == BIASES.get(name, 32)
+    assert profile.bias.quantized == (name not in FLOAT_BIASES)
+    quantized_by_the_reader = FLOAT_BIASES | {"rockchip-rknn"}
+    assert profile.artifact.qdq_bias == (
+        profile.artifact.format != "tflite" and name not in quantized_by_the_reader
+    )
+
+
+def test_rounding_of_the_chips_that_do_not_round_half_to_even() -> None:
+    odd = {
+        name: catalog.load(name).rounding.requantization
+        for name in EVERY
+        if catalog.load(name).rounding.requantization != "half_even"
+    }
+    assert odd == {
+        "amd-vitis-dpu": "half_up",
+        "coral-edgetpu": "half_away_from_zero",
+        "cortex-a-tflite-legacy": "half_away_from_zero",
+        "cortex-m-tflm": "half_away_from_zero",
+        "espressif-esp32s3": "half_up",
+        "ethos-u55": "half_away_from_zero",
+        "ethos-u85": "half_away_from_zero",
+        "ncnn": "half_away_from_zero",
+        "nxp-neutron": "half_away_from_zero",
+    }
+
+
+def test_tensorrt_wants_integers_at_the_inputs_of_weighted_operators_only() -> None:
+    profile = catalog.load("nvidia-tensorrt")
+    integer = {op for op, support in profile.ops.items() if "int8" in support.precisions}
+    assert integer == WEIGHTED
+    assert not profile.artifact.quantize_outputs
+    assert not profile.artifact.shields
+    dla = catalog.load("nvidia-dla")
+    assert dla.artifact.quantize_outputs
+    assert {"AveragePool", "GlobalAveragePool", "MaxPool"} <= dla.same_scale
+    assert dla.ops["Concat"].constraints.axes == (1,)
+
+
+def test_sidecars_are_for_compilers_that_read_them() -> None:
+    sidecars = {
+        name: catalog.load(name).artifact.sidecars for name in EVERY if catalog.load(name).artifact.sidecars
+    }
+    assert sidecars == {
+        "espressif-esp32p4": ("float_onnx",),
+        "espressif-esp32s3": ("float_onnx",),
+        "kendryte-k230": ("float_onnx", "nncase_quant_scheme"),
+        "ncnn": ("float_onnx",),
+        "qualcomm-htp": ("float_onnx", "qualcomm_encodings"),
+    }
+
+
+def test_qnn_ranges_are_never_narrower_than_the_quantizer_of_onnx_runtime_makes_them() -> None:
+    assert catalog.load("qualcomm-htp").scale.minimum_range == 1e-4
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_proof_is_what_was_run(name: str) -> None:
+    run = {
+        "aarch64-onnxruntime",
+        "cortex-a-tflite",
+        "cortex-a-tflite-legacy",
+        "x86_64-onnxruntime",
+        "x86_64-openvino",
+    }
+    judged = {"cortex-m-tflm", "ethos-u55", "ethos-u85", "qualcomm-htp", "rockchip-rknn"}
+    expected = (
+        "engine"
+        if name in run or name.startswith("generic-")
+        else "vendor_tool"
+        if name in judged
+        else "document"
+    )
+    assert catalog.load(name).proof == expected
+
+
+@pytest.mark.parametrize("name", [name for name in EVERY if catalog.load(name).proof == "vendor_tool"])
+def test_what_a_vendors_tool_judged_says_which(name: str) -> None:
+    sources = " ".join(fact.source for fact in catalog.load(name).facts)
+    assert any(
+        tool in sources
+        for tool in ("tflite-micro 0.", "ethos-u-vela 5.", "onnxruntime-qnn 2.", "rknn-toolkit2 2.")
+    )
+    assert "no board was run" in sources or "no device was run" in sources
+
+
+def test_seven_bits_cannot_overflow_sixteen() -> None:
+    low, high = SCHEMES["x86_64-onnxruntime-avx2"][0]
+    assert 2 * 255 * high <= 2**15 - 1
+    assert 2 * 255 * low >= -(2**15)
+    assert 2 * 255 * SCHEMES["x86_64-onnxruntime"][0][1] > 2**15 - 1, "eight bits can"

@@ -9,7 +9,7 @@ import pytest
 from targets import catalog, show
 from targets.errors import ProfileError
 
-README = f"# x\n\n{show.README_BEGIN}\nold\n{show.README_END}\n\nrest\n"
+README = f"# x\n\n{show.TABLE_BEGIN}\nold\n{show.TABLE_END}\n\nrest\n"
 
 
 def test_the_list_names_every_target_once() -> None:
@@ -51,26 +51,42 @@ def test_the_table_has_a_row_per_target_and_even_columns() -> None:
     lines = show.support_table().splitlines()
     assert len(lines) == len(catalog.ids()) + 2
     assert len({line.count("|") for line in lines}) == 1
+    assert "| document |" in lines[3]
     assert (
-        "| `amd-vitis-dpu` | onnx_qdq | int8 symmetric | int8 symmetric | power of two | per tensor | document |"
+        "| onnx_qdq | int8 symmetric per tensor | int8 symmetric | power of two | int32 | half up |"
         in lines[3]
     )
 
 
-def test_a_readme_is_made_current_between_its_markers_only() -> None:
-    current = show.check_readme(README)
-    assert current == README.replace("old\n", show.support_table())
-    assert show.check_readme(current) == current
+def test_the_overview_names_every_target_once_with_its_proof() -> None:
+    table = show.overview_table()
+    assert all(table.count(f"`{name}`") == 1 for name in catalog.ids())
+    row = next(line for line in table.splitlines() if "`ethos-u55`" in line)
+    assert row.startswith("| the vendor's own tool | tflite |")
+
+
+def test_the_row_says_how_many_facts_were_run() -> None:
+    rows = {line.split("`")[1]: line for line in show.support_table().splitlines()[2:]}
+    assert "| document | none |" in rows["coral-edgetpu"], "what it inherits was run on a stand-in"
+    profile = catalog.load("qualcomm-htp")
+    run = sum("run: " in fact.source for fact in profile.facts)
+    assert f"| vendor tool | {run} of {len(profile.facts)} |" in rows["qualcomm-htp"]
+
+
+def test_a_document_is_made_current_between_its_markers_only() -> None:
+    current = show.with_table(README, "| a table |\n")
+    assert current == README.replace("old\n", "| a table |\n")
+    assert show.with_table(current, "| a table |\n") == current
 
 
 @pytest.mark.parametrize(
     "text",
-    ["", show.README_BEGIN, README + README, f"{show.README_END}\n{show.README_BEGIN}"],
+    ["", show.TABLE_BEGIN, README + README, f"{show.TABLE_END}\n{show.TABLE_BEGIN}"],
     ids=["none", "one", "twice", "reversed"],
 )
 def test_a_readme_without_the_two_markers_is_refused(text: str) -> None:
-    with pytest.raises(ProfileError, match="README: expected <!-- targets:begin -->"):
-        show.check_readme(text)
+    with pytest.raises(ProfileError, match="document: expected <!-- targets:begin -->"):
+        show.with_table(text, "")
 
 
 @pytest.mark.parametrize("base", catalog.ids())
