@@ -7,12 +7,14 @@ Layout, in the order of the flow:
     plan/             decide what every tensor becomes: `QuantizationPlan`
     lower/            write it in the target's format: `Payload`
     verify/           run it, hold it against float: `VerificationReport`
+    diagnose/         find the layers that cost most, and what helps: `Diagnosis`
     pack/             manifest and members: `Artifact`
     batch/            many such flows: processes or Dask, one table
     review/           telemetry from the field
     pages/            HTML pages and charts
     cli/              the command `edgewright`
     recipe.py         what the user asks for
+    typed_json.py     read JSON as the types that it was written from
     errors.py         the errors, by who can act
 """
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING
 
 from device_agent.contract.archive import write_archive
 from device_agent.contract.errors import EngineError
+from host_tools.diagnose.diagnoser import Subject, diagnose
+from host_tools.diagnose.diagnosis_file import encode as encode_diagnosis
+from host_tools.diagnose.diagnosis_page import render_diagnosis
 from host_tools.errors import CapabilityError, InputError, LoweringError, VerificationError
 from host_tools.lower.lowering import lower
 from host_tools.lower.sidecars import SIDECAR_FILES
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from device_agent.contract.manifest import Preprocessing
+    from host_tools.diagnose.diagnosis import Diagnosis
     from host_tools.model.float_model import FloatModel
     from host_tools.observe.calibration_set import CalibrationSet
     from host_tools.observe.statistics import Statistics
@@ -50,7 +54,8 @@ if TYPE_CHECKING:
 
 _DEFAULT_THREADS = 4
 _MOST_THREADS_A_CORE = 4  # with many thousands an engine never gets to work
-_TARGET_FILES = ("plan.json", "model.onnx", "model.tflite", "model.xml", "model.bin", *SIDECAR_FILES.values())
+_PAYLOAD_FILES = ("model.onnx", "model.tflite", "model.xml", "model.bin")
+_TARGET_FILES = ("plan.json", "diagnosis.json", *_PAYLOAD_FILES, *SIDECAR_FILES.values())
 _UNLABELLED_SAMPLES = 64  # of the calibration data, when no evaluation data were given
 
 
@@ -63,16 +68,19 @@ class Conversion:
         artifacts: Path of each target's ``.ewa``, by target; absent where the verdict forbids shipping.
         report_page: Path of ``report.html``.
         report_file: Path of ``report.json``.
+        diagnoses: Path of each target's ``diagnosis.json``, by target; empty where none was wanted.
     """
 
     report: VerificationReport
     artifacts: Mapping[str, Path]
     report_page: Path
     report_file: Path
+    diagnoses: Mapping[str, Path] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Make the mapping read-only."""
+        """Make the mappings read-only."""
         object.__setattr__(self, "artifacts", MappingProxyType(dict(self.artifacts)))
+        object.__setattr__(self, "diagnoses", MappingProxyType(dict(self.diagnoses)))
 
 
 def convert(
@@ -92,6 +100,7 @@ def convert(
     metric: str | None = None,
     budget: Budget | None = None,
     latency: bool = True,
+    diagnosis: bool = True,
     threads: int | None = None,
     cache: str | Path | None = None,
     progress: Progress | None = None,
@@ -114,6 +123,7 @@ def convert(
         metric: ``module:function`` that rates one sample; by default top-1 and top-5.
         budget: What a payload must reach; see `Budget`.
         latency: Whether to measure latency.
+        diagnosis: Whether to find out which layers cost most.
         threads: Threads of one inference; by default all cores, at most 4.
         cache: Folder of cached statistics.
         progress: Told how far it is.
@@ -160,11 +170,27 @@ def convert(
             progress=told,
         )
         candidates, verified = _verified(run, candidates, refused, latency=latency)
+        subjects = [
+            Subject(
+                model=float_model,
+                candidate=candidate,
+                statistics=statistics,
+                report=report,
+                samples=verified.samples[report.target],
+            )
+            for candidate, report in zip(candidates, verified.report.targets, strict=True)
+        ]
+        diagnoses = (
+            diagnose(float_model, subjects, evaluation=samples, threads=used_threads, progress=told)
+            if diagnosis
+            else {}
+        )
         return _write(
             folder,
             float_model,
             candidates,
             verified,
+            diagnoses,
             version=version,
             recipe=chosen,
             preprocessing=preprocessing,
@@ -310,6 +336,7 @@ def _write(
     model: FloatModel,
     candidates: Sequence[Candidate],
     verified: Verified,
+    diagnoses: Mapping[str, Diagnosis],
     *,
     version: str,
     recipe: Recipe,
@@ -334,11 +361,14 @@ def _write(
     for name in ("report.html", "report.json"):
         folder.remove(name)
     artifacts: dict[str, Path] = {}
+    diagnosed: dict[str, Path] = {}
     for candidate, report in zip(candidates, verified.report.targets, strict=True):
         target = candidate.profile.id
         for name, content in (*candidate.payload.files.items(), *candidate.payload.sidecars.items()):
             folder.write(f"{target}/{name}", content)
         folder.write(f"{target}/plan.json", encode_plan(candidate.plan))
+        if target in diagnoses:
+            diagnosed[target] = folder.write(f"{target}/diagnosis.json", encode_diagnosis(diagnoses[target]))
         if report.verdict in ("pass", "marginal"):
             artifact = pack(
                 model,
@@ -357,6 +387,14 @@ def _write(
                 partial(write_archive, manifest=artifact.manifest, members=artifact.members),
             )
         progress.step()
-    page = folder.write("report.html", render_report(verified.report).encode())
+    page = folder.write(
+        "report.html", render_report(verified.report, diagnosis=render_diagnosis(diagnoses.values())).encode()
+    )
     file = folder.write("report.json", encode_report(verified.report))
-    return Conversion(report=verified.report, artifacts=artifacts, report_page=page, report_file=file)
+    return Conversion(
+        report=verified.report,
+        artifacts=artifacts,
+        report_page=page,
+        report_file=file,
+        diagnoses=diagnosed,
+    )

@@ -6,6 +6,8 @@ Layout:
     main.py        the parser, exit status, errors as one line
     convert.py     edgewright convert: arguments
     conversion.py    what it does
+    explain.py     edgewright explain: arguments
+    explaining.py    what it does
     batch.py       edgewright batch: arguments
     batch_run.py     what it does
     batch_progress.py  one bar for all jobs, a line for each that runs

@@ -50,6 +50,7 @@ def run(options: argparse.Namespace) -> int:
             metric=options.metric,
             budget=_budget(options),
             latency=not options.no_latency,
+            diagnosis=options.diagnose,
             threads=options.threads,
             cache=options.cache,
             progress=progress,

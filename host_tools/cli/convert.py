@@ -98,6 +98,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--min-sqnr", type=number, metavar="DB", help="least output SQNR in dB (default: 8)")
     parser.add_argument("--no-latency", action="store_true", help="do not measure latency")
     parser.add_argument(
+        "--diagnose",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="find out which layers cost most (default: yes)",
+    )
+    parser.add_argument(
         "--threads",
         type=count,
         metavar="N",

@@ -18,7 +18,7 @@ from device_agent.contract.errors import (
     TransferError,
     TrustError,
 )
-from host_tools.cli import batch, convert, inspect, targets, telemetry
+from host_tools.cli import batch, convert, explain, inspect, targets, telemetry
 from host_tools.errors import CapabilityError, InputError, LoweringError, OutputError, VerificationError
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ _EPILOG = """\
 examples:
   edgewright convert model.onnx --data photos/ --target x86_64-onnxruntime --target cortex-a-tflite --out build/
   edgewright batch jobs.toml --out build/
+  edgewright explain build/
   edgewright targets list
   edgewright inspect build/model-1.0.0-cortex-a-tflite.ewa
   edgewright watch mqtt://localhost
@@ -140,6 +141,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"edgewright {__version__}")
     parser.set_defaults(run=None)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for module in (convert, batch, targets, inspect, telemetry):
+    for module in (convert, batch, explain, targets, inspect, telemetry):
         module.add_parser(commands)
     return parser

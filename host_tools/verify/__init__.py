@@ -7,6 +7,7 @@ Layout:
     contestant.py           one payload on its engine, sample after sample
     metrics.py              SQNR, top classes, differences: pure
     quality.py              top-1, top-5 or the user's metric
+    samples.py              worst samples, and classes that changed
     layers.py               error layer by layer
     execution.py            executed precision against the plan
     latency.py              interleaved timing

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from host_tools.lower.payload import Payload
     from host_tools.observe.calibration_set import CalibrationSet
     from host_tools.plan.quantization_plan import QuantizationPlan
+    from host_tools.verify.samples import SampleErrors
     from host_tools.verify.verification_report import VerificationReport
     from targets.profile import CapabilityProfile
 
@@ -55,11 +56,19 @@ class Golden:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Verified:
-    """The report, and for each target the golden samples that go into its artifact."""
+    """What verification found.
+
+    Attributes:
+        report: What was measured.
+        golden: By target: the samples that go into its artifact.
+        samples: By target: the worst samples, and which classes took whose place.
+    """
 
     report: VerificationReport
     golden: Mapping[str, tuple[Golden, ...]]
+    samples: Mapping[str, SampleErrors]
 
     def __post_init__(self) -> None:
-        """Make the mapping read-only."""
+        """Make the mappings read-only."""
         object.__setattr__(self, "golden", MappingProxyType(dict(self.golden)))
+        object.__setattr__(self, "samples", MappingProxyType(dict(self.samples)))

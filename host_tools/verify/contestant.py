@@ -15,6 +15,7 @@ from host_tools.verify.candidate import Golden
 from host_tools.verify.metrics import CodeComparison, OutputComparison
 from host_tools.verify.probes import PROBES
 from host_tools.verify.quality import new_meter
+from host_tools.verify.samples import SampleErrors, SampleLedger
 from host_tools.verify.verification_report import Agreement, Parity, Quality
 from targets.profile import ArtifactFormat, Interface
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from host_tools.lower.payload import Payload
     from host_tools.model.float_model import FloatModel
+    from host_tools.observe.calibration_set import Sample
     from host_tools.verify.candidate import Candidate, Evaluation
     from host_tools.verify.quality import QualityMeter
     from targets.profile import CapabilityProfile, Rounding, RoundingRules
@@ -54,6 +56,7 @@ class Contestant:
         self.golden: list[Golden] = []
         self.latest: RealArrays = {}
         self._comparison = OutputComparison()
+        self._samples = SampleLedger()
         self._meter: QualityMeter | None = (
             new_meter(evaluation.metric) if evaluation.labels is not None else None
         )
@@ -66,23 +69,24 @@ class Contestant:
         """Turn the float model's inputs into the payload's."""
         return to_payload(arrays, self.candidate.payload.inputs)
 
-    def add(self, arrays: Arrays, float_outputs: RealArrays, label: int | None) -> None:
+    def add(self, sample: Sample, float_outputs: RealArrays, label: int | None) -> None:
         """Run one sample and compare it with the float model's outputs.
 
         Raises:
             EngineError: The engine failed.
         """
-        inputs = self.payload_inputs(arrays)
+        inputs = self.payload_inputs(sample.arrays)
         outputs = [np.array(output, copy=True) for output in self.engine.infer(inputs)]
         if len(self.golden) < GOLDEN_SAMPLES:
             self.golden.append(Golden(inputs=tuple(inputs), outputs=tuple(outputs)))
         self.latest = to_source(outputs, self.candidate.payload.outputs)
         for name, expected in float_outputs.items():
             self._comparison.add(expected, self.latest[name])
+        self._samples.add(sample.id, float_outputs, self.latest, label)
         if self._meter is not None and label is not None:
             self._meter.add(float_outputs, self.latest, label)
         if self._taken < _PARITY_SAMPLES and self._reference is not None:
-            self._compare_codes(self._reference.run(arrays))
+            self._compare_codes(self._reference.run(sample.arrays))
         self._taken += 1
 
     def _compare_codes(self, expected: RealArrays) -> None:
@@ -113,6 +117,10 @@ class Contestant:
             mean_absolute=seen.mean_absolute,
             nonfinite_count=seen.nonfinite_count,
         )
+
+    def sample_errors(self) -> SampleErrors:
+        """Where among the samples so far the error is."""
+        return self._samples.result()
 
     def quality(self) -> tuple[Quality, ...]:
         """Quality so far; empty without labels."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from device_agent.sources.adapt import to_payload
 from host_tools.model.reference import FloatRunner
-from host_tools.verify.metrics import sqnr_db
+from host_tools.verify.metrics import LOWEST_SQNR_DB, sqnr_db
 from host_tools.verify.probes import PROBES
 from host_tools.verify.verification_report import LayerError
 
@@ -79,19 +80,23 @@ def layer_errors(
             if difference.shape != reference.shape:
                 unseen.add(name)
                 continue
-            difference = np.asarray(
-                difference - reference
-            )  # of scalars NumPy makes a scalar, which cannot be written to
-            signal[name] += float(np.sum(np.square(reference, out=reference)))
-            noise[name] += float(np.sum(np.square(difference, out=difference)))
+            with np.errstate(over="ignore", invalid="ignore"):  # the float model may have infinities inside
+                # Of scalars NumPy makes a scalar, which cannot be written to.
+                difference = np.asarray(difference - reference)
+                signal[name] += float(np.sum(np.square(reference, out=reference)))
+                noise[name] += float(np.sum(np.square(difference, out=difference)))
     errors = tuple(
-        LayerError(value=name, op_type=exact.op_types[name], sqnr_db=sqnr_db(signal[name], noise[name]))
+        LayerError(value=name, op_type=exact.op_types[name], sqnr_db=_ratio(signal[name], noise[name]))
         for name in values
         if name not in unseen
     )
     return errors, tuple(
         f"Tensor {name!r} has another shape in the payload and was not compared." for name in sorted(unseen)
     )
+
+
+def _ratio(signal: float, noise: float) -> float | None:
+    return sqnr_db(signal, noise) if math.isfinite(signal) and math.isfinite(noise) else LOWEST_SQNR_DB
 
 
 def _in_source_layout(found: NDArray[np.float64], axes: tuple[int, ...] | None) -> NDArray[np.float64]:

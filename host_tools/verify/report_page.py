@@ -1,4 +1,4 @@
-"""`report.html`: a `VerificationReport` for people, in one file without script or network."""
+"""`report.html`: a `VerificationReport` for people, in one file without network."""
 
 from __future__ import annotations
 
@@ -27,13 +27,19 @@ _WORST_LAYERS = 8
 _CEILING_DB = 80.0  # an exact layer has no finite SQNR; it is drawn at this height
 
 
-def render_report(report: VerificationReport) -> str:
-    """Return the page as HTML text."""
+def render_report(report: VerificationReport, *, diagnosis: Markup | None = None) -> str:
+    """Return the page as HTML text.
+
+    Args:
+        report: What was measured.
+        diagnosis: The part that says where accuracy is lost, as HTML; None leaves it out.
+    """
     metrics = list(dict.fromkeys(quality.metric for target in report.targets for quality in target.quality))
     return render(
         "conversion.html",
         title=f"{report.model}: conversion report",
         report=report,
+        diagnosis=diagnosis,
         metrics=metrics,
         quality={
             target.target: {item.metric: _shown(item, item.payload_value) for item in target.quality}

@@ -81,7 +81,9 @@ def verify(
         made_with=tuple(made_with.items()),
     )
     return Verified(
-        report=report, golden={one.candidate.profile.id: tuple(one.golden) for one in contestants}
+        report=report,
+        golden={one.candidate.profile.id: tuple(one.golden) for one in contestants},
+        samples={one.candidate.profile.id: one.sample_errors() for one in contestants},
     )
 
 
@@ -132,7 +134,7 @@ def _compare_outputs(
                 )
         label = evaluation.labels[index] if evaluation.labels is not None else None
         for contestant in contestants:
-            contestant.add(sample.arrays, expected, label)
+            contestant.add(sample, expected, label)
         for (a, b), comparison in pairs.items():
             for name, array in contestants[a].latest.items():
                 comparison.add(array, contestants[b].latest[name])

@@ -93,6 +93,7 @@ def test_files_for_a_vendors_compiler_lie_beside_the_payload_and_go_when_it_is_r
         "model_float.onnx",
         "model.encodings",
         "plan.json",
+        "diagnosis.json",
     }
     encodings = json.loads((folder / "model.encodings").read_text())
     assert {"images", "logits"} <= {entry["name"] for entry in encodings["activation_encodings"]}

@@ -1,0 +1,88 @@
+"""Numbers of a tensor in bins of equal width, for a chart with the chosen range drawn into it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from host_tools.diagnose.diagnosis import Histogram
+from host_tools.diagnose.ratios import rounded
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from host_tools.observe import statistics
+
+    Float64 = NDArray[np.float64]
+
+BINS = 64
+BULK = 0.999
+_POINTS = 8  # within a bin of the statistics: those near the top of a range are wider than ours
+
+
+def from_statistics(
+    seen: statistics.TensorStatistics, *, low: float, high: float
+) -> tuple[Histogram, tuple[float, float]] | None:
+    """Return the histogram of a tensor over all calibration samples, and the ends of its middle `BULK`; None when none was kept.
+
+    Args:
+        seen: What was observed.
+        low: The bins reach at least down to here.
+        high: The bins reach at least up to here.
+    """
+    if seen.histogram is None:
+        return None
+    bins = seen.histogram.bins.astype(np.uint32)
+    lower = (bins << 16).view(np.float32).astype(np.float64)
+    upper = ((bins << 16) | np.uint32(0xFFFF)).view(np.float32).astype(np.float64)
+    steps = (np.arange(_POINTS) + 0.5) / _POINTS
+    points = np.clip(lower[:, None] + (upper - lower)[:, None] * steps, seen.minimum, seen.maximum)
+    counts = np.repeat(seen.histogram.counts / _POINTS, _POINTS)
+    made = of_numbers(
+        points.reshape(-1),
+        low=min(low, seen.minimum),
+        high=max(high, seen.maximum),
+        counts=counts,
+        origin="calibration samples",
+    )
+    return made, middle(points.reshape(-1), counts)
+
+
+def of_numbers(
+    numbers: Float64, *, low: float, high: float, origin: str, counts: Float64 | None = None
+) -> Histogram:
+    """Count numbers, each ``counts`` times.
+
+    Args:
+        numbers: Finite.
+        low: The bins reach at least down to here.
+        high: The bins reach at least up to here.
+        origin: What is counted, for people.
+        counts: Weight of each number; 1 where it is None.
+    """
+    low = min(low, float(numbers.min(initial=low)))
+    high = max(high, float(numbers.max(initial=high)))
+    if not high > low:
+        low, high = low - 0.5, high + 0.5
+    found, _ = np.histogram(numbers, bins=BINS, range=(low, high), weights=counts)
+    total = float(found.sum()) or 1.0
+    return Histogram(
+        low=rounded(low),
+        high=rounded(high),
+        shares=tuple(rounded(float(one) / total) for one in found),
+        origin=origin,
+    )
+
+
+def middle(numbers: Float64, counts: Float64 | None = None) -> tuple[float, float]:
+    """Return the ends of the middle `BULK` of some numbers; 0 and 0 of none."""
+    if numbers.size == 0:
+        return 0.0, 0.0
+    order = np.argsort(numbers, kind="stable")
+    ordered = numbers[order]
+    cumulated = np.arange(1, ordered.size + 1) if counts is None else np.cumsum(counts[order])
+    tail = (1.0 - BULK) / 2 * cumulated[-1]
+    first = int(np.searchsorted(cumulated, tail, side="right"))
+    last = min(int(np.searchsorted(cumulated, cumulated[-1] - tail)), ordered.size - 1)
+    return float(ordered[min(first, last)]), float(ordered[last])
