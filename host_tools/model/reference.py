@@ -76,6 +76,7 @@ def open_session(
     name: str,
     execution_order: ort.ExecutionOrder = ort.ExecutionOrder.DEFAULT,
     arena: bool = True,
+    as_written: bool = False,
 ) -> ort.InferenceSession:
     """Open a float graph on ONNX Runtime's CPU provider; several threads may run it at the same time.
 
@@ -85,6 +86,8 @@ def open_session(
         name: The model's, for messages.
         execution_order: How ONNX Runtime orders the nodes.
         arena: Whether memory is kept for the next run, which is quicker; not for runs that return most of what they compute.
+        as_written: Whether nothing may be optimized. Between QuantizeLinear and DequantizeLinear ONNX Runtime would else quantize float
+            weights by itself.
 
     Raises:
         ModelError: It is refused.
@@ -95,6 +98,8 @@ def open_session(
     options.log_severity_level = 4  # what is wrong is in the exception
     options.execution_order = execution_order
     options.enable_cpu_mem_arena = arena
+    if as_written:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     # Threads that spin after a run would take the processor from the engine that is run next, beside which this one is held.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     try:

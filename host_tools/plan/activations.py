@@ -13,7 +13,7 @@ from host_tools.errors import StatisticsError
 from host_tools.observe.ranges import choose_range
 from host_tools.plan.distributions import merged, of_array, points_of, share_outside
 from host_tools.plan.qparams import best_power_of_two, choose, code_range, inside, real_range
-from host_tools.plan.topology import constant, is_constant
+from host_tools.plan.topology import constant, is_constant, named
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,6 +36,8 @@ _NATURAL_BOUNDS: Mapping[str, Bounds] = MappingProxyType(
 
 NEED_HISTOGRAM = frozenset({"percentile", "mse", "entropy"})
 """Methods that look at more than the ends of a tensor."""
+
+_TWO = 2
 
 _CLIPPED_SHARE = 1e-3
 """Clipping more of a tensor's values than this is said in the warnings."""
@@ -84,12 +86,13 @@ class ActivationChooser:
             if (override := self.recipe.tensors.get(name)) and override.range
         ]
         method = self._method(members)
-        seen = merged([self.seen(name) for name in members])
+        counted = tuple(name for name in members if not self._is_confined(name, members)) or members
+        seen = merged([self.seen(name) for name in counted])
         if given:
             low, high = min(low for low, _ in given), max(high for _, high in given)
             origin = "given by the recipe"
         else:
-            low, high = self._range(members, seen, method)
+            low, high = self._range(counted, seen, method)
             low = max(low, min(bounds.get(name, (-math.inf, 0.0))[0] for name in members))
             high = min(high, max(bounds.get(name, (0.0, math.inf))[1] for name in members))
             low, high = min(low, high), max(low, high)
@@ -123,6 +126,24 @@ class ActivationChooser:
     def _method(self, members: tuple[str, ...]) -> Method:
         overrides = [self.recipe.tensors[name].method for name in members if name in self.recipe.tensors]
         return next((method for method in overrides if method is not None), self.method)
+
+    def _is_confined(self, name: str, members: tuple[str, ...]) -> bool:
+        """Tell whether a value only goes into a Min or Max with a constant, or is that constant, and its result is a member.
+
+        Where such a value is beyond the result's range it may saturate: the result is the same.
+        """
+        readers = [self.network.nodes[node_input.node] for node_input in self.network.readers[name]]
+        return (
+            bool(readers)
+            and name not in self.network.outputs
+            and all(
+                node.op_type in ("Min", "Max")
+                and len(node.inputs) == _TWO
+                and sum(is_constant(value) for value in node.inputs) == 1
+                and named(node.outputs[0]) in members
+                for node in readers
+            )
+        )
 
     def _all_constant(self, members: tuple[str, ...]) -> bool:
         return all(is_constant(self.network.values[name]) for name in members)

@@ -93,7 +93,7 @@ class StepRunner:
         self, graph: onnx.ModelProto, reads: Sequence[str], writes: Sequence[str], *, threads: int
     ) -> None:
         self._session: ort.InferenceSession = open_session(
-            graph.SerializeToString(), threads=threads, name=graph.graph.name, arena=False
+            graph.SerializeToString(), threads=threads, name=graph.graph.name, arena=False, as_written=True
         )
         self._reads, self._writes = tuple(reads), tuple(writes)
 
