@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -30,9 +31,10 @@ from host_tools.output_folder import OutputFolder, open_output_folder
 from host_tools.pack.artifact import artifact_name, checked_name, checked_version, pack
 from host_tools.plan.check import check
 from host_tools.plan.plan_file import encode as encode_plan
-from host_tools.plan.planner import needs_histograms, plan, require_recipe
+from host_tools.plan.planner import needs_histograms, require_recipe
 from host_tools.progress import Progress, Silent
 from host_tools.recipe import Recipe
+from host_tools.stages import Yardstick, prepare
 from host_tools.target_profiles import load_profiles
 from host_tools.verify.candidate import Candidate, Evaluation, Verified
 from host_tools.verify.quality import load_metric
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
     from host_tools.model.float_model import FloatModel
     from host_tools.observe.calibration_set import CalibrationSet
     from host_tools.observe.statistics import Statistics
+    from host_tools.stages import Prepared
     from host_tools.verify.verification_report import VerificationReport
     from targets.profile import CapabilityProfile
 
@@ -101,6 +104,7 @@ def convert(
     budget: Budget | None = None,
     latency: bool = True,
     diagnosis: bool = True,
+    budget_minutes: float | None = None,
     threads: int | None = None,
     cache: str | Path | None = None,
     progress: Progress | None = None,
@@ -124,6 +128,7 @@ def convert(
         budget: What a payload must reach; see `Budget`.
         latency: Whether to measure latency.
         diagnosis: Whether to find out which layers cost most.
+        budget_minutes: How long methods beyond the plan may take for all targets together; what they then came to is used. None: no limit.
         threads: Threads of one inference; by default all cores, at most 4.
         cache: Folder of cached statistics.
         progress: Told how far it is.
@@ -148,17 +153,31 @@ def convert(
         float_model, calibration, evaluation, labels, metric, preprocessing, is_named=preprocess is not None
     )
     with open_output_folder(Path(out)) as folder:
+        kept = StatisticsCache(cache)
         statistics = statistics_of(
             float_model,
             calibration,
             histograms=needs_histograms(chosen),
             threads=used_threads,
-            cache=StatisticsCache(cache),
+            cache=kept,
             progress=told,
         )
         folder.write("statistics.json", encode_statistics(statistics))
-        told.stage("Planning and lowering", len(profiles))
-        candidates, refused = _candidates(float_model, statistics, profiles, chosen, told)
+        prepared = partial(
+            prepare,
+            float_model,
+            statistics,
+            recipe=chosen,
+            data=calibration,
+            yardstick=Yardstick(float_model, calibration, threads=used_threads),
+            threads=used_threads,
+            cache=kept,
+            progress=told,
+            deadline=None if budget_minutes is None else time.monotonic() + 60.0 * budget_minutes,
+        )
+        made, refused = _candidates(prepared, profiles, told)
+        candidates = [candidate for candidate, _ in made]
+        seen = {candidate.profile.id: own for candidate, own in made}
         run = partial(
             verify,
             float_model,
@@ -172,9 +191,9 @@ def convert(
         candidates, verified = _verified(run, candidates, refused, latency=latency)
         subjects = [
             Subject(
-                model=float_model,
+                model=candidate.model,
                 candidate=candidate,
-                statistics=statistics,
+                statistics=seen[candidate.profile.id],
                 report=report,
                 samples=verified.samples[report.target],
             )
@@ -210,27 +229,32 @@ def _threads(asked: int | None) -> int:
 
 
 def _candidates(
-    model: FloatModel,
-    statistics: Statistics,
-    profiles: Sequence[CapabilityProfile],
-    recipe: Recipe,
-    progress: Progress,
-) -> tuple[list[Candidate], tuple[Refusal, ...]]:
+    prepared: Callable[..., Prepared], profiles: Sequence[CapabilityProfile], progress: Progress
+) -> tuple[list[tuple[Candidate, Statistics]], tuple[Refusal, ...]]:
     """Plan and lower for every target; what one of them cannot do is no loss to the others.
+
+    Returns:
+        Each candidate with the statistics that its plan was made from, and the targets that refused.
 
     Raises:
         CapabilityError: No target can do what the model needs.
         LoweringError: The same, said by the lowering.
     """
-    candidates: list[Candidate] = []
+    candidates: list[tuple[Candidate, Statistics]] = []
     refused: list[Refusal] = []
     for profile in profiles:
+        progress.stage(f"Planning for {profile.id}", 1)
         try:
-            planned = plan(model, statistics, profile, recipe)
-            check(planned, model, profile)
-            candidates.append(
-                Candidate(profile=profile, plan=planned, payload=lower(model, planned, profile))
+            found = prepared(profile=profile)
+            check(found.plan, found.model, profile)
+            candidate = Candidate(
+                profile=profile,
+                model=found.model,
+                plan=found.plan,
+                payload=lower(found.model, found.plan, profile),
+                stages=found.stages,
             )
+            candidates.append((candidate, found.statistics))
         except (CapabilityError, LoweringError) as error:
             if len(profiles) == 1:
                 raise

@@ -24,11 +24,20 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SCHEMA_MAJOR = 1
-SCHEMA_MINOR = 0
+SCHEMA_MINOR = 1
 _SCHEMA_VERSION = f"{SCHEMA_MAJOR}.{SCHEMA_MINOR}"
 METHODS: tuple[Method, ...] = get_args(Method)
 _DEFAULT_PERCENTILE = 99.99
-_KEYS = ("schema_version", "method", "percentile", "bias_correction", "keep_float", "tensors")
+_KEYS = (
+    "schema_version",
+    "method",
+    "percentile",
+    "bias_correction",
+    "equalization",
+    "reconstruction",
+    "keep_float",
+    "tensors",
+)
 _MAX_BYTES = 1 << 20
 _MAX_DIGITS = 18
 _LARGEST = sys.float_info.max
@@ -74,6 +83,8 @@ class Recipe:
         method: How observed ranges become parameters; None lets the plan choose, and say so.
         percentile: Share of values that ``percentile`` keeps inside the range, in percent, above 50 and at most 100.
         bias_correction: Whether biases take back the shift that rounding the weights gives to each output channel's mean.
+        equalization: Whether channels are scaled against one another; None: where it pays, unless a method is given.
+        reconstruction: Whether weights are rounded by what each operator gives; None: where it pays, unless a method is given.
         keep_float: Nodes that stay in float.
         tensors: Overrides by value name.
         extra: Fields of a newer minor version, kept as they came.
@@ -83,6 +94,8 @@ class Recipe:
     method: Method | None = None
     percentile: float = _DEFAULT_PERCENTILE
     bias_correction: bool = True
+    equalization: bool | None = None
+    reconstruction: bool | None = None
     keep_float: KeepFloat = field(default_factory=KeepFloat)
     tensors: Mapping[str, TensorOverride] = field(default_factory=dict)
     extra: Mapping[str, object] = field(default_factory=dict)
@@ -134,7 +147,8 @@ def recipe_from(document: object, *, where: str) -> Recipe:
     """Read a recipe from parsed TOML or JSON, which is left as it was.
 
     Args:
-        document: A mapping with any of ``schema_version``, ``method``, ``percentile``, ``bias_correction``, ``keep_float`` and ``tensors``.
+        document: A mapping with any of ``schema_version``, ``method``, ``percentile``, ``bias_correction``, ``equalization``,
+            ``reconstruction``, ``keep_float`` and ``tensors``.
         where: Its origin, for messages.
 
     Raises:
@@ -153,6 +167,8 @@ def recipe_from(document: object, *, where: str) -> Recipe:
         method=_method(table.get("method"), where, "method"),
         percentile=_percentile(table.get("percentile", _DEFAULT_PERCENTILE), where),
         bias_correction=_boolean(table.get("bias_correction", True), where, "bias_correction"),
+        equalization=_choice(table.get("equalization"), where, "equalization"),
+        reconstruction=_choice(table.get("reconstruction"), where, "reconstruction"),
         keep_float=KeepFloat(
             ops=_names(keep.get("ops", []), where, "keep_float.ops"),
             nodes=_names(keep.get("nodes", []), where, "keep_float.nodes"),
@@ -181,6 +197,8 @@ def _document(recipe: Recipe) -> dict[str, object]:
         **({} if recipe.method is None else {"method": recipe.method}),
         "percentile": recipe.percentile,
         "bias_correction": recipe.bias_correction,
+        **({} if recipe.equalization is None else {"equalization": recipe.equalization}),
+        **({} if recipe.reconstruction is None else {"reconstruction": recipe.reconstruction}),
         "keep_float": {"ops": sorted(recipe.keep_float.ops), "nodes": sorted(recipe.keep_float.nodes)},
         "tensors": tensors,
         **recipe.extra,
@@ -220,6 +238,10 @@ def _boolean(value: object, where: str, key: str) -> bool:
     if not isinstance(value, bool):
         _refuse(where, key, "true or false", value)
     return value
+
+
+def _choice(value: object, where: str, key: str) -> bool | None:
+    return None if value is None else _boolean(value, where, key)
 
 
 def _number(value: object, where: str, key: str) -> float:

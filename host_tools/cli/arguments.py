@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import math
 
+_MOST_MINUTES = 60 * 24 * 30
+
 
 def count(text: str) -> int:
     """Read a whole number of at least 1; `argparse` tells the user of anything else."""
@@ -30,6 +32,16 @@ def at_least_zero(text: str) -> float:
     value = number(text)
     if value < 0.0:
         raise argparse.ArgumentTypeError(f"expected a number of at least 0, got {text!r}")
+    return value
+
+
+def minutes(text: str) -> float:
+    """Read a time above 0."""
+    value = number(text)
+    if not 0.0 < value <= _MOST_MINUTES:
+        raise argparse.ArgumentTypeError(
+            f"expected a number of minutes above 0 and at most {_MOST_MINUTES}, got {text!r}"
+        )
     return value
 
 

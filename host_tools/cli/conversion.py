@@ -51,6 +51,7 @@ def run(options: argparse.Namespace) -> int:
             budget=_budget(options),
             latency=not options.no_latency,
             diagnosis=options.diagnose,
+            budget_minutes=options.budget_minutes,
             threads=options.threads,
             cache=options.cache,
             progress=progress,
@@ -84,9 +85,10 @@ def parse_shapes(texts: list[str]) -> dict[str, tuple[int, ...]]:
 
 
 def _recipe(options: argparse.Namespace) -> Recipe:
+    method = None if options.method == "auto" else options.method
     if options.recipe is None:
-        return Recipe(method=options.method)
-    if options.method is not None:
+        return Recipe(method=method)
+    if method is not None:
         raise InputError(
             "--method and --recipe exclude each other.", hint="Write the method into the recipe."
         )
@@ -111,6 +113,12 @@ def _show(conversion: Conversion, out: Path, *, explained: bool) -> None:
             markup=False,
         )
     for target in conversion.report.targets:
+        for stage in target.stages[1:]:
+            worth = "not measured" if stage.sqnr_db is None else f"{stage.sqnr_db:.1f} dB"
+            console.print(
+                f"  {target.target}: {stage.name}: {worth}, {stage.seconds:.0f} s{'' if stage.is_kept else ', not kept'}",
+                markup=False,
+            )
         for reason in target.reasons:
             console.print(f"  {target.target}: {reason}", markup=False)
         shown = target.warnings[:3]

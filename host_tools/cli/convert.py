@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from host_tools.cli.arguments import at_least_zero, count, number, share
+from host_tools.cli.arguments import at_least_zero, count, minutes, number, share
 
 _METHODS = ("minmax", "percentile", "mse", "entropy", "moving_average")
 _EPILOG = """\
@@ -53,7 +53,17 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="your version of the model (default: 0.1.0)",
     )
     parser.add_argument(
-        "--method", choices=_METHODS, help="how ranges are chosen (default: the plan chooses and says so)"
+        "--method",
+        choices=("auto", *_METHODS),
+        default="auto",
+        help="auto: ranges, then equalization, then reconstruction, until the outputs are good; "
+        "else how ranges are chosen, and nothing more (default: auto)",
+    )
+    parser.add_argument(
+        "--budget-minutes",
+        type=minutes,
+        metavar="MINUTES",
+        help="how long equalization and reconstruction may take; what they came to by then is used (default: no limit)",
     )
     parser.add_argument("--recipe", metavar="FILE", help="a recipe as TOML or JSON; see docs/recipes.md")
     parser.add_argument(

@@ -84,7 +84,12 @@ class CalibrationSet:
     """Samples for one model. Iterating reads from the start each time; nothing is kept."""
 
     def __init__(
-        self, source: SampleSource, inputs: tuple[TensorSpec, ...], *, limit: int | None = None
+        self,
+        source: SampleSource,
+        inputs: tuple[TensorSpec, ...],
+        *,
+        limit: int | None = None,
+        start: int = 0,
     ) -> None:
         """Hold ``source`` against ``inputs``.
 
@@ -92,6 +97,7 @@ class CalibrationSet:
             source: Where samples come from.
             inputs: The model's inputs.
             limit: Use only the first samples; all when None.
+            start: Leave out as many before.
 
         Raises:
             DataError: There is no sample, or ``limit`` is below 1.
@@ -105,7 +111,9 @@ class CalibrationSet:
             )
         self._source = source
         self._inputs = inputs
-        self._count = self.total if limit is None else min(limit, self.total)
+        end = self.total if limit is None else min(limit, self.total)
+        self._start = min(start, end)
+        self._count = end - self._start
 
     @property
     def where(self) -> str:
@@ -123,7 +131,7 @@ class CalibrationSet:
         """
         samples = self._source.samples()
         if self._count < self.total:
-            samples = islice(samples, self._count)
+            samples = islice(samples, self._start, self._start + self._count)
         read = 0
         for name, arrays in samples:
             read += 1
@@ -139,11 +147,25 @@ class CalibrationSet:
         Raises:
             DataError: ``count`` is below 1.
         """
-        return CalibrationSet(self._source, self._inputs, limit=min(count, self._count))
+        return CalibrationSet(
+            self._source, self._inputs, limit=self._start + min(count, self._count), start=self._start
+        )
+
+    def after(self, count: int) -> CalibrationSet:
+        """Return the samples after the first ``count``, which must leave at least one.
+
+        Raises:
+            DataError: None is left.
+        """
+        if count >= self._count:
+            raise DataError(f"{self.where}: {self._count} samples, none is left after {count}.")
+        return CalibrationSet(
+            self._source, self._inputs, limit=self._start + self._count, start=self._start + count
+        )
 
     def ids(self) -> Iterator[str]:
         """Return every sample's id, without reading samples."""
-        return islice(self._source.ids(), self._count)
+        return islice(self._source.ids(), self._start, self._start + self._count)
 
     def fingerprint(self) -> str | None:
         """Return a digest of what is read and how, without preparing samples; None when only reading them would tell.
@@ -151,7 +173,7 @@ class CalibrationSet:
         Raises:
             DataError: The storage cannot be read.
         """
-        return self._source.fingerprint(self._count)
+        return self._source.fingerprint(self._start + self._count)
 
     def _fitted(self, name: str, arrays: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
         expected = [spec.name for spec in self._inputs]

@@ -8,6 +8,7 @@ it can, for what was lost before it.
 from __future__ import annotations
 
 import dataclasses
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -22,7 +23,7 @@ from host_tools.reconstruct.steps import StepWriter, steps_of
 from host_tools.reconstruct.stream import Stream, sizes_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import onnx_ir as ir
     from numpy.typing import NDArray
@@ -58,6 +59,7 @@ def reconstruct(
     threads: int,
     progress: Progress,
     checkpoint: Checkpoint | None = None,
+    deadline: float | None = None,
 ) -> QuantizationPlan:
     """Round weights and set biases by what each operator gives on quantized inputs.
 
@@ -69,6 +71,8 @@ def reconstruct(
         threads: Threads of one inference.
         progress: Told of every operator with weights.
         checkpoint: Keeps finished operators; removed at the end. None: nothing is kept.
+        deadline: Time (`time.monotonic`) after which what is left keeps the weights and biases that the plan has, and says so in the plan's
+            warnings. None: no limit.
 
     Returns:
         The plan with codes for weights and values for biases.
@@ -86,8 +90,10 @@ def reconstruct(
     stream = Stream(steps=steps, data=data, inputs=inputs, sizes=sizes)
     improvable = [step for step in steps if _is_improvable(step, plan)]
     progress.stage("Reconstructing operator by operator", len(improvable))
-    current = plan
+    current, done = plan, 0
     for step in steps:
+        if deadline is not None and time.monotonic() >= deadline:
+            return _stopped(current, improvable, done)
         stream.fill()
         exact = writer.exact(step)
         if _is_improvable(step, plan):
@@ -97,11 +103,17 @@ def reconstruct(
             if checkpoint is not None and found is None:
                 checkpoint.keep(named(step.head), codes=solution.codes, bias=solution.bias)
             current = solver.applied(solution)
+            done += 1
             progress.step()
         stream.finish(exact, writer.quantized(step, current))
     if checkpoint is not None:
         checkpoint.remove()
     return current
+
+
+def _stopped(plan: QuantizationPlan, improvable: Sequence[Step], done: int) -> QuantizationPlan:
+    warning = f"reconstruction stopped after {done} of {len(improvable)} operators, when its time was up."
+    return dataclasses.replace(plan, warnings=(*plan.warnings, warning))
 
 
 def _is_improvable(step: Step, plan: QuantizationPlan) -> bool:

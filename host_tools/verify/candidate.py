@@ -13,20 +13,31 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from host_tools.lower.payload import Payload
+    from host_tools.model.float_model import FloatModel
     from host_tools.observe.calibration_set import CalibrationSet
     from host_tools.plan.quantization_plan import QuantizationPlan
     from host_tools.verify.samples import SampleErrors
-    from host_tools.verify.verification_report import VerificationReport
+    from host_tools.verify.verification_report import Stage, VerificationReport
     from targets.profile import CapabilityProfile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """One target's payload with the plan it was lowered from and the profile it must keep."""
+    """One target's payload with what it was made from and the profile it must keep.
+
+    Attributes:
+        profile: The target.
+        model: The float model that the plan is for: the user's, or one that computes the same with scaled channels.
+        plan: The plan.
+        payload: What it was lowered to.
+        stages: What each method did, in order.
+    """
 
     profile: CapabilityProfile
+    model: FloatModel
     plan: QuantizationPlan
     payload: Payload
+    stages: tuple[Stage, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

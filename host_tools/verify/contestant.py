@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from host_tools.lower.payload import Payload
     from host_tools.model.float_model import FloatModel
     from host_tools.observe.calibration_set import Sample
+    from host_tools.plan.quantization_plan import QuantizationPlan
     from host_tools.verify.candidate import Candidate, Evaluation
     from host_tools.verify.quality import QualityMeter
     from targets.profile import CapabilityProfile, Rounding, RoundingRules
@@ -179,9 +180,19 @@ class PlanArithmetic:
         return self._found
 
 
-def plan_arithmetics(
-    model: FloatModel, candidates: Sequence[Candidate], *, threads: int
-) -> list[PlanArithmetic]:
+def plan_arithmetic(
+    model: FloatModel, plan: QuantizationPlan, profile: CapabilityProfile, *, threads: int
+) -> PlanArithmetic:
+    """Return a plan ready to run.
+
+    Raises:
+        LoweringError: It cannot be written as an ONNX QDQ graph.
+        VerificationError: ONNX Runtime refuses the graph.
+    """
+    return PlanArithmetic(lower(model, plan, _as_float_interface(profile)), threads=threads)
+
+
+def plan_arithmetics(candidates: Sequence[Candidate], *, threads: int) -> list[PlanArithmetic]:
     """Return each candidate's plan ready to run; one object serves all whose plans come to the same graph.
 
     Raises:
@@ -190,8 +201,8 @@ def plan_arithmetics(
     made: dict[bytes, PlanArithmetic] = {}
     chosen: list[PlanArithmetic] = []
     for candidate in candidates:
-        payload = lower(model, candidate.plan, _as_float_interface(candidate.profile))
-        (content,) = payload.files.values()
+        payload = lower(candidate.model, candidate.plan, _as_float_interface(candidate.profile))
+        content = payload.files["model.onnx"]
         if content not in made:
             made[content] = PlanArithmetic(payload, threads=threads)
         chosen.append(made[content])

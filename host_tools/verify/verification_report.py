@@ -173,6 +173,27 @@ class PairAgreement:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """What one method did for one target.
+
+    Attributes:
+        name: ``ranges``, ``equalization`` or ``reconstruction``.
+        seconds: How long it took, its measurement included.
+        sqnr_db: What the plan was then worth, on calibration samples that nothing was fitted to; None where that was not measured.
+        same_top_class: Share of those samples with the float model's top class; None where outputs are no classes.
+        is_kept: Whether the payload has it.
+        note: What was done, or why not.
+    """
+
+    name: str
+    seconds: float
+    sqnr_db: float | None
+    same_top_class: float | None
+    is_kept: bool
+    note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TargetReport:
     """Everything measured of one target's payload.
 
@@ -185,6 +206,7 @@ class TargetReport:
         float_bytes: Size of the float model's weights.
         latency: None when latency was not measured.
         warnings: From plan, lowering and verification.
+        stages: What each method did, in order.
     """
 
     target: str
@@ -201,6 +223,7 @@ class TargetReport:
     latency: Latency | None
     parity: Parity | None
     warnings: tuple[str, ...]
+    stages: tuple[Stage, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

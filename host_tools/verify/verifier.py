@@ -63,9 +63,14 @@ def verify(
     """
     pairs, timings, contestants = _compete(model, candidates, evaluation, threads, progress, latency=latency)
     progress.stage("Comparing layer by layer", len(contestants))
-    exact = FloatLayers(model, candidates, threads=threads)
     reports = []
+    layers: dict[int, FloatLayers] = {}
     for contestant in contestants:
+        own = contestant.candidate.model
+        if id(own) not in layers:
+            sharing = [candidate for candidate in candidates if candidate.model is own]
+            layers[id(own)] = FloatLayers(own, sharing, threads=threads)
+        exact = layers[id(own)]
         reports.append(_target_report(model, exact, contestant, evaluation, budget, timings, threads))
         progress.step()
     report = VerificationReport(
@@ -98,7 +103,7 @@ def _compete(
 ) -> tuple[tuple[PairAgreement, ...], dict[str, Latency], list[Contestant]]:
     """Run and time everything side by side; the engines are released at the end, because looking inside them takes room."""
     runner = FloatRunner(model, threads=threads)
-    references = plan_arithmetics(model, candidates, threads=threads)
+    references = plan_arithmetics(candidates, threads=threads)
     contestants: list[Contestant] = []
     try:
         for candidate, reference in zip(candidates, references, strict=True):
@@ -201,6 +206,7 @@ def _target_report(
             *unseen,
             *_slower(timings, candidate.profile.id, execution),
         ),
+        stages=candidate.stages,
     )
 
 

@@ -1,0 +1,13 @@
+"""Methods in stages: what costs little is tried first, and what costs more only where it was not enough.
+
+Layout:
+    stages.py      prepare(): the stages of one target
+    yardstick.py   what a plan is worth, on samples that nothing was fitted to
+"""
+
+from __future__ import annotations
+
+from host_tools.stages.stages import Prepared, prepare
+from host_tools.stages.yardstick import Yardstick
+
+__all__ = ["Prepared", "Yardstick", "prepare"]

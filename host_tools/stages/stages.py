@@ -1,0 +1,237 @@
+"""`prepare`: the plan of one target, by as many stages as it takes.
+
+1. *ranges*: the plan from the statistics alone, with biases corrected for what rounding the weights does.
+2. *equalization*: channels scaled against one another, so that one scale serves them all; the statistics are gathered anew.
+3. *reconstruction*: weights rounded and biases set operator by operator, on quantized inputs.
+
+After each the plan's own arithmetic is run on samples that nothing is fitted to. A stage that does not help is undone; when the outputs are
+good enough the rest is not done. A recipe that names a method, or says yes or no to a stage, is obeyed.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final
+
+from host_tools.equalize import equalize
+from host_tools.observe.cache import statistics_of
+from host_tools.plan.check import check
+from host_tools.plan.planner import needs_histograms, plan
+from host_tools.reconstruct import reconstruct
+from host_tools.reconstruct.checkpoint import Checkpoint
+from host_tools.verify.verification_report import Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from host_tools.model.float_model import FloatModel
+    from host_tools.observe.cache import StatisticsCache
+    from host_tools.observe.calibration_set import CalibrationSet
+    from host_tools.observe.statistics import Statistics
+    from host_tools.plan.quantization_plan import QuantizationPlan
+    from host_tools.progress import Progress
+    from host_tools.recipe import Recipe
+    from host_tools.stages.yardstick import Worth, Yardstick
+    from targets.profile import CapabilityProfile
+
+GOOD_DECIBELS: Final = 21.0
+"""Signal-to-noise ratio of the outputs from which on no further stage is tried: classifiers then keep 99 in 100 answers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Prepared:
+    """What the stages came to.
+
+    Attributes:
+        model: The float model that the plan is for: the one given, or an equalized one that computes the same.
+        statistics: Of that model.
+        plan: The plan.
+        stages: What each stage did, in order; one entry at least.
+    """
+
+    model: FloatModel
+    statistics: Statistics
+    plan: QuantizationPlan
+    stages: tuple[Stage, ...]
+
+
+def prepare(
+    model: FloatModel,
+    statistics: Statistics,
+    profile: CapabilityProfile,
+    recipe: Recipe,
+    data: CalibrationSet,
+    yardstick: Yardstick,
+    *,
+    threads: int,
+    cache: StatisticsCache,
+    progress: Progress,
+    deadline: float | None = None,
+) -> Prepared:
+    """Plan a model for a target.
+
+    Args:
+        model: The canonical float model.
+        statistics: Of its activations.
+        profile: The target.
+        recipe: What the user asks; ``Recipe()`` leaves every choice to the stages.
+        data: The calibration set.
+        yardstick: Measures a plan.
+        threads: Threads of one inference.
+        cache: Where statistics of equalized models and checkpoints are kept.
+        progress: Told how far it is.
+        deadline: Time (`time.monotonic`) after which no stage is begun and reconstruction stops where it is; None: no limit.
+
+    Raises:
+        CapabilityError: The target cannot do what the model needs.
+        EdgewrightError: See `host_tools.observe.observer.observe`, `host_tools.plan.planner.plan` and `reconstruct`.
+    """
+    ladder = _Ladder(
+        profile=profile, recipe=recipe, yardstick=yardstick, progress=progress, deadline=deadline
+    )
+    ladder.begin(model, statistics)
+    if ladder.wants("equalization", recipe.equalization):
+
+        def equalized(now: _State) -> tuple[_State, str]:
+            found = equalize(now.model, now.statistics, profile)
+            if found.model is now.model:
+                return now, "there is nothing to gain by scaling channels"
+            gathered = statistics_of(
+                found.model,
+                data,
+                histograms=needs_histograms(recipe),
+                threads=threads,
+                cache=cache,
+                progress=progress,
+            )
+            planned = plan(found.model, gathered, profile, recipe)
+            return replace(now, model=found.model, statistics=gathered, plan=planned), found.note
+
+        ladder.climb("equalization", equalized, is_asked=recipe.equalization is True)
+    if ladder.wants("reconstruction", recipe.reconstruction):
+
+        def reconstructed(now: _State) -> tuple[_State, str]:
+            key = (
+                f"{now.plan.model_digest} {now.plan.profile_digest} {now.plan.data_digest} {now.plan.method}"
+            )
+            planned = reconstruct(
+                now.model,
+                now.plan,
+                profile,
+                yardstick.fitting,
+                threads=threads,
+                progress=progress,
+                checkpoint=Checkpoint(cache.folder, key),
+                deadline=deadline,
+            )
+            return replace(now, plan=planned), "weights rounded and biases set operator by operator"
+
+        ladder.climb("reconstruction", reconstructed, is_asked=recipe.reconstruction is True)
+    state = ladder.state
+    return Prepared(
+        model=state.model, statistics=state.statistics, plan=state.plan, stages=tuple(ladder.stages)
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _State:
+    """Where the ladder stands; ``worth`` is None until it had to be known."""
+
+    model: FloatModel
+    statistics: Statistics
+    plan: QuantizationPlan
+    worth: Worth | None = None
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class _Ladder:
+    """Climbs from stage to stage and remembers what each did."""
+
+    profile: CapabilityProfile
+    recipe: Recipe
+    yardstick: Yardstick
+    progress: Progress
+    deadline: float | None
+    stages: list[Stage] = field(default_factory=list)
+    _state: _State | None = None
+
+    @property
+    def state(self) -> _State:
+        """Where the ladder stands.
+
+        Raises:
+            ValueError: It was not begun.
+        """
+        if self._state is None:
+            raise ValueError("the ladder was not begun")
+        return self._state
+
+    def begin(self, model: FloatModel, statistics: Statistics) -> None:
+        """Plan from the statistics alone."""
+        started = time.monotonic()
+        planned = plan(model, statistics, self.profile, self.recipe)
+        self._state = _State(model=model, statistics=statistics, plan=planned)
+        note = f"{planned.method_reason}"
+        if self._may_climb():
+            self._state = replace(self._state, worth=self._measured(self._state))
+        self._record("ranges", started, note, self._state.worth, is_kept=True)
+
+    def wants(self, name: str, asked: bool | None) -> bool:  # noqa: FBT001 - a recipe's answer: yes, no, or as you like
+        """Tell whether a stage is to be tried."""
+        if asked is not None:
+            return asked
+        worth = self.state.worth
+        if self.recipe.method is not None or worth is None or worth.reaches(GOOD_DECIBELS):
+            return False
+        if self.deadline is not None and time.monotonic() >= self.deadline:
+            self.stages.append(
+                Stage(
+                    name=name,
+                    seconds=0.0,
+                    sqnr_db=None,
+                    same_top_class=None,
+                    is_kept=False,
+                    note="the time was up",
+                )
+            )
+            return False
+        return True
+
+    def climb(self, name: str, stage: Callable[[_State], tuple[_State, str]], *, is_asked: bool) -> None:
+        """Do a stage, and keep what it gives if it is asked for or better than what was there."""
+        started = time.monotonic()
+        before = self.state
+        after, note = stage(before)
+        if after is before:
+            self._record(name, started, note, before.worth, is_kept=False)
+            return
+        worth = self._measured(after)
+        is_kept = is_asked or before.worth is None or worth.is_better_than(before.worth)
+        if is_kept:
+            self._state = replace(after, worth=worth)
+        self._record(
+            name, started, note if is_kept else f"undone, it did not help: {note}", worth, is_kept=is_kept
+        )
+
+    def _may_climb(self) -> bool:
+        recipe = self.recipe
+        if recipe.equalization or recipe.reconstruction:
+            return True
+        return recipe.method is None and (recipe.equalization, recipe.reconstruction) != (False, False)
+
+    def _measured(self, state: _State) -> Worth:
+        check(state.plan, state.model, self.profile)
+        return self.yardstick.measure(state.model, state.plan, self.profile)
+
+    def _record(self, name: str, started: float, note: str, worth: Worth | None, *, is_kept: bool) -> None:
+        self.stages.append(
+            Stage(
+                name=name,
+                seconds=round(time.monotonic() - started, 3),
+                sqnr_db=worth.sqnr_db if worth is not None else None,
+                same_top_class=worth.same_top_class if worth is not None else None,
+                is_kept=is_kept,
+                note=note,
+            )
+        )
