@@ -113,22 +113,7 @@ def _show(conversion: Conversion, out: Path, *, explained: bool) -> None:
             markup=False,
         )
     for target in conversion.report.targets:
-        for stage in target.stages[1:]:
-            worth = "not measured" if stage.sqnr_db is None else f"{stage.sqnr_db:.1f} dB"
-            console.print(
-                f"  {target.target}: {stage.name}: {worth}, {stage.seconds:.0f} s{'' if stage.is_kept else ', not kept'}",
-                markup=False,
-            )
-        for reason in target.reasons:
-            console.print(f"  {target.target}: {reason}", markup=False)
-        shown = target.warnings[:3]
-        for warning in shown:
-            console.print(f"  {target.target}: note: {warning}", markup=False)
-        if len(target.warnings) > len(shown):
-            console.print(
-                f"  {target.target}: {len(target.warnings) - len(shown)} more notes in the report",
-                markup=False,
-            )
+        _show_target(console, target)
     for refusal in conversion.report.refused:
         console.print(f"  {refusal.target}: refused: {refusal.reason}", markup=False)
     for path in conversion.artifacts.values():
@@ -138,6 +123,25 @@ def _show(conversion: Conversion, out: Path, *, explained: bool) -> None:
         for target in conversion.report.targets:
             path = out / target.target / "plan.json"
             console.print(explain(decode_plan(path.read_bytes(), where=str(path))), markup=False)
+
+
+def _show_target(console: Console, target: TargetReport) -> None:
+    for stage in target.stages[1:]:
+        worth = "not measured" if stage.sqnr_db is None else f"{stage.sqnr_db:.1f} dB"
+        console.print(
+            f"  {target.target}: {stage.name}: {worth}, {stage.seconds:.0f} s{'' if stage.is_kept else ', not kept'}",
+            markup=False,
+        )
+    for reason in target.reasons:
+        console.print(f"  {target.target}: {reason}", markup=False)
+    shown = target.warnings[:3]
+    for warning in shown:
+        console.print(f"  {target.target}: note: {warning}", markup=False)
+    if len(target.warnings) > len(shown):
+        console.print(
+            f"  {target.target}: {len(target.warnings) - len(shown)} more notes in the report",
+            markup=False,
+        )
 
 
 def wide_console() -> Console:

@@ -31,4 +31,6 @@ def small_candidate(folder: Path, target: str) -> tuple[FloatModel, Candidate]:
     statistics = observe(model, data, histograms=False, threads=1, progress=Silent())
     profile = catalog.load(target)
     planned = plan(model, statistics, profile, Recipe(method="minmax"))
-    return model, Candidate(profile=profile, plan=planned, payload=lower(model, planned, profile))
+    return model, Candidate(
+        profile=profile, model=model, plan=planned, payload=lower(model, planned, profile)
+    )

@@ -105,7 +105,9 @@ def diagnosed_together(
         data=evaluation or networks[0].data, labels=None, metric=None, origin="samples of the test"
     )
     candidates = [
-        Candidate(profile=one.profile, plan=one.plan, payload=lower(model, one.plan, one.profile))
+        Candidate(
+            profile=one.profile, model=model, plan=one.plan, payload=lower(model, one.plan, one.profile)
+        )
         for one in networks
     ]
     verified = verify(

@@ -178,7 +178,9 @@ class LoweringTemplate:
         self, case: Case, profile: CapabilityProfile, tmp_path: Path
     ) -> None:
         prepared = prepare(case, tmp_path, profile)
-        candidate = Candidate(profile=profile, plan=prepared.plan, payload=prepared.lower())
+        candidate = Candidate(
+            profile=profile, model=prepared.model, plan=prepared.plan, payload=prepared.lower()
+        )
         ran = executed(candidate, threads=1)
         assert bool(ran.unplanned_float_ops) == (case.name in self.float_kernels), ran.unplanned_float_ops
         planned = sum(node.precision == "int8" for node in prepared.plan.nodes.values())
