@@ -43,7 +43,7 @@ _PLACES_PER_COLUMN: Final = 24
 _LEAST_PLACES: Final = 4096
 """Places that are looked at, over all samples: as many as a column of the moments needs to be known well, and not more."""
 
-_CAUTION: Final = 5.0
+_CAUTION: Final = 20.0
 """How many columns' worth of damping a sample is good for; more caution trusts the weights more and the samples less."""
 
 _INDEPENDENT_PLACES: Final = 8
