@@ -132,6 +132,12 @@ def _show_target(console: Console, target: TargetReport) -> None:
             f"  {target.target}: {stage.name}: {worth}, {stage.seconds:.0f} s{'' if stage.is_kept else ', not kept'}",
             markup=False,
         )
+    if target.simulation is not None and target.simulation.sqnr_db is not None:
+        console.print(
+            f"  {target.target}: simulated with its own rounding on {target.simulation.sample_count} samples: "
+            f"{target.simulation.sqnr_db:.1f} dB",
+            markup=False,
+        )
     for reason in target.reasons:
         console.print(f"  {target.target}: {reason}", markup=False)
     shown = target.warnings[:3]

@@ -10,13 +10,15 @@ import numpy as np
 
 from device_agent.engines import load_engine
 from device_agent.sources.adapt import to_payload, to_source
+from host_tools.errors import VerificationError
 from host_tools.lower.lowering import lower
 from host_tools.verify.candidate import Golden
 from host_tools.verify.metrics import CodeComparison, OutputComparison
 from host_tools.verify.probes import PROBES
 from host_tools.verify.quality import new_meter
 from host_tools.verify.samples import SampleErrors, SampleLedger
-from host_tools.verify.verification_report import Agreement, Parity, Quality
+from host_tools.verify.simulation import SimulatedContestant
+from host_tools.verify.verification_report import Agreement, Parity, Quality, Simulation
 from targets.profile import ArtifactFormat, Interface
 
 if TYPE_CHECKING:
@@ -65,6 +67,7 @@ class Contestant:
         self._parity = CodeComparison()
         self._reference: PlanArithmetic | None = reference
         self._taken = 0
+        self._simulated, self.simulation_note = _simulated(candidate)
 
     def payload_inputs(self, arrays: Arrays) -> list[NDArray[np.generic]]:
         """Turn the float model's inputs into the payload's."""
@@ -89,6 +92,8 @@ class Contestant:
         if self._taken < _PARITY_SAMPLES and self._reference is not None:
             self._compare_codes(self._reference.run(sample.arrays))
         self._taken += 1
+        if self._simulated is not None:
+            self._simulate(self._simulated, sample.arrays, float_outputs)
 
     def _compare_codes(self, expected: RealArrays) -> None:
         for name, values in expected.items():
@@ -100,6 +105,16 @@ class Contestant:
                 for array in (values, self.latest[name])
             )
             self._parity.add(*codes)
+
+    def _simulate(self, simulated: SimulatedContestant, arrays: Arrays, float_outputs: RealArrays) -> None:
+        try:
+            simulated.add(arrays, float_outputs, self.latest)
+        except VerificationError as error:
+            self._simulated, self.simulation_note = None, f"The simulation of the target ended: {error}"
+
+    def simulation(self) -> Simulation | None:
+        """What the target's own arithmetic gave so far; None for a target whose engine is its own."""
+        return self._simulated.result() if self._simulated is not None else None
 
     def release(self) -> None:
         """Let go of engine and reference; what they said stays."""
@@ -142,6 +157,16 @@ class Contestant:
             within_one_share=within_one,
             within_tolerance=seen.largest <= rules.max_lsb and within_one >= rules.min_share_within_one,
         )
+
+
+def _simulated(candidate: Candidate) -> tuple[SimulatedContestant | None, str]:
+    """Return the simulation of a target whose device is not here, or why there is none."""
+    if candidate.profile.proof == "engine":
+        return None, ""
+    try:
+        return SimulatedContestant(candidate), ""
+    except VerificationError as error:
+        return None, f"The target could not be simulated: {error}"
 
 
 def _reference(rounding: RoundingRules, samples: int) -> str:

@@ -163,6 +163,23 @@ class Parity:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Simulation:
+    """What the target's own integer arithmetic gives, rounding and accumulator included, for a target that is not here.
+
+    Attributes:
+        sample_count: Samples simulated, the first ones.
+        sqnr_db: Against the float model; None where nothing differs.
+        same_top_class: Share of these samples with the float model's top class; None where outputs are no classes.
+        engine_sqnr_db: Of the simulation against the engine that stands in; None where nothing differs.
+    """
+
+    sample_count: int
+    sqnr_db: float | None
+    same_top_class: float | None
+    engine_sqnr_db: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PairAgreement:
     """Two targets on the same samples: share with the same top class, and SQNR of one against the other."""
 
@@ -207,6 +224,7 @@ class TargetReport:
         latency: None when latency was not measured.
         warnings: From plan, lowering and verification.
         stages: What each method did, in order.
+        simulation: None where the engine is the target's own, or the plan has what the simulator does not know.
     """
 
     target: str
@@ -224,6 +242,7 @@ class TargetReport:
     parity: Parity | None
     warnings: tuple[str, ...]
     stages: tuple[Stage, ...] = ()
+    simulation: Simulation | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

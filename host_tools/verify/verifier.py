@@ -205,8 +205,10 @@ def _target_report(
             *candidate.payload.notes,
             *unseen,
             *_slower(timings, candidate.profile.id, execution),
+            *((contestant.simulation_note,) if contestant.simulation_note else ()),
         ),
         stages=candidate.stages,
+        simulation=contestant.simulation(),
     )
 
 
