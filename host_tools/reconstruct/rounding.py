@@ -32,8 +32,8 @@ def rounded(
     inputs: Float64,
     outputs: Float64,
     *,
-    low: int,
-    high: int,
+    low: Float64 | int,
+    high: Float64 | int,
     damping: float,
     largest_sum: int | None = None,
 ) -> Float64:
@@ -44,8 +44,8 @@ def rounded(
         scales: Of each output's weights, shape (groups, outputs), above 0.
         inputs: Second moments of the inputs about their means, shape (groups, inputs, inputs), positive semidefinite.
         outputs: Moments of wanted outputs and inputs about their means, shape (groups, outputs, inputs).
-        low: Lowest code, zero point taken off.
-        high: Highest code, likewise.
+        low: Lowest code, zero point taken off; one for all or one an output, shape (groups, outputs); at most 0.
+        high: Highest code, likewise; at least 0.
         damping: How much the weights themselves count, as a share of the inputs' mean second moment; more for fewer samples.
         largest_sum: Largest sum of absolute codes of one output that the accumulator holds; None: any.
 
@@ -61,7 +61,8 @@ def rounded(
     wanted = outputs + ridge[:, np.newaxis, np.newaxis] * weights
     best = np.linalg.solve(moments, wanted.swapaxes(1, 2)).swapaxes(1, 2)
     steps = scales[:, :, np.newaxis]
-    nearest = np.clip(np.rint(weights / steps), low, high)
+    low, high = np.broadcast_to(low, scales.shape), np.broadcast_to(high, scales.shape)
+    nearest = np.clip(np.rint(weights / steps), low[:, :, np.newaxis], high[:, :, np.newaxis])
     codes = _better(_compensated(best / steps, moments, low, high), nearest, steps, moments, wanted)
     codes = _descended(codes, steps, moments, wanted, low, high)
     if largest_sum is None or np.abs(codes).sum(axis=2).max() <= largest_sum:
@@ -73,11 +74,13 @@ def rounded(
 def _better(codes: Float64, others: Float64, steps: Float64, moments: Float64, wanted: Float64) -> Float64:
     """Return, output by output, those codes that leave the smaller error."""
     real, middle = (codes - others) * steps, (codes + others) * steps / 2
-    worse = (real * (middle @ moments - wanted)).sum(axis=2) > 0.0  # half the difference of the two errors, without cancellation
+    worse = (real * (middle @ moments - wanted)).sum(
+        axis=2
+    ) > 0.0  # half the difference of the two errors, without cancellation
     return np.where(worse[:, :, np.newaxis], others, codes)
 
 
-def _compensated(best: Float64, moments: Float64, low: int, high: int) -> Float64:
+def _compensated(best: Float64, moments: Float64, low: Float64, high: Float64) -> Float64:
     """Round one input after the other, the one that matters most first; the rest takes up what was lost."""
     order = np.argsort(-np.einsum("gkk->gk", moments), axis=1, kind="stable")
     back = np.argsort(order, axis=1)
@@ -95,7 +98,7 @@ def _compensated(best: Float64, moments: Float64, low: int, high: int) -> Float6
 
 
 def _descended(
-    codes: Float64, steps: Float64, moments: Float64, wanted: Float64, low: int, high: int
+    codes: Float64, steps: Float64, moments: Float64, wanted: Float64, low: Float64, high: Float64
 ) -> Float64:
     """Set each code to its best given all others, until none changes."""
     gradient = (codes * steps) @ moments - wanted

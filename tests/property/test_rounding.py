@@ -130,9 +130,7 @@ def test_sums_of_codes_stay_within_their_limit_and_are_never_worse_than_to_neare
     low, high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
     plain = nearest(weights, scales, low, high)
     limit = max(1, int(share * np.abs(plain).sum(axis=2).max()))
-    codes = rounded(
-        weights, scales, inputs, outputs, low=low, high=high, damping=DAMPING, largest_sum=limit
-    )
+    codes = rounded(weights, scales, inputs, outputs, low=low, high=high, damping=DAMPING, largest_sum=limit)
     assert low <= codes.min() <= codes.max() <= high
     assert np.abs(codes).sum(axis=2).max() <= limit
     fits = np.abs(plain).sum(axis=2) <= limit
@@ -179,9 +177,7 @@ def test_the_size_of_inputs_does_not_matter(size):
 @pytest.mark.parametrize("size", [1e-30, 1e-10, 1e10, 1e30])
 def test_the_size_of_weights_does_not_matter(size):
     weights, scales, inputs, outputs = problem(6, rows=3, columns=6)
-    codes = rounded(
-        weights * size, scales * size, inputs, outputs * size, low=-8, high=7, damping=DAMPING
-    )
+    codes = rounded(weights * size, scales * size, inputs, outputs * size, low=-8, high=7, damping=DAMPING)
     assert (codes == rounded(weights, scales, inputs, outputs, low=-8, high=7, damping=DAMPING)).all()
 
 
