@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from host_tools.model import load
+from host_tools.model.reference import FloatRunner
 from host_tools.observe import open_data
 from host_tools.observe.observer import observe
 from host_tools.plan.planner import needs_histograms, plan
 from host_tools.progress import Silent
 from host_tools.recipe import Recipe
 from host_tools.simulate import simulate
-from host_tools.model.reference import FloatRunner
 from host_tools.verify.metrics import OutputComparison
 from targets import catalog
 from tests.unit.host_tools.model.onnx_models import model_proto
