@@ -19,7 +19,7 @@ from host_tools.observe.cache import statistics_of
 from host_tools.plan.check import check
 from host_tools.plan.planner import needs_histograms, plan
 from host_tools.reconstruct import reconstruct
-from host_tools.reconstruct.checkpoint import Checkpoint
+from host_tools.reconstruct.checkpoint import Checkpoint, key_of
 from host_tools.verify.verification_report import Stage
 
 if TYPE_CHECKING:
@@ -112,9 +112,7 @@ def prepare(
     if ladder.wants("reconstruction", recipe.reconstruction):
 
         def reconstructed(now: _State) -> tuple[_State, str]:
-            key = (
-                f"{now.plan.model_digest} {now.plan.profile_digest} {now.plan.data_digest} {now.plan.method}"
-            )
+            checkpoint = Checkpoint(cache.folder, key_of(now.plan, yardstick.fitting))
             planned = reconstruct(
                 now.model,
                 now.plan,
@@ -122,10 +120,13 @@ def prepare(
                 yardstick.fitting,
                 threads=threads,
                 progress=progress,
-                checkpoint=Checkpoint(cache.folder, key),
+                checkpoint=checkpoint,
                 deadline=deadline,
             )
-            return replace(now, plan=planned), "weights rounded and biases set operator by operator"
+            if all(tensor.codes is None for tensor in planned.tensors.values()):
+                return now, " ".join(planned.warnings[len(now.plan.warnings) :]) or "no weights to round"
+            stopped = "".join(f"; {warning}" for warning in planned.warnings[len(now.plan.warnings) :])
+            return replace(now, plan=planned), f"weights rounded and biases set operator by operator{stopped}"
 
         ladder.climb("reconstruction", reconstructed, is_asked=recipe.reconstruction is True)
     state = ladder.state
@@ -179,10 +180,12 @@ class _Ladder:
 
     def wants(self, name: str, asked: bool | None) -> bool:  # noqa: FBT001 - a recipe's answer: yes, no, or as you like
         """Tell whether a stage is to be tried."""
-        if asked is not None:
-            return asked
         worth = self.state.worth
-        if self.recipe.method is not None or worth is None or worth.reaches(GOOD_DECIBELS):
+        if asked is None and (
+            self.recipe.method is not None or worth is None or worth.reaches(GOOD_DECIBELS)
+        ):
+            return False
+        if asked is False:
             return False
         if self.deadline is not None and time.monotonic() >= self.deadline:
             self.stages.append(
