@@ -16,6 +16,10 @@ _LARGEST_IN_FLOAT32: Final = 1e15
 """Products of larger numbers may pass what float32 holds when thousands are added up."""
 
 
+_TOGETHER: Final = 1024
+"""Places that are summed in float32, in one product, before the sums in float64 are touched."""
+
+
 class Moments:
     """Sums over places; memory depends on the operator's size alone."""
 
@@ -27,9 +31,22 @@ class Moments:
         self._outputs: Float64 = np.zeros((groups, outputs))
         self._squares: Float64 = np.zeros((groups, columns, columns))
         self._products: Float64 = np.zeros((groups, outputs, columns))
+        self._waiting: list[tuple[Float32, Float32]] = []
+        self._waiting_count = 0
 
     def add(self, inputs: Float32, outputs: Float32) -> None:
         """Take the inputs, shape (groups, columns, n), and wanted outputs, shape (groups, outputs, n), at n places."""
+        self._waiting.append((inputs, outputs))
+        self._waiting_count += inputs.shape[2]
+        if self._waiting_count >= _TOGETHER:
+            self._sum_waiting()
+
+    def _sum_waiting(self) -> None:
+        if not self._waiting:
+            return
+        inputs, outputs = (np.concatenate(parts, axis=2) for parts in zip(*self._waiting, strict=True))
+        self._waiting.clear()
+        self._waiting_count = 0
         if not self._count:
             self._input_origins = _middles(inputs)
             self._output_origins = _middles(outputs)
@@ -44,22 +61,26 @@ class Moments:
     @property
     def input_means(self) -> Float64:
         """Shape (groups, columns)."""
+        self._sum_waiting()
         return self._input_origins + self._inputs / self._count
 
     @property
     def output_means(self) -> Float64:
         """Shape (groups, outputs)."""
+        self._sum_waiting()
         return self._output_origins + self._outputs / self._count
 
     @property
     def input_moments(self) -> Float64:
         """Second moments of the inputs about their means, shape (groups, columns, columns)."""
+        self._sum_waiting()
         means = self._inputs / self._count
         return self._squares / self._count - _products(means, means)
 
     @property
     def output_moments(self) -> Float64:
         """Moments of outputs and inputs about their means, shape (groups, outputs, columns)."""
+        self._sum_waiting()
         return self._products / self._count - _products(
             self._outputs / self._count, self._inputs / self._count
         )
