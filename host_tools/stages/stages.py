@@ -14,10 +14,14 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
 from host_tools.equalize import equalize
+from host_tools.errors import CapabilityError, LoweringError
 from host_tools.observe.cache import statistics_of
 from host_tools.plan.check import check
 from host_tools.plan.planner import needs_histograms, plan
+from host_tools.plan.topology import constant, is_constant, network_of
 from host_tools.reconstruct import reconstruct
 from host_tools.reconstruct.checkpoint import Checkpoint, key_of
 from host_tools.verify.verification_report import Stage
@@ -25,6 +29,7 @@ from host_tools.verify.verification_report import Stage
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from host_tools.equalize.factors import Clips
     from host_tools.model.float_model import FloatModel
     from host_tools.observe.cache import StatisticsCache
     from host_tools.observe.calibration_set import CalibrationSet
@@ -94,7 +99,7 @@ def prepare(
     if ladder.wants("equalization", recipe.equalization):
 
         def equalized(now: _State) -> tuple[_State, str]:
-            found = equalize(now.model, now.statistics, profile)
+            found = equalize(now.model, now.statistics, profile, clips=_clips(now.model, recipe))
             if found.model is now.model:
                 return now, "there is nothing to gain by scaling channels"
             gathered = statistics_of(
@@ -105,6 +110,12 @@ def prepare(
                 cache=cache,
                 progress=progress,
             )
+            changed = _changed_overrides(recipe, now, found.model, gathered)
+            if changed:
+                return (
+                    now,
+                    f"the recipe gives a range for {', '.join(changed)}, which scaled channels would leave",
+                )
             planned = plan(found.model, gathered, profile, recipe)
             return replace(now, model=found.model, statistics=gathered, plan=planned), found.note
 
@@ -133,6 +144,34 @@ def prepare(
     return Prepared(
         model=state.model, statistics=state.statistics, plan=state.plan, stages=tuple(ladder.stages)
     )
+
+
+def _clips(model: FloatModel, recipe: Recipe) -> Clips | None:
+    """Return what may become of Clip: nothing where the recipe keeps one in float, so that what it names is still there."""
+    keep = recipe.keep_float
+    is_kept = any(
+        node.op_type == "Clip" and (node.op_type in keep.ops or name in keep.nodes)
+        for name, node in network_of(model.graph).nodes.items()
+    )
+    return "saturating" if is_kept else None
+
+
+def _changed_overrides(
+    recipe: Recipe, before: _State, model: FloatModel, statistics: Statistics
+) -> tuple[str, ...]:
+    """Return the tensors that the recipe gives a range for and that are not in an equalized model what they were."""
+    old, new = network_of(before.model.graph).values, network_of(model.graph).values
+
+    def is_same(name: str) -> bool:
+        if name not in new or name not in old:
+            return False
+        if is_constant(old[name]):
+            return np.array_equal(constant(old[name]), constant(new[name]))
+        one, other = before.statistics.tensors[name], statistics.tensors[name]
+        return bool(np.allclose([one.minimum, one.maximum], [other.minimum, other.maximum], rtol=1e-3))
+
+    ranges = (name for name, override in recipe.tensors.items() if override.range is not None)
+    return tuple(name for name in ranges if not is_same(name))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -173,9 +212,10 @@ class _Ladder:
         started = time.monotonic()
         planned = plan(model, statistics, self.profile, self.recipe)
         self._state = _State(model=model, statistics=statistics, plan=planned)
-        note = f"{planned.method_reason}"
+        note = planned.method_reason
         if self._may_climb():
             self._state = replace(self._state, worth=self._measured(self._state))
+            note += self.yardstick.caution
         self._record("ranges", started, note, self._state.worth, is_kept=True)
 
     def wants(self, name: str, asked: bool | None) -> bool:  # noqa: FBT001 - a recipe's answer: yes, no, or as you like
@@ -205,11 +245,14 @@ class _Ladder:
         """Do a stage, and keep what it gives if it is asked for or better than what was there."""
         started = time.monotonic()
         before = self.state
-        after, note = stage(before)
-        if after is before:
+        try:
+            after, note = stage(before)
+            worth = None if after is before else self._measured(after)
+        except (CapabilityError, LoweringError) as error:  # what there was before is still good
+            after, note, worth = before, f"the target cannot do it: {error}", None
+        if worth is None:
             self._record(name, started, note, before.worth, is_kept=False)
             return
-        worth = self._measured(after)
         is_kept = is_asked or before.worth is None or worth.is_better_than(before.worth)
         if is_kept:
             self._state = replace(after, worth=worth)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -131,4 +132,5 @@ def changed(base: str = "generic-per-tensor-symmetric", **parts: dict[str, objec
     """Return a catalogue profile with fields of its parts replaced, under a digest of its own."""
     loaded = catalog.load(base)
     made = {name: replace(getattr(loaded, name), **change) for name, change in parts.items()}
-    return replace(loaded, **made, digest=f"sha256:{abs(hash(repr(sorted(parts.items())))):064x}")
+    told = hashlib.sha256(repr((base, sorted(parts.items()))).encode()).hexdigest()
+    return replace(loaded, **made, digest=f"sha256:{told}")
