@@ -27,9 +27,11 @@ if TYPE_CHECKING:
     Indices = NDArray[np.intp]
     Axes = Mapping[str, int]
 
-SCALABLE: Final = frozenset({"Mul", "Div", "Add", "Sub", "Max", "Min"})
+SCALABLE: Final = frozenset({"Mul", "Add", "Sub", "Max", "Min"})
 """Operators whose constant operand, one number a channel, takes up factors: see `host_tools.equalize.rewriting`."""
 
+
+_MATRIX: Final = 2
 
 FIXED: Final = ""
 """Stands for a value whose factors are all 1."""
@@ -52,21 +54,15 @@ class Link:
     second_channels: Indices
 
 
-def axis_of(value: ir.Value) -> int:
-    """Return the axis of a float activation along which operators with weights have channels: the last around MatMul, else the second."""
-    rank = len(shape_of(value))
-    producer = value.producer()
-    around_matmul = (producer is not None and producer.op_type in _ALONG_LAST) or any(
-        use.node.op_type in _ALONG_LAST and use.idx == 0 for use in value.uses()
-    )
-    return max(rank - 1, 0) if around_matmul else min(1, max(rank - 1, 0))
-
-
-_ALONG_LAST = ("MatMul", "LayerNormalization")
+_OF_SEVERAL: Final = frozenset({"Add", "Sub", "Max", "Min", "Mul", "Concat"})
+"""Operators with several inputs of equal standing, of which any may be a constant."""
 
 
 def links_of(node: ir.Node, axes: Axes) -> tuple[Link, ...] | None:
     """Return what a node of `CHANNELWISE` ties; None when this one passes no factor."""
+    is_integer = named(node.outputs[0]) not in axes
+    if is_integer or (is_constant(node.inputs[0]) and node.op_type not in _OF_SEVERAL):
+        return None
     return CHANNELWISE[node.op_type](node, axes)
 
 
@@ -92,20 +88,44 @@ def _same(node: ir.Node, axes: Axes) -> tuple[Link, ...] | None:
     return None if link is None else (link,)
 
 
+def _pooled(node: ir.Node, axes: Axes) -> tuple[Link, ...] | None:
+    """Pooling mixes what lies along all axes behind the second."""
+    return _same(node, axes) if axes[named(node.inputs[0])] == 1 else None
+
+
 def _pad(node: ir.Node, axes: Axes) -> tuple[Link, ...] | None:
-    """Padding with zeros, not along the channels."""
+    """Padding with zeros or with the values there are, not along the channels: these could be moved on by one and be as many."""
     mode = node.attributes.get_string("mode", "constant")
-    value = input_at(node, 2)
+    amounts, value, given = (input_at(node, index) for index in (1, 2, 3))
+    rank = len(shape_of(node.inputs[0]))
+    if not is_constant(amounts) or not (given is None or is_constant(given)):
+        return None
+    padded = range(rank) if given is None else [int(axis) % rank for axis in np.ravel(constant(given))]
+    befores, afters = np.reshape(constant(amounts), (2, -1))
+    moved = {axis for axis, *both in zip(padded, befores, afters, strict=True) if any(both)}
     is_zero = value is None or (is_constant(value) and not np.any(constant(value)))
-    return _same(node, axes) if mode != "constant" or is_zero else None
+    is_kept = axes[named(node.inputs[0])] not in moved and (mode != "constant" or is_zero)
+    return _same(node, axes) if is_kept else None
 
 
 def _resize(node: ir.Node, axes: Axes) -> tuple[Link, ...] | None:
-    """Every interpolation is linear in the values; what lies outside may be a constant."""
+    """Every interpolation is linear in the values; what lies outside may be a constant, and channels must not be interpolated."""
     outside = (
         node.attributes.get_string("coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize"
     )
-    return None if outside else _same(node, axes)
+    return None if outside or _is_resized(node, axes[named(node.inputs[0])]) else _same(node, axes)
+
+
+def _is_resized(node: ir.Node, axis: int) -> bool:
+    """Tell whether an axis may be resized: by a scale that is not 1, if only to the same extent."""
+    rank, scales = len(shape_of(node.inputs[0])), input_at(node, 2)
+    if scales is None or not (is_constant(scales) and constant(scales).size):
+        return False  # to sizes: the same extent is no change
+    resized = integers(node, "axes", tuple(range(rank)))
+    return any(
+        place % rank == axis and scale != 1.0
+        for place, scale in zip(resized, np.ravel(constant(scales)), strict=True)
+    )
 
 
 def _reduce_mean(node: ir.Node, axes: Axes) -> tuple[Link, ...] | None:
@@ -198,6 +218,20 @@ def _product(node: ir.Node, axes: Axes) -> tuple[Link, ...] | None:
     return None if link is None else (link, fixed)
 
 
+def _normalized(node: ir.Node, axes: Axes) -> tuple[Link, ...] | None:
+    """LayerNormalization over the channels alone: it mixes its input's, but its scale and shift take up any factor of its output's."""
+    source, result = node.inputs[0], node.outputs[0]
+    rank, shape = len(shape_of(result)), (_channels(result, axes),)
+    along = integers(node, "axis", (-1,))[0] % max(rank, 1)
+    constants = [value for value in node.inputs[1:] if value is not None]
+    if along != rank - 1 or axes[named(result)] != along or len(node.outputs) > 1:
+        return None
+    if not all(is_constant(value) and shape_of(value) == shape for value in constants):
+        return None
+    every = np.arange(_channels(source, axes), dtype=np.intp)
+    return (Link(first=named(source), second=FIXED, first_channels=every, second_channels=every),)
+
+
 def is_per_channel(value: ir.Value, result: ir.Value, axes: Axes) -> bool:
     """Tell whether a constant operand has one number, or one a channel of the result, and varies along nothing else."""
     shape, rank, axis = shape_of(value), len(shape_of(result)), axes[named(result)]
@@ -232,7 +266,7 @@ def _split(node: ir.Node, axes: Axes) -> tuple[Link, ...] | None:
     along, place, start = integers(node, "axis", (0,))[0] % max(rank, 1), axes[named(source)], 0
     links: list[Link] = []
     for result in node.outputs:
-        if axes[named(result)] != place:
+        if axes.get(named(result)) != place:
             return None
         size = _channels(result, axes)
         every = np.arange(size, dtype=np.intp)
@@ -251,16 +285,14 @@ CHANNELWISE: Final[Mapping[str, Callable[[ir.Node, Axes], tuple[Link, ...] | Non
             "LeakyRelu",
             "PRelu",
             "Clip",
-            "MaxPool",
-            "AveragePool",
-            "GlobalAveragePool",
-            "GlobalMaxPool",
         ),
         _same,
     ),
+    **dict.fromkeys(("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"), _pooled),
     **dict.fromkeys(("Flatten", "Reshape", "Squeeze", "Unsqueeze"), _reshape),
     **dict.fromkeys(("Add", "Sub", "Max", "Min"), _elementwise),
     "Concat": _concat,
+    "LayerNormalization": _normalized,
     "Mul": _product,
     "Pad": _pad,
     "ReduceMean": _reduce_mean,
@@ -271,8 +303,24 @@ CHANNELWISE: Final[Mapping[str, Callable[[ir.Node, Axes], tuple[Link, ...] | Non
 """By operator, what ties; an operator that is not here passes no factor."""
 
 
-def takes_weights(node: ir.Node) -> bool:
-    """Tell whether a node's constants take up factors on both sides: weights, or a constant factor a channel."""
-    return weight_of(node) is not None or (
-        node.op_type == "Mul" and any(is_constant(value) for value in node.inputs)
+def taken_up(node: ir.Node) -> tuple[str, ...]:
+    """Return the values whose factors, any at all, a node's constants take up: its weights, its factor, its scale and shift."""
+    source, result = named(node.inputs[0]), named(node.outputs[0])
+    if weight_of(node) is not None:
+        return source, result
+    if node.op_type == "Mul" and any(is_constant(value) for value in node.inputs):
+        return *(named(value) for value in node.inputs), result
+    return (result,) if node.op_type == "LayerNormalization" else ()
+
+
+def takes_channels(node: ir.Node, axes: Axes) -> bool:
+    """Tell whether a node has weights whose rows and columns are the channels of its output and input."""
+    weight = weight_of(node)
+    if weight is None or not {named(node.inputs[0]), named(node.outputs[0])} <= axes.keys():
+        return False
+    ends = (node.inputs[0], node.outputs[0])
+    if node.op_type != "MatMul":
+        return all(axes[named(value)] == 1 for value in ends)
+    return len(shape_of(weight)) == _MATRIX and all(
+        axes[named(value)] == len(shape_of(value)) - 1 for value in ends
     )
