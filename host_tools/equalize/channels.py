@@ -17,7 +17,8 @@ from scipy.sparse.csgraph import connected_components
 
 from host_tools.equalize.axes import axes_of
 from host_tools.equalize.bounds import upper_bound
-from host_tools.equalize.links import CHANNELWISE, FIXED, Link, links_of, taken_up, takes_channels
+from host_tools.equalize.link import FIXED, Link
+from host_tools.equalize.links import CHANNELWISE, links_of, taken_up, takes_channels
 from host_tools.plan.topology import named, shape_of, weight_of
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from host_tools.equalize.links import CHANNELWISE, FIXED, links_of, takes_channels
+from host_tools.equalize.link import FIXED
+from host_tools.equalize.links import CHANNELWISE, links_of, takes_channels
 from host_tools.equalize.observed import observed
 from host_tools.equalize.weights import matrix_of
 from host_tools.plan.topology import constant, is_constant, named, shape_of

@@ -2,57 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from host_tools.plan.topology import (
-    constant,
-    input_at,
-    integers,
-    is_constant,
-    is_float,
-    named,
-    shape_of,
-    weight_of,
-)
+from host_tools.equalize.extents import averaged, padded, pooled, resized
+from host_tools.equalize.link import Link, channels_in, fixed, moved, same, whole
+from host_tools.plan.topology import integers, is_constant, is_float, named, shape_of, weight_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     import onnx_ir as ir
-    from numpy.typing import NDArray
 
-    Indices = NDArray[np.intp]
-    Axes = Mapping[str, int]
+    from host_tools.equalize.link import Axes
 
 SCALABLE: Final = frozenset({"Mul", "Add", "Sub", "Max", "Min"})
 """Operators whose constant operand, one number a channel, takes up factors: see `host_tools.equalize.rewriting`."""
 
 
 _MATRIX: Final = 2
-
-FIXED: Final = ""
-"""Stands for a value whose factors are all 1."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Link:
-    """Two values whose channels share factors one by one.
-
-    Attributes:
-        first: Value name.
-        second: Value name, or `FIXED`.
-        first_channels: Channels of ``first``, shape (n,).
-        second_channels: As many channels of ``second``; of no meaning beside `FIXED`.
-    """
-
-    first: str
-    second: str
-    first_channels: Indices
-    second_channels: Indices
-
 
 _OF_SEVERAL: Final = frozenset({"Add", "Sub", "Max", "Min", "Mul", "Concat"})
 """Operators with several inputs of equal standing, of which any may be a constant."""
@@ -66,95 +35,11 @@ def links_of(node: ir.Node, axes: Axes) -> tuple[Link, ...] | None:
     return CHANNELWISE[node.op_type](node, axes)
 
 
-def _whole(first: str, second: str, axes: Axes, sizes: tuple[int, int]) -> Link | None:
-    del axes
-    if sizes[0] != sizes[1]:
-        return None
-    every = np.arange(sizes[0], dtype=np.intp)
-    return Link(first=first, second=second, first_channels=every, second_channels=every)
-
-
-def _channels(value: ir.Value | None, axes: Axes) -> int:
-    shape = shape_of(value)
-    return shape[axes[named(value)]] if shape else 1
-
-
-def _same(node: ir.Node, axes: Axes) -> tuple[Link, ...] | None:
-    """One input, one output, channel by channel along the same axis."""
-    source, result = node.inputs[0], node.outputs[0]
-    if axes[named(source)] != axes[named(result)] or len(shape_of(source)) != len(shape_of(result)):
-        return None
-    link = _whole(named(source), named(result), axes, (_channels(source, axes), _channels(result, axes)))
-    return None if link is None else (link,)
-
-
-def _pooled(node: ir.Node, axes: Axes) -> tuple[Link, ...] | None:
-    """Pooling mixes what lies along all axes behind the second."""
-    return _same(node, axes) if axes[named(node.inputs[0])] == 1 else None
-
-
-def _pad(node: ir.Node, axes: Axes) -> tuple[Link, ...] | None:
-    """Padding with zeros or with the values there are, not along the channels: these could be moved on by one and be as many."""
-    mode = node.attributes.get_string("mode", "constant")
-    amounts, value, given = (input_at(node, index) for index in (1, 2, 3))
-    rank = len(shape_of(node.inputs[0]))
-    if not is_constant(amounts) or not (given is None or is_constant(given)):
-        return None
-    padded = range(rank) if given is None else [int(axis) % rank for axis in np.ravel(constant(given))]
-    befores, afters = np.reshape(constant(amounts), (2, -1))
-    moved = {axis for axis, *both in zip(padded, befores, afters, strict=True) if any(both)}
-    is_zero = value is None or (is_constant(value) and not np.any(constant(value)))
-    is_kept = axes[named(node.inputs[0])] not in moved and (mode != "constant" or is_zero)
-    return _same(node, axes) if is_kept else None
-
-
-def _resize(node: ir.Node, axes: Axes) -> tuple[Link, ...] | None:
-    """Every interpolation is linear in the values; what lies outside may be a constant, and channels must not be interpolated."""
-    outside = (
-        node.attributes.get_string("coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize"
-    )
-    return None if outside or _is_resized(node, axes[named(node.inputs[0])]) else _same(node, axes)
-
-
-def _is_resized(node: ir.Node, axis: int) -> bool:
-    """Tell whether an axis may be resized: by a scale that is not 1, if only to the same extent."""
-    rank, scales = len(shape_of(node.inputs[0])), input_at(node, 2)
-    if scales is None or not (is_constant(scales) and constant(scales).size):
-        return False  # to sizes: the same extent is no change
-    resized = integers(node, "axes", tuple(range(rank)))
-    return any(
-        place % rank == axis and scale != 1.0
-        for place, scale in zip(resized, np.ravel(constant(scales)), strict=True)
-    )
-
-
-def _reduce_mean(node: ir.Node, axes: Axes) -> tuple[Link, ...] | None:
-    source, result = node.inputs[0], node.outputs[0]
-    rank, channel = len(shape_of(source)), axes[named(source)]
-    given = input_at(node, 1)
-    if given is None or not is_constant(given):
-        return None
-    reduced = {int(axis) % rank for axis in np.reshape(constant(given), -1)}
-    if channel in reduced:
-        return None
-    kept = integers(node, "keepdims", (1,))[0] == 1
-    place = channel if kept else channel - sum(axis < channel for axis in reduced)
-    return _moved(source, result, axes, place)
-
-
-def _moved(source: ir.Value | None, result: ir.Value, axes: Axes, place: int) -> tuple[Link, ...] | None:
-    """The channel axis becomes ``place``, whole and in order."""
-    if place != axes[named(result)] or _channels(source, axes) != _channels(result, axes):
-        return None
-    link = _whole(named(source), named(result), axes, (_channels(source, axes), _channels(result, axes)))
-    return None if link is None else (link,)
-
-
 def _transpose(node: ir.Node, axes: Axes) -> tuple[Link, ...] | None:
     source, result = node.inputs[0], node.outputs[0]
     rank = len(shape_of(source))
     order = integers(node, "perm", tuple(reversed(range(rank))))
-    return _moved(source, result, axes, order.index(axes[named(source)]))
+    return moved(source, result, axes, order.index(axes[named(source)]))
 
 
 def _reshape(node: ir.Node, axes: Axes) -> tuple[Link, ...] | None:
@@ -193,8 +78,7 @@ def _elementwise(node: ir.Node, axes: Axes) -> tuple[Link, ...] | None:
             continue
         if shape_of(value) != shape_of(result) or axes[named(value)] != axes[named(result)]:
             return None
-        link = _whole(named(value), named(result), axes, (_channels(value, axes), _channels(result, axes)))
-        links.extend(() if link is None else (link,))
+        links.extend(whole(value, result, axes) or ())
     return tuple(links)
 
 
@@ -212,24 +96,21 @@ def _product(node: ir.Node, axes: Axes) -> tuple[Link, ...] | None:
     data, gate = (first, second) if shape_of(first) == shape_of(result) else (second, first)
     if shape_of(data) != shape_of(result) or axes[named(data)] != axes[named(result)]:
         return None
-    link = _whole(named(data), named(result), axes, (_channels(data, axes), _channels(result, axes)))
-    every = np.arange(_channels(gate, axes), dtype=np.intp)
-    fixed = Link(first=named(gate), second=FIXED, first_channels=every, second_channels=every)
-    return None if link is None else (link, fixed)
+    tied = whole(data, result, axes)
+    return None if tied is None else (*tied, fixed(gate, axes))
 
 
 def _normalized(node: ir.Node, axes: Axes) -> tuple[Link, ...] | None:
     """LayerNormalization over the channels alone: it mixes its input's, but its scale and shift take up any factor of its output's."""
     source, result = node.inputs[0], node.outputs[0]
-    rank, shape = len(shape_of(result)), (_channels(result, axes),)
+    rank, shape = len(shape_of(result)), (channels_in(result, axes),)
     along = integers(node, "axis", (-1,))[0] % max(rank, 1)
     constants = [value for value in node.inputs[1:] if value is not None]
     if along != rank - 1 or axes[named(result)] != along or len(node.outputs) > 1:
         return None
     if not all(is_constant(value) and shape_of(value) == shape for value in constants):
         return None
-    every = np.arange(_channels(source, axes), dtype=np.intp)
-    return (Link(first=named(source), second=FIXED, first_channels=every, second_channels=every),)
+    return (fixed(source, axes),)
 
 
 def is_per_channel(value: ir.Value, result: ir.Value, axes: Axes) -> bool:
@@ -250,7 +131,7 @@ def _concat(node: ir.Node, axes: Axes) -> tuple[Link, ...] | None:
     for value in node.inputs:
         if value is None or is_constant(value) or axes[named(value)] != place:
             return None
-        size = _channels(value, axes)
+        size = channels_in(value, axes)
         every = np.arange(size, dtype=np.intp)
         there = every + start if along == place else every
         start += size if along == place else 0
@@ -268,7 +149,7 @@ def _split(node: ir.Node, axes: Axes) -> tuple[Link, ...] | None:
     for result in node.outputs:
         if axes.get(named(result)) != place:
             return None
-        size = _channels(result, axes)
+        size = channels_in(result, axes)
         every = np.arange(size, dtype=np.intp)
         there = every + start if along == place else every
         start += size if along == place else 0
@@ -286,17 +167,17 @@ CHANNELWISE: Final[Mapping[str, Callable[[ir.Node, Axes], tuple[Link, ...] | Non
             "PRelu",
             "Clip",
         ),
-        _same,
+        same,
     ),
-    **dict.fromkeys(("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"), _pooled),
+    **dict.fromkeys(("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"), pooled),
     **dict.fromkeys(("Flatten", "Reshape", "Squeeze", "Unsqueeze"), _reshape),
     **dict.fromkeys(("Add", "Sub", "Max", "Min"), _elementwise),
     "Concat": _concat,
     "LayerNormalization": _normalized,
     "Mul": _product,
-    "Pad": _pad,
-    "ReduceMean": _reduce_mean,
-    "Resize": _resize,
+    "Pad": padded,
+    "ReduceMean": averaged,
+    "Resize": resized,
     "Split": _split,
     "Transpose": _transpose,
 }
