@@ -6,7 +6,7 @@ import argparse
 
 from host_tools.cli.arguments import at_least_zero, count, minutes, number, share
 
-_METHODS = ("minmax", "percentile", "mse", "entropy", "moving_average")
+_METHODS = ("minmax", "percentile", "mse", "entropy", "moving_average", "cosine", "search")
 _EPILOG = """\
 data may be
   a folder of pictures     with preprocess.toml in it, beside it, or by --preprocess

@@ -151,7 +151,9 @@ def test_a_budget_that_is_not_met_fails_and_ships_nothing(workplace: Workplace) 
     assert "output SQNR" in done.stdout
 
 
-@pytest.mark.parametrize("method", ["minmax", "percentile", "mse", "entropy", "moving_average"])
+@pytest.mark.parametrize(
+    "method", ["minmax", "percentile", "mse", "entropy", "moving_average", "cosine", "search"]
+)
 def test_every_method(workplace: Workplace, method: str) -> None:
     done = workplace.run(
         "--target", "x86_64-onnxruntime", "--method", method, "--min-agreement", "0.3", json_report=True
