@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 
     from device_agent.contract.manifest import Preprocessing
     from host_tools.diagnose.diagnosis import Diagnosis
+    from host_tools.mixed_precision import Goal
     from host_tools.model.float_model import FloatModel
     from host_tools.observe.calibration_set import CalibrationSet
     from host_tools.observe.statistics import Statistics
@@ -102,6 +103,7 @@ def convert(
     labels: str | Path | None = None,
     metric: str | None = None,
     budget: Budget | None = None,
+    goal: Goal | None = None,
     latency: bool = True,
     diagnosis: bool = True,
     budget_minutes: float | None = None,
@@ -126,6 +128,7 @@ def convert(
         labels: One label a sample of ``evaluation``.
         metric: ``module:function`` that rates one sample; by default top-1 and top-5.
         budget: What a payload must reach; see `Budget`.
+        goal: What outputs are to reach on calibration samples, by all methods and then by moving operators to float; None: see `GOOD_DECIBELS`.
         latency: Whether to measure latency.
         diagnosis: Whether to find out which layers cost most.
         budget_minutes: How long methods beyond the plan may take for all targets together; what they then came to is used. None: no limit.
@@ -174,6 +177,7 @@ def convert(
             cache=kept,
             progress=told,
             deadline=None if budget_minutes is None else time.monotonic() + 60.0 * budget_minutes,
+            goal=goal,
         )
         made, refused = _candidates(prepared, profiles, told)
         candidates = [candidate for candidate, _ in made]

@@ -35,6 +35,7 @@ _KEYS = (
     "bias_correction",
     "equalization",
     "reconstruction",
+    "mixed_precision",
     "keep_float",
     "tensors",
 )
@@ -85,6 +86,7 @@ class Recipe:
         bias_correction: Whether biases take back the shift that rounding the weights gives to each output channel's mean.
         equalization: Whether channels are scaled against one another; None: where it pays, unless a method is given.
         reconstruction: Whether weights are rounded by what each operator gives; None: where it pays, unless a method is given.
+        mixed_precision: Whether the operators that cost most run in float; None: where the user names a goal that nothing else reaches.
         keep_float: Nodes that stay in float.
         tensors: Overrides by value name.
         extra: Fields of a newer minor version, kept as they came.
@@ -96,6 +98,7 @@ class Recipe:
     bias_correction: bool = True
     equalization: bool | None = None
     reconstruction: bool | None = None
+    mixed_precision: bool | None = None
     keep_float: KeepFloat = field(default_factory=KeepFloat)
     tensors: Mapping[str, TensorOverride] = field(default_factory=dict)
     extra: Mapping[str, object] = field(default_factory=dict)
@@ -148,7 +151,7 @@ def recipe_from(document: object, *, where: str) -> Recipe:
 
     Args:
         document: A mapping with any of ``schema_version``, ``method``, ``percentile``, ``bias_correction``, ``equalization``,
-            ``reconstruction``, ``keep_float`` and ``tensors``.
+            ``reconstruction``, ``mixed_precision``, ``keep_float`` and ``tensors``.
         where: Its origin, for messages.
 
     Raises:
@@ -169,6 +172,7 @@ def recipe_from(document: object, *, where: str) -> Recipe:
         bias_correction=_boolean(table.get("bias_correction", True), where, "bias_correction"),
         equalization=_choice(table.get("equalization"), where, "equalization"),
         reconstruction=_choice(table.get("reconstruction"), where, "reconstruction"),
+        mixed_precision=_choice(table.get("mixed_precision"), where, "mixed_precision"),
         keep_float=KeepFloat(
             ops=_names(keep.get("ops", []), where, "keep_float.ops"),
             nodes=_names(keep.get("nodes", []), where, "keep_float.nodes"),
@@ -199,6 +203,7 @@ def _document(recipe: Recipe) -> dict[str, object]:
         "bias_correction": recipe.bias_correction,
         **({} if recipe.equalization is None else {"equalization": recipe.equalization}),
         **({} if recipe.reconstruction is None else {"reconstruction": recipe.reconstruction}),
+        **({} if recipe.mixed_precision is None else {"mixed_precision": recipe.mixed_precision}),
         "keep_float": {"ops": sorted(recipe.keep_float.ops), "nodes": sorted(recipe.keep_float.nodes)},
         "tensors": tensors,
         **recipe.extra,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from rich.table import Table
 
 from host_tools.cli.progress import ProgressBars
 from host_tools.errors import InputError
+from host_tools.mixed_precision import Goal
 from host_tools.pipeline import convert
 from host_tools.plan.explain import explain
 from host_tools.plan.plan_file import decode as decode_plan
@@ -49,6 +51,7 @@ def run(options: argparse.Namespace) -> int:
             labels=options.labels,
             metric=options.metric,
             budget=_budget(options),
+            goal=_goal(options),
             latency=not options.no_latency,
             diagnosis=options.diagnose,
             budget_minutes=options.budget_minutes,
@@ -85,14 +88,15 @@ def parse_shapes(texts: list[str]) -> dict[str, tuple[int, ...]]:
 
 
 def _recipe(options: argparse.Namespace) -> Recipe:
-    method = None if options.method == "auto" else options.method
+    method, mixed = None if options.method == "auto" else options.method, options.mixed_precision
     if options.recipe is None:
-        return Recipe(method=method)
+        return Recipe(method=method, mixed_precision=mixed)
     if method is not None:
         raise InputError(
             "--method and --recipe exclude each other.", hint="Write the method into the recipe."
         )
-    return Recipe.read(Path(options.recipe))
+    recipe = Recipe.read(Path(options.recipe))
+    return recipe if mixed is None else dataclasses.replace(recipe, mixed_precision=mixed)
 
 
 def _budget(options: argparse.Namespace) -> Budget:
@@ -102,6 +106,13 @@ def _budget(options: argparse.Namespace) -> Budget:
         "min_sqnr_db": options.min_sqnr,
     }
     return Budget(**{name: value for name, value in given.items() if value is not None})
+
+
+def _goal(options: argparse.Namespace) -> Goal | None:
+    """Return the limits that the user named; None where all are left to us: floats would then come by surprise."""
+    if options.min_sqnr is None and options.min_agreement is None:
+        return None
+    return Goal(min_sqnr_db=options.min_sqnr, min_agreement=options.min_agreement)
 
 
 def _show(conversion: Conversion, out: Path, *, explained: bool) -> None:

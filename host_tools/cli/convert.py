@@ -6,7 +6,7 @@ import argparse
 
 from host_tools.cli.arguments import at_least_zero, count, minutes, number, share
 
-_METHODS = ("minmax", "percentile", "mse", "entropy", "moving_average")
+_METHODS = ("minmax", "percentile", "mse", "entropy", "moving_average", "cosine", "search")
 _EPILOG = """\
 data may be
   a folder of pictures     with preprocess.toml in it, beside it, or by --preprocess
@@ -60,10 +60,17 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "else how ranges are chosen, and nothing more (default: auto)",
     )
     parser.add_argument(
+        "--mixed-precision",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="let the operators that cost most run in float, where the target can "
+        "(default: only when --min-sqnr or --min-agreement is given and nothing else reaches it)",
+    )
+    parser.add_argument(
         "--budget-minutes",
         type=minutes,
         metavar="MINUTES",
-        help="how long equalization and reconstruction may take; what they came to by then is used (default: no limit)",
+        help="how long equalization, reconstruction and mixed precision may take; what they came to by then is used (default: no limit)",
     )
     parser.add_argument("--recipe", metavar="FILE", help="a recipe as TOML or JSON; see docs/recipes.md")
     parser.add_argument(

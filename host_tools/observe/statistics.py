@@ -21,7 +21,7 @@ SCHEMA_VERSION = "2.0"
 GATHERING = 3
 """Counts the changes of how statistics are gathered from samples; what was cached by another way is gathered anew."""
 
-Method = Literal["minmax", "moving_average", "percentile", "mse", "entropy"]
+Method = Literal["minmax", "moving_average", "percentile", "mse", "entropy", "cosine", "search"]
 """How a range is chosen from statistics; see `host_tools.observe.ranges`."""
 
 

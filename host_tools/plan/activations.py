@@ -34,8 +34,10 @@ _NATURAL_BOUNDS: Mapping[str, Bounds] = MappingProxyType(
 )
 """What an operator's output can reach at most, whatever its input."""
 
-NEED_HISTOGRAM = frozenset({"percentile", "mse", "entropy"})
+NEED_HISTOGRAM = frozenset({"percentile", "mse", "entropy", "cosine", "search"})
 """Methods that look at more than the ends of a tensor."""
+
+_LEAST_SQUARES = frozenset({"mse", "search"})
 
 _TWO = 2
 
@@ -161,7 +163,7 @@ class ActivationChooser:
             seen,
             method,
             levels=codes.high - codes.low + 1,
-            symmetric=self.profile.activations.zero_point == "symmetric",
+            zero_point=self.profile.activations.zero_point,
             percentile=self.recipe.percentile,
         )
 
@@ -197,7 +199,7 @@ class ActivationChooser:
         """Return parameters for the range; powers of two are searched where squared error decides."""
         low_array, high_array = np.asarray([low]), np.asarray([high])
         rule, codes, scale = self.rule(members), self._codes(), self.profile.scale
-        searched = scale.kind == "power_of_two" and (method == "mse" or self._all_constant(members))
+        searched = scale.kind == "power_of_two" and (method in _LEAST_SQUARES or self._all_constant(members))
         if not searched or seen is None or seen.histogram is None:  # `_range` saw to it that mse has one
             return choose(low_array, high_array, codes=codes, zero_point=rule, scale=scale)
         samples, counts = self._samples(members, seen, seen.histogram)

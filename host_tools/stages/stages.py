@@ -3,6 +3,8 @@
 1. *ranges*: the plan from the statistics alone, with biases corrected for what rounding the weights does.
 2. *equalization*: channels scaled against one another, so that one scale serves them all; the statistics are gathered anew.
 3. *reconstruction*: weights rounded and biases set operator by operator, on quantized inputs.
+4. *mixed precision*: the operators that still cost most run in float. An accelerator runs floats slowly or not at all, so this is done only
+   where the recipe asks for it, or where the user named a goal that all the others miss.
 
 After each the plan's own arithmetic is run on samples that nothing is fitted to. A stage that does not help is undone; when the outputs are
 good enough the rest is not done. A recipe that names a method, or says yes or no to a stage, is obeyed.
@@ -18,6 +20,7 @@ import numpy as np
 
 from host_tools.equalize import equalize
 from host_tools.errors import CapabilityError, LoweringError
+from host_tools.mixed_precision import Goal, mix
 from host_tools.observe.cache import statistics_of
 from host_tools.plan.check import check
 from host_tools.plan.planner import needs_histograms, plan
@@ -73,6 +76,7 @@ def prepare(
     cache: StatisticsCache,
     progress: Progress,
     deadline: float | None = None,
+    goal: Goal | None = None,
 ) -> Prepared:
     """Plan a model for a target.
 
@@ -86,14 +90,17 @@ def prepare(
         threads: Threads of one inference.
         cache: Where statistics of equalized models and checkpoints are kept.
         progress: Told how far it is.
-        deadline: Time (`time.monotonic`) after which no stage is begun and reconstruction stops where it is; None: no limit.
+        deadline: Time (`time.monotonic`) after which no stage is begun and reconstruction and mixed precision stop where they are; None: no
+            limit.
+        goal: What the user wants the outputs to reach. Where it is more than the stages are content with they go on; where it is missed in
+            the end, operators move to float. None: the user named nothing.
 
     Raises:
         CapabilityError: The target cannot do what the model needs.
         EdgewrightError: See `host_tools.observe.observer.observe`, `host_tools.plan.planner.plan` and `reconstruct`.
     """
     ladder = _Ladder(
-        profile=profile, recipe=recipe, yardstick=yardstick, progress=progress, deadline=deadline
+        profile=profile, recipe=recipe, yardstick=yardstick, progress=progress, deadline=deadline, goal=goal
     )
     ladder.begin(model, statistics)
     if ladder.wants("equalization", recipe.equalization):
@@ -140,6 +147,27 @@ def prepare(
             return replace(now, plan=planned), f"weights rounded and biases set operator by operator{stopped}"
 
         ladder.climb("reconstruction", reconstructed, is_asked=recipe.reconstruction is True)
+    if ladder.wants_floats():
+
+        def mixed(now: _State) -> tuple[_State, str]:
+            found = mix(
+                model,
+                now.model,
+                now.statistics,
+                now.plan,
+                profile,
+                recipe,
+                goal=goal or Goal(min_sqnr_db=GOOD_DECIBELS),
+                worth=now.worth or ladder.measured(now),
+                measure=lambda planned: ladder.measured(replace(now, plan=planned)),
+                data=yardstick.fitting,
+                threads=threads,
+                progress=progress,
+                deadline=deadline,
+            )
+            return (now if found.plan is None else replace(now, plan=found.plan)), found.note
+
+        ladder.climb("mixed precision", mixed, is_asked=True)  # it gives nothing that is no better
     state = ladder.state
     return Prepared(
         model=state.model, statistics=state.statistics, plan=state.plan, stages=tuple(ladder.stages)
@@ -193,6 +221,7 @@ class _Ladder:
     yardstick: Yardstick
     progress: Progress
     deadline: float | None
+    goal: Goal | None
     stages: list[Stage] = field(default_factory=list)
     _state: _State | None = None
 
@@ -214,16 +243,14 @@ class _Ladder:
         self._state = _State(model=model, statistics=statistics, plan=planned)
         note = planned.method_reason
         if self._may_climb():
-            self._state = replace(self._state, worth=self._measured(self._state))
+            self._state = replace(self._state, worth=self.measured(self._state))
             note += self.yardstick.caution
         self._record("ranges", started, note, self._state.worth, is_kept=True)
 
     def wants(self, name: str, asked: bool | None) -> bool:  # noqa: FBT001 - a recipe's answer: yes, no, or as you like
         """Tell whether a stage is to be tried."""
         worth = self.state.worth
-        if asked is None and (
-            self.recipe.method is not None or worth is None or worth.reaches(GOOD_DECIBELS)
-        ):
+        if asked is None and (self.recipe.method is not None or worth is None or self._is_enough(worth)):
             return False
         if asked is False:
             return False
@@ -241,13 +268,25 @@ class _Ladder:
             return False
         return True
 
+    def wants_floats(self) -> bool:
+        """Tell whether mixed precision is to be tried: where the recipe says so, or a goal that the user named is missed."""
+        asked, worth = self.recipe.mixed_precision, self.state.worth
+        if asked is None and (self.goal is None or worth is None or self.goal.is_reached(worth)):
+            return False
+        return self.wants("mixed precision", asked)
+
+    def measured(self, state: _State) -> Worth:
+        """Return what a state's plan is worth."""
+        check(state.plan, state.model, self.profile)
+        return self.yardstick.measure(state.model, state.plan, self.profile)
+
     def climb(self, name: str, stage: Callable[[_State], tuple[_State, str]], *, is_asked: bool) -> None:
         """Do a stage, and keep what it gives if it is asked for or better than what was there."""
         started = time.monotonic()
         before = self.state
         try:
             after, note = stage(before)
-            worth = None if after is before else self._measured(after)
+            worth = None if after is before else self.measured(after)
         except (CapabilityError, LoweringError) as error:  # what there was before is still good
             after, note, worth = before, f"the target cannot do it: {error}", None
         if worth is None:
@@ -262,13 +301,14 @@ class _Ladder:
 
     def _may_climb(self) -> bool:
         recipe = self.recipe
-        if recipe.equalization or recipe.reconstruction:
+        if recipe.equalization or recipe.reconstruction or recipe.mixed_precision:
             return True
-        return recipe.method is None and (recipe.equalization, recipe.reconstruction) != (False, False)
+        may_mix = self.goal is not None and recipe.mixed_precision is None
+        is_left = may_mix or (recipe.equalization, recipe.reconstruction) != (False, False)
+        return recipe.method is None and is_left
 
-    def _measured(self, state: _State) -> Worth:
-        check(state.plan, state.model, self.profile)
-        return self.yardstick.measure(state.model, state.plan, self.profile)
+    def _is_enough(self, worth: Worth) -> bool:
+        return worth.reaches(GOOD_DECIBELS) and (self.goal is None or self.goal.is_reached(worth))
 
     def _record(self, name: str, started: float, note: str, worth: Worth | None, *, is_kept: bool) -> None:
         self.stages.append(

@@ -171,7 +171,9 @@ def test_a_plan_keeps_its_promises_or_the_target_is_named(model, target, data):
     names = [value.name for node in model.graph.graph for value in node.outputs]
     ranges = {name: values(*data.draw(RANGES)) for name in ["x", *names]}
     seen = statistics(model, ranges)
-    method = data.draw(st.sampled_from([None, "minmax", "mse", "percentile", "moving_average"]))
+    method = data.draw(
+        st.sampled_from([None, "minmax", "mse", "percentile", "moving_average", "cosine", "search"])
+    )
     kept = data.draw(st.sampled_from([frozenset(), frozenset({str(next(iter(model.graph.graph)).name)})]))
     recipe = Recipe(method=method, keep_float=KeepFloat(nodes=kept))
     try:

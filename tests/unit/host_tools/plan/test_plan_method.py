@@ -49,7 +49,7 @@ def test_the_recipe_chooses_the_method():
     assert "as the recipe says" in made.method_reason
 
 
-@pytest.mark.parametrize("method", ["percentile", "mse", "entropy"])
+@pytest.mark.parametrize("method", ["percentile", "mse", "entropy", "cosine", "search"])
 def test_a_method_that_needs_histograms_asks_for_them(method):
     with pytest.raises(StatisticsError, match="Observe again with histograms"):
         planned(conv_relu(), recipe=Recipe(method=method), histograms=False)

@@ -70,6 +70,9 @@ recipes = st.builds(
     Recipe,
     method=st.sampled_from([None, *METHODS]),
     percentile=st.floats(50.0, 100.0, exclude_min=True),
+    equalization=st.none() | st.booleans(),
+    reconstruction=st.none() | st.booleans(),
+    mixed_precision=st.none() | st.booleans(),
     keep_float=st.builds(
         KeepFloat, ops=st.frozensets(names, max_size=3), nodes=st.frozensets(names, max_size=3)
     ),
@@ -105,6 +108,9 @@ def test_a_recipe_survives_the_round_trip(recipe):
         ({"percentile": True}, "percentile"),
         ({"percentile": 10**400}, "percentile"),
         ({"percentile": float("nan")}, "percentile"),
+        ({"equalization": "yes"}, "equalization"),
+        ({"reconstruction": 1}, "reconstruction"),
+        ({"mixed_precision": "latency"}, "mixed_precision"),
         ({"keep_float": []}, "keep_float"),
         ({"keep_float": {"opps": []}}, "keep_float.opps"),
         ({"keep_float": {"ops": "Softmax"}}, "keep_float.ops"),
