@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 from scipy.optimize import minimize
+from threadpoolctl import threadpool_limits
 
 from host_tools.equalize.bounds import upper_bound
 from host_tools.equalize.channels import ONE
@@ -80,14 +81,15 @@ def best_factors(
         if not math.isfinite(before):  # no noise at all, or numbers too large to be squared
             return nothing
         low, high = limits(network, channels, statistics, clips)
-        found = minimize(
-            lambda logs: total(terms, logs),
-            start,
-            jac=True,
-            method="L-BFGS-B",
-            bounds=np.stack([low, high], axis=1),
-            options={"maxiter": _ROUNDS, "maxcor": 20},
-        )
+        with threadpool_limits(1, user_api="blas"):  # the same bytes on any number of cores
+            found = minimize(
+                lambda logs: total(terms, logs),
+                start,
+                jac=True,
+                method="L-BFGS-B",
+                bounds=np.stack([low, high], axis=1),
+                options={"maxiter": _ROUNDS, "maxcor": 20},
+            )
         logs = np.asarray(found.x, np.float64)
         after, _ = total(terms, logs)
     if not (math.isfinite(after) and after < before):

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from host_tools.plan.codes import codes_of, values_of
 from host_tools.plan.topology import bias_of, constant, named, network_of, shape_of, weight_of
@@ -102,7 +103,10 @@ def reconstruct(
             solver = _Solver(step=step, network=network, plan=current, profile=profile)
             solution = solver.restored(checkpoint)
             if solution is None:
-                solution = solver.solve(stream, exact)
+                with threadpool_limits(
+                    1, user_api="blas"
+                ):  # threads would add up in another order, and spin beside ONNX Runtime's
+                    solution = solver.solve(stream, exact)
                 if checkpoint is not None:
                     checkpoint.keep(named(step.head), codes=solution.codes, bias=solution.bias)
             current = solver.applied(solution)
