@@ -61,6 +61,14 @@ def test_an_empty_recipe_leaves_every_choice_to_the_plan():
     assert Recipe().method is None
 
 
+@pytest.mark.parametrize("key", ["equalization", "reconstruction"])
+def test_a_stage_is_asked_for_forbidden_or_left_to_the_plan(key):
+    for text, wanted in ((b"", None), (f"{key} = true".encode(), True), (f"{key} = false".encode(), False)):
+        recipe = parse_recipe(text, where="recipe.toml")
+        assert getattr(recipe, key) is wanted
+        assert (key.encode() in encode(recipe)) == (wanted is not None)
+
+
 def test_the_methods_are_those_of_the_plan():
     assert get_args(Method) == METHODS
 
@@ -70,6 +78,9 @@ recipes = st.builds(
     Recipe,
     method=st.sampled_from([None, *METHODS]),
     percentile=st.floats(50.0, 100.0, exclude_min=True),
+    bias_correction=st.booleans(),
+    equalization=st.sampled_from([None, True, False]),
+    reconstruction=st.sampled_from([None, True, False]),
     keep_float=st.builds(
         KeepFloat, ops=st.frozensets(names, max_size=3), nodes=st.frozensets(names, max_size=3)
     ),
@@ -105,6 +116,11 @@ def test_a_recipe_survives_the_round_trip(recipe):
         ({"percentile": True}, "percentile"),
         ({"percentile": 10**400}, "percentile"),
         ({"percentile": float("nan")}, "percentile"),
+        ({"bias_correction": None}, "bias_correction"),
+        ({"equalization": "yes"}, "equalization"),
+        ({"equalization": 1}, "equalization"),
+        ({"reconstruction": []}, "reconstruction"),
+        ({"reconstruction": 0.0}, "reconstruction"),
         ({"keep_float": []}, "keep_float"),
         ({"keep_float": {"opps": []}}, "keep_float.opps"),
         ({"keep_float": {"ops": "Softmax"}}, "keep_float.ops"),
