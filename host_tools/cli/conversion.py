@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import argparse
 
     from host_tools.pipeline import Conversion
-    from host_tools.verify.verification_report import TargetReport, VerificationReport
+    from host_tools.verify.verification_report import Stage, TargetReport, VerificationReport
 
 _REFUSED = 3
 _FAILED = 4
@@ -137,12 +137,8 @@ def _show(conversion: Conversion, out: Path, *, explained: bool) -> None:
 
 
 def _show_target(console: Console, target: TargetReport) -> None:
-    for stage in target.stages[1:]:
-        worth = "not measured" if stage.sqnr_db is None else f"{stage.sqnr_db:.1f} dB"
-        console.print(
-            f"  {target.target}: {stage.name}: {worth}, {stage.seconds:.0f} s{'' if stage.is_kept else ', not kept'}",
-            markup=False,
-        )
+    for stage in target.stages if len(target.stages) > 1 else ():
+        console.print(f"  {target.target}: {_stage_line(stage)}", markup=False)
     if target.simulation is not None and target.simulation.sqnr_db is not None:
         console.print(
             f"  {target.target}: simulated with its own rounding on {target.simulation.sample_count} samples: "
@@ -159,6 +155,14 @@ def _show_target(console: Console, target: TargetReport) -> None:
             f"  {target.target}: {len(target.warnings) - len(shown)} more notes in the report",
             markup=False,
         )
+
+
+def _stage_line(stage: Stage) -> str:
+    """Say what a stage came to, and of one that was left out why."""
+    if stage.sqnr_db is None and not stage.is_kept:
+        return f"{stage.name}: left out, {stage.note}"
+    worth = "exact" if stage.sqnr_db is None else f"{stage.sqnr_db:.1f} dB"
+    return f"{stage.name}: {worth} in {stage.seconds:.0f} s{'' if stage.is_kept else f', not kept: {stage.note}'}"
 
 
 def wide_console() -> Console:

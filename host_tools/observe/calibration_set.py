@@ -173,7 +173,8 @@ class CalibrationSet:
         Raises:
             DataError: The storage cannot be read.
         """
-        return self._source.fingerprint(self._start + self._count)
+        told = self._source.fingerprint(self._start + self._count)
+        return told if told is None or not self._start else f"{told} after {self._start}"
 
     def _fitted(self, name: str, arrays: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
         expected = [spec.name for spec in self._inputs]

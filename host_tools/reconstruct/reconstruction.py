@@ -50,6 +50,9 @@ _CAUTION: Final = 20.0
 _INDEPENDENT_PLACES: Final = 8
 """Places of one sample that count as independent: neighbours are alike."""
 
+_MOST_MOMENTS: Final = 4608**2
+"""Second moments of one operator, all groups together: those of a 3 x 3 convolution of 512 channels take 170 MB, a few times over."""
+
 
 def reconstruct(
     model: FloatModel,
@@ -76,7 +79,8 @@ def reconstruct(
             warnings. None: no limit.
 
     Returns:
-        The plan with codes for weights and values for biases; the plan itself where no operator's weights can be rounded so.
+        The plan with codes for weights and values for biases; the plan itself where no operator's weights can be rounded so. Operators
+        that are too wide for their moments to fit into memory stay as they are, and the plan's warnings name them.
 
     Raises:
         DataError: A sample cannot be read.
@@ -91,7 +95,7 @@ def reconstruct(
     stream = Stream(steps=steps, data=data, inputs=inputs, sizes=sizes)
     improvable = [step for step in steps if _is_improvable(step, plan)]
     progress.stage("Reconstructing operator by operator", len(improvable))
-    current, done = plan, 0
+    current, done = _with_wide_ones_named(plan, steps), 0
     for step in steps:
         if done == len(improvable):
             break
@@ -123,15 +127,32 @@ def _stopped(plan: QuantizationPlan, improvable: Sequence[Step], done: int) -> Q
     return dataclasses.replace(plan, warnings=(*plan.warnings, warning))
 
 
+def _with_wide_ones_named(plan: QuantizationPlan, steps: Sequence[Step]) -> QuantizationPlan:
+    wide = [
+        f"{step.head.op_type} {named(step.head)!r}: {patches.columns} inputs of an output are too many to be rounded together; its weights are "
+        f"rounded to nearest."
+        for step in steps
+        if (patches := _gathered(step, plan)) is not None and _moments(patches) > _MOST_MOMENTS
+    ]
+    return dataclasses.replace(plan, warnings=(*plan.warnings, *wide)) if wide else plan
+
+
+def _moments(patches: Patches) -> int:
+    return patches.groups * patches.columns**2
+
+
 def _is_improvable(step: Step, plan: QuantizationPlan) -> bool:
-    """Tell whether a step's head has an integer weight and bias whose inputs can be gathered."""
+    """Tell whether a step's head has integer weights that can be solved for."""
+    patches = _gathered(step, plan)
+    return patches is not None and _moments(patches) <= _MOST_MOMENTS
+
+
+def _gathered(step: Step, plan: QuantizationPlan) -> Patches | None:
+    """Return the patches of a step's head if it has an integer weight, and a bias or need of none."""
     weight, bias = weight_of(step.head), bias_of(step.head)
-    return (
-        weight is not None
-        and plan.tensors[named(weight)].qparams is not None
-        and (bias is not None or step.head.op_type == "MatMul")
-        and Patches.of(step.head) is not None
-    )
+    if weight is None or plan.tensors[named(weight)].qparams is None:
+        return None
+    return Patches.of(step.head) if bias is not None or step.head.op_type == "MatMul" else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -144,6 +144,12 @@ def test_standard_output_on_a_full_disk() -> None:
         (("watch", "mqtt://localhost", "--seconds", "-1"), "--seconds: expected a number of at least 0, got '-1'"),
         (("watch", "mqtt://localhost", "--seconds", "inf"), "--seconds: expected a finite number, got 'inf'"),
         (("convert", "m.onnx", "--min-sqnr", "nan"), "--min-sqnr: expected a finite number, got 'nan'"),
+        (("convert", "m.onnx", "--budget-minutes", "0"), "--budget-minutes: expected a number of minutes above 0 and at most 43200, got '0'"),
+        (("convert", "m.onnx", "--budget-minutes", "-3"), "--budget-minutes: expected a number of minutes above 0"),
+        (("convert", "m.onnx", "--budget-minutes", "1e9"), "--budget-minutes: expected a number of minutes above 0"),
+        (("convert", "m.onnx", "--budget-minutes", "nan"), "--budget-minutes: expected a finite number, got 'nan'"),
+        (("convert", "m.onnx", "--budget-minutes", "soon"), "--budget-minutes: expected a finite number, got 'soon'"),
+        (("convert", "m.onnx", "--method", "best"), "invalid choice: 'best'"),
         (("convert", "m.onnx", "--min-sqnr", "x"), "--min-sqnr: expected a finite number, got 'x'"),
     ],
 )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -282,6 +283,21 @@ def broken_promises():
         lambda plan: with_qparams(plan, "y", scale=(1e-6,)),
         "has the rescale factor",
     )
+    for name, tensor, codes, message in (
+        ("codes too few", "w1", bytes(35), "weight 'w1' must have one code an element, 36 of int8"),
+        ("codes too many", "w1", bytes(37), "weight 'w1' must have one code an element, 36 of int8"),
+        ("codes that are forbidden", "w1", b"\x80" * 36, "weight 'w1' has codes outside [-127, 127]"),
+        ("codes of an activation", "x", bytes(72), "value 'x' has codes, which only a quantized weight may"),
+        ("codes of a bias", "b1", bytes(8), "value 'b1' has codes, which only a quantized weight may have"),
+    ):
+        yield name, residual, TFLITE, partial(with_tensor, name=tensor, codes=codes), message
+    yield (
+        "codes that overflow the accumulator",
+        residual,
+        profile("cortex-a-tflite", accumulator={"max_weight_sum": 18 * 100}),
+        partial(with_tensor, name="w1", codes=b"\x7f" * 36),
+        "the codes of weight 'w1' sum up to more than",
+    )
 
 
 CASES = {name: rest for name, *rest in broken_promises()}
@@ -297,6 +313,21 @@ def test_a_broken_promise_is_named(name):
         check(break_it(plan), model, target)
     assert message in str(caught.value)
     assert "Plan the model anew" in str(caught.value)
+
+
+def test_codes_that_fit_break_nothing():
+    model = residual()
+    plan = planned(model)
+    for codes in (bytes(36), b"\x7f" * 36, b"\x81" * 36):
+        check(with_tensor(plan, "w1", codes=codes), model, TFLITE)
+
+
+def test_codes_of_a_float_weight_are_seen():
+    model = residual()
+    plan = planned(model, recipe=Recipe(keep_float=KeepFloat(nodes=frozenset({"first"}))))
+    check(plan, model, TFLITE)
+    with pytest.raises(PlanError, match="'w1' has codes, which only a quantized weight may have"):
+        check(with_tensor(plan, "w1", codes=bytes(36)), model, TFLITE)
 
 
 def test_every_breach_is_named_at_once():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -130,6 +131,35 @@ def test_a_damaged_file_raises_nothing_but_our_errors(data):
         decode(bytes(raw), where="plan.json")
     except EdgewrightError as error:
         assert "plan.json" in str(error)
+
+
+def rounded(codes):
+    """Return the plan with codes for its weight."""
+    tensors = {**PLAN.tensors, "w": replace(PLAN.tensors["w"], codes=codes)}
+    return replace(PLAN, tensors=tensors)
+
+
+@pytest.mark.parametrize("codes", [b"", b"\x00", bytes(range(256))])
+def test_codes_survive_the_round_trip_exactly(codes):
+    plan = rounded(codes)
+    again = decode(encode(plan), where="plan.json")
+    assert again == plan
+    assert again.tensors["w"].codes == codes
+    assert encode(again) == encode(plan)
+
+
+def test_a_plan_without_codes_does_not_speak_of_them():
+    assert b'"codes"' not in encode(PLAN)
+    assert decode(encode(PLAN), where="plan.json").tensors["w"].codes is None
+
+
+@pytest.mark.parametrize("value", [3, None, [], "not base64!", "AAA", "AA==\n", "\u00e4\u00e4\u00e4\u00e4"])
+def test_codes_that_are_not_base64_are_refused_by_name(value):
+    document = json.loads(encode(rounded(b"\x01")))
+    entry = next(entry for entry in document["tensors"] if "codes" in entry)
+    entry["codes"] = value
+    with pytest.raises(PlanFileError, match=r"plan\.json: tensors\['w'\]\.codes: expected"):
+        decode(json.dumps(document).encode(), where="plan.json")
 
 
 def test_an_explanation_names_everything_with_its_reason():

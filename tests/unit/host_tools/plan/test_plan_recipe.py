@@ -61,6 +61,14 @@ def test_an_empty_recipe_leaves_every_choice_to_the_plan():
     assert Recipe().method is None
 
 
+@pytest.mark.parametrize("key", ["equalization", "reconstruction"])
+def test_a_stage_is_asked_for_forbidden_or_left_to_the_plan(key):
+    for text, wanted in ((b"", None), (f"{key} = true".encode(), True), (f"{key} = false".encode(), False)):
+        recipe = parse_recipe(text, where="recipe.toml")
+        assert getattr(recipe, key) is wanted
+        assert (key.encode() in encode(recipe)) == (wanted is not None)
+
+
 def test_the_methods_are_those_of_the_plan():
     assert get_args(Method) == METHODS
 
@@ -70,6 +78,7 @@ recipes = st.builds(
     Recipe,
     method=st.sampled_from([None, *METHODS]),
     percentile=st.floats(50.0, 100.0, exclude_min=True),
+    bias_correction=st.booleans(),
     equalization=st.none() | st.booleans(),
     reconstruction=st.none() | st.booleans(),
     mixed_precision=st.none() | st.booleans(),
@@ -108,8 +117,11 @@ def test_a_recipe_survives_the_round_trip(recipe):
         ({"percentile": True}, "percentile"),
         ({"percentile": 10**400}, "percentile"),
         ({"percentile": float("nan")}, "percentile"),
+        ({"bias_correction": None}, "bias_correction"),
         ({"equalization": "yes"}, "equalization"),
-        ({"reconstruction": 1}, "reconstruction"),
+        ({"equalization": 1}, "equalization"),
+        ({"reconstruction": []}, "reconstruction"),
+        ({"reconstruction": 0.0}, "reconstruction"),
         ({"mixed_precision": "latency"}, "mixed_precision"),
         ({"keep_float": []}, "keep_float"),
         ({"keep_float": {"opps": []}}, "keep_float.opps"),

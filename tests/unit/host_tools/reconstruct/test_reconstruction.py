@@ -179,6 +179,22 @@ def test_a_model_without_weights_gives_the_plan_itself(tmp_path):
     assert reconstructed(network) is network.plan
 
 
+def test_what_is_too_wide_for_memory_stays_to_nearest_and_is_named(tmp_path):
+    text = """net (float[1,3,40,40] x) => (float[1,4] y) {
+        c = Conv <pads = [1,1,1,1]> (x, w0, b0)
+        f = Flatten (c)
+        y = Gemm <transB = 1> (f, w1, b1)
+    }"""
+    weights = spread(2, w0=(3, 3, 3, 3), b0=(3,), w1=(4, 4800), b1=(4,))
+    network = hard(tmp_path, model_proto(text, **weights), FOUR_BITS, samples=pictures(4, shape=(3, 40, 40)))
+    plan = reconstructed(network)
+    check(plan, network.model, network.profile)
+    assert plan.tensors["w0"].codes is not None
+    assert plan.tensors["w1"] == network.plan.tensors["w1"]
+    (said,) = plan.warnings[len(network.plan.warnings) :]
+    assert said.startswith("Gemm 'Gemm_y': 4800 inputs of an output are too many to be rounded together")
+
+
 def test_transposed_convolutions_stay_to_nearest(tmp_path):
     text = """net (float[1,3,12,12] x) => (float[1,4,24,24] y) {
         c = Conv <pads = [1,1,1,1]> (x, w0, b0)

@@ -1,0 +1,313 @@
+"""`prepare`: stages that stop when it is good, are undone where they do not help, and obey recipe and clock."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from host_tools.lower.lowering import lower
+from host_tools.observe.cache import StatisticsCache
+from host_tools.plan.check import check
+from host_tools.plan.plan_file import encode
+from host_tools.progress import Silent
+from host_tools.recipe import KeepFloat, Recipe, TensorOverride
+from host_tools.stages import Yardstick, prepare
+from host_tools.stages.stages import GOOD_DECIBELS
+from tests.unit.host_tools.model.onnx_models import model_proto
+from tests.unit.host_tools.reconstruct.hard_networks import (
+    Hard,
+    changed,
+    classifier,
+    hard,
+    pictures,
+    spread,
+)
+
+FOUR_BITS = changed(weights={"bits": 4})
+
+
+class Titles(Silent):
+    """Remembers what was begun."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    def stage(self, title: str, total: int | None) -> None:
+        self.seen.append(title)
+
+
+def prepared(network: Hard, recipe: Recipe | None = None, *, cache, profile=None, progress=None, **more):
+    profile = profile or network.profile
+    found = prepare(
+        network.model,
+        network.statistics,
+        profile,
+        recipe or Recipe(),
+        network.data,
+        Yardstick(network.model, network.data, threads=1),
+        threads=1,
+        cache=StatisticsCache(cache),
+        progress=progress or Silent(),
+        **more,
+    )
+    check(found.plan, found.model, profile)
+    lower(found.model, found.plan, profile)
+    assert found.plan.model_digest == found.model.digest == found.statistics.model_digest
+    assert all(stage.note for stage in found.stages)
+    return found
+
+
+def told(found):
+    """Return each stage's name and whether it was kept."""
+    return [(stage.name, stage.is_kept) for stage in found.stages]
+
+
+def is_reconstructed(found) -> bool:
+    return any(tensor.codes is not None for tensor in found.plan.tensors.values())
+
+
+def skewed():
+    """Return a network that channels scaled against one another make easy."""
+    return classifier(
+        w2=spread(5, 300.0, w2=(12, 12, 1, 1))["w2"], w1=spread(6, 300.0, w1=(12, 1, 3, 3))["w1"]
+    )
+
+
+def test_what_is_good_at_once_is_left_as_it_is(tmp_path):
+    network = hard(tmp_path, profile="cortex-a-tflite")
+    found = prepared(network, cache=tmp_path / "cache")
+    assert told(found) == [("ranges", True)]
+    assert found.stages[0].sqnr_db > GOOD_DECIBELS
+    assert found.model is network.model
+    assert encode(found.plan) == encode(network.plan)
+
+
+def test_equalization_that_is_enough_ends_it(tmp_path):
+    network = hard(tmp_path, skewed(), "generic-power-of-two", samples=pictures(48))
+    found = prepared(network, cache=tmp_path / "cache")
+    assert told(found) == [("ranges", True), ("equalization", True)]
+    assert found.stages[0].sqnr_db < GOOD_DECIBELS < found.stages[1].sqnr_db
+    assert found.model.digest != network.model.digest
+    assert not is_reconstructed(found)
+
+
+def test_a_stage_that_does_not_help_is_undone(tmp_path):
+    network = hard(tmp_path, profile=FOUR_BITS)
+    found = prepared(network, cache=tmp_path / "cache")
+    assert told(found) == [("ranges", True), ("equalization", False), ("reconstruction", True)]
+    ranges, equalization, reconstruction = (stage.sqnr_db for stage in found.stages)
+    assert equalization < ranges < reconstruction
+    assert found.stages[1].note.startswith("undone, it did not help: ")
+    assert found.model is network.model
+    assert is_reconstructed(found)
+    assert network.decibels(found.plan) > network.decibels() + 5.0
+
+
+def test_a_stage_that_is_asked_for_is_kept_all_the_same(tmp_path):
+    network = hard(tmp_path, profile=FOUR_BITS)
+    recipe = Recipe(equalization=True, reconstruction=False)
+    found = prepared(network, recipe, cache=tmp_path / "cache")
+    assert told(found) == [("ranges", True), ("equalization", True)]
+    assert found.stages[1].sqnr_db < found.stages[0].sqnr_db
+    assert found.model is not network.model
+
+
+@pytest.mark.parametrize(
+    ("recipe", "names"),
+    [
+        (Recipe(equalization=False), ["ranges", "reconstruction"]),
+        (Recipe(reconstruction=False), ["ranges", "equalization"]),
+        (Recipe(equalization=False, reconstruction=False), ["ranges"]),
+        (Recipe(method="mse"), ["ranges"]),
+        (Recipe(method="mse", equalization=True), ["ranges", "equalization"]),
+        (Recipe(method="mse", reconstruction=True), ["ranges", "reconstruction"]),
+        (
+            Recipe(method="minmax", equalization=True, reconstruction=True),
+            ["ranges", "equalization", "reconstruction"],
+        ),
+    ],
+)
+def test_a_recipe_is_obeyed(tmp_path, recipe, names):
+    network = hard(tmp_path, profile=FOUR_BITS, recipe=recipe)
+    found = prepared(network, recipe, cache=tmp_path / "cache")
+    assert [stage.name for stage in found.stages] == names
+    if recipe.method is not None:
+        assert found.plan.method == recipe.method
+    if names == ["ranges"]:  # nothing to decide, so nothing was measured
+        assert found.stages[0].sqnr_db is None
+        assert encode(found.plan) == encode(network.plan)
+
+
+def test_reconstruction_that_is_asked_for_is_done_where_ranges_are_good(tmp_path):
+    network = hard(tmp_path, profile="cortex-a-tflite")
+    found = prepared(network, Recipe(reconstruction=True), cache=tmp_path / "cache")
+    assert told(found) == [("ranges", True), ("reconstruction", True)]
+    assert is_reconstructed(found)
+
+
+@pytest.mark.parametrize("asked", [None, True])
+def test_when_the_time_is_up_nothing_is_begun_and_it_says_so(tmp_path, asked):
+    network = hard(tmp_path, profile=FOUR_BITS)
+    recipe = Recipe(equalization=asked, reconstruction=asked)
+    found = prepared(network, recipe, cache=tmp_path / "cache", deadline=time.monotonic() - 1.0)
+    assert told(found) == [("ranges", True), ("equalization", False), ("reconstruction", False)]
+    assert [stage.note for stage in found.stages[1:]] == ["the time was up"] * 2
+    assert encode(found.plan) == encode(network.plan)
+
+
+def test_when_the_time_is_up_within_reconstruction_what_is_done_is_kept_and_it_says_so(tmp_path):
+    network = hard(tmp_path, profile=FOUR_BITS)
+
+    class Clock(Silent):
+        done = 0
+
+        def step(self, count: int = 1) -> None:
+            self.done += count
+            if self.done == 3:
+                time.sleep(max(0.0, deadline - time.monotonic()))
+
+    deadline = time.monotonic() + 4.0
+    recipe = Recipe(equalization=False)
+    found = prepared(network, recipe, cache=tmp_path / "cache", progress=Clock(), deadline=deadline)
+    stopped = "reconstruction stopped after 3 of 4 operators, when its time was up."
+    assert told(found) == [("ranges", True), ("reconstruction", True)]
+    assert found.stages[1].note.endswith(stopped)
+    assert stopped in found.plan.warnings
+    # Without a limit it goes on, and comes to what it would have come to at once.
+    again = prepared(network, recipe, cache=tmp_path / "cache")
+    whole = prepared(network, recipe, cache=tmp_path / "another")
+    assert encode(again.plan) == encode(whole.plan)
+
+
+def test_no_weights_to_round_is_said(tmp_path):
+    text = "net (float[1,3,12,12] x) => (float[1,3,12,12] y) { r = Relu (x) y = Sigmoid (r) }"
+    network = hard(tmp_path, model_proto(text), FOUR_BITS)
+    found = prepared(network, Recipe(reconstruction=True), cache=tmp_path / "cache")
+    assert told(found) == [("ranges", True), ("reconstruction", False)]
+    assert found.stages[1].note == "no weights to round"
+    found = prepared(network, Recipe(equalization=True), cache=tmp_path / "cache")
+    assert ("equalization", False) in told(found)
+    assert found.stages[1].note == "there is nothing to gain by scaling channels"
+
+
+@pytest.mark.parametrize("count", [1, 4])
+def test_too_few_samples_to_keep_any_back_is_said(tmp_path, count):
+    network = hard(tmp_path, profile=FOUR_BITS, samples=pictures(count))
+    yardstick = Yardstick(network.model, network.data, threads=1)
+    assert len(yardstick.fitting) == count
+    found = prepared(network, cache=tmp_path / "cache")
+    assert f"since {count} are too few to keep any back" in found.stages[0].note
+    assert found.stages[-1].sqnr_db is not None
+
+
+@pytest.mark.parametrize(("count", "kept"), [(5, 1), (24, 4), (120, 24), (130, 24)])
+def test_nothing_is_fitted_to_what_is_measured(tmp_path, count, kept):
+    network = hard(tmp_path, samples=pictures(count))
+    yardstick = Yardstick(network.model, network.data, threads=1)
+    fitted = [sample.id for sample in yardstick.fitting]
+    assert len(fitted) == count - kept
+    assert not yardstick.caution
+    measured = [sample.id for sample in yardstick._measured]
+    assert len(measured) == kept
+    assert not set(fitted) & set(measured)
+    assert fitted == [sample.id for sample in network.data][kept:]
+
+
+def test_statistics_of_an_equalized_model_are_kept(tmp_path):
+    network = hard(tmp_path, skewed(), "generic-power-of-two", samples=pictures(48))
+    first, again = Titles(), Titles()
+    one = prepared(network, cache=tmp_path / "cache", progress=first)
+    two = prepared(network, cache=tmp_path / "cache", progress=again)
+    assert any("Observing" in title for title in first.seen)
+    assert not any("Observing" in title for title in again.seen)
+    assert "Statistics from the cache" in again.seen
+    assert encode(one.plan) == encode(two.plan)
+
+
+def test_two_targets_do_not_disturb_each_other(tmp_path):
+    network = hard(tmp_path, profile=FOUR_BITS)
+    other = changed("nxp-neutron", weights={"bits": 4})
+    together = [
+        encode(prepared(network, cache=tmp_path / "one", profile=profile).plan)
+        for profile in (FOUR_BITS, other)
+    ]
+    alone = encode(prepared(network, cache=tmp_path / "two", profile=other).plan)
+    assert together[1] == alone != together[0]
+
+
+def test_a_range_of_the_recipe_holds_for_the_tensor_that_it_names(tmp_path):
+    network = hard(tmp_path, skewed(), "generic-power-of-two", samples=pictures(48))
+    for name in ("a1", "w1"):
+        recipe = Recipe(equalization=True, tensors={name: TensorOverride(range=(-4.0, 4.0))})
+        found = prepared(network, recipe, cache=tmp_path / "cache")
+        stage = found.stages[1]
+        assert (stage.name, stage.is_kept) == ("equalization", False)
+        assert stage.note == f"the recipe gives a range for {name}, which scaled channels would leave"
+        assert found.model is network.model
+    free = Recipe(
+        equalization=True,
+        tensors={"x": TensorOverride(range=(-8.0, 8.0)), "a1": TensorOverride(method="minmax")},
+    )
+    assert ("equalization", True) in told(prepared(network, free, cache=tmp_path / "cache"))
+
+
+@pytest.mark.parametrize("keep", [{"ops": frozenset({"Clip"})}, {"nodes": frozenset({"Clip_a1"})}])
+def test_a_clip_that_the_recipe_keeps_in_float_is_still_there_when_channels_are_scaled(tmp_path, keep):
+    network = hard(tmp_path, skewed(), "generic-power-of-two", samples=pictures(48))
+    recipe = Recipe(equalization=True, keep_float=KeepFloat(**keep))
+    found = prepared(network, recipe, cache=tmp_path / "cache")
+    assert ("equalization", True) in told(found)
+    assert found.model is not network.model
+    assert (found.plan.nodes["Clip_a1"].op_type, found.plan.nodes["Clip_a1"].precision) == ("Clip", "float32")
+
+
+def test_a_stage_that_the_target_cannot_do_is_left_out_and_what_was_there_stays(tmp_path):
+    # Equalization bounds channels by Min. Here its kernel cannot do the one rescale factor that it needs, and nothing may fall back.
+    network = hard(tmp_path, skewed(), "generic-power-of-two", samples=pictures(48))
+    base = network.profile
+    least = replace(base.ops["Min"], requantization_ratio=(2.0, 4.0))
+    profile = replace(
+        base, ops={**base.ops, "Min": least}, fallback=replace(base.fallback, to="refuse", max_float_ops=0)
+    )
+    for asked in (None, True):
+        found = prepared(network, Recipe(equalization=asked), cache=tmp_path / "cache", profile=profile)
+        assert ("equalization", False) in told(found)
+        assert found.stages[1].note.startswith("the target cannot do it: ")
+        assert found.model is network.model
+
+
+@pytest.mark.parametrize("kind", ["constants", "zeros", "outlier", "denormal"])
+def test_odd_samples(tmp_path, kind):
+    samples = pictures(12)
+    if kind == "constants":
+        samples[:] = 0.5
+    elif kind == "zeros":
+        samples[:] = 0.0
+    elif kind == "outlier":
+        samples[7, 0, 3, 3] = 1e20
+    else:
+        samples *= np.float32(1e-40)
+    network = hard(tmp_path, profile=FOUR_BITS, samples=samples)
+    found = prepared(network, Recipe(equalization=True, reconstruction=True), cache=tmp_path / "cache")
+    assert len(found.stages) == 3
+
+
+def test_a_float_output_is_measured_too(tmp_path):
+    text = """net (float[1,3,12,12] x) => (float[1,10] y) {
+        c = Conv <pads = [1,1,1,1]> (x, w0, b0)
+        p = GlobalAveragePool (c)
+        f = Flatten (p)
+        g = Gemm <transB = 1> (f, w1, b1)
+        y = Softmax (g)
+    }"""
+    weights = spread(3, w0=(6, 3, 3, 3), b0=(6,), w1=(10, 6), b1=(10,))
+    recipe = Recipe(keep_float=KeepFloat(ops=frozenset({"Softmax"})))
+    network = hard(tmp_path, model_proto(text, **weights), FOUR_BITS, recipe=recipe)
+    worth = Yardstick(network.model, network.data, threads=1).measure(
+        network.model, network.plan, network.profile
+    )
+    assert worth.sqnr_db is not None
+    assert worth.same_top_class is not None
