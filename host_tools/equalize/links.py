@@ -199,6 +199,8 @@ def takes_channels(node: ir.Node, axes: Axes) -> bool:
     weight = weight_of(node)
     if weight is None or not {named(node.inputs[0]), named(node.outputs[0])} <= axes.keys():
         return False
+    if any(not is_constant(value) for value in node.inputs[1:]):  # a bias that is computed
+        return False
     ends = (node.inputs[0], node.outputs[0])
     if node.op_type != "MatMul":
         return all(axes[named(value)] == 1 for value in ends)

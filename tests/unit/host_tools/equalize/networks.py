@@ -48,7 +48,7 @@ def feeds_of(model: FloatModel, count: int = 3, seed: int = 0) -> list[dict[str,
     """Return normal samples."""
     rng = np.random.default_rng(seed)
     return [
-        {spec.name: (rng.normal(0.0, 2.0, spec.shape)).astype(np.float32) for spec in model.inputs}
+        {spec.name: rng.normal(0.0, 2.0, spec.shape).astype(spec.dtype) for spec in model.inputs}
         for _ in range(count)
     ]
 
