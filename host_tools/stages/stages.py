@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from host_tools.equalize import equalize
@@ -116,23 +117,25 @@ def prepare(
             return replace(now, model=found.model, statistics=gathered, plan=planned), found.note
 
         ladder.climb("equalization", equalized, is_asked=recipe.equalization is True)
+
+    def rebuilt(now: _State, planned: QuantizationPlan, floats: tuple[str, ...] = ()) -> QuantizationPlan:
+        key = f"{planned.model_digest} {planned.profile_digest} {planned.data_digest} {planned.method}"
+        return reconstruct(
+            now.model,
+            planned,
+            profile,
+            yardstick.fitting,
+            threads=threads,
+            progress=progress,
+            checkpoint=Checkpoint(cache.folder, " ".join((key, *floats))),
+            deadline=deadline,
+        )
+
     if ladder.wants("reconstruction", recipe.reconstruction):
 
         def reconstructed(now: _State) -> tuple[_State, str]:
-            key = (
-                f"{now.plan.model_digest} {now.plan.profile_digest} {now.plan.data_digest} {now.plan.method}"
-            )
-            planned = reconstruct(
-                now.model,
-                now.plan,
-                profile,
-                yardstick.fitting,
-                threads=threads,
-                progress=progress,
-                checkpoint=Checkpoint(cache.folder, key),
-                deadline=deadline,
-            )
-            return replace(now, plan=planned), "weights rounded and biases set operator by operator"
+            after = replace(now, plan=rebuilt(now, now.plan), before_reconstruction=now.plan)
+            return after, "weights rounded and biases set operator by operator"
 
         ladder.climb("reconstruction", reconstructed, is_asked=recipe.reconstruction is True)
     if ladder.wants_floats():
@@ -142,12 +145,13 @@ def prepare(
                 model,
                 now.model,
                 now.statistics,
-                now.plan,
+                now.before_reconstruction or now.plan,
                 profile,
                 recipe,
                 goal=goal or Goal(min_sqnr_db=GOOD_DECIBELS),
                 worth=now.worth or ladder.measured(now),
                 measure=lambda planned: ladder.measured(replace(now, plan=planned)),
+                finish=None if now.before_reconstruction is None else partial(rebuilt, now),
                 data=yardstick.fitting,
                 threads=threads,
                 progress=progress,
@@ -164,11 +168,12 @@ def prepare(
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _State:
-    """Where the ladder stands; ``worth`` is None until it had to be known."""
+    """Where the ladder stands; ``worth`` is None until it had to be known, ``before_reconstruction`` where there was none."""
 
     model: FloatModel
     statistics: Statistics
     plan: QuantizationPlan
+    before_reconstruction: QuantizationPlan | None = None
     worth: Worth | None = None
 
 
