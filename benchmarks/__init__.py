@@ -7,7 +7,7 @@ Layout, in the order of a run:
     tasks.py          a measured task in a fresh process: `python -m benchmarks.task`
     peers/            how each peer is used, one file a peer
     contestants.py    files in the bare engines, ours and theirs alike
-    accuracy.py       latency.py  conversion.py  memory.py  agent/     the benchmarks
+    accuracy.py  latency.py  conversion.py  memory.py  agent/  hard/     the benchmarks
     spread.py         medians, quartiles, bootstrap
     findings.py       what a benchmark found, against which limit
     machine.py        processor, versions, date

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import combinations
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,8 +17,11 @@ from benchmarks.spread import BOOTSTRAP, bootstrap
 from benchmarks.tasks import NotMeasuredError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
+    from benchmarks.contestants import Contestant
     from benchmarks.made import Entry
     from benchmarks.material import Material
     from benchmarks.options import Options
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
 TOP1_LIMIT = Limit(bound=-0.5, at_most=False)
 SAME_CLASS_LIMIT = Limit(bound=0.98, at_most=False)
 PAIR_LIMIT = Limit(bound=0.99, at_most=False)
+LIMITS = {"top-1 minus float": TOP1_LIMIT, "same class as float": SAME_CLASS_LIMIT}
 
 
 def measure(options: Options, material: Material, progress: Progress) -> Chapter:
@@ -50,7 +55,9 @@ def measure(options: Options, material: Material, progress: Progress) -> Chapter
             continue
         if entry.side == "ours":
             ours[entry.name] = scores
-        findings.extend(compared(entry, exact, scores, labels))
+        findings.extend(
+            compared(entry.name, exact, scores, labels, limits=LIMITS if entry.side == "ours" else {})
+        )
     findings.extend(_pairs(ours, sample))
     return Chapter(
         name="accuracy",
@@ -66,35 +73,35 @@ def measure(options: Options, material: Material, progress: Progress) -> Chapter
     )
 
 
-def compared(entry: Entry, exact: Scores, scores: Scores, labels: NDArray[np.int64]) -> list[Finding]:
+def compared(
+    subject: str,
+    exact: Scores,
+    scores: Scores,
+    labels: NDArray[np.int64],
+    *,
+    limits: Mapping[str, Limit] = MappingProxyType({}),
+) -> list[Finding]:
     """Return what a file's logits say beside the float model's.
 
     Args:
-        entry: Whose they are.
+        subject: Whose they are.
         exact: Float logits, shape (pictures, classes).
         scores: The file's logits, likewise.
         labels: Right classes, shape (pictures,).
+        limits: What figures must reach, by figure.
     """
     sample = f"{len(labels)} pictures"
     right, exactly_right = scores.argmax(axis=1) == labels, exact.argmax(axis=1) == labels
     gain = right.astype(np.float64) - exactly_right
-    is_ours = entry.side == "ours"
-    top1 = _finding(
-        entry.name,
-        "top-1 minus float",
-        "points",
-        _mean(100.0 * gain),
-        sample,
-        TOP1_LIMIT if is_ours else None,
+    figures = (
+        ("top-1", "share", _mean(right)),
+        ("top-1 minus float", "points", _mean(100.0 * gain)),
+        ("same class as float", "share", _mean(scores.argmax(axis=1) == exact.argmax(axis=1))),
+        ("SQNR", "decibels", sqnr_db(exact, scores)),
     )
-    same = _mean(scores.argmax(axis=1) == exact.argmax(axis=1))
     return [
-        _finding(entry.name, "top-1", "share", _mean(right), sample),
-        top1,
-        _finding(
-            entry.name, "same class as float", "share", same, sample, SAME_CLASS_LIMIT if is_ours else None
-        ),
-        _finding(entry.name, "SQNR", "decibels", sqnr_db(exact, scores), sample),
+        _finding(subject, figure, unit, estimate, sample, limits.get(figure))
+        for figure, unit, estimate in figures
     ]
 
 
@@ -133,6 +140,11 @@ def _scores(material: Material, entry: Entry, pictures: NDArray[np.float32], pro
     progress.stage(f"{entry.name} in {ENGINE_NAMES[entry.engine]}: obtain", 1)
     contestant = open_contestant(obtain(material, entry), entry.engine, threads=THREADS)
     progress.stage(f"{entry.name} in {ENGINE_NAMES[entry.engine]}: run", len(pictures))
+    return run_on(contestant, pictures, progress)
+
+
+def run_on(contestant: Contestant, pictures: NDArray[np.float32], progress: Progress) -> Scores:
+    """Return a loaded file's logits on pictures, shape (pictures, classes)."""
     rows = []
     for index in range(len(pictures)):
         contestant.feed(np.ascontiguousarray(pictures[index : index + 1]))

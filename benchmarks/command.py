@@ -11,6 +11,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -19,7 +20,14 @@ from rich.console import Console
 from benchmarks import machine, material
 from benchmarks.document import write_results
 from benchmarks.findings import Chapter, Finding, Report, decode_chapter, encode
-from benchmarks.options import BENCHMARKS, CALIBRATION_IMAGES, EVALUATION_IMAGES, Options
+from benchmarks.options import (
+    BENCHMARKS,
+    CALIBRATION_IMAGES,
+    EVALUATION_IMAGES,
+    HARD_TARGETS,
+    SIMULATED_IMAGES,
+    Options,
+)
 from benchmarks.show import show_chapter, show_verdict
 from device_agent.contract.errors import EdgewrightError
 from host_tools.cli.arguments import count
@@ -79,10 +87,13 @@ def notes_of(options: Options, only: Sequence[str]) -> tuple[str, ...]:
             f"Too few pictures to count ({options.calibration_images} calibration, {options.evaluation_images} evaluation): "
             "only a check that the benchmarks run."
         )
-    if options.rounds < MIN_ROUNDS and {"latency", "agent"} & set(only):
+    if options.rounds < MIN_ROUNDS and {"latency", "agent", "hard"} & set(only):
         notes.append(f"Too few rounds to count ({options.rounds}; {MIN_ROUNDS} are needed).")
     if options.repeats < MIN_REPEATS and {"conversion", "memory", "agent"} & set(only):
         notes.append(f"Too few repeats to count ({options.repeats}; {MIN_REPEATS} are needed).")
+    left_out = [target for target in HARD_TARGETS if target not in options.hard_targets]
+    if left_out and "hard" in only:
+        notes.append(f"Not all hard targets: without {', '.join(left_out)}.")
     return tuple(notes)
 
 
@@ -144,6 +155,8 @@ def _options(parsed: argparse.Namespace) -> Options:
         repeats=parsed.repeats,
         agent_seconds=parsed.agent_seconds,
         slow_peers=parsed.slow_peers,
+        hard_targets=parsed.hard_targets,
+        simulated=parsed.simulated,
     )
 
 
@@ -174,7 +187,11 @@ def _parser() -> argparse.ArgumentParser:
         help="folder with images and labels.csv (file,index,split)",
     )
     parser.add_argument(
-        "--only", type=_names, default=BENCHMARKS, metavar="NAME,…", help=f"some of {','.join(BENCHMARKS)}"
+        "--only",
+        type=partial(_names, known=BENCHMARKS),
+        default=BENCHMARKS,
+        metavar="NAME,…",
+        help=f"some of {','.join(BENCHMARKS)}",
     )
     parser.add_argument(
         "--images",
@@ -209,6 +226,20 @@ def _parser() -> argparse.ArgumentParser:
         help="also time ONNX Runtime's percentile calibration (minutes, 13 GB of memory)",
     )
     parser.add_argument(
+        "--hard-targets",
+        type=partial(_names, known=HARD_TARGETS),
+        default=HARD_TARGETS,
+        metavar="ID,…",
+        help="only some targets of the benchmark hard (default: all seven)",
+    )
+    parser.add_argument(
+        "--simulated",
+        type=count,
+        default=SIMULATED_IMAGES,
+        metavar="N",
+        help="evaluation pictures for the simulator, which takes seconds for each (default: %(default)s)",
+    )
+    parser.add_argument(
         "--work",
         type=Path,
         default=Path("out/bench"),
@@ -227,14 +258,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _names(text: str) -> tuple[str, ...]:
+def _names(text: str, *, known: Sequence[str]) -> tuple[str, ...]:
     wanted = text.split(",")
-    unknown = [name for name in wanted if name not in BENCHMARKS]
+    unknown = [name for name in wanted if name not in known]
     if unknown:
-        raise argparse.ArgumentTypeError(
-            f"expected some of {', '.join(BENCHMARKS)}, got {', '.join(unknown)}"
-        )
-    return tuple(name for name in BENCHMARKS if name in wanted)
+        raise argparse.ArgumentTypeError(f"expected some of {', '.join(known)}, got {', '.join(unknown)}")
+    return tuple(name for name in known if name in wanted)
 
 
 def _seconds(text: str) -> float:

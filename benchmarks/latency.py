@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import numpy as np
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from benchmarks.options import Options
     from host_tools.progress import Progress
 
+Key = TypeVar("Key")
 RUNS: Final = 30
 _WARM_UPS: Final = 5
 _FIRST_WARM_UPS: Final = 20
@@ -80,11 +81,11 @@ def measure(options: Options, material: Material, progress: Progress) -> Chapter
 
 
 def interleaved(
-    contestants: Mapping[Entry, Contestant], *, rounds: int, progress: Progress, runs: int = RUNS
-) -> dict[Entry, list[float]]:
+    contestants: Mapping[Key, Contestant], *, rounds: int, progress: Progress, runs: int = RUNS
+) -> dict[Key, list[float]]:
     """Return each contestant's median of every round, in seconds. Each round begins with another one."""
     order = list(contestants)
-    medians: dict[Entry, list[float]] = {entry: [] for entry in order}
+    medians: dict[Key, list[float]] = {entry: [] for entry in order}
     for entry in order:
         _repeat(contestants[entry], _FIRST_WARM_UPS)
     for index in range(rounds):

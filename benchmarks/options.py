@@ -7,10 +7,20 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-BENCHMARKS = ("accuracy", "latency", "conversion", "memory", "agent")
+BENCHMARKS = ("accuracy", "latency", "conversion", "memory", "agent", "hard")
 TARGETS = ("x86_64-onnxruntime", "x86_64-openvino", "cortex-a-tflite")
 CALIBRATION_IMAGES = 200
 EVALUATION_IMAGES = 800
+HARD_TARGETS = (
+    "generic-per-tensor-symmetric",
+    "generic-power-of-two",
+    "nxp-neutron",
+    "amd-vitis-dpu",
+    "espressif-esp32s3",
+    "generic-per-tensor",
+    "generic-symmetric",
+)
+SIMULATED_IMAGES = 200
 THREADS = 2
 
 
@@ -26,6 +36,8 @@ class Options:
         repeats: Fresh processes for each conversion, memory and start-up figure.
         agent_seconds: Length of the window in which the agent's memory is sampled.
         slow_peers: Also run ONNX Runtime's percentile calibration (minutes, 13 GB).
+        hard_targets: The targets of the benchmark ``hard``.
+        simulated: Evaluation images that the simulator runs on, which takes seconds for each.
     """
 
     data: Path
@@ -35,6 +47,8 @@ class Options:
     repeats: int
     agent_seconds: float
     slow_peers: bool
+    hard_targets: tuple[str, ...] = HARD_TARGETS
+    simulated: int = SIMULATED_IMAGES
 
     @property
     def calibration_images(self) -> int:
@@ -56,7 +70,8 @@ class Options:
     def from_json(cls, text: str) -> Options:
         """Read what `to_json` wrote."""
         document = json.loads(text)
-        return cls(**{**document, "data": Path(document["data"]), "work": Path(document["work"])})
+        paths = {name: Path(document[name]) for name in ("data", "work")}
+        return cls(**{**document, **paths, "hard_targets": tuple(document["hard_targets"])})
 
 
 def _plain(value: object) -> object:

@@ -16,7 +16,8 @@ def main(request_path: Path) -> None:
     request = json.loads(request_path.read_text(encoding="utf-8"))
     answer, started = Path(request.pop("answer")), request.pop("started")
     paths = {name: Path(request[name]) for name in ("model", "data", "preprocess", "out")}
-    task = Task(**{**request, **paths, "targets": tuple(request["targets"])})
+    evaluation = None if request["evaluation"] is None else Path(request["evaluation"])
+    task = Task(**{**request, **paths, "targets": tuple(request["targets"]), "evaluation": evaluation})
     task.out.mkdir(parents=True, exist_ok=True)
     stopwatch = Stopwatch(latest=started)
     try:

@@ -15,13 +15,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from benchmarks.peers import HOW_TO_INSTALL, python_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import numpy as np
     from numpy.typing import NDArray
 
-Doer = Literal["edgewright", "onnxruntime_static", "nncf_default", "litert_static"]
+Doer = Literal[
+    "edgewright",
+    "onnxruntime_static",
+    "nncf_default",
+    "nncf_accurate",
+    "litert_static",
+    "aimet_adaround",
+    "quark",
+    "esp_ppq",
+]
+Scheme = Literal["per_channel", "per_tensor", "symmetric", "per_tensor_symmetric"]
 _TIMEOUT_SECONDS = 1_800.0
 
 
@@ -38,6 +50,9 @@ class Task:
         method: Calibration method, in the doer's own words; empty: its default.
         targets: Targets, for ``edgewright``.
         is_float: Keep every operator in float, for ``edgewright``.
+        scheme: What the integers must be, for ``onnxruntime_static``: weights per channel and activations with zero points, or without
+            the one, the other or both.
+        evaluation: Arrays to write ``scores.npy`` of, for ``esp_ppq``, whose file no engine here runs.
     """
 
     doer: Doer
@@ -48,6 +63,8 @@ class Task:
     method: str = ""
     targets: tuple[str, ...] = ()
     is_float: bool = False
+    scheme: Scheme = "per_channel"
+    evaluation: Path | None = None
 
     def samples(self) -> Iterator[NDArray[np.float32]]:
         """Read the samples one at a time, shape (1, 3, height, width), for doers that want them so."""
@@ -107,11 +124,14 @@ class NotMeasuredError(RuntimeError):
 
 def run_task(task: Task) -> Outcome:
     """Do a task in a fresh process and return what it cost; a failure is an outcome with a reason."""
-    return run_python("benchmarks.task", _plain(task), log=task.out.with_suffix(".log"))
+    python = python_of(task.doer)
+    if not python.is_file():
+        return Outcome(laps={}, peak_bytes=0, missing=f"{python} is not there: {HOW_TO_INSTALL[task.doer]}")
+    return run_python("benchmarks.task", _plain(task), log=task.out.with_suffix(".log"), python=python)
 
 
-def run_python(module: str, request: dict[str, Any], *, log: Path) -> Outcome:
-    """Run a module that takes a JSON request and writes an `Outcome` to ``request["answer"]``."""
+def run_python(module: str, request: dict[str, Any], *, log: Path, python: Path | None = None) -> Outcome:
+    """Run a module that takes a JSON request and writes an `Outcome` to ``request["answer"]``; by default with this interpreter."""
     log.parent.mkdir(parents=True, exist_ok=True)
     answer = log.with_suffix(".answer.json")
     answer.unlink(missing_ok=True)
@@ -122,7 +142,7 @@ def run_python(module: str, request: dict[str, Any], *, log: Path) -> Outcome:
     with log.open("w", encoding="utf-8") as stream:
         try:
             done = subprocess.run(
-                [sys.executable, "-m", module, str(request_path)],
+                [str(python or sys.executable), "-m", module, str(request_path)],
                 stdout=stream,
                 stderr=stream,
                 check=False,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from benchmarks.tasks import Stopwatch, Task
 
-_LOWERING = "Planning and lowering"
+_RUNNING = "Running float and int8 side by side"
 _WRITING = "Writing"
 VERIFICATION = "verification"
 """The lap that holds everything between lowering and writing: what the peers do not do."""
@@ -17,22 +17,21 @@ VERIFICATION = "verification"
 class Laps:
     """A `host_tools.progress.Progress` that books laps: ``conversion`` to the last lowering, ``verification``, ``conversion`` again.
 
-    The pipeline tells of a step after each lowering, so the last of them is the end of converting: engines are loaded after it.
+    The pipeline tells of a step after each lowering, so the last one before the files are run is the end of converting: engines are loaded
+    after it.
     """
 
     def __init__(self, stopwatch: Stopwatch) -> None:
         self._stopwatch = stopwatch
-        self._stage = ""
-        self._stepped = 0.0
+        self._stepped = stopwatch.latest
 
     def stage(self, title: str, total: int | None) -> None:
         """See `Progress.stage`."""
         del total
-        if self._stage == _LOWERING:
+        if title == _RUNNING:
             self._stopwatch.lap_at("conversion", self._stepped)
         if title == _WRITING:
             self._stopwatch.lap(VERIFICATION)
-        self._stage = title
 
     def step(self, count: int = 1) -> None:
         """See `Progress.step`."""

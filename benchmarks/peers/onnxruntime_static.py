@@ -1,4 +1,7 @@
-"""ONNX Runtime's `quantize_static`: QDQ, uint8 activations, int8 weights per channel, asymmetric; ``task.method`` names its `CalibrationMethod`.
+"""ONNX Runtime's `quantize_static`: QDQ, int8 weights, and for the rest what the task says.
+
+``task.scheme`` says whether weights are per channel, and whether activations are uint8 with zero points or int8 without; ``task.method`` names
+its `CalibrationMethod`.
 
 Its manual has a user run `quant_pre_process` first, which folds BatchNormalization into convolutions; without it the int8 model is slower than
 float. It is a lap of its own, so that figures can be given with and without it.
@@ -39,14 +42,16 @@ def do(task: Task, stopwatch: Stopwatch) -> None:
             sample = next(self._samples, None)
             return None if sample is None else {name: sample}
 
+    is_symmetric = task.scheme in ("symmetric", "per_tensor_symmetric")
     quantize_static(
         str(prepared),
         str(task.out / "model.onnx"),
         Reader(),
         quant_format=QuantFormat.QDQ,
-        per_channel=True,
-        activation_type=QuantType.QUInt8,
+        per_channel=task.scheme in ("per_channel", "symmetric"),
+        activation_type=QuantType.QInt8 if is_symmetric else QuantType.QUInt8,
         weight_type=QuantType.QInt8,
         calibrate_method=CalibrationMethod[task.method or "MinMax"],
+        extra_options={"ActivationSymmetric": is_symmetric},
     )
     stopwatch.lap("conversion")

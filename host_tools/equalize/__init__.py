@@ -2,10 +2,14 @@
 
 Layout:
     equalization.py   equalize(): the story
+    axes.py           along which axis they lie
     channels.py       which channels may be scaled, and which go together
+    link.py           two values whose channels share factors
+    extents.py        what pooling, padding and resizing tie
     links.py          what each operator ties
     bounds.py         Clip, channel by channel
     weights.py        weights as matrices of outputs by inputs
+    observed.py       what was observed of each channel
     gains.py          which channels matter
     noise.py          the noise that quantizing will add, as a convex function of the factors
     factors.py        the factors that leave the least

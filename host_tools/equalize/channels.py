@@ -15,9 +15,11 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from host_tools.equalize.axes import axes_of
 from host_tools.equalize.bounds import upper_bound
-from host_tools.equalize.links import CHANNELWISE, FIXED, Link, axis_of, links_of
-from host_tools.plan.topology import is_constant, is_float, named, shape_of, weight_of
+from host_tools.equalize.link import FIXED, Link
+from host_tools.equalize.links import CHANNELWISE, links_of, taken_up, takes_channels
+from host_tools.plan.topology import named, shape_of, weight_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,12 +62,9 @@ class Channels:
 def channels_of(network: Network) -> Channels:
     """Find the factors of a canonical graph."""
     builder = _Builder(network=network)
-    for name, node in network.nodes.items():
-        builder.link(name, node)
+    for node in network.nodes.values():
+        builder.link(node)
     return builder.channels()
-
-
-_MATRIX: Final = 2
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -80,12 +79,10 @@ class _Builder:
     total: int = 1
 
     def __post_init__(self) -> None:
-        for name, value in self.network.values.items():
-            if not is_float(value) or is_constant(value):
-                continue
-            shape, axis = shape_of(value), axis_of(value)
-            self.axes[name], self.starts[name] = axis, self.total
-            self.sizes[name] = shape[axis] if shape else 1
+        self.axes = axes_of(self.network)
+        for name, axis in self.axes.items():
+            shape = shape_of(self.network.values[name])
+            self.starts[name], self.sizes[name] = self.total, shape[axis] if shape else 1
             self.total += self.sizes[name]
         for name in (*self.network.inputs, *self.network.outputs):
             self.pin(name)
@@ -99,16 +96,12 @@ class _Builder:
             own = self.numbers(value)
             self.pairs.append((own, np.zeros_like(own)))
 
-    def link(self, name: str, node: ir.Node) -> None:
-        """Tie what the node ties; a node that is not understood ties everything that it touches to 1."""
-        del name
-        values = [named(value) for value in (*node.inputs, *node.outputs) if named(value) in self.starts]
+    def link(self, node: ir.Node) -> None:
+        """Tie what the node ties; what it touches and neither ties nor takes up is tied to 1, as is all that touches a node not understood."""
         found = self._links(node)
-        if found is None:
-            for value in values:
-                self.pin(value)
-            return
-        for link in found:
+        free = set() if found is None else {*taken_up(node)}
+        for link in found or ():
+            free |= {link.first, link.second}
             first = self.numbers(link.first)[link.first_channels]
             second = (
                 np.zeros_like(first)
@@ -116,11 +109,12 @@ class _Builder:
                 else self.numbers(link.second)[link.second_channels]
             )
             self.pairs.append((first, second))
+        for name in {named(value) for value in (*node.inputs, *node.outputs)} - free:
+            self.pin(name)
 
     def _links(self, node: ir.Node) -> tuple[Link, ...] | None:
-        weight = weight_of(node)
-        if weight is not None:  # its weights take up any factor on either side
-            return () if node.op_type != "MatMul" or len(shape_of(weight)) == _MATRIX else None
+        if weight_of(node) is not None:  # its weights take up any factor on either side
+            return () if takes_channels(node, self.axes) else None
         if node.op_type == "Clip" and upper_bound(node) is None:
             return None
         return links_of(node, self.axes) if node.op_type in CHANNELWISE else None

@@ -57,9 +57,13 @@ def equalize(
     channels = channels_of(network)
     chosen = clips or ("bounded" if bounds_channels(profile) else "saturating")
     found = best_factors(network, channels, statistics, profile, clips=chosen, weight_share=weight_share)
+    unchanged = Equalized(model=model, decibels=0.0, note="")
     if found.decibels < _WORTH_DECIBELS:
-        return Equalized(model=model, decibels=0.0, note="")
-    made, bounded = rewritten(model, channels, found.values, clips=chosen)
+        return unchanged
+    try:
+        made, bounded = rewritten(model, channels, found.values, clips=chosen)
+    except OverflowError:  # weights of 1e32 and more
+        return unchanged
     with_bounds = (
         f"; {len(bounded)} Clips became Relu and an upper bound for each channel (Min)" if bounded else ""
     )

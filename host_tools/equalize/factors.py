@@ -12,9 +12,11 @@ from scipy.optimize import minimize
 from host_tools.equalize.bounds import upper_bound
 from host_tools.equalize.channels import ONE
 from host_tools.equalize.gains import gains_of
+from host_tools.equalize.links import takes_channels
 from host_tools.equalize.noise import Activation, ChannelWeight, DenseWeight, GroupedWeight, total
+from host_tools.equalize.observed import LEAST, observed
 from host_tools.equalize.weights import matrix_of
-from host_tools.plan.topology import is_constant, is_float, named, weight_of
+from host_tools.plan.topology import channel_axis, named
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
     from host_tools.equalize.channels import Channels
     from host_tools.equalize.noise import Term
-    from host_tools.observe.statistics import Statistics, TensorStatistics
+    from host_tools.observe.statistics import Statistics
     from host_tools.plan.topology import Network
     from targets.profile import CapabilityProfile
 
@@ -36,7 +38,6 @@ and no channel may be scaled such that values which pass it now would not."""
 
 _MOST_LOG: Final = 8.0
 _ROUNDS: Final = 200
-_DEAD: Final = 1e-12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -71,22 +72,27 @@ def best_factors(
         clips: What may become of Clip.
         weight_share: How much of a weight's rounding noise will remain: 1, or less when rounding is going to be reconstructed.
     """
-    terms = list(_terms(network, channels, statistics, profile, weight_share))
-    start = np.zeros(channels.count)
-    if not terms or channels.count == 1:
-        return Factors(values=np.ones(channels.count), decibels=0.0)
-    low, high = _limits(network, channels, statistics, clips)
-    before, _ = total(terms, start)
-    found = minimize(
-        lambda logs: total(terms, logs),
-        np.clip(start, low, high),
-        jac=True,
-        method="L-BFGS-B",
-        bounds=np.stack([low, high], axis=1),
-        options={"maxiter": _ROUNDS, "maxcor": 20},
-    )
-    logs = np.asarray(found.x, np.float64)
-    return Factors(values=np.exp(logs), decibels=10.0 / math.log(10.0) * (before - float(found.fun)))
+    nothing = Factors(values=np.ones(channels.count), decibels=0.0)
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        terms = list(_terms(network, channels, statistics, profile, weight_share))
+        start = np.zeros(channels.count)
+        before, _ = total(terms, start)
+        if not math.isfinite(before):  # no noise at all, or numbers too large to be squared
+            return nothing
+        low, high = limits(network, channels, statistics, clips)
+        found = minimize(
+            lambda logs: total(terms, logs),
+            start,
+            jac=True,
+            method="L-BFGS-B",
+            bounds=np.stack([low, high], axis=1),
+            options={"maxiter": _ROUNDS, "maxcor": 20},
+        )
+        logs = np.asarray(found.x, np.float64)
+        after, _ = total(terms, logs)
+    if not (math.isfinite(after) and after < before):
+        return nothing
+    return Factors(values=np.exp(logs), decibels=10.0 / math.log(10.0) * (before - after))
 
 
 def _terms(
@@ -99,22 +105,23 @@ def _terms(
     gains = gains_of(network, channels, statistics)
     weight_levels = float((1 << (profile.weights.bits - 1)) - 1) / math.sqrt(weight_share)
     for node in network.nodes.values():
-        if weight_of(node) is not None and named(node.outputs[0]) in gains:
+        if takes_channels(node, channels.axes):
             yield from _weight_terms(node, channels, statistics, profile, gains, weight_levels)
     levels = float((1 << (profile.activations.bits - 1)) - 1)
     for name, indices in channels.factors.items():
         if not gains[name].any() or _is_fused(name, network):
             continue
-        seen = statistics.tensors[name]
-        reach = np.maximum(np.abs(seen.channel_minimum), np.abs(seen.channel_maximum)).astype(np.float64)
-        if reach.size != indices.size or not reach.any():
+        reach = observed(name, channels, statistics).reach
+        if not reach.any():
             continue
-        one_sided = profile.activations.zero_point != "symmetric" and seen.minimum >= 0.0
+        is_one_sided = (
+            profile.activations.zero_point != "symmetric" and statistics.tensors[name].minimum >= 0.0
+        )
         yield Activation(
-            logs=np.log(np.maximum(reach, _DEAD * reach.max())),
+            logs=np.log(np.maximum(reach, LEAST * reach.max())),
             gains=gains[name],
             factors=indices,
-            levels=2 * levels + 1 if one_sided else levels,
+            levels=2 * levels + 1 if is_one_sided else levels,
         )
 
 
@@ -128,32 +135,32 @@ def _weight_terms(
 ) -> Iterator[Term]:
     matrix = matrix_of(node)
     rows, columns = channels.factors[matrix.result], channels.factors[matrix.source]
-    squares = _mean_squares(statistics.tensors[matrix.source], columns.size) * matrix.taps.shape[2]
+    squares = observed(matrix.source, channels, statistics).squares * matrix.taps.shape[2]
     sizes = np.abs(matrix.taps).max(axis=2)
     largest = float(sizes.max())
+    passed = gains[matrix.result]
     if not largest > 0.0:
         return
-    if matrix.is_dense and node.op_type not in profile.weights.per_channel_ops:
-        yield DenseWeight.of(
-            sizes, squares=squares, gains=gains[matrix.result], rows=rows, columns=columns, levels=levels
+    if node.op_type in profile.weights.per_channel_ops and channel_axis(node) is not None:
+        yield ChannelWeight.of(
+            sizes,
+            squares=squares,
+            gains=passed,
+            columns=columns,
+            groups=matrix.groups,
+            levels=levels,
         )
-        return
-    kind = ChannelWeight if node.op_type in profile.weights.per_channel_ops else GroupedWeight
-    yield kind(
-        logs=np.log(np.maximum(sizes, _DEAD * largest)),
-        squares=squares[matrix.inputs],
-        gains=gains[matrix.result],
-        rows=rows,
-        columns=columns[matrix.inputs],
-        levels=levels,
-    )
-
-
-def _mean_squares(seen: TensorStatistics, size: int) -> Float64:
-    squares = seen.channel_mean_square
-    if squares is None or squares.size != size:
-        return np.ones(size)
-    return np.maximum(squares, _DEAD * max(float(squares.max()), _DEAD))
+    elif matrix.groups == 1:
+        yield DenseWeight.of(sizes, squares=squares, gains=passed, rows=rows, columns=columns, levels=levels)
+    else:
+        yield GroupedWeight(
+            logs=np.log(np.maximum(sizes, LEAST * largest)),
+            squares=squares[matrix.inputs],
+            gains=passed,
+            rows=rows,
+            columns=columns[matrix.inputs],
+            levels=levels,
+        )
 
 
 def _is_fused(name: str, network: Network) -> bool:
@@ -162,7 +169,7 @@ def _is_fused(name: str, network: Network) -> bool:
     return len(readers) == 1 and network.nodes[readers[0].node].op_type in ("Relu", "Clip")
 
 
-def _limits(
+def limits(
     network: Network, channels: Channels, statistics: Statistics, clips: Clips
 ) -> tuple[Float64, Float64]:
     """Return the lowest and highest logarithm of each factor."""
@@ -172,13 +179,11 @@ def _limits(
         return low, high
     for node in network.nodes.values():
         bound = upper_bound(node) if node.op_type == "Clip" else None
-        if bound is None or not is_float(node.inputs[0]) or is_constant(node.inputs[0]):
+        if bound is None:
             continue
         name = named(node.outputs[0])
-        indices, seen = channels.factors[name], statistics.tensors[name]
-        room = np.log(
-            bound / np.maximum(seen.channel_maximum.astype(np.float64), bound * math.exp(-_MOST_LOG))
-        )
+        indices, seen = channels.factors[name], observed(name, channels, statistics)
+        room = np.log(bound / np.maximum(seen.maximum, bound * math.exp(-_MOST_LOG)))
         np.maximum.at(low, indices, 0.0)
         np.minimum.at(high, indices, np.maximum(room, 0.0))
     return low, high

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from host_tools.equalize.links import CHANNELWISE, FIXED, links_of
+from host_tools.equalize.link import FIXED
+from host_tools.equalize.links import CHANNELWISE, links_of, takes_channels
+from host_tools.equalize.observed import observed
 from host_tools.equalize.weights import matrix_of
-from host_tools.plan.topology import constant, is_constant, named, shape_of, weight_of
+from host_tools.plan.topology import constant, is_constant, named, shape_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,22 +58,32 @@ def _passed(
     results = [named(value) for value in node.outputs if named(value) in gains]
     if not sources or not results:
         return {}
-    if weight_of(node) is not None and not _is_batched(node):
+    if takes_channels(node, channels.axes):
         return {sources[0]: _through_weights(node, gains[results[0]], gains[sources[0]].size)}
-    share = _spatial_share(node)
     links = links_of(node, channels.axes) if node.op_type in CHANNELWISE else None
-    if links:
+    if node.op_type == "Mul" and links:
+        return _through_product(node, channels, gains[results[0]], statistics)
+    tied = [link for link in links or () if link.second != FIXED]
+    if tied:
+        share = _spatial_share(node) * _active(node, results[0], channels, statistics)
         found = {source: np.zeros(gains[source].size) for source in sources}
-        for link in links:
-            first, second = (link.first, link.second) if link.second in results else (link.second, link.first)
-            if link.second != FIXED and first in found and second in results:
-                here, there = (
-                    (link.first_channels, link.second_channels)
-                    if first == link.first
-                    else (link.second_channels, link.first_channels)
+        for link in tied:
+            if link.first in results:  # it may name the output first
+                source, here, result, there = (
+                    link.second,
+                    link.second_channels,
+                    link.first,
+                    link.first_channels,
                 )
-                np.add.at(found[first], here, gains[second][there] * share)
-        return {source: gain * _active(node, results[0], statistics) for source, gain in found.items()}
+            else:
+                source, here, result, there = (
+                    link.first,
+                    link.first_channels,
+                    link.second,
+                    link.second_channels,
+                )
+            np.add.at(found[source], here, (gains[result] * share)[there])
+        return found
     factor = _constant_factor(node, channels)
     return {
         source: gains[results[0]] * factor
@@ -81,8 +93,19 @@ def _passed(
     }
 
 
-def _is_batched(node: ir.Node) -> bool:
-    return node.op_type == "MatMul" and len(shape_of(weight_of(node))) != 2
+def _through_product(
+    node: ir.Node, channels: Channels, gain: Float64, statistics: Statistics
+) -> dict[str, Float64]:
+    """An error of one operand of a Mul is multiplied by the other."""
+    first, second = (named(value) for value in node.inputs)
+    found: dict[str, Float64] = {}
+    for operand, other in ((first, second), (second, first)):
+        size = channels.factors[operand].size
+        squares = observed(other, channels, statistics).squares
+        passed = gain * squares if squares.size in (1, gain.size) else gain * squares.mean()
+        whole = passed if size == gain.size else np.full(size, passed.sum() / max(1, size))
+        found[operand] = found.get(operand, 0.0) + whole
+    return found
 
 
 def _through_weights(node: ir.Node, gain: Float64, inputs: int) -> Float64:
@@ -102,16 +125,11 @@ def _spatial_share(node: ir.Node) -> float:
     return 1.0 / max(1.0, math.prod(before) / max(1, math.prod(after)))
 
 
-def _active(node: ir.Node, result: str, statistics: Statistics) -> Float64 | float:
-    """Return the share of values, by channel, that a Relu or Clip lets through.
-
-    From the moments of its output: if positive values are distributed exponentially, their share is 2 E[x]**2 / E[x**2].
-    """
-    seen = statistics.tensors.get(result)
-    if node.op_type not in ("Relu", "Clip") or seen is None or seen.channel_mean_square is None:
+def _active(node: ir.Node, result: str, channels: Channels, statistics: Statistics) -> Float64 | float:
+    """Return the share of values, by channel, that a Relu or Clip lets through, from the moments of its output."""
+    if node.op_type not in ("Relu", "Clip"):
         return 1.0
-    squares = np.maximum(seen.channel_mean_square, np.finfo(np.float64).tiny)
-    share: Float64 = np.clip(2 * np.square(seen.channel_mean) / squares, _LEAST_ACTIVE, 1.0)
+    share: Float64 = np.maximum(observed(result, channels, statistics).active, _LEAST_ACTIVE)
     return share
 
 

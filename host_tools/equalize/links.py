@@ -2,139 +2,44 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from host_tools.plan.topology import (
-    constant,
-    input_at,
-    integers,
-    is_constant,
-    is_float,
-    named,
-    shape_of,
-    weight_of,
-)
+from host_tools.equalize.extents import averaged, padded, pooled, resized
+from host_tools.equalize.link import Link, channels_in, fixed, moved, same, whole
+from host_tools.plan.topology import integers, is_constant, is_float, named, shape_of, weight_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     import onnx_ir as ir
-    from numpy.typing import NDArray
 
-    Indices = NDArray[np.intp]
-    Axes = Mapping[str, int]
+    from host_tools.equalize.link import Axes
 
-SCALABLE: Final = frozenset({"Mul", "Div", "Add", "Sub", "Max", "Min"})
+SCALABLE: Final = frozenset({"Mul", "Add", "Sub", "Max", "Min"})
 """Operators whose constant operand, one number a channel, takes up factors: see `host_tools.equalize.rewriting`."""
 
 
-FIXED: Final = ""
-"""Stands for a value whose factors are all 1."""
+_MATRIX: Final = 2
 
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Link:
-    """Two values whose channels share factors one by one.
-
-    Attributes:
-        first: Value name.
-        second: Value name, or `FIXED`.
-        first_channels: Channels of ``first``, shape (n,).
-        second_channels: As many channels of ``second``; of no meaning beside `FIXED`.
-    """
-
-    first: str
-    second: str
-    first_channels: Indices
-    second_channels: Indices
-
-
-def axis_of(value: ir.Value) -> int:
-    """Return the axis of a float activation along which operators with weights have channels: the last around MatMul, else the second."""
-    rank = len(shape_of(value))
-    producer = value.producer()
-    around_matmul = (producer is not None and producer.op_type in _ALONG_LAST) or any(
-        use.node.op_type in _ALONG_LAST and use.idx == 0 for use in value.uses()
-    )
-    return max(rank - 1, 0) if around_matmul else min(1, max(rank - 1, 0))
-
-
-_ALONG_LAST = ("MatMul", "LayerNormalization")
+_OF_SEVERAL: Final = frozenset({"Add", "Sub", "Max", "Min", "Mul", "Concat"})
+"""Operators with several inputs of equal standing, of which any may be a constant."""
 
 
 def links_of(node: ir.Node, axes: Axes) -> tuple[Link, ...] | None:
     """Return what a node of `CHANNELWISE` ties; None when this one passes no factor."""
+    is_integer = named(node.outputs[0]) not in axes
+    if is_integer or (is_constant(node.inputs[0]) and node.op_type not in _OF_SEVERAL):
+        return None
     return CHANNELWISE[node.op_type](node, axes)
-
-
-def _whole(first: str, second: str, axes: Axes, sizes: tuple[int, int]) -> Link | None:
-    del axes
-    if sizes[0] != sizes[1]:
-        return None
-    every = np.arange(sizes[0], dtype=np.intp)
-    return Link(first=first, second=second, first_channels=every, second_channels=every)
-
-
-def _channels(value: ir.Value | None, axes: Axes) -> int:
-    shape = shape_of(value)
-    return shape[axes[named(value)]] if shape else 1
-
-
-def _same(node: ir.Node, axes: Axes) -> tuple[Link, ...] | None:
-    """One input, one output, channel by channel along the same axis."""
-    source, result = node.inputs[0], node.outputs[0]
-    if axes[named(source)] != axes[named(result)] or len(shape_of(source)) != len(shape_of(result)):
-        return None
-    link = _whole(named(source), named(result), axes, (_channels(source, axes), _channels(result, axes)))
-    return None if link is None else (link,)
-
-
-def _pad(node: ir.Node, axes: Axes) -> tuple[Link, ...] | None:
-    """Padding with zeros, not along the channels."""
-    mode = node.attributes.get_string("mode", "constant")
-    value = input_at(node, 2)
-    is_zero = value is None or (is_constant(value) and not np.any(constant(value)))
-    return _same(node, axes) if mode != "constant" or is_zero else None
-
-
-def _resize(node: ir.Node, axes: Axes) -> tuple[Link, ...] | None:
-    """Every interpolation is linear in the values; what lies outside may be a constant."""
-    outside = (
-        node.attributes.get_string("coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize"
-    )
-    return None if outside else _same(node, axes)
-
-
-def _reduce_mean(node: ir.Node, axes: Axes) -> tuple[Link, ...] | None:
-    source, result = node.inputs[0], node.outputs[0]
-    rank, channel = len(shape_of(source)), axes[named(source)]
-    given = input_at(node, 1)
-    if given is None or not is_constant(given):
-        return None
-    reduced = {int(axis) % rank for axis in np.reshape(constant(given), -1)}
-    if channel in reduced:
-        return None
-    kept = integers(node, "keepdims", (1,))[0] == 1
-    place = channel if kept else channel - sum(axis < channel for axis in reduced)
-    return _moved(source, result, axes, place)
-
-
-def _moved(source: ir.Value | None, result: ir.Value, axes: Axes, place: int) -> tuple[Link, ...] | None:
-    """The channel axis becomes ``place``, whole and in order."""
-    if place != axes[named(result)] or _channels(source, axes) != _channels(result, axes):
-        return None
-    link = _whole(named(source), named(result), axes, (_channels(source, axes), _channels(result, axes)))
-    return None if link is None else (link,)
 
 
 def _transpose(node: ir.Node, axes: Axes) -> tuple[Link, ...] | None:
     source, result = node.inputs[0], node.outputs[0]
     rank = len(shape_of(source))
     order = integers(node, "perm", tuple(reversed(range(rank))))
-    return _moved(source, result, axes, order.index(axes[named(source)]))
+    return moved(source, result, axes, order.index(axes[named(source)]))
 
 
 def _reshape(node: ir.Node, axes: Axes) -> tuple[Link, ...] | None:
@@ -173,8 +78,7 @@ def _elementwise(node: ir.Node, axes: Axes) -> tuple[Link, ...] | None:
             continue
         if shape_of(value) != shape_of(result) or axes[named(value)] != axes[named(result)]:
             return None
-        link = _whole(named(value), named(result), axes, (_channels(value, axes), _channels(result, axes)))
-        links.extend(() if link is None else (link,))
+        links.extend(whole(value, result, axes) or ())
     return tuple(links)
 
 
@@ -192,10 +96,21 @@ def _product(node: ir.Node, axes: Axes) -> tuple[Link, ...] | None:
     data, gate = (first, second) if shape_of(first) == shape_of(result) else (second, first)
     if shape_of(data) != shape_of(result) or axes[named(data)] != axes[named(result)]:
         return None
-    link = _whole(named(data), named(result), axes, (_channels(data, axes), _channels(result, axes)))
-    every = np.arange(_channels(gate, axes), dtype=np.intp)
-    fixed = Link(first=named(gate), second=FIXED, first_channels=every, second_channels=every)
-    return None if link is None else (link, fixed)
+    tied = whole(data, result, axes)
+    return None if tied is None else (*tied, fixed(gate, axes))
+
+
+def _normalized(node: ir.Node, axes: Axes) -> tuple[Link, ...] | None:
+    """LayerNormalization over the channels alone: it mixes its input's, but its scale and shift take up any factor of its output's."""
+    source, result = node.inputs[0], node.outputs[0]
+    rank, shape = len(shape_of(result)), (channels_in(result, axes),)
+    along = integers(node, "axis", (-1,))[0] % max(rank, 1)
+    constants = [value for value in node.inputs[1:] if value is not None]
+    if along != rank - 1 or axes[named(result)] != along or len(node.outputs) > 1:
+        return None
+    if not all(is_constant(value) and shape_of(value) == shape for value in constants):
+        return None
+    return (fixed(source, axes),)
 
 
 def is_per_channel(value: ir.Value, result: ir.Value, axes: Axes) -> bool:
@@ -216,7 +131,7 @@ def _concat(node: ir.Node, axes: Axes) -> tuple[Link, ...] | None:
     for value in node.inputs:
         if value is None or is_constant(value) or axes[named(value)] != place:
             return None
-        size = _channels(value, axes)
+        size = channels_in(value, axes)
         every = np.arange(size, dtype=np.intp)
         there = every + start if along == place else every
         start += size if along == place else 0
@@ -232,9 +147,9 @@ def _split(node: ir.Node, axes: Axes) -> tuple[Link, ...] | None:
     along, place, start = integers(node, "axis", (0,))[0] % max(rank, 1), axes[named(source)], 0
     links: list[Link] = []
     for result in node.outputs:
-        if axes[named(result)] != place:
+        if axes.get(named(result)) != place:
             return None
-        size = _channels(result, axes)
+        size = channels_in(result, axes)
         every = np.arange(size, dtype=np.intp)
         there = every + start if along == place else every
         start += size if along == place else 0
@@ -251,28 +166,42 @@ CHANNELWISE: Final[Mapping[str, Callable[[ir.Node, Axes], tuple[Link, ...] | Non
             "LeakyRelu",
             "PRelu",
             "Clip",
-            "MaxPool",
-            "AveragePool",
-            "GlobalAveragePool",
-            "GlobalMaxPool",
         ),
-        _same,
+        same,
     ),
+    **dict.fromkeys(("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"), pooled),
     **dict.fromkeys(("Flatten", "Reshape", "Squeeze", "Unsqueeze"), _reshape),
     **dict.fromkeys(("Add", "Sub", "Max", "Min"), _elementwise),
     "Concat": _concat,
+    "LayerNormalization": _normalized,
     "Mul": _product,
-    "Pad": _pad,
-    "ReduceMean": _reduce_mean,
-    "Resize": _resize,
+    "Pad": padded,
+    "ReduceMean": averaged,
+    "Resize": resized,
     "Split": _split,
     "Transpose": _transpose,
 }
 """By operator, what ties; an operator that is not here passes no factor."""
 
 
-def takes_weights(node: ir.Node) -> bool:
-    """Tell whether a node's constants take up factors on both sides: weights, or a constant factor a channel."""
-    return weight_of(node) is not None or (
-        node.op_type == "Mul" and any(is_constant(value) for value in node.inputs)
+def taken_up(node: ir.Node) -> tuple[str, ...]:
+    """Return the values whose factors, any at all, a node's constants take up: its weights, its factor, its scale and shift."""
+    source, result = named(node.inputs[0]), named(node.outputs[0])
+    if weight_of(node) is not None:
+        return source, result
+    if node.op_type == "Mul" and any(is_constant(value) for value in node.inputs):
+        return *(named(value) for value in node.inputs), result
+    return (result,) if node.op_type == "LayerNormalization" else ()
+
+
+def takes_channels(node: ir.Node, axes: Axes) -> bool:
+    """Tell whether a node has weights whose rows and columns are the channels of its output and input."""
+    weight = weight_of(node)
+    if weight is None or not {named(node.inputs[0]), named(node.outputs[0])} <= axes.keys():
+        return False
+    ends = (node.inputs[0], node.outputs[0])
+    if node.op_type != "MatMul":
+        return all(axes[named(value)] == 1 for value in ends)
+    return len(shape_of(weight)) == _MATRIX and all(
+        axes[named(value)] == len(shape_of(value)) - 1 for value in ends
     )

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 _POWER: Final = 12.0
 """Of the power mean that stands for a largest value: within a factor of 1.5 of it for a hundred equal ones, and smooth."""
 
-_SMALLEST: Final = 1e-30
-
 
 class Term(Protocol):
     """One source of noise."""
@@ -44,15 +42,17 @@ class Term(Protocol):
 
 
 def total(terms: Sequence[Term], logs: Float64) -> tuple[float, Float64]:
-    """Return the logarithm of the noise and its gradient, shape (factors,).
+    """Return the logarithm of the noise, minus infinity if there is none, and its gradient, shape (factors,).
 
     Args:
-        terms: At least one that is not zero.
+        terms: The sources of noise.
         logs: Natural logarithms of the factors, shape (factors,); the first belongs to the factor that is 1.
     """
     gradient = np.zeros_like(logs)
     noise = sum(term.add(logs, gradient) for term in terms)
     gradient[0] = 0.0
+    if not noise > 0.0:
+        return -np.inf, np.zeros_like(logs)
     return float(np.log(noise)), gradient / noise
 
 
@@ -89,8 +89,8 @@ class DenseWeight:
         columns: Indices,
         levels: float,
     ) -> DenseWeight:
-        """Make a term from the largest absolute taps, shape (outputs, inputs)."""
-        largest = max(float(sizes.max()), _SMALLEST)
+        """Make a term from the largest absolute taps, shape (outputs, inputs), not all zero."""
+        largest = float(sizes.max())
         return cls(
             powered=np.power(sizes / largest, _POWER),
             largest=largest,
@@ -160,34 +160,50 @@ class ChannelWeight:
     """A weight with a scale for each output: its rows do not disturb one another, only the inputs of one row do.
 
     Attributes:
-        logs: As for `GroupedWeight`.
-        squares: As for `GroupedWeight`.
-        gains: Of each output, shape (outputs,).
-        rows: Factor of each output, shape (outputs,).
-        columns: Factor of each entry's input, shape (outputs, inputs of one output).
-        levels: Largest code.
+        powered: Largest absolute tap of each entry, over the largest of its row, to the power of `_POWER`;
+            shape (groups, outputs of one group, inputs of one group).
+        squares: E[x**2] of each input times taps, shape (groups, inputs of one group).
+        weights: Noise of each output were its inputs' squares and its powers each 1 in sum, shape (groups, outputs of one group).
+        columns: Factor of each input, shape (groups, inputs of one group).
     """
 
-    logs: Float64
+    powered: Float64
     squares: Float64
-    gains: Float64
-    rows: Indices
+    weights: Float64
     columns: Indices
-    levels: float
+
+    @classmethod
+    def of(
+        cls,
+        sizes: Float64,
+        *,
+        squares: Float64,
+        gains: Float64,
+        columns: Indices,
+        groups: int,
+        levels: float,
+    ) -> ChannelWeight:
+        """Make a term from the largest absolute taps, shape (outputs, inputs of one output); a row of zeros has no noise."""
+        largest = sizes.max(axis=1)
+        rows = sizes / np.where(largest > 0.0, largest, 1.0)[:, np.newaxis]
+        return cls(
+            powered=np.power(rows, _POWER).reshape(groups, -1, sizes.shape[1]),
+            squares=squares.reshape(groups, -1),
+            weights=(np.square(largest / levels) / 12 * gains).reshape(groups, -1),
+            columns=columns.reshape(groups, -1),
+        )
 
     def add(self, logs: Float64, gradient: Float64) -> float:
         """See `Term`. A row's own factor enlarges its scale and shrinks its errors alike."""
         down = logs[self.columns]
-        exponents = _POWER * (self.logs - down)
-        top = exponents.max(axis=1, keepdims=True)
-        powers = np.exp(exponents - top)
-        mass = powers.sum(axis=1, keepdims=True)
-        met = self.squares * np.exp(2 * down)
+        powers, met = np.exp(-_POWER * down), self.squares * np.exp(2 * down)
+        mass = np.matmul(self.powered, powers[:, :, np.newaxis])[:, :, 0]
         met_sum = met.sum(axis=1, keepdims=True)
-        log_scale = (top + np.log(mass)) / _POWER
-        each = np.exp(2 * log_scale) / self.levels**2 / 12 * met_sum * self.gains[:, np.newaxis]
-        change = 2 * each * (met / np.maximum(met_sum, _SMALLEST) - powers / mass)
-        _collect(gradient, self.columns, change)
+        each = self.weights * np.power(mass, 2 / _POWER) * met_sum
+        by_mass = np.divide(each, mass, out=np.zeros_like(each), where=mass > 0.0)
+        largest_share = powers * np.matmul(by_mass[:, np.newaxis, :], self.powered)[:, 0, :]
+        met_share = met / met_sum * each.sum(axis=1, keepdims=True)
+        _collect(gradient, self.columns, 2 * (met_share - largest_share))
         return float(each.sum())
 
 

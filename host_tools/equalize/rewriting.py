@@ -13,7 +13,7 @@ from host_tools.equalize.bounds import upper_bound
 from host_tools.equalize.links import SCALABLE
 from host_tools.equalize.weights import scaled
 from host_tools.model.graph_editor import GraphEditor, constant_of
-from host_tools.plan.topology import bias_of, is_constant, is_float, named, shape_of, weight_of
+from host_tools.plan.topology import bias_of, is_constant, named, shape_of, weight_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,13 +38,18 @@ def rewritten(
 
     Returns:
         The model, and the names of the Clips that became a Relu and an upper bound for each channel.
+
+    Raises:
+        OverflowError: A scaled constant is too large for float32.
     """
     graph = model.graph.clone()
     writer = _Writer(graph=graph, channels=channels, factors=factors, clips=clips)
     for node in list(graph.graph):
         writer.rewrite(node)
     writer.editor.drop_unused_initializers()
-    digest = hashlib.sha256(model.digest.encode() + np.ascontiguousarray(factors, "<f8").tobytes())
+    digest = hashlib.sha256(
+        f"{model.digest} {clips} ".encode() + np.ascontiguousarray(factors, "<f8").tobytes()
+    )
     made = dataclasses.replace(model, graph=graph, digest=f"sha256:{digest.hexdigest()}")
     return made, tuple(writer.bounded)
 
@@ -62,8 +67,12 @@ class _Writer:
 
     def rewrite(self, node: ir.Node) -> None:
         """Give a node's constants the factors of the channels around them."""
+        if named(node.outputs[0]) not in self._channels.factors:
+            return
         if weight_of(node) is not None:
             self._rewrite_weights(node)
+        elif node.op_type == "LayerNormalization":
+            self._rewrite_normalization(node)
         elif node.op_type == "Clip" and upper_bound(node) is not None and self._clips == "bounded":
             self._rewrite_clip(node)
         elif node.op_type in SCALABLE:
@@ -83,20 +92,25 @@ class _Writer:
         if bias is not None:
             self._replace(node, bias, _values(bias) * rows.reshape(_values(bias).shape))
 
-    def _rewrite_operands(self, node: ir.Node) -> None:
-        """Scale the constant of an element-wise operator: a sum's as its output, a product's by what output and input differ."""
-        result = node.outputs[0]
-        if not is_float(result) or named(result) not in self._channels.factors:
-            return
-        factors = self._of(result)
-        data = [value for value in node.inputs if value is not None and not is_constant(value)]
-        if node.op_type in ("Mul", "Div") and data and shape_of(data[0]) == shape_of(result):
-            factors = factors / self._of(data[0])
+    def _rewrite_normalization(self, node: ir.Node) -> None:
+        factors = self._of(node.outputs[0])
         if (factors == 1.0).all():
             return
-        for value in node.inputs:
-            if is_constant(value):
-                self._replace(node, value, _values(value) * self._along(factors, result))
+        for value in node.inputs[1:]:
+            self._replace(node, value, _values(value) * factors)
+
+    def _rewrite_operands(self, node: ir.Node) -> None:
+        """Scale the constant of an element-wise operator: a sum's as its output, a product's by what output and input differ."""
+        result, factors = node.outputs[0], self._of(node.outputs[0])
+        constants = [value for value in node.inputs if is_constant(value)]
+        if node.op_type == "Mul" and constants:
+            (data,) = (value for value in node.inputs if not is_constant(value))
+            same = shape_of(data) == shape_of(result)  # else all of its factors are 1
+            factors = factors / self._of(data) if same else factors
+        if (factors == 1.0).all():
+            return
+        for value in constants:
+            self._replace(node, value, _values(value) * self._along(factors, result))
 
     def _rewrite_clip(self, node: ir.Node) -> None:
         """Write Clip(0, high) as Relu and an upper bound for each channel, unless one bound serves all."""
@@ -105,7 +119,7 @@ class _Writer:
         if (bounds == high).all():
             return
         relu = ir.node("Relu", [node.inputs[0]], name=self._fresh(f"{named(node)}/relu"))
-        bound = self.editor.constant(f"{named(result)}/bound", self._along(bounds, result).astype(np.float32))
+        bound = self.editor.constant(f"{named(result)}/bound", _rounded(self._along(bounds, result)))
         bounded = ir.node("Min", [relu.outputs[0], bound], name=named(node))
         source = node.inputs[0]
         relu.outputs[0].shape, relu.outputs[0].type = result.shape, source.type if source else result.type
@@ -123,8 +137,8 @@ class _Writer:
         """Put a constant of its own in the place of the one that a node reads; the old one stays for other readers."""
         if value is None:
             return
-        array = values.astype(np.float32)
-        if len(value.uses()) == 1 and array.shape == shape_of(value):
+        array = _rounded(values)
+        if len(value.uses()) == 1 and array.shape == shape_of(value) and not value.is_graph_output():
             value.const_value = ir.tensor(array, name=named(value))
             return
         fresh = self.editor.constant(f"{named(value)}/{named(node)}", array)
@@ -140,3 +154,11 @@ class _Writer:
 
 def _values(value: ir.Value | None) -> Float64:
     return np.asarray(constant_of(value), np.float64)
+
+
+def _rounded(values: Float64) -> NDArray[np.float32]:
+    with np.errstate(over="ignore"):
+        array = values.astype(np.float32)
+    if (np.isinf(array) & np.isfinite(values)).any():
+        raise OverflowError(f"{np.abs(values[np.isinf(array)]).max():g} is too large for float32")
+    return array

@@ -29,7 +29,7 @@ class WeightMatrix:
         result: Value that it makes.
         taps: Values, shape (outputs, inputs of one output, taps).
         inputs: Channel of ``source`` of each entry, shape (outputs, inputs of one output).
-        is_dense: Whether every output reads all inputs in order.
+        groups: Number of groups; the outputs of one read the same inputs, in order.
     """
 
     name: str
@@ -37,7 +37,7 @@ class WeightMatrix:
     result: str
     taps: Float64
     inputs: Indices
-    is_dense: bool
+    groups: int
 
 
 def matrix_of(node: ir.Node) -> WeightMatrix:
@@ -51,7 +51,7 @@ def matrix_of(node: ir.Node) -> WeightMatrix:
         result=named(node.outputs[0]),
         taps=taps,
         inputs=inputs,
-        is_dense=integers(node, "group", (1,))[0] == 1,
+        groups=integers(node, "group", (1,))[0],
     )
 
 

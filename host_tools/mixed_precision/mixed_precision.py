@@ -72,7 +72,7 @@ def mix(
     goal: Goal,
     worth: Worth,
     measure: Callable[[QuantizationPlan], Worth],
-    finish: Callable[[QuantizationPlan, tuple[str, ...]], QuantizationPlan] | None = None,
+    finish: Callable[[QuantizationPlan], QuantizationPlan] | None = None,
     data: CalibrationSet,
     threads: int,
     progress: Progress,
@@ -90,7 +90,7 @@ def mix(
         goal: What to reach.
         worth: What it is worth, finished.
         measure: Tells what a plan is worth.
-        finish: Reconstructs a plan that has the named operators in float besides; None where that is not done.
+        finish: Reconstructs a plan; None where that is not done.
         data: Samples for the sensitivity.
         threads: Samples that are run at the same time.
         progress: Told of every sample and every trial.
@@ -159,7 +159,7 @@ class _Rounds:
 
     moves: Sequence[tuple[Layer, ...]]
     search: Search
-    finish: Callable[[QuantizationPlan, tuple[str, ...]], QuantizationPlan] | None
+    finish: Callable[[QuantizationPlan], QuantizationPlan] | None
     goal: Goal
     progress: Progress
     best: Found | None = None
@@ -189,7 +189,7 @@ class _Rounds:
     def _finished(self, found: Found) -> Found:
         if self.finish is None or self.search.is_out_of_time:
             return found
-        plan = self.finish(found.plan, found.names)
+        plan = self.finish(found.plan)
         worth = self.search.measure(plan)
         self.search.trail.append(Trial(names=found.names, worth=worth, is_finished=True))
         return dataclasses.replace(found, plan=plan, worth=worth)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from host_tools.errors import OutputError
+from host_tools.plan.plan_file import encode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,7 +18,23 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from host_tools.observe.calibration_set import CalibrationSet
+    from host_tools.plan.quantization_plan import QuantizationPlan
+
     Float64 = NDArray[np.float64]
+
+_WAY: Final = 1
+"""Raised by one whenever the same plan and samples come to other numbers than before."""
+
+
+def key_of(plan: QuantizationPlan, data: CalibrationSet) -> str:
+    """Return what the result of a reconstruction depends on, as a key: the plan, which names model, target and samples, and how many are used.
+
+    Args:
+        plan: The plan that is reconstructed.
+        data: The samples that are used; all, or all after the first few, of those that the plan was made from.
+    """
+    return hashlib.sha256(f"{_WAY} {len(data)}\n".encode() + encode(plan)).hexdigest()
 
 
 class Checkpoint:
@@ -28,9 +45,9 @@ class Checkpoint:
 
         Args:
             folder: Where checkpoints live.
-            key: What the reconstruction depends on; another key is another checkpoint.
+            key: What the reconstruction depends on (`key_of`); another key is another checkpoint.
         """
-        self._folder = folder / f"{hashlib.sha256(key.encode()).hexdigest()[:40]}.reconstruction"
+        self._folder = folder / f"{key[:40]}.reconstruction"
 
     def find(self, node: str) -> Mapping[str, Float64] | None:
         """Return what was kept of an operator; None when it is not finished. A damaged file counts as absent."""

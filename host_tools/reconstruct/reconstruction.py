@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from host_tools.plan.codes import codes_of, values_of
-from host_tools.plan.topology import bias_of, constant, named, network_of, weight_of
+from host_tools.plan.topology import bias_of, constant, named, network_of, shape_of, weight_of
 from host_tools.reconstruct.moments import Moments
 from host_tools.reconstruct.patches import Patches
 from host_tools.reconstruct.rounding import rounded
@@ -23,7 +23,7 @@ from host_tools.reconstruct.steps import StepWriter, steps_of
 from host_tools.reconstruct.stream import Stream, sizes_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     import onnx_ir as ir
     from numpy.typing import NDArray
@@ -75,7 +75,7 @@ def reconstruct(
             warnings. None: no limit.
 
     Returns:
-        The plan with codes for weights and values for biases.
+        The plan with codes for weights and values for biases; the plan itself where no operator's weights can be rounded so.
 
     Raises:
         DataError: A sample cannot be read.
@@ -92,16 +92,19 @@ def reconstruct(
     progress.stage("Reconstructing operator by operator", len(improvable))
     current, done = plan, 0
     for step in steps:
+        if done == len(improvable):
+            break
         if deadline is not None and time.monotonic() >= deadline:
             return _stopped(current, improvable, done)
         stream.fill()
         exact = writer.exact(step)
         if _is_improvable(step, plan):
             solver = _Solver(step=step, network=network, plan=current, profile=profile)
-            found = checkpoint.find(named(step.head)) if checkpoint is not None else None
-            solution = solver.restored(found) if found is not None else solver.solve(stream, exact)
-            if checkpoint is not None and found is None:
-                checkpoint.keep(named(step.head), codes=solution.codes, bias=solution.bias)
+            solution = solver.restored(checkpoint)
+            if solution is None:
+                solution = solver.solve(stream, exact)
+                if checkpoint is not None:
+                    checkpoint.keep(named(step.head), codes=solution.codes, bias=solution.bias)
             current = solver.applied(solution)
             done += 1
             progress.step()
@@ -129,7 +132,7 @@ def _is_improvable(step: Step, plan: QuantizationPlan) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Solution:
-    """Codes of a weight, in its shape, and a real bias, shape (outputs,); empty where there is none."""
+    """Codes of a weight, in its shape, and a real bias, shape (outputs,), which an operator without a bias leaves out."""
 
     codes: Float64
     bias: Float64
@@ -161,25 +164,39 @@ class _Solver:
             moments.add(
                 patches.inputs_at(source, places), patches.outputs_at(np.asarray(result, np.float32), places)
             )
-        zero = qparams.zero_point[0]
-        scales = self._row_scales(values, qparams)
+        has_bias = bias_of(node) is not None
+        scales, zeros = (_by_output(numbers, values) for numbers in (qparams.scale, qparams.zero_point))
         samples = len(stream.travellers) * min(each, _INDEPENDENT_PLACES)
         codes = rounded(
             values,
             scales,
-            moments.input_moments,
-            moments.output_moments,
-            low=qparams.quant_min - zero,
-            high=qparams.quant_max - zero,
+            moments.input_moments if has_bias else moments.input_moments_about_zero,
+            moments.output_moments if has_bias else moments.output_moments_about_zero,
+            low=qparams.quant_min - zeros,
+            high=qparams.quant_max - zeros,
             damping=_CAUTION * patches.columns / samples,
+            largest_sum=self.profile.accumulator.max_weight_sum,
         )
         means = (codes * scales[:, :, np.newaxis] @ moments.input_means[:, :, np.newaxis])[:, :, 0]
         bias = (moments.output_means - means).reshape(-1)
-        return _Solution(codes=patches.as_weight(codes) + zero, bias=bias)
+        return _Solution(codes=patches.as_weight(codes + zeros[:, :, np.newaxis]), bias=bias)
 
-    def restored(self, kept: Mapping[str, Float64]) -> _Solution:
-        """Return a solution that was kept."""
-        return _Solution(codes=kept["codes"], bias=kept["bias"])
+    def restored(self, checkpoint: Checkpoint | None) -> _Solution | None:
+        """Return the solution that a checkpoint has; None when it has none, or one that does not fit."""
+        node = self.step.head
+        kept = checkpoint.find(named(node)) if checkpoint is not None else None
+        if kept is None or set(kept) != {"codes", "bias"}:
+            return None
+        qparams, shape = _qparams(self.plan, named(weight_of(node))), shape_of(weight_of(node))
+        codes, bias = kept["codes"], kept["bias"]
+        outputs = shape[-1] if node.op_type == "MatMul" else shape[0]
+        fits = (
+            codes.shape == shape
+            and (codes == np.clip(np.rint(codes), qparams.quant_min, qparams.quant_max)).all()
+            and bias.shape == (outputs,)
+            and np.isfinite(bias).all()
+        )
+        return _Solution(codes=codes, bias=bias) if fits else None
 
     def applied(self, solution: _Solution) -> QuantizationPlan:
         """Return the plan with a solution in it."""
@@ -225,13 +242,11 @@ class _Solver:
             real = values_of(codes_of(real.astype(np.float64), edge), edge).astype(np.float32)
         return real
 
-    def _row_scales(self, values: Float64, qparams: QParams) -> Float64:
-        scales = np.asarray(qparams.scale, np.float64)
-        return (
-            np.broadcast_to(scales, values.shape[:2])
-            if scales.size == 1
-            else scales.reshape(values.shape[:2])
-        )
+
+def _by_output(numbers: Sequence[float], values: Float64) -> Float64:
+    """Return one number for each output of a weight given as (groups, outputs, columns), shape (groups, outputs)."""
+    array = np.asarray(numbers, np.float64)
+    return np.full(values.shape[:2], array[0]) if array.size == 1 else array.reshape(values.shape[:2])
 
 
 def _patches(node: ir.Node) -> Patches:

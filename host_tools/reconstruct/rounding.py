@@ -3,7 +3,8 @@
 For one output with weights w (real) and codes q, the mean squared error of the output is a quadratic form in q: with H the second moment
 of the inputs and c that of output and inputs, q s H s q' - 2 s q c'. Its real minimum is known in closed form; the integers near it are
 found in two passes: one after the other, each time moving what rounding lost to the weights that are still free, and then over and over,
-each to its best value given all others, until none changes.
+each to its best value given all others, until none changes. Where the first pass is worse than rounding to nearest, as it can be where
+codes end, the second starts from that; so the result is never worse than either.
 
 Source: AdaRound's objective (M. Nagel et al., "Up or Down? Adaptive Rounding for Post-Training Quantization", ICML 2020, equation 21);
 the first pass is that of E. Frantar et al., "GPTQ", ICLR 2023, the second is plain coordinate descent. Both follow the gradient of the
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     Float64 = NDArray[np.float64]
 
 _SWEEPS: Final = 6
+_BLOCK: Final = 64
 _LEAST_CURVATURE: Final = 1e-9
 
 
@@ -31,9 +33,10 @@ def rounded(
     inputs: Float64,
     outputs: Float64,
     *,
-    low: int,
-    high: int,
+    low: Float64 | int,
+    high: Float64 | int,
     damping: float,
+    largest_sum: int | None = None,
 ) -> Float64:
     """Return codes for the weights of one operator, in groups of outputs that read the same inputs.
 
@@ -42,9 +45,10 @@ def rounded(
         scales: Of each output's weights, shape (groups, outputs), above 0.
         inputs: Second moments of the inputs about their means, shape (groups, inputs, inputs), positive semidefinite.
         outputs: Moments of wanted outputs and inputs about their means, shape (groups, outputs, inputs).
-        low: Lowest code, zero point taken off.
-        high: Highest code, likewise.
+        low: Lowest code, zero point taken off; one for all or one an output, shape (groups, outputs); at most 0.
+        high: Highest code, likewise; at least 0.
         damping: How much the weights themselves count, as a share of the inputs' mean second moment; more for fewer samples.
+        largest_sum: Largest sum of absolute codes of one output that the accumulator holds; None: any.
 
     Returns:
         Whole float64, same shape as ``weights``, each in [low, high].
@@ -58,11 +62,26 @@ def rounded(
     wanted = outputs + ridge[:, np.newaxis, np.newaxis] * weights
     best = np.linalg.solve(moments, wanted.swapaxes(1, 2)).swapaxes(1, 2)
     steps = scales[:, :, np.newaxis]
-    codes = _compensated(best / steps, moments, low, high)
-    return _descended(codes, steps, moments, wanted, low, high)
+    low, high = np.broadcast_to(low, scales.shape), np.broadcast_to(high, scales.shape)
+    nearest = np.clip(np.rint(weights / steps), low[:, :, np.newaxis], high[:, :, np.newaxis])
+    codes = _better(_compensated(best / steps, moments, low, high), nearest, steps, moments, wanted)
+    codes = _descended(codes, steps, moments, wanted, low, high)
+    if largest_sum is None or np.abs(codes).sum(axis=2).max() <= largest_sum:
+        return codes
+    codes, nearest = (_within(start, steps, moments, wanted, largest_sum) for start in (codes, nearest))
+    return _better(codes, nearest, steps, moments, wanted)
 
 
-def _compensated(best: Float64, moments: Float64, low: int, high: int) -> Float64:
+def _better(codes: Float64, others: Float64, steps: Float64, moments: Float64, wanted: Float64) -> Float64:
+    """Return, output by output, those codes that leave the smaller error."""
+    real, middle = (codes - others) * steps, (codes + others) * steps / 2
+    worse = (real * (middle @ moments - wanted)).sum(
+        axis=2
+    ) > 0.0  # half the difference of the two errors, without cancellation
+    return np.where(worse[:, :, np.newaxis], others, codes)
+
+
+def _compensated(best: Float64, moments: Float64, low: Float64, high: Float64) -> Float64:
     """Round one input after the other, the one that matters most first; the rest takes up what was lost."""
     order = np.argsort(-np.einsum("gkk->gk", moments), axis=1, kind="stable")
     back = np.argsort(order, axis=1)
@@ -72,15 +91,22 @@ def _compensated(best: Float64, moments: Float64, low: int, high: int) -> Float6
     upper = np.linalg.cholesky(np.linalg.inv(sorted_moments)).swapaxes(1, 2)
     free = np.take_along_axis(best, order[:, np.newaxis, :], axis=2)
     codes = np.empty_like(free)
-    for index in range(free.shape[2]):
-        codes[:, :, index] = np.clip(np.rint(free[:, :, index]), low, high)
-        lost = (free[:, :, index] - codes[:, :, index]) / upper[:, np.newaxis, index, index]
-        free[:, :, index + 1 :] -= lost[:, :, np.newaxis] * upper[:, np.newaxis, index, index + 1 :]
+    for start in range(0, free.shape[2], _BLOCK):
+        stop = min(start + _BLOCK, free.shape[2])
+        lost = np.empty((*free.shape[:2], stop - start))
+        for index in range(start, stop):
+            codes[:, :, index] = np.clip(np.rint(free[:, :, index]), low, high)
+            error = (free[:, :, index] - codes[:, :, index]) / upper[:, np.newaxis, index, index]
+            free[:, :, index + 1 : stop] -= (
+                error[:, :, np.newaxis] * upper[:, np.newaxis, index, index + 1 : stop]
+            )
+            lost[:, :, index - start] = error
+        free[:, :, stop:] -= lost @ upper[:, start:stop, stop:]  # what lies behind the block, in one product
     return np.take_along_axis(codes, back[:, np.newaxis, :], axis=2)
 
 
 def _descended(
-    codes: Float64, steps: Float64, moments: Float64, wanted: Float64, low: int, high: int
+    codes: Float64, steps: Float64, moments: Float64, wanted: Float64, low: Float64, high: Float64
 ) -> Float64:
     """Set each code to its best given all others, until none changes."""
     gradient = (codes * steps) @ moments - wanted
@@ -102,4 +128,20 @@ def _descended(
             ]
         if not changed:
             break
+    return codes
+
+
+def _within(codes: Float64, steps: Float64, moments: Float64, wanted: Float64, largest_sum: int) -> Float64:
+    """Move codes towards zero, one step of the least harm at a time, until no output's absolute codes sum up to more than they may."""
+    codes = codes.copy()
+    curvature = np.einsum("gkk->gk", moments)
+    for group, row in zip(*np.nonzero(np.abs(codes).sum(axis=2) > largest_sum), strict=True):
+        own, step = codes[group, row], steps[group, row, 0]
+        gradient = (own * step) @ moments[group] - wanted[group, row]
+        for _ in range(int(np.abs(own).sum()) - largest_sum):
+            change = -np.sign(own) * step
+            harm = np.where(own == 0.0, np.inf, change * (2.0 * gradient + change * curvature[group]))
+            index = int(harm.argmin())
+            own[index] -= np.sign(own[index])
+            gradient += change[index] * moments[group, index]
     return codes

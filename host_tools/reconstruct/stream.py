@@ -2,6 +2,7 @@
 
 What later steps still read of a sample is kept, and nothing else. Where maps are large few samples fit, but each has thousands of places;
 where they are small more samples are taken in: a new one is run through all steps before, which are finished and do not change any more.
+When no more are to come the steps behind are let go: each holds its weights.
 """
 
 from __future__ import annotations
@@ -60,7 +61,8 @@ class Stream:
     inputs: Mapping[str, QParams]
     sizes: Sequence[int]
     travellers: list[Traveller] = field(default_factory=list)
-    _finished: list[tuple[StepRunner, StepRunner]] = field(default_factory=list)
+    _finished: int = 0
+    _finished_runners: list[tuple[StepRunner, StepRunner]] = field(default_factory=list)
     _last_reads: dict[str, int] = field(default_factory=dict)
     _waiting: Iterator[Sample] | None = None
 
@@ -77,14 +79,14 @@ class Stream:
         """
         if self._waiting is None:
             self._waiting = iter(self.data)
-        while len(self.travellers) < self.sizes[len(self._finished)]:
+        while len(self.travellers) < self.sizes[self._finished]:
             sample = next(self._waiting)
             traveller = Traveller(
                 id=sample.id,
                 exact=dict(sample.arrays),
                 quantized={name: self._taken_in(name, array) for name, array in sample.arrays.items()},
             )
-            for index, (exact, quantized) in enumerate(self._finished):
+            for index, (exact, quantized) in enumerate(self._finished_runners):
                 self._advance(traveller, index, exact, quantized)
             self.travellers.append(traveller)
 
@@ -95,8 +97,12 @@ class Stream:
             ModelError: ONNX Runtime failed.
         """
         for traveller in self.travellers:
-            self._advance(traveller, len(self._finished), exact, quantized)
-        self._finished.append((exact, quantized))
+            self._advance(traveller, self._finished, exact, quantized)
+        self._finished += 1
+        if len(self.travellers) < self.sizes[-1]:
+            self._finished_runners.append((exact, quantized))
+        else:
+            self._finished_runners.clear()
 
     def _advance(self, traveller: Traveller, index: int, exact: StepRunner, quantized: StepRunner) -> None:
         written = set(self.steps[index].writes)

@@ -17,18 +17,23 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
 from host_tools.equalize import equalize
+from host_tools.errors import CapabilityError, LoweringError
 from host_tools.mixed_precision import Goal, mix
 from host_tools.observe.cache import statistics_of
 from host_tools.plan.check import check
 from host_tools.plan.planner import needs_histograms, plan
+from host_tools.plan.topology import constant, is_constant, network_of
 from host_tools.reconstruct import reconstruct
-from host_tools.reconstruct.checkpoint import Checkpoint
+from host_tools.reconstruct.checkpoint import Checkpoint, key_of
 from host_tools.verify.verification_report import Stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from host_tools.equalize.factors import Clips
     from host_tools.model.float_model import FloatModel
     from host_tools.observe.cache import StatisticsCache
     from host_tools.observe.calibration_set import CalibrationSet
@@ -102,7 +107,7 @@ def prepare(
     if ladder.wants("equalization", recipe.equalization):
 
         def equalized(now: _State) -> tuple[_State, str]:
-            found = equalize(now.model, now.statistics, profile)
+            found = equalize(now.model, now.statistics, profile, clips=_clips(now.model, recipe))
             if found.model is now.model:
                 return now, "there is nothing to gain by scaling channels"
             gathered = statistics_of(
@@ -113,13 +118,18 @@ def prepare(
                 cache=cache,
                 progress=progress,
             )
+            changed = _changed_overrides(recipe, now, found.model, gathered)
+            if changed:
+                return (
+                    now,
+                    f"the recipe gives a range for {', '.join(changed)}, which scaled channels would leave",
+                )
             planned = plan(found.model, gathered, profile, recipe)
             return replace(now, model=found.model, statistics=gathered, plan=planned), found.note
 
         ladder.climb("equalization", equalized, is_asked=recipe.equalization is True)
 
-    def rebuilt(now: _State, planned: QuantizationPlan, floats: tuple[str, ...] = ()) -> QuantizationPlan:
-        key = f"{planned.model_digest} {planned.profile_digest} {planned.data_digest} {planned.method}"
+    def rebuilt(now: _State, planned: QuantizationPlan) -> QuantizationPlan:
         return reconstruct(
             now.model,
             planned,
@@ -127,15 +137,19 @@ def prepare(
             yardstick.fitting,
             threads=threads,
             progress=progress,
-            checkpoint=Checkpoint(cache.folder, " ".join((key, *floats))),
+            checkpoint=Checkpoint(cache.folder, key_of(planned, yardstick.fitting)),
             deadline=deadline,
         )
 
     if ladder.wants("reconstruction", recipe.reconstruction):
 
         def reconstructed(now: _State) -> tuple[_State, str]:
-            after = replace(now, plan=rebuilt(now, now.plan), before_reconstruction=now.plan)
-            return after, "weights rounded and biases set operator by operator"
+            planned = rebuilt(now, now.plan)
+            stopped = planned.warnings[len(now.plan.warnings) :]
+            if not _has_codes(planned):
+                return now, " ".join(stopped) or "no weights to round"
+            after = replace(now, plan=planned, before_reconstruction=now.plan)
+            return after, "; ".join(("weights rounded and biases set operator by operator", *stopped))
 
         ladder.climb("reconstruction", reconstructed, is_asked=recipe.reconstruction is True)
     if ladder.wants_floats():
@@ -164,6 +178,38 @@ def prepare(
     return Prepared(
         model=state.model, statistics=state.statistics, plan=state.plan, stages=tuple(ladder.stages)
     )
+
+
+def _has_codes(planned: QuantizationPlan) -> bool:
+    return any(tensor.codes is not None for tensor in planned.tensors.values())
+
+
+def _clips(model: FloatModel, recipe: Recipe) -> Clips | None:
+    """Return what may become of Clip: nothing where the recipe keeps one in float, so that what it names is still there."""
+    keep = recipe.keep_float
+    is_kept = any(
+        node.op_type == "Clip" and (node.op_type in keep.ops or name in keep.nodes)
+        for name, node in network_of(model.graph).nodes.items()
+    )
+    return "saturating" if is_kept else None
+
+
+def _changed_overrides(
+    recipe: Recipe, before: _State, model: FloatModel, statistics: Statistics
+) -> tuple[str, ...]:
+    """Return the tensors that the recipe gives a range for and that are not in an equalized model what they were."""
+    old, new = network_of(before.model.graph).values, network_of(model.graph).values
+
+    def is_same(name: str) -> bool:
+        if name not in new or name not in old:
+            return False
+        if is_constant(old[name]):
+            return np.array_equal(constant(old[name]), constant(new[name]))
+        one, other = before.statistics.tensors[name], statistics.tensors[name]
+        return bool(np.allclose([one.minimum, one.maximum], [other.minimum, other.maximum], rtol=1e-3))
+
+    ranges = (name for name, override in recipe.tensors.items() if override.range is not None)
+    return tuple(name for name in ranges if not is_same(name))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -206,17 +252,18 @@ class _Ladder:
         started = time.monotonic()
         planned = plan(model, statistics, self.profile, self.recipe)
         self._state = _State(model=model, statistics=statistics, plan=planned)
-        note = f"{planned.method_reason}"
+        note = planned.method_reason
         if self._may_climb():
             self._state = replace(self._state, worth=self.measured(self._state))
+            note += self.yardstick.caution
         self._record("ranges", started, note, self._state.worth, is_kept=True)
 
     def wants(self, name: str, asked: bool | None) -> bool:  # noqa: FBT001 - a recipe's answer: yes, no, or as you like
         """Tell whether a stage is to be tried."""
-        if asked is not None:
-            return asked
         worth = self.state.worth
-        if self.recipe.method is not None or worth is None or self._is_enough(worth):
+        if asked is None and (self.recipe.method is not None or worth is None or self._is_enough(worth)):
+            return False
+        if asked is False:
             return False
         if self.deadline is not None and time.monotonic() >= self.deadline:
             self.stages.append(
@@ -248,11 +295,14 @@ class _Ladder:
         """Do a stage, and keep what it gives if it is asked for or better than what was there."""
         started = time.monotonic()
         before = self.state
-        after, note = stage(before)
-        if after is before:
+        try:
+            after, note = stage(before)
+            worth = None if after is before else self.measured(after)
+        except (CapabilityError, LoweringError) as error:  # what there was before is still good
+            after, note, worth = before, f"the target cannot do it: {error}", None
+        if worth is None:
             self._record(name, started, note, before.worth, is_kept=False)
             return
-        worth = self.measured(after)
         is_kept = is_asked or before.worth is None or worth.is_better_than(before.worth)
         if is_kept:
             self._state = replace(after, worth=worth)

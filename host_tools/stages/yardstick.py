@@ -54,11 +54,17 @@ class Yardstick:
 
     Attributes:
         fitting: The samples that may be fitted to: all others, or all where there are too few to keep any.
+        caution: What a reader of the figures must know, to be put behind another note; mostly empty.
     """
 
     def __init__(self, model: FloatModel, data: CalibrationSet, *, threads: int) -> None:
         kept = min(_MOST_SAMPLES, len(data) // _LEAST_SHARE)
         self.fitting = data.after(kept) if kept else data
+        self.caution = (
+            ""
+            if kept
+            else f"; measured on the samples that everything is fitted to, since {len(data)} are too few to keep any back"
+        )
         self._measured = data.first(kept or _MOST_SAMPLES)
         self._model = model
         self._threads = threads

@@ -151,7 +151,7 @@ def test_a_run_that_is_too_small_says_so(tmp_path: Path) -> None:
 
 def test_the_page_keeps_what_is_written_by_hand(tmp_path: Path) -> None:
     page = tmp_path / "benchmarks.md"
-    page.write_text(f"# By hand\n\n{BEGIN}\nold\n{END}\n\nafter\n")
+    page.write_text(f"# By hand\n\n{BEGIN}\n<!-- a run -->\nold\n<!-- chapter latency -->\n{END}\n\nafter\n")
     for _ in range(2):
         write_results(page, report(MET, UNMET_FINDING, MISSING))
     text = page.read_text()
@@ -167,6 +167,35 @@ def test_the_page_keeps_what_is_written_by_hand(tmp_path: Path) -> None:
     assert "not measured: nncf is not installed: pip install nncf==3.4.0" in text
 
 
+def test_a_chapter_is_written_alone_and_the_others_stay_with_their_run() -> None:
+    first = dataclasses.replace(
+        report(MET),
+        date="the first day",
+        chapters=(
+            dataclasses.replace(report(MET).chapters[0], name="accuracy", title="Accuracy"),
+            *report(UNMET_FINDING).chapters,
+        ),
+    )
+    page = with_results(f"{BEGIN}{END}", first)
+    second = dataclasses.replace(report(MET), date="the second day")
+    for _ in range(2):
+        page = with_results(page, second)
+    assert page.count("<!-- a run -->") == 2
+    assert page.count("### Latency") == page.count("### Accuracy") == 1
+    assert page.index("the first day") < page.index("### Accuracy") < page.index("the second day")
+    assert page.index("the second day") < page.index("### Latency")
+    assert "NOT met" not in page  # the older latency is gone
+    third = dataclasses.replace(first, date="the third day")
+    page = with_results(page, third)
+    assert page.count("<!-- a run -->") == 1  # nothing is left of the earlier ones
+    assert page == with_results(page, third) == with_results(f"{BEGIN}{END}", third)
+
+
+def test_results_that_are_no_runs_are_not_thrown_away() -> None:
+    with pytest.raises(ValueError, match="do not begin with"):
+        with_results(f"{BEGIN}\nmine\n{END}", report(MET))
+
+
 def test_a_bar_in_a_cell_breaks_no_table() -> None:
     assert "| processor | A\\|B |" in results(report(MET))
 
@@ -174,7 +203,7 @@ def test_a_bar_in_a_cell_breaks_no_table() -> None:
 @pytest.mark.parametrize("text", ["", BEGIN, END, f"{END}{BEGIN}"])
 def test_a_page_without_markers_is_left_alone(tmp_path: Path, text: str) -> None:
     with pytest.raises(ValueError, match="markers"):
-        with_results(text, "new")
+        with_results(text, report(MET))
     page = tmp_path / "benchmarks.md"
     page.write_text(text)
     with pytest.raises(OutputError, match=r"benchmarks\.md"):

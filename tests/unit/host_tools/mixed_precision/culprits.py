@@ -110,7 +110,7 @@ class Case:
         *,
         recipe: Recipe | None = None,
         worth: Worth | None = None,
-        finish: Callable[[QuantizationPlan, tuple[str, ...]], QuantizationPlan] | None = None,
+        finish: Callable[[QuantizationPlan], QuantizationPlan] | None = None,
         deadline: float | None = None,
     ) -> Mixed:
         """Mix precisions."""

@@ -96,14 +96,15 @@ def load_built_in(files: Mapping[str, bytes], *, threads: int) -> TfliteEngine:
     return TfliteEngine(interpreter, "ai-edge-litert", "built-in kernels")
 
 
-def planned(case: Case, profile: CapabilityProfile) -> Planned:
+def planned(case: Case, profile: CapabilityProfile, recipe: Recipe | None = None) -> Planned:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{case.name}.onnx"
         path.write_bytes(case.proto().SerializeToString())
         model = load_model(path)
     data = CalibrationSet(_Random(model), model.inputs)
     statistics = observe(model, data, histograms=False, threads=1, progress=Silent())
-    return Planned(model, make_plan(model, statistics, profile, Recipe(method="minmax")), profile)
+    chosen = recipe or Recipe(method="minmax")
+    return Planned(model, make_plan(model, statistics, profile, chosen), profile)
 
 
 def compare(

@@ -1,0 +1,180 @@
+"""The files of the hard rows on the evaluation pictures: ours in the target's engine or the simulator, the peers' likewise, side by side."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from benchmarks.accuracy import compared, run_on, sqnr_db
+from benchmarks.contestants import open_contestant
+from benchmarks.findings import Finding, Limit
+from benchmarks.made import ENGINE_NAMES
+from benchmarks.material import load_arrays
+from benchmarks.options import THREADS
+from benchmarks.spread import BOOTSTRAP, bootstrap
+from device_agent.contract.errors import EdgewrightError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from benchmarks.hard.conversions import Made
+    from benchmarks.hard.rows import Peer, Row
+    from benchmarks.material import Material
+    from benchmarks.options import Options
+    from benchmarks.spread import Estimate
+    from host_tools.progress import Progress
+
+    Scores = NDArray[np.float64]
+
+BETTER: Final = Limit(bound=0.0, at_most=False)
+NOTES: Final = (
+    "Edgewright converts with all defaults (`--method auto`); nothing is tuned to the model. What is run is the deployable file in the engine that "
+    "the subject names; the simulator computes the plan in whole numbers, rounding as the ESP32-S3 does, which no engine here does.",
+    "“Better than a peer” is held against the same pictures: the difference of the shares in float's class, and of the SQNR.",
+    "NNCF keeps one bit more than the row allows: it will not be forced to signed activations, so what a ReLU6 leaves is unsigned. AIMET's AdaRound "
+    "runs 250 iterations on 32 pictures, for its manual's 10,000 would take hours; esp-ppq's row is its own simulation.",
+)
+
+
+def measure(
+    rows: Sequence[Row], made: Made, options: Options, material: Material, progress: Progress
+) -> list[Finding]:
+    """Run every file; each peer's once."""
+    pictures, labels = load_arrays(material.evaluation_arrays), np.load(material.labels)
+    exact = _in_engine("float model", material.model, "onnx", pictures, progress)
+    theirs: dict[Peer, Scores] = {}
+    for peer, folder in made.theirs.items():
+        theirs[peer] = (
+            np.load(folder / "scores.npy")
+            if peer.engine is None
+            else _in_engine(peer.name, folder / _FILES[peer.engine], peer.engine, pictures, progress)
+        )
+    told = {peer: compared(peer.name, exact, scores, labels) for peer, scores in theirs.items()}
+    findings: list[Finding] = []
+    for row in rows:
+        subject = f"{row.target} in {ENGINE_NAMES[row.engine]}"
+        if row.target in made.missing:
+            findings.append(
+                Finding(subject=subject, figure="accuracy", unit="share", missing=made.missing[row.target])
+            )
+        else:
+            folder = made.ours[row.target]
+            scores = _in_engine(subject, folder / row.file, row.engine, pictures, progress)
+            if row.is_simulated:
+                findings.extend(compared(subject, exact, scores, labels))
+                count = min(options.simulated, len(pictures))
+                subject = f"{row.target} in the simulator"
+                simulated = _simulated(subject, row, folder, pictures[:count], progress)
+                if isinstance(simulated, Finding):
+                    findings.append(simulated)
+                    continue
+                findings.append(_same("the simulator and ONNX Runtime", simulated, scores[:count]))
+                scores = simulated
+            findings.extend(own(row, subject, exact, scores, labels))
+            for peer in row.peers:
+                if peer in theirs:
+                    findings.extend(better(f"{subject} / {peer.name}", exact, scores, theirs[peer]))
+        for peer in row.peers:
+            findings.extend(told.pop(peer, ()))  # of a peer of several rows: beside the first
+            if peer in made.missing:
+                reason = made.missing[peer]
+                findings.append(Finding(subject=peer.name, figure="accuracy", unit="share", missing=reason))
+    return findings
+
+
+def own(row: Row, subject: str, exact: Scores, scores: Scores, labels: NDArray[np.int64]) -> list[Finding]:
+    """Return what a row's logits say beside the float model's, with the row's limits.
+
+    Args:
+        row: The row.
+        subject: What was run, where.
+        exact: Float logits, shape (pictures, classes).
+        scores: The file's, of the same pictures or the first of them.
+        labels: Right classes, shape (pictures,).
+    """
+    count = len(scores)
+    bounds = {"top-1 minus float": row.least_gain, "same class as float": row.least_same}
+    limits = {
+        figure: Limit(bound=bound, at_most=False) for figure, bound in bounds.items() if bound is not None
+    }
+    return compared(subject, exact[:count], scores, labels[:count], limits=limits)
+
+
+def better(subject: str, exact: Scores, ours: Scores, theirs: Scores) -> list[Finding]:
+    """Return by how much ours are nearer to the float model's than a peer's, picture by picture.
+
+    Args:
+        subject: Ours and theirs.
+        exact: Float logits, shape (pictures, classes).
+        ours: Our logits, of the same pictures or the first of them.
+        theirs: The peer's.
+    """
+    count = min(len(ours), len(theirs))
+    exact, ours, theirs = exact[:count], ours[:count], theirs[:count]
+    right = exact.argmax(axis=1)
+    gain = 100.0 * ((ours.argmax(axis=1) == right).astype(np.float64) - (theirs.argmax(axis=1) == right))
+    same = bootstrap(count, lambda chosen: gain[chosen].mean(axis=-1))
+    noise = sqnr_db(exact, ours).value - sqnr_db(exact, theirs).value
+    return [
+        _estimated(subject, "same class, difference", "points", same, count, BETTER),
+        Finding(
+            subject=subject,
+            figure="SQNR, difference",
+            unit="decibels",
+            value=noise,
+            sample=f"{count} pictures",
+            limit=BETTER,
+        ),
+    ]
+
+
+def _same(subject: str, first: Scores, second: Scores) -> Finding:
+    equal = (first.argmax(axis=1) == second.argmax(axis=1)).astype(np.float64)
+    estimate = bootstrap(len(equal), lambda chosen: equal[chosen].mean(axis=-1))
+    return _estimated(subject, "same class", "share", estimate, len(equal), None)
+
+
+def _in_engine(
+    name: str, file: Path, engine: str, pictures: NDArray[np.float32], progress: Progress
+) -> Scores:
+    """Return the logits of a file on all pictures."""
+    contestant = open_contestant(file, engine, threads=THREADS)  # type: ignore[arg-type]  # of a row or a peer
+    progress.stage(f"{name}: run", len(pictures))
+    return run_on(contestant, pictures, progress)
+
+
+def _simulated(
+    subject: str, row: Row, folder: Path, pictures: NDArray[np.float32], progress: Progress
+) -> Scores | Finding:
+    """Return the simulator's logits, or why there are none."""
+    from benchmarks.hard.simulation import open_simulation  # noqa: PLC0415 - other rows need no simulator
+
+    try:
+        contestant = open_simulation(folder, row.target)
+        progress.stage(f"{subject}: run", len(pictures))
+        return run_on(contestant, pictures, progress)
+    except EdgewrightError as error:
+        return Finding(subject=subject, figure="accuracy", unit="share", missing=str(error))
+
+
+def _estimated(
+    subject: str, figure: str, unit: str, estimate: Estimate, count: int, limit: Limit | None
+) -> Finding:
+    return Finding(
+        subject=subject,
+        figure=figure,
+        unit=unit,  # type: ignore[arg-type]  # literals of `Unit` at every call
+        value=estimate.value,
+        low=estimate.low,
+        high=estimate.high,
+        spread=BOOTSTRAP,
+        sample=f"{count} pictures",
+        limit=limit,
+    )
+
+
+_FILES: Final = {"onnx": "model.onnx", "openvino": "model.xml", "tflite": "model.tflite"}
