@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -27,6 +27,12 @@ class Goal:
         if self.min_agreement is None or worth.same_top_class is None:
             return is_close
         return is_close and worth.same_top_class >= self.min_agreement
+
+    def lowered(self, decibels: float) -> Goal:
+        """Return a goal of so many decibels less."""
+        if self.min_sqnr_db is None:
+            return self
+        return replace(self, min_sqnr_db=self.min_sqnr_db - decibels)
 
     def __str__(self) -> str:
         """Name the limits for people."""

@@ -1,21 +1,23 @@
 """`mix`: from a plan that misses a goal to the cheapest one that reaches it, or to the best that was found.
 
-Sensitivity is measured once, on the plan as it is: after reconstruction, as what rounding and biases can mend needs no float. It orders
-the moves. How many of them it takes is then measured, not predicted: 1, 2, 4 and so on, and between the last that was too few and the
-first that was enough by halves. Of those, what turns out not to be needed goes back into integers, the costliest first.
+Sensitivity is measured once and orders the moves; how many of them it takes is measured (`search`).
+
+Reconstruction fits every operator to the noise of those before it: weights and biases that were reconstructed with all in integers are
+wrong where many of those before are exact. So assignments are searched without it, for a goal that is lower by what it gave, and the one
+that is found is reconstructed anew; if it then misses the goal, the next search aims higher by as much. EfficientNet-Lite0, per tensor and
+symmetric: 23.5 dB with three operators in four in float and the old weights, 26.7 dB with the same operators reconstructed anew.
 """
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass, field
-from itertools import chain
+import dataclasses
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from host_tools.errors import CapabilityError
 from host_tools.mixed_precision.costs import operations
 from host_tools.mixed_precision.moves import movable, moves_of
 from host_tools.mixed_precision.placing import limits_of, plan_with
+from host_tools.mixed_precision.search import Search, Trial
 from host_tools.mixed_precision.sensitivity import measure_sensitivity
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
     from host_tools.diagnose.layers import Layer
     from host_tools.mixed_precision.goal import Goal
+    from host_tools.mixed_precision.search import Found
     from host_tools.model.float_model import FloatModel
     from host_tools.observe.calibration_set import CalibrationSet
     from host_tools.observe.statistics import Statistics
@@ -32,23 +35,13 @@ if TYPE_CHECKING:
     from host_tools.stages.yardstick import Worth
     from targets.profile import CapabilityProfile
 
-_MOST_GIVEN_BACK: Final = 8
-"""So many operators are tried in integers again, when the goal is reached; each costs a measurement."""
+_MOST_ROUNDS: Final = 3
+"""So often is a plan reconstructed; each takes as long as the first time."""
+
+_LEAST_STEP_DB: Final = 0.5
+"""The next search aims higher by this at least."""
 
 _MOST_NAMED: Final = 8
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trial:
-    """One assignment that was measured.
-
-    Attributes:
-        names: Operators in float beside those that were before, in order of execution.
-        worth: What the plan was then worth; None where the target did not accept it.
-    """
-
-    names: tuple[str, ...]
-    worth: Worth | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -72,13 +65,14 @@ def mix(
     original: FloatModel,
     model: FloatModel,
     statistics: Statistics,
-    before: QuantizationPlan,
+    base: QuantizationPlan,
     profile: CapabilityProfile,
     recipe: Recipe,
     *,
     goal: Goal,
     worth: Worth,
     measure: Callable[[QuantizationPlan], Worth],
+    finish: Callable[[QuantizationPlan], QuantizationPlan] | None = None,
     data: CalibrationSet,
     threads: int,
     progress: Progress,
@@ -90,24 +84,25 @@ def mix(
         original: The float model whose outputs are the reference.
         model: The model that the plan is about; it computes what ``original`` does.
         statistics: Of ``model``.
-        before: The plan that is not good enough.
+        base: The plan that is not good enough, as it was before it was finished.
         profile: The target; its ``fallback`` says what may run in float, and how much.
         recipe: What the user asks.
         goal: What to reach.
-        worth: What ``before`` is worth.
+        worth: What it is worth, finished.
         measure: Tells what a plan is worth.
+        finish: Reconstructs a plan; None where that is not done.
         data: Samples for the sensitivity.
         threads: Samples that are run at the same time.
         progress: Told of every sample and every trial.
         deadline: Time (`time.monotonic`) after which nothing more is tried; None: no limit.
 
     Returns:
-        The cheapest plan that was seen to reach the goal; else the best that was seen, if it is better than ``before``.
+        The cheapest plan that was seen to reach the goal; else the best that was seen, if it is better than what was there.
 
     Raises:
         DataError: A sample cannot be read.
         ModelError: ONNX Runtime refuses a layer or fails.
-        EdgewrightError: Whatever ``measure`` raises.
+        EdgewrightError: Whatever ``measure`` and ``finish`` raise.
     """
     if profile.fallback.to == "refuse":
         return _nothing(f"cannot: {profile.id} runs nothing in float (fallback.to is refuse)")
@@ -116,14 +111,14 @@ def mix(
     sensitivity = measure_sensitivity(
         original,
         model,
-        before,
+        base,
         rounding=profile.rounding.weights,
         data=data,
         threads=threads,
         progress=progress,
     )
-    candidates = movable(sensitivity.layers, before, profile)
-    moves = tuple(moves_of(sensitivity, model, before, profile, limits_of(model, profile, recipe)))
+    candidates = movable(sensitivity.layers, base, profile)
+    moves = tuple(moves_of(sensitivity, model, base, profile, limits_of(model, profile, recipe)))
     if not moves:
         why = (
             "its limits (fallback.max_float_ops, fallback.max_partitions) leave room for none"
@@ -131,140 +126,109 @@ def mix(
             else "none of the integer operators has a float kernel"
         )
         return _nothing(f"cannot: {profile.id} runs no further operator in float: {why}")
-    progress.stage("Trying mixed precision", None)
-    search = _Search(
-        make=lambda names: plan_with(before, names, model, statistics, profile, recipe),
-        measure=measure,
+    rounds = _Rounds(
+        moves=moves,
+        search=Search(
+            make=lambda names: plan_with(names, model, statistics, profile, recipe),
+            measure=measure,
+            progress=progress,
+            deadline=deadline,
+        ),
+        finish=finish,
         goal=goal,
         progress=progress,
-        deadline=deadline,
     )
-    search.run(moves)
-    return search.result(worth, candidates)
+    rounds.run(expected_gain_db=0.0 if finish is None else _gain(measure(base), worth))
+    return rounds.result(worth, candidates)
+
+
+def _gain(before: Worth, after: Worth) -> float:
+    """Return how many decibels are between two measurements; 0 where one has no noise at all."""
+    if before.sqnr_db is None or after.sqnr_db is None:
+        return 0.0
+    return after.sqnr_db - before.sqnr_db
 
 
 def _nothing(note: str) -> Mixed:
     return Mixed(plan=None, is_reached=False, trail=(), note=note)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Found:
-    """An assignment with its plan."""
-
-    layers: tuple[Layer, ...]
-    plan: QuantizationPlan
-    worth: Worth
-
-
-class _TimeIsUpError(Exception):
-    """The deadline has passed."""
-
-
 @dataclass(slots=True, kw_only=True, eq=False)
-class _Search:
-    """Measures assignments, and remembers the best and the cheapest that is enough."""
+class _Rounds:
+    """Searches, finishes what was found, and searches higher where that was too little."""
 
-    make: Callable[[frozenset[str]], QuantizationPlan]
-    measure: Callable[[QuantizationPlan], Worth]
+    moves: Sequence[tuple[Layer, ...]]
+    search: Search
+    finish: Callable[[QuantizationPlan], QuantizationPlan] | None
     goal: Goal
     progress: Progress
-    deadline: float | None
-    trail: list[Trial] = field(default_factory=list)
-    best: _Found | None = None
-    enough: _Found | None = None
-    is_out_of_time: bool = False
+    best: Found | None = None
+    is_reached: bool = False
 
-    def run(self, moves: Sequence[tuple[Layer, ...]]) -> None:
-        """Find how many moves it takes, and give back what was not needed."""
-        try:
-            self._count(moves)
-            if self.enough is not None:
-                self._give_back(self.enough.layers)
-        except _TimeIsUpError:
-            self.is_out_of_time = True
+    def run(self, *, expected_gain_db: float) -> None:
+        """Find an assignment.
 
-    def _count(self, moves: Sequence[tuple[Layer, ...]]) -> None:
-        few, many, count = 0, len(moves) + 1, 1
-        while few + 1 < many:
-            if self._is_too_few(tuple(chain.from_iterable(moves[:count]))):
-                few = count
-            else:
-                many = count
-            count = min(2 * count, len(moves)) if many > len(moves) else (few + many) // 2
-
-    def _give_back(self, layers: tuple[Layer, ...]) -> None:
-        costliest = sorted(layers, key=lambda layer: (-operations(layer), layer.rank))
-        for layer in costliest[:_MOST_GIVEN_BACK]:
-            rest = tuple(one for one in layers if one is not layer)
-            if not rest:
-                return
-            if self._try(rest) is not None and self.enough is not None and self.enough.layers == rest:
-                layers = rest
-
-    def _is_too_few(self, layers: tuple[Layer, ...]) -> bool:
-        """Tell whether more must move; not where the target did not accept even these."""
-        worth = self._try(layers)
-        return worth is not None and not self.goal.is_reached(worth)
-
-    def _try(self, layers: tuple[Layer, ...]) -> Worth | None:
-        """Measure an assignment; None where the target does not accept it.
-
-        Raises:
-            _TimeIsUpError: There is no time for it.
+        Args:
+            expected_gain_db: What finishing a plan is expected to give.
         """
-        if self.deadline is not None and time.monotonic() >= self.deadline:
-            raise _TimeIsUpError
-        ordered = tuple(sorted(layers, key=lambda layer: layer.rank))
-        names = tuple(layer.name for layer in ordered)
-        try:
-            plan = self.make(frozenset(names))
-        except CapabilityError:
-            self.trail.append(Trial(names=names, worth=None))
-            return None
-        worth = self.measure(plan)
-        self.progress.step()
-        self.trail.append(Trial(names=names, worth=worth))
-        found = _Found(layers=layers, plan=plan, worth=worth)
-        if self.goal.is_reached(worth):
-            self.enough = found  # each that is tried after one that was enough is cheaper
-        if self.best is None or worth.is_better_than(self.best.worth):
+        gain = expected_gain_db
+        finished: set[tuple[str, ...]] = set()
+        for _ in range(_MOST_ROUNDS):
+            self.progress.stage("Trying mixed precision", None)
+            self.search.run(self.moves, self.goal.lowered(gain))
+            found = self.search.enough or self.search.best
+            if found is None or found.names in finished:
+                return
+            finished.add(found.names)
+            done = self._finished(found)
+            self._take(done)
+            if self.is_reached or self.search.is_out_of_time or self.finish is None:
+                return
+            gain = min(gain - _LEAST_STEP_DB, _gain(found.worth, done.worth))
+
+    def _finished(self, found: Found) -> Found:
+        if self.finish is None or self.search.is_out_of_time:
+            return found
+        plan = self.finish(found.plan)
+        worth = self.search.measure(plan)
+        self.search.trail.append(Trial(names=found.names, worth=worth, is_finished=True))
+        return dataclasses.replace(found, plan=plan, worth=worth)
+
+    def _take(self, found: Found) -> None:
+        self.is_reached = self.goal.is_reached(found.worth)
+        if self.is_reached or self.best is None or found.worth.is_better_than(self.best.worth):
             self.best = found
-        return worth
 
     def result(self, before: Worth, candidates: Sequence[Layer]) -> Mixed:
-        """Return what was found."""
-        found = self.enough
-        if found is None and self.best is not None and self.best.worth.is_better_than(before):
-            found = self.best
-        trail = f"tried: {', '.join(map(_told, self.trail)) or 'nothing'}"
-        if self.is_out_of_time:
-            trail += ", then the time was up"
+        """Return what was found, if it is better than what was there."""
+        found = self.best
+        if found is not None and not (self.is_reached or found.worth.is_better_than(before)):
+            found = None
+        trail = tuple(self.search.trail)
+        tried = f"tried: {', '.join(map(_told, trail)) or 'nothing'}"
+        if self.search.is_out_of_time:
+            tried += ", then the time was up"
         if found is None:
             what = f"{self.goal} is not reached, and nothing that was tried is better than what was there"
-            return Mixed(plan=None, is_reached=False, trail=tuple(self.trail), note=f"{what}; {trail}")
+            return Mixed(plan=None, is_reached=False, trail=trail, note=f"{what}; {tried}")
         whole = sum(map(operations, candidates))
         what = (
             f"{len(found.layers)} of {len(candidates)} operators in float, "
-            f"{sum(map(operations, found.layers)) / whole:.1%} of the operations: {_named(found.layers)}"
+            f"{sum(map(operations, found.layers)) / whole:.1%} of the operations: {_named(found.names)}"
         )
-        if self.enough is None:
+        if not self.is_reached:
             what = f"{self.goal} is not reached, this is the best that was found: {what}"
-        return Mixed(
-            plan=found.plan,
-            is_reached=self.enough is not None,
-            trail=tuple(self.trail),
-            note=f"{what}; {trail}",
-        )
+        return Mixed(plan=found.plan, is_reached=self.is_reached, trail=trail, note=f"{what}; {tried}")
 
 
 def _told(trial: Trial) -> str:
     count = f"{len(trial.names)} operator{'' if len(trial.names) == 1 else 's'}"
     if trial.worth is None:
         return f"{count} refused"
-    return f"{count} exact" if trial.worth.sqnr_db is None else f"{count} {trial.worth.sqnr_db:.1f} dB"
+    worth = "exact" if trial.worth.sqnr_db is None else f"{trial.worth.sqnr_db:.1f} dB"
+    return f"{count} {worth}{' reconstructed' if trial.is_finished else ''}"
 
 
-def _named(layers: Sequence[Layer]) -> str:
-    names = [repr(layer.name) for layer in sorted(layers, key=lambda layer: layer.rank)]
+def _named(names: Sequence[str]) -> str:
     more = len(names) - _MOST_NAMED
-    return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+    return ", ".join(map(repr, names[:_MOST_NAMED])) + (f" and {more} more" if more > 0 else "")

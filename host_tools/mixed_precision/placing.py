@@ -1,4 +1,4 @@
-"""The plan with some operators in float, and what of the plan before holds in it."""
+"""The plan with some operators in float, within the target's limits."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from host_tools.errors import CapabilityError
 from host_tools.plan.placement import place
-from host_tools.plan.planner import plan as plan_anew
+from host_tools.plan.planner import plan
 from host_tools.plan.revisions import Revisions
-from host_tools.plan.topology import bias_of, named, network_of, weight_of
+from host_tools.plan.topology import network_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from host_tools.model.float_model import FloatModel
     from host_tools.observe.statistics import Statistics
     from host_tools.plan.quantization_plan import NodePlan, QuantizationPlan
-    from host_tools.plan.topology import Network
     from host_tools.recipe import Recipe
     from targets.profile import CapabilityProfile
 
@@ -48,22 +47,17 @@ def limits_of(
 
 
 def plan_with(
-    before: QuantizationPlan,
     names: frozenset[str],
     model: FloatModel,
     statistics: Statistics,
     profile: CapabilityProfile,
     recipe: Recipe,
 ) -> QuantizationPlan:
-    """Plan anew with the named nodes in float.
-
-    An operator that stays in integers with the same parameters keeps the weights and the bias that it had: they may have been
-    reconstructed.
+    """Plan with the named nodes in float.
 
     Args:
-        before: The plan without these nodes in float.
         names: Node names.
-        model: The model of both plans.
+        model: The model.
         statistics: Of that model.
         profile: The target.
         recipe: What the user asks.
@@ -71,31 +65,15 @@ def plan_with(
     Raises:
         CapabilityError: The target does not accept it.
     """
-    found = plan_anew(model, statistics, profile, keeping_in_float(recipe, names))
-    network = network_of(model.graph)
-    kept = {value for name in network.nodes for value in _kept(name, network, before, found)}
-    tensors = {name: before.tensors[name] if name in kept else found.tensors[name] for name in found.tensors}
+    found = plan(model, statistics, profile, keeping_in_float(recipe, names))
     nodes = {name: _explained(node) if name in names else node for name, node in found.nodes.items()}
-    asked = tuple(f"{found.nodes[name].op_type} {name!r}:" for name in sorted(names))
+    asked = tuple(f"{found.nodes[name].op_type} {name!r}:" for name in names)
     warnings = [warning for warning in found.warnings if not warning.startswith(asked)]
-    warnings.append(f"mixed precision runs in float: {', '.join(map(repr, _in_order(names, network)))}.")
-    return dataclasses.replace(found, tensors=tensors, nodes=nodes, warnings=tuple(warnings))
-
-
-def _kept(name: str, network: Network, before: QuantizationPlan, after: QuantizationPlan) -> tuple[str, ...]:
-    """Return the names of a node's weight and bias where both have the parameters that they had, and are integers."""
-    node = network.nodes[name]
-    constants = tuple(named(value) for value in (weight_of(node), bias_of(node)) if value is not None)
-    if not constants or after.nodes[name].precision != before.nodes[name].precision:
-        return ()
-    is_same = all(before.tensors[one].qparams == after.tensors[one].qparams for one in constants)
-    return constants if is_same and after.tensors[constants[0]].qparams is not None else ()
+    moved = ", ".join(repr(name) for name in found.nodes if name in names)
+    warnings.append(f"mixed precision runs in float: {moved}.")
+    return dataclasses.replace(found, nodes=nodes, warnings=tuple(warnings))
 
 
 def _explained(node: NodePlan) -> NodePlan:
     reason = f"{node.precision}: mixed precision, as in integers it costs the outputs too much"
     return dataclasses.replace(node, reason=reason)
-
-
-def _in_order(names: frozenset[str], network: Network) -> list[str]:
-    return [name for name in network.nodes if name in names]

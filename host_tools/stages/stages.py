@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -127,24 +128,28 @@ def prepare(
             return replace(now, model=found.model, statistics=gathered, plan=planned), found.note
 
         ladder.climb("equalization", equalized, is_asked=recipe.equalization is True)
+
+    def rebuilt(now: _State, planned: QuantizationPlan) -> QuantizationPlan:
+        return reconstruct(
+            now.model,
+            planned,
+            profile,
+            yardstick.fitting,
+            threads=threads,
+            progress=progress,
+            checkpoint=Checkpoint(cache.folder, key_of(planned, yardstick.fitting)),
+            deadline=deadline,
+        )
+
     if ladder.wants("reconstruction", recipe.reconstruction):
 
         def reconstructed(now: _State) -> tuple[_State, str]:
-            checkpoint = Checkpoint(cache.folder, key_of(now.plan, yardstick.fitting))
-            planned = reconstruct(
-                now.model,
-                now.plan,
-                profile,
-                yardstick.fitting,
-                threads=threads,
-                progress=progress,
-                checkpoint=checkpoint,
-                deadline=deadline,
-            )
-            if all(tensor.codes is None for tensor in planned.tensors.values()):
-                return now, " ".join(planned.warnings[len(now.plan.warnings) :]) or "no weights to round"
-            stopped = "".join(f"; {warning}" for warning in planned.warnings[len(now.plan.warnings) :])
-            return replace(now, plan=planned), f"weights rounded and biases set operator by operator{stopped}"
+            planned = rebuilt(now, now.plan)
+            stopped = planned.warnings[len(now.plan.warnings) :]
+            if not _has_codes(planned):
+                return now, " ".join(stopped) or "no weights to round"
+            after = replace(now, plan=planned, before_reconstruction=now.plan)
+            return after, "; ".join(("weights rounded and biases set operator by operator", *stopped))
 
         ladder.climb("reconstruction", reconstructed, is_asked=recipe.reconstruction is True)
     if ladder.wants_floats():
@@ -154,12 +159,13 @@ def prepare(
                 model,
                 now.model,
                 now.statistics,
-                now.plan,
+                now.before_reconstruction or now.plan,
                 profile,
                 recipe,
                 goal=goal or Goal(min_sqnr_db=GOOD_DECIBELS),
                 worth=now.worth or ladder.measured(now),
                 measure=lambda planned: ladder.measured(replace(now, plan=planned)),
+                finish=None if now.before_reconstruction is None else partial(rebuilt, now),
                 data=yardstick.fitting,
                 threads=threads,
                 progress=progress,
@@ -172,6 +178,10 @@ def prepare(
     return Prepared(
         model=state.model, statistics=state.statistics, plan=state.plan, stages=tuple(ladder.stages)
     )
+
+
+def _has_codes(planned: QuantizationPlan) -> bool:
+    return any(tensor.codes is not None for tensor in planned.tensors.values())
 
 
 def _clips(model: FloatModel, recipe: Recipe) -> Clips | None:
@@ -204,11 +214,12 @@ def _changed_overrides(
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _State:
-    """Where the ladder stands; ``worth`` is None until it had to be known."""
+    """Where the ladder stands; ``worth`` is None until it had to be known, ``before_reconstruction`` where there was none."""
 
     model: FloatModel
     statistics: Statistics
     plan: QuantizationPlan
+    before_reconstruction: QuantizationPlan | None = None
     worth: Worth | None = None
 
 

@@ -22,7 +22,7 @@ from host_tools.stages import Yardstick
 from targets import catalog
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from host_tools.model.float_model import FloatModel
@@ -104,7 +104,15 @@ class Case:
         check(plan or self.plan, self.model, self.profile)
         return self.yardstick.measure(self.model, plan or self.plan, self.profile)
 
-    def mixed(self, goal: Goal, *, recipe: Recipe | None = None, deadline: float | None = None) -> Mixed:
+    def mixed(
+        self,
+        goal: Goal,
+        *,
+        recipe: Recipe | None = None,
+        worth: Worth | None = None,
+        finish: Callable[[QuantizationPlan], QuantizationPlan] | None = None,
+        deadline: float | None = None,
+    ) -> Mixed:
         """Mix precisions."""
         return mix(
             self.model,
@@ -114,8 +122,9 @@ class Case:
             self.profile,
             recipe or Recipe(),
             goal=goal,
-            worth=self.worth(),
+            worth=worth or self.worth(),
             measure=self.worth,
+            finish=finish,
             data=self.yardstick.fitting,
             threads=1,
             progress=Silent(),

@@ -11,9 +11,8 @@ import pytest
 
 from host_tools.diagnose.layers import layers_of
 from host_tools.lower.lowering import lower
-from host_tools.mixed_precision import Goal, mixed_precision
+from host_tools.mixed_precision import Goal, search
 from host_tools.mixed_precision.costs import operations
-from host_tools.mixed_precision.placing import plan_with
 from host_tools.plan.plan_file import encode
 from host_tools.progress import Silent
 from host_tools.recipe import KeepFloat, Recipe
@@ -32,6 +31,7 @@ from tests.unit.host_tools.mixed_precision.culprits import (
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from host_tools.plan.quantization_plan import QuantizationPlan
     from tests.unit.host_tools.mixed_precision.culprits import Case
 
 UNREACHABLE = Goal(min_sqnr_db=500.0)
@@ -159,7 +159,7 @@ def test_what_was_found_in_time_is_kept(tmp_path: Path, monkeypatch: pytest.Monk
     ticks = itertools.count()
     clock = SimpleNamespace(monotonic=lambda: float(next(ticks)))
     one = case(chain(tmp_path, factors={"conv2": useless()}), PER_TENSOR)
-    monkeypatch.setattr(mixed_precision, "time", clock)
+    monkeypatch.setattr(search, "time", clock)
     found = one.mixed(UNREACHABLE, deadline=0.5)
     assert len(found.trail) == 1
     assert found.plan is not None
@@ -178,29 +178,45 @@ def test_the_plan_says_who_wanted_floats(tmp_path: Path) -> None:
     assert any(warning.startswith("Conv 'conv4'") for warning in found.warnings)
 
 
-def test_what_was_reconstructed_stays_so(tmp_path: Path) -> None:
-    one = case(chain(tmp_path, factors={"conv2": useless()}), PER_TENSOR)
-    rebuilt = reconstruct(
-        one.model, one.plan, one.profile, one.yardstick.fitting, threads=1, progress=Silent()
+def test_what_is_found_is_reconstructed_and_has_to_reach_the_goal_then(tmp_path: Path) -> None:
+    factors = {"conv2": useless(), "conv3": useless(20.0)}
+    one = case(chain(tmp_path, factors=factors), PER_TENSOR)
+    before = one.plan
+
+    def rebuilt(plan: QuantizationPlan) -> QuantizationPlan:
+        return reconstruct(one.model, plan, one.profile, one.yardstick.fitting, threads=1, progress=Silent())
+
+    finished = one.worth(rebuilt(before)).sqnr_db
+    assert finished is not None
+    goal = Goal(min_sqnr_db=finished + 3.0)
+    found = one.mixed(goal, finish=rebuilt, worth=one.worth(rebuilt(before)))
+    assert found.is_reached
+    assert found.plan is not None
+    assert goal.is_reached(one.worth(found.plan))
+    assert any(trial.is_finished for trial in found.trail)
+    assert "reconstructed" in found.note
+    integer = [name for name in ("conv1", "conv2", "conv3", "conv4") if name not in floats_of(found.plan)]
+    assert integer
+    assert all(found.plan.tensors[name.replace("conv", "w")].codes is not None for name in integer)
+    assert all(
+        found.plan.tensors[name.replace("conv", "w")].codes is None
+        for name in floats_of(found.plan)
+        if name[0] == "c"
     )
-    assert rebuilt.tensors["w3"].codes is not None
-    found = plan_with(rebuilt, frozenset({"conv2"}), one.model, one.statistics, one.profile, Recipe())
-    for name in ("w1", "b1", "w3", "b3", "w4", "b4"):
-        assert found.tensors[name] == rebuilt.tensors[name]
-    for name in ("w2", "b2"):
-        assert found.tensors[name].qparams is None
-        assert found.tensors[name].codes is None
-    assert one.worth(found).is_better_than(one.worth(rebuilt))
 
 
-def test_what_was_reconstructed_for_other_parameters_is_planned_anew(tmp_path: Path) -> None:
-    one = case(chain(tmp_path), PER_TENSOR)
-    weight = one.plan.tensors["w3"]
-    assert weight.qparams is not None
-    other = dataclasses.replace(weight, qparams=dataclasses.replace(weight.qparams, scale=(0.5,)))
-    before = dataclasses.replace(one.plan, tensors={**one.plan.tensors, "w3": other})
-    found = plan_with(before, frozenset({"conv1"}), one.model, one.statistics, one.profile, Recipe())
-    assert found.tensors["w3"] == weight
+def test_it_aims_higher_where_reconstruction_gave_less_than_expected(tmp_path: Path) -> None:
+    """Here it is expected to give 5 dB, and gives nothing."""
+    one = case(chain(tmp_path, factors={}), PER_TENSOR)
+    worth = one.worth()
+    assert worth.sqnr_db is not None
+    optimistic = dataclasses.replace(worth, sqnr_db=worth.sqnr_db + 5.0)
+    goal = Goal(min_sqnr_db=worth.sqnr_db + 5.5)
+    found = one.mixed(goal, finish=lambda plan: plan, worth=optimistic)
+    assert sum(trial.is_finished for trial in found.trail) >= 2
+    assert found.is_reached
+    names = [trial.names for trial in found.trail if not trial.is_finished]
+    assert len(names) == len(set(names)), "nothing is measured twice"
 
 
 def test_the_plan_can_be_lowered(tmp_path: Path) -> None:
