@@ -106,7 +106,7 @@ def test_a_report_is_json_that_every_reader_takes() -> None:
 
 
 def test_options_survive_the_way_between_processes(tmp_path: Path) -> None:
-    chosen = options(tmp_path, images=10, slow_peers=True)
+    chosen = options(tmp_path, images=10, slow_peers=True, hard_targets=("amd-vitis-dpu",), simulated=5)
     assert Options.from_json(chosen.to_json()) == chosen
     assert (chosen.calibration_images, chosen.evaluation_images) == (10, 10)
     assert (options(tmp_path).calibration_images, options(tmp_path).evaluation_images) == (200, 800)
@@ -147,6 +147,8 @@ def test_a_run_that_is_too_small_says_so(tmp_path: Path) -> None:
         "repeats",
     ]
     assert len(notes_of(small, ("accuracy",))) == 1
+    [note] = notes_of(options(tmp_path, hard_targets=("amd-vitis-dpu", "nxp-neutron")), ("hard", "accuracy"))
+    assert "without generic-per-tensor-symmetric, generic-power-of-two, espressif-esp32s3" in note
 
 
 def test_the_page_keeps_what_is_written_by_hand(tmp_path: Path) -> None:
@@ -229,7 +231,14 @@ def test_the_terminal_shows_verdicts_and_what_is_missing() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--only", "latency,speed"], ["--rounds", "0"], ["--images", "x"], ["--agent-seconds", "nan"]],
+    [
+        ["--hard-targets", "amd-vitis-dpu,x86_64-onnxruntime"],
+        ["--simulated", "0"],
+        ["--only", "latency,speed"],
+        ["--rounds", "0"],
+        ["--images", "x"],
+        ["--agent-seconds", "nan"],
+    ],
 )
 def test_a_wrong_command_line_is_refused(
     arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
