@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from benchmarks.findings import Finding, Limit, fresh_processes
-from benchmarks.tasks import Task, run_task
+from benchmarks.tasks import Task, run_once
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,16 +54,16 @@ def measure(rows: Sequence[Row], options: Options, material: Material, progress:
     progress.stage("Converting for hard targets", len(rows) + len(peers))
     for row in rows:
         out = options.work / "hard" / row.target
-        outcome = run_task(_ours(row, material, out))
+        outcome = run_once(_ours(row, material, out))
         if outcome.missing:
             made.missing[row.target] = outcome.missing
         else:
             made.ours[row.target] = out / row.target
         made.findings.extend(own_cost(row.target, outcome, out))
         progress.step()
-    for index, peer in enumerate(peers):
-        out = options.work / "hard" / f"peer{index}-{peer.doer}"
-        outcome = run_task(_theirs(peer, material, out))
+    for peer in peers:
+        out = options.work / "hard" / "-".join(filter(None, (peer.doer, peer.method, peer.scheme)))
+        outcome = run_once(_theirs(peer, material, out))
         if outcome.missing:
             made.missing[peer] = outcome.missing
         else:
