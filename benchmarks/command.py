@@ -6,6 +6,7 @@ Exit status: 0 measured, 1 a limit is not met (only with --strict), 2 a wrong co
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import shlex
 import shutil
@@ -41,6 +42,7 @@ PAGE: Final = Path("docs/benchmarks.md")
 MIN_ROUNDS: Final = 7
 MIN_REPEATS: Final = 3
 _FILE_WIDTH: Final = 180  # columns of a table that goes into a file
+_OPTIONS: Final = "options.json"
 _MARK: Final = ".edgewright-benchmarks"
 UNMET, FAILED, UNMEASURED, INTERRUPTED = 1, 2, 3, 130
 
@@ -100,14 +102,13 @@ def notes_of(options: Options, only: Sequence[str]) -> tuple[str, ...]:
 def _run(parsed: argparse.Namespace, given: Sequence[str], console: Console) -> Report:
     options = _options(parsed)
     facts, date = machine.facts(), machine.now()
-    with ProgressBars(quiet=False) as progress:
-        material.prepare(options, progress)
-    (options.work / "options.json").write_text(options.to_json(), encoding="utf-8")
+    _prepare(options)
     chapters = []
     for name in parsed.only:
-        console.rule(name)
-        chapters.append(_chapter(name, options))
-        show_chapter(console, chapters[-1])
+        for part in parts_of(name, options):
+            console.rule(name)
+            chapters.append(_chapter(name, part))
+            show_chapter(console, chapters[-1])
     return Report(
         command=shlex.join(["python", "-m", "benchmarks", *_without_python(given)]),
         date=date,
@@ -118,36 +119,52 @@ def _run(parsed: argparse.Namespace, given: Sequence[str], console: Console) -> 
     )
 
 
+def parts_of(name: str, options: Options) -> tuple[Options, ...]:
+    """Return the options of each chapter of a benchmark: one, but for ``hard``, which has one a target."""
+    if name != "hard":
+        return (options,)
+    return tuple(dataclasses.replace(options, hard_targets=(target,)) for target in options.hard_targets)
+
+
+def _prepare(options: Options) -> None:
+    """Make the material, unless a run that this one goes on with has made it."""
+    kept = options.work / _OPTIONS
+    if kept.is_file():
+        return
+    with ProgressBars(quiet=False) as progress:
+        material.prepare(options, progress)
+    kept.write_text(options.to_json(), encoding="utf-8")
+
+
 def _chapter(name: str, options: Options) -> Chapter:
-    """Measure one benchmark in a process of its own; its failure is a finding."""
-    answer = options.work / f"{name}.json"
-    command = [
-        sys.executable,
-        "-m",
-        "benchmarks.chapter",
-        name,
-        str(options.work / "options.json"),
-        str(answer),
-    ]
+    """Measure one chapter in a process of its own, unless a run that this one goes on with has; its failure is a finding."""
+    chapter = "-".join((name, *options.hard_targets)) if name == "hard" else name
+    answer = options.work / f"{chapter}.json"
+    if answer.is_file():
+        return decode_chapter(answer)
+    asked = options.work / f"{chapter}.options.json"
+    asked.write_text(options.to_json(), encoding="utf-8")
+    command = [sys.executable, "-m", "benchmarks.chapter", name, str(asked), str(answer)]
     done = subprocess.run(command, check=False)
     if done.returncode == 0 and answer.is_file():
         return decode_chapter(answer)
     reason = f"its process ended with status {done.returncode}; what went wrong stands above"
-    finding = Finding(subject=name, figure="everything", unit="count", missing=reason)
-    return Chapter(name=name, title=name, findings=(finding,), notes=())
+    finding = Finding(subject=chapter, figure="everything", unit="count", missing=reason)
+    return Chapter(name=chapter, title=chapter, findings=(finding,), notes=())
 
 
 def _options(parsed: argparse.Namespace) -> Options:
     work = parsed.work.resolve()
-    if (work / _MARK).is_file():
+    is_ours = (work / _MARK).is_file()
+    if is_ours and not parsed.resume:
         shutil.rmtree(work)  # of an earlier run: nothing in it may be measured again
     work.mkdir(parents=True, exist_ok=True)
-    if any(work.iterdir()):
+    if any(work.iterdir()) and not is_ours:
         raise FileExistsError(
             f"{work} holds other files; give --work another folder, absent or of an earlier run"
         )
     (work / _MARK).touch()
-    return Options(
+    options = Options(
         data=parsed.data.resolve(),
         work=work,
         images=parsed.images,
@@ -158,6 +175,19 @@ def _options(parsed: argparse.Namespace) -> Options:
         hard_targets=parsed.hard_targets,
         simulated=parsed.simulated,
     )
+    kept = work / _OPTIONS
+    if kept.is_file() and same_material(Options.from_json(kept.read_text(encoding="utf-8")), options):
+        return options
+    if parsed.resume and is_ours:
+        raise FileExistsError(
+            f"--resume: {work} holds no run with these --data and --images to go on with; leave --resume out, which begins anew"
+        )
+    return options
+
+
+def same_material(first: Options, second: Options) -> bool:
+    """Tell whether two runs convert from the same pictures and are measured on the same."""
+    return (first.data, first.work, first.images) == (second.data, second.work, second.images)
 
 
 def _python(chosen: str) -> Path | None:
@@ -245,6 +275,11 @@ def _parser() -> argparse.ArgumentParser:
         default=Path("out/bench"),
         metavar="DIR",
         help="folder for everything made (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with a run that was cut off: what it has converted and measured stays as it is",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures as JSON")
     parser.add_argument("--write-docs", action="store_true", help=f"write the results into {PAGE}")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 BEGIN: Final = "<!-- results: written by `python -m benchmarks --write-docs`, do not edit -->"
 END: Final = "<!-- end of results -->"
 _RUN: Final = "<!-- a run -->"
-_CHAPTER: Final = re.compile(r"^<!-- chapter (\w+) -->$", re.MULTILINE)
+_CHAPTER: Final = re.compile(r"^<!-- chapter ([\w-]+) -->$", re.MULTILINE)
 
 
 def _without_folders(command: str) -> str:

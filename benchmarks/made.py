@@ -5,12 +5,11 @@ The files come from the same tasks that the conversion benchmark times, with eac
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from benchmarks.options import TARGETS
-from benchmarks.tasks import NotMeasuredError, Outcome, Task, run_task
+from benchmarks.tasks import NotMeasuredError, Task, run_once
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -132,10 +131,7 @@ def _ours(material: Material) -> Path:
 
 def _done(task: Task) -> Path:
     """Return the folder of a task, doing it if nobody has."""
-    answer = task.out.with_suffix(".answer.json")
-    outcome = (
-        Outcome(**json.loads(answer.read_text(encoding="utf-8"))) if answer.is_file() else run_task(task)
-    )
+    outcome = run_once(task)
     if outcome.missing:
         raise NotMeasuredError(f"{task.doer}: {outcome.missing}")
     return task.out

@@ -21,19 +21,20 @@ if TYPE_CHECKING:
 
 
 def measure(options: Options, material: Material, progress: Progress) -> Chapter:
-    """Convert for every hard target, with everyone, and run what came of it."""
+    """Convert for hard targets, with everyone, and run what came of it; a chapter is for one target."""
     from benchmarks.hard import conversions, evaluation, minimums  # noqa: PLC0415 - they import this package
     from benchmarks.hard.rows import ROWS  # noqa: PLC0415
 
     rows = [row for row in ROWS if row.target in options.hard_targets]
     made = conversions.measure(rows, options, material, progress)
+    targets = options.hard_targets
     return Chapter(
-        name="hard",
-        title=f"Hard targets, from {options.calibration_images} calibration pictures, all defaults",
+        name="-".join(("hard", *targets)),
+        title=f"Hard target {', '.join(targets)}, from {options.calibration_images} calibration pictures",
         findings=(
             *evaluation.measure(rows, made, options, material, progress),
             *made.findings,
             *minimums.measure(rows, made, options, material, progress),
         ),
-        notes=(*evaluation.NOTES, *conversions.NOTES, *minimums.NOTES),
+        notes=(*evaluation.notes_of(rows), *conversions.NOTES, *minimums.NOTES),
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from benchmarks.findings import Finding, Limit, fresh_processes
-from benchmarks.tasks import Task, run_task
+from benchmarks.tasks import Task, run_once
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,20 +50,20 @@ class Made:
 def measure(rows: Sequence[Row], options: Options, material: Material, progress: Progress) -> Made:
     """Convert for every row with everyone; a peer of several rows once."""
     made = Made()
-    peers = list(dict.fromkeys(peer for row in rows for peer in row.peers))
+    peers = peers_of(rows)
     progress.stage("Converting for hard targets", len(rows) + len(peers))
     for row in rows:
         out = options.work / "hard" / row.target
-        outcome = run_task(_ours(row, material, out))
+        outcome = run_once(_ours(row, material, out))
         if outcome.missing:
             made.missing[row.target] = outcome.missing
         else:
             made.ours[row.target] = out / row.target
-        made.findings.extend(_own_cost(row, outcome, out))
+        made.findings.extend(own_cost(row.target, outcome, out))
         progress.step()
-    for index, peer in enumerate(peers):
-        out = options.work / "hard" / f"peer{index}-{peer.doer}"
-        outcome = run_task(_theirs(peer, material, out))
+    for peer in peers:
+        out = options.work / "hard" / "-".join(filter(None, (peer.doer, peer.method, peer.scheme)))
+        outcome = run_once(_theirs(peer, material, out))
         if outcome.missing:
             made.missing[peer] = outcome.missing
         else:
@@ -71,6 +71,11 @@ def measure(rows: Sequence[Row], options: Options, material: Material, progress:
             made.findings.extend(_peer_cost(peer, outcome))
         progress.step()
     return made
+
+
+def peers_of(rows: Sequence[Row]) -> list[Peer]:
+    """Return the peers of some rows, each once."""
+    return list(dict.fromkeys(peer for row in rows for peer in row.peers))
 
 
 def _ours(row: Row, material: Material, out: Path) -> Task:
@@ -97,8 +102,15 @@ def _theirs(peer: Peer, material: Material, out: Path) -> Task:
     )
 
 
-def _own_cost(row: Row, outcome: Outcome, out: Path) -> list[Finding]:
-    subject = f"Edgewright for {row.target}"
+def own_cost(target: str, outcome: Outcome, out: Path) -> list[Finding]:
+    """Return what a conversion of ours cost, with its limits.
+
+    Args:
+        target: What it was for.
+        outcome: What was measured.
+        out: Where it wrote its ``report.json``, which names the stages that it took.
+    """
+    subject = f"Edgewright for {target}"
     if outcome.missing:
         return [
             Finding(

@@ -9,6 +9,8 @@ import numpy as np
 from benchmarks.accuracy import compared, run_on, sqnr_db
 from benchmarks.contestants import open_contestant
 from benchmarks.findings import Finding, Limit
+from benchmarks.hard.conversions import peers_of
+from benchmarks.hard.rows import AIMET, ESP_PPQ, NNCF_ACCURATE
 from benchmarks.made import ENGINE_NAMES
 from benchmarks.material import load_arrays
 from benchmarks.options import THREADS
@@ -31,13 +33,22 @@ if TYPE_CHECKING:
     Scores = NDArray[np.float64]
 
 BETTER: Final = Limit(bound=0.0, at_most=False)
-NOTES: Final = (
-    "Edgewright converts with all defaults (`--method auto`); nothing is tuned to the model. What is run is the deployable file in the engine that "
-    "the subject names; the simulator computes the plan in whole numbers, rounding as the ESP32-S3 does, which no engine here does.",
-    "“Better than a peer” is held against the same pictures: the difference of the shares in float's class, and of the SQNR.",
-    "NNCF keeps one bit more than the row allows: it will not be forced to signed activations, so what a ReLU6 leaves is unsigned. AIMET's AdaRound "
-    "runs 250 iterations on 32 pictures, for its manual's 10,000 would take hours; esp-ppq's row is its own simulation.",
-)
+_DOUBTS: Final = {
+    NNCF_ACCURATE: "NNCF keeps one bit more than the target has: it will not be forced to signed activations, so what a ReLU6 leaves is unsigned.",
+    AIMET: "AIMET's AdaRound runs 250 iterations on 32 pictures; its manual's 10,000 would take hours.",
+    ESP_PPQ: "esp-ppq's figures are its own simulation's.",
+}
+
+
+def notes_of(rows: Sequence[Row]) -> tuple[str, ...]:
+    """Return how files were run, one sentence each."""
+    peers = peers_of(rows)
+    simulated = "The simulator computes the plan in whole numbers and rounds as the device does, which no engine here does: its figures count."
+    return (
+        "Edgewright converts with all defaults (`--method auto`); the deployable file runs in the engine that the subject names.",
+        *((simulated,) if any(row.is_simulated for row in rows) else ()),
+        *(doubt for peer, doubt in _DOUBTS.items() if peer in peers),
+    )
 
 
 def measure(

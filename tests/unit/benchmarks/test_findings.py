@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from rich.console import Console
 
-from benchmarks.command import UNMEASURED, UNMET, exit_status, main, notes_of
+from benchmarks.command import UNMEASURED, UNMET, exit_status, main, notes_of, parts_of, same_material
 from benchmarks.document import BEGIN, END, results, with_results, write_results
 from benchmarks.findings import (
     Chapter,
@@ -106,7 +106,7 @@ def test_a_report_is_json_that_every_reader_takes() -> None:
 
 
 def test_options_survive_the_way_between_processes(tmp_path: Path) -> None:
-    chosen = options(tmp_path, images=10, slow_peers=True)
+    chosen = options(tmp_path, images=10, slow_peers=True, hard_targets=("amd-vitis-dpu",), simulated=5)
     assert Options.from_json(chosen.to_json()) == chosen
     assert (chosen.calibration_images, chosen.evaluation_images) == (10, 10)
     assert (options(tmp_path).calibration_images, options(tmp_path).evaluation_images) == (200, 800)
@@ -147,6 +147,8 @@ def test_a_run_that_is_too_small_says_so(tmp_path: Path) -> None:
         "repeats",
     ]
     assert len(notes_of(small, ("accuracy",))) == 1
+    [note] = notes_of(options(tmp_path, hard_targets=("amd-vitis-dpu", "nxp-neutron")), ("hard", "accuracy"))
+    assert "without generic-per-tensor-symmetric, generic-power-of-two, espressif-esp32s3" in note
 
 
 def test_the_page_keeps_what_is_written_by_hand(tmp_path: Path) -> None:
@@ -229,7 +231,14 @@ def test_the_terminal_shows_verdicts_and_what_is_missing() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--only", "latency,speed"], ["--rounds", "0"], ["--images", "x"], ["--agent-seconds", "nan"]],
+    [
+        ["--hard-targets", "amd-vitis-dpu,x86_64-onnxruntime"],
+        ["--simulated", "0"],
+        ["--only", "latency,speed"],
+        ["--rounds", "0"],
+        ["--images", "x"],
+        ["--agent-seconds", "nan"],
+    ],
 )
 def test_a_wrong_command_line_is_refused(
     arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -251,3 +260,44 @@ def test_a_folder_with_other_files_is_left_alone(tmp_path: Path, capsys: pytest.
     assert main(["--data", str(tmp_path), "--work", str(tmp_path), "--python", "this"]) == 2
     assert (tmp_path / "thesis.txt").read_text() == "precious"
     assert "other files" in capsys.readouterr().err.replace("\n", " ")
+
+
+def test_hard_has_a_chapter_for_each_target(tmp_path: Path) -> None:
+    chosen = options(tmp_path, hard_targets=("amd-vitis-dpu", "nxp-neutron"))
+    assert [part.hard_targets for part in parts_of("hard", chosen)] == [("amd-vitis-dpu",), ("nxp-neutron",)]
+    assert parts_of("accuracy", chosen) == (chosen,)
+
+
+def test_a_run_goes_on_with_the_same_pictures_only(tmp_path: Path) -> None:
+    assert same_material(options(tmp_path), options(tmp_path, rounds=9, hard_targets=("nxp-neutron",)))
+    assert not same_material(options(tmp_path), options(tmp_path, images=4))
+
+
+def test_a_run_on_other_pictures_is_not_gone_on_with(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    (work / ".edgewright-benchmarks").touch()
+    (work / "options.json").write_text(options(work, images=4).to_json())
+    arguments = ["--data", str(tmp_path), "--work", str(work), "--python", "this", "--resume"]
+    assert main(arguments) == 2
+    assert "to go on with" in capsys.readouterr().err.replace("\n", " ")
+    assert (work / "options.json").is_file()
+
+
+def test_a_run_that_goes_on_keeps_what_was_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    (work / ".edgewright-benchmarks").touch()
+    chosen = options(work, data=tmp_path.resolve(), work=work.resolve())
+    (work / "options.json").write_text(chosen.to_json())
+    (work / "latency.json").write_text(encode(report(MET).chapters[0]))
+    base = ["--data", str(tmp_path), "--work", str(work), "--python", "this", "--only", "latency"]
+    assert main([*base, "--resume", "--json", str(tmp_path / "out.json")]) == 0
+    assert "1 limits: 1 met" in capsys.readouterr().out
+    assert json.loads((tmp_path / "out.json").read_text())["chapters"][0]["title"] == "Latency"
+    assert main(base) == 2  # begins anew, and finds no pictures
+    assert not (work / "latency.json").exists()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import math
 import time
 from pathlib import Path
@@ -19,7 +21,7 @@ from benchmarks.made import ENTRIES
 from benchmarks.material import prepare
 from benchmarks.options import Options
 from benchmarks.peers.edgewright import VERIFICATION, Laps
-from benchmarks.tasks import NotMeasuredError, Outcome, Stopwatch, Task, run_python, run_task
+from benchmarks.tasks import NotMeasuredError, Outcome, Stopwatch, Task, run_once, run_python, run_task
 from device_agent.contract.archive import ArtifactArchive
 from device_agent.contract.telemetry import Envelope, ExponentialHistogram, InferenceWindow
 from device_agent.engines.onnxruntime_library import onnxruntime as ort
@@ -125,6 +127,16 @@ def test_a_task_that_fails_is_an_outcome_with_its_last_words(tmp_path: Path) -> 
 
 def test_a_module_that_is_not_there_is_an_outcome(tmp_path: Path) -> None:
     assert "No module named" in run_python("benchmarks.nothing", {}, log=tmp_path / "nothing.log").missing
+
+
+def test_what_was_done_in_a_run_is_not_done_again_but_what_failed_is(tmp_path: Path) -> None:
+    task = Task(doer="edgewright", model=tmp_path, data=tmp_path, preprocess=tmp_path, out=tmp_path / "out")
+    done = Outcome(laps={"imports": 1.0}, peak_bytes=7)
+    (tmp_path / "out.answer.json").write_text(json.dumps(dataclasses.asdict(done)))
+    assert run_once(task) == done
+    failed = Outcome(laps={}, peak_bytes=0, missing="out of luck")
+    (tmp_path / "out.answer.json").write_text(json.dumps(dataclasses.asdict(failed)))
+    assert "failed with status 1" in run_once(task).missing  # a folder is no model
 
 
 def test_laps_can_be_left_out() -> None:
