@@ -2,6 +2,8 @@
 
 Layout:
     stages.py      prepare(): the stages of one target
+    ladder.py      climbing, measuring, keeping or undoing
+    methods.py     what each stage does
     yardstick.py   what a plan is worth, on samples that nothing was fitted to
 """
 

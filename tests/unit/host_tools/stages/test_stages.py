@@ -15,7 +15,7 @@ from host_tools.plan.plan_file import encode
 from host_tools.progress import Silent
 from host_tools.recipe import KeepFloat, Recipe, TensorOverride
 from host_tools.stages import Yardstick, prepare
-from host_tools.stages.stages import GOOD_DECIBELS
+from host_tools.stages.ladder import GOOD_DECIBELS
 from tests.unit.host_tools.model.onnx_models import model_proto
 from tests.unit.host_tools.reconstruct.hard_networks import (
     Hard,

@@ -1,0 +1,149 @@
+"""`Ladder`: climbs from stage to stage, measures where it stands, and remembers what each stage did."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final
+
+from host_tools.errors import CapabilityError, LoweringError
+from host_tools.plan.check import check
+from host_tools.plan.planner import plan
+from host_tools.verify.verification_report import Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from host_tools.mixed_precision import Goal
+    from host_tools.model.float_model import FloatModel
+    from host_tools.observe.statistics import Statistics
+    from host_tools.plan.quantization_plan import QuantizationPlan
+    from host_tools.progress import Progress
+    from host_tools.recipe import Recipe
+    from host_tools.stages.yardstick import Worth, Yardstick
+    from targets.profile import CapabilityProfile
+
+GOOD_DECIBELS: Final = 21.0
+"""Signal-to-noise ratio of the outputs from which on no further stage is tried: classifiers then keep 99 in 100 answers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class State:
+    """Where the ladder stands; ``worth`` is None until it had to be known, ``before_reconstruction`` where there was none."""
+
+    model: FloatModel
+    statistics: Statistics
+    plan: QuantizationPlan
+    before_reconstruction: QuantizationPlan | None = None
+    worth: Worth | None = None
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Ladder:
+    """Climbs from stage to stage and remembers what each did."""
+
+    profile: CapabilityProfile
+    recipe: Recipe
+    yardstick: Yardstick
+    progress: Progress
+    deadline: float | None
+    goal: Goal | None
+    stages: list[Stage] = field(default_factory=list)
+    _state: State | None = None
+
+    @property
+    def state(self) -> State:
+        """Where the ladder stands.
+
+        Raises:
+            ValueError: It was not begun.
+        """
+        if self._state is None:
+            raise ValueError("the ladder was not begun")
+        return self._state
+
+    def begin(self, model: FloatModel, statistics: Statistics) -> None:
+        """Plan from the statistics alone."""
+        started = time.monotonic()
+        planned = plan(model, statistics, self.profile, self.recipe)
+        self._state = State(model=model, statistics=statistics, plan=planned)
+        note = planned.method_reason
+        if self._may_climb():
+            self._state = replace(self._state, worth=self.measured(self._state))
+            note += self.yardstick.caution
+        self._record("ranges", started, note, self._state.worth, is_kept=True)
+
+    def wants(self, name: str, asked: bool | None) -> bool:  # noqa: FBT001 - a recipe's answer: yes, no, or as you like
+        """Tell whether a stage is to be tried."""
+        worth = self.state.worth
+        if asked is None and (self.recipe.method is not None or worth is None or self._is_enough(worth)):
+            return False
+        if asked is False:
+            return False
+        if self.deadline is not None and time.monotonic() >= self.deadline:
+            self.stages.append(
+                Stage(
+                    name=name,
+                    seconds=0.0,
+                    sqnr_db=None,
+                    same_top_class=None,
+                    is_kept=False,
+                    note="the time was up",
+                )
+            )
+            return False
+        return True
+
+    def wants_floats(self) -> bool:
+        """Tell whether mixed precision is to be tried: where the recipe says so, or a goal that the user named is missed."""
+        asked, worth = self.recipe.mixed_precision, self.state.worth
+        if asked is None and (self.goal is None or worth is None or self.goal.is_reached(worth)):
+            return False
+        return self.wants("mixed precision", asked)
+
+    def measured(self, state: State) -> Worth:
+        """Return what a state's plan is worth."""
+        check(state.plan, state.model, self.profile)
+        return self.yardstick.measure(state.model, state.plan, self.profile)
+
+    def climb(self, name: str, stage: Callable[[State], tuple[State, str]], *, is_asked: bool) -> None:
+        """Do a stage, and keep what it gives if it is asked for or better than what was there."""
+        started = time.monotonic()
+        before = self.state
+        try:
+            after, note = stage(before)
+            worth = None if after is before else self.measured(after)
+        except (CapabilityError, LoweringError) as error:  # what there was before is still good
+            after, note, worth = before, f"the target cannot do it: {error}", None
+        if worth is None:
+            self._record(name, started, note, before.worth, is_kept=False)
+            return
+        is_kept = is_asked or before.worth is None or worth.is_better_than(before.worth)
+        if is_kept:
+            self._state = replace(after, worth=worth)
+        self._record(
+            name, started, note if is_kept else f"undone, it did not help: {note}", worth, is_kept=is_kept
+        )
+
+    def _may_climb(self) -> bool:
+        recipe = self.recipe
+        if recipe.equalization or recipe.reconstruction or recipe.mixed_precision:
+            return True
+        may_mix = self.goal is not None and recipe.mixed_precision is None
+        is_left = may_mix or (recipe.equalization, recipe.reconstruction) != (False, False)
+        return recipe.method is None and is_left
+
+    def _is_enough(self, worth: Worth) -> bool:
+        return worth.reaches(GOOD_DECIBELS) and (self.goal is None or self.goal.is_reached(worth))
+
+    def _record(self, name: str, started: float, note: str, worth: Worth | None, *, is_kept: bool) -> None:
+        self.stages.append(
+            Stage(
+                name=name,
+                seconds=round(time.monotonic() - started, 3),
+                sqnr_db=worth.sqnr_db if worth is not None else None,
+                same_top_class=worth.same_top_class if worth is not None else None,
+                is_kept=is_kept,
+                note=note,
+            )
+        )
