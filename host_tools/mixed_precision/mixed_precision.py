@@ -38,8 +38,11 @@ if TYPE_CHECKING:
 _MOST_ROUNDS: Final = 3
 """So often is a plan reconstructed; each takes as long as the first time."""
 
-_LEAST_STEP_DB: Final = 0.5
+_LEAST_STEP_DB: Final = 0.1
 """The next search aims higher by this at least."""
+
+_MARGIN_DB: Final = 1.0
+"""So much more than the goal is aimed at: it is measured on few samples, and has to hold on others."""
 
 _MOST_NAMED: Final = 8
 
@@ -175,7 +178,7 @@ class _Rounds:
         finished: set[tuple[str, ...]] = set()
         for _ in range(_MOST_ROUNDS):
             self.progress.stage("Trying mixed precision", None)
-            self.search.run(self.moves, self.goal.lowered(gain))
+            self.search.run(self.moves, self.goal.lowered(gain - _MARGIN_DB))
             found = self.search.enough or self.search.best
             if found is None or found.names in finished:
                 return

@@ -151,6 +151,23 @@ def test_a_budget_that_is_not_met_fails_and_ships_nothing(workplace: Workplace) 
     assert "output SQNR" in done.stdout
 
 
+def test_a_goal_that_integers_miss_is_reached_by_floats(workplace: Workplace) -> None:
+    done = workplace.run("--target", "x86_64-onnxruntime", "--min-sqnr", "55", json_report=True)
+    assert done.returncode == 0, done.stderr
+    (target,) = json.loads(done.stdout)["targets"]
+    assert target["stages"][-1]["name"] == "mixed precision"
+    assert target["stages"][-1]["is_kept"]
+    assert target["execution"]["float_ops"] > 0
+
+
+def test_mixed_precision_is_asked_for_beside_a_recipe(workplace: Workplace) -> None:
+    (workplace.folder / "recipe.toml").write_text('method = "minmax"\nmixed_precision = false\n')
+    asked = ("--target", "nxp-neutron", "--recipe", "recipe.toml", "--mixed-precision", "--min-sqnr", "30")
+    done = workplace.run(*asked, json_report=True)
+    (target,) = json.loads(done.stdout)["targets"]
+    assert [stage["name"] for stage in target["stages"]] == ["ranges", "mixed precision"]
+
+
 @pytest.mark.parametrize(
     "method", ["minmax", "percentile", "mse", "entropy", "moving_average", "cosine", "search"]
 )
