@@ -69,7 +69,7 @@ def equalize(
     )
     note = (
         f"Channels were scaled against one another by {channels.count - 1} factors, which takes {found.decibels:.1f} dB off the estimated "
-        f"quantization noise and changes nothing else{with_bounds}."
+        f"quantization noise; the float model computes the same{'' if chosen == 'bounded' else ', up to the largest values seen'}{with_bounds}."
     )
     return Equalized(model=made, decibels=found.decibels, note=note)
 

@@ -174,9 +174,12 @@ def _is_fused(name: str, network: Network) -> bool:
 def limits(
     network: Network, channels: Channels, statistics: Statistics, clips: Clips
 ) -> tuple[Float64, Float64]:
-    """Return the lowest and highest logarithm of each factor."""
+    """Return the lowest and highest logarithm of each factor, 0 among them."""
     low, high = np.full(channels.count, -_MOST_LOG), np.full(channels.count, _MOST_LOG)
     low[ONE] = high[ONE] = 0.0
+    for name, indices in channels.factors.items():
+        # A channel that no sample woke may wake on the device: scaled up it would saturate.
+        np.minimum.at(high, indices[observed(name, channels, statistics).reach == 0.0], 0.0)
     if clips == "bounded":
         return low, high
     for node in network.nodes.values():

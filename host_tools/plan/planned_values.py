@@ -42,10 +42,18 @@ def with_planned_values(model: FloatModel, plan: QuantizationPlan) -> FloatModel
         values = planned_values(tensor, shape)
         if constant is None or values is None:
             raise LoweringError(
-                f"Constant {tensor.name!r}: the numbers that the plan has for it do not fit the model."
+                f"Constant {tensor.name!r}: the plan has {_amount(tensor)} for it, which do not fit the model."
             )
         constant.const_value = ir.tensor(values.astype(np.float32), name=tensor.name)
     return dataclasses.replace(model, graph=graph)
+
+
+def _amount(tensor: TensorPlan) -> str:
+    return (
+        f"{len(tensor.values)} values"
+        if tensor.codes is None and tensor.values is not None
+        else f"{len(tensor.codes or b'')} bytes of codes"
+    )
 
 
 def planned_values(tensor: TensorPlan, shape: tuple[int, ...] | None) -> Float64 | None:
