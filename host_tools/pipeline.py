@@ -247,7 +247,7 @@ def _candidates(
     candidates: list[tuple[Candidate, Statistics]] = []
     refused: list[Refusal] = []
     for profile in profiles:
-        progress.stage(f"Planning for {profile.id}", 1)
+        progress.stage(f"Planning for {profile.id}", None)  # its stages count for themselves
         try:
             found = prepared(profile=profile)
             check(found.plan, found.model, profile)
@@ -263,7 +263,6 @@ def _candidates(
             if len(profiles) == 1:
                 raise
             refused.append(Refusal(target=profile.id, reason=str(error)))
-        progress.step()
     choose_range.cache_clear()  # it holds on to what it was asked of
     if not candidates:
         raise CapabilityError(
