@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -137,6 +138,7 @@ def run_once(task: Task) -> Outcome:
         outcome = Outcome(**json.loads(answer.read_text(encoding="utf-8")))
         if not outcome.missing:
             return outcome
+    shutil.rmtree(task.out, ignore_errors=True)  # what was cut off has left a cache, and would now seem quick
     return run_task(task)
 
 

@@ -136,7 +136,9 @@ def test_what_was_done_in_a_run_is_not_done_again_but_what_failed_is(tmp_path: P
     assert run_once(task) == done
     failed = Outcome(laps={}, peak_bytes=0, missing="out of luck")
     (tmp_path / "out.answer.json").write_text(json.dumps(dataclasses.asdict(failed)))
+    (task.out / "cache").mkdir(parents=True)
     assert "failed with status 1" in run_once(task).missing  # a folder is no model
+    assert not (task.out / "cache").exists()  # or a conversion that was cut off would seem quick
 
 
 def test_laps_can_be_left_out() -> None:
