@@ -26,6 +26,7 @@ from benchmarks.options import (
     CALIBRATION_IMAGES,
     EVALUATION_IMAGES,
     HARD_TARGETS,
+    PEER_MINUTES,
     SIMULATED_IMAGES,
     Options,
 )
@@ -173,6 +174,7 @@ def _options(parsed: argparse.Namespace) -> Options:
         agent_seconds=parsed.agent_seconds,
         slow_peers=parsed.slow_peers,
         hard_targets=parsed.hard_targets,
+        peer_minutes=parsed.peer_minutes,
         simulated=parsed.simulated,
     )
     kept = work / _OPTIONS
@@ -261,6 +263,13 @@ def _parser() -> argparse.ArgumentParser:
         default=HARD_TARGETS,
         metavar="ID,…",
         help="only some targets of the benchmark hard (default: all seven)",
+    )
+    parser.add_argument(
+        "--peer-minutes",
+        type=count,
+        default=PEER_MINUTES,
+        metavar="N",
+        help="how long a peer of the benchmark hard may take (default: %(default)s, as long as Edgewright may)",
     )
     parser.add_argument(
         "--simulated",

@@ -21,6 +21,7 @@ HARD_TARGETS = (
     "generic-symmetric",
 )
 SIMULATED_IMAGES = 200
+PEER_MINUTES = 10
 THREADS = 2
 
 
@@ -37,6 +38,7 @@ class Options:
         agent_seconds: Length of the window in which the agent's memory is sampled.
         slow_peers: Also run ONNX Runtime's percentile calibration (minutes, 13 GB).
         hard_targets: The targets of the benchmark ``hard``.
+        peer_minutes: How long a peer of ``hard`` may take.
         simulated: Evaluation images that the simulator runs on, which takes seconds for each.
     """
 
@@ -48,6 +50,7 @@ class Options:
     agent_seconds: float
     slow_peers: bool
     hard_targets: tuple[str, ...] = HARD_TARGETS
+    peer_minutes: int = PEER_MINUTES
     simulated: int = SIMULATED_IMAGES
 
     @property

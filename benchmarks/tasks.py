@@ -53,6 +53,7 @@ class Task:
         is_float: Keep every operator in float, for ``edgewright``.
         scheme: What the integers must be, for ``onnxruntime_static``: weights per channel and activations with zero points, or without
             the one, the other or both.
+        most_seconds: When it is given up.
         evaluation: Arrays to write ``scores.npy`` of, for ``esp_ppq``, whose file no engine here runs.
     """
 
@@ -65,6 +66,7 @@ class Task:
     targets: tuple[str, ...] = ()
     is_float: bool = False
     scheme: Scheme = "per_channel"
+    most_seconds: float = _TIMEOUT_SECONDS
     evaluation: Path | None = None
 
     def samples(self) -> Iterator[NDArray[np.float32]]:
@@ -128,7 +130,13 @@ def run_task(task: Task) -> Outcome:
     python = python_of(task.doer)
     if not python.is_file():
         return Outcome(laps={}, peak_bytes=0, missing=f"{python} is not there: {HOW_TO_INSTALL[task.doer]}")
-    return run_python("benchmarks.task", _plain(task), log=task.out.with_suffix(".log"), python=python)
+    return run_python(
+        "benchmarks.task",
+        _plain(task),
+        log=task.out.with_suffix(".log"),
+        python=python,
+        most_seconds=task.most_seconds,
+    )
 
 
 def run_once(task: Task) -> Outcome:
@@ -142,7 +150,14 @@ def run_once(task: Task) -> Outcome:
     return run_task(task)
 
 
-def run_python(module: str, request: dict[str, Any], *, log: Path, python: Path | None = None) -> Outcome:
+def run_python(
+    module: str,
+    request: dict[str, Any],
+    *,
+    log: Path,
+    python: Path | None = None,
+    most_seconds: float = _TIMEOUT_SECONDS,
+) -> Outcome:
     """Run a module that takes a JSON request and writes an `Outcome` to ``request["answer"]``; by default with this interpreter."""
     log.parent.mkdir(parents=True, exist_ok=True)
     answer = log.with_suffix(".answer.json")
@@ -158,18 +173,18 @@ def run_python(module: str, request: dict[str, Any], *, log: Path, python: Path 
                 stdout=stream,
                 stderr=stream,
                 check=False,
-                timeout=_TIMEOUT_SECONDS,
+                timeout=most_seconds,
             )
         except subprocess.TimeoutExpired:
             return Outcome(
-                laps={}, peak_bytes=0, missing=f"not done after {_TIMEOUT_SECONDS:.0f} s; see {log}"
+                laps={}, peak_bytes=0, missing=f"not done after {most_seconds:.0f} s; see {log.name}"
             )
     if not answer.is_file():
         lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["no message"]
         return Outcome(
             laps={},
             peak_bytes=0,
-            missing=f"failed with status {done.returncode}: {lines[-1][:300]} (log: {log})",
+            missing=f"failed with status {done.returncode}: {lines[-1][:300]} (log: {log.name})",
         )
     return Outcome(**json.loads(answer.read_text(encoding="utf-8")))
 

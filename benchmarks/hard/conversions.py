@@ -63,7 +63,7 @@ def measure(rows: Sequence[Row], options: Options, material: Material, progress:
         progress.step()
     for peer in peers:
         out = options.work / "hard" / "-".join(filter(None, (peer.doer, peer.method, peer.scheme)))
-        outcome = run_once(_theirs(peer, material, out))
+        outcome = run_once(_theirs(peer, material, out, 60.0 * options.peer_minutes))
         if outcome.missing:
             made.missing[peer] = outcome.missing
         else:
@@ -89,7 +89,7 @@ def _ours(row: Row, material: Material, out: Path) -> Task:
     )
 
 
-def _theirs(peer: Peer, material: Material, out: Path) -> Task:
+def _theirs(peer: Peer, material: Material, out: Path, most_seconds: float) -> Task:
     return Task(
         doer=peer.doer,
         model=material.model,
@@ -98,6 +98,7 @@ def _theirs(peer: Peer, material: Material, out: Path) -> Task:
         out=out,
         method=peer.method,
         scheme=peer.scheme,
+        most_seconds=most_seconds,
         evaluation=material.evaluation_arrays if peer.engine is None else None,
     )
 

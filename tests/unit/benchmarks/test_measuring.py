@@ -141,6 +141,18 @@ def test_what_was_done_in_a_run_is_not_done_again_but_what_failed_is(tmp_path: P
     assert not (task.out / "cache").exists()  # or a conversion that was cut off would seem quick
 
 
+def test_a_task_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
+    task = Task(
+        doer="edgewright",
+        model=tmp_path,
+        data=tmp_path,
+        preprocess=tmp_path,
+        out=tmp_path / "out",
+        most_seconds=0.01,
+    )
+    assert run_task(task).missing == "not done after 0 s; see out.log"
+
+
 def test_laps_can_be_left_out() -> None:
     outcome = Outcome(laps={"imports": 1.0, "conversion": 2.0, VERIFICATION: 4.0}, peak_bytes=0)
     assert outcome.seconds() == 7.0
