@@ -24,7 +24,9 @@ def do(task: Task, stopwatch: Stopwatch) -> None:
     from device_agent.engines.openvino_library import openvino as ov  # noqa: PLC0415
 
     stopwatch.lap("imports")
-    model = ov.Core().read_model(task.model)
+    # `read_model` leaves BatchNormalization beside its convolution and depthwise weights behind a Reshape, whose scales NNCF then spreads over the
+    # kernel's columns; `convert_model` folds both, so that weights are quantized per tensor, as asked.
+    model = ov.convert_model(task.model)
     samples = list(task.samples())  # NNCF wants to read them several times
     quantized = nncf.quantize(
         model,

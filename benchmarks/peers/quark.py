@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ def do(task: Task, stopwatch: Stopwatch) -> None:
     from quark.onnx.quantization.config.spec import CalibMethod, Int8Spec  # type: ignore[import-not-found]  # noqa: PLC0415
 
     stopwatch.lap("imports")
+    os.chdir(task.out)  # it leaves a table where it is run
     name = onnx.load(task.model).graph.input[0].name
     if task.method == "XINT8":
         config = XINT8_QCONFIG
