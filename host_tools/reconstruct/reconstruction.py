@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from host_tools.model.float_model import FloatModel
     from host_tools.observe.calibration_set import CalibrationSet
     from host_tools.plan.quantization_plan import QParams, QuantizationPlan, TensorPlan
-    from host_tools.plan.topology import Network
     from host_tools.progress import Progress
     from host_tools.reconstruct.checkpoint import Checkpoint
     from host_tools.reconstruct.steps import Step, StepRunner
@@ -104,7 +103,7 @@ def reconstruct(
         stream.fill()
         exact = writer.exact(step)
         if _is_improvable(step, plan):
-            solver = _Solver(step=step, network=network, plan=current, profile=profile)
+            solver = _Solver(step=step, plan=current, profile=profile)
             solution = solver.restored(checkpoint)
             if solution is None:
                 with threadpool_limits(
@@ -168,7 +167,6 @@ class _Solver:
     """One operator."""
 
     step: Step
-    network: Network
     plan: QuantizationPlan
     profile: CapabilityProfile
 
@@ -253,16 +251,14 @@ class _Solver:
 
     def _real(self, name: str, arrays: dict[str, NDArray[np.generic]]) -> NDArray[np.float32]:
         """Return a value as the operator reads it."""
-        edges = {
-            edge.input_index: edge.qparams
-            for edge in self.plan.requantize
-            if edge.node == named(self.step.head)
-        }
+        reader = (named(self.step.head), 0)
+        edge = next(
+            (edge.qparams for edge in self.plan.requantize if (edge.node, edge.input_index) == reader), None
+        )
         qparams = self.plan.tensors[name].qparams
         real = np.asarray(arrays[name], np.float32)
         if qparams is not None:
             real = (real - np.float32(qparams.zero_point[0])) * np.float32(qparams.scale[0])
-        edge = edges.get(0)
         if edge is not None:
             real = values_of(codes_of(real.astype(np.float64), edge), edge).astype(np.float32)
         return real
