@@ -23,7 +23,8 @@ from device_agent.inference import InferenceLoop, LoopLimits, Meter
 from device_agent.result_writer import ResultWriter
 from device_agent.results import ResultQueue
 from device_agent.sensors.host import boot_id, clock_is_synchronized, host_facts
-from device_agent.sensors.survey import Sensors
+from device_agent.sensors.survey import Sensors, find_vcgencmd
+from device_agent.sensors.thermal import trip_points
 from device_agent.startup import load_payload, run_self_test, verify_artifact
 from device_agent.telemetry import sampler
 from device_agent.telemetry.courier import Courier, LinkChange, Refused
@@ -122,6 +123,7 @@ class Agent:
             sysfs_root=config.sensors.sysfs_root,
             state_directory=config.spool.path.parent,
             pss_interval_seconds=config.telemetry.pss_interval_seconds,
+            vcgencmd=find_vcgencmd(config.sensors.vcgencmd, config.sensors.sysfs_root),
         )
         self._worker = Worker(self._inbox.put)
         self._meter = Meter()
@@ -422,7 +424,7 @@ class Agent:
         self._recorder.birth(
             engine=None if engine is None else (engine.name, engine.version),
             model=None if manifest is None else (manifest.name, manifest.version, manifest.target),
-            host=host_facts(),
+            host={**host_facts(), **trip_points(self._config.sensors.sysfs_root)},
         )
 
     def _verified(self) -> ArtifactArchive:

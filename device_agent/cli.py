@@ -7,16 +7,15 @@ import json
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from device_agent import __version__
 from device_agent.config import described, load_config
-from device_agent.contract.errors import EdgewrightError
+from device_agent.contract.errors import ConfigError, EdgewrightError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from device_agent.config import AgentConfig
+    from collections.abc import Callable, Mapping, Sequence
 
 _DESCRIPTION: Final = "Run a model on this device and report over MQTT what it does."
 _EPILOG: Final = """\
@@ -24,6 +23,7 @@ examples:
   edgewright-agent check --config agent.toml          what is wrong, and what this machine offers
   edgewright-agent run --config agent.toml            run until stopped; SIGTERM, SIGINT and SIGHUP drain and say goodbye
   edgewright-agent check --config agent.toml --json   the same for programs
+  edgewright-agent sensors                            what this machine can measure, and why the rest is missing
 
 exit status:
   0  ended as asked                     5  the artifact must not be used here
@@ -55,8 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
     options = _parser().parse_args(arguments)
     try:
-        config = load_config(options.config)
-        status = _check(config, as_json=options.json) if options.command == "check" else _run(config)
+        status = _COMMANDS[options.command](options)
         sys.stdout.flush()  # here, where a reader that went away is met
     except EdgewrightError as error:
         print(f"edgewright-agent: {error}", file=sys.stderr)
@@ -86,9 +85,22 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     run = commands.add_parser("run", help="run the artifact until stopped")
     check = commands.add_parser("check", help="validate the configuration and say what this machine offers")
+    sensors = commands.add_parser(
+        "sensors", help="list what this machine can measure, and why the rest is missing"
+    )
     for command in (run, check):
         command.add_argument("--config", required=True, metavar="FILE", help="configuration, TOML")
-    check.add_argument("--json", action="store_true", help="print JSON")
+    sensors.add_argument(
+        "--sysfs-root", type=Path, default=Path("/sys"), metavar="DIR", help="a tree that stands for /sys"
+    )
+    sensors.add_argument(
+        "--proc-root", type=Path, default=Path("/proc"), metavar="DIR", help="a tree that stands for /proc"
+    )
+    sensors.add_argument(
+        "--vcgencmd", type=Path, metavar="FILE", help="program that asks a Raspberry Pi's firmware"
+    )
+    for command in (check, sensors):
+        command.add_argument("--json", action="store_true", help="print JSON")
     return parser
 
 
@@ -116,7 +128,8 @@ class _StopSignals:
             self._request_stop(reason)
 
 
-def _run(config: AgentConfig) -> int:
+def _run(options: argparse.Namespace) -> int:
+    config = load_config(options.config)
     # Before everything that takes its time, so that no signal finds nobody.
     signals = _StopSignals()
     # What `check` does not need, and what needs a valid configuration first, is imported here.
@@ -132,12 +145,13 @@ def _run(config: AgentConfig) -> int:
     return exit_status(ended.code)
 
 
-def _check(config: AgentConfig, *, as_json: bool) -> int:
+def _check(options: argparse.Namespace) -> int:
+    config = load_config(options.config)
     from device_agent.check import as_text, check  # noqa: PLC0415  as above
 
     report = check(config)
     status = 0 if report.problem is None else exit_status(report.problem.code)
-    if as_json:
+    if options.json:
         found = {"ok": status == 0, "config": described(config), **report.facts}
         print(json.dumps(found, indent=1, ensure_ascii=False))
     else:
@@ -145,3 +159,25 @@ def _check(config: AgentConfig, *, as_json: bool) -> int:
     if report.problem is not None:
         print(f"edgewright-agent: {report.problem}", file=sys.stderr)
     return status
+
+
+def _sensors(options: argparse.Namespace) -> int:
+    from device_agent.sensors import listing  # noqa: PLC0415  as above
+
+    if not options.sysfs_root.is_dir():
+        raise ConfigError(f"--sysfs-root: {options.sysfs_root} is no folder.")
+    inventory = listing.take_inventory(
+        options.sysfs_root, vcgencmd=options.vcgencmd, proc_root=options.proc_root
+    )
+    if options.json:
+        print(json.dumps(listing.as_json(inventory), indent=1, ensure_ascii=False))
+    else:
+        print(listing.as_text(inventory))
+    return 0
+
+
+_COMMANDS: Final[Mapping[str, Callable[[argparse.Namespace], int]]] = {
+    "run": _run,
+    "check": _check,
+    "sensors": _sensors,
+}

@@ -224,9 +224,11 @@ class SensorsSection:
 
     Attributes:
         sysfs_root: The kernel's ``/sys``, or a tree that stands for it.
+        vcgencmd: Program that asks a Raspberry Pi's firmware; by default the one in ``PATH``, for ``/sys`` alone.
     """
 
     sysfs_root: Path = Path("/sys")
+    vcgencmd: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
