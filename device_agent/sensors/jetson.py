@@ -46,7 +46,7 @@ def read_rails(sysfs_root: Path) -> list[Measured]:
 class RailSum:
     """The sum of a Jetson's rails where none of them is the total.
 
-    A rail that was there once and is not any more makes the sum absent: without it the sum would be too small, and look
+    A rail that was there at the first read and is not any more makes the sum absent: without it the sum would be too small, and look
     like a saving.
 
     Args:
@@ -64,7 +64,7 @@ class RailSum:
             rails: What was read of them.
         """
         values = {rail.scope: rail.value for rail in rails if rail.scope.startswith(_RAIL)}
-        self._known |= values.keys()
+        self._known = self._known or set(values)
         totals = {f"{_RAIL}{name}" for name in TOTAL_RAILS}
         if not self._is_jetson or not self._known or self._known & totals:
             return []
