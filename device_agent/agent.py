@@ -18,6 +18,7 @@ from device_agent.broker import begin_connection, broker_settings, courier_limit
 from device_agent.contract.errors import DeviceError, StorageError
 from device_agent.contract.topics import DeviceTopics
 from device_agent.core import OVER, Core, Timing
+from device_agent.energy.window import WindowEnergy
 from device_agent.frames import FrameDoor, open_source
 from device_agent.inference import InferenceLoop, LoopLimits, Meter
 from device_agent.result_writer import ResultWriter
@@ -25,6 +26,7 @@ from device_agent.results import ResultQueue
 from device_agent.sensors.host import boot_id, clock_is_synchronized, host_facts
 from device_agent.sensors.survey import Sensors, find_vcgencmd
 from device_agent.sensors.thermal import trip_points
+from device_agent.sensors.throttling import ThrottleWatch
 from device_agent.startup import load_payload, run_self_test, verify_artifact
 from device_agent.telemetry import sampler
 from device_agent.telemetry.courier import Courier, LinkChange, Refused
@@ -125,6 +127,8 @@ class Agent:
             pss_interval_seconds=config.telemetry.pss_interval_seconds,
             vcgencmd=find_vcgencmd(config.sensors.vcgencmd, config.sensors.sysfs_root),
         )
+        self._window_energy = WindowEnergy(config.sensors.idle_watts)
+        self._throttle_watch = ThrottleWatch()
         self._worker = Worker(self._inbox.put)
         self._meter = Meter()
         self._archive: ArtifactArchive | None = None
@@ -383,8 +387,15 @@ class Agent:
         self._window_started_seconds = now
         record(sampler.system_sample(envelope(), self._sensors.system(now), self._spool_state()))
         most = self._config.mqtt.payload_max_bytes
-        record(sampler.fitted(sampler.thermal_sample(envelope(), self._sensors.heat()), max_bytes=most))
-        record(sampler.fitted(sampler.power_sample(envelope(), self._sensors.power(now)), max_bytes=most))
+        heat, power = self._sensors.heat(), self._sensors.power(now)
+        energy = self._window_energy.read(
+            power,
+            now_seconds=now,
+            inferences_total=window.inferences_total,
+            throttled=self._throttle_watch.reasons(heat),
+        )
+        record(sampler.fitted(sampler.thermal_sample(envelope(), heat), max_bytes=most))
+        record(sampler.fitted(sampler.power_sample(envelope(), (*energy, *power)), max_bytes=most))
         if self._results is not None:
             self._results.report()
         self._tell_refused_frames()

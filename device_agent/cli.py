@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from device_agent import __version__
 from device_agent.config import described, load_config
-from device_agent.contract.errors import ConfigError, EdgewrightError
+from device_agent.contract.errors import ConfigError, EdgewrightError, MeasurementError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -24,12 +24,13 @@ examples:
   edgewright-agent run --config agent.toml            run until stopped; SIGTERM, SIGINT and SIGHUP drain and say goodbye
   edgewright-agent check --config agent.toml --json   the same for programs
   edgewright-agent sensors                            what this machine can measure, and why the rest is missing
+  edgewright-agent measure --config agent.toml        energy of one inference
 
 exit status:
   0  ended as asked                     5  the artifact must not be used here
   1  a fault of the agent itself        7  the device failed: engine, source or storage
   2  wrong configuration or arguments   130  interrupted before there was anything to end
-  4  the golden self-test failed
+  4  the golden self-test failed          6  nothing measures energy here, or it was throttled
 
 docs/agent.md has every key of the configuration, and what each exit status means.
 """
@@ -45,8 +46,11 @@ _STATUS: Final = {
     "trust": 5,
     "digest_mismatch": 5,
     "incompatible": 5,
+    "measurement": 6,
 }
 _DEVICE_FAILED: Final = 7
+_LEAST_SECONDS: Final = 0.01
+_MOST_SECONDS: Final = 86_400.0
 _INTERRUPTED: Final = 128 + signal.SIGINT
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -88,7 +92,26 @@ def _parser() -> argparse.ArgumentParser:
     sensors = commands.add_parser(
         "sensors", help="list what this machine can measure, and why the rest is missing"
     )
-    for command in (run, check):
+    measure = commands.add_parser("measure", help="measure the energy of one inference")
+    measure.add_argument(
+        "--idle-seconds", type=_seconds, default=30.0, metavar="S", help="baseline; default 30"
+    )
+    measure.add_argument(
+        "--seconds", type=_seconds, default=10.0, metavar="S", help="load window; default 10"
+    )
+    measure.add_argument(
+        "--interval",
+        type=_seconds,
+        default=0.5,
+        metavar="S",
+        help="between samples of the sensors; default 0.5",
+    )
+    measure.add_argument(
+        "--sustained",
+        action="store_true",
+        help="throttling is looked for and does not make the figures invalid",
+    )
+    for command in (run, check, measure):
         command.add_argument("--config", required=True, metavar="FILE", help="configuration, TOML")
     sensors.add_argument(
         "--sysfs-root", type=Path, default=Path("/sys"), metavar="DIR", help="a tree that stands for /sys"
@@ -99,7 +122,7 @@ def _parser() -> argparse.ArgumentParser:
     sensors.add_argument(
         "--vcgencmd", type=Path, metavar="FILE", help="program that asks a Raspberry Pi's firmware"
     )
-    for command in (check, sensors):
+    for command in (check, sensors, measure):
         command.add_argument("--json", action="store_true", help="print JSON")
     return parser
 
@@ -176,8 +199,40 @@ def _sensors(options: argparse.Namespace) -> int:
     return 0
 
 
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not _LEAST_SECONDS <= value <= _MOST_SECONDS:
+        raise argparse.ArgumentTypeError(
+            f"expected {_LEAST_SECONDS:g} to {_MOST_SECONDS:g} seconds, got {text}"
+        )
+    return value
+
+
+def _measure(options: argparse.Namespace) -> int:
+    from device_agent.energy import command  # noqa: PLC0415  as above
+    from device_agent.energy.measure import MeasurePlan, as_json, as_text  # noqa: PLC0415  as above
+
+    plan = MeasurePlan(
+        idle_seconds=options.idle_seconds,
+        load_seconds=options.seconds,
+        interval_seconds=options.interval,
+        sustained=options.sustained,
+    )
+    report = command.measure(
+        load_config(options.config), plan, progress=lambda line: print(line, file=sys.stderr, flush=True)
+    )
+    print(json.dumps(as_json(report), indent=1, ensure_ascii=False) if options.json else as_text(report))
+    if report.invalid:
+        raise MeasurementError(
+            f"the figures are invalid: {'; '.join(report.invalid)}.",
+            hint="Cool the device, or give --sustained to measure it as it is.",
+        )
+    return 0
+
+
 _COMMANDS: Final[Mapping[str, Callable[[argparse.Namespace], int]]] = {
     "run": _run,
     "check": _check,
     "sensors": _sensors,
+    "measure": _measure,
 }

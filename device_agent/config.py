@@ -225,10 +225,13 @@ class SensorsSection:
     Attributes:
         sysfs_root: The kernel's ``/sys``, or a tree that stands for it.
         vcgencmd: Program that asks a Raspberry Pi's firmware; by default the one in ``PATH``, for ``/sys`` alone.
+        idle_watts: What the machine draws without inferences, as ``edgewright-agent measure`` tells it for its first sensor;
+            telemetry has no net energy without it.
     """
 
     sysfs_root: Path = Path("/sys")
     vcgencmd: Path | None = None
+    idle_watts: float | None = setting(None, low=0.0, high=100_000.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

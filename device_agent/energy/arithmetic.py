@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -154,7 +155,7 @@ def _scatter(track: Track) -> float:
         return math.inf
     edges = [round(block * reads / blocks) for block in range(blocks + 1)]
     means = []
-    for first, last in zip(edges, edges[1:], strict=False):
+    for first, last in pairwise(edges):
         times, values = track.seconds[first : last + 1], track.values[first : last + 1]
         means.append(_joules(times, values, is_counter=track.is_counter) / (times[-1] - times[0]))
     mean = math.fsum(means) / blocks

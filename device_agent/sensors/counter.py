@@ -7,6 +7,8 @@ from typing import Final
 from device_agent.sensors.reading import Absent
 
 _MICRO: Final = 1e-6
+_LATE_SECONDS: Final = 0.01
+"""How far a counter may be behind at one read and not at the next."""
 
 
 class EnergyCounter:
@@ -41,7 +43,7 @@ class EnergyCounter:
         elapsed, self._last_seconds = max(0.0, now_seconds - self._last_seconds), now_seconds
         if last is None:
             return 0.0
-        most_uj = self._most_watts * elapsed / _MICRO
+        most_uj = self._most_watts * (elapsed + _LATE_SECONDS) / _MICRO
         grown = raw_uj - last
         if isinstance(self._range_uj, Absent):
             if grown < 0:

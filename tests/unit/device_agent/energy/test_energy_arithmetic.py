@@ -71,6 +71,7 @@ def test_the_truth_lies_within_the_uncertainty_about_as_often_as_promised() -> N
         machine = Machine(seed, watts=idle_watts, noise_watts=0.05 * idle_watts, start_uj=start)
         counter = EnergyCounter(range_uj=RANGE_UJ, most_watts=2_000.0)
         idle, _ = window(machine, counter, seconds=30.0, watts=idle_watts)
+        machine.run(1.0)
         inferences = 100
         load_watts = idle_watts + per_inference * inferences / 10.0
         load, drawn_joules = window(machine, counter, seconds=10.0, watts=load_watts)
