@@ -31,12 +31,15 @@ _INTERFACES: Final = ("intel-rapl:", "intel-rapl-mmio:")
 """The second counts the same energy again, so a zone is taken from the first that has it. AMD uses the first."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Zone:
+    """``untold``: why energy was missed by a read that nobody looked at; told by the next one."""
+
     folder: Path
     stem: str
     scope: str
     counter: EnergyCounter
+    untold: str = ""
 
 
 class RaplCounters:
@@ -67,6 +70,14 @@ class RaplCounters:
         if len(packages) > 1:
             readings.append(_reading("rapl_packages", _summed(packages), scope="packages"))
         return readings
+
+    def keep(self, now_seconds: float) -> None:
+        """Read the counters so that no wrap is missed; what is missed all the same is told by the next `read`."""
+        for zone in self._zones:
+            raw = read_integer(zone.folder / "energy_uj")
+            value = raw if isinstance(raw, Absent) else zone.counter.advance(raw, now_seconds)
+            if isinstance(value, Absent) and value is not raw:
+                zone.untold = value.reason
 
 
 def _zones(root: Path) -> list[_Zone]:
@@ -109,11 +120,14 @@ def _most_watts(package: Path) -> float:
     return min(max(2.0 * max(limits) * _MICRO, _LEAST_LIMIT_WATTS), _MOST_LIMIT_WATTS)
 
 
-def _advance(zone: _Zone, now_seconds: float) -> float | Absent:
+def _told(zone: _Zone, now_seconds: float) -> float | Absent:
     raw = read_integer(zone.folder / "energy_uj")
     if isinstance(raw, Absent):
         return _with_remedy(raw)
     value = zone.counter.advance(raw, now_seconds)
+    untold, zone.untold = zone.untold, ""
+    if untold and not isinstance(value, Absent):
+        value = Absent(untold)
     return Absent(f"{zone.folder}/energy_uj: {value.reason}") if isinstance(value, Absent) else value
 
 

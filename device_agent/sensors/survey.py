@@ -88,7 +88,7 @@ class Sensors:
 
     def keep_counters(self, now_seconds: float) -> None:
         """Read the counters that wrap, so that no wrap is missed between two samples that are far apart."""
-        self._rapl.read(now_seconds)
+        self._rapl.keep(now_seconds)
 
 
 def find_vcgencmd(named: Path | None, sysfs_root: Path) -> Path | None:
