@@ -49,6 +49,7 @@ from device_agent.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from device_agent.config import AgentConfig
     from device_agent.contract.archive import ArtifactArchive
@@ -374,7 +375,8 @@ class Agent:
         wanted, heat, declared = self._variant_wanted, self._config.heat, self._declared
         if wanted == self._variant_runs:
             return
-        path, digest = declared.path, declared.digest
+        path: Path = declared.path
+        digest: str | None = declared.digest
         if wanted and heat.variant_path is not None:
             path, digest = heat.variant_path, heat.variant_digest
         try:

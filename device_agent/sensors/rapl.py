@@ -63,9 +63,7 @@ class RaplCounters:
         """
         if not self._zones:
             return [_reading("rapl_package", Absent(f"no RAPL zone under {self._root}"), scope="package")]
-        readings = [
-            _reading(zone.stem, _advance(zone, now_seconds), scope=zone.scope) for zone in self._zones
-        ]
+        readings = [_reading(zone.stem, _told(zone, now_seconds), scope=zone.scope) for zone in self._zones]
         packages = [reading.value for reading in readings if reading.scope == "package"]
         if len(packages) > 1:
             readings.append(_reading("rapl_packages", _summed(packages), scope="packages"))

@@ -39,15 +39,22 @@ class Board:
         (self._zone / "name").write_text("package-0")
         (self._zone / "max_energy_range_uj").write_text(str(RANGE_UJ))
         self._lock = threading.Lock()
-        self._started, self._inferences = time.monotonic(), 0
+        self._started, self._inferences, self._gone = time.monotonic(), 0, False
         self.write()
 
     def write(self) -> None:
         with self._lock:
+            if self._gone:
+                return
             joules = IDLE_WATTS * (time.monotonic() - self._started) + INFERENCE_JOULES * self._inferences
             raw = (RANGE_UJ - 3_000_000 + int(joules * 1e6)) % RANGE_UJ
             (self._zone / "energy.new").write_text(str(raw))
             (self._zone / "energy.new").rename(self._zone / "energy_uj")
+
+    def vanish(self) -> None:
+        with self._lock:
+            self._gone = True
+            (self._zone / "energy_uj").unlink()
 
     def infer(self) -> None:
         time.sleep(0.002)
@@ -130,15 +137,13 @@ def test_a_sensor_that_vanishes_on_the_way_is_no_figure(board: Board, tmp_path: 
     def infer() -> None:
         time.sleep(0.002)
         if next(calls) == 5:
-            (board.root / "class/powercap/intel-rapl:0").rename(board.root / "gone")
+            board.vanish()
 
-    with pytest.raises(MeasurementError, match="no sensor could be read throughout.*ENOENT"):
+    with pytest.raises(MeasurementError, match=r"no sensor could be read throughout.*ENOENT"):
         measure_energy(
             infer, sensors=sensors(board.root), sysfs_root=board.root, proc_root=tmp_path, plan=QUICK,
             progress=lambda _: None,
         )  # fmt: skip
-    (board.root / "class/powercap").mkdir(exist_ok=True)
-    (board.root / "gone").rename(board.root / "class/powercap/intel-rapl:0")
 
 
 # --- the command ---
