@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SCHEMA_MAJOR = 1
-SCHEMA_MINOR = 1
+SCHEMA_MINOR = 2
 _SCHEMA_VERSION = f"{SCHEMA_MAJOR}.{SCHEMA_MINOR}"
 METHODS: tuple[Method, ...] = get_args(Method)
 _DEFAULT_PERCENTILE = 99.99
@@ -37,6 +37,7 @@ _KEYS = (
     "reconstruction",
     "mixed_precision",
     "keep_float",
+    "widen",
     "tensors",
 )
 _MAX_BYTES = 1 << 20
@@ -56,6 +57,19 @@ class KeepFloat:
 
     Attributes:
         ops: Operator types, e.g. ``Softmax``.
+        nodes: Node names of the canonical graph.
+    """
+
+    ops: frozenset[str] = frozenset()
+    nodes: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Widen:
+    """What gets 16-bit activations, on a target of 8-bit ones that has such kernels besides.
+
+    Attributes:
+        ops: Operator types.
         nodes: Node names of the canonical graph.
     """
 
@@ -86,8 +100,9 @@ class Recipe:
         bias_correction: Whether biases take back the shift that rounding the weights gives to each output channel's mean.
         equalization: Whether channels are scaled against one another; None: where it pays, unless a method is given.
         reconstruction: Whether weights are rounded by what each operator gives; None: where it pays, unless a method is given.
-        mixed_precision: Whether the operators that cost most run in float; None: where the user names a goal that nothing else reaches.
+        mixed_precision: Whether the operators that cost most run on 16-bit activations or in float; None: where the user names a goal that nothing else reaches.
         keep_float: Nodes that stay in float.
+        widen: Nodes with 16-bit activations; `keep_float` goes first.
         tensors: Overrides by value name.
         extra: Fields of a newer minor version, kept as they came.
         schema_version: ``MAJOR.MINOR`` of the document that it was read from.
@@ -100,6 +115,7 @@ class Recipe:
     reconstruction: bool | None = None
     mixed_precision: bool | None = None
     keep_float: KeepFloat = field(default_factory=KeepFloat)
+    widen: Widen = field(default_factory=Widen)
     tensors: Mapping[str, TensorOverride] = field(default_factory=dict)
     extra: Mapping[str, object] = field(default_factory=dict)
     schema_version: str = _SCHEMA_VERSION
@@ -151,7 +167,7 @@ def recipe_from(document: object, *, where: str) -> Recipe:
 
     Args:
         document: A mapping with any of ``schema_version``, ``method``, ``percentile``, ``bias_correction``, ``equalization``,
-            ``reconstruction``, ``mixed_precision``, ``keep_float`` and ``tensors``.
+            ``reconstruction``, ``mixed_precision``, ``keep_float``, ``widen`` and ``tensors``.
         where: Its origin, for messages.
 
     Raises:
@@ -165,6 +181,8 @@ def recipe_from(document: object, *, where: str) -> Recipe:
         _require_keys(table, _KEYS, where, "")
     keep = _table(table.get("keep_float", {}), where, "keep_float")
     _require_keys(keep, ("ops", "nodes"), where, "keep_float")
+    widen = _table(table.get("widen", {}), where, "widen")
+    _require_keys(widen, ("ops", "nodes"), where, "widen")
     tensors = _table(table.get("tensors", {}), where, "tensors")
     return Recipe(
         method=_method(table.get("method"), where, "method"),
@@ -176,6 +194,10 @@ def recipe_from(document: object, *, where: str) -> Recipe:
         keep_float=KeepFloat(
             ops=_names(keep.get("ops", []), where, "keep_float.ops"),
             nodes=_names(keep.get("nodes", []), where, "keep_float.nodes"),
+        ),
+        widen=Widen(
+            ops=_names(widen.get("ops", []), where, "widen.ops"),
+            nodes=_names(widen.get("nodes", []), where, "widen.nodes"),
         ),
         tensors={name: _override(entry, where, f"tensors.{name}") for name, entry in tensors.items()},
         extra={key: value for key, value in table.items() if key not in _KEYS},
@@ -205,6 +227,7 @@ def _document(recipe: Recipe) -> dict[str, object]:
         **({} if recipe.reconstruction is None else {"reconstruction": recipe.reconstruction}),
         **({} if recipe.mixed_precision is None else {"mixed_precision": recipe.mixed_precision}),
         "keep_float": {"ops": sorted(recipe.keep_float.ops), "nodes": sorted(recipe.keep_float.nodes)},
+        "widen": {"ops": sorted(recipe.widen.ops), "nodes": sorted(recipe.widen.nodes)},
         "tensors": tensors,
         **recipe.extra,
     }
