@@ -369,7 +369,9 @@ def _wide(facts: _Facts, narrow: CapabilityProfile) -> CapabilityProfile | None:
             facts.value(inherited, "a fact")  # of the base, where this one has none
         return None
     if narrow.activations.bits != 8:
-        facts.refuse(key, "activations.bits is 16 already: expected no operators here", hint="Leave [wide] out.")
+        facts.refuse(
+            key, "activations.bits is 16 already: expected no operators here", hint="Leave [wide] out."
+        )
     for name in names:
         if "int8" not in (narrow.ops[name].precisions if name in narrow.ops else ()):
             facts.refuse(

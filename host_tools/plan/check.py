@@ -223,7 +223,12 @@ class _Checker:
         interface = self.profile.interface
         is_fed, is_given = name in self.network.inputs, name in self.network.outputs
         for kind, is_there in ((interface.input_type, is_fed), (interface.output_type, is_given)):
-            if is_there and kind != "float32" and qparams.dtype == "int16" and self.profile.activations.bits == 8:
+            if (
+                is_there
+                and kind != "float32"
+                and qparams.dtype == "int16"
+                and self.profile.activations.bits == 8
+            ):
                 yield f"value {name!r} is int16, but passes an interface of {kind}"
 
     def _needed(self) -> set[str]:

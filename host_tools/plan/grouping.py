@@ -18,7 +18,14 @@ from host_tools.plan.disjoint_sets import DisjointSets
 from host_tools.plan.qparams import code_range
 from host_tools.plan.quantization_plan import QParams
 from host_tools.plan.support import integer_precision
-from host_tools.plan.topology import NodeInput, data_indices, data_inputs, float_outputs, is_constant, is_float
+from host_tools.plan.topology import (
+    NodeInput,
+    data_indices,
+    data_inputs,
+    float_outputs,
+    is_constant,
+    is_float,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -215,7 +222,9 @@ def is_same_scale(name: str, network: Network, placement: Placement, profile: Ca
     return (
         op_type in profile.same_scale
         and last_type
-        not in profile.at(placement.precision[name]).fixed_outputs  # the kernel says what the output is; there is nothing to share
+        not in profile.at(
+            placement.precision[name]
+        ).fixed_outputs  # the kernel says what the output is; there is nothing to share
         and placement.is_integer(name)
         and name not in placement.fused_into
     )

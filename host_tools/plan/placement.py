@@ -175,12 +175,16 @@ def wide_finding(network: Network, profile: CapabilityProfile, name: str, last: 
     """
     node = network.nodes[name]
     if profile.wide is None:
-        return finding(node, "width_is_known", f"the target has 8-bit activations only (wide.ops of {profile.id!r})")
+        return finding(
+            node, "width_is_known", f"the target has 8-bit activations only (wide.ops of {profile.id!r})"
+        )
     found = finding_of(node, profile.wide, listed_in="wide.ops")
     if found is None and profile.interface.output_type != "float32":
         written = network.outputs.intersection(float_outputs(network.nodes[last]))
         if written:
-            sentence = f"it writes {min(written)!r}, which leaves the model in {profile.interface.output_type}"
+            sentence = (
+                f"it writes {min(written)!r}, which leaves the model in {profile.interface.output_type}"
+            )
             return finding(node, "output_is_narrow", f"{sentence} (interface.output_type of {profile.id!r})")
     return found
 
