@@ -228,7 +228,7 @@ class ParityRules:
     """How far an engine's integers may be from the plan's exact simulation.
 
     Attributes:
-        max_lsb: Largest accepted difference of one output code.
+        max_lsb: Largest accepted difference of one output code; of 16-bit codes on a target of 8-bit ones, 256 count as one.
         min_share_within_one: Smallest accepted share of outputs within one code, 0 to 1.
     """
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from host_tools.plan.topology import named
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -75,3 +77,9 @@ class Assignment:
     def wide(self) -> tuple[str, ...]:
         """Names of those on 16-bit activations."""
         return tuple(self.layers[rank].name for rank, to in self.precisions.items() if to == "int16")
+
+    @property
+    def wide_nodes(self) -> frozenset[str]:
+        """Names of those on 16-bit activations and of what they absorb, which may run by itself once saturation does not do it any more."""
+        wide = (self.layers[rank] for rank, to in self.precisions.items() if to == "int16")
+        return frozenset(named(node) for layer in wide for node in layer.nodes)

@@ -40,11 +40,10 @@ def choices_of(
     for layer in layers:
         if not layer.nodes or plan.nodes[layer.name].precision not in ("int8", "int16"):
             continue
-        head = named(layer.nodes[0])
+        head, last = named(layer.nodes[0]), named(layer.nodes[-1])
         wide: tuple[Precision, ...] = ()
-        if (
-            plan.nodes[head].precision == "int8"
-            and wide_finding(network, profile, head, named(layer.nodes[-1])) is None
+        if plan.nodes[head].precision == "int8" and all(
+            wide_finding(network, profile, named(node), last) is None for node in layer.nodes
         ):
             wide = ("int16",)
         exact = float_precision(plan.nodes[head].op_type, profile)

@@ -27,7 +27,7 @@ def assigned(recipe: Recipe, assignment: Assignment) -> Recipe:
     keep = dataclasses.replace(
         recipe.keep_float, nodes=recipe.keep_float.nodes | frozenset(assignment.floats)
     )
-    widen = dataclasses.replace(recipe.widen, nodes=recipe.widen.nodes | frozenset(assignment.wide))
+    widen = dataclasses.replace(recipe.widen, nodes=recipe.widen.nodes | assignment.wide_nodes)
     return dataclasses.replace(recipe, keep_float=keep, widen=widen)
 
 

@@ -144,11 +144,11 @@ def _wide(
     Raises:
         CapabilityError: The target has no such kernel for some of them; all are named.
     """
-    asked = {
-        fused_into.get(name, name): None
+    asked = dict.fromkeys(
+        fused_into.get(name, name)
         for name, node in network.nodes.items()
         if name in recipe.widen.nodes or node.op_type in recipe.widen.ops
-    }
+    )
     wide = [name for name in asked if name not in floats] if integer_precision(profile) == "int8" else []
     lasts = {head: tail for tail, head in fused_into.items()}  # the last of each chain stays
     obstacles = [

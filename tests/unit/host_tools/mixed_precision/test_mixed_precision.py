@@ -119,7 +119,9 @@ def test_a_target_without_room_for_floats_says_so(tmp_path: Path) -> None:
 def test_a_target_that_refuses_floats_says_so(tmp_path: Path) -> None:
     found = case(chain(tmp_path), PER_TENSOR, to="refuse").mixed(UNREACHABLE)
     assert found.plan is None
-    nothing = "runs nothing in float (fallback.to is refuse) and nothing on 16-bit activations (wide.ops is none)"
+    nothing = (
+        "runs nothing in float (fallback.to is refuse) and nothing on 16-bit activations (wide.ops is none)"
+    )
     assert found.note == f"cannot: {PER_TENSOR} {nothing}"
 
 
