@@ -360,13 +360,18 @@ def _fixed_output(facts: _Facts, key: str) -> FixedOutput:
     return FixedOutput(scale=scale, zero_point=zero_point)
 
 
+_WIDE_FACTS = ("wide.signed", "wide.zero_point", "wide.bias_bits", "wide.accumulator_bits")
+
+
 def _wide(facts: _Facts, narrow: CapabilityProfile) -> CapabilityProfile | None:
     """Read what the target does on 16-bit activations; None where it says nothing of them, or ``wide.ops = "none"``."""
     key = "wide.ops"
     names = facts.stated(key, facts.operators)
     if names is None:
-        for inherited in (*facts.under("wide"), *facts.under("wide_outputs")):
-            facts.value(inherited, "a fact")  # of the base, where this one has none
+        for inherited in (*_WIDE_FACTS, *facts.under("wide_outputs")):
+            facts.stated(
+                inherited, lambda at: facts.value(at, "a fact")
+            )  # of the base, where this one has none
         return None
     if narrow.activations.bits != 8:
         facts.refuse(

