@@ -109,6 +109,11 @@ class AuthorityServer:
             raise self._failed(TimeoutError(), late=True)
         if len(data) > wire.MAX_MESSAGE_BYTES:
             raise ContractError(f"{self._where}: answered more than {wire.MAX_MESSAGE_BYTES} bytes.")
+        if answer.length:
+            raise TransferError(
+                f"{self._where}: the answer broke off, {answer.length} bytes before its end.",
+                hint="Try again.",
+            )
         if answer.status == http.client.OK:
             return data
         raise self._refused(answer.status, data)
