@@ -15,7 +15,9 @@ from device_agent.config import described, load_config
 from device_agent.contract.errors import ConfigError, EdgewrightError, MeasurementError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
+
+    from device_agent.config import AgentConfig
 
 _DESCRIPTION: Final = "Run a model on this device and report over MQTT what it does."
 _EPILOG: Final = """\
@@ -25,12 +27,15 @@ examples:
   edgewright-agent check --config agent.toml --json   the same for programs
   edgewright-agent sensors                            what this machine can measure, and why the rest is missing
   edgewright-agent measure --config agent.toml        energy of one inference
+  edgewright-agent enrol --config agent.toml --token-file claim.txt
+                                                      get this device's certificate, once
 
 exit status:
-  0  ended as asked                     5  the artifact must not be used here
-  1  a fault of the agent itself        7  the device failed: engine, source or storage
-  2  wrong configuration or arguments   130  interrupted before there was anything to end
-  4  the golden self-test failed          6  nothing measures energy here, or it was throttled
+  0  ended as asked                     5  artifact, identity or server must not be trusted
+  1  a fault of the agent itself        6  the server cannot be reached: try again
+  2  wrong configuration or arguments   7  the device failed: engine, source, storage or clock
+  4  the golden self-test failed        8  nothing measures energy here, or it was throttled
+                                        130  interrupted before there was anything to end
 
 docs/agent.md has every key of the configuration, and what each exit status means.
 """
@@ -46,7 +51,9 @@ _STATUS: Final = {
     "trust": 5,
     "digest_mismatch": 5,
     "incompatible": 5,
-    "measurement": 6,
+    "enrolment_refused": 5,
+    "transfer": 6,
+    "measurement": 8,
 }
 _DEVICE_FAILED: Final = 7
 _LEAST_SECONDS: Final = 0.01
@@ -59,7 +66,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
     options = _parser().parse_args(arguments)
     try:
-        status = _COMMANDS[options.command](options)
+        if options.command == "sensors":  # of this machine, whatever is configured
+            status = _sensors(options)
+        else:
+            config = load_config(options.config)
+            status = _COMMANDS[options.command](config, options)
         sys.stdout.flush()  # here, where a reader that went away is met
     except EdgewrightError as error:
         print(f"edgewright-agent: {error}", file=sys.stderr)
@@ -111,8 +122,6 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="throttling is looked for and does not make the figures invalid",
     )
-    for command in (run, check, measure):
-        command.add_argument("--config", required=True, metavar="FILE", help="configuration, TOML")
     sensors.add_argument(
         "--sysfs-root", type=Path, default=Path("/sys"), metavar="DIR", help="a tree that stands for /sys"
     )
@@ -124,6 +133,21 @@ def _parser() -> argparse.ArgumentParser:
     )
     for command in (check, sensors, measure):
         command.add_argument("--json", action="store_true", help="print JSON")
+    enrol = commands.add_parser("enrol", help="get this device's certificate with a claim token")
+    renew = commands.add_parser("renew", help="renew the certificate now; `run` does it by itself in time")
+    for command in (run, check, measure, enrol, renew):
+        command.add_argument("--config", required=True, metavar="FILE", help="configuration, TOML")
+    enrol.add_argument(
+        "--token-file",
+        required=True,
+        metavar="FILE",
+        help="file that holds the claim token; - is standard input",
+    )
+    enrol.add_argument(
+        "--replace",
+        action="store_true",
+        help="enrol anew; the old certificate is used until the new one is there",
+    )
     return parser
 
 
@@ -151,8 +175,7 @@ class _StopSignals:
             self._request_stop(reason)
 
 
-def _run(options: argparse.Namespace) -> int:
-    config = load_config(options.config)
+def _run(config: AgentConfig, _options: argparse.Namespace) -> int:
     # Before everything that takes its time, so that no signal finds nobody.
     signals = _StopSignals()
     # What `check` does not need, and what needs a valid configuration first, is imported here.
@@ -168,8 +191,7 @@ def _run(options: argparse.Namespace) -> int:
     return exit_status(ended.code)
 
 
-def _check(options: argparse.Namespace) -> int:
-    config = load_config(options.config)
+def _check(config: AgentConfig, options: argparse.Namespace) -> int:
     from device_agent.check import as_text, check  # noqa: PLC0415  as above
 
     report = check(config)
@@ -208,7 +230,7 @@ def _seconds(text: str) -> float:
     return value
 
 
-def _measure(options: argparse.Namespace) -> int:
+def _measure(config: AgentConfig, options: argparse.Namespace) -> int:
     from device_agent.energy import command  # noqa: PLC0415  as above
     from device_agent.energy.measure import MeasurePlan, as_json, as_text  # noqa: PLC0415  as above
 
@@ -218,9 +240,7 @@ def _measure(options: argparse.Namespace) -> int:
         interval_seconds=options.interval,
         sustained=options.sustained,
     )
-    report = command.measure(
-        load_config(options.config), plan, progress=lambda line: print(line, file=sys.stderr, flush=True)
-    )
+    report = command.measure(config, plan, progress=lambda line: print(line, file=sys.stderr, flush=True))
     print(json.dumps(as_json(report), indent=1, ensure_ascii=False) if options.json else as_text(report))
     if report.invalid:
         raise MeasurementError(
@@ -230,9 +250,24 @@ def _measure(options: argparse.Namespace) -> int:
     return 0
 
 
-_COMMANDS: Final[Mapping[str, Callable[[argparse.Namespace], int]]] = {
+def _enrol(config: AgentConfig, options: argparse.Namespace) -> int:
+    from device_agent.enrolment.command import enrol_device  # noqa: PLC0415  as above
+
+    print(enrol_device(config, token_file=options.token_file, replace=options.replace))
+    return 0
+
+
+def _renew(config: AgentConfig, _options: argparse.Namespace) -> int:
+    from device_agent.enrolment.command import renew_device  # noqa: PLC0415  as above
+
+    print(renew_device(config))
+    return 0
+
+
+_COMMANDS: Final = {
     "run": _run,
     "check": _check,
-    "sensors": _sensors,
     "measure": _measure,
+    "enrol": _enrol,
+    "renew": _renew,
 }

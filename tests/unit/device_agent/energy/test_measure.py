@@ -176,7 +176,7 @@ def test_the_command_measures_the_artifact_that_is_configured(
     assert found["energies"][0]["energy"]["gross"]["value"] > 0
     assert "load: inferring" in captured.err
     board.throttle()
-    assert main(arguments(config)) == 6
+    assert main(arguments(config)) == 8
     captured = capsys.readouterr()
     assert "invalid: throttled" in captured.out
     assert "--sustained" in captured.err
@@ -188,7 +188,7 @@ def test_no_sensor_and_wrong_times_have_their_exit_status(
 ) -> None:
     (tmp_path / "sys").mkdir()
     config = write_config(tmp_path, 1, null_artifact(tmp_path / "a.ewa"), sensors={"sysfs_root": "sys"})
-    assert main(arguments(config)) == 6
+    assert main(arguments(config)) == 8
     assert "edgewright-agent sensors" in capsys.readouterr().err
     with pytest.raises(SystemExit) as left:
         main(["measure", "--config", str(config), "--seconds", "0"])
