@@ -22,7 +22,7 @@ from device_agent.energy.window import WindowEnergy
 from device_agent.enrolment.renewal import Renewal
 from device_agent.frames import FrameDoor, open_source
 from device_agent.heat.policy import HeatPolicy
-from device_agent.heat.temperature import declared_rules, hottest
+from device_agent.heat.temperature import declared_rules, read_hottest
 from device_agent.heat.variant import load_stand_in
 from device_agent.inference import InferenceLoop, LoopLimits, Meter, Pace
 from device_agent.result_writer import ResultWriter
@@ -466,7 +466,7 @@ class Agent:
 
     def _read_heat(self, _effect: effects.ReadHeat) -> None:
         self._sensors.keep_counters(monotonic())
-        celsius = hottest(self._sensors.temperatures(), self._config.heat.sensors)
+        celsius = read_hottest(self._sensors, self._config.heat.sensors)
         if isinstance(celsius, Absent):
             self._take_in(occurrences.HeatRead(celsius=None, why_absent=celsius.reason))
         else:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from device_agent.config import HeatSection
+    from device_agent.sensors.survey import Sensors
 
 _PROCESSOR_CHIPS: Final = ("coretemp", "k10temp", "zenpower", "cpu_thermal", "soc_thermal")
 """hwmon chips that measure a processor; an SSD is hotter and is no reason to infer less."""
@@ -33,6 +34,15 @@ def declared_rules(section: HeatSection) -> HeatRules | None:
         hysteresis_celsius=section.hysteresis_celsius,
         hold_seconds=section.hold_seconds,
     )
+
+
+def read_hottest(sensors: Sensors, names: Sequence[str]) -> float | Absent:
+    """Return the temperature to go by; reads no more than it takes, for it is read often. See `hottest`."""
+    if not names:
+        zones = hottest(sensors.zones(), ())
+        if not isinstance(zones, Absent):
+            return zones
+    return hottest(sensors.temperatures(), names)
 
 
 def hottest(readings: Iterable[Measured], names: Sequence[str]) -> float | Absent:

@@ -82,9 +82,19 @@ class Sensors:
             ]
         )
 
+    def zones(self) -> tuple[Measured, ...]:
+        """Return the temperatures of the thermal zones alone."""
+        return _bounded(thermal.read_zones(self._root))
+
     def temperatures(self) -> tuple[Measured, ...]:
-        """Return the temperatures alone: what a heat policy looks at between two samples."""
-        return _bounded([*thermal.read_zones(self._root), *hwmon.read_temperatures(self._root)])
+        """Return the temperatures that `heat` has, by the same names, and nothing else."""
+        return _bounded(
+            [
+                *thermal.read_zones(self._root),
+                *hwmon.read_temperatures(self._root),
+                *battery.read_temperatures(self._root),
+            ]
+        )
 
     def keep_counters(self, now_seconds: float) -> None:
         """Read the counters that wrap, so that no wrap is missed between two samples that are far apart."""

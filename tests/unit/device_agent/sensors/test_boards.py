@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
+import tracemalloc
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -294,6 +296,39 @@ def test_what_slows_a_processor_down_is_said_and_a_fan_or_an_old_cap_is_not(tmp_
     }
 
 
+# --- what it costs ---
+
+
+def test_a_sample_of_a_machine_full_of_sensors_is_far_below_a_hundredth_of_a_core(tmp_path: Path) -> None:
+    root = trees.server_two_sockets(trees.laptop(trees.industrial_box(tmp_path)))
+    for number in range(64):
+        trees.write_tree(root, {
+            f"class/hwmon/hwmon{20 + number // 8}/name": "nct6775",
+            f"class/hwmon/hwmon{20 + number // 8}/temp{number % 8 + 1}_input": 40_000,
+        })  # fmt: skip
+    sensors = survey(root)
+    costs = []
+    for number in range(30):
+        before = time.thread_time()
+        sensors.system(float(number))
+        sensors.heat()
+        sensors.power(float(number))
+        costs.append(time.thread_time() - before)
+    assert sorted(costs)[len(costs) // 2] < 0.01 * 10.0  # of telemetry.interval_seconds
+
+    tracemalloc.start()
+    try:
+        before_bytes = tracemalloc.get_traced_memory()[0]
+        for number in range(30, 60):
+            sensors.heat()
+            sensors.power(float(number))
+        after_bytes, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after_bytes - before_bytes < 32 << 10
+    assert peak_bytes - before_bytes < 512 << 10
+
+
 # --- broken boards ---
 
 
@@ -407,6 +442,24 @@ def test_a_counter_that_was_read_too_rarely_is_absent_once_and_adds_nothing() ->
     assert isinstance(value, Absent)
     assert "more than once" in value.reason
     assert counter.advance(900_000, 5.5) == pytest.approx(1.0)
+
+
+def test_a_counter_that_is_kept_between_samples_tells_the_next_sample_what_it_missed(tmp_path: Path) -> None:
+    root = trees.server_two_sockets(tmp_path)
+    zone = root / "class/powercap/intel-rapl:0/energy_uj"
+    sensors = survey(root)
+    zone.write_text("5000000000")
+    sensors.power(0.0)
+    for second in range(1, 6):  # 60 kJ at 250 W each time: one wrap after another
+        zone.write_text(str((5_000_000_000 + second * 60_000_000_000) % 262_143_328_850))
+        sensors.keep_counters(second * 240.0)
+    assert by_name(sensors.power(1_200.0))["package_0_joules_total"].value == pytest.approx(300_000.0)
+    zone.write_text("1")
+    sensors.keep_counters(1_201.0)
+    missed = by_name(sensors.power(1_202.0))["package_0_joules_total"].value
+    assert isinstance(missed, Absent)
+    assert "was reset" in missed.reason
+    assert by_name(sensors.power(1_203.0))["package_0_joules_total"].value == pytest.approx(300_000.0)
 
 
 # --- the command ---
