@@ -270,7 +270,11 @@ class CoreMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.core = new_core()
+        rules = HeatRules(
+            steps=(HeatStep(celsius=70.0, measure="pause"),), hysteresis_celsius=5.0, hold_seconds=5.0
+        )
+        timing = Timing(window_seconds=10.0, drain_timeout_seconds=5.0, heat_seconds=2.0)
+        self.core = Core(timing, HeatPolicy(rules))
         self.now = 0.0
         self.effects: list[Effect] = []
         self.tested = False
@@ -286,6 +290,8 @@ class CoreMachine(RuleBasedStateMachine):
         self.effects += produced
         if StartInference() in produced:
             assert self.tested
+        if any(isinstance(effect, ReadHeat | ApplyHeat) for effect in produced):
+            assert phase_before == "running"
         if self.core.phase == "draining" and self.stopping_since is None:
             self.stopping_since = self.now
 
@@ -323,6 +329,16 @@ class CoreMachine(RuleBasedStateMachine):
     @rule(inferences=st.integers(0, 2), errors=st.integers(0, 2))
     def window(self, inferences: int, errors: int) -> None:
         self.happen(WindowClosed(inferences=inferences, errors=errors, last_error="e"))
+
+    @rule(celsius=st.sampled_from([None, 40.0, 69.0, 90.0]), reads=st.integers(1, 12))
+    def heat(self, celsius: float | None, reads: int) -> None:
+        for _ in range(reads):
+            self.happen(HeatRead(celsius=celsius, why_absent="EIO"))
+
+    @rule(failed=st.booleans())
+    def switched(self, failed: bool) -> None:
+        switched = ModelSwitched(digest="sha256:1", name="m", version="2")
+        self.happen(SwitchFailed("no such file") if failed else switched)
 
     @rule(on_disk=st.booleans())
     def storage(self, on_disk: bool) -> None:
