@@ -370,16 +370,16 @@ def _reconnected_event(reason: str) -> RecordEvent:
 
 
 def _heat_event(change: HeatChange) -> RecordEvent:
-    hot = change.kind in ("hotter", "blind")
+    text = change.text
     details: dict[str, Scalar] = {"measures": ",".join(change.measures)}
     if change.celsius is not None:
         details["celsius"] = round(change.celsius, 3)
-    by_kind = {
-        "hotter": "heat_measures_taken",
-        "cooler": "heat_measures_lifted",
-        "blind": "heat_unknown",
-        "seen": "heat_known",
-    }
-    return RecordEvent(
-        name=by_kind[change.kind], severity="warning" if hot else "info", text=change.text, details=details
-    )
+    match change.kind:
+        case "hotter":
+            return RecordEvent(name="heat_measures_taken", severity="warning", text=text, details=details)
+        case "cooler":
+            return RecordEvent(name="heat_measures_lifted", severity="info", text=text, details=details)
+        case "blind":
+            return RecordEvent(name="heat_unknown", severity="warning", text=text, details=details)
+        case "seen":
+            return RecordEvent(name="heat_known", severity="info", text=text, details=details)
