@@ -63,7 +63,7 @@ class Methods:
         """Scale channels against one another."""
         found = equalize(now.model, now.statistics, self.profile, clips=_clips(now.model, self.recipe))
         if found.model is now.model:
-            return now, "there is nothing to gain by scaling channels"
+            return now, found.note
         gathered = statistics_of(
             found.model,
             self.data,
