@@ -38,8 +38,8 @@ class Edits:
         if value is None:
             return
         array = _rounded(values)
-        if len(value.uses()) == 1 and array.shape == shape_of(value) and not value.is_graph_output():
-            value.const_value = ir.tensor(array, name=named(value))
+        if len(value.uses()) == 1 and not value.is_graph_output():
+            value.const_value, value.shape = ir.tensor(array, name=named(value)), ir.Shape(array.shape)
             return
         fresh = self.editor.constant(f"{named(value)}/{named(node)}", array)
         for index in [at for at, one in enumerate(node.inputs) if one is value]:
