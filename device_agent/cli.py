@@ -24,12 +24,14 @@ examples:
   edgewright-agent check --config agent.toml          what is wrong, and what this machine offers
   edgewright-agent run --config agent.toml            run until stopped; SIGTERM, SIGINT and SIGHUP drain and say goodbye
   edgewright-agent check --config agent.toml --json   the same for programs
+  edgewright-agent enrol --config agent.toml --token-file claim.txt
+                                                      get this device's certificate, once
 
 exit status:
-  0  ended as asked                     5  the artifact must not be used here
-  1  a fault of the agent itself        7  the device failed: engine, source or storage
-  2  wrong configuration or arguments   130  interrupted before there was anything to end
-  4  the golden self-test failed
+  0  ended as asked                     5  artifact, identity or server must not be trusted
+  1  a fault of the agent itself        6  the server cannot be reached: try again
+  2  wrong configuration or arguments   7  the device failed: engine, source, storage or clock
+  4  the golden self-test failed        130  interrupted before there was anything to end
 
 docs/agent.md has every key of the configuration, and what each exit status means.
 """
@@ -45,6 +47,8 @@ _STATUS: Final = {
     "trust": 5,
     "digest_mismatch": 5,
     "incompatible": 5,
+    "enrolment_refused": 5,
+    "transfer": 6,
 }
 _DEVICE_FAILED: Final = 7
 _INTERRUPTED: Final = 128 + signal.SIGINT
@@ -56,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         config = load_config(options.config)
-        status = _check(config, as_json=options.json) if options.command == "check" else _run(config)
+        status = _COMMANDS[options.command](config, options)
         sys.stdout.flush()  # here, where a reader that went away is met
     except EdgewrightError as error:
         print(f"edgewright-agent: {error}", file=sys.stderr)
@@ -86,9 +90,22 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     run = commands.add_parser("run", help="run the artifact until stopped")
     check = commands.add_parser("check", help="validate the configuration and say what this machine offers")
-    for command in (run, check):
+    enrol = commands.add_parser("enrol", help="get this device's certificate with a claim token")
+    renew = commands.add_parser("renew", help="renew the certificate now; `run` does it by itself in time")
+    for command in (run, check, enrol, renew):
         command.add_argument("--config", required=True, metavar="FILE", help="configuration, TOML")
     check.add_argument("--json", action="store_true", help="print JSON")
+    enrol.add_argument(
+        "--token-file",
+        required=True,
+        metavar="FILE",
+        help="file that holds the claim token; - is standard input",
+    )
+    enrol.add_argument(
+        "--replace",
+        action="store_true",
+        help="enrol anew; the old certificate is used until the new one is there",
+    )
     return parser
 
 
@@ -116,7 +133,7 @@ class _StopSignals:
             self._request_stop(reason)
 
 
-def _run(config: AgentConfig) -> int:
+def _run(config: AgentConfig, _options: argparse.Namespace) -> int:
     # Before everything that takes its time, so that no signal finds nobody.
     signals = _StopSignals()
     # What `check` does not need, and what needs a valid configuration first, is imported here.
@@ -132,10 +149,10 @@ def _run(config: AgentConfig) -> int:
     return exit_status(ended.code)
 
 
-def _check(config: AgentConfig, *, as_json: bool) -> int:
+def _check(config: AgentConfig, options: argparse.Namespace) -> int:
     from device_agent.check import as_text, check  # noqa: PLC0415  as above
 
-    report = check(config)
+    report, as_json = check(config), options.json
     status = 0 if report.problem is None else exit_status(report.problem.code)
     if as_json:
         found = {"ok": status == 0, "config": described(config), **report.facts}
@@ -145,3 +162,25 @@ def _check(config: AgentConfig, *, as_json: bool) -> int:
     if report.problem is not None:
         print(f"edgewright-agent: {report.problem}", file=sys.stderr)
     return status
+
+
+def _enrol(config: AgentConfig, options: argparse.Namespace) -> int:
+    from device_agent.enrolment.command import enrol_device  # noqa: PLC0415  as above
+
+    print(enrol_device(config, token_file=options.token_file, replace=options.replace))
+    return 0
+
+
+def _renew(config: AgentConfig, _options: argparse.Namespace) -> int:
+    from device_agent.enrolment.command import renew_device  # noqa: PLC0415  as above
+
+    print(renew_device(config))
+    return 0
+
+
+_COMMANDS: Final = {
+    "run": _run,
+    "check": _check,
+    "enrol": _enrol,
+    "renew": _renew,
+}
