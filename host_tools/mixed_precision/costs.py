@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from host_tools.plan.topology import input_at, outputs_of, shape_of, weight_of
+from host_tools.plan.topology import input_at, network_of, outputs_of, shape_of, weight_of
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
     from host_tools.diagnose.layers import Layer
+    from host_tools.model.float_model import FloatModel
 
 
 def operations(layer: Layer) -> int:
@@ -19,6 +20,11 @@ def operations(layer: Layer) -> int:
         return 0
     written = sum(math.prod(shape_of(value)) for value in outputs_of(layer.nodes[-1]))
     return max(1, written + _multiplications(layer.nodes[0]))
+
+
+def multiplications_of(model: FloatModel) -> int:
+    """Return how many multiply-accumulates a model does in one inference."""
+    return sum(_multiplications(node) for node in network_of(model.graph).nodes.values())
 
 
 def _multiplications(node: ir.Node) -> int:

@@ -101,7 +101,7 @@ def prepare(
     )
     ladder.begin(model, statistics)
     if ladder.wants("equalization", recipe.equalization):
-        ladder.climb("equalization", methods.equalized, is_asked=recipe.equalization is True)
+        ladder.climb("equalization", methods.equalized, is_asked=recipe.equalization is True, is_fitted=False)
     if ladder.wants("reconstruction", recipe.reconstruction):
         ladder.climb("reconstruction", methods.reconstructed, is_asked=recipe.reconstruction is True)
     if ladder.wants_floats():
