@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from device_agent.config import parse_config
-from device_agent.enrolment.identity import IdentityFolder
+from device_agent.enrolment.identity import IdentityFolder, utc_text
 from device_agent.telemetry.mqtt import (
     BrokerConnection,
     BrokerReport,
@@ -340,7 +340,12 @@ def test_check_names_cause_and_next_step(fleet: Fleet, enrolled: Path, tmp_path:
         assert "not reached: 127.0.0.1" in said
         assert "set mqtt.tls_server_name" in said
         config.write_text(config.read_text().replace("[mqtt]", '[mqtt]\ntls_server_name = "broker.example"'))
-        assert "accepts us, MQTT 5" in command("check", "--config", str(config)).stdout
+        said = command("check", "--config", str(config)).stdout
+        assert "accepts us, MQTT 5" in said
+        identity = IdentityFolder(enrolled / "dev-1").required("dev-1")
+        assert f"certificate: {identity.serial}\n" in said
+        assert f"valid until: {utc_text(identity.not_after_seconds)}\n" in said
+        assert "key: readable by the agent alone\n" in said
     finally:
         broker.stop()
 

@@ -477,6 +477,12 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
     assert b"pip install 'edgewright[enrol]'" in done.stderr
 
 
+def test_the_running_agent_does_not_load_cryptography() -> None:
+    """Its 13 MiB belong to the commands and to the child that renews."""
+    script = "import device_agent.agent, device_agent.check, sys; sys.exit('cryptography' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], check=False, cwd=ROOT).returncode == 0
+
+
 def test_the_renewals_child_says_one_line(fleet: Fleet, tmp_path: Path) -> None:
     fleet.enrol(tmp_path / "identity")
     for device, error in (("dev-1", ""), ("dev-2", "is of device 'dev-1'")):
