@@ -26,11 +26,13 @@ class Patches:
     Attributes:
         groups: Groups of outputs that read the same inputs.
         columns: Inputs of one output, taps included.
+        outputs: Outputs of a group.
         places: How many places one sample's output has.
     """
 
     groups: int
     columns: int
+    outputs: int
     places: int
     _node: ir.Node
 
@@ -44,13 +46,16 @@ class Patches:
             return cls(
                 groups=group,
                 columns=math.prod(weight[1:]),
+                outputs=weight[0] // group,
                 places=result[0] * math.prod(result[2:]),
                 _node=node,
             )
         if node.op_type == "Gemm":
-            return cls(groups=1, columns=weight[1], places=result[0], _node=node)
+            return cls(groups=1, columns=weight[1], outputs=weight[0], places=result[0], _node=node)
         if node.op_type == "MatMul" and len(weight) == 2:
-            return cls(groups=1, columns=weight[0], places=math.prod(result[:-1]), _node=node)
+            return cls(
+                groups=1, columns=weight[0], outputs=weight[1], places=math.prod(result[:-1]), _node=node
+            )
         return None
 
     def inputs_at(self, source: Float32, places: Indices) -> Float32:
@@ -78,13 +83,13 @@ class Patches:
         if self._node.op_type != "Conv":
             return np.ascontiguousarray(result.reshape(-1, result.shape[-1])[places].T)[np.newaxis]
         flat = np.moveaxis(result, 1, 0).reshape(result.shape[1], -1)
-        return flat[:, places].reshape(self.groups, -1, places.size)
+        return flat[:, places].reshape(self.groups, self.outputs, places.size)
 
     def weights(self, values: Float64) -> Float64:
         """Return a weight as (groups, outputs of a group, columns)."""
         if self._node.op_type == "MatMul":
             values = values.T
-        return values.reshape(self.groups, -1, self.columns)
+        return values.reshape(self.groups, self.outputs, self.columns)
 
     def as_weight(self, rows: Float64) -> Float64:
         """Return (groups, outputs of a group, columns) in the shape of the node's weight."""
