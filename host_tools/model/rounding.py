@@ -1,7 +1,7 @@
 """ONNX nodes that quantize as a target rounds. QuantizeLinear rounds halves to even, whatever the target does.
 
-Between powers of two every fourth number may be a half, so that it matters. Scales that are powers of two make the quotient exact, and the
-sum with a half too: the result is then the simulator's, code by code.
+Between powers of two every fourth number may be a half, so that it matters. Scales that are powers of two make the quotient exact: the
+result is then the simulator's, code by code.
 """
 
 from __future__ import annotations
@@ -78,10 +78,15 @@ class RoundingNodes:
         ]
 
     def _half_up(self, source: str, result: str) -> list[onnx.NodeProto]:
+        """Round by the fraction, which is exact; the sum with a half is not just below a half."""
         half = self._constant(result, "half", np.asarray(0.5, np.float32))
+        floor, fraction, is_up, up = (f"{result}/{name}" for name in ("floor", "fraction", "is_up", "up"))
         return [
-            helper.make_node("Add", [source, half], [f"{result}/above"]),
-            helper.make_node("Floor", [f"{result}/above"], [result]),
+            helper.make_node("Floor", [source], [floor]),
+            helper.make_node("Sub", [source, floor], [fraction]),
+            helper.make_node("GreaterOrEqual", [fraction, half], [is_up]),
+            helper.make_node("Cast", [is_up], [up], to=onnx.TensorProto.FLOAT),
+            helper.make_node("Add", [floor, up], [result]),
         ]
 
     def _constant(self, result: str, name: str, value: NDArray[np.generic]) -> str:
