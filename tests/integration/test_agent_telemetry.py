@@ -495,7 +495,8 @@ def test_two_agents_of_one_id_slow_down_and_say_what_it_may_be(
 
 
 def blocks(language: str) -> str:
-    text = (Path(__file__).parents[2] / "docs" / "agent.md").read_text(encoding="utf-8")
+    document = (Path(__file__).parents[2] / "docs" / "agent.md").read_text(encoding="utf-8")
+    text = document.split("## A broker with TLS")[1].split("\n## ")[0]
     (found,) = re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
     return str(found)
 
