@@ -236,6 +236,8 @@ class Agent:
             case _ResultsWait():
                 return  # it has woken the loop, which writes results in its next turn
             case occurrences.ArtifactVerified() | occurrences.ModelSwitched():
+                if self._core.phase == "running":  # what the model before did is told under its own name
+                    self._sample(effects.Sample(final=False))
                 self._stamper.artifact = item.digest
                 self._take_in(item)
             case _:
