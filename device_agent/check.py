@@ -21,7 +21,7 @@ from device_agent.enrolment.renewal import due_seconds
 from device_agent.frames import FrameDoor, open_source
 from device_agent.sensors.host import clock_is_synchronized, host_facts
 from device_agent.sensors.reading import Absent
-from device_agent.sensors.survey import Sensors
+from device_agent.sensors.survey import Sensors, find_vcgencmd
 from device_agent.startup import described_versions, load_payload, run_self_test, verify_artifact
 from device_agent.telemetry.mqtt import BrokerReport, BrokerSettings, Connected, Disconnected, Will
 
@@ -189,6 +189,7 @@ def _sensors(config: AgentConfig) -> Mapping[str, object]:
         sysfs_root=config.sensors.sysfs_root,
         state_directory=folder,
         pss_interval_seconds=config.telemetry.pss_interval_seconds,
+        vcgencmd=find_vcgencmd(config.sensors.vcgencmd, config.sensors.sysfs_root),
     )
     now = monotonic()
     values: dict[str, float | Absent] = dict(sensors.system(now))
