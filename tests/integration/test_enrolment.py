@@ -292,6 +292,16 @@ def test_an_answer_that_drips_is_cut_when_its_time_is_up(fleet: Fleet, tmp_path:
     assert time.monotonic() - began < 20
 
 
+def test_a_server_that_takes_the_call_and_says_nothing(fleet: Fleet, tmp_path: Path) -> None:
+    server = RawServer(lambda line: (line.recv(1 << 16), time.sleep(3), None)[2])
+    token = fleet.token(url=f"https://127.0.0.1:{server.port}")
+    try:
+        with pytest.raises(TransferError, match=r"no whole answer within 0\.3 s"):
+            fleet.enrol(tmp_path / "identity", token=token, deadline_seconds=0.3)
+    finally:
+        server.close()
+
+
 def issued_for(fleet: Fleet, device: str, *, csr_key: bytes, server: bool = False) -> str:
     from host_tools.authority.certificates import read_request
 
