@@ -408,6 +408,7 @@ def test_the_disk_of_another_device_is_refused(fleet: Fleet, tmp_path: Path) -> 
     fleet.enrol(tmp_path / "identity", "dev-2")
     with pytest.raises(TrustError, match=r"certificate is of device 'dev-2'; device\.id is 'dev-1'"):
         renew(tmp_path / "identity", device="dev-1")
+    assert fleet.enrol(tmp_path / "identity", replace=True).identity.device == "dev-1"
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"\xff" * 10, b'{"schema_version": "9.0"}', b"x" * 100_000])
@@ -416,7 +417,10 @@ def test_a_damaged_identity_is_told(fleet: Fleet, tmp_path: Path, content: bytes
     (tmp_path / "identity" / "current" / "identity.json").write_bytes(content)
     with pytest.raises(TrustError, match=r"identity\.json: .*enrol --replace"):
         renew(tmp_path / "identity", device="dev-1")
-    assert fleet.enrol(tmp_path / "fresh").is_new
+    with pytest.raises(TrustError, match=r"identity\.json"):
+        fleet.enrol(tmp_path / "identity")
+    cured = fleet.enrol(tmp_path / "identity", replace=True)
+    assert renew(tmp_path / "identity", device="dev-1").claim == cured.identity.claim
 
 
 @pytest.mark.parametrize("file", ["device.key", "device.crt", "ca.crt"])
@@ -425,6 +429,8 @@ def test_damaged_files_are_told(fleet: Fleet, tmp_path: Path, file: str) -> None
     (tmp_path / "identity" / "current" / file).write_bytes(b"\xff\0" * 40)
     with pytest.raises((TrustError, ContractError), match=r"cannot be read|not PEM"):
         renew(tmp_path / "identity", device="dev-1")
+    assert fleet.enrol(tmp_path / "identity", replace=True).is_new
+    assert renew(tmp_path / "identity", device="dev-1")
 
 
 # --- the commands ---
