@@ -31,7 +31,7 @@ examples:
                                                       get this device's certificate, once
 
 exit status:
-  0  ended as asked                     5  artifact, identity or server must not be trusted
+  0  ended as asked                     5  the artifact, identity or server must not be trusted
   1  a fault of the agent itself        6  the server cannot be reached: try again
   2  wrong configuration or arguments   7  the device failed: engine, source, storage or clock
   4  the golden self-test failed        8  nothing measures energy here, or it was throttled
