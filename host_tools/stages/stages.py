@@ -102,9 +102,9 @@ def prepare(
     )
     ladder.begin(model, statistics)
     if ladder.wants("equalization", recipe.equalization):
-        ladder.climb("equalization", methods.equalized, is_asked=recipe.equalization is True)
+        ladder.climb("equalization", methods.equalized, is_asked=recipe.equalization is True, is_fitted=False)
     if recipe.channel_splitting is not None and ladder.wants("channel splitting", True):  # noqa: FBT003 - it is asked for
-        ladder.climb("channel splitting", methods.split, is_asked=True)
+        ladder.climb("channel splitting", methods.split, is_asked=True, is_fitted=False)
     if ladder.wants("reconstruction", recipe.reconstruction):
         ladder.climb("reconstruction", methods.reconstructed, is_asked=recipe.reconstruction is True)
     if ladder.wants_floats():
