@@ -153,7 +153,7 @@ class Ladder:
 
     def _may_climb(self) -> bool:
         recipe = self.recipe
-        if recipe.equalization or recipe.reconstruction or recipe.mixed_precision:
+        if recipe.equalization or recipe.channel_splitting or recipe.reconstruction or recipe.mixed_precision:
             return True
         may_mix = self.goal is not None and recipe.mixed_precision is None
         is_left = may_mix or (recipe.equalization, recipe.reconstruction) != (False, False)
