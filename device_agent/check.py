@@ -59,7 +59,7 @@ def check(config: AgentConfig) -> CheckReport:
         "broker": broker,
         "spool": spool,
         "machine": {**host_facts(), "clock": "synced" if clock_is_synchronized() else "unsynced"},
-        "sensors": _sensors(config),
+        "sensors": sensors_found(config),
     }
     return CheckReport(problem=settings_problem or artifact_problem or spool_problem, facts=facts)
 
@@ -121,9 +121,7 @@ def _broker(config: AgentConfig) -> tuple[Mapping[str, object], EdgewrightError 
 def _answer(config: AgentConfig, settings: BrokerSettings) -> str:
     topic = DeviceTopics(config.device.id, config.mqtt.topic_root).birth() + "-check"
     reports: SimpleQueue[BrokerReport] = SimpleQueue()
-    connection = begin_connection(
-        0, settings, will=Will(topic=topic, payload=b""), report=reports.put, frames=None
-    )
+    connection = begin_connection(0, settings, will=Will(topic=topic, payload=b""), report=reports.put)
     try:
         report = reports.get(timeout=2 * config.mqtt.connect_timeout_seconds + _SLACK_SECONDS)
     except Empty:
@@ -158,7 +156,8 @@ def _spool(path: Path) -> tuple[Mapping[str, object], EdgewrightError | None]:
         return {str(path): str(problem)}, problem
 
 
-def _sensors(config: AgentConfig) -> Mapping[str, object]:
+def sensors_found(config: AgentConfig) -> Mapping[str, object]:
+    """Return what every sensor reads now, or why it reads nothing."""
     folder = next((parent for parent in config.spool.path.parents if parent.is_dir()), config.spool.path)
     sensors = Sensors(
         sysfs_root=config.sensors.sysfs_root,

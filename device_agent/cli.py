@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from device_agent import __version__
@@ -24,6 +26,10 @@ examples:
   edgewright-agent check --config agent.toml          what is wrong, and what this machine offers
   edgewright-agent run --config agent.toml            run until stopped; SIGTERM, SIGINT and SIGHUP drain and say goodbye
   edgewright-agent check --config agent.toml --json   the same for programs
+  edgewright-agent status --config agent.toml         what the running agent does, since when, and its last errors
+  edgewright-agent diag --config agent.toml           what is wrong here, and what to do
+  edgewright-agent support-bundle --config agent.toml --out bundle.tar.gz
+                                                      for whoever helps; holds no secret
 
 exit status:
   0  ended as asked                     5  the artifact must not be used here
@@ -56,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         config = load_config(options.config)
-        status = _check(config, as_json=options.json) if options.command == "check" else _run(config)
+        status = _COMMANDS[options.command](config, options)
         sys.stdout.flush()  # here, where a reader that went away is met
     except EdgewrightError as error:
         print(f"edgewright-agent: {error}", file=sys.stderr)
@@ -86,9 +92,14 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     run = commands.add_parser("run", help="run the artifact until stopped")
     check = commands.add_parser("check", help="validate the configuration and say what this machine offers")
-    for command in (run, check):
+    status = commands.add_parser("status", help="ask the running agent what it does")
+    diag = commands.add_parser("diag", help="say what is wrong on this machine, and what to do")
+    bundle = commands.add_parser("support-bundle", help="write what helps whoever helps, without secrets")
+    for command in (run, check, status, diag, bundle):
         command.add_argument("--config", required=True, metavar="FILE", help="configuration, TOML")
-    check.add_argument("--json", action="store_true", help="print JSON")
+    for command in (check, status, diag):
+        command.add_argument("--json", action="store_true", help="print JSON")
+    bundle.add_argument("--out", required=True, metavar="FILE", type=Path, help="archive to write, .tar.gz")
     return parser
 
 
@@ -116,7 +127,7 @@ class _StopSignals:
             self._request_stop(reason)
 
 
-def _run(config: AgentConfig) -> int:
+def _run(config: AgentConfig, _options: argparse.Namespace) -> int:
     # Before everything that takes its time, so that no signal finds nobody.
     signals = _StopSignals()
     # What `check` does not need, and what needs a valid configuration first, is imported here.
@@ -132,12 +143,12 @@ def _run(config: AgentConfig) -> int:
     return exit_status(ended.code)
 
 
-def _check(config: AgentConfig, *, as_json: bool) -> int:
+def _check(config: AgentConfig, options: argparse.Namespace) -> int:
     from device_agent.check import as_text, check  # noqa: PLC0415  as above
 
     report = check(config)
     status = 0 if report.problem is None else exit_status(report.problem.code)
-    if as_json:
+    if options.json:
         found = {"ok": status == 0, "config": described(config), **report.facts}
         print(json.dumps(found, indent=1, ensure_ascii=False))
     else:
@@ -145,3 +156,42 @@ def _check(config: AgentConfig, *, as_json: bool) -> int:
     if report.problem is not None:
         print(f"edgewright-agent: {report.problem}", file=sys.stderr)
     return status
+
+
+def _status(config: AgentConfig, options: argparse.Namespace) -> int:
+    from device_agent.operations.status_socket import read_status, socket_path  # noqa: PLC0415  as above
+    from device_agent.operations.status_text import as_text  # noqa: PLC0415  as above
+
+    status = read_status(socket_path(config))
+    print(json.dumps(status, indent=1, ensure_ascii=False) if options.json else as_text(status))
+    return 0
+
+
+def _diag(config: AgentConfig, options: argparse.Namespace) -> int:
+    from device_agent.operations.diagnosis import as_lines, diagnose  # noqa: PLC0415  as above
+
+    findings = diagnose(config)
+    if options.json:
+        print(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=1, ensure_ascii=False))
+    else:
+        print(as_lines(findings))
+    return _DEVICE_FAILED if any(finding.verdict == "error" for finding in findings) else 0
+
+
+def _support_bundle(config: AgentConfig, options: argparse.Namespace) -> int:
+    from device_agent.operations.support_bundle import write_bundle  # noqa: PLC0415  as above
+
+    sizes = write_bundle(config, options.out)
+    for name, size in sizes.items():
+        print(f"{size:>9} bytes  {name}")
+    print(f"{options.out} is written; look through it before you send it.")
+    return 0
+
+
+_COMMANDS: Final = {
+    "run": _run,
+    "check": _check,
+    "status": _status,
+    "diag": _diag,
+    "support-bundle": _support_bundle,
+}

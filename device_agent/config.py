@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from device_agent.config_section import read_section, setting
+from device_agent.contract.commands import OPERATIONS
 from device_agent.contract.digest import checked_digest
 from device_agent.contract.errors import ConfigError, ContractError
 from device_agent.contract.topics import DEFAULT_ROOT, checked_device_id, checked_root
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 EngineChoice = Literal["auto", "onnx", "tflite", "openvino", "null"]
 SourceKind = Literal["directory", "replay", "mqtt", "null"]
 MqttVersion = Literal["3.1.1", "5"]
-LogFormat = Literal["text", "json"]
+LogFormat = Literal["text", "json", "journal"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 _DAY_SECONDS: Final = 86_400.0
@@ -234,12 +235,45 @@ class LogSection:
     """What the agent writes to standard error.
 
     Attributes:
-        format: ``text`` for people, ``json`` lines for collectors.
+        format: ``text`` for people, ``json`` lines for collectors, ``journal`` for systemd's.
         level: The least that is written.
     """
 
     format: LogFormat = "text"
     level: LogLevel = "info"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandsSection:
+    """What may be commanded from afar; who may command, the broker's access rules say.
+
+    Attributes:
+        allowed: Of ``restart_model``, ``snapshot``, ``log_level``, ``pause`` and ``resume``; an empty list: none, and the
+            agent listens to no command.
+        max_waiting: Commands that wait while one is done; more are refused.
+        max_per_minute: Commands that get an answer, refusals included; more are counted and told.
+        max_age_seconds: A request that is older by the device's clock is refused.
+        timeout_seconds: A command that takes longer has failed.
+        remembered: Ends that are remembered, so that a command that comes twice is not done twice.
+    """
+
+    allowed: tuple[str, ...] = OPERATIONS
+    max_waiting: int = setting(8, low=1, high=1_000)
+    max_per_minute: float = setting(30.0, low=1.0, high=6_000.0)
+    max_age_seconds: float = setting(3_600.0, low=1.0, high=30 * _DAY_SECONDS)
+    timeout_seconds: float = setting(60.0, low=0.1, high=3_600.0)
+    remembered: int = setting(64, low=1, high=1_000)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusSection:
+    """Where ``edgewright-agent status`` asks.
+
+    Attributes:
+        socket: Unix socket, for the agent's own user; by default ``agent.sock`` beside the spool.
+    """
+
+    socket: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,6 +289,8 @@ class AgentConfig:
     mqtt: MqttSection = field(default_factory=MqttSection)
     telemetry: TelemetrySection = field(default_factory=TelemetrySection)
     sensors: SensorsSection = field(default_factory=SensorsSection)
+    commands: CommandsSection = field(default_factory=CommandsSection)
+    status: StatusSection = field(default_factory=StatusSection)
     log: LogSection = field(default_factory=LogSection)
 
 
@@ -268,6 +304,8 @@ _SECTIONS: Final[Mapping[str, type[Any]]] = {
     "telemetry": TelemetrySection,
     "spool": SpoolSection,
     "sensors": SensorsSection,
+    "commands": CommandsSection,
+    "status": StatusSection,
     "log": LogSection,
 }
 _REQUIRED: Final = ("device", "artifact", "spool")
@@ -368,6 +406,11 @@ def _check_together(config: AgentConfig, origin: str) -> None:
     if config.artifact.digest is not None:
         digest = config.artifact.digest
         _in_grammar(lambda: checked_digest(digest, where="digest"), f"{origin}: artifact.digest")
+    unknown = [name for name in config.commands.allowed if name not in OPERATIONS]
+    if unknown:
+        raise ConfigError(
+            f"{origin}: commands.allowed: expected names of {', '.join(OPERATIONS)}, got {unknown[0][:80]!r}."
+        )
     source, mqtt, spool = config.source, config.mqtt, config.spool
     rules = (
         (source.kind in ("directory", "replay") and source.path is None,

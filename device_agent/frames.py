@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from device_agent.config import SourceSection
     from device_agent.contract.manifest import Manifest
     from device_agent.sources.source import Source
+    from device_agent.telemetry.subscription import Incoming
 
 
 class FrameDoor:
@@ -27,12 +28,12 @@ class FrameDoor:
         """Hand frames to ``take`` from now on."""
         self._take = take
 
-    def __call__(self, payload: bytes) -> None:
+    def __call__(self, message: Incoming) -> None:
         """Hand in one frame; called on the connection's thread."""
         if self._take is None:
             self.turned_away += 1
         else:
-            self._take(payload)
+            self._take(message.payload)
 
 
 def open_source(
