@@ -218,7 +218,8 @@ class Agent:
         now = monotonic()
         if now >= self._core.next_due_seconds:
             self._take_in(occurrences.Tick(now))
-        due_seconds = min(self._service.alive(now), self._commands.turn(now), self._core.next_due_seconds)
+        model_runs = self._core.phase == "running"
+        due_seconds = min(self._service.alive(now), self._commands.turn(now, model_runs=model_runs))
         more_results = self._results is not None and self._results.write()
         self._commit(now)
         due = self._courier.turn(now) if self._config.mqtt.enabled else float("inf")

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger("edgewright.commands")
 _NEVER: Final = float("inf")
 _LONGEST_REASON: Final = 400
+_ABOUT_THE_MODEL: Final = ("pause", "resume", "restart_model")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,14 +170,21 @@ class CommandDesk:
             _LOG.warning("command %s/%s refused: %s: %s", *key, refusal.code, refusal.reason)
             self._settle(key, refusal)
 
-    def turn(self, now_seconds: float) -> float:
-        """Give up on what takes too long, begin what waits; return when to call again at the latest."""
+    def turn(self, now_seconds: float, *, model_runs: bool = True) -> float:
+        """Give up on what takes too long, begin what waits; return when to call again at the latest.
+
+        Args:
+            now_seconds: Monotonic time.
+            model_runs: Whether what concerns the model can be begun. Right after a start it waits until it can.
+        """
         if self._current is not None and now_seconds >= self._deadline_seconds:
             self.complete(
                 self._current,
                 Outcome(code="timeout", reason=f"not done in {self._limits.timeout_seconds:g} s"),
             )
         while self._current is None and self._waiting and not self._closed:
+            if not model_runs and self._waiting[0].operation in _ABOUT_THE_MODEL:
+                break
             self._start(self._waiting.popleft(), now_seconds)
         return self._deadline_seconds
 

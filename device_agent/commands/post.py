@@ -97,14 +97,14 @@ class CommandPost:
             )
         self._desk.recover()
 
-    def turn(self, now_seconds: float) -> float:
+    def turn(self, now_seconds: float, *, model_runs: bool) -> float:
         """Take in what came, begin what can be begun; return when to call again at the latest."""
         for _ in range(_TURN_MESSAGES):
             arrived = self._door.take()
             if arrived is None:
-                return self._desk.turn(now_seconds)
+                return self._desk.turn(now_seconds, model_runs=model_runs)
             self._desk.offer(arrived.topic, arrived.payload, now_seconds)
-        return min(self._desk.turn(now_seconds), now_seconds)
+        return min(self._desk.turn(now_seconds, model_runs=model_runs), now_seconds)
 
     def complete(self, key: CommandKey, *, code: str, reason: str) -> None:
         """End a command about the model."""
