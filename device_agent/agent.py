@@ -19,6 +19,7 @@ from device_agent.commands.post import CommandPost
 from device_agent.contract.errors import DeviceError, StorageError
 from device_agent.contract.topics import DeviceTopics
 from device_agent.core import OVER, Core, Timing
+from device_agent.enrolment.renewal import Renewal
 from device_agent.frames import FrameDoor, open_source
 from device_agent.inference import InferenceLoop, LoopLimits, Meter
 from device_agent.log import RecentTroubles
@@ -74,7 +75,8 @@ class Agent:
         config: What it is told.
 
     Raises:
-        ConfigError: The password cannot be had, or a TLS file cannot be used.
+        ConfigError: The password cannot be had, a TLS file cannot be used, or the device is not enrolled.
+        TrustError: The identity is another device's, or damaged.
         StoreLockedError: Another agent holds the spool.
     """
 
@@ -141,6 +143,13 @@ class Agent:
             sysfs_root=config.sensors.sysfs_root,
             state_directory=config.spool.path.parent,
             pss_interval_seconds=config.telemetry.pss_interval_seconds,
+        )
+        self._renewal = Renewal(
+            config.identity,
+            device=config.device.id,
+            recorder=self._recorder,
+            wall_seconds=time,
+            jitter=random.random,
         )
         self._worker = Worker(self._inbox.put)
         self._meter = Meter()
@@ -224,6 +233,7 @@ class Agent:
         self._commit(now)
         due = self._courier.turn(now) if self._config.mqtt.enabled else float("inf")
         self._take_in(occurrences.Trouble("link", self._courier.doubt))
+        self._take_in(occurrences.Trouble("certificate", self._renewal.turn(now)))
         if self._flush_wanted and self._courier.idle:
             self._flush_wanted = False
             self._take_in(occurrences.Flushed())
@@ -309,6 +319,7 @@ class Agent:
         logging.getLogger().removeHandler(self._troubles)
         if self._status_server is not None:
             self._status_server.close()
+        self._renewal.close()
         self._worker.stop()
         if not self._worker.join(_CLOSE_SECONDS):
             _LOG.warning("the engine does not come back; leaving without it")

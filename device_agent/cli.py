@@ -30,12 +30,14 @@ examples:
   edgewright-agent diag --config agent.toml           what is wrong here, and what to do
   edgewright-agent support-bundle --config agent.toml --out bundle.tar.gz
                                                       for whoever helps; holds no secret
+  edgewright-agent enrol --config agent.toml --token-file claim.txt
+                                                      get this device's certificate, once
 
 exit status:
-  0  ended as asked                     5  the artifact must not be used here
-  1  a fault of the agent itself        7  the device failed: engine, source or storage
-  2  wrong configuration or arguments   130  interrupted before there was anything to end
-  4  the golden self-test failed
+  0  ended as asked                     5  artifact, identity or server must not be trusted
+  1  a fault of the agent itself        6  the server cannot be reached: try again
+  2  wrong configuration or arguments   7  the device failed: engine, source, storage or clock
+  4  the golden self-test failed        130  interrupted before there was anything to end
 
 docs/agent.md has every key of the configuration, and what each exit status means.
 """
@@ -51,6 +53,8 @@ _STATUS: Final = {
     "trust": 5,
     "digest_mismatch": 5,
     "incompatible": 5,
+    "enrolment_refused": 5,
+    "transfer": 6,
 }
 _DEVICE_FAILED: Final = 7
 _INTERRUPTED: Final = 128 + signal.SIGINT
@@ -95,11 +99,24 @@ def _parser() -> argparse.ArgumentParser:
     status = commands.add_parser("status", help="ask the running agent what it does")
     diag = commands.add_parser("diag", help="say what is wrong on this machine, and what to do")
     bundle = commands.add_parser("support-bundle", help="write what helps whoever helps, without secrets")
-    for command in (run, check, status, diag, bundle):
+    bundle.add_argument("--out", required=True, metavar="FILE", type=Path, help="archive to write, .tar.gz")
+    enrol = commands.add_parser("enrol", help="get this device's certificate with a claim token")
+    renew = commands.add_parser("renew", help="renew the certificate now; `run` does it by itself in time")
+    for command in (run, check, status, diag, bundle, enrol, renew):
         command.add_argument("--config", required=True, metavar="FILE", help="configuration, TOML")
     for command in (check, status, diag):
         command.add_argument("--json", action="store_true", help="print JSON")
-    bundle.add_argument("--out", required=True, metavar="FILE", type=Path, help="archive to write, .tar.gz")
+    enrol.add_argument(
+        "--token-file",
+        required=True,
+        metavar="FILE",
+        help="file that holds the claim token; - is standard input",
+    )
+    enrol.add_argument(
+        "--replace",
+        action="store_true",
+        help="enrol anew; the old certificate is used until the new one is there",
+    )
     return parser
 
 
@@ -188,10 +205,26 @@ def _support_bundle(config: AgentConfig, options: argparse.Namespace) -> int:
     return 0
 
 
+def _enrol(config: AgentConfig, options: argparse.Namespace) -> int:
+    from device_agent.enrolment.command import enrol_device  # noqa: PLC0415  as above
+
+    print(enrol_device(config, token_file=options.token_file, replace=options.replace))
+    return 0
+
+
+def _renew(config: AgentConfig, _options: argparse.Namespace) -> int:
+    from device_agent.enrolment.command import renew_device  # noqa: PLC0415  as above
+
+    print(renew_device(config))
+    return 0
+
+
 _COMMANDS: Final = {
     "run": _run,
     "check": _check,
     "status": _status,
     "diag": _diag,
     "support-bundle": _support_bundle,
+    "enrol": _enrol,
+    "renew": _renew,
 }

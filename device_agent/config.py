@@ -147,9 +147,11 @@ class MqttSection:
         username: For brokers that ask for one.
         password_file: File whose first line is the password.
         password_env: Environment variable that holds it.
-        tls_ca: File with the certificate authorities; switches TLS on.
-        tls_cert: The device's certificate.
-        tls_key: Its key.
+        tls_ca: File with the certificate authorities; switches TLS on. With ``identity.folder`` only for a broker that another
+            authority has certified.
+        tls_cert: The device's certificate; not with ``identity.folder``, which has one.
+        tls_key: Its key; likewise.
+        tls_server_name: What the broker's certificate must name, where that is not ``host``.
         keepalive_seconds: After one and a half times this the broker publishes the last will.
         connect_timeout_seconds: For one attempt.
         reconnect_min_seconds: First pause between attempts; doubled each time. Half of every pause is random, so
@@ -174,6 +176,7 @@ class MqttSection:
     tls_ca: Path | None = None
     tls_cert: Path | None = None
     tls_key: Path | None = None
+    tls_server_name: str | None = None
     keepalive_seconds: int = setting(30, low=5, high=65_535)
     connect_timeout_seconds: float = setting(5.0, low=0.1, high=300.0)
     reconnect_min_seconds: float = setting(0.5, low=0.05, high=3_600.0)
@@ -183,6 +186,22 @@ class MqttSection:
     max_inflight_messages: int = setting(20, low=1, high=1_000)
     max_messages_per_second: float = setting(200.0, low=0.1, high=100_000.0)
     payload_max_bytes: int = setting(16_384, low=4_096, high=1 << 20)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdentitySection:
+    """The certificate that ``edgewright-agent enrol`` gets, and its renewal; see `docs/enrolment.md`.
+
+    Attributes:
+        folder: Where key and certificate are kept, writable by the agent; with it the broker is reached by mutual TLS.
+        renew_share: Renewed when this share of its validity is left.
+        renew_pause_seconds: Longest pause between two looks at the certificate, and so between attempts; up to half of it is
+            taken off at random.
+    """
+
+    folder: Path | None = None
+    renew_share: float = setting(1 / 3, low=0.01, high=0.99)
+    renew_pause_seconds: float = setting(3_600.0, low=1.0, high=_DAY_SECONDS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -287,6 +306,7 @@ class AgentConfig:
     source: SourceSection = field(default_factory=SourceSection)
     results: ResultsSection = field(default_factory=ResultsSection)
     mqtt: MqttSection = field(default_factory=MqttSection)
+    identity: IdentitySection = field(default_factory=IdentitySection)
     telemetry: TelemetrySection = field(default_factory=TelemetrySection)
     sensors: SensorsSection = field(default_factory=SensorsSection)
     commands: CommandsSection = field(default_factory=CommandsSection)
@@ -301,6 +321,7 @@ _SECTIONS: Final[Mapping[str, type[Any]]] = {
     "source": SourceSection,
     "results": ResultsSection,
     "mqtt": MqttSection,
+    "identity": IdentitySection,
     "telemetry": TelemetrySection,
     "spool": SpoolSection,
     "sensors": SensorsSection,
@@ -428,7 +449,11 @@ def _check_together(config: AgentConfig, origin: str) -> None:
          "mqtt.username: is missing; a password goes with a user name."),
         ((mqtt.tls_cert is None) != (mqtt.tls_key is None),
          "mqtt.tls_cert: certificate and mqtt.tls_key go together."),
+        (mqtt.tls_cert is not None and config.identity.folder is not None,
+         "mqtt.tls_cert: identity.folder has the device's certificate; give one of the two."),
         (mqtt.tls_cert is not None and mqtt.tls_ca is None, "mqtt.tls_ca: is missing; it switches TLS on."),
+        (mqtt.tls_server_name is not None and mqtt.tls_ca is None and config.identity.folder is None,
+         "mqtt.tls_ca: is missing; mqtt.tls_server_name is for TLS."),
         (mqtt.reconnect_min_seconds > mqtt.reconnect_max_seconds,
          "mqtt.reconnect_min_seconds: is above mqtt.reconnect_max_seconds."),
         (mqtt.will_delay_seconds > 0 and mqtt.version != "5",

@@ -21,7 +21,7 @@ import threading
 from dataclasses import dataclass
 from functools import partial
 from queue import Empty, SimpleQueue
-from time import monotonic
+from time import monotonic, time
 from typing import TYPE_CHECKING, Final
 
 from paho.mqtt.client import Client, MQTTv5, MQTTv311
@@ -29,18 +29,18 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from device_agent.contract.errors import ConfigError
 from device_agent.telemetry.subscription import Incoming
+from device_agent.tls import client_context, problem_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from paho.mqtt.client import ConnectFlags, DisconnectFlags, MQTTMessage
     from paho.mqtt.reasoncodes import ReasonCode
 
     from device_agent.telemetry.store import SpooledMessage
     from device_agent.telemetry.subscription import Subscription
+    from device_agent.tls import TlsFiles
 
 _LOG = logging.getLogger("edgewright.broker")
 _QOS: Final = 1
@@ -50,15 +50,6 @@ _PACKET_OVERHEAD_BYTES: Final = 1 << 16
 _SHARED: Final = re.compile(r"^\$share/[^/]+/")
 _QUOTA_EXCEEDED: Final = 0x97
 """The one refusal that says "not now" instead of "never". Source: MQTT 5.0, table 2-6, "Reason Codes"."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TlsFiles:
-    """Certificate authorities, and the device's own certificate and key or neither."""
-
-    ca: Path
-    cert: Path | None
-    key: Path | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +133,8 @@ class _BoundedClient(Client):
     """
 
     longest_packet_bytes = _PACKET_OVERHEAD_BYTES
+    tls_error: ssl.SSLError | None = None
+    """Why TLS ended, e.g. the broker's refusal of our certificate, which comes after the handshake; paho would say only that it ended."""
 
     def _sock_recv(self, bufsize: int) -> bytes:
         """Read as paho does; it asks for the whole rest of a packet as soon as it knows the length."""
@@ -150,7 +143,11 @@ class _BoundedClient(Client):
                 f"a message of {bufsize} bytes came; at most {self.longest_packet_bytes} are held. Publish smaller "
                 "ones, or raise source.max_frame_bytes"
             )
-        received: bytes = super()._sock_recv(bufsize)
+        try:
+            received: bytes = super()._sock_recv(bufsize)
+        except ssl.SSLError as error:
+            self.tls_error = error
+            raise
         return received
 
 
@@ -237,7 +234,7 @@ class BrokerConnection:
         except _PacketTooLargeError as error:
             self._reason = str(error)
         except OSError as error:
-            self._reason = self._reason or f"{self._settings.host}:{self._settings.port}: {error}"
+            self._reason = self._reason or self._problem(error)
         except Exception as error:  # noqa: BLE001  paho raises struct.error, IndexError, … on malformed packets
             self._reason = f"malformed packet from the broker: {type(error).__name__}: {error}"
         finally:
@@ -288,8 +285,14 @@ class BrokerConnection:
     def _failed(self, code: MQTTErrorCode | None) -> bool:
         if code in (None, MQTTErrorCode.MQTT_ERR_SUCCESS):
             return False
-        self._reason = self._reason or f"connection lost ({MQTTErrorCode(code).name})"
+        lost = f"connection lost ({MQTTErrorCode(code).name})"
+        refused = self._client.tls_error
+        self._reason = self._reason or (lost if refused is None else self._problem(refused))
         return True
+
+    def _problem(self, error: OSError) -> str:
+        peer = f"{self._settings.host}:{self._settings.port}"
+        return problem_text(error, peer=peer, wall_seconds=time())
 
     def _send_waiting(self) -> None:
         if not self._accepted:
@@ -407,25 +410,5 @@ def _client(settings: BrokerSettings, will: Will) -> _BoundedClient:
     if settings.username is not None:
         client.username_pw_set(settings.username, settings.password.text if settings.password else None)
     if settings.tls is not None:
-        client.tls_set_context(tls_context(settings.tls))
+        client.tls_set_context(client_context(settings.tls))
     return client
-
-
-def tls_context(files: TlsFiles) -> ssl.SSLContext:
-    """Return what checks the broker's certificate and name, and shows the device's own certificate.
-
-    Raises:
-        ConfigError: A file cannot be used.
-    """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    try:
-        context.load_verify_locations(cafile=files.ca)
-        if files.cert is not None:
-            # A password is given so that OpenSSL never asks for one at a terminal; there is none to give.
-            context.load_cert_chain(files.cert, files.key, password="")
-    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-        raise ConfigError(
-            f"mqtt.tls_ca {files.ca}, tls_cert {files.cert}, tls_key {files.key}: cannot be used: {error}.",
-            hint="Each must be a readable PEM file, the key without a passphrase; see docs/agent.md.",
-        ) from error
-    return context

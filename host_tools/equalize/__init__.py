@@ -2,7 +2,6 @@
 
 Layout:
     equalization.py   equalize(): the story
-    axes.py           along which axis they lie
     channels.py       which channels may be scaled, and which go together
     link.py           two values whose channels share factors
     extents.py        what pooling, padding and resizing tie

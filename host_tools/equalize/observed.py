@@ -1,4 +1,4 @@
-"""What was observed of the channels that factors belong to; of the whole tensor where the observers looked along another axis."""
+"""What was observed of the channels that factors belong to; both sides take their axis from `host_tools.model.channel_axes`."""
 
 from __future__ import annotations
 
@@ -39,18 +39,12 @@ class Observed:
 def observed(name: str, channels: Channels, statistics: Statistics) -> Observed:
     """Return what was observed of an activation, by channel."""
     seen, count = statistics.tensors[name], channels.factors[name].size
-    is_aligned = seen.channel_minimum.size == count and seen.channel_axis in (None, channels.axes[name])
-    if is_aligned:
-        low, high = (np.asarray(ends, np.float64) for ends in (seen.channel_minimum, seen.channel_maximum))
-    else:
-        low, high = np.full(count, float(seen.minimum)), np.full(count, float(seen.maximum))
+    low, high = (np.asarray(ends, np.float64) for ends in (seen.channel_minimum, seen.channel_maximum))
     squares, active = (low * low + low * high + high * high) / 3, np.ones(count)
-    if seen.channel_mean_square is not None and is_aligned:
+    if seen.channel_mean_square is not None:
         squares = np.asarray(seen.channel_mean_square, np.float64)
         with np.errstate(divide="ignore", invalid="ignore"):
             active = np.nan_to_num(2 * np.square(seen.channel_mean) / squares)
-    elif seen.channel_mean_square is not None:
-        squares = np.full(count, float(np.mean(seen.channel_mean_square)))
     least = LEAST * max(float(squares.max(initial=0.0)), LEAST)
     return Observed(
         maximum=high,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -136,9 +137,12 @@ def _attempt(
     warnings: list[str] = []
     pinned: set[int] = set()
     detached: set[str] = set()
-    for index, members in enumerate(grouping.groups):
-        pins = {name: fixed[name] for name in members if name in fixed}
-        if pins and _takes_over(members, pins, chooser):
+    choosers = {
+        width: dataclasses.replace(chooser, profile=profile.at(width)) for width in {*grouping.precisions}
+    }
+    for index, (members, width) in enumerate(zip(grouping.groups, grouping.precisions, strict=True)):
+        pins = {name: fixed[name] for name in members if name in fixed and grouping.of[name] == index}
+        if pins and _takes_over(members, pins, choosers[width]):
             pinned.add(index)
             activations.append(next(iter(pins.values())))
             reasons.append(
@@ -146,7 +150,7 @@ def _attempt(
             )
             continue
         detached.update(pins)
-        choice = chooser.choose(members, bounds)
+        choice = choosers[width].choose(members, bounds)
         activations.append(choice.qparams)
         reasons.append(choice.reason)
         warnings.extend(choice.warnings)
@@ -249,6 +253,8 @@ def require_recipe(model: FloatModel, recipe: Recipe) -> None:
     for what, names, known in (
         ("keep_float.nodes: no node", recipe.keep_float.nodes, network.nodes),
         ("keep_float.ops: no operator", recipe.keep_float.ops, op_types),
+        ("widen.nodes: no node", recipe.widen.nodes, network.nodes),
+        ("widen.ops: no operator", recipe.widen.ops, op_types),
         ("tensors: no tensor", recipe.tensors, network.values),
     ):
         unknown = sorted(name for name in names if name not in known)
