@@ -14,6 +14,7 @@ from time import monotonic, time
 from typing import TYPE_CHECKING, Any, Final
 
 from device_agent import effects, occurrences
+from device_agent.answers import Answers
 from device_agent.broker import begin_connection, broker_settings, courier_limits
 from device_agent.commands.post import CommandPost
 from device_agent.contract.errors import DeviceError, StorageError
@@ -392,6 +393,7 @@ class Agent:
                 self._verified().manifest,
                 door=self._door,
                 on_refused=partial(setattr, self, "_last_refusal"),
+                describe=Answers(self._verified().manifest.outputs, self._config.results),
             )
         most, taken = self._config.source.max_frames, self._meter.inferences_total + self._meter.errors_total
         if most and taken >= most:  # paused at the very last frame

@@ -12,6 +12,7 @@ from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
+from device_agent.answers import Answers
 from device_agent.broker import begin_connection, broker_settings
 from device_agent.contract.errors import EdgewrightError, StorageError
 from device_agent.contract.topics import DeviceTopics
@@ -89,7 +90,13 @@ def _artifact(config: AgentConfig) -> tuple[Mapping[str, object], EdgewrightErro
         }
         door = FrameDoor()
         found["self-test"] = _self_test(archive, threads=config.engine.threads)
-        open_source(config.source, manifest, door=door, on_refused=lambda _: None).close()
+        open_source(
+            config.source,
+            manifest,
+            door=door,
+            on_refused=lambda _: None,
+            describe=Answers(manifest.outputs, config.results),
+        ).close()
     except EdgewrightError as error:
         return {**found, "refused": str(error)}, error
     return {**found, "compatible": "yes"}, None

@@ -47,6 +47,9 @@ _QOS: Final = 1
 _POLL_SECONDS: Final = 1.0
 _PACKET_OVERHEAD_BYTES: Final = 1 << 16
 """Room for topic and properties beside the largest frame, and for every packet that is no frame."""
+_MAX_RESPONSES: Final = 64
+_RESPONSE_TOPIC: Final = re.compile(r"[^+#\x00$][^+#\x00]{0,1023}")
+"""Where answers may go: paho refuses wildcards with an exception, and a broker ends the connection for them."""
 _SHARED: Final = re.compile(r"^\$share/[^/]+/")
 _QUOTA_EXCEEDED: Final = 0x97
 """The one refusal that says "not now" instead of "never". Source: MQTT 5.0, table 2-6, "Reason Codes"."""
@@ -180,6 +183,7 @@ class BrokerConnection:
         self._settings = settings
         self._report = report
         self._outbox: SimpleQueue[SpooledMessage] = SimpleQueue()
+        self._responses: SimpleQueue[tuple[str, bytes | None, bytes]] = SimpleQueue()
         self._closing = threading.Event()
         self._in_flight: dict[int, int] = {}
         self._reason = ""
@@ -194,7 +198,7 @@ class BrokerConnection:
             shared = _SHARED.sub(
                 "", subscription.topic
             )  # the share's name is not part of what a message bears
-            self._client.message_callback_add(shared, partial(_take, subscription))
+            self._client.message_callback_add(shared, partial(self._on_message, subscription))
         self._wake_read, self._wake_write = socket.socketpair()
         self._wake_write.setblocking(False)  # noqa: FBT003  socket's own signature
         self._thread = threading.Thread(target=self._run, name=f"broker-{number}", daemon=True)
@@ -297,6 +301,7 @@ class BrokerConnection:
     def _send_waiting(self) -> None:
         if not self._accepted:
             return
+        self._send_responses()
         with contextlib.suppress(Empty):
             while True:
                 message = self._outbox.get_nowait()
@@ -332,6 +337,32 @@ class BrokerConnection:
             if number is not None:
                 self._asked[number] = subscription
         self._report(Connected(self._number))
+
+    def _on_message(
+        self, subscription: Subscription, _client: Client, _userdata: object, message: MQTTMessage
+    ) -> None:
+        properties = message.properties  # of MQTT 5; paho sets an attribute only where the sender did
+        topic = getattr(properties, "ResponseTopic", None)
+        respond = None
+        if topic and _RESPONSE_TOPIC.fullmatch(topic):
+            respond = partial(self._respond, topic, getattr(properties, "CorrelationData", None))
+        subscription.take(Incoming(topic=message.topic, payload=bytes(message.payload), respond=respond))
+
+    def _respond(self, topic: str, correlation: bytes | None, payload: bytes) -> None:
+        """Send an answer; called on any thread. When many wait already, whoever asks is faster than the link."""
+        if self._responses.qsize() < _MAX_RESPONSES:
+            self._responses.put((topic, correlation, payload))
+            self._wake()
+
+    def _send_responses(self) -> None:
+        with contextlib.suppress(Empty):
+            while True:
+                topic, correlation, payload = self._responses.get_nowait()
+                properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho's is untyped
+                if correlation is not None:
+                    properties.CorrelationData = correlation
+                # QoS 0: it must take no place of the spool's messages in flight.
+                self._client.publish(topic, payload, 0, properties=properties)
 
     def _on_subscribe(
         self,
@@ -370,18 +401,6 @@ class BrokerConnection:
     ) -> None:
         if flags.is_disconnect_packet_from_server:
             self._reason = f"the broker ended the connection: {reason}"
-
-
-def _take(subscription: Subscription, _client: Client, _userdata: object, message: MQTTMessage) -> None:
-    properties = message.properties  # of MQTT 5; paho sets an attribute only where the sender did
-    subscription.take(
-        Incoming(
-            topic=message.topic,
-            payload=bytes(message.payload),
-            response_topic=getattr(properties, "ResponseTopic", None),
-            correlation=getattr(properties, "CorrelationData", None),
-        )
-    )
 
 
 def _client(settings: BrokerSettings, will: Will) -> _BoundedClient:

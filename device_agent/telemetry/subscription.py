@@ -16,14 +16,13 @@ class Incoming:
     Attributes:
         topic: Where it was published.
         payload: Its body.
-        response_topic: Where the sender wants an answer; None when it wants none, and always with MQTT 3.1.1.
-        correlation: What the answer must bear, so that the sender knows it; None when nothing.
+        respond: Sends an answer to where the sender wants one, with its correlation data; None when it wants none, and
+            always with MQTT 3.1.1. An answer is sent once and not kept: over a connection that is gone it is lost.
     """
 
     topic: str
     payload: bytes
-    response_topic: str | None = None
-    correlation: bytes | None = None
+    respond: Callable[[bytes], None] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

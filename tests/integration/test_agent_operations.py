@@ -9,9 +9,11 @@ import socket
 import subprocess
 import tarfile
 import time
+import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 from device_agent.contract.commands import CommandRequest, encode_request
@@ -20,8 +22,12 @@ from device_agent.contract.telemetry_codec import decode
 from tests.integration.support import (
     AgentProcess,
     Mosquitto,
+    can_connect,
     command,
+    free_port,
+    npy,
     null_artifact,
+    onnx_artifact,
     retained,
     wait_until,
     write_config,
@@ -227,3 +233,51 @@ def test_the_service_manager_hears_ready_status_watchdog_and_stopping(
     assert heard.count("READY=1") == 1
     assert "STATUS=degraded: not running yet: verifying" in heard[: heard.index("READY=1")]
     assert "STATUS=up" in heard
+
+
+def test_a_request_over_mqtt_5_is_answered_with_its_correlation_data(
+    tmp_path: Path, mosquitto: Mosquitto
+) -> None:
+    mosquitto.start()
+    config = write_config(
+        tmp_path,
+        mosquitto.port,
+        onnx_artifact(tmp_path / "a.ewa"),
+        source={"kind": "mqtt"},
+        mqtt={"version": "5"},
+    )
+    frame = npy(np.linspace(-1, 1, 8, dtype=np.float32).reshape(1, 8))
+    with AgentProcess(config) as agent:
+        wait_until_running(config)
+        wait_until(lambda: status_of(config)["broker"]["connected"], what="the agent is connected")
+        for response_topic, answered in (("bad/#", False), ("answers/1", True)):
+            done = subprocess.run(
+                [
+                    "mosquitto_rr", "-h", "127.0.0.1", "-p", str(mosquitto.port), "-V", "mqttv5", "-q", "1",
+                    "-t", "ew/v1/device/dev-1///i/frame", "-e", response_topic, "-W", "5" if answered else "1",
+                    "-D", "publish", "correlation-data", "c-1", "-F", "%D|%p", "-s",
+                ],
+                input=frame, capture_output=True, check=False, timeout=20,
+            )  # fmt: skip
+            if answered:
+                correlation, body = done.stdout.rstrip(b"\n").split(b"|", 1)
+                assert correlation == b"c-1"
+                assert json.loads(body)["outputs"][0]["shape"] == [1, 4]
+        assert agent.stop() == 0
+
+
+def test_a_post_on_this_machine_is_answered_by_a_real_engine(tmp_path: Path) -> None:
+    port = free_port()
+    config = write_config(
+        tmp_path,
+        NO_BROKER,
+        onnx_artifact(tmp_path / "a.ewa"),
+        source={"kind": "http", "http_port": port, "rate_hz": 0.0},
+    )
+    body = npy(np.linspace(-1, 1, 8, dtype=np.float32).reshape(1, 8))
+    with AgentProcess(config) as agent:
+        wait_until_running(config)
+        wait_until(lambda: can_connect(port), what="it listens")
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/infer", data=body, timeout=20) as response:
+            assert json.loads(response.read())["outputs"][0]["form"] == "raw"
+        assert agent.stop() == 0
