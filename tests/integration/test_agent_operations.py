@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import signal
 import socket
 import subprocess
@@ -15,10 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from paho.mqtt.client import Client, MQTTv5
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 
 from device_agent.contract.commands import CommandRequest, encode_request
 from device_agent.contract.telemetry import CommandState
 from device_agent.contract.telemetry_codec import decode
+from device_agent.telemetry.mqtt import _RESPONSE_TOPIC
 from tests.integration.support import (
     AgentProcess,
     Mosquitto,
@@ -246,24 +252,35 @@ def test_a_request_over_mqtt_5_is_answered_with_its_correlation_data(
         source={"kind": "mqtt"},
         mqtt={"version": "5"},
     )
-    frame = npy(np.linspace(-1, 1, 8, dtype=np.float32).reshape(1, 8))
+    answers: queue.Queue[Any] = queue.Queue()
+    asker = Client(CallbackAPIVersion.VERSION2, protocol=MQTTv5)
+    asker.on_message = lambda _client, _userdata, message: answers.put(message)
     with AgentProcess(config) as agent:
         wait_until_running(config)
         wait_until(lambda: status_of(config)["broker"]["connected"], what="the agent is connected")
-        for response_topic, answered in (("bad/#", False), ("answers/1", True)):
-            done = subprocess.run(
-                [
-                    "mosquitto_rr", "-h", "127.0.0.1", "-p", str(mosquitto.port), "-V", "mqttv5", "-q", "1",
-                    "-t", "ew/v1/device/dev-1///i/frame", "-e", response_topic, "-W", "5" if answered else "1",
-                    "-D", "publish", "correlation-data", "c-1", "-F", "%D|%p", "-s",
-                ],
-                input=frame, capture_output=True, check=False, timeout=20,
-            )  # fmt: skip
-            if answered:
-                correlation, body = done.stdout.rstrip(b"\n").split(b"|", 1)
-                assert correlation == b"c-1"
-                assert json.loads(body)["outputs"][0]["shape"] == [1, 4]
+        asker.connect("127.0.0.1", mosquitto.port)
+        asker.loop_start()
+        asker.subscribe("answers/1", 1)
+        frame = npy(np.linspace(-1, 1, 8, dtype=np.float32).reshape(1, 8))
+        for correlation, body in ((b"c-1", frame), (b"c-2", b"garbage")):
+            properties = Properties(PacketTypes.PUBLISH)
+            properties.ResponseTopic, properties.CorrelationData = "answers/1", correlation
+            asker.publish("ew/v1/device/dev-1///i/frame", body, 1, properties=properties).wait_for_publish(
+                10.0
+            )
+        good, bad = answers.get(timeout=20.0), answers.get(timeout=20.0)
         assert agent.stop() == 0
+    asker.disconnect()
+    asker.loop_stop()
+    assert (good.properties.CorrelationData, bad.properties.CorrelationData) == (b"c-1", b"c-2")
+    assert json.loads(good.payload)["outputs"][0]["shape"] == [1, 4]
+    assert "not .npy" in json.loads(bad.payload)["error"]
+
+
+@pytest.mark.parametrize("topic", ["a/#", "+/b", "$SYS/x", "", "a\0b", "x" * 1025])
+def test_answers_go_to_no_topic_that_would_end_the_connection(topic: str) -> None:
+    assert _RESPONSE_TOPIC.fullmatch("answers/1")
+    assert not _RESPONSE_TOPIC.fullmatch(topic)
 
 
 def test_a_post_on_this_machine_is_answered_by_a_real_engine(tmp_path: Path) -> None:
