@@ -167,7 +167,7 @@ def profiles():
     )
 
 
-def _possible(model, target, names):
+def widenable(model, target, names):
     """Yield those of the nodes that the target has a 16-bit kernel for, whatever absorbs what."""
     network = network_of(model.graph)
     for name in names:
@@ -189,7 +189,7 @@ def test_a_plan_keeps_its_promises_or_the_target_is_named(model, target, data):
     recipe = Recipe(
         method=method,
         keep_float=KeepFloat(nodes=kept),
-        widen=Widen(nodes=frozenset(_possible(model, target, widened))),
+        widen=Widen(nodes=frozenset(widenable(model, target, widened))),
     )
     try:
         made = plan(model, seen, target, recipe)

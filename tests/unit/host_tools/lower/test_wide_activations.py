@@ -1,4 +1,4 @@
-"""Every operator on 16-bit activations, and beside operators on 8-bit ones: the file gives what the simulator says, on LiteRT."""
+"""Every operator on 16-bit activations, and beside operators on 8-bit ones: the file gives what the simulator says, on LiteRT and ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from lowering_cases import CASES, TWO_ENDS, Case
-from wide_plans import prepare_wide, profile_of
+from wide_plans import onnx_profile, prepare_wide, profile_of
 
 from device_agent.engines import load_engine
 from device_agent.sources.adapt import to_payload, to_source
@@ -42,10 +42,10 @@ LOOSER = {"average_pool": 12}
 
 
 def distances(prepared: Prepared) -> dict[str, float]:
-    """Return how far LiteRT's outputs are from the simulator's, in output codes; of a float output, in 1/65535 of its range."""
+    """Return how far the engine's outputs are from the simulator's, in output codes; of a float output, in 1/65535 of its range."""
     payload = prepared.lower()
     simulator = simulate(prepared.model, prepared.plan, prepared.profile)
-    engine = load_engine("tflite", payload.files, threads=1)
+    engine = load_engine(prepared.profile.engine.name, payload.files, threads=1)
     largest: dict[str, float] = {}
     try:
         for sample in prepared.samples():
@@ -82,6 +82,17 @@ def test_computes_the_plan(case: Case, every: int, first: int, interface: Tensor
     errors = [one for one in lint(file, prepared.profile) if one.severity == "error"]
     assert not errors, errors
     assert ("int16" in precisions(file, prepared.profile)) == bool(wide)
+
+
+@pytest.mark.parametrize("case", [*CASES[::4], TWO_ENDS], ids=lambda case: case.name)
+def test_onnx_says_the_same_between_quantize_and_dequantize(case: Case, tmp_path: Path) -> None:
+    """ONNX Runtime reads 16-bit codes, and computes in float between them."""
+    prepared = prepare_wide(case, tmp_path, onnx_profile(), every=2)
+    check(prepared.plan, prepared.model, prepared.profile)
+    for name, distance in distances(prepared).items():
+        qparams = prepared.plan.tensors[name].qparams
+        is_narrow = qparams is not None and qparams.dtype == "uint8"
+        assert distance <= 2 * (1 if is_narrow else NARROW), (name, distance)
 
 
 def test_what_is_planned_in_16_bits_runs_in_integers(tmp_path: Path) -> None:

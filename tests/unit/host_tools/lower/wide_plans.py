@@ -16,6 +16,7 @@ from host_tools.plan.topology import network_of
 from host_tools.progress import Silent
 from host_tools.recipe import Recipe, Widen
 from targets import catalog
+from targets.profile import ActivationRules
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,3 +65,20 @@ def prepare_wide(
     ]
     recipe = Recipe(method="minmax", widen=Widen(nodes=frozenset(names)))
     return Prepared(model, statistics, make_plan(model, statistics, profile, recipe), profile)
+
+
+def onnx_profile() -> CapabilityProfile:
+    """Return ONNX Runtime's target with 16-bit activations, which its own profile leaves out because they run in float there."""
+    found = catalog.load("x86_64-onnxruntime")
+    operators = {
+        name: dataclasses.replace(op, precisions=("int16",), requantization_ratio=None)
+        for name, op in found.ops.items()
+        if "int8" in op.precisions
+    }
+    wide = dataclasses.replace(
+        found,
+        activations=ActivationRules(bits=16, signed=True, zero_point="symmetric"),
+        accumulator=dataclasses.replace(found.accumulator, bits=64),
+        ops=operators,
+    )
+    return dataclasses.replace(found, wide=wide)
