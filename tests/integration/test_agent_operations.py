@@ -167,6 +167,10 @@ def test_status_diag_and_bundle_of_an_agent_that_runs(tmp_path: Path) -> None:
         tmp_path,
         NO_BROKER,
         null_artifact(tmp_path / "a.ewa"),
+        telemetry={"interval_seconds": 0.3},
+        device={
+            "targets": ["x86_64-onnxruntime", "open sesame"]
+        },  # so that a text of the bundle would hold the password
         mqtt={"username": "dev-1", "password_file": "password", "topic_root": "ew/open"},
     )
     with AgentProcess(config) as agent:
@@ -201,6 +205,7 @@ def test_status_diag_and_bundle_of_an_agent_that_runs(tmp_path: Path) -> None:
         "about.json", "config.json", "status.json", "diagnosis.txt", "machine.json", "kernel.txt", "journal.txt"
     }  # fmt: skip
     assert json.loads(parts["status.json"])["agent"]["phase"] == "running"
+    assert b"(struck out)" in parts["config.json"]
     assert not any(b"open sesame" in data for data in parts.values())
 
 
