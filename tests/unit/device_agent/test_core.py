@@ -8,9 +8,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from device_agent.core import OVER, Core, Timing
 from device_agent.effects import (
     ApplyHeat,
+    CommandDone,
     Effect,
     Exit,
     Flush,
+    LeaveInference,
     LoadEngine,
     ReadHeat,
     RecordBirth,
@@ -30,8 +32,10 @@ from device_agent.occurrences import (
     Failed,
     Flushed,
     HeatRead,
+    InferenceLeft,
     LinkDown,
     LinkUp,
+    ModelOrdered,
     ModelSwitched,
     Occurrence,
     SelfTestPassed,
@@ -409,6 +413,71 @@ class CoreMachine(RuleBasedStateMachine):
 
 CoreMachine.TestCase.settings = settings(max_examples=200, stateful_step_count=30, deadline=None)
 test_core_machine = CoreMachine.TestCase
+
+
+# --- commands about the model ---
+
+KEY = ("pause", "a1")
+
+
+def without_events(effects: list[Effect]) -> list[Effect]:
+    return [effect for effect in effects if not isinstance(effect, RecordEvent)]
+
+
+def test_a_pause_is_done_when_the_loop_has_been_left_and_a_resume_at_once() -> None:
+    core = running()
+    effects = run(core, ModelOrdered(KEY, "pause"))
+    assert without_events(effects) == [RecordHealth("degraded", "paused by a command"), LeaveInference()]
+    assert events(effects) == ["inference_paused"]
+    assert run(core, InferenceLeft()) == [CommandDone(KEY)]
+    assert run(core, ModelOrdered(KEY, "pause")) == [CommandDone(KEY, "", "it was so already")]
+    effects = run(core, ModelOrdered(("resume", "a2"), "resume"))
+    assert without_events(effects) == [
+        RecordHealth("up", ""),
+        StartInference(),
+        CommandDone(("resume", "a2")),
+    ]
+    assert run(core, ModelOrdered(KEY, "resume")) == [CommandDone(KEY, "", "it was so already")]
+
+
+def test_a_restarted_model_passes_its_self_test_before_it_runs() -> None:
+    core = running()
+    effects = run(core, ModelOrdered(KEY, "restart_model"))
+    assert effects == [RecordHealth("degraded", "not running yet: loading"), LeaveInference(), LoadEngine()]
+    assert run(core, InferenceLeft()) == []
+    assert run(core, LOADED)[-1] == RunSelfTest()
+    assert without_events(run(core, TESTED)) == [
+        RecordBirth(),
+        RecordHealth("up", ""),
+        StartInference(),
+        CommandDone(KEY),
+    ]
+
+
+def test_a_model_that_is_restarted_while_paused_stays_paused() -> None:
+    core = running()
+    run(core, ModelOrdered(KEY, "pause"), InferenceLeft())
+    assert LeaveInference() not in run(core, ModelOrdered(KEY, "restart_model"))
+    effects = run(core, LOADED, TESTED)
+    assert StartInference() not in effects
+    assert CommandDone(KEY) in effects
+
+
+def test_a_restart_that_fails_ends_the_command_and_then_the_agent() -> None:
+    core = running()
+    run(core, ModelOrdered(KEY, "restart_model"))
+    effects = run(core, Failed(code="engine", message="no memory"))
+    assert CommandDone(KEY, "interrupted", "the agent ends: engine: no memory") in effects
+    assert effects[-1] == StopWorker()
+
+
+def test_commands_about_the_model_need_one_that_runs() -> None:
+    for core in (new_core(), running()):
+        if core.phase == "running":
+            run(core, StopRequested("SIGTERM"))
+        (done,) = run(core, ModelOrdered(KEY, "pause"))
+        assert isinstance(done, CommandDone)
+        assert done.code == "not_running"
 
 
 # --- heat ---
