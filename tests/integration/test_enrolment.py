@@ -207,11 +207,9 @@ def test_nobody_answers(tmp_path: Path) -> None:
 
 
 def test_two_at_once_are_one_and_a_refusal(fleet: Fleet, tmp_path: Path) -> None:
-    with (
-        IdentityFolder(tmp_path / "identity").locked(),
-        pytest.raises(StorageError, match="another enrolment or renewal is at work"),
-    ):
-        fleet.enrol(tmp_path / "identity")
+    with IdentityFolder(tmp_path / "identity").locked():
+        with pytest.raises(StorageError, match="another enrolment or renewal is at work"):
+            fleet.enrol(tmp_path / "identity")
 
 
 def test_a_disk_that_takes_nothing_is_told_and_the_token_is_not_lost(fleet: Fleet, tmp_path: Path) -> None:
