@@ -109,7 +109,7 @@ def problem_text(error: OSError, *, peer: str, wall_seconds: float) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"{peer}: {_unverified(error, wall_seconds)} (certificate verify failed: {error.verify_message.rstrip('.')})."
     if isinstance(error, ssl.SSLError):
-        reason = error.reason or ""
+        reason = "UNEXPECTED_EOF_WHILE_READING" if isinstance(error, ssl.SSLEOFError) else error.reason or ""
         said = _REASONS.get(reason) or _ALERTS.get(reason.partition("ALERT_")[2])
         if said:
             return f"{said.format(peer=peer)} ({reason})."

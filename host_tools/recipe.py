@@ -36,6 +36,7 @@ _KEYS = (
     "percentile",
     "bias_correction",
     "equalization",
+    "channel_splitting",
     "reconstruction",
     "mixed_precision",
     "spared",
@@ -102,6 +103,7 @@ class Recipe:
         percentile: Share of values that ``percentile`` keeps inside the range, in percent, above 50 and at most 100.
         bias_correction: Whether biases take back the shift that rounding the weights gives to each output channel's mean.
         equalization: Whether channels are scaled against one another; None: where it pays, unless a method is given.
+        channel_splitting: Share of the channels of each value that become two, above 0 and at most 1; None: none, for it costs operations.
         reconstruction: Whether weights are rounded by what each operator gives; None: where it pays, unless a method is given.
         mixed_precision: Whether the operators that cost most run in wider precisions; None: where the user names a goal that nothing else
             reaches.
@@ -117,6 +119,7 @@ class Recipe:
     percentile: float = _DEFAULT_PERCENTILE
     bias_correction: bool = True
     equalization: bool | None = None
+    channel_splitting: float | None = None
     reconstruction: bool | None = None
     mixed_precision: bool | None = None
     spared: Spared = "latency"
@@ -173,7 +176,7 @@ def recipe_from(document: object, *, where: str) -> Recipe:
 
     Args:
         document: A mapping with any of ``schema_version``, ``method``, ``percentile``, ``bias_correction``, ``equalization``,
-            ``reconstruction``, ``mixed_precision``, ``spared``, ``keep_float``, ``widen`` and ``tensors``.
+            ``channel_splitting``, ``reconstruction``, ``mixed_precision``, ``spared``, ``keep_float``, ``widen`` and ``tensors``.
         where: Its origin, for messages.
 
     Raises:
@@ -195,6 +198,7 @@ def recipe_from(document: object, *, where: str) -> Recipe:
         percentile=_percentile(table.get("percentile", _DEFAULT_PERCENTILE), where),
         bias_correction=_boolean(table.get("bias_correction", True), where, "bias_correction"),
         equalization=_choice(table.get("equalization"), where, "equalization"),
+        channel_splitting=_share(table.get("channel_splitting"), where, "channel_splitting"),
         reconstruction=_choice(table.get("reconstruction"), where, "reconstruction"),
         mixed_precision=_choice(table.get("mixed_precision"), where, "mixed_precision"),
         spared=_spared(table.get("spared", "latency"), where),
@@ -231,6 +235,7 @@ def _document(recipe: Recipe) -> dict[str, object]:
         "percentile": recipe.percentile,
         "bias_correction": recipe.bias_correction,
         **({} if recipe.equalization is None else {"equalization": recipe.equalization}),
+        **({} if recipe.channel_splitting is None else {"channel_splitting": recipe.channel_splitting}),
         **({} if recipe.reconstruction is None else {"reconstruction": recipe.reconstruction}),
         **({} if recipe.mixed_precision is None else {"mixed_precision": recipe.mixed_precision}),
         "spared": recipe.spared,
@@ -292,6 +297,15 @@ def _number(value: object, where: str, key: str) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not -_LARGEST <= value <= _LARGEST:
         _refuse(where, key, "a finite number", value)
     return float(value)
+
+
+def _share(value: object, where: str, key: str) -> float | None:
+    if value is None:
+        return None
+    number = _number(value, where, key)
+    if not 0.0 < number <= 1.0:
+        _refuse(where, key, "above 0 and at most 1", value)
+    return number
 
 
 def _percentile(value: object, where: str) -> float:

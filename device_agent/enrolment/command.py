@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from device_agent.contract.enrolment import MAX_TOKEN_CHARACTERS
 from device_agent.contract.errors import ConfigError
 from device_agent.enrolment.enrol import enrol, read_token, renew
+from device_agent.enrolment.identity import utc_text
 
 if TYPE_CHECKING:
     from device_agent.config import AgentConfig
@@ -64,5 +64,4 @@ def _read(origin: str) -> str:
 
 
 def _said(identity: Identity) -> str:
-    until = datetime.fromtimestamp(identity.not_after_seconds, tz=timezone.utc)
-    return f"certificate {identity.serial}, valid until {until.isoformat(' ', 'seconds')}."
+    return f"certificate {identity.serial}, valid until {utc_text(identity.not_after_seconds)}."

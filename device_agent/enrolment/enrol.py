@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from time import time
 from typing import TYPE_CHECKING, Final
 
@@ -11,7 +10,7 @@ from device_agent.contract import enrolment as wire
 from device_agent.contract.errors import ContractError, TrustError
 from device_agent.enrolment import keys
 from device_agent.enrolment.exchange import DEADLINE_SECONDS, AuthorityServer, ClockError
-from device_agent.enrolment.identity import Credentials, Identity, IdentityFolder
+from device_agent.enrolment.identity import Credentials, Identity, IdentityFolder, utc_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -195,21 +194,17 @@ def _require_clock(authority: keys.Certified, now_seconds: float) -> None:
     Raises:
         ClockError: This device's clock is outside the validity of the authority's certificate.
     """
-    here = _day(now_seconds)
+    here = utc_text(now_seconds)
     if now_seconds < authority.not_before_seconds - _CLOCK_SLACK_SECONDS:
         raise ClockError(
-            f"this device's clock says {here}; the fleet's authority exists since {_day(authority.not_before_seconds)}.",
+            f"this device's clock says {here}; the fleet's authority exists since {utc_text(authority.not_before_seconds)}.",
             hint="Set the clock (timedatectl, NTP) and run it again: the token has not been used.",
         )
     if now_seconds > authority.not_after_seconds:
         raise ClockError(
-            f"this device's clock says {here}; the authority's certificate ended {_day(authority.not_after_seconds)}.",
+            f"this device's clock says {here}; the authority's certificate ended {utc_text(authority.not_after_seconds)}.",
             hint="If the clock is right the fleet needs a new authority; otherwise set it. The token has not been used.",
         )
-
-
-def _day(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, tz=timezone.utc).isoformat(" ", "seconds")
 
 
 def _text(pem: bytes) -> str:

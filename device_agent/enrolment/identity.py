@@ -21,6 +21,7 @@ import shutil
 import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -252,6 +253,11 @@ class IdentityFolder:
             _sync_folder(path.parent)
         except OSError as error:
             raise _storage(path, error) from error
+
+
+def utc_text(seconds: float) -> str:
+    """Return a Unix time as people read it, e.g. ``2026-11-26 21:29:21+00:00``."""
+    return datetime.fromtimestamp(seconds, tz=timezone.utc).isoformat(" ", "seconds")
 
 
 def _encoded(identity: Identity) -> bytes:

@@ -11,11 +11,10 @@ import json
 import subprocess
 import sys
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Final
 
 from device_agent.contract.errors import EdgewrightError
-from device_agent.enrolment.identity import IdentityFolder
+from device_agent.enrolment.identity import IdentityFolder, utc_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -136,7 +135,7 @@ class Renewal:
             self._recorder.event(
                 "certificate_renewed",
                 "info",
-                f"The new certificate is valid until {_day(identity.not_after_seconds)}; the next connection uses it.",
+                f"The new certificate is valid until {utc_text(identity.not_after_seconds)}; the next connection uses it.",
                 {"serial": identity.serial, "not_after_seconds": identity.not_after_seconds},
             )
 
@@ -147,7 +146,7 @@ class Renewal:
             identity = None if self._folder is None else self._folder.current()
             if identity is not None:
                 over = identity.not_after_seconds <= self._wall_seconds()
-                left = f" {'It expired' if over else 'It is valid until'} {_day(identity.not_after_seconds)}."
+                left = f" {'It expired' if over else 'It is valid until'} {utc_text(identity.not_after_seconds)}."
         self.trouble = f"the certificate could not be renewed: {reason}{left}"
         if reason != self._told:
             self._told = reason
@@ -179,7 +178,3 @@ def _error_of(answer: bytes, status: int) -> str:
         return str(said["error"])
     except (ValueError, KeyError, TypeError):
         return f"the renewal's process ended with status {status} and no word"
-
-
-def _day(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, tz=timezone.utc).isoformat(" ", "seconds")

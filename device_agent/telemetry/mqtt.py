@@ -151,6 +151,18 @@ class _BoundedClient(Client):
             raise
         return received
 
+    def _sock_send(self, buf: bytes | bytearray) -> int:
+        """Write as paho does. A broker that has refused our certificate may be gone before CONNECT is written: its reason waits to be read."""
+        try:
+            sent: int = super()._sock_send(buf)
+        except BlockingIOError:
+            raise
+        except OSError:
+            with contextlib.suppress(OSError):
+                self._sock_recv(1)
+            raise
+        return sent
+
 
 class BrokerConnection:
     """One connection. The attempt begins at once, in the background.
@@ -240,14 +252,16 @@ class BrokerConnection:
     def _connect(self) -> None:
         host, port, keepalive = self._settings.host, self._settings.port, self._settings.keepalive_seconds
         if self._settings.version != "5":
-            self._client.connect(host, port, keepalive)
+            self._failed(self._client.connect(host, port, keepalive))
             return
         delay = self._settings.will_delay_seconds
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho's is untyped
         properties.MaximumPacketSize = self._client.longest_packet_bytes
         # The will waits only as long as the session lives, and only a connection that takes the session up again cancels it.
         properties.SessionExpiryInterval = delay
-        self._client.connect(host, port, keepalive, clean_start=delay == 0, properties=properties)
+        self._failed(
+            self._client.connect(host, port, keepalive, clean_start=delay == 0, properties=properties)
+        )
 
     def _serve(self) -> None:
         deadline = monotonic() + self._settings.connect_timeout_seconds

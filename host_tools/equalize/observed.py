@@ -24,12 +24,14 @@ class Observed:
     """Of one activation, each of shape (channels,).
 
     Attributes:
+        minimum: Smallest value.
         maximum: Largest value.
         reach: Largest absolute value; may be 0.
         squares: E[x**2], above 0; as of values spread evenly over the range where it was not gathered.
         active: Share of values above 0 if these are distributed exponentially, 2 E[x]**2 / E[x**2]; 1 where that is not known.
     """
 
+    minimum: Float64
     maximum: Float64
     reach: Float64
     squares: Float64
@@ -47,6 +49,7 @@ def observed(name: str, channels: Channels, statistics: Statistics) -> Observed:
             active = np.nan_to_num(2 * np.square(seen.channel_mean) / squares)
     least = LEAST * max(float(squares.max(initial=0.0)), LEAST)
     return Observed(
+        minimum=low,
         maximum=high,
         reach=np.maximum(np.abs(low), np.abs(high)),
         squares=np.maximum(squares, least),

@@ -6,12 +6,13 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from host_tools.plan.topology import bias_of, input_at, outputs_of, shape_of, weight_of
+from host_tools.plan.topology import bias_of, input_at, network_of, outputs_of, shape_of, weight_of
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
     from host_tools.diagnose.layers import Layer
+    from host_tools.model.float_model import FloatModel
     from host_tools.recipe import Spared
     from targets.profile import CapabilityProfile, Precision
 
@@ -61,6 +62,11 @@ def _more_bytes(layer: Layer, precision: Precision, profile: CapabilityProfile) 
         return weights * (32 - profile.weights.bits) // 8
     wider = profile.at("int16").bias.bits > 32 >= profile.bias.bits  # else both are stored in 4 bytes
     return 4 * biases if wider else 0
+
+
+def multiplications_of(model: FloatModel) -> int:
+    """Return how many multiply-accumulates a model does in one inference."""
+    return sum(_multiplications(node) for node in network_of(model.graph).nodes.values())
 
 
 def _multiplications(node: ir.Node) -> int:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from host_tools.recipe import Recipe
     from targets.profile import CapabilityProfile, Precision
 
-_MOVERS = frozenset(
+MOVERS = frozenset(
     {
         "Concat", "Split", "Slice", "Pad", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Identity", "MaxPool",
         "Relu", "Clip",
@@ -222,7 +222,7 @@ def _float_islands(
     movers = [
         name
         for name, node in network.nodes.items()
-        if node.op_type in _MOVERS and name not in floats and name not in fused_into
+        if node.op_type in MOVERS and name not in floats and name not in fused_into
     ]
     islands = DisjointSets(movers)
     near_float, near_integer = set(), set()
@@ -232,7 +232,7 @@ def _float_islands(
                 near_float.add(name)
             elif (
                 neighbour in network.nodes
-                and network.nodes[neighbour].op_type in _MOVERS
+                and network.nodes[neighbour].op_type in MOVERS
                 and neighbour not in fused_into
             ):
                 islands.join(name, neighbour)

@@ -17,6 +17,7 @@ from host_tools.plan.qparams import real_range, saturates
 from host_tools.plan.revisions import Revisions
 from host_tools.plan.settling import Settlement
 from host_tools.plan.topology import is_constant, is_float, network_of, weight_of
+from host_tools.plan.uneven_outputs import can_run_in_float, uneven_outputs
 from host_tools.plan.weights import WeightChoice, choose_weight
 from host_tools.recipe import RecipeError
 
@@ -170,6 +171,14 @@ def _attempt(
         lessons = Revisions(rejected=settlement.rejected).joined(
             _overrun_clips(network, placement, profile, grouping, settlement)
         )
+        scales = {value: settlement.activations[index] for value, index in grouping.of.items()}
+        for found in uneven_outputs(network, placement, scales, chooser.statistics.tensors):
+            if can_run_in_float(network, profile, found.node):
+                lessons = lessons.joined(Revisions(rejected={found.node: found}))
+            else:
+                warnings.append(
+                    f"{found.text}: what is smaller is lost. Give it an output of its own in the model."
+                )
     return _Attempt(settlement=settlement, reasons=tuple(reasons), warnings=tuple(warnings), lessons=lessons)
 
 

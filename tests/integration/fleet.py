@@ -47,7 +47,7 @@ class Fleet:
         with listen(
             self.folder, self.service, host="127.0.0.1", port=0, names=names, lifetime=lifetime
         ) as server:
-            self.url = f"https://127.0.0.1:{server.server_address[1]}"
+            before, self.url = self.url, f"https://127.0.0.1:{server.server_address[1]}"
             thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
             thread.start()
             try:
@@ -55,6 +55,7 @@ class Fleet:
             finally:
                 server.shutdown()
                 thread.join()
+                self.url = before
 
     def token(self, device: str = "dev-1", *, hours: float = 1.0, url: str = "") -> str:
         return self.folder.token(url=url or self.url, device=device, lifetime=timedelta(hours=hours))

@@ -155,9 +155,9 @@ def test_a_server_that_shows_our_authority_but_is_not_certified_by_it_never_sees
 
 
 def test_a_server_under_another_name_is_refused(tmp_path: Path) -> None:
-    with Fleet(tmp_path / "authority").serving(names=("ca.example",)) as fleet:
-        with pytest.raises(TrustError, match="does not name the host that was called"):
-            fleet.enrol(tmp_path / "identity")
+    serving = Fleet(tmp_path / "authority").serving(names=("ca.example",))
+    with serving as fleet, pytest.raises(TrustError, match="does not name the host that was called"):
+        fleet.enrol(tmp_path / "identity")
 
 
 def test_a_device_that_poses_as_the_server_is_refused(fleet: Fleet, tmp_path: Path) -> None:
@@ -195,9 +195,10 @@ def test_a_wrong_clock_is_told_before_the_token_is_shown(
 
 
 def test_a_server_whose_certificate_has_ended_may_mean_a_wrong_clock(tmp_path: Path) -> None:
-    with Fleet(tmp_path / "authority").serving(lifetime=timedelta(seconds=-1)) as fleet:
-        with pytest.raises(ClockError, match=r"has expired by this device's clock, 20\d\d-.*Set the clock"):
-            fleet.enrol(tmp_path / "identity")
+    said = r"has expired by this device's clock, 20\d\d-.*Set the clock"
+    serving = Fleet(tmp_path / "authority").serving(lifetime=timedelta(seconds=-1))
+    with serving as fleet, pytest.raises(ClockError, match=said):
+        fleet.enrol(tmp_path / "identity")
 
 
 def test_nobody_answers(tmp_path: Path) -> None:
@@ -207,9 +208,9 @@ def test_nobody_answers(tmp_path: Path) -> None:
 
 
 def test_two_at_once_are_one_and_a_refusal(fleet: Fleet, tmp_path: Path) -> None:
-    with IdentityFolder(tmp_path / "identity").locked():
-        with pytest.raises(StorageError, match="another enrolment or renewal is at work"):
-            fleet.enrol(tmp_path / "identity")
+    held = IdentityFolder(tmp_path / "identity").locked()
+    with held, pytest.raises(StorageError, match="another enrolment or renewal is at work"):
+        fleet.enrol(tmp_path / "identity")
 
 
 def test_a_disk_that_takes_nothing_is_told_and_the_token_is_not_lost(fleet: Fleet, tmp_path: Path) -> None:
@@ -474,6 +475,12 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
     done = agent("renew", "--config", config(tmp_path), prelude=absent)
     assert done.returncode == 2
     assert b"pip install 'edgewright[enrol]'" in done.stderr
+
+
+def test_the_running_agent_does_not_load_cryptography() -> None:
+    """Its 13 MiB belong to the commands and to the child that renews."""
+    script = "import device_agent.agent, device_agent.check, sys; sys.exit('cryptography' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], check=False, cwd=ROOT).returncode == 0
 
 
 def test_the_renewals_child_says_one_line(fleet: Fleet, tmp_path: Path) -> None:
