@@ -11,7 +11,8 @@ How a lowering reads it:
 - a node with `fused_into` (Relu, Clip after Conv) is done by the named producer: the value between the two has role ``fused`` and does
   not exist; the producer writes the fused node's output value. `host_tools.plan.qparams.saturates` tells whether the integer range of
   that output already does what the fused Relu or Clip does; where it says no, the lowering must write the activation;
-- `Requantize` entries change the scale of one edge only: the consumer sees the value re-quantized to the entry's parameters.
+- a node of int16 precision reads and writes 16-bit codes, also on a target whose other nodes are int8; a value is as wide as its writer;
+- `Requantize` entries change the scale, or the width, of one edge only: the consumer sees the value re-quantized to the entry's parameters.
 """
 
 from __future__ import annotations

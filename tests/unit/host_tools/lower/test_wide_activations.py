@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from lowering_cases import CASES, TWO_ENDS, Case
+from tflite_file import ops_of
 from wide_plans import onnx_profile, prepare_wide, profile_of
 
 from device_agent.engines import load_engine
@@ -82,6 +83,37 @@ def test_computes_the_plan(case: Case, every: int, first: int, interface: Tensor
     errors = [one for one in lint(file, prepared.profile) if one.severity == "error"]
     assert not errors, errors
     assert ("int16" in precisions(file, prepared.profile)) == bool(wide)
+
+
+@pytest.mark.parametrize(
+    ("name", "operator", "version"),
+    [
+        ("conv", "CONV_2D", 4),
+        ("conv_depthwise", "DEPTHWISE_CONV_2D", 5),
+        ("conv_transpose", "TRANSPOSE_CONV", 3),
+        ("gemm", "FULLY_CONNECTED", 7),
+        ("matmul_of_activations", "BATCH_MATMUL", 3),
+        ("add", "ADD", 3),
+        ("sub", "SUB", 5),
+        ("mul", "MUL", 4),
+        ("softmax", "SOFTMAX", 3),
+        ("average_pool", "AVERAGE_POOL_2D", 3),
+        ("global_average_pool", "MEAN", 3),
+        ("transpose", "TRANSPOSE", 5),
+        ("max", "MAXIMUM", 4),
+    ],
+)
+def test_operators_ask_for_the_version_that_brought_their_kernel(
+    name: str, operator: str, version: int, tmp_path: Path
+) -> None:
+    """Literature: tflite/converter/tools/versioning/op_version.cc, GetBuiltinOperatorVersion."""
+    case = next(case for case in CASES if case.name == name)
+    ops = ops_of(prepare_wide(case, tmp_path, profile_of(TARGET), every=1).lower())
+    assert {op.version for op in ops if op.name == operator} == {version}
+    assert {(op.name, op.version) for op in ops if op.name in ("QUANTIZE", "DEQUANTIZE")} == {
+        ("QUANTIZE", 2),
+        ("DEQUANTIZE", 3),
+    }
 
 
 @pytest.mark.parametrize("case", [*CASES[::4], TWO_ENDS], ids=lambda case: case.name)

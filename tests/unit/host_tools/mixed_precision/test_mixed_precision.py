@@ -273,7 +273,7 @@ def wide_case(
     """Return a network for a target with 16-bit activations, between float doors."""
     loud = one_loud(500.0)
     given = factors or {"conv1": loud, "conv2": 1.0 / loud.reshape(1, -1, 1, 1)}
-    return case(chain(folder, factors=given), "cortex-a-tflite", to=to, doors="float32")
+    return case(chain(folder, factors=given), "cortex-m-tflm", to=to, doors="float32")
 
 
 def test_16_bits_come_before_float_where_they_are_enough(tmp_path: Path) -> None:
