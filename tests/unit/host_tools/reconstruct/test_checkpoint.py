@@ -118,7 +118,10 @@ def test_again_and_again(tmp_path, network, whole):
 def saved(path: Path, **arrays) -> None:
     """Write arrays in the place of a file, and the scales that it had."""
     scales = np.load(path)["scales"]
-    arrays = {"scales": scales, **arrays}
+    written(path, **{"scales": scales, **arrays})
+
+
+def written(path: Path, **arrays) -> None:
     with path.open("wb") as stream:
         np.savez(stream, **arrays)
 
@@ -131,7 +134,7 @@ def damages():
     yield "cut", lambda path: path.write_bytes(path.read_bytes()[:-30])
     yield "flipped", lambda path: path.write_bytes(path.read_bytes().replace(b"\x40", b"\x41"))
     yield "no codes", lambda path: saved(path, bias=good["bias"])
-    yield "no scales", lambda path: np.savez(path.open("wb"), **good)
+    yield "no scales", lambda path: written(path, **good)
     yield "another array", lambda path: saved(path, **good, more=np.zeros(1))
     yield "other shape", lambda path: saved(path, **{**good, "codes": np.zeros((12, 12))})
     yield "other size", lambda path: saved(path, **{**good, "codes": np.zeros((3, 12, 1, 1))})
