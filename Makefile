@@ -9,7 +9,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 DATA ?=
 
-.PHONY: help setup demo test check format bench bench-peers clean
+.PHONY: help setup demo test check format deb bench bench-peers clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -20,7 +20,7 @@ demo: $(VENV)/.ready ## EfficientNet-Lite0 to three targets, run by the agent, r
 	$(RUN) -m examples.demo --out out/demo
 
 test: $(VENV)/.ready .venv-tflite-legacy/.ready .venv-tensorflow/.ready .venv-tflite-micro/.ready .venv-qnn/.ready .venv-rknn/.ready .venv-vela/.ready ## Run every test
-	@scripts/system-packages mosquitto mosquitto-clients
+	@scripts/system-packages mosquitto mosquitto-clients systemd
 	@command -v chromium chromium-headless-shell >/dev/null || scripts/system-packages chromium-headless-shell
 	$(RUN) -m pytest $(ARGS)
 
@@ -33,6 +33,10 @@ check: $(VENV)/.ready ## Format, lint, types, imports
 format: $(VENV)/.ready ## Format and mend what a tool can mend
 	$(RUN) -m ruff check --fix .
 	$(RUN) -m ruff format .
+
+deb: $(VENV)/.ready ## The agent as a Debian package, in dist/
+	@scripts/system-packages dpkg
+	$(RUN) scripts/build_deb.py --out dist
 
 bench: $(VENV)/.ready .venv-bench/.ready ## Measure against the peers: make bench DATA=path/to/imagenet_cc
 	$(RUN) -m benchmarks --data "$(DATA)" $(ARGS)

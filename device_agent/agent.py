@@ -14,7 +14,9 @@ from time import monotonic, time
 from typing import TYPE_CHECKING, Any, Final
 
 from device_agent import effects, occurrences
+from device_agent.answers import Answers
 from device_agent.broker import begin_connection, broker_settings, courier_limits
+from device_agent.commands.post import CommandPost
 from device_agent.contract.errors import DeviceError, EdgewrightError, StorageError
 from device_agent.contract.topics import DeviceTopics
 from device_agent.core import OVER, Core, Timing
@@ -25,6 +27,10 @@ from device_agent.heat.policy import HeatPolicy
 from device_agent.heat.temperature import declared_rules, read_hottest
 from device_agent.heat.variant import load_stand_in
 from device_agent.inference import InferenceLoop, LoopLimits, Meter, Pace
+from device_agent.log import RecentTroubles
+from device_agent.operations.service import Service
+from device_agent.operations.status import Moment, StatusBoard, flattened
+from device_agent.operations.status_socket import StatusServer, socket_path
 from device_agent.result_writer import ResultWriter
 from device_agent.results import ResultQueue
 from device_agent.sensors.host import boot_id, clock_is_synchronized, host_facts
@@ -40,12 +46,12 @@ from device_agent.telemetry.mqtt import (
     Connected,
     Delivered,
     Disconnected,
-    FrameSubscription,
 )
 from device_agent.telemetry.recorder import Recorder
 from device_agent.telemetry.refusals import Refusals
 from device_agent.telemetry.spool import Spool, SpoolLimits
 from device_agent.telemetry.stamp import Stamper
+from device_agent.telemetry.subscription import Subscription
 from device_agent.worker import Worker
 
 if TYPE_CHECKING:
@@ -66,8 +72,11 @@ _COUNTER_SECONDS: Final = 10.0
 """Energy counters wrap after some minutes at full power."""
 
 
-class _ResultsWait:
-    """Put into the inbox when a result comes to an empty queue."""
+class _Wake:
+    """Put into the inbox when something waits elsewhere: a result that came to an empty queue, or a command."""
+
+
+_WAKE: Final = _Wake()
 
 
 class Agent:
@@ -84,7 +93,9 @@ class Agent:
 
     def __init__(self, config: AgentConfig) -> None:
         self._config = config
-        self._inbox: SimpleQueue[occurrences.Occurrence | BrokerReport | _ResultsWait] = SimpleQueue()
+        self._inbox: SimpleQueue[occurrences.Occurrence | BrokerReport | SimpleQueue[Any] | _Wake] = (
+            SimpleQueue()
+        )
         settings = broker_settings(
             config
         )  # before anything is opened: a wrong password or TLS file is a wrong configuration
@@ -118,9 +129,18 @@ class Agent:
         )
         self._refusals = Refusals(self._recorder)
         self._door = FrameDoor()
-        frames = None
+        self._commands = CommandPost(
+            config,
+            recorder=self._recorder,
+            wake=partial(self._inbox.put, _WAKE),
+            wall=self._stamper.wall,
+            order_model=self._take_in,
+            snapshot=lambda: flattened(self._status.document(self._moment())),
+        )
+        subscriptions = self._commands.subscriptions
         if config.source.kind == "mqtt":
-            frames = FrameSubscription(config.source.topic or topics.frames(), self._door)
+            topic = config.source.topic or topics.frames()
+            subscriptions += (Subscription(topic=topic, what="frames", take=self._door, required=True),)
         self._courier = Courier(
             spool=self._spool,
             limits=courier_limits(config.mqtt),
@@ -129,7 +149,7 @@ class Agent:
                 settings,
                 will=self._recorder.will(),
                 report=self._inbox.put,
-                frames=frames,
+                subscriptions=subscriptions,
             ),
             jitter=random.random,
         )
@@ -157,6 +177,15 @@ class Agent:
         self._engine: Engine | None = None
         self._source: Source | None = None
         self._results: ResultWriter | None = None
+        self._result_queue: ResultQueue | None = None
+        self._service = Service()
+        self._status_server: StatusServer | None = None
+        self._status = StatusBoard(
+            device=config.device.id,
+            broker=f"{config.mqtt.host}:{config.mqtt.port}" if config.mqtt.enabled else "",
+            now_seconds=monotonic(),
+        )
+        self._troubles = RecentTroubles()
         self._refused_told = 0
         self._last_refusal = ""
         self._window_started_seconds = self._commit_due_seconds = monotonic()
@@ -168,12 +197,16 @@ class Agent:
             effects.LoadEngine: lambda _: self._worker.submit(self._load),
             effects.RunSelfTest: lambda _: self._worker.submit(self._test),
             effects.StartInference: self._start_inference,
-            effects.StopWorker: lambda _: self._worker.stop(),
+            effects.LeaveInference: self._leave_inference,
+            effects.CommandDone: lambda effect: self._commands.complete(
+                effect.key, code=effect.code, reason=effect.reason
+            ),
+            effects.StopWorker: self._stop_worker,
             effects.Sample: self._sample,
             effects.ReadHeat: self._read_heat,
             effects.ApplyHeat: self._apply_heat,
             effects.RecordBirth: self._record_birth,
-            effects.RecordHealth: lambda effect: self._recorder.health(effect.status, effect.reason),
+            effects.RecordHealth: self._record_health,
             effects.RecordEvent: lambda effect: self._recorder.event(
                 effect.name, effect.severity, effect.text, effect.details
             ),
@@ -189,7 +222,7 @@ class Agent:
     def run(self) -> effects.Exit:
         """Run until stopped, ended or failed; return how it ended. A fault of the loop itself is an end like the others."""
         try:
-            self._inbox.put(occurrences.Started(monotonic()))
+            self._begin()
             while self._exit is None:
                 try:
                     self._turn()
@@ -202,11 +235,22 @@ class Agent:
 
     # --- the loop ---
 
+    def _begin(self) -> None:
+        logging.getLogger().addHandler(self._troubles)
+        try:
+            self._status_server = StatusServer(socket_path(self._config), self._inbox.put)
+        except OSError as error:
+            _LOG.warning("%s: nobody can ask for the status: %s", socket_path(self._config), error)
+        self._commands.recover()
+        self._inbox.put(occurrences.Started(monotonic()))
+
     def _turn(self) -> None:
         """Do what is due, then wait for what happens next and take it in."""
         now = monotonic()
         if now >= self._core.next_due_seconds:
             self._take_in(occurrences.Tick(now))
+        model_runs = self._core.phase == "running"
+        due_seconds = min(self._service.alive(now), self._commands.turn(now, model_runs=model_runs))
         more_results = self._results is not None and self._results.write()
         self._commit(now)
         due = self._courier.turn(now) if self._config.mqtt.enabled else float("inf")
@@ -216,7 +260,7 @@ class Agent:
             self._flush_wanted = False
             self._take_in(occurrences.Flushed())
         if self._exit is None:
-            self._wait(0.0 if more_results else min(due, self._core.next_due_seconds))
+            self._wait(0.0 if more_results else min(due, due_seconds, self._core.next_due_seconds))
 
     def _wait(self, due_seconds: float) -> None:
         if self._spool.is_dirty:
@@ -229,13 +273,17 @@ class Agent:
         except Empty:
             return
 
-    def _dispatch(self, item: occurrences.Occurrence | BrokerReport | _ResultsWait) -> None:
+    def _dispatch(self, item: occurrences.Occurrence | BrokerReport | SimpleQueue[Any] | _Wake) -> None:
         match item:
             case Connected() | Disconnected() | Delivered():
                 self._handle_report(item)
-            case _ResultsWait():
-                return  # it has woken the loop, which writes results in its next turn
+            case _Wake():
+                return  # it has woken the loop, which looks there in its next turn
+            case SimpleQueue():
+                item.put(self._status.document(self._moment()))
             case occurrences.ArtifactVerified() | occurrences.ModelSwitched():
+                if self._core.phase == "running":  # what the model before did is told under its own name
+                    self._sample(effects.Sample(final=False))
                 self._stamper.artifact = item.digest
                 self._take_in(item)
             case _:
@@ -276,7 +324,11 @@ class Agent:
             )
 
     def _handle_report(self, report: BrokerReport) -> None:
-        match self._courier.handle(report, monotonic()):
+        now = monotonic()
+        change = self._courier.handle(report, now)
+        if isinstance(change, LinkChange):
+            self._status.link(connected=change.connected, reason=change.reason, now_seconds=now)
+        match change:
             case LinkChange(connected=True):
                 _LOG.info("connected to %s:%d", self._config.mqtt.host, self._config.mqtt.port)
                 self._take_in(occurrences.LinkUp())
@@ -288,12 +340,17 @@ class Agent:
                 self._refusals.count(refused)
 
     def _close(self) -> None:
+        logging.getLogger().removeHandler(self._troubles)
+        if self._status_server is not None:
+            self._status_server.close()
         self._renewal.close()
         self._worker.stop()
         if not self._worker.join(_CLOSE_SECONDS):
             _LOG.warning("the engine does not come back; leaving without it")
-        elif self._engine is not None:
-            self._engine.close()
+        else:
+            for held in (self._source, self._engine):
+                if held is not None:
+                    held.close()
         if not self._courier.close(_CLOSE_SECONDS):
             _LOG.warning("the broker's connection does not close; leaving without it")
         try:
@@ -335,6 +392,11 @@ class Agent:
         )
 
     def _load(self) -> occurrences.Occurrence:
+        if (
+            self._engine is not None
+        ):  # the model is restarted: two at a time may be more than the memory holds
+            self._engine.close()
+            self._engine = None
         engine, seconds = load_payload(self._verified(), threads=self._config.engine.threads)
         self._engine = engine
         return occurrences.EngineLoaded(engine=engine.name, engine_version=engine.version, seconds=seconds)
@@ -348,23 +410,24 @@ class Agent:
         )
 
     def _infer(self, results: ResultQueue | None) -> occurrences.Occurrence | None:
-        self._source = open_source(
-            self._config.source,
-            self._verified().manifest,
-            door=self._door,
-            on_refused=partial(setattr, self, "_last_refusal"),
-        )
-        try:
+        if self._source is None:
+            self._source = open_source(
+                self._config.source,
+                self._verified().manifest,
+                door=self._door,
+                on_refused=partial(setattr, self, "_last_refusal"),
+                describe=Answers(self._verified().manifest.outputs, self._config.results),
+            )
+        ended = self._infer_from(self._source, results)
+        while not ended and not self._worker.stopping.is_set():
+            self._switch_model()
             ended = self._infer_from(self._source, results)
-            while not ended and not self._worker.stopping.is_set():
-                self._switch_model()
-                ended = self._infer_from(self._source, results)
-        finally:
-            self._source.close()
         return occurrences.SourceEnded(ended) if ended else None
 
     def _infer_from(self, source: Source, results: ResultQueue | None) -> str:
-        most = self._config.source.max_frames
+        most, taken = self._config.source.max_frames, self._meter.inferences_total + self._meter.errors_total
+        if most and taken >= most:  # left at the very last frame
+            return f"{taken} frames were inferred, as source.max_frames says"
         return InferenceLoop(
             engine=self._loaded(),
             source=source,
@@ -372,7 +435,7 @@ class Agent:
             results=results,
             limits=LoopLimits(
                 rate_hz=self._config.source.rate_hz,
-                max_frames=most and most - self._meter.inferences_total - self._meter.errors_total,
+                max_frames=most - taken if most else 0,
                 max_consecutive_errors=self._config.engine.max_consecutive_errors,
             ),
             stopping=self._worker.stopping,
@@ -405,21 +468,37 @@ class Agent:
     # --- effects, on the loop's thread ---
 
     def _start_inference(self, _effect: effects.StartInference) -> None:
-        wanted, queue = self._config.results, None
-        if wanted.mqtt or wanted.jsonl is not None:
-            queue = ResultQueue(
+        wanted = self._config.results
+        if self._results is None and (wanted.mqtt or wanted.jsonl is not None):
+            self._result_queue = ResultQueue(
                 size=wanted.queue_results,
                 max_rate_hz=wanted.max_rate_hz,
-                wake=partial(self._inbox.put, _ResultsWait()),
+                wake=partial(self._inbox.put, _WAKE),
             )
             self._results = ResultWriter(
-                queue=queue,
+                queue=self._result_queue,
                 tensors=self._verified().manifest.outputs,
                 wanted=wanted,
                 recorder=self._recorder,
             )
         self._window_started_seconds = monotonic()
-        self._worker.submit(partial(self._infer, queue))
+        self._worker.submit(partial(self._infer, self._result_queue))
+
+    def _leave_inference(self, _effect: effects.LeaveInference) -> None:
+        self._worker.interrupt()
+        self._worker.submit(occurrences.InferenceLeft)
+
+    def _stop_worker(self, _effect: effects.StopWorker) -> None:
+        self._service.stopping()
+        self._commands.close("the agent ends")
+        self._worker.stop()
+
+    def _record_health(self, effect: effects.RecordHealth) -> None:
+        self._recorder.health(effect.status, effect.reason)
+        self._status.health(effect.status, effect.reason)
+        self._service.status(f"{effect.status}: {effect.reason}" if effect.reason else effect.status)
+        if self._core.phase == "running":
+            self._service.ready()
 
     def _sample(self, effect: effects.Sample) -> None:
         """Record one message of each type, and tell what went wrong meanwhile."""
@@ -441,6 +520,7 @@ class Agent:
                     idle_reason=window.last_error if window.errors else "no frame came in this window",
                 )
             )
+        self._status.window(window, seconds=now - self._window_started_seconds)
         self._window_started_seconds = now
         record(sampler.system_sample(envelope(), self._sensors.system(now), self._spool_state()))
         most = self._config.mqtt.payload_max_bytes
@@ -456,12 +536,36 @@ class Agent:
         if self._results is not None:
             self._results.report()
         self._tell_refused_frames()
+        self._commands.report()
         self._take_in(occurrences.Trouble("refused messages", self._refusals.report()))
         self._spool.return_to_disk()
         self._take_in(
             occurrences.WindowClosed(
                 inferences=window.latencies.count, errors=window.errors, last_error=window.last_error
             )
+        )
+
+    def _moment(self) -> Moment:
+        spool, archive, engine = self._spool_state(), self._archive, self._engine
+        manifest = None if archive is None else archive.manifest
+        return Moment(
+            now_seconds=monotonic(),
+            uptime_seconds=self._stamper.uptime_seconds,
+            phase=self._core.phase,
+            boot_id=self._stamper.boot_id,
+            model=None if manifest is None else (manifest.name, manifest.version, manifest.target),
+            artifact=None if archive is None else archive.digest,
+            engine=None if engine is None else (engine.name, engine.version),
+            dropped_frames=self._dropped_frames(),
+            spool={
+                "messages": spool.messages,
+                "bytes": spool.size_bytes,
+                "dropped_total": spool.dropped,
+                "on_disk": self._spool.on_disk,
+            },
+            commands_waiting=self._commands.waiting,
+            troubles=self._troubles.last,
+            log_level=logging.getLevelName(logging.getLogger().level).lower(),
         )
 
     def _read_heat(self, _effect: effects.ReadHeat) -> None:

@@ -17,12 +17,13 @@ from device_agent.telemetry.mqtt import (
 from device_agent.tls import TlsFiles, client_context
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from device_agent.config import AgentConfig, MqttSection
     from device_agent.telemetry.courier import Connection
-    from device_agent.telemetry.mqtt import BrokerReport, FrameSubscription, Will
+    from device_agent.telemetry.mqtt import BrokerReport, Will
     from device_agent.telemetry.store import SpooledMessage
+    from device_agent.telemetry.subscription import Subscription
 
 
 def broker_settings(config: AgentConfig, *, client_id_suffix: str = "") -> BrokerSettings:
@@ -92,14 +93,16 @@ def begin_connection(
     *,
     will: Will,
     report: Callable[[BrokerReport], None],
-    frames: FrameSubscription | None,
+    subscriptions: Sequence[Subscription] = (),
 ) -> Connection:
     """Begin a connection. If that fails, it is a failed attempt like every other and no reason to end.
 
     Certificates are away for a moment while they are renewed, and descriptors or memory run out and come back.
     """
     try:
-        return BrokerConnection(number=number, settings=settings, will=will, report=report, frames=frames)
+        return BrokerConnection(
+            number=number, settings=settings, will=will, report=report, subscriptions=subscriptions
+        )
     except (EdgewrightError, OSError, RuntimeError) as error:  # RuntimeError: no thread can be started
         report(Disconnected(number, str(error)))
         return UnmadeConnection()

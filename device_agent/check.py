@@ -12,6 +12,7 @@ from queue import Empty, SimpleQueue
 from time import monotonic, time
 from typing import TYPE_CHECKING, Final
 
+from device_agent.answers import Answers
 from device_agent.broker import begin_connection, broker_settings
 from device_agent.contract.errors import EdgewrightError, StorageError
 from device_agent.contract.topics import DeviceTopics
@@ -62,7 +63,7 @@ def check(config: AgentConfig) -> CheckReport:
         "broker": broker,
         "spool": spool,
         "machine": {**host_facts(), "clock": "synced" if clock_is_synchronized() else "unsynced"},
-        "sensors": _sensors(config),
+        "sensors": sensors_found(config),
     }
     return CheckReport(problem=settings_problem or artifact_problem or spool_problem, facts=facts)
 
@@ -92,7 +93,13 @@ def _artifact(config: AgentConfig) -> tuple[Mapping[str, object], EdgewrightErro
         }
         door = FrameDoor()
         found["self-test"] = _self_test(archive, threads=config.engine.threads)
-        open_source(config.source, manifest, door=door, on_refused=lambda _: None).close()
+        open_source(
+            config.source,
+            manifest,
+            door=door,
+            on_refused=lambda _: None,
+            describe=Answers(manifest.outputs, config.results),
+        ).close()
     except EdgewrightError as error:
         return {**found, "refused": str(error)}, error
     return {**found, "compatible": "yes"}, None
@@ -146,9 +153,7 @@ def _identity(config: AgentConfig) -> Mapping[str, object]:
 def _answer(config: AgentConfig, settings: BrokerSettings) -> str:
     topic = DeviceTopics(config.device.id, config.mqtt.topic_root).birth() + "-check"
     reports: SimpleQueue[BrokerReport] = SimpleQueue()
-    connection = begin_connection(
-        0, settings, will=Will(topic=topic, payload=b""), report=reports.put, frames=None
-    )
+    connection = begin_connection(0, settings, will=Will(topic=topic, payload=b""), report=reports.put)
     try:
         report = reports.get(timeout=2 * config.mqtt.connect_timeout_seconds + _SLACK_SECONDS)
     except Empty:
@@ -183,7 +188,8 @@ def _spool(path: Path) -> tuple[Mapping[str, object], EdgewrightError | None]:
         return {str(path): str(problem)}, problem
 
 
-def _sensors(config: AgentConfig) -> Mapping[str, object]:
+def sensors_found(config: AgentConfig) -> Mapping[str, object]:
+    """Return what every sensor reads now, or why it reads nothing."""
     folder = next((parent for parent in config.spool.path.parents if parent.is_dir()), config.spool.path)
     sensors = Sensors(
         sysfs_root=config.sensors.sysfs_root,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import signal
@@ -25,13 +26,17 @@ examples:
   edgewright-agent check --config agent.toml          what is wrong, and what this machine offers
   edgewright-agent run --config agent.toml            run until stopped; SIGTERM, SIGINT and SIGHUP drain and say goodbye
   edgewright-agent check --config agent.toml --json   the same for programs
+  edgewright-agent status --config agent.toml         what the running agent does, since when, and its last errors
+  edgewright-agent diag --config agent.toml           what is wrong here, and what to do
+  edgewright-agent support-bundle --config agent.toml --out bundle.tar.gz
+                                                      for whoever helps; holds no secret
   edgewright-agent sensors                            what this machine can measure, and why the rest is missing
   edgewright-agent measure --config agent.toml        energy of one inference
   edgewright-agent enrol --config agent.toml --token-file claim.txt
                                                       get this device's certificate, once
 
 exit status:
-  0  ended as asked                     5  artifact, identity or server must not be trusted
+  0  ended as asked                     5  the artifact, identity or server must not be trusted
   1  a fault of the agent itself        6  the server cannot be reached: try again
   2  wrong configuration or arguments   7  the device failed: engine, source, storage or clock
   4  the golden self-test failed        8  nothing measures energy here, or it was throttled
@@ -100,6 +105,10 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     run = commands.add_parser("run", help="run the artifact until stopped")
     check = commands.add_parser("check", help="validate the configuration and say what this machine offers")
+    status = commands.add_parser("status", help="ask the running agent what it does")
+    diag = commands.add_parser("diag", help="say what is wrong on this machine, and what to do")
+    bundle = commands.add_parser("support-bundle", help="write what helps whoever helps, without secrets")
+    bundle.add_argument("--out", required=True, metavar="FILE", type=Path, help="archive to write, .tar.gz")
     sensors = commands.add_parser(
         "sensors", help="list what this machine can measure, and why the rest is missing"
     )
@@ -131,11 +140,11 @@ def _parser() -> argparse.ArgumentParser:
     sensors.add_argument(
         "--vcgencmd", type=Path, metavar="FILE", help="program that asks a Raspberry Pi's firmware"
     )
-    for command in (check, sensors, measure):
+    for command in (check, status, diag, sensors, measure):
         command.add_argument("--json", action="store_true", help="print JSON")
     enrol = commands.add_parser("enrol", help="get this device's certificate with a claim token")
     renew = commands.add_parser("renew", help="renew the certificate now; `run` does it by itself in time")
-    for command in (run, check, measure, enrol, renew):
+    for command in (run, check, status, diag, bundle, measure, enrol, renew):
         command.add_argument("--config", required=True, metavar="FILE", help="configuration, TOML")
     enrol.add_argument(
         "--token-file",
@@ -206,6 +215,36 @@ def _check(config: AgentConfig, options: argparse.Namespace) -> int:
     return status
 
 
+def _status(config: AgentConfig, options: argparse.Namespace) -> int:
+    from device_agent.operations.status_socket import read_status, socket_path  # noqa: PLC0415  as above
+    from device_agent.operations.status_text import as_text  # noqa: PLC0415  as above
+
+    status = read_status(socket_path(config))
+    print(json.dumps(status, indent=1, ensure_ascii=False) if options.json else as_text(status))
+    return 0
+
+
+def _diag(config: AgentConfig, options: argparse.Namespace) -> int:
+    from device_agent.operations.diagnosis import as_lines, diagnose  # noqa: PLC0415  as above
+
+    findings = diagnose(config)
+    if options.json:
+        print(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=1, ensure_ascii=False))
+    else:
+        print(as_lines(findings))
+    return _DEVICE_FAILED if any(finding.verdict == "error" for finding in findings) else 0
+
+
+def _support_bundle(config: AgentConfig, options: argparse.Namespace) -> int:
+    from device_agent.operations.support_bundle import write_bundle  # noqa: PLC0415  as above
+
+    sizes = write_bundle(config, options.out)
+    for name, size in sizes.items():
+        print(f"{size:>9} bytes  {name}")
+    print(f"{options.out} is written; look through it before you send it.")
+    return 0
+
+
 def _sensors(options: argparse.Namespace) -> int:
     from device_agent.sensors import listing  # noqa: PLC0415  as above
 
@@ -268,6 +307,9 @@ _COMMANDS: Final = {
     "run": _run,
     "check": _check,
     "measure": _measure,
+    "status": _status,
+    "diag": _diag,
+    "support-bundle": _support_bundle,
     "enrol": _enrol,
     "renew": _renew,
 }

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from device_agent.config_section import read_section, setting
+from device_agent.contract.commands import OPERATIONS
 from device_agent.contract.digest import checked_digest
 from device_agent.contract.errors import ConfigError, ContractError
 from device_agent.contract.topics import DEFAULT_ROOT, checked_device_id, checked_root
@@ -29,12 +30,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 EngineChoice = Literal["auto", "onnx", "tflite", "openvino", "null"]
-SourceKind = Literal["directory", "replay", "mqtt", "null"]
+SourceKind = Literal["directory", "replay", "mqtt", "http", "camera", "null"]
+Overflow = Literal["drop_oldest", "drop_newest", "block"]
 MqttVersion = Literal["3.1.1", "5"]
-LogFormat = Literal["text", "json"]
+LogFormat = Literal["text", "json", "journal"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 _DAY_SECONDS: Final = 86_400.0
+_WITH_PATH: Final = ("directory", "replay", "camera")
 _MAX_FILE_BYTES: Final = 1 << 20
 _TOPIC_FILTER: Final = re.compile(r"(?:(?:\+|[^+#/]*)/)*(?:\+|#|[^+#/]*)")
 """Source: MQTT 3.1.1, section 4.7.1: ``+`` and ``#`` fill a whole level, ``#`` only the last."""
@@ -88,15 +91,22 @@ class SourceSection:
     """Where frames come from.
 
     Attributes:
-        kind: ``directory`` of pictures or ``.npy``, ``replay`` of an ``.npz``, ``mqtt`` topic, or ``null`` (zeros).
-        path: Directory or file; for the first two.
+        kind: ``directory`` of pictures or ``.npy``, ``replay`` of an ``.npz``, ``mqtt`` topic, ``http`` for programs on this
+            machine, ``camera`` (V4L2) or video file, or ``null`` (zeros).
+        path: Directory, file or camera (``/dev/video0``); for ``directory``, ``replay`` and ``camera``.
         topic: Where frames arrive; for ``mqtt``; by default the device's own ``…/i/frame``.
-        loop: Begin again at the end; for the first two. A directory is listed anew each time.
+        loop: Begin again at the end; for ``directory`` and ``replay``. A directory is listed anew each time.
+        watch: Wait for new files instead of ending; for ``directory``.
         rate_hz: Frames a second at most; 0: as fast as they come.
         max_frames: Stop after so many; 0: never.
-        queue_frames: Frames that wait; for ``mqtt``. The oldest is dropped and counted when it is full.
-        max_frame_bytes: Largest frame that is accepted; for ``mqtt``. A message 64 KiB larger ends the connection before it is
-            kept.
+        queue_frames: Frames that wait; for ``mqtt``, ``http`` and ``camera``.
+        overflow: When as many wait: ``drop_oldest`` or ``drop_newest``, which is counted, or ``block`` whoever brings more;
+            not for ``mqtt``.
+        http_address: Where it listens; for ``http``.
+        http_port: TCP port; for ``http``.
+        http_timeout_seconds: How long a client waits for its result; for ``http``.
+        max_frame_bytes: Largest frame that is accepted; for ``mqtt`` and ``http``. An MQTT message 64 KiB larger ends the
+            connection before it is kept.
     """
 
     kind: SourceKind = "null"
@@ -105,7 +115,12 @@ class SourceSection:
     loop: bool = False
     rate_hz: float = setting(0.0, low=0.0, high=100_000.0)
     max_frames: int = setting(0, low=0, high=1 << 53)
+    watch: bool = False
     queue_frames: int = setting(4, low=1, high=10_000)
+    overflow: Overflow = "drop_oldest"
+    http_address: str = "127.0.0.1"
+    http_port: int = setting(8_090, low=1, high=65_535)
+    http_timeout_seconds: float = setting(10.0, low=0.1, high=3_600.0)
     max_frame_bytes: int = setting(16 << 20, low=1, high=1 << 28)
 
 
@@ -287,12 +302,45 @@ class LogSection:
     """What the agent writes to standard error.
 
     Attributes:
-        format: ``text`` for people, ``json`` lines for collectors.
+        format: ``text`` for people, ``json`` lines for collectors, ``journal`` for systemd's.
         level: The least that is written.
     """
 
     format: LogFormat = "text"
     level: LogLevel = "info"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandsSection:
+    """What may be commanded from afar; who may command, the broker's access rules say.
+
+    Attributes:
+        allowed: Of ``restart_model``, ``snapshot``, ``log_level``, ``pause`` and ``resume``; an empty list: none, and the
+            agent listens to no command.
+        max_waiting: Commands that wait while one is done; more are refused.
+        max_per_minute: Commands that get an answer, refusals included; more are counted and told.
+        max_age_seconds: A request that is older by the device's clock is refused.
+        timeout_seconds: A command that takes longer has failed.
+        remembered: Ends that are remembered, so that a command that comes twice is not done twice.
+    """
+
+    allowed: tuple[str, ...] = OPERATIONS
+    max_waiting: int = setting(8, low=1, high=1_000)
+    max_per_minute: float = setting(30.0, low=1.0, high=6_000.0)
+    max_age_seconds: float = setting(3_600.0, low=1.0, high=30 * _DAY_SECONDS)
+    timeout_seconds: float = setting(60.0, low=0.1, high=3_600.0)
+    remembered: int = setting(64, low=1, high=1_000)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusSection:
+    """Where ``edgewright-agent status`` asks.
+
+    Attributes:
+        socket: Unix socket, for the agent's own user; by default ``agent.sock`` beside the spool.
+    """
+
+    socket: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -310,6 +358,8 @@ class AgentConfig:
     telemetry: TelemetrySection = field(default_factory=TelemetrySection)
     sensors: SensorsSection = field(default_factory=SensorsSection)
     heat: HeatSection = field(default_factory=HeatSection)
+    commands: CommandsSection = field(default_factory=CommandsSection)
+    status: StatusSection = field(default_factory=StatusSection)
     log: LogSection = field(default_factory=LogSection)
 
 
@@ -325,6 +375,8 @@ _SECTIONS: Final[Mapping[str, type[Any]]] = {
     "spool": SpoolSection,
     "sensors": SensorsSection,
     "heat": HeatSection,
+    "commands": CommandsSection,
+    "status": StatusSection,
     "log": LogSection,
 }
 _REQUIRED: Final = ("device", "artifact", "spool")
@@ -425,15 +477,25 @@ def _check_together(config: AgentConfig, origin: str) -> None:
     if config.artifact.digest is not None:
         digest = config.artifact.digest
         _in_grammar(lambda: checked_digest(digest, where="digest"), f"{origin}: artifact.digest")
+    unknown = [name for name in config.commands.allowed if name not in OPERATIONS]
+    if unknown:
+        raise ConfigError(
+            f"{origin}: commands.allowed: expected names of {', '.join(OPERATIONS)}, got {unknown[0][:80]!r}."
+        )
     if config.heat.variant_digest is not None:
         variant = config.heat.variant_digest
         _in_grammar(lambda: checked_digest(variant, where="digest"), f"{origin}: heat.variant_digest")
     source, mqtt, spool, heat = config.source, config.mqtt, config.spool, config.heat
     rules = (
-        (source.kind in ("directory", "replay") and source.path is None,
+        (source.kind in _WITH_PATH and source.path is None,
          f"source.path: is missing; source.kind {source.kind!r} needs it."),
-        (source.kind not in ("directory", "replay") and source.path is not None,
+        (source.kind not in _WITH_PATH and source.path is not None,
          f"source.path: source.kind {source.kind!r} takes none."),
+        (source.watch and source.kind != "directory",
+         f"source.watch: source.kind {source.kind!r} watches nothing."),
+        (source.watch and source.loop, "source.watch: gives every file once; give it or source.loop, not both."),
+        (source.overflow == "block" and source.kind == "mqtt",
+         "source.overflow: 'block' would hold up the broker's connection; choose drop_oldest or drop_newest."),
         (source.kind == "mqtt" and not mqtt.enabled, "source.kind: 'mqtt' needs mqtt.enabled = true."),
         (source.topic is not None and not _TOPIC_FILTER.fullmatch(source.topic),
          f"source.topic: {source.topic!r} is no MQTT topic filter."),

@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from device_agent.effects import (
     ApplyHeat,
+    CommandDone,
     Exit,
     Flush,
+    LeaveInference,
     LoadEngine,
     ReadHeat,
     RecordBirth,
@@ -38,8 +40,10 @@ from device_agent.occurrences import (
     Failed,
     Flushed,
     HeatRead,
+    InferenceLeft,
     LinkDown,
     LinkUp,
+    ModelOrdered,
     ModelSwitched,
     SelfTestPassed,
     SourceEnded,
@@ -57,7 +61,7 @@ if TYPE_CHECKING:
     from device_agent.contract.telemetry import Scalar, Severity
     from device_agent.effects import Effect
     from device_agent.heat.policy import HeatChange, HeatPolicy
-    from device_agent.occurrences import Occurrence
+    from device_agent.occurrences import ModelOperation, Occurrence
 
 Phase = Literal["starting", "verifying", "loading", "self_test", "running", "draining", "stopped", "failed"]
 OVER: Final = ("stopped", "failed")
@@ -94,6 +98,8 @@ class Core:
         self._outcome: Failed | None = None
         self._farewell = ""
         self._troubles: dict[str, str] = {}
+        self._paused = False
+        self._order: ModelOrdered | None = None
         self.phase: Phase = "starting"
 
     @property
@@ -157,13 +163,18 @@ class Core:
                 self.phase = "running"
                 self._window_due_seconds = self._now_seconds + self._timing.window_seconds
                 self._heat_due_seconds = self._now_seconds + self._timing.heat_seconds
-                return (_tested_event(tested), RecordBirth(), self._health(), StartInference())
+                go = () if self._paused else (StartInference(),)
+                return (_tested_event(tested), RecordBirth(), self._health(), *go, *self._order_done())
             case "running", SourceEnded(reason):
                 return self._drain(farewell=reason)
             case "running", HeatRead() as heat:
                 return self._heat_read(heat)
             case "running", ModelSwitched() | SwitchFailed():
                 return self._switched(occurrence)
+            case _, ModelOrdered() as order:
+                return self._ordered(order)
+            case _, InferenceLeft():
+                return self._order_done() if self._is_ordered("pause") else ()
             case _:
                 return ()
 
@@ -213,6 +224,33 @@ class Core:
             ),
             self._health(),
         )
+
+    # --- commands about the model ---
+
+    def _ordered(self, order: ModelOrdered) -> tuple[Effect, ...]:
+        """Begin a command. They come one after another; a new one means that the one before was given up."""
+        if self.phase != "running":
+            return (CommandDone(order.key, "not_running", f"the agent is not running: {self.phase}"),)
+        self._order = order
+        match order.operation:
+            case "pause" if not self._paused:
+                self._paused = True
+                return (_paused_event(order), self._health(), LeaveInference())
+            case "resume" if self._paused:
+                self._paused = False
+                return (_resumed_event(order), self._health(), StartInference(), *self._order_done())
+            case "restart_model":
+                self.phase = "loading"
+                return (self._health(), *(() if self._paused else (LeaveInference(),)), LoadEngine())
+            case _:
+                return self._order_done("it was so already")
+
+    def _is_ordered(self, operation: ModelOperation) -> bool:
+        return self._order is not None and self._order.operation == operation
+
+    def _order_done(self, reason: str = "", *, code: str = "") -> tuple[Effect, ...]:
+        order, self._order = self._order, None
+        return () if order is None else (CommandDone(order.key, code, reason),)
 
     # --- the broker and the disk ---
 
@@ -275,9 +313,10 @@ class Core:
     def _drain(self, *, farewell: str) -> tuple[Effect, ...]:
         self.phase = "draining"
         self._farewell = farewell
+        undone = self._order_done(f"the agent ends: {farewell}", code="interrupted")
         self._window_due_seconds = self._heat_due_seconds = float("inf")
         self._deadline_seconds = self._now_seconds + self._timing.drain_timeout_seconds
-        return (RecordHealth("draining", farewell), StopWorker())
+        return (*undone, RecordHealth("draining", farewell), StopWorker())
 
     def _worker_has_stopped(self) -> tuple[Effect, ...]:
         if self.phase != "draining" or self._worker_stopped:
@@ -310,6 +349,8 @@ class Core:
             return RecordHealth("draining", self._farewell)
         if self.phase != "running":
             return RecordHealth("degraded", f"not running yet: {self.phase}")
+        if self._paused:
+            return RecordHealth("degraded", "paused by a command")
         if self._troubles:
             return RecordHealth("degraded", "; ".join(self._troubles.values()))
         return RecordHealth("up", "")
@@ -361,6 +402,24 @@ def _tested_event(tested: SelfTestPassed) -> RecordEvent:
     )
 
 
+def _paused_event(order: ModelOrdered) -> RecordEvent:
+    return RecordEvent(
+        name="inference_paused",
+        severity="warning",
+        text="A command has paused inference; it goes on with the command `resume`, or when the agent starts anew.",
+        details={"command": order.key[1]},
+    )
+
+
+def _resumed_event(order: ModelOrdered) -> RecordEvent:
+    return RecordEvent(
+        name="inference_resumed",
+        severity="info",
+        text="A command lets inference go on.",
+        details={"command": order.key[1]},
+    )
+
+
 def _reconnected_event(reason: str) -> RecordEvent:
     return RecordEvent(
         name="reconnected",
@@ -370,16 +429,16 @@ def _reconnected_event(reason: str) -> RecordEvent:
 
 
 def _heat_event(change: HeatChange) -> RecordEvent:
-    hot = change.kind in ("hotter", "blind")
+    text = change.text
     details: dict[str, Scalar] = {"measures": ",".join(change.measures)}
     if change.celsius is not None:
         details["celsius"] = round(change.celsius, 3)
-    by_kind = {
-        "hotter": "heat_measures_taken",
-        "cooler": "heat_measures_lifted",
-        "blind": "heat_unknown",
-        "seen": "heat_known",
-    }
-    return RecordEvent(
-        name=by_kind[change.kind], severity="warning" if hot else "info", text=change.text, details=details
-    )
+    match change.kind:
+        case "hotter":
+            return RecordEvent(name="heat_measures_taken", severity="warning", text=text, details=details)
+        case "cooler":
+            return RecordEvent(name="heat_measures_lifted", severity="info", text=text, details=details)
+        case "blind":
+            return RecordEvent(name="heat_unknown", severity="warning", text=text, details=details)
+        case "seen":
+            return RecordEvent(name="heat_known", severity="info", text=text, details=details)

@@ -33,6 +33,20 @@ class StartInference:
 
 
 @dataclass(frozen=True, slots=True)
+class LeaveInference:
+    """Leave the inference loop after the frame at hand; report `InferenceLeft`. The source stays open."""
+
+
+@dataclass(frozen=True, slots=True)
+class CommandDone:
+    """A command about the model ended; an empty ``code`` is success."""
+
+    key: tuple[str, str]
+    code: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class StopWorker:
     """Leave the loop, or the step, as soon as that can be; report `WorkerStopped`."""
 
@@ -102,6 +116,8 @@ Effect = (
     | LoadEngine
     | RunSelfTest
     | StartInference
+    | LeaveInference
+    | CommandDone
     | StopWorker
     | Sample
     | ReadHeat

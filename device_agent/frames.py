@@ -9,7 +9,10 @@ if TYPE_CHECKING:
 
     from device_agent.config import SourceSection
     from device_agent.contract.manifest import Manifest
-    from device_agent.sources.source import Source
+    from device_agent.sources.source import Describe, Source
+    from device_agent.telemetry.subscription import Incoming
+
+    _Take = Callable[[bytes, Callable[[bytes], None] | None], None]
 
 
 class FrameDoor:
@@ -21,22 +24,27 @@ class FrameDoor:
 
     def __init__(self) -> None:
         self.turned_away = 0
-        self._take: Callable[[bytes], None] | None = None
+        self._take: _Take | None = None
 
-    def open(self, take: Callable[[bytes], None]) -> None:
+    def open(self, take: _Take) -> None:
         """Hand frames to ``take`` from now on."""
         self._take = take
 
-    def __call__(self, payload: bytes) -> None:
+    def __call__(self, message: Incoming) -> None:
         """Hand in one frame; called on the connection's thread."""
         if self._take is None:
             self.turned_away += 1
         else:
-            self._take(payload)
+            self._take(message.payload, message.respond)
 
 
 def open_source(
-    wanted: SourceSection, manifest: Manifest, *, door: FrameDoor, on_refused: Callable[[str], None]
+    wanted: SourceSection,
+    manifest: Manifest,
+    *,
+    door: FrameDoor,
+    on_refused: Callable[[str], None],
+    describe: Describe,
 ) -> Source:
     """Open the source that is configured.
 
@@ -45,6 +53,7 @@ def open_source(
         manifest: Of the artifact that will run.
         door: Where frames from the broker come in.
         on_refused: Told which frame was refused, and why; on the thread that takes frames.
+        describe: Writes a result for whoever asked.
 
     Raises:
         DeviceError: It cannot be opened.
@@ -58,14 +67,47 @@ def open_source(
             queue_frames=wanted.queue_frames,
             max_frame_bytes=wanted.max_frame_bytes,
             on_refused=on_refused,
+            overflow=wanted.overflow,
+            describe=describe,
         )
         door.open(source.offer)
         return source
+    if wanted.kind == "http":
+        from device_agent.sources.http import HttpSource  # noqa: PLC0415  as above
+
+        return HttpSource(
+            manifest.inputs,
+            manifest.preprocessing,
+            address=wanted.http_address,
+            port=wanted.http_port,
+            queue_frames=wanted.queue_frames,
+            max_frame_bytes=wanted.max_frame_bytes,
+            timeout_seconds=wanted.http_timeout_seconds,
+            on_refused=on_refused,
+            overflow=wanted.overflow,
+            describe=describe,
+        )
+    if wanted.kind == "camera" and wanted.path is not None:
+        from device_agent.sources.camera import CameraSource  # noqa: PLC0415  as above
+
+        return CameraSource(
+            wanted.path,
+            manifest.inputs,
+            manifest.preprocessing,
+            queue_frames=wanted.queue_frames,
+            overflow=wanted.overflow,
+            on_refused=on_refused,
+        )
     if wanted.kind == "directory" and wanted.path is not None:
         from device_agent.sources.directory import DirectorySource  # noqa: PLC0415  as above
 
         return DirectorySource(
-            wanted.path, manifest.inputs, manifest.preprocessing, loop=wanted.loop, on_refused=on_refused
+            wanted.path,
+            manifest.inputs,
+            manifest.preprocessing,
+            loop=wanted.loop,
+            watch=wanted.watch,
+            on_refused=on_refused,
         )
     if wanted.kind == "replay" and wanted.path is not None:
         from device_agent.sources.replay import ReplaySource  # noqa: PLC0415  as above

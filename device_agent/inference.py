@@ -171,11 +171,15 @@ class InferenceLoop:
                 outputs = infer(frame.inputs)
             except EngineError as error:
                 failures += 1
+                if frame.answer is not None:
+                    frame.answer.refuse(str(error))
                 self._failed(error, failures)
             else:
                 end = perf_counter_ns()
                 inferred(end - start)
                 failures = 0
+                if frame.answer is not None:
+                    frame.answer.give(end - start, outputs)
                 if results is not None and end >= results.due_ns:
                     results.offer(frame.id, end - start, outputs, now_ns=end)
             taken += 1

@@ -1,14 +1,25 @@
-"""The log: lines on standard error, for people or as JSON."""
+"""The log: lines on standard error, for people, as JSON, or for the journal."""
 
 from __future__ import annotations
 
 import json
 import logging
 import sys
-from typing import TYPE_CHECKING
+from collections import deque
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from device_agent.config import LogSection
+
+_KEPT_TROUBLES: Final = 20
+_LONGEST_TROUBLE: Final = 400
+_PRIORITIES: Final = {
+    logging.DEBUG: 7,
+    logging.INFO: 6,
+    logging.WARNING: 4,
+    logging.ERROR: 3,
+    logging.CRITICAL: 2,
+}
 
 
 class JsonLines(logging.Formatter):
@@ -27,9 +38,46 @@ class JsonLines(logging.Formatter):
         return json.dumps(line, ensure_ascii=False)
 
 
+class JournalLines(logging.Formatter):
+    """One line with the priority in front that systemd's journal takes off again; it stamps the time itself. Source: sd-daemon(3)."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line; those of a trace bear the priority too."""
+        priority = f"<{_PRIORITIES.get(record.levelno, 6)}>"
+        return "\n".join(priority + line for line in super().format(record).splitlines() or [""])
+
+
+class RecentTroubles(logging.Handler):
+    """Keeps the last warnings and errors in memory, for the status."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._last: deque[tuple[float, str, str]] = deque(maxlen=_KEPT_TROUBLES)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a line."""
+        self._last.append((record.created, record.levelname.lower(), record.getMessage()[:_LONGEST_TROUBLE]))
+
+    @property
+    def last(self) -> list[dict[str, object]]:
+        """The lines, oldest first: ``time`` (Unix seconds), ``level``, ``text``."""
+        return [
+            {"time": round(time, 3), "level": level, "text": text} for time, level, text in tuple(self._last)
+        ]
+
+
+def set_level(level: str) -> None:
+    """Write lines of at least this level from now on."""
+    logging.getLogger().setLevel(level.upper())
+
+
 def start_log(wanted: LogSection) -> None:
     """Send every log line of this process to standard error, in the form that is configured."""
     handler = logging.StreamHandler(sys.stderr)
-    text = logging.Formatter("%(asctime)s %(levelname)-7s %(message)s")
-    handler.setFormatter(JsonLines() if wanted.format == "json" else text)
+    forms = {
+        "text": logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"),
+        "json": JsonLines(),
+        "journal": JournalLines("%(message)s"),
+    }
+    handler.setFormatter(forms[wanted.format])
     logging.basicConfig(level=wanted.level.upper(), handlers=[handler], force=True)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
+
+ModelOperation = Literal["pause", "resume", "restart_model"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +113,19 @@ class StopRequested:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelOrdered:
+    """A command about the model was begun; `effects.CommandDone` with the same ``key`` follows, once."""
+
+    key: tuple[str, str]
+    operation: ModelOperation
+
+
+@dataclass(frozen=True, slots=True)
+class InferenceLeft:
+    """The worker has left the inference loop, because it was told to."""
+
+
+@dataclass(frozen=True, slots=True)
 class LinkUp:
     """The broker accepted us."""
 
@@ -157,6 +173,8 @@ Occurrence = (
     | SwitchFailed
     | WorkerStopped
     | StopRequested
+    | ModelOrdered
+    | InferenceLeft
     | LinkUp
     | LinkDown
     | Flushed

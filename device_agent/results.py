@@ -101,18 +101,30 @@ def result_message(
         NonFiniteResultError: An output holds NaN or infinity.
         DeviceError: The engine gave more or fewer outputs than the manifest has.
     """
+    return Result(
+        outputs=described_outputs(outcome, tensors, top_k=top_k, raw_max_values=raw_max_values),
+        envelope=next_envelope(),
+        frame=outcome.frame[:1000] or "unnamed",
+        latency_seconds=outcome.latency_seconds,
+    )
+
+
+def described_outputs(
+    outcome: Outcome, tensors: Sequence[PayloadTensor], *, top_k: int, raw_max_values: int
+) -> tuple[TopK | Raw | Summary, ...]:
+    """Describe the outputs of one outcome; see `result_message`.
+
+    Raises:
+        NonFiniteResultError: An output holds NaN or infinity.
+        DeviceError: The engine gave more or fewer outputs than the manifest has.
+    """
     buffers = [output for output in outcome.outputs if isinstance(output, bytes)]
     outputs: list[TopK | Raw | Summary]
     if buffers:
         outputs = [_of_buffer(data, tensor) for data, tensor in zip(buffers, tensors, strict=False)]
     else:
         outputs = _of_arrays(outcome, tensors, top_k=top_k, raw_max_values=raw_max_values)
-    return Result(
-        envelope=next_envelope(),
-        frame=outcome.frame[:1000] or "unnamed",
-        latency_seconds=outcome.latency_seconds,
-        outputs=tuple(outputs),
-    )
+    return tuple(outputs)
 
 
 def _of_arrays(

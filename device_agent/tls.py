@@ -125,7 +125,10 @@ def _unverified(error: ssl.SSLCertVerificationError, wall_seconds: float) -> str
     if code in _UNKNOWN_AUTHORITY:
         return "the server's certificate is not of the authority that is trusted here. Is it the right server and the right authority file?"
     if code in _WRONG_NAME:
-        return "the server's certificate does not name the host that was called. Call it by a name it has, or set mqtt.tls_server_name to one"
+        return (
+            "the server's certificate does not name the host that was called. "
+            "Call it by a name it has, or for the broker set mqtt.tls_server_name to one"
+        )
     if code == _REVOKED:
         return "the server's certificate was revoked. Do not connect; ask the fleet's operator"
     if code == _WRONG_PURPOSE:

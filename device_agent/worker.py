@@ -25,11 +25,12 @@ class Worker:
         report: Called on the worker's thread; the last report is `WorkerStopped`.
 
     Attributes:
-        stopping: Set by `stop`; a step that can take long looks at it.
+        stopping: Set by `stop` and `interrupt`; a step that can take long looks at it.
     """
 
     def __init__(self, report: Callable[[Occurrence], None]) -> None:
         self.stopping = threading.Event()
+        self._ended = False
         self._report = report
         self._steps: SimpleQueue[Callable[[], Occurrence | None] | None] = SimpleQueue()
         # A daemon, because nobody can interrupt an engine that hangs while it loads.
@@ -40,8 +41,14 @@ class Worker:
         """Run a step after those before it."""
         self._steps.put(step)
 
+    def interrupt(self) -> None:
+        """Leave the running step as soon as it can be left; steps submitted from now on are done."""
+        self.stopping.set()
+        self._steps.put(self._go_on)
+
     def stop(self) -> None:
         """Leave the running step as soon as it can be left, and do no other. Calling twice is harmless."""
+        self._ended = True
         self.stopping.set()
         self._steps.put(None)
 
@@ -50,8 +57,13 @@ class Worker:
         self._thread.join(timeout_seconds)
         return not self._thread.is_alive()
 
+    def _go_on(self) -> None:
+        self.stopping.clear()
+        if self._ended:  # `stop` may have come in between
+            self.stopping.set()
+
     def _run(self) -> None:
-        while (step := self._steps.get()) is not None and not self.stopping.is_set():
+        while (step := self._steps.get()) is not None and not self._ended:
             outcome = self._outcome(step)
             if outcome is not None:
                 self._report(outcome)

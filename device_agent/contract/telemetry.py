@@ -28,6 +28,7 @@ Clock = Literal["synced", "unsynced", "floor"]
 Quality = Literal["counter", "sampled", "estimated", "unavailable"]
 HealthStatus = Literal["up", "down", "degraded", "draining"]
 Severity = Literal["info", "warning", "error"]
+CommandStatus = Literal["executing", "successful", "failed"]
 Scalar = str | int | float | bool | None
 """What an event's details and a host's facts may be."""
 
@@ -298,6 +299,28 @@ class Event(Message):
         """Make the mappings read-only."""
         Message.__post_init__(self)
         object.__setattr__(self, "details", MappingProxyType(dict(self.details)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandState(Message):
+    """How far a command is; retained at ``…/cmd/<op>/<cmd_id>`` in place of the request (`commands.CommandRequest`).
+
+    Attributes:
+        status: `executing`, or how it ended: `successful` or `failed`. Nothing else follows an end.
+        code: Why it failed, for programs; empty unless it failed.
+        reason: What there is to say, for people; empty when nothing.
+        result: What the command gave, by name; only `snapshot` gives something.
+    """
+
+    status: CommandStatus
+    code: str
+    reason: str
+    result: Mapping[str, Scalar] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Make the mappings read-only."""
+        Message.__post_init__(self)
+        object.__setattr__(self, "result", MappingProxyType(dict(self.result)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

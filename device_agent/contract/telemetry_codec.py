@@ -27,6 +27,8 @@ from device_agent.contract.telemetry import (
     Alarm,
     Birth,
     Clock,
+    CommandState,
+    CommandStatus,
     Envelope,
     Event,
     ExponentialHistogram,
@@ -76,6 +78,7 @@ _CLOCKS: tuple[Clock, ...] = get_args(Clock)
 _QUALITIES: tuple[Quality, ...] = get_args(Quality)
 _STATUSES: tuple[HealthStatus, ...] = get_args(HealthStatus)
 _SEVERITIES: tuple[Severity, ...] = get_args(Severity)
+_COMMAND_STATUSES: tuple[CommandStatus, ...] = get_args(CommandStatus)
 
 
 def encode(message: Message) -> bytes:
@@ -357,6 +360,22 @@ def _read_event(fields: Fields) -> Event:
     return dataclasses.replace(event, extra=fields.unknown())
 
 
+def _read_command(fields: Fields) -> CommandState:
+    base = _base(fields)
+    status = fields.choice("status", _COMMAND_STATUSES)
+    code = fields.text("code", empty=True, longest=64)
+    if bool(code) != (status == "failed"):
+        fields.refuse("code", "a code exactly when the command failed", code)
+    return CommandState(
+        **base,
+        status=status,
+        code=code,
+        reason=fields.text("reason", empty=True),
+        result=fields.scalars("result", most=MAX_READINGS),
+        extra=fields.unknown(),
+    )
+
+
 def _read_result(fields: Fields) -> Result:
     base = _base(fields)
     return Result(
@@ -422,5 +441,6 @@ _READERS: Mapping[type[Message], Callable[[Fields], Message]] = {
     Health: _read_health,
     Alarm: _read_alarm,
     Event: _read_event,
+    CommandState: _read_command,
     Result: _read_result,
 }

@@ -7,6 +7,7 @@ Layout:
     keys.py       keys, signing requests, and whether a certificate is what was asked for; needs `cryptography`
     exchange.py   HTTPS with the authority, held to its certificate, bounded in size and time
     enrol.py      the two stories: enrol, renew
+    command.py    `edgewright-agent enrol` and `renew`
     renewal.py    renewal by the running agent, in a child process, so that its memory is returned
     __main__.py   that child
 """

@@ -143,13 +143,16 @@ class _Source:
 
 def _is_done(folder: IdentityFolder, *, device: str, claim: str, replace: bool) -> bool:
     """Return whether there is nothing to ask for: `replace` asks once with a token, however often it is run."""
-    found = folder.current()
-    if found is None:
-        return False
     if not replace:
+        if folder.current() is None:
+            return False
         folder.required(device)
         return True
-    return found.device == device and found.claim == claim
+    try:
+        found = folder.current()
+    except TrustError:  # damaged: what is asked for is the cure
+        return False
+    return found is not None and (found.device, found.claim) == (device, claim)
 
 
 def _installed(

@@ -96,6 +96,9 @@ class AuthorityServer:
         )
         try:
             with contextlib.closing(connection), self._deadline(connection, late):
+                connection.connect()
+                if late.is_set():  # in the middle of the handshake there is no line yet that could be cut
+                    raise TimeoutError
                 connection.request(method, self._prefix + path, body=body, headers=headers)
                 answer = connection.getresponse()
                 data = answer.read(wire.MAX_MESSAGE_BYTES + 1)

@@ -7,6 +7,10 @@ Layout:
     npy.py         bytes of an .npy, whoever sent them
     directory.py   pictures or .npy files of a folder
     replay.py      samples of an .npz
+    received.py    bytes that somebody sent
+    frame_queue.py frames that wait, and what becomes of one too many
     mqtt.py        frames that arrive as messages
+    http.py        frames that are posted, with the results as answers
+    camera.py      a camera or a video file
     synthetic.py   zeros, for the null engine: no numpy
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 PICTURE_SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 _MAX_FILE_BYTES: Final = 256 << 20
+_WATCH_SECONDS: Final = 0.5
 _CACHE_FRAMES: Final = 64
 """Decoded frames kept when looping over few files: a benchmark should not time the decoder again and again."""
 
@@ -42,6 +44,9 @@ class DirectorySource:
     In a loop the folder is listed anew before every pass: new files are seen, those that are gone are not given any more,
     and those that were changed are decoded anew. A pass without a frame that can be read is the end.
 
+    With ``watch`` it never ends: every file is given once, and again when it has changed, those that are there at the start
+    included.
+
     Raises:
         DeviceError: The folder cannot be read or has no frame, pictures have no preprocessing, or the payload has several inputs.
     """
@@ -53,9 +58,13 @@ class DirectorySource:
         preprocessing: Preprocessing | None,
         *,
         loop: bool,
+        watch: bool = False,
         on_refused: Callable[[str], None] | None = None,
     ) -> None:
         self.dropped = 0
+        self._watch = watch
+        self._given: dict[str, _Version] = {}
+        self._seen: dict[str, _Version] = {}
         self.refused = 0
         self._tensors = tensors
         self._preprocessing = preprocessing
@@ -68,17 +77,21 @@ class DirectorySource:
             )
         self._folder = folder
         self._files = _frames_of(folder)
-        if not self._files:
+        if not self._files and not watch:
             raise DeviceError(f"{folder}: no picture and no .npy file in it.")
+        if watch:
+            self._files = []
         if preprocessing is None and any(path.suffix.lower() in PICTURE_SUFFIXES for path in self._files):
             raise DeviceError(f"{folder}: holds pictures, but the artifact does not say how to prepare them.")
         self._next = 0
         self._readable = 0
         self._cache: dict[str, tuple[_Version, Frame]] = {}
+        self._pause = threading.Event()
 
     def next(self, timeout_seconds: float) -> Frame | None:
-        """See `Source.next`; never waits."""
-        del timeout_seconds
+        """See `Source.next`; waits only while it watches and nothing is new."""
+        if self._watch and self._next >= len(self._files) and not self._find_new(timeout_seconds):
+            return None
         if self._next >= len(self._files):
             if not self._loop or not self._readable:
                 raise SourceEnded
@@ -97,9 +110,32 @@ class DirectorySource:
 
     def close(self) -> None:
         """See `Source.close`."""
+        self._pause.set()
         self._cache.clear()
         self._files = []
         self._readable = 0
+
+    def _find_new(self, timeout_seconds: float) -> bool:
+        """List what was not given yet; a file counts once it is the same in two looks, so that no half of one is read.
+
+        Raises:
+            DeviceError: The folder cannot be read any more.
+        """
+        looks: dict[str, _Version] = {}
+        for path in _frames_of(self._folder):
+            try:
+                looks[path.name] = _version_of(path)
+            except FrameError:  # gone between the two calls
+                continue
+        new = [name for name, look in looks.items() if self._seen.get(name) == look != self._given.get(name)]
+        self._seen = looks
+        # Only what is still there is remembered, so that memory is bounded by the folder.
+        self._given = {name: look for name, look in self._given.items() if name in looks}
+        self._given |= {name: looks[name] for name in new}
+        self._files, self._next = [self._folder / name for name in new], 0
+        if not new:
+            self._pause.wait(min(timeout_seconds, _WATCH_SECONDS))
+        return bool(new)
 
     def _begin_pass(self) -> None:
         """List the folder anew.

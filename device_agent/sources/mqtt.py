@@ -1,16 +1,18 @@
-"""Frames that arrive as MQTT messages: raw ``.npy`` bytes, or a picture's. The agent's one client hands them over."""
+"""Frames that arrive as MQTT messages: raw ``.npy`` bytes, or a picture's. The agent's one client hands them over.
+
+A message that names a response topic (MQTT 5) gets its result there, with the message's correlation data.
+"""
 
 from __future__ import annotations
 
-import threading
-from collections import deque
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from device_agent.contract.errors import DeviceError
 from device_agent.sources.adapt import FrameError, to_payload
-from device_agent.sources.npy import MAGIC, batched, read_npy
-from device_agent.sources.preprocess import load_image
-from device_agent.sources.source import Frame
+from device_agent.sources.frame_queue import FrameQueue
+from device_agent.sources.received import arrays_of, only_input
+from device_agent.sources.source import Frame, refusal_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -19,10 +21,37 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from device_agent.contract.manifest import PayloadTensor, Preprocessing
+    from device_agent.sources.frame_queue import Overflow
+    from device_agent.sources.source import Describe
+
+
+@dataclass(frozen=True, slots=True)
+class _Offered:
+    payload: bytes | FrameError
+    respond: Callable[[bytes], None] | None
+
+    def refuse(self, reason: str) -> None:
+        if self.respond is not None:
+            self.respond(refusal_bytes(reason))
+
+
+@dataclass(frozen=True, slots=True)
+class _Response:
+    """See `source.Answer`."""
+
+    frame: str
+    respond: Callable[[bytes], None]
+    describe: Describe
+
+    def give(self, duration_ns: int, outputs: Sequence[NDArray[np.generic]]) -> None:
+        self.respond(self.describe(self.frame, duration_ns, outputs))
+
+    def refuse(self, reason: str) -> None:
+        self.respond(refusal_bytes(reason))
 
 
 class MqttSource:
-    """See `Source`. The newest frames win: when the queue is full the oldest is dropped and counted.
+    """See `Source`.
 
     Raises:
         DeviceError: The payload has several inputs; a message carries one.
@@ -36,6 +65,8 @@ class MqttSource:
         queue_frames: int,
         max_frame_bytes: int,
         on_refused: Callable[[str], None],
+        overflow: Overflow = "drop_oldest",
+        describe: Describe | None = None,
     ) -> None:
         """Make it.
 
@@ -45,64 +76,58 @@ class MqttSource:
             queue_frames: Frames that wait; at least 1.
             max_frame_bytes: Largest payload that is kept at all.
             on_refused: Told why a frame was refused; on the thread that calls `next`.
+            overflow: What to do with one frame more than may wait. Not `block`: the connection's thread must not wait.
+            describe: Writes a result for whoever asked; None: nobody is answered.
         """
-        if len(tensors) != 1:
-            names = ", ".join(tensor.source_name for tensor in tensors)
-            raise DeviceError(f"frames over MQTT are one input, but the model has {names}.")
-        self.dropped = 0
+        self._tensor = only_input(tensors, over="MQTT")
         self.refused = 0
         self._tensors = tensors
         self._preprocessing = preprocessing
         self._max_frame_bytes = max_frame_bytes
         self._on_refused = on_refused
-        self._queue: deque[bytes | FrameError] = deque()
-        self._queue_frames = queue_frames
-        self._arrived = threading.Condition()
+        self._describe = describe
+        self._queue: FrameQueue[_Offered] = FrameQueue(
+            queue_frames,
+            overflow,
+            lambda offered: offered.refuse("dropped: more frames came than could be inferred"),
+        )
         self._number = 0
 
-    def offer(self, payload: bytes) -> None:
+    @property
+    def dropped(self) -> int:
+        """See `Source`."""
+        return self._queue.dropped
+
+    def offer(self, payload: bytes, respond: Callable[[bytes], None] | None = None) -> None:
         """Take one message's payload; called on the client's thread, returns at once. Too large a payload is not kept."""
         offered: bytes | FrameError = payload
         if len(payload) > self._max_frame_bytes:
             offered = FrameError(
                 f"a frame of {len(payload)} bytes; at most {self._max_frame_bytes} are accepted."
             )
-        with self._arrived:
-            if len(self._queue) >= self._queue_frames:
-                self._queue.popleft()
-                self.dropped += 1
-            self._queue.append(offered)
-            self._arrived.notify()
+        self._queue.put(_Offered(offered, respond if self._describe is not None else None))
 
     def next(self, timeout_seconds: float) -> Frame | None:
         """See `Source.next`. A frame that is not understood is counted, reported, and None."""
-        with self._arrived:
-            if not self._queue:
-                self._arrived.wait(timeout_seconds)
-            if not self._queue:
-                return None
-            offered = self._queue.popleft()
+        offered = self._queue.take(timeout_seconds)
+        if offered is None:
+            return None
         self._number += 1
+        name = f"mqtt-{self._number}"
         try:
-            if isinstance(offered, FrameError):
-                raise offered
-            return Frame(id=f"mqtt-{self._number}", inputs=to_payload(self._arrays(offered), self._tensors))
+            if isinstance(offered.payload, FrameError):
+                raise offered.payload
+            arrays = arrays_of(offered.payload, self._tensor, self._preprocessing)
+            inputs = to_payload(arrays, self._tensors)
         except DeviceError as error:
             self.refused += 1
             self._on_refused(str(error))
+            offered.refuse(str(error))
             return None
+        if offered.respond is None or self._describe is None:
+            return Frame(id=name, inputs=inputs)
+        return Frame(id=name, inputs=inputs, answer=_Response(name, offered.respond, self._describe))
 
     def close(self) -> None:
         """See `Source.close`."""
-        with self._arrived:
-            self._queue.clear()
-
-    def _arrays(self, payload: bytes) -> dict[str, NDArray[np.generic]]:
-        first = self._tensors[0]
-        if not payload.startswith(MAGIC):
-            if self._preprocessing is None:
-                raise FrameError(
-                    "a frame that is not .npy, and the artifact does not say how to prepare pictures."
-                )
-            return {first.source_name: load_image(payload, self._preprocessing)}
-        return {first.source_name: batched(read_npy(payload, where="a frame"), first)}
+        self._queue.close()

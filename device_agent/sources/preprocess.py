@@ -85,6 +85,31 @@ def load_image(source: Path | bytes, preprocessing: Preprocessing) -> NDArray[np
         raise PictureError(f"{where}: not a picture in one of the formats {', '.join(_FORMATS)}.") from error
     except Exception as error:
         raise PictureError(f"{where}: cannot be read: {type(error).__name__}: {error}.") from error
+    return _normalised(pixels, preprocessing)
+
+
+def prepare_pixels(picture: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.float32]:
+    """Resize and normalise a picture that is decoded already, as `load_image` does.
+
+    Args:
+        picture: Shape (height, width, 3), red first.
+        preprocessing: What to do.
+
+    Returns:
+        As `load_image`.
+
+    Raises:
+        PictureError: Pillow is absent.
+    """
+    if Image is None:
+        raise PictureError(
+            f"picture: Pillow cannot be imported ({_absence}).", hint="pip install 'edgewright[images]'"
+        )
+    pixels = _pixels(Image.fromarray(np.ascontiguousarray(picture)), preprocessing, "picture")
+    return _normalised(pixels, preprocessing)
+
+
+def _normalised(pixels: NDArray[np.float32], preprocessing: Preprocessing) -> NDArray[np.float32]:
     mean, std = np.asarray(preprocessing.mean, np.float32), np.asarray(preprocessing.std, np.float32)
     with np.errstate(over="ignore"):  # a manifest may say 1e-40; what is infinite is refused where it is used
         values = (pixels - mean) / std

@@ -12,11 +12,14 @@ packet ends the connection with a reason.
 from __future__ import annotations
 
 import contextlib
+import logging
+import re
 import select
 import socket
 import ssl
 import threading
 from dataclasses import dataclass
+from functools import partial
 from queue import Empty, SimpleQueue
 from time import monotonic, time
 from typing import TYPE_CHECKING, Final
@@ -26,21 +29,28 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from device_agent.telemetry.subscription import Incoming
 from device_agent.tls import client_context, problem_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from paho.mqtt.client import ConnectFlags, DisconnectFlags, MQTTMessage
     from paho.mqtt.reasoncodes import ReasonCode
 
     from device_agent.telemetry.store import SpooledMessage
+    from device_agent.telemetry.subscription import Subscription
     from device_agent.tls import TlsFiles
 
+_LOG = logging.getLogger("edgewright.broker")
 _QOS: Final = 1
 _POLL_SECONDS: Final = 1.0
 _PACKET_OVERHEAD_BYTES: Final = 1 << 16
 """Room for topic and properties beside the largest frame, and for every packet that is no frame."""
+_MAX_RESPONSES: Final = 64
+_RESPONSE_TOPIC: Final = re.compile(r"[^+#\x00$][^+#\x00]{0,1023}")
+"""Where answers may go: paho refuses wildcards with an exception, and a broker ends the connection for them."""
+_SHARED: Final = re.compile(r"^\$share/[^/]+/")
 _QUOTA_EXCEEDED: Final = 0x97
 """The one refusal that says "not now" instead of "never". Source: MQTT 5.0, table 2-6, "Reason Codes"."""
 
@@ -115,14 +125,6 @@ class Delivered:
 BrokerReport = Connected | Disconnected | Delivered
 
 
-@dataclass(frozen=True, slots=True)
-class FrameSubscription:
-    """A topic whose messages are frames, and what takes their payloads."""
-
-    topic: str
-    take: Callable[[bytes], None]
-
-
 class _PacketTooLargeError(Exception):
     """The broker sends more at once than this client is ready to hold."""
 
@@ -172,7 +174,7 @@ class BrokerConnection:
         settings: How to reach the broker.
         will: The last will.
         report: Called on the connection's thread with everything that happens.
-        frames: Where frames come from, if they come by MQTT; ``take`` is called on the connection's thread.
+        subscriptions: What it listens to.
 
     Raises:
         ConfigError: A TLS file cannot be used.
@@ -185,13 +187,15 @@ class BrokerConnection:
         settings: BrokerSettings,
         will: Will,
         report: Callable[[BrokerReport], None],
-        frames: FrameSubscription | None = None,
+        subscriptions: Sequence[Subscription] = (),
     ) -> None:
         self._number = number
-        self._frames = frames
+        self._subscriptions = tuple(subscriptions)
+        self._asked: dict[int, Subscription] = {}
         self._settings = settings
         self._report = report
         self._outbox: SimpleQueue[SpooledMessage] = SimpleQueue()
+        self._responses: SimpleQueue[tuple[str, bytes | None, bytes]] = SimpleQueue()
         self._closing = threading.Event()
         self._in_flight: dict[int, int] = {}
         self._reason = ""
@@ -201,8 +205,12 @@ class BrokerConnection:
         self._client.on_connect = self._on_connect
         self._client.on_publish = self._on_publish
         self._client.on_disconnect = self._on_disconnect
-        self._client.on_message = self._on_message
         self._client.on_subscribe = self._on_subscribe
+        for subscription in self._subscriptions:
+            shared = _SHARED.sub(
+                "", subscription.topic
+            )  # the share's name is not part of what a message bears
+            self._client.message_callback_add(shared, partial(self._on_message, subscription))
         self._wake_read, self._wake_write = socket.socketpair()
         self._wake_write.setblocking(False)  # noqa: FBT003  socket's own signature
         self._thread = threading.Thread(target=self._run, name=f"broker-{number}", daemon=True)
@@ -307,6 +315,7 @@ class BrokerConnection:
     def _send_waiting(self) -> None:
         if not self._accepted:
             return
+        self._send_responses()
         with contextlib.suppress(Empty):
             while True:
                 message = self._outbox.get_nowait()
@@ -336,26 +345,56 @@ class BrokerConnection:
             self._reason = f"the broker refused the connection: {reason}"
             return
         self._accepted = True
-        if self._frames is not None:
-            # Sessions are clean, so the broker remembers no subscription of the connection before.
-            self._client.subscribe(self._frames.topic, _QOS)
+        # Sessions are clean, so the broker remembers no subscription of the connection before.
+        for subscription in self._subscriptions:
+            _, number = self._client.subscribe(subscription.topic, _QOS)
+            if number is not None:
+                self._asked[number] = subscription
         self._report(Connected(self._number))
 
-    def _on_message(self, _client: Client, _userdata: object, message: MQTTMessage) -> None:
-        if self._frames is not None:
-            self._frames.take(bytes(message.payload))
+    def _on_message(
+        self, subscription: Subscription, _client: Client, _userdata: object, message: MQTTMessage
+    ) -> None:
+        properties = message.properties  # of MQTT 5; paho sets an attribute only where the sender did
+        topic = getattr(properties, "ResponseTopic", None)
+        respond = None
+        if topic and _RESPONSE_TOPIC.fullmatch(topic):
+            respond = partial(self._respond, topic, getattr(properties, "CorrelationData", None))
+        subscription.take(Incoming(topic=message.topic, payload=bytes(message.payload), respond=respond))
+
+    def _respond(self, topic: str, correlation: bytes | None, payload: bytes) -> None:
+        """Send an answer; called on any thread. When many wait already, whoever asks is faster than the link."""
+        if self._responses.qsize() < _MAX_RESPONSES:
+            self._responses.put((topic, correlation, payload))
+            self._wake()
+
+    def _send_responses(self) -> None:
+        with contextlib.suppress(Empty):
+            while True:
+                topic, correlation, payload = self._responses.get_nowait()
+                properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho's is untyped
+                if correlation is not None:
+                    properties.CorrelationData = correlation
+                # QoS 0: it must take no place of the spool's messages in flight.
+                self._client.publish(topic, payload, 0, properties=properties)
 
     def _on_subscribe(
         self,
         _client: Client,
         _userdata: object,
-        _mid: int,
+        number: int,
         reasons: list[ReasonCode],
         _properties: Properties | None,
     ) -> None:
         refused = [str(reason) for reason in reasons if reason.is_failure]
-        if refused:
-            self._abort_reason = f"the broker refused the subscription to frames: {refused[0]}"
+        asked = self._asked.pop(number, None)
+        if not refused or asked is None:
+            return
+        text = f"the broker refused the subscription to {asked.what}: {refused[0]}"
+        if asked.required:
+            self._abort_reason = text
+        else:
+            _LOG.warning("%s (%s)", text, asked.topic)
 
     def _on_publish(
         self, _client: Client, _userdata: object, mid: int, reason: ReasonCode, _properties: Properties | None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from device_agent import __version__
 from device_agent.contract.document import printable
 from device_agent.contract.errors import ContractError
-from device_agent.contract.telemetry import Birth, Event, Health
+from device_agent.contract.telemetry import Birth, CommandState, Event, Health
 from device_agent.contract.telemetry_codec import encode
 from device_agent.contract.units import encode_units, units_of
 from device_agent.telemetry.mqtt import Will
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from device_agent.contract.telemetry import (
+        CommandStatus,
         Envelope,
         HealthStatus,
         Measurement,
@@ -150,6 +151,35 @@ class Recorder:
         )
         self._record(Kind.EVENT, self._topics.event(name), event)
         self._spool.commit()
+
+    def command(
+        self,
+        operation: str,
+        command_id: str,
+        *,
+        status: CommandStatus,
+        code: str,
+        reason: str,
+        result: Mapping[str, Scalar],
+    ) -> bool:
+        """Record how far a command is, in place of what its topic says, and write it down at once.
+
+        Returns:
+            Whether it is safe on disk.
+        """
+        topic = self._topics.command(operation, command_id)
+        state = CommandState(
+            envelope=self._state_envelope(topic),
+            status=status,
+            code=code,
+            reason=_text(reason),
+            result={key: _text(value) if isinstance(value, str) else value for key, value in result.items()},
+        )
+        self._record(Kind.STATE, topic, state, retain=True)
+        if status != "executing":
+            del self._state_seqs[topic]  # commands are without number, and nothing follows an end
+        self._spool.commit()
+        return self._spool.on_disk
 
     def measurement(self, message: Measurement) -> None:
         """Record a measurement, and its units whenever they are not those of the one before."""

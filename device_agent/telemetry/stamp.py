@@ -36,7 +36,7 @@ class Stamper:
         monotonic_seconds: Callable[[], float],
         synchronized: Callable[[], bool],
     ) -> None:
-        self._boot_id = boot_id
+        self.boot_id = boot_id
         self._wall_seconds = wall_seconds
         self._monotonic_seconds = monotonic_seconds
         self._synchronized = synchronized
@@ -58,17 +58,18 @@ class Stamper:
 
     def again(self, seq: int) -> Envelope:
         """Return an envelope of now with a number that `next` has given out for this message before."""
-        time, clock = self._time()
+        time, clock = self.wall()
         return Envelope(
             time=time,
-            boot_id=self._boot_id,
+            boot_id=self.boot_id,
             seq=seq,
             uptime_seconds=round(self.uptime_seconds, 6),
             clock=clock,
             artifact=self.artifact,
         )
 
-    def _time(self) -> tuple[float, Clock]:
+    def wall(self) -> tuple[float, Clock]:
+        """Return Unix time in seconds, and how far it can be trusted."""
         wall = self._wall_seconds()
         if wall < FLOOR_SECONDS:
             # Uptime keeps the messages of a machine without a clock in their order.

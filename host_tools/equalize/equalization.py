@@ -110,7 +110,8 @@ def _why_not(channels: Channels, found: Factors) -> str:
         )
     if not math.isfinite(found.log_noise):
         return "the noise cannot be estimated: all weights are zero, or squares of them are beyond float64"
-    return "there is nothing to gain by scaling channels"
+    free = sum(channels.is_free(name) for name in channels.factors)
+    return f"there is nothing to gain by scaling channels; {free} of {len(channels.factors)} values have any that may be scaled"
 
 
 def _note(

@@ -156,10 +156,15 @@ class _Writer:
         stored, read = (grouping.precisions[index] for index in (grouping.of[value], group))
         if stored != read:
             return f"{node.op_type} runs in {read}, and {value!r} is stored in {stored}"
-        return (
+        reason = (
             f"{node.op_type} needs one scale for its inputs and output (same_scale of {self.profile.id}), "
             f"and {value!r} must keep its own"
         )
+        if grouping.of[value] not in self.settlement.fixed:
+            return reason
+        writer = self.network.nodes[self.network.writers[value]]
+        (scale,) = self.settlement.activations[grouping.of[value]].scale
+        return f"{reason}, {scale:g}, which the kernel of {writer.op_type} fixes (fixed_outputs)"
 
     def _corrected(self, name: str) -> tuple[float, ...] | None:
         """Return a bias's corrected values; None when the recipe wants none, or nothing is rounded."""

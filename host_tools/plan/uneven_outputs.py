@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from host_tools.observe.statistics import TensorStatistics
     from host_tools.plan.placement import Placement
-    from host_tools.plan.qparams import QParams
+    from host_tools.plan.quantization_plan import QParams
     from host_tools.plan.support import Finding
     from host_tools.plan.topology import Network
     from targets.profile import CapabilityProfile

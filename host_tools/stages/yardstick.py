@@ -9,11 +9,12 @@ import numpy as np
 
 from host_tools.mixed_precision.costs import multiplications_of
 from host_tools.model.reference import FloatRunner
+from host_tools.plan.topology import network_of, shape_of
 from host_tools.verify.contestant import plan_arithmetic
 from host_tools.verify.metrics import OutputComparison
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -36,7 +37,8 @@ class Worth:
     """What a plan does to the outputs.
 
     Attributes:
-        sqnr_db: Over all outputs; None where nothing differs.
+        sqnr_db: Of the worst output, or part that a Concat joined to an output: boxes in pixels would hide what becomes of scores. None where
+            nothing differs.
         same_top_class: Share of samples with the float model's top class; None where outputs are no classes.
         by_sample_db: Signal-to-noise ratio of each sample by itself, at most `_MOST_DECIBELS`; in the yardstick's order.
     """
@@ -92,6 +94,7 @@ class Yardstick:
         self.is_quick = multiplications_of(model) * len(data) <= _QUICK_MULTIPLICATIONS
         self._measured = data.first(kept or _MOST_SAMPLES)
         self._model = model
+        self._joints = _joints(model)
         self._threads = threads
         self._expected: list[tuple[Mapping[str, NDArray[np.generic]], dict[str, NDArray[np.float64]]]] = []
 
@@ -109,21 +112,31 @@ class Yardstick:
             ModelError: ONNX Runtime fails on the float model.
             VerificationError: ONNX Runtime refuses the plan's graph.
         """
-        comparison, by_sample = OutputComparison(), []
+        whole, by_sample = OutputComparison(), []
+        parts: dict[tuple[str, int], OutputComparison] = {}
         arithmetic = plan_arithmetic(model, plan, profile, threads=self._threads)
         for arrays, expected in self._floats():
-            found, alone = arithmetic.run(arrays), OutputComparison()
+            found = arithmetic.run(arrays)
+            alone: dict[tuple[str, int], OutputComparison] = {}
             for name, values in expected.items():
-                if name in found:
-                    for measured in (comparison, alone):
-                        measured.add(values, found[name].reshape(values.shape))
-            decibels = alone.sqnr_db
+                if name not in found:
+                    continue
+                whole.add(values, found[name].reshape(values.shape))
+                for index, pair in enumerate(self._cut(name, values, found[name].reshape(values.shape))):
+                    for kept in (parts, alone):
+                        kept.setdefault((name, index), OutputComparison()).add(*pair)
+            decibels = _worst(alone)
             by_sample.append(_MOST_DECIBELS if decibels is None else min(decibels, _MOST_DECIBELS))
         return Worth(
-            sqnr_db=comparison.sqnr_db,
-            same_top_class=comparison.same_top_class,
+            sqnr_db=_worst(parts),
+            same_top_class=whole.same_top_class,
             by_sample_db=tuple(by_sample),
         )
+
+    def _cut(self, name: str, *arrays: NDArray[np.float64]) -> Iterator[tuple[NDArray[np.float64], ...]]:
+        """Cut the same output of several runs into the parts that it was joined from."""
+        axis, ends = self._joints.get(name, (0, ()))
+        return zip(*(np.split(array, ends, axis) for array in arrays), strict=True)
 
     def _floats(self) -> list[tuple[Mapping[str, NDArray[np.generic]], dict[str, NDArray[np.float64]]]]:
         if not self._expected:
@@ -139,3 +152,22 @@ class Yardstick:
                 for sample in self._measured
             ]
         return self._expected
+
+
+def _joints(model: FloatModel) -> dict[str, tuple[int, tuple[int, ...]]]:
+    """Return axis and inner ends of the parts of every output that a Concat writes."""
+    network, found = network_of(model.graph), {}
+    for name in network.outputs:
+        node = network.nodes.get(network.writers.get(name, ""))
+        if node is None or node.op_type != "Concat":
+            continue
+        axis = node.attributes["axis"].as_int()
+        extents = [shape_of(value)[axis] for value in node.inputs]
+        found[name] = (axis, tuple(int(end) for end in np.cumsum(extents)[:-1]))
+    return found
+
+
+def _worst(parts: Mapping[tuple[str, int], OutputComparison]) -> float | None:
+    """Return the least signal-to-noise ratio of all parts that have a signal; None where nothing differs."""
+    ratios = [one.sqnr_db for one in parts.values() if one.signal_power > 0.0 or len(parts) == 1]
+    return min((ratio for ratio in ratios if ratio is not None), default=None)

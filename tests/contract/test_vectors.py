@@ -27,6 +27,7 @@ MESSAGES = {
     "health": telemetry.Health,
     "alarm": telemetry.Alarm,
     "event": telemetry.Event,
+    "command": telemetry.CommandState,
     "result": telemetry.Result,
 }
 

@@ -44,7 +44,7 @@ def test_the_version_is_the_distributions() -> None:
 def test_help_has_examples_and_the_exit_status() -> None:
     done = command("--help")
     assert done.returncode == 0
-    for text in ("edgewright-agent run --config", "check --config", "exit status:", "5  the artifact"):
+    for text in ("edgewright-agent run --config", "check --config", "exit status:", "5  artifact"):
         assert text in done.stdout
 
 

@@ -122,6 +122,9 @@ def test_the_variant_runs_while_it_is_hot_and_the_declared_artifact_afterwards(
         more_results(tmp_path)
         assert more_results(tmp_path)["artifact"] != digest
         assert agent.stop() == 0
+    artifacts = [window["artifact"] for window in spooled(tmp_path, "/m/inference")]
+    changes = [at for at in range(1, len(artifacts)) if artifacts[at] != artifacts[at - 1]]
+    assert len(changes) == 2
     totals = [window["inferences_total"] for window in spooled(tmp_path, "/m/inference")]
     assert totals == sorted(totals)
 

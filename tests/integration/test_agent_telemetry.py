@@ -495,7 +495,8 @@ def test_two_agents_of_one_id_slow_down_and_say_what_it_may_be(
 
 
 def blocks(language: str) -> str:
-    text = (Path(__file__).parents[2] / "docs" / "agent.md").read_text(encoding="utf-8")
+    document = (Path(__file__).parents[2] / "docs" / "agent.md").read_text(encoding="utf-8")
+    text = document.split("## A broker with TLS")[1].split("\n## ")[0]
     (found,) = re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
     return str(found)
 
@@ -543,8 +544,22 @@ def test_the_documents_broker_with_tls_passwords_and_access_rules_works(
                 frame = npy(np.zeros((1, 8), np.float32))
                 topic = "ew/v1/device/lab-1///i/frame"
                 subprocess.run(
-                    ["mosquitto_pub", *operator, "-t", topic, "-s", "-q", "1"], input=frame, check=True
-                )
+                    [
+                        "mosquitto_pub",
+                        *operator,
+                        "-t",
+                        topic,
+                        "-s",
+                        "-q",
+                        "1",
+                        "--repeat",
+                        "4",
+                        "--repeat-delay",
+                        "0.5",
+                    ],
+                    input=frame,
+                    check=True,
+                )  # more than once: the first may come before the source is open, and is counted as dropped
                 seen = subprocess.run(
                     ["mosquitto_sub", *operator, "-t", "ew/v1/device/lab-1///m/inference", "-C", "3"],
                     capture_output=True,
@@ -554,7 +569,7 @@ def test_the_documents_broker_with_tls_passwords_and_access_rules_works(
                 assert agent.stop() == 0
         finally:
             broker.terminate()
-    assert json.loads(seen.stdout.splitlines()[-1])["inferences_total"] == 1
+    assert json.loads(seen.stdout.splitlines()[-1])["inferences_total"] >= 1
     assert "refused" not in agent.log
 
 

@@ -23,11 +23,11 @@ from device_agent.telemetry.mqtt import (
     Connected,
     Delivered,
     Disconnected,
-    FrameSubscription,
     Secret,
     Will,
 )
 from device_agent.telemetry.store import Kind, SpooledMessage
+from device_agent.telemetry.subscription import Subscription
 from device_agent.tls import TlsFiles, client_context
 from tests.integration.support import Mosquitto, Reader, free_port, publish, wait_until
 
@@ -58,10 +58,10 @@ def settings(port: int, **changes: object) -> BrokerSettings:
 class Open:
     """A connection and what it reported."""
 
-    def __init__(self, wanted: BrokerSettings, frames: FrameSubscription | None = None) -> None:
+    def __init__(self, wanted: BrokerSettings, *subscriptions: Subscription) -> None:
         self.reports: SimpleQueue[BrokerReport] = SimpleQueue()
         self.connection = BrokerConnection(
-            number=7, settings=wanted, will=WILL, report=self.reports.put, frames=frames
+            number=7, settings=wanted, will=WILL, report=self.reports.put, subscriptions=subscriptions
         )
 
     def next(self) -> BrokerReport:
@@ -299,7 +299,12 @@ def test_a_message_that_an_mqtt_5_broker_throws_away_is_delivered_as_refused() -
 def test_frames_are_handed_over(mosquitto: Mosquitto, version: str) -> None:
     mosquitto.start()
     frames: SimpleQueue[bytes] = SimpleQueue()
-    opened = Open(settings(mosquitto.port, version=version), FrameSubscription("camera/+", frames.put))
+    opened = Open(
+        settings(mosquitto.port, version=version),
+        Subscription(
+            topic="camera/+", what="frames", take=lambda message: frames.put(message.payload), required=True
+        ),
+    )
     assert opened.next() == Connected(7)
     wait_until(
         lambda: (publish(mosquitto.port, "camera/1", b"\x00\xff"), not frames.empty())[1], what="a frame"
@@ -311,7 +316,10 @@ def test_frames_are_handed_over(mosquitto: Mosquitto, version: str) -> None:
 
 def test_a_refused_subscription_ends_the_connection_with_the_reason() -> None:
     with Server(CONNACK, b"\x90\x03\x00\x01\x80") as server:
-        opened = Open(settings(server.port), FrameSubscription("camera/+", lambda _: None))
+        opened = Open(
+            settings(server.port),
+            Subscription(topic="camera/+", what="frames", take=lambda _: None, required=True),
+        )
         assert opened.next() == Connected(7)
         assert "refused the subscription" in opened.reason()
 
@@ -323,7 +331,12 @@ def test_a_message_larger_than_what_is_held_ends_the_connection_before_it_is_kep
     mosquitto.start()
     frames: SimpleQueue[bytes] = SimpleQueue()
     wanted = settings(mosquitto.port, version=version, max_incoming_bytes=100_000)
-    opened = Open(wanted, FrameSubscription("camera/+", frames.put))
+    opened = Open(
+        wanted,
+        Subscription(
+            topic="camera/+", what="frames", take=lambda message: frames.put(message.payload), required=True
+        ),
+    )
     assert opened.next() == Connected(7)
     wait_until(lambda: (publish(mosquitto.port, "camera/1", b"1"), not frames.empty())[1], what="a frame")
     tracemalloc.start()
@@ -347,7 +360,10 @@ def test_a_message_as_large_as_what_is_held_comes_through(mosquitto: Mosquitto) 
     mosquitto.start()
     frames: SimpleQueue[bytes] = SimpleQueue()
     opened = Open(
-        settings(mosquitto.port, max_incoming_bytes=1 << 20), FrameSubscription("camera/+", frames.put)
+        settings(mosquitto.port, max_incoming_bytes=1 << 20),
+        Subscription(
+            topic="camera/+", what="frames", take=lambda message: frames.put(message.payload), required=True
+        ),
     )
     assert opened.next() == Connected(7)
     wait_until(
@@ -372,7 +388,7 @@ def test_a_key_with_a_passphrase_is_refused_and_nobody_is_asked_for_it(
 def test_a_connection_that_cannot_be_begun_is_a_failed_attempt(tmp_path: Path) -> None:
     reports: SimpleQueue[BrokerReport] = SimpleQueue()
     files = TlsFiles(ca=tmp_path / "away.crt", cert=None, key=None)
-    unmade = begin_connection(3, settings(1, tls=files), will=WILL, report=reports.put, frames=None)
+    unmade = begin_connection(3, settings(1, tls=files), will=WILL, report=reports.put)
     report = reports.get(timeout=5)
     assert isinstance(report, Disconnected)
     assert report.number == 3
@@ -392,7 +408,7 @@ from tests.integration.test_broker_connection import WILL, settings
 import os
 resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) - 1,) * 2)
 reports = SimpleQueue()
-begin_connection(1, settings(1), will=WILL, report=reports.put, frames=None)
+begin_connection(1, settings(1), will=WILL, report=reports.put)
 print(reports.get(timeout=5).reason)
 """
     done = subprocess.run(

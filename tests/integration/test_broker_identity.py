@@ -256,7 +256,7 @@ def test_a_revoked_certificate_is_refused_once_the_broker_has_the_list(fleet: Fl
 
 @pytest.mark.parametrize(
     ("names", "lifetime", "said"),
-    [(("broker.example",), DAY, "does not name the host that was called. Call it by a name it has, or set mqtt.tls_server_name"),
+    [(("broker.example",), DAY, "does not name the host that was called. Call it by a name it has, or for the broker set mqtt.tls_server_name"),
      ((), timedelta(seconds=-1), "has expired by this device's clock")],
 )  # fmt: skip
 def test_a_broker_with_a_wrong_certificate_is_not_trusted(

@@ -292,6 +292,16 @@ def test_an_answer_that_drips_is_cut_when_its_time_is_up(fleet: Fleet, tmp_path:
     assert time.monotonic() - began < 20
 
 
+def test_a_server_that_takes_the_call_and_says_nothing(fleet: Fleet, tmp_path: Path) -> None:
+    server = RawServer(lambda line: (line.recv(1 << 16), time.sleep(3), None)[2])
+    token = fleet.token(url=f"https://127.0.0.1:{server.port}")
+    try:
+        with pytest.raises(TransferError, match=r"no whole answer within 0\.3 s"):
+            fleet.enrol(tmp_path / "identity", token=token, deadline_seconds=0.3)
+    finally:
+        server.close()
+
+
 def issued_for(fleet: Fleet, device: str, *, csr_key: bytes, server: bool = False) -> str:
     from host_tools.authority.certificates import read_request
 
@@ -398,6 +408,7 @@ def test_the_disk_of_another_device_is_refused(fleet: Fleet, tmp_path: Path) -> 
     fleet.enrol(tmp_path / "identity", "dev-2")
     with pytest.raises(TrustError, match=r"certificate is of device 'dev-2'; device\.id is 'dev-1'"):
         renew(tmp_path / "identity", device="dev-1")
+    assert fleet.enrol(tmp_path / "identity", replace=True).identity.device == "dev-1"
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"\xff" * 10, b'{"schema_version": "9.0"}', b"x" * 100_000])
@@ -406,7 +417,10 @@ def test_a_damaged_identity_is_told(fleet: Fleet, tmp_path: Path, content: bytes
     (tmp_path / "identity" / "current" / "identity.json").write_bytes(content)
     with pytest.raises(TrustError, match=r"identity\.json: .*enrol --replace"):
         renew(tmp_path / "identity", device="dev-1")
-    assert fleet.enrol(tmp_path / "fresh").is_new
+    with pytest.raises(TrustError, match=r"identity\.json"):
+        fleet.enrol(tmp_path / "identity")
+    cured = fleet.enrol(tmp_path / "identity", replace=True)
+    assert renew(tmp_path / "identity", device="dev-1").claim == cured.identity.claim
 
 
 @pytest.mark.parametrize("file", ["device.key", "device.crt", "ca.crt"])
@@ -415,6 +429,8 @@ def test_damaged_files_are_told(fleet: Fleet, tmp_path: Path, file: str) -> None
     (tmp_path / "identity" / "current" / file).write_bytes(b"\xff\0" * 40)
     with pytest.raises((TrustError, ContractError), match=r"cannot be read|not PEM"):
         renew(tmp_path / "identity", device="dev-1")
+    assert fleet.enrol(tmp_path / "identity", replace=True).is_new
+    assert renew(tmp_path / "identity", device="dev-1")
 
 
 # --- the commands ---

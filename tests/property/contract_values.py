@@ -21,6 +21,7 @@ from device_agent.contract.manifest import (
 from device_agent.contract.telemetry import (
     Alarm,
     Birth,
+    CommandState,
     Envelope,
     Event,
     ExponentialHistogram,
@@ -291,6 +292,14 @@ MESSAGES: dict[str, st.SearchStrategy[Any]] = {
     "alarm": extended(Alarm, **BASE, severity=SEVERITIES, text=TEXTS),
     "event": extended(
         Event, **BASE, device=DEVICE_IDS, name=NAMES, severity=SEVERITIES, text=TEXTS, details=FACTS
+    ),
+    "command": extended(
+        CommandState,
+        **BASE,
+        status=st.sampled_from(("executing", "successful")),
+        code=st.just(""),
+        reason=TEXTS | st.just(""),
+        result=FACTS,
     ),
     "result": extended(
         Result,

@@ -22,6 +22,7 @@ KINDS: dict[str, type[telemetry.Message]] = {
     "health": telemetry.Health,
     "alarm": telemetry.Alarm,
     "event": telemetry.Event,
+    "command": telemetry.CommandState,
     "result": telemetry.Result,
 }
 VALID = [

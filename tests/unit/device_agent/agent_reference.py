@@ -86,6 +86,8 @@ def _default(field: dataclasses.Field[Any]) -> str:
         return "**required**"
     if default is None or default == ():
         return "none"
+    if isinstance(default, tuple):
+        return "all of them"
     if isinstance(default, bool):
         return f"`{str(default).lower()}`"
     return f"`{number_text(default)}`" if isinstance(default, int | float) else f'`"{default}"`'

@@ -143,6 +143,19 @@ def test_a_configuration_cannot_be_changed() -> None:
             "[mqtt]\npayload_max_bytes = 1000000\nmax_inflight_messages = 50",
             "spool.max_bytes: must be at least",
         ),
+        ("[heat]\nvariant_celsius = 70.0", "heat.variant_path: it and heat.variant_celsius go together"),
+        ('[heat]\nvariant_path = "v.ewa"', "heat.variant_path: it and heat.variant_celsius go together"),
+        (
+            '[heat]\nvariant_digest = "sha256:%s"' % ("0" * 64),
+            "heat.variant_digest: heat.variant_path is missing",
+        ),
+        ('[heat]\nvariant_digest = "md5:1"', "heat.variant_digest:"),
+        (
+            "[source]\nrate_hz = 1.0\n[heat]\nslow_celsius = 70.0",
+            "heat.slow_rate_hz: must be below source.rate_hz",
+        ),
+        ("[heat]\npause_celsius = 201", "heat.pause_celsius: expected -40 to 200, got 201"),
+        ("[sensors]\nidle_watts = -1", "sensors.idle_watts: expected 0 to 100000, got -1"),
         ("[log]\nlevel = 'loud'", "log.level: expected one of debug, info, warning, error"),
     ],
 )

@@ -11,6 +11,7 @@ from device_agent.cli import _DEVICE_FAILED, _INTERRUPTED, _STATUS
 from device_agent.config import parse_config
 from device_agent.contract.telemetry import MEASUREMENTS
 from device_agent.contract.topics import DeviceTopics
+from device_agent.sensors.listing import _PLACES
 from tests.unit.device_agent.agent_reference import DOCUMENT, with_tables
 
 TEXT = DOCUMENT.read_text(encoding="utf-8")
@@ -75,8 +76,23 @@ def test_every_topic_is_explained() -> None:
         assert f"| `{topic.removeprefix('ew/v1/device/ID/')}` |" in table, topic
 
 
+def test_the_example_of_heat_is_a_configuration() -> None:
+    examples = re.findall(r"```toml\n(.*?)```", TEXT, re.DOTALL)
+    (heat,) = [example for example in examples if "[heat]" in example]
+    least = '[device]\nid = "a"\n[artifact]\npath = "a.ewa"\n[spool]\npath = "s.db"\n'
+    config = parse_config((least + heat).encode(), origin="docs/agent.md", folder=Path("/etc/edgewright"))
+    assert config.heat.pause_celsius == 82.0
+
+
+def test_every_source_of_readings_is_explained() -> None:
+    table = TEXT.split("## Sensors")[1].split("## Energy per inference")[0]
+    assert all(f"`{source}`" in table for source in (*_PLACES, "pressure"))
+
+
 def test_the_example_is_a_configuration() -> None:
-    (example,) = re.findall(r"```toml\n(.*?)```", TEXT, re.DOTALL)
+    (example,) = [
+        example for example in re.findall(r"```toml\n(.*?)```", TEXT, re.DOTALL) if "[mqtt]" in example
+    ]
     config = parse_config(example.encode(), origin="docs/agent.md", folder=Path("/etc/edgewright"))
     assert config.mqtt.tls_key == Path("/etc/edgewright/device.key")
 

@@ -22,7 +22,7 @@ from device_agent.contract.manifest import PayloadTensor
 from device_agent.contract.telemetry import Envelope, Raw, Result, Summary, TopK
 from device_agent.contract.telemetry_codec import decode, encode
 from device_agent.engines.null import NullEngine
-from device_agent.inference import InferenceLoop, LoopLimits, Meter
+from device_agent.inference import InferenceLoop, LoopLimits, Meter, Pace
 from device_agent.occurrences import Failed, Occurrence, SourceEnded, WorkerStopped
 from device_agent.results import NonFiniteResultError, Outcome, ResultQueue, result_message
 from device_agent.results_file import ResultsFile
@@ -33,7 +33,7 @@ from device_agent.startup import at_least
 from device_agent.worker import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -165,6 +165,42 @@ def test_a_stop_ends_the_wait_for_the_next_turn() -> None:
     assert loop.run() == ""
     assert time.monotonic() - began < 5
     assert meter.inferences_total == 1
+
+
+def test_a_pace_is_changed_paused_and_left_while_the_loop_runs() -> None:
+    meter, stopping = Meter(), threading.Event()
+    source = SyntheticSource([tensor((1, 4))], as_arrays=False)
+    pace = Pace(0.0, stopping)
+    loop = InferenceLoop(
+        engine=NullEngine(["x"], {"y": 4}, 0.0), source=source, meter=meter, results=None, stopping=stopping, pace=pace,
+        limits=LoopLimits(rate_hz=0.0, max_frames=0, max_consecutive_errors=3),
+    )  # fmt: skip
+    pace.leave()
+    assert loop.run() == ""
+    assert meter.inferences_total == 0
+    pace.hold(None, paused=True)
+    thread = threading.Thread(target=loop.run)
+    thread.start()
+    time.sleep(0.3)
+    assert meter.inferences_total == 0
+    pace.hold(0.001, paused=False)  # the first turn is due at once, the next in a quarter of an hour
+    wait_for(lambda: meter.inferences_total == 1)
+    pace.hold(None, paused=False)
+    wait_for(lambda: meter.inferences_total > 100)
+    pace.hold(0.001, paused=False)
+    pace.leave()
+    thread.join(5)
+    assert not thread.is_alive()
+    assert not pace.is_free
+    pace.hold(None, paused=False)
+    assert pace.is_free
+
+
+def wait_for(claim: Callable[[], bool]) -> None:
+    until = time.monotonic() + 10.0
+    while not claim():
+        assert time.monotonic() < until
+        time.sleep(0.01)
 
 
 def test_windows_taken_while_inferring_lose_and_double_nothing() -> None:

@@ -8,9 +8,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from device_agent.core import OVER, Core, Timing
 from device_agent.effects import (
     ApplyHeat,
+    CommandDone,
     Effect,
     Exit,
     Flush,
+    LeaveInference,
     LoadEngine,
     ReadHeat,
     RecordBirth,
@@ -30,8 +32,10 @@ from device_agent.occurrences import (
     Failed,
     Flushed,
     HeatRead,
+    InferenceLeft,
     LinkDown,
     LinkUp,
+    ModelOrdered,
     ModelSwitched,
     Occurrence,
     SelfTestPassed,
@@ -270,7 +274,11 @@ class CoreMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.core = new_core()
+        rules = HeatRules(
+            steps=(HeatStep(celsius=70.0, measure="pause"),), hysteresis_celsius=5.0, hold_seconds=5.0
+        )
+        timing = Timing(window_seconds=10.0, drain_timeout_seconds=5.0, heat_seconds=2.0)
+        self.core = Core(timing, HeatPolicy(rules))
         self.now = 0.0
         self.effects: list[Effect] = []
         self.tested = False
@@ -286,6 +294,8 @@ class CoreMachine(RuleBasedStateMachine):
         self.effects += produced
         if StartInference() in produced:
             assert self.tested
+        if any(isinstance(effect, ReadHeat | ApplyHeat) for effect in produced):
+            assert phase_before == "running"
         if self.core.phase == "draining" and self.stopping_since is None:
             self.stopping_since = self.now
 
@@ -323,6 +333,16 @@ class CoreMachine(RuleBasedStateMachine):
     @rule(inferences=st.integers(0, 2), errors=st.integers(0, 2))
     def window(self, inferences: int, errors: int) -> None:
         self.happen(WindowClosed(inferences=inferences, errors=errors, last_error="e"))
+
+    @rule(celsius=st.sampled_from([None, 40.0, 69.0, 90.0]), reads=st.integers(1, 12))
+    def heat(self, celsius: float | None, reads: int) -> None:
+        for _ in range(reads):
+            self.happen(HeatRead(celsius=celsius, why_absent="EIO"))
+
+    @rule(failed=st.booleans())
+    def switched(self, failed: bool) -> None:
+        switched = ModelSwitched(digest="sha256:1", name="m", version="2")
+        self.happen(SwitchFailed("no such file") if failed else switched)
 
     @rule(on_disk=st.booleans())
     def storage(self, on_disk: bool) -> None:
@@ -393,6 +413,71 @@ class CoreMachine(RuleBasedStateMachine):
 
 CoreMachine.TestCase.settings = settings(max_examples=200, stateful_step_count=30, deadline=None)
 test_core_machine = CoreMachine.TestCase
+
+
+# --- commands about the model ---
+
+KEY = ("pause", "a1")
+
+
+def without_events(effects: list[Effect]) -> list[Effect]:
+    return [effect for effect in effects if not isinstance(effect, RecordEvent)]
+
+
+def test_a_pause_is_done_when_the_loop_has_been_left_and_a_resume_at_once() -> None:
+    core = running()
+    effects = run(core, ModelOrdered(KEY, "pause"))
+    assert without_events(effects) == [RecordHealth("degraded", "paused by a command"), LeaveInference()]
+    assert events(effects) == ["inference_paused"]
+    assert run(core, InferenceLeft()) == [CommandDone(KEY)]
+    assert run(core, ModelOrdered(KEY, "pause")) == [CommandDone(KEY, "", "it was so already")]
+    effects = run(core, ModelOrdered(("resume", "a2"), "resume"))
+    assert without_events(effects) == [
+        RecordHealth("up", ""),
+        StartInference(),
+        CommandDone(("resume", "a2")),
+    ]
+    assert run(core, ModelOrdered(KEY, "resume")) == [CommandDone(KEY, "", "it was so already")]
+
+
+def test_a_restarted_model_passes_its_self_test_before_it_runs() -> None:
+    core = running()
+    effects = run(core, ModelOrdered(KEY, "restart_model"))
+    assert effects == [RecordHealth("degraded", "not running yet: loading"), LeaveInference(), LoadEngine()]
+    assert run(core, InferenceLeft()) == []
+    assert run(core, LOADED)[-1] == RunSelfTest()
+    assert without_events(run(core, TESTED)) == [
+        RecordBirth(),
+        RecordHealth("up", ""),
+        StartInference(),
+        CommandDone(KEY),
+    ]
+
+
+def test_a_model_that_is_restarted_while_paused_stays_paused() -> None:
+    core = running()
+    run(core, ModelOrdered(KEY, "pause"), InferenceLeft())
+    assert LeaveInference() not in run(core, ModelOrdered(KEY, "restart_model"))
+    effects = run(core, LOADED, TESTED)
+    assert StartInference() not in effects
+    assert CommandDone(KEY) in effects
+
+
+def test_a_restart_that_fails_ends_the_command_and_then_the_agent() -> None:
+    core = running()
+    run(core, ModelOrdered(KEY, "restart_model"))
+    effects = run(core, Failed(code="engine", message="no memory"))
+    assert CommandDone(KEY, "interrupted", "the agent ends: engine: no memory") in effects
+    assert effects[-1] == StopWorker()
+
+
+def test_commands_about_the_model_need_one_that_runs() -> None:
+    for core in (new_core(), running()):
+        if core.phase == "running":
+            run(core, StopRequested("SIGTERM"))
+        (done,) = run(core, ModelOrdered(KEY, "pause"))
+        assert isinstance(done, CommandDone)
+        assert done.code == "not_running"
 
 
 # --- heat ---

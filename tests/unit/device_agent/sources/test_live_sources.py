@@ -131,7 +131,7 @@ def test_large_frames_do_not_fill_the_memory() -> None:
     payload = bytes(1 << 20)
     for _ in range(1000):
         source.offer(payload)
-    held = sum(len(item) for item in source._queue if isinstance(item, bytes))
+    held = sum(len(item.payload) for item in source._queue._items if isinstance(item.payload, bytes))
     assert held == 0
 
 

@@ -97,6 +97,16 @@ def test_channels_in_two_compute_the_same_and_are_told_as_they_are_observed(case
     assert_same(model, equalize(made.model, made.statistics, TARGET).model, feeds)
 
 
+def test_tied_weights_are_taken_apart() -> None:
+    text = "g (float[1,4,6,6] x) => (float[1,4,6,6] y) { a = Conv(x, w) r = Relu(a) s = Conv(r, w) t = Relu(s) y = Conv(t, w) }"
+    model = canonical(text, w=floats(4, 4, 1, 1))
+    feeds = feeds_of(model)
+    made = split(model, observe_all(model, feeds), share=0.5)
+    assert made is not None
+    assert made.channels == 4
+    assert_same(model, made.model, feeds)
+
+
 def test_features_of_a_matrix_product_are_split_too() -> None:
     text = "g (float[1,3,4] x) => (float[1,3,5] y) { m = MatMul(x, w) a = Add(m, b) r = Relu(a) y = MatMul(r, v) }"
     model = canonical(text, w=floats(4, 6), b=floats(6), v=floats(6, 5))

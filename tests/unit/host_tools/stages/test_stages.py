@@ -19,6 +19,8 @@ from host_tools.recipe import KeepFloat, Recipe, TensorOverride
 from host_tools.stages import Yardstick, prepare
 from host_tools.stages.ladder import GOOD_DECIBELS, Ladder
 from host_tools.stages.yardstick import Worth
+from host_tools.verify.contestant import plan_arithmetic
+from host_tools.verify.metrics import OutputComparison
 from tests.unit.host_tools.model.onnx_models import model_proto
 from tests.unit.host_tools.reconstruct.hard_networks import (
     Hard,
@@ -396,3 +398,28 @@ def test_a_float_output_is_measured_too(tmp_path):
     )
     assert worth.sqnr_db is not None
     assert worth.same_top_class is not None
+
+
+def test_boxes_in_pixels_do_not_hide_what_becomes_of_scores(tmp_path):
+    text = """net (float[1,3,12,12] x) => (float[1,8,12,12] y) {
+        c = Conv <pads = [1,1,1,1]> (x, w0, b0)
+        boxes = Mul (c, pixels)
+        d = Conv (c, w1, b1)
+        scores = Sigmoid (d)
+        y = Concat <axis = 1> (boxes, scores)
+    }"""
+    weights = spread(3, w0=(6, 3, 3, 3), b0=(6,), w1=(2, 6, 1, 1), b1=(2,))
+    network = hard(
+        tmp_path, model_proto(text, pixels=np.full((1, 6, 1, 1), 100.0, np.float32), **weights), FOUR_BITS
+    )
+    yardstick = Yardstick(network.model, network.data, threads=1)
+    arithmetic = plan_arithmetic(network.model, network.plan, network.profile, threads=1)
+    boxes, scores = OutputComparison(), OutputComparison()
+    for arrays, expected in yardstick._floats():
+        found = arithmetic.run(arrays)["y"]
+        boxes.add(expected["y"][:, :6], found[:, :6])
+        scores.add(expected["y"][:, 6:], found[:, 6:])
+    worth = yardstick.measure(network.model, network.plan, network.profile)
+    assert worth.sqnr_db == pytest.approx(min(boxes.sqnr_db, scores.sqnr_db))
+    assert boxes.sqnr_db != pytest.approx(scores.sqnr_db)
+    assert len(worth.by_sample_db) == len(yardstick._measured)

@@ -1,0 +1,46 @@
+"""Bytes that somebody sent, as the float model's one input: an ``.npy`` or a picture."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from device_agent.contract.errors import DeviceError
+from device_agent.sources.adapt import FrameError
+from device_agent.sources.npy import MAGIC, batched, read_npy
+from device_agent.sources.preprocess import load_image
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from device_agent.contract.manifest import PayloadTensor, Preprocessing
+
+
+def only_input(tensors: Sequence[PayloadTensor], *, over: str) -> PayloadTensor:
+    """Return the one input.
+
+    Raises:
+        DeviceError: There are several; what comes ``over`` this way is one.
+    """
+    if len(tensors) != 1:
+        names = ", ".join(tensor.source_name for tensor in tensors)
+        raise DeviceError(f"frames over {over} are one input, but the model has {names}.")
+    return tensors[0]
+
+
+def arrays_of(
+    payload: bytes, tensor: PayloadTensor, preprocessing: Preprocessing | None
+) -> dict[str, NDArray[np.generic]]:
+    """Read a frame.
+
+    Raises:
+        FrameError: It is neither, or of another shape.
+        PictureError: It is no picture that can be read.
+    """
+    if payload.startswith(MAGIC):
+        return {tensor.source_name: batched(read_npy(payload, where="a frame"), tensor)}
+    if preprocessing is None:
+        raise FrameError("a frame that is not .npy, and the artifact does not say how to prepare pictures.")
+    return {tensor.source_name: load_image(payload, preprocessing)}
