@@ -5,8 +5,13 @@ Layout:
     steps.py            the plan cut into steps, one operator and what it absorbs
     stream.py           samples on their way through the steps, float and quantized side by side, within a memory limit
     patches.py          what an operator with weights sees, as a matrix
+    goals.py            what each operator's output is held against
+    solver.py           one operator: from samples to integers and bias
+    reading.py          a stored value as its reader sees it
     moments.py          second moments of inputs and outputs, summed over samples
+    problem.py          an operator's weights and moments, and the integers they ask for
     rounding.py         the integers of least squared error
+    exponents.py        power-of-two scales by what the operator gives
     checkpoint.py       finished operators on disk, to go on from
 """
 

@@ -57,7 +57,7 @@ class Checkpoint:
         except Exception:  # noqa: BLE001 - of a damaged file zipfile and NumPy raise whatever they like
             return None
 
-    def keep(self, node: str, *, codes: Float64, bias: Float64) -> None:
+    def keep(self, node: str, *, codes: Float64, bias: Float64, scales: Float64) -> None:
         """Keep a finished operator, whole or not at all.
 
         Raises:
@@ -68,7 +68,7 @@ class Checkpoint:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             with partial.open("wb") as stream:
-                np.savez(stream, codes=codes, bias=bias)
+                np.savez(stream, codes=codes, bias=bias, scales=scales)
             partial.replace(file)
         except OSError as error:
             with suppress(OSError):

@@ -53,13 +53,7 @@ def rounded(
     Returns:
         Whole float64, same shape as ``weights``, each in [low, high].
     """
-    size = inputs.shape[1]
-    curvature = np.einsum("gkk->gk", inputs)
-    ridge = damping * curvature.mean(axis=1) + _LEAST_CURVATURE * max(
-        float(curvature.max()), _LEAST_CURVATURE
-    )
-    moments = inputs + ridge[:, np.newaxis, np.newaxis] * np.eye(size)
-    wanted = outputs + ridge[:, np.newaxis, np.newaxis] * weights
+    moments, wanted = _damped(weights, inputs, outputs, damping)
     best = np.linalg.solve(moments, wanted.swapaxes(1, 2)).swapaxes(1, 2)
     steps = scales[:, :, np.newaxis]
     low, high = np.broadcast_to(low, scales.shape), np.broadcast_to(high, scales.shape)
@@ -70,6 +64,32 @@ def rounded(
         return codes
     codes, nearest = (_within(start, steps, moments, wanted, largest_sum) for start in (codes, nearest))
     return _better(codes, nearest, steps, moments, wanted)
+
+
+def errors(real: Float64, weights: Float64, inputs: Float64, outputs: Float64, *, damping: float) -> Float64:
+    """Return what `rounded` makes small, for each output, shape (groups, outputs), up to a constant that no weights change.
+
+    Args:
+        real: What the codes stand for, shape (groups, outputs, inputs).
+        weights: As for `rounded`, and so are the others.
+        inputs: See there.
+        outputs: See there.
+        damping: See there.
+    """
+    moments, wanted = _damped(weights, inputs, outputs, damping)
+    change = real - weights  # about the real weights, so that small differences are none of large numbers
+    found: Float64 = (change * (change @ moments + 2.0 * (weights @ moments - wanted))).sum(axis=2)
+    return found
+
+
+def _damped(weights: Float64, inputs: Float64, outputs: Float64, damping: float) -> tuple[Float64, Float64]:
+    """Return moments of the inputs, and of outputs and inputs, that also hold the weights where they were."""
+    curvature = np.einsum("gkk->gk", inputs)
+    ridge = damping * curvature.mean(axis=1) + _LEAST_CURVATURE * max(
+        float(curvature.max()), _LEAST_CURVATURE
+    )
+    held = ridge[:, np.newaxis, np.newaxis]
+    return inputs + held * np.eye(inputs.shape[1]), outputs + held * weights
 
 
 def _better(codes: Float64, others: Float64, steps: Float64, moments: Float64, wanted: Float64) -> Float64:

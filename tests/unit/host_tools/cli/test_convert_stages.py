@@ -40,9 +40,9 @@ def stages(report):
 def test_the_stages_are_shown_from_where_they_started(convert, tmp_path):
     status, printed, report = convert()
     assert status == 0
-    assert stages(report) == [("ranges", True), ("equalization", True)]
+    assert stages(report)[:2] == [("ranges", True), ("equalization", True)]
     shown = [line.strip() for line in printed.out.splitlines() if "generic-power-of-two: " in line]
-    first, second = (f"{stage['sqnr_db']:.1f} dB in " for stage in report["targets"][0]["stages"])
+    first, second, *_ = (f"{stage['sqnr_db']:.1f} dB in " for stage in report["targets"][0]["stages"])
     assert shown[0].startswith(f"generic-power-of-two: ranges: {first}")
     assert shown[1].startswith(f"generic-power-of-two: equalization: {second}")
     page = (tmp_path / "out" / "report.html").read_text()

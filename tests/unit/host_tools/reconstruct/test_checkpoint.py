@@ -30,9 +30,9 @@ class Counting(Checkpoint):
 
     solved = 0
 
-    def keep(self, node, *, codes, bias):
+    def keep(self, node, **arrays):
         self.solved += 1
-        super().keep(node, codes=codes, bias=bias)
+        super().keep(node, **arrays)
 
 
 class StoppedError(Exception):
@@ -116,6 +116,12 @@ def test_again_and_again(tmp_path, network, whole):
 
 
 def saved(path: Path, **arrays) -> None:
+    """Write arrays in the place of a file, and the scales that it had."""
+    scales = np.load(path)["scales"]
+    written(path, **{"scales": scales, **arrays})
+
+
+def written(path: Path, **arrays) -> None:
     with path.open("wb") as stream:
         np.savez(stream, **arrays)
 
@@ -128,6 +134,7 @@ def damages():
     yield "cut", lambda path: path.write_bytes(path.read_bytes()[:-30])
     yield "flipped", lambda path: path.write_bytes(path.read_bytes().replace(b"\x40", b"\x41"))
     yield "no codes", lambda path: saved(path, bias=good["bias"])
+    yield "no scales", lambda path: written(path, **good)
     yield "another array", lambda path: saved(path, **good, more=np.zeros(1))
     yield "other shape", lambda path: saved(path, **{**good, "codes": np.zeros((12, 12))})
     yield "other size", lambda path: saved(path, **{**good, "codes": np.zeros((3, 12, 1, 1))})
@@ -136,6 +143,8 @@ def damages():
     yield "not a number", lambda path: saved(path, **{**good, "codes": np.full((12, 12, 1, 1), np.nan)})
     yield "infinite bias", lambda path: saved(path, **{**good, "bias": np.full(12, np.inf)})
     yield "few biases", lambda path: saved(path, **{**good, "bias": np.zeros(3)})
+    yield "another scale", lambda path: saved(path, **{**good, "scales": np.full(1, 0.123)})
+    yield "many scales", lambda path: saved(path, **{**good, "scales": np.ones(12)})
     yield "objects", lambda path: saved(path, **{**good, "bias": np.asarray([None] * 12)})
     yield "texts", lambda path: saved(path, **{**good, "bias": np.asarray(["a"] * 12)})
 

@@ -288,6 +288,21 @@ def test_filters_of_zeros(tmp_path):
     assert not codes(nothing, plan, "w1").any()
 
 
+def test_weights_that_two_operators_share_are_rounded_for_each(tmp_path):
+    text = """net (float[1,3,12,12] x) => (float[1,3,12,12] y) {
+        c = Conv <pads = [1,1,1,1]> (x, w, b)
+        r = Relu (c)
+        d = Conv <pads = [1,1,1,1]> (r, w, b)
+        y = Add (r, d)
+    }"""
+    network = hard(tmp_path, model_proto(text, **spread(5, w=(3, 3, 3, 3), b=(3,))), FOUR_BITS)
+    plan = reconstructed(network)
+    check(plan, network.model, network.profile)
+    first, second = (codes(network, plan, named(weight_of(node))) for node in weighted(network))
+    assert (first != second).any()
+    assert network.decibels(plan) > network.decibels() + 1.0
+
+
 @pytest.mark.parametrize("target", ["generic-per-tensor-symmetric", "espressif-esp32s3", "cortex-a-tflite"])
 def test_huge_biases(tmp_path, target):
     biases = np.asarray([1e9, -1e9, *[0.1] * 10], np.float32)
