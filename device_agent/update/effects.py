@@ -61,7 +61,7 @@ class Shadow:
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
-    """End the step that is under way; nothing is reported of it any more."""
+    """End the step that is under way, if one is; nothing is reported of it any more."""
 
 
 @dataclass(frozen=True, slots=True)
