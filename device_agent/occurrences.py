@@ -86,6 +86,13 @@ class StopRequested:
 
 
 @dataclass(frozen=True, slots=True)
+class RestartRequested:
+    """The agent is to end in order and begin anew, with another model."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class LinkUp:
     """The broker accepted us."""
 
@@ -130,6 +137,7 @@ Occurrence = (
     | WindowClosed
     | WorkerStopped
     | StopRequested
+    | RestartRequested
     | LinkUp
     | LinkDown
     | Flushed

@@ -122,6 +122,8 @@ class _Step:
             _COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
         ) as process:
             self._process = process
+            if self._cancelled.is_set():
+                process.kill()
             # A shadow run waits for frames as long as it may; what it does then has its own time.
             slack = self._timeout_seconds if self._feed is None else 2 * self._timeout_seconds
             deadline = threading.Timer(slack, self._time_out)
@@ -131,8 +133,6 @@ class _Step:
                 line = self._talk(process)
             finally:
                 deadline.cancel()
-                if self._cancelled.is_set():
-                    process.kill()
                 status = process.wait()
         return decode_answer(line) or self._death(status)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from device_agent.update.occurrences import (
     CheckFailed,
@@ -17,6 +17,9 @@ from device_agent.update.occurrences import (
     Tried,
 )
 from device_agent.update.state import Candidate, Release
+
+if TYPE_CHECKING:
+    from device_agent.config import EngineChoice
 
 Answer = NothingDesired | Offered | CheckFailed | Fetched | FetchFailed | Tried | Shadowed | TrialFailed
 _ANSWERS: Final = {
@@ -86,7 +89,7 @@ class TrialJob:
     digest: str
     max_bytes: int
     targets: tuple[str, ...]
-    engine: str
+    engine: EngineChoice
     threads: int
     memory_max_bytes: int
     cpu_max_seconds: int

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import struct
 import threading
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import IO, TYPE_CHECKING, BinaryIO, Final
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,7 +68,7 @@ class Tap:
         return self._frame
 
 
-def write_frame(stream: BinaryIO, frame: Sequence[bytes]) -> None:
+def write_frame(stream: IO[bytes], frame: Sequence[bytes]) -> None:
     """Write one frame for `read_frame`."""
     stream.write(_COUNT.pack(len(frame)))
     for data in frame:

@@ -141,5 +141,5 @@ def _config(job: TrialJob) -> AgentConfig:
         device=DeviceSection(id="trial", targets=tuple(job.targets)),
         artifact=ArtifactSection(path=Path(job.artifact), digest=job.digest, max_bytes=job.max_bytes),
         spool=SpoolSection(path=Path(job.artifact)),
-        engine=EngineSection(name=job.engine, threads=job.threads),  # type: ignore[arg-type]  a name from the configuration
+        engine=EngineSection(name=job.engine, threads=job.threads),
     )
