@@ -1,4 +1,4 @@
-"""The events of updates: a closed list, `EVENTS`; one function an event."""
+"""The events of updates: a closed list, `contract.telemetry.UPDATE_EVENTS`; one function an event."""
 
 from __future__ import annotations
 
@@ -118,20 +118,6 @@ def state_damaged(fault: str) -> Notice:
         text=f"The state of updates was damaged and begins anew, the counter's floor included. {fault}",
         details={},
     )
-
-
-EVENTS = (
-    "update_started",
-    "update_tried",
-    "update_activated",
-    "update_committed",
-    "update_rolled_back",
-    "update_rejected",
-    "update_postponed",
-    "update_store_damaged",
-    "update_state_damaged",
-)
-"""Every event of updates; nothing else is told."""
 
 
 def _said(release: Release) -> str:

@@ -202,7 +202,7 @@ class Repository:
             return self._targets(role)
         targets = self._targets("targets")
         self._delegate(targets, role, [f"models/{model}/*"])
-        self._renewed({"targets": targets, role: Targets(version=0, expires=_expires(role))})
+        self._renewed({"targets": targets, role: Targets(expires=_expires(role))})
         return self._targets(role)
 
     def _delegate(self, targets: Targets, role: str, patterns: list[str]) -> None:
@@ -230,7 +230,7 @@ class Repository:
         """Sign roles anew, then snapshot and timestamp."""
         versions = {}
         for role, signed in roles.items():
-            signed.version += 1
+            signed.version = self._version(role) + 1
             signed.expires = _expires(role)
             self._write(role, signed)
             versions[role] = signed.version
@@ -238,14 +238,17 @@ class Repository:
 
     def _publish(self, versions: Mapping[str, int]) -> None:
         number = self._version("snapshot")
-        snapshot = self._load("snapshot", Snapshot) if number else Snapshot(version=0)
+        snapshot = self._load("snapshot", Snapshot) if number else Snapshot()
         for role, version in versions.items():
             snapshot.meta[f"{role}.json"] = MetaFile(version)
         snapshot.version, snapshot.expires = number + 1, _expires("snapshot")
         self._write("snapshot", snapshot)
         before = self._metadata / "timestamp.json"
-        timestamp = self._read(before, Timestamp) if before.exists() else Timestamp(version=0)
-        timestamp.version, timestamp.expires = timestamp.version + 1, _expires("timestamp")
+        timestamp = Timestamp()
+        if before.exists():
+            timestamp = self._read(before, Timestamp)
+            timestamp.version += 1
+        timestamp.expires = _expires("timestamp")
         timestamp.snapshot_meta = MetaFile(snapshot.version)
         self._write("timestamp", timestamp)
 

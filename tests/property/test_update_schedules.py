@@ -20,7 +20,13 @@ from device_agent.update.state_file import decode, encode
 SCHEDULES = 1_500
 STEPS = 120
 PROBATION = ProbationLimits(
-    seconds=50.0, inferences=20, longest_seconds=500.0, p95_ratio=2.0, error_ratio=0.5, bad_windows=2, starts=3
+    seconds=50.0,
+    inferences=20,
+    longest_seconds=500.0,
+    p95_ratio=2.0,
+    error_ratio=0.5,
+    bad_windows=2,
+    starts=3,
 )
 LIMITS = UpdateLimits(
     first_check_seconds=1.0,
@@ -119,7 +125,9 @@ class Device:
                 assert one.digest in self.store
                 assert one.digest in self.tested
                 if self.disk.probation is not None and one == self.disk.active:
-                    assert 1 <= self.disk.probation.attempts <= PROBATION.starts, "counted before it is started"
+                    assert 1 <= self.disk.probation.attempts <= PROBATION.starts, (
+                        "counted before it is started"
+                    )
                 self.runs, self.running = one, True
             case do.RunDelivered():
                 assert not self.running
@@ -178,7 +186,7 @@ class Device:
             case do.Fetch(candidate):
                 self.store.add(candidate.release.digest)
                 self.say(was.Fetched())
-            case (do.Try() | do.Shadow()) if self.bad_luck(2):
+            case do.Try() | do.Shadow() if self.bad_luck(2):
                 self.say(was.TrialFailed(code="trial", message="dies"))
             case do.Try(one):
                 self.tested.add(one.digest)
@@ -208,7 +216,10 @@ class Device:
             failing = self.bad_luck(3)
             self.say(
                 was.Observed(
-                    inferences=0 if failing else 10, errors=10 if failing else 0, p95_seconds=0.01, nonfinite=0
+                    inferences=0 if failing else 10,
+                    errors=10 if failing else 0,
+                    p95_seconds=0.01,
+                    nonfinite=0,
                 )
             )
         else:
