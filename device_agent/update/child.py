@@ -26,12 +26,11 @@ _RATE_WINDOW_SECONDS: Final = 30.0
 
 def main() -> int:
     """Read one job, do it, answer."""
-    answers = _own_answers()
-    _die_with_parent()
-    os.nice(_NICENESS)
-    job = decode_job(sys.stdin.buffer.readline())
-    answers.write(encode(do(job, frames=sys.stdin.buffer, answers=answers)))
-    answers.flush()
+    with _own_answers() as answers:
+        _die_with_parent()
+        os.nice(_NICENESS)
+        job = decode_job(sys.stdin.buffer.readline())
+        answers.write(encode(do(job, frames=sys.stdin.buffer, answers=answers)))
     return 0
 
 
