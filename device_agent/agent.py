@@ -16,15 +16,23 @@ from typing import TYPE_CHECKING, Any, Final
 
 from device_agent import effects, occurrences
 from device_agent.broker import begin_connection, broker_settings, courier_limits
-from device_agent.contract.errors import DeviceError, StorageError
+from device_agent.contract.errors import DeviceError, EdgewrightError, StorageError
 from device_agent.contract.topics import DeviceTopics
 from device_agent.core import OVER, Core, Timing
+from device_agent.energy.window import WindowEnergy
+from device_agent.enrolment.renewal import Renewal
 from device_agent.frames import FrameDoor, open_source
-from device_agent.inference import InferenceLoop, LoopLimits, Meter
+from device_agent.heat.policy import HeatPolicy
+from device_agent.heat.temperature import declared_rules, read_hottest
+from device_agent.heat.variant import load_stand_in
+from device_agent.inference import InferenceLoop, LoopLimits, Meter, Pace
 from device_agent.result_writer import ResultWriter
 from device_agent.results import ResultQueue
 from device_agent.sensors.host import boot_id, clock_is_synchronized, host_facts
-from device_agent.sensors.survey import Sensors
+from device_agent.sensors.reading import Absent
+from device_agent.sensors.survey import Sensors, find_vcgencmd
+from device_agent.sensors.thermal import trip_points
+from device_agent.sensors.throttling import ThrottleWatch
 from device_agent.startup import load_payload, run_self_test, verify_artifact
 from device_agent.telemetry import sampler
 from device_agent.telemetry.courier import Courier, LinkChange, Refused
@@ -43,6 +51,7 @@ from device_agent.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from device_agent.config import AgentConfig
     from device_agent.contract.archive import ArtifactArchive
@@ -56,6 +65,8 @@ _LONGEST_WAIT_SECONDS: Final = 60.0
 _INBOX_BATCH: Final = 256
 """Reports of one turn, so that a flood of acknowledgements does not keep the loop from its other work."""
 _CLOSE_SECONDS: Final = 2.0
+_COUNTER_SECONDS: Final = 10.0
+"""Energy counters wrap after some minutes at full power."""
 
 
 class _ResultsWait:
@@ -76,7 +87,8 @@ class Agent:
         config: What it is told.
 
     Raises:
-        ConfigError: The password cannot be had, or a TLS file cannot be used.
+        ConfigError: The password cannot be had, a TLS file cannot be used, or the device is not enrolled.
+        TrustError: The identity is another device's, or damaged.
         StoreLockedError: Another agent holds the spool.
     """
 
@@ -88,11 +100,14 @@ class Agent:
         settings = broker_settings(
             config
         )  # before anything is opened: a wrong password or TLS file is a wrong configuration
+        rules = declared_rules(config.heat)
         self._core = Core(
             Timing(
                 window_seconds=config.telemetry.interval_seconds,
                 drain_timeout_seconds=config.spool.drain_timeout_seconds,
-            )
+                heat_seconds=_heat_seconds(config),
+            ),
+            None if rules is None else HeatPolicy(rules),
         )
         self._spool = Spool(
             config.spool.path,
@@ -134,9 +149,22 @@ class Agent:
             sysfs_root=config.sensors.sysfs_root,
             state_directory=config.spool.path.parent,
             pss_interval_seconds=config.telemetry.pss_interval_seconds,
+            vcgencmd=find_vcgencmd(config.sensors.vcgencmd, config.sensors.sysfs_root),
+        )
+        self._window_energy = WindowEnergy(config.sensors.idle_watts)
+        self._throttle_watch = ThrottleWatch()
+        self._renewal = Renewal(
+            config.identity,
+            device=config.device.id,
+            recorder=self._recorder,
+            wall_seconds=time,
+            jitter=random.random,
         )
         self._updates = self._open_updates()
         self._worker = Worker(self._inbox.put)
+        self._pace = Pace(config.source.rate_hz, self._worker.stopping)
+        self._declared: ArtifactArchive | None = None
+        self._variant_wanted = self._variant_runs = False
         self._meter = Meter()
         self._archive: ArtifactArchive | None = None
         self._engine: Engine | None = None
@@ -156,6 +184,8 @@ class Agent:
             effects.StartInference: self._start_inference,
             effects.StopWorker: lambda _: self._worker.stop(),
             effects.Sample: self._sample,
+            effects.ReadHeat: self._read_heat,
+            effects.ApplyHeat: self._apply_heat,
             effects.RecordBirth: self._record_birth,
             effects.RecordHealth: lambda effect: self._recorder.health(effect.status, effect.reason),
             effects.RecordEvent: lambda effect: self._recorder.event(
@@ -218,6 +248,7 @@ class Agent:
         self._commit(now)
         due = self._courier.turn(now) if self._config.mqtt.enabled else float("inf")
         self._take_in(occurrences.Trouble("link", self._courier.doubt))
+        self._take_in(occurrences.Trouble("certificate", self._renewal.turn(now)))
         if self._flush_wanted and self._courier.idle:
             self._flush_wanted = False
             self._take_in(occurrences.Flushed())
@@ -249,7 +280,7 @@ class Agent:
             case occurrences.Failed() | occurrences.StopRequested() | occurrences.SourceEnded():
                 self._tell_updates_of_the_end(item)
                 self._take_in(item)
-            case occurrences.ArtifactVerified():
+            case occurrences.ArtifactVerified() | occurrences.ModelSwitched():
                 self._stamper.artifact = item.digest
                 self._take_in(item)
             case _:
@@ -316,6 +347,7 @@ class Agent:
     def _close(self) -> None:
         if self._updates is not None:
             self._updates.close()
+        self._renewal.close()
         self._worker.stop()
         if not self._worker.join(_CLOSE_SECONDS):
             _LOG.warning("the engine does not come back; leaving without it")
@@ -363,11 +395,7 @@ class Agent:
 
     def _load(self) -> occurrences.Occurrence:
         engine, seconds = load_payload(self._verified(), threads=self._config.engine.threads)
-        if self._updates is not None:
-            from device_agent.update.shadow import Tap  # noqa: PLC0415  as above
-
-            engine = self._updates.tap = Tap(engine)
-        self._engine = engine
+        self._engine = engine if self._updates is None else self._updates.tapped(engine)
         return occurrences.EngineLoaded(engine=engine.name, engine_version=engine.version, seconds=seconds)
 
     def _test(self) -> occurrences.Occurrence:
@@ -386,21 +414,54 @@ class Agent:
             on_refused=partial(setattr, self, "_last_refusal"),
         )
         try:
-            ended = InferenceLoop(
-                engine=self._loaded(),
-                source=self._source,
-                meter=self._meter,
-                results=results,
-                limits=LoopLimits(
-                    rate_hz=self._config.source.rate_hz,
-                    max_frames=self._config.source.max_frames,
-                    max_consecutive_errors=self._config.engine.max_consecutive_errors,
-                ),
-                stopping=self._worker.stopping,
-            ).run()
+            ended = self._infer_from(self._source, results)
+            while not ended and not self._worker.stopping.is_set():
+                self._switch_model()
+                ended = self._infer_from(self._source, results)
         finally:
             self._source.close()
         return occurrences.SourceEnded(ended) if ended else None
+
+    def _infer_from(self, source: Source, results: ResultQueue | None) -> str:
+        most = self._config.source.max_frames
+        return InferenceLoop(
+            engine=self._loaded(),
+            source=source,
+            meter=self._meter,
+            results=results,
+            limits=LoopLimits(
+                rate_hz=self._config.source.rate_hz,
+                max_frames=most and most - self._meter.inferences_total - self._meter.errors_total,
+                max_consecutive_errors=self._config.engine.max_consecutive_errors,
+            ),
+            stopping=self._worker.stopping,
+            pace=self._pace,
+        ).run()
+
+    def _switch_model(self) -> None:
+        """Run the variant, or the declared artifact again; what cannot be loaded leaves the one that runs."""
+        if self._declared is None:
+            self._declared = self._verified()
+        wanted, heat, declared = self._variant_wanted, self._config.heat, self._declared
+        if wanted == self._variant_runs:
+            return
+        path: Path = declared.path
+        digest: str | None = declared.digest
+        if wanted and heat.variant_path is not None:
+            path, digest = heat.variant_path, heat.variant_digest
+        try:
+            archive, engine = load_stand_in(self._config, path, digest, like=declared.manifest)
+        except EdgewrightError as error:
+            self._inbox.put(occurrences.SwitchFailed(str(error)))
+            return
+        self._loaded().close()
+        if self._updates is not None and not wanted:
+            engine = self._updates.tapped(engine)
+        self._archive, self._engine, self._variant_runs = archive, engine, wanted
+        manifest = archive.manifest
+        self._inbox.put(
+            occurrences.ModelSwitched(digest=archive.digest, name=manifest.name, version=manifest.version)
+        )
 
     # --- effects, on the loop's thread ---
 
@@ -444,8 +505,15 @@ class Agent:
         self._window_started_seconds = now
         record(sampler.system_sample(envelope(), self._sensors.system(now), self._spool_state()))
         most = self._config.mqtt.payload_max_bytes
-        record(sampler.fitted(sampler.thermal_sample(envelope(), self._sensors.heat()), max_bytes=most))
-        record(sampler.fitted(sampler.power_sample(envelope(), self._sensors.power(now)), max_bytes=most))
+        heat, power = self._sensors.heat(), self._sensors.power(now)
+        energy = self._window_energy.read(
+            power,
+            now_seconds=now,
+            inferences_total=window.inferences_total,
+            throttled=self._throttle_watch.reasons(heat),
+        )
+        record(sampler.fitted(sampler.thermal_sample(envelope(), heat), max_bytes=most))
+        record(sampler.fitted(sampler.power_sample(envelope(), (*energy, *power)), max_bytes=most))
         if self._results is not None:
             self._results.report()
         self._tell_refused_frames()
@@ -462,6 +530,22 @@ class Agent:
                 inferences=window.latencies.count, errors=window.errors, last_error=window.last_error
             )
         )
+
+    def _read_heat(self, _effect: effects.ReadHeat) -> None:
+        self._sensors.keep_counters(monotonic())
+        celsius = read_hottest(self._sensors, self._config.heat.sensors)
+        if isinstance(celsius, Absent):
+            self._take_in(occurrences.HeatRead(celsius=None, why_absent=celsius.reason))
+        else:
+            self._take_in(occurrences.HeatRead(celsius=celsius))
+
+    def _apply_heat(self, effect: effects.ApplyHeat) -> None:
+        slow = "slow" in effect.measures
+        self._pace.hold(self._config.heat.slow_rate_hz if slow else None, paused="pause" in effect.measures)
+        wanted = "variant" in effect.measures
+        if wanted != self._variant_wanted:
+            self._variant_wanted = wanted
+            self._pace.leave()
 
     def _dropped_frames(self) -> int:
         source = self._source
@@ -491,7 +575,7 @@ class Agent:
         self._recorder.birth(
             engine=None if engine is None else (engine.name, engine.version),
             model=None if manifest is None else (manifest.name, manifest.version, manifest.target),
-            host=host_facts(),
+            host={**host_facts(), **trip_points(self._config.sensors.sysfs_root)},
         )
 
     def _verified(self) -> ArtifactArchive:
@@ -503,6 +587,13 @@ class Agent:
         if self._engine is None:
             raise RuntimeError("no engine was loaded before this step")
         return self._engine
+
+
+def _heat_seconds(config: AgentConfig) -> float:
+    """Return how often heat and counters are looked at between samples; infinity where samples come often enough."""
+    if declared_rules(config.heat) is not None:
+        return config.heat.interval_seconds
+    return _COUNTER_SECONDS if config.telemetry.interval_seconds > _COUNTER_SECONDS else float("inf")
 
 
 def _stamper(run_id: str) -> Stamper:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from device_agent.config import mqtt_password
-from device_agent.contract.errors import ConfigError
+from device_agent.contract.errors import EdgewrightError
+from device_agent.enrolment.identity import IdentityFolder
 from device_agent.telemetry.courier import CourierLimits
 from device_agent.telemetry.mqtt import (
     BrokerConnection,
     BrokerSettings,
     Disconnected,
     Secret,
-    TlsFiles,
-    tls_context,
 )
+from device_agent.tls import TlsFiles, client_context
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,14 +33,14 @@ def broker_settings(config: AgentConfig, *, client_id_suffix: str = "") -> Broke
         client_id_suffix: Tells a visitor from the agent: a broker ends the connection of whoever had the id before.
 
     Raises:
-        ConfigError: The password cannot be had, or a TLS file cannot be used.
+        ConfigError: The password cannot be had, a TLS file cannot be used, or the device is not enrolled.
+        TrustError: The identity is another device's, or damaged.
     """
     mqtt = config.mqtt
     password = mqtt_password(mqtt)
-    tls = None
-    if mqtt.enabled and mqtt.tls_ca is not None:
-        tls = TlsFiles(ca=mqtt.tls_ca, cert=mqtt.tls_cert, key=mqtt.tls_key)
-        tls_context(tls)  # made anew for every connection; here it is only asked whether it can be
+    tls = _tls_files(config) if mqtt.enabled else None
+    if tls is not None:
+        client_context(tls)  # made anew for every connection; here it is only asked whether it can be
     return BrokerSettings(
         host=mqtt.host,
         port=mqtt.port,
@@ -55,6 +55,17 @@ def broker_settings(config: AgentConfig, *, client_id_suffix: str = "") -> Broke
         max_inflight_messages=mqtt.max_inflight_messages,
         max_incoming_bytes=config.source.max_frame_bytes if config.source.kind == "mqtt" else 0,
     )
+
+
+def _tls_files(config: AgentConfig) -> TlsFiles | None:
+    mqtt, folder = config.mqtt, config.identity.folder
+    if folder is not None:
+        identity = IdentityFolder(folder)
+        identity.required(config.device.id)
+        return identity.tls_files(ca=mqtt.tls_ca, server_name=mqtt.tls_server_name)
+    if mqtt.tls_ca is None:
+        return None
+    return TlsFiles(ca=mqtt.tls_ca, cert=mqtt.tls_cert, key=mqtt.tls_key, server_name=mqtt.tls_server_name)
 
 
 class UnmadeConnection:
@@ -89,7 +100,7 @@ def begin_connection(
     """
     try:
         return BrokerConnection(number=number, settings=settings, will=will, report=report, frames=frames)
-    except (ConfigError, OSError, RuntimeError) as error:  # RuntimeError: no thread can be started
+    except (EdgewrightError, OSError, RuntimeError) as error:  # RuntimeError: no thread can be started
         report(Disconnected(number, str(error)))
         return UnmadeConnection()
 

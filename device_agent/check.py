@@ -9,17 +9,19 @@ import os
 import tempfile
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from time import monotonic
+from time import monotonic, time
 from typing import TYPE_CHECKING, Final
 
 from device_agent.broker import begin_connection, broker_settings
 from device_agent.contract.errors import EdgewrightError, StorageError
 from device_agent.contract.topics import DeviceTopics
 from device_agent.engines import available
+from device_agent.enrolment.identity import IdentityFolder, utc_text
+from device_agent.enrolment.renewal import due_seconds
 from device_agent.frames import FrameDoor, open_source
 from device_agent.sensors.host import clock_is_synchronized, host_facts
 from device_agent.sensors.reading import Absent
-from device_agent.sensors.survey import Sensors
+from device_agent.sensors.survey import Sensors, find_vcgencmd
 from device_agent.startup import described_versions, load_payload, run_self_test, verify_artifact
 from device_agent.telemetry.mqtt import BrokerReport, BrokerSettings, Connected, Disconnected, Will
 
@@ -56,6 +58,7 @@ def check(config: AgentConfig) -> CheckReport:
     facts: dict[str, Mapping[str, object]] = {
         "artifact": artifact,
         "engines": available(),
+        "identity": _identity(config),
         "broker": broker,
         "spool": spool,
         "machine": {**host_facts(), "clock": "synced" if clock_is_synchronized() else "unsynced"},
@@ -118,6 +121,28 @@ def _broker(config: AgentConfig) -> tuple[Mapping[str, object], EdgewrightError 
     return {where: _answer(config, settings)}, None
 
 
+def _identity(config: AgentConfig) -> Mapping[str, object]:
+    """Say whose certificate it is and until when; whether it can be used at all, `_broker` has found out."""
+    folder, now = config.identity.folder, time()
+    if folder is None:
+        return {}
+    try:
+        identity = IdentityFolder(folder).required(config.device.id)
+        key_mode = (folder / "current" / "device.key").stat().st_mode
+    except (EdgewrightError, OSError) as error:
+        return {str(folder): f"cannot be used: {error}"}
+    due = due_seconds(identity, share_left=config.identity.renew_share)
+    over = "; it has ended: enrol with a new token" if identity.not_after_seconds <= now else ""
+    return {
+        "device": identity.device,
+        "certificate": identity.serial,
+        "authority": identity.url,
+        "valid until": f"{utc_text(identity.not_after_seconds)}{over}",
+        "renewal": f"from {utc_text(due)}",
+        "key": "readable by the agent alone" if not key_mode & 0o077 else "others can read it: chmod 600",
+    }
+
+
 def _answer(config: AgentConfig, settings: BrokerSettings) -> str:
     topic = DeviceTopics(config.device.id, config.mqtt.topic_root).birth() + "-check"
     reports: SimpleQueue[BrokerReport] = SimpleQueue()
@@ -164,6 +189,7 @@ def _sensors(config: AgentConfig) -> Mapping[str, object]:
         sysfs_root=config.sensors.sysfs_root,
         state_directory=folder,
         pss_interval_seconds=config.telemetry.pss_interval_seconds,
+        vcgencmd=find_vcgencmd(config.sensors.vcgencmd, config.sensors.sysfs_root),
     )
     now = monotonic()
     values: dict[str, float | Absent] = dict(sensors.system(now))

@@ -7,11 +7,12 @@ import json
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from device_agent import __version__
 from device_agent.config import described, load_config
-from device_agent.contract.errors import EdgewrightError
+from device_agent.contract.errors import ConfigError, EdgewrightError, MeasurementError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,12 +25,17 @@ examples:
   edgewright-agent check --config agent.toml          what is wrong, and what this machine offers
   edgewright-agent run --config agent.toml            run until stopped; SIGTERM, SIGINT and SIGHUP drain and say goodbye
   edgewright-agent check --config agent.toml --json   the same for programs
+  edgewright-agent sensors                            what this machine can measure, and why the rest is missing
+  edgewright-agent measure --config agent.toml        energy of one inference
+  edgewright-agent enrol --config agent.toml --token-file claim.txt
+                                                      get this device's certificate, once
 
 exit status:
-  0  ended as asked                     5  the artifact must not be used here
-  1  a fault of the agent itself        7  the device failed: engine, source or storage
-  2  wrong configuration or arguments   130  interrupted before there was anything to end
-  4  the golden self-test failed
+  0  ended as asked                     5  artifact, identity or server must not be trusted
+  1  a fault of the agent itself        6  the server cannot be reached: try again
+  2  wrong configuration or arguments   7  the device failed: engine, source, storage or clock
+  4  the golden self-test failed        8  nothing measures energy here, or it was throttled
+                                        130  interrupted before there was anything to end
 
 docs/agent.md has every key of the configuration, and what each exit status means.
 """
@@ -45,8 +51,13 @@ _STATUS: Final = {
     "trust": 5,
     "digest_mismatch": 5,
     "incompatible": 5,
+    "enrolment_refused": 5,
+    "transfer": 6,
+    "measurement": 8,
 }
 _DEVICE_FAILED: Final = 7
+_LEAST_SECONDS: Final = 0.01
+_MOST_SECONDS: Final = 86_400.0
 _INTERRUPTED: Final = 128 + signal.SIGINT
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -55,8 +66,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
     options = _parser().parse_args(arguments)
     try:
-        config = load_config(options.config)
-        status = _check(config, as_json=options.json) if options.command == "check" else _run(config)
+        if options.command == "sensors":  # of this machine, whatever is configured
+            status = _sensors(options)
+        else:
+            config = load_config(options.config)
+            status = _COMMANDS[options.command](config, options)
         sys.stdout.flush()  # here, where a reader that went away is met
     except EdgewrightError as error:
         print(f"edgewright-agent: {error}", file=sys.stderr)
@@ -86,9 +100,54 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     run = commands.add_parser("run", help="run the artifact until stopped")
     check = commands.add_parser("check", help="validate the configuration and say what this machine offers")
-    for command in (run, check):
+    sensors = commands.add_parser(
+        "sensors", help="list what this machine can measure, and why the rest is missing"
+    )
+    measure = commands.add_parser("measure", help="measure the energy of one inference")
+    measure.add_argument(
+        "--idle-seconds", type=_seconds, default=30.0, metavar="S", help="baseline; default 30"
+    )
+    measure.add_argument(
+        "--seconds", type=_seconds, default=10.0, metavar="S", help="load window; default 10"
+    )
+    measure.add_argument(
+        "--interval",
+        type=_seconds,
+        default=0.5,
+        metavar="S",
+        help="between samples of the sensors; default 0.5",
+    )
+    measure.add_argument(
+        "--sustained",
+        action="store_true",
+        help="throttling is looked for and does not make the figures invalid",
+    )
+    sensors.add_argument(
+        "--sysfs-root", type=Path, default=Path("/sys"), metavar="DIR", help="a tree that stands for /sys"
+    )
+    sensors.add_argument(
+        "--proc-root", type=Path, default=Path("/proc"), metavar="DIR", help="a tree that stands for /proc"
+    )
+    sensors.add_argument(
+        "--vcgencmd", type=Path, metavar="FILE", help="program that asks a Raspberry Pi's firmware"
+    )
+    for command in (check, sensors, measure):
+        command.add_argument("--json", action="store_true", help="print JSON")
+    enrol = commands.add_parser("enrol", help="get this device's certificate with a claim token")
+    renew = commands.add_parser("renew", help="renew the certificate now; `run` does it by itself in time")
+    for command in (run, check, measure, enrol, renew):
         command.add_argument("--config", required=True, metavar="FILE", help="configuration, TOML")
-    check.add_argument("--json", action="store_true", help="print JSON")
+    enrol.add_argument(
+        "--token-file",
+        required=True,
+        metavar="FILE",
+        help="file that holds the claim token; - is standard input",
+    )
+    enrol.add_argument(
+        "--replace",
+        action="store_true",
+        help="enrol anew; the old certificate is used until the new one is there",
+    )
     return parser
 
 
@@ -116,7 +175,7 @@ class _StopSignals:
             self._request_stop(reason)
 
 
-def _run(config: AgentConfig) -> int:
+def _run(config: AgentConfig, _options: argparse.Namespace) -> int:
     # Before everything that takes its time, so that no signal finds nobody.
     signals = _StopSignals()
     # What `check` does not need, and what needs a valid configuration first, is imported here.
@@ -135,12 +194,12 @@ def _run(config: AgentConfig) -> int:
     return exit_status(ended.code)
 
 
-def _check(config: AgentConfig, *, as_json: bool) -> int:
+def _check(config: AgentConfig, options: argparse.Namespace) -> int:
     from device_agent.check import as_text, check  # noqa: PLC0415  as above
 
     report = check(config)
     status = 0 if report.problem is None else exit_status(report.problem.code)
-    if as_json:
+    if options.json:
         found = {"ok": status == 0, "config": described(config), **report.facts}
         print(json.dumps(found, indent=1, ensure_ascii=False))
     else:
@@ -148,3 +207,70 @@ def _check(config: AgentConfig, *, as_json: bool) -> int:
     if report.problem is not None:
         print(f"edgewright-agent: {report.problem}", file=sys.stderr)
     return status
+
+
+def _sensors(options: argparse.Namespace) -> int:
+    from device_agent.sensors import listing  # noqa: PLC0415  as above
+
+    if not options.sysfs_root.is_dir():
+        raise ConfigError(f"--sysfs-root: {options.sysfs_root} is no folder.")
+    inventory = listing.take_inventory(
+        options.sysfs_root, vcgencmd=options.vcgencmd, proc_root=options.proc_root
+    )
+    if options.json:
+        print(json.dumps(listing.as_json(inventory), indent=1, ensure_ascii=False))
+    else:
+        print(listing.as_text(inventory))
+    return 0
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not _LEAST_SECONDS <= value <= _MOST_SECONDS:
+        raise argparse.ArgumentTypeError(
+            f"expected {_LEAST_SECONDS:g} to {_MOST_SECONDS:g} seconds, got {text}"
+        )
+    return value
+
+
+def _measure(config: AgentConfig, options: argparse.Namespace) -> int:
+    from device_agent.energy import command  # noqa: PLC0415  as above
+    from device_agent.energy.measure import MeasurePlan, as_json, as_text  # noqa: PLC0415  as above
+
+    plan = MeasurePlan(
+        idle_seconds=options.idle_seconds,
+        load_seconds=options.seconds,
+        interval_seconds=options.interval,
+        sustained=options.sustained,
+    )
+    report = command.measure(config, plan, progress=lambda line: print(line, file=sys.stderr, flush=True))
+    print(json.dumps(as_json(report), indent=1, ensure_ascii=False) if options.json else as_text(report))
+    if report.invalid:
+        raise MeasurementError(
+            f"the figures are invalid: {'; '.join(report.invalid)}.",
+            hint="Cool the device, or give --sustained to measure it as it is.",
+        )
+    return 0
+
+
+def _enrol(config: AgentConfig, options: argparse.Namespace) -> int:
+    from device_agent.enrolment.command import enrol_device  # noqa: PLC0415  as above
+
+    print(enrol_device(config, token_file=options.token_file, replace=options.replace))
+    return 0
+
+
+def _renew(config: AgentConfig, _options: argparse.Namespace) -> int:
+    from device_agent.enrolment.command import renew_device  # noqa: PLC0415  as above
+
+    print(renew_device(config))
+    return 0
+
+
+_COMMANDS: Final = {
+    "run": _run,
+    "check": _check,
+    "measure": _measure,
+    "enrol": _enrol,
+    "renew": _renew,
+}

@@ -147,9 +147,11 @@ class MqttSection:
         username: For brokers that ask for one.
         password_file: File whose first line is the password.
         password_env: Environment variable that holds it.
-        tls_ca: File with the certificate authorities; switches TLS on.
-        tls_cert: The device's certificate.
-        tls_key: Its key.
+        tls_ca: File with the certificate authorities; switches TLS on. With ``identity.folder`` only for a broker that another
+            authority has certified.
+        tls_cert: The device's certificate; not with ``identity.folder``, which has one.
+        tls_key: Its key; likewise.
+        tls_server_name: What the broker's certificate must name, where that is not ``host``.
         keepalive_seconds: After one and a half times this the broker publishes the last will.
         connect_timeout_seconds: For one attempt.
         reconnect_min_seconds: First pause between attempts; doubled each time. Half of every pause is random, so
@@ -174,6 +176,7 @@ class MqttSection:
     tls_ca: Path | None = None
     tls_cert: Path | None = None
     tls_key: Path | None = None
+    tls_server_name: str | None = None
     keepalive_seconds: int = setting(30, low=5, high=65_535)
     connect_timeout_seconds: float = setting(5.0, low=0.1, high=300.0)
     reconnect_min_seconds: float = setting(0.5, low=0.05, high=3_600.0)
@@ -183,6 +186,22 @@ class MqttSection:
     max_inflight_messages: int = setting(20, low=1, high=1_000)
     max_messages_per_second: float = setting(200.0, low=0.1, high=100_000.0)
     payload_max_bytes: int = setting(16_384, low=4_096, high=1 << 20)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdentitySection:
+    """The certificate that ``edgewright-agent enrol`` gets, and its renewal; see `docs/enrolment.md`.
+
+    Attributes:
+        folder: Where key and certificate are kept, writable by the agent; with it the broker is reached by mutual TLS.
+        renew_share: Renewed when this share of its validity is left.
+        renew_pause_seconds: Longest pause between two looks at the certificate, and so between attempts; up to half of it is
+            taken off at random.
+    """
+
+    folder: Path | None = None
+    renew_share: float = setting(1 / 3, low=0.01, high=0.99)
+    renew_pause_seconds: float = setting(3_600.0, low=1.0, high=_DAY_SECONDS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,9 +244,43 @@ class SensorsSection:
 
     Attributes:
         sysfs_root: The kernel's ``/sys``, or a tree that stands for it.
+        vcgencmd: Program that asks a Raspberry Pi's firmware; by default the one in ``PATH``, for ``/sys`` alone.
+        idle_watts: What the machine draws without inferences, as ``edgewright-agent measure`` tells it for its first sensor;
+            telemetry has no net energy without it.
     """
 
     sysfs_root: Path = Path("/sys")
+    vcgencmd: Path | None = None
+    idle_watts: float | None = setting(None, low=0.0, high=100_000.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeatSection:
+    """What the agent does when it gets hot: nothing, unless a temperature is set. Measures add up as it gets hotter.
+
+    Attributes:
+        slow_celsius: From here on at most ``slow_rate_hz`` frames a second.
+        slow_rate_hz: Frames a second while it is that hot.
+        variant_celsius: From here on the artifact at ``variant_path`` runs instead.
+        variant_path: A smaller ``.ewa`` with the same inputs, outputs and preprocessing.
+        variant_digest: ``sha256:…`` of it; when given, another file is refused.
+        pause_celsius: From here on nothing is inferred.
+        hysteresis_celsius: How far below its temperature a measure is taken back.
+        hold_seconds: For how long it must be that cool; up to 16 times as long where a measure soon had to be taken again.
+        interval_seconds: How often the temperature is read.
+        sensors: Readings to go by, of which the hottest counts; none: every thermal zone, or the processor's chips.
+    """
+
+    slow_celsius: float | None = setting(None, low=-40.0, high=200.0)
+    slow_rate_hz: float = setting(1.0, low=0.001, high=100_000.0)
+    variant_celsius: float | None = setting(None, low=-40.0, high=200.0)
+    variant_path: Path | None = None
+    variant_digest: str | None = None
+    pause_celsius: float | None = setting(None, low=-40.0, high=200.0)
+    hysteresis_celsius: float = setting(5.0, low=0.5, high=50.0)
+    hold_seconds: float = setting(30.0, low=1.0, high=3_600.0)
+    interval_seconds: float = setting(2.0, low=0.1, high=60.0)
+    sensors: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -319,8 +372,10 @@ class AgentConfig:
     source: SourceSection = field(default_factory=SourceSection)
     results: ResultsSection = field(default_factory=ResultsSection)
     mqtt: MqttSection = field(default_factory=MqttSection)
+    identity: IdentitySection = field(default_factory=IdentitySection)
     telemetry: TelemetrySection = field(default_factory=TelemetrySection)
     sensors: SensorsSection = field(default_factory=SensorsSection)
+    heat: HeatSection = field(default_factory=HeatSection)
     update: UpdateSection = field(default_factory=UpdateSection)
     log: LogSection = field(default_factory=LogSection)
 
@@ -332,9 +387,11 @@ _SECTIONS: Final[Mapping[str, type[Any]]] = {
     "source": SourceSection,
     "results": ResultsSection,
     "mqtt": MqttSection,
+    "identity": IdentitySection,
     "telemetry": TelemetrySection,
     "spool": SpoolSection,
     "sensors": SensorsSection,
+    "heat": HeatSection,
     "update": UpdateSection,
     "log": LogSection,
 }
@@ -436,7 +493,11 @@ def _check_together(config: AgentConfig, origin: str) -> None:
     if config.artifact.digest is not None:
         digest = config.artifact.digest
         _in_grammar(lambda: checked_digest(digest, where="digest"), f"{origin}: artifact.digest")
-    source, mqtt, spool, update = config.source, config.mqtt, config.spool, config.update
+    if config.heat.variant_digest is not None:
+        variant = config.heat.variant_digest
+        _in_grammar(lambda: checked_digest(variant, where="digest"), f"{origin}: heat.variant_digest")
+    source, mqtt, spool, heat = config.source, config.mqtt, config.spool, config.heat
+    update = config.update
     rules = (
         (source.kind in ("directory", "replay") and source.path is None,
          f"source.path: is missing; source.kind {source.kind!r} needs it."),
@@ -453,13 +514,23 @@ def _check_together(config: AgentConfig, origin: str) -> None:
          "mqtt.username: is missing; a password goes with a user name."),
         ((mqtt.tls_cert is None) != (mqtt.tls_key is None),
          "mqtt.tls_cert: certificate and mqtt.tls_key go together."),
+        (mqtt.tls_cert is not None and config.identity.folder is not None,
+         "mqtt.tls_cert: identity.folder has the device's certificate; give one of the two."),
         (mqtt.tls_cert is not None and mqtt.tls_ca is None, "mqtt.tls_ca: is missing; it switches TLS on."),
+        (mqtt.tls_server_name is not None and mqtt.tls_ca is None and config.identity.folder is None,
+         "mqtt.tls_ca: is missing; mqtt.tls_server_name is for TLS."),
         (mqtt.reconnect_min_seconds > mqtt.reconnect_max_seconds,
          "mqtt.reconnect_min_seconds: is above mqtt.reconnect_max_seconds."),
         (mqtt.will_delay_seconds > 0 and mqtt.version != "5",
          "mqtt.will_delay_seconds: needs mqtt.version = \"5\"."),
         (spool.max_bytes < 2 * mqtt.max_inflight_messages * mqtt.payload_max_bytes,
          "spool.max_bytes: must be at least twice mqtt.max_inflight_messages times mqtt.payload_max_bytes."),
+        ((heat.variant_celsius is None) != (heat.variant_path is None),
+         "heat.variant_path: it and heat.variant_celsius go together."),
+        (heat.variant_digest is not None and heat.variant_path is None,
+         "heat.variant_digest: heat.variant_path is missing."),
+        (heat.slow_celsius is not None and 0.0 < source.rate_hz <= heat.slow_rate_hz,
+         "heat.slow_rate_hz: must be below source.rate_hz."),
         (update.url is not None and (update.root is None or update.directory is None),
          "update.url: needs update.root and update.directory."),
         (update.url is not None and not update.url.startswith(("http://", "https://")),

@@ -17,9 +17,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from device_agent.effects import (
+    ApplyHeat,
     Exit,
     Flush,
     LoadEngine,
+    ReadHeat,
     RecordBirth,
     RecordEvent,
     RecordHealth,
@@ -35,14 +37,17 @@ from device_agent.occurrences import (
     EngineLoaded,
     Failed,
     Flushed,
+    HeatRead,
     LinkDown,
     LinkUp,
+    ModelSwitched,
     RestartRequested,
     SelfTestPassed,
     SourceEnded,
     Started,
     StopRequested,
     StorageChanged,
+    SwitchFailed,
     Tick,
     Trouble,
     WindowClosed,
@@ -50,8 +55,9 @@ from device_agent.occurrences import (
 )
 
 if TYPE_CHECKING:
-    from device_agent.contract.telemetry import Severity
+    from device_agent.contract.telemetry import Scalar, Severity
     from device_agent.effects import Effect
+    from device_agent.heat.policy import HeatChange, HeatPolicy
     from device_agent.occurrences import Occurrence
 
 Phase = Literal["starting", "verifying", "loading", "self_test", "running", "draining", "stopped", "failed"]
@@ -60,17 +66,25 @@ OVER: Final = ("stopped", "failed")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """Intervals of the machine, in seconds, each greater than 0."""
+    """Intervals of the machine, in seconds, each greater than 0; ``heat_seconds`` is infinite where nothing needs it."""
 
     window_seconds: float
     drain_timeout_seconds: float
+    heat_seconds: float = float("inf")
 
 
 class Core:
-    """The state machine; one thread calls `handle`."""
+    """The state machine; one thread calls `handle`.
 
-    def __init__(self, timing: Timing) -> None:
+    Args:
+        timing: Its intervals.
+        heat: What to do about heat; None: nothing.
+    """
+
+    def __init__(self, timing: Timing, heat: HeatPolicy | None = None) -> None:
         self._timing = timing
+        self._heat = heat
+        self._heat_due_seconds = float("inf")
         self._now_seconds = 0.0
         self._window_due_seconds = float("inf")
         self._deadline_seconds = float("inf")
@@ -87,7 +101,7 @@ class Core:
     @property
     def next_due_seconds(self) -> float:
         """Monotonic time at which the machine wants its next `Tick`; infinity when it waits for something else."""
-        return min(self._window_due_seconds, self._deadline_seconds)
+        return min(self._window_due_seconds, self._heat_due_seconds, self._deadline_seconds)
 
     def handle(self, occurrence: Occurrence) -> tuple[Effect, ...]:
         """Take in what happened and return what to do, in order. Late reports of a phase that is over change nothing."""
@@ -124,10 +138,14 @@ class Core:
             return (self._health(), VerifyArtifact())
         if self._now_seconds >= self._deadline_seconds:
             return self._drained()
+        effects: tuple[Effect, ...] = ()
+        if self._now_seconds >= self._heat_due_seconds:
+            self._heat_due_seconds = self._now_seconds + self._timing.heat_seconds
+            effects = (ReadHeat(),)
         if self._now_seconds >= self._window_due_seconds:
             self._window_due_seconds = self._now_seconds + self._timing.window_seconds
-            return (Sample(final=False), *((ReportLoss(),) if self._connected else ()))
-        return ()
+            effects = (*effects, Sample(final=False), *((ReportLoss(),) if self._connected else ()))
+        return effects
 
     def _step(self, occurrence: Occurrence) -> tuple[Effect, ...]:
         match self.phase, occurrence:
@@ -140,11 +158,40 @@ class Core:
             case "self_test", SelfTestPassed() as tested:
                 self.phase = "running"
                 self._window_due_seconds = self._now_seconds + self._timing.window_seconds
+                self._heat_due_seconds = self._now_seconds + self._timing.heat_seconds
                 return (_tested_event(tested), RecordBirth(), self._health(), StartInference())
             case "running", SourceEnded(reason):
                 return self._drain(farewell=reason)
+            case "running", HeatRead() as heat:
+                return self._heat_read(heat)
+            case "running", ModelSwitched() | SwitchFailed():
+                return self._switched(occurrence)
             case _:
                 return ()
+
+    # --- heat ---
+
+    def _heat_read(self, heat: HeatRead) -> tuple[Effect, ...]:
+        if self._heat is None:
+            return ()
+        change = self._heat.read(heat.celsius, self._now_seconds, why_absent=heat.why_absent)
+        if change is None:
+            return ()
+        event = _heat_event(change)
+        if change.kind in ("blind", "seen"):
+            return (event, *self._trouble(Trouble("heat", change.text if change.kind == "blind" else "")))
+        paused = "it is too hot: inference pauses" if "pause" in change.measures else ""
+        return (ApplyHeat(change.measures), event, *self._trouble(Trouble("paused", paused)))
+
+    def _switched(self, outcome: Occurrence) -> tuple[Effect, ...]:
+        if isinstance(outcome, ModelSwitched):
+            details = {"digest": outcome.digest, "model": outcome.name, "version": outcome.version}
+            text = f"{outcome.name} {outcome.version} runs now."
+            event = RecordEvent(name="model_switched", severity="info", text=text, details=details)
+            return (event, RecordBirth(), *self._trouble(Trouble("switch", "")))
+        message = outcome.message if isinstance(outcome, SwitchFailed) else ""
+        event = RecordEvent(name="model_switch_failed", severity="error", text=message)
+        return (event, *self._trouble(Trouble("switch", message)))
 
     def _window_closed(self, window: WindowClosed) -> tuple[Effect, ...]:
         if not window.inferences and not window.errors:
@@ -234,7 +281,7 @@ class Core:
     def _drain(self, *, farewell: str) -> tuple[Effect, ...]:
         self.phase = "draining"
         self._farewell = farewell
-        self._window_due_seconds = float("inf")
+        self._window_due_seconds = self._heat_due_seconds = float("inf")
         self._deadline_seconds = self._now_seconds + self._timing.drain_timeout_seconds
         return (RecordHealth("draining", farewell), StopWorker())
 
@@ -325,4 +372,20 @@ def _reconnected_event(reason: str) -> RecordEvent:
         name="reconnected",
         severity="info",
         text=f"The broker is back; the connection had been lost: {reason}",
+    )
+
+
+def _heat_event(change: HeatChange) -> RecordEvent:
+    hot = change.kind in ("hotter", "blind")
+    details: dict[str, Scalar] = {"measures": ",".join(change.measures)}
+    if change.celsius is not None:
+        details["celsius"] = round(change.celsius, 3)
+    by_kind = {
+        "hotter": "heat_measures_taken",
+        "cooler": "heat_measures_lifted",
+        "blind": "heat_unknown",
+        "seen": "heat_known",
+    }
+    return RecordEvent(
+        name=by_kind[change.kind], severity="warning" if hot else "info", text=change.text, details=details
     )

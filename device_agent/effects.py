@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from device_agent.contract.telemetry import HealthStatus, Scalar, Severity
+    from device_agent.heat.policy import Measure
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,18 @@ class Sample:
     """Close the window and record its measurements; report `WindowClosed`."""
 
     final: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ReadHeat:
+    """Read the temperature, and the counters that wrap; report `HeatRead` where there is a heat policy."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyHeat:
+    """From now on these measures against heat hold, and no others."""
+
+    measures: tuple[Measure, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +104,8 @@ Effect = (
     | StartInference
     | StopWorker
     | Sample
+    | ReadHeat
+    | ApplyHeat
     | RecordBirth
     | RecordHealth
     | RecordEvent

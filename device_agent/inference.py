@@ -117,6 +117,7 @@ class InferenceLoop:
         results: Where outputs go; None: nowhere.
         limits: Bounds.
         stopping: Set when the loop is to be left.
+        pace: Holds frames back; by default at the rate of ``limits``.
     """
 
     def __init__(
@@ -128,6 +129,7 @@ class InferenceLoop:
         results: ResultQueue | None,
         limits: LoopLimits,
         stopping: threading.Event,
+        pace: Pace | None = None,
     ) -> None:
         self._engine = engine
         self._source = source
@@ -135,6 +137,7 @@ class InferenceLoop:
         self._results = results
         self._limits = limits
         self._stopping = stopping
+        self._pace = pace or Pace(limits.rate_hz, stopping)
 
     def run(self) -> str:
         """Infer until stopped, or until there is nothing more to infer.
@@ -155,10 +158,10 @@ class InferenceLoop:
         # Everything that is looked up for each frame is a local name: that is a good part of what the loop costs.
         next_frame, infer, inferred = self._source.next, self._engine.infer, self._meter.inferred
         stopped, results, most = self._stopping.is_set, self._results, self._limits.max_frames
-        pace = _Pace(self._limits.rate_hz, self._stopping) if self._limits.rate_hz else None
+        pace = self._pace
         failures = taken = 0
         while not stopped():
-            if pace is not None and not pace.wait():
+            if not pace.is_free and not pace.wait():
                 break
             frame = next_frame(_POLL_SECONDS)
             if frame is None:
@@ -186,20 +189,59 @@ class InferenceLoop:
             raise EngineError(f"{failures} inferences failed in a row, the last one with: {error}") from error
 
 
-class _Pace:
-    """Lets frames through at a rate; time that was lost is not made up for by a burst."""
+class Pace:
+    """Lets frames through at a rate, or none; told from the agent's thread. Time that was lost is not made up for by a burst.
 
-    __slots__ = ("_due_seconds", "_period_seconds", "_stopping")
+    Args:
+        rate_hz: Frames a second at most; 0: as fast as they come.
+        stopping: Set when the loop is to be left.
+
+    Attributes:
+        is_free: Whether nothing holds frames back, so that `wait` need not be asked.
+    """
+
+    __slots__ = (
+        "_due_seconds",
+        "_leaving",
+        "_own_rate_hz",
+        "_paused",
+        "_period_seconds",
+        "_stopping",
+        "is_free",
+    )
 
     def __init__(self, rate_hz: float, stopping: threading.Event) -> None:
-        self._period_seconds = 1.0 / rate_hz
+        self._own_rate_hz = rate_hz
         self._due_seconds = monotonic()
         self._stopping = stopping
+        self._leaving = False
+        self.hold(None, paused=False)
+
+    def hold(self, rate_hz: float | None, *, paused: bool) -> None:
+        """Let through at most ``rate_hz`` frames a second (None: the rate from the start), or none while ``paused``."""
+        rate = self._own_rate_hz if rate_hz is None else rate_hz
+        self._period_seconds = 1.0 / rate if rate else 0.0
+        self._paused = paused
+        self.is_free = not paused and not rate and not self._leaving
+
+    def leave(self) -> None:
+        """Have the loop left before its next frame; it can be run again."""
+        self._leaving = True
+        self.is_free = False
 
     def wait(self) -> bool:
-        """Wait for the next turn; return False when stopped meanwhile."""
-        now = monotonic()
-        if now < self._due_seconds and self._stopping.wait(self._due_seconds - now):
-            return False
-        self._due_seconds = max(self._due_seconds + self._period_seconds, now)
-        return True
+        """Wait for the next turn; return False when the loop is to be left."""
+        while True:
+            now, period = monotonic(), self._period_seconds
+            if self._leaving:
+                self._leaving = False
+                self.is_free = not period and not self._paused
+                return False
+            wait_seconds = min(self._due_seconds - now, period, _POLL_SECONDS)
+            if self._paused:
+                wait_seconds = _POLL_SECONDS
+            elif wait_seconds <= 0.0:
+                self._due_seconds = max(self._due_seconds + period, now)
+                return True
+            if self._stopping.wait(wait_seconds):
+                return False

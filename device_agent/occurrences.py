@@ -73,6 +73,30 @@ class WindowClosed:
     last_error: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeatRead:
+    """The temperature was read; None with the reason when it could not be."""
+
+    celsius: float | None
+    why_absent: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSwitched:
+    """Another artifact runs now, with the same inputs and outputs."""
+
+    digest: str
+    name: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchFailed:
+    """The other artifact cannot be used; the one before runs on."""
+
+    message: str
+
+
 @dataclass(frozen=True, slots=True)
 class WorkerStopped:
     """The worker has left its loop and will infer no more."""
@@ -135,6 +159,9 @@ Occurrence = (
     | Failed
     | SourceEnded
     | WindowClosed
+    | HeatRead
+    | ModelSwitched
+    | SwitchFailed
     | WorkerStopped
     | StopRequested
     | RestartRequested

@@ -162,6 +162,20 @@ def run_self_test(archive: ArtifactArchive, engine: Engine) -> SelfTest:
     return SelfTest(samples=len(manifest.golden), largest_lsb=largest, smallest_equal_share=smallest)
 
 
+def golden_inputs(archive: ArtifactArchive) -> list[list[NDArray[np.generic]]]:
+    """Return the inputs of every golden sample, as the engine takes them; empty when the artifact brings none.
+
+    Raises:
+        ContractError: A golden member is not the array that it should be.
+        TrustError: A golden member is not what the manifest says.
+    """
+    manifest = archive.manifest
+    return [
+        [_golden(archive, name, tensor) for name, tensor in zip(sample.inputs, manifest.inputs, strict=True)]
+        for sample in manifest.golden
+    ]
+
+
 def _require_names(engine: Engine, manifest: Manifest) -> None:
     """Hold names and their order: two inputs of one shape could be exchanged without anything else noticing."""
     for what, found, tensors in (

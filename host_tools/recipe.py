@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NoReturn, get_args
+from typing import TYPE_CHECKING, Literal, NoReturn, get_args
 
 from host_tools.errors import InputError
 from host_tools.plan.quantization_plan import Method
@@ -24,9 +24,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SCHEMA_MAJOR = 1
-SCHEMA_MINOR = 1
+SCHEMA_MINOR = 2
 _SCHEMA_VERSION = f"{SCHEMA_MAJOR}.{SCHEMA_MINOR}"
 METHODS: tuple[Method, ...] = get_args(Method)
+Spared = Literal["latency", "size"]
+SPARED: tuple[Spared, ...] = get_args(Spared)
 _DEFAULT_PERCENTILE = 99.99
 _KEYS = (
     "schema_version",
@@ -34,9 +36,12 @@ _KEYS = (
     "percentile",
     "bias_correction",
     "equalization",
+    "channel_splitting",
     "reconstruction",
     "mixed_precision",
+    "spared",
     "keep_float",
+    "widen",
     "tensors",
 )
 _MAX_BYTES = 1 << 20
@@ -56,6 +61,19 @@ class KeepFloat:
 
     Attributes:
         ops: Operator types, e.g. ``Softmax``.
+        nodes: Node names of the canonical graph.
+    """
+
+    ops: frozenset[str] = frozenset()
+    nodes: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Widen:
+    """What gets 16-bit activations, on a target of 8-bit ones that has such kernels besides.
+
+    Attributes:
+        ops: Operator types.
         nodes: Node names of the canonical graph.
     """
 
@@ -85,9 +103,13 @@ class Recipe:
         percentile: Share of values that ``percentile`` keeps inside the range, in percent, above 50 and at most 100.
         bias_correction: Whether biases take back the shift that rounding the weights gives to each output channel's mean.
         equalization: Whether channels are scaled against one another; None: where it pays, unless a method is given.
+        channel_splitting: Share of the channels of each value that become two, above 0 and at most 1; None: none, for it costs operations.
         reconstruction: Whether weights are rounded by what each operator gives; None: where it pays, unless a method is given.
-        mixed_precision: Whether the operators that cost most run in float; None: where the user names a goal that nothing else reaches.
+        mixed_precision: Whether the operators that cost most run in wider precisions; None: where the user names a goal that nothing else
+            reaches.
+        spared: What mixed precision spends as little of as it can: time, or bytes of the file.
         keep_float: Nodes that stay in float.
+        widen: Nodes with 16-bit activations; `keep_float` goes first.
         tensors: Overrides by value name.
         extra: Fields of a newer minor version, kept as they came.
         schema_version: ``MAJOR.MINOR`` of the document that it was read from.
@@ -97,9 +119,12 @@ class Recipe:
     percentile: float = _DEFAULT_PERCENTILE
     bias_correction: bool = True
     equalization: bool | None = None
+    channel_splitting: float | None = None
     reconstruction: bool | None = None
     mixed_precision: bool | None = None
+    spared: Spared = "latency"
     keep_float: KeepFloat = field(default_factory=KeepFloat)
+    widen: Widen = field(default_factory=Widen)
     tensors: Mapping[str, TensorOverride] = field(default_factory=dict)
     extra: Mapping[str, object] = field(default_factory=dict)
     schema_version: str = _SCHEMA_VERSION
@@ -151,7 +176,7 @@ def recipe_from(document: object, *, where: str) -> Recipe:
 
     Args:
         document: A mapping with any of ``schema_version``, ``method``, ``percentile``, ``bias_correction``, ``equalization``,
-            ``reconstruction``, ``mixed_precision``, ``keep_float`` and ``tensors``.
+            ``channel_splitting``, ``reconstruction``, ``mixed_precision``, ``spared``, ``keep_float``, ``widen`` and ``tensors``.
         where: Its origin, for messages.
 
     Raises:
@@ -165,17 +190,25 @@ def recipe_from(document: object, *, where: str) -> Recipe:
         _require_keys(table, _KEYS, where, "")
     keep = _table(table.get("keep_float", {}), where, "keep_float")
     _require_keys(keep, ("ops", "nodes"), where, "keep_float")
+    widen = _table(table.get("widen", {}), where, "widen")
+    _require_keys(widen, ("ops", "nodes"), where, "widen")
     tensors = _table(table.get("tensors", {}), where, "tensors")
     return Recipe(
         method=_method(table.get("method"), where, "method"),
         percentile=_percentile(table.get("percentile", _DEFAULT_PERCENTILE), where),
         bias_correction=_boolean(table.get("bias_correction", True), where, "bias_correction"),
         equalization=_choice(table.get("equalization"), where, "equalization"),
+        channel_splitting=_share(table.get("channel_splitting"), where, "channel_splitting"),
         reconstruction=_choice(table.get("reconstruction"), where, "reconstruction"),
         mixed_precision=_choice(table.get("mixed_precision"), where, "mixed_precision"),
+        spared=_spared(table.get("spared", "latency"), where),
         keep_float=KeepFloat(
             ops=_names(keep.get("ops", []), where, "keep_float.ops"),
             nodes=_names(keep.get("nodes", []), where, "keep_float.nodes"),
+        ),
+        widen=Widen(
+            ops=_names(widen.get("ops", []), where, "widen.ops"),
+            nodes=_names(widen.get("nodes", []), where, "widen.nodes"),
         ),
         tensors={name: _override(entry, where, f"tensors.{name}") for name, entry in tensors.items()},
         extra={key: value for key, value in table.items() if key not in _KEYS},
@@ -202,9 +235,12 @@ def _document(recipe: Recipe) -> dict[str, object]:
         "percentile": recipe.percentile,
         "bias_correction": recipe.bias_correction,
         **({} if recipe.equalization is None else {"equalization": recipe.equalization}),
+        **({} if recipe.channel_splitting is None else {"channel_splitting": recipe.channel_splitting}),
         **({} if recipe.reconstruction is None else {"reconstruction": recipe.reconstruction}),
         **({} if recipe.mixed_precision is None else {"mixed_precision": recipe.mixed_precision}),
+        "spared": recipe.spared,
         "keep_float": {"ops": sorted(recipe.keep_float.ops), "nodes": sorted(recipe.keep_float.nodes)},
+        "widen": {"ops": sorted(recipe.widen.ops), "nodes": sorted(recipe.widen.nodes)},
         "tensors": tensors,
         **recipe.extra,
     }
@@ -245,6 +281,13 @@ def _boolean(value: object, where: str, key: str) -> bool:
     return value
 
 
+def _spared(value: object, where: str) -> Spared:
+    for spared in SPARED:
+        if spared == value:
+            return spared
+    _refuse(where, "spared", f"one of {', '.join(SPARED)}", value)
+
+
 def _choice(value: object, where: str, key: str) -> bool | None:
     return None if value is None else _boolean(value, where, key)
 
@@ -254,6 +297,15 @@ def _number(value: object, where: str, key: str) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not -_LARGEST <= value <= _LARGEST:
         _refuse(where, key, "a finite number", value)
     return float(value)
+
+
+def _share(value: object, where: str, key: str) -> float | None:
+    if value is None:
+        return None
+    number = _number(value, where, key)
+    if not 0.0 < number <= 1.0:
+        _refuse(where, key, "above 0 and at most 1", value)
+    return number
 
 
 def _percentile(value: object, where: str) -> float:

@@ -5,6 +5,7 @@ No files and no TOML here; `catalog` resolves those.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ from targets.profile import (
     ArtifactFormat,
     BiasRules,
     CapabilityProfile,
+    CostRules,
     EngineName,
     EngineRequirement,
     Fact,
@@ -107,7 +109,9 @@ def assemble(
         parity=_parity(facts),
         engine=_engine(facts),
         facts=tuple(Fact(key=key, value=entry.value, source=entry.source) for key, entry in entries.items()),
+        cost=_cost(facts),
     )
+    profile = dataclasses.replace(profile, wide=_wide(facts, profile))
     facts.check_all_asked()
     return profile
 
@@ -331,9 +335,11 @@ def _same_scale(facts: _Facts, support: Mapping[str, OpSupport]) -> frozenset[st
     return frozenset(names)
 
 
-def _fixed_outputs(facts: _Facts, support: Mapping[str, OpSupport]) -> dict[str, FixedOutput]:
+def _fixed_outputs(
+    facts: _Facts, support: Mapping[str, object], section: str = "fixed_outputs"
+) -> dict[str, FixedOutput]:
     outputs: dict[str, FixedOutput] = {}
-    for key in facts.under("fixed_outputs"):
+    for key in facts.under(section):
         name = facts.operator(key, key.split(".", 1)[1])
         if name not in support:
             facts.refuse(key, f"operator {name!r} has no support listed in ops or op_groups")
@@ -352,6 +358,58 @@ def _fixed_output(facts: _Facts, key: str) -> FixedOutput:
         expected = "{ scale = a number > 0, zero_point = -128 to 127 }"
         facts.refuse(key, f"expected {expected}, got {shown(value)}")
     return FixedOutput(scale=scale, zero_point=zero_point)
+
+
+_WIDE_FACTS = ("wide.signed", "wide.zero_point", "wide.bias_bits", "wide.accumulator_bits")
+
+
+def _wide(facts: _Facts, narrow: CapabilityProfile) -> CapabilityProfile | None:
+    """Read what the target does on 16-bit activations; None where it says nothing of them, or ``wide.ops = "none"``."""
+    key = "wide.ops"
+    names = facts.stated(key, facts.operators)
+    if names is None:
+        for inherited in (*_WIDE_FACTS, *facts.under("wide_outputs")):
+            facts.stated(
+                inherited, lambda at: facts.value(at, "a fact")
+            )  # of the base, where this one has none
+        return None
+    if narrow.activations.bits != 8:
+        facts.refuse(
+            key, "activations.bits is 16 already: expected no operators here", hint="Leave [wide] out."
+        )
+    for name in names:
+        if "int8" not in (narrow.ops[name].precisions if name in narrow.ops else ()):
+            facts.refuse(
+                key,
+                f"{name} has no int8 kernel: expected operators whose ops.{name}.precisions hold int8",
+                hint=f"Leave {name} out: 16 bits are for operators that cost too much in 8.",
+            )
+    bits = facts.whole("wide.bias_bits", 32, 64)
+    if bits not in (32, 40, 64):
+        facts.refuse("wide.bias_bits", f"expected 32, 40 or 64, got {bits}")
+    return dataclasses.replace(
+        narrow,
+        activations=ActivationRules(
+            bits=16, signed=facts.flag("wide.signed"), zero_point=facts.choice("wide.zero_point", ZERO_POINTS)
+        ),
+        bias=dataclasses.replace(narrow.bias, bits=bits),
+        accumulator=dataclasses.replace(
+            narrow.accumulator, bits=facts.whole("wide.accumulator_bits", 32, 64)
+        ),
+        ops={
+            name: OpSupport(precisions=("int16",), constraints=narrow.ops[name].constraints) for name in names
+        },
+        fixed_outputs=_fixed_outputs(facts, dict.fromkeys(names), section="wide_outputs"),
+    )
+
+
+def _cost(facts: _Facts) -> CostRules:
+    def factor(name: str, otherwise: float) -> float:
+        found = facts.stated(f"cost.{name}", lambda at: facts.number(at, low=0.0, above=True))
+        return otherwise if found is None else found
+
+    guessed = CostRules()
+    return CostRules(int16=factor("int16", guessed.int16), float32=factor("float32", guessed.float32))
 
 
 def _fusions(facts: _Facts) -> tuple[tuple[str, ...], ...]:

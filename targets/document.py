@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 PLAIN_KEYS = ("id", "title", "proof", "based_on")
 SECTIONS = (
     "weights", "activations", "scale", "bias", "rounding", "accumulator", "same_scale", "fixed_outputs",
-    "fusions", "interface", "fallback", "artifact", "parity", "engine",
+    "fusions", "interface", "fallback", "artifact", "parity", "engine", "wide", "wide_outputs", "cost",
 )  # fmt: skip
 OP_FIELDS = (
     "precisions", "requantization_ratio", "max_rank", "max_batch", "max_stride", "max_kernel", "max_dilation",

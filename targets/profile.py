@@ -228,7 +228,7 @@ class ParityRules:
     """How far an engine's integers may be from the plan's exact simulation.
 
     Attributes:
-        max_lsb: Largest accepted difference of one output code.
+        max_lsb: Largest accepted difference of one output code; of 16-bit codes on a target of 8-bit ones, 256 count as one.
         min_share_within_one: Smallest accepted share of outputs within one code, 0 to 1.
     """
 
@@ -254,6 +254,19 @@ class EngineRequirement:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CostRules:
+    """What an operation costs beside the same operation on 8-bit activations, in time; 1 is as much.
+
+    Attributes:
+        int16: On 16-bit activations.
+        float32: In float32, where the target falls back to it.
+    """
+
+    int16: float = 2.0
+    float32: float = 4.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Fact:
     """One fact with its origin, for `targets show`: dotted key, value as written in TOML, source text."""
 
@@ -276,6 +289,9 @@ class CapabilityProfile:
         fusions: Chains that run as one operator, e.g. ``("Conv", "Clip")``; the inner tensor is never
             quantized.
         facts: Every fact with its source, in file order.
+        wide: The same target as an operator with 16-bit activations sees it: its operators are those that have such a kernel beside
+            their 8-bit one, and activations, biases, accumulator and fixed outputs are that kernel's. None where there are none.
+        cost: What wider precisions cost; Edgewright's own guess where the profile does not say.
     """
 
     id: str
@@ -298,8 +314,14 @@ class CapabilityProfile:
     parity: ParityRules
     engine: EngineRequirement
     facts: tuple[Fact, ...]
+    wide: CapabilityProfile | None = None
+    cost: CostRules = field(default_factory=CostRules)
 
     def __post_init__(self) -> None:
         """Make the mappings read-only, so that a profile can be shared."""
         object.__setattr__(self, "ops", MappingProxyType(dict(self.ops)))
         object.__setattr__(self, "fixed_outputs", MappingProxyType(dict(self.fixed_outputs)))
+
+    def at(self, precision: Precision) -> CapabilityProfile:
+        """Return the target as an operator of that precision sees it: `wide` for int16 where that is not the width of every one."""
+        return self.wide if precision == "int16" and self.wide is not None else self

@@ -17,7 +17,7 @@ from targets.errors import ProfileError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from targets.profile import CapabilityProfile, Proof
+    from targets.profile import ActivationRules, CapabilityProfile, Proof
 
 TABLE_BEGIN = "<!-- targets:begin -->"
 TABLE_END = "<!-- targets:end -->"
@@ -68,6 +68,17 @@ _TEMPLATE_EXAMPLES = """\
 # [ops.Conv]                                                  # one operator; wins over its group
 # max_stride = { is = 3, source = "datasheet" }
 # requantization_ratio = { is = "none", source = "datasheet" }
+#
+# [wide]                                                      # operators that also run on 16-bit activations
+# ops = { is = ["Conv", "Add"], source = "datasheet" }
+# signed = { is = true, source = "datasheet" }
+# zero_point = { is = "symmetric", source = "datasheet" }
+# bias_bits = { is = 64, source = "datasheet" }               # or 40, 32
+# accumulator_bits = { is = 64, source = "datasheet" }
+#
+# [cost]                                                      # time of an operation; on 8-bit activations it is 1
+# int16 = { is = 2.0, source = "datasheet" }
+# float32 = { is = 10.0, source = "datasheet" }
 #
 # [fallback]
 # to = { is = "refuse", source = "datasheet" }                # or "float32", "float16"
@@ -203,13 +214,17 @@ def _row(profile: CapabilityProfile) -> tuple[str, ...]:
         profile.artifact.format,
         f"{_type(weights.bits, signed=weights.signed)} {'symmetric' if weights.symmetric else 'asymmetric'} "
         + (f"per channel ({per_channel})" if per_channel else "per tensor"),
-        f"{_type(activations.bits, signed=activations.signed)} {activations.zero_point}",
+        _activations(activations) + (f", {_activations(profile.wide.activations)}" if profile.wide else ""),
         profile.scale.kind.replace("_", " "),
         _type(profile.bias.bits, signed=True) if profile.bias.quantized else "float32",
         profile.rounding.requantization.replace("_", " "),
         " or ".join(f"{library} ≥ {version}" for library, version in profile.engine.min_versions.items()),
         ", ".join(profile.artifact.sidecars),
     )
+
+
+def _activations(rules: ActivationRules) -> str:
+    return f"{_type(rules.bits, signed=rules.signed)} {rules.zero_point}"
 
 
 def _type(bits: int, *, signed: bool) -> str:

@@ -1,10 +1,10 @@
-"""The agent: what it costs beside the bare engine, how much memory it needs, how fast it starts. Always the real `edgewright-agent` process.
+"""The agent: what it costs beside the bare engine, how much memory it needs, how fast it starts, what it writes to disk. Always the real `edgewright-agent` process.
 
 Layout:
     bench.py        broker, agent process, telemetry of one run
     artifacts.py    a tiny model's artifacts, and one for the null engine
     direct.py       `python -m benchmarks.agent.direct`: the bare engine in a process of its own
-    overhead.py     footprint.py    start.py    the three figures
+    overhead.py     footprint.py    start.py    wear.py    the four figures
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 
 def measure(options: Options, material: Material, progress: Progress) -> Chapter:
-    """Measure overhead, memory and start-up."""
-    from benchmarks.agent import footprint, overhead, start  # noqa: PLC0415 - they import this package
+    """Measure overhead, memory, start-up and wear."""
+    from benchmarks.agent import footprint, overhead, start, wear  # noqa: PLC0415 - they import this package
 
     return Chapter(
         name="agent",
@@ -30,6 +30,7 @@ def measure(options: Options, material: Material, progress: Progress) -> Chapter
             *overhead.measure(options, material, progress),
             *footprint.measure(options, progress),
             *start.measure(options, material, progress),
+            *wear.measure(options, progress),
         ),
-        notes=(*overhead.NOTES, *footprint.NOTES, *start.NOTES),
+        notes=(*overhead.NOTES, *footprint.NOTES, *start.NOTES, *wear.NOTES),
     )

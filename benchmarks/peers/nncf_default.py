@@ -15,7 +15,9 @@ def do(task: Task, stopwatch: Stopwatch) -> None:
     from device_agent.engines.openvino_library import openvino as ov  # noqa: PLC0415
 
     stopwatch.lap("imports")
-    model = ov.Core().read_model(task.model)
+    # `read_model` leaves BatchNormalization beside its convolution and depthwise weights behind a Reshape; `convert_model`, which OpenVINO's
+    # manual names for the job, folds both, and what NNCF makes of it runs faster.
+    model = ov.convert_model(task.model)
     samples = list(task.samples())  # NNCF wants to read them several times
     quantized = nncf.quantize(model, nncf.Dataset(samples), subset_size=len(samples))
     ov.save_model(quantized, task.out / "model.xml")

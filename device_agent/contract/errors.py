@@ -93,6 +93,12 @@ class StorageError(DeviceError):
     code = "storage"
 
 
+class MeasurementError(DeviceError):
+    """A figure that was asked for cannot be had here, or was taken under conditions that make it worthless."""
+
+    code = "measurement"
+
+
 class ConfigError(EdgewrightError):
     """The configuration is wrong; the message names file and key."""
 

@@ -44,6 +44,7 @@ class Unit:
 SUFFIXES: Mapping[str, Unit] = MappingProxyType(
     {
         "_joules_total": Unit(unit="J", otel="hw.energy"),
+        "_joules": Unit(unit="J", otel="edgewright.energy"),
         "_watts": Unit(unit="W", otel="hw.power"),
         "_volts": Unit(unit="V", otel="hw.voltage"),
         "_amperes": Unit(unit="A", otel="edgewright.current"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from device_agent.sensors.reading import Absent, Measured
-from device_agent.sensors.sysfs import children, read_integer
+from device_agent.sensors.sysfs import children, read_integer, read_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,6 +47,12 @@ def read_frequency_cap(sysfs_root: Path) -> Measured:
         scope="cpu",
         quality="sampled",
     )
+
+
+def governors(sysfs_root: Path) -> tuple[str, ...]:
+    """Return the governors in use, each once."""
+    found = [read_text(folder / "scaling_governor") for folder in _folders(sysfs_root)]
+    return tuple(sorted({governor for governor in found if not isinstance(governor, Absent)}))
 
 
 def _folders(sysfs_root: Path) -> list[Path]:

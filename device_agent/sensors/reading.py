@@ -30,10 +30,11 @@ class Measured:
     Attributes:
         name: Lower snake case, ending in its unit, e.g. ``cpu_thermal_celsius``.
         value: In the unit that the name says, or why there is none.
-        source: Where it was read: ``thermal_zone``, ``hwmon``, ``rapl``, ``cpufreq``, ``cooling_device``,
-            ``power_supply``.
-        scope: What it covers, e.g. ``package``, ``rail:VDD_IN``, ``battery``.
+        source: Where it was read: ``thermal_zone``, ``cooling_device``, ``thermal_throttle``, ``cpufreq``, ``hwmon``,
+            ``rapl``, ``jetson``, ``raspberry_pi``, ``power_supply``, ``pressure``.
+        scope: What it covers, e.g. ``package``, ``rail:VDD_IN``, ``pmic_rails``, ``battery``.
         quality: How good the number is when it is there.
+        update_seconds: How often the sensor makes a new number, where it says so.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Measured:
     source: str
     scope: str
     quality: Quality
+    update_seconds: float | None = None
 
 
 def slug(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Heat: thermal zones, cooling devices and frequency caps.
+"""Heat: thermal zones with their trip points, and cooling devices.
 
 Thermal zones are read here and not through psutil, which looks at them only on machines without any hwmon
 temperature.
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _MILLI: Final = 1e-3
+_TRIPS: Final = ("passive", "hot", "critical")
+"""Where the processor is slowed down, where the owner is warned, where the machine is switched off."""
 
 
 def read_zones(sysfs_root: Path) -> list[Measured]:
@@ -32,6 +34,27 @@ def read_zones(sysfs_root: Path) -> list[Measured]:
         name = zone.name if isinstance(kind, Absent) else kind
         readings.append(_zone_reading(slug(name), read_scaled(zone / "temp", _MILLI), scope=f"zone:{name}"))
     return readings
+
+
+def trip_points(sysfs_root: Path) -> dict[str, float]:
+    """Return where every zone's kernel policy acts, in degrees Celsius: ``cpu_thermal_passive_celsius`` and the like.
+
+    Of several trip points of one type the lowest counts. They change with the firmware and not with the weather, so
+    they are facts of the machine and no readings.
+    """
+    found: dict[str, float] = {}
+    for zone in children(sysfs_root / "class/thermal", "thermal_zone"):
+        kind = read_text(zone / "type")
+        stem = slug(zone.name if isinstance(kind, Absent) else kind)
+        for file in children(zone, "trip_point_"):
+            trip = read_text(zone / file.name.replace("_temp", "_type"))
+            value = read_scaled(file, _MILLI) if file.name.endswith("_temp") else Absent("its type")
+            if (
+                trip in _TRIPS and not isinstance(value, Absent) and value > 0
+            ):  # unset ones are 0 or far below
+                name = f"{stem}_{trip}_celsius"
+                found[name] = min(value, found.get(name, value))
+    return found
 
 
 def _zone_reading(stem: str, value: float | Absent, *, scope: str) -> Measured:
@@ -64,4 +87,6 @@ def _engaged(device: Path) -> float | Absent:
         return current
     if isinstance(most, Absent):
         return most
+    if current < 0:  # what intel_powerclamp says when it is not engaged, and errors of drivers
+        return Absent(f"{device}/cur_state is {current}")
     return current / most if most > 0 else Absent(f"{device}/max_state is {most}")

@@ -18,7 +18,7 @@ import ssl
 import threading
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from time import monotonic
+from time import monotonic, time
 from typing import TYPE_CHECKING, Final
 
 from paho.mqtt.client import Client, MQTTv5, MQTTv311
@@ -26,16 +26,16 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from device_agent.contract.errors import ConfigError
+from device_agent.tls import client_context, problem_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from paho.mqtt.client import ConnectFlags, DisconnectFlags, MQTTMessage
     from paho.mqtt.reasoncodes import ReasonCode
 
     from device_agent.telemetry.store import SpooledMessage
+    from device_agent.tls import TlsFiles
 
 _QOS: Final = 1
 _POLL_SECONDS: Final = 1.0
@@ -43,15 +43,6 @@ _PACKET_OVERHEAD_BYTES: Final = 1 << 16
 """Room for topic and properties beside the largest frame, and for every packet that is no frame."""
 _QUOTA_EXCEEDED: Final = 0x97
 """The one refusal that says "not now" instead of "never". Source: MQTT 5.0, table 2-6, "Reason Codes"."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TlsFiles:
-    """Certificate authorities, and the device's own certificate and key or neither."""
-
-    ca: Path
-    cert: Path | None
-    key: Path | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +134,8 @@ class _BoundedClient(Client):
     """
 
     longest_packet_bytes = _PACKET_OVERHEAD_BYTES
+    tls_error: ssl.SSLError | None = None
+    """Why TLS ended, e.g. the broker's refusal of our certificate, which comes after the handshake; paho would say only that it ended."""
 
     def _sock_recv(self, bufsize: int) -> bytes:
         """Read as paho does; it asks for the whole rest of a packet as soon as it knows the length."""
@@ -151,8 +144,24 @@ class _BoundedClient(Client):
                 f"a message of {bufsize} bytes came; at most {self.longest_packet_bytes} are held. Publish smaller "
                 "ones, or raise source.max_frame_bytes"
             )
-        received: bytes = super()._sock_recv(bufsize)
+        try:
+            received: bytes = super()._sock_recv(bufsize)
+        except ssl.SSLError as error:
+            self.tls_error = error
+            raise
         return received
+
+    def _sock_send(self, buf: bytes | bytearray) -> int:
+        """Write as paho does. A broker that has refused our certificate may be gone before CONNECT is written: its reason waits to be read."""
+        try:
+            sent: int = super()._sock_send(buf)
+        except BlockingIOError:
+            raise
+        except OSError:
+            with contextlib.suppress(OSError):
+                self._sock_recv(1)
+            raise
+        return sent
 
 
 class BrokerConnection:
@@ -233,7 +242,7 @@ class BrokerConnection:
         except _PacketTooLargeError as error:
             self._reason = str(error)
         except OSError as error:
-            self._reason = self._reason or f"{self._settings.host}:{self._settings.port}: {error}"
+            self._reason = self._reason or self._problem(error)
         except Exception as error:  # noqa: BLE001  paho raises struct.error, IndexError, … on malformed packets
             self._reason = f"malformed packet from the broker: {type(error).__name__}: {error}"
         finally:
@@ -243,14 +252,16 @@ class BrokerConnection:
     def _connect(self) -> None:
         host, port, keepalive = self._settings.host, self._settings.port, self._settings.keepalive_seconds
         if self._settings.version != "5":
-            self._client.connect(host, port, keepalive)
+            self._failed(self._client.connect(host, port, keepalive))
             return
         delay = self._settings.will_delay_seconds
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho's is untyped
         properties.MaximumPacketSize = self._client.longest_packet_bytes
         # The will waits only as long as the session lives, and only a connection that takes the session up again cancels it.
         properties.SessionExpiryInterval = delay
-        self._client.connect(host, port, keepalive, clean_start=delay == 0, properties=properties)
+        self._failed(
+            self._client.connect(host, port, keepalive, clean_start=delay == 0, properties=properties)
+        )
 
     def _serve(self) -> None:
         deadline = monotonic() + self._settings.connect_timeout_seconds
@@ -284,8 +295,14 @@ class BrokerConnection:
     def _failed(self, code: MQTTErrorCode | None) -> bool:
         if code in (None, MQTTErrorCode.MQTT_ERR_SUCCESS):
             return False
-        self._reason = self._reason or f"connection lost ({MQTTErrorCode(code).name})"
+        lost = f"connection lost ({MQTTErrorCode(code).name})"
+        refused = self._client.tls_error
+        self._reason = self._reason or (lost if refused is None else self._problem(refused))
         return True
+
+    def _problem(self, error: OSError) -> str:
+        peer = f"{self._settings.host}:{self._settings.port}"
+        return problem_text(error, peer=peer, wall_seconds=time())
 
     def _send_waiting(self) -> None:
         if not self._accepted:
@@ -387,25 +404,5 @@ def _client(settings: BrokerSettings, will: Will) -> _BoundedClient:
     if settings.username is not None:
         client.username_pw_set(settings.username, settings.password.text if settings.password else None)
     if settings.tls is not None:
-        client.tls_set_context(tls_context(settings.tls))
+        client.tls_set_context(client_context(settings.tls))
     return client
-
-
-def tls_context(files: TlsFiles) -> ssl.SSLContext:
-    """Return what checks the broker's certificate and name, and shows the device's own certificate.
-
-    Raises:
-        ConfigError: A file cannot be used.
-    """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    try:
-        context.load_verify_locations(cafile=files.ca)
-        if files.cert is not None:
-            # A password is given so that OpenSSL never asks for one at a terminal; there is none to give.
-            context.load_cert_chain(files.cert, files.key, password="")
-    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-        raise ConfigError(
-            f"mqtt.tls_ca {files.ca}, tls_cert {files.cert}, tls_key {files.key}: cannot be used: {error}.",
-            hint="Each must be a readable PEM file, the key without a passphrase; see docs/agent.md.",
-        ) from error
-    return context

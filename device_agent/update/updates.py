@@ -17,6 +17,7 @@ from device_agent.update.children import Children
 from device_agent.update.jobs import CheckJob, FetchJob, Network, TrialJob
 from device_agent.update.machine import UpdateLimits, UpdateMachine
 from device_agent.update.probation import ProbationLimits
+from device_agent.update.shadow import Tap
 from device_agent.update.state import Release, UpdateState
 from device_agent.update.state_file import StateFile
 from device_agent.update.store import Store
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from device_agent.config import AgentConfig, ArtifactSection, UpdateSection
+    from device_agent.engines.engine import Engine
     from device_agent.update.jobs import Answer
-    from device_agent.update.shadow import Tap
     from device_agent.update.state import Notice
 
 _LOG = logging.getLogger("edgewright.update")
@@ -58,7 +59,7 @@ class Updates:
 
     Attributes:
         artifact: What this process runs; set by `begin`.
-        tap: The engine that runs, when it runs.
+        tap: The engine of that artifact, while it is loaded.
 
     Raises:
         ConfigError: The bootstrap root cannot be read.
@@ -107,6 +108,12 @@ class Updates:
     def next_due_seconds(self) -> float:
         """Monotonic time at which `turn` wants to be called."""
         return self._machine.next_due_seconds
+
+    def tapped(self, engine: Engine) -> Engine:
+        """Return the engine of the artifact that runs, with its frames to be seen by a shadow run; on the worker's thread."""
+        tap = Tap(engine)
+        self._nonfinite, self.tap = 0, tap
+        return tap
 
     def begin(self) -> ArtifactSection:
         """Return what this process is to run."""

@@ -15,5 +15,7 @@ Layout:
     inspect.py     edgewright inspect
     telemetry.py   edgewright watch, edgewright report: arguments
     listening.py     what they do
+    ca.py          edgewright ca: arguments
+    certifying.py    what it does
     progress.py    progress bars
 """

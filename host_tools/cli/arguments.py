@@ -51,3 +51,11 @@ def share(text: str) -> float:
     if not 0.0 <= value <= 1.0:
         raise argparse.ArgumentTypeError(f"expected a share from 0 to 1, got {text!r}")
     return value
+
+
+def above_zero(text: str) -> float:
+    """Read a finite number above 0 and at most 100,000."""
+    value = number(text)
+    if not 0.0 < value <= 100_000.0:
+        raise argparse.ArgumentTypeError(f"expected a number above 0 and at most 100000, got {text!r}")
+    return value

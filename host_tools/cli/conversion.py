@@ -90,13 +90,14 @@ def parse_shapes(texts: list[str]) -> dict[str, tuple[int, ...]]:
 def _recipe(options: argparse.Namespace) -> Recipe:
     method, mixed = None if options.method == "auto" else options.method, options.mixed_precision
     if options.recipe is None:
-        return Recipe(method=method, mixed_precision=mixed)
+        return Recipe(method=method, mixed_precision=mixed, spared=options.spare or "latency")
     if method is not None:
         raise InputError(
             "--method and --recipe exclude each other.", hint="Write the method into the recipe."
         )
     recipe = Recipe.read(Path(options.recipe))
-    return recipe if mixed is None else dataclasses.replace(recipe, mixed_precision=mixed)
+    given = {"mixed_precision": mixed, "spared": options.spare}
+    return dataclasses.replace(recipe, **{name: value for name, value in given.items() if value is not None})
 
 
 def _budget(options: argparse.Namespace) -> Budget:

@@ -63,8 +63,13 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--mixed-precision",
         action=argparse.BooleanOptionalAction,
         default=None,
-        help="let the operators that cost most run in float, where the target can "
+        help="let the operators that cost most run on 16-bit activations or in float, where the target can "
         "(default: only when --min-sqnr or --min-agreement is given and nothing else reaches it)",
+    )
+    parser.add_argument(
+        "--spare",
+        choices=("latency", "size"),
+        help="what mixed precision spends as little of as it can: time, or bytes of the file (default: latency)",
     )
     parser.add_argument(
         "--budget-minutes",

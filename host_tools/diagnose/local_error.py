@@ -66,25 +66,30 @@ class LocalError:
         )
 
 
-def local_error(exact: Float32, with_weights: Float32 | None, qparams: QParams | None) -> LocalError:
+def local_error(
+    exact: Float32, with_weights: Float32 | None, qparams: QParams | None, *, axis: int | None
+) -> LocalError:
     """Measure one layer on one sample.
 
     Args:
         exact: The layer's float output.
         with_weights: Its output from the same inputs with quantized weights; None where it has none.
         qparams: Parameters of its output; None where that stays float.
+        axis: Channel axis of its output; None for a scalar.
     """
     with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is told as the worst ratio
-        return _local_error(exact, with_weights, qparams)
+        return _local_error(exact, with_weights, qparams, axis)
 
 
-def _local_error(exact: Float32, with_weights: Float32 | None, qparams: QParams | None) -> LocalError:
-    rows = by_channel(exact)
+def _local_error(
+    exact: Float32, with_weights: Float32 | None, qparams: QParams | None, axis: int | None
+) -> LocalError:
+    rows = _by_channel(exact, axis)
     quantized = exact if qparams is None else fake_quantize(exact, qparams)
     shifted = exact if with_weights is None else with_weights
     both = shifted if qparams is None else fake_quantize(shifted, qparams)
-    difference = by_channel(both) - rows
-    rounding = by_channel(quantized) - rows
+    difference = _by_channel(both, axis) - rows
+    rounding = _by_channel(quantized, axis) - rows
     clipped, clipping_noise = 0, 0.0
     if qparams is not None:
         scale, lowest, highest = aligned_range(qparams, exact.ndim)
@@ -95,7 +100,7 @@ def _local_error(exact: Float32, with_weights: Float32 | None, qparams: QParams 
     return LocalError(
         signal=_power(rows),
         noise=_power(difference),
-        weights_noise=_power(by_channel(shifted) - rows),
+        weights_noise=_power(_by_channel(shifted, axis) - rows),
         output_noise=_power(rounding),
         error=difference.sum(axis=1, dtype=np.float64),
         minimum=rows.min(axis=1).astype(np.float64),
@@ -107,11 +112,10 @@ def _local_error(exact: Float32, with_weights: Float32 | None, qparams: QParams 
     )
 
 
-def by_channel(array: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Return an array as (channels, numbers of each): axis 1 holds the channels from rank 2 on, else axis 0, as in the statistics."""
-    if array.ndim == 0:
+def _by_channel(array: NDArray[np.floating], axis: int | None) -> NDArray[np.floating]:
+    """Return an array as (channels, numbers of each)."""
+    if axis is None:
         return array.reshape(1, 1)
-    axis = min(1, array.ndim - 1)
     return np.moveaxis(array, axis, 0).reshape(array.shape[axis], -1)
 
 

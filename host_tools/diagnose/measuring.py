@@ -15,6 +15,7 @@ from host_tools.diagnose.layers import layers_of
 from host_tools.diagnose.local_error import local_error
 from host_tools.diagnose.propagation import FLOAT, QUANTIZED, Propagation, Setting
 from host_tools.errors import DataError
+from host_tools.model.channel_axes import channel_axes
 from host_tools.model.graph_editor import static_shape
 from host_tools.model.reference import FloatRunner
 from host_tools.observe.parallel import side_by_side
@@ -92,6 +93,8 @@ class Bench:
             LoweringError: A constant does not fit its parameters.
         """
         self.layers = layers_of(model, plan)
+        graph = model.graph.graph
+        self._axes = channel_axes([one for one in graph.inputs if not one.is_initializer()], list(graph))
         self.plan = plan
         self.switches = [layer for layer in self.layers if layer.copies is None and is_quantized(layer, plan)]
         self.sample_count = min(len(data), sample_count_for(len(self.switches)))
@@ -187,6 +190,7 @@ class Bench:
                 np.asarray(exact[name], np.float32),
                 None if array is None else np.asarray(array, np.float32),
                 self.plan.tensors[name].qparams,
+                axis=self._axes[name],
             )
             for name, array in zip(layer.outputs, shifted, strict=True)
             if exact[name].dtype == np.float32

@@ -2,7 +2,11 @@
 
 Layout:
     equalization.py   equalize(): the story
-    axes.py           along which axis they lie
+    absorption.py     absorb(): channels that never come near 0 are moved down
+    takers.py         where that is exact: what adds before, what takes it up behind
+    moved_statistics.py   what would be observed then
+    splitting.py      split(): outlier channels become two
+    edits.py          how a model's clone is changed
     channels.py       which channels may be scaled, and which go together
     link.py           two values whose channels share factors
     extents.py        what pooling, padding and resizing tie

@@ -15,10 +15,10 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from host_tools.equalize.axes import axes_of
 from host_tools.equalize.bounds import upper_bound
 from host_tools.equalize.link import FIXED, Link
 from host_tools.equalize.links import CHANNELWISE, links_of, taken_up, takes_channels
+from host_tools.model.channel_axes import channel_axes
 from host_tools.plan.topology import named, shape_of, weight_of
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Channels:
     """Factors by value.
 
     Attributes:
-        axes: Channel axis of every float activation.
+        axes: Channel axis of every float activation; 0 for a scalar.
         factors: Index of the factor of each channel, shape (channels,), by value name; `ONE` where nothing may change.
         count: Number of factors, the one that is 1 included.
     """
@@ -79,7 +79,9 @@ class _Builder:
     total: int = 1
 
     def __post_init__(self) -> None:
-        self.axes = axes_of(self.network)
+        inputs = [self.network.values[name] for name in self.network.inputs]
+        axes = channel_axes(inputs, self.network.nodes.values())
+        self.axes = {name: axis or 0 for name, axis in axes.items()}
         for name, axis in self.axes.items():
             shape = shape_of(self.network.values[name])
             self.starts[name], self.sizes[name] = self.total, shape[axis] if shape else 1

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from host_tools.equalize.absorption import absorb
 from host_tools.equalize.channels import channels_of
-from host_tools.equalize.factors import best_factors
+from host_tools.equalize.factors import best_factors, in_decibels
 from host_tools.equalize.rewriting import rewritten
 from host_tools.plan.support import integer_precision
 from host_tools.plan.topology import network_of
 
 if TYPE_CHECKING:
-    from host_tools.equalize.factors import Clips
+    from host_tools.equalize.absorption import Absorbed
+    from host_tools.equalize.channels import Channels
+    from host_tools.equalize.factors import Clips, Factors
     from host_tools.model.float_model import FloatModel
     from host_tools.observe.statistics import Statistics
     from targets.profile import CapabilityProfile
@@ -25,7 +29,7 @@ class Equalized:
     Attributes:
         model: Computes what the model that it comes from computes; the same object where there was nothing to gain.
         decibels: By how much the estimated noise fell.
-        note: One sentence for the report; empty where nothing was done.
+        note: For the report: what was done, or why nothing was.
     """
 
     model: FloatModel
@@ -44,7 +48,7 @@ def equalize(
     clips: Clips | None = None,
     weight_share: float = 1.0,
 ) -> Equalized:
-    """Scale the channels of a model so that quantizing it for a target leaves the least noise.
+    """Move and scale the channels of a model so that quantizing it for a target leaves the least noise.
 
     Args:
         model: The canonical float model.
@@ -53,25 +57,32 @@ def equalize(
         clips: What may become of Clip; by default an upper bound for each channel where the target has Min in integers.
         weight_share: How much of the weights' rounding noise will remain, above 0 and at most 1.
     """
-    network = network_of(model.graph)
-    channels = channels_of(network)
     chosen = clips or ("bounded" if bounds_channels(profile) else "saturating")
-    found = best_factors(network, channels, statistics, profile, clips=chosen, weight_share=weight_share)
-    unchanged = Equalized(model=model, decibels=0.0, note="")
-    if found.decibels < _WORTH_DECIBELS:
-        return unchanged
+
+    def scaled(model: FloatModel, statistics: Statistics) -> tuple[Channels, Factors]:
+        network = network_of(model.graph)
+        channels = channels_of(network)
+        found = best_factors(network, channels, statistics, profile, clips=chosen, weight_share=weight_share)
+        return channels, found
+
+    channels, found = scaled(model, statistics)
+    decibels, source, absorbed = found.decibels, model, _absorbed(model, statistics, chosen)
+    if absorbed is not None:
+        channels_then, then = scaled(absorbed.model, absorbed.statistics)
+        gain = in_decibels(found.log_noise - then.log_noise)
+        if math.isfinite(gain) and gain >= _WORTH_DECIBELS:
+            channels, found, source, decibels = channels_then, then, absorbed.model, decibels + gain
+        else:
+            absorbed = None
+    if decibels < _WORTH_DECIBELS:
+        return Equalized(model=model, decibels=0.0, note=_why_not(channels, found))
     try:
-        made, bounded = rewritten(model, channels, found.values, clips=chosen)
-    except OverflowError:  # weights of 1e32 and more
-        return unchanged
-    with_bounds = (
-        f"; {len(bounded)} Clips became Relu and an upper bound for each channel (Min)" if bounded else ""
-    )
-    note = (
-        f"Channels were scaled against one another by {channels.count - 1} factors, which takes {found.decibels:.1f} dB off the estimated "
-        f"quantization noise; the float model computes the same{'' if chosen == 'bounded' else ', up to the largest values seen'}{with_bounds}."
-    )
-    return Equalized(model=made, decibels=found.decibels, note=note)
+        made, bounded = rewritten(source, channels, found.values, clips=chosen)
+    except OverflowError as error:  # weights of 1e32 and more
+        return Equalized(model=model, decibels=0.0, note=f"scaling channels would overflow: {error}")
+    scales = channels.count - 1 if (found.values != 1.0).any() else 0
+    note = _note(scales, absorbed, decibels, len(bounded), statistics.sample_count, chosen)
+    return Equalized(model=made, decibels=decibels, note=note)
 
 
 def bounds_channels(profile: CapabilityProfile) -> bool:
@@ -81,4 +92,44 @@ def bounds_channels(profile: CapabilityProfile) -> bool:
         support is not None
         and integer_precision(profile) in support.precisions
         and "Min" in profile.same_scale
+    )
+
+
+def _absorbed(model: FloatModel, statistics: Statistics, clips: Clips) -> Absorbed | None:
+    try:
+        return absorb(model, statistics, clips=clips)
+    except OverflowError:  # a bias beyond float32 is no help to anyone
+        return None
+
+
+def _why_not(channels: Channels, found: Factors) -> str:
+    if channels.count == 1:
+        return (
+            "no channel can be scaled: all of them meet the model's inputs or outputs, or operators that let no factor through "
+            "(docs/equalization.md says which do)"
+        )
+    if not math.isfinite(found.log_noise):
+        return "the noise cannot be estimated: all weights are zero, or squares of them are beyond float64"
+    return "there is nothing to gain by scaling channels"
+
+
+def _note(
+    scales: int, absorbed: Absorbed | None, decibels: float, bounded: int, samples: int, clips: Clips
+) -> str:
+    clauses = [
+        f"Channels were scaled against one another by {scales} factors" if scales else "",
+        f"{absorbed.channels} channels that never fell near 0 before their Relu in any of {samples} samples were moved down, "
+        "and the biases behind them take it up"
+        if absorbed
+        else "",
+    ]
+    done = "; ".join(clause for clause in clauses if clause)
+    is_exact = clips == "bounded" and absorbed is None
+    all_bounded = bounded + (absorbed.bounded if absorbed else 0)
+    with_bounds = (
+        f"; {all_bounded} Clips became Relu and an upper bound for each channel (Min)" if all_bounded else ""
+    )
+    return (
+        f"{done}, which takes {decibels:.1f} dB off the estimated quantization noise; "
+        f"the float model computes the same{'' if is_exact else ', within the values seen'}{with_bounds}."
     )

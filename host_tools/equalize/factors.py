@@ -17,7 +17,7 @@ from host_tools.equalize.links import takes_channels
 from host_tools.equalize.noise import Activation, ChannelWeight, DenseWeight, GroupedWeight, total
 from host_tools.equalize.observed import LEAST, observed
 from host_tools.equalize.weights import matrix_of
-from host_tools.plan.topology import channel_axis, named
+from host_tools.plan.topology import channel_axis, is_constant, named
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -48,10 +48,12 @@ class Factors:
     Attributes:
         values: The factors, shape (channels.count,); the first is 1.
         decibels: By how much the estimated noise fell.
+        log_noise: Natural logarithm of the noise that is left; not finite where it cannot be estimated.
     """
 
     values: Float64
     decibels: float
+    log_noise: float
 
 
 def best_factors(
@@ -73,11 +75,11 @@ def best_factors(
         clips: What may become of Clip.
         weight_share: How much of a weight's rounding noise will remain: 1, or less when rounding is going to be reconstructed.
     """
-    nothing = Factors(values=np.ones(channels.count), decibels=0.0)
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         terms = list(_terms(network, channels, statistics, profile, weight_share))
         start = np.zeros(channels.count)
         before, _ = total(terms, start)
+        nothing = Factors(values=np.ones(channels.count), decibels=0.0, log_noise=before)
         if not math.isfinite(before):  # no noise at all, or numbers too large to be squared
             return nothing
         low, high = limits(network, channels, statistics, clips)
@@ -94,7 +96,12 @@ def best_factors(
         after, _ = total(terms, logs)
     if not (math.isfinite(after) and after < before):
         return nothing
-    return Factors(values=np.exp(logs), decibels=10.0 / math.log(10.0) * (before - after))
+    return Factors(values=np.exp(logs), decibels=in_decibels(before - after), log_noise=after)
+
+
+def in_decibels(log_ratio: float) -> float:
+    """Return the natural logarithm of a ratio of powers in decibels."""
+    return 10.0 / math.log(10.0) * log_ratio
 
 
 def _terms(
@@ -166,9 +173,13 @@ def _weight_terms(
 
 
 def _is_fused(name: str, network: Network) -> bool:
-    """Tell whether a value only feeds a Relu or Clip, which its producer does too: then it is never quantized."""
+    """Tell whether a value only feeds a Relu or Clip, which its producer does too, or a bounded Clip's Min: it adds no noise of its own."""
     readers = network.readers[name]
-    return len(readers) == 1 and network.nodes[readers[0].node].op_type in ("Relu", "Clip")
+    if len(readers) != 1:
+        return False
+    node = network.nodes[readers[0].node]
+    is_bound = node.op_type == "Min" and any(is_constant(value) for value in node.inputs)
+    return is_bound or node.op_type in ("Relu", "Clip")
 
 
 def limits(

@@ -126,11 +126,12 @@ def _spatial_share(node: ir.Node) -> float:
 
 
 def _active(node: ir.Node, result: str, channels: Channels, statistics: Statistics) -> Float64 | float:
-    """Return the share of values, by channel, that a Relu or Clip lets through, from the moments of its output."""
-    if node.op_type not in ("Relu", "Clip"):
+    """Return the share of values, by channel, that a Relu or Clip lets through: all where nothing is below 0, else by its output's moments."""
+    source = named(node.inputs[0])
+    if node.op_type not in ("Relu", "Clip") or source not in channels.factors:
         return 1.0
-    share: Float64 = np.maximum(observed(result, channels, statistics).active, _LEAST_ACTIVE)
-    return share
+    share = np.maximum(observed(result, channels, statistics).active, _LEAST_ACTIVE)
+    return np.where(observed(source, channels, statistics).minimum >= 0.0, 1.0, share)
 
 
 def _constant_factor(node: ir.Node, channels: Channels) -> Float64 | float:

@@ -1,4 +1,4 @@
-"""What was observed of the channels that factors belong to; of the whole tensor where the observers looked along another axis."""
+"""What was observed of the channels that factors belong to; both sides take their axis from `host_tools.model.channel_axes`."""
 
 from __future__ import annotations
 
@@ -24,12 +24,14 @@ class Observed:
     """Of one activation, each of shape (channels,).
 
     Attributes:
+        minimum: Smallest value.
         maximum: Largest value.
         reach: Largest absolute value; may be 0.
         squares: E[x**2], above 0; as of values spread evenly over the range where it was not gathered.
         active: Share of values above 0 if these are distributed exponentially, 2 E[x]**2 / E[x**2]; 1 where that is not known.
     """
 
+    minimum: Float64
     maximum: Float64
     reach: Float64
     squares: Float64
@@ -39,20 +41,15 @@ class Observed:
 def observed(name: str, channels: Channels, statistics: Statistics) -> Observed:
     """Return what was observed of an activation, by channel."""
     seen, count = statistics.tensors[name], channels.factors[name].size
-    is_aligned = seen.channel_minimum.size == count and seen.channel_axis in (None, channels.axes[name])
-    if is_aligned:
-        low, high = (np.asarray(ends, np.float64) for ends in (seen.channel_minimum, seen.channel_maximum))
-    else:
-        low, high = np.full(count, float(seen.minimum)), np.full(count, float(seen.maximum))
+    low, high = (np.asarray(ends, np.float64) for ends in (seen.channel_minimum, seen.channel_maximum))
     squares, active = (low * low + low * high + high * high) / 3, np.ones(count)
-    if seen.channel_mean_square is not None and is_aligned:
+    if seen.channel_mean_square is not None:
         squares = np.asarray(seen.channel_mean_square, np.float64)
         with np.errstate(divide="ignore", invalid="ignore"):
             active = np.nan_to_num(2 * np.square(seen.channel_mean) / squares)
-    elif seen.channel_mean_square is not None:
-        squares = np.full(count, float(np.mean(seen.channel_mean_square)))
     least = LEAST * max(float(squares.max(initial=0.0)), LEAST)
     return Observed(
+        minimum=low,
         maximum=high,
         reach=np.maximum(np.abs(low), np.abs(high)),
         squares=np.maximum(squares, least),

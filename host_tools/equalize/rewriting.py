@@ -7,15 +7,15 @@ import hashlib
 from typing import TYPE_CHECKING
 
 import numpy as np
-import onnx_ir as ir
 
 from host_tools.equalize.bounds import upper_bound
+from host_tools.equalize.edits import Edits, along, values_of
 from host_tools.equalize.links import SCALABLE
 from host_tools.equalize.weights import scaled
-from host_tools.model.graph_editor import GraphEditor, constant_of
 from host_tools.plan.topology import bias_of, is_constant, named, shape_of, weight_of
 
 if TYPE_CHECKING:
+    import onnx_ir as ir
     from numpy.typing import NDArray
 
     from host_tools.equalize.channels import Channels
@@ -46,24 +46,22 @@ def rewritten(
     writer = _Writer(graph=graph, channels=channels, factors=factors, clips=clips)
     for node in list(graph.graph):
         writer.rewrite(node)
-    writer.editor.drop_unused_initializers()
+    writer.edits.editor.drop_unused_initializers()
     digest = hashlib.sha256(
         f"{model.digest} {clips} ".encode() + np.ascontiguousarray(factors, "<f8").tobytes()
     )
     made = dataclasses.replace(model, graph=graph, digest=f"sha256:{digest.hexdigest()}")
-    return made, tuple(writer.bounded)
+    return made, tuple(writer.edits.bounded)
 
 
 class _Writer:
     """Edits a clone, node by node."""
 
     def __init__(self, *, graph: ir.Model, channels: Channels, factors: Float64, clips: Clips) -> None:
-        self.editor = GraphEditor(graph.graph)
-        self._names = {named(node) for node in graph.graph}
+        self.edits = Edits(graph.graph)
         self._channels = channels
         self._factors = factors
         self._clips = clips
-        self.bounded: list[str] = []
 
     def rewrite(self, node: ir.Node) -> None:
         """Give a node's constants the factors of the channels around them."""
@@ -87,17 +85,17 @@ class _Writer:
         if (rows == 1.0).all() and (columns == 1.0).all():
             return
         weight, bias = weight_of(node), bias_of(node)
-        values = scaled(node, _values(weight), self._channels, self._factors)
-        self._replace(node, weight, values)
+        values = scaled(node, values_of(weight), self._channels, self._factors)
+        self.edits.replace(node, weight, values)
         if bias is not None:
-            self._replace(node, bias, _values(bias) * rows.reshape(_values(bias).shape))
+            self.edits.replace(node, bias, values_of(bias) * rows.reshape(values_of(bias).shape))
 
     def _rewrite_normalization(self, node: ir.Node) -> None:
         factors = self._of(node.outputs[0])
         if (factors == 1.0).all():
             return
         for value in node.inputs[1:]:
-            self._replace(node, value, _values(value) * factors)
+            self.edits.replace(node, value, values_of(value) * factors)
 
     def _rewrite_operands(self, node: ir.Node) -> None:
         """Scale the constant of an element-wise operator: a sum's as its output, a product's by what output and input differ."""
@@ -110,55 +108,14 @@ class _Writer:
         if (factors == 1.0).all():
             return
         for value in constants:
-            self._replace(node, value, _values(value) * self._along(factors, result))
+            self.edits.replace(node, value, values_of(value) * self._along(factors, result))
 
     def _rewrite_clip(self, node: ir.Node) -> None:
         """Write Clip(0, high) as Relu and an upper bound for each channel, unless one bound serves all."""
         result, high = node.outputs[0], upper_bound(node)
         bounds = (high or 0.0) * self._of(result)
-        if (bounds == high).all():
-            return
-        relu = ir.node("Relu", [node.inputs[0]], name=self._fresh(f"{named(node)}/relu"))
-        bound = self.editor.constant(f"{named(result)}/bound", _rounded(self._along(bounds, result)))
-        bounded = ir.node("Min", [relu.outputs[0], bound], name=named(node))
-        source = node.inputs[0]
-        relu.outputs[0].shape, relu.outputs[0].type = result.shape, source.type if source else result.type
-        self.editor.replace(node, [relu, bounded])
-        self.bounded.append(named(bounded))
+        if not (bounds == high).all():
+            self.edits.bound(node, self._along(bounds, result))
 
     def _along(self, factors: Float64, result: ir.Value) -> Float64:
-        """Shape one number a channel so that it broadcasts against a value."""
-        shape = [1] * len(shape_of(result))
-        if shape:
-            shape[self._channels.axes[named(result)]] = factors.size
-        return factors.reshape(shape)
-
-    def _replace(self, node: ir.Node, value: ir.Value | None, values: Float64) -> None:
-        """Put a constant of its own in the place of the one that a node reads; the old one stays for other readers."""
-        if value is None:
-            return
-        array = _rounded(values)
-        if len(value.uses()) == 1 and array.shape == shape_of(value) and not value.is_graph_output():
-            value.const_value = ir.tensor(array, name=named(value))
-            return
-        fresh = self.editor.constant(f"{named(value)}/{named(node)}", array)
-        for index in [at for at, one in enumerate(node.inputs) if one is value]:
-            node.replace_input_with(index, fresh)
-
-    def _fresh(self, name: str) -> str:
-        while name in self._names:
-            name += "_"
-        self._names.add(name)
-        return name
-
-
-def _values(value: ir.Value | None) -> Float64:
-    return np.asarray(constant_of(value), np.float64)
-
-
-def _rounded(values: Float64) -> NDArray[np.float32]:
-    with np.errstate(over="ignore"):
-        array = values.astype(np.float32)
-    if (np.isinf(array) & np.isfinite(values)).any():
-        raise OverflowError(f"{np.abs(values[np.isinf(array)]).max():g} is too large for float32")
-    return array
+        return along(factors, result, self._channels.axes[named(result)])

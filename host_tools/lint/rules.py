@@ -7,6 +7,7 @@ that stands for several is judged as the one that breaks least. Rules of integer
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
@@ -73,7 +74,45 @@ def _least(op: LintedOp, format_: Format, profile: CapabilityProfile) -> list[tu
 def _breaches(
     op: LintedOp, op_type: str, format_: Format, profile: CapabilityProfile
 ) -> Iterator[tuple[str, Breach]]:
-    """Judge an operator as one of its types.
+    """Judge an operator as one of its types, in the width of its codes; what changes the width is judged in both."""
+    for part, rules in _by_width(op, profile):
+        for rule, breach in _narrow_breaches(part, op_type, format_, rules):
+            yield rule, breach if rules is profile else replace(breach, fact=_wide_fact(breach.fact))
+
+
+def _by_width(op: LintedOp, profile: CapabilityProfile) -> list[tuple[LintedOp, CapabilityProfile]]:
+    """Return the operator, or what it reads and what it writes apart, each with the target as codes of that width see it."""
+    if profile.wide is None or not op.is_conversion:
+        return [(op, profile.wide if op.computed_in == "int16" and profile.wide is not None else profile)]
+    read, written = (any(tensor.dtype == "int16" for tensor in tensors) for tensors in (op.data, op.outputs))
+    if read == written:
+        return [(op, profile.wide if read else profile)]
+    halves = ((replace(op, outputs=()), read), (replace(op, data=()), written))
+    return [(half, profile.wide if is_wide else profile) for half, is_wide in halves]
+
+
+def _wide_fact(fact: str) -> str:
+    """Return the key under which a profile has a fact for 16-bit activations."""
+    if fact.startswith("fixed_outputs."):
+        return fact.replace("fixed_outputs", "wide_outputs")
+    return "wide.ops" if fact.endswith(".precisions") else _WIDE_FACTS.get(fact, fact)
+
+
+_WIDE_FACTS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "activations.bits": "wide.ops",
+        "activations.signed": "wide.signed",
+        "activations.zero_point": "wide.zero_point",
+        "bias.bits": "wide.bias_bits",
+        "ops": "wide.ops",
+    }
+)
+
+
+def _narrow_breaches(
+    op: LintedOp, op_type: str, format_: Format, profile: CapabilityProfile
+) -> Iterator[tuple[str, Breach]]:
+    """Judge an operator as one of its types, all in one width.
 
     Between Q and DQ the target's engine chooses: what it has no integer kernel for runs in float, so that rules of integers do not bind.
     """

@@ -306,8 +306,9 @@ class _Writer:
         codes = convert(
             array, planned.qparams, self.graph.profile.rounding.weights, where=f"{reader}: {name!r}"
         )
-        if is_bias and not self.graph.profile.artifact.qdq_bias:
-            # The target quantizes biases itself: it gets those real numbers that its own rounding cannot change.
+        if is_bias and (not self.graph.profile.artifact.qdq_bias or planned.qparams.dtype == "int64"):
+            # The target quantizes biases itself, or ONNX dequantizes no codes of that width: it gets those real numbers that its own rounding
+            # cannot change.
             real = dequantize_array(codes, planned.qparams, where=name).astype(np.float32)
             self.real[name] = self.out.initializer(name, real)
             return self.real[name]

@@ -14,18 +14,19 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from host_tools.mixed_precision.costs import operations
-from host_tools.mixed_precision.moves import movable, moves_of
+from host_tools.mixed_precision.costs import Costs, operations
+from host_tools.mixed_precision.moves import choices_of, moves_of
 from host_tools.mixed_precision.placing import limits_of, plan_with
-from host_tools.mixed_precision.search import Search, Trial
+from host_tools.mixed_precision.search import Search
 from host_tools.mixed_precision.sensitivity import measure_sensitivity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from host_tools.diagnose.layers import Layer
+    from host_tools.mixed_precision.assignment import Move
     from host_tools.mixed_precision.goal import Goal
-    from host_tools.mixed_precision.search import Found
+    from host_tools.mixed_precision.search import Found, Trial
     from host_tools.model.float_model import FloatModel
     from host_tools.observe.calibration_set import CalibrationSet
     from host_tools.observe.statistics import Statistics
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from host_tools.progress import Progress
     from host_tools.recipe import Recipe
     from host_tools.stages.yardstick import Worth
-    from targets.profile import CapabilityProfile
+    from targets.profile import CapabilityProfile, Precision
 
 _MOST_ROUNDS: Final = 3
 """So often is a plan reconstructed; each takes as long as the first time."""
@@ -81,15 +82,15 @@ def mix(
     progress: Progress,
     deadline: float | None = None,
 ) -> Mixed:
-    """Move as few operators to float as a goal takes.
+    """Move operators to 16-bit activations and to float, as cheaply as a goal takes.
 
     Args:
         original: The float model whose outputs are the reference.
         model: The model that the plan is about; it computes what ``original`` does.
         statistics: Of ``model``.
         base: The plan that is not good enough, as it was before it was finished.
-        profile: The target; its ``fallback`` says what may run in float, and how much.
-        recipe: What the user asks.
+        profile: The target; its ``wide`` says what may run on 16-bit activations, its ``fallback`` what in float, and how much.
+        recipe: What the user asks; its ``spared`` says what is cheap.
         goal: What to reach.
         worth: What it is worth, finished.
         measure: Tells what a plan is worth.
@@ -107,8 +108,10 @@ def mix(
         ModelError: ONNX Runtime refuses a layer or fails.
         EdgewrightError: Whatever ``measure`` and ``finish`` raise.
     """
-    if profile.fallback.to == "refuse":
-        return _nothing(f"cannot: {profile.id} runs nothing in float (fallback.to is refuse)")
+    if profile.fallback.to == "refuse" and profile.wide is None:
+        return _nothing(
+            f"cannot: {profile.id} runs nothing in float (fallback.to is refuse) and nothing on 16-bit activations (wide.ops is none)"
+        )
     if goal.is_reached(worth):
         return _nothing(f"not needed: {goal} is reached without")
     sensitivity = measure_sensitivity(
@@ -120,20 +123,23 @@ def mix(
         threads=threads,
         progress=progress,
     )
-    candidates = movable(sensitivity.layers, base, profile)
-    moves = tuple(moves_of(sensitivity, model, base, profile, limits_of(model, profile, recipe)))
+    choices = choices_of(sensitivity.layers, model, base, profile)
+    costs = Costs(profile=profile, spared=recipe.spared)
+    moves = tuple(moves_of(sensitivity, choices, costs, model, base, limits_of(model, profile, recipe)))
     if not moves:
         why = (
             "its limits (fallback.max_float_ops, fallback.max_partitions) leave room for none"
-            if candidates
-            else "none of the integer operators has a float kernel"
+            if choices
+            else "none of the integer operators has a float kernel, or one for 16-bit activations"
         )
-        return _nothing(f"cannot: {profile.id} runs no further operator in float: {why}")
+        return _nothing(f"cannot: {profile.id} runs no further operator in a wider precision: {why}")
     rounds = _Rounds(
         moves=moves,
         search=Search(
-            make=lambda names: plan_with(names, model, statistics, profile, recipe),
+            make=lambda assignment: plan_with(assignment, model, statistics, profile, recipe),
             measure=measure,
+            choices=choices,
+            costs=costs,
             progress=progress,
             deadline=deadline,
         ),
@@ -142,7 +148,7 @@ def mix(
         progress=progress,
     )
     rounds.run(expected_gain_db=0.0 if finish is None else _gain(measure(base), worth))
-    return rounds.result(worth, candidates)
+    return rounds.result(worth, [sensitivity.layers[rank] for rank in choices])
 
 
 def _gain(before: Worth, after: Worth) -> float:
@@ -160,7 +166,7 @@ def _nothing(note: str) -> Mixed:
 class _Rounds:
     """Searches, finishes what was found, and searches higher where that was too little."""
 
-    moves: Sequence[tuple[Layer, ...]]
+    moves: Sequence[Move]
     search: Search
     finish: Callable[[QuantizationPlan], QuantizationPlan] | None
     goal: Goal
@@ -175,14 +181,14 @@ class _Rounds:
             expected_gain_db: What finishing a plan is expected to give.
         """
         gain = expected_gain_db
-        finished: set[tuple[str, ...]] = set()
+        finished: set[tuple[tuple[int, Precision], ...]] = set()
         for _ in range(_MOST_ROUNDS):
             self.progress.stage("Trying mixed precision", None)
             self.search.run(self.moves, self.goal.lowered(gain - _MARGIN_DB))
             found = self.search.enough or self.search.best
-            if found is None or found.names in finished:
+            if found is None or tuple(found.assignment.precisions.items()) in finished:
                 return
-            finished.add(found.names)
+            finished.add(tuple(found.assignment.precisions.items()))
             done = self._finished(found)
             self._take(done)
             if self.is_reached or self.search.is_out_of_time or self.finish is None:
@@ -193,9 +199,9 @@ class _Rounds:
         if self.finish is None or self.search.is_out_of_time:
             return found
         plan = self.finish(found.plan)
-        worth = self.search.measure(plan)
-        self.search.trail.append(Trial(names=found.names, worth=worth, is_finished=True))
-        return dataclasses.replace(found, plan=plan, worth=worth)
+        done = dataclasses.replace(found, plan=plan, worth=self.search.measure(plan))
+        self.search.trail.append(done.trial(is_finished=True))
+        return done
 
     def _take(self, found: Found) -> None:
         self.is_reached = self.goal.is_reached(found.worth)
@@ -214,18 +220,28 @@ class _Rounds:
         if found is None:
             what = f"{self.goal} is not reached, and nothing that was tried is better than what was there"
             return Mixed(plan=None, is_reached=False, trail=trail, note=f"{what}; {tried}")
-        whole = sum(map(operations, candidates))
-        what = (
-            f"{len(found.layers)} of {len(candidates)} operators in float, "
-            f"{sum(map(operations, found.layers)) / whole:.1%} of the operations: {_named(found.names)}"
-        )
+        what = "; ".join(_shares(found, candidates))
         if not self.is_reached:
             what = f"{self.goal} is not reached, this is the best that was found: {what}"
         return Mixed(plan=found.plan, is_reached=self.is_reached, trail=trail, note=f"{what}; {tried}")
 
 
+def _shares(found: Found, candidates: Sequence[Layer]) -> Iterator[str]:
+    """Say how much runs on 16-bit activations, and how much in float."""
+    whole = sum(map(operations, candidates))
+    assignment = found.assignment
+    for names, where in ((assignment.wide, "on 16-bit activations"), (assignment.floats, "in float")):
+        if names:
+            part = sum(operations(layer) for layer in assignment.layers.values() if layer.name in names)
+            yield (
+                f"{len(names)} of {len(candidates)} operators {where}, {part / whole:.1%} of the operations: {_named(names)}"
+            )
+
+
 def _told(trial: Trial) -> str:
     count = f"{len(trial.names)} operator{'' if len(trial.names) == 1 else 's'}"
+    if trial.wide:
+        count += f" ({len(trial.wide)} on 16 bits)"
     if trial.worth is None:
         return f"{count} refused"
     worth = "exact" if trial.worth.sqnr_db is None else f"{trial.worth.sqnr_db:.1f} dB"

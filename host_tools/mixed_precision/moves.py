@@ -1,7 +1,8 @@
-"""In which order layers move to float: most gain per cost first.
+"""In which order layers move to wider precisions: most gain per cost first.
 
-A layer that moves computes with exact weights. What it writes stays in codes as long as an operator in integers reads it, so an output
-becomes exact only when the layer that writes it and all that read it have moved: such a group is one move as well.
+A layer on 16-bit activations writes a finer output. A layer in float computes with exact weights besides. What a layer writes is finer only
+once all that read it are moved as well, since an operator on 8-bit activations reads 8 bits: such a group is one move, in which each goes to
+16 bits, or in which each goes to float; one that cannot goes to the other.
 """
 
 from __future__ import annotations
@@ -9,64 +10,82 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from host_tools.mixed_precision.costs import operations
-from host_tools.plan.placement import float_precision
-from host_tools.plan.topology import named
+from host_tools.mixed_precision.assignment import Assignment, Move
+from host_tools.plan.placement import float_precision, wide_finding
+from host_tools.plan.topology import named, network_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from host_tools.diagnose.layers import Layer
+    from host_tools.mixed_precision.costs import Costs
     from host_tools.mixed_precision.sensitivity import Sensitivity
     from host_tools.model.float_model import FloatModel
     from host_tools.plan.quantization_plan import QuantizationPlan
-    from targets.profile import CapabilityProfile
+    from targets.profile import CapabilityProfile, Precision
 
     Ranks = frozenset[int]
+    Targets = tuple[tuple[int, Precision], ...]
+
+Choices = dict[int, "tuple[Precision, ...]"]
+"""By rank of a layer: the precisions to which it may move, the narrowest first."""
 
 
-def movable(layers: Sequence[Layer], plan: QuantizationPlan, profile: CapabilityProfile) -> tuple[Layer, ...]:
-    """Return the layers that run in integers and have a float kernel that the target falls back to."""
-    return tuple(
-        layer
-        for layer in layers
-        if _is_integer(layer, plan) and float_precision(plan.nodes[layer.name].op_type, profile) is not None
-    )
+def choices_of(
+    layers: Sequence[Layer], model: FloatModel, plan: QuantizationPlan, profile: CapabilityProfile
+) -> Choices:
+    """Return to which precisions layers may move; those that may to none are absent."""
+    network = network_of(model.graph)
+    found: Choices = {}
+    for layer in layers:
+        if not layer.nodes or plan.nodes[layer.name].precision not in ("int8", "int16"):
+            continue
+        head, last = named(layer.nodes[0]), named(layer.nodes[-1])
+        wide: tuple[Precision, ...] = ()
+        if plan.nodes[head].precision == "int8" and all(
+            wide_finding(network, profile, named(node), last) is None for node in layer.nodes
+        ):
+            wide = ("int16",)
+        exact = float_precision(plan.nodes[head].op_type, profile)
+        if wide or exact is not None:
+            found[layer.rank] = wide if exact is None else (*wide, exact)
+    return found
 
 
 def moves_of(
     sensitivity: Sensitivity,
+    choices: Choices,
+    costs: Costs,
     model: FloatModel,
     plan: QuantizationPlan,
-    profile: CapabilityProfile,
-    is_allowed: Callable[[frozenset[str]], bool],
-) -> Iterator[tuple[Layer, ...]]:
+    is_allowed: Callable[[Assignment], bool],
+) -> Iterator[Move]:
     """Yield what moves next, until nothing is left that may.
 
     Args:
-        sensitivity: What each layer costs.
+        sensitivity: What each layer costs the outputs.
+        choices: Where each may go.
+        costs: What it costs there.
         model: The model.
         plan: The plan that was measured.
-        profile: Its target.
-        is_allowed: Whether the target accepts that the operators with these names, and no others of these, run in float.
+        is_allowed: Whether the target accepts an assignment.
     """
-    board = _Board.of(sensitivity, model, plan, profile)
-    names: frozenset[str] = frozenset()
+    layers = {layer.rank: layer for layer in sensitivity.layers}
+    board = _Board.of(sensitivity, choices, costs, model, plan)
+    now = Assignment()
     while True:
-        for move in board.ranked():
-            layers = tuple(sensitivity.layers[rank] for rank in sorted(move))
-            wanted = names | {layer.name for layer in layers}
-            if is_allowed(wanted):
+        for targets in board.ranked():
+            move = Move(precisions=dict(targets), layers={rank: layers[rank] for rank, _ in targets})
+            after = Assignment(
+                precisions={**now.precisions, **move.precisions}, layers={**now.layers, **move.layers}
+            )
+            if is_allowed(after):
                 break
         else:
             return
-        names = wanted
-        board.moved |= move
-        yield layers
-
-
-def _is_integer(layer: Layer, plan: QuantizationPlan) -> bool:
-    return bool(layer.nodes) and plan.nodes[layer.name].precision in ("int8", "int16")
+        now = after
+        board.precisions.update(move.precisions)
+        yield move
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -74,56 +93,80 @@ class _Board:
     """Which layers have moved, and what every further move would bring.
 
     Attributes:
-        sensitivity: What each layer costs.
-        costs: By rank of each layer that may move.
-        edges: By rank of a layer whose output is in codes: all that must be in float for it not to be. Absent where that cannot be.
+        sensitivity: What each layer costs the outputs.
+        choices: Where each layer may go.
+        costs: What it costs there.
+        edges: By rank of a layer whose output is in codes: all that must have moved for it to be finer. Absent where that cannot be.
         touching: By rank: the edges that wait for it.
-        moved: What has moved.
+        precisions: Where each layer is that has moved, by rank.
     """
 
     sensitivity: Sensitivity
-    costs: dict[int, int]
-    edges: dict[int, Ranks]
-    touching: dict[int, list[int]]
-    moved: set[int] = field(default_factory=set)
+    choices: Choices
+    costs: Costs
+    edges: Mapping[int, Ranks]
+    touching: Mapping[int, list[int]]
+    precisions: dict[int, Precision] = field(default_factory=dict)
 
     @classmethod
     def of(
-        cls, sensitivity: Sensitivity, model: FloatModel, plan: QuantizationPlan, profile: CapabilityProfile
+        cls,
+        sensitivity: Sensitivity,
+        choices: Choices,
+        costs: Costs,
+        model: FloatModel,
+        plan: QuantizationPlan,
     ) -> _Board:
         """Return the board before the first move."""
         layers = sensitivity.layers
-        costs = {layer.rank: operations(layer) for layer in movable(layers, plan, profile)}
         edges = {
             rank: waiting
             for rank in sensitivity.output
-            if (waiting := _waiting(layers[rank], layers, model, plan, profile)) is not None
-            and waiting <= costs.keys()
+            if (waiting := _waiting(layers[rank], layers, model, plan, costs.profile)) is not None
+            and waiting <= choices.keys()
         }
-        touching: dict[int, list[int]] = {rank: [] for rank in costs}
+        touching: dict[int, list[int]] = {rank: [] for rank in choices}
         for edge, waiting in edges.items():
             for rank in waiting:
                 touching[rank].append(edge)
-        return cls(sensitivity=sensitivity, costs=costs, edges=edges, touching=touching)
+        return cls(sensitivity=sensitivity, choices=choices, costs=costs, edges=edges, touching=touching)
 
-    def ranked(self) -> list[Ranks]:
+    def ranked(self) -> list[Targets]:
         """Return the moves that are left, most gain per cost first; of equals the cheaper, then the earlier one."""
-        single = {frozenset({rank}) for rank in self.costs if rank not in self.moved}
-        groups = {waiting - self.moved for waiting in self.edges.values()} - {frozenset()}
+        groups = {frozenset({rank}) for rank in self.choices} | {*self.edges.values()}
+        moves = {self._moved(group, place) for group in groups for place in (0, -1)} - {()}
         return sorted(
-            single | groups,
-            key=lambda move: (-self._gain(move) / self._cost(move), self._cost(move), sorted(move)),
+            moves, key=lambda move: (-self._gain(move) / self._cost(move), self._cost(move), sorted(move))
         )
 
-    def _cost(self, move: Ranks) -> int:
-        return sum(self.costs[rank] for rank in move)
+    def _moved(self, group: Ranks, place: int) -> Targets:
+        """Return the move of a group to the narrowest (place 0) or the widest (place -1) precision of each, less what is there already."""
+        wanted = {rank: self.choices[rank][place] for rank in group}
+        return tuple((rank, wanted[rank]) for rank in sorted(group) if self._is_wider(rank, wanted[rank]))
 
-    def _gain(self, move: Ranks) -> float:
-        after = self.moved | move
-        freed = {edge for rank in move for edge in self.touching[rank] if self.edges[edge] <= after}
-        return sum(self.sensitivity.arithmetic.get(rank, 0.0) for rank in sorted(move)) + sum(
-            self.sensitivity.output[edge] for edge in sorted(freed)
-        )
+    def _is_wider(self, rank: int, precision: Precision) -> bool:
+        here = self.precisions.get(rank)
+        order = self.choices[rank]
+        return here is None or order.index(precision) > order.index(here)
+
+    def _cost(self, move: Targets) -> float:
+        before = sum(self._price(rank, self.precisions.get(rank, "int8")) for rank, _ in move)
+        return max(1.0, sum(self._price(rank, precision) for rank, precision in move) - before)
+
+    def _price(self, rank: int, precision: Precision) -> float:
+        return self.costs.of(self.sensitivity.layers[rank], precision)
+
+    def _gain(self, move: Targets) -> float:
+        before = self.precisions.keys()
+        after = before | {rank for rank, _ in move}
+        freed = {
+            edge
+            for rank, _ in move
+            for edge in self.touching[rank]
+            if self.edges[edge] <= after and not self.edges[edge] <= before
+        }
+        exact = sum(self.sensitivity.arithmetic.get(rank, 0.0) for rank, to in move if to != "int16")
+        return exact + sum(self.sensitivity.output[edge] for edge in sorted(freed))
 
 
 def _waiting(
@@ -143,4 +186,8 @@ def _waiting(
     readers = [
         one for one in layers if any(named(value) in values for node in one.nodes for value in node.inputs)
     ]
-    return frozenset(one.rank for one in (*copies, *readers) if _is_integer(one, plan))
+    return frozenset(
+        one.rank
+        for one in (*copies, *readers)
+        if one.nodes and plan.nodes[one.name].precision in ("int8", "int16")
+    )

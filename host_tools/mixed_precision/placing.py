@@ -1,4 +1,4 @@
-"""The plan with some operators in float, within the target's limits."""
+"""The plan with some operators in wider precisions, within the target's limits."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from host_tools.plan.topology import network_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from host_tools.mixed_precision.assignment import Assignment
     from host_tools.model.float_model import FloatModel
     from host_tools.observe.statistics import Statistics
     from host_tools.plan.quantization_plan import NodePlan, QuantizationPlan
@@ -21,24 +22,25 @@ if TYPE_CHECKING:
     from targets.profile import CapabilityProfile
 
 
-def keeping_in_float(recipe: Recipe, names: frozenset[str]) -> Recipe:
-    """Return a recipe that keeps the named nodes in float besides."""
-    keep = dataclasses.replace(recipe.keep_float, nodes=recipe.keep_float.nodes | names)
-    return dataclasses.replace(recipe, keep_float=keep)
+def assigned(recipe: Recipe, assignment: Assignment) -> Recipe:
+    """Return a recipe that asks for an assignment besides."""
+    keep = dataclasses.replace(
+        recipe.keep_float, nodes=recipe.keep_float.nodes | frozenset(assignment.floats)
+    )
+    widen = dataclasses.replace(recipe.widen, nodes=recipe.widen.nodes | assignment.wide_nodes)
+    return dataclasses.replace(recipe, keep_float=keep, widen=widen)
 
 
-def limits_of(
-    model: FloatModel, profile: CapabilityProfile, recipe: Recipe
-) -> Callable[[frozenset[str]], bool]:
-    """Return a function that tells whether the target's limits on falling back hold with the named nodes in float."""
+def limits_of(model: FloatModel, profile: CapabilityProfile, recipe: Recipe) -> Callable[[Assignment], bool]:
+    """Return a function that tells whether the target's limits on falling back hold with an assignment."""
     fallback = profile.fallback
     if fallback.max_float_ops is None and fallback.max_partitions is None:
         return lambda _: True
     network = network_of(model.graph)
 
-    def is_allowed(names: frozenset[str]) -> bool:
+    def is_allowed(assignment: Assignment) -> bool:
         try:
-            place(network, profile, keeping_in_float(recipe, names), Revisions())
+            place(network, profile, assigned(recipe, assignment), Revisions())
         except CapabilityError:
             return False
         return True
@@ -47,16 +49,16 @@ def limits_of(
 
 
 def plan_with(
-    names: frozenset[str],
+    assignment: Assignment,
     model: FloatModel,
     statistics: Statistics,
     profile: CapabilityProfile,
     recipe: Recipe,
 ) -> QuantizationPlan:
-    """Plan with the named nodes in float.
+    """Plan with some operators in wider precisions.
 
     Args:
-        names: Node names.
+        assignment: Which.
         model: The model.
         statistics: Of that model.
         profile: The target.
@@ -65,15 +67,24 @@ def plan_with(
     Raises:
         CapabilityError: The target does not accept it.
     """
-    found = plan(model, statistics, profile, keeping_in_float(recipe, names))
-    nodes = {name: _explained(node) if name in names else node for name, node in found.nodes.items()}
-    asked = tuple(f"{found.nodes[name].op_type} {name!r}:" for name in names)
+    found = plan(model, statistics, profile, assigned(recipe, assignment))
+    moved = frozenset(assignment.names)
+    nodes = {name: _explained(node) if name in moved else node for name, node in found.nodes.items()}
+    asked = tuple(f"{found.nodes[name].op_type} {name!r}:" for name in assignment.floats)
     warnings = [warning for warning in found.warnings if not warning.startswith(asked)]
-    moved = ", ".join(repr(name) for name in found.nodes if name in names)
-    warnings.append(f"mixed precision runs in float: {moved}.")
+    if assignment.wide:
+        warnings.append(f"mixed precision runs on 16-bit activations: {_listed(assignment.wide)}.")
+    if assignment.floats:
+        warnings.append(f"mixed precision runs in float: {_listed(assignment.floats)}.")
     return dataclasses.replace(found, nodes=nodes, warnings=tuple(warnings))
 
 
+def _listed(names: tuple[str, ...]) -> str:
+    return ", ".join(map(repr, names))
+
+
 def _explained(node: NodePlan) -> NodePlan:
-    reason = f"{node.precision}: mixed precision, as in integers it costs the outputs too much"
-    return dataclasses.replace(node, reason=reason)
+    usual = "on 8-bit activations" if node.precision == "int16" else "in integers"
+    return dataclasses.replace(
+        node, reason=f"{node.precision}: mixed precision, as {usual} it costs the outputs too much"
+    )

@@ -8,6 +8,7 @@ Layout:
     shapes.py         --shape, inference, static shapes
     opset.py          opset 18 to 21
     graph_editor.py   edits that keep a graph valid
+    channel_axes.py   along which axis of each activation its channels lie
     passes/           canonicalisation, one file a concern
     export.py         canonical graph to ONNX bytes
     reference.py      FloatRunner: the canonical model on ONNX Runtime

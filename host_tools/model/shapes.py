@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _SMALL_BYTES = (
     1024  # constants up to this size take part in inference; weights are told by type and shape only
 )
+_NAMELESS = ("", "?")  # the second is what Paddle2ONNX writes for every extent that it does not know
 
 
 def fix_input_shapes(graph: ir.Graph, shapes: Mapping[str, tuple[int, ...]]) -> None:
@@ -69,11 +70,16 @@ def _bind(value: ir.Value, shape: tuple[int, ...], bound: dict[str, int]) -> Non
                 raise ModelError(
                     f"--shape {value.name}={_text(shape)}: axis {axis} is fixed to {known} in the model."
                 )
-        elif known.value is not None and bound.setdefault(str(known.value), extent) != extent:
+        elif (symbol := _symbol(known)) is not None and bound.setdefault(symbol, extent) != extent:
             raise ModelError(
-                f"--shape {value.name}={_text(shape)}: axis {axis} is {str(known.value)!r}, "
-                f"already fixed to {bound[str(known.value)]}."
+                f"--shape {value.name}={_text(shape)}: axis {axis} is {symbol!r}, already fixed to {bound[symbol]}."
             )
+
+
+def _symbol(extent: ir.SymbolicDim) -> str | None:
+    """Return the name by which an unknown extent is the same as others; None where it is like no other."""
+    name = None if extent.value is None else str(extent.value)
+    return None if name in _NAMELESS else name
 
 
 def _static_extents(
@@ -88,7 +94,7 @@ def _static_extents(
         )
     extents: list[int] = []
     for axis, extent in enumerate(value.shape):
-        known = extent if isinstance(extent, int) else bound.get(str(extent.value))
+        known = extent if isinstance(extent, int) else bound.get(_symbol(extent) or "")
         if known is None or known < 1:
             raise DynamicShapeError(_dynamic_axis(value, axis), hint=_shape_hint(value))
         extents.append(known)

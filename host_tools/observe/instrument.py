@@ -14,6 +14,7 @@ import numpy as np
 import onnx_ir as ir
 
 from device_agent.engines.onnxruntime_library import onnxruntime as ort
+from host_tools.model.channel_axes import channel_axes
 from host_tools.model.export import serialize
 from host_tools.model.graph_editor import static_shape
 
@@ -92,11 +93,12 @@ def instrument(model: FloatModel, *, histograms: bool) -> InstrumentedModel:
         value for node in graph for value in node.outputs if value.dtype == ir.DataType.FLOAT and value.name
     ]
     builder = _Builder(graph)
+    axes = channel_axes([value for value in graph.inputs if not value.is_initializer()], list(graph))
     tensors: list[Observed] = []
     parts: list[ir.Value] = []
     start = 0
     for value in values:
-        tensor = _layout(value, start, histograms=histograms)
+        tensor = _layout(value, axes[str(value.name)], start, histograms=histograms)
         tensors.append(tensor)
         builder.go_to(value)
         parts += [
@@ -111,9 +113,8 @@ def instrument(model: FloatModel, *, histograms: bool) -> InstrumentedModel:
     return InstrumentedModel(content=serialize(clone), tensors=tuple(tensors))
 
 
-def _layout(value: ir.Value, start: int, *, histograms: bool) -> Observed:
+def _layout(value: ir.Value, axis: int | None, start: int, *, histograms: bool) -> Observed:
     shape = static_shape(value) or ()
-    axis = min(1, len(shape) - 1) if shape else None
     channels = 1 if axis is None else shape[axis]
     size = math.prod(shape)
     counted = counted_elements(size).size if histograms else 0
@@ -190,7 +191,7 @@ class _Builder:
         shape, channel = tensor.shape, tensor.channel_axis
         if len(shape) >= 2 and shape[0] == 1:
             # The first axis stays, to be the first of what is joined: no copy, and ONNX Runtime's quickest case.
-            axes = tuple(range(2, len(shape)))
+            axes = tuple(axis for axis in range(1, len(shape)) if axis != channel)
             return (
                 self._node(op_type, [value, self._constant(axes)], keepdims=0)
                 if axes

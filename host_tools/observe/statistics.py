@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-SCHEMA_VERSION = "2.0"
-GATHERING = 3
+SCHEMA_VERSION = "3.0"
+GATHERING = 4
 """Counts the changes of how statistics are gathered from samples; what was cached by another way is gathered anew."""
 
 Method = Literal["minmax", "moving_average", "percentile", "mse", "entropy", "cosine", "search"]
@@ -49,7 +49,7 @@ class TensorStatistics:
         maximum: Largest value; exact.
         mean_minimum: Mean over samples of each sample's smallest value (the order-free moving average).
         mean_maximum: Mean over samples of each sample's largest value.
-        channel_axis: Axis of the per-channel arrays (1 for rank >= 2 NCHW-like tensors, else 0), or None for a scalar.
+        channel_axis: Axis of the per-channel arrays, see `host_tools.model.channel_axes`, or None for a scalar.
         channel_minimum: float32, shape (channels,).
         channel_maximum: float32, shape (channels,).
         channel_mean: float64, shape (channels,).

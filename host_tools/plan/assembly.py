@@ -148,9 +148,18 @@ class _Writer:
                 node=node_input.node,
                 input_index=node_input.index,
                 qparams=wanted,
-                reason=f"{node.op_type} needs one scale for its inputs and output (same_scale of {self.profile.id}), "
-                f"and {value!r} must keep its own",
+                reason=self._edge_reason(node, value, group),
             )
+
+    def _edge_reason(self, node: ir.Node, value: str, group: int) -> str:
+        grouping = self.settlement.grouping
+        stored, read = (grouping.precisions[index] for index in (grouping.of[value], group))
+        if stored != read:
+            return f"{node.op_type} runs in {read}, and {value!r} is stored in {stored}"
+        return (
+            f"{node.op_type} needs one scale for its inputs and output (same_scale of {self.profile.id}), "
+            f"and {value!r} must keep its own"
+        )
 
     def _corrected(self, name: str) -> tuple[float, ...] | None:
         """Return a bias's corrected values; None when the recipe wants none, or nothing is rounded."""
@@ -210,7 +219,8 @@ class _Writer:
         if weight is None:
             return None, f"float: {node.op_type} {node_input.node!r} has no constant weight to scale it by"
         (input_scale,) = self.settlement.seen(NodeInput(node=node_input.node, index=0)).scale
-        qparams = bias_qparams(value, self.settlement.weights[named(weight)], input_scale, self.profile)
+        rules = self.profile.at(self.placement.precision[node_input.node])
+        qparams = bias_qparams(value, self.settlement.weights[named(weight)], input_scale, rules)
         many = "per channel" if qparams.axis is not None else "per tensor"
         return (
             qparams,
@@ -277,11 +287,12 @@ def _accumulator_warnings(
     tensors: Mapping[str, TensorPlan],
 ) -> Iterator[str]:
     """Name nodes whose sum could overflow the accumulator on the worst input; not mended, for no real input is the worst one."""
-    highest = (1 << (profile.accumulator.bits - 1)) - 1
     for name, node in network.nodes.items():
         weight = weight_of(node)
         if weight is None or node.op_type not in WEIGHTED or not placement.is_integer(name):
             continue
+        bits = profile.at(placement.precision[name]).accumulator.bits
+        highest = (1 << (bits - 1)) - 1
         source = settlement.seen(NodeInput(node=name, index=data_indices(node)[0]))
         reach = max(source.quant_max - source.zero_point[0], source.zero_point[0] - source.quant_min)
         worst = largest_sums(node, settlement.weights[named(weight)], profile) * reach
@@ -296,5 +307,5 @@ def _accumulator_warnings(
         if worst.max() > highest:
             yield (
                 f"{node.op_type} {name!r}: the worst input would need {worst.max():.3g} in an accumulator of "
-                f"{profile.accumulator.bits} bits (accumulator.bits of {profile.id!r})."
+                f"{bits} bits (accumulator.bits of {profile.id!r})."
             )

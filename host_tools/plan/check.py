@@ -16,7 +16,7 @@ import numpy as np
 from host_tools.errors import InputError
 from host_tools.plan.codes import codes_of
 from host_tools.plan.fusion import bounds_of, expressible
-from host_tools.plan.grouping import fixed_qparams
+from host_tools.plan.grouping import fixed_qparams, stored_precisions
 from host_tools.plan.placement import float_precision
 from host_tools.plan.planned_values import codes_in, with_planned_values
 from host_tools.plan.qparams import SMALLEST_SCALE, code_range, saturates
@@ -156,8 +156,8 @@ class _Checker:
             elif entry.fused_into is not None:
                 yield from self._fusion(name, node)
             elif entry.precision in _INTEGER:
-                found = finding_of(node, self.profile)
-                if found is not None or entry.precision != integer_precision(self.profile):
+                found = finding_of(node, self.profile.at(entry.precision))
+                if found is not None or entry.precision != integer_precision(self._rules(name)):
                     yield f"node {name!r} is {entry.precision}: {found.text if found else 'the target has another width'}"
             elif entry.precision != float_precision(node.op_type, self.profile):
                 yield f"node {name!r} is {entry.precision}, which {self.profile.id} does not fall back to"
@@ -169,6 +169,10 @@ class _Checker:
         limit = self.profile.fallback.max_float_ops
         if limit is not None and len(fallen) > limit:
             yield f"{len(fallen)} nodes fall back, the target accepts {limit}"
+
+    def _rules(self, name: str) -> CapabilityProfile:
+        """Return the target as the named node sees it."""
+        return self.profile.at(self.plan.nodes[name].precision)
 
     def _is_float(self, name: str) -> bool:
         return self.plan.nodes[name].precision not in _INTEGER
@@ -199,16 +203,33 @@ class _Checker:
     def values(self) -> Iterator[str]:
         """Exactly the values that integer nodes or an integer interface need have parameters, and those are legal."""
         needed = self._needed()
+        precisions = {name: entry.precision for name, entry in self.plan.nodes.items()}
+        stored = stored_precisions(self.network, precisions, needed, self.profile)
         for name, value in self.network.values.items():
             entry = self.plan.tensors[name]
             if entry.role in ("weight", "bias"):
                 continue
             if (entry.qparams is not None) != (name in needed):
                 yield f"value {name!r} {'needs' if name in needed else 'needs no'} parameters: {entry.reason}"
-            if entry.qparams is not None and is_float(value):
-                yield from self._activation(name, entry.qparams)
+            if entry.qparams is not None and is_float(value) and name in needed:
+                yield from self._activation(name, entry.qparams, self.profile.at(stored[name]))
+                yield from self._door(name, entry.qparams)
         for edge in self.plan.requantize:
-            yield from self._activation(f"{edge.node}[{edge.input_index}]", edge.qparams)
+            rules = self._rules(edge.node) if edge.node in self.plan.nodes else self.profile
+            yield from self._activation(f"{edge.node}[{edge.input_index}]", edge.qparams, rules)
+
+    def _door(self, name: str, qparams: QParams) -> Iterator[str]:
+        """What passes an integer interface is as wide as the interface."""
+        interface = self.profile.interface
+        is_fed, is_given = name in self.network.inputs, name in self.network.outputs
+        for kind, is_there in ((interface.input_type, is_fed), (interface.output_type, is_given)):
+            if (
+                is_there
+                and kind != "float32"
+                and qparams.dtype == "int16"
+                and self.profile.activations.bits == 8
+            ):
+                yield f"value {name!r} is int16, but passes an interface of {kind}"
 
     def _needed(self) -> set[str]:
         needed: set[str] = set()
@@ -224,8 +245,8 @@ class _Checker:
         fused = {name for name, entry in self.plan.tensors.items() if entry.role == "fused"}
         return {name for name in needed - fused if is_float(self.network.values[name])}
 
-    def _activation(self, name: str, qparams: QParams) -> Iterator[str]:
-        rules = self.profile.activations
+    def _activation(self, name: str, qparams: QParams, profile: CapabilityProfile) -> Iterator[str]:
+        rules = profile.activations
         codes = code_range(rules.bits, signed=rules.signed)
         if (qparams.dtype, qparams.quant_min, qparams.quant_max) != (
             codes.dtype,
@@ -238,7 +259,7 @@ class _Checker:
         legal = {"symmetric": (codes.middle,), "midpoint": (codes.low, codes.middle)}.get(
             rules.zero_point, (zero,)
         )
-        fixed = any(qparams == fixed_qparams(op_type, self.profile) for op_type in self.profile.fixed_outputs)
+        fixed = any(qparams == fixed_qparams(op_type, profile) for op_type in profile.fixed_outputs)
         if not codes.low <= zero <= codes.high or (zero not in legal and not fixed):
             yield f"value {name!r} has zero point {zero}, against activations.zero_point {rules.zero_point}"
         if not fixed:
@@ -276,6 +297,7 @@ class _Checker:
             written = [one for one in results if one is not None]
             if len(seen) != len(sources) or len(written) != len(results):
                 continue  # said by values()
+            yield from self._widths(name, node, seen)
             yield from self._shared(name, node, last, seen, written)
             if weight_of(node) is not None and node.op_type in WEIGHTED:
                 yield from self._weight(name, node, seen[0])
@@ -285,11 +307,18 @@ class _Checker:
         tails = [tail for tail in self.network.nodes if self.plan.nodes[tail].fused_into == name]
         return self.network.nodes[tails[-1] if tails else name]
 
+    def _widths(self, name: str, node: ir.Node, sources: list[QParams]) -> Iterator[str]:
+        wanted = code_range(self._rules(name).activations.bits, signed=self._rules(name).activations.signed)
+        for source in sources:
+            if source.dtype != wanted.dtype:
+                yield f"{node.op_type} {name!r} runs on {wanted.dtype}, but reads {source.dtype}"
+
     def _shared(
         self, name: str, node: ir.Node, last: ir.Node, sources: list[QParams], results: list[QParams]
     ) -> Iterator[str]:
-        if last.op_type in self.profile.fixed_outputs:
-            if any(one != fixed_qparams(last.op_type, self.profile) for one in results):
+        rules = self._rules(name)
+        if last.op_type in rules.fixed_outputs:
+            if any(one != fixed_qparams(last.op_type, rules) for one in results):
                 yield f"the output of {last.op_type} {named(last)!r} is not what its kernel fixes"
         elif node.op_type in self.profile.same_scale and len({*sources, *results}) > 1:
             yield f"{node.op_type} {name!r} must have one scale for its inputs and outputs"
@@ -312,12 +341,14 @@ class _Checker:
             yield f"weight {named(value)!r} has {len(qparams.scale)} scales on axis {qparams.axis}, the target allows axis {axis}"
             return
         yield from self._scales(f"weight {named(value)!r}", qparams)
-        limit = self.profile.accumulator.max_weight_sum
+        limit = self._rules(name).accumulator.max_weight_sum
         if limit is not None and largest_sums(node, qparams, self.profile).max() > limit:
             yield f"the codes of weight {named(value)!r} sum up to more than {limit}"
-        yield from self._bias(node, qparams, source)
+        yield from self._bias(node, qparams, source, self._rules(name))
 
-    def _bias(self, node: ir.Node, weight: QParams, source: QParams) -> Iterator[str]:
+    def _bias(
+        self, node: ir.Node, weight: QParams, source: QParams, rules: CapabilityProfile
+    ) -> Iterator[str]:
         value = bias_of(node)
         if value is None:
             return
@@ -326,11 +357,11 @@ class _Checker:
             yield f"bias {named(value)!r} is {'float' if qparams is None else 'integer'}, against bias.quantized"
         if qparams is None:
             return
-        dtype, highest = bias_type(self.profile)
+        dtype, highest = bias_type(rules)
         if (qparams.dtype, qparams.quant_min, qparams.quant_max) != (dtype, -highest - 1, highest) or any(
             qparams.zero_point
         ):
-            yield f"bias {named(value)!r} must be {dtype} of {self.profile.bias.bits} bits with zero point 0"
+            yield f"bias {named(value)!r} must be {dtype} of {rules.bias.bits} bits with zero point 0"
         if qparams.scale != tuple(source.scale[0] * scale for scale in weight.scale):
             yield f"bias {named(value)!r} must have input scale times weight scale"
             return
@@ -341,12 +372,12 @@ class _Checker:
             return
         codes = np.abs(codes_of(values, qparams))
         if codes.max(initial=0.0) >= highest:
-            yield f"bias {named(value)!r} overflows {self.profile.bias.bits} bits"
+            yield f"bias {named(value)!r} overflows {rules.bias.bits} bits"
 
     def _ratios(
         self, name: str, node: ir.Node, sources: list[QParams], results: list[QParams]
     ) -> Iterator[str]:
-        support = self.profile.ops.get(node.op_type)
+        support = self._rules(name).ops.get(node.op_type)
         if support is None or support.requantization_ratio is None:
             return
         low, high = support.requantization_ratio

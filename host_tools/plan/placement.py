@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from host_tools.recipe import Recipe
     from targets.profile import CapabilityProfile, Precision
 
-_MOVERS = frozenset(
+MOVERS = frozenset(
     {
         "Concat", "Split", "Slice", "Pad", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Identity", "MaxPool",
         "Relu", "Clip",
@@ -68,11 +68,12 @@ def place(network: Network, profile: CapabilityProfile, recipe: Recipe, revision
     Args:
         network: The canonical graph.
         profile: The target.
-        recipe: Names what the user keeps in float.
+        recipe: Names what the user keeps in float, and what gets 16-bit activations.
         revisions: What earlier attempts taught.
 
     Raises:
-        CapabilityError: Nodes can run nowhere on the target, or more run in float than it accepts; the message names all of them.
+        CapabilityError: Nodes can run nowhere on the target, more run in float than it accepts, or some cannot have the 16-bit activations that
+            the recipe asks for; the message names all of them.
     """
     findings = _findings(network, profile, recipe, revisions)
     chains = chains_of(
@@ -86,7 +87,9 @@ def place(network: Network, profile: CapabilityProfile, recipe: Recipe, revision
     islands = _float_islands(network, profile, set(findings) | set(followers), fused_into)
     _refuse_homeless(network, profile, findings)
     reasons = {name: f"float: {found.text}" for name, found in findings.items()} | followers | islands
-    precision, notes = {}, {}
+    wide = _wide(network, profile, recipe, fused_into, set(reasons))
+    precision: dict[str, Precision] = {}
+    notes = {}
     for name, node in network.nodes.items():
         head = fused_into.get(name)
         if name in reasons:
@@ -94,8 +97,8 @@ def place(network: Network, profile: CapabilityProfile, recipe: Recipe, revision
             notes[name] = f"{chosen}: {reasons[name].removeprefix('float: ')}"
             notes[name] += f"; falls back to {chosen} as fallback.to says" if name in findings else ""
         else:
-            chosen = integer_precision(profile)
-            notes[name] = _integer_reason(network, profile, name, head)
+            chosen = "int16" if (head or name) in wide else integer_precision(profile)
+            notes[name] = _integer_reason(network, profile, name, head, chosen)
         precision[name] = chosen
     placement = Placement(
         precision=MappingProxyType(precision),
@@ -127,6 +130,63 @@ def _findings(
 
 def _is_kept(network: Network, name: str, recipe: Recipe) -> bool:
     return name in recipe.keep_float.nodes or network.nodes[name].op_type in recipe.keep_float.ops
+
+
+def _wide(
+    network: Network,
+    profile: CapabilityProfile,
+    recipe: Recipe,
+    fused_into: Mapping[str, str],
+    floats: set[str],
+) -> frozenset[str]:
+    """Return the nodes that get 16-bit activations: those that the recipe names, or that absorb one it names.
+
+    Raises:
+        CapabilityError: The target has no such kernel for some of them; all are named.
+    """
+    asked = dict.fromkeys(
+        fused_into.get(name, name)
+        for name, node in network.nodes.items()
+        if name in recipe.widen.nodes or node.op_type in recipe.widen.ops
+    )
+    wide = [name for name in asked if name not in floats] if integer_precision(profile) == "int8" else []
+    lasts = {head: tail for tail, head in fused_into.items()}  # the last of each chain stays
+    obstacles = [
+        found
+        for name in wide
+        if (found := wide_finding(network, profile, name, lasts.get(name, name))) is not None
+    ]
+    if obstacles:
+        raise CapabilityError(
+            f"{_count(obstacles)} cannot have 16-bit activations on {profile.id!r}:{_listed(obstacles)}",
+            hint="Leave them out of the recipe's widen.ops and widen.nodes, or choose a target that has such kernels.",
+        )
+    return frozenset(wide)
+
+
+def wide_finding(network: Network, profile: CapabilityProfile, name: str, last: str) -> Finding | None:
+    """Return why a node cannot have 16-bit activations, or None where it can.
+
+    Args:
+        network: The graph.
+        profile: The target.
+        name: The node.
+        last: The last node that it absorbs, or itself.
+    """
+    node = network.nodes[name]
+    if profile.wide is None:
+        return finding(
+            node, "width_is_known", f"the target has 8-bit activations only (wide.ops of {profile.id!r})"
+        )
+    found = finding_of(node, profile.wide, listed_in="wide.ops")
+    if found is None and profile.interface.output_type != "float32":
+        written = network.outputs.intersection(float_outputs(network.nodes[last]))
+        if written:
+            sentence = (
+                f"it writes {min(written)!r}, which leaves the model in {profile.interface.output_type}"
+            )
+            return finding(node, "output_is_narrow", f"{sentence} (interface.output_type of {profile.id!r})")
+    return found
 
 
 def float_precision(op_type: str, profile: CapabilityProfile) -> Precision | None:
@@ -162,7 +222,7 @@ def _float_islands(
     movers = [
         name
         for name, node in network.nodes.items()
-        if node.op_type in _MOVERS and name not in floats and name not in fused_into
+        if node.op_type in MOVERS and name not in floats and name not in fused_into
     ]
     islands = DisjointSets(movers)
     near_float, near_integer = set(), set()
@@ -172,7 +232,7 @@ def _float_islands(
                 near_float.add(name)
             elif (
                 neighbour in network.nodes
-                and network.nodes[neighbour].op_type in _MOVERS
+                and network.nodes[neighbour].op_type in MOVERS
                 and neighbour not in fused_into
             ):
                 islands.join(name, neighbour)
@@ -203,8 +263,12 @@ def _neighbours(network: Network, profile: CapabilityProfile, name: str) -> list
     return found
 
 
-def _integer_reason(network: Network, profile: CapabilityProfile, name: str, head: str | None) -> str:
-    precision, op_type = integer_precision(profile), network.nodes[name].op_type
+def _integer_reason(
+    network: Network, profile: CapabilityProfile, name: str, head: str | None, precision: Precision
+) -> str:
+    op_type = network.nodes[name].op_type
+    if head is None and precision != integer_precision(profile):
+        return f"{precision}: the recipe asks for 16-bit activations (widen), and {profile.id} has such a kernel (wide.ops)"
     if head is None:
         return f"{precision}: {profile.id} has an {precision} kernel (ops.{op_type}.precisions)"
     return f"{precision}: done by {network.nodes[head].op_type} {head!r} (fusions)"

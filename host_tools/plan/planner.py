@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from host_tools.plan.qparams import real_range, saturates
 from host_tools.plan.revisions import Revisions
 from host_tools.plan.settling import Settlement
 from host_tools.plan.topology import is_constant, is_float, network_of, weight_of
+from host_tools.plan.uneven_outputs import can_run_in_float, uneven_outputs
 from host_tools.plan.weights import WeightChoice, choose_weight
 from host_tools.recipe import RecipeError
 
@@ -136,9 +138,12 @@ def _attempt(
     warnings: list[str] = []
     pinned: set[int] = set()
     detached: set[str] = set()
-    for index, members in enumerate(grouping.groups):
-        pins = {name: fixed[name] for name in members if name in fixed}
-        if pins and _takes_over(members, pins, chooser):
+    choosers = {
+        width: dataclasses.replace(chooser, profile=profile.at(width)) for width in {*grouping.precisions}
+    }
+    for index, (members, width) in enumerate(zip(grouping.groups, grouping.precisions, strict=True)):
+        pins = {name: fixed[name] for name in members if name in fixed and grouping.of[name] == index}
+        if pins and _takes_over(members, pins, choosers[width]):
             pinned.add(index)
             activations.append(next(iter(pins.values())))
             reasons.append(
@@ -146,7 +151,7 @@ def _attempt(
             )
             continue
         detached.update(pins)
-        choice = chooser.choose(members, bounds)
+        choice = choosers[width].choose(members, bounds)
         activations.append(choice.qparams)
         reasons.append(choice.reason)
         warnings.extend(choice.warnings)
@@ -166,6 +171,14 @@ def _attempt(
         lessons = Revisions(rejected=settlement.rejected).joined(
             _overrun_clips(network, placement, profile, grouping, settlement)
         )
+        scales = {value: settlement.activations[index] for value, index in grouping.of.items()}
+        for found in uneven_outputs(network, placement, scales, chooser.statistics.tensors):
+            if can_run_in_float(network, profile, found.node):
+                lessons = lessons.joined(Revisions(rejected={found.node: found}))
+            else:
+                warnings.append(
+                    f"{found.text}: what is smaller is lost. Give it an output of its own in the model."
+                )
     return _Attempt(settlement=settlement, reasons=tuple(reasons), warnings=tuple(warnings), lessons=lessons)
 
 
@@ -249,6 +262,8 @@ def require_recipe(model: FloatModel, recipe: Recipe) -> None:
     for what, names, known in (
         ("keep_float.nodes: no node", recipe.keep_float.nodes, network.nodes),
         ("keep_float.ops: no operator", recipe.keep_float.ops, op_types),
+        ("widen.nodes: no node", recipe.widen.nodes, network.nodes),
+        ("widen.ops: no operator", recipe.widen.ops, op_types),
         ("tensors: no tensor", recipe.tensors, network.values),
     ):
         unknown = sorted(name for name in names if name not in known)

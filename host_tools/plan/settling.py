@@ -14,7 +14,7 @@ import numpy as np
 
 from host_tools.plan.qparams import SMALLEST_SCALE, above, raised
 from host_tools.plan.quantization_plan import QParams
-from host_tools.plan.support import finding, integer_precision
+from host_tools.plan.support import finding
 from host_tools.plan.topology import (
     WEIGHTED,
     NodeInput,
@@ -28,6 +28,8 @@ from host_tools.plan.topology import (
 from host_tools.plan.weights import largest_sums
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     import onnx_ir as ir
     from numpy.typing import NDArray
 
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
     from host_tools.plan.quantization_plan import IntegerType
     from host_tools.plan.support import Finding
     from host_tools.plan.topology import Network
-    from targets.profile import CapabilityProfile
+    from targets.profile import CapabilityProfile, OpSupport, Precision
 
     Float64 = NDArray[np.float64]
 
@@ -134,16 +136,16 @@ class Settlement:
         (input_scale,) = self.seen(NodeInput(node=name, index=0)).scale
         values = np.abs(np.asarray(constant(bias), np.float64)).reshape(-1)
         largest = values if self.weights[weight].axis is not None else values.max(keepdims=True)
-        needed = np.maximum(largest / bias_limit(self.profile), SMALLEST_SCALE) / input_scale
+        rules = self.profile.at(self.placement.precision[name])
+        needed = np.maximum(largest / bias_limit(rules), SMALLEST_SCALE) / input_scale
         return self._raise_weight(
             node,
             needed,
-            f"the bias does not fit {self.profile.bias.bits} bits at input scale times weight scale",
+            f"the bias does not fit {rules.bias.bits} bits at input scale times weight scale",
         )
 
     def _fit_weight_sum(self, name: str, node: ir.Node) -> bool:
-        del name
-        limit = self.profile.accumulator.max_weight_sum
+        limit = self.profile.at(self.placement.precision[name]).accumulator.max_weight_sum
         if limit is None:
             return False
         weight, changed = named(weight_of(node)), False
@@ -174,7 +176,7 @@ class Settlement:
         return True
 
     def _fit_ratio(self, name: str, node: ir.Node) -> bool:
-        support = self.profile.ops.get(node.op_type)
+        support = self._support(name, node)
         if support is None or support.requantization_ratio is None:
             return False
         low, high = support.requantization_ratio
@@ -219,7 +221,8 @@ class Settlement:
             obstacle = (
                 "a kernel fixes it" if group in self.fixed else f"that takes {growth:.3g} times the range"
             )
-            low, high = self.profile.ops[node.op_type].requantization_ratio or (0.0, np.inf)
+            support = self._support(name, node)
+            low, high = (support.requantization_ratio if support else None) or (0.0, np.inf)
             self._reject(
                 name,
                 "rescale_factor_is_legal",
@@ -233,6 +236,10 @@ class Settlement:
             f"is not legal ({key})."
         )
         return True
+
+    def _support(self, name: str, node: ir.Node) -> OpSupport | None:
+        """Return what the target does with a node in the width that it runs in."""
+        return self.profile.at(self.placement.precision[name]).ops.get(node.op_type)
 
     def _only_reader(self, name: str, group: int) -> bool:
         """Tell whether a group is one value that only this node reads: then what widening loses is below one code of its output."""
@@ -261,24 +268,24 @@ class Settlement:
 
     def _fit_edges(self) -> None:
         """Reject the readers of edges that the target cannot re-quantize."""
-        support = self.profile.ops.get("QuantizeLinear")
-        precisions = support.precisions if support else ()
         for node_input, group in self.grouping.edges.items():
             value = named(self.network.nodes[node_input.node].inputs[node_input.index])
             source, wanted = self.activations[self.grouping.of[value]], self.activations[group]
             if source == wanted or node_input.node in self.rejected:
                 continue
+            widths = {self.grouping.precisions[self.grouping.of[value]], self.grouping.precisions[group]}
+            support = self._requantization(widths)
+            precisions = support.precisions if support else ()
             change = f"its input {value!r} has a scale of its own, and the target must re-quantize it"
-            if integer_precision(self.profile) not in precisions and (
-                not precisions or self.profile.fallback.to == "refuse"
-            ):
+            is_integer = not {"int8", "int16"}.isdisjoint(precisions)
+            if not is_integer and (not precisions or self.profile.fallback.to == "refuse"):
                 self._reject(
                     node_input.node,
                     "edge_is_requantized",
                     f"{change}; it cannot (ops.QuantizeLinear of {self.profile.id!r})",
                 )
                 continue
-            if integer_precision(self.profile) not in precisions:
+            if not is_integer:
                 self.notes[f"edge {node_input.node} {node_input.index}"] = (
                     f"{self.network.nodes[node_input.node].op_type} {node_input.node!r}: input {value!r} changes scale through float, because "
                     f"{self.profile.id!r} has no integer QuantizeLinear."
@@ -292,6 +299,11 @@ class Settlement:
                     "edge_is_requantized",
                     f"{change} by {factor:.4g}, outside [{low}, {high}) ({where})",
                 )
+
+    def _requantization(self, widths: Collection[Precision]) -> OpSupport | None:
+        """Return what the target does to take codes from one width to another, or to another scale of the same."""
+        wide = self.profile.at("int16").ops.get("QuantizeLinear") if "int16" in widths else None
+        return wide or self.profile.ops.get("QuantizeLinear")
 
     def _reject(self, name: str, rule: str, sentence: str) -> None:
         self.rejected.setdefault(name, finding(self.network.nodes[name], rule, sentence))

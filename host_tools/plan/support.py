@@ -69,14 +69,20 @@ def integer_precision(profile: CapabilityProfile) -> Precision:
     return "int8" if profile.activations.bits == 8 else "int16"
 
 
-def finding_of(node: ir.Node, profile: CapabilityProfile) -> Finding | None:
-    """Return the first broken rule of a node, or None when the target has an integer kernel for it."""
+def finding_of(node: ir.Node, profile: CapabilityProfile, *, listed_in: str = "ops") -> Finding | None:
+    """Return the first broken rule of a node, or None when the target has an integer kernel for it.
+
+    Args:
+        node: The node.
+        profile: The target.
+        listed_in: The profile's key that names the operators with a kernel.
+    """
     for rule, fact in _RULES:
         breach = rule(node, profile)
         if breach is not None:
             text = (rule.__doc__ or "").format(limit=breach.limit).rstrip(".")
             sentence = text[:1].lower() + text[1:]
-            key = fact.format(op=node.op_type)
+            key = listed_in if fact == "ops" else fact.format(op=node.op_type)
             return finding(node, rule.__name__, f"{sentence}; {breach.got} ({key} of {profile.id!r})")
     return None
 

@@ -167,9 +167,8 @@ def integer_node(
         grid = Grid.of(qparams, where=f"{where(node)}: output {value.name!r}")
         plain = Quantizer(grid=grid, rounding=rounding.requantization, low=grid.low, high=grid.high)
         outputs.append(_with_absorbed(plain, absorbed if index == 0 else ()))
-    return IntegerNode(
-        node=node, inputs=inputs, outputs=tuple(outputs), accumulator_bits=profile.accumulator.bits
-    )
+    bits = profile.at(plan.nodes[named(node)].precision).accumulator.bits
+    return IntegerNode(node=node, inputs=inputs, outputs=tuple(outputs), accumulator_bits=bits)
 
 
 def stored_qparams(value: ir.Value, plan: QuantizationPlan) -> QParams | None:

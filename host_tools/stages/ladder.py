@@ -26,6 +26,12 @@ if TYPE_CHECKING:
 GOOD_DECIBELS: Final = 21.0
 """Signal-to-noise ratio of the outputs from which on no further stage is tried: classifiers then keep 99 in 100 answers."""
 
+EXCELLENT_DECIBELS: Final = 40.0
+"""The same for models so small that trying all stages takes seconds."""
+
+_WORTH_WHILE_DECIBELS: Final = 1.0
+"""What a stage must gain to be kept where the outputs were good without it: it may cost operators (Min)."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class State:
@@ -106,8 +112,23 @@ class Ladder:
         check(state.plan, state.model, self.profile)
         return self.yardstick.measure(state.model, state.plan, self.profile)
 
-    def climb(self, name: str, stage: Callable[[State], tuple[State, str]], *, is_asked: bool) -> None:
-        """Do a stage, and keep what it gives if it is asked for or better than what was there."""
+    def climb(
+        self,
+        name: str,
+        stage: Callable[[State], tuple[State, str]],
+        *,
+        is_asked: bool,
+        is_fitted: bool = True,
+    ) -> None:
+        """Do a stage, and keep what it gives if it is asked for or better than what was there.
+
+        Args:
+            name: Of the stage.
+            stage: Returns the state that it leads to, and a note.
+            is_asked: It is kept whatever it is worth.
+            is_fitted: It was fitted to samples. One that was not has its own reason to expect a gain, and is only undone if it is found to be
+                worse.
+        """
         started = time.monotonic()
         before = self.state
         try:
@@ -118,22 +139,30 @@ class Ladder:
         if worth is None:
             self._record(name, started, note, before.worth, is_kept=False)
             return
-        is_kept = is_asked or before.worth is None or worth.is_better_than(before.worth)
+        is_kept = is_asked or before.worth is None or self._is_kept(worth, before.worth, is_fitted=is_fitted)
         if is_kept:
             self._state = replace(after, worth=worth)
         self._record(
             name, started, note if is_kept else f"undone, it did not help: {note}", worth, is_kept=is_kept
         )
 
+    def _is_kept(self, worth: Worth, before: Worth, *, is_fitted: bool) -> bool:
+        if self._is_good(before):
+            return worth.gains(_WORTH_WHILE_DECIBELS, over=before)
+        return worth.is_better_than(before) or not (is_fitted or worth.is_worse_than(before))
+
     def _may_climb(self) -> bool:
         recipe = self.recipe
-        if recipe.equalization or recipe.reconstruction or recipe.mixed_precision:
+        if recipe.equalization or recipe.channel_splitting or recipe.reconstruction or recipe.mixed_precision:
             return True
         may_mix = self.goal is not None and recipe.mixed_precision is None
         is_left = may_mix or (recipe.equalization, recipe.reconstruction) != (False, False)
         return recipe.method is None and is_left
 
     def _is_enough(self, worth: Worth) -> bool:
+        return self._is_good(worth) and (worth.reaches(EXCELLENT_DECIBELS) or not self.yardstick.is_quick)
+
+    def _is_good(self, worth: Worth) -> bool:
         return worth.reaches(GOOD_DECIBELS) and (self.goal is None or self.goal.is_reached(worth))
 
     def _record(self, name: str, started: float, note: str, worth: Worth | None, *, is_kept: bool) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from host_tools.equalize import equalize
+from host_tools.equalize.splitting import split
 from host_tools.mixed_precision import Goal, mix
 from host_tools.observe.cache import statistics_of
 from host_tools.plan.planner import needs_histograms, plan
@@ -63,23 +64,43 @@ class Methods:
         """Scale channels against one another."""
         found = equalize(now.model, now.statistics, self.profile, clips=_clips(now.model, self.recipe))
         if found.model is now.model:
-            return now, "there is nothing to gain by scaling channels"
+            return now, found.note
+        return self._planned(now, found.model, found.note)
+
+    def split(self, now: State) -> tuple[State, str]:
+        """Make two of every outlier channel, and scale all against one another anew."""
+        share = self.recipe.channel_splitting
+        made = None if share is None else split(now.model, now.statistics, share=share)
+        if made is None:
+            return (
+                now,
+                "no channel can be split: nothing but what ties channels to others stands between weights",
+            )
+        note = f"{made.channels} channels were split in two, which adds {made.weights} weights ({made.growth:.1%})"
+        if self.recipe.equalization is not False:
+            clips = _clips(now.model, self.recipe)
+            found = equalize(made.model, made.statistics, self.profile, clips=clips)
+            return self._planned(now, found.model, f"{note}; then: {found.note}")
+        return self._planned(now, made.model, note)
+
+    def _planned(self, now: State, model: FloatModel, note: str) -> tuple[State, str]:
+        """Observe and plan a changed model, unless the recipe gives ranges that its tensors would leave."""
         gathered = statistics_of(
-            found.model,
+            model,
             self.data,
             histograms=needs_histograms(self.recipe),
             threads=self.threads,
             cache=self.cache,
             progress=self.progress,
         )
-        changed = _changed_overrides(self.recipe, now, found.model, gathered)
+        changed = _changed_overrides(self.recipe, now, model, gathered)
         if changed:
             return (
                 now,
                 f"the recipe gives a range for {', '.join(changed)}, which scaled channels would leave",
             )
-        planned = plan(found.model, gathered, self.profile, self.recipe)
-        return replace(now, model=found.model, statistics=gathered, plan=planned), found.note
+        planned = plan(model, gathered, self.profile, self.recipe)
+        return replace(now, model=model, statistics=gathered, plan=planned), note
 
     def reconstructed(self, now: State) -> tuple[State, str]:
         """Round weights and set biases operator by operator."""

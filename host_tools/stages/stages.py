@@ -2,8 +2,9 @@
 
 1. *ranges*: the plan from the statistics alone, with biases corrected for what rounding the weights does.
 2. *equalization*: channels scaled against one another, so that one scale serves them all; the statistics are gathered anew.
-3. *reconstruction*: weights rounded and biases set operator by operator, on quantized inputs.
-4. *mixed precision*: the operators that still cost most run in float. An accelerator runs floats slowly or not at all, so this is done only
+3. *channel splitting*: outlier channels become two, then all are equalized anew; only where the recipe asks for it, as it costs operations.
+4. *reconstruction*: weights rounded and biases set operator by operator, on quantized inputs.
+5. *mixed precision*: the operators that still cost most run in float. An accelerator runs floats slowly or not at all, so this is done only
    where the recipe asks for it, or where the user named a goal that all the others miss.
 
 After each the plan's own arithmetic is run on samples that nothing is fitted to. A stage that does not help is undone; when the outputs are
@@ -101,7 +102,9 @@ def prepare(
     )
     ladder.begin(model, statistics)
     if ladder.wants("equalization", recipe.equalization):
-        ladder.climb("equalization", methods.equalized, is_asked=recipe.equalization is True)
+        ladder.climb("equalization", methods.equalized, is_asked=recipe.equalization is True, is_fitted=False)
+    if recipe.channel_splitting is not None and ladder.wants("channel splitting", True):  # noqa: FBT003 - it is asked for
+        ladder.climb("channel splitting", methods.split, is_asked=True, is_fitted=False)
     if ladder.wants("reconstruction", recipe.reconstruction):
         ladder.climb("reconstruction", methods.reconstructed, is_asked=recipe.reconstruction is True)
     if ladder.wants_floats():

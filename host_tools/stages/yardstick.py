@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from host_tools.mixed_precision.costs import multiplications_of
 from host_tools.model.reference import FloatRunner
 from host_tools.verify.contestant import plan_arithmetic
 from host_tools.verify.metrics import OutputComparison
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 _MOST_SAMPLES: Final = 24
 _LEAST_SHARE: Final = 5
 """At most one sample in so many is kept from the fits."""
+_QUICK_MULTIPLICATIONS: Final = 10_000_000_000
+"""Multiply-accumulates of all calibration samples together: 200 of MobileNet-0.25 at 96 x 96 take 1.5e9, 200 of EfficientNet-Lite0 80e9."""
+_MOST_DECIBELS: Final = 60.0
+"""What a sample without any noise counts as."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,16 +38,34 @@ class Worth:
     Attributes:
         sqnr_db: Over all outputs; None where nothing differs.
         same_top_class: Share of samples with the float model's top class; None where outputs are no classes.
+        by_sample_db: Signal-to-noise ratio of each sample by itself, at most `_MOST_DECIBELS`; in the yardstick's order.
     """
 
     sqnr_db: float | None
     same_top_class: float | None
+    by_sample_db: tuple[float, ...] = ()
 
     def is_better_than(self, other: Worth) -> bool:
         """Tell whether less noise is left than with another plan."""
-        return (np.inf if self.sqnr_db is None else self.sqnr_db) > (
-            np.inf if other.sqnr_db is None else other.sqnr_db
-        )
+        return self.decibels > other.decibels
+
+    def gains(self, decibels: float, *, over: Worth) -> bool:
+        """Tell whether so much less noise is left than with another plan."""
+        return self.decibels >= over.decibels + decibels
+
+    @property
+    def decibels(self) -> float:
+        """``sqnr_db`` as a number: infinite where nothing differs."""
+        return np.inf if self.sqnr_db is None else self.sqnr_db
+
+    def is_worse_than(self, other: Worth) -> bool:
+        """Tell whether there is more noise than with another plan, sample by sample, and not by the chance of few samples.
+
+        One sample near a boundary between classes can make most of all noise; so samples count alike, and a mean loss within one standard error
+        counts as none.
+        """
+        losses = np.subtract(other.by_sample_db, self.by_sample_db)
+        return bool(losses.mean() > losses.std() / np.sqrt(losses.size)) if losses.size else False
 
     def reaches(self, sqnr_db: float) -> bool:
         """Tell whether at least a signal-to-noise ratio is reached."""
@@ -54,6 +77,7 @@ class Yardstick:
 
     Attributes:
         fitting: The samples that may be fitted to: all others, or all where there are too few to keep any.
+        is_quick: Whether the model is so small that trying every stage takes seconds.
         caution: What a reader of the figures must know, to be put behind another note; mostly empty.
     """
 
@@ -65,6 +89,7 @@ class Yardstick:
             if kept
             else f"; measured on the samples that everything is fitted to, since {len(data)} are too few to keep any back"
         )
+        self.is_quick = multiplications_of(model) * len(data) <= _QUICK_MULTIPLICATIONS
         self._measured = data.first(kept or _MOST_SAMPLES)
         self._model = model
         self._threads = threads
@@ -84,14 +109,21 @@ class Yardstick:
             ModelError: ONNX Runtime fails on the float model.
             VerificationError: ONNX Runtime refuses the plan's graph.
         """
-        comparison = OutputComparison()
+        comparison, by_sample = OutputComparison(), []
         arithmetic = plan_arithmetic(model, plan, profile, threads=self._threads)
         for arrays, expected in self._floats():
-            found = arithmetic.run(arrays)
+            found, alone = arithmetic.run(arrays), OutputComparison()
             for name, values in expected.items():
                 if name in found:
-                    comparison.add(values, found[name].reshape(values.shape))
-        return Worth(sqnr_db=comparison.sqnr_db, same_top_class=comparison.same_top_class)
+                    for measured in (comparison, alone):
+                        measured.add(values, found[name].reshape(values.shape))
+            decibels = alone.sqnr_db
+            by_sample.append(_MOST_DECIBELS if decibels is None else min(decibels, _MOST_DECIBELS))
+        return Worth(
+            sqnr_db=comparison.sqnr_db,
+            same_top_class=comparison.same_top_class,
+            by_sample_db=tuple(by_sample),
+        )
 
     def _floats(self) -> list[tuple[Mapping[str, NDArray[np.generic]], dict[str, NDArray[np.float64]]]]:
         if not self._expected:

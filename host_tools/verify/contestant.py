@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from host_tools.lower.payload import Payload
     from host_tools.model.float_model import FloatModel
     from host_tools.observe.calibration_set import Sample
-    from host_tools.plan.quantization_plan import QuantizationPlan
+    from host_tools.plan.quantization_plan import QParams, QuantizationPlan
     from host_tools.verify.candidate import Candidate, Evaluation
     from host_tools.verify.quality import QualityMeter
     from targets.profile import CapabilityProfile, Rounding, RoundingRules
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     RealArrays = Mapping[str, NDArray[np.float64]]
 
 GOLDEN_SAMPLES = 2
+_NARROW_STEP = 256
 _PARITY_SAMPLES = 32  # the unoptimized reference runs twenty times slower than the engines
 _ROUNDED: Mapping[Rounding, str] = MappingProxyType(
     {"half_up": "up", "half_away_from_zero": "away from zero"}
@@ -100,11 +101,15 @@ class Contestant:
             qparams = self.candidate.plan.tensors[name].qparams
             if qparams is None:
                 continue
+            step = qparams.scale[0] * (_NARROW_STEP if self._is_widened(qparams) else 1)
             codes = (
-                np.rint(array.reshape(-1) / qparams.scale[0]).astype(np.int64)
-                for array in (values, self.latest[name])
+                np.rint(array.reshape(-1) / step).astype(np.int64) for array in (values, self.latest[name])
             )
             self._parity.add(*codes)
+
+    def _is_widened(self, qparams: QParams) -> bool:
+        """Tell whether a value has 16 bits where the target's tolerance speaks of 8: one code of an operator before it is 256 of its own."""
+        return qparams.dtype == "int16" and self.candidate.profile.activations.bits == 8
 
     def _simulate(self, simulated: SimulatedContestant, arrays: Arrays, float_outputs: RealArrays) -> None:
         try:

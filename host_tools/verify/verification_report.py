@@ -194,7 +194,7 @@ class Stage:
     """What one method did for one target.
 
     Attributes:
-        name: ``ranges``, ``equalization``, ``reconstruction`` or ``mixed precision``.
+        name: ``ranges``, ``equalization``, ``channel splitting``, ``reconstruction`` or ``mixed precision``.
         seconds: How long it took, its measurement included.
         sqnr_db: What the plan was then worth, on calibration samples that nothing was fitted to; None where that was not measured.
         same_top_class: Share of those samples with the float model's top class; None where outputs are no classes.

@@ -17,7 +17,18 @@ from tests.integration.support import null_artifact, write_config
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = ("device_agent", "host_tools", "hil", "targets")
-FORBIDDEN = ("numpy", "onnx", "onnxruntime", "PIL", "rich", "host_tools", "hil", "openvino", "tensorflow")
+FORBIDDEN = (
+    "cryptography",
+    "numpy",
+    "onnx",
+    "onnxruntime",
+    "PIL",
+    "rich",
+    "host_tools",
+    "hil",
+    "openvino",
+    "tensorflow",
+)
 NO_BROKER = 1
 
 RUN = """

@@ -79,6 +79,11 @@ class Mosquitto:
         wait_until(lambda: can_connect(self.port), what="mosquitto listens", seconds=START_SECONDS)
         return self
 
+    def reload(self) -> None:
+        """Let it read certificates, lists and rules anew."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGHUP)
+
     def stop(self) -> None:
         if self._process is not None:
             self._process.terminate()

@@ -25,11 +25,10 @@ from device_agent.telemetry.mqtt import (
     Disconnected,
     FrameSubscription,
     Secret,
-    TlsFiles,
     Will,
-    tls_context,
 )
 from device_agent.telemetry.store import Kind, SpooledMessage
+from device_agent.tls import TlsFiles, client_context
 from tests.integration.support import Mosquitto, Reader, free_port, publish, wait_until
 
 if TYPE_CHECKING:
@@ -367,7 +366,7 @@ def test_a_key_with_a_passphrase_is_refused_and_nobody_is_asked_for_it(
     subprocess.run([*command, "-out", str(locked)], check=True, capture_output=True)
     files = TlsFiles(ca=certificates / "authority.crt", cert=certificates / "device.crt", key=locked)
     with pytest.raises(ConfigError, match="the key without a passphrase"):
-        tls_context(files)
+        client_context(files)
 
 
 def test_a_connection_that_cannot_be_begun_is_a_failed_attempt(tmp_path: Path) -> None:

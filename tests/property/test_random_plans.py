@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 from host_tools.errors import CapabilityError
 from host_tools.plan.check import check
 from host_tools.plan.explain import explain
+from host_tools.plan.placement import wide_finding
 from host_tools.plan.plan_file import decode, encode
 from host_tools.plan.planner import plan
-from host_tools.recipe import KeepFloat, Recipe
+from host_tools.plan.topology import network_of
+from host_tools.recipe import KeepFloat, Recipe, Widen
 from targets import catalog
 from tests.unit.host_tools.plan.plan_models import float_model, profile, statistics, values, with_op
 
@@ -165,6 +167,14 @@ def profiles():
     )
 
 
+def widenable(model, target, names):
+    """Yield those of the nodes that the target has a 16-bit kernel for, whatever absorbs what."""
+    network = network_of(model.graph)
+    for name in names:
+        if all(wide_finding(network, target, name, last) is None for last in network.nodes):
+            yield name
+
+
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(models(), profiles(), st.data())
 def test_a_plan_keeps_its_promises_or_the_target_is_named(model, target, data):
@@ -175,7 +185,12 @@ def test_a_plan_keeps_its_promises_or_the_target_is_named(model, target, data):
         st.sampled_from([None, "minmax", "mse", "percentile", "moving_average", "cosine", "search"])
     )
     kept = data.draw(st.sampled_from([frozenset(), frozenset({str(next(iter(model.graph.graph)).name)})]))
-    recipe = Recipe(method=method, keep_float=KeepFloat(nodes=kept))
+    widened = data.draw(st.sets(st.sampled_from([str(node.name) for node in model.graph.graph])))
+    recipe = Recipe(
+        method=method,
+        keep_float=KeepFloat(nodes=kept),
+        widen=Widen(nodes=frozenset(widenable(model, target, widened))),
+    )
     try:
         made = plan(model, seen, target, recipe)
     except CapabilityError as error:

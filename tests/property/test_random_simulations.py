@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from host_tools.errors import CapabilityError, DataError, VerificationError
 from host_tools.model.float_model import TensorSpec
 from host_tools.plan.planner import plan
-from host_tools.recipe import KeepFloat, Recipe
+from host_tools.recipe import KeepFloat, Recipe, Widen
 from host_tools.simulate import simulate
-from tests.property.test_random_plans import models, profiles
+from tests.property.test_random_plans import models, profiles, widenable
 from tests.unit.host_tools.plan.plan_models import statistics, values
 from tests.unit.host_tools.simulate.parity import Planned
 from tests.unit.host_tools.simulate.real_arithmetic import assert_real
@@ -36,9 +36,18 @@ def test_every_code_is_the_nearest_to_the_real_number(model, target, data):
     names = [value.name for node in model.graph.graph for value in node.outputs]
     seen = statistics(model, {name: values(*data.draw(RANGES)) for name in ["x", *names]})
     kept = data.draw(st.sets(st.sampled_from([str(node.name) for node in model.graph.graph]), max_size=2))
+    wide = data.draw(st.sets(st.sampled_from([str(node.name) for node in model.graph.graph])))
     seed = data.draw(st.integers(0, 99))
     try:
-        made = plan(model, seen, target, Recipe(keep_float=KeepFloat(nodes=frozenset(kept))))
+        made = plan(
+            model,
+            seen,
+            target,
+            Recipe(
+                keep_float=KeepFloat(nodes=frozenset(kept)),
+                widen=Widen(nodes=frozenset(widenable(model, target, wide))),
+            ),
+        )
     except CapabilityError:
         return
     simulator = simulate(model, made, target)

@@ -46,7 +46,7 @@ def release(counter: int, serial: int) -> Release:
     return Release(digest=digest, name="m", version=str(counter), counter=counter)
 
 
-class PowerCut(Exception):
+class PowerCutError(Exception):
     pass
 
 
@@ -85,7 +85,7 @@ class Device:
     def say(self, occurrence: was.Occurrence) -> None:
         try:
             self.take_in(occurrence)
-        except PowerCut:
+        except PowerCutError:
             self.begin()
         else:
             if self.restart:
@@ -94,12 +94,12 @@ class Device:
     def take_in(self, occurrence: was.Occurrence) -> None:
         for effect in self.machine.handle(occurrence):
             if self.bad_luck(0.5):
-                raise PowerCut
+                raise PowerCutError
             if not self.carry_out(effect):
                 return
             self.check()
 
-    def carry_out(self, effect: do.Effect) -> bool:
+    def carry_out(self, effect: do.Effect) -> bool:  # noqa: PLR0912  one case an effect
         match effect:
             case do.WriteState(state):
                 if self.bad_luck(0.5):

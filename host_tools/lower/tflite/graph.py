@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from device_agent.contract.manifest import WireType
+    from host_tools.plan.quantization_plan import IntegerType
 
 TfliteType = Literal["FLOAT32", "INT8", "UINT8", "INT16", "INT32", "INT64", "BOOL"]
 
@@ -44,20 +45,39 @@ class Quantization:
         scale: float32 values, one, or one per channel.
         zero_point: One per scale.
         axis: ``quantized_dimension`` in the tensor's own layout; 0 when there is one scale.
+        dtype: Type of the codes.
     """
 
     scale: tuple[float, ...]
     zero_point: tuple[int, ...]
     axis: int = 0
+    dtype: IntegerType = "int8"
 
     @classmethod
-    def of(cls, scale: Sequence[float], zero_point: Sequence[int], axis: int = 0) -> Quantization:
+    def of(
+        cls, scale: Sequence[float], zero_point: Sequence[int], axis: int = 0, dtype: IntegerType = "int8"
+    ) -> Quantization:
         """Round scales to float32; scales that are all the same become one."""
         scales = tuple(float(np.float32(value)) for value in scale)
         points = tuple(int(value) for value in zero_point)
         if len(set(scales)) == 1 and len(set(points)) == 1:
-            return cls(scale=scales[:1], zero_point=points[:1])
-        return cls(scale=scales, zero_point=points, axis=axis)
+            return cls(scale=scales[:1], zero_point=points[:1], dtype=dtype)
+        return cls(scale=scales, zero_point=points, axis=axis, dtype=dtype)
+
+    @property
+    def type(self) -> TfliteType:
+        """The type of the codes as the schema calls it."""
+        return TYPE_OF_DTYPE[self.dtype]
+
+    @property
+    def low(self) -> int:
+        """The lowest code."""
+        return int(np.iinfo(self.dtype).min)
+
+    @property
+    def high(self) -> int:
+        """The highest code."""
+        return int(np.iinfo(self.dtype).max)
 
     @property
     def is_per_channel(self) -> bool:

@@ -91,16 +91,16 @@ def _check(model: FloatModel, plan: QuantizationPlan, profile: CapabilityProfile
             f"The plan is for target {plan.target!r}, not for {profile.id!r}.", hint="Plan again."
         )
     require_coverage(model, plan)
-    require_precisions(plan, profile, ("int8", "float32"))
+    require_precisions(plan, profile, ("int8", "int16", "float32"))
     for tensor in plan.tensors.values():
         if (
             tensor.role in {"input", "activation", "output"}
             and tensor.qparams is not None
-            and tensor.qparams.dtype != "int8"
+            and tensor.qparams.dtype not in ("int8", "int16")
         ):
             raise LoweringError(
-                f"Tensor {tensor.name!r} is planned as {tensor.qparams.dtype}; TFLite files carry int8 activations.",
-                hint="Set activations.bits = 8 and activations.signed = true in the profile.",
+                f"Tensor {tensor.name!r} is planned as {tensor.qparams.dtype}; TFLite files carry int8 and int16 activations.",
+                hint="Set activations.signed = true in the profile.",
             )
 
 
@@ -120,7 +120,9 @@ def _add_input(session: Session, spec: TensorSpec) -> int:
     else:
         outer = None if wire == "float32" else as_quantization(rebased(qparams, "uint8"))
         tensor = session.graph.tensor(spec.name, shape, TYPE_OF_DTYPE[wire], outer)
-        inner = session.graph.tensor(f"{spec.name}/int8", shape, "INT8", quantization)
+        inner = session.graph.tensor(
+            f"{spec.name}/{quantization.dtype}", shape, quantization.type, quantization
+        )
         _convert(session, "QUANTIZE", tensor, inner)
     session.values[spec.name] = inner
     return tensor
@@ -138,7 +140,7 @@ def _add_output(session: Session, spec: TensorSpec, taken: Collection[int]) -> i
         session.graph.rename(inner, spec.name)
         return inner
     if before.name == spec.name and inner not in taken:
-        session.graph.rename(inner, f"{spec.name}/int8")
+        session.graph.rename(inner, f"{spec.name}/{qparams.dtype}")
     outer: Quantization | None = None if wire == "float32" else as_quantization(rebased(qparams, "uint8"))
     tensor = session.graph.tensor(spec.name, before.shape, TYPE_OF_DTYPE[wire], outer)
     _convert(session, "DEQUANTIZE" if wire == "float32" else "QUANTIZE", inner, tensor)

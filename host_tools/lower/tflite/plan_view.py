@@ -66,8 +66,8 @@ class PlanView:
         return self.plan.nodes[str(node.name)]
 
     def is_integer(self, node: ir.Node) -> bool:
-        """Whether the node reads and writes integers; `require_precisions` saw to it that it is int8 or float32."""
-        return self.node_plan(node).precision == "int8"
+        """Whether the node reads and writes integers; `require_precisions` saw to it that it is int8, int16 or float32."""
+        return self.node_plan(node).precision in ("int8", "int16")
 
     def is_fused(self, node: ir.Node) -> bool:
         """Whether another node does this one's work."""
@@ -106,7 +106,7 @@ class PlanView:
         qparams = self.qparams(str(value.name))
         if qparams is None:
             raise refuse(
-                node, f"runs in int8, but its output {value.name!r} is planned as float.", hint=PLAN_ANEW
+                node, f"runs in integers, but its output {value.name!r} is planned as float.", hint=PLAN_ANEW
             )
         return as_quantization(qparams)
 
@@ -191,7 +191,7 @@ def where(node: ir.Node) -> str:
 
 def as_quantization(qparams: QParams) -> Quantization:
     """Round a plan's per-tensor parameters to the file's."""
-    return Quantization.of(qparams.scale, qparams.zero_point)
+    return Quantization.of(qparams.scale, qparams.zero_point, dtype=qparams.dtype)
 
 
 def refuse(node: ir.Node, what: str, *, hint: str = OTHER_WAY) -> LoweringError:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from host_tools.lower.tflite.axes import Layout
+    from host_tools.lower.tflite.graph import TfliteType
     from host_tools.model.float_model import FloatModel
     from host_tools.plan.quantization_plan import QuantizationPlan, Requantize
     from targets.profile import CapabilityProfile
@@ -84,7 +85,7 @@ class Session(PlanView):
         if self.graph.tensors[tensor].quantization is None:
             raise refuse(
                 node,
-                f"runs in int8, but its input {index} ({self.graph.tensors[tensor].name!r}) is planned as float.",
+                f"runs in integers, but its input {index} ({self.graph.tensors[tensor].name!r}) is planned as float.",
                 hint=PLAN_ANEW,
             )
         return tensor
@@ -122,7 +123,7 @@ class Session(PlanView):
             if self.is_integer(node):
                 raise refuse(
                     node,
-                    f"runs in int8, but its constant {name!r} has no quantization parameters.",
+                    f"runs in integers, but its constant {name!r} has no quantization parameters.",
                     hint=PLAN_ANEW,
                 )
             return values, None
@@ -146,7 +147,7 @@ class Session(PlanView):
         return self._convert(tensor, "DEQUANTIZE", None, Options(kind="DequantizeOptions"))
 
     def requantized(self, tensor: int, quantization: Quantization) -> int:
-        """Return the tensor in other int8 parameters, behind a QUANTIZE unless it has them."""
+        """Return the tensor in other parameters, behind a QUANTIZE unless it has them."""
         if self.graph.tensors[tensor].quantization == quantization:
             return tensor
         return self._convert(tensor, "QUANTIZE", quantization, Options(kind="QuantizeOptions"))
@@ -157,8 +158,9 @@ class Session(PlanView):
         key = (operator, tensor, quantization)
         if key not in self._converted:
             before = self.graph.tensors[tensor]
-            dtype, suffix = ("FLOAT32", "float") if quantization is None else ("INT8", "int8")
-            after = self.graph.tensor(f"{before.name}/{suffix}", before.shape, dtype, quantization)  # type: ignore[arg-type]  # two literals
+            suffix = "float" if quantization is None else quantization.dtype
+            dtype: TfliteType = "FLOAT32" if quantization is None else quantization.type
+            after = self.graph.tensor(f"{before.name}/{suffix}", before.shape, dtype, quantization)
             self.graph.operator(operator, [tensor], [after], options, where=f"{operator} of {before.name!r}")
             self._converted[key] = after
         return self._converted[key]
@@ -236,7 +238,9 @@ class Session(PlanView):
     ) -> int:
         """Add the activation that a node's operator writes; `deliver` it afterwards."""
         name = f"{self.written(node, index).name}/raw"
-        return self.graph.tensor(name, shape, "FLOAT32" if quantization is None else "INT8", quantization)
+        return self.graph.tensor(
+            name, shape, "FLOAT32" if quantization is None else quantization.type, quantization
+        )
 
     def deliver(self, node: ir.Node, tensor: int, layout: Layout | None = None, index: int = 0) -> None:
         """Make a tensor the node's output value, in the value's own layout and planned form.

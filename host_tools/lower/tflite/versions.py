@@ -50,6 +50,20 @@ _INT8_IS_2 = frozenset(
 )
 """Operators whose int8 kernel came with version 2 and whose float kernel is version 1."""
 
+_INT16_IS: Mapping[str, int] = MappingProxyType(
+    {
+        "ADD": 3, "AVERAGE_POOL_2D": 3, "BATCH_MATMUL": 3, "CONCATENATION": 3, "CONV_2D": 4, "DEPTHWISE_CONV_2D": 5, "DEQUANTIZE": 3,
+        "FULLY_CONNECTED": 7, "LEAKY_RELU": 2, "LOGISTIC": 3, "MAX_POOL_2D": 3, "MAXIMUM": 4, "MEAN": 3, "MINIMUM": 4, "MIRROR_PAD": 3,
+        "MUL": 4, "PAD": 3, "PADV2": 3, "RELU": 3, "RELU6": 3, "RESIZE_BILINEAR": 4, "RESIZE_NEAREST_NEIGHBOR": 4, "SLICE": 4,
+        "SOFTMAX": 3, "SPLIT": 4, "SUB": 5, "TANH": 3, "TRANSPOSE": 5, "TRANSPOSE_CONV": 3,
+    }
+)  # fmt: skip
+"""Version with which the kernel on 16-bit activations and 8-bit weights came; absent where every version has it.
+
+The source asks for version 4, 5 and 7 of CONV_2D, DEPTHWISE_CONV_2D and FULLY_CONNECTED only where the weights are 16-bit as well, and for
+version 1 else; but runtimes from before those versions have no such kernel at all.
+"""
+
 _BEYOND_RANK_4: Mapping[str, int] = MappingProxyType({"PAD": 4, "PADV2": 4, "SLICE": 5, "STRIDED_SLICE": 4})
 """Version that the first rank above 4 asks for."""
 
@@ -77,6 +91,10 @@ def lowest(name: str, inputs: Sequence[Tensor], outputs: Sequence[Tensor], optio
     data = inputs[1] if name in {"SPLIT", "TRANSPOSE_CONV"} else inputs[0]
     is_int8 = data.type == "INT8"
     base = 2 if is_int8 and name in _INT8_IS_2 else 1
+    if data.type == "INT16":
+        base = _INT16_IS.get(name, 1)
+    if name == "QUANTIZE" and outputs[0].type == "INT16":
+        base = 2
     if name in _SPECIAL:
         fields = options.fields if options is not None else {}
         return max(
@@ -167,42 +185,42 @@ _SPECIAL = MappingProxyType(
 
 _RUNTIMES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "ADD": ("1.5.0", "1.14.0"),
-        "AVERAGE_POOL_2D": ("1.5.0", "1.14.0"),
-        "BATCH_MATMUL": ("2.3.0", "2.3.0"),
-        "CONCATENATION": ("1.5.0", "1.14.0"),
+        "ADD": ("1.5.0", "1.14.0", "2.4.0"),
+        "AVERAGE_POOL_2D": ("1.5.0", "1.14.0", "2.3.0"),
+        "BATCH_MATMUL": ("2.3.0", "2.3.0", "2.4.0"),
+        "CONCATENATION": ("1.5.0", "1.14.0", "2.3.0"),
         "CONV_2D": ("1.5.0", "1.14.0", "1.14.0", "2.3.0", "2.4.0", "2.9.0"),
-        "DEPTHWISE_CONV_2D": ("1.5.0", "1.12.0", "1.14.0"),
-        "DEQUANTIZE": ("1.13.1", "1.14.0"),
+        "DEPTHWISE_CONV_2D": ("1.5.0", "1.12.0", "1.14.0", "2.2.0", "2.3.0"),
+        "DEQUANTIZE": ("1.13.1", "1.14.0", "1.15.0"),
         "DIV": ("1.6.0", "2.3.0"),
         "FULLY_CONNECTED": (
             "1.5.0", "1.10.0", "1.14.0", "1.14.0", "2.0.0", "2.1.0", "2.3.0", "2.3.0", "2.3.0", "2.11.0", "2.15.0", "2.17.0",
         ),
         "HARD_SWISH": ("1.15.0",),
-        "LEAKY_RELU": ("1.13.1",),
-        "LOGISTIC": ("1.14.0", "1.14.0"),
-        "MAX_POOL_2D": ("1.5.0", "1.14.0"),
-        "MAXIMUM": ("1.14.0", "1.14.0", "2.3.0"),
-        "MEAN": ("1.6.0", "1.14.0"),
-        "MINIMUM": ("1.14.0", "1.14.0", "2.3.0"),
-        "MIRROR_PAD": ("1.13.1", "2.3.0"),
-        "MUL": ("1.5.0", "1.14.0", "1.15.0"),
+        "LEAKY_RELU": ("1.13.1", "2.3.0"),
+        "LOGISTIC": ("1.14.0", "1.14.0", "2.3.0"),
+        "MAX_POOL_2D": ("1.5.0", "1.14.0", "2.3.0"),
+        "MAXIMUM": ("1.14.0", "1.14.0", "2.3.0", "2.3.0"),
+        "MEAN": ("1.6.0", "1.14.0", "2.4.0"),
+        "MINIMUM": ("1.14.0", "1.14.0", "2.3.0", "2.3.0"),
+        "MIRROR_PAD": ("1.13.1", "2.3.0", "2.12.0"),
+        "MUL": ("1.5.0", "1.14.0", "1.15.0", "2.3.0"),
         "PAD": ("1.5.0", "1.14.0", "2.4.0", "2.6.0"),
         "PADV2": ("1.9.0", "1.14.0", "2.4.0", "2.6.0"),
         "PRELU": ("1.8.0",),
-        "QUANTIZE": ("1.14.0",),
-        "RELU": ("1.5.0", "2.1.0"),
-        "RELU6": ("1.5.0", "1.14.0"),
+        "QUANTIZE": ("1.14.0", "1.15.0"),
+        "RELU": ("1.5.0", "2.1.0", "2.5.0"),
+        "RELU6": ("1.5.0", "1.14.0", "2.5.0"),
         "RELU_N1_TO_1": ("1.5.0",),
         "RESHAPE": ("1.5.0",),
-        "RESIZE_BILINEAR": ("1.7.0", "1.14.0", "2.2.0"),
-        "RESIZE_NEAREST_NEIGHBOR": ("1.13.1", "1.14.0", "2.3.0"),
+        "RESIZE_BILINEAR": ("1.7.0", "1.14.0", "2.2.0", "2.5.0"),
+        "RESIZE_NEAREST_NEIGHBOR": ("1.13.1", "1.14.0", "2.3.0", "2.4.0"),
         "SLICE": ("1.14.0", "1.14.0", "1.14.0", "2.4.0", "2.5.0"),
-        "SOFTMAX": ("1.5.0", "1.14.0"),
-        "SPLIT": ("1.5.0", "1.14.0"),
+        "SOFTMAX": ("1.5.0", "1.14.0", "2.3.0"),
+        "SPLIT": ("1.5.0", "1.14.0", "1.14.0", "2.3.0"),
         "STRIDED_SLICE": ("1.6.0", "1.14.0", "2.1.0", "2.2.0"),
-        "SUB": ("1.6.0", "1.14.0", "2.3.0"),
-        "TANH": ("1.14.0", "1.14.0"),
+        "SUB": ("1.6.0", "1.14.0", "2.3.0", "2.4.0", "2.4.0"),
+        "TANH": ("1.14.0", "1.14.0", "2.3.0"),
         "TRANSPOSE": ("1.6.0", "1.14.0", "1.15.0", "2.3.0", "2.4.0", "2.12.0", "2.14.4", "2.22.0"),
         "TRANSPOSE_CONV": ("1.9.0", "2.2.0", "2.3.0", "2.13.0"),
     }

@@ -125,7 +125,7 @@ def _precision(op_name: str, dtype: np.dtype[Any]) -> str:
         return "conversion"
     if dtype in (np.dtype(np.int8), np.dtype(np.uint8)):
         return "int8"
-    return {"float32": "float32", "float16": "float16"}.get(dtype.name, "other")
+    return dtype.name if dtype.name in ("int16", "float32", "float16") else "other"
 
 
 def _real(codes: NDArray[np.generic], detail: Mapping[str, Any]) -> NDArray[np.float64]:

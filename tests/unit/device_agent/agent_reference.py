@@ -19,7 +19,14 @@ from device_agent.config_section import number_text
 DOCUMENT = Path(__file__).parents[3] / "docs" / "agent.md"
 BEGIN, END = "<!-- settings:begin -->\n", "<!-- settings:end -->\n"
 _TYPES = {int: "integer", float: "number", bool: "true or false", str: "text", Path: "path"}
-_UNITS = {"_per_second": "per second", "_seconds": "seconds", "_bytes": "bytes", "_hz": "per second"}
+_UNITS = {
+    "_per_second": "per second",
+    "_seconds": "seconds",
+    "_bytes": "bytes",
+    "_watts": "watts",
+    "_celsius": "degrees Celsius",
+    "_hz": "per second",
+}
 
 
 def tables() -> str:

@@ -131,6 +131,12 @@ def test_a_configuration_cannot_be_changed() -> None:
         ('[mqtt]\npassword_env = "E"', "mqtt.username: is missing"),
         ('[mqtt]\ntls_ca = "ca"\ntls_cert = "c"', "certificate and mqtt.tls_key go together"),
         ('[mqtt]\ntls_cert = "c"\ntls_key = "k"', "mqtt.tls_ca: is missing"),
+        ('[mqtt]\ntls_server_name = "x"', "mqtt.tls_ca: is missing"),
+        (
+            '[identity]\nfolder = "i"\n[mqtt]\ntls_ca = "a"\ntls_cert = "c"\ntls_key = "k"',
+            "identity.folder has the device's",
+        ),
+        ("[identity]\nrenew_share = 1.0", "identity.renew_share: expected 0.01 to 0.99"),
         ("[mqtt]\nreconnect_min_seconds = 100.0", "is above mqtt.reconnect_max_seconds"),
         ("[mqtt]\nwill_delay_seconds = 5", 'needs mqtt.version = "5"'),
         (
@@ -199,6 +205,9 @@ def test_tls_files_are_looked_at_at_the_start_but_not_when_there_is_no_broker() 
     with pytest.raises(ConfigError, match=r"mqtt.tls_ca /etc/edgewright/none.crt"):
         broker_settings(parsed('[mqtt]\ntls_ca = "none.crt"'))
     assert broker_settings(parsed('[mqtt]\nenabled = false\ntls_ca = "none.crt"')).tls is None
+    with pytest.raises(ConfigError, match="has no certificate yet"):
+        broker_settings(parsed('[identity]\nfolder = "none"'))
+    assert broker_settings(parsed('[identity]\nfolder = "none"\n[mqtt]\nenabled = false')).tls is None
 
 
 def test_a_file_is_named_when_it_cannot_be_read(tmp_path: Path) -> None:

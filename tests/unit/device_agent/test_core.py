@@ -7,10 +7,12 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from device_agent.core import OVER, Core, Timing
 from device_agent.effects import (
+    ApplyHeat,
     Effect,
     Exit,
     Flush,
     LoadEngine,
+    ReadHeat,
     RecordBirth,
     RecordEvent,
     RecordHealth,
@@ -21,19 +23,23 @@ from device_agent.effects import (
     StopWorker,
     VerifyArtifact,
 )
+from device_agent.heat.policy import HeatPolicy, HeatRules, HeatStep
 from device_agent.occurrences import (
     ArtifactVerified,
     EngineLoaded,
     Failed,
     Flushed,
+    HeatRead,
     LinkDown,
     LinkUp,
+    ModelSwitched,
     Occurrence,
     SelfTestPassed,
     SourceEnded,
     Started,
     StopRequested,
     StorageChanged,
+    SwitchFailed,
     Tick,
     Trouble,
     WindowClosed,
@@ -387,3 +393,73 @@ class CoreMachine(RuleBasedStateMachine):
 
 CoreMachine.TestCase.settings = settings(max_examples=200, stateful_step_count=30, deadline=None)
 test_core_machine = CoreMachine.TestCase
+
+
+# --- heat ---
+
+
+def hot_core() -> Core:
+    rules = HeatRules(
+        steps=(HeatStep(celsius=70.0, measure="slow"), HeatStep(celsius=80.0, measure="pause")),
+        hysteresis_celsius=5.0,
+        hold_seconds=10.0,
+    )
+    core = Core(Timing(window_seconds=10.0, drain_timeout_seconds=5.0, heat_seconds=2.0), HeatPolicy(rules))
+    run(core, LinkUp(), *STEPS)
+    return core
+
+
+def heated(core: Core, *temperatures: float | None, start: float = 0.0) -> list[Effect]:
+    effects: list[Effect] = []
+    for number, celsius in enumerate(temperatures):
+        due = run(core, Tick(start + 2.0 * (number + 1)))
+        assert ReadHeat() in due
+        effects += run(core, HeatRead(celsius=celsius, why_absent="EIO"))
+    return effects
+
+
+def test_heat_is_acted_on_and_lifted_with_an_event_each_way() -> None:
+    core = hot_core()
+    effects = heated(core, 85.0, 85.0, 85.0)
+    assert [effect for effect in effects if isinstance(effect, ApplyHeat)] == [ApplyHeat(("slow", "pause"))]
+    assert events(effects) == ["heat_measures_taken"]
+    assert health(effects)[-1].status == "degraded"
+    effects = heated(core, *[40.0] * 20, start=6.0)
+    applied = [effect for effect in effects if isinstance(effect, ApplyHeat)]
+    assert applied == [ApplyHeat(("slow",)), ApplyHeat(())]
+    assert events(effects) == ["heat_measures_lifted"] * 2
+    assert health(effects)[-1].status == "up"
+
+
+def test_a_temperature_that_is_away_degrades_health_until_it_is_back() -> None:
+    core = hot_core()
+    effects = heated(core, *[None] * 12)
+    assert events(effects) == ["heat_unknown"]
+    assert "EIO" in health(effects)[-1].reason
+    effects = heated(core, 50.0, start=24.0)
+    assert events(effects) == ["heat_known"]
+    assert health(effects)[-1].status == "up"
+
+
+def test_another_model_is_told_and_one_that_cannot_be_used_degrades_health() -> None:
+    core = hot_core()
+    effects = run(core, SwitchFailed("no such file"))
+    assert events(effects) == ["model_switch_failed"]
+    assert health(effects)[-1].reason == "no such file"
+    effects = run(core, ModelSwitched(digest="sha256:1", name="m", version="2"))
+    assert events(effects) == ["model_switched"]
+    assert RecordBirth() in effects
+    assert health(effects)[-1].status == "up"
+
+
+def test_heat_is_not_read_once_the_end_has_begun_nor_where_nothing_was_declared() -> None:
+    core = hot_core()
+    run(core, StopRequested("end"))
+    assert ReadHeat() not in run(core, Tick(2.0))
+    assert run(core, HeatRead(celsius=100.0)) == []
+    assert ReadHeat() not in run(running(), Tick(2.0), Tick(4.0))
+    assert run(running(), HeatRead(celsius=100.0)) == []
+
+
+def health(effects: list[Effect]) -> list[RecordHealth]:
+    return [effect for effect in effects if isinstance(effect, RecordHealth)]

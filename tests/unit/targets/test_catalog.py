@@ -103,6 +103,28 @@ def test_a_dialect_that_is_not_spoken_of_is_that_of_onnx_runtime() -> None:
     assert other.sidecars == ("float_onnx",)
 
 
+def test_16_bits_are_what_the_profile_says_of_them() -> None:
+    narrow = catalog.load("cortex-a-tflite")
+    wide = narrow.at("int16")
+    assert narrow.at("int8") is narrow.at("float32") is narrow
+    assert (wide.activations.bits, wide.activations.zero_point, wide.bias.bits) == (16, "symmetric", 64)
+    assert wide.at("int16") is wide
+    assert "PRelu" in narrow.ops
+    assert "PRelu" not in wide.ops
+    assert all("int8" in narrow.ops[name].precisions for name in wide.ops)
+    assert all(support.precisions == ("int16",) for support in wide.ops.values())
+
+
+def test_16_bits_end_where_a_profile_says_none_and_where_all_activations_have_them() -> None:
+    none = catalog.parse(
+        child('[wide]\nops = { is = "none", source = "s" }', base="cortex-a-tflite"), origin="my.toml"
+    )
+    assert none.wide is None
+    assert none.at("int16") is none
+    sixteen = '[activations]\nbits = { is = 16, source = "s" }'
+    assert "wide.ops: activations.bits is 16 already" in refusal(child(sixteen, base="cortex-a-tflite"))
+
+
 def test_the_digest_is_that_of_the_bytes() -> None:
     digest = hashlib.sha256(text_of(BASE).encode()).hexdigest()
     assert catalog.load(BASE).digest == f"sha256:{digest}"
@@ -362,6 +384,36 @@ REFUSED = {
         '[artifact]\nshields = { is = "no", source = "s" }',
         "artifact.shields: expected true or false",
         'got "no"',
+    ),
+    "16 bits without 8": (
+        '[wide]\nops = { is = ["Div"], source = "s" }',
+        "wide.ops: Div has no int8 kernel: expected operators whose ops.Div.precisions hold int8",
+        "Leave Div out",
+    ),
+    "16 bits of an operator that is not listed": (
+        '[wide]\nops = { is = ["GRU"], source = "s" }',
+        'wide.ops: unknown operator "GRU"',
+        "",
+    ),
+    "16 bits and nothing more": (
+        '[wide]\nops = { is = ["Conv"], source = "s" }',
+        "wide.bias_bits: missing; expected a whole number from 32 to 64",
+        "",
+    ),
+    "16 bits with a bias of 33": (
+        '[wide]\nops = { is = ["Conv"], source = "s" }\nbias_bits = { is = 33, source = "s" }',
+        "wide.bias_bits: expected 32, 40 or 64, got 33",
+        "",
+    ),
+    "unknown key of 16 bits": (
+        '[wide]\nops = { is = "none", source = "s" }\nbits = { is = 16, source = "s" }',
+        "wide.bits: unknown key",
+        "",
+    ),
+    "a cost of nothing": (
+        '[cost]\nint16 = { is = 0, source = "s" }',
+        "cost.int16: expected a finite number > 0",
+        "got 0",
     ),
     "section not a table": ("weights = 8", "weights: expected a table, got 8", ""),
     "unused source": ("", "sources.s: no fact names this source", "Remove it"),

@@ -30,7 +30,7 @@ _UNARY = {
 def clip(session: Session, node: ir.Node) -> None:
     """Write a Relu or Clip that no other operator absorbs.
 
-    In int8 an output whose codes end at the bounds clips by saturating: then a QUANTIZE, or nothing, is enough.
+    In integers an output whose codes end at the bounds clips by saturating: then a QUANTIZE, or nothing, is enough.
     """
     bounds = session.clip_bounds(node) or Bounds(low=-np.inf, high=np.inf)
     layout = session.layout(node.outputs[0])
@@ -41,9 +41,12 @@ def clip(session: Session, node: ir.Node) -> None:
         return
     if quantization is not None:
         data = session.requantized(data, quantization)
-    if bounds.activation in _CLIP_OPERATORS:
+    has_operator = bounds.activation in _CLIP_OPERATORS
+    if quantization is not None and quantization.dtype == "int16" and bounds.activation == RELU_N1_TO_1:
+        has_operator = False  # its kernels know 8 bits only
+    if has_operator:
         result = session.output(node, session.graph.tensors[data].shape, quantization)
-        session.add(node, _CLIP_OPERATORS[bounds.activation], [data], [result])
+        session.add(node, _CLIP_OPERATORS[bounds.activation or 0], [data], [result])
     else:
         result = spatial.clip(session, node, data, bounds)
     session.deliver(node, result, layout)

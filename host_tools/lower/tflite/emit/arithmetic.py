@@ -33,13 +33,13 @@ def binary(session: Session, node: ir.Node) -> None:
     """Write Add, Sub, Mul or Div.
 
     Raises:
-        LoweringError: An int8 Div, for which no runtime has a kernel.
+        LoweringError: A Div in integers, for which no runtime has a kernel.
     """
     operator, kind = _OPERATORS[node.op_type]
     if node.op_type == "Div" and session.is_integer(node):
         raise refuse(
             node,
-            "planned as int8, but no TFLite runtime divides int8.",
+            "planned in integers, but no TFLite runtime divides them.",
             hint="Set ops.Div.precisions = ['float32'] in the profile.",
         )
     layout = session.layout(node.outputs[0])
@@ -47,13 +47,16 @@ def binary(session: Session, node: ir.Node) -> None:
     quantization = session.output_quantization(node)
     activation, rest = spatial.fusible(session.bounds(node), quantization)
     result = session.output(node, output_shape(node, layout), quantization)
-    options = Options(kind=kind, fields={"fusedActivationFunction": activation})
+    fields: dict[str, object] = {"fusedActivationFunction": activation}
+    if node.op_type in ("Add", "Sub") and quantization is not None and quantization.dtype == "int16":
+        fields["potScaleInt16"] = False  # the schema's default would take the scales for powers of two
+    options = Options(kind=kind, fields=fields)
     session.add(node, operator, operands, [result], options)
     session.deliver(node, spatial.clip(session, node, result, rest), layout)
 
 
 def extremum(session: Session, node: ir.Node) -> None:
-    """Write Min or Max of any number of inputs; int8 kernels want one set of parameters throughout, so inputs take the output's."""
+    """Write Min or Max of any number of inputs; integer kernels want one set of parameters throughout, so inputs take the output's."""
     operator = "MINIMUM" if node.op_type == "Min" else "MAXIMUM"
     layout = session.layout(node.outputs[0])
     quantization = session.output_quantization(node)

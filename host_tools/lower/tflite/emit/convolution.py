@@ -10,7 +10,7 @@ import numpy as np
 from host_tools.lower.integers import dequantize_array, quantize_array, quantize_bias
 from host_tools.lower.tflite.emit import spatial
 from host_tools.lower.tflite.graph import Options, Quantization
-from host_tools.lower.tflite.plan_view import PLAN_ANEW, has_input, refuse, where
+from host_tools.lower.tflite.plan_view import PLAN_ANEW, as_quantization, has_input, refuse, where
 from host_tools.lower.tflite.window import Window, scheme, windows
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from host_tools.lower.tflite.session import Session
+    from host_tools.plan.quantization_plan import IntegerType
 
 _PADDING = {"SAME": 0, "VALID": 1}
 """Codes of Padding. Source: tflite/schema/schema.fbs."""
@@ -58,7 +59,9 @@ def read_weights(session: Session, node: ir.Node, index: int, *, channel_axis: i
     if qparams is None:
         if session.is_integer(node):
             raise refuse(
-                node, f"runs in int8, but its weight {name!r} has no quantization parameters.", hint=PLAN_ANEW
+                node,
+                f"runs in integers, but its weight {name!r} has no quantization parameters.",
+                hint=PLAN_ANEW,
             )
         return Weights(values=values, scales=None, name=name)
     codes = quantize_array(values, qparams, session.profile.rounding.weights, where=name)
@@ -85,7 +88,7 @@ def read_weights(session: Session, node: ir.Node, index: int, *, channel_axis: i
 def read_bias(
     session: Session, node: ir.Node, index: int, *, outputs: int, data: int, weights: Weights
 ) -> int:
-    """Return the bias tensor, shape (outputs,): int32 with scale input * weight, or float32. A missing one is zeros.
+    """Return the bias tensor, shape (outputs,): int32 or int64 with scale input * weight, or float32. A missing one is zeros.
 
     Args:
         session: The lowering.
@@ -94,6 +97,9 @@ def read_bias(
         outputs: Output channels.
         data: The tensor that the node reads, for its scale.
         weights: Its weights.
+
+    Raises:
+        LoweringError: An integer node's bias has no parameters, or is not int32 beside 8-bit and int64 beside 16-bit activations.
     """
     given = session.array(node, index) if has_input(node, index) else None
     source = node.inputs[index] if given is not None else None
@@ -104,24 +110,26 @@ def read_bias(
     if weights.scales is None:
         return session.graph.constant(name, values.astype(np.float32))
     qparams = session.qparams(name) if given is not None else None
+    wanted: IntegerType = "int64" if session.node_plan(node).precision == "int16" else "int32"
     if qparams is not None:
-        if qparams.dtype != "int32":
+        if qparams.dtype != wanted:
             raise refuse(
                 node,
-                f"bias {name!r} is planned as {qparams.dtype}; TFLite's int8 kernels take int32.",
-                hint="Set bias.bits = 32 in the profile.",
+                f"bias {name!r} is planned as {qparams.dtype}; TFLite's kernels of that width take {wanted}.",
+                hint=f"Set {'wide.bias_bits = 64' if wanted == 'int64' else 'bias.bits = 32'} in the profile.",
             )
         flat = values.astype(np.float32)
         codes = quantize_bias(flat, qparams, session.profile.rounding.weights, where=name)
-        return session.graph.constant(name, codes, Quantization.of(qparams.scale, qparams.zero_point))
+        return session.graph.constant(name, codes, as_quantization(qparams))
     if given is not None:
         raise refuse(
-            node, f"runs in int8, but its bias {name!r} has no quantization parameters.", hint=PLAN_ANEW
+            node, f"runs in integers, but its bias {name!r} has no quantization parameters.", hint=PLAN_ANEW
         )
     read = session.graph.tensors[data].quantization
     scales = weights.scales * (read.scale[0] if read is not None else 1.0)
-    zeros = np.zeros(outputs, np.int32)
-    return session.graph.constant(name, zeros, Quantization.of([float(s) for s in scales], [0] * scales.size))
+    zeros = np.zeros(outputs, wanted)
+    quantization = Quantization.of([float(s) for s in scales], [0] * scales.size, dtype=wanted)
+    return session.graph.constant(name, zeros, quantization)
 
 
 def conv(session: Session, node: ir.Node) -> None:
@@ -218,10 +226,10 @@ def _by_groups(
     before, whole = session.graph.tensors[data], session.graph.tensors[result]
     count, outputs = node.attributes.get_int("group", 1), weights.values.shape[0]
     inward, outward = before.shape[3] // count, outputs // count
-    bias_values = np.frombuffer(
-        session.graph.tensors[bias].data or b"", np.float32 if weights.scales is None else np.int32
-    )
     bias_scales = session.graph.tensors[bias].quantization
+    bias_values = np.frombuffer(
+        session.graph.tensors[bias].data or b"", "float32" if bias_scales is None else bias_scales.dtype
+    )
     parts = []
     for group in range(count):
         channels = slice(group * outward, (group + 1) * outward)
@@ -234,7 +242,9 @@ def _by_groups(
         )
         part_bias = bias_scales
         if bias_scales is not None and bias_scales.is_per_channel:
-            part_bias = Quantization.of(bias_scales.scale[channels], bias_scales.zero_point[channels])
+            part_bias = Quantization.of(
+                bias_scales.scale[channels], bias_scales.zero_point[channels], dtype=bias_scales.dtype
+            )
         piece = spatial.slice_tensor(
             session, node, data, (0, 0, 0, group * inward), (*before.shape[:3], inward)
         )

@@ -172,7 +172,7 @@ def _below_everything(session: Session, node: ir.Node, data: int) -> float | Non
     """Return a fill that no maximum prefers to a real value; None for real 0, which PAD writes and more delegates know."""
     quantization = session.graph.tensors[data].quantization
     if quantization is not None:
-        return None if quantization.zero_point[0] == -128 else -128
+        return None if quantization.zero_point[0] == quantization.low else quantization.low
     producer = node.inputs[0].producer() if node.inputs[0] is not None else None
     bounds = session.clip_bounds(producer) if producer is not None else None
     return None if bounds is not None and bounds.low >= 0 else _LOWEST_FLOAT

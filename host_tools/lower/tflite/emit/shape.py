@@ -85,7 +85,7 @@ def transpose(session: Session, node: ir.Node) -> None:
 
 
 def concat(session: Session, node: ir.Node) -> None:
-    """Write a Concat; its int8 kernels want one set of parameters, so inputs take the output's."""
+    """Write a Concat; its integer kernels want one set of parameters, so inputs take the output's."""
     layout = session.layout(node.outputs[0])
     axis = node.attributes.get_int("axis", 0) % len(layout)
     quantization = session.output_quantization(node)
@@ -220,8 +220,8 @@ def _padded(
         code = fill
         if before.quantization is not None:
             code = round(fill / before.quantization.scale[0]) + before.quantization.zero_point[0]
-            code = min(max(code, -128), 127)
-        dtype = np.float32 if before.quantization is None else np.int8
+            code = min(max(code, before.quantization.low), before.quantization.high)
+        dtype = "float32" if before.quantization is None else before.quantization.dtype
         constant = session.graph.constant("padding_value", np.asarray(code, dtype), before.quantization)
         session.add(node, "PADV2", [data, paddings, constant], [result], Options(kind="PadV2Options"))
         return result

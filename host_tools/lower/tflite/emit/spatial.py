@@ -83,7 +83,7 @@ def pad_image(
     if fill is None:
         session.add(node, "PAD", [tensor, table], [after], Options(kind="PadOptions"))
     else:
-        dtype = np.float32 if before.type == "FLOAT32" else np.int8
+        dtype = "float32" if before.quantization is None else before.quantization.dtype
         value = session.graph.constant("padding_value", np.asarray(fill, dtype), before.quantization)
         session.add(node, "PADV2", [tensor, table, value], [after], Options(kind="PadV2Options"))
     return after
@@ -132,10 +132,10 @@ def fusible(bounds: Bounds, quantization: Quantization | None) -> tuple[int, Bou
 
     Args:
         bounds: The clip.
-        quantization: Parameters of the operator's int8 output, or None for float.
+        quantization: Parameters of the operator's integer output, or None for float.
 
     Returns:
-        The code of the fused activation, and the rest of the clip or None. An int8 output whose range of codes already ends at the
+        The code of the fused activation, and the rest of the clip or None. An integer output whose range of codes already ends at the
         bounds needs nothing.
     """
     if bounds.activation is not None:
@@ -146,9 +146,10 @@ def fusible(bounds: Bounds, quantization: Quantization | None) -> tuple[int, Bou
 
 
 def code_range_clips(quantization: Quantization, bounds: Bounds) -> bool:
-    """Whether saturating at the int8 codes -128 and 127 does all that the clip does, to half a code."""
+    """Whether saturating at the lowest and the highest code does all that the clip does, to half a code."""
     scale, zero_point = quantization.scale[0], quantization.zero_point[0]
-    return _code(bounds.low, scale, zero_point) <= -128 and _code(bounds.high, scale, zero_point) >= 127
+    low, high = (_code(bound, scale, zero_point) for bound in (bounds.low, bounds.high))
+    return low <= quantization.low and high >= quantization.high
 
 
 def clip(session: Session, node: ir.Node, tensor: int, bounds: Bounds | None) -> int:
@@ -162,10 +163,11 @@ def clip(session: Session, node: ir.Node, tensor: int, bounds: Bounds | None) ->
         if before.quantization is None:
             limit = np.asarray([bound], np.float32)
         else:
+            low, high = before.quantization.low, before.quantization.high
             code = _code(bound, before.quantization.scale[0], before.quantization.zero_point[0])
-            if (operator == "MAXIMUM" and code <= -128) or (operator == "MINIMUM" and code >= 127):
+            if (operator == "MAXIMUM" and code <= low) or (operator == "MINIMUM" and code >= high):
                 continue
-            limit = np.asarray([min(max(code, -128), 127)], np.int8)
+            limit = np.asarray([min(max(code, low), high)], before.quantization.dtype)
         constant = session.graph.constant(f"{operator.lower()}_bound", limit, before.quantization)
         after = session.like(tensor, f"{before.name}/clipped", before.shape)
         session.add(node, operator, [tensor, constant], [after], Options(kind="MaximumMinimumOptions"))

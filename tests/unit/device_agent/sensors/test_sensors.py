@@ -257,6 +257,10 @@ def test_an_ina226_has_its_own_power_and_needs_no_estimate(tmp_path: Path) -> No
 # --- RAPL ---
 
 
+PACKAGE_RANGE, CORE_RANGE = 262_143_328_850, 65_532_610_987
+"""µJ, as they are on processors with units of 61 and 15.3 µJ."""
+
+
 def rapl_tree(root: Path, **raw: int) -> Path:
     base = "class/powercap"
     return tree(
@@ -264,10 +268,10 @@ def rapl_tree(root: Path, **raw: int) -> Path:
         {
             f"{base}/intel-rapl:0/name": "package-0",
             f"{base}/intel-rapl:0/energy_uj": raw.get("package", 0),
-            f"{base}/intel-rapl:0/max_energy_range_uj": 1_000_000_000,
+            f"{base}/intel-rapl:0/max_energy_range_uj": PACKAGE_RANGE,
             f"{base}/intel-rapl:0:0/name": "core",
             f"{base}/intel-rapl:0:0/energy_uj": raw.get("core", 0),
-            f"{base}/intel-rapl:0:0/max_energy_range_uj": 500_000_000,
+            f"{base}/intel-rapl:0:0/max_energy_range_uj": CORE_RANGE,
             f"{base}/intel-rapl-mmio:0/name": "package-0",
             f"{base}/intel-rapl-mmio:0/energy_uj": 7,
         },
@@ -275,7 +279,9 @@ def rapl_tree(root: Path, **raw: int) -> Path:
 
 
 def test_each_zone_wraps_with_its_own_range(tmp_path: Path) -> None:
-    counters = RaplCounters(rapl_tree(tmp_path, package=999_000_000, core=499_000_000))
+    counters = RaplCounters(
+        rapl_tree(tmp_path, package=PACKAGE_RANGE - 1_000_000, core=CORE_RANGE - 1_000_000)
+    )
     assert values(counters.read(0.0)) == {"package_0_joules_total": 0.0, "package_0_core_joules_total": 0.0}
     rapl_tree(tmp_path, package=4_000_000, core=2_000_000)
     assert values(counters.read(10.0)) == {"package_0_joules_total": 5.0, "package_0_core_joules_total": 3.0}
@@ -334,8 +340,8 @@ def test_no_zone_is_a_reading_that_says_so(tmp_path: Path) -> None:
 
 
 @given(
-    st.lists(st.integers(0, 900_000_000), min_size=1, max_size=8),
-    st.integers(0, 999_999_999),
+    st.lists(st.integers(0, 19_000_000_000), min_size=1, max_size=40),
+    st.integers(0, PACKAGE_RANGE - 1),
 )
 @settings(max_examples=20, deadline=None)
 def test_the_sum_is_exact_over_any_number_of_wraps(
@@ -346,7 +352,7 @@ def test_the_sum_is_exact_over_any_number_of_wraps(
     counters.read(0.0)
     raw, now, total = start, 0.0, 0
     for step in steps:
-        raw, now, total = (raw + step) % 1_000_000_000, now + 10.0, total + step
+        raw, now, total = (raw + step) % PACKAGE_RANGE, now + 10.0, total + step
         (root / "class/powercap/intel-rapl:0/energy_uj").write_text(str(raw))
         found = counters.read(now)[0].value
         assert found == pytest.approx(total * 1e-6)

@@ -106,3 +106,42 @@ def test_a_calibration_set_of_hardly_any_sample(convert, count):
     status, _, report = convert("--limit", count)
     assert status in (0, 4)
     assert f"{count} are too few to keep any back" in report["targets"][0]["stages"][0]["note"]
+
+
+def test_a_goal_that_cannot_be_met_gives_the_best_with_its_trail(convert, tmp_path):
+    (tmp_path / "recipe.toml").write_text("equalization = false\nreconstruction = false\n")
+    goal = ("--recipe", tmp_path / "recipe.toml", "--min-sqnr", "90", "--spare", "size")
+    status, printed, report = convert(*goal, target="cortex-m-tflm")
+    assert status == 4, "the goal is missed"
+    assert stages(report) == [("ranges", True), ("mixed precision", True)]
+    note = report["targets"][0]["stages"][-1]["note"]
+    assert "90 dB is not reached, this is the best that was found" in note
+    assert " on 16 bits) " in note.partition("tried: ")[2]
+    plan = json.loads((tmp_path / "out" / "cortex-m-tflm" / "plan.json").read_text())
+    assert {"int16", "float32"} & {node["precision"] for node in plan["nodes"]}
+    assert "mixed precision runs " in printed.out
+    assert "tried: " in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_what_is_spared_stands_over_the_recipe(convert, tmp_path):
+    (tmp_path / "recipe.toml").write_text(
+        'equalization = false\nreconstruction = false\nspared = "latency"\n[widen]\nops = ["Conv"]\n'
+    )
+    status, _, _ = convert("--recipe", tmp_path / "recipe.toml", "--spare", "size", target="cortex-m-tflm")
+    assert status in (0, 4)
+    plan = json.loads((tmp_path / "out" / "cortex-m-tflm" / "plan.json").read_text())
+    assert any(node["precision"] == "int16" for node in plan["nodes"])
+
+
+def test_a_target_without_16_bits_refuses_a_recipe_that_wants_them(convert, tmp_path):
+    (tmp_path / "recipe.toml").write_text('[widen]\nops = ["Conv"]\n')
+    status, printed, _ = convert("--recipe", tmp_path / "recipe.toml")
+    assert status == 3
+    assert "cannot have 16-bit activations on 'generic-power-of-two'" in printed.out + printed.err
+
+
+def test_only_what_can_be_spared_is_taken(convert, capsys):
+    with pytest.raises(SystemExit) as refused:
+        convert("--spare", "memory")
+    assert refused.value.code == 2
+    assert "latency" in capsys.readouterr().err

@@ -10,6 +10,7 @@ import pytest
 
 from host_tools.equalize.channels import ONE, Channels, channels_of
 from host_tools.equalize.observed import observed
+from host_tools.model.reference import FloatRunner
 from host_tools.plan.topology import network_of
 from tests.unit.host_tools.equalize.networks import (
     assert_law,
@@ -279,12 +280,19 @@ def test_a_bias_that_is_computed_pins_what_it_is_added_to() -> None:
     assert_law(model, channels, random_factors(channels), feeds_of(model))
 
 
-def test_what_is_observed_along_another_axis_is_taken_of_the_whole() -> None:
-    """The observers look along the second axis, the factors of a feed-forward block lie along the last."""
+def test_a_feed_forward_block_is_observed_along_its_features() -> None:
+    """The observers look where the factors lie, feature by feature and not token by token."""
     constants = {"scale4": CONSTANTS["scale4"], "shift4": CONSTANTS["shift4"]}
     model = canonical(FEED_FORWARD, up=floats(4, 6), bias=floats(6), down=floats(6, 4), **constants)
-    statistics = observe_all(model, feeds_of(model))
-    seen = observed("r", channels_of(network_of(model.graph)), statistics)
-    np.testing.assert_array_equal(seen.maximum, np.full(6, statistics.tensors["r"].maximum))
-    np.testing.assert_array_equal(seen.reach, seen.maximum)
-    assert len(set(seen.squares.tolist())) == 1
+    feeds = feeds_of(model)
+    statistics, channels = observe_all(model, feeds), channels_of(network_of(model.graph))
+    runner = FloatRunner(model, threads=1, extra_outputs=("n", "r"))
+    for name in ("n", "r"):
+        rows = np.concatenate(
+            [runner.run(feed)[name].reshape(-1, channels.factors[name].size) for feed in feeds]
+        )
+        seen = observed(name, channels, statistics)
+        assert statistics.tensors[name].channel_axis == channels.axes[name] == 2
+        np.testing.assert_allclose(seen.maximum, rows.max(axis=0), rtol=1e-6)
+        np.testing.assert_allclose(seen.reach, np.abs(rows).max(axis=0), rtol=1e-6)
+        np.testing.assert_allclose(seen.squares, np.square(rows).mean(axis=0), rtol=1e-5)

@@ -110,7 +110,7 @@ def test_a_network_with_nothing_to_gain_is_the_same_object() -> None:
     once = equalize(model, observe_all(model, feeds_of(model)), PER_TENSOR).model
     twice = equalize(once, observe_all(once, feeds_of(once)), PER_TENSOR)
     assert twice.model is once
-    assert (twice.decibels, twice.note) == (0.0, "")
+    assert (twice.decibels, twice.note) == (0.0, "there is nothing to gain by scaling channels")
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,9 @@ def test_a_network_with_nothing_to_gain_is_the_same_object() -> None:
 )
 def test_a_network_that_cannot_be_scaled_is_the_same_object(text: str) -> None:
     model = canonical(text)
-    assert equalize(model, observe_all(model, feeds_of(model)), PER_TENSOR).model is model
+    found = equalize(model, observe_all(model, feeds_of(model)), PER_TENSOR)
+    assert found.model is model
+    assert found.note.startswith("no channel can be scaled: all of them meet the model's inputs or outputs")
 
 
 def test_a_clip_becomes_a_bound_for_each_channel_where_the_target_has_min() -> None:

@@ -191,6 +191,8 @@ CASES = (
     both(
         "activation-type",
         conv(data=(tensor("x", dtype="int16"),), outputs=(tensor("y", dtype="int16"),)),
+        conv(),
+        replace(TFLITE, wide=None),
         name="width",
     ),
     both(

@@ -93,12 +93,16 @@ def test_tflite_needs_a_word_on_every_constant_that_it_quantizes(tmp_path: Path)
 @pytest.mark.parametrize(
     ("name", "change", "said"),
     [
-        ("y", {"qparams": None}, r"Add 'Add_y': runs in int8, but its output 'y' is planned as float"),
-        ("m", {"qparams": None}, r"Add 'Add_y': runs in int8, but its input 0 \('m'\) is planned as float"),
+        ("y", {"qparams": None}, r"Add 'Add_y': runs in integers, but its output 'y' is planned as float"),
+        (
+            "m",
+            {"qparams": None},
+            r"Add 'Add_y': runs in integers, but its input 0 \('m'\) is planned as float",
+        ),
         (
             "k",
             {"qparams": None},
-            r"Add 'Add_y': runs in int8, but its constant 'k' has no quantization param",
+            r"Add 'Add_y': runs in integers, but its constant 'k' has no quantization param",
         ),
     ],
 )

@@ -163,7 +163,7 @@ def test_hard_sigmoid_that_turns_the_codes_around_is_refused(tmp_path: Path) -> 
 def test_an_integer_division_is_refused(tmp_path: Path) -> None:
     case = one("div", "s = Sigmoid(x) t = Add(s, c) y = Div(x, t)", CUBE, c=_float(1))
     prepared = prepare(case, tmp_path, profile_with("Div", ("int8", "float32")))
-    refuses(prepared, r"Div 'Div_y': planned as int8, but no TFLite runtime divides int8")
+    refuses(prepared, r"Div 'Div_y': planned in integers, but no TFLite runtime divides them")
 
 
 def refuses(prepared: Prepared, said: str) -> None:

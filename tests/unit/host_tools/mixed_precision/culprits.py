@@ -20,6 +20,7 @@ from host_tools.progress import Silent
 from host_tools.recipe import Recipe
 from host_tools.stages import Yardstick
 from targets import catalog
+from targets.profile import Interface
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from host_tools.observe.statistics import Statistics
     from host_tools.plan.quantization_plan import QuantizationPlan
     from host_tools.stages.yardstick import Worth
-    from targets.profile import CapabilityProfile, Fallback
+    from targets.profile import CapabilityProfile, Fallback, TensorType
 
 PER_TENSOR = "generic-per-tensor-symmetric"
 PER_CHANNEL = "x86_64-onnxruntime"
@@ -139,8 +140,9 @@ def case(
     to: Fallback = "float32",
     max_float_ops: int | None = None,
     max_partitions: int | None = None,
+    doors: TensorType | None = None,
 ) -> Case:
-    """Observe and plan a network for a target with these rules on falling back."""
+    """Observe and plan a network for a target with these rules on falling back, and doors of another type than the target's where given."""
     model = load(network)
     rng = np.random.default_rng(11)
     samples = rng.normal(0.2, 1.0, (SAMPLES, *model.inputs[0].shape)).astype(np.float32)
@@ -152,7 +154,8 @@ def case(
     fallback = dataclasses.replace(
         found.fallback, to=to, max_float_ops=max_float_ops, max_partitions=max_partitions
     )
-    profile = dataclasses.replace(found, fallback=fallback)
+    interface = Interface(input_type=doors, output_type=doors) if doors else found.interface
+    profile = dataclasses.replace(found, fallback=fallback, interface=interface)
     return Case(
         model=model,
         data=data,
@@ -167,3 +170,9 @@ def floats_of(plan: QuantizationPlan | None) -> list[str]:
     """Return the names of the nodes that run in float."""
     assert plan is not None
     return [name for name, node in plan.nodes.items() if node.precision == "float32"]
+
+
+def wide_of(plan: QuantizationPlan | None) -> list[str]:
+    """Return the names of the nodes that run on 16-bit activations."""
+    assert plan is not None
+    return [name for name, node in plan.nodes.items() if node.precision == "int16"]

@@ -12,12 +12,13 @@ import pytest
 from host_tools.diagnose.layers import layers_of
 from host_tools.lower.lowering import lower
 from host_tools.mixed_precision import Goal, search
-from host_tools.mixed_precision.costs import operations
+from host_tools.mixed_precision.costs import Costs, operations
 from host_tools.plan.plan_file import encode
 from host_tools.progress import Silent
-from host_tools.recipe import KeepFloat, Recipe
+from host_tools.recipe import SPARED, KeepFloat, Recipe
 from host_tools.reconstruct import reconstruct
 from host_tools.stages.yardstick import Worth
+from targets.profile import CostRules
 from tests.unit.host_tools.mixed_precision.culprits import (
     PER_CHANNEL,
     PER_TENSOR,
@@ -26,12 +27,17 @@ from tests.unit.host_tools.mixed_precision.culprits import (
     floats_of,
     one_loud,
     useless,
+    wide_of,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
+    import numpy as np
+
     from host_tools.plan.quantization_plan import QuantizationPlan
+    from targets.profile import Fallback
     from tests.unit.host_tools.mixed_precision.culprits import Case
 
 UNREACHABLE = Goal(min_sqnr_db=500.0)
@@ -119,7 +125,10 @@ def test_a_target_without_room_for_floats_says_so(tmp_path: Path) -> None:
 def test_a_target_that_refuses_floats_says_so(tmp_path: Path) -> None:
     found = case(chain(tmp_path), PER_TENSOR, to="refuse").mixed(UNREACHABLE)
     assert found.plan is None
-    assert found.note == f"cannot: {PER_TENSOR} runs nothing in float (fallback.to is refuse)"
+    nothing = (
+        "runs nothing in float (fallback.to is refuse) and nothing on 16-bit activations (wide.ops is none)"
+    )
+    assert found.note == f"cannot: {PER_TENSOR} {nothing}"
 
 
 def test_operators_without_a_float_kernel_stay(tmp_path: Path) -> None:
@@ -256,3 +265,73 @@ def test_a_goal_wants_all_of_its_limits(
 
 def test_a_goal_names_its_limits() -> None:
     assert str(Goal(min_sqnr_db=12.0, min_agreement=0.95)) == "12 dB and the same top class on 95.0%"
+
+
+def wide_case(
+    folder: Path, *, to: Fallback = "float32", factors: Mapping[str, np.ndarray] | None = None
+) -> Case:
+    """Return a network for a target with 16-bit activations, between float doors."""
+    loud = one_loud(500.0)
+    given = factors or {"conv1": loud, "conv2": 1.0 / loud.reshape(1, -1, 1, 1)}
+    return case(chain(folder, factors=given), "cortex-a-tflite", to=to, doors="float32")
+
+
+def test_16_bits_come_before_float_where_they_are_enough(tmp_path: Path) -> None:
+    """A channel of a1 is 500 times the others, in weights by channel: only its codes are too coarse."""
+    one = wide_case(tmp_path)
+    found = one.mixed(reachable(one, 6.0))
+    assert found.is_reached
+    assert floats_of(found.plan) == []
+    assert wide_of(found.plan) == ["conv1", "relu1", "conv2", "relu2"]
+    assert found.plan is not None
+    assert found.plan.tensors["a1"].qparams is not None
+    assert found.plan.tensors["a1"].qparams.dtype == "int16"
+    assert "2 of 4 operators on 16-bit activations, 50.0% of the operations: 'conv1', 'conv2'" in found.note
+    assert any(trial.wide == {"conv1", "conv2"} for trial in found.trail)
+    assert "2 operators (2 on 16 bits)" in found.note
+    assert "mixed precision runs on 16-bit activations: 'conv1', 'conv2'." in found.plan.warnings
+    assert "as on 8-bit activations it costs the outputs too much" in found.plan.nodes["conv1"].reason
+    files = lower(one.model, found.plan, one.profile).files
+    assert files
+
+
+def test_a_target_that_refuses_floats_can_have_16_bits(tmp_path: Path) -> None:
+    one = wide_case(tmp_path, to="refuse")
+    found = one.mixed(UNREACHABLE)
+    assert not found.is_reached
+    assert found.plan is not None
+    assert floats_of(found.plan) == []
+    assert len(wide_of(found.plan)) >= 4
+    assert one.worth(found.plan).is_better_than(one.worth())
+
+
+def test_what_16_bits_do_not_help_goes_to_float(tmp_path: Path) -> None:
+    """Its weights have one scale a channel, and one input of each is far above the others: no activation is to blame."""
+    one = wide_case(tmp_path, factors={"conv2": useless(2000.0)})
+    found = one.mixed(reachable(one, 3.0))
+    assert found.is_reached
+    assert floats_of(found.plan) == ["conv2", "relu2"]
+    assert wide_of(found.plan) == []
+
+
+def test_where_16_bits_take_longer_than_floats_floats_are_cheaper(tmp_path: Path) -> None:
+    one = wide_case(tmp_path)
+    slow = dataclasses.replace(one.profile, cost=CostRules(int16=50.0, float32=2.0))
+    found = dataclasses.replace(one, profile=slow).mixed(reachable(one, 6.0))
+    assert floats_of(found.plan) == ["conv1", "relu1", "conv2", "relu2"]
+    by_size = dataclasses.replace(one, profile=slow).mixed(reachable(one, 6.0), recipe=Recipe(spared="size"))
+    assert wide_of(by_size.plan) == ["conv1", "relu1", "conv2", "relu2"]
+
+
+def test_costs_are_time_or_bytes(tmp_path: Path) -> None:
+    one = wide_case(tmp_path)
+    layer = next(layer for layer in layers_of(one.model, one.plan) if layer.name == "conv2")
+    profile = dataclasses.replace(one.profile, cost=CostRules(int16=2.5, float32=4.0))
+    time, size = (Costs(profile=profile, spared=spared) for spared in SPARED)
+    assert time.of(layer, "int8") == size.of(layer, "int8") == 0.0
+    assert time.of(layer, "int16") == 1.5 * operations(layer)
+    assert time.of(layer, "float32") == 3.0 * operations(layer)
+    assert size.of(layer, "int16") == 4 * 6, "six biases of four bytes more"
+    assert size.of(layer, "float32") == 3 * 36, "thirty-six weights of three bytes more"
+    cheap = dataclasses.replace(one.profile, cost=CostRules(int16=0.5, float32=1.0))
+    assert Costs(profile=cheap, spared="latency").of(layer, "int16") == 1.0

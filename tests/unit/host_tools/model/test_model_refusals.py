@@ -444,6 +444,22 @@ def test_shape_that_cannot_be(shapes: dict[str, tuple[int, ...]], message: str, 
         load(saved(tmp_path, model_proto(DYNAMIC)), shapes=shapes)
 
 
+def test_question_mark_is_no_symbol(tmp_path: Path) -> None:
+    """Paddle2ONNX names every extent that it does not know "?", whether it is the same as another or not."""
+    proto = model_proto(
+        "g (float[N,3,H,W] x, float[M,3,K,L] z) => (float[P,3,Q,R] y, float[S,3,T,U] v) { y = Relu(x) v = Relu(z) }"
+    )
+    for value in proto.graph.input:
+        for axis in (0, 2, 3):
+            value.type.tensor_type.shape.dim[axis].dim_param = "?"
+    path = saved(tmp_path, proto)
+    shapes = {"x": (1, 3, 48, 192), "z": (2, 3, 5, 6)}
+    model = load(path, shapes=shapes)
+    assert {spec.name: spec.shape for spec in model.inputs} == shapes
+    with pytest.raises(DynamicShapeError, match="Input 'z': axis 0 is dynamic"):
+        load(path, shapes={"x": (1, 3, 48, 192)})
+
+
 def test_input_without_any_shape(tmp_path: Path) -> None:
     proto = model_proto(RELU)
     proto.graph.input[0].type.tensor_type.ClearField("shape")

@@ -445,3 +445,27 @@ def test_without_a_home_a_cache_must_be_given(tmp_path: Path, monkeypatch: pytes
     assert StatisticsCache(tmp_path).folder == tmp_path
     with pytest.raises(OutputError, match=r"Could not determine home directory.*--cache DIR"):
         StatisticsCache()
+
+
+@pytest.mark.parametrize("name", ["SCHEMA_VERSION", "GATHERING"])
+def test_statistics_gathered_another_way_are_never_taken_from_the_cache(
+    model: FloatModel, data_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """What an older release kept means something else: its channels lay along other axes."""
+    data = open_data(data_file, inputs=model.inputs)
+    titles: list[str] = []
+
+    class Titles(Silent):
+        def stage(self, title: str, total: int | None) -> None:
+            titles.append(title)
+
+    def gather() -> None:
+        cache = StatisticsCache(tmp_path)
+        statistics_of(model, data, histograms=False, threads=1, cache=cache, progress=Titles())
+
+    with monkeypatch.context() as older:
+        older.setattr(f"host_tools.observe.cache.{name}", {"SCHEMA_VERSION": "2.0", "GATHERING": 3}[name])
+        gather()
+    gather()
+    gather()
+    assert titles == ["Observing", "Observing", "Statistics from the cache"]

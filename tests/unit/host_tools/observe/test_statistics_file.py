@@ -35,14 +35,14 @@ def test_what_is_read_back_is_written_the_same(written: bytes) -> None:
 
 def test_a_newer_major_version_is_refused_by_name(written: bytes) -> None:
     document = json.loads(written)
-    document["schema_version"] = "3.0"
-    with pytest.raises(StatisticsError, match=r"f\.json: schema_version: expected 2\.x, got 3\.0"):
+    document["schema_version"] = "4.0"
+    with pytest.raises(StatisticsError, match=r"f\.json: schema_version: expected 3\.x, got 4\.0"):
         decode(json.dumps(document).encode(), where="f.json")
 
 
 def test_a_newer_minor_version_is_read(written: bytes) -> None:
     document = json.loads(written)
-    document["schema_version"] = "2.7"
+    document["schema_version"] = "3.7"
     document["something_new"] = 1
     assert decode(json.dumps(document).encode(), where="f.json").sample_count == 4
 
@@ -60,7 +60,7 @@ def test_damaged_files_give_our_error_only(written: bytes, data: st.DataObject) 
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"[]", b"{}", b'{"schema_version": "2.0"}', b"\xff\xfe", b"[" * 100_000]
+    "content", [b"", b"[]", b"{}", b'{"schema_version": "3.0"}', b"\xff\xfe", b"[" * 100_000]
 )
 def test_other_files_are_refused(content: bytes) -> None:
     with pytest.raises(StatisticsError):

@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from host_tools.plan.quantization_plan import Method
 from host_tools.recipe import (
     METHODS,
+    SPARED,
     KeepFloat,
     Recipe,
     RecipeError,
     TensorOverride,
+    Widen,
     encode,
     parse_recipe,
     recipe_from,
@@ -24,7 +26,12 @@ TOML = b"""
 schema_version = "1.7"
 method = "percentile"
 percentile = 99.9
+spared = "size"
 colour = "blue"
+
+[widen]
+ops = ["Add"]
+nodes = ["features/conv"]
 
 [keep_float]
 ops = ["Softmax"]
@@ -37,6 +44,8 @@ method = "mse"
 RECIPE = Recipe(
     method="percentile",
     percentile=99.9,
+    spared="size",
+    widen=Widen(ops=frozenset({"Add"}), nodes=frozenset({"features/conv"})),
     keep_float=KeepFloat(ops=frozenset({"Softmax"}), nodes=frozenset({"head/gemm"})),
     tensors={"features/out:0": TensorOverride(range=(0.0, 6.0), method="mse")},
     extra={"colour": "blue"},
@@ -85,6 +94,8 @@ recipes = st.builds(
     keep_float=st.builds(
         KeepFloat, ops=st.frozensets(names, max_size=3), nodes=st.frozensets(names, max_size=3)
     ),
+    spared=st.sampled_from(SPARED),
+    widen=st.builds(Widen, ops=st.frozensets(names, max_size=3), nodes=st.frozensets(names, max_size=3)),
     tensors=st.dictionaries(
         names,
         st.builds(
@@ -123,6 +134,12 @@ def test_a_recipe_survives_the_round_trip(recipe):
         ({"reconstruction": []}, "reconstruction"),
         ({"reconstruction": 0.0}, "reconstruction"),
         ({"mixed_precision": "latency"}, "mixed_precision"),
+        ({"spared": "memory"}, "spared"),
+        ({"spared": None}, "spared"),
+        ({"widen": []}, "widen"),
+        ({"widen": {"op": []}}, "widen.op"),
+        ({"widen": {"ops": "Add"}}, "widen.ops"),
+        ({"widen": {"nodes": [3]}}, "widen.nodes"),
         ({"keep_float": []}, "keep_float"),
         ({"keep_float": {"opps": []}}, "keep_float.opps"),
         ({"keep_float": {"ops": "Softmax"}}, "keep_float.ops"),

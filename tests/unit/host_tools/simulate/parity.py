@@ -19,13 +19,13 @@ from host_tools.observe.calibration_set import CalibrationSet
 from host_tools.observe.observer import observe
 from host_tools.plan.planner import plan as make_plan
 from host_tools.progress import Silent
-from host_tools.recipe import Recipe
+from host_tools.recipe import Recipe, Widen
 from host_tools.simulate import simulate
 from host_tools.verify.metrics import CodeComparison
 from tests.unit.host_tools.simulate.single_operators import OPERATORS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -107,14 +107,28 @@ def planned(case: Case, profile: CapabilityProfile, recipe: Recipe | None = None
     return Planned(model, make_plan(model, statistics, profile, chosen), profile)
 
 
+def planned_wide(case: Case, profile: CapabilityProfile) -> Planned:
+    """Plan a network with all that the target can run on 16-bit activations so."""
+    assert profile.wide is not None
+    found = {node.op_type for node in planned(case, profile).model.graph.graph}
+    widen = Widen(ops=frozenset(found & profile.wide.ops.keys()))
+    return planned(case, profile, Recipe(method="minmax", widen=widen))
+
+
 def compare(
-    operator: str, profile: CapabilityProfile, load: EngineLoader, *, networks: int, samples: int
+    operator: str,
+    profile: CapabilityProfile,
+    load: EngineLoader,
+    *,
+    networks: int,
+    samples: int,
+    plan: Callable[[Case, CapabilityProfile], Planned] = planned,
 ) -> CodeComparison:
     """Draw networks of one operator, run each on the engine and in the simulator, and count the differences in LSB."""
     seen = CodeComparison()
     for seed in range(networks):
         rng = np.random.default_rng([zlib.crc32(operator.encode()), seed])
-        made = planned(OPERATORS[operator](rng), profile)
+        made = plan(OPERATORS[operator](rng), profile)
         payload = lower(made.model, made.plan, profile)
         simulator = simulate(made.model, made.plan, profile)
         engine = load(payload.files, threads=1)

@@ -15,7 +15,8 @@ from device_agent.engines.openvino import OpenVinoEngine
 from device_agent.engines.openvino_library import openvino as ov
 from host_tools.simulate.known_differences import KNOWN_DIFFERENCES, difference_table, known_difference
 from targets import catalog
-from tests.unit.host_tools.simulate.parity import compare, load_built_in
+from targets.profile import Interface
+from tests.unit.host_tools.simulate.parity import compare, load_built_in, planned_wide
 from tests.unit.host_tools.simulate.single_operators import OPERATORS
 
 if TYPE_CHECKING:
@@ -72,6 +73,26 @@ def test_an_operator(target: str, kernels: Kernels, operator: str) -> None:
     assert known.least_equal <= equal < 1.0
     assert within_one >= known.least_within_one
     assert seen.largest <= known.largest
+
+
+WIDE = dataclasses.replace(
+    catalog.load("cortex-a-tflite"), interface=Interface(input_type="float32", output_type="float32")
+)
+FAR_IN_16_BITS = {"Softmax": 2, "Tanh": 3, "Conv": 16}
+"""Codes of 16 bits. LiteRT interpolates Softmax and Tanh in a table; a Clip at a bound of no fused activation is a second operator behind Conv,
+in a finer scale."""
+LEAST_WITHIN_ONE_IN_16_BITS = {"Tanh": 0.9}
+
+
+@pytest.mark.parametrize(
+    "operator", [name for name in OPERATORS if WIDE.wide is not None and name.split()[0] in WIDE.wide.ops]
+)
+def test_an_operator_on_16_bit_activations(operator: str) -> None:
+    """XNNPACK takes none of them, so one way of running LiteRT is enough."""
+    seen = compare(operator, WIDE, tflite_engine.load, networks=3, samples=2, plan=planned_wide)
+    assert seen.count >= 100
+    assert seen.largest <= FAR_IN_16_BITS.get(operator, 1)
+    assert seen.within_one / seen.count >= LEAST_WITHIN_ONE_IN_16_BITS.get(operator, 0.99)
 
 
 @pytest.mark.parametrize(

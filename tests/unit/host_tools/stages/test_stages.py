@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,10 +13,12 @@ from host_tools.lower.lowering import lower
 from host_tools.observe.cache import StatisticsCache
 from host_tools.plan.check import check
 from host_tools.plan.plan_file import encode
+from host_tools.plan.planner import plan
 from host_tools.progress import Silent
 from host_tools.recipe import KeepFloat, Recipe, TensorOverride
 from host_tools.stages import Yardstick, prepare
-from host_tools.stages.ladder import GOOD_DECIBELS
+from host_tools.stages.ladder import GOOD_DECIBELS, Ladder
+from host_tools.stages.yardstick import Worth
 from tests.unit.host_tools.model.onnx_models import model_proto
 from tests.unit.host_tools.reconstruct.hard_networks import (
     Hard,
@@ -39,15 +42,27 @@ class Titles(Silent):
         self.seen.append(title)
 
 
-def prepared(network: Hard, recipe: Recipe | None = None, *, cache, profile=None, progress=None, **more):
+def prepared(
+    network: Hard,
+    recipe: Recipe | None = None,
+    *,
+    cache,
+    profile=None,
+    progress=None,
+    is_quick=False,
+    **more,
+):
     profile = profile or network.profile
+    yardstick = Yardstick(network.model, network.data, threads=1)
+    assert yardstick.is_quick, "the networks of these tests are small"
+    yardstick.is_quick = is_quick
     found = prepare(
         network.model,
         network.statistics,
         profile,
         recipe or Recipe(),
         network.data,
-        Yardstick(network.model, network.data, threads=1),
+        yardstick,
         threads=1,
         cache=StatisticsCache(cache),
         progress=progress or Silent(),
@@ -58,6 +73,17 @@ def prepared(network: Hard, recipe: Recipe | None = None, *, cache, profile=None
     assert found.plan.model_digest == found.model.digest == found.statistics.model_digest
     assert all(stage.note for stage in found.stages)
     return found
+
+
+def ladder_of(network: Hard) -> Ladder:
+    return Ladder(
+        profile=network.profile,
+        recipe=Recipe(),
+        yardstick=Yardstick(network.model, network.data, threads=1),
+        progress=Silent(),
+        deadline=None,
+        goal=None,
+    )
 
 
 def told(found):
@@ -94,16 +120,74 @@ def test_equalization_that_is_enough_ends_it(tmp_path):
     assert not is_reconstructed(found)
 
 
-def test_a_stage_that_does_not_help_is_undone(tmp_path):
+def test_a_small_model_is_tried_on_all_stages_though_it_is_good(tmp_path):
+    network = hard(tmp_path, skewed(), "generic-power-of-two", samples=pictures(48))
+    found = prepared(network, cache=tmp_path / "cache", is_quick=True)
+    assert told(found) == [("ranges", True), ("equalization", True), ("reconstruction", True)]
+    good, better = (stage.sqnr_db for stage in found.stages[1:])
+    assert better > good + 1.0
+
+
+def test_where_outputs_are_good_a_stage_has_to_gain_a_decibel(tmp_path):
+    network = hard(tmp_path, profile="cortex-a-tflite")
+    ladder = ladder_of(network)
+    ladder.begin(network.model, network.statistics)
+    good = ladder.state.plan
+    planned = partial(plan, network.model, network.statistics, network.profile)
+    other, own = planned(Recipe(method="minmax")), ladder.state.worth.decibels
+    change = ladder.measured(replace(ladder.state, plan=other)).decibels - own
+    assert 0.0 < abs(change) < 1.0
+    assert own > GOOD_DECIBELS
+    better = good if change < 0.0 else other
+    ladder.climb(
+        "worse",
+        lambda now: (replace(now, plan=planned(Recipe(method="minmax" if change < 0.0 else None))), "n"),
+        is_asked=True,
+    )
+    ladder.climb("better", lambda now: (replace(now, plan=better), "n"), is_asked=False, is_fitted=False)
+    assert ladder.stages[-1].sqnr_db > ladder.stages[-2].sqnr_db
+    assert not ladder.stages[-1].is_kept
+    ladder.climb("asked", lambda now: (replace(now, plan=better), "n"), is_asked=True)
+    assert ladder.state.plan is better
+
+
+def test_equalization_that_seems_worse_by_chance_is_kept_for_what_comes_after(tmp_path):
+    """A dozen samples do not tell 17.7 dB from 17.3; the estimate over all layers says that it helps."""
     network = hard(tmp_path, profile=FOUR_BITS)
     found = prepared(network, cache=tmp_path / "cache")
-    assert told(found) == [("ranges", True), ("equalization", False), ("reconstruction", True)]
+    assert told(found) == [("ranges", True), ("equalization", True), ("reconstruction", True)]
     ranges, equalization, reconstruction = (stage.sqnr_db for stage in found.stages)
     assert equalization < ranges < reconstruction
-    assert found.stages[1].note.startswith("undone, it did not help: ")
-    assert found.model is network.model
     assert is_reconstructed(found)
-    assert network.decibels(found.plan) > network.decibels() + 5.0
+
+
+@pytest.mark.parametrize("is_fitted", [True, False])
+def test_a_stage_that_is_worse_is_undone(tmp_path, is_fitted):
+    network = hard(tmp_path, profile=FOUR_BITS)
+    ladder = ladder_of(network)
+    ladder.begin(network.model, network.statistics)
+    narrow = Recipe(tensors={"x": TensorOverride(range=(-0.1, 0.1))})
+    worse = plan(network.model, network.statistics, network.profile, narrow)
+    ladder.climb(
+        "clipping",
+        lambda now: (replace(now, plan=worse), "inputs clipped"),
+        is_asked=False,
+        is_fitted=is_fitted,
+    )
+    assert ladder.state.plan is not worse
+    assert [(stage.name, stage.is_kept) for stage in ladder.stages] == [("ranges", True), ("clipping", False)]
+    assert ladder.stages[1].note == "undone, it did not help: inputs clipped"
+    assert ladder.stages[1].sqnr_db < ladder.stages[0].sqnr_db
+
+
+def test_one_bad_sample_of_many_is_chance_and_a_loss_on_all_is_none():
+    base = Worth(sqnr_db=20.0, same_top_class=1.0, by_sample_db=(20.0,) * 24)
+    one_bad = Worth(sqnr_db=15.0, same_top_class=1.0, by_sample_db=(1.0, *(20.5,) * 23))
+    all_bad = Worth(sqnr_db=19.8, same_top_class=1.0, by_sample_db=(19.8, 19.7) * 12)
+    assert not one_bad.is_worse_than(base)
+    assert all_bad.is_worse_than(base)
+    assert not base.is_worse_than(all_bad)
+    assert not base.is_worse_than(base)
 
 
 def test_a_stage_that_is_asked_for_is_kept_all_the_same(tmp_path):
@@ -111,7 +195,6 @@ def test_a_stage_that_is_asked_for_is_kept_all_the_same(tmp_path):
     recipe = Recipe(equalization=True, reconstruction=False)
     found = prepared(network, recipe, cache=tmp_path / "cache")
     assert told(found) == [("ranges", True), ("equalization", True)]
-    assert found.stages[1].sqnr_db < found.stages[0].sqnr_db
     assert found.model is not network.model
 
 
@@ -190,7 +273,9 @@ def test_no_weights_to_round_is_said(tmp_path):
     assert found.stages[1].note == "no weights to round"
     found = prepared(network, Recipe(equalization=True), cache=tmp_path / "cache")
     assert ("equalization", False) in told(found)
-    assert found.stages[1].note == "there is nothing to gain by scaling channels"
+    assert found.stages[1].note.startswith(
+        "no channel can be scaled: all of them meet the model's inputs or outputs"
+    )
 
 
 @pytest.mark.parametrize("count", [1, 4])

@@ -1,0 +1,1 @@
+"""Heat: what the agent does when the device gets too hot, and when it has cooled down again."""

@@ -1,0 +1,48 @@
+"""Loading the artifact that stands in for another one while a device is hot, or that one again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from device_agent.contract.errors import IncompatibleError
+from device_agent.startup import load_payload, run_self_test, verify_artifact
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from device_agent.config import AgentConfig
+    from device_agent.contract.archive import ArtifactArchive
+    from device_agent.contract.manifest import Manifest
+    from device_agent.engines.engine import Engine
+
+
+def load_stand_in(
+    config: AgentConfig, path: Path, digest: str | None, *, like: Manifest
+) -> tuple[ArtifactArchive, Engine]:
+    """Verify, load and test an artifact, as the agent does at its start.
+
+    Args:
+        config: Of the agent; its own artifact is not looked at.
+        path: The artifact.
+        digest: What it must be, if that is known.
+        like: Manifest whose inputs, outputs and preprocessing it must have, for frames and results stay what they are.
+
+    Raises:
+        EdgewrightError: It must not or cannot be used.
+    """
+    archive = verify_artifact(replace(config, artifact=replace(config.artifact, path=path, digest=digest)))
+    manifest = archive.manifest
+    for part in ("inputs", "outputs", "preprocessing"):
+        if getattr(manifest, part) != getattr(like, part):
+            raise IncompatibleError(
+                f"{path.name}: its {part} are not those of {like.name} {like.version}, so it cannot stand in for it.",
+                hint="Convert both with the same calibration and preprocessing.",
+            )
+    engine, _ = load_payload(archive, threads=config.engine.threads)
+    try:
+        run_self_test(archive, engine)
+    except Exception:
+        engine.close()
+        raise
+    return archive, engine

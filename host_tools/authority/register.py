@@ -1,0 +1,195 @@
+"""`Register`: claim tokens and certificates. A token is spent in the same transaction that writes down what it bought."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+from host_tools.errors import InputError, OutputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+Use = Literal["device", "server"]
+
+_VERSION: Final = 1
+_BUSY_SECONDS: Final = 10.0
+_TABLES: Final = """
+CREATE TABLE claim (
+    digest TEXT PRIMARY KEY,        -- of the token's secret, which is kept nowhere
+    device TEXT NOT NULL,           -- '' for any
+    expires_seconds REAL NOT NULL,
+    spent_serial TEXT REFERENCES certificate(serial)
+) STRICT;
+CREATE TABLE certificate (
+    serial TEXT PRIMARY KEY,
+    use TEXT NOT NULL,              -- 'device' or 'server'
+    name TEXT NOT NULL,             -- device id, or the server's first name
+    key_digest TEXT NOT NULL,
+    pem TEXT NOT NULL,
+    issued_seconds REAL NOT NULL,
+    not_after_seconds REAL NOT NULL,
+    revoked_seconds REAL,
+    reason TEXT NOT NULL DEFAULT ''
+) STRICT;
+CREATE INDEX certificate_of ON certificate(name, use);
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A claim token, without its secret; ``spent_serial`` is the certificate that it bought, empty while it is good."""
+
+    digest: str
+    device: str
+    expires_seconds: float
+    spent_serial: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A certificate and what became of it; ``revoked_seconds`` is None while it stands."""
+
+    serial: str
+    use: Use
+    name: str
+    key_digest: str
+    pem: str
+    issued_seconds: float
+    not_after_seconds: float
+    revoked_seconds: float | None = None
+    reason: str = ""
+
+
+class Book:
+    """The register within one transaction."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def add_claim(self, claim: Claim) -> None:
+        """Write down a new token."""
+        self._connection.execute(
+            "INSERT INTO claim (digest, device, expires_seconds) VALUES (?, ?, ?)",
+            (claim.digest, claim.device, claim.expires_seconds),
+        )
+
+    def claim(self, digest: str) -> Claim | None:
+        """Return the token whose secret has this digest."""
+        row = self._connection.execute("SELECT * FROM claim WHERE digest = ?", (digest,)).fetchone()
+        return None if row is None else _claim(row)
+
+    def claims(self) -> list[Claim]:
+        """Return every token, the one that ends first in front."""
+        rows = self._connection.execute("SELECT * FROM claim ORDER BY expires_seconds, digest")
+        return [_claim(row) for row in rows]
+
+    def spend(self, claim: Claim, serial: str) -> None:
+        """Write down what the token bought."""
+        self._connection.execute("UPDATE claim SET spent_serial = ? WHERE digest = ?", (serial, claim.digest))
+
+    def add(self, entry: Entry) -> None:
+        """Write down a new certificate."""
+        self._connection.execute(
+            "INSERT INTO certificate (serial, use, name, key_digest, pem, issued_seconds, not_after_seconds) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (
+                entry.serial,
+                entry.use,
+                entry.name,
+                entry.key_digest,
+                entry.pem,
+                entry.issued_seconds,
+                entry.not_after_seconds,
+            ),
+        )
+
+    def certificate(self, serial: str) -> Entry | None:
+        """Return the certificate with this serial number."""
+        row = self._connection.execute("SELECT * FROM certificate WHERE serial = ?", (serial,)).fetchone()
+        return None if row is None else _entry(row)
+
+    def certificates(self, name: str | None = None, *, use: Use = "device") -> list[Entry]:
+        """Return the certificates of one device or server, or all, in the order in which they were made."""
+        if name is None:
+            rows = self._connection.execute("SELECT * FROM certificate ORDER BY issued_seconds, serial")
+        else:
+            rows = self._connection.execute(
+                "SELECT * FROM certificate WHERE name = ? AND use = ? ORDER BY issued_seconds, serial",
+                (name, use),
+            )
+        return [_entry(row) for row in rows]
+
+    def revoke(self, serial: str, *, now_seconds: float, reason: str) -> None:
+        """Revoke a certificate; one that is revoked already keeps its first date."""
+        self._connection.execute(
+            "UPDATE certificate SET revoked_seconds = ?, reason = ? WHERE serial = ? AND revoked_seconds IS NULL",
+            (now_seconds, reason, serial),
+        )
+
+
+class Register:
+    """The file. Any number of processes may use it; each transaction is whole or did not happen.
+
+    Raises:
+        InputError: The file is not a register, or of a newer version.
+        OutputError: It cannot be read or written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def create(self) -> None:
+        """Make the file."""
+        with self._connected() as connection:
+            connection.executescript(
+                f"PRAGMA journal_mode = WAL; BEGIN; {_TABLES} PRAGMA user_version = {_VERSION}; COMMIT;"
+            )
+
+    @contextmanager
+    def transaction(self) -> Iterator[Book]:
+        """Give the register to one writer; what it wrote is on the disk when the block has ended, or nowhere."""
+        with self._connected() as connection:
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            if version != _VERSION:
+                raise InputError(
+                    f"{self._path}: expected a register of version {_VERSION}, got {version}.",
+                    hint="Was the folder made by `edgewright ca init` of this version?",
+                )
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield Book(connection)
+            except BaseException:
+                connection.execute("ROLLBACK")
+                raise
+            connection.execute("COMMIT")
+
+    @contextmanager
+    def _connected(self) -> Iterator[sqlite3.Connection]:
+        try:
+            with closing(
+                sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None)
+            ) as connection:
+                connection.row_factory = sqlite3.Row
+                connection.execute("PRAGMA synchronous = FULL")
+                yield connection
+        except sqlite3.DatabaseError as error:
+            raise OutputError(
+                f"{self._path}: {error}.", hint="Is the disk full, or the file damaged?"
+            ) from error
+
+
+def _claim(row: sqlite3.Row) -> Claim:
+    return Claim(
+        digest=row["digest"],
+        device=row["device"],
+        expires_seconds=row["expires_seconds"],
+        spent_serial=row["spent_serial"] or "",
+    )
+
+
+def _entry(row: sqlite3.Row) -> Entry:
+    return Entry(**{key: row[key] for key in row.keys()})  # noqa: SIM118  a Row iterates over its values

@@ -1,0 +1,141 @@
+"""The agent under a heat policy, as a process: a board that is a tree below a sysfs root gets hot and cools down."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import sqlite3
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.integration.support import AgentProcess, null_artifact, wait_until, write_config
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Zone:
+    """One thermal zone."""
+
+    root: Path
+
+    def set(self, celsius: float) -> None:
+        folder = self.root / "class/thermal/thermal_zone0"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "type").write_text("cpu-thermal")
+        (folder / "temp.new").write_text(str(int(celsius * 1_000)))
+        (folder / "temp.new").rename(folder / "temp")
+
+    def remove(self) -> None:
+        (self.root / "class/thermal/thermal_zone0/temp").unlink()
+
+
+@pytest.fixture
+def zone(tmp_path: Path) -> Zone:
+    made = Zone(tmp_path / "sys")
+    made.set(40.0)
+    return made
+
+
+def heat_config(folder: Path, zone: Zone, **heat: object) -> Path:
+    return write_config(
+        folder,
+        1,
+        null_artifact(folder / "a.ewa"),
+        mqtt={"enabled": False},
+        results={"jsonl": "results.jsonl", "max_rate_hz": 0.0},
+        source={"kind": "null", "rate_hz": 100.0},
+        sensors={"sysfs_root": str(zone.root)},
+        heat={"interval_seconds": 0.1, "hold_seconds": 1.0, **heat},
+    )
+
+
+def spooled(folder: Path, ending: str) -> list[dict[str, Any]]:
+    with contextlib.closing(sqlite3.connect(folder / "spool/spool.db")) as spool:
+        rows = spool.execute("SELECT topic, payload FROM message ORDER BY id").fetchall()
+    return [json.loads(payload) for topic, payload in rows if topic.endswith(ending)]
+
+
+def results(folder: Path) -> list[dict[str, Any]]:
+    file = folder / "results.jsonl"
+    return [json.loads(line) for line in file.read_text().splitlines(keepends=True) if line.endswith("\n")]
+
+
+def inferred_in(folder: Path, seconds: float) -> int:
+    before = len(results(folder))
+    time.sleep(seconds)
+    return len(results(folder)) - before
+
+
+def more_results(folder: Path) -> dict[str, Any]:
+    """Return the last result once there are some new ones."""
+    before = len(results(folder))
+    wait_until(lambda: len(results(folder)) >= before + 3, what="results")
+    return results(folder)[-1]
+
+
+def test_heat_lowers_the_rate_then_pauses_and_cooling_lifts_both(tmp_path: Path, zone: Zone) -> None:
+    config = heat_config(tmp_path, zone, slow_celsius=70.0, slow_rate_hz=5.0, pause_celsius=80.0)
+    with AgentProcess(config) as agent:
+        agent.wait_for_log("health: up")
+        zone.set(75.0)
+        agent.wait_for_log("heat_measures_taken: 75.0 °C: fewer frames")
+        more_results(tmp_path)
+        assert inferred_in(tmp_path, 1.0) <= 10  # 5 a second, and what waited to be written
+        zone.set(85.0)
+        agent.wait_for_log("inference pauses")
+        time.sleep(0.5)
+        assert inferred_in(tmp_path, 0.5) == 0
+        assert "health: degraded: it is too hot" in agent.log
+        zone.set(40.0)
+        agent.wait_for_log("as declared, nothing holds back")
+        agent.wait_for_log("health: up")
+        more_results(tmp_path)
+        assert agent.stop() == 0
+    taken = [event["data"]["details"]["measures"] for event in spooled(tmp_path, "/e/heat_measures_taken")]
+    lifted = [event["data"]["details"]["measures"] for event in spooled(tmp_path, "/e/heat_measures_lifted")]
+    assert taken == ["slow", "slow,pause"]
+    assert lifted == ["slow", ""]
+
+
+def test_the_variant_runs_while_it_is_hot_and_the_declared_artifact_afterwards(
+    tmp_path: Path, zone: Zone
+) -> None:
+    variant = null_artifact(tmp_path / "small.ewa", latency_seconds=0.001)
+    digest = f"sha256:{hashlib.sha256(variant.read_bytes()).hexdigest()}"
+    config = heat_config(
+        tmp_path, zone, variant_celsius=70.0, variant_path=str(variant), variant_digest=digest
+    )
+    with AgentProcess(config) as agent:
+        agent.wait_for_log("health: up")
+        zone.set(75.0)
+        agent.wait_for_log("model_switched")
+        more_results(tmp_path)
+        assert more_results(tmp_path)["artifact"] == digest
+        zone.set(40.0)
+        wait_until(lambda: agent.log.count("model_switched") == 2, what="the declared artifact is back")
+        more_results(tmp_path)
+        assert more_results(tmp_path)["artifact"] != digest
+        assert agent.stop() == 0
+    totals = [window["inferences_total"] for window in spooled(tmp_path, "/m/inference")]
+    assert totals == sorted(totals)
+
+
+def test_a_variant_that_cannot_stand_in_leaves_what_runs(tmp_path: Path, zone: Zone) -> None:
+    config = heat_config(
+        tmp_path, zone, variant_celsius=70.0, variant_path=str(tmp_path / "none.ewa"), slow_celsius=90.0
+    )
+    with AgentProcess(config) as agent:
+        agent.wait_for_log("health: up")
+        zone.set(75.0)
+        agent.wait_for_log("model_switch_failed")
+        more_results(tmp_path)
+        zone.remove()
+        agent.wait_for_log("heat_unknown")
+        assert "ENOENT" in agent.log
+        assert agent.stop() == 0
