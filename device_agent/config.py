@@ -313,8 +313,8 @@ class UpdateSection:
         probation_error_ratio: Largest share of inferences that fail.
         probation_bad_windows: So many telemetry windows in a row beyond a limit, and it is taken back.
         probation_starts: It may be started so often before it is kept.
-        tls_ca: Authorities of the repository's server; the system's by default.
-        tls_cert: The device's certificate.
+        tls_ca: Authorities of the repository's server; by default those of ``identity.folder``, else the system's.
+        tls_cert: The device's certificate; by default that of ``identity.folder``.
         tls_key: Its key.
     """
 
@@ -539,6 +539,8 @@ def _check_together(config: AgentConfig, origin: str) -> None:
          "update.group: expected 1 to 64 letters, digits, _ and -."),
         ((update.tls_cert is None) != (update.tls_key is None),
          "update.tls_cert: certificate and update.tls_key go together."),
+        (update.tls_cert is not None and update.tls_ca is None,
+         "update.tls_ca: is missing; it goes with update.tls_cert."),
         (update.probation_seconds > update.probation_max_seconds,
          "update.probation_seconds: is above update.probation_max_seconds."),
     )  # fmt: skip

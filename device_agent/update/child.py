@@ -103,17 +103,18 @@ def limit_memory_and_time(job: TrialJob) -> None:
 
 
 def _source(network: Network) -> HttpSource:
-    from device_agent.update.transfer import HttpSource, TlsFiles, TransferLimits  # noqa: PLC0415
+    from device_agent.tls import TlsFiles  # noqa: PLC0415
+    from device_agent.update.transfer import HttpSource, TransferLimits  # noqa: PLC0415
 
     limits = TransferLimits(
         stall_seconds=network.stall_seconds,
         min_bytes_per_second=network.min_bytes_per_second,
         rate_window_seconds=_RATE_WINDOW_SECONDS,
     )
-    ca, cert, key = (
-        None if one is None else Path(one) for one in (network.tls_ca, network.tls_cert, network.tls_key)
-    )
-    return HttpSource(limits, TlsFiles(ca=ca, cert=cert, key=key))
+    if network.tls_ca is None:
+        return HttpSource(limits, None)
+    cert, key = (None if one is None else Path(one) for one in (network.tls_cert, network.tls_key))
+    return HttpSource(limits, TlsFiles(ca=Path(network.tls_ca), cert=cert, key=key))
 
 
 def _own_answers() -> BinaryIO:

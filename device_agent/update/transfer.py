@@ -5,16 +5,17 @@ from __future__ import annotations
 import http.client
 import ssl
 from dataclasses import dataclass
-from time import monotonic
+from time import monotonic, time
 from typing import TYPE_CHECKING, Final
 from urllib.parse import SplitResult, quote, urlsplit
 
-from device_agent.contract.errors import ConfigError, DigestMismatchError, StorageError, TransferError
+from device_agent.contract.errors import DigestMismatchError, StorageError, TransferError
+from device_agent.tls import client_context, problem_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
+    from device_agent.tls import TlsFiles
     from device_agent.update.state import Candidate
     from device_agent.update.store import Store
 
@@ -63,34 +64,20 @@ class TransferLimits:
     rate_window_seconds: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TlsFiles:
-    """How a server is known and we to it; None: the system's authorities, and no certificate of ours."""
-
-    ca: Path | None = None
-    cert: Path | None = None
-    key: Path | None = None
-
-
 class HttpSource:
     """Gets files below one URL.
 
     Args:
         limits: Bounds.
-        tls: For ``https``.
+        tls: For ``https``; None: the system's authorities, and no certificate of ours.
 
     Raises:
         ConfigError: A TLS file cannot be used.
     """
 
-    def __init__(self, limits: TransferLimits, tls: TlsFiles) -> None:
+    def __init__(self, limits: TransferLimits, tls: TlsFiles | None) -> None:
         self._limits = limits
-        try:
-            self._context = ssl.create_default_context(cafile=tls.ca)
-            if tls.cert is not None:
-                self._context.load_cert_chain(tls.cert, tls.key)
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"update.tls_ca, tls_cert, tls_key: cannot be used: {error}.") from error
+        self._context = ssl.create_default_context() if tls is None else client_context(tls)
 
     def get(self, url: str, *, start: int = 0) -> Iterator[bytes]:
         """Yield a file's bytes from ``start`` on; a server that knows no ranges gives them all, of which the first are left out.
@@ -111,7 +98,9 @@ class HttpSource:
             yield from self._body(response, url, skip=start if response.status == 200 else 0)
         except TimeoutError as error:
             raise SlowDataError(f"{url}: nothing came for {self._limits.stall_seconds:g} s.") from error
-        except (OSError, http.client.HTTPException, ValueError) as error:
+        except OSError as error:
+            raise TransferError(problem_text(error, peer=url, wall_seconds=time())) from error
+        except (http.client.HTTPException, ValueError) as error:
             raise TransferError(f"{url}: {type(error).__name__}: {error}.") from error
         finally:
             connection.close()

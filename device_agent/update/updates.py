@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from device_agent.contract.archive import ArtifactArchive
 from device_agent.contract.errors import ConfigError, EdgewrightError, StorageError
+from device_agent.enrolment.identity import IdentityFolder
 from device_agent.sensors.host import clock_is_synchronized
 from device_agent.update import effects as do
 from device_agent.update import notices
@@ -75,7 +76,7 @@ class Updates:
         children: Children | None = None,
     ) -> None:
         self._config, self._section = config, config.update
-        self._network = _network(config.update)
+        self._network = _network(config)
         folder, root = config.update.directory, config.update.root
         if folder is None or root is None or not root.is_file():
             raise ConfigError(f"update.root: {root} cannot be read.", hint="Is the path right?")
@@ -253,8 +254,12 @@ def _moment() -> was.Moment:
     return was.Moment(now_seconds=monotonic(), wall_seconds=time(), synced=clock_is_synchronized())
 
 
-def _network(section: UpdateSection) -> Network:
+def _network(config: AgentConfig) -> Network:
+    section = config.update
     tls = (section.tls_ca, section.tls_cert, section.tls_key)
+    if config.identity.folder is not None and section.tls_cert is None:
+        files = IdentityFolder(config.identity.folder).tls_files(ca=section.tls_ca)
+        tls = (files.ca, files.cert, files.key)
     ca, cert, key = (None if one is None else str(one) for one in tls)
     return Network(
         url=section.url or "",
