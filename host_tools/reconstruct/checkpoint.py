@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     Float64 = NDArray[np.float64]
 
-_WAY: Final = 1
+_WAY: Final = 2
 """Raised by one whenever the same plan and samples come to other numbers than before."""
 
 

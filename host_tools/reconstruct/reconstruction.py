@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from host_tools.plan.codes import codes_of, values_of
-from host_tools.plan.topology import bias_of, constant, named, network_of, shape_of, weight_of
+from host_tools.plan.topology import NodeInput, bias_of, constant, named, network_of, shape_of, weight_of
+from host_tools.reconstruct.goals import goal_of
 from host_tools.reconstruct.moments import Moments
 from host_tools.reconstruct.patches import Patches
+from host_tools.reconstruct.reading import read_at
 from host_tools.reconstruct.rounding import rounded
-from host_tools.reconstruct.steps import StepWriter, steps_of
+from host_tools.reconstruct.steps import StepWriter, rounding_of_inputs, steps_of
 from host_tools.reconstruct.stream import Stream, sizes_of
 
 if TYPE_CHECKING:
@@ -32,8 +33,10 @@ if TYPE_CHECKING:
     from host_tools.model.float_model import FloatModel
     from host_tools.observe.calibration_set import CalibrationSet
     from host_tools.plan.quantization_plan import QParams, QuantizationPlan, TensorPlan
+    from host_tools.plan.topology import Network
     from host_tools.progress import Progress
     from host_tools.reconstruct.checkpoint import Checkpoint
+    from host_tools.reconstruct.goals import Goal
     from host_tools.reconstruct.steps import Step, StepRunner
     from targets.profile import CapabilityProfile
 
@@ -51,6 +54,9 @@ _INDEPENDENT_PLACES: Final = 8
 
 _MOST_MOMENTS: Final = 4608**2
 """Second moments of one operator, all groups together: those of a 3 x 3 convolution of 512 channels take 170 MB, a few times over."""
+
+_BELOW_ONE: Final = 1.0 - 2.0**-18
+"""Biases end so far from the last code: models hold them in float32, where a whole number of 32 bits is up to 64 off."""
 
 
 def reconstruct(
@@ -91,7 +97,7 @@ def reconstruct(
     writer = StepWriter(model, network, profile, threads=threads)
     sizes = sizes_of(steps, network, plan, len(data))
     inputs = {name: qparams for name in network.inputs if (qparams := plan.tensors[name].qparams) is not None}
-    stream = Stream(steps=steps, data=data, inputs=inputs, sizes=sizes)
+    stream = Stream(steps=steps, data=data, inputs=inputs, sizes=sizes, rounding=rounding_of_inputs(profile))
     improvable = [step for step in steps if _is_improvable(step, plan)]
     progress.stage("Reconstructing operator by operator", len(improvable))
     current, done = _with_wide_ones_named(plan, steps), 0
@@ -103,7 +109,8 @@ def reconstruct(
         stream.fill()
         exact = writer.exact(step)
         if _is_improvable(step, plan):
-            solver = _Solver(step=step, plan=current, profile=profile)
+            goal = goal_of(step, network)
+            solver = _Solver(step=step, goal=goal, network=network, plan=current, profile=profile)
             solution = solver.restored(checkpoint)
             if solution is None:
                 with threadpool_limits(
@@ -167,6 +174,8 @@ class _Solver:
     """One operator."""
 
     step: Step
+    goal: Goal
+    network: Network
     plan: QuantizationPlan
     profile: CapabilityProfile
 
@@ -174,22 +183,11 @@ class _Solver:
         """Gather moments from all samples and find the integers."""
         node = self.step.head
         patches = _patches(node)
-        weight = named(weight_of(node))
-        qparams = _qparams(self.plan, weight)
         values = patches.weights(np.asarray(constant(weight_of(node)), np.float64))
-        moments = Moments(patches.groups, patches.columns, values.shape[1])
-        wanted = max(_LEAST_PLACES, _PLACES_PER_COLUMN * patches.columns)
-        each = min(patches.places, -(-wanted // len(stream.travellers)))
-        for number, traveller in enumerate(stream.travellers):
-            places = _scattered(patches.places, each, number)
-            source = self._real(named(node.inputs[0]), traveller.quantized)
-            result = exact.run(traveller.exact)[self.step.head_result]
-            moments.add(
-                patches.inputs_at(source, places), patches.outputs_at(np.asarray(result, np.float32), places)
-            )
-        has_bias = bias_of(node) is not None
+        moments, samples = self._moments(stream, exact, patches)
+        qparams = _qparams(self.plan, named(weight_of(node)))
         scales, zeros = (_by_output(numbers, values) for numbers in (qparams.scale, qparams.zero_point))
-        samples = len(stream.travellers) * min(each, _INDEPENDENT_PLACES)
+        has_bias = bias_of(node) is not None
         codes = rounded(
             values,
             scales,
@@ -204,6 +202,20 @@ class _Solver:
         bias = (moments.output_means - means).reshape(-1)
         return _Solution(codes=patches.as_weight(codes + zeros[:, :, np.newaxis]), bias=bias)
 
+    def _moments(self, stream: Stream, exact: StepRunner, patches: Patches) -> tuple[Moments, int]:
+        """Return the moments of what the operator reads and is to give, and how many samples' worth of places are in them."""
+        node, goal = self.step.head, self.goal
+        moments = Moments(patches.groups, patches.columns, patches.outputs)
+        wanted = max(_LEAST_PLACES, _PLACES_PER_COLUMN * patches.columns)
+        each = min(patches.places, -(-wanted // len(stream.travellers)))
+        reader = NodeInput(node=named(node), index=0)
+        for number, (traveller, found) in enumerate(stream.exact_results(exact)):
+            places = _scattered(patches.places, each, number)
+            source = read_at(reader, named(node.inputs[0]), traveller.quantized, self.plan, self.profile)
+            result = goal.wanted(traveller, found, self.network, self.plan, self.profile)
+            moments.add(patches.inputs_at(source, places), patches.outputs_at(result, places))
+        return moments, len(stream.travellers) * min(each, _INDEPENDENT_PLACES)
+
     def restored(self, checkpoint: Checkpoint | None) -> _Solution | None:
         """Return the solution that a checkpoint has; None when it has none, or one that does not fit."""
         node = self.step.head
@@ -212,11 +224,11 @@ class _Solver:
             return None
         qparams, shape = _qparams(self.plan, named(weight_of(node))), shape_of(weight_of(node))
         codes, bias = kept["codes"], kept["bias"]
-        outputs = shape[-1] if node.op_type == "MatMul" else shape[0]
+        patches = _patches(node)
         fits = (
             codes.shape == shape
             and (codes == np.clip(np.rint(codes), qparams.quant_min, qparams.quant_max)).all()
-            and bias.shape == (outputs,)
+            and bias.shape == (patches.groups * patches.outputs,)
             and np.isfinite(bias).all()
         )
         return _Solution(codes=codes, bias=bias) if fits else None
@@ -241,27 +253,13 @@ class _Solver:
     def _bias_plan(self, name: str, values: Float64) -> TensorPlan:
         planned = self.plan.tensors[name]
         if planned.qparams is not None:
-            limit = np.asarray(planned.qparams.scale) * (planned.qparams.quant_max - 1)
+            limit = np.asarray(planned.qparams.scale) * planned.qparams.quant_max * _BELOW_ONE
             values = np.clip(values, -limit, limit)
         return dataclasses.replace(
             planned,
             values=tuple(float(value) for value in values),
             reason=f"{planned.reason.partition('; corrected')[0]}; set so that the mean of each output channel is the float model's",
         )
-
-    def _real(self, name: str, arrays: dict[str, NDArray[np.generic]]) -> NDArray[np.float32]:
-        """Return a value as the operator reads it."""
-        reader = (named(self.step.head), 0)
-        edge = next(
-            (edge.qparams for edge in self.plan.requantize if (edge.node, edge.input_index) == reader), None
-        )
-        qparams = self.plan.tensors[name].qparams
-        real = np.asarray(arrays[name], np.float32)
-        if qparams is not None:
-            real = (real - np.float32(qparams.zero_point[0])) * np.float32(qparams.scale[0])
-        if edge is not None:
-            real = values_of(codes_of(real.astype(np.float64), edge), edge).astype(np.float32)
-        return real
 
 
 def _by_output(numbers: Sequence[float], values: Float64) -> Float64:

@@ -11,6 +11,7 @@ import onnx_ir as ir
 from onnx import TensorProto, helper, numpy_helper
 
 from host_tools.model.reference import open_session, run_session
+from host_tools.model.rounding import RoundingNodes
 from host_tools.plan.codes import codes_of, values_of
 from host_tools.plan.planned_values import planned_values
 from host_tools.plan.topology import constant, is_constant, named, outputs_of
@@ -24,11 +25,12 @@ if TYPE_CHECKING:
     from host_tools.model.float_model import FloatModel
     from host_tools.plan.quantization_plan import QParams, QuantizationPlan
     from host_tools.plan.topology import Network
-    from targets.profile import CapabilityProfile
+    from targets.profile import CapabilityProfile, Rounding, RoundingRules
 
     Arrays = Mapping[str, NDArray[np.generic]]
 
 _TYPES: Final = {"int8": TensorProto.INT8, "uint8": TensorProto.UINT8, "int16": TensorProto.INT16}
+_INTEGER: Final = ("int8", "int16")
 _IR_VERSION: Final = 10
 _WIDE_DOMAIN: Final = "com.microsoft"  # has 16-bit QuantizeLinear at every opset
 
@@ -74,6 +76,11 @@ def steps_of(network: Network, plan: QuantizationPlan) -> tuple[Step, ...]:
     )
 
 
+def rounding_of_inputs(profile: CapabilityProfile) -> Rounding:
+    """Return what becomes of halves where the network's inputs are quantized: by the device, or by the agent, which rounds to even."""
+    return profile.rounding.activations if profile.interface.input_type == "float32" else "half_even"
+
+
 def _step(head: ir.Node, tails: tuple[ir.Node, ...]) -> Step:
     inner = {named(value) for node in (head, *tails[:-1]) for value in outputs_of(node)} if tails else set()
     reads = [
@@ -90,12 +97,23 @@ class StepRunner:
     """Runs one step; thread safe."""
 
     def __init__(
-        self, graph: onnx.ModelProto, reads: Sequence[str], writes: Sequence[str], *, threads: int
+        self, graph: onnx.ModelProto, reads: Sequence[str], writes: Mapping[str, str], *, threads: int
     ) -> None:
+        """Open a graph.
+
+        Args:
+            graph: The step.
+            reads: Its inputs.
+            writes: The name of each value that it gives, by the graph output that holds it.
+            threads: Threads of one inference.
+
+        Raises:
+            ModelError: ONNX Runtime refuses it.
+        """
         self._session: ort.InferenceSession = open_session(
             graph.SerializeToString(), threads=threads, name=graph.graph.name, arena=False, as_written=True
         )
-        self._reads, self._writes = tuple(reads), tuple(writes)
+        self._reads, self._writes = tuple(reads), dict(writes)
 
     def run(self, arrays: Arrays) -> dict[str, NDArray[np.generic]]:
         """Return what the step writes.
@@ -106,8 +124,8 @@ class StepRunner:
         Raises:
             ModelError: ONNX Runtime failed.
         """
-        found = run_session(self._session, self._writes, {name: arrays[name] for name in self._reads})
-        return dict(zip(self._writes, found, strict=True))
+        found = run_session(self._session, tuple(self._writes), {name: arrays[name] for name in self._reads})
+        return dict(zip(self._writes.values(), found, strict=True))
 
 
 class StepWriter:
@@ -117,7 +135,7 @@ class StepWriter:
         self, model: FloatModel, network: Network, profile: CapabilityProfile, *, threads: int
     ) -> None:
         self._network = network
-        self._rounding = profile.rounding.weights
+        self._rounding = profile.rounding
         self._opset = model.graph.graph.opset_imports[""]
         self._threads = threads
 
@@ -127,7 +145,7 @@ class StepWriter:
         Raises:
             ModelError: ONNX Runtime refuses it.
         """
-        writes = tuple(dict.fromkeys((step.head_result, *step.writes)))
+        writes = {name: name for name in (step.head_result, *step.writes)}
         nodes = [ir.to_proto(node) for node in step.nodes]
         constants = {
             named(value): constant(value)
@@ -136,7 +154,7 @@ class StepWriter:
             if value is not None and is_constant(value)
         }
         inputs = [self._declared(name, None) for name in step.reads]
-        return self._runner(step, nodes, constants, inputs, writes, step.reads)
+        return self._runner(step, nodes, constants, inputs, writes)
 
     def quantized(self, step: Step, plan: QuantizationPlan) -> StepRunner:
         """Return the step as the plan has it: codes in, codes out, where values are quantized.
@@ -144,17 +162,18 @@ class StepWriter:
         Raises:
             ModelError: ONNX Runtime refuses it.
         """
-        graph = _Graph(plan=plan)
+        graph = _Graph(plan=plan, rounding=self._rounding)
+        is_integer = plan.nodes[named(step.head)].precision in _INTEGER
+        rounding = self._rounding.requantization if is_integer else self._rounding.activations
         for node in step.nodes:
             graph.add(node, self._constant_values(node, plan))
         inputs = [self._declared(name, plan.tensors[name].qparams) for name in step.reads]
         for name in step.writes:
             qparams = plan.tensors[name].qparams
             if qparams is not None:
-                graph.quantize(name, qparams, name + _CODES)
-        writes = tuple(name if plan.tensors[name].qparams is None else name + _CODES for name in step.writes)
-        runner = self._runner(step, graph.nodes, graph.constants, inputs, writes, step.reads)
-        return _Renamed(runner, dict(zip(writes, step.writes, strict=True)))
+                graph.quantize(name, qparams, name + _CODES, rounding)
+        writes = {name if plan.tensors[name].qparams is None else name + _CODES: name for name in step.writes}
+        return self._runner(step, graph.nodes, graph.constants, inputs, writes)
 
     def _constant_values(
         self, node: ir.Node, plan: QuantizationPlan
@@ -166,7 +185,7 @@ class StepWriter:
             own = planned_values(planned, array.shape)
             array = array if own is None else own.astype(np.float32)
             if planned.qparams is not None:
-                codes = codes_of(np.asarray(array, np.float64), planned.qparams, self._rounding)
+                codes = codes_of(np.asarray(array, np.float64), planned.qparams, self._rounding.weights)
                 array = values_of(codes, planned.qparams).astype(np.float32)
             yield named(value), array
 
@@ -181,8 +200,7 @@ class StepWriter:
         nodes: Sequence[onnx.NodeProto],
         constants: Arrays,
         inputs: Sequence[onnx.ValueInfoProto],
-        writes: Sequence[str],
-        reads: Sequence[str],
+        writes: Mapping[str, str],
     ) -> StepRunner:
         outputs = [helper.make_empty_tensor_value_info(name) for name in writes]
         initializers = [
@@ -194,29 +212,19 @@ class StepWriter:
             opset_imports=[helper.make_opsetid("", self._opset), helper.make_opsetid(_WIDE_DOMAIN, 1)],
         )
         model.ir_version = _IR_VERSION
-        return StepRunner(model, reads, writes, threads=self._threads)
+        return StepRunner(model, step.reads, writes, threads=self._threads)
 
 
 _CODES: Final = "/edgewright_codes"
 
 
-class _Renamed(StepRunner):
-    """A runner whose outputs are called otherwise."""
-
-    def __init__(self, runner: StepRunner, names: Mapping[str, str]) -> None:
-        self._runner, self._names = runner, names
-
-    def run(self, arrays: Arrays) -> dict[str, NDArray[np.generic]]:
-        """See `StepRunner.run`."""
-        return {self._names[name]: array for name, array in self._runner.run(arrays).items()}
-
-
 class _Graph:
     """Nodes with QuantizeLinear and DequantizeLinear around them."""
 
-    def __init__(self, *, plan: QuantizationPlan) -> None:
+    def __init__(self, *, plan: QuantizationPlan, rounding: RoundingRules) -> None:
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, NDArray[np.generic]] = {}
+        self._rounding = rounding
         self._edges = {(edge.node, edge.input_index): edge.qparams for edge in plan.requantize}
         self._plan = plan
         self._inner: set[str] = set()
@@ -232,9 +240,16 @@ class _Graph:
         self._inner.update(named(value) for value in outputs_of(node))
         self.nodes.append(proto)
 
-    def quantize(self, source: str, qparams: QParams, result: str) -> None:
-        """Add QuantizeLinear."""
-        self._linear("QuantizeLinear", source, qparams, result)
+    def quantize(self, source: str, qparams: QParams, result: str, rounding: Rounding) -> None:
+        """Add what quantizes a value."""
+        if rounding == "half_even":
+            self._linear("QuantizeLinear", source, qparams, result)
+            return
+        writer = RoundingNodes()
+        scale = np.asarray(qparams.scale[0], np.float32)
+        zero_point = np.asarray(qparams.zero_point[0], qparams.dtype)
+        self.nodes.extend(writer.write(source, result, scale=scale, zero_point=zero_point, rounding=rounding))
+        self.constants.update(writer.constants)
 
     def _read(self, node: str, index: int, name: str) -> str:
         qparams = self._plan.tensors[name].qparams
@@ -248,7 +263,8 @@ class _Graph:
         if edge is None:
             return real
         changed = f"{name}/edgewright_edge_{node}_{index}"
-        self._linear("QuantizeLinear", real, edge, f"{changed}_codes")
+        rounding = self._rounding.activations if qparams is None else self._rounding.requantization
+        self.quantize(real, edge, f"{changed}_codes", rounding)
         self._linear("DequantizeLinear", f"{changed}_codes", edge, changed)
         return changed
 

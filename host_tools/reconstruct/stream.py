@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from host_tools.plan.codes import codes_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from host_tools.plan.quantization_plan import QParams, QuantizationPlan
     from host_tools.plan.topology import Network
     from host_tools.reconstruct.steps import Step, StepRunner
+    from targets.profile import Rounding
 
     Arrays = dict[str, NDArray[np.generic]]
 
@@ -53,6 +56,7 @@ class Stream:
         data: Where samples come from.
         inputs: Parameters of each model input that is quantized.
         sizes: How many samples may be on their way at each step.
+        rounding: What becomes of halves where an input is quantized.
         travellers: The samples.
     """
 
@@ -60,6 +64,7 @@ class Stream:
     data: CalibrationSet
     inputs: Mapping[str, QParams]
     sizes: Sequence[int]
+    rounding: Rounding = "half_even"
     travellers: list[Traveller] = field(default_factory=list)
     _finished: int = 0
     _finished_runners: list[tuple[StepRunner, StepRunner]] = field(default_factory=list)
@@ -90,6 +95,20 @@ class Stream:
                 self._advance(traveller, index, exact, quantized)
             self.travellers.append(traveller)
 
+    def exact_results(self, exact: StepRunner) -> Iterator[tuple[Traveller, Arrays]]:
+        """Run the next step in float on every sample; `finish` will not do it again.
+
+        Yields:
+            Each sample, with what it had before the step, and what the step gives, inner values included.
+
+        Raises:
+            ModelError: ONNX Runtime failed.
+        """
+        for traveller in self.travellers:
+            found = exact.run(traveller.exact)
+            yield traveller, found
+            traveller.exact.update((name, found[name]) for name in self.steps[self._finished].writes)
+
     def finish(self, exact: StepRunner, quantized: StepRunner) -> None:
         """Run all samples through the next step, which is what it will be from now on.
 
@@ -105,10 +124,10 @@ class Stream:
             self._finished_runners.clear()
 
     def _advance(self, traveller: Traveller, index: int, exact: StepRunner, quantized: StepRunner) -> None:
-        written = set(self.steps[index].writes)
-        traveller.exact.update(
-            (name, array) for name, array in exact.run(traveller.exact).items() if name in written
-        )
+        written = self.steps[index].writes
+        if any(name not in traveller.exact for name in written):
+            found = exact.run(traveller.exact)
+            traveller.exact.update((name, found[name]) for name in written)
         traveller.quantized.update(quantized.run(traveller.quantized))
         for side in (traveller.exact, traveller.quantized):
             for name in [name for name in side if self._last_reads.get(name, -1) <= index]:
@@ -118,11 +137,8 @@ class Stream:
         qparams = self.inputs.get(name)
         if qparams is None:
             return array
-        codes = np.rint(array.astype(np.float64) / qparams.scale[0]) + qparams.zero_point[0]
-        taken: NDArray[np.generic] = np.clip(codes, qparams.quant_min, qparams.quant_max).astype(
-            qparams.dtype
-        )
-        return taken
+        codes = codes_of(np.asarray(array, np.float64), qparams, self.rounding)
+        return codes.astype(qparams.dtype)
 
 
 def sizes_of(

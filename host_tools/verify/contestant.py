@@ -12,6 +12,7 @@ from device_agent.engines import load_engine
 from device_agent.sources.adapt import to_payload, to_source
 from host_tools.errors import VerificationError
 from host_tools.lower.lowering import lower
+from host_tools.model.rounding import with_rounding
 from host_tools.verify.candidate import Golden
 from host_tools.verify.metrics import CodeComparison, OutputComparison
 from host_tools.verify.probes import PROBES
@@ -213,13 +214,20 @@ class PlanArithmetic:
 def plan_arithmetic(
     model: FloatModel, plan: QuantizationPlan, profile: CapabilityProfile, *, threads: int
 ) -> PlanArithmetic:
-    """Return a plan ready to run.
+    """Return a plan ready to run; activations are rounded as the target rounds them.
 
     Raises:
         LoweringError: It cannot be written as an ONNX QDQ graph.
         VerificationError: ONNX Runtime refuses the graph.
     """
-    return PlanArithmetic(lower(model, plan, _as_float_interface(profile)), threads=threads)
+    payload = lower(model, plan, _as_float_interface(profile))
+    inputs, rules = {spec.name for spec in model.inputs}, profile.rounding
+    content = with_rounding(
+        payload.files["model.onnx"],
+        lambda name: rules.activations if name in inputs else rules.requantization,
+    )
+    rounded = dataclasses.replace(payload, files={**payload.files, "model.onnx": content})
+    return PlanArithmetic(rounded, threads=threads)
 
 
 def plan_arithmetics(candidates: Sequence[Candidate], *, threads: int) -> list[PlanArithmetic]:

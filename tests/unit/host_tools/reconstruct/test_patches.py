@@ -35,6 +35,21 @@ CONVOLUTIONS = {
     "larger_than_its_input": ((1, 3, 2, 2), (5, 3, 5, 5), "<pads = [3, 3, 3, 3], strides = [2, 2]>"),
 }
 
+TRANSPOSED = {
+    "plain": ((1, 4, 5, 5), (4, 3, 2, 2), ""),
+    "strided": ((1, 4, 5, 6), (4, 3, 3, 2), "<strides = [2, 3]>"),
+    "dilated": ((1, 4, 5, 6), (4, 3, 3, 2), "<dilations = [2, 3], strides = [3, 2], pads = [1, 2, 0, 1]>"),
+    "padded": (
+        (1, 4, 5, 6),
+        (4, 3, 3, 3),
+        "<pads = [1, 0, 2, 1], strides = [2, 2], output_padding = [1, 0]>",
+    ),
+    "grouped": ((1, 6, 4, 4), (6, 2, 3, 3), "<group = 3, strides = [2, 2]>"),
+    "depthwise": ((2, 4, 4, 5), (4, 1, 2, 3), "<group = 4, strides = [2, 2]>"),
+    "same": ((1, 4, 5, 6), (4, 3, 3, 3), '<auto_pad = "SAME_UPPER", strides = [2, 2]>'),
+    "one_axis": ((1, 4, 7), (4, 3, 4), "<strides = [2], pads = [1, 2]>"),
+}
+
 OTHERS = {
     "gemm": ((1, 7), "y = Gemm <transB = 1> (x, w, b)", {"w": (5, 7), "b": (5,)}),
     "gemm_of_many": ((6, 7), "y = Gemm <transB = 1> (x, w, b)", {"w": (5, 7), "b": (5,)}),
@@ -85,6 +100,17 @@ def test_convolutions(tmp_path, kind, bias):
     np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("kind", list(TRANSPOSED))
+@pytest.mark.parametrize("bias", [True, False])
+def test_transposed_convolutions(tmp_path, kind, bias):
+    source, weight, attributes = TRANSPOSED[kind]
+    groups = {"grouped": 3, "depthwise": 4}.get(kind, 1)
+    text = f"y = ConvTranspose {attributes} (x, w{', b' if bias else ''})"
+    weights = {"w": weight, **({"b": (weight[1] * groups,)} if bias else {})}
+    wanted, found, *_ = gathered(tmp_path, text, source, weights)
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("kind", list(OTHERS))
 def test_products_of_matrices(tmp_path, kind):
     source, text, weights = OTHERS[kind]
@@ -108,17 +134,9 @@ def test_some_places_are_those_of_all(tmp_path, kind):
     assert (patches.inputs_at(given, some) == every[:, :, some]).all()
 
 
-@pytest.mark.parametrize(
-    ("text", "source", "weights"),
-    [
-        ("y = ConvTranspose (x, w, b)", (1, 4, 5, 5), {"w": (4, 3, 2, 2), "b": (3,)}),
-        ("y = MatMul (x, w)", (2, 4, 7), {"w": (2, 7, 5)}),
-    ],
-    ids=["transposed", "batched"],
-)
-def test_what_is_not_gathered_says_so(tmp_path, text, source, weights):
+def test_what_is_not_gathered_says_so(tmp_path):
     proto = model_proto(
-        f"net (float[{shape(source)}] x) => (float y) {{ {text} }}", **random_weights(5, **weights)
+        "net (float[2,4,7] x) => (float y) { y = MatMul (x, w) }", **random_weights(5, w=(2, 7, 5))
     )
     (node,) = load(saved(tmp_path, proto)).graph.graph
     assert Patches.of(node) is None

@@ -18,20 +18,19 @@ from tests.unit.host_tools.simulate.parity import Planned, planned
 
 _TFLITE = catalog.load("cortex-a-tflite")
 _WIDE = replace(_TFLITE.activations, bits=16, zero_point="symmetric")
-_WRITTEN = {
+_AWAY = replace(
+    catalog.load("generic-power-of-two").rounding,
+    requantization="half_away_from_zero",
+    activations="half_away_from_zero",
+)
+PROFILES = {
     "x86_64-onnxruntime": catalog.load("x86_64-onnxruntime"),  # uint8, zero points
     "cortex-a-tflite": _TFLITE,  # fixed outputs, fused activations
     "generic-per-tensor-symmetric": catalog.load("generic-per-tensor-symmetric"),
     "amd-vitis-dpu": catalog.load("amd-vitis-dpu"),  # powers of two, halves up
     "espressif-esp32s3": catalog.load("espressif-esp32s3"),  # powers of two, 20-bit biases
+    "halves away from zero": replace(catalog.load("generic-power-of-two"), rounding=_AWAY),
     "16 bits": replace(_TFLITE, activations=_WIDE),
-}
-PROFILES = {
-    # Steps round halves to even whatever the target does; between powers of two every fourth number is a half.
-    name: replace(
-        written, rounding=replace(written.rounding, requantization="half_even", activations="half_even")
-    )
-    for name, written in _WRITTEN.items()
 }
 
 
