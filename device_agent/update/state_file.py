@@ -1,4 +1,4 @@
-"""`StateFile`: the durable state as one small JSON file (ADR-0013), replaced by a rename, file and folder synced."""
+"""`StateFile`: the durable state as one small JSON file (ADR-0014), replaced by a rename, file and folder synced."""
 
 from __future__ import annotations
 
