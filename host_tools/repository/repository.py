@@ -95,6 +95,8 @@ class Repository:
             raise InputError(
                 f"{artifact.name}: {path!r} is no name for a repository: letters, digits, '.', '_', '-'."
             )
+        if not 1 <= release_counter <= desired.MAX_COUNT:
+            raise InputError(f"release_counter: expected 1 to {desired.MAX_COUNT}, got {release_counter}.")
         facts = desired.ReleaseFacts(
             model=manifest.name,
             version=manifest.version,
@@ -174,9 +176,10 @@ class Repository:
         if role in _TOP:
             self._rotate_top(role, old)
             return
-        targets, signed = self._targets("targets"), self._targets(role)
+        targets = self._targets("targets")
         if targets.delegations is None or role not in (targets.delegations.roles or {}):
             raise InputError(f"role {role!r} is unknown.")
+        signed = self._targets(role)
         for signer in old:
             targets.revoke_key(signer.public_key.keyid, role)
         for signer in self._keys.make(role, rule_of(role).keys):
@@ -187,6 +190,11 @@ class Repository:
 
     def _rotate_top(self, role: str, old: Sequence[CryptoSigner]) -> None:
         root = self._root()
+        # Before anything is made: devices follow a new root only when enough of the keys that they trust have signed it.
+        trusted = root.roles["root"]
+        here = sum(one.public_key.keyid in trusted.keyids for one in self._keys.of("root"))
+        if here < trusted.threshold:
+            raise InputError(f"role 'root': {trusted.threshold} keys must sign, {here} are here.")
         for signer in old:
             if signer.public_key.keyid in root.roles[role].keyids:
                 root.revoke_key(signer.public_key.keyid, role)
