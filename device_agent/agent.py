@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import random
+from dataclasses import dataclass, replace
 from functools import partial
 from queue import Empty, SimpleQueue
 from time import monotonic, time
@@ -62,6 +63,8 @@ if TYPE_CHECKING:
     from device_agent.contract.archive import ArtifactArchive
     from device_agent.engines.engine import Engine
     from device_agent.sources.source import Source
+    from device_agent.update.jobs import Answer
+    from device_agent.update.updates import Updates
 
 _LOG = logging.getLogger("edgewright.agent")
 _LONGEST_WAIT_SECONDS: Final = 60.0
@@ -79,6 +82,13 @@ class _Wake:
 _WAKE: Final = _Wake()
 
 
+@dataclass(frozen=True, slots=True)
+class UpdateAnswer:
+    """Put into the inbox when a step of an update has ended."""
+
+    answer: Answer
+
+
 class Agent:
     """One run, from start to goodbye.
 
@@ -93,9 +103,9 @@ class Agent:
 
     def __init__(self, config: AgentConfig) -> None:
         self._config = config
-        self._inbox: SimpleQueue[occurrences.Occurrence | BrokerReport | SimpleQueue[Any] | _Wake] = (
-            SimpleQueue()
-        )
+        self._inbox: SimpleQueue[
+            occurrences.Occurrence | BrokerReport | SimpleQueue[Any] | _Wake | UpdateAnswer
+        ] = SimpleQueue()
         settings = broker_settings(
             config
         )  # before anything is opened: a wrong password or TLS file is a wrong configuration
@@ -168,6 +178,7 @@ class Agent:
             wall_seconds=time,
             jitter=random.random,
         )
+        self._updates = self._open_updates()
         self._worker = Worker(self._inbox.put)
         self._pace = Pace(config.source.rate_hz, self._worker.stopping)
         self._declared: ArtifactArchive | None = None
@@ -191,6 +202,7 @@ class Agent:
         self._window_started_seconds = self._commit_due_seconds = monotonic()
         self._flush_wanted = False
         self._fault = ""
+        self._restart_wanted = False
         self._exit: effects.Exit | None = None
         self._actions: Mapping[type[Any], Callable[[Any], None]] = {
             effects.VerifyArtifact: lambda _: self._worker.submit(self._verify),
@@ -229,9 +241,30 @@ class Agent:
                 # The loop's last door: nobody looks at a device that dies without a word.
                 except Exception as error:  # noqa: BLE001
                     self._end_with_fault(error)
-            return self._exit
+            return replace(self._exit, code="restart") if self._restart_wanted else self._exit
         finally:
             self._close()
+
+    def _open_updates(self) -> Updates | None:
+        """Decide which model this process runs; with no updates it is the configured one."""
+        if self._config.update.url is None:
+            return None
+        from device_agent.update.updates import Updates  # noqa: PLC0415  who wants none pays for none
+
+        updates = Updates(
+            self._config,
+            report=lambda answer: self._inbox.put(UpdateAnswer(answer)),
+            tell=lambda notice: self._recorder.event(
+                notice.name, notice.severity, notice.text, notice.details
+            ),
+            restart=self._want_restart,
+        )
+        self._config = replace(self._config, artifact=updates.begin())
+        return updates
+
+    def _want_restart(self, reason: str) -> None:
+        self._restart_wanted = True
+        self._inbox.put(occurrences.RestartRequested(reason))
 
     # --- the loop ---
 
@@ -251,6 +284,8 @@ class Agent:
             self._take_in(occurrences.Tick(now))
         model_runs = self._core.phase == "running"
         due_seconds = min(self._service.alive(now), self._commands.turn(now, model_runs=model_runs))
+        if self._updates is not None:
+            self._updates.turn(now)
         more_results = self._results is not None and self._results.write()
         self._commit(now)
         due = self._courier.turn(now) if self._config.mqtt.enabled else float("inf")
@@ -260,6 +295,8 @@ class Agent:
             self._flush_wanted = False
             self._take_in(occurrences.Flushed())
         if self._exit is None:
+            if self._updates is not None:
+                due_seconds = min(due_seconds, self._updates.next_due_seconds)
             self._wait(0.0 if more_results else min(due, due_seconds, self._core.next_due_seconds))
 
     def _wait(self, due_seconds: float) -> None:
@@ -273,7 +310,9 @@ class Agent:
         except Empty:
             return
 
-    def _dispatch(self, item: occurrences.Occurrence | BrokerReport | SimpleQueue[Any] | _Wake) -> None:
+    def _dispatch(
+        self, item: occurrences.Occurrence | BrokerReport | SimpleQueue[Any] | _Wake | UpdateAnswer
+    ) -> None:
         match item:
             case Connected() | Disconnected() | Delivered():
                 self._handle_report(item)
@@ -281,6 +320,12 @@ class Agent:
                 return  # it has woken the loop, which looks there in its next turn
             case SimpleQueue():
                 item.put(self._status.document(self._moment()))
+            case UpdateAnswer(answer):
+                if self._updates is not None:
+                    self._updates.handle(answer)
+            case occurrences.Failed() | occurrences.StopRequested() | occurrences.SourceEnded():
+                self._tell_updates_of_the_end(item)
+                self._take_in(item)
             case occurrences.ArtifactVerified() | occurrences.ModelSwitched():
                 if self._core.phase == "running":  # what the model before did is told under its own name
                     self._sample(effects.Sample(final=False))
@@ -288,6 +333,18 @@ class Agent:
                 self._take_in(item)
             case _:
                 self._take_in(item)
+
+    def _tell_updates_of_the_end(
+        self, end: occurrences.Failed | occurrences.StopRequested | occurrences.SourceEnded
+    ) -> None:
+        """A model that fails on probation is taken back before the agent ends; an end that was asked for is not held against it."""
+        if self._updates is None:
+            return
+        if isinstance(end, occurrences.Failed):
+            self._updates.failed(end.code, end.message)
+            return
+        self._restart_wanted = False
+        self._updates.stopping()
 
     def _take_in(self, occurrence: occurrences.Occurrence) -> None:
         for effect in self._core.handle(occurrence):
@@ -343,6 +400,8 @@ class Agent:
         logging.getLogger().removeHandler(self._troubles)
         if self._status_server is not None:
             self._status_server.close()
+        if self._updates is not None:
+            self._updates.close()
         self._renewal.close()
         self._worker.stop()
         if not self._worker.join(_CLOSE_SECONDS):
@@ -398,7 +457,7 @@ class Agent:
             self._engine.close()
             self._engine = None
         engine, seconds = load_payload(self._verified(), threads=self._config.engine.threads)
-        self._engine = engine
+        self._engine = engine if self._updates is None else self._updates.tapped(engine)
         return occurrences.EngineLoaded(engine=engine.name, engine_version=engine.version, seconds=seconds)
 
     def _test(self) -> occurrences.Occurrence:
@@ -459,6 +518,8 @@ class Agent:
             self._inbox.put(occurrences.SwitchFailed(str(error)))
             return
         self._loaded().close()
+        if self._updates is not None and not wanted:
+            engine = self._updates.tapped(engine)
         self._archive, self._engine, self._variant_runs = archive, engine, wanted
         manifest = archive.manifest
         self._inbox.put(
@@ -539,6 +600,12 @@ class Agent:
         self._commands.report()
         self._take_in(occurrences.Trouble("refused messages", self._refusals.report()))
         self._spool.return_to_disk()
+        if self._updates is not None:
+            self._updates.observed(
+                inferences=window.latencies.count,
+                errors=window.errors,
+                p95_seconds=window.latencies.quantile_seconds(0.95),
+            )
         self._take_in(
             occurrences.WindowClosed(
                 inferences=window.latencies.count, errors=window.errors, last_error=window.last_error

@@ -195,6 +195,9 @@ def _run(config: AgentConfig, _options: argparse.Namespace) -> int:
     agent = Agent(config)
     signals.hand_to(agent.request_stop)
     ended = agent.run()
+    if ended.code == "restart":
+        # A model is changed by a new process: the one way a model ever starts, and nothing of the old one stays.
+        os.execv(sys.executable, sys.orig_argv)  # noqa: S606  our own command, word for word
     if ended.code != "ok":
         print(f"edgewright-agent: {ended.message}", file=sys.stderr)
     return exit_status(ended.code)

@@ -39,6 +39,7 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 _DAY_SECONDS: Final = 86_400.0
 _WITH_PATH: Final = ("directory", "replay", "camera")
 _MAX_FILE_BYTES: Final = 1 << 20
+_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _TOPIC_FILTER: Final = re.compile(r"(?:(?:\+|[^+#/]*)/)*(?:\+|#|[^+#/]*)")
 """Source: MQTT 3.1.1, section 4.7.1: ``+`` and ``#`` fill a whole level, ``#`` only the last."""
 
@@ -298,6 +299,71 @@ class HeatSection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateSection:
+    """Where signed updates come from, and what a new model must show. Needs the extra ``update``; docs/updates.md.
+
+    Attributes:
+        url: Of the repository, ``http`` or ``https``; without it there are no updates.
+        root: Bootstrap root metadata (``root.json``): the keys that are trusted to begin with.
+        directory: Where artifacts and state are kept; it must survive a restart.
+        group: Whose desired state counts when the device has none of its own.
+        first_check_seconds: From the start to the first check.
+        check_interval_seconds: Between checks.
+        check_timeout_seconds: For one check.
+        require_synced_clock: Check only while a time service vouches for the clock.
+        stall_seconds: A download from which nothing comes for so long is broken off.
+        min_bytes_per_second: Likewise one that is slower, over 30 s.
+        fetch_timeout_seconds: For one attempt at a download; the next goes on where it stopped.
+        trial_timeout_seconds: For loading and testing a new model in its child process.
+        trial_memory_max_bytes: Address space of that process.
+        trial_attempts: A new model is tried so often; more means that its trial takes the device down.
+        shadow_frames: Frames of the run beside the current model; 0: no such run.
+        shadow_timeout_seconds: How long frames are waited for.
+        shadow_duty_ratio: Share of one core's time that the run may take.
+        shadow_min_cosine: Least mean cosine between both models' outputs.
+        probation_seconds: A new model runs so long before it is kept.
+        probation_inferences: And gives so many results.
+        probation_max_seconds: Without that many by then it is taken back.
+        probation_p95_ratio: Largest p95 of the latency, over that of the model before.
+        probation_error_ratio: Largest share of inferences that fail.
+        probation_bad_windows: So many telemetry windows in a row beyond a limit, and it is taken back.
+        probation_starts: It may be started so often before it is kept.
+        tls_ca: Authorities of the repository's server; by default those of ``identity.folder``, else the system's.
+        tls_cert: The device's certificate; by default that of ``identity.folder``.
+        tls_key: Its key.
+    """
+
+    url: str | None = None
+    root: Path | None = None
+    directory: Path | None = None
+    group: str | None = None
+    first_check_seconds: float = setting(30.0, low=0.0, high=_DAY_SECONDS)
+    check_interval_seconds: float = setting(3_600.0, low=0.1, high=30 * _DAY_SECONDS)
+    check_timeout_seconds: float = setting(300.0, low=1.0, high=_DAY_SECONDS)
+    require_synced_clock: bool = True
+    stall_seconds: float = setting(30.0, low=0.1, high=3_600.0)
+    min_bytes_per_second: float = setting(256.0, low=0.0, high=1e9)
+    fetch_timeout_seconds: float = setting(21_600.0, low=1.0, high=30 * _DAY_SECONDS)
+    trial_timeout_seconds: float = setting(300.0, low=1.0, high=_DAY_SECONDS)
+    trial_memory_max_bytes: int = setting(4 << 30, low=1 << 26, high=1 << 40)
+    trial_attempts: int = setting(3, low=1, high=100)
+    shadow_frames: int = setting(50, low=0, high=1_000_000)
+    shadow_timeout_seconds: float = setting(300.0, low=0.1, high=_DAY_SECONDS)
+    shadow_duty_ratio: float = setting(0.25, low=0.01, high=1.0)
+    shadow_min_cosine: float = setting(0.8, low=-1.0, high=1.0)
+    probation_seconds: float = setting(600.0, low=0.0, high=30 * _DAY_SECONDS)
+    probation_inferences: int = setting(100, low=1, high=1 << 53)
+    probation_max_seconds: float = setting(_DAY_SECONDS, low=0.1, high=365 * _DAY_SECONDS)
+    probation_p95_ratio: float = setting(2.0, low=1.0, high=1_000.0)
+    probation_error_ratio: float = setting(0.05, low=0.0, high=1.0)
+    probation_bad_windows: int = setting(3, low=1, high=1_000)
+    probation_starts: int = setting(3, low=1, high=100)
+    tls_ca: Path | None = None
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LogSection:
     """What the agent writes to standard error.
 
@@ -360,6 +426,7 @@ class AgentConfig:
     heat: HeatSection = field(default_factory=HeatSection)
     commands: CommandsSection = field(default_factory=CommandsSection)
     status: StatusSection = field(default_factory=StatusSection)
+    update: UpdateSection = field(default_factory=UpdateSection)
     log: LogSection = field(default_factory=LogSection)
 
 
@@ -377,6 +444,7 @@ _SECTIONS: Final[Mapping[str, type[Any]]] = {
     "heat": HeatSection,
     "commands": CommandsSection,
     "status": StatusSection,
+    "update": UpdateSection,
     "log": LogSection,
 }
 _REQUIRED: Final = ("device", "artifact", "spool")
@@ -486,6 +554,7 @@ def _check_together(config: AgentConfig, origin: str) -> None:
         variant = config.heat.variant_digest
         _in_grammar(lambda: checked_digest(variant, where="digest"), f"{origin}: heat.variant_digest")
     source, mqtt, spool, heat = config.source, config.mqtt, config.spool, config.heat
+    update = config.update
     rules = (
         (source.kind in _WITH_PATH and source.path is None,
          f"source.path: is missing; source.kind {source.kind!r} needs it."),
@@ -524,6 +593,18 @@ def _check_together(config: AgentConfig, origin: str) -> None:
          "heat.variant_digest: heat.variant_path is missing."),
         (heat.slow_celsius is not None and 0.0 < source.rate_hz <= heat.slow_rate_hz,
          "heat.slow_rate_hz: must be below source.rate_hz."),
+        (update.url is not None and (update.root is None or update.directory is None),
+         "update.url: needs update.root and update.directory."),
+        (update.url is not None and not update.url.startswith(("http://", "https://")),
+         "update.url: expected http:// or https://."),
+        (update.group is not None and not _NAME.fullmatch(update.group),
+         "update.group: expected 1 to 64 letters, digits, _ and -."),
+        ((update.tls_cert is None) != (update.tls_key is None),
+         "update.tls_cert: certificate and update.tls_key go together."),
+        (update.tls_cert is not None and update.tls_ca is None,
+         "update.tls_ca: is missing; it goes with update.tls_cert."),
+        (update.probation_seconds > update.probation_max_seconds,
+         "update.probation_seconds: is above update.probation_max_seconds."),
     )  # fmt: skip
     for broken, message in rules:
         if broken:

@@ -45,6 +45,7 @@ from device_agent.occurrences import (
     LinkUp,
     ModelOrdered,
     ModelSwitched,
+    RestartRequested,
     SelfTestPassed,
     SourceEnded,
     Started,
@@ -97,6 +98,7 @@ class Core:
         self._said_goodbye = False
         self._outcome: Failed | None = None
         self._farewell = ""
+        self._restarts = False
         self._troubles: dict[str, str] = {}
         self._paused = False
         self._order: ModelOrdered | None = None
@@ -114,8 +116,8 @@ class Core:
         match occurrence:
             case Started(now) | Tick(now):
                 return self._time(now, first=isinstance(occurrence, Started))
-            case StopRequested(reason):
-                return self._stop(reason)
+            case StopRequested() | RestartRequested():
+                return self._end(occurrence)
             case Failed():
                 return self._fail(occurrence)
             case WorkerStopped():
@@ -293,9 +295,13 @@ class Core:
 
     # --- the end ---
 
-    def _stop(self, reason: str) -> tuple[Effect, ...]:
+    def _end(self, request: StopRequested | RestartRequested) -> tuple[Effect, ...]:
         if self.phase != "draining":
-            return self._drain(farewell=reason)
+            self._restarts = isinstance(request, RestartRequested)
+            return self._drain(farewell=request.reason)
+        if isinstance(request, RestartRequested):
+            return ()
+        self._restarts = False
         return (*self._goodbye(), self._exit())
 
     def _fail(self, failure: Failed) -> tuple[Effect, ...]:
@@ -342,7 +348,7 @@ class Core:
         self._deadline_seconds = float("inf")
         if self._outcome:
             return Exit(code=self._outcome.code, message=self._outcome.message)
-        return Exit(code="ok", message=self._farewell)
+        return Exit(code="restart" if self._restarts else "ok", message=self._farewell)
 
     def _health(self) -> RecordHealth:
         if self.phase == "draining":

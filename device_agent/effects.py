@@ -105,7 +105,7 @@ class Flush:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exit:
-    """Close everything. ``code`` is ``ok`` or the error's code."""
+    """Close everything. ``code`` is ``ok``, ``restart``, or the error's code."""
 
     code: str
     message: str

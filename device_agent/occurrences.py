@@ -125,6 +125,12 @@ class InferenceLeft:
     """The worker has left the inference loop, because it was told to."""
 
 
+class RestartRequested:
+    """The agent is to end in order and begin anew, with another model."""
+
+    reason: str
+
+
 @dataclass(frozen=True, slots=True)
 class LinkUp:
     """The broker accepted us."""
@@ -175,6 +181,7 @@ Occurrence = (
     | StopRequested
     | ModelOrdered
     | InferenceLeft
+    | RestartRequested
     | LinkUp
     | LinkDown
     | Flushed

@@ -7,6 +7,7 @@ Layout:
 - `manifest`, `manifest_codec`: what an artifact is; its canonical JSON
 - `archive`: the ``.ewa`` file: manifest first, every byte accounted for
 - `telemetry`, `telemetry_codec`: what a device says; its flat JSON
+- `desired`: what a signed repository says a device shall run
 - `units`: what the numbers mean
 - `topics`: where it is said
 - `document`, `fields`: JSON with bounds; one object read field by field

@@ -372,3 +372,17 @@ MEASUREMENTS: Mapping[str, type[Measurement]] = MappingProxyType(
     {kind.TYPE: kind for kind in (InferenceWindow, SystemSample, ThermalSample, PowerSample)}
 )
 """Measurement types by the last part of their topic."""
+
+UPDATE_EVENTS = (
+    "update_started",
+    "update_tried",
+    "update_activated",
+    "update_committed",
+    "update_rolled_back",
+    "update_rejected",
+    "update_postponed",
+    "update_store_damaged",
+    "update_state_damaged",
+)
+"""Every event of updates, in the order of an update; docs/updates.md says when each is told. An update that was started ends with
+`update_committed`, `update_rolled_back` or `update_rejected`."""

@@ -18,7 +18,7 @@ from device_agent.contract.errors import (
     TransferError,
     TrustError,
 )
-from host_tools.cli import batch, ca, convert, explain, inspect, targets, telemetry
+from host_tools.cli import batch, ca, convert, explain, inspect, repository, targets, telemetry
 from host_tools.errors import CapabilityError, InputError, LoweringError, OutputError, VerificationError
 
 if TYPE_CHECKING:
@@ -141,6 +141,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"edgewright {__version__}")
     parser.set_defaults(run=None)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for module in (convert, batch, explain, targets, inspect, telemetry, ca):
+    for module in (convert, batch, explain, targets, inspect, telemetry, ca, repository):
         module.add_parser(commands)
     return parser

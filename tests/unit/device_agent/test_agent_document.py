@@ -9,9 +9,10 @@ from pathlib import Path
 import device_agent
 from device_agent.cli import _DEVICE_FAILED, _INTERRUPTED, _STATUS
 from device_agent.config import parse_config
-from device_agent.contract.telemetry import MEASUREMENTS
+from device_agent.contract.telemetry import MEASUREMENTS, UPDATE_EVENTS
 from device_agent.contract.topics import DeviceTopics
 from device_agent.sensors.listing import _PLACES
+from device_agent.update import notices
 from tests.unit.device_agent.agent_reference import DOCUMENT, with_tables
 
 TEXT = DOCUMENT.read_text(encoding="utf-8")
@@ -38,7 +39,7 @@ def test_every_exit_status_is_explained_and_no_other() -> None:
 def recorded_events() -> set[str]:
     """Every name of an event that the agent's source records."""
     places = {"event": 0, "_lose": 2, "RecordEvent": "name", "Notice": "code"}
-    found = set()
+    found = set(UPDATE_EVENTS)
     for file in Path(device_agent.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if not isinstance(node, ast.Call):
@@ -54,6 +55,11 @@ def recorded_events() -> set[str]:
                 if isinstance(part, ast.Constant) and isinstance(part.value, str)
             }
     return found
+
+
+def test_the_list_of_update_events_is_closed() -> None:
+    source = Path(notices.__file__).read_text(encoding="utf-8")
+    assert tuple(re.findall(r'name="(\w+)"', source)) == UPDATE_EVENTS
 
 
 def test_every_event_is_explained_and_no_other() -> None:

@@ -38,6 +38,7 @@ from device_agent.occurrences import (
     ModelOrdered,
     ModelSwitched,
     Occurrence,
+    RestartRequested,
     SelfTestPassed,
     SourceEnded,
     Started,
@@ -548,3 +549,13 @@ def test_heat_is_not_read_once_the_end_has_begun_nor_where_nothing_was_declared(
 
 def health(effects: list[Effect]) -> list[RecordHealth]:
     return [effect for effect in effects if isinstance(effect, RecordHealth)]
+
+
+def test_a_restart_drains_and_says_goodbye_and_a_stop_meanwhile_is_an_end() -> None:
+    core = running(connected=False)
+    assert run(core, RestartRequested("update")) == [RecordHealth("draining", "update"), StopWorker()]
+    assert run(core, RestartRequested("again")) == []
+    assert run(core, WorkerStopped())[-1] == Exit(code="restart", message="update")
+    core = running(connected=False)
+    run(core, RestartRequested("update"))
+    assert run(core, StopRequested("SIGTERM"))[-1] == Exit(code="ok", message="update")

@@ -1,0 +1,14 @@
+"""Updates of the model: what may run here is signed, tried beside the model that runs, and taken back when it fails.
+
+Layout, in the order of an update:
+
+- `state`, `state_file`: what must survive a power cut; one small file, replaced whole
+- `occurrences`, `effects`, `machine`: the state machine without clock, network, disk or thread
+- `probation`: what a new model must show before it is kept
+- `clock`: whether the time can be trusted
+- `trust`: signed metadata (TUF) and the signed desired state: what this device shall run
+- `transfer`, `store`: ranged download into a store in which a file's name is its digest
+- `trial`: load, self-test and shadow run in a child process under limits
+- `children`: starts those child processes and ends them
+- `updates`: carries out what the machine decides; the agent's only door to all of it
+"""

@@ -1,0 +1,134 @@
+"""The child process of one step: ``python -m device_agent.update.child``. Its memory goes back with it; what kills it kills only it."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Final
+
+from device_agent.contract.errors import DigestMismatchError, EdgewrightError
+from device_agent.update.jobs import CheckJob, FetchJob, TrialJob, decode_job, encode
+from device_agent.update.occurrences import CheckFailed, Fetched, FetchFailed, TrialFailed
+
+if TYPE_CHECKING:
+    from device_agent.update.jobs import Answer, Job, Network
+    from device_agent.update.transfer import HttpSource
+
+_NICENESS: Final = 19
+_PR_SET_PDEATHSIG: Final = 1
+"""Source: prctl(2)."""
+_RATE_WINDOW_SECONDS: Final = 30.0
+
+
+def main() -> int:
+    """Read one job, do it, answer."""
+    with _own_answers() as answers:
+        _die_with_parent()
+        os.nice(_NICENESS)
+        job = decode_job(sys.stdin.buffer.readline())
+        answers.write(encode(do(job, frames=sys.stdin.buffer, answers=answers)))
+    return 0
+
+
+def do(job: Job, *, frames: BinaryIO, answers: BinaryIO) -> Answer:
+    """Do a job.
+
+    Args:
+        job: What to do.
+        frames: Where frames of a shadow run come from.
+        answers: Where it is said that a frame was taken.
+    """
+    try:
+        if isinstance(job, CheckJob):
+            return _check(job)
+        if isinstance(job, FetchJob):
+            return _fetch(job)
+        return _trial(job, frames, answers)
+    except EdgewrightError as error:
+        return _failed(job, error.code, str(error), mismatch=isinstance(error, DigestMismatchError))
+    except MemoryError:
+        return _failed(job, "memory", "the memory that it may take does not do.")
+    # The process's last door: whatever is wrong is said.
+    except Exception as error:  # noqa: BLE001
+        return _failed(job, "unexpected", f"{type(error).__name__}: {error}")
+
+
+def _failed(job: Job, code: str, message: str, *, mismatch: bool = False) -> Answer:
+    if isinstance(job, CheckJob):
+        return CheckFailed(code=code, message=message)
+    if isinstance(job, FetchJob):
+        return FetchFailed(code=code, message=message, mismatch=mismatch)
+    return TrialFailed(code=code, message=message)
+
+
+def _check(job: CheckJob) -> Answer:
+    from device_agent.update.trust import Asker, ask  # noqa: PLC0415  python-tuf, only here
+
+    asker = Asker(
+        url=job.network.url,
+        root=Path(job.root).read_bytes(),
+        cache=Path(job.cache),
+        subjects=tuple(job.subjects),
+        targets=tuple(job.targets),
+    )
+    return ask(asker, _source(job.network))
+
+
+def _fetch(job: FetchJob) -> Answer:
+    from device_agent.update.store import Store  # noqa: PLC0415
+    from device_agent.update.transfer import fetch_artifact  # noqa: PLC0415
+
+    fetch_artifact(_source(job.network), Store(Path(job.store)), job.candidate, base_url=job.network.url)
+    return Fetched()
+
+
+def _trial(job: TrialJob, frames: BinaryIO, answers: BinaryIO) -> Answer:
+    from device_agent.update.trial import run_trial  # noqa: PLC0415  numpy and engines, only here
+
+    return run_trial(job, frames=frames, answers=answers)
+
+
+def limit_memory_and_time(job: TrialJob) -> None:
+    """Bound this process: address space, processor time, no core dump."""
+    for what, most in (
+        (resource.RLIMIT_AS, job.memory_max_bytes),
+        (resource.RLIMIT_CPU, job.cpu_max_seconds),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        resource.setrlimit(what, (most, most))
+
+
+def _source(network: Network) -> HttpSource:
+    from device_agent.tls import TlsFiles  # noqa: PLC0415
+    from device_agent.update.transfer import HttpSource, TransferLimits  # noqa: PLC0415
+
+    limits = TransferLimits(
+        stall_seconds=network.stall_seconds,
+        min_bytes_per_second=network.min_bytes_per_second,
+        rate_window_seconds=_RATE_WINDOW_SECONDS,
+    )
+    if network.tls_ca is None:
+        return HttpSource(limits, None)
+    cert, key = (None if one is None else Path(one) for one in (network.tls_cert, network.tls_key))
+    return HttpSource(limits, TlsFiles(ca=Path(network.tls_ca), cert=cert, key=key))
+
+
+def _own_answers() -> BinaryIO:
+    """Keep standard output for answers; what a library prints goes to standard error."""
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    return answers
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() == 1:  # it went before we asked
+        os._exit(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,174 @@
+"""`Children`: runs one step at a time in a child process, with a deadline, and reports how it ended."""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import subprocess
+import sys
+import threading
+from time import monotonic
+from typing import TYPE_CHECKING, Final
+
+from device_agent.update.jobs import CheckJob, FetchJob, TrialJob, decode_answer, encode
+from device_agent.update.occurrences import CheckFailed, FetchFailed, TrialFailed
+from device_agent.update.shadow import write_frame
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from device_agent.update.jobs import Answer, Job
+    from device_agent.update.shadow import Tap
+
+_LOG = logging.getLogger("edgewright.update")
+_COMMAND: Final = (sys.executable, "-m", "device_agent.update.child")
+_JOIN_SECONDS: Final = 2.0
+
+
+class Children:
+    """Starts and ends child processes.
+
+    Args:
+        report: Called with a step's end, on a thread of its own; never after `cancel`.
+    """
+
+    def __init__(self, report: Callable[[Answer], None]) -> None:
+        self._report = report
+        self._step: _Step | None = None
+
+    def start(self, job: Job, *, timeout_seconds: float) -> None:
+        """Do a job."""
+        self._step = _Step(job, self._report, timeout_seconds=timeout_seconds)
+
+    def start_shadow(
+        self, job: TrialJob, tap: Tap, *, frames: int, timeout_seconds: float, duty_ratio: float
+    ) -> None:
+        """Do a trial's shadow run with ``frames`` frames, at ``duty_ratio`` of the time at most."""
+        self._step = _Step(
+            job,
+            self._report,
+            timeout_seconds=timeout_seconds,
+            feed=_Feed(tap, frames, duty_ratio=duty_ratio, until_seconds=monotonic() + timeout_seconds),
+        )
+
+    def cancel(self) -> None:
+        """End what is under way, if anything is; nothing is reported of it."""
+        if self._step is not None:
+            self._step.cancel()
+            self._step = None
+
+
+class _Feed:
+    """Gives frames to a child, and time to the others."""
+
+    def __init__(self, tap: Tap, frames: int, *, duty_ratio: float, until_seconds: float) -> None:
+        self._tap = tap
+        self._frames = frames
+        self._duty_ratio = duty_ratio
+        self._until_seconds = until_seconds
+
+    def run(self, process: subprocess.Popen[bytes], cancelled: threading.Event) -> None:
+        if process.stdin is None or process.stdout is None:
+            return
+        for _ in range(self._frames):
+            frame = self._tap.next_frame(max(0.0, self._until_seconds - monotonic()))
+            if frame is None or cancelled.is_set():
+                return
+            write_frame(process.stdin, frame)
+            line = process.stdout.readline()
+            if not line.startswith(b'{"busy_seconds"'):
+                raise _EarlyAnswerError(line)
+            busy = float(json.loads(line)["busy_seconds"])
+            if cancelled.wait(busy * (1.0 / self._duty_ratio - 1.0)):
+                return
+
+
+class _EarlyAnswerError(Exception):
+    """The child answered before it saw all frames."""
+
+
+class _Step:
+    """One child process and the thread that waits for it."""
+
+    def __init__(
+        self, job: Job, report: Callable[[Answer], None], *, timeout_seconds: float, feed: _Feed | None = None
+    ) -> None:
+        self._job = job
+        self._report = report
+        self._timeout_seconds = timeout_seconds
+        self._feed = feed
+        self._cancelled = threading.Event()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._timed_out = False
+        self._thread = threading.Thread(target=self._run, name="update-step", daemon=True)
+        self._thread.start()
+
+    def cancel(self) -> None:
+        self._cancelled.set()
+        self._kill()
+        self._thread.join(_JOIN_SECONDS)
+
+    def _run(self) -> None:
+        try:
+            answer = self._outcome()
+        except OSError as error:
+            answer = _failure(self._job, "child", f"the child process cannot be started: {error}.")
+        if not self._cancelled.is_set():
+            self._report(answer)
+
+    def _outcome(self) -> Answer:
+        with subprocess.Popen(
+            _COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+        ) as process:
+            self._process = process
+            if self._cancelled.is_set():
+                process.kill()
+            # A shadow run waits for frames as long as it may; what it does then has its own time.
+            slack = self._timeout_seconds if self._feed is None else 2 * self._timeout_seconds
+            deadline = threading.Timer(slack, self._time_out)
+            deadline.daemon = True
+            deadline.start()
+            try:
+                line = self._talk(process)
+            finally:
+                deadline.cancel()
+                status = process.wait()
+        return decode_answer(line) or self._death(status)
+
+    def _talk(self, process: subprocess.Popen[bytes]) -> bytes:
+        if process.stdin is None or process.stdout is None:
+            return b""
+        try:
+            process.stdin.write(encode(self._job))
+            process.stdin.flush()
+            if self._feed is not None:
+                self._feed.run(process, self._cancelled)
+            process.stdin.close()
+        except _EarlyAnswerError as early:
+            return early.args[0] if isinstance(early.args[0], bytes) else b""
+        except (BrokenPipeError, ValueError):
+            _LOG.debug("the child process went before it was told everything")
+        return process.stdout.readline()
+
+    def _time_out(self) -> None:
+        self._timed_out = True
+        self._kill()
+
+    def _kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+
+    def _death(self, status: int) -> Answer:
+        if self._timed_out:
+            return _failure(self._job, "timeout", f"it took longer than {self._timeout_seconds:g} s.")
+        how = f"by {signal.Signals(-status).name}" if status < 0 else f"with status {status}"
+        return _failure(self._job, "died", f"its process ended {how} without an answer.")
+
+
+def _failure(job: Job, code: str, message: str) -> Answer:
+    if isinstance(job, CheckJob):
+        return CheckFailed(code=code, message=message)
+    if isinstance(job, FetchJob):
+        return FetchFailed(code=code, message=message)
+    return TrialFailed(code=code, message=message)

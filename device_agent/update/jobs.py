@@ -1,0 +1,131 @@
+"""What a child process is told, and what it answers: one line of JSON each way."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from device_agent.update.occurrences import (
+    CheckFailed,
+    Fetched,
+    FetchFailed,
+    NothingDesired,
+    Offered,
+    Shadowed,
+    TrialFailed,
+    Tried,
+)
+from device_agent.update.state import Candidate, Release
+
+if TYPE_CHECKING:
+    from device_agent.config import EngineChoice
+
+Answer = NothingDesired | Offered | CheckFailed | Fetched | FetchFailed | Tried | Shadowed | TrialFailed
+_ANSWERS: Final = {
+    kind.__name__: kind
+    for kind in (
+        NothingDesired,
+        Offered,
+        CheckFailed,
+        Fetched,
+        FetchFailed,
+        Tried,
+        Shadowed,
+        TrialFailed,
+    )
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """Where the repository is and what bounds its downloads; see `config.UpdateSection`. Paths are texts here."""
+
+    url: str
+    stall_seconds: float
+    min_bytes_per_second: float
+    tls_ca: str | None
+    tls_cert: str | None
+    tls_key: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckJob:
+    """Ask what is desired."""
+
+    network: Network
+    root: str
+    cache: str
+    subjects: tuple[str, ...]
+    targets: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchJob:
+    """Download a candidate."""
+
+    network: Network
+    store: str
+    candidate: Candidate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialJob:
+    """Verify, load and test an artifact; then, if ``beside`` names the current one, run on frames that come.
+
+    Attributes:
+        artifact: File.
+        digest: Of it.
+        max_bytes: Largest file.
+        targets: Capability profiles that may run here; empty: any.
+        engine: Engine that is configured.
+        threads: Of one inference.
+        memory_max_bytes: Address space of the process.
+        cpu_max_seconds: Processor time of the process.
+        beside: File of the current artifact; None: only test.
+    """
+
+    artifact: str
+    digest: str
+    max_bytes: int
+    targets: tuple[str, ...]
+    engine: EngineChoice
+    threads: int
+    memory_max_bytes: int
+    cpu_max_seconds: int
+    beside: str | None = None
+
+
+Job = CheckJob | FetchJob | TrialJob
+_JOBS: Final = {kind.__name__: kind for kind in (CheckJob, FetchJob, TrialJob)}
+
+
+def encode(message: Job | Answer) -> bytes:
+    """Write a job or an answer as one line."""
+    return json.dumps({"kind": type(message).__name__, **asdict(message)}).encode() + b"\n"
+
+
+def decode_job(line: bytes) -> Job:
+    """Read a job that `encode` wrote."""
+    fields: dict[str, Any] = json.loads(line)
+    kind = _JOBS[fields.pop("kind")]
+    if "network" in fields:
+        fields["network"] = Network(**fields["network"])
+    if "candidate" in fields:
+        release = Release(**fields["candidate"].pop("release"))
+        fields["candidate"] = Candidate(release=release, **fields["candidate"])
+    job: Job = kind(**fields)
+    return job
+
+
+def decode_answer(line: bytes) -> Answer | None:
+    """Read an answer that `encode` wrote; None when it is none, for the process may have died while it wrote."""
+    try:
+        fields: dict[str, Any] = json.loads(line)
+        kind = _ANSWERS[fields.pop("kind")]
+        if "release" in fields:
+            fields["release"] = Release(**fields["release"])
+        answer: Answer = kind(**fields)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return answer

@@ -1,0 +1,191 @@
+"""What `machine.UpdateMachine.handle` takes in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from device_agent.update.state import Release, UpdateState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """What time it is.
+
+    Attributes:
+        now_seconds: Monotonic.
+        wall_seconds: Unix time; trust it as far as ``synced`` says.
+        synced: Whether a time service vouches for it.
+    """
+
+    now_seconds: float
+    wall_seconds: float
+    synced: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The process is up."""
+
+    moment: Moment
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time passed."""
+
+    moment: Moment
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveredTaken:
+    """The delivered artifact lies in the store."""
+
+    release: Release
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Undelivered:
+    """The delivered artifact cannot be taken into the store."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateUnwritten:
+    """The state cannot be written; ``durable`` is what stands on the disk, ``runs`` whether `Run` was carried out."""
+
+    message: str
+    durable: UpdateState
+    runs: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NothingDesired:
+    """Nobody says what this device shall run."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offered:
+    """Signed metadata and desired state agree on a release.
+
+    Attributes:
+        release: Which.
+        size_bytes: Signed length.
+        path: Signed name in the repository.
+        serial: Of the desired state.
+        allow_downgrade: The desired state permits a release below the floor.
+    """
+
+    release: Release
+    size_bytes: int
+    path: str
+    serial: int
+    allow_downgrade: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckFailed:
+    """Metadata or desired state could not be had, or must not be trusted. ``code`` is the error's."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """The candidate lies in the store, and its bytes are the signed ones."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchFailed:
+    """The candidate is not there. ``mismatch``: it came whole, and its bytes are others than the signed ones."""
+
+    code: str
+    message: str
+    mismatch: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tried:
+    """The candidate loads and gives the golden outputs. ``samples`` is 0 when it brings none."""
+
+    samples: int
+    largest_lsb: float
+    load_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shadowed:
+    """The candidate ran beside the current model.
+
+    Attributes:
+        frames: Frames that both saw; 0: none came in time.
+        cosine: Mean cosine of the angle between both models' outputs; None when they cannot be compared.
+        note: Why they cannot be compared; empty when they can.
+    """
+
+    frames: int
+    cosine: float | None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialFailed:
+    """The candidate does not load, computes wrongly, takes too much or too long, or dies."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """A window of the running release.
+
+    Attributes:
+        inferences: That gave a result.
+        errors: That failed.
+        p95_seconds: Of the latency; None when nothing was inferred.
+        nonfinite: Looked-at outputs that held NaN or infinity.
+    """
+
+    inferences: int
+    errors: int
+    p95_seconds: float | None
+    nonfinite: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFailed:
+    """The running release cannot go on: it was refused, does not load, computes wrongly or fails all the time."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stopping:
+    """The process ends in order, because somebody asked."""
+
+
+Occurrence = (
+    Started
+    | Tick
+    | DeliveredTaken
+    | Undelivered
+    | StateUnwritten
+    | NothingDesired
+    | Offered
+    | CheckFailed
+    | Fetched
+    | FetchFailed
+    | Tried
+    | Shadowed
+    | TrialFailed
+    | Observed
+    | RunFailed
+    | Stopping
+)

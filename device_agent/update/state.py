@@ -1,0 +1,131 @@
+"""`UpdateState`: everything about updates that must survive a power cut."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from device_agent.contract.telemetry import Scalar, Severity
+
+MAX_REJECTIONS: Final = 32
+"""Rejections that are remembered; the oldest is forgotten first."""
+MAX_NOTICES: Final = 16
+"""Notices that wait to be told; a step makes one or two."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """One artifact that may run.
+
+    Attributes:
+        digest: Of the ``.ewa`` file.
+        name: Model name.
+        version: Its version as people count it.
+        counter: Its place in the order of releases; it never goes down without a signed permission. 0 for the artifact that the
+            device was delivered with.
+    """
+
+    digest: str
+    name: str
+    version: str
+    counter: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A release on its way in.
+
+    Attributes:
+        release: What it is.
+        size_bytes: Signed length.
+        path: Signed name in the repository, with ``/``.
+        serial: Of the desired state that asks for it.
+        trials: Trials begun; written before each, so that one that takes the device down with it is counted.
+        mismatches: Whole downloads whose bytes were not the signed ones.
+    """
+
+    release: Release
+    size_bytes: int
+    path: str
+    serial: int
+    trials: int = 0
+    mismatches: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probation:
+    """The active release is not known to be good yet.
+
+    Attributes:
+        attempts: Starts begun; written before each.
+        serial: Of the desired state that asked for it.
+        baseline_p95_seconds: What the release before it took; None when that is not known.
+    """
+
+    attempts: int
+    serial: int
+    baseline_p95_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejection:
+    """A release that failed here; it is tried again only for a newer desired state."""
+
+    digest: str
+    serial: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """An event that must be told at least once; it waits here until it stands in the spool."""
+
+    name: str
+    severity: Severity
+    text: str
+    details: Mapping[str, Scalar] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        """Make the mapping read-only."""
+        object.__setattr__(self, "details", MappingProxyType(dict(self.details)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateState:
+    """The durable state; replaced whole.
+
+    Attributes:
+        active: What the next start runs; None before the delivered artifact was taken into the store.
+        known_good: What a rollback runs; it has proved itself, or was delivered.
+        candidate: What is on its way in.
+        probation: Set exactly while ``active`` has not proved itself.
+        counter_floor: Releases below it are refused; raised by a commit, never lowered.
+        desired_serial: Desired states below it are refused.
+        time_floor_seconds: Unix time; a clock that is behind it is wrong.
+        rejected: Newest last.
+        notices: Oldest first.
+    """
+
+    active: Release | None = None
+    known_good: Release | None = None
+    candidate: Candidate | None = None
+    probation: Probation | None = None
+    counter_floor: int = 0
+    desired_serial: int = 0
+    time_floor_seconds: float = 0.0
+    rejected: tuple[Rejection, ...] = ()
+    notices: tuple[Notice, ...] = ()
+
+    @property
+    def kept(self) -> frozenset[str]:
+        """Digests that the store must keep."""
+        candidate = None if self.candidate is None else self.candidate.release
+        return frozenset(one.digest for one in (self.active, self.known_good, candidate) if one is not None)
+
+    def has_rejected(self, digest: str, serial: int) -> bool:
+        """Whether this release failed here, and nobody has asked anew since."""
+        return any(one.digest == digest and one.serial >= serial for one in self.rejected)

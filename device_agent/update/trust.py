@@ -1,0 +1,226 @@
+"""What this device shall run, by signed metadata (TUF) alone. The only file that knows python-tuf; it runs in a child process.
+
+Two signatures must agree: the desired state (role ``fleet``, a key that may be online) says which artifact a device runs;
+the artifact must be signed by its model's own role (a key that need not be). Whoever has only the first can choose among
+signed artifacts; whoever has only the second can add artifacts that nobody runs.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from device_agent.contract import desired
+from device_agent.contract.errors import ConfigError, ContractError, StorageError, TransferError, TrustError
+from device_agent.update.occurrences import NothingDesired, Offered
+from device_agent.update.state import Release
+from device_agent.update.transfer import HttpSource, HttpStatusError, read_bounded, target_url
+
+try:
+    from tuf.api import exceptions
+    from tuf.ngclient.config import UpdaterConfig
+    from tuf.ngclient.fetcher import FetcherInterface
+    from tuf.ngclient.updater import Updater
+except ModuleNotFoundError as error:  # pragma: no cover  the extra is not installed
+    raise ConfigError(
+        f"updates need the package {error.name!r}, which is not installed.",
+        hint="pip install 'edgewright[update]'",
+    ) from error
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from tuf.api.metadata import TargetFile
+
+_LIMITS: Final = UpdaterConfig(
+    max_root_rotations=256,
+    max_delegations=32,
+    root_max_length=512_000,
+    timestamp_max_length=16_384,
+    snapshot_max_length=2_000_000,
+    targets_max_length=5_000_000,
+)
+"""Largest files that are read; python-tuf's own bounds, written out so that they are ours."""
+
+
+class MetadataExpiredError(TrustError):
+    """Nobody has signed anew in time: the repository is not kept, or somebody holds new metadata back."""
+
+    code = "metadata_expired"
+
+
+class MetadataReplayedError(TrustError):
+    """Older metadata came than were here before."""
+
+    code = "metadata_replayed"
+
+
+class MetadataMismatchError(TrustError):
+    """Files of different states of the repository, or changed ones."""
+
+    code = "metadata_mismatch"
+
+
+class MetadataUnsignedError(TrustError):
+    """Too few of the keys that must sign have signed."""
+
+    code = "metadata_unsigned"
+
+
+class OversizedError(TrustError):
+    """Metadata are larger than they may be."""
+
+    code = "metadata_oversized"
+
+
+class WrongTargetError(TrustError):
+    """What is desired is not for this device."""
+
+    code = "wrong_target"
+
+
+class DisagreementError(TrustError):
+    """The desired state and the signed artifacts do not agree."""
+
+    code = "desired_disagrees"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asker:
+    """Who asks, and where.
+
+    Attributes:
+        url: Of the repository.
+        root: Bootstrap root metadata: what is trusted to begin with.
+        cache: Folder of the verified metadata.
+        subjects: Desired states to look for, the first that exists counts.
+        targets: Capability profiles that may run here, best first; empty: the only one that is desired.
+    """
+
+    url: str
+    root: bytes
+    cache: Path
+    subjects: Sequence[str]
+    targets: Sequence[str]
+
+
+def ask(asker: Asker, source: HttpSource) -> Offered | NothingDesired:
+    """Refresh the metadata and say what is desired.
+
+    Raises:
+        TrustError: Something must not be trusted; the code says what.
+        TransferError: The repository cannot be reached.
+        ContractError: The desired state does not say what the contract demands.
+        StorageError: The cache cannot be written.
+    """
+    logging.getLogger("tuf").setLevel(logging.ERROR)
+    try:
+        asker.cache.mkdir(parents=True, exist_ok=True)
+        updater = Updater(
+            metadata_dir=str(asker.cache),
+            metadata_base_url=f"{asker.url.rstrip('/')}/metadata/",
+            fetcher=_Fetcher(source),
+            config=_LIMITS,
+            bootstrap=asker.root,
+        )
+        updater.refresh()
+        return _desired(asker, updater, source)
+    except exceptions.ExpiredMetadataError as error:
+        raise MetadataExpiredError(
+            f"{asker.url}: {error}.", hint="Is the repository signed anew in time?"
+        ) from error
+    except exceptions.BadVersionNumberError as error:
+        raise MetadataReplayedError(f"{asker.url}: {error}.") from error
+    except exceptions.UnsignedMetadataError as error:
+        raise MetadataUnsignedError(f"{asker.url}: {error}.") from error
+    except exceptions.DownloadLengthMismatchError as error:
+        raise OversizedError(f"{asker.url}: {error}.") from error
+    except exceptions.RepositoryError as error:
+        raise MetadataMismatchError(f"{asker.url}: {type(error).__name__}: {error}.") from error
+    except exceptions.DownloadError as error:
+        if isinstance(error.__cause__, TransferError):
+            raise error.__cause__ from error
+        raise TransferError(f"{asker.url}: {error}.") from error
+    except OSError as error:
+        raise StorageError(f"{asker.cache}: cannot be used: {error.strerror or error}.") from error
+
+
+def _desired(asker: Asker, updater: Updater, source: HttpSource) -> Offered | NothingDesired:
+    for subject in asker.subjects:
+        path = desired.desired_path(subject)
+        target = updater.get_targetinfo(path)
+        if target is not None:
+            data = _small_target(asker, target, source)
+            wanted = desired.decode(data, where=path, subject=subject)
+            return _offered(wanted, updater, asker)
+    return NothingDesired(f"there is no desired state of {' or '.join(asker.subjects)}.")
+
+
+def _small_target(asker: Asker, target: TargetFile, source: HttpSource) -> bytes:
+    if target.length > desired.MAX_BYTES:
+        raise OversizedError(
+            f"{target.path}: expected at most {desired.MAX_BYTES} bytes, got {target.length}."
+        )
+    data = read_bounded(source, target_url(asker.url, target.path, _digest(target)), most=target.length)
+    target.verify_length_and_hashes(data)
+    return data
+
+
+def _offered(wanted: desired.Desired, updater: Updater, asker: Asker) -> Offered:
+    names = [name for name in asker.targets if name in wanted.artifacts]
+    if not asker.targets and len(wanted.artifacts) == 1:
+        names = list(wanted.artifacts)
+    if not names:
+        raise WrongTargetError(
+            f"{wanted.subject}: artifacts for {', '.join(wanted.artifacts)}; device.targets has "
+            f"{', '.join(asker.targets) or 'nothing'}."
+        )
+    one = wanted.artifacts[names[0]]
+    target = updater.get_targetinfo(one.path)
+    if target is None:
+        raise DisagreementError(f"{one.path}: is desired, and no role has signed it.")
+    if _digest(target) != one.digest:
+        raise DisagreementError(f"{one.path}: {one.digest} is desired, {_digest(target)} is signed.")
+    facts = desired.read_facts(target.unrecognized_fields.get("custom"), where=one.path)
+    if facts.target != names[0]:
+        raise WrongTargetError(f"{one.path}: is desired for {names[0]}, and signed for {facts.target}.")
+    release = Release(
+        digest=one.digest, name=facts.model, version=facts.version, counter=facts.release_counter
+    )
+    return Offered(
+        release=release,
+        size_bytes=target.length,
+        path=one.path,
+        serial=wanted.serial,
+        allow_downgrade=wanted.allow_downgrade,
+    )
+
+
+def _digest(target: TargetFile) -> str:
+    found = target.hashes.get("sha256")
+    if found is None:
+        raise ContractError(f"{target.path}: no sha256 is signed.")
+    return f"sha256:{found}"
+
+
+class _Fetcher(FetcherInterface):
+    """python-tuf's door to the network: ours, with its bounds."""
+
+    def __init__(self, source: HttpSource) -> None:
+        self._source = source
+
+    def _fetch(self, url: str) -> Iterator[bytes]:
+        chunks = self._source.get(url)
+        try:
+            # The first bytes are asked for here, because python-tuf wants to hear of a refusal here.
+            first = next(chunks, b"")
+        except HttpStatusError as error:
+            raise exceptions.DownloadHTTPError(str(error), error.status) from error
+        return self._rest(first, chunks)
+
+    @staticmethod
+    def _rest(first: bytes, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        yield first
+        yield from chunks

@@ -1,0 +1,292 @@
+"""`Updates`: carries out what the machine decides. The agent's door: it says what happened and is told what to run."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from time import monotonic, time
+from typing import TYPE_CHECKING, Any, Final
+
+from device_agent.contract.archive import ArtifactArchive
+from device_agent.contract.errors import ConfigError, EdgewrightError, StorageError
+from device_agent.enrolment.identity import IdentityFolder
+from device_agent.sensors.host import clock_is_synchronized
+from device_agent.update import effects as do
+from device_agent.update import notices
+from device_agent.update import occurrences as was
+from device_agent.update.children import Children
+from device_agent.update.jobs import CheckJob, FetchJob, Network, TrialJob
+from device_agent.update.machine import UpdateLimits, UpdateMachine
+from device_agent.update.probation import ProbationLimits
+from device_agent.update.shadow import Tap
+from device_agent.update.state import Release, UpdateState
+from device_agent.update.state_file import StateFile
+from device_agent.update.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from device_agent.config import AgentConfig, ArtifactSection, UpdateSection
+    from device_agent.engines.engine import Engine
+    from device_agent.update.jobs import Answer
+    from device_agent.update.state import Notice
+
+_LOG = logging.getLogger("edgewright.update")
+_MISMATCHES: Final = 3
+_OF_THE_MODEL: Final = (
+    "archive",
+    "contract",
+    "digest_mismatch",
+    "engine",
+    "incompatible",
+    "schema_version",
+    "self_test",
+    "self_test_nonfinite",
+    "storage",
+    "trust",
+)
+"""Codes of failures that another model would not have; a camera that is gone is none."""
+
+
+class Updates:
+    """Updates of one run of the agent. One thread calls it.
+
+    Args:
+        config: What the agent is told.
+        report: Takes the end of a step, on another thread; it is to come back through `handle`.
+        tell: Records an event durably.
+        restart: Ends this process in order and begins it anew.
+        children: What runs the steps; by default child processes.
+
+    Attributes:
+        artifact: What this process runs; set by `begin`.
+        tap: The engine of that artifact, while it is loaded.
+
+    Raises:
+        ConfigError: The bootstrap root cannot be read.
+    """
+
+    def __init__(
+        self,
+        config: AgentConfig,
+        *,
+        report: Callable[[Answer], None],
+        tell: Callable[[Notice], None],
+        restart: Callable[[str], None],
+        children: Children | None = None,
+    ) -> None:
+        self._config, self._section = config, config.update
+        self._network = _network(config)
+        folder, root = config.update.directory, config.update.root
+        if folder is None or root is None or not root.is_file():
+            raise ConfigError(f"update.root: {root} cannot be read.", hint="Is the path right?")
+        self._root, self._folder = root, folder
+        self._file = StateFile(folder / "state.json")
+        self._store = Store(folder / "store")
+        self._children = children or Children(report)
+        self._durable = self._read(tell)
+        self._machine = UpdateMachine(self._durable, _limits(config.update))
+        self._runs = False
+        self._nonfinite = 0
+        self.artifact: ArtifactSection = config.artifact
+        self.tap: Tap | None = None
+        self._actions: Mapping[type[Any], Callable[[Any], None]] = {
+            do.WriteState: lambda effect: self._write(effect.state),
+            do.TakeDelivered: lambda _: self._take_delivered(),
+            do.Run: lambda effect: self._run(effect.release),
+            do.RunDelivered: lambda _: self._run(None),
+            do.Check: lambda _: self._check(),
+            do.Fetch: self._fetch,
+            do.Try: lambda effect: self._try(effect.release),
+            do.Shadow: lambda effect: self._shadow(effect.release),
+            do.Cancel: lambda _: self._children.cancel(),
+            do.Tell: lambda effect: tell(effect.notice),
+            do.Collect: lambda effect: self._collect(effect.kept),
+            do.Restart: lambda effect: restart(effect.reason),
+        }
+
+    @property
+    def next_due_seconds(self) -> float:
+        """Monotonic time at which `turn` wants to be called."""
+        return self._machine.next_due_seconds
+
+    def tapped(self, engine: Engine) -> Engine:
+        """Return the engine of the artifact that runs, with its frames to be seen by a shadow run; on the worker's thread."""
+        tap = Tap(engine)
+        self._nonfinite, self.tap = 0, tap
+        return tap
+
+    def begin(self) -> ArtifactSection:
+        """Return what this process is to run."""
+        self._take_in(was.Started(_moment()))
+        return self.artifact
+
+    def turn(self, now_seconds: float) -> None:
+        """Do what is due."""
+        if now_seconds >= self._machine.next_due_seconds:
+            self._take_in(was.Tick(_moment()))
+
+    def handle(self, answer: Answer) -> None:
+        """Take in the end of a step."""
+        self._take_in(answer)
+
+    def observed(self, *, inferences: int, errors: int, p95_seconds: float | None) -> None:
+        """Take in what a window of telemetry saw."""
+        nonfinite = 0 if self.tap is None else self.tap.nonfinite - self._nonfinite
+        self._nonfinite += nonfinite
+        self._take_in(
+            was.Observed(inferences=inferences, errors=errors, p95_seconds=p95_seconds, nonfinite=nonfinite)
+        )
+
+    def failed(self, code: str, message: str) -> None:
+        """Take in that the agent cannot go on."""
+        if code in _OF_THE_MODEL:
+            self._take_in(was.RunFailed(code=code, message=message))
+
+    def stopping(self) -> None:
+        """Take in that the agent ends in order."""
+        self._take_in(was.Stopping())
+
+    def close(self) -> None:
+        """End what is under way."""
+        self._children.cancel()
+
+    # --- effects ---
+
+    def _take_in(self, occurrence: was.Occurrence) -> None:
+        for effect in self._machine.handle(occurrence):
+            try:
+                self._actions[type(effect)](effect)
+            except StorageError as error:
+                _LOG.error("the state of updates cannot be written: %s", error)
+                unwritten = was.StateUnwritten(message=str(error), durable=self._durable, runs=self._runs)
+                self._take_in(unwritten)
+                return
+
+    def _write(self, state: UpdateState) -> None:
+        self._file.write(state)
+        self._durable = state
+
+    def _read(self, tell: Callable[[Notice], None]) -> UpdateState:
+        try:
+            state = self._file.read()
+        except (
+            StorageError
+        ) as error:  # the first state: what was delivered runs, and that the rest is gone is told
+            tell(notices.state_damaged(str(error)))
+            return UpdateState()
+        if self._file.damaged:
+            state = replace(state, notices=(notices.state_damaged(self._file.damaged),))
+        return state
+
+    def _take_delivered(self) -> None:
+        wanted = self._config.artifact
+        try:
+            digest = self._store.take(wanted.path)
+            manifest = ArtifactArchive.open(
+                self._store.path(digest), expected_digest=wanted.digest or digest
+            ).manifest
+        except EdgewrightError as error:
+            self._take_in(was.Undelivered(message=str(error)))
+            return
+        release = Release(digest=digest, name=manifest.name, version=manifest.version, counter=0)
+        self._take_in(was.DeliveredTaken(release))
+
+    def _run(self, release: Release | None) -> None:
+        self._runs = True
+        if release is not None:
+            path = self._store.path(release.digest)
+            self.artifact = replace(self._config.artifact, path=path, digest=release.digest)
+
+    def _check(self) -> None:
+        section, device = self._section, self._config.device
+        subjects = [f"device/{device.id}", *([f"group/{section.group}"] if section.group else [])]
+        job = CheckJob(
+            network=self._network,
+            root=str(self._root),
+            cache=str(self._folder / "metadata"),
+            subjects=tuple(subjects),
+            targets=device.targets,
+        )
+        self._children.start(job, timeout_seconds=section.check_timeout_seconds)
+
+    def _fetch(self, effect: do.Fetch) -> None:
+        job = FetchJob(network=self._network, store=str(self._folder / "store"), candidate=effect.candidate)
+        self._children.start(job, timeout_seconds=self._section.fetch_timeout_seconds)
+
+    def _try(self, release: Release) -> None:
+        self._children.start(self._trial(release), timeout_seconds=self._section.trial_timeout_seconds)
+
+    def _shadow(self, release: Release) -> None:
+        section = self._section
+        if self.tap is None:
+            self._take_in(was.Shadowed(frames=0, cosine=None))
+            return
+        self._children.start_shadow(
+            replace(self._trial(release), beside=str(self.artifact.path)),
+            self.tap,
+            frames=section.shadow_frames,
+            timeout_seconds=section.shadow_timeout_seconds,
+            duty_ratio=section.shadow_duty_ratio,
+        )
+
+    def _trial(self, release: Release) -> TrialJob:
+        section, config = self._section, self._config
+        return TrialJob(
+            artifact=str(self._store.path(release.digest)),
+            digest=release.digest,
+            max_bytes=config.artifact.max_bytes,
+            targets=config.device.targets,
+            engine=config.engine.name,
+            threads=config.engine.threads,
+            memory_max_bytes=section.trial_memory_max_bytes,
+            cpu_max_seconds=int(section.trial_timeout_seconds * config.engine.threads) + 1,
+        )
+
+    def _collect(self, kept: frozenset[str]) -> None:
+        try:
+            self._store.collect(kept)
+        except StorageError as error:
+            _LOG.warning("the store is not cleaned: %s", error)
+
+
+def _moment() -> was.Moment:
+    return was.Moment(now_seconds=monotonic(), wall_seconds=time(), synced=clock_is_synchronized())
+
+
+def _network(config: AgentConfig) -> Network:
+    section = config.update
+    tls = (section.tls_ca, section.tls_cert, section.tls_key)
+    if config.identity.folder is not None and section.tls_cert is None:
+        files = IdentityFolder(config.identity.folder).tls_files(ca=section.tls_ca)
+        tls = (files.ca, files.cert, files.key)
+    ca, cert, key = (None if one is None else str(one) for one in tls)
+    return Network(
+        url=section.url or "",
+        stall_seconds=section.stall_seconds,
+        min_bytes_per_second=section.min_bytes_per_second,
+        tls_ca=ca,
+        tls_cert=cert,
+        tls_key=key,
+    )
+
+
+def _limits(section: UpdateSection) -> UpdateLimits:
+    return UpdateLimits(
+        first_check_seconds=section.first_check_seconds,
+        check_interval_seconds=section.check_interval_seconds,
+        require_synced_clock=section.require_synced_clock,
+        trials=section.trial_attempts,
+        mismatches=_MISMATCHES,
+        shadow=section.shadow_frames > 0,
+        shadow_min_cosine=section.shadow_min_cosine,
+        probation=ProbationLimits(
+            seconds=section.probation_seconds,
+            inferences=section.probation_inferences,
+            longest_seconds=section.probation_max_seconds,
+            p95_ratio=section.probation_p95_ratio,
+            error_ratio=section.probation_error_ratio,
+            bad_windows=section.probation_bad_windows,
+            starts=section.probation_starts,
+        ),
+    )

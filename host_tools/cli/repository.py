@@ -1,0 +1,101 @@
+"""`edgewright repository`: make and sign a repository of artifacts for the devices' updates."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import argparse
+
+    from host_tools.repository.repository import Repository
+
+_EPILOG: Final = """\
+example:
+  edgewright repository init fleet/ --keys keys/
+  edgewright repository add fleet/ build/model-1.0.0-cortex-a-tflite.ewa --keys keys/ --release-counter 1
+  edgewright repository release fleet/ --group lab models/model/model-1.0.0-cortex-a-tflite.ewa --keys keys/
+  python -m http.server --directory fleet/
+"""
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "repository",
+        help="make and sign a repository for updates",
+        description="A folder of signed files that any web server can serve; docs/updates.md.",
+        epilog=_EPILOG,
+    )
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
+    init = actions.add_parser("init", help="make keys and first metadata")
+    add = actions.add_parser("add", help="add an artifact")
+    release = actions.add_parser("release", help="say what a device or a group shall run")
+    refresh = actions.add_parser("refresh", help="sign the timestamp anew, before it expires")
+    rotate = actions.add_parser("rotate", help="give a role new keys")
+    for name, action in (
+        ("init", init),
+        ("add", add),
+        ("release", release),
+        ("refresh", refresh),
+        ("rotate", rotate),
+    ):
+        action.add_argument("folder", metavar="DIR", help="the repository")
+        action.add_argument("--keys", required=True, metavar="DIR", help="folder of private keys")
+        action.set_defaults(run=f"host_tools.cli.repository:{name}")
+    add.add_argument("artifact", metavar="FILE.ewa", help="the artifact")
+    add.add_argument(
+        "--release-counter",
+        type=int,
+        required=True,
+        metavar="N",
+        help="its place in the order of releases, from 1",
+    )
+    release.add_argument("paths", nargs="+", metavar="models/NAME/FILE.ewa", help="signed names")
+    subject = release.add_mutually_exclusive_group(required=True)
+    subject.add_argument("--device", metavar="ID", help="for one device")
+    subject.add_argument("--group", metavar="NAME", help="for a group")
+    release.add_argument("--allow-downgrade", action="store_true", help="permit a release below the floor")
+    rotate.add_argument(
+        "--role", required=True, help="root, targets, snapshot, timestamp, fleet or model-NAME"
+    )
+
+
+def init(options: argparse.Namespace) -> int:
+    """Make a repository."""
+    root = _repository(options).init()
+    print(f"Give {root} to the devices (update.root). Keep {options.keys} away from what serves the files.")
+    return 0
+
+
+def add(options: argparse.Namespace) -> int:
+    """Add an artifact."""
+    print(_repository(options).add(Path(options.artifact), release_counter=options.release_counter))
+    return 0
+
+
+def release(options: argparse.Namespace) -> int:
+    """Say what shall run."""
+    subject = f"device/{options.device}" if options.device else f"group/{options.group}"
+    wanted = _repository(options).release(subject, options.paths, allow_downgrade=options.allow_downgrade)
+    print(f"{wanted.subject}: desired state {wanted.serial}, for {', '.join(wanted.artifacts)}")
+    return 0
+
+
+def refresh(options: argparse.Namespace) -> int:
+    """Sign anew."""
+    _repository(options).refresh()
+    return 0
+
+
+def rotate(options: argparse.Namespace) -> int:
+    """Change keys."""
+    _repository(options).rotate(options.role)
+    return 0
+
+
+def _repository(options: argparse.Namespace) -> Repository:
+    from host_tools.repository.keys import KeyRing  # noqa: PLC0415  they need packages of the host
+    from host_tools.repository.repository import Repository  # noqa: PLC0415
+
+    return Repository(Path(options.folder), KeyRing(Path(options.keys)))

@@ -1,0 +1,11 @@
+"""A signed repository of artifacts (TUF): a folder of plain files that any web server or object store can serve.
+
+Layout:
+
+- `roles`: who signs what, how many keys must agree, how long it holds
+- `keys`: private keys as files
+- `repository`: add artifacts, say what devices run, renew, rotate keys
+
+In the folder: ``metadata/`` and ``targets/``; in targets, ``models/NAME/FILE.ewa`` (role ``model-NAME``) and
+``desired/device|group/NAME.json`` (role ``fleet``). Keys lie elsewhere: those of root, targets and models need no network.
+"""

@@ -1,0 +1,207 @@
+"""Single decisions of the machine; their interplay is in tests/property/test_update_schedules.py."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from device_agent.update import effects as do
+from device_agent.update import occurrences as was
+from device_agent.update.machine import UpdateLimits, UpdateMachine
+from device_agent.update.probation import Evidence, ProbationLimits
+from device_agent.update.state import Probation, Release, UpdateState
+
+PROBATION = ProbationLimits(
+    seconds=10.0,
+    inferences=20,
+    longest_seconds=100.0,
+    p95_ratio=2.0,
+    error_ratio=0.5,
+    bad_windows=2,
+    starts=3,
+)
+LIMITS = UpdateLimits(
+    first_check_seconds=1.0,
+    check_interval_seconds=100.0,
+    require_synced_clock=True,
+    trials=2,
+    mismatches=2,
+    shadow=True,
+    shadow_min_cosine=0.8,
+    probation=PROBATION,
+)
+OLD = Release(digest="sha256:" + "0" * 64, name="m", version="1", counter=5)
+NEW = Release(digest="sha256:" + "1" * 64, name="m", version="2", counter=6)
+STATE = UpdateState(active=OLD, known_good=OLD, counter_floor=5, desired_serial=7, time_floor_seconds=1e9)
+ON_PROBATION = replace(
+    STATE, active=NEW, probation=Probation(attempts=0, serial=8, baseline_p95_seconds=0.01)
+)
+
+
+def moment(now: float, *, wall: float = 2e9, synced: bool = True) -> was.Moment:
+    return was.Moment(now_seconds=now, wall_seconds=wall, synced=synced)
+
+
+def started(state: UpdateState = STATE) -> UpdateMachine:
+    machine = UpdateMachine(state, LIMITS)
+    machine.handle(was.Started(moment(0.0)))
+    return machine
+
+
+def offer(release: Release = NEW, *, serial: int = 8, allow_downgrade: bool = False) -> was.Offered:
+    return was.Offered(
+        release=release, size_bytes=9, path="models/m/a", serial=serial, allow_downgrade=allow_downgrade
+    )
+
+
+def told(effects: tuple[do.Effect, ...]) -> list[tuple[str, object]]:
+    return [
+        (one.notice.name, one.notice.details.get("reason")) for one in effects if isinstance(one, do.Tell)
+    ]
+
+
+def checked(machine: UpdateMachine, found: was.Offered) -> tuple[do.Effect, ...]:
+    assert do.Check() in machine.handle(was.Tick(moment(5.0)))
+    return machine.handle(found)
+
+
+def test_the_way_to_an_activation_in_order() -> None:
+    machine = started()
+    seen = [*checked(machine, offer())]
+    for report in (
+        was.Fetched(),
+        was.Tried(samples=1, largest_lsb=0.0, load_seconds=0.1),
+        was.Shadowed(frames=9, cosine=0.99),
+    ):
+        seen += machine.handle(report)
+    kinds = [type(one).__name__ for one in seen if not isinstance(one, do.WriteState | do.Tell | do.Collect)]
+    assert kinds == ["Fetch", "Try", "Shadow", "Restart"]
+    assert machine.state.active == NEW
+    assert machine.state.known_good == OLD
+    assert machine.state.probation is not None
+    assert machine.state.probation.attempts == 0
+
+
+@pytest.mark.parametrize(
+    ("now", "reason"),
+    [(moment(5.0, synced=False), "clock_unsynced"), (moment(5.0, wall=1.0), "clock_behind")],
+)
+def test_a_clock_that_cannot_be_trusted_postpones_and_is_told_once(now: was.Moment, reason: str) -> None:
+    machine = started()
+    assert told(machine.handle(was.Tick(now))) == [("update_postponed", reason)]
+    assert told(machine.handle(was.Tick(replace(now, now_seconds=500.0)))) == []
+    assert do.Check() in machine.handle(was.Tick(moment(1_000.0)))
+
+
+def test_an_older_desired_state_is_not_followed() -> None:
+    effects = checked(started(), offer(serial=6))
+    assert told(effects) == [("update_postponed", "desired_replayed")]
+
+
+def test_a_release_below_the_floor_is_refused_unless_that_is_signed() -> None:
+    older = replace(NEW, counter=4)
+    assert told(checked(started(), offer(older))) == [("update_rejected", "below_floor")]
+    assert told(checked(started(), offer(older, allow_downgrade=True))) == [("update_started", None)]
+
+
+def test_what_failed_is_tried_again_only_for_a_newer_desired_state() -> None:
+    machine = started()
+    checked(machine, offer())
+    machine.handle(was.Fetched())
+    machine.handle(was.TrialFailed(code="self_test", message="no"))
+    machine.handle(was.Tick(moment(200.0)))
+    assert told(machine.handle(offer())) == []
+    machine.handle(was.Tick(moment(400.0)))
+    assert told(machine.handle(offer(serial=9))) == [("update_started", None)]
+
+
+def test_a_trial_that_takes_the_device_down_is_given_up() -> None:
+    state = STATE
+    for _ in range(2):
+        machine = started(state)
+        checked(machine, offer())
+        machine.handle(was.Fetched())
+        state = machine.state  # and the power goes
+    assert told(checked(started(state), offer())) == [("update_rejected", "crash_loop")]
+
+
+def test_models_that_disagree_are_not_activated() -> None:
+    machine = started()
+    checked(machine, offer())
+    machine.handle(was.Fetched())
+    machine.handle(was.Tried(samples=1, largest_lsb=0.0, load_seconds=0.1))
+    effects = machine.handle(was.Shadowed(frames=5, cosine=float("nan")))
+    assert told(effects) == [("update_rejected", "shadow_disagrees")]
+    assert machine.state.active == OLD
+
+
+@pytest.mark.parametrize(
+    ("window", "reason"),
+    [
+        (was.Observed(inferences=1, errors=9, p95_seconds=0.01), "inference_errors"),
+        (was.Observed(inferences=10, errors=0, p95_seconds=0.03), "latency"),
+        (was.Observed(inferences=10, errors=0, p95_seconds=0.01, nonfinite=1), "output_not_finite"),
+    ],
+)
+def test_bad_windows_in_a_row_take_it_back_with_the_reason(window: was.Observed, reason: str) -> None:
+    machine = started(ON_PROBATION)
+    assert machine.handle(window) == ()
+    effects = machine.handle(window)
+    assert told(effects) == [("update_rolled_back", reason)]
+    assert isinstance(effects[-1], do.Restart)
+    assert machine.state.active == OLD
+    assert machine.state.has_rejected(NEW.digest, 8)
+    assert machine.state.counter_floor == 5
+
+
+def test_it_is_kept_after_its_time_and_results_and_the_floor_goes_up() -> None:
+    machine = started(ON_PROBATION)
+    machine.handle(was.Observed(inferences=30, errors=0, p95_seconds=0.01))
+    assert machine.state.probation is not None
+    assert machine.next_due_seconds == 10.0
+    assert told(machine.handle(was.Tick(moment(11.0)))) == [("update_committed", None)]
+    assert (machine.state.known_good, machine.state.counter_floor) == (NEW, 6)
+
+
+def test_without_evidence_it_goes() -> None:
+    machine = started(ON_PROBATION)
+    assert machine.next_due_seconds == 100.0
+    assert told(machine.handle(was.Tick(moment(101.0)))) == [("update_rolled_back", "no_evidence")]
+
+
+def test_a_start_that_ends_in_order_is_not_counted_and_others_are() -> None:
+    machine = started(ON_PROBATION)
+    assert machine.state.probation == replace(ON_PROBATION.probation, attempts=1)  # type: ignore[type-var]
+    machine.handle(was.Stopping())
+    assert machine.state.probation == ON_PROBATION.probation
+    worn = replace(ON_PROBATION, probation=Probation(attempts=3, serial=8, baseline_p95_seconds=None))
+    machine = UpdateMachine(worn, LIMITS)
+    effects = machine.handle(was.Started(moment(0.0)))
+    assert told(effects) == [("update_rolled_back", "crash_loop")]
+    assert do.Run(OLD) in effects
+
+
+def test_a_damaged_file_leads_back_to_the_delivered_one_and_the_floor_stays() -> None:
+    machine = started()
+    effects = machine.handle(was.RunFailed(code="digest_mismatch", message="a bit"))
+    assert told(effects) == [("update_store_damaged", "digest_mismatch")]
+    assert isinstance(effects[-1], do.Restart)
+    assert (machine.state.active, machine.state.counter_floor) == (None, 5)
+    assert started().handle(was.RunFailed(code="engine", message="no")) == ()
+
+
+def test_a_disk_that_cannot_count_a_start_runs_what_is_known_to_be_good() -> None:
+    machine = UpdateMachine(ON_PROBATION, LIMITS)
+    machine.handle(was.Started(moment(0.0)))
+    effects = machine.handle(was.StateUnwritten(message="full", durable=ON_PROBATION, runs=False))
+    assert effects[0] == do.Run(OLD)
+    assert machine.next_due_seconds == float("inf"), "nothing is tried before the disk works"
+
+
+def test_a_window_in_which_nothing_happened_is_neither_good_nor_bad() -> None:
+    evidence = Evidence(PROBATION, since_seconds=0.0, baseline_p95_seconds=None)
+    bad = was.Observed(inferences=0, errors=3, p95_seconds=None)
+    assert evidence.add(bad) == ""
+    assert evidence.add(was.Observed(inferences=0, errors=0, p95_seconds=None)) == ""
+    assert evidence.add(bad).startswith("inference_errors")
