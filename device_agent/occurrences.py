@@ -125,6 +125,7 @@ class InferenceLeft:
     """The worker has left the inference loop, because it was told to."""
 
 
+@dataclass(frozen=True, slots=True)
 class RestartRequested:
     """The agent is to end in order and begin anew, with another model."""
 
