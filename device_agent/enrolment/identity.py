@@ -216,7 +216,8 @@ class IdentityFolder:
             if pending.exists() and pending.read_bytes() == (in_use / "device.key").read_bytes():
                 pending.unlink()
             for entry in self.path.iterdir():
-                if entry.name in (_CURRENT, _LOCK, _PENDING_KEY) or entry == in_use:
+                # By name: `in_use` is resolved, and the folder may have been given through a link or with `..`.
+                if entry.name in (_CURRENT, _LOCK, _PENDING_KEY, in_use.name):
                     continue
                 if entry.is_dir() and not entry.is_symlink():
                     shutil.rmtree(entry)

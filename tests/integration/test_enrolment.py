@@ -70,6 +70,21 @@ def test_a_device_gets_a_certificate_for_a_key_that_only_it_can_read(fleet: Flee
     )
 
 
+@pytest.mark.parametrize("way", ["link", "..", "twice"])
+def test_a_folder_that_is_reached_by_another_way_keeps_its_identity(
+    fleet: Fleet, tmp_path: Path, way: str
+) -> None:
+    real = tmp_path / "data"
+    real.mkdir()
+    (tmp_path / "link").symlink_to(real)
+    (tmp_path / "twice").symlink_to("link")
+    folder = tmp_path / "data" / ".." / "data" if way == ".." else tmp_path / way
+    identity = fleet.enrol(folder / "identity").identity
+    assert IdentityFolder(folder / "identity").required("dev-1") == identity
+    IdentityFolder(folder / "identity").sweep()
+    assert IdentityFolder(real / "identity").required("dev-1") == identity
+
+
 def test_again_with_a_spent_token_says_so_and_asks_nobody(fleet: Fleet, tmp_path: Path) -> None:
     token = fleet.token()
     first = fleet.enrol(tmp_path / "identity", token=token)
