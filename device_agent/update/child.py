@@ -1,4 +1,4 @@
-"""The child process of one step: ``python -m device_agent.update.child``. Its memory goes back with it; what kills it kills only it."""
+"""The child process of one step: ``python -m device_agent.update.child PID``, with the parent's. Its memory goes back with it; what kills it kills only it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _RATE_WINDOW_SECONDS: Final = 30.0
 def main() -> int:
     """Read one job, do it, answer."""
     with _own_answers() as answers:
-        _die_with_parent()
+        _die_with_parent(int(sys.argv[1]))
         os.nice(_NICENESS)
         job = decode_job(sys.stdin.buffer.readline())
         answers.write(encode(do(job, frames=sys.stdin.buffer, answers=answers)))
@@ -124,9 +124,11 @@ def _own_answers() -> BinaryIO:
     return answers
 
 
-def _die_with_parent() -> None:
+def _die_with_parent(parent: int) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() == 1:  # it went before we asked
+    if (
+        os.getppid() != parent
+    ):  # it went before we asked; 1 would not do, for in a container that is the agent
         os._exit(1)
 
 
