@@ -232,6 +232,12 @@ class CommandDesk:
             return Outcome(
                 code="clock", reason="the device's clock is not set: whether it has expired cannot be told"
             )
+        ahead = request.time - now
+        if ahead > self._limits.max_age_seconds:
+            # It would stay good for all that time, beyond the memory that keeps it from being done twice.
+            return Outcome(
+                code="clock", reason=f"it was asked {ahead:.0f} s from now by the device's clock ({clock})"
+            )
         latest = request.time + self._limits.max_age_seconds
         expires = latest if request.expires is None else min(request.expires, latest)
         if now < expires:

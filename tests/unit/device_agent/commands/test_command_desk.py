@@ -149,6 +149,14 @@ def test_a_clock_that_is_not_set_refuses_because_age_cannot_be_told(site: Site) 
     assert site.ends(("pause", "a1")) == [("failed", "clock")]
 
 
+def test_a_request_from_the_future_is_refused_for_it_would_not_grow_old(site: Site) -> None:
+    site.ask("pause", "a1", request(time=NOW + 600.0))
+    site.ask("pause", "a2", request(time=NOW + 601.0, expires=NOW + 602.0))
+    assert site.ends(("pause", "a1")) == [("successful", "")]
+    assert site.ends(("pause", "a2")) == [("failed", "clock")]
+    assert site.begun == [("pause", "a1")]
+
+
 def test_one_at_a_time_and_too_many_are_refused(site: Site) -> None:
     site.answer = None
     for number in range(5):
