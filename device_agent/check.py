@@ -20,6 +20,8 @@ from device_agent.engines import available
 from device_agent.enrolment.identity import IdentityFolder, utc_text
 from device_agent.enrolment.renewal import due_seconds
 from device_agent.frames import FrameDoor, open_source
+from device_agent.heat.temperature import declared_rules, read_hottest
+from device_agent.heat.variant import load_stand_in
 from device_agent.sensors.host import clock_is_synchronized, host_facts
 from device_agent.sensors.reading import Absent
 from device_agent.sensors.survey import Sensors, find_vcgencmd
@@ -41,8 +43,9 @@ class CheckReport:
     """What was found.
 
     Attributes:
-        problem: The first error that would keep the agent from running, or its messages from being kept on disk; None
-            when there is none. A broker that is away is no problem: messages wait.
+        problem: The first error that would keep the agent from running, its messages from being kept on disk, or updates or
+            the variant for heat from ever working; None when there is none. A broker or a repository that is away is no
+            problem: messages and updates wait.
         facts: Section to (name to what was found), in the order to be shown.
     """
 
@@ -56,16 +59,21 @@ def check(config: AgentConfig) -> CheckReport:
     broker, settings_problem = _broker(config)
     spool, spool_problem = _spool(config.spool.path)
     artifact, artifact_problem = _artifact(config)
+    updates, updates_problem = _updates(config)
+    heat, heat_problem = _heat(config)
     facts: dict[str, Mapping[str, object]] = {
         "artifact": artifact,
         "engines": available(),
         "identity": _identity(config),
         "broker": broker,
         "spool": spool,
+        "updates": updates,
+        "heat": heat,
         "machine": {**host_facts(), "clock": "synced" if clock_is_synchronized() else "unsynced"},
         "sensors": sensors_found(config),
     }
-    return CheckReport(problem=settings_problem or artifact_problem or spool_problem, facts=facts)
+    problem = settings_problem or artifact_problem or spool_problem or updates_problem or heat_problem
+    return CheckReport(problem=problem, facts=facts)
 
 
 def as_text(report: CheckReport) -> str:
@@ -188,15 +196,43 @@ def _spool(path: Path) -> tuple[Mapping[str, object], EdgewrightError | None]:
         return {str(path): str(problem)}, problem
 
 
+def _updates(config: AgentConfig) -> tuple[Mapping[str, object], EdgewrightError | None]:
+    if config.update.url is None:
+        return {}, None
+    from device_agent.update.outlook import outlook  # noqa: PLC0415  who wants no updates pays for none
+
+    return outlook(config)
+
+
+def _heat(config: AgentConfig) -> tuple[Mapping[str, object], EdgewrightError | None]:
+    """Say what the policy would go by, and load the variant: it should not be found out in the heat that it cannot be used."""
+    rules, heat = declared_rules(config.heat), config.heat
+    if rules is None:
+        return {}, None
+    now = read_hottest(_sensors(config), heat.sensors)
+    found: dict[str, object] = {
+        "measures": ", ".join(f"{step.measure} from {step.celsius:g} °C" for step in rules.steps),
+        "temperature": f"cannot be read, so nothing will be done: {now.reason}"
+        if isinstance(now, Absent)
+        else now,
+    }
+    if heat.variant_celsius is None or heat.variant_path is None:
+        return found, None
+    try:
+        like = verify_artifact(config).manifest
+    except EdgewrightError:
+        return {**found, "variant": "not looked at, for the artifact cannot be used"}, None
+    try:
+        archive, engine = load_stand_in(config, heat.variant_path, heat.variant_digest, like=like)
+    except EdgewrightError as error:
+        return {**found, "variant": f"refused: {error}"}, error
+    engine.close()
+    return {**found, "variant": f"{archive.manifest.name} {archive.manifest.version}"}, None
+
+
 def sensors_found(config: AgentConfig) -> Mapping[str, object]:
     """Return what every sensor reads now, or why it reads nothing."""
-    folder = next((parent for parent in config.spool.path.parents if parent.is_dir()), config.spool.path)
-    sensors = Sensors(
-        sysfs_root=config.sensors.sysfs_root,
-        state_directory=folder,
-        pss_interval_seconds=config.telemetry.pss_interval_seconds,
-        vcgencmd=find_vcgencmd(config.sensors.vcgencmd, config.sensors.sysfs_root),
-    )
+    sensors = _sensors(config)
     now = monotonic()
     values: dict[str, float | Absent] = dict(sensors.system(now))
     values |= {one.name: one.value for one in (*sensors.heat(), *sensors.power(now))}
@@ -204,3 +240,13 @@ def sensors_found(config: AgentConfig) -> Mapping[str, object]:
         name: f"absent: {value.reason}" if isinstance(value, Absent) else value
         for name, value in values.items()
     }
+
+
+def _sensors(config: AgentConfig) -> Sensors:
+    folder = next((parent for parent in config.spool.path.parents if parent.is_dir()), config.spool.path)
+    return Sensors(
+        sysfs_root=config.sensors.sysfs_root,
+        state_directory=folder,
+        pss_interval_seconds=config.telemetry.pss_interval_seconds,
+        vcgencmd=find_vcgencmd(config.sensors.vcgencmd, config.sensors.sysfs_root),
+    )

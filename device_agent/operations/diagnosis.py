@@ -48,7 +48,7 @@ def diagnose(config: AgentConfig) -> tuple[Finding, ...]:
         findings.append(Finding(name="agent", verdict="error", text=str(error), cure="Start it."))
     else:
         findings += _of_status(status, config)
-    return (*findings, _artifact(config), _disk(config), _clock())
+    return (*findings, _artifact(config), *_updates(config), _disk(config), _clock())
 
 
 def as_lines(findings: tuple[Finding, ...]) -> str:
@@ -112,6 +112,14 @@ def _artifact(config: AgentConfig) -> Finding:
         verdict="ok",
         text=f"{manifest.name} {manifest.version} for {manifest.target} is whole",
     )
+
+
+def _updates(config: AgentConfig) -> tuple[Finding, ...]:
+    if config.update.url is None:
+        return ()
+    from device_agent.update.outlook import state_text  # noqa: PLC0415  who wants no updates pays for none
+
+    return (Finding(name="updates", verdict="ok", text=state_text(config)),)
 
 
 def _disk(config: AgentConfig) -> Finding:

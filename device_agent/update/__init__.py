@@ -10,5 +10,6 @@ Layout, in the order of an update:
 - `transfer`, `store`: ranged download into a store in which a file's name is its digest
 - `trial`: load, self-test and shadow run in a child process under limits
 - `children`: starts those child processes and ends them
+- `outlook`: what `edgewright-agent check` and `diag` say of it
 - `updates`: carries out what the machine decides; the agent's only door to all of it
 """

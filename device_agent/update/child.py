@@ -1,4 +1,7 @@
-"""The child process of one step: ``python -m device_agent.update.child PID``, with the parent's. Its memory goes back with it; what kills it kills only it."""
+"""The child process of one step: ``python -m device_agent.update.child PID``, with the parent's.
+
+Its memory goes back with it; what kills it kills only it.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,14 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 
 from device_agent.contract.errors import DigestMismatchError, EdgewrightError
 from device_agent.update.jobs import CheckJob, FetchJob, TrialJob, decode_job, encode
-from device_agent.update.occurrences import CheckFailed, Fetched, FetchFailed, TrialFailed
+from device_agent.update.occurrences import (
+    CheckFailed,
+    Fetched,
+    FetchFailed,
+    NothingDesired,
+    Offered,
+    TrialFailed,
+)
 
 if TYPE_CHECKING:
     from device_agent.update.jobs import Answer, Job, Network
@@ -44,7 +54,7 @@ def do(job: Job, *, frames: BinaryIO, answers: BinaryIO) -> Answer:
     """
     try:
         if isinstance(job, CheckJob):
-            return _check(job)
+            return ask_for(job)
         if isinstance(job, FetchJob):
             return _fetch(job)
         return _trial(job, frames, answers)
@@ -65,12 +75,20 @@ def _failed(job: Job, code: str, message: str, *, mismatch: bool = False) -> Ans
     return TrialFailed(code=code, message=message)
 
 
-def _check(job: CheckJob) -> Answer:
-    from device_agent.update.trust import Asker, ask  # noqa: PLC0415  python-tuf, only here
+def ask_for(job: CheckJob) -> Offered | NothingDesired:
+    """Ask what is desired.
+
+    Raises:
+        EdgewrightError: As `trust.ask`; or the bootstrap root cannot be used.
+    """
+    from device_agent.update.trust import Asker, ask, read_root  # noqa: PLC0415  python-tuf, only here
+
+    root = Path(job.root)
+    read_root(root)
 
     asker = Asker(
         url=job.network.url,
-        root=Path(job.root).read_bytes(),
+        root=root.read_bytes(),
         cache=Path(job.cache),
         subjects=tuple(job.subjects),
         targets=tuple(job.targets),

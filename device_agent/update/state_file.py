@@ -54,14 +54,7 @@ class StateFile:
             StorageError: It cannot be read.
         """
         try:
-            with self._path.open("rb") as stream:
-                data = stream.read(_MAX_BYTES + 1)
-        except FileNotFoundError:
-            return UpdateState()
-        except OSError as error:
-            raise StorageError(f"{self._path}: cannot be read: {error.strerror or error}.") from error
-        try:
-            return decode(data, where=self._path.name)
+            return read_state(self._path) or UpdateState()
         except ContractError as error:
             self.damaged = str(error)
             self._set_aside()
@@ -80,6 +73,23 @@ class StateFile:
             self._path.replace(self._path.with_name(f"{self._path.name}.damaged"))
         except OSError as error:
             raise StorageError(f"{self._path}: is damaged and cannot be moved: {error}.") from error
+
+
+def read_state(path: Path) -> UpdateState | None:
+    """Return the state that a file holds, and None when there is no file; nothing is changed.
+
+    Raises:
+        StorageError: It cannot be read.
+        ContractError: It is damaged.
+    """
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(_MAX_BYTES + 1)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be read: {error.strerror or error}.") from error
+    return decode(data, where=path.name)
 
 
 def replace_durably(path: Path, data: bytes) -> None:

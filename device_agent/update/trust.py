@@ -19,6 +19,7 @@ from device_agent.update.transfer import HttpSource, HttpStatusError, read_bound
 
 try:
     from tuf.api import exceptions
+    from tuf.api.metadata import Metadata, Root
     from tuf.ngclient.config import UpdaterConfig
     from tuf.ngclient.fetcher import FetcherInterface
     from tuf.ngclient.updater import Updater
@@ -104,6 +105,29 @@ class Asker:
     cache: Path
     subjects: Sequence[str]
     targets: Sequence[str]
+
+
+def read_root(path: Path) -> Root:
+    """Return the bootstrap root, which must be signed by its own keys, as many as it says.
+
+    Raises:
+        ConfigError: It cannot be read, or is something else.
+    """
+    hint = "It is metadata/1.root.json of the repository."
+    try:
+        root = Metadata[Root].from_bytes(path.read_bytes())
+        if not isinstance(root.signed, Root):
+            raise ConfigError(
+                f"update.root: {path}: expected root metadata, got {root.signed.type}.", hint=hint
+            )
+        root.verify_delegate(Root.type, root)
+    except OSError as error:
+        raise ConfigError(
+            f"update.root: {path} cannot be read: {error.strerror or error}.", hint=hint
+        ) from error
+    except exceptions.RepositoryError as error:
+        raise ConfigError(f"update.root: {path}: not root metadata: {error}.", hint=hint) from error
+    return root.signed
 
 
 def ask(asker: Asker, source: HttpSource) -> Offered | NothingDesired:

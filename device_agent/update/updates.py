@@ -25,6 +25,7 @@ from device_agent.update.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from device_agent.config import AgentConfig, ArtifactSection, UpdateSection
     from device_agent.engines.engine import Engine
@@ -77,10 +78,8 @@ class Updates:
     ) -> None:
         self._config, self._section = config, config.update
         self._network = _network(config)
-        folder, root = config.update.directory, config.update.root
-        if folder is None or root is None or not root.is_file():
-            raise ConfigError(f"update.root: {root} cannot be read.", hint="Is the path right?")
-        self._root, self._folder = root, folder
+        folder, _ = _required(config.update)
+        self._folder = folder
         self._file = StateFile(folder / "state.json")
         self._store = Store(folder / "store")
         self._children = children or Children(report)
@@ -199,16 +198,7 @@ class Updates:
             self.artifact = replace(self._config.artifact, path=path, digest=release.digest)
 
     def _check(self) -> None:
-        section, device = self._section, self._config.device
-        subjects = [f"device/{device.id}", *([f"group/{section.group}"] if section.group else [])]
-        job = CheckJob(
-            network=self._network,
-            root=str(self._root),
-            cache=str(self._folder / "metadata"),
-            subjects=tuple(subjects),
-            targets=device.targets,
-        )
-        self._children.start(job, timeout_seconds=section.check_timeout_seconds)
+        self._children.start(check_job(self._config), timeout_seconds=self._section.check_timeout_seconds)
 
     def _fetch(self, effect: do.Fetch) -> None:
         job = FetchJob(network=self._network, store=str(self._folder / "store"), candidate=effect.candidate)
@@ -248,6 +238,30 @@ class Updates:
             self._store.collect(kept)
         except StorageError as error:
             _LOG.warning("the store is not cleaned: %s", error)
+
+
+def check_job(config: AgentConfig) -> CheckJob:
+    """Return the question that a device asks its repository.
+
+    Raises:
+        ConfigError: The bootstrap root is not there.
+    """
+    section, device = config.update, config.device
+    folder, root = _required(section)
+    return CheckJob(
+        network=_network(config),
+        root=str(root),
+        cache=str(folder / "metadata"),
+        subjects=(f"device/{device.id}", *([f"group/{section.group}"] if section.group else [])),
+        targets=device.targets,
+    )
+
+
+def _required(section: UpdateSection) -> tuple[Path, Path]:
+    folder, root = section.directory, section.root
+    if folder is None or root is None or not root.is_file():
+        raise ConfigError(f"update.root: {root} cannot be read.", hint="Is the path right?")
+    return folder, root
 
 
 def _moment() -> was.Moment:
