@@ -107,10 +107,22 @@ def test_the_version_is_one() -> None:
     assert project["version"] == __version__
 
 
-def test_every_test_that_the_security_page_names_is_there() -> None:
-    text = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
-    named = re.findall(r"`(test_\w+\.py)::(test_\w+)`", text)
+def tests_named_by(name: str) -> list[tuple[str, str]]:
+    return re.findall(r"`(test_\w+\.py)::(test_\w+)`", (ROOT / "docs" / name).read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("name", ["security.md", "reliability.md"])
+def test_every_test_that_a_page_names_is_there(name: str) -> None:
+    named = tests_named_by(name)
     assert len(named) > 30
     sources = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py")}
-    missing = [f"{file}::{name}" for file, name in named if f"def {name}(" not in sources.get(file, "")]
-    assert not missing, f"docs/security.md names tests that are not there: {', '.join(missing)}"
+    missing = [f"{file}::{test}" for file, test in named if f"def {test}(" not in sources.get(file, "")]
+    assert not missing, f"docs/{name} names tests that are not there: {', '.join(missing)}"
+
+
+@pytest.mark.parametrize("path", ["integration/test_outages.py", "unit/device_agent/telemetry/test_spool.py"])
+def test_every_outage_that_is_tested_has_its_row(path: str) -> None:
+    source = ROOT / "tests" / path
+    tests = set(re.findall(r"^def (test_\w+)\(", source.read_text(encoding="utf-8"), re.MULTILINE))
+    named = {test for file, test in tests_named_by("reliability.md") if file == source.name}
+    assert tests == named
