@@ -27,13 +27,19 @@ examples:
   edgewright-agent run --config agent.toml            run until stopped; SIGTERM, SIGINT and SIGHUP drain and say goodbye
   edgewright-agent check --config agent.toml --json   the same for programs
   edgewright-agent status --config agent.toml         what the running agent does, since when, and its last errors
+  edgewright-agent status --config agent.toml --json  the same for programs
   edgewright-agent diag --config agent.toml           what is wrong here, and what to do
   edgewright-agent support-bundle --config agent.toml --out bundle.tar.gz
                                                       for whoever helps; holds no secret
   edgewright-agent sensors                            what this machine can measure, and why the rest is missing
   edgewright-agent measure --config agent.toml        energy of one inference
+  edgewright-agent measure --config agent.toml --sustained --seconds 1800
+                                                      what remains of it when the device gets hot
   edgewright-agent enrol --config agent.toml --token-file claim.txt
                                                       get this device's certificate, once
+  edgewright-agent enrol --config agent.toml --token-file claim.txt --replace
+                                                      get another one, with a new token
+  edgewright-agent renew --config agent.toml          renew it now; `run` does it by itself in time
 
 exit status:
   0  ended as asked                     5  the artifact, identity or server must not be trusted
@@ -146,6 +152,9 @@ def _parser() -> argparse.ArgumentParser:
     renew = commands.add_parser("renew", help="renew the certificate now; `run` does it by itself in time")
     for command in (run, check, status, diag, bundle, measure, enrol, renew):
         command.add_argument("--config", required=True, metavar="FILE", help="configuration, TOML")
+    for name, command in commands.choices.items():
+        command.formatter_class = argparse.RawDescriptionHelpFormatter
+        command.epilog = _examples_of(name)
     enrol.add_argument(
         "--token-file",
         required=True,
@@ -158,6 +167,17 @@ def _parser() -> argparse.ArgumentParser:
         help="enrol anew; the old certificate is used until the new one is there",
     )
     return parser
+
+
+def _examples_of(command: str) -> str:
+    """Return the examples of one command, each with the line that goes on from it."""
+    chosen, belongs = [], False
+    for line in _EPILOG.split("\n\n", maxsplit=1)[0].splitlines()[1:]:
+        if line.startswith("  edgewright-agent "):
+            belongs = line.split()[1] == command
+        if belongs:
+            chosen.append(line)
+    return "\n".join(["examples:", *chosen])
 
 
 class _StopSignals:
@@ -253,6 +273,10 @@ def _sensors(options: argparse.Namespace) -> int:
 
     if not options.sysfs_root.is_dir():
         raise ConfigError(f"--sysfs-root: {options.sysfs_root} is no folder.")
+    if not options.proc_root.is_dir():
+        raise ConfigError(f"--proc-root: {options.proc_root} is no folder.")
+    if options.vcgencmd is not None and not os.access(options.vcgencmd, os.X_OK):
+        raise ConfigError(f"--vcgencmd: {options.vcgencmd} is no program that can be run.")
     inventory = listing.take_inventory(
         options.sysfs_root, vcgencmd=options.vcgencmd, proc_root=options.proc_root
     )
@@ -264,7 +288,10 @@ def _sensors(options: argparse.Namespace) -> int:
 
 
 def _seconds(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")  # no number is in no range
     if not _LEAST_SECONDS <= value <= _MOST_SECONDS:
         raise argparse.ArgumentTypeError(
             f"expected {_LEAST_SECONDS:g} to {_MOST_SECONDS:g} seconds, got {text}"

@@ -59,3 +59,9 @@ def above_zero(text: str) -> float:
     if not 0.0 < value <= 100_000.0:
         raise argparse.ArgumentTypeError(f"expected a number above 0 and at most 100000, got {text!r}")
     return value
+
+
+def examples_of(epilog: str, action: str) -> str:
+    """Return those examples of a command's epilog that are of one of its actions: the third word of a line."""
+    lines = [line for line in epilog.splitlines() if line.startswith("  ") and line.split()[2:3] == [action]]
+    return "\n".join(["examples:", *lines])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from host_tools.cli.arguments import above_zero
+from host_tools.cli.arguments import above_zero, examples_of
 
 _EPILOG = """\
 examples:
@@ -14,6 +14,7 @@ examples:
   edgewright ca server fleet-ca/ --name broker.example --out broker/
   edgewright ca revoke fleet-ca/ --device lab-1 --reason "lost on the train"
   edgewright ca crl fleet-ca/ --out broker/crl.pem
+  edgewright ca list fleet-ca/
 
 docs/enrolment.md has the whole story, and the broker's configuration.
 """
@@ -74,7 +75,13 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def _verb(
     verbs: argparse._SubParsersAction[argparse.ArgumentParser], name: str, text: str
 ) -> argparse.ArgumentParser:
-    parser = verbs.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+    parser = verbs.add_parser(
+        name,
+        help=text,
+        description=text[0].upper() + text[1:] + ".",
+        epilog=examples_of(_EPILOG, name),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("folder", metavar="DIR", help=_FOLDER_HELP)
     parser.set_defaults(run=f"host_tools.cli.certifying:run_{name}")
     return parser

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-if TYPE_CHECKING:
-    import argparse
+from host_tools.cli.arguments import examples_of
 
+if TYPE_CHECKING:
     from host_tools.repository.repository import Repository
 
 _EPILOG: Final = """\
-example:
+examples:
   edgewright repository init fleet/ --keys keys/
   edgewright repository add fleet/ build/model-1.0.0-cortex-a-tflite.ewa --keys keys/ --release-counter 1
   edgewright repository release fleet/ --group lab models/model/model-1.0.0-cortex-a-tflite.ewa --keys keys/
-  python -m http.server --directory fleet/
+  edgewright repository refresh fleet/ --keys keys/
+  edgewright repository rotate fleet/ --keys keys/ --role fleet
+
+`add` prints the name that `release` takes. docs/updates.md has the whole story.
 """
 
 
@@ -26,6 +30,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="make and sign a repository for updates",
         description="A folder of signed files that any web server can serve; docs/updates.md.",
         epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
     init = actions.add_parser("init", help="make keys and first metadata")
@@ -42,6 +47,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     ):
         action.add_argument("folder", metavar="DIR", help="the repository")
         action.add_argument("--keys", required=True, metavar="DIR", help="folder of private keys")
+        action.formatter_class = argparse.RawDescriptionHelpFormatter
+        action.epilog = examples_of(_EPILOG, name)
         action.set_defaults(run=f"host_tools.cli.repository:{name}")
     add.add_argument("artifact", metavar="FILE.ewa", help="the artifact")
     add.add_argument(

@@ -107,13 +107,13 @@ def test_the_version_is_one() -> None:
     assert project["version"] == __version__
 
 
-def tests_named_by(name: str) -> list[tuple[str, str]]:
+def named_by(name: str) -> list[tuple[str, str]]:
     return re.findall(r"`(test_\w+\.py)::(test_\w+)`", (ROOT / "docs" / name).read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("name", ["security.md", "reliability.md"])
 def test_every_test_that_a_page_names_is_there(name: str) -> None:
-    named = tests_named_by(name)
+    named = named_by(name)
     assert len(named) > 30
     sources = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py")}
     missing = [f"{file}::{test}" for file, test in named if f"def {test}(" not in sources.get(file, "")]
@@ -124,5 +124,5 @@ def test_every_test_that_a_page_names_is_there(name: str) -> None:
 def test_every_outage_that_is_tested_has_its_row(path: str) -> None:
     source = ROOT / "tests" / path
     tests = set(re.findall(r"^def (test_\w+)\(", source.read_text(encoding="utf-8"), re.MULTILINE))
-    named = {test for file, test in tests_named_by("reliability.md") if file == source.name}
+    named = {test for file, test in named_by("reliability.md") if file == source.name}
     assert tests == named

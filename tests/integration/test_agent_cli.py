@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from device_agent import __version__
+from device_agent import __version__, cli
 from tests.integration.support import (
     AgentProcess,
     Mosquitto,
@@ -44,8 +44,42 @@ def test_the_version_is_the_distributions() -> None:
 def test_help_has_examples_and_the_exit_status() -> None:
     done = command("--help")
     assert done.returncode == 0
-    for text in ("edgewright-agent run --config", "check --config", "exit status:", "5  artifact"):
+    for text in ("edgewright-agent run --config", "check --config", "exit status:", "5  the artifact"):
         assert text in done.stdout
+
+
+@pytest.mark.parametrize("verb", [*cli._COMMANDS, "sensors"])
+def test_every_command_has_examples_that_its_parser_takes(
+    verb: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parser = cli._parser()
+    with pytest.raises(SystemExit):
+        parser.parse_args([verb, "--help"])
+    examples = re.findall(r"^  edgewright-agent (.+?)(?:  .*)?$", capsys.readouterr().out, re.MULTILINE)
+    assert examples
+    for example in examples:
+        assert parser.parse_args(example.split()).command == verb
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--sysfs-root", "/nosuch"], "--sysfs-root: /nosuch is no folder"),
+        (["--proc-root", "/nosuch"], "--proc-root: /nosuch is no folder"),
+        (["--vcgencmd", "/nosuch"], "--vcgencmd: /nosuch is no program"),
+    ],
+)
+def test_sensors_of_a_tree_that_is_not_there(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["sensors", *arguments]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_time_that_is_no_number_is_told_as_a_range(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["measure", "--config", "a.toml", "--seconds", "soon"])
+    assert "--seconds: expected 0.01 to 86400 seconds, got soon" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [[], ["run"], ["walk"], ["run", "--config"], ["check", "--confg", "x"]])

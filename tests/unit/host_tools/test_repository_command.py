@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import stat
 from pathlib import Path
 
 import pytest
 
 from device_agent.contract.errors import ContractError, TrustError
-from host_tools.cli.main import main
+from host_tools.cli.main import _parser, main
 from host_tools.errors import InputError, OutputError
 from host_tools.repository.keys import KeyRing
 from host_tools.repository.repository import Repository
@@ -116,3 +118,22 @@ def test_a_file_that_is_no_key_and_a_folder_that_cannot_be_written(
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(OutputError, match="cannot be written"):
         Repository(tmp_path / "other", KeyRing(tmp_path / "file")).init()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *(("repository", action) for action in ("init", "add", "release", "refresh", "rotate")),
+        *(("ca", action) for action in ("init", "token", "serve", "server", "revoke", "crl", "list")),
+    ],
+    ids=" ".join,
+)
+def test_every_action_has_examples_that_its_parser_takes(
+    command: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main([*command, "--help"])
+    examples = re.findall(r"^  edgewright (.+?)(?: > .*)?$", capsys.readouterr().out, re.MULTILINE)
+    assert examples
+    for example in examples:
+        assert _parser().parse_args(shlex.split(example)).run.endswith(command[1])
