@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from device_agent.contract.archive import ArtifactArchive
 
 _SLACK_SECONDS: Final = 1.0
+_LEAST_ROOM_BYTES: Final = 1 << 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,12 +182,15 @@ def _answer(config: AgentConfig, settings: BrokerSettings) -> str:
 def _spool(path: Path) -> tuple[Mapping[str, object], EdgewrightError | None]:
     """Ask whether the spool's file can be written or made; what is made for that is gone at once."""
     try:
-        if path.exists():
+        is_there = path.exists()
+        if is_there:
             os.close(os.open(path, os.O_WRONLY | os.O_CLOEXEC))
-            return {str(path): "is there"}, None
         folder = next(parent for parent in path.parents if parent.exists())
-        with tempfile.TemporaryFile(dir=folder):
-            return {str(path): "will be made"}, None
+        # A full disk opens files, and makes empty ones.
+        with tempfile.TemporaryFile(dir=folder) as stream:
+            stream.write(bytes(_LEAST_ROOM_BYTES))
+            stream.flush()
+        return {str(path): "is there" if is_there else "will be made"}, None
     except OSError as error:
         problem = StorageError(
             f"spool.path: {path}: cannot be written: {error.strerror or error}; messages would wait in memory, and be lost "

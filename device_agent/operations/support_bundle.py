@@ -57,9 +57,11 @@ def write_bundle(config: AgentConfig, path: Path) -> Mapping[str, int]:
     }
     secrets = _secrets(config)
     sizes: dict[str, int] = {}
+    begun = False
     try:
         # Not over an existing file, and for nobody else's eyes.
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        begun = True
         with os.fdopen(descriptor, "wb") as stream, tarfile.open(fileobj=stream, mode="w:gz") as archive:
             for name, make in parts.items():
                 data = _clean(_made(make), secrets)
@@ -68,6 +70,10 @@ def write_bundle(config: AgentConfig, path: Path) -> Mapping[str, int]:
                 member.size, member.mtime, member.mode = len(data), int(time.time()), 0o600
                 archive.addfile(member, io.BytesIO(data))
     except OSError as error:
+        if begun:
+            path.unlink(
+                missing_ok=True
+            )  # a part of a bundle helps nobody, and would be in the way of the next
         raise StorageError(
             f"{path}: cannot be written: {error.strerror or error}.", hint="Choose another --out."
         ) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import os
 import ssl
 from dataclasses import dataclass
 from time import monotonic, time
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from device_agent.update.store import Store
 
 _CHUNK_BYTES: Final = 1 << 16
+_RESERVE_BYTES: Final = 4 << 20
+"""What a download leaves free: the spool and the state of updates may lie on the same disk, and what came is kept."""
 _SCHEMES: Final = ("http", "https")
 
 
@@ -135,7 +138,7 @@ def fetch_artifact(source: HttpSource, store: Store, candidate: Candidate, *, ba
         DigestMismatchError: It came whole, and is not what was signed.
         EndlessDataError: It is longer than was signed.
         TransferError: It did not come whole; what came is kept.
-        StorageError: The disk fails or is full.
+        StorageError: The disk fails, or has no room for it.
     """
     digest, size = candidate.release.digest, candidate.size_bytes
     if store.holds(digest):
@@ -147,6 +150,7 @@ def fetch_artifact(source: HttpSource, store: Store, candidate: Candidate, *, ba
             if have > size:
                 have = part.seek(0)
                 part.truncate()
+            _require_room(part.fileno(), size - have)
             for chunk in source.get(url, start=have) if have < size else ():
                 if have + len(chunk) > size:
                     part.truncate(0)
@@ -163,6 +167,16 @@ def fetch_artifact(source: HttpSource, store: Store, candidate: Candidate, *, ba
         store.finish(digest)
     except DigestMismatchError as error:
         raise DigestMismatchError(f"{url}: {error}") from error
+
+
+def _require_room(descriptor: int, size_bytes: int) -> None:
+    disk = os.fstatvfs(descriptor)
+    free = disk.f_bavail * disk.f_frsize
+    if size_bytes > 0 and free < size_bytes + _RESERVE_BYTES:
+        raise StorageError(
+            f"the download needs {size_bytes} bytes, and {_RESERVE_BYTES} are left to others; {free} are free.",
+            hint="Free space in update.directory.",
+        )
 
 
 def target_url(base_url: str, path: str, digest: str) -> str:
