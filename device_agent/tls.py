@@ -113,7 +113,7 @@ def problem_text(error: OSError, *, peer: str, wall_seconds: float) -> str:
         said = _REASONS.get(reason) or _ALERTS.get(reason.partition("ALERT_")[2])
         if said:
             return f"{said.format(peer=peer)} ({reason})."
-    return f"{peer}: {error}"
+    return f"{peer}: {error.strerror or error}"
 
 
 def _unverified(error: ssl.SSLCertVerificationError, wall_seconds: float) -> str:

@@ -147,7 +147,7 @@ class ArtifactArchive:
                 _require_declared(entries, first, manifest, limits, where=where)
                 _require_local_headers(stream, entries, where=where)
         except OSError as error:
-            raise StorageError(f"{path}: cannot be read: {error}.") from error
+            raise StorageError(f"{path}: cannot be read: {error.strerror or error}.") from error
         by_name = {entry.name: entry for entry in entries}
         return cls(path=path, manifest=manifest, digest=digest, entries=by_name)
 
@@ -168,7 +168,7 @@ class ArtifactArchive:
                 stream.seek(entry.start)
                 data = stream.read(entry.size_bytes)
         except OSError as error:
-            raise StorageError(f"{self.path}: cannot be read: {error}.") from error
+            raise StorageError(f"{self.path}: cannot be read: {error.strerror or error}.") from error
         _require_member(data, member, where=self.path.name)
         if zlib.crc32(data) != entry.crc32:
             raise DigestMismatchError(f"{self.path.name}: member {name!r}: its header has another checksum.")

@@ -26,7 +26,9 @@ def enrol_device(config: AgentConfig, *, token_file: str, replace: bool) -> str:
     folder = _folder(config)
     token = read_token(_read(token_file), device=config.device.id)
     done = enrol(folder, token, device=config.device.id, replace=replace)
-    what = "enrolled" if done.is_new else "was enrolled already"
+    what = "enrolled" if done.is_new else "was enrolled already with this token"
+    if replace and not done.is_new:
+        what += ", which replaces nothing; another certificate needs a new token"
     return f"{done.identity.device} {what}: {_said(done.identity)}"
 
 

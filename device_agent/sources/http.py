@@ -12,6 +12,7 @@ from __future__ import annotations
 import queue
 import threading
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Final
 
@@ -195,6 +196,14 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version = "edgewright-agent"
     sys_version = ""
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002  its name
+        """Refuse what is no request of ours as every other refusal: in JSON."""
+        if code == HTTPStatus.NOT_IMPLEMENTED:
+            code, message = HTTPStatus.METHOD_NOT_ALLOWED, "POST /infer is all there is"
+        self.request_version = self.protocol_version  # else garbage would be answered without a status
+        self._say(code, refusal_bytes(message or HTTPStatus(code).phrase))
+        self.close_connection = True
 
     def do_POST(self) -> None:
         """Take a frame, wait for its result."""

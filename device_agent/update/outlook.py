@@ -31,6 +31,7 @@ def outlook(config: AgentConfig) -> tuple[Mapping[str, object], EdgewrightError 
         return {}, None
     try:
         job = check_job(config)
+        _require_writable(Path(job.cache))
         from device_agent.update.trust import read_root  # noqa: PLC0415  its package may be missing, which it says
 
         root = read_root(Path(job.root))
@@ -52,6 +53,19 @@ def outlook(config: AgentConfig) -> tuple[Mapping[str, object], EdgewrightError 
         else answer.reason.rstrip(".")
     )
     return {**found, url: f"can be trusted; {wanted}"}, None
+
+
+def _require_writable(folder: Path) -> None:
+    """Ask whether files can be made where artifacts and metadata are to be kept; what is made for that is gone at once."""
+    there = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        raise StorageError(
+            f"update.directory: {there}: cannot be written: {error.strerror or error}.",
+            hint="Choose a folder that the agent may write.",
+        ) from error
 
 
 def state_text(config: AgentConfig) -> str:

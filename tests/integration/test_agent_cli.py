@@ -385,6 +385,20 @@ def test_an_interrupted_check_is_130_and_no_traceback(tmp_path: Path) -> None:
     assert (checking.returncode, stdout, stderr) == (130, "", "")
 
 
+def test_an_interrupt_while_the_command_is_being_loaded_is_130_and_no_traceback() -> None:
+    interrupted = (
+        "import sys\nfrom device_agent.__main__ import main\n"
+        "class Interrupt:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'device_agent.config': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupt())\nsys.exit(main())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", interrupted], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
 # --- nothing is lost without a word ---
 
 

@@ -228,7 +228,12 @@ def test_a_result_comes_in_the_answer_and_every_refusal_says_why() -> None:
         assert raw.recv(64).startswith(b"HTTP/1.1 411 ")
     with socket.create_connection(("127.0.0.1", source.port), 5.0) as raw:
         raw.sendall(b"\0\xff garbage\r\n\r\n")
-        assert b"400" in raw.makefile("rb").read()
+        assert raw.makefile("rb").read().startswith(b"HTTP/1.1 400 ")
+    with socket.create_connection(("127.0.0.1", source.port), 5.0) as raw:
+        raw.sendall(b"GET /infer HTTP/1.1\r\nHost: a\r\n\r\n")
+        head, _, body = raw.makefile("rb").read().partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 405 ")
+        assert json.loads(body) == {"error": "POST /infer is all there is"}
     assert post(source.port, picture_bytes())[0] == 200, "and the next one is answered"
     stop.set()
     thread.join(5.0)
