@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 from dataclasses import replace
 from time import monotonic, time
-from typing import TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
 from device_agent.contract.archive import ArtifactArchive
 from device_agent.contract.errors import ConfigError, EdgewrightError, StorageError
@@ -65,6 +66,7 @@ class Updates:
 
     Raises:
         ConfigError: The bootstrap root cannot be read.
+        StorageError: Another agent uses the folder.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class Updates:
         self._network = _network(config)
         folder, _ = _required(config.update)
         self._folder = folder
+        self._lock = _locked(folder)
         self._file = StateFile(folder / "state.json")
         self._store = Store(folder / "store")
         self._children = children or Children(report)
@@ -147,8 +150,10 @@ class Updates:
         self._take_in(was.Stopping())
 
     def close(self) -> None:
-        """End what is under way."""
+        """End what is under way, and let another agent have the folder."""
         self._children.cancel()
+        if self._lock is not None:
+            self._lock.close()
 
     # --- effects ---
 
@@ -262,6 +267,24 @@ def _required(section: UpdateSection) -> tuple[Path, Path]:
     if folder is None or root is None or not root.is_file():
         raise ConfigError(f"update.root: {root} cannot be read.", hint="Is the path right?")
     return folder, root
+
+
+def _locked(folder: Path) -> IO[bytes] | None:
+    """Hold the folder: two agents would remove each other's artifacts. None where it cannot be made, which the first step tells."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / "lock").open("ab")
+    except OSError:
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.close()
+        raise StorageError(
+            f"update.directory: {folder}: another agent uses it.",
+            hint="Stop the other agent, or give each agent its own folder.",
+        ) from error
+    return lock
 
 
 def _moment() -> was.Moment:

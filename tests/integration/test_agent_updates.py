@@ -13,7 +13,7 @@ import pytest
 from device_agent.contract.digest import digest_of_file
 from device_agent.contract.telemetry import UPDATE_EVENTS
 from device_agent.update.state_file import StateFile
-from tests.integration.support import AgentProcess, onnx_artifact, wait_until, write_config
+from tests.integration.support import AgentProcess, command, onnx_artifact, wait_until, write_config
 from tests.integration.update_repository import Fleet
 
 if TYPE_CHECKING:
@@ -157,3 +157,17 @@ def test_a_repository_that_is_away_and_a_clock_that_nobody_vouches_for_stop_no_m
         hear(agent, "no time service vouches for the clock")
         assert agent.stop() == 0
     assert events(tmp_path)[1][1]["details"]["reason"] == "clock_unsynced"
+
+
+def test_two_agents_do_not_share_a_folder_of_updates(fleet: Fleet, tmp_path: Path) -> None:
+    artifact = onnx_artifact(tmp_path / "delivered.ewa")
+    config = config_of(fleet, tmp_path, artifact)
+    with AgentProcess(config) as agent:
+        agent.wait_for_log("engine_loaded")
+        other = tmp_path / "other.toml"
+        other.write_text(config.read_text().replace("spool/spool.db", "other/spool.db"))
+        done = command("run", "--config", str(other))
+        assert done.returncode == 7, done.stderr
+        assert f"update.directory: {tmp_path / 'updates'}: another agent uses it" in done.stderr
+        assert "Traceback" not in done.stderr
+        assert agent.stop() == 0

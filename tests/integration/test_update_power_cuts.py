@@ -6,6 +6,7 @@ the steps are done within it, so that one kill takes everything.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -113,25 +114,26 @@ def live(config: AgentConfig, wanted: str, points: Points, *, broken: str = "") 
             restart=restarts.append,
             children=children,  # type: ignore[arg-type]
         )
-        # The end of an effect is the beginning of the next.
-        updates._actions = {kind: points.before(action) for kind, action in updates._actions.items()}
-        artifact = updates.begin()
-        assert artifact.digest is not None
-        ArtifactArchive.open(artifact.path, expected_digest=artifact.digest).check_members()
-        ran.append(artifact.digest)
-        while not restarts and time.monotonic() < deadline:
-            updates.turn(time.monotonic())
-            while children.answers:
-                updates.handle(children.answers.pop(0))
-            if artifact.digest == broken:
-                updates.failed("engine", "it does not run")
-            else:
-                updates.observed(inferences=10, errors=0, p95_seconds=0.001)
-            state = updates._durable
-            done = state.known_good is not None and state.known_good.digest == wanted
-            if done and state.probation is None and not state.notices:
-                return ran
-            time.sleep(0.002)
+        with contextlib.closing(updates):  # as a process that ends lets go of the folder
+            # The end of an effect is the beginning of the next.
+            updates._actions = {kind: points.before(action) for kind, action in updates._actions.items()}
+            artifact = updates.begin()
+            assert artifact.digest is not None
+            ArtifactArchive.open(artifact.path, expected_digest=artifact.digest).check_members()
+            ran.append(artifact.digest)
+            while not restarts and time.monotonic() < deadline:
+                updates.turn(time.monotonic())
+                while children.answers:
+                    updates.handle(children.answers.pop(0))
+                if artifact.digest == broken:
+                    updates.failed("engine", "it does not run")
+                else:
+                    updates.observed(inferences=10, errors=0, p95_seconds=0.001)
+                state = updates._durable
+                done = state.known_good is not None and state.known_good.digest == wanted
+                if done and state.probation is None and not state.notices:
+                    return ran
+                time.sleep(0.002)
     raise AssertionError(f"not kept in {LONGEST_SECONDS} s: {wanted}")
 
 
@@ -243,13 +245,14 @@ def test_a_crash_loop_is_counted_and_rolled_back(fleet: Fleet, tmp_path: Path) -
         updates = Updates(
             config, report=lambda _: None, tell=lambda _: None, restart=restarts.append, children=children
         )
-        starts.append(updates.begin().digest)
-        if starts[-1] == digest_of_file(bad):
-            continue  # it dies without a word
-        deadline = time.monotonic() + 5.0
-        while not restarts and time.monotonic() < deadline and len(starts) == 1:
-            updates.turn(time.monotonic())
-            while children.answers:
-                updates.handle(children.answers.pop(0))
+        with contextlib.closing(updates):
+            starts.append(updates.begin().digest)
+            if starts[-1] == digest_of_file(bad):
+                continue  # it dies without a word
+            deadline = time.monotonic() + 5.0
+            while not restarts and time.monotonic() < deadline and len(starts) == 1:
+                updates.turn(time.monotonic())
+                while children.answers:
+                    updates.handle(children.answers.pop(0))
     old, new = digest_of_file(delivered), digest_of_file(bad)
     assert starts == [old, new, new, new, old, old]
