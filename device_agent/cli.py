@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import io
 import json
 import os
 import signal
@@ -75,6 +76,10 @@ _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(
+            errors="backslashreplace"
+        )  # a name that the terminal cannot show is no reason to fail
     options = _parser().parse_args(arguments)
     try:
         if options.command == "sensors":  # of this machine, whatever is configured
@@ -230,7 +235,7 @@ def _check(config: AgentConfig, options: argparse.Namespace) -> int:
     status = 0 if report.problem is None else exit_status(report.problem.code)
     if options.json:
         found = {"ok": status == 0, "config": described(config), **report.facts}
-        print(json.dumps(found, indent=1, ensure_ascii=False))
+        print(_as_json(found))
     else:
         print(as_text(report))
     if report.problem is not None:
@@ -243,7 +248,7 @@ def _status(config: AgentConfig, options: argparse.Namespace) -> int:
     from device_agent.operations.status_text import as_text  # noqa: PLC0415  as above
 
     status = read_status(socket_path(config))
-    print(json.dumps(status, indent=1, ensure_ascii=False) if options.json else as_text(status))
+    print(_as_json(status) if options.json else as_text(status))
     return 0
 
 
@@ -252,7 +257,7 @@ def _diag(config: AgentConfig, options: argparse.Namespace) -> int:
 
     findings = diagnose(config)
     if options.json:
-        print(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=1, ensure_ascii=False))
+        print(_as_json([dataclasses.asdict(finding) for finding in findings]))
     else:
         print(as_lines(findings))
     return _DEVICE_FAILED if any(finding.verdict == "error" for finding in findings) else 0
@@ -281,10 +286,16 @@ def _sensors(options: argparse.Namespace) -> int:
         options.sysfs_root, vcgencmd=options.vcgencmd, proc_root=options.proc_root
     )
     if options.json:
-        print(json.dumps(listing.as_json(inventory), indent=1, ensure_ascii=False))
+        print(_as_json(listing.as_json(inventory)))
     else:
         print(listing.as_text(inventory))
     return 0
+
+
+def _as_json(document: object) -> str:
+    """Write JSON that the terminal's encoding can hold: what stands for a character elsewhere is no JSON."""
+    encoding = (sys.stdout.encoding or "").lower().replace("-", "")
+    return json.dumps(document, indent=1, ensure_ascii=encoding != "utf8")
 
 
 def _seconds(text: str) -> float:
@@ -310,7 +321,7 @@ def _measure(config: AgentConfig, options: argparse.Namespace) -> int:
         sustained=options.sustained,
     )
     report = command.measure(config, plan, progress=lambda line: print(line, file=sys.stderr, flush=True))
-    print(json.dumps(as_json(report), indent=1, ensure_ascii=False) if options.json else as_text(report))
+    print(_as_json(as_json(report)) if options.json else as_text(report))
     if report.invalid:
         raise MeasurementError(
             f"the figures are invalid: {'; '.join(report.invalid)}.",

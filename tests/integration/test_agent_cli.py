@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -397,6 +398,28 @@ def test_an_interrupt_while_the_command_is_being_loaded_is_130_and_no_traceback(
         [sys.executable, "-c", interrupted], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
     )
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_names_that_the_terminal_cannot_show_are_no_fault(tmp_path: Path, encoding: str) -> None:
+    folder = tmp_path / "wü ❄"
+    folder.mkdir()
+    config = write_config(folder, NO_BROKER, null_artifact(folder / "a.ewa"))
+    environment = os.environ | {"PYTHONIOENCODING": encoding}
+    for verb, option in (
+        ("check", "--json"),
+        ("check", "--config"),
+        ("diag", "--json"),
+        ("diag", "--config"),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", "device_agent", verb, option, *(["--config"] if option == "--json" else []), str(config)],
+            cwd=ROOT, env=environment, capture_output=True, check=False, timeout=60,
+        )  # fmt: skip
+        assert done.returncode == (0 if verb == "check" else 7)
+        assert b"Traceback" not in done.stderr
+        if option == "--json":
+            assert "wü ❄" in str(json.loads(done.stdout.decode(encoding)))
 
 
 # --- nothing is lost without a word ---
