@@ -45,7 +45,9 @@ def recorded_events() -> set[str]:
             if not isinstance(node, ast.Call):
                 continue
             called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-            place = places.get(called)
+            if called not in places:
+                continue
+            place = places[called]
             named = [keyword.value for keyword in node.keywords if keyword.arg == place]
             given = node.args[place : place + 1] if isinstance(place, int) else named
             found |= {
