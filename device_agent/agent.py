@@ -58,7 +58,7 @@ class Agent:
     def __init__(self, config: AgentConfig) -> None:
         self._config = config
         self._inbox: Inbox = SimpleQueue()
-        self._restart_wanted = False
+        self._restart_wanted = self._variant_runs = False
         parts = assemble(
             config,
             self._inbox,
@@ -192,6 +192,7 @@ class Agent:
                 if self._core.phase == "running":  # what the model before did is told under its own name
                     self._sample(final=False)
                 self._stamper.artifact = item.digest
+                self._variant_runs = isinstance(item, occurrences.ModelSwitched) and item.is_variant
                 self._take_in(item)
             case _:
                 self._take_in(item)
@@ -199,13 +200,17 @@ class Agent:
     def _tell_updates_of_the_end(
         self, end: occurrences.Failed | occurrences.StopRequested | occurrences.SourceEnded
     ) -> None:
-        """A model that fails on probation is taken back before the agent ends; an end that was asked for is not held against it."""
+        """A model that fails on probation is taken back before the agent ends.
+
+        An end that was asked for, or that came while the variant ran, is not held against it.
+        """
         if self._updates is None:
             return
-        if isinstance(end, occurrences.Failed):
+        if isinstance(end, occurrences.Failed) and not self._variant_runs:
             self._updates.failed(end.code, end.message)
             return
-        self._restart_wanted = False
+        if not isinstance(end, occurrences.Failed):
+            self._restart_wanted = False
         self._updates.stopping()
 
     def _take_in(self, occurrence: occurrences.Occurrence) -> None:
@@ -326,7 +331,7 @@ class Agent:
         self._commands.report()
         self._take_in(occurrences.Trouble("refused messages", self._refusals.report()))
         self._spool.return_to_disk()
-        if self._updates is not None:
+        if self._updates is not None and not self._variant_runs:  # whose figures are not the model's
             self._updates.observed(
                 inferences=window.latencies.count,
                 errors=window.errors,

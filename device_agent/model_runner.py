@@ -224,7 +224,7 @@ class ModelRunner:
         wanted, declared = self._variant_wanted, self._declared
         if wanted == self._variant_runs or declared is None:
             return
-        path, digest = self._variant() if wanted else (declared.path, declared.digest)
+        path, digest = self._variant() if wanted else self._active(declared)
         try:
             archive, engine = load_stand_in(self._config, path, digest, like=declared.manifest)
         except EdgewrightError as error:
@@ -235,7 +235,9 @@ class ModelRunner:
         self.archive, self._variant_runs = archive, wanted
         manifest = archive.manifest
         self._report(
-            occurrences.ModelSwitched(digest=archive.digest, name=manifest.name, version=manifest.version)
+            occurrences.ModelSwitched(
+                digest=archive.digest, name=manifest.name, version=manifest.version, is_variant=wanted
+            )
         )
 
     def _variant(self) -> tuple[Path, str | None]:
@@ -243,6 +245,13 @@ class ModelRunner:
         if heat.variant_path is None:
             raise RuntimeError("a variant is wanted and none is configured")
         return heat.variant_path, heat.variant_digest
+
+    def _active(self, declared: ArtifactArchive) -> tuple[Path, str]:
+        """Return what runs when it is not hot; with updates they say which, and where it is kept."""
+        if self._updates is None:
+            return declared.path, declared.digest
+        active = self._updates.artifact
+        return active.path, active.digest or declared.digest
 
     def _seen_by_updates(self, engine: Engine, *, variant: bool) -> Engine:
         """Let a shadow run see the frames of what updates are about, which the variant is not."""
