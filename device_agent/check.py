@@ -41,8 +41,8 @@ class CheckReport:
     """What was found.
 
     Attributes:
-        problem: The first error that would keep the agent from running, or its messages from being kept on disk; None
-            when there is none. A broker that is away is no problem: messages wait.
+        problem: The first error that would keep the agent from running, or its messages or updates from being kept on disk;
+            None when there is none. A broker or repository that is away is no problem.
         facts: Section to (name to what was found), in the order to be shown.
     """
 
@@ -52,9 +52,10 @@ class CheckReport:
 
 def check(config: AgentConfig) -> CheckReport:
     """Look at everything that can be known without inferring on frames."""
-    # In the order of `Agent`: what the broker is told is read first, then the spool is opened, then the artifact is looked at.
+    # In the order of `Agent`: what the broker is told, then the spool, what updates begin with, and the artifact.
     broker, settings_problem = _broker(config)
     spool, spool_problem = _spool(config.spool.path)
+    updates, updates_problem, folder_problem = _updates(config)
     artifact, artifact_problem = _artifact(config)
     facts: dict[str, Mapping[str, object]] = {
         "artifact": artifact,
@@ -62,10 +63,12 @@ def check(config: AgentConfig) -> CheckReport:
         "identity": _identity(config),
         "broker": broker,
         "spool": spool,
+        "updates": updates,
         "machine": {**host_facts(), "clock": "synced" if clock_is_synchronized() else "unsynced"},
         "sensors": sensors_found(config),
     }
-    return CheckReport(problem=settings_problem or artifact_problem or spool_problem, facts=facts)
+    ends = settings_problem or updates_problem or artifact_problem
+    return CheckReport(problem=ends or spool_problem or folder_problem, facts=facts)
 
 
 def as_text(report: CheckReport) -> str:
@@ -171,14 +174,13 @@ def _answer(config: AgentConfig, settings: BrokerSettings) -> str:
 
 
 def _spool(path: Path) -> tuple[Mapping[str, object], EdgewrightError | None]:
-    """Ask whether the spool's file can be written or made; what is made for that is gone at once."""
+    """Ask whether the spool's file can be written or made."""
     try:
         if path.exists():
             os.close(os.open(path, os.O_WRONLY | os.O_CLOEXEC))
             return {str(path): "is there"}, None
-        folder = next(parent for parent in path.parents if parent.exists())
-        with tempfile.TemporaryFile(dir=folder):
-            return {str(path): "will be made"}, None
+        _require_writable(path.parent)
+        return {str(path): "will be made"}, None
     except OSError as error:
         problem = StorageError(
             f"spool.path: {path}: cannot be written: {error.strerror or error}; messages would wait in memory, and be lost "
@@ -186,6 +188,47 @@ def _spool(path: Path) -> tuple[Mapping[str, object], EdgewrightError | None]:
             hint="Choose a folder that the agent may write.",
         )
         return {str(path): str(problem)}, problem
+
+
+def _updates(
+    config: AgentConfig,
+) -> tuple[Mapping[str, object], EdgewrightError | None, EdgewrightError | None]:
+    """Say what updates begin with; return what would end the agent, and what would keep it from taking any."""
+    if config.update.url is None:
+        return {}, None, None
+    from device_agent.update.bootstrap import read_bootstrap  # noqa: PLC0415  who wants none pays for none
+
+    found: dict[str, object] = {"repository": config.update.url}
+    try:
+        bootstrap = read_bootstrap(config)
+    except EdgewrightError as error:
+        return {**found, "refused": str(error)}, error, None
+    found["root"] = f"{bootstrap.root}, version {bootstrap.version}"
+    folder = bootstrap.folder
+    try:
+        _require_writable(folder)
+    except OSError as error:
+        problem = StorageError(
+            f"update.directory: {folder}: cannot be written: {error.strerror or error}; no update would be taken.",
+            hint="Choose a folder that the agent may write.",
+        )
+        return {**found, "directory": str(problem)}, None, problem
+    return (
+        {**found, "directory": f"{folder}, {'is there' if folder.exists() else 'will be made'}"},
+        None,
+        None,
+    )
+
+
+def _require_writable(folder: Path) -> None:
+    """Make a file in the folder, or where it would be made; it is gone at once.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    there = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    with tempfile.TemporaryFile(dir=there):
+        return
 
 
 def sensors_found(config: AgentConfig) -> Mapping[str, object]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 from device_agent.contract.commands import OPERATIONS
 from device_agent.contract.digest import checked_digest
@@ -80,8 +81,8 @@ def check_together(config: AgentConfig, origin: str) -> None:
          "heat.slow_rate_hz: must be below source.rate_hz."),
         (update.url is not None and (update.root is None or update.directory is None),
          "update.url: needs update.root and update.directory."),
-        (update.url is not None and not update.url.startswith(("http://", "https://")),
-         "update.url: expected http:// or https://."),
+        (update.url is not None and not _is_web_address(update.url),
+         f"update.url: expected http:// or https:// and a host, got {update.url!r}."),
         (update.group is not None and not _NAME.fullmatch(update.group),
          "update.group: expected 1 to 64 letters, digits, _ and -."),
         ((update.tls_cert is None) != (update.tls_key is None),
@@ -94,6 +95,15 @@ def check_together(config: AgentConfig, origin: str) -> None:
     for broken, message in rules:
         if broken:
             raise ConfigError(f"{origin}: {message}")
+
+
+def _is_web_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:  # of a port or an IPv6 address that is none
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and port != 0
 
 
 def _in_grammar(check: Any, where: str) -> None:

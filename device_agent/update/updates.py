@@ -8,14 +8,14 @@ from time import monotonic, time
 from typing import TYPE_CHECKING, Any, Final
 
 from device_agent.contract.archive import ArtifactArchive
-from device_agent.contract.errors import ConfigError, EdgewrightError, StorageError
-from device_agent.enrolment.identity import IdentityFolder
+from device_agent.contract.errors import EdgewrightError, StorageError
 from device_agent.sensors.host import clock_is_synchronized
 from device_agent.update import effects as do
 from device_agent.update import notices
 from device_agent.update import occurrences as was
+from device_agent.update.bootstrap import read_bootstrap
 from device_agent.update.children import Children
-from device_agent.update.jobs import CheckJob, FetchJob, Network, TrialJob
+from device_agent.update.jobs import CheckJob, FetchJob, TrialJob
 from device_agent.update.machine import UpdateLimits, UpdateMachine
 from device_agent.update.probation import ProbationLimits
 from device_agent.update.shadow import Tap
@@ -63,7 +63,7 @@ class Updates:
         tap: The engine of that artifact, while it is loaded.
 
     Raises:
-        ConfigError: The bootstrap root cannot be read.
+        ConfigError: The root metadata cannot be read, or are none.
     """
 
     def __init__(
@@ -76,13 +76,10 @@ class Updates:
         children: Children | None = None,
     ) -> None:
         self._config, self._section = config, config.update
-        self._network = _network(config)
-        folder, root = config.update.directory, config.update.root
-        if folder is None or root is None or not root.is_file():
-            raise ConfigError(f"update.root: {root} cannot be read.", hint="Is the path right?")
-        self._root, self._folder = root, folder
-        self._file = StateFile(folder / "state.json")
-        self._store = Store(folder / "store")
+        self._bootstrap = read_bootstrap(config)
+        self._folder = self._bootstrap.folder
+        self._file = StateFile(self._folder / "state.json")
+        self._store = Store(self._folder / "store")
         self._children = children or Children(report)
         self._durable = self._read(tell)
         self._machine = UpdateMachine(self._durable, _limits(config.update))
@@ -202,8 +199,8 @@ class Updates:
         section, device = self._section, self._config.device
         subjects = [f"device/{device.id}", *([f"group/{section.group}"] if section.group else [])]
         job = CheckJob(
-            network=self._network,
-            root=str(self._root),
+            network=self._bootstrap.network,
+            root=str(self._bootstrap.root),
             cache=str(self._folder / "metadata"),
             subjects=tuple(subjects),
             targets=device.targets,
@@ -211,7 +208,9 @@ class Updates:
         self._children.start(job, timeout_seconds=section.check_timeout_seconds)
 
     def _fetch(self, effect: do.Fetch) -> None:
-        job = FetchJob(network=self._network, store=str(self._folder / "store"), candidate=effect.candidate)
+        job = FetchJob(
+            network=self._bootstrap.network, store=str(self._folder / "store"), candidate=effect.candidate
+        )
         self._children.start(job, timeout_seconds=self._section.fetch_timeout_seconds)
 
     def _try(self, release: Release) -> None:
@@ -252,23 +251,6 @@ class Updates:
 
 def _moment() -> was.Moment:
     return was.Moment(now_seconds=monotonic(), wall_seconds=time(), synced=clock_is_synchronized())
-
-
-def _network(config: AgentConfig) -> Network:
-    section = config.update
-    tls = (section.tls_ca, section.tls_cert, section.tls_key)
-    if config.identity.folder is not None and section.tls_cert is None:
-        files = IdentityFolder(config.identity.folder).tls_files(ca=section.tls_ca)
-        tls = (files.ca, files.cert, files.key)
-    ca, cert, key = (None if one is None else str(one) for one in tls)
-    return Network(
-        url=section.url or "",
-        stall_seconds=section.stall_seconds,
-        min_bytes_per_second=section.min_bytes_per_second,
-        tls_ca=ca,
-        tls_cert=cert,
-        tls_key=key,
-    )
 
 
 def _limits(section: UpdateSection) -> UpdateLimits:
