@@ -56,11 +56,11 @@ class CheckReport:
 
 def check(config: AgentConfig) -> CheckReport:
     """Look at everything that can be known without inferring on frames."""
-    # In the order of `Agent`: what the broker is told is read first, then the spool is opened, then the artifact is looked at.
+    # In the order of `Agent`: what the broker is told, then the spool, what updates begin with, and the artifact.
     broker, settings_problem = _broker(config)
     spool, spool_problem = _spool(config.spool.path)
+    updates, updates_problem, waits_problem = _updates(config)
     artifact, artifact_problem = _artifact(config)
-    updates, updates_problem = _updates(config)
     heat, heat_problem = _heat(config)
     facts: dict[str, Mapping[str, object]] = {
         "artifact": artifact,
@@ -73,8 +73,8 @@ def check(config: AgentConfig) -> CheckReport:
         "machine": {**host_facts(), "clock": "synced" if clock_is_synchronized() else "unsynced"},
         "sensors": sensors_found(config),
     }
-    problem = settings_problem or artifact_problem or spool_problem or updates_problem or heat_problem
-    return CheckReport(problem=problem, facts=facts)
+    ends = settings_problem or updates_problem or artifact_problem
+    return CheckReport(problem=ends or spool_problem or waits_problem or heat_problem, facts=facts)
 
 
 def as_text(report: CheckReport) -> str:
@@ -180,16 +180,12 @@ def _answer(config: AgentConfig, settings: BrokerSettings) -> str:
 
 
 def _spool(path: Path) -> tuple[Mapping[str, object], EdgewrightError | None]:
-    """Ask whether the spool's file can be written or made; what is made for that is gone at once."""
+    """Ask whether the spool's file can be written or made."""
     try:
         is_there = path.exists()
         if is_there:
             os.close(os.open(path, os.O_WRONLY | os.O_CLOEXEC))
-        folder = next(parent for parent in path.parents if parent.exists())
-        # A full disk opens files, and makes empty ones.
-        with tempfile.TemporaryFile(dir=folder) as stream:
-            stream.write(bytes(_LEAST_ROOM_BYTES))
-            stream.flush()
+        _require_writable(path.parent)
         return {str(path): "is there" if is_there else "will be made"}, None
     except OSError as error:
         problem = StorageError(
@@ -200,12 +196,33 @@ def _spool(path: Path) -> tuple[Mapping[str, object], EdgewrightError | None]:
         return {str(path): str(problem)}, problem
 
 
-def _updates(config: AgentConfig) -> tuple[Mapping[str, object], EdgewrightError | None]:
+def _updates(
+    config: AgentConfig,
+) -> tuple[Mapping[str, object], EdgewrightError | None, EdgewrightError | None]:
+    """Say what updates begin with; return what would end the agent, and what would keep it from taking any."""
     if config.update.url is None:
-        return {}, None
-    from device_agent.update.outlook import outlook  # noqa: PLC0415  who wants no updates pays for none
+        return {}, None, None
+    from device_agent.update.bootstrap import read_bootstrap  # noqa: PLC0415  who wants none pays for none
+    from device_agent.update.outlook import outlook  # noqa: PLC0415  likewise
 
-    return outlook(config)
+    found: dict[str, object] = {"repository": config.update.url}
+    try:
+        bootstrap = read_bootstrap(config)
+    except EdgewrightError as error:
+        return {**found, "refused": str(error)}, error, None
+    found["root"] = f"{bootstrap.root}, version {bootstrap.version}"
+    folder = bootstrap.folder
+    try:
+        _require_writable(folder)
+    except OSError as error:
+        problem = StorageError(
+            f"update.directory: {folder}: cannot be written: {error.strerror or error}; no update would be taken.",
+            hint="Choose a folder that the agent may write.",
+        )
+        return {**found, "directory": str(problem)}, None, problem
+    found["directory"] = f"{folder}, {'is there' if folder.exists() else 'will be made'}"
+    told, waits = outlook(config, bootstrap)
+    return {**found, **told}, None, waits
 
 
 def _heat(config: AgentConfig) -> tuple[Mapping[str, object], EdgewrightError | None]:
@@ -232,6 +249,18 @@ def _heat(config: AgentConfig) -> tuple[Mapping[str, object], EdgewrightError | 
         return {**found, "variant": f"refused: {error}"}, error
     engine.close()
     return {**found, "variant": f"{archive.manifest.name} {archive.manifest.version}"}, None
+
+
+def _require_writable(folder: Path) -> None:
+    """Make a file in the folder, or where it would be made; it is gone at once.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    there = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    with tempfile.TemporaryFile(dir=there) as stream:
+        stream.write(bytes(_LEAST_ROOM_BYTES))  # a full disk opens files, and makes empty ones
+        stream.flush()
 
 
 def sensors_found(config: AgentConfig) -> Mapping[str, object]:

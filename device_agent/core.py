@@ -16,6 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
+from device_agent import events
 from device_agent.effects import (
     ApplyHeat,
     CommandDone,
@@ -25,7 +26,6 @@ from device_agent.effects import (
     LoadEngine,
     ReadHeat,
     RecordBirth,
-    RecordEvent,
     RecordHealth,
     ReportLoss,
     RunSelfTest,
@@ -59,9 +59,8 @@ from device_agent.occurrences import (
 )
 
 if TYPE_CHECKING:
-    from device_agent.contract.telemetry import Scalar, Severity
     from device_agent.effects import Effect
-    from device_agent.heat.policy import HeatChange, HeatPolicy
+    from device_agent.heat.policy import HeatPolicy
     from device_agent.occurrences import ModelOperation, Occurrence
 
 Phase = Literal["starting", "verifying", "loading", "self_test", "running", "draining", "stopped", "failed"]
@@ -157,22 +156,22 @@ class Core:
         match self.phase, occurrence:
             case "verifying", ArtifactVerified() as verified:
                 self.phase = "loading"
-                return (_verified_event(verified), self._health(), LoadEngine())
+                return (events.artifact_verified(verified), self._health(), LoadEngine())
             case "loading", EngineLoaded() as loaded:
                 self.phase = "self_test"
-                return (_loaded_event(loaded), self._health(), RunSelfTest())
+                return (events.engine_loaded(loaded), self._health(), RunSelfTest())
             case "self_test", SelfTestPassed() as tested:
                 self.phase = "running"
                 self._window_due_seconds = self._now_seconds + self._timing.window_seconds
                 self._heat_due_seconds = self._now_seconds + self._timing.heat_seconds
                 go = () if self._paused else (StartInference(),)
-                return (_tested_event(tested), RecordBirth(), self._health(), *go, *self._order_done())
+                return (events.self_tested(tested), RecordBirth(), self._health(), *go, *self._order_done())
             case "running", SourceEnded(reason):
                 return self._drain(farewell=reason)
             case "running", HeatRead() as heat:
                 return self._heat_read(heat)
-            case "running", ModelSwitched() | SwitchFailed():
-                return self._switched(occurrence)
+            case "running", (ModelSwitched() | SwitchFailed()) as outcome:
+                return self._switched(outcome)
             case _, ModelOrdered() as order:
                 return self._ordered(order)
             case _, InferenceLeft():
@@ -188,44 +187,16 @@ class Core:
         change = self._heat.read(heat.celsius, self._now_seconds, why_absent=heat.why_absent)
         if change is None:
             return ()
-        event = _heat_event(change)
+        event = events.heat_changed(change)
         if change.kind in ("blind", "seen"):
             return (event, *self._trouble(Trouble("heat", change.text if change.kind == "blind" else "")))
         paused = "it is too hot: inference pauses" if "pause" in change.measures else ""
         return (ApplyHeat(change.measures), event, *self._trouble(Trouble("paused", paused)))
 
-    def _switched(self, outcome: Occurrence) -> tuple[Effect, ...]:
-        if isinstance(outcome, ModelSwitched):
-            details = {"digest": outcome.digest, "model": outcome.name, "version": outcome.version}
-            text = f"{outcome.name} {outcome.version} runs now."
-            event = RecordEvent(name="model_switched", severity="info", text=text, details=details)
-            return (event, RecordBirth(), *self._trouble(Trouble("switch", "")))
-        message = outcome.message if isinstance(outcome, SwitchFailed) else ""
-        event = RecordEvent(name="model_switch_failed", severity="error", text=message)
-        return (event, *self._trouble(Trouble("switch", message)))
-
-    def _window_closed(self, window: WindowClosed) -> tuple[Effect, ...]:
-        if not window.inferences and not window.errors:
-            return ()
-        failing = not window.inferences
-        if self.phase != "running" or failing == ("inference" in self._troubles):
-            return ()
-        if not failing:
-            del self._troubles["inference"]
-            event = RecordEvent(
-                name="inference_recovered", severity="info", text="Inference gives results again."
-            )
-            return (event, self._health())
-        self._troubles["inference"] = f"every inference fails: {window.last_error}"
-        return (
-            RecordEvent(
-                name="inference_failing",
-                severity="error",
-                text=f"All {window.errors} inferences of the last window failed: {window.last_error}",
-                details={"errors": window.errors},
-            ),
-            self._health(),
-        )
+    def _switched(self, outcome: ModelSwitched | SwitchFailed) -> tuple[Effect, ...]:
+        if isinstance(outcome, SwitchFailed):
+            return (events.model_switch_failed(outcome), *self._trouble(Trouble("switch", outcome.message)))
+        return (events.model_switched(outcome), RecordBirth(), *self._trouble(Trouble("switch", "")))
 
     # --- commands about the model ---
 
@@ -237,10 +208,15 @@ class Core:
         match order.operation:
             case "pause" if not self._paused:
                 self._paused = True
-                return (_paused_event(order), self._health(), LeaveInference())
+                return (events.inference_paused(order), self._health(), LeaveInference())
             case "resume" if self._paused:
                 self._paused = False
-                return (_resumed_event(order), self._health(), StartInference(), *self._order_done())
+                return (
+                    events.inference_resumed(order),
+                    self._health(),
+                    StartInference(),
+                    *self._order_done(),
+                )
             case "restart_model":
                 self.phase = "loading"
                 return (self._health(), *(() if self._paused else (LeaveInference(),)), LoadEngine())
@@ -263,7 +239,7 @@ class Core:
                 reason, self._ever_lost_link = self._ever_lost_link, ""
                 if self._said_goodbye:
                     return ()
-                back = (_reconnected_event(reason),) if reason else ()
+                back = (events.reconnected(reason),) if reason else ()
                 return (RecordBirth(), self._health(), *back, ReportLoss())
             case LinkDown(reason):
                 if self._connected:
@@ -281,8 +257,21 @@ class Core:
             self._troubles["storage"] = change.message
         if self._said_goodbye:
             return ()
-        severity: Severity = "info" if change.code == "spool_on_disk" else "error"
-        return (RecordEvent(name=change.code, severity=severity, text=change.message), self._health())
+        return (events.storage_changed(change), self._health())
+
+    # --- troubles ---
+
+    def _window_closed(self, window: WindowClosed) -> tuple[Effect, ...]:
+        if not window.inferences and not window.errors:
+            return ()
+        failing = not window.inferences
+        if self.phase != "running" or failing == ("inference" in self._troubles):
+            return ()
+        if not failing:
+            del self._troubles["inference"]
+            return (events.inference_recovered(), self._health())
+        self._troubles["inference"] = f"every inference fails: {window.last_error}"
+        return (events.inference_failing(window), self._health())
 
     def _trouble(self, trouble: Trouble) -> tuple[Effect, ...]:
         if self._troubles.get(trouble.name, "") == trouble.text:
@@ -308,12 +297,7 @@ class Core:
         if self.phase == "draining":
             return ()
         self._outcome = failure
-        event = RecordEvent(
-            name="agent_failed",
-            severity="error",
-            text=failure.message,
-            details={"code": failure.code, "phase": self.phase},
-        )
+        event = events.agent_failed(failure, self.phase)
         return (event, *self._drain(farewell=f"{failure.code}: {failure.message}"))
 
     def _drain(self, *, farewell: str) -> tuple[Effect, ...]:
@@ -360,91 +344,3 @@ class Core:
         if self._troubles:
             return RecordHealth("degraded", "; ".join(self._troubles.values()))
         return RecordHealth("up", "")
-
-
-def _verified_event(verified: ArtifactVerified) -> RecordEvent:
-    return RecordEvent(
-        name="artifact_verified",
-        severity="warning" if verified.verdict == "unverified" or verified.unchecked else "info",
-        text=(
-            f"{verified.name} {verified.version} for {verified.target} is whole; "
-            f"the host's verdict: {verified.verdict}. {verified.unchecked}"
-        ).rstrip(),
-        details={
-            "digest": verified.digest,
-            "model": verified.name,
-            "version": verified.version,
-            "target": verified.target,
-            "verdict": verified.verdict,
-        },
-    )
-
-
-def _loaded_event(loaded: EngineLoaded) -> RecordEvent:
-    return RecordEvent(
-        name="engine_loaded",
-        severity="info",
-        text=f"Engine {loaded.engine} {loaded.engine_version} loaded the payload in {loaded.seconds:.3f} s.",
-        details={"engine": loaded.engine, "version": loaded.engine_version, "load_seconds": loaded.seconds},
-    )
-
-
-def _tested_event(tested: SelfTestPassed) -> RecordEvent:
-    if not tested.samples:
-        return RecordEvent(
-            name="self_test_absent",
-            severity="warning",
-            text="The artifact brings no golden samples: whether the engine computes rightly is not known.",
-        )
-    return RecordEvent(
-        name="self_test_passed",
-        severity="info",
-        text=f"{tested.samples} golden samples: within {tested.largest_lsb:g} LSB.",
-        details={
-            "samples": tested.samples,
-            "largest_lsb": tested.largest_lsb,
-            "smallest_equal_share": tested.smallest_equal_share,
-        },
-    )
-
-
-def _paused_event(order: ModelOrdered) -> RecordEvent:
-    return RecordEvent(
-        name="inference_paused",
-        severity="warning",
-        text="A command has paused inference; it goes on with the command `resume`, or when the agent starts anew.",
-        details={"command": order.key[1]},
-    )
-
-
-def _resumed_event(order: ModelOrdered) -> RecordEvent:
-    return RecordEvent(
-        name="inference_resumed",
-        severity="info",
-        text="A command lets inference go on.",
-        details={"command": order.key[1]},
-    )
-
-
-def _reconnected_event(reason: str) -> RecordEvent:
-    return RecordEvent(
-        name="reconnected",
-        severity="info",
-        text=f"The broker is back; the connection had been lost: {reason}",
-    )
-
-
-def _heat_event(change: HeatChange) -> RecordEvent:
-    text = change.text
-    details: dict[str, Scalar] = {"measures": ",".join(change.measures)}
-    if change.celsius is not None:
-        details["celsius"] = round(change.celsius, 3)
-    match change.kind:
-        case "hotter":
-            return RecordEvent(name="heat_measures_taken", severity="warning", text=text, details=details)
-        case "cooler":
-            return RecordEvent(name="heat_measures_lifted", severity="info", text=text, details=details)
-        case "blind":
-            return RecordEvent(name="heat_unknown", severity="warning", text=text, details=details)
-        case "seen":
-            return RecordEvent(name="heat_known", severity="info", text=text, details=details)

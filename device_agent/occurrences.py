@@ -86,11 +86,12 @@ class HeatRead:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSwitched:
-    """Another artifact runs now, with the same inputs and outputs."""
+    """Another artifact runs now, with the same inputs and outputs; ``is_variant`` says whether only while it is hot."""
 
     digest: str
     name: str
     version: str
+    is_variant: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,15 +6,14 @@ from typing import TYPE_CHECKING, Final
 
 from device_agent.contract.errors import EdgewrightError, StorageError
 from device_agent.contract.telemetry_codec import encode
-from device_agent.results import result_message
+from device_agent.results import ResultQueue, result_message
 from device_agent.results_file import ResultsFile
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from device_agent.config import ResultsSection
     from device_agent.contract.manifest import PayloadTensor
-    from device_agent.results import ResultQueue
     from device_agent.telemetry.recorder import Recorder
 
 _BATCH: Final = 64
@@ -25,21 +24,24 @@ class ResultWriter:
     """See the module's docstring. Trouble is told by one event when it begins and one a window while it lasts.
 
     Args:
-        queue: Where outcomes wait.
         tensors: The payload's outputs.
         wanted: What is configured.
         recorder: Gives envelopes, and takes results and events.
+        wake: Called when an outcome came to an empty queue; on the thread that infers.
+
+    Attributes:
+        queue: Where outcomes wait.
     """
 
     def __init__(
         self,
         *,
-        queue: ResultQueue,
         tensors: Sequence[PayloadTensor],
         wanted: ResultsSection,
         recorder: Recorder,
+        wake: Callable[[], None],
     ) -> None:
-        self._queue = queue
+        self.queue = ResultQueue(size=wanted.queue_results, max_rate_hz=wanted.max_rate_hz, wake=wake)
         self._tensors = tensors
         self._wanted = wanted
         self._recorder = recorder
@@ -59,7 +61,7 @@ class ResultWriter:
         next_envelope = self._recorder.next_envelope if self._wanted.mqtt else self._recorder.local_envelope
         outcome = None
         for _ in range(_BATCH):
-            outcome = self._queue.take()
+            outcome = self.queue.take()
             if outcome is None:
                 break
             try:
@@ -85,7 +87,7 @@ class ResultWriter:
 
     def report(self) -> None:
         """Tell by events what was dropped, could not be written, or was no number, since the last call."""
-        dropped = self._queue.dropped - self._told_dropped
+        dropped = self.queue.dropped - self._told_dropped
         if dropped:
             self._recorder.event(
                 "results_dropped",
@@ -107,7 +109,7 @@ class ResultWriter:
                 f"{self._broken} results could not be described; the last: {self._last_broken}",
                 {"results": self._broken},
             )
-        self._told_dropped, self._unwritten, self._broken = self._queue.dropped, 0, 0
+        self._told_dropped, self._unwritten, self._broken = self.queue.dropped, 0, 0
 
     def close(self) -> None:
         """Write what still waits, and close the file."""

@@ -39,7 +39,7 @@ _ANSWERS: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
-    """Where the repository is and what bounds its downloads; see `config.UpdateSection`. Paths are texts here."""
+    """Where the repository is and what bounds its downloads; see `config.operation.UpdateSection`. Paths are texts here."""
 
     url: str
     stall_seconds: float

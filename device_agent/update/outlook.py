@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from device_agent.contract.errors import ContractError, EdgewrightError, StorageError
@@ -17,55 +16,36 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from device_agent.config import AgentConfig
+    from device_agent.update.bootstrap import Bootstrap
 
 _LONGEST_SILENCE_SECONDS: Final = 5.0
 
 
-def outlook(config: AgentConfig) -> tuple[Mapping[str, object], EdgewrightError | None]:
+def outlook(config: AgentConfig, bootstrap: Bootstrap) -> tuple[Mapping[str, object], EdgewrightError | None]:
     """Return what is known of updates, and the error that would keep them from working; a server that is away is none.
 
     The repository is asked as the running agent asks it, from the bootstrap root on, in a folder that is removed.
     """
-    url = config.update.url
-    if url is None:
-        return {}, None
+    job = check_job(config, bootstrap)
+    found: dict[str, object] = {"here": state_text(config)}
     try:
-        job = check_job(config)
-        _require_writable(Path(job.cache))
         from device_agent.update.trust import read_root  # noqa: PLC0415  its package may be missing, which it says
 
-        root = read_root(Path(job.root))
+        found["root valid until"] = str(read_root(bootstrap.root).expires)
     except EdgewrightError as error:
-        return {url: f"cannot be used: {error}"}, error
-    found: dict[str, object] = {
-        "root": f"version {root.version}, until {root.expires}",
-        "here": state_text(config),
-    }
+        return {**found, "refused": str(error)}, error
     network = replace(job.network, stall_seconds=min(job.network.stall_seconds, _LONGEST_SILENCE_SECONDS))
     with tempfile.TemporaryDirectory() as cache:
         try:
             answer = ask_for(replace(job, network=network, cache=cache))
         except EdgewrightError as error:
-            return {**found, url: f"no update could be had now: {error}"}, None
+            return {**found, "answer": f"no update could be had now: {error}"}, None
     wanted = (
         f"wants {answer.release.name} {answer.release.version}"
         if isinstance(answer, Offered)
         else answer.reason.rstrip(".")
     )
-    return {**found, url: f"can be trusted; {wanted}"}, None
-
-
-def _require_writable(folder: Path) -> None:
-    """Ask whether files can be made where artifacts and metadata are to be kept; what is made for that is gone at once."""
-    there = next(parent for parent in (folder, *folder.parents) if parent.exists())
-    try:
-        with tempfile.TemporaryFile(dir=there):
-            pass
-    except OSError as error:
-        raise StorageError(
-            f"update.directory: {there}: cannot be written: {error.strerror or error}.",
-            hint="Choose a folder that the agent may write.",
-        ) from error
+    return {**found, "answer": f"can be trusted; {wanted}"}, None
 
 
 def state_text(config: AgentConfig) -> str:

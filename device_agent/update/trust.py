@@ -126,7 +126,7 @@ def read_root(path: Path) -> Root:
             f"update.root: {path} cannot be read: {error.strerror or error}.", hint=hint
         ) from error
     except exceptions.RepositoryError as error:
-        raise ConfigError(f"update.root: {path}: not root metadata: {error}.", hint=hint) from error
+        raise ConfigError(f"update.root: {path}: is no root metadata: {error}.", hint=hint) from error
     return root.signed
 
 

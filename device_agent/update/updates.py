@@ -9,14 +9,14 @@ from time import monotonic, time
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from device_agent.contract.archive import ArtifactArchive
-from device_agent.contract.errors import ConfigError, EdgewrightError, StorageError
-from device_agent.enrolment.identity import IdentityFolder
+from device_agent.contract.errors import EdgewrightError, StorageError
 from device_agent.sensors.host import clock_is_synchronized
 from device_agent.update import effects as do
 from device_agent.update import notices
 from device_agent.update import occurrences as was
+from device_agent.update.bootstrap import read_bootstrap
 from device_agent.update.children import Children
-from device_agent.update.jobs import CheckJob, FetchJob, Network, TrialJob
+from device_agent.update.jobs import CheckJob, FetchJob, TrialJob
 from device_agent.update.machine import UpdateLimits, UpdateMachine
 from device_agent.update.probation import ProbationLimits
 from device_agent.update.shadow import Tap
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from device_agent.config import AgentConfig, ArtifactSection, UpdateSection
     from device_agent.engines.engine import Engine
+    from device_agent.update.bootstrap import Bootstrap
     from device_agent.update.jobs import Answer
     from device_agent.update.state import Notice
 
@@ -65,7 +66,7 @@ class Updates:
         tap: The engine of that artifact, while it is loaded.
 
     Raises:
-        ConfigError: The bootstrap root cannot be read.
+        ConfigError: The root metadata cannot be read, or are none.
         StorageError: Another agent uses the folder.
     """
 
@@ -79,12 +80,11 @@ class Updates:
         children: Children | None = None,
     ) -> None:
         self._config, self._section = config, config.update
-        self._network = _network(config)
-        folder, _ = _required(config.update)
-        self._folder = folder
-        self._lock = _locked(folder)
-        self._file = StateFile(folder / "state.json")
-        self._store = Store(folder / "store")
+        self._bootstrap = read_bootstrap(config)
+        self._folder = self._bootstrap.folder
+        self._lock = _locked(self._folder)
+        self._file = StateFile(self._folder / "state.json")
+        self._store = Store(self._folder / "store")
         self._children = children or Children(report)
         self._durable = self._read(tell)
         self._machine = UpdateMachine(self._durable, _limits(config.update))
@@ -203,10 +203,14 @@ class Updates:
             self.artifact = replace(self._config.artifact, path=path, digest=release.digest)
 
     def _check(self) -> None:
-        self._children.start(check_job(self._config), timeout_seconds=self._section.check_timeout_seconds)
+        self._children.start(
+            check_job(self._config, self._bootstrap), timeout_seconds=self._section.check_timeout_seconds
+        )
 
     def _fetch(self, effect: do.Fetch) -> None:
-        job = FetchJob(network=self._network, store=str(self._folder / "store"), candidate=effect.candidate)
+        job = FetchJob(
+            network=self._bootstrap.network, store=str(self._folder / "store"), candidate=effect.candidate
+        )
         self._children.start(job, timeout_seconds=self._section.fetch_timeout_seconds)
 
     def _try(self, release: Release) -> None:
@@ -245,28 +249,16 @@ class Updates:
             _LOG.warning("the store is not cleaned: %s", error)
 
 
-def check_job(config: AgentConfig) -> CheckJob:
-    """Return the question that a device asks its repository.
-
-    Raises:
-        ConfigError: The bootstrap root is not there.
-    """
-    section, device = config.update, config.device
-    folder, root = _required(section)
+def check_job(config: AgentConfig, bootstrap: Bootstrap) -> CheckJob:
+    """Return the question that a device asks its repository."""
+    group, device = config.update.group, config.device
     return CheckJob(
-        network=_network(config),
-        root=str(root),
-        cache=str(folder / "metadata"),
-        subjects=(f"device/{device.id}", *([f"group/{section.group}"] if section.group else [])),
+        network=bootstrap.network,
+        root=str(bootstrap.root),
+        cache=str(bootstrap.folder / "metadata"),
+        subjects=(f"device/{device.id}", *([f"group/{group}"] if group else [])),
         targets=device.targets,
     )
-
-
-def _required(section: UpdateSection) -> tuple[Path, Path]:
-    folder, root = section.directory, section.root
-    if folder is None or root is None or not root.is_file():
-        raise ConfigError(f"update.root: {root} cannot be read.", hint="Is the path right?")
-    return folder, root
 
 
 def _locked(folder: Path) -> IO[bytes] | None:
@@ -289,23 +281,6 @@ def _locked(folder: Path) -> IO[bytes] | None:
 
 def _moment() -> was.Moment:
     return was.Moment(now_seconds=monotonic(), wall_seconds=time(), synced=clock_is_synchronized())
-
-
-def _network(config: AgentConfig) -> Network:
-    section = config.update
-    tls = (section.tls_ca, section.tls_cert, section.tls_key)
-    if config.identity.folder is not None and section.tls_cert is None:
-        files = IdentityFolder(config.identity.folder).tls_files(ca=section.tls_ca)
-        tls = (files.ca, files.cert, files.key)
-    ca, cert, key = (None if one is None else str(one) for one in tls)
-    return Network(
-        url=section.url or "",
-        stall_seconds=section.stall_seconds,
-        min_bytes_per_second=section.min_bytes_per_second,
-        tls_ca=ca,
-        tls_cert=cert,
-        tls_key=key,
-    )
 
 
 def _limits(section: UpdateSection) -> UpdateLimits:

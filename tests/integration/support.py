@@ -430,8 +430,8 @@ class AgentProcess:
     def log(self) -> str:
         return self._log.read_text()
 
-    def wait_for_log(self, text: str) -> None:
-        wait_until(lambda: text in self.log or self.process.poll() is not None, what=text)
+    def wait_for_log(self, text: str, *, seconds: float = WAIT_SECONDS) -> None:
+        wait_until(lambda: text in self.log or self.process.poll() is not None, what=text, seconds=seconds)
         assert text in self.log, self.log
 
     def stop(self, number: int = signal.SIGTERM) -> int:

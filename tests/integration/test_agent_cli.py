@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -25,6 +26,7 @@ from tests.integration.support import (
     wait_until,
     write_config,
 )
+from tests.integration.update_repository import Fleet
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -282,15 +284,21 @@ def absent_password_variable(_folder: Path) -> dict[str, dict[str, object]]:
     return {"mqtt": {"username": "u", "password_env": "NO_SUCH_VARIABLE"}}
 
 
+def damaged_root(folder: Path) -> dict[str, dict[str, object]]:
+    (folder / "root.json").write_text('{"signed": ')
+    return {"update": {"url": "http://localhost:1", "root": "root.json", "directory": "updates"}}
+
+
 @pytest.mark.parametrize(
     ("make", "says"),
     [
+        (damaged_root, "update.root"),
         (unusable_authority, "mqtt.tls_ca"),
         (absent_password_file, "mqtt.password_file"),
         (absent_password_variable, "mqtt.password_env"),
     ],
 )
-def test_check_and_run_refuse_the_same_settings_of_the_broker_with_the_same_words(
+def test_check_and_run_refuse_the_same_settings_with_the_same_words(
     tmp_path: Path, make: Callable[[Path], dict[str, dict[str, object]]], says: str
 ) -> None:
     config = write_config(tmp_path, NO_BROKER, null_artifact(tmp_path / "a.ewa"), **make(tmp_path))
@@ -299,6 +307,24 @@ def test_check_and_run_refuse_the_same_settings_of_the_broker_with_the_same_word
     assert run.stderr == checked.stderr
     assert checked.stderr.startswith(f"edgewright-agent: {says}")
     assert "  model: small 1.2.0" in checked.stdout, "and the rest all the same"
+
+
+def test_check_says_where_updates_begin_and_refuses_a_folder_that_cannot_keep_them(tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path)
+    with contextlib.closing(fleet.server):
+        update = {"url": fleet.server.url, "root": str(fleet.root), "directory": "updates"}
+        config = write_config(tmp_path, NO_BROKER, null_artifact(tmp_path / "a.ewa"), update=update)
+        done = command("check", "--config", str(config), "--json")
+        found = json.loads(done.stdout)["updates"]
+        assert done.returncode == 0
+        assert found["root"] == f"{fleet.root}, version 1"
+        assert found["directory"].endswith("will be made")
+        assert not (tmp_path / "updates").exists()
+        (tmp_path / "updates").write_text("in the way")
+        done = command("check", "--config", str(config))
+    assert done.returncode == 7
+    assert done.stderr.startswith("edgewright-agent: update.directory: ")
+    assert "no update would be taken" in done.stderr
 
 
 @pytest.mark.parametrize("path", ["/proc/none/spool.db", "/", "way/spool.db"])

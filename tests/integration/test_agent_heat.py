@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
 import sqlite3
 import time
@@ -12,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from device_agent.contract.digest import digest_of_file
 from tests.integration.support import AgentProcess, null_artifact, wait_until, write_config
+from tests.integration.update_repository import Fleet
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,6 +66,8 @@ def spooled(folder: Path, ending: str) -> list[dict[str, Any]]:
 
 def results(folder: Path) -> list[dict[str, Any]]:
     file = folder / "results.jsonl"
+    if not file.exists():
+        return []
     return [json.loads(line) for line in file.read_text().splitlines(keepends=True) if line.endswith("\n")]
 
 
@@ -142,3 +147,58 @@ def test_a_variant_that_cannot_stand_in_leaves_what_runs(tmp_path: Path, zone: Z
         agent.wait_for_log("heat_unknown")
         assert "ENOENT" in agent.log
         assert agent.stop() == 0
+
+
+def test_while_the_variant_runs_a_new_model_is_not_judged_and_it_is_the_new_one_that_comes_back(
+    tmp_path: Path, zone: Zone
+) -> None:
+    old = null_artifact(tmp_path / "old.ewa", latency_seconds=0.02)
+    new = null_artifact(tmp_path / "new.ewa", latency_seconds=0.021)
+    variant = null_artifact(tmp_path / "small.ewa", latency_seconds=0.4)  # as a model that is much too slow
+    fleet = Fleet(tmp_path)
+    config = write_config(
+        tmp_path,
+        1,
+        old,
+        mqtt={"enabled": False},
+        results={"jsonl": "results.jsonl", "max_rate_hz": 0.0},
+        source={"kind": "null"},
+        sensors={"sysfs_root": str(zone.root)},
+        heat={
+            "interval_seconds": 0.1,
+            "hold_seconds": 1.0,
+            "variant_celsius": 70.0,
+            "variant_path": str(variant),
+        },
+        update={
+            "url": fleet.server.url,
+            "root": str(fleet.root),
+            "directory": "updates",
+            "first_check_seconds": 0.2,
+            "check_interval_seconds": 0.5,
+            "require_synced_clock": False,
+            "shadow_frames": 0,
+            "probation_seconds": 0.5,
+            "probation_inferences": 100,
+            "probation_p95_ratio": 8.0,
+            "probation_bad_windows": 1,
+        },
+    )
+    with contextlib.closing(fleet.server), AgentProcess(config) as agent:
+        wait_until(lambda: len(ran(tmp_path)) > 50, what="a window of the old model")
+        fleet.offer(new, counter=1)
+        agent.wait_for_log("update_activated", seconds=150.0)
+        zone.set(75.0)
+        agent.wait_for_log("model_switched", seconds=150.0)
+        wait_until(lambda: ran(tmp_path)[-5:] == [digest_of_file(variant)] * 5, what="windows of the variant")
+        zone.set(40.0)
+        agent.wait_for_log("update_committed", seconds=150.0)
+        assert agent.stop() == 0
+    assert "update_rolled_back" not in agent.log
+    order = [digest for digest, _ in itertools.groupby(ran(tmp_path))]
+    assert order == [digest_of_file(one) for one in (old, new, variant, new)]
+
+
+def ran(folder: Path) -> list[str]:
+    """Return which artifact gave each result."""
+    return [result["artifact"] for result in results(folder)]

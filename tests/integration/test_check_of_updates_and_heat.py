@@ -39,23 +39,23 @@ def test_check_asks_the_repository_and_changes_nothing(fleet: Fleet, tmp_path: P
     done = command("check", "--config", str(config), "--json")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)["updates"]
-    assert found[fleet.server.url] == "can be trusted; wants small 1.2.0"
-    assert found["root"].startswith("version 1, until 2")
+    assert found["answer"] == "can be trusted; wants small 1.2.0"
+    assert found["root valid until"].startswith("2")
     assert found["here"] == "the delivered artifact runs; there was no update yet"
     assert sorted(tmp_path.rglob("*")) == before
     fleet.server.close()
     done = command("check", "--config", str(config), "--json")
     assert done.returncode == 0, "a repository that is away is no problem"
-    assert "no update could be had now" in json.loads(done.stdout)["updates"][fleet.server.url]
+    assert "no update could be had now" in json.loads(done.stdout)["updates"]["answer"]
 
 
 @pytest.mark.parametrize(
     ("content", "said"),
     [
         (None, "cannot be read"),
-        (b"garbage", "not root metadata"),
-        ("timestamp.json", "expected root metadata, got timestamp"),
-        ("unsigned", "not root metadata"),
+        (b"garbage", "is no root metadata"),
+        ("timestamp.json", "is no root metadata"),
+        ("unsigned", "is no root metadata"),
     ],
 )
 def test_a_wrong_bootstrap_root_is_told_before_the_device_leaves(

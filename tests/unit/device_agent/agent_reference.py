@@ -13,8 +13,8 @@ import typing
 from pathlib import Path
 from typing import Any, Literal
 
-from device_agent.config import _SECTIONS
-from device_agent.config_section import number_text
+from device_agent.config import SECTIONS
+from device_agent.config.section import number_text
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "agent.md"
 BEGIN, END = "<!-- settings:begin -->\n", "<!-- settings:end -->\n"
@@ -32,7 +32,7 @@ _UNITS = {
 def tables() -> str:
     """Return one table a section."""
     parts = []
-    for name, kind in _SECTIONS.items():
+    for name, kind in SECTIONS.items():
         about, said = _described(kind)
         lines = [
             f"### [{name}]",

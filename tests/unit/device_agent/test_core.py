@@ -342,7 +342,7 @@ class CoreMachine(RuleBasedStateMachine):
 
     @rule(failed=st.booleans())
     def switched(self, failed: bool) -> None:
-        switched = ModelSwitched(digest="sha256:1", name="m", version="2")
+        switched = ModelSwitched(digest="sha256:1", name="m", version="2", is_variant=True)
         self.happen(SwitchFailed("no such file") if failed else switched)
 
     @rule(on_disk=st.booleans())
@@ -532,7 +532,7 @@ def test_another_model_is_told_and_one_that_cannot_be_used_degrades_health() -> 
     effects = run(core, SwitchFailed("no such file"))
     assert events(effects) == ["model_switch_failed"]
     assert health(effects)[-1].reason == "no such file"
-    effects = run(core, ModelSwitched(digest="sha256:1", name="m", version="2"))
+    effects = run(core, ModelSwitched(digest="sha256:1", name="m", version="2", is_variant=True))
     assert events(effects) == ["model_switched"]
     assert RecordBirth() in effects
     assert health(effects)[-1].status == "up"

@@ -25,6 +25,8 @@ DESIRED = desired.Desired(
     [
         ('url = "https://x"', "update.url: needs update.root and update.directory"),
         ('url = "ftp://x"\nroot = "r"\ndirectory = "d"', "expected http:// or https://"),
+        ('url = "http://"\nroot = "r"\ndirectory = "d"', "and a host, got 'http://'"),
+        ('url = "https://x:70000"\nroot = "r"\ndirectory = "d"', "and a host"),
         ('group = "a/b"', "update.group"),
         ('tls_cert = "c"', "go together"),
         ('tls_cert = "c"\ntls_key = "k"', "update.tls_ca: is missing"),
@@ -37,10 +39,23 @@ def test_settings_that_contradict_each_other(text: str, says: str) -> None:
         parse_config((LEAST + text).encode(), origin="agent.toml", folder=Path("/etc"))
 
 
-def test_a_root_that_is_not_there_is_a_wrong_configuration(tmp_path: Path) -> None:
-    text = LEAST + 'url = "http://x"\nroot = "none.json"\ndirectory = "d"'
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (None, r"root\.json: cannot be read: No such file"),
+        (b"", "is no root metadata: .*not valid JSON"),
+        (b'{"signed": {"_type": "targets", "version": 1}}', "expected one of root, got 'targets'"),
+        (b'{"signed": {"_type": "root", "version": 0}}', "signed.version"),
+        (b'{"signatures": []}', "signed"),
+        (b" " * 600_000, "at most 512000 bytes"),
+    ],
+)
+def test_a_root_that_is_none_is_a_wrong_configuration(tmp_path: Path, data: bytes | None, says: str) -> None:
+    if data is not None:
+        (tmp_path / "root.json").write_bytes(data)
+    text = LEAST + 'url = "http://x"\nroot = "root.json"\ndirectory = "d"'
     config = parse_config(text.encode(), origin="agent.toml", folder=tmp_path)
-    with pytest.raises(ConfigError, match=r"none\.json cannot be read"):
+    with pytest.raises(ConfigError, match=f"update.root: .*{says}"):
         Updates(config, report=lambda _: None, tell=lambda _: None, restart=lambda _: None)
 
 

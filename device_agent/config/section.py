@@ -8,12 +8,14 @@ import math
 import types
 import typing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn
 
 from device_agent.contract.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+DAY_SECONDS: Final = 86_400.0
 
 
 def setting(default: Any, *, low: float, high: float) -> Any:

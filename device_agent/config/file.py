@@ -1,0 +1,141 @@
+"""`AgentConfig`: the whole of `agent.toml`, and how it is read."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from device_agent.config.device import DeviceSection, HeatSection, IdentitySection, SensorsSection
+from device_agent.config.messages import LogSection, MqttSection, SpoolSection, TelemetrySection
+from device_agent.config.model import ArtifactSection, EngineSection, ResultsSection, SourceSection
+from device_agent.config.operation import CommandsSection, StatusSection, UpdateSection
+from device_agent.config.rules import check_together
+from device_agent.config.section import read_section
+from device_agent.contract.errors import ConfigError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_MAX_FILE_BYTES: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentConfig:
+    """A whole configuration; each attribute is the TOML table of its name."""
+
+    device: DeviceSection
+    artifact: ArtifactSection
+    engine: EngineSection = field(default_factory=EngineSection)
+    source: SourceSection = field(default_factory=SourceSection)
+    results: ResultsSection = field(default_factory=ResultsSection)
+    mqtt: MqttSection = field(default_factory=MqttSection)
+    identity: IdentitySection = field(default_factory=IdentitySection)
+    telemetry: TelemetrySection = field(default_factory=TelemetrySection)
+    spool: SpoolSection
+    sensors: SensorsSection = field(default_factory=SensorsSection)
+    heat: HeatSection = field(default_factory=HeatSection)
+    commands: CommandsSection = field(default_factory=CommandsSection)
+    status: StatusSection = field(default_factory=StatusSection)
+    update: UpdateSection = field(default_factory=UpdateSection)
+    log: LogSection = field(default_factory=LogSection)
+
+
+SECTIONS: Final[Mapping[str, type[Any]]] = typing.get_type_hints(AgentConfig)
+"""Table name to the dataclass that it becomes, in the order of docs/agent.md."""
+_REQUIRED: Final = tuple(
+    one.name for one in dataclasses.fields(AgentConfig) if one.default_factory is dataclasses.MISSING
+)
+
+
+def load_config(path: Path | str) -> AgentConfig:
+    """Read a configuration file.
+
+    Raises:
+        ConfigError: It cannot be read or is wrong; the message names file and key.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(_MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}.", hint="Is the path right?") from error
+    if len(data) > _MAX_FILE_BYTES:
+        raise ConfigError(f"{path}: expected at most {_MAX_FILE_BYTES} bytes; this is some other file.")
+    return parse_config(data, origin=path.name, folder=path.resolve().parent)
+
+
+def parse_config(data: bytes, *, origin: str, folder: Path) -> AgentConfig:
+    """Read a configuration from TOML.
+
+    Args:
+        data: The file's bytes.
+        origin: Its name, for messages.
+        folder: Where relative paths start.
+
+    Raises:
+        ConfigError: It is wrong; the message names ``origin`` and key.
+    """
+    try:
+        document = tomllib.loads(data.decode("utf-8-sig"))  # some editors put a byte-order mark in front
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # of text, of TOML, and of integers with thousands of digits
+        raise ConfigError(f"{origin}: not valid TOML: {error}.") from error
+    sections = read_section(document, SECTIONS, where=origin, folder=folder)
+    missing = [name for name in _REQUIRED if name not in document]
+    if missing:
+        raise ConfigError(
+            f"{origin}: table [{missing[0]}] is missing.", hint="docs/agent.md has an example, and every key."
+        )
+    config = AgentConfig(**sections)
+    check_together(config, origin)
+    return config
+
+
+def mqtt_password(config: MqttSection, *, environment: Mapping[str, str] = os.environ) -> str | None:
+    """Return the broker's password, or None when the configuration names none. Never log it.
+
+    Raises:
+        ConfigError: The file cannot be read or is empty, or the variable is not set.
+    """
+    if config.password_env is not None:
+        password = environment.get(config.password_env, "")
+        if not password:
+            raise ConfigError(
+                f"mqtt.password_env: the environment variable {config.password_env} is not set."
+            )
+        return password
+    if config.password_file is None:
+        return None
+    try:
+        lines = config.password_file.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"mqtt.password_file: {config.password_file} cannot be read: {error}.") from error
+    if not lines or not lines[0]:
+        raise ConfigError(f"mqtt.password_file: {config.password_file} is empty.")
+    return lines[0]
+
+
+def described(config: AgentConfig) -> dict[str, dict[str, object]]:
+    """Return every setting as plain JSON values, for ``check --json``. Holds no secret: the configuration has none."""
+    return {
+        name: {key: _plain(value) for key, value in dataclasses.asdict(getattr(config, name)).items()}
+        for name in SECTIONS
+    }
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Path):
+        return str(value)
+    return list(value) if isinstance(value, tuple) else value

@@ -1,0 +1,104 @@
+"""What `agent.toml` says of the model: what runs, on which frames, and where results go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path  # noqa: TC003  `section` evaluates the annotations
+from typing import Literal
+
+from device_agent.config.section import setting
+
+EngineChoice = Literal["auto", "onnx", "tflite", "openvino", "null"]
+SourceKind = Literal["directory", "replay", "mqtt", "http", "camera", "null"]
+Overflow = Literal["drop_oldest", "drop_newest", "block"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArtifactSection:
+    """What to run.
+
+    Attributes:
+        path: The ``.ewa`` file.
+        digest: ``sha256:…`` of the file; when given, another file is refused before it is parsed.
+        max_bytes: Largest file that is opened.
+    """
+
+    path: Path
+    digest: str | None = None
+    max_bytes: int = setting(1 << 31, low=1, high=1 << 40)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSection:
+    """What runs it.
+
+    Attributes:
+        name: ``auto`` takes the engine that the artifact asks for.
+        threads: Threads of one inference.
+        max_consecutive_errors: After so many failed inferences in a row the agent gives up.
+    """
+
+    name: EngineChoice = "auto"
+    threads: int = setting(1, low=1, high=256)
+    max_consecutive_errors: int = setting(1_000, low=1, high=1 << 31)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceSection:
+    """Where frames come from.
+
+    Attributes:
+        kind: ``directory`` of pictures or ``.npy``, ``replay`` of an ``.npz``, ``mqtt`` topic, ``http`` for programs on this
+            machine, ``camera`` (V4L2) or video file, or ``null`` (zeros).
+        path: Directory, file or camera (``/dev/video0``); for ``directory``, ``replay`` and ``camera``.
+        topic: Where frames arrive; for ``mqtt``; by default the device's own ``…/i/frame``.
+        loop: Begin again at the end; for ``directory`` and ``replay``. A directory is listed anew each time.
+        watch: Wait for new files instead of ending; for ``directory``.
+        rate_hz: Frames a second at most; 0: as fast as they come.
+        max_frames: Stop after so many; 0: never.
+        queue_frames: Frames that wait; for ``mqtt``, ``http`` and ``camera``.
+        overflow: When as many wait: ``drop_oldest`` or ``drop_newest``, which is counted, or ``block`` whoever brings more;
+            not for ``mqtt``.
+        http_address: Where it listens; for ``http``.
+        http_port: TCP port; for ``http``.
+        http_timeout_seconds: How long a client waits for its result; for ``http``.
+        max_frame_bytes: Largest frame that is accepted; for ``mqtt`` and ``http``. An MQTT message 64 KiB larger ends the
+            connection before it is kept.
+    """
+
+    kind: SourceKind = "null"
+    path: Path | None = None
+    topic: str | None = None
+    loop: bool = False
+    rate_hz: float = setting(0.0, low=0.0, high=100_000.0)
+    max_frames: int = setting(0, low=0, high=1 << 53)
+    watch: bool = False
+    queue_frames: int = setting(4, low=1, high=10_000)
+    overflow: Overflow = "drop_oldest"
+    http_address: str = "127.0.0.1"
+    http_port: int = setting(8_090, low=1, high=65_535)
+    http_timeout_seconds: float = setting(10.0, low=0.1, high=3_600.0)
+    max_frame_bytes: int = setting(16 << 20, low=1, high=1 << 28)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResultsSection:
+    """Where outputs go. Results are sampled and queued, so that writing them never holds up inference; what is dropped is counted.
+
+    Attributes:
+        mqtt: Publish them under ``…/o/inference``.
+        jsonl: Append them to this file, one a line; ``-`` is standard output.
+        jsonl_max_bytes: When the file is larger it is renamed to ``….1`` (replacing an older one) and begun anew.
+        top_k: Largest values that are kept of an output of more than ``raw_max_values``.
+        raw_max_values: Outputs of at most so many values are written whole.
+        max_rate_hz: Results a second at most; the other frames are inferred and not written. 0: all.
+        queue_results: Results that wait to be written.
+    """
+
+    mqtt: bool = False
+    jsonl: Path | None = None
+    jsonl_max_bytes: int = setting(64 << 20, low=1 << 12, high=1 << 40)
+    top_k: int = setting(5, low=1, high=1_000)
+    raw_max_values: int = setting(16, low=0, high=4_096)
+    max_rate_hz: float = setting(1.0, low=0.0, high=100_000.0)
+    queue_results: int = setting(64, low=1, high=65_536)

@@ -1,0 +1,268 @@
+"""`ModelRunner`: the model of one run of the agent. It is verified, loaded, tested and run on the worker's thread, step by step.
+
+While it is hot another artifact may stand in for the declared one. What a step gives is reported; nothing is decided here.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from device_agent import occurrences
+from device_agent.answers import Answers
+from device_agent.contract.errors import EdgewrightError
+from device_agent.frames import open_source
+from device_agent.heat.variant import load_stand_in
+from device_agent.inference import InferenceLoop, LoopLimits, Meter, Pace
+from device_agent.startup import load_payload, run_self_test, verify_artifact
+from device_agent.worker import Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from device_agent.config import AgentConfig
+    from device_agent.contract.archive import ArtifactArchive
+    from device_agent.contract.manifest import PayloadTensor
+    from device_agent.engines.engine import Engine
+    from device_agent.frames import FrameDoor
+    from device_agent.results import ResultQueue
+    from device_agent.sources.source import Source
+    from device_agent.update.updates import Updates
+
+
+class ModelRunner:
+    """See the module's docstring. The loop's thread calls the public methods.
+
+    Args:
+        config: The whole configuration; its artifact is the one to run.
+        report: Takes what steps give, on the worker's thread.
+        door: Where frames from the broker come in.
+        updates: Say which artifact runs, and see its frames; None: the configured one runs.
+
+    Attributes:
+        archive: What runs; None before it was verified.
+        engine: What runs it; None before it was loaded.
+        meter: Counts inferences.
+        last_refusal: Which frame the source refused last, and why.
+    """
+
+    def __init__(
+        self,
+        config: AgentConfig,
+        *,
+        report: Callable[[occurrences.Occurrence], None],
+        door: FrameDoor,
+        updates: Updates | None,
+    ) -> None:
+        self._config = config
+        self._report = report
+        self._door = door
+        self._updates = updates
+        self._worker = Worker(report)
+        self._pace = Pace(config.source.rate_hz, self._worker.stopping)
+        self._declared: ArtifactArchive | None = None
+        self._variant_wanted = self._variant_runs = False
+        self._source: Source | None = None
+        self.archive: ArtifactArchive | None = None
+        self.engine: Engine | None = None
+        self.meter = Meter()
+        self.last_refusal = ""
+
+    @property
+    def has_source(self) -> bool:
+        """Whether frames were ever asked for."""
+        return self._source is not None
+
+    @property
+    def dropped_frames(self) -> int:
+        """Frames that came and were not inferred."""
+        source = self._source
+        return self._door.turned_away + (0 if source is None else source.dropped + source.refused)
+
+    @property
+    def refused_frames(self) -> int:
+        """Of those, the ones that were not understood."""
+        return 0 if self._source is None else self._source.refused
+
+    @property
+    def outputs(self) -> Sequence[PayloadTensor]:
+        """The payload's outputs, once it was verified."""
+        return self._verified().manifest.outputs
+
+    @property
+    def model(self) -> tuple[str, str, str] | None:
+        """Name, version and target of what runs."""
+        if self.archive is None:
+            return None
+        manifest = self.archive.manifest
+        return manifest.name, manifest.version, manifest.target
+
+    @property
+    def engine_version(self) -> tuple[str, str] | None:
+        """Name and version of the engine."""
+        engine = self.engine
+        return None if engine is None else (engine.name, engine.version)
+
+    def verify(self) -> None:
+        """Begin to verify the artifact; `ArtifactVerified` follows."""
+        self._worker.submit(self._verify)
+
+    def load(self) -> None:
+        """Begin to load it, or to load it again; `EngineLoaded` follows."""
+        self._worker.submit(self._load)
+
+    def test(self) -> None:
+        """Begin its self-test; `SelfTestPassed` follows."""
+        self._worker.submit(self._test)
+
+    def infer(self, results: ResultQueue | None) -> None:
+        """Begin to infer; `SourceEnded` follows when there is nothing more to infer."""
+        self._worker.submit(partial(self._infer, results))
+
+    def leave(self) -> None:
+        """Leave the inference loop; `InferenceLeft` follows."""
+        self._worker.interrupt()
+        self._worker.submit(occurrences.InferenceLeft)
+
+    def hold(self, rate_hz: float | None, *, paused: bool, variant: bool) -> None:
+        """Take in what heat asks for.
+
+        Args:
+            rate_hz: Frames a second at most; None: as configured.
+            paused: Infer nothing.
+            variant: Run the variant; `ModelSwitched` or `SwitchFailed` follows where that is new.
+        """
+        self._pace.hold(rate_hz, paused=paused)
+        if variant != self._variant_wanted:
+            self._variant_wanted = variant
+            self._pace.leave()
+
+    def stop(self) -> None:
+        """Leave what can be left and begin nothing more; `WorkerStopped` follows."""
+        self._worker.stop()
+
+    def close(self, timeout_seconds: float) -> bool:
+        """Stop, and free source and engine; return False when the worker does not come back, which then keeps them."""
+        self._worker.stop()
+        if not self._worker.join(timeout_seconds):
+            return False
+        for held in (self._source, self.engine):
+            if held is not None:
+                held.close()
+        return True
+
+    # --- steps, on the worker's thread ---
+
+    def _verify(self) -> occurrences.Occurrence:
+        self.archive = self._declared = archive = verify_artifact(self._config)
+        manifest = archive.manifest
+        unchecked = ""
+        if not self._config.device.targets:
+            unchecked = "device.targets is not set, so whether this is the right target was not checked."
+        return occurrences.ArtifactVerified(
+            digest=archive.digest,
+            name=manifest.name,
+            version=manifest.version,
+            target=manifest.target,
+            verdict=manifest.verdict,
+            unchecked=unchecked,
+        )
+
+    def _load(self) -> occurrences.Occurrence:
+        if self.engine is not None:  # restarted: two at a time may be more than the memory holds
+            self.engine.close()
+            self.engine = None
+        engine, seconds = load_payload(self._verified(), threads=self._config.engine.threads)
+        self.engine = self._seen_by_updates(engine, variant=self._variant_runs)
+        return occurrences.EngineLoaded(engine=engine.name, engine_version=engine.version, seconds=seconds)
+
+    def _test(self) -> occurrences.Occurrence:
+        tested = run_self_test(self._verified(), self._loaded())
+        return occurrences.SelfTestPassed(
+            samples=tested.samples,
+            largest_lsb=tested.largest_lsb,
+            smallest_equal_share=tested.smallest_equal_share,
+        )
+
+    def _infer(self, results: ResultQueue | None) -> occurrences.Occurrence | None:
+        if self._source is None:
+            manifest = self._verified().manifest
+            self._source = open_source(
+                self._config.source,
+                manifest,
+                door=self._door,
+                on_refused=partial(setattr, self, "last_refusal"),
+                describe=Answers(manifest.outputs, self._config.results),
+            )
+        ended = self._infer_from(self._source, results)
+        while not ended and not self._worker.stopping.is_set():
+            self._switch()
+            ended = self._infer_from(self._source, results)
+        return occurrences.SourceEnded(ended) if ended else None
+
+    def _infer_from(self, source: Source, results: ResultQueue | None) -> str:
+        most, taken = self._config.source.max_frames, self.meter.inferences_total + self.meter.errors_total
+        if most and taken >= most:  # left at the very last frame
+            return f"{taken} frames were inferred, as source.max_frames says"
+        return InferenceLoop(
+            engine=self._loaded(),
+            source=source,
+            meter=self.meter,
+            results=results,
+            limits=LoopLimits(
+                rate_hz=self._config.source.rate_hz,
+                max_frames=most - taken if most else 0,
+                max_consecutive_errors=self._config.engine.max_consecutive_errors,
+            ),
+            stopping=self._worker.stopping,
+            pace=self._pace,
+        ).run()
+
+    def _switch(self) -> None:
+        """Run the variant, or the declared artifact again; what cannot be loaded leaves the one that runs."""
+        wanted, declared = self._variant_wanted, self._declared
+        if wanted == self._variant_runs or declared is None:
+            return
+        path, digest = self._variant() if wanted else self._active(declared)
+        try:
+            archive, engine = load_stand_in(self._config, path, digest, like=declared.manifest)
+        except EdgewrightError as error:
+            self._report(occurrences.SwitchFailed(str(error)))
+            return
+        self._loaded().close()
+        self.engine = self._seen_by_updates(engine, variant=wanted)
+        self.archive, self._variant_runs = archive, wanted
+        manifest = archive.manifest
+        self._report(
+            occurrences.ModelSwitched(
+                digest=archive.digest, name=manifest.name, version=manifest.version, is_variant=wanted
+            )
+        )
+
+    def _variant(self) -> tuple[Path, str | None]:
+        heat = self._config.heat
+        if heat.variant_path is None:
+            raise RuntimeError("a variant is wanted and none is configured")
+        return heat.variant_path, heat.variant_digest
+
+    def _active(self, declared: ArtifactArchive) -> tuple[Path, str]:
+        """Return what runs when it is not hot; with updates they say which, and where it is kept."""
+        if self._updates is None:
+            return declared.path, declared.digest
+        active = self._updates.artifact
+        return active.path, active.digest or declared.digest
+
+    def _seen_by_updates(self, engine: Engine, *, variant: bool) -> Engine:
+        """Let a shadow run see the frames of what updates are about, which the variant is not."""
+        return engine if self._updates is None or variant else self._updates.tapped(engine)
+
+    def _verified(self) -> ArtifactArchive:
+        if self.archive is None:
+            raise RuntimeError("no artifact was verified before this step")
+        return self.archive
+
+    def _loaded(self) -> Engine:
+        if self.engine is None:
+            raise RuntimeError("no engine was loaded before this step")
+        return self.engine
