@@ -91,7 +91,13 @@ ROWS: Final = (
         least_same=0.975,
         peers=(ORT_PER_TENSOR, NNCF_ACCURATE),
     ),
-    Row(target="amd-vitis-dpu", least_gain=-1.0, least_same=0.97, peers=(QUARK_XINT8,)),
+    Row(
+        target="amd-vitis-dpu",
+        least_gain=-1.0,
+        least_same=0.97,
+        peers=(QUARK_XINT8,),
+        is_simulated=True,
+    ),
     Row(
         target="espressif-esp32s3",
         least_gain=-1.0,

@@ -26,10 +26,10 @@ from device_agent.telemetry.mqtt import (
     Connected,
     Delivered,
     Disconnected,
-    FrameSubscription,
     Will,
 )
 from device_agent.telemetry.store import Kind, SpooledMessage
+from device_agent.telemetry.subscription import Subscription
 from device_agent.tls import TlsFiles, client_context, problem_text
 from host_tools.authority.service import EnrolmentService
 from tests.integration.fleet import ACL, DAY, Fleet
@@ -100,7 +100,16 @@ class Open:
             ),
             will=Will(topic="ew/v1/device/dev-1/service/agent/status/health", payload=b"{}"),
             report=self.reports.put,
-            frames=FrameSubscription(frames, self.taken.put) if frames else None,
+            subscriptions=[
+                Subscription(
+                    topic=frames,
+                    what="frames",
+                    take=lambda message: self.taken.put(message.payload),
+                    required=True,
+                )
+            ]
+            if frames
+            else [],
         )
 
     def next(self) -> BrokerReport:

@@ -282,6 +282,7 @@ def test_sidecars_are_for_compilers_that_read_them() -> None:
         name: catalog.load(name).artifact.sidecars for name in EVERY if catalog.load(name).artifact.sidecars
     }
     assert sidecars == {
+        "amd-vitis-dpu": ("float_onnx",),
         "espressif-esp32p4": ("float_onnx",),
         "espressif-esp32s3": ("float_onnx",),
         "kendryte-k230": ("float_onnx", "nncase_quant_scheme"),

@@ -13,6 +13,7 @@ from onnx import numpy_helper
 
 from host_tools.cli.main import main
 from host_tools.pipeline import convert
+from host_tools.recipe import Recipe
 from tests.e2e.small_network import samples, write_network
 
 TARGETS = ("nxp-neutron", "x86_64-onnxruntime")
@@ -20,7 +21,7 @@ TARGETS = ("nxp-neutron", "x86_64-onnxruntime")
 
 @pytest.fixture(scope="module")
 def converted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the output of a conversion whose depthwise weights have one channel far larger than the others."""
+    """Return the output of a conversion whose depthwise weights have one channel far larger than the others, with nothing done about it."""
     folder = tmp_path_factory.mktemp("explain")
     model = onnx.load(write_network(folder / "small.onnx"))
     for tensor in model.graph.initializer:
@@ -41,6 +42,7 @@ def converted(tmp_path_factory: pytest.TempPathFactory) -> Path:
         latency=False,
         threads=1,
         cache=folder / "cache",
+        recipe=Recipe(equalization=False, reconstruction=False),
     )
     return folder / "out"
 
