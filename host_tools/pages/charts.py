@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 # Okabe and Ito's colours: told apart by people with any colour vision.
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 _HEADROOM = 1.08  # a flat line does not lie on the upper edge
+_LINE_STYLES = ("-", "--", ":", "-.")  # the colours come round again, each time in another style
+_LEGEND_ROW = 0.18  # inches
 _BASELINE = "#8a8f98"
 _STYLE: Any = {  # Matplotlib types the keys as one literal of hundreds
     "svg.fonttype": "none",
@@ -61,8 +63,8 @@ def line_chart(
     markers: bool = False,
     y_from_zero: bool = False,
 ) -> Markup:
-    """Return a line chart with one colour a series and a legend when there are several."""
-    figure, axes = _new(title, width=9.0, height=3.2)
+    """Return a line chart with one colour and style a series, a legend when there are several, and height for all of it."""
+    figure, axes = _new(title, width=9.0, height=max(3.2, 0.6 + _LEGEND_ROW * len(series)))
     for index, one in enumerate(series):
         marker = "o" if markers else ""
         axes.plot(
@@ -70,6 +72,7 @@ def line_chart(
             one.y,
             label=one.label,
             color=COLORS[index % len(COLORS)],
+            linestyle=_LINE_STYLES[index // len(COLORS) % len(_LINE_STYLES)],
             linewidth=1.4,
             marker=marker,
             markersize=3.0,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from host_tools.plan.bias_correction import corrected_bias
+from host_tools.plan.cautions import calibration_warnings, override_warnings
 from host_tools.plan.codes import codes_of
 from host_tools.plan.quantization_plan import NodePlan, QuantizationPlan, Requantize, TensorPlan
 from host_tools.plan.settling import bias_qparams
@@ -94,7 +95,8 @@ def assemble(
         for name, node in network.nodes.items()
     }
     said = (
-        *_calibration_warnings(network, statistics, tensors),
+        *calibration_warnings(network, statistics, tensors),
+        *override_warnings(network, settlement, tensors, recipe),
         *placement.warnings,
         *warnings,
         *_weight_warnings(network, settlement),
@@ -253,19 +255,6 @@ class _Writer:
         others = [member for member in members if member != name]
         shown = repr(others[0]) if len(others) == 1 else f"{others[0]!r} and {len(others) - 1} more"
         return f"{reason}; one scale with {shown} through {through} (same_scale)"
-
-
-def _calibration_warnings(
-    network: Network, statistics: Statistics, tensors: Mapping[str, TensorPlan]
-) -> Iterator[str]:
-    if statistics.sample_count == 1:
-        yield "calibrated on a single sample: ranges may miss what other samples hold."
-    for name, value in network.values.items():
-        if tensors[name].qparams is None or is_constant(value):
-            continue
-        seen = statistics.tensors[name]
-        if seen.minimum == seen.maximum:
-            yield f"{name!r} was {seen.minimum:g} everywhere in all samples: its range says nothing of other data."
 
 
 def _weight_warnings(network: Network, settlement: Settlement) -> Iterator[str]:

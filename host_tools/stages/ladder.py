@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from host_tools.stages.yardstick import Worth, Yardstick
     from targets.profile import CapabilityProfile
 
-GOOD_DECIBELS: Final = 21.0
+GOOD_DECIBELS: Final = 22.0
 """Signal-to-noise ratio of the outputs from which on no further stage is tried: classifiers then keep 99 in 100 answers."""
 
 EXCELLENT_DECIBELS: Final = 40.0
@@ -31,6 +31,9 @@ EXCELLENT_DECIBELS: Final = 40.0
 
 _WORTH_WHILE_DECIBELS: Final = 1.0
 """What a stage must gain to be kept where the outputs were good without it: it may cost operators (Min)."""
+
+_MOST_LOSS_DECIBELS: Final = 0.5
+"""A stage that was not fitted may show such a loss on few samples by chance, and no more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -149,7 +152,10 @@ class Ladder:
     def _is_kept(self, worth: Worth, before: Worth, *, is_fitted: bool) -> bool:
         if self._is_good(before):
             return worth.gains(_WORTH_WHILE_DECIBELS, over=before)
-        return worth.is_better_than(before) or not (is_fitted or worth.is_worse_than(before))
+        if worth.is_better_than(before):
+            return True
+        is_by_chance = worth.gains(-_MOST_LOSS_DECIBELS, over=before) and not worth.is_worse_than(before)
+        return is_by_chance and not is_fitted
 
     def _may_climb(self) -> bool:
         recipe = self.recipe

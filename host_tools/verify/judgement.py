@@ -52,7 +52,8 @@ def judge(
         findings.append(
             (
                 "marginal",
-                f"outputs differ from the plan's arithmetic by up to {parity.max_lsb} codes, beyond the profile's tolerance.",
+                f"outputs differ from the plan's arithmetic by up to {parity.max_lsb} codes, beyond the profile's tolerance; "
+                "a network may magnify single codes that an engine rounds otherwise (docs/simulator.md).",
             ),
         )
     reasons = tuple(text for verdict, text in findings if verdict != "pass")

@@ -87,10 +87,7 @@ def _latency_chart(report: VerificationReport) -> Markup | None:
 
 
 def _layer_chart(targets: Sequence[TargetReport]) -> Markup:
-    positions: dict[str, int] = {}
-    for target in targets:
-        for layer in target.layers:
-            positions.setdefault(layer.value, len(positions))
+    positions = _positions([[layer.value for layer in target.layers] for target in targets])
     series = [
         Series(
             label=target.target,
@@ -106,6 +103,18 @@ def _layer_chart(targets: Sequence[TargetReport]) -> Markup:
         y_label="SQNR in dB",
         markers=True,
     )
+
+
+def _positions(runs: Sequence[Sequence[str]]) -> dict[str, int]:
+    """Return the place of every tensor in an order that holds for all targets: what only some have follows what it follows there."""
+    order: list[str] = []
+    for run in runs:
+        place = 0
+        for value in run:
+            if value not in order:
+                order.insert(place, value)
+            place = order.index(value) + 1
+    return {value: position for position, value in enumerate(order)}
 
 
 def _height(layer: LayerError) -> float:

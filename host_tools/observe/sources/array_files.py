@@ -58,7 +58,9 @@ def open_npy(path: Path) -> NDArray[np.generic]:
     try:
         array: NDArray[np.generic] = np.load(path, mmap_mode="r", allow_pickle=False)
     except Exception as error:  # NumPy reads the header with Python's own parser, and lets its errors through
-        raise DataError(f"{path} is not a readable .npy file: {error}.", hint=_CUT_SHORT) from error
+        raise DataError(
+            f"{path} is not a readable .npy file: {str(error).rstrip('.')}.", hint=_CUT_SHORT
+        ) from error
     return array
 
 

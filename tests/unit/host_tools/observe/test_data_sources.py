@@ -124,6 +124,12 @@ def test_npy_that_is_none(tmp_path: Path, content: bytes) -> None:
     assert "a.npy is not a readable .npy file" in reason(tmp_path / "a.npy")
 
 
+def test_an_array_of_python_objects_is_refused_in_one_whole_sentence(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.array([object()], dtype=object), allow_pickle=True)
+    assert "a.npy is not a readable .npy file: Array can't be memory-mapped" in reason(tmp_path / "a.npy")
+    assert ".." not in reason(tmp_path / "a.npy")
+
+
 def test_npy_cut_short(tmp_path: Path) -> None:
     path = saved(tmp_path / "a.npy", many(4))
     path.write_bytes(path.read_bytes()[:-20])

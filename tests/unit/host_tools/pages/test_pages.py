@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -26,6 +27,34 @@ def test_a_line_chart_is_svg_with_its_labels() -> None:
     assert "p50 <a>" in text
     assert "Latency & more" in text
     assert "minutes" in text
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_chart_of_every_target_has_room_for_its_legend_and_tells_lines_apart() -> None:
+    names = [f"vendor-accelerator-of-a-long-name-{index}" for index in range(28)]
+    chart = line_chart(
+        [Series(label=name, x=[0, 1], y=[float(index), 2.0]) for index, name in enumerate(names)],
+        title="SQNR by layer",
+        x_label="x",
+        y_label="y",
+        markers=True,
+    )
+    root = ET.fromstring(chart)
+    _, _, _, height = map(float, root.attrib["viewBox"].split())
+    text = {element.text: element for element in root.iter() if element.text and element.text in names}
+    assert set(text) == set(names)
+    places = [_height_of(element) for element in text.values()]
+    assert all(0.0 < place < height for place in places)
+    strokes = [
+        style for path in root.iter() if "stroke-width: 1.4" in (style := path.attrib.get("style", ""))
+    ]
+    assert len(set(strokes)) == len(names)
+
+
+def _height_of(element: ET.Element) -> float:
+    """Return how far down an SVG text stands."""
+    found = re.search(r"translate\([\d.-]+[ ,]+([\d.-]+)\)", element.attrib.get("transform", ""))
+    return float(found[1]) if found else float(element.attrib["y"])
 
 
 def test_a_bar_chart_writes_each_value() -> None:

@@ -1,0 +1,111 @@
+"""What a plan must say of the samples that it comes from, and of a recipe's entries that it could not follow to the letter."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from host_tools.plan.topology import is_constant, is_float, named
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from host_tools.observe.statistics import Statistics, TensorStatistics
+    from host_tools.plan.quantization_plan import TensorPlan
+    from host_tools.plan.settling import Settlement
+    from host_tools.plan.topology import Network
+    from host_tools.recipe import Recipe, TensorOverride
+
+_PAIR = 2
+
+_FAR = 50
+"""One sample's reach over that of the others on average, from which on the sample looks damaged: its values set every scale behind it."""
+
+
+def calibration_warnings(
+    network: Network, statistics: Statistics, tensors: Mapping[str, TensorPlan]
+) -> Iterator[str]:
+    """Say what the samples cannot show: too few, always the same, or one far away from all others."""
+    if statistics.sample_count == 1:
+        yield "calibrated on a single sample: ranges may miss what other samples hold."
+    for name in network.inputs:
+        if name in statistics.tensors:
+            yield from _far_sample(name, statistics.tensors[name], statistics.sample_count)
+    for name, value in network.values.items():
+        if tensors[name].qparams is None or is_constant(value):
+            continue
+        seen = statistics.tensors[name]
+        if seen.minimum == seen.maximum:
+            yield f"{name!r} was {seen.minimum:g} everywhere in all samples: its range says nothing of other data."
+
+
+def _far_sample(name: str, seen: TensorStatistics, samples: int) -> Iterator[str]:
+    """Tell of one sample of an input that reaches much further than the others do on average; of two neither is the odd one out."""
+    if samples <= _PAIR:
+        return
+    ends = {seen.minimum: seen.mean_minimum, seen.maximum: seen.mean_maximum}
+    usual = max(abs(mean * samples - end) / (samples - 1) for end, mean in ends.items())
+    for end in ends:
+        if abs(end) > _FAR * usual:
+            yield (
+                f"{name!r}: one of {samples} samples reaches {end:.4g}, more than {_FAR} times as far as the others do on average, and "
+                "sets the scales of all. If it is damaged, mend it or leave it out."
+            )
+
+
+def override_warnings(
+    network: Network, settlement: Settlement, tensors: Mapping[str, TensorPlan], recipe: Recipe
+) -> Iterator[str]:
+    """Say where a recipe's entries for tensors contradict one another, or come to nothing."""
+    grouping = settlement.grouping
+    for index, members in enumerate(grouping.groups):
+        entries = {
+            name: recipe.tensors[name]
+            for name in members
+            if name in recipe.tensors and grouping.of[name] == index
+        }
+        if not entries:
+            continue
+        if index in settlement.fixed:
+            for name in entries:
+                yield f"the recipe's entry for {name!r} does not count: {_fixed_by(network, settlement, index)}."
+            continue
+        yield from _contradictions(network, settlement, index, entries)
+    for name in recipe.tensors:
+        value = network.values[name]
+        if tensors[name].qparams is None and is_float(value):
+            yield f"the recipe's entry for {name!r} does not count: it does not exist in integers here, for {tensors[name].reason}."
+
+
+def _contradictions(
+    network: Network, settlement: Settlement, index: int, entries: Mapping[str, TensorOverride]
+) -> Iterator[str]:
+    ties = settlement.grouping.ties.get(index, ())
+    through = " and ".join(f"{network.nodes[tie].op_type} {tie!r}" for tie in ties)
+    ranges = {name: entry.range for name, entry in entries.items() if entry.range}
+    if len(set(ranges.values())) > 1:
+        low, high = min(low for low, _ in ranges.values()), max(high for _, high in ranges.values())
+        wanted = ", ".join(f"[{one[0]:g}, {one[1]:g}] for {name!r}" for name, one in ranges.items())
+        yield (
+            f"the recipe wants the ranges {wanted}, which share one scale through {through} (same_scale): "
+            f"[{low:g}, {high:g}], which holds all of them, is used."
+        )
+    methods = {name: entry.method for name, entry in entries.items() if entry.method}
+    if len(set(methods.values())) > 1:
+        wanted = ", ".join(f"{one} for {name!r}" for name, one in methods.items())
+        yield (
+            f"the recipe wants the methods {wanted}, which share one scale through {through} (same_scale): "
+            f"{next(iter(methods.values()))} is used."
+        )
+
+
+def _fixed_by(network: Network, settlement: Settlement, index: int) -> str:
+    """Name the kernel that fixes a group's parameters."""
+    members = settlement.grouping.groups[index]
+    kernels = settlement.profile.fixed_outputs
+    writers = [
+        node
+        for node in network.nodes.values()
+        if named(node.outputs[0]) in members and node.op_type in kernels
+    ]
+    names = " and ".join(f"{node.op_type} {node.name!r}" for node in writers)
+    return f"the kernel of {names} fixes its scale (fixed_outputs of {settlement.profile.id!r})"
