@@ -103,7 +103,8 @@ def _is_web_address(url: str) -> bool:
         port = parts.port
     except ValueError:  # of a port or an IPv6 address that is none
         return False
-    return parts.scheme in ("http", "https") and bool(parts.hostname) and port != 0
+    is_printed = not any(character.isspace() or not character.isprintable() for character in url)
+    return is_printed and parts.scheme in ("http", "https") and bool(parts.hostname) and port != 0
 
 
 def _in_grammar(check: Any, where: str) -> None:

@@ -77,7 +77,7 @@ def _read_value(value: Any, hint: Any, bounds: Mapping[str, Any], where: str, fo
     if hint in (int, float):
         return _read_number(value, hint, bounds, where)
     if not isinstance(value, str) or not value or "\0" in value:
-        raise ConfigError(f"{where}: expected a text, got {_said(value)}.")
+        raise ConfigError(f"{where}: expected a text, not empty and without NUL, got {_said(value)}.")
     if hint is Path:
         return Path(value) if value == "-" else folder / value
     return value

@@ -112,8 +112,8 @@ def test_a_configuration_cannot_be_changed() -> None:
         ("[mqtt]\nack_timeout_seconds = inf", "mqtt.ack_timeout_seconds: expected a number"),
         ("[mqtt]\nack_timeout_seconds = nan", "mqtt.ack_timeout_seconds: expected a number"),
         ("[mqtt]\nenabled = 1", "mqtt.enabled: expected true or false, got 1."),
-        ('[mqtt]\nhost = ""', "mqtt.host: expected a text, got ''."),
-        ("[mqtt]\nhost = 5", "mqtt.host: expected a text, got 5."),
+        ('[mqtt]\nhost = ""', "mqtt.host: expected a text, not empty and without NUL, got ''."),
+        ("[mqtt]\nhost = 5", "mqtt.host: expected a text, not empty and without NUL, got 5."),
         (
             '[mqtt]\nversion = "3.1"',
             "mqtt.version: expected one of 3.1.1, 5, got '3.1'. Did you mean '3.1.1'?",

@@ -94,7 +94,7 @@ def test_facts_that_are_none_are_refused(document: object) -> None:
         desired.read_facts(document, where="x")
 
 
-@pytest.mark.parametrize("url", ["ftp://x/y", "http://", "http://x:99999/y", "x"])
+@pytest.mark.parametrize("url", ["ftp://x/y", "http://", "http://x:99999/y", "http://ho st/", "x"])
 def test_what_is_no_url_is_refused(url: str) -> None:
     with pytest.raises(TransferError):
         next(HttpSource(LIMITS, None).get(url))
