@@ -206,6 +206,7 @@ def _parts(url: str) -> SplitResult:
         parts.port  # noqa: B018  raises when it is none
     except ValueError as error:
         raise TransferError(f"{url!r}: is no URL: {error}.") from error
-    if parts.scheme not in _SCHEMES or not parts.hostname:
+    is_printed = not any(character.isspace() or not character.isprintable() for character in url)
+    if not is_printed or parts.scheme not in _SCHEMES or not parts.hostname:
         raise TransferError(f"{url!r}: expected http:// or https:// and a host.")
     return parts
