@@ -9,7 +9,17 @@ from host_tools.verify.verification_report import worst
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from host_tools.verify.verification_report import Agreement, Budget, Execution, Parity, Quality, Verdict
+    from host_tools.verify.verification_report import (
+        Agreement,
+        Budget,
+        Execution,
+        Parity,
+        Quality,
+        Simulation,
+        Verdict,
+    )
+
+    Finding = tuple[Verdict, str]
 
 _ONE_SIDED_95 = 1.645  # quantile of the normal distribution
 
@@ -21,15 +31,41 @@ def judge(
     quality: Sequence[Quality],
     execution: Execution,
     parity: Parity | None,
+    simulation: Simulation | None = None,
 ) -> tuple[Verdict, tuple[str, ...]]:
     """Hold one payload's measures against the budget.
+
+    Args:
+        budget: The limits.
+        agreement: With the float model, on the engine.
+        quality: Against labels, on the engine.
+        execution: What the engine really ran.
+        parity: With the plan's arithmetic; None where it was not compared.
+        simulation: What a target that is not here should output; None where the engine is the target's own.
 
     Returns:
         The worst verdict, and one sentence per check that is not a plain pass.
     """
-    findings: list[tuple[Verdict, str]] = []
+    findings: list[Finding] = []
     if agreement.nonfinite_count:
         findings.append(("nonfinite", f"{agreement.nonfinite_count} output values are NaN or infinite."))
+    measured = [*_agreement_findings(agreement, budget), *(_quality_finding(one, budget) for one in quality)]
+    findings.extend(measured if simulation is None else _beside(simulation, measured, budget))
+    findings.extend(_execution_findings(execution))
+    if parity is not None and not parity.within_tolerance:
+        findings.append(
+            (
+                "marginal",
+                f"outputs differ from the plan's arithmetic by up to {parity.max_lsb} codes, beyond the profile's tolerance; "
+                "a network may magnify single codes that an engine rounds otherwise (docs/simulator.md).",
+            ),
+        )
+    reasons = tuple(text for verdict, text in findings if verdict != "pass")
+    return worst(tuple(verdict for verdict, _ in findings)), reasons
+
+
+def _agreement_findings(agreement: Agreement, budget: Budget) -> list[Finding]:
+    findings: list[Finding] = []
     if agreement.same_top_class is not None:
         findings.append(
             _at_least(
@@ -46,18 +82,28 @@ def judge(
                 "output SQNR in dB", agreement.sqnr_db, budget.min_sqnr_db, budget.min_sqnr_db, budget.margin
             )
         )
-    findings.extend(_quality_finding(measure, budget) for measure in quality)
-    findings.extend(_execution_findings(execution))
-    if parity is not None and not parity.within_tolerance:
-        findings.append(
-            (
-                "marginal",
-                f"outputs differ from the plan's arithmetic by up to {parity.max_lsb} codes, beyond the profile's tolerance; "
-                "a network may magnify single codes that an engine rounds otherwise (docs/simulator.md).",
-            ),
-        )
-    reasons = tuple(text for verdict, text in findings if verdict != "pass")
-    return worst(tuple(verdict for verdict, _ in findings)), reasons
+    return findings
+
+
+def _beside(simulation: Simulation, measured: Sequence[Finding], budget: Budget) -> list[Finding]:
+    """Weigh what the engine that stands in gave with what the target itself should give: they may round otherwise.
+
+    A failure on the stand-in that the target's own arithmetic does not share is marginal, if the two are further apart than the target is from
+    float; one that only the target's has is a failure.
+    """
+    sqnr, same = simulation.sqnr_db, simulation.same_top_class
+    count = f"{simulation.sample_count} samples in the target's own arithmetic"
+    if sqnr is not None and sqnr < budget.min_sqnr_db:
+        return [
+            *measured,
+            ("fail", f"output SQNR in dB of {count}: {sqnr:.4g}, limit {budget.min_sqnr_db:.4g}."),
+        ]
+    apart = simulation.engine_sqnr_db
+    is_engines_own_doing = apart is not None and (sqnr is None or apart < sqnr)
+    if not is_engines_own_doing or (same is not None and same < budget.min_agreement):
+        return [*measured]
+    told = f" That is on the engine that stands in; {count} are within the limits."
+    return [("marginal", text + told) if verdict == "fail" else (verdict, text) for verdict, text in measured]
 
 
 def _at_least(name: str, value: float, limit: float, room: float, margin: float) -> tuple[Verdict, str]:

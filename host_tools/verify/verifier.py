@@ -185,7 +185,15 @@ def _target_report(
     agreement, quality, parity = contestant.agreement(), contestant.quality(), contestant.parity()
     execution = executed(candidate, threads=threads)
     layers, unseen = layer_errors(exact, candidate, evaluation.data, threads=threads)
-    verdict, reasons = judge(budget, agreement=agreement, quality=quality, execution=execution, parity=parity)
+    simulation = contestant.simulation()
+    verdict, reasons = judge(
+        budget,
+        agreement=agreement,
+        quality=quality,
+        execution=execution,
+        parity=parity,
+        simulation=simulation,
+    )
     return TargetReport(
         target=candidate.profile.id,
         verdict=verdict,
@@ -208,7 +216,7 @@ def _target_report(
             *((contestant.simulation_note,) if contestant.simulation_note else ()),
         ),
         stages=candidate.stages,
-        simulation=contestant.simulation(),
+        simulation=simulation,
     )
 
 

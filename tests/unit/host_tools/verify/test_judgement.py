@@ -7,7 +7,15 @@ import pytest
 
 from host_tools.errors import InputError
 from host_tools.verify.judgement import judge
-from host_tools.verify.verification_report import Agreement, Budget, Execution, Parity, Quality, worst
+from host_tools.verify.verification_report import (
+    Agreement,
+    Budget,
+    Execution,
+    Parity,
+    Quality,
+    Simulation,
+    worst,
+)
 
 
 def agreement(*, same: float | None = 1.0, sqnr: float | None = 30.0, nonfinite: int = 0) -> Agreement:
@@ -135,3 +143,77 @@ def test_a_limit_that_is_no_number_is_refused(name: str, value: float) -> None:
 def test_a_limit_outside_its_range_is_refused(name: str, value: float) -> None:
     with pytest.raises(InputError, match=f"budget: {name}: expected .* from 0"):
         Budget(**{name: value})
+
+
+def simulated(*, sqnr: float | None, same: float | None, engine: float | None = 20.0) -> Simulation:
+    return Simulation(sample_count=16, sqnr_db=sqnr, same_top_class=same, engine_sqnr_db=engine)
+
+
+@pytest.mark.parametrize("seen", [agreement(same=0.5), agreement(sqnr=3.0)], ids=["classes", "noise"])
+def test_what_only_the_engine_that_stands_in_fails_is_marginal(seen: Agreement) -> None:
+    verdict, reasons = judge(
+        Budget(),
+        agreement=seen,
+        quality=(quality(0.9, 0.5, 0.01),),
+        execution=execution(),
+        parity=None,
+        simulation=simulated(sqnr=30.0, same=1.0),
+    )
+    assert verdict == "marginal"
+    assert all(
+        "16 samples in the target's own arithmetic are within the limits" in reason for reason in reasons
+    )
+    assert len(reasons) == 2
+
+
+def test_what_only_the_targets_own_arithmetic_fails_is_a_failure() -> None:
+    verdict, reasons = judge(
+        Budget(),
+        agreement=agreement(),
+        quality=(),
+        execution=execution(),
+        parity=None,
+        simulation=simulated(sqnr=3.0, same=1.0),
+    )
+    assert verdict == "fail"
+    assert reasons == (
+        f"output SQNR in dB of 16 samples in the target's own arithmetic: 3, limit {Budget().min_sqnr_db:.4g}.",
+    )
+
+
+@pytest.mark.parametrize("same", [0.5, None])
+def test_a_failure_that_both_share_or_that_few_samples_cannot_deny_stays_one(same: float | None) -> None:
+    verdict, _ = judge(
+        Budget(),
+        agreement=agreement(same=0.5, sqnr=3.0),
+        quality=(),
+        execution=execution(),
+        parity=None,
+        simulation=simulated(sqnr=3.0 if same is None else 30.0, same=same),
+    )
+    assert verdict == "fail"
+
+
+def test_outputs_that_do_not_differ_in_the_targets_own_arithmetic_are_within_every_limit() -> None:
+    verdict, _ = judge(
+        Budget(),
+        agreement=agreement(sqnr=3.0),
+        quality=(),
+        execution=execution(),
+        parity=None,
+        simulation=simulated(sqnr=None, same=None),
+    )
+    assert verdict == "marginal"
+
+
+@pytest.mark.parametrize("engine", [None, 31.0])
+def test_an_engine_that_computes_as_the_target_does_is_believed(engine: float | None) -> None:
+    verdict, _ = judge(
+        Budget(),
+        agreement=agreement(same=0.5),
+        quality=(),
+        execution=execution(),
+        parity=None,
+        simulation=simulated(sqnr=30.0, same=1.0, engine=engine),
+    )
+    assert verdict == "fail"
