@@ -22,7 +22,7 @@ demo: $(VENV)/.ready ## EfficientNet-Lite0 to three targets, run by the agent, r
 test: $(VENV)/.ready .venv-tflite-legacy/.ready .venv-tensorflow/.ready .venv-tflite-micro/.ready .venv-qnn/.ready .venv-rknn/.ready .venv-vela/.ready ## Run every test
 	@scripts/system-packages mosquitto mosquitto-clients systemd
 	@command -v chromium chromium-headless-shell >/dev/null || scripts/system-packages chromium-headless-shell
-	$(RUN) -m pytest $(ARGS)
+	$(RUN) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 check: $(VENV)/.ready ## Format, lint, types, imports
 	$(RUN) -m ruff format --check .

@@ -445,7 +445,7 @@ def test_a_repository_asks_for_the_same_certificate(fleet: Fleet, enrolled: Path
 
 def test_the_documented_broker_is_the_one_of_these_tests() -> None:
     text = (ROOT / "docs" / "enrolment.md").read_text(encoding="utf-8")
-    (rules,) = re.findall(r"```acl\n(.*?)```", text, re.DOTALL)
+    rules, _ = re.findall(r"```acl\n(.*?)```", text, re.DOTALL)  # the devices', and an operator's
     assert rules == ACL
     (conf,) = re.findall(r"```conf\n(.*?)```", text, re.DOTALL)
     keys = {line.split()[0] for line in conf.splitlines()}

@@ -15,6 +15,7 @@ from host_tools.diagnose.diagnosis import Diagnosis
 from host_tools.diagnose.diagnosis_file import decode
 from host_tools.diagnose.diagnosis_page import render_diagnosis
 from host_tools.pipeline import Conversion, convert
+from host_tools.recipe import Recipe
 from host_tools.verify.report_page import render_report
 from tests.e2e.small_network import samples, write_network
 from tests.integration.browser import ask
@@ -25,7 +26,7 @@ EVIL = '</script><img src=x onerror="alert(1)"><b>"&amp;'
 
 @pytest.fixture(scope="module")
 def conversion(tmp_path_factory: pytest.TempPathFactory) -> Conversion:
-    """Return a conversion whose depthwise layer loses most: one channel of its weights is a thousand times the others."""
+    """Return a conversion whose depthwise layer loses most: one channel of its weights is a thousand times the others, and nothing is done about it."""
     folder = tmp_path_factory.mktemp("browser")
     model = onnx.load(write_network(folder / "small.onnx"))
     for tensor in model.graph.initializer:
@@ -42,6 +43,7 @@ def conversion(tmp_path_factory: pytest.TempPathFactory) -> Conversion:
         out=folder / "out",
         threads=1,
         cache=folder / "cache",
+        recipe=Recipe(equalization=False, reconstruction=False),
     )
 
 

@@ -348,10 +348,10 @@ def test_codes_that_quantize_linear_cannot_keep_to_are_refused(
 
 def test_a_type_that_onnx_lacks_is_refused(profile: CapabilityProfile, tmp_path: Path) -> None:
     prepared = prepare(CASE["conv"], tmp_path, profile)
-    bias = first(prepared, "bias")
-    wide = dataclasses.replace(bias.qparams, dtype="int64")
-    with pytest.raises(LoweringError, match=rf"{bias.name}.*int64"):
-        with_tensor(prepared, bias.name, qparams=wide).lower()
+    weight = first(prepared, "weight")
+    wide = dataclasses.replace(weight.qparams, dtype="int64")
+    with pytest.raises(LoweringError, match=rf"{weight.name}.*int64"):
+        with_tensor(prepared, weight.name, qparams=wide).lower()
 
 
 @pytest.mark.parametrize("scale", [1e-42, 1e39])

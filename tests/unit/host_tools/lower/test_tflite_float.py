@@ -195,7 +195,7 @@ def test_an_integer_node_that_would_read_a_float_is_refused(tmp_path: Path) -> N
     prepared = prepared_case("conv", tmp_path)
     plan = with_tensor(prepared.plan, "a", qparams=None)
     with pytest.raises(
-        LoweringError, match=r"Conv 'Conv_a': runs in int8, but its output 'a' is planned as float"
+        LoweringError, match=r"Conv 'Conv_a': runs in integers, but its output 'a' is planned as float"
     ):
         lower(prepared.model, plan, prepared.profile)
 
@@ -203,14 +203,14 @@ def test_an_integer_node_that_would_read_a_float_is_refused(tmp_path: Path) -> N
 def test_an_integer_node_whose_weight_is_float_is_refused(tmp_path: Path) -> None:
     prepared = prepared_case("conv", tmp_path)
     weight = next(node for node in prepared.model.graph.graph if node.name == "Conv_m").inputs[1].name
-    with pytest.raises(LoweringError, match=rf"'Conv_m': runs in int8, but its weight '{weight}' has no"):
+    with pytest.raises(LoweringError, match=rf"'Conv_m': runs in integers, but its weight '{weight}' has no"):
         lower(prepared.model, with_tensor(prepared.plan, weight, qparams=None), prepared.profile)
 
 
 def test_an_integer_node_whose_bias_is_float_is_refused(tmp_path: Path) -> None:
     prepared = prepared_case("conv", tmp_path)
     bias = next(node for node in prepared.model.graph.graph if node.name == "Conv_m").inputs[2].name
-    with pytest.raises(LoweringError, match=rf"'Conv_m': runs in int8, but its bias '{bias}' has no"):
+    with pytest.raises(LoweringError, match=rf"'Conv_m': runs in integers, but its bias '{bias}' has no"):
         lower(prepared.model, with_tensor(prepared.plan, bias, qparams=None), prepared.profile)
 
 
