@@ -6,7 +6,6 @@ It remembers every command that was begun and not ended, every end that the spoo
 from __future__ import annotations
 
 import contextlib
-import os
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, get_args
 
@@ -14,6 +13,7 @@ from device_agent.contract.document import read_document, write_document
 from device_agent.contract.errors import EdgewrightError, StorageError
 from device_agent.contract.fields import Fields
 from device_agent.contract.telemetry import CommandStatus
+from device_agent.durable import write_durably
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -120,18 +120,8 @@ class Ledger:
             for record in self._records.values()
         ]
         data = write_document({"schema_version": _VERSION, "commands": records}, where=str(self._path))
-        new = self._path.with_name(self._path.name + ".new")
         try:
-            with new.open("wb") as stream:
-                stream.write(data)
-                stream.flush()
-                os.fsync(stream.fileno())
-            new.replace(self._path)
-            folder = os.open(self._path.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)  # or a power cut may bring the old name back
-            finally:
-                os.close(folder)
+            write_durably(self._path, data)
         except OSError as error:
             raise StorageError(
                 f"{self._path}: cannot be written: {error.strerror or error}.",

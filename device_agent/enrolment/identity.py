@@ -31,6 +31,7 @@ from device_agent.contract.enrolment import split_url
 from device_agent.contract.errors import ConfigError, ContractError, StorageError, TrustError
 from device_agent.contract.fields import Fields
 from device_agent.contract.topics import checked_device_id
+from device_agent.durable import sync_folder, write_durably
 from device_agent.tls import TlsFiles
 
 if TYPE_CHECKING:
@@ -203,7 +204,7 @@ class IdentityFolder:
             link.unlink(missing_ok=True)
             link.symlink_to(identity.serial)
             link.replace(self.path / _CURRENT)
-            _sync_folder(self.path)
+            sync_folder(self.path)
         except OSError as error:
             raise _storage(self.path, error) from error
         self.sweep()
@@ -242,16 +243,8 @@ class IdentityFolder:
             raise _storage(path, error) from error
 
     def _write(self, path: Path, data: bytes, *, mode: int) -> None:
-        partial = path.with_name(f"{_PARTIAL}{path.name}")
         try:
-            partial.unlink(missing_ok=True)
-            descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-            with os.fdopen(descriptor, "wb") as stream:
-                stream.write(data)
-                stream.flush()
-                os.fsync(stream.fileno())
-            partial.replace(path)
-            _sync_folder(path.parent)
+            write_durably(path, data, mode=mode)
         except OSError as error:
             raise _storage(path, error) from error
 
@@ -291,14 +284,6 @@ def _decoded(data: bytes, where: str) -> Identity:
         not_before_seconds=fields.number("not_before_seconds", low=0.0, high=_LATEST_SECONDS),
         not_after_seconds=fields.number("not_after_seconds", low=0.0, high=_LATEST_SECONDS),
     )
-
-
-def _sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _storage(path: Path, error: OSError) -> StorageError:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 from device_agent.contract.document import read_document, write_document
 from device_agent.contract.errors import ContractError, StorageError
 from device_agent.contract.fields import Fields
+from device_agent.durable import write_durably
 from device_agent.update.state import (
     MAX_NOTICES,
     MAX_REJECTIONS,
@@ -66,7 +66,15 @@ class StateFile:
         Raises:
             StorageError: It cannot be written; the old one stands.
         """
-        replace_durably(self._path, encode(state))
+        data = encode(state)
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            write_durably(self._path, data)
+        except OSError as error:
+            raise StorageError(
+                f"{self._path}: cannot be written: {error.strerror or error}.",
+                hint="Is the disk full or read-only?",
+            ) from error
 
     def _set_aside(self) -> None:
         try:
@@ -90,36 +98,6 @@ def read_state(path: Path) -> UpdateState | None:
     except OSError as error:
         raise StorageError(f"{path}: cannot be read: {error.strerror or error}.") from error
     return decode(data, where=path.name)
-
-
-def replace_durably(path: Path, data: bytes) -> None:
-    """Write ``path`` anew so that a power cut leaves the old bytes or the new ones.
-
-    Raises:
-        StorageError: It cannot be written.
-    """
-    new = path.with_name(f"{path.name}.new")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with new.open("wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        new.replace(path)
-        sync_folder(path.parent)
-    except OSError as error:
-        raise StorageError(
-            f"{path}: cannot be written: {error.strerror or error}.", hint="Is the disk full or read-only?"
-        ) from error
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a rename in ``folder`` durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def encode(state: UpdateState) -> bytes:

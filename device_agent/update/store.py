@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 
 from device_agent.contract.digest import checked_digest, digest_of_file, digest_of_stream
 from device_agent.contract.errors import DigestMismatchError, StorageError
-from device_agent.update.state_file import sync_folder
+from device_agent.durable import sync_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
