@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
 
 from device_agent.contract.commands import OPERATIONS
 from device_agent.contract.digest import checked_digest
 from device_agent.contract.errors import ConfigError, ContractError
 from device_agent.contract.topics import checked_device_id, checked_root
+from device_agent.web_address import split_web_address
 
 if TYPE_CHECKING:
     from device_agent.config.file import AgentConfig
@@ -99,12 +99,10 @@ def check_together(config: AgentConfig, origin: str) -> None:
 
 def _is_web_address(url: str) -> bool:
     try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:  # of a port or an IPv6 address that is none
+        split_web_address(url)
+    except ValueError:
         return False
-    is_printed = not any(character.isspace() or not character.isprintable() for character in url)
-    return is_printed and parts.scheme in ("http", "https") and bool(parts.hostname) and port != 0
+    return True
 
 
 def _in_grammar(check: Any, where: str) -> None:

@@ -8,10 +8,11 @@ import ssl
 from dataclasses import dataclass
 from time import monotonic, time
 from typing import TYPE_CHECKING, Final
-from urllib.parse import SplitResult, quote, urlsplit
+from urllib.parse import SplitResult, quote
 
 from device_agent.contract.errors import DigestMismatchError, StorageError, TransferError
 from device_agent.tls import client_context, problem_text
+from device_agent.web_address import split_web_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 _CHUNK_BYTES: Final = 1 << 16
 _RESERVE_BYTES: Final = 4 << 20
 """What a download leaves free: the spool and the state of updates may lie on the same disk, and what came is kept."""
-_SCHEMES: Final = ("http", "https")
 
 
 class HttpStatusError(TransferError):
@@ -202,11 +202,6 @@ def read_bounded(source: HttpSource, url: str, *, most: int) -> bytes:
 
 def _parts(url: str) -> SplitResult:
     try:
-        parts = urlsplit(url)
-        parts.port  # noqa: B018  raises when it is none
+        return split_web_address(url)
     except ValueError as error:
         raise TransferError(f"{url!r}: is no URL: {error}.") from error
-    is_printed = not any(character.isspace() or not character.isprintable() for character in url)
-    if not is_printed or parts.scheme not in _SCHEMES or not parts.hostname:
-        raise TransferError(f"{url!r}: expected http:// or https:// and a host.")
-    return parts

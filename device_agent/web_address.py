@@ -1,0 +1,26 @@
+"""The grammar of the addresses that downloads take; the configuration asks it before the first of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from urllib.parse import SplitResult
+
+
+def split_web_address(url: str) -> SplitResult:
+    """Take an address apart.
+
+    Raises:
+        ValueError: It is not ``http://`` or ``https://`` with a host, or its port is none; or it has blanks or what cannot be printed.
+    """
+    parts = urlsplit(url)
+    if (
+        any(character.isspace() or not character.isprintable() for character in url)
+        or parts.scheme not in ("http", "https")
+        or not parts.hostname
+        or parts.port == 0
+    ):
+        raise ValueError("expected http:// or https:// and a host")
+    return parts
