@@ -92,10 +92,12 @@ class Fields:
         return value
 
     def number(self, key: str, *, low: float, high: float) -> float:
-        """Return a number in [low, high] as a float; a boolean is none."""
+        """Return a number in [low, high] as a float; a boolean is none, nor is an integer that no reader takes."""
         value = self.value(key)
         if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
             self.refuse(key, f"a number from {low:g} to {high:g}", value)
+        if isinstance(value, int) and value not in INTEGER_RANGE:
+            self.refuse(key, "an integer of at most 64 bits", value)
         return float(value)
 
     def child(self, key: str) -> Fields:

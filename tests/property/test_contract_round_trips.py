@@ -96,6 +96,15 @@ def test_unknown_fields_that_no_reader_would_take_are_refused(unknown: object, w
         )
 
 
+def test_an_integer_that_no_reader_takes_is_no_number_either() -> None:
+    envelope = telemetry.Envelope(
+        time=1.0, boot_id="b", seq=0, uptime_seconds=0.0, clock="synced", artifact=None
+    )
+    result = telemetry.Result(envelope=envelope, frame="f", latency_seconds=1 << 64, outputs=())
+    with pytest.raises(ContractError, match="latency_seconds: expected an integer of at most 64 bits"):
+        telemetry_codec.encode(result)
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.integers(2, 999_999_999), st.integers(0, 9), st.data())
 def test_a_newer_major_version_is_refused_by_name(major: int, minor: int, data: st.DataObject) -> None:
