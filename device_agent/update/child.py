@@ -1,4 +1,4 @@
-"""The child process of one step: ``python -m device_agent.update.child PID``, with the parent's.
+"""The child process of one step: ``python -m device_agent.update PID``, with the parent's.
 
 Its memory goes back with it; what kills it kills only it. A check goes without ``cryptography`` where Ed25519 alone does;
 where signatures are missing then, it begins anew with the library, for a new key may be of another type.
@@ -33,7 +33,7 @@ _NICENESS: Final = 19
 _PR_SET_PDEATHSIG: Final = 1
 """Source: prctl(2)."""
 _RATE_WINDOW_SECONDS: Final = 30.0
-_MODULE: Final = "device_agent.update.child"
+_MODULE: Final = "device_agent.update"
 _WITH_CRYPTOGRAPHY: Final = "--with-cryptography"
 """As securesystemslib knows it: for keys other than Ed25519."""
 _UNSIGNED: Final = "metadata_unsigned"
@@ -195,7 +195,3 @@ def _die_with_parent(parent: int) -> None:
         os.getppid() != parent
     ):  # it went before we asked; 1 would not do, for in a container that is the agent
         os._exit(1)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -80,7 +80,7 @@ class HttpSource:
 
     def __init__(self, limits: TransferLimits, tls: TlsFiles | None) -> None:
         self._limits = limits
-        self._context = ssl.create_default_context() if tls is None else client_context(tls)
+        self._context = None if tls is None else client_context(tls)
 
     def get(self, url: str, *, start: int = 0) -> Iterator[bytes]:
         """Yield a file's bytes from ``start`` on; a server that knows no ranges gives them all, of which the first are left out.
@@ -127,6 +127,8 @@ class HttpSource:
     def _connection(self, parts: SplitResult) -> http.client.HTTPConnection:
         host, stall = parts.hostname or "", self._limits.stall_seconds
         if parts.scheme == "https":
+            if self._context is None:  # not before it is needed: all the system's authorities are 2 MiB
+                self._context = ssl.create_default_context()
             return http.client.HTTPSConnection(host, parts.port, timeout=stall, context=self._context)
         return http.client.HTTPConnection(host, parts.port, timeout=stall)
 
