@@ -361,7 +361,8 @@ class Agent:
     # --- what is asked for ---
 
     def _state(self) -> dict[str, object]:
-        return self._reporter.state(phase=self._core.phase, commands_waiting=self._commands.waiting)
+        state = self._reporter.state(phase=self._core.phase, commands_waiting=self._commands.waiting)
+        return state if self._updates is None else {**state, "updates": self._updates.status(monotonic())}
 
     def _snapshot(self) -> dict[str, Scalar]:
         return flattened(self._state())

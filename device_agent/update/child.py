@@ -140,14 +140,14 @@ def ask_for(job: CheckJob) -> Offered | NothingDesired:
         subjects=tuple(job.subjects),
         targets=tuple(job.targets),
     )
-    return ask(asker, _source(job.network))
+    return ask(asker, source_of(job.network))
 
 
 def _fetch(job: FetchJob) -> Answer:
     from device_agent.update.store import Store  # noqa: PLC0415
     from device_agent.update.transfer import fetch_artifact  # noqa: PLC0415
 
-    fetch_artifact(_source(job.network), Store(Path(job.store)), job.candidate, base_url=job.network.url)
+    fetch_artifact(source_of(job.network), Store(Path(job.store)), job.candidate, base_url=job.network.url)
     return Fetched()
 
 
@@ -167,7 +167,12 @@ def limit_memory_and_time(job: TrialJob) -> None:
         resource.setrlimit(what, (most, most))
 
 
-def _source(network: Network) -> HttpSource:
+def source_of(network: Network) -> HttpSource:
+    """Return the way to a repository.
+
+    Raises:
+        ConfigError: A TLS file cannot be used.
+    """
     from device_agent.tls import TlsFiles  # noqa: PLC0415
     from device_agent.update.transfer import HttpSource, TransferLimits  # noqa: PLC0415
 

@@ -49,6 +49,7 @@ from device_agent.update.occurrences import (
     Undelivered,
 )
 from device_agent.update.probation import Evidence
+from device_agent.update.report import LastCheck
 
 if TYPE_CHECKING:
     from device_agent.update.effects import Effect
@@ -99,6 +100,7 @@ class UpdateMachine:
     Attributes:
         state: As it stands on the disk once the effects given out so far are carried out.
         phase: What is under way.
+        last_check: How the last check of this run ended; None before it.
     """
 
     def __init__(self, state: UpdateState, limits: UpdateLimits) -> None:
@@ -112,6 +114,12 @@ class UpdateMachine:
         self._p95_seconds: float | None = None
         self._written = self.state = state
         self.phase: Phase = "starting"
+        self.last_check: LastCheck | None = None
+
+    @property
+    def evidence_inferences(self) -> int | None:
+        """Results of the release on probation since this process began; None when there is none."""
+        return None if self._evidence is None else self._evidence.inferences
 
     @property
     def next_due_seconds(self) -> float:
@@ -199,13 +207,14 @@ class UpdateMachine:
 
     def _step(self, occurrence: Occurrence) -> tuple[Effect, ...]:
         match self.phase, occurrence:
-            case "checking", NothingDesired():
-                self._checked()
+            case "checking", NothingDesired(reason):
+                self._checked(reason)
                 return self._rest()
-            case "checking", Offered():
-                self._checked()
+            case "checking", Offered(release=release):
+                self._checked(f"{release.name} {release.version} is wanted")
                 return self._weigh(occurrence)
             case "checking", CheckFailed(code=code, message=message):
+                self.last_check = LastCheck(seconds=self._now_seconds, outcome=f"{code}: {message}")
                 return self._postpone(code, message)
             case "fetching", Fetched():
                 return self._try()
@@ -220,8 +229,9 @@ class UpdateMachine:
             case _:
                 return ()
 
-    def _checked(self) -> None:
+    def _checked(self, outcome: str) -> None:
         """The metadata are good, so the time is not before now."""
+        self.last_check = LastCheck(seconds=self._now_seconds, outcome=outcome)
         self._trouble, self._retry_seconds = "", _FIRST_RETRY_SECONDS
         self.state = transitions.time_seen(self.state, self._wall_seconds)
 

@@ -19,6 +19,7 @@ from device_agent.update.children import Children
 from device_agent.update.jobs import CheckJob, FetchJob, TrialJob
 from device_agent.update.machine import UpdateLimits, UpdateMachine
 from device_agent.update.probation import ProbationLimits
+from device_agent.update.report import report as report_of
 from device_agent.update.shadow import Tap
 from device_agent.update.state import Release, UpdateState
 from device_agent.update.state_file import StateFile
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from device_agent.config import AgentConfig, ArtifactSection, UpdateSection
+    from device_agent.contract.telemetry import Scalar
     from device_agent.engines.engine import Engine
     from device_agent.update.bootstrap import Bootstrap
     from device_agent.update.jobs import Answer
@@ -144,6 +146,17 @@ class Updates:
         """Take in that the agent cannot go on."""
         if code in _OF_THE_MODEL:
             self._take_in(was.RunFailed(code=code, message=message))
+
+    def status(self, now_seconds: float) -> Mapping[str, Scalar]:
+        """Return what is worth knowing now, for whoever asks; see `report`."""
+        machine = self._machine
+        return report_of(
+            machine.state,
+            phase=machine.phase,
+            inferences=machine.evidence_inferences,
+            last=machine.last_check,
+            now_seconds=now_seconds,
+        )
 
     def stopping(self) -> None:
         """Take in that the agent ends in order."""
