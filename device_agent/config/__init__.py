@@ -21,9 +21,12 @@ from device_agent.config.model import (
     ArtifactSection,
     EngineChoice,
     EngineSection,
+    ModelSection,
     ResultsSection,
     SourceSection,
+    SplitSection,
 )
+from device_agent.config.models import alone, named_models
 from device_agent.config.operation import CommandsSection, StatusSection, UpdateSection
 
 __all__ = [
@@ -37,16 +40,20 @@ __all__ = [
     "HeatSection",
     "IdentitySection",
     "LogSection",
+    "ModelSection",
     "MqttSection",
     "ResultsSection",
     "SensorsSection",
     "SourceSection",
+    "SplitSection",
     "SpoolSection",
     "StatusSection",
     "TelemetrySection",
     "UpdateSection",
+    "alone",
     "described",
     "load_config",
     "mqtt_password",
+    "named_models",
     "parse_config",
 ]

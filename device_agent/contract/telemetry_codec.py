@@ -165,7 +165,9 @@ def _result_document(message: Result) -> dict[str, object]:
 def _birth_document(message: Birth) -> dict[str, object]:
     document = _document(message)
     document["models"] = [_plain(one) for one in message.models]
-    return document if message.models else {name: value for name, value in document.items() if name != "models"}
+    return (
+        document if message.models else {name: value for name, value in document.items() if name != "models"}
+    )
 
 
 def _event_document(message: Event) -> dict[str, object]:
