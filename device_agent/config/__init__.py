@@ -26,6 +26,7 @@ from device_agent.config.model import (
     SourceSection,
     SplitSection,
 )
+from device_agent.config.model_rules import frames_topic
 from device_agent.config.models import alone, named_models
 from device_agent.config.operation import CommandsSection, StatusSection, UpdateSection
 
@@ -52,6 +53,7 @@ __all__ = [
     "UpdateSection",
     "alone",
     "described",
+    "frames_topic",
     "load_config",
     "mqtt_password",
     "named_models",

@@ -10,6 +10,7 @@ from device_agent.config.model import SplitSection
 from device_agent.config.models import named_models
 from device_agent.contract.digest import checked_digest
 from device_agent.contract.errors import ConfigError, ContractError
+from device_agent.contract.telemetry import MAIN_MODEL
 from device_agent.contract.topics import DeviceTopics
 
 if TYPE_CHECKING:
@@ -36,14 +37,15 @@ def check_models(config: AgentConfig, origin: str) -> None:
         _check_two(one, other, f"{origin}: model {other_name}", name, other_name)
 
 
-def frames_topic(config: AgentConfig, name: str = "frame") -> str:
+def frames_topic(config: AgentConfig, name: str) -> str:
     """Return the filter of the topics that a model with an ``mqtt`` source takes frames from.
 
     Args:
         config: Of the model, as if it were alone.
-        name: The further model's; the main one takes frames from ``…/i/frame``.
+        name: Its name; the main one takes frames from ``…/i/frame``, another one from ``…/i/NAME``.
     """
-    return config.source.topic or DeviceTopics(config.device.id, config.mqtt.topic_root).frames(name)
+    topics = DeviceTopics(config.device.id, config.mqtt.topic_root)
+    return config.source.topic or (topics.frames() if name == MAIN_MODEL else topics.frames(name))
 
 
 def refuse_broken(rules: Iterable[tuple[object, str]], where: str) -> None:
@@ -130,8 +132,7 @@ def _same(one: Path | None, other: Path | None) -> bool:
 
 
 def _half_same(one: AgentConfig, other: AgentConfig, name: str, other_name: str) -> bool:
-    first = frames_topic(one, "frame" if name == "main" else name)
-    second = frames_topic(other, other_name)
+    first, second = frames_topic(one, name), frames_topic(other, other_name)
     return first != second and _have_common_topic(first.split("/"), second.split("/"))
 
 
