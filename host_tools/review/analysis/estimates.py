@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 TRIM = 0.2
+NORMAL_95 = 1.959963984540054
+"""Half-width of a 95 % interval in standard errors."""
 _CELLS = 4_000_000
 """Most values of a resampling held at once."""
 
