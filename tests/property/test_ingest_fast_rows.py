@@ -82,13 +82,24 @@ FORGERIES = [
     *(b"18446744073709551616", b"1000000000000000000000", b"1e18", b"1e300", b"5e-324", b"NaN", b"true"),
     *(b"null", b'""', b'"-0"', b'"01"', b'"1000000000"', b'"999999999"', b"{}", b"[]", b" ", b"\n", b"\x0b"),
     *(b'"absent"', b'"time":1,"time"', b'"time" :1', b'"time" :', b'"\\u0074ime"', b'"extra":1,', b","),
-    *(b'"synced"', b'"floor"', b'"sha256:0"', b'"unavailable"', b'"counter"', b'"x_celsius"', b'"\xff"', b":"),
+    *(
+        b'"synced"',
+        b'"floor"',
+        b'"sha256:0"',
+        b'"unavailable"',
+        b'"counter"',
+        b'"x_celsius"',
+        b'"\xff"',
+        b":",
+    ),
 ]
 
 
 def doubled(token: re.Match[bytes]) -> st.SearchStrategy[bytes]:
     """A key that stands twice, with or without blanks that hide it from a count of colons."""
-    return st.sampled_from([token[0] + between + token[0] for between in (b":0,", b" :0,", b":0 ,", b",", b"")])
+    return st.sampled_from(
+        [token[0] + between + token[0] for between in (b":0,", b" :0,", b":0 ,", b",", b"")]
+    )
 
 
 @pytest.mark.parametrize("path", sorted(VECTORS.glob("*/*.json")), ids=lambda path: path.stem)

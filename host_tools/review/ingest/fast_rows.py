@@ -13,7 +13,7 @@ holds the two against each other. What typed decoding lets pass and the contract
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -22,7 +22,7 @@ from device_agent.contract import units
 from host_tools.review.ingest.rows import SYSTEM_NAMES, SYSTEM_SOURCE, Row, Rows, system_quality
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable
 
 _MOST = 1e18
 _COUNT_MAX = (1 << 53) - 1
@@ -40,8 +40,6 @@ _Count = Annotated[int, Meta(ge=0, le=_COUNT_MAX)] | float
 """An integer; a float is let through by type, so that it can be told apart."""
 _Text = Annotated[str, Meta(min_length=1, max_length=1024)]
 _Absent = Annotated[dict[str, _Text], Meta(max_length=_MAX_READINGS)]
-
-_Key = TypeVar("_Key", bound="Hashable")
 
 
 class _Envelope(Struct, forbid_unknown_fields=True):
