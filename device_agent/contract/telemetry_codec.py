@@ -120,6 +120,16 @@ def decode(kind: type[_Kind], data: bytes, *, where: str) -> _Kind:
     return cast("_Kind", _READERS[kind](fields))
 
 
+def decode_envelope(data: bytes, *, where: str) -> Envelope:
+    """Read the envelope alone, of a message of a type that is not known here; whatever else it has is not looked at.
+
+    Raises:
+        SchemaVersionError: It is of a newer major version.
+        ContractError: It has no envelope, or a wrong one.
+    """
+    return _base(Fields(read_document(data, where=where, max_bytes=MAX_MESSAGE_BYTES), where=where))["envelope"]
+
+
 # --- writing ---
 
 
