@@ -6,6 +6,7 @@ Nothing can be changed through it: every address is read only. Answers are JSON,
 from __future__ import annotations
 
 import gzip
+import hashlib
 import hmac
 import logging
 import mimetypes
@@ -290,7 +291,7 @@ def _files() -> dict[str, _StaticFile]:
         name: _StaticFile(
             packed=gzip.compress(content, compresslevel=6, mtime=0),
             media_type=mimetypes.guess_type(name)[0] or "application/octet-stream",
-            tag=f'"{len(content):x}-{hash(content) & 0xFFFFFFFFFFFF:x}"',
+            tag=f'"{hashlib.sha256(content).hexdigest()[:20]}"',
         )
         for name, content in found.items()
     }

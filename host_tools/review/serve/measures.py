@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import fields
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from host_tools.review.analysis.percentiles import merge, quantiles
+from host_tools.review.analysis.regroup import COLUMNS
 from host_tools.review.serve.answers import Lines, Measures
-from host_tools.review.serve.heat import quantiles, summed
 from host_tools.review.store.windows import WindowTable
 
 if TYPE_CHECKING:
@@ -18,12 +19,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 QUANTILES = (0.50, 0.95, 0.99)
-_GREATEST = frozenset({"latency_max", "celsius_max", "rss_max"})
-_LEAST = frozenset({"latency_min"})
-_STRUCTURE = frozenset({"axes", "keys", "level", "hist"})
-COLUMNS = tuple(field.name for field in fields(WindowTable) if field.name not in _STRUCTURE)
-"""Every measured column of a `WindowTable`."""
-
 _NOTHING = Measures(
     devices=0, inferences=0, errors=0, dropped=0, latency_p50=None, latency_p95=None, latency_p99=None,
     latency_max=None, error_share=None, joules=None, watts=None, celsius=None, celsius_max=None,
@@ -43,23 +38,13 @@ def merged(table: WindowTable, groups: NDArray[np.int64], count: int) -> WindowT
     """
     kept = groups >= 0
     owner = groups[kept]
-    columns: dict[str, NDArray[np.generic]] = {}
-    for name in COLUMNS:
+    columns: dict[str, Any] = {}
+    for name, (how, kind) in {"devices": ("sum", np.int64), **COLUMNS}.items():
         values = getattr(table, name)[kept]
-        if name in _GREATEST or name in _LEAST:
-            result = np.full(count, np.nan)
-            (np.fmin if name in _LEAST else np.fmax).at(result, owner, values)
-        else:
-            result = np.zeros(count, values.dtype)
-            np.add.at(result, owner, values)
+        result = np.zeros(count, kind) if how == "sum" else np.full(count, np.nan)
+        {"sum": np.add, "least": np.fmin, "most": np.fmax}[how].at(result, owner, values)
         columns[name] = result
-    return WindowTable(
-        axes=(),
-        keys=(),
-        level=table.level,
-        hist=summed(table.hist, groups, count),
-        **columns,  # type: ignore[arg-type]
-    )
+    return WindowTable(axes=(), keys=(), level=table.level, hist=merge(table.hist, groups, count), **columns)
 
 
 def total_of(table: WindowTable | None, *, devices: int | None = None) -> Measures:
@@ -74,14 +59,12 @@ def total_of(table: WindowTable | None, *, devices: int | None = None) -> Measur
     whole = measures_of(merged(table, np.zeros(len(table.devices), np.int64), 1))[0]
     if devices is None:
         return whole
-    return Measures(
-        **{**{field.name: getattr(whole, field.name) for field in fields(whole)}, "devices": devices}
-    )
+    return replace(whole, devices=devices)
 
 
 def measures_of(table: WindowTable, *, rows: Sequence[int] | None = None) -> list[Measures]:
     """Return what each row says, or each of ``rows``."""
-    latencies = quantiles(table.hist, QUANTILES)
+    latencies = quantiles(table.hist, QUANTILES, lowest=table.latency_min, highest=table.latency_max)
     ratios = ratio_columns(table)
     return [
         Measures(
@@ -116,7 +99,10 @@ def ratio_columns(table: WindowTable) -> dict[str, NDArray[np.float64]]:
 
 def lines_of(table: WindowTable, *, artifact: str | None, name: str, heat: NDArray[np.int64]) -> Lines:
     """Return a table of one row a window as lines over time."""
-    latencies, ratios = quantiles(table.hist, QUANTILES), ratio_columns(table)
+    latencies, ratios = (
+        quantiles(table.hist, QUANTILES, lowest=table.latency_min, highest=table.latency_max),
+        ratio_columns(table),
+    )
     return Lines(
         artifact=artifact,
         name=name,

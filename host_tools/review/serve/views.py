@@ -15,6 +15,7 @@ import numpy as np
 
 from device_agent.contract.telemetry import UPDATE_EVENTS
 from host_tools.errors import InputError
+from host_tools.review.analysis.percentiles import quantiles
 from host_tools.review.serve.answers import (
     ArtifactRow,
     DeviceAnswer,
@@ -29,7 +30,7 @@ from host_tools.review.serve.answers import (
     Shown,
     TimelineAnswer,
 )
-from host_tools.review.serve.heat import frame, heat, quantiles
+from host_tools.review.serve.heat import frame, heat
 from host_tools.review.serve.markers import first_seen, markers_of
 from host_tools.review.serve.measures import QUANTILES, lines_of, measures_of, merged, ratio_columns, total_of
 from host_tools.review.serve.span import Span, coarser
@@ -63,7 +64,7 @@ SORTS = (
     "status",
 )
 """Orders of the ranking."""
-PAGE_SIZE = 50
+PAGE_SIZE = 20
 MOST_EXPORTED = 1_000_000
 """Devices in one file."""
 _MOST_GROUPS = 400

@@ -45,6 +45,14 @@ function mix(one, other, share) {
   return `rgb(${a.map((value, place) => Math.round(value * share + b[place] * (1 - share))).join(",")})`;
 }
 
+// Ticks at 1, 2 and 5 of each power of ten, in milliseconds.
+function decades(edges) {
+  if (edges.length < 2) return {};
+  const low = Math.log10(edges[0] * 1e3), high = Math.log10(edges[edges.length - 1] * 1e3), steps = high - low > 2.5 ? [1] : [1, 2, 5], tickvals = [];
+  for (let power = Math.floor(low); power <= high; power++) for (const step of steps) tickvals.push(Number((step * 10 ** power).toPrecision(1)));
+  return { tickvals, ticktext: tickvals.map(String), range: [low, high] };
+}
+
 const middle = (answer) => answer.times.map((time) => time + answer.shown.level / 2);
 
 export function timelineFigure(answer) {
@@ -74,7 +82,7 @@ export function timelineFigure(answer) {
   const layout = {
     ...theme(), height: 800, legend: { orientation: "h", y: 1.0, yanchor: "bottom", x: 0 }, hovermode: "x",
     xaxis: axis({ type: "date", range: [answer.shown.start * 1e3, answer.shown.end * 1e3], anchor: "y5", showspikes: true, spikemode: "across", spikethickness: 1, spikecolor: css("--soft"), spikedash: "dot" }),
-    yaxis: axis({ title: title("latency, ms"), type: "log", domain: [0.55, 0.965], fixedrange: true, dtick: "D2" }),
+    yaxis: axis({ title: title("latency, ms"), type: "log", domain: [0.55, 0.965], fixedrange: true, ...decades(answer.edges) }),
     yaxis2: axis({ title: title("power, W"), domain: [0.42, 0.52], fixedrange: true, ...lowest, nticks: 4 }),
     yaxis3: axis({ title: title("heat, °C"), domain: [0.28, 0.39], fixedrange: true, nticks: 4 }),
     yaxis4: axis({ title: title("throttled, %"), domain: [0.15, 0.25], fixedrange: true, ...lowest, nticks: 4 }),

@@ -69,7 +69,7 @@ function controls() {
   const focused = document.activeElement?.id;
   const button = (id, text, label, act, more = {}) => element("button", { id, type: "button", "aria-label": label, title: label, onclick: act, ...more }, text);
   const ranges = RANGES.map((name) => button(`range-${name}`, name, `The last ${span(RANGE_SECONDS[name])}`, () => go({ range: name, start: "", end: "", level: "" }), { "aria-pressed": String(isRelative(state) && state.range === name) }));
-  const steps = [button("earlier", "◀", "Earlier", () => move(-0.5, 1)), button("later", "▶", "Later", () => move(0.5, 1)), button("closer", "＋", "Zoom in", () => move(0, 0.5)), button("farther", "－", "Zoom out", () => move(0, 2))];
+  const steps = [button("earlier", "◀", "Earlier", () => move(-0.5, 1)), button("later", "▶", "Later", () => move(0.5, 1)), button("closer", "+", "Zoom in", () => move(0, 0.5)), button("farther", "−", "Zoom out", () => move(0, 2))];
   const level = element("select", { id: "level", onchange: (event) => go({ level: event.target.value }) }, ...[["", "automatic"], ["10", "10 s"], ["60", "1 min"], ["3600", "1 h"], ["86400", "1 day"]].map(([value, text]) => element("option", { value, selected: state.level === value }, text)));
   const live = button("live", state.live ? "❚❚ Pause" : "● Live", state.live ? "Pause: stop following" : `Live: follow, every ${LIVE_SECONDS} seconds`, () => go(state.live ? { live: "" } : { live: "1", start: "", end: "" }), { "aria-pressed": String(Boolean(state.live)) });
   const share = button("share", "Copy link", "Copy a link to what is seen, with its time", copyLink);

@@ -16,8 +16,8 @@ export async function fleetView(content, page, signal) {
   const title = state.artifact.length > 1 ? "Two artifacts" : state.artifact.length ? timeline.lines[0].name : "Fleet";
   const chart = kept(content, "timeline-chart");
   content.replaceChildren(
-    element("h1", {}, title), overview(fleet, page), timelineCard(chart, timeline, page),
-    findingsCard(page, signal), mapCard(content, groups, fleet, page), artifactsCard(fleet, page), devicesCard(devices, page),
+    ...[element("h1", {}, title), overview(fleet, page), timelineCard(chart, timeline, page),
+      findingsCard(page, signal), mapCard(content, groups, fleet, page), artifactsCard(fleet, page), devicesCard(devices, page)].filter(Boolean),
   );
   await drawTimeline(chart, timeline, page);
   restoreFocus(content);
@@ -132,7 +132,7 @@ function devicesCard(answer, page) {
   const sorted = (name) => (answer.sort === name ? (answer.is_descending ? "descending" : "ascending") : null);
   const head = (title, name) => element("button", { id: `sort-${name}`, type: "button", onclick: () => page.go({ sort: name, order: answer.sort === name && answer.is_descending ? "ascending" : "descending", page: "1" }) }, title + ({ descending: " ▼", ascending: " ▲" }[sorted(name)] ?? ""));
   const sortable = new Set(["latency_p50", "latency_p95", "latency_p99", "error_share", "inferences", "joules", "watts", "celsius_max", "throttled_share"]);
-  const columns = [{ head: head("Device", "device"), sorted: sorted("device"), show: (row) => page.link({ device: row.device }, row.device) }, { head: head("Status", "status"), sorted: sorted("status"), show: (row) => element("span", {}, chip(row.status), ` ${row.reason}`) }, { title: "Model", show: (row) => row.name }, { head: head("Last heard (UTC)", "last_received"), sorted: sorted("last_received"), show: (row) => moment(row.last_received) }, ...measureColumns.map((column) => (sortable.has(column.name) ? { ...column, head: head(column.title, column.name), sorted: sorted(column.name) } : column))];
+  const columns = [{ head: head("Device", "device"), sorted: sorted("device"), show: (row) => element("span", { class: "id" }, page.link({ device: row.device }, row.device)) }, { head: head("Status", "status"), sorted: sorted("status"), show: (row) => element("span", {}, chip(row.status), ` ${row.reason}`) }, { title: "Model", show: (row) => row.name }, { head: head("Last heard (UTC)", "last_received"), sorted: sorted("last_received"), show: (row) => element("span", { class: "nowrap" }, moment(row.last_received)) }, ...measureColumns.map((column) => (sortable.has(column.name) ? { ...column, head: head(column.title, column.name), sorted: sorted(column.name) } : column))];
   const pages = Math.max(Math.ceil(answer.count / answer.page_size), 1);
   const turn = (text, page_, able) => element("button", { id: `turn-${text}`, type: "button", disabled: !able, onclick: () => page.go({ page: String(page_) }) }, text);
   const search = element("input", { id: "search", type: "search", value: state.search, placeholder: "part of an id", onchange: (event) => page.go({ search: event.target.value, page: "1" }) });
