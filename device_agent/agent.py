@@ -89,6 +89,7 @@ class Agent:
         self._commit_due_seconds = monotonic()
         self._flush_wanted = False
         self._fault = ""
+        self._too_hot: tuple[str, ...] = ()
         self._exit: effects.Exit | None = None
         self._actions: Mapping[type[Any], Callable[[Any], None]] = {
             effects.VerifyArtifact: lambda _: self._runner.verify(),
@@ -397,12 +398,18 @@ class Agent:
                 inferences=window.latencies.count,
                 errors=window.errors,
                 p95_seconds=window.latencies.quantile_seconds(0.95),
+                celsius=self._celsius(),
+                heat="; ".join((*self._reporter.throttled, *self._too_hot)),
             )
         self._take_in(
             occurrences.WindowClosed(
                 inferences=window.latencies.count, errors=window.errors, last_error=window.last_error
             )
         )
+
+    def _celsius(self) -> float | None:
+        celsius = read_hottest(self._sensors, self._config.heat.sensors)
+        return None if isinstance(celsius, Absent) else celsius
 
     def _read_heat(self) -> None:
         self._sensors.keep_counters(monotonic())
@@ -413,6 +420,8 @@ class Agent:
             self._take_in(occurrences.HeatRead(celsius=celsius))
 
     def _apply_heat(self, effect: effects.ApplyHeat) -> None:
+        # Fewer frames and the variant are how this device is to live with heat; a pause is not.
+        self._too_hot = ("inference pauses",) if "pause" in effect.measures else ()
         self._runner.hold(
             self._config.heat.slow_rate_hz if "slow" in effect.measures else None,
             paused="pause" in effect.measures,

@@ -112,6 +112,7 @@ class UpdateMachine:
         self._running: Release | None = None
         self._evidence: Evidence | None = None
         self._p95_seconds: float | None = None
+        self._windows_since_heat = float("inf")
         self._written = self.state = state
         self.phase: Phase = "starting"
         self.last_check: LastCheck | None = None
@@ -301,7 +302,11 @@ class UpdateMachine:
         if candidate is None:
             return self._rest()
         self.phase = "restarting"
-        self.state = transitions.activated(self.state, baseline_p95_seconds=self._p95_seconds)
+        self.state = transitions.activated(
+            self.state,
+            baseline_p95_seconds=self._p95_seconds,
+            baseline_hot=self._windows_since_heat < self._limits.probation.bad_windows,
+        )
         told = self._note(notices.activated(candidate, shadowed))
         return (*told, Restart(f"update to {candidate.release.name} {candidate.release.version}"))
 
@@ -315,6 +320,7 @@ class UpdateMachine:
                 self._limits.probation,
                 since_seconds=self._now_seconds,
                 baseline_p95_seconds=probation.baseline_p95_seconds,
+                baseline_hot=probation.baseline_hot,
             )
 
     def _observe(self, window: Observed) -> tuple[Effect, ...]:
@@ -322,6 +328,7 @@ class UpdateMachine:
             return ()
         if self._evidence is None:
             self._p95_seconds = window.p95_seconds or self._p95_seconds
+            self._windows_since_heat = 0.0 if window.heat else self._windows_since_heat + 1.0
             return ()
         fault = self._evidence.add(window)
         return self._fail_probation(fault) if fault else self._judge()

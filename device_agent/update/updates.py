@@ -135,13 +135,33 @@ class Updates:
         """Take in the end of a step."""
         self._take_in(answer)
 
-    def observed(self, *, inferences: int, errors: int, p95_seconds: float | None) -> None:
-        """Take in what a window of telemetry saw."""
+    def observed(
+        self,
+        *,
+        inferences: int,
+        errors: int,
+        p95_seconds: float | None,
+        celsius: float | None = None,
+        heat: str = "",
+    ) -> None:
+        """Take in what a window of telemetry saw: results, latency, the temperature, and why the device was too hot."""
         nonfinite = 0 if self.tap is None else self.tap.nonfinite - self._nonfinite
         self._nonfinite += nonfinite
         self._take_in(
-            was.Observed(inferences=inferences, errors=errors, p95_seconds=p95_seconds, nonfinite=nonfinite)
+            was.Observed(
+                inferences=inferences,
+                errors=errors,
+                p95_seconds=p95_seconds,
+                nonfinite=nonfinite,
+                heat=heat or self._too_hot(celsius),
+            )
         )
+
+    def _too_hot(self, celsius: float | None) -> str:
+        most = self._section.probation_max_celsius
+        if most is None or celsius is None or celsius <= most:
+            return ""
+        return f"{celsius:.1f} °C, update.probation_max_celsius is {most:g}"
 
     def failed(self, code: str, message: str) -> None:
         """Take in that the agent cannot go on."""
