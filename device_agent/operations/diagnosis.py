@@ -49,7 +49,10 @@ def diagnose(config: AgentConfig) -> tuple[Finding, ...]:
         findings.append(Finding(name="agent", verdict="error", text=str(error), cure="Start it."))
     else:
         findings += _of_status(status, config)
-    artifacts = (_artifact(one, "artifact" if one is config else f"artifact of {name}") for name, one in named_models(config))
+    artifacts = (
+        _artifact(one, "artifact" if one is config else f"artifact of {name}")
+        for name, one in named_models(config)
+    )
     return (*findings, *artifacts, *_updates(config), _disk(config), _clock())
 
 

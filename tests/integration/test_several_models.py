@@ -208,7 +208,7 @@ def test_two_engines_and_a_split_are_reported_apart_to_the_frame(
 def test_a_model_that_fails_leaves_the_others_and_is_begun_again(
     tmp_path: Path, listen: Callable[..., Reader], mosquitto: Mosquitto
 ) -> None:
-    """In turn: the one beside, then the main one, each because its frames are not there yet."""
+    """The main one and one beside it because their frames are not there, another one because its engine fails on every frame."""
     mosquitto.start()
     reader = listen(mosquitto.port)
     retry = {"retry_min_seconds": 0.2, "retry_max_seconds": 0.4}
@@ -230,8 +230,16 @@ def test_a_model_that_fails_leaves_the_others_and_is_begun_again(
                 "engine": retry,
                 "source": {**endless, "path": "gate.npz"},
             },
+            {
+                "name": "fussy",
+                "artifact": {"path": str(fussy_artifact(tmp_path / "f.ewa"))},
+                "engine": {**retry, "max_consecutive_errors": 3},
+                "source": {**endless, "path": "fussy.npz"},
+            },
         ],
     )
+
+    np.savez(tmp_path / "fussy.npz", x=np.full((3, 1, 8), 99.0, np.float32))
 
     def inferring(*names: str) -> None:
         before = {whose[0]: len(bodies) for whose, bodies in windows(reader).items()}
@@ -252,15 +260,17 @@ def test_a_model_that_fails_leaves_the_others_and_is_begun_again(
             lambda line: "model gate: device:" in line.body["reason"] and "main.npz" in line.body["reason"],
         )
         inferring("null_one")
-        wait_until(lambda: len(events(reader, "model_failed")) >= 4, what="attempts")
-        assert {one["model"] for one in events(reader, "model_failed")} == {"main", "gate"}
+        wait_until(lambda: len(events(reader, "model_failed")) >= 8, what="attempts")
+        failures = {(one["model"], one["code"]) for one in events(reader, "model_failed")}
+        assert failures == {("main", "device"), ("gate", "device"), ("fussy", "engine")}
         frames(tmp_path / "gate.npz", 5, width=4, dtype="int8")
         inferring("gate", "null_one")
         status = json.loads(command("status", "--config", str(config), "--json").stdout)
         assert status["models"]["gate"]["state"] == "running"
         assert status["health"]["status"] == "degraded"
         frames(tmp_path / "main.npz", 5)
-        inferring("main", "gate", "null_one")
+        frames(tmp_path / "fussy.npz", 5)
+        inferring("main", "gate", "null_one", "fussy")
         wait_until(lambda: reader.about(HEALTH)[-1].body["status"] == "up", what="all well")
         (tmp_path / "gate.ewa").write_bytes(b"damaged")
         told = order(reader, mosquitto.port, "restart_model", "r1", model="gate")
@@ -269,9 +279,45 @@ def test_a_model_that_fails_leaves_the_others_and_is_begun_again(
         assert agent.stop() == 0
     reader.wait_for(HEALTH, lambda line: line.body["status"] == "down")
     reader.close()
-    assert all(
-        counted(bodies) > 0 for bodies in windows(reader).values()
-    )  # to the last frame of each: it was drained
+    found = windows(reader)
+    assert all(counted(bodies) > 0 for bodies in found.values()), (
+        "to the last frame of each, for they were drained"
+    )
+    attempts = len([one for one in events(reader, "model_failed") if one["model"] == "fussy"])
+    assert found["fussy", None][-1]["errors_total"] == 3 * attempts
+
+
+def test_an_engine_that_hangs_costs_the_other_models_nothing(
+    tmp_path: Path, listen: Callable[..., Reader], mosquitto: Mosquitto
+) -> None:
+    mosquitto.start()
+    reader = listen(mosquitto.port)
+    config = config_of(
+        tmp_path,
+        mosquitto.port,
+        null_artifact(tmp_path / "a.ewa"),
+        tables={"spool": {"drain_timeout_seconds": 4.0}},
+        models=[
+            {
+                "name": "stuck",
+                "artifact": {"path": str(null_artifact(tmp_path / "b.ewa", latency_seconds=50.0))},
+            }
+        ],
+    )
+    with AgentProcess(config) as agent:
+        reader.wait_for("/e/model_started")
+        count = len(windows(reader)["main", None])
+        wait_until(lambda: len(windows(reader)["main", None]) >= count + 3, what="windows of the other")
+        assert agent.stop() == 0
+        assert "the engine does not come back" in agent.log
+    reader.wait_for(HEALTH, lambda line: line.body["status"] == "down")
+    reader.close()
+    found = windows(reader)
+    assert counted(found["main", None]) == found["main", None][-1]["inferences_total"] > 0
+    assert found["stuck", None][-1]["inferences_total"] == 0
+    final = max(line.body["uptime_seconds"] for line in reader.about("/m/inference"))
+    draining = next(line.body for line in reader.about(HEALTH) if line.body["status"] == "draining")
+    assert final > draining["uptime_seconds"], "the last window was closed after the stop"
 
 
 def test_a_side_whose_engine_fails_is_given_up_and_the_other_takes_all_frames(
