@@ -289,14 +289,13 @@ def regressions(
             told = [one for one in rows if one.group and one.verdict != "too_few"]
             all_of_them = [one for one in rows if not one.group and one.verdict == verdict]
             everywhere = len(groups) == len(told) or not groups
-            for one in all_of_them if everywhere and all_of_them else groups:
-                found.append(_finding(one, comparison, (artifact_a, artifact_b), start=start, end=end))
+            chosen = all_of_them if everywhere and all_of_them else groups
+            found += [_finding(one, (artifact_a, artifact_b), start=start, end=end) for one in chosen]
     return tuple(found)
 
 
 def _finding(
     one: MeasureComparison,
-    comparison: WindowComparison,
     artifacts: tuple[str, str],
     *,
     start: float,
@@ -337,5 +336,7 @@ def _next_step(measure: Measure, *, is_worse: bool, group: str) -> str:
     if measure.name.startswith("latency"):
         return f"Hold the rollout{where} and profile both artifacts on one device: `edgewright explain` shows which operators changed."
     if measure.name == "failure_ratio":
-        return f"Hold the rollout{where} and read the errors of a device that fails: `edgewright review device`."
+        return (
+            f"Hold the rollout{where} and read the errors of a device that fails: `edgewright review device`."
+        )
     return f"Hold the rollout{where} until {measure.title} is accounted for."
