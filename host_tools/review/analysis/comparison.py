@@ -89,7 +89,8 @@ def compare_windows(
     wanted = _margins(margins or {})
     pairing = pair(table, artifact_a, artifact_b)
     names = ["", *sorted(set(groups.values()))]
-    found, own = [], {}
+    found: list[MeasureComparison] = []
+    own: dict[str, NDArray[np.float64]] = {}
     for measure in MEASURES.values():
         question = _Question(measure, pairing, np.random.default_rng([seed, len(own)]))
         own[measure.name] = question.differences

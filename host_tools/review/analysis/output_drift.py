@@ -154,7 +154,8 @@ class _Subject:
     @property
     def is_enough(self) -> bool:
         frames = self.counts.sum(axis=(1, 2))
-        return self.counts.shape[1] >= MIN_DEVICES and self.counts.shape[2] > 1 and frames.min() >= MIN_FRAMES
+        enough = self.counts.shape[1] >= MIN_DEVICES and self.counts.shape[2] > 1
+        return enough and float(frames.min()) >= MIN_FRAMES
 
 
 def _classes(

@@ -71,7 +71,7 @@ def silent(
     found = []
     for names in (*together, alone):
         if names:
-            ran = tuple(sorted({one for name in names if (one := artifacts[name]) is not None}))
+            ran = tuple(sorted({digest for name in names if (digest := artifacts[name]) is not None}))
             down = sum(status[name] == "down" for name in names)
             at_once = names is not alone
             found.append(

@@ -12,6 +12,7 @@ from host_tools.review.analysis import estimates, series, wording
 from host_tools.review.analysis.findings import Effect, Finding, FindingKind
 from host_tools.review.analysis.multiplicity import benjamini_hochberg
 from host_tools.review.analysis.regroup import regroup
+from host_tools.review.analysis.sensor_faults import COLDEST, HOTTEST
 from host_tools.review.analysis.slopes import Slopes, slopes
 from host_tools.review.store.windows import Level
 
@@ -26,11 +27,15 @@ FALSE_SHARE = 0.01
 LEAST_LEAK_BYTES_A_DAY = 1e6
 LEAST_LEAK_SHARE = 0.05
 """Growth over the span by what it began with."""
-LEAST_HEAT_CELSIUS = 3.0
+LEAST_HEAT_CELSIUS = 4.0
 """Over the span, beside peers."""
 LEAST_WEAR = 0.03
 """Share of the capacity lost over the span."""
 MIN_PEERS = 8
+_LEAST_OF_LABEL = 4
+"""Devices that a value of a label has on average, for it to say which go together."""
+_LABEL_TELLS = 0.8
+"""Spread of slopes around a label's medians by that around the group's, for it to say so."""
 _MOST_POINTS = 48
 _DAY = 86400.0
 _LEAST_CHARGE = 0.15
@@ -84,7 +89,7 @@ def memory_leaks(table: WindowTable, *, groups: Mapping[str, str]) -> tuple[tupl
     began = np.nan_to_num(starts.values) > 0
     settled = np.where(began, np.nan, whole.values)  # the first window of a run is still warming up
     places = _thinned(len(whole.times))
-    runs = np.cumsum(began, axis=1)[:, places]
+    runs = np.cumsum(began, axis=1, dtype=np.int64)[:, places]
     found = slopes(whole.times[places] / _DAY, settled[:, places], runs)
     first = _first_known(whole.values)
     days = (whole.times[-1] - whole.times[0]) / _DAY if len(whole.times) else 0.0
@@ -93,15 +98,21 @@ def memory_leaks(table: WindowTable, *, groups: Mapping[str, str]) -> tuple[tupl
     return _findings(_LEAK, whole, found, told, groups), int(np.isfinite(found.p_value).sum())
 
 
-def heat_trends(table: WindowTable, *, groups: Mapping[str, str]) -> tuple[tuple[Finding, ...], int]:
+def heat_trends(
+    table: WindowTable,
+    *,
+    groups: Mapping[str, str],
+    labels: Mapping[str, Mapping[str, str]] | None = None,
+) -> tuple[tuple[Finding, ...], int]:
     """Find devices that get hotter than others of their group do.
 
-    Weather makes devices of one place go together, so a slope is held against the spread of all slopes of the group, and
-    not only against its own noise.
+    Weather makes devices of one place go together. So a slope is held against the spread of all slopes of the group, not
+    only against its own noise; and where a label tells which go together, such as a site, it is held against those.
 
     Args:
         table: Windows by device and time.
         groups: Group of each device.
+        labels: By device.
 
     Returns:
         One finding a group, and how many devices were looked at.
@@ -114,9 +125,9 @@ def heat_trends(table: WindowTable, *, groups: Mapping[str, str]) -> tuple[tuple
         out=np.full(len(longer.celsius_sum), np.nan),
         where=longer.celsius_count > 0,
     )
+    means[(means < COLDEST) | (longer.celsius_max > HOTTEST)] = np.nan
     whole = series.matrix(longer, means)
     members = np.array([groups.get(one, "") for one in whole.devices], dtype=object)
-    told = np.zeros(len(whole.devices), dtype=bool)
     days = (whole.times[-1] - whole.times[0]) / _DAY if len(whole.times) else 0.0
     results = np.full((4, len(whole.devices)), np.nan)
     for group in sorted(set(members.tolist())):
@@ -130,16 +141,37 @@ def heat_trends(table: WindowTable, *, groups: Mapping[str, str]) -> tuple[tuple
         known = np.isfinite(one.slope)
         if known.sum() < MIN_PEERS:
             continue
-        z, median, _ = estimates.robust_z(one.slope[known])
-        beside = np.full(len(rows), np.nan)
-        beside[known] = special.ndtr(-z)
-        results[:, rows] = np.stack((one.slope - median, one.low, one.high, beside))
+        usual = np.full(len(rows), np.nan)
+        usual[known] = _usual_slopes(
+            one.slope[known], [(labels or {}).get(whole.devices[row], {}) for row in rows[known]]
+        )
+        z = np.full(len(rows), np.nan)
+        z[known] = estimates.robust_z((one.slope - usual)[known])[0]
+        results[:, rows] = np.stack((one.slope - usual, one.low - usual, one.high - usual, special.ndtr(-z)))
     adjusted = benjamini_hochberg(results[3])
     told = (adjusted < FALSE_SHARE) & (results[1] > 0) & (results[0] * days >= LEAST_HEAT_CELSIUS)
     found = Slopes(
         slope=results[0], low=results[1], high=results[2], p_value=results[3], pairs=np.zeros(0, np.int64)
     )
     return _findings(_HEAT, whole, found, told, groups), int(np.isfinite(results[0]).sum())
+
+
+def _usual_slopes(found: NDArray[np.float64], labels: list[Mapping[str, str]]) -> NDArray[np.float64]:
+    """Return the median slope of each device's peers: of those with the same value of the label that tells most."""
+    best = np.full(len(found), float(np.median(found)))
+    least = _LABEL_TELLS * float(np.median(np.abs(found - best)))
+    for key in sorted({key for one in labels for key in one}):
+        values = np.array([one.get(key, "") for one in labels], dtype=object)
+        counts = {value: int((values == value).sum()) for value in set(values.tolist())}
+        if len(counts) < 2 or len(found) / len(counts) < _LEAST_OF_LABEL:
+            continue
+        medians = np.zeros(len(found))
+        for value in counts:
+            medians[values == value] = float(np.median(found[values == value]))
+        spread = float(np.median(np.abs(found - medians)))
+        if spread < least:
+            best, least = medians, spread
+    return best
 
 
 def battery_wear(
