@@ -138,4 +138,4 @@ def _long_run_deviation(
     keeps = np.divide(products / some, variance, out=np.zeros_like(products), where=variance > 0)
     doubt = _DOUBT * np.sqrt(np.maximum(1 - keeps**2, 0.0) / np.maximum(counts, 1))
     keeps = np.clip(keeps + (1 + 4 * keeps) / np.maximum(counts, 1) + doubt, 0.0, _MOST_REMEMBERED)
-    return np.sqrt(variance * (1 + keeps) / (1 - keeps))
+    return np.asarray(np.sqrt(variance * (1 + keeps) / (1 - keeps)))
