@@ -337,5 +337,7 @@ def _next_step(measure: Measure, *, is_worse: bool, group: str) -> str:
     if measure.name.startswith("latency"):
         return f"Hold the rollout{where} and profile both artifacts on one device: `edgewright explain` shows which operators changed."
     if measure.name == "failure_ratio":
-        return f"Hold the rollout{where} and read the errors of a device that fails: `edgewright review device`."
+        return (
+            f"Hold the rollout{where} and read the errors of a device that fails: `edgewright review device`."
+        )
     return f"Hold the rollout{where} until {measure.title} is accounted for."

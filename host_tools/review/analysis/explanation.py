@@ -56,7 +56,9 @@ def by_labels(
             if has.tobytes() in seen:  # another label says the same
                 continue
             seen[has.tobytes()] = len(tried)
-            tried.append((key, value, float(has[inside].mean()), float(has[~inside].mean()), _fisher(inside, has)))
+            tried.append(
+                (key, value, float(has[inside].mean()), float(has[~inside].mean()), _fisher(inside, has))
+            )
     adjusted = holm([one[4] for one in tried])
     found = [
         Explanation(
@@ -70,7 +72,9 @@ def by_labels(
         for (key, value, share, other, _), p in zip(tried, adjusted, strict=True)
         if p < _ALPHA and share - other >= _LEAST_LIFT
     ]
-    return tuple(sorted(found, key=lambda one: (one.p_value, -one.affected_share + one.other_share, one.by))[:most])
+    return tuple(
+        sorted(found, key=lambda one: (one.p_value, -one.affected_share + one.other_share, one.by))[:most]
+    )
 
 
 def by_moments(

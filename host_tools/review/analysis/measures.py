@@ -71,9 +71,7 @@ def _quantile(share: float, least: int) -> Callable[[WindowTable], NDArray[np.fl
     return values
 
 
-def _quotient(
-    over: str, under: str, *, least: float
-) -> Callable[[WindowTable], NDArray[np.float64]]:
+def _quotient(over: str, under: str, *, least: float) -> Callable[[WindowTable], NDArray[np.float64]]:
     def values(table: WindowTable) -> NDArray[np.float64]:
         top = np.asarray(getattr(table, over), dtype=np.float64)
         bottom = np.asarray(getattr(table, under), dtype=np.float64)
