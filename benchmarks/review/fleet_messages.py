@@ -29,6 +29,8 @@ _ARTIFACTS = tuple(f"sha256:{number:064x}" for number in range(3))
 _NUMBERS = re.compile(rb'"(time|seq|uptime_seconds)":[0-9.]+')
 _VARIANTS = 16
 INTERVAL_SECONDS = 10.0
+KINDS = ("inference", "system", "thermal", "power")
+"""What devices send, in this order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +63,7 @@ class Fleet:
         ]
         topics = [DeviceTopics(f"{prefix}-{number:05d}") for number in range(devices)]
         self._topics = [
-            {
-                kind: one.measurement(kind.decode()).encode()
-                for kind in (b"inference", b"system", b"thermal", b"power")
-            }
+            {kind: one.measurement(kind.decode()).encode() for kind in map(str.encode, KINDS)}
             for one in topics
         ]
 

@@ -23,11 +23,11 @@ import duckdb
 import psutil
 
 from benchmarks.review.broker import Broker
-from benchmarks.review.fleet_messages import Fleet
+from benchmarks.review.fleet_messages import KINDS, Fleet
 from benchmarks.review.sender import Sender
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 _ROOT = Path(__file__).resolve().parents[2]
 _SETTLE_SECONDS = 120.0
@@ -48,7 +48,7 @@ class Outcome:
         kills: By victim.
         sent: Messages, each counted once.
         sent_again: Messages that were sent a second time.
-        missing: Messages that are not in the store.
+        missing: Rows that are not in the store.
         doubled: Rows that are there twice.
         seconds: From the first message to the last commit.
     """
@@ -179,7 +179,7 @@ def kill_everything(
         sender.close()
         ingest.stop()
         broker.stop()
-    missing, doubled = compare(store, fleet, sender.first_sent)
+    missing, doubled = compare(store, fleet, range(sender.first_sent))
     return Outcome(
         kills=dict(killed),
         sent=sender.first_sent,
@@ -190,23 +190,21 @@ def kill_everything(
     )
 
 
-def compare(store: Path, fleet: Fleet, sent: int) -> tuple[int, int]:
-    """Return how many of the first ``sent`` messages are missing in a store, and how many rows are there twice."""
-    names = {"inference": 0, "system": 0, "thermal": 0, "power": 0}
-    for number in range(sent):
-        names[list(names)[number // fleet.devices % 4]] += 1
+def compare(store: Path, fleet: Fleet, numbers: Iterable[int]) -> tuple[int, int]:
+    """Return how many of these messages (or rows of theirs) are missing in a store, and how many rows are there twice."""
+    kinds = Counter(number // fleet.devices % len(KINDS) for number in numbers)
+    sent = {kind: kinds[place] for place, kind in enumerate(KINDS)}
     with duckdb.connect(str(store), read_only=True) as connection:
         windows, distinct = _counts(
             connection, "SELECT count(*), count(DISTINCT (device, boot, seq)) FROM inference"
         )
-        readings, of_sensors, messages = _counts(
-            connection,
-            "SELECT count(*), count(DISTINCT (device, boot, seq, sensor)), count(DISTINCT (device, boot, seq)) FROM reading",
+        readings, of_sensors = _counts(
+            connection, "SELECT count(*), count(DISTINCT (device, boot, seq, sensor)) FROM reading"
         )
-    rows = sum(_ROWS[name] * names[name] for name in _ROWS)
-    missing = (names["inference"] - distinct) + (sent - names["inference"] - messages)
-    return missing + max(0, rows - of_sensors) * (missing == 0), (windows - distinct) + (
-        readings - of_sensors
+    rows = sum(_ROWS[kind] * sent[kind] for kind in _ROWS)
+    return (
+        sent["inference"] - distinct + rows - of_sensors,
+        windows - distinct + readings - of_sensors,
     )
 
 
