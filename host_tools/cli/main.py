@@ -18,7 +18,7 @@ from device_agent.contract.errors import (
     TransferError,
     TrustError,
 )
-from host_tools.cli import batch, ca, convert, explain, inspect, repository, targets, telemetry
+from host_tools.cli import batch, ca, convert, explain, inspect, repository, review, targets, telemetry
 from host_tools.errors import CapabilityError, InputError, LoweringError, OutputError, VerificationError
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ examples:
   edgewright inspect build/model-1.0.0-cortex-a-tflite.ewa
   edgewright watch mqtt://localhost
   edgewright report --from mqtt://localhost --seconds 60 --out report.html
+  edgewright review serve --store fleet.duckdb
 
 exit status:
   0  done                             4  verification failed: see the report
@@ -141,6 +142,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"edgewright {__version__}")
     parser.set_defaults(run=None)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for module in (convert, batch, explain, targets, inspect, telemetry, ca, repository):
+    for module in (convert, batch, explain, targets, inspect, telemetry, review, ca, repository):
         module.add_parser(commands)
     return parser
