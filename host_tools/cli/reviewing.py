@@ -162,7 +162,7 @@ def _send(options: argparse.Namespace, store: TelemetryStore, roll: Roll, looked
 def _opened(address: str) -> Iterator[TelemetryStore]:
     from host_tools.review.store.opening import open_store  # noqa: PLC0415 - `export --grafana` needs no database
 
-    store = open_store(address, read_only=True)
+    store = open_store(address)
     try:
         yield store
     finally:

@@ -109,7 +109,7 @@ def test_two_artifacts_lie_over_each_other(chromium: Browser, address: str) -> N
     chart = "document.getElementById('timeline-chart')"
     assert chromium.ask(f"{chart}.data.filter((trace) => trace.type === 'heatmap').length") == 2
     medians = chromium.ask(
-        f"{chart}.data.filter((trace) => trace.name.startsWith('p50')).map((trace) => trace.y.filter((y) => y !== null).at(-1))"
+        f"{chart}.data.filter((trace) => trace.name?.startsWith('p50')).map((trace) => trace.y.filter((y) => y !== null).at(-1))"
     )
     assert medians == pytest.approx([10.0, 20.0], rel=0.023)
 

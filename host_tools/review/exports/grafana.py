@@ -94,7 +94,7 @@ _PANELS = (
     _Panel(
         title="Devices that report, by artifact",
         unit="short",
-        questions=((f"edgewright_reporting_devices{{{_ONLY}}}", "{{artifact}} {{model}}"),),
+        questions=((f"edgewright_reporting_devices{{{_ONLY}}}", "{{artifact}}"),),
     ),
     _Panel(
         title="Messages missing, agent starts",
