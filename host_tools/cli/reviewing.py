@@ -67,7 +67,7 @@ def _wait() -> None:
 
 def run_compare(options: argparse.Namespace) -> int:
     """Compare two artifacts; exit status 0 no worse, 1 worse, 3 too little is known."""
-    from host_tools.review.analysis.review import compare  # noqa: PLC0415 - `serve` need not wait for it
+    from host_tools.review.analysis.artifacts import compare  # noqa: PLC0415 - `serve` need not wait for it
     from host_tools.review.reports.comparison import comparison_report  # noqa: PLC0415 - likewise
     from host_tools.review.reports.status import comparison_status  # noqa: PLC0415 - likewise
 
@@ -77,14 +77,14 @@ def run_compare(options: argparse.Namespace) -> int:
         a, b = (artifact_named(text, known) for text in (options.artifact_a, options.artifact_b))
         if a == b:
             raise InputError(f"A and B are the same artifact, {a}.")
-        comparison = compare(store, a, b, selection=looked.selection())
+        comparison = compare(store, a, b, looked.selection())
     _tell(options, "comparison", comparison, comparison_report(comparison))
     return comparison_status(comparison)
 
 
 def run_device(options: argparse.Namespace) -> int:
     """Review one device; exit status 0 fine, 1 a finding needs somebody now, 3 nothing was heard."""
-    from host_tools.review.analysis.review import review_device  # noqa: PLC0415 - as in `run_compare`
+    from host_tools.review.analysis.review import examine_device  # noqa: PLC0415 - as in `run_compare`
     from host_tools.review.reports.reviews import device_report  # noqa: PLC0415 - likewise
     from host_tools.review.reports.status import review_status  # noqa: PLC0415 - likewise
 
@@ -94,20 +94,21 @@ def run_device(options: argparse.Namespace) -> int:
             raise InputError(
                 f"device {harmless(options.device)!r}: never heard.{_like(options.device, roll)}"
             )
-        found = review_device(store, options.device, selection=_looked(options, roll).selection())
+        found = examine_device(store, options.device, _looked(options, roll).selection())
     _tell(options, "device", found, device_report(found))
     return review_status(found.review)
 
 
 def run_weekly(options: argparse.Namespace) -> int:
     """Review the last seven days beside the seven before; exit status as of `run_device`."""
-    from host_tools.review.analysis.review import review_weekly  # noqa: PLC0415 - as in `run_compare`
+    from host_tools.review.analysis.review import weekly  # noqa: PLC0415 - as in `run_compare`
     from host_tools.review.reports.reviews import weekly_report  # noqa: PLC0415 - likewise
     from host_tools.review.reports.status import review_status  # noqa: PLC0415 - likewise
 
     options.days, options.since, options.usual_days = _WEEK_DAYS, None, _WEEK_DAYS
     with _opened(options.store) as store:
-        found = review_weekly(store, selection=_looked(options, roll_of(store)).selection())
+        looked = _looked(options, roll_of(store))
+        found = weekly(store, end=looked.span.end, labels=looked.labels)
     _tell(options, "weekly", found, weekly_report(found))
     return review_status(found.review)
 

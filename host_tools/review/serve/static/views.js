@@ -34,7 +34,7 @@ export async function deviceView(content, page, signal) {
     element("h1", {}, row.device, " ", chip(row.status), " ", element("span", { class: "soft" }, row.reason)),
     ...notes.map((note) => element("p", { class: "soft" }, note)),
     element("div", { class: "card" }, tiles(row.measures), facts(device)),
-    timelineCard(chart, timeline, page), ...readingCards(device), eventsCard(device),
+    timelineCard(chart, timeline, page), findingsCard(page, signal), ...readingCards(device), eventsCard(device),
   );
   await drawTimeline(chart, timeline, page);
   for (const card of content.querySelectorAll("[data-unit]")) await draw(card, readingsFigure(device.readings.filter((one) => unitOf(one.name) === card.dataset.unit), device.shown, card.dataset.unit));
