@@ -18,7 +18,18 @@ from device_agent.contract.errors import (
     TransferError,
     TrustError,
 )
-from host_tools.cli import batch, ca, convert, explain, ingest, inspect, repository, targets, telemetry
+from host_tools.cli import (
+    batch,
+    ca,
+    convert,
+    explain,
+    ingest,
+    inspect,
+    repository,
+    review,
+    targets,
+    telemetry,
+)
 from host_tools.errors import (
     CapabilityError,
     InputError,
@@ -42,6 +53,7 @@ examples:
   edgewright watch mqtt://localhost
   edgewright report --from mqtt://localhost --seconds 60 --out report.html
   edgewright ingest --broker mqtt://localhost --store telemetry.duckdb
+  edgewright review serve --store fleet.duckdb
 
 exit status:
   0  done                             4  verification failed: see the report
@@ -150,6 +162,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"edgewright {__version__}")
     parser.set_defaults(run=None)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for module in (convert, batch, explain, targets, inspect, telemetry, ingest, ca, repository):
+    for module in (convert, batch, explain, targets, inspect, telemetry, ingest, review, ca, repository):
         module.add_parser(commands)
     return parser

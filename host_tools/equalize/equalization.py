@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from host_tools.equalize.channels import Channels
     from host_tools.equalize.factors import Clips, Factors
     from host_tools.model.float_model import FloatModel
+    from host_tools.model.topology import Network
     from host_tools.observe.statistics import Statistics
-    from host_tools.plan.topology import Network
     from targets.profile import CapabilityProfile
 
 

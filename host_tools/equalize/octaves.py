@@ -23,9 +23,9 @@ from host_tools.equalize.gains import gains_of
 from host_tools.equalize.links import takes_channels
 from host_tools.equalize.observed import observed
 from host_tools.equalize.weights import matrix_of, scaled
+from host_tools.model.topology import constant, weight_of
 from host_tools.plan.codes import codes_of, values_of
 from host_tools.plan.qparams import best_power_of_two, choose, code_range
-from host_tools.plan.topology import constant, weight_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from host_tools.equalize.channels import Channels
+    from host_tools.model.topology import Network
     from host_tools.observe.statistics import Statistics
-    from host_tools.plan.topology import Network
     from targets.profile import CapabilityProfile
 
     Float64 = NDArray[np.float64]

@@ -12,8 +12,8 @@ from host_tools.equalize import equalize
 from host_tools.equalize.channels import channels_of
 from host_tools.equalize.octaves import best_shifts
 from host_tools.model.reference import FloatRunner
+from host_tools.model.topology import network_of
 from host_tools.plan.planner import plan
-from host_tools.plan.topology import network_of
 from host_tools.recipe import Recipe
 from host_tools.verify.contestant import plan_arithmetic
 from targets import catalog
