@@ -353,6 +353,9 @@ class Agent:
 
     def _start_inference(self) -> None:
         wanted = self._config.results
+        if self._results is not None and not self._results.describes(self._runner.outputs):
+            self._results.close()
+            self._results = None
         if self._results is None and (wanted.mqtt or wanted.jsonl is not None):
             self._results = ResultWriter(
                 tensors=self._runner.outputs,
