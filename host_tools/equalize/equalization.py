@@ -109,19 +109,19 @@ def equalize(
 
 def _shifts(scaled: _Scaled, profile: CapabilityProfile, clips: Clips) -> Shifts:
     """Return what makes powers of two fit whole tensors: nothing where any scale is legal."""
-    nodes = scaled.network.nodes.values()
-    clipped = [node for node in nodes if node.op_type == "Clip" and upper_bound(node) is not None]
-    if profile.scale.kind != "power_of_two" or not math.isfinite(scaled.factors.log_noise):
-        return Shifts(values=np.ones(scaled.channels.count), log_ratio=0.0)
-    has_own_bounds = profile.artifact.format != "tflite"  # which has RELU6 and no other
-    return best_shifts(
-        scaled.network,
-        scaled.channels,
-        scaled.statistics,
-        profile,
-        scaled.factors.values,
-        fixed=[] if has_own_bounds or clips == "bounded" else [named(node.outputs[0]) for node in clipped],
-    )
+    network, channels = scaled.network, scaled.channels
+    is_fine = profile.scale.kind != "power_of_two" or not math.isfinite(scaled.factors.log_noise)
+    staying = {
+        named(node.outputs[0]): bound
+        for node in network.nodes.values()
+        if clips == "saturating" and node.op_type == "Clip" and (bound := upper_bound(node)) is not None
+    }
+    if is_fine or (
+        staying and profile.artifact.format == "tflite"
+    ):  # which has RELU6, and no bound elsewhere
+        return Shifts(values=np.ones(channels.count), log_ratio=0.0)
+    factors = scaled.factors.values
+    return best_shifts(network, channels, scaled.statistics, profile, factors, clips=staying)
 
 
 def bounds_channels(profile: CapabilityProfile) -> bool:
