@@ -115,7 +115,10 @@ def _of_devices(
         middle = int(np.median(place[cluster]))
         size = float(np.median(change[cluster]))
         shift = cusum.Shift(
-            place=middle, change=size, error=float(np.median(error[cluster])), p_value=float(adjusted[cluster].max())
+            place=middle,
+            change=size,
+            error=float(np.median(error[cluster])),
+            p_value=float(adjusted[cluster].max()),
         )
         effect = _effect(measure, part.values[cluster], shift, 0, len(part.times))
         devices = tuple(part.devices[row] for row in worst)

@@ -84,7 +84,9 @@ def one_shift_each(
     with np.errstate(divide="ignore", invalid="ignore"):
         statistic = excursion / (deviation * np.sqrt(counts))
     statistic = np.where(excursion <= 1e-12 * np.abs(filled).sum(axis=1), 0.0, statistic)
-    p_values = np.where(enough & allowed.any(axis=1), special.kolmogorov(np.nan_to_num(statistic, posinf=1e3)), np.nan)
+    p_values = np.where(
+        enough & allowed.any(axis=1), special.kolmogorov(np.nan_to_num(statistic, posinf=1e3)), np.nan
+    )
     error = deviation * np.sqrt(1 / np.maximum(n_left, 1) + 1 / n_right)
     return place + 1, mean_right - mean_left, error, p_values
 
@@ -136,4 +138,4 @@ def _long_run_deviation(
     keeps = np.divide(products / some, variance, out=np.zeros_like(products), where=variance > 0)
     doubt = _DOUBT * np.sqrt(np.maximum(1 - keeps**2, 0.0) / np.maximum(counts, 1))
     keeps = np.clip(keeps + (1 + 4 * keeps) / np.maximum(counts, 1) + doubt, 0.0, _MOST_REMEMBERED)
-    return np.sqrt(variance * (1 + keeps) / (1 - keeps))
+    return np.asarray(np.sqrt(variance * (1 + keeps) / (1 - keeps)))

@@ -64,7 +64,9 @@ def pair(table: WindowTable, artifact_a: str, artifact_b: str) -> Pairing:
         ValueError: The table has no axis ``device`` or ``artifact``.
     """
     if "device" not in table.axes or "artifact" not in table.axes:
-        raise ValueError(f"compare: expected windows by device and artifact, got axes {', '.join(table.axes)}")
+        raise ValueError(
+            f"compare: expected windows by device and artifact, got axes {', '.join(table.axes)}"
+        )
     artifacts = table.key("artifact")
     is_a, is_b = artifacts == artifact_a, artifacts == artifact_b
     device, names = codes(table.key("device"))
@@ -82,7 +84,9 @@ def pair(table: WindowTable, artifact_a: str, artifact_b: str) -> Pairing:
         if switched:
             middle = np.median(list(switched.values()))
             kept = is_a & (ran_a & ~ran_b)[device]
-            controls = _sides(table, *_same_hours(table, device, kept & (times < middle), kept & (times >= middle)))
+            controls = _sides(
+                table, *_same_hours(table, device, kept & (times < middle), kept & (times >= middle))
+            )
     return Pairing(
         paired=_sides(table, rows_a, rows_b),
         controls=controls,

@@ -1,0 +1,348 @@
+"""Questions to a store: windows merged as asked, devices, events, readings, outputs, dead letters."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from host_tools.review.store import tiles, window_rows
+from host_tools.review.store.boots import read_clock
+from host_tools.review.store.clock_notes import clock_note
+from host_tools.review.store.engine import one_of
+from host_tools.review.store.message_ledger import holes
+from host_tools.review.store.schema import window_table
+from host_tools.review.store.window_facts import KEYS
+from host_tools.review.store.window_rows import WindowRows, column
+from host_tools.review.store.windows import (
+    DeadLetter,
+    Device,
+    Level,
+    OutputTable,
+    ReadingSeries,
+    Selection,
+    StoredEvent,
+    WindowTable,
+    check_axes,
+)
+from host_tools.review.store.writing import read_heard
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from host_tools.review.store.engine import Engine
+    from host_tools.review.store.keys import Keys
+    from host_tools.review.store.sensors import Sensors
+
+_CONFIDENCE_STEPS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What questions are answered with."""
+
+    engine: Engine
+    devices: Keys
+    artifacts: Keys
+    outputs: Keys
+    sensors: Sensors
+
+    def windows(self, selection: Selection, *, level: Level, by: Sequence[str]) -> WindowTable:
+        """See `TelemetryStore.windows`."""
+        axes = check_axes(by)
+        chosen = self._devices(selection)
+        rows = self._rows(selection, level, chosen, in_time="time" in axes)
+        keys = {axis: self._axis(axis, rows, level) for axis in axes}
+        order = dict(keys) or {"all": np.zeros(len(rows), dtype=np.int64)}
+        groups, named = window_rows.grouped(order)
+        made = window_rows.merged(rows, groups, named)
+        devices = _distinct(groups, rows.keys["device"], len(made))
+        return self._table(made, axes, level, devices)
+
+    def _rows(
+        self, selection: Selection, level: Level, devices: NDArray[np.int64] | None, *, in_time: bool
+    ) -> WindowRows:
+        """Return windows of devices that cover the selection."""
+        where = self._where(selection, devices)
+        found = []
+        for tile_level, start, end in tiles.tiles(selection, level, in_time=in_time):
+            found.append(
+                self.engine.select(
+                    f"SELECT * FROM {window_table(tile_level)} "
+                    f'WHERE "time" >= {start} AND "time" < {end}{where}'
+                )
+            )
+        return window_rows.read(window_rows.concatenated(found), KEYS)
+
+    def _where(self, selection: Selection, devices: NDArray[np.int64] | None) -> str:
+        where = "" if devices is None else f" AND {one_of('device', devices)}"
+        if selection.artifacts is not None:
+            keys = [key for name in selection.artifacts if (key := self.artifacts.of(name)) is not None]
+            where += f" AND {one_of('artifact', keys)}"
+        return where
+
+    def _devices(self, selection: Selection) -> NDArray[np.int64] | None:
+        """Return the keys of the devices that are meant; None for all."""
+        if selection.devices is None and not selection.labels:
+            return None
+        named = self.devices.ids() if selection.devices is None else selection.devices
+        keys = {key for name in named if (key := self.devices.of(name)) is not None}
+        if selection.labels:
+            labels = self.labels()
+            keys = {key for key in keys if _has(labels.get(key, {}), selection.labels)}
+        return np.array(sorted(keys), dtype=np.int64)
+
+    def _axis(self, axis: str, rows: WindowRows, level: Level) -> NDArray[np.int64]:
+        """Return a number for each row by which its values on an axis are ordered, none last."""
+        if axis == "time":
+            return rows.keys["time"] // level.seconds * level.seconds
+        return self._texts(axis)[1][rows.keys["artifact" if axis == "artifact" else "device"]]
+
+    def _texts(self, axis: str) -> tuple[list[str | None], NDArray[np.int64]]:
+        """Return the texts of an axis in order, None last, and the place of each key of an artifact or device."""
+        if axis.startswith("label:"):
+            labels = self.labels()
+            of_key = [labels.get(key, {}).get(axis[6:]) for key in range(len(self.devices))]
+        else:
+            of_key = (self.artifacts if axis == "artifact" else self.devices).all()
+        texts: list[str | None] = [*sorted({text for text in of_key if text is not None}), None]
+        places = {text: place for place, text in enumerate(texts)}
+        return texts, np.array([places[text] for text in of_key], dtype=np.int64)
+
+    def _table(
+        self, made: WindowRows, axes: tuple[str, ...], level: Level, devices: NDArray[np.int64]
+    ) -> WindowTable:
+        keys: list[NDArray[Any]] = []
+        for axis in axes:
+            values = made.keys[axis]
+            keys.append(values if axis == "time" else np.array(self._texts(axis)[0], dtype=object)[values])
+        return WindowTable(
+            axes=axes, keys=tuple(keys), level=level, devices=devices, hist=made.hist, **made.numbers
+        )
+
+    # --- devices ---
+
+    def labels(self) -> dict[int, dict[str, str]]:
+        """Return the labels of every device by its key: those of its latest birth, and users', which win."""
+        rows = self.engine.select("SELECT id, birth FROM device")
+        found: dict[int, dict[str, str]] = {row["id"]: json.loads(row["birth"]) for row in rows.to_pylist()}
+        for row in self.engine.select('SELECT device, "key", "value" FROM label').to_pylist():
+            key = self.devices.of(row["device"])
+            if key is not None:
+                found.setdefault(key, {})[row["key"]] = row["value"]
+        return found
+
+    def known_devices(self, labels: Sequence[tuple[str, str]]) -> tuple[Device, ...]:
+        """See `TelemetryStore.devices`."""
+        every = self.labels()
+        told = self.engine.select("SELECT * FROM device").to_pylist()
+        boots = self.engine.select("SELECT * FROM boot ORDER BY device, first_received, boot")
+        device = column(boots, "device")
+        first, last = column(boots, "first_received"), column(boots, "last_received")
+        artifact = column(boots, "artifact")
+        states = read_clock(boots)
+        missing = self._missing(column(boots, "boot"))
+        found = []
+        for row in sorted(told, key=lambda row: str(row["name"])):
+            own = every[row["id"]]
+            if not _has(own, labels):
+                continue
+            runs = np.arange(*np.searchsorted(device, (row["id"], row["id"] + 1)))
+            latest = runs[-1:]
+            found.append(
+                Device(
+                    device=row["name"],
+                    first_received=float(first[runs].min()) if len(runs) else float("nan"),
+                    last_received=_latest(last[runs]),
+                    status=row["status"],
+                    reason=row["reason"],
+                    artifact=self.artifacts.name(int(artifact[latest[0]])) if len(latest) else None,
+                    labels=tuple(sorted(own.items())),
+                    clock_note=clock_note(states[latest]) if len(latest) else "",
+                    missing=int(missing[runs].sum()),
+                )
+            )
+        return tuple(found)
+
+    def _missing(self, boots: NDArray[np.int64]) -> NDArray[np.int64]:
+        stretches = read_heard(self.engine.select('SELECT * FROM heard ORDER BY boot, "first"'))
+        order = np.argsort(boots)
+        missing = np.zeros(len(boots), dtype=np.int64)
+        if len(stretches):
+            np.add.at(missing, order[np.searchsorted(boots[order], stretches.boot)], holes(stretches))
+        return missing
+
+    def known_artifacts(self, selection: Selection) -> tuple[str, ...]:
+        """See `TelemetryStore.artifacts`."""
+        where = self._where(selection, self._devices(selection))
+        first: dict[int, int] = {}
+        for level, start, end in tiles.tiles(selection, Level.SECONDS_10, in_time=False):
+            rows = self.engine.select(
+                f'SELECT artifact, min("time") AS first FROM {window_table(level)} WHERE "time" >= {start} '
+                f'AND "time" < {end} AND artifact > 0{where} GROUP BY artifact'
+            )
+            for row in rows.to_pylist():
+                first[row["artifact"]] = min(row["first"], first.get(row["artifact"], row["first"]))
+        latest_first = sorted(first, key=lambda key: (first[key], key), reverse=True)
+        return tuple(name for key in latest_first if (name := self.artifacts.name(key)) is not None)
+
+    # --- single messages ---
+
+    def events(
+        self, selection: Selection, names: Sequence[str] | None, limit: int
+    ) -> tuple[StoredEvent, ...]:
+        """See `TelemetryStore.events`."""
+        where = f"moment >= {selection.start!r} AND moment < {selection.end!r}"
+        where += self._where(selection, self._devices(selection))
+        found: list[StoredEvent] = []
+        for kind, table, columns in (
+            ("event", "event", '"name", severity, "text", details'),
+            ("health", "health", "status AS \"name\", '' AS severity, reason AS \"text\", '{}' AS details"),
+            ("alarm", "alarm", '"name", severity, "text", \'{}\' AS details'),
+        ):
+            named = ""
+            if names is not None:
+                listed = [name for name in names if _is_plain(name)]
+                listed_text = ",".join(f"'{name}'" for name in listed)
+                shown = "status" if table == "health" else '"name"'
+                named = f" AND {shown} IN ({listed_text})" if listed else " AND 1 = 0"
+            rows = self.engine.select(
+                f"SELECT device, artifact, moment, {columns} FROM {table} WHERE {where}{named} "
+                f"ORDER BY moment DESC, seq DESC LIMIT {int(limit)}"
+            )
+            found += [self._event(kind, row) for row in rows.to_pylist()]
+        found.sort(key=lambda one: one.time)
+        return tuple(found[-limit:] if limit else ())
+
+    def _event(self, kind: str, row: Mapping[str, object]) -> StoredEvent:
+        severity = str(row["severity"])
+        if kind == "health":
+            severity = {"up": "info", "draining": "info", "degraded": "warning"}.get(
+                str(row["name"]), "error"
+            )
+        return StoredEvent(
+            device=self.devices.name(int(str(row["device"]))) or "",
+            time=float(str(row["moment"])),
+            artifact=self.artifacts.name(int(str(row["artifact"]))),
+            kind=kind,  # type: ignore[arg-type]  # one of the three above
+            name=str(row["name"]),
+            severity=severity,
+            text=str(row["text"]),
+            details=str(row["details"]),
+        )
+
+    def readings(
+        self, selection: Selection, names: Sequence[str] | None, points: int
+    ) -> tuple[ReadingSeries, ...]:
+        """See `TelemetryStore.readings`."""
+        where = f"moment >= {selection.start!r} AND moment < {selection.end!r}"
+        where += self._where(selection, self._devices(selection))
+        if names is not None:
+            where += f" AND {one_of('sensor', self.sensors.named(tuple(names)))}"
+        step = max((selection.end - selection.start) / max(points, 1), 1e-6)
+        rows = self.engine.select(
+            f"SELECT device, sensor, floor((moment - {selection.start!r}) / {step!r}) AS step, "
+            f'avg(moment) AS moment, avg("value") AS mean FROM reading WHERE {where} '
+            "GROUP BY device, sensor, step ORDER BY device, sensor, step"
+        )
+        device, sensor = column(rows, "device"), column(rows, "sensor")
+        moment, mean = column(rows, "moment"), column(rows, "mean")
+        begins = np.flatnonzero(
+            np.concatenate(([True], (device[1:] != device[:-1]) | (sensor[1:] != sensor[:-1])))[: len(device)]
+        )
+        series = []
+        for first, end in zip(begins.tolist(), [*begins[1:].tolist(), len(device)], strict=False):
+            _, name, source, scope, _ = self.sensors.told(int(sensor[first]))
+            series.append(
+                ReadingSeries(
+                    device=self.devices.name(int(device[first])) or "",
+                    name=name,
+                    source=source,
+                    scope=scope,
+                    times=moment[first:end],
+                    values=mean[first:end],
+                )
+            )
+        return tuple(sorted(series, key=lambda one: (one.device, one.name, one.source, one.scope)))
+
+    def outputs_of(self, selection: Selection, level: Level, by: Sequence[str]) -> OutputTable:
+        """See `TelemetryStore.outputs`."""
+        axes = check_axes(by)
+        start, end = tiles.bounds(selection, level)
+        where = f"moment >= {start} AND moment < {end}"
+        where += self._where(selection, self._devices(selection))
+        rows = self.engine.select(
+            f"SELECT device, artifact, moment, output, top_index, top_value FROM output WHERE {where}"
+        )
+        return self._outputs(rows, axes, level)
+
+    def _outputs(self, rows: pa.Table, axes: tuple[str, ...], level: Level) -> OutputTable:
+        keys: dict[str, NDArray[np.int64]] = {}
+        for axis in axes:
+            if axis == "time":
+                keys[axis] = np.floor(column(rows, "moment") / level.seconds).astype(np.int64) * level.seconds
+            else:
+                of = column(rows, "artifact" if axis == "artifact" else "device")
+                keys[axis] = self._texts(axis)[1][of]
+        names = self.outputs.all()
+        order = np.argsort(np.argsort(np.array([name or "" for name in names])))
+        keys["name"] = order[column(rows, "output")]
+        keys["top_index"] = column(rows, "top_index")
+        groups, named = window_rows.grouped(keys)
+        count = len(named["name"])
+        value = column(rows, "top_value")
+        finite = np.where(np.isfinite(value), value, 0.0)
+        step = np.clip(np.floor(finite * _CONFIDENCE_STEPS), 0, _CONFIDENCE_STEPS - 1).astype(np.int64)
+        told = np.isfinite(value)
+        confidence = np.bincount(
+            groups[told] * _CONFIDENCE_STEPS + step[told], minlength=count * _CONFIDENCE_STEPS
+        )
+        by_order = np.array(sorted(name or "" for name in names), dtype=object)
+        shown: list[NDArray[Any]] = []
+        for axis in axes:
+            values = named[axis]
+            shown.append(values if axis == "time" else np.array(self._texts(axis)[0], dtype=object)[values])
+        return OutputTable(
+            axes=axes,
+            keys=tuple(shown),
+            name=by_order[named["name"]],
+            top_index=named["top_index"],
+            count=np.bincount(groups, minlength=count),
+            top_value_sum=_weighed(groups, finite, count),
+            top_value_square_sum=_weighed(groups, finite**2, count),
+            confidence=confidence.reshape(count, _CONFIDENCE_STEPS),
+        )
+
+    def dead_letters(self, limit: int) -> tuple[DeadLetter, ...]:
+        """See `TelemetryStore.dead_letters`."""
+        rows = self.engine.select(f"SELECT * FROM dead_letter ORDER BY received DESC LIMIT {int(limit)}")
+        return tuple(DeadLetter(**row) for row in rows.to_pylist())
+
+
+def _has(labels: Mapping[str, str], wanted: Sequence[tuple[str, str]]) -> bool:
+    return all(labels.get(key) == value for key, value in wanted)
+
+
+def _latest(received: NDArray[np.float64]) -> float:
+    told = received[~np.isnan(received)]
+    return float(told.max()) if len(told) else float("nan")
+
+
+def _distinct(groups: NDArray[np.int64], device: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    if not len(groups):
+        return np.zeros(count, dtype=np.int64)
+    span = int(device.max()) + 1
+    return np.bincount(np.unique(groups * span + device) // span, minlength=count)
+
+
+def _weighed(groups: NDArray[np.int64], values: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+    return np.bincount(groups, weights=values, minlength=count).astype(np.float64)
+
+
+def _is_plain(name: str) -> bool:
+    return name.replace("_", "").isalnum() and name.isascii()
