@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -385,8 +386,12 @@ class Answers:
 
     def dead_letters(self, limit: int) -> tuple[DeadLetter, ...]:
         """See `TelemetryStore.dead_letters`."""
-        rows = self.engine.select(f"SELECT received, topic, payload, payload_bytes, reason FROM dead_letter ORDER BY received DESC LIMIT {int(limit)}")
-        return tuple(DeadLetter(**row) for row in rows.to_pylist())
+        rows = self.engine.select(
+            f"SELECT received, topic, payload, payload_bytes, reason FROM dead_letter ORDER BY received DESC LIMIT {int(limit)}"
+        )
+        return tuple(
+            DeadLetter(**{**row, "payload": base64.b64decode(row["payload"])}) for row in rows.to_pylist()
+        )
 
 
 def _has(labels: Mapping[str, str], wanted: Sequence[tuple[str, str]]) -> bool:

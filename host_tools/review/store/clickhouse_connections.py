@@ -129,7 +129,8 @@ class ServerConnection:
             raise
         except Exception as error:  # clickhouse-connect's, urllib3's and the socket's
             raise StoreError(
-                f"{self.where}: {_first_line(error)}", hint="Is the server up, and are user and password right?"
+                f"{self.where}: {_first_line(error)}",
+                hint="Is the server up, and are user and password right?",
             ) from error
 
 

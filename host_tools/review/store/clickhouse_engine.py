@@ -19,7 +19,7 @@ from host_tools.review.store.engine import one_of
 from host_tools.review.store.schema import TABLES, Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 _TYPES: dict[Kind, str] = {
@@ -29,7 +29,6 @@ _TYPES: dict[Kind, str] = {
     "double": "Float64",
     "bool": "Bool",
     "text": "String",
-    "bytes": "String",
     "int32[]": "Array(Int32)",
     "int64[]": "Array(Int64)",
     "double[]": "Array(Float64)",
@@ -71,12 +70,19 @@ class ClickHouseEngine:
         self._turn = threading.RLock()
         self._version = 0
 
-    def create(self) -> None:
-        """Make the tables that are not there."""
-        for name in TABLES:
+    def create(self, tables: Iterable[str]) -> None:
+        """See `Engine.create`."""
+        for name in tables:
             self._connection.command(create_statement(name))
-        latest = self._connection.query("SELECT max(version) AS latest FROM boot SETTINGS final = 0")
-        self._version = int(latest.column("latest")[0].as_py() or 0)
+            if TABLES[name].key:
+                latest = self._connection.query(
+                    f"SELECT max(version) AS latest FROM {name} SETTINGS final = 0"
+                )
+                self._version = max(self._version, int(latest.column("latest")[0].as_py() or 0))
+
+    def alter(self, statement: str) -> None:
+        """See `Engine.alter`."""
+        self._connection.command(statement)
 
     def select(self, sql: str) -> pa.Table:
         """See `Engine.select`."""
@@ -140,9 +146,22 @@ class ClickHouseEngine:
         for name, table in TABLES.items():
             self._connection.command(f"OPTIMIZE TABLE {name} FINAL{' CLEANUP' if table.key else ''}")
 
-    def backup(self, path: Path, *, progress: Callable[[float], None] | None = None) -> None:
-        """See `Engine.backup`."""
-        raise NotImplementedError
+    def seal(self, table: str, condition: str, part: int) -> None:
+        """See `Engine.seal`: both under one statement's version, first what stays."""
+        self._connection.command(
+            f"INSERT INTO {table} SELECT * REPLACE({part} AS part, {self._next()} AS version) FROM {table} "
+            f"WHERE part = 0 AND ({condition})"
+        )
+        self._tell_gone(table, f"part = 0 AND ({condition})")
+
+    def stream(self, sql: str) -> Iterator[pa.RecordBatch]:
+        """See `Engine.stream`."""
+        yield from self.select(sql).to_batches()
+
+    def backup(self, path: Path) -> bool:
+        """See `Engine.backup`: ``BACKUP DATABASE`` is the server's, and where it may write is the server's to say."""
+        del path
+        return False
 
     def close(self) -> None:
         """See `Engine.close`."""
@@ -173,10 +192,13 @@ def create_statement(name: str) -> str:
     """Return the statement that makes a table when it is not there."""
     table = TABLES[name]
     columns = [
-        f'"{column}" {_TYPES[kind]} CODEC({_CODECS.get(column, "ZSTD")})' for column, kind in table.columns.items()
+        f'"{column}" {_TYPES[kind]} CODEC({_CODECS.get(column, "ZSTD")})'
+        for column, kind in table.columns.items()
     ]
     if not table.key:
-        return f"CREATE TABLE IF NOT EXISTS {name} ({', '.join(columns)}) ENGINE = MergeTree ORDER BY received"
+        return (
+            f"CREATE TABLE IF NOT EXISTS {name} ({', '.join(columns)}) ENGINE = MergeTree ORDER BY received"
+        )
     columns += ["version UInt64", "gone UInt8"]
     key = ", ".join(f'"{column}"' for column in table.key)
     return (

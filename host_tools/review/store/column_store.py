@@ -12,6 +12,8 @@ from host_tools.review.store.answers import Answers
 from host_tools.review.store.boots import Boots
 from host_tools.review.store.cohorts import Cohorts
 from host_tools.review.store.keys import Keys
+from host_tools.review.store.parquet import export_parquet, import_parquet
+from host_tools.review.store.retaining import retain
 from host_tools.review.store.rolling_up import RollingUp
 from host_tools.review.store.sensors import Sensors
 from host_tools.review.store.writing import Writing
@@ -117,19 +119,29 @@ class ColumnStore:
 
     def retain(self, retention: Retention, *, now: float) -> int:
         """See `TelemetryStore.retain`."""
-        raise NotImplementedError
+        with self._turn:
+            self.roll_up()
+            gone = retain(self._engine, retention, now=now)
+            self._boots.forget()
+            return gone
 
     def export_parquet(self, folder: Path) -> None:
         """See `TelemetryStore.export_parquet`."""
-        raise NotImplementedError
+        with self._turn:
+            export_parquet(self._engine, folder)
 
     def import_parquet(self, folder: Path) -> int:
         """See `TelemetryStore.import_parquet`."""
-        raise NotImplementedError
+        with self._turn:
+            try:
+                return import_parquet(self._engine, folder)
+            finally:
+                self._forget()
 
     def backup(self, path: Path) -> None:
         """See `TelemetryStore.backup`."""
-        self._engine.backup(path)
+        if not self._engine.backup(path):
+            self.export_parquet(path)
 
     def close(self) -> None:
         """See `TelemetryStore.close`."""

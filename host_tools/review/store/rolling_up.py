@@ -17,6 +17,7 @@ from host_tools.review.store.boots import read_clock
 from host_tools.review.store.cohorts import mark_fleets
 from host_tools.review.store.engine import one_of
 from host_tools.review.store.fleets import roll_up_fleets
+from host_tools.review.store.retaining import sealed_before
 from host_tools.review.store.schema import MESSAGE_TABLES, window_table
 from host_tools.review.store.window_facts import KEYS, Facts, read_runs
 from host_tools.review.store.window_rows import column
@@ -167,7 +168,7 @@ class RollingUp:
         heard = self.engine.select(
             f'SELECT * FROM heard WHERE {one_of("boot", runs.boot)} ORDER BY boot, "first"'
         )
-        facts.add_stretches(read_heard(heard))
+        facts.add_stretches(read_heard(heard), since=sealed_before(self.engine))
         return facts
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -50,7 +51,7 @@ class Writing:
         found, fresh = arrivals(batch, devices=self.devices, artifacts=self.artifacts, boots=self.boots)
         letters = batch.rows.get("dead_letter")
         if letters is not None:
-            self.engine.append("dead_letter", pa.Table.from_batches([letters]))
+            self.engine.append("dead_letter", _letter_rows(letters))
         dead_letters = 0 if letters is None else letters.num_rows
         if not found:
             return Written(messages=0, duplicates=0, dead_letters=dead_letters)
@@ -368,6 +369,14 @@ _FILLS = {"double": float("nan"), "int64": -1, "text": ""}
 
 def _without_nulls(column: pa.Array, kind: str) -> pa.Array:
     return pc.fill_null(column, _FILLS[kind]) if column.null_count else column
+
+
+def _letter_rows(letters: pa.RecordBatch) -> pa.Table:
+    rows = pa.Table.from_batches([letters])
+    payload = pa.array(
+        [base64.b64encode(one).decode() for one in rows.column("payload").to_pylist()], pa.string()
+    )
+    return rows.set_column(rows.column_names.index("payload"), "payload", payload)
 
 
 def _birth_labels(rows: pa.RecordBatch) -> list[str]:

@@ -14,6 +14,7 @@ from host_tools.review.store.clickhouse_connections import ProcessConnection, Se
 from host_tools.review.store.clickhouse_engine import ClickHouseEngine
 from host_tools.review.store.column_store import ColumnStore
 from host_tools.review.store.duckdb_engine import DuckDbEngine
+from host_tools.review.store.opening import opened
 
 Opener = Callable[[], AbstractContextManager[ColumnStore]]
 _NUMBERS = itertools.count()
@@ -21,9 +22,7 @@ _NUMBERS = itertools.count()
 
 @contextmanager
 def duckdb_store() -> Iterator[ColumnStore]:
-    engine = DuckDbEngine(Path(":memory:"), threads=1)
-    engine.create()
-    store = ColumnStore(engine)
+    store = opened(DuckDbEngine(Path(":memory:"), threads=1))
     try:
         yield store
     finally:
@@ -45,10 +44,8 @@ def clickhouse_store() -> Iterator[ColumnStore]:
     database = f"test_{next(_NUMBERS)}"
     connection.command(f"CREATE DATABASE {database}")
     connection.command(f"USE {database}")
-    engine = ClickHouseEngine(connection)
-    engine.create()
     try:
-        yield ColumnStore(engine)
+        yield opened(ClickHouseEngine(connection))
     finally:
         connection.command(f"DROP DATABASE {database}")
 
@@ -59,10 +56,8 @@ def server_store() -> Iterator[ColumnStore]:
     url = os.environ["EDGEWRIGHT_CLICKHOUSE"]
     database = f"edgewright_test_{os.getpid()}_{next(_NUMBERS)}"
     connection = ServerConnection(f"{url.rstrip('/')}/{database}")
-    engine = ClickHouseEngine(connection)
-    engine.create()
     try:
-        yield ColumnStore(engine)
+        yield opened(ClickHouseEngine(connection))
     finally:
         connection.command(f"DROP DATABASE {database}")
         connection.close()
