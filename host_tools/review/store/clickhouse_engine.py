@@ -149,8 +149,8 @@ class ClickHouseEngine:
     def seal(self, table: str, condition: str, part: int) -> None:
         """See `Engine.seal`: both under one statement's version, first what stays."""
         self._connection.command(
-            f"INSERT INTO {table} SELECT * REPLACE({part} AS part, {self._next()} AS version) FROM {table} "
-            f"WHERE part = 0 AND ({condition})"
+            f"INSERT INTO {table} SELECT * REPLACE({part} AS part, {self._next()} AS version) "
+            f"FROM (SELECT * FROM {table} WHERE part = 0 AND ({condition}))"  # within, part is the column still
         )
         self._tell_gone(table, f"part = 0 AND ({condition})")
 
