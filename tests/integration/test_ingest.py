@@ -80,7 +80,7 @@ class IngestProcess:
     def _log(self) -> None:
         assert self.process.stderr is not None
         for line in self.process.stderr:
-            self.complaints.append(line.rstrip())  # noqa: PERF401  as they come
+            self.complaints.append(line.rstrip())
 
     def wait(self, claim: Callable[[dict[str, Any]], bool], what: str) -> IngestProcess:
         wait_until(
@@ -379,9 +379,9 @@ def test_a_broker_that_comes_later_is_waited_for_and_one_that_goes_is_found_agai
     mosquitto.stop()
     running.wait(lambda status: status["connected"] == 0, "it notices")
     mosquitto.start()
-    running.ready()  # mosquitto keeps sessions over a restart, but no shared subscriptions
+    # A single worker's subscription is one that mosquitto keeps over a restart.
     publish(mosquitto.port, TOPICS.measurement("inference"), encode(window(1)))
-    running.settled(1)
+    running.ready().settled(1)
     assert running.stop() == 0
 
 

@@ -62,6 +62,7 @@ class SubscriberSettings:
         tls: Certificates.
         client_id: The session's name; the broker keeps what comes for it while it is away.
         filters: Topic filters; QoS 1.
+        other_filters: What the session must not be subscribed to any more.
         receive_maximum: So many messages may be unacknowledged.
     """
 
@@ -69,6 +70,7 @@ class SubscriberSettings:
     tls: TlsFiles
     client_id: str
     filters: tuple[str, ...]
+    other_filters: tuple[str, ...]
     receive_maximum: int
 
 
@@ -326,7 +328,7 @@ class Subscriber:
         return TransferError(f"{where}: {text}.", hint="Trying again.")
 
     def _subscribe(self, filters: Sequence[str]) -> None:
-        options = SubscribeOptions(qos=1)
+        options = SubscribeOptions(qos=1, retainHandling=SubscribeOptions.RETAIN_SEND_IF_NEW_SUB)
         self._connected().subscribe([(one, options) for one in filters])
 
     def _on_connect(
@@ -345,6 +347,8 @@ class Subscriber:
         # Every time: a broker that lost its session says so only in a flag, and one that did not loses nothing by it.
         if self._settings.filters:
             self._subscribe(self._settings.filters)
+        if self._settings.other_filters and flags.session_present:
+            self.let_go(self._settings.other_filters)
 
     def _on_subscribe(
         self,

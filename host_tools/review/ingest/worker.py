@@ -95,7 +95,10 @@ class Worker:
                 address=settings.broker,
                 tls=settings.tls,
                 client_id=settings.client_id(slot),
-                filters=() if retiring else settings.shared_filters,
+                filters=() if retiring else settings.filters,
+                other_filters=(*settings.filters, *settings.other_filters)
+                if retiring
+                else settings.other_filters,
                 receive_maximum=settings.receive_maximum,
             )
         )
@@ -231,10 +234,9 @@ class Worker:
                 self._let_go = True
                 self._last_received = -_QUIET_SECONDS
                 return
-            subscriber.let_go(self._settings.shared_filters)
             self._let_go = True
             self._last_received = time.monotonic()
-        elif self._slot == 0 and not subscriber.session_present:
+        elif self._slot == 0 and self._settings.workers > 1 and not subscriber.session_present:
             subscriber.take_retained(self._settings.retained_filters)
             self._retained_until = time.monotonic() + _RETAINED_SECONDS
 
