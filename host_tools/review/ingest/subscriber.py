@@ -277,8 +277,11 @@ class Subscriber:
                 break
             if head & 0xF0 == _PUBLISH:
                 found.append(self._publication(data, head, body, end))
-            elif self._connected().feed(data[place:end]) != MQTTErrorCode.MQTT_ERR_SUCCESS:
-                raise self._over("")
+            else:
+                client = self._connected()
+                code = client.feed(data[place:end])
+                if code != MQTTErrorCode.MQTT_ERR_SUCCESS or client.socket() is None:
+                    raise self._over("")
             place = end
         return data[place:]
 
