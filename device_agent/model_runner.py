@@ -213,7 +213,10 @@ class ModelRunner:
     # --- steps, on the worker's thread ---
 
     def _verify(self) -> occurrences.Occurrence:
-        self.archive = self._declared = archive = verify_artifact(self._config)
+        archive, before = verify_artifact(self._config), self.archive
+        self.archive = self._declared = archive
+        if self._source is not None and before is not None and before.digest != archive.digest:
+            self._give_back(self._source)  # it prepares frames for the inputs of the one before
         manifest = archive.manifest
         unchecked = ""
         if not self._config.device.targets:
@@ -277,7 +280,7 @@ class ModelRunner:
             while not ended and not self._worker.stopping.is_set():
                 self._switch()
                 ended = self._infer_from(self._source, results, results_of_b)
-        except EdgewrightError:
+        except Exception:
             self._give_back(self._source)
             raise
         return occurrences.SourceEnded(ended) if ended else None

@@ -6,11 +6,15 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from host_tools.equalize.absorption import absorb
+from host_tools.equalize.bounds import upper_bound
 from host_tools.equalize.channels import channels_of
 from host_tools.equalize.factors import best_factors, in_decibels
+from host_tools.equalize.octaves import Shifts, best_shifts
 from host_tools.equalize.rewriting import rewritten
-from host_tools.model.topology import network_of
+from host_tools.model.topology import named, network_of
 from host_tools.plan.support import integer_precision
 
 if TYPE_CHECKING:
@@ -18,6 +22,7 @@ if TYPE_CHECKING:
     from host_tools.equalize.channels import Channels
     from host_tools.equalize.factors import Clips, Factors
     from host_tools.model.float_model import FloatModel
+    from host_tools.model.topology import Network
     from host_tools.observe.statistics import Statistics
     from targets.profile import CapabilityProfile
 
@@ -35,6 +40,17 @@ class Equalized:
     model: FloatModel
     decibels: float
     note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Scaled:
+    """A model, the best factors for it, and what they were found from."""
+
+    model: FloatModel
+    network: Network
+    statistics: Statistics
+    channels: Channels
+    factors: Factors
 
 
 _WORTH_DECIBELS = 0.1
@@ -59,30 +75,53 @@ def equalize(
     """
     chosen = clips or ("bounded" if bounds_channels(profile) else "saturating")
 
-    def scaled(model: FloatModel, statistics: Statistics) -> tuple[Channels, Factors]:
+    def scaled(model: FloatModel, statistics: Statistics) -> _Scaled:
         network = network_of(model.graph)
         channels = channels_of(network)
         found = best_factors(network, channels, statistics, profile, clips=chosen, weight_share=weight_share)
-        return channels, found
+        return _Scaled(model=model, network=network, statistics=statistics, channels=channels, factors=found)
 
-    channels, found = scaled(model, statistics)
-    decibels, source, absorbed = found.decibels, model, _absorbed(model, statistics, chosen)
+    best, absorbed = scaled(model, statistics), _absorbed(model, statistics, chosen)
+    decibels = best.factors.decibels
     if absorbed is not None:
-        channels_then, then = scaled(absorbed.model, absorbed.statistics)
-        gain = in_decibels(found.log_noise - then.log_noise)
+        then = scaled(absorbed.model, absorbed.statistics)
+        gain = in_decibels(best.factors.log_noise - then.factors.log_noise)
         if math.isfinite(gain) and gain >= _WORTH_DECIBELS:
-            channels, found, source, decibels = channels_then, then, absorbed.model, decibels + gain
+            best, decibels = then, decibels + gain
         else:
             absorbed = None
+    channels, found = best.channels, best.factors
+    shifts = _shifts(best, profile, chosen)
+    decibels -= in_decibels(shifts.log_ratio)
     if decibels < _WORTH_DECIBELS:
         return Equalized(model=model, decibels=0.0, note=_why_not(channels, found))
     try:
-        made, bounded = rewritten(source, channels, found.values, clips=chosen)
+        made, bounded = rewritten(best.model, channels, found.values, clips=chosen, shifts=shifts.values)
     except OverflowError as error:  # weights of 1e32 and more
         return Equalized(model=model, decibels=0.0, note=f"scaling channels would overflow: {error}")
     scales = channels.count - 1 if (found.values != 1.0).any() else 0
-    note = _note(scales, absorbed, decibels, len(bounded), statistics.sample_count, chosen)
+    is_shifted = bool((shifts.values != 1.0).any())
+    note = _note(
+        scales, absorbed, decibels, len(bounded), statistics.sample_count, chosen, is_shifted=is_shifted
+    )
     return Equalized(model=made, decibels=decibels, note=note)
+
+
+def _shifts(scaled: _Scaled, profile: CapabilityProfile, clips: Clips) -> Shifts:
+    """Return what makes powers of two fit whole tensors: nothing where any scale is legal."""
+    nodes = scaled.network.nodes.values()
+    clipped = [node for node in nodes if node.op_type == "Clip" and upper_bound(node) is not None]
+    if profile.scale.kind != "power_of_two" or not math.isfinite(scaled.factors.log_noise):
+        return Shifts(values=np.ones(scaled.channels.count), log_ratio=0.0)
+    has_own_bounds = profile.artifact.format != "tflite"  # which has RELU6 and no other
+    return best_shifts(
+        scaled.network,
+        scaled.channels,
+        scaled.statistics,
+        profile,
+        scaled.factors.values,
+        fixed=[] if has_own_bounds or clips == "bounded" else [named(node.outputs[0]) for node in clipped],
+    )
 
 
 def bounds_channels(profile: CapabilityProfile) -> bool:
@@ -115,7 +154,14 @@ def _why_not(channels: Channels, found: Factors) -> str:
 
 
 def _note(
-    scales: int, absorbed: Absorbed | None, decibels: float, bounded: int, samples: int, clips: Clips
+    scales: int,
+    absorbed: Absorbed | None,
+    decibels: float,
+    bounded: int,
+    samples: int,
+    clips: Clips,
+    *,
+    is_shifted: bool,
 ) -> str:
     clauses = [
         f"Channels were scaled against one another by {scales} factors" if scales else "",
@@ -123,8 +169,10 @@ def _note(
         "and the biases behind them take it up"
         if absorbed
         else "",
+        "whole tensors were scaled within their octave to fit powers of two" if is_shifted else "",
     ]
-    done = "; ".join(clause for clause in clauses if clause)
+    told = "; ".join(clause for clause in clauses if clause)
+    done = told[:1].upper() + told[1:]
     is_exact = clips == "bounded" and absorbed is None
     all_bounded = bounded + (absorbed.bounded if absorbed else 0)
     with_bounds = (

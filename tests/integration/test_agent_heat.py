@@ -199,6 +199,38 @@ def test_while_the_variant_runs_a_new_model_is_not_judged_and_it_is_the_new_one_
     assert order == [digest_of_file(one) for one in (old, new, variant, new)]
 
 
+def test_a_new_model_that_makes_the_device_too_hot_is_taken_back_with_that_reason(
+    tmp_path: Path, zone: Zone
+) -> None:
+    fleet = Fleet(tmp_path)
+    config = write_config(
+        tmp_path,
+        1,
+        null_artifact(tmp_path / "old.ewa"),
+        mqtt={"enabled": False},
+        sensors={"sysfs_root": str(zone.root)},
+        update={
+            "url": fleet.server.url,
+            "root": str(fleet.root),
+            "directory": "updates",
+            "first_check_seconds": 0.2,
+            "require_synced_clock": False,
+            "shadow_frames": 0,
+            "probation_p95_ratio": 1000.0,
+            "probation_max_celsius": 80.0,
+        },
+    )
+    with contextlib.closing(fleet.server), AgentProcess(config) as agent:
+        fleet.offer(null_artifact(tmp_path / "new.ewa", latency_seconds=0.001), counter=1)
+        agent.wait_for_log("update_activated", seconds=150.0)
+        zone.set(91.0)
+        agent.wait_for_log("update_rolled_back", seconds=150.0)
+        assert agent.stop() == 0
+    (told,) = spooled(tmp_path, "/e/update_rolled_back")
+    assert told["data"]["details"]["reason"] == "heat"
+    assert "91.0 °C, update.probation_max_celsius is 80" in told["data"]["text"]
+
+
 def ran(folder: Path) -> list[str]:
     """Return which artifact gave each result."""
     return [result["artifact"] for result in results(folder)]

@@ -11,7 +11,7 @@ from host_tools.errors import InputError
 from host_tools.review.analysis import checks, output_drift, wording
 from host_tools.review.analysis.comparison import ALPHA, MIN_DEVICES, compare_windows, regressions
 from host_tools.review.analysis.explanation import by_labels
-from host_tools.review.analysis.findings import Comparison, Finding, Verdict, ordered
+from host_tools.review.analysis.findings import Comparison, Explanation, Finding, Verdict, ordered
 from host_tools.review.analysis.measures import MEASURES
 from host_tools.review.analysis.reading import ROWS, Fleet, read_fleet
 from host_tools.review.analysis.some_devices import worse_on_some
@@ -19,6 +19,8 @@ from host_tools.review.analysis.told_once import told_once
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from numpy.typing import NDArray
 
     from host_tools.review.analysis.findings import MeasureComparison
     from host_tools.review.analysis.reading import Answers
@@ -141,8 +143,8 @@ def pairs(fleet: Fleet) -> tuple[tuple[str, str], ...]:
 
 
 def _split(
-    fleet: Fleet, finding: Finding, own: np.typing.NDArray[np.float64], names: tuple[str, ...]
-) -> tuple[checks.Explanation, ...]:
+    fleet: Fleet, finding: Finding, own: NDArray[np.float64], names: tuple[str, ...]
+) -> tuple[Explanation, ...]:
     """Labels that tell paired devices that changed much from those that changed little."""
     rows = np.array(
         [not finding.group or fleet.groups.get(name) == finding.group for name in names], dtype=bool

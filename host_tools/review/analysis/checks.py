@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from host_tools.review.analysis import (
     change_points,
     cusum,
@@ -15,9 +17,10 @@ from host_tools.review.analysis import (
     trends,
 )
 from host_tools.review.analysis.findings import Check, Explanation, Finding
+from host_tools.review.analysis.regroup import chosen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from host_tools.review.analysis.reading import Answers, Fleet
 
@@ -36,17 +39,20 @@ def all_checks(store: Answers, fleet: Fleet) -> tuple[Checked, ...]:
 
 
 def _change_points(_: Answers, fleet: Fleet) -> Checked:
-    found, moments, looked_at = change_points.change_points(fleet.by_time, groups=fleet.groups)
-    told = tuple(one.explained(_why_then(fleet, one, moments)) for one in found)
     windows = (fleet.selection.end - fleet.selection.start) / fleet.level.seconds
-    note = ""
     if windows < cusum.MIN_WINDOWS:
         note = (
             f"{windows:.0f} windows of {fleet.level.seconds} s are too few to tell when something changed; "
             "choose a longer span, or fewer devices, which are read in shorter windows."
         )
-    elif not looked_at:
-        note = _too_few(change_points.MIN_DEVICES, "devices of one target, heard for half of the time")
+        return (), Check(kind="change_point", looked_at=0, found=0, note=note)
+    found, moments, looked_at = change_points.change_points(fleet.by_time, groups=fleet.groups)
+    told = tuple(one.explained(_why_then(fleet, one, moments)) for one in found)
+    note = (
+        ""
+        if looked_at
+        else _too_few(change_points.MIN_DEVICES, "devices of one target, heard half of the time")
+    )
     return told, Check(kind="change_point", looked_at=looked_at, found=len(told), note=note)
 
 
@@ -85,7 +91,11 @@ def _memory_leaks(_: Answers, fleet: Fleet) -> Checked:
 
 
 def _heat_trends(_: Answers, fleet: Fleet) -> Checked:
-    found, looked_at = trends.heat_trends(fleet.by_time, groups=fleet.groups, labels=fleet.labels)
+    faults, _known = sensor_faults.sensor_faults(fleet.by_time, groups=fleet.groups)
+    broken = frozenset(name for one in faults for name in one.devices)
+    names = fleet.by_time.key("device").tolist()
+    sound = chosen(fleet.by_time, np.array([name not in broken for name in names], dtype=bool))
+    found, looked_at = trends.heat_trends(sound, groups=fleet.groups, labels=fleet.labels)
     note = (
         "" if looked_at else _too_few(trends.MIN_PEERS, "devices of one target with a temperature for a week")
     )
@@ -94,9 +104,7 @@ def _heat_trends(_: Answers, fleet: Fleet) -> Checked:
 
 def _battery_wear(store: Answers, fleet: Fleet) -> Checked:
     names = _battery_names(store, fleet)
-    readings = ()
-    if names:
-        readings = store.readings(fleet.selection, names=names, points=_BATTERY_POINTS)
+    readings = store.readings(fleet.selection, names=names, points=_BATTERY_POINTS) if names else ()
     found, looked_at = trends.battery_wear(readings, groups=fleet.groups)
     note = "" if looked_at else "No battery tells both its charge and the energy that it holds."
     return _labelled(fleet, found), Check(
@@ -139,28 +147,29 @@ def _labelled(fleet: Fleet, found: Sequence[Finding]) -> tuple[Finding, ...]:
     )
 
 
-def _why_then(fleet: Fleet, finding: Finding, moments: dict[str, float] | None) -> tuple[Explanation, ...]:
+def _why_then(fleet: Fleet, finding: Finding, moments: Mapping[str, float]) -> tuple[Explanation, ...]:
     """What else changed when devices did: artifact, start, temperature, load; and which label they share."""
-    own = {name: (moments or {}).get(name, finding.start) for name in finding.devices}
-    if len(finding.devices) == sum(group == finding.group for group in fleet.groups.values()):
-        own = dict.fromkeys(finding.devices, finding.start)
-    span = fleet.selection.end - fleet.selection.start
-    tolerance = 2.0 * fleet.level.seconds
-    switched = {name: [at for at, _, _ in told] for name, told in fleet.switches.items()}
-    why = [
-        explanation.by_moments(
-            own, switched, by="artifact", what="changed their artifact", tolerance=tolerance, span=span
-        )
-    ]
-    if why[0] is None:
-        started = _starts(fleet, set(own))
-        why.append(
-            explanation.by_moments(own, started, by="start", what="started", tolerance=tolerance, span=span)
-        )
-    conditions = explanation.by_conditions(fleet.by_time, set(own), finding.start, span=_DAY)
     peers = [name for name, group in fleet.groups.items() if group == finding.group]
-    labels = explanation.by_labels(set(own), peers, fleet.labels)
-    return (*(one for one in why if one is not None), *conditions, *labels)
+    is_whole_group = len(finding.devices) >= 0.9 * len(peers)
+    own = {name: finding.start if is_whole_group else moments[name] for name in finding.devices}
+    span = fleet.selection.end - fleet.selection.start
+    happened = (
+        ("artifact", "changed their artifact", _switched(fleet)),
+        ("start", "started", _starts(fleet, set(own))),
+    )
+    why: list[Explanation] = []
+    for by, what, times in happened:
+        # A rollout takes its time: what a whole group did within a day of its change counts as well.
+        for tolerance in (2.0 * fleet.level.seconds, _DAY if is_whole_group and by == "artifact" else 0.0):
+            one = explanation.by_moments(own, times, by=by, what=what, tolerance=tolerance, span=span)
+            if one is not None and not why:
+                why.append(one)
+    conditions = explanation.by_conditions(fleet.by_time, set(own), finding.start, span=_DAY)
+    return (*why, *conditions, *explanation.by_labels(set(own), peers, fleet.labels))
+
+
+def _switched(fleet: Fleet) -> dict[str, list[float]]:
+    return {name: [at for at, _, _ in told] for name, told in fleet.switches.items()}
 
 
 def _starts(fleet: Fleet, devices: set[str]) -> dict[str, list[float]]:

@@ -54,8 +54,9 @@ def silent(
     since: dict[str, float] = {}
     for one in devices:
         heard = one.last_received if math.isfinite(one.last_received) else one.first_received
-        least = max(LEAST_SILENT_SECONDS, 2.0 * table.level.seconds if table.level.seconds > 60 else 0.0)
-        if now - heard > max(least, _LONGEST_BEFORE * before.get(one.device, 0.0)):
+        # Shorter silences before do not show in long windows.
+        least = max(LEAST_SILENT_SECONDS, float(table.level.seconds))
+        if now - heard >= max(least, _LONGEST_BEFORE * before.get(one.device, 0.0)):
             since[one.device] = heard
     status = {one.device: one.status for one in devices}
     artifacts = {one.device: one.artifact for one in devices}

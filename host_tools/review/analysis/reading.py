@@ -120,9 +120,7 @@ class Fleet:
         found = {}
         for name, seen in first.items():
             order = sorted(seen, key=lambda one: (seen[one], one))
-            found[name] = tuple(
-                (float(seen[new]), old, new) for old, new in itertools.pairwise(order)
-            )
+            found[name] = tuple((float(seen[new]), old, new) for old, new in itertools.pairwise(order))
         return found
 
     def only(self, devices: frozenset[str]) -> Fleet:

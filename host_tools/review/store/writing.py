@@ -165,15 +165,19 @@ class Writing:
         message = one.row_message[rows]
         value = one.rows.column("value").to_numpy()[rows]
         columns = self.boots.columns
-        changed = []
+        before: dict[int, tuple[int, float]] = {}
         for place, seq, cap in zip(
             one.place[message].tolist(), one.seq[message].tolist(), value.tolist(), strict=True
         ):
-            before = columns["cap_seq"][place]
-            if before < 0 or seq < before:
-                if before >= 0 and cap != columns["cap"][place]:
-                    changed.append(int(columns["boot"][place]))
+            known = columns["cap_seq"][place]
+            before.setdefault(place, (int(known), float(columns["cap"][place])))
+            if known < 0 or seq < known:
                 columns["cap_seq"][place], columns["cap"][place] = seq, cap
+        changed = [
+            columns["boot"][place]
+            for place, (seq, cap) in before.items()
+            if seq >= 0 and cap != columns["cap"][place]
+        ]
         if changed:
             dirty_runs(self.engine, np.array(changed))
 
