@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -42,8 +43,15 @@ class _Cursors(threading.local):
 class DuckDbEngine:
     """See `engine.Engine`. Reads run beside a write, each on a cursor of its thread."""
 
-    def __init__(self, path: Path, *, threads: int | None = None, memory_bytes: int | None = None) -> None:
-        """Open the file, or make it."""
+    def __init__(
+        self,
+        path: Path,
+        *,
+        threads: int | None = None,
+        memory_bytes: int | None = None,
+        read_only: bool = False,
+    ) -> None:
+        """Open the file, or make it where it is not only read."""
         self.where = str(path)
         self._path = path
         config: dict[str, str | bool | int | float | list[str]] = {"checkpoint_threshold": "128MiB"}
@@ -53,8 +61,10 @@ class DuckDbEngine:
             config["memory_limit"] = f"{memory_bytes}B"
         self._turn = threading.RLock()
         self._local = _Cursors()
-        with self._told():
-            self._connection = duckdb.connect(str(path), config=config)
+        if read_only and not path.is_file():
+            raise StoreError(f"{path}: there is no such file.", hint="`edgewright ingest --store` makes one.")
+        with self._told(), _held_told(path):
+            self._connection = duckdb.connect(str(path), config=config, read_only=read_only)
             self._connection.execute("SET TimeZone = 'UTC'")
 
     def create(self) -> None:
@@ -161,3 +171,19 @@ class DuckDbEngine:
             yield
         except duckdb.Error as error:
             raise StoreError(f"{self.where}: {error}") from error
+
+
+@contextmanager
+def _held_told(path: Path) -> Iterator[None]:
+    """Say in our words that another process has the file: DuckDB lets one write, or several read, and never both."""
+    try:
+        yield
+    except duckdb.IOException as error:
+        holder = re.search(r"lock is held in .*?\(PID (\d+)\)", str(error))
+        if holder is None:
+            raise
+        raise StoreError(
+            f"{path}: process {holder.group(1)} has this file open.",
+            hint="While `edgewright ingest` writes it, `ingest --page PORT` serves the page, reports included; a page or report that "
+            "reads it has to be ended before something can write.",
+        ) from error

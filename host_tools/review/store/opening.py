@@ -12,12 +12,18 @@ if TYPE_CHECKING:
     from host_tools.review.store.telemetry_store import TelemetryStore
 
 
-def open_store(where: str | Path) -> TelemetryStore:
+def open_store(where: str | Path, *, read_only: bool = False) -> TelemetryStore:
     """Open a store, or make it.
+
+    Args:
+        where: A file, or an address.
+        read_only: Whether it is only asked. Then it has to be there; several processes may have it so at once, but none
+            while another writes.
 
     Raises:
         StoreError: It cannot be opened.
     """
-    engine = DuckDbEngine(Path(where))
-    engine.create()
+    engine = DuckDbEngine(Path(where), read_only=read_only)
+    if not read_only:
+        engine.create()
     return ColumnStore(engine)
