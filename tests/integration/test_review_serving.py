@@ -83,7 +83,7 @@ def test_the_page_shows_what_an_agent_says_while_it_is_written(
         wait_until(lambda: seen()["total"]["inferences"] > more, what="more of them", seconds=60)
         assert main(["review", "weekly", "--store", str(store)]) == 7
         error = capsys.readouterr().err
-        assert "has this file open" in error
+        assert "lock on file" in error
         assert "--page" in error
     assert "Traceback" not in log.read_text()
     assert main(["review", "export", "--store", str(store), "--devices", str(tmp_path / "devices.csv")]) == 0
@@ -106,7 +106,7 @@ def test_the_command_serves_until_it_is_interrupted(path: str, tmp_path: Path) -
     with edgewright("review", "serve", "--store", path, "--port", str(port), log=log) as process:
         fleet = wait_until(lambda: fleet_of(f"http://127.0.0.1:{port}/"), what="the page", seconds=60)
         assert fleet["total"]["inferences"] == 2 * 5 * 100
-        with pytest.raises(StoreError, match=f"process {process.pid} has this file open"):
+        with pytest.raises(StoreError, match=f"PID {process.pid}"):
             open_store(path)
         second = open_store(path, read_only=True)
         assert len(second.devices()) == 2, "several may read"
