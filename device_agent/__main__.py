@@ -8,6 +8,9 @@ from device_agent.ending import end_at_once, end_silently
 def main() -> int:
     """Run the command and return its exit status."""
     end_at_once("edgewright-agent")
+    from device_agent.later import import_later  # noqa: PLC0415  see above
+
+    import_later()
     from device_agent.cli import main as command  # noqa: PLC0415  see above
 
     try:

@@ -69,3 +69,9 @@ class OutputError(EdgewrightError):
     """Results cannot be written: disk full, no permission, or another run holds the directory."""
 
     code = "output"
+
+
+class StoreError(EdgewrightError):
+    """A store of telemetry cannot do its work; what it held before, it holds still."""
+
+    code = "store"

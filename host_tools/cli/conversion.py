@@ -46,6 +46,7 @@ def run(options: argparse.Namespace) -> int:
             version=options.model_version,
             recipe=_recipe(options),
             preprocess=options.preprocess,
+            heat=options.heat,
             shapes=parse_shapes(options.shape),
             limit=options.limit,
             evaluation=options.evaluation,

@@ -19,8 +19,26 @@ from device_agent.contract.errors import (
     TrustError,
 )
 from device_agent.ending import Terminated, end_in_order, status_of
-from host_tools.cli import batch, ca, convert, explain, inspect, repository, targets, telemetry
-from host_tools.errors import CapabilityError, InputError, LoweringError, OutputError, VerificationError
+from host_tools.cli import (
+    batch,
+    ca,
+    convert,
+    explain,
+    ingest,
+    inspect,
+    repository,
+    review,
+    targets,
+    telemetry,
+)
+from host_tools.errors import (
+    CapabilityError,
+    InputError,
+    LoweringError,
+    OutputError,
+    StoreError,
+    VerificationError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,12 +53,14 @@ examples:
   edgewright inspect build/model-1.0.0-cortex-a-tflite.ewa
   edgewright watch mqtt://localhost
   edgewright report --from mqtt://localhost --seconds 60 --out report.html
+  edgewright ingest --broker mqtt://localhost --store telemetry.duckdb
+  edgewright review serve --store fleet.duckdb
 
 exit status:
   0  done                             4  verification failed: see the report
   2  wrong input or arguments         5  the artifact must not be trusted
   3  the target cannot do it          6  broker or scheduler cannot be reached
-  130  interrupted; run it again      7  output or device failed
+  130  interrupted; run it again      7  output, store or device failed
   143  the same, by SIGTERM
 """
 _STATUS: tuple[tuple[type[EdgewrightError], int], ...] = (
@@ -50,6 +70,7 @@ _STATUS: tuple[tuple[type[EdgewrightError], int], ...] = (
     (TrustError, 5),
     (TransferError, 6),
     (OutputError, 7),
+    (StoreError, 7),
     (DeviceError, 7),
     (InputError, 2),
     (ConfigError, 2),
@@ -145,6 +166,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"edgewright {__version__}")
     parser.set_defaults(run=None)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for module in (convert, batch, explain, targets, inspect, telemetry, ca, repository):
+    for module in (convert, batch, explain, targets, inspect, telemetry, ingest, review, ca, repository):
         module.add_parser(commands)
     return parser

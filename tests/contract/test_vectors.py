@@ -134,6 +134,7 @@ def test_the_manifest_schema_has_exactly_the_fields_of_the_dataclasses() -> None
         manifest.Member: document["$defs"]["member"],
         manifest.PayloadTensor: document["$defs"]["tensor"],
         manifest.Preprocessing: document["$defs"]["preprocessing"],
+        manifest.Heat: document["$defs"]["heat"],
     }
     assert {kind.__name__ for kind in parts} == {
         kind.__name__ for kind in manifest.Extensible.__subclasses__()
@@ -161,6 +162,8 @@ def test_the_objects_inside_messages_have_exactly_the_fields_of_their_dataclasse
     data = definitions["event"]["properties"]["data"]
     of_cloud_event = ("extra", "envelope", "device", "name")
     assert set(data["properties"]) == fields_of(telemetry.Event, without=of_cloud_event) | envelope
+    running = definitions["running_model"]
+    assert set(running["properties"]) == fields_of(telemetry.RunningModel)
     source = definitions["thermal"]["properties"]["sources"]["additionalProperties"]
     assert set(source["properties"]) == fields_of(telemetry.Reading, without=("name", "value"))
     assert properties_of(document, definitions["power"]) == {"sources", "absent", *envelope}

@@ -11,6 +11,7 @@ from device_agent.contract import manifest_codec
 from device_agent.contract.digest import digest_of
 from device_agent.contract.manifest import (
     GoldenSample,
+    Heat,
     Manifest,
     Member,
     PayloadTensor,
@@ -31,6 +32,7 @@ from device_agent.contract.telemetry import (
     Raw,
     Reading,
     Result,
+    RunningModel,
     Summary,
     SystemSample,
     ThermalSample,
@@ -58,6 +60,8 @@ UNKNOWN = st.dictionaries(TEXTS.map("x_{}".format), JSON, max_size=2)
 BOOT_IDS = st.text(IDENTIFIER, min_size=1, max_size=8)
 DEVICE_IDS = st.text(IDENTIFIER, min_size=1, max_size=8)
 NAMES = st.builds("{}{}".format, st.sampled_from("abz"), st.text(WORD, max_size=8))
+MODEL_NAMES = NAMES
+VARIANTS = st.sampled_from((None, "a", "b"))
 SHAPES = st.lists(st.integers(1, 9), max_size=4).map(tuple)
 
 
@@ -103,6 +107,20 @@ def preprocessings(draw: st.DrawFn) -> Preprocessing:
         layout=draw(st.sampled_from(("NCHW", "NHWC"))),
         mean=tuple(draw(st.lists(finite, min_size=channels, max_size=channels))),
         std=tuple(draw(st.lists(positive, min_size=channels, max_size=channels))),
+        extra=draw(UNKNOWN),
+    )
+
+
+@st.composite
+def heats(draw: st.DrawFn) -> Heat:
+    celsius = st.floats(-40.0, 200.0)
+    slow = draw(st.none() | celsius)
+    return Heat(
+        slow_celsius=slow,
+        slow_rate_hz=None if slow is None else draw(st.floats(0.001, 100_000.0)),
+        pause_celsius=draw(celsius) if slow is None else draw(st.none() | celsius),
+        hysteresis_celsius=draw(st.floats(0.5, 50.0)),
+        hold_seconds=draw(st.floats(1.0, 3_600.0)),
         extra=draw(UNKNOWN),
     )
 
@@ -162,6 +180,7 @@ def manifests(draw: st.DrawFn) -> Manifest:
         ),
         verdict=draw(st.sampled_from(manifest_codec._VERDICTS)),
         made_with=draw(st.dictionaries(TEXTS, TEXTS, max_size=3)),
+        heat=draw(st.none() | heats()),
         schema_version=f"1.{draw(st.integers(0, 999_999_999))}",
         extra=draw(UNKNOWN),
     )
@@ -209,6 +228,8 @@ def inference_windows(draw: st.DrawFn) -> InferenceWindow:
         dropped_frames_total=draw(COUNTS),
         latency_count=zeros + sum(counts.values()),
         latency_sum_seconds=draw(AMOUNTS),
+        model=draw(st.none() | MODEL_NAMES),
+        variant=draw(VARIANTS),
         hist=ExponentialHistogram(scale=draw(st.integers(-10, 20)), zero_count=zeros, counts=counts),
     )
 
@@ -281,6 +302,20 @@ MESSAGES: dict[str, st.SearchStrategy[Any]] = {
         model_version=st.none() | TEXTS,
         target=st.none() | TEXTS,
         host=FACTS,
+        models=st.lists(
+            st.builds(
+                RunningModel,
+                model=MODEL_NAMES,
+                variant=VARIANTS,
+                artifact=st.none() | DIGESTS,
+                model_name=st.none() | TEXTS,
+                model_version=st.none() | TEXTS,
+                target=st.none() | TEXTS,
+                engine=st.none() | TEXTS,
+                engine_version=st.none() | TEXTS,
+            ),
+            max_size=3,
+        ).map(tuple),
     ),
     "health": extended(
         Health,
@@ -307,6 +342,8 @@ MESSAGES: dict[str, st.SearchStrategy[Any]] = {
         frame=TEXTS,
         latency_seconds=AMOUNTS,
         outputs=st.lists(outputs(), max_size=3).map(tuple),
+        model=st.none() | MODEL_NAMES,
+        variant=VARIANTS,
     ),
 }
 
