@@ -105,7 +105,7 @@ def windows(reader: Reader) -> dict[tuple[str | None, str | None], list[dict[str
 
 def counted(bodies: Sequence[dict[str, Any]]) -> int:
     """Return the inferences of windows that add up to their totals."""
-    total = sum(body["latency_count"] for body in bodies)
+    total: int = sum(body["latency_count"] for body in bodies)
     assert total == bodies[-1]["inferences_total"]
     assert total == sum(sum(body["hist"]["counts"].values()) for body in bodies)
     return total
