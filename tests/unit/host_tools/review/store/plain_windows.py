@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import defaultdict
 from typing import Any
@@ -104,7 +105,7 @@ def _add_run(device: str, clock: BootClock, messages: list[Said], windows: dict[
                 if "inference_gross_joules" in told:
                     window["gross"].append(told["inference_gross_joules"])
     assert numbers.missing == sum(
-        b.envelope["seq"] - a.envelope["seq"] - 1 for a, b in zip(messages, messages[1:], strict=False)
+        b.envelope["seq"] - a.envelope["seq"] - 1 for a, b in itertools.pairwise(messages)
     )
 
 

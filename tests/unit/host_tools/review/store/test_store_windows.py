@@ -71,7 +71,7 @@ def _same(
         key = tuple(told[axis] for axis in axes)
         devices.setdefault(key, set()).add(device)
         row = rows.setdefault(
-            key, {name: 0 for name in (*window_rows.FLOAT_SUMS, *window_rows.COUNTS)} | {"hist": {}}
+            key, dict.fromkeys((*window_rows.FLOAT_SUMS, *window_rows.COUNTS), 0) | {"hist": {}}
         )
         for name in (*window_rows.FLOAT_SUMS, *window_rows.COUNTS):
             row[name] += window.get(name, 0)
