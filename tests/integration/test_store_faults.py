@@ -14,8 +14,17 @@ import pytest
 
 from host_tools.errors import StoreError
 from host_tools.review.store.opening import open_store
+from host_tools.review.store.tables import Batch
 from host_tools.review.store.windows import Level, Selection
-from tests.unit.host_tools.review.store.stored_messages import EPOCH, Said, batch_of, event, inference, sample, stamp
+from tests.unit.host_tools.review.store.stored_messages import (
+    EPOCH,
+    Said,
+    batch_of,
+    event,
+    inference,
+    sample,
+    stamp,
+)
 
 ALL = Selection(start=EPOCH - 600.0, end=EPOCH + 20_000.0)
 BATCHES = 40
@@ -36,12 +45,18 @@ print("done", flush=True)
 """
 
 
-def batch(number: int):  # noqa: ANN201
+def batch(number: int) -> Batch:
     said: list[Said] = []
     for device in range(5):
         seq = 1 + 3 * number
-        said.append(inference(stamp(f"d{device}", "boot", seq, 10.0 * number + 5), total=5 * number + 5, errors=number))
-        said.append(sample(stamp(f"d{device}", "boot", seq + 1, 10.0 * number + 5.1), "thermal", cpu_celsius=40.0))
+        said.append(
+            inference(
+                stamp(f"d{device}", "boot", seq, 10.0 * number + 5), total=5 * number + 5, errors=number
+            )
+        )
+        said.append(
+            sample(stamp(f"d{device}", "boot", seq + 1, 10.0 * number + 5.1), "thermal", cpu_celsius=40.0)
+        )
         said.append(event(stamp(f"d{device}", "boot", seq + 2, 10.0 * number + 5.2)))
     return batch_of(said)
 
@@ -86,7 +101,9 @@ def test_a_second_process_is_told_that_a_first_has_the_file(tmp_path: Path) -> N
     store = open_store(path)
     store.write(batch(0))
     script = "import sys\nfrom host_tools.review.store.opening import open_store\nopen_store(sys.argv[1])"
-    other = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=False)
+    other = subprocess.run(
+        [sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=False
+    )
     assert "StoreError" in other.stderr
     assert "one process at a time" in other.stderr
     assert store.write(batch(1)).messages == 15
@@ -120,7 +137,7 @@ def test_what_is_no_store_or_a_newer_one_is_refused_and_left_as_it_is(tmp_path: 
     store = open_store(path)
     store._engine.alter("UPDATE setting SET \"value\" = '99' WHERE \"name\" = 'schema_version'")
     store.close()
-    with pytest.raises(StoreError, match="newer Edgewright.*schema 99"):
+    with pytest.raises(StoreError, match=r"newer Edgewright.*schema 99"):
         open_store(path)
     with pytest.raises(StoreError, match="folder"):
         open_store(tmp_path / "no" / "folder" / "a.duckdb")
