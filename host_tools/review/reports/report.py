@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -33,13 +34,14 @@ class Table:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundText:
-    """One finding in words."""
+    """One finding in words; ``first_devices`` are the ids of those that ``devices`` names."""
 
     severity: Severity
     what: str
     next_step: str
     facts: tuple[str, ...]
     devices: str
+    first_devices: tuple[str, ...]
     explanations: tuple[str, ...]
 
 
@@ -78,10 +80,12 @@ def _found_text(finding: Finding) -> FoundText:
     if finding.group:
         facts.append(finding.group)
     if finding.effect is not None:
-        facts.append(
-            f"{wording.quantity(finding.effect.before, finding.effect.unit)} → "
-            f"{wording.quantity(finding.effect.after, finding.effect.unit)} ({wording.interval(finding.effect)})"
+        effect = finding.effect
+        change = (
+            f"{wording.quantity(effect.before, effect.unit)} → {wording.quantity(effect.after, effect.unit)}"
         )
+        has_interval = effect.low < effect.high and math.isfinite(effect.low) and math.isfinite(effect.high)
+        facts.append(f"{change} ({wording.interval(effect)})" if has_interval else change)
     if finding.p_value is not None:
         facts.append(wording.chance(finding.p_value))
     if finding.artifacts:
@@ -94,6 +98,7 @@ def _found_text(finding: Finding) -> FoundText:
         next_step=harmless(finding.next_step),
         facts=tuple(harmless(fact) for fact in facts),
         devices=harmless(f"{named} and {more} more" if more > 0 else named),
+        first_devices=finding.devices[:_NAMED_DEVICES],
         explanations=tuple(harmless(one.what) for one in finding.explanations),
     )
 
