@@ -15,6 +15,7 @@ import pyarrow as pa
 from host_tools.review.store import clock_evidence, window_rows
 from host_tools.review.store.boots import read_clock
 from host_tools.review.store.cohorts import mark_fleets
+from host_tools.review.store.dirty_windows import FINEST, dirty_runs, read_heard
 from host_tools.review.store.engine import one_of
 from host_tools.review.store.fleets import roll_up_fleets
 from host_tools.review.store.retaining import sealed_before
@@ -22,7 +23,6 @@ from host_tools.review.store.schema import MESSAGE_TABLES, window_table
 from host_tools.review.store.window_facts import KEYS, Facts, read_runs
 from host_tools.review.store.window_rows import column
 from host_tools.review.store.windows import Level
-from host_tools.review.store.writing import FINEST, dirty_runs, read_heard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
