@@ -183,5 +183,10 @@ def _output_drift(
 
 
 def _verdict(measures: tuple[MeasureComparison, ...]) -> Verdict:
-    told = {one.verdict for one in measures}
+    told = {
+        one.verdict
+        for one in measures
+        if one.verdict in ("worse", "better")
+        or not (one.group or (MEASURES[one.measure].follows_weather and one.design == "paired"))
+    } - {"too_few"}
     return next((verdict for verdict in _ORDER if verdict in told), "too_few")

@@ -1,7 +1,8 @@
 """`compare_windows`: artifact B against A, measure by measure, on all devices and on each kind of them.
 
 Ratios are averaged as logarithms by trimmed means over devices; a device is one value, however much it says. Holm's
-correction runs over all measures and groups together. Equivalence is asked with the same estimate: B is `no_worse` when
+correction runs over all measures and groups together. Without devices that kept A, the interval also holds what time alone
+does (`time_noise`). Equivalence is asked with the same estimate: B is `no_worse` when
 the interval of twice the error rate, which is a one-sided bound at the confidence told, stays within the margin.
 """
 
@@ -28,6 +29,7 @@ from host_tools.review.analysis.measures import MEASURES, Measure
 from host_tools.review.analysis.multiplicity import holm
 from host_tools.review.analysis.pairing import Pairing, Sides, pair
 from host_tools.review.analysis.regroup import regroup
+from host_tools.review.analysis.time_noise import TimeNoise
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -92,7 +94,10 @@ def compare_windows(
     found: list[MeasureComparison] = []
     own: dict[str, NDArray[np.float64]] = {}
     for measure in MEASURES.values():
-        question = _Question(measure, pairing, np.random.default_rng([seed, len(own)]))
+        time_noise = None
+        if pairing.switched_at and measure.method == "trimmed":
+            time_noise = TimeNoise(table, measure, pairing.switched_at, (artifact_a, artifact_b))
+        question = _Question(measure, pairing, np.random.default_rng([seed, len(own)]), time_noise)
         own[measure.name] = question.differences
         found += [
             row
@@ -117,7 +122,10 @@ def compare_windows(
 class _Question:
     """One measure: what devices say of it, and what that comes to for a group of them."""
 
-    def __init__(self, measure: Measure, pairing: Pairing, rng: np.random.Generator) -> None:
+    def __init__(
+        self, measure: Measure, pairing: Pairing, rng: np.random.Generator, time_noise: TimeNoise | None
+    ) -> None:
+        self._time_noise = time_noise
         self._measure = measure
         self._pairing = pairing
         self._rng = rng
@@ -154,6 +162,9 @@ class _Question:
             estimate, p_value, interval = self._plain(differences, 1 - alpha)
         else:
             estimate = self._trimmed(design, differences, controls, before, after)
+            if design == "paired" and self._time_noise is not None:
+                names = frozenset(np.array(pairing.paired.devices, dtype=object)[mine].tolist())
+                estimate = self._time_noise.added_to(estimate, names)
             p_value, interval = estimate.p_value, estimate.interval(1 - alpha)
         return MeasureComparison(
             group=group,
@@ -233,6 +244,8 @@ def _verdict(one: MeasureComparison, p_adjusted: float, alpha: float) -> Verdict
     if one.effect is None or one.devices < MIN_DEVICES:
         return "too_few"
     worse = MEASURES[one.measure].worse
+    if MEASURES[one.measure].follows_weather and one.design == "paired":
+        p_adjusted = 1.0  # a warm week is no doing of B, and few days tell little of how warm weeks get
     ends = sorted((worse * one.effect.low, worse * one.effect.high))
     if p_adjusted < alpha and worse * one.effect.change > 0 and ends[1] >= one.margin:
         return "worse"

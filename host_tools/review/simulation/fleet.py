@@ -22,6 +22,7 @@ BLOCK_DEVICES = 250
 SITES = 8
 SAMPLE_SECONDS = 10.0
 """What the agent's windows last, and how often it samples."""
+_KEPT_BLOCKS = 4
 _DAY = 86400.0
 _RSS_BYTES = 31e6
 _KERNELS = ("6.1.0-35", "6.12.41")
@@ -188,6 +189,7 @@ class SimulatedFleet:
         )
         self._affected = tuple(self._drawn(injection, rng) for injection in plan.injections)
         self._switch = self._switches(rng)
+        self._kept: dict[int, Block] = {}
         self._clock_errors = np.where(
             rng.random(plan.devices) < plan.wrong_clocks, -rng.uniform(3600, 90 * _DAY, plan.devices), 0.0
         )
@@ -217,7 +219,14 @@ class SimulatedFleet:
         return self.plan.start + at if np.isfinite(at) else None
 
     def block(self, number: int) -> Block:
-        """Make one block."""
+        """Return one block; of those made the last few are kept."""
+        if number not in self._kept:
+            while len(self._kept) >= _KEPT_BLOCKS:
+                del self._kept[next(iter(self._kept))]
+            self._kept[number] = self._made(number)
+        return self._kept[number]
+
+    def _made(self, number: int) -> Block:
         plan = self.plan
         first = number * BLOCK_DEVICES
         chosen = slice(first, min(first + BLOCK_DEVICES, plan.devices))
