@@ -1,7 +1,7 @@
 """`Agent`: carries out what `core` decides. The only file with the loop; `assembly` builds the parts that it joins.
 
-Three threads: the loop (core, spool, sensors, results), the worker (verify, load, test, infer) and one for the
-broker's connection. Nothing is shared but the meter and the queue of results; all else is reported through one inbox.
+Threads: the loop (core, spool, sensors, results), a worker for each model (verify, load, test, infer) and one for the
+broker's connection. Nothing is shared but meters and queues of results; all else is reported through one inbox.
 """
 
 from __future__ import annotations
@@ -13,15 +13,17 @@ from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
-from device_agent import effects, occurrences
+from device_agent import effects, events, occurrences
 from device_agent.assembly import assemble
 from device_agent.contract.errors import DeviceError, StorageError
-from device_agent.core import OVER
+from device_agent.contract.telemetry import MAIN_MODEL
+from device_agent.core import OVER, UP
 from device_agent.heat.temperature import read_hottest
-from device_agent.inbox import WAKE, UpdateAnswer, Wake
+from device_agent.inbox import WAKE, FromModel, UpdateAnswer, Wake
 from device_agent.operations.service import Service
 from device_agent.operations.status import flattened
 from device_agent.operations.status_socket import StatusServer, socket_path
+from device_agent.orders import Orders
 from device_agent.result_writer import ResultWriter
 from device_agent.sensors.reading import Absent
 from device_agent.telemetry.courier import LinkChange, Refused
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
     from device_agent.config import AgentConfig
     from device_agent.contract.telemetry import Scalar
-    from device_agent.inbox import Inbox, Item
+    from device_agent.inbox import Inbox, Item, MainItem
     from device_agent.telemetry.mqtt import BrokerReport
 
 _LOG = logging.getLogger("edgewright.agent")
@@ -62,9 +64,10 @@ class Agent:
         parts = assemble(
             config,
             self._inbox,
-            order_model=self._take_in,
+            order_model=self._order,
             snapshot=self._snapshot,
             restart=self._want_restart,
+            tell_birth=lambda: self._reporter.birth(),  # noqa: PLW0108  there is none yet
         )
         self._core = parts.core
         self._spool = parts.spool
@@ -77,6 +80,8 @@ class Agent:
         self._renewal = parts.renewal
         self._updates = parts.updates
         self._runner = parts.runner
+        self._beside = parts.beside
+        self._orders = Orders(parts.commands.complete)
         self._reporter = parts.reporter
         self._service = Service()
         self._status_server: StatusServer | None = None
@@ -91,8 +96,8 @@ class Agent:
             effects.RunSelfTest: lambda _: self._runner.test(),
             effects.StartInference: lambda _: self._start_inference(),
             effects.LeaveInference: lambda _: self._runner.leave(),
-            effects.CommandDone: lambda effect: self._commands.complete(
-                effect.key, code=effect.code, reason=effect.reason
+            effects.CommandDone: lambda effect: self._orders.done(
+                effect.key, MAIN_MODEL, code=effect.code, reason=effect.reason
             ),
             effects.StopWorker: lambda _: self._stop_worker(),
             effects.Sample: lambda effect: self._sample(final=effect.final),
@@ -146,11 +151,13 @@ class Agent:
         now = monotonic()
         if now >= self._core.next_due_seconds:
             self._take_in(occurrences.Tick(now))
-        model_runs = self._core.phase == "running"
+        model_runs = self._core.phase in UP
         due_seconds = min(self._service.alive(now), self._commands.turn(now, model_runs=model_runs))
         if self._updates is not None:
             self._updates.turn(now)
         more_results = self._results is not None and self._results.write()
+        if self._beside is not None:
+            due_seconds = min(due_seconds, self._beside.turn(now, may_begin=self._core.phase in UP))
         self._commit(now)
         due = self._courier.turn(now) if self._config.mqtt.enabled else float("inf")
         self._take_in(occurrences.Trouble("link", self._courier.doubt))
@@ -175,6 +182,12 @@ class Agent:
             return
 
     def _dispatch(self, item: Item) -> None:
+        if self._beside is not None:
+            self._beside.see(item, self._handle)
+        elif not isinstance(item, FromModel):
+            self._handle(item)
+
+    def _handle(self, item: MainItem) -> None:
         match item:
             case Connected() | Disconnected() | Delivered():
                 self._handle_report(item)
@@ -185,7 +198,14 @@ class Agent:
             case UpdateAnswer(answer):
                 if self._updates is not None:
                     self._updates.handle(answer)
-            case occurrences.Failed() | occurrences.StopRequested() | occurrences.SourceEnded():
+            case occurrences.VariantStarted() | occurrences.VariantFailed():
+                self._handle_side_b(item)
+            case (
+                occurrences.Failed()
+                | occurrences.ModelFailed()
+                | occurrences.StopRequested()
+                | occurrences.SourceEnded()
+            ):
                 self._tell_updates_of_the_end(item)
                 self._take_in(item)
             case occurrences.ArtifactVerified() | occurrences.ModelSwitched():
@@ -198,7 +218,11 @@ class Agent:
                 self._take_in(item)
 
     def _tell_updates_of_the_end(
-        self, end: occurrences.Failed | occurrences.StopRequested | occurrences.SourceEnded
+        self,
+        end: occurrences.Failed
+        | occurrences.ModelFailed
+        | occurrences.StopRequested
+        | occurrences.SourceEnded,
     ) -> None:
         """A model that fails on probation is taken back before the agent ends.
 
@@ -206,12 +230,39 @@ class Agent:
         """
         if self._updates is None:
             return
-        if isinstance(end, occurrences.Failed) and not self._variant_runs:
-            self._updates.failed(end.code, end.message)
-            return
-        if not isinstance(end, occurrences.Failed):
+        if isinstance(end, occurrences.Failed | occurrences.ModelFailed):
+            if not self._variant_runs:
+                self._updates.failed(end.code, end.message)
+                return
+        else:
             self._restart_wanted = False
-        self._updates.stopping()
+        if not isinstance(end, occurrences.ModelFailed):  # after which the agent goes on
+            self._updates.stopping()
+
+    # --- several models ---
+
+    def _handle_side_b(self, item: occurrences.VariantStarted | occurrences.VariantFailed) -> None:
+        if isinstance(item, occurrences.VariantStarted):
+            tell, trouble = events.variant_started(MAIN_MODEL, item), ""
+        else:
+            tell, trouble = events.variant_failed(MAIN_MODEL, item), f"side b: {item.message}"
+        self._recorder.event(tell.name, tell.severity, tell.text, tell.details)
+        self._take_in(occurrences.Trouble("side b", trouble))
+        self._reporter.birth()
+
+    def _order(self, order: occurrences.ModelOrdered) -> None:
+        """Begin a command at the models that it means."""
+        others = () if self._beside is None else self._beside.names
+        names = [name for name in (MAIN_MODEL, *others) if order.model in ("", name)]
+        if not names:
+            reason = f"there is no model {order.model!r}; there are {', '.join((MAIN_MODEL, *others))}"
+            self._commands.complete(order.key, code="unknown_model", reason=reason)
+            return
+        self._orders.begin(order.key, names)
+        if self._beside is not None:
+            self._beside.order(order, self._orders)
+        if MAIN_MODEL in names:
+            self._take_in(order)
 
     def _take_in(self, occurrence: occurrences.Occurrence) -> None:
         for effect in self._core.handle(occurrence):
@@ -270,6 +321,8 @@ class Agent:
         if self._updates is not None:
             self._updates.close()
         self._renewal.close()
+        if self._beside is not None:
+            self._beside.close(_CLOSE_SECONDS)
         if not self._runner.close(_CLOSE_SECONDS):
             _LOG.warning("the engine does not come back; leaving without it")
         if not self._courier.close(_CLOSE_SECONDS):
@@ -305,19 +358,25 @@ class Agent:
                 wanted=wanted,
                 recorder=self._recorder,
                 wake=partial(self._inbox.put, WAKE),
+                model=None if self._beside is None else MAIN_MODEL,
+                digest_of=self._runner.digest_of if self._config.split.path is not None else None,
+                is_split=self._config.split.path is not None,
             )
         self._reporter.begin_window()
-        self._runner.infer(None if self._results is None else self._results.queue)
+        queues = (None, None) if self._results is None else (self._results.queue, self._results.queue_of_b)
+        self._runner.infer(*queues)
 
     def _stop_worker(self) -> None:
         self._service.stopping()
         self._commands.close("the agent ends")
         self._runner.stop()
+        if self._beside is not None:
+            self._beside.stop()
 
     def _record_health(self, effect: effects.RecordHealth) -> None:
         self._reporter.health(effect.status, effect.reason)
         self._service.status(f"{effect.status}: {effect.reason}" if effect.reason else effect.status)
-        if self._core.phase == "running":
+        if self._core.phase in UP:
             self._service.ready()
 
     def _sample(self, *, final: bool) -> None:
@@ -328,6 +387,8 @@ class Agent:
         if self._results is not None:
             self._results.report()
         self._reporter.tell_refused_frames()
+        if self._beside is not None:
+            self._beside.close_windows(final=final)
         self._commands.report()
         self._take_in(occurrences.Trouble("refused messages", self._refusals.report()))
         self._spool.return_to_disk()
@@ -357,6 +418,11 @@ class Agent:
             paused="pause" in effect.measures,
             variant="variant" in effect.measures,
         )
+        if self._beside is not None:
+            self._beside.hold(
+                self._config.heat.slow_rate_hz if "slow" in effect.measures else None,
+                paused="pause" in effect.measures,
+            )
 
     # --- what is asked for ---
 

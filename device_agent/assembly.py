@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 from device_agent.broker import begin_connection, broker_settings, courier_limits
 from device_agent.commands.post import CommandPost
+from device_agent.config import frames_topic, named_models
+from device_agent.contract.telemetry import MAIN_MODEL
 from device_agent.contract.topics import DeviceTopics
 from device_agent.core import Core, Timing
 from device_agent.enrolment.renewal import Renewal
@@ -29,13 +31,15 @@ from device_agent.telemetry.stamp import Stamper
 from device_agent.telemetry.subscription import Subscription
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
+    from device_agent.beside.models import Beside
     from device_agent.config import AgentConfig
     from device_agent.contract.telemetry import Scalar
     from device_agent.inbox import Inbox
     from device_agent.occurrences import ModelOrdered
     from device_agent.telemetry.mqtt import BrokerSettings
+    from device_agent.telemetry.subscription import Incoming
     from device_agent.update.updates import Updates
 
 _COUNTER_SECONDS: Final = 10.0
@@ -58,6 +62,7 @@ class Parts:
         renewal: Keeps the certificate valid.
         updates: Bring other models; None where they are not configured.
         runner: Runs the model.
+        beside: The models beside it; None where there are none.
         reporter: Reports what the agent is and does.
     """
 
@@ -72,6 +77,7 @@ class Parts:
     renewal: Renewal
     updates: Updates | None
     runner: ModelRunner
+    beside: Beside | None
     reporter: Reporter
 
 
@@ -82,6 +88,7 @@ def assemble(
     order_model: Callable[[ModelOrdered], None],
     snapshot: Callable[[], Mapping[str, Scalar]],
     restart: Callable[[str], None],
+    tell_birth: Callable[[], None],
 ) -> Parts:
     """Build the parts of one run.
 
@@ -91,6 +98,7 @@ def assemble(
         order_model: Begins a command about the model.
         snapshot: Returns what is worth knowing, for the command of this name.
         restart: Ends this process in order and begins it anew.
+        tell_birth: Records the birth message anew: one of several models has changed.
 
     Raises:
         ConfigError: The password cannot be had, a TLS file cannot be used, the device is not enrolled, or updates cannot be
@@ -119,8 +127,8 @@ def assemble(
         order_model=order_model,
         snapshot=snapshot,
     )
-    door = FrameDoor()
-    subscriptions = (*commands.subscriptions, *_frames(config, door))
+    doors = {name: FrameDoor() for name, _ in named_models(config)}
+    subscriptions = (*commands.subscriptions, *_frames(config, doors))
     courier = _courier(config, settings, spool, recorder, subscriptions, inbox)
     sensors = _sensors(config)
     renewal = Renewal(
@@ -132,7 +140,10 @@ def assemble(
     )
     updates = _updates(config, inbox, recorder, restart)
     artifact = config.artifact if updates is None else updates.begin()
-    runner = ModelRunner(replace(config, artifact=artifact), report=inbox.put, door=door, updates=updates)
+    runner = ModelRunner(
+        replace(config, artifact=artifact), report=inbox.put, door=doors[MAIN_MODEL], updates=updates
+    )
+    beside = _beside(config, inbox, recorder, doors, tell_birth)
     reporter = Reporter(
         config,
         recorder=recorder,
@@ -140,6 +151,7 @@ def assemble(
         stamper=stamper,
         sensors=sensors,
         runner=runner,
+        beside=beside,
         lost_before=lost_before,
     )
     return Parts(
@@ -154,6 +166,7 @@ def assemble(
         renewal=renewal,
         updates=updates,
         runner=runner,
+        beside=beside,
         reporter=reporter,
     )
 
@@ -169,6 +182,8 @@ def _core(config: AgentConfig) -> Core:
         window_seconds=config.telemetry.interval_seconds,
         drain_timeout_seconds=config.spool.drain_timeout_seconds,
         heat_seconds=heat_seconds,
+        retry_min_seconds=config.engine.retry_min_seconds,
+        retry_max_seconds=config.engine.retry_max_seconds,
     )
     return Core(timing, None if rules is None else HeatPolicy(rules))
 
@@ -190,11 +205,38 @@ def _stamper(run_id: str) -> Stamper:
     )
 
 
-def _frames(config: AgentConfig, door: FrameDoor) -> tuple[Subscription, ...]:
-    if config.source.kind != "mqtt":
-        return ()
-    topic = config.source.topic or DeviceTopics(config.device.id, config.mqtt.topic_root).frames()
-    return (Subscription(topic=topic, what="frames", take=door, required=True),)
+def _frames(config: AgentConfig, doors: Mapping[str, FrameDoor]) -> tuple[Subscription, ...]:
+    """Listen once to every topic that frames come from; what comes there goes to every model that wants it."""
+    wanted: dict[str, list[FrameDoor]] = {}
+    for name, one in named_models(config):
+        if one.source.kind == "mqtt":
+            wanted.setdefault(frames_topic(one, name), []).append(doors[name])
+    return tuple(
+        Subscription(topic=topic, what="frames", take=_to_all(takers), required=True)
+        for topic, takers in wanted.items()
+    )
+
+
+def _to_all(doors: Sequence[FrameDoor]) -> Callable[[Incoming], None]:
+    def take(message: Incoming) -> None:
+        for door in doors:
+            door(message)
+
+    return doors[0] if len(doors) == 1 else take
+
+
+def _beside(
+    config: AgentConfig,
+    inbox: Inbox,
+    recorder: Recorder,
+    doors: Mapping[str, FrameDoor],
+    changed: Callable[[], None],
+) -> Beside | None:
+    if not config.model:
+        return None
+    from device_agent.beside.models import Beside  # noqa: PLC0415  who has one model pays for no other
+
+    return Beside(config, inbox=inbox, recorder=recorder, doors=doors, changed=changed)
 
 
 def _courier(

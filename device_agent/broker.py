@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from device_agent.config import mqtt_password
+from device_agent.config import mqtt_password, named_models
 from device_agent.contract.errors import EdgewrightError
 from device_agent.enrolment.identity import IdentityFolder
 from device_agent.telemetry.courier import CourierLimits
@@ -54,7 +54,9 @@ def broker_settings(config: AgentConfig, *, client_id_suffix: str = "") -> Broke
         connect_timeout_seconds=mqtt.connect_timeout_seconds,
         will_delay_seconds=mqtt.will_delay_seconds,
         max_inflight_messages=mqtt.max_inflight_messages,
-        max_incoming_bytes=config.source.max_frame_bytes if config.source.kind == "mqtt" else 0,
+        max_incoming_bytes=max(
+            one.source.max_frame_bytes if one.source.kind == "mqtt" else 0 for _, one in named_models(config)
+        ),
     )
 
 

@@ -5,6 +5,8 @@
     starting -> verifying -> loading -> self_test -> running -> draining -> stopped
                     any of them, on failure or a stop  ------->  draining -> failed | stopped
 
+Beside other models the main one fails alone (`ModelFailed`): ``waiting`` until it is begun again with ``verifying``.
+
 `agent` carries out the effects and reports back. Whatever the order in which things happen, this module promises
 (and a state-machine test holds it to): nothing is inferred before the self-test was passed or is known to be absent;
 there is exactly one goodbye and nothing is recorded after it; every message is recorded (in the spool), never sent
@@ -17,6 +19,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from device_agent import events
+from device_agent.backoff import Backoff
+from device_agent.contract.telemetry import MAIN_MODEL
 from device_agent.effects import (
     ApplyHeat,
     CommandDone,
@@ -43,6 +47,7 @@ from device_agent.occurrences import (
     InferenceLeft,
     LinkDown,
     LinkUp,
+    ModelFailed,
     ModelOrdered,
     ModelSwitched,
     RestartRequested,
@@ -63,17 +68,26 @@ if TYPE_CHECKING:
     from device_agent.heat.policy import HeatPolicy
     from device_agent.occurrences import ModelOperation, Occurrence
 
-Phase = Literal["starting", "verifying", "loading", "self_test", "running", "draining", "stopped", "failed"]
+Phase = Literal[
+    "starting", "verifying", "loading", "self_test", "running", "waiting", "draining", "stopped", "failed"
+]
 OVER: Final = ("stopped", "failed")
+UP: Final = ("running", "waiting")
+"""Phases in which the agent does its work, with the main model or without it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """Intervals of the machine, in seconds, each greater than 0; ``heat_seconds`` is infinite where nothing needs it."""
+    """Intervals of the machine, in seconds, each greater than 0; ``heat_seconds`` is infinite where nothing needs it.
+
+    ``retry_min_seconds`` and ``retry_max_seconds`` are the pauses before the main one of several models is begun again.
+    """
 
     window_seconds: float
     drain_timeout_seconds: float
     heat_seconds: float = float("inf")
+    retry_min_seconds: float = float("inf")
+    retry_max_seconds: float = float("inf")
 
 
 class Core:
@@ -87,6 +101,8 @@ class Core:
     def __init__(self, timing: Timing, heat: HeatPolicy | None = None) -> None:
         self._timing = timing
         self._heat = heat
+        self._backoff = Backoff(min_seconds=timing.retry_min_seconds, max_seconds=timing.retry_max_seconds)
+        self._retry_due_seconds = float("inf")
         self._heat_due_seconds = float("inf")
         self._now_seconds = 0.0
         self._window_due_seconds = float("inf")
@@ -106,7 +122,9 @@ class Core:
     @property
     def next_due_seconds(self) -> float:
         """Monotonic time at which the machine wants its next `Tick`; infinity when it waits for something else."""
-        return min(self._window_due_seconds, self._heat_due_seconds, self._deadline_seconds)
+        return min(
+            self._window_due_seconds, self._heat_due_seconds, self._deadline_seconds, self._retry_due_seconds
+        )
 
     def handle(self, occurrence: Occurrence) -> tuple[Effect, ...]:
         """Take in what happened and return what to do, in order. Late reports of a phase that is over change nothing."""
@@ -117,7 +135,7 @@ class Core:
                 return self._time(now, first=isinstance(occurrence, Started))
             case StopRequested() | RestartRequested():
                 return self._end(occurrence)
-            case Failed():
+            case Failed() | ModelFailed():
                 return self._fail(occurrence)
             case WorkerStopped():
                 return self._worker_has_stopped()
@@ -144,9 +162,11 @@ class Core:
         if self._now_seconds >= self._deadline_seconds:
             return self._drained()
         effects: tuple[Effect, ...] = ()
+        if self._now_seconds >= self._retry_due_seconds:
+            effects = self._begin_again()
         if self._now_seconds >= self._heat_due_seconds:
             self._heat_due_seconds = self._now_seconds + self._timing.heat_seconds
-            effects = (ReadHeat(),)
+            effects = (*effects, ReadHeat())
         if self._now_seconds >= self._window_due_seconds:
             self._window_due_seconds = self._now_seconds + self._timing.window_seconds
             effects = (*effects, Sample(final=False), *((ReportLoss(),) if self._connected else ()))
@@ -164,11 +184,13 @@ class Core:
                 self.phase = "running"
                 self._window_due_seconds = self._now_seconds + self._timing.window_seconds
                 self._heat_due_seconds = self._now_seconds + self._timing.heat_seconds
+                self._backoff.works(self._now_seconds)
+                self._troubles.pop("model", None)
                 go = () if self._paused else (StartInference(),)
                 return (events.self_tested(tested), RecordBirth(), self._health(), *go, *self._order_done())
             case "running", SourceEnded(reason):
                 return self._drain(farewell=reason)
-            case "running", HeatRead() as heat:
+            case (("running" | "waiting"), HeatRead() as heat):
                 return self._heat_read(heat)
             case "running", (ModelSwitched() | SwitchFailed()) as outcome:
                 return self._switched(outcome)
@@ -202,6 +224,9 @@ class Core:
 
     def _ordered(self, order: ModelOrdered) -> tuple[Effect, ...]:
         """Begin a command. They come one after another; a new one means that the one before was given up."""
+        if self.phase == "waiting" and order.operation == "restart_model":
+            self._order = order
+            return self._begin_again()
         if self.phase != "running":
             return (CommandDone(order.key, "not_running", f"the agent is not running: {self.phase}"),)
         self._order = order
@@ -280,7 +305,30 @@ class Core:
             self._troubles[trouble.name] = trouble.text
         else:
             del self._troubles[trouble.name]
-        return (self._health(),) if self.phase == "running" else ()
+        return (self._health(),) if self.phase in UP else ()
+
+    # --- the main one of several models fails alone ---
+
+    def _model_failed(self, failure: ModelFailed) -> tuple[Effect, ...]:
+        self.phase = "waiting"
+        pause = self._backoff.failed(self._now_seconds)
+        self._retry_due_seconds = self._now_seconds + pause
+        # The others are sampled and cooled all the same, also where this one never ran.
+        self._window_due_seconds = min(
+            self._window_due_seconds, self._now_seconds + self._timing.window_seconds
+        )
+        self._heat_due_seconds = min(self._heat_due_seconds, self._now_seconds + self._timing.heat_seconds)
+        self._troubles["model"] = f"model {MAIN_MODEL}: {failure.code}: {failure.message}"
+        return (
+            events.model_failed(failure, retry_seconds=pause),
+            self._health(),
+            *self._order_done(failure.message, code="model_failed"),
+        )
+
+    def _begin_again(self) -> tuple[Effect, ...]:
+        self._retry_due_seconds = float("inf")
+        self.phase = "verifying"
+        return (self._health(), VerifyArtifact())
 
     # --- the end ---
 
@@ -293,9 +341,11 @@ class Core:
         self._restarts = False
         return (*self._goodbye(), self._exit())
 
-    def _fail(self, failure: Failed) -> tuple[Effect, ...]:
+    def _fail(self, failure: Failed | ModelFailed) -> tuple[Effect, ...]:
         if self.phase == "draining":
             return ()
+        if isinstance(failure, ModelFailed):
+            return self._model_failed(failure)
         self._outcome = failure
         event = events.agent_failed(failure, self.phase)
         return (event, *self._drain(farewell=f"{failure.code}: {failure.message}"))
@@ -304,7 +354,7 @@ class Core:
         self.phase = "draining"
         self._farewell = farewell
         undone = self._order_done(f"the agent ends: {farewell}", code="interrupted")
-        self._window_due_seconds = self._heat_due_seconds = float("inf")
+        self._window_due_seconds = self._heat_due_seconds = self._retry_due_seconds = float("inf")
         self._deadline_seconds = self._now_seconds + self._timing.drain_timeout_seconds
         return (*undone, RecordHealth("draining", farewell), StopWorker())
 
@@ -337,7 +387,7 @@ class Core:
     def _health(self) -> RecordHealth:
         if self.phase == "draining":
             return RecordHealth("draining", self._farewell)
-        if self.phase != "running":
+        if self.phase not in UP:
             return RecordHealth("degraded", f"not running yet: {self.phase}")
         if self._paused:
             return RecordHealth("degraded", "paused by a command")

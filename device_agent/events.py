@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from device_agent.contract.telemetry import MAIN_MODEL
 from device_agent.effects import RecordEvent
 
 if TYPE_CHECKING:
@@ -13,11 +14,14 @@ if TYPE_CHECKING:
         ArtifactVerified,
         EngineLoaded,
         Failed,
+        ModelFailed,
         ModelOrdered,
         ModelSwitched,
         SelfTestPassed,
         StorageChanged,
         SwitchFailed,
+        VariantFailed,
+        VariantStarted,
         WindowClosed,
     )
 
@@ -151,6 +155,83 @@ def storage_changed(change: StorageChanged) -> RecordEvent:
     """The spool went to memory, or came back to disk."""
     severity: Severity = "info" if change.code == "spool_on_disk" else "error"
     return RecordEvent(name=change.code, severity=severity, text=change.message)
+
+
+def model_started(
+    model: str, artifact: ArtifactVerified, engine: EngineLoaded, test: SelfTestPassed
+) -> RecordEvent:
+    """A model beside the main one is verified, loaded and tested."""
+    tested = (
+        f"{test.samples} golden samples: within {test.largest_lsb:g} LSB"
+        if test.samples
+        else "no golden samples"
+    )
+    doubtful = artifact.verdict == "unverified" or bool(artifact.unchecked) or not test.samples
+    return RecordEvent(
+        name="model_started",
+        severity="warning" if doubtful else "info",
+        text=(
+            f"Model {model}: {artifact.name} {artifact.version} for {artifact.target} runs on {engine.engine} "
+            f"{engine.engine_version}; {tested}; the host's verdict: {artifact.verdict}. {artifact.unchecked}"
+        ).rstrip(),
+        details={
+            "model": model,
+            "digest": artifact.digest,
+            "name": artifact.name,
+            "version": artifact.version,
+            "target": artifact.target,
+            "verdict": artifact.verdict,
+            "engine": engine.engine,
+            "engine_version": engine.engine_version,
+            "load_seconds": engine.seconds,
+            "samples": test.samples,
+        },
+    )
+
+
+def model_failed(failure: ModelFailed, *, retry_seconds: float, model: str = MAIN_MODEL) -> RecordEvent:
+    """One of several models cannot go on; the others do."""
+    return RecordEvent(
+        name="model_failed",
+        severity="error",
+        text=f"Model {model}: {failure.message} It is begun again in {retry_seconds:g} s; the other models run on.",
+        details={"model": model, "code": failure.code, "retry_seconds": retry_seconds},
+    )
+
+
+def model_ended(model: str, reason: str) -> RecordEvent:
+    """A model's source has no more frames; the agent ends when no model has any."""
+    return RecordEvent(
+        name="model_ended", severity="info", text=f"Model {model}: {reason}.", details={"model": model}
+    )
+
+
+def variant_started(model: str, started: VariantStarted) -> RecordEvent:
+    """Side b of a split takes its frames."""
+    return RecordEvent(
+        name="variant_started",
+        severity="info",
+        text=f"Model {model}, side b: {started.name} {started.version} takes its share of the frames.",
+        details={
+            "model": model,
+            "variant": "b",
+            "digest": started.digest,
+            "name": started.name,
+            "version": started.version,
+            "engine": started.engine,
+            "engine_version": started.engine_version,
+        },
+    )
+
+
+def variant_failed(model: str, failure: VariantFailed) -> RecordEvent:
+    """Side b of a split cannot be used."""
+    return RecordEvent(
+        name="variant_failed",
+        severity="error",
+        text=f"Model {model}, side b: {failure.message} Side a takes all frames until the model is restarted.",
+        details={"model": model, "variant": "b"},
+    )
 
 
 def agent_failed(failure: Failed, phase: str) -> RecordEvent:

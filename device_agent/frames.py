@@ -30,12 +30,17 @@ class FrameDoor:
         """Hand frames to ``take`` from now on."""
         self._take = take
 
+    def shut(self) -> None:
+        """Turn frames away again: the source is gone."""
+        self._take = None
+
     def __call__(self, message: Incoming) -> None:
         """Hand in one frame; called on the connection's thread."""
-        if self._take is None:
+        take = self._take
+        if take is None:
             self.turned_away += 1
         else:
-            self._take(message.payload, message.respond)
+            take(message.payload, message.respond)
 
 
 def open_source(

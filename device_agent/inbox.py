@@ -27,7 +27,16 @@ class UpdateAnswer:
     answer: Answer
 
 
+@dataclass(frozen=True, slots=True)
+class FromModel:
+    """Put in by the worker of a model beside the main one."""
+
+    model: str
+    occurrence: Occurrence
+
+
 if TYPE_CHECKING:
-    Item = Occurrence | BrokerReport | SimpleQueue[Any] | Wake | UpdateAnswer
+    MainItem = Occurrence | BrokerReport | SimpleQueue[Any] | Wake | UpdateAnswer
     """A queue is somebody's who asks for the status, and waits at it."""
+    Item = FromModel | MainItem
     Inbox = SimpleQueue[Item]

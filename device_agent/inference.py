@@ -11,13 +11,15 @@ from time import monotonic, perf_counter_ns
 from typing import TYPE_CHECKING, Final
 
 from device_agent.contract.errors import EngineError
+from device_agent.results import NOWHERE
 from device_agent.sources.source import SourceEnded
 from device_agent.telemetry.histogram import Histogram
 
 if TYPE_CHECKING:
     from device_agent.engines.engine import Engine
     from device_agent.results import ResultQueue
-    from device_agent.sources.source import Source
+    from device_agent.sources.source import Frame, Source
+    from device_agent.split import Split
 
 _POLL_SECONDS: Final = 0.1
 """How long a stop can go unseen while no frame comes."""
@@ -118,6 +120,7 @@ class InferenceLoop:
         limits: Bounds.
         stopping: Set when the loop is to be left.
         pace: Holds frames back; by default at the rate of ``limits``.
+        split: Says for every frame what infers it, in place of ``engine``, ``meter`` and ``results``; None: there is no other.
     """
 
     def __init__(
@@ -130,6 +133,7 @@ class InferenceLoop:
         limits: LoopLimits,
         stopping: threading.Event,
         pace: Pace | None = None,
+        split: Split | None = None,
     ) -> None:
         self._engine = engine
         self._source = source
@@ -138,6 +142,7 @@ class InferenceLoop:
         self._limits = limits
         self._stopping = stopping
         self._pace = pace or Pace(limits.rate_hz, stopping)
+        self._split = split
 
     def run(self) -> str:
         """Infer until stopped, or until there is nothing more to infer.
@@ -152,13 +157,14 @@ class InferenceLoop:
         try:
             return self._run()
         except SourceEnded:
-            return f"the source has no more frames, after {self._meter.inferences_total} inferences"
+            counted = self._meter if self._split is None else self._split
+            return f"the source has no more frames, after {counted.inferences_total} inferences"
 
     def _run(self) -> str:
         # Everything that is looked up for each frame is a local name: that is a good part of what the loop costs.
         next_frame, infer, inferred = self._source.next, self._engine.infer, self._meter.inferred
-        stopped, results, most = self._stopping.is_set, self._results, self._limits.max_frames
-        pace = self._pace
+        stopped, results, most = self._stopping.is_set, self._results or NOWHERE, self._limits.max_frames
+        pace, split = self._pace, self._split
         failures = taken = 0
         while not stopped():
             if not pace.is_free and not pace.wait():
@@ -166,28 +172,34 @@ class InferenceLoop:
             frame = next_frame(_POLL_SECONDS)
             if frame is None:
                 continue
+            if split is not None:
+                side = split.side_of(frame.id)
+                infer, inferred, results = side.infer, side.inferred, side.results
             start = perf_counter_ns()
             try:
                 outputs = infer(frame.inputs)
             except EngineError as error:
                 failures += 1
-                if frame.answer is not None:
-                    frame.answer.refuse(str(error))
-                self._failed(error, failures)
+                self._failed(frame, error, failures)
             else:
                 end = perf_counter_ns()
                 inferred(end - start)
                 failures = 0
                 if frame.answer is not None:
                     frame.answer.give(end - start, outputs)
-                if results is not None and end >= results.due_ns:
+                if end >= results.due_ns:
                     results.offer(frame.id, end - start, outputs, now_ns=end)
             taken += 1
             if taken == most:
                 return f"{taken} frames were inferred, as source.max_frames says"
         return ""
 
-    def _failed(self, error: EngineError, failures: int) -> None:
+    def _failed(self, frame: Frame, error: EngineError, failures: int) -> None:
+        if frame.answer is not None:
+            frame.answer.refuse(str(error))
+        if self._split is not None:
+            self._split.failed(frame.id, error)
+            return
         self._meter.failed(str(error))
         if failures >= self._limits.max_consecutive_errors:
             raise EngineError(f"{failures} inferences failed in a row, the last one with: {error}") from error

@@ -1,10 +1,13 @@
 """`ModelRunner`: the model of one run of the agent. It is verified, loaded, tested and run on the worker's thread, step by step.
 
-While it is hot another artifact may stand in for the declared one. What a step gives is reported; nothing is decided here.
+While it is hot another artifact may stand in for the declared one, and a split gives a share of the frames to a second one. What a
+step gives is reported; nothing is decided here.
 """
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -14,21 +17,41 @@ from device_agent.contract.errors import EdgewrightError
 from device_agent.frames import open_source
 from device_agent.heat.variant import load_stand_in
 from device_agent.inference import InferenceLoop, LoopLimits, Meter, Pace
+from device_agent.memory_budget import MemoryBudget, MemoryBudgetError
+from device_agent.split import Side, SideB
 from device_agent.startup import load_payload, run_self_test, verify_artifact
 from device_agent.worker import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from device_agent.config import AgentConfig
     from device_agent.contract.archive import ArtifactArchive
     from device_agent.contract.manifest import PayloadTensor
+    from device_agent.contract.telemetry import Variant
     from device_agent.engines.engine import Engine
     from device_agent.frames import FrameDoor
     from device_agent.results import ResultQueue
     from device_agent.sources.source import Source
     from device_agent.update.updates import Updates
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """What runs on one side of a split, or all there is.
+
+    Attributes:
+        variant: Which side; None when there is no split.
+        archive: The artifact; None before it was verified.
+        engine: What runs it; None before it was loaded.
+        meter: Counts its inferences.
+    """
+
+    variant: Variant | None
+    archive: ArtifactArchive | None
+    engine: Engine | None
+    meter: Meter
 
 
 class ModelRunner:
@@ -64,6 +87,9 @@ class ModelRunner:
         self._declared: ArtifactArchive | None = None
         self._variant_wanted = self._variant_runs = False
         self._source: Source | None = None
+        self._dropped_before = self._refused_before = 0
+        self._memory = MemoryBudget(config.engine.memory_max_bytes)
+        self._b = SideB(config, report) if config.split.path is not None else None
         self.archive: ArtifactArchive | None = None
         self.engine: Engine | None = None
         self.meter = Meter()
@@ -72,18 +98,38 @@ class ModelRunner:
     @property
     def has_source(self) -> bool:
         """Whether frames were ever asked for."""
-        return self._source is not None
+        return self._source is not None or self._dropped_before > 0 or self.inferred > 0
+
+    @property
+    def inferred(self) -> int:
+        """Frames that were given to an engine, with or without a result."""
+        return sum(one.meter.inferences_total + one.meter.errors_total for one in self.sides)
+
+    @property
+    def sides(self) -> tuple[Running, ...]:
+        """What runs: one, or both sides of a split."""
+        own = Running(
+            variant=None if self._b is None else "a",
+            archive=self.archive,
+            engine=self.engine,
+            meter=self.meter,
+        )
+        if self._b is None:
+            return (own,)
+        b = self._b
+        return (own, Running(variant="b", archive=b.archive, engine=b.engine, meter=b.meter))
 
     @property
     def dropped_frames(self) -> int:
         """Frames that came and were not inferred."""
         source = self._source
-        return self._door.turned_away + (0 if source is None else source.dropped + source.refused)
+        now = 0 if source is None else source.dropped + source.refused
+        return self._door.turned_away + self._dropped_before + now
 
     @property
     def refused_frames(self) -> int:
         """Of those, the ones that were not understood."""
-        return 0 if self._source is None else self._source.refused
+        return self._refused_before + (0 if self._source is None else self._source.refused)
 
     @property
     def outputs(self) -> Sequence[PayloadTensor]:
@@ -97,6 +143,13 @@ class ModelRunner:
             return None
         manifest = self.archive.manifest
         return manifest.name, manifest.version, manifest.target
+
+    def digest_of(self, variant: Variant | None) -> str | None:
+        """Return the digest of what runs on one side of a split, or last did."""
+        return next(
+            (one.archive.digest for one in self.sides if one.variant == variant and one.archive is not None),
+            None,
+        )
 
     @property
     def engine_version(self) -> tuple[str, str] | None:
@@ -116,9 +169,14 @@ class ModelRunner:
         """Begin its self-test; `SelfTestPassed` follows."""
         self._worker.submit(self._test)
 
-    def infer(self, results: ResultQueue | None) -> None:
-        """Begin to infer; `SourceEnded` follows when there is nothing more to infer."""
-        self._worker.submit(partial(self._infer, results))
+    def infer(self, results: ResultQueue | None, results_of_b: ResultQueue | None = None) -> None:
+        """Begin to infer; `SourceEnded` follows when there is nothing more to infer.
+
+        Args:
+            results: Where outputs go; None: nowhere.
+            results_of_b: Where those of side `b` of a split go.
+        """
+        self._worker.submit(partial(self._infer, results, results_of_b))
 
     def leave(self) -> None:
         """Leave the inference loop; `InferenceLeft` follows."""
@@ -147,7 +205,7 @@ class ModelRunner:
         self._worker.stop()
         if not self._worker.join(timeout_seconds):
             return False
-        for held in (self._source, self.engine):
+        for held in (self._source, self.engine, None if self._b is None else self._b.engine):
             if held is not None:
                 held.close()
         return True
@@ -170,22 +228,41 @@ class ModelRunner:
         )
 
     def _load(self) -> occurrences.Occurrence:
-        if self.engine is not None:  # restarted: two at a time may be more than the memory holds
-            self.engine.close()
-            self.engine = None
-        engine, seconds = load_payload(self._verified(), threads=self._config.engine.threads)
-        self.engine = self._seen_by_updates(engine, variant=self._variant_runs)
+        self._unload()  # restarted: two at a time may be more than the memory holds
+        self._memory.begin()
+        with self._within_budget():
+            engine, seconds = load_payload(self._verified(), threads=self._config.engine.threads)
+            self.engine = self._seen_by_updates(engine, variant=self._variant_runs)
         return occurrences.EngineLoaded(engine=engine.name, engine_version=engine.version, seconds=seconds)
 
     def _test(self) -> occurrences.Occurrence:
-        tested = run_self_test(self._verified(), self._loaded())
+        with self._within_budget():
+            tested = run_self_test(self._verified(), self._loaded())
         return occurrences.SelfTestPassed(
             samples=tested.samples,
             largest_lsb=tested.largest_lsb,
             smallest_equal_share=tested.smallest_equal_share,
         )
 
-    def _infer(self, results: ResultQueue | None) -> occurrences.Occurrence | None:
+    @contextmanager
+    def _within_budget(self) -> Iterator[None]:
+        try:
+            with self._memory.spending():
+                yield
+        except MemoryBudgetError:
+            self._unload()
+            raise
+
+    def _unload(self) -> None:
+        engine, self.engine = self.engine, None
+        if engine is not None:
+            engine.close()
+        if self._b is not None:
+            self._b.unload()
+
+    def _infer(
+        self, results: ResultQueue | None, results_of_b: ResultQueue | None
+    ) -> occurrences.Occurrence | None:
         if self._source is None:
             manifest = self._verified().manifest
             self._source = open_source(
@@ -195,18 +272,36 @@ class ModelRunner:
                 on_refused=partial(setattr, self, "last_refusal"),
                 describe=Answers(manifest.outputs, self._config.results),
             )
-        ended = self._infer_from(self._source, results)
-        while not ended and not self._worker.stopping.is_set():
-            self._switch()
-            ended = self._infer_from(self._source, results)
+        try:
+            ended = self._infer_from(self._source, results, results_of_b)
+            while not ended and not self._worker.stopping.is_set():
+                self._switch()
+                ended = self._infer_from(self._source, results, results_of_b)
+        except EdgewrightError:
+            self._give_back(self._source)
+            raise
         return occurrences.SourceEnded(ended) if ended else None
 
-    def _infer_from(self, source: Source, results: ResultQueue | None) -> str:
-        most, taken = self._config.source.max_frames, self.meter.inferences_total + self.meter.errors_total
+    def _give_back(self, source: Source) -> None:
+        """Close a source from which nothing is taken any more: who waits there is told, and it can be opened again."""
+        self._door.shut()
+        source.close()
+        self._source = None
+        self._dropped_before += source.dropped + source.refused
+        self._refused_before += source.refused
+
+    def _infer_from(
+        self, source: Source, results: ResultQueue | None, results_of_b: ResultQueue | None
+    ) -> str:
+        most, taken = self._config.source.max_frames, self.inferred
         if most and taken >= most:  # left at the very last frame
             return f"{taken} frames were inferred, as source.max_frames says"
+        engine, split = self._loaded(), None
+        if self._b is not None:
+            side = Side(engine, self.meter, results)
+            split = self._b.beside(side, results_of_b, like=self._verified().manifest)
         return InferenceLoop(
-            engine=self._loaded(),
+            engine=engine,
             source=source,
             meter=self.meter,
             results=results,
@@ -217,6 +312,7 @@ class ModelRunner:
             ),
             stopping=self._worker.stopping,
             pace=self._pace,
+            split=split,
         ).run()
 
     def _switch(self) -> None:

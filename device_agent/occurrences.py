@@ -101,6 +101,32 @@ class SwitchFailed:
     message: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VariantStarted:
+    """Side `b` of a split is loaded and tested, and takes its share of the frames."""
+
+    digest: str
+    name: str
+    version: str
+    engine: str
+    engine_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class VariantFailed:
+    """Side `b` of a split cannot be used, or cannot go on; side `a` takes all frames."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFailed:
+    """The main one of several models cannot go on, as `Failed` would say if it were alone; the others run on."""
+
+    code: str
+    message: str
+
+
 @dataclass(frozen=True, slots=True)
 class WorkerStopped:
     """The worker has left its loop and will infer no more."""
@@ -115,10 +141,14 @@ class StopRequested:
 
 @dataclass(frozen=True, slots=True)
 class ModelOrdered:
-    """A command about the model was begun; `effects.CommandDone` with the same ``key`` follows, once."""
+    """A command about the model was begun; `effects.CommandDone` with the same ``key`` follows, once.
+
+    ``model`` is the one of several that is meant; empty: all of them.
+    """
 
     key: tuple[str, str]
     operation: ModelOperation
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +209,9 @@ Occurrence = (
     | HeatRead
     | ModelSwitched
     | SwitchFailed
+    | VariantStarted
+    | VariantFailed
+    | ModelFailed
     | WorkerStopped
     | StopRequested
     | ModelOrdered

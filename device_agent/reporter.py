@@ -6,6 +6,7 @@ import logging
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from device_agent.contract.telemetry import MAIN_MODEL, RunningModel
 from device_agent.energy.window import WindowEnergy
 from device_agent.log import RecentTroubles
 from device_agent.operations.status import Moment, StatusBoard
@@ -13,12 +14,14 @@ from device_agent.sensors.host import host_facts
 from device_agent.sensors.thermal import trip_points
 from device_agent.sensors.throttling import ThrottleWatch
 from device_agent.telemetry import sampler
+from device_agent.window_report import WindowReport
 
 if TYPE_CHECKING:
+    from device_agent.beside.models import Beside
     from device_agent.config import AgentConfig
     from device_agent.contract.telemetry import HealthStatus
     from device_agent.inference import Window
-    from device_agent.model_runner import ModelRunner
+    from device_agent.model_runner import ModelRunner, Running
     from device_agent.sensors.survey import Sensors
     from device_agent.telemetry.recorder import Recorder
     from device_agent.telemetry.spool import Spool
@@ -35,6 +38,7 @@ class Reporter:
         stamper: Knows the run.
         sensors: Measure the machine.
         runner: The model.
+        beside: The models beside it; None: there are none.
         lost_before: Messages that were lost before this run.
     """
 
@@ -47,6 +51,7 @@ class Reporter:
         stamper: Stamper,
         sensors: Sensors,
         runner: ModelRunner,
+        beside: Beside | None,
         lost_before: int,
     ) -> None:
         self._config = config
@@ -55,7 +60,12 @@ class Reporter:
         self._stamper = stamper
         self._sensors = sensors
         self._runner = runner
-        self._energy = WindowEnergy(config.sensors.idle_watts)
+        self._beside = beside
+        self._windows = WindowReport(
+            runner, recorder, model=None if beside is None else MAIN_MODEL, now_seconds=monotonic()
+        )
+        self._has_several = beside is not None or config.split.path is not None
+        self._energy = WindowEnergy(config.sensors.idle_watts, is_shared=self._has_several)
         self._throttle_watch = ThrottleWatch()
         self._troubles = RecentTroubles()
         self._board = StatusBoard(
@@ -64,8 +74,6 @@ class Reporter:
             now_seconds=monotonic(),
         )
         self._lost_before = lost_before
-        self._refused_told = 0
-        self._window_started_seconds = monotonic()
 
     def open(self) -> None:
         """Remember what is logged as trouble from now on."""
@@ -77,7 +85,7 @@ class Reporter:
 
     def begin_window(self) -> None:
         """Count a window's seconds from now on: inference begins."""
-        self._window_started_seconds = monotonic()
+        self._windows.begin(monotonic())
 
     def close_window(self, *, model_runs: bool) -> Window:
         """Record one message of each type.
@@ -86,25 +94,11 @@ class Reporter:
             model_runs: Whether inferences were to be expected.
 
         Returns:
-            What the window saw; its latencies are valid until the next call.
+            What the window of the main model saw, of its own side where its frames are split; its latencies are valid until
+            the next call.
         """
-        now, window, record = monotonic(), self._runner.meter.close_window(), self._recorder.measurement
-        seconds, self._window_started_seconds = now - self._window_started_seconds, now
-        envelope = self._recorder.next_envelope
-        if window.inferences_total or model_runs or self._runner.has_source:
-            record(
-                sampler.inference_window(
-                    envelope(),
-                    latencies=window.latencies,
-                    counters=sampler.Counters(
-                        inferences=window.inferences_total,
-                        errors=window.errors_total,
-                        dropped_frames=self._runner.dropped_frames,
-                    ),
-                    window_seconds=max(seconds, 1e-9),
-                    idle_reason=window.last_error if window.errors else "no frame came in this window",
-                )
-            )
+        now, record, envelope = monotonic(), self._recorder.measurement, self._recorder.next_envelope
+        (window, *_), seconds = self._windows.close(now, model_runs=model_runs)
         self._board.window(window, seconds=seconds)
         record(sampler.system_sample(envelope(), self._sensors.system(now), self._spool_state()))
         most = self._config.mqtt.payload_max_bytes
@@ -121,16 +115,7 @@ class Reporter:
 
     def tell_refused_frames(self) -> None:
         """If frames were not understood, record an event that tells; called once a window."""
-        refused = self._runner.refused_frames
-        if refused > self._refused_told:
-            count = refused - self._refused_told
-            self._recorder.event(
-                "frames_refused",
-                "warning",
-                f"{count} frames were not understood. The last one: {self._runner.last_refusal}",
-                {"frames": count},
-            )
-        self._refused_told = refused
+        self._windows.tell_refused_frames()
 
     def birth(self) -> None:
         """Record who this is, and what runs."""
@@ -138,6 +123,7 @@ class Reporter:
             engine=self._runner.engine_version,
             model=self._runner.model,
             host={**host_facts(), **trip_points(self._config.sensors.sysfs_root)},
+            models=self._models() if self._has_several else (),
         )
 
     def health(self, status: HealthStatus, reason: str) -> None:
@@ -171,8 +157,15 @@ class Reporter:
                 commands_waiting=commands_waiting,
                 troubles=self._troubles.last,
                 log_level=logging.getLevelName(logging.getLogger().level).lower(),
+                models={} if self._beside is None else self._beside.state(),
             )
         )
+
+    def _models(self) -> list[RunningModel]:
+        runners = [(MAIN_MODEL, self._runner)]
+        if self._beside is not None:
+            runners += [(model.name, model.runner) for model in self._beside.models]
+        return [_running(name, side) for name, runner in runners for side in runner.sides]
 
     def _spool_state(self) -> sampler.SpoolState:
         return sampler.SpoolState(
@@ -180,3 +173,18 @@ class Reporter:
             size_bytes=self._spool.size_bytes,
             dropped=max(0, self._spool.lost_total.total - self._lost_before),
         )
+
+
+def _running(name: str, side: Running) -> RunningModel:
+    manifest = None if side.archive is None else side.archive.manifest
+    engine = side.engine
+    return RunningModel(
+        model=name,
+        variant=side.variant,
+        artifact=None if side.archive is None else side.archive.digest,
+        model_name=None if manifest is None else manifest.name,
+        model_version=None if manifest is None else manifest.version,
+        target=None if manifest is None else manifest.target,
+        engine=None if engine is None else engine.name,
+        engine_version=None if engine is None else engine.version,
+    )

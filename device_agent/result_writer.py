@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from device_agent.contract.errors import EdgewrightError, StorageError
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
     from device_agent.config import ResultsSection
     from device_agent.contract.manifest import PayloadTensor
+    from device_agent.contract.telemetry import Envelope, Scalar, Variant
     from device_agent.telemetry.recorder import Recorder
 
 _BATCH: Final = 64
@@ -28,9 +30,14 @@ class ResultWriter:
         wanted: What is configured.
         recorder: Gives envelopes, and takes results and events.
         wake: Called when an outcome came to an empty queue; on the thread that infers.
+        model: Which of several models; None when there is only one.
+        digest_of: Returns the digest of a side of a split (None: of all there is); None: that of the main model, which the
+            recorder knows.
+        is_split: Whether there is a side `b`.
 
     Attributes:
         queue: Where outcomes wait.
+        queue_of_b: Where those of side `b` of a split do: each side is sampled by itself.
     """
 
     def __init__(
@@ -40,8 +47,20 @@ class ResultWriter:
         wanted: ResultsSection,
         recorder: Recorder,
         wake: Callable[[], None],
+        model: str | None = None,
+        digest_of: Callable[[Variant | None], str | None] | None = None,
+        is_split: bool = False,
     ) -> None:
         self.queue = ResultQueue(size=wanted.queue_results, max_rate_hz=wanted.max_rate_hz, wake=wake)
+        self.queue_of_b: ResultQueue | None = None
+        self._queues: dict[Variant | None, ResultQueue] = {None: self.queue}
+        if is_split:
+            self.queue_of_b = ResultQueue(
+                size=wanted.queue_results, max_rate_hz=wanted.max_rate_hz, wake=wake
+            )
+            self._queues = {"a": self.queue, "b": self.queue_of_b}
+        self._model = model
+        self._digest_of = digest_of
         self._tensors = tensors
         self._wanted = wanted
         self._recorder = recorder
@@ -55,13 +74,21 @@ class ResultWriter:
         self._broken = 0
         self._last_broken = ""
 
+    def describes(self, tensors: Sequence[PayloadTensor]) -> bool:
+        """Whether these are the outputs that it was made for."""
+        return tuple(tensors) == tuple(self._tensors)
+
     def write(self) -> bool:
-        """Write what waits, a batch at most; return whether more waits."""
+        """Write what waits, a batch of each side at most; return whether more waits."""
+        more = [self._write(variant, queue) for variant, queue in self._queues.items()]
+        return any(more)
+
+    def _write(self, variant: Variant | None, queue: ResultQueue) -> bool:
         lines = []
-        next_envelope = self._recorder.next_envelope if self._wanted.mqtt else self._recorder.local_envelope
+        next_envelope = partial(self._envelope, None if self._digest_of is None else self._digest_of(variant))
         outcome = None
         for _ in range(_BATCH):
-            outcome = self.queue.take()
+            outcome = queue.take()
             if outcome is None:
                 break
             try:
@@ -72,6 +99,8 @@ class ResultWriter:
                         self._tensors,
                         top_k=self._wanted.top_k,
                         raw_max_values=self._wanted.raw_max_values,
+                        model=self._model,
+                        variant=variant,
                     )
                 )
             except EdgewrightError as error:
@@ -87,29 +116,31 @@ class ResultWriter:
 
     def report(self) -> None:
         """Tell by events what was dropped, could not be written, or was no number, since the last call."""
-        dropped = self.queue.dropped - self._told_dropped
+        dropped_total = sum(queue.dropped for queue in self._queues.values())
+        dropped = dropped_total - self._told_dropped
+        whose: dict[str, Scalar] = {} if self._model is None else {"model": self._model}
         if dropped:
             self._recorder.event(
                 "results_dropped",
                 "warning",
                 f"{dropped} results were inferred and not written: they came faster than they could be written.",
-                {"dropped": dropped},
+                {"dropped": dropped, **whose},
             )
         if self._unwritten:
             self._recorder.event(
                 "results_unwritten",
                 "warning",
                 f"{self._unwritten} results were inferred and are not in the file: {self._file_trouble}",
-                {"unwritten": self._unwritten},
+                {"unwritten": self._unwritten, **whose},
             )
         if self._broken:
             self._recorder.event(
                 "result_unusable",
                 "error",
                 f"{self._broken} results could not be described; the last: {self._last_broken}",
-                {"results": self._broken},
+                {"results": self._broken, **whose},
             )
-        self._told_dropped, self._unwritten, self._broken = self.queue.dropped, 0, 0
+        self._told_dropped, self._unwritten, self._broken = dropped_total, 0, 0
 
     def close(self) -> None:
         """Write what still waits, and close the file."""
@@ -117,6 +148,11 @@ class ResultWriter:
             pass
         if self._file is not None:
             self._file.close()
+
+    def _envelope(self, digest: str | None) -> Envelope:
+        if self._wanted.mqtt:
+            return self._recorder.next_envelope(digest)
+        return self._recorder.local_envelope(digest)
 
     def _to_file(self, file: ResultsFile, lines: list[bytes]) -> None:
         try:

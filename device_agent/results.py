@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from device_agent.contract.errors import DeviceError
 from device_agent.contract.telemetry import Raw, Result, Summary, TopK
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from device_agent.contract.manifest import PayloadTensor
-    from device_agent.contract.telemetry import Envelope
+    from device_agent.contract.telemetry import Envelope, Variant
 
 
 class NonFiniteResultError(DeviceError):
@@ -80,6 +81,11 @@ class ResultQueue:
             return None
 
 
+NOWHERE: Final = ResultQueue(size=0, max_rate_hz=0.0, wake=lambda: None)
+"""Takes nothing, for nothing is ever due: so that the inference loop need not ask whether there is a queue."""
+NOWHERE.due_ns = sys.maxsize
+
+
 def result_message(
     next_envelope: Callable[[], Envelope],
     outcome: Outcome,
@@ -87,6 +93,8 @@ def result_message(
     *,
     top_k: int,
     raw_max_values: int,
+    model: str | None = None,
+    variant: Variant | None = None,
 ) -> Result:
     """Describe one outcome in real units: small outputs whole, larger ones by their largest values.
 
@@ -96,6 +104,8 @@ def result_message(
         tensors: The payload's outputs.
         top_k: How many of the largest values; at least 1.
         raw_max_values: Outputs of at most so many values are given whole.
+        model: Which of several models; None when there is only one.
+        variant: Which side of a split; None when there is none.
 
     Raises:
         NonFiniteResultError: An output holds NaN or infinity.
@@ -106,6 +116,8 @@ def result_message(
         envelope=next_envelope(),
         frame=outcome.frame[:1000] or "unnamed",
         latency_seconds=outcome.latency_seconds,
+        model=model,
+        variant=variant,
     )
 
 

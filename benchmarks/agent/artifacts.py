@@ -54,7 +54,7 @@ def tiny_artifact(folder: Path, engine: EngineKind) -> Path:
     return path
 
 
-def null_artifact(path: Path, *, latency_seconds: float) -> Path:
+def null_artifact(path: Path, *, latency_seconds: float, version: str = "1.0.0") -> Path:
     """Write an artifact for the null engine, which needs neither an inference library nor numpy."""
     payload = json.dumps(
         {"inputs": ["x"], "outputs": [{"name": "y", "size_bytes": 4_000}], "latency_seconds": latency_seconds}
@@ -62,7 +62,7 @@ def null_artifact(path: Path, *, latency_seconds: float) -> Path:
     member = Member(name="payload/null.json", size_bytes=len(payload), digest=digest_of(payload))
     manifest = Manifest(
         name="nothing",
-        version="1.0.0",
+        version=version,
         target="null",
         profile_digest=digest_of(b"no profile"),
         model_digest=digest_of(b"no model"),

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from device_agent.commands.ledger import CommandRecord
 from device_agent.contract import topics
 from device_agent.contract.commands import (
+    ABOUT_THE_MODEL,
     MAX_REQUEST_BYTES,
     OPERATIONS,
     CommandRequest,
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger("edgewright.commands")
 _NEVER: Final = float("inf")
 _LONGEST_REASON: Final = 400
-_ABOUT_THE_MODEL: Final = ("pause", "resume", "restart_model")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,7 +183,7 @@ class CommandDesk:
                 Outcome(code="timeout", reason=f"not done in {self._limits.timeout_seconds:g} s"),
             )
         while self._current is None and self._waiting and not self._closed:
-            if not model_runs and self._waiting[0].operation in _ABOUT_THE_MODEL:
+            if not model_runs and self._waiting[0].operation in ABOUT_THE_MODEL:
                 break
             self._start(self._waiting.popleft(), now_seconds)
         return self._deadline_seconds

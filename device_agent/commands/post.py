@@ -137,7 +137,7 @@ class CommandPost:
             case "snapshot":
                 return Outcome(result=self._snapshot())
             case "pause" | "resume" | "restart_model":
-                self._order_model(ModelOrdered(key, operation))
+                self._order_model(ModelOrdered(key, operation, arguments.get("model", "")))
                 return None
 
     def _tell(self, record: CommandRecord) -> bool:

@@ -21,9 +21,13 @@ from device_agent.config.model import (
     ArtifactSection,
     EngineChoice,
     EngineSection,
+    ModelSection,
     ResultsSection,
     SourceSection,
+    SplitSection,
 )
+from device_agent.config.model_rules import frames_topic
+from device_agent.config.models import alone, named_models
 from device_agent.config.operation import CommandsSection, StatusSection, UpdateSection
 
 __all__ = [
@@ -37,16 +41,21 @@ __all__ = [
     "HeatSection",
     "IdentitySection",
     "LogSection",
+    "ModelSection",
     "MqttSection",
     "ResultsSection",
     "SensorsSection",
     "SourceSection",
+    "SplitSection",
     "SpoolSection",
     "StatusSection",
     "TelemetrySection",
     "UpdateSection",
+    "alone",
     "described",
+    "frames_topic",
     "load_config",
     "mqtt_password",
+    "named_models",
     "parse_config",
 ]

@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from device_agent.config.device import DeviceSection, HeatSection, IdentitySection, SensorsSection
 from device_agent.config.messages import LogSection, MqttSection, SpoolSection, TelemetrySection
-from device_agent.config.model import ArtifactSection, EngineSection, ResultsSection, SourceSection
+from device_agent.config.model import (
+    ArtifactSection,
+    EngineSection,
+    ModelSection,
+    ResultsSection,
+    SourceSection,
+    SplitSection,
+)
+from device_agent.config.models import read_models
 from device_agent.config.operation import CommandsSection, StatusSection, UpdateSection
 from device_agent.config.rules import check_together
 from device_agent.config.section import read_section
@@ -31,13 +39,15 @@ _MAX_FILE_BYTES: Final = 1 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentConfig:
-    """A whole configuration; each attribute is the TOML table of its name."""
+    """A whole configuration; each attribute is the TOML table of its name, ``model`` the tables ``[[model]]``."""
 
     device: DeviceSection
     artifact: ArtifactSection
     engine: EngineSection = field(default_factory=EngineSection)
     source: SourceSection = field(default_factory=SourceSection)
     results: ResultsSection = field(default_factory=ResultsSection)
+    split: SplitSection = field(default_factory=SplitSection)
+    model: tuple[ModelSection, ...] = ()
     mqtt: MqttSection = field(default_factory=MqttSection)
     identity: IdentitySection = field(default_factory=IdentitySection)
     telemetry: TelemetrySection = field(default_factory=TelemetrySection)
@@ -50,10 +60,15 @@ class AgentConfig:
     log: LogSection = field(default_factory=LogSection)
 
 
-SECTIONS: Final[Mapping[str, type[Any]]] = typing.get_type_hints(AgentConfig)
-"""Table name to the dataclass that it becomes, in the order of docs/agent.md."""
+SECTIONS: Final[Mapping[str, type[Any]]] = {
+    **typing.get_type_hints(AgentConfig),
+    "model": ModelSection,
+}
+"""Table name to the dataclass that it becomes, in the order of docs/agent.md; of ``model`` there may be several."""
 _REQUIRED: Final = tuple(
-    one.name for one in dataclasses.fields(AgentConfig) if one.default_factory is dataclasses.MISSING
+    one.name
+    for one in dataclasses.fields(AgentConfig)
+    if one.default is one.default_factory is dataclasses.MISSING
 )
 
 
@@ -92,13 +107,15 @@ def parse_config(data: bytes, *, origin: str, folder: Path) -> AgentConfig:
         RecursionError,
     ) as error:  # of text, of TOML, and of integers with thousands of digits
         raise ConfigError(f"{origin}: not valid TOML: {error}.") from error
-    sections = read_section(document, SECTIONS, where=origin, folder=folder)
+    single = {name: table for name, table in document.items() if name != "model"}
+    sections = read_section(single, SECTIONS, where=origin, folder=folder)
     missing = [name for name in _REQUIRED if name not in document]
     if missing:
         raise ConfigError(
             f"{origin}: table [{missing[0]}] is missing.", hint="docs/agent.md has an example, and every key."
         )
-    config = AgentConfig(**sections)
+    models = read_models(document.get("model", []), origin=origin, folder=folder)
+    config = AgentConfig(**sections, model=models)
     check_together(config, origin)
     return config
 
@@ -127,15 +144,14 @@ def mqtt_password(config: MqttSection, *, environment: Mapping[str, str] = os.en
     return lines[0]
 
 
-def described(config: AgentConfig) -> dict[str, dict[str, object]]:
+def described(config: AgentConfig) -> dict[str, object]:
     """Return every setting as plain JSON values, for ``check --json``. Holds no secret: the configuration has none."""
-    return {
-        name: {key: _plain(value) for key, value in dataclasses.asdict(getattr(config, name)).items()}
-        for name in SECTIONS
-    }
+    return {name: _plain(value) for name, value in dataclasses.asdict(config).items()}
 
 
 def _plain(value: object) -> object:
     if isinstance(value, Path):
         return str(value)
-    return list(value) if isinstance(value, tuple) else value
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value

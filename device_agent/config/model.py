@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path  # noqa: TC003  `section` evaluates the annotations
 from typing import Literal
 
-from device_agent.config.section import setting
+from device_agent.config.section import DAY_SECONDS, setting
 
 EngineChoice = Literal["auto", "onnx", "tflite", "openvino", "null"]
 SourceKind = Literal["directory", "replay", "mqtt", "http", "camera", "null"]
@@ -35,12 +35,18 @@ class EngineSection:
     Attributes:
         name: ``auto`` takes the engine that the artifact asks for.
         threads: Threads of one inference.
-        max_consecutive_errors: After so many failed inferences in a row the agent gives up.
+        max_consecutive_errors: After so many failed inferences in a row the agent gives up; one of several models fails alone.
+        memory_max_bytes: Most that loading and testing the model may add to the agent's resident memory; 0: any.
+        retry_min_seconds: Pause before one of several models is begun again after it has failed; doubled each time.
+        retry_max_seconds: Longest pause.
     """
 
     name: EngineChoice = "auto"
     threads: int = setting(1, low=1, high=256)
     max_consecutive_errors: int = setting(1_000, low=1, high=1 << 31)
+    memory_max_bytes: int = setting(0, low=0, high=1 << 40)
+    retry_min_seconds: float = setting(5.0, low=0.05, high=DAY_SECONDS)
+    retry_max_seconds: float = setting(300.0, low=0.05, high=DAY_SECONDS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +57,8 @@ class SourceSection:
         kind: ``directory`` of pictures or ``.npy``, ``replay`` of an ``.npz``, ``mqtt`` topic, ``http`` for programs on this
             machine, ``camera`` (V4L2) or video file, or ``null`` (zeros).
         path: Directory, file or camera (``/dev/video0``); for ``directory``, ``replay`` and ``camera``.
-        topic: Where frames arrive; for ``mqtt``; by default the device's own ``…/i/frame``.
+        topic: Where frames arrive; for ``mqtt``; by default the device's own ``…/i/frame``, of a further model
+            ``…/i/NAME``.
         loop: Begin again at the end; for ``directory`` and ``replay``. A directory is listed anew each time.
         watch: Wait for new files instead of ending; for ``directory``.
         rate_hz: Frames a second at most; 0: as fast as they come.
@@ -102,3 +109,42 @@ class ResultsSection:
     raw_max_values: int = setting(16, low=0, high=4_096)
     max_rate_hz: float = setting(1.0, low=0.0, high=100_000.0)
     queue_results: int = setting(64, low=1, high=65_536)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitSection:
+    """A second artifact for a share of the frames: an A/B comparison, each side reported apart.
+
+    Attributes:
+        path: The ``.ewa`` of side ``b``, with the inputs, outputs and preprocessing of the model's own, which is ``a``.
+        digest: ``sha256:…`` of it; when given, another file is refused.
+        ratio: Share of the frames, by their ids, that go to ``b``.
+        seed: Which frames these are; the same seed and the same frame id is always the same side.
+    """
+
+    path: Path | None = None
+    digest: str | None = None
+    ratio: float = setting(0.5, low=0.0, high=1.0)
+    seed: str = "0"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSection:
+    """A further model, beside the one of ``[artifact]``.
+
+    Attributes:
+        name: Lower case letters, digits and ``_``, a letter first, at most 64; it stands in messages, events and commands. The
+            model of ``[artifact]`` is called ``main``.
+        artifact: What to run, with the keys of ``[artifact]``.
+        engine: What runs it, with those of ``[engine]``.
+        source: Where its frames come from, with those of ``[source]``.
+        results: Where its outputs go, with those of ``[results]``.
+        split: A second artifact for a share of its frames, with those of ``[split]``.
+    """
+
+    name: str
+    artifact: ArtifactSection
+    engine: EngineSection = field(default_factory=EngineSection)
+    source: SourceSection = field(default_factory=SourceSection)
+    results: ResultsSection = field(default_factory=ResultsSection)
+    split: SplitSection = field(default_factory=SplitSection)

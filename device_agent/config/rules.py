@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
+from device_agent.config.model_rules import check_models, in_grammar, refuse_broken
 from device_agent.contract.commands import OPERATIONS
 from device_agent.contract.digest import checked_digest
-from device_agent.contract.errors import ConfigError, ContractError
+from device_agent.contract.errors import ConfigError
 from device_agent.contract.topics import checked_device_id, checked_root
 from device_agent.web_address import split_web_address
 
 if TYPE_CHECKING:
     from device_agent.config.file import AgentConfig
 
-_WITH_PATH: Final = ("directory", "replay", "camera")
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_TOPIC_FILTER: Final = re.compile(r"(?:(?:\+|[^+#/]*)/)*(?:\+|#|[^+#/]*)")
-"""Source: MQTT 3.1.1, section 4.7.1: ``+`` and ``#`` fill a whole level, ``#`` only the last."""
 
 
 def check_together(config: AgentConfig, origin: str) -> None:
@@ -26,11 +24,8 @@ def check_together(config: AgentConfig, origin: str) -> None:
     Raises:
         ConfigError: Two settings contradict each other, or a name is not in its grammar.
     """
-    _in_grammar(lambda: checked_device_id(config.device.id), f"{origin}: device.id")
-    _in_grammar(lambda: checked_root(config.mqtt.topic_root), f"{origin}: mqtt.topic_root")
-    if config.artifact.digest is not None:
-        digest = config.artifact.digest
-        _in_grammar(lambda: checked_digest(digest, where="digest"), f"{origin}: artifact.digest")
+    in_grammar(lambda: checked_device_id(config.device.id), f"{origin}: device.id")
+    in_grammar(lambda: checked_root(config.mqtt.topic_root), f"{origin}: mqtt.topic_root")
     unknown = [name for name in config.commands.allowed if name not in OPERATIONS]
     if unknown:
         raise ConfigError(
@@ -38,24 +33,10 @@ def check_together(config: AgentConfig, origin: str) -> None:
         )
     if config.heat.variant_digest is not None:
         variant = config.heat.variant_digest
-        _in_grammar(lambda: checked_digest(variant, where="digest"), f"{origin}: heat.variant_digest")
-    source, mqtt, spool, heat = config.source, config.mqtt, config.spool, config.heat
-    update = config.update
+        in_grammar(lambda: checked_digest(variant, where="digest"), f"{origin}: heat.variant_digest")
+    check_models(config, origin)
+    mqtt, spool, heat, update = config.mqtt, config.spool, config.heat, config.update
     rules = (
-        (source.kind in _WITH_PATH and source.path is None,
-         f"source.path: is missing; source.kind {source.kind!r} needs it."),
-        (source.kind not in _WITH_PATH and source.path is not None,
-         f"source.path: source.kind {source.kind!r} takes none."),
-        (source.watch and source.kind != "directory",
-         f"source.watch: source.kind {source.kind!r} watches nothing."),
-        (source.watch and source.loop, "source.watch: gives every file once; give it or source.loop, not both."),
-        (source.overflow == "block" and source.kind == "mqtt",
-         "source.overflow: 'block' would hold up the broker's connection; choose drop_oldest or drop_newest."),
-        (source.kind == "mqtt" and not mqtt.enabled, "source.kind: 'mqtt' needs mqtt.enabled = true."),
-        (source.topic is not None and not _TOPIC_FILTER.fullmatch(source.topic),
-         f"source.topic: {source.topic!r} is no MQTT topic filter."),
-        (source.kind != "mqtt" and source.topic is not None,
-         f"source.topic: source.kind {source.kind!r} takes none."),
         (mqtt.password_file is not None and mqtt.password_env is not None,
          "mqtt.password_file: give it or mqtt.password_env, not both."),
         (mqtt.username is None and (mqtt.password_file or mqtt.password_env) is not None,
@@ -77,7 +58,7 @@ def check_together(config: AgentConfig, origin: str) -> None:
          "heat.variant_path: it and heat.variant_celsius go together."),
         (heat.variant_digest is not None and heat.variant_path is None,
          "heat.variant_digest: heat.variant_path is missing."),
-        (heat.slow_celsius is not None and 0.0 < source.rate_hz <= heat.slow_rate_hz,
+        (heat.slow_celsius is not None and 0.0 < config.source.rate_hz <= heat.slow_rate_hz,
          "heat.slow_rate_hz: must be below source.rate_hz."),
         (update.url is not None and (update.root is None or update.directory is None),
          "update.url: needs update.root and update.directory."),
@@ -92,9 +73,7 @@ def check_together(config: AgentConfig, origin: str) -> None:
         (update.probation_seconds > update.probation_max_seconds,
          "update.probation_seconds: is above update.probation_max_seconds."),
     )  # fmt: skip
-    for broken, message in rules:
-        if broken:
-            raise ConfigError(f"{origin}: {message}")
+    refuse_broken(rules, origin)
 
 
 def _is_web_address(url: str) -> bool:
@@ -103,10 +82,3 @@ def _is_web_address(url: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _in_grammar(check: Any, where: str) -> None:
-    try:
-        check()
-    except ContractError as error:
-        raise ConfigError(f"{where}: {error}") from error

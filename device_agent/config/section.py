@@ -43,22 +43,42 @@ def read_section(
             _unknown(where, f"[{name}]", name, kinds)
         if not isinstance(table, dict):
             raise ConfigError(f"{where}: {name}: expected a table [{name}], got {_said(table)}.")
-        sections[name] = _read_table(kinds[name], table, f"{where}: {name}", folder)
+        sections[name] = read_table(kinds[name], table, f"{where}: {name}", folder)
     return sections
 
 
-def _read_table(kind: type[Any], table: Mapping[str, Any], where: str, folder: Path) -> Any:
+def read_table(kind: type[Any], table: Mapping[str, Any], where: str, folder: Path) -> Any:
+    """Read one table, which may hold tables itself.
+
+    Args:
+        kind: The dataclass that it becomes.
+        table: As TOML gave it.
+        where: File and table, for messages.
+        folder: Where relative paths start.
+
+    Raises:
+        ConfigError: A key is unknown, missing, of the wrong type or out of range.
+    """
     fields = {field.name: field for field in dataclasses.fields(kind)}
     hints = typing.get_type_hints(kind)
     values = {}
     for key, value in table.items():
         if key not in fields:
             _unknown(where, key, key, fields)
-        values[key] = _read_value(value, hints[key], fields[key].metadata, f"{where}.{key}", folder)
+        if dataclasses.is_dataclass(hints[key]):
+            values[key] = _read_inner_table(value, hints[key], f"{where}.{key}", folder)
+        else:
+            values[key] = _read_value(value, hints[key], fields[key].metadata, f"{where}.{key}", folder)
     for name, field in fields.items():
         if name not in values and field.default is field.default_factory is dataclasses.MISSING:
             raise ConfigError(f"{where}.{name}: is missing.")
     return kind(**values)
+
+
+def _read_inner_table(value: Any, kind: Any, where: str, folder: Path) -> Any:
+    if not isinstance(value, dict):
+        raise ConfigError(f"{where}: expected a table, got {_said(value)}.")
+    return read_table(kind, value, where, folder)
 
 
 def _read_value(value: Any, hint: Any, bounds: Mapping[str, Any], where: str, folder: Path) -> Any:

@@ -18,7 +18,8 @@ from device_agent.contract.fields import Fields
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-COMMAND_VERSION = "1.0"
+COMMAND_VERSION = "1.1"
+"""1.1: the argument `model`."""
 MAX_REQUEST_BYTES = 4096
 MAX_STATE_BYTES = 16_384
 """Longest payload of a command's topic that is looked at, the device's own answer included."""
@@ -28,6 +29,7 @@ Level = Literal["debug", "info", "warning", "error"]
 RequestStatus = Literal["init", "executing", "successful", "failed"]
 
 OPERATIONS: tuple[Operation, ...] = get_args(Operation)
+ABOUT_THE_MODEL: tuple[Operation, ...] = ("pause", "resume", "restart_model")
 _LEVELS: tuple[Level, ...] = get_args(Level)
 _STATUSES: tuple[RequestStatus, ...] = get_args(RequestStatus)
 _TIME_MAX = 253402300799.0
@@ -42,7 +44,8 @@ class CommandRequest:
         time: Unix time in seconds when it was asked for.
         expires: Unix time in seconds from which on it must not be begun any more; None: as the device's
             ``commands.max_age_seconds`` says.
-        arguments: ``{"level": …}`` for `log_level`, nothing for the others.
+        arguments: ``{"level": …}`` for `log_level`; ``{"model": …}`` for `pause`, `resume` and `restart_model` that mean one of
+            several models, without it all of them; nothing for `snapshot`.
     """
 
     time: float
@@ -85,6 +88,8 @@ def decode_request(data: bytes, operation: Operation, *, where: str) -> CommandR
         given = fields.child("arguments")
         if operation == "log_level":
             arguments["level"] = given.choice("level", _LEVELS)
+        elif operation in ABOUT_THE_MODEL and given.has("model"):
+            arguments["model"] = given.text("model", longest=64)
         given.require_nothing_else()
     elif operation == "log_level":
         fields.child("arguments")  # refuses, since they are not there

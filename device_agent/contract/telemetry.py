@@ -22,13 +22,18 @@ from device_agent.contract.document import frozen
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-TELEMETRY_VERSION = "1.0"
+TELEMETRY_VERSION = "1.1"
+"""1.1: `InferenceWindow.model`, `.variant`, the same of `Result`, and `Birth.models`."""
+MAIN_MODEL = "main"
+"""Name of the model that ``[artifact]`` of a device's configuration declares, where there are others beside it."""
 
 Clock = Literal["synced", "unsynced", "floor"]
 Quality = Literal["counter", "sampled", "estimated", "unavailable"]
 HealthStatus = Literal["up", "down", "degraded", "draining"]
 Severity = Literal["info", "warning", "error"]
 CommandStatus = Literal["executing", "successful", "failed"]
+Variant = Literal["a", "b"]
+"""Whose frames: the model's own artifact is `a`, the one that is tried beside it is `b`."""
 Scalar = str | int | float | bool | None
 """What an event's details and a host's facts may be."""
 
@@ -113,13 +118,15 @@ class InferenceWindow(Measurement):
 
     Totals count since the agent started, so a lost message loses no count; everything else is of the window.
     The latencies are None, with a reason, when nothing was inferred. Quantiles of several windows are never
-    averaged: merge ``hist``.
+    averaged: merge ``hist``. Windows of two models, or of two variants, are never merged: each counts its own totals.
 
     Attributes:
+        model: Which of several models, by its name in the device's configuration; None when there is only one.
+        variant: Which side of an A/B split; None when there is none.
         window_seconds: Length of the window; > 0.
         inferences_total: Inferences that gave a result.
         errors_total: Inferences that failed.
-        dropped_frames_total: Frames that came and were not inferred.
+        dropped_frames_total: Frames that came and were not inferred; with a split those of both, told by `a`.
         throughput_per_second: Inferences of the window by its length.
         latency_count: Latencies in the window.
         latency_sum_seconds: Their sum.
@@ -133,6 +140,8 @@ class InferenceWindow(Measurement):
     """
 
     TYPE: ClassVar[str] = "inference"
+    model: str | None = None
+    variant: Variant | None = None
     window_seconds: float
     inferences_total: int
     errors_total: int
@@ -224,8 +233,33 @@ class PowerSample(Measurement):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RunningModel:
+    """One of several models, or one side of an A/B split, as a birth message tells it; None: not known yet.
+
+    Attributes:
+        model: Its name in the device's configuration.
+        variant: Which side of a split; None when there is none.
+        artifact: Digest of its artifact.
+        model_name: From the manifest, likewise the next two.
+        model_version: The model's version.
+        target: Capability profile id.
+        engine: Engine that runs it.
+        engine_version: Version of the library.
+    """
+
+    model: str
+    variant: Variant | None
+    artifact: str | None
+    model_name: str | None
+    model_version: str | None
+    target: str | None
+    engine: str | None
+    engine_version: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Birth(Message):
-    """What the agent is; retained, sent on every connect.
+    """What the agent is; retained, sent on every connect. Engine, model and target are those of the main model.
 
     Attributes:
         agent_version: Version of Edgewright.
@@ -236,6 +270,7 @@ class Birth(Message):
         model_version: The model's version.
         target: Capability profile id.
         host: Facts of the machine: ``machine``, ``kernel``, ``cpu_model``, ``cpu_count``, …
+        models: Every model and variant, where there is more than one; else empty.
     """
 
     agent_version: str
@@ -246,6 +281,7 @@ class Birth(Message):
     model_version: str | None
     target: str | None
     host: Mapping[str, Scalar]
+    models: tuple[RunningModel, ...] = ()
 
     def __post_init__(self) -> None:
         """Make the mappings read-only."""
@@ -361,11 +397,15 @@ class Result(Message):
         frame: The frame's id.
         latency_seconds: Time in the engine.
         outputs: One entry an output, in the payload's order.
+        model: Which of several models; None when there is only one.
+        variant: Which side of an A/B split; None when there is none.
     """
 
     frame: str
     latency_seconds: float
     outputs: tuple[TopK | Raw | Summary, ...]
+    model: str | None = None
+    variant: Variant | None = None
 
 
 MEASUREMENTS: Mapping[str, type[Measurement]] = MappingProxyType(

@@ -42,11 +42,13 @@ from device_agent.contract.telemetry import (
     Raw,
     Reading,
     Result,
+    RunningModel,
     Severity,
     Summary,
     SystemSample,
     ThermalSample,
     TopK,
+    Variant,
 )
 from device_agent.contract.units import has_unit
 
@@ -57,6 +59,7 @@ MAX_MESSAGE_BYTES = 1 << 20
 MAX_READINGS = 256
 MAX_BUCKETS = 4096
 MAX_OUTPUTS = 256
+MAX_MODELS = 64
 MAX_VALUES = 65536
 """Most values of one output in a `Result`; a larger output is sent as `TopK` or `Summary`."""
 
@@ -64,6 +67,7 @@ _Kind = TypeVar("_Kind", bound=Message)
 
 _BOOT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _BUCKET = re.compile(r"0|-?[1-9][0-9]{0,8}")
+_MODEL = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _EVENT_TYPE = re.compile(r"edgewright\.device\.[a-z][a-z0-9_]{0,63}")
 _EVENT_TYPE_PREFIX = "edgewright.device."
 _EVENT_SOURCE = re.compile(r"/device/[A-Za-z0-9_-]{1,64}")
@@ -77,6 +81,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _CLOCKS: tuple[Clock, ...] = get_args(Clock)
 _QUALITIES: tuple[Quality, ...] = get_args(Quality)
 _STATUSES: tuple[HealthStatus, ...] = get_args(HealthStatus)
+_VARIANTS: tuple[Variant, ...] = get_args(Variant)
 _SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 _COMMAND_STATUSES: tuple[CommandStatus, ...] = get_args(CommandStatus)
 
@@ -113,6 +118,16 @@ def decode(kind: type[_Kind], data: bytes, *, where: str) -> _Kind:
     """
     fields = Fields(read_document(data, where=where, max_bytes=MAX_MESSAGE_BYTES), where=where)
     return cast("_Kind", _READERS[kind](fields))
+
+
+def decode_envelope(data: bytes, *, where: str) -> Envelope:
+    """Read the envelope alone, of a message of a type that is not known here; whatever else it has is not looked at.
+
+    Raises:
+        SchemaVersionError: It is of a newer major version.
+        ContractError: It has no envelope, or a wrong one.
+    """
+    return _base(Fields(read_document(data, where=where, max_bytes=MAX_MESSAGE_BYTES), where=where))["envelope"]
 
 
 # --- writing ---
@@ -153,7 +168,16 @@ def _readings_document(message: ThermalSample | PowerSample) -> dict[str, object
 
 def _result_document(message: Result) -> dict[str, object]:
     outputs = [{"form": _FORM_NAMES[type(output)], **_plain(output)} for output in message.outputs]
-    return {**_document(message), "outputs": outputs}
+    document = {**_document(message), "outputs": outputs}
+    return {name: value for name, value in document.items() if name not in _WHOSE or value is not None}
+
+
+def _birth_document(message: Birth) -> dict[str, object]:
+    document = _document(message)
+    document["models"] = [_plain(one) for one in message.models]
+    return (
+        document if message.models else {name: value for name, value in document.items() if name != "models"}
+    )
 
 
 def _event_document(message: Event) -> dict[str, object]:
@@ -183,7 +207,7 @@ def _rfc3339(time: float) -> str:
     return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-def _plain(value: Envelope | TopK | Raw | Summary) -> dict[str, object]:
+def _plain(value: Envelope | RunningModel | TopK | Raw | Summary) -> dict[str, object]:
     return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
 
 
@@ -240,13 +264,21 @@ def _numbers(
 def _read_inference(fields: Fields) -> InferenceWindow:
     base, absent = _base(fields), _absent(fields)
     numbers = _numbers(fields, InferenceWindow, absent)
-    hist = _hist(fields.child("hist"))
+    whose, hist = _whose(fields), _hist(fields.child("hist"))
     counted = hist.zero_count + sum(hist.counts.values())
     if counted != numbers["latency_count"]:
         fields.refuse("hist", f"as many values as latency_count, {numbers['latency_count']}", counted)
     if not numbers["window_seconds"]:
         fields.refuse("window_seconds", "a number greater than 0", 0)
-    return InferenceWindow(**base, absent=absent, **numbers, hist=hist, extra=fields.unknown())  # type: ignore[arg-type]  # by name
+    return InferenceWindow(**base, **whose, absent=absent, **numbers, hist=hist, extra=fields.unknown())  # type: ignore[arg-type]  # by name
+
+
+def _whose(fields: Fields) -> _Whose:
+    """Read which model and variant a message is about; neither is there where there is only one."""
+    return {
+        "model": fields.text("model", pattern=_MODEL) if fields.has("model") else None,
+        "variant": fields.choice("variant", _VARIANTS) if fields.has("variant") else None,
+    }
 
 
 def _hist(fields: Fields) -> ExponentialHistogram:
@@ -316,9 +348,24 @@ def _read_birth(fields: Fields) -> Birth:
         agent_version=fields.text("agent_version"),
         python_version=fields.text("python_version"),
         host=fields.scalars("host", most=MAX_READINGS),
+        models=tuple(_running_model(one) for one in fields.children("models", least=0, most=MAX_MODELS))
+        if fields.has("models")
+        else (),
         **optional,
         extra=fields.unknown(),
     )
+
+
+def _running_model(fields: Fields) -> RunningModel:
+    optional = {name: fields.text(name) if fields.has(name) else None for name in _BIRTH_OPTIONAL}
+    running = RunningModel(
+        model=fields.text("model", pattern=_MODEL),
+        variant=_whose(fields)["variant"],
+        artifact=fields.digest("artifact") if fields.has("artifact") else None,
+        **optional,
+    )
+    fields.require_nothing_else()
+    return running
 
 
 def _read_health(fields: Fields) -> Health:
@@ -377,9 +424,10 @@ def _read_command(fields: Fields) -> CommandState:
 
 
 def _read_result(fields: Fields) -> Result:
-    base = _base(fields)
+    base, whose = _base(fields), _whose(fields)
     return Result(
         **base,
+        **whose,
         frame=fields.text("frame"),
         latency_seconds=fields.number("latency_seconds", low=0.0, high=_NUMBER_MAX),
         outputs=tuple(_output(item) for item in fields.children("outputs", least=0, most=MAX_OUTPUTS)),
@@ -417,6 +465,12 @@ class _Base(TypedDict):
     schema_version: str
 
 
+class _Whose(TypedDict):
+    model: str | None
+    variant: Variant | None
+
+
+_WHOSE = ("model", "variant")
 _FORM_NAMES = {TopK: "top_k", Raw: "raw", Summary: "summary"}
 _NUMBER_TYPES = ("int", "int | None", "float", "float | None")
 _BIRTH_OPTIONAL = ("engine", "engine_version", "model_name", "model_version", "target")
@@ -428,6 +482,7 @@ _WRITERS: Mapping[type[Message], Callable[[Any], dict[str, object]]] = {
     InferenceWindow: _inference_document,
     ThermalSample: _readings_document,
     PowerSample: _readings_document,
+    Birth: _birth_document,
     Result: _result_document,
     Event: _event_document,
 }

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from device_agent.contract.telemetry import Quality
 
 _NOTHING = "no sensor tells power or energy"
+_SHARED = "several models run: what an inference of one of them drew cannot be told apart"
 
 
 class WindowEnergy:
@@ -20,10 +21,12 @@ class WindowEnergy:
 
     Args:
         idle_watts: What the machine draws without inferences, by the sensor that is quoted; None: net energy is absent.
+        is_shared: Whether several models run, so that no energy is one model's.
     """
 
-    def __init__(self, idle_watts: float | None) -> None:
+    def __init__(self, idle_watts: float | None, *, is_shared: bool = False) -> None:
         self._idle_watts = idle_watts
+        self._is_shared = is_shared
         self._last: dict[str, float] = {}
         self._last_seconds = 0.0
         self._last_inferences = 0
@@ -54,6 +57,8 @@ class WindowEnergy:
         meter = next((one for one in found if one.name in last), None)
         if not found:
             return _absent(_NOTHING)
+        if self._is_shared:
+            return _absent(_SHARED)
         if meter is None or elapsed <= 0:
             return _absent("needs two samples; this is the first")
         if throttled:

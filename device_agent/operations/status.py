@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
 
 from device_agent import __version__
 
@@ -38,6 +38,7 @@ class Moment:
         commands_waiting: Commands taken on and not ended.
         troubles: Last warnings and errors of the log, oldest first.
         log_level: The least that is logged.
+        models: What the models beside the main one are and do, by their names; empty where there are none.
     """
 
     now_seconds: float
@@ -52,6 +53,7 @@ class Moment:
     commands_waiting: int
     troubles: Sequence[Mapping[str, object]]
     log_level: str
+    models: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
 
 
 class StatusBoard:
@@ -118,6 +120,7 @@ class StatusBoard:
                 "engine_version": engine[1] if engine else None,
             },
             "inference": {**self._window, "dropped_frames_total": moment.dropped_frames},
+            **({"models": {name: dict(one) for name, one in moment.models.items()}} if moment.models else {}),
             "broker": {
                 "address": self._broker or None,
                 "connected": self._connected,
@@ -135,13 +138,22 @@ def flattened(document: Mapping[str, object]) -> dict[str, Scalar]:
     flat: dict[str, Scalar] = {}
     for section, found in document.items():
         if isinstance(found, dict):
-            flat |= {f"{section}_{name}": _cut(value) for name, value in found.items()}
+            flat |= {f"{section}_{name}": _cut(_said(value)) for name, value in found.items()}
         elif isinstance(found, list):
             for number, trouble in enumerate(reversed(found[-_SNAPSHOT_TROUBLES:])):
                 flat[f"trouble_{number}"] = _cut(f"{trouble['level']}: {trouble['text']}")
     while len(json.dumps(flat, ensure_ascii=False).encode("utf-8", "backslashreplace")) > _SNAPSHOT_BYTES:
         flat.popitem()
     return flat
+
+
+def _said(value: Any) -> Scalar:
+    """Return what is known of one of several models as one text."""
+    if not isinstance(value, dict):
+        scalar: Scalar = value
+        return scalar
+    trouble = f": {value['trouble']}" if value["trouble"] else ""
+    return f"{value['state']}, {value['inferences_total']} done, {value['errors_total']} failed{trouble}"
 
 
 def _cut(value: Scalar) -> Scalar:

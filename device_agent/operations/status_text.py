@@ -32,6 +32,12 @@ def as_text(status: Mapping[str, Any]) -> str:
             f"inference {inference['inferences_total']} done, {inference['errors_total']} failed, "
             f"{inference['dropped_frames_total']} frames dropped{_latency(inference)}"
         )
+    for name, one in status.get("models", {}).items():
+        trouble = f": {one['trouble']}" if one["trouble"] else ""
+        lines.append(
+            f"beside    {name}: {one['state']}, {one['inferences_total']} done, {one['errors_total']} failed, "
+            f"{one['dropped_frames_total']} frames dropped{trouble}"
+        )
     if broker := status.get("broker"):
         state = "connected" if broker["connected"] else "away"
         reason = f": {broker['reason']}" if broker["reason"] else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import platform
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from device_agent import __version__
@@ -17,7 +18,7 @@ from device_agent.telemetry.mqtt import Will
 from device_agent.telemetry.store import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from device_agent.contract.telemetry import (
         CommandStatus,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
         HealthStatus,
         Measurement,
         Message,
+        RunningModel,
         Scalar,
         Severity,
     )
@@ -79,14 +81,18 @@ class Recorder:
         self._told_of_topics: set[str] = set()
         self._loss_topics = frozenset(topics.event(name) for name in _LOSS_EVENTS)
 
-    def next_envelope(self) -> Envelope:
-        """Return the envelope of a measurement or result that will be recorded."""
-        return self._stamper.next()
+    def next_envelope(self, artifact: str | None = None) -> Envelope:
+        """Return the envelope of a measurement or result that will be recorded.
 
-    def local_envelope(self) -> Envelope:
+        Args:
+            artifact: Digest of what it is about; None: of the main model.
+        """
+        return _about(self._stamper.next(), artifact)
+
+    def local_envelope(self, artifact: str | None = None) -> Envelope:
         """Return an envelope for a message that stays on this machine: it takes no number of those that are sent."""
         self._local_stamper.artifact = self._stamper.artifact
-        return self._local_stamper.next()
+        return _about(self._local_stamper.next(), artifact)
 
     def will(self) -> Will:
         """Return the last will as of now."""
@@ -109,6 +115,7 @@ class Recorder:
         engine: tuple[str, str] | None,
         model: tuple[str, str, str] | None,
         host: Mapping[str, Scalar],
+        models: Sequence[RunningModel] = (),
     ) -> None:
         """Record the birth message and the units.
 
@@ -116,6 +123,7 @@ class Recorder:
             engine: Name and version of the engine.
             model: The model's name and version, and its target.
             host: Facts of the machine.
+            models: Every model and side of a split, where there is more than one.
         """
         topic = self._topics.birth()
         birth = Birth(
@@ -128,6 +136,7 @@ class Recorder:
             model_version=model[1] if model else None,
             target=model[2] if model else None,
             host=host,
+            models=tuple(models),
         )
         self._record(Kind.STATE, topic, birth, retain=True)
         for kind, units in self._units.items():
@@ -252,6 +261,10 @@ class Recorder:
             return
         self._told_of_topics.add(topic)
         self.event(event, "error", text, {"topic": topic})
+
+
+def _about(envelope: Envelope, artifact: str | None) -> Envelope:
+    return envelope if artifact is None else replace(envelope, artifact=artifact)
 
 
 def _text(text: str) -> str:

@@ -21,7 +21,7 @@ from device_agent.telemetry.histogram import SCALE
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from device_agent.contract.telemetry import Envelope
+    from device_agent.contract.telemetry import Envelope, Variant
     from device_agent.sensors.reading import Measured
     from device_agent.telemetry.histogram import Histogram
 
@@ -57,7 +57,14 @@ class SpoolState:
 
 
 def inference_window(
-    envelope: Envelope, *, latencies: Histogram, counters: Counters, window_seconds: float, idle_reason: str
+    envelope: Envelope,
+    *,
+    latencies: Histogram,
+    counters: Counters,
+    window_seconds: float,
+    idle_reason: str,
+    model: str | None = None,
+    variant: Variant | None = None,
 ) -> InferenceWindow:
     """Describe one window of inference.
 
@@ -67,6 +74,8 @@ def inference_window(
         counters: Totals at the window's end.
         window_seconds: Its length; greater than 0.
         idle_reason: Why there are no latencies, if there are none.
+        model: Which of several models; None when there is only one.
+        variant: Which side of a split; None when there is none.
     """
     count = latencies.count
     measured: dict[str, float | None] = {
@@ -76,6 +85,8 @@ def inference_window(
     }
     return InferenceWindow(
         envelope=envelope,
+        model=model,
+        variant=variant,
         window_seconds=window_seconds,
         inferences_total=counters.inferences,
         errors_total=counters.errors,

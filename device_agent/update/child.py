@@ -1,6 +1,7 @@
 """The child process of one step: ``python -m device_agent.update.child PID``, with the parent's.
 
-Its memory goes back with it; what kills it kills only it.
+Its memory goes back with it; what kills it kills only it. A check goes without ``cryptography`` where Ed25519 alone does;
+where signatures are missing then, it begins anew with the library, for a new key may be of another type.
 """
 
 from __future__ import annotations
@@ -32,16 +33,62 @@ _NICENESS: Final = 19
 _PR_SET_PDEATHSIG: Final = 1
 """Source: prctl(2)."""
 _RATE_WINDOW_SECONDS: Final = 30.0
+_MODULE: Final = "device_agent.update.child"
+_WITH_CRYPTOGRAPHY: Final = "--with-cryptography"
+"""As securesystemslib knows it: for keys other than Ed25519."""
+_UNSIGNED: Final = "metadata_unsigned"
+
+
+def command(*, with_cryptography: bool = False) -> tuple[str, ...]:
+    """Return the command of a child process; the parent's number is to follow.
+
+    Without ``site``, whose ``.pth`` files may import much: where packages are, `environment` says.
+    """
+    flags = (_WITH_CRYPTOGRAPHY,) if with_cryptography else ()
+    return (sys.executable, "-S", "-X", "no_debug_ranges", "-m", _MODULE, *flags)
+
+
+def environment() -> dict[str, str]:
+    """Return a child process's environment: it finds packages where this process does."""
+    ours = str(Path(__file__).resolve().parents[2])
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys((ours, *filter(None, sys.path))))}
 
 
 def main() -> int:
     """Read one job, do it, answer."""
     with _own_answers() as answers:
-        _die_with_parent(int(sys.argv[1]))
+        parent = int(sys.argv[-1])
+        _die_with_parent(parent)
         os.nice(_NICENESS)
-        job = decode_job(sys.stdin.buffer.readline())
-        answers.write(encode(do(job, frames=sys.stdin.buffer, answers=answers)))
+        line = sys.stdin.buffer.readline()
+        job = decode_job(line)
+        is_light = isinstance(job, CheckJob) and _import_little(job)
+        answer = do(job, frames=sys.stdin.buffer, answers=answers)
+        if is_light and isinstance(answer, CheckFailed) and answer.code == _UNSIGNED:
+            _begin_anew(line, answers, parent)
+        answers.write(encode(answer))
     return 0
+
+
+def _import_little(job: CheckJob) -> bool:
+    """Leave out what a check does not use; return whether that includes what keys other than Ed25519 need."""
+    from device_agent.update import light  # noqa: PLC0415  only for a check
+
+    light.leave_out_network()
+    if _WITH_CRYPTOGRAPHY in sys.argv or not light.has_only_ed25519(Path(job.root)):
+        return False
+    light.leave_out_cryptography()
+    return True
+
+
+def _begin_anew(line: bytes, answers: BinaryIO, parent: int) -> None:
+    """Become a process that has ``cryptography``, with the same job: what is imported cannot be imported otherwise."""
+    read, write = os.pipe()
+    os.write(write, line)  # a pipe holds more than any check's line
+    os.close(write)
+    os.dup2(read, 0)
+    os.dup2(answers.fileno(), 1)
+    os.execve(sys.executable, (*command(with_cryptography=True), str(parent)), environment())  # noqa: S606
 
 
 def do(job: Job, *, frames: BinaryIO, answers: BinaryIO) -> Answer:

@@ -7,11 +7,11 @@ import logging
 import os
 import signal
 import subprocess
-import sys
 import threading
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
+from device_agent.update.child import command, environment
 from device_agent.update.jobs import CheckJob, FetchJob, TrialJob, decode_answer, encode
 from device_agent.update.occurrences import CheckFailed, FetchFailed, TrialFailed
 from device_agent.update.shadow import write_frame
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from device_agent.update.shadow import Tap
 
 _LOG = logging.getLogger("edgewright.update")
-_COMMAND: Final = (sys.executable, "-m", "device_agent.update.child")
 _JOIN_SECONDS: Final = 2.0
 
 
@@ -120,9 +119,10 @@ class _Step:
 
     def _outcome(self) -> Answer:
         with subprocess.Popen(
-            (*_COMMAND, str(os.getpid())),
+            (*command(), str(os.getpid())),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            env=environment(),
             start_new_session=True,
         ) as process:
             self._process = process

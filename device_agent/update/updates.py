@@ -42,6 +42,7 @@ _OF_THE_MODEL: Final = (
     "digest_mismatch",
     "engine",
     "incompatible",
+    "memory_budget",
     "schema_version",
     "self_test",
     "self_test_nonfinite",

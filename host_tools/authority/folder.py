@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from time import time
 from typing import TYPE_CHECKING, Final
@@ -14,6 +13,7 @@ from device_agent.contract.enrolment import (
     encode_token,
 )
 from device_agent.contract.errors import ContractError
+from device_agent.durable import write_durably
 from host_tools.authority.certificates import (
     Revoked,
     Signer,
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 _KEY: Final = "ca.key"
 _CERTIFICATE: Final = "ca.crt"
 _REGISTER: Final = "ca.db"
+OWNER_ONLY: Final = 0o600
+"""Permissions of a private key."""
 _MOST_NAME: Final = 64
 """Longest common name. Source: RFC 5280, appendix A.1, ub-common-name."""
 
@@ -162,25 +164,9 @@ def create_authority(path: Path, *, name: str, lifetime: timedelta) -> Authority
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         (path / _REGISTER).unlink(missing_ok=True)
-        write_private(path / _CERTIFICATE, signer.pem.encode())
+        write_durably(path / _CERTIFICATE, signer.pem.encode(), mode=OWNER_ONLY)
         Register(path / _REGISTER).create()
-        write_private(path / _KEY, signer.key_pem())
+        write_durably(path / _KEY, signer.key_pem(), mode=OWNER_ONLY)
     except OSError as error:
         raise OutputError(f"{error.filename or path}: {error.strerror}.") from error
     return AuthorityFolder(path)
-
-
-def write_private(path: Path, data: bytes) -> None:
-    """Write a file that only its owner can read, whole or not at all.
-
-    Raises:
-        OSError: It cannot be written.
-    """
-    partial = path.with_name(f".{path.name}.partial")
-    partial.unlink(missing_ok=True)
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-    partial.replace(path)

@@ -10,7 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Final
 
 from device_agent.contract import enrolment as wire
-from host_tools.authority.folder import write_private
+from device_agent.durable import write_durably
+from host_tools.authority.folder import OWNER_ONLY
 from host_tools.authority.service import refusal_answer
 from host_tools.errors import OutputError
 
@@ -133,7 +134,7 @@ def listen(
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     chain = folder.path / "server.pem"
     try:
-        write_private(chain, key + certificate.encode())
+        write_durably(chain, key + certificate.encode(), mode=OWNER_ONLY)
         context.load_cert_chain(chain)
         server = AuthorityServer((host, port), service, context)
     except OSError as error:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from device_agent.contract.enrolment import authority_digest
-from host_tools.authority.folder import AuthorityFolder, create_authority, write_private
+from device_agent.durable import write_durably
+from host_tools.authority.folder import OWNER_ONLY, AuthorityFolder, create_authority
 from host_tools.authority.server import listen
 from host_tools.authority.service import EnrolmentService
 from host_tools.errors import OutputError
@@ -76,7 +77,7 @@ def run_server(options: argparse.Namespace) -> int:
     key, certificate = folder.certify_server(options.names, lifetime=timedelta(days=options.days))
     with open_output_folder(Path(options.out)) as out:
         try:
-            write_private(out.path / "server.key", key)
+            write_durably(out.path / "server.key", key, mode=OWNER_ONLY)
         except OSError as error:
             raise OutputError(f"{out.path / 'server.key'}: {error.strerror}.") from error
         out.write("server.crt", certificate.encode())

@@ -15,8 +15,8 @@ from host_tools.diagnose.fake_quantize import fake_quantize
 from host_tools.lower.integers import dequantize_array, quantize_array, quantize_bias
 from host_tools.model.graph_editor import constant_of, static_shape
 from host_tools.model.reference import open_session, run_session
+from host_tools.model.topology import named
 from host_tools.plan.planned_values import with_planned_values
-from host_tools.plan.topology import named
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from host_tools.plan.topology import named, network_of, outputs_of
+from host_tools.model.topology import named, network_of, outputs_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -24,7 +24,7 @@ from host_tools.equalize.edits import Edits, along, values_of
 from host_tools.equalize.moved_statistics import moved
 from host_tools.equalize.takers import sites_of
 from host_tools.equalize.weights import matrix_of
-from host_tools.plan.topology import bias_of, is_constant, named, network_of, shape_of
+from host_tools.model.topology import bias_of, is_constant, named, network_of, shape_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from host_tools.model.topology import is_float
 from host_tools.plan.fusion import bounds_of
-from host_tools.plan.topology import is_float
 
 if TYPE_CHECKING:
     import onnx_ir as ir

@@ -19,7 +19,7 @@ from host_tools.equalize.bounds import upper_bound
 from host_tools.equalize.link import FIXED, Link
 from host_tools.equalize.links import CHANNELWISE, links_of, taken_up, takes_channels
 from host_tools.model.channel_axes import channel_axes
-from host_tools.plan.topology import named, shape_of, weight_of
+from host_tools.model.topology import named, shape_of, weight_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import onnx_ir as ir
     from numpy.typing import NDArray
 
-    from host_tools.plan.topology import Network
+    from host_tools.model.topology import Network
 
     Indices = NDArray[np.intp]
 

@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from host_tools.model.graph_editor import GraphEditor, constant_of
-from host_tools.plan.topology import named, shape_of
+from host_tools.model.topology import named, shape_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -10,8 +10,8 @@ from host_tools.equalize.absorption import absorb
 from host_tools.equalize.channels import channels_of
 from host_tools.equalize.factors import best_factors, in_decibels
 from host_tools.equalize.rewriting import rewritten
+from host_tools.model.topology import network_of
 from host_tools.plan.support import integer_precision
-from host_tools.plan.topology import network_of
 
 if TYPE_CHECKING:
     from host_tools.equalize.absorption import Absorbed

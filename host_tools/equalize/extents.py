@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from host_tools.equalize.link import moved, same
-from host_tools.plan.topology import constant, input_at, integers, is_constant, named, shape_of
+from host_tools.model.topology import constant, input_at, integers, is_constant, named, shape_of
 
 if TYPE_CHECKING:
     import onnx_ir as ir

@@ -17,7 +17,7 @@ from host_tools.equalize.links import takes_channels
 from host_tools.equalize.noise import Activation, ChannelWeight, DenseWeight, GroupedWeight, total
 from host_tools.equalize.observed import LEAST, observed
 from host_tools.equalize.weights import matrix_of
-from host_tools.plan.topology import channel_axis, is_constant, named
+from host_tools.model.topology import channel_axis, is_constant, named
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from host_tools.equalize.channels import Channels
     from host_tools.equalize.noise import Term
+    from host_tools.model.topology import Network
     from host_tools.observe.statistics import Statistics
-    from host_tools.plan.topology import Network
     from targets.profile import CapabilityProfile
 
     Float64 = NDArray[np.float64]

@@ -15,7 +15,7 @@ from host_tools.equalize.link import FIXED
 from host_tools.equalize.links import CHANNELWISE, links_of, takes_channels
 from host_tools.equalize.observed import observed
 from host_tools.equalize.weights import matrix_of
-from host_tools.plan.topology import constant, is_constant, named, shape_of
+from host_tools.model.topology import constant, is_constant, named, shape_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from host_tools.equalize.channels import Channels
+    from host_tools.model.topology import Network
     from host_tools.observe.statistics import Statistics
-    from host_tools.plan.topology import Network
 
     Float64 = NDArray[np.float64]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from host_tools.plan.topology import named, shape_of
+from host_tools.model.topology import named, shape_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

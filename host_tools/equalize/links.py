@@ -8,7 +8,7 @@ import numpy as np
 
 from host_tools.equalize.extents import averaged, padded, pooled, resized
 from host_tools.equalize.link import Link, channels_in, fixed, moved, same, whole
-from host_tools.plan.topology import integers, is_constant, is_float, named, shape_of, weight_of
+from host_tools.model.topology import integers, is_constant, is_float, named, shape_of, weight_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

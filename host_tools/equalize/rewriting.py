@@ -12,7 +12,7 @@ from host_tools.equalize.bounds import upper_bound
 from host_tools.equalize.edits import Edits, along, values_of
 from host_tools.equalize.links import SCALABLE
 from host_tools.equalize.weights import scaled
-from host_tools.plan.topology import bias_of, is_constant, named, shape_of, weight_of
+from host_tools.model.topology import bias_of, is_constant, named, shape_of, weight_of
 
 if TYPE_CHECKING:
     import onnx_ir as ir

@@ -23,7 +23,7 @@ from host_tools.equalize.edits import Edits, values_of
 from host_tools.equalize.links import takes_channels
 from host_tools.equalize.observed import observed
 from host_tools.equalize.weights import matrix_of
-from host_tools.plan.topology import bias_of, integers, is_constant, named, network_of, shape_of, weight_of
+from host_tools.model.topology import bias_of, integers, is_constant, named, network_of, shape_of, weight_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from host_tools.equalize.channels import Channels
     from host_tools.equalize.link import Axes
     from host_tools.model.float_model import FloatModel
+    from host_tools.model.topology import Network
     from host_tools.observe.statistics import Statistics, TensorStatistics
-    from host_tools.plan.topology import Network
 
     Float64 = NDArray[np.float64]
     Indices = NDArray[np.intp]

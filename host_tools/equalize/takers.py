@@ -10,7 +10,7 @@ import numpy as np
 from host_tools.equalize.bounds import upper_bound
 from host_tools.equalize.link import channels_in
 from host_tools.equalize.links import is_per_channel, links_of, takes_channels
-from host_tools.plan.topology import bias_of, integers, is_constant, named, outputs_of
+from host_tools.model.topology import bias_of, integers, is_constant, named, outputs_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from host_tools.equalize.link import Axes
-    from host_tools.plan.topology import Network
+    from host_tools.model.topology import Network
 
     Indices = NDArray[np.intp]
 

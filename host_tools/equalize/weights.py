@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from host_tools.plan.topology import constant, integers, named, weight_of
+from host_tools.model.topology import constant, integers, named, weight_of
 
 if TYPE_CHECKING:
     import onnx_ir as ir

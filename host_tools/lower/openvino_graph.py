@@ -16,7 +16,7 @@ from host_tools.lower.interface import integer_interface
 from host_tools.lower.openvino_codes import codes_of, element_type, real_of, replace_weight
 from host_tools.lower.saturation import is_done_by_saturation
 from host_tools.model.export import serialize
-from host_tools.plan.topology import constant, integers, shape_of
+from host_tools.model.topology import constant, integers, shape_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

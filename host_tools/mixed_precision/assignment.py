@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from host_tools.plan.topology import named
+from host_tools.model.topology import named
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

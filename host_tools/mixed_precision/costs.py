@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from host_tools.plan.topology import bias_of, input_at, network_of, outputs_of, shape_of, weight_of
+from host_tools.model.topology import bias_of, input_at, network_of, outputs_of, shape_of, weight_of
 
 if TYPE_CHECKING:
     import onnx_ir as ir

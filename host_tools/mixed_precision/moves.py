@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from host_tools.mixed_precision.assignment import Assignment, Move
+from host_tools.model.topology import named, network_of
 from host_tools.plan.placement import float_precision, wide_finding
-from host_tools.plan.topology import named, network_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

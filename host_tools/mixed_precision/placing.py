@@ -6,10 +6,10 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from host_tools.errors import CapabilityError
+from host_tools.model.topology import network_of
 from host_tools.plan.placement import place
 from host_tools.plan.planner import plan
 from host_tools.plan.revisions import Revisions
-from host_tools.plan.topology import network_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from host_tools.errors import StatisticsError
+from host_tools.model.topology import constant, is_constant, named
 from host_tools.observe.ranges import choose_range
 from host_tools.plan.distributions import merged, of_array, points_of, share_outside
 from host_tools.plan.qparams import best_power_of_two, choose, code_range, inside, real_range
-from host_tools.plan.topology import constant, is_constant, named
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
+    from host_tools.model.topology import Network
     from host_tools.observe.statistics import Histogram, Statistics, TensorStatistics
     from host_tools.plan.qparams import CodeRange
     from host_tools.plan.quantization_plan import Method, QParams
-    from host_tools.plan.topology import Network
     from host_tools.recipe import Recipe
     from targets.profile import CapabilityProfile, ZeroPointRule
 

@@ -7,12 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from host_tools.plan.bias_correction import corrected_bias
-from host_tools.plan.cautions import calibration_warnings, override_warnings
-from host_tools.plan.codes import codes_of
-from host_tools.plan.quantization_plan import NodePlan, QuantizationPlan, Requantize, TensorPlan
-from host_tools.plan.settling import bias_qparams
-from host_tools.plan.topology import (
+from host_tools.model.topology import (
     WEIGHTED,
     NodeInput,
     bias_of,
@@ -23,6 +18,11 @@ from host_tools.plan.topology import (
     named,
     weight_of,
 )
+from host_tools.plan.bias_correction import corrected_bias
+from host_tools.plan.cautions import calibration_warnings, override_warnings
+from host_tools.plan.codes import codes_of
+from host_tools.plan.quantization_plan import NodePlan, QuantizationPlan, Requantize, TensorPlan
+from host_tools.plan.settling import bias_qparams
 from host_tools.plan.weights import largest_sums
 
 if TYPE_CHECKING:
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
     from host_tools.model.float_model import FloatModel
+    from host_tools.model.topology import Network
     from host_tools.observe.statistics import Statistics
     from host_tools.plan.placement import Placement
     from host_tools.plan.quantization_plan import Method, QParams, Role
     from host_tools.plan.settling import Settlement
-    from host_tools.plan.topology import Network
     from host_tools.plan.weights import WeightChoice
     from host_tools.recipe import Recipe
     from targets.profile import CapabilityProfile

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from host_tools.model.topology import bias_of, constant, integers, named, shape_of, weight_of
 from host_tools.plan.codes import codes_of, values_of
-from host_tools.plan.topology import bias_of, constant, integers, named, shape_of, weight_of
 
 if TYPE_CHECKING:
     import onnx_ir as ir

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from host_tools.plan.topology import is_constant, is_float, named
+from host_tools.model.topology import is_constant, is_float, named
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from host_tools.model.topology import Network
     from host_tools.observe.statistics import Statistics, TensorStatistics
     from host_tools.plan.quantization_plan import TensorPlan
     from host_tools.plan.settling import Settlement
-    from host_tools.plan.topology import Network
     from host_tools.recipe import Recipe, TensorOverride
 
 _PAIR = 2

@@ -14,15 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from host_tools.errors import InputError
-from host_tools.plan.codes import codes_of
-from host_tools.plan.fusion import bounds_of, expressible
-from host_tools.plan.grouping import fixed_qparams, stored_precisions
-from host_tools.plan.placement import float_precision
-from host_tools.plan.planned_values import codes_in, with_planned_values
-from host_tools.plan.qparams import SMALLEST_SCALE, code_range, saturates
-from host_tools.plan.settling import bias_type
-from host_tools.plan.support import finding_of, integer_precision
-from host_tools.plan.topology import (
+from host_tools.model.topology import (
     WEIGHTED,
     bias_of,
     channel_axis,
@@ -36,6 +28,14 @@ from host_tools.plan.topology import (
     shape_of,
     weight_of,
 )
+from host_tools.plan.codes import codes_of
+from host_tools.plan.fusion import bounds_of, expressible
+from host_tools.plan.grouping import fixed_qparams, stored_precisions
+from host_tools.plan.placement import float_precision
+from host_tools.plan.planned_values import codes_in, with_planned_values
+from host_tools.plan.qparams import SMALLEST_SCALE, code_range, saturates
+from host_tools.plan.settling import bias_type
+from host_tools.plan.support import finding_of, integer_precision
 from host_tools.plan.weights import largest_sums
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
     from host_tools.model.float_model import FloatModel
+    from host_tools.model.topology import Network
     from host_tools.plan.quantization_plan import QParams, QuantizationPlan
-    from host_tools.plan.topology import Network
     from targets.profile import CapabilityProfile
 
 _INTEGER = ("int8", "int16")

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from host_tools.plan.topology import constant, data_indices, float_outputs, input_at, outputs_of
+from host_tools.model.topology import constant, data_indices, float_outputs, input_at, outputs_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import onnx_ir as ir
 
-    from host_tools.plan.topology import Network
+    from host_tools.model.topology import Network
     from targets.profile import CapabilityProfile
 
 _TFLITE_BOUNDS = frozenset({(0.0, math.inf), (0.0, 6.0), (-1.0, 1.0)})

@@ -13,12 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from host_tools.plan.codes import rebased
-from host_tools.plan.disjoint_sets import DisjointSets
-from host_tools.plan.qparams import code_range
-from host_tools.plan.quantization_plan import QParams
-from host_tools.plan.support import integer_precision
-from host_tools.plan.topology import (
+from host_tools.model.topology import (
     NodeInput,
     data_indices,
     data_inputs,
@@ -26,12 +21,17 @@ from host_tools.plan.topology import (
     is_constant,
     is_float,
 )
+from host_tools.plan.codes import rebased
+from host_tools.plan.disjoint_sets import DisjointSets
+from host_tools.plan.qparams import code_range
+from host_tools.plan.quantization_plan import QParams
+from host_tools.plan.support import integer_precision
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from host_tools.model.topology import Network
     from host_tools.plan.placement import Placement
-    from host_tools.plan.topology import Network
     from targets.profile import CapabilityProfile, Precision
 
 Coded = tuple[str, "Precision"]

@@ -12,17 +12,17 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from host_tools.errors import CapabilityError
+from host_tools.model.topology import data_inputs, float_outputs
 from host_tools.plan.disjoint_sets import DisjointSets
 from host_tools.plan.fusion import chains_of
 from host_tools.plan.support import Finding, finding, finding_of, integer_precision
-from host_tools.plan.topology import data_inputs, float_outputs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from host_tools.model.topology import Network
     from host_tools.plan.fusion import Chains
     from host_tools.plan.revisions import Revisions
-    from host_tools.plan.topology import Network
     from host_tools.recipe import Recipe
     from targets.profile import CapabilityProfile, Precision
 

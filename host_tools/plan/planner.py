@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from host_tools.errors import CapabilityError, StatisticsError
+from host_tools.model.topology import is_constant, is_float, network_of, weight_of
 from host_tools.plan.activations import NEED_HISTOGRAM, ActivationChooser
 from host_tools.plan.assembly import assemble
 from host_tools.plan.fusion import bounds_of, expressible
@@ -16,7 +17,6 @@ from host_tools.plan.placement import place
 from host_tools.plan.qparams import real_range, saturates
 from host_tools.plan.revisions import Revisions
 from host_tools.plan.settling import Settlement
-from host_tools.plan.topology import is_constant, is_float, network_of, weight_of
 from host_tools.plan.uneven_outputs import can_run_in_float, uneven_outputs
 from host_tools.plan.weights import WeightChoice, choose_weight
 from host_tools.recipe import RecipeError
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from host_tools.model.float_model import FloatModel
+    from host_tools.model.topology import Network
     from host_tools.observe.statistics import Statistics
     from host_tools.plan.grouping import Grouping
     from host_tools.plan.placement import Placement
     from host_tools.plan.quantization_plan import Method, QParams, QuantizationPlan
-    from host_tools.plan.topology import Network
     from host_tools.recipe import Recipe
     from targets.profile import CapabilityProfile
 

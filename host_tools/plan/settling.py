@@ -12,10 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from host_tools.plan.qparams import SMALLEST_SCALE, above, raised
-from host_tools.plan.quantization_plan import QParams
-from host_tools.plan.support import finding
-from host_tools.plan.topology import (
+from host_tools.model.topology import (
     WEIGHTED,
     NodeInput,
     bias_of,
@@ -25,6 +22,9 @@ from host_tools.plan.topology import (
     named,
     weight_of,
 )
+from host_tools.plan.qparams import SMALLEST_SCALE, above, raised
+from host_tools.plan.quantization_plan import QParams
+from host_tools.plan.support import finding
 from host_tools.plan.weights import largest_sums
 
 if TYPE_CHECKING:
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
     import onnx_ir as ir
     from numpy.typing import NDArray
 
+    from host_tools.model.topology import Network
     from host_tools.plan.grouping import Grouping
     from host_tools.plan.placement import Placement
     from host_tools.plan.quantization_plan import IntegerType
     from host_tools.plan.support import Finding
-    from host_tools.plan.topology import Network
     from targets.profile import CapabilityProfile, OpSupport, Precision
 
     Float64 = NDArray[np.float64]

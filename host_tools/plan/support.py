@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from host_tools.plan.topology import (
+from host_tools.model.topology import (
     WEIGHTED,
     channel_axis,
     constant,

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from host_tools.model.topology import data_inputs, float_outputs
 from host_tools.plan.placement import MOVERS, float_precision
 from host_tools.plan.support import finding
-from host_tools.plan.topology import data_inputs, float_outputs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from host_tools.model.topology import Network
     from host_tools.observe.statistics import TensorStatistics
     from host_tools.plan.placement import Placement
     from host_tools.plan.quantization_plan import QParams
     from host_tools.plan.support import Finding
-    from host_tools.plan.topology import Network
     from targets.profile import CapabilityProfile
 
 _LEAST_CODES: Final = 8.0

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from host_tools.model.topology import channel_axis, constant, integers, named, weight_of
 from host_tools.plan.codes import codes_of
 from host_tools.plan.qparams import best_power_of_two, choose, code_range
-from host_tools.plan.topology import channel_axis, constant, integers, named, weight_of
 
 if TYPE_CHECKING:
     import onnx_ir as ir

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from host_tools.model.topology import bias_of, constant, named
 from host_tools.plan.qparams import SMALLEST_SCALE
 from host_tools.plan.settling import bias_limit
-from host_tools.plan.topology import bias_of, constant, named
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

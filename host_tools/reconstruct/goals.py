@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from host_tools.plan.topology import NodeInput, is_constant, named, shape_of
+from host_tools.model.topology import NodeInput, is_constant, named, shape_of
 from host_tools.reconstruct.reading import read_at
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from host_tools.model.topology import Network
     from host_tools.plan.quantization_plan import QuantizationPlan
-    from host_tools.plan.topology import Network
     from host_tools.reconstruct.steps import Step
     from host_tools.reconstruct.stream import Traveller
     from targets.profile import CapabilityProfile

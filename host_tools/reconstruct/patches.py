@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from host_tools.plan.topology import integers, shape_of, weight_of
+from host_tools.model.topology import integers, shape_of, weight_of
 
 if TYPE_CHECKING:
     import onnx_ir as ir

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from host_tools.model.topology import NodeInput
     from host_tools.plan.quantization_plan import QuantizationPlan
-    from host_tools.plan.topology import NodeInput
     from targets.profile import CapabilityProfile
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from threadpoolctl import threadpool_limits
 
-from host_tools.plan.topology import bias_of, named, network_of, weight_of
+from host_tools.model.topology import bias_of, named, network_of, weight_of
 from host_tools.reconstruct.goals import goal_of
 from host_tools.reconstruct.patches import Patches
 from host_tools.reconstruct.solver import Solver

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from host_tools.plan.topology import NodeInput, bias_of, constant, named, shape_of, weight_of
+from host_tools.model.topology import NodeInput, bias_of, constant, named, shape_of, weight_of
 from host_tools.reconstruct.exponents import FACTORS, Exponents, with_scales
 from host_tools.reconstruct.moments import Moments
 from host_tools.reconstruct.patches import Patches
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     import onnx_ir as ir
     from numpy.typing import NDArray
 
+    from host_tools.model.topology import Network
     from host_tools.plan.quantization_plan import QParams, QuantizationPlan, TensorPlan
-    from host_tools.plan.topology import Network
     from host_tools.reconstruct.checkpoint import Checkpoint
     from host_tools.reconstruct.goals import Goal
     from host_tools.reconstruct.steps import Step, StepRunner

@@ -12,9 +12,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from host_tools.model.reference import open_session, run_session
 from host_tools.model.rounding import RoundingNodes
+from host_tools.model.topology import constant, is_constant, named, outputs_of
 from host_tools.plan.codes import codes_of, values_of
 from host_tools.plan.planned_values import planned_values
-from host_tools.plan.topology import constant, is_constant, named, outputs_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from device_agent.engines.onnxruntime_library import onnxruntime as ort
     from host_tools.model.float_model import FloatModel
+    from host_tools.model.topology import Network
     from host_tools.plan.quantization_plan import QParams, QuantizationPlan
-    from host_tools.plan.topology import Network
     from targets.profile import CapabilityProfile, Rounding, RoundingRules
 
     Arrays = Mapping[str, NDArray[np.generic]]

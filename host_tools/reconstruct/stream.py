@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from host_tools.model.topology import Network
     from host_tools.observe.calibration_set import CalibrationSet, Sample
     from host_tools.plan.quantization_plan import QParams, QuantizationPlan
-    from host_tools.plan.topology import Network
     from host_tools.reconstruct.steps import Step, StepRunner
     from targets.profile import Rounding
 

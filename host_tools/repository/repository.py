@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
@@ -23,6 +22,7 @@ from tuf.api.serialization.json import JSONSerializer
 from device_agent.contract import desired
 from device_agent.contract.archive import ArtifactArchive
 from device_agent.contract.errors import ContractError
+from device_agent.durable import write_durably
 from host_tools.errors import InputError, OutputError
 from host_tools.repository.roles import FLEET, MODEL_PREFIX, RULES, rule_of
 
@@ -324,13 +324,8 @@ def _expires(role: str) -> datetime:
 
 
 def _put(path: Path, data: bytes) -> None:
-    new = path.with_name(f"{path.name}.new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with new.open("wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        new.replace(path)
+        write_durably(path, data)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written: {error.strerror or error}.") from error

@@ -2,6 +2,7 @@
 
 Layout:
     broker_address.py  ``mqtt://host:port`` as a value, and the files of TLS
+    broker_tls.py      TLS of a connection, and why one cannot be made
     listener.py        an MQTT subscription as an iterator of `Delivery`
     recording.py       deliveries as a file of JSON lines, and back
     history.py         `History`: what each device said, without duplicates; pure

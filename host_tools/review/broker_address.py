@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path  # noqa: TC003  ingest hands these to its processes, and reads them by their types
 from urllib.parse import unquote, urlsplit
 
 from host_tools.errors import InputError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _PORTS = {"mqtt": 1883, "mqtts": 8883}
 

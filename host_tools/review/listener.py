@@ -13,8 +13,8 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
 from device_agent.contract.errors import TransferError
-from host_tools.errors import InputError
 from host_tools.review.broker_address import TlsFiles
+from host_tools.review.broker_tls import WANTS_CERTIFICATE, explain, use_tls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -164,7 +164,7 @@ def listen(address: BrokerAddress, *, root: str, tls: TlsFiles | None = None) ->
     client = mqtt.Client(CallbackAPIVersion.VERSION2)
     if address.username:
         client.username_pw_set(address.username, address.password)
-    _use_tls(client, address, tls or TlsFiles())
+    use_tls(client, address, tls or TlsFiles())
     listener = Listener(client)
     opening = _Opening(client, address, root)
     opening.connect()
@@ -194,12 +194,7 @@ class _Opening:
         try:
             self._client.connect(address.host, address.port, keepalive=30)
         except (OSError, ValueError) as error:
-            hint = "Is the broker running, and is the port right?"
-            if "CERTIFICATE_VERIFY_FAILED" in str(error):
-                hint = "Name the broker's own authority with --ca FILE."
-            elif address.tls and "CERTIFICATE_REQUIRED" in str(error):
-                hint = _WANTS_CERTIFICATE
-            raise TransferError(f"{address}: cannot connect: {error}.", hint=hint) from error
+            raise explain(address, error) from error
 
     def wait(self) -> None:
         """Wait until the broker has accepted both.
@@ -216,7 +211,7 @@ class _Opening:
             if time.monotonic() > end:
                 raise TransferError(
                     f"{self._address}: no answer for {_CONNECT_TIMEOUT_SECONDS:.0f} s.",
-                    hint=_WANTS_CERTIFICATE if self._address.tls else "Is this an MQTT broker?",
+                    hint=WANTS_CERTIFICATE if self._address.tls else "Is this an MQTT broker?",
                 )
 
     def _on_connect(
@@ -242,38 +237,3 @@ class _Opening:
             self._refusal = f"it does not let this user subscribe to {self._topic}"
         else:
             self._subscribed.set()
-
-
-_WANTS_CERTIFICATE = (
-    "Is this an MQTT broker? If it asks for a client's certificate, give --cert FILE and --key FILE."
-)
-
-
-def _use_tls(client: mqtt.Client, address: BrokerAddress, files: TlsFiles) -> None:
-    """Set up TLS as the address says.
-
-    Raises:
-        InputError: A file cannot be used, or one is given for a connection without TLS.
-    """
-    if not address.tls:
-        if files.is_given:
-            raise InputError(f"{address}: certificates are for TLS.", hint="Write mqtts:// instead.")
-        return
-    if files.key and not files.certificate:
-        raise InputError(f"{files.key}: a key is of no use without its certificate.", hint="Give --cert too.")
-    for file in (files.authority, files.certificate, files.key):
-        if file is not None and not file.is_file():
-            raise InputError(f"{file}: no such file.")
-    try:
-        client.tls_set(
-            ca_certs=None if files.authority is None else str(files.authority),
-            certfile=None if files.certificate is None else str(files.certificate),
-            keyfile=None if files.key is None else str(files.key),
-        )
-    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-        named = ", ".join(
-            str(file) for file in (files.authority, files.certificate, files.key) if file is not None
-        )
-        raise InputError(
-            f"{named}: cannot be used: {error}.", hint="PEM files are expected, the key without a password."
-        ) from error

@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from host_tools.errors import ModelError
 from host_tools.model.reference import open_session, run_session
-from host_tools.plan.topology import is_constant, named, outputs_of
+from host_tools.model.topology import is_constant, named, outputs_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

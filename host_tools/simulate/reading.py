@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from host_tools.errors import LoweringError
+from host_tools.model.topology import constant, is_constant, named, shape_of
 from host_tools.plan.fusion import bounds_of
-from host_tools.plan.topology import constant, is_constant, named, shape_of
 from host_tools.simulate.constants import constant_codes
 from host_tools.simulate.curves import curve_of
 from host_tools.simulate.quantizer import Grid, Quantizer

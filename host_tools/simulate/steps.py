@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from host_tools.errors import LoweringError
-from host_tools.plan.topology import is_constant, named, outputs_of
+from host_tools.model.topology import is_constant, named, outputs_of
 from host_tools.simulate.float_node import FloatNode
 from host_tools.simulate.operators import OPERATORS
 from host_tools.simulate.reading import PLAN_ANEW, integer_node, stored_qparams, where

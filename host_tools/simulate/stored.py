@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from host_tools.errors import DataError, LoweringError
 from host_tools.lower.integers import dequantize_array
-from host_tools.plan.topology import constant, is_float, named
+from host_tools.model.topology import constant, is_float, named
 from host_tools.simulate.constants import constant_codes
 from host_tools.simulate.quantizer import Grid, Quantizer
 from host_tools.simulate.reading import PLAN_ANEW

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from host_tools.plan.topology import integers, shape_of
+from host_tools.model.topology import integers, shape_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -11,9 +11,9 @@ import numpy as np
 from host_tools.equalize import equalize
 from host_tools.equalize.splitting import split
 from host_tools.mixed_precision import Goal, mix
+from host_tools.model.topology import constant, is_constant, network_of
 from host_tools.observe.cache import statistics_of
 from host_tools.plan.planner import needs_histograms, plan
-from host_tools.plan.topology import constant, is_constant, network_of
 from host_tools.reconstruct import reconstruct
 from host_tools.reconstruct.checkpoint import Checkpoint, key_of
 from host_tools.stages.ladder import GOOD_DECIBELS

@@ -9,7 +9,7 @@ import numpy as np
 
 from host_tools.mixed_precision.costs import multiplications_of
 from host_tools.model.reference import FloatRunner
-from host_tools.plan.topology import network_of, shape_of
+from host_tools.model.topology import network_of, shape_of
 from host_tools.verify.contestant import plan_arithmetic
 from host_tools.verify.metrics import OutputComparison
 

@@ -161,6 +161,8 @@ def test_the_objects_inside_messages_have_exactly_the_fields_of_their_dataclasse
     data = definitions["event"]["properties"]["data"]
     of_cloud_event = ("extra", "envelope", "device", "name")
     assert set(data["properties"]) == fields_of(telemetry.Event, without=of_cloud_event) | envelope
+    running = definitions["running_model"]
+    assert set(running["properties"]) == fields_of(telemetry.RunningModel)
     source = definitions["thermal"]["properties"]["sources"]["additionalProperties"]
     assert set(source["properties"]) == fields_of(telemetry.Reading, without=("name", "value"))
     assert properties_of(document, definitions["power"]) == {"sources", "absent", *envelope}

@@ -10,8 +10,9 @@ from pathlib import Path
 from time import time
 from typing import TYPE_CHECKING
 
+from device_agent.durable import write_durably
 from device_agent.enrolment.enrol import enrol, read_token
-from host_tools.authority.folder import AuthorityFolder, create_authority, write_private
+from host_tools.authority.folder import AuthorityFolder, create_authority
 from host_tools.authority.server import listen
 from host_tools.authority.service import EnrolmentService
 from tests.integration.support import Mosquitto
@@ -68,7 +69,7 @@ class Fleet:
         """Key, certificate, authority and list of revoked certificates for a broker or a web server."""
         out.mkdir(parents=True, exist_ok=True)
         key, certificate = self.folder.certify_server(names or ("127.0.0.1", "localhost"), lifetime=lifetime)
-        write_private(out / "server.key", key)
+        write_durably(out / "server.key", key, mode=0o600)
         (out / "server.crt").write_text(certificate)
         (out / "ca.crt").write_text(self.folder.signer.pem)
         (out / "crl.pem").write_text(self.folder.revocation_list(lifetime=DAY))

@@ -92,15 +92,19 @@ class Fleet:
         settings: dict[str, Any] = {"stall_seconds": 5.0, "min_bytes_per_second": 1.0} | changes
         return Network(url=self.server.url, tls_ca=None, tls_cert=None, tls_key=None, **settings)
 
-    def check(self, *, device: str = "dev-1", targets: tuple[str, ...] = (TARGET,), **network: Any) -> Answer:
-        job = CheckJob(
+    def check(self, **options: Any) -> Answer:
+        return self.do(self.check_job(**options))
+
+    def check_job(
+        self, *, device: str = "dev-1", targets: tuple[str, ...] = (TARGET,), **network: Any
+    ) -> CheckJob:
+        return CheckJob(
             network=self.network(**network),
             root=str(self.root),
             cache=str(self.folder / "device" / "metadata"),
             subjects=(f"device/{device}", "group/lab"),
             targets=targets,
         )
-        return self.do(job)
 
     def fetch(self, offer: Offered, **network: Any) -> Answer:
         candidate = Candidate(

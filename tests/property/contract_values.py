@@ -31,6 +31,7 @@ from device_agent.contract.telemetry import (
     Raw,
     Reading,
     Result,
+    RunningModel,
     Summary,
     SystemSample,
     ThermalSample,
@@ -58,6 +59,8 @@ UNKNOWN = st.dictionaries(TEXTS.map("x_{}".format), JSON, max_size=2)
 BOOT_IDS = st.text(IDENTIFIER, min_size=1, max_size=8)
 DEVICE_IDS = st.text(IDENTIFIER, min_size=1, max_size=8)
 NAMES = st.builds("{}{}".format, st.sampled_from("abz"), st.text(WORD, max_size=8))
+MODEL_NAMES = NAMES
+VARIANTS = st.sampled_from((None, "a", "b"))
 SHAPES = st.lists(st.integers(1, 9), max_size=4).map(tuple)
 
 
@@ -209,6 +212,8 @@ def inference_windows(draw: st.DrawFn) -> InferenceWindow:
         dropped_frames_total=draw(COUNTS),
         latency_count=zeros + sum(counts.values()),
         latency_sum_seconds=draw(AMOUNTS),
+        model=draw(st.none() | MODEL_NAMES),
+        variant=draw(VARIANTS),
         hist=ExponentialHistogram(scale=draw(st.integers(-10, 20)), zero_count=zeros, counts=counts),
     )
 
@@ -281,6 +286,20 @@ MESSAGES: dict[str, st.SearchStrategy[Any]] = {
         model_version=st.none() | TEXTS,
         target=st.none() | TEXTS,
         host=FACTS,
+        models=st.lists(
+            st.builds(
+                RunningModel,
+                model=MODEL_NAMES,
+                variant=VARIANTS,
+                artifact=st.none() | DIGESTS,
+                model_name=st.none() | TEXTS,
+                model_version=st.none() | TEXTS,
+                target=st.none() | TEXTS,
+                engine=st.none() | TEXTS,
+                engine_version=st.none() | TEXTS,
+            ),
+            max_size=3,
+        ).map(tuple),
     ),
     "health": extended(
         Health,
@@ -307,6 +326,8 @@ MESSAGES: dict[str, st.SearchStrategy[Any]] = {
         frame=TEXTS,
         latency_seconds=AMOUNTS,
         outputs=st.lists(outputs(), max_size=3).map(tuple),
+        model=st.none() | MODEL_NAMES,
+        variant=VARIANTS,
     ),
 }
 

@@ -13,7 +13,7 @@ from host_tools.equalize.channels import channels_of
 from host_tools.equalize.factors import best_factors, limits
 from host_tools.model.export import export_onnx
 from host_tools.model.reference import FloatRunner
-from host_tools.plan.topology import network_of
+from host_tools.model.topology import network_of
 from targets import catalog
 from tests.unit.host_tools.equalize.networks import (
     assert_law,

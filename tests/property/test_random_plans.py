@@ -9,12 +9,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from host_tools.errors import CapabilityError
+from host_tools.model.topology import network_of
 from host_tools.plan.check import check
 from host_tools.plan.explain import explain
 from host_tools.plan.placement import wide_finding
 from host_tools.plan.plan_file import decode, encode
 from host_tools.plan.planner import plan
-from host_tools.plan.topology import network_of
 from host_tools.recipe import KeepFloat, Recipe, Widen
 from targets import catalog
 from tests.unit.host_tools.plan.plan_models import float_model, profile, statistics, values, with_op

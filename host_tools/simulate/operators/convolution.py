@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from host_tools.plan.topology import integers, shape_of
+from host_tools.model.topology import integers, shape_of
 from host_tools.simulate.operators.weighted import Accumulator, centred_weight
 from host_tools.simulate.products import SINGLE, ConstantMatrix, require_double
 from host_tools.simulate.windows import WHOLE, Window, columns, inner, padded, taps, windows_of

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from host_tools.plan.topology import shape_of
+from host_tools.model.topology import shape_of
 from host_tools.simulate.operators.weighted import Accumulator, centred_weight
 from host_tools.simulate.products import ConstantMatrix, product, require_accumulator
 from host_tools.simulate.rounding import Term

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from host_tools.plan.topology import integers, shape_of
+from host_tools.model.topology import integers, shape_of
 from host_tools.simulate.rounding import Term
 from host_tools.simulate.windows import padded, taps, windows_of
 

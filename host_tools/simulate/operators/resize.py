@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from host_tools.plan.topology import shape_of
+from host_tools.model.topology import shape_of
 from host_tools.simulate.rounding import Term
 
 if TYPE_CHECKING:

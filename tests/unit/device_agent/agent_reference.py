@@ -13,7 +13,7 @@ import typing
 from pathlib import Path
 from typing import Any, Literal
 
-from device_agent.config import SECTIONS
+from device_agent.config import SECTIONS, ModelSection
 from device_agent.config.section import number_text
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "agent.md"
@@ -35,7 +35,7 @@ def tables() -> str:
     for name, kind in SECTIONS.items():
         about, said = _described(kind)
         lines = [
-            f"### [{name}]",
+            f"### [[{name}]]" if kind is ModelSection else f"### [{name}]",
             "",
             about,
             "",
@@ -65,6 +65,8 @@ def _described(kind: type[Any]) -> tuple[str, dict[str, str]]:
 
 
 def _type(name: str, hint: Any) -> str:
+    if dataclasses.is_dataclass(hint):
+        return f"table `[model.{name}]`"
     if isinstance(hint, types.UnionType):
         hint = next(option for option in typing.get_args(hint) if option is not type(None))
     if typing.get_origin(hint) is Literal:
@@ -82,6 +84,8 @@ def _range(field: dataclasses.Field[Any]) -> str:
 
 def _default(field: dataclasses.Field[Any]) -> str:
     default = field.default
+    if field.default_factory is not dataclasses.MISSING:
+        return "as there"
     if default is dataclasses.MISSING:
         return "**required**"
     if default is None or default == ():

@@ -12,9 +12,9 @@ from host_tools.equalize.rewriting import rewritten
 from host_tools.model import load
 from host_tools.model.export import export_onnx
 from host_tools.model.reference import FloatRunner
+from host_tools.model.topology import named
 from host_tools.observe.calibration_set import CalibrationSet
 from host_tools.observe.observer import observe
-from host_tools.plan.topology import named
 from host_tools.progress import Silent
 from tests.unit.host_tools.model.canonical_form import check_canonical
 from tests.unit.host_tools.model.onnx_models import model_proto

@@ -11,7 +11,7 @@ import pytest
 from host_tools.equalize.channels import ONE, Channels, channels_of
 from host_tools.equalize.observed import observed
 from host_tools.model.reference import FloatRunner
-from host_tools.plan.topology import network_of
+from host_tools.model.topology import network_of
 from tests.unit.host_tools.equalize.networks import (
     assert_law,
     canonical,

@@ -15,7 +15,7 @@ from host_tools.equalize.rewriting import rewritten
 from host_tools.equalize.splitting import split
 from host_tools.model.export import export_onnx
 from host_tools.model.reference import FloatRunner
-from host_tools.plan.topology import network_of
+from host_tools.model.topology import network_of
 from targets import catalog
 from tests.unit.host_tools.equalize.networks import (
     by_name,

@@ -9,7 +9,7 @@ import pytest
 
 from host_tools.equalize.channels import channels_of
 from host_tools.equalize.factors import limits
-from host_tools.plan.topology import network_of
+from host_tools.model.topology import network_of
 from tests.unit.host_tools.equalize.networks import (
     assert_law,
     canonical,

@@ -9,11 +9,11 @@ from device_agent.engines.onnxruntime_library import onnxruntime as ort
 from host_tools.equalize.channels import channels_of
 from host_tools.lower.lowering import lower
 from host_tools.model.reference import FloatRunner
+from host_tools.model.topology import network_of
 from host_tools.observe.cache import StatisticsCache
 from host_tools.observe.calibration_set import CalibrationSet
 from host_tools.observe.observer import observe
 from host_tools.plan.planner import plan
-from host_tools.plan.topology import network_of
 from host_tools.progress import Silent
 from host_tools.recipe import Recipe
 from host_tools.stages import Yardstick, prepare

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from lowering_template import Prepared, Samples
 
 from host_tools.model import load as load_model
+from host_tools.model.topology import network_of
 from host_tools.observe.calibration_set import CalibrationSet
 from host_tools.observe.observer import observe
 from host_tools.plan.placement import wide_finding
 from host_tools.plan.planner import plan as make_plan
-from host_tools.plan.topology import network_of
 from host_tools.progress import Silent
 from host_tools.recipe import Recipe, Widen
 from targets import catalog

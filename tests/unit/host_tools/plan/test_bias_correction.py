@@ -15,12 +15,12 @@ from host_tools.lower.integers import dequantize_array, quantize_array
 from host_tools.lower.lowering import lower
 from host_tools.model import load
 from host_tools.model.reference import FloatRunner
+from host_tools.model.topology import constant
 from host_tools.observe import open_data
 from host_tools.observe.observer import observe
 from host_tools.plan import check
 from host_tools.plan.plan_file import PlanFileError, decode, encode
 from host_tools.plan.planner import plan
-from host_tools.plan.topology import constant
 from host_tools.progress import Silent
 from host_tools.recipe import Recipe
 from targets import catalog

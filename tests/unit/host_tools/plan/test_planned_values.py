@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from host_tools.errors import LoweringError
+from host_tools.model.topology import constant, network_of
 from host_tools.plan.codes import codes_of
 from host_tools.plan.planned_values import codes_in, planned_values, with_planned_values
 from host_tools.plan.quantization_plan import QParams, TensorPlan
-from host_tools.plan.topology import constant, network_of
 from tests.unit.host_tools.plan.plan_models import planned, residual
 
 QPARAMS = QParams(scale=(0.1, 0.3), zero_point=(0, 5), dtype="int8", quant_min=-128, quant_max=127, axis=0)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from host_tools.model.reference import FloatRunner
-from host_tools.plan.topology import NodeInput, network_of
+from host_tools.model.topology import NodeInput, network_of
 from host_tools.progress import Silent
 from host_tools.reconstruct import reconstruct
 from host_tools.reconstruct.goals import goal_of

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from host_tools.model import load
-from host_tools.plan.topology import bias_of, constant, weight_of
+from host_tools.model.topology import bias_of, constant, weight_of
 from host_tools.reconstruct.patches import Patches
 from tests.unit.host_tools.model.onnx_models import model_proto, random_weights, run, saved
 

@@ -10,11 +10,11 @@ import pytest
 
 from host_tools.errors import LoweringError
 from host_tools.lower.lowering import lower
+from host_tools.model.topology import bias_of, constant, named, network_of, weight_of
 from host_tools.plan.check import check
 from host_tools.plan.codes import codes_of
 from host_tools.plan.plan_file import decode, encode
 from host_tools.plan.planned_values import codes_in, planned_values
-from host_tools.plan.topology import bias_of, constant, named, network_of, weight_of
 from host_tools.progress import Silent
 from host_tools.recipe import KeepFloat, Recipe
 from host_tools.reconstruct import reconstruct

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from host_tools.model.reference import FloatRunner
-from host_tools.plan.topology import network_of
+from host_tools.model.topology import network_of
 from host_tools.recipe import KeepFloat, Recipe
 from host_tools.reconstruct.steps import StepWriter, steps_of
 from host_tools.simulate import simulate

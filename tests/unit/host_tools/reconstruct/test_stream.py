@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
+from host_tools.model.topology import network_of
 from host_tools.observe.calibration_set import CalibrationSet
-from host_tools.plan.topology import network_of
 from host_tools.reconstruct.steps import StepWriter, steps_of
 from host_tools.reconstruct.stream import Stream, sizes_of
 from targets import catalog

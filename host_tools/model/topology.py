@@ -1,4 +1,4 @@
-"""`Network`: the canonical graph as the plan sees it: nodes and values by name, who reads what, and which input plays which part."""
+"""`Network`: the canonical graph by names: nodes and values by name, who reads what, and which input plays which part."""
 
 from __future__ import annotations
 

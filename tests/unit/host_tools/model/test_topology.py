@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from host_tools.plan.topology import constant, shape_of
+from host_tools.model.topology import constant, shape_of
 from tests.unit.host_tools.plan.plan_models import conv_relu
 
 

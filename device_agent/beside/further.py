@@ -1,0 +1,260 @@
+"""`FurtherModel`: one model beside the main one: begun, run, and begun again after a failure."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from time import monotonic
+from typing import TYPE_CHECKING, Final, Literal
+
+from device_agent import events
+from device_agent.backoff import Backoff
+from device_agent.inbox import WAKE, FromModel
+from device_agent.model_runner import ModelRunner
+from device_agent.occurrences import (
+    ArtifactVerified,
+    EngineLoaded,
+    Failed,
+    InferenceLeft,
+    ModelFailed,
+    SelfTestPassed,
+    SourceEnded,
+    VariantFailed,
+    VariantStarted,
+    WorkerStopped,
+)
+from device_agent.result_writer import ResultWriter
+from device_agent.window_report import WindowReport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from device_agent.config import AgentConfig
+    from device_agent.effects import RecordEvent
+    from device_agent.frames import FrameDoor
+    from device_agent.inbox import Inbox
+    from device_agent.occurrences import ModelOrdered, Occurrence
+    from device_agent.telemetry.recorder import Recorder
+
+_LOG = logging.getLogger("edgewright.agent")
+_NEVER: Final = float("inf")
+
+State = Literal["waiting", "starting", "running", "ended", "stopping", "stopped"]
+
+
+class FurtherModel:
+    """See the module's docstring. The loop's thread calls it.
+
+    Args:
+        name: In the configuration.
+        config: As if it were the agent's only model.
+        inbox: Where its worker reports.
+        recorder: Takes what is told.
+        door: Where frames from the broker come in.
+
+    Attributes:
+        name: In the configuration.
+        state: `waiting` to be begun or begun again, `starting`, `running` (or paused), `ended`: no more frames, `stopping`
+            or `stopped`.
+        runner: Runs it.
+    """
+
+    def __init__(
+        self, name: str, config: AgentConfig, *, inbox: Inbox, recorder: Recorder, door: FrameDoor
+    ) -> None:
+        self.name = name
+        self.state: State = "waiting"
+        self._config = config
+        self._inbox = inbox
+        self._recorder = recorder
+        self.runner = ModelRunner(
+            config, report=lambda one: inbox.put(FromModel(name, one)), door=door, updates=None
+        )
+        self._backoff = Backoff(
+            min_seconds=config.engine.retry_min_seconds, max_seconds=config.engine.retry_max_seconds
+        )
+        self._windows = WindowReport(self.runner, recorder, model=name, now_seconds=monotonic())
+        self._results: ResultWriter | None = None
+        self._due_seconds = _NEVER
+        self._paused = False
+        self._done: Callable[[str, str], None] | None = None
+        self._leaves_for_pause = False
+        self._failure = self._failing = self._side_b = ""
+        self._artifact: ArtifactVerified | None = None
+        self._loaded: EngineLoaded | None = None
+
+    @property
+    def trouble(self) -> str:
+        """What is wrong; empty when nothing is."""
+        paused = "paused by a command" if self._paused else ""
+        return "; ".join(text for text in (self._failure, self._failing, self._side_b, paused) if text)
+
+    def begin(self) -> None:
+        """Begin it, or begin it again."""
+        self._due_seconds = _NEVER
+        self.state = "starting"
+        self.runner.verify()
+
+    def turn(self, now_seconds: float) -> float:
+        """Do what is due; return when to call again at the latest."""
+        if now_seconds >= self._due_seconds:
+            self.begin()
+        return self._due_seconds
+
+    def handle(self, occurrence: Occurrence, now_seconds: float) -> bool:
+        """Take in what its worker reports; return whether what runs is another one now."""
+        if isinstance(occurrence, WorkerStopped):
+            self.state = "stopped"
+        if self.state in ("stopping", "stopped"):
+            return False
+        match occurrence:
+            case ArtifactVerified():
+                self._artifact = occurrence
+                self.runner.load()
+            case EngineLoaded():
+                self._loaded = occurrence
+                self.runner.test()
+            case SelfTestPassed():
+                self._started(occurrence, now_seconds)
+                return True
+            case Failed():
+                self._failed(occurrence, now_seconds)
+            case SourceEnded(reason):
+                self.state = "ended"
+                self._tell(events.model_ended(self.name, reason))
+            case InferenceLeft() if self._leaves_for_pause:
+                self._leaves_for_pause = False
+                self._order_done()
+            case VariantStarted() | VariantFailed():
+                self._side_b_changed(occurrence)
+                return True
+        return False
+
+    def order(self, order: ModelOrdered, done: Callable[[str, str], None]) -> None:
+        """Begin a command.
+
+        Args:
+            order: What is wanted.
+            done: Called once, with a code (empty: success) and a reason.
+        """
+        self._done = done
+        match order.operation:
+            case "restart_model" if self.state in ("running", "waiting"):
+                if self.state == "running" and not self._paused:
+                    self.runner.leave()
+                self.begin()
+            case _ if self.state != "running":
+                self._order_done("not_running", f"it is not running: {self.state}")
+            case "pause" if not self._paused:
+                self._paused = self._leaves_for_pause = True
+                self.runner.leave()
+            case "resume" if self._paused:
+                self._paused = False
+                self._infer()
+                self._order_done()
+            case _:
+                self._order_done(reason="it was so already")
+
+    def hold(self, rate_hz: float | None, *, paused: bool) -> None:
+        """Take in what heat asks for: at most ``rate_hz`` frames a second (None: as configured), or none."""
+        own = self._config.source.rate_hz
+        if rate_hz is not None and own:
+            rate_hz = min(rate_hz, own)
+        self.runner.hold(rate_hz, paused=paused, variant=False)
+
+    def write_results(self) -> bool:
+        """Write results that wait; return whether more do."""
+        return self._results is not None and self._results.write()
+
+    def close_window(self, now_seconds: float, *, final: bool) -> dict[str, object]:
+        """Record the window that ends now, tell what went wrong in it, and return its figures for the status."""
+        if final and self._results is not None:
+            self._results.close()
+        windows, _ = self._windows.close(now_seconds, model_runs=self.state == "running")
+        self._windows.tell_refused_frames()
+        if self._results is not None:
+            self._results.report()
+        inferences = sum(window.latencies.count for window in windows)
+        errors = sum(window.errors for window in windows)
+        if inferences:
+            self._failing = ""
+        elif errors:
+            last = next(window.last_error for window in windows if window.errors)
+            self._failing = f"every inference fails: {last}"
+        return {
+            "inferences_total": sum(window.inferences_total for window in windows),
+            "errors_total": sum(window.errors_total for window in windows),
+        }
+
+    def stop(self) -> None:
+        """Leave what can be left and begin nothing more; `WorkerStopped` follows."""
+        self._due_seconds = _NEVER
+        self.state = "stopping"
+        self._order_done("interrupted", "the agent ends")
+        self.runner.stop()
+
+    def close(self, timeout_seconds: float) -> None:
+        """Free what it holds."""
+        if not self.runner.close(timeout_seconds):
+            _LOG.warning("model %s: the engine does not come back; leaving without it", self.name)
+        if self._results is not None:
+            self._results.close()
+
+    def _started(self, test: SelfTestPassed, now_seconds: float) -> None:
+        self.state = "running"
+        self._failure = self._failing = self._side_b = ""
+        self._backoff.works(now_seconds)
+        if self._artifact is not None and self._loaded is not None:
+            self._tell(events.model_started(self.name, self._artifact, self._loaded, test))
+        self._windows.begin(now_seconds)
+        if not self._paused:
+            self._infer()
+        self._order_done()
+
+    def _side_b_changed(self, change: VariantStarted | VariantFailed) -> None:
+        if isinstance(change, VariantStarted):
+            self._side_b = ""
+            self._tell(events.variant_started(self.name, change))
+        else:
+            self._side_b = f"side b: {change.message}"
+            self._tell(events.variant_failed(self.name, change))
+
+    def _infer(self) -> None:
+        wanted = self._config.results
+        if wanted.mqtt or wanted.jsonl is not None:
+            if self._results is not None and not self._results.describes(self.runner.outputs):
+                self._results.close()
+                self._results = None
+            self._results = self._results or ResultWriter(
+                tensors=self.runner.outputs,
+                wanted=wanted,
+                recorder=self._recorder,
+                wake=partial(self._inbox.put, WAKE),
+                model=self.name,
+                digest_of=self.runner.digest_of,
+                is_split=self._config.split.path is not None,
+            )
+        results = self._results
+        self.runner.infer(
+            None if results is None else results.queue, None if results is None else results.queue_of_b
+        )
+
+    def _failed(self, failure: Failed, now_seconds: float) -> None:
+        self.state = "waiting"
+        pause = self._backoff.failed(now_seconds)
+        self._due_seconds = now_seconds + pause
+        self._failure = f"{failure.code}: {failure.message}"
+        self._tell(
+            events.model_failed(
+                ModelFailed(code=failure.code, message=failure.message), retry_seconds=pause, model=self.name
+            )
+        )
+        self._order_done("model_failed", failure.message)
+
+    def _order_done(self, code: str = "", reason: str = "") -> None:
+        done, self._done = self._done, None
+        if done is not None:
+            done(code, reason)
+
+    def _tell(self, event: RecordEvent) -> None:
+        self._recorder.event(event.name, event.severity, event.text, event.details)

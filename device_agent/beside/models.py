@@ -1,0 +1,166 @@
+"""`Beside`: all models beside the main one, as the agent's loop sees them, and what becomes of the main one among them.
+
+It stands between the inbox and the loop: the main model fails alone, the agent ends when no model has any more frames, and the
+worker has stopped when every worker has.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from device_agent import events
+from device_agent.beside.further import FurtherModel
+from device_agent.config import named_models
+from device_agent.contract.telemetry import MAIN_MODEL
+from device_agent.inbox import FromModel
+from device_agent.occurrences import Failed, ModelFailed, SourceEnded, Trouble, WorkerStopped
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from device_agent.config import AgentConfig
+    from device_agent.frames import FrameDoor
+    from device_agent.inbox import Inbox, Item, MainItem
+    from device_agent.occurrences import ModelOrdered
+    from device_agent.orders import Orders
+    from device_agent.telemetry.recorder import Recorder
+
+
+class Beside:
+    """See the module's docstring. The loop's thread calls it.
+
+    Args:
+        config: The whole configuration.
+        inbox: Where workers report, and where it says what is wrong.
+        recorder: Takes what is told.
+        doors: Where frames from the broker come in, by the model's name.
+        changed: Called when what runs is another one now.
+
+    Attributes:
+        models: In the order of the configuration.
+    """
+
+    def __init__(
+        self,
+        config: AgentConfig,
+        *,
+        inbox: Inbox,
+        recorder: Recorder,
+        doors: Mapping[str, FrameDoor],
+        changed: Callable[[], None],
+    ) -> None:
+        self._inbox = inbox
+        self._recorder = recorder
+        self._changed = changed
+        self.models = tuple(
+            FurtherModel(name, alone, inbox=inbox, recorder=recorder, door=doors[name])
+            for name, alone in named_models(config)[1:]
+        )
+        self._by_name = {model.name: model for model in self.models}
+        self._begun = self._main_stopped = self._told_end = False
+        self._main_ended = ""
+        self._figures: dict[str, dict[str, object]] = {}
+        self._troubles: dict[str, str] = {}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Their names."""
+        return tuple(self._by_name)
+
+    def turn(self, now_seconds: float, *, may_begin: bool) -> float:
+        """Do what is due; return when to call again at the latest, at once while results wait.
+
+        Args:
+            now_seconds: Monotonic time.
+            may_begin: Whether the main model runs, or has failed: the others do not share the machine with its start.
+        """
+        if may_begin and not self._begun:
+            self._begun = True
+            for model in self.models:
+                model.begin()
+        due = min(model.turn(now_seconds) for model in self.models)
+        more = [model.write_results() for model in self.models]
+        self._tell_troubles()
+        return now_seconds if any(more) else due
+
+    def see(self, item: Item, handle: Callable[[MainItem], None]) -> None:
+        """Take in what concerns several models, and pass on what is the main one's or the agent's.
+
+        Args:
+            item: From the inbox.
+            handle: Takes in what is passed on.
+        """
+        match item:
+            case FromModel(name, occurrence):
+                if self._by_name[name].handle(occurrence, monotonic()):
+                    self._changed()
+            case Failed(code=code, message=message):
+                handle(ModelFailed(code=code, message=message))
+            case SourceEnded(reason):
+                if not self._main_ended:
+                    ended = events.model_ended(MAIN_MODEL, reason)
+                    self._recorder.event(ended.name, ended.severity, ended.text, ended.details)
+                self._main_ended = reason
+            case WorkerStopped():
+                self._main_stopped = True
+            case _:
+                handle(item)
+                return
+        if self._main_ended and all(model.state == "ended" for model in self.models) and not self._told_end:
+            self._told_end = True
+            handle(SourceEnded(f"no model has any more frames; {MAIN_MODEL}: {self._main_ended}"))
+        if self._main_stopped and all(model.state == "stopped" for model in self.models):
+            handle(WorkerStopped())
+
+    def order(self, order: ModelOrdered, orders: Orders) -> None:
+        """Begin a command at those that it means; they are among those that ``orders`` waits for."""
+        for model in self.models:
+            if order.model in ("", model.name):
+                model.order(order, partial(_done, orders, order.key, model.name))
+
+    def hold(self, rate_hz: float | None, *, paused: bool) -> None:
+        """Take in what heat asks for."""
+        for model in self.models:
+            model.hold(rate_hz, paused=paused)
+
+    def close_windows(self, *, final: bool) -> None:
+        """Record a window of each."""
+        now = monotonic()
+        self._figures = {model.name: model.close_window(now, final=final) for model in self.models}
+
+    def state(self) -> dict[str, dict[str, object]]:
+        """Return what each is and does, for whoever asks."""
+        return {
+            model.name: {
+                "state": model.state,
+                "trouble": model.trouble,
+                "artifacts": [side.archive.digest for side in model.runner.sides if side.archive is not None],
+                **self._figures.get(model.name, {"inferences_total": 0, "errors_total": 0}),
+                "dropped_frames_total": model.runner.dropped_frames,
+            }
+            for model in self.models
+        }
+
+    def stop(self) -> None:
+        """Leave what can be left and begin nothing more."""
+        self._begun = True
+        for model in self.models:
+            model.stop()
+
+    def close(self, timeout_seconds: float) -> None:
+        """Free what they hold."""
+        for model in self.models:
+            model.close(timeout_seconds)
+
+    def _tell_troubles(self) -> None:
+        for model in self.models:
+            text = f"model {model.name}: {model.trouble}" if model.trouble else ""
+            if text != self._troubles.get(model.name, ""):
+                self._troubles[model.name] = text
+                self._inbox.put(Trouble(f"model {model.name}", text))
+
+
+def _done(orders: Orders, key: tuple[str, str], model: str, code: str, reason: str) -> None:
+    orders.done(key, model, code=code, reason=reason)

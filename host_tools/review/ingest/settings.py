@@ -1,0 +1,63 @@
+"""`IngestSettings`: everything that `edgewright ingest` can be told, and what its processes are told by it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from device_agent.contract.topics import Category, subscription
+from host_tools.review.broker_address import BrokerAddress, TlsFiles  # noqa: TC001  read from JSON by its types
+
+SHARED_CATEGORIES: tuple[Category, ...] = ("m", "e", "a", "o", "status", "cmd")
+"""What devices send; ``cmd`` because a command's states have numbers, too."""
+RETAINED_CATEGORIES: tuple[Category, ...] = ("a", "status")
+"""What is looked up when a session begins: a shared subscription brings nothing that is retained."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngestSettings:
+    """What to listen to, where to write, and how much at once.
+
+    Attributes:
+        broker: Address.
+        tls: Certificates.
+        root: Topic root.
+        name: Tells several ingests of one broker apart; with the slot's number it is a worker's client id.
+        store: Where the telemetry goes, as `open_store` takes it.
+        workers: Processes that receive and decode.
+        receive_maximum: So many messages a worker may have unacknowledged; 1 to 65535.
+        batch_messages: A worker's batch is sent to the writer when it has so many,
+        batch_seconds: or when its oldest is so old.
+        held_bytes: A worker stops reading when it holds so much.
+        roll_up_seconds: Between two roll-ups.
+        retain_seconds: Between two removals of what is older than it is to be kept.
+    """
+
+    broker: BrokerAddress
+    tls: TlsFiles
+    root: str
+    name: str
+    store: str
+    workers: int
+    receive_maximum: int = 8192
+    batch_messages: int = 2000
+    batch_seconds: float = 0.2
+    held_bytes: int = 64 << 20
+    roll_up_seconds: float = 10.0
+    retain_seconds: float = 3600.0
+
+    @property
+    def shared_filters(self) -> tuple[str, ...]:
+        """Filters of the shared subscription."""
+        return tuple(
+            f"$share/edgewright-{self.name}/{subscription(category, root=self.root)}"
+            for category in SHARED_CATEGORIES
+        )
+
+    @property
+    def retained_filters(self) -> tuple[str, ...]:
+        """Filters of what is looked up when a session begins."""
+        return tuple(subscription(category, root=self.root) for category in RETAINED_CATEGORIES)
+
+    def client_id(self, slot: int) -> str:
+        """Return the client id of a worker: always the same, so that its session is found again."""
+        return f"edgewright-{self.name}-{slot}"

@@ -1,0 +1,286 @@
+"""`Supervisor`: starts the writer and the workers, starts again what dies, adds up what they say, and ends them in order."""
+
+from __future__ import annotations
+
+import os
+import random
+import select
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal
+
+from device_agent.contract.errors import ContractError, EdgewrightError, TransferError
+from host_tools.errors import InputError, StoreError
+from host_tools.review.ingest.channel import (
+    Channel,
+    Fatal,
+    Nothing,
+    Order,
+    WorkerStatus,
+    WriterStatus,
+    read_report,
+)
+from host_tools.review.ingest.child import INTERNAL
+from host_tools.review.ingest.overview import Overview, Totals
+from host_tools.review.ingest.pauses import Pauses
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from host_tools.review.ingest.channel import Report
+    from host_tools.review.ingest.settings import IngestSettings
+
+Role = Literal["writer", "worker", "retire"]
+
+_ROOT: Final = Path(__file__).resolve().parents[3]
+_TURN_SECONDS: Final = 0.25
+_WORKERS_DRAIN_SECONDS: Final = 20.0
+_WRITER_DRAIN_SECONDS: Final = 30.0
+_BACKLOG: Final = 128
+_ERRORS: Final[dict[str, type[EdgewrightError]]] = {
+    kind.code: kind for kind in (StoreError, InputError, ContractError, TransferError)
+}
+
+
+@dataclass(slots=True, eq=False)
+class _Child:
+    """One process and what is known of it."""
+
+    role: Role
+    slot: int
+    process: subprocess.Popen[bytes]
+    channel: Channel | None
+    status: WorkerStatus | WriterStatus | None = None
+    fatal: Fatal | None = None
+    found_nothing: bool = False
+
+    @property
+    def name(self) -> str:
+        return "the writer" if self.role == "writer" else f"worker {self.slot}"
+
+
+@dataclass(slots=True)
+class _Place:
+    """What is to run, whether it does or not."""
+
+    role: Role
+    slot: int
+    pauses: Pauses = field(default_factory=lambda: Pauses(random.random))
+    child: _Child | None = None
+    has_worked: bool = False
+
+
+class Supervisor:
+    """See the module's docstring.
+
+    Args:
+        settings: What to do.
+        say: Called with every line that the operator has to read.
+        show: Called about every second with how things are.
+    """
+
+    def __init__(
+        self, settings: IngestSettings, *, say: Callable[[str], None], show: Callable[[Overview], None]
+    ) -> None:
+        self._settings = settings
+        self._say = say
+        self._show = show
+        self._folder = tempfile.TemporaryDirectory(prefix="edgewright-ingest-")
+        self._path = str(Path(self._folder.name) / "writer")
+        # Held here, so that workers that connect while the writer is being replaced wait for the next one.
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._listener.bind(self._path)
+        self._listener.listen(_BACKLOG)
+        self._places = [_Place("writer", 0)]
+        self._workers_begun = False
+        self._totals = Totals()
+        self._restarts = 0
+        self._stopping = False
+        self._began = time.monotonic()
+        self._show_due = 0.0
+
+    @property
+    def process_ids(self) -> dict[str, int]:
+        """Ids of the processes that run, by name."""
+        return {child.name: child.process.pid for child in self._children()}
+
+    def run(self, *, seconds: float | None = None) -> None:
+        """Work until `stop` is called, or for so long; then end everything in order.
+
+        Raises:
+            StoreError: The store cannot be opened at the start.
+            TransferError: The broker refuses at the start, or another ingest takes a session away.
+            InputError: Certificates cannot be used.
+        """
+        end = None if seconds is None else time.monotonic() + seconds
+        try:
+            while not self._stopping and (end is None or time.monotonic() < end):
+                self._turn()
+        finally:
+            self._end()
+
+    def stop(self) -> None:
+        """Let `run` end; may be called from a signal's handler."""
+        self._stopping = True
+
+    def _turn(self) -> None:
+        now = time.monotonic()
+        for place in self._places:
+            if place.child is None and place.pauses.is_over(now):
+                place.child = self._start(place.role, place.slot)
+        self._hear(_TURN_SECONDS)
+        for place in list(self._places):
+            if place.child is not None and place.child.process.poll() is not None:
+                self._bury(place, place.child)
+        if now >= self._show_due:
+            self._show_due = now + 1.0
+            self._show(self._overview())
+
+    # --- children ---
+
+    def _start(self, role: Role, slot: int) -> _Child:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            handed = [theirs.fileno(), *([self._listener.fileno()] if role == "writer" else [])]
+            where = str(self._listener.fileno()) if role == "writer" else self._path
+            paths = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
+            process = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-m",
+                    "host_tools.review.ingest.child",
+                    role,
+                    str(theirs.fileno()),
+                    where,
+                ],
+                pass_fds=handed,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                start_new_session=True,  # Ctrl-C is ours to hear: they are ended in order
+                env={**os.environ, "PYTHONPATH": paths, "OPENBLAS_NUM_THREADS": "1"},
+            )
+        channel = Channel(ours)
+        channel.send(Order(settings=self._settings, slot=slot))
+        return _Child(role, slot, process, channel)
+
+    def _children(self) -> Iterator[_Child]:
+        return (place.child for place in self._places if place.child is not None)
+
+    def _hear(self, timeout: float) -> None:
+        """Wait for words of any child and take them in."""
+        by_descriptor = {
+            child.channel.descriptor: child for child in self._children() if child.channel is not None
+        }
+        readable, _, _ = select.select(list(by_descriptor), [], [], timeout)
+        for descriptor in readable:
+            self._listen(by_descriptor[descriptor])
+
+    def _listen(self, child: _Child) -> None:
+        lines = None if child.channel is None else child.channel.lines()
+        if lines is None:
+            if child.channel is not None:
+                child.channel.close()
+                child.channel = None
+            return
+        for line in lines:
+            self._take(child, read_report(line))
+
+    def _take(self, child: _Child, report: Report) -> None:
+        place = next(place for place in self._places if place.child is child)
+        if isinstance(report, Fatal):
+            child.fatal = report
+        elif isinstance(report, Nothing):
+            child.found_nothing = True
+        else:
+            if report.note and (child.status is None or child.status.note != report.note):
+                self._say(f"{child.name}: {report.note}")
+            child.status = report
+            place.pauses.succeeded(time.monotonic())
+            if isinstance(report, WriterStatus):
+                place.has_worked = True
+                self._begin_workers()
+            elif report.connected:
+                place.has_worked = True
+
+    def _begin_workers(self) -> None:
+        """With the store open, begin to listen, and look for slots of an ingest that had more workers."""
+        if not self._workers_begun:
+            self._workers_begun = True
+            workers = self._settings.workers
+            self._places += [_Place("worker", slot) for slot in range(workers)]
+            self._places.append(_Place("retire", workers))
+
+    def _bury(self, place: _Place, child: _Child) -> None:
+        """Note what a child left behind, and let there be another one, unless it makes no sense.
+
+        Raises:
+            EdgewrightError: What the child ended with would be the same for the next one.
+        """
+        while child.channel is not None:  # its last words
+            self._listen(child)
+        self._totals.add_dead(child.status)
+        place.child = None
+        status = child.process.returncode
+        if child.role == "retire" and status == 0:
+            self._places.remove(place)
+            if not child.found_nothing:
+                self._say(f"worker {child.slot} of an earlier ingest had a session; it is emptied and gone.")
+                self._places.append(_Place("retire", child.slot + 1))
+            return
+        error = None if child.fatal is None else _error(child.fatal)
+        if (
+            error is not None
+            and child.fatal is not None
+            and child.fatal.code != INTERNAL
+            and (not place.has_worked or child.role != "writer")
+        ):
+            raise error
+        place.pauses.failed(time.monotonic())
+        self._restarts += 1
+        why = f"ended by signal {-status}" if status < 0 else f"ended with status {status}"
+        self._say(f"{child.name} {why if error is None else f'ended: {error}'}; starting another.")
+
+    # --- the end ---
+
+    def _end(self) -> None:
+        """End the workers, then the writer, each with time to finish what it has."""
+        for role, patience in (
+            ("retire", 1.0),
+            ("worker", _WORKERS_DRAIN_SECONDS),
+            ("writer", _WRITER_DRAIN_SECONDS),
+        ):
+            some = [child for child in self._children() if child.role == role]
+            for child in some:
+                child.process.terminate()
+            end = time.monotonic() + patience
+            while time.monotonic() < end and any(child.process.poll() is None for child in some):
+                self._hear(0.1)
+            for child in some:
+                if child.process.poll() is None:
+                    child.process.kill()
+                    child.process.wait()
+                    self._say(
+                        f"{child.name} did not end within {patience:.0f} s and was killed; what it held comes again."
+                    )
+                while child.channel is not None:
+                    self._listen(child)
+        self._show(self._overview())
+        self._listener.close()
+        self._folder.cleanup()
+
+    def _overview(self) -> Overview:
+        return self._totals.overview(
+            [child.status for child in self._children() if child.role != "retire"],
+            workers=self._settings.workers,
+            restarts=self._restarts,
+            seconds=time.monotonic() - self._began,
+        )
+
+
+def _error(told: Fatal) -> EdgewrightError:
+    return _ERRORS.get(told.code, TransferError)(told.message, hint=told.hint)

@@ -1,0 +1,163 @@
+"""The writer: the one process that has the store. Commits what workers send, many batches at once, and tells them."""
+
+from __future__ import annotations
+
+import signal
+import time
+from typing import TYPE_CHECKING, Final
+
+from host_tools.errors import StoreError
+from host_tools.review.ingest.batching import joined, unpack
+from host_tools.review.ingest.channel import WriterStatus
+from host_tools.review.ingest.frames import Inbox
+from host_tools.review.store.telemetry_store import Retention
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from socket import socket
+
+    from host_tools.review.ingest.channel import Channel
+    from host_tools.review.ingest.frames import Frame
+    from host_tools.review.ingest.settings import IngestSettings
+    from host_tools.review.store.telemetry_store import TelemetryStore
+
+_STATUS_SECONDS: Final = 1.0
+_TURN_SECONDS: Final = 0.25
+_MOST_COMMIT_BYTES: Final = 32 << 20
+_RETRY_SECONDS: Final = (0.2, 0.5, 1.0, 2.0, 5.0)
+_DRAIN_SECONDS: Final = 20.0
+_FIRST_ROLL_UP_SECONDS: Final = 2.0
+
+
+class Writer:
+    """See the module's docstring.
+
+    Args:
+        settings: Of the whole ingest.
+        store: Opened; it is closed when the writer ends.
+        listener: Where workers connect.
+        channel: To the supervisor.
+    """
+
+    def __init__(
+        self, settings: IngestSettings, *, store: TelemetryStore, listener: socket, channel: Channel
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._inbox = Inbox(listener)
+        self._channel = channel
+        self._messages = self._duplicates = self._dead_letters = 0
+        self._commits = self._failures = 0
+        self._commit_seconds = self._roll_up_seconds = 0.0
+        self._lag_seconds = 0.0
+        self._note = ""
+        self._status_due = 0.0
+        self._has_news = True
+        self._roll_up_due = time.monotonic() + _FIRST_ROLL_UP_SECONDS
+        self._retain_due = time.monotonic() + settings.retain_seconds
+        self._stopping_since: float | None = None
+
+    def run(self) -> int:
+        """Work until told to stop and no worker is connected any more; return the exit status."""
+        signal.signal(signal.SIGTERM, lambda _number, _frame: self._stop())
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's to hear
+        try:
+            while not self._is_done():
+                frames = self._inbox.take(timeout=_TURN_SECONDS, most_bytes=_MOST_COMMIT_BYTES)
+                if frames:
+                    self._commit(frames)
+                self._keep_up()
+                self._tell()
+            self._roll_up()
+        finally:
+            self._store.close()
+        self._status_due = 0.0
+        self._tell()
+        return 0
+
+    def _stop(self) -> None:
+        self._stopping_since = self._stopping_since or time.monotonic()
+
+    def _is_done(self) -> bool:
+        if self._stopping_since is None:
+            return False
+        late = time.monotonic() - self._stopping_since > _DRAIN_SECONDS
+        return late or (self._inbox.workers == 0 and self._inbox.is_empty)
+
+    def _commit(self, frames: Sequence[Frame]) -> None:
+        """Commit batches as one, until that has worked: a full disk may be emptied, a server come back."""
+        batch = joined([unpack(frame.batch) for frame in frames])
+        oldest = min(frame.oldest for frame in frames)
+        for attempt in range(1 << 30):
+            start = time.monotonic()
+            try:
+                written = self._store.write(batch)
+            except StoreError as error:
+                self._failures += 1
+                self._note = str(error)
+                self._lag_seconds = time.time() - oldest
+                self._status_due = 0.0
+                self._tell()
+                if self._stopping_since is not None:
+                    raise  # nothing is lost: it was not acknowledged
+                time.sleep(_RETRY_SECONDS[min(attempt, len(_RETRY_SECONDS) - 1)])
+                continue
+            break
+        self._note = ""
+        self._commit_seconds += time.monotonic() - start
+        self._commits += 1
+        self._messages += written.messages
+        self._duplicates += written.duplicates
+        self._dead_letters += written.dead_letters
+        self._lag_seconds = max(0.0, time.time() - oldest)
+        self._has_news = True
+        for frame in frames:
+            frame.committed()
+
+    def _keep_up(self) -> None:
+        """Roll up and remove what is old, when it is time."""
+        now = time.monotonic()
+        if now >= self._roll_up_due and self._has_news:
+            self._roll_up()
+        if now >= self._retain_due:
+            self._retain_due = now + self._settings.retain_seconds
+            self._try(lambda: self._store.retain(Retention(), now=time.time()))
+
+    def _roll_up(self) -> None:
+        start = time.monotonic()
+        self._has_news = not self._try(self._store.roll_up)
+        # Never more than a third of the time: messages have to be written, too.
+        took = time.monotonic() - start
+        self._roll_up_due = time.monotonic() + max(self._settings.roll_up_seconds, 2 * took)
+
+    def _try(self, work: Callable[[], object]) -> bool:
+        """Do what can wait; return whether it worked."""
+        start = time.monotonic()
+        try:
+            work()
+        except StoreError as error:
+            self._failures += 1
+            self._note = str(error)
+            return False
+        finally:
+            self._roll_up_seconds += time.monotonic() - start
+        return True
+
+    def _tell(self) -> None:
+        now = time.monotonic()
+        if now < self._status_due:
+            return
+        self._status_due = now + _STATUS_SECONDS
+        status = WriterStatus(
+            messages=self._messages,
+            duplicates=self._duplicates,
+            dead_letters=self._dead_letters,
+            commits=self._commits,
+            commit_seconds=self._commit_seconds,
+            roll_up_seconds=self._roll_up_seconds,
+            failures=self._failures,
+            lag_seconds=self._lag_seconds,
+            note=self._note,
+        )
+        if not self._channel.send(status):
+            self._stop()

@@ -1,0 +1,12 @@
+"""`edgewright review serve`: the page of the whole fleet, from this machine, for whoever may see it.
+
+Layout:
+    span.py        the time that is looked at, and the level that suits it
+    answers.py     what the page is told: one frozen type a view
+    views.py       `TelemetryStore` -> an answer; every query that the page makes
+    heat.py        histograms over time as one grid, and quantiles of merged buckets
+    directory.py   the devices of a store, asked for every few seconds and not for every view
+    application.py HTTP: addresses, arguments, tokens, headers
+    server.py      uvicorn around it, in this thread or beside a writer
+    static/        the page itself: HTML, style sheet and scripts, no network
+"""

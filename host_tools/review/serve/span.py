@@ -1,0 +1,121 @@
+"""The time that is looked at, and which windows show it: as fine as a screen can show, and as are still kept."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from host_tools.errors import InputError
+from host_tools.review.store.telemetry_store import Retention
+from host_tools.review.store.windows import Level
+
+RANGES = {
+    "1h": 3600.0,
+    "6h": 21600.0,
+    "24h": 86400.0,
+    "7d": 7 * 86400.0,
+    "30d": 30 * 86400.0,
+    "90d": 90 * 86400.0,
+}
+"""Lengths that the page offers by name, in seconds."""
+_MOST_WINDOWS = 1500
+"""More columns than a screen has dots for are work for nothing."""
+_MOST_SPAN = 20 * 366 * 86400.0
+_LATEST = 253402300800.0  # year 10000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """A stretch of time in whole windows of a level.
+
+    Attributes:
+        start: Unix seconds, at a window's start.
+        end: Unix seconds, exclusive, at a window's end.
+        level: Length of the windows.
+        is_chosen: Whether somebody asked for this level; if not, a coarser one may be shown where it has nothing.
+    """
+
+    start: float
+    end: float
+    level: Level
+    is_chosen: bool
+
+    @property
+    def windows(self) -> int:
+        """Number of windows."""
+        return round((self.end - self.start) / self.level.seconds)
+
+    def at(self, level: Level) -> Span:
+        """Return the same time in windows of another length, which reach as far or farther."""
+        step = level.seconds
+        start, end = math.floor(self.start / step) * step, math.ceil(self.end / step) * step
+        return Span(
+            start=float(start), end=float(max(end, start + step)), level=level, is_chosen=self.is_chosen
+        )
+
+
+def span_of(start: float, end: float, *, newest: float, level: str | None = None) -> Span:
+    """Return the span from ``start`` to ``end`` at the finest level that is kept for so long and fits a screen.
+
+    Args:
+        start: Unix seconds.
+        end: Unix seconds.
+        newest: When the newest message came: what was kept is counted back from there.
+        level: Seconds of a window, as text, to have that level; None to have one picked.
+
+    Raises:
+        InputError: The span is empty, of another world, or the level is unknown or has too many windows in it.
+    """
+    if not (math.isfinite(start) and math.isfinite(end) and 0.0 <= start < end <= _LATEST):
+        raise InputError(f"time: expected Unix seconds with start before end, got {start!r} to {end!r}.")
+    if end - start > _MOST_SPAN:
+        raise InputError(f"time: at most 20 years are shown at once, got {(end - start) / 86400.0:.0f} days.")
+    rough = Span(start=start, end=end, level=Level.DAY, is_chosen=level is not None)
+    if level is None:
+        return rough.at(picked_level(start, end, newest=newest))
+    known = {str(one.seconds): one for one in Level}
+    if level not in known:
+        raise InputError(f"level: expected one of {', '.join(known)} (seconds a window), got {level!r}.")
+    chosen = rough.at(known[level])
+    if chosen.windows > 4 * _MOST_WINDOWS:
+        raise InputError(
+            f"level: windows of {level} s over this time are {chosen.windows}, at most {4 * _MOST_WINDOWS} are shown.",
+            hint="Choose a shorter time, or leave the level out.",
+        )
+    return chosen
+
+
+def named_span(name: str, *, newest: float, level: str | None = None) -> Span:
+    """Return the last hour, day, … that has something in it: it ends with the newest message.
+
+    Raises:
+        InputError: The name is unknown.
+    """
+    if name not in RANGES:
+        raise InputError(f"range: expected one of {', '.join(RANGES)}, got {name!r}.")
+    end = newest + 1.0
+    return span_of(max(end - RANGES[name], 0.0), end, newest=newest, level=level)
+
+
+def picked_level(start: float, end: float, *, newest: float, kept: Retention | None = None) -> Level:
+    """Return the finest level that has at most about 1,500 windows here and is kept as far back as ``start``."""
+    kept = kept or Retention()
+    days = {
+        Level.SECONDS_10: kept.seconds_10_days,
+        Level.MINUTE: kept.minute_days,
+        Level.HOUR: kept.hour_days,
+        Level.DAY: kept.day_days,
+    }
+    for level in Level:
+        limit = days[level]
+        is_kept = limit is None or start >= newest - limit * 86400.0 - level.seconds
+        if is_kept and (end - start) / level.seconds <= _MOST_WINDOWS:
+            return level
+    return Level.DAY
+
+
+def coarser(level: Level) -> Level | None:
+    """Return the next level up, None above days."""
+    levels = list(Level)
+    place = levels.index(level) + 1
+    return levels[place] if place < len(levels) else None

@@ -1,0 +1,155 @@
+"""`ColumnStore`: `TelemetryStore` over any `Engine`."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from host_tools.review.store.answers import Answers
+from host_tools.review.store.boots import Boots
+from host_tools.review.store.cohorts import Cohorts
+from host_tools.review.store.keys import Keys
+from host_tools.review.store.parquet import export_parquet, import_parquet
+from host_tools.review.store.retaining import retain
+from host_tools.review.store.rolling_up import RollingUp
+from host_tools.review.store.sensors import Sensors
+from host_tools.review.store.writing import Writing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from host_tools.review.store.engine import Engine
+    from host_tools.review.store.tables import Batch
+    from host_tools.review.store.telemetry_store import Retention
+    from host_tools.review.store.windows import (
+        DeadLetter,
+        Device,
+        Level,
+        OutputTable,
+        ReadingSeries,
+        Selection,
+        StoredEvent,
+        WindowTable,
+        Written,
+    )
+
+
+class ColumnStore:
+    """See `telemetry_store.TelemetryStore`."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._turn = threading.RLock()
+        devices, artifacts = Keys(engine, "device"), Keys(engine, "artifact")
+        outputs, sensors = Keys(engine, "output_name"), Sensors(engine)
+        self._keys = (devices, artifacts, outputs, sensors)
+        self._boots = Boots(engine)
+        self._cohorts = Cohorts(engine, devices)
+        self._writing = Writing(engine, devices, artifacts, outputs, sensors, self._boots, self._cohorts)
+        self._rolling_up = RollingUp(engine, sensors, self._boots, self._cohorts)
+        self._answers = Answers(engine, devices, artifacts, outputs, sensors, self._cohorts)
+
+    def write(self, batch: Batch) -> Written:
+        """See `TelemetryStore.write`."""
+        with self._turn:
+            try:
+                with self._engine.transaction():
+                    return self._writing.write(batch)
+            except BaseException:
+                self._forget()
+                raise
+
+    def roll_up(self, *, progress: Callable[[float], None] | None = None) -> int:
+        """See `TelemetryStore.roll_up`."""
+        with self._turn:
+            return self._rolling_up.run(progress)
+
+    def windows(self, selection: Selection, *, level: Level, by: Sequence[str]) -> WindowTable:
+        """See `TelemetryStore.windows`."""
+        return self._answers.windows(selection, level=level, by=by)
+
+    def outputs(self, selection: Selection, *, level: Level, by: Sequence[str]) -> OutputTable:
+        """See `TelemetryStore.outputs`."""
+        return self._answers.outputs_of(selection, level, by)
+
+    def devices(self, *, labels: Sequence[tuple[str, str]] = ()) -> tuple[Device, ...]:
+        """See `TelemetryStore.devices`."""
+        return self._answers.known_devices(labels)
+
+    def artifacts(self, selection: Selection) -> tuple[str, ...]:
+        """See `TelemetryStore.artifacts`."""
+        return self._answers.known_artifacts(selection)
+
+    def events(
+        self, selection: Selection, *, names: Sequence[str] | None = None, limit: int = 1000
+    ) -> tuple[StoredEvent, ...]:
+        """See `TelemetryStore.events`."""
+        return self._answers.events(selection, names, limit)
+
+    def readings(
+        self, selection: Selection, *, names: Sequence[str] | None = None, points: int = 2000
+    ) -> tuple[ReadingSeries, ...]:
+        """See `TelemetryStore.readings`."""
+        return self._answers.readings(selection, names, points)
+
+    def dead_letters(self, *, limit: int = 100) -> tuple[DeadLetter, ...]:
+        """See `TelemetryStore.dead_letters`."""
+        return self._answers.dead_letters(limit)
+
+    def label(self, labels: Mapping[str, Mapping[str, str]]) -> None:
+        """See `TelemetryStore.label`."""
+        given = [(device, key, value) for device, pairs in labels.items() for key, value in pairs.items()]
+        if not given:
+            return
+        device, key, value = (pa.array(column, pa.string()) for column in zip(*given, strict=True))
+        rows = pa.table({"device": device, "key": key, "value": value})
+        with self._turn:
+            try:
+                with self._engine.transaction():
+                    self._engine.remove("label", rows.select(["device", "key"]))
+                    self._engine.append("label", rows.filter(pc.not_equal(value, "")))
+                    self._cohorts.assign()
+            except BaseException:
+                self._forget()
+                raise
+
+    def retain(self, retention: Retention, *, now: float) -> int:
+        """See `TelemetryStore.retain`."""
+        with self._turn:
+            self.roll_up()
+            gone = retain(self._engine, retention, now=now)
+            self._boots.forget()
+            return gone
+
+    def export_parquet(self, folder: Path) -> None:
+        """See `TelemetryStore.export_parquet`."""
+        with self._turn:
+            export_parquet(self._engine, folder)
+
+    def import_parquet(self, folder: Path) -> int:
+        """See `TelemetryStore.import_parquet`."""
+        with self._turn:
+            try:
+                return import_parquet(self._engine, folder)
+            finally:
+                self._forget()
+
+    def backup(self, path: Path) -> None:
+        """See `TelemetryStore.backup`."""
+        if not self._engine.backup(path):
+            self.export_parquet(path)
+
+    def close(self) -> None:
+        """See `TelemetryStore.close`."""
+        self._engine.close()
+
+    def _forget(self) -> None:
+        """Forget what a failed transaction gave keys to."""
+        for keys in self._keys:
+            keys.reload()
+        self._boots.forget()
+        self._cohorts.reload()

@@ -1,0 +1,76 @@
+"""`Engine`: what the store asks of a database. All else is the same code for every database."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+
+class Engine(Protocol):
+    """A database with the tables of `schema`. Every method raises `StoreError`.
+
+    Attributes:
+        where: What it is called in errors.
+    """
+
+    where: str
+
+    def create(self, tables: Iterable[str]) -> None:
+        """Make the tables that are not there."""
+
+    def alter(self, statement: str) -> None:
+        """Change a table, for a migration."""
+
+    def select(self, sql: str) -> pa.Table:
+        """Return what a question gives; without nulls, as the tables have none. Any thread may ask.
+
+        Inside a transaction of this thread it sees what was changed there.
+        """
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """Commit what is done within as a whole; one at a time, others wait."""
+
+    def append(self, table: str, rows: pa.Table) -> None:
+        """Add rows that are not there."""
+
+    def replace(self, table: str, rows: pa.Table) -> None:
+        """Write rows in the place of those of the same key."""
+
+    def remove(self, table: str, keys: pa.Table, *, also: str = "") -> None:
+        """Remove the rows that have these values in the columns of ``keys`` and meet a condition."""
+
+    def remove_where(self, table: str, condition: str) -> int:
+        """Remove the rows that meet a condition; return how many."""
+
+    def seal(self, table: str, condition: str, part: int) -> None:
+        """Give another part to the windows of part 0 that meet a condition."""
+
+    def stream(self, sql: str) -> Iterator[pa.RecordBatch]:
+        """Yield what a question gives piece by piece."""
+
+    def place(self, table: str, boots: pa.Table) -> None:
+        """Set `moment` anew in the rows of some runs: columns ``boot``, ``wrong`` and ``start``, as `clock_evidence.moments`."""
+
+    def compact(self) -> None:
+        """Give back room that removed rows took, where the database does not by itself."""
+
+    def backup(self, path: Path) -> bool:
+        """Write a consistent copy; False where the database has no way of its own."""
+
+    def close(self) -> None:
+        """End the connection."""
+
+
+def one_of(column: str, values: NDArray[Any] | Iterable[int]) -> str:
+    """Return the condition that a column of integers is one of these."""
+    listed = ",".join(map(str, np.unique(np.fromiter(values, dtype=np.int64)).tolist()))
+    return f"{column} IN ({listed})" if listed else "1 = 0"

@@ -1,0 +1,137 @@
+"""Histograms in columns: merged exactly by adding buckets, asked for quantiles all at once.
+
+A quantile has a relative error of at most ``(base - 1) / (base + 1)``, which is 1.083 % at scale 5: it is the harmonic
+mean of its bucket's bounds, whose relative distance to both is the same.
+
+Source: OpenTelemetry metrics data model, "ExponentialHistogram" (bounds; merging into the lower scale).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from host_tools.review.store.windows import Histograms
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+EMPTY_SCALE = 20
+"""Scale of histograms in which nothing is counted: the finest there is, so that it lowers no other."""
+_DENSE_CELLS = 1 << 23
+"""Up to so many cells (64 MiB) are added up in a table; beyond it they are sorted."""
+
+
+def lowered(indices: NDArray[np.int32], by: int | NDArray[np.int64]) -> NDArray[np.int32]:
+    """Return the buckets that hold the given ones when the scale is lower by so much: 2**by of them become one."""
+    return np.right_shift(indices, np.asarray(by, dtype=np.int32))
+
+
+def merge(hist: Histograms, groups: NDArray[np.int64], count: int) -> Histograms:
+    """Add up the rows of each group; exact.
+
+    Args:
+        hist: One row an element of ``groups``.
+        groups: int64[rows]: group of each row, 0 to ``count`` - 1.
+        count: Number of groups, empty ones included.
+    """
+    of_bucket = np.repeat(groups, np.diff(hist.offsets))
+    rows, indices, counts = _summed(of_bucket, hist.indices, hist.counts, count)
+    zero_counts = np.zeros(count, dtype=np.int64)
+    np.add.at(zero_counts, groups, hist.zero_counts)
+    return Histograms(
+        scale=hist.scale,
+        offsets=_offsets(rows, count),
+        indices=indices,
+        counts=counts,
+        zero_counts=zero_counts,
+    )
+
+
+def at_scale(hist: Histograms, scale: int) -> Histograms:
+    """Return the same histograms with fewer, wider buckets.
+
+    Raises:
+        ValueError: ``scale`` is higher than theirs: what was counted together cannot be told apart.
+    """
+    if scale > hist.scale:
+        raise ValueError(f"scale: at most {hist.scale}, got {scale}")
+    if scale == hist.scale:
+        return hist
+    rows = np.repeat(np.arange(len(hist.offsets) - 1), np.diff(hist.offsets))
+    rows, indices, counts = _summed(
+        rows, lowered(hist.indices, hist.scale - scale), hist.counts, len(hist.offsets) - 1
+    )
+    return Histograms(
+        scale=scale,
+        offsets=_offsets(rows, len(hist.offsets) - 1),
+        indices=indices,
+        counts=counts,
+        zero_counts=hist.zero_counts,
+    )
+
+
+def quantiles(hist: Histograms, shares: Sequence[float]) -> NDArray[np.float64]:
+    """Return the nearest-rank quantiles in seconds, float64[rows, shares]; NaN where nothing was counted.
+
+    Args:
+        hist: Rows.
+        shares: 0 to 1 each; 0.95 for p95.
+
+    Raises:
+        ValueError: A share is outside 0 to 1.
+    """
+    asked = np.asarray(shares, dtype=np.float64)
+    if not np.all((asked >= 0.0) & (asked <= 1.0)):
+        raise ValueError(f"shares must be within 0 and 1, got {list(shares)}")
+    running = np.concatenate(([0], np.cumsum(hist.counts)))
+    before = running[hist.offsets[:-1]]
+    totals = running[hist.offsets[1:]] - before + hist.zero_counts
+    ranks = np.maximum(1, np.ceil(asked[None, :] * totals[:, None]).astype(np.int64))
+    places = np.searchsorted(running, before[:, None] + ranks - hist.zero_counts[:, None], side="left") - 1
+    values = np.zeros(ranks.shape)
+    within = ranks > hist.zero_counts[:, None]
+    within &= (totals > 0)[:, None]
+    values[within] = middles(hist.indices[places[within]], hist.scale)
+    values[totals == 0] = np.nan
+    return values
+
+
+def middles(indices: NDArray[np.int32], scale: int) -> NDArray[np.float64]:
+    """Return what stands for every value of a bucket, in seconds: the harmonic mean of its bounds."""
+    width = 2.0**-scale
+    low, high = np.exp2(indices * width), np.exp2((indices + 1.0) * width)
+    return np.asarray(2.0 * low * high / (low + high), dtype=np.float64)
+
+
+def _summed(
+    rows: NDArray[np.int64], indices: NDArray[np.int32], counts: NDArray[np.int64], row_count: int
+) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64]]:
+    """Add up counts of equal row and index; return both ascending, with the sums."""
+    if not len(indices):
+        return rows[:0], indices[:0], counts[:0]
+    lowest = int(indices.min())
+    span = int(indices.max()) - lowest + 1
+    cells = rows * span + (indices.astype(np.int64) - lowest)
+    if row_count * span <= max(_DENSE_CELLS, 4 * len(indices)):
+        sums = np.bincount(cells, weights=counts, minlength=row_count * span)
+        filled = np.flatnonzero(sums)
+        if int(counts.sum()) < 1 << 53:  # below it sums in float64 are exact
+            return filled // span, (filled % span + lowest).astype(np.int32), sums[filled].astype(np.int64)
+    order = np.argsort(cells, kind="stable")
+    cells = cells[order]
+    starts = np.flatnonzero(np.concatenate(([True], cells[1:] != cells[:-1])))
+    filled = cells[starts]
+    return (
+        filled // span,
+        (filled % span + lowest).astype(np.int32),
+        np.add.reduceat(counts[order], starts),
+    )
+
+
+def _offsets(rows: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """Return where each row's buckets begin, of buckets whose rows ascend."""
+    return np.searchsorted(rows, np.arange(count + 1)).astype(np.int64)

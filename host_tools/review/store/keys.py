@@ -1,0 +1,118 @@
+"""Keys: small integers that stand for texts which repeat, kept in a table and held in memory."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from host_tools.review.store.engine import Engine
+
+NONE = 0
+"""Key of no text: no artifact runs."""
+
+
+class Keys:
+    """The keys of one table with the columns ``id`` and ``name``. Not for several threads at once."""
+
+    def __init__(self, engine: Engine, table: str) -> None:
+        self._engine = engine
+        self._table = table
+        self._ids: dict[str | None, int] = {None: NONE}
+        self._names: list[str | None] = [None]
+        self.reload()
+
+    def reload(self) -> None:
+        """Forget what was not committed."""
+        rows = self._engine.select(f'SELECT id, "name" FROM {self._table} ORDER BY id')
+        names = rows.column("name").to_pylist()
+        self._ids = {None: NONE, **{name: place for place, name in enumerate(names, start=1)}}
+        self._names = [None, *names]
+
+    def reload_if_behind(self) -> None:
+        """Read again what another process may have added."""
+        rows = self._engine.select(f"SELECT count(*) AS size FROM {self._table}")
+        if int(rows.column("size")[0].as_py()) >= len(self._names):
+            self.reload()
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def of(self, name: str | None) -> int | None:
+        """Return a text's key; None where it has none."""
+        return self._ids.get(name)
+
+    def name(self, key: int) -> str | None:
+        """Return the text of a key."""
+        return self._names[key]
+
+    def all(self) -> list[str | None]:
+        """Return every text by its key, the first of them None."""
+        return list(self._names)
+
+    def ids(self) -> list[str]:
+        """Return every text."""
+        return [name for name in self._names if name is not None]
+
+    def give(self, names: Sequence[str | None]) -> tuple[NDArray[np.int64], list[int]]:
+        """Return the key of each text, new ones in the order they stand, and which keys are new: the caller writes them."""
+        fresh: list[int] = []
+        keys = np.empty(len(names), dtype=np.int64)
+        for place, name in enumerate(names):
+            key = self._ids.get(name)
+            if key is None:
+                key = self._ids[name] = len(self._names)
+                self._names.append(name)
+                fresh.append(key)
+            keys[place] = key
+        return keys, fresh
+
+    def write(self, fresh: Sequence[int]) -> None:
+        """Write keys that `give` called new, of a table that has no other columns."""
+        if fresh:
+            rows = {"id": pa.array(fresh, pa.int32()), "name": [self._names[key] for key in fresh]}
+            self._engine.append(self._table, pa.table(rows))
+
+    def given(self, column: pa.Array) -> NDArray[np.int64]:
+        """Return the key of each text of a column, and write the new ones."""
+        codes, names = encoded(column)
+        keys, fresh = self.give(names)
+        self.write(fresh)
+        return keys[codes]
+
+
+def encoded(column: pa.Array) -> tuple[NDArray[np.int64], list[str | None]]:
+    """Return which text of the list each row has."""
+    made = column.dictionary_encode(null_encoding="encode")
+    return made.indices.to_numpy(zero_copy_only=False).astype(np.int64), made.dictionary.to_pylist()
+
+
+def joined(*columns: pa.Array) -> tuple[NDArray[np.int64], list[tuple[str | None, ...]]]:
+    """Return which combination of texts each row has, and the combinations in ascending order of their codes."""
+    codes = np.zeros(len(columns[0]), dtype=np.int64)
+    texts: list[list[str | None]] = []
+    for column in columns:
+        own, names = encoded(column)
+        codes = codes * max(len(names), 1) + own
+        texts.append(names)
+    found, places = np.unique(codes, return_inverse=True)
+    combinations: list[tuple[str | None, ...]] = []
+    for code in found.tolist():
+        rest, parts = code, list[str | None]()
+        for names in reversed(texts):
+            rest, own = divmod(rest, max(len(names), 1))
+            parts.append(names[own])
+        combinations.append(tuple(reversed(parts)))
+    return places.reshape(-1), combinations
+
+
+def joined_name(parts: tuple[str | None, ...]) -> str:
+    """Return several texts as one."""
+    return json.dumps(parts, ensure_ascii=False, separators=(",", ":"))

@@ -1,0 +1,236 @@
+"""From messages to windows, and from windows to longer ones: what changed is made anew from what it is made of.
+
+Nothing is ever added to a window, so a roll-up may be killed at any moment and run again. It works in pieces, each of
+which is one transaction.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from host_tools.review.store import clock_evidence, window_rows
+from host_tools.review.store.boots import read_clock
+from host_tools.review.store.cohorts import mark_fleets
+from host_tools.review.store.engine import one_of
+from host_tools.review.store.fleets import roll_up_fleets
+from host_tools.review.store.retaining import sealed_before
+from host_tools.review.store.schema import MESSAGE_TABLES, window_table
+from host_tools.review.store.window_facts import KEYS, Facts, read_runs
+from host_tools.review.store.window_rows import column
+from host_tools.review.store.windows import Level
+from host_tools.review.store.writing import FINEST, dirty_runs, read_heard
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+    from host_tools.review.store.boots import Boots
+    from host_tools.review.store.cohorts import Cohorts
+    from host_tools.review.store.engine import Engine
+    from host_tools.review.store.sensors import Sensors
+
+_MARGINS = (120.0, 7200.0, 1e12)
+"""How far beside what changed messages are read at first, and where their neighbours were not among them; seconds."""
+_SLACK_SECONDS = 10.0
+_MOST_WINDOWS = 60_000
+"""Of one piece."""
+_NEAR_SECONDS = 3600
+_FOLLOWING = {Level.SECONDS_10: Level.MINUTE, Level.MINUTE: Level.HOUR, Level.HOUR: Level.DAY}
+
+Windows = tuple["NDArray[np.int64]", "NDArray[np.int64]"]
+"""Devices and starts, one element a window."""
+
+
+@dataclass(frozen=True, slots=True)
+class RollingUp:
+    """What is rolled up with."""
+
+    engine: Engine
+    sensors: Sensors
+    boots: Boots
+    cohorts: Cohorts
+
+    def run(self, progress: Callable[[float], None] | None = None) -> int:
+        """Bring every level up to date; return how many windows changed."""
+        tell = progress or _silent
+        self._place()
+        rows = self.engine.select('SELECT DISTINCT device, "time" FROM dirty')
+        device, time = column(rows, "device").astype(np.int64), column(rows, "time")
+        changed = done = 0
+        for chosen in _pieces(device, time):
+            with self.engine.transaction():
+                changed += self._roll_up((device[chosen], time[chosen]))
+            done += len(chosen)
+            tell(0.8 * done / len(device))
+        changed += roll_up_fleets(self.engine, self.cohorts, progress=lambda share: tell(0.8 + 0.2 * share))
+        tell(1.0)
+        return changed
+
+    # --- when messages were made ---
+
+    def _place(self) -> None:
+        """Place the messages of runs anew of whose clocks more is known by now."""
+        with self.engine.transaction():
+            rows = self.engine.select("SELECT * FROM boot ORDER BY boot")
+            if not rows.num_rows:
+                return
+            states = read_clock(rows)
+            wrong, start = clock_evidence.is_wrong(states), clock_evidence.starts(states)
+            was_wrong, was_start = column(rows, "placed_wrong"), column(rows, "placed_start")
+            moved = np.flatnonzero((wrong != was_wrong) | (wrong & (start != was_start)))
+            if not len(moved):
+                return
+            boot = column(rows, "boot")[moved]
+            dirty_runs(self.engine, boot)
+            placed = pa.table({"boot": boot, "wrong": wrong[moved], "start": start[moved]})
+            for table in MESSAGE_TABLES:
+                self.engine.place(table, placed)
+            rows = rows.take(pa.array(moved))
+            for name, values in (("placed_wrong", wrong), ("placed_start", start)):
+                rows = rows.set_column(rows.column_names.index(name), name, pa.array(values[moved]))
+            self.engine.replace("boot", rows)
+            dirty_runs(self.engine, boot)
+        self.boots.forget()
+
+    # --- windows of devices ---
+
+    def _roll_up(self, dirty: Windows) -> int:
+        made, changed = self._windows(dirty)
+        self._write(Level.SECONDS_10, made, changed)
+        count = len(changed[0])
+        level = Level.SECONDS_10
+        while level in _FOLLOWING:
+            level = _FOLLOWING[level]
+            changed = self._roll_up_level(level, changed)
+            count += len(changed[0])
+        gone = pa.table({"device": pa.array(dirty[0], pa.int32()), "time": pa.array(dirty[1])})
+        self.engine.remove("dirty", gone)
+        return count
+
+    def _roll_up_level(self, level: Level, finer: Windows) -> Windows:
+        """Make the windows of a level anew in which windows of the one before changed."""
+        changed = _unique(finer[0], finer[1] // level.seconds * level.seconds)
+        source = next(one for one, following in _FOLLOWING.items() if following is level)
+        low, high = int(changed[1].min()), int(changed[1].max()) + level.seconds
+        rows = self.engine.select(
+            f"SELECT * FROM {window_table(source)} WHERE {one_of('device', changed[0])} "
+            f'AND "time" >= {low} AND "time" < {high}'
+        )
+        parts = window_rows.read(rows, KEYS)
+        parts.keys["time"] = parts.keys["time"] // level.seconds * level.seconds
+        kept = _is_among((parts.keys["device"], parts.keys["time"]), changed)
+        parts = window_rows.chosen(parts, kept)
+        groups, keys = window_rows.grouped(parts.keys)
+        self._write(level, window_rows.merged(parts, groups, keys), changed)
+        return changed
+
+    def _write(self, level: Level, made: window_rows.WindowRows, changed: Windows) -> None:
+        """Write windows in the place of all that there were of those that changed."""
+        table = window_table(level)
+        gone = {"device": pa.array(changed[0], pa.int32()), "time": pa.array(changed[1])}
+        low, high = int(changed[1].min()), int(changed[1].max())
+        also = f'{table}."time" BETWEEN {low} AND {high} AND {table}.part = 0'
+        self.engine.remove(table, pa.table(gone), also=also)
+        self.engine.append(table, window_rows.as_table(made, part=0))
+        mark_fleets(self.engine, level, changed[1])
+
+    def _windows(self, dirty: Windows) -> tuple[window_rows.WindowRows, Windows]:
+        """Return the windows of 10 s that changed, made anew, and which they are: those too that follow a dirty one."""
+        for margin in _MARGINS:
+            facts = self._facts(dirty, margin)
+            changed = _with_following(dirty, facts.follows)
+            if margin == _MARGINS[-1] or not _reaches_beyond(facts.edges, changed, dirty, margin):
+                break
+        if not facts.parts:
+            return _nothing(), changed
+        made = facts.windows()
+        return window_rows.chosen(made, _is_among((made.keys["device"], made.keys["time"]), changed)), changed
+
+    def _facts(self, dirty: Windows, margin: float) -> Facts:
+        low = int(dirty[1].min()) - margin
+        high = int(dirty[1].max()) + FINEST + margin
+        devices = one_of("device", dirty[0])
+        runs = read_runs(self.engine.select(f"SELECT * FROM boot WHERE {devices} ORDER BY boot"))
+        facts = Facts(runs)
+        within = f"{devices} AND moment >= {low!r} AND moment < {high!r}"
+        facts.add_inference(self.engine.select(f"SELECT * FROM inference WHERE {within}"))
+        roles = self.sensors.roles()
+        with_role = one_of("sensor", np.flatnonzero(roles > 0))
+        columns = 'device, boot, seq, artifact, moment, uptime_seconds, sensor, "value"'
+        facts.add_readings(
+            self.engine.select(f"SELECT {columns} FROM reading WHERE {within} AND {with_role}"), roles
+        )
+        heard = self.engine.select(
+            f'SELECT * FROM heard WHERE {one_of("boot", runs.boot)} ORDER BY boot, "first"'
+        )
+        facts.add_stretches(read_heard(heard), since=sealed_before(self.engine))
+        return facts
+
+
+def _silent(share: float) -> None:
+    del share
+
+
+def _pieces(device: NDArray[np.int64], time: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    """Yield the places of windows piece by piece: a device's all in one, devices together that lie near in time."""
+    if not len(device):
+        return
+    devices, place = np.unique(device, return_inverse=True)
+    low = np.full(len(devices), np.iinfo(np.int64).max)
+    np.minimum.at(low, place.reshape(-1), time)
+    order = np.lexsort((time, device, low[place.reshape(-1)] // _NEAR_SECONDS))
+    near = low[place.reshape(-1)][order] // _NEAR_SECONDS
+    first = 0
+    is_new_device = np.concatenate(([True], device[order][1:] != device[order][:-1]))
+    for end in [*np.flatnonzero(is_new_device)[1:].tolist(), len(order)]:
+        is_last = end == len(order)
+        if is_last or end - first >= _MOST_WINDOWS or near[end] != near[first]:
+            yield order[first:end]
+            first = end
+
+
+def _with_following(dirty: Windows, follows: list[pa.Table]) -> Windows:
+    """Return windows with those of messages that come next after theirs."""
+    devices, times = [dirty[0]], [dirty[1]]
+    for rows in follows:
+        device, before = column(rows, "device"), column(rows, "before")
+        next_to = _is_among((device, before), dirty)
+        devices.append(device[next_to])
+        times.append(column(rows, "time")[next_to])
+    return _unique(np.concatenate(devices), np.concatenate(times))
+
+
+def _reaches_beyond(edges: list[pa.Table], changed: Windows, dirty: Windows, margin: float) -> bool:
+    """Return whether beside a message of a changed window another may be that was not read."""
+    low, high = float(dirty[1].min()) - margin, float(dirty[1].max()) + FINEST + margin
+    for rows in edges:
+        among = _is_among((column(rows, "device"), column(rows, "time")), changed)
+        moment, uptime = column(rows, "moment"), column(rows, "uptime")
+        before = column(rows, "low_uptime") < uptime - (moment - low) + _SLACK_SECONDS
+        after = column(rows, "high_uptime") > uptime + (high - moment) - _SLACK_SECONDS
+        if np.any(among & np.where(column(rows, "side") < 0, before, after)):
+            return True
+    return False
+
+
+def _is_among(windows: Windows, others: Windows) -> NDArray[np.bool_]:
+    """Return which windows are among others."""
+    if not len(others[0]) or not len(windows[0]):
+        return np.zeros(len(windows[0]), dtype=bool)
+    low = min(int(windows[1].min()), int(others[1].min()))
+    span = max(int(windows[1].max()), int(others[1].max())) - low + 1
+    return np.isin(windows[0] * span + windows[1] - low, others[0] * span + others[1] - low)
+
+
+def _unique(device: NDArray[np.int64], time: NDArray[np.int64]) -> Windows:
+    both = np.unique(np.stack((device, time)), axis=1)
+    return both[0], both[1]
+
+
+def _nothing() -> window_rows.WindowRows:
+    return window_rows.empty(KEYS)

@@ -1,0 +1,121 @@
+"""`Sensors`: keys of sensors, and what each one's readings mean for windows (as `power`, `watch` and the agent have it)."""
+
+from __future__ import annotations
+
+import json
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from host_tools.review.store.keys import Keys, joined, joined_name
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from host_tools.review.store.engine import Engine
+
+_COOLING = (
+    "cooling_cpufreq",
+    "cooling_thermal_cpufreq",
+    "cooling_cpu",
+    "cooling_processor",
+    "cooling_thermal_devfreq",
+)
+_FLAGS = (
+    "rpi_under_voltage_state",
+    "rpi_frequency_capped_state",
+    "rpi_throttled_state",
+    "rpi_soft_temperature_limit_state",
+    "rpi_volt_under_voltage_state",
+)
+_COUNTS = ("cpu_core_throttle_total", "cpu_package_throttle_total")
+
+
+class Role(IntEnum):
+    """What a reading is to a window."""
+
+    NOTHING = 0
+    CELSIUS = 1
+    WATTS = 2
+    JOULES_TOTAL = 3
+    THROTTLED = 4
+    """Above 0 while something slows the processor down."""
+    THROTTLE_COUNT = 5
+    """Rises when the processor is slowed down."""
+    FREQUENCY_CAP = 6
+    """Lower than in the run's first sample: the processor is slowed down."""
+    CPU_RATIO = 7
+    RSS_BYTES = 8
+    JOULES_PER_INFERENCE = 9
+
+
+class Sensors:
+    """Keys of sensors by kind, name, source, scope and quality."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._keys = Keys(engine, "sensor")
+        self._told: list[tuple[str, str, str, str, str]] = []
+        self._roles = np.zeros(0, dtype=np.int64)
+
+    def reload(self) -> None:
+        """Forget what was not committed."""
+        self._keys.reload()
+        self._told, self._roles = [], np.zeros(0, dtype=np.int64)
+
+    def given(self, rows: pa.RecordBatch) -> NDArray[np.int64]:
+        """Return the sensor of each row of the table `reading`, and write the new ones."""
+        columns = [rows.column(name) for name in ("kind", "name", "source", "scope", "quality")]
+        codes, told = joined(*columns)
+        keys, fresh = self._keys.give([joined_name(one) for one in told])
+        self._keys.write(fresh)
+        return keys[codes]
+
+    def roles(self) -> NDArray[np.int64]:
+        """Return the `Role` of each key, by key."""
+        if len(self._roles) != len(self._keys):
+            self._roles = np.array([_role(*self.told(key)) for key in range(len(self._keys))], dtype=np.int64)
+        return self._roles
+
+    def with_role(self, *roles: Role) -> list[int]:
+        """Return the keys of sensors that mean one of these."""
+        return [int(key) for key in np.flatnonzero(np.isin(self.roles(), roles))]
+
+    def told(self, key: int) -> tuple[str, str, str, str, str]:
+        """Return kind, name, source, scope and quality."""
+        while len(self._told) <= key:
+            name = self._keys.name(len(self._told))
+            self._told.append(tuple(json.loads(name)) if name else ("", "", "", "", ""))
+        return self._told[key]
+
+    def named(self, names: list[str] | tuple[str, ...]) -> list[int]:
+        """Return the keys of sensors with one of these names."""
+        return [key for key in range(1, len(self._keys)) if self.told(key)[1] in names]
+
+
+def _role(kind: str, name: str, source: str, scope: str, quality: str) -> Role:
+    del source, quality
+    if kind == "system":
+        return {"cpu_ratio": Role.CPU_RATIO, "process_rss_bytes": Role.RSS_BYTES}.get(name, Role.NOTHING)
+    if kind == "thermal":
+        return _thermal_role(name)
+    if kind != "power":
+        return Role.NOTHING
+    if name == "inference_gross_joules":
+        return Role.JOULES_PER_INFERENCE
+    if scope == "battery":
+        return Role.NOTHING
+    if name.endswith("_watts"):
+        return Role.WATTS
+    return Role.JOULES_TOTAL if name.endswith("_joules_total") else Role.NOTHING
+
+
+def _thermal_role(name: str) -> Role:
+    if name.endswith("_celsius"):
+        return Role.CELSIUS
+    if name in _COUNTS:
+        return Role.THROTTLE_COUNT
+    if name == "cpu_frequency_cap_ratio":
+        return Role.FREQUENCY_CAP
+    return Role.THROTTLED if name in _FLAGS or name.startswith(_COOLING) else Role.NOTHING

@@ -1,0 +1,404 @@
+"""From a batch to rows: what is new, when it was made, which windows it changes. Called within one transaction."""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from host_tools.review.store import clock_evidence, message_ledger
+from host_tools.review.store.arrivals import FAREWELL_SEQ, Arrivals, arrivals
+from host_tools.review.store.engine import one_of
+from host_tools.review.store.message_ledger import Stretches
+from host_tools.review.store.schema import TABLES
+from host_tools.review.store.sensors import Role
+from host_tools.review.store.windows import Level, Written
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from host_tools.review.store.boots import Boots
+    from host_tools.review.store.cohorts import Cohorts
+    from host_tools.review.store.engine import Engine
+    from host_tools.review.store.keys import Keys
+    from host_tools.review.store.sensors import Sensors
+    from host_tools.review.store.tables import Batch
+
+FINEST = Level.SECONDS_10.seconds
+_CLEARED = "cleared"
+_BIRTH_LABELS = ("target", "engine", "engine_version", "model_name", "model_version", "agent_version")
+
+
+@dataclass(frozen=True, slots=True)
+class Writing:
+    """What a batch is written with."""
+
+    engine: Engine
+    devices: Keys
+    artifacts: Keys
+    outputs: Keys
+    sensors: Sensors
+    boots: Boots
+    cohorts: Cohorts
+
+    def write(self, batch: Batch) -> Written:
+        """Write what is new."""
+        found, fresh = arrivals(batch, devices=self.devices, artifacts=self.artifacts, boots=self.boots)
+        letters = batch.rows.get("dead_letter")
+        if letters is not None:
+            self.engine.append("dead_letter", _letter_rows(letters))
+        dead_letters = 0 if letters is None else letters.num_rows
+        if not found:
+            return Written(messages=0, duplicates=0, dead_letters=dead_letters)
+        new, added = self._new(found)
+        places = self._hear(found)
+        self._dirty(found, new, added.shifted)
+        for one, is_new in zip(found, new, strict=True):
+            self._append(one, is_new)
+        self._tell_devices(found, new, fresh)
+        self.engine.replace("boot", self.boots.rows(places))
+        # Last of all, for where a batch is not one transaction: what is not told as heard is taken in again.
+        self.engine.remove("heard", pa.table({"boot": added.removed.boot, "first": added.removed.first}))
+        self.engine.append("heard", _heard_rows(added.written))
+        messages = sum(int(is_new.sum()) for is_new in new)
+        return Written(
+            messages=messages,
+            duplicates=sum(len(one.seq) for one in found) - messages,
+            dead_letters=dead_letters,
+        )
+
+    # --- what is new ---
+
+    def _new(self, found: list[Arrivals]) -> tuple[list[NDArray[np.bool_]], message_ledger.Added]:
+        """Return which messages are new, by table, and what becomes of the numbers of their runs."""
+        is_numbered = np.concatenate([one.is_numbered for one in found])
+        numbers = Stretches(
+            boot=np.concatenate([one.boot for one in found])[is_numbered],
+            first=np.concatenate([one.seq for one in found])[is_numbered],
+            last=np.concatenate([one.seq for one in found])[is_numbered],
+            time=np.concatenate([one.time for one in found])[is_numbered],
+            uptime=np.concatenate([one.uptime for one in found])[is_numbered],
+            artifact=np.concatenate([one.artifact for one in found])[is_numbered],
+        )
+        added = message_ledger.add(heard(self.engine, np.unique(numbers.boot)), numbers)
+        is_new = np.zeros(len(is_numbered), dtype=bool)
+        is_new[is_numbered] = added.is_new
+        ends = np.cumsum([len(one.seq) for one in found])[:-1]
+        new = np.split(is_new, ends)
+        return [self._new_states(one, known) for one, known in zip(found, new, strict=True)], added
+
+    def _new_states(self, one: Arrivals, is_new: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Return which messages are new of those that brokers keep: theirs is what no row is there of."""
+        if one.table not in ("birth", "health", "alarm"):
+            return is_new
+        is_new = is_new | ~one.is_numbered
+        there = self.engine.select(
+            f"SELECT boot, seq FROM {one.table} WHERE {one_of('boot', one.boot[one.boot >= 0])}"
+        )
+        seen = set(zip(there.column("boot").to_pylist(), there.column("seq").to_pylist(), strict=True))
+        cleared = self._cleared(one)
+        names = one.rows.column("name").to_pylist() if one.table == "alarm" else [""] * len(one.seq)
+        order = np.argsort(one.received, kind="stable")
+        for place in order.tolist():
+            if one.boot[place] < 0:
+                alarm = (int(one.device[place]), names[place])
+                is_new[place] = alarm not in cleared
+                cleared.add(alarm)
+                continue
+            number = (int(one.boot[place]), int(one.seq[place]))
+            is_new[place] &= number not in seen
+            seen.add(number)
+            cleared.discard((int(one.device[place]), names[place]))
+        return is_new
+
+    def _cleared(self, one: Arrivals) -> set[tuple[int, str]]:
+        """Return the alarms (device, name) of which the latest word is that they are over."""
+        if one.table != "alarm":
+            return set()
+        rows = self.engine.select(
+            f'SELECT device, "name", severity FROM alarm WHERE {one_of("device", one.device)} ORDER BY received'
+        )
+        latest = {(row["device"], row["name"]): row["severity"] for row in rows.to_pylist()}
+        return {alarm for alarm, severity in latest.items() if severity == _CLEARED}
+
+    # --- runs ---
+
+    def _hear(self, found: list[Arrivals]) -> NDArray[np.int64]:
+        """Take in what all messages tell of their runs, those too that came before; return the runs' places."""
+        has_run = np.concatenate([one.place >= 0 for one in found])
+        place, seq, artifact, clock = (
+            np.concatenate([getattr(one, name) for one in found])[has_run]
+            for name in ("place", "seq", "artifact", "clock")
+        )
+        time, uptime, received = (
+            np.concatenate([getattr(one, name) for one in found])[has_run]
+            for name in ("time", "uptime", "received")
+        )
+        retained = np.concatenate([one.retained for one in found])[has_run]
+        numbered = np.concatenate([one.is_numbered for one in found])[has_run]
+        places, local = np.unique(place, return_inverse=True)
+        local = local.reshape(-1)
+        columns = self.boots.columns
+        heard_now = clock_evidence.Heard(
+            place=local, seq=seq, time=time, uptime=uptime, received=received, clock=clock
+        )
+        states = self.boots.clock[places] = clock_evidence.hear(self.boots.clock[places], heard_now)
+        np.minimum.at(columns["first_received"], place, received)
+        np.fmax.at(columns["last_received"], place[~retained], received[~retained])
+        np.minimum.at(columns["low_uptime"], place[numbered], uptime[numbered])
+        np.maximum.at(columns["high_uptime"], place[numbered], uptime[numbered])
+        highest = np.lexsort((seq, place))
+        ends = highest[np.concatenate((place[highest][1:] != place[highest][:-1], [True]))[: len(highest)]]
+        later = ends[seq[ends] >= columns["high_seq"][place[ends]]]
+        columns["high_seq"][place[later]] = seq[later]
+        columns["artifact"][place[later]] = artifact[later]
+        is_fresh = np.isnan(columns["placed_start"][places])
+        columns["placed_wrong"][places[is_fresh]] = clock_evidence.is_wrong(states[is_fresh])
+        columns["placed_start"][places[is_fresh]] = clock_evidence.starts(states[is_fresh])
+        return places
+
+    def _keep_caps(self, one: Arrivals, sensor: NDArray[np.int64], is_new: NDArray[np.bool_]) -> None:
+        """Keep the frequency cap of each run's first sample; where that was another one, the whole run changes."""
+        caps = self.sensors.with_role(Role.FREQUENCY_CAP)
+        rows = np.flatnonzero(np.isin(sensor, caps) & is_new[one.row_message])
+        message = one.row_message[rows]
+        value = one.rows.column("value").to_numpy()[rows]
+        columns = self.boots.columns
+        before: dict[int, tuple[int, float]] = {}
+        for place, seq, cap in zip(
+            one.place[message].tolist(), one.seq[message].tolist(), value.tolist(), strict=True
+        ):
+            known = columns["cap_seq"][place]
+            before.setdefault(place, (int(known), float(columns["cap"][place])))
+            if known < 0 or seq < known:
+                columns["cap_seq"][place], columns["cap"][place] = seq, cap
+        changed = [
+            columns["boot"][place]
+            for place, (seq, cap) in before.items()
+            if seq >= 0 and cap != columns["cap"][place]
+        ]
+        if changed:
+            dirty_runs(self.engine, np.array(changed))
+
+    def _moments(
+        self, place: NDArray[np.int64], time: NDArray[np.float64], uptime: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        columns = self.boots.columns
+        return clock_evidence.moments(
+            columns["placed_wrong"][place], columns["placed_start"][place], time, uptime
+        )
+
+    # --- which windows change ---
+
+    def _dirty(self, found: list[Arrivals], new: list[NDArray[np.bool_]], shifted: Stretches) -> None:
+        changed = [
+            (one.device[is_new], self._moments(one.place[is_new], one.time[is_new], one.uptime[is_new]))
+            for one, is_new in zip(found, new, strict=True)
+            if one.table in ("inference", "reading")
+        ]
+        if len(shifted):
+            place = np.concatenate([one.place for one in found])
+            runs, firsts = np.unique(self.boots.columns["boot"][place[place >= 0]], return_index=True)
+            at = place[place >= 0][firsts[np.searchsorted(runs, shifted.boot)]]
+            moment = self._moments(at, shifted.time, shifted.uptime)
+            device = self.boots.columns["device"][at]
+            changed += [(device, moment), (device, moment - shifted.uptime)]
+        device, moment = (np.concatenate([one[part] for one in changed] or [np.zeros(0)]) for part in (0, 1))
+        if len(device):
+            self.engine.append("dirty", dirty_rows(device.astype(np.int64), moment))
+
+    # --- rows ---
+
+    def _append(self, one: Arrivals, is_new: NDArray[np.bool_]) -> None:
+        if one.table == "other" or not is_new.any():
+            return
+        kept = is_new[one.row_message]
+        if one.table in ("reading", "output"):
+            is_reading = one.table == "reading"
+            extra = (
+                self.sensors.given(one.rows) if is_reading else self.outputs.given(one.rows.column("name"))
+            )
+            if is_reading:
+                self._keep_caps(one, extra, is_new)
+            kept &= _first_of_message(one.row_message, extra)
+        chosen = np.flatnonzero(kept)
+        message = one.row_message[chosen]
+        rows = one.rows.take(pa.array(chosen)) if len(chosen) < one.rows.num_rows else one.rows
+        moment = np.where(one.boot[message] < 0, one.received[message], 0.0)
+        has_run = one.place[message] >= 0
+        moment[has_run] = self._moments(
+            one.place[message][has_run], one.time[message][has_run], one.uptime[message][has_run]
+        )
+        if one.table == "health":  # a last will was written when the agent connected: it counts when it comes
+            is_farewell = (one.seq[message] == FAREWELL_SEQ) & ~one.retained[message]
+            moment[is_farewell] = one.received[message][is_farewell]
+        made: dict[str, pa.Array] = {
+            "device": pa.array(one.device[message], pa.int32()),
+            "boot": pa.array(one.boot[message]),
+            "seq": pa.array(one.seq[message]),
+            "artifact": pa.array(one.artifact[message], pa.int32()),
+            "moment": pa.array(moment),
+            "time": pa.array(one.time[message]),
+            "uptime_seconds": pa.array(one.uptime[message]),
+            "received": pa.array(one.received[message]),
+        }
+        if one.table == "reading":
+            made["sensor"] = pa.array(extra[chosen], pa.int32())
+        elif one.table == "output":
+            made["output"] = pa.array(extra[chosen], pa.int32())
+        elif one.table == "birth":
+            made["labels"] = pa.array(_birth_labels(rows), pa.string())
+        for name, kind in TABLES[one.table].columns.items():
+            if name not in made:
+                made[name] = _without_nulls(rows.column(name), kind)
+        self.engine.append(one.table, pa.table(made))
+
+    def _tell_devices(self, found: list[Arrivals], new: list[NDArray[np.bool_]], fresh: list[int]) -> None:
+        """Write devices that are new, and the latest word on health and birth of those that said one."""
+        told = [
+            (one, is_new | one.retained)
+            for one, is_new in zip(found, new, strict=True)
+            if one.table in ("birth", "health")
+        ]
+        changed = {key for one, counts in told for key in one.device[counts].tolist()}
+        there: dict[int, dict[str, object]] = {}
+        if changed - set(fresh):
+            rows = self.engine.select(f"SELECT * FROM device WHERE {one_of('id', changed)}")
+            there = {row["id"]: row for row in rows.to_pylist()}
+        for key in fresh:
+            there[key] = {
+                "id": key, "name": self.devices.name(key), "status": "", "reason": "", "status_received": -1.0,
+                "status_seq": -1, "birth": "{}", "birth_received": -1.0, "birth_seq": -1, "cohort": 0,
+            }  # fmt: skip
+        for one, counts in told:
+            _take_word(one, np.flatnonzero(counts), there)
+        if there:
+            kinds = {
+                "id": pa.int32(),
+                "cohort": pa.int32(),
+                "status_seq": pa.int64(),
+                "birth_seq": pa.int64(),
+            }
+            columns = {
+                name: pa.array([row[name] for row in there.values()], kinds.get(name))
+                for name in TABLES["device"].columns
+            }
+            self.engine.replace("device", pa.table(columns))
+            self.cohorts.assign(there)
+
+
+def heard(engine: Engine, boots: NDArray[np.int64]) -> Stretches:
+    """Return every stretch of numbers that was heard of some runs."""
+    rows = engine.select(f'SELECT * FROM heard WHERE {one_of("boot", boots)} ORDER BY boot, "first"')
+    return read_heard(rows)
+
+
+def read_heard(rows: pa.Table) -> Stretches:
+    """Return rows of the table `heard`."""
+    return Stretches(
+        boot=rows.column("boot").to_numpy(),
+        first=rows.column("first").to_numpy(),
+        last=rows.column("last").to_numpy(),
+        time=rows.column("time").to_numpy(),
+        uptime=rows.column("uptime").to_numpy(),
+        artifact=rows.column("artifact").to_numpy().astype(np.int64),
+    )
+
+
+def dirty_rows(device: NDArray[np.int64], moment: NDArray[np.float64]) -> pa.Table:
+    """Return the windows of 10 s that these moments lie in, each once."""
+    windows = np.unique(np.stack((device, window_start(moment, FINEST))), axis=1)
+    return pa.table({"device": pa.array(windows[0], pa.int32()), "time": pa.array(windows[1])})
+
+
+def dirty_runs(engine: Engine, boots: NDArray[np.int64]) -> None:
+    """Mark every window in which something of these runs lies, by where its rows are placed now."""
+    for table in ("inference", "reading"):
+        rows = engine.select(f"SELECT DISTINCT device, moment FROM {table} WHERE {one_of('boot', boots)}")
+        moment = rows.column("moment").to_numpy()
+        if len(moment):
+            engine.append("dirty", dirty_rows(rows.column("device").to_numpy().astype(np.int64), moment))
+    runs = engine.select(
+        f"SELECT boot, device, placed_wrong, placed_start FROM boot WHERE {one_of('boot', boots)} ORDER BY boot"
+    )
+    stretches = heard(engine, boots)
+    at = np.searchsorted(runs.column("boot").to_numpy(), stretches.boot)
+    wrong = runs.column("placed_wrong").to_numpy()[at]
+    moment = clock_evidence.moments(
+        wrong, runs.column("placed_start").to_numpy()[at], stretches.time, stretches.uptime
+    )
+    device = runs.column("device").to_numpy().astype(np.int64)[at]
+    if len(device):
+        both = np.concatenate((moment, moment - stretches.uptime))
+        engine.append("dirty", dirty_rows(np.concatenate((device, device)), both))
+
+
+def window_start(moment: NDArray[np.float64], seconds: int) -> NDArray[np.int64]:
+    """Return the Unix time at which the window of each moment begins."""
+    return np.floor(moment / seconds).astype(np.int64) * seconds
+
+
+def _heard_rows(stretches: Stretches) -> pa.Table:
+    return pa.table(
+        {
+            "boot": stretches.boot,
+            "first": stretches.first,
+            "last": stretches.last,
+            "time": stretches.time,
+            "uptime": stretches.uptime,
+            "artifact": pa.array(stretches.artifact, pa.int32()),
+        }
+    )
+
+
+def _first_of_message(message: NDArray[np.int64], part: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return which rows are the first of their message and part: a message that came twice in a row brought each twice."""
+    _, firsts = np.unique(message * (int(part.max()) + 1) + part, return_index=True)
+    is_first = np.zeros(len(message), dtype=bool)
+    is_first[firsts] = True
+    return is_first
+
+
+_FILLS = {"double": float("nan"), "int64": -1, "text": ""}
+
+
+def _without_nulls(column: pa.Array, kind: str) -> pa.Array:
+    return pc.fill_null(column, _FILLS[kind]) if column.null_count else column
+
+
+def _letter_rows(letters: pa.RecordBatch) -> pa.Table:
+    rows = pa.Table.from_batches([letters])
+    payload = pa.array(
+        [base64.b64encode(one).decode() for one in rows.column("payload").to_pylist()], pa.string()
+    )
+    return rows.set_column(rows.column_names.index("payload"), "payload", payload)
+
+
+def _birth_labels(rows: pa.RecordBatch) -> list[str]:
+    """Return the labels that births tell, each a JSON object of texts."""
+    told = []
+    for row in rows.select([*_BIRTH_LABELS, "host"]).to_pylist():
+        host = json.loads(row.pop("host"))
+        labels = {name: value for name, value in host.items() if isinstance(value, str)}
+        labels |= {name: value for name, value in row.items() if value}
+        told.append(json.dumps(labels, ensure_ascii=False, sort_keys=True))
+    return told
+
+
+def _take_word(one: Arrivals, messages: NDArray[np.int64], devices: dict[int, dict[str, object]]) -> None:
+    """Keep the word that was received last: of these messages, and of what is known."""
+    word = "birth" if one.table == "birth" else "status"
+    told = _birth_labels(one.rows) if word == "birth" else one.rows.column("status").to_pylist()
+    reasons = [""] * len(told) if word == "birth" else one.rows.column("reason").to_pylist()
+    for place in messages.tolist():
+        row = devices[int(one.device[place])]
+        order = (float(one.received[place]), int(one.seq[place]))
+        if order >= (row[f"{word}_received"], row[f"{word}_seq"]):
+            row[word], row[f"{word}_received"], row[f"{word}_seq"] = told[place], *order
+            if word == "status":
+                row["reason"] = reasons[place]

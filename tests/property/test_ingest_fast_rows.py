@@ -1,0 +1,114 @@
+"""The fast way and the contract agree: whatever the fast way takes, the contract takes, with the same values."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from contract_values import MESSAGES
+from device_agent.contract.errors import ContractError
+from device_agent.contract.telemetry import MEASUREMENTS, Raw, Result, Summary
+from device_agent.contract.telemetry_codec import decode, encode
+from host_tools.review.ingest.fast_rows import fast_rows
+from host_tools.review.ingest.rows import Rows, rows_of
+
+KINDS = {**MEASUREMENTS, "result": Result}
+VECTORS = Path(__file__).parents[1] / "contract" / "vectors"
+
+
+def judged(kind: str, payload: bytes) -> Rows | None:
+    try:
+        return rows_of(decode(KINDS[kind], payload, where="test"), name=kind)
+    except ContractError:
+        return None
+
+
+def agree(kind: str, payload: bytes) -> bool:
+    """Hold the two against each other; return whether the fast way took it."""
+    fast = fast_rows(kind, payload)
+    if fast is None:
+        return False
+    slow = judged(kind, payload)
+    assert slow is not None, payload
+    assert fast == slow
+    assert repr(fast) == repr(slow)  # types too: 1 is no 1.0
+    return True
+
+
+def messages(kind: str) -> st.SearchStrategy[Any]:
+    return MESSAGES[kind]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(data=st.data())
+def test_every_message_has_the_contracts_rows(kind: str, data: st.DataObject) -> None:
+    message = data.draw(messages(kind))
+    payload = encode(message)
+    taken = agree(kind, payload)
+    numbers = [float(text) for text in re.findall(rb"-?[0-9]+(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?", payload)]
+    plain = message.schema_version == "1.0" and not message.extra and payload.isascii()
+    if plain and b"\\" not in payload and b" :" not in payload and max(map(abs, numbers)) <= 1e18:
+        others = any(isinstance(output, Summary | Raw) for output in getattr(message, "outputs", ()))
+        assert taken or others, "what agents write is to go the fast way"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(data=st.data())
+def test_damaged_and_forged_messages_are_never_taken_that_the_contract_refuses(
+    kind: str, data: st.DataObject
+) -> None:
+    """Numbers, keys and punctuation are exchanged for others that come near."""
+    payload = encode(data.draw(messages(kind)))
+    assume(payload.isascii())
+    payload = re.sub(rb'"schema_version":"[0-9.]+"', b'"schema_version":"1.0"', payload)
+    for _ in range(data.draw(st.integers(1, 3))):
+        tokens = list(re.finditer(rb'"[^"\\]*"|-?[0-9][0-9.e+-]*|null|true|[{}\[\],:]', payload))
+        token = data.draw(st.sampled_from(tokens))
+        other = data.draw(
+            st.sampled_from(FORGERIES) | st.sampled_from(tokens).map(lambda found: found[0]) | doubled(token)
+        )
+        payload = payload[: token.start()] + other + payload[token.end() :]
+    agree(kind, payload)
+
+
+FORGERIES = [
+    *(b"1.0", b"-1", b"0", b"-0", b"-0.0", b"1e0", b"1E400", b"9007199254740992", b"9007199254740991"),
+    *(b"18446744073709551616", b"1000000000000000000000", b"1e18", b"1e300", b"5e-324", b"NaN", b"true"),
+    *(b"null", b'""', b'"-0"', b'"01"', b'"1000000000"', b'"999999999"', b"{}", b"[]", b" ", b"\n", b"\x0b"),
+    *(b'"absent"', b'"time":1,"time"', b'"time" :1', b'"time" :', b'"\\u0074ime"', b'"extra":1,', b","),
+    *(
+        b'"synced"',
+        b'"floor"',
+        b'"sha256:0"',
+        b'"unavailable"',
+        b'"counter"',
+        b'"x_celsius"',
+        b'"\xff"',
+        b":",
+    ),
+]
+
+
+def doubled(token: re.Match[bytes]) -> st.SearchStrategy[bytes]:
+    """A key that stands twice, with or without blanks that hide it from a count of colons."""
+    return st.sampled_from(
+        [token[0] + between + token[0] for between in (b":0,", b" :0,", b":0 ,", b",", b"")]
+    )
+
+
+@pytest.mark.parametrize("path", sorted(VECTORS.glob("*/*.json")), ids=lambda path: path.stem)
+def test_the_conformance_vectors(path: Path) -> None:
+    vector = json.loads(path.read_text())
+    if vector["kind"] in KINDS:
+        text = vector.get("raw") or json.dumps(vector["document"], ensure_ascii=False, separators=(",", ":"))
+        agree(vector["kind"], text.encode())
+
+
+def test_other_kinds_are_left_to_the_contract() -> None:
+    assert fast_rows("event", b"{}") is None
