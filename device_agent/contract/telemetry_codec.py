@@ -127,7 +127,9 @@ def decode_envelope(data: bytes, *, where: str) -> Envelope:
         SchemaVersionError: It is of a newer major version.
         ContractError: It has no envelope, or a wrong one.
     """
-    return _base(Fields(read_document(data, where=where, max_bytes=MAX_MESSAGE_BYTES), where=where))["envelope"]
+    return _base(Fields(read_document(data, where=where, max_bytes=MAX_MESSAGE_BYTES), where=where))[
+        "envelope"
+    ]
 
 
 # --- writing ---

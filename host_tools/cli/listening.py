@@ -41,7 +41,7 @@ def run_watch(options: argparse.Namespace) -> int:
     """Listen and show until interrupted or the time is over."""
     history = History(root=options.root, keep=_LIVE_WINDOWS)
     with (
-        listen(parse_broker(options.broker), root=options.root, tls=_tls(options)) as listener,
+        listen(parse_broker(options.broker), root=options.root, tls=tls_files(options)) as listener,
         _recording(options.record) as record,
     ):
 
@@ -80,7 +80,7 @@ def run_report(options: argparse.Namespace) -> int:
         warnings = _collect(options, history)
     else:
         origin, warnings = options.origin, []
-        if _tls(options).is_given:
+        if tls_files(options).is_given:
             raise InputError("--ca, --cert and --key are for a broker, not for a recording.")
         for delivery in read_recording(Path(options.origin), warn=warnings.append):
             history.add(delivery)
@@ -96,7 +96,7 @@ def run_report(options: argparse.Namespace) -> int:
     counts = {
         "page": str(target),
         "devices": len(history.devices),
-        "inference_windows": sum(len(device.inference) for device in history.devices.values()),
+        "inference_windows": sum(len(device.all_inference) for device in history.devices.values()),
         "events": sum(len(device.events) for device in history.devices.values()),
         "duplicates": history.duplicate_count,
         "refused": history.refused_count,
@@ -114,7 +114,7 @@ def _collect(options: argparse.Namespace, history: History) -> list[str]:
     """Listen for a while; return what the reader must know of it."""
     address = parse_broker(options.origin)
     with (
-        listen(address, root=options.root, tls=_tls(options)) as listener,
+        listen(address, root=options.root, tls=tls_files(options)) as listener,
         ProgressBars(quiet=options.quiet) as progress,
     ):
         start, told = time.monotonic(), 0
@@ -189,7 +189,8 @@ def _recording(path: str | None) -> AbstractContextManager[Recording | None]:
     return nullcontext() if path is None else open_recording(Path(path))
 
 
-def _tls(options: argparse.Namespace) -> TlsFiles:
+def tls_files(options: argparse.Namespace) -> TlsFiles:
+    """Return the files of TLS that were named."""
     return TlsFiles(
         authority=None if options.ca is None else Path(options.ca),
         certificate=None if options.cert is None else Path(options.cert),

@@ -18,7 +18,7 @@ examples:
   edgewright report --from today.jsonl
   edgewright report --from mqtt://localhost --seconds 120 --out fleet.html
 """
-_BROKER_HELP = "mqtt://[user:password@]host[:port], or mqtts://…; percent-encode @ : / in a password"
+BROKER_HELP = "mqtt://[user:password@]host[:port], or mqtts://…; percent-encode @ : / in a password"
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -30,8 +30,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         epilog=_WATCH_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    watch.add_argument("broker", metavar="BROKER", help=_BROKER_HELP)
-    _add_tls(watch)
+    watch.add_argument("broker", metavar="BROKER", help=BROKER_HELP)
+    add_tls(watch)
     watch.add_argument("--root", default=DEFAULT_ROOT, help=f"topic root (default: {DEFAULT_ROOT})")
     watch.add_argument("--seconds", type=at_least_zero, metavar="N", help="end after so long")
     watch.add_argument(
@@ -49,9 +49,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     report.add_argument(
-        "--from", required=True, dest="origin", metavar="FILE|BROKER", help=f"a recording, or {_BROKER_HELP}"
+        "--from", required=True, dest="origin", metavar="FILE|BROKER", help=f"a recording, or {BROKER_HELP}"
     )
-    _add_tls(report)
+    add_tls(report)
     report.add_argument(
         "--seconds",
         type=at_least_zero,
@@ -68,7 +68,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     report.set_defaults(run="host_tools.cli.listening:run_report")
 
 
-def _add_tls(parser: argparse.ArgumentParser) -> None:
+def add_tls(parser: argparse.ArgumentParser) -> None:
+    """Add the files of TLS."""
     tls = parser.add_argument_group("TLS, for mqtts://")
     tls.add_argument(
         "--ca", metavar="FILE", help="the broker's own authority, PEM (default: those the system trusts)"

@@ -11,6 +11,7 @@ import os
 import selectors
 import shutil
 import subprocess
+import sys
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
 
 _NAMES = ("chromium-headless-shell", "chromium", "google-chrome")
 _KEYS = {"ArrowLeft": 37, "ArrowRight": 39, "Enter": 13, "Tab": 9, "+": 187, "-": 189, " ": 32}
+
+_ONTO_3_AND_4 = (
+    "import os, sys; reading, writing = int(sys.argv[1]), int(sys.argv[2]); writing = os.dup(writing) if writing == 3 else writing; "
+    "os.dup2(reading, 3); os.dup2(writing, 4); os.execv(sys.argv[3], sys.argv[3:])"
+)
+"""The browser reads commands from descriptor 3 and writes answers to 4."""
 
 
 class Browser:
@@ -49,7 +56,9 @@ class Browser:
 
     def ask(self, script: str) -> Any:
         """Return what an expression gives; promises are waited for."""
-        answer = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True, userGesture=True)
+        answer = self.call(
+            "Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True, userGesture=True
+        )
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
 
@@ -61,30 +70,62 @@ class Browser:
             if found:
                 return found
             time.sleep(0.05)
-        raise AssertionError(f"not true within {seconds} s: {script}; problems: {self.problems}; page: {self.ask('document.body.innerText.slice(0, 800)')}")
+        raise AssertionError(
+            f"not true within {seconds} s: {script}; problems: {self.problems}; page: {self.ask('document.body.innerText.slice(0, 800)')}"
+        )
 
     def press(self, key: str) -> None:
         """Press a key, wherever the focus is."""
         text = {"Enter": "\r"}.get(key, key if len(key) == 1 else "")
         base = {"key": key, "windowsVirtualKeyCode": _KEYS.get(key, ord(key[0].upper()))}
-        self.call("Input.dispatchKeyEvent", type="keyDown" if text else "rawKeyDown", **base, **({"text": text} if text else {}))
+        self.call(
+            "Input.dispatchKeyEvent",
+            type="keyDown" if text else "rawKeyDown",
+            **base,
+            **({"text": text} if text else {}),
+        )
         self.call("Input.dispatchKeyEvent", type="keyUp", **base)
 
     def drag(self, start: tuple[float, float], end: tuple[float, float]) -> None:
         """Press the mouse's button, move, and let it go."""
-        for kind, (x, y) in (("mouseMoved", start), ("mousePressed", start), ("mouseMoved", ((start[0] + end[0]) / 2, end[1])), ("mouseMoved", end), ("mouseReleased", end)):
-            self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="none" if kind == "mouseMoved" and (x, y) == start else "left", buttons=1, clickCount=1)
+        for kind, (x, y) in (
+            ("mouseMoved", start),
+            ("mousePressed", start),
+            ("mouseMoved", ((start[0] + end[0]) / 2, end[1])),
+            ("mouseMoved", end),
+            ("mouseReleased", end),
+        ):
+            self.call(
+                "Input.dispatchMouseEvent",
+                type=kind,
+                x=x,
+                y=y,
+                button="none" if kind == "mouseMoved" and (x, y) == start else "left",
+                buttons=1,
+                clickCount=1,
+            )
 
     def shape(self, *, width: int = 1280, height: int = 900, dark: bool = False) -> None:
         """Set the size of the window, and whether its user prefers dark pages."""
-        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
-        self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}])
+        self.call(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=False,
+        )
+        self.call(
+            "Emulation.setEmulatedMedia",
+            features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}],
+        )
 
     def picture(self, path: Path) -> None:
         """Save the whole page as PNG."""
         size = self.call("Page.getLayoutMetrics")["cssContentSize"]
         clip = {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}
-        data = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True, clip=clip)["data"]
+        data = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True, clip=clip)[
+            "data"
+        ]
         path.write_bytes(base64.b64decode(data))
 
     def call(self, method: str, **parameters: Any) -> Any:
@@ -131,7 +172,7 @@ def browser(folder: Path) -> Iterator[Browser]:
     read_by_it, to = os.pipe()
     back, written_by_it = os.pipe()
     command = [
-        "/bin/sh", "-c", f'exec 3<&{read_by_it} 4>&{written_by_it}; exec "$@"', "sh",
+        sys.executable, "-c", _ONTO_3_AND_4, str(read_by_it), str(written_by_it),
         program, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
         "--disable-background-networking", f"--user-data-dir={folder / 'profile'}", "--remote-debugging-pipe",
     ]  # fmt: skip

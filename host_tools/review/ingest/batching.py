@@ -91,7 +91,7 @@ def pack(tables: Tables) -> bytes:
     return b"".join(parts)
 
 
-def unpack(data: bytes | memoryview) -> Tables:
+def unpack(data: bytes | bytearray) -> Tables:
     """Read what `pack` wrote, without copying: the tables keep ``data`` alive."""
     view = memoryview(data)
     tables: dict[TableName, pa.RecordBatch] = {}

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct
 
-from device_agent.contract.errors import EdgewrightError
-from host_tools.review.ingest.settings import IngestSettings
+from host_tools.review.ingest.settings import IngestSettings  # noqa: TC001  msgspec reads it
 
 if TYPE_CHECKING:
     from socket import socket
+
+    from device_agent.contract.errors import EdgewrightError
 
 _READ_BYTES = 1 << 16
 

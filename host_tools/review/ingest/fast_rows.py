@@ -43,7 +43,7 @@ _Absent = Annotated[dict[str, _Text], Meta(max_length=_MAX_READINGS)]
 
 
 class _Envelope(Struct, forbid_unknown_fields=True):
-    schema_version: Literal["1.0"]
+    schema_version: Literal["1.0", "1.1"]
     time: Annotated[float, Meta(ge=0.0, le=253402300799.0)]
     boot_id: str
     seq: _Count
@@ -76,6 +76,8 @@ class _Inference(_Envelope):
     latency_p90_seconds: _Amount | UnsetType = UNSET
     latency_p95_seconds: _Amount | UnsetType = UNSET
     latency_p99_seconds: _Amount | UnsetType = UNSET
+    model: str | UnsetType = UNSET
+    variant: Literal["a", "b"] | UnsetType = UNSET
 
 
 class _System(_Envelope):
@@ -117,6 +119,8 @@ class _Result(_Envelope):
     frame: _Text
     latency_seconds: _Amount
     outputs: Annotated[list[_TopK], Meta(max_length=_MAX_OUTPUTS)]  # the other forms are rare
+    model: str | UnsetType = UNSET
+    variant: Literal["a", "b"] | UnsetType = UNSET
 
 
 _ENVELOPE_KEYS = 7
@@ -153,6 +157,7 @@ class _Known:
 
 
 _BOOT_IDS = _Known(lambda text: re.fullmatch(r"[A-Za-z0-9_-]{1,64}", text) is not None)
+_MODELS = _Known(lambda text: re.fullmatch(r"[a-z][a-z0-9_]{0,63}", text) is not None)
 _DIGESTS = _Known(lambda text: re.fullmatch(r"sha256:[0-9a-f]{64}", text) is not None)
 _READING_NAMES = _Known(lambda text: units.has_unit(text) and text not in _RESERVED)
 
@@ -189,18 +194,19 @@ def _inference(payload: bytes, _kind: str) -> Rows | None:
     window = _INFERENCE.decode(payload)
     hist, absent = window.hist, window.absent
     counts = hist.counts
-    optional = _present(window, _INFERENCE_OPTIONAL, absent)
+    optional, whose = _present(window, _INFERENCE_OPTIONAL, absent), _whose(window)
     total = sum(counts.values()) + hist.zero_count
     integers = (
         window.inferences_total + window.errors_total + window.dropped_frames_total + hist.scale + total
     )
     if (
         optional is None
+        or whose is None
         or type(integers) is not int
         or type(window.latency_count) is not int
         or total != window.latency_count
         or b'"-0"' in payload
-        or payload.count(b'":') != _INFERENCE_KEYS + optional + len(counts) + len(absent)
+        or payload.count(b'":') != _INFERENCE_KEYS + optional + whose + len(counts) + len(absent)
     ):
         return None
     indices = list(counts)
@@ -284,7 +290,8 @@ def _result(payload: bytes, _kind: str) -> Rows | None:
         top = max(values)
         index = indices[values.index(top)]
         rows.append((result.frame, result.latency_seconds, output.name, index, top, None, None, None))
-    if payload.count(b'":') != _ENVELOPE_KEYS + 3 + 5 * len(rows):
+    whose = _whose(result)
+    if whose is None or payload.count(b'":') != _ENVELOPE_KEYS + 3 + whose + 5 * len(rows):
         return None
     return _rows(result, "output", rows)
 
@@ -300,6 +307,15 @@ def _present(message: Struct, names: tuple[str, ...], absent: dict[str, str]) ->
         elif name not in absent:
             return None
     return present
+
+
+def _whose(message: _Inference | _Result) -> int | None:
+    """Return how many of model and variant are told; None when the model's name is none."""
+    if message.model is UNSET:
+        return int(message.variant is not UNSET)
+    if message.model not in _MODELS:
+        return None
+    return 1 + (message.variant is not UNSET)
 
 
 def _rows(

@@ -116,7 +116,9 @@ class Totals:
             connected=sum(status.connected for status in living),
             workers=workers,
             restarts=restarts,
-            notes=tuple(dict.fromkeys(status.note for status in (*living, *writers) if status.note)),
+            notes=tuple(
+                dict.fromkeys(filter(None, [one.note for one in living] + [one.note for one in writers]))
+            ),
         )
 
 

@@ -1,0 +1,98 @@
+"""`edgewright ingest`: its arguments. What it does is in `ingesting`."""
+
+from __future__ import annotations
+
+import argparse
+
+from device_agent.contract.topics import DEFAULT_ROOT
+from host_tools.cli.arguments import above_zero, at_least_zero, count
+from host_tools.cli.telemetry import BROKER_HELP, add_tls
+
+_EPILOG = """\
+examples:
+  edgewright ingest --broker mqtt://localhost --store telemetry.duckdb
+  edgewright ingest --broker mqtts://me:p%40ss@broker --ca our-ca.pem --store telemetry.duckdb --workers 4
+  edgewright ingest --broker mqtt://localhost --store telemetry.duckdb --json --metrics 9105
+
+Nothing is acknowledged to the broker before it is in the store; SIGTERM or Ctrl-C ends it after what it has is written.
+A server's address as the store, and what holds when a process, the broker or the disk fails: docs/ingest.md.
+"""
+_MOST_WORKERS = 64
+_MOST_UNACKNOWLEDGED = 65535
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "ingest",
+        help="write the telemetry of a fleet to a store, without loss",
+        description="Take what every device says from an MQTT 5 broker into a store, until it is ended.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--broker", required=True, metavar="BROKER", help=BROKER_HELP)
+    parser.add_argument(
+        "--store", required=True, metavar="STORE", help="a DuckDB file, or a server's address"
+    )
+    add_tls(parser)
+    parser.add_argument("--root", default=DEFAULT_ROOT, help=f"topic root (default: {DEFAULT_ROOT})")
+    parser.add_argument(
+        "--workers",
+        type=_workers,
+        default=1,
+        metavar="N",
+        help="processes that receive and decode (default: 1)",
+    )
+    parser.add_argument(
+        "--name",
+        type=_name,
+        default="ingest",
+        help="tells several ingests of one broker apart (default: ingest)",
+    )
+    parser.add_argument(
+        "--unacknowledged",
+        type=_unacknowledged,
+        default=8192,
+        metavar="N",
+        help="messages that a worker may hold (default: 8192)",
+    )
+    parser.add_argument(
+        "--roll-up-every",
+        type=above_zero,
+        default=10.0,
+        metavar="S",
+        help="seconds between two roll-ups (default: 10)",
+    )
+    parser.add_argument("--seconds", type=at_least_zero, metavar="N", help="end after so long")
+    parser.add_argument(
+        "--metrics",
+        type=_port,
+        metavar="PORT",
+        help="figures of its own for Prometheus, on this port of loopback",
+    )
+    parser.add_argument("--json", action="store_true", help="a line of JSON a second instead of a live line")
+    parser.set_defaults(run="host_tools.cli.ingesting:run_ingest")
+
+
+def _workers(text: str) -> int:
+    return _at_most(count(text), _MOST_WORKERS)
+
+
+def _unacknowledged(text: str) -> int:
+    return _at_most(count(text), _MOST_UNACKNOWLEDGED)
+
+
+def _port(text: str) -> int:
+    return _at_most(count(text), 65535)
+
+
+def _at_most(value: int, most: int) -> int:
+    if value > most:
+        raise argparse.ArgumentTypeError(f"expected at most {most}, got {value}")
+    return value
+
+
+def _name(text: str) -> str:
+    if not (0 < len(text) <= 40 and text.isascii() and text.replace("-", "").isalnum()):
+        raise argparse.ArgumentTypeError(f"expected 1 to 40 letters, digits and '-', got {text[:60]!r}")
+    return text
