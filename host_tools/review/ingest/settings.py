@@ -7,10 +7,25 @@ from dataclasses import dataclass
 from device_agent.contract.topics import Category, subscription
 from host_tools.review.broker_address import BrokerAddress, TlsFiles  # noqa: TC001  read from JSON by its types
 
-SHARED_CATEGORIES: tuple[Category, ...] = ("m", "e", "a", "o", "status", "cmd")
+SENT_CATEGORIES: tuple[Category, ...] = ("m", "e", "a", "o", "status", "cmd")
 """What devices send; ``cmd`` because a command's states have numbers, too."""
 RETAINED_CATEGORIES: tuple[Category, ...] = ("a", "status")
 """What is looked up when a session begins: a shared subscription brings nothing that is retained."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageSettings:
+    """Where the page is served.
+
+    Attributes:
+        host: Address to listen at.
+        port: Port.
+        token: What a reader must show; None for none.
+    """
+
+    host: str
+    port: int
+    token: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +45,8 @@ class IngestSettings:
         held_bytes: A worker stops reading when it holds so much.
         roll_up_seconds: Between two roll-ups.
         retain_seconds: Between two removals of what is older than it is to be kept.
+        page: Where the process that writes the store serves the page, for no other may read a DuckDB file meanwhile; None:
+            nowhere.
     """
 
     broker: BrokerAddress
@@ -44,19 +61,33 @@ class IngestSettings:
     held_bytes: int = 64 << 20
     roll_up_seconds: float = 10.0
     retain_seconds: float = 3600.0
+    page: PageSettings | None = None
 
     @property
-    def shared_filters(self) -> tuple[str, ...]:
-        """Filters of the shared subscription."""
-        return tuple(
-            f"$share/edgewright-{self.name}/{subscription(category, root=self.root)}"
-            for category in SHARED_CATEGORIES
-        )
+    def filters(self) -> tuple[str, ...]:
+        """Filters of a worker's subscription: shared, unless there is only one.
+
+        Mosquitto (2.0) keeps plain subscriptions of a session over its own restart, and forgets shared ones.
+        """
+        return self._plain if self.workers == 1 else self._shared
+
+    @property
+    def other_filters(self) -> tuple[str, ...]:
+        """Filters that a session may still have from an ingest with another number of workers."""
+        return self._shared if self.workers == 1 else self._plain
 
     @property
     def retained_filters(self) -> tuple[str, ...]:
         """Filters of what is looked up when a session begins."""
         return tuple(subscription(category, root=self.root) for category in RETAINED_CATEGORIES)
+
+    @property
+    def _plain(self) -> tuple[str, ...]:
+        return tuple(subscription(category, root=self.root) for category in SENT_CATEGORIES)
+
+    @property
+    def _shared(self) -> tuple[str, ...]:
+        return tuple(f"$share/edgewright-{self.name}/{one}" for one in self._plain)
 
     def client_id(self, slot: int) -> str:
         """Return the client id of a worker: always the same, so that its session is found again."""
