@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING
 from host_tools.review.analysis.estimates import wilson_interval
 from host_tools.review.analysis.measures import MEASURES
 from host_tools.review.analysis.review import review_fleet
-from host_tools.review.simulation.fleet import FleetPlan, SimulatedFleet
+from host_tools.review.simulation.fleet import SimulatedFleet
+from host_tools.review.simulation.plan import FleetPlan
 from host_tools.review.simulation.store import SimulatedStore
 from host_tools.review.simulation.truth import Injection
 from host_tools.review.store.windows import Selection

@@ -10,6 +10,7 @@ Layout:
     pairing.py         which devices and hours are held against which
     time_noise.py      how far two stretches of time are apart by themselves
     comparison.py      one artifact against another, on the same devices where there are any
+    regressions.py     what of it is worse or better, as findings
     some_devices.py    devices that a new artifact makes worse, others not
     artifacts.py       one artifact against another, in a store
     series.py          values of devices over time
