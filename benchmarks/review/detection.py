@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks.review.detection_tables import Rate, write_tables
 from host_tools.review.analysis.estimates import wilson_interval
-from host_tools.review.analysis.measures import MEASURES
 from host_tools.review.analysis.review import review_fleet
 from host_tools.review.simulation.fleet import SimulatedFleet
 from host_tools.review.simulation.plan import FleetPlan
@@ -205,14 +205,14 @@ def _slowed(fleet: SimulatedFleet) -> dict[str, float]:
     return {one.device: float(share) for one, share in zip(fleet.devices, shares, strict=True)}
 
 
-def rates(outcomes: Sequence[Outcome]) -> list[dict[str, float | str]]:
+def rates(outcomes: Sequence[Outcome]) -> list[Rate]:
     """Add up outcomes by kind and size, with intervals."""
     hits: Counter[tuple[str, float]] = Counter()
     trials: Counter[tuple[str, float]] = Counter()
     for one in outcomes:
         hits[one.kind, one.size] += one.hits
         trials[one.kind, one.size] += one.trials
-    rows: list[dict[str, float | str]] = []
+    rows: list[Rate] = []
     for kind, size in sorted(trials):
         count, told = trials[kind, size], hits[kind, size]
         low, high = wilson_interval(told, count)
@@ -237,8 +237,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--fleets", type=int, default=200, help="fleets of each half")
     parser.add_argument("--first", type=int, default=0, help="first seed")
     parser.add_argument("--json", type=Path, help="where to write the rates")
+    parser.add_argument("--write-docs", action="store_true", help="put the tables into docs/analysis.md")
     options = parser.parse_args(arguments)
-    assert set(MEASURES), "measures"
     outcomes: list[Outcome] = []
     started = time.monotonic()
     for seed in range(options.first, options.first + options.fleets):
@@ -260,6 +260,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(
             f"{row['kind']:45} {row['size']:<10g} {row['hits']:>6} of {row['trials']:<7} {row['rate']:.4f} ({row['low']:.4f} to {row['high']:.4f})"
         )
+    if options.write_docs:
+        write_tables(rates(outcomes), fleets=options.fleets)
     return 0
 
 
