@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-BENCHMARKS = ("accuracy", "latency", "conversion", "memory", "agent", "hard")
+BENCHMARKS = ("accuracy", "latency", "conversion", "memory", "agent", "field", "hard")
 TARGETS = ("x86_64-onnxruntime", "x86_64-openvino", "cortex-a-tflite")
 CALIBRATION_IMAGES = 200
 EVALUATION_IMAGES = 800

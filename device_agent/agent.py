@@ -89,6 +89,7 @@ class Agent:
         self._commit_due_seconds = monotonic()
         self._flush_wanted = False
         self._fault = ""
+        self._too_hot: tuple[str, ...] = ()
         self._exit: effects.Exit | None = None
         self._actions: Mapping[type[Any], Callable[[Any], None]] = {
             effects.VerifyArtifact: lambda _: self._runner.verify(),
@@ -352,6 +353,9 @@ class Agent:
 
     def _start_inference(self) -> None:
         wanted = self._config.results
+        if self._results is not None and not self._results.describes(self._runner.outputs):
+            self._results.close()
+            self._results = None
         if self._results is None and (wanted.mqtt or wanted.jsonl is not None):
             self._results = ResultWriter(
                 tensors=self._runner.outputs,
@@ -397,12 +401,18 @@ class Agent:
                 inferences=window.latencies.count,
                 errors=window.errors,
                 p95_seconds=window.latencies.quantile_seconds(0.95),
+                celsius=self._celsius(),
+                heat="; ".join((*self._reporter.throttled, *self._too_hot)),
             )
         self._take_in(
             occurrences.WindowClosed(
                 inferences=window.latencies.count, errors=window.errors, last_error=window.last_error
             )
         )
+
+    def _celsius(self) -> float | None:
+        celsius = read_hottest(self._sensors, self._config.heat.sensors)
+        return None if isinstance(celsius, Absent) else celsius
 
     def _read_heat(self) -> None:
         self._sensors.keep_counters(monotonic())
@@ -413,21 +423,24 @@ class Agent:
             self._take_in(occurrences.HeatRead(celsius=celsius))
 
     def _apply_heat(self, effect: effects.ApplyHeat) -> None:
+        # Fewer frames and the variant are how this device is to live with heat; a pause is not.
+        self._too_hot = ("inference pauses",) if "pause" in effect.measures else ()
         self._runner.hold(
-            self._config.heat.slow_rate_hz if "slow" in effect.measures else None,
+            self._runner.slow_rate_hz if "slow" in effect.measures else None,
             paused="pause" in effect.measures,
             variant="variant" in effect.measures,
         )
         if self._beside is not None:
             self._beside.hold(
-                self._config.heat.slow_rate_hz if "slow" in effect.measures else None,
+                self._runner.slow_rate_hz if "slow" in effect.measures else None,
                 paused="pause" in effect.measures,
             )
 
     # --- what is asked for ---
 
     def _state(self) -> dict[str, object]:
-        return self._reporter.state(phase=self._core.phase, commands_waiting=self._commands.waiting)
+        state = self._reporter.state(phase=self._core.phase, commands_waiting=self._commands.waiting)
+        return state if self._updates is None else {**state, "updates": self._updates.status(monotonic())}
 
     def _snapshot(self) -> dict[str, Scalar]:
         return flattened(self._state())

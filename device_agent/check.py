@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from time import monotonic, time
@@ -14,14 +16,16 @@ from typing import TYPE_CHECKING, Final
 
 from device_agent.answers import Answers
 from device_agent.broker import begin_connection, broker_settings
+from device_agent.config import alone
 from device_agent.contract.errors import EdgewrightError, StorageError
 from device_agent.contract.topics import DeviceTopics
 from device_agent.engines import available
 from device_agent.enrolment.identity import IdentityFolder, utc_text
 from device_agent.enrolment.renewal import due_seconds
 from device_agent.frames import FrameDoor, open_source
-from device_agent.heat.temperature import declared_rules, read_hottest
+from device_agent.heat.temperature import declared_rules, in_force, read_hottest
 from device_agent.heat.variant import load_stand_in
+from device_agent.memory_budget import MemoryBudget
 from device_agent.sensors.host import clock_is_synchronized, host_facts
 from device_agent.sensors.reading import Absent
 from device_agent.sensors.survey import Sensors, find_vcgencmd
@@ -29,11 +33,11 @@ from device_agent.startup import described_versions, load_payload, run_self_test
 from device_agent.telemetry.mqtt import BrokerReport, BrokerSettings, Connected, Disconnected, Will
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from device_agent.config import AgentConfig
     from device_agent.contract.archive import ArtifactArchive
+    from device_agent.contract.manifest import Heat, Manifest
 
 _SLACK_SECONDS: Final = 1.0
 _LEAST_ROOM_BYTES: Final = 1 << 16
@@ -44,8 +48,8 @@ class CheckReport:
     """What was found.
 
     Attributes:
-        problem: The first error that would keep the agent from running, its messages from being kept on disk, or updates or
-            the variant for heat from ever working; None when there is none. A broker or a repository that is away is no
+        problem: The first error that would keep the agent or one of its models from running, its messages from being kept on
+            disk, or updates or the variant for heat from ever working; None when there is none. A broker or a repository that is away is no
             problem: messages and updates wait.
         facts: Section to (name to what was found), in the order to be shown.
     """
@@ -61,9 +65,11 @@ def check(config: AgentConfig) -> CheckReport:
     spool, spool_problem = _spool(config.spool.path)
     updates, updates_problem, waits_problem = _updates(config)
     artifact, artifact_problem = _artifact(config)
+    models, models_problem = _models(config)
     heat, heat_problem = _heat(config)
     facts: dict[str, Mapping[str, object]] = {
         "artifact": artifact,
+        **({"models": models} if models else {}),
         "engines": available(),
         "identity": _identity(config),
         "broker": broker,
@@ -74,7 +80,8 @@ def check(config: AgentConfig) -> CheckReport:
         "sensors": sensors_found(config),
     }
     ends = settings_problem or updates_problem or artifact_problem
-    return CheckReport(problem=ends or spool_problem or waits_problem or heat_problem, facts=facts)
+    stays = spool_problem or models_problem or waits_problem or heat_problem
+    return CheckReport(problem=ends or stays, facts=facts)
 
 
 def as_text(report: CheckReport) -> str:
@@ -82,7 +89,13 @@ def as_text(report: CheckReport) -> str:
     lines = []
     for section, found in report.facts.items():
         lines.append(f"{section}:")
-        lines += [f"  {name}: {value}" for name, value in found.items()] or ["  none"]
+        for name, value in found.items():
+            if isinstance(value, Mapping):  # one of several models
+                lines += [f"  {name}:", *(f"    {key}: {inner}" for key, inner in value.items())]
+            else:
+                lines.append(f"  {name}: {value}")
+        if not found:
+            lines.append("  none")
     return "\n".join(lines)
 
 
@@ -101,7 +114,7 @@ def _artifact(config: AgentConfig) -> tuple[Mapping[str, object], EdgewrightErro
             "digest": archive.digest,
         }
         door = FrameDoor()
-        found["self-test"] = _self_test(archive, threads=config.engine.threads)
+        found["self-test"] = _self_test(archive, config)
         open_source(
             config.source,
             manifest,
@@ -111,15 +124,42 @@ def _artifact(config: AgentConfig) -> tuple[Mapping[str, object], EdgewrightErro
         ).close()
     except EdgewrightError as error:
         return {**found, "refused": str(error)}, error
-    return {**found, "compatible": "yes"}, None
+    split = _split(config, manifest)
+    if isinstance(split, EdgewrightError):
+        return {**found, "split": f"refused: {split}"}, split
+    return {**found, **split, "compatible": "yes"}, None
 
 
-def _self_test(archive: ArtifactArchive, *, threads: int) -> str:
-    engine, _ = load_payload(archive, threads=threads)
-    try:
+def _split(config: AgentConfig, like: Manifest) -> Mapping[str, object] | EdgewrightError:
+    """Load side b, if there is to be one."""
+    wanted = config.split
+    if wanted.path is None:
+        return {}
+    with ExitStack() as after:
+        try:
+            with MemoryBudget(config.engine.memory_max_bytes).spending():
+                archive, engine = load_stand_in(config, wanted.path, wanted.digest, like=like)
+                after.callback(engine.close)
+        except EdgewrightError as error:
+            return error
+    manifest = archive.manifest
+    return {
+        "split": f"{wanted.ratio:g} of the frames go to {manifest.name} {manifest.version}, {archive.digest}"
+    }
+
+
+def _models(config: AgentConfig) -> tuple[Mapping[str, object], EdgewrightError | None]:
+    """Look at each model beside the main one as at that."""
+    found = {model.name: _artifact(alone(config, model)) for model in config.model}
+    problem = next((problem for _, problem in found.values() if problem is not None), None)
+    return {name: facts for name, (facts, _) in found.items()}, problem
+
+
+def _self_test(archive: ArtifactArchive, config: AgentConfig) -> str:
+    with ExitStack() as after, MemoryBudget(config.engine.memory_max_bytes).spending():
+        engine, _ = load_payload(archive, threads=config.engine.threads)
+        after.callback(engine.close)
         tested = run_self_test(archive, engine)
-    finally:
-        engine.close()
     if not tested.samples:
         return "the artifact brings no golden samples"
     return f"{tested.samples} golden samples: within {tested.largest_lsb:g} LSB"
@@ -227,11 +267,13 @@ def _updates(
 
 def _heat(config: AgentConfig) -> tuple[Mapping[str, object], EdgewrightError | None]:
     """Say what the policy would go by, and load the variant: it should not be found out in the heat that it cannot be used."""
-    rules, heat = declared_rules(config.heat), config.heat
+    heat = in_force(config.heat, _declared_heat(config))
+    rules = declared_rules(heat)
     if rules is None:
         return {}, None
     now = read_hottest(_sensors(config), heat.sensors)
     found: dict[str, object] = {
+        "declared by": "the configuration" if heat is config.heat else "the artifact",
         "measures": ", ".join(f"{step.measure} from {step.celsius:g} °C" for step in rules.steps),
         "temperature": f"cannot be read, so nothing will be done: {now.reason}"
         if isinstance(now, Absent)
@@ -249,6 +291,13 @@ def _heat(config: AgentConfig) -> tuple[Mapping[str, object], EdgewrightError | 
         return {**found, "variant": f"refused: {error}"}, error
     engine.close()
     return {**found, "variant": f"{archive.manifest.name} {archive.manifest.version}"}, None
+
+
+def _declared_heat(config: AgentConfig) -> Heat | None:
+    try:
+        return verify_artifact(config).manifest.heat
+    except EdgewrightError:
+        return None  # which `_artifact` tells
 
 
 def _require_writable(folder: Path) -> None:

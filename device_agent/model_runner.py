@@ -15,6 +15,7 @@ from device_agent import occurrences
 from device_agent.answers import Answers
 from device_agent.contract.errors import EdgewrightError
 from device_agent.frames import open_source
+from device_agent.heat.temperature import declared_rules, in_force
 from device_agent.heat.variant import load_stand_in
 from device_agent.inference import InferenceLoop, LoopLimits, Meter, Pace
 from device_agent.memory_budget import MemoryBudget, MemoryBudgetError
@@ -68,6 +69,7 @@ class ModelRunner:
         engine: What runs it; None before it was loaded.
         meter: Counts inferences.
         last_refusal: Which frame the source refused last, and why.
+        slow_rate_hz: Frames a second while it is hot, as configured or as the artifact declares.
     """
 
     def __init__(
@@ -94,6 +96,7 @@ class ModelRunner:
         self.engine: Engine | None = None
         self.meter = Meter()
         self.last_refusal = ""
+        self.slow_rate_hz = config.heat.slow_rate_hz
 
     @property
     def has_source(self) -> bool:
@@ -213,11 +216,16 @@ class ModelRunner:
     # --- steps, on the worker's thread ---
 
     def _verify(self) -> occurrences.Occurrence:
-        self.archive = self._declared = archive = verify_artifact(self._config)
+        archive, before = verify_artifact(self._config), self.archive
+        self.archive = self._declared = archive
+        if self._source is not None and before is not None and before.digest != archive.digest:
+            self._give_back(self._source)  # it prepares frames for the inputs of the one before
         manifest = archive.manifest
         unchecked = ""
         if not self._config.device.targets:
             unchecked = "device.targets is not set, so whether this is the right target was not checked."
+        heat = in_force(self._config.heat, manifest.heat)
+        self.slow_rate_hz = heat.slow_rate_hz
         return occurrences.ArtifactVerified(
             digest=archive.digest,
             name=manifest.name,
@@ -225,6 +233,7 @@ class ModelRunner:
             target=manifest.target,
             verdict=manifest.verdict,
             unchecked=unchecked,
+            heat=None if heat is self._config.heat else declared_rules(heat),
         )
 
     def _load(self) -> occurrences.Occurrence:
@@ -277,7 +286,7 @@ class ModelRunner:
             while not ended and not self._worker.stopping.is_set():
                 self._switch()
                 ended = self._infer_from(self._source, results, results_of_b)
-        except EdgewrightError:
+        except Exception:
             self._give_back(self._source)
             raise
         return occurrences.SourceEnded(ended) if ended else None

@@ -40,6 +40,9 @@ class Reporter:
         runner: The model.
         beside: The models beside it; None: there are none.
         lost_before: Messages that were lost before this run.
+
+    Attributes:
+        throttled: Why the processor was throttled in the last window, one reason each; empty when it was not.
     """
 
     def __init__(
@@ -67,6 +70,7 @@ class Reporter:
         self._has_several = beside is not None or config.split.path is not None
         self._energy = WindowEnergy(config.sensors.idle_watts, is_shared=self._has_several)
         self._throttle_watch = ThrottleWatch()
+        self.throttled: tuple[str, ...] = ()
         self._troubles = RecentTroubles()
         self._board = StatusBoard(
             device=config.device.id,
@@ -103,11 +107,12 @@ class Reporter:
         record(sampler.system_sample(envelope(), self._sensors.system(now), self._spool_state()))
         most = self._config.mqtt.payload_max_bytes
         heat, power = self._sensors.heat(), self._sensors.power(now)
+        self.throttled = self._throttle_watch.reasons(heat)
         energy = self._energy.read(
             power,
             now_seconds=now,
             inferences_total=window.inferences_total,
-            throttled=self._throttle_watch.reasons(heat),
+            throttled=self.throttled,
         )
         record(sampler.fitted(sampler.thermal_sample(envelope(), heat), max_bytes=most))
         record(sampler.fitted(sampler.power_sample(envelope(), (*energy, *power)), max_bytes=most))

@@ -66,7 +66,7 @@ class _NamedContext(ssl.SSLContext):
         return super().wrap_socket(*arguments, **options)
 
 
-def client_context(files: TlsFiles) -> ssl.SSLContext:
+def client_context(files: TlsFiles, *, section: str = "mqtt") -> ssl.SSLContext:
     """Return what checks the server's certificate and name, and shows the device's own certificate. TLS 1.2 or newer.
 
     Raises:
@@ -87,7 +87,7 @@ def client_context(files: TlsFiles) -> ssl.SSLContext:
             context.load_cert_chain(folder / files.cert.name, key, password="")
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
         raise ConfigError(
-            f"mqtt.tls_ca {files.ca}, tls_cert {files.cert}, tls_key {files.key}: cannot be used: {error}.",
+            f"{section}.tls_ca {files.ca}, tls_cert {files.cert}, tls_key {files.key}: cannot be used: {error}.",
             hint="Each must be a readable PEM file, the key without a passphrase; see docs/agent.md.",
         ) from error
     return context

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from device_agent.contract.telemetry import MAIN_MODEL
 from device_agent.telemetry import sampler
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ class WindowReport:
         self._runner = runner
         self._recorder = recorder
         self._model = model
+        self._is_main = model in (None, MAIN_MODEL)
         self._refused_told = 0
         self._started_seconds = now_seconds
 
@@ -51,11 +53,11 @@ class WindowReport:
             window = side.meter.close_window()
             windows.append(window)
             own = side.variant != "b"
-            wanted = window.inferences_total or model_runs or self._runner.has_source
-            if side.archive is None if not own else not wanted:
+            is_about_something = window.inferences_total or model_runs or self._runner.has_source
+            if not is_about_something or (side.archive is None and not own):
                 continue
-            # The main model's digest is the stamper's own, which changes when the loop hears of another one.
-            digest = None if side.archive is None or (self._model is None and own) else side.archive.digest
+            # The main model's digest is the stamper's, which changes when the loop hears that another artifact runs.
+            digest = None if side.archive is None or (self._is_main and own) else side.archive.digest
             self._recorder.measurement(
                 sampler.inference_window(
                     self._recorder.next_envelope(digest),

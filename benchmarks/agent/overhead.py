@@ -51,10 +51,31 @@ threads = {{threads}}
 kind = "null"
 
 [results]
-mqtt = false
+{{results}}
 
 [telemetry]
 interval_seconds = {_INTERVAL_SECONDS}
+"""
+_RESULTS_OFF: Final = "mqtt = false"
+_RESULTS_ON: Final = 'jsonl = "results.jsonl"'
+
+
+EVERYTHING_NOTES: Final = (
+    "Overhead with everything on: as in the chapter on the agent, with updates (a repository is checked every 10 s, and the running model's frames "
+    "can be seen by a shadow run), a heat policy that reads the temperature every 0.5 s, and results written to a file once a second.",
+)
+_EVERYTHING: Final = """
+[heat]
+pause_celsius = 150.0
+interval_seconds = 0.5
+
+[update]
+url = "{url}"
+root = "{root}"
+directory = "updates"
+first_check_seconds = 1.0
+check_interval_seconds = 10.0
+require_synced_clock = false
 """
 
 
@@ -107,6 +128,42 @@ def measure(options: Options, material: Material, progress: Progress) -> list[Fi
     return findings
 
 
+def measure_everything(options: Options, material: Material, progress: Progress) -> list[Finding]:
+    """Measure both models in ONNX Runtime with updates, heat and results on."""
+    from benchmarks.agent.updating import served  # noqa: PLC0415 - it needs python-tuf, as this function does
+    from host_tools.repository.keys import KeyRing  # noqa: PLC0415 - likewise
+    from host_tools.repository.repository import Repository  # noqa: PLC0415 - likewise
+
+    folder = options.work / "agent" / "everything"
+    root = Repository(folder / "repository", KeyRing(folder / "keys")).init()
+    progress.stage("Agent with everything on against bare engine", 2 * options.rounds)
+    try:
+        tiny = tiny_artifact(options.work / "agent" / "tiny", "onnx")
+        adapter = _bare(folder / "adapter", tiny, "onnx", threads=1, seconds=0.0, compare=True)["adapter"]
+        with served(folder / "repository") as url:
+            more = _EVERYTHING.format(url=url, root=root)
+            results = _RESULTS_ON
+            small = _rounds(
+                folder / "tiny", tiny, "onnx", 1, options.rounds, progress, more=more, results=results
+            )
+            large = _rounds(
+                folder / "lite0",
+                artifact(material, "onnx"),
+                "onnx",
+                THREADS,
+                options.rounds,
+                progress,
+                more=more,
+                results=results,
+            )
+    except NotMeasuredError as error:
+        return [_missing("everything on, ONNX Runtime", error)]
+    return [
+        *tiny_findings("tiny model, ONNX Runtime, everything on", small, adapter),
+        *large_findings("EfficientNet-Lite0, ONNX Runtime, everything on", large, adapter),
+    ]
+
+
 def tiny_findings(subject: str, rounds: Rounds, adapter: float) -> list[Finding]:
     """Return the findings of a model that is small beside the agent's overhead."""
     return [
@@ -153,7 +210,15 @@ def loop_cost(windows: Sequence[InferenceWindow]) -> tuple[float, float]:
 
 
 def _rounds(
-    folder: Path, path: Path, engine: EngineKind, threads: int, count: int, progress: Progress
+    folder: Path,
+    path: Path,
+    engine: EngineKind,
+    threads: int,
+    count: int,
+    progress: Progress,
+    *,
+    more: str = "",
+    results: str = _RESULTS_OFF,
 ) -> Rounds:
     """Run plain loop and agent in turn."""
     plain, agent, loop = [], [], []
@@ -163,15 +228,15 @@ def _rounds(
                 folder / f"plain-{index}", path, engine, threads=threads, seconds=SECONDS, compare=False
             )
             plain.append(bare["period"])
-            period, outside = _agent(broker, folder / f"{folder.name}-{index}", path, threads)
+            settings = _SETTINGS.format(threads=threads, results=results) + more
+            period, outside = _agent(broker, folder / f"{folder.name}-{index}", path, settings)
             agent.append(period)
             loop.append(outside)
             progress.step()
     return Rounds(plain=tuple(plain), agent=tuple(agent), loop=tuple(loop))
 
 
-def _agent(broker: Broker, folder: Path, path: Path, threads: int) -> tuple[float, float]:
-    settings = _SETTINGS.format(threads=threads)
+def _agent(broker: Broker, folder: Path, path: Path, settings: str) -> tuple[float, float]:
     with running_agent(broker, folder, path, settings) as agent:
         agent.wait_until_up()
         wanted = 1 + round(SECONDS / _INTERVAL_SECONDS)

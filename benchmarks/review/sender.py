@@ -122,7 +122,7 @@ class Sender:
                 self._acknowledged(no_subscriber=heard)
 
     def _chunk(self) -> list[bytes]:
-        packets = []
+        packets: list[bytes] = []
         room = _MOST_UNACKNOWLEDGED - len(self._unacknowledged)
         until = min(self._total, self._may_send())
         while len(packets) < min(_CHUNK, room):

@@ -61,6 +61,8 @@ class Beside:
         self._by_name = {model.name: model for model in self.models}
         self._begun = self._main_stopped = self._told_end = False
         self._main_ended = ""
+        self._patience_seconds = config.spool.drain_timeout_seconds / 2
+        self._overdue_seconds = float("inf")
         self._figures: dict[str, dict[str, object]] = {}
         self._troubles: dict[str, str] = {}
 
@@ -83,7 +85,9 @@ class Beside:
         due = min(model.turn(now_seconds) for model in self.models)
         more = [model.write_results() for model in self.models]
         self._tell_troubles()
-        return now_seconds if any(more) else due
+        if now_seconds >= self._overdue_seconds:
+            self._wait_no_longer()
+        return now_seconds if any(more) else min(due, self._overdue_seconds)
 
     def see(self, item: Item, handle: Callable[[MainItem], None]) -> None:
         """Take in what concerns several models, and pass on what is the main one's or the agent's.
@@ -146,6 +150,7 @@ class Beside:
     def stop(self) -> None:
         """Leave what can be left and begin nothing more."""
         self._begun = True
+        self._overdue_seconds = monotonic() + self._patience_seconds
         for model in self.models:
             model.stop()
 
@@ -153,6 +158,14 @@ class Beside:
         """Free what they hold."""
         for model in self.models:
             model.close(timeout_seconds)
+
+    def _wait_no_longer(self) -> None:
+        """An engine that hangs must not cost the other models their last windows, for which there is the rest of the time."""
+        self._overdue_seconds = float("inf")
+        for model in self.models:
+            if model.state != "stopped":
+                self._inbox.put(FromModel(model.name, WorkerStopped()))
+        self._inbox.put(WorkerStopped())
 
     def _tell_troubles(self) -> None:
         for model in self.models:

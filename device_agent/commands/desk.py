@@ -66,6 +66,8 @@ class Begin(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Accepted:
+    """A command that waits or is under way."""
+
     key: CommandKey
     operation: Operation
     request: CommandRequest

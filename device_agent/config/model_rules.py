@@ -94,6 +94,8 @@ def _check_one(config: AgentConfig, where: str) -> None:
         (engine.retry_min_seconds > engine.retry_max_seconds,
          "engine.retry_min_seconds: is above engine.retry_max_seconds."),
         (split.path is None and split != SplitSection(), "split.path: is missing."),
+        (split.path is not None and source.kind == "null",
+         "split.path: every frame of source.kind 'null' has the same id, so that all would go to one side."),
         (split.path is not None and config.update.url is not None,
          "split.path: not with update.url; an update would replace one side of the comparison. Give the split to a [[model]]."),
         (split.path is not None and heat.variant_path is not None,

@@ -70,6 +70,7 @@ class UpdateSection:
         probation_max_seconds: Without that many by then it is taken back.
         probation_p95_ratio: Largest p95 of the latency, over that of the model before.
         probation_error_ratio: Largest share of inferences that fail.
+        probation_max_celsius: Highest temperature of a new model; by default only throttling and ``[heat]`` say that it is too hot.
         probation_bad_windows: So many telemetry windows in a row beyond a limit, and it is taken back.
         probation_starts: It may be started so often before it is kept.
         tls_ca: Authorities of the repository's server; by default those of ``identity.folder``, else the system's.
@@ -100,6 +101,7 @@ class UpdateSection:
     probation_max_seconds: float = setting(DAY_SECONDS, low=0.1, high=365 * DAY_SECONDS)
     probation_p95_ratio: float = setting(2.0, low=1.0, high=1_000.0)
     probation_error_ratio: float = setting(0.05, low=0.0, high=1.0)
+    probation_max_celsius: float | None = setting(None, low=-40.0, high=200.0)
     probation_bad_windows: int = setting(3, low=1, high=1_000)
     probation_starts: int = setting(3, low=1, high=100)
     tls_ca: Path | None = None

@@ -6,6 +6,7 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from device_agent.config import named_models
 from device_agent.contract.errors import EdgewrightError
 from device_agent.operations.status_socket import read_status, socket_path
 from device_agent.sensors.host import clock_is_synchronized
@@ -48,7 +49,11 @@ def diagnose(config: AgentConfig) -> tuple[Finding, ...]:
         findings.append(Finding(name="agent", verdict="error", text=str(error), cure="Start it."))
     else:
         findings += _of_status(status, config)
-    return (*findings, _artifact(config), *_updates(config), _disk(config), _clock())
+    artifacts = (
+        _artifact(one, "artifact" if one is config else f"artifact of {name}")
+        for name, one in named_models(config)
+    )
+    return (*findings, *artifacts, *_updates(config), _disk(config), _clock())
 
 
 def as_lines(findings: tuple[Finding, ...]) -> str:
@@ -96,19 +101,19 @@ def _of_status(status: Mapping[str, Any], config: AgentConfig) -> Iterator[Findi
         )
 
 
-def _artifact(config: AgentConfig) -> Finding:
+def _artifact(config: AgentConfig, name: str) -> Finding:
     try:
         archive = verify_artifact(config)
     except EdgewrightError as error:
         return Finding(
-            name="artifact",
+            name=name,
             verdict="error",
             text=str(error),
             cure="Copy it again, or convert for this device.",
         )
     manifest = archive.manifest
     return Finding(
-        name="artifact",
+        name=name,
         verdict="ok",
         text=f"{manifest.name} {manifest.version} for {manifest.target} is whole",
     )

@@ -53,10 +53,31 @@ def as_text(status: Mapping[str, Any]) -> str:
         )
     if commands := status.get("commands"):
         lines.append(f"commands  {commands['waiting']} under way")
+    if updates := status.get("updates"):
+        lines.append(f"updates   {_updates(updates)}")
     for trouble in status.get("troubles", []):
         moment = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(trouble["time"]))
         lines.append(f"{trouble['level']:<9} {moment}Z {trouble['text']}")
     return "\n".join(lines)
+
+
+def _updates(updates: Mapping[str, Any]) -> str:
+    parts = [f"{updates['phase']}, {updates['current'] or 'the delivered artifact'}"]
+    if updates["on_probation"]:
+        parts.append(
+            f"on probation: start {updates['probation_starts']}, {updates['probation_inferences']} inferences, "
+            f"else back to {updates['rollback_to']}"
+        )
+    if updates["candidate"]:
+        parts.append(f"{updates['candidate']} is on its way")
+    if updates["refused"]:
+        parts.append(f"{updates['refused']} refused, the last for {updates['last_refusal']}")
+    parts.append(f"release counter at least {updates['counter_floor']}")
+    if updates["last_check"] is None:
+        parts.append("no check in this run yet")
+    else:
+        parts.append(f"last check {_duration(updates['last_check_seconds'])} ago: {updates['last_check']}")
+    return "; ".join(parts)
 
 
 def _latency(inference: Mapping[str, Any]) -> str:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class _Offered:
+    """What came in one message, and whoever wants to hear of it."""
+
     payload: bytes | FrameError
     respond: Callable[[bytes], None] | None
 

@@ -117,7 +117,7 @@ class Courier:
         self._next_attempt_seconds = 0.0
         self._connected_seconds = 0.0
         self._short_connections = 0
-        self._last_end = ""
+        self._last_end = self._refusal = ""
         self._sent: dict[int, _Sent] = {}
         self._kept: deque[tuple[float, int]] = deque()
         self._resting = False
@@ -135,7 +135,9 @@ class Courier:
 
     @property
     def doubt(self) -> str:
-        """What is wrong with the link though it comes up again and again; empty when nothing is."""
+        """What is wrong with the link that does not pass by itself, as an outage does; empty when nothing is."""
+        if self._refusal:
+            return self._refusal
         if self._short_connections < _SHORT_CONNECTIONS:
             return ""
         return (
@@ -172,7 +174,7 @@ class Courier:
             return None
         match report:
             case Connected():
-                self.connected = True
+                self.connected, self._refusal = True, ""
                 self._connected_seconds = self._refilled_seconds = self._rested_seconds = now_seconds
                 self._allowance = float(self._limits.max_inflight_messages)
                 return LinkChange(connected=True, reason="")
@@ -181,6 +183,8 @@ class Courier:
             case Disconnected():
                 if self.connected:
                     self._judge_connection(now_seconds - self._connected_seconds, report.reason)
+                if report.refused:
+                    self._refusal = report.reason
                 self._connection = None
                 self.connected = self._resting = False
                 self._sent.clear()

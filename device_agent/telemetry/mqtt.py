@@ -51,6 +51,8 @@ _MAX_RESPONSES: Final = 64
 _RESPONSE_TOPIC: Final = re.compile(r"[^+#\x00$][^+#\x00]{0,1023}")
 """Where answers may go: paho refuses wildcards with an exception, and a broker ends the connection for them."""
 _SHARED: Final = re.compile(r"^\$share/[^/]+/")
+_PASSING: Final = (3, 0x88, 0x89, 0x97, 0x9F)
+"""Refusals of a connection that pass: unavailable, busy, quota, rate. Sources: MQTT 3.1.1, 3.2.2.3; MQTT 5.0, 3.2.2.2."""
 _QUOTA_EXCEEDED: Final = 0x97
 """The one refusal that says "not now" instead of "never". Source: MQTT 5.0, table 2-6, "Reason Codes"."""
 _NO_SUBSCRIBER: Final = 0x10
@@ -105,10 +107,14 @@ class Connected:
 
 @dataclass(frozen=True, slots=True)
 class Disconnected:
-    """Connection ``number`` is over, or was never made. The last thing it reports."""
+    """Connection ``number`` is over, or was never made. The last thing it reports.
+
+    With ``refused`` one of the two does not accept the other, which does not pass by itself as an outage does.
+    """
 
     number: int
     reason: str
+    refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +210,7 @@ class BrokerConnection:
         self._in_flight: dict[int, int] = {}
         self._reason = ""
         self._abort_reason = ""
-        self._accepted = False
+        self._accepted = self._refused = False
         self._client = _client(settings, will)
         self._client.on_connect = self._on_connect
         self._client.on_publish = self._on_publish
@@ -259,7 +265,7 @@ class BrokerConnection:
             self._reason = f"malformed packet from the broker: {type(error).__name__}: {error}"
         finally:
             self._shut()
-            self._report(Disconnected(self._number, self._reason or "connection lost"))
+            self._report(Disconnected(self._number, self._reason or "connection lost", refused=self._refused))
 
     def _connect(self) -> None:
         host, port, keepalive = self._settings.host, self._settings.port, self._settings.keepalive_seconds
@@ -314,6 +320,7 @@ class BrokerConnection:
 
     def _problem(self, error: OSError) -> str:
         peer = f"{self._settings.host}:{self._settings.port}"
+        self._refused = isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError)
         return problem_text(error, peer=peer, wall_seconds=time())
 
     def _send_waiting(self) -> None:
@@ -347,6 +354,7 @@ class BrokerConnection:
     ) -> None:
         if reason.is_failure:
             self._reason = f"the broker refused the connection: {reason}"
+            self._refused = reason.value not in _PASSING
             return
         self._accepted = True
         # Sessions are clean, so the broker remembers no subscription of the connection before.

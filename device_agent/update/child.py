@@ -1,4 +1,4 @@
-"""The child process of one step: ``python -m device_agent.update.child PID``, with the parent's.
+"""The child process of one step: ``python -m device_agent.update PID``, with the parent's.
 
 Its memory goes back with it; what kills it kills only it. A check goes without ``cryptography`` where Ed25519 alone does;
 where signatures are missing then, it begins anew with the library, for a new key may be of another type.
@@ -33,7 +33,7 @@ _NICENESS: Final = 19
 _PR_SET_PDEATHSIG: Final = 1
 """Source: prctl(2)."""
 _RATE_WINDOW_SECONDS: Final = 30.0
-_MODULE: Final = "device_agent.update.child"
+_MODULE: Final = "device_agent.update"
 _WITH_CRYPTOGRAPHY: Final = "--with-cryptography"
 """As securesystemslib knows it: for keys other than Ed25519."""
 _UNSIGNED: Final = "metadata_unsigned"
@@ -140,14 +140,14 @@ def ask_for(job: CheckJob) -> Offered | NothingDesired:
         subjects=tuple(job.subjects),
         targets=tuple(job.targets),
     )
-    return ask(asker, _source(job.network))
+    return ask(asker, source_of(job.network))
 
 
 def _fetch(job: FetchJob) -> Answer:
     from device_agent.update.store import Store  # noqa: PLC0415
     from device_agent.update.transfer import fetch_artifact  # noqa: PLC0415
 
-    fetch_artifact(_source(job.network), Store(Path(job.store)), job.candidate, base_url=job.network.url)
+    fetch_artifact(source_of(job.network), Store(Path(job.store)), job.candidate, base_url=job.network.url)
     return Fetched()
 
 
@@ -167,7 +167,12 @@ def limit_memory_and_time(job: TrialJob) -> None:
         resource.setrlimit(what, (most, most))
 
 
-def _source(network: Network) -> HttpSource:
+def source_of(network: Network) -> HttpSource:
+    """Return the way to a repository.
+
+    Raises:
+        ConfigError: A TLS file cannot be used.
+    """
     from device_agent.tls import TlsFiles  # noqa: PLC0415
     from device_agent.update.transfer import HttpSource, TransferLimits  # noqa: PLC0415
 
@@ -195,7 +200,3 @@ def _die_with_parent(parent: int) -> None:
         os.getppid() != parent
     ):  # it went before we asked; 1 would not do, for in a container that is the agent
         os._exit(1)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

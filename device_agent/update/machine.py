@@ -49,6 +49,7 @@ from device_agent.update.occurrences import (
     Undelivered,
 )
 from device_agent.update.probation import Evidence
+from device_agent.update.report import LastCheck
 
 if TYPE_CHECKING:
     from device_agent.update.effects import Effect
@@ -99,6 +100,7 @@ class UpdateMachine:
     Attributes:
         state: As it stands on the disk once the effects given out so far are carried out.
         phase: What is under way.
+        last_check: How the last check of this run ended; None before it.
     """
 
     def __init__(self, state: UpdateState, limits: UpdateLimits) -> None:
@@ -110,8 +112,15 @@ class UpdateMachine:
         self._running: Release | None = None
         self._evidence: Evidence | None = None
         self._p95_seconds: float | None = None
+        self._windows_since_heat = float("inf")
         self._written = self.state = state
         self.phase: Phase = "starting"
+        self.last_check: LastCheck | None = None
+
+    @property
+    def evidence_inferences(self) -> int | None:
+        """Results of the release on probation since this process began; None when there is none."""
+        return None if self._evidence is None else self._evidence.inferences
 
     @property
     def next_due_seconds(self) -> float:
@@ -199,13 +208,14 @@ class UpdateMachine:
 
     def _step(self, occurrence: Occurrence) -> tuple[Effect, ...]:
         match self.phase, occurrence:
-            case "checking", NothingDesired():
-                self._checked()
+            case "checking", NothingDesired(reason):
+                self._checked(reason)
                 return self._rest()
-            case "checking", Offered():
-                self._checked()
+            case "checking", Offered(release=release):
+                self._checked(f"{release.name} {release.version} is wanted")
                 return self._weigh(occurrence)
             case "checking", CheckFailed(code=code, message=message):
+                self.last_check = LastCheck(seconds=self._now_seconds, outcome=f"{code}: {message}")
                 return self._postpone(code, message)
             case "fetching", Fetched():
                 return self._try()
@@ -220,8 +230,9 @@ class UpdateMachine:
             case _:
                 return ()
 
-    def _checked(self) -> None:
+    def _checked(self, outcome: str) -> None:
         """The metadata are good, so the time is not before now."""
+        self.last_check = LastCheck(seconds=self._now_seconds, outcome=outcome)
         self._trouble, self._retry_seconds = "", _FIRST_RETRY_SECONDS
         self.state = transitions.time_seen(self.state, self._wall_seconds)
 
@@ -291,7 +302,11 @@ class UpdateMachine:
         if candidate is None:
             return self._rest()
         self.phase = "restarting"
-        self.state = transitions.activated(self.state, baseline_p95_seconds=self._p95_seconds)
+        self.state = transitions.activated(
+            self.state,
+            baseline_p95_seconds=self._p95_seconds,
+            baseline_hot=self._windows_since_heat < self._limits.probation.bad_windows,
+        )
         told = self._note(notices.activated(candidate, shadowed))
         return (*told, Restart(f"update to {candidate.release.name} {candidate.release.version}"))
 
@@ -305,6 +320,7 @@ class UpdateMachine:
                 self._limits.probation,
                 since_seconds=self._now_seconds,
                 baseline_p95_seconds=probation.baseline_p95_seconds,
+                baseline_hot=probation.baseline_hot,
             )
 
     def _observe(self, window: Observed) -> tuple[Effect, ...]:
@@ -312,6 +328,7 @@ class UpdateMachine:
             return ()
         if self._evidence is None:
             self._p95_seconds = window.p95_seconds or self._p95_seconds
+            self._windows_since_heat = 0.0 if window.heat else self._windows_since_heat + 1.0
             return ()
         fault = self._evidence.add(window)
         return self._fail_probation(fault) if fault else self._judge()

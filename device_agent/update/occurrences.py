@@ -150,12 +150,14 @@ class Observed:
         errors: That failed.
         p95_seconds: Of the latency; None when nothing was inferred.
         nonfinite: Looked-at outputs that held NaN or infinity.
+        heat: Why the device was too hot in it, for people; empty when it was not.
     """
 
     inferences: int
     errors: int
     p95_seconds: float | None
     nonfinite: int = 0
+    heat: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from device_agent.contract.errors import ContractError, EdgewrightError, StorageError
-from device_agent.update.child import ask_for
+from device_agent.update.child import ask_for, source_of
 from device_agent.update.occurrences import Offered
 from device_agent.update.state_file import read_state
 from device_agent.update.updates import check_job
@@ -34,6 +34,10 @@ def outlook(config: AgentConfig, bootstrap: Bootstrap) -> tuple[Mapping[str, obj
         found["root valid until"] = str(read_root(bootstrap.root).expires)
     except EdgewrightError as error:
         return {**found, "refused": str(error)}, error
+    try:
+        source_of(job.network)
+    except EdgewrightError as error:  # `run` would go on, and no check would ever end well
+        return {**found, "tls": str(error)}, error
     network = replace(job.network, stall_seconds=min(job.network.stall_seconds, _LONGEST_SILENCE_SECONDS))
     with tempfile.TemporaryDirectory() as cache:
         try:

@@ -36,11 +36,17 @@ class Evidence:
     """What a release on probation has shown since this process began."""
 
     def __init__(
-        self, limits: ProbationLimits, *, since_seconds: float, baseline_p95_seconds: float | None
+        self,
+        limits: ProbationLimits,
+        *,
+        since_seconds: float,
+        baseline_p95_seconds: float | None,
+        baseline_hot: bool = False,
     ) -> None:
         self._limits = limits
         self._since_seconds = since_seconds
         self._baseline = baseline_p95_seconds
+        self._was_hot = baseline_hot
         self._bad = 0
         self.inferences = 0
 
@@ -54,13 +60,15 @@ class Evidence:
         """Take in a window; return why the release must go, empty when it may stay."""
         self.inferences += window.inferences
         fault = self._fault(window)
-        if not window.inferences and not window.errors:
+        if not window.inferences and not window.errors and not fault:
             return ""
         self._bad = self._bad + 1 if fault else 0
         return fault if self._bad >= self._limits.bad_windows else ""
 
     def _fault(self, window: Observed) -> str:
         ran = window.inferences + window.errors
+        if window.heat and not self._was_hot:
+            return f"heat: {window.heat}; it was not so hot with the release before"
         if window.nonfinite:
             return f"output_not_finite: {window.nonfinite} outputs held NaN or infinity"
         if window.errors > self._limits.error_ratio * ran:

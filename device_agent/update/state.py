@@ -64,11 +64,13 @@ class Probation:
         attempts: Starts begun; written before each.
         serial: Of the desired state that asked for it.
         baseline_p95_seconds: What the release before it took; None when that is not known.
+        baseline_hot: The device was too hot with the release before it already, so heat says nothing against this one.
     """
 
     attempts: int
     serial: int
     baseline_p95_seconds: float | None
+    baseline_hot: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -200,7 +200,10 @@ def _probation(fields: Fields) -> Probation | None:
     if one.has("baseline_p95_seconds"):
         baseline = one.number("baseline_p95_seconds", low=0.0, high=1e9)
     return Probation(
-        attempts=_count(one, "attempts"), serial=_count(one, "serial"), baseline_p95_seconds=baseline
+        attempts=_count(one, "attempts"),
+        serial=_count(one, "serial"),
+        baseline_p95_seconds=baseline,
+        baseline_hot=one.has("baseline_hot") and one.value("baseline_hot") is True,
     )
 
 

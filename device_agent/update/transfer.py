@@ -15,6 +15,7 @@ from device_agent.tls import client_context, problem_text
 from device_agent.web_address import split_web_address
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Iterator
 
     from device_agent.tls import TlsFiles
@@ -80,7 +81,7 @@ class HttpSource:
 
     def __init__(self, limits: TransferLimits, tls: TlsFiles | None) -> None:
         self._limits = limits
-        self._context = ssl.create_default_context() if tls is None else client_context(tls)
+        self._context = None if tls is None else client_context(tls, section="update")
 
     def get(self, url: str, *, start: int = 0) -> Iterator[bytes]:
         """Yield a file's bytes from ``start`` on; a server that knows no ranges gives them all, of which the first are left out.
@@ -102,7 +103,8 @@ class HttpSource:
         except TimeoutError as error:
             raise SlowDataError(f"{url}: nothing came for {self._limits.stall_seconds:g} s.") from error
         except OSError as error:
-            raise TransferError(problem_text(error, peer=url, wall_seconds=time())) from error
+            told = _told_by_server(connection, error)
+            raise TransferError(problem_text(told, peer=url, wall_seconds=time())) from error
         except (http.client.HTTPException, ValueError) as error:
             raise TransferError(f"{url}: {type(error).__name__}: {error}.") from error
         finally:
@@ -127,8 +129,22 @@ class HttpSource:
     def _connection(self, parts: SplitResult) -> http.client.HTTPConnection:
         host, stall = parts.hostname or "", self._limits.stall_seconds
         if parts.scheme == "https":
+            if self._context is None:  # not before it is needed: all the system's authorities are 2 MiB
+                self._context = ssl.create_default_context()
             return http.client.HTTPSConnection(host, parts.port, timeout=stall, context=self._context)
         return http.client.HTTPConnection(host, parts.port, timeout=stall)
+
+
+def _told_by_server(connection: http.client.HTTPConnection, error: OSError) -> OSError:
+    """Return why a connection ended: a server that refuses our certificate may be gone before the request is written, and its reason waits."""
+    gone = isinstance(error, ssl.SSLEOFError | ConnectionError)
+    plain: socket.socket | None = connection.sock
+    if gone and plain is not None:
+        try:
+            plain.recv(1)
+        except OSError as told:
+            return told
+    return error
 
 
 def fetch_artifact(source: HttpSource, store: Store, candidate: Candidate, *, base_url: str) -> None:

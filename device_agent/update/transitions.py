@@ -78,12 +78,17 @@ def rejected(state: UpdateState, fault: str) -> UpdateState:
     return replace(_remembered(state, candidate.release.digest, candidate.serial, fault), candidate=None)
 
 
-def activated(state: UpdateState, *, baseline_p95_seconds: float | None) -> UpdateState:
+def activated(state: UpdateState, *, baseline_p95_seconds: float | None, baseline_hot: bool) -> UpdateState:
     """The candidate is what the next start runs, on probation."""
     candidate = state.candidate
     if candidate is None:
         return state
-    probation = Probation(attempts=0, serial=candidate.serial, baseline_p95_seconds=baseline_p95_seconds)
+    probation = Probation(
+        attempts=0,
+        serial=candidate.serial,
+        baseline_p95_seconds=baseline_p95_seconds,
+        baseline_hot=baseline_hot,
+    )
     return replace(state, active=candidate.release, candidate=None, probation=probation)
 
 

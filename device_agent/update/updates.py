@@ -19,6 +19,7 @@ from device_agent.update.children import Children
 from device_agent.update.jobs import CheckJob, FetchJob, TrialJob
 from device_agent.update.machine import UpdateLimits, UpdateMachine
 from device_agent.update.probation import ProbationLimits
+from device_agent.update.report import report as report_of
 from device_agent.update.shadow import Tap
 from device_agent.update.state import Release, UpdateState
 from device_agent.update.state_file import StateFile
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from device_agent.config import AgentConfig, ArtifactSection, UpdateSection
+    from device_agent.contract.telemetry import Scalar
     from device_agent.engines.engine import Engine
     from device_agent.update.bootstrap import Bootstrap
     from device_agent.update.jobs import Answer
@@ -133,18 +135,49 @@ class Updates:
         """Take in the end of a step."""
         self._take_in(answer)
 
-    def observed(self, *, inferences: int, errors: int, p95_seconds: float | None) -> None:
-        """Take in what a window of telemetry saw."""
+    def observed(
+        self,
+        *,
+        inferences: int,
+        errors: int,
+        p95_seconds: float | None,
+        celsius: float | None = None,
+        heat: str = "",
+    ) -> None:
+        """Take in what a window of telemetry saw: results, latency, the temperature, and why the device was too hot."""
         nonfinite = 0 if self.tap is None else self.tap.nonfinite - self._nonfinite
         self._nonfinite += nonfinite
         self._take_in(
-            was.Observed(inferences=inferences, errors=errors, p95_seconds=p95_seconds, nonfinite=nonfinite)
+            was.Observed(
+                inferences=inferences,
+                errors=errors,
+                p95_seconds=p95_seconds,
+                nonfinite=nonfinite,
+                heat=heat or self._too_hot(celsius),
+            )
         )
+
+    def _too_hot(self, celsius: float | None) -> str:
+        most = self._section.probation_max_celsius
+        if most is None or celsius is None or celsius <= most:
+            return ""
+        return f"{celsius:.1f} °C, update.probation_max_celsius is {most:g}"
 
     def failed(self, code: str, message: str) -> None:
         """Take in that the agent cannot go on."""
         if code in _OF_THE_MODEL:
             self._take_in(was.RunFailed(code=code, message=message))
+
+    def status(self, now_seconds: float) -> Mapping[str, Scalar]:
+        """Return what is worth knowing now, for whoever asks; see `report`."""
+        machine = self._machine
+        return report_of(
+            machine.state,
+            phase=machine.phase,
+            inferences=machine.evidence_inferences,
+            last=machine.last_check,
+            now_seconds=now_seconds,
+        )
 
     def stopping(self) -> None:
         """Take in that the agent ends in order."""

@@ -96,7 +96,7 @@ def run_report(options: argparse.Namespace) -> int:
     counts = {
         "page": str(target),
         "devices": len(history.devices),
-        "inference_windows": sum(len(device.inference) for device in history.devices.values()),
+        "inference_windows": sum(len(device.all_inference) for device in history.devices.values()),
         "events": sum(len(device.events) for device in history.devices.values()),
         "duplicates": history.duplicate_count,
         "refused": history.refused_count,

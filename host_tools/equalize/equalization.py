@@ -6,20 +6,29 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from host_tools.equalize.absorption import absorb
+from host_tools.equalize.bounds import upper_bound
 from host_tools.equalize.channels import channels_of
 from host_tools.equalize.factors import best_factors, in_decibels
+from host_tools.equalize.last_code import shifts_of
 from host_tools.equalize.rewriting import rewritten
-from host_tools.model.topology import network_of
+from host_tools.model.topology import named, network_of
 from host_tools.plan.support import integer_precision
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from host_tools.equalize.absorption import Absorbed
     from host_tools.equalize.channels import Channels
     from host_tools.equalize.factors import Clips, Factors
     from host_tools.model.float_model import FloatModel
+    from host_tools.model.topology import Network
     from host_tools.observe.statistics import Statistics
     from targets.profile import CapabilityProfile
+
+    Float64 = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +44,16 @@ class Equalized:
     model: FloatModel
     decibels: float
     note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Scaled:
+    """A model and the best factors for it."""
+
+    model: FloatModel
+    network: Network
+    channels: Channels
+    factors: Factors
 
 
 _WORTH_DECIBELS = 0.1
@@ -59,30 +78,49 @@ def equalize(
     """
     chosen = clips or ("bounded" if bounds_channels(profile) else "saturating")
 
-    def scaled(model: FloatModel, statistics: Statistics) -> tuple[Channels, Factors]:
+    def scaled(model: FloatModel, statistics: Statistics) -> _Scaled:
         network = network_of(model.graph)
         channels = channels_of(network)
         found = best_factors(network, channels, statistics, profile, clips=chosen, weight_share=weight_share)
-        return channels, found
+        return _Scaled(model=model, network=network, channels=channels, factors=found)
 
-    channels, found = scaled(model, statistics)
-    decibels, source, absorbed = found.decibels, model, _absorbed(model, statistics, chosen)
+    best, absorbed = scaled(model, statistics), _absorbed(model, statistics, chosen)
+    decibels = best.factors.decibels
     if absorbed is not None:
-        channels_then, then = scaled(absorbed.model, absorbed.statistics)
-        gain = in_decibels(found.log_noise - then.log_noise)
+        then = scaled(absorbed.model, absorbed.statistics)
+        gain = in_decibels(best.factors.log_noise - then.factors.log_noise)
         if math.isfinite(gain) and gain >= _WORTH_DECIBELS:
-            channels, found, source, decibels = channels_then, then, absorbed.model, decibels + gain
+            best, decibels = then, decibels + gain
         else:
             absorbed = None
+    channels, factors = best.channels, best.factors.values
+    shifts = _shifts(best.network, channels, profile, chosen)
+    is_shifted = bool((shifts != 1.0).any())
     if decibels < _WORTH_DECIBELS:
-        return Equalized(model=model, decibels=0.0, note=_why_not(channels, found))
+        if not is_shifted:
+            return Equalized(model=model, decibels=0.0, note=_why_not(channels, best.factors))
+        factors, decibels = np.ones(channels.count), 0.0
     try:
-        made, bounded = rewritten(source, channels, found.values, clips=chosen)
+        made, bounded = rewritten(best.model, channels, factors, clips=chosen, shifts=shifts)
     except OverflowError as error:  # weights of 1e32 and more
         return Equalized(model=model, decibels=0.0, note=f"scaling channels would overflow: {error}")
-    scales = channels.count - 1 if (found.values != 1.0).any() else 0
-    note = _note(scales, absorbed, decibels, len(bounded), statistics.sample_count, chosen)
+    scales = channels.count - 1 if (factors != 1.0).any() else 0
+    note = _note(
+        scales, absorbed, decibels, len(bounded), statistics.sample_count, chosen, is_shifted=is_shifted
+    )
     return Equalized(model=made, decibels=decibels, note=note)
+
+
+def _shifts(network: Network, channels: Channels, profile: CapabilityProfile, clips: Clips) -> Float64:
+    """Return what makes the bounds of Clips that stay the last code: nothing where any scale is legal, or no bound but 6 can be written."""
+    if clips == "bounded" or profile.scale.kind != "power_of_two" or profile.artifact.format == "tflite":
+        return np.ones(channels.count)
+    bounds = {
+        named(node.outputs[0]): bound
+        for node in network.nodes.values()
+        if node.op_type == "Clip" and (bound := upper_bound(node)) is not None
+    }
+    return shifts_of(channels, bounds, profile)
 
 
 def bounds_channels(profile: CapabilityProfile) -> bool:
@@ -115,7 +153,14 @@ def _why_not(channels: Channels, found: Factors) -> str:
 
 
 def _note(
-    scales: int, absorbed: Absorbed | None, decibels: float, bounded: int, samples: int, clips: Clips
+    scales: int,
+    absorbed: Absorbed | None,
+    decibels: float,
+    bounded: int,
+    samples: int,
+    clips: Clips,
+    *,
+    is_shifted: bool,
 ) -> str:
     clauses = [
         f"Channels were scaled against one another by {scales} factors" if scales else "",
@@ -125,12 +170,15 @@ def _note(
         else "",
     ]
     done = "; ".join(clause for clause in clauses if clause)
-    is_exact = clips == "bounded" and absorbed is None
+    gained = f"{done}, which takes {decibels:.1f} dB off the estimated quantization noise; " if done else ""
+    shifted = (
+        "tensors behind a Clip were scaled such that its bound is their last code; " if is_shifted else ""
+    )
+    told = gained + shifted
+    is_exact = (clips == "bounded" or not scales) and absorbed is None
     all_bounded = bounded + (absorbed.bounded if absorbed else 0)
     with_bounds = (
         f"; {all_bounded} Clips became Relu and an upper bound for each channel (Min)" if all_bounded else ""
     )
-    return (
-        f"{done}, which takes {decibels:.1f} dB off the estimated quantization noise; "
-        f"the float model computes the same{'' if is_exact else ', within the values seen'}{with_bounds}."
-    )
+    exactness = "" if is_exact else ", within the values seen"
+    return f"{told[:1].upper()}{told[1:]}the float model computes the same{exactness}{with_bounds}."

@@ -34,10 +34,12 @@ if TYPE_CHECKING:
     Float64 = NDArray[np.float64]
 
 Clips = Literal["bounded", "saturating"]
-"""What becomes of Clip(0, high) when its channels get factors of their own: an upper bound for each channel, or the bound stays as it is
-and no channel may be scaled such that values which pass it now would not."""
+"""What becomes of Clip(0, high) when its channels get factors of their own: an upper bound for each channel, or one bound stays for all
+and no channel may be scaled such that it cuts what it did not cut, or the reverse."""
 
 _MOST_LOG: Final = 8.0
+_ROOM: Final = 2.0
+"""How much larger than what was seen a channel's values may be on other data: where a Clip stays, no factor lets them reach its bound."""
 _ROUNDS: Final = 200
 
 
@@ -118,7 +120,7 @@ def _terms(
             yield from _weight_terms(node, channels, statistics, profile, gains, weight_levels)
     levels = float((1 << (profile.activations.bits - 1)) - 1)
     for name, indices in channels.factors.items():
-        if not gains[name].any() or _is_fused(name, network):
+        if not gains[name].any() or is_fused(name, network):
             continue
         reach = observed(name, channels, statistics).reach
         if not reach.any():
@@ -172,7 +174,7 @@ def _weight_terms(
         )
 
 
-def _is_fused(name: str, network: Network) -> bool:
+def is_fused(name: str, network: Network) -> bool:
     """Tell whether a value only feeds a Relu or Clip, which its producer does too, or a bounded Clip's Min: it adds no noise of its own."""
     readers = network.readers[name]
     if len(readers) != 1:
@@ -199,7 +201,7 @@ def limits(
             continue
         name = named(node.outputs[0])
         indices, seen = channels.factors[name], observed(name, channels, statistics)
-        room = np.log(bound / np.maximum(seen.maximum, bound * math.exp(-_MOST_LOG)))
-        np.maximum.at(low, indices, 0.0)
+        room = np.log(bound / np.maximum(_ROOM * seen.maximum, bound * math.exp(-_MOST_LOG)))
+        np.maximum.at(low, indices, np.where(room > 0.0, -_MOST_LOG, 0.0))
         np.minimum.at(high, indices, np.maximum(room, 0.0))
     return low, high

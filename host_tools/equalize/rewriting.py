@@ -26,7 +26,12 @@ if TYPE_CHECKING:
 
 
 def rewritten(
-    model: FloatModel, channels: Channels, factors: Float64, *, clips: Clips
+    model: FloatModel,
+    channels: Channels,
+    factors: Float64,
+    *,
+    clips: Clips,
+    shifts: Float64 | None = None,
 ) -> tuple[FloatModel, tuple[str, ...]]:
     """Return a model that computes the same with scaled channels; canonical like the model it comes from, and with a digest of its own.
 
@@ -34,7 +39,9 @@ def rewritten(
         model: The canonical model; not changed.
         channels: Which factor belongs to which channel.
         factors: The factors, shape (channels.count,), each above 0.
-        clips: Whether a Clip whose channels have factors of their own is bounded channel by channel, or stays as it is.
+        clips: Whether a Clip whose channels have factors of their own is bounded channel by channel, or has one bound for all.
+        shifts: What whole tensors, Clips' bounds included, are multiplied with besides, shape (channels.count,), the same for all channels of
+            a tensor; None: nothing.
 
     Returns:
         The model, and the names of the Clips that became a Relu and an upper bound for each channel.
@@ -43,12 +50,13 @@ def rewritten(
         OverflowError: A scaled constant is too large for float32.
     """
     graph = model.graph.clone()
-    writer = _Writer(graph=graph, channels=channels, factors=factors, clips=clips)
+    moved = np.ones(channels.count) if shifts is None else shifts
+    writer = _Writer(graph=graph, channels=channels, factors=factors, shifts=moved, clips=clips)
     for node in list(graph.graph):
         writer.rewrite(node)
     writer.edits.editor.drop_unused_initializers()
     digest = hashlib.sha256(
-        f"{model.digest} {clips} ".encode() + np.ascontiguousarray(factors, "<f8").tobytes()
+        f"{model.digest} {clips} ".encode() + np.stack([factors, moved]).astype("<f8").tobytes()
     )
     made = dataclasses.replace(model, graph=graph, digest=f"sha256:{digest.hexdigest()}")
     return made, tuple(writer.edits.bounded)
@@ -57,10 +65,13 @@ def rewritten(
 class _Writer:
     """Edits a clone, node by node."""
 
-    def __init__(self, *, graph: ir.Model, channels: Channels, factors: Float64, clips: Clips) -> None:
+    def __init__(
+        self, *, graph: ir.Model, channels: Channels, factors: Float64, shifts: Float64, clips: Clips
+    ) -> None:
         self.edits = Edits(graph.graph)
         self._channels = channels
-        self._factors = factors
+        self._factors = factors * shifts
+        self._shifts = shifts
         self._clips = clips
 
     def rewrite(self, node: ir.Node) -> None:
@@ -71,7 +82,7 @@ class _Writer:
             self._rewrite_weights(node)
         elif node.op_type == "LayerNormalization":
             self._rewrite_normalization(node)
-        elif node.op_type == "Clip" and upper_bound(node) is not None and self._clips == "bounded":
+        elif node.op_type == "Clip" and upper_bound(node) is not None:
             self._rewrite_clip(node)
         elif node.op_type in SCALABLE:
             self._rewrite_operands(node)
@@ -111,11 +122,16 @@ class _Writer:
             self.edits.replace(node, value, values_of(value) * self._along(factors, result))
 
     def _rewrite_clip(self, node: ir.Node) -> None:
-        """Write Clip(0, high) as Relu and an upper bound for each channel, unless one bound serves all."""
-        result, high = node.outputs[0], upper_bound(node)
-        bounds = (high or 0.0) * self._of(result)
-        if not (bounds == high).all():
-            self.edits.bound(node, self._along(bounds, result))
+        """Write Clip(0, high) as Relu and Min with an upper bound for each channel, unless one bound serves all or has to."""
+        result, high = node.outputs[0], upper_bound(node) or 0.0
+        if self._clips == "bounded":
+            bounds = high * self._of(result)
+            if not (bounds == high).all():
+                self.edits.bound(node, self._along(bounds, result))
+            return
+        [shift] = set(self._shifts[self._channels.factors[named(result)]].tolist())
+        if shift != 1.0:
+            self.edits.replace(node, node.inputs[2], shift * values_of(node.inputs[2]))
 
     def _along(self, factors: Float64, result: ir.Value) -> Float64:
         return along(factors, result, self._channels.axes[named(result)])

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from device_agent.contract import topics
 from device_agent.contract.errors import ContractError
 from device_agent.contract.telemetry import (
+    MAIN_MODEL,
     MEASUREMENTS,
     Birth,
     Event,
@@ -22,7 +23,7 @@ from device_agent.contract.telemetry import (
     SystemSample,
     ThermalSample,
 )
-from device_agent.contract.telemetry_codec import decode
+from device_agent.contract.telemetry_codec import MAX_MODELS, decode
 from host_tools.review.boot_clock import BootClock
 from host_tools.review.message_numbers import MessageNumbers
 from host_tools.review.wire_text import harmless, harmless_message
@@ -50,7 +51,8 @@ class DeviceHistory:
         device: Device id.
         birth: Latest birth.
         health: Latest health.
-        inference: Windows by time.
+        inference_of: Windows by time, of each model and each side of a split: ``main``, ``gate``, ``gate/b``. They are never
+            put together: each counts its own totals.
         system: Samples by time.
         thermal: Samples by time.
         power: Samples by time.
@@ -63,7 +65,7 @@ class DeviceHistory:
     device: str
     birth: Birth | None = None
     health: Health | None = None
-    inference: list[InferenceWindow] = field(default_factory=list)
+    inference_of: dict[str, list[InferenceWindow]] = field(default_factory=dict)
     system: list[SystemSample] = field(default_factory=list)
     thermal: list[ThermalSample] = field(default_factory=list)
     power: list[PowerSample] = field(default_factory=list)
@@ -78,6 +80,22 @@ class DeviceHistory:
         return self.clocks[message.envelope.boot_id].moment(message.envelope)
 
     @property
+    def inference(self) -> list[InferenceWindow]:
+        """Windows of the main model, by time: of its own side, where its frames are split."""
+        return self.inference_of.get(MAIN_MODEL) or self.inference_of.get(f"{MAIN_MODEL}/a") or []
+
+    @property
+    def all_inference(self) -> list[InferenceWindow]:
+        """Windows of all models, model by model."""
+        return [window for series in self.series.values() for window in series]
+
+    @property
+    def series(self) -> dict[str, list[InferenceWindow]]:
+        """`inference_of` with the main model first, the others by name."""
+        names = sorted(self.inference_of, key=lambda name: (name.split("/")[0] != MAIN_MODEL, name))
+        return {name: self.inference_of[name] for name in names}
+
+    @property
     def missing_count(self) -> int:
         """Messages that were sent, to judge by the numbers before and after, and not heard."""
         return sum(numbers.missing for numbers in self._numbers.values())
@@ -90,7 +108,7 @@ class DeviceHistory:
         """
         if self.health is not None and self.health.status == "down":
             return None
-        window = self.inference[-1].window_seconds if self.inference else 0.0
+        window = max((series[-1].window_seconds for series in self.inference_of.values()), default=0.0)
         silent = now - (self.first_heard if self.last_heard is None else self.last_heard)
         return silent if silent > max(_STALE_SECONDS, _STALE_WINDOWS * window) else None
 
@@ -106,6 +124,10 @@ class DeviceHistory:
         is_state = isinstance(message, Birth | Health)  # the latest counts, sent twice or not
         return self._count(envelope.boot_id, envelope.seq) or is_state
 
+    def _has_room(self, window: InferenceWindow) -> bool:
+        """Say whether a window can be kept: names come from the wire, and must not fill the memory."""
+        return _series_name(window) in self.inference_of or len(self.inference_of) < MAX_MODELS
+
     def _count(self, boot_id: str, seq: int) -> bool:
         return self._numbers.setdefault(boot_id, MessageNumbers()).add(seq)
 
@@ -117,7 +139,7 @@ class DeviceHistory:
         elif isinstance(message, Event):
             self.events.append(message)
         elif isinstance(message, InferenceWindow):
-            self.inference.append(message)
+            self.inference_of.setdefault(_series_name(message), []).append(message)
         elif isinstance(message, SystemSample):
             self.system.append(message)
         elif isinstance(message, ThermalSample):
@@ -151,23 +173,33 @@ class History:
             topic = topics.parse(delivery.topic, root=self._root)
             message = _message(topic, delivery)
         except ContractError as error:
-            self.refused_count += 1
-            if len(self.refused) < _KEPT_REFUSALS:
-                self.refused.append((harmless(delivery.topic), harmless(str(error))))
+            self._refuse(delivery, str(error))
             return None
         if message is None:
             self._note(topic, delivery)
             return None
         device = self.devices.setdefault(topic.device, DeviceHistory(device=topic.device))
         self._note(topic, delivery)
+        if isinstance(message, InferenceWindow) and not device._has_room(message):  # noqa: SLF001 - as below
+            self._refuse(
+                delivery, f"a window of yet another model; at most {MAX_MODELS} of a device are kept"
+            )
+            return None
         if not device._hear(message, delivery):  # noqa: SLF001 - the two classes are one thing
             self.duplicate_count += 1
             return None
         device._keep(harmless_message(message, delivery.payload))  # noqa: SLF001
         if self._keep is not None:
-            for records in (device.inference, device.system, device.thermal, device.power, device.events):
+            for records in (device.system, device.thermal, device.power, device.events):
                 del records[: -self._keep]
+            for series in device.inference_of.values():
+                del series[: -self._keep]
         return device
+
+    def _refuse(self, delivery: Delivery, reason: str) -> None:
+        self.refused_count += 1
+        if len(self.refused) < _KEPT_REFUSALS:
+            self.refused.append((harmless(delivery.topic), harmless(reason)))
 
     def _note(self, topic: Topic, delivery: Delivery) -> None:
         """Note that a known device lives, and the number of what is not kept: it is not missing."""
@@ -179,6 +211,12 @@ class History:
             boot_id, seq = _BOOT_ID.search(delivery.payload), _SEQ.search(delivery.payload)
             if boot_id and seq:
                 device._count(boot_id[1].decode(), int(seq[1]))  # noqa: SLF001
+
+
+def _series_name(window: InferenceWindow) -> str:
+    """Return the name under which a window is kept; an agent with one model does not name it."""
+    name = window.model or MAIN_MODEL
+    return f"{name}/{window.variant}" if window.variant else name
 
 
 def _message(topic: Topic, delivery: Delivery) -> Message | None:

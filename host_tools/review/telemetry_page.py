@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from itertools import pairwise
 from statistics import median
@@ -84,12 +84,40 @@ def render_telemetry(history: History, *, origin: str, warnings: Sequence[str] =
         end=_utc(end),
         history=history,
         warnings=warnings,
-        rows=sorted((_row(device, end) for device in devices), key=lambda row: row.is_well),
+        rows=sorted((row for device in devices for row in _rows(device, end)), key=lambda row: row.is_well),
         sections=[_section(device) for device in devices],
     )
 
 
 # --- all devices ---
+
+
+def _rows(device: DeviceHistory, end: float) -> list[DeviceRow]:
+    """Return the device's row, and where there are several models one for each: their windows are not put together."""
+    row = _row(device, end)
+    if len(device.inference_of) < 2:
+        return [row]
+    of_machine = row.numbers[len(_window_numbers(None)) :]
+    return [
+        row,
+        *(
+            replace(
+                row,
+                device=f"{device.device}: {name}",
+                model=_model_name(device, name) or "–",
+                numbers=[*_window_numbers(series[-1]), *("–" for _ in of_machine)],
+            )
+            for name, series in device.series.items()
+        ),
+    ]
+
+
+def _model_name(device: DeviceHistory, name: str) -> str:
+    """Return what a model or side is by the last birth message."""
+    for one in () if device.birth is None else device.birth.models:
+        if name == (f"{one.model}/{one.variant}" if one.variant else one.model) and one.model_name:
+            return f"{one.model_name} {one.model_version}"
+    return ""
 
 
 def _row(device: DeviceHistory, end: float) -> DeviceRow:
@@ -171,7 +199,7 @@ def _section(device: DeviceHistory) -> DeviceSection:
 
 
 def _measurements(device: DeviceHistory) -> list[Measurement]:
-    return [*device.inference, *device.system, *device.thermal, *device.power]
+    return [*device.all_inference, *device.system, *device.thermal, *device.power]
 
 
 def _never_measured(device: DeviceHistory) -> list[tuple[str, str]]:
@@ -207,11 +235,11 @@ def _facts(device: DeviceHistory) -> list[tuple[str, str]]:
     starts = len({message.envelope.boot_id for message in _measurements(device)})
     if starts > 1:
         facts.append(("Starts", f"the agent ran {starts} times; totals are of its last run"))
-    if device.inference:
-        last = device.inference[-1]
+    for name, series in device.series.items():
+        last = series[-1]
         facts.append(
             (
-                "Counted",
+                "Counted" if len(device.inference_of) == 1 else f"Counted by {name}",
                 f"{last.inferences_total} inferences, {last.errors_total} errors, {last.dropped_frames_total} dropped frames",
             )
         )
@@ -270,25 +298,8 @@ class _TimeAxis:
 
 
 def _charts(device: DeviceHistory, axis: _TimeAxis) -> list[Markup | None]:
-    def inference(value: Callable[[InferenceWindow], float | None], factor: float) -> list[Point]:
-        return [
-            (
-                device.moment(window),
-                window.envelope.boot_id,
-                math.nan if (found := value(window)) is None else found * factor,
-            )
-            for window in device.inference
-        ]
-
-    latencies = {
-        "p50": inference(lambda window: window.latency_p50_seconds, 1e3),
-        "p95": inference(lambda window: window.latency_p95_seconds, 1e3),
-        "p99": inference(lambda window: window.latency_p99_seconds, 1e3),
-    }
-    throughput = {"throughput": inference(lambda window: window.throughput_per_second, 1.0)}
     return [
-        _chart(latencies, axis, title="Latency of each window", y_label="milliseconds", y_from_zero=True),
-        _chart(throughput, axis, title="Throughput", y_label="inferences per second", y_from_zero=True),
+        *_inference_charts(device, axis),
         _named_chart(_temperatures(device), axis, title="Temperature", y_label="°C"),
         _named_chart(_powers(device, of_batteries=False), axis, title="Power", y_label="watts"),
         _named_chart(
@@ -298,6 +309,40 @@ def _charts(device: DeviceHistory, axis: _TimeAxis) -> list[Markup | None]:
             y_label="watts",
         ),
     ]
+
+
+def _inference_charts(device: DeviceHistory, axis: _TimeAxis) -> list[Markup | None]:
+    """Draw each model's and each side's latency by itself, and their throughputs beside one another."""
+
+    def points(
+        series: Sequence[InferenceWindow], value: Callable[[InferenceWindow], float | None], factor: float
+    ) -> list[Point]:
+        return [
+            (
+                device.moment(window),
+                window.envelope.boot_id,
+                math.nan if (found := value(window)) is None else found * factor,
+            )
+            for window in series
+        ]
+
+    is_one = len(device.inference_of) < 2
+    charts = []
+    throughput: dict[str, list[Point]] = {}
+    for name, series in (device.series or {"": []}).items():
+        latencies = {
+            "p50": points(series, lambda window: window.latency_p50_seconds, 1e3),
+            "p95": points(series, lambda window: window.latency_p95_seconds, 1e3),
+            "p99": points(series, lambda window: window.latency_p99_seconds, 1e3),
+        }
+        title = "Latency of each window" if is_one else f"Latency of each window of {name}"
+        charts.append(_chart(latencies, axis, title=title, y_label="milliseconds", y_from_zero=True))
+        label = "throughput" if is_one else name
+        throughput[label] = points(series, lambda window: window.throughput_per_second, 1.0)
+    shown = dict(list(throughput.items())[: len(COLORS)])
+    title = "Throughput" if len(shown) == len(throughput) else f"Throughput of the first {len(shown)} models"
+    charts.append(_chart(shown, axis, title=title, y_label="inferences per second", y_from_zero=True))
+    return charts
 
 
 def _temperatures(device: DeviceHistory) -> dict[str, list[Point]]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console, ConsoleOptions, RenderResult
 
-    from device_agent.contract.telemetry import Event, SystemSample, ThermalSample
+    from device_agent.contract.telemetry import Event, InferenceWindow, SystemSample, ThermalSample
     from host_tools.review.history import DeviceHistory, History
 
 _SPARKS = "▁▂▃▄▅▆▇█"
@@ -145,6 +145,7 @@ def _heading(width: int) -> Text:
 
 def _block(device: DeviceHistory, now: float, console: Console, width: int) -> list[Text]:
     lines = _one_line(device, now, width) if width >= _WIDE_COLUMNS else _two_lines(device, now, width)
+    lines += _model_lines(device, now, width)
     if device.health is not None and device.health.reason:
         lines += _folded(Text(f"  {device.health.reason}", style="dim"), console, width)
     return lines
@@ -172,6 +173,24 @@ def _two_lines(device: DeviceHistory, now: float, width: int) -> list[Text]:
         first = _fitted(first, room + 2).append(spark, style="cyan")
     second = _numbers(device, now).append(f"  {_drawn(told) or '–'}")
     return [_cropped(first, width), _cropped(second, width)]
+
+
+def _model_lines(device: DeviceHistory, now: float, width: int) -> list[Text]:
+    """Return a line for each model and side of a split, where there are several; the device's own is then the main one's."""
+    if len(device.inference_of) < 2:
+        return []
+    lines = []
+    for name, series in device.series.items():
+        line = Text(style=_number_style(device, now))
+        if width >= _WIDE_COLUMNS:
+            line.append_text(_fitted(Text(f"  {name}"), _WIDE_IDENTITY))
+        for cell, (_, size) in zip(_window_figures(series[-1]), _NUMBERS, strict=False):
+            cell.pad_left(max(size - cell.cell_len, 1))
+            line.append_text(cell)
+        if width < _WIDE_COLUMNS:
+            line.append(f"  {name}")
+        lines.append(_cropped(line, width))
+    return lines
 
 
 def _identity(device: DeviceHistory, now: float, room: int) -> Text:
@@ -236,10 +255,19 @@ def _number_style(device: DeviceHistory, now: float) -> str:
 
 def _figures(device: DeviceHistory) -> list[Text]:
     """Return the numbers of `_NUMBERS`."""
-    window = device.inference[-1] if device.inference else None
     system = device.system[-1] if device.system else None
     cpu = system.cpu_ratio if system else None
     pss = latest_pss_bytes(device.system)
+    return [
+        *_window_figures(device.inference[-1] if device.inference else None),
+        Text("–" if cpu is None else f"{100.0 * cpu:.0f}%"),
+        Text(short(None if pss is None else pss / 2**20)),
+        Text(short(hottest_celsius(device.thermal[-1]) if device.thermal else None)),
+    ]
+
+
+def _window_figures(window: InferenceWindow | None) -> list[Text]:
+    """Return the first numbers of `_NUMBERS`, which are one model's."""
     return [
         *(
             Text(short(None if seconds is None else 1e3 * seconds))
@@ -252,9 +280,6 @@ def _figures(device: DeviceHistory) -> list[Text]:
         Text(short(window.throughput_per_second if window else None)),
         _fault_count(window.errors_total if window else None, style="red"),
         _fault_count(window.dropped_frames_total if window else None, style="yellow"),
-        Text("–" if cpu is None else f"{100.0 * cpu:.0f}%"),
-        Text(short(None if pss is None else pss / 2**20)),
-        Text(short(hottest_celsius(device.thermal[-1]) if device.thermal else None)),
     ]
 
 

@@ -11,6 +11,7 @@ import os
 import selectors
 import shutil
 import subprocess
+import sys
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
 
 _NAMES = ("chromium-headless-shell", "chromium", "google-chrome")
 _KEYS = {"ArrowLeft": 37, "ArrowRight": 39, "Enter": 13, "Tab": 9, "+": 187, "-": 189, " ": 32}
+
+_ONTO_3_AND_4 = (
+    "import os, sys; reading, writing = int(sys.argv[1]), int(sys.argv[2]); writing = os.dup(writing) if writing == 3 else writing; "
+    "os.dup2(reading, 3); os.dup2(writing, 4); os.execv(sys.argv[3], sys.argv[3:])"
+)
+"""The browser reads commands from descriptor 3 and writes answers to 4."""
 
 
 class Browser:
@@ -165,7 +172,7 @@ def browser(folder: Path) -> Iterator[Browser]:
     read_by_it, to = os.pipe()
     back, written_by_it = os.pipe()
     command = [
-        "/bin/sh", "-c", f'exec 3<&{read_by_it} 4>&{written_by_it}; exec "$@"', "sh",
+        sys.executable, "-c", _ONTO_3_AND_4, str(read_by_it), str(written_by_it),
         program, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
         "--disable-background-networking", f"--user-data-dir={folder / 'profile'}", "--remote-debugging-pipe",
     ]  # fmt: skip

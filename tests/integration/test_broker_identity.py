@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import socket
 import ssl
@@ -259,6 +260,30 @@ def test_a_revoked_certificate_is_refused_once_the_broker_has_the_list(fleet: Fl
         broker.reload()
         reason = wait_until(lambda: refusal(broker.port, tls), what="the broker has read the list")
         assert "refuses our certificate: it was revoked. Ask the fleet's operator" in reason
+    finally:
+        broker.stop()
+
+
+def test_a_running_agent_that_is_revoked_says_so_of_itself(fleet: Fleet, tmp_path: Path) -> None:
+    fleet.enrol(tmp_path / "identity", "dev-9")
+    broker = fleet.broker(tmp_path / "broker").start()
+    config = agent_config(tmp_path, broker, tmp_path / "identity")
+    config.write_text(config.read_text().replace('"dev-1"', '"dev-9"'))
+
+    def health() -> dict[str, str]:
+        done = command("status", "--config", str(config), "--json")
+        return json.loads(done.stdout)["health"] if done.returncode == 0 else {}
+
+    try:
+        with AgentProcess(config) as agent:
+            wait_until(lambda: health().get("status") == "up", what="it is up")
+            fleet.folder.revoke(device="dev-9", reason="stolen")
+            (tmp_path / "broker" / "crl.pem").write_text(fleet.folder.revocation_list(lifetime=DAY))
+            broker.stop()
+            broker.start()
+            wait_until(lambda: "was revoked" in health().get("reason", ""), what="it is told on the device")
+            assert health()["status"] == "degraded"
+            assert agent.stop() == 0
     finally:
         broker.stop()
 

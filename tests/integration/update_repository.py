@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.server
+import ssl
 import threading
 import time
 from pathlib import Path
@@ -28,7 +29,7 @@ TARGET = "x86_64-onnxruntime"
 class Server:
     """Serves a folder; ``answers`` holds, by the end of a path, what is sent instead: bytes, or pieces with pauses before them."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, tls: ssl.SSLContext | None = None) -> None:
         self.answers: dict[str, bytes | Callable[[], Iterator[tuple[float, bytes]]]] = {}
         self.asked: list[tuple[str, str]] = []
         self.cut_after: int | None = None
@@ -65,7 +66,9 @@ class Server:
 
         self._http = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._http.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._http.server_address[1]}"
+        if tls is not None:
+            self._http.socket = tls.wrap_socket(self._http.socket, server_side=True)
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self._http.server_address[1]}"
         threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True).start()
 
     def close(self) -> None:
@@ -76,11 +79,11 @@ class Server:
 class Fleet:
     """A repository, its server, and one device's folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, tls: ssl.SSLContext | None = None) -> None:
         self.folder = folder
         self.repository = Repository(folder / "repository", KeyRing(folder / "keys"))
         self.root = self.repository.init()
-        self.server = Server(folder / "repository")
+        self.server = Server(folder / "repository", tls)
         self.store = Store(folder / "device" / "store")
 
     def offer(self, artifact: Path, *, counter: int, subject: str = "device/dev-1", **options: Any) -> str:

@@ -92,7 +92,12 @@ def test_the_best_factors_leave_what_a_network_computes(model: FloatModel, targe
     assert found.values[0] == 1.0
     assert found.decibels >= 0
     made = equalize(model, statistics, profile, clips=clips)
-    assert made.decibels == (found.decibels if made.model is not model else 0.0)
+    if profile.scale.kind == "power_of_two":
+        assert (
+            made.decibels >= found.decibels - 0.1
+        )  # and as much more as whole tensors gain within their octaves
+    else:
+        assert made.decibels == (found.decibels if made.model is not model else 0.0)
     again = equalize(model, statistics, profile, clips=clips)
     assert again.model.digest == made.model.digest
     assert export_onnx(again.model) == export_onnx(made.model)

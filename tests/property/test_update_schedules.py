@@ -220,6 +220,7 @@ class Device:
                     errors=10 if failing else 0,
                     p95_seconds=0.01,
                     nonfinite=0,
+                    heat="throttled" if self.bad_luck(2) else "",
                 )
             )
         else:

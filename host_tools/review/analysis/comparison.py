@@ -89,7 +89,8 @@ def compare_windows(
     wanted = _margins(margins or {})
     pairing = pair(table, artifact_a, artifact_b)
     names = ["", *sorted(set(groups.values()))]
-    found, own = [], {}
+    found: list[MeasureComparison] = []
+    own: dict[str, NDArray[np.float64]] = {}
     for measure in MEASURES.values():
         question = _Question(measure, pairing, np.random.default_rng([seed, len(own)]))
         own[measure.name] = question.differences
@@ -275,28 +276,47 @@ def _notes(pairing: Pairing) -> tuple[str, ...]:
 
 
 def regressions(
-    comparison: WindowComparison, artifact_a: str, artifact_b: str, *, start: float, end: float
+    comparison: WindowComparison,
+    artifact_a: str,
+    artifact_b: str,
+    *,
+    groups: Mapping[str, str],
+    start: float,
+    end: float,
 ) -> tuple[Finding, ...]:
     """Return what is worse or better with B, one finding a measure and group.
 
     Where every group is the same way, it is one finding about all devices.
     """
-    found = []
+    found: list[Finding] = []
     for measure in MEASURES.values():
         rows = [one for one in comparison.measures if one.measure == measure.name]
         for verdict in ("worse", "better"):
-            groups = [one for one in rows if one.group and one.verdict == verdict]
-            told = [one for one in rows if one.group and one.verdict != "too_few"]
+            some = [one for one in rows if one.group and one.verdict == verdict]
+            known = [one for one in rows if one.group and one.verdict != "too_few"]
             all_of_them = [one for one in rows if not one.group and one.verdict == verdict]
-            everywhere = len(groups) == len(told) or not groups
-            for one in all_of_them if everywhere and all_of_them else groups:
-                found.append(_finding(one, comparison, (artifact_a, artifact_b), start=start, end=end))
+            everywhere = len(some) == len(known) or not some
+            for one in all_of_them if everywhere and all_of_them else some:
+                devices = _worst_first(one, comparison, groups)
+                found.append(_finding(one, devices, (artifact_a, artifact_b), start=start, end=end))
     return tuple(found)
+
+
+def _worst_first(
+    one: MeasureComparison, comparison: WindowComparison, groups: Mapping[str, str]
+) -> tuple[str, ...]:
+    """Paired devices of the group that changed in the finding's direction, the most changed first."""
+    if one.effect is None:
+        return ()
+    own = np.sign(one.effect.change) * comparison.own[one.measure]
+    names = comparison.pairing.paired.devices
+    rows = np.flatnonzero(_of_group(names, one.group, groups) & (np.nan_to_num(own) > 0))
+    return tuple(names[row] for row in rows[np.argsort(-own[rows], kind="stable")])
 
 
 def _finding(
     one: MeasureComparison,
-    comparison: WindowComparison,
+    devices: tuple[str, ...],
     artifacts: tuple[str, str],
     *,
     start: float,
@@ -319,7 +339,7 @@ def _finding(
             f"({wording.interval(effect)}; {one.devices} devices, {one.design})."
         ),
         next_step=_next_step(measure, is_worse=is_worse, group=one.group),
-        devices=(),
+        devices=devices,
         artifacts=artifacts,
         group=one.group,
         start=start,

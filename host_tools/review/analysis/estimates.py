@@ -122,8 +122,8 @@ def sign_flip_p(differences: NDArray[np.float64], rng: np.random.Generator, *, d
     reached, left = 0, draws
     while left:
         now = min(left, max(1, _CELLS // values.size))
-        signs = rng.integers(0, 2, (now, values.size), dtype=np.int8)
-        reached += int(np.count_nonzero(np.abs(values.sum() - 2.0 * (signs @ values)) >= observed))
+        flipped = rng.integers(0, 2, (now, values.size), dtype=np.int8)
+        reached += int(np.count_nonzero(np.abs(values.sum() - 2.0 * (flipped @ values)) >= observed))
         left -= now
     return (1 + reached) / (1 + draws)
 

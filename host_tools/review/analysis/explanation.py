@@ -10,18 +10,29 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.stats import binom, fisher_exact
 
+from host_tools.review.analysis.estimates import trimmed_mean
 from host_tools.review.analysis.findings import Explanation
+from host_tools.review.analysis.measures import MEASURES
 from host_tools.review.analysis.multiplicity import holm
+from host_tools.review.analysis.regroup import chosen, regroup
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from numpy.typing import NDArray
 
+    from host_tools.review.store.windows import WindowTable
+
 _ALPHA = 0.01
 _MOST_VALUES = 50
 """A label with more values is a name, and explains nothing."""
 _LEAST_AFFECTED = 2
+_LEAST_CONDITIONS = 4
+_CONDITIONS = (
+    ("temperature", MEASURES["temperature_celsius"], 4.0),
+    ("load", MEASURES["inferences_per_second"], 0.2),
+)
+"""What may have changed, how it is measured, and by how much at least."""
 _LEAST_LIFT = 0.25
 """The shares of affected and other devices differ by so much at least."""
 
@@ -131,3 +142,48 @@ def _fisher(inside: NDArray[np.bool_], has: NDArray[np.bool_]) -> float:
 def _binomial_tail(hits: int, count: int, chance: float) -> float:
     """Chance of at least so many hits."""
     return float(binom.sf(hits - 1, count, min(max(chance, 1e-12), 1.0)))
+
+
+def by_conditions(
+    table: WindowTable, devices: Collection[str], at: float, *, span: float
+) -> tuple[Explanation, ...]:
+    """Return whether devices became hotter, cooler, busier or idler when they changed.
+
+    Args:
+        table: Windows by device and time.
+        devices: Affected ones.
+        at: Unix time of the change.
+        span: Seconds before and after it that are held against each other; whole days, best.
+    """
+    times = table.key("time").astype(np.float64)
+    mine = np.array([name in devices for name in table.key("device").tolist()], dtype=bool)
+    before = regroup(chosen(table, mine & (times >= at - span) & (times < at)), ("device",))
+    after = regroup(chosen(table, mine & (times >= at) & (times < at + span)), ("device",))
+    found = []
+    for by, measure, least in _CONDITIONS:
+        old = dict(zip(before.key("device").tolist(), measure.values(before).tolist(), strict=True))
+        new = dict(zip(after.key("device").tolist(), measure.values(after).tolist(), strict=True))
+        both = sorted(old.keys() & new.keys())
+        change = measure.compared(np.array([new[one] for one in both]), np.array([old[one] for one in both]))
+        change = change[np.isfinite(change)]
+        if len(change) < _LEAST_CONDITIONS:
+            continue
+        mean = trimmed_mean(change)
+        if mean.p_value < _ALPHA and abs(mean.value) >= least:
+            direction = "rose" if mean.value > 0 else "fell"
+            size = (
+                f"{abs(mean.value):.1f} °C"
+                if by == "temperature"
+                else f"{100 * abs(np.expm1(mean.value)):.0f} %"
+            )
+            found.append(
+                Explanation(
+                    what=f"their {by} {direction} by {size} just then",
+                    by=by,
+                    value="",
+                    affected_share=float(np.mean(np.sign(change) == np.sign(mean.value))),
+                    other_share=float("nan"),
+                    p_value=mean.p_value,
+                )
+            )
+    return tuple(found)

@@ -52,7 +52,7 @@ class Effect:
         change: Estimate.
         low: Lower end of its confidence interval; -inf when it has none.
         high: Upper end; inf likewise.
-        level: Confidence of the interval, e.g. 0.95.
+        level: Confidence of the interval, e.g. 0.95. 1: no interval but the range over the finding's devices.
     """
 
     measure: str

@@ -75,7 +75,7 @@ def _quotient(over: str, under: str, *, least: float) -> Callable[[WindowTable],
     def values(table: WindowTable) -> NDArray[np.float64]:
         top = np.asarray(getattr(table, over), dtype=np.float64)
         bottom = np.asarray(getattr(table, under), dtype=np.float64)
-        return np.divide(top, bottom, out=np.full(len(top), np.nan), where=bottom >= least)
+        return np.asarray(np.divide(top, bottom, out=np.full(len(top), np.nan), where=bottom >= least))
 
     return values
 
@@ -84,7 +84,9 @@ def _share_of_frames(part: str) -> Callable[[WindowTable], NDArray[np.float64]]:
     def values(table: WindowTable) -> NDArray[np.float64]:
         some = np.asarray(getattr(table, part), dtype=np.float64)
         frames = some + table.inferences
-        return np.divide(some, frames, out=np.full(len(some), np.nan), where=frames >= MIN_LATENCIES)
+        return np.asarray(
+            np.divide(some, frames, out=np.full(len(some), np.nan), where=frames >= MIN_LATENCIES)
+        )
 
     return values
 

@@ -106,7 +106,7 @@ def running_mean(values: NDArray[np.float64], width: int) -> NDArray[np.float64]
     places = np.arange(values.shape[1])
     low, high = np.maximum(places - width // 2, 0), np.minimum(places + width - width // 2, values.shape[1])
     total, count = sums[:, high] - sums[:, low], counts[:, high] - counts[:, low]
-    return np.divide(total, count, out=np.full(values.shape, np.nan), where=count > 0)
+    return np.asarray(np.divide(total, count, out=np.full(values.shape, np.nan), where=count > 0))
 
 
 def common_course(values: NDArray[np.float64], *, least: int) -> NDArray[np.float64]:

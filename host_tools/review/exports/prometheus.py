@@ -32,7 +32,8 @@ MOST_ARTIFACTS = 20
 BOUNDS_SECONDS = tuple(2.0**exponent for exponent in (half / 2 for half in range(-26, 9)))
 """Upper bounds of the scraped histogram: half octaves from 122 µs to 16 s, which are bounds of the stored buckets too."""
 _RECENT_SECONDS = 300.0
-_LABELS = ["artifact", "model"]
+_LABELS = ["artifact"]
+"""Nothing that a device words by itself: a name that changes with every message would be a series each time."""
 
 
 def fleet_metrics(store: TelemetryStore, roll: Roll) -> bytes:
@@ -67,12 +68,20 @@ def _families(store: TelemetryStore, roll: Roll) -> Iterator[Metric]:
     left_out.add_metric([], len(known) - len(kept))
     yield left_out
     if kept:
+        info = GaugeMetricFamily(
+            "edgewright_artifact_info",
+            "What the devices that run an artifact call its model",
+            labels=["artifact", "model"],
+        )
+        for artifact in kept:
+            info.add_metric([short_digest(artifact), roll.names.get(artifact, "")], 1.0)
+        yield info
         chosen = Selection(start=0.0, end=end, artifacts=kept)
-        yield from _totals(store.windows(chosen, level=Level.DAY, by=("artifact",)), roll)
+        yield from _totals(store.windows(chosen, level=Level.DAY, by=("artifact",)))
         recent = Selection(
             start=max(roll.newest - _RECENT_SECONDS, 0.0), end=roll.newest + 1.0, artifacts=kept
         )
-        yield from _gauges(store.windows(recent, level=Level.SECONDS_10, by=("artifact",)), roll)
+        yield from _gauges(store.windows(recent, level=Level.SECONDS_10, by=("artifact",)))
 
 
 def _devices(roll: Roll) -> Iterator[Metric]:
@@ -89,7 +98,7 @@ def _devices(roll: Roll) -> Iterator[Metric]:
     yield newest
 
 
-def _totals(table: WindowTable, roll: Roll) -> Iterator[Metric]:
+def _totals(table: WindowTable) -> Iterator[Metric]:
     for name, text, values in (
         ("edgewright_inferences", "Inferences that gave a result", table.inferences),
         ("edgewright_inference_errors", "Inferences that failed", table.errors),
@@ -108,18 +117,18 @@ def _totals(table: WindowTable, roll: Roll) -> Iterator[Metric]:
         ("edgewright_agent_starts", "Runs of the agent that began", table.starts),
     ):
         counter = CounterMetricFamily(name, text, labels=_LABELS)
-        for labels, value in zip(_labels(table, roll), values, strict=True):
+        for labels, value in zip(_labels(table), values, strict=True):
             counter.add_metric(labels, float(value))
         yield counter
     latency = HistogramMetricFamily(
         "edgewright_inference_latency_seconds", "Latency in the engine", labels=_LABELS
     )
-    for row, labels in enumerate(_labels(table, roll)):
+    for row, labels in enumerate(_labels(table)):
         latency.add_metric(labels, cumulative(table.hist, row), sum_value=float(table.latency_sum[row]))
     yield latency
 
 
-def _gauges(table: WindowTable, roll: Roll) -> Iterator[Metric]:
+def _gauges(table: WindowTable) -> Iterator[Metric]:
     ratios = ratio_columns(table)
     for name, text, values in (
         ("edgewright_power_watts", "Mean power of the devices that measure it", ratios["watts"]),
@@ -134,17 +143,14 @@ def _gauges(table: WindowTable, roll: Roll) -> Iterator[Metric]:
         ("edgewright_reporting_devices", "Devices that reported within five minutes", table.devices),
     ):
         gauge = GaugeMetricFamily(name, text, labels=_LABELS)
-        for labels, value in zip(_labels(table, roll), values, strict=True):
+        for labels, value in zip(_labels(table), values, strict=True):
             if math.isfinite(value):
                 gauge.add_metric(labels, float(value))
         yield gauge
 
 
-def _labels(table: WindowTable, roll: Roll) -> list[list[str]]:
-    return [
-        [short_digest(str(artifact)), roll.names.get(str(artifact), "")]
-        for artifact in table.key("artifact").tolist()
-    ]
+def _labels(table: WindowTable) -> list[list[str]]:
+    return [[short_digest(str(artifact))] for artifact in table.key("artifact").tolist()]
 
 
 def cumulative(hist: Histograms, row: int) -> list[tuple[str, float]]:

@@ -33,13 +33,14 @@ class Table:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundText:
-    """One finding in words."""
+    """One finding in words; ``first_devices`` are the ids of those that ``devices`` names."""
 
     severity: Severity
     what: str
     next_step: str
     facts: tuple[str, ...]
     devices: str
+    first_devices: tuple[str, ...]
     explanations: tuple[str, ...]
 
 
@@ -94,6 +95,7 @@ def _found_text(finding: Finding) -> FoundText:
         next_step=harmless(finding.next_step),
         facts=tuple(harmless(fact) for fact in facts),
         devices=harmless(f"{named} and {more} more" if more > 0 else named),
+        first_devices=finding.devices[:_NAMED_DEVICES],
         explanations=tuple(harmless(one.what) for one in finding.explanations),
     )
 

@@ -62,6 +62,24 @@ def weekly_report(weekly: WeeklyReview) -> Report:
     )
 
 
+def fleet_report(review: Review) -> Report:
+    """Return what is found of a fleet in a span of time."""
+    words, tone = _verdict(review)
+    return Report(
+        title="What was found",
+        subtitle=_span(review),
+        verdict=words,
+        tone=tone,
+        facts=(("Devices", f"{review.reporting} of {review.devices} reported"),),
+        findings=found_texts(review.findings),
+        tables=tuple(
+            table for table in (_comparisons(review.comparisons), checks_table(review.checks)) if table.rows
+        ),
+        charts=(),
+        notes=_notes(review),
+    )
+
+
 def device_report(device: DeviceReview) -> Report:
     """Return a device alone, and beside others like it."""
     words, tone = _verdict(device.review)

@@ -5,6 +5,9 @@ Layout:
     answers.py     what the page is told: one frozen type a view
     views.py       `TelemetryStore` -> an answer; every query that the page makes
     heat.py        histograms over time as one grid, and quantiles of merged buckets
+    measures.py    columns of windows as the numbers that people ask for
+    markers.py     events as marks on the axis of time
+    analyses.py    findings, which take longer: one at a time, and kept for a while
     directory.py   the devices of a store, asked for every few seconds and not for every view
     application.py HTTP: addresses, arguments, tokens, headers
     server.py      uvicorn around it, in this thread or beside a writer

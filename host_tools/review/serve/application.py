@@ -29,6 +29,7 @@ from host_tools.errors import InputError, StoreError
 from host_tools.review.exports.prometheus import CONTENT_TYPE, fleet_metrics
 from host_tools.review.exports.tables import TABLE_TYPES, ranking_table, table_bytes, timeline_table
 from host_tools.review.serve import views
+from host_tools.review.serve.analyses import Analyses
 from host_tools.review.serve.directory import Directory
 from host_tools.review.serve.span import named_span, span_of
 from host_tools.review.serve.views import Looked
@@ -199,6 +200,12 @@ def _add_answers(app: FastAPI, store: TelemetryStore, directory: Directory) -> N
         if asked.device is None:
             raise InputError("device: which one? Its id is missing.")
         return _json(views.device(store, roll, asked.looked(roll), asked.device))
+
+    found = Analyses(store)
+
+    @app.get("/api/findings", response_class=Response)
+    def findings(asked: _Asked) -> Response:
+        return _json(found.report(asked.looked(directory.roll())))
 
 
 def _add_exports(app: FastAPI, store: TelemetryStore, directory: Directory) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -28,7 +29,7 @@ class Roll:
     Attributes:
         devices: By id.
         newest: When the newest message came; 0.0 when there is none.
-        names: Model and version of each artifact that a device runs now.
+        names: Model and version of each artifact that devices run now, as most of them say.
     """
 
     devices: Mapping[str, Device]
@@ -78,13 +79,13 @@ def roll_of(store: TelemetryStore) -> Roll:
     """Ask a store for its devices now."""
     devices = {device.device: device for device in store.devices()}
     heard = [device.last_received for device in devices.values() if math.isfinite(device.last_received)]
-    names: dict[str, str] = {}
+    told: dict[str, Counter[str]] = {}
     for device in devices.values():
-        if device.artifact is not None and device.artifact not in names:
-            labels = dict(device.labels)
-            name = f"{labels.get('model_name', '')} {labels.get('model_version', '')}".strip()
-            if name:
-                names[device.artifact] = harmless(name)
+        labels = dict(device.labels)
+        name = f"{labels.get('model_name', '')} {labels.get('model_version', '')}".strip()
+        if device.artifact is not None and name:
+            told.setdefault(device.artifact, Counter())[harmless(name)] += 1
+    names = {artifact: counted.most_common(1)[0][0] for artifact, counted in told.items()}
     return Roll(devices=devices, newest=max(heard, default=0.0), names=names)
 
 

@@ -15,7 +15,11 @@ import numpy as np
 
 from device_agent.contract.telemetry import UPDATE_EVENTS
 from host_tools.errors import InputError
+from host_tools.review.analysis.artifacts import compare
 from host_tools.review.analysis.percentiles import quantiles
+from host_tools.review.analysis.review import examine_device, review_fleet
+from host_tools.review.reports.comparison import comparison_report
+from host_tools.review.reports.reviews import device_report, fleet_report
 from host_tools.review.serve.answers import (
     ArtifactRow,
     DeviceAnswer,
@@ -42,6 +46,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from host_tools.review.reports.report import Report
     from host_tools.review.serve.answers import Measures
     from host_tools.review.serve.directory import Roll
     from host_tools.review.store.telemetry_store import TelemetryStore
@@ -302,6 +307,20 @@ def device(store: TelemetryStore, roll: Roll, looked: Looked, device_id: str) ->
         ],
         events=[event_row(event) for event in reversed(events)],
     )
+
+
+def findings(store: TelemetryStore, looked: Looked) -> Report:
+    """Return what the analysis finds: of a device, of one artifact against another, or of the fleet.
+
+    Raises:
+        InputError: The device or an artifact is not there in this time.
+    """
+    selection = looked.selection()
+    if looked.devices is not None:
+        return device_report(examine_device(store, looked.devices[0], selection))
+    if len(looked.artifacts) == 2:
+        return comparison_report(compare(store, *looked.artifacts, looked.selection(every_artifact=True)))
+    return fleet_report(review_fleet(store, selection))
 
 
 def event_row(event: StoredEvent) -> EventRow:

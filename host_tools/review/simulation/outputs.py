@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.special import betainc
 
 from host_tools.review.analysis.regroup import group_rows
 from host_tools.review.store.windows import OutputTable, Selection
@@ -62,49 +63,59 @@ def _block(
 ) -> tuple[dict[str, NDArray[Any]], NDArray[np.int64]]:
     """Keys and counts of every (device, day, artifact) of a block that is selected."""
     rng = np.random.default_rng([fleet.seed, 4, block.first])
-    inside = (block.times >= selection.start - selection.start % 86400) & (block.times < selection.end)
-    days = (block.times // 86400 * 86400).astype(np.int64)
-    keys: dict[str, list[Any]] = {"time": [], "device": [], "artifact": []}
-    counts = []
-    for row in range(len(block.alive)):
-        device = fleet.devices[block.first + row]
-        mix = rng.dirichlet(_BASE * _DEVICE_ALIKE)
-        for day in np.unique(days):
-            of_day = (days == day) & block.alive[row]
-            today = rng.dirichlet(np.maximum(mix, 1e-3) * _DAY_ALIKE)
-            for index, digest in enumerate(fleet.artifacts):
-                here = of_day & (block.artifact[row] == index)
-                frames = int(block.inferences[row][here].sum() // _EVERY_FRAMES)
-                drift = fleet.drift_of(block.first + row, index, float(day) + 43200 - fleet.plan.start)
-                drawn = _drawn(rng, today, frames, drift)
-                wanted = (
-                    frames > 0
-                    and inside[days == day].any()
-                    and (selection.devices is None or device.device in selection.devices)
-                    and set(selection.labels) <= set(device.labels)
-                    and (selection.artifacts is None or digest in selection.artifacts)
-                )
-                if wanted:
-                    keys["time"].append(day)
-                    keys["device"].append(device.device)
-                    keys["artifact"].append(digest)
-                    counts.append(drawn)
-    arrays = {
-        "time": np.array(keys["time"], dtype=np.int64),
-        "device": np.array(keys["device"], dtype=object),
-        "artifact": np.array(keys["artifact"], dtype=object),
+    days, place = np.unique(block.times // 86400, return_inverse=True)
+    shape = (len(block.alive), len(days), len(fleet.artifacts))
+    frames = np.zeros(shape, dtype=np.int64)
+    rows = np.broadcast_to(np.arange(shape[0])[:, None], block.alive.shape)
+    done = np.where(block.alive, block.inferences, 0)
+    np.add.at(
+        frames, (rows, np.broadcast_to(place, block.alive.shape), block.artifact.astype(np.int64)), done
+    )
+    frames //= _EVERY_FRAMES
+    mix = rng.dirichlet(_BASE * _DEVICE_ALIKE, shape[0])
+    gammas = rng.standard_gamma(np.maximum(mix, 1e-3)[:, None] * _DAY_ALIKE, (shape[0], shape[1], CLASSES))
+    today = np.repeat((gammas / gammas.sum(axis=2, keepdims=True))[:, :, None], shape[2], axis=2)
+    drift = np.array(
+        [
+            [
+                [
+                    fleet.drift_of(block.first + row, index, float(day * 86400 + 43200 - fleet.plan.start))
+                    for index in range(shape[2])
+                ]
+                for day in days
+            ]
+            for row in range(shape[0])
+        ]
+    )
+    chance = today * (1 - drift[..., None])
+    chance[..., 0] += drift
+    classes = rng.multinomial(frames, chance / chance.sum(axis=-1, keepdims=True))
+    counts = rng.multinomial(classes, _sure(drift)[..., None, :])
+    digests = np.array(fleet.artifacts, dtype=object)
+    first = selection.start - selection.start % 86400
+    wanted = frames > 0
+    wanted &= ((days * 86400 >= first) & (days * 86400 < selection.end))[None, :, None]
+    wanted &= np.array([selection.artifacts is None or one in selection.artifacts for one in digests])
+    devices = fleet.devices[block.first : block.first + shape[0]]
+    chosen = set(selection.devices or ())
+    wanted &= np.array(
+        [
+            (selection.devices is None or one.device in chosen) and set(selection.labels) <= set(one.labels)
+            for one in devices
+        ]
+    )[:, None, None]
+    device, day, artifact = np.nonzero(wanted)
+    names = np.array([one.device for one in devices], dtype=object)
+    keys = {
+        "time": (days[day] * 86400).astype(np.int64),
+        "device": names[device],
+        "artifact": digests[artifact],
     }
-    shape = (len(counts), CLASSES, BINS)
-    return arrays, np.array(counts, dtype=np.int64).reshape(shape)
+    return keys, counts[wanted]
 
 
-def _drawn(
-    rng: np.random.Generator, mix: NDArray[np.float64], frames: int, drift: float
-) -> NDArray[np.int64]:
-    drifted = mix * (1 - drift)
-    drifted[0] += drift
-    classes = rng.multinomial(frames, drifted / drifted.sum())
-    sure = rng.beta(_SURE[0] * (1 - min(drift, 0.8)), _SURE[1], frames)
-    bins = np.minimum((sure * BINS).astype(np.int64), BINS - 1)
-    places = np.repeat(np.arange(CLASSES), classes) * BINS + bins
-    return np.bincount(places, minlength=CLASSES * BINS).reshape(CLASSES, BINS)
+def _sure(drift: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Chance of each bin of confidence."""
+    edges = np.arange(BINS + 1) / BINS
+    below = betainc(_SURE[0] * (1 - np.minimum(drift, 0.8))[..., None], _SURE[1], edges)
+    return np.asarray(np.diff(below, axis=-1))

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import json
+import base64
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 
 from host_tools.review.store import tiles, window_rows
 from host_tools.review.store.boots import read_clock
 from host_tools.review.store.clock_notes import clock_note
 from host_tools.review.store.engine import one_of
+from host_tools.review.store.fleets import ALL_ARTIFACTS, distinct, read_fleet
 from host_tools.review.store.message_ledger import holes
-from host_tools.review.store.schema import window_table
+from host_tools.review.store.schema import fleet_table, window_table
 from host_tools.review.store.window_facts import KEYS
 from host_tools.review.store.window_rows import WindowRows, column
 from host_tools.review.store.windows import (
@@ -32,9 +34,9 @@ from host_tools.review.store.writing import read_heard
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import pyarrow as pa
     from numpy.typing import NDArray
 
+    from host_tools.review.store.cohorts import Cohorts
     from host_tools.review.store.engine import Engine
     from host_tools.review.store.keys import Keys
     from host_tools.review.store.sensors import Sensors
@@ -51,33 +53,103 @@ class Answers:
     artifacts: Keys
     outputs: Keys
     sensors: Sensors
+    cohorts: Cohorts
 
     def windows(self, selection: Selection, *, level: Level, by: Sequence[str]) -> WindowTable:
         """See `TelemetryStore.windows`."""
         axes = check_axes(by)
-        chosen = self._devices(selection)
-        rows = self._rows(selection, level, chosen, in_time="time" in axes)
-        keys = {axis: self._axis(axis, rows, level) for axis in axes}
-        order = dict(keys) or {"all": np.zeros(len(rows), dtype=np.int64)}
-        groups, named = window_rows.grouped(order)
+        wanted = tiles.tiles(selection, level, in_time="time" in axes)
+        if self._is_of_fleets(selection, axes, wanted):
+            return self._fleet_windows(selection, level, axes, wanted)
+        where = self._where(selection, self._devices(selection))
+        found = [
+            self.engine.select(f"SELECT * FROM {_within(window_table(one[0]), one)}{where}") for one in wanted
+        ]
+        rows = window_rows.read(window_rows.concatenated(found), KEYS)
+        groups, named = self._grouped(rows, axes, level)
         made = window_rows.merged(rows, groups, named)
-        devices = _distinct(groups, rows.keys["device"], len(made))
+        return self._table(made, axes, level, distinct(groups, rows.keys["device"], len(made)))
+
+    def _grouped(
+        self, rows: WindowRows, axes: tuple[str, ...], level: Level
+    ) -> tuple[NDArray[np.int64], dict[str, NDArray[np.int64]]]:
+        keys = {axis: self._axis(axis, rows.keys, level) for axis in axes}
+        if keys:
+            return window_rows.grouped(keys)
+        size = len(rows)
+        return np.zeros(size, dtype=np.int64), {"all": np.zeros(min(size, 1), dtype=np.int64)}
+
+    # --- windows of fleets ---
+
+    def _is_of_fleets(self, selection: Selection, axes: tuple[str, ...], wanted: list[tiles.Tile]) -> bool:
+        """Return whether windows of fleets can tell it, and are up to date."""
+        if selection.devices is not None or "device" in axes:
+            return False
+        if selection.artifacts is not None and len(selection.artifacts) > 1 and "artifact" not in axes:
+            return False  # a device that ran two of them would count twice
+        labels = {axis[6:] for axis in axes if axis.startswith("label:")} | {
+            key for key, _ in selection.labels
+        }
+        if not labels <= self.cohorts.keys():
+            return False
+        behind = " OR ".join(
+            f'level = {level.seconds} AND "time" >= {start} AND "time" < {end}'
+            for level, start, end in wanted
+        )
+        return (
+            bool(wanted)
+            and not self.engine.select(f"SELECT level FROM dirty_fleet WHERE {behind} LIMIT 1").num_rows
+        )
+
+    def _fleet_windows(
+        self, selection: Selection, level: Level, axes: tuple[str, ...], wanted: list[tiles.Tile]
+    ) -> WindowTable:
+        told = self.cohorts.told()
+        where = ""
+        if selection.labels:
+            where = f" AND {one_of('cohort', [key for key, own in enumerate(told) if _has(own, selection.labels)])}"
+        if "artifact" in axes or selection.artifacts is not None:
+            where += f" AND artifact <> {ALL_ARTIFACTS}" + self._where(selection, None)
+        else:
+            where += f" AND artifact = {ALL_ARTIFACTS}"
+        rows = read_fleet(
+            [
+                self.engine.select(f"SELECT * FROM {_within(fleet_table(one[0]), one)}{where}")
+                for one in wanted
+            ]
+        )
+        groups, named = self._grouped(rows, axes, level)
+        made = window_rows.merged(rows, groups, named)
+        if "time" in axes:  # each device is in one cohort
+            devices = np.bincount(groups, weights=rows.keys["devices"], minlength=len(made)).astype(np.int64)
+        else:
+            devices = self._distinct_devices(selection, level, axes, wanted, named)
         return self._table(made, axes, level, devices)
 
-    def _rows(
-        self, selection: Selection, level: Level, devices: NDArray[np.int64] | None, *, in_time: bool
-    ) -> WindowRows:
-        """Return windows of devices that cover the selection."""
-        where = self._where(selection, devices)
-        found = []
-        for tile_level, start, end in tiles.tiles(selection, level, in_time=in_time):
-            found.append(
+    def _distinct_devices(
+        self,
+        selection: Selection,
+        level: Level,
+        axes: tuple[str, ...],
+        wanted: list[tiles.Tile],
+        named: dict[str, NDArray[np.int64]],
+    ) -> NDArray[np.int64]:
+        """Return how many devices are in each group, in the order of ``named``."""
+        where = self._where(selection, self._devices(selection))
+        rows = pa.concat_tables(
+            [
                 self.engine.select(
-                    f"SELECT * FROM {window_table(tile_level)} "
-                    f'WHERE "time" >= {start} AND "time" < {end}{where}'
+                    f"SELECT DISTINCT device, artifact FROM {_within(window_table(one[0]), one)}{where}"
                 )
-            )
-        return window_rows.read(window_rows.concatenated(found), KEYS)
+                for one in wanted
+            ]
+        )
+        keys = {name: column(rows, name).astype(np.int64) for name in ("device", "artifact")}
+        codes = {axis: self._axis(axis, keys, level) for axis in axes} or {
+            "all": np.zeros(rows.num_rows, dtype=np.int64)
+        }
+        groups, _ = window_rows.grouped(codes)
+        return distinct(groups, keys["device"], len(next(iter(named.values()))))
 
     def _where(self, selection: Selection, devices: NDArray[np.int64] | None) -> str:
         where = "" if devices is None else f" AND {one_of('device', devices)}"
@@ -93,20 +165,24 @@ class Answers:
         named = self.devices.ids() if selection.devices is None else selection.devices
         keys = {key for name in named if (key := self.devices.of(name)) is not None}
         if selection.labels:
-            labels = self.labels()
+            labels = self.cohorts.labels()
             keys = {key for key in keys if _has(labels.get(key, {}), selection.labels)}
         return np.array(sorted(keys), dtype=np.int64)
 
-    def _axis(self, axis: str, rows: WindowRows, level: Level) -> NDArray[np.int64]:
+    def _axis(self, axis: str, keys: Mapping[str, NDArray[np.int64]], level: Level) -> NDArray[np.int64]:
         """Return a number for each row by which its values on an axis are ordered, none last."""
         if axis == "time":
-            return rows.keys["time"] // level.seconds * level.seconds
-        return self._texts(axis)[1][rows.keys["artifact" if axis == "artifact" else "device"]]
+            return keys["time"] // level.seconds * level.seconds
+        if axis.startswith("label:") and "cohort" in keys:
+            told = [own.get(axis[6:]) for own in self.cohorts.told()]
+            places = {text: place for place, text in enumerate(self._texts(axis)[0])}
+            return np.array([places.get(text, places[None]) for text in told], dtype=np.int64)[keys["cohort"]]
+        return self._texts(axis)[1][keys["artifact" if axis == "artifact" else "device"]]
 
     def _texts(self, axis: str) -> tuple[list[str | None], NDArray[np.int64]]:
         """Return the texts of an axis in order, None last, and the place of each key of an artifact or device."""
         if axis.startswith("label:"):
-            labels = self.labels()
+            labels = self.cohorts.labels()
             of_key = [labels.get(key, {}).get(axis[6:]) for key in range(len(self.devices))]
         else:
             of_key = (self.artifacts if axis == "artifact" else self.devices).all()
@@ -127,19 +203,9 @@ class Answers:
 
     # --- devices ---
 
-    def labels(self) -> dict[int, dict[str, str]]:
-        """Return the labels of every device by its key: those of its latest birth, and users', which win."""
-        rows = self.engine.select("SELECT id, birth FROM device")
-        found: dict[int, dict[str, str]] = {row["id"]: json.loads(row["birth"]) for row in rows.to_pylist()}
-        for row in self.engine.select('SELECT device, "key", "value" FROM label').to_pylist():
-            key = self.devices.of(row["device"])
-            if key is not None:
-                found.setdefault(key, {})[row["key"]] = row["value"]
-        return found
-
     def known_devices(self, labels: Sequence[tuple[str, str]]) -> tuple[Device, ...]:
         """See `TelemetryStore.devices`."""
-        every = self.labels()
+        every = self.cohorts.labels()
         told = self.engine.select("SELECT * FROM device").to_pylist()
         boots = self.engine.select("SELECT * FROM boot ORDER BY device, first_received, boot")
         device = column(boots, "device")
@@ -320,8 +386,12 @@ class Answers:
 
     def dead_letters(self, limit: int) -> tuple[DeadLetter, ...]:
         """See `TelemetryStore.dead_letters`."""
-        rows = self.engine.select(f"SELECT * FROM dead_letter ORDER BY received DESC LIMIT {int(limit)}")
-        return tuple(DeadLetter(**row) for row in rows.to_pylist())
+        rows = self.engine.select(
+            f"SELECT received, topic, payload, payload_bytes, reason FROM dead_letter ORDER BY received DESC LIMIT {int(limit)}"
+        )
+        return tuple(
+            DeadLetter(**{**row, "payload": base64.b64decode(row["payload"])}) for row in rows.to_pylist()
+        )
 
 
 def _has(labels: Mapping[str, str], wanted: Sequence[tuple[str, str]]) -> bool:
@@ -333,11 +403,8 @@ def _latest(received: NDArray[np.float64]) -> float:
     return float(told.max()) if len(told) else float("nan")
 
 
-def _distinct(groups: NDArray[np.int64], device: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    if not len(groups):
-        return np.zeros(count, dtype=np.int64)
-    span = int(device.max()) + 1
-    return np.bincount(np.unique(groups * span + device) // span, minlength=count)
+def _within(table: str, tile: tiles.Tile) -> str:
+    return f'{table} WHERE "time" >= {tile[1]} AND "time" < {tile[2]}'
 
 
 def _weighed(groups: NDArray[np.int64], values: NDArray[np.float64], count: int) -> NDArray[np.float64]:

@@ -6,10 +6,14 @@ import threading
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from host_tools.review.store.answers import Answers
 from host_tools.review.store.boots import Boots
+from host_tools.review.store.cohorts import Cohorts
 from host_tools.review.store.keys import Keys
+from host_tools.review.store.parquet import export_parquet, import_parquet
+from host_tools.review.store.retaining import retain
 from host_tools.review.store.rolling_up import RollingUp
 from host_tools.review.store.sensors import Sensors
 from host_tools.review.store.writing import Writing
@@ -44,9 +48,10 @@ class ColumnStore:
         outputs, sensors = Keys(engine, "output_name"), Sensors(engine)
         self._keys = (devices, artifacts, outputs, sensors)
         self._boots = Boots(engine)
-        self._writing = Writing(engine, devices, artifacts, outputs, sensors, self._boots)
-        self._rolling_up = RollingUp(engine, sensors, self._boots)
-        self._answers = Answers(engine, devices, artifacts, outputs, sensors)
+        self._cohorts = Cohorts(engine, devices)
+        self._writing = Writing(engine, devices, artifacts, outputs, sensors, self._boots, self._cohorts)
+        self._rolling_up = RollingUp(engine, sensors, self._boots, self._cohorts)
+        self._answers = Answers(engine, devices, artifacts, outputs, sensors, self._cohorts)
 
     def write(self, batch: Batch) -> Written:
         """See `TelemetryStore.write`."""
@@ -102,25 +107,41 @@ class ColumnStore:
             return
         device, key, value = (pa.array(column, pa.string()) for column in zip(*given, strict=True))
         rows = pa.table({"device": device, "key": key, "value": value})
-        with self._turn, self._engine.transaction():
-            self._engine.remove("label", rows.select(["device", "key"]))
-            self._engine.append("label", rows.filter(pa.compute.not_equal(value, "")))
+        with self._turn:
+            try:
+                with self._engine.transaction():
+                    self._engine.remove("label", rows.select(["device", "key"]))
+                    self._engine.append("label", rows.filter(pc.not_equal(value, "")))
+                    self._cohorts.assign()
+            except BaseException:
+                self._forget()
+                raise
 
     def retain(self, retention: Retention, *, now: float) -> int:
         """See `TelemetryStore.retain`."""
-        raise NotImplementedError
+        with self._turn:
+            self.roll_up()
+            gone = retain(self._engine, retention, now=now)
+            self._boots.forget()
+            return gone
 
     def export_parquet(self, folder: Path) -> None:
         """See `TelemetryStore.export_parquet`."""
-        raise NotImplementedError
+        with self._turn:
+            export_parquet(self._engine, folder)
 
     def import_parquet(self, folder: Path) -> int:
         """See `TelemetryStore.import_parquet`."""
-        raise NotImplementedError
+        with self._turn:
+            try:
+                return import_parquet(self._engine, folder)
+            finally:
+                self._forget()
 
     def backup(self, path: Path) -> None:
         """See `TelemetryStore.backup`."""
-        self._engine.backup(path)
+        if not self._engine.backup(path):
+            self.export_parquet(path)
 
     def close(self) -> None:
         """See `TelemetryStore.close`."""
@@ -131,3 +152,4 @@ class ColumnStore:
         for keys in self._keys:
             keys.reload()
         self._boots.forget()
+        self._cohorts.reload()

@@ -13,7 +13,7 @@ from host_tools.errors import StoreError
 from host_tools.review.store.schema import TABLES, Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     import pyarrow as pa
@@ -25,11 +25,28 @@ _TYPES: dict[Kind, str] = {
     "double": "DOUBLE",
     "bool": "BOOLEAN",
     "text": "VARCHAR",
-    "bytes": "BLOB",
     "int32[]": "INTEGER[]",
     "int64[]": "BIGINT[]",
     "double[]": "DOUBLE[]",
 }
+
+
+_STREAMED_ROWS = 100_000
+_HINTS = (
+    (
+        "lock on file",
+        "Another process has it open, and one process at a time can: stop it, or give another file.",
+    ),
+    ("not a valid duckdb", "This is no store of telemetry; give another file, or restore a backup."),
+    ("newer version", "It was written by a newer DuckDB: upgrade, pip install -U duckdb."),
+    ("no space left", "Make room on the disk; what was committed is safe."),
+    ("could not write", "Is the disk full? Make room; what was committed is safe."),
+    ("checksum", "The file is damaged; restore a backup."),
+    ("corrupt", "The file is damaged; restore a backup."),
+    ("permission denied", "Give this user the right to write there."),
+    ("cannot open file", "Does the folder exist, and may this user write there?"),
+)
+"""What to do, by what the message says."""
 
 
 class _Cursors(threading.local):
@@ -37,6 +54,7 @@ class _Cursors(threading.local):
 
     writer: duckdb.DuckDBPyConnection | None = None
     reader: duckdb.DuckDBPyConnection | None = None
+    opened: int = 0
 
 
 class DuckDbEngine:
@@ -46,25 +64,30 @@ class DuckDbEngine:
         """Open the file, or make it."""
         self.where = str(path)
         self._path = path
-        config: dict[str, str | bool | int | float | list[str]] = {"checkpoint_threshold": "128MiB"}
+        self._config: dict[str, str | bool | int | float | list[str]] = {"checkpoint_threshold": "128MiB"}
         if threads is not None:
-            config["threads"] = threads
+            self._config["threads"] = threads
         if memory_bytes is not None:
-            config["memory_limit"] = f"{memory_bytes}B"
+            self._config["memory_limit"] = f"{memory_bytes}B"
         self._turn = threading.RLock()
         self._local = _Cursors()
+        self._connection: duckdb.DuckDBPyConnection | None = None
+        self._opened = 0
         with self._told():
-            self._connection = duckdb.connect(str(path), config=config)
-            self._connection.execute("SET TimeZone = 'UTC'")
+            self._open()
 
-    def create(self) -> None:
-        """Make the tables that are not there."""
-        with self.transaction():
-            for name, table in TABLES.items():
-                columns = ", ".join(
-                    f'"{column}" {_TYPES[kind]} NOT NULL' for column, kind in table.columns.items()
-                )
-                self._cursor().execute(f"CREATE TABLE IF NOT EXISTS {name} ({columns})")
+    def create(self, tables: Iterable[str]) -> None:
+        """See `Engine.create`."""
+        for name in tables:
+            columns = ", ".join(
+                f'"{column}" {_TYPES[kind]} NOT NULL' for column, kind in TABLES[name].columns.items()
+            )
+            self.alter(f"CREATE TABLE IF NOT EXISTS {name} ({columns})")
+
+    def alter(self, statement: str) -> None:
+        """See `Engine.alter`."""
+        with self._told():
+            self._cursor().execute(statement)
 
     def select(self, sql: str) -> pa.Table:
         """See `Engine.select`."""
@@ -75,8 +98,7 @@ class DuckDbEngine:
     def transaction(self) -> Iterator[None]:
         """See `Engine.transaction`."""
         with self._turn, self._told():
-            cursor = self._connection
-            self._local.writer = cursor
+            cursor = self._local.writer = self._open()
             try:
                 cursor.execute("BEGIN")
                 yield
@@ -123,24 +145,66 @@ class DuckDbEngine:
     def compact(self) -> None:
         """See `Engine.compact`."""
         with self._turn, self._told():
-            self._connection.execute("CHECKPOINT")
+            self._open().execute("CHECKPOINT")
 
-    def backup(self, path: Path, *, progress: Callable[[float], None] | None = None) -> None:
-        """See `Engine.backup`."""
-        raise NotImplementedError
+    def seal(self, table: str, condition: str, part: int) -> None:
+        """See `Engine.seal`."""
+        with self._told():
+            self._cursor().execute(f"UPDATE {table} SET part = {part} WHERE part = 0 AND ({condition})")
+
+    def stream(self, sql: str) -> Iterator[pa.RecordBatch]:
+        """See `Engine.stream`."""
+        with self._told():
+            yield from self._cursor().sql(sql).to_arrow_reader(_STREAMED_ROWS)
+
+    def backup(self, path: Path) -> bool:
+        """See `Engine.backup`: one transaction reads all tables, so the copy is of one moment."""
+        if path.exists():
+            raise StoreError(f"{path}: is there already.", hint="Name a file that is not there.")
+        unfinished = path.with_name(f"{path.name}.part")
+        unfinished.unlink(missing_ok=True)
+        quoted = str(unfinished).replace("'", "''")
+        with self._told():
+            cursor = self._open().cursor()
+            try:
+                source = cursor.execute("SELECT current_database()").fetchall()[0][0]
+                cursor.execute(f"ATTACH '{quoted}' AS unfinished_copy")
+                try:
+                    cursor.execute(f'COPY FROM DATABASE "{source}" TO unfinished_copy')
+                finally:
+                    cursor.execute("DETACH unfinished_copy")
+            except BaseException:
+                unfinished.unlink(missing_ok=True)
+                raise
+            finally:
+                cursor.close()
+        unfinished.rename(path)
+        return True
 
     def close(self) -> None:
         """See `Engine.close`."""
         with self._turn, self._told():
-            self._connection.close()
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
 
     def _cursor(self) -> duckdb.DuckDBPyConnection:
         """Return the connection of this thread's transaction, else a cursor of this thread's."""
         if self._local.writer is not None:
             return self._local.writer
-        if self._local.reader is None:
-            self._local.reader = self._connection.cursor()
+        connection = self._open()
+        if self._local.reader is None or self._local.opened != self._opened:
+            self._local.reader, self._local.opened = connection.cursor(), self._opened
         return self._local.reader
+
+    def _open(self) -> duckdb.DuckDBPyConnection:
+        """Return the connection; one that an error ended is opened again, with what was committed."""
+        with self._turn:
+            if self._connection is None:
+                self._connection = duckdb.connect(str(self._path), config=self._config)
+                self._connection.execute("SET TimeZone = 'UTC'")
+                self._opened += 1
+            return self._connection
 
     @contextmanager
     def _shown(self, rows: pa.Table) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -153,11 +217,31 @@ class DuckDbEngine:
 
     def _roll_back(self) -> None:
         with contextlib.suppress(duckdb.Error):  # there may be no transaction any more: the failure ended it
-            self._connection.execute("ROLLBACK")
+            self._open().execute("ROLLBACK")
 
     @contextmanager
     def _told(self) -> Iterator[None]:
         try:
             yield
         except duckdb.Error as error:
-            raise StoreError(f"{self.where}: {error}") from error
+            if isinstance(error, duckdb.FatalException | duckdb.InternalException):
+                self._give_up()
+            raise StoreError(f"{self.where}: {_first_line(error)}", hint=_hint(str(error))) from error
+        except OSError as error:
+            raise StoreError(f"{self.where}: {error}.", hint=_hint(str(error))) from error
+
+    def _give_up(self) -> None:
+        """Close a connection that the database calls unusable: the file has what was committed."""
+        with self._turn, contextlib.suppress(duckdb.Error):
+            broken, self._connection = self._connection, None
+            if broken is not None:
+                broken.close()
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:500]
+
+
+def _hint(text: str) -> str:
+    told = text.lower()
+    return next((hint for sign, hint in _HINTS if sign in told), "")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable, Iterator
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -23,6 +23,12 @@ class Engine(Protocol):
     """
 
     where: str
+
+    def create(self, tables: Iterable[str]) -> None:
+        """Make the tables that are not there."""
+
+    def alter(self, statement: str) -> None:
+        """Change a table, for a migration."""
 
     def select(self, sql: str) -> pa.Table:
         """Return what a question gives; without nulls, as the tables have none. Any thread may ask.
@@ -45,14 +51,20 @@ class Engine(Protocol):
     def remove_where(self, table: str, condition: str) -> int:
         """Remove the rows that meet a condition; return how many."""
 
+    def seal(self, table: str, condition: str, part: int) -> None:
+        """Give another part to the windows of part 0 that meet a condition."""
+
+    def stream(self, sql: str) -> Iterator[pa.RecordBatch]:
+        """Yield what a question gives piece by piece."""
+
     def place(self, table: str, boots: pa.Table) -> None:
         """Set `moment` anew in the rows of some runs: columns ``boot``, ``wrong`` and ``start``, as `clock_evidence.moments`."""
 
     def compact(self) -> None:
         """Give back room that removed rows took, where the database does not by itself."""
 
-    def backup(self, path: Path, *, progress: Callable[[float], None] | None = None) -> None:
-        """Write a consistent copy."""
+    def backup(self, path: Path) -> bool:
+        """Write a consistent copy; False where the database has no way of its own."""
 
     def close(self) -> None:
         """End the connection."""

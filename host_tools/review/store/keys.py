@@ -36,6 +36,12 @@ class Keys:
         self._ids = {None: NONE, **{name: place for place, name in enumerate(names, start=1)}}
         self._names = [None, *names]
 
+    def reload_if_behind(self) -> None:
+        """Read again what another process may have added."""
+        rows = self._engine.select(f"SELECT count(*) AS size FROM {self._table}")
+        if int(rows.column("size")[0].as_py()) >= len(self._names):
+            self.reload()
+
     def __len__(self) -> int:
         return len(self._names)
 

@@ -1,23 +1,85 @@
-"""`open_store`: a file is DuckDB's, an address ``clickhouse://`` is ClickHouse's."""
+"""`open_store`: a file is DuckDB's, an address ``clickhouse://`` is a ClickHouse server's."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+
+from host_tools.errors import StoreError
 from host_tools.review.store.column_store import ColumnStore
 from host_tools.review.store.duckdb_engine import DuckDbEngine
+from host_tools.review.store.schema import SCHEMA_VERSION, TABLES
 
 if TYPE_CHECKING:
-    from host_tools.review.store.telemetry_store import TelemetryStore
+    from collections.abc import Mapping, Sequence
+
+    from host_tools.review.store.engine import Engine
+
+_ADDRESSES = ("clickhouse://", "clickhouses://")
+_VERSION = "schema_version"
+MIGRATIONS: Mapping[int, Sequence[str]] = {}
+"""By the version that they lead to: what is done to tables that are there. Forward only."""
 
 
-def open_store(where: str | Path) -> TelemetryStore:
+def open_store(
+    where: str | Path, *, threads: int | None = None, memory_bytes: int | None = None
+) -> ColumnStore:
     """Open a store, or make it.
 
+    Args:
+        where: A file for DuckDB, ``clickhouse://user:password@host:port/database`` (``clickhouses://``: with TLS), or
+            ``chdb:folder`` for ClickHouse's engine in this process.
+        threads: Of DuckDB; by default one a core.
+        memory_bytes: Of DuckDB; by default four fifths of the machine's.
+
     Raises:
-        StoreError: It cannot be opened.
+        StoreError: It cannot be opened: damaged, in use by another process, of a newer version, away.
     """
-    engine = DuckDbEngine(Path(where))
-    engine.create()
+    text = str(where)
+    if text.startswith((*_ADDRESSES, "chdb:")):
+        engine: Engine = _clickhouse(text)
+    else:
+        engine = DuckDbEngine(Path(where), threads=threads, memory_bytes=memory_bytes)
+    try:
+        return opened(engine)
+    except BaseException:
+        engine.close()
+        raise
+
+
+def opened(engine: Engine) -> ColumnStore:
+    """Make the tables that are not there, bring older ones up to date, and refuse newer ones.
+
+    Raises:
+        StoreError: Made by a newer version.
+    """
+    engine.create(("setting",))
+    rows = engine.select(f'SELECT "value" FROM setting WHERE "name" = \'{_VERSION}\'')
+    version = int(rows.column("value")[0].as_py()) if rows.num_rows else SCHEMA_VERSION
+    if version > SCHEMA_VERSION:
+        raise StoreError(
+            f"{engine.where}: was made by a newer Edgewright (schema {version}; this one knows {SCHEMA_VERSION}).",
+            hint="Upgrade Edgewright; the file is as it was.",
+        )
+    with engine.transaction():
+        for step in range(version + 1, SCHEMA_VERSION + 1):
+            for statement in MIGRATIONS[step]:
+                engine.alter(statement)
+        if version != SCHEMA_VERSION or not rows.num_rows:
+            engine.create(TABLES)
+            engine.replace("setting", pa.table({"name": [_VERSION], "value": [str(SCHEMA_VERSION)]}))
     return ColumnStore(engine)
+
+
+def _clickhouse(address: str) -> Engine:
+    from host_tools.review.store.clickhouse_connections import (  # noqa: PLC0415  large, and only for those who use it
+        ProcessConnection,
+        ServerConnection,
+    )
+    from host_tools.review.store.clickhouse_engine import ClickHouseEngine  # noqa: PLC0415
+
+    if address.startswith("chdb:"):
+        return ClickHouseEngine(ProcessConnection(Path(address.removeprefix("chdb:"))))
+    return ClickHouseEngine(ServerConnection(address))

@@ -14,7 +14,10 @@ import pyarrow as pa
 
 from host_tools.review.store import clock_evidence, window_rows
 from host_tools.review.store.boots import read_clock
+from host_tools.review.store.cohorts import mark_fleets
 from host_tools.review.store.engine import one_of
+from host_tools.review.store.fleets import roll_up_fleets
+from host_tools.review.store.retaining import sealed_before
 from host_tools.review.store.schema import MESSAGE_TABLES, window_table
 from host_tools.review.store.window_facts import KEYS, Facts, read_runs
 from host_tools.review.store.window_rows import column
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from host_tools.review.store.boots import Boots
+    from host_tools.review.store.cohorts import Cohorts
     from host_tools.review.store.engine import Engine
     from host_tools.review.store.sensors import Sensors
 
@@ -49,9 +53,11 @@ class RollingUp:
     engine: Engine
     sensors: Sensors
     boots: Boots
+    cohorts: Cohorts
 
     def run(self, progress: Callable[[float], None] | None = None) -> int:
         """Bring every level up to date; return how many windows changed."""
+        tell = progress or _silent
         self._place()
         rows = self.engine.select('SELECT DISTINCT device, "time" FROM dirty')
         device, time = column(rows, "device").astype(np.int64), column(rows, "time")
@@ -60,11 +66,9 @@ class RollingUp:
             with self.engine.transaction():
                 changed += self._roll_up((device[chosen], time[chosen]))
             done += len(chosen)
-            if progress is not None:
-                progress(0.8 * done / len(device))
-        changed += self._roll_up_fleets()
-        if progress is not None:
-            progress(1.0)
+            tell(0.8 * done / len(device))
+        changed += roll_up_fleets(self.engine, self.cohorts, progress=lambda share: tell(0.8 + 0.2 * share))
+        tell(1.0)
         return changed
 
     # --- when messages were made ---
@@ -132,12 +136,8 @@ class RollingUp:
         low, high = int(changed[1].min()), int(changed[1].max())
         also = f'{table}."time" BETWEEN {low} AND {high} AND {table}.part = 0'
         self.engine.remove(table, pa.table(gone), also=also)
-        self.engine.append(table, _as_table(made, {"part": 0}))
-        times = np.unique(changed[1])
-        self.engine.replace(
-            "dirty_fleet",
-            pa.table({"level": pa.array(np.full(len(times), level.seconds), pa.int32()), "time": times}),
-        )
+        self.engine.append(table, window_rows.as_table(made, part=0))
+        mark_fleets(self.engine, level, changed[1])
 
     def _windows(self, dirty: Windows) -> tuple[window_rows.WindowRows, Windows]:
         """Return the windows of 10 s that changed, made anew, and which they are: those too that follow a dirty one."""
@@ -168,13 +168,12 @@ class RollingUp:
         heard = self.engine.select(
             f'SELECT * FROM heard WHERE {one_of("boot", runs.boot)} ORDER BY boot, "first"'
         )
-        facts.add_stretches(read_heard(heard))
+        facts.add_stretches(read_heard(heard), since=sealed_before(self.engine))
         return facts
 
-    # --- windows of fleets ---
 
-    def _roll_up_fleets(self) -> int:
-        return 0
+def _silent(share: float) -> None:
+    del share
 
 
 def _pieces(device: NDArray[np.int64], time: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
@@ -235,15 +234,3 @@ def _unique(device: NDArray[np.int64], time: NDArray[np.int64]) -> Windows:
 
 def _nothing() -> window_rows.WindowRows:
     return window_rows.empty(KEYS)
-
-
-def _as_table(rows: window_rows.WindowRows, more: dict[str, int]) -> pa.Table:
-    """Return rows as the tables have them, with columns that are the same in all of them."""
-    table = window_rows.write(rows)
-    for name in ("device", "artifact", "cohort"):
-        if name in rows.keys:
-            place = table.column_names.index(name)
-            table = table.set_column(place, name, table.column(name).cast(pa.int32()))
-    for name, value in more.items():
-        table = table.append_column(name, pa.array(np.full(len(rows), value), pa.int32()))
-    return table

@@ -170,8 +170,8 @@ class Facts:
         # For now sum and number of the samples; `windows` makes them the energy of the window's inferences.
         self._sample(at, {"energy_joules": most, "energy_inferences": _ones(most)})
 
-    def add_stretches(self, stretches: message_ledger.Stretches) -> None:
-        """Take all stretches of numbers of the runs."""
+    def add_stretches(self, stretches: message_ledger.Stretches, *, since: float) -> None:
+        """Take all stretches of numbers of the runs; windows before ``since`` have them, and stay as they are."""
         if not len(stretches):
             return
         run = self.runs.at(stretches.boot)
@@ -180,10 +180,13 @@ class Facts:
         )
         keys = {"device": self.runs.device[run], "artifact": stretches.artifact}
         gaps = message_ledger.holes(stretches)
-        self._sample(_at({**keys, "time": window_start(moment, FINEST)}, gaps > 0), {"gaps": gaps[gaps > 0]})
-        is_first = np.ones(len(stretches), dtype=bool)
-        is_first[1:] = stretches.boot[1:] != stretches.boot[:-1]
-        began = _at({**keys, "time": window_start(moment - stretches.uptime, FINEST)}, is_first)
+        has_gap = (gaps > 0) & (moment >= since)
+        missed = _at({**keys, "time": window_start(moment, FINEST)}, has_gap)
+        self._sample(missed, {"gaps": gaps[has_gap]})
+        start = moment - stretches.uptime
+        is_first = start >= since
+        is_first[1:] &= stretches.boot[1:] != stretches.boot[:-1]
+        began = _at({**keys, "time": window_start(start, FINEST)}, is_first)
         self._sample(began, {"starts": np.ones(int(is_first.sum()), dtype=np.int64)})
 
     def windows(self) -> WindowRows:

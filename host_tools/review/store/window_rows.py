@@ -92,6 +92,18 @@ def write(rows: WindowRows) -> pa.Table:
     return pa.table(columns)
 
 
+def as_table(rows: WindowRows, **more: int) -> pa.Table:
+    """Return rows as the tables have them, with columns that are the same in all of them."""
+    table = write(rows)
+    for name in ("device", "artifact", "cohort"):
+        if name in rows.keys:
+            place = table.column_names.index(name)
+            table = table.set_column(place, name, table.column(name).cast(pa.int32()))
+    for name, value in more.items():
+        table = table.append_column(name, pa.array(np.full(len(rows), value), pa.int32()))
+    return table
+
+
 def merged(rows: WindowRows, groups: NDArray[np.int64], keys: dict[str, NDArray[np.int64]]) -> WindowRows:
     """Merge the rows of each group.
 

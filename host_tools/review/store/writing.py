@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from host_tools.review.store.boots import Boots
+    from host_tools.review.store.cohorts import Cohorts
     from host_tools.review.store.engine import Engine
     from host_tools.review.store.keys import Keys
     from host_tools.review.store.sensors import Sensors
@@ -42,23 +44,27 @@ class Writing:
     outputs: Keys
     sensors: Sensors
     boots: Boots
+    cohorts: Cohorts
 
     def write(self, batch: Batch) -> Written:
         """Write what is new."""
         found, fresh = arrivals(batch, devices=self.devices, artifacts=self.artifacts, boots=self.boots)
         letters = batch.rows.get("dead_letter")
         if letters is not None:
-            self.engine.append("dead_letter", pa.Table.from_batches([letters]))
+            self.engine.append("dead_letter", _letter_rows(letters))
         dead_letters = 0 if letters is None else letters.num_rows
         if not found:
             return Written(messages=0, duplicates=0, dead_letters=dead_letters)
-        new, shifted = self._new(found)
+        new, added = self._new(found)
         places = self._hear(found)
-        self._dirty(found, new, shifted)
+        self._dirty(found, new, added.shifted)
         for one, is_new in zip(found, new, strict=True):
             self._append(one, is_new)
         self._tell_devices(found, new, fresh)
         self.engine.replace("boot", self.boots.rows(places))
+        # Last of all, for where a batch is not one transaction: what is not told as heard is taken in again.
+        self.engine.remove("heard", pa.table({"boot": added.removed.boot, "first": added.removed.first}))
+        self.engine.append("heard", _heard_rows(added.written))
         messages = sum(int(is_new.sum()) for is_new in new)
         return Written(
             messages=messages,
@@ -68,8 +74,8 @@ class Writing:
 
     # --- what is new ---
 
-    def _new(self, found: list[Arrivals]) -> tuple[list[NDArray[np.bool_]], Stretches]:
-        """Bring the numbers of runs up to date; return which messages are new, by table, and `Added.shifted`."""
+    def _new(self, found: list[Arrivals]) -> tuple[list[NDArray[np.bool_]], message_ledger.Added]:
+        """Return which messages are new, by table, and what becomes of the numbers of their runs."""
         is_numbered = np.concatenate([one.is_numbered for one in found])
         numbers = Stretches(
             boot=np.concatenate([one.boot for one in found])[is_numbered],
@@ -80,13 +86,11 @@ class Writing:
             artifact=np.concatenate([one.artifact for one in found])[is_numbered],
         )
         added = message_ledger.add(heard(self.engine, np.unique(numbers.boot)), numbers)
-        self.engine.remove("heard", pa.table({"boot": added.removed.boot, "first": added.removed.first}))
-        self.engine.append("heard", _heard_rows(added.written))
         is_new = np.zeros(len(is_numbered), dtype=bool)
         is_new[is_numbered] = added.is_new
         ends = np.cumsum([len(one.seq) for one in found])[:-1]
         new = np.split(is_new, ends)
-        return [self._new_states(one, known) for one, known in zip(found, new, strict=True)], added.shifted
+        return [self._new_states(one, known) for one, known in zip(found, new, strict=True)], added
 
     def _new_states(self, one: Arrivals, is_new: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Return which messages are new of those that brokers keep: theirs is what no row is there of."""
@@ -165,15 +169,19 @@ class Writing:
         message = one.row_message[rows]
         value = one.rows.column("value").to_numpy()[rows]
         columns = self.boots.columns
-        changed = []
+        before: dict[int, tuple[int, float]] = {}
         for place, seq, cap in zip(
             one.place[message].tolist(), one.seq[message].tolist(), value.tolist(), strict=True
         ):
-            before = columns["cap_seq"][place]
-            if before < 0 or seq < before:
-                if before >= 0 and cap != columns["cap"][place]:
-                    changed.append(int(columns["boot"][place]))
+            known = columns["cap_seq"][place]
+            before.setdefault(place, (int(known), float(columns["cap"][place])))
+            if known < 0 or seq < known:
                 columns["cap_seq"][place], columns["cap"][place] = seq, cap
+        changed = [
+            columns["boot"][place]
+            for place, (seq, cap) in before.items()
+            if seq >= 0 and cap != columns["cap"][place]
+        ]
         if changed:
             dirty_runs(self.engine, np.array(changed))
 
@@ -281,6 +289,7 @@ class Writing:
                 for name in TABLES["device"].columns
             }
             self.engine.replace("device", pa.table(columns))
+            self.cohorts.assign(there)
 
 
 def heard(engine: Engine, boots: NDArray[np.int64]) -> Stretches:
@@ -360,6 +369,14 @@ _FILLS = {"double": float("nan"), "int64": -1, "text": ""}
 
 def _without_nulls(column: pa.Array, kind: str) -> pa.Array:
     return pc.fill_null(column, _FILLS[kind]) if column.null_count else column
+
+
+def _letter_rows(letters: pa.RecordBatch) -> pa.Table:
+    rows = pa.Table.from_batches([letters])
+    payload = pa.array(
+        [base64.b64encode(one).decode() for one in rows.column("payload").to_pylist()], pa.string()
+    )
+    return rows.set_column(rows.column_names.index("payload"), "payload", payload)
 
 
 def _birth_labels(rows: pa.RecordBatch) -> list[str]:

@@ -92,6 +92,14 @@ def test_the_example_of_heat_is_a_configuration() -> None:
     assert config.heat.pause_celsius == 82.0
 
 
+def test_the_example_of_several_models_is_a_configuration() -> None:
+    examples = re.findall(r"```toml\n(.*?)```", TEXT, re.DOTALL)
+    (several,) = [example for example in examples if "[[model]]" in example]
+    config = parse_config(several.encode(), origin="docs/agent.md", folder=Path("/etc/edgewright"))
+    (plates,) = config.model
+    assert (config.split.ratio, plates.name, plates.source.http_port) == (0.1, "plates", 8091)
+
+
 def test_every_source_of_readings_is_explained() -> None:
     table = TEXT.split("## Sensors")[1].split("## Energy per inference")[0]
     assert all(f"`{source}`" in table for source in (*_PLACES, "pressure"))

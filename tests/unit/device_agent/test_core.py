@@ -35,6 +35,7 @@ from device_agent.occurrences import (
     InferenceLeft,
     LinkDown,
     LinkUp,
+    ModelFailed,
     ModelOrdered,
     ModelSwitched,
     Occurrence,
@@ -559,3 +560,52 @@ def test_a_restart_drains_and_says_goodbye_and_a_stop_meanwhile_is_an_end() -> N
     core = running(connected=False)
     run(core, RestartRequested("update"))
     assert run(core, StopRequested("SIGTERM"))[-1] == Exit(code="ok", message="update")
+
+
+# --- beside other models ---
+
+BROKEN = ModelFailed(code="device", message="no camera")
+
+
+def core_beside_others() -> Core:
+    return Core(
+        Timing(window_seconds=10.0, drain_timeout_seconds=5.0, retry_min_seconds=2.0, retry_max_seconds=8.0)
+    )
+
+
+def test_the_main_model_fails_alone_and_is_begun_again_after_growing_pauses() -> None:
+    core = core_beside_others()
+    run(core, LinkUp(), Started(0.0))
+    for since, pause in ((0.0, 2.0), (2.0, 4.0), (6.0, 8.0)):
+        effects = run(core, BROKEN)
+        assert events(effects) == ["model_failed"]
+        assert health(effects)[-1] == RecordHealth("degraded", "model main: device: no camera")
+        assert core.phase == "waiting"
+        assert VerifyArtifact() not in run(core, Tick(since + pause - 0.1))
+        assert VerifyArtifact() in run(core, Tick(since + pause))
+    assert run(core, VERIFIED, LOADED, TESTED)[-1] == StartInference()
+    assert core.phase == "running"
+    assert health(run(core, LinkUp()))[-1] == RecordHealth("up", "")
+
+
+def test_while_the_main_model_waits_the_others_are_sampled_and_a_stop_is_an_end() -> None:
+    core = core_beside_others()
+    run(core, Started(0.0), Tick(1.0), BROKEN)
+    assert Sample(final=False) in run(core, Tick(11.0))
+    run(core, BROKEN)
+    assert run(core, ModelOrdered(KEY, "pause")) == [
+        CommandDone(KEY, "not_running", "the agent is not running: waiting")
+    ]
+    assert VerifyArtifact() in run(core, ModelOrdered(KEY, "restart_model"))
+    assert CommandDone(KEY, "model_failed", "no camera") in run(core, BROKEN)
+    assert StopWorker() in run(core, StopRequested("SIGTERM"))
+    assert run(core, BROKEN) == []
+    assert isinstance(run(core, WorkerStopped())[-1], Exit)
+    assert core.phase == "stopped"
+
+
+def test_a_fault_of_the_agent_itself_ends_it_also_beside_others() -> None:
+    core = core_beside_others()
+    run(core, *STEPS)
+    assert "agent_failed" in events(run(core, Failed(code="unexpected", message="ours")))
+    assert core.phase == "draining"

@@ -71,26 +71,30 @@ export function timelineFigure(answer) {
   });
   const roll = [css("--accent"), css("--warm"), css("--second"), "#cc79a7", "#e69f00", "#56b4e9", "#8a8f98", "#6b4c9a"];
   answer.rollout.forEach((one, place) => {
-    traces.push({ type: "scatter", mode: "lines", x: times.map((time) => time * 1e3), y: one.devices, name: plain(one.name), yaxis: "y5", stackgroup: "rollout", line: { width: 0.5, color: roll[place % roll.length] }, hovertemplate: `%{y} devices<extra>${plain(one.name).replaceAll("%{", "% {")}</extra>`, showlegend: false });
+    const overlaid = answer.lines.findIndex((shown) => isOverlay && shown.artifact === one.artifact);
+    traces.push({ type: "scatter", mode: "lines", x: times.map((time) => time * 1e3), y: one.devices, name: plain(one.name), yaxis: "y5", stackgroup: "rollout", line: { width: 0.5, color: overlaid < 0 ? roll[place % roll.length] : colors[overlaid % colors.length] }, hovertemplate: `%{y} devices<extra>${plain(one.name).replaceAll("%{", "% {")}</extra>`, showlegend: false });
   });
   const marks = answer.markers;
   if (marks.length) {
     traces.push({ type: "scatter", mode: "markers", x: marks.map((mark) => mark.time * 1e3), y: marks.map(() => 1), yaxis: "y6", showlegend: false, hoverinfo: "text", hovertext: marks.map(markText), marker: { symbol: marks.map((mark) => (mark.name === "first_seen" ? "diamond" : "triangle-down")), size: 10, color: marks.map((mark) => ({ error: css("--bad"), warning: css("--care") })[mark.severity] ?? css("--soft")) } });
   }
   const title = (text) => ({ text, font: { size: 11 } });
-  const lowest = { rangemode: "tozero" };
+  const filled = (name) => traces.some((trace) => (trace.yaxis ?? "y") === name && trace.y.length);
+  const lowest = (name) => (filled(name) ? { rangemode: "tozero" } : { range: [0, 1], showticklabels: false });
+  const absent = [["y", "nothing was inferred"], ["y2", "power was not measured"], ["y3", "temperature was not measured"], ["y4", "throttling was not measured"]].filter(([name]) => !filled(name));
   const layout = {
     ...theme(), height: 800, legend: { orientation: "h", y: 1.0, yanchor: "bottom", x: 0 }, hovermode: "x",
     xaxis: axis({ type: "date", range: [answer.shown.start * 1e3, answer.shown.end * 1e3], anchor: "y5", showspikes: true, spikemode: "across", spikethickness: 1, spikecolor: css("--soft"), spikedash: "dot" }),
     yaxis: axis({ title: title("latency, ms"), type: "log", domain: [0.55, 0.965], fixedrange: true, ...decades(answer.edges) }),
-    yaxis2: axis({ title: title("power, W"), domain: [0.42, 0.52], fixedrange: true, ...lowest, nticks: 4 }),
-    yaxis3: axis({ title: title("heat, °C"), domain: [0.28, 0.39], fixedrange: true, nticks: 4 }),
-    yaxis4: axis({ title: title("throttled, %"), domain: [0.15, 0.25], fixedrange: true, ...lowest, nticks: 4 }),
-    yaxis5: axis({ title: title("devices"), domain: [0, 0.12], fixedrange: true, ...lowest, nticks: 4 }),
+    yaxis2: axis({ title: title("power, W"), domain: [0.42, 0.52], fixedrange: true, ...lowest("y2"), nticks: 4 }),
+    yaxis3: axis({ title: title("heat, °C"), domain: [0.28, 0.39], fixedrange: true, ...(filled("y3") ? {} : { range: [0, 1], showticklabels: false }), nticks: 4 }),
+    yaxis4: axis({ title: title("throttled, %"), domain: [0.15, 0.25], fixedrange: true, ...lowest("y4"), nticks: 4 }),
+    yaxis5: axis({ title: title("devices"), domain: [0, 0.12], fixedrange: true, ...lowest("y5"), nticks: 4 }),
     yaxis6: { domain: [0.97, 1.0], fixedrange: true, visible: false, range: [0, 2] },
+    annotations: absent.map(([name, text]) => ({ text, xref: "paper", x: 0.5, yref: `${name} domain`, y: 0.5, showarrow: false, font: { color: css("--soft") } })),
     shapes: marks.map((mark) => ({ type: "line", xref: "x", yref: "paper", x0: mark.time * 1e3, x1: mark.time * 1e3, y0: 0, y1: 0.98, line: { color: css("--soft"), width: 1, dash: "dot" } })),
   };
-  return { traces, layout };
+  return { traces: traces.filter((trace) => trace.type === "heatmap" || trace.y.length), layout };
 }
 
 const markText = (mark) => plain(`${mark.count > 1 ? `${mark.count} × ` : ""}${mark.name.replaceAll("_", " ")}${mark.device ? ` on ${mark.device}` : ""}: ${mark.text}`.slice(0, 160));

@@ -34,7 +34,7 @@ export async function deviceView(content, page, signal) {
     element("h1", {}, row.device, " ", chip(row.status), " ", element("span", { class: "soft" }, row.reason)),
     ...notes.map((note) => element("p", { class: "soft" }, note)),
     element("div", { class: "card" }, tiles(row.measures), facts(device)),
-    timelineCard(chart, timeline, page), ...readingCards(device), eventsCard(device),
+    timelineCard(chart, timeline, page), findingsCard(page, signal), ...readingCards(device), eventsCard(device),
   );
   await drawTimeline(chart, timeline, page);
   for (const card of content.querySelectorAll("[data-unit]")) await draw(card, readingsFigure(device.readings.filter((one) => unitOf(one.name) === card.dataset.unit), device.shown, card.dataset.unit));
@@ -142,7 +142,7 @@ function devicesCard(answer, page) {
 
 function facts(device) {
   const known = { Artifact: device.row.artifact ?? "none", "First heard (UTC)": moment(device.first_received), "Last heard (UTC)": moment(device.row.last_received), ...device.row.labels };
-  return element("details", { open: true }, element("summary", {}, "What it is"), element("table", {}, element("tbody", {}, ...Object.entries(known).map(([name, value]) => element("tr", {}, element("th", { scope: "row" }, name), element("td", { class: "mono" }, value))))));
+  return element("details", {}, element("summary", {}, "What it is"), element("table", {}, element("tbody", {}, ...Object.entries(known).map(([name, value]) => element("tr", {}, element("th", { scope: "row" }, name), element("td", { class: "mono" }, value))))));
 }
 
 const UNITS = { celsius: "°C", watts: "W", volts: "V", amperes: "A", hertz: "Hz", ratio: "ratio", bytes: "bytes", joules_total: "J", joules: "J", total: "count", seconds: "s" };

@@ -11,6 +11,7 @@ from device_agent.update import occurrences as was
 from device_agent.update.machine import UpdateLimits, UpdateMachine
 from device_agent.update.probation import Evidence, ProbationLimits
 from device_agent.update.state import Probation, Release, UpdateState
+from device_agent.update.state_file import decode, encode
 
 PROBATION = ProbationLimits(
     seconds=10.0,
@@ -142,6 +143,8 @@ def test_models_that_disagree_are_not_activated() -> None:
         (was.Observed(inferences=1, errors=9, p95_seconds=0.01), "inference_errors"),
         (was.Observed(inferences=10, errors=0, p95_seconds=0.03), "latency"),
         (was.Observed(inferences=10, errors=0, p95_seconds=0.01, nonfinite=1), "output_not_finite"),
+        (was.Observed(inferences=10, errors=0, p95_seconds=0.01, heat="throttled"), "heat"),
+        (was.Observed(inferences=0, errors=0, p95_seconds=None, heat="inference pauses"), "heat"),
     ],
 )
 def test_bad_windows_in_a_row_take_it_back_with_the_reason(window: was.Observed, reason: str) -> None:
@@ -153,6 +156,28 @@ def test_bad_windows_in_a_row_take_it_back_with_the_reason(window: was.Observed,
     assert machine.state.active == OLD
     assert machine.state.has_rejected(NEW.digest, 8)
     assert machine.state.counter_floor == 5
+
+
+def test_heat_that_was_there_before_says_nothing_against_the_new_release() -> None:
+    hot = was.Observed(inferences=10, errors=0, p95_seconds=0.01, heat="throttled")
+    calm = replace(hot, heat="")
+    for windows, was_hot in (((hot,), True), ((hot, calm), True), ((hot, calm, calm), False), ((), False)):
+        machine = started()
+        for window in windows:
+            machine.handle(window)
+        checked(machine, offer())
+        for report in (
+            was.Fetched(),
+            was.Tried(samples=1, largest_lsb=0.0, load_seconds=0.1),
+            was.Shadowed(frames=9, cosine=0.99),
+        ):
+            machine.handle(report)
+        probation = machine.state.probation
+        assert probation is not None
+        assert probation.baseline_hot is was_hot, windows
+        after = started(decode(encode(machine.state), where="state"))
+        effects = [*after.handle(hot), *after.handle(hot)]
+        assert told(tuple(effects)) == ([] if was_hot else [("update_rolled_back", "heat")])
 
 
 def test_it_is_kept_after_its_time_and_results_and_the_floor_goes_up() -> None:

@@ -51,6 +51,22 @@ def test_the_page_shows_charts_and_escapes_text() -> None:
     assert "<script" not in page
 
 
+def test_several_models_have_charts_rows_and_counts_of_their_own() -> None:
+    history = deliver(filled(), *(window(seq, model="gate", variant="b") for seq in range(11, 15)))
+    page = page_of(history)
+    assert "Latency of each window of main" in page
+    assert "Latency of each window of gate/b" in page
+    throughput = chart(page, "Throughput")
+    assert "main" in throughput
+    assert "gate/b" in throughput
+    assert line_lengths(throughput)[0] == 6, "the other model's windows are another line"
+    assert "lab-1: gate/b" in page
+    assert "Counted by gate/b" in page
+    assert "15 inferences" in page
+    assert "Counted by main" in page
+    assert "9 inferences" in page
+
+
 def test_no_control_character_reaches_the_page() -> None:
     history = deliver(filled(), birth(11, model="\x1b[2J<script>"), event(12, "\x07\x9b bell \u202e"))
     history.add(delivery("ew/v1/\x1b", b""))

@@ -23,7 +23,7 @@ from host_tools.review.history import History
 from host_tools.review.listener import Delivery
 
 if TYPE_CHECKING:
-    from device_agent.contract.telemetry import Clock, HealthStatus
+    from device_agent.contract.telemetry import Clock, HealthStatus, Variant
 
 RECEIVED = 1_700_000_100.0
 TOPICS = DeviceTopics("lab-1")
@@ -48,9 +48,13 @@ def envelope(
     )
 
 
-def window(seq: int, stamp: Envelope | None = None) -> InferenceWindow:
+def window(
+    seq: int, stamp: Envelope | None = None, *, model: str | None = None, variant: Variant | None = None
+) -> InferenceWindow:
     return InferenceWindow(
         envelope=stamp or envelope(seq),
+        model=model,
+        variant=variant,
         window_seconds=1.0,
         inferences_total=seq + 1,
         errors_total=0,

@@ -51,6 +51,28 @@ def test_a_bounded_history_keeps_the_latest() -> None:
     assert [one.envelope.seq for one in history.devices["lab-1"].inference] == [3, 4]
 
 
+def test_windows_of_models_and_sides_are_never_put_together() -> None:
+    history = History(keep=2)
+    for seq in range(0, 12, 3):
+        deliver(
+            history, window(seq), window(seq + 1, model="main", variant="b"), window(seq + 2, model="gate")
+        )
+    device = history.devices["lab-1"]
+    kept = {name: [one.envelope.seq for one in series] for name, series in device.series.items()}
+    assert kept == {"main": [6, 9], "main/b": [7, 10], "gate": [8, 11]}
+    assert list(kept) == ["main", "main/b", "gate"]
+    assert device.inference == device.inference_of["main"]
+    split = deliver(History(), window(1, model="main", variant="b"), window(2, model="main", variant="a"))
+    assert [one.envelope.seq for one in split.devices["lab-1"].inference] == [2]
+
+
+def test_models_without_number_do_not_fill_the_memory() -> None:
+    history = deliver(History(), *(window(seq, model=f"m{seq}") for seq in range(1, 70)))
+    assert len(history.devices["lab-1"].inference_of) == 64
+    assert history.refused_count == 5
+    assert "yet another model" in history.refused[0][1]
+
+
 @settings(max_examples=150)
 @given(
     st.one_of(st.binary(max_size=200), st.text(max_size=100).map(str.encode)),

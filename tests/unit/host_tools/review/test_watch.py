@@ -78,6 +78,19 @@ def test_every_number_can_be_read_whole(width: int) -> None:
         assert heading in text
 
 
+@pytest.mark.parametrize("width", [80, 159, 160, 200])
+def test_several_models_have_a_line_each(width: int) -> None:
+    history = deliver(measured(), window(21, model="main"), window(150, model="gate", variant="b"))
+    lines = drawn(history, width=width).splitlines()
+    assert all(len(line) <= width for line in lines)
+    (gate,) = [line for line in lines if "gate/b" in line]
+    numbers = gate.split()[:-1] if width < 160 else gate.split()[1:]
+    assert numbers == ["4.00", "4.00", "4.00", "1.00", "0", "0"]
+    assert len([line for line in lines if re.search(r"(^|  )main$|^  main ", line)]) == 1
+    alone = drawn(deliver(measured(), window(21, model="main")), width=width)
+    assert "main" not in alone.replace("domain", "")
+
+
 def test_numbers_stand_below_their_headings_at_80_columns() -> None:
     heading, identity, numbers = drawn(measured(), width=80).splitlines()[:3]
     assert identity.startswith("lab-1  up  net 1.0.0")

@@ -1,0 +1,107 @@
+"""Retention: what is older than it is to be kept goes, and what was made of it stays as it is.
+
+A window is made anew from what it was made of while that is there. Before that is removed, the window is *sealed*: it
+becomes a part of its own, and what comes later for the same time makes another part beside it. Answers merge parts as
+they merge everything.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from host_tools.review.store.schema import fleet_table, window_table
+from host_tools.review.store.window_rows import column
+from host_tools.review.store.windows import Level
+
+if TYPE_CHECKING:
+    from host_tools.review.store.engine import Engine
+    from host_tools.review.store.telemetry_store import Retention
+
+_DAY = 86400.0
+_SEALED = "sealed_before"
+
+
+def retain(engine: Engine, retention: Retention, *, now: float) -> int:
+    """Remove what is older than it is to be kept, when all of it is rolled up; return how many rows went."""
+    gone = 0
+    if retention.messages_days is not None:
+        gone += _remove_messages(engine, _cut(now, retention.messages_days, Level.SECONDS_10))
+    days = {
+        Level.SECONDS_10: retention.seconds_10_days,
+        Level.MINUTE: retention.minute_days,
+        Level.HOUR: retention.hour_days,
+        Level.DAY: retention.day_days,
+    }
+    longer = dict(zip(list(Level), list(Level)[1:], strict=False))
+    for level, kept in days.items():
+        if kept is None:
+            continue
+        with engine.transaction():
+            before = _cut(now, kept, longer.get(level, level))
+            if level in longer:
+                _seal(engine, longer[level], before)
+            gone += engine.remove_where(window_table(level), f'"time" < {before}')
+            gone += engine.remove_where(fleet_table(level), f'"time" < {before}')
+    with engine.transaction():
+        if retention.events_days is not None:
+            since = now - _DAY * retention.events_days
+            for table in ("event", "health", "alarm", "birth"):
+                gone += engine.remove_where(table, f"moment < {since!r}")
+        if retention.dead_letters_days is not None:
+            since = now - _DAY * retention.dead_letters_days
+            gone += engine.remove_where("dead_letter", f"received < {since!r}")
+    engine.compact()
+    return gone
+
+
+def sealed_before(engine: Engine) -> float:
+    """Return the Unix time before which messages were removed; what windows tell of it stays."""
+    rows = engine.select(f'SELECT "value" FROM setting WHERE "name" = \'{_SEALED}\'')
+    return float(rows.column("value")[0].as_py()) if rows.num_rows else -math.inf
+
+
+def _remove_messages(engine: Engine, before: int) -> int:
+    with engine.transaction():
+        _keep_totals(engine, before)
+        _seal(engine, Level.SECONDS_10, before)
+        latest = max(float(before), sealed_before(engine))
+        engine.replace("setting", pa.table({"name": [_SEALED], "value": [repr(latest)]}))
+        return sum(
+            engine.remove_where(table, f"moment < {before}") for table in ("inference", "reading", "output")
+        )
+
+
+def _keep_totals(engine: Engine, before: int) -> None:
+    """Keep each run's totals in the last message that goes: what the next one adds is the difference."""
+    totals = engine.select(
+        "SELECT boot, max(seq) AS seq, max_by(inferences_total, seq) AS inferences, "
+        "max_by(errors_total, seq) AS errors, max_by(dropped_frames_total, seq) AS dropped "
+        f"FROM inference WHERE moment < {before} GROUP BY boot ORDER BY boot"
+    )
+    boots = engine.select("SELECT * FROM boot ORDER BY boot")
+    if not totals.num_rows:
+        return
+    place = np.searchsorted(column(boots, "boot"), column(totals, "boot"))
+    later = column(totals, "seq") > column(boots, "totals_seq")[place]
+    rows = boots.take(pa.array(place[later]))
+    for name in ("seq", "inferences", "errors", "dropped"):
+        number = rows.column_names.index(f"totals_{name}")
+        rows = rows.set_column(
+            number, f"totals_{name}", pa.array(column(totals, name)[later].astype(np.int64))
+        )
+    engine.replace("boot", rows)
+
+
+def _seal(engine: Engine, level: Level, before: int) -> None:
+    table = window_table(level)
+    highest = engine.select(f"SELECT max(part) AS part FROM {table}").column("part")[0].as_py() or 0
+    engine.seal(table, f'"time" < {before}', int(highest) + 1)
+
+
+def _cut(now: float, days: float, level: Level) -> int:
+    """Return where what is kept begins, in whole windows of a level."""
+    return math.floor((now - _DAY * days) / level.seconds) * level.seconds

@@ -1,0 +1,221 @@
+"""The page of the fleet in a real browser: every view, keys, shared links, live data, hostile devices, no network."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from host_tools.review.serve.server import serving
+from host_tools.review.store.opening import open_store
+from tests.integration import review_fleet
+from tests.integration.browser_session import Browser, browser
+from tests.integration.review_fleet import HOSTILE, NEW, OLD, START, WINDOWS, device_id
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from host_tools.review.store.telemetry_store import TelemetryStore
+
+DEVICES = 24
+ROOT = "document.documentElement.dataset.drawn"
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TelemetryStore]:
+    opened = open_store(str(tmp_path_factory.mktemp("store") / "fleet.duckdb"))
+    for batch in review_fleet.batches(devices=DEVICES):
+        opened.write(batch)
+    opened.roll_up()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="module")
+def address(store: TelemetryStore) -> Iterator[str]:
+    with serving(store) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def shared_browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with browser(tmp_path_factory.mktemp("browser")) as started:
+        yield started
+
+
+@pytest.fixture
+def chromium(shared_browser: Browser) -> Iterator[Browser]:
+    """Give the browser; whatever the test does, the page must raise nothing and ask nobody else."""
+    shared_browser.asked.clear()
+    shared_browser.problems.clear()
+    shared_browser.shape()
+    yield shared_browser
+    assert shared_browser.problems == []
+    elsewhere = [url for url in shared_browser.asked if urlsplit(url).hostname not in ("127.0.0.1", None)]
+    assert elsewhere == []
+
+
+def opened(chromium: Browser, address: str, query: str = "") -> None:
+    chromium.open("about:blank")
+    chromium.open(address + query)
+    chromium.wait(f"{ROOT} >= 1")
+
+
+def drawn_again(chromium: Browser, before: str) -> None:
+    chromium.wait(f"{ROOT} > {before}")
+
+
+def query_of(chromium: Browser) -> dict[str, list[str]]:
+    return parse_qs(urlsplit(chromium.ask("location.href")).query)
+
+
+def test_fleet_artifact_and_device_are_shown_one_from_the_other(chromium: Browser, address: str) -> None:
+    opened(chromium, address, "?range=6h")
+    assert chromium.ask("document.querySelector('h1').textContent") == "Fleet"
+    tiles = chromium.ask("document.querySelector('.tiles').textContent")
+    assert f"{DEVICES * WINDOWS * 100:,}" in tiles
+    assert "1 degraded" in chromium.ask("document.querySelector('.chips').textContent")
+    kinds = chromium.ask("document.getElementById('timeline-chart').data.map((trace) => trace.type)")
+    assert kinds.count("heatmap") == 1
+    assert chromium.ask("document.getElementById('map-chart').data[0].type") == "treemap"
+    assert chromium.ask("document.querySelectorAll('[aria-labelledby=devices] tbody tr').length") == 20
+
+    before = chromium.ask(ROOT)
+    chromium.ask("document.querySelectorAll('[aria-labelledby=artifacts] tbody a')[0].click()")
+    drawn_again(chromium, before)
+    assert query_of(chromium)["artifact"] == [OLD]
+
+    before = chromium.ask(ROOT)
+    chromium.ask("document.querySelector('[aria-labelledby=devices] tbody a').click()")
+    drawn_again(chromium, before)
+    device = query_of(chromium)["device"][0]
+    assert device in chromium.ask("document.querySelector('h1').textContent")
+    assert "cpu_thermal_celsius" in chromium.ask(
+        "document.querySelector('[data-unit]').getAttribute('aria-label')"
+    )
+
+    before = chromium.ask(ROOT)
+    chromium.ask("history.back()")
+    drawn_again(chromium, before)
+    assert "device" not in query_of(chromium)
+
+
+def test_two_artifacts_lie_over_each_other(chromium: Browser, address: str) -> None:
+    opened(chromium, address, f"?range=6h&artifact={OLD}&artifact={NEW}")
+    chart = "document.getElementById('timeline-chart')"
+    assert chromium.ask(f"{chart}.data.filter((trace) => trace.type === 'heatmap').length") == 2
+    medians = chromium.ask(
+        f"{chart}.data.filter((trace) => trace.name?.startsWith('p50')).map((trace) => trace.y.filter((y) => y !== null).at(-1))"
+    )
+    assert medians == pytest.approx([10.0, 20.0], rel=0.023)
+
+
+def test_keys_move_and_zoom_and_the_link_restores_the_view(chromium: Browser, address: str) -> None:
+    opened(chromium, address, "?range=6h")
+    chromium.ask("document.getElementById('timeline-chart').focus()")
+    before = chromium.ask(ROOT)
+    chromium.press("+")
+    drawn_again(chromium, before)
+    zoomed = query_of(chromium)
+    assert float(zoomed["end"][0]) - float(zoomed["start"][0]) == pytest.approx(3 * 3600, abs=120)
+    assert chromium.ask("document.activeElement.id") == "timeline-chart", "the focus was lost"
+
+    before = chromium.ask(ROOT)
+    chromium.press("ArrowLeft")
+    drawn_again(chromium, before)
+    moved = query_of(chromium)
+    assert float(moved["start"][0]) < float(zoomed["start"][0])
+
+    seen = chromium.ask("document.getElementById('timeline-chart').getAttribute('aria-label')")
+    link = chromium.ask("location.href")
+    opened(chromium, link)
+    assert chromium.ask("document.getElementById('timeline-chart').getAttribute('aria-label')") == seen
+
+
+def test_dragging_over_the_chart_shows_that_time(chromium: Browser, address: str) -> None:
+    opened(chromium, address, f"?start={START}&end={START + 7200}")
+    chromium.ask("document.getElementById('timeline-chart').scrollIntoView()")
+    box = chromium.ask(
+        "(() => { const box = document.querySelector('#timeline-chart .nsewdrag').getBoundingClientRect(); "
+        "return [box.left, box.top, box.width, box.height]; })()"
+    )
+    before = chromium.ask(ROOT)
+    y = box[1] + box[3] / 2
+    chromium.drag((box[0] + box[2] * 0.25, y), (box[0] + box[2] * 0.5, y))
+    drawn_again(chromium, before)
+    found = query_of(chromium)
+    assert float(found["start"][0]) == pytest.approx(START + 1800, abs=120)
+    assert float(found["end"][0]) == pytest.approx(START + 3600, abs=120)
+
+
+def test_what_devices_say_is_only_ever_text(chromium: Browser, address: str) -> None:
+    for query in (
+        "?range=6h&by=model_name&inner=site",
+        f"?range=6h&device={device_id(0)}",
+        f"?range=6h&device={device_id(3)}",
+    ):
+        opened(chromium, address, query)
+        assert chromium.ask("typeof window.owned") == "undefined"
+        assert "owned" not in chromium.ask("document.title")
+        assert (
+            chromium.ask(
+                "document.querySelectorAll('#content img, #content script, #content a[href^=javascript], svg a').length"
+            )
+            == 0
+        )
+    assert HOSTILE in chromium.ask("document.querySelector('h1').textContent")
+    opened(chromium, address, "?range=6h&by=model_name")
+    labels = chromium.ask(
+        "[...document.querySelectorAll('#map-chart text')].map((text) => text.textContent).join('|')"
+    )
+    assert "<img src=x" in labels, labels
+
+
+def test_live_data_appears_until_it_is_paused(chromium: Browser, address: str, store: TelemetryStore) -> None:
+    opened(chromium, address, "?range=24h&live=1")
+    tile = "document.querySelector('.tile b').textContent"
+    first = chromium.ask(tile)
+    for batch in review_fleet.batches(devices=1, start=START + 7200, windows=5, boot="again"):
+        store.write(batch)
+    store.roll_up()
+    chromium.wait(f"{tile} !== {json.dumps(first)}", seconds=60)
+    chromium.ask("document.getElementById('live').click()")
+    chromium.wait("document.getElementById('live').getAttribute('aria-pressed') === 'false'")
+    assert "live" not in query_of(chromium)
+
+
+def test_every_control_has_a_name_and_dark_is_dark(chromium: Browser, address: str) -> None:
+    chromium.shape(dark=True)
+    opened(chromium, address, "?range=6h")
+    unnamed = chromium.ask(
+        "[...document.querySelectorAll('button, select, input, [tabindex=\"0\"]')].filter((one) => "
+        "!(one.getAttribute('aria-label') || one.textContent.trim() || one.labels?.length)).map((one) => one.outerHTML)"
+    )
+    assert unnamed == []
+    assert chromium.ask("document.getElementById('timeline-chart')._fullLayout.paper_bgcolor") == "#171c24"
+
+
+def test_a_wrong_address_says_what_is_wrong(chromium: Browser, address: str) -> None:
+    chromium.open("about:blank")
+    chromium.open(f"{address}?range=6h&device=nobody")
+    said = chromium.wait("document.getElementById('trouble').textContent")
+    assert "never heard" in said
+    chromium.problems[:] = [
+        one for one in chromium.problems if "400" not in one
+    ]  # the browser logs the refusal
+
+
+def test_a_token_is_asked_for_and_kept_out_of_the_address(chromium: Browser, store: TelemetryStore) -> None:
+    with serving(store, token="let-me-in") as address:
+        plain = address.partition("?")[0]
+        for wrong in (plain, f"{plain}api/fleet?token=guess"):
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                urllib.request.urlopen(wrong)
+            assert refused.value.code == 401
+        opened(chromium, address)
+        assert "let-me-in" not in chromium.ask("location.href")
+        assert "inferences" in chromium.ask("document.querySelector('.tiles').textContent")

@@ -1,0 +1,460 @@
+"""Several models on one agent, and an A/B split of the frames of one: real engines, a real broker, counted to the frame."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+
+from device_agent.contract.commands import CommandRequest, encode_request
+from device_agent.contract.digest import digest_of_file
+from device_agent.contract.telemetry import Birth, CommandState
+from device_agent.contract.telemetry_codec import decode
+from device_agent.split import Assignment
+from host_tools.review.history import History
+from host_tools.review.listener import Delivery
+from tests.integration.support import (
+    LIBRARIES,
+    TARGET,
+    AgentProcess,
+    command,
+    float_tensor,
+    manifest_of,
+    npy,
+    null_artifact,
+    onnx_artifact,
+    publish,
+    wait_until,
+    write_config,
+    write_ewa,
+)
+from tests.unit.device_agent.engines import payloads
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from tests.integration.support import Mosquitto, Reader
+
+HEALTH = "/status/health"
+
+
+def tflite_artifact(path: Path) -> Path:
+    """An artifact for LiteRT: int8 ``x`` [1, 4] to its Relu."""
+    files = payloads.tflite_int8()
+    payload = {f"payload/{name}": data for name, data in files.items()}
+    tensors = [replace(float_tensor(name, (1, 4)), dtype="int8") for name in ("x", "y")]
+    manifest = manifest_of(payload, engine="null", inputs=tensors[:1], outputs=tensors[1:], form="tflite")
+    requires = replace(manifest.requires, engine="tflite", engine_min_versions={"ai-edge-litert": "1.0"})
+    return write_ewa(path, replace(manifest, name="gate", requires=requires), payload)
+
+
+def fussy_artifact(path: Path) -> Path:
+    """An artifact for ONNX Runtime that fails for every frame whose first value is no index from 0 to 3."""
+    nodes = [
+        helper.make_node("Cast", ["x"], ["i"], to=TensorProto.INT64),
+        helper.make_node("Gather", ["table", "i"], ["y"], axis=0),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "fussy",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 8])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 8])],
+        [onnx.numpy_helper.from_array(np.arange(4, dtype=np.float32), "table")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    payload = {"payload/model.onnx": bytes(model.SerializeToString())}
+    ends = [float_tensor("x", (1, 8)), float_tensor("y", (1, 8))]
+    manifest = manifest_of(payload, engine="onnx", inputs=ends[:1], outputs=ends[1:], form="onnx_qdq")
+    return write_ewa(path, replace(manifest, name="fussy"), payload)
+
+
+def frames(path: Path, count: int, *, width: int = 8, dtype: str = "float32") -> Path:
+    np.savez(path, x=np.random.default_rng(1).integers(0, 3, (count, 1, width)).astype(dtype))
+    return path
+
+
+def config_of(
+    folder: Path, port: int, main: Path, *, tables: dict[str, Any], models: Sequence[dict[str, Any]] = ()
+) -> Path:
+    """Write a configuration with ``[[model]]`` tables."""
+    path = write_config(folder, port, main, **tables)
+    text = path.read_text()
+    for model in models:
+        text += f"[[model]]\nname = {json.dumps(model['name'])}\n"
+        for name, table in model.items():
+            if name != "name":
+                lines = [f"{key} = {json.dumps(value)}" for key, value in table.items()]
+                text += "\n".join([f"[model.{name}]", *lines, ""])
+    path.write_text(text)
+    return path
+
+
+def windows(reader: Reader) -> dict[tuple[str | None, str | None], list[dict[str, Any]]]:
+    """Return the windows of each model and side, each number once, in their order."""
+    found: dict[tuple[str | None, str | None], dict[int, dict[str, Any]]] = {}
+    for line in reader.about("/m/inference"):
+        body = line.body
+        found.setdefault((body.get("model"), body.get("variant")), {})[body["seq"]] = body
+    return {whose: [bodies[seq] for seq in sorted(bodies)] for whose, bodies in found.items()}
+
+
+def counted(bodies: Sequence[dict[str, Any]]) -> int:
+    """Return the inferences of windows that add up to their totals."""
+    total = sum(body["latency_count"] for body in bodies)
+    assert total == bodies[-1]["inferences_total"]
+    assert total == sum(sum(body["hist"]["counts"].values()) for body in bodies)
+    return total
+
+
+def events(reader: Reader, name: str) -> list[dict[str, Any]]:
+    return [line.body["details"] for line in reader.about(f"/e/{name}")]
+
+
+def order(reader: Reader, port: int, operation: str, command_id: str, **arguments: str) -> CommandState:
+    """Give a command and return its end."""
+    import time
+
+    request = encode_request(CommandRequest(time=time.time(), arguments=arguments), operation)  # type: ignore[arg-type]
+    topic = f"ew/v1/device/dev-1///cmd/{operation}/{command_id}"
+    publish(port, topic, request)
+    ending = f"/cmd/{operation}/{command_id}"
+    line = reader.wait_for(ending, lambda line: line.body["status"] in ("successful", "failed"))
+    return decode(CommandState, line.payload, where=ending)
+
+
+def test_two_engines_and_a_split_are_reported_apart_to_the_frame(
+    tmp_path: Path, listen: Callable[..., Reader], mosquitto: Mosquitto
+) -> None:
+    mosquitto.start()
+    reader = listen(mosquitto.port)
+    main, b = onnx_artifact(tmp_path / "a.ewa"), onnx_artifact(tmp_path / "b.ewa", golden=False)
+    gate = tflite_artifact(tmp_path / "gate.ewa")
+    frames(tmp_path / "main.npz", 200)
+    frames(tmp_path / "gate.npz", 120, width=4, dtype="int8")
+    all_results = {"mqtt": True, "max_rate_hz": 0.0, "queue_results": 1000}
+    config = config_of(
+        tmp_path,
+        mosquitto.port,
+        main,
+        tables={
+            "source": {"kind": "replay", "path": "main.npz", "rate_hz": 0.0},
+            "results": all_results,
+            "split": {"path": "b.ewa", "ratio": 0.3, "seed": "spring"},
+        },
+        models=[
+            {
+                "name": "gate",
+                "artifact": {"path": str(gate), "digest": digest_of_file(gate)},
+                "source": {"kind": "replay", "path": "gate.npz", "rate_hz": 200.0},
+                "results": all_results,
+            }
+        ],
+    )
+    with AgentProcess(config) as agent:
+        assert agent.wait() == 0, agent.log
+    goodbye = reader.wait_for(HEALTH, lambda line: line.body["status"] == "down").body["reason"]
+    reader.close()
+    assert "no model has any more frames" in goodbye
+
+    assignment = Assignment(ratio=0.3, seed="spring")
+    side = {str(number): assignment.variant_of(str(number)) for number in range(200)}
+    share = Counter(side.values())
+    assert 30 <= share["b"] <= 90
+    found = windows(reader)
+    assert set(found) == {("main", "a"), ("main", "b"), ("gate", None)}
+    assert {whose: counted(bodies) for whose, bodies in found.items()} == {
+        ("main", "a"): share["a"],
+        ("main", "b"): share["b"],
+        ("gate", None): 120,
+    }
+    digests = {("main", "a"): main, ("main", "b"): b, ("gate", None): gate}
+    for whose, bodies in found.items():
+        assert {body["artifact"] for body in bodies} == {digest_of_file(digests[whose])}
+
+    results = [line.body for line in reader.about("/o/inference")]
+    of_main = {one["frame"]: one for one in results if one["model"] == "main"}
+    assert {frame: one["variant"] for frame, one in of_main.items()} == side
+    assert all(one["artifact"] == digest_of_file(digests["main", one["variant"]]) for one in of_main.values())
+    assert len([one for one in results if one["model"] == "gate"]) == 120
+    assert all("variant" not in one for one in results if one["model"] == "gate")
+
+    births = [decode(Birth, line.payload, where="birth") for line in reader.about("/status/birth")]
+    told = {(one.model, one.variant): (one.model_name, one.engine, one.artifact) for one in births[-1].models}
+    assert told == {
+        ("main", "a"): ("small", "onnx", digest_of_file(main)),
+        ("main", "b"): ("small", "onnx", digest_of_file(b)),
+        ("gate", None): ("gate", "tflite", digest_of_file(gate)),
+    }
+    assert [one["model"] for one in events(reader, "model_started")] == ["gate"]
+    assert [one["variant"] for one in events(reader, "variant_started")] == ["b"]
+    assert sorted(one["model"] for one in events(reader, "model_ended")) == ["gate", "main"]
+
+    history = History()
+    for number, line in enumerate(reader.lines()):
+        history.add(Delivery(topic=line.topic, payload=line.payload, received=1.0 + number, retained=False))
+    device = history.devices["dev-1"]
+    assert not history.refused_count
+    assert device.missing_count == 0
+    last = {name: series[-1].inferences_total for name, series in device.inference_of.items()}
+    assert last == {"main/a": share["a"], "main/b": share["b"], "gate": 120}
+
+
+def test_a_model_that_fails_leaves_the_others_and_is_begun_again(
+    tmp_path: Path, listen: Callable[..., Reader], mosquitto: Mosquitto
+) -> None:
+    """The main one and one beside it because their frames are not there, another one because its engine fails on every frame."""
+    mosquitto.start()
+    reader = listen(mosquitto.port)
+    retry = {"retry_min_seconds": 0.2, "retry_max_seconds": 0.4}
+    endless = {"kind": "replay", "loop": True, "rate_hz": 100.0}
+    config = config_of(
+        tmp_path,
+        mosquitto.port,
+        onnx_artifact(tmp_path / "a.ewa"),
+        tables={"engine": retry, "source": {**endless, "path": "main.npz"}},
+        models=[
+            {
+                "name": "null_one",
+                "artifact": {"path": str(null_artifact(tmp_path / "n.ewa"))},
+                "source": {"rate_hz": 50.0},
+            },
+            {
+                "name": "gate",
+                "artifact": {"path": str(tflite_artifact(tmp_path / "gate.ewa"))},
+                "engine": retry,
+                "source": {**endless, "path": "gate.npz"},
+            },
+            {
+                "name": "fussy",
+                "artifact": {"path": str(fussy_artifact(tmp_path / "f.ewa"))},
+                "engine": {**retry, "max_consecutive_errors": 3},
+                "source": {**endless, "path": "fussy.npz"},
+            },
+        ],
+    )
+
+    np.savez(tmp_path / "fussy.npz", x=np.full((3, 1, 8), 99.0, np.float32))
+
+    def inferring(*names: str) -> None:
+        before = {whose[0]: len(bodies) for whose, bodies in windows(reader).items()}
+        wait_until(
+            lambda: all(
+                sum(
+                    body["latency_count"]
+                    for body in windows(reader).get((name, None), [])[before.get(name, 0) :]
+                )
+                for name in names
+            ),
+            what=f"inferences of {names}",
+        )
+
+    with AgentProcess(config) as agent:
+        reader.wait_for(
+            HEALTH,
+            lambda line: "model gate: device:" in line.body["reason"] and "main.npz" in line.body["reason"],
+        )
+        inferring("null_one")
+        wait_until(lambda: len(events(reader, "model_failed")) >= 8, what="attempts")
+        failures = {(one["model"], one["code"]) for one in events(reader, "model_failed")}
+        assert failures == {("main", "device"), ("gate", "device"), ("fussy", "engine")}
+        frames(tmp_path / "gate.npz", 5, width=4, dtype="int8")
+        inferring("gate", "null_one")
+        status = json.loads(command("status", "--config", str(config), "--json").stdout)
+        assert status["models"]["gate"]["state"] == "running"
+        assert status["health"]["status"] == "degraded"
+        frames(tmp_path / "main.npz", 5)
+        frames(tmp_path / "fussy.npz", 5)
+        inferring("main", "gate", "null_one", "fussy")
+        wait_until(lambda: reader.about(HEALTH)[-1].body["status"] == "up", what="all well")
+        (tmp_path / "gate.ewa").write_bytes(b"damaged")
+        told = order(reader, mosquitto.port, "restart_model", "r1", model="gate")
+        assert (told.status, told.code) == ("failed", "model_failed")
+        inferring("main", "null_one")
+        assert agent.stop() == 0
+    reader.wait_for(HEALTH, lambda line: line.body["status"] == "down")
+    reader.close()
+    found = windows(reader)
+    assert all(counted(bodies) > 0 for bodies in found.values()), (
+        "to the last frame of each, for they were drained"
+    )
+    attempts = len([one for one in events(reader, "model_failed") if one["model"] == "fussy"])
+    assert found["fussy", None][-1]["errors_total"] == 3 * attempts
+
+
+def test_an_engine_that_hangs_costs_the_other_models_nothing(
+    tmp_path: Path, listen: Callable[..., Reader], mosquitto: Mosquitto
+) -> None:
+    mosquitto.start()
+    reader = listen(mosquitto.port)
+    config = config_of(
+        tmp_path,
+        mosquitto.port,
+        null_artifact(tmp_path / "a.ewa"),
+        tables={"spool": {"drain_timeout_seconds": 4.0}},
+        models=[
+            {
+                "name": "stuck",
+                "artifact": {"path": str(null_artifact(tmp_path / "b.ewa", latency_seconds=50.0))},
+            }
+        ],
+    )
+    with AgentProcess(config) as agent:
+        reader.wait_for("/e/model_started")
+        wait_until(lambda: len(windows(reader).get(("main", None), [])) >= 3, what="windows of the other")
+        assert agent.stop() == 0
+        assert "the engine does not come back" in agent.log
+    reader.wait_for(HEALTH, lambda line: line.body["status"] == "down")
+    reader.close()
+    found = windows(reader)
+    assert counted(found["main", None]) == found["main", None][-1]["inferences_total"] > 0
+    assert found["stuck", None][-1]["inferences_total"] == 0
+    final = max(line.body["uptime_seconds"] for line in reader.about("/m/inference"))
+    draining = next(line.body for line in reader.about(HEALTH) if line.body["status"] == "draining")
+    assert final > draining["uptime_seconds"], "the last window was closed after the stop"
+
+
+def test_a_side_whose_engine_fails_is_given_up_and_the_other_takes_all_frames(
+    tmp_path: Path, listen: Callable[..., Reader], mosquitto: Mosquitto
+) -> None:
+    """The first 60 frames are what both can infer, from then on `b` fails, three times in a row."""
+    mosquitto.start()
+    reader = listen(mosquitto.port)
+    x = np.ones((100, 1, 8), np.float32)
+    x[60:] = 99.0
+    np.savez(tmp_path / "main.npz", x=x)
+    a, b = wide_null_artifact(tmp_path / "a.ewa"), fussy_artifact(tmp_path / "b.ewa")
+    config = config_of(
+        tmp_path,
+        mosquitto.port,
+        a,
+        tables={
+            "engine": {"max_consecutive_errors": 3},
+            "source": {"kind": "replay", "path": "main.npz", "rate_hz": 100.0},
+            "split": {"path": str(b), "ratio": 0.5},
+        },
+    )
+    with AgentProcess(config) as agent:
+        assert agent.wait() == 0, agent.log
+    reader.wait_for(HEALTH, lambda line: line.body["status"] == "down")
+    reader.close()
+    assignment = Assignment(ratio=0.5, seed="0")
+    to_b = [number for number in range(100) if assignment.variant_of(str(number)) == "b"]
+    good, failed = [number for number in to_b if number < 60], [number for number in to_b if number >= 60][:3]
+    found = windows(reader)
+    assert set(found) == {(None, "a"), (None, "b")}
+    assert counted(found[None, "b"]) == len(good)
+    assert found[None, "b"][-1]["errors_total"] == 3
+    assert counted(found[None, "a"]) == 100 - len(good) - len(failed)
+    (given_up,) = reader.about("/e/variant_failed")
+    assert "3 inferences failed in a row" in given_up.body["text"]
+    assert any("side b: 3 inferences failed" in line.body["reason"] for line in reader.about(HEALTH))
+
+
+def wide_null_artifact(path: Path) -> Path:
+    """An artifact for ONNX Runtime with the inputs and outputs of `fussy_artifact`, which takes any frame."""
+    graph = helper.make_graph(
+        [helper.make_node("Relu", ["x"], ["y"])],
+        "easy",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 8])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 8])],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    payload = {"payload/model.onnx": bytes(model.SerializeToString())}
+    ends = [float_tensor("x", (1, 8)), float_tensor("y", (1, 8))]
+    manifest = manifest_of(payload, engine="onnx", inputs=ends[:1], outputs=ends[1:], form="onnx_qdq")
+    return write_ewa(path, manifest, payload)
+
+
+def test_commands_mean_one_model_or_all_and_frames_of_one_topic_reach_both(
+    tmp_path: Path, listen: Callable[..., Reader], mosquitto: Mosquitto
+) -> None:
+    mosquitto.start()
+    reader = listen(mosquitto.port)
+    topic = "ew/v1/device/dev-1///i/frame"
+    shared = {"kind": "mqtt", "topic": topic, "rate_hz": 0.0}
+    results = {"mqtt": True, "max_rate_hz": 0.0}
+    config = config_of(
+        tmp_path,
+        mosquitto.port,
+        onnx_artifact(tmp_path / "a.ewa"),
+        tables={"source": shared, "results": results},
+        models=[
+            {
+                "name": "second",
+                "artifact": {"path": str(onnx_artifact(tmp_path / "b.ewa", golden=False))},
+                "source": shared,
+                "results": results,
+            }
+        ],
+    )
+
+    def sent() -> Counter[str]:
+        """Send one frame and a second one a moment later; return how many results each model gives."""
+        before = Counter(line.body["model"] for line in reader.about("/o/inference"))
+        publish(mosquitto.port, topic, npy(np.zeros((1, 8), np.float32)))
+        wait_until(
+            lambda: Counter(line.body["model"] for line in reader.about("/o/inference")) != before,
+            what="result",
+        )
+        reader.wait_for("/m/inference")
+        return Counter(line.body["model"] for line in reader.about("/o/inference")) - before
+
+    with AgentProcess(config) as agent:
+        reader.wait_for(HEALTH, lambda line: line.body["status"] == "up")
+        reader.wait_for("/e/model_started")
+        publish(mosquitto.port, topic, npy(np.zeros((1, 8), np.float32)))
+        wait_until(lambda: len(reader.about("/o/inference")) == 2, what="a result of each")
+        assert order(reader, mosquitto.port, "pause", "p1", model="second").status == "successful"
+        assert sent() == {"main": 1}
+        assert "model second: paused by a command" in reader.about(HEALTH)[-1].body["reason"]
+        assert order(reader, mosquitto.port, "resume", "u1").reason == "main: it was so already"
+        wait_until(lambda: len(reader.about("/o/inference")) == 4, what="what had waited")
+        assert order(reader, mosquitto.port, "pause", "p2").status == "successful"
+        assert order(reader, mosquitto.port, "resume", "u2", model="main").status == "successful"
+        assert sent() == {"main": 1}
+        told = order(reader, mosquitto.port, "restart_model", "r1", model="third")
+        assert (told.code, told.reason) == (
+            "unknown_model",
+            "there is no model 'third'; there are main, second",
+        )
+        snapshot = order(reader, mosquitto.port, "snapshot", "s1").result
+        assert str(snapshot["models_second"]).startswith("running, ")
+        assert agent.stop() == 0
+
+
+def test_check_looks_at_every_model_and_names_the_one_that_cannot_run(tmp_path: Path) -> None:
+    gate = tflite_artifact(tmp_path / "gate.ewa")
+    frames(tmp_path / "gate.npz", 3, width=4, dtype="int8")
+    config = config_of(
+        tmp_path,
+        1,
+        null_artifact(tmp_path / "a.ewa"),
+        tables={"mqtt": {"enabled": False}},
+        models=[
+            {
+                "name": "gate",
+                "artifact": {"path": str(gate)},
+                "source": {"kind": "replay", "path": "gate.npz"},
+                "split": {"path": str(onnx_artifact(tmp_path / "b.ewa"))},
+            }
+        ],
+    )
+    done = command("check", "--config", str(config), "--json")
+    assert done.returncode == 5
+    assert "its inputs are not those of gate" in done.stderr
+    found = json.loads(done.stdout)["models"]
+    assert "its inputs are not those of gate" in found["gate"]["split"]
+    config.write_text(
+        config.read_text().replace("b.ewa", "gate.ewa") + "[model.engine]\nmemory_max_bytes = 1\n"
+    )
+    done = command("check", "--config", str(config))
+    assert done.returncode == 7
+    assert "engine.memory_max_bytes: loading and testing the model added" in done.stderr
+    assert LIBRARIES["onnx"]
+    assert TARGET

@@ -1,0 +1,100 @@
+"""Windows of every store against those worked out a message at a time: any split, any order, any duplicates."""
+
+from __future__ import annotations
+
+import math
+import random
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from host_tools.review.store import window_rows
+from host_tools.review.store.windows import Level, Selection, WindowTable
+from tests.unit.host_tools.review.store.opened_stores import STORES, Opener
+from tests.unit.host_tools.review.store.plain_windows import plain_windows
+from tests.unit.host_tools.review.store.stored_messages import EPOCH, Said, batch_of, fleet
+
+ALL = Selection(start=EPOCH - 10_000.0, end=EPOCH + 200_000.0)
+
+
+@pytest.mark.parametrize("opened", STORES)
+@settings(max_examples=25, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
+@given(seed=st.integers(0, 2**32))
+def test_windows_are_those_of_the_messages_however_they_come(opened: Opener, seed: int) -> None:
+    chance = random.Random(seed)  # a fleet is too much to shrink: its seed tells it
+    messages = fleet(chance)
+    again = [_delayed(one, chance.choice([0.0, 1.0, 30.0])) for one in messages if chance.random() < 0.2]
+    deliveries = messages + again
+    chance.shuffle(deliveries)
+    with opened() as store:
+        rest = list(deliveries)
+        while rest:
+            size = chance.randint(1, len(rest))
+            store.write(batch_of(rest[:size]))
+            rest = rest[size:]
+            if chance.random() < 0.5:
+                store.roll_up()
+        store.roll_up()
+        expected = plain_windows(deliveries)
+        for level in Level:
+            _same(
+                store.windows(ALL, level=level, by=("device", "time", "artifact")),
+                expected,
+                level,
+                ("device", "time", "artifact"),
+            )
+        _same(store.windows(ALL, level=Level.HOUR, by=("time",)), expected, Level.HOUR, ("time",))
+        _same(
+            store.windows(ALL, level=Level.MINUTE, by=("artifact", "device")),
+            expected,
+            Level.MINUTE,
+            ("artifact", "device"),
+        )
+        _same(store.windows(ALL, level=Level.SECONDS_10, by=()), expected, Level.SECONDS_10, ())
+        assert store.roll_up() == 0
+
+
+def _delayed(one: Said, seconds: float) -> Said:
+    return Said(one.table, {**one.envelope, "received": one.envelope["received"] + seconds}, one.rows)
+
+
+def _same(
+    table: WindowTable, windows: dict[Any, dict[str, Any]], level: Level, axes: tuple[str, ...]
+) -> None:
+    rows: dict[tuple[Any, ...], dict[str, Any]] = {}
+    devices: dict[tuple[Any, ...], set[str]] = {}
+    for (device, time, artifact), window in windows.items():
+        told = {"device": device, "time": time // level.seconds * level.seconds, "artifact": artifact or None}
+        key = tuple(told[axis] for axis in axes)
+        devices.setdefault(key, set()).add(device)
+        row = rows.setdefault(
+            key, dict.fromkeys((*window_rows.FLOAT_SUMS, *window_rows.COUNTS), 0) | {"hist": {}}
+        )
+        for name in (*window_rows.FLOAT_SUMS, *window_rows.COUNTS):
+            row[name] += window.get(name, 0)
+        for name in (*window_rows.SMALLEST, *window_rows.LARGEST):
+            if name in window:
+                choose = min if name in window_rows.SMALLEST else max
+                row[name] = choose(row[name], window[name]) if name in row else window[name]
+        for (scale, index), count in window["hist"].items():
+            lowered = index >> (scale - table.hist.scale)
+            row["hist"][lowered] = row["hist"].get(lowered, 0) + count
+    found = list(zip(*table.keys, strict=True)) if axes else [()] * len(table.devices)
+    order = sorted(rows, key=lambda key: tuple((part is None, part or 0) for part in key))
+    assert found == order
+    for place, key in enumerate(order):
+        row = rows[key]
+        assert table.devices[place] == len(devices[key])
+        for name in window_rows.NUMBERS:
+            value = getattr(table, name)[place]
+            expected = row.get(name, math.nan)
+            assert value == pytest.approx(expected, rel=1e-9, abs=1e-9, nan_ok=True), (key, name)
+        buckets = slice(table.hist.offsets[place], table.hist.offsets[place + 1])
+        assert (
+            dict(zip(table.hist.indices[buckets].tolist(), table.hist.counts[buckets].tolist(), strict=True))
+            == row["hist"]
+        )
+        assert np.all(np.diff(table.hist.indices[buckets]) > 0)
