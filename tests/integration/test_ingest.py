@@ -38,7 +38,16 @@ from device_agent.contract.telemetry import (
 from device_agent.contract.telemetry_codec import encode
 from device_agent.contract.topics import DeviceTopics
 from host_tools.review.store.opening import open_store
-from tests.integration.support import Mosquitto, free_port, publish, wait_until
+from tests.integration.support import (
+    AgentProcess,
+    Mosquitto,
+    Reader,
+    free_port,
+    null_artifact,
+    publish,
+    wait_until,
+    write_config,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -383,6 +392,39 @@ def test_a_broker_that_comes_later_is_waited_for_and_one_that_goes_is_found_agai
     publish(mosquitto.port, TOPICS.measurement("inference"), encode(window(1)))
     running.ready().settled(1)
     assert running.stop() == 0
+
+
+def test_what_a_killed_broker_had_acknowledged_and_not_passed_on_the_agent_sends_again(
+    tmp_path: Path, mosquitto: Mosquitto, ingest: Callable[..., IngestProcess]
+) -> None:
+    store = tmp_path / "telemetry.duckdb"
+    assert ingest(mosquitto.start().port, store).ready().stop() == 0
+    config = write_config(
+        tmp_path,
+        mosquitto.port,
+        null_artifact(tmp_path / "a.ewa"),
+        mqtt={"version": "5", "resend_seconds": 120.0},
+    )
+    with AgentProcess(config) as agent:
+        held = Reader(mosquitto.port, tmp_path / "heard", version="5").wait_until_subscribed(mosquitto.port)
+        wait_until(lambda: len(held.about("/m/inference")) >= 8, what="windows that wait in the broker")
+        held.close()
+        mosquitto.kill()  # it has saved nothing: neither the windows nor that anybody wants them
+        mosquitto.start()
+        agent.wait_for_log("reconnected")
+        time.sleep(1.0)  # and the agent is back before ingest is: nobody is subscribed
+        running = ingest(mosquitto.port, store).ready()
+        running.wait(lambda status: status["messages"] >= 40, "what was lost, and more")
+        assert agent.stop() == 0
+        wait_until(lambda: running.status["held"] == 0, what="all is written")
+        time.sleep(1.0)
+        assert running.stop() == 0
+    with duckdb.connect(str(store), read_only=True) as connection:
+        counted, total, rows, numbers = connection.execute(
+            "SELECT sum(latency_count), max(inferences_total), count(*), count(DISTINCT seq) FROM inference"
+        ).fetchall()[0]
+    assert counted == total  # totals are of the whole run: no window is missing
+    assert rows == numbers >= 8
 
 
 def test_two_ingests_with_one_name_are_told_of_each_other(
