@@ -13,6 +13,7 @@ examples:
   edgewright ingest --broker mqtt://localhost --store telemetry.duckdb
   edgewright ingest --broker mqtts://me:p%40ss@broker --ca our-ca.pem --store telemetry.duckdb --workers 4
   edgewright ingest --broker mqtt://localhost --store telemetry.duckdb --json --metrics 9105
+  edgewright ingest --broker mqtt://localhost --store telemetry.duckdb --page 8420
 
 Nothing is acknowledged to the broker before it is in the store; SIGTERM or Ctrl-C ends it after what it has is written.
 A server's address as the store, and what holds when a process, the broker or the disk fails: docs/ingest.md.
@@ -70,6 +71,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="PORT",
         help="figures of its own for Prometheus, on this port of loopback",
     )
+    page = parser.add_argument_group("page of the fleet, as `edgewright review serve` has it")
+    page.add_argument("--page", type=_port, metavar="PORT", help="serve it while writing")
+    page.add_argument(
+        "--page-host", default="127.0.0.1", metavar="HOST", help="(default: 127.0.0.1, this machine only)"
+    )
+    page.add_argument("--page-token", metavar="TOKEN", help="what a reader must show")
     parser.add_argument("--json", action="store_true", help="a line of JSON a second instead of a live line")
     parser.set_defaults(run="host_tools.cli.ingesting:run_ingest")
 

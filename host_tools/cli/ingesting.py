@@ -17,8 +17,9 @@ from device_agent.contract.topics import checked_root
 from host_tools.cli.listening import tls_files
 from host_tools.review.broker_address import parse_broker
 from host_tools.review.ingest.metrics import Metrics
-from host_tools.review.ingest.settings import IngestSettings
+from host_tools.review.ingest.settings import IngestSettings, PageSettings
 from host_tools.review.ingest.supervisor import Supervisor
+from host_tools.review.serve.exposure import exposure_warning, is_loopback
 from host_tools.review.wire_text import harmless
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def run_ingest(options: argparse.Namespace) -> int:
         workers=options.workers,
         receive_maximum=options.unacknowledged,
         roll_up_seconds=options.roll_up_every,
+        page=_page(options),
     )
     metrics = None if options.metrics is None else Metrics(options.metrics)
     screen = _Screen(settings, as_json=options.json)
@@ -51,6 +53,18 @@ def run_ingest(options: argparse.Namespace) -> int:
         supervisor.run(seconds=options.seconds)
     screen.end()
     return 0
+
+
+def _page(options: argparse.Namespace) -> PageSettings | None:
+    if options.page is None:
+        return None
+    token = options.page_token or None
+    _say(
+        f"the page: http://{options.page_host}:{options.page}/" + ("" if token is None else f"?token={token}")
+    )
+    if not is_loopback(options.page_host):
+        _say(f"warning: {exposure_warning(options.page_host, token)}")
+    return PageSettings(host=options.page_host, port=options.page, token=token)
 
 
 def _show(overview: Overview, screen: _Screen, metrics: Metrics | None) -> None:

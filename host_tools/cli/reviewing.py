@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import sys
 import threading
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from rich.console import Console
 from host_tools.errors import InputError
 from host_tools.output_folder import open_output_folder
 from host_tools.review.serve.directory import roll_of
+from host_tools.review.serve.exposure import exposure_warning, is_loopback
 from host_tools.review.serve.span import span_of
 from host_tools.review.serve.views import Looked
 from host_tools.review.wire_text import harmless
@@ -35,7 +35,7 @@ _LEAST_DIGITS = 4
 
 def run_serve(options: argparse.Namespace) -> int:
     """Serve the page until Ctrl-C."""
-    from host_tools.review.serve.server import is_loopback, serving  # noqa: PLC0415 - the reports need no web server
+    from host_tools.review.serve.server import serving  # noqa: PLC0415 - the reports need no web server
 
     with _opened(options.store) as store:
         token = options.token or None
@@ -45,16 +45,6 @@ def run_serve(options: argparse.Namespace) -> int:
                 _warn(exposure_warning(options.host, token))
             _wait()
     return 0
-
-
-def exposure_warning(host: str, token: str | None) -> str:
-    """Return what whoever opens the page to others must know."""
-    if token is None:
-        return (
-            f"whoever reaches {host} may read everything in this store; nobody is asked who they are. "
-            f"Give --token, such as --token {secrets.token_urlsafe(16)}"
-        )
-    return f"{host}: the token goes over the network in the clear; put TLS before it where others listen."
 
 
 def _wait() -> None:
@@ -163,7 +153,7 @@ def _send(options: argparse.Namespace, store: TelemetryStore, roll: Roll, looked
 def _opened(address: str) -> Iterator[TelemetryStore]:
     from host_tools.review.store.opening import open_store  # noqa: PLC0415 - `export --grafana` needs no database
 
-    store = open_store(address)
+    store = open_store(address, read_only=True)
     try:
         yield store
     finally:

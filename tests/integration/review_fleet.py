@@ -1,4 +1,4 @@
-"""A small fleet whose every number is known, as batches of a store: two artifacts, a slow one, a hot device, hostile texts."""
+"""A small fleet whose every number is known, as batches of a store: two artifacts, a slow one; a hot device, hostile texts."""
 
 from __future__ import annotations
 
@@ -28,20 +28,27 @@ HOSTILE = "<img src=x onerror=\"document.title='owned'\"><b>bold</b> <a href='ja
 
 
 def batches(
-    *, devices: int = 8, start: float = START, windows: int = WINDOWS, boot: str = "boot"
+    *,
+    devices: int = 8,
+    start: float = START,
+    windows: int = WINDOWS,
+    boot: str = "boot",
+    window_seconds: float = 60.0,
+    new_seconds: float = NEW_SECONDS,
 ) -> Iterator[Batch]:
-    """Return what the fleet says, a batch a device; device 3 is hot and throttled, device 0 has a hostile model name."""
+    """Return what the fleet says, a batch a device; device 3 is hot, device 0 has a hostile model name."""
     for number in range(devices):
-        yield Batch(
-            rows={name: _table(name, rows) for name, rows in _device(number, start, windows, boot).items()}
-        )
+        told = _device(number, start, windows, boot, window_seconds, new_seconds)
+        yield Batch(rows={name: _table(name, rows) for name, rows in told.items()})
 
 
 def device_id(number: int) -> str:
     return f"gate-{number}"
 
 
-def _device(number: int, start: float, windows: int, boot: str) -> dict[TableName, list[dict[str, Any]]]:
+def _device(
+    number: int, start: float, windows: int, boot: str, window_seconds: float, new_seconds: float
+) -> dict[TableName, list[dict[str, Any]]]:
     seq = iter(range(1_000_000))
     device = device_id(number)
 
@@ -70,22 +77,22 @@ def _device(number: int, start: float, windows: int, boot: str) -> dict[TableNam
     switches = number % 2 == 0
     total = 0
     for window in range(windows):
-        time = start + 60.0 * (window + 1) - 0.25
+        time = start + window_seconds * (window + 1) - 0.25
         is_new = switches and window >= SWITCH
         if switches and window == SWITCH:
             rows["event"].append(
                 {
-                    **numbered(time - 59.0, NEW),
+                    **numbered(time - window_seconds + 1.0, NEW),
                     "name": "update_committed",
                     "severity": "info",
                     "text": HOSTILE,
                     "details": "{}",
                 }
             )
-        seconds, count = (NEW_SECONDS if is_new else OLD_SECONDS), 100
+        seconds, count = (new_seconds if is_new else OLD_SECONDS), 100
         total += count
         rows["inference"].append({
-            **numbered(time, NEW if is_new else OLD), "window_seconds": 60.0, "inferences_total": total, "errors_total": 0,
+            **numbered(time, NEW if is_new else OLD), "window_seconds": window_seconds, "inferences_total": total, "errors_total": 0,
             "dropped_frames_total": 0, "latency_count": count, "latency_sum_seconds": count * seconds,
             "latency_min_seconds": seconds, "latency_max_seconds": seconds, "hist_scale": SCALE, "hist_zero_count": 0,
             "hist_indices": [math.ceil(math.log2(seconds) * 2**SCALE) - 1], "hist_counts": [count],

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 import sys
+from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -16,8 +17,11 @@ from host_tools.review.ingest.channel import Channel, Fatal, fatal, read_order
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextlib import AbstractContextManager
 
     from host_tools.review.ingest.channel import Order
+    from host_tools.review.ingest.settings import IngestSettings
+    from host_tools.review.store.telemetry_store import TelemetryStore
 
 INTERNAL = "internal"
 """Code of a `Fatal` that is a fault of ours; another attempt may help."""
@@ -46,7 +50,20 @@ def _write(order: Order, channel: Channel, listener: int) -> int:
     from host_tools.review.store.opening import open_store  # noqa: PLC0415  as above
 
     store = open_store(order.settings.store)
-    return Writer(order.settings, store=store, listener=socket.socket(fileno=listener), channel=channel).run()
+    with _page(order.settings, store):
+        return Writer(
+            order.settings, store=store, listener=socket.socket(fileno=listener), channel=channel
+        ).run()
+
+
+def _page(settings: IngestSettings, store: TelemetryStore) -> AbstractContextManager[object]:
+    """Return what the page is served within, if it is to be: the only process that may read the store is this one."""
+    if settings.page is None:
+        return nullcontext()
+    from host_tools.review.serve.server import serving  # noqa: PLC0415  an ingest without a page needs no web server
+
+    page = settings.page
+    return serving(store, host=page.host, port=page.port, token=page.token)
 
 
 def _work(order: Order, channel: Channel, path: str, *, retiring: bool) -> int:

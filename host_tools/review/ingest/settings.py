@@ -14,6 +14,21 @@ RETAINED_CATEGORIES: tuple[Category, ...] = ("a", "status")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PageSettings:
+    """Where the page is served.
+
+    Attributes:
+        host: Address to listen at.
+        port: Port.
+        token: What a reader must show; None for none.
+    """
+
+    host: str
+    port: int
+    token: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class IngestSettings:
     """What to listen to, where to write, and how much at once.
 
@@ -30,6 +45,8 @@ class IngestSettings:
         held_bytes: A worker stops reading when it holds so much.
         roll_up_seconds: Between two roll-ups.
         retain_seconds: Between two removals of what is older than it is to be kept.
+        page: Where the process that writes the store serves the page, for no other may read a DuckDB file meanwhile; None:
+            nowhere.
     """
 
     broker: BrokerAddress
@@ -44,6 +61,7 @@ class IngestSettings:
     held_bytes: int = 64 << 20
     roll_up_seconds: float = 10.0
     retain_seconds: float = 3600.0
+    page: PageSettings | None = None
 
     @property
     def filters(self) -> tuple[str, ...]:

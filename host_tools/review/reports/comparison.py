@@ -18,10 +18,17 @@ VERDICTS: dict[Verdict, tuple[str, Tone]] = {
     "worse": ("worse", "fail"),
     "better": ("better", "pass"),
     "no_worse": ("no worse", "pass"),
-    "unclear": ("unclear: more devices or more time would tell", "marginal"),
-    "too_few": ("too few devices to tell", "marginal"),
+    "unclear": ("unclear", "marginal"),
+    "too_few": ("too few devices", "marginal"),
 }
 """What each verdict is called, and how it is coloured."""
+_SENTENCES: dict[Verdict, str] = {
+    "worse": "{b} is worse",
+    "better": "{b} is better",
+    "no_worse": "{b} is no worse",
+    "unclear": "It is not clear whether {b} is worse: more devices or more time would tell",
+    "too_few": "Too few devices ran both to tell whether {b} is worse",
+}
 _DESIGNS = {
     "controlled": "same devices, less what changed on those that kept A",
     "paired": "same devices, before and after",
@@ -32,14 +39,13 @@ _DESIGNS = {
 def comparison_report(comparison: Comparison) -> Report:
     """Return the report."""
     a, b = wording.artifact(comparison.artifact_a), wording.artifact(comparison.artifact_b)
-    words, tone = VERDICTS[comparison.verdict]
     overall = [one for one in comparison.measures if not one.group]
     grouped = [one for one in comparison.measures if one.group]
     return Report(
         title=f"Artifact {b} against {a}",
         subtitle=f"{wording.moment(comparison.selection.start)} to {wording.moment(comparison.selection.end)}",
-        verdict=f"{b} is {words}",
-        tone=tone,
+        verdict=_SENTENCES[comparison.verdict].format(b=b),
+        tone=VERDICTS[comparison.verdict][1],
         facts=(
             ("A", comparison.artifact_a),
             ("B", comparison.artifact_b),
@@ -78,7 +84,7 @@ def _table(title: str, rows: list[MeasureComparison]) -> Table:
 
 def _cells(row: MeasureComparison) -> tuple[str, ...]:
     title = MEASURES[row.measure].title if row.measure in MEASURES else row.measure
-    verdict = VERDICTS[row.verdict][0].partition(":")[0]
+    verdict = VERDICTS[row.verdict][0]
     if row.effect is None:
         return (title, "–", "–", "–", "–", "–", str(row.devices), _DESIGNS[row.design], verdict)
     effect = row.effect

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -79,10 +80,12 @@ def _found_text(finding: Finding) -> FoundText:
     if finding.group:
         facts.append(finding.group)
     if finding.effect is not None:
-        facts.append(
-            f"{wording.quantity(finding.effect.before, finding.effect.unit)} → "
-            f"{wording.quantity(finding.effect.after, finding.effect.unit)} ({wording.interval(finding.effect)})"
+        effect = finding.effect
+        change = (
+            f"{wording.quantity(effect.before, effect.unit)} → {wording.quantity(effect.after, effect.unit)}"
         )
+        has_interval = effect.low < effect.high and math.isfinite(effect.low) and math.isfinite(effect.high)
+        facts.append(f"{change} ({wording.interval(effect)})" if has_interval else change)
     if finding.p_value is not None:
         facts.append(wording.chance(finding.p_value))
     if finding.artifacts:

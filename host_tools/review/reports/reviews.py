@@ -117,14 +117,14 @@ def _verdict(review: Review) -> tuple[str, Tone]:
     if not review.reporting:
         return "nothing was heard in this time", "marginal"
     if grave:
-        return f"{grave} finding{_s(grave)} that need somebody now, {care} that need somebody soon", "fail"
+        return f"{_findings(grave)} somebody now, {care} somebody soon", "fail"
     if care:
-        return f"{care} finding{_s(care)} that need{_s(care, verb=True)} somebody soon", "marginal"
+        return f"{_findings(care)} somebody soon", "marginal"
     return "nothing was found that needs somebody", "pass"
 
 
-def _s(count: int, *, verb: bool = False) -> str:
-    return ("s" if count == 1 else "") if verb else ("" if count == 1 else "s")
+def _findings(count: int) -> str:
+    return "1 finding needs" if count == 1 else f"{count} findings need"
 
 
 def _span(review: Review) -> str:

@@ -10,6 +10,7 @@ Layout:
     analyses.py    findings, which take longer: one at a time, and kept for a while
     directory.py   the devices of a store, asked for every few seconds and not for every view
     application.py HTTP: addresses, arguments, tokens, headers
+    exposure.py    what whoever opens the page to others must know
     server.py      uvicorn around it, in this thread or beside a writer
     static/        the page itself: HTML, style sheet and scripts, no network
 """

@@ -95,7 +95,7 @@ class FleetAnswer:
             message counts as ``silent``, whatever it said last.
         total: All artifacts together.
         artifacts: Most inferences first.
-        labels: Keys by which devices can be told apart, with how many values each has.
+        labels: Keys by which the devices of the store can be told apart, with how many values each has.
         label_values: The values of those that have few, to choose from.
         dead_letters: Messages that were not understood, the latest hundred of them at most.
     """

@@ -11,13 +11,12 @@ import uvicorn
 
 from host_tools.errors import InputError
 from host_tools.review.serve.application import Access, application
+from host_tools.review.serve.exposure import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from host_tools.review.store.telemetry_store import TelemetryStore
-
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 class _Server(uvicorn.Server):
@@ -49,7 +48,7 @@ def serving(
     listening = _listen(host, port)
     with listening:
         bound = listening.getsockname()[1]
-        access = Access(token=token) if host in _LOOPBACK else Access(token=token, hosts=None)
+        access = Access(token=token) if is_loopback(host) else Access(token=token, hosts=None)
         config = uvicorn.Config(
             application(store, access=access),
             log_level="warning",
@@ -65,11 +64,6 @@ def serving(
         finally:
             server.should_exit = True
             thread.join(timeout=10.0)
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether only this machine reaches an address."""
-    return host in _LOOPBACK
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -108,19 +108,15 @@ def fleet(store: TelemetryStore, roll: Roll, looked: Looked) -> FleetAnswer:
         for artifact, measures in zip(_texts(table, "artifact"), measures_of(table), strict=True)
     ]
     devices = _chosen(roll, looked)
-    values: dict[str, set[str]] = {}
-    for device in devices:
-        for key, value in device.labels:
-            values.setdefault(key, set()).add(value)
     return FleetAnswer(
         shown=_shown(looked, roll),
         statuses=_statuses(roll, devices),
         total=total_of(table, devices=sum(device.last_received >= looked.span.start for device in devices)),
         artifacts=sorted(rows, key=lambda row: -row.measures.inferences),
-        labels={harmless(key): len(known) for key, known in sorted(values.items())},
+        labels={harmless(key): len(known) for key, known in roll.labels.items()},
         label_values={
-            harmless(key): sorted(harmless(value) for value in known)
-            for key, known in sorted(values.items())
+            harmless(key): [harmless(value) for value in known]
+            for key, known in roll.labels.items()
             if len(known) <= _MOST_VALUES
         },
         dead_letters=len(store.dead_letters(limit=100)),

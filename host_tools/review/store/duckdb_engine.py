@@ -35,7 +35,8 @@ _STREAMED_ROWS = 100_000
 _HINTS = (
     (
         "lock on file",
-        "Another process has it open, and one process at a time can: stop it, or give another file.",
+        "Another process has it open, and one process at a time can write, or several read. While `edgewright ingest` writes, its "
+        "--page serves the page. Else stop that process, or give another file.",
     ),
     ("not a valid duckdb", "This is no store of telemetry; give another file, or restore a backup."),
     ("newer version", "It was written by a newer DuckDB: upgrade, pip install -U duckdb."),
@@ -60,8 +61,15 @@ class _Cursors(threading.local):
 class DuckDbEngine:
     """See `engine.Engine`. Reads run beside a write, each on a cursor of its thread."""
 
-    def __init__(self, path: Path, *, threads: int | None = None, memory_bytes: int | None = None) -> None:
-        """Open the file, or make it."""
+    def __init__(
+        self,
+        path: Path,
+        *,
+        threads: int | None = None,
+        memory_bytes: int | None = None,
+        read_only: bool = False,
+    ) -> None:
+        """Open the file, or make it where it is not only read."""
         self.where = str(path)
         self._path = path
         self._config: dict[str, str | bool | int | float | list[str]] = {"checkpoint_threshold": "128MiB"}
@@ -69,6 +77,7 @@ class DuckDbEngine:
             self._config["threads"] = threads
         if memory_bytes is not None:
             self._config["memory_limit"] = f"{memory_bytes}B"
+        self._read_only = read_only
         self._turn = threading.RLock()
         self._local = _Cursors()
         self._connection: duckdb.DuckDBPyConnection | None = None
@@ -201,7 +210,9 @@ class DuckDbEngine:
         """Return the connection; one that an error ended is opened again, with what was committed."""
         with self._turn:
             if self._connection is None:
-                self._connection = duckdb.connect(str(self._path), config=self._config)
+                self._connection = duckdb.connect(
+                    str(self._path), config=self._config, read_only=self._read_only
+                )
                 self._connection.execute("SET TimeZone = 'UTC'")
                 self._opened += 1
             return self._connection

@@ -24,7 +24,11 @@ MIGRATIONS: Mapping[int, Sequence[str]] = {}
 
 
 def open_store(
-    where: str | Path, *, threads: int | None = None, memory_bytes: int | None = None
+    where: str | Path,
+    *,
+    threads: int | None = None,
+    memory_bytes: int | None = None,
+    read_only: bool = False,
 ) -> ColumnStore:
     """Open a store, or make it.
 
@@ -33,29 +37,36 @@ def open_store(
             ``chdb:folder`` for ClickHouse's engine in this process.
         threads: Of DuckDB; by default one a core.
         memory_bytes: Of DuckDB; by default four fifths of the machine's.
+        read_only: Whether it is only asked. Then it has to be there; several processes may have a file so at once, but
+            none while another writes it.
 
     Raises:
-        StoreError: It cannot be opened: damaged, in use by another process, of a newer version, away.
+        StoreError: It cannot be opened: not there, damaged, in use by another process, of a newer version, away.
     """
     text = str(where)
     if text.startswith((*_ADDRESSES, "chdb:")):
         engine: Engine = _clickhouse(text)
     else:
-        engine = DuckDbEngine(Path(where), threads=threads, memory_bytes=memory_bytes)
+        if read_only and not Path(where).is_file():
+            raise StoreError(
+                f"{where}: there is no such file.", hint="`edgewright ingest --store` makes one."
+            )
+        engine = DuckDbEngine(Path(where), threads=threads, memory_bytes=memory_bytes, read_only=read_only)
     try:
-        return opened(engine)
+        return opened(engine, read_only=read_only)
     except BaseException:
         engine.close()
         raise
 
 
-def opened(engine: Engine) -> ColumnStore:
+def opened(engine: Engine, *, read_only: bool = False) -> ColumnStore:
     """Make the tables that are not there, bring older ones up to date, and refuse newer ones.
 
     Raises:
-        StoreError: Made by a newer version.
+        StoreError: Made by a newer version, or by an older one and only to be read.
     """
-    engine.create(("setting",))
+    if not read_only:
+        engine.create(("setting",))
     rows = engine.select(f'SELECT "value" FROM setting WHERE "name" = \'{_VERSION}\'')
     version = int(rows.column("value")[0].as_py()) if rows.num_rows else SCHEMA_VERSION
     if version > SCHEMA_VERSION:
@@ -63,6 +74,13 @@ def opened(engine: Engine) -> ColumnStore:
             f"{engine.where}: was made by a newer Edgewright (schema {version}; this one knows {SCHEMA_VERSION}).",
             hint="Upgrade Edgewright; the file is as it was.",
         )
+    if read_only:
+        if version < SCHEMA_VERSION:
+            raise StoreError(
+                f"{engine.where}: was made by an older Edgewright (schema {version}; this one reads {SCHEMA_VERSION}).",
+                hint="`edgewright ingest` with this store brings it up to date.",
+            )
+        return ColumnStore(engine)
     with engine.transaction():
         for step in range(version + 1, SCHEMA_VERSION + 1):
             for statement in MIGRATIONS[step]:

@@ -1,6 +1,7 @@
 // Findings come after everything else: to look for them takes longer than to show what is there.
 import { element, table } from "./dom.js";
 
+const FIRST = 6; // the gravest; the others are folded away
 const TONES = { pass: "up", marginal: "warning", fail: "error" };
 
 export function findingsCard(page, signal) {
@@ -19,7 +20,7 @@ export function findingsCard(page, signal) {
 
 function report(found, page) {
   const verdict = element("p", {}, element("span", { class: `chip ${TONES[found.tone]}` }, found.verdict), " ", element("span", { class: "soft" }, found.subtitle));
-  const items = found.findings.map((one) => element("li", { class: "found" },
+  const items = found.findings.map((one) => element("li", { class: `found ${one.severity}` },
     element("p", {}, element("span", { class: `chip ${one.severity}` }, one.severity), " ", one.what),
     element("p", { class: "soft" }, one.facts.join("; ")),
     one.first_devices.length ? element("p", { class: "soft" }, "Devices: ", ...one.first_devices.flatMap((device) => [page.link({ device }, device), " "]), one.devices.includes(" more") ? one.devices.slice(one.devices.lastIndexOf(" and ")) : "") : null,
@@ -27,5 +28,7 @@ function report(found, page) {
     element("p", {}, `Next: ${one.next_step}`)));
   const tables = found.tables.map((one) => element("details", { open: one.title === "All devices" || one.title.startsWith("Beside") }, element("summary", {}, one.title), table(one.columns.map((title, place) => ({ title, number: one.numbers.includes(title), show: (row) => row[place] })), one.rows, { caption: one.note })));
   const notes = found.notes.length ? [element("ul", { class: "soft" }, ...found.notes.map((note) => element("li", {}, note)))] : [];
-  return [verdict, ...(items.length ? [element("ul", { class: "found-list" }, ...items)] : []), ...tables, ...notes];
+  const list = (some) => element("ul", { class: "found-list" }, ...some);
+  const more = items.length > FIRST ? [element("details", {}, element("summary", {}, `${items.length - FIRST} more findings`), list(items.slice(FIRST)))] : [];
+  return [verdict, ...(items.length ? [list(items.slice(0, FIRST))] : []), ...more, ...tables, ...notes];
 }

@@ -278,6 +278,20 @@ def test_closed_it_makes_no_other_connection(bench: Bench) -> None:
     assert len(bench.lines) == 1
 
 
+def test_a_refusal_is_told_until_the_broker_accepts_and_an_outage_is_not(bench: Bench) -> None:
+    bench.courier.turn(0.0)
+    bench.courier.handle(Disconnected(1, "the network is unreachable"), 1.0)
+    assert bench.courier.doubt == ""
+    bench.courier.turn(10.0)
+    bench.courier.handle(Disconnected(2, "refuses our certificate: it was revoked", refused=True), 11.0)
+    assert bench.courier.doubt == "refuses our certificate: it was revoked"
+    bench.courier.turn(30.0)
+    bench.courier.handle(Disconnected(3, "the network is unreachable"), 31.0)
+    assert bench.courier.doubt == "refuses our certificate: it was revoked", "nobody has accepted us since"
+    bench.connect(60.0)
+    assert bench.courier.doubt == ""
+
+
 # --- keeping what was acknowledged ---
 
 
@@ -355,17 +369,3 @@ def test_without_keeping_what_nobody_heard_is_delivered(bench: Bench) -> None:
     bench.courier.handle(Delivered(1, line.sent[0].id, unheard=True), 0.0)
     bench.spool.commit()
     assert bench.spool.rows == 0
-
-
-def test_a_refusal_is_told_until_the_broker_accepts_and_an_outage_is_not(bench: Bench) -> None:
-    bench.courier.turn(0.0)
-    bench.courier.handle(Disconnected(1, "the network is unreachable"), 1.0)
-    assert bench.courier.doubt == ""
-    bench.courier.turn(10.0)
-    bench.courier.handle(Disconnected(2, "refuses our certificate: it was revoked", refused=True), 11.0)
-    assert bench.courier.doubt == "refuses our certificate: it was revoked"
-    bench.courier.turn(30.0)
-    bench.courier.handle(Disconnected(3, "the network is unreachable"), 31.0)
-    assert bench.courier.doubt == "refuses our certificate: it was revoked", "nobody has accepted us since"
-    bench.connect(60.0)
-    assert bench.courier.doubt == ""
