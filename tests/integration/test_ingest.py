@@ -95,7 +95,7 @@ class IngestProcess:
         wait_until(
             lambda: (self.status and claim(self.status)) or self.process.poll() is not None,
             what=what,
-            seconds=60,
+            seconds=120,
         )
         assert self.process.poll() is None, (self.complaints, self.error)
         return self
@@ -123,7 +123,7 @@ class IngestProcess:
         return self.ended()
 
     def ended(self) -> int:
-        code = self.process.wait(60)
+        code = self.process.wait(120)
         for thread in self._threads:
             thread.join(10)
         for stream in (self.process.stdout, self.process.stderr):
@@ -225,9 +225,9 @@ def test_everything_that_devices_say_lands_where_it_belongs_and_the_rest_says_wh
     publish_retained(
         port, TOPICS.health(), encode(Health(envelope=envelope(2), status="up", pid=1, reason=""))
     )
-    metrics = free_port()
+    metrics, page = free_port(), free_port()
     store = tmp_path / "telemetry.duckdb"
-    running = ingest(port, store, "--metrics", str(metrics)).ready().settled(2)
+    running = ingest(port, store, "--metrics", str(metrics), "--page", str(page)).ready().settled(2)
 
     thermal = ThermalSample(envelope=envelope(5), readings=(reading("cpu_celsius", 50.0),))
     power = PowerSample(envelope=envelope(6), readings=(reading("vdd_watts", 5.0), reading("vdd_volts", 5.1)))
@@ -274,10 +274,12 @@ def test_everything_that_devices_say_lands_where_it_belongs_and_the_rest_says_wh
     for topic, payload in [*good, *ignored, *twice, *((topic, payload) for topic, payload, _ in bad)]:
         publish(port, topic, payload)
     running.settled(2 + len(good) + len(twice) + len(bad))
-    with urllib.request.urlopen(f"http://127.0.0.1:{metrics}/metrics", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{metrics}/metrics", timeout=60) as answer:
         figures = dict(line.rsplit(" ", 1) for line in answer.read().decode().splitlines() if line[0] != "#")
+    with urllib.request.urlopen(f"http://127.0.0.1:{page}/", timeout=60) as answer:
+        assert b"<html" in answer.read()
     assert running.stop() == 0
-    assert running.complaints == []
+    assert running.complaints == [f"edgewright: the page: http://127.0.0.1:{page}/"]
     # A message that was retained may come by both subscriptions.
     assert running.status["messages"] >= 2 + len(good) - 1
     assert running.status["dead_letters"] == len(bad)
@@ -368,7 +370,7 @@ def test_a_disk_that_is_full_for_a_while_costs_nothing(
     assert any(str(store) in line for line in running.complaints), running.complaints
     for child in psutil.Process(running.process.pid).children():
         child.rlimit(psutil.RLIMIT_FSIZE, (psutil.RLIM_INFINITY, psutil.RLIM_INFINITY))
-    wait_until(lambda: running.status["held"] == 0, what="written after all", seconds=60)
+    wait_until(lambda: running.status["held"] == 0, what="written after all", seconds=120)
     assert running.stop() == 0
     with duckdb.connect(str(store), read_only=True) as connection:
         assert connection.execute("SELECT count(*), count(DISTINCT seq) FROM inference").fetchone() == (
@@ -435,7 +437,7 @@ def test_two_ingests_with_one_name_are_told_of_each_other(
     wait_until(
         lambda: any("an ingest of the same --name" in line for one in both for line in one.complaints),
         what="one of them says so",
-        seconds=60,
+        seconds=120,
     )
 
 
