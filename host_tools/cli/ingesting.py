@@ -41,6 +41,7 @@ def run_ingest(options: argparse.Namespace) -> int:
         store=options.store,
         workers=options.workers,
         receive_maximum=options.unacknowledged,
+        store_memory_bytes=options.store_memory << 20,
         roll_up_seconds=options.roll_up_every,
         page=_page(options),
     )

@@ -91,6 +91,7 @@ def quantiles(hist: Histograms, shares: Sequence[float]) -> NDArray[np.float64]:
     before = running[hist.offsets[:-1]]
     totals = running[hist.offsets[1:]] - before + hist.zero_counts
     ranks = np.maximum(1, np.ceil(asked[None, :] * totals[:, None]).astype(np.int64))
+    ranks = np.minimum(ranks, np.maximum(totals, 1)[:, None])  # a float may round up beyond it
     places = np.searchsorted(running, before[:, None] + ranks - hist.zero_counts[:, None], side="left") - 1
     values = np.zeros(ranks.shape)
     within = ranks > hist.zero_counts[:, None]
