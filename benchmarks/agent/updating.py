@@ -9,7 +9,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from benchmarks.agent.artifacts import null_artifact
+from benchmarks.agent.artifacts import cool_board, null_artifact
 from benchmarks.agent.bench import embedded_broker, running_agent
 from benchmarks.agent.footprint import PSS_LIMIT
 from benchmarks.agent.processes import Watcher
@@ -44,6 +44,9 @@ rate_hz = 50.0
 [heat]
 pause_celsius = 150.0
 
+[sensors]
+sysfs_root = "{board}"
+
 [telemetry]
 interval_seconds = 1.0
 
@@ -72,14 +75,14 @@ def measure(options: Options, progress: Progress, *, name: str = "updating") -> 
     progress.stage(f"Memory while updating, {options.agent_seconds:.0f} s", round(options.agent_seconds))
     work = options.work / "agent" / name
     repository = Repository(work / "repository", KeyRing(work / "keys"))
-    root = repository.init()
+    settings = _SETTINGS.replace("{root}", str(repository.init())).replace(
+        "{board}", str(cool_board(work / "board"))
+    )
     try:
         with (
             served(work / "repository") as url,
             embedded_broker() as broker,
-            running_agent(
-                broker, work / name, _artifact(work, 0), _SETTINGS.format(url=url, root=root)
-            ) as agent,
+            running_agent(broker, work / name, _artifact(work, 0), settings.format(url=url)) as agent,
         ):
             agent.wait_until_up()
             watcher = Watcher(agent.process.pid, interval_seconds=_SAMPLE_SECONDS)

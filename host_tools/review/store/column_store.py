@@ -15,7 +15,9 @@ from host_tools.review.store.keys import Keys
 from host_tools.review.store.parquet import export_parquet, import_parquet
 from host_tools.review.store.retaining import retain
 from host_tools.review.store.rolling_up import RollingUp
+from host_tools.review.store.selecting import Selecting
 from host_tools.review.store.sensors import Sensors
+from host_tools.review.store.window_answers import WindowAnswers
 from host_tools.review.store.writing import Writing
 
 if TYPE_CHECKING:
@@ -51,7 +53,9 @@ class ColumnStore:
         self._cohorts = Cohorts(engine, devices)
         self._writing = Writing(engine, devices, artifacts, outputs, sensors, self._boots, self._cohorts)
         self._rolling_up = RollingUp(engine, sensors, self._boots, self._cohorts)
-        self._answers = Answers(engine, devices, artifacts, outputs, sensors, self._cohorts)
+        selecting = Selecting(devices, artifacts, self._cohorts)
+        self._answers = Answers(engine, selecting, outputs, sensors)
+        self._window_answers = WindowAnswers(engine, selecting)
 
     def write(self, batch: Batch) -> Written:
         """See `TelemetryStore.write`."""
@@ -70,7 +74,7 @@ class ColumnStore:
 
     def windows(self, selection: Selection, *, level: Level, by: Sequence[str]) -> WindowTable:
         """See `TelemetryStore.windows`."""
-        return self._answers.windows(selection, level=level, by=by)
+        return self._window_answers.windows(selection, level=level, by=by)
 
     def outputs(self, selection: Selection, *, level: Level, by: Sequence[str]) -> OutputTable:
         """See `TelemetryStore.outputs`."""
