@@ -12,8 +12,9 @@ from device_agent.contract import topics
 from host_tools.review.history import _message
 from host_tools.review.ingest.batching import Collector, joined
 from host_tools.review.ingest.rows import rows_of
-from host_tools.review.simulation.fleet import FleetPlan, SimulatedFleet
+from host_tools.review.simulation.fleet import SimulatedFleet
 from host_tools.review.simulation.messages import deliveries
+from host_tools.review.simulation.plan import FleetPlan
 from host_tools.review.store.opening import open_store
 from host_tools.review.store.telemetry_store import Retention
 from host_tools.review.store.windows import Level
