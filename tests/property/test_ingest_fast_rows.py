@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from contract_values import MESSAGES
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from device_agent.contract.errors import ContractError
@@ -67,7 +67,9 @@ def test_damaged_and_forged_messages_are_never_taken_that_the_contract_refuses(
 ) -> None:
     """Numbers, keys and punctuation are exchanged for others that come near."""
     payload = encode(data.draw(messages(kind)))
-    assume(payload.isascii())
+    payload = re.sub(
+        rb"[\x80-\xff]", b"x", re.sub(rb"\\u....|\\.", b"y", payload)
+    )  # what the fast way looks at
     payload = re.sub(rb'"schema_version":"[0-9.]+"', b'"schema_version":"1.0"', payload)
     for _ in range(data.draw(st.integers(1, 3))):
         tokens = list(re.finditer(rb'"[^"\\]*"|-?[0-9][0-9.e+-]*|null|true|[{}\[\],:]', payload))
