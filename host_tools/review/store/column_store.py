@@ -70,15 +70,18 @@ class ColumnStore:
 
     def windows(self, selection: Selection, *, level: Level, by: Sequence[str]) -> WindowTable:
         """See `TelemetryStore.windows`."""
-        return self._answers.windows(selection, level=level, by=by)
+        with self._engine.snapshot():
+            return self._answers.windows(selection, level=level, by=by)
 
     def outputs(self, selection: Selection, *, level: Level, by: Sequence[str]) -> OutputTable:
         """See `TelemetryStore.outputs`."""
-        return self._answers.outputs_of(selection, level, by)
+        with self._engine.snapshot():
+            return self._answers.outputs_of(selection, level, by)
 
     def devices(self, *, labels: Sequence[tuple[str, str]] = ()) -> tuple[Device, ...]:
         """See `TelemetryStore.devices`."""
-        return self._answers.known_devices(labels)
+        with self._engine.snapshot():
+            return self._answers.known_devices(labels)
 
     def artifacts(self, selection: Selection) -> tuple[str, ...]:
         """See `TelemetryStore.artifacts`."""
