@@ -1,20 +1,22 @@
-"""``python -m device_agent`` is ``edgewright-agent``: nothing is imported before Ctrl-C is understood."""
+"""``python -m device_agent`` is ``edgewright-agent``: nothing is imported before signals are understood."""
 
 import sys
 
-_INTERRUPTED = 130
+from device_agent.ending import end_at_once, end_silently
 
 
 def main() -> int:
-    """Run the command and return its exit status; Ctrl-C while it is being loaded is no fault that wants a trace."""
-    try:
-        from device_agent.later import import_later  # noqa: PLC0415  see above
+    """Run the command and return its exit status."""
+    end_at_once("edgewright-agent")
+    from device_agent.later import import_later  # noqa: PLC0415  see above
 
-        import_later()
-        from device_agent.cli import main as command  # noqa: PLC0415  see above
-    except KeyboardInterrupt:
-        return _INTERRUPTED
-    return command()
+    import_later()
+    from device_agent.cli import main as command  # noqa: PLC0415  see above
+
+    try:
+        return command()
+    finally:
+        end_silently()
 
 
 if __name__ == "__main__":

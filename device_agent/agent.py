@@ -426,13 +426,13 @@ class Agent:
         # Fewer frames and the variant are how this device is to live with heat; a pause is not.
         self._too_hot = ("inference pauses",) if "pause" in effect.measures else ()
         self._runner.hold(
-            self._config.heat.slow_rate_hz if "slow" in effect.measures else None,
+            self._runner.slow_rate_hz if "slow" in effect.measures else None,
             paused="pause" in effect.measures,
             variant="variant" in effect.measures,
         )
         if self._beside is not None:
             self._beside.hold(
-                self._config.heat.slow_rate_hz if "slow" in effect.measures else None,
+                self._runner.slow_rate_hz if "slow" in effect.measures else None,
                 paused="pause" in effect.measures,
             )
 

@@ -182,6 +182,7 @@ def _core(config: AgentConfig) -> Core:
         window_seconds=config.telemetry.interval_seconds,
         drain_timeout_seconds=config.spool.drain_timeout_seconds,
         heat_seconds=heat_seconds,
+        policy_seconds=config.heat.interval_seconds,
         retry_min_seconds=config.engine.retry_min_seconds,
         retry_max_seconds=config.engine.retry_max_seconds,
     )

@@ -118,4 +118,5 @@ def courier_limits(mqtt: MqttSection) -> CourierLimits:
         reconnect_min_seconds=mqtt.reconnect_min_seconds,
         reconnect_max_seconds=mqtt.reconnect_max_seconds,
         ack_timeout_seconds=mqtt.ack_timeout_seconds,
+        resend_seconds=mqtt.resend_seconds,
     )

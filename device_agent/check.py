@@ -23,7 +23,7 @@ from device_agent.engines import available
 from device_agent.enrolment.identity import IdentityFolder, utc_text
 from device_agent.enrolment.renewal import due_seconds
 from device_agent.frames import FrameDoor, open_source
-from device_agent.heat.temperature import declared_rules, read_hottest
+from device_agent.heat.temperature import declared_rules, in_force, read_hottest
 from device_agent.heat.variant import load_stand_in
 from device_agent.memory_budget import MemoryBudget
 from device_agent.sensors.host import clock_is_synchronized, host_facts
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from device_agent.config import AgentConfig
     from device_agent.contract.archive import ArtifactArchive
-    from device_agent.contract.manifest import Manifest
+    from device_agent.contract.manifest import Heat, Manifest
 
 _SLACK_SECONDS: Final = 1.0
 _LEAST_ROOM_BYTES: Final = 1 << 16
@@ -267,11 +267,13 @@ def _updates(
 
 def _heat(config: AgentConfig) -> tuple[Mapping[str, object], EdgewrightError | None]:
     """Say what the policy would go by, and load the variant: it should not be found out in the heat that it cannot be used."""
-    rules, heat = declared_rules(config.heat), config.heat
+    heat = in_force(config.heat, _declared_heat(config))
+    rules = declared_rules(heat)
     if rules is None:
         return {}, None
     now = read_hottest(_sensors(config), heat.sensors)
     found: dict[str, object] = {
+        "declared by": "the configuration" if heat is config.heat else "the artifact",
         "measures": ", ".join(f"{step.measure} from {step.celsius:g} °C" for step in rules.steps),
         "temperature": f"cannot be read, so nothing will be done: {now.reason}"
         if isinstance(now, Absent)
@@ -289,6 +291,13 @@ def _heat(config: AgentConfig) -> tuple[Mapping[str, object], EdgewrightError | 
         return {**found, "variant": f"refused: {error}"}, error
     engine.close()
     return {**found, "variant": f"{archive.manifest.name} {archive.manifest.version}"}, None
+
+
+def _declared_heat(config: AgentConfig) -> Heat | None:
+    try:
+        return verify_artifact(config).manifest.heat
+    except EdgewrightError:
+        return None  # which `_artifact` tells
 
 
 def _require_writable(folder: Path) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from device_agent import __version__
 from device_agent.config import described, load_config
 from device_agent.contract.errors import ConfigError, EdgewrightError, MeasurementError
+from device_agent.ending import Terminated, end_in_order, status_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -48,6 +49,7 @@ exit status:
   2  wrong configuration or arguments   7  the device failed: engine, source, storage or clock
   4  the golden self-test failed        8  nothing measures energy here, or it was throttled
                                         130  interrupted before there was anything to end
+                                        143  the same, by SIGTERM
 
 docs/agent.md has every key of the configuration, and what each exit status means.
 """
@@ -70,7 +72,6 @@ _STATUS: Final = {
 _DEVICE_FAILED: Final = 7
 _LEAST_SECONDS: Final = 0.01
 _MOST_SECONDS: Final = 86_400.0
-_INTERRUPTED: Final = 128 + signal.SIGINT
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -81,6 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             errors="backslashreplace"
         )  # a name that the terminal cannot show is no reason to fail
     options = _parser().parse_args(arguments)
+    end_in_order()
     try:
         if options.command == "sensors":  # of this machine, whatever is configured
             status = _sensors(options)
@@ -91,8 +93,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except EdgewrightError as error:
         print(f"edgewright-agent: {error}", file=sys.stderr)
         return exit_status(error.code)
-    except KeyboardInterrupt:
-        return _INTERRUPTED
+    except KeyboardInterrupt as end:
+        how = "ended by SIGTERM" if isinstance(end, Terminated) else "interrupted"
+        print(f"edgewright-agent: {how}.", file=sys.stderr)
+        return status_of(end)
     except BrokenPipeError:
         # Who reads has seen enough, e.g. `head`. Python would complain once more when it flushes at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

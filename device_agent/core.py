@@ -38,6 +38,7 @@ from device_agent.effects import (
     StopWorker,
     VerifyArtifact,
 )
+from device_agent.heat.policy import HeatPolicy
 from device_agent.occurrences import (
     ArtifactVerified,
     EngineLoaded,
@@ -65,7 +66,7 @@ from device_agent.occurrences import (
 
 if TYPE_CHECKING:
     from device_agent.effects import Effect
-    from device_agent.heat.policy import HeatPolicy
+    from device_agent.heat.policy import HeatRules
     from device_agent.occurrences import ModelOperation, Occurrence
 
 Phase = Literal[
@@ -80,12 +81,15 @@ UP: Final = ("running", "waiting")
 class Timing:
     """Intervals of the machine, in seconds, each greater than 0; ``heat_seconds`` is infinite where nothing needs it.
 
+    ``policy_seconds`` takes its place where the artifact declares what to do about heat.
+
     ``retry_min_seconds`` and ``retry_max_seconds`` are the pauses before the main one of several models is begun again.
     """
 
     window_seconds: float
     drain_timeout_seconds: float
     heat_seconds: float = float("inf")
+    policy_seconds: float = float("inf")
     retry_min_seconds: float = float("inf")
     retry_max_seconds: float = float("inf")
 
@@ -95,12 +99,13 @@ class Core:
 
     Args:
         timing: Its intervals.
-        heat: What to do about heat; None: nothing.
+        heat: What to do about heat; None: what the artifact declares.
     """
 
     def __init__(self, timing: Timing, heat: HeatPolicy | None = None) -> None:
         self._timing = timing
         self._heat = heat
+        self._heat_seconds = timing.heat_seconds
         self._backoff = Backoff(min_seconds=timing.retry_min_seconds, max_seconds=timing.retry_max_seconds)
         self._retry_due_seconds = float("inf")
         self._heat_due_seconds = float("inf")
@@ -165,7 +170,7 @@ class Core:
         if self._now_seconds >= self._retry_due_seconds:
             effects = self._begin_again()
         if self._now_seconds >= self._heat_due_seconds:
-            self._heat_due_seconds = self._now_seconds + self._timing.heat_seconds
+            self._heat_due_seconds = self._now_seconds + self._heat_seconds
             effects = (*effects, ReadHeat())
         if self._now_seconds >= self._window_due_seconds:
             self._window_due_seconds = self._now_seconds + self._timing.window_seconds
@@ -176,6 +181,7 @@ class Core:
         match self.phase, occurrence:
             case "verifying", ArtifactVerified() as verified:
                 self.phase = "loading"
+                self._declare_heat(verified.heat)
                 return (events.artifact_verified(verified), self._health(), LoadEngine())
             case "loading", EngineLoaded() as loaded:
                 self.phase = "self_test"
@@ -183,7 +189,7 @@ class Core:
             case "self_test", SelfTestPassed() as tested:
                 self.phase = "running"
                 self._window_due_seconds = self._now_seconds + self._timing.window_seconds
-                self._heat_due_seconds = self._now_seconds + self._timing.heat_seconds
+                self._heat_due_seconds = self._now_seconds + self._heat_seconds
                 self._backoff.works(self._now_seconds)
                 self._troubles.pop("model", None)
                 go = () if self._paused else (StartInference(),)
@@ -202,6 +208,12 @@ class Core:
                 return ()
 
     # --- heat ---
+
+    def _declare_heat(self, rules: HeatRules | None) -> None:
+        """Take on what the artifact declares, where nothing was configured."""
+        if rules is not None and self._heat is None:
+            self._heat = HeatPolicy(rules)
+            self._heat_seconds = min(self._heat_seconds, self._timing.policy_seconds)
 
     def _heat_read(self, heat: HeatRead) -> tuple[Effect, ...]:
         if self._heat is None:
@@ -317,7 +329,7 @@ class Core:
         self._window_due_seconds = min(
             self._window_due_seconds, self._now_seconds + self._timing.window_seconds
         )
-        self._heat_due_seconds = min(self._heat_due_seconds, self._now_seconds + self._timing.heat_seconds)
+        self._heat_due_seconds = min(self._heat_due_seconds, self._now_seconds + self._heat_seconds)
         self._troubles["model"] = f"model {MAIN_MODEL}: {failure.code}: {failure.message}"
         return (
             events.model_failed(failure, retry_seconds=pause),

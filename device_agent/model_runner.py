@@ -15,6 +15,7 @@ from device_agent import occurrences
 from device_agent.answers import Answers
 from device_agent.contract.errors import EdgewrightError
 from device_agent.frames import open_source
+from device_agent.heat.temperature import declared_rules, in_force
 from device_agent.heat.variant import load_stand_in
 from device_agent.inference import InferenceLoop, LoopLimits, Meter, Pace
 from device_agent.memory_budget import MemoryBudget, MemoryBudgetError
@@ -68,6 +69,7 @@ class ModelRunner:
         engine: What runs it; None before it was loaded.
         meter: Counts inferences.
         last_refusal: Which frame the source refused last, and why.
+        slow_rate_hz: Frames a second while it is hot, as configured or as the artifact declares.
     """
 
     def __init__(
@@ -94,6 +96,7 @@ class ModelRunner:
         self.engine: Engine | None = None
         self.meter = Meter()
         self.last_refusal = ""
+        self.slow_rate_hz = config.heat.slow_rate_hz
 
     @property
     def has_source(self) -> bool:
@@ -221,6 +224,8 @@ class ModelRunner:
         unchecked = ""
         if not self._config.device.targets:
             unchecked = "device.targets is not set, so whether this is the right target was not checked."
+        heat = in_force(self._config.heat, manifest.heat)
+        self.slow_rate_hz = heat.slow_rate_hz
         return occurrences.ArtifactVerified(
             digest=archive.digest,
             name=manifest.name,
@@ -228,6 +233,7 @@ class ModelRunner:
             target=manifest.target,
             verdict=manifest.verdict,
             unchecked=unchecked,
+            heat=None if heat is self._config.heat else declared_rules(heat),
         )
 
     def _load(self) -> occurrences.Occurrence:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from device_agent.heat.policy import HeatRules
 
 ModelOperation = Literal["pause", "resume", "restart_model"]
 
@@ -24,7 +27,10 @@ class Tick:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArtifactVerified:
-    """The artifact is whole and meant for this device; ``unchecked`` says what could not be looked at, and why."""
+    """The artifact is whole and meant for this device; ``unchecked`` says what could not be looked at, and why.
+
+    ``heat`` is what it declares and the configuration leaves to it.
+    """
 
     digest: str
     name: str
@@ -32,6 +38,7 @@ class ArtifactVerified:
     target: str
     verdict: str
     unchecked: str = ""
+    heat: HeatRules | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

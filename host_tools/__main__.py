@@ -1,7 +1,20 @@
-"""``python -m host_tools`` is ``edgewright``."""
+"""``python -m host_tools`` is ``edgewright``: nothing is imported before signals are understood."""
 
 import sys
 
-from host_tools.cli.main import main
+from device_agent.ending import end_at_once, end_silently
 
-sys.exit(main())
+
+def main() -> int:
+    """Run the command and return its exit status."""
+    end_at_once("edgewright")
+    from host_tools.cli.main import main as command  # noqa: PLC0415  see above
+
+    try:
+        return command()
+    finally:
+        end_silently()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

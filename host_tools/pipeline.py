@@ -29,6 +29,7 @@ from host_tools.observe.ranges import choose_range
 from host_tools.observe.statistics_file import encode as encode_statistics
 from host_tools.output_folder import OutputFolder, open_output_folder
 from host_tools.pack.artifact import artifact_name, checked_name, checked_version, pack
+from host_tools.pack.heat_file import read_heat
 from host_tools.plan.check import check
 from host_tools.plan.plan_file import encode as encode_plan
 from host_tools.plan.planner import needs_histograms, require_recipe
@@ -46,7 +47,7 @@ from host_tools.verify.verifier import verify
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from device_agent.contract.manifest import Preprocessing
+    from device_agent.contract.manifest import Heat, Preprocessing
     from host_tools.diagnose.diagnosis import Diagnosis
     from host_tools.mixed_precision import Goal
     from host_tools.model.float_model import FloatModel
@@ -97,6 +98,7 @@ def convert(
     version: str = "0.1.0",
     recipe: Recipe | None = None,
     preprocess: str | Path | None = None,
+    heat: str | Path | None = None,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     limit: int | None = None,
     evaluation: str | Path | None = None,
@@ -122,6 +124,7 @@ def convert(
         version: Version of the model as you count it.
         recipe: How to quantize; by default the plan chooses, and says so.
         preprocess: How pictures become inputs; by default ``preprocess.toml`` in or beside the data.
+        heat: TOML file with what devices are to do when they get hot, which the artifacts then declare; see docs/agent.md.
         shapes: Shapes of inputs whose shape the file leaves open.
         limit: Use only the first samples of ``data``.
         evaluation: Samples to verify on, of the same kinds as ``data``; by default calibration data, and the report says so.
@@ -144,6 +147,7 @@ def convert(
     chosen = recipe or Recipe()
     profiles = load_profiles(targets)
     checked_version(version)
+    declared_heat = None if heat is None else read_heat(Path(heat))
     if name is not None:
         checked_name(name)
     told.stage("Reading the model", None)
@@ -217,6 +221,7 @@ def convert(
             version=version,
             recipe=chosen,
             preprocessing=preprocessing,
+            heat=declared_heat,
             progress=told,
         )
 
@@ -368,6 +373,7 @@ def _write(
     version: str,
     recipe: Recipe,
     preprocessing: Preprocessing | None,
+    heat: Heat | None,
     progress: Progress,
 ) -> Conversion:
     """Write payloads and plans, an artifact for every target that may ship, and the two reports.
@@ -407,6 +413,7 @@ def _write(
                 golden=verified.golden[target],
                 recipe=recipe,
                 preprocessing=preprocessing,
+                heat=heat,
                 made_with=made_with(),
             )
             artifacts[target] = folder.write_with(

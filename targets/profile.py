@@ -225,11 +225,12 @@ class ArtifactFormat:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParityRules:
-    """How far an engine's integers may be from the plan's exact simulation.
+    """How far an engine's output codes may be from others that are right: the golden outputs on a device, the plan's arithmetic on the host.
 
     Attributes:
-        max_lsb: Largest accepted difference of one output code; of 16-bit codes on a target of 8-bit ones, 256 count as one.
-        min_share_within_one: Smallest accepted share of outputs within one code, 0 to 1.
+        max_lsb: Largest accepted difference of one output code on a device; of 16-bit codes on a target of 8-bit ones, 256 count as one.
+        min_share_within_one: Smallest accepted share of output codes within one, 0 to 1. On the host it decides only where operators cannot be
+            compared one by one.
     """
 
     max_lsb: int

@@ -173,12 +173,9 @@ def _send(run: _Run, fleet: Fleet, options: argparse.Namespace) -> list[Sender]:
     began = time.monotonic()
 
     def may_send() -> int:
-        most = (run.written + options.ahead) // _SENDERS
-        return (
-            most
-            if options.rate is None
-            else min(most, int((time.monotonic() - began) * options.rate / _SENDERS))
-        )
+        most = int(run.written + options.ahead) // _SENDERS
+        due = math.inf if options.rate is None else (time.monotonic() - began) * options.rate / _SENDERS
+        return most if due > most else int(due)
 
     return [
         Sender(

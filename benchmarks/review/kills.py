@@ -1,7 +1,7 @@
 """Kill everything at random under load, and count: ``python -m benchmarks.review.kills --kills 200``.
 
 A fleet sends while workers, writer, supervisor and broker are killed with SIGKILL, one after the other. At the end every
-message that was sent must be in the store once. The senders do as agents with ``mqtt.keep_acknowledged_seconds`` do.
+message that was sent must be in the store once. The senders do as agents with ``mqtt.resend_seconds`` do.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ class Ingest:
 
 
 def kill_everything(
-    folder: Path, *, kills: int, rate: float, workers: int, seed: int, keep_seconds: float, pause: float
+    folder: Path, *, kills: int, rate: float, workers: int, seed: int, resend_seconds: float, pause: float
 ) -> Outcome:
     """Run and return what came of it.
 
@@ -139,7 +139,7 @@ def kill_everything(
         rate: Messages a second.
         workers: Of ingest.
         seed: Who is killed when.
-        keep_seconds: So long the senders keep what was acknowledged.
+        resend_seconds: So long the senders keep what was acknowledged.
         pause: Mean time between two kills in seconds.
     """
     chance = random.Random(seed)
@@ -157,7 +157,7 @@ def kill_everything(
         said=fleet.said,
         total=1 << 40,
         may_send=lambda: int((time.monotonic() - began) * rate),
-        keep_seconds=keep_seconds,
+        resend_seconds=resend_seconds,
     )
     killed: Counter[str] = Counter()
     try:
@@ -245,7 +245,7 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=1500.0, help="messages a second (default: 1500)")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--keep-seconds", type=float, default=60.0)
+    parser.add_argument("--resend-seconds", type=float, default=60.0)
     parser.add_argument(
         "--pause", type=float, default=1.5, help="mean seconds between two kills (default: 1.5)"
     )
@@ -257,7 +257,7 @@ def main() -> int:
             rate=options.rate,
             workers=options.workers,
             seed=options.seed,
-            keep_seconds=options.keep_seconds,
+            resend_seconds=options.resend_seconds,
             pause=options.pause,
         )
     print(json.dumps(asdict(outcome), indent=2))

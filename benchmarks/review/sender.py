@@ -1,7 +1,7 @@
 """`Sender`: publishes as agents do, QoS 1, over a raw socket, at a cost of a few microseconds a message.
 
 Like an agent's spool it keeps what the broker has not acknowledged, and sends it again over the next connection. With
-``keep_seconds`` it keeps for so long what was acknowledged, too: a broker that is killed forgets what it has acknowledged.
+``resend_seconds`` it keeps for so long what was acknowledged, too: a broker that is killed forgets what it has acknowledged.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Sender:
         said: Returns a message by its number.
         total: How many there are.
         may_send: Returns up to which number it may send now; asked again and again.
-        keep_seconds: See above.
+        resend_seconds: See above.
     """
 
     def __init__(
@@ -49,14 +49,14 @@ class Sender:
         said: Callable[[int], Said],
         total: int,
         may_send: Callable[[], int],
-        keep_seconds: float = 0.0,
+        resend_seconds: float = 0.0,
     ) -> None:
         self._port = port
         self._client_id = client_id.encode()
         self._said = said
         self._total = total
         self._may_send = may_send
-        self._keep_seconds = keep_seconds
+        self._resend_seconds = resend_seconds
         self._next = 0
         self._unacknowledged: deque[int] = deque()
         self._kept: deque[tuple[float, int]] = deque()
@@ -109,7 +109,7 @@ class Sender:
         last_word = time.monotonic()
         while not self._closing.is_set():
             now = time.monotonic()
-            while self._kept and now - self._kept[0][0] > self._keep_seconds:
+            while self._kept and now - self._kept[0][0] > self._resend_seconds:
                 self._kept.popleft()
             chunk = self._chunk()
             if chunk:
@@ -157,7 +157,7 @@ class Sender:
             self.unheard += 1
             self._unacknowledged.appendleft(number)
             raise ConnectionError("nobody is subscribed")
-        if self._keep_seconds:
+        if self._resend_seconds:
             self._kept.append((time.monotonic(), number))
 
 

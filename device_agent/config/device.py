@@ -55,9 +55,10 @@ class SensorsSection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeatSection:
-    """What the agent does when it gets hot: nothing, unless a temperature is set. Measures add up as it gets hotter.
+    """What the agent does when it gets hot: what the artifact declares, unless a temperature is set here. Measures add up as it gets hotter.
 
     Attributes:
+        from_artifact: Do what the artifact declares where no temperature is set here.
         slow_celsius: From here on at most ``slow_rate_hz`` frames a second.
         slow_rate_hz: Frames a second while it is that hot.
         variant_celsius: From here on the artifact at ``variant_path`` runs instead.
@@ -70,6 +71,7 @@ class HeatSection:
         sensors: Readings to go by, of which the hottest counts; none: every thermal zone, or the processor's chips.
     """
 
+    from_artifact: bool = True
     slow_celsius: float | None = setting(None, low=-40.0, high=200.0)
     slow_rate_hz: float = setting(1.0, low=0.001, high=100_000.0)
     variant_celsius: float | None = setting(None, low=-40.0, high=200.0)

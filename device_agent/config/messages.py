@@ -39,6 +39,8 @@ class MqttSection:
             that a fleet does not come back in one instant.
         reconnect_max_seconds: Longest pause.
         ack_timeout_seconds: A broker that leaves a message unacknowledged for so long is connected anew.
+        resend_seconds: So long, 1,000 messages at most, an acknowledged message is kept, to be sent again when the
+            connection ends: a broker that is killed forgets what it has not passed on. 0: not at all. See `docs/ingest.md`.
         will_delay_seconds: How long the broker waits with the last will; MQTT 5 only.
         max_inflight_messages: Messages sent and not yet acknowledged.
         max_messages_per_second: Rate of sending, so that a long backlog does not drown broker and link.
@@ -63,6 +65,7 @@ class MqttSection:
     reconnect_min_seconds: float = setting(0.5, low=0.05, high=3_600.0)
     reconnect_max_seconds: float = setting(60.0, low=0.05, high=DAY_SECONDS)
     ack_timeout_seconds: float = setting(30.0, low=1.0, high=3_600.0)
+    resend_seconds: float = setting(0.0, low=0.0, high=DAY_SECONDS)
     will_delay_seconds: int = setting(0, low=0, high=86_400)
     max_inflight_messages: int = setting(20, low=1, high=1_000)
     max_messages_per_second: float = setting(200.0, low=0.1, high=100_000.0)

@@ -16,7 +16,8 @@ from device_agent.contract.document import frozen
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-MANIFEST_VERSION = "1.0"
+MANIFEST_VERSION = "1.1"
+"""1.1: ``heat``."""
 
 WireType = Literal["float32", "int8", "uint8", "int16", "int32", "int64", "bool"]
 EngineName = Literal["onnx", "tflite", "openvino", "null"]
@@ -139,6 +140,25 @@ class Requires(Extensible):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Heat(Extensible):
+    """What a device does with this artifact when it gets hot, unless its own configuration says otherwise. Steps add up.
+
+    Attributes:
+        slow_celsius: From here on at most ``slow_rate_hz`` frames a second; None: there is no such step.
+        slow_rate_hz: Frames a second; None exactly where ``slow_celsius`` is.
+        pause_celsius: From here on nothing is inferred; None: there is no such step.
+        hysteresis_celsius: How far below its temperature a step is taken back.
+        hold_seconds: For how long it must be that cool.
+    """
+
+    slow_celsius: float | None
+    slow_rate_hz: float | None
+    pause_celsius: float | None
+    hysteresis_celsius: float
+    hold_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest(Extensible):
     """Everything that host and device must agree on about one artifact.
 
@@ -160,6 +180,7 @@ class Manifest(Extensible):
         tolerance: For the golden self-test.
         verdict: What verification said: ``pass``, ``marginal`` or ``unverified``.
         made_with: Tool names and versions.
+        heat: What to do about heat; None: what the device is configured to do.
         schema_version: ``MAJOR.MINOR`` of the document.
     """
 
@@ -180,6 +201,7 @@ class Manifest(Extensible):
     tolerance: Tolerance
     verdict: Verdict
     made_with: Mapping[str, str]
+    heat: Heat | None = None
     schema_version: str = MANIFEST_VERSION
 
     def __post_init__(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from device_agent.heat.policy import HeatRules, HeatStep, Measure
@@ -11,10 +12,26 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from device_agent.config import HeatSection
+    from device_agent.contract.manifest import Heat
     from device_agent.sensors.survey import Sensors
 
 _PROCESSOR_CHIPS: Final = ("coretemp", "k10temp", "zenpower", "cpu_thermal", "soc_thermal")
 """hwmon chips that measure a processor; an SSD is hotter and is no reason to infer less."""
+
+
+def in_force(section: HeatSection, declared: Heat | None) -> HeatSection:
+    """Return what holds: the artifact's declaration where the configuration has no step of its own and does not decline it."""
+    own = (section.slow_celsius, section.variant_celsius, section.pause_celsius)
+    if declared is None or not section.from_artifact or any(step is not None for step in own):
+        return section
+    return replace(
+        section,
+        slow_celsius=declared.slow_celsius,
+        slow_rate_hz=declared.slow_rate_hz or section.slow_rate_hz,
+        pause_celsius=declared.pause_celsius,
+        hysteresis_celsius=declared.hysteresis_celsius,
+        hold_seconds=declared.hold_seconds,
+    )
 
 
 def declared_rules(section: HeatSection) -> HeatRules | None:

@@ -3,24 +3,32 @@
 A message is deleted on acknowledgement only, be it that the broker has taken it or that it never will. Whatever is
 unacknowledged when a connection ends is sent again over the next: the server sees it twice at most for every break and
 knows it by (device, ``boot_id``, ``seq``).
+
+A broker that is killed forgets what it has acknowledged and not passed on. With `CourierLimits.resend_seconds` a
+message outlives its acknowledgement for so long, and is sent again when the connection ends in that time, or when the
+broker says that nobody was subscribed (MQTT 5).
 """
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from device_agent.telemetry.mqtt import BrokerReport, Connected, Delivered, Disconnected
+from device_agent.telemetry.store import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from device_agent.telemetry.spool import Spool
-    from device_agent.telemetry.store import Kind, SpooledMessage
+    from device_agent.telemetry.store import SpooledMessage
 
 _NEVER: Final = float("inf")
 _SETTLED_SECONDS: Final = 60.0
 """A connection that lasts so long is a good one: the pauses between attempts begin anew."""
+_MOST_KEPT: Final = 1000
+"""So many messages outlive their acknowledgement at most, whatever the time: they take room of the spool."""
 _SHORT_CONNECTIONS: Final = 3
 """So many in a row that did not last are told. Two clients of one id push each other off the broker for ever."""
 
@@ -51,6 +59,7 @@ class CourierLimits:
     reconnect_min_seconds: float
     reconnect_max_seconds: float
     ack_timeout_seconds: float
+    resend_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +119,7 @@ class Courier:
         self._short_connections = 0
         self._last_end = self._refusal = ""
         self._sent: dict[int, _Sent] = {}
+        self._kept: deque[tuple[float, int]] = deque()
         self._resting = False
         self._rests = 0
         self._rested_seconds = 0.0
@@ -120,8 +130,8 @@ class Courier:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing waits and nothing is in flight."""
-        return not self._sent and self._spool.rows == 0
+        """Whether nothing waits and nothing is in flight; what is acknowledged and kept does not wait."""
+        return not self._sent and self._spool.rows == len(self._kept)
 
     @property
     def doubt(self) -> str:
@@ -155,6 +165,7 @@ class Courier:
             return _NEVER
         if now_seconds - self._connected_seconds >= _SETTLED_SECONDS:
             self._short_connections = 0
+        self._let_go(now_seconds)
         return self._send(self._connection, now_seconds)
 
     def handle(self, report: BrokerReport, now_seconds: float) -> LinkChange | Refused | None:
@@ -168,7 +179,7 @@ class Courier:
                 self._allowance = float(self._limits.max_inflight_messages)
                 return LinkChange(connected=True, reason="")
             case Delivered():
-                return self._delivered(report)
+                return self._delivered(report, now_seconds)
             case Disconnected():
                 if self.connected:
                     self._judge_connection(now_seconds - self._connected_seconds, report.reason)
@@ -177,7 +188,7 @@ class Courier:
                 self._connection = None
                 self.connected = self._resting = False
                 self._sent.clear()
-                self._spool.release()
+                self._release()
                 self._next_attempt_seconds = now_seconds + self._pause_seconds()
                 return LinkChange(connected=False, reason=report.reason)
 
@@ -197,18 +208,36 @@ class Courier:
         self._connection.abort(reason)
         return self._connection.join(timeout_seconds)
 
-    def _delivered(self, report: Delivered) -> Refused | None:
+    def _delivered(self, report: Delivered, now_seconds: float) -> Refused | None:
         sent = self._sent.pop(report.message_id, None)
         if sent is None:
             return None
         if report.refused and report.may_retry:
             self._resting = True
             return Refused(sent.topic, sent.kind, report.refused, kept=True)
-        self._spool.acknowledge(report.message_id)
+        keeps = self._limits.resend_seconds > 0 and sent.kind is not Kind.STATE
+        if report.refused or not keeps:
+            self._spool.acknowledge(report.message_id)
+        elif report.unheard:
+            self._resting = True
+            return None
+        else:
+            self._kept.append((now_seconds, report.message_id))
         if report.refused:
             return Refused(sent.topic, sent.kind, report.refused)
         self._rests = 0
         return None
+
+    def _let_go(self, now_seconds: float) -> None:
+        """Delete what has outlived its acknowledgement for long enough."""
+        oldest = now_seconds - self._limits.resend_seconds
+        while self._kept and (self._kept[0][0] <= oldest or len(self._kept) > _MOST_KEPT):
+            self._spool.acknowledge(self._kept.popleft()[1])
+
+    def _release(self) -> None:
+        """Let everything be taken again that the spool still has, what was acknowledged and kept among it."""
+        self._kept.clear()
+        self._spool.release()
 
     def _judge_connection(self, lived_seconds: float, end: str) -> None:
         """Begin the pauses anew after a good connection; after a bad one go on with them, whatever it has delivered."""
@@ -224,7 +253,7 @@ class Courier:
             connection.abort(f"no acknowledgement within {self._limits.ack_timeout_seconds:g} s")
             return _NEVER
         if self._resting and not self._sent:
-            self._spool.release()
+            self._release()
             self._resting = False
             self._rested_seconds = now_seconds + self._doubled_seconds(self._rests)
             self._rests += 1

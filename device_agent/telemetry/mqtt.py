@@ -55,6 +55,8 @@ _PASSING: Final = (3, 0x88, 0x89, 0x97, 0x9F)
 """Refusals of a connection that pass: unavailable, busy, quota, rate. Sources: MQTT 3.1.1, 3.2.2.3; MQTT 5.0, 3.2.2.2."""
 _QUOTA_EXCEEDED: Final = 0x97
 """The one refusal that says "not now" instead of "never". Source: MQTT 5.0, table 2-6, "Reason Codes"."""
+_NO_SUBSCRIBER: Final = 0x10
+"""Accepted, and given to nobody. Source: as above."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,13 +121,15 @@ class Disconnected:
 class Delivered:
     """The broker has acknowledged message ``message_id`` on connection ``number``.
 
-    With ``refused`` it threw the message away, and that is why; with ``may_retry`` it may take the message later.
+    With ``refused`` it threw the message away, and that is why; with ``may_retry`` it may take the message later. ``unheard``:
+    it took the message, and nobody is subscribed (MQTT 5).
     """
 
     number: int
     message_id: int
     refused: str = ""
     may_retry: bool = False
+    unheard: bool = False
 
 
 BrokerReport = Connected | Disconnected | Delivered
@@ -411,7 +415,15 @@ class BrokerConnection:
         if message_id is None:
             return
         refused = str(reason) if reason.is_failure else ""
-        self._report(Delivered(self._number, message_id, refused, may_retry=reason.value == _QUOTA_EXCEEDED))
+        self._report(
+            Delivered(
+                self._number,
+                message_id,
+                refused,
+                may_retry=reason.value == _QUOTA_EXCEEDED,
+                unheard=reason.value == _NO_SUBSCRIBER,
+            )
+        )
 
     def _on_disconnect(
         self,

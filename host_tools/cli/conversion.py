@@ -45,6 +45,7 @@ def run(options: argparse.Namespace) -> int:
             version=options.model_version,
             recipe=_recipe(options),
             preprocess=options.preprocess,
+            heat=options.heat,
             shapes=parse_shapes(options.shape),
             limit=options.limit,
             evaluation=options.evaluation,
@@ -208,7 +209,7 @@ def _target_row(target: TargetReport, metrics: list[str]) -> list[str]:
         _number(target.latency.median_seconds if target.latency else None, 1e3, 2),
         _mebibytes(target.payload_bytes),
         f"{target.execution.integer_ops}/{target.execution.float_ops}",
-        _NOTHING if parity is None else f"≤ {parity.max_lsb}",
+        _NOTHING if parity is None or parity.max_lsb is None else f"≤ {parity.max_lsb}",
     ]
 
 

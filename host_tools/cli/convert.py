@@ -84,6 +84,11 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="how pictures become inputs (default: preprocess.toml in or beside the data)",
     )
     parser.add_argument(
+        "--heat",
+        metavar="FILE",
+        help="what devices do when they get hot, as TOML (slow_celsius, slow_rate_hz, pause_celsius); see docs/agent.md",
+    )
+    parser.add_argument(
         "--shape",
         action="append",
         default=[],

@@ -18,6 +18,7 @@ from device_agent.contract.errors import (
     TransferError,
     TrustError,
 )
+from device_agent.ending import Terminated, end_in_order, status_of
 from host_tools.cli import (
     batch,
     ca,
@@ -60,8 +61,8 @@ exit status:
   2  wrong input or arguments         5  the artifact must not be trusted
   3  the target cannot do it          6  broker or scheduler cannot be reached
   130  interrupted; run it again      7  output, store or device failed
+  143  the same, by SIGTERM
 """
-_INTERRUPTED = 130
 _STATUS: tuple[tuple[type[EdgewrightError], int], ...] = (
     (VerificationError, 4),
     (CapabilityError, 3),
@@ -85,14 +86,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.run is None:
             return 2
         module, _, function = options.run.partition(":")
-        status: int = getattr(import_module(module), function)(options)
+        run = getattr(import_module(module), function)
+        end_in_order()
+        status: int = run(options)
         sys.stdout.flush()
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as end:
+        how = "Ended by SIGTERM" if isinstance(end, Terminated) else "Interrupted"
         print(
-            "Interrupted. Nothing half-written was left; the same command goes on where it stopped.",
+            f"{how}. Nothing half-written was left; the same command goes on where it stopped.",
             file=sys.stderr,
         )
-        return _INTERRUPTED
+        return status_of(end)
     except EdgewrightError as error:
         _complain(error, as_json=getattr(options, "json", False))
         return exit_status(error)

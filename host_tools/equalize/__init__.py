@@ -17,6 +17,7 @@ Layout:
     gains.py          which channels matter
     noise.py          the noise that quantizing will add, as a convex function of the factors
     factors.py        the factors that leave the least
+    last_code.py      bounds of Clips that stay, on powers of two
     rewriting.py      the model with them
 """
 

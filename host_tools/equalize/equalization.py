@@ -12,12 +12,14 @@ from host_tools.equalize.absorption import absorb
 from host_tools.equalize.bounds import upper_bound
 from host_tools.equalize.channels import channels_of
 from host_tools.equalize.factors import best_factors, in_decibels
-from host_tools.equalize.octaves import Shifts, best_shifts
+from host_tools.equalize.last_code import shifts_of
 from host_tools.equalize.rewriting import rewritten
 from host_tools.model.topology import named, network_of
 from host_tools.plan.support import integer_precision
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from host_tools.equalize.absorption import Absorbed
     from host_tools.equalize.channels import Channels
     from host_tools.equalize.factors import Clips, Factors
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from host_tools.model.topology import Network
     from host_tools.observe.statistics import Statistics
     from targets.profile import CapabilityProfile
+
+    Float64 = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,11 +48,10 @@ class Equalized:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Scaled:
-    """A model, the best factors for it, and what they were found from."""
+    """A model and the best factors for it."""
 
     model: FloatModel
     network: Network
-    statistics: Statistics
     channels: Channels
     factors: Factors
 
@@ -79,7 +82,7 @@ def equalize(
         network = network_of(model.graph)
         channels = channels_of(network)
         found = best_factors(network, channels, statistics, profile, clips=chosen, weight_share=weight_share)
-        return _Scaled(model=model, network=network, statistics=statistics, channels=channels, factors=found)
+        return _Scaled(model=model, network=network, channels=channels, factors=found)
 
     best, absorbed = scaled(model, statistics), _absorbed(model, statistics, chosen)
     decibels = best.factors.decibels
@@ -90,38 +93,34 @@ def equalize(
             best, decibels = then, decibels + gain
         else:
             absorbed = None
-    channels, found = best.channels, best.factors
-    shifts = _shifts(best, profile, chosen)
-    decibels -= in_decibels(shifts.log_ratio)
+    channels, factors = best.channels, best.factors.values
+    shifts = _shifts(best.network, channels, profile, chosen)
+    is_shifted = bool((shifts != 1.0).any())
     if decibels < _WORTH_DECIBELS:
-        return Equalized(model=model, decibels=0.0, note=_why_not(channels, found))
+        if not is_shifted:
+            return Equalized(model=model, decibels=0.0, note=_why_not(channels, best.factors))
+        factors, decibels = np.ones(channels.count), 0.0
     try:
-        made, bounded = rewritten(best.model, channels, found.values, clips=chosen, shifts=shifts.values)
+        made, bounded = rewritten(best.model, channels, factors, clips=chosen, shifts=shifts)
     except OverflowError as error:  # weights of 1e32 and more
         return Equalized(model=model, decibels=0.0, note=f"scaling channels would overflow: {error}")
-    scales = channels.count - 1 if (found.values != 1.0).any() else 0
-    is_shifted = bool((shifts.values != 1.0).any())
+    scales = channels.count - 1 if (factors != 1.0).any() else 0
     note = _note(
         scales, absorbed, decibels, len(bounded), statistics.sample_count, chosen, is_shifted=is_shifted
     )
     return Equalized(model=made, decibels=decibels, note=note)
 
 
-def _shifts(scaled: _Scaled, profile: CapabilityProfile, clips: Clips) -> Shifts:
-    """Return what makes powers of two fit whole tensors: nothing where any scale is legal."""
-    nodes = scaled.network.nodes.values()
-    clipped = [node for node in nodes if node.op_type == "Clip" and upper_bound(node) is not None]
-    if profile.scale.kind != "power_of_two" or not math.isfinite(scaled.factors.log_noise):
-        return Shifts(values=np.ones(scaled.channels.count), log_ratio=0.0)
-    has_own_bounds = profile.artifact.format != "tflite"  # which has RELU6 and no other
-    return best_shifts(
-        scaled.network,
-        scaled.channels,
-        scaled.statistics,
-        profile,
-        scaled.factors.values,
-        fixed=[] if has_own_bounds or clips == "bounded" else [named(node.outputs[0]) for node in clipped],
-    )
+def _shifts(network: Network, channels: Channels, profile: CapabilityProfile, clips: Clips) -> Float64:
+    """Return what makes the bounds of Clips that stay the last code: nothing where any scale is legal, or no bound but 6 can be written."""
+    if clips == "bounded" or profile.scale.kind != "power_of_two" or profile.artifact.format == "tflite":
+        return np.ones(channels.count)
+    bounds = {
+        named(node.outputs[0]): bound
+        for node in network.nodes.values()
+        if node.op_type == "Clip" and (bound := upper_bound(node)) is not None
+    }
+    return shifts_of(channels, bounds, profile)
 
 
 def bounds_channels(profile: CapabilityProfile) -> bool:
@@ -169,16 +168,17 @@ def _note(
         "and the biases behind them take it up"
         if absorbed
         else "",
-        "whole tensors were scaled within their octave to fit powers of two" if is_shifted else "",
     ]
-    told = "; ".join(clause for clause in clauses if clause)
-    done = told[:1].upper() + told[1:]
-    is_exact = clips == "bounded" and absorbed is None
+    done = "; ".join(clause for clause in clauses if clause)
+    gained = f"{done}, which takes {decibels:.1f} dB off the estimated quantization noise; " if done else ""
+    shifted = (
+        "tensors behind a Clip were scaled such that its bound is their last code; " if is_shifted else ""
+    )
+    told = gained + shifted
+    is_exact = (clips == "bounded" or not scales) and absorbed is None
     all_bounded = bounded + (absorbed.bounded if absorbed else 0)
     with_bounds = (
         f"; {all_bounded} Clips became Relu and an upper bound for each channel (Min)" if all_bounded else ""
     )
-    return (
-        f"{done}, which takes {decibels:.1f} dB off the estimated quantization noise; "
-        f"the float model computes the same{'' if is_exact else ', within the values seen'}{with_bounds}."
-    )
+    exactness = "" if is_exact else ", within the values seen"
+    return f"{told[:1].upper()}{told[1:]}the float model computes the same{exactness}{with_bounds}."

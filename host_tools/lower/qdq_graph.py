@@ -10,7 +10,8 @@ Two things are done beyond the plan, both exact:
 
 - a fused Relu or Clip is left out where QuantizeLinear saturates to the same codes. Engines see that only when a bound and a float32
   product of scale and code agree to the last bit, and otherwise run the whole operator in float. Where it does not saturate and the
-  target runs the operator on codes, it stands behind QuantizeLinear: rounding is monotone, so the codes are the same;
+  target runs the operator on codes, it stands behind QuantizeLinear: rounding is monotone, so the codes are the same. Where it saturates
+  at the upper end alone, a Clip is written as Relu;
 - some edges are *shielded*: see `SHIELDED`.
 """
 
@@ -152,14 +153,16 @@ class _Writer:
         if shared is not None:
             self._write_on_codes(node, shared)
             return
-        inputs = [self._read(node, index) for index in range(len(node.inputs))]
+        count = 1 if node.name in self.graph.relus else len(node.inputs)
+        inputs = [self._read(node, index) for index in range(count)]
         targets = [self.graph.written(value) for value in node.outputs]
         qparams = [self.graph.qparams(value) for value in targets]
         outputs = []
         for target, quantized in zip(targets, qparams, strict=True):
             name = name_of(target) if quantized is None else f"{name_of(target)}/float"
             outputs.append(self.out.value(name, target.shape, target.dtype))
-        self.out.add(node.op_type, inputs, outputs, node.attributes.values(), node.name or "")
+        op_type = "Relu" if node.name in self.graph.relus else node.op_type
+        self.out.add(op_type, inputs, outputs, node.attributes.values(), node.name or "")
         for target, output, quantized in zip(targets, outputs, qparams, strict=True):
             self._publish(target, output, quantized)
 

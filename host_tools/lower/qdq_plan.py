@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from host_tools.errors import LoweringError
-from host_tools.lower.saturation import is_done_by_saturation
+from host_tools.lower.saturation import is_done_by_saturation, is_relu_with_saturation
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -24,6 +24,7 @@ class PlannedGraph:
         plan: Its plan.
         profile: The target.
         left_out: Names of fused Relus and Clips that quantization does anyway.
+        relus: Names of fused Clips that are a Relu with quantization behind it.
         stands_for: Canonical value that does not exist to the one its producer writes in its place.
         inner: Value inside a fusion that exists as codes, because the activation behind it works on those, to their parameters.
         requantized: Edges that change scale, by node name and input index.
@@ -33,6 +34,7 @@ class PlannedGraph:
     plan: QuantizationPlan
     profile: CapabilityProfile
     left_out: set[str] = field(default_factory=set)
+    relus: set[str] = field(default_factory=set)
     stands_for: dict[str, ir.Value] = field(default_factory=dict)
     inner: dict[str, QParams] = field(default_factory=dict)
     requantized: dict[tuple[str, int], Requantize] = field(default_factory=dict)
@@ -40,7 +42,11 @@ class PlannedGraph:
     def __post_init__(self) -> None:
         self.requantized = {(edge.node, edge.input_index): edge for edge in self.plan.requantize}
         for node in self.source:
-            if self._is_stored(node.outputs[0]) and is_done_by_saturation(node, self.plan):
+            if not self._is_stored(node.outputs[0]):
+                continue
+            if is_relu_with_saturation(node, self.plan):
+                self.relus.add(node.name or "")
+            if is_done_by_saturation(node, self.plan):
                 self.left_out.add(node.name or "")
                 self.stands_for[name_of(_first_input(node))] = node.outputs[0]
         for node in reversed(self.source):

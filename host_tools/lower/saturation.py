@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
     from host_tools.plan.quantization_plan import QuantizationPlan
+
+_RELU6: Final = 6.0
 
 
 def is_done_by_saturation(node: ir.Node, plan: QuantizationPlan) -> bool:
@@ -29,15 +31,38 @@ def is_done_by_saturation(node: ir.Node, plan: QuantizationPlan) -> bool:
     Raises:
         LoweringError: The output's parameters are not valid, or a Clip is not in canonical form.
     """
-    if node.op_type not in {"Relu", "Clip"} or plan.nodes[node.name or ""].fused_into is None:
+    return _ends_done_by_saturation(node, plan) == (True, True)
+
+
+def is_relu_with_saturation(node: ir.Node, plan: QuantizationPlan) -> bool:
+    """Whether the node is a fused Clip(0, high) whose upper bound alone becomes the highest code, so that a Relu does what it does.
+
+    Every integer target has Relu. A Clip at 6 is left as it is: that is an operator of its own, ReLU6, and is known where it is.
+
+    Args:
+        node: As for `is_done_by_saturation`.
+        plan: Likewise.
+
+    Raises:
+        LoweringError: Likewise.
+    """
+    if node.op_type != "Clip" or _ends_done_by_saturation(node, plan) != (False, True):
         return False
+    low, high = _clip_bounds(node)
+    return low == 0.0 and high != _RELU6
+
+
+def _ends_done_by_saturation(node: ir.Node, plan: QuantizationPlan) -> tuple[bool, bool]:
+    """Tell for the lower and the upper bound of a fused Relu or Clip whether it becomes the lowest and the highest code of its output."""
+    if node.op_type not in {"Relu", "Clip"} or plan.nodes[node.name or ""].fused_into is None:
+        return False, False
     qparams = plan.tensors[node.outputs[0].name or ""].qparams
     if qparams is None or qparams.axis is not None:
-        return False
+        return False, False
     bounds = [0.0, np.inf] if node.op_type == "Relu" else _clip_bounds(node)
     # Half to even is the rounding of QuantizeLinear and FakeQuantize, whatever the target's: the question is what those do.
     codes = quantize_array(np.array(bounds), qparams, "half_even", where=f"{node.op_type} {node.name!r}")
-    return bool(codes[0] == qparams.quant_min and codes[1] == qparams.quant_max)
+    return bool(codes[0] == qparams.quant_min), bool(codes[1] == qparams.quant_max)
 
 
 def _clip_bounds(node: ir.Node) -> list[float]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from device_agent.contract.manifest import Preprocessing
+    from device_agent.contract.manifest import Heat, Preprocessing
     from host_tools.lower.payload import Payload
     from host_tools.model.float_model import FloatModel
     from host_tools.plan.quantization_plan import QuantizationPlan
@@ -65,6 +65,7 @@ def pack(
     golden: Sequence[Golden],
     recipe: Recipe,
     preprocessing: Preprocessing | None,
+    heat: Heat | None = None,
     made_with: Mapping[str, str],
 ) -> Artifact:
     """Put one verified payload, its proof and its golden samples into an artifact.
@@ -79,6 +80,7 @@ def pack(
         golden: Inputs and outputs as the engine gave them on the host.
         recipe: What was asked of the plan.
         preprocessing: How pictures become inputs; None when the model takes none.
+        heat: What the device is to do when it gets hot; None: what it is configured to do.
         made_with: Tool names and versions.
 
     Raises:
@@ -127,6 +129,7 @@ def pack(
         tolerance=_tolerance(profile, plan, payload, golden),
         verdict=report.verdict,
         made_with=made_with,
+        heat=heat,
     )
     return Artifact(manifest=manifest, members=members)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,10 +13,10 @@ from host_tools.plan.planned_values import with_planned_values
 from host_tools.simulate.quantizer import Grid
 from host_tools.simulate.reading import PLAN_ANEW
 from host_tools.simulate.steps import steps_of
-from host_tools.simulate.stored import quantized, real_constant
+from host_tools.simulate.stored import nearest_codes, quantized, real_constant
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -25,13 +26,37 @@ if TYPE_CHECKING:
     from targets.profile import CapabilityProfile, Rounding
 
 
-def simulate(model: FloatModel, plan: QuantizationPlan, profile: CapabilityProfile) -> Simulator:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class OneOperator:
+    """What one operator gives for the inputs that an engine had.
+
+    Attributes:
+        value: What it writes.
+        operator: Its type, without what it absorbs.
+        codes: What it should give, in the plan's type.
+        found: What the engine gave, the nearest codes of the plan.
+    """
+
+    value: str
+    operator: str
+    codes: NDArray[np.integer]
+    found: NDArray[np.integer]
+
+
+def simulate(
+    model: FloatModel,
+    plan: QuantizationPlan,
+    profile: CapabilityProfile,
+    *,
+    requantization: Rounding | None = None,
+) -> Simulator:
     """Prepare the simulation of a plan.
 
     Args:
         model: The float model.
         plan: A plan for this model and this target.
         profile: The target: how it rounds, and how wide its accumulator is.
+        requantization: How activations are rounded instead, where an engine that stands in does it its own way.
 
     Raises:
         LoweringError: The plan is for another model or another version of the target, does not fit the model, or has an operator in
@@ -51,6 +76,9 @@ def simulate(model: FloatModel, plan: QuantizationPlan, profile: CapabilityProfi
         )
     require_coverage(model, plan)
     require_precisions(plan, profile, ("int8", "int16", "float32"))
+    if requantization is not None:
+        rounding = replace(profile.rounding, activations=requantization, requantization=requantization)
+        profile = replace(profile, rounding=rounding)
     return Simulator(with_planned_values(model, plan), plan, profile)
 
 
@@ -111,6 +139,30 @@ class Simulator:
             DataError: As for `run`, and the same for the others.
         """
         return self._stored(feeds, keep=True)
+
+    def one_by_one(self, found: Iterable[tuple[str, NDArray[np.float64]]]) -> Iterator[OneOperator]:
+        """Compute each operator by itself, on what an engine had in front of it: nothing that differed earlier is magnified.
+
+        Args:
+            found: Names and real values of inputs and activations inside the engine, finite, in the canonical layout.
+
+        Yields:
+            Each operator with a quantized output of which that and everything it reads were found, in the graph's order.
+
+        Raises:
+            VerificationError: An accumulator overflows, or zero is divided by zero.
+            ModelError: ONNX Runtime failed at a float node.
+        """
+        stored: dict[str, Array] = {**self._constants}
+        for name, values in found:
+            qparams = self._plan.tensors[name].qparams
+            stored[name] = values.astype(np.float32) if qparams is None else nearest_codes(values, qparams)
+        for step in self._steps:
+            if any(name not in stored for name in (*step.reads, *step.writes)):
+                continue
+            for name, codes in zip(step.writes, step.run(stored), strict=True):
+                if self._plan.tensors[name].qparams is not None:
+                    yield OneOperator(value=name, operator=step.operator, codes=codes, found=stored[name])
 
     def _stored(self, feeds: Mapping[str, Array], *, keep: bool) -> dict[str, Array]:
         stored = {**self._constants, **self._entered(feeds)}

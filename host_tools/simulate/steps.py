@@ -32,12 +32,16 @@ class Step:
     """One node and what it absorbs.
 
     Attributes:
+        operator: The node's operator, without what it absorbs.
         run: Takes the stored values so far, gives those of ``writes``.
+        reads: Names of the activations that it reads.
         writes: Names of what it stores.
         forgets: Names of what nothing reads after it.
     """
 
+    operator: str
     run: Run
+    reads: tuple[str, ...]
     writes: tuple[str, ...]
     forgets: tuple[str, ...]
 
@@ -82,7 +86,9 @@ def steps_of(
         done = {name for name in read - inside if last[name] == place} | (set(writes) - set(last))
         steps.append(
             Step(
+                operator=nodes[0].op_type,
                 run=run,
+                reads=tuple(sorted(read - inside - {""})),
                 writes=writes,
                 forgets=tuple(sorted(done.difference(kept))),
             )

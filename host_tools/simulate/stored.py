@@ -82,6 +82,13 @@ def quantized(values: Array, qparams: QParams, rounding: Rounding, name: str) ->
     return writer.write_real(values.astype(np.float64))
 
 
+def nearest_codes(values: NDArray[np.float64], qparams: QParams) -> NDArray[np.integer]:
+    """Return the codes of finite real values that were codes before: the nearest, whatever the target does with halves."""
+    codes = np.rint(values / float(np.float32(qparams.scale[0]))) + qparams.zero_point[0]
+    nearest: NDArray[np.integer] = np.clip(codes, qparams.quant_min, qparams.quant_max).astype(qparams.dtype)
+    return nearest
+
+
 def real_constant(value: ir.Value, plan: QuantizationPlan, rounding: RoundingRules) -> Array:
     """Return a constant as a float reader gets it: through its codes where the plan has them.
 

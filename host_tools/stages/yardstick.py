@@ -9,12 +9,11 @@ import numpy as np
 
 from host_tools.mixed_precision.costs import multiplications_of
 from host_tools.model.reference import FloatRunner
-from host_tools.model.topology import network_of, shape_of
 from host_tools.verify.contestant import plan_arithmetic
-from host_tools.verify.metrics import OutputComparison
+from host_tools.verify.output_parts import OutputParts, OutputsComparison
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
@@ -94,7 +93,7 @@ class Yardstick:
         self.is_quick = multiplications_of(model) * len(data) <= _QUICK_MULTIPLICATIONS
         self._measured = data.first(kept or _MOST_SAMPLES)
         self._model = model
-        self._joints = _joints(model)
+        self._parts = OutputParts(model)
         self._threads = threads
         self._expected: list[tuple[Mapping[str, NDArray[np.generic]], dict[str, NDArray[np.float64]]]] = []
 
@@ -112,31 +111,20 @@ class Yardstick:
             ModelError: ONNX Runtime fails on the float model.
             VerificationError: ONNX Runtime refuses the plan's graph.
         """
-        whole, by_sample = OutputComparison(), []
-        parts: dict[tuple[str, int], OutputComparison] = {}
+        whole, by_sample = OutputsComparison(self._parts), []
         arithmetic = plan_arithmetic(model, plan, profile, threads=self._threads)
         for arrays, expected in self._floats():
             found = arithmetic.run(arrays)
-            alone: dict[tuple[str, int], OutputComparison] = {}
-            for name, values in expected.items():
-                if name not in found:
-                    continue
-                whole.add(values, found[name].reshape(values.shape))
-                for index, pair in enumerate(self._cut(name, values, found[name].reshape(values.shape))):
-                    for kept in (parts, alone):
-                        kept.setdefault((name, index), OutputComparison()).add(*pair)
-            decibels = _worst(alone)
-            by_sample.append(_MOST_DECIBELS if decibels is None else min(decibels, _MOST_DECIBELS))
+            shared = {name: values for name, values in expected.items() if name in found}
+            alone = OutputsComparison(self._parts)
+            for comparison in (whole, alone):
+                comparison.add(shared, found)
+            by_sample.append(_MOST_DECIBELS if alone.sqnr_db is None else min(alone.sqnr_db, _MOST_DECIBELS))
         return Worth(
-            sqnr_db=_worst(parts),
+            sqnr_db=whole.sqnr_db,
             same_top_class=whole.same_top_class,
             by_sample_db=tuple(by_sample),
         )
-
-    def _cut(self, name: str, *arrays: NDArray[np.float64]) -> Iterator[tuple[NDArray[np.float64], ...]]:
-        """Cut the same output of several runs into the parts that it was joined from."""
-        axis, ends = self._joints.get(name, (0, ()))
-        return zip(*(np.split(array, ends, axis) for array in arrays), strict=True)
 
     def _floats(self) -> list[tuple[Mapping[str, NDArray[np.generic]], dict[str, NDArray[np.float64]]]]:
         if not self._expected:
@@ -152,22 +140,3 @@ class Yardstick:
                 for sample in self._measured
             ]
         return self._expected
-
-
-def _joints(model: FloatModel) -> dict[str, tuple[int, tuple[int, ...]]]:
-    """Return axis and inner ends of the parts of every output that a Concat writes."""
-    network, found = network_of(model.graph), {}
-    for name in network.outputs:
-        node = network.nodes.get(network.writers.get(name, ""))
-        if node is None or node.op_type != "Concat":
-            continue
-        axis = node.attributes["axis"].as_int()
-        extents = [shape_of(value)[axis] for value in node.inputs]
-        found[name] = (axis, tuple(int(end) for end in np.cumsum(extents)[:-1]))
-    return found
-
-
-def _worst(parts: Mapping[tuple[str, int], OutputComparison]) -> float | None:
-    """Return the least signal-to-noise ratio of all parts that have a signal; None where nothing differs."""
-    ratios = [one.sqnr_db for one in parts.values() if one.signal_power > 0.0 or len(parts) == 1]
-    return min((ratio for ratio in ratios if ratio is not None), default=None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +13,8 @@ from host_tools.errors import VerificationError
 from host_tools.lower.lowering import lower
 from host_tools.model.rounding import with_rounding
 from host_tools.verify.candidate import Golden
-from host_tools.verify.metrics import CodeComparison, OutputComparison
+from host_tools.verify.output_parts import OutputsComparison
+from host_tools.verify.parity import ParityMeter
 from host_tools.verify.probes import PROBES
 from host_tools.verify.quality import new_meter
 from host_tools.verify.samples import SampleErrors, SampleLedger
@@ -30,20 +30,17 @@ if TYPE_CHECKING:
     from host_tools.lower.payload import Payload
     from host_tools.model.float_model import FloatModel
     from host_tools.observe.calibration_set import Sample
-    from host_tools.plan.quantization_plan import QParams, QuantizationPlan
+    from host_tools.plan.quantization_plan import QuantizationPlan
     from host_tools.verify.candidate import Candidate, Evaluation
+    from host_tools.verify.operator_parity import OperatorMeter
+    from host_tools.verify.output_parts import OutputParts
     from host_tools.verify.quality import QualityMeter
-    from targets.profile import CapabilityProfile, Rounding, RoundingRules
+    from targets.profile import CapabilityProfile
 
     Arrays = Mapping[str, NDArray[np.generic]]
     RealArrays = Mapping[str, NDArray[np.float64]]
 
 GOLDEN_SAMPLES = 2
-_NARROW_STEP = 256
-_PARITY_SAMPLES = 32  # the unoptimized reference runs twenty times slower than the engines
-_ROUNDED: Mapping[Rounding, str] = MappingProxyType(
-    {"half_up": "up", "half_away_from_zero": "away from zero"}
-)
 
 
 class Contestant:
@@ -54,22 +51,28 @@ class Contestant:
     """
 
     def __init__(
-        self, candidate: Candidate, reference: PlanArithmetic, *, evaluation: Evaluation, threads: int
+        self,
+        candidate: Candidate,
+        reference: PlanArithmetic,
+        *,
+        parts: OutputParts,
+        evaluation: Evaluation,
+        threads: int,
     ) -> None:
         self.candidate = candidate
         self.engine = load_engine(candidate.profile.engine.name, candidate.payload.files, threads=threads)
         self.golden: list[Golden] = []
         self.latest: RealArrays = {}
-        self._comparison = OutputComparison()
+        self._comparison = OutputsComparison(parts)
         self._samples = SampleLedger()
         self._meter: QualityMeter | None = (
             new_meter(evaluation.metric) if evaluation.labels is not None else None
         )
         self._origin = evaluation.origin
-        self._parity = CodeComparison()
+        self._parity = ParityMeter(candidate.plan, candidate.profile, parts)
         self._reference: PlanArithmetic | None = reference
         self._taken = 0
-        self._simulated, self.simulation_note = _simulated(candidate)
+        self._simulated, self.simulation_note = _simulated(candidate, parts)
 
     def payload_inputs(self, arrays: Arrays) -> list[NDArray[np.generic]]:
         """Turn the float model's inputs into the payload's."""
@@ -86,31 +89,15 @@ class Contestant:
         if len(self.golden) < GOLDEN_SAMPLES:
             self.golden.append(Golden(inputs=tuple(inputs), outputs=tuple(outputs)))
         self.latest = to_source(outputs, self.candidate.payload.outputs)
-        for name, expected in float_outputs.items():
-            self._comparison.add(expected, self.latest[name])
+        self._comparison.add(float_outputs, self.latest)
         self._samples.add(sample.id, float_outputs, self.latest, label)
         if self._meter is not None and label is not None:
             self._meter.add(float_outputs, self.latest, label)
-        if self._taken < _PARITY_SAMPLES and self._reference is not None:
-            self._compare_codes(self._reference.run(sample.arrays))
+        if not self._parity.is_full and self._reference is not None:
+            self._parity.add(float_outputs, self._reference.run(sample.arrays), self.latest)
         self._taken += 1
         if self._simulated is not None:
             self._simulate(self._simulated, sample.arrays, float_outputs)
-
-    def _compare_codes(self, expected: RealArrays) -> None:
-        for name, values in expected.items():
-            qparams = self.candidate.plan.tensors[name].qparams
-            if qparams is None:
-                continue
-            step = qparams.scale[0] * (_NARROW_STEP if self._is_widened(qparams) else 1)
-            codes = (
-                np.rint(array.reshape(-1) / step).astype(np.int64) for array in (values, self.latest[name])
-            )
-            self._parity.add(*codes)
-
-    def _is_widened(self, qparams: QParams) -> bool:
-        """Tell whether a value has 16 bits where the target's tolerance speaks of 8: one code of an operator before it is 256 of its own."""
-        return qparams.dtype == "int16" and self.candidate.profile.activations.bits == 8
 
     def _simulate(self, simulated: SimulatedContestant, arrays: Arrays, float_outputs: RealArrays) -> None:
         try:
@@ -138,6 +125,7 @@ class Contestant:
             max_absolute=seen.absolute_max,
             mean_absolute=seen.mean_absolute,
             nonfinite_count=seen.nonfinite_count,
+            outputs=seen.outputs(),
         )
 
     def sample_errors(self) -> SampleErrors:
@@ -148,38 +136,19 @@ class Contestant:
         """Quality so far; empty without labels."""
         return self._meter.result() if self._meter is not None else ()
 
-    def parity(self) -> Parity | None:
-        """Distance of the output codes from the plan's arithmetic; None when no output is quantized."""
-        seen = self._parity
-        if not seen.count:
-            return None
-        rules = self.candidate.profile.parity
-        within_one = seen.within_one / seen.count
-        return Parity(
-            reference=_reference(self.candidate.profile.rounding, min(self._taken, _PARITY_SAMPLES)),
-            max_lsb=seen.largest,
-            mean_lsb=seen.absolute_sum / seen.count,
-            equal_share=seen.equal / seen.count,
-            within_one_share=within_one,
-            within_tolerance=seen.largest <= rules.max_lsb and within_one >= rules.min_share_within_one,
-        )
+    def parity(self, operators: OperatorMeter) -> Parity | None:
+        """How far the engine is from the plan's arithmetic, by its outputs and operator by operator; None when there was no sample."""
+        return self._parity.result(operators)
 
 
-def _simulated(candidate: Candidate) -> tuple[SimulatedContestant | None, str]:
+def _simulated(candidate: Candidate, parts: OutputParts) -> tuple[SimulatedContestant | None, str]:
     """Return the simulation of a target whose device is not here, or why there is none."""
     if candidate.profile.proof == "engine":
         return None, ""
     try:
-        return SimulatedContestant(candidate), ""
+        return SimulatedContestant(candidate, parts), ""
     except VerificationError as error:
         return None, f"The target could not be simulated: {error}"
-
-
-def _reference(rounding: RoundingRules, samples: int) -> str:
-    """Name what parity is measured against, and what of the target that reference does not imitate."""
-    name = f"the plan's QDQ graph, unoptimized, in ONNX Runtime, on {samples} samples"
-    other = _ROUNDED.get(rounding.requantization)
-    return f"{name}; it rounds halves to even where the target rounds them {other}" if other else name
 
 
 class PlanArithmetic:
@@ -248,9 +217,13 @@ def plan_arithmetics(candidates: Sequence[Candidate], *, threads: int) -> list[P
 
 
 def _as_float_interface(profile: CapabilityProfile) -> CapabilityProfile:
-    """The same target as an ONNX QDQ file with float doors, whatever its own format."""
+    """The same target as an ONNX QDQ file with float doors, whatever its own format; what its format never quantizes stays float."""
     artifact = ArtifactFormat(
-        format="onnx_qdq", opset=_REFERENCE_OPSET, max_op_versions={}, qdq_bias=True, quantize_outputs=True
+        format="onnx_qdq",
+        opset=_REFERENCE_OPSET,
+        max_op_versions={},
+        qdq_bias=True,
+        quantize_outputs=profile.artifact.quantize_outputs,
     )
     interface = Interface(input_type="float32", output_type="float32")
     return dataclasses.replace(profile, artifact=artifact, interface=interface)

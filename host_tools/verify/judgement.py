@@ -22,6 +22,14 @@ if TYPE_CHECKING:
     Finding = tuple[Verdict, str]
 
 _ONE_SIDED_95 = 1.645  # quantile of the normal distribution
+_LEAST_SAMPLES = (
+    8  # fewer cannot tell a loss from chance: one sample may lose 20 dB by one code, and the next win them
+)
+_LOST_DB = 1.0
+_PROBABLE, _CERTAIN = (
+    3.0,
+    4.0,
+)  # standard errors: many targets and models are judged, and none is to fail by chance
 
 
 def judge(
@@ -52,14 +60,8 @@ def judge(
     measured = [*_agreement_findings(agreement, budget), *(_quality_finding(one, budget) for one in quality)]
     findings.extend(measured if simulation is None else _beside(simulation, measured, budget))
     findings.extend(_execution_findings(execution))
-    if parity is not None and not parity.within_tolerance:
-        findings.append(
-            (
-                "marginal",
-                f"outputs differ from the plan's arithmetic by up to {parity.max_lsb} codes, beyond the profile's tolerance; "
-                "a network may magnify single codes that an engine rounds otherwise (docs/simulator.md).",
-            ),
-        )
+    if parity is not None:
+        findings.extend(_parity_findings(parity))
     reasons = tuple(text for verdict, text in findings if verdict != "pass")
     return worst(tuple(verdict for verdict, _ in findings)), reasons
 
@@ -77,9 +79,52 @@ def _agreement_findings(agreement: Agreement, budget: Budget) -> list[Finding]:
             ),
         )
     if agreement.sqnr_db is not None:
+        worst_one = agreement.worst_output if len(agreement.outputs) > 1 else None
+        name = f"output SQNR in dB of {worst_one.name!r}" if worst_one else "output SQNR in dB"
         findings.append(
-            _at_least(
-                "output SQNR in dB", agreement.sqnr_db, budget.min_sqnr_db, budget.min_sqnr_db, budget.margin
+            _at_least(name, agreement.sqnr_db, budget.min_sqnr_db, budget.min_sqnr_db, budget.margin)
+        )
+    findings.extend(
+        (
+            "marginal",
+            f"output {one.name!r} is all zeros in float on these samples, and up to {one.max_absolute:.4g} here.",
+        )
+        for one in agreement.outputs
+        if len(agreement.outputs) > 1 and not one.has_signal and one.max_absolute > 0.0
+    )
+    return findings
+
+
+def _parity_findings(parity: Parity) -> list[Finding]:
+    """Judge the engine beside the plan's arithmetic by each operator alone and by what is lost, not by the one largest code.
+
+    Output codes far apart are marginal where operators could not be compared: whether the network magnifies or the engine errs is unknown then.
+    """
+    findings: list[Finding] = [
+        (
+            "fail",
+            f"{one.operator} that writes {one.value!r}, alone, on the engine's own inputs, gives other codes than the plan's arithmetic: "
+            f"{one.equal_share:.1%} equal, {one.within_one_share:.1%} within one, up to {one.max_lsb} apart; rounding does not explain that.",
+        )
+        for one in parity.operators
+        if one.is_off
+    ]
+    lost, doubt = parity.lost_db, parity.doubt_db
+    if parity.sample_count >= _LEAST_SAMPLES and doubt is not None:
+        text = (
+            f"the engine's outputs are {lost:.2g} dB further from float than the plan's arithmetic is, "
+            f"{parity.sample_count} samples, standard error {doubt:.2g} dB."
+        )
+        if lost >= _LOST_DB and lost > _CERTAIN * doubt:
+            findings.append(("fail", text))
+        elif lost >= _LOST_DB / 2.0 and lost > _PROBABLE * doubt:
+            findings.append(("marginal", text))
+    if not parity.within_tolerance and not parity.operator_count:
+        findings.append(
+            (
+                "marginal",
+                f"only {parity.within_one_share or 0.0:.1%} of the output codes are within one of the plan's arithmetic, up to "
+                f"{parity.max_lsb} apart, and its operators could not be compared one by one (docs/simulator.md).",
             )
         )
     return findings

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from host_tools.model.float_model import FloatModel
     from host_tools.observe.calibration_set import CalibrationSet, Sample
     from host_tools.verify.candidate import Candidate
+    from host_tools.verify.operator_parity import OperatorMeter
 
 SAMPLES = 4
 
@@ -58,8 +59,16 @@ def layer_errors(
     data: CalibrationSet,
     *,
     threads: int,
+    operators: OperatorMeter,
 ) -> tuple[tuple[LayerError, ...], tuple[str, ...]]:
     """Compare every float activation that exists in the payload, in the graph's order.
+
+    Args:
+        exact: The float model.
+        candidate: The payload.
+        data: The samples.
+        threads: Threads of one inference.
+        operators: Shown the tensors of the first samples.
 
     Returns:
         One entry a value, and a sentence for every value whose shape in the payload could not be matched.
@@ -68,7 +77,9 @@ def layer_errors(
         VerificationError: The engine does not show its tensors.
     """
     values = [name for name in exact.op_types if name in candidate.payload.tensor_names]
-    read = PROBES[candidate.payload.format].open_layers(candidate.payload, values, threads=threads)
+    shown = [*operators.inputs, *values]
+    axes = candidate.payload.tensor_axes
+    read = PROBES[candidate.payload.format].open_layers(candidate.payload, shown, threads=threads)
     signal, noise = dict.fromkeys(values, 0.0), dict.fromkeys(values, 0.0)
     unseen: set[str] = set()
     for sample in islice(iter(data), SAMPLES):
@@ -76,7 +87,7 @@ def layer_errors(
         found = read(to_payload(sample.arrays, candidate.payload.inputs))
         for name in values:
             reference = np.asarray(expected.pop(name), dtype=np.float64)
-            difference = _in_source_layout(found[name], candidate.payload.tensor_axes.get(name))
+            difference = _in_source_layout(found[name], axes.get(name))
             if difference.shape != reference.shape:
                 unseen.add(name)
                 continue
@@ -85,6 +96,10 @@ def layer_errors(
                 difference = np.asarray(difference - reference)
                 signal[name] += float(np.sum(np.square(reference, out=reference)))
                 noise[name] += float(np.sum(np.square(difference, out=difference)))
+        if not operators.is_full:
+            operators.add(
+                (name, _in_source_layout(found[name], axes.get(name))) for name in shown if name not in unseen
+            )
     errors = tuple(
         LayerError(value=name, op_type=exact.op_types[name], sqnr_db=_ratio(signal[name], noise[name]))
         for name in values

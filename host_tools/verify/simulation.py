@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from host_tools.simulate import simulate
-from host_tools.verify.metrics import OutputComparison
+from host_tools.verify.output_parts import OutputsComparison
 from host_tools.verify.verification_report import Simulation
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from host_tools.verify.candidate import Candidate
+    from host_tools.verify.output_parts import OutputParts
 
     Arrays = Mapping[str, NDArray[np.generic]]
     RealArrays = Mapping[str, NDArray[np.float64]]
@@ -26,15 +27,19 @@ SAMPLES: Final = 16
 class SimulatedContestant:
     """Takes the first samples beside a contestant's engine."""
 
-    def __init__(self, candidate: Candidate) -> None:
+    def __init__(self, candidate: Candidate, parts: OutputParts) -> None:
         """Prepare the simulation.
+
+        Args:
+            candidate: What is simulated.
+            parts: What of its outputs is measured by itself.
 
         Raises:
             VerificationError: The plan has what the simulator does not know.
         """
         self._simulator = simulate(candidate.model, candidate.plan, candidate.profile)
-        self._against_float = OutputComparison()
-        self._against_engine = OutputComparison()
+        self._against_float = OutputsComparison(parts)
+        self._against_engine = OutputsComparison(parts)
         self._taken = 0
 
     def add(self, arrays: Arrays, expected: RealArrays, engine: RealArrays) -> None:
@@ -52,9 +57,9 @@ class SimulatedContestant:
         if self._taken == SAMPLES:
             return
         self._taken += 1
-        for name, values in self._simulator.run(arrays).items():
-            self._against_float.add(expected[name], values.reshape(expected[name].shape))
-            self._against_engine.add(engine[name], values.reshape(engine[name].shape))
+        found = self._simulator.run(arrays)
+        self._against_float.add({name: expected[name] for name in found}, found)
+        self._against_engine.add({name: engine[name].reshape(expected[name].shape) for name in found}, found)
 
     def result(self) -> Simulation:
         """Return what was seen so far."""

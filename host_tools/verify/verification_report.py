@@ -1,7 +1,8 @@
 """`VerificationReport`: what every payload did when it was run, beside what the float model does.
 
 All errors are of dequantized outputs against the float model's; SQNR is 10 log10(sum of squares of float / sum of squares of the
-difference), in decibels, over all elements of all samples.
+difference), in decibels, over all elements of all samples. Outputs are unlike one another: each is measured by itself, and an output that a
+Concat writes operand by operand; one figure for all of them is that of the worst.
 """
 
 from __future__ import annotations
@@ -67,17 +68,37 @@ class Quality:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OutputAgreement:
+    """How close one output, or one part of it that a Concat joined, is to the float model's.
+
+    Attributes:
+        name: Of the output; of a part with its place, as NumPy would slice it: ``output0[:, 4:84]``.
+        sqnr_db: Infinite (None) when there is no difference at all.
+        has_signal: Whether the float model's is anything but zeros; without, SQNR says nothing and is not judged.
+        max_absolute: Largest absolute difference, in output units.
+        mean_absolute: Mean absolute difference, in output units.
+    """
+
+    name: str
+    sqnr_db: float | None
+    has_signal: bool
+    max_absolute: float
+    mean_absolute: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Agreement:
     """How close the payload's outputs are to the float model's.
 
     Attributes:
         sample_count: Samples compared.
         sample_origin: Where they come from, for people.
-        same_top_class: Share of samples with the same top class; None when the output is not a vector of classes.
-        sqnr_db: Over all outputs; infinite (None) when there is no difference at all.
-        max_absolute: Largest absolute difference, in output units.
-        mean_absolute: Mean absolute difference, in output units.
+        same_top_class: Share of samples with the same top class, of the worst output that is a vector of classes; None when none is.
+        sqnr_db: Of the worst of ``outputs`` that has a signal; infinite (None) when there is no difference at all.
+        max_absolute: Largest absolute difference of all outputs, in output units.
+        mean_absolute: Mean absolute difference over all elements of all outputs, in output units.
         nonfinite_count: Output elements of the payload that are NaN or infinite.
+        outputs: Each by itself, in the model's order.
     """
 
     sample_count: int
@@ -87,6 +108,13 @@ class Agreement:
     max_absolute: float
     mean_absolute: float
     nonfinite_count: int
+    outputs: tuple[OutputAgreement, ...] = ()
+
+    @property
+    def worst_output(self) -> OutputAgreement | None:
+        """The one that ``sqnr_db`` is of; None where nothing differs, or nothing has a signal."""
+        told = [one for one in self.outputs if one.sqnr_db is not None and one.has_signal]
+        return min(told, key=lambda one: one.sqnr_db or 0.0, default=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,24 +170,66 @@ class Latency:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorParity:
+    """One operator on the inputs that the engine had, beside the plan's exact integer arithmetic: nothing that differed earlier is magnified.
+
+    Attributes:
+        value: What it writes.
+        operator: Its type, without what is fused into it.
+        code_count: Codes compared.
+        max_lsb: Largest difference; of 16-bit codes on a target of 8-bit ones, 256 count as one.
+        equal_share: Share of codes that are equal.
+        within_one_share: Share of codes at most one apart.
+        is_off: Whether that is more than the rounding of these kernels explains.
+    """
+
+    value: str
+    operator: str
+    code_count: int
+    max_lsb: int
+    equal_share: float
+    within_one_share: float
+    is_off: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Parity:
-    """Output codes of the engine against the plan's own arithmetic (the QDQ graph, unoptimized), in codes (LSB).
+    """The engine beside the plan's own arithmetic (the QDQ graph, unoptimized): output codes apart, in LSB, and what that costs.
+
+    A network magnifies single codes, so that codes far apart say as much of it as of the engine. What decides is each operator by itself, and
+    what the engine loses against float that the plan's arithmetic does not lose (`host_tools.verify.judgement`).
 
     Attributes:
         reference: What it is compared with.
+        sample_count: Samples compared, the first ones.
         max_lsb: Largest difference.
         mean_lsb: Mean absolute difference.
         equal_share: Share of codes that are equal.
         within_one_share: Share of codes at most one apart.
-        within_tolerance: Whether the profile's parity rule holds.
+        engine_sqnr_db: Of the engine against the float model, on these samples; of the worst output, None where nothing differs.
+        plan_sqnr_db: The same of the plan's arithmetic.
+        apart_sqnr_db: The same of the engine against the plan's arithmetic.
+        lost_db: How many decibels nearer to float the plan's arithmetic is, sample by sample, on average; negative where the engine is.
+        doubt_db: Standard error of that average; None for one sample.
+        within_tolerance: Whether as many output codes are within one as the profile wants.
+        operator_count: Operators that were compared one by one.
+        operators: The worst of those whose codes differ, the worst first.
     """
 
     reference: str
-    max_lsb: int
-    mean_lsb: float
-    equal_share: float
-    within_one_share: float
+    sample_count: int
+    max_lsb: int | None
+    mean_lsb: float | None
+    equal_share: float | None
+    within_one_share: float | None
+    engine_sqnr_db: float | None
+    plan_sqnr_db: float | None
+    apart_sqnr_db: float | None
+    lost_db: float
+    doubt_db: float | None
     within_tolerance: bool
+    operator_count: int = 0
+    operators: tuple[OperatorParity, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

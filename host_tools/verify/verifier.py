@@ -15,7 +15,8 @@ from host_tools.verify.execution import executed
 from host_tools.verify.judgement import judge
 from host_tools.verify.latency import measure
 from host_tools.verify.layers import FloatLayers, layer_errors
-from host_tools.verify.metrics import OutputComparison
+from host_tools.verify.operator_parity import OperatorMeter
+from host_tools.verify.output_parts import OutputParts, OutputsComparison
 from host_tools.verify.verification_report import PairAgreement, TargetReport, VerificationReport
 
 if TYPE_CHECKING:
@@ -104,11 +105,14 @@ def _compete(
     """Run and time everything side by side; the engines are released at the end, because looking inside them takes room."""
     runner = FloatRunner(model, threads=threads)
     references = plan_arithmetics(candidates, threads=threads)
+    parts = OutputParts(model)
     contestants: list[Contestant] = []
     try:
         for candidate, reference in zip(candidates, references, strict=True):
-            contestants.append(Contestant(candidate, reference, evaluation=evaluation, threads=threads))
-        pairs = _compare_outputs(runner, contestants, evaluation, progress)
+            contestants.append(
+                Contestant(candidate, reference, parts=parts, evaluation=evaluation, threads=threads)
+            )
+        pairs = _compare_outputs(runner, contestants, parts, evaluation, progress)
         timings = _time_all(runner, contestants, evaluation, threads) if latency else {}
     finally:
         for contestant in contestants:
@@ -119,13 +123,16 @@ def _compete(
 def _compare_outputs(
     runner: FloatRunner,
     contestants: Sequence[Contestant],
+    parts: OutputParts,
     evaluation: Evaluation,
     progress: Progress,
 ) -> tuple[PairAgreement, ...]:
     """Run every sample through the float model and all contestants; sample by sample, so that memory stays flat."""
     progress.stage("Running float and int8 side by side", len(evaluation.data))
     pairs = {
-        (a, b): OutputComparison() for a in range(len(contestants)) for b in range(a + 1, len(contestants))
+        (a, b): OutputsComparison(parts)
+        for a in range(len(contestants))
+        for b in range(a + 1, len(contestants))
     }
     for index, sample in enumerate(evaluation.data):
         expected = {
@@ -141,8 +148,7 @@ def _compare_outputs(
         for contestant in contestants:
             contestant.add(sample, expected, label)
         for (a, b), comparison in pairs.items():
-            for name, array in contestants[a].latest.items():
-                comparison.add(array, contestants[b].latest[name])
+            comparison.add(contestants[a].latest, contestants[b].latest)
         progress.step()
     return tuple(
         PairAgreement(
@@ -182,9 +188,11 @@ def _target_report(
     threads: int,
 ) -> TargetReport:
     candidate = contestant.candidate
-    agreement, quality, parity = contestant.agreement(), contestant.quality(), contestant.parity()
+    agreement, quality = contestant.agreement(), contestant.quality()
     execution = executed(candidate, threads=threads)
-    layers, unseen = layer_errors(exact, candidate, evaluation.data, threads=threads)
+    operators = OperatorMeter(candidate)
+    layers, unseen = layer_errors(exact, candidate, evaluation.data, threads=threads, operators=operators)
+    parity = contestant.parity(operators)
     simulation = contestant.simulation()
     verdict, reasons = judge(
         budget,
@@ -213,7 +221,7 @@ def _target_report(
             *candidate.payload.notes,
             *unseen,
             *_slower(timings, candidate.profile.id, execution),
-            *((contestant.simulation_note,) if contestant.simulation_note else ()),
+            *(note for note in (contestant.simulation_note, operators.note) if note),
         ),
         stages=candidate.stages,
         simulation=simulation,

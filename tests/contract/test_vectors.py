@@ -134,6 +134,7 @@ def test_the_manifest_schema_has_exactly_the_fields_of_the_dataclasses() -> None
         manifest.Member: document["$defs"]["member"],
         manifest.PayloadTensor: document["$defs"]["tensor"],
         manifest.Preprocessing: document["$defs"]["preprocessing"],
+        manifest.Heat: document["$defs"]["heat"],
     }
     assert {kind.__name__ for kind in parts} == {
         kind.__name__ for kind in manifest.Extensible.__subclasses__()

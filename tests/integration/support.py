@@ -21,7 +21,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from device_agent.contract.archive import member_of, write_archive
-from device_agent.contract.manifest import GoldenSample, Manifest, PayloadTensor, Requires, Tolerance
+from device_agent.contract.manifest import GoldenSample, Heat, Manifest, PayloadTensor, Requires, Tolerance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -276,7 +276,9 @@ def write_ewa(path: Path, manifest: Manifest, members: Mapping[str, bytes]) -> P
     return path
 
 
-def null_artifact(path: Path, *, latency_seconds: float = 0.002, target: str = TARGET) -> Path:
+def null_artifact(
+    path: Path, *, latency_seconds: float = 0.002, target: str = TARGET, heat: Heat | None = None
+) -> Path:
     """An artifact for the null engine: needs no inference library and no numpy."""
     outputs = [{"name": "y", "size_bytes": 40}]
     document = {"inputs": ["x"], "outputs": outputs, "latency_seconds": latency_seconds}
@@ -289,7 +291,7 @@ def null_artifact(path: Path, *, latency_seconds: float = 0.002, target: str = T
         outputs=[float_tensor("y", shape)],
         target=target,
     )
-    return write_ewa(path, manifest, payload)
+    return write_ewa(path, replace(manifest, heat=heat), payload)
 
 
 def npy(array: np.ndarray) -> bytes:

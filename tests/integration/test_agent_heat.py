@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from device_agent.contract.digest import digest_of_file
-from tests.integration.support import AgentProcess, null_artifact, wait_until, write_config
+from device_agent.contract.manifest import Heat
+from tests.integration.support import AgentProcess, command, null_artifact, wait_until, write_config
 from tests.integration.update_repository import Fleet
 
 if TYPE_CHECKING:
@@ -197,6 +198,33 @@ def test_while_the_variant_runs_a_new_model_is_not_judged_and_it_is_the_new_one_
     assert "update_rolled_back" not in agent.log
     order = [digest for digest, _ in itertools.groupby(ran(tmp_path))]
     assert order == [digest_of_file(one) for one in (old, new, variant, new)]
+
+
+def test_the_artifact_declares_what_to_do_and_the_configuration_overrides_it(
+    tmp_path: Path, zone: Zone
+) -> None:
+    heat = Heat(
+        slow_celsius=70.0, slow_rate_hz=5.0, pause_celsius=80.0, hysteresis_celsius=5.0, hold_seconds=1.0
+    )
+    config = heat_config(tmp_path, zone)
+    null_artifact(tmp_path / "a.ewa", heat=heat)
+    found = json.loads(command("check", "--config", str(config), "--json").stdout)["heat"]
+    assert found["declared by"] == "the artifact"
+    assert found["measures"] == "slow from 70 °C, pause from 80 °C"
+    with AgentProcess(config) as agent:
+        agent.wait_for_log("health: up")
+        zone.set(75.0)
+        agent.wait_for_log("heat_measures_taken: 75.0 °C: fewer frames")
+        more_results(tmp_path)
+        assert inferred_in(tmp_path, 1.0) <= 10
+        zone.set(85.0)
+        agent.wait_for_log("inference pauses")
+        assert agent.stop() == 0
+    for own, measures in (({"pause_celsius": 90.0}, "pause from 90 °C"), ({"from_artifact": False}, None)):
+        config = heat_config(tmp_path, zone, **own)
+        null_artifact(tmp_path / "a.ewa", heat=heat)
+        found = json.loads(command("check", "--config", str(config), "--json").stdout)["heat"]
+        assert found.get("measures") == measures
 
 
 def test_a_new_model_that_makes_the_device_too_hot_is_taken_back_with_that_reason(

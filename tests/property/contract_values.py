@@ -11,6 +11,7 @@ from device_agent.contract import manifest_codec
 from device_agent.contract.digest import digest_of
 from device_agent.contract.manifest import (
     GoldenSample,
+    Heat,
     Manifest,
     Member,
     PayloadTensor,
@@ -110,6 +111,20 @@ def preprocessings(draw: st.DrawFn) -> Preprocessing:
     )
 
 
+@st.composite
+def heats(draw: st.DrawFn) -> Heat:
+    celsius = st.floats(-40.0, 200.0)
+    slow = draw(st.none() | celsius)
+    return Heat(
+        slow_celsius=slow,
+        slow_rate_hz=None if slow is None else draw(st.floats(0.001, 100_000.0)),
+        pause_celsius=draw(celsius) if slow is None else draw(st.none() | celsius),
+        hysteresis_celsius=draw(st.floats(0.5, 50.0)),
+        hold_seconds=draw(st.floats(1.0, 3_600.0)),
+        extra=draw(UNKNOWN),
+    )
+
+
 def members(name: str) -> st.SearchStrategy[Member]:
     return extended(Member, name=st.just(name), size_bytes=COUNTS, digest=DIGESTS)
 
@@ -165,6 +180,7 @@ def manifests(draw: st.DrawFn) -> Manifest:
         ),
         verdict=draw(st.sampled_from(manifest_codec._VERDICTS)),
         made_with=draw(st.dictionaries(TEXTS, TEXTS, max_size=3)),
+        heat=draw(st.none() | heats()),
         schema_version=f"1.{draw(st.integers(0, 999_999_999))}",
         extra=draw(UNKNOWN),
     )

@@ -1,12 +1,13 @@
 """Whether a series changed its mean, where, and how sure that is, when its values remember the ones before.
 
 The statistic is the largest excursion of the cumulated sums (CUSUM) by the long-run standard deviation; where nothing
-changed it is the largest excursion of a Brownian bridge, whose distribution is Kolmogorov's. The long-run deviation
-is that of a first-order autoregression fitted to what is left when the best single change is taken out: otherwise the change itself
-would be taken for noise and hide. Several changes are found by binary segmentation: the surest first, then each side.
+changed it is the largest excursion of a Brownian bridge, whose distribution is Kolmogorov's. The long-run deviation is that
+of a first-order autoregression fitted to what is left when the best single change is taken out: otherwise the change
+itself would be taken for noise and hide. Several changes are found by binary segmentation over the whole, its halves and
+its quarters, so that what went up and came back is found too: the surest first, then each side.
 
 Source: Robbins, Gallagher, Lund and Aue, "Mean shift testing in correlated data", J. Time Ser. Anal. 32 (2011);
-Scott and Knott, Biometrics 30 (1974), binary segmentation; Marriott and Pope, Biometrika 41 (1954), the bias of the
+Scott and Knott, Biometrics 30 (1974), binary segmentation; Kovács, Bühlmann, Li and Munk, Biometrika 110 (2023), over parts; Marriott and Pope, Biometrika 41 (1954), the bias of the
 autocorrelation.
 """
 
@@ -103,14 +104,38 @@ def shifts(values: NDArray[np.float64], *, alpha: float, most: int = 8) -> list[
     waiting = [(0, len(values))]
     while waiting and len(found) < most:
         start, end = waiting.pop()
-        place, change, error, p_value = (one[0] for one in one_shift_each(values[None, start:end]))
-        if not p_value < alpha:
+        shift = _surest(values[start:end])
+        if shift is None or not shift.p_value < alpha:
             continue
-        found.append(
-            Shift(place=start + int(place), change=float(change), error=float(error), p_value=float(p_value))
-        )
-        waiting += [(start, start + int(place)), (start + int(place), end)]
+        place = start + shift.place
+        found.append(Shift(place=place, change=shift.change, error=shift.error, p_value=shift.p_value))
+        waiting += [(start, place), (place, end)]
     return _measured_again(values, sorted(found, key=lambda one: one.place))
+
+
+def _surest(values: NDArray[np.float64]) -> Shift | None:
+    """The surest change in a stretch or in parts of it, its p-value corrected for how many parts were looked at.
+
+    A value that went up and came back is no single change of the whole; of a part it is.
+    """
+    length = len(values)
+    parts = [(0, length)]
+    for divisor in (2, 4):
+        size = length // divisor
+        if size >= MIN_WINDOWS:
+            parts += [(at, at + size) for at in range(0, length - size + 1, max(1, size // 2))]
+    best: Shift | None = None
+    surest = (0.0, 0.0)
+    for start, end in parts:
+        place, change, error, p_value = (float(one[0]) for one in one_shift_each(values[None, start:end]))
+        if np.isnan(p_value):
+            continue
+        sure = (-p_value, abs(change) / error if error > 0 else np.inf)
+        if best is None or sure > surest:
+            surest = sure
+            corrected = min(1.0, p_value * len(parts))
+            best = Shift(place=start + int(place), change=change, error=error, p_value=corrected)
+    return best
 
 
 def _measured_again(values: NDArray[np.float64], found: list[Shift]) -> list[Shift]:

@@ -8,7 +8,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _SHORTEST_SECONDS: Final = 0.1
-_LONGEST_SECONDS: Final = 10.0
 _GOOD_SECONDS: Final = 30.0
 
 
@@ -17,10 +16,12 @@ class Pauses:
 
     Args:
         jitter: Returns a number from 0 to 1.
+        longest_seconds: Where doubling ends.
     """
 
-    def __init__(self, jitter: Callable[[], float]) -> None:
+    def __init__(self, jitter: Callable[[], float], *, longest_seconds: float = 10.0) -> None:
         self._jitter = jitter
+        self._longest_seconds = longest_seconds
         self._pause = _SHORTEST_SECONDS
         self._succeeded: float | None = None
         self._until = 0.0
@@ -40,4 +41,4 @@ class Pauses:
             self._pause = _SHORTEST_SECONDS
         self._succeeded = None
         self._until = now + self._pause * (0.5 + 0.5 * self._jitter())
-        self._pause = min(self._pause * 2, _LONGEST_SECONDS)
+        self._pause = min(self._pause * 2, self._longest_seconds)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from device_agent.contract.topics import Category, subscription
 from host_tools.review.broker_address import BrokerAddress, TlsFiles  # noqa: TC001  read from JSON by its types
 
-SHARED_CATEGORIES: tuple[Category, ...] = ("m", "e", "a", "o", "status", "cmd")
+SENT_CATEGORIES: tuple[Category, ...] = ("m", "e", "a", "o", "status", "cmd")
 """What devices send; ``cmd`` because a command's states have numbers, too."""
 RETAINED_CATEGORIES: tuple[Category, ...] = ("a", "status")
 """What is looked up when a session begins: a shared subscription brings nothing that is retained."""
@@ -64,17 +64,30 @@ class IngestSettings:
     page: PageSettings | None = None
 
     @property
-    def shared_filters(self) -> tuple[str, ...]:
-        """Filters of the shared subscription."""
-        return tuple(
-            f"$share/edgewright-{self.name}/{subscription(category, root=self.root)}"
-            for category in SHARED_CATEGORIES
-        )
+    def filters(self) -> tuple[str, ...]:
+        """Filters of a worker's subscription: shared, unless there is only one.
+
+        Mosquitto (2.0) keeps plain subscriptions of a session over its own restart, and forgets shared ones.
+        """
+        return self._plain if self.workers == 1 else self._shared
+
+    @property
+    def other_filters(self) -> tuple[str, ...]:
+        """Filters that a session may still have from an ingest with another number of workers."""
+        return self._shared if self.workers == 1 else self._plain
 
     @property
     def retained_filters(self) -> tuple[str, ...]:
         """Filters of what is looked up when a session begins."""
         return tuple(subscription(category, root=self.root) for category in RETAINED_CATEGORIES)
+
+    @property
+    def _plain(self) -> tuple[str, ...]:
+        return tuple(subscription(category, root=self.root) for category in SENT_CATEGORIES)
+
+    @property
+    def _shared(self) -> tuple[str, ...]:
+        return tuple(f"$share/edgewright-{self.name}/{one}" for one in self._plain)
 
     def client_id(self, slot: int) -> str:
         """Return the client id of a worker: always the same, so that its session is found again."""

@@ -19,7 +19,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from device_agent.contract.errors import TransferError
-from host_tools.review.broker_tls import explain, use_tls
+from host_tools.review.broker_tls import WANTS_CERTIFICATE, explain, use_tls
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,6 +38,8 @@ _READ_BYTES = 1 << 18
 _PUBLISH = 0x30
 _PUBACK = b"\x40\x02"
 _TAKEN_OVER = 0x8E
+_CERTIFICATE = "CERTIFICATE"
+"""In what TLS says when one side does not trust the other's."""
 _REFUSALS = (0x84, 0x85, 0x86, 0x87, 0x8A, 0x8C, 0x95)
 """Reasons that another attempt does not change: protocol, client id, password, authority, banned, method, packet size."""
 
@@ -60,6 +62,7 @@ class SubscriberSettings:
         tls: Certificates.
         client_id: The session's name; the broker keeps what comes for it while it is away.
         filters: Topic filters; QoS 1.
+        other_filters: What the session must not be subscribed to any more.
         receive_maximum: So many messages may be unacknowledged.
     """
 
@@ -67,6 +70,7 @@ class SubscriberSettings:
     tls: TlsFiles
     client_id: str
     filters: tuple[str, ...]
+    other_filters: tuple[str, ...]
     receive_maximum: int
 
 
@@ -74,6 +78,12 @@ class BrokerRefusedError(TransferError):
     """The broker answered, and its answer will stay the same: user, rights, or another client of this id."""
 
     code = "broker_refused"
+
+
+class SessionTakenError(BrokerRefusedError):
+    """Another client has connected with this client id; two of them would take the session from each other for ever."""
+
+    code = "session_taken"
 
 
 class _Client(Client):
@@ -122,7 +132,7 @@ class Subscriber:
         self._client: _Client | None = None
         self._rest = b""
         self._reason = ""
-        self._refused = False
+        self._refused = self._taken = False
         self.connections = 0
         self.accepted = False
         self.subscribed = False
@@ -170,7 +180,8 @@ class Subscriber:
         properties.SessionExpiryInterval = _SESSION_SECONDS
         properties.ReceiveMaximum = settings.receive_maximum
         properties.MaximumPacketSize = LONGEST_PACKET_BYTES
-        self._rest, self._reason, self._refused = b"", "", False
+        self._rest, self._reason = b"", ""
+        self._refused = self._taken = False
         self.accepted = self.subscribed = self.session_present = False
         self.connections += 1
         try:
@@ -182,7 +193,10 @@ class Subscriber:
                 properties=properties,
             )
         except (OSError, ValueError) as error:
-            raise explain(settings.address, error) from error
+            problem = explain(settings.address, error)
+            if _CERTIFICATE in str(error):
+                raise BrokerRefusedError(str(problem.args[0]), hint=problem.hint) from error
+            raise problem from error
         self._client = client
 
     def receive(self) -> list[Publication]:
@@ -263,8 +277,11 @@ class Subscriber:
                 break
             if head & 0xF0 == _PUBLISH:
                 found.append(self._publication(data, head, body, end))
-            elif self._connected().feed(data[place:end]) != MQTTErrorCode.MQTT_ERR_SUCCESS:
-                raise self._over("")
+            else:
+                client = self._connected()
+                code = client.feed(data[place:end])
+                if code != MQTTErrorCode.MQTT_ERR_SUCCESS or client.socket() is None:
+                    raise self._over("")
             place = end
         return data[place:]
 
@@ -299,15 +316,22 @@ class Subscriber:
         if client is not None and (connection := client.socket()) is not None:
             connection.close()
         text = self._reason or reason or "connection lost"
+        where = self._settings.address
+        if self._taken:
+            return SessionTakenError(
+                f"{where}: another client took the session {self._settings.client_id!r}.",
+                hint="Is an ingest of the same --name running?",
+            )
+        if _CERTIFICATE in text:
+            return BrokerRefusedError(f"{where}: {text}.", hint=WANTS_CERTIFICATE)
         if self._refused:
             return BrokerRefusedError(
-                f"{self._settings.address}: {text}.",
-                hint="Check user name, password, and what the user may do.",
+                f"{where}: {text}.", hint="Check user name, password, and what the user may do."
             )
-        return TransferError(f"{self._settings.address}: {text}.", hint="Trying again.")
+        return TransferError(f"{where}: {text}.", hint="Trying again.")
 
     def _subscribe(self, filters: Sequence[str]) -> None:
-        options = SubscribeOptions(qos=1)
+        options = SubscribeOptions(qos=1, retainHandling=SubscribeOptions.RETAIN_SEND_IF_NEW_SUB)
         self._connected().subscribe([(one, options) for one in filters])
 
     def _on_connect(
@@ -326,6 +350,8 @@ class Subscriber:
         # Every time: a broker that lost its session says so only in a flag, and one that did not loses nothing by it.
         if self._settings.filters:
             self._subscribe(self._settings.filters)
+        if self._settings.other_filters and flags.session_present:
+            self.let_go(self._settings.other_filters)
 
     def _on_subscribe(
         self,
@@ -352,9 +378,7 @@ class Subscriber:
     ) -> None:
         if flags.is_disconnect_packet_from_server:
             self._reason = f"the broker ended the connection: {reason}"
-            if reason.value == _TAKEN_OVER:
-                self._reason = f"another client took the session {self._settings.client_id!r}: is an ingest of the same --name running?"
-                self._refused = True
+            self._taken = reason.value == _TAKEN_OVER
 
 
 def _length(data: bytes, place: int) -> tuple[int, int]:

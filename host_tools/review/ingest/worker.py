@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import math
 import random
 import select
 import signal
@@ -24,7 +25,12 @@ from host_tools.review.ingest.channel import Nothing, WorkerStatus, fatal
 from host_tools.review.ingest.frames import WriterLink
 from host_tools.review.ingest.interpreter import Interpreter
 from host_tools.review.ingest.pauses import Pauses
-from host_tools.review.ingest.subscriber import BrokerRefusedError, Subscriber, SubscriberSettings
+from host_tools.review.ingest.subscriber import (
+    BrokerRefusedError,
+    SessionTakenError,
+    Subscriber,
+    SubscriberSettings,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,6 +45,10 @@ _IDLE_SEAL_SECONDS: Final = 0.03
 """With nothing on its way to the writer a batch need not wait to grow."""
 _DRAIN_SECONDS: Final = 15.0
 _QUIET_SECONDS: Final = 2.0
+_LONGEST_PAUSE_SECONDS: Final = 1.0
+"""A broker that was away has to find its subscribers before it finds the devices."""
+_SHORT_SECONDS: Final = 5.0
+_MANY_SHORT: Final = 3
 _RETAINED_SECONDS: Final = 5.0
 _MOST_BATCH_BYTES: Final = 8 << 20
 _MESSAGE_OVERHEAD_BYTES: Final = 300
@@ -85,7 +95,10 @@ class Worker:
                 address=settings.broker,
                 tls=settings.tls,
                 client_id=settings.client_id(slot),
-                filters=() if retiring else settings.shared_filters,
+                filters=() if retiring else settings.filters,
+                other_filters=(*settings.filters, *settings.other_filters)
+                if retiring
+                else settings.other_filters,
                 receive_maximum=settings.receive_maximum,
             )
         )
@@ -100,9 +113,11 @@ class Worker:
         self._oldest = 0.0
         self._received = self._received_bytes = 0
         self._last_received = time.monotonic()
-        self._broker_pauses = Pauses(random.random)
-        self._writer_pauses = Pauses(random.random)
+        self._broker_pauses = Pauses(random.random, longest_seconds=_LONGEST_PAUSE_SECONDS)
+        self._writer_pauses = Pauses(random.random, longest_seconds=_LONGEST_PAUSE_SECONDS)
         self._has_been_accepted = False
+        self._accepted_at = -math.inf
+        self._short_connections = 0
         self._retained_until: float | None = None
         self._let_go = False
         self._status_due = 0.0
@@ -183,11 +198,10 @@ class Worker:
             and not is_full
             and self._broker_pauses.is_over(now)
         ):
-            self._has_been_accepted |= self._subscriber.accepted
             try:
                 self._subscriber.connect()
             except TransferError as error:
-                self._lose_broker(error)
+                self._end_or_lose_broker(error)
 
     def _serve_broker(self, *, has_come: bool) -> None:
         subscriber = self._subscriber
@@ -199,12 +213,8 @@ class Worker:
             if subscriber.accepted and not before:
                 self._begin_session()
             self._look_after_retained()
-        except BrokerRefusedError as error:
-            if not self._has_been_accepted or "another client" in str(error):
-                raise
-            self._lose_broker(error)
         except TransferError as error:
-            self._lose_broker(error)
+            self._end_or_lose_broker(error)
         if self._held_bytes > self._settings.held_bytes:
             self._note = (
                 f"holds {self._held_bytes >> 20} MiB that the writer has not taken; the broker has to wait"
@@ -214,6 +224,7 @@ class Worker:
 
     def _begin_session(self) -> None:
         self._has_been_accepted = True
+        self._accepted_at = time.monotonic()
         self._broker_pauses.succeeded(time.monotonic())
         self._note = ""
         subscriber = self._subscriber
@@ -223,10 +234,9 @@ class Worker:
                 self._let_go = True
                 self._last_received = -_QUIET_SECONDS
                 return
-            subscriber.let_go(self._settings.shared_filters)
             self._let_go = True
             self._last_received = time.monotonic()
-        elif self._slot == 0 and not subscriber.session_present:
+        elif self._slot == 0 and self._settings.workers > 1 and not subscriber.session_present:
             subscriber.take_retained(self._settings.retained_filters)
             self._retained_until = time.monotonic() + _RETAINED_SECONDS
 
@@ -235,12 +245,28 @@ class Worker:
             self._retained_until = None
             self._subscriber.let_go(self._settings.retained_filters)
 
-    def _lose_broker(self, error: TransferError) -> None:
+    def _end_or_lose_broker(self, error: TransferError) -> None:
+        """Try again later, unless the first answer was a refusal, or another ingest has this session.
+
+        Raises:
+            TransferError: One of these.
+        """
+        refused = isinstance(error, BrokerRefusedError)
+        if refused and (not self._has_been_accepted or isinstance(error, SessionTakenError)):
+            raise error
         self._seal()  # what comes over the next connection is acknowledged there
         self._subscriber.close()
         self._retained_until = None
         self._note = str(error)
-        self._broker_pauses.failed(time.monotonic())
+        now = time.monotonic()
+        self._short_connections = (
+            self._short_connections + 1 if now - self._accepted_at < _SHORT_SECONDS else 0
+        )
+        if self._short_connections >= _MANY_SHORT:
+            # Not every broker says that a session was taken over; mosquitto 2.0 just closes the connection.
+            self._note += " Connections end soon after they begin: is an ingest of the same --name running?"
+        self._accepted_at = -math.inf
+        self._broker_pauses.failed(now)
         self._tell(time.monotonic())
 
     def _take(self, publications: list[Publication]) -> None:

@@ -19,12 +19,14 @@ if TYPE_CHECKING:
     from host_tools.review.ingest.channel import Channel
     from host_tools.review.ingest.frames import Frame
     from host_tools.review.ingest.settings import IngestSettings
+    from host_tools.review.store.tables import Batch
     from host_tools.review.store.telemetry_store import TelemetryStore
+    from host_tools.review.store.windows import Written
 
 _STATUS_SECONDS: Final = 1.0
 _TURN_SECONDS: Final = 0.25
 _MOST_COMMIT_BYTES: Final = 32 << 20
-_RETRY_SECONDS: Final = (0.2, 0.5, 1.0, 2.0, 5.0)
+_RETRY_SECONDS: Final = (0.2, 1.0)
 _DRAIN_SECONDS: Final = 20.0
 _FIRST_ROLL_UP_SECONDS: Final = 2.0
 
@@ -85,24 +87,15 @@ class Writer:
         return late or (self._inbox.workers == 0 and self._inbox.is_empty)
 
     def _commit(self, frames: Sequence[Frame]) -> None:
-        """Commit batches as one, until that has worked: a full disk may be emptied, a server come back."""
+        """Commit batches as one.
+
+        Raises:
+            StoreError: It did not work several times. The next writer opens the store anew, and gets the batches again.
+        """
         batch = joined([unpack(frame.batch) for frame in frames])
         oldest = min(frame.oldest for frame in frames)
-        for attempt in range(1 << 30):
-            start = time.monotonic()
-            try:
-                written = self._store.write(batch)
-            except StoreError as error:
-                self._failures += 1
-                self._note = str(error)
-                self._lag_seconds = time.time() - oldest
-                self._status_due = 0.0
-                self._tell()
-                if self._stopping_since is not None:
-                    raise  # nothing is lost: it was not acknowledged
-                time.sleep(_RETRY_SECONDS[min(attempt, len(_RETRY_SECONDS) - 1)])
-                continue
-            break
+        start = time.monotonic()
+        written = self._written(batch, oldest)
         self._note = ""
         self._commit_seconds += time.monotonic() - start
         self._commits += 1
@@ -113,6 +106,21 @@ class Writer:
         self._has_news = True
         for frame in frames:
             frame.committed()
+
+    def _written(self, batch: Batch, oldest: float) -> Written:
+        for pause in _RETRY_SECONDS:
+            try:
+                return self._store.write(batch)
+            except StoreError as error:
+                self._failures += 1
+                self._note = str(error)
+                self._lag_seconds = time.time() - oldest
+                self._status_due = 0.0
+                self._tell()
+                if self._stopping_since is not None:
+                    raise  # nothing is lost: it was not acknowledged
+            time.sleep(pause)
+        return self._store.write(batch)
 
     def _keep_up(self) -> None:
         """Roll up and remove what is old, when it is time."""

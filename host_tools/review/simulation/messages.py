@@ -111,7 +111,7 @@ class _Talker:
             # Devices do not speak in one voice: each takes its own part of a second.
             at = (
                 end
-                - 0.5
+                + 0.05
                 + 0.5 * ((block.first + int(row)) * 0.618034 % 1.0)
                 + float(block.delay[row, window])
             )

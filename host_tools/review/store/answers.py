@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from host_tools.review.store import tiles, window_rows
+from host_tools.review.store import clock_evidence, tiles, window_rows
 from host_tools.review.store.boots import read_clock
 from host_tools.review.store.clock_notes import clock_note
 from host_tools.review.store.engine import one_of
@@ -206,31 +206,35 @@ class Answers:
     def known_devices(self, labels: Sequence[tuple[str, str]]) -> tuple[Device, ...]:
         """See `TelemetryStore.devices`."""
         every = self.cohorts.labels()
-        told = self.engine.select("SELECT * FROM device").to_pylist()
+        told = self.engine.select('SELECT id, "name", status, reason FROM device ORDER BY "name"').to_pylist()
         boots = self.engine.select("SELECT * FROM boot ORDER BY device, first_received, boot")
-        device = column(boots, "device")
-        first, last = column(boots, "first_received"), column(boots, "last_received")
-        artifact = column(boots, "artifact")
-        states = read_clock(boots)
+        device, artifact = column(boots, "device"), column(boots, "artifact")
         missing = self._missing(column(boots, "boot"))
+        first, last = (
+            column(boots, "first_received"),
+            np.nan_to_num(column(boots, "last_received"), nan=-np.inf),
+        )
+        begins = np.searchsorted(device, [row["id"] for row in told], side="left")
+        ends = np.searchsorted(device, [row["id"] for row in told], side="right")
+        running = np.concatenate(([0], np.cumsum(missing)))
+        notes = _notes(read_clock(boots), np.where(ends > begins, ends - 1, -1))
         found = []
-        for row in sorted(told, key=lambda row: str(row["name"])):
-            own = every[row["id"]]
+        for place, row in enumerate(told):
+            own, begin, end = every[row["id"]], int(begins[place]), int(ends[place])
             if not _has(own, labels):
                 continue
-            runs = np.arange(*np.searchsorted(device, (row["id"], row["id"] + 1)))
-            latest = runs[-1:]
+            heard = float(last[begin:end].max()) if end > begin else -np.inf
             found.append(
                 Device(
                     device=row["name"],
-                    first_received=float(first[runs].min()) if len(runs) else float("nan"),
-                    last_received=_latest(last[runs]),
+                    first_received=float(first[begin]) if end > begin else np.nan,
+                    last_received=heard if np.isfinite(heard) else np.nan,
                     status=row["status"],
                     reason=row["reason"],
-                    artifact=self.artifacts.name(int(artifact[latest[0]])) if len(latest) else None,
+                    artifact=self.artifacts.name(int(artifact[end - 1])) if end > begin else None,
                     labels=tuple(sorted(own.items())),
-                    clock_note=clock_note(states[latest]) if len(latest) else "",
-                    missing=int(missing[runs].sum()),
+                    clock_note=notes[place],
+                    missing=int(running[end] - running[begin]),
                 )
             )
         return tuple(found)
@@ -398,9 +402,10 @@ def _has(labels: Mapping[str, str], wanted: Sequence[tuple[str, str]]) -> bool:
     return all(labels.get(key) == value for key, value in wanted)
 
 
-def _latest(received: NDArray[np.float64]) -> float:
-    told = received[~np.isnan(received)]
-    return float(told.max()) if len(told) else float("nan")
+def _notes(states: NDArray[np.float64], latest: NDArray[np.int64]) -> list[str]:
+    """Return the clock's note of each device's latest run; -1 is none."""
+    noted = clock_evidence.is_wrong(states) | clock_evidence.is_unsynced(states)
+    return [clock_note(states[run : run + 1]) if run >= 0 and noted[run] else "" for run in latest.tolist()]
 
 
 def _within(table: str, tile: tiles.Tile) -> str:

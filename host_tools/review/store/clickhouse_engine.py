@@ -146,6 +146,9 @@ class ClickHouseEngine:
             f"FROM {table} WHERE {one_of('boot', boot)}"
         )
 
+    def arrange(self, table: str, start: int, end: int) -> None:
+        """See `Engine.arrange`: the tables are ordered by device."""
+
     def compact(self) -> None:
         """See `Engine.compact`."""
         for name, table in TABLES.items():

@@ -63,6 +63,9 @@ class Engine(Protocol):
     def place(self, table: str, boots: pa.Table) -> None:
         """Set `moment` anew in the rows of some runs: columns ``boot``, ``wrong`` and ``start``, as `clock_evidence.moments`."""
 
+    def arrange(self, table: str, start: int, end: int) -> None:
+        """Lay the windows of a stretch of time out by device, where the database does not by itself."""
+
     def compact(self) -> None:
         """Give back room that removed rows took, where the database does not by itself."""
 

@@ -91,6 +91,7 @@ def quantiles(hist: Histograms, shares: Sequence[float]) -> NDArray[np.float64]:
     before = running[hist.offsets[:-1]]
     totals = running[hist.offsets[1:]] - before + hist.zero_counts
     ranks = np.maximum(1, np.ceil(asked[None, :] * totals[:, None]).astype(np.int64))
+    ranks = np.minimum(ranks, np.maximum(totals, 1)[:, None])  # a float may round up beyond it
     places = np.searchsorted(running, before[:, None] + ranks - hist.zero_counts[:, None], side="left") - 1
     values = np.zeros(ranks.shape)
     within = ranks > hist.zero_counts[:, None]
@@ -103,8 +104,8 @@ def quantiles(hist: Histograms, shares: Sequence[float]) -> NDArray[np.float64]:
 def middles(indices: NDArray[np.int32], scale: int) -> NDArray[np.float64]:
     """Return what stands for every value of a bucket, in seconds: the harmonic mean of its bounds."""
     width = 2.0**-scale
-    low, high = np.exp2(indices * width), np.exp2((indices + 1.0) * width)
-    return np.asarray(2.0 * low * high / (low + high), dtype=np.float64)
+    with np.errstate(over="ignore"):  # what no float holds is infinite
+        return np.asarray(np.exp2(indices * width) * (2.0 / (1.0 + 2.0**-width)), dtype=np.float64)
 
 
 def _summed(

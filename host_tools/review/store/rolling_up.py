@@ -42,6 +42,9 @@ _MOST_WINDOWS = 60_000
 _NEAR_SECONDS = 3600
 _FOLLOWING = {Level.SECONDS_10: Level.MINUTE, Level.MINUTE: Level.HOUR, Level.HOUR: Level.DAY}
 
+_ARRANGED_SPANS = {Level.SECONDS_10: 600, Level.MINUTE: 3600, Level.HOUR: 86400}
+"""Seconds that are laid out by device at once."""
+
 Windows = tuple["NDArray[np.int64]", "NDArray[np.int64]"]
 """Devices and starts, one element a window."""
 
@@ -68,8 +71,29 @@ class RollingUp:
             done += len(chosen)
             tell(0.8 * done / len(device))
         changed += roll_up_fleets(self.engine, self.cohorts, progress=lambda share: tell(0.8 + 0.2 * share))
+        self._arrange()
         tell(1.0)
         return changed
+
+    def _arrange(self) -> None:
+        """Lay out by device what is older than one stretch: what is new is mostly asked for by time, what is old by device."""
+        for level, span in _ARRANGED_SPANS.items():
+            table, name = window_table(level), f"arranged_{level.seconds}"
+            latest = (
+                self.engine.select(f'SELECT max("time") AS latest FROM {table}').column("latest")[0].as_py()
+            )
+            rows = self.engine.select(f'SELECT "value" FROM setting WHERE "name" = \'{name}\'')
+            done = int(rows.column("value")[0].as_py()) if rows.num_rows else 0
+            end = ((latest or 0) // span - 1) * span
+            if end <= done:
+                continue
+            times = self.engine.select(
+                f'SELECT DISTINCT "time" FROM {table} WHERE "time" >= {done} AND "time" < {end}'
+            )
+            for start in np.unique(column(times, "time") // span * span).tolist():
+                with self.engine.transaction():
+                    self.engine.arrange(table, start, start + span)
+                    self.engine.replace("setting", pa.table({"name": [name], "value": [str(start + span)]}))
 
     # --- when messages were made ---
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,13 +47,14 @@ class Line:
 
 
 class Bench:
-    def __init__(self, folder: Path, *, jitter: float = 1.0) -> None:
+    def __init__(self, folder: Path, *, jitter: float = 1.0, keep_seconds: float = 0.0) -> None:
         self.spool = Spool(
             folder / "spool.db", SpoolLimits(max_bytes=1 << 20, max_rows=1000, memory_max_bytes=1 << 16)
         )
         self.lines: list[Line] = []
+        limits = replace(LIMITS, resend_seconds=keep_seconds)
         self.courier = Courier(
-            spool=self.spool, limits=LIMITS, open_connection=self._open, jitter=lambda: jitter
+            spool=self.spool, limits=limits, open_connection=self._open, jitter=lambda: jitter
         )
 
     def _open(self, number: int) -> Line:
@@ -288,3 +290,82 @@ def test_a_refusal_is_told_until_the_broker_accepts_and_an_outage_is_not(bench: 
     assert bench.courier.doubt == "refuses our certificate: it was revoked", "nobody has accepted us since"
     bench.connect(60.0)
     assert bench.courier.doubt == ""
+
+
+# --- keeping what was acknowledged ---
+
+
+@pytest.fixture
+def keeping(tmp_path: Path) -> Iterator[Bench]:
+    made = Bench(tmp_path, keep_seconds=60.0)
+    yield made
+    made.spool.close()
+
+
+def payloads(line: Line) -> list[bytes]:
+    return [message.payload for message in line.sent]
+
+
+def test_what_was_acknowledged_of_late_is_sent_again_over_the_next_connection(keeping: Bench) -> None:
+    keeping.fill(2)
+    line = keeping.connect(0.0)
+    keeping.courier.turn(0.0)
+    keeping.courier.handle(Delivered(1, line.sent[0].id), 1.0)
+    keeping.courier.handle(Delivered(1, line.sent[1].id), 50.0)
+    assert keeping.courier.idle
+    keeping.courier.turn(61.0)
+    keeping.spool.commit()
+    assert keeping.spool.rows == 1
+    keeping.courier.handle(Disconnected(1, "gone"), 62.0)
+    assert not keeping.courier.idle
+    second = keeping.connect(70.0)
+    keeping.courier.turn(70.0)
+    assert payloads(second) == [b"1"]
+    keeping.courier.handle(Delivered(2, second.sent[0].id), 71.0)
+    keeping.courier.turn(131.0)
+    keeping.spool.commit()
+    assert keeping.spool.rows == 0
+
+
+def test_what_nobody_heard_is_sent_again_after_a_pause(keeping: Bench) -> None:
+    keeping.fill(1)
+    line = keeping.connect(0.0)
+    keeping.courier.turn(0.0)
+    assert keeping.courier.handle(Delivered(1, line.sent[0].id, unheard=True), 0.0) is None
+    assert not keeping.courier.idle
+    due = keeping.courier.turn(0.1)
+    assert payloads(line) == [b"0"]
+    keeping.courier.turn(due)
+    assert payloads(line) == [b"0", b"0"]
+
+
+def test_states_are_not_kept_for_an_older_one_must_not_follow_a_newer(keeping: Bench) -> None:
+    keeping.spool.append(Kind.STATE, "status", b"up", retain=True)
+    keeping.spool.commit()
+    line = keeping.connect(0.0)
+    keeping.courier.turn(0.0)
+    keeping.courier.handle(Delivered(1, line.sent[0].id, unheard=True), 0.0)
+    keeping.spool.commit()
+    assert keeping.spool.rows == 0
+
+
+def test_no_more_than_a_thousand_are_kept(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, keep_seconds=1e6)
+    line = bench.connect(0.0)
+    for turn in range(1002):
+        bench.fill(1)
+        bench.courier.turn(turn)
+        bench.courier.handle(Delivered(1, line.sent[-1].id), turn)
+    bench.courier.turn(1002.0)
+    bench.spool.commit()
+    assert bench.spool.rows == 1000
+    bench.spool.close()
+
+
+def test_without_keeping_what_nobody_heard_is_delivered(bench: Bench) -> None:
+    bench.fill(1)
+    line = bench.connect(0.0)
+    bench.courier.turn(0.0)
+    bench.courier.handle(Delivered(1, line.sent[0].id, unheard=True), 0.0)
+    bench.spool.commit()
+    assert bench.spool.rows == 0

@@ -11,6 +11,8 @@ from host_tools.verify.verification_report import (
     Agreement,
     Budget,
     Execution,
+    OperatorParity,
+    OutputAgreement,
     Parity,
     Quality,
     Simulation,
@@ -111,16 +113,96 @@ def test_floats_of_a_stand_in_say_nothing_of_the_target() -> None:
     assert verdict_of(agreement(), ran=stand_in) == "pass"
 
 
-def test_lost_parity_is_marginal() -> None:
-    parity = Parity(
+def parity(**changed: object) -> Parity:
+    """Return a network that magnifies single codes, on an engine that loses nothing by it."""
+    kept = Parity(
         reference="plan",
-        max_lsb=9,
+        sample_count=32,
+        max_lsb=34,
         mean_lsb=1.0,
-        equal_share=0.5,
-        within_one_share=0.6,
+        equal_share=0.6,
+        within_one_share=0.7,
+        engine_sqnr_db=16.1,
+        plan_sqnr_db=16.3,
+        apart_sqnr_db=22.1,
+        lost_db=0.2,
+        doubt_db=0.8,
         within_tolerance=False,
+        operator_count=20,
+        operators=(),
     )
-    assert verdict_of(agreement(), parity=parity) == "marginal"
+    return dataclasses.replace(kept, **changed)
+
+
+def operator(*, is_off: bool) -> OperatorParity:
+    return OperatorParity(
+        value="c1",
+        operator="Conv",
+        code_count=4096,
+        max_lsb=1,
+        equal_share=0.5,
+        within_one_share=1.0,
+        is_off=is_off,
+    )
+
+
+@pytest.mark.parametrize(
+    ("changed", "verdict"),
+    [
+        ({}, "pass"),
+        ({"max_lsb": 255}, "pass"),
+        ({"operator_count": 0}, "marginal"),
+        ({"operator_count": 0, "within_tolerance": True}, "pass"),
+        ({"operator_count": 0, "within_one_share": None, "max_lsb": None, "within_tolerance": True}, "pass"),
+        ({"operators": (operator(is_off=False),)}, "pass"),
+        ({"operators": (operator(is_off=True),)}, "fail"),
+        ({"lost_db": 8.0, "doubt_db": 1.0}, "fail"),
+        ({"lost_db": 3.5, "doubt_db": 1.0}, "marginal"),
+        ({"lost_db": 2.9, "doubt_db": 1.0}, "pass"),
+        ({"lost_db": 0.6, "doubt_db": 0.1}, "marginal"),
+        ({"lost_db": 0.4, "doubt_db": 0.01}, "pass"),
+        ({"lost_db": -9.0, "doubt_db": 1.0}, "pass"),
+        ({"lost_db": 8.0, "doubt_db": 1.0, "sample_count": 7}, "pass"),
+        ({"lost_db": 8.0, "doubt_db": None, "sample_count": 1}, "pass"),
+    ],
+)
+def test_parity_is_judged_by_operators_and_by_what_is_lost_not_by_the_largest_code(
+    changed: dict[str, object], verdict: str
+) -> None:
+    assert verdict_of(agreement(), parity=parity(**changed)) == verdict
+
+
+def test_an_operator_that_is_off_is_named() -> None:
+    _, reasons = judge(
+        Budget(),
+        agreement=agreement(),
+        quality=(),
+        execution=execution(),
+        parity=parity(operators=(operator(is_off=True),)),
+    )
+    assert "Conv that writes 'c1'" in reasons[0]
+
+
+def part(name: str, sqnr: float | None, *, has_signal: bool = True, largest: float = 0.1) -> OutputAgreement:
+    return OutputAgreement(
+        name=name, sqnr_db=sqnr, has_signal=has_signal, max_absolute=largest, mean_absolute=0.01
+    )
+
+
+def test_the_worst_output_is_named() -> None:
+    seen = dataclasses.replace(
+        agreement(sqnr=3.0), outputs=(part("y[:, 0:4]", 40.0), part("y[:, 4:84]", 3.0), part("z", None))
+    )
+    verdict, reasons = judge(Budget(), agreement=seen, quality=(), execution=execution(), parity=None)
+    assert verdict == "fail"
+    assert reasons == ("output SQNR in dB of 'y[:, 4:84]': 3, limit 8.",)
+
+
+@pytest.mark.parametrize(("largest", "verdict"), [(0.0, "pass"), (5.0, "marginal")])
+def test_noise_on_an_output_of_zeros_is_told(largest: float, verdict: str) -> None:
+    silent = part("z", None if largest == 0.0 else -200.0, has_signal=False, largest=largest)
+    seen = dataclasses.replace(agreement(), outputs=(part("y", 30.0), silent))
+    assert verdict_of(seen) == verdict
 
 
 def test_the_worst_of_nothing_is_a_pass() -> None:

@@ -13,6 +13,7 @@ from host_tools.model.reference import FloatRunner
 from host_tools.observe import open_data
 from host_tools.progress import Silent
 from host_tools.verify.candidate import Candidate, Evaluation
+from host_tools.verify.output_parts import OutputParts
 from host_tools.verify.simulation import SAMPLES, SimulatedContestant
 from host_tools.verify.verification_report import Budget, TargetReport
 from host_tools.verify.verifier import verify
@@ -64,7 +65,7 @@ def test_a_sum_beyond_the_accumulator_is_told_and_ends_the_simulation_alone(tmp_
         candidate.profile, accumulator=dataclasses.replace(candidate.profile.accumulator, bits=9)
     )
     candidate = dataclasses.replace(candidate, profile=narrow)
-    simulated = SimulatedContestant(candidate)
+    simulated = SimulatedContestant(candidate, OutputParts(model))
     arrays = {"images": samples(1, seed=3)}
     expected = {
         name: np.asarray(array, np.float64)

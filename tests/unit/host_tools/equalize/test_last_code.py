@@ -1,4 +1,4 @@
-"""Whole tensors scaled for powers of two: what is found, that it costs nothing, and where it must not be done."""
+"""Bounds of Clips moved to the last code: that it costs nothing and pays, and where it must not be done."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from host_tools.equalize import equalize
 from host_tools.equalize.channels import channels_of
-from host_tools.equalize.octaves import best_shifts
+from host_tools.equalize.last_code import shifts_of
 from host_tools.model.reference import FloatRunner
 from host_tools.model.topology import network_of
 from host_tools.plan.planner import plan
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from host_tools.model import FloatModel
 
 DPU = catalog.load("amd-vitis-dpu")
+FINE = replace(DPU, weights=replace(DPU.weights, bits=12))
 ANY_SCALE = catalog.load("generic-per-tensor-symmetric")
 TFLITE = catalog.load("nxp-neutron").artifact
 
@@ -46,8 +47,8 @@ def clipped(width: int = 24, size: int = 6, top: float = 6.0) -> FloatModel:
 
 
 def noise_of(made: FloatModel, original: FloatModel, profile) -> float:
-    """Return the power of what quantizing a model for a target does to the outputs of the one that it was."""
-    feeds = feeds_of(original, 12)
+    """Return the power of what quantizing a model for a target does to the outputs of the one that it was; inputs are codes."""
+    feeds = [{"x": np.clip(np.rint(feed["x"] * 16), -127, 127) / 16} for feed in feeds_of(original, 12)]
     arithmetic = plan_arithmetic(
         made, plan(made, observe_all(made, feeds), profile, Recipe()), profile, threads=1
     )
@@ -59,23 +60,21 @@ def test_a_clip_at_6_ends_where_the_codes_end() -> None:
     """6 is code 96 in steps of 1/16; where weights count for nothing the bound moves to code 127, and the Clip is still one Clip."""
     model = clipped()
     feeds = feeds_of(model, 12)
-    fine = replace(DPU, weights=replace(DPU.weights, bits=16))
-    made = equalize(model, observe_all(model, feeds), fine)
+    made = equalize(model, observe_all(model, feeds), FINE)
     assert op_types(made.model) == ["Conv", "Clip", "Conv", "Clip", "Conv"]
-    assert "octave" in made.note
+    assert "its bound is their last code" in made.note
     for clip in (node for node in made.model.graph.graph if node.op_type == "Clip"):
         bound = float(np.asarray(clip.inputs[2].const_value.numpy()))
-        code = bound * 2.0 ** np.floor(np.log2(127 / bound))
-        assert 124 < code <= 127
+        assert bound == 127 / 16
     before, after = FloatRunner(model, threads=1), FloatRunner(made.model, threads=1)
     for feed in feeds:
         np.testing.assert_allclose(after.run(feed)["y"], before.run(feed)["y"], atol=1e-4)
 
 
 def test_it_takes_noise_off_the_outputs() -> None:
-    model = clipped()
-    made = equalize(model, observe_all(model, feeds_of(model, 12)), DPU).model
-    assert noise_of(made, model, DPU) < 0.8 * noise_of(model, model, DPU)
+    model = clipped(96)
+    made = equalize(model, observe_all(model, feeds_of(model, 12)), FINE).model
+    assert noise_of(made, model, FINE) < 0.9 * noise_of(model, model, FINE)
 
 
 def test_where_any_scale_is_legal_nothing_is_moved() -> None:
@@ -94,24 +93,24 @@ def test_a_format_that_knows_relu6_alone_keeps_it() -> None:
     assert set(tops) == {6.0}
 
 
-def test_what_is_moved_is_less_than_an_octave_and_the_same_all_over_a_tensor() -> None:
-    model = clipped()
-    network, statistics = network_of(model.graph), observe_all(model, feeds_of(model, 12))
-    channels = channels_of(network)
-    found = best_shifts(network, channels, statistics, DPU, np.ones(channels.count))
-    assert found.values[0] == 1.0
-    assert found.log_ratio < 0
-    assert ((found.values >= 1.0) & (found.values < 2.0)).all()
-    assert (found.values > 1.0).any()
-    assert all(len(set(found.values[own].tolist())) == 1 for own in channels.factors.values())
-    again = best_shifts(network, channels, statistics, DPU, found.values)
-    assert again.log_ratio == pytest.approx(0.0, abs=0.02)
+@pytest.mark.parametrize(("top", "moved"), [(6.0, 127 / 96), (1.0, 127 / 64), (127 / 16, 1.0)])
+def test_a_bound_moves_to_the_last_code_and_nothing_else_moves(top: float, moved: float) -> None:
+    channels = channels_of(network_of(clipped(top=top).graph))
+    found = shifts_of(channels, {"b": top, "d": top}, DPU)
+    assert found[0] == 1.0
+    for name, own in channels.factors.items():
+        assert found[own] == pytest.approx(1.0 if name in {"x", "y"} else moved)
 
 
-def test_a_fixed_value_stays() -> None:
-    model = clipped()
-    network, statistics = network_of(model.graph), observe_all(model, feeds_of(model, 12))
-    channels = channels_of(network)
-    found = best_shifts(network, channels, statistics, DPU, np.ones(channels.count), fixed=["b"])
-    assert set(found.values[channels.factors["b"]].tolist()) == {1.0}
-    assert found.values[channels.factors["d"]].max() > 1.0
+def test_two_bounds_on_tensors_that_meet_stay() -> None:
+    """What moves 6 to the last code moves 5 elsewhere."""
+    channels = channels_of(network_of(clipped().graph))
+    found = shifts_of(channels, {"a": 5.0, "b": 6.0, "d": 6.0}, DPU)
+    assert set(found[channels.factors["b"]].tolist()) == {1.0}
+    assert set(found[channels.factors["d"]].tolist()) == {127 / 96}
+
+
+def test_unsigned_codes_end_elsewhere() -> None:
+    channels = channels_of(network_of(clipped().graph))
+    unsigned = replace(DPU, activations=replace(DPU.activations, zero_point="midpoint"))
+    assert shifts_of(channels, {"b": 6.0}, unsigned)[channels.factors["b"]].max() == 255 / 192

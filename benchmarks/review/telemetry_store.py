@@ -1,0 +1,228 @@
+"""A store of 10,000 devices as the issue has it, and how long the questions of a page take.
+
+    python -m benchmarks.review.telemetry_store --store out/fleet.duckdb
+
+30 days of hours and days, the last day by the minute, the last hour in windows of 10 s: about 25 million windows of
+devices, written as roll-ups write them (a window of all devices after the other), then rolled up to fleets by the store
+itself. Generating may be stopped and goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from host_tools.review.store import window_rows
+from host_tools.review.store.cohorts import mark_fleets
+from host_tools.review.store.opening import open_store
+from host_tools.review.store.schema import fleet_table, window_table
+from host_tools.review.store.window_rows import WindowRows
+from host_tools.review.store.windows import Histograms, Level, Selection
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from host_tools.review.store.column_store import ColumnStore
+
+END = 1_800_000_000 // 86400 * 86400
+TARGETS = ("pi5-litert", "orin-tensorrt", "x86_64-onnxruntime", "imx8mp-litert", "esp32s3-tflm")
+PER_SECOND = 10
+"""Inferences a second of a device."""
+SPANS = {Level.DAY: 30 * 86400, Level.HOUR: 30 * 86400, Level.MINUTE: 86400, Level.SECONDS_10: 3600}
+_AT_ONCE = 200_000
+_DRAWN = 20_000
+_SIGMA = 0.11
+"""Of the logarithm of a latency: p99 is 1.3 times the median."""
+
+
+def main() -> None:
+    """Generate what is not there, and measure."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--store", type=Path, required=True)
+    parser.add_argument("--devices", type=int, default=10_000)
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    store = open_store(arguments.store, threads=2)
+    generate(store, arguments.devices)
+    report = {
+        "size": size(store, arguments.store),
+        "views": measure(store, arguments.devices, arguments.rounds),
+    }
+    if arguments.json is not None:
+        arguments.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    store.close()
+
+
+def generate(store: ColumnStore, devices: int) -> None:
+    """Write every window that is not there."""
+    engine = store._engine  # noqa: SLF001 - windows without messages are this file's alone
+    if not engine.select("SELECT id FROM device LIMIT 1").num_rows:
+        _write_devices(store, devices)
+    for level, span in SPANS.items():
+        at_once = max(1, _AT_ONCE // devices) * level.seconds
+        found = (
+            engine.select(f'SELECT max("time") AS latest FROM {window_table(level)}')
+            .column("latest")[0]
+            .as_py()
+        )
+        first = END - span if found is None else found + level.seconds
+        for start in range(first, END, at_once):
+            times = np.arange(start, min(start + at_once, END), level.seconds)
+            with engine.transaction():
+                engine.append(
+                    window_table(level), window_rows.as_table(_windows(level, times, devices), part=0)
+                )
+                mark_fleets(engine, level, times)
+            print(
+                f"\r{window_table(level)}: {100 * (start + at_once - END + span) / span:5.1f} %",
+                end="",
+                flush=True,
+            )
+        print()
+    print(
+        f"rolled up to {store.roll_up(progress=lambda share: print(f'{chr(13)}fleets: {100 * share:5.1f} %', end='', flush=True))} windows of fleets"
+    )
+    engine.compact()
+
+
+def _write_devices(store: ColumnStore, devices: int) -> None:
+    engine = store._engine  # noqa: SLF001
+    numbers = np.arange(1, devices + 1)
+    targets = [TARGETS[number % len(TARGETS)] for number in numbers]
+    births = [
+        json.dumps(
+            {"target": one, "machine": "aarch64", "model_name": "efficientnet-lite0", "kernel": "6.1.0"}
+        )
+        for one in targets
+    ]
+    with engine.transaction():
+        engine.append(
+            "artifact",
+            pa.table({"id": pa.array([1, 2], pa.int32()), "name": ["sha256:" + one * 64 for one in "ab"]}),
+        )
+        engine.append("device", pa.table({
+            "id": pa.array(numbers, pa.int32()), "name": [f"device-{number:05d}" for number in numbers],
+            "status": ["up"] * devices, "reason": [""] * devices, "status_received": np.full(devices, float(END)),
+            "status_seq": np.full(devices, 2), "birth": births, "birth_received": np.full(devices, float(END)),
+            "birth_seq": np.full(devices, 1), "cohort": pa.array(np.zeros(devices), pa.int32()),
+        }))  # fmt: skip
+    store._forget()  # noqa: SLF001
+    store.label({f"device-{number:05d}": {"group": f"group-{number % 4}"} for number in numbers.tolist()})
+
+
+def _windows(level: Level, times: NDArray[np.int64], devices: int) -> WindowRows:
+    """Windows of all devices at some times: a tenth faster with the second artifact, which half of them ran in the end."""
+    chance = np.random.default_rng(int(times[0]) + level.seconds)
+    count = len(times) * devices
+    time_of, device = np.repeat(times, devices), np.tile(np.arange(1, devices + 1), len(times))
+    artifact = np.where((device % 2 == 0) & (time_of >= END - 10 * 86400), 2, 1)
+    center = (
+        np.log2(0.01) + 0.4 * (device % len(TARGETS)) - 0.15 * (artifact == 2) + chance.normal(0, 0.02, count)
+    )
+    inferences = PER_SECOND * level.seconds
+    width = int(np.ceil(7 * _SIGMA / np.log(2) * 32)) | 1
+    offsets = np.arange(width) - width // 2
+    shape = np.exp(-0.5 * (offsets / 32 * np.log(2) / _SIGMA) ** 2)
+    counts = _counts(tuple(shape / shape.sum() * inferences))[chance.integers(0, _DRAWN, count)]
+    kept = counts > 0
+    indices = (np.floor(center * 32).astype(np.int32)[:, None] + offsets.astype(np.int32)[None, :])[kept]
+    latency_count = counts.sum(axis=1)
+    seconds = np.exp2(center)
+    samples = max(1, level.seconds // 10)
+    celsius = 50 + 10 * np.sin(time_of / 13751.0) + chance.normal(0, 3, count)
+    numbers = {
+        "covered_seconds": np.full(count, float(level.seconds)), "inferences": latency_count, "errors": chance.poisson(0.0005 * inferences, count),
+        "dropped": chance.poisson(0.001 * inferences, count), "latency_count": latency_count, "latency_sum": seconds * latency_count,
+        "latency_min": seconds * 0.75, "latency_max": seconds * 1.4, "energy_joules": 0.05 * latency_count * chance.normal(1, 0.02, count),
+        "energy_inferences": latency_count, "watts_sum": samples * chance.normal(4.0, 0.2, count), "watts_count": np.full(count, samples),
+        "celsius_sum": samples * celsius, "celsius_count": np.full(count, samples), "celsius_max": celsius + 3,
+        "throttled": chance.binomial(samples, 0.01, count), "throttle_samples": np.full(count, samples),
+        "cpu_ratio_sum": samples * chance.uniform(0.3, 0.5, count), "cpu_ratio_count": np.full(count, samples),
+        "rss_max": np.full(count, 90.0 * 2**20), "starts": np.zeros(count, dtype=np.int64), "gaps": np.zeros(count, dtype=np.int64),
+    }  # fmt: skip
+    hist = Histograms(
+        scale=5,
+        offsets=np.concatenate(([0], np.cumsum(kept.sum(axis=1)))),
+        indices=indices,
+        counts=counts[kept].astype(np.int64),
+        zero_counts=np.zeros(count, dtype=np.int64),
+    )
+    return WindowRows({"device": device, "time": time_of, "artifact": artifact}, numbers, hist)
+
+
+@lru_cache
+def _counts(expected: tuple[float, ...]) -> NDArray[np.int64]:
+    """Draw the counts of many histograms, from which windows choose: drawing is the slowest part."""
+    return np.random.default_rng(len(expected)).poisson(expected, (_DRAWN, len(expected)))
+
+
+def size(store: ColumnStore, path: Path) -> dict[str, int | float]:
+    """Print and return rows and bytes."""
+    engine = store._engine  # noqa: SLF001
+    rows = {
+        table: int(engine.select(f"SELECT count(*) AS size FROM {table}").column("size")[0].as_py())
+        for level in Level
+        for table in (window_table(level), fleet_table(level))
+    }
+    found: dict[str, int | float] = {**rows, "bytes": path.stat().st_size}
+    found["windows"] = sum(count for table, count in rows.items() if table.startswith("window"))
+    found["bytes_per_window"] = found["bytes"] / found["windows"]
+    print(found)
+    return found
+
+
+def measure(store: ColumnStore, devices: int, rounds: int) -> dict[str, dict[str, float]]:
+    """Print and return p50 and p95 in milliseconds of each view, warm: the first round is left out."""
+    month, day, hour = END - 30 * 86400, END - 86400, END - 3600
+    one = f"device-{devices // 2:05d}"
+    old, new = ("sha256:" + digit * 64 for digit in "ab")
+
+    def asked(start: int, level: Level, by: tuple[str, ...], **chosen: object):  # type: ignore[no-untyped-def]
+        selection = Selection(start=float(start), end=float(END), **chosen)  # type: ignore[arg-type]
+        return lambda: store.windows(selection, level=level, by=by)
+
+    views = {
+        "fleet, 30 days by the hour": asked(month, Level.HOUR, ("time",)),
+        "fleet, a day by the minute": asked(day, Level.MINUTE, ("time",)),
+        "fleet, an hour in 10 s": asked(hour, Level.SECONDS_10, ("time",)),
+        "fleet by artifact, 30 days by the hour": asked(month, Level.HOUR, ("time", "artifact")),
+        "fleet by target, 30 days by the hour": asked(month, Level.HOUR, ("label:target", "time")),
+        "fleet by target and group, 30 days": asked(month, Level.DAY, ("label:target", "label:group")),
+        "one target, a day by the minute": asked(
+            day, Level.MINUTE, ("time",), labels=(("target", TARGETS[0]),)
+        ),
+        "two artifacts, 30 days in all": asked(month, Level.DAY, ("artifact",)),
+        "devices, the last hour": asked(hour, Level.HOUR, ("device",)),
+        "devices, the last day": asked(day, Level.HOUR, ("device",)),
+        "devices, 30 days": asked(month, Level.DAY, ("device",)),
+        "devices by artifact, 30 days": asked(month, Level.DAY, ("device", "artifact"), artifacts=(old, new)),
+        "one device, 30 days by the hour": asked(month, Level.HOUR, ("time",), devices=(one,)),
+        "one device, a day by the minute": asked(day, Level.MINUTE, ("time",), devices=(one,)),
+        "one device, an hour in 10 s": asked(hour, Level.SECONDS_10, ("time",), devices=(one,)),
+        "list of devices": store.devices,
+    }
+    found = {}
+    for name, view in views.items():
+        view()
+        took = []
+        for _ in range(rounds):
+            began = time.perf_counter()
+            view()
+            took.append(1e3 * (time.perf_counter() - began))
+        found[name] = {"p50_ms": float(np.quantile(took, 0.5)), "p95_ms": float(np.quantile(took, 0.95))}
+        print(
+            f"{name:42} p50 {found[name]['p50_ms']:7.1f} ms   p95 {found[name]['p95_ms']:7.1f} ms", flush=True
+        )
+    return found
+
+
+if __name__ == "__main__":
+    main()
