@@ -55,6 +55,14 @@ class Answers:
     sensors: Sensors
     cohorts: Cohorts
 
+    def catch_up(self) -> None:
+        """Read the keys that were committed since the last question."""
+        if self.devices.reload_if_behind():
+            self.cohorts.forget()
+        self.artifacts.reload_if_behind()
+        self.outputs.reload_if_behind()
+        self.sensors.reload_if_behind()
+
     def windows(self, selection: Selection, *, level: Level, by: Sequence[str]) -> WindowTable:
         """See `TelemetryStore.windows`."""
         axes = check_axes(by)
