@@ -175,7 +175,8 @@ class ColumnStore:
     def _asked(self) -> Iterator[Answers]:
         """Give what answers, one question at a time, of one moment; whoever writes goes on meanwhile."""
         with self._asking:
-            if self._labels_changed.is_set():  # looked at before the moment is chosen, or a change between were lost
+            # Looked at before the moment is chosen: a change in between is seen by the next question.
+            if self._labels_changed.is_set():
                 self._labels_changed.clear()
                 self._answers.cohorts.forget()
             with self._engine.snapshot():
