@@ -266,6 +266,7 @@ class Agent:
             self._take_in(order)
 
     def _take_in(self, occurrence: occurrences.Occurrence) -> None:
+        self._core.tell_time(monotonic())
         for effect in self._core.handle(occurrence):
             self._actions[type(effect)](effect)
 

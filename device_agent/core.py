@@ -131,6 +131,10 @@ class Core:
             self._window_due_seconds, self._heat_due_seconds, self._deadline_seconds, self._retry_due_seconds
         )
 
+    def tell_time(self, now_seconds: float) -> None:
+        """Take in what time it is, in monotonic seconds, so that a deadline counts from now; what is due waits for a `Tick`."""
+        self._now_seconds = max(self._now_seconds, now_seconds)
+
     def handle(self, occurrence: Occurrence) -> tuple[Effect, ...]:
         """Take in what happened and return what to do, in order. Late reports of a phase that is over change nothing."""
         if self.phase in OVER:
@@ -158,7 +162,7 @@ class Core:
     # --- from start to running ---
 
     def _time(self, now_seconds: float, *, first: bool) -> tuple[Effect, ...]:
-        self._now_seconds = max(self._now_seconds, now_seconds)
+        self.tell_time(now_seconds)
         if first:
             if self.phase != "starting":
                 return ()

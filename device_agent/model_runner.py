@@ -19,7 +19,6 @@ from device_agent.heat.temperature import declared_rules, in_force
 from device_agent.heat.variant import load_stand_in
 from device_agent.inference import InferenceLoop, LoopLimits, Meter, Pace
 from device_agent.memory_budget import MemoryBudget, MemoryBudgetError
-from device_agent.split import Side, SideB
 from device_agent.startup import load_payload, run_self_test, verify_artifact
 from device_agent.worker import Worker
 
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from device_agent.frames import FrameDoor
     from device_agent.results import ResultQueue
     from device_agent.sources.source import Source
+    from device_agent.split import SideB
     from device_agent.update.updates import Updates
 
 
@@ -91,7 +91,7 @@ class ModelRunner:
         self._source: Source | None = None
         self._dropped_before = self._refused_before = 0
         self._memory = MemoryBudget(config.engine.memory_max_bytes)
-        self._b = SideB(config, report) if config.split.path is not None else None
+        self._b = _side_b(config, report)
         self.archive: ArtifactArchive | None = None
         self.engine: Engine | None = None
         self.meter = Meter()
@@ -307,8 +307,8 @@ class ModelRunner:
             return f"{taken} frames were inferred, as source.max_frames says"
         engine, split = self._loaded(), None
         if self._b is not None:
-            side = Side(engine, self.meter, results)
-            split = self._b.beside(side, results_of_b, like=self._verified().manifest)
+            own = (engine, self.meter, results)
+            split = self._b.beside(*own, results_of_b=results_of_b, like=self._verified().manifest)
         return InferenceLoop(
             engine=engine,
             source=source,
@@ -371,3 +371,11 @@ class ModelRunner:
         if self.engine is None:
             raise RuntimeError("no engine was loaded before this step")
         return self.engine
+
+
+def _side_b(config: AgentConfig, report: Callable[[occurrences.Occurrence], None]) -> SideB | None:
+    if config.split.path is None:
+        return None
+    from device_agent.split import SideB  # noqa: PLC0415  who splits nothing pays for nothing
+
+    return SideB(config, report)

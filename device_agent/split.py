@@ -152,12 +152,22 @@ class SideB:
         self.engine: Engine | None = None
         self.meter = Meter()
 
-    def beside(self, a: Side, results: ResultQueue | None, *, like: Manifest) -> Split | None:
+    def beside(
+        self,
+        own: Engine,
+        meter: Meter,
+        results: ResultQueue | None,
+        *,
+        results_of_b: ResultQueue | None,
+        like: Manifest,
+    ) -> Split | None:
         """Return the split of the frames; None when `b` cannot be had, and `a` infers them all.
 
         Args:
-            a: The model's own side.
-            results: Where outputs of `b` go.
+            own: Engine of `a`.
+            meter: Counts its inferences.
+            results: Where its outputs go.
+            results_of_b: Where those of `b` go.
             like: Manifest of `a`, whose inputs and outputs `b` must have.
         """
         engine = self.engine or self._loaded(like)
@@ -165,8 +175,8 @@ class SideB:
             return None
         wanted = self._config.split
         return Split(
-            a,
-            Side(engine, self.meter, results),
+            Side(own, meter, results),
+            Side(engine, self.meter, results_of_b),
             assignment=Assignment(ratio=wanted.ratio, seed=wanted.seed),
             max_consecutive_errors=self._config.engine.max_consecutive_errors,
             give_up_b=self._give_up,

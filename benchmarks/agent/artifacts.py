@@ -88,6 +88,15 @@ def null_artifact(path: Path, *, latency_seconds: float, version: str = "1.0.0")
     return path
 
 
+def cool_board(folder: Path) -> Path:
+    """Make a tree that stands for ``/sys`` of a board with one thermal zone, at 40 °C; many machines for tests have none."""
+    zone = folder / "class/thermal/thermal_zone0"
+    zone.mkdir(parents=True, exist_ok=True)
+    (zone / "type").write_text("cpu-thermal", encoding="ascii")
+    (zone / "temp").write_text("40000", encoding="ascii")
+    return folder
+
+
 def _tensor(name: str, shape: tuple[int, ...]) -> PayloadTensor:
     return PayloadTensor(
         name=name,

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from benchmarks.agent.artifacts import null_artifact
+from benchmarks.agent.artifacts import cool_board, null_artifact
 from benchmarks.agent.bench import embedded_broker, running_agent
 from benchmarks.findings import Finding, Limit, fresh_processes
 from benchmarks.spread import median_and_range
@@ -36,6 +36,9 @@ rate_hz = 1.0
 
 [heat]
 pause_celsius = 150.0
+
+[sensors]
+sysfs_root = "{board}"
 """
 
 
@@ -43,21 +46,24 @@ def measure(options: Options, progress: Progress) -> list[Finding]:
     """Let the agent idle for the window, then start it some times."""
     progress.stage(f"Processor of an idle agent, {options.agent_seconds:.0f} s", 1 + options.repeats)
     folder = options.work / "agent" / "busy"
+    settings = _SETTINGS.format(board=cool_board(options.work / "agent" / "board"))
     artifact = null_artifact(options.work / "agent" / "no-wait.ewa", latency_seconds=0.0)
     try:
         with embedded_broker() as broker:
-            with running_agent(broker, folder / "idle", artifact, _SETTINGS) as agent:
+            with running_agent(broker, folder / "idle", artifact, settings) as agent:
                 agent.wait_until_up()
                 agent.listen_for(_SETTLE_SECONDS)
                 share = _share(agent, options.agent_seconds)
             progress.step()
-            starts = []
+            starts, costs = [], []
             for index in range(options.repeats):
-                starts.append(_first_health_seconds(broker, folder / f"first-{index}", artifact))
+                seconds, taken = _first_health(broker, folder / f"first-{index}", artifact, settings)
+                starts.append(seconds)
+                costs.append(taken)
                 progress.step()
     except NotMeasuredError as error:
         return [Finding(subject=_SUBJECT, figure="share of a core", unit="share", missing=str(error))]
-    start = median_and_range(starts)
+    start, cost = median_and_range(starts), median_and_range(costs)
     return [
         Finding(
             subject=_SUBJECT,
@@ -77,6 +83,16 @@ def measure(options: Options, progress: Progress) -> list[Finding]:
             spread="smallest to largest",
             sample=fresh_processes(len(starts)),
             limit=START_LIMIT,
+        ),
+        Finding(
+            subject=_SUBJECT,
+            figure="processor time to first health",
+            unit="seconds",
+            value=cost.value,
+            low=cost.low,
+            high=cost.high,
+            spread="smallest to largest",
+            sample=fresh_processes(len(costs)),
         ),
     ]
 
@@ -105,11 +121,12 @@ def _taken(agent: AgentRun) -> float:
         raise NotMeasuredError(f"the agent's time cannot be read: {error}; {agent.last_words()}") from error
 
 
-def _first_health_seconds(broker: Broker, folder: Path, artifact: Path) -> float:
-    with running_agent(broker, folder, artifact, _SETTINGS) as agent:
+def _first_health(broker: Broker, folder: Path, artifact: Path, settings: str) -> tuple[float, float]:
+    """Return the time that passed until the first message of health, and the processor's time until it was seen."""
+    with running_agent(broker, folder, artifact, settings) as agent:
         end = time.monotonic() + _PATIENCE_SECONDS
         while agent.said.health is None:
             if time.monotonic() > end:
                 raise NotMeasuredError(f"no health after {_PATIENCE_SECONDS:.0f} s; {agent.last_words()}")
             agent.listen_for(_POLL_SECONDS)
-        return agent.said.first_heard - agent.started
+        return agent.said.first_heard - agent.started, _taken(agent)

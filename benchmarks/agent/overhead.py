@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from benchmarks.agent.artifacts import tiny_artifact
+from benchmarks.agent.artifacts import cool_board, tiny_artifact
 from benchmarks.agent.bench import embedded_broker, running_agent
 from benchmarks.findings import Finding, Limit
 from benchmarks.made import ENGINE_NAMES, artifact
@@ -68,6 +68,9 @@ _EVERYTHING: Final = """
 [heat]
 pause_celsius = 150.0
 interval_seconds = 0.5
+
+[sensors]
+sysfs_root = "{board}"
 
 [update]
 url = "{url}"
@@ -141,7 +144,7 @@ def measure_everything(options: Options, material: Material, progress: Progress)
         tiny = tiny_artifact(options.work / "agent" / "tiny", "onnx")
         adapter = _bare(folder / "adapter", tiny, "onnx", threads=1, seconds=0.0, compare=True)["adapter"]
         with served(folder / "repository") as url:
-            more = _EVERYTHING.format(url=url, root=root)
+            more = _EVERYTHING.format(url=url, root=root, board=cool_board(options.work / "agent" / "board"))
             results = _RESULTS_ON
             small = _rounds(
                 folder / "tiny", tiny, "onnx", 1, options.rounds, progress, more=more, results=results

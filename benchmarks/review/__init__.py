@@ -1,4 +1,4 @@
-"""Review at size: how many messages ingest takes, and what it loses when everything is killed (nothing).
+"""Review at size: what ingest takes and loses (nothing), what stores answer, how often the analysis is right.
 
-``python -m benchmarks.review.ingest --help`` measures the rate, ``python -m benchmarks.review.kills --help`` kills.
+``python -m benchmarks.review.NAME --help`` tells of each.
 """

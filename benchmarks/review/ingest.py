@@ -47,6 +47,7 @@ class Measured:
         messages_per_second: Committed and acknowledged, after the warm-up.
         slowest_second: The least that was committed in a second, as a mean of five.
         lag_seconds: Largest age of a message when it was committed, after the warm-up.
+        roll_up_share: Share of the time in which the writer rolled up; the rate is with that.
         microseconds: Processor time by message: ``broker``, ``workers``, ``writer``, ``sender`` (with the supervisor).
         megabytes: Largest resident memory of ``workers`` (the largest), ``writer`` and ``broker``.
         store_bytes_per_message: Size of the file by message.
@@ -59,6 +60,7 @@ class Measured:
     messages_per_second: float
     slowest_second: float
     lag_seconds: float
+    roll_up_share: float
     microseconds: dict[str, float]
     megabytes: dict[str, float]
     store_bytes_per_message: float
@@ -161,6 +163,8 @@ def measure(options: argparse.Namespace, *, workers: int) -> Measured:
             messages_per_second=count / (measured[-1].seconds - measured[0].seconds),
             slowest_second=_slowest(measured),
             lag_seconds=max(one.lag_seconds for one in measured),
+            roll_up_share=(measured[-1].roll_up_seconds - measured[0].roll_up_seconds)
+            / (measured[-1].seconds - measured[0].seconds),
             microseconds={role: (cpu_after[role] - cpu[role]) / count * 1e6 for role in cpu},
             megabytes=run.megabytes,
             store_bytes_per_message=run.store.stat().st_size / sent,

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 _ROOT = Path(__file__).resolve().parents[2]
-_SETTLE_SECONDS = 120.0
+_SETTLE_SECONDS = 240.0
 _QUIET_SECONDS = 3.0
 _VICTIMS = {"worker": 4, "writer": 4, "broker": 3, "supervisor": 1}
 _ROWS = {"system": 12, "thermal": 3, "power": 2}
@@ -76,7 +76,7 @@ class Ingest:
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
-    def wait_for(self, claim: Callable[[Status], bool], *, what: str, seconds: float = 60.0) -> None:
+    def wait_for(self, claim: Callable[[Status], bool], *, what: str, seconds: float = 180.0) -> None:
         """Wait until the latest status says so."""
         end = time.monotonic() + seconds
         while not (self.status and claim(self.status)):
@@ -105,7 +105,7 @@ class Ingest:
         self._stopping = True
         if self._process is not None:
             self._process.terminate()
-        self._thread.join(60.0)
+        self._thread.join(120.0)
 
     def _run(self) -> None:
         while not self._stopping:

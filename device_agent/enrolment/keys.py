@@ -1,6 +1,7 @@
 """Keys, signing requests and certificates. The only file of the agent that knows `cryptography`; imported by the commands alone.
 
-EC P-256 with SHA-256: every TLS stack of a broker takes it, and a key takes a small board milliseconds.
+EC P-256 with SHA-256: every TLS stack of a broker takes it, and a key takes a small board milliseconds. Debian 12's version of the
+library, 38, has no times with a zone (42 has) and does not check who issued a certificate (40 does): there both are done here.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import base64
 from dataclasses import dataclass
 from datetime import timezone
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from device_agent.contract.enrolment import authority_digest, renewal_statement
 from device_agent.contract.errors import ConfigError, TrustError
@@ -114,12 +115,35 @@ def checked_certificate(pem: str, *, key: bytes, device: str, authority: str) ->
     if names != [device]:
         raise TrustError(f"the issued certificate is for {', '.join(map(repr, names))}, not for {device!r}.")
     try:
-        certificate.verify_directly_issued_by(_certificate(authority, what="the authority's certificate"))
+        require_issued_by(certificate, _certificate(authority, what="the authority's certificate"))
     except (*UNREADABLE, InvalidSignature) as error:
         raise TrustError("the issued certificate was not signed by the fleet's authority.") from error
     if _is_authority(certificate) or not _is_for_clients(certificate):
         raise TrustError("the issued certificate is not one for a client of TLS.")
     return _certified(certificate)
+
+
+def require_issued_by(certificate: x509.Certificate, authority: x509.Certificate) -> None:
+    """Hold a certificate against the one of the authority that must have signed it.
+
+    Raises:
+        ValueError: Its issuer is another, or the authority's key is no EC key.
+        InvalidSignature: The signature is not the authority's.
+    """
+    if hasattr(certificate, "verify_directly_issued_by"):
+        certificate.verify_directly_issued_by(authority)
+        return
+    require_signed_by(certificate, authority)
+
+
+def require_signed_by(certificate: x509.Certificate, authority: x509.Certificate) -> None:
+    """The same, where the library does not do it: the issuer's name, then the signature. See `require_issued_by`."""
+    key, digest = authority.public_key(), certificate.signature_hash_algorithm
+    if certificate.issuer != authority.subject:
+        raise ValueError("the issuer is another")
+    if not isinstance(key, ec.EllipticCurvePublicKey) or digest is None:
+        raise ValueError("the authority's key is no EC key")
+    key.verify(certificate.signature, certificate.tbs_certificate_bytes, ec.ECDSA(digest))
 
 
 def _private(pem: bytes) -> ec.EllipticCurvePrivateKey:
@@ -138,7 +162,7 @@ def _private(pem: bytes) -> ec.EllipticCurvePrivateKey:
 def _certificate(pem: str, *, what: str) -> x509.Certificate:
     try:
         certificate = x509.load_pem_x509_certificate(pem.encode())
-        _ = certificate.subject, certificate.extensions, certificate.not_valid_after_utc
+        _ = certificate.subject, certificate.extensions, _seconds(certificate, "not_valid_after")
         certificate.public_key()
     except UNREADABLE as error:
         raise TrustError(f"{what} cannot be read: {error}.") from error
@@ -148,8 +172,8 @@ def _certificate(pem: str, *, what: str) -> x509.Certificate:
 def _certified(certificate: x509.Certificate) -> Certified:
     return Certified(
         serial=f"{certificate.serial_number:x}",
-        not_before_seconds=_seconds(certificate.not_valid_before_utc),
-        not_after_seconds=_seconds(certificate.not_valid_after_utc),
+        not_before_seconds=_seconds(certificate, "not_valid_before"),
+        not_after_seconds=_seconds(certificate, "not_valid_after"),
     )
 
 
@@ -174,5 +198,8 @@ def _spki(key: object) -> bytes:
     )
 
 
-def _seconds(moment: datetime) -> float:
-    return moment.astimezone(timezone.utc).timestamp()
+def _seconds(certificate: x509.Certificate, moment: Literal["not_valid_before", "not_valid_after"]) -> float:
+    found: datetime | None = getattr(certificate, f"{moment}_utc", None)
+    if found is None:
+        found = getattr(certificate, moment).replace(tzinfo=timezone.utc)
+    return found.timestamp()

@@ -22,6 +22,7 @@ from host_tools.verify.verification_report import Budget
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator
 
     from host_tools.pipeline import Conversion
     from host_tools.verify.verification_report import Stage, TargetReport, VerificationReport
@@ -140,7 +141,8 @@ def _show(conversion: Conversion, out: Path, *, explained: bool) -> None:
 
 def _show_target(console: Console, target: TargetReport) -> None:
     for stage in target.stages if len(target.stages) > 1 else ():
-        console.print(f"  {target.target}: {_stage_line(stage)}", markup=False)
+        for line in _stage_lines(stage):
+            console.print(f"  {target.target}: {line}", markup=False)
     if target.simulation is not None and target.simulation.sqnr_db is not None:
         console.print(
             f"  {target.target}: simulated with its own rounding on {target.simulation.sample_count} samples: "
@@ -159,12 +161,18 @@ def _show_target(console: Console, target: TargetReport) -> None:
         )
 
 
-def _stage_line(stage: Stage) -> str:
-    """Say what a stage came to, and of one that was left out why."""
+def _stage_lines(stage: Stage) -> Iterator[str]:
+    """Say what a stage came to, of one that was left out why, and of mixed precision what was tried and what is missing."""
     if stage.sqnr_db is None and not stage.is_kept:
-        return f"{stage.name}: left out, {stage.note}"
+        yield f"{stage.name}: left out, {stage.note}"
+        return
     worth = "exact" if stage.sqnr_db is None else f"{stage.sqnr_db:.1f} dB"
-    return f"{stage.name}: {worth} in {stage.seconds:.0f} s{'' if stage.is_kept else f', not kept: {stage.note}'}"
+    reached = f"{stage.name}: {worth} in {stage.seconds:.0f} s"
+    if stage.name == "mixed precision":
+        yield reached if stage.is_kept else f"{reached}, not kept"
+        yield from (f"  {part}" for part in stage.note.split("; "))
+    else:
+        yield reached if stage.is_kept else f"{reached}, not kept: {stage.note}"
 
 
 def wide_console() -> Console:

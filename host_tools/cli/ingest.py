@@ -19,6 +19,7 @@ Nothing is acknowledged to the broker before it is in the store; SIGTERM or Ctrl
 A server's address as the store, and what holds when a process, the broker or the disk fails: docs/ingest.md.
 """
 _MOST_WORKERS = 64
+_LEAST_MEMORY_MIB = 128
 _MOST_UNACKNOWLEDGED = 65535
 
 
@@ -58,6 +59,13 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="messages that a worker may hold (default: 8192)",
     )
     parser.add_argument(
+        "--store-memory",
+        type=_store_memory,
+        default=2048,
+        metavar="MIB",
+        help="what DuckDB may take, in MiB (default: 2048)",
+    )
+    parser.add_argument(
         "--roll-up-every",
         type=above_zero,
         default=10.0,
@@ -87,6 +95,13 @@ def _workers(text: str) -> int:
 
 def _unacknowledged(text: str) -> int:
     return _at_most(count(text), _MOST_UNACKNOWLEDGED)
+
+
+def _store_memory(text: str) -> int:
+    mebibytes = _at_most(count(text), 1 << 20)
+    if mebibytes < _LEAST_MEMORY_MIB:
+        raise argparse.ArgumentTypeError(f"expected at least {_LEAST_MEMORY_MIB}, got {mebibytes}")
+    return mebibytes
 
 
 def _port(text: str) -> int:

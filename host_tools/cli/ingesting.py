@@ -41,6 +41,7 @@ def run_ingest(options: argparse.Namespace) -> int:
         store=options.store,
         workers=options.workers,
         receive_maximum=options.unacknowledged,
+        store_memory_bytes=options.store_memory << 20,
         roll_up_seconds=options.roll_up_every,
         page=_page(options),
     )
@@ -119,10 +120,10 @@ class _Screen:
 def _line(overview: Overview) -> str:
     """Return one line for people."""
     parts = [
-        f"{overview.messages_per_second:,.0f} messages/s",
+        f"{overview.messages_per_second:,.0f}/s",
         f"{overview.messages:,} written",
-        f"{overview.duplicates:,} known already",
-        f"{overview.dead_letters:,} not understood",
+        f"{overview.duplicates:,} known",
+        f"{overview.dead_letters:,} refused",
         f"lag {overview.lag_seconds:.1f} s",
         f"{overview.held:,} held",
         f"{overview.connected}/{overview.workers} workers",

@@ -18,7 +18,7 @@ from host_tools.lint.openvino_tensors import Tensors, way_back
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from host_tools.lint.openvino_layers import Layer, Network
+    from host_tools.lint.openvino_layers import Layer, Network, Port
 
 _STANDS_FOR: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
@@ -62,6 +62,8 @@ _STANDS_FOR: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
 _CHANNEL_AXIS: Final[Mapping[str, int]] = MappingProxyType({"Convolution": 0, "ConvolutionBackpropData": 1})
 _GROUPED: Final = frozenset({"GroupConvolution", "GroupConvolutionBackpropData"})
 _WEIGHTED: Final = frozenset({*_CHANNEL_AXIS, *_GROUPED, "MatMul"})
+_KEEPING: Final = frozenset({"MatMul", "Transpose"})
+"""What reads codes also where `Tensors.is_undone` says that others do not."""
 _BOUNDS: Final = frozenset({"Maximum", "Minimum"})
 """How a Clip with two bounds is written."""
 _NOT_TOLD: Final = frozenset({"Const", "Convert", "FakeQuantize", "Parameter", "Result", "ShapeOf"})
@@ -108,7 +110,7 @@ class _Reader:
         weight, tail = self._weight(layer), self.tails[id(layer)]
         last = 1 if weight is not None or layer.kind == "Pad" else None
         ports = [port for port in layer.inputs[:last] if port is not None]
-        tensors = [self.tensors.read(port) for port in ports]
+        tensors = [self._read(layer, port) for port in ports]
         outputs = [self.tensors.written(port) for port in (layer, *tail)[-1].outputs]
         works_on_codes = (
             bool(ports) and self.tensors.plain(ports[0]).is_integer and any(one.is_integer for one in outputs)
@@ -138,6 +140,13 @@ class _Reader:
             mode=_mode(layer),
             works_on_codes=works_on_codes,
         )
+
+    def _read(self, layer: Layer, port: Port) -> LintedTensor:
+        """Return what a layer reads: real numbers where OpenVINO takes the codes away."""
+        seen = self.tensors.read(port)
+        if layer.kind in _KEEPING or not seen.is_integer or not self.tensors.is_undone(port):
+            return seen
+        return replace(seen, dtype="float32", scale=(), zero_point=(), axis=None)
 
     def _tail(self, layer: Layer) -> tuple[Layer, ...]:
         """Return the layers behind that belong to this one: the Add of a bias, also behind a factor of 1; a Clip's second bound."""

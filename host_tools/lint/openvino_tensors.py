@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from host_tools.lint.openvino_layers import Layer, Network, Port
 
 
+_MOST_TRANSPOSES: Final = 8
+"""One after another; files come from anywhere, and may go in a circle."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Tensors:
     """The tensors of one network, as operators read and write them."""
@@ -24,7 +28,18 @@ class Tensors:
     network: Network
 
     def read(self, port: Port) -> LintedTensor:
-        """Return a value as its readers see it: codes where a way from codes to real numbers ends, or a FakeQuantize does."""
+        """Return a value as its readers see it: codes where a way from codes to real numbers ends, or a FakeQuantize does.
+
+        A Transpose behind that hides nothing: OpenVINO moves it in front of the way.
+        """
+        source = before_transposes(port)
+        if (
+            source.layer.kind != "Transpose"
+            and source is not port
+            and (found := self.read(source)).is_integer
+            and len(found.scale) == 1
+        ):
+            return replace(found, name=port.layer.name, shape=port.shape)
         codes = self.codes_before(port.layer)
         if codes is not None:
             return self._dequantized(codes, port.layer)
@@ -112,6 +127,26 @@ class Tensors:
         codes = before.layer.inputs[0]
         return codes if codes is not None and self.plain(codes).is_integer else None
 
+    def is_undone(self, port: Port) -> bool:
+        """Tell whether OpenVINO takes the codes before a value away: those of scale 1 and zero point 0 behind a Transpose, such as grey levels.
+
+        Source: OpenVINO 2026.4.1 on x86-64, get_runtime_model: what reads them runs in f32, but a MatMul; with any other scale, zero point or
+        operator in front, and with a FakeQuantize alone, it runs in u8. Shown again by ``tests/unit/host_tools/lint/test_openvino_undone.py``.
+        """
+        port = before_transposes(port)
+        codes, scale = self.codes_before(port.layer), self.numbers(port.layer, 1)
+        if codes is None or scale is None or not bool((scale == 1).all()) or len(way_back(port.layer)) > 1:
+            return False
+        rounded = codes.layer.inputs[0] if codes.layer.kind == "Convert" and codes.layer.inputs else None
+        if rounded is None or rounded.layer.kind != "FakeQuantize" or not rounded.layer.inputs:
+            return False
+        source = rounded.layer.inputs[0]
+        if (
+            source is not None and source.layer.kind == "ReLU" and source.layer.inputs
+        ):  # done by saturation, and taken away too
+            source = source.layer.inputs[0]
+        return source is not None and source.layer.kind == "Transpose"
+
     def _dequantized(self, codes: Port, end: Layer) -> LintedTensor:
         """Return codes with the scale, and the zero point, of the way that ends with ``end``."""
         plain = self.plain(codes)
@@ -156,6 +191,16 @@ class Tensors:
             codes=self.network.constant(port) if is_constant else None,
             is_constant=is_constant,
         )
+
+
+def before_transposes(port: Port) -> Port:
+    """Return the value that Transposes brought into another order."""
+    for _ in range(_MOST_TRANSPOSES):
+        source = port.layer.inputs[0] if port.layer.kind == "Transpose" and port.layer.inputs else None
+        if source is None:
+            break
+        port = source
+    return port
 
 
 def way_back(end: Layer) -> list[Layer]:

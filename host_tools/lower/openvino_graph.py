@@ -31,6 +31,14 @@ _WEIGHTED: Final = frozenset(
 """OpenVINO's operators for Conv, ConvTranspose, Gemm and MatMul; the weight is their second input."""
 
 
+REARRANGING: Final = frozenset({"Transpose"})
+"""Operators whose output is the same codes in another order, and is not quantized again.
+
+Source: OpenVINO 2026.4.1, get_runtime_model: quantization, Transpose, quantization, Convolution runs the Convolution in f32 where the scale is
+1 and the zero point 0 (grey levels); without the second quantization in u8, with the same outputs to the bit.
+"""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenVinoGraph:
     """An OpenVINO model with the plan's integers.
@@ -228,7 +236,7 @@ class _Writer:
             if name in self.interface_qparams:
                 continue
             qparams = self.plan.tensors[name].qparams
-            if qparams is not None:
+            if qparams is not None and not self._is_rearranged(value, qparams):
                 self._write_activation(value, qparams)
                 continue
             self.tensor_names[name] = name
@@ -238,6 +246,17 @@ class _Writer:
                 and value.dtype == ir.DataType.FLOAT
             ):
                 integer_interface(name, None, self.profile.interface.output_type)  # refuses
+
+    def _is_rearranged(self, value: ir.Value, qparams: QParams) -> bool:
+        """Tell whether a value is another of the same codes in another order, so that there is nothing to quantize.
+
+        Done again all the same, OpenVINO's CPU plug-in may take both away and run the Conv behind them in float (`REARRANGING`).
+        """
+        producer = value.producer()
+        if producer is None or producer.op_type not in REARRANGING or value.is_graph_output():
+            return False
+        is_requantized = any(edge.node == producer.name for edge in self.plan.requantize)
+        return not is_requantized and self._qparams_read(producer) == qparams
 
     def write_requantized_edges(self) -> None:
         """Put re-quantization where the stand-ins are."""

@@ -28,6 +28,16 @@ class Goal:
             return is_close
         return is_close and worth.same_top_class >= self.min_agreement
 
+    def missing(self, worth: Worth) -> str:
+        """Say how much a plan is short of the goal, for people; empty where it reaches it."""
+        short = []
+        if self.min_sqnr_db is not None and not worth.reaches(self.min_sqnr_db):
+            short.append(f"{self.min_sqnr_db - worth.decibels:.1f} dB")
+        if self.min_agreement is not None and worth.same_top_class is not None:
+            lacking = self.min_agreement - worth.same_top_class
+            short += [f"{lacking:.1%} of the top classes"] if lacking > 0.0 else []
+        return " and ".join(short)
+
     def lowered(self, decibels: float) -> Goal:
         """Return a goal of so many decibels less."""
         if self.min_sqnr_db is None:

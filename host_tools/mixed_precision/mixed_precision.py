@@ -218,12 +218,15 @@ class _Rounds:
         if self.search.is_out_of_time:
             tried += ", then the time was up"
         if found is None:
-            what = f"{self.goal} is not reached, and nothing that was tried is better than what was there"
+            what = f"{self._missed(before)}, and nothing that was tried is better than what was there"
             return Mixed(plan=None, is_reached=False, trail=trail, note=f"{what}; {tried}")
         what = "; ".join(_shares(found, candidates))
         if not self.is_reached:
-            what = f"{self.goal} is not reached, this is the best that was found: {what}"
+            what = f"{self._missed(found.worth)}, this is the best that was found: {what}"
         return Mixed(plan=found.plan, is_reached=self.is_reached, trail=trail, note=f"{what}; {tried}")
+
+    def _missed(self, worth: Worth) -> str:
+        return f"{self.goal} is not reached, {self.goal.missing(worth)} short"
 
 
 def _shares(found: Found, candidates: Sequence[Layer]) -> Iterator[str]:

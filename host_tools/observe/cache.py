@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from host_tools.errors import OutputError, StatisticsError
+from host_tools.observe.far_samples import with_far_samples
 from host_tools.observe.observer import digest_of_samples, observe
 from host_tools.observe.statistics import GATHERING, SCHEMA_VERSION
 from host_tools.observe.statistics_file import decode, encode
@@ -116,14 +117,14 @@ def statistics_of(
     if found is not None:
         progress.stage("Statistics from the cache", 1)
         progress.step()
-        return found
+        return with_far_samples(found, data, model.inputs)
     cache.require_writable()
     checkpoint = cache.folder / f"{key}-{'full' if histograms else 'ranges'}.checkpoint"
     statistics = observe(
         model, data, histograms=histograms, threads=threads, progress=progress, checkpoint=checkpoint
     )
     cache.keep(statistics, key, histograms=histograms)
-    return statistics
+    return with_far_samples(statistics, data, model.inputs)
 
 
 def _key(model: FloatModel, data: CalibrationSet) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 from host_tools.errors import DataError, ModelError, OutputError
 from host_tools.model.reference import open_session, run_session
 from host_tools.observe.exact_sum import MAX_TERMS, ExactSums
+from host_tools.observe.far_samples import reach_of
 from host_tools.observe.instrument import EXECUTION_ORDER, REDUCTIONS, instrument
 from host_tools.observe.parallel import side_by_side
 from host_tools.observe.statistics import GATHERING, SCHEMA_VERSION, Histogram, Statistics, TensorStatistics
@@ -69,7 +70,7 @@ def observe(
     instrumented = instrument(model, histograms=histograms)
     # Two samples on a thread each are done sooner than one after the other on two threads.
     session = open_session(instrumented.content, threads=1, name=model.name, execution_order=EXECUTION_ORDER)
-    state = _State(instrumented, histograms=histograms)
+    state = _State(instrumented, histograms=histograms, where=data.where)
     store = None if checkpoint is None else _Checkpoint(checkpoint, model.digest, histograms=histograms)
     done = store.resume(state) if store is not None else ()
     progress.stage("Observing" if not done else f"Observing (going on after {len(done)} samples)", len(data))
@@ -117,8 +118,9 @@ def _require_same(sample: Sample, digest: bytes, expected: bytes, checkpoint: Pa
 class _State:
     """Everything a pass has gathered; its arrays are all there is to a checkpoint."""
 
-    def __init__(self, instrumented: InstrumentedModel, *, histograms: bool) -> None:
+    def __init__(self, instrumented: InstrumentedModel, *, histograms: bool, where: str) -> None:
         self.tensors = instrumented.tensors
+        self._where = where
         self._minima, self._maxima, self._means, self._squares = (
             np.concatenate([np.arange(part.start, part.stop) for part in parts])
             for parts in zip(
@@ -222,7 +224,8 @@ class _State:
         for index, tensor in enumerate(self.tensors):
             if not all(np.isfinite(vector[self._channels(index)]).all() for vector in vectors):
                 raise DataError(
-                    f"sample {sample.id}: tensor {tensor.name!r} becomes NaN or infinite.",
+                    f"{self._where}: sample {sample.id}: tensor {tensor.name!r} becomes NaN or infinite; the sample's inputs: "
+                    f"{reach_of(sample.arrays)}.",
                     hint="Mend the model or the preprocessing, or leave the sample out.",
                 )
 

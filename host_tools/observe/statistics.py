@@ -7,7 +7,7 @@ samples does not matter. A bin is at most 1/128 of its magnitude wide.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
@@ -78,13 +78,17 @@ class Statistics:
         data_digest: Digest over the samples as fed, independent of their order.
         sample_count: How many samples were run; at least 1.
         tensors: By value name of the canonical graph: all graph inputs and all float node outputs.
+        far_samples: By graph input, the one sample that reaches much further than all others, where there is one. In no file, since the same
+            samples may be called otherwise tomorrow.
     """
 
     model_digest: str
     data_digest: str
     sample_count: int
     tensors: Mapping[str, TensorStatistics]
+    far_samples: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Make the mapping read-only."""
+        """Make the mappings read-only."""
         object.__setattr__(self, "tensors", MappingProxyType(dict(self.tensors)))
+        object.__setattr__(self, "far_samples", MappingProxyType(dict(self.far_samples)))

@@ -21,6 +21,7 @@ from host_tools.model.topology import (
 from host_tools.plan.bias_correction import corrected_bias
 from host_tools.plan.cautions import calibration_warnings, override_warnings
 from host_tools.plan.codes import codes_of
+from host_tools.plan.left_in_float import left_in_float
 from host_tools.plan.quantization_plan import NodePlan, QuantizationPlan, Requantize, TensorPlan
 from host_tools.plan.settling import bias_qparams
 from host_tools.plan.weights import largest_sums
@@ -82,6 +83,7 @@ def assemble(
         reasons=reasons,
         weights=weights,
         statistics=statistics if recipe.bias_correction else None,
+        floats=left_in_float(network, profile, placement.is_integer),
     )
     tensors = {name: writer.tensor(name, value) for name, value in network.values.items()}
     nodes = {
@@ -128,6 +130,7 @@ class _Writer:
     reasons: tuple[str, ...]
     weights: Mapping[str, WeightChoice]
     statistics: Statistics | None
+    floats: frozenset[str]
 
     def tensor(self, name: str, value: ir.Value) -> TensorPlan:
         """Return the entry of one value."""
@@ -207,7 +210,10 @@ class _Writer:
         group = self.settlement.grouping.of.get(name)
         if group is None:
             return None, f"float: {self._float_reason(name, value)}"
-        return self.settlement.activations[group], self._activation_reason(name, group)
+        reason = self._activation_reason(name, group)
+        if name in self.floats:
+            reason += "; float in the file, since no integer operator reads it (artifact.quantize_outputs)"
+        return self.settlement.activations[group], reason
 
     def _parameter(self, name: str, value: ir.Value, role: Role) -> tuple[QParams | None, str]:
         node_input = self.network.readers[name][0]

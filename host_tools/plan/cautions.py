@@ -5,20 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from host_tools.model.topology import is_constant, is_float, named
+from host_tools.observe.far_samples import FAR, far_ends
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from host_tools.model.topology import Network
-    from host_tools.observe.statistics import Statistics, TensorStatistics
+    from host_tools.observe.statistics import Statistics
     from host_tools.plan.quantization_plan import TensorPlan
     from host_tools.plan.settling import Settlement
     from host_tools.recipe import Recipe, TensorOverride
-
-_PAIR = 2
-
-_FAR = 50
-"""One sample's reach over that of the others on average, from which on the sample looks damaged: its values set every scale behind it."""
 
 
 def calibration_warnings(
@@ -29,7 +25,7 @@ def calibration_warnings(
         yield "calibrated on a single sample: ranges may miss what other samples hold."
     for name in network.inputs:
         if name in statistics.tensors:
-            yield from _far_sample(name, statistics.tensors[name], statistics.sample_count)
+            yield from _far_sample(name, statistics)
     for name, value in network.values.items():
         if tensors[name].qparams is None or is_constant(value):
             continue
@@ -38,18 +34,15 @@ def calibration_warnings(
             yield f"{name!r} was {seen.minimum:g} everywhere in all samples: its range says nothing of other data."
 
 
-def _far_sample(name: str, seen: TensorStatistics, samples: int) -> Iterator[str]:
-    """Tell of one sample of an input that reaches much further than the others do on average; of two neither is the odd one out."""
-    if samples <= _PAIR:
-        return
-    ends = {seen.minimum: seen.mean_minimum, seen.maximum: seen.mean_maximum}
-    usual = max(abs(mean * samples - end) / (samples - 1) for end, mean in ends.items())
-    for end in ends:
-        if abs(end) > _FAR * usual:
-            yield (
-                f"{name!r}: one of {samples} samples reaches {end:.4g}, more than {_FAR} times as far as the others do on average, and "
-                "sets the scales of all. If it is damaged, mend it or leave it out."
-            )
+def _far_sample(name: str, statistics: Statistics) -> Iterator[str]:
+    """Tell of one sample of an input that reaches much further than the others do on average."""
+    count = statistics.sample_count
+    who = statistics.far_samples.get(name)
+    for end in far_ends(statistics.tensors[name], count):
+        yield (
+            f"{name!r}: {f'sample {who} of {count}' if who is not None else f'one of {count} samples'} reaches {end.value:.4g}, more than "
+            f"{FAR} times as far as the others do on average, and sets the scales of all. If it is damaged, mend it or leave it out."
+        )
 
 
 def override_warnings(

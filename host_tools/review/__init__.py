@@ -10,6 +10,8 @@ Layout:
     boot_clock.py        when messages were made, whatever the device's clock says
     message_numbers.py   which numbers were heard, and how many were not
     power.py           watts of what sensors say: rails, batteries, energy counters
+    analysis/          findings: A against B, changes, drift, devices that need care; pure
+    simulation/        fleets that never were, with a truth that is known
     watch.py           the live view in the terminal
     telemetry_page.py  the page of latency, throughput, temperature and power over time
     ingest/            from the broker to the store, without loss

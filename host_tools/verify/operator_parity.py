@@ -14,6 +14,7 @@ import numpy as np
 
 from host_tools.errors import LoweringError, ModelError, VerificationError
 from host_tools.model.topology import network_of
+from host_tools.plan.left_in_float import left_in_float
 from host_tools.simulate import simulate
 from host_tools.simulate.known_differences import KNOWN_DIFFERENCES
 from host_tools.verify.metrics import CodeComparison
@@ -174,13 +175,10 @@ def _is_below(share: float, limit: float, count: int) -> bool:
 
 
 def _never_codes(candidate: Candidate) -> frozenset[str]:
-    """Return the values that the plan has as codes and the payload as floats: where only inputs of integer operators are quantized."""
-    artifact, nodes = candidate.profile.artifact, candidate.plan.nodes
-    if artifact.format != "onnx_qdq" or artifact.quantize_outputs:
-        return frozenset()
-    network = network_of(candidate.model.graph)
-    return frozenset(
-        name
-        for name in network.writers
-        if all(nodes[reader.node].precision in ("float32", "float16") for reader in network.readers[name])
+    """Return the values that the plan has as codes and the payload as floats."""
+    nodes = candidate.plan.nodes
+    return left_in_float(
+        network_of(candidate.model.graph),
+        candidate.profile,
+        lambda name: nodes[name].precision in ("int8", "int16"),
     )

@@ -90,6 +90,13 @@ class Mosquitto:
             self._process.wait(START_SECONDS)
             self._process = None
 
+    def kill(self) -> None:
+        """End it without a chance to save anything."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait(START_SECONDS)
+        self._process = None
+
 
 def can_connect(port: int) -> bool:
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 0.3):

@@ -129,6 +129,28 @@ def test_windows_add_up_to_the_totals(
     assert "60 frames were inferred" in reader.about("/status/health")[-1].body["reason"]
 
 
+def test_a_stop_long_before_the_end_of_a_window_is_drained_too(
+    tmp_path: Path, listen: Callable[..., Reader], mosquitto: Mosquitto
+) -> None:
+    mosquitto.start()
+    reader = listen(mosquitto.port)
+    config = write_config(
+        tmp_path,
+        mosquitto.port,
+        null_artifact(tmp_path / "a.ewa"),
+        telemetry={"interval_seconds": 600.0},
+        spool={"drain_timeout_seconds": 1.5},
+    )
+    with AgentProcess(config) as agent:
+        reader.wait_for("/status/health", lambda line: line.body["status"] == "up")
+        time.sleep(2.0)  # longer than there is to drain
+        assert agent.stop() == 0
+    reader.wait_for("/status/health", lambda line: line.body["status"] == "down")
+    reader.close()
+    (window,) = [line.body for line in reader.about("/m/inference")]
+    assert window["latency_count"] == window["inferences_total"] > 0
+
+
 def test_a_broker_that_is_down_at_the_start_gets_everything_later(
     tmp_path: Path, listen: Callable[..., Reader], mosquitto: Mosquitto
 ) -> None:

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 
 from device_agent.contract import enrolment as wire
 from device_agent.contract.errors import ConfigError, ContractError, StorageError, TransferError, TrustError
@@ -344,6 +346,28 @@ def test_a_certificate_that_was_not_asked_for_is_not_taken(
     }[kind]()
     with pytest.raises(TrustError, match=said):
         keys.checked_certificate(made, key=key, device="dev-1", authority=fleet.folder.signer.pem)
+
+
+def test_what_debians_library_does_not_check_is_checked_here_just_as_newer_ones_do(
+    fleet: Fleet, tmp_path: Path
+) -> None:
+    (tmp_path / "again").mkdir()
+    made = x509.load_pem_x509_certificate(issued_for(fleet, "dev-1", csr_key=keys.make_key()).encode())
+    authorities = {
+        "its own": fleet,
+        "another of the same name": Fleet(tmp_path / "again" / fleet.folder.path.name),
+        "another": Fleet(tmp_path / "other"),
+    }
+    for who, authority in authorities.items():
+        certificate = x509.load_pem_x509_certificate(authority.folder.signer.pem.encode())
+        outcomes = []
+        for check in (keys.require_signed_by, x509.Certificate.verify_directly_issued_by):
+            try:
+                outcomes.append(check(made, certificate))
+            except (ValueError, InvalidSignature) as error:
+                outcomes.append(type(error))
+        assert outcomes[0] == outcomes[1], who
+        assert (outcomes[0] is None) == (who == "its own"), who
 
 
 # --- renew ---

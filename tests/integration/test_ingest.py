@@ -38,7 +38,16 @@ from device_agent.contract.telemetry import (
 from device_agent.contract.telemetry_codec import encode
 from device_agent.contract.topics import DeviceTopics
 from host_tools.review.store.opening import open_store
-from tests.integration.support import Mosquitto, free_port, publish, wait_until
+from tests.integration.support import (
+    AgentProcess,
+    Mosquitto,
+    Reader,
+    free_port,
+    null_artifact,
+    publish,
+    wait_until,
+    write_config,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -86,7 +95,7 @@ class IngestProcess:
         wait_until(
             lambda: (self.status and claim(self.status)) or self.process.poll() is not None,
             what=what,
-            seconds=60,
+            seconds=120,
         )
         assert self.process.poll() is None, (self.complaints, self.error)
         return self
@@ -114,7 +123,7 @@ class IngestProcess:
         return self.ended()
 
     def ended(self) -> int:
-        code = self.process.wait(60)
+        code = self.process.wait(120)
         for thread in self._threads:
             thread.join(10)
         for stream in (self.process.stdout, self.process.stderr):
@@ -216,9 +225,9 @@ def test_everything_that_devices_say_lands_where_it_belongs_and_the_rest_says_wh
     publish_retained(
         port, TOPICS.health(), encode(Health(envelope=envelope(2), status="up", pid=1, reason=""))
     )
-    metrics = free_port()
+    metrics, page = free_port(), free_port()
     store = tmp_path / "telemetry.duckdb"
-    running = ingest(port, store, "--metrics", str(metrics)).ready().settled(2)
+    running = ingest(port, store, "--metrics", str(metrics), "--page", str(page)).ready().settled(2)
 
     thermal = ThermalSample(envelope=envelope(5), readings=(reading("cpu_celsius", 50.0),))
     power = PowerSample(envelope=envelope(6), readings=(reading("vdd_watts", 5.0), reading("vdd_volts", 5.1)))
@@ -265,10 +274,12 @@ def test_everything_that_devices_say_lands_where_it_belongs_and_the_rest_says_wh
     for topic, payload in [*good, *ignored, *twice, *((topic, payload) for topic, payload, _ in bad)]:
         publish(port, topic, payload)
     running.settled(2 + len(good) + len(twice) + len(bad))
-    with urllib.request.urlopen(f"http://127.0.0.1:{metrics}/metrics", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{metrics}/metrics", timeout=60) as answer:
         figures = dict(line.rsplit(" ", 1) for line in answer.read().decode().splitlines() if line[0] != "#")
+    with urllib.request.urlopen(f"http://127.0.0.1:{page}/", timeout=60) as answer:
+        assert b"<html" in answer.read()
     assert running.stop() == 0
-    assert running.complaints == []
+    assert running.complaints == [f"edgewright: the page: http://127.0.0.1:{page}/"]
     # A message that was retained may come by both subscriptions.
     assert running.status["messages"] >= 2 + len(good) - 1
     assert running.status["dead_letters"] == len(bad)
@@ -359,7 +370,7 @@ def test_a_disk_that_is_full_for_a_while_costs_nothing(
     assert any(str(store) in line for line in running.complaints), running.complaints
     for child in psutil.Process(running.process.pid).children():
         child.rlimit(psutil.RLIMIT_FSIZE, (psutil.RLIM_INFINITY, psutil.RLIM_INFINITY))
-    wait_until(lambda: running.status["held"] == 0, what="written after all", seconds=60)
+    wait_until(lambda: running.status["held"] == 0, what="written after all", seconds=120)
     assert running.stop() == 0
     with duckdb.connect(str(store), read_only=True) as connection:
         assert connection.execute("SELECT count(*), count(DISTINCT seq) FROM inference").fetchone() == (
@@ -385,6 +396,39 @@ def test_a_broker_that_comes_later_is_waited_for_and_one_that_goes_is_found_agai
     assert running.stop() == 0
 
 
+def test_what_a_killed_broker_had_acknowledged_and_not_passed_on_the_agent_sends_again(
+    tmp_path: Path, mosquitto: Mosquitto, ingest: Callable[..., IngestProcess]
+) -> None:
+    store = tmp_path / "telemetry.duckdb"
+    assert ingest(mosquitto.start().port, store).ready().stop() == 0
+    config = write_config(
+        tmp_path,
+        mosquitto.port,
+        null_artifact(tmp_path / "a.ewa"),
+        mqtt={"version": "5", "resend_seconds": 120.0},
+    )
+    with AgentProcess(config) as agent:
+        held = Reader(mosquitto.port, tmp_path / "heard", version="5").wait_until_subscribed(mosquitto.port)
+        wait_until(lambda: len(held.about("/m/inference")) >= 8, what="windows that wait in the broker")
+        held.close()
+        mosquitto.kill()  # it has saved nothing: neither the windows nor that anybody wants them
+        mosquitto.start()
+        agent.wait_for_log("reconnected")
+        time.sleep(1.0)  # and the agent is back before ingest is: nobody is subscribed
+        running = ingest(mosquitto.port, store).ready()
+        running.wait(lambda status: status["messages"] >= 40, "what was lost, and more")
+        assert agent.stop() == 0
+        wait_until(lambda: running.status["held"] == 0, what="all is written")
+        time.sleep(1.0)
+        assert running.stop() == 0
+    with duckdb.connect(str(store), read_only=True) as connection:
+        counted, total, rows, numbers = connection.execute(
+            "SELECT sum(latency_count), max(inferences_total), count(*), count(DISTINCT seq) FROM inference"
+        ).fetchall()[0]
+    assert counted == total  # totals are of the whole run: no window is missing
+    assert rows == numbers >= 8
+
+
 def test_two_ingests_with_one_name_are_told_of_each_other(
     tmp_path: Path, mosquitto: Mosquitto, ingest: Callable[..., IngestProcess]
 ) -> None:
@@ -393,7 +437,7 @@ def test_two_ingests_with_one_name_are_told_of_each_other(
     wait_until(
         lambda: any("an ingest of the same --name" in line for one in both for line in one.complaints),
         what="one of them says so",
-        seconds=60,
+        seconds=120,
     )
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sqlite3
+import time
 from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -19,8 +22,6 @@ from device_agent.split import Assignment
 from host_tools.review.history import History
 from host_tools.review.listener import Delivery
 from tests.integration.support import (
-    LIBRARIES,
-    TARGET,
     AgentProcess,
     command,
     float_tensor,
@@ -33,6 +34,7 @@ from tests.integration.support import (
     write_config,
     write_ewa,
 )
+from tests.integration.update_repository import Fleet
 from tests.unit.device_agent.engines import payloads
 
 if TYPE_CHECKING:
@@ -106,7 +108,7 @@ def windows(reader: Reader) -> dict[tuple[str | None, str | None], list[dict[str
 
 def counted(bodies: Sequence[dict[str, Any]]) -> int:
     """Return the inferences of windows that add up to their totals."""
-    total = sum(body["latency_count"] for body in bodies)
+    total: int = sum(body["latency_count"] for body in bodies)
     assert total == bodies[-1]["inferences_total"]
     assert total == sum(sum(body["hist"]["counts"].values()) for body in bodies)
     return total
@@ -118,8 +120,6 @@ def events(reader: Reader, name: str) -> list[dict[str, Any]]:
 
 def order(reader: Reader, port: int, operation: str, command_id: str, **arguments: str) -> CommandState:
     """Give a command and return its end."""
-    import time
-
     request = encode_request(CommandRequest(time=time.time(), arguments=arguments), operation)  # type: ignore[arg-type]
     topic = f"ew/v1/device/dev-1///cmd/{operation}/{command_id}"
     publish(port, topic, request)
@@ -173,7 +173,11 @@ def test_two_engines_and_a_split_are_reported_apart_to_the_frame(
         ("main", "b"): share["b"],
         ("gate", None): 120,
     }
-    digests = {("main", "a"): main, ("main", "b"): b, ("gate", None): gate}
+    digests: dict[tuple[str | None, str | None], Path] = {
+        ("main", "a"): main,
+        ("main", "b"): b,
+        ("gate", None): gate,
+    }
     for whose, bodies in found.items():
         assert {body["artifact"] for body in bodies} == {digest_of_file(digests[whose])}
 
@@ -328,7 +332,7 @@ def test_a_side_whose_engine_fails_is_given_up_and_the_other_takes_all_frames(
     x = np.ones((100, 1, 8), np.float32)
     x[60:] = 99.0
     np.savez(tmp_path / "main.npz", x=x)
-    a, b = wide_null_artifact(tmp_path / "a.ewa"), fussy_artifact(tmp_path / "b.ewa")
+    a, b = easy_artifact(tmp_path / "a.ewa"), fussy_artifact(tmp_path / "b.ewa")
     config = config_of(
         tmp_path,
         mosquitto.port,
@@ -356,7 +360,7 @@ def test_a_side_whose_engine_fails_is_given_up_and_the_other_takes_all_frames(
     assert any("side b: 3 inferences failed" in line.body["reason"] for line in reader.about(HEALTH))
 
 
-def wide_null_artifact(path: Path) -> Path:
+def easy_artifact(path: Path) -> Path:
     """An artifact for ONNX Runtime with the inputs and outputs of `fussy_artifact`, which takes any frame."""
     graph = helper.make_graph(
         [helper.make_node("Relu", ["x"], ["y"])],
@@ -394,30 +398,41 @@ def test_commands_mean_one_model_or_all_and_frames_of_one_topic_reach_both(
         ],
     )
 
-    def sent() -> Counter[str]:
-        """Send one frame and a second one a moment later; return how many results each model gives."""
-        before = Counter(line.body["model"] for line in reader.about("/o/inference"))
+    def given() -> Counter[str]:
+        return Counter(line.body["model"] for line in reader.about("/o/inference"))
+
+    def send() -> None:
         publish(mosquitto.port, topic, npy(np.zeros((1, 8), np.float32)))
-        wait_until(
-            lambda: Counter(line.body["model"] for line in reader.about("/o/inference")) != before,
-            what="result",
-        )
-        reader.wait_for("/m/inference")
-        return Counter(line.body["model"] for line in reader.about("/o/inference")) - before
+
+    def both_answer() -> bool:
+        send()
+        return len(given()) == 2
+
+    def nothing_comes() -> bool:
+        before = given()
+        time.sleep(0.5)
+        return given() == before
+
+    def require_only_main_answers() -> None:
+        before = given()
+        send()
+        wait_until(lambda: given()["main"] == before["main"] + 1, what="a result of main")
+        assert given()["second"] == before["second"]
 
     with AgentProcess(config) as agent:
         reader.wait_for(HEALTH, lambda line: line.body["status"] == "up")
-        reader.wait_for("/e/model_started")
-        publish(mosquitto.port, topic, npy(np.zeros((1, 8), np.float32)))
-        wait_until(lambda: len(reader.about("/o/inference")) == 2, what="a result of each")
+        wait_until(both_answer, what="both take frames")
+        wait_until(nothing_comes, what="the last frame has been inferred by both")
         assert order(reader, mosquitto.port, "pause", "p1", model="second").status == "successful"
-        assert sent() == {"main": 1}
+        require_only_main_answers()
         assert "model second: paused by a command" in reader.about(HEALTH)[-1].body["reason"]
+        before = given()["second"]
         assert order(reader, mosquitto.port, "resume", "u1").reason == "main: it was so already"
-        wait_until(lambda: len(reader.about("/o/inference")) == 4, what="what had waited")
+        wait_until(lambda: given()["second"] == before + 1, what="the frame that had waited")
         assert order(reader, mosquitto.port, "pause", "p2").status == "successful"
         assert order(reader, mosquitto.port, "resume", "u2", model="main").status == "successful"
-        assert sent() == {"main": 1}
+        require_only_main_answers()
+        assert order(reader, mosquitto.port, "resume", "u3", model="second").status == "successful"
         told = order(reader, mosquitto.port, "restart_model", "r1", model="third")
         assert (told.code, told.reason) == (
             "unknown_model",
@@ -456,5 +471,55 @@ def test_check_looks_at_every_model_and_names_the_one_that_cannot_run(tmp_path: 
     done = command("check", "--config", str(config))
     assert done.returncode == 7
     assert "engine.memory_max_bytes: loading and testing the model added" in done.stderr
-    assert LIBRARIES["onnx"]
-    assert TARGET
+
+
+def test_updates_are_of_the_main_model_and_one_that_fails_beside_another_is_taken_back(
+    tmp_path: Path,
+) -> None:
+    fleet = Fleet(tmp_path)
+    delivered = easy_artifact(tmp_path / "delivered.ewa")
+    np.savez(tmp_path / "main.npz", x=np.full((5, 1, 8), 99.0, np.float32))
+    config = config_of(
+        tmp_path,
+        1,
+        delivered,
+        tables={
+            "mqtt": {"enabled": False},
+            "engine": {"max_consecutive_errors": 3},
+            "source": {"kind": "replay", "path": "main.npz", "loop": True},
+            "update": {
+                "url": fleet.server.url,
+                "root": str(fleet.root),
+                "directory": "updates",
+                "first_check_seconds": 0.2,
+                "check_interval_seconds": 0.5,
+                "require_synced_clock": False,
+                "shadow_frames": 0,
+                "probation_seconds": 600.0,
+                "probation_bad_windows": 1000,
+            },
+        },
+        models=[{"name": "second", "artifact": {"path": str(null_artifact(tmp_path / "n.ewa"))}}],
+    )
+    try:
+        with AgentProcess(config) as agent:
+            agent.wait_for_log("model_started: Model second")
+            fleet.offer(fussy_artifact(tmp_path / "new.ewa"), counter=1)
+            agent.wait_for_log("update_rolled_back", seconds=150.0)
+            wait_until(
+                lambda: "model_started: Model second" in agent.log.split("update_rolled_back", 1)[1],
+                what="both run again",
+                seconds=90.0,
+            )
+            assert agent.stop() == 0
+    finally:
+        fleet.server.close()
+    with contextlib.closing(sqlite3.connect(tmp_path / "spool" / "spool.db")) as spool:
+        rows = spool.execute("SELECT topic, payload FROM message ORDER BY id").fetchall()
+    told = [(topic.rsplit("/", 1)[-1], json.loads(payload)) for topic, payload in rows]
+    (taken_back,) = [body["data"] for name, body in told if name == "update_rolled_back"]
+    assert "3 inferences failed in a row" in taken_back["text"]
+    last = {body["model"]: body for name, body in told if name == "inference" and "model" in body}
+    assert last["main"]["artifact"] == digest_of_file(delivered)
+    assert last["main"]["inferences_total"] > 0
+    assert last["second"]["inferences_total"] > 0

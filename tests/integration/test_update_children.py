@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from queue import SimpleQueue
@@ -11,7 +12,7 @@ import pytest
 from securesystemslib.signer import CryptoSigner
 
 from device_agent.update.children import Children
-from device_agent.update.occurrences import Offered
+from device_agent.update.occurrences import CheckFailed, Offered
 from host_tools.repository.keys import KeyRing
 from tests.integration.support import null_artifact
 from tests.integration.update_repository import Fleet
@@ -89,6 +90,63 @@ def test_a_repository_with_keys_of_another_type_is_checked_with_the_library_for_
         fleet.server.close()
     assert isinstance(answer, Offered), answer
     assert b'"ecdsa"' in b"".join(path.read_bytes() for path in fleet.metadata("").glob("*.json"))
+
+
+VERIFIED = """
+import json, sys
+from device_agent.update import light
+light.leave_out_cryptography()
+from securesystemslib.exceptions import UnsupportedLibraryError
+from securesystemslib.signer import SSlibKey, Signature
+public, message, signature = json.loads(sys.stdin.read())
+key = SSlibKey("id", "ed25519", "ed25519", {"public": public})
+try:
+    key.verify_signature(Signature("id", signature), bytes.fromhex(message))
+    print("good")
+except Exception as error:
+    print(type(error).__name__)
+"""
+
+
+@pytest.mark.parametrize("change", ["nothing", "message", "signature", "key", "half"])
+def test_without_the_library_signatures_are_held_to_rfc_8032(change: str) -> None:
+    public = "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c"
+    message = "72"
+    signature = (
+        "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da"
+        "085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00"
+    )  # RFC 8032, 7.1, test 2
+    if change == "message":
+        message = "73"
+    elif change == "signature":
+        signature = signature[:-2] + "01"
+    elif change == "key":
+        public = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"  # of test 1
+    elif change == "half":
+        signature = signature[:64]
+    done = subprocess.run(
+        [sys.executable, "-c", VERIFIED],
+        input=json.dumps([public, message, signature]),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert (done.stdout.strip() == "good") == (change == "nothing"), done.stdout
+
+
+def test_a_forged_signature_is_refused_by_the_child_process(tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path)
+    try:
+        fleet.offer(null_artifact(tmp_path / "m.ewa"), counter=1)
+        timestamp = json.loads(fleet.metadata("timestamp.json").read_bytes())
+        honest = timestamp["signatures"][0]["sig"]
+        timestamp["signatures"][0]["sig"] = honest[:-1] + ("0" if honest[-1] != "0" else "1")
+        fleet.server.answers["timestamp.json"] = json.dumps(timestamp).encode()
+        answer = asked(fleet)
+    finally:
+        fleet.server.close()
+    assert isinstance(answer, CheckFailed), answer
+    assert answer.code == "metadata_unsigned"
 
 
 def asked(fleet: Fleet) -> Answer:

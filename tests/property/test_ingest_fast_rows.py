@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from contract_values import MESSAGES
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from device_agent.contract.errors import ContractError
@@ -46,6 +46,7 @@ def messages(kind: str) -> st.SearchStrategy[Any]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@settings(deadline=None, max_examples=60)
 @given(data=st.data())
 def test_every_message_has_the_contracts_rows(kind: str, data: st.DataObject) -> None:
     message = data.draw(messages(kind))
@@ -59,6 +60,7 @@ def test_every_message_has_the_contracts_rows(kind: str, data: st.DataObject) ->
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@settings(deadline=None, max_examples=60)
 @given(data=st.data())
 def test_damaged_and_forged_messages_are_never_taken_that_the_contract_refuses(
     kind: str, data: st.DataObject

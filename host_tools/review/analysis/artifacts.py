@@ -9,11 +9,12 @@ import numpy as np
 
 from host_tools.errors import InputError
 from host_tools.review.analysis import checks, output_drift, wording
-from host_tools.review.analysis.comparison import ALPHA, MIN_DEVICES, compare_windows, regressions
+from host_tools.review.analysis.comparison import ALPHA, MIN_DEVICES, compare_windows
 from host_tools.review.analysis.explanation import by_labels
 from host_tools.review.analysis.findings import Comparison, Explanation, Finding, Verdict, ordered
 from host_tools.review.analysis.measures import MEASURES
 from host_tools.review.analysis.reading import ROWS, Fleet, read_fleet
+from host_tools.review.analysis.regressions import regressions
 from host_tools.review.analysis.some_devices import worse_on_some
 from host_tools.review.analysis.told_once import told_once
 
@@ -183,5 +184,10 @@ def _output_drift(
 
 
 def _verdict(measures: tuple[MeasureComparison, ...]) -> Verdict:
-    told = {one.verdict for one in measures}
+    told = {
+        one.verdict
+        for one in measures
+        if one.verdict in ("worse", "better")
+        or not (one.group or (MEASURES[one.measure].follows_weather and one.design == "paired"))
+    } - {"too_few"}
     return next((verdict for verdict in _ORDER if verdict in told), "too_few")

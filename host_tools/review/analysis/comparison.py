@@ -1,7 +1,8 @@
 """`compare_windows`: artifact B against A, measure by measure, on all devices and on each kind of them.
 
 Ratios are averaged as logarithms by trimmed means over devices; a device is one value, however much it says. Holm's
-correction runs over all measures and groups together. Equivalence is asked with the same estimate: B is `no_worse` when
+correction runs over all measures and groups together. Without devices that kept A, the interval also holds what time alone
+does (`time_noise`). Equivalence is asked with the same estimate: B is `no_worse` when
 the interval of twice the error rate, which is a one-sided bound at the confidence told, stays within the margin.
 """
 
@@ -14,20 +15,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from host_tools.review.analysis import estimates, percentiles, wording
+from host_tools.review.analysis import estimates, percentiles
 from host_tools.review.analysis.estimates import Estimate
 from host_tools.review.analysis.findings import (
     Effect,
-    Finding,
     LatencyCurve,
     MeasureComparison,
-    Severity,
     Verdict,
 )
 from host_tools.review.analysis.measures import MEASURES, Measure
 from host_tools.review.analysis.multiplicity import holm
 from host_tools.review.analysis.pairing import Pairing, Sides, pair
 from host_tools.review.analysis.regroup import regroup
+from host_tools.review.analysis.time_noise import TimeNoise
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -92,7 +92,10 @@ def compare_windows(
     found: list[MeasureComparison] = []
     own: dict[str, NDArray[np.float64]] = {}
     for measure in MEASURES.values():
-        question = _Question(measure, pairing, np.random.default_rng([seed, len(own)]))
+        time_noise = None
+        if pairing.switched_at and measure.method == "trimmed":
+            time_noise = TimeNoise(table, measure, pairing.switched_at, (artifact_a, artifact_b))
+        question = _Question(measure, pairing, np.random.default_rng([seed, len(own)]), time_noise)
         own[measure.name] = question.differences
         found += [
             row
@@ -117,7 +120,10 @@ def compare_windows(
 class _Question:
     """One measure: what devices say of it, and what that comes to for a group of them."""
 
-    def __init__(self, measure: Measure, pairing: Pairing, rng: np.random.Generator) -> None:
+    def __init__(
+        self, measure: Measure, pairing: Pairing, rng: np.random.Generator, time_noise: TimeNoise | None
+    ) -> None:
+        self._time_noise = time_noise
         self._measure = measure
         self._pairing = pairing
         self._rng = rng
@@ -131,9 +137,9 @@ class _Question:
     ) -> MeasureComparison | None:
         """Compare within one group; None when no device there has this measure."""
         pairing, measure = self._pairing, self._measure
-        mine = _of_group(pairing.paired.devices, group, groups) & np.isfinite(self.differences)
+        mine = of_group(pairing.paired.devices, group, groups) & np.isfinite(self.differences)
         differences = self.differences[mine]
-        controls = self._control_differences[_of_group(pairing.controls.devices, group, groups)]
+        controls = self._control_differences[of_group(pairing.controls.devices, group, groups)]
         controls = controls[np.isfinite(controls)]
         design: Literal["controlled", "paired", "unpaired"] = "paired"
         if len(differences) >= 2:
@@ -154,6 +160,9 @@ class _Question:
             estimate, p_value, interval = self._plain(differences, 1 - alpha)
         else:
             estimate = self._trimmed(design, differences, controls, before, after)
+            if design == "paired" and self._time_noise is not None:
+                names = frozenset(np.array(pairing.paired.devices, dtype=object)[mine].tolist())
+                estimate = self._time_noise.added_to(estimate, names)
             p_value, interval = estimate.p_value, estimate.interval(1 - alpha)
         return MeasureComparison(
             group=group,
@@ -209,14 +218,15 @@ class _Question:
         values: NDArray[np.float64], table: WindowTable, group: str, groups: Mapping[str, str]
     ) -> NDArray[np.float64]:
         names = tuple(table.key("device").tolist())
-        return values[_of_group(names, group, groups) & np.isfinite(values)]
+        return values[of_group(names, group, groups) & np.isfinite(values)]
 
 
 def _both(measure: Measure, sides: Sides) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return measure.values(sides.before), measure.values(sides.after)
 
 
-def _of_group(devices: tuple[str, ...], group: str, groups: Mapping[str, str]) -> NDArray[np.bool_]:
+def of_group(devices: tuple[str, ...], group: str, groups: Mapping[str, str]) -> NDArray[np.bool_]:
+    """Return which devices are of a group; all are of the one without a name."""
     return np.array([not group or groups.get(one) == group for one in devices], dtype=bool)
 
 
@@ -233,6 +243,8 @@ def _verdict(one: MeasureComparison, p_adjusted: float, alpha: float) -> Verdict
     if one.effect is None or one.devices < MIN_DEVICES:
         return "too_few"
     worse = MEASURES[one.measure].worse
+    if MEASURES[one.measure].follows_weather and one.design == "paired":
+        p_adjusted = 1.0  # a warm week is no doing of B, and few days tell little of how warm weeks get
     ends = sorted((worse * one.effect.low, worse * one.effect.high))
     if p_adjusted < alpha and worse * one.effect.change > 0 and ends[1] >= one.margin:
         return "worse"
@@ -273,91 +285,3 @@ def _notes(pairing: Pairing) -> tuple[str, ...]:
             "counts as B's."
         )
     return tuple(notes)
-
-
-def regressions(
-    comparison: WindowComparison,
-    artifact_a: str,
-    artifact_b: str,
-    *,
-    groups: Mapping[str, str],
-    start: float,
-    end: float,
-) -> tuple[Finding, ...]:
-    """Return what is worse or better with B, one finding a measure and group.
-
-    Where every group is the same way, it is one finding about all devices.
-    """
-    found: list[Finding] = []
-    for measure in MEASURES.values():
-        rows = [one for one in comparison.measures if one.measure == measure.name]
-        for verdict in ("worse", "better"):
-            some = [one for one in rows if one.group and one.verdict == verdict]
-            known = [one for one in rows if one.group and one.verdict != "too_few"]
-            all_of_them = [one for one in rows if not one.group and one.verdict == verdict]
-            everywhere = len(some) == len(known) or not some
-            for one in all_of_them if everywhere and all_of_them else some:
-                devices = _worst_first(one, comparison, groups)
-                found.append(_finding(one, devices, (artifact_a, artifact_b), start=start, end=end))
-    return tuple(found)
-
-
-def _worst_first(
-    one: MeasureComparison, comparison: WindowComparison, groups: Mapping[str, str]
-) -> tuple[str, ...]:
-    """Paired devices of the group that changed in the finding's direction, the most changed first."""
-    if one.effect is None:
-        return ()
-    own = np.sign(one.effect.change) * comparison.own[one.measure]
-    names = comparison.pairing.paired.devices
-    rows = np.flatnonzero(_of_group(names, one.group, groups) & (np.nan_to_num(own) > 0))
-    return tuple(names[row] for row in rows[np.argsort(-own[rows], kind="stable")])
-
-
-def _finding(
-    one: MeasureComparison,
-    devices: tuple[str, ...],
-    artifacts: tuple[str, str],
-    *,
-    start: float,
-    end: float,
-) -> Finding:
-    assert one.effect is not None  # noqa: S101  # a verdict of worse or better has an effect
-    measure, effect = MEASURES[one.measure], one.effect
-    is_worse = one.verdict == "worse"
-    surely = min(measure.worse * effect.low, measure.worse * effect.high) >= one.margin
-    severity: Severity = "info" if not is_worse else "error" if surely else "warning"
-    higher = "higher" if effect.change > 0 else "lower"
-    where = f" on {one.group}" if one.group else ""
-    return Finding(
-        kind="regression" if is_worse else "improvement",
-        severity=severity,
-        what=(
-            f"{measure.title[0].upper()}{measure.title[1:]}{where} is {wording.change(effect)} {higher} with "
-            f"{wording.artifact(artifacts[1])} than with {wording.artifact(artifacts[0])}: "
-            f"{wording.quantity(effect.before, effect.unit)} → {wording.quantity(effect.after, effect.unit)} "
-            f"({wording.interval(effect)}; {one.devices} devices, {one.design})."
-        ),
-        next_step=_next_step(measure, is_worse=is_worse, group=one.group),
-        devices=devices,
-        artifacts=artifacts,
-        group=one.group,
-        start=start,
-        end=end,
-        effect=effect,
-        p_value=one.p_adjusted,
-        evidence={"devices": float(one.devices), "margin": one.margin, "p_unadjusted": one.p_value},
-    )
-
-
-def _next_step(measure: Measure, *, is_worse: bool, group: str) -> str:
-    where = f" for {group}" if group else ""
-    if not is_worse:
-        return "Nothing to mend; go on with the rollout."
-    if measure.name.startswith("latency"):
-        return f"Hold the rollout{where} and profile both artifacts on one device: `edgewright explain` shows which operators changed."
-    if measure.name == "failure_ratio":
-        return (
-            f"Hold the rollout{where} and read the errors of a device that fails: `edgewright review device`."
-        )
-    return f"Hold the rollout{where} until {measure.title} is accounted for."

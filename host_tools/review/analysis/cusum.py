@@ -6,9 +6,9 @@ of a first-order autoregression fitted to what is left when the best single chan
 itself would be taken for noise and hide. Several changes are found by binary segmentation over the whole, its halves and
 its quarters, so that what went up and came back is found too: the surest first, then each side.
 
-Source: Robbins, Gallagher, Lund and Aue, "Mean shift testing in correlated data", J. Time Ser. Anal. 32 (2011);
-Scott and Knott, Biometrics 30 (1974), binary segmentation; Kovács, Bühlmann, Li and Munk, Biometrika 110 (2023), over parts; Marriott and Pope, Biometrika 41 (1954), the bias of the
-autocorrelation.
+Source: Robbins, Gallagher, Lund and Aue, "Mean shift testing in correlated data", J. Time Ser. Anal. 32 (2011); Scott
+and Knott, Biometrics 30 (1974), binary segmentation; Kovács, Bühlmann, Li and Munk, Biometrika 110 (2023), over parts;
+Marriott and Pope, Biometrika 41 (1954), the bias of the autocorrelation.
 """
 
 from __future__ import annotations
@@ -149,6 +149,15 @@ def _measured_again(values: NDArray[np.float64], found: list[Shift]) -> list[Shi
             change = float(np.nanmean(after) - np.nanmean(before))
             again.append(Shift(place=one.place, change=change, error=one.error, p_value=one.p_value))
     return again
+
+
+def long_run(residuals: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the long-run standard deviation of one series whose mean is 0, and how many independent values it is worth."""
+    known = np.ones((1, len(residuals)), dtype=bool)
+    counts = np.array([len(residuals)])
+    deviation = float(_long_run_deviation(residuals[None, :], known, counts)[0])
+    spread = float(np.sqrt(np.sum(residuals**2) / max(len(residuals) - 2, 1)))
+    return deviation, len(residuals) * (spread / deviation) ** 2 if deviation > 0 else float(len(residuals))
 
 
 def _long_run_deviation(

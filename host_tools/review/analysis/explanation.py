@@ -157,8 +157,8 @@ def by_conditions(
     """
     times = table.key("time").astype(np.float64)
     mine = np.array([name in devices for name in table.key("device").tolist()], dtype=bool)
-    before = regroup(chosen(table, mine & (times >= at - span) & (times < at)), ("device",))
-    after = regroup(chosen(table, mine & (times >= at) & (times < at + span)), ("device",))
+    before = regroup(chosen(table, mine & (times >= at - span) & (times < at)), ("device",), with_hist=False)
+    after = regroup(chosen(table, mine & (times >= at) & (times < at + span)), ("device",), with_hist=False)
     found = []
     for by, measure, least in _CONDITIONS:
         old = dict(zip(before.key("device").tolist(), measure.values(before).tolist(), strict=True))

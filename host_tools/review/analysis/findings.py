@@ -145,7 +145,8 @@ class MeasureComparison:
         p_adjusted: The same after Holm's correction over the whole comparison.
         margin: Worse by less than this does not matter, on the effect's scale.
         verdict: `worse` or `better`: the adjusted p-value is below alpha and the difference may exceed the margin;
-            `no_worse`: B is at most the margin worse, at the interval's confidence; else `unclear`.
+            `no_worse`: B is at most the margin worse, at the interval's confidence; else `unclear`. Temperature is never
+            `worse` or `better` in a paired design: a warm week is no doing of B.
     """
 
     group: str
@@ -183,8 +184,9 @@ class Comparison:
         devices_b: How many ran B.
         measures: All measures in all groups; all devices first, then the groups by name.
         curves: Latencies of A and of B, all devices together.
-        verdict: `worse` when any measure is, else `unclear` when any is, else `better` when any is, else `no_worse`;
-            `too_few` when nothing could be compared.
+        verdict: `worse` when any measure is in any group; else `unclear` when one of all devices together is (temperature
+            counts only against devices that kept A); else `better` when any is, else `no_worse`; `too_few` when nothing
+            could be compared.
         findings: Regressions, improvements and drift of outputs, the gravest first.
         notes: What a reader must know, a sentence each: what was not compared and why.
     """

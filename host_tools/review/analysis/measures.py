@@ -38,6 +38,7 @@ class Measure:
         worse: 1 when higher is worse, -1 when lower is.
         method: `trimmed` mean of devices, or `plain`, for what nearly all devices have none of.
         values: float64 of each row; NaN where there is too little to say.
+        follows_weather: Whether days differ by more than artifacts do: it is judged only against devices that kept A.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Measure:
     worse: Literal[-1, 1]
     method: Literal["trimmed", "plain"]
     values: Callable[[WindowTable], NDArray[np.float64]]
+    follows_weather: bool = False
 
     def compared(self, after: NDArray[np.float64], before: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the differences to average: of logarithms where the scale is a ratio."""
@@ -131,6 +133,7 @@ _ALL = (
         worse=1,
         method="trimmed",
         values=_quotient("celsius_sum", "celsius_count", least=MIN_SAMPLES),
+        follows_weather=True,
     ),
     Measure(
         name="throttled_ratio",

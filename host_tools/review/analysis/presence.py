@@ -94,7 +94,7 @@ def flapping(
     Returns:
         One finding a group, and how many devices were looked at.
     """
-    whole = regroup(table, ("device",))
+    whole = regroup(table, ("device",), with_hist=False)
     names = whole.key("device").tolist()
     days = whole.covered_seconds / _DAY
     starts = np.array(

@@ -44,7 +44,9 @@ COLUMNS: dict[str, tuple[Merging, type[np.generic]]] = {
 """Columns of `WindowTable` besides its keys, ``devices`` and ``hist``: how they are merged, and their type."""
 
 
-def regroup(table: WindowTable, by: Sequence[str], *, level: Level | None = None) -> WindowTable:
+def regroup(
+    table: WindowTable, by: Sequence[str], *, level: Level | None = None, with_hist: bool = True
+) -> WindowTable:
     """Return a table told apart by ``by``, in windows of ``level``.
 
     ``devices`` counts devices where the table tells them apart; elsewhere it is the most of any row, for the table
@@ -54,6 +56,7 @@ def regroup(table: WindowTable, by: Sequence[str], *, level: Level | None = None
         table: Windows.
         by: Axes, some of the table's.
         level: At least as long as the table's; None: as they are.
+        with_hist: Whether latencies are wanted; without them its histograms are empty, which is quicker.
 
     Raises:
         ValueError: An axis is not in the table, or the windows would be shorter.
@@ -86,7 +89,7 @@ def regroup(table: WindowTable, by: Sequence[str], *, level: Level | None = None
         keys=tuple(key[representatives] for key in keys),
         level=level,
         devices=devices,
-        hist=percentiles.merge(table.hist, groups, count),
+        hist=percentiles.merge(table.hist, groups if with_hist else np.full(rows, -1), count),
         **columns,
     )
 

@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 
 FALSE_SHARE = 0.01
 MIN_DEVICES = 12
-WATCHED = ("latency_p50_seconds", "latency_p95_seconds", "energy_per_inference_joules")
-_LEAST = 0.05
+LEAST = {"latency_p50_seconds": 0.05, "latency_p95_seconds": 0.05, "energy_per_inference_joules": 0.15}
+"""What is watched, and by how much more than its group a device changes at least. Energy follows a device's load."""
+_LEAST_DEVICES = 2
+"""One device that changed is that device's matter: change points and stragglers tell of it."""
 
 
 def worse_on_some(
@@ -39,7 +41,7 @@ def worse_on_some(
     names = comparison.pairing.paired.devices
     members = np.array([groups.get(one, "") for one in names], dtype=object)
     found = []
-    for name in WATCHED:
+    for name, least in LEAST.items():
         measure, own = MEASURES[name], comparison.own[name]
         for group in sorted(set(members.tolist())):
             rows = np.flatnonzero((members == group) & np.isfinite(own))
@@ -48,8 +50,8 @@ def worse_on_some(
             z, median, _ = estimates.robust_z(own[rows])
             adjusted = benjamini_hochberg(special.ndtr(-measure.worse * z))
             apart = np.expm1(own[rows] - median)
-            told = np.flatnonzero((adjusted < FALSE_SHARE) & (measure.worse * apart >= _LEAST))
-            if not told.size:
+            told = np.flatnonzero((adjusted < FALSE_SHARE) & (measure.worse * apart >= least))
+            if told.size < _LEAST_DEVICES:
                 continue
             told = told[np.argsort(-np.abs(apart[told]), kind="stable")]
             devices = tuple(names[row] for row in rows[told])

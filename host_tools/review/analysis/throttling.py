@@ -37,7 +37,7 @@ def throttling(table: WindowTable, *, groups: Mapping[str, str]) -> tuple[tuple[
     Returns:
         One finding a group, and how many devices told whether they are slowed down.
     """
-    whole = regroup(table, ("device",))
+    whole = regroup(table, ("device",), with_hist=False)
     names = whole.key("device").tolist()
     told = np.flatnonzero(whole.throttle_samples > 0)
     shares: dict[str, tuple[float, float, float]] = {}

@@ -118,7 +118,12 @@ def heat_trends(
         One finding a group, and how many devices were looked at.
     """
     seconds = max(table.level.seconds, Level.HOUR.seconds)
-    longer = regroup(table, ("device", "time"), level=next(one for one in Level if one.seconds >= seconds))
+    longer = regroup(
+        table,
+        ("device", "time"),
+        level=next(one for one in Level if one.seconds >= seconds),
+        with_hist=False,
+    )
     means = np.divide(
         longer.celsius_sum,
         longer.celsius_count,

@@ -49,7 +49,7 @@ def _write(order: Order, channel: Channel, listener: int) -> int:
     from host_tools.review.ingest.writer import Writer  # noqa: PLC0415  a worker needs no database
     from host_tools.review.store.opening import open_store  # noqa: PLC0415  as above
 
-    store = open_store(order.settings.store)
+    store = open_store(order.settings.store, memory_bytes=order.settings.store_memory_bytes)
     with _page(order.settings, store):
         return Writer(
             order.settings, store=store, listener=socket.socket(fileno=listener), channel=channel

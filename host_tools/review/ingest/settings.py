@@ -43,6 +43,7 @@ class IngestSettings:
         batch_messages: A worker's batch is sent to the writer when it has so many,
         batch_seconds: or when its oldest is so old.
         held_bytes: A worker stops reading when it holds so much.
+        store_memory_bytes: What DuckDB may take; what does not fit it puts beside the file for a while.
         roll_up_seconds: Between two roll-ups.
         retain_seconds: Between two removals of what is older than it is to be kept.
         page: Where the process that writes the store serves the page, for no other may read a DuckDB file meanwhile; None:
@@ -59,6 +60,7 @@ class IngestSettings:
     batch_messages: int = 2000
     batch_seconds: float = 0.2
     held_bytes: int = 64 << 20
+    store_memory_bytes: int = 2 << 30
     roll_up_seconds: float = 10.0
     retain_seconds: float = 3600.0
     page: PageSettings | None = None

@@ -29,6 +29,7 @@ _MOST_COMMIT_BYTES: Final = 32 << 20
 _RETRY_SECONDS: Final = (0.2, 1.0)
 _DRAIN_SECONDS: Final = 20.0
 _FIRST_ROLL_UP_SECONDS: Final = 2.0
+_QUICK_SECONDS: Final = 3.0
 
 
 class Writer:
@@ -55,6 +56,7 @@ class Writer:
         self._note = ""
         self._status_due = 0.0
         self._has_news = True
+        self._roll_up_took = 0.0
         self._roll_up_due = time.monotonic() + _FIRST_ROLL_UP_SECONDS
         self._retain_due = time.monotonic() + settings.retain_seconds
         self._stopping_since: float | None = None
@@ -70,7 +72,8 @@ class Writer:
                     self._commit(frames)
                 self._keep_up()
                 self._tell()
-            self._roll_up()
+            if self._has_news and self._roll_up_took < _QUICK_SECONDS:  # else the next ingest does it
+                self._roll_up()
         finally:
             self._store.close()
         self._status_due = 0.0
@@ -135,8 +138,8 @@ class Writer:
         start = time.monotonic()
         self._has_news = not self._try(self._store.roll_up)
         # Never more than a third of the time: messages have to be written, too.
-        took = time.monotonic() - start
-        self._roll_up_due = time.monotonic() + max(self._settings.roll_up_seconds, 2 * took)
+        self._roll_up_took = time.monotonic() - start
+        self._roll_up_due = time.monotonic() + max(self._settings.roll_up_seconds, 2 * self._roll_up_took)
 
     def _try(self, work: Callable[[], object]) -> bool:
         """Do what can wait; return whether it worked."""

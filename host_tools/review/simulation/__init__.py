@@ -3,6 +3,8 @@
 Layout:
     truth.py      what is made wrong, and the `Truth` to hold findings against
     boards.py     kinds of devices: speed, power, heat
+    plan.py       what fleet there is to be
+    own.py        what makes one device different from another
     physics.py    load, weather, heat and throttling over time
     latency.py    what latencies a window has, as histograms
     fleet.py      `SimulatedFleet`: devices over time, in blocks of arrays

@@ -8,114 +8,27 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from host_tools.review.simulation import latency, physics
-from host_tools.review.simulation.boards import BOARDS, Board
+from host_tools.review.simulation.own import Own, delays, memory
+from host_tools.review.simulation.plan import FleetPlan, SimulatedDevice
 from host_tools.review.simulation.truth import Fault, Injection, Truth
-from host_tools.review.store.windows import Level
 
 BLOCK_DEVICES = 250
 SITES = 8
 SAMPLE_SECONDS = 10.0
 """What the agent's windows last, and how often it samples."""
+_KEPT_BLOCKS = 4
 _DAY = 86400.0
-_RSS_BYTES = 31e6
 _KERNELS = ("6.1.0-35", "6.12.41")
 _AGENTS = ("0.1.0", "0.1.1")
 _FIRST_ERROR_RATE = 1e-4
 
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FleetPlan:
-    """What fleet there is to be.
-
-    Attributes:
-        devices: How many.
-        days: For how long.
-        level: Length of the windows.
-        start: Unix time of the first; a midnight.
-        boards: Kinds of devices, in equal parts.
-        rollout_at: Seconds after the start when the first device changes from artifact 0 to 1; None: never.
-        rollout_seconds: How long it takes until the last one has.
-        rollout_share: Share of the devices that change.
-        restarts_a_day: How often a healthy device starts again.
-        outages_a_day: How often a healthy device is away from the network for hours; what it said comes late.
-        wrong_clocks: Share of the devices without a clock that is right.
-        injections: What is wrong.
-    """
-
-    devices: int = 200
-    days: float = 8.0
-    level: Level = Level.HOUR
-    start: float = 1_785_715_200.0
-    boards: tuple[Board, ...] = BOARDS
-    rollout_at: float | None = 4 * _DAY
-    rollout_seconds: float = 0.0
-    rollout_share: float = 1.0
-    restarts_a_day: float = 0.03
-    outages_a_day: float = 0.02
-    wrong_clocks: float = 0.02
-    injections: tuple[Injection, ...] = field(default_factory=tuple)
-
-    def __post_init__(self) -> None:
-        """Check it.
-
-        Raises:
-            ValueError: There is no device, no window or no board.
-        """
-        if self.devices < 1 or self.windows < 1 or not self.boards:
-            raise ValueError(
-                f"fleet: expected a device, a board and a window at least, got {self.devices} devices, "
-                f"{len(self.boards)} boards, {self.days} days in windows of {self.level.seconds} s"
-            )
-
-    @property
-    def windows(self) -> int:
-        """How many windows there are for each device."""
-        return int(self.days * _DAY // self.level.seconds)
-
-    @property
-    def end(self) -> float:
-        """Unix time of the end."""
-        return self.start + self.windows * self.level.seconds
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SimulatedDevice:
-    """What stays the same of a device.
-
-    Attributes:
-        device: Device id.
-        board: Its kind.
-        site: Index of where it stands.
-        kernel: Version of its operating system's kernel.
-        agent_version: Version of the agent.
-    """
-
-    device: str
-    board: Board
-    site: int
-    kernel: str
-    agent_version: str
-
-    @property
-    def labels(self) -> tuple[tuple[str, str], ...]:
-        """As a store tells them."""
-        return (
-            ("agent_version", self.agent_version),
-            ("engine", self.board.engine),
-            ("engine_version", self.board.engine_version),
-            ("kernel", self.kernel),
-            ("model_name", "detector"),
-            ("site", f"site-{self.site}"),
-            ("target", self.board.target),
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,6 +101,7 @@ class SimulatedFleet:
         )
         self._affected = tuple(self._drawn(injection, rng) for injection in plan.injections)
         self._switch = self._switches(rng)
+        self._kept: dict[int, Block] = {}
         self._clock_errors = np.where(
             rng.random(plan.devices) < plan.wrong_clocks, -rng.uniform(3600, 90 * _DAY, plan.devices), 0.0
         )
@@ -217,7 +131,14 @@ class SimulatedFleet:
         return self.plan.start + at if np.isfinite(at) else None
 
     def block(self, number: int) -> Block:
-        """Make one block."""
+        """Return one block; of those made the last few are kept."""
+        if number not in self._kept:
+            while len(self._kept) >= _KEPT_BLOCKS:
+                del self._kept[next(iter(self._kept))]
+            self._kept[number] = self._made(number)
+        return self._kept[number]
+
+    def _made(self, number: int) -> Block:
         plan = self.plan
         first = number * BLOCK_DEVICES
         chosen = slice(first, min(first + BLOCK_DEVICES, plan.devices))
@@ -225,7 +146,7 @@ class SimulatedFleet:
         rng = np.random.default_rng([self.seed, 2, number])
         count, windows, seconds = len(devices), plan.windows, float(plan.level.seconds)
         since = np.arange(windows, dtype=np.float64) * np.float64(seconds)
-        own = _Own(rng, count)
+        own = Own(rng, count)
         size = functools.partial(self._size, chosen=chosen, since=since)
 
         artifact = (since[None, :] >= self._switch[chosen, None]).astype(np.int8)
@@ -276,7 +197,7 @@ class SimulatedFleet:
             times=plan.start + since,
             artifact=artifact,
             alive=alive,
-            delay=_delays(rng, count, windows, seconds=seconds, outages_a_day=plan.outages_a_day),
+            delay=delays(rng, count, windows, seconds=seconds, outages_a_day=plan.outages_a_day),
             starts=starts * alive,
             medians=medians,
             inferences=done - errors,
@@ -284,7 +205,7 @@ class SimulatedFleet:
             dropped=offered,
             heat=heat,
             shown_celsius=self._shown(heat.celsius, chosen, since, rng),
-            rss=_memory(rng, starts, since, size("memory_leak"), own.memory),
+            rss=memory(rng, starts, since, size("memory_leak"), own.memory),
             charge=charge,
             stored_joules=stored,
             throttled_factor=board["throttled_factor"],
@@ -373,48 +294,6 @@ _BOARD_NUMBERS = (
     "throttled_factor",
     "has_battery",
 )
-
-
-class _Own:
-    """What makes one device different from others of its kind; arrays of devices."""
-
-    def __init__(self, rng: np.random.Generator, count: int) -> None:
-        self.speed = rng.normal(0.0, 0.035, count)
-        self.power = np.exp(rng.normal(0.0, 0.05, count))
-        self.cooling = np.exp(rng.normal(0.0, 0.08, count))
-        self.surroundings = rng.normal(22.0, 4.0, count)
-        self.phase = rng.normal(0.0, 3600.0, count)
-        self.failing = np.exp(rng.normal(0.0, 0.7, count))
-        self.memory = np.exp(rng.normal(0.0, 0.03, count))
-
-
-def _delays(
-    rng: np.random.Generator, count: int, windows: int, *, seconds: float, outages_a_day: float
-) -> Floats:
-    """Seconds from a window's end until it arrives: at once, or when an outage is over."""
-    begins = rng.random((count, windows)) < outages_a_day * seconds / _DAY
-    lengths = np.where(begins, rng.exponential(4 * 3600.0, (count, windows)), 0.0)
-    left = np.zeros(count)
-    delays = np.empty((count, windows))
-    for window in range(windows):
-        left = np.maximum(left - seconds, lengths[:, window])
-        delays[:, window] = np.maximum(left, 0.0)
-    return delays
-
-
-def _memory(
-    rng: np.random.Generator, starts: NDArray[np.int64], since: Floats, leak: Floats, own: Floats
-) -> Floats:
-    """Resident memory: settles within an hour of a start; a leak grows from each start on."""
-    places = np.where(starts > 0, np.arange(len(since))[None, :], 0)
-    last = since[np.maximum.accumulate(places, axis=1)]
-    age = since[None, :] - last
-    step = since[1] - since[0] if len(since) > 1 else 3600.0
-    leaked = np.cumsum(leak, axis=1) * step / _DAY
-    at_start = np.take_along_axis(leaked, np.maximum.accumulate(places, axis=1), axis=1)
-    warm = 1.5e6 * -np.expm1(-age / 1200.0)
-    noise = rng.normal(0.0, 0.12e6, starts.shape)
-    return np.asarray(_RSS_BYTES * own[:, None] + warm + (leaked - at_start) + noise)
 
 
 def _digest(seed: int, index: int) -> str:

@@ -40,6 +40,7 @@ class SimulatedStore:
     def __init__(self, fleet: SimulatedFleet, *, now: float | None = None) -> None:
         self.fleet = fleet
         self._now = now
+        self._last: tuple[int, Selection, WindowTable] | None = None
 
     def windows(self, selection: Selection, *, level: Level, by: Sequence[str]) -> WindowTable:
         """As `TelemetryStore.windows`; levels shorter than the fleet's are not there."""
@@ -116,8 +117,11 @@ class SimulatedStore:
         return tuple(found)
 
     def _block_windows(self, number: int, selection: Selection) -> WindowTable:
-        block = self.fleet.block(number)
-        return block_windows(self.fleet, block, self._inside(block, selection), selection)
+        if self._last is None or self._last[:2] != (number, selection):
+            block = self.fleet.block(number)
+            table = block_windows(self.fleet, block, self._inside(block, selection), selection)
+            self._last = (number, selection, table)
+        return self._last[2]
 
     def _inside(self, block: Block, selection: Selection) -> NDArray[np.bool_]:
         seconds = self.fleet.plan.level.seconds

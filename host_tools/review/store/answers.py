@@ -1,4 +1,4 @@
-"""Questions to a store: windows merged as asked, devices, events, readings, outputs, dead letters."""
+"""Questions to a store that are not for windows: devices, artifacts, events, readings, outputs, dead letters."""
 
 from __future__ import annotations
 
@@ -7,17 +7,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 
 from host_tools.review.store import clock_evidence, tiles, window_rows
 from host_tools.review.store.boots import read_clock
 from host_tools.review.store.clock_notes import clock_note
+from host_tools.review.store.dirty_windows import read_heard
 from host_tools.review.store.engine import one_of
-from host_tools.review.store.fleets import ALL_ARTIFACTS, distinct, read_fleet
 from host_tools.review.store.message_ledger import holes
-from host_tools.review.store.schema import fleet_table, window_table
-from host_tools.review.store.window_facts import KEYS
-from host_tools.review.store.window_rows import WindowRows, column
+from host_tools.review.store.schema import window_table
+from host_tools.review.store.selecting import has_labels
+from host_tools.review.store.window_rows import column
 from host_tools.review.store.windows import (
     DeadLetter,
     Device,
@@ -26,19 +25,18 @@ from host_tools.review.store.windows import (
     ReadingSeries,
     Selection,
     StoredEvent,
-    WindowTable,
     check_axes,
 )
-from host_tools.review.store.writing import read_heard
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    import pyarrow as pa
     from numpy.typing import NDArray
 
-    from host_tools.review.store.cohorts import Cohorts
     from host_tools.review.store.engine import Engine
     from host_tools.review.store.keys import Keys
+    from host_tools.review.store.selecting import Selecting
     from host_tools.review.store.sensors import Sensors
 
 _CONFIDENCE_STEPS = 20
@@ -49,171 +47,23 @@ class Answers:
     """What questions are answered with."""
 
     engine: Engine
-    devices: Keys
-    artifacts: Keys
+    selecting: Selecting
     outputs: Keys
     sensors: Sensors
-    cohorts: Cohorts
 
     def catch_up(self) -> None:
         """Read the keys that were committed since the last question."""
-        if self.devices.reload_if_behind():
-            self.cohorts.forget()
-        self.artifacts.reload_if_behind()
+        if self.selecting.devices.reload_if_behind():
+            self.selecting.cohorts.forget()
+        self.selecting.artifacts.reload_if_behind()
         self.outputs.reload_if_behind()
         self.sensors.reload_if_behind()
-
-    def windows(self, selection: Selection, *, level: Level, by: Sequence[str]) -> WindowTable:
-        """See `TelemetryStore.windows`."""
-        axes = check_axes(by)
-        wanted = tiles.tiles(selection, level, in_time="time" in axes)
-        if self._is_of_fleets(selection, axes, wanted):
-            return self._fleet_windows(selection, level, axes, wanted)
-        where = self._where(selection, self._devices(selection))
-        found = [
-            self.engine.select(f"SELECT * FROM {_within(window_table(one[0]), one)}{where}") for one in wanted
-        ]
-        rows = window_rows.read(window_rows.concatenated(found), KEYS)
-        groups, named = self._grouped(rows, axes, level)
-        made = window_rows.merged(rows, groups, named)
-        return self._table(made, axes, level, distinct(groups, rows.keys["device"], len(made)))
-
-    def _grouped(
-        self, rows: WindowRows, axes: tuple[str, ...], level: Level
-    ) -> tuple[NDArray[np.int64], dict[str, NDArray[np.int64]]]:
-        keys = {axis: self._axis(axis, rows.keys, level) for axis in axes}
-        if keys:
-            return window_rows.grouped(keys)
-        size = len(rows)
-        return np.zeros(size, dtype=np.int64), {"all": np.zeros(min(size, 1), dtype=np.int64)}
-
-    # --- windows of fleets ---
-
-    def _is_of_fleets(self, selection: Selection, axes: tuple[str, ...], wanted: list[tiles.Tile]) -> bool:
-        """Return whether windows of fleets can tell it, and are up to date."""
-        if selection.devices is not None or "device" in axes:
-            return False
-        if selection.artifacts is not None and len(selection.artifacts) > 1 and "artifact" not in axes:
-            return False  # a device that ran two of them would count twice
-        labels = {axis[6:] for axis in axes if axis.startswith("label:")} | {
-            key for key, _ in selection.labels
-        }
-        if not labels <= self.cohorts.keys():
-            return False
-        behind = " OR ".join(
-            f'level = {level.seconds} AND "time" >= {start} AND "time" < {end}'
-            for level, start, end in wanted
-        )
-        return (
-            bool(wanted)
-            and not self.engine.select(f"SELECT level FROM dirty_fleet WHERE {behind} LIMIT 1").num_rows
-        )
-
-    def _fleet_windows(
-        self, selection: Selection, level: Level, axes: tuple[str, ...], wanted: list[tiles.Tile]
-    ) -> WindowTable:
-        told = self.cohorts.told()
-        where = ""
-        if selection.labels:
-            where = f" AND {one_of('cohort', [key for key, own in enumerate(told) if _has(own, selection.labels)])}"
-        if "artifact" in axes or selection.artifacts is not None:
-            where += f" AND artifact <> {ALL_ARTIFACTS}" + self._where(selection, None)
-        else:
-            where += f" AND artifact = {ALL_ARTIFACTS}"
-        rows = read_fleet(
-            [
-                self.engine.select(f"SELECT * FROM {_within(fleet_table(one[0]), one)}{where}")
-                for one in wanted
-            ]
-        )
-        groups, named = self._grouped(rows, axes, level)
-        made = window_rows.merged(rows, groups, named)
-        if "time" in axes:  # each device is in one cohort
-            devices = np.bincount(groups, weights=rows.keys["devices"], minlength=len(made)).astype(np.int64)
-        else:
-            devices = self._distinct_devices(selection, level, axes, wanted, named)
-        return self._table(made, axes, level, devices)
-
-    def _distinct_devices(
-        self,
-        selection: Selection,
-        level: Level,
-        axes: tuple[str, ...],
-        wanted: list[tiles.Tile],
-        named: dict[str, NDArray[np.int64]],
-    ) -> NDArray[np.int64]:
-        """Return how many devices are in each group, in the order of ``named``."""
-        where = self._where(selection, self._devices(selection))
-        rows = pa.concat_tables(
-            [
-                self.engine.select(
-                    f"SELECT DISTINCT device, artifact FROM {_within(window_table(one[0]), one)}{where}"
-                )
-                for one in wanted
-            ]
-        )
-        keys = {name: column(rows, name).astype(np.int64) for name in ("device", "artifact")}
-        codes = {axis: self._axis(axis, keys, level) for axis in axes} or {
-            "all": np.zeros(rows.num_rows, dtype=np.int64)
-        }
-        groups, _ = window_rows.grouped(codes)
-        return distinct(groups, keys["device"], len(next(iter(named.values()))))
-
-    def _where(self, selection: Selection, devices: NDArray[np.int64] | None) -> str:
-        where = "" if devices is None else f" AND {one_of('device', devices)}"
-        if selection.artifacts is not None:
-            keys = [key for name in selection.artifacts if (key := self.artifacts.of(name)) is not None]
-            where += f" AND {one_of('artifact', keys)}"
-        return where
-
-    def _devices(self, selection: Selection) -> NDArray[np.int64] | None:
-        """Return the keys of the devices that are meant; None for all."""
-        if selection.devices is None and not selection.labels:
-            return None
-        named = self.devices.ids() if selection.devices is None else selection.devices
-        keys = {key for name in named if (key := self.devices.of(name)) is not None}
-        if selection.labels:
-            labels = self.cohorts.labels()
-            keys = {key for key in keys if _has(labels.get(key, {}), selection.labels)}
-        return np.array(sorted(keys), dtype=np.int64)
-
-    def _axis(self, axis: str, keys: Mapping[str, NDArray[np.int64]], level: Level) -> NDArray[np.int64]:
-        """Return a number for each row by which its values on an axis are ordered, none last."""
-        if axis == "time":
-            return keys["time"] // level.seconds * level.seconds
-        if axis.startswith("label:") and "cohort" in keys:
-            told = [own.get(axis[6:]) for own in self.cohorts.told()]
-            places = {text: place for place, text in enumerate(self._texts(axis)[0])}
-            return np.array([places.get(text, places[None]) for text in told], dtype=np.int64)[keys["cohort"]]
-        return self._texts(axis)[1][keys["artifact" if axis == "artifact" else "device"]]
-
-    def _texts(self, axis: str) -> tuple[list[str | None], NDArray[np.int64]]:
-        """Return the texts of an axis in order, None last, and the place of each key of an artifact or device."""
-        if axis.startswith("label:"):
-            labels = self.cohorts.labels()
-            of_key = [labels.get(key, {}).get(axis[6:]) for key in range(len(self.devices))]
-        else:
-            of_key = (self.artifacts if axis == "artifact" else self.devices).all()
-        texts: list[str | None] = [*sorted({text for text in of_key if text is not None}), None]
-        places = {text: place for place, text in enumerate(texts)}
-        return texts, np.array([places[text] for text in of_key], dtype=np.int64)
-
-    def _table(
-        self, made: WindowRows, axes: tuple[str, ...], level: Level, devices: NDArray[np.int64]
-    ) -> WindowTable:
-        keys: list[NDArray[Any]] = []
-        for axis in axes:
-            values = made.keys[axis]
-            keys.append(values if axis == "time" else np.array(self._texts(axis)[0], dtype=object)[values])
-        return WindowTable(
-            axes=axes, keys=tuple(keys), level=level, devices=devices, hist=made.hist, **made.numbers
-        )
 
     # --- devices ---
 
     def known_devices(self, labels: Sequence[tuple[str, str]]) -> tuple[Device, ...]:
         """See `TelemetryStore.devices`."""
-        every = self.cohorts.labels()
+        every = self.selecting.cohorts.labels()
         told = self.engine.select('SELECT id, "name", status, reason FROM device ORDER BY "name"').to_pylist()
         boots = self.engine.select("SELECT * FROM boot ORDER BY device, first_received, boot")
         device, artifact = column(boots, "device"), column(boots, "artifact")
@@ -229,7 +79,7 @@ class Answers:
         found = []
         for place, row in enumerate(told):
             own, begin, end = every[row["id"]], int(begins[place]), int(ends[place])
-            if not _has(own, labels):
+            if not has_labels(own, labels):
                 continue
             heard = float(last[begin:end].max()) if end > begin else -np.inf
             found.append(
@@ -239,7 +89,7 @@ class Answers:
                     last_received=heard if np.isfinite(heard) else np.nan,
                     status=row["status"],
                     reason=row["reason"],
-                    artifact=self.artifacts.name(int(artifact[end - 1])) if end > begin else None,
+                    artifact=self.selecting.artifacts.name(int(artifact[end - 1])) if end > begin else None,
                     labels=tuple(sorted(own.items())),
                     clock_note=notes[place],
                     missing=int(running[end] - running[begin]),
@@ -257,7 +107,7 @@ class Answers:
 
     def known_artifacts(self, selection: Selection) -> tuple[str, ...]:
         """See `TelemetryStore.artifacts`."""
-        where = self._where(selection, self._devices(selection))
+        where = self.selecting.where(selection, self.selecting.keys_of_devices(selection))
         first: dict[int, int] = {}
         for level, start, end in tiles.tiles(selection, Level.SECONDS_10, in_time=False):
             rows = self.engine.select(
@@ -267,7 +117,7 @@ class Answers:
             for row in rows.to_pylist():
                 first[row["artifact"]] = min(row["first"], first.get(row["artifact"], row["first"]))
         latest_first = sorted(first, key=lambda key: (first[key], key), reverse=True)
-        return tuple(name for key in latest_first if (name := self.artifacts.name(key)) is not None)
+        return tuple(name for key in latest_first if (name := self.selecting.artifacts.name(key)) is not None)
 
     # --- single messages ---
 
@@ -276,7 +126,7 @@ class Answers:
     ) -> tuple[StoredEvent, ...]:
         """See `TelemetryStore.events`."""
         where = f"moment >= {selection.start!r} AND moment < {selection.end!r}"
-        where += self._where(selection, self._devices(selection))
+        where += self.selecting.where(selection, self.selecting.keys_of_devices(selection))
         found: list[StoredEvent] = []
         for kind, table, columns in (
             ("event", "event", '"name", severity, "text", details'),
@@ -304,9 +154,9 @@ class Answers:
                 str(row["name"]), "error"
             )
         return StoredEvent(
-            device=self.devices.name(int(str(row["device"]))) or "",
+            device=self.selecting.devices.name(int(str(row["device"]))) or "",
             time=float(str(row["moment"])),
-            artifact=self.artifacts.name(int(str(row["artifact"]))),
+            artifact=self.selecting.artifacts.name(int(str(row["artifact"]))),
             kind=kind,  # type: ignore[arg-type]  # one of the three above
             name=str(row["name"]),
             severity=severity,
@@ -319,7 +169,7 @@ class Answers:
     ) -> tuple[ReadingSeries, ...]:
         """See `TelemetryStore.readings`."""
         where = f"moment >= {selection.start!r} AND moment < {selection.end!r}"
-        where += self._where(selection, self._devices(selection))
+        where += self.selecting.where(selection, self.selecting.keys_of_devices(selection))
         if names is not None:
             where += f" AND {one_of('sensor', self.sensors.named(tuple(names)))}"
         step = max((selection.end - selection.start) / max(points, 1), 1e-6)
@@ -338,7 +188,7 @@ class Answers:
             _, name, source, scope, _ = self.sensors.told(int(sensor[first]))
             series.append(
                 ReadingSeries(
-                    device=self.devices.name(int(device[first])) or "",
+                    device=self.selecting.devices.name(int(device[first])) or "",
                     name=name,
                     source=source,
                     scope=scope,
@@ -353,7 +203,7 @@ class Answers:
         axes = check_axes(by)
         start, end = tiles.bounds(selection, level)
         where = f"moment >= {start} AND moment < {end}"
-        where += self._where(selection, self._devices(selection))
+        where += self.selecting.where(selection, self.selecting.keys_of_devices(selection))
         rows = self.engine.select(
             f"SELECT device, artifact, moment, output, top_index, top_value FROM output WHERE {where}"
         )
@@ -366,7 +216,7 @@ class Answers:
                 keys[axis] = np.floor(column(rows, "moment") / level.seconds).astype(np.int64) * level.seconds
             else:
                 of = column(rows, "artifact" if axis == "artifact" else "device")
-                keys[axis] = self._texts(axis)[1][of]
+                keys[axis] = self.selecting.texts(axis)[1][of]
         names = self.outputs.all()
         order = np.argsort(np.argsort(np.array([name or "" for name in names])))
         keys["name"] = order[column(rows, "output")]
@@ -384,7 +234,9 @@ class Answers:
         shown: list[NDArray[Any]] = []
         for axis in axes:
             values = named[axis]
-            shown.append(values if axis == "time" else np.array(self._texts(axis)[0], dtype=object)[values])
+            shown.append(
+                values if axis == "time" else np.array(self.selecting.texts(axis)[0], dtype=object)[values]
+            )
         return OutputTable(
             axes=axes,
             keys=tuple(shown),
@@ -406,18 +258,10 @@ class Answers:
         )
 
 
-def _has(labels: Mapping[str, str], wanted: Sequence[tuple[str, str]]) -> bool:
-    return all(labels.get(key) == value for key, value in wanted)
-
-
 def _notes(states: NDArray[np.float64], latest: NDArray[np.int64]) -> list[str]:
     """Return the clock's note of each device's latest run; -1 is none."""
     noted = clock_evidence.is_wrong(states) | clock_evidence.is_unsynced(states)
     return [clock_note(states[run : run + 1]) if run >= 0 and noted[run] else "" for run in latest.tolist()]
-
-
-def _within(table: str, tile: tiles.Tile) -> str:
-    return f'{table} WHERE "time" >= {tile[1]} AND "time" < {tile[2]}'
 
 
 def _weighed(groups: NDArray[np.int64], values: NDArray[np.float64], count: int) -> NDArray[np.float64]:

@@ -63,8 +63,8 @@ class Cohorts:
 
     def told(self) -> list[Mapping[str, str]]:
         """Return the labels of each cohort, by its key."""
-        self._keys.reload()
-        return [json.loads(name) if name else {} for name in self._keys.all()]
+        rows = self._engine.select('SELECT "name" FROM cohort ORDER BY id')
+        return [{}, *(json.loads(name) for name in rows.column("name").to_pylist())]
 
     def of_devices(self) -> NDArray[np.int64]:
         """Return the cohort of each device, by its key."""

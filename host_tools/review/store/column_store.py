@@ -16,7 +16,9 @@ from host_tools.review.store.keys import Keys
 from host_tools.review.store.parquet import export_parquet, import_parquet
 from host_tools.review.store.retaining import retain
 from host_tools.review.store.rolling_up import RollingUp
+from host_tools.review.store.selecting import Selecting
 from host_tools.review.store.sensors import Sensors
+from host_tools.review.store.window_answers import WindowAnswers
 from host_tools.review.store.writing import Writing
 
 if TYPE_CHECKING:
@@ -52,16 +54,11 @@ class ColumnStore:
         self._cohorts = Cohorts(engine, devices)
         self._writing = Writing(engine, devices, artifacts, outputs, sensors, self._boots, self._cohorts)
         self._rolling_up = RollingUp(engine, sensors, self._boots, self._cohorts)
-        # Who asks has keys of its own, of what is committed: those of the writer are ahead of it, and change meanwhile.
+        # Who asks has keys of its own, of what is committed: the writer's are ahead of it, and change meanwhile.
         known = Keys(engine, "device")
-        self._answers = Answers(
-            engine,
-            known,
-            Keys(engine, "artifact"),
-            Keys(engine, "output_name"),
-            Sensors(engine),
-            Cohorts(engine, known),
-        )
+        selecting = Selecting(known, Keys(engine, "artifact"), Cohorts(engine, known))
+        self._answers = Answers(engine, selecting, Keys(engine, "output_name"), Sensors(engine))
+        self._window_answers = WindowAnswers(engine, selecting)
         self._asking = threading.RLock()
         self._labels_changed = threading.Event()
 
@@ -85,42 +82,42 @@ class ColumnStore:
 
     def windows(self, selection: Selection, *, level: Level, by: Sequence[str]) -> WindowTable:
         """See `TelemetryStore.windows`."""
-        with self._asked() as answers:
-            return answers.windows(selection, level=level, by=by)
+        with self._asked():
+            return self._window_answers.windows(selection, level=level, by=by)
 
     def outputs(self, selection: Selection, *, level: Level, by: Sequence[str]) -> OutputTable:
         """See `TelemetryStore.outputs`."""
-        with self._asked() as answers:
-            return answers.outputs_of(selection, level, by)
+        with self._asked():
+            return self._answers.outputs_of(selection, level, by)
 
     def devices(self, *, labels: Sequence[tuple[str, str]] = ()) -> tuple[Device, ...]:
         """See `TelemetryStore.devices`."""
-        with self._asked() as answers:
-            return answers.known_devices(labels)
+        with self._asked():
+            return self._answers.known_devices(labels)
 
     def artifacts(self, selection: Selection) -> tuple[str, ...]:
         """See `TelemetryStore.artifacts`."""
-        with self._asked() as answers:
-            return answers.known_artifacts(selection)
+        with self._asked():
+            return self._answers.known_artifacts(selection)
 
     def events(
         self, selection: Selection, *, names: Sequence[str] | None = None, limit: int = 1000
     ) -> tuple[StoredEvent, ...]:
         """See `TelemetryStore.events`."""
-        with self._asked() as answers:
-            return answers.events(selection, names, limit)
+        with self._asked():
+            return self._answers.events(selection, names, limit)
 
     def readings(
         self, selection: Selection, *, names: Sequence[str] | None = None, points: int = 2000
     ) -> tuple[ReadingSeries, ...]:
         """See `TelemetryStore.readings`."""
-        with self._asked() as answers:
-            return answers.readings(selection, names, points)
+        with self._asked():
+            return self._answers.readings(selection, names, points)
 
     def dead_letters(self, *, limit: int = 100) -> tuple[DeadLetter, ...]:
         """See `TelemetryStore.dead_letters`."""
-        with self._asked() as answers:
-            return answers.dead_letters(limit)
+        with self._asked():
+            return self._answers.dead_letters(limit)
 
     def label(self, labels: Mapping[str, Mapping[str, str]]) -> None:
         """See `TelemetryStore.label`."""
@@ -172,16 +169,16 @@ class ColumnStore:
         self._engine.close()
 
     @contextmanager
-    def _asked(self) -> Iterator[Answers]:
-        """Give what answers, one question at a time, of one moment; whoever writes goes on meanwhile."""
+    def _asked(self) -> Iterator[None]:
+        """One question at a time, of one moment; whoever writes goes on meanwhile."""
         with self._asking:
             # Looked at before the moment is chosen: a change in between is seen by the next question.
             if self._labels_changed.is_set():
                 self._labels_changed.clear()
-                self._answers.cohorts.forget()
+                self._answers.selecting.cohorts.forget()
             with self._engine.snapshot():
                 self._answers.catch_up()
-                yield self._answers
+                yield
 
     def _forget(self) -> None:
         """Forget what a failed transaction gave keys to."""

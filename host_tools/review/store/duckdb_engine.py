@@ -167,6 +167,7 @@ class DuckDbEngine:
             cursor.execute(
                 f"UPDATE {table} SET moment = CASE WHEN placed.wrong THEN placed.start + {table}.uptime_seconds "
                 f'ELSE {table}."time" END FROM rows_to_write AS placed WHERE {table}.boot = placed.boot'
+                f"{' AND seq <> 0' if table == 'health' else ''}"
             )
 
     def arrange(self, table: str, start: int, end: int) -> None:

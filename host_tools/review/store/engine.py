@@ -61,7 +61,10 @@ class Engine(Protocol):
         """Yield what a question gives piece by piece."""
 
     def place(self, table: str, boots: pa.Table) -> None:
-        """Set `moment` anew in the rows of some runs: columns ``boot``, ``wrong`` and ``start``, as `clock_evidence.moments`."""
+        """Set `moment` anew in the rows of some runs: columns ``boot``, ``wrong`` and ``start``, as `clock_evidence.moments`.
+
+        A farewell stays: it counts when it came.
+        """
 
     def arrange(self, table: str, start: int, end: int) -> None:
         """Lay the windows of a stretch of time out by device, where the database does not by itself."""

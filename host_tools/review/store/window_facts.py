@@ -13,10 +13,10 @@ import numpy as np
 import pyarrow as pa
 
 from host_tools.review.store import histograms, message_ledger, window_rows
+from host_tools.review.store.dirty_windows import FINEST, window_start
 from host_tools.review.store.sensors import Role
 from host_tools.review.store.window_rows import WindowRows, column
 from host_tools.review.store.windows import Histograms
-from host_tools.review.store.writing import FINEST, window_start
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,11 +12,13 @@ import pyarrow.compute as pc
 
 from host_tools.review.store import clock_evidence, message_ledger
 from host_tools.review.store.arrivals import FAREWELL_SEQ, Arrivals, arrivals
+from host_tools.review.store.device_words import birth_labels, take_word
+from host_tools.review.store.dirty_windows import dirty_rows, dirty_runs, heard, heard_rows
 from host_tools.review.store.engine import one_of
 from host_tools.review.store.message_ledger import Stretches
 from host_tools.review.store.schema import TABLES
 from host_tools.review.store.sensors import Role
-from host_tools.review.store.windows import Level, Written
+from host_tools.review.store.windows import Written
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,9 +30,7 @@ if TYPE_CHECKING:
     from host_tools.review.store.sensors import Sensors
     from host_tools.review.store.tables import Batch
 
-FINEST = Level.SECONDS_10.seconds
 _CLEARED = "cleared"
-_BIRTH_LABELS = ("target", "engine", "engine_version", "model_name", "model_version", "agent_version")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +63,7 @@ class Writing:
         self.engine.replace("boot", self.boots.rows(places))
         # Last of all, for where a batch is not one transaction: what is not told as heard is taken in again.
         self.engine.remove("heard", pa.table({"boot": added.removed.boot, "first": added.removed.first}))
-        self.engine.append("heard", _heard_rows(added.written))
+        self.engine.append("heard", heard_rows(added.written))
         messages = sum(int(is_new.sum()) for is_new in new)
         return Written(
             messages=messages,
@@ -252,7 +251,7 @@ class Writing:
         elif one.table == "output":
             made["output"] = pa.array(extra[chosen], pa.int32())
         elif one.table == "birth":
-            made["labels"] = pa.array(_birth_labels(rows), pa.string())
+            made["labels"] = pa.array(birth_labels(rows), pa.string())
         for name, kind in TABLES[one.table].columns.items():
             if name not in made:
                 made[name] = _without_nulls(rows.column(name), kind)
@@ -276,7 +275,7 @@ class Writing:
                 "status_seq": -1, "birth": "{}", "birth_received": -1.0, "birth_seq": -1, "cohort": 0,
             }  # fmt: skip
         for one, counts in told:
-            _take_word(one, np.flatnonzero(counts), there)
+            take_word(one, np.flatnonzero(counts), there)
         if there:
             kinds = {
                 "id": pa.int32(),
@@ -290,70 +289,6 @@ class Writing:
             }
             self.engine.replace("device", pa.table(columns))
             self.cohorts.assign(there)
-
-
-def heard(engine: Engine, boots: NDArray[np.int64]) -> Stretches:
-    """Return every stretch of numbers that was heard of some runs."""
-    rows = engine.select(f'SELECT * FROM heard WHERE {one_of("boot", boots)} ORDER BY boot, "first"')
-    return read_heard(rows)
-
-
-def read_heard(rows: pa.Table) -> Stretches:
-    """Return rows of the table `heard`."""
-    return Stretches(
-        boot=rows.column("boot").to_numpy(),
-        first=rows.column("first").to_numpy(),
-        last=rows.column("last").to_numpy(),
-        time=rows.column("time").to_numpy(),
-        uptime=rows.column("uptime").to_numpy(),
-        artifact=rows.column("artifact").to_numpy().astype(np.int64),
-    )
-
-
-def dirty_rows(device: NDArray[np.int64], moment: NDArray[np.float64]) -> pa.Table:
-    """Return the windows of 10 s that these moments lie in, each once."""
-    windows = np.unique(np.stack((device, window_start(moment, FINEST))), axis=1)
-    return pa.table({"device": pa.array(windows[0], pa.int32()), "time": pa.array(windows[1])})
-
-
-def dirty_runs(engine: Engine, boots: NDArray[np.int64]) -> None:
-    """Mark every window in which something of these runs lies, by where its rows are placed now."""
-    for table in ("inference", "reading"):
-        rows = engine.select(f"SELECT DISTINCT device, moment FROM {table} WHERE {one_of('boot', boots)}")
-        moment = rows.column("moment").to_numpy()
-        if len(moment):
-            engine.append("dirty", dirty_rows(rows.column("device").to_numpy().astype(np.int64), moment))
-    runs = engine.select(
-        f"SELECT boot, device, placed_wrong, placed_start FROM boot WHERE {one_of('boot', boots)} ORDER BY boot"
-    )
-    stretches = heard(engine, boots)
-    at = np.searchsorted(runs.column("boot").to_numpy(), stretches.boot)
-    wrong = runs.column("placed_wrong").to_numpy()[at]
-    moment = clock_evidence.moments(
-        wrong, runs.column("placed_start").to_numpy()[at], stretches.time, stretches.uptime
-    )
-    device = runs.column("device").to_numpy().astype(np.int64)[at]
-    if len(device):
-        both = np.concatenate((moment, moment - stretches.uptime))
-        engine.append("dirty", dirty_rows(np.concatenate((device, device)), both))
-
-
-def window_start(moment: NDArray[np.float64], seconds: int) -> NDArray[np.int64]:
-    """Return the Unix time at which the window of each moment begins."""
-    return np.floor(moment / seconds).astype(np.int64) * seconds
-
-
-def _heard_rows(stretches: Stretches) -> pa.Table:
-    return pa.table(
-        {
-            "boot": stretches.boot,
-            "first": stretches.first,
-            "last": stretches.last,
-            "time": stretches.time,
-            "uptime": stretches.uptime,
-            "artifact": pa.array(stretches.artifact, pa.int32()),
-        }
-    )
 
 
 def _first_of_message(message: NDArray[np.int64], part: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -377,28 +312,3 @@ def _letter_rows(letters: pa.RecordBatch) -> pa.Table:
         [base64.b64encode(one).decode() for one in rows.column("payload").to_pylist()], pa.string()
     )
     return rows.set_column(rows.column_names.index("payload"), "payload", payload)
-
-
-def _birth_labels(rows: pa.RecordBatch) -> list[str]:
-    """Return the labels that births tell, each a JSON object of texts."""
-    told = []
-    for row in rows.select([*_BIRTH_LABELS, "host"]).to_pylist():
-        host = json.loads(row.pop("host"))
-        labels = {name: value for name, value in host.items() if isinstance(value, str)}
-        labels |= {name: value for name, value in row.items() if value}
-        told.append(json.dumps(labels, ensure_ascii=False, sort_keys=True))
-    return told
-
-
-def _take_word(one: Arrivals, messages: NDArray[np.int64], devices: dict[int, dict[str, object]]) -> None:
-    """Keep the word that was received last: of these messages, and of what is known."""
-    word = "birth" if one.table == "birth" else "status"
-    told = _birth_labels(one.rows) if word == "birth" else one.rows.column("status").to_pylist()
-    reasons = [""] * len(told) if word == "birth" else one.rows.column("reason").to_pylist()
-    for place in messages.tolist():
-        row = devices[int(one.device[place])]
-        order = (float(one.received[place]), int(one.seq[place]))
-        if order >= (row[f"{word}_received"], row[f"{word}_seq"]):
-            row[word], row[f"{word}_received"], row[f"{word}_seq"] = told[place], *order
-            if word == "status":
-                row["reason"] = reasons[place]

@@ -186,6 +186,15 @@ def test_draining_ends_at_its_deadline_whatever_hangs(before: list[Occurrence]) 
     assert [effect for effect in said + effects if effect == RecordHealth("down", "SIGTERM")] != []
 
 
+def test_the_time_to_drain_counts_from_the_stop_and_not_from_the_last_tick() -> None:
+    core = running()
+    core.tell_time(9.0)
+    run(core, StopRequested("SIGTERM"))
+    assert core.next_due_seconds == 14.0
+    assert run(core, Tick(9.1)) == []
+    assert run(core, WorkerStopped())[0] == Sample(final=True)
+
+
 def test_a_second_stop_ends_at_once() -> None:
     core = running()
     run(core, StopRequested("SIGINT"))

@@ -115,7 +115,14 @@ def test_a_goal_that_cannot_be_met_gives_the_best_with_its_trail(convert, tmp_pa
     assert status == 4, "the goal is missed"
     assert stages(report) == [("ranges", True), ("mixed precision", True)]
     note = report["targets"][0]["stages"][-1]["note"]
-    assert "90 dB is not reached, this is the best that was found" in note
+    reached = report["targets"][0]["stages"][-1]["sqnr_db"]
+    assert f"90 dB is not reached, {90 - reached:.1f} dB short, this is the best that was found" in note
+    told = [
+        line.partition("cortex-m-tflm:   ")[2]
+        for line in printed.out.splitlines()
+        if "cortex-m-tflm:   " in line
+    ]
+    assert "; ".join(told) == note, "the terminal says what the report does"
     assert " on 16 bits) " in note.partition("tried: ")[2]
     plan = json.loads((tmp_path / "out" / "cortex-m-tflm" / "plan.json").read_text())
     assert {"int16", "float32"} & {node["precision"] for node in plan["nodes"]}

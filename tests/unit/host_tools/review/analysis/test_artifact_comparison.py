@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from made_windows import table
 
-from host_tools.review.analysis.comparison import compare_windows, regressions
+from host_tools.review.analysis.comparison import compare_windows
+from host_tools.review.analysis.regressions import regressions
 from host_tools.review.analysis.regroup import chosen, joined
 from host_tools.review.store.windows import WindowTable
 

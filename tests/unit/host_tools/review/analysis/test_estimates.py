@@ -84,6 +84,10 @@ def test_sign_flips_of_many_values_agree_with_students_test() -> None:
 def test_bootstrap_interval_is_about_students() -> None:
     values = np.random.default_rng(1).normal(2, 1, 400)
     low, high = estimates.bootstrap_interval(values, np.random.default_rng(0), level=0.95)
+    many = np.random.default_rng(1).normal(2, 1, 1600)
+    assert estimates.bootstrap_interval(many, np.random.default_rng(0), level=0.95) == pytest.approx(
+        (many.mean() - 1.96 * many.std() / 40, many.mean() + 1.96 * many.std() / 40), abs=1e-3
+    )
     reach = 1.96 * values.std() / 20
     assert (low, high) == pytest.approx((values.mean() - reach, values.mean() + reach), abs=0.02)
 

@@ -12,7 +12,8 @@ from host_tools.review.analysis.artifacts import compare
 from host_tools.review.analysis.findings import SEVERITIES, Review
 from host_tools.review.analysis.reading import level_for
 from host_tools.review.analysis.review import examine_device, review_fleet, weekly
-from host_tools.review.simulation.fleet import FleetPlan, SimulatedFleet
+from host_tools.review.simulation.fleet import SimulatedFleet
+from host_tools.review.simulation.plan import FleetPlan
 from host_tools.review.simulation.store import SimulatedStore
 from host_tools.review.simulation.truth import Injection
 from host_tools.review.store.windows import Level, Selection

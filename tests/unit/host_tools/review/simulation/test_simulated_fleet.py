@@ -21,8 +21,9 @@ from device_agent.contract.telemetry import (
 from device_agent.contract.telemetry_codec import decode
 from host_tools.review.analysis import percentiles
 from host_tools.review.simulation import latency, physics
-from host_tools.review.simulation.fleet import BLOCK_DEVICES, FleetPlan, SimulatedFleet
+from host_tools.review.simulation.fleet import BLOCK_DEVICES, SimulatedFleet
 from host_tools.review.simulation.messages import deliveries, messages
+from host_tools.review.simulation.plan import FleetPlan
 from host_tools.review.simulation.store import SimulatedStore
 from host_tools.review.simulation.truth import Injection
 from host_tools.review.store.windows import Level, Selection
