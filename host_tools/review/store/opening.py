@@ -19,7 +19,15 @@ if TYPE_CHECKING:
 
 _ADDRESSES = ("clickhouse://", "clickhouses://")
 _VERSION = "schema_version"
-MIGRATIONS: Mapping[int, Sequence[str]] = {}
+MIGRATIONS: Mapping[int, Sequence[str]] = {
+    2: (
+        "ALTER TABLE inference ADD COLUMN counter VARCHAR DEFAULT ''",
+        *(
+            f"ALTER TABLE boot DROP COLUMN totals_{name}"
+            for name in ("seq", "inferences", "errors", "dropped")
+        ),
+    )
+}
 """By the version that they lead to: what is done to tables that are there. Forward only."""
 
 
