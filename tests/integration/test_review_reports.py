@@ -84,6 +84,19 @@ def test_a_like_artifact_is_status_0(same: str, capsys: pytest.CaptureFixture[st
     assert f"{B} is no worse" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("width", [60, 80, 120, 200])
+def test_a_comparison_can_be_read_at_any_width(
+    slower: str, width: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    assert main(["review", "compare", A, B, "--store", slower]) == 1
+    text = capsys.readouterr().out
+    assert "…" not in text
+    assert "median latency" in text
+    assert "B against A" in text
+    assert max(map(len, text.splitlines())) <= width
+
+
 def test_too_few_devices_are_status_3(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     few = store_of(tmp_path, new_seconds=0.020, devices=4)
     assert main(["review", "compare", A, B, "--store", few]) == 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING
 
 from host_tools.review.analysis import wording
@@ -185,7 +186,10 @@ def _notes(review: Review) -> tuple[str, ...]:
 
 
 def _title(name: str) -> str:
-    return MEASURES[name].title if name in MEASURES else name.replace("_", " ")
+    if name in MEASURES:
+        return MEASURES[name].title
+    percentile = re.fullmatch(r"latency_(p\d+)_seconds", name)
+    return f"{percentile[1]} latency" if percentile else name.replace("_", " ")
 
 
 def _said(name: str, value: float) -> str:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from rich.console import Group
+from rich.measure import Measurement
 from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
     from host_tools.review.reports.report import FoundText, Report, Table, Tone
 
 _STYLES: dict[Tone, str] = {"pass": "bold green", "marginal": "bold yellow", "fail": "bold red"}
+_ANY_WIDTH = 10_000
+_MOST_WORDS_WIDTH = 24
+"""A cell of words may be folded to so many characters, a number never."""
 _SEVERITIES = {"error": "bold red", "warning": "yellow", "info": "dim"}
 
 
@@ -27,7 +32,7 @@ def terminal_report(report: Report) -> RenderableType:
     ]
     parts += [Text.assemble((f"{name}: ", "dim"), value) for name, value in report.facts]
     parts += [_found(one) for one in report.findings]
-    parts += [Padding(_table(one), (1, 0, 0, 0)) for one in report.tables]
+    parts += [Padding(_Fitting(one), (1, 0, 0, 0)) for one in report.tables]
     parts += [Text(f"Note: {note}", style="dim") for note in report.notes]
     return Group(*parts)
 
@@ -42,7 +47,55 @@ def _found(found: FoundText) -> RenderableType:
     return Padding(Group(*lines), (1, 0, 0, 0))
 
 
-def _table(table: Table) -> RenderableType:
+@dataclass(frozen=True, slots=True)
+class _Fitting:
+    """A table as wide as the terminal allows: columns of which every row says the same go below it; else a paragraph a row."""
+
+    table: Table
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for table in (self.table, _without_repetition(self.table)):
+            drawn = _drawn(table)
+            whole = options.update(width=_ANY_WIDTH, max_width=_ANY_WIDTH)
+            longest = max(_MOST_WORDS_WIDTH, options.max_width // 3)
+            if Measurement.get(console, whole, _drawn(table, longest)).maximum <= options.max_width:
+                yield drawn
+                return
+        yield _paragraphs(self.table)
+
+
+def _without_repetition(table: Table) -> Table:
+    """Tell once, below the table, what every row of a column says."""
+    same = [
+        place
+        for place in range(1, len(table.columns))
+        if len(table.rows) > 1 and len({row[place] for row in table.rows}) == 1
+    ]
+    kept = [place for place in range(len(table.columns)) if place not in same]
+    told = "; ".join(f"{table.columns[place]}: {table.rows[0][place]}" for place in same)
+    return replace(
+        table,
+        columns=tuple(table.columns[place] for place in kept),
+        rows=tuple(tuple(row[place] for place in kept) for row in table.rows),
+        note=" ".join(filter(None, (f"All rows: {told}." if told else "", table.note))),
+    )
+
+
+def _paragraphs(table: Table) -> RenderableType:
+    lines: list[RenderableType] = [Text(table.title, style="bold")]
+    for place, row in enumerate(table.rows):
+        tone = table.tones[place] if table.tones else None
+        lines.append(Text(row[0], style="" if tone in (None, "pass") else _STYLES[tone]))
+        said = "; ".join(
+            f"{name}: {cell}" for name, cell in zip(table.columns[1:], row[1:], strict=True) if cell
+        )
+        lines.append(Padding(Text(said), (0, 0, 0, 2)))
+    if table.note:
+        lines.append(Text(table.note, style="dim italic"))
+    return Group(*lines)
+
+
+def _drawn(table: Table, longest: int | None = None) -> RenderableType:
     drawn = RichTable(
         title=table.title,
         title_justify="left",
@@ -51,7 +104,7 @@ def _table(table: Table) -> RenderableType:
         caption_justify="left",
     )
     for column in table.columns:
-        drawn.add_column(column, justify="right" if column in table.numbers else "left")
+        drawn.add_column(column, justify="right" if column in table.numbers else "left", max_width=longest)
     for place, row in enumerate(table.rows):
         tone = table.tones[place] if table.tones else None
         drawn.add_row(*(Text(cell) for cell in row), style=None if tone in (None, "pass") else _STYLES[tone])

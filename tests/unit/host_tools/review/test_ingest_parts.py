@@ -71,7 +71,21 @@ def test_batches_survive_the_way_to_the_writer() -> None:
     collector = Collector()
     kept = []
     for number in range(3):
-        window = (10.0, 7, 0, 0, 3, 0.1, None, 0.05, 5, 0, [-3, 4][: number % 3], [1, 2][: number % 3])
+        window = (
+            10.0,
+            7,
+            0,
+            0,
+            3,
+            0.1,
+            None,
+            0.05,
+            5,
+            0,
+            [-3, 4][: number % 3],
+            [1, 2][: number % 3],
+            ["", "/b", "main/a"][number],
+        )
         collector.add("d", rows(number, "inference", [window]), received=9.0, retained=False)
         sensors = [
             ("power", f"r{place}_watts", 1.0 * place, "hwmon", "rail", "sampled") for place in range(number)
