@@ -34,7 +34,9 @@ _SUBJECT: Final = "agent with the null engine, taking updates"
 NOTES: Final = (
     "Memory while updating: a signed repository on loopback releases a new artifact for the null engine as soon as the one before is kept; "
     "each is checked for, fetched, tried, run beside the old one and activated. Agent and child processes are added, read from "
-    f"/proc/PID/smaps_rollup every {1000 * _SAMPLE_SECONDS:.0f} ms. Between updates there is no child, as for all but a second of the hour between two checks by default.",
+    f"/proc/PID/smaps_rollup every {1000 * _SAMPLE_SECONDS:.0f} ms. Between updates there is no child, as for all but a second of the hour between two checks by default. "
+    "PSS hangs on who else has Python's pages; “as if alone” counts every page of the agent and its children whole, a file's unchanged pages once: a machine with no "
+    "other Python.",
 )
 _SETTINGS: Final = """\
 [source]
@@ -95,6 +97,10 @@ def measure(options: Options, progress: Progress, *, name: str = "updating") -> 
     return [
         _finding("PSS, whole window", samples, f"{updates} updates in {seconds:.0f} s"),
         _finding("PSS, while there is a child process", during, f"{updates} updates in {seconds:.0f} s"),
+        *(
+            _alone(name, found)
+            for name, found in (("whole window", samples), ("while there is a child process", during))
+        ),
     ]
 
 
@@ -137,6 +143,23 @@ def _told(agent: AgentRun, *names: str) -> int:
 
 def _artifact(work: Path, number: int) -> Path:
     return null_artifact(work / f"nothing-{number}.ewa", latency_seconds=0.001, version=f"1.0.{number}")
+
+
+def _alone(when: str, samples: Sequence[Sample]) -> Finding:
+    figure, sizes = f"as if alone, {when}", [one.alone for one in samples if one.alone is not None]
+    if not sizes:
+        return Finding(subject=_SUBJECT, figure=figure, unit="bytes", missing="no sample was taken")
+    estimate = median_and_range(sizes)
+    return Finding(
+        subject=_SUBJECT,
+        figure=figure,
+        unit="bytes",
+        value=estimate.value,
+        low=estimate.low,
+        high=estimate.high,
+        spread="smallest to largest",
+        sample=f"{len(sizes)} samples",
+    )
 
 
 def _finding(figure: str, samples: Sequence[Sample], sample: str) -> Finding:

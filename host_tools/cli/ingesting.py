@@ -120,10 +120,10 @@ class _Screen:
 def _line(overview: Overview) -> str:
     """Return one line for people."""
     parts = [
-        f"{overview.messages_per_second:,.0f} messages/s",
+        f"{overview.messages_per_second:,.0f}/s",
         f"{overview.messages:,} written",
-        f"{overview.duplicates:,} known already",
-        f"{overview.dead_letters:,} not understood",
+        f"{overview.duplicates:,} known",
+        f"{overview.dead_letters:,} refused",
         f"lag {overview.lag_seconds:.1f} s",
         f"{overview.held:,} held",
         f"{overview.connected}/{overview.workers} workers",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sqlite3
 import time
 from collections import Counter
 from dataclasses import replace
@@ -32,6 +34,7 @@ from tests.integration.support import (
     write_config,
     write_ewa,
 )
+from tests.integration.update_repository import Fleet
 from tests.unit.device_agent.engines import payloads
 
 if TYPE_CHECKING:
@@ -329,7 +332,7 @@ def test_a_side_whose_engine_fails_is_given_up_and_the_other_takes_all_frames(
     x = np.ones((100, 1, 8), np.float32)
     x[60:] = 99.0
     np.savez(tmp_path / "main.npz", x=x)
-    a, b = wide_null_artifact(tmp_path / "a.ewa"), fussy_artifact(tmp_path / "b.ewa")
+    a, b = easy_artifact(tmp_path / "a.ewa"), fussy_artifact(tmp_path / "b.ewa")
     config = config_of(
         tmp_path,
         mosquitto.port,
@@ -357,7 +360,7 @@ def test_a_side_whose_engine_fails_is_given_up_and_the_other_takes_all_frames(
     assert any("side b: 3 inferences failed" in line.body["reason"] for line in reader.about(HEALTH))
 
 
-def wide_null_artifact(path: Path) -> Path:
+def easy_artifact(path: Path) -> Path:
     """An artifact for ONNX Runtime with the inputs and outputs of `fussy_artifact`, which takes any frame."""
     graph = helper.make_graph(
         [helper.make_node("Relu", ["x"], ["y"])],
@@ -468,3 +471,55 @@ def test_check_looks_at_every_model_and_names_the_one_that_cannot_run(tmp_path: 
     done = command("check", "--config", str(config))
     assert done.returncode == 7
     assert "engine.memory_max_bytes: loading and testing the model added" in done.stderr
+
+
+def test_updates_are_of_the_main_model_and_one_that_fails_beside_another_is_taken_back(
+    tmp_path: Path,
+) -> None:
+    fleet = Fleet(tmp_path)
+    delivered = easy_artifact(tmp_path / "delivered.ewa")
+    np.savez(tmp_path / "main.npz", x=np.full((5, 1, 8), 99.0, np.float32))
+    config = config_of(
+        tmp_path,
+        1,
+        delivered,
+        tables={
+            "mqtt": {"enabled": False},
+            "engine": {"max_consecutive_errors": 3},
+            "source": {"kind": "replay", "path": "main.npz", "loop": True},
+            "update": {
+                "url": fleet.server.url,
+                "root": str(fleet.root),
+                "directory": "updates",
+                "first_check_seconds": 0.2,
+                "check_interval_seconds": 0.5,
+                "require_synced_clock": False,
+                "shadow_frames": 0,
+                "probation_seconds": 600.0,
+                "probation_bad_windows": 1000,
+            },
+        },
+        models=[{"name": "second", "artifact": {"path": str(null_artifact(tmp_path / "n.ewa"))}}],
+    )
+    try:
+        with AgentProcess(config) as agent:
+            agent.wait_for_log("model_started: Model second")
+            fleet.offer(fussy_artifact(tmp_path / "new.ewa"), counter=1)
+            agent.wait_for_log("update_rolled_back", seconds=150.0)
+            wait_until(
+                lambda: "model_started: Model second" in agent.log.split("update_rolled_back", 1)[1],
+                what="both run again",
+                seconds=90.0,
+            )
+            assert agent.stop() == 0
+    finally:
+        fleet.server.close()
+    with contextlib.closing(sqlite3.connect(tmp_path / "spool" / "spool.db")) as spool:
+        rows = spool.execute("SELECT topic, payload FROM message ORDER BY id").fetchall()
+    told = [(topic.rsplit("/", 1)[-1], json.loads(payload)) for topic, payload in rows]
+    (taken_back,) = [body["data"] for name, body in told if name == "update_rolled_back"]
+    assert "3 inferences failed in a row" in taken_back["text"]
+    last = {body["model"]: body for name, body in told if name == "inference" and "model" in body}
+    assert last["main"]["artifact"] == digest_of_file(delivered)
+    assert last["main"]["inferences_total"] > 0
+    assert last["second"]["inferences_total"] > 0

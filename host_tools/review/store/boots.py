@@ -88,6 +88,11 @@ class Boots:
         made["artifact"] = made["artifact"].cast(pa.int32())
         made["boot_id"] = pa.array([self._ids[place] for place in places.tolist()], pa.string())
         states = self.clock[places]
+        wrong, start = clock_evidence.is_wrong(states), clock_evidence.starts(states)
+        made["is_moved"] = pa.array(
+            (wrong != self.columns["placed_wrong"][places])
+            | (wrong & (start != self.columns["placed_start"][places]))
+        )
         made["clock"] = pa.ListArray.from_arrays(
             pa.array(np.arange(len(places) + 1, dtype=np.int32) * clock_evidence.WIDTH),
             pa.array(states.reshape(-1)),

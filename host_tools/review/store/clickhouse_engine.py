@@ -89,6 +89,11 @@ class ClickHouseEngine:
         return self._connection.query(sql)
 
     @contextlib.contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """See `Engine.snapshot`; ClickHouse has none: what is written between two questions counts in the second."""
+        yield
+
+    @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
         """See `Engine.transaction`; here what is done within is not one, but can be repeated."""
         with self._turn:
@@ -138,7 +143,7 @@ class ClickHouseEngine:
         moment = f'if({is_wrong} = 1, transform(boot, {boot}, {start}, 0.0) + uptime_seconds, "time")'
         self._connection.command(
             f"INSERT INTO {table} SELECT * REPLACE({moment} AS moment, {self._next()} AS version) "
-            f"FROM {table} WHERE {one_of('boot', boot)}"
+            f"FROM {table} WHERE {one_of('boot', boot)}{' AND seq <> 0' if table == 'health' else ''}"
         )
 
     def arrange(self, table: str, start: int, end: int) -> None:

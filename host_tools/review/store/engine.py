@@ -36,6 +36,9 @@ class Engine(Protocol):
         Inside a transaction of this thread it sees what was changed there.
         """
 
+    def snapshot(self) -> AbstractContextManager[None]:
+        """What this thread asks within is of one moment, where the database can; whoever writes goes on meanwhile."""
+
     def transaction(self) -> AbstractContextManager[None]:
         """Commit what is done within as a whole; one at a time, others wait."""
 
@@ -58,7 +61,10 @@ class Engine(Protocol):
         """Yield what a question gives piece by piece."""
 
     def place(self, table: str, boots: pa.Table) -> None:
-        """Set `moment` anew in the rows of some runs: columns ``boot``, ``wrong`` and ``start``, as `clock_evidence.moments`."""
+        """Set `moment` anew in the rows of some runs: columns ``boot``, ``wrong`` and ``start``, as `clock_evidence.moments`.
+
+        A farewell stays: it counts when it came.
+        """
 
     def arrange(self, table: str, start: int, end: int) -> None:
         """Lay the windows of a stretch of time out by device, where the database does not by itself."""

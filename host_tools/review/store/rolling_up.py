@@ -100,23 +100,19 @@ class RollingUp:
     def _place(self) -> None:
         """Place the messages of runs anew of whose clocks more is known by now."""
         with self.engine.transaction():
-            rows = self.engine.select("SELECT * FROM boot ORDER BY boot")
+            rows = self.engine.select("SELECT * FROM boot WHERE is_moved ORDER BY boot")
             if not rows.num_rows:
                 return
             states = read_clock(rows)
-            wrong, start = clock_evidence.is_wrong(states), clock_evidence.starts(states)
-            was_wrong, was_start = column(rows, "placed_wrong"), column(rows, "placed_start")
-            moved = np.flatnonzero((wrong != was_wrong) | (wrong & (start != was_start)))
-            if not len(moved):
-                return
-            boot = column(rows, "boot")[moved]
+            placed = {"wrong": clock_evidence.is_wrong(states), "start": clock_evidence.starts(states)}
+            boot = column(rows, "boot")
             dirty_runs(self.engine, boot)
-            placed = pa.table({"boot": boot, "wrong": wrong[moved], "start": start[moved]})
             for table in MESSAGE_TABLES:
-                self.engine.place(table, placed)
-            rows = rows.take(pa.array(moved))
-            for name, values in (("placed_wrong", wrong), ("placed_start", start)):
-                rows = rows.set_column(rows.column_names.index(name), name, pa.array(values[moved]))
+                self.engine.place(table, pa.table({"boot": boot, **placed}))
+            stays = np.zeros(len(boot), dtype=bool)
+            now = {"placed_wrong": placed["wrong"], "placed_start": placed["start"], "is_moved": stays}
+            for name, values in now.items():
+                rows = rows.set_column(rows.column_names.index(name), name, pa.array(values))
             self.engine.replace("boot", rows)
             dirty_runs(self.engine, boot)
         self.boots.forget()

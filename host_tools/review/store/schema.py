@@ -97,7 +97,8 @@ TABLES: Mapping[str, Table] = MappingProxyType(
         "label": Table(columns={"device": "text", "key": "text", "value": "text"}, key=("device", "key")),
         # Devices that share what fleets are told apart by; `name` is a JSON object of labels.
         "cohort": Table(columns={"id": "int32", "name": "text"}, key=("id",)),
-        # One row a run of an agent. `placed_*` is what its rows' `moment` were made with; `totals_*` those of the last window
+        # One row a run of an agent. `placed_*` is what its rows' `moment` were made with, and
+        # `is_moved` tells that more is known by now; `totals_*` those of the last window
         # whose message was removed.
         "boot": Table(
             columns={
@@ -114,6 +115,7 @@ TABLES: Mapping[str, Table] = MappingProxyType(
                 "cap": "double",
                 "placed_wrong": "bool",
                 "placed_start": "double",
+                "is_moved": "bool",
                 "totals_seq": "int64",
                 "totals_inferences": "int64",
                 "totals_errors": "int64",

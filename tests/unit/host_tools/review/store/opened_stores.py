@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import itertools
 import os
 import tempfile
@@ -34,7 +35,12 @@ def _process() -> ProcessConnection:
     """The engine can be started once in a process."""
     folder = tempfile.TemporaryDirectory(prefix="edgewright-chdb-")
     connection = ProcessConnection(Path(folder.name))
-    connection.folder = folder  # type: ignore[attr-defined]  # goes when the process ends
+
+    def end() -> None:
+        connection.close()  # first: the engine crashes the process whose folder went before it
+        folder.cleanup()
+
+    atexit.register(end)
     return connection
 
 
