@@ -41,6 +41,13 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "artifact_a", metavar="A", help="digest, or the first characters of it, that B is held against"
     )
     compare.add_argument("artifact_b", metavar="B", help="digest, or the first characters of it")
+    compare.add_argument(
+        "--margin",
+        action="append",
+        default=[],
+        metavar="MEASURE=NUMBER",
+        help="what does not matter, e.g. latency_p95_seconds=0.05 (5 %%); repeatable; names as in --json",
+    )
     _add_time(compare, days=14.0)
     _add_output(compare)
     device = _verb(verbs, "device", "all that is found of one device, alone and beside others like it")
@@ -85,7 +92,11 @@ def _add_export(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "--grafana", metavar="FILE", help="write a dashboard that asks for what /metrics offers"
     )
     export.add_argument(
-        "--artifact", action="append", default=[], metavar="DIGEST", help="only this one; repeatable"
+        "--artifact",
+        action="append",
+        default=[],
+        metavar="DIGEST",
+        help="only this one, or the first characters of it; repeatable",
     )
     export.add_argument(
         "--level",

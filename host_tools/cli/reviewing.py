@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -67,7 +68,7 @@ def run_compare(options: argparse.Namespace) -> int:
         a, b = (artifact_named(text, known) for text in (options.artifact_a, options.artifact_b))
         if a == b:
             raise InputError(f"A and B are the same artifact, {a}.")
-        comparison = compare(store, a, b, looked.selection())
+        comparison = compare(store, a, b, looked.selection(), margins=_margins(options.margin))
     _tell(options, "comparison", comparison, comparison_report(comparison))
     return comparison_status(comparison)
 
@@ -115,6 +116,8 @@ def run_export(options: argparse.Namespace) -> int:
     with _opened(options.store) as store:
         roll = roll_of(store)
         looked = _looked(options, roll)
+        known = store.artifacts(looked.selection())
+        looked = replace(looked, artifacts=tuple(artifact_named(text, known) for text in options.artifact))
         if options.otlp is not None:
             return _send(options, store, roll, looked)
         name = options.timeline or options.devices
@@ -189,18 +192,27 @@ def _looked(options: argparse.Namespace, roll: Roll) -> Looked:
         raise InputError(
             f"{options.store}: there is no telemetry in it yet.", hint="`edgewright ingest` brings it."
         )
+    if not start < end:
+        raise InputError(
+            f"time: expected a start before the end, got {_moment(start)} to {_moment(end)}.",
+            hint="See --since, --until and --days.",
+        )
     span = span_of(max(start, 0.0), end, newest=roll.newest, level=getattr(options, "level", None))
     return Looked(
         span=span,
-        artifacts=_artifacts(options),
+        artifacts=(),
         labels=tuple(_pairs(options.label, "--label")),
     )
 
 
-def _artifacts(options: argparse.Namespace) -> tuple[str, ...]:
-    return tuple(
-        text if text.startswith("sha256:") else f"sha256:{text}" for text in getattr(options, "artifact", ())
-    )
+def _margins(texts: Sequence[str]) -> dict[str, float]:
+    margins = {}
+    for name, value in _pairs(texts, "--margin"):
+        try:
+            margins[name] = float(value)
+        except ValueError:
+            raise InputError(f"--margin {name}: expected a number, got {value!r}.") from None
+    return margins
 
 
 def _pairs(texts: Sequence[str], option: str) -> Iterator[tuple[str, str]]:
@@ -224,7 +236,10 @@ def _time(text: str, option: str) -> float:
 
 
 def _moment(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, tz=timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+    try:
+        return datetime.fromtimestamp(seconds, tz=timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+    except (ValueError, OverflowError, OSError):  # no year of the calendar
+        return f"{seconds:g}"
 
 
 def _like(device: str, roll: Roll) -> str:

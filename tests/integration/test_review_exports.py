@@ -234,3 +234,17 @@ def test_a_store_is_needed_and_must_hold_something(
     open_store(str(tmp_path / "empty.duckdb")).close()
     assert main(["review", "export", "--store", str(tmp_path / "empty.duckdb"), "--devices", "out.csv"]) == 2
     assert "no telemetry in it yet" in capsys.readouterr().err
+
+
+def test_an_artifact_is_named_by_its_first_characters_and_must_be_there(
+    path: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "devices.csv"
+    export = ["review", "export", "--store", path, "--devices", str(file), *SINCE]
+    assert main([*export, "--artifact", "feed"]) == 2
+    error = capsys.readouterr().err
+    assert "no artifact that ran in this time begins so" in error
+    assert "a1a1a1a1a1a1" in error
+    assert not file.exists()
+    assert main([*export, "--artifact", "b2b2"]) == 0
+    assert len(file.read_text().splitlines()) == 1 + DEVICES // 2

@@ -84,6 +84,14 @@ def test_a_like_artifact_is_status_0(same: str, capsys: pytest.CaptureFixture[st
     assert f"{B} is no worse" in capsys.readouterr().out
 
 
+def test_a_margin_of_ones_own_counts(slower: str, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--json", "--margin", "latency_p50_seconds=5", "--margin", "latency_p95_seconds=0.4"]
+    main(["review", "compare", A, B, "--store", slower, *arguments])
+    measures = json.loads(capsys.readouterr().out)["comparison"]["measures"]
+    margins = {one["measure"]: one["margin"] for one in measures}
+    assert (margins["latency_p50_seconds"], margins["latency_p95_seconds"]) == (5.0, 0.4)
+
+
 @pytest.mark.parametrize("width", [60, 80, 120, 200])
 def test_a_comparison_can_be_read_at_any_width(
     slower: str, width: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -129,6 +137,17 @@ def test_a_device_and_a_week_say_what_is_found(
         (["device", "gate"], "never heard. Did you mean gate-0"),
         (["device", "x\x1b[2Jy"], "never heard"),
         (["weekly", "--until", "tomorrow"], "--until: expected a time"),
+        (
+            ["device", "gate-1", "--since", "2026-11-28", "--until", "2026-11-20"],
+            "2026-11-28 00:00 UTC to 2026-11-20",
+        ),
+        (["device", "gate-1", "--until", "1e300"], "expected a start before the end"),
+        (["compare", A, B, "--margin", "latency=1"], "Measures are latency_p50_seconds"),
+        (
+            ["compare", A, B, "--margin", "latency_p50_seconds=x"],
+            "--margin latency_p50_seconds: expected a number",
+        ),
+        (["compare", A, B, "--margin", "latency_p50_seconds=nan"], "expected margins above 0"),
     ],
 )
 def test_wrong_arguments_are_told(

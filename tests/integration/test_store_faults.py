@@ -10,8 +10,10 @@ import sys
 import time
 from pathlib import Path
 
+import duckdb
 import pytest
 
+from host_tools.cli.main import main
 from host_tools.errors import StoreError
 from host_tools.review.store.opening import open_store
 from host_tools.review.store.tables import Batch
@@ -230,3 +232,31 @@ def test_a_full_disk_is_told_and_work_goes_on_when_there_is_room_again(tmp_path:
     for line in (found, again):
         _, inferences, expected = line.split()
         assert inferences == expected
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        (
+            "postgres://me:secret@host/db",
+            "expected a DuckDB file, or an address that begins with clickhouse://",
+        ),
+        ("chdb:nowhere", "no such folder"),
+        ("clickhouse://me:secret@127.0.0.1:9/x", "127.0.0.1:9/x: Failed to establish a new connection"),
+        ("foreign.duckdb", "no store of telemetry in it"),
+    ],
+)
+def test_an_address_where_nothing_can_be_read_is_told_in_one_line(
+    address: str,
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    duckdb.connect("foreign.duckdb").sql("CREATE TABLE something (a INT)")
+    assert main(["review", "weekly", "--store", address]) == 7
+    (line,) = capfd.readouterr().err.splitlines()
+    assert said in line
+    assert "secret" not in line
+    assert [one.name for one in tmp_path.iterdir()] == ["foreign.duckdb"]

@@ -197,7 +197,12 @@ class Supervisor:
         elif isinstance(report, Nothing):
             child.found_nothing = True
         else:
-            if report.note and (child.status is None or child.status.note != report.note):
+            # What disturbs the one that looks for old sessions disturbs the workers, who tell.
+            if (
+                report.note
+                and child.role != "retire"
+                and (child.status is None or child.status.note != report.note)
+            ):
                 self._say(f"{child.name}: {report.note}")
             child.status = report
             place.pauses.succeeded(time.monotonic())

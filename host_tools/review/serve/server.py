@@ -80,7 +80,7 @@ def _listen(host: str, port: int) -> socket.socket:
         listening.close()
         raise InputError(
             f"{host}:{port}: cannot listen there: {error.strerror or error}.",
-            hint="Is another page open? Choose another --port, or --port 0 for any.",
+            hint="Is another page open? Choose another port.",
         ) from error
     return listening
 

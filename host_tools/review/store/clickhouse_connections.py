@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+import re
 import tempfile
 import threading
 from pathlib import Path
@@ -17,6 +19,9 @@ from host_tools.review.store.clickhouse_engine import SETTINGS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_CAUSE = re.compile(r"Caused by \w+\([\"'](?:\w+\(.*?\): )?(.*?)[\"']\)\)")
+"""Of what urllib3 says at length, the end that tells why."""
+logging.getLogger("clickhouse_connect").addHandler(logging.NullHandler())  # it is raised, too, and told once
 _MISSING = "pip install 'edgewright[clickhouse]'"
 
 
@@ -135,4 +140,6 @@ class ServerConnection:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:500]
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    cause = _CAUSE.search(line)
+    return (cause[1] if cause else line)[:500]

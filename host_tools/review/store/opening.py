@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from host_tools.review.store.engine import Engine
 
 _ADDRESSES = ("clickhouse://", "clickhouses://")
+_MADE_BY = "`edgewright ingest --store` makes one."
+_ABSENT = ("does not exist", "unknown_table", "unknown table")
+"""In what databases say of a table that is not there."""
 _VERSION = "schema_version"
 MIGRATIONS: Mapping[int, Sequence[str]] = {
     2: (
@@ -52,13 +55,19 @@ def open_store(
         StoreError: It cannot be opened: not there, damaged, in use by another process, of a newer version, away.
     """
     text = str(where)
+    scheme, is_address, _ = text.partition("://")
+    if is_address and f"{scheme}://" not in _ADDRESSES:
+        raise StoreError(
+            f"{scheme}://…: expected a DuckDB file, or an address that begins with {' or '.join(_ADDRESSES)}.",
+            hint="A file is given by its path alone.",
+        )
     if text.startswith((*_ADDRESSES, "chdb:")):
+        if read_only and text.startswith("chdb:") and not Path(text.removeprefix("chdb:")).is_dir():
+            raise StoreError(f"{where}: there is no such folder.", hint=_MADE_BY)
         engine: Engine = _clickhouse(text)
     else:
         if read_only and not Path(where).is_file():
-            raise StoreError(
-                f"{where}: there is no such file.", hint="`edgewright ingest --store` makes one."
-            )
+            raise StoreError(f"{where}: there is no such file.", hint=_MADE_BY)
         engine = DuckDbEngine(Path(where), threads=threads, memory_bytes=memory_bytes, read_only=read_only)
     try:
         return opened(engine, read_only=read_only)
@@ -75,7 +84,7 @@ def opened(engine: Engine, *, read_only: bool = False) -> ColumnStore:
     """
     if not read_only:
         engine.create(("setting",))
-    rows = engine.select(f'SELECT "value" FROM setting WHERE "name" = \'{_VERSION}\'')
+    rows = _settings(engine)
     version = int(rows.column("value")[0].as_py()) if rows.num_rows else SCHEMA_VERSION
     if version > SCHEMA_VERSION:
         raise StoreError(
@@ -97,6 +106,17 @@ def opened(engine: Engine, *, read_only: bool = False) -> ColumnStore:
             engine.create(TABLES)
             engine.replace("setting", pa.table({"name": [_VERSION], "value": [str(SCHEMA_VERSION)]}))
     return ColumnStore(engine)
+
+
+def _settings(engine: Engine) -> pa.Table:
+    try:
+        return engine.select(f'SELECT "value" FROM setting WHERE "name" = \'{_VERSION}\'')
+    except StoreError as error:
+        if any(words in str(error).lower() for words in _ABSENT):
+            raise StoreError(
+                f"{engine.where}: there is a database, and no store of telemetry in it.", hint=_MADE_BY
+            ) from error
+        raise
 
 
 def _clickhouse(address: str) -> Engine:
