@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import urllib.error
 import urllib.request
@@ -12,6 +13,7 @@ import pytest
 
 from host_tools.review.serve.server import serving
 from host_tools.review.store.opening import open_store
+from host_tools.review.store.tables import Batch
 from tests.integration import review_fleet
 from tests.integration.browser_session import Browser, browser
 from tests.integration.review_fleet import HOSTILE, NEW, OLD, START, WINDOWS, device_id
@@ -63,6 +65,38 @@ def opened(chromium: Browser, address: str, query: str = "") -> None:
     chromium.open("about:blank")
     chromium.open(address + query)
     chromium.wait(f"{ROOT} >= 1")
+
+
+@pytest.fixture(scope="module")
+def unmeasured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A page of a fleet that measures neither power nor temperature nor throttling."""
+    store = open_store(str(tmp_path_factory.mktemp("unmeasured") / "fleet.duckdb"))
+    for batch in review_fleet.batches(devices=1):
+        store.write(Batch(rows={name: rows for name, rows in batch.rows.items() if name != "reading"}))
+    store.roll_up()
+    with serving(store) as address:
+        yield address
+    store.close()
+
+
+def test_what_was_not_measured_is_told_in_its_own_place(chromium: Browser, unmeasured: str) -> None:
+    opened(chromium, unmeasured)
+    told = chromium.ask(
+        """[...document.querySelectorAll(".annotation-text")]
+             .map((one) => [one.textContent, Math.round(one.getBoundingClientRect().top)])"""
+    )
+    names = ["power was not measured", "temperature was not measured", "throttling was not measured"]
+    assert [name for name, _ in told] == names
+    tops = [top for _, top in told]
+    assert all(below - above > 50 for above, below in itertools.pairwise(tops)), tops
+
+
+def test_what_is_wrong_is_told_once(chromium: Browser, address: str) -> None:
+    chromium.open("about:blank")
+    chromium.open(f"{address}?device=nobody")
+    trouble = chromium.wait("document.getElementById('trouble').textContent")
+    assert trouble == "device 'nobody': never heard. Search for it in the list of devices."
+    chromium.problems.clear()  # the answer's status
 
 
 def drawn_again(chromium: Browser, before: str) -> None:

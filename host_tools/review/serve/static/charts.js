@@ -82,16 +82,18 @@ export function timelineFigure(answer) {
   const filled = (name) => traces.some((trace) => (trace.yaxis ?? "y") === name && trace.y.length);
   const lowest = (name) => (filled(name) ? { rangemode: "tozero" } : { range: [0, 1], showticklabels: false });
   const absent = [["y", "nothing was inferred"], ["y2", "power was not measured"], ["y3", "temperature was not measured"], ["y4", "throttling was not measured"]].filter(([name]) => !filled(name));
+  // An axis without a trace is not drawn, and nothing can be placed by it.
+  const domains = { y: [0.55, 0.965], y2: [0.42, 0.52], y3: [0.28, 0.39], y4: [0.15, 0.25], y5: [0, 0.12] };
   const layout = {
     ...theme(), height: 800, legend: { orientation: "h", y: 1.0, yanchor: "bottom", x: 0 }, hovermode: "x",
     xaxis: axis({ type: "date", range: [answer.shown.start * 1e3, answer.shown.end * 1e3], anchor: "y5", showspikes: true, spikemode: "across", spikethickness: 1, spikecolor: css("--soft"), spikedash: "dot" }),
-    yaxis: axis({ title: title("latency, ms"), type: "log", domain: [0.55, 0.965], fixedrange: true, ...decades(answer.edges) }),
-    yaxis2: axis({ title: title("power, W"), domain: [0.42, 0.52], fixedrange: true, ...lowest("y2"), nticks: 4 }),
-    yaxis3: axis({ title: title("heat, °C"), domain: [0.28, 0.39], fixedrange: true, ...(filled("y3") ? {} : { range: [0, 1], showticklabels: false }), nticks: 4 }),
-    yaxis4: axis({ title: title("throttled, %"), domain: [0.15, 0.25], fixedrange: true, ...lowest("y4"), nticks: 4 }),
-    yaxis5: axis({ title: title("devices"), domain: [0, 0.12], fixedrange: true, ...lowest("y5"), nticks: 4 }),
+    yaxis: axis({ title: title("latency, ms"), type: "log", domain: domains.y, fixedrange: true, ...decades(answer.edges) }),
+    yaxis2: axis({ title: title("power, W"), domain: domains.y2, fixedrange: true, ...lowest("y2"), nticks: 4 }),
+    yaxis3: axis({ title: title("heat, °C"), domain: domains.y3, fixedrange: true, ...(filled("y3") ? {} : { range: [0, 1], showticklabels: false }), nticks: 4 }),
+    yaxis4: axis({ title: title("throttled, %"), domain: domains.y4, fixedrange: true, ...lowest("y4"), nticks: 4 }),
+    yaxis5: axis({ title: title("devices"), domain: domains.y5, fixedrange: true, ...lowest("y5"), nticks: 4 }),
     yaxis6: { domain: [0.97, 1.0], fixedrange: true, visible: false, range: [0, 2] },
-    annotations: absent.map(([name, text]) => ({ text, xref: "paper", x: 0.5, yref: `${name} domain`, y: 0.5, showarrow: false, font: { color: css("--soft") } })),
+    annotations: absent.map(([name, text]) => ({ text, xref: "paper", x: 0.5, yref: "paper", y: (domains[name][0] + domains[name][1]) / 2, showarrow: false, font: { color: css("--soft") } })),
     shapes: marks.map((mark) => ({ type: "line", xref: "x", yref: "paper", x0: mark.time * 1e3, x1: mark.time * 1e3, y0: 0, y1: 0.98, line: { color: css("--soft"), width: 1, dash: "dot" } })),
   };
   return { traces: traces.filter((trace) => trace.type === "heatmap" || trace.y.length), layout };
@@ -119,6 +121,8 @@ export const COLORS = {
   joules: ["energy an inference, mJ", (group) => (group.measures.joules === null ? null : group.measures.joules * 1e3)],
 };
 
+const counted = (devices) => `${devices} ${devices === 1 ? "device" : "devices"}`;
+
 export function groupsFigure(answer, color) {
   const [title, value] = COLORS[color] ?? COLORS.latency_p95;
   const ids = [], labels = [], parents = [], values = [], colors = [], texts = [], groups = [];
@@ -128,11 +132,11 @@ export function groupsFigure(answer, color) {
   if (answer.inner !== null) {
     const outer = new Map();
     for (const group of answer.groups) outer.set(group.value, (outer.get(group.value) ?? 0) + group.devices);
-    for (const [name, devices] of outer) add(`o:${name}`, name, "", devices, null, `${devices} devices`, null);
+    for (const [name, devices] of outer) add(`o:${name}`, name, "", devices, null, counted(devices), null);
   }
   for (const group of answer.groups) {
     const shade = value(group), label = answer.inner === null ? group.value : group.inner;
-    add(`g:${group.value}\u0000${group.inner ?? ""}`, label, answer.inner === null ? "" : `o:${group.value}`, group.devices, shade, `${group.devices} devices<br>${title} ${shade === null ? "–" : Number(shade.toPrecision(3))}`, group);
+    add(`g:${group.value}\u0000${group.inner ?? ""}`, label, answer.inner === null ? "" : `o:${group.value}`, group.devices, shade, `${counted(group.devices)}<br>${title} ${shade === null ? "–" : Number(shade.toPrecision(3))}`, group);
   }
   const scaled = colors.map((shade) => (shade === null ? css("--line") : shadeOf(high > low ? (shade - low) / (high - low) : 0)));
   const trace = { type: "treemap", ids, labels, parents, values, text: texts, branchvalues: "total", textinfo: "label+text", hoverinfo: "label+text", marker: { colors: scaled, line: { width: 1, color: css("--paper") }, pad: { t: 20, l: 3, r: 3, b: 3 } }, textfont: { color: scaled.map((shade, place) => (colors[place] === null ? css("--ink") : isDark(shade) ? "#ffffff" : "#101010")) }, pathbar: { visible: false }, tiling: { pad: 2 } };

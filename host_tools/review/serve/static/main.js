@@ -20,7 +20,7 @@ async function fetched(path, signal) {
   const response = await fetch(path, { signal, headers: { Accept: "application/json" } });
   if (!response.ok) {
     let message = `${response.status} ${response.statusText}`;
-    try { const { error } = await response.json(); message = [error.message, error.hint].filter(Boolean).join(" "); } catch { /* no JSON: the status says it */ }
+    try { const { error } = await response.json(); message = error.message; } catch { /* no JSON: the status says it */ }
     throw new Error(message);
   }
   return response.json();
