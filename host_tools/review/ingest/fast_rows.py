@@ -19,7 +19,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from device_agent.contract import units
-from host_tools.review.ingest.rows import SYSTEM_NAMES, SYSTEM_SOURCE, Row, Rows, counter_name, system_quality
+from host_tools.review.ingest.rows import SYSTEM_NAMES, SYSTEM_SOURCE, Row, Rows, system_quality
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -226,12 +226,6 @@ def _inference(payload: bytes, _kind: str) -> Rows | None:
         hist.zero_count,
         ascending,
         list(counts.values()) if indices == ascending else [counts[index] for index in ascending],
-        counter_name(
-            None if window.model is UNSET else window.model,
-            None if window.variant is UNSET else window.variant,
-        )
-        if whose
-        else "",
     )
     return _rows(window, "inference", [row])
 

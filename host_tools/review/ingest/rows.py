@@ -76,11 +76,6 @@ def rows_with(envelope: Envelope, table: TableName, rows: list[Row]) -> Rows:
     )
 
 
-def counter_name(model: str | None, variant: str | None) -> str:
-    """Return what tells a run's totals apart: every model, and each side of a split, counts its own."""
-    return f"{model or ''}/{variant or ''}" if model or variant else ""
-
-
 def system_quality(name: str) -> str:
     """Return the quality of a number of a system sample, which does not say it itself."""
     return "counter" if name.endswith("_total") else "sampled"
@@ -127,7 +122,6 @@ def _inference(window: InferenceWindow) -> Row:
         hist.zero_count,
         indices,
         [hist.counts[index] for index in indices],
-        counter_name(window.model, window.variant),
     )
 
 

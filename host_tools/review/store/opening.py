@@ -22,15 +22,7 @@ _MADE_BY = "`edgewright ingest --store` makes one."
 _ABSENT = ("does not exist", "unknown_table", "unknown table")
 """In what databases say of a table that is not there."""
 _VERSION = "schema_version"
-MIGRATIONS: Mapping[int, Sequence[str]] = {
-    2: (
-        "ALTER TABLE inference ADD COLUMN counter VARCHAR DEFAULT ''",
-        *(
-            f"ALTER TABLE boot DROP COLUMN totals_{name}"
-            for name in ("seq", "inferences", "errors", "dropped")
-        ),
-    )
-}
+MIGRATIONS: Mapping[int, Sequence[str]] = {}
 """By the version that they lead to: what is done to tables that are there. Forward only."""
 
 

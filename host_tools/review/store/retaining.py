@@ -10,9 +10,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 
-from host_tools.review.store.schema import TABLES, fleet_table, window_table
+from host_tools.review.store.schema import fleet_table, window_table
+from host_tools.review.store.window_rows import column
 from host_tools.review.store.windows import Level
 
 if TYPE_CHECKING:
@@ -74,27 +76,24 @@ def _remove_messages(engine: Engine, before: int) -> int:
 
 
 def _keep_totals(engine: Engine, before: int) -> None:
-    """Keep each counter's totals in the last message that goes: what the next one adds is the difference."""
+    """Keep each run's totals in the last message that goes: what the next one adds is the difference."""
     totals = engine.select(
-        "SELECT boot, counter, max(seq) AS seq, max_by(inferences_total, seq) AS inferences, "
+        "SELECT boot, max(seq) AS seq, max_by(inferences_total, seq) AS inferences, "
         "max_by(errors_total, seq) AS errors, max_by(dropped_frames_total, seq) AS dropped "
-        f"FROM inference WHERE moment < {before} GROUP BY boot, counter"
+        f"FROM inference WHERE moment < {before} GROUP BY boot ORDER BY boot"
     )
+    boots = engine.select("SELECT * FROM boot ORDER BY boot")
     if not totals.num_rows:
         return
-    known = {
-        (row["boot"], row["counter"]): row["seq"]
-        for row in engine.select("SELECT boot, counter, seq FROM counted").to_pylist()
-    }
-    rows = [row for row in totals.to_pylist() if row["seq"] > known.get((row["boot"], row["counter"]), -1)]
-    if rows:
-        numbers = ("boot", "seq", "inferences", "errors", "dropped")
-        kinds = {"counter": pa.string(), **dict.fromkeys(numbers, pa.int64())}
-        columns = TABLES["counted"].columns
-        engine.replace(
-            "counted",
-            pa.table({name: pa.array([row[name] for row in rows], kinds[name]) for name in columns}),
+    place = np.searchsorted(column(boots, "boot"), column(totals, "boot"))
+    later = column(totals, "seq") > column(boots, "totals_seq")[place]
+    rows = boots.take(pa.array(place[later]))
+    for name in ("seq", "inferences", "errors", "dropped"):
+        number = rows.column_names.index(f"totals_{name}")
+        rows = rows.set_column(
+            number, f"totals_{name}", pa.array(column(totals, name)[later].astype(np.int64))
         )
+    engine.replace("boot", rows)
 
 
 def _seal(engine: Engine, level: Level, before: int) -> None:

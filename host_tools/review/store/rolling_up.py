@@ -175,9 +175,7 @@ class RollingUp:
         low = int(dirty[1].min()) - margin
         high = int(dirty[1].max()) + FINEST + margin
         devices = one_of("device", dirty[0])
-        boots = self.engine.select(f"SELECT * FROM boot WHERE {devices} ORDER BY boot")
-        its = one_of("boot", column(boots, "boot"))
-        runs = read_runs(boots, self.engine.select(f"SELECT * FROM counted WHERE {its}"))
+        runs = read_runs(self.engine.select(f"SELECT * FROM boot WHERE {devices} ORDER BY boot"))
         facts = Facts(runs)
         within = f"{devices} AND moment >= {low!r} AND moment < {high!r}"
         facts.add_inference(self.engine.select(f"SELECT * FROM inference WHERE {within}"))

@@ -16,7 +16,7 @@ from host_tools.review.store.windows import Level
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 1
 
 Kind = Literal["int8", "int32", "int64", "double", "bool", "text", "int32[]", "int64[]", "double[]"]
 
@@ -98,7 +98,8 @@ TABLES: Mapping[str, Table] = MappingProxyType(
         # Devices that share what fleets are told apart by; `name` is a JSON object of labels.
         "cohort": Table(columns={"id": "int32", "name": "text"}, key=("id",)),
         # One row a run of an agent. `placed_*` is what its rows' `moment` were made with, and
-        # `is_moved` tells that more is known by now.
+        # `is_moved` tells that more is known by now; `totals_*` those of the last window
+        # whose message was removed.
         "boot": Table(
             columns={
                 "boot": "int64",
@@ -115,6 +116,10 @@ TABLES: Mapping[str, Table] = MappingProxyType(
                 "placed_wrong": "bool",
                 "placed_start": "double",
                 "is_moved": "bool",
+                "totals_seq": "int64",
+                "totals_inferences": "int64",
+                "totals_errors": "int64",
+                "totals_dropped": "int64",
                 "clock": "double[]",
             },
             key=("boot",),
@@ -129,18 +134,6 @@ TABLES: Mapping[str, Table] = MappingProxyType(
                 "artifact": "int32",
             },
             key=("boot", "first"),
-        ),
-        # The totals in the last message that was removed, of each counter of a run.
-        "counted": Table(
-            columns={
-                "boot": "int64",
-                "counter": "text",
-                "seq": "int64",
-                "inferences": "int64",
-                "errors": "int64",
-                "dropped": "int64",
-            },
-            key=("boot", "counter"),
         ),
         # Windows of 10 s whose rows changed since they were rolled up; `level` tells those of fleets, which follow.
         "dirty": Table(columns={"device": "int32", "time": "int64"}, key=("device", "time")),
@@ -157,7 +150,6 @@ TABLES: Mapping[str, Table] = MappingProxyType(
                 "latency_min_seconds": "double",
                 "latency_max_seconds": "double",
                 **_HIST,
-                "counter": "text",
             },
             key=("device", "boot", "seq"),
         ),

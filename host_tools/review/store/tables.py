@@ -50,8 +50,6 @@ TABLES: Mapping[TableName, pa.Schema] = MappingProxyType(
                 pa.field("hist_zero_count", pa.int64(), nullable=False),
                 pa.field("hist_indices", pa.list_(pa.int32()), nullable=False),
                 pa.field("hist_counts", pa.list_(pa.int64()), nullable=False),
-                # Whose totals: ``model/variant``, as far as told; each counts its own. Null or empty: the run has but one.
-                pa.field("counter", pa.string()),
             ]
         ),
         # One row a number of a system, thermal or power sample (`kind`). Readings without a value are not there.

@@ -19,8 +19,6 @@ from host_tools.review.store.window_rows import WindowRows, column
 from host_tools.review.store.windows import Histograms
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from numpy.typing import NDArray
 
 KEYS = ("device", "time", "artifact")
@@ -39,26 +37,25 @@ class Runs:
     placed_start: NDArray[np.float64]
     low_uptime: NDArray[np.float64]
     high_uptime: NDArray[np.float64]
-    counted: Mapping[tuple[int, str], tuple[int, int, int, int]]
-    """By run and counter, of the last message that was removed: number, inferences, errors, dropped frames."""
+    totals_seq: NDArray[np.int64]
+    totals: NDArray[np.int64]
+    """int64[runs, 3]: inferences, errors, dropped frames."""
 
     def at(self, boot: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the places of runs by their keys."""
         return np.searchsorted(self.boot, boot)
 
 
-def read_runs(rows: pa.Table, counted: pa.Table) -> Runs:
-    """Take rows of the table `boot`, which ascend by it, and those of `counted` of the same runs."""
+def read_runs(rows: pa.Table) -> Runs:
+    """Take rows of the table `boot`, which ascend by it."""
+    totals = [column(rows, f"totals_{name}") for name in ("inferences", "errors", "dropped")]
     return Runs(
         boot=column(rows, "boot"),
         device=column(rows, "device").astype(np.int64),
-        counted={
-            (row["boot"], row["counter"]): (row["seq"], row["inferences"], row["errors"], row["dropped"])
-            for row in counted.to_pylist()
-        },
+        totals=np.stack(totals, axis=1),
         **{
             name: column(rows, name)
-            for name in ("cap", "placed_wrong", "placed_start", "low_uptime", "high_uptime")
+            for name in ("cap", "placed_wrong", "placed_start", "low_uptime", "high_uptime", "totals_seq")
         },
     )
 
@@ -84,26 +81,23 @@ class Facts:
         if not rows.num_rows:
             return
         boot, seq = column(rows, "boot"), column(rows, "seq")
-        # Every model and each side of a split counts its own totals.
-        counters = rows.column("counter").combine_chunks().dictionary_encode()
-        counter = np.asarray(counters.indices.to_numpy()).astype(np.int64)
-        order = np.lexsort((seq, counter, boot))
+        order = np.lexsort((seq, boot))
         rows = rows.take(pa.array(order))
-        boot, seq, counter, run = boot[order], seq[order], counter[order], self.runs.at(boot[order])
+        boot, seq, run = boot[order], seq[order], self.runs.at(boot[order])
         totals = np.stack(
             [column(rows, name) for name in ("inferences_total", "errors_total", "dropped_frames_total")],
             axis=1,
         )
         has_before = np.zeros(len(boot), dtype=bool)
-        has_before[1:] = (boot[1:] == boot[:-1]) & (counter[1:] == counter[:-1])
+        has_before[1:] = boot[1:] == boot[:-1]
         before = np.zeros_like(totals)
         before[1:] = totals[:-1]
         # What was removed counts as one message before all that came after it.
-        removed_seq, removed = self._removed(boot, counter, counters.dictionary.to_pylist())
+        removed_seq = self.runs.totals_seq[run]
         previous_seq = np.concatenate(([-1], seq[:-1]))
         after_removed = (removed_seq >= 0) & (seq > removed_seq)
         after_removed &= ~has_before | (previous_seq < removed_seq)
-        before[after_removed] = removed[after_removed]
+        before[after_removed] = self.runs.totals[run[after_removed]]
         is_late = ~has_before & (removed_seq >= 0) & ~after_removed
         has_before |= after_removed
         count = column(rows, "latency_count")
@@ -111,7 +105,7 @@ class Facts:
         first = np.where(whole[:, None], totals, np.stack((count, 0 * count, 0 * count), axis=1))
         first[is_late] = 0  # counted already, in the message after it
         added = np.maximum(np.where(has_before[:, None], totals - before, first), 0)
-        self._note_edges(rows, boot, run, counter, has_before | is_late)
+        self._note_edges(rows, boot, run, np.zeros(len(boot), dtype=np.int64), has_before | is_late)
         hist = window_rows.read_hist(rows)
         numbers: dict[str, NDArray[Any]] = {
             "covered_seconds": column(rows, "window_seconds"),
@@ -124,19 +118,6 @@ class Facts:
             "latency_max": column(rows, "latency_max_seconds"),
         }
         self._part(_keys(rows), numbers, hist)
-
-    def _removed(
-        self, boot: NDArray[np.int64], counter: NDArray[np.int64], names: Sequence[str]
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return, for each message, number (-1: none) and int64[3] totals of its counter's last that was removed."""
-        numbers = np.full(len(boot), -1, dtype=np.int64)
-        totals = np.zeros((len(boot), 3), dtype=np.int64)
-        for (one, name), (seq, *values) in self.runs.counted.items():
-            if name in names:
-                first, last = np.searchsorted(boot, (one, one + 1))
-                its = first + np.flatnonzero(counter[first:last] == names.index(name))
-                numbers[its], totals[its] = seq, values
-        return numbers, totals
 
     def add_readings(self, rows: pa.Table, roles: NDArray[np.int64]) -> None:
         """Take rows of the table `reading` whose sensors have a role, in any order."""

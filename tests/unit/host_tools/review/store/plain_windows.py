@@ -48,8 +48,7 @@ def _add_run(device: str, clock: BootClock, messages: list[Said], windows: dict[
         return windows[device, math.floor(moment / 10) * 10, one.envelope["artifact"] or ""]
 
     numbers = MessageNumbers()
-    joules, heats, cap = None, None, None
-    counted: dict[str, tuple[int, int, int]] = {}
+    totals, joules, heats, cap = None, None, None, None
     previous = None
     for one in messages:
         moment, uptime = clock.moment(_envelope(one)), one.envelope["uptime_seconds"]
@@ -63,12 +62,11 @@ def _add_run(device: str, clock: BootClock, messages: list[Said], windows: dict[
         if one.table == "inference":
             row = one.rows[0]
             now = (row["inferences_total"], row["errors_total"], row["dropped_frames_total"])
-            totals = counted.get(row["counter"])
             if totals is not None:
                 added = tuple(a - b for a, b in zip(now, totals, strict=True))
             else:
                 added = now if uptime <= 1.5 * row["window_seconds"] else (row["latency_count"], 0, 0)
-            counted[row["counter"]] = now
+            totals = now
             for name, value in zip(("inferences", "errors", "dropped"), added, strict=True):
                 window[name] += value
             window["covered_seconds"] += row["window_seconds"]

@@ -12,7 +12,6 @@ from host_tools.review.store.tables import TABLES, Batch
 
 EPOCH = 1_700_000_000.0
 DIGESTS = ("sha256:" + "a" * 64, "sha256:" + "b" * 64)
-BESIDE = "sha256:" + "c" * 64
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ def stamp(device: str, boot: str, seq: int, uptime: float, **more: Any) -> dict[
 
 
 def inference(envelope: dict[str, Any], *, total: int = 10, errors: int = 0, dropped: int = 0, window: float = 10.0,
-              counts: dict[int, int] | None = None, scale: int = 5, counter: str | None = None) -> Said:  # fmt: skip
+              counts: dict[int, int] | None = None, scale: int = 5) -> Said:  # fmt: skip
     counts = {-200: 3, -190: 2} if counts is None else counts
     seconds = [2.0 ** ((index + 0.5) / 2**scale) for index in counts]
     return Said("inference", envelope, ({
@@ -52,7 +51,7 @@ def inference(envelope: dict[str, Any], *, total: int = 10, errors: int = 0, dro
         "latency_sum_seconds": sum(second * count for second, count in zip(seconds, counts.values(), strict=True)),
         "latency_min_seconds": min(seconds, default=None), "latency_max_seconds": max(seconds, default=None),
         "hist_scale": scale, "hist_zero_count": 0, "hist_indices": sorted(counts),
-        "hist_counts": [counts[index] for index in sorted(counts)], "counter": counter,
+        "hist_counts": [counts[index] for index in sorted(counts)],
     },))  # fmt: skip
 
 
@@ -119,9 +118,6 @@ def _run(chance: random.Random, device: str, boot: str, began: float) -> list[Sa
         return stamp(device, boot, seq, uptime, made=began + uptime + error, received=received,
                      artifact=None if uptime < 1 else DIGESTS[int(uptime > switch * interval)])  # fmt: skip
 
-    beside = [0, 0, 0]
-    """Totals of side b of a split, which counts its own."""
-    is_split = chance.random() < 0.4
     said.append(event(envelope(0.5)))
     for window in range(1, windows + 1):
         uptime = window * interval
@@ -132,11 +128,7 @@ def _run(chance: random.Random, device: str, boot: str, began: float) -> list[Sa
             totals[2] + chance.choice([0, 1]),
         ]
         said.append(inference(envelope(uptime), total=totals[0], errors=totals[1], dropped=totals[2], window=interval,
-                              counts=counts, scale=chance.choice([5, 5, 5, 4]), counter="/a" if is_split else None))  # fmt: skip
-        if is_split:
-            beside = [beside[0] + 4, beside[1] + chance.choice([0, 2]), beside[2]]
-            said.append(inference({**envelope(uptime), "artifact": BESIDE}, total=beside[0], errors=beside[1],
-                                  window=interval, counts={-170: 4}, counter="/b"))  # fmt: skip
+                              counts=counts, scale=chance.choice([5, 5, 5, 4])))  # fmt: skip
         said.append(
             sample(
                 envelope(uptime + 0.01),
