@@ -71,7 +71,22 @@ def test_batches_survive_the_way_to_the_writer() -> None:
     collector = Collector()
     kept = []
     for number in range(3):
-        window = (10.0, 7, 0, 0, 3, 0.1, None, 0.05, 5, 0, [-3, 4][: number % 3], [1, 2][: number % 3])
+        window = (
+            "reader",
+            None,
+            10.0,
+            7,
+            0,
+            0,
+            3,
+            0.1,
+            None,
+            0.05,
+            5,
+            0,
+            [-3, 4][: number % 3],
+            [1, 2][: number % 3],
+        )
         collector.add("d", rows(number, "inference", [window]), received=9.0, retained=False)
         sensors = [
             ("power", f"r{place}_watts", 1.0 * place, "hwmon", "rail", "sampled") for place in range(number)
@@ -91,6 +106,7 @@ def test_batches_survive_the_way_to_the_writer() -> None:
     windows = batch.rows["inference"].to_pylist()
     assert [window["hist_indices"] for window in windows] == [[], [-3], [-3, 4]]
     assert windows[0]["latency_min_seconds"] is None
+    assert (windows[0]["model"], windows[0]["variant"]) == ("reader", None)
     readings = batch.rows["reading"].to_pylist()
     assert [(one["seq"], one["name"], one["value"]) for one in readings] == [
         (1, "r0_watts", 0.0),
