@@ -1,7 +1,8 @@
 """Modules of the standard library that others import and this program hardly ever uses: loaded when they are first used.
 
 An agent shares a small device with its model: `urllib.request` (which paho imports, for proxies) and `inspect` (which
-`dataclasses` imports, for classes without a docstring) are 2 MiB of 23.
+`dataclasses` imports, for classes without a docstring) are 2 MiB of 23. `importlib.util.LazyLoader` does not do: its modules are
+loaded by the first `import` of them, which looks at their ``__spec__``.
 """
 
 from __future__ import annotations

@@ -88,23 +88,7 @@ def null_fleet(seed: int) -> Iterator[Outcome]:
 def faulty_fleet(seed: int) -> Iterator[Outcome]:
     """Review a fleet with one fault of every kind."""
     step = seed % 5
-    injections = (
-        Injection(fault="latency", size=LATENCY[step], with_artifact=1, target=PI),
-        Injection(fault="energy", size=ENERGY[step], with_artifact=1, target=SMALL),
-        Injection(fault="failures", size=FAILURES[step], with_artifact=1, target=PC),
-        Injection(fault="output_drift", size=DRIFT[step], with_artifact=1, target=SMALL),
-        Injection(fault="straggler", size=STRAGGLER[step], share=0.06, target=PI),
-        Injection(fault="straggler", size=SHIFT[step], share=0.06, target=PC, since=5.0 * DAY),
-        Injection(fault="throttling", size=5.0, share=0.1, target=PI),
-        Injection(fault="silent", share=0.02, since=7.5 * DAY),
-        Injection(fault="flapping", size=FLAPPING[step], share=0.03),
-        Injection(fault="memory_leak", size=LEAK[step], share=0.03),
-        Injection(fault="heating", size=HEAT[step], share=0.06, target=SMALL),
-        Injection(fault="battery_wear", size=WEAR[step], share=0.1, target=SMALL),
-        Injection(fault="stuck_sensor", share=0.02, since=3 * DAY),
-        Injection(fault="impossible_sensor", share=0.02, since=3 * DAY),
-    )
-    plan = FleetPlan(devices=DEVICES, days=DAYS, injections=injections)
+    plan = FleetPlan(devices=DEVICES, days=DAYS, injections=faults(step))
     _, review, fleet = _reviewed(seed, plan)
     affected = [frozenset(names) for names in fleet.truth.devices]
     yield from _comparisons(review, fleet, step)
@@ -140,6 +124,26 @@ def faulty_fleet(seed: int) -> Iterator[Outcome]:
     broken = (affected[12] | affected[13]) - affected[7]
     yield from _per_device(
         "sensor_fault", 1.0, _devices(review, "sensor_fault"), broken, affected[12] | affected[13]
+    )
+
+
+def faults(step: int) -> tuple[Injection, ...]:
+    """Return one fault of every kind, of one of five sizes."""
+    return (
+        Injection(fault="latency", size=LATENCY[step], with_artifact=1, target=PI),
+        Injection(fault="energy", size=ENERGY[step], with_artifact=1, target=SMALL),
+        Injection(fault="failures", size=FAILURES[step], with_artifact=1, target=PC),
+        Injection(fault="output_drift", size=DRIFT[step], with_artifact=1, target=SMALL),
+        Injection(fault="straggler", size=STRAGGLER[step], share=0.06, target=PI),
+        Injection(fault="straggler", size=SHIFT[step], share=0.06, target=PC, since=5.0 * DAY),
+        Injection(fault="throttling", size=5.0, share=0.1, target=PI),
+        Injection(fault="silent", share=0.02, since=7.5 * DAY),
+        Injection(fault="flapping", size=FLAPPING[step], share=0.03),
+        Injection(fault="memory_leak", size=LEAK[step], share=0.03),
+        Injection(fault="heating", size=HEAT[step], share=0.06, target=SMALL),
+        Injection(fault="battery_wear", size=WEAR[step], share=0.1, target=SMALL),
+        Injection(fault="stuck_sensor", share=0.02, since=3 * DAY),
+        Injection(fault="impossible_sensor", share=0.02, since=3 * DAY),
     )
 
 

@@ -14,4 +14,11 @@ Layout:
     simulation/        fleets that never were, with a truth that is known
     watch.py           the live view in the terminal
     telemetry_page.py  the page of latency, throughput, temperature and power over time
+    ingest/            from the broker to the store, without loss
+    store/             what was said, by windows, in DuckDB or ClickHouse
+    analysis/          windows go in, findings come out; pure
+    simulation/        fleets whose truth is known
+    serve/             the page of a whole fleet
+    reports/           what the analysis says, for people and programs
+    exports/           files, Prometheus, Grafana, OpenTelemetry
 """

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from host_tools.review.store.windows import WindowTable
 
-ALPHA = 0.01
+ALPHA = 0.001
+"""Chance of a change of any group, as the test says it; short series that remember long make it some times that."""
 FALSE_SHARE = 0.01
 """Expected share of false ones among single devices that are said to have changed."""
 MIN_DEVICES = 5

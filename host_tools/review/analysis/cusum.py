@@ -122,7 +122,7 @@ def _surest(values: NDArray[np.float64]) -> Shift | None:
     parts = [(0, length)]
     for divisor in (2, 4):
         size = length // divisor
-        if size >= MIN_WINDOWS:
+        if size >= 2 * MIN_WINDOWS:  # a shorter part that remembers looks as if it changed too often
             parts += [(at, at + size) for at in range(0, length - size + 1, max(1, size // 2))]
     best: Shift | None = None
     surest = (0.0, 0.0)

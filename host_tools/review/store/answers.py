@@ -51,6 +51,14 @@ class Answers:
     outputs: Keys
     sensors: Sensors
 
+    def catch_up(self) -> None:
+        """Read the keys that were committed since the last question."""
+        if self.selecting.devices.reload_if_behind():
+            self.selecting.cohorts.forget()
+        self.selecting.artifacts.reload_if_behind()
+        self.outputs.reload_if_behind()
+        self.sensors.reload_if_behind()
+
     # --- devices ---
 
     def known_devices(self, labels: Sequence[tuple[str, str]]) -> tuple[Device, ...]:

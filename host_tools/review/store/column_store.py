@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -21,7 +22,7 @@ from host_tools.review.store.window_answers import WindowAnswers
 from host_tools.review.store.writing import Writing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from host_tools.review.store.engine import Engine
@@ -53,19 +54,26 @@ class ColumnStore:
         self._cohorts = Cohorts(engine, devices)
         self._writing = Writing(engine, devices, artifacts, outputs, sensors, self._boots, self._cohorts)
         self._rolling_up = RollingUp(engine, sensors, self._boots, self._cohorts)
-        selecting = Selecting(devices, artifacts, self._cohorts)
-        self._answers = Answers(engine, selecting, outputs, sensors)
+        # Who asks has keys of its own, of what is committed: the writer's are ahead of it, and change meanwhile.
+        known = Keys(engine, "device")
+        selecting = Selecting(known, Keys(engine, "artifact"), Cohorts(engine, known))
+        self._answers = Answers(engine, selecting, Keys(engine, "output_name"), Sensors(engine))
         self._window_answers = WindowAnswers(engine, selecting)
+        self._asking = threading.RLock()
+        self._labels_changed = threading.Event()
 
     def write(self, batch: Batch) -> Written:
         """See `TelemetryStore.write`."""
         with self._turn:
             try:
                 with self._engine.transaction():
-                    return self._writing.write(batch)
+                    written = self._writing.write(batch)
             except BaseException:
                 self._forget()
                 raise
+            if "birth" in batch.rows:
+                self._labels_changed.set()
+            return written
 
     def roll_up(self, *, progress: Callable[[float], None] | None = None) -> int:
         """See `TelemetryStore.roll_up`."""
@@ -74,35 +82,42 @@ class ColumnStore:
 
     def windows(self, selection: Selection, *, level: Level, by: Sequence[str]) -> WindowTable:
         """See `TelemetryStore.windows`."""
-        return self._window_answers.windows(selection, level=level, by=by)
+        with self._asked():
+            return self._window_answers.windows(selection, level=level, by=by)
 
     def outputs(self, selection: Selection, *, level: Level, by: Sequence[str]) -> OutputTable:
         """See `TelemetryStore.outputs`."""
-        return self._answers.outputs_of(selection, level, by)
+        with self._asked():
+            return self._answers.outputs_of(selection, level, by)
 
     def devices(self, *, labels: Sequence[tuple[str, str]] = ()) -> tuple[Device, ...]:
         """See `TelemetryStore.devices`."""
-        return self._answers.known_devices(labels)
+        with self._asked():
+            return self._answers.known_devices(labels)
 
     def artifacts(self, selection: Selection) -> tuple[str, ...]:
         """See `TelemetryStore.artifacts`."""
-        return self._answers.known_artifacts(selection)
+        with self._asked():
+            return self._answers.known_artifacts(selection)
 
     def events(
         self, selection: Selection, *, names: Sequence[str] | None = None, limit: int = 1000
     ) -> tuple[StoredEvent, ...]:
         """See `TelemetryStore.events`."""
-        return self._answers.events(selection, names, limit)
+        with self._asked():
+            return self._answers.events(selection, names, limit)
 
     def readings(
         self, selection: Selection, *, names: Sequence[str] | None = None, points: int = 2000
     ) -> tuple[ReadingSeries, ...]:
         """See `TelemetryStore.readings`."""
-        return self._answers.readings(selection, names, points)
+        with self._asked():
+            return self._answers.readings(selection, names, points)
 
     def dead_letters(self, *, limit: int = 100) -> tuple[DeadLetter, ...]:
         """See `TelemetryStore.dead_letters`."""
-        return self._answers.dead_letters(limit)
+        with self._asked():
+            return self._answers.dead_letters(limit)
 
     def label(self, labels: Mapping[str, Mapping[str, str]]) -> None:
         """See `TelemetryStore.label`."""
@@ -120,6 +135,7 @@ class ColumnStore:
             except BaseException:
                 self._forget()
                 raise
+            self._labels_changed.set()
 
     def retain(self, retention: Retention, *, now: float) -> int:
         """See `TelemetryStore.retain`."""
@@ -141,6 +157,7 @@ class ColumnStore:
                 return import_parquet(self._engine, folder)
             finally:
                 self._forget()
+                self._labels_changed.set()
 
     def backup(self, path: Path) -> None:
         """See `TelemetryStore.backup`."""
@@ -150,6 +167,18 @@ class ColumnStore:
     def close(self) -> None:
         """See `TelemetryStore.close`."""
         self._engine.close()
+
+    @contextmanager
+    def _asked(self) -> Iterator[None]:
+        """One question at a time, of one moment; whoever writes goes on meanwhile."""
+        with self._asking:
+            # Looked at before the moment is chosen: a change in between is seen by the next question.
+            if self._labels_changed.is_set():
+                self._labels_changed.clear()
+                self._answers.selecting.cohorts.forget()
+            with self._engine.snapshot():
+                self._answers.catch_up()
+                yield
 
     def _forget(self) -> None:
         """Forget what a failed transaction gave keys to."""

@@ -51,11 +51,12 @@ _HINTS = (
 
 
 class _Cursors(threading.local):
-    """Of one thread: the connection while it writes, and a cursor to read with."""
+    """Of one thread: the connection while it writes, a cursor to read with, and whether it reads one moment."""
 
     writer: duckdb.DuckDBPyConnection | None = None
     reader: duckdb.DuckDBPyConnection | None = None
     opened: int = 0
+    is_snapshot: bool = False
 
 
 class DuckDbEngine:
@@ -102,6 +103,23 @@ class DuckDbEngine:
         """See `Engine.select`."""
         with self._told():
             return self._cursor().sql(sql).to_arrow_table()
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """See `Engine.snapshot`."""
+        if self._local.writer is not None or self._local.is_snapshot:
+            yield
+            return
+        with self._told():
+            cursor = self._cursor()
+            cursor.execute("BEGIN TRANSACTION READ ONLY")
+            self._local.is_snapshot = True
+            try:
+                yield
+            finally:
+                self._local.is_snapshot = False
+                with contextlib.suppress(duckdb.Error):  # there is none any more: a failure ended it
+                    cursor.execute("ROLLBACK")
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

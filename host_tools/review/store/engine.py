@@ -36,6 +36,9 @@ class Engine(Protocol):
         Inside a transaction of this thread it sees what was changed there.
         """
 
+    def snapshot(self) -> AbstractContextManager[None]:
+        """What this thread asks within is of one moment, where the database can; whoever writes goes on meanwhile."""
+
     def transaction(self) -> AbstractContextManager[None]:
         """Commit what is done within as a whole; one at a time, others wait."""
 

@@ -36,11 +36,13 @@ class Keys:
         self._ids = {None: NONE, **{name: place for place, name in enumerate(names, start=1)}}
         self._names = [None, *names]
 
-    def reload_if_behind(self) -> None:
-        """Read again what another process may have added."""
+    def reload_if_behind(self) -> bool:
+        """Read again what another process, or the writer of this one, may have added; return whether there was any."""
         rows = self._engine.select(f"SELECT count(*) AS size FROM {self._table}")
-        if int(rows.column("size")[0].as_py()) >= len(self._names):
+        is_behind = int(rows.column("size")[0].as_py()) >= len(self._names)
+        if is_behind:
             self.reload()
+        return is_behind
 
     def __len__(self) -> int:
         return len(self._names)

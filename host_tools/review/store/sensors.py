@@ -64,6 +64,11 @@ class Sensors:
         self._keys.reload()
         self._told, self._roles = [], np.zeros(0, dtype=np.int64)
 
+    def reload_if_behind(self) -> None:
+        """Read again what was added elsewhere."""
+        if self._keys.reload_if_behind():
+            self._told, self._roles = [], np.zeros(0, dtype=np.int64)
+
     def given(self, rows: pa.RecordBatch) -> NDArray[np.int64]:
         """Return the sensor of each row of the table `reading`, and write the new ones."""
         columns = [rows.column(name) for name in ("kind", "name", "source", "scope", "quality")]

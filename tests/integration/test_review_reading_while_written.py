@@ -1,0 +1,55 @@
+"""Questions of the page while somebody writes: each answer is of one moment."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from host_tools.review.serve.directory import Directory
+from host_tools.review.serve.span import named_span
+from host_tools.review.serve.views import Looked, fleet, ranking, timeline
+from host_tools.review.store.opening import open_store
+from tests.integration import review_fleet
+from tests.integration.review_fleet import START
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+WRITES = 30
+
+
+def test_answers_are_of_one_moment(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "fleet.duckdb")
+    failures: list[Exception] = []
+    seen: list[int] = []
+    done = threading.Event()
+
+    def ask() -> None:
+        directory = Directory(store, keep_seconds=0.0)
+        try:
+            while not done.is_set():
+                roll = directory.roll()
+                looked = Looked(span=named_span("24h", newest=roll.newest))
+                answer = fleet(store, roll, looked)
+                seen.append(answer.total.inferences)
+                assert sum(row.measures.inferences for row in answer.artifacts) == answer.total.inferences
+                timeline(store, roll, looked)
+                ranking(store, roll, looked)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the test tells it
+            failures.append(error)
+
+    readers = [threading.Thread(target=ask) for _ in range(2)]
+    for reader in readers:
+        reader.start()
+    for write in range(WRITES):
+        for batch in review_fleet.batches(
+            devices=3, start=START + 60 * write, windows=1, boot=f"boot-{write}"
+        ):
+            store.write(batch)
+        store.roll_up()
+    done.set()
+    for reader in readers:
+        reader.join()
+    store.close()
+    assert failures == []
+    assert len(set(seen)) > 1, "nothing was asked while it was written"
