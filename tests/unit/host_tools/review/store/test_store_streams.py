@@ -67,7 +67,7 @@ def deliver(store: ColumnStore, messages: list[Said], chance: random.Random) -> 
             store.roll_up()
 
 
-@settings(max_examples=6, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
+@settings(max_examples=4, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
 @given(seed=st.integers(0, 2**32))
 def test_totals_go_on_over_what_was_removed(seed: int) -> None:
     _goes_on(duckdb_store, random.Random(seed))
