@@ -214,6 +214,8 @@ def _inference(payload: bytes, _kind: str) -> Rows | None:
     if ascending and (ascending[0] < -_LARGEST_INDEX or ascending[-1] > _LARGEST_INDEX):
         return None
     row = (
+        None if window.model is UNSET else window.model,
+        None if window.variant is UNSET else window.variant,
         window.window_seconds,
         window.inferences_total,
         window.errors_total,
@@ -272,6 +274,9 @@ def _sensors(payload: bytes, kind: str) -> Rows | None:
 
 def _result(payload: bytes, _kind: str) -> Rows | None:
     result = _RESULT.decode(payload)
+    whose = _whose(result)
+    model = None if result.model is UNSET else result.model
+    variant = None if result.variant is UNSET else result.variant
     rows: list[Row] = []
     for output in result.outputs:
         size: int | float = 1
@@ -289,8 +294,8 @@ def _result(payload: bytes, _kind: str) -> Rows | None:
             return None
         top = max(values)
         index = indices[values.index(top)]
-        rows.append((result.frame, result.latency_seconds, output.name, index, top, None, None, None))
-    whose = _whose(result)
+        own = (output.name, index, top, None, None, None)
+        rows.append((model, variant, result.frame, result.latency_seconds, *own))
     if whose is None or payload.count(b'":') != _ENVELOPE_KEYS + 3 + whose + 5 * len(rows):
         return None
     return _rows(result, "output", rows)

@@ -110,6 +110,8 @@ def _inference(window: InferenceWindow) -> Row:
     hist = window.hist
     indices = sorted(hist.counts)
     return (
+        window.model,
+        window.variant,
         window.window_seconds,
         window.inferences_total,
         window.errors_total,
@@ -156,7 +158,7 @@ def _birth(birth: Birth) -> Row:
 
 
 def _output(result: Result, output: TopK | Raw | Summary) -> Row:
-    base = (result.frame, result.latency_seconds, output.name)
+    base = (result.model, result.variant, result.frame, result.latency_seconds, output.name)
     if isinstance(output, Summary):
         return (*base, None, None, output.minimum, output.maximum, output.mean)
     largest = max(output.values)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from device_agent.contract.telemetry import MAIN_MODEL
 from host_tools.review.store.keys import encoded
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class Arrivals:
         retained: bool.
         is_numbered: bool: whether its number counts. What a broker kept says nothing of the numbers since, and the
             farewell's is the first of the run and comes last.
+        is_main: bool: whether its artifact is the device's own, not that of a model beside it or of a side that is tried.
     """
 
     table: TableName
@@ -59,6 +61,7 @@ class Arrivals:
     clock: NDArray[np.int64]
     retained: NDArray[np.bool_]
     is_numbered: NDArray[np.bool_]
+    is_main: NDArray[np.bool_]
 
 
 def arrivals(
@@ -108,6 +111,16 @@ def arrivals(
                 clock=clocks[clock_codes[at]],
                 retained=retained,
                 is_numbered=(places[run[at]] >= 0) & ~(retained & is_state) & ~is_farewell,
+                is_main=_is_main(rows)[at],
             )
         )
     return found, fresh
+
+
+def _is_main(rows: pa.RecordBatch) -> NDArray[np.bool_]:
+    told = np.ones(rows.num_rows, dtype=bool)
+    for name, own in (("model", MAIN_MODEL), ("variant", "a")):
+        if name in rows.schema.names:
+            codes, texts = encoded(rows.column(name))
+            told &= np.array([text in (None, "", own) for text in texts], dtype=bool)[codes]
+    return told

@@ -32,10 +32,6 @@ _COLUMNS: dict[str, tuple[type, float]] = {
     "cap": (np.float64, np.nan),
     "placed_wrong": (np.bool_, False),
     "placed_start": (np.float64, np.nan),
-    "totals_seq": (np.int64, -1),
-    "totals_inferences": (np.int64, 0),
-    "totals_errors": (np.int64, 0),
-    "totals_dropped": (np.int64, 0),
 }
 """Of the table `boot`, with what a run has that was not heard."""
 

@@ -22,8 +22,24 @@ _MADE_BY = "`edgewright ingest --store` makes one."
 _ABSENT = ("does not exist", "unknown_table", "unknown table")
 """In what databases say of a table that is not there."""
 _VERSION = "schema_version"
-MIGRATIONS: Mapping[int, Sequence[str]] = {}
-"""By the version that they lead to: what is done to tables that are there. Forward only."""
+MIGRATIONS: Mapping[int, Sequence[str]] = {
+    # Windows and results tell their model and variant, each with totals of its own.
+    2: (
+        *(
+            f"ALTER TABLE {table} ADD COLUMN IF NOT EXISTS \"{name}\" VARCHAR DEFAULT ''"
+            for table in ("inference", "output")
+            for name in ("model", "variant")
+        ),
+        "INSERT INTO removed_totals (boot, model, variant, seq, inferences, errors, dropped) "
+        "SELECT boot, '', '', totals_seq, totals_inferences, totals_errors, totals_dropped "
+        "FROM boot WHERE totals_seq >= 0",
+    ),
+    3: tuple(
+        f"ALTER TABLE boot DROP COLUMN IF EXISTS totals_{name}"
+        for name in ("seq", "inferences", "errors", "dropped")
+    ),
+}
+"""By the version that they lead to: what is done to tables that are there. Forward only; each can be done again when it was cut off."""
 
 
 def open_store(
@@ -91,12 +107,14 @@ def opened(engine: Engine, *, read_only: bool = False) -> ColumnStore:
             )
         return ColumnStore(engine)
     with engine.transaction():
+        if version != SCHEMA_VERSION or not rows.num_rows:
+            engine.create(TABLES)
         for step in range(version + 1, SCHEMA_VERSION + 1):
             for statement in MIGRATIONS[step]:
                 engine.alter(statement)
-        if version != SCHEMA_VERSION or not rows.num_rows:
-            engine.create(TABLES)
-            engine.replace("setting", pa.table({"name": [_VERSION], "value": [str(SCHEMA_VERSION)]}))
+            _tell_version(engine, step)
+        if not rows.num_rows:
+            _tell_version(engine, SCHEMA_VERSION)
     return ColumnStore(engine)
 
 
@@ -109,6 +127,10 @@ def _settings(engine: Engine) -> pa.Table:
                 f"{engine.where}: there is a database, and no store of telemetry in it.", hint=_MADE_BY
             ) from error
         raise
+
+
+def _tell_version(engine: Engine, version: int) -> None:
+    engine.replace("setting", pa.table({"name": [_VERSION], "value": [str(version)]}))
 
 
 def _clickhouse(address: str) -> Engine:

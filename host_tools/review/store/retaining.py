@@ -10,11 +10,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pyarrow as pa
 
 from host_tools.review.store.schema import fleet_table, window_table
-from host_tools.review.store.window_rows import column
+from host_tools.review.store.window_totals import keep_totals
 from host_tools.review.store.windows import Level
 
 if TYPE_CHECKING:
@@ -66,34 +65,13 @@ def sealed_before(engine: Engine) -> float:
 
 def _remove_messages(engine: Engine, before: int) -> int:
     with engine.transaction():
-        _keep_totals(engine, before)
+        keep_totals(engine, before)
         _seal(engine, Level.SECONDS_10, before)
         latest = max(float(before), sealed_before(engine))
         engine.replace("setting", pa.table({"name": [_SEALED], "value": [repr(latest)]}))
         return sum(
             engine.remove_where(table, f"moment < {before}") for table in ("inference", "reading", "output")
         )
-
-
-def _keep_totals(engine: Engine, before: int) -> None:
-    """Keep each run's totals in the last message that goes: what the next one adds is the difference."""
-    totals = engine.select(
-        "SELECT boot, max(seq) AS seq, max_by(inferences_total, seq) AS inferences, "
-        "max_by(errors_total, seq) AS errors, max_by(dropped_frames_total, seq) AS dropped "
-        f"FROM inference WHERE moment < {before} GROUP BY boot ORDER BY boot"
-    )
-    boots = engine.select("SELECT * FROM boot ORDER BY boot")
-    if not totals.num_rows:
-        return
-    place = np.searchsorted(column(boots, "boot"), column(totals, "boot"))
-    later = column(totals, "seq") > column(boots, "totals_seq")[place]
-    rows = boots.take(pa.array(place[later]))
-    for name in ("seq", "inferences", "errors", "dropped"):
-        number = rows.column_names.index(f"totals_{name}")
-        rows = rows.set_column(
-            number, f"totals_{name}", pa.array(column(totals, name)[later].astype(np.int64))
-        )
-    engine.replace("boot", rows)
 
 
 def _seal(engine: Engine, level: Level, before: int) -> None:

@@ -22,6 +22,7 @@ from host_tools.review.store.retaining import sealed_before
 from host_tools.review.store.schema import MESSAGE_TABLES, window_table
 from host_tools.review.store.window_facts import KEYS, Facts, read_runs
 from host_tools.review.store.window_rows import column
+from host_tools.review.store.window_totals import read_removed
 from host_tools.review.store.windows import Level
 
 if TYPE_CHECKING:
@@ -176,7 +177,8 @@ class RollingUp:
         high = int(dirty[1].max()) + FINEST + margin
         devices = one_of("device", dirty[0])
         runs = read_runs(self.engine.select(f"SELECT * FROM boot WHERE {devices} ORDER BY boot"))
-        facts = Facts(runs)
+        sealed = sealed_before(self.engine)
+        facts = Facts(runs, read_removed(self.engine, runs.boot, sealed))
         within = f"{devices} AND moment >= {low!r} AND moment < {high!r}"
         facts.add_inference(self.engine.select(f"SELECT * FROM inference WHERE {within}"))
         roles = self.sensors.roles()
@@ -188,7 +190,7 @@ class RollingUp:
         heard = self.engine.select(
             f'SELECT * FROM heard WHERE {one_of("boot", runs.boot)} ORDER BY boot, "first"'
         )
-        facts.add_stretches(read_heard(heard), since=sealed_before(self.engine))
+        facts.add_stretches(read_heard(heard), since=sealed)
         return facts
 
 

@@ -16,7 +16,7 @@ from host_tools.review.store.windows import Level
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 3
 
 Kind = Literal["int8", "int32", "int64", "double", "bool", "text", "int32[]", "int64[]", "double[]"]
 
@@ -44,6 +44,8 @@ _MESSAGE: dict[str, Kind] = {
     "uptime_seconds": "double",
     "received": "double",
 }
+_WHOSE: dict[str, Kind] = {"model": "text", "variant": "text"}
+"""Which of several models, and which side of a split; empty where there is only one."""
 _NUMBER_KINDS: dict[str, Kind] = {
     **dict.fromkeys((*window_rows.FLOAT_SUMS, *window_rows.SMALLEST, *window_rows.LARGEST), "double"),
     **dict.fromkeys(window_rows.COUNTS, "int64"),
@@ -98,8 +100,7 @@ TABLES: Mapping[str, Table] = MappingProxyType(
         # Devices that share what fleets are told apart by; `name` is a JSON object of labels.
         "cohort": Table(columns={"id": "int32", "name": "text"}, key=("id",)),
         # One row a run of an agent. `placed_*` is what its rows' `moment` were made with, and
-        # `is_moved` tells that more is known by now; `totals_*` those of the last window
-        # whose message was removed.
+        # `is_moved` tells that more is known by now.
         "boot": Table(
             columns={
                 "boot": "int64",
@@ -116,13 +117,21 @@ TABLES: Mapping[str, Table] = MappingProxyType(
                 "placed_wrong": "bool",
                 "placed_start": "double",
                 "is_moved": "bool",
-                "totals_seq": "int64",
-                "totals_inferences": "int64",
-                "totals_errors": "int64",
-                "totals_dropped": "int64",
                 "clock": "double[]",
             },
             key=("boot",),
+        ),
+        # Totals of each stream of windows of a run in the last of its messages that was removed.
+        "removed_totals": Table(
+            columns={
+                "boot": "int64",
+                **_WHOSE,
+                "seq": "int64",
+                "inferences": "int64",
+                "errors": "int64",
+                "dropped": "int64",
+            },
+            key=("boot", "model", "variant"),
         ),
         "heard": Table(
             columns={
@@ -141,6 +150,7 @@ TABLES: Mapping[str, Table] = MappingProxyType(
         "inference": Table(
             columns={
                 **_MESSAGE,
+                **_WHOSE,
                 "window_seconds": "double",
                 "inferences_total": "int64",
                 "errors_total": "int64",
@@ -173,6 +183,7 @@ TABLES: Mapping[str, Table] = MappingProxyType(
         "output": Table(
             columns={
                 **_MESSAGE,
+                **_WHOSE,
                 "frame": "text",
                 "latency_seconds": "double",
                 "output": "int32",

@@ -31,6 +31,8 @@ _NUMBERED = (
     pa.field("retained", pa.bool_(), nullable=False),
     pa.field("artifact", pa.string()),
 )
+# Which of several models, and which side of a split; null where there is only one. Of one run each has totals of its own.
+_WHOSE = (pa.field("model", pa.string()), pa.field("variant", pa.string()))
 
 TABLES: Mapping[TableName, pa.Schema] = MappingProxyType(
     {
@@ -38,6 +40,7 @@ TABLES: Mapping[TableName, pa.Schema] = MappingProxyType(
         "inference": pa.schema(
             [
                 *_NUMBERED,
+                *_WHOSE,
                 pa.field("window_seconds", pa.float64(), nullable=False),
                 pa.field("inferences_total", pa.int64(), nullable=False),
                 pa.field("errors_total", pa.int64(), nullable=False),
@@ -108,6 +111,7 @@ TABLES: Mapping[TableName, pa.Schema] = MappingProxyType(
         "output": pa.schema(
             [
                 *_NUMBERED,
+                *_WHOSE,
                 pa.field("frame", pa.string(), nullable=False),
                 pa.field("latency_seconds", pa.float64(), nullable=False),
                 pa.field("name", pa.string(), nullable=False),

@@ -16,14 +16,13 @@ from host_tools.review.store import histograms, message_ledger, window_rows
 from host_tools.review.store.dirty_windows import FINEST, window_start
 from host_tools.review.store.sensors import Role
 from host_tools.review.store.window_rows import WindowRows, column
+from host_tools.review.store.window_totals import RemovedTotals, rises, streams
 from host_tools.review.store.windows import Histograms
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 KEYS = ("device", "time", "artifact")
-_FIRST_WINDOWS = 1.5
-"""A run's first message tells of all that happened since its start, when it came within so many of its windows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,9 +36,6 @@ class Runs:
     placed_start: NDArray[np.float64]
     low_uptime: NDArray[np.float64]
     high_uptime: NDArray[np.float64]
-    totals_seq: NDArray[np.int64]
-    totals: NDArray[np.int64]
-    """int64[runs, 3]: inferences, errors, dropped frames."""
 
     def at(self, boot: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the places of runs by their keys."""
@@ -48,14 +44,12 @@ class Runs:
 
 def read_runs(rows: pa.Table) -> Runs:
     """Take rows of the table `boot`, which ascend by it."""
-    totals = [column(rows, f"totals_{name}") for name in ("inferences", "errors", "dropped")]
     return Runs(
         boot=column(rows, "boot"),
         device=column(rows, "device").astype(np.int64),
-        totals=np.stack(totals, axis=1),
         **{
             name: column(rows, name)
-            for name in ("cap", "placed_wrong", "placed_start", "low_uptime", "high_uptime", "totals_seq")
+            for name in ("cap", "placed_wrong", "placed_start", "low_uptime", "high_uptime")
         },
     )
 
@@ -66,12 +60,14 @@ class Facts:
 
     Attributes:
         runs: Runs of all messages.
+        removed: What messages told that are there no more.
         unsure: Messages (device, window's start, uptime, run's place, -1 or 1) beside which another may be that was
             not read: before or after it.
         shifted: Windows (device, start) of messages that follow one of another window.
     """
 
     runs: Runs
+    removed: RemovedTotals
     parts: list[pa.Table] = field(default_factory=list)
     edges: list[pa.Table] = field(default_factory=list)
     follows: list[pa.Table] = field(default_factory=list)
@@ -80,39 +76,19 @@ class Facts:
         """Take rows of the table `inference`, in any order."""
         if not rows.num_rows:
             return
+        stream, removed_stream = streams(rows, self.removed)
         boot, seq = column(rows, "boot"), column(rows, "seq")
-        order = np.lexsort((seq, boot))
-        rows = rows.take(pa.array(order))
-        boot, seq, run = boot[order], seq[order], self.runs.at(boot[order])
-        totals = np.stack(
-            [column(rows, name) for name in ("inferences_total", "errors_total", "dropped_frames_total")],
-            axis=1,
-        )
-        has_before = np.zeros(len(boot), dtype=bool)
-        has_before[1:] = boot[1:] == boot[:-1]
-        before = np.zeros_like(totals)
-        before[1:] = totals[:-1]
-        # What was removed counts as one message before all that came after it.
-        removed_seq = self.runs.totals_seq[run]
-        previous_seq = np.concatenate(([-1], seq[:-1]))
-        after_removed = (removed_seq >= 0) & (seq > removed_seq)
-        after_removed &= ~has_before | (previous_seq < removed_seq)
-        before[after_removed] = self.runs.totals[run[after_removed]]
-        is_late = ~has_before & (removed_seq >= 0) & ~after_removed
-        has_before |= after_removed
-        count = column(rows, "latency_count")
-        whole = column(rows, "uptime_seconds") <= _FIRST_WINDOWS * column(rows, "window_seconds")
-        first = np.where(whole[:, None], totals, np.stack((count, 0 * count, 0 * count), axis=1))
-        first[is_late] = 0  # counted already, in the message after it
-        added = np.maximum(np.where(has_before[:, None], totals - before, first), 0)
-        self._note_edges(rows, boot, run, np.zeros(len(boot), dtype=np.int64), has_before | is_late)
+        order = np.lexsort((seq, stream, boot))
+        rows, boot, stream = rows.take(pa.array(order)), boot[order], stream[order]
+        rise = rises(rows, stream, self.removed, removed_stream)
+        self._note_edges(rows, boot, self.runs.at(boot), stream, rise.has_before)
         hist = window_rows.read_hist(rows)
         numbers: dict[str, NDArray[Any]] = {
             "covered_seconds": column(rows, "window_seconds"),
-            "inferences": added[:, 0],
-            "errors": added[:, 1],
-            "dropped": added[:, 2],
-            "latency_count": count,
+            "inferences": rise.added[:, 0],
+            "errors": rise.added[:, 1],
+            "dropped": rise.added[:, 2],
+            "latency_count": column(rows, "latency_count"),
             "latency_sum": column(rows, "latency_sum_seconds"),
             "latency_min": column(rows, "latency_min_seconds"),
             "latency_max": column(rows, "latency_max_seconds"),
@@ -230,7 +206,8 @@ class Facts:
             )
         later = np.flatnonzero(has_before)
         later = later[(later > 0)]
-        later = later[(boot[later] == boot[later - 1]) & (keys["time"][later] != keys["time"][later - 1])]
+        later = later[(boot[later] == boot[later - 1]) & (series[later] == series[later - 1])]
+        later = later[keys["time"][later] != keys["time"][later - 1]]
         self.follows.append(
             pa.table(
                 {

@@ -151,11 +151,11 @@ class Writing:
         np.fmax.at(columns["last_received"], place[~retained], received[~retained])
         np.minimum.at(columns["low_uptime"], place[numbered], uptime[numbered])
         np.maximum.at(columns["high_uptime"], place[numbered], uptime[numbered])
-        highest = np.lexsort((seq, place))
-        ends = highest[np.concatenate((place[highest][1:] != place[highest][:-1], [True]))[: len(highest)]]
-        later = ends[seq[ends] >= columns["high_seq"][place[ends]]]
-        columns["high_seq"][place[later]] = seq[later]
+        is_main = np.concatenate([one.is_main for one in found])[has_run]
+        latest = _latest_of_runs(place, seq, is_main)
+        later = latest[seq[latest] >= columns["high_seq"][place[latest]]]
         columns["artifact"][place[later]] = artifact[later]
+        np.maximum.at(columns["high_seq"], place, seq)
         is_fresh = np.isnan(columns["placed_start"][places])
         columns["placed_wrong"][places[is_fresh]] = clock_evidence.is_wrong(states[is_fresh])
         columns["placed_start"][places[is_fresh]] = clock_evidence.starts(states[is_fresh])
@@ -289,6 +289,17 @@ class Writing:
             }
             self.engine.replace("device", pa.table(columns))
             self.cohorts.assign(there)
+
+
+def _latest_of_runs(
+    place: NDArray[np.int64], seq: NDArray[np.int64], chosen: NDArray[np.bool_]
+) -> NDArray[np.int64]:
+    """Return where the message of the highest number is, of each run that has a chosen one."""
+    order = np.flatnonzero(chosen)
+    order = order[np.lexsort((seq[order], place[order]))]
+    is_last = np.ones(len(order), dtype=bool)
+    is_last[:-1] = place[order][1:] != place[order][:-1]
+    return order[is_last]
 
 
 def _first_of_message(message: NDArray[np.int64], part: NDArray[np.int64]) -> NDArray[np.bool_]:

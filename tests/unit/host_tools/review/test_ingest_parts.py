@@ -72,6 +72,8 @@ def test_batches_survive_the_way_to_the_writer() -> None:
     kept = []
     for number in range(3):
         window = (
+            "reader",
+            None,
             10.0,
             7,
             0,
@@ -84,7 +86,6 @@ def test_batches_survive_the_way_to_the_writer() -> None:
             0,
             [-3, 4][: number % 3],
             [1, 2][: number % 3],
-            ["", "/b", "main/a"][number],
         )
         collector.add("d", rows(number, "inference", [window]), received=9.0, retained=False)
         sensors = [
@@ -105,6 +106,7 @@ def test_batches_survive_the_way_to_the_writer() -> None:
     windows = batch.rows["inference"].to_pylist()
     assert [window["hist_indices"] for window in windows] == [[], [-3], [-3, 4]]
     assert windows[0]["latency_min_seconds"] is None
+    assert (windows[0]["model"], windows[0]["variant"]) == ("reader", None)
     readings = batch.rows["reading"].to_pylist()
     assert [(one["seq"], one["name"], one["value"]) for one in readings] == [
         (1, "r0_watts", 0.0),

@@ -13,6 +13,8 @@ from host_tools.review.message_numbers import MessageNumbers
 from tests.unit.host_tools.review.store.stored_messages import Said
 
 Key = tuple[str, int, str]
+Totals = dict[tuple[str | None, str | None], tuple[int, ...]]
+TOTALS = ("inferences_total", "errors_total", "dropped_frames_total")
 _COOLING = "cooling_cpu_ratio"
 
 
@@ -48,7 +50,8 @@ def _add_run(device: str, clock: BootClock, messages: list[Said], windows: dict[
         return windows[device, math.floor(moment / 10) * 10, one.envelope["artifact"] or ""]
 
     numbers = MessageNumbers()
-    totals, joules, heats, cap = None, None, None, None
+    totals: Totals = {}
+    joules, heats, cap = None, None, None
     previous = None
     for one in messages:
         moment, uptime = clock.moment(_envelope(one)), one.envelope["uptime_seconds"]
@@ -61,12 +64,7 @@ def _add_run(device: str, clock: BootClock, messages: list[Said], windows: dict[
         previous = one.envelope["seq"]
         if one.table == "inference":
             row = one.rows[0]
-            now = (row["inferences_total"], row["errors_total"], row["dropped_frames_total"])
-            if totals is not None:
-                added = tuple(a - b for a, b in zip(now, totals, strict=True))
-            else:
-                added = now if uptime <= 1.5 * row["window_seconds"] else (row["latency_count"], 0, 0)
-            totals = now
+            added = _added(totals, row, uptime)
             for name, value in zip(("inferences", "errors", "dropped"), added, strict=True):
                 window[name] += value
             window["covered_seconds"] += row["window_seconds"]
@@ -107,6 +105,16 @@ def _add_run(device: str, clock: BootClock, messages: list[Said], windows: dict[
     assert numbers.missing == sum(
         b.envelope["seq"] - a.envelope["seq"] - 1 for a, b in itertools.pairwise(messages)
     )
+
+
+def _added(totals: Totals, row: dict[str, Any], uptime: float) -> tuple[int, ...]:
+    """Inferences, errors and dropped frames of one message, which takes the place of its stream's last."""
+    stream, now = (row["model"], row["variant"]), (*(row[name] for name in TOTALS),)
+    before, totals[stream] = totals.get(stream), now
+    if before is not None:
+        return tuple(a - b for a, b in zip(now, before, strict=True))
+    is_whole = uptime <= 1.5 * row["window_seconds"] or now[0] == row["latency_count"] > 0
+    return now if is_whole else (row["latency_count"], 0, 0)
 
 
 def _extreme(window: dict[str, Any], name: str, value: float | None, choose: Any) -> None:

@@ -12,6 +12,13 @@ from host_tools.review.store.tables import TABLES, Batch
 
 EPOCH = 1_700_000_000.0
 DIGESTS = ("sha256:" + "a" * 64, "sha256:" + "b" * 64)
+Stream = tuple[str | None, str | None]
+STREAMS: tuple[tuple[Stream, ...], ...] = (
+    ((None, None),),
+    (("main", None), ("reader", None)),
+    (("main", "a"), ("main", "b"), ("reader", None)),
+)
+"""Models and variants that an agent runs."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +49,11 @@ def stamp(device: str, boot: str, seq: int, uptime: float, **more: Any) -> dict[
 
 
 def inference(envelope: dict[str, Any], *, total: int = 10, errors: int = 0, dropped: int = 0, window: float = 10.0,
-              counts: dict[int, int] | None = None, scale: int = 5) -> Said:  # fmt: skip
+              counts: dict[int, int] | None = None, scale: int = 5, stream: Stream = (None, None)) -> Said:  # fmt: skip
     counts = {-200: 3, -190: 2} if counts is None else counts
     seconds = [2.0 ** ((index + 0.5) / 2**scale) for index in counts]
     return Said("inference", envelope, ({
-        "window_seconds": window, "inferences_total": total, "errors_total": errors, "dropped_frames_total": dropped,
+        "model": stream[0], "variant": stream[1], "window_seconds": window, "inferences_total": total, "errors_total": errors, "dropped_frames_total": dropped,
         "latency_count": sum(counts.values()),
         "latency_sum_seconds": sum(second * count for second, count in zip(seconds, counts.values(), strict=True)),
         "latency_min_seconds": min(seconds, default=None), "latency_max_seconds": max(seconds, default=None),
@@ -107,28 +114,35 @@ def _run(chance: random.Random, device: str, boot: str, began: float) -> list[Sa
     is_late = chance.random() < 0.2
     switch = chance.randint(0, windows)
     cap = chance.choice([1.0, 0.8])
-    totals = [0, 0, 0]
+    streams = chance.choice(STREAMS)
+    begins = {stream: chance.choice([1, 1, chance.randint(1, windows)]) for stream in streams}
+    digests = {stream: chance.choice(DIGESTS) for stream in streams[1:]}
+    totals = {stream: [0, 0, 0] for stream in streams}
     joules, heats, seq = 1000.0, 0.0, 0
     said = []
 
-    def envelope(uptime: float) -> dict[str, Any]:
+    def envelope(uptime: float, **more: Any) -> dict[str, Any]:
         nonlocal seq
         seq += 1
         received = began + (windows * interval + 50.0 + seq * 0.01 if is_late else uptime + chance.random())
         return stamp(device, boot, seq, uptime, made=began + uptime + error, received=received,
-                     artifact=None if uptime < 1 else DIGESTS[int(uptime > switch * interval)])  # fmt: skip
+                     **{"artifact": None if uptime < 1 else DIGESTS[int(uptime > switch * interval)], **more})  # fmt: skip
+
+    def window_of(stream: Stream, uptime: float) -> Said:
+        counts = {chance.randint(-210, -180): chance.randint(1, 9) for _ in range(chance.randint(0, 4))}
+        own = totals[stream]
+        own[0] += sum(counts.values())
+        own[1] += chance.choice([0, 0, 3])
+        own[2] += chance.choice([0, 1])
+        named = {"artifact": digests[stream]} if stream in digests else {}
+        return inference(envelope(uptime, **named), total=own[0], errors=own[1], dropped=own[2], window=interval,
+                         counts=counts, scale=chance.choice([5, 5, 5, 4]), stream=stream)  # fmt: skip
 
     said.append(event(envelope(0.5)))
     for window in range(1, windows + 1):
         uptime = window * interval
-        counts = {chance.randint(-210, -180): chance.randint(1, 9) for _ in range(chance.randint(0, 4))}
-        totals = [
-            totals[0] + sum(counts.values()),
-            totals[1] + chance.choice([0, 0, 3]),
-            totals[2] + chance.choice([0, 1]),
-        ]
-        said.append(inference(envelope(uptime), total=totals[0], errors=totals[1], dropped=totals[2], window=interval,
-                              counts=counts, scale=chance.choice([5, 5, 5, 4])))  # fmt: skip
+        present = [stream for stream in streams if begins[stream] <= window]
+        said += [window_of(stream, uptime) for stream in chance.sample(present, len(present))]
         said.append(
             sample(
                 envelope(uptime + 0.01),

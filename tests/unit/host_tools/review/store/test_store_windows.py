@@ -28,7 +28,7 @@ def test_windows_are_those_of_the_messages_however_they_come(seed: int) -> None:
 
 @pytest.mark.parametrize("opened", STORES[1:])
 def test_windows_of_another_database_are_the_same(opened: Opener) -> None:
-    """ClickHouse takes seconds for what DuckDB does in one, so it has one fleet: four runs, clocks right, ahead and behind."""
+    """ClickHouse takes seconds for what DuckDB does in one, so it has one fleet: four runs, several models, clocks right, ahead and behind."""
     _check(opened, random.Random(38))
 
 

@@ -206,7 +206,7 @@ def _refusals(folder: Path) -> None:
         (lambda: manifest.write_text(told[:-9]), "not JSON"),
         (lambda: manifest.write_text("[" * 100_000), "not JSON"),
         (lambda: manifest.write_text("{}"), "not an export"),
-        (lambda: manifest.write_text(told.replace('"schema_version": 1', '"schema_version": 2')), "schema"),
+        (lambda: manifest.write_text(told.replace('"schema_version": 3', '"schema_version": 4')), "schema"),
         (lambda: manifest.write_text(told.replace('"inference"', '"else"')), "table inference"),
         (manifest.unlink, "manifest.json"),
     ):

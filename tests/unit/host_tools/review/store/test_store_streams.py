@@ -1,0 +1,199 @@
+"""Several models of one device, and the sides of a split: each counts from the start of the run on its own."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from host_tools.errors import StoreError
+from host_tools.review.store.column_store import ColumnStore
+from host_tools.review.store.opening import opened as opened_again
+from host_tools.review.store.telemetry_store import Retention
+from host_tools.review.store.windows import Level, Selection
+from tests.unit.host_tools.review.store.opened_stores import STORES, Opener, duckdb_store
+from tests.unit.host_tools.review.store.plain_windows import plain_windows
+from tests.unit.host_tools.review.store.stored_messages import (
+    DIGESTS,
+    EPOCH,
+    STREAMS,
+    Said,
+    Stream,
+    batch_of,
+    inference,
+    sample,
+    stamp,
+)
+
+ALL = Selection(start=EPOCH - 60.0, end=EPOCH + 3600.0)
+MINUTE = 60.0
+every_store = pytest.mark.parametrize("opened", STORES)
+COUNTED = ("inferences", "errors", "dropped", "latency_count", "covered_seconds")
+
+
+def told(chance: random.Random) -> list[Said]:
+    """What two devices with three streams say in five minutes, each window of it; some of it never comes."""
+    said: list[Said] = []
+    for device in ("a", "b"):
+        seq = 0
+        streams = STREAMS[2]
+        begins = {stream: chance.choice([1, 1, chance.randint(2, 30)]) for stream in streams}
+        totals = {stream: [0, 0, 0] for stream in streams}
+        for window in range(1, 31):
+            for stream in chance.sample(streams, len(streams)):
+                if begins[stream] > window:
+                    continue
+                seq += 1
+                count, own = chance.randint(0, 9), totals[stream]
+                own[0], own[1], own[2] = own[0] + count, own[1] + chance.randint(0, 3), own[2] + 1
+                artifact = DIGESTS[streams.index(stream) % 2]  # two of the three have the same
+                envelope = stamp(device, "boot", seq, 10.0 * window + 0.01 * seq, artifact=artifact)
+                said.append(inference(envelope, total=own[0], errors=own[1], dropped=own[2],
+                                      counts={-200: count} if count else {}, stream=stream))  # fmt: skip
+    return [one for one in said if chance.random() > 0.1]
+
+
+def deliver(store: ColumnStore, messages: list[Said], chance: random.Random) -> None:
+    """In any order, some twice, in several batches."""
+    deliveries = messages + [one for one in messages if chance.random() < 0.2]
+    chance.shuffle(deliveries)
+    while deliveries:
+        size = chance.randint(1, len(deliveries))
+        store.write(batch_of(deliveries[:size]))
+        deliveries = deliveries[size:]
+        if chance.random() < 0.5:
+            store.roll_up()
+
+
+@settings(max_examples=4, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
+@given(seed=st.integers(0, 2**32))
+def test_totals_go_on_over_what_was_removed(seed: int) -> None:
+    _goes_on(duckdb_store, random.Random(seed))
+
+
+@pytest.mark.parametrize("opened", STORES[1:])
+def test_totals_go_on_in_another_database(opened: Opener) -> None:
+    _goes_on(opened, random.Random(7))
+
+
+def _goes_on(opened: Opener, chance: random.Random) -> None:
+    messages = told(chance)
+    # The cuts are the starts of minutes, so that windows of a minute are whole.
+    cuts = sorted(chance.sample(range(6), 2))
+    rest = messages
+    with opened() as store:
+        for cut in cuts:
+            before = EPOCH + cut * MINUTE
+            deliver(store, [one for one in rest if one.envelope["time"] < before], chance)
+            rest = [one for one in rest if one.envelope["time"] >= before]
+            store.retain(Retention(messages_days=0.0), now=before)
+        deliver(store, rest, chance)
+        store.roll_up()
+        found = store.windows(ALL, level=Level.MINUTE, by=("device", "artifact", "time"))
+        expected: dict[tuple[str, str, int], dict[str, float]] = {}
+        for (device, time, artifact), window in plain_windows(messages).items():
+            of_minute = expected.setdefault((device, artifact, time // 60 * 60), dict.fromkeys(COUNTED, 0.0))
+            for name in COUNTED:
+                of_minute[name] += window[name]
+        keys = list(zip(*found.keys, strict=True))
+        for name in COUNTED:
+            values = getattr(found, name).tolist()
+            assert {key: value for key, value in zip(keys, values, strict=True) if value} == {
+                key: window[name] for key, window in expected.items() if window[name]
+            }, name
+
+
+@every_store
+def test_what_comes_after_its_time_was_sealed_is_not_counted_twice(opened: Opener) -> None:
+    main, reader = ("main", None), ("reader", None)
+
+    def window(seq: int, stream: Stream, total: int) -> Said:
+        return inference(stamp("a", "boot", seq, 5.0 * seq), total=total, counts={-200: 1}, stream=stream)
+
+    with opened() as store:
+        store.write(
+            batch_of(
+                [window(1, main, 3), window(2, reader, 100), window(9, main, 90), window(10, reader, 200)]
+            )
+        )
+        store.retain(Retention(messages_days=0.0), now=EPOCH + 60.0)
+        # Late: their inferences were counted with messages 9 and 10. Then each goes on, and a third begins.
+        store.write(batch_of([window(3, main, 30), window(5, main, 50), window(4, reader, 150)]))
+        store.write(batch_of([window(14, reader, 205), window(13, main, 97), window(15, ("third", "a"), 1)]))
+        store.roll_up()
+        windows = store.windows(ALL, level=Level.HOUR, by=())
+        assert windows.inferences.tolist() == [97 + 205 + 1]
+        assert windows.latency_count.tolist() == [10]
+
+
+@every_store
+def test_a_model_that_begins_late_tells_all_of_its_own(opened: Opener) -> None:
+    with opened() as store:
+        said = [
+            inference(stamp("a", "boot", n, 10.0 * n), total=5 * n, stream=("main", None))
+            for n in (1, 2, 3, 4)
+        ]
+        said.append(
+            inference(stamp("a", "boot", 5, 41.0), total=5, errors=2, dropped=7, stream=("slow", None))
+        )
+        # This one was at work before anybody listened: what it tells is of its own window alone.
+        said.append(inference(stamp("a", "boot", 6, 42.0), total=900, errors=40, stream=("old", "b")))
+        store.write(batch_of(said[::-1]))
+        store.roll_up()
+        windows = store.windows(ALL, level=Level.HOUR, by=("device",))
+        assert (windows.inferences.tolist(), windows.errors.tolist(), windows.dropped.tolist()) == (
+            [30],
+            [2],
+            [7],
+        )
+
+
+@every_store
+def test_a_devices_artifact_is_that_of_its_own_model(opened: Opener) -> None:
+    with opened() as store:
+        for seq, stream in enumerate(
+            (("main", "a"), ("main", "b"), ("reader", "a"), ("reader", None)), start=1
+        ):
+            envelope = stamp("a", "boot", seq, float(seq), artifact=DIGESTS[seq > 1])
+            store.write(batch_of([inference(envelope, stream=stream)]))
+        assert store.devices()[0].artifact == DIGESTS[0]
+        store.write(
+            batch_of([sample(stamp("a", "boot", 5, 5.0, artifact=DIGESTS[1]), "system", cpu_ratio=0.5)])
+        )
+        assert store.devices()[0].artifact == DIGESTS[1]
+
+
+@every_store
+def test_an_older_store_is_brought_up_to_date_and_goes_on(opened: Opener) -> None:
+    with opened() as store:
+        engine = store._engine
+        store.write(batch_of([inference(stamp("a", "boot", n, 10.0 * n), total=5 * n) for n in (1, 2)]))
+        store.retain(Retention(messages_days=0.0), now=EPOCH + 60.0)
+        store.write(batch_of([inference(stamp("a", "boot", 3, 70.0), total=15)]))
+        _made_older(store)
+        with pytest.raises(StoreError, match="schema 1; this one reads 3"):
+            opened_again(engine, read_only=True)
+        newer = opened_again(engine)
+        version = engine.select('SELECT "value" FROM setting WHERE "name" = \'schema_version\'')
+        assert version.column("value").to_pylist() == ["3"]
+        later = [inference(stamp("a", "boot", 5, 90.0), total=40, stream=("reader", None))]
+        newer.write(batch_of([*later, inference(stamp("a", "boot", 4, 80.0), total=20)]))
+        newer.roll_up()
+        assert newer.windows(ALL, level=Level.HOUR, by=()).inferences.tolist() == [25]
+        assert newer.roll_up() == opened_again(engine).roll_up() == 0
+
+
+def _made_older(store: ColumnStore) -> None:
+    """As version 1 was: totals stood in `boot`, and nothing told models."""
+    engine = store._engine
+    totals = engine.select("SELECT * FROM removed_totals").to_pylist()[0]
+    for name in ("seq", "inferences", "errors", "dropped"):
+        engine.alter(f"ALTER TABLE boot ADD COLUMN totals_{name} BIGINT DEFAULT {totals[name]}")
+    for table in ("inference", "output"):
+        for name in ("model", "variant"):
+            engine.alter(f"ALTER TABLE {table} DROP COLUMN {name}")
+    engine.alter("DROP TABLE removed_totals")
+    engine.alter("DELETE FROM setting WHERE \"name\" = 'schema_version'")
+    engine.alter("INSERT INTO setting (\"name\", \"value\") VALUES ('schema_version', '1')")
