@@ -75,3 +75,21 @@ class StoreError(EdgewrightError):
     """A store of telemetry cannot do its work; what it held before, it holds still."""
 
     code = "store"
+
+
+_EXTRAS = {
+    "review": ("duckdb", "fastapi", "msgspec", "plotly", "prometheus_client", "pyarrow", "uvicorn"),
+    "otlp": ("opentelemetry",),
+    "clickhouse": ("clickhouse_connect",),
+}
+"""Which extra of ours brings a package, where it is not `host`."""
+
+
+def missing_package(module: str) -> InputError:
+    """Return what tells that a module's package is not installed, and which extra of ours brings it."""
+    package = module.partition(".")[0]
+    extra = next((extra for extra, packages in _EXTRAS.items() if package in packages), "host")
+    return InputError(
+        f"this command needs the package {package!r}, which is not installed.",
+        hint=f"pip install 'edgewright[{extra}]'",
+    )

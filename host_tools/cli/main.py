@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import sys
@@ -38,6 +39,7 @@ from host_tools.errors import (
     OutputError,
     StoreError,
     VerificationError,
+    missing_package,
 )
 
 if TYPE_CHECKING:
@@ -81,6 +83,10 @@ _STATUS: tuple[tuple[type[EdgewrightError], int], ...] = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
     options = argparse.Namespace()
+    if isinstance(
+        sys.stdout, io.TextIOWrapper
+    ):  # a character that the terminal has not costs itself, not the command
+        sys.stdout.reconfigure(errors="replace")
     try:
         options = _parse(arguments)
         if options.run is None:
@@ -107,10 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if _is_ours(error.name):
             raise
-        missing = InputError(
-            f"this command needs the package {error.name!r}, which is not installed.",
-            hint="Install the tools of the host: pip install 'edgewright[host]'",
-        )
+        missing = missing_package(str(error.name))
         _complain(missing, as_json=getattr(options, "json", False))
         return exit_status(missing)
     except OSError as error:  # of files our own errors speak: what is left is where we print to

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -84,6 +87,19 @@ def test_a_like_artifact_is_status_0(same: str, capsys: pytest.CaptureFixture[st
     assert f"{B} is no worse" in capsys.readouterr().out
 
 
+def test_a_terminal_without_a_character_costs_that_character_alone(slower: str) -> None:
+    command = [sys.executable, "-m", "host_tools", "review", "compare", A, B, "--store", slower]
+    done = subprocess.run(
+        command,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        check=False,
+        timeout=120,
+    )
+    assert (done.returncode, done.stderr) == (1, b"")
+    assert f"{B} is worse".encode() in done.stdout
+
+
 def test_a_margin_of_ones_own_counts(slower: str, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["--json", "--margin", "latency_p50_seconds=5", "--margin", "latency_p95_seconds=0.4"]
     main(["review", "compare", A, B, "--store", slower, *arguments])
@@ -101,7 +117,7 @@ def test_a_comparison_can_be_read_at_any_width(
     text = capsys.readouterr().out
     assert "…" not in text
     assert "median latency" in text
-    assert "B against A" in text
+    assert "+100.0 %" in text
     assert max(map(len, text.splitlines())) <= width
 
 

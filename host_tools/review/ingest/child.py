@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from device_agent.contract.errors import EdgewrightError
+from host_tools.errors import missing_package
 from host_tools.review.ingest.channel import Channel, Fatal, fatal, read_order
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ def main(arguments: Sequence[str]) -> int:
         return _work(order, channel, writer, retiring=role == "retire")
     except EdgewrightError as error:
         channel.send(fatal(error))
+    except ModuleNotFoundError as error:  # the next one would not find it, either
+        channel.send(fatal(missing_package(str(error.name))))
     except Exception as error:  # noqa: BLE001  the supervisor shows it in one line and starts another
         channel.send(Fatal(code=INTERNAL, message=f"{type(error).__name__}: {error}"))
     return 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from rich.cells import cell_len
 from rich.console import Group
 from rich.measure import Measurement
 from rich.padding import Padding
@@ -12,14 +13,15 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
     from host_tools.review.reports.report import FoundText, Report, Table, Tone
 
 _STYLES: dict[Tone, str] = {"pass": "bold green", "marginal": "bold yellow", "fail": "bold red"}
 _ANY_WIDTH = 10_000
-_MOST_WORDS_WIDTH = 24
-"""A cell of words may be folded to so many characters, a number never."""
+_MOST_WORDS_WIDTH = 26
 _SEVERITIES = {"error": "bold red", "warning": "yellow", "info": "dim"}
 
 
@@ -55,13 +57,23 @@ class _Fitting:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         for table in (self.table, _without_repetition(self.table)):
-            drawn = _drawn(table)
-            whole = options.update(width=_ANY_WIDTH, max_width=_ANY_WIDTH)
-            longest = max(_MOST_WORDS_WIDTH, options.max_width // 3)
-            if Measurement.get(console, whole, _drawn(table, longest)).maximum <= options.max_width:
-                yield drawn
-                return
+            for widths in ([None] * len(table.columns), _widths(table)):
+                drawn = _drawn(table, widths)
+                whole = options.update(width=_ANY_WIDTH, max_width=_ANY_WIDTH)
+                if Measurement.get(console, whole, drawn).maximum <= options.max_width:
+                    yield drawn
+                    return
         yield _paragraphs(self.table)
+
+
+def _widths(table: Table) -> list[int | None]:
+    """Return how narrow each column may be: words are folded, numbers never."""
+    widths: list[int | None] = []
+    for place, column in enumerate(table.columns):
+        longest = max((cell_len(row[place]) for row in table.rows), default=0)
+        said = longest if column in table.numbers else min(longest, _MOST_WORDS_WIDTH)
+        widths.append(max(said, *(cell_len(word) for word in column.split())))
+    return widths
 
 
 def _without_repetition(table: Table) -> Table:
@@ -95,7 +107,7 @@ def _paragraphs(table: Table) -> RenderableType:
     return Group(*lines)
 
 
-def _drawn(table: Table, longest: int | None = None) -> RenderableType:
+def _drawn(table: Table, widths: Sequence[int | None]) -> RenderableType:
     drawn = RichTable(
         title=table.title,
         title_justify="left",
@@ -103,8 +115,8 @@ def _drawn(table: Table, longest: int | None = None) -> RenderableType:
         caption=table.note or None,
         caption_justify="left",
     )
-    for column in table.columns:
-        drawn.add_column(column, justify="right" if column in table.numbers else "left", max_width=longest)
+    for column, width in zip(table.columns, widths, strict=True):
+        drawn.add_column(column, justify="right" if column in table.numbers else "left", max_width=width)
     for place, row in enumerate(table.rows):
         tone = table.tones[place] if table.tones else None
         drawn.add_row(*(Text(cell) for cell in row), style=None if tone in (None, "pass") else _STYLES[tone])

@@ -208,3 +208,29 @@ def test_a_broker_that_is_not_there(command: tuple[str, ...], tmp_path: Path) ->
     done = run(*command, cwd=tmp_path)
     assert done.returncode == 6
     assert "cannot connect" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("package", "arguments", "extra"),
+    [
+        ("duckdb", ["review", "weekly", "--store", "a.duckdb"], "review"),
+        ("pyarrow", ["ingest", "--broker", "mqtt://localhost", "--store", "a.duckdb"], "review"),
+        ("prometheus_client", ["ingest", "--broker", "mqtt://localhost", "--store", "a.duckdb"], "review"),
+        ("rich", ["review", "weekly", "--store", "a.duckdb"], "host"),
+    ],
+)
+def test_a_package_that_is_missing_is_named_with_the_extra_that_brings_it(
+    package: str, arguments: list[str], extra: str, tmp_path: Path
+) -> None:
+    (tmp_path / "a.duckdb").touch()
+    hidden = tmp_path / "hidden"
+    hidden.mkdir()
+    (hidden / f"{package}.py").write_text(f"raise ModuleNotFoundError('No module', name={package!r})")
+    environment = {**os.environ, "PYTHONPATH": f"{hidden}{os.pathsep}{ROOT}"}
+    command = [sys.executable, "-m", "host_tools", *arguments]
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, check=False, env=environment, timeout=60
+    )
+    assert done.returncode == 2
+    assert f"needs the package {package!r}" in done.stderr
+    assert f"pip install 'edgewright[{extra}]'" in done.stderr
