@@ -114,20 +114,26 @@ class _Screen:
     def end(self) -> None:
         """Say what was done, where no line stands there already."""
         if self._latest is not None and not self._as_json and self._live is None:
-            print(_line(self._latest))
+            print("  ".join(_sums(self._latest)))
 
 
 def _line(overview: Overview) -> str:
     """Return one line for people."""
     parts = [
         f"{overview.messages_per_second:,.0f}/s",
-        f"{overview.messages:,} written",
-        f"{overview.duplicates:,} known",
-        f"{overview.dead_letters:,} refused",
+        *_sums(overview),
         f"lag {overview.lag_seconds:.1f} s",
         f"{overview.held:,} held",
         f"{overview.connected}/{overview.workers} workers",
     ]
-    if overview.restarts:
-        parts.append(f"{overview.restarts} restarts")
     return "  ".join(parts)
+
+
+def _sums(overview: Overview) -> list[str]:
+    """Return what holds of an ingest that has ended, too."""
+    sums = [
+        f"{overview.messages:,} written",
+        f"{overview.duplicates:,} known",
+        f"{overview.dead_letters:,} refused",
+    ]
+    return [*sums, f"{overview.restarts} restarts"] if overview.restarts else sums
