@@ -9,11 +9,12 @@ import urllib.request
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
+import pyarrow as pa
 import pytest
 
 from host_tools.review.serve.server import serving
 from host_tools.review.store.opening import open_store
-from host_tools.review.store.tables import Batch
+from host_tools.review.store.tables import TABLES, Batch
 from tests.integration import review_fleet
 from tests.integration.browser_session import Browser, browser
 from tests.integration.review_fleet import HOSTILE, NEW, OLD, START, WINDOWS, device_id
@@ -89,6 +90,27 @@ def test_what_was_not_measured_is_told_in_its_own_place(chromium: Browser, unmea
     assert [name for name, _ in told] == names
     tops = [top for _, top in told]
     assert all(below - above > 50 for above, below in itertools.pairwise(tops)), tops
+
+
+def test_what_was_not_understood_is_listed_with_the_reason(
+    chromium: Browser, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    store = open_store(str(tmp_path_factory.mktemp("letters") / "fleet.duckdb"))
+    letter = {"received": START, "topic": "ew/v1/x", "payload": b"{", "payload_bytes": 1, "reason": HOSTILE}
+    rows = pa.RecordBatch.from_pylist([letter], schema=TABLES["dead_letter"])
+    store.write(Batch(rows={"dead_letter": rows}))
+    with serving(store) as address:
+        opened(chromium, address)
+        told = chromium.ask("document.querySelector('#dead-letters summary').textContent")
+        cells = chromium.ask(
+            "[...document.querySelectorAll('#dead-letters td')].map((one) => one.textContent)"
+        )
+        title = chromium.ask("document.title")
+    store.close()
+    assert told == "Not understood: 1 message"
+    assert cells[1:] == ["ew/v1/x", "1", HOSTILE]
+    assert title == "Fleet – Edgewright review"
+    chromium.problems.clear()  # nothing was heard, so there is nothing to find
 
 
 def test_what_is_wrong_is_told_once(chromium: Browser, address: str) -> None:

@@ -86,6 +86,16 @@ class ArtifactRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetterRow:
+    """One message that was not understood, and why; ``received`` in Unix seconds."""
+
+    received: float
+    topic: str
+    reason: str
+    payload_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FleetAnswer:
     """The fleet at a glance.
 
@@ -97,7 +107,8 @@ class FleetAnswer:
         artifacts: Most inferences first.
         labels: Keys by which the devices of the store can be told apart, with how many values each has.
         label_values: The values of those that have few, to choose from.
-        dead_letters: Messages that were not understood, the latest hundred of them at most.
+        dead_letters: How many messages were not understood; a hundred means a hundred or more.
+        latest_dead_letters: The latest twenty of them.
     """
 
     shown: Shown
@@ -107,6 +118,7 @@ class FleetAnswer:
     labels: Mapping[str, int]
     label_values: Mapping[str, Sequence[str]]
     dead_letters: int
+    latest_dead_letters: Sequence[DeadLetterRow]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,6 +22,7 @@ from host_tools.review.reports.comparison import comparison_report
 from host_tools.review.reports.reviews import device_report, fleet_report
 from host_tools.review.serve.answers import (
     ArtifactRow,
+    DeadLetterRow,
     DeviceAnswer,
     DeviceRow,
     EventRow,
@@ -73,6 +74,8 @@ PAGE_SIZE = 20
 MOST_EXPORTED = 1_000_000
 """Devices in one file."""
 _MOST_GROUPS = 400
+_MOST_LETTERS, _SHOWN_LETTERS = 100, 20
+_LONGEST_TEXT = 300
 _MOST_VALUES = 40
 """A label with more values than this is no menu."""
 _MOST_EVENTS = 1000
@@ -108,6 +111,7 @@ def fleet(store: TelemetryStore, roll: Roll, looked: Looked) -> FleetAnswer:
         for artifact, measures in zip(_texts(table, "artifact"), measures_of(table), strict=True)
     ]
     devices = _chosen(roll, looked)
+    letters = store.dead_letters(limit=_MOST_LETTERS)
     return FleetAnswer(
         shown=_shown(looked, roll),
         statuses=_statuses(roll, devices),
@@ -119,7 +123,16 @@ def fleet(store: TelemetryStore, roll: Roll, looked: Looked) -> FleetAnswer:
             for key, known in roll.labels.items()
             if len(known) <= _MOST_VALUES
         },
-        dead_letters=len(store.dead_letters(limit=100)),
+        dead_letters=len(letters),
+        latest_dead_letters=[
+            DeadLetterRow(
+                received=letter.received,
+                topic=harmless(letter.topic)[:_LONGEST_TEXT],
+                reason=harmless(letter.reason)[:_LONGEST_TEXT],
+                payload_bytes=letter.payload_bytes,
+            )
+            for letter in letters[:_SHOWN_LETTERS]
+        ],
     )
 
 

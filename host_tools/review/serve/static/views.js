@@ -62,7 +62,8 @@ function overview(fleet, page) {
     return element("li", {}, link);
   });
   const choose = element("select", { id: "filter", onchange: (event) => { if (event.target.value) page.go({ label: [...page.state.label, event.target.value], page: "1" }); } }, element("option", { value: "" }, "only devices with …"), ...Object.entries(fleet.label_values).flatMap(([key, values]) => (values.length > 1 ? values.map((value) => element("option", { value: `${key}=${value}` }, `${key} = ${value}`)) : [])));
-  const dead = fleet.dead_letters ? element("p", { class: "soft" }, `${fleet.dead_letters >= 100 ? "100 or more" : fleet.dead_letters} messages were not understood; the store keeps them with the reason.`) : null;
+  const letters = [{ title: "Received (UTC)", show: (row) => moment(row.received) }, { title: "Topic", show: (row) => row.topic }, { title: "Bytes", number: true, show: (row) => whole(row.payload_bytes) }, { title: "Why", show: (row) => row.reason }];
+  const dead = fleet.dead_letters ? element("details", { id: "dead-letters" }, element("summary", {}, `Not understood: ${fleet.dead_letters >= 100 ? "100 messages or more" : fleet.dead_letters === 1 ? "1 message" : `${fleet.dead_letters} messages`}`), table(letters, fleet.latest_dead_letters, { caption: "The latest, whenever they came." })) : null;
   return element("div", { class: "card" }, element("div", { class: "row" }, element("ul", { class: "chips", "aria-label": "Devices by status" }, ...chips), element("label", {}, "Filter", choose)), tiles(fleet.total), dead);
 }
 
