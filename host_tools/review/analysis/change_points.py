@@ -125,16 +125,21 @@ def _of_devices(
         devices = tuple(part.devices[row] for row in worst)
         at = float(part.times[min(middle, len(part.times) - 1)])
         direction = "higher" if size > 0 else "lower"
+        own = _own_change(part.values[cluster], middle)
+        stayed = own * size < 0.5 * size * size  # less than half of it is theirs
         found.append(
             Finding(
                 kind="change_point",
-                severity="warning" if measure.worse * size > 0 else "info",
+                severity="warning" if measure.worse * size > 0 and not stayed else "info",
                 what=(
                     f"{measure.title[0].upper()}{measure.title[1:]} of {wording.devices(devices)} is "
                     f"{wording.change(effect)} {direction} since about {wording.moment(at)}, beside "
-                    f"{len(part.devices)} devices of {group or 'the fleet'} ({wording.interval(effect)})."
+                    f"{len(part.devices)} devices of {group or 'the fleet'} ({wording.interval(effect)})"
+                    + (": the others changed, more than these." if stayed else ".")
                 ),
-                next_step="See what changed on these devices then, and not on the others.",
+                next_step="See what changed on the others then, and not on these devices."
+                if stayed
+                else "See what changed on these devices then, and not on the others.",
                 devices=devices,
                 artifacts=(),
                 group=group,
@@ -159,6 +164,14 @@ def _clusters(
         cuts = np.flatnonzero(np.diff(place[same]) > _TOGETHER_WINDOWS) + 1
         clusters += [one for one in np.split(same, cuts) if one.size]
     return clusters
+
+
+def _own_change(values: NDArray[np.float64], place: int) -> float:
+    """Return the median change of the devices themselves, NaN where one side is not known."""
+    before, after = values[:, :place], values[:, place:]
+    if not (np.isfinite(before).any() and np.isfinite(after).any()):
+        return np.nan
+    return float(np.nanmedian(after) - np.nanmedian(before))
 
 
 def _effect(

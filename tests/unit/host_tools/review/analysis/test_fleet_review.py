@@ -12,6 +12,7 @@ from host_tools.review.analysis.artifacts import compare
 from host_tools.review.analysis.findings import SEVERITIES, Review
 from host_tools.review.analysis.reading import level_for
 from host_tools.review.analysis.review import examine_device, review_fleet, weekly
+from host_tools.review.simulation.boards import BOARDS
 from host_tools.review.simulation.fleet import SimulatedFleet
 from host_tools.review.simulation.plan import FleetPlan
 from host_tools.review.simulation.store import SimulatedStore
@@ -113,6 +114,27 @@ def test_stragglers_and_the_moment_they_became_so() -> None:
         for one in moments
         if one.effect.measure == "latency_p50_seconds"
     )
+
+
+@pytest.mark.parametrize("share", [0.25, 0.75])
+def test_devices_that_stayed_while_most_others_changed_are_told_so(share: float) -> None:
+    slower = Injection(fault="latency", size=0.1, with_artifact=1)
+    plan = FleetPlan(
+        devices=24, days=4, boards=BOARDS[:1], rollout_at=2 * DAY, rollout_share=share, injections=(slower,)
+    )
+    store = SimulatedStore(SimulatedFleet(4, plan))
+    table = store.windows(_all(store), level=Level.DAY, by=("device", "artifact"))
+    changed = set(table.key("device")[table.key("artifact") == store.fleet.artifacts[1]].tolist())
+    found = review_fleet(store, _all(store)).findings
+    some = [one for one in found if one.kind == "change_point" and "beside" in one.what]
+    assert some
+    for one in some:
+        stayed = not set(one.devices) & changed
+        assert stayed == (share > 0.5)
+        assert ("the others changed" in one.what) == ("on the others then" in one.next_step) == stayed, (
+            one.what
+        )
+        assert one.severity == ("info" if stayed else "warning")
 
 
 def test_a_fleet_without_fault_has_no_finding() -> None:
