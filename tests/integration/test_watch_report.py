@@ -87,7 +87,7 @@ def counting(energy: Path, *, watts: float) -> Iterator[None]:
     ended, start = threading.Event(), time.monotonic()
 
     def count() -> None:
-        while not ended.wait(0.05):
+        while not ended.wait(0.01):
             replaced = energy.with_suffix(".new")
             replaced.write_text(f"{int((time.monotonic() - start) * watts * 1e6)}\n")
             replaced.replace(energy)
@@ -112,7 +112,8 @@ def test_an_agents_energy_is_shown_as_power_in_watch_and_report(tmp_path: Path, 
     with edgewright("watch", f"mqtt://127.0.0.1:{port}", "--record", str(record)) as watch:
         wait_until(record.is_file, what="watch listens")
         with counting(energy, watts=10.0), AgentProcess(config) as agent:
-            time.sleep(3.0)
+            wait_until(lambda: "/m/power" in record.read_text(), what="the first power of the agent")
+            time.sleep(2.5)  # into the middle of a window, so that the last one is long enough to see power
             assert agent.stop() == 0
         wait_until(lambda: "stopped by SIGTERM" in record.read_text(), what="the goodbye")
         watch.send_signal(signal.SIGINT)

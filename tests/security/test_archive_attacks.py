@@ -26,6 +26,7 @@ from device_agent.contract.errors import (
     SchemaVersionError,
     StorageError,
 )
+from device_agent.contract.manifest import MANIFEST_VERSION
 from tests.security.forged_archive import (
     CONTENTS,
     End,
@@ -446,8 +447,8 @@ def test_a_manifest_that_is_none(refused: Callable[..., EdgewrightError], data: 
 
 
 def test_a_manifest_of_a_newer_major_version(refused: Callable[..., EdgewrightError]) -> None:
-    data = manifest_codec.encode(manifest_of(CONTENTS)).replace(b'"1.0"', b'"2.0"', 1)
-    refused(forge(parts_of(manifest=data)), "2.0 is newer than 1.0", SchemaVersionError)
+    data = manifest_codec.encode(manifest_of(CONTENTS)).replace(f'"{MANIFEST_VERSION}"'.encode(), b'"2.0"', 1)
+    refused(forge(parts_of(manifest=data)), f"2.0 is newer than {MANIFEST_VERSION}", SchemaVersionError)
 
 
 # --- headers that disagree ---
