@@ -135,12 +135,19 @@ def test_what_is_done_is_kept_until_something_changes(workplace: BatchWorkplace)
 SLOW = '[[model]]\npath = "a.onnx"\n[[model]]\npath = "b.onnx"\ndata = "own:slow"\n'
 
 
+def told_after_manifest(out: Path) -> bool:
+    """Whether the table, the last of the three files, is of the manifest that lies there."""
+    table = out / "batch.csv"
+    return table.is_file() and table.stat().st_mtime_ns >= (out / "batch.json").stat().st_mtime_ns
+
+
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL], ids=["ctrl-c", "kill -9"])
 def test_an_ended_batch_leaves_no_process_and_goes_on(workplace: BatchWorkplace, end: signal.Signals) -> None:
     workplace.list_jobs(SLOW)
     process = workplace.start("--executor", "processes:2")
     slow = workplace.slow_process()
     wait_for(lambda: "a" in read_manifest(workplace.out))
+    wait_for(lambda: told_after_manifest(workplace.out))  # kill -9 between two files may leave a partial one
     process.send_signal(end)
     _, told = process.communicate(timeout=30)
     assert "Traceback" not in told
