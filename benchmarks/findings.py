@@ -8,7 +8,10 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from benchmarks.spread import median_and_range
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 Unit = Literal["ratio", "share", "points", "decibels", "seconds", "bytes", "count"]
@@ -65,6 +68,24 @@ class Finding:
     def is_met(self) -> bool | None:
         """Whether the limit is met; None without limit or figure."""
         return None if self.limit is None or self.value is None else self.limit.is_met(self.value)
+
+
+def ranged_finding(
+    *, subject: str, figure: str, unit: Unit, values: Sequence[float], sample: str, limit: Limit | None = None
+) -> Finding:
+    """Return the median of values, at least one, between the smallest and the largest."""
+    estimate = median_and_range(values)
+    return Finding(
+        subject=subject,
+        figure=figure,
+        unit=unit,
+        value=estimate.value,
+        low=estimate.low,
+        high=estimate.high,
+        spread="smallest to largest",
+        sample=sample,
+        limit=limit,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from benchmarks.findings import Chapter, Finding, Limit, fresh_processes
+from benchmarks.findings import Chapter, Finding, Limit, fresh_processes, ranged_finding
 from benchmarks.options import TARGETS
 from benchmarks.peers.edgewright import VERIFICATION
-from benchmarks.spread import median_and_range
 from benchmarks.tasks import Outcome, Task, run_task
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from benchmarks.material import Material
     from benchmarks.options import Options
-    from benchmarks.spread import Estimate
     from host_tools.progress import Progress
 
 PEAK_LIMIT = Limit(bound=float(1 << 30), at_most=True)
@@ -76,44 +73,28 @@ def _findings(name: str, peaks: dict[int, list[float]]) -> list[Finding]:
     few, many = sorted(peaks)
     growth = [abs(more / less - 1.0) for less, more in zip(peaks[few], peaks[many], strict=True)]
     return [
-        _finding(
-            f"{name}, {few} pictures",
-            "peak memory",
-            "bytes",
-            median_and_range(peaks[few]),
-            peaks[few],
-            PEAK_LIMIT,
+        ranged_finding(
+            subject=f"{name}, {few} pictures",
+            figure="peak memory",
+            unit="bytes",
+            values=peaks[few],
+            sample=fresh_processes(len(peaks[few])),
+            limit=PEAK_LIMIT,
         ),
-        _finding(
-            f"{name}, {many} pictures",
-            "peak memory",
-            "bytes",
-            median_and_range(peaks[many]),
-            peaks[many],
-            PEAK_LIMIT,
+        ranged_finding(
+            subject=f"{name}, {many} pictures",
+            figure="peak memory",
+            unit="bytes",
+            values=peaks[many],
+            sample=fresh_processes(len(peaks[many])),
+            limit=PEAK_LIMIT,
         ),
-        _finding(
-            f"{name}, {many} against {few} pictures",
-            "difference of peak memory",
-            "share",
-            median_and_range(growth),
-            growth,
-            GROWTH_LIMIT,
+        ranged_finding(
+            subject=f"{name}, {many} against {few} pictures",
+            figure="difference of peak memory",
+            unit="share",
+            values=growth,
+            sample=fresh_processes(len(growth)),
+            limit=GROWTH_LIMIT,
         ),
     ]
-
-
-def _finding(
-    subject: str, figure: str, unit: str, estimate: Estimate, values: Sequence[float], limit: Limit
-) -> Finding:
-    return Finding(
-        subject=subject,
-        figure=figure,
-        unit=unit,  # type: ignore[arg-type]  # literals of `Unit` at every call
-        value=estimate.value,
-        low=estimate.low,
-        high=estimate.high,
-        spread="smallest to largest",
-        sample=fresh_processes(len(values)),
-        limit=limit,
-    )

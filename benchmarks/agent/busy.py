@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from benchmarks.agent.artifacts import cool_board, null_artifact
 from benchmarks.agent.bench import embedded_broker, running_agent
-from benchmarks.findings import Finding, Limit, fresh_processes
-from benchmarks.spread import median_and_range
+from benchmarks.findings import Finding, Limit, fresh_processes, ranged_finding
 from benchmarks.tasks import NotMeasuredError
 
 if TYPE_CHECKING:
@@ -63,7 +62,6 @@ def measure(options: Options, progress: Progress) -> list[Finding]:
                 progress.step()
     except NotMeasuredError as error:
         return [Finding(subject=_SUBJECT, figure="share of a core", unit="share", missing=str(error))]
-    start, cost = median_and_range(starts), median_and_range(costs)
     return [
         Finding(
             subject=_SUBJECT,
@@ -73,25 +71,19 @@ def measure(options: Options, progress: Progress) -> list[Finding]:
             sample=f"{options.agent_seconds:.0f} s",
             limit=SHARE_LIMIT,
         ),
-        Finding(
+        ranged_finding(
             subject=_SUBJECT,
             figure="start to first health",
             unit="seconds",
-            value=start.value,
-            low=start.low,
-            high=start.high,
-            spread="smallest to largest",
+            values=starts,
             sample=fresh_processes(len(starts)),
             limit=START_LIMIT,
         ),
-        Finding(
+        ranged_finding(
             subject=_SUBJECT,
             figure="processor time to first health",
             unit="seconds",
-            value=cost.value,
-            low=cost.low,
-            high=cost.high,
-            spread="smallest to largest",
+            values=costs,
             sample=fresh_processes(len(costs)),
         ),
     ]

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from benchmarks.agent.artifacts import null_artifact
 from benchmarks.agent.bench import embedded_broker, running_agent
-from benchmarks.findings import Finding, Limit
-from benchmarks.spread import median_and_range
+from benchmarks.findings import Finding, Limit, ranged_finding
 from benchmarks.tasks import NotMeasuredError
 
 if TYPE_CHECKING:
@@ -90,15 +89,11 @@ def _sampled(agent: AgentRun, seconds: float, progress: Progress) -> list[dict[s
 
 
 def _finding(figure: str, values: Sequence[float], options: Options, limit: Limit | None) -> Finding:
-    estimate = median_and_range(values)
-    return Finding(
+    return ranged_finding(
         subject=_SUBJECT,
         figure=figure,
         unit="bytes",
-        value=estimate.value,
-        low=estimate.low,
-        high=estimate.high,
-        spread="smallest to largest",
+        values=values,
         sample=f"{len(values)} samples over {options.agent_seconds:.0f} s",
         limit=limit,
     )

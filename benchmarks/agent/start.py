@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from benchmarks.agent.bench import embedded_broker, running_agent
-from benchmarks.findings import Finding, Limit, fresh_processes
+from benchmarks.findings import Finding, Limit, fresh_processes, ranged_finding
 from benchmarks.made import ENGINE_NAMES, artifact
 from benchmarks.options import THREADS
 from benchmarks.spread import median_and_range
@@ -108,15 +108,11 @@ def first_result_time(agent: AgentRun) -> float:
 
 
 def _finding(subject: str, figure: str, values: Sequence[float], limit: Limit | None) -> Finding:
-    estimate = median_and_range(values)
-    return Finding(
+    return ranged_finding(
         subject=subject,
         figure=figure,
         unit="seconds",
-        value=estimate.value,
-        low=estimate.low,
-        high=estimate.high,
-        spread="smallest to largest",
+        values=values,
         sample=fresh_processes(len(values)),
         limit=limit,
     )

@@ -13,8 +13,7 @@ from benchmarks.agent.artifacts import cool_board, null_artifact
 from benchmarks.agent.bench import embedded_broker, running_agent
 from benchmarks.agent.footprint import PSS_LIMIT
 from benchmarks.agent.processes import Watcher
-from benchmarks.findings import Finding
-from benchmarks.spread import median_and_range
+from benchmarks.findings import Finding, ranged_finding
 from benchmarks.tasks import NotMeasuredError
 from host_tools.repository.keys import KeyRing
 from host_tools.repository.repository import Repository
@@ -149,15 +148,11 @@ def _alone(when: str, samples: Sequence[Sample]) -> Finding:
     figure, sizes = f"as if alone, {when}", [one.alone for one in samples if one.alone is not None]
     if not sizes:
         return Finding(subject=_SUBJECT, figure=figure, unit="bytes", missing="no sample was taken")
-    estimate = median_and_range(sizes)
-    return Finding(
+    return ranged_finding(
         subject=_SUBJECT,
         figure=figure,
         unit="bytes",
-        value=estimate.value,
-        low=estimate.low,
-        high=estimate.high,
-        spread="smallest to largest",
+        values=sizes,
         sample=f"{len(sizes)} samples",
     )
 
@@ -167,15 +162,11 @@ def _finding(figure: str, samples: Sequence[Sample], sample: str) -> Finding:
         return Finding(
             subject=_SUBJECT, figure=figure, unit="bytes", limit=PSS_LIMIT, missing="no sample was taken"
         )
-    estimate = median_and_range([one.total for one in samples])
-    return Finding(
+    return ranged_finding(
         subject=_SUBJECT,
         figure=figure,
         unit="bytes",
-        value=estimate.value,
-        low=estimate.low,
-        high=estimate.high,
-        spread="smallest to largest",
+        values=[one.total for one in samples],
         sample=f"{len(samples)} samples, {sample}",
         limit=PSS_LIMIT,
     )
