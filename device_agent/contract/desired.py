@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -32,6 +33,33 @@ class DesiredArtifact:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """What a part of a group runs instead: a stage of a rollout.
+
+    Attributes:
+        artifacts: Capability profile to artifact.
+        salt: What makes this trial's choice of devices another than that of the next.
+        share_ppm: Share of the group, in parts per million.
+        devices: Devices that belong besides, by name.
+    """
+
+    artifacts: Mapping[str, DesiredArtifact] = field(hash=False)
+    salt: str
+    share_ppm: int
+    devices: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Make the mapping read-only."""
+        object.__setattr__(self, "artifacts", MappingProxyType(dict(self.artifacts)))
+
+
+def belongs(trial: Trial, device: str) -> bool:
+    """Say whether a device is in a trial; server and device compute the same, and a larger share keeps everybody."""
+    number = int.from_bytes(hashlib.sha256(f"{trial.salt}\0{device}".encode()).digest()[:8], "big")
+    return device in trial.devices or number * 1_000_000 < trial.share_ppm * 2**64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Desired:
     """What ``subject`` shall run.
 
@@ -40,12 +68,14 @@ class Desired:
         serial: Grows with every change; a device refuses an older one.
         artifacts: Capability profile to artifact.
         allow_downgrade: Permits a release below the device's floor.
+        trial: What a part of the group runs instead; None: nothing.
     """
 
     subject: str
     serial: int
     artifacts: Mapping[str, DesiredArtifact] = field(hash=False)
     allow_downgrade: bool = False
+    trial: Trial | None = None
 
     def __post_init__(self) -> None:
         """Make the mapping read-only."""
