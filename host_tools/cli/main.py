@@ -25,6 +25,7 @@ from host_tools.cli import (
     ca,
     convert,
     explain,
+    fleet,
     ingest,
     inspect,
     release,
@@ -58,6 +59,7 @@ examples:
   edgewright report --from mqtt://localhost --seconds 60 --out report.html
   edgewright ingest --broker mqtt://localhost --store telemetry.duckdb
   edgewright review serve --store fleet.duckdb
+  edgewright fleet serve --database fleet.db
 
 exit status:
   0  done                             4  verification failed: see the report
@@ -182,6 +184,7 @@ def _parser() -> argparse.ArgumentParser:
         ca,
         repository,
         release,
+        fleet,
     ):
         module.add_parser(commands)
     return parser

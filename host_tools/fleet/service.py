@@ -183,6 +183,10 @@ class FleetService:
                 _LOG.warning("a round failed and is tried again: %s", error)
             self._wake.wait(period_seconds)
 
+    def wake(self) -> None:
+        """Let the next round begin now."""
+        self._wake.set()
+
     def round(self) -> None:
         """Bring every rollout as far as it can be brought now.
 
