@@ -143,8 +143,8 @@ class SimulatedGroup:
         return np.asarray(self.phase != was)
 
     def compare(self) -> tuple[Comparison, Comparison]:
-        """Return devices that run the candidate, and those that never had it, each against the day before."""
-        mine = np.flatnonzero(self.has_candidate)
+        """Return devices that ran the candidate, and those that never had it, each against the day before."""
+        mine = np.flatnonzero(self.after.hours > 0)
         others = np.flatnonzero(self.phase == IDLE)
         return (
             Comparison(self.before, self.after, mine, self._board, self._heat_tables),

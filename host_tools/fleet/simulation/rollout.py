@@ -166,7 +166,7 @@ class _Run:
             )
 
     def _judged(self) -> tuple[GateFinding, ...]:
-        if not self._plan.gates or not self._group.has_candidate.any():
+        if not self._plan.gates or not self._had.any():
             return ()
         mine, others = self._group.compare()
         findings = []
