@@ -47,10 +47,10 @@ _CLOCK: Final = re.compile(r"([01][0-9]|2[0-4]):([0-5][0-9])")
 _MEASURES: Final[tuple[GateMeasure, ...]] = get_args(GateMeasure)
 
 DEFAULT_STAGES: Final = (
-    Stage(name="canary", share_ppm=20_000, soak_seconds=3_600.0),
-    Stage(name="5 %", share_ppm=50_000, soak_seconds=1_800.0),
-    Stage(name="25 %", share_ppm=250_000, soak_seconds=1_800.0),
-    Stage(name="100 %", share_ppm=PARTS_PER_MILLION, soak_seconds=1_800.0),
+    Stage(name="canary", success_ratio=0.8, share_ppm=20_000, soak_seconds=3_600.0),
+    Stage(name="5 %", success_ratio=0.8, share_ppm=50_000, soak_seconds=1_800.0),
+    Stage(name="25 %", success_ratio=0.8, share_ppm=250_000, soak_seconds=1_800.0),
+    Stage(name="100 %", success_ratio=0.8, share_ppm=PARTS_PER_MILLION, soak_seconds=1_800.0),
 )
 DEFAULT_GATES: Final = (
     Gate(measure="latency_p50", worst=0.1),

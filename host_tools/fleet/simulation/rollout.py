@@ -22,6 +22,7 @@ from host_tools.fleet.records import (
 from host_tools.fleet.rollout import jobs, orders
 from host_tools.fleet.rollout.gates import Crashes, judge
 from host_tools.fleet.rollout.machine import Advance, CancelJobs, OfferTo, TakeBack, advance
+from host_tools.fleet.rollout.wanted import last_begun
 from host_tools.fleet.simulation.candidate import GOOD, Candidate
 from host_tools.fleet.simulation.group import FETCHING, KEPT, PROBATION, TAKEN_BACK, SimulatedGroup
 from host_tools.fleet.simulation.ledger import Ledger
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
 
 BEGIN: Final = 1_785_715_200.0
 """A Monday, midnight UTC."""
-_DAY: Final = 86_400.0
+_CLOSELY_SECONDS: Final = 7_200.0
+_SELDOM_MINUTES: Final = 10
 _PROFILE: Final = "simulated"
 _OLD, _NEW = "sha256:" + "0" * 64, "sha256:" + "1" * 64
 _EVENTS: Final = {
@@ -116,7 +118,7 @@ class _Run:
         self._had |= self._group.has_candidate
         self._hear(changed)
         self._expire()
-        if self._rollout.state == "running":
+        if self._rollout.state == "running" and self._is_looked_at():
             self._findings = self._judged()
         holding = int((self._group.has_candidate & self._group.there).sum())
         found = advance(self._rollout, self._ledger.counts(holding), self._findings, self._group.now)
@@ -165,8 +167,18 @@ class _Run:
                 jobs.expire(job, self._plan, running=running, last_seen_seconds=seen, now_seconds=now)
             )
 
+    def _is_looked_at(self) -> bool:
+        """Every minute of a stage's first hours, then, while it waits for devices that are away, every ten."""
+        begun = last_begun(self._rollout)
+        began = None if begun is None else self._rollout.stages[begun].began_seconds
+        return (
+            began is None
+            or self._group.now - began <= _CLOSELY_SECONDS
+            or self.minutes % _SELDOM_MINUTES == 0
+        )
+
     def _judged(self) -> tuple[GateFinding, ...]:
-        if not self._plan.gates or not self._group.has_candidate.any():
+        if not self._plan.gates or not self._had.any():
             return ()
         mine, others = self._group.compare()
         findings = []
