@@ -10,6 +10,7 @@ Layout:
     windows.py       when stages may begin
     jobs.py          one device's job: what it says and what it runs move it, deadlines end it
     gates.py         candidate against previous artifact: passed, failed or undecided
+    measured.py      windows of telemetry to what gates found
     confidence.py    the confidence sequences that gates decide by
     explanation.py   why each stage advanced or stopped
     wording.py       how figures are said
