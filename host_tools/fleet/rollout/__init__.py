@@ -1,7 +1,8 @@
 """The pure machine of rollouts: from what is known to what follows, without a clock, a database or a network of its own.
 
 Layout:
-    plan_file.py     a plan in TOML, and `check_plan`, the one place where plans are refused
+    plan_file.py     a plan in TOML, with defaults
+    plan_rules.py    `check_plan`, the one place where plans are refused, wherever they come from
     machine.py       `advance`: a rollout, its jobs, its gates and the time to its next state and what must be done
     stage_end.py     whether a stage that runs passes, waits, stops or asks a person, with the figures
     orders.py        what people do: approve, pause, abort, retry, roll back

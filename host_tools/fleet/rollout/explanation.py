@@ -152,7 +152,7 @@ def _stage_reason(
     if progress.state == "running" and rollout.state in _ON:
         end = stage_end(rollout, stage, count, findings, now_seconds)
         return f"{end.verdict}: {end.reason}"
-    if progress.state == "waiting" and rollout.state not in _ON:
+    if progress.began_seconds is None and rollout.state not in _ON:
         return "it will not begin."
     if progress.state == "waiting":
         return progress.reason if stage == 0 else f"waits for stage {rollout.plan.stages[stage - 1].name}."
