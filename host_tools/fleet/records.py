@@ -59,6 +59,27 @@ class Provides:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """Devices with one desired state.
+
+    Attributes:
+        name: As in topics and in the repository.
+        note: What it is for, in words.
+        artifacts: Capability profile to what its devices run outside of any trial; empty: nothing was rolled out yet.
+        created_seconds: Unix time.
+    """
+
+    name: str
+    note: str = ""
+    artifacts: Mapping[str, ReleasedArtifact] = field(hash=False, default_factory=dict)
+    created_seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Make the mapping read-only."""
+        object.__setattr__(self, "artifacts", MappingProxyType(dict(self.artifacts)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Device:
     """One device.
 
@@ -364,3 +385,26 @@ class AuditEntry:
     def __post_init__(self) -> None:
         """Make the mapping read-only."""
         object.__setattr__(self, "details", MappingProxyType(dict(self.details)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiToken:
+    """Who may use the REST interface; its secret is kept nowhere.
+
+    Attributes:
+        id: Names it in lists and in the audit.
+        name: Of the person or program that has it.
+        role: What it may do; each role may do all that the ones before it may.
+        created_by: Who made it.
+        created_seconds: Unix time.
+        expires_seconds: Unix time from which it is no longer good.
+        revoked_seconds: Unix time at which it was revoked; None: it was not.
+    """
+
+    id: str
+    name: str
+    role: Role
+    created_by: str
+    created_seconds: float
+    expires_seconds: float
+    revoked_seconds: float | None = None
