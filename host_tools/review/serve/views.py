@@ -375,7 +375,7 @@ def _rollout(
     for name in dict.fromkeys(names.tolist()):
         devices = np.zeros(windows, np.int64)
         mine = names == name
-        np.add.at(devices, columns[mine], table.devices[mine])
+        np.add.at(devices, columns[mine], table.main_devices[mine])
         lines.append(ShareLine(artifact=name or None, name=roll.name(name or None), devices=devices))
     return sorted(lines, key=lambda line: -int(line.devices.sum()))[:_MOST_ROLLOUT]
 
