@@ -22,8 +22,8 @@ from device_agent.contract.document import frozen
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-TELEMETRY_VERSION = "1.1"
-"""1.1: `InferenceWindow.model`, `.variant`, the same of `Result`, and `Birth.models`."""
+TELEMETRY_VERSION = "1.2"
+"""1.1: `InferenceWindow.model`, `.variant`, the same of `Result`, and `Birth.models`. 1.2: `Reported`."""
 MAIN_MODEL = "main"
 """Name of the model that ``[artifact]`` of a device's configuration declares, where there are others beside it."""
 
@@ -302,6 +302,31 @@ class Health(Message):
     status: HealthStatus
     pid: int | None
     reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reported(Message):
+    """What a device that takes updates follows; retained at ``…/twin/reported``, sent on every connect and whenever it changes.
+
+    What runs is the envelope's ``artifact``.
+
+    Attributes:
+        group: The group whose desired state it reads; None: it has none.
+        targets: Capability profiles that may run here, best first; empty: any.
+        desired_serial: Serial of the desired state that it last followed; 0: none yet.
+        desired: Digest of what that wants here; None: nothing.
+        in_trial: Whether that is what its trial wants.
+        on_probation: What runs is not known to be good yet.
+        counter_floor: Releases below it are refused unless that is signed.
+    """
+
+    group: str | None
+    targets: tuple[str, ...]
+    desired_serial: int
+    desired: str | None
+    in_trial: bool
+    on_probation: bool
+    counter_floor: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,6 +41,7 @@ from device_agent.contract.telemetry import (
     Quality,
     Raw,
     Reading,
+    Reported,
     Result,
     RunningModel,
     Severity,
@@ -60,6 +61,7 @@ MAX_READINGS = 256
 MAX_BUCKETS = 4096
 MAX_OUTPUTS = 256
 MAX_MODELS = 64
+MAX_TARGETS = 64
 MAX_VALUES = 65536
 """Most values of one output in a `Result`; a larger output is sent as `TopK` or `Summary`."""
 
@@ -68,6 +70,7 @@ _Kind = TypeVar("_Kind", bound=Message)
 _BOOT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _BUCKET = re.compile(r"0|-?[1-9][0-9]{0,8}")
 _MODEL = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_GROUP = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _EVENT_TYPE = re.compile(r"edgewright\.device\.[a-z][a-z0-9_]{0,63}")
 _EVENT_TYPE_PREFIX = "edgewright.device."
 _EVENT_SOURCE = re.compile(r"/device/[A-Za-z0-9_-]{1,64}")
@@ -381,6 +384,27 @@ def _read_health(fields: Fields) -> Health:
     )
 
 
+def _read_reported(fields: Fields) -> Reported:
+    return Reported(
+        **_base(fields),
+        group=fields.text("group", pattern=_GROUP) if fields.has("group") else None,
+        targets=fields.texts("targets", least=0, most=MAX_TARGETS),
+        desired_serial=fields.integer("desired_serial", low=0, high=_COUNT_MAX),
+        desired=fields.digest("desired") if fields.has("desired") else None,
+        in_trial=_truth(fields, "in_trial"),
+        on_probation=_truth(fields, "on_probation"),
+        counter_floor=fields.integer("counter_floor", low=0, high=_COUNT_MAX),
+        extra=fields.unknown(),
+    )
+
+
+def _truth(fields: Fields, key: str) -> bool:
+    value = fields.value(key)
+    if not isinstance(value, bool):
+        fields.refuse(key, "true or false", value)
+    return value
+
+
 def _read_alarm(fields: Fields) -> Alarm:
     base = _base(fields)
     severity = fields.choice("severity", _SEVERITIES)
@@ -496,6 +520,7 @@ _READERS: Mapping[type[Message], Callable[[Fields], Message]] = {
     PowerSample: _read_power,
     Birth: _read_birth,
     Health: _read_health,
+    Reported: _read_reported,
     Alarm: _read_alarm,
     Event: _read_event,
     CommandState: _read_command,

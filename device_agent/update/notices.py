@@ -80,6 +80,16 @@ def rolled_back(release: Release, good: Release, fault: str, probation: Probatio
     )
 
 
+def withdrawn(candidate: Candidate) -> Notice:
+    """It was on its way in, and is not asked for any more."""
+    return Notice(
+        name="update_rejected",
+        severity="info",
+        text=f"{_said(candidate.release)} is not wanted any more.",
+        details={**_details(candidate.release, candidate.serial), "reason": "withdrawn"},
+    )
+
+
 def rejected(candidate: Candidate, fault: str) -> Notice:
     """It failed before it ran."""
     return Notice(

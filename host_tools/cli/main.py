@@ -27,6 +27,7 @@ from host_tools.cli import (
     explain,
     ingest,
     inspect,
+    release,
     repository,
     review,
     targets,
@@ -178,6 +179,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"edgewright {__version__}")
     parser.set_defaults(run=None)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for module in (convert, batch, explain, targets, inspect, telemetry, ingest, review, ca, repository):
+    for module in (
+        convert,
+        batch,
+        explain,
+        targets,
+        inspect,
+        telemetry,
+        ingest,
+        review,
+        ca,
+        repository,
+        release,
+    ):
         module.add_parser(commands)
     return parser

@@ -31,6 +31,7 @@ from device_agent.contract.telemetry import (
     PowerSample,
     Raw,
     Reading,
+    Reported,
     Result,
     RunningModel,
     Summary,
@@ -54,6 +55,9 @@ JSON = st.recursive(
     SCALARS,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
     max_leaves=6,
+)
+HARD_JSON = st.sampled_from(
+    [None, "", 0, -1, 1 << 53, 1e308, True, [], {}, [None], ["dev-1"], "\0", "../x", "sha256:", "x" * 1_100]
 )
 UNKNOWN = st.dictionaries(TEXTS.map("x_{}".format), JSON, max_size=2)
 """Fields of a newer minor version; no field of ours begins like that."""
@@ -323,6 +327,17 @@ MESSAGES: dict[str, st.SearchStrategy[Any]] = {
         status=st.sampled_from(("up", "down", "degraded", "draining")),
         pid=st.none() | COUNTS,
         reason=TEXTS | st.just(""),
+    ),
+    "reported": extended(
+        Reported,
+        **BASE,
+        group=st.none() | DEVICE_IDS,
+        targets=st.lists(TEXTS, max_size=3).map(tuple),
+        desired_serial=COUNTS,
+        desired=st.none() | DIGESTS,
+        in_trial=st.booleans(),
+        on_probation=st.booleans(),
+        counter_floor=COUNTS,
     ),
     "alarm": extended(Alarm, **BASE, severity=SEVERITIES, text=TEXTS),
     "event": extended(

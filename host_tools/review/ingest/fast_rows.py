@@ -43,7 +43,7 @@ _Absent = Annotated[dict[str, _Text], Meta(max_length=_MAX_READINGS)]
 
 
 class _Envelope(Struct, forbid_unknown_fields=True):
-    schema_version: Literal["1.0", "1.1"]
+    schema_version: Literal["1.0", "1.1", "1.2"]
     time: Annotated[float, Meta(ge=0.0, le=253402300799.0)]
     boot_id: str
     seq: _Count

@@ -1,7 +1,7 @@
 """`Interpreter`: what came from the broker, into a `Collector`: rows of what is understood, dead letters of the rest.
 
-What is neither: requests of commands (they are of the one who commands, not of a device) and empty payloads that clear
-a command. An empty payload clears an alarm, and is a row of it.
+What is neither: requests of commands and desired twins (they are of the one who commands, not of a device) and empty payloads
+that clear a command. An empty payload clears an alarm, and is a row of it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Final
 
 from device_agent.contract import topics
 from device_agent.contract.errors import ContractError
-from device_agent.contract.telemetry import MEASUREMENTS, Alarm, Birth, CommandState, Event, Health, Result
+from device_agent.contract.telemetry import (
+    MEASUREMENTS,
+    Alarm,
+    Birth,
+    CommandState,
+    Event,
+    Health,
+    Reported,
+    Result,
+)
 from device_agent.contract.telemetry_codec import decode, decode_envelope
 from host_tools.review.ingest.fast_rows import fast_rows
 from host_tools.review.ingest.rows import Rows, rows_of, rows_with
@@ -67,7 +76,7 @@ class Interpreter:
             route = self._routes.get(publication.topic) or self._route(publication.topic)
             rows = fast_rows(route.fast, payload) if route.fast else None
             if rows is None:
-                if route.topic.category == "cmd" and _is_request(payload):
+                if _is_of_the_host(route.topic, payload):
                     return False
                 self.judged += 1
                 rows = self._judge(route, publication, received)
@@ -101,6 +110,8 @@ class Interpreter:
             if topic.category == "m" and not topic.detail
             else _STATUS_KINDS.get(topic.name)
             if topic.category == "status"
+            else Reported
+            if (topic.category, topic.name) == ("twin", "reported")
             else _CATEGORY_KINDS.get(topic.category)
         )
         fast = topic.name if topic.category == "m" else "result" if topic.category == "o" else ""
@@ -136,6 +147,13 @@ class Interpreter:
 def _cleared(name: str, received: float, *, sent_again: bool) -> Rows:
     """Return the row of an alarm that is over; its message is empty, so the time is this machine's."""
     return Rows("", -2 if sent_again else -1, received, 0.0, "synced", None, "alarm", [(name, "cleared", "")])
+
+
+def _is_of_the_host(topic: Topic, payload: bytes) -> bool:
+    """Whether a message is of the one who commands."""
+    if topic.category == "twin":
+        return topic.name == "desired"
+    return topic.category == "cmd" and _is_request(payload)
 
 
 def _is_request(payload: bytes) -> bool:

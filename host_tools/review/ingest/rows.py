@@ -15,6 +15,7 @@ from device_agent.contract.telemetry import (
     Health,
     InferenceWindow,
     PowerSample,
+    Reported,
     Result,
     Summary,
     SystemSample,
@@ -100,7 +101,7 @@ def _content(message: Message, name: str) -> tuple[TableName, list[Row]]:
             return "health", [(message.status, message.reason)]
         case Alarm():
             return "alarm", [(name, message.severity, message.text)]
-        case CommandState():
+        case CommandState() | Reported():
             return "other", [()]
         case _:
             raise TypeError(f"no rows are known for {type(message).__name__}")
