@@ -183,7 +183,13 @@ class Clock(Protocol):
 
 
 class Disk(Protocol):
-    """The disk that the agent's spool is on."""
+    """A small disk of the agent's own, for its spool.
+
+    Attributes:
+        folder: Where it is, for the agent alone.
+    """
+
+    folder: str
 
     def shrink(self, mebibytes: int) -> Sequence[str]:
         """Return what must stand before the agent's command, so that its spool is on a disk of that size."""

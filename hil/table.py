@@ -41,7 +41,7 @@ def read_table(kind: type[T], table: object, *, where: str, error: type[InputErr
     values = {}
     for key, value in table.items():
         if key not in fields:
-            unknown(f"{where}.{key}"[:_SHOWN], key, fields, error=error)
+            unknown(f"{where}.{key[:_SHOWN]}", key, fields, error=error)
         values[key] = _read(value, hints[key], fields[key].metadata, f"{where}.{key}", error)
     for name, field in fields.items():
         if name not in values and field.default is field.default_factory is dataclasses.MISSING:
