@@ -132,7 +132,10 @@ def passed(
 
 
 def stopped(rollout: Rollout, end: StageEnd, now_seconds: float) -> Advance:
-    """Return what follows when the rollout stops by itself: the release is taken back, or left where it is."""
+    """Return what follows when the rollout stops by itself: the release is taken back, or left where it is.
+
+    It is left where the plan says so, and where the group had nothing before that it could go back to.
+    """
     begun = last_begun(rollout)
     if begun is not None:
         stage = dataclasses.replace(
@@ -141,7 +144,7 @@ def stopped(rollout: Rollout, end: StageEnd, now_seconds: float) -> Advance:
         rollout = with_stage(rollout, begun, stage)
     said = Said(action="rollout.stopped", reason=end.reason, figures=end.figures)
     cancel = CancelJobs(reason=f"the rollout stopped: {end.reason}")
-    if rollout.plan.rolls_back:
+    if rollout.plan.rolls_back and rollout.previous:
         back = changed(rollout, "rolling_back", end.reason, now_seconds)
         return Advance(rollout=back, steps=(TakeBack(), cancel), said=(said,))
     return Advance(

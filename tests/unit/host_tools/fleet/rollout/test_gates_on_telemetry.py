@@ -6,6 +6,7 @@ import dataclasses
 import json
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 from rollout_world import NEW, OLD, PROFILE, RELEASE, artifact, draft, plan
 
@@ -13,6 +14,7 @@ from host_tools.fleet.records import GateFinding, GateMeasure
 from host_tools.fleet.rollout.measured import find, versions_of
 from host_tools.fleet.rollout.plan_file import DEFAULT_GATES
 from host_tools.fleet.rollout.telemetry import TelemetryFindings
+from host_tools.review.analysis.regroup import chosen
 from host_tools.review.simulation.fleet import SimulatedFleet
 from host_tools.review.simulation.plan import FleetPlan
 from host_tools.review.simulation.store import SimulatedStore
@@ -84,6 +86,8 @@ def test_a_group_without_telemetry_is_not_measured() -> None:
     outcomes = {one.outcome for one in find(DEFAULT_GATES, table, [(OLD, NEW)], {})}
     assert outcomes == {"not_measured"}
     assert {one.outcome for one in find(DEFAULT_GATES, table, [], {})} == {"not_measured"}
+    empty = chosen(table, np.zeros(len(table.inferences), dtype=bool))
+    assert {one.outcome for one in find(DEFAULT_GATES, empty, [(OLD, NEW)], {})} == {"not_measured"}
 
 
 def test_windows_of_no_device_are_refused() -> None:

@@ -130,6 +130,16 @@ def test_a_plan_that_does_not_roll_back_leaves_it_where_it_is() -> None:
     assert said.trial.share_ppm == 300_000
 
 
+def test_a_group_that_had_nothing_has_nothing_to_go_back_to() -> None:
+    world = begun(plan(gates=(GATE,)))
+    first = dataclasses.replace(world.rollout, previous={})
+    stopped = advance(first, [NONE, NONE], (finding(GATE, "failed", 0.4),), world.now)
+    assert stopped.rollout.state == "aborted"
+    with pytest.raises(InputError, match="had no artifact before") as refused:
+        orders.roll_back(first, "ann", world.now)
+    assert refused.value.hint
+
+
 @pytest.mark.parametrize(
     ("count", "seconds", "state", "reason"),
     [
