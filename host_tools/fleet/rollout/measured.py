@@ -49,7 +49,7 @@ def versions_of(rollout: Rollout, release: Release) -> tuple[tuple[str, str], ..
 
 def find(
     gates: Sequence[Gate],
-    table: WindowTable,
+    table: WindowTable | None,
     versions: Sequence[tuple[str, str]],
     agreements: Mapping[str, float],
 ) -> tuple[GateFinding, ...]:
@@ -58,7 +58,7 @@ def find(
     Args:
         gates: Of the plan.
         table: Windows of at most an hour by device, artifact and time, of all devices of the group, from a day before the first
-            stage began.
+            stage began; None: there is nothing.
         versions: As `versions_of`.
         agreements: By device, how far its outputs with the candidate agree with those before, 1: entirely. The agent tells it
             of every update that it activates, as ``shadow_cosine``.
@@ -66,7 +66,7 @@ def find(
     Raises:
         ValueError: The table has no axis ``device`` or ``artifact``.
     """
-    pairings = [pair(table, before, after) for before, after in versions]
+    pairings = [pair(table, before, after) for before, after in versions] if table is not None else []
     return tuple(_judged(gate, pairings, agreements) for gate in gates)
 
 

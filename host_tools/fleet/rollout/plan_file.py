@@ -20,8 +20,11 @@ from host_tools.fleet.records import (
     Stage,
 )
 from host_tools.fleet.rollout.plan_rules import (
+    LONGEST_SECONDS,
     MEASURES,
     MOST_DEVICES,
+    MOST_STAGES,
+    MOST_WINDOWS,
     WEEKDAYS,
     PlanError,
     check_plan,
@@ -39,6 +42,10 @@ if TYPE_CHECKING:
 __all__ = [
     "DEFAULT_GATES",
     "DEFAULT_STAGES",
+    "LONGEST_SECONDS",
+    "MOST_DEVICES",
+    "MOST_STAGES",
+    "MOST_WINDOWS",
     "PlanError",
     "check_plan",
     "parse_plan",
