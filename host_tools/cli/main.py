@@ -25,6 +25,7 @@ from host_tools.cli import (
     ca,
     convert,
     explain,
+    hil,
     ingest,
     inspect,
     repository,
@@ -57,6 +58,7 @@ examples:
   edgewright report --from mqtt://localhost --seconds 60 --out report.html
   edgewright ingest --broker mqtt://localhost --store telemetry.duckdb
   edgewright review serve --store fleet.duckdb
+  edgewright hil scenario run hot.toml --rig local
 
 exit status:
   0  done                             4  verification failed: see the report
@@ -141,7 +143,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _is_ours(module: str | None) -> bool:
-    return module is None or module.partition(".")[0] in ("host_tools", "device_agent", "targets")
+    return module is None or module.partition(".")[0] in ("host_tools", "device_agent", "targets", "hil")
 
 
 def exit_status(error: EdgewrightError) -> int:
@@ -169,6 +171,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"edgewright {__version__}")
     parser.set_defaults(run=None)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for module in (convert, batch, explain, targets, inspect, telemetry, ingest, review, ca, repository):
+    for module in (convert, batch, explain, targets, inspect, telemetry, ingest, review, ca, repository, hil):
         module.add_parser(commands)
     return parser
