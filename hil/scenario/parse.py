@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hil.board import read_toml
@@ -23,6 +22,7 @@ from hil.table import bounded, read_table, said, unknown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 T = TypeVar("T", TemperaturePoint, PowerPoint, Fault, Load)
 
