@@ -25,6 +25,7 @@ from host_tools.cli import (
     ca,
     convert,
     explain,
+    hil,
     ingest,
     inspect,
     release,
@@ -61,6 +62,7 @@ examples:
   edgewright report --from mqtt://localhost --seconds 60 --out report.html
   edgewright ingest --broker mqtt://localhost --store telemetry.duckdb
   edgewright review serve --store fleet.duckdb
+  edgewright hil scenario run hot.toml --rig local
 
 exit status:
   0  done                             4  verification failed: see the report
@@ -151,7 +153,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _is_ours(module: str | None) -> bool:
-    return module is None or module.partition(".")[0] in ("host_tools", "device_agent", "targets")
+    return module is None or module.partition(".")[0] in ("host_tools", "device_agent", "targets", "hil")
 
 
 def exit_status(error: EdgewrightError) -> int:
@@ -191,6 +193,7 @@ def _parser() -> argparse.ArgumentParser:
         ca,
         repository,
         release,
+        hil,
     ):
         module.add_parser(commands)
     return parser
