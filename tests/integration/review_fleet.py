@@ -66,6 +66,7 @@ def _device(
         "engine_version": "2.1.0", "model_name": HOSTILE if number == 0 else "detector", "model_version": "1.0",
         "target": ("cortex-a-tflite", "x86_64-openvino")[number % 2],
         "host": '{"machine": "aarch64", "site": "<script>owned=1</script>"}',
+        "models": "[]",
     })  # fmt: skip
     rows["health"].append(
         {

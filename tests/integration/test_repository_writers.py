@@ -84,7 +84,7 @@ class Place:
     ) -> None:
         self.save()
         reached = 0
-        for at, after in itertools.product(itertools.count(1), (False, True)):
+        for at, after in ((at, after) for at in itertools.count(1) for after in (False, True)):
             self.restore()
             see(self.fleet.check())
             if not self.kill(act, at, after=after):

@@ -168,6 +168,8 @@ def _finding(
     controls: int = 0,
     counted: str = "",
 ) -> GateFinding:
+    if gate.measure in wording.SHARES and math.isfinite(ends[1]):
+        ends = (ends[0], max(ends[1], -1.0), min(ends[2], 1.0))
     worst = math.log1p(gate.worst) if gate.measure in wording.RATIOS else gate.worst
     outcome: GateOutcome = "undecided"
     if ends[1] > worst:

@@ -23,25 +23,26 @@ if TYPE_CHECKING:
 
 HOURS = 24
 _SUMS = ("count", "p50", "p95", "slowed", "energy", "celsius", "throttled", "samples", "agreed", "compared")
+_PLACE = {name: place for place, name in enumerate(_SUMS)}
 _HEAT_STEPS = 101
 
 
 class Figures:
-    """Sums of one side, float64[hours, devices] each, and crashes, float64[devices].
+    """Sums of one side, float64[sums, hours, devices], and crashes, int64[devices], in hours, float64[devices].
 
     `p50` and `p95` are sums over inferences of the logarithm of the latency while nothing slows the device down, with what sampling makes of
     it; `slowed` is how many of the inferences heat slowed down.
     """
 
     def __init__(self, devices: int) -> None:
-        self.sums = {name: np.zeros((HOURS, devices)) for name in _SUMS}
+        self.sums = np.zeros((len(_SUMS), HOURS, devices))
         self.crashes = np.zeros(devices, dtype=np.int64)
         self.hours = np.zeros(devices)
 
     def add(self, hour: int, mask: NDArray[np.bool_], values: dict[str, NDArray[np.float64]]) -> None:
         """Add a window of the devices in ``mask``."""
         for name, value in values.items():
-            self.sums[name][hour] += np.where(mask, value, 0.0)
+            self.sums[_PLACE[name], hour] += value * mask
 
 
 class HeatQuantiles:
@@ -63,12 +64,14 @@ class HeatQuantiles:
         self, board: NDArray[np.int64], quantile: int, share: NDArray[np.float64]
     ) -> NDArray[np.float64]:
         """Return the logarithm of the factor; ``quantile`` 0 is p50, 1 is p95."""
-        place = np.clip(np.nan_to_num(share) * (_HEAT_STEPS - 1), 0, _HEAT_STEPS - 1)
+        grown = np.zeros(len(board))
+        hot = np.flatnonzero(share > 0)
+        place = share[hot] * (_HEAT_STEPS - 1)
         low = np.minimum(place.astype(np.int64), _HEAT_STEPS - 2)
-        part = place - low
-        table = self._tables[board, quantile]
-        rows = np.arange(len(board))
-        return np.asarray((1 - part) * table[rows, low] + part * table[rows, low + 1])
+        part, kind = place - low, board[hot]
+        table = self._tables[:, quantile]
+        grown[hot] = (1 - part) * table[kind, low] + part * table[kind, low + 1]
+        return grown
 
 
 class Comparison:
@@ -94,13 +97,11 @@ class Comparison:
         self._devices = devices
         self._board = board[devices]
         self._heat = heat
-        rows = np.flatnonzero(after.sums["samples"][:, devices].any(axis=1))
-        cell = np.ix_(rows, devices)
-        common = (before.sums["samples"][cell] > 0) & (after.sums["samples"][cell] > 0)
-        self._sums = [
-            {name: np.where(common, side.sums[name][cell], 0.0).sum(axis=0) for name in _SUMS}
-            for side in self._sides
-        ]
+        samples = _PLACE["samples"]
+        hours = np.flatnonzero(after.sums[samples].any(axis=1))
+        cut = [np.take(side.sums[:, hours], devices, axis=2) for side in self._sides]
+        common = (cut[0][samples] > 0) & (cut[1][samples] > 0)
+        self._sums = [dict(zip(_SUMS, (one * common).sum(axis=1), strict=True)) for one in cut]
 
     def pairs(self, measure: GateMeasure) -> Pairs | Crashes:
         """Return the figures of one gate."""

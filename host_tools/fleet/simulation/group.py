@@ -49,6 +49,8 @@ _PROBATION_CRASHES: Final = 3
 _DISAGREEING: Final = 0.004
 _COMPARED_A_MINUTE: Final = 20
 
+_MOST_CONTROLS: Final = 200
+
 IDLE, ASKING, FETCHING, PROBATION, KEPT, TAKEN_BACK = range(6)
 """Where a device is with the candidate."""
 
@@ -143,9 +145,9 @@ class SimulatedGroup:
         return np.asarray(self.phase != was)
 
     def compare(self) -> tuple[Comparison, Comparison]:
-        """Return devices that run the candidate, and those that never had it, each against the day before."""
-        mine = np.flatnonzero(self.has_candidate)
-        others = np.flatnonzero(self.phase == IDLE)
+        """Return devices that ran the candidate, and some of those that never had it, each against the day before."""
+        mine = np.flatnonzero(self.after.hours > 0)
+        others = np.flatnonzero(self.phase == IDLE)[:_MOST_CONTROLS]
         return (
             Comparison(self.before, self.after, mine, self._board, self._heat_tables),
             Comparison(self.before, self.later, others, self._board, self._heat_tables),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, TypeAlias
 
 from device_agent.contract.telemetry import (
@@ -155,6 +155,7 @@ def _birth(birth: Birth) -> Row:
         birth.model_version,
         birth.target,
         _json(birth.host),
+        json.dumps([asdict(one) for one in birth.models], ensure_ascii=False, separators=(",", ":")),
     )
 
 

@@ -22,7 +22,7 @@ from host_tools.review.store.windows import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -82,6 +82,10 @@ class SimulatedStore:
         table = self.windows(selection, level=Level.DAY, by=("artifact",))
         ran = set(table.key("artifact").tolist())
         return tuple(one for one in reversed(self.fleet.artifacts) if one in ran)
+
+    def model_names(self) -> Mapping[str, str]:
+        """As `TelemetryStore.model_names`; those of artifacts that run now the devices tell."""
+        return {}
 
     def events(
         self, selection: Selection, *, names: Sequence[str] | None = None, limit: int = 1000
@@ -201,7 +205,9 @@ def block_windows(
     energy_inferences = np.floor(block.inferences[mask] * (1 - slowed)).astype(np.int64)
     a_piece = block.heat.watts[mask] * seconds / np.maximum(block.inferences[mask], 1)
     columns_of: dict[str, Any] = {
+        "main_devices": np.ones(len(rows), dtype=np.int64),
         "covered_seconds": np.full(len(rows), seconds),
+        "device_seconds": np.full(len(rows), seconds),
         "inferences": block.inferences[mask],
         "errors": block.errors[mask],
         "dropped": block.dropped[mask],

@@ -14,6 +14,7 @@ from host_tools.review.store.clock_notes import clock_note
 from host_tools.review.store.dirty_windows import read_heard
 from host_tools.review.store.engine import one_of
 from host_tools.review.store.message_ledger import holes
+from host_tools.review.store.model_names import model_names
 from host_tools.review.store.schema import window_table
 from host_tools.review.store.selecting import has_labels
 from host_tools.review.store.window_rows import column
@@ -118,6 +119,10 @@ class Answers:
                 first[row["artifact"]] = min(row["first"], first.get(row["artifact"], row["first"]))
         latest_first = sorted(first, key=lambda key: (first[key], key), reverse=True)
         return tuple(name for key in latest_first if (name := self.selecting.artifacts.name(key)) is not None)
+
+    def model_names(self) -> dict[str, str]:
+        """See `TelemetryStore.model_names`."""
+        return model_names(self.engine, self.selecting.artifacts)
 
     # --- single messages ---
 

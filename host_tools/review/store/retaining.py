@@ -34,6 +34,7 @@ def retain(engine: Engine, retention: Retention, *, now: float) -> int:
         Level.MINUTE: retention.minute_days,
         Level.HOUR: retention.hour_days,
         Level.DAY: retention.day_days,
+        Level.DAYS_5: retention.day_days,
     }
     longer = dict(zip(list(Level), list(Level)[1:], strict=False))
     for level, kept in days.items():

@@ -16,7 +16,7 @@ from host_tools.review.store.windows import Level
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 Kind = Literal["int8", "int32", "int64", "double", "bool", "text", "int32[]", "int64[]", "double[]"]
 
@@ -79,6 +79,10 @@ TABLES: Mapping[str, Table] = MappingProxyType(
         "output_name": Table(columns={"id": "int32", "name": "text"}, key=("id",)),
         # `name` is the JSON list of kind, name, source, scope and quality.
         "sensor": Table(columns={"id": "int32", "name": "text"}, key=("id",)),
+        # What births call an artifact.
+        "model_name": Table(
+            columns={"artifact": "int32", "model": "text", "model_version": "text"}, key=("artifact",)
+        ),
         # Latest health and birth, by time of receipt and number; `birth` is a JSON object of labels.
         "device": Table(
             columns={
@@ -171,7 +175,9 @@ TABLES: Mapping[str, Table] = MappingProxyType(
             columns={**_MESSAGE, "name": "text", "severity": "text", "text": "text", "details": "text"},
             key=("device", "boot", "seq"),
         ),
-        "birth": Table(columns={**_MESSAGE, "labels": "text"}, key=("device", "boot", "seq")),
+        "birth": Table(
+            columns={**_MESSAGE, "labels": "text", "models": "text"}, key=("device", "boot", "seq")
+        ),
         "health": Table(
             columns={**_MESSAGE, "status": "text", "reason": "text"}, key=("device", "boot", "seq")
         ),
@@ -222,6 +228,7 @@ TABLES: Mapping[str, Table] = MappingProxyType(
                     "cohort": "int32",
                     "artifact": "int32",
                     "devices": "int64",
+                    "main_devices": "int64",
                     **_WINDOW,
                 },
                 key=("time", "cohort", "artifact"),

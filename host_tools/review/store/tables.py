@@ -77,7 +77,7 @@ TABLES: Mapping[TableName, pa.Schema] = MappingProxyType(
                 pa.field("details", pa.string(), nullable=False),
             ]
         ),
-        # `host` is a JSON object.
+        # `host` is a JSON object, `models` a JSON list: every model and side, where there is more than one.
         "birth": pa.schema(
             [
                 *_NUMBERED,
@@ -89,6 +89,7 @@ TABLES: Mapping[TableName, pa.Schema] = MappingProxyType(
                 pa.field("model_version", pa.string()),
                 pa.field("target", pa.string()),
                 pa.field("host", pa.string(), nullable=False),
+                pa.field("models", pa.string(), nullable=False),
             ]
         ),
         "health": pa.schema(
@@ -98,7 +99,8 @@ TABLES: Mapping[TableName, pa.Schema] = MappingProxyType(
                 pa.field("reason", pa.string(), nullable=False),
             ]
         ),
-        # An alarm that is over has severity "cleared"; its message has no number, so seq is -1 and boot_id empty.
+        # An alarm that is over has severity "cleared"; its message has no number, so boot_id is empty and seq -1, or -2 when the
+        # broker may have sent it before.
         "alarm": pa.schema(
             [
                 *_NUMBERED,

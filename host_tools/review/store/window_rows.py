@@ -17,7 +17,15 @@ from host_tools.review.store.windows import Histograms
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-FLOAT_SUMS = ("covered_seconds", "latency_sum", "energy_joules", "watts_sum", "celsius_sum", "cpu_ratio_sum")
+FLOAT_SUMS = (
+    "covered_seconds",
+    "device_seconds",
+    "latency_sum",
+    "energy_joules",
+    "watts_sum",
+    "celsius_sum",
+    "cpu_ratio_sum",
+)
 COUNTS = (
     "inferences",
     "errors",
