@@ -66,6 +66,7 @@ def _add_serve(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     field.add_argument("--authority", metavar="DIR", help="folder of `edgewright ca init`, for enrolment")
     field.add_argument("--authority-url", metavar="URL", help="where devices find `edgewright ca serve`")
     field.add_argument("--broker", metavar="URL", help=f"whom devices talk to: {BROKER_HELP}")
+    field.add_argument("--telemetry", metavar="STORE", help="store of `edgewright ingest`, for the gates")
     field.add_argument("--name", default="fleet", help="tells several servers at one broker apart")
     add_tls(serve)
 

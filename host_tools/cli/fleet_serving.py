@@ -24,10 +24,11 @@ from host_tools.fleet.store.opening import open_store
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from host_tools.fleet.field.listener import Listener
-    from host_tools.fleet.outside import Enrolment, Field
+    from host_tools.fleet.field.observations import Said
+    from host_tools.fleet.outside import Enrolment, Field, Findings
     from host_tools.fleet.records import AuditEntry
     from host_tools.fleet.service import FleetService
     from host_tools.fleet.store.fleet_store import FleetStore
@@ -188,16 +189,19 @@ def _opened(address: str) -> Iterator[FleetStore]:
 
 
 def _field(options: argparse.Namespace) -> Field:
-    from host_tools.fleet.wiring import NoRepository, SigningField  # noqa: PLC0415 - tokens and audit need none
+    from host_tools.fleet.outside import NoField  # noqa: PLC0415 - tokens and audit need none
 
     if (options.repository is None) != (options.keys is None):
         raise InputError("--repository and --keys belong together, got one of them.")
     if options.repository is None:
-        return NoRepository()
+        return NoField()
+    from host_tools.fleet.field.publisher import Publisher  # noqa: PLC0415 - as above
     from host_tools.repository.keys import KeyRing  # noqa: PLC0415 - as above
     from host_tools.repository.repository import Repository  # noqa: PLC0415 - as above
 
-    return SigningField(Repository(Path(options.repository), KeyRing(Path(options.keys))))
+    repository = Repository(Path(options.repository), KeyRing(Path(options.keys)))
+    repository.signed.timestamp()  # a folder that is none is told now, not when the first rollout waits for it
+    return Publisher(repository)
 
 
 def _enrolment(options: argparse.Namespace) -> Enrolment | None:
@@ -206,23 +210,53 @@ def _enrolment(options: argparse.Namespace) -> Enrolment | None:
     if options.authority_url is None:
         raise InputError("--authority-url is missing: where do devices find `edgewright ca serve`?")
     from host_tools.authority.folder import AuthorityFolder  # noqa: PLC0415 - needs packages of the host
-    from host_tools.fleet.field import enrolment  # noqa: PLC0415 - likewise
-    from host_tools.fleet.wiring import AuthorityEnrolment  # noqa: PLC0415 - likewise
+    from host_tools.fleet.field.enrolment import Enrolment  # noqa: PLC0415 - likewise
 
-    folder = AuthorityFolder(Path(options.authority))
-    return AuthorityEnrolment(enrolment.Enrolment(folder, url=options.authority_url))
+    return Enrolment(AuthorityFolder(Path(options.authority)), url=options.authority_url)
+
+
+@contextmanager
+def _findings(options: argparse.Namespace, fleet: FleetStore) -> Iterator[Findings]:
+    """Give what the gates find: in a telemetry store, or nothing without one."""
+    if options.telemetry is None:
+        from host_tools.fleet.outside import nothing_measured  # noqa: PLC0415 - as above
+
+        yield nothing_measured
+        return
+    from host_tools.fleet.rollout.telemetry import TelemetryFindings  # noqa: PLC0415 - the review's packages
+    from host_tools.review.store import opening  # noqa: PLC0415 - likewise
+
+    def members(group: str) -> frozenset[str]:
+        with fleet.reading() as book:
+            return frozenset(one.id for one in book.devices.placed_since(group, 0.0))
+
+    telemetry = opening.open_store(options.telemetry, read_only=True)
+    try:
+        yield TelemetryFindings(telemetry, members)
+    finally:
+        telemetry.close()
 
 
 def _listener(options: argparse.Namespace, service: FleetService) -> Listener:
     from host_tools.cli.listening import tls_files  # noqa: PLC0415 - only where a broker is named
+    from host_tools.fleet.field.hearing import Hearing  # noqa: PLC0415 - likewise
     from host_tools.fleet.field.listener import Listener, ListenerSettings  # noqa: PLC0415 - likewise
-    from host_tools.fleet.wiring import heard_of  # noqa: PLC0415 - likewise
     from host_tools.review.broker_address import parse_broker  # noqa: PLC0415 - likewise
+
+    hearing, known = Hearing(), 0
+
+    def take(said: Sequence[Said]) -> None:
+        nonlocal known
+        service.hear(hearing.take(said))
+        if service.newcomers != known:
+            # They may have spoken before the store knew them.
+            known = service.newcomers
+            service.hear(hearing.everything())
 
     settings = ListenerSettings(
         broker=parse_broker(options.broker), tls=tls_files(options), name=options.name
     )
-    return Listener(settings, lambda said: service.hear([heard_of(one) for one in said]))
+    return Listener(settings, take)
 
 
 @contextmanager

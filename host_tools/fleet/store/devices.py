@@ -55,10 +55,7 @@ class DeviceReport:
     Attributes:
         device: Its id.
         seconds: Unix time at which it was heard.
-        targets: Capability profiles that it can run, best first.
-        engine: Its engine and the version.
-        agent_version: The agent's.
-        memory_bytes: Memory of the machine.
+        provides: What it can run.
         artifact: Digest of what it runs; empty: nothing.
         desired_serial: Serial of the desired state that it follows.
         health: As it says.
@@ -66,10 +63,7 @@ class DeviceReport:
 
     device: str
     seconds: float
-    targets: tuple[str, ...] | None = None
-    engine: str | None = None
-    agent_version: str | None = None
-    memory_bytes: int | None = None
+    provides: Provides | None = None
     artifact: str | None = None
     desired_serial: int | None = None
     health: str | None = None
@@ -256,13 +250,14 @@ def _said(device: Device) -> dict[str, Any]:
 
 
 def _bound(report: DeviceReport) -> dict[str, Any]:
+    provides = report.provides
     return {
         "b_id": report.device,
         "b_seconds": report.seconds,
-        "b_targets": None if report.targets is None else written(report.targets),
-        "b_engine": report.engine,
-        "b_agent_version": report.agent_version,
-        "b_memory_bytes": report.memory_bytes,
+        "b_targets": None if provides is None else written(provides.targets),
+        "b_engine": None if provides is None else provides.engine,
+        "b_agent_version": None if provides is None else provides.agent_version,
+        "b_memory_bytes": None if provides is None else provides.memory_bytes,
         "b_artifact": report.artifact,
         "b_desired_serial": report.desired_serial,
         "b_health": report.health,

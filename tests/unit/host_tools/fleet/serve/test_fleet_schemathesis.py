@@ -54,7 +54,7 @@ def test_every_answer_is_as_described(
     shown = {"Authorization": f"Bearer {asked_fleet.secret('admin')}"}
 
     @given(case=operation.as_strategy(generation_mode=mode))
-    @settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
     def ask(case: schemathesis.Case) -> None:
         case.call_and_validate(
             headers=shown, excluded_checks=[positive_data_acceptance] if endpoint in MEANING else []

@@ -295,7 +295,7 @@ def test_of_what_a_device_said_the_latest_counts_whatever_comes_last(either: Fle
             [
                 DeviceReport(device="d1", seconds=new, artifact=digest("two"), health="degraded"),
                 DeviceReport(device="d1", seconds=old, artifact=digest("three"), desired_serial=7),
-                DeviceReport(device="d1", seconds=new, targets=("c",)),
+                DeviceReport(device="d1", seconds=new, provides=Provides(targets=("c",))),
                 DeviceReport(device="stranger", seconds=new),
             ],
             now_seconds=book.now_seconds,
