@@ -88,6 +88,10 @@ _SYSTEM = {
     "spool_messages": Unit(unit="{message}", otel="edgewright.spool.messages"),
     "spool_bytes": Unit(unit="By", otel="edgewright.spool.size"),
     "spool_dropped_total": Unit(unit="{message}", otel="edgewright.spool.dropped"),
+    **{
+        f"{of}_pressure_ratio": Unit(unit="1", otel=f"edgewright.pressure.{of}")
+        for of in ("cpu", "memory", "io")
+    },
 }
 _FIXED = {InferenceWindow.TYPE: _INFERENCE, SystemSample.TYPE: _SYSTEM}
 
