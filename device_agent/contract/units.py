@@ -20,6 +20,7 @@ from device_agent.contract.errors import ContractError
 from device_agent.contract.fields import Fields
 from device_agent.contract.telemetry import (
     InferenceWindow,
+    InputWindow,
     Measurement,
     PowerSample,
     SystemSample,
@@ -89,7 +90,8 @@ _SYSTEM = {
     "spool_bytes": Unit(unit="By", otel="edgewright.spool.size"),
     "spool_dropped_total": Unit(unit="{message}", otel="edgewright.spool.dropped"),
 }
-_FIXED = {InferenceWindow.TYPE: _INFERENCE, SystemSample.TYPE: _SYSTEM}
+_INPUT = {"frame_count": Unit(unit="{frame}", otel="edgewright.input.frames")}
+_FIXED = {InferenceWindow.TYPE: _INFERENCE, InputWindow.TYPE: _INPUT, SystemSample.TYPE: _SYSTEM}
 
 
 def unit_of(name: str) -> Unit:
