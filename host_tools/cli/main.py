@@ -25,6 +25,7 @@ from host_tools.cli import (
     ca,
     convert,
     explain,
+    fleet,
     hil,
     ingest,
     inspect,
@@ -62,6 +63,7 @@ examples:
   edgewright report --from mqtt://localhost --seconds 60 --out report.html
   edgewright ingest --broker mqtt://localhost --store telemetry.duckdb
   edgewright review serve --store fleet.duckdb
+  edgewright fleet serve --database fleet.db
   edgewright hil scenario run hot.toml --rig local
 
 exit status:
@@ -193,6 +195,7 @@ def _parser() -> argparse.ArgumentParser:
         ca,
         repository,
         release,
+        fleet,
         hil,
     ):
         module.add_parser(commands)
