@@ -55,6 +55,7 @@ class Agent:
         self._before: Sequence[str] = ()
         self._program: Program | None = None
         self._heard_before = 0
+        self._boot_before = ""
         self._strategy = Strategy(rig, self)
         rig.files.write(f"{self.folder}/model.ewa", artifact.path.read_bytes())
         rig.files.write(f"{self.folder}/spool/.keep", b"")
@@ -200,33 +201,28 @@ class Agent:
         """See `Managed.begin`."""
         self.rig.files.write(self.config, encode(self._tables))
         self._heard_before = len(self.said.events)
-        before = self.said.birth.envelope.boot_id if self.said.birth else ""
+        self._boot_before = self.said.birth.envelope.boot_id if self.said.birth else ""
         self._program = self.rig.shell.spawn(
             [*self._before, *self.rig.agent_command, "run", "--config", self.config],
             log=self.log_file,
             environment=self.rig.environment,
         )
         self.starts += 1
-        if not self._tables["mqtt"].get("enabled", True):
-            return
-
-        def born() -> bool:
-            birth = self.said.birth
-            return birth is not None and birth.envelope.boot_id != before
-
-        self.wait_for(born, what="the agent's birth message")
 
     def wait_until_active(self) -> None:
         """See `Managed.wait_until_active`."""
         if not self._tables["mqtt"].get("enabled", True):
             return
-        birth = self.said.birth
-        boot_id = birth.envelope.boot_id if birth else ""
+
+        def born() -> str:
+            birth = self.said.birth
+            return birth.envelope.boot_id if birth and birth.envelope.boot_id != self._boot_before else ""
 
         def infers() -> bool:
             last = self.windows[-1] if self.windows else None
-            return last is not None and last.envelope.boot_id == boot_id and last.inferences_total > 0
+            return last is not None and last.envelope.boot_id == born() and last.inferences_total > 0
 
+        self.wait_for(born, what="the agent's birth message")
         self.wait_for(infers, what="the first result")
 
     def end(self) -> None:

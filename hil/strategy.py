@@ -25,11 +25,11 @@ class Managed(Protocol):
     """What the strategy has done by the agent under test."""
 
     def begin(self) -> None:
-        """Start the agent's process, and wait until it says that it is there."""
+        """Start the agent's process."""
         ...
 
     def wait_until_active(self) -> None:
-        """Wait until the artifact gives results."""
+        """Wait until the agent says that it is there, and the artifact gives results."""
         ...
 
     def end(self) -> None:

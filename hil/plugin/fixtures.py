@@ -89,7 +89,11 @@ def rig(
     from hil.rig import open_rig  # noqa: PLC0415
 
     opened = open_rig(name, tmp_path_factory.mktemp("rig"))
-    _tell(request, record_testsuite_property, rig_facts(opened) | host_facts(request.config.rootpath))
+    _tell(
+        request,
+        record_testsuite_property,
+        rig_facts(opened) | host_facts(request.config.invocation_params.dir),
+    )
     yield opened
     opened.close()
 

@@ -70,16 +70,23 @@ def _broken(session: SessionRecord) -> str:
 def _measurements(test: TestLine) -> list[dict[str, Any]]:
     return [
         {
-            "test": short_name(test.name),
+            "test": "" if index else short_name(test.name),
             "name": one["name"],
-            "value": one["value"] if isinstance(one["value"], str) else f"{one['value']:.6g}",
+            "value": _figure(one["value"]),
             "unit": "" if one["unit"] == "1" else one["unit"],
             "limits": one["limits"],
             "verdict": one["verdict"],
             "note": one["note"],
         }
-        for one in test.document.get("measurements", ())
+        for index, one in enumerate(test.document.get("measurements", ()))
     ]
+
+
+def _figure(value: float | str) -> str:
+    """Return a number with four digits, or with all before the point; what is not finite is a text already."""
+    if isinstance(value, str):
+        return value
+    return f"{value:,.0f}" if abs(value) >= 10_000.0 else f"{value:.4g}"
 
 
 def _test(test: TestLine) -> dict[str, Any]:
