@@ -80,6 +80,26 @@ def rolled_back(release: Release, good: Release, fault: str, probation: Probatio
     )
 
 
+def taken_back(release: Release, serial: int) -> Notice:
+    """The trial that brought it was taken back, and the group has nothing else."""
+    return Notice(
+        name="update_rolled_back",
+        severity="info",
+        text=f"{_said(release)} is not wanted any more; the delivered artifact runs again.",
+        details={**_details(release, serial), "reason": "withdrawn"},
+    )
+
+
+def withdrawn(candidate: Candidate) -> Notice:
+    """It was on its way in, and is not asked for any more."""
+    return Notice(
+        name="update_rejected",
+        severity="info",
+        text=f"{_said(candidate.release)} is not wanted any more.",
+        details={**_details(candidate.release, candidate.serial), "reason": "withdrawn"},
+    )
+
+
 def rejected(candidate: Candidate, fault: str) -> Notice:
     """It failed before it ran."""
     return Notice(

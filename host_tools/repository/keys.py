@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 from typing import TYPE_CHECKING, Final
 
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from securesystemslib.signer import CryptoSigner
 
+from device_agent.durable import write_durably
 from host_tools.errors import InputError, OutputError
 
 if TYPE_CHECKING:
@@ -56,9 +56,7 @@ class KeyRing:
         signer = CryptoSigner.generate_ed25519()
         try:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "wb") as stream:
-                stream.write(signer.private_bytes)
+            write_durably(path, signer.private_bytes, mode=0o600)
         except OSError as error:
             raise OutputError(f"{path}: cannot be written: {error.strerror or error}.") from error
         return signer
