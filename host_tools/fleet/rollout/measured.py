@@ -1,8 +1,8 @@
 """From telemetry to what gates found: windows of devices with both artifacts, each device against itself at the same hours.
 
 The pairing is that of `host_tools.review.analysis`: only hours of the day that a device has on both sides count, and devices that kept
-the previous artifact tell what time alone did. A group of mixed hardware has one pair of artifacts for each capability profile; a
-device counts with its own.
+the previous artifact tell what time alone did. Where the history is too short for that, all hours count. A group of mixed hardware has
+one pair of artifacts for each capability profile; a device counts with its own.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 from host_tools.fleet.rollout.gates import Crashes, Pairs, judge
 from host_tools.review.analysis.measures import MEASURES
 from host_tools.review.analysis.pairing import pair
+from host_tools.review.analysis.regroup import chosen, regroup
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -66,8 +67,22 @@ def find(
     Raises:
         ValueError: The table has no axis ``device`` or ``artifact``.
     """
-    pairings = [pair(table, before, after) for before, after in versions] if table is not None else []
-    return tuple(_judged(gate, pairings, agreements) for gate in gates)
+    if table is None:
+        return tuple(_judged(gate, (), agreements) for gate in gates)
+    at_same_hours = [pair(table, before, after) for before, after in versions]
+    least = max((gate.least_devices for gate in gates), default=0)
+    if sum(len(one.paired.devices) for one in at_same_hours) >= least:
+        return tuple(_judged(gate, at_same_hours, agreements) for gate in gates)
+    at_any_hour = _at_any_hour(table, versions)
+    return tuple(_judged(gate, at_any_hour, agreements) for gate in gates)
+
+
+def _at_any_hour(table: WindowTable, versions: Sequence[tuple[str, str]]) -> list[Pairing]:
+    """Pair whatever the hour: of devices that are younger than a day no hour has both artifacts, and the rest would not be judged at all."""
+    digests = {digest for version in versions for digest in version}
+    known = chosen(table, np.array([one in digests for one in table.key("artifact").tolist()], dtype=bool))
+    by_artifact = regroup(known, ("device", "artifact"))
+    return [pair(by_artifact, before, after) for before, after in versions]
 
 
 def _judged(gate: Gate, pairings: Sequence[Pairing], agreements: Mapping[str, float]) -> GateFinding:

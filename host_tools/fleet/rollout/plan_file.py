@@ -57,7 +57,7 @@ MAX_BYTES: Final = 1 << 16
 _CLOCK: Final = re.compile(r"([01][0-9]|2[0-4]):([0-5][0-9])")
 
 DEFAULT_STAGES: Final = (
-    Stage(name="canary", success_ratio=0.8, share_ppm=20_000, soak_seconds=3_600.0),
+    Stage(name="canary", success_ratio=0.8, share_ppm=30_000, soak_seconds=3_600.0),
     Stage(name="5 %", success_ratio=0.8, share_ppm=50_000, soak_seconds=1_800.0),
     Stage(name="25 %", success_ratio=0.8, share_ppm=250_000, soak_seconds=1_800.0),
     Stage(name="100 %", success_ratio=0.8, share_ppm=PARTS_PER_MILLION, soak_seconds=1_800.0),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from host_tools.fleet.rollout.measured import find, versions_of
 from host_tools.review.store.windows import Level, Selection
@@ -89,8 +89,21 @@ def _agreements(events: Sequence[StoredEvent], candidates: Collection[str]) -> d
     """Return by device what its last shadow run of a candidate said, where outputs could be compared."""
     found = {}
     for event in events:
-        details = json.loads(event.details or "{}")
+        details = _details(event)
         cosine = details.get("shadow_cosine")
-        if details.get("digest") in candidates and isinstance(cosine, int | float):
-            found[event.device] = float(cosine)
+        if (
+            details.get("digest") in candidates
+            and isinstance(cosine, int | float)
+            and not isinstance(cosine, bool)
+        ):
+            found[event.device] = min(max(float(cosine), 0.0), 1.0)
     return found
+
+
+def _details(event: StoredEvent) -> dict[str, Any]:
+    """Return what an event says; nothing where it is no object, for a store can be filled by others."""
+    try:
+        details = json.loads(event.details or "{}")
+    except ValueError:
+        return {}
+    return details if isinstance(details, dict) else {}

@@ -36,6 +36,7 @@ from host_tools.review.serve.answers import (
     TimelineAnswer,
 )
 from host_tools.review.serve.heat import frame, heat
+from host_tools.review.serve.inputs import input_rows
 from host_tools.review.serve.markers import first_seen, markers_of
 from host_tools.review.serve.measures import QUANTILES, lines_of, measures_of, merged, ratio_columns, total_of
 from host_tools.review.serve.span import Span, coarser
@@ -318,6 +319,7 @@ def device(store: TelemetryStore, roll: Roll, looked: Looked, device_id: str) ->
             )
             for one in readings
         ],
+        inputs=input_rows(store, selection, looked.span.level),
         events=[event_row(event) for event in reversed(events)],
     )
 

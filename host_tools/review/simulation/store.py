@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from host_tools.review.analysis import regroup
-from host_tools.review.simulation import latency, outputs
+from host_tools.review.simulation import inputs, latency, outputs
 from host_tools.review.simulation.fleet import SAMPLE_SECONDS, Block, SimulatedFleet
 from host_tools.review.store.windows import (
     Device,
+    InputTable,
     Level,
     OutputTable,
     ReadingSeries,
@@ -67,6 +68,11 @@ class SimulatedStore:
         """As `TelemetryStore.outputs`; results are simulated by the day."""
         del level
         return outputs.table(self.fleet, selection, by=check_axes(by))
+
+    def inputs(self, selection: Selection, *, level: Level, by: Sequence[str]) -> InputTable:
+        """As `TelemetryStore.inputs`; inputs are simulated by the day."""
+        del level
+        return inputs.table(self.fleet, selection, by=check_axes(by))
 
     def devices(self, *, labels: Sequence[tuple[str, str]] = ()) -> tuple[Device, ...]:
         """As `TelemetryStore.devices`."""

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from host_tools.review.store.windows import (
         DeadLetter,
         Device,
+        InputTable,
         Level,
         OutputTable,
         ReadingSeries,
@@ -118,6 +119,11 @@ class ColumnStore:
         """See `TelemetryStore.outputs`."""
         with self._asked():
             return self._answers.outputs_of(selection, level, by)
+
+    def inputs(self, selection: Selection, *, level: Level, by: Sequence[str]) -> InputTable:
+        """See `TelemetryStore.inputs`."""
+        with self._asked():
+            return self._answers.inputs_of(selection, level, by)
 
     def devices(self, *, labels: Sequence[tuple[str, str]] = ()) -> tuple[Device, ...]:
         """See `TelemetryStore.devices`."""

@@ -71,7 +71,8 @@ def _remove_messages(engine: Engine, before: int) -> int:
         latest = max(float(before), sealed_before(engine))
         engine.replace("setting", pa.table({"name": [_SEALED], "value": [repr(latest)]}))
         return sum(
-            engine.remove_where(table, f"moment < {before}") for table in ("inference", "reading", "output")
+            engine.remove_where(table, f"moment < {before}")
+            for table in ("inference", "reading", "output", "input")
         )
 
 

@@ -58,7 +58,7 @@ _HIST: dict[str, Kind] = {
 }
 _WINDOW: dict[str, Kind] = {**{name: _NUMBER_KINDS[name] for name in window_rows.NUMBERS}, **_HIST}
 
-MESSAGE_TABLES = ("inference", "reading", "event", "birth", "health", "alarm", "output")
+MESSAGE_TABLES = ("inference", "reading", "event", "birth", "health", "alarm", "output", "input")
 """Tables whose rows are placed in time by `moment`."""
 
 
@@ -76,6 +76,7 @@ TABLES: Mapping[str, Table] = MappingProxyType(
     {
         "setting": Table(columns={"name": "text", "value": "text"}, key=("name",)),
         "artifact": Table(columns={"id": "int32", "name": "text"}, key=("id",)),
+        # Names of outputs, and of inputs.
         "output_name": Table(columns={"id": "int32", "name": "text"}, key=("id",)),
         # `name` is the JSON list of kind, name, source, scope and quality.
         "sensor": Table(columns={"id": "int32", "name": "text"}, key=("id",)),
@@ -198,6 +199,23 @@ TABLES: Mapping[str, Table] = MappingProxyType(
                 "minimum": "double",
                 "maximum": "double",
                 "mean": "double",
+            },
+            key=("device", "boot", "seq", "output"),
+        ),
+        "input": Table(
+            columns={
+                **_MESSAGE,
+                **_WHOSE,
+                "output": "int32",
+                "frame_count": "int64",
+                "value_count": "int64",
+                "mean": "double",
+                "deviation": "double",
+                "minimum": "double",
+                "maximum": "double",
+                "saturated_ratio": "double",
+                "places": "int32[]",
+                "counts": "int64[]",
             },
             key=("device", "boot", "seq", "output"),
         ),

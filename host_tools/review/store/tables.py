@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 TableName = Literal[
-    "inference", "reading", "event", "birth", "health", "alarm", "output", "other", "dead_letter"
+    "inference", "reading", "event", "birth", "health", "alarm", "output", "input", "other", "dead_letter"
 ]
 
 _NUMBERED = (
@@ -122,6 +122,23 @@ TABLES: Mapping[TableName, pa.Schema] = MappingProxyType(
                 pa.field("minimum", pa.float64()),
                 pa.field("maximum", pa.float64()),
                 pa.field("mean", pa.float64()),
+            ]
+        ),
+        # One row an input of a window: `places` count buckets from that of 0, negative ones downwards.
+        "input": pa.schema(
+            [
+                *_NUMBERED,
+                *_WHOSE,
+                pa.field("name", pa.string(), nullable=False),
+                pa.field("frame_count", pa.int64(), nullable=False),
+                pa.field("value_count", pa.int64(), nullable=False),
+                pa.field("mean", pa.float64(), nullable=False),
+                pa.field("deviation", pa.float64(), nullable=False),
+                pa.field("minimum", pa.float64(), nullable=False),
+                pa.field("maximum", pa.float64(), nullable=False),
+                pa.field("saturated_ratio", pa.float64()),
+                pa.field("places", pa.list_(pa.int32()), nullable=False),
+                pa.field("counts", pa.list_(pa.int64()), nullable=False),
             ]
         ),
         # Messages with a number that nothing else is kept of (command states, twins): so that no number seems missing.

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from host_tools.review.store.windows import (
         DeadLetter,
         Device,
+        InputTable,
         Level,
         OutputTable,
         ReadingSeries,
@@ -64,6 +65,9 @@ class TelemetryStore(Protocol):
 
     def outputs(self, selection: Selection, *, level: Level, by: Sequence[str]) -> OutputTable:
         """Return what models gave, told apart by ``by`` of time, device and artifact."""
+
+    def inputs(self, selection: Selection, *, level: Level, by: Sequence[str]) -> InputTable:
+        """Return what models' inputs looked like where devices tell, told apart by ``by`` of time, device and artifact."""
 
     def devices(self, *, labels: Sequence[tuple[str, str]] = ()) -> tuple[Device, ...]:
         """Return every device that has these labels, by id."""

@@ -183,6 +183,37 @@ class OutputTable:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class InputTable:
+    """What models' inputs looked like in the frames that devices sampled, in real units, merged by axes.
+
+    Attributes:
+        axes: As in `OutputTable`.
+        keys: One array each.
+        name: Name of the input in the float model, object.
+        frames: int64: sampled frames.
+        values: int64: values that were looked at.
+        mean: float64.
+        deviation: float64: standard deviation.
+        minimum: float64.
+        maximum: float64.
+        saturated: float64: share of values at either end of the payload's integers; NaN where it has none.
+        buckets: int64[rows, 129]: counts of values, ascending: of `InputSketch` negative, 0, positive.
+    """
+
+    axes: tuple[str, ...]
+    keys: tuple[NDArray[np.generic], ...]
+    name: NDArray[np.object_]
+    frames: NDArray[np.int64]
+    values: NDArray[np.int64]
+    mean: NDArray[np.float64]
+    deviation: NDArray[np.float64]
+    minimum: NDArray[np.float64]
+    maximum: NDArray[np.float64]
+    saturated: NDArray[np.float64]
+    buckets: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Device:
     """What is known of one device.
 

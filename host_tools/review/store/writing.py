@@ -202,7 +202,7 @@ class Writing:
         if one.table == "other" or not is_new.any():
             return
         kept = is_new[one.row_message]
-        if one.table in ("reading", "output"):
+        if one.table in ("reading", "output", "input"):
             is_reading = one.table == "reading"
             extra = (
                 self.sensors.given(one.rows) if is_reading else self.outputs.given(one.rows.column("name"))
@@ -233,7 +233,7 @@ class Writing:
         }
         if one.table == "reading":
             made["sensor"] = pa.array(extra[chosen], pa.int32())
-        elif one.table == "output":
+        elif one.table in ("output", "input"):
             made["output"] = pa.array(extra[chosen], pa.int32())
         elif one.table == "birth":
             made["labels"] = pa.array(birth_labels(rows), pa.string())

@@ -165,6 +165,15 @@ def test_the_ranking_is_ordered_filtered_and_paged(client: httpx.Client) -> None
     assert only["count"] == DEVICES // 2
 
 
+def test_a_device_has_what_its_models_were_shown(client: httpx.Client) -> None:
+    (image,) = answer(client, f"/api/device?{ALL}&device={device_id(0)}")["inputs"]
+    assert (image["name"], image["saturated"]) == ("image", 0.25)
+    assert image["mean_before"] < image["mean"] <= 1.5
+    assert image["stability"] > 0.1
+    assert 0.1 < image["distance"] <= 0.45
+    assert answer(client, f"/api/device?{ALL}&device={device_id(1)}")["inputs"] == []
+
+
 def test_a_device_has_its_sensors_and_events(client: httpx.Client) -> None:
     device = answer(client, f"/api/device?{ALL}&device={device_id(0)}")
     assert [row["artifact"] for row in device["artifacts"]] == [OLD, NEW]
