@@ -336,7 +336,14 @@ class ModelRunner:
             return
         path, digest = self._variant() if wanted else self._active(declared)
         try:
-            archive, engine = load_stand_in(self._config, path, digest, like=declared.manifest)
+            archive, engine = load_stand_in(
+                self._config,
+                path,
+                digest,
+                like=declared.manifest,
+                # What ran before has shown that it fits; going back to it must not hang on what others take just now.
+                memory_max_bytes=self._config.engine.memory_max_bytes if wanted else 0,
+            )
         except EdgewrightError as error:
             self._report(occurrences.SwitchFailed(str(error)))
             return

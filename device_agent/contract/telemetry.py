@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 TELEMETRY_VERSION = "1.2"
-"""1.1: `InferenceWindow.model`, `.variant`, the same of `Result`, and `Birth.models`. 1.2: `Reported`, `InputWindow`."""
+"""1.1: `InferenceWindow.model`, `.variant`, the same of `Result`, and `Birth.models`.
+
+1.2: `Reported`, `InputWindow`, pressure in `SystemSample`.
+"""
 MAIN_MODEL = "main"
 """Name of the model that ``[artifact]`` of a device's configuration declares, where there are others beside it."""
 
@@ -221,6 +224,8 @@ class InputWindow(Measurement):
 class SystemSample(Measurement):
     """The machine and the agent's process at one moment.
 
+    Numbers with a default are of a later minor version: where an older agent does not know them, `absent` is silent about them too.
+
     Attributes:
         cpu_ratio: Share of all cores in use since the last sample, 0 to 1.
         process_cpu_ratio: Processor time of the agent over wall time since the last sample; 1 is one core.
@@ -236,6 +241,9 @@ class SystemSample(Measurement):
         spool_bytes: Their size.
         spool_dropped_total: Messages lost since the agent started: the spool was full, the broker refused them, or
             they were too large.
+        cpu_pressure_ratio: Share of the last 10 seconds in which some task waited for a processor, 0 to 1; since 1.2.
+        memory_pressure_ratio: The same for memory: for pages that had been taken away.
+        io_pressure_ratio: The same for a disk.
     """
 
     TYPE: ClassVar[str] = "system"
@@ -252,6 +260,9 @@ class SystemSample(Measurement):
     spool_messages: int | None
     spool_bytes: int | None
     spool_dropped_total: int | None
+    cpu_pressure_ratio: float | None = None
+    memory_pressure_ratio: float | None = None
+    io_pressure_ratio: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

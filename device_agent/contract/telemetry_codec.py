@@ -264,14 +264,17 @@ def _absent(fields: Fields) -> dict[str, str]:
 def _numbers(
     fields: Fields, kind: type[Measurement], absent: Mapping[str, str]
 ) -> dict[str, int | float | None]:
-    """Read every number that ``kind`` declares; the annotation says: integer or not, optional or not."""
+    """Read every number that ``kind`` declares; the annotation says: integer or not, optional or not.
+
+    One with a default is of a later minor version: an older agent leaves it out without a reason.
+    """
     numbers: dict[str, int | float | None] = {}
     for field in dataclasses.fields(kind):
         if field.type not in _NUMBER_TYPES:
             continue
         optional = str(field.type).endswith("| None")
         if optional and not fields.has(field.name):
-            if field.name not in absent:
+            if field.name not in absent and field.default is dataclasses.MISSING:
                 fields.refuse(f"absent.{field.name}", "a reason, because the value is not there", None)
             numbers[field.name] = None
             continue

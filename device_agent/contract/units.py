@@ -89,6 +89,10 @@ _SYSTEM = {
     "spool_messages": Unit(unit="{message}", otel="edgewright.spool.messages"),
     "spool_bytes": Unit(unit="By", otel="edgewright.spool.size"),
     "spool_dropped_total": Unit(unit="{message}", otel="edgewright.spool.dropped"),
+    **{
+        f"{of}_pressure_ratio": Unit(unit="1", otel=f"edgewright.pressure.{of}")
+        for of in ("cpu", "memory", "io")
+    },
 }
 _INPUT = {"frame_count": Unit(unit="{frame}", otel="edgewright.input.frames")}
 _FIXED = {InferenceWindow.TYPE: _INFERENCE, InputWindow.TYPE: _INPUT, SystemSample.TYPE: _SYSTEM}

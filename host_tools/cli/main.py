@@ -25,6 +25,8 @@ from host_tools.cli import (
     ca,
     convert,
     explain,
+    fleet,
+    hil,
     ingest,
     inspect,
     release,
@@ -61,6 +63,8 @@ examples:
   edgewright report --from mqtt://localhost --seconds 60 --out report.html
   edgewright ingest --broker mqtt://localhost --store telemetry.duckdb
   edgewright review serve --store fleet.duckdb
+  edgewright fleet serve --database fleet.db
+  edgewright hil scenario run hot.toml --rig local
 
 exit status:
   0  done                             4  verification failed: see the report
@@ -151,7 +155,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _is_ours(module: str | None) -> bool:
-    return module is None or module.partition(".")[0] in ("host_tools", "device_agent", "targets")
+    return module is None or module.partition(".")[0] in ("host_tools", "device_agent", "targets", "hil")
 
 
 def exit_status(error: EdgewrightError) -> int:
@@ -191,6 +195,8 @@ def _parser() -> argparse.ArgumentParser:
         ca,
         repository,
         release,
+        fleet,
+        hil,
     ):
         module.add_parser(commands)
     return parser

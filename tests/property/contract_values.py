@@ -286,7 +286,12 @@ def system_samples(draw: st.DrawFn) -> SystemSample:
     )
     counts = (*(f"{name}_bytes" for name in bytes_), "spool_messages", "spool_dropped_total")
     amounts = ("cpu_ratio", "process_cpu_ratio", "load_1m", "cpu_frequency_hertz")
-    return SystemSample(**base(draw), **optional_numbers(draw, counts, amounts))
+    later = tuple(f"{of}_pressure_ratio" for of in ("cpu", "memory", "io"))
+    numbers = optional_numbers(draw, counts, (*amounts, *later))
+    for name in later:
+        if draw(st.booleans()):  # an older agent says nothing of it
+            numbers["absent"].pop(name, None)
+    return SystemSample(**base(draw), **numbers)
 
 
 @st.composite

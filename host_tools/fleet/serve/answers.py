@@ -277,6 +277,12 @@ class MadeToken(Answer):
     secret: str
 
 
+class MadeClaim(Answer):
+    """A new claim token; it is told this once and kept nowhere."""
+
+    claim: str
+
+
 class Me(Answer):
     """Who asks."""
 

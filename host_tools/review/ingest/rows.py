@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from device_agent.contract.telemetry import (
@@ -38,6 +38,12 @@ SYSTEM_NAMES = tuple(
     field.name for field in fields(SystemSample) if field.type in ("int | None", "float | None")
 )
 """Numbers of a system sample, in the order of the contract."""
+SYSTEM_LATER = frozenset(
+    field.name
+    for field in fields(SystemSample)
+    if field.name in SYSTEM_NAMES and field.default is not MISSING
+)
+"""Those of a later minor version, which older agents leave out without a reason."""
 
 
 @dataclass(frozen=True, slots=True)

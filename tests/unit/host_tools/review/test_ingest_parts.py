@@ -52,7 +52,7 @@ def test_whatever_comes_is_kept_with_the_reason_and_stops_nothing(
     took = interpreter.take(Publication(topic, payload, b"\0\1", retained), received=1.8e9)
     tables = collector.take()
     if not took:
-        assert b"/cmd/" in topic
+        assert b"/cmd/" in topic or topic.endswith(b"/twin/desired"), "what the host says itself"
         assert not tables
     elif "dead_letter" in tables:
         (letter,) = tables["dead_letter"].to_pylist()
