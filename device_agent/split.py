@@ -149,7 +149,7 @@ class SideB:
         self._given_up = False
         self.archive: ArtifactArchive | None = None
         self.engine: Engine | None = None
-        self.meter = Meter()
+        self.meter = Meter(sketch_every_frames=config.telemetry.input_sample_frames)
 
     def beside(
         self,

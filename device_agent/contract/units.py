@@ -20,6 +20,7 @@ from device_agent.contract.errors import ContractError
 from device_agent.contract.fields import Fields
 from device_agent.contract.telemetry import (
     InferenceWindow,
+    InputWindow,
     Measurement,
     PowerSample,
     SystemSample,
@@ -93,7 +94,8 @@ _SYSTEM = {
         for of in ("cpu", "memory", "io")
     },
 }
-_FIXED = {InferenceWindow.TYPE: _INFERENCE, SystemSample.TYPE: _SYSTEM}
+_INPUT = {"frame_count": Unit(unit="{frame}", otel="edgewright.input.frames")}
+_FIXED = {InferenceWindow.TYPE: _INFERENCE, InputWindow.TYPE: _INPUT, SystemSample.TYPE: _SYSTEM}
 
 
 def unit_of(name: str) -> Unit:

@@ -57,6 +57,7 @@ class CheckJob:
     root: str
     cache: str
     subjects: tuple[str, ...]
+    device: str
     targets: tuple[str, ...]
 
 
