@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from device_agent.contract.telemetry import Scalar
     from device_agent.inbox import Inbox, Item, MainItem
     from device_agent.telemetry.mqtt import BrokerReport
+    from device_agent.update.report import Following
 
 _LOG = logging.getLogger("edgewright.agent")
 _LONGEST_WAIT_SECONDS: Final = 60.0
@@ -90,6 +91,7 @@ class Agent:
         self._flush_wanted = False
         self._fault = ""
         self._too_hot: tuple[str, ...] = ()
+        self._told_following: Following | None = None
         self._exit: effects.Exit | None = None
         self._actions: Mapping[type[Any], Callable[[Any], None]] = {
             effects.VerifyArtifact: lambda _: self._runner.verify(),
@@ -104,7 +106,7 @@ class Agent:
             effects.Sample: lambda effect: self._sample(final=effect.final),
             effects.ReadHeat: lambda _: self._read_heat(),
             effects.ApplyHeat: self._apply_heat,
-            effects.RecordBirth: lambda _: self._reporter.birth(),
+            effects.RecordBirth: lambda _: self._record_birth(),
             effects.RecordHealth: self._record_health,
             effects.RecordEvent: lambda effect: self._recorder.event(
                 effect.name, effect.severity, effect.text, effect.details
@@ -156,6 +158,7 @@ class Agent:
         due_seconds = min(self._service.alive(now), self._commands.turn(now, model_runs=model_runs))
         if self._updates is not None:
             self._updates.turn(now)
+            self._tell_following(self._updates.following)
         more_results = self._results is not None and self._results.write()
         if self._beside is not None:
             due_seconds = min(due_seconds, self._beside.turn(now, may_begin=self._core.phase in UP))
@@ -377,6 +380,18 @@ class Agent:
         self._runner.stop()
         if self._beside is not None:
             self._beside.stop()
+
+    def _record_birth(self) -> None:
+        self._reporter.birth()
+        if self._updates is not None:
+            self._told_following = self._updates.following
+            self._recorder.reported(self._told_following)
+
+    def _tell_following(self, following: Following) -> None:
+        """Tell what the device follows when it has changed since it was told; the first time is with the birth."""
+        if self._told_following not in (None, following):
+            self._told_following = following
+            self._recorder.reported(following)
 
     def _record_health(self, effect: effects.RecordHealth) -> None:
         self._reporter.health(effect.status, effect.reason)

@@ -77,10 +77,48 @@ class StoreError(EdgewrightError):
     code = "store"
 
 
+class NothingHeardError(EdgewrightError):
+    """A store has no telemetry of what is asked for; ingest some, or ask for another time."""
+
+    code = "nothing_heard"
+
+
+class InternalError(EdgewrightError):
+    """A fault of ours; the message says where, and which file has the trace."""
+
+    code = "internal"
+
+
+class NotFoundError(InputError):
+    """There is nothing of that name."""
+
+    code = "not_found"
+
+
+class ConflictError(InputError):
+    """It cannot be done as things are now; the message says what stands against it."""
+
+    code = "conflict"
+
+
+class StaleError(ConflictError):
+    """Somebody has changed it since it was read: look again."""
+
+    code = "stale"
+
+
+class QuotaError(InputError):
+    """There are as many already as there may be."""
+
+    code = "quota"
+
+
 _EXTRAS = {
     "review": ("duckdb", "fastapi", "msgspec", "plotly", "prometheus_client", "pyarrow", "uvicorn"),
     "otlp": ("opentelemetry",),
     "clickhouse": ("clickhouse_connect",),
+    "fleet": ("alembic", "sqlalchemy"),
+    "postgres": ("psycopg",),
 }
 """Which extra of ours brings a package, where it is not `host`."""
 

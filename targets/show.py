@@ -81,7 +81,7 @@ _TEMPLATE_EXAMPLES = """\
 # float32 = { is = 10.0, source = "datasheet" }
 #
 # [fallback]
-# to = { is = "refuse", source = "datasheet" }                # or "float32", "float16"
+# to = { is = "refuse", source = "datasheet" }                # or "float32"
 """
 
 

@@ -1,7 +1,11 @@
-"""What a signed repository says beside the artifacts: `ReleaseFacts` of each, and `Desired`, what a device or group shall run."""
+"""What a signed repository says beside the artifacts: `ReleaseFacts` of each, and `Desired`, what a device or group shall run.
+
+A group's desired state may carry a `Trial`: a share of the group, and named devices, run something else (ADR 0021).
+"""
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -12,23 +16,58 @@ from device_agent.contract.document import read_document, write_document
 from device_agent.contract.errors import ContractError
 from device_agent.contract.fields import Fields
 
-DESIRED_VERSION: Final = "1.0"
+DESIRED_VERSION: Final = "1.1"
+"""1.1: `Desired.trial` and `DesiredArtifact.since`."""
 MAX_BYTES: Final = 1 << 16
 MAX_TARGETS: Final = 64
+MAX_DEVICES: Final = 256
+"""Devices that a trial names."""
+WHOLE_SHARE: Final = 1_000_000
 MAX_COUNT: Final = (1 << 53) - 1
 TARGET_PATH: Final = re.compile(
     r"models/([A-Za-z0-9_-][A-Za-z0-9._-]{0,127})/([A-Za-z0-9_-][A-Za-z0-9._+-]{0,199})"
 )
 """A model's name, then a file's: nothing that could leave a folder."""
 SUBJECT: Final = re.compile(r"(?:device|group)/[A-Za-z0-9_-]{1,64}")
+_DEVICE: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_SALT: Final = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DesiredArtifact:
-    """One artifact: its signed name in the repository, and its digest."""
+    """One artifact.
+
+    Attributes:
+        path: Its signed name in the repository.
+        digest: Of the file.
+        since: Serial of the desired state that first asked for it, or asked for it anew. A device on which it failed at this serial or
+            later does not try it again. 0: with every new serial.
+    """
 
     path: str
     digest: str
+    since: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """What a part of a group runs in place of what the others do.
+
+    Attributes:
+        artifacts: Capability profile to artifact. A device whose profile is not among them runs what the others do.
+        salt: Which devices a share means hangs on it; of 1 to 128 letters, digits, ``_``, ``.`` and ``-``.
+        share_ppm: How much of the group, in parts per million. Growing it keeps every device that was in it.
+        devices: Devices that belong to it besides, at most `MAX_DEVICES`.
+    """
+
+    artifacts: Mapping[str, DesiredArtifact] = field(hash=False)
+    salt: str
+    share_ppm: int
+    devices: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Make the mapping read-only."""
+        object.__setattr__(self, "artifacts", MappingProxyType(dict(self.artifacts)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,14 +77,16 @@ class Desired:
     Attributes:
         subject: ``device/ID`` or ``group/NAME``.
         serial: Grows with every change; a device refuses an older one.
-        artifacts: Capability profile to artifact.
+        artifacts: Capability profile to artifact. Empty only beside a trial: the others then keep what they have.
         allow_downgrade: Permits a release below the device's floor.
+        trial: What a part of the group runs instead; None: there is none.
     """
 
     subject: str
     serial: int
     artifacts: Mapping[str, DesiredArtifact] = field(hash=False)
     allow_downgrade: bool = False
+    trial: Trial | None = None
 
     def __post_init__(self) -> None:
         """Make the mapping read-only."""
@@ -67,6 +108,18 @@ class ReleaseFacts:
     version: str
     target: str
     release_counter: int
+
+
+def share_number(salt: str, device: str) -> int:
+    """Return a device's place in a group, from 0 to 2**64 - 1: the first 8 bytes of SHA-256(salt, NUL, device id), big-endian."""
+    return int.from_bytes(hashlib.sha256(f"{salt}\0{device}".encode()).digest()[:8], "big")
+
+
+def belongs(trial: Trial, device: str) -> bool:
+    """Say whether a device runs the trial: it is named, or lies in the share. Server and device ask the same function."""
+    if device in trial.devices:
+        return True
+    return share_number(trial.salt, device) * WHOLE_SHARE < trial.share_ppm << 64
 
 
 def facts_document(facts: ReleaseFacts) -> dict[str, str | int]:
@@ -102,18 +155,21 @@ def encode(desired: Desired) -> bytes:
     Raises:
         ContractError: It breaks a rule.
     """
-    data = write_document(
-        {
-            "schema_version": DESIRED_VERSION,
-            "subject": desired.subject,
-            "serial": desired.serial,
-            "allow_downgrade": desired.allow_downgrade,
-            "artifacts": {
-                target: {"path": one.path, "digest": one.digest} for target, one in desired.artifacts.items()
-            },
-        },
-        where="desired state",
-    )
+    document: dict[str, object] = {
+        "schema_version": DESIRED_VERSION,
+        "subject": desired.subject,
+        "serial": desired.serial,
+        "allow_downgrade": desired.allow_downgrade,
+        "artifacts": _plain_artifacts(desired.artifacts),
+    }
+    if desired.trial is not None:
+        document["trial"] = {
+            "artifacts": _plain_artifacts(desired.trial.artifacts),
+            "salt": desired.trial.salt,
+            "share_ppm": desired.trial.share_ppm,
+            "devices": desired.trial.devices,
+        }
+    data = write_document(document, where="desired state")
     decode(data, where="desired state", subject=desired.subject)
     return data
 
@@ -129,21 +185,52 @@ def decode(data: bytes, *, where: str, subject: str) -> Desired:
     found = fields.text("subject", pattern=SUBJECT)
     if found != subject:
         raise ContractError(f"{where}: expected the desired state of {subject}, got that of {found}.")
-    artifacts = fields.child("artifacts")
-    if not 1 <= len(artifacts.names) <= MAX_TARGETS:
-        fields.refuse("artifacts", f"1 to {MAX_TARGETS} profiles", len(artifacts.names))
+    serial = fields.integer("serial", low=1, high=MAX_COUNT)
     allow = fields.value("allow_downgrade")
     if not isinstance(allow, bool):
         fields.refuse("allow_downgrade", "true or false", allow)
+    trial = _trial(fields.child("trial"), serial) if fields.has("trial") else None
+    if trial is not None and not found.startswith("group/"):
+        fields.refuse("trial", "none beside the desired state of a single device", found)
     return Desired(
         subject=found,
-        serial=fields.integer("serial", low=1, high=MAX_COUNT),
-        artifacts={
-            target: DesiredArtifact(
-                path=artifacts.child(target).text("path", pattern=TARGET_PATH),
-                digest=artifacts.child(target).digest("digest"),
-            )
-            for target in artifacts.names
-        },
+        serial=serial,
+        artifacts=_artifacts(fields, serial, least=1 if trial is None else 0),
         allow_downgrade=allow,
+        trial=trial,
     )
+
+
+def _trial(fields: Fields, serial: int) -> Trial:
+    devices = fields.texts("devices", least=0, most=MAX_DEVICES)
+    for device in devices:
+        if _DEVICE.fullmatch(device) is None:
+            fields.refuse("devices", f"device ids like {_DEVICE.pattern}", device)
+    return Trial(
+        artifacts=_artifacts(fields, serial, least=1),
+        salt=fields.text("salt", pattern=_SALT),
+        share_ppm=fields.integer("share_ppm", low=0, high=WHOLE_SHARE),
+        devices=devices,
+    )
+
+
+def _artifacts(fields: Fields, serial: int, *, least: int) -> dict[str, DesiredArtifact]:
+    artifacts = fields.child("artifacts")
+    if not least <= len(artifacts.names) <= MAX_TARGETS:
+        fields.refuse("artifacts", f"{least} to {MAX_TARGETS} profiles", len(artifacts.names))
+    return {target: _artifact(artifacts.child(target), serial) for target in artifacts.names}
+
+
+def _artifact(fields: Fields, serial: int) -> DesiredArtifact:
+    return DesiredArtifact(
+        path=fields.text("path", pattern=TARGET_PATH),
+        digest=fields.digest("digest"),
+        since=fields.integer("since", low=0, high=serial) if fields.has("since") else 0,
+    )
+
+
+def _plain_artifacts(artifacts: Mapping[str, DesiredArtifact]) -> dict[str, dict[str, str | int]]:
+    return {
+        target: {"path": one.path, "digest": one.digest} | ({"since": one.since} if one.since else {})
+        for target, one in artifacts.items()
+    }

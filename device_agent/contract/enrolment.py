@@ -29,7 +29,8 @@ from device_agent.contract.topics import checked_device_id
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-SCHEMA_VERSION: Final = "1.0"
+SCHEMA_VERSION: Final = "1.1"
+"""1.1: the refusals `approval_pending` and `approval_refused`."""
 AUTHORITY_PATH: Final = "/v1/authority"
 ENROL_PATH: Final = "/v1/enrol"
 RENEW_PATH: Final = "/v1/renew"
@@ -46,6 +47,8 @@ RefusalCode = Literal[
     "token_spent",
     "token_for_another_device",
     "device_enrolled",
+    "approval_pending",
+    "approval_refused",
     "request_unusable",
     "key_reused",
     "signature_wrong",

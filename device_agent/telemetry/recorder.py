@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from device_agent import __version__
 from device_agent.contract.document import printable
 from device_agent.contract.errors import ContractError
-from device_agent.contract.telemetry import Birth, CommandState, Event, Health
+from device_agent.contract.telemetry import Birth, CommandState, Event, Health, Reported
 from device_agent.contract.telemetry_codec import encode
 from device_agent.contract.units import encode_units, units_of
 from device_agent.telemetry.mqtt import Will
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from device_agent.contract.topics import DeviceTopics
     from device_agent.telemetry.spool import Spool
     from device_agent.telemetry.stamp import Stamper
+    from device_agent.update.report import Following
 
 _LOG = logging.getLogger("edgewright.agent")
 _LEVELS: Final = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
@@ -141,6 +142,21 @@ class Recorder:
         self._record(Kind.STATE, topic, birth, retain=True)
         for kind, units in self._units.items():
             self._append(Kind.STATE, self._topics.units(kind), units, retain=True)
+
+    def reported(self, following: Following) -> None:
+        """Record what the device follows, in place of what it said of it before."""
+        topic = self._topics.reported()
+        reported = Reported(
+            envelope=self._state_envelope(topic),
+            group=following.group,
+            targets=following.targets,
+            desired_serial=following.desired_serial,
+            desired=following.desired,
+            in_trial=following.in_trial,
+            on_probation=following.on_probation,
+            counter_floor=following.counter_floor,
+        )
+        self._record(Kind.STATE, topic, reported, retain=True)
 
     def event(
         self, name: str, severity: Severity, text: str, details: Mapping[str, Scalar] | None = None

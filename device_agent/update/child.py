@@ -138,6 +138,7 @@ def ask_for(job: CheckJob) -> Offered | NothingDesired:
         root=root.read_bytes(),
         cache=Path(job.cache),
         subjects=tuple(job.subjects),
+        device=job.device,
         targets=tuple(job.targets),
     )
     return ask(asker, source_of(job.network))

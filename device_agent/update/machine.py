@@ -50,6 +50,7 @@ from device_agent.update.occurrences import (
 )
 from device_agent.update.probation import Evidence
 from device_agent.update.report import LastCheck
+from device_agent.update.state import BELOW_FLOOR
 
 if TYPE_CHECKING:
     from device_agent.update.effects import Effect
@@ -208,9 +209,9 @@ class UpdateMachine:
 
     def _step(self, occurrence: Occurrence) -> tuple[Effect, ...]:
         match self.phase, occurrence:
-            case "checking", NothingDesired(reason):
+            case "checking", NothingDesired(reason, serial):
                 self._checked(reason)
-                return self._rest()
+                return self._want_nothing(serial)
             case "checking", Offered(release=release):
                 self._checked(f"{release.name} {release.version} is wanted")
                 return self._weigh(occurrence)
@@ -236,31 +237,61 @@ class UpdateMachine:
         self._trouble, self._retry_seconds = "", _FIRST_RETRY_SECONDS
         self.state = transitions.time_seen(self.state, self._wall_seconds)
 
+    def _want_nothing(self, serial: int) -> tuple[Effect, ...]:
+        if not serial:
+            return self._rest()
+        if serial < self.state.desired_serial:
+            return self._postpone_replay(serial)
+        came_by_trial = self.state.runs_trial
+        self.state = transitions.followed(self.state, serial=serial, digest="", is_in_trial=False)
+        told = self._withdraw()
+        return (*told, *(self._go_back_to_delivered() if came_by_trial else self._rest()))
+
+    def _go_back_to_delivered(self) -> tuple[Effect, ...]:
+        """The trial was taken back, and its group had nothing before it."""
+        active = self.state.active
+        if active is None:
+            return self._rest()
+        self.phase = "restarting"
+        self.state = transitions.undelivered(self.state)
+        told = self._note(notices.taken_back(active, self.state.desired_serial))
+        return (*told, Collect(self.state.kept), Restart("the trial was taken back"))
+
     def _weigh(self, offer: Offered) -> tuple[Effect, ...]:
         state, release = self.state, offer.release
         if offer.serial < state.desired_serial:
-            older = (
-                f"desired state {offer.serial} is older than {state.desired_serial}, which was here before."
-            )
-            return self._postpone("desired_replayed", older)
-        self.state = replace(state, desired_serial=offer.serial)
+            return self._postpone_replay(offer.serial)
+        self.state = transitions.followed(
+            state, serial=offer.serial, digest=release.digest, is_in_trial=offer.is_in_trial
+        )
         runs = state.active is not None and release.digest == state.active.digest
-        if runs or state.has_rejected(release.digest, offer.serial):
-            self.state = replace(self.state, candidate=None)
-            return self._rest()
+        if runs or state.has_rejected(release.digest, offer.since, allow_downgrade=offer.allow_downgrade):
+            return (*self._withdraw(), *self._rest())
+        told = () if state.candidate is None or state.candidate.release == release else self._withdraw()
         self.state = transitions.offered(self.state, offer)
         candidate = self.state.candidate
         if candidate is None:
             return self._rest()
-        if release.counter < state.counter_floor and not offer.allow_downgrade:
-            return self._reject(
-                f"below_floor: release counter {release.counter} is below {state.counter_floor}, which ran here"
-            )
+        if state.is_way_back(release) and not offer.allow_downgrade:
+            below = f"release counter {release.counter} is below {state.counter_floor}, which ran here"
+            return (*told, *self._reject(f"{BELOW_FLOOR}: {below}"))
         if candidate.trials >= self._limits.trials:
-            return self._reject(f"crash_loop: {candidate.trials} trials did not come to their end")
+            return (
+                *told,
+                *self._reject(f"crash_loop: {candidate.trials} trials did not come to their end"),
+            )
         self.phase = "fetching"
-        told = () if candidate == state.candidate else self._note(notices.started(candidate))
+        if candidate != state.candidate:
+            told = (*told, *self._note(notices.started(candidate)))
         return (*self._write(), *told, Collect(self.state.kept), Fetch(candidate))
+
+    def _withdraw(self) -> tuple[Effect, ...]:
+        """Let go of a candidate that is not asked for any more: its update ends here."""
+        candidate = self.state.candidate
+        if candidate is None:
+            return ()
+        self.state = transitions.withdrawn(self.state)
+        return (*self._note(notices.withdrawn(candidate)), Collect(self.state.kept))
 
     def _fetch_failed(self, failure: FetchFailed) -> tuple[Effect, ...]:
         if not failure.mismatch:
@@ -283,7 +314,8 @@ class UpdateMachine:
         if candidate is None:
             return self._rest()
         told = self._note(notices.tried(candidate, tried))
-        if not self._limits.shadow:
+        # On the way back the model that runs is the one that is not wanted: to disagree with it is no fault.
+        if not self._limits.shadow or self.state.is_way_back(candidate.release):
             return (*told, *self._activate(None))
         self.phase = "shadowing"
         return (*told, Shadow(candidate.release))
@@ -304,7 +336,7 @@ class UpdateMachine:
         self.phase = "restarting"
         self.state = transitions.activated(
             self.state,
-            baseline_p95_seconds=self._p95_seconds,
+            baseline_p95_seconds=None if self.state.is_way_back(candidate.release) else self._p95_seconds,
             baseline_hot=self._windows_since_heat < self._limits.probation.bad_windows,
         )
         told = self._note(notices.activated(candidate, shadowed))
@@ -402,6 +434,10 @@ class UpdateMachine:
             return ()
         self._trouble = code
         return (Tell(notices.postponed(code, message)),)
+
+    def _postpone_replay(self, serial: int) -> tuple[Effect, ...]:
+        older = f"desired state {serial} is older than {self.state.desired_serial}, which was here before."
+        return self._postpone("desired_replayed", older)
 
     def _unwritten(self, failure: StateUnwritten) -> tuple[Effect, ...]:
         """Nothing is tried that cannot be counted, and nothing is run that is not known to be good."""

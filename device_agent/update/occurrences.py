@@ -63,9 +63,10 @@ class StateUnwritten:
 
 @dataclass(frozen=True, slots=True)
 class NothingDesired:
-    """Nobody says what this device shall run."""
+    """Nobody says what this device shall run. ``serial`` is that of a desired state that says so; 0: there is none."""
 
     reason: str
+    serial: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,14 +78,18 @@ class Offered:
         size_bytes: Signed length.
         path: Signed name in the repository.
         serial: Of the desired state.
+        since: Serial of the desired state that first asked for this release, or asked anew; at most ``serial``.
         allow_downgrade: The desired state permits a release below the floor.
+        is_in_trial: The release is that of the trial, and this device belongs to it.
     """
 
     release: Release
     size_bytes: int
     path: str
     serial: int
+    since: int
     allow_downgrade: bool = False
+    is_in_trial: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

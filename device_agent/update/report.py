@@ -1,4 +1,4 @@
-"""What `edgewright-agent status` says of updates: what runs, what a rollback would run, what is on its way, the last check."""
+"""What is said of updates: to `edgewright-agent status` how they stand, to the host what is followed (`contract.telemetry.Reported`)."""
 
 from __future__ import annotations
 
@@ -21,6 +21,32 @@ class LastCheck:
 
     seconds: float
     outcome: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Following:
+    """What `contract.telemetry.Reported` says beside its envelope; see there."""
+
+    group: str | None
+    targets: tuple[str, ...]
+    desired_serial: int
+    desired: str | None
+    in_trial: bool
+    on_probation: bool
+    counter_floor: int
+
+
+def following(state: UpdateState, *, group: str | None, targets: tuple[str, ...]) -> Following:
+    """Return what a device of this group and with these targets follows."""
+    return Following(
+        group=group,
+        targets=targets,
+        desired_serial=state.desired_serial,
+        desired=state.desired_digest or None,
+        in_trial=state.is_in_trial,
+        on_probation=state.probation is not None,
+        counter_floor=state.counter_floor,
+    )
 
 
 def report(

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 MAX_REJECTIONS: Final = 32
 """Rejections that are remembered; the oldest is forgotten first."""
+BELOW_FLOOR: Final = "below_floor"
+"""Begins the reason of a rejection that a signed permission lifts."""
 MAX_NOTICES: Final = 16
 """Notices that wait to be told; a step makes one or two."""
 
@@ -43,7 +45,7 @@ class Candidate:
         release: What it is.
         size_bytes: Signed length.
         path: Signed name in the repository, with ``/``.
-        serial: Of the desired state that asks for it.
+        serial: Of the desired state that first asked for it, or asked anew.
         trials: Trials begun; written before each, so that one that takes the device down with it is counted.
         mismatches: Whole downloads whose bytes were not the signed ones.
     """
@@ -62,7 +64,7 @@ class Probation:
 
     Attributes:
         attempts: Starts begun; written before each.
-        serial: Of the desired state that asked for it.
+        serial: As the candidate's.
         baseline_p95_seconds: What the release before it took; None when that is not known.
         baseline_hot: The device was too hot with the release before it already, so heat says nothing against this one.
     """
@@ -75,7 +77,7 @@ class Probation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rejection:
-    """A release that failed here; it is tried again only for a newer desired state."""
+    """A release that failed here; it is tried again only when a newer desired state asks anew."""
 
     digest: str
     serial: int
@@ -107,6 +109,8 @@ class UpdateState:
         probation: Set exactly while ``active`` has not proved itself.
         counter_floor: Releases below it are refused; raised by a commit, never lowered.
         desired_serial: Desired states below it are refused.
+        desired_digest: What the last desired state wants here; empty: nothing.
+        is_in_trial: Whether that was its trial's.
         time_floor_seconds: Unix time; a clock that is behind it is wrong.
         rejected: Newest last.
         notices: Oldest first.
@@ -118,6 +122,8 @@ class UpdateState:
     probation: Probation | None = None
     counter_floor: int = 0
     desired_serial: int = 0
+    desired_digest: str = ""
+    is_in_trial: bool = False
     time_floor_seconds: float = 0.0
     rejected: tuple[Rejection, ...] = ()
     notices: tuple[Notice, ...] = ()
@@ -128,6 +134,24 @@ class UpdateState:
         candidate = None if self.candidate is None else self.candidate.release
         return frozenset(one.digest for one in (self.active, self.known_good, candidate) if one is not None)
 
-    def has_rejected(self, digest: str, serial: int) -> bool:
-        """Whether this release failed here, and nobody has asked anew since."""
-        return any(one.digest == digest and one.serial >= serial for one in self.rejected)
+    def has_rejected(self, digest: str, since: int, *, allow_downgrade: bool = False) -> bool:
+        """Whether this release failed here, and nobody has asked anew since; ``since`` is the serial that asked.
+
+        That it lies below the floor is no failure any more once that is allowed.
+        """
+        return any(
+            one.digest == digest
+            and one.serial >= since
+            and not (allow_downgrade and one.reason.startswith(BELOW_FLOOR))
+            for one in self.rejected
+        )
+
+    @property
+    def runs_trial(self) -> bool:
+        """Whether what runs came by the trial that was followed last."""
+        active = self.active
+        return self.is_in_trial and active is not None and active.digest == self.desired_digest
+
+    def is_way_back(self, release: Release) -> bool:
+        """Whether a release lies below what has run here: only a signed permission brings it, because what came after is not wanted."""
+        return release.counter < self.counter_floor

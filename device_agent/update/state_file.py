@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     from device_agent.contract.telemetry import Severity
 
-STATE_VERSION: Final = "1.0"
+STATE_VERSION: Final = "1.1"
+"""1.1: ``desired_digest`` and ``is_in_trial``."""
 _MAX_BYTES: Final = 1 << 18
 _MAX_INTEGER: Final = (1 << 53) - 1
 _LATEST_SECONDS: Final = 253_402_300_799.0
@@ -114,6 +115,8 @@ def encode(state: UpdateState) -> bytes:
         "probation": _plain(state.probation),
         "counter_floor": state.counter_floor,
         "desired_serial": state.desired_serial,
+        "desired_digest": state.desired_digest or None,
+        "is_in_trial": state.is_in_trial,
         "time_floor_seconds": state.time_floor_seconds,
         "rejected": [_plain(one) for one in state.rejected],
         "notices": [
@@ -139,6 +142,8 @@ def decode(data: bytes, *, where: str) -> UpdateState:
         probation=_probation(fields),
         counter_floor=_count(fields, "counter_floor"),
         desired_serial=_count(fields, "desired_serial"),
+        desired_digest=fields.digest("desired_digest") if fields.has("desired_digest") else "",
+        is_in_trial=fields.has("is_in_trial") and fields.value("is_in_trial") is True,
         time_floor_seconds=fields.number("time_floor_seconds", low=0.0, high=_LATEST_SECONDS),
         rejected=tuple(
             Rejection(digest=one.digest("digest"), serial=_count(one, "serial"), reason=one.text("reason"))

@@ -41,15 +41,25 @@ def time_seen(state: UpdateState, wall_seconds: float) -> UpdateState:
     return replace(state, time_floor_seconds=wall_seconds)
 
 
+def followed(state: UpdateState, *, serial: int, digest: str, is_in_trial: bool) -> UpdateState:
+    """A desired state was read, and this is what it wants here."""
+    return replace(state, desired_serial=serial, desired_digest=digest, is_in_trial=is_in_trial)
+
+
+def withdrawn(state: UpdateState) -> UpdateState:
+    """The candidate is not wanted any more; it has not failed."""
+    return replace(state, candidate=None)
+
+
 def offered(state: UpdateState, offer: Offered) -> UpdateState:
     """A release is on its way in; what was counted of the same one before still counts."""
     before = state.candidate
-    same = before is not None and before.release == offer.release and before.serial == offer.serial
+    same = before is not None and before.release == offer.release and before.serial == offer.since
     candidate = Candidate(
         release=offer.release,
         size_bytes=offer.size_bytes,
         path=offer.path,
-        serial=offer.serial,
+        serial=offer.since,
         trials=before.trials if before is not None and same else 0,
         mismatches=before.mismatches if before is not None and same else 0,
     )

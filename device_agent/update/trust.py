@@ -30,7 +30,7 @@ except ModuleNotFoundError as error:  # pragma: no cover  the extra is not insta
     ) from error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from tuf.api.metadata import TargetFile
@@ -97,6 +97,7 @@ class Asker:
         root: Bootstrap root metadata: what is trusted to begin with.
         cache: Folder of the verified metadata.
         subjects: Desired states to look for, the first that exists counts.
+        device: Its id, which says whether it belongs to a trial.
         targets: Capability profiles that may run here, best first; empty: the only one that is desired.
     """
 
@@ -104,6 +105,7 @@ class Asker:
     root: bytes
     cache: Path
     subjects: Sequence[str]
+    device: str
     targets: Sequence[str]
 
 
@@ -192,24 +194,27 @@ def _small_target(asker: Asker, target: TargetFile, source: HttpSource) -> bytes
     return data
 
 
-def _offered(wanted: desired.Desired, updater: Updater, asker: Asker) -> Offered:
-    names = [name for name in asker.targets if name in wanted.artifacts]
-    if not asker.targets and len(wanted.artifacts) == 1:
-        names = list(wanted.artifacts)
-    if not names:
+def _offered(wanted: desired.Desired, updater: Updater, asker: Asker) -> Offered | NothingDesired:
+    is_in_trial, artifacts, name = _share_of(wanted, asker)
+    if not name and wanted.trial is not None and not wanted.artifacts:
+        return NothingDesired(
+            f"{wanted.subject}: a trial that this device is not in, and nothing for the others.",
+            wanted.serial,
+        )
+    if not name:
         raise WrongTargetError(
-            f"{wanted.subject}: artifacts for {', '.join(wanted.artifacts)}; device.targets has "
+            f"{wanted.subject}: artifacts for {', '.join(artifacts)}; device.targets has "
             f"{', '.join(asker.targets) or 'nothing'}."
         )
-    one = wanted.artifacts[names[0]]
+    one = artifacts[name]
     target = updater.get_targetinfo(one.path)
     if target is None:
         raise DisagreementError(f"{one.path}: is desired, and no role has signed it.")
     if _digest(target) != one.digest:
         raise DisagreementError(f"{one.path}: {one.digest} is desired, {_digest(target)} is signed.")
     facts = desired.read_facts(target.unrecognized_fields.get("custom"), where=one.path)
-    if facts.target != names[0]:
-        raise WrongTargetError(f"{one.path}: is desired for {names[0]}, and signed for {facts.target}.")
+    if facts.target != name:
+        raise WrongTargetError(f"{one.path}: is desired for {name}, and signed for {facts.target}.")
     release = Release(
         digest=one.digest, name=facts.model, version=facts.version, counter=facts.release_counter
     )
@@ -218,8 +223,27 @@ def _offered(wanted: desired.Desired, updater: Updater, asker: Asker) -> Offered
         size_bytes=target.length,
         path=one.path,
         serial=wanted.serial,
+        since=one.since or wanted.serial,
         allow_downgrade=wanted.allow_downgrade,
+        is_in_trial=is_in_trial,
     )
+
+
+def _share_of(
+    wanted: desired.Desired, asker: Asker
+) -> tuple[bool, Mapping[str, desired.DesiredArtifact], str]:
+    """Return whether the device runs the trial, among which artifacts it chooses, and its profile; empty: none of them is for it."""
+    if wanted.trial is not None and desired.belongs(wanted.trial, asker.device):
+        name = _profile(wanted.trial.artifacts, asker)
+        if name:
+            return True, wanted.trial.artifacts, name
+    return False, wanted.artifacts, _profile(wanted.artifacts, asker)
+
+
+def _profile(artifacts: Mapping[str, desired.DesiredArtifact], asker: Asker) -> str:
+    if not asker.targets and len(artifacts) == 1:
+        return next(iter(artifacts))
+    return next((name for name in asker.targets if name in artifacts), "")
 
 
 def _digest(target: TargetFile) -> str:

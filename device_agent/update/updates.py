@@ -19,6 +19,7 @@ from device_agent.update.children import Children
 from device_agent.update.jobs import CheckJob, FetchJob, TrialJob
 from device_agent.update.machine import UpdateLimits, UpdateMachine
 from device_agent.update.probation import ProbationLimits
+from device_agent.update.report import following
 from device_agent.update.report import report as report_of
 from device_agent.update.shadow import Tap
 from device_agent.update.state import Release, UpdateState
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from device_agent.engines.engine import Engine
     from device_agent.update.bootstrap import Bootstrap
     from device_agent.update.jobs import Answer
+    from device_agent.update.report import Following
     from device_agent.update.state import Notice
 
 _LOG = logging.getLogger("edgewright.update")
@@ -114,6 +116,12 @@ class Updates:
     def next_due_seconds(self) -> float:
         """Monotonic time at which `turn` wants to be called."""
         return self._machine.next_due_seconds
+
+    @property
+    def following(self) -> Following:
+        """What is followed now, for the host."""
+        group, targets = self._section.group or None, tuple(self._config.device.targets)
+        return following(self._machine.state, group=group, targets=targets)
 
     def tapped(self, engine: Engine) -> Engine:
         """Return the engine of the artifact that runs, with its frames to be seen by a shadow run; on the worker's thread."""
@@ -273,6 +281,7 @@ class Updates:
             engine=config.engine.name,
             threads=config.engine.threads,
             memory_max_bytes=section.trial_memory_max_bytes,
+            model_max_bytes=config.engine.memory_max_bytes,
             cpu_max_seconds=int(section.trial_timeout_seconds * config.engine.threads) + 1,
         )
 
@@ -291,6 +300,7 @@ def check_job(config: AgentConfig, bootstrap: Bootstrap) -> CheckJob:
         root=str(bootstrap.root),
         cache=str(bootstrap.folder / "metadata"),
         subjects=(f"device/{device.id}", *([f"group/{group}"] if group else [])),
+        device=device.id,
         targets=device.targets,
     )
 

@@ -63,13 +63,17 @@ class AuthorityFolder:
         self.signer: Signer = read_signer(key, certificate, where=str(path))
         self.register = Register(path / _REGISTER)
 
-    def token(self, *, url: str, device: str, lifetime: timedelta) -> str:
+    def token(
+        self, *, url: str, device: str, lifetime: timedelta, group: str = "", needs_approval: bool = False
+    ) -> str:
         """Make a claim token and write it down.
 
         Args:
             url: Where the device will find the authority.
             device: The only device that may use it; empty: any.
             lifetime: Until it is used.
+            group: The group that it brings the device into; empty: none.
+            needs_approval: Somebody has to say yes when it is used.
 
         Raises:
             InputError: Address or device id are none.
@@ -85,7 +89,13 @@ class AuthorityFolder:
             text = encode_token(token)
         except ContractError as error:
             raise InputError(str(error)) from error
-        claim = Claim(digest=claim_digest(token.secret), device=device, expires_seconds=token.expires_seconds)
+        claim = Claim(
+            digest=claim_digest(token.secret),
+            device=device,
+            expires_seconds=token.expires_seconds,
+            group=group,
+            needs_approval=needs_approval,
+        )
         with self.register.transaction() as book:
             book.add_claim(claim)
         return text

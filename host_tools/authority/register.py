@@ -1,4 +1,4 @@
-"""`Register`: claim tokens and certificates. A token is spent in the same transaction that writes down what it bought."""
+"""`Register`: claim tokens, certificates, groups. A token is spent in the same transaction that writes down what it bought."""
 
 from __future__ import annotations
 
@@ -14,15 +14,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Use = Literal["device", "server"]
+RequestState = Literal["pending", "approved", "refused"]
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 _BUSY_SECONDS: Final = 10.0
 _TABLES: Final = """
 CREATE TABLE claim (
     digest TEXT PRIMARY KEY,        -- of the token's secret, which is kept nowhere
     device TEXT NOT NULL,           -- '' for any
     expires_seconds REAL NOT NULL,
-    spent_serial TEXT REFERENCES certificate(serial)
+    spent_serial TEXT REFERENCES certificate(serial),
+    member_group TEXT NOT NULL DEFAULT '',
+    needs_approval INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE TABLE certificate (
     serial TEXT PRIMARY KEY,
@@ -37,16 +40,70 @@ CREATE TABLE certificate (
 ) STRICT;
 CREATE INDEX certificate_of ON certificate(name, use);
 """
+_TABLES_SINCE_2: Final = (
+    """CREATE TABLE request (
+        claim TEXT PRIMARY KEY REFERENCES claim(digest),
+        device TEXT NOT NULL,
+        key_digest TEXT NOT NULL,
+        state TEXT NOT NULL,
+        asked_seconds REAL NOT NULL,
+        decided_seconds REAL,
+        decided_by TEXT NOT NULL DEFAULT ''
+    ) STRICT""",
+    """CREATE TABLE member (
+        device TEXT PRIMARY KEY, member_group TEXT NOT NULL, since_seconds REAL NOT NULL
+    ) STRICT""",
+)
+_FROM_1_TO_2: Final = (
+    "ALTER TABLE claim ADD COLUMN member_group TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE claim ADD COLUMN needs_approval INTEGER NOT NULL DEFAULT 0",
+    *_TABLES_SINCE_2,
+    "PRAGMA user_version = 2",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """A claim token, without its secret; ``spent_serial`` is the certificate that it bought, empty while it is good."""
+    """A claim token, without its secret.
+
+    Attributes:
+        digest: Of the secret.
+        device: The only device that may use it; empty: any.
+        expires_seconds: Unix time.
+        spent_serial: The certificate that it bought, empty while it is good.
+        group: The group that it brings a device into; empty: none.
+        needs_approval: Somebody has to say yes when it is used.
+    """
 
     digest: str
     device: str
     expires_seconds: float
     spent_serial: str = ""
+    group: str = ""
+    needs_approval: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """A device that asks to be let in by a token that needs approval.
+
+    Attributes:
+        claim: Digest of the token's secret.
+        device: Device id.
+        key_digest: Of the key that it wants certified.
+        group: The token's.
+        state: What was decided.
+        asked_seconds: Unix time at which it first asked.
+        decided_by: Who decided; empty: nobody yet.
+    """
+
+    claim: str
+    device: str
+    key_digest: str
+    group: str
+    state: RequestState
+    asked_seconds: float
+    decided_by: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,8 +130,14 @@ class Book:
     def add_claim(self, claim: Claim) -> None:
         """Write down a new token."""
         self._connection.execute(
-            "INSERT INTO claim (digest, device, expires_seconds) VALUES (?, ?, ?)",
-            (claim.digest, claim.device, claim.expires_seconds),
+            "INSERT INTO claim (digest, device, expires_seconds, member_group, needs_approval) VALUES (?, ?, ?, ?, ?)",
+            (
+                claim.digest,
+                claim.device,
+                claim.expires_seconds,
+                claim.group,
+                int(claim.needs_approval),
+            ),
         )
 
     def claim(self, digest: str) -> Claim | None:
@@ -90,6 +153,47 @@ class Book:
     def spend(self, claim: Claim, serial: str) -> None:
         """Write down what the token bought."""
         self._connection.execute("UPDATE claim SET spent_serial = ? WHERE digest = ?", (serial, claim.digest))
+
+    def ask(self, claim: Claim, *, device: str, key_digest: str, now_seconds: float) -> Request:
+        """Write down that a device asks by this token, and return what stands there: the first who asks has the token."""
+        self._connection.execute(
+            "INSERT OR IGNORE INTO request (claim, device, key_digest, state, asked_seconds) VALUES (?, ?, ?, 'pending', ?)",
+            (claim.digest, device, key_digest, now_seconds),
+        )
+        return next(one for one in self.requests() if one.claim == claim.digest)
+
+    def has_asked(self, claim: Claim) -> bool:
+        """Whether a device asked by this token while it was good: approval may take its time."""
+        found = self._connection.execute("SELECT 1 FROM request WHERE claim = ?", (claim.digest,))
+        return found.fetchone() is not None
+
+    def requests(self) -> list[Request]:
+        """Return every request, the oldest first."""
+        rows = self._connection.execute(
+            "SELECT request.*, claim.member_group FROM request JOIN claim ON claim.digest = request.claim "
+            "ORDER BY asked_seconds, claim"
+        )
+        return [_request(row) for row in rows]
+
+    def decide(self, request: Request, state: RequestState, *, by: str, now_seconds: float) -> None:
+        """Write down what was decided."""
+        self._connection.execute(
+            "UPDATE request SET state = ?, decided_by = ?, decided_seconds = ? WHERE claim = ?",
+            (state, by, now_seconds, request.claim),
+        )
+
+    def group_of(self, device: str) -> str | None:
+        """Return the group that a device was put into; None: never into any."""
+        row = self._connection.execute("SELECT * FROM member WHERE device = ?", (device,)).fetchone()
+        return None if row is None else str(row["member_group"])
+
+    def set_group(self, device: str, group: str, *, now_seconds: float) -> None:
+        """Put a device into a group, and out of the one that it was in."""
+        self._connection.execute(
+            "INSERT INTO member VALUES (?, ?, ?) ON CONFLICT (device) DO UPDATE SET "
+            "member_group = excluded.member_group, since_seconds = excluded.since_seconds",
+            (device, group, now_seconds),
+        )
 
     def add(self, entry: Entry) -> None:
         """Write down a new certificate."""
@@ -145,27 +249,39 @@ class Register:
     def create(self) -> None:
         """Make the file."""
         with self._connected() as connection:
+            tables = ";".join((_TABLES, *_TABLES_SINCE_2))
             connection.executescript(
-                f"PRAGMA journal_mode = WAL; BEGIN; {_TABLES} PRAGMA user_version = {_VERSION}; COMMIT;"
+                f"PRAGMA journal_mode = WAL; BEGIN; {tables}; PRAGMA user_version = {_VERSION}; COMMIT;"
             )
 
     @contextmanager
     def transaction(self) -> Iterator[Book]:
         """Give the register to one writer; what it wrote is on the disk when the block has ended, or nowhere."""
         with self._connected() as connection:
-            version = connection.execute("PRAGMA user_version").fetchone()[0]
-            if version != _VERSION:
-                raise InputError(
-                    f"{self._path}: expected a register of version {_VERSION}, got {version}.",
-                    hint="Was the folder made by `edgewright ca init` of this version?",
-                )
             connection.execute("BEGIN IMMEDIATE")
             try:
+                self._require_version(connection)
                 yield Book(connection)
             except BaseException:
                 connection.execute("ROLLBACK")
                 raise
             connection.execute("COMMIT")
+
+    def _require_version(self, connection: sqlite3.Connection) -> None:
+        """Bring an older register up to date.
+
+        Raises:
+            InputError: It is of a newer version, or none.
+        """
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version == 1:
+            for statement in _FROM_1_TO_2:
+                connection.execute(statement)
+        elif version != _VERSION:
+            raise InputError(
+                f"{self._path}: expected a register of version {_VERSION}, got {version}.",
+                hint="Was the folder made by `edgewright ca init` of this version?",
+            )
 
     @contextmanager
     def _connected(self) -> Iterator[sqlite3.Connection]:
@@ -188,6 +304,20 @@ def _claim(row: sqlite3.Row) -> Claim:
         device=row["device"],
         expires_seconds=row["expires_seconds"],
         spent_serial=row["spent_serial"] or "",
+        group=row["member_group"],
+        needs_approval=bool(row["needs_approval"]),
+    )
+
+
+def _request(row: sqlite3.Row) -> Request:
+    return Request(
+        claim=row["claim"],
+        device=row["device"],
+        key_digest=row["key_digest"],
+        group=row["member_group"],
+        state=row["state"],
+        asked_seconds=row["asked_seconds"],
+        decided_by=row["decided_by"],
     )
 
 

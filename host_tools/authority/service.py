@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from host_tools.authority.certificates import SigningRequest
     from host_tools.authority.folder import AuthorityFolder
     from host_tools.authority.register import Book, Claim
+    from host_tools.authority.register import Request as ApprovalRequest
 
 _LOG = logging.getLogger("edgewright.authority")
 _JSON: Final = "application/json"
@@ -123,7 +124,7 @@ class EnrolmentService:
                 _refuse("token_for_another_device", f"the token is not one for {request.device!r}", _ASK)
             if claim.spent_serial:
                 return _bought_before(book, claim, asked, request.device)
-            if claim.expires_seconds < now:
+            if claim.expires_seconds < now and not book.has_asked(claim):
                 _refuse("token_expired", "the token is no longer valid", _ASK)
             if not claim.device and _standing(book, request.device, now):
                 _refuse(
@@ -131,8 +132,14 @@ class EnrolmentService:
                     f"{request.device!r} has a certificate, and this token is not made out to it",
                     "Choose another device.id, or ask for a token that names this device.",
                 )
-            issued = self._issue(book, asked, request.device, now)
-            book.spend(claim, issued.serial)
+            waiting = _awaited(book, claim, asked, request.device, now)
+            if waiting is None:
+                issued = self._issue(book, asked, request.device, now)
+                book.spend(claim, issued.serial)
+                if claim.group:
+                    book.set_group(request.device, claim.group, now_seconds=now)
+        if waiting is not None:  # refused only here, so that the request is written down
+            _refuse_until_approved(waiting)
         _LOG.info("%s is enrolled: certificate %s", request.device, issued.serial)
         return wire.Issued(certificate=issued.pem)
 
@@ -187,6 +194,28 @@ def refusal_answer(refusal: wire.Refusal) -> Answer:
 
 def _answer(message: wire.AuthorityAnswer | wire.Issued) -> Answer:
     return Answer(status=200, content_type=_JSON, body=wire.encode(message))
+
+
+def _awaited(
+    book: Book, claim: Claim, asked: SigningRequest, device: str, now: float
+) -> ApprovalRequest | None:
+    """Return the request that keeps a device waiting; None: it may come in."""
+    if not claim.needs_approval:
+        return None
+    request = book.ask(claim, device=device, key_digest=asked.key_digest, now_seconds=now)
+    if (request.device, request.key_digest) != (device, asked.key_digest):
+        _refuse("token_spent", "the token has been used already, with another key", _ASK)
+    return None if request.state == "approved" else request
+
+
+def _refuse_until_approved(request: ApprovalRequest) -> NoReturn:
+    if request.state == "refused":
+        _refuse("approval_refused", f"an operator has refused to let {request.device!r} in", _ASK)
+    _refuse(
+        "approval_pending",
+        f"{request.device!r} waits for an operator's approval",
+        "Run the same command again, with the same token, once it is approved.",
+    )
 
 
 def _bought_before(book: Book, claim: Claim, asked: SigningRequest, device: str) -> wire.Issued:

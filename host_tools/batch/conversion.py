@@ -74,7 +74,8 @@ def _told(text: str) -> str:
 
 def _converted(job: Job, progress: Progress) -> Conversion:
     progress.stage("Starting", None)
-    from host_tools.pipeline import convert  # noqa: PLC0415 - loading the engines takes seconds, which have a name now
+    from host_tools.mixed_precision import Goal  # noqa: PLC0415 - loading the engines takes seconds, which have a name now
+    from host_tools.pipeline import convert  # noqa: PLC0415
 
     if job.code_folder not in sys.path:
         sys.path.insert(0, job.code_folder)
@@ -94,7 +95,11 @@ def _converted(job: Job, progress: Progress) -> Conversion:
         labels=job.labels,
         metric=job.metric,
         budget=job.budget,
+        goal=Goal(**{name: getattr(job.budget, name) for name in job.goals}) if job.goals else None,
+        budget_minutes=job.budget_minutes,
+        heat=job.heat,
         latency=job.latency,
+        diagnosis=job.diagnosis,
         threads=job.threads,
         cache=job.cache,
         progress=progress,

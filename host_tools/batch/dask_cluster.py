@@ -179,6 +179,7 @@ def _paths(jobs: Sequence[Job]) -> list[str]:
             job.preprocess,
             job.evaluation,
             job.labels,
+            job.heat,
             *job.targets,
         )
     )

@@ -7,10 +7,11 @@ from glob import glob
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from host_tools.batch.job import Job
+from host_tools.batch.job import GOALS, Job
 from host_tools.batch.jobs_file import MOST_MODELS, JobsFileError
 from host_tools.errors import InputError
 from host_tools.pack.artifact import checked_name
+from host_tools.pack.heat_file import read_heat
 from host_tools.recipe import Recipe
 from host_tools.target_profiles import load_profiles
 from host_tools.verify.verification_report import Budget
@@ -123,7 +124,11 @@ def _job(
         labels=file("labels", settings.labels),
         metric=settings.metric,
         budget=Budget(**settings.budget),
+        goals=tuple(name for name in GOALS if name in settings.budget),
+        budget_minutes=settings.budget_minutes,
+        heat=file("heat", settings.heat),
         latency=settings.latency is not False,
+        diagnosis=settings.diagnose is not False,
         threads=threads,
         cache=cache,
     )
@@ -169,5 +174,10 @@ def _require_sound(job: Job, at: str) -> None:
             Recipe.read(Path(job.recipe))
         except InputError as error:
             raise JobsFileError(f"{at}.recipe: {error.args[0]}", hint=error.hint) from error
+    if job.heat is not None:
+        try:
+            read_heat(Path(job.heat))
+        except InputError as error:
+            raise JobsFileError(f"{at}.heat: {error.args[0]}", hint=error.hint) from error
     if job.metric is not None and not FUNCTION.match(job.metric):
         raise JobsFileError(f"{at}.metric: expected module:function, got {job.metric!r}.")

@@ -61,7 +61,11 @@ class InputDigests:
             "recipe": None if job.recipe is None else encode_recipe(Recipe.read(Path(job.recipe))).decode(),
             "profiles": [(profile.id, profile.digest) for profile in load_profiles(job.targets)],
             "budget": dataclasses.asdict(job.budget),
+            "goals": job.goals,
+            "budget_minutes": job.budget_minutes,
+            "heat": None if job.heat is None else self._data(job.heat),
             "latency": job.latency,
+            "diagnosis": job.diagnosis,
             "made_with": self._tools,
         }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from host_tools.verify.verification_report import Budget
 
@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 TargetVerdict = Literal["pass", "marginal", "fail", "nonfinite", "refused"]
 """A verification's verdict, or that nothing was made for the target."""
+
+GOALS: Final = ("min_sqnr_db", "min_agreement")
+"""Limits that methods can work towards: the fields of `host_tools.mixed_precision.Goal`, which takes the engines to import."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +38,11 @@ class Job:
         labels: Path of their labels.
         metric: ``module:function``.
         budget: What a payload must reach.
+        goals: Names of those of its limits that every method works towards, mixed precision too: those that somebody named.
+        budget_minutes: How long methods beyond the plan may take for all targets together; None: no limit.
+        heat: Path of what devices do when they get hot.
         latency: Whether to measure latency.
+        diagnosis: Whether to find out which layers cost most.
         threads: Threads of one inference; None: what the executor has for it.
         cache: Folder of cached statistics; None: the user's, on the machine that runs the job.
     """
@@ -56,7 +63,11 @@ class Job:
     labels: str | None = None
     metric: str | None = None
     budget: Budget = field(default_factory=Budget)
+    goals: tuple[str, ...] = ()
+    budget_minutes: float | None = None
+    heat: str | None = None
     latency: bool = True
+    diagnosis: bool = True
     threads: int | None = None
     cache: str | None = None
 

@@ -51,7 +51,11 @@ def read_job(fields: Fields) -> Job:
         labels=_optional_text(fields, "labels"),
         metric=_optional_text(fields, "metric"),
         budget=Budget(**{name: budget.number(name, low=-_LARGEST, high=_LARGEST) for name in budget.names}),
+        goals=fields.texts("goals", least=0, most=_MOST),
+        budget_minutes=_optional_number(fields, "budget_minutes"),
+        heat=_optional_text(fields, "heat"),
         latency=_boolean(fields, "latency"),
+        diagnosis=_boolean(fields, "diagnosis"),
         threads=_optional_count(fields, "threads"),
         cache=_optional_text(fields, "cache"),
     )

@@ -31,6 +31,8 @@ SCHEMA_VERSION = "1.0"
 MAX_BYTES = 1 << 20
 MOST_MODELS = 10_000
 """Entries of one file, and models of one batch."""
+_MOST_MINUTES = 60 * 24 * 30
+_SHORTEST = 1e-6  # of a minute: above 0, as on the command line
 _MOST = 1024
 _LARGEST = sys.float_info.max
 _COUNT_MAX = (1 << 31) - 1
@@ -57,7 +59,10 @@ class Settings:
         eval: Evaluation data: a path or ``module:function``.
         labels: Path of their labels.
         metric: ``module:function``.
+        heat: Path of what devices do when they get hot.
+        budget_minutes: How long methods beyond the plan may take for all targets of a model together.
         latency: Whether to measure latency.
+        diagnose: Whether to find out which layers cost most.
         shapes: Shapes by input name.
         budget: Limits by name, as `Budget` has them.
     """
@@ -72,7 +77,10 @@ class Settings:
     eval: str | None = None
     labels: str | None = None
     metric: str | None = None
+    heat: str | None = None
+    budget_minutes: float | None = None
     latency: bool | None = None
+    diagnose: bool | None = None
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     budget: Mapping[str, float] = field(default_factory=dict)
 
@@ -212,7 +220,10 @@ def _settings(fields: Fields, at: str, *, also: tuple[str, ...] = ()) -> Setting
         eval=_text(fields, "eval"),
         labels=_text(fields, "labels"),
         metric=_text(fields, "metric"),
+        heat=_text(fields, "heat"),
+        budget_minutes=_minutes(fields, "budget_minutes"),
         latency=_boolean(fields, "latency"),
+        diagnose=_boolean(fields, "diagnose"),
         shapes=_shapes(fields.child("shapes")) if fields.has("shapes") else {},
         budget=_budget(fields.child("budget"), at) if fields.has("budget") else {},
     )
@@ -260,6 +271,10 @@ def _boolean(fields: Fields, key: str) -> bool | None:
     if not isinstance(value, bool):
         fields.refuse(key, "true or false", value)
     return value
+
+
+def _minutes(fields: Fields, key: str) -> float | None:
+    return fields.number(key, low=_SHORTEST, high=_MOST_MINUTES) if fields.has(key) else None
 
 
 def _shapes(fields: Fields) -> dict[str, tuple[int, ...]]:

@@ -16,7 +16,7 @@ DeviceState = Literal["pending", "enrolled", "revoked", "decommissioned"]
 RolloutState = Literal[
     "draft", "awaiting_approval", "running", "paused", "rolling_back", "finished", "rolled_back", "aborted"
 ]
-"""The last three are the end. `aborted`: no further device gets the release, and those that have it keep it."""
+"""The last three are the end. `aborted`: no further stage begins; who is in the share keeps the release."""
 StageState = Literal["waiting", "awaiting_approval", "running", "passed", "stopped"]
 JobState = Literal["scheduled", "download", "downloaded", "proceeding", "closed", "rejected", "canceled"]
 """hawkBit's `execution`, in its spelling; the last three are the end.
@@ -56,6 +56,27 @@ class Provides:
     engine: str = ""
     agent_version: str = ""
     memory_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """Devices with one desired state.
+
+    Attributes:
+        name: As in topics and in the repository.
+        note: What it is for, in words.
+        artifacts: Capability profile to what its devices run outside of any trial; empty: nothing was rolled out yet.
+        created_seconds: Unix time.
+    """
+
+    name: str
+    note: str = ""
+    artifacts: Mapping[str, ReleasedArtifact] = field(hash=False, default_factory=dict)
+    created_seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Make the mapping read-only."""
+        object.__setattr__(self, "artifacts", MappingProxyType(dict(self.artifacts)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,6 +216,8 @@ class RolloutPlan:
         absent_seconds: How long a stage waits for devices that are not heard.
         needs_approval: Whether an approver must let it begin.
         rolls_back: Whether a stop takes the release back from those that have it.
+        hold_seconds: How long a stage that is otherwise done waits for its gates; then it waits for a person.
+        allow_downgrade: Whether the release may lie below what devices have kept.
     """
 
     id: str
@@ -207,11 +230,16 @@ class RolloutPlan:
     absent_seconds: float = 86_400.0
     needs_approval: bool = False
     rolls_back: bool = True
+    hold_seconds: float = 86_400.0
+    allow_downgrade: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageProgress:
-    """Where a stage is; the times are Unix seconds, None: not yet."""
+    """Where a stage is; the times are Unix seconds, None: not yet.
+
+    One that `awaiting_approval` has not begun waits to begin; one that has begun waits for a person to say that it is passed.
+    """
 
     state: StageState = "waiting"
     began_seconds: float | None = None
@@ -265,8 +293,9 @@ class Job:
         previous: Digest of what it ran when the job was made; None: not heard.
         attempts: How often it was begun; a retry adds one.
         reason: Why it is there, in the device's words where it said so.
-        created_seconds: Unix time.
-        changed_seconds: Unix time of the last change.
+        created_seconds: Unix time at which this attempt was made.
+        changed_seconds: Unix time of the last change of `state`.
+        heard_seconds: Unix time at which the device was first heard in this attempt; None: not yet, it is absent.
     """
 
     rollout: str
@@ -280,11 +309,22 @@ class Job:
     reason: str = ""
     created_seconds: float = 0.0
     changed_seconds: float = 0.0
+    heard_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobCounts:
-    """Jobs of one stage by how they are; `absent` are open jobs of devices that have not been heard since the stage began."""
+    """Jobs of one stage by how they are.
+
+    Attributes:
+        total: All of them: open, succeeded, failed and canceled together.
+        absent: Open jobs of devices that have not been heard since their job was made; a part of `open`.
+        open: Not ended.
+        succeeded: Ended so.
+        failed: Ended so, rejected ones with them.
+        canceled: Ended without a result.
+        holding: Devices of these jobs that were last heard to run the release, whatever became of the job.
+    """
 
     total: int = 0
     absent: int = 0
@@ -292,6 +332,7 @@ class JobCounts:
     succeeded: int = 0
     failed: int = 0
     canceled: int = 0
+    holding: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -344,3 +385,26 @@ class AuditEntry:
     def __post_init__(self) -> None:
         """Make the mapping read-only."""
         object.__setattr__(self, "details", MappingProxyType(dict(self.details)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiToken:
+    """Who may use the REST interface; its secret is kept nowhere.
+
+    Attributes:
+        id: Names it in lists and in the audit.
+        name: Of the person or program that has it.
+        role: What it may do; each role may do all that the ones before it may.
+        created_by: Who made it.
+        created_seconds: Unix time.
+        expires_seconds: Unix time from which it is no longer good.
+        revoked_seconds: Unix time at which it was revoked; None: it was not.
+    """
+
+    id: str
+    name: str
+    role: Role
+    created_by: str
+    created_seconds: float
+    expires_seconds: float
+    revoked_seconds: float | None = None

@@ -63,19 +63,29 @@ class Checkpoint:
         Raises:
             OutputError: The folder cannot be written.
         """
-        file = self._file(node)
+        try:
+            try:
+                self._write(self._file(node), codes, bias, scales)
+            except (
+                FileNotFoundError
+            ):  # the same conversion ended in another process, which took the folder away
+                self._write(self._file(node), codes, bias, scales)
+        except OSError as error:
+            raise OutputError(
+                f"{self._folder}: {error.strerror or error}.", hint="Choose another --cache DIR."
+            ) from error
+
+    def _write(self, file: Path, codes: Float64, bias: Float64, scales: Float64) -> None:
         partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             with partial.open("wb") as stream:
                 np.savez(stream, codes=codes, bias=bias, scales=scales)
             partial.replace(file)
-        except OSError as error:
+        except OSError:
             with suppress(OSError):
                 partial.unlink()
-            raise OutputError(
-                f"{self._folder}: {error.strerror or error}.", hint="Choose another --cache DIR."
-            ) from error
+            raise
 
     def remove(self) -> None:
         """Remove everything, if there is anything."""

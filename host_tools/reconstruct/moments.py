@@ -103,7 +103,7 @@ def _middles(values: Float32) -> Float64:
 
 
 def _about(values: Float32, origins: Float64) -> Float32 | Float64:
-    if np.abs(values).max(initial=0.0) > _LARGEST_IN_FLOAT32:
+    if max(np.abs(values).max(initial=0.0), np.abs(origins).max(initial=0.0)) > _LARGEST_IN_FLOAT32:
         exact: Float64 = values - origins[:, :, np.newaxis]
         return exact
     return values - origins[:, :, np.newaxis].astype(np.float32)

@@ -4,6 +4,8 @@ Layout:
 
 - `roles`: who signs what, how many keys must agree, how long it holds
 - `keys`: private keys as files
+- `desires`: how one desired state follows another
+- `signed_folder`: the metadata on disk, whole whatever dies
 - `repository`: add artifacts, say what devices run, renew, rotate keys
 
 In the folder: ``metadata/`` and ``targets/``; in targets, ``models/NAME/FILE.ewa`` (role ``model-NAME``) and

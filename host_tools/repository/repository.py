@@ -2,159 +2,209 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Final, cast
 
-from tuf.api.exceptions import RepositoryError
-from tuf.api.metadata import (
-    DelegatedRole,
-    Delegations,
-    Metadata,
-    MetaFile,
-    Root,
-    Snapshot,
-    TargetFile,
-    Targets,
-    Timestamp,
-)
-from tuf.api.serialization.json import JSONSerializer
+from tuf.api.metadata import DelegatedRole, Delegations, Root, TargetFile, Targets
 
 from device_agent.contract import desired
 from device_agent.contract.archive import ArtifactArchive
 from device_agent.contract.errors import ContractError
-from device_agent.durable import write_durably
-from host_tools.errors import InputError, OutputError
+from host_tools.errors import InputError
+from host_tools.repository.desires import anew, asked_since, is_below, says_the_same
 from host_tools.repository.roles import FLEET, MODEL_PREFIX, RULES, rule_of
+from host_tools.repository.signed_folder import TOP, SignedFolder, expires, put
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from securesystemslib.signer import CryptoSigner
+    from securesystemslib.signer import Signer
 
     from host_tools.repository.keys import KeyRing
 
-_Signed = TypeVar("_Signed", Root, Timestamp, Snapshot, Targets)
-_TOP: Final = ("root", "targets", "snapshot", "timestamp")
 _HASH: Final = "sha256"
 
 
 class Repository:
-    """A repository on disk.
+    """A repository on disk. One writer at a time: a second one waits, and gives up after half a minute.
 
     Args:
         folder: Holds ``metadata/`` and ``targets/``.
         keys: Private keys; of a role that is signed anew, at least its threshold.
+
+    Raises:
+        OutputError: From all that write: another process is writing, or the folder cannot be written.
     """
 
     def __init__(self, folder: Path, keys: KeyRing) -> None:
         self._folder = folder
         self._keys = keys
-        self._metadata = folder / "metadata"
+        self.signed = SignedFolder(folder, keys)
 
     def init(self) -> Path:
-        """Make keys and first metadata; return the bootstrap root for the devices.
+        """Make keys and first metadata; return the bootstrap root for the devices. One that was broken off begins anew.
 
         Raises:
             InputError: There is a repository already.
             OutputError: It cannot be written.
         """
-        if self._metadata.exists():
-            raise InputError(f"{self._folder}: there is a repository already.")
-        root = Root(consistent_snapshot=True, expires=_expires("root"))
-        for role in _TOP:
-            for signer in self._keys.make(role, RULES[role].keys):
-                root.add_key(signer.public_key, role)
-            root.roles[role].threshold = RULES[role].threshold
-        targets = Targets(expires=_expires("targets"))
-        self._delegate(targets, FLEET, ["desired/device/*.json", "desired/group/*.json"])
-        self._write("root", root)
-        self._write("targets", targets)
-        self._write(FLEET, Targets(expires=_expires(FLEET)))
-        self._publish({"targets": 1, FLEET: 1})
-        return self._metadata / "1.root.json"
+        with self.signed.alone(new=True):
+            if self.signed.is_published:
+                raise InputError(f"{self._folder}: there is a repository already.")
+            root = Root(consistent_snapshot=True, expires=expires("root"))
+            for role in TOP:
+                for signer in self._keys.make(role, RULES[role].keys):
+                    root.add_key(signer.public_key, role)
+                root.roles[role].threshold = RULES[role].threshold
+            targets = Targets(expires=expires("targets"))
+            self._delegate(targets, FLEET, ["desired/device/*.json", "desired/group/*.json"])
+            path = self.signed.put_root(root)
+            self.signed.renew({"targets": targets, FLEET: Targets(expires=expires(FLEET))})
+        return path
 
     def add(self, artifact: Path, *, release_counter: int) -> str:
-        """Add an artifact; return its signed name.
+        """Add an artifact; return its signed name. As `add_all`, of one."""
+        return self.add_all([artifact], release_counter=release_counter)[0]
+
+    def add_all(self, artifacts: Sequence[Path], *, release_counter: int) -> list[str]:
+        """Add the artifacts of one model, all or none; return their signed names.
 
         Args:
-            artifact: ``.ewa`` file; every digest in it is checked.
-            release_counter: Its place in the order of the model's releases, at least 1.
+            artifacts: ``.ewa`` files; every digest in them is checked.
+            release_counter: Their place in the order of the model's releases, at least 1.
 
         Raises:
-            InputError: There is no repository, a name is not in the grammar, or the name is taken by other bytes.
-            ContractError: It is no artifact.
+            InputError: There is no repository, a name is not in the grammar or is taken by other bytes, or they are of several models.
+            ContractError: One is no artifact.
             TrustError: Its bytes are not what its manifest says.
             OutputError: It cannot be written.
         """
-        archive = ArtifactArchive.open(artifact)
-        archive.check_members()
-        manifest = archive.manifest
-        path = f"models/{manifest.name}/{artifact.name}"
-        if desired.TARGET_PATH.fullmatch(path) is None:
-            raise InputError(
-                f"{artifact.name}: {path!r} is no name for a repository: letters, digits, '.', '_', '-'."
-            )
         if not 1 <= release_counter <= desired.MAX_COUNT:
             raise InputError(f"release_counter: expected 1 to {desired.MAX_COUNT}, got {release_counter}.")
-        facts = desired.ReleaseFacts(
-            model=manifest.name,
-            version=manifest.version,
-            target=manifest.target,
-            release_counter=release_counter,
-        )
-        role = f"{MODEL_PREFIX}{manifest.name}"
-        signed = self._model_role(role, manifest.name)
-        target = TargetFile.from_file(path, str(artifact), [_HASH])
-        target.unrecognized_fields["custom"] = desired.facts_document(facts)
-        before = signed.targets.get(path)
-        if before is not None and before.hashes != target.hashes:
-            raise InputError(
-                f"{path}: is there already, with other bytes.", hint="Give the file another name."
-            )
-        signed.targets[path] = target
-        self._put_target(path, artifact.read_bytes(), archive.digest)
-        self._renewed({role: signed})
-        return path
+        archives = [_checked_archive(path) for path in artifacts]
+        model = archives[0].manifest.name
+        names = [_signed_name(path, archive) for path, archive in zip(artifacts, archives, strict=True)]
+        for path, archive in zip(artifacts, archives, strict=True):
+            if archive.manifest.name != model:
+                raise InputError(
+                    f"{path.name}: is of model {archive.manifest.name!r}, the first is of {model!r}."
+                )
+        role = f"{MODEL_PREFIX}{model}"
+        with self.signed.alone():
+            signed = self._model_role(role, model)
+            for name, path, archive in zip(names, artifacts, archives, strict=True):
+                signed.targets[name] = _target(name, path, archive, release_counter, signed.targets.get(name))
+                self._put_target(name, path.read_bytes(), archive.digest)
+            self.signed.renew({role: signed})
+        return names
 
     def release(
-        self, subject: str, paths: Sequence[str], *, allow_downgrade: bool = False
+        self,
+        subject: str,
+        paths: Sequence[str],
+        *,
+        allow_downgrade: bool = False,
+        trial: desired.Trial | None = None,
     ) -> desired.Desired:
-        """Say what a device or a group shall run; return the new desired state.
+        """Ask a device or a group to run something, anew where it has failed before; return the new desired state.
 
         Args:
             subject: ``device/ID`` or ``group/NAME``.
             paths: Signed names, at most one a capability profile.
             allow_downgrade: Permit a release below the devices' floor.
+            trial: What a part of a group runs instead.
 
         Raises:
             InputError: A name is unknown, or two are for one profile.
             OutputError: It cannot be written.
         """
-        name, fleet = desired.desired_path(subject), self._targets(FLEET)
-        before = fleet.targets.get(name)
-        serial = 1 if before is None else int(before.unrecognized_fields["custom"]["serial"]) + 1
-        artifacts: dict[str, desired.DesiredArtifact] = {}
-        for path in paths:
-            target, facts = self._released(path)
-            if facts.target in artifacts:
-                raise InputError(f"{path}: another artifact is for {facts.target} already.")
-            artifacts[facts.target] = desired.DesiredArtifact(
-                path=path, digest=f"sha256:{target.hashes[_HASH]}"
+        with self.signed.alone():
+            artifacts: dict[str, desired.DesiredArtifact] = {}
+            for path in paths:
+                target, facts = self._released(path)
+                if facts.target in artifacts:
+                    raise InputError(f"{path}: another artifact is for {facts.target} already.")
+                artifacts[facts.target] = desired.DesiredArtifact(path=path, digest=_digest(target))
+            serial = self._serial(subject) + 1
+            wanted = desired.Desired(
+                subject=subject,
+                serial=serial,
+                artifacts=artifacts,
+                allow_downgrade=allow_downgrade,
+                trial=trial,
             )
-        wanted = desired.Desired(
-            subject=subject, serial=serial, artifacts=artifacts, allow_downgrade=allow_downgrade
-        )
+            return self._sign_desired(anew(wanted))
+
+    def ensure(
+        self,
+        subject: str,
+        artifacts: Mapping[str, desired.DesiredArtifact],
+        *,
+        trial: desired.Trial | None = None,
+        allow_downgrade: bool | None = None,
+        ask_anew: bool = False,
+    ) -> desired.Desired:
+        """Make the newest desired state say this, and sign only if it does not; return it. May be repeated as often as one likes.
+
+        An artifact that was desired before, by the others or in a trial, keeps the serial that asked for it: devices on which it failed do not
+        try it again because a share has grown.
+
+        Args:
+            subject: ``device/ID`` or ``group/NAME``.
+            artifacts: Capability profile to artifact.
+            trial: What a part of the group runs instead.
+            allow_downgrade: Permit a release below the devices' floor. None: exactly when one of ``artifacts`` lies below something that this
+                subject was asked to run before, or is in the trial: a device that leaves a trial must be able to go back.
+            ask_anew: Ask for all of it anew, also where it has failed.
+
+        Raises:
+            InputError: A name or digest is not what is signed, or a rule of the contract is broken.
+            OutputError: It cannot be written.
+        """
+        with self.signed.alone():
+            before, highest = self.desired_of(subject), self._highest(subject)
+            counters = self._counters(artifacts)
+            most = max([highest, *counters, *self._counters({} if trial is None else trial.artifacts)])
+            wanted = desired.Desired(
+                subject=subject,
+                serial=self._serial(subject) + 1,
+                artifacts=artifacts,
+                allow_downgrade=is_below(counters, most) if allow_downgrade is None else allow_downgrade,
+                trial=trial,
+            )
+            if before is not None and not ask_anew and says_the_same(before, wanted):
+                return before
+            return self._sign_desired(
+                anew(wanted) if before is None or ask_anew else asked_since(wanted, before)
+            )
+
+    def desired_of(self, subject: str) -> desired.Desired | None:
+        """Return what a subject is asked to run; None: nothing.
+
+        Raises:
+            InputError: The repository is damaged.
+        """
+        name = desired.desired_path(subject)
+        target = self.signed.targets(FLEET).targets.get(name)
+        if target is None:
+            return None
+        path = self._target_path(name, _digest(target))
         try:
-            data = desired.encode(wanted)
-        except ContractError as error:
-            raise InputError(str(error)) from error
-        target = TargetFile.from_data(name, data, [_HASH])
-        target.unrecognized_fields["custom"] = {"serial": serial}
-        fleet.targets[name] = target
-        self._put_target(name, data, f"sha256:{target.hashes[_HASH]}")
-        self._renewed({FLEET: fleet})
-        return wanted
+            return desired.decode(path.read_bytes(), where=str(path), subject=subject)
+        except (OSError, ContractError) as error:
+            raise InputError(f"{path}: is no desired state that can be read: {error}.") from error
+
+    def released(self, model: str) -> Mapping[str, tuple[desired.ReleaseFacts, str, int]]:
+        """Return a model's artifacts: signed name to its facts, digest and length.
+
+        Raises:
+            InputError: The repository is damaged, or there is none.
+        """
+        role = f"{MODEL_PREFIX}{model}"
+        targets = self.signed.targets(role).targets if self.signed.version(role) else {}
+        return {
+            path: (_facts(target, path), _digest(target), target.length) for path, target in targets.items()
+        }
 
     def refresh(self) -> None:
         """Sign the timestamp and snapshot anew, so that they do not expire; the keys of the other roles are not needed.
@@ -163,55 +213,75 @@ class Repository:
             InputError: There is no repository, or a key is missing.
             OutputError: It cannot be written.
         """
-        self._renewed({})
+        with self.signed.alone():
+            self.signed.renew({})
 
-    def rotate(self, role: str) -> None:
+    def rotate(self, role: str, *, uris: Sequence[str] = ()) -> None:
         """Give a role new keys and take the old ones from it. Of root, old and new keys sign the new version.
 
+        At every moment devices find signatures that the root they know, or the next one, asks for.
+
+        Args:
+            role: Which.
+            uris: Keys in hardware, as many as the role has; none: new ones are made, as files.
+
         Raises:
-            InputError: The role is unknown, or a key is missing.
+            InputError: The role is unknown, a key is missing, or one in hardware cannot be used.
             OutputError: It cannot be written.
         """
-        old = self._keys.of(role)
-        if role in _TOP:
-            self._rotate_top(role, old)
-            return
-        targets = self._targets("targets")
-        if targets.delegations is None or role not in (targets.delegations.roles or {}):
-            raise InputError(f"role {role!r} is unknown.")
-        signed = self._targets(role)
-        for signer in old:
-            targets.revoke_key(signer.public_key.keyid, role)
-        for signer in self._keys.make(role, rule_of(role).keys):
-            targets.add_key(signer.public_key, role)
-        self._renewed({"targets": targets, role: signed})
+        with self.signed.alone():
+            if role in TOP:
+                self._rotate_top(role, self._keys.of(role), uris)
+                return
+            targets = self.signed.targets("targets")
+            if targets.delegations is None or role not in (targets.delegations.roles or {}):
+                raise InputError(f"role {role!r} is unknown.")
+            signed = self.signed.targets(role)
+            new = self._new_keys(role, uris)
+            for keyid in list(cast("dict[str, DelegatedRole]", targets.delegations.roles)[role].keyids):
+                targets.revoke_key(keyid, role)
+            for signer in new:
+                targets.add_key(signer.public_key, role)
+            self.signed.renew({"targets": targets, role: signed})
 
     # --- roles ---
 
-    def _rotate_top(self, role: str, old: Sequence[CryptoSigner]) -> None:
-        root = self._root()
+    def _new_keys(self, role: str, uris: Sequence[str]) -> list[Signer]:
+        count = rule_of(role).keys
+        if not uris:
+            return self._keys.make(role, count)
+        if len(uris) != count:
+            raise InputError(f"role {role!r}: expected {count} keys, got {len(uris)} URIs.")
+        return self._keys.adopt(role, uris)
+
+    def _rotate_top(self, role: str, old: Sequence[Signer], uris: Sequence[str]) -> None:
+        root = self.signed.root()
         # Before anything is made: devices follow a new root only when enough of the keys that they trust have signed it.
         trusted = root.roles["root"]
         here = sum(one.public_key.keyid in trusted.keyids for one in self._keys.of("root"))
         if here < trusted.threshold:
             raise InputError(f"role 'root': {trusted.threshold} keys must sign, {here} are here.")
-        for signer in old:
-            if signer.public_key.keyid in root.roles[role].keyids:
-                root.revoke_key(signer.public_key.keyid, role)
-        for signer in self._keys.make(role, RULES[role].keys):
+        new = self._new_keys(role, uris)
+        signed = {"targets": self.signed.targets("targets")} if role == "targets" else {}
+        if role != "root":
+            # Whoever knows the old root, and whoever will know the new one, is to find enough signatures.
+            self.signed.renew(signed, also={role: new})
+        for keyid in list(root.roles[role].keyids):
+            root.revoke_key(keyid, role)
+        for signer in new:
             root.add_key(signer.public_key, role)
         root.version += 1
-        root.expires = _expires("root")
-        self._write("root", root, also=old if role == "root" else ())
-        self._renewed({"targets": self._targets("targets")} if role == "targets" else {})
+        root.expires = expires("root")
+        self.signed.put_root(root, also=old if role == "root" else ())
+        self.signed.renew(signed)
 
     def _model_role(self, role: str, model: str) -> Targets:
-        if self._version(role):
-            return self._targets(role)
-        targets = self._targets("targets")
+        if self.signed.version(role):
+            return self.signed.targets(role)
+        targets = self.signed.targets("targets")
         self._delegate(targets, role, [f"models/{model}/*"])
-        self._renewed({"targets": targets, role: Targets(expires=_expires(role))})
-        return self._targets(role)
+        self.signed.renew({"targets": targets, role: Targets(expires=expires(role))})
+        return self.signed.targets(role)
 
     def _delegate(self, targets: Targets, role: str, patterns: list[str]) -> None:
         rule = rule_of(role)
@@ -222,110 +292,112 @@ class Repository:
         for signer in self._keys.of(role) or self._keys.make(role, rule.keys):
             targets.add_key(signer.public_key, role)
 
+    # --- what is desired ---
+
+    def _sign_desired(self, wanted: desired.Desired) -> desired.Desired:
+        self._counters(wanted.artifacts)
+        counters = self._counters({} if wanted.trial is None else wanted.trial.artifacts)
+        highest = max(
+            [self._highest(wanted.subject), *counters, *self._counters(wanted.artifacts)], default=0
+        )
+        try:
+            data = desired.encode(wanted)
+        except ContractError as error:
+            raise InputError(str(error)) from error
+        name, fleet = desired.desired_path(wanted.subject), self.signed.targets(FLEET)
+        target = TargetFile.from_data(name, data, [_HASH])
+        target.unrecognized_fields["custom"] = {"serial": wanted.serial, "highest_counter": highest}
+        fleet.targets[name] = target
+        self._put_target(name, data, _digest(target))
+        self.signed.renew({FLEET: fleet})
+        return wanted
+
+    def _counters(self, artifacts: Mapping[str, desired.DesiredArtifact]) -> list[int]:
+        """Return the artifacts' release counters.
+
+        Raises:
+            InputError: One is not what is signed.
+        """
+        counters = []
+        for profile, one in artifacts.items():
+            target, facts = self._released(one.path)
+            if _digest(target) != one.digest:
+                raise InputError(f"{one.path}: {_digest(target)} is signed, {one.digest} is asked for.")
+            if facts.target != profile:
+                raise InputError(f"{one.path}: is signed for {facts.target}, and asked for {profile}.")
+            counters.append(facts.release_counter)
+        return counters
+
+    def _serial(self, subject: str) -> int:
+        return self._custom(subject).get("serial", 0)
+
+    def _highest(self, subject: str) -> int:
+        """Return the highest release counter that a subject was ever asked to run."""
+        found = self._custom(subject)
+        if "highest_counter" in found or not found:
+            return found.get("highest_counter", 0)
+        before = self.desired_of(subject)  # signed by an older version
+        return max(self._counters({} if before is None else before.artifacts), default=0)
+
+    def _custom(self, subject: str) -> Mapping[str, int]:
+        target = self.signed.targets(FLEET).targets.get(desired.desired_path(subject))
+        return {} if target is None else cast("Mapping[str, int]", target.unrecognized_fields["custom"])
+
     def _released(self, path: str) -> tuple[TargetFile, desired.ReleaseFacts]:
         match = desired.TARGET_PATH.fullmatch(path)
         role = f"{MODEL_PREFIX}{match[1]}" if match else ""
-        target = self._targets(role).targets.get(path) if role and self._version(role) else None
+        target = self.signed.targets(role).targets.get(path) if role and self.signed.version(role) else None
         if target is None:
             raise InputError(
                 f"{path}: is not in the repository.", hint="Add it with `edgewright repository add`."
             )
-        return target, desired.read_facts(target.unrecognized_fields.get("custom"), where=path)
+        return target, _facts(target, path)
 
     # --- files ---
 
-    def _renewed(self, roles: Mapping[str, Targets]) -> None:
-        """Sign roles anew, then snapshot and timestamp."""
-        versions = {}
-        for role, signed in roles.items():
-            signed.version = self._version(role) + 1
-            signed.expires = _expires(role)
-            self._write(role, signed)
-            versions[role] = signed.version
-        self._publish(versions)
-
-    def _publish(self, versions: Mapping[str, int]) -> None:
-        number = self._version("snapshot")
-        snapshot = self._load("snapshot", Snapshot) if number else Snapshot()
-        for role, version in versions.items():
-            snapshot.meta[f"{role}.json"] = MetaFile(version)
-        snapshot.version, snapshot.expires = number + 1, _expires("snapshot")
-        self._write("snapshot", snapshot)
-        before = self._metadata / "timestamp.json"
-        timestamp = Timestamp()
-        if before.exists():
-            timestamp = self._read(before, Timestamp)
-            timestamp.version += 1
-        timestamp.expires = _expires("timestamp")
-        timestamp.snapshot_meta = MetaFile(snapshot.version)
-        self._write("timestamp", timestamp)
-
-    def _write(self, role: str, signed: Any, *, also: Sequence[CryptoSigner] = ()) -> None:
-        metadata = Metadata(signed)
-        allowed, threshold = self._allowed(role, signed)
-        signers = {one.public_key.keyid: one for one in (*self._keys.of(role), *also)}
-        wanted = [one for keyid, one in signers.items() if keyid in allowed or one in also]
-        if sum(one.public_key.keyid in allowed for one in wanted) < threshold:
-            raise InputError(f"role {role!r}: {threshold} keys must sign, {len(wanted)} are here.")
-        for signer in wanted:
-            metadata.sign(signer, append=True)
-        name = "timestamp.json" if role == "timestamp" else f"{signed.version}.{role}.json"
-        _put(self._metadata / name, metadata.to_bytes(JSONSerializer(compact=True)))
-
-    def _allowed(self, role: str, signed: Any) -> tuple[Sequence[str], int]:
-        """Return the keys that may sign a role, and how many must."""
-        if role in _TOP:
-            top = (signed if role == "root" else self._root()).roles[role]
-            return top.keyids, top.threshold
-        delegations = self._targets("targets").delegations
-        delegated = None if delegations is None or delegations.roles is None else delegations.roles.get(role)
-        if delegated is None:
-            raise InputError(f"role {role!r} is unknown.")
-        return delegated.keyids, delegated.threshold
-
     def _put_target(self, path: str, data: bytes, digest: str) -> None:
+        put(self._target_path(path, digest), data)
+
+    def _target_path(self, path: str, digest: str) -> Path:
         folder, _, name = path.rpartition("/")
-        _put(self._folder / "targets" / folder / f"{digest.partition(':')[2]}.{name}", data)
-
-    def _root(self) -> Root:
-        return self._load("root", Root)
-
-    def _targets(self, role: str) -> Targets:
-        return self._load(role, Targets)
-
-    def _version(self, role: str) -> int:
-        """Return a role's newest version; 0 when it has none."""
-        found = self._metadata.glob(f"*.{role}.json") if self._metadata.is_dir() else ()
-        numbers = [path.name.removesuffix(f".{role}.json") for path in found]
-        return max((int(number) for number in numbers if number.isdigit()), default=0)
-
-    def _load(self, role: str, kind: type[_Signed]) -> _Signed:
-        number = self._version(role)
-        if not number:
-            raise InputError(
-                f"{self._folder}: no metadata of role {role!r}.",
-                hint="Make it with `edgewright repository init`.",
-            )
-        return self._read(self._metadata / f"{number}.{role}.json", kind)
-
-    @staticmethod
-    def _read(path: Path, kind: type[_Signed]) -> _Signed:
-        try:
-            metadata: Metadata[_Signed] = Metadata.from_file(str(path))
-        except (RepositoryError, OSError) as error:
-            raise InputError(f"{path}: is no metadata that can be read: {error}.") from error
-        if not isinstance(metadata.signed, kind):
-            raise InputError(f"{path}: expected metadata of another role.")
-        return metadata.signed
+        return self._folder / "targets" / folder / f"{digest.partition(':')[2]}.{name}"
 
 
-def _expires(role: str) -> datetime:
-    return datetime.now(timezone.utc).replace(microsecond=0) + rule_of(role).lifetime
+def _checked_archive(path: Path) -> ArtifactArchive:
+    archive = ArtifactArchive.open(path)
+    archive.check_members()
+    return archive
 
 
-def _put(path: Path, data: bytes) -> None:
+def _signed_name(artifact: Path, archive: ArtifactArchive) -> str:
+    name = f"models/{archive.manifest.name}/{artifact.name}"
+    if desired.TARGET_PATH.fullmatch(name) is None:
+        raise InputError(
+            f"{artifact.name}: {name!r} is no name for a repository: letters, digits, '.', '_', '-'."
+        )
+    return name
+
+
+def _target(
+    name: str, path: Path, archive: ArtifactArchive, counter: int, before: TargetFile | None
+) -> TargetFile:
+    manifest = archive.manifest
+    facts = desired.ReleaseFacts(
+        model=manifest.name, version=manifest.version, target=manifest.target, release_counter=counter
+    )
+    target = TargetFile.from_file(name, str(path), [_HASH])
+    target.unrecognized_fields["custom"] = desired.facts_document(facts)
+    if before is not None and before.hashes != target.hashes:
+        raise InputError(f"{name}: is there already, with other bytes.", hint="Give the file another name.")
+    return target
+
+
+def _facts(target: TargetFile, path: str) -> desired.ReleaseFacts:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_durably(path, data)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror or error}.") from error
+        return desired.read_facts(target.unrecognized_fields.get("custom"), where=path)
+    except ContractError as error:
+        raise InputError(str(error)) from error
+
+
+def _digest(target: TargetFile) -> str:
+    return f"{_HASH}:{target.hashes[_HASH]}"

@@ -204,10 +204,11 @@ class History:
     def _note(self, topic: Topic, delivery: Delivery) -> None:
         """Note that a known device lives, and the number of what is not kept: it is not missing."""
         device = self.devices.get(topic.device)
-        if device is None or delivery.retained or topic.category not in _FROM_DEVICES:
+        is_twin = (topic.category, topic.name) == ("twin", "reported")
+        if device is None or delivery.retained or not (is_twin or topic.category in _FROM_DEVICES):
             return
         device.last_heard = delivery.received
-        if topic.category in ("a", "o"):
+        if is_twin or topic.category in ("a", "o"):
             boot_id, seq = _BOOT_ID.search(delivery.payload), _SEQ.search(delivery.payload)
             if boot_id and seq:
                 device._count(boot_id[1].decode(), int(seq[1]))  # noqa: SLF001

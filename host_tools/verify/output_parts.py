@@ -101,9 +101,9 @@ class OutputsComparison:
 
     @property
     def sqnr_db(self) -> float | None:
-        """The least of all parts that have a signal, in decibels; None where nothing differs."""
+        """The least of all parts that have a signal, of all where none has one, in decibels; None where nothing differs."""
         seen = self._by_part.values()
-        ratios = [one.sqnr_db for one in seen if one.signal_power > 0.0 or len(seen) == 1]
+        ratios = [one.sqnr_db for one in seen if one.signal_power > 0.0] or [one.sqnr_db for one in seen]
         return min((ratio for ratio in ratios if ratio is not None), default=None)
 
     @property

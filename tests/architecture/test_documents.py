@@ -77,7 +77,7 @@ def test_the_jobs_in_the_documents_are_valid() -> None:
     (pattern, detector) = parse_jobs(text.encode(), where="docs/batch.md").models
     assert pattern.settings.targets == ("x86_64-onnxruntime", "cortex-a-tflite")
     said = {name for name in Settings.__dataclass_fields__ if getattr(detector.settings, name)}
-    said |= {"latency"} if detector.settings.latency is False else set()
+    said |= {name for name in ("latency", "diagnose") if getattr(detector.settings, name) is False}
     assert said == {*Settings.__dataclass_fields__} - {"method"}, "every key of a model stands in the example"
 
 

@@ -25,6 +25,7 @@ MESSAGES = {
     **telemetry.MEASUREMENTS,
     "birth": telemetry.Birth,
     "health": telemetry.Health,
+    "reported": telemetry.Reported,
     "alarm": telemetry.Alarm,
     "event": telemetry.Event,
     "command": telemetry.CommandState,

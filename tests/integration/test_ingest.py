@@ -236,7 +236,7 @@ def test_everything_that_devices_say_lands_where_it_belongs_and_the_rest_says_wh
     result = Result(envelope=envelope(7), frame="f1", latency_seconds=0.01, outputs=(top, summary))
     alarm = Alarm(envelope=envelope(9), severity="error", text="no sensor")
     command = CommandState(envelope=envelope(10), status="successful", code="", reason="")
-    newer_minor = encode(window(11)).replace(b'"1.1"', b'"1.9"').replace(b'{"', b'{"gpu_ratio":0.5,"', 1)
+    newer_minor = encode(window(11)).replace(b'"1.2"', b'"1.9"').replace(b'{"', b'{"gpu_ratio":0.5,"', 1)
     good = [
         (TOPICS.measurement("inference"), encode(window(3))),
         (TOPICS.measurement("system"), encode(system(4))),
@@ -260,8 +260,8 @@ def test_everything_that_devices_say_lands_where_it_belongs_and_the_rest_says_wh
         (TOPICS.measurement("inference"), b"{", "not valid JSON"),
         (
             TOPICS.measurement("inference"),
-            encode(window(20)).replace(b'"1.1"', b'"2.0"'),
-            "newer than 1.1",
+            encode(window(20)).replace(b'"1.2"', b'"2.0"'),
+            "newer than 1.2",
         ),
         (TOPICS.measurement("inference"), encode(window(21, time=time.time() + 1e6)), "after its receipt"),
         (TOPICS.measurement("thermal"), b" " * ((1 << 20) + 1), "at most 1048576 bytes"),

@@ -32,7 +32,7 @@ network = Network(
     url="http://127.0.0.1:1", stall_seconds=1.0, min_bytes_per_second=1.0, tls_ca=None, tls_cert=None, tls_key=None
 )
 answers = queue.SimpleQueue()
-job = CheckJob(network=network, root="/nonexistent", cache="/nonexistent", subjects=("device/a",), targets=())
+job = CheckJob(network=network, root="/nonexistent", cache="/nonexistent", subjects=("device/a",), device="a", targets=())
 Children(answers.put).start(job, timeout_seconds=60.0)
 print(answers.get(timeout=60.0).code)
 """

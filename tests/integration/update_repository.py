@@ -106,6 +106,7 @@ class Fleet:
             root=str(self.root),
             cache=str(self.folder / "device" / "metadata"),
             subjects=(f"device/{device}", "group/lab"),
+            device=device,
             targets=targets,
         )
 

@@ -20,6 +20,7 @@ from device_agent.contract.manifest import (
     Tolerance,
 )
 from device_agent.contract.telemetry import (
+    INPUT_BUCKETS,
     Alarm,
     Birth,
     CommandState,
@@ -28,9 +29,12 @@ from device_agent.contract.telemetry import (
     ExponentialHistogram,
     Health,
     InferenceWindow,
+    InputSketch,
+    InputWindow,
     PowerSample,
     Raw,
     Reading,
+    Reported,
     Result,
     RunningModel,
     Summary,
@@ -54,6 +58,9 @@ JSON = st.recursive(
     SCALARS,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
     max_leaves=6,
+)
+HARD_JSON = st.sampled_from(
+    [None, "", 0, -1, 1 << 53, 1e308, True, [], {}, [None], ["dev-1"], "\0", "../x", "sha256:", "x" * 1_100]
 )
 UNKNOWN = st.dictionaries(TEXTS.map("x_{}".format), JSON, max_size=2)
 """Fields of a newer minor version; no field of ours begins like that."""
@@ -235,6 +242,38 @@ def inference_windows(draw: st.DrawFn) -> InferenceWindow:
 
 
 @st.composite
+def input_sketches(draw: st.DrawFn) -> InputSketch:
+    sides = [
+        draw(st.dictionaries(st.sampled_from(INPUT_BUCKETS), st.integers(1, 1 << 40), max_size=4))
+        for _ in "ab"
+    ]
+    zeros = draw(st.integers(0 if any(sides) else 1, 9))
+    return InputSketch(
+        name=draw(TEXTS),
+        value_count=zeros + sum(sum(side.values()) for side in sides),
+        mean=draw(REALS),
+        deviation=draw(AMOUNTS),
+        minimum=draw(REALS),
+        maximum=draw(REALS),
+        saturated_ratio=draw(st.none() | st.floats(0.0, 1.0)),
+        zero_count=zeros,
+        negative=sides[0],
+        positive=sides[1],
+    )
+
+
+@st.composite
+def input_windows(draw: st.DrawFn) -> InputWindow:
+    return InputWindow(
+        **base(draw),
+        model=draw(st.none() | MODEL_NAMES),
+        variant=draw(VARIANTS),
+        frame_count=draw(st.integers(1, 1 << 40)),
+        inputs=tuple(draw(st.lists(input_sketches(), min_size=1, max_size=3))),
+    )
+
+
+@st.composite
 def system_samples(draw: st.DrawFn) -> SystemSample:
     bytes_ = (
         "process_rss",
@@ -247,7 +286,12 @@ def system_samples(draw: st.DrawFn) -> SystemSample:
     )
     counts = (*(f"{name}_bytes" for name in bytes_), "spool_messages", "spool_dropped_total")
     amounts = ("cpu_ratio", "process_cpu_ratio", "load_1m", "cpu_frequency_hertz")
-    return SystemSample(**base(draw), **optional_numbers(draw, counts, amounts))
+    later = tuple(f"{of}_pressure_ratio" for of in ("cpu", "memory", "io"))
+    numbers = optional_numbers(draw, counts, (*amounts, *later))
+    for name in later:
+        if draw(st.booleans()):  # an older agent says nothing of it
+            numbers["absent"].pop(name, None)
+    return SystemSample(**base(draw), **numbers)
 
 
 @st.composite
@@ -288,6 +332,7 @@ SEVERITIES = st.sampled_from(("info", "warning", "error"))
 FACTS = st.dictionaries(TEXTS, SCALARS, max_size=4)
 MESSAGES: dict[str, st.SearchStrategy[Any]] = {
     "inference": inference_windows(),
+    "input": input_windows(),
     "system": system_samples(),
     "thermal": sensor_samples(ThermalSample),
     "power": sensor_samples(PowerSample),
@@ -323,6 +368,17 @@ MESSAGES: dict[str, st.SearchStrategy[Any]] = {
         status=st.sampled_from(("up", "down", "degraded", "draining")),
         pid=st.none() | COUNTS,
         reason=TEXTS | st.just(""),
+    ),
+    "reported": extended(
+        Reported,
+        **BASE,
+        group=st.none() | DEVICE_IDS,
+        targets=st.lists(TEXTS, max_size=3).map(tuple),
+        desired_serial=COUNTS,
+        desired=st.none() | DIGESTS,
+        in_trial=st.booleans(),
+        on_probation=st.booleans(),
+        counter_floor=COUNTS,
     ),
     "alarm": extended(Alarm, **BASE, severity=SEVERITIES, text=TEXTS),
     "event": extended(

@@ -20,6 +20,7 @@ KINDS: dict[str, type[telemetry.Message]] = {
     **telemetry.MEASUREMENTS,
     "birth": telemetry.Birth,
     "health": telemetry.Health,
+    "reported": telemetry.Reported,
     "alarm": telemetry.Alarm,
     "event": telemetry.Event,
     "command": telemetry.CommandState,

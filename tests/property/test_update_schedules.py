@@ -62,6 +62,7 @@ class Device:
         self.told: list[str] = []
         self.ended: dict[tuple[str, int], str] = {}
         self.serial, self.wanted, self.downgrade = 1, release(1, 1), False
+        self.since, self.in_trial, self.highest = 1, False, 1
         self.now = 0.0
         self.bad = False
         self.begin()
@@ -169,7 +170,7 @@ class Device:
             case do.Check() if self.bad_luck(3):
                 self.say(was.CheckFailed(code="transfer", message="away"))
             case do.Check() if self.bad_luck():
-                self.say(was.NothingDesired("nobody says"))
+                self.say(was.NothingDesired("nobody says", self.chance.choice([0, self.serial])))
             case do.Check():
                 serial = self.serial - (1 if self.bad_luck(2) else 0)
                 self.say(
@@ -178,7 +179,9 @@ class Device:
                         size_bytes=9,
                         path="a/b",
                         serial=serial,
+                        since=min(self.since, serial),
                         allow_downgrade=self.downgrade,
+                        is_in_trial=self.in_trial,
                     )
                 )
             case do.Fetch() if self.bad_luck(3):
@@ -195,6 +198,22 @@ class Device:
                 cosine = self.chance.choice([None, 0.1]) if self.bad_luck(2) else 0.99
                 self.say(was.Shadowed(frames=self.chance.choice([0, 9]), cosine=cosine))
 
+    def ask(self) -> None:
+        """Sign another state: a share has grown, a trial begins or is taken back, or something else is wanted."""
+        self.serial += 1
+        move = self.chance.choice(["grow", "begin", "take back", "other"])
+        if move == "grow":
+            return
+        self.since = self.serial
+        if move == "begin":
+            self.highest = max(self.highest, self.serial) + 1
+            self.wanted, self.in_trial = release(self.highest, self.serial), True
+        else:
+            self.in_trial = False
+            self.wanted = release(self.chance.randrange(1, self.highest + 2), self.serial)
+            self.highest = max(self.highest, self.wanted.counter)
+        self.downgrade = move == "take back" or self.bad_luck(3)
+
     def live(self) -> None:
         """Let one thing happen."""
         self.now += self.chance.choice([0.0, 1.0, 20.0, 200.0])
@@ -207,9 +226,7 @@ class Device:
         elif self.bad_luck(0.7):
             self.say(was.RunFailed(code=self.chance.choice(["engine", "digest_mismatch"]), message="broken"))
         elif self.bad_luck(0.7):
-            self.serial += 1
-            self.wanted = release(self.chance.randrange(1, self.serial + 2), self.serial)
-            self.downgrade = self.bad_luck(3)
+            self.ask()
         elif lucky < 0.4 and self.step is not None:
             self.answer()
         elif lucky < 0.7:
@@ -238,8 +255,12 @@ def test_random_fault_schedules_keep_every_promise_and_the_next_update_works(blo
         device.weather = 0.0
         device.begin()
         device.serial += 1
-        device.wanted = release(device.serial + 1_000, device.serial)
-        device.downgrade = False
+        device.since = device.serial
+        way_back = seed % 2 == 1 and device.disk.counter_floor > 1
+        counter = device.disk.counter_floor - 1 if way_back else device.serial + 1_000
+        floor = device.disk.counter_floor
+        device.wanted, device.in_trial = release(counter, device.serial), not way_back
+        device.downgrade = way_back
         for _ in range(400):
             device.now += 20.0
             device.say(was.Tick(device.moment()))
@@ -248,7 +269,11 @@ def test_random_fault_schedules_keep_every_promise_and_the_next_update_works(blo
             if device.disk.known_good == device.wanted:
                 break
         assert device.disk.active == device.disk.known_good == device.wanted, seed
-        assert device.disk.counter_floor == device.wanted.counter
+        if way_back:
+            assert device.disk.counter_floor >= floor > counter, "a way back leaves the floor where it is"
+        else:
+            assert device.disk.counter_floor == counter
+        assert device.disk.is_in_trial is not way_back
         assert device.store == {device.wanted.digest}
         assert device.disk.candidate is None
         assert device.ended[device.wanted.digest, device.serial] == "update_committed"

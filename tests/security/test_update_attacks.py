@@ -278,12 +278,12 @@ def test_an_oversized_manifest_is_refused(fleet: Fleet, tmp_path: Path) -> None:
 
 
 def test_an_oversized_desired_state_is_refused(fleet: Fleet) -> None:
-    targets = fleet.repository._targets("fleet")
+    targets = fleet.repository.signed.targets("fleet")
     data = b'{"x":"' + b"a" * 100_000 + b'"}'
     targets.targets["desired/device/dev-1.json"] = TargetFile.from_data(
         "desired/device/dev-1.json", data, ["sha256"]
     )
-    fleet.repository._renewed({"fleet": targets})
+    fleet.repository.signed.renew({"fleet": targets})
     assert refused(fleet.check()) == "metadata_oversized"
 
 
@@ -295,12 +295,12 @@ def test_the_wrong_target_is_refused_before_it_is_fetched(fleet: Fleet, tmp_path
 
 def test_another_devices_desired_state_is_not_taken(fleet: Fleet, tmp_path: Path) -> None:
     fleet.offer(artifact(tmp_path), counter=1, subject="device/dev-2")
-    fleets = fleet.repository._targets("fleet")
+    fleets = fleet.repository.signed.targets("fleet")
     others = fleets.targets["desired/device/dev-2.json"]
     fleets.targets["desired/device/dev-1.json"] = TargetFile(
         others.length, others.hashes, "desired/device/dev-1.json", others.unrecognized_fields
     )
-    fleet.repository._renewed({"fleet": fleets})
+    fleet.repository.signed.renew({"fleet": fleets})
     served = fleet.folder / "repository" / "targets" / "desired" / "device"
     (data,) = [path.read_bytes() for path in served.glob("*.dev-2.json")]
     (served / f"{digest_of(data).partition(':')[2]}.dev-1.json").write_bytes(data)
@@ -309,10 +309,10 @@ def test_another_devices_desired_state_is_not_taken(fleet: Fleet, tmp_path: Path
 
 def test_the_fleets_key_alone_brings_no_new_artifact(fleet: Fleet, tmp_path: Path) -> None:
     path = fleet.offer(artifact(tmp_path), counter=1)
-    fleets = fleet.repository._targets("fleet")
+    fleets = fleet.repository.signed.targets("fleet")
     evil = artifact(tmp_path, "evil.ewa", latency_seconds=0.009)
     fleets.targets[path] = TargetFile.from_file(path, str(evil), ["sha256"])
-    fleet.repository._renewed({"fleet": fleets})
+    fleet.repository.signed.renew({"fleet": fleets})
     assert offered(fleet).release.digest == digest_of_file(tmp_path / "m-1.ewa"), "models are not its to sign"
 
 

@@ -1,7 +1,7 @@
 """`Interpreter`: what came from the broker, into a `Collector`: rows of what is understood, dead letters of the rest.
 
-What is neither: requests of commands (they are of the one who commands, not of a device) and empty payloads that clear
-a command. An empty payload clears an alarm, and is a row of it.
+What is neither: requests of commands and desired twins (they are of the one who commands, not of a device) and empty payloads
+that clear a command. An empty payload clears an alarm, and is a row of it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Final
 
 from device_agent.contract import topics
 from device_agent.contract.errors import ContractError
-from device_agent.contract.telemetry import MEASUREMENTS, Alarm, Birth, CommandState, Event, Health, Result
+from device_agent.contract.telemetry import (
+    MEASUREMENTS,
+    Alarm,
+    Birth,
+    CommandState,
+    Event,
+    Health,
+    Reported,
+    Result,
+)
 from device_agent.contract.telemetry_codec import decode, decode_envelope
 from host_tools.review.ingest.fast_rows import fast_rows
 from host_tools.review.ingest.rows import Rows, rows_of, rows_with
@@ -67,10 +76,10 @@ class Interpreter:
             route = self._routes.get(publication.topic) or self._route(publication.topic)
             rows = fast_rows(route.fast, payload) if route.fast else None
             if rows is None:
-                if route.topic.category == "cmd" and _is_request(payload):
+                if _is_of_the_host(route.topic, payload):
                     return False
                 self.judged += 1
-                rows = self._judge(route, payload, received)
+                rows = self._judge(route, publication, received)
             if rows.clock == "synced" and rows.time > received + FUTURE_SECONDS:
                 raise ContractError(
                     f"{route.text}: dated {rows.time - received:.0f} s after its receipt, by a clock that calls itself synced."
@@ -101,6 +110,8 @@ class Interpreter:
             if topic.category == "m" and not topic.detail
             else _STATUS_KINDS.get(topic.name)
             if topic.category == "status"
+            else Reported
+            if (topic.category, topic.name) == ("twin", "reported")
             else _CATEGORY_KINDS.get(topic.category)
         )
         fast = topic.name if topic.category == "m" else "result" if topic.category == "o" else ""
@@ -110,15 +121,15 @@ class Interpreter:
         self._routes[name] = route
         return route
 
-    def _judge(self, route: _Route, payload: bytes, received: float) -> Rows:
+    def _judge(self, route: _Route, publication: Publication, received: float) -> Rows:
         """Read a message as the contract has it.
 
         Raises:
             ContractError: It breaks a rule, or is not what its topic says.
         """
-        topic = route.topic
+        topic, payload = route.topic, publication.payload
         if topic.category == "a" and not payload:
-            return _cleared(topic.name, received)
+            return _cleared(topic.name, received, sent_again=publication.sent_again)
         if route.kind is None:
             if topic.category != "m" or topic.detail:
                 raise ContractError(f"{route.text}: nothing that a device sends is expected there.")
@@ -133,9 +144,16 @@ class Interpreter:
         return rows_of(message, name=topic.name)
 
 
-def _cleared(name: str, received: float) -> Rows:
+def _cleared(name: str, received: float, *, sent_again: bool) -> Rows:
     """Return the row of an alarm that is over; its message is empty, so the time is this machine's."""
-    return Rows("", -1, received, 0.0, "synced", None, "alarm", [(name, "cleared", "")])
+    return Rows("", -2 if sent_again else -1, received, 0.0, "synced", None, "alarm", [(name, "cleared", "")])
+
+
+def _is_of_the_host(topic: Topic, payload: bytes) -> bool:
+    """Whether a message is of the one who commands."""
+    if topic.category == "twin":
+        return topic.name == "desired"
+    return topic.category == "cmd" and _is_request(payload)
 
 
 def _is_request(payload: bytes) -> bool:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, TypeAlias
+from dataclasses import MISSING, asdict, dataclass, fields
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from device_agent.contract.telemetry import (
+    INPUT_BUCKETS,
     Alarm,
     Birth,
     CommandState,
@@ -14,7 +15,9 @@ from device_agent.contract.telemetry import (
     Event,
     Health,
     InferenceWindow,
+    InputWindow,
     PowerSample,
+    Reported,
     Result,
     Summary,
     SystemSample,
@@ -35,6 +38,12 @@ SYSTEM_NAMES = tuple(
     field.name for field in fields(SystemSample) if field.type in ("int | None", "float | None")
 )
 """Numbers of a system sample, in the order of the contract."""
+SYSTEM_LATER = frozenset(
+    field.name
+    for field in fields(SystemSample)
+    if field.name in SYSTEM_NAMES and field.default is not MISSING
+)
+"""Those of a later minor version, which older agents leave out without a reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +98,8 @@ def _content(message: Message, name: str) -> tuple[TableName, list[Row]]:
             return "reading", _system(message)
         case ThermalSample() | PowerSample():
             return "reading", _readings(message.TYPE, message.readings)
-        case Result():
-            return "output", [_output(message, output) for output in message.outputs]
+        case Result() | InputWindow():
+            return _tensors(message)
         case Event():
             details = _json(message.details)
             return "event", [(message.name, message.severity, message.text, details)]
@@ -100,10 +109,17 @@ def _content(message: Message, name: str) -> tuple[TableName, list[Row]]:
             return "health", [(message.status, message.reason)]
         case Alarm():
             return "alarm", [(name, message.severity, message.text)]
-        case CommandState():
+        case CommandState() | Reported():
             return "other", [()]
         case _:
             raise TypeError(f"no rows are known for {type(message).__name__}")
+
+
+def _tensors(message: Result | InputWindow) -> tuple[TableName, list[Row]]:
+    if isinstance(message, Result):
+        return "output", [_output(message, output) for output in message.outputs]
+    whose, frames = (message.model, message.variant), message.frame_count
+    return "input", [(*whose, *sketch_row(one, frames=frames)) for one in message.inputs]
 
 
 def _inference(window: InferenceWindow) -> Row:
@@ -124,6 +140,53 @@ def _inference(window: InferenceWindow) -> Row:
         hist.zero_count,
         indices,
         [hist.counts[index] for index in indices],
+    )
+
+
+class Sketch(Protocol):
+    """`InputSketch`, or what the fast way has in its place."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102  all as in the contract
+    @property
+    def value_count(self) -> float: ...  # noqa: D102
+    @property
+    def mean(self) -> float: ...  # noqa: D102
+    @property
+    def deviation(self) -> float: ...  # noqa: D102
+    @property
+    def minimum(self) -> float: ...  # noqa: D102
+    @property
+    def maximum(self) -> float: ...  # noqa: D102
+    @property
+    def saturated_ratio(self) -> float | None: ...  # noqa: D102
+    @property
+    def zero_count(self) -> float: ...  # noqa: D102
+    @property
+    def negative(self) -> Mapping[int, float]: ...  # noqa: D102
+    @property
+    def positive(self) -> Mapping[int, float]: ...  # noqa: D102
+
+
+def sketch_row(sketch: Sketch, *, frames: float) -> Row:
+    """Return the row of an input, without model and variant."""
+    first = INPUT_BUCKETS[0]
+    counts = {first - 1 - index: count for index, count in sketch.negative.items()}
+    if sketch.zero_count:
+        counts[0] = sketch.zero_count
+    counts |= {1 + index - first: count for index, count in sketch.positive.items()}
+    places = sorted(counts)
+    return (
+        sketch.name,
+        frames,
+        sketch.value_count,
+        sketch.mean,
+        sketch.deviation,
+        sketch.minimum,
+        sketch.maximum,
+        sketch.saturated_ratio,
+        places,
+        [counts[place] for place in places],
     )
 
 
@@ -154,6 +217,7 @@ def _birth(birth: Birth) -> Row:
         birth.model_version,
         birth.target,
         _json(birth.host),
+        json.dumps([asdict(one) for one in birth.models], ensure_ascii=False, separators=(",", ":")),
     )
 
 

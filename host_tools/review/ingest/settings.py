@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from device_agent.contract.topics import Category, subscription
 from host_tools.review.broker_address import BrokerAddress, TlsFiles  # noqa: TC001  read from JSON by its types
 
-SENT_CATEGORIES: tuple[Category, ...] = ("m", "e", "a", "o", "status", "cmd")
-"""What devices send; ``cmd`` because a command's states have numbers, too."""
+SENT_CATEGORIES: tuple[Category, ...] = ("m", "e", "a", "o", "status", "cmd", "twin")
+"""What devices send; ``cmd`` and ``twin`` because their states have numbers, too."""
 RETAINED_CATEGORIES: tuple[Category, ...] = ("a", "status")
 """What is looked up when a session begins: a shared subscription brings nothing that is retained."""
 

@@ -50,9 +50,22 @@ def started(state: UpdateState = STATE) -> UpdateMachine:
     return machine
 
 
-def offer(release: Release = NEW, *, serial: int = 8, allow_downgrade: bool = False) -> was.Offered:
+def offer(
+    release: Release = NEW,
+    *,
+    serial: int = 8,
+    since: int = 0,
+    allow_downgrade: bool = False,
+    is_in_trial: bool = False,
+) -> was.Offered:
     return was.Offered(
-        release=release, size_bytes=9, path="models/m/a", serial=serial, allow_downgrade=allow_downgrade
+        release=release,
+        size_bytes=9,
+        path="models/m/a",
+        serial=serial,
+        since=since or serial,
+        allow_downgrade=allow_downgrade,
+        is_in_trial=is_in_trial,
     )
 
 
@@ -230,3 +243,104 @@ def test_a_window_in_which_nothing_happened_is_neither_good_nor_bad() -> None:
     assert evidence.add(bad) == ""
     assert evidence.add(was.Observed(inferences=0, errors=0, p95_seconds=None)) == ""
     assert evidence.add(bad).startswith("inference_errors")
+
+
+def test_what_failed_in_a_trial_is_not_tried_again_because_the_share_has_grown() -> None:
+    machine = started()
+    checked(machine, offer(is_in_trial=True))
+    machine.handle(was.Fetched())
+    machine.handle(was.TrialFailed(code="self_test", message="no"))
+    machine.handle(was.Tick(moment(200.0)))
+    assert told(machine.handle(offer(serial=9, since=8, is_in_trial=True))) == []
+    assert (machine.state.desired_serial, machine.state.is_in_trial) == (9, True)
+    machine.handle(was.Tick(moment(400.0)))
+    assert told(machine.handle(offer(serial=10, since=10, is_in_trial=True))) == [("update_started", None)]
+
+
+def test_a_trial_that_takes_the_device_down_is_counted_over_growing_shares() -> None:
+    state = STATE
+    for serial in (8, 9):
+        machine = started(state)
+        checked(machine, offer(serial=serial, since=8))
+        machine.handle(was.Fetched())
+        state = machine.state  # and the power goes
+    assert told(checked(started(state), offer(serial=10, since=8))) == [("update_rejected", "crash_loop")]
+
+
+COMMITTED = replace(STATE, active=NEW, known_good=NEW, counter_floor=6, desired_serial=9, is_in_trial=True)
+
+
+def test_a_trial_that_is_taken_back_leads_to_what_the_others_run_and_the_floor_stays() -> None:
+    machine = started(COMMITTED)
+    machine.handle(was.Observed(inferences=10, errors=0, p95_seconds=0.001))
+    seen = [*checked(machine, offer(OLD, serial=10, since=3, allow_downgrade=True))]
+    seen += machine.handle(was.Fetched())
+    seen += machine.handle(was.Tried(samples=1, largest_lsb=0.0, load_seconds=0.1))
+    kinds = [type(one).__name__ for one in seen if not isinstance(one, do.WriteState | do.Tell | do.Collect)]
+    assert kinds == ["Fetch", "Try", "Restart"], "to disagree with what is not wanted is no fault"
+    probation = machine.state.probation
+    assert probation is not None
+    assert probation.baseline_p95_seconds is None, "nor is to be slower than it"
+    after = started(decode(encode(machine.state), where="state"))
+    after.handle(was.Observed(inferences=30, errors=0, p95_seconds=0.01))
+    assert told(after.handle(was.Tick(moment(11.0)))) == [("update_committed", None)]
+    assert (after.state.known_good, after.state.counter_floor, after.state.is_in_trial) == (OLD, 6, False)
+
+
+def test_without_the_signed_permission_nothing_goes_back_and_with_it_an_earlier_refusal_is_lifted() -> None:
+    machine = started(COMMITTED)
+    assert told(checked(machine, offer(OLD, serial=10, since=3))) == [("update_rejected", "below_floor")]
+    machine.handle(was.Tick(moment(200.0)))
+    assert told(machine.handle(offer(OLD, serial=11, since=3))) == []
+    machine.handle(was.Tick(moment(400.0)))
+    allowed = offer(OLD, serial=12, since=3, allow_downgrade=True)
+    assert told(machine.handle(allowed)) == [("update_started", None)]
+
+
+def test_what_is_on_its_way_and_not_wanted_any_more_ends_without_being_held_against_it() -> None:
+    machine = started()
+    checked(machine, offer())
+    machine.handle(was.FetchFailed(code="transfer", message="away"))
+    machine.handle(was.Tick(moment(200.0)))
+    assert told(machine.handle(offer(OLD, serial=9))) == [("update_rejected", "withdrawn")]
+    assert machine.state.candidate is None
+    assert not machine.state.has_rejected(NEW.digest, 8)
+    third = replace(NEW, digest="sha256:" + "2" * 64, counter=7)
+    machine.handle(was.Tick(moment(400.0)))
+    machine.handle(offer(serial=10))
+    machine.handle(was.FetchFailed(code="transfer", message="away"))
+    machine.handle(was.Tick(moment(600.0)))
+    assert told(machine.handle(offer(third, serial=11))) == [
+        ("update_rejected", "withdrawn"),
+        ("update_started", None),
+    ]
+
+
+def test_a_first_trial_that_is_taken_back_leads_to_what_was_delivered() -> None:
+    machine = started(replace(COMMITTED, desired_digest=NEW.digest))
+    machine.handle(was.Tick(moment(5.0)))
+    effects = machine.handle(was.NothingDesired("a trial of nobody", 10))
+    assert told(effects) == [("update_rolled_back", "withdrawn")]
+    assert isinstance(effects[-1], do.Restart)
+    assert (machine.state.active, machine.state.counter_floor, machine.state.desired_serial) == (None, 6, 10)
+    after = UpdateMachine(decode(encode(machine.state), where="state"), LIMITS)
+    assert after.handle(was.Started(moment(0.0))) == (do.TakeDelivered(),)
+    after.handle(was.DeliveredTaken(replace(OLD, counter=0)))
+    after.handle(was.Tick(moment(5.0)))
+    assert told(after.handle(was.NothingDesired("a trial of nobody", 10))) == []
+    assert after.state.active == replace(OLD, counter=0)
+
+
+def test_a_trial_of_others_and_nothing_else_is_followed_and_not_replayed() -> None:
+    machine = started(COMMITTED)
+    machine.handle(was.Tick(moment(5.0)))
+    machine.handle(was.NothingDesired("a trial that this device is not in", 10))
+    assert (machine.state.desired_serial, machine.state.desired_digest, machine.state.is_in_trial) == (
+        10,
+        "",
+        False,
+    )
+    assert machine.state.active == NEW
+    machine.handle(was.Tick(moment(400.0)))
+    effects = machine.handle(was.NothingDesired("an older one", 9))
+    assert told(effects) == [("update_postponed", "desired_replayed")]

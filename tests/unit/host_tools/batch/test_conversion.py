@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from host_tools.batch.conversion import run_job
-from host_tools.batch.job import Job
+from host_tools.batch.job import GOALS, Job
+from host_tools.mixed_precision import Goal
+from host_tools.progress import Silent
+from host_tools.verify.verification_report import Budget
+from tests.e2e.small_network import samples, write_network
 
 JOB = Job(
     name="a", model="/none.onnx", data="/none", targets=("x86_64-onnxruntime",), out="/none", code_folder="/"
@@ -55,9 +62,39 @@ def test_an_interruption_is_none_of_the_jobs_failures() -> None:
 
 
 def test_an_error_of_ours_keeps_its_code(tmp_path: Path) -> None:
-    from host_tools.progress import Silent
-
     result = run_job(dataclasses.replace(JOB, out=str(tmp_path), code_folder=str(tmp_path)), Silent())
     assert result.failure is not None
     assert (result.failure.code, result.job) == ("model", "a")
     assert "/none.onnx: no such file" in result.failure.message
+
+
+def test_a_limit_that_the_list_names_is_worked_towards_and_another_only_judges(tmp_path: Path) -> None:
+    """As on the command line: what ``--min-sqnr`` names moves operators to float, what nobody named does not."""
+    write_network(tmp_path / "a.onnx")
+    np.save(tmp_path / "data.npy", samples(10))
+    job = dataclasses.replace(
+        JOB,
+        model=str(tmp_path / "a.onnx"),
+        data=str(tmp_path / "data.npy"),
+        cache=str(tmp_path / "cache"),
+        code_folder=str(tmp_path),
+        budget=Budget(min_sqnr_db=60.0),
+        latency=False,
+        diagnosis=False,
+    )
+    reached: dict[str, tuple[float, str]] = {}
+    for name, goals in {"judged": (), "goal": ("min_sqnr_db",)}.items():
+        out = tmp_path / name
+        result = run_job(dataclasses.replace(job, out=str(out), goals=goals), Silent())
+        assert result.failure is None
+        (target,) = result.targets
+        stages = json.loads((out / "report.json").read_text())["targets"][0]["stages"]
+        reached[name] = (target.sqnr_db or math.inf, stages[-1]["name"])
+        assert not (out / "x86_64-onnxruntime" / "diagnosis.json").exists()
+    assert reached["judged"][1] != "mixed precision"
+    assert reached["goal"][1] == "mixed precision"
+    assert reached["goal"][0] > reached["judged"][0] + 6.0
+
+
+def test_limits_that_can_be_goals_are_those_that_methods_know() -> None:
+    assert set(GOALS) == {field.name for field in dataclasses.fields(Goal)}

@@ -28,6 +28,7 @@ def folder(tmp_path: Path) -> Path:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"")
     (tmp_path / "recipe.toml").write_text('method = "mse"\n')
+    (tmp_path / "heat.toml").write_text("pause_celsius = 85.0\n")
     return tmp_path
 
 
@@ -60,8 +61,11 @@ eval = "eval"
 labels = "labels.csv"
 metric = "own:score"
 latency = false
+diagnose = false
+heat = "heat.toml"
+budget_minutes = 0.5
 shapes = { z = [1, 2], a = [3] }
-budget = { margin = 0.2 }
+budget = { margin = 0.2, min_sqnr_db = 9.0 }
 """
     (job,) = jobs(folder, text)
     assert (job.name, job.version, job.data) == ("A-1", "2.0", str(folder / "calib-a.npz"))
@@ -72,7 +76,17 @@ budget = { margin = 0.2 }
         "own:score",
     )
     assert (job.limit, job.latency, job.budget.margin) == (3, False, 0.2)
+    assert (job.diagnosis, job.heat, job.budget_minutes) == (False, str(folder / "heat.toml"), 0.5)
+    assert (job.goals, job.budget.min_sqnr_db) == (("min_sqnr_db",), 9.0)
     assert job.shapes == (("a", (3,)), ("z", (1, 2)))
+
+
+def test_only_limits_that_the_list_names_are_goals(folder: Path) -> None:
+    plain, both = jobs(
+        folder,
+        '[[model]]\npath = "a.onnx"\nbudget = { margin = 0.2 }\n[[model]]\npath = "b.onnx"\nbudget = { min_agreement = 0.9 }\n',
+    )
+    assert (plain.goals, both.goals) == ((), ("min_agreement",))
 
 
 def test_a_function_stays_a_function(folder: Path) -> None:
@@ -94,6 +108,7 @@ def test_a_function_stays_a_function(folder: Path) -> None:
         ('path = "a.onnx"\neval = "none"', r"model\[0\].eval: .*/none: no such file"),
         ('path = "a.onnx"\neval = "eval"\nlabels = "none"', r"model\[0\].labels: .*/none: no such file"),
         ('path = "a.onnx"\npreprocess = "none"', r"model\[0\].preprocess: .*/none: no such file"),
+        ('path = "a.onnx"\nheat = "none"', r"model\[0\].heat: .*/none: no such file"),
         ('path = "a.onnx"\nrecipe = "none"', r"model\[0\].recipe: .*/none: no such file"),
         ('path = "a.onnx"\nrecipe = "d.npy/x"', r"model\[0\].recipe: .*no such file"),
         (f'path = "{"x" * 400}"', r"model\[0\].path: .*no such file"),
@@ -127,6 +142,12 @@ def test_a_wrong_recipe_is_told_before_anything_begins(folder: Path) -> None:
     (folder / "recipe.toml").write_text('metod = "mse"\n')
     with pytest.raises(JobsFileError, match=r"model\[0\].recipe: .*recipe.toml: metod"):
         jobs(folder, '[[model]]\npath = "a.onnx"\nrecipe = "recipe.toml"\n')
+
+
+def test_a_wrong_heat_file_is_told_before_anything_begins(folder: Path) -> None:
+    (folder / "heat.toml").write_text("pause_celcius = 85.0\n")
+    with pytest.raises(JobsFileError, match=r"model\[0\].heat: --heat: .*heat.toml: pause_celcius: unknown"):
+        jobs(folder, '[[model]]\npath = "a.onnx"\nheat = "heat.toml"\n')
 
 
 def test_a_file_that_makes_no_name(folder: Path) -> None:

@@ -26,6 +26,7 @@ def job(tmp_path: Path) -> Job:
     (tmp_path / "labels.txt").write_text("1\n2\n3\n")
     (tmp_path / "recipe.toml").write_text('method = "mse"\n')
     (tmp_path / "scores.py").write_text("def score(): ...\n")
+    (tmp_path / "heat.toml").write_text("pause_celsius = 85.0\n")
     (tmp_path / "mine.toml").write_text(show.template("mine", "cortex-a-tflite"))
     return Job(
         name="a",
@@ -38,6 +39,7 @@ def job(tmp_path: Path) -> Job:
         evaluation=str(tmp_path / "eval"),
         labels=str(tmp_path / "labels.txt"),
         metric="scores:score",
+        heat=str(tmp_path / "heat.toml"),
     )
 
 
@@ -66,6 +68,7 @@ PREPROCESS = '[preprocess]\nresize = [16, 16]\nresample = "bilinear"\ncolor = "R
         ("labels.txt", append("4\n")),
         ("recipe.toml", append("percentile = 99.9\n")),
         ("scores.py", append("# changed\n")),
+        ("heat.toml", append("slow_celsius = 70.0\n")),
         ("mine.toml", append("# changed\n")),
     ],
 )
@@ -87,6 +90,10 @@ def test_a_changed_file_changes_the_digest(job: Job, file: str, change: Callable
         {"shapes": (("images", (1, 3, 16, 16)),)},
         {"budget": Budget(margin=0.2)},
         {"latency": False},
+        {"diagnosis": False},
+        {"goals": ("min_sqnr_db",)},
+        {"budget_minutes": 3.0},
+        {"heat": None},
         {"recipe": None},
         {"recipe": None, "method": "mse"},
         {"metric": None},

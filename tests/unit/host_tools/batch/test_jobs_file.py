@@ -32,6 +32,9 @@ eval = "eval.npz"
 labels = "labels.csv"
 metric = "my_metrics:mean_iou"
 latency = false
+diagnose = false
+heat = "heat.toml"
+budget_minutes = 2.5
 preprocess = "preprocess.toml"
 shapes = { mask = [1, 8] }
 budget = { min_sqnr_db = 12.5 }
@@ -60,6 +63,9 @@ def test_a_models_settings_stand_over_the_defaults() -> None:
         labels="labels.csv",
         metric="my_metrics:mean_iou",
         latency=False,
+        diagnose=False,
+        heat="heat.toml",
+        budget_minutes=2.5,
         preprocess="preprocess.toml",
         shapes={"images": (1, 3, 224, 224), "mask": (1, 8)},
         budget={"min_agreement": 0.9, "min_sqnr_db": 12.5},
@@ -98,6 +104,12 @@ MINIMAL = '[[model]]\npath = "a.onnx"\ndata = "d.npy"\ntargets = ["x86_64-onnxru
         (MINIMAL + 'method = "mse"\nrecipe = "r.toml"', r"model\[0\]: method and recipe exclude each other"),
         (MINIMAL + "limit = 0", r"model\[0\].limit: expected an integer from 1"),
         (MINIMAL + "latency = 1", r"model\[0\].latency: expected true or false, got 1"),
+        (MINIMAL + 'diagnose = "no"', r"model\[0\].diagnose: expected true or false, got 'no'"),
+        (
+            MINIMAL + "budget_minutes = 0",
+            r"model\[0\].budget_minutes: expected a number from 1e-06 to 43200, got 0",
+        ),
+        (MINIMAL + "budget_minutes = nan", r"model\[0\].budget_minutes: expected a number from"),
         (MINIMAL + 'labels = "l.csv"', r"model\[0\].labels: needs eval"),
         (MINIMAL + 'eval = "e.npy"\nmetric = "m:f"', r"model\[0\].metric: needs labels"),
         (MINIMAL + "shapes = { x = [1, 0] }", r"model\[0\].shapes.x\[1\]: expected an integer from 1"),

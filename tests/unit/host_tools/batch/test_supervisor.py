@@ -40,7 +40,11 @@ EVERYTHING = Job(
     labels="/l",
     metric="m:f",
     budget=Budget(min_sqnr_db=-3.0),
+    goals=("min_sqnr_db",),
+    budget_minutes=0.25,
+    heat="/h.toml",
     latency=False,
+    diagnosis=False,
     threads=2,
     cache="/c",
 )

@@ -213,3 +213,28 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path, network):
     with pytest.raises(OutputError, match="reconstruction"):
         reconstructed(network, checkpoint_of(network, cache))
     assert not list(cache.glob("*/.*.partial"))
+
+
+class TakenAway:
+    """An array that, when it is written, lets another process end and take the checkpoint's folder away: once, or every time."""
+
+    def __init__(self, other: Checkpoint, *, times: int) -> None:
+        self._other = other
+        self._left = times
+
+    def __array__(self, dtype=None, copy=None):
+        if self._left:
+            self._left -= 1
+            self._other.remove()
+        return np.zeros(3)
+
+
+def test_the_same_conversion_may_end_in_another_process(tmp_path):
+    other, own = (Checkpoint(tmp_path / "cache", "key") for _ in range(2))
+    own.keep("node", codes=np.ones(3), bias=TakenAway(other, times=1), scales=np.ones(1))
+    kept = own.find("node")
+    assert kept is not None
+    assert set(kept) == {"codes", "bias", "scales"}
+    with pytest.raises(OutputError, match="reconstruction: No such file"):
+        own.keep("node", codes=np.ones(3), bias=TakenAway(other, times=9), scales=np.ones(1))
+    assert not list(tmp_path.glob("cache/*/.*.partial"))

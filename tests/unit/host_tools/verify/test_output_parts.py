@@ -76,6 +76,15 @@ def test_one_output_of_zeros_alone_decides(tmp_path: Path) -> None:
     assert comparison.sqnr_db == -200.0
 
 
+def test_several_outputs_of_zeros_that_differ_are_not_exact(tmp_path: Path) -> None:
+    comparison = OutputsComparison(OutputParts(network(tmp_path)))
+    silent = {"a": np.zeros((1, 2)), "b": np.zeros((1, 2))}
+    comparison.add(silent, silent)
+    assert comparison.sqnr_db is None
+    comparison.add(silent, {**silent, "b": np.ones((1, 2))})
+    assert comparison.sqnr_db == -200.0
+
+
 def test_what_is_not_finite_is_counted_over_all_outputs(tmp_path: Path) -> None:
     comparison = OutputsComparison(OutputParts(network(tmp_path)))
     comparison.add(

@@ -1,0 +1,175 @@
+"""How often a rollout of a good release is stopped, and one of a bad release is not, on simulated groups.
+
+Every rollout is one of the default plan, over a group of its own, drawn from its seed, with nuisances as
+`host_tools/fleet/simulation/group.py` lists them. Whatever stops a good one, or asks a person about it, is a false alarm; a bad one
+is found when it is stopped by itself in its canary stage and every device that is there has gone back. Rates come with 95 %
+intervals (Wilson). Seeds are 0, 1, 2, …: anybody gets the same.
+
+    python -m benchmarks.fleet.detection --rollouts 1000 --json out/rollouts.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import statistics
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypedDict
+
+from host_tools.fleet.records import RolloutPlan
+from host_tools.fleet.rollout.plan_file import DEFAULT_GATES, DEFAULT_STAGES
+from host_tools.fleet.simulation.candidate import GOOD, Candidate
+from host_tools.fleet.simulation.rollout import SimulatedRollout, simulate_rollout
+from host_tools.review.analysis.estimates import wilson_interval
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+DEVICES: Final = 1_000
+GOOD_NAME: Final = "good"
+CANDIDATES: Final[Mapping[str, Candidate]] = {
+    GOOD_NAME: GOOD,
+    "crashes on 30 % of devices, every 10 min": Candidate(crash_share=0.3, crashes_per_hour=6.0),
+    "40 % slower": Candidate(slower=0.4),
+    "10 % of outputs wrong, latency healthy": Candidate(disagreeing=0.1),
+}
+PLAN: Final = RolloutPlan(
+    id="r", release="simulated-2", group="lab", stages=DEFAULT_STAGES, gates=DEFAULT_GATES
+)
+DOCUMENT: Final = Path(__file__).parents[2] / "docs" / "rollouts.md"
+_BEGIN, _END = "<!-- detection -->\n", "<!-- /detection -->"
+
+
+class Outcome(TypedDict):
+    """How one rollout went.
+
+    Attributes:
+        candidate: Which.
+        seed: Of everything drawn.
+        state: Of the rollout at the end.
+        stopped_stage: Number of the stage that stopped or asked; None: none.
+        by: Measure of the gate that stopped it, or ``jobs``; empty where nothing did.
+        minutes: Until it ended.
+        had: Devices that ever ran the candidate.
+        stuck: Devices that still run it after a rollback.
+    """
+
+    candidate: str
+    seed: int
+    state: str
+    stopped_stage: int | None
+    by: str
+    minutes: int
+    had: int
+    stuck: int
+
+
+def outcome(name: str, seed: int) -> Outcome:
+    """Simulate one rollout."""
+    plan = dataclasses.replace(PLAN, id=f"r{seed}")
+    found = simulate_rollout(seed, plan, devices=DEVICES, candidate=CANDIDATES[name])
+    return {
+        "candidate": name,
+        "seed": seed,
+        "state": found.rollout.state,
+        "stopped_stage": found.stopped_stage,
+        "by": _stopped_by(found),
+        "minutes": found.minutes,
+        "had": found.had_candidate,
+        "stuck": found.have_candidate if found.rollout.state == "rolled_back" else 0,
+    }
+
+
+def is_alarm(one: Outcome) -> bool:
+    """Say whether a rollout did not go through to its end by itself."""
+    return one["state"] != "finished"
+
+
+def is_found(one: Outcome) -> bool:
+    """Say whether a bad release was stopped by itself in the canary stage, and taken back."""
+    return one["state"] == "rolled_back" and one["stopped_stage"] == 0
+
+
+def tables(outcomes: Sequence[Outcome]) -> str:
+    """Return the figures as Markdown."""
+    lines = [
+        "| release | rollouts | stopped | 95 % | in the canary stage, taken back | 95 % | minutes to the end, median (longest) | devices that had it, median (most) | stopped by |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name in CANDIDATES:
+        mine = [one for one in outcomes if one["candidate"] == name]
+        if not mine:
+            continue
+        alarms, found = sum(map(is_alarm, mine)), sum(map(is_found, mine))
+        by = Counter(one["by"] for one in mine if one["by"])
+        minutes, had = [one["minutes"] for one in mine], [one["had"] for one in mine]
+        told = ", ".join(f"{measure.replace('_', ' ')} {count}" for measure, count in by.most_common())
+        lines.append(
+            f"| {name} | {len(mine)} | {alarms} | {_interval(alarms, len(mine))} | {found} | {_interval(found, len(mine))}"
+            f" | {statistics.median(minutes):g} ({max(minutes)}) | {statistics.median(had):g} ({max(had)}) | {told} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def write_tables(outcomes: Sequence[Outcome], document: Path = DOCUMENT) -> None:
+    """Put the table between its marks in the document."""
+    text = document.read_text(encoding="utf-8")
+    begin, end = text.index(_BEGIN) + len(_BEGIN), text.index(_END)
+    document.write_text(text[:begin] + "\n" + tables(outcomes) + "\n" + text[end:], encoding="utf-8")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run, print the table, write JSON."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rollouts", type=int, default=1_000, help="of each candidate")
+    parser.add_argument("--first", type=int, default=0, help="first seed")
+    parser.add_argument("--only", choices=sorted(CANDIDATES), action="append", help="these candidates only")
+    parser.add_argument(
+        "--json", type=Path, help="where to keep what came out; what is there is gone on with"
+    )
+    parser.add_argument("--write-docs", action="store_true", help="put the table into docs/rollouts.md")
+    options = parser.parse_args(arguments)
+    outcomes: list[Outcome] = []
+    if options.json is not None and options.json.exists():
+        outcomes = json.loads(options.json.read_text(encoding="utf-8"))
+    done = {(one["candidate"], one["seed"]) for one in outcomes}
+    started = time.monotonic()
+    for name in options.only or CANDIDATES:
+        for seed in range(options.first, options.first + options.rollouts):
+            if (name, seed) in done:
+                continue
+            outcomes.append(outcome(name, seed))
+            if seed % 20 == 19:
+                _keep(options.json, outcomes)
+                print(f"{name}: {seed + 1}, {time.monotonic() - started:.0f} s", file=sys.stderr)
+    _keep(options.json, outcomes)
+    print(tables(outcomes), end="")
+    if options.write_docs:
+        write_tables(outcomes)
+    return 0
+
+
+def _keep(path: Path | None, outcomes: Sequence[Outcome]) -> None:
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(outcomes, indent=0) + "\n", encoding="utf-8")
+
+
+def _stopped_by(found: SimulatedRollout) -> str:
+    if found.stopped_stage is None:
+        return ""
+    failed = [one.gate.measure for one in found.findings if one.outcome == "failed"]
+    return failed[0] if failed else "jobs"
+
+
+def _interval(hits: int, trials: int) -> str:
+    low, high = wilson_interval(hits, trials)
+    return f"{100 * low:.2f} to {100 * high:.2f} %"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

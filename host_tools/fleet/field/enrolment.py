@@ -1,0 +1,191 @@
+"""`Enrolment`: how devices come into a fleet, and out of it: tokens of groups, approval, revocation. The authority keeps all of it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from host_tools.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import timedelta
+
+    from host_tools.authority.folder import AuthorityFolder
+    from host_tools.authority.register import Book, Entry, Request, RequestState
+    from host_tools.fleet.records import DeviceState
+
+_GROUP: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """A device that has, or asks for, a certificate.
+
+    Attributes:
+        device: Its id.
+        group: The group that it came into, or was moved to; empty: none.
+        state: `pending`, `enrolled` or `revoked`.
+        not_after_seconds: Unix time at which its newest certificate ends; None: it has none.
+        reason: Why it was revoked.
+    """
+
+    device: str
+    group: str
+    state: DeviceState
+    not_after_seconds: float | None = None
+    reason: str = ""
+
+
+class Enrolment:
+    """Operators' side of enrolment; the devices' side is `host_tools.authority.service`.
+
+    Args:
+        folder: The authority.
+        url: Where devices find it.
+
+    Raises:
+        OutputError: From all: the register cannot be read or written.
+    """
+
+    def __init__(self, folder: AuthorityFolder, *, url: str) -> None:
+        self._folder = folder
+        self._url = url
+
+    def token(
+        self, *, group: str, lifetime: timedelta, device: str = "", needs_approval: bool = False
+    ) -> str:
+        """Make a claim token that brings one device into a group, once; it is kept nowhere.
+
+        Args:
+            group: The group.
+            lifetime: Until it is used.
+            device: The only device that may use it; empty: any that has no certificate yet.
+            needs_approval: Somebody has to say yes when it is used.
+
+        Raises:
+            InputError: Group, device id or address are none.
+        """
+        return self._folder.token(
+            url=self._url,
+            device=device,
+            lifetime=lifetime,
+            group=_checked(group),
+            needs_approval=needs_approval,
+        )
+
+    def pending(self) -> list[Request]:
+        """Return the requests that wait for approval, the oldest first."""
+        with self._folder.register.transaction() as book:
+            return [one for one in book.requests() if one.state == "pending"]
+
+    def approve(self, device: str, *, by: str) -> None:
+        """Let a device in that asks; it gets its certificate when it asks again. Once it is let in that changes nothing.
+
+        Raises:
+            InputError: It never asked, or was refused.
+        """
+        self._decide(device, "approved", by)
+
+    def refuse(self, device: str, *, by: str) -> None:
+        """Keep a device out that asks; its token is spent. Once it is kept out that changes nothing.
+
+        Raises:
+            InputError: It never asked, or was let in.
+        """
+        self._decide(device, "refused", by)
+
+    def revoke(self, device: str, *, reason: str) -> None:
+        """Revoke what a device has, and refuse what it asks for; where nothing stands that changes nothing.
+
+        Brokers know once they have the new list.
+        """
+        now = self._folder.wall_seconds()
+        with self._folder.register.transaction() as book:
+            for request in _of(book, device):
+                if request.state != "refused":
+                    book.decide(request, "refused", by=reason, now_seconds=now)
+            for entry in book.certificates(device):
+                if entry.revoked_seconds is None:
+                    book.revoke(entry.serial, now_seconds=now, reason=reason)
+
+    def token_to_return(self, device: str, *, lifetime: timedelta) -> str:
+        """Make a token for a device that was here before, whatever became of its certificate; it comes back into its group.
+
+        Raises:
+            InputError: It was never here.
+        """
+        with self._folder.register.transaction() as book:
+            group = book.group_of(device)
+            known = group is not None or bool(book.certificates(device))
+        if not known:
+            raise InputError(
+                f"device {device!r}: was never enrolled.", hint="Make a token of a group instead."
+            )
+        return self._folder.token(url=self._url, device=device, lifetime=lifetime, group=group or "")
+
+    def move(self, device: str, group: str) -> None:
+        """Put a device into another group. It follows that group once its own configuration names it, or it was told.
+
+        Raises:
+            InputError: There is no such device, or the group is none.
+        """
+        checked, now = _checked(group), self._folder.wall_seconds()
+        with self._folder.register.transaction() as book:
+            if not book.certificates(device):
+                raise InputError(f"device {device!r}: has no certificate.", hint="Enrol it first.")
+            book.set_group(device, checked, now_seconds=now)
+
+    def members(self) -> tuple[Member, ...]:
+        """Return every device, by id."""
+        with self._folder.register.transaction() as book:
+            entries: dict[str, list[Entry]] = {}
+            for entry in book.certificates():
+                if entry.use == "device":
+                    entries.setdefault(entry.name, []).append(entry)
+            members = {
+                device: _member(device, book.group_of(device) or "", held) for device, held in entries.items()
+            }
+            for request in book.requests():
+                if request.state == "pending" and _is_out(members.get(request.device)):
+                    members[request.device] = Member(
+                        device=request.device, group=request.group, state="pending"
+                    )
+        return tuple(members[device] for device in sorted(members))
+
+    def _decide(self, device: str, state: RequestState, by: str) -> None:
+        now = self._folder.wall_seconds()
+        with self._folder.register.transaction() as book:
+            asked = _of(book, device)
+            if not any(one.state in ("pending", state) for one in asked):
+                raise InputError(f"device {device!r}: does not ask to be let in.")
+            for request in asked:
+                if request.state == "pending":
+                    book.decide(request, state, by=by, now_seconds=now)
+
+
+def _of(book: Book, device: str) -> list[Request]:
+    return [one for one in book.requests() if one.device == device]
+
+
+def _member(device: str, group: str, held: Sequence[Entry]) -> Member:
+    newest = held[-1]
+    stands = any(one.revoked_seconds is None for one in held)
+    return Member(
+        device=device,
+        group=group,
+        state="enrolled" if stands else "revoked",
+        not_after_seconds=max(one.not_after_seconds for one in held),
+        reason="" if stands else newest.reason,
+    )
+
+
+def _is_out(member: Member | None) -> bool:
+    return member is None or member.state == "revoked"
+
+
+def _checked(group: str) -> str:
+    if _GROUP.fullmatch(group) is None:
+        raise InputError(f"group: expected 1 to 64 letters, digits, '_' and '-', got {group[:80]!a}.")
+    return group

@@ -1,0 +1,83 @@
+"""`Publisher`: what a group shall run, as a signed desired state that says exactly that. Repeated as often as one likes."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from host_tools.fleet.rollout.wanted import Wanted
+from host_tools.repository.roles import rule_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from device_agent.contract.desired import Desired
+    from host_tools.repository.repository import Repository
+
+_FRESH_RATIO: Final = 0.5
+"""A timestamp with less than this of its life left is signed anew."""
+
+
+class Publisher:
+    """Signs what is wanted, if the newest desired state says something else.
+
+    Args:
+        repository: With the keys of ``fleet``, ``snapshot`` and ``timestamp``.
+        wall_seconds: Unix time.
+    """
+
+    def __init__(self, repository: Repository, *, wall_seconds: Callable[[], float] = time.time) -> None:
+        self._repository = repository
+        self._wall_seconds = wall_seconds
+
+    def publish(self, group: str, wanted: Wanted, *, ask_anew: bool = False) -> None:
+        """Make a group's desired state say what is wanted.
+
+        A way back is permitted whenever there is one, also where ``wanted`` does not ask for it: a device that comes back after weeks may
+        still have what was taken back since.
+
+        Args:
+            group: Its name.
+            wanted: All of it. Nothing at all means: nobody runs the trial any more.
+            ask_anew: Devices on which it has failed try it again. Each such call signs.
+
+        Raises:
+            InputError: An artifact is not signed so, a name is none, or a number is out of its range.
+            OutputError: The repository cannot be written.
+        """
+        subject = f"group/{group}"
+        if not wanted.artifacts and wanted.trial is None:
+            before = self._repository.desired_of(subject)
+            if before is None:
+                return
+            wanted = _nothing_after(before)
+        self._repository.ensure(
+            subject,
+            wanted.artifacts,
+            trial=wanted.trial,
+            allow_downgrade=True if wanted.allow_downgrade else None,
+            ask_anew=ask_anew,
+        )
+
+    def keep_fresh(self) -> None:
+        """Sign the timestamp anew when half of its life is over. To be called every hour or so.
+
+        Raises:
+            InputError: There is no repository, or a key is missing.
+            OutputError: It cannot be written.
+        """
+        left = self._repository.signed.timestamp().expires.timestamp() - self._wall_seconds()
+        if left <= _FRESH_RATIO * rule_of("timestamp").lifetime.total_seconds():
+            self._repository.refresh()
+
+
+def _nothing_after(before: Desired) -> Wanted:
+    """Return what says that a group is to run nothing of ours: a trial of nobody, for a state must name an artifact."""
+    if before.trial is None:
+        return Wanted(artifacts=before.artifacts, trial=None, allow_downgrade=before.allow_downgrade)
+    return Wanted(
+        artifacts={},
+        trial=replace(before.trial, share_ppm=0, devices=()),
+        allow_downgrade=before.allow_downgrade,
+    )

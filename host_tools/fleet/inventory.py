@@ -1,0 +1,161 @@
+"""What people do with devices, each within a transaction: what follows from it for jobs and certificates is stored with it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, Literal
+
+from host_tools.errors import ConflictError
+from host_tools.fleet.records import Device, Group
+from host_tools.fleet.rollout.jobs import canceled
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from host_tools.fleet.outside import Enrolled
+    from host_tools.fleet.store.fleet_store import FleetBook
+
+Retirement = Literal["revoked", "decommissioned"]
+_ACTIONS: Final = {"revoked": "device.revoke", "decommissioned": "device.decommission"}
+
+
+def add_devices(book: FleetBook, devices: Sequence[Device], *, actor: str) -> None:
+    """Make devices known before they are heard.
+
+    Raises:
+        NotFoundError: A group is not there.
+        ConflictError: One is known already.
+    """
+    for group in sorted({device.group for device in devices}):
+        book.groups.get(group)
+    book.devices.add(devices)
+    for device in devices:
+        book.note(actor, "device.add", f"device/{device.id}", {"group": device.group})
+    _tell(book, len(devices))
+
+
+def edit_device(
+    book: FleetBook, device: Device, *, group: str | None, tags: frozenset[str] | None, actor: str
+) -> Device:
+    """Move a device to another group, or give it other tags; None: as it is.
+
+    Raises:
+        NotFoundError: The group is not there.
+        ConflictError: The device takes no part any more.
+    """
+    if device.state in ("revoked", "decommissioned"):
+        raise ConflictError(f"device {device.id}: it is {device.state}.")
+    edited = replace(
+        device,
+        group=device.group if group is None else group,
+        tags=device.tags if tags is None else tags,
+    )
+    if edited == device:
+        return device
+    book.groups.get(edited.group)
+    book.devices.put(edited, now_seconds=book.now_seconds)
+    if edited.group != device.group:
+        _cancel(book, device.id, f"the device was moved to group {edited.group}.")
+    book.note(
+        actor,
+        "device.edit",
+        f"device/{device.id}",
+        {"group": edited.group, "tags": " ".join(sorted(edited.tags))},
+    )
+    _tell(book, 1)
+    return edited
+
+
+def approve_device(book: FleetBook, device: Device, *, actor: str) -> Device:
+    """Let a device take part that has asked for it.
+
+    Raises:
+        ConflictError: It does not wait for that.
+    """
+    if device.state != "pending":
+        raise ConflictError(
+            f"device {device.id}: expected one that waits for approval, it is {device.state}."
+        )
+    approved = replace(device, state="enrolled")
+    book.devices.put(approved, now_seconds=book.now_seconds)
+    book.effects.want("approve", device.id, json.dumps({"by": actor}), now_seconds=book.now_seconds)
+    book.note(actor, "device.approve", f"device/{device.id}")
+    _tell(book, 1)
+    return approved
+
+
+def retire_device(book: FleetBook, device: Device, state: Retirement, *, reason: str, actor: str) -> Device:
+    """Take a device out: its open jobs end, and its certificates are taken back.
+
+    Args:
+        book: The transaction.
+        device: Which.
+        state: ``revoked``: it may enrol again; ``decommissioned``: it is gone for good.
+        reason: Told with its jobs and certificates.
+        actor: Who does it.
+
+    Raises:
+        ConflictError: It is so already, or gone for good.
+    """
+    if device.state in (state, "decommissioned"):
+        raise ConflictError(f"device {device.id}: it is {device.state} already.")
+    retired = replace(device, state=state)
+    book.devices.put(retired, now_seconds=book.now_seconds)
+    _cancel(book, device.id, f"the device was {state}.")
+    document = json.dumps({"reason": reason})
+    book.effects.want("revoke", device.id, document, now_seconds=book.now_seconds)
+    book.note(actor, _ACTIONS[state], f"device/{device.id}", {"reason": reason})
+    _tell(book, 1)
+    return retired
+
+
+def take_enrolled(book: FleetBook, members: Sequence[Enrolled]) -> int:
+    """Make known what the authority knows: devices that came with a claim token, that come back, or that ask to be let in.
+
+    What somebody decided here and the authority has not heard of yet stays; a decommissioned device stays out. Return how many are new.
+    """
+    fresh: list[Device] = []
+    changed = 0
+    for member in members:
+        known = book.devices.find(member.device)
+        if known is None and member.state != "revoked" and member.group:
+            if book.groups.find(member.group) is None:
+                book.groups.add(Group(name=member.group, created_seconds=book.now_seconds))
+                book.note(
+                    "server", "group.add", f"group/{member.group}", {"reason": "a claim token named it"}
+                )
+            fresh.append(
+                Device(
+                    id=member.device,
+                    group=member.group,
+                    state=member.state,
+                    added_seconds=book.now_seconds,
+                )
+            )
+            book.note(
+                f"device {member.device}", "device.enrol", f"device/{member.device}", {"group": member.group}
+            )
+        elif known is not None and _comes_back(book, known, member):
+            book.devices.put(replace(known, state=member.state), now_seconds=book.now_seconds)
+            book.note(f"device {known.id}", "device.enrol", f"device/{known.id}", {"was": known.state})
+            changed += 1
+    book.devices.add(fresh)
+    if fresh or changed:
+        _tell(book, len(fresh) + changed)
+    return len(fresh)
+
+
+def _comes_back(book: FleetBook, known: Device, member: Enrolled) -> bool:
+    if member.state not in ("pending", "enrolled") or known.state not in ("pending", "revoked"):
+        return False
+    decided = any(book.effects.find(kind, known.id) is not None for kind in ("approve", "revoke"))
+    return known.state != member.state and not decided
+
+
+def _cancel(book: FleetBook, device: str, reason: str) -> None:
+    book.jobs.put([canceled(job, reason, book.now_seconds) for job in book.jobs.open_of([device])])
+
+
+def _tell(book: FleetBook, count: int) -> None:
+    book.changes.tell(book.now_seconds, "devices", "devices", {"changed": count})

@@ -1,0 +1,14 @@
+"""The fleet over HTTP: `edgewright fleet serve`. Everything lies under ``/api/v1`` and is described by ``/api/v1/openapi.json``.
+
+Layout:
+    roles.py        which role each endpoint needs: the one table
+    limits.py       how much of everything there may be, and how fast
+    admission.py    who is at the door: tokens, roles, rates; before a byte of the body is read
+    problems.py     refusals as RFC 9457 problem documents
+    asked.py        what may be asked: one type a body, each field with its range
+    answers.py      what is told: one type an answer
+    devices.py  device_table.py  groups.py  claims.py  releases.py  rollouts.py  audit.py  tokens.py  events.py  overview.py
+                    the endpoints
+    application.py  all of them together
+    server.py       uvicorn around it
+"""

@@ -1,0 +1,59 @@
+"""The audit: pages of it, all of it as JSON lines, and whether its chain is whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Query
+from fastapi.responses import StreamingResponse
+
+from host_tools.fleet.serve.answers import AuditAnswer, AuditCheck, Page, page_of
+from host_tools.fleet.serve.asked import AfterNumber, Limit
+from host_tools.fleet.serve.context import Fleet
+from host_tools.fleet.serve.roles import ROOT
+from host_tools.fleet.store.audit_file import audit_lines
+
+_Actor = Annotated[str | None, Query(max_length=120, pattern=r"^[A-Za-z0-9_.@ -]+$")]
+_Action = Annotated[str | None, Query(max_length=60, pattern=r"^[a-z_.]+$")]
+_Subject = Annotated[str | None, Query(max_length=300, pattern=r"^[A-Za-z0-9_.+/-]+$")]
+_LINES = "application/jsonl"
+_LINES_ANSWER: dict[int | str, dict[str, Any]] = {
+    200: {"description": "One entry a line", "content": {_LINES: {"schema": {"type": "string"}}}}
+}
+
+
+def add_audit_endpoints(app: FastAPI, fleet: Fleet) -> None:
+    """Add the endpoints."""
+
+    @app.get(f"{ROOT}/audit", response_model=Page[AuditAnswer])
+    def list_audit(
+        actor: _Actor = None,
+        action: _Action = None,
+        subject: _Subject = None,
+        after: AfterNumber = 0,
+        limit: Limit = 100,
+    ) -> object:
+        with fleet.store.reading() as book:
+            found = book.audit.page(actor=actor, action=action, subject=subject, after=after, limit=limit + 1)
+        return page_of(AuditAnswer, found, limit=limit, key="number")
+
+    @app.get(f"{ROOT}/audit.jsonl", response_class=StreamingResponse, responses=_LINES_ANSWER)
+    def export_audit() -> StreamingResponse:
+        return StreamingResponse(_lines(fleet), media_type=_LINES)
+
+    @app.get(f"{ROOT}/audit/check", response_model=AuditCheck)
+    def check_audit() -> AuditCheck:
+        with fleet.store.reading() as book:
+            broken, newest = book.audit.broken(), book.audit.last()
+        return AuditCheck(
+            whole=not broken,
+            broken=broken,
+            entries=0 if newest is None else newest.number,
+            newest_digest="" if newest is None else newest.digest,
+        )
+
+
+def _lines(fleet: Fleet) -> Iterator[bytes]:
+    with fleet.store.reading() as book:
+        yield from audit_lines(book.audit.all())

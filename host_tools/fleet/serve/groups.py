@@ -1,0 +1,53 @@
+"""Groups."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from fastapi import FastAPI, Request, Response
+
+from host_tools.fleet.records import Group
+from host_tools.fleet.serve.admission import caller_of
+from host_tools.fleet.serve.answers import GroupAnswer, Page, page_of
+from host_tools.fleet.serve.asked import AfterName, GroupAsked, GroupEdit, InGroup, Limit
+from host_tools.fleet.serve.context import Fleet, require_room
+from host_tools.fleet.serve.roles import ROOT
+
+
+def add_group_endpoints(app: FastAPI, fleet: Fleet) -> None:
+    """Add the endpoints."""
+
+    @app.get(f"{ROOT}/groups", response_model=Page[GroupAnswer])
+    def list_groups(after: AfterName = "", limit: Limit = 100) -> object:
+        with fleet.store.reading() as book:
+            found = book.groups.page(after=after, limit=limit + 1)
+        return page_of(GroupAnswer, found, limit=limit, key="name")
+
+    @app.get(f"{ROOT}/groups/{{group}}", response_model=GroupAnswer)
+    def get_group(group: InGroup) -> Group:
+        with fleet.store.reading() as book:
+            return book.groups.get(group)
+
+    @app.post(f"{ROOT}/groups", response_model=GroupAnswer, status_code=201)
+    def add_group(request: Request, asked: GroupAsked) -> Group:
+        with fleet.store.writing() as book:
+            require_room(book.groups.count(), fleet.limits.groups, "groups")
+            group = Group(name=asked.name, note=asked.note, created_seconds=book.now_seconds)
+            book.groups.add(group)
+            book.note(caller_of(request).actor, "group.add", f"group/{group.name}")
+        return group
+
+    @app.patch(f"{ROOT}/groups/{{group}}", response_model=GroupAnswer)
+    def change_group(request: Request, group: InGroup, asked: GroupEdit) -> Group:
+        with fleet.store.writing() as book:
+            edited = replace(book.groups.get(group), note=asked.note)
+            book.groups.put(edited)
+            book.note(caller_of(request).actor, "group.edit", f"group/{group}")
+        return edited
+
+    @app.delete(f"{ROOT}/groups/{{group}}", response_class=Response, status_code=204)
+    def remove_group(request: Request, group: InGroup) -> Response:
+        with fleet.store.writing() as book:
+            book.groups.remove(group)
+            book.note(caller_of(request).actor, "group.remove", f"group/{group}")
+        return Response(status_code=204)

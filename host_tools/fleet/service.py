@@ -1,0 +1,306 @@
+"""`FleetService`: makes rollouts go on. It keeps nothing that is not in the store, so that it may be killed at any moment.
+
+Each round: jobs are brought up to date, the pure machine says what follows, and its answer is stored with what must be done for it;
+then that is done, and again until it has been.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections import defaultdict
+from dataclasses import dataclass
+from time import monotonic
+from typing import TYPE_CHECKING, Final
+
+from device_agent.contract.errors import EdgewrightError
+from host_tools.errors import ConflictError, InputError, StaleError
+from host_tools.fleet.carrying_out import carry_out, make_jobs
+from host_tools.fleet.inventory import take_enrolled
+from host_tools.fleet.outside import nothing_measured
+from host_tools.fleet.records import Rollout, StageProgress
+from host_tools.fleet.rollout import orders
+from host_tools.fleet.rollout.jobs import Observation, expire, observe
+from host_tools.fleet.rollout.machine import advance
+from host_tools.fleet.rollout.wanted import last_begun, wanted
+from host_tools.fleet.store.rollouts import OCCUPYING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from host_tools.fleet.outside import Enrolment, Field, Findings
+    from host_tools.fleet.records import Job, JobCounts, Release, RolloutPlan
+    from host_tools.fleet.rollout.steps import Advance
+    from host_tools.fleet.store.devices import DeviceReport
+    from host_tools.fleet.store.effects import Effect
+    from host_tools.fleet.store.fleet_store import FleetBook, FleetStore
+
+_LOG: Final = logging.getLogger("edgewright.fleet")
+_LATE_AT_ONCE: Final = 1_000
+_EFFECTS_AT_ONCE: Final = 100
+_LONGEST_PAUSE_SECONDS: Final = 60.0
+_FRESH_SECONDS: Final = 600.0
+_ENROLLED_SECONDS: Final = 10.0
+
+ORDERS: Final[Mapping[str, Callable[[Rollout, str, float], Advance]]] = {
+    "submit": orders.submit,
+    "approve": orders.approve,
+    "approve_stage": orders.approve_stage,
+    "pause": orders.pause,
+    "resume": orders.resume,
+    "abort": orders.abort,
+    "rollback": orders.roll_back,
+    "retry": orders.retry,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """What a device said: of itself, and of its update."""
+
+    report: DeviceReport
+    seen: Observation
+
+
+class FleetService:
+    """Orders of people, reports of devices, and the rounds of the server.
+
+    Args:
+        store: Keeps everything.
+        field: Signs what devices shall run.
+        enrolment: Certificates; None: this fleet's devices have theirs from elsewhere.
+        findings: Of the gates.
+
+    Attributes:
+        newcomers: How many devices became known through the authority since this service began.
+    """
+
+    def __init__(
+        self,
+        store: FleetStore,
+        field: Field,
+        *,
+        enrolment: Enrolment | None = None,
+        findings: Findings = nothing_measured,
+    ) -> None:
+        self.store = store
+        self.enrolment = enrolment
+        self._field = field
+        self._findings = findings
+        self.newcomers = 0
+        self._wake = threading.Event()
+        self._placed: dict[str, float] = {}
+        self._told: dict[str, Sequence[JobCounts]] = {}
+
+    def create(self, plan: RolloutPlan, *, actor: str) -> Rollout:
+        """Plan a rollout: a draft, until it is submitted.
+
+        Raises:
+            NotFoundError: There is no such group or release.
+            ConflictError: There is a rollout with this id.
+        """
+        with self.store.writing() as book:
+            group, release = book.groups.get(plan.group), book.releases.get(plan.release)
+            rollout = Rollout(
+                plan=plan,
+                previous=group.artifacts,
+                state="draft",
+                stages=(StageProgress(),) * len(plan.stages),
+                reason=f"planned by {actor}.",
+                created_by=actor,
+                created_seconds=book.now_seconds,
+                changed_seconds=book.now_seconds,
+            )
+            book.rollouts.add(rollout)
+            book.note(
+                actor, "rollout.create", f"rollout/{plan.id}", {"group": plan.group, "release": release.id}
+            )
+        return rollout
+
+    def order(self, rollout: str, order: str, *, actor: str, revision: int | None = None) -> Rollout:
+        """Do what somebody wants with a rollout, and return it as it is then.
+
+        Args:
+            rollout: Its id.
+            order: One of `ORDERS`.
+            actor: Who wants it.
+            revision: The one that was looked at; None: whichever it is.
+
+        Raises:
+            NotFoundError: There is no such rollout.
+            StaleError: It is of another revision by now.
+            ConflictError: The state that it is in, or another rollout, does not allow it.
+        """
+        with self.store.writing() as book:
+            before = book.rollouts.get(rollout)
+            if revision is not None and before.revision != revision:
+                raise StaleError(
+                    f"rollout {rollout}: it is at revision {before.revision}, expected {revision}.",
+                    hint="Look at it again.",
+                )
+            try:
+                following = ORDERS[order](before, actor, book.now_seconds)
+            except InputError as error:
+                raise ConflictError(str(error.args[0]), hint=error.hint) from error
+            after = carry_out(book, before, following, actor=actor)
+        self._wake.set()
+        return after
+
+    def hear(self, heard: Sequence[Heard]) -> None:
+        """Take what devices said, in the order in which it came. A thing may come twice.
+
+        Raises:
+            StoreError: It cannot be stored: nothing of it was taken.
+        """
+        with self.store.writing() as book:
+            book.devices.heard([one.report for one in heard], now_seconds=book.now_seconds)
+            by_device: dict[str, list[Job]] = defaultdict(list)
+            for job in book.jobs.open_of(sorted({one.report.device for one in heard})):
+                by_device[job.device].append(job)
+            moved: dict[tuple[str, str], Job] = {}
+            for one in heard:
+                jobs = by_device[one.report.device]
+                for place, job in enumerate(jobs):
+                    jobs[place] = observe(job, one.seen)
+                    if jobs[place] != job:
+                        moved[job.rollout, job.device] = jobs[place]
+            book.jobs.put(list(moved.values()))
+            book.changes.tell(book.now_seconds, "devices", "devices", {"heard": len(heard)})
+        if moved:
+            self._wake.set()
+
+    def run(self, stop: threading.Event, *, period_seconds: float = 2.0) -> None:
+        """Make rounds until told to stop; a round that fails is tried again."""
+        fresh_at = enrolled_at = 0.0
+        while not stop.is_set():
+            self._wake.clear()
+            try:
+                if monotonic() - enrolled_at > _ENROLLED_SECONDS:
+                    enrolled_at = monotonic()
+                    self.take_enrolled()
+                self.round()
+                if monotonic() - fresh_at > _FRESH_SECONDS:
+                    self._field.keep_fresh()
+                    fresh_at = monotonic()
+            except EdgewrightError as error:
+                _LOG.warning("a round failed and is tried again: %s", error)
+            self._wake.wait(period_seconds)
+
+    def wake(self) -> None:
+        """Let the next round begin now."""
+        self._wake.set()
+
+    def round(self) -> None:
+        """Bring every rollout as far as it can be brought now.
+
+        Raises:
+            StoreError: The store cannot be read.
+        """
+        with self.store.reading() as book:
+            going = book.rollouts.in_states(OCCUPYING)
+            releases = {one.plan.id: book.releases.get(one.plan.release) for one in going}
+        for rollout in going:
+            try:
+                self._go_on(rollout, releases[rollout.plan.id])
+            except EdgewrightError as error:
+                _LOG.warning("rollout %s waits: %s", rollout.plan.id, error)
+        self._do_effects()
+
+    def take_enrolled(self) -> None:
+        """Make known what the authority knows of devices that came, come back, or ask to be let in.
+
+        Raises:
+            EdgewrightError: The authority or the store cannot be read.
+        """
+        if self.enrolment is not None:
+            members = self.enrolment.members()
+            with self.store.writing() as book:
+                fresh = take_enrolled(book, members)
+            self.newcomers += fresh
+
+    # --- one rollout ---
+
+    def _go_on(self, seen: Rollout, release: Release) -> None:
+        gated = bool(seen.plan.gates) and last_begun(seen) is not None
+        findings = self._findings(seen, release, self.store.wall_seconds()) if gated else ()
+        with self.store.writing() as book:
+            rollout = book.rollouts.get(seen.plan.id)
+            if rollout.state not in OCCUPYING:
+                return
+            has_begun = self._bring_up_to_date(book, rollout, release)
+            counts = book.jobs.counts(rollout.plan.id, stages=len(rollout.stages))
+            if gated and tuple(findings) != book.rollouts.findings(rollout.plan.id):
+                book.rollouts.find_out(rollout.plan.id, findings)
+            following = advance(rollout, counts, findings, book.now_seconds)
+            if following.rollout != rollout or following.steps or following.said:
+                carry_out(book, rollout, following, actor="server")
+                self._wake.set()
+            if counts != self._told.get(rollout.plan.id):
+                _tell_counts(book, rollout, counts)
+        # Only what was stored is remembered.
+        self._told[rollout.plan.id] = counts
+        if has_begun:
+            self._placed[rollout.plan.id] = book.now_seconds
+
+    def _bring_up_to_date(self, book: FleetBook, rollout: Rollout, release: Release) -> bool:
+        """End the jobs whose time is over, and give new members theirs; return whether members were looked at."""
+        has_begun = rollout.state != "rolling_back" and last_begun(rollout) is not None
+        if has_begun:
+            since = self._placed.get(rollout.plan.id, 0.0)
+            make_jobs(book, rollout, release, placed_since_seconds=since)
+        while late := book.jobs.late(rollout.plan, book.now_seconds, limit=_LATE_AT_ONCE):
+            ended = [
+                expire(
+                    one.job,
+                    rollout.plan,
+                    running=one.running,
+                    last_seen_seconds=one.last_seen_seconds,
+                    now_seconds=book.now_seconds,
+                )
+                for one in late
+            ]
+            book.jobs.put(ended)
+            if any(job == one.job for job, one in zip(ended, late, strict=True)):
+                break  # the last bit of a second: it is over in the next round
+        return has_begun
+
+    # --- effects ---
+
+    def _do_effects(self) -> None:
+        with self.store.reading() as book:
+            due = book.effects.due(book.now_seconds, limit=_EFFECTS_AT_ONCE)
+        for effect in due:
+            try:
+                self._do(effect)
+            except EdgewrightError as error:
+                _LOG.warning("%s of %s waits: %s", effect.kind, effect.subject, error)
+                pause = min(2.0**effect.attempts, _LONGEST_PAUSE_SECONDS)
+                with self.store.writing() as book:
+                    book.effects.failed(effect, str(error)[:500], due_seconds=book.now_seconds + pause)
+            else:
+                with self.store.writing() as book:
+                    book.effects.done(effect)
+
+    def _do(self, effect: Effect) -> None:
+        document = json.loads(effect.document)
+        if effect.kind == "revoke":
+            if self.enrolment is not None:
+                self.enrolment.revoke(effect.subject, reason=str(document["reason"]))
+            return
+        if effect.kind == "approve":
+            if self.enrolment is not None:
+                self.enrolment.approve(effect.subject, by=str(document["by"]))
+            return
+        with self.store.reading() as book:
+            rollout = book.rollouts.get(str(document["rollout"]))
+            release = book.releases.get(rollout.plan.release)
+        self._field.publish(effect.subject, wanted(rollout, release), ask_anew=bool(document["ask_anew"]))
+
+
+def _tell_counts(book: FleetBook, rollout: Rollout, counts: Sequence[JobCounts]) -> None:
+    totals = {
+        what: sum(getattr(one, what) for one in counts)
+        for what in ("total", "open", "absent", "succeeded", "failed", "canceled")
+    }
+    book.changes.tell(book.now_seconds, "jobs", f"rollout/{rollout.plan.id}", totals)

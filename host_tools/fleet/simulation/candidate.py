@@ -1,0 +1,27 @@
+"""What is wrong with the new release, if anything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """How the new release differs from the previous one.
+
+    Attributes:
+        slower: Latency: 0.4 is 40 % slower.
+        hungrier: Power of inference, likewise.
+        disagreeing: Share of outputs that are wrong, on every device, beside those in which any two good releases differ.
+        crash_share: Share of the devices on which it crashes.
+        crashes_per_hour: How often there.
+    """
+
+    slower: float = 0.0
+    hungrier: float = 0.0
+    disagreeing: float = 0.0
+    crash_share: float = 0.0
+    crashes_per_hour: float = 0.0
+
+
+GOOD = Candidate()

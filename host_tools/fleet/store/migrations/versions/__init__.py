@@ -1,0 +1,1 @@
+"""One file a version; none is ever changed once it was in a release."""

@@ -1,0 +1,284 @@
+"""Rollouts from draft to their end, over REST, the service and the store; only the devices are simulated."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from host_tools.fleet.records import GateFinding, ReleasedArtifact
+from tests.unit.host_tools.fleet.fleet_of_tests import (
+    PROFILE,
+    FleetOfTests,
+    KnownDevice,
+    digest,
+    release_body,
+    rollout_body,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from host_tools.fleet.records import Release, Rollout
+
+
+def test_a_rollout_goes_from_draft_to_finished(fleet: FleetOfTests) -> None:
+    devices = fleet.with_devices(40)
+    fleet.planned()
+    assert fleet.state() == "draft"
+    fleet.done("POST", "/rollouts/r1/submit", {})
+    fleet.service.round()
+    jobs = fleet.done("GET", "/rollouts/r1/jobs?limit=1000")["items"]
+    assert 0 < len(jobs) < len(devices)
+    assert {job["wanted"] for job in jobs} == {digest(f"net1.0{PROFILE}")}
+    trial = fleet.field.wanted["lab"].trial
+    assert trial is not None
+    assert trial.share_ppm == 200_000
+    assert fleet.devices_follow() == len(jobs)
+    fleet.pass_time(11)
+    fleet.service.round()
+    assert [stage["state"] for stage in fleet.done("GET", "/rollouts/r1")["stages"]] == ["passed", "running"]
+    assert fleet.devices_follow() == len(devices) - len(jobs)
+    fleet.pass_time(11)
+    fleet.service.round()
+    fleet.service.round()
+    assert fleet.state() == "finished"
+    counts = [stage["jobs"] for stage in fleet.done("GET", "/rollouts/r1/explain")["stages"]]
+    assert [one["succeeded"] for one in counts] == [len(jobs), len(devices) - len(jobs)]
+    settled = fleet.field.wanted["lab"]
+    assert settled.trial is None
+    assert settled.artifacts[PROFILE].digest == digest(f"net1.0{PROFILE}")
+    assert fleet.done("GET", "/groups/lab")["artifacts"][PROFILE]["digest"] == digest(f"net1.0{PROFILE}")
+    assert fleet.audited()[-1] == "rollout.finished"
+    assert fleet.done("GET", "/overview")["open_effects"] == 0
+
+
+def test_too_many_failures_take_the_release_back(fleet: FleetOfTests) -> None:
+    fleet.with_devices(40)
+    before = ReleasedArtifact(path="models/net/net-0.9.ewa", digest=digest("before"), size_bytes=1)
+    with fleet.store.writing() as book:
+        book.groups.put(replace(book.groups.get("lab"), artifacts={PROFILE: before}))
+    fleet.planned()
+    fleet.done("POST", "/rollouts/r1/submit", {})
+    fleet.service.round()
+    jobs = fleet.done("GET", "/rollouts/r1/jobs?limit=1000")["items"]
+    assert fleet.devices_follow() == 40  # the canaries to the release, the others to what the group runs
+    fleet.pass_time(1)
+    fleet.service.hear([fleet.heard(jobs[0]["device"], runs=digest("before"))])
+    with fleet.store.writing() as book:
+        book.jobs.put(
+            [replace(book.jobs.get("r1", job["device"]), state="proceeding", result="none") for job in jobs]
+        )
+    told = [
+        fleet.heard(
+            job["device"], runs=None, event="update_rolled_back", about=job["wanted"], reason="too slow"
+        )
+        for job in jobs
+    ]
+    fleet.service.hear(told)
+    fleet.service.round()
+    assert fleet.state() == "rolling_back"
+    wanted = fleet.field.wanted["lab"]
+    assert wanted.trial is None
+    assert wanted.allow_downgrade
+    assert wanted.artifacts[PROFILE].digest == digest("before")
+    fleet.service.round()
+    assert fleet.state() == "rolling_back"  # some still report to run it
+    fleet.devices_follow()
+    fleet.service.round()
+    assert fleet.state() == "rolled_back"
+    assert fleet.done("GET", "/rollouts/r1/explain")["stages"][0]["state"] == "stopped"
+    assert {job["reason"] for job in fleet.done("GET", "/rollouts/r1/jobs")["items"]} == {"too slow"}
+    assert fleet.done("GET", "/groups/lab")["artifacts"][PROFILE]["digest"] == digest("before")
+
+
+def test_gates_are_asked_once_a_stage_has_begun_and_what_they_found_is_kept(tmp_path: Path) -> None:
+    asked: list[float] = []
+
+    def findings(rollout: Rollout, release: Release, now_seconds: float) -> list[GateFinding]:
+        asked.append(now_seconds)
+        gate = rollout.plan.gates[0]
+        text = "p95 is 40 % longer, 30 to 50 %."
+        return [
+            GateFinding(gate=gate, outcome="failed", devices=9, estimate=0.4, low=0.3, high=0.5, text=text)
+        ]
+
+    fleet = FleetOfTests(str(tmp_path / "fleet.db"), findings=findings)
+    fleet.with_devices(10)
+    fleet.planned(gates=[{"measure": "latency_p95", "worst": 0.1}])
+    fleet.done("POST", "/rollouts/r1/submit", {})
+    fleet.service.round()
+    assert asked == []
+    fleet.devices_follow()
+    fleet.service.round()
+    assert len(asked) == 1
+    explained = fleet.done("GET", "/rollouts/r1/explain")
+    assert explained["state"] == "aborted"  # there is nothing that the group ran before
+    assert explained["gates"][0]["outcome"] == "failed"
+    assert "40 % longer" in explained["words"]
+    fleet.close()
+
+
+def test_what_the_authority_knows_becomes_known_and_decisions_reach_it(fleet: FleetOfTests) -> None:
+    known = fleet.enrolment.known
+    known["d1"] = KnownDevice("d1", "lab", "enrolled")
+    known["d2"] = KnownDevice("d2", "lab", "pending")
+    known["d3"] = KnownDevice("d3", "lab", "revoked")
+    for _ in range(2):
+        fleet.service.take_enrolled()
+    assert fleet.service.newcomers == 2
+    listed = {one["id"]: one["state"] for one in fleet.done("GET", "/devices")["items"]}
+    assert listed == {"d1": "enrolled", "d2": "pending"}
+    assert fleet.done("POST", "/devices/d2/approve")["state"] == "enrolled"
+    assert fleet.ask("POST", "/devices/d2/approve").status_code == 409
+    fleet.service.take_enrolled()  # the authority has not heard of it: the decision stays
+    assert fleet.done("GET", "/devices/d2")["state"] == "enrolled"
+    fleet.service.round()
+    assert fleet.enrolment.approved == [("d2", "user admin-1")]
+    fleet.done("POST", "/devices/d1/revoke", {"reason": "lost"})
+    assert fleet.ask("POST", "/devices/d1/revoke", {"reason": "lost"}).status_code == 409
+    fleet.service.round()
+    assert fleet.enrolment.revoked == [("d1", "lost")]
+    fleet.service.take_enrolled()  # it comes back with a new claim token
+    assert fleet.done("GET", "/devices/d1")["state"] == "enrolled"
+    fleet.done("POST", "/devices/d1/decommission", {"reason": "broken"})
+    fleet.service.round()
+    fleet.service.take_enrolled()
+    assert fleet.done("GET", "/devices/d1")["state"] == "decommissioned"
+    assert fleet.ask("PATCH", "/devices/d1", {"group": "lab"}).status_code == 409
+    claim = fleet.done(
+        "POST", "/claims", {"group": "lab", "device": "d9", "needs_approval": True}, role="operator"
+    )
+    assert claim == {"claim": "claim-lab-d9-86400-True"}
+    assert fleet.ask("POST", "/claims", {"group": "nowhere"}).status_code == 404
+
+
+def test_a_device_added_in_the_middle_gets_its_job_and_one_that_left_holds_nobody_up(
+    fleet: FleetOfTests,
+) -> None:
+    devices = fleet.with_devices(3)
+    fleet.planned(stages=[{"name": "all", "share_ppm": 1_000_000, "soak_seconds": 10.0}])
+    fleet.done("POST", "/rollouts/r1/submit", {})
+    fleet.service.round()
+    fleet.devices_follow(only=devices[1:])
+    fleet.done("POST", "/devices", {"id": "late", "group": "lab", "provides": {"targets": [PROFILE]}})
+    fleet.done("POST", f"/devices/{devices[0]}/decommission", {"reason": "broken screen"})
+    fleet.service.round()
+    jobs = {job["device"]: job["state"] for job in fleet.done("GET", "/rollouts/r1/jobs")["items"]}
+    assert jobs == {devices[0]: "canceled", devices[1]: "closed", devices[2]: "closed", "late": "scheduled"}
+    assert fleet.enrolment.revoked == [(devices[0], "broken screen")]
+    fleet.devices_follow()
+    fleet.pass_time(11)
+    fleet.service.round()
+    assert fleet.state() == "finished"
+
+
+def test_jobs_end_by_their_deadlines(fleet: FleetOfTests) -> None:
+    devices = fleet.with_devices(4)
+    fleet.planned(
+        stages=[{"name": "all", "share_ppm": 1_000_000, "error_ratio": 1.0, "success_ratio": 0.5}],
+        job_seconds=100.0,
+        absent_seconds=1_000.0,
+    )
+    fleet.done("POST", "/rollouts/r1/submit", {})
+    fleet.service.round()
+    fleet.devices_follow(only=devices[:2])
+    fleet.service.hear(
+        [fleet.heard(devices[2], runs=None, event="update_activated", about=digest(f"net1.0{PROFILE}"))]
+    )
+    fleet.pass_time(2_000)
+    fleet.service.round()
+    jobs = {
+        job["device"]: (job["state"], job["result"])
+        for job in fleet.done("GET", "/rollouts/r1/jobs")["items"]
+    }
+    assert jobs[devices[0]] == jobs[devices[1]] == ("closed", "success")
+    assert jobs[devices[2]] == ("closed", "failure")
+    assert jobs[devices[3]] == ("canceled", "none")
+
+
+def test_failed_jobs_are_tried_again_under_a_new_serial(fleet: FleetOfTests) -> None:
+    fleet.with_devices(2)
+    fleet.planned(stages=[{"name": "all", "share_ppm": 1_000_000, "error_ratio": 1.0, "soak_seconds": 1e6}])
+    fleet.done("POST", "/rollouts/r1/submit", {})
+    fleet.service.round()
+    job = fleet.done("GET", "/rollouts/r1/jobs")["items"][0]
+    fleet.service.hear(
+        [
+            fleet.heard(
+                job["device"], runs=None, event="update_rejected", about=job["wanted"], reason="no room"
+            )
+        ]
+    )
+    fleet.pass_time(1)
+    fleet.done("POST", "/rollouts/r1/retry", {})
+    fleet.field.is_broken = True
+    fleet.service.round()
+    fleet.field.is_broken = False
+    fleet.pass_time(60)
+    fleet.service.round()
+    assert fleet.field.published[-1] == ("lab", True)
+    again = fleet.done("GET", f"/rollouts/r1/jobs/{job['device']}")
+    assert (again["state"], again["attempts"]) == ("scheduled", 2)
+
+
+def test_what_cannot_be_published_is_wanted_until_it_is(fleet: FleetOfTests) -> None:
+    fleet.with_devices(2)
+    fleet.planned()
+    fleet.done("POST", "/rollouts/r1/submit", {})
+    fleet.field.is_broken = True
+    fleet.service.round()
+    assert fleet.field.published == []
+    assert fleet.done("GET", "/overview")["open_effects"] == 1
+    fleet.field.is_broken = False
+    fleet.service.round()
+    assert fleet.field.published == []  # not before its pause is over
+    fleet.pass_time(2)
+    fleet.service.round()
+    assert fleet.field.published == [("lab", False)]
+    assert fleet.done("GET", "/overview")["open_effects"] == 0
+
+
+def test_a_group_has_one_rollout_at_a_time_and_the_next_begins_from_what_the_group_runs_then(
+    fleet: FleetOfTests,
+) -> None:
+    fleet.with_devices(2)
+    whole = [{"name": "all", "share_ppm": 1_000_000, "soak_seconds": 0.0}]
+    fleet.planned(stages=whole)
+    fleet.done("POST", "/releases", release_body("2.0", counter=2))
+    fleet.done("POST", "/rollouts", rollout_body("r2", release="net-2.0", stages=whole))
+    fleet.done("POST", "/rollouts/r1/submit", {})
+    refused = fleet.ask("POST", "/rollouts/r2/submit", {})
+    assert refused.status_code == 409
+    assert "r1" in refused.json()["detail"]
+    for _ in range(3):
+        fleet.service.round()
+        fleet.devices_follow()
+        fleet.pass_time(1)
+    assert fleet.state("r1") == "finished"
+    fleet.done("POST", "/rollouts/r2/submit", {})
+    assert fleet.done("GET", "/rollouts/r2")["previous"][PROFILE]["digest"] == digest(f"net1.0{PROFILE}")
+
+
+def test_an_order_on_what_has_changed_since_is_refused(fleet: FleetOfTests) -> None:
+    fleet.with_devices(1)
+    fleet.planned(needs_approval=True)
+    seen = fleet.done("GET", "/rollouts/r1")["revision"]
+    fleet.done("POST", "/rollouts/r1/submit", {"revision": seen}, role="operator")
+    stale = fleet.ask("POST", "/rollouts/r1/abort", {"revision": seen})
+    assert (stale.status_code, stale.json()["code"]) == (409, "stale")
+    wrong = fleet.ask("POST", "/rollouts/r1/pause", {})
+    assert (wrong.status_code, wrong.json()["code"]) == (409, "conflict")
+    assert fleet.done("POST", "/rollouts/r1/approve", {}, role="approver")["state"] == "running"
+
+
+def test_a_stage_waits_for_its_approver(fleet: FleetOfTests) -> None:
+    fleet.with_devices(2)
+    fleet.planned(stages=[{"name": "all", "share_ppm": 1_000_000, "needs_approval": True}])
+    fleet.done("POST", "/rollouts/r1/submit", {})
+    fleet.service.round()
+    assert fleet.done("GET", "/rollouts/r1")["stages"][0]["state"] == "awaiting_approval"
+    assert fleet.ask("POST", "/rollouts/r1/stages/1/approve", {}, role="approver").status_code == 409
+    fleet.done("POST", "/rollouts/r1/stages/0/approve", {}, role="approver")
+    fleet.service.round()
+    stage = fleet.done("GET", "/rollouts/r1")["stages"][0]
+    assert (stage["state"], stage["approved_by"]) == ("running", "user approver-1")
