@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
@@ -74,16 +75,20 @@ class Telemetry:
                 raise AgentError(f"{what}: {reason or f'not within {seconds:g} s'}")
             self.listen_for(_MOMENT)
 
-    def wait_until_heard(self) -> None:
+    def wait_until_heard(self, *, seconds: float = _HEAR_SECONDS) -> None:
         """Wait until what is published now is heard: after the broker was away, the subscription is made anew.
+
+        Args:
+            seconds: How long at most.
 
         Raises:
             RigError: It is not.
         """
-        deadline = time.monotonic() + _HEAR_SECONDS
+        deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             token = uuid4().bytes
-            publish.single(_PROBE, token, hostname="127.0.0.1", port=self._broker.port)
+            with contextlib.suppress(OSError):  # it is away; nothing will be heard
+                publish.single(_PROBE, token, hostname="127.0.0.1", port=self._broker.port)
             for delivery in self._listener.deliveries(seconds=_MOMENT * 4):
                 if delivery is None:
                     continue

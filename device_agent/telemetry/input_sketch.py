@@ -6,28 +6,23 @@ Numbers are in real units and buckets are the same for every payload, so that sk
 
 from __future__ import annotations
 
-import math
 import threading
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
-from device_agent.contract.telemetry import INPUT_BUCKETS, InputSketch
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from device_agent.contract.manifest import PayloadTensor
+    from device_agent.contract.telemetry import InputSketch
+    from device_agent.telemetry.input_values import InputValues
 
-MOST_VALUES: Final = 4096
-"""Of one input of one frame; they lie equally far apart."""
 BUDGET_NS: Final = 5_000
 """Of a frame, on average."""
 NEVER: Final = 1 << 62
-_SIDE: Final = len(INPUT_BUCKETS)
 
 
 class InputSketcher:
@@ -45,16 +40,18 @@ class InputSketcher:
     def __init__(self, every_frames: int) -> None:
         self._every = every_frames
         self._lock = threading.Lock()
-        self._inputs: list[_Input] = []
+        self._inputs: list[InputValues] = []
         self._frames = 0
         self.due = NEVER
 
     def begin(self, tensors: Sequence[PayloadTensor]) -> None:
         """Look at frames for these inputs from now on; frames are counted anew."""
+        if not self._every:
+            return
         with self._lock:
             if [one.tensor for one in self._inputs] != list(tensors):
-                self._inputs, self._frames = [_Input(one) for one in tensors], 0
-        self.due = 0 if self._every and tensors else NEVER
+                self._inputs, self._frames = _values_of(tensors), 0
+        self.due = 0 if tensors else NEVER
 
     def take(self, inputs: Sequence[NDArray[np.generic]], number: int) -> None:
         """Look at a frame; its number says when the next one is due."""
@@ -69,77 +66,13 @@ class InputSketcher:
         """Return how many frames were looked at since the last call, and what was seen; inputs of no number are left out."""
         with self._lock:
             inputs, frames = self._inputs, self._frames
-            self._inputs, self._frames = [_Input(one.tensor) for one in inputs], 0
+            self._inputs, self._frames = [one.anew() for one in inputs], 0
         return frames, tuple(one.sketch() for one in inputs if one.count)
 
 
-class _Input:
-    """Counts of one input."""
+def _values_of(tensors: Sequence[PayloadTensor]) -> list[InputValues]:
+    if not tensors:
+        return []
+    from device_agent.telemetry.input_values import InputValues  # noqa: PLC0415  NumPy, which not every engine needs
 
-    __slots__ = ("_highest", "_lowest", "_saturated", "_squares", "_sum", "buckets", "count", "tensor")
-
-    def __init__(self, tensor: PayloadTensor) -> None:
-        self.tensor = tensor
-        self.count = self._saturated = 0
-        self._sum = self._squares = 0.0
-        self._lowest, self._highest = math.inf, -math.inf
-        self.buckets = np.zeros(2 * _SIDE + 1, dtype=np.int64)
-
-    def add(self, array: NDArray[np.generic]) -> None:
-        flat = array.reshape(-1)
-        raw = flat[:: _stride(flat.size)]
-        values = self._real(raw)
-        if values.dtype.kind == "f":
-            values = values[np.isfinite(values)]
-        if not values.size:
-            return
-        if "int" in self.tensor.dtype:
-            ends = np.iinfo(self.tensor.dtype)
-            self._saturated += int(np.count_nonzero((raw == ends.min) | (raw == ends.max)))
-        self.count += values.size
-        self._sum += float(values.sum())
-        self._squares += float(values @ values)
-        self._lowest = min(self._lowest, float(values.min()))
-        self._highest = max(self._highest, float(values.max()))
-        self.buckets += np.bincount(bucket_of(values), minlength=2 * _SIDE + 1)
-
-    def sketch(self) -> InputSketch:
-        """Return what was seen; of at least one value."""
-        mean = self._sum / self.count
-        counts = self.buckets.tolist()
-        first = INPUT_BUCKETS[0]
-        return InputSketch(
-            name=self.tensor.source_name,
-            value_count=self.count,
-            mean=mean,
-            deviation=math.sqrt(max(self._squares / self.count - mean * mean, 0.0)),
-            minimum=self._lowest,
-            maximum=self._highest,
-            saturated_ratio=self._saturated / self.count if "int" in self.tensor.dtype else None,
-            zero_count=counts[_SIDE],
-            negative={first + place: count for place, count in enumerate(reversed(counts[:_SIDE])) if count},
-            positive={first + place: count for place, count in enumerate(counts[_SIDE + 1 :]) if count},
-        )
-
-    def _real(self, raw: NDArray[np.generic]) -> NDArray[np.float64]:
-        values = raw.astype(np.float64)
-        if self.tensor.scale is None or self.tensor.zero_point is None:
-            return values
-        return np.asarray((values - self.tensor.zero_point) * self.tensor.scale)
-
-
-def bucket_of(values: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return the place of each value's bucket, ascending with the value: negative ones, 0, positive ones."""
-    magnitudes = np.abs(values)
-    with np.errstate(divide="ignore"):
-        index = np.ceil(2.0 * np.log2(magnitudes)) - 1.0
-    above = np.clip(index - INPUT_BUCKETS[0], -1, _SIDE - 1) + 1  # 0: nearer to 0 than the smallest bucket
-    return np.asarray(_SIDE + np.copysign(above, values).astype(np.int64))
-
-
-def _stride(size: int) -> int:
-    """Return how far apart values are looked at: no multiple of 2 or 3, so that no channel or row is left out."""
-    stride = -(-size // MOST_VALUES)
-    while stride > 1 and (stride % 2 == 0 or stride % 3 == 0):
-        stride += 1
-    return max(stride, 1)
+    return [InputValues(one) for one in tensors]

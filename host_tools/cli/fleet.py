@@ -66,7 +66,12 @@ def _add_serve(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     field.add_argument("--authority", metavar="DIR", help="folder of `edgewright ca init`, for enrolment")
     field.add_argument("--authority-url", metavar="URL", help="where devices find `edgewright ca serve`")
     field.add_argument("--broker", metavar="URL", help=f"whom devices talk to: {BROKER_HELP}")
-    field.add_argument("--telemetry", metavar="STORE", help="store of `edgewright ingest`, for the gates")
+    field.add_argument(
+        "--telemetry",
+        metavar="STORE|URL",
+        help="for the gates: where `edgewright ingest --page` or `review serve` answers; or a store that nobody writes meanwhile",
+    )
+    field.add_argument("--telemetry-token-file", metavar="FILE", help="what that page asks for")
     field.add_argument("--name", default="fleet", help="tells several servers at one broker apart")
     add_tls(serve)
 

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from host_tools.fleet.records import AuditEntry
     from host_tools.fleet.service import FleetService
     from host_tools.fleet.store.fleet_store import FleetStore
+    from host_tools.review.remote_telemetry import RemoteTelemetry
+    from host_tools.review.store.telemetry_store import TelemetryStore
 
 _BROKEN: Final = 4
 """Exit status of an audit that is not whole."""
@@ -48,8 +50,8 @@ def run_serve(options: argparse.Namespace) -> int:
     )
     certificate = None if options.tls_cert is None else Path(options.tls_cert)
     key = None if options.tls_key is None else Path(options.tls_key)
-    with _opened(options.database) as store:
-        service = FleetService(store, _field(options), enrolment=_enrolment(options))
+    with _opened(options.database) as store, _findings(options, store) as findings:
+        service = FleetService(store, _field(options), findings=findings, enrolment=_enrolment(options))
         listener = None if options.broker is None else _listener(options, service)
         with (
             serving(
@@ -224,17 +226,35 @@ def _findings(options: argparse.Namespace, fleet: FleetStore) -> Iterator[Findin
         yield nothing_measured
         return
     from host_tools.fleet.rollout.telemetry import TelemetryFindings  # noqa: PLC0415 - the review's packages
-    from host_tools.review.store import opening  # noqa: PLC0415 - likewise
 
     def members(group: str) -> frozenset[str]:
         with fleet.reading() as book:
             return frozenset(one.id for one in book.devices.placed_since(group, 0.0))
 
-    telemetry = opening.open_store(options.telemetry, read_only=True)
+    telemetry = _telemetry(options)
     try:
         yield TelemetryFindings(telemetry, members)
     finally:
         telemetry.close()
+
+
+def _telemetry(options: argparse.Namespace) -> RemoteTelemetry | TelemetryStore:
+    """Open the store, or ask the process that has it open: a DuckDB file is one process's while it is written."""
+    if not options.telemetry.startswith(("http://", "https://")):
+        from host_tools.review.store import opening  # noqa: PLC0415 - the review's packages
+
+        if options.telemetry_token_file is not None:
+            raise InputError("--telemetry-token-file: belongs to a --telemetry that is an address.")
+        return opening.open_store(options.telemetry, read_only=True)
+    from host_tools.review.remote_telemetry import RemoteTelemetry  # noqa: PLC0415 - likewise
+
+    token = None
+    if options.telemetry_token_file is not None:
+        try:
+            token = Path(options.telemetry_token_file).read_text().strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"--telemetry-token-file: {options.telemetry_token_file}: {error}.") from error
+    return RemoteTelemetry(options.telemetry, token=token)
 
 
 def _listener(options: argparse.Namespace, service: FleetService) -> Listener:

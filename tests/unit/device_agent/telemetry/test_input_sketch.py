@@ -12,7 +12,8 @@ from hypothesis.extra.numpy import arrays
 
 from device_agent.contract.manifest import PayloadTensor
 from device_agent.contract.telemetry import INPUT_BUCKETS, InputSketch
-from device_agent.telemetry.input_sketch import BUDGET_NS, MOST_VALUES, NEVER, InputSketcher
+from device_agent.telemetry.input_sketch import BUDGET_NS, NEVER, InputSketcher
+from device_agent.telemetry.input_values import MOST_VALUES
 
 
 def tensor(

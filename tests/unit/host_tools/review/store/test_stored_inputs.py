@@ -10,7 +10,8 @@ import pytest
 from device_agent.contract.manifest import PayloadTensor
 from device_agent.contract.telemetry import Envelope, InputWindow
 from device_agent.contract.telemetry_codec import decode, encode
-from device_agent.telemetry.input_sketch import InputSketcher, bucket_of
+from device_agent.telemetry.input_sketch import InputSketcher
+from device_agent.telemetry.input_values import bucket_of
 from host_tools.review.ingest.batching import Collector, joined
 from host_tools.review.ingest.rows import rows_of
 from host_tools.review.store.telemetry_store import Retention
