@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 STEPS = ("update_started", "update_tried", "update_activated", "update_committed")
 """The step that has just begun when the power goes: download, trial and shadow run, start of the new model, settling."""
-LONGEST_SECONDS = 60.0
+LONGEST_SECONDS = 120.0
 MOMENT = 0.02
 
 
