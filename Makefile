@@ -11,7 +11,7 @@ DATA ?=
 
 RIG ?= local
 
-.PHONY: help setup demo test hil check format deb bench bench-peers clean
+.PHONY: help setup demo test hil check format deb deb-check bench bench-peers clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -44,6 +44,10 @@ format: $(VENV)/.ready ## Format and mend what a tool can mend
 deb: $(VENV)/.ready ## The agent as a Debian package, in dist/
 	@scripts/system-packages dpkg
 	$(RUN) scripts/build_deb.py --out dist
+
+deb-check: $(VENV)/.ready ## Install the package on a clean Debian 12 that is booted for it; as root
+	@scripts/system-packages dpkg
+	$(RUN) scripts/try_deb.py $(ARGS)
 
 bench: $(VENV)/.ready .venv-bench/.ready ## Measure against the peers: make bench DATA=path/to/imagenet_cc
 	$(RUN) -m benchmarks --data "$(DATA)" $(ARGS)
