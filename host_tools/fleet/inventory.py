@@ -7,12 +7,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Literal
 
 from host_tools.errors import ConflictError
+from host_tools.fleet.records import Device, Group
 from host_tools.fleet.rollout.jobs import canceled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from host_tools.fleet.records import Device
+    from host_tools.fleet.outside import Enrolled
     from host_tools.fleet.store.fleet_store import FleetBook
 
 Retirement = Literal["revoked", "decommissioned"]
@@ -78,6 +79,7 @@ def approve_device(book: FleetBook, device: Device, *, actor: str) -> Device:
         )
     approved = replace(device, state="enrolled")
     book.devices.put(approved, now_seconds=book.now_seconds)
+    book.effects.want("approve", device.id, json.dumps({"by": actor}), now_seconds=book.now_seconds)
     book.note(actor, "device.approve", f"device/{device.id}")
     _tell(book, 1)
     return approved
@@ -106,6 +108,48 @@ def retire_device(book: FleetBook, device: Device, state: Retirement, *, reason:
     book.note(actor, _ACTIONS[state], f"device/{device.id}", {"reason": reason})
     _tell(book, 1)
     return retired
+
+
+def take_enrolled(book: FleetBook, members: Sequence[Enrolled]) -> None:
+    """Make known what the authority knows: devices that came with a claim token, that come back, or that ask to be let in.
+
+    What somebody decided here and the authority has not heard of yet stays; a decommissioned device stays out.
+    """
+    fresh: list[Device] = []
+    changed = 0
+    for member in members:
+        known = book.devices.find(member.device)
+        if known is None and member.state != "revoked" and member.group:
+            if book.groups.find(member.group) is None:
+                book.groups.add(Group(name=member.group, created_seconds=book.now_seconds))
+                book.note(
+                    "server", "group.add", f"group/{member.group}", {"reason": "a claim token named it"}
+                )
+            fresh.append(
+                Device(
+                    id=member.device,
+                    group=member.group,
+                    state=member.state,
+                    added_seconds=book.now_seconds,
+                )
+            )
+            book.note(
+                f"device {member.device}", "device.enrol", f"device/{member.device}", {"group": member.group}
+            )
+        elif known is not None and _comes_back(book, known, member):
+            book.devices.put(replace(known, state=member.state), now_seconds=book.now_seconds)
+            book.note(f"device {known.id}", "device.enrol", f"device/{known.id}", {"was": known.state})
+            changed += 1
+    book.devices.add(fresh)
+    if fresh or changed:
+        _tell(book, len(fresh) + changed)
+
+
+def _comes_back(book: FleetBook, known: Device, member: Enrolled) -> bool:
+    if member.state not in ("pending", "enrolled") or known.state not in ("pending", "revoked"):
+        return False
+    decided = any(book.effects.find(kind, known.id) is not None for kind in ("approve", "revoke"))
+    return known.state != member.state and not decided
 
 
 def _cancel(book: FleetBook, device: str, reason: str) -> None:

@@ -11,11 +11,14 @@ import logging
 import threading
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from time import monotonic
+from typing import TYPE_CHECKING, Final
 
 from device_agent.contract.errors import EdgewrightError
 from host_tools.errors import ConflictError, InputError, StaleError
 from host_tools.fleet.carrying_out import carry_out, make_jobs
+from host_tools.fleet.inventory import take_enrolled
+from host_tools.fleet.outside import nothing_measured
 from host_tools.fleet.records import Rollout, StageProgress
 from host_tools.fleet.rollout import orders
 from host_tools.fleet.rollout.jobs import Observation, expire, observe
@@ -26,9 +29,9 @@ from host_tools.fleet.store.rollouts import OCCUPYING
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from host_tools.fleet.records import GateFinding, Job, JobCounts, Release, RolloutPlan
+    from host_tools.fleet.outside import Enrolment, Field, Findings
+    from host_tools.fleet.records import Job, JobCounts, Release, RolloutPlan
     from host_tools.fleet.rollout.steps import Advance
-    from host_tools.fleet.rollout.wanted import Wanted
     from host_tools.fleet.store.devices import DeviceReport
     from host_tools.fleet.store.effects import Effect
     from host_tools.fleet.store.fleet_store import FleetBook, FleetStore
@@ -38,6 +41,7 @@ _LATE_AT_ONCE: Final = 1_000
 _EFFECTS_AT_ONCE: Final = 100
 _LONGEST_PAUSE_SECONDS: Final = 60.0
 _FRESH_SECONDS: Final = 600.0
+_ENROLLED_SECONDS: Final = 10.0
 
 ORDERS: Final[Mapping[str, Callable[[Rollout, str, float], Advance]]] = {
     "submit": orders.submit,
@@ -49,49 +53,6 @@ ORDERS: Final[Mapping[str, Callable[[Rollout, str, float], Advance]]] = {
     "rollback": orders.roll_back,
     "retry": orders.retry,
 }
-
-
-class Field(Protocol):
-    """What touches devices. Everything may be asked twice, and costs nothing the second time."""
-
-    def publish(self, group: str, wanted: Wanted, *, ask_anew: bool) -> None:
-        """Sign what a group shall run, unless the newest desired state says so already.
-
-        Args:
-            group: Its name.
-            wanted: All of it.
-            ask_anew: Devices on which it failed shall try it again.
-
-        Raises:
-            EdgewrightError: It cannot be done now.
-        """
-
-    def revoke(self, device: str, reason: str) -> None:
-        """Take a device's certificates back.
-
-        Raises:
-            EdgewrightError: It cannot be done now.
-        """
-
-    def keep_fresh(self) -> None:
-        """Sign anew what would expire; called every few minutes.
-
-        Raises:
-            EdgewrightError: It cannot be done now.
-        """
-
-
-class Findings(Protocol):
-    """What the gates of a rollout find now."""
-
-    def __call__(self, rollout: Rollout, release: Release, now_seconds: float) -> Sequence[GateFinding]:
-        """Return a finding for each gate that could be looked at."""
-
-
-def nothing_measured(rollout: Rollout, release: Release, now_seconds: float) -> Sequence[GateFinding]:
-    """Return no finding: every gate stays not measured."""
-    del rollout, release, now_seconds
-    return ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,12 +68,21 @@ class FleetService:
 
     Args:
         store: Keeps everything.
-        field: Touches devices.
+        field: Signs what devices shall run.
+        enrolment: Certificates; None: this fleet's devices have theirs from elsewhere.
         findings: Of the gates.
     """
 
-    def __init__(self, store: FleetStore, field: Field, *, findings: Findings = nothing_measured) -> None:
+    def __init__(
+        self,
+        store: FleetStore,
+        field: Field,
+        *,
+        enrolment: Enrolment | None = None,
+        findings: Findings = nothing_measured,
+    ) -> None:
         self.store = store
+        self.enrolment = enrolment
         self._field = field
         self._findings = findings
         self._wake = threading.Event()
@@ -198,14 +168,17 @@ class FleetService:
 
     def run(self, stop: threading.Event, *, period_seconds: float = 2.0) -> None:
         """Make rounds until told to stop; a round that fails is tried again."""
-        fresh_at = 0.0
+        fresh_at = enrolled_at = 0.0
         while not stop.is_set():
             self._wake.clear()
             try:
+                if monotonic() - enrolled_at > _ENROLLED_SECONDS:
+                    enrolled_at = monotonic()
+                    self.take_enrolled()
                 self.round()
-                if self.store.wall_seconds() - fresh_at > _FRESH_SECONDS:
+                if monotonic() - fresh_at > _FRESH_SECONDS:
                     self._field.keep_fresh()
-                    fresh_at = self.store.wall_seconds()
+                    fresh_at = monotonic()
             except EdgewrightError as error:
                 _LOG.warning("a round failed and is tried again: %s", error)
             self._wake.wait(period_seconds)
@@ -225,6 +198,17 @@ class FleetService:
             except EdgewrightError as error:
                 _LOG.warning("rollout %s waits: %s", rollout.plan.id, error)
         self._do_effects()
+
+    def take_enrolled(self) -> None:
+        """Make known what the authority knows of devices that came, come back, or ask to be let in.
+
+        Raises:
+            EdgewrightError: The authority or the store cannot be read.
+        """
+        if self.enrolment is not None:
+            members = self.enrolment.members()
+            with self.store.writing() as book:
+                take_enrolled(book, members)
 
     # --- one rollout ---
 
@@ -292,7 +276,12 @@ class FleetService:
     def _do(self, effect: Effect) -> None:
         document = json.loads(effect.document)
         if effect.kind == "revoke":
-            self._field.revoke(effect.subject, str(document["reason"]))
+            if self.enrolment is not None:
+                self.enrolment.revoke(effect.subject, reason=str(document["reason"]))
+            return
+        if effect.kind == "approve":
+            if self.enrolment is not None:
+                self.enrolment.approve(effect.subject, by=str(document["by"]))
             return
         with self.store.reading() as book:
             rollout = book.rollouts.get(str(document["rollout"]))

@@ -277,6 +277,12 @@ class MadeToken(Answer):
     secret: str
 
 
+class MadeClaim(Answer):
+    """A new claim token; it is told this once and kept nowhere."""
+
+    claim: str
+
+
 class Me(Answer):
     """Who asks."""
 
@@ -320,6 +326,7 @@ class DriftAnswer(Answer):
 
     group: str
     as_desired: int
+    underway: int
     differing: int
     silent: int
     free: int

@@ -12,6 +12,7 @@ from device_agent import __version__
 from host_tools.fleet.serve.admission import Admission, GuardedRoute, endpoint_of
 from host_tools.fleet.serve.audit import add_audit_endpoints
 from host_tools.fleet.serve.body_limit import BodyLimit
+from host_tools.fleet.serve.claims import add_claim_endpoints
 from host_tools.fleet.serve.context import Fleet
 from host_tools.fleet.serve.devices import add_device_endpoints
 from host_tools.fleet.serve.drift import add_drift_endpoints
@@ -58,6 +59,7 @@ def application(service: FleetService, *, limits: Limits | None = None) -> FastA
         add_device_endpoints,
         add_group_endpoints,
         add_drift_endpoints,
+        add_claim_endpoints,
         add_release_endpoints,
         add_rollout_endpoints,
         add_audit_endpoints,

@@ -54,7 +54,6 @@ InRelease = Annotated[str, Path(pattern=_RELEASE, description="Id of a release."
 InRollout = Annotated[str, Path(pattern=_NAME, description="Id of a rollout.")]
 InStage = Annotated[int, Path(ge=0, lt=MOST_STAGES, description="Number of a stage, from 0.")]
 InToken = Annotated[str, Path(pattern=r"^[0-9a-f]{12}$", description="Id of a token.")]
-InClaim = Annotated[str, Path(pattern=r"^[A-Za-z0-9_:-]{1,80}$", description="Id of a claim token.")]
 Limit = Annotated[int, Query(ge=1, le=1_000, description="How many at most.")]
 AfterName = Annotated[
     str, Query(pattern=r"^[A-Za-z0-9_.+-]{0,200}$", description="`next` of the page before.")
@@ -127,7 +126,7 @@ class ClaimAsked(Asked):
     group: Name
     device: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{0,64}$")] = ""
     lifetime_seconds: Annotated[float, Field(ge=60.0, le=366 * _DAY_SECONDS, allow_inf_nan=False)] = 86_400.0
-    approves: bool = True
+    needs_approval: bool = False
 
 
 class ArtifactAsked(Asked):

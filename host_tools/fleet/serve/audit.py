@@ -32,10 +32,18 @@ def add_audit_endpoints(app: FastAPI, fleet: Fleet) -> None:
         action: _Action = None,
         subject: _Subject = None,
         after: AfterNumber = 0,
+        newest_first: bool = False,
         limit: Limit = 100,
     ) -> object:
         with fleet.store.reading() as book:
-            found = book.audit.page(actor=actor, action=action, subject=subject, after=after, limit=limit + 1)
+            found = book.audit.page(
+                actor=actor,
+                action=action,
+                subject=subject,
+                after=after,
+                newest_first=newest_first,
+                limit=limit + 1,
+            )
         return page_of(AuditAnswer, found, limit=limit, key="number")
 
     @app.get(f"{ROOT}/audit.jsonl", response_class=StreamingResponse, responses=_LINES_ANSWER)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, func, select
 
+from host_tools.fleet.records import ENDED_JOBS
 from host_tools.fleet.store.documents import read_artifacts
 from host_tools.fleet.store.tables import DEVICE, GROUP, JOB, ROLLOUT
 
@@ -26,18 +27,20 @@ _STANDS = ("running", "paused", "aborted")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupDrift:
-    """Enrolled devices of one group; the four kinds together are all of them.
+    """Enrolled devices of one group; the five kinds together are all of them.
 
     Attributes:
         group: Its name.
         as_desired: Run what they shall run.
-        differing: Run something else.
+        underway: Run something else; a job that is open brings them what they shall run.
+        differing: Run something else, and no job is open.
         silent: Shall run something and have not said what they run.
         free: The desired state has nothing for their profiles.
     """
 
     group: str
     as_desired: int = 0
+    underway: int = 0
     differing: int = 0
     silent: int = 0
     free: int = 0
@@ -69,7 +72,7 @@ class Drift:
     def tallies(self) -> tuple[GroupDrift, ...]:
         """Return the drift of every group that has enrolled devices, in the order of their names."""
         trials = self._trials()
-        columns = (DEVICE.c.group, DEVICE.c.targets, DEVICE.c.artifact, trials.c.wanted)
+        columns = (DEVICE.c.group, DEVICE.c.targets, DEVICE.c.artifact, trials.c.wanted, trials.c.is_open)
         asked = (
             select(*columns, func.count().label("count"))
             .select_from(DEVICE)
@@ -81,12 +84,12 @@ class Drift:
         found: dict[str, GroupDrift] = {}
         for row in self._connection.execute(asked):
             tally = found.get(row.group) or GroupDrift(group=row.group)
-            kind = _kind(_desired(row, groups[row.group]), row.artifact)
+            kind = _kind(_desired(row, groups[row.group]), row.artifact, is_open=row.is_open)
             found[row.group] = replace(tally, **{kind: getattr(tally, kind) + int(row.count)})
         return tuple(found[name] for name in sorted(found))
 
     def differing(self, group: str, *, after: str = "", limit: int) -> tuple[DesiredOfDevice, ...]:
-        """Return the next enrolled devices of a group that run something else than they shall, in the order of their ids."""
+        """Return the next enrolled devices of a group that run something else than they shall and have no open job, in the order of their ids."""
         found: list[DesiredOfDevice] = []
         artifacts = self._groups().get(group, {})
         asked = self._devices().where(
@@ -95,7 +98,7 @@ class Drift:
         with self._connection.execute(asked.order_by(DEVICE.c.id)) as rows:
             for row in rows:
                 one = _of_device(row, artifacts)
-                if _kind(one.desired, one.reported) == "differing":
+                if _kind(one.desired, one.reported, is_open=row.is_open) == "differing":
                     found.append(one)
                     if len(found) == limit:
                         break
@@ -116,6 +119,7 @@ class Drift:
                 DEVICE.c.artifact,
                 trials.c.wanted,
                 trials.c.rollout,
+                trials.c.is_open,
             )
             .select_from(DEVICE)
             .outerjoin(trials, _same_device(trials))
@@ -132,7 +136,13 @@ class Drift:
         newest = {row.group: row for row in self._connection.execute(asked)}
         standing = [row.id for row in newest.values() if row.state in _STANDS]
         return (
-            select(JOB.c.device, JOB.c.wanted, JOB.c.rollout, ROLLOUT.c.group)
+            select(
+                JOB.c.device,
+                JOB.c.wanted,
+                JOB.c.rollout,
+                JOB.c.state.not_in(sorted(ENDED_JOBS)).label("is_open"),
+                ROLLOUT.c.group,
+            )
             .join(ROLLOUT, ROLLOUT.c.id == JOB.c.rollout)
             .where(JOB.c.rollout.in_(standing))
             .subquery()
@@ -162,9 +172,11 @@ def _desired(row: Any, artifacts: Mapping[str, ReleasedArtifact]) -> str | None:
     return next((artifacts[target].digest for target in targets if target in artifacts), None)
 
 
-def _kind(desired: str | None, reported: str | None) -> str:
+def _kind(desired: str | None, reported: str | None, *, is_open: bool | None) -> str:
     if desired is None:
         return "free"
     if not reported:
         return "silent"
-    return "as_desired" if desired == reported else "differing"
+    if desired == reported:
+        return "as_desired"
+    return "underway" if is_open else "differing"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from host_tools.errors import StoreError
 from host_tools.fleet.store.audit import Audit
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 WRITES: Final = "edgewright_writes"
 """Execution option of a connection whose transaction writes: it takes the lock when it begins, so that two can never wait for each other."""
+FAILURES: Final = (DBAPIError, PoolTimeoutError)
+"""What a database can be blamed for; everything else is a defect of ours."""
 WRITER_LOCK: Final = 0x65776C74
 """Number of the advisory lock on PostgreSQL."""
 
@@ -136,7 +139,7 @@ def where_of(engine: Engine) -> str:
 def _told(engine: Engine) -> Iterator[None]:
     try:
         yield
-    except SQLAlchemyError as error:
+    except FAILURES as error:
         raise store_error(engine, error) from error
 
 

@@ -12,10 +12,17 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import URL, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError
 
 from host_tools.errors import InputError
-from host_tools.fleet.store.fleet_store import WRITES, FleetStore, store_error, where_of, writing_connection
+from host_tools.fleet.store.fleet_store import (
+    FAILURES,
+    WRITES,
+    FleetStore,
+    store_error,
+    where_of,
+    writing_connection,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,7 +49,7 @@ def open_store(address: str, *, wall_seconds: Callable[[], float] = time) -> Fle
     try:
         with writing_connection(engine) as connection:
             _migrate(connection, where_of(engine))
-    except SQLAlchemyError as error:
+    except FAILURES as error:
         engine.dispose()
         raise store_error(engine, error) from error
     except InputError:

@@ -13,6 +13,7 @@ const concerns = (event) => ["devices", "rollout", "jobs"].includes(event.kind) 
 export function driftParts(drift) {
   return [
     { name: "as desired", count: drift.as_desired, kind: "good" },
+    { name: "on the way", count: drift.underway, kind: "busy" },
     { name: "differing", count: drift.differing, kind: "bad" },
     { name: "silent", count: drift.silent, kind: "care" },
     { name: "nothing desired", count: drift.free, kind: "rest" },
@@ -87,7 +88,7 @@ export function GroupView() {
   return html`<${Title} text=${shown.id} above=${html`<${Link} to=${{ view: "fleet" }}>Groups<//>`} />
     <${Answered} asked=${asked}>${([group, drift, differing, releases, rollouts]) => {
       const names = artifactNames(releases.items);
-      const found = drift.find((one) => one.group === group.name) ?? { as_desired: 0, differing: 0, silent: 0, free: 0 };
+      const found = drift.find((one) => one.group === group.name) ?? { as_desired: 0, underway: 0, differing: 0, silent: 0, free: 0 };
       return html`
         ${group.note && html`<p class="lead"><${Said} text=${group.note} /></p>`}
         <section class="card" aria-label="Drift"><${Bar} parts=${driftParts(found)} className="tall" /><${Legend} parts=${driftParts(found)} /><p><${Link} to=${{ view: "devices", group: group.name }}>All devices of the group<//></p></section>

@@ -51,7 +51,7 @@ function Rollout({ rollout, explained, drift, reload }) {
   const { me } = useContext(Session);
   const { plan } = rollout;
   const inGroup = drift.find((one) => one.group === plan.group);
-  const size = inGroup ? inGroup.as_desired + inGroup.differing + inGroup.silent + inGroup.free : 0;
+  const size = inGroup ? inGroup.as_desired + inGroup.underway + inGroup.differing + inGroup.silent + inGroup.free : 0;
   const actions = useMemo(() => orders(rollout, explained, size).map((one) => ({ ...one, act: async () => { await one.act(); await reload(); } })), [rollout, explained, size]);
   return html`
     <${Title} text=${rollout.id} chip=${rollout.state} above=${html`<${Link} to=${{ view: "rollouts" }}>Rollouts<//>`} />

@@ -11,20 +11,22 @@ import httpx
 from device_agent.contract.desired import belongs
 from host_tools.errors import OutputError
 from host_tools.fleet.inventory import add_devices
+from host_tools.fleet.outside import nothing_measured
 from host_tools.fleet.records import Device, Provides
 from host_tools.fleet.rollout.jobs import Observation
 from host_tools.fleet.serve.application import application
 from host_tools.fleet.serve.limits import Limits
-from host_tools.fleet.service import FleetService, Heard, nothing_measured
+from host_tools.fleet.service import FleetService, Heard
 from host_tools.fleet.store.devices import DeviceFilter, DeviceReport
 from host_tools.fleet.store.opening import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import timedelta
 
-    from host_tools.fleet.records import Role
+    from host_tools.fleet.outside import Findings
+    from host_tools.fleet.records import DeviceState, Role
     from host_tools.fleet.rollout.wanted import Wanted
-    from host_tools.fleet.service import Findings
     from host_tools.fleet.store.fleet_store import FleetStore
 
 BEGIN_SECONDS = 1_800_000_000.0
@@ -76,7 +78,6 @@ class SimulatedField:
 
     wanted: dict[str, Wanted] = field(default_factory=dict)
     published: list[tuple[str, bool]] = field(default_factory=list)
-    revoked: list[tuple[str, str]] = field(default_factory=list)
     is_broken: bool = False
 
     def publish(self, group: str, wanted: Wanted, *, ask_anew: bool) -> None:
@@ -84,16 +85,42 @@ class SimulatedField:
         self.wanted[group] = wanted
         self.published.append((group, ask_anew))
 
-    def revoke(self, device: str, reason: str) -> None:
-        self._work()
-        self.revoked.append((device, reason))
-
     def keep_fresh(self) -> None:
         self._work()
 
     def _work(self) -> None:
         if self.is_broken:
             raise OutputError("repository: cannot be written: no space left on device.")
+
+
+@dataclass(frozen=True)
+class KnownDevice:
+    """As the authority tells of it."""
+
+    device: str
+    group: str
+    state: DeviceState
+
+
+@dataclass
+class SimulatedEnrolment:
+    """An authority without certificates."""
+
+    known: dict[str, KnownDevice] = field(default_factory=dict)
+    revoked: list[tuple[str, str]] = field(default_factory=list)
+    approved: list[tuple[str, str]] = field(default_factory=list)
+
+    def token(self, *, group: str, lifetime: timedelta, device: str, needs_approval: bool) -> str:
+        return f"claim-{group}-{device}-{lifetime.total_seconds():.0f}-{needs_approval}"
+
+    def members(self) -> list[KnownDevice]:
+        return list(self.known.values())
+
+    def approve(self, device: str, *, by: str) -> None:
+        self.approved.append((device, by))
+
+    def revoke(self, device: str, *, reason: str) -> None:
+        self.revoked.append((device, reason))
 
 
 class FleetOfTests:
@@ -105,7 +132,8 @@ class FleetOfTests:
         self.clock = Clock()
         self.store: FleetStore = open_store(address, wall_seconds=self.clock)
         self.field = SimulatedField()
-        self.service = FleetService(self.store, self.field, findings=findings)
+        self.enrolment = SimulatedEnrolment()
+        self.service = FleetService(self.store, self.field, enrolment=self.enrolment, findings=findings)
         self.app = application(self.service, limits=limits or Limits())
         self._secrets: dict[Role, str] = {}
 

@@ -79,7 +79,7 @@ def test_a_device_added_in_the_middle_gets_its_job_and_one_that_left_holds_nobod
     fleet.service.round()
     jobs = {job["device"]: job["state"] for job in fleet.done("GET", "/rollouts/r1/jobs")["items"]}
     assert jobs == {devices[0]: "canceled", devices[1]: "closed", devices[2]: "closed", "late": "scheduled"}
-    assert fleet.field.revoked == [(devices[0], "broken screen")]
+    assert fleet.enrolment.revoked == [(devices[0], "broken screen")]
     fleet.devices_follow()
     fleet.pass_time(11)
     fleet.service.round()

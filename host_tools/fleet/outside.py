@@ -1,0 +1,96 @@
+"""What the service needs of the world: signed desired states, certificates, gates. `field` and `rollout.gates` have them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import timedelta
+
+    from host_tools.fleet.records import DeviceState, GateFinding, Release, Rollout
+    from host_tools.fleet.rollout.wanted import Wanted
+
+
+class Field(Protocol):
+    """Desired states. Everything may be asked twice, and costs nothing the second time."""
+
+    def publish(self, group: str, wanted: Wanted, *, ask_anew: bool) -> None:
+        """Sign what a group shall run, unless the newest desired state says so already.
+
+        Args:
+            group: Its name.
+            wanted: All of it.
+            ask_anew: Devices on which it failed shall try it again.
+
+        Raises:
+            EdgewrightError: It cannot be done now.
+        """
+
+    def keep_fresh(self) -> None:
+        """Sign anew what would expire; called every few minutes.
+
+        Raises:
+            EdgewrightError: It cannot be done now.
+        """
+
+
+class Enrolled(Protocol):
+    """A device as the authority knows it."""
+
+    @property
+    def device(self) -> str:
+        """Its id."""
+
+    @property
+    def group(self) -> str:
+        """The group that it came into; empty: none."""
+
+    @property
+    def state(self) -> DeviceState:
+        """`pending`, `enrolled` or `revoked`."""
+
+
+class Enrolment(Protocol):
+    """Certificates. Decisions may be handed over twice, and cost nothing the second time."""
+
+    def token(self, *, group: str, lifetime: timedelta, device: str, needs_approval: bool) -> str:
+        """Make a claim token, for one device, once.
+
+        Raises:
+            EdgewrightError: It cannot be done.
+        """
+
+    def members(self) -> Sequence[Enrolled]:
+        """Return every device that has, had or asks for a certificate.
+
+        Raises:
+            EdgewrightError: They cannot be read.
+        """
+
+    def approve(self, device: str, *, by: str) -> None:
+        """Let a device in that asks.
+
+        Raises:
+            EdgewrightError: It cannot be done now.
+        """
+
+    def revoke(self, device: str, *, reason: str) -> None:
+        """Take a device's certificates back.
+
+        Raises:
+            EdgewrightError: It cannot be done now.
+        """
+
+
+class Findings(Protocol):
+    """What the gates of a rollout find now."""
+
+    def __call__(self, rollout: Rollout, release: Release, now_seconds: float) -> Sequence[GateFinding]:
+        """Return a finding for each gate that could be looked at."""
+
+
+def nothing_measured(rollout: Rollout, release: Release, now_seconds: float) -> Sequence[GateFinding]:
+    """Return no finding: every gate stays not measured."""
+    del rollout, release, now_seconds
+    return ()
