@@ -24,19 +24,38 @@ export function events(text, each) {
 }
 
 // Listens until it is told to stop; comes back by itself, and hears what it missed.
+// A browser has six connections to a server of HTTP/1.1, for all of its tabs: one that nobody sees gives its own back meanwhile.
 export class Live {
   constructor({ heard, changed, refused }) {
-    Object.assign(this, { heard, changed, refused, last: "", wait: FIRST_WAIT_MS, controller: null, stopped: false, timer: 0, lostSince: null });
-    this.retry = () => { if (this.lostSince) { clearTimeout(this.timer); this.listen(); } };
-    addEventListener("online", this.retry);
+    Object.assign(this, { heard, changed, refused, last: "", wait: FIRST_WAIT_MS, controller: null, stopped: true, timer: 0, lostSince: null, wasHere: false });
+    this.look = () => (document.hidden ? this.rest() : this.begin());
+    this.rest = this.rest.bind(this);
+    document.addEventListener("visibilitychange", this.look);
+    addEventListener("online", this.look);
+    addEventListener("pageshow", this.look);
+    addEventListener("pagehide", this.rest);
+    this.look();
+  }
+
+  begin() {
+    if (!this.stopped && !this.lostSince) return;
+    this.rest();
+    this.stopped = false;
     this.listen();
   }
 
-  stop() {
+  rest() {
     this.stopped = true;
-    removeEventListener("online", this.retry);
     clearTimeout(this.timer);
     this.controller?.abort();
+  }
+
+  stop() {
+    document.removeEventListener("visibilitychange", this.look);
+    removeEventListener("online", this.look);
+    removeEventListener("pageshow", this.look);
+    removeEventListener("pagehide", this.rest);
+    this.rest();
   }
 
   async listen() {
@@ -46,19 +65,20 @@ export class Live {
     watched();
     try {
       const response = await reach("/events", { signal: controller.signal, headers: this.last ? { "Last-Event-ID": this.last } : {} });
-      const wasLost = this.lostSince !== null;
+      const mayHaveMissed = this.lostSince !== null || (this.wasHere && !this.last); // without a last event the server cannot know what was missed
+      this.wasHere = true;
       this.lostSince = null;
       this.wait = FIRST_WAIT_MS;
       this.changed({ lostSince: null });
-      if (wasLost) this.heard({ kind: "reset", subject: "" }); // whatever was asked for meanwhile has failed
+      if (mayHaveMissed) this.heard({ kind: "reset", subject: "" });
       await this.read(response.body.getReader(), watched);
     } catch (error) {
       if (error.status === 401) return this.refused(error);
-      if (!this.stopped) this.lost();
+      if (controller === this.controller && !this.stopped) this.lost();
     } finally {
       clearTimeout(watch);
     }
-    if (!this.stopped) this.timer = setTimeout(() => this.listen(), this.lostSince ? this.nextWait() : 0);
+    if (controller === this.controller && !this.stopped) this.timer = setTimeout(() => this.listen(), this.lostSince ? this.nextWait() : 0);
   }
 
   async read(reader, watched) {
