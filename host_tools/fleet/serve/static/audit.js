@@ -2,9 +2,9 @@
 import { html, useContext, useState } from "./preact-htm.js";
 import { Address, Link } from "./address.js";
 import { ask, query, save } from "./ask.js";
-import { Answered, Card, Filters, Moment, Pages, Said, Table, Title } from "./parts.js";
+import { Answered, Card, Filters, Lines, Moment, Pages, Said, Table, Title } from "./parts.js";
 import { Session, useAnswers } from "./session.js";
-import { plural, short } from "./words.js";
+import { plural, share, short, words } from "./words.js";
 
 const SUBJECTS = { rollout: "rollout", device: "device", group: "group", release: "release" };
 
@@ -14,21 +14,26 @@ function Subject({ text }) {
   return view ? html`<${Link} to=${{ view, id: text.slice(place + 1) }}>${text}<//>` : html`<${Said} text=${text} />`;
 }
 
-const details = (one) => Object.entries(one.details).filter(([, value]) => value !== "" && value !== null).map(([name, value]) => `${name}: ${typeof value === "number" ? Number(value.toPrecision(6)) : value}`).join(" · ");
+function Details({ entry: { details: { reason, ...figures } } }) {
+  const told = Object.entries(figures).filter(([, value]) => value !== "" && value !== null);
+  const figure = (name, value) => (name === "share_ppm" ? `share: ${share(value)}` : `${words(name)}: ${typeof value === "number" ? Number(value.toPrecision(6)) : value}`);
+  const text = told.map(([name, value]) => figure(name, value)).join(" · ");
+  return html`<div class="in-words">${reason ? html`<${Lines} text=${String(reason)} />` : ""}${text && html`<p class="line soft"><${Said} text=${text} /></p>`}</div>`;
+}
 
 const COLUMNS = [
   { title: "No.", number: true, show: (one) => one.number },
   { title: "When", show: (one) => html`<${Moment} seconds=${one.seconds} />` },
-  { title: "Who", show: (one) => html`<${Said} text=${one.actor} />` },
+  { title: "Who", show: (one) => html`<span class="nowrap"><${Said} text=${one.actor} /></span>` },
   { title: "Did", show: (one) => html`<code>${one.action}</code>` },
   { title: "To", show: (one) => html`<${Subject} text=${one.subject} />` },
-  { title: "Details", show: (one) => html`<span class="in-words"><${Said} text=${details(one)} /></span>` },
+  { title: "Details", show: (one) => html`<${Details} entry=${one} />` },
 ];
 
 export function History({ subject }) {
   const asked = useAnswers([`/audit${query({ subject, newest_first: true, limit: 20 })}`], (event) => event.kind === "audit" && event.subject === subject);
   const all = html`<${Link} to=${{ view: "audit", subject }}>All entries<//>`;
-  return html`<${Card} title="What was done" id="history" aside=${all}><${Answered} asked=${asked}>${([page]) => html`<${Table} caption="The newest entries of the audit about ${subject}" columns=${COLUMNS.filter((one) => one.title !== "To")} rows=${page.items} keyOf=${(one) => one.number} />`}<//><//>`;
+  return html`<${Card} title="What was done" id="history" aside=${all}><${Answered} asked=${asked}>${([page]) => html`<${Table} caption="The newest entries of the audit about ${subject}" isSaidAbove columns=${COLUMNS.filter((one) => one.title !== "To")} rows=${page.items} keyOf=${(one) => one.number} />`}<//><//>`;
 }
 
 export function AuditView() {
@@ -38,7 +43,7 @@ export function AuditView() {
   return html`<${Title} text="Audit" />
     <p class="lead">Entries are only ever added, and each holds the digest of the one before. <${Check} /></p>
     <${Filters} choices=${[{ name: "actor", title: "Who" }, { name: "action", title: "Did" }, { name: "subject", title: "To" }]} />
-    <section class="card"><${Answered} asked=${asked}>${([page]) => html`<${Table} caption="The audit, newest first" columns=${COLUMNS} rows=${page.items} keyOf=${(one) => one.number} empty="No entry is like that." /><${Pages} next=${page.next} what="the audit" />`}<//></section>`;
+    <section class="card"><${Answered} asked=${asked}>${([page]) => html`<${Table} caption="The audit, newest first" isSaidAbove columns=${COLUMNS} rows=${page.items} keyOf=${(one) => one.number} empty="No entry is like that." /><${Pages} next=${page.next} what="the audit" />`}<//></section>`;
 }
 
 function Check() {

@@ -87,7 +87,7 @@ function Device({ device, desired, jobs, names, groups, reload }) {
       ["Agent", html`<${Said} text=${provides.agent_version || "it has not said"} />`],
       ["Memory", bytes(provides.memory_bytes)],
     ]} /><//>
-    <${Card} title="Jobs" id="jobs"><${Table} caption="What it owed rollouts" rows=${jobs} keyOf=${(one) => one.rollout} empty="No rollout wanted anything of it." columns=${[
+    <${Card} title="Jobs" id="jobs"><${Table} caption="What it owed rollouts" isSaidAbove rows=${jobs} keyOf=${(one) => one.rollout} empty="No rollout wanted anything of it." columns=${[
       { title: "Rollout", show: (one) => html`<${Link} to=${{ view: "rollout", id: one.rollout }}>${one.rollout}<//>` },
       { title: "State", show: (one) => html`<${Chip} name=${one.result === "none" ? one.state : one.result} />` },
       { title: "Wanted", show: (one) => html`<${ArtifactName} digest=${one.wanted} names=${names} />` },

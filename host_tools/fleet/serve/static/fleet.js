@@ -40,7 +40,7 @@ function Glance({ answers: [overview, drift, groups, releases, ...pages] }) {
       <${Tile} name="open rollouts" count=${overview.open_rollouts} to=${{ view: "rollouts" }} />
       <${Tile} name="changes on their way to devices" count=${overview.open_effects} />
     </ul>
-    <${Card} title="Rollouts that have not ended" id="open-rollouts"><${Table} caption="Rollouts that have not ended" columns=${ROLLOUT_COLUMNS} rows=${rollouts} keyOf=${(one) => one.id} empty="None: nothing is being rolled out." /><//>
+    <${Card} title="Rollouts that have not ended" id="open-rollouts"><${Table} caption="Rollouts that have not ended" isSaidAbove columns=${ROLLOUT_COLUMNS} rows=${rollouts} keyOf=${(one) => one.id} empty="None: nothing is being rolled out." /><//>
     <${Card} title="Groups" id="groups"><${Groups} groups=${groups.items} drift=${drift} names=${names} byGroup=${overview.by_group} /><//>
     <div class="columns">
       <${Card} title="State" id="by-state"><${Tally} what="State" rows=${tallies(overview.by_state, "?")} total=${overview.devices} show=${(row) => html`<${Chip} name=${row.name} />`} to=${(row) => ({ view: "devices", state: row.raw })} /><//>
@@ -50,7 +50,7 @@ function Glance({ answers: [overview, drift, groups, releases, ...pages] }) {
 }
 
 function Tally({ what, rows, total, show, to }) {
-  return html`<${Table} caption="Devices by ${what.toLowerCase()}" keyOf=${(row) => row.name} rows=${rows} columns=${[
+  return html`<${Table} caption="Devices by ${what.toLowerCase()}" isSaidAbove keyOf=${(row) => row.name} rows=${rows} columns=${[
     { title: what, show },
     { title: "Devices", number: true, show: (row) => { const where = to(row); return where ? html`<${Link} to=${where} aria-label="${devices(row.count)}: ${row.name}">${whole(row.count)}<//>` : whole(row.count); } },
     { title: "Share", show: (row) => html`<${Bar} parts=${[{ name: row.name, count: row.count, kind: "busy" }]} total=${total} className="thin" />` },
@@ -60,7 +60,7 @@ function Tally({ what, rows, total, show, to }) {
 export function ArtifactName({ digest, names }) {
   if (!digest) return html`<span class="soft">none, or not heard</span>`;
   const named = names.get(digest);
-  return named ? html`<span><${Link} to=${{ view: "release", id: named.release }}>${named.release}<//> <span class="soft">for ${named.profile}</span></span>` : html`<span><${Digest} digest=${digest} /> <span class="soft">of no release</span></span>`;
+  return named ? html`<span class="nowrap"><${Link} to=${{ view: "release", id: named.release }}>${named.release}<//> <span class="soft">for ${named.profile}</span></span>` : html`<span><${Digest} digest=${digest} /> <span class="soft">of no release</span></span>`;
 }
 
 function Groups({ groups, drift, names, byGroup }) {
@@ -103,6 +103,6 @@ export function GroupView() {
           { title: "Runs", show: (one) => html`<${ArtifactName} digest=${one.reported} names=${names} />` },
           { title: "Wanted by", show: (one) => (one.rollout ? html`<${Link} to=${{ view: "rollout", id: one.rollout }}>${one.rollout}<//>` : "the group") },
         ]} /><${Pages} next=${differing.next} what="devices" /><//>
-        <${Card} title="Rollouts" id="rollouts"><${Table} caption="Rollouts to this group" columns=${ROLLOUT_COLUMNS.filter((one) => one.title !== "Group")} rows=${rollouts.items} keyOf=${(one) => one.id} /><//>`;
+        <${Card} title="Rollouts" id="rollouts"><${Table} caption="Rollouts to this group" isSaidAbove columns=${ROLLOUT_COLUMNS.filter((one) => one.title !== "Group")} rows=${rollouts.items} keyOf=${(one) => one.id} /><//>`;
     }}<//>`;
 }

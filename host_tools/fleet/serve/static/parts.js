@@ -16,7 +16,13 @@ export function Chip({ name }) {
 }
 
 export const Said = ({ text }) => html`<bdi class="said">${visible(text)}</bdi>`;
-export const Lines = ({ text }) => text.split("\n").map((line) => html`<p class="line"><${Said} text=${line} /></p>`);
+
+// The first line, and the others behind a click.
+export function Lines({ text, more = "The figures" }) {
+  const [first, ...others] = text.split("\n");
+  return html`<p class="line"><${Said} text=${first} /></p>${others.length > 0 && html`<details><summary>${more}</summary>${others.map((line) => html`<p class="line"><${Said} text=${line} /></p>`)}</details>`}`;
+}
+
 export const Digest = ({ digest }) => html`<code title=${digest ?? ""}>${short(digest)}</code>`;
 
 export function Moment({ seconds, relative = false }) {
@@ -26,10 +32,10 @@ export function Moment({ seconds, relative = false }) {
 }
 
 // Columns: { title, show(row), number }. It scrolls within itself where it is too wide, by keys too.
-export function Table({ caption, columns, rows, empty = "None.", keyOf }) {
+export function Table({ caption, isSaidAbove, columns, rows, empty = "None.", keyOf }) {
   if (!rows.length) return html`<p class="soft">${empty}</p>`;
   return html`<div class="scroll" role="region" aria-label=${caption} tabindex="0"><table>
-    <caption>${caption}</caption>
+    <caption class=${isSaidAbove ? "unseen" : ""}>${caption}</caption>
     <thead><tr>${columns.map((column) => html`<th scope="col" class=${column.number ? "number" : ""}>${column.title}</th>`)}</tr></thead>
     <tbody>${rows.map((row) => html`<tr key=${keyOf?.(row)}>${columns.map((column, place) => (place ? html`<td class=${column.number ? "number" : ""}>${column.show(row)}</td>` : html`<th scope="row">${column.show(row)}</th>`))}</tr>`)}</tbody>
   </table></div>`;

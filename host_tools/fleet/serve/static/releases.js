@@ -43,5 +43,5 @@ export function ReleaseView() {
         { title: "Digest", show: ([, one]) => html`<${Digest} digest=${one.digest} />` },
         { title: "Signed as", show: ([, one]) => html`<code class="in-words"><${Said} text=${one.path} /></code>` },
       ]} /><//>
-      <${Card} title="Rollouts" id="rollouts"><${Table} caption="Rollouts that bring it" columns=${ROLLOUT_COLUMNS.filter((one) => one.title !== "Release")} rows=${rollouts.items.filter((one) => one.plan.release === release.id)} keyOf=${(one) => one.id} empty="None yet." /><//>`}<//>`;
+      <${Card} title="Rollouts" id="rollouts"><${Table} caption="Rollouts that bring it" isSaidAbove columns=${ROLLOUT_COLUMNS.filter((one) => one.title !== "Release")} rows=${rollouts.items.filter((one) => one.plan.release === release.id)} keyOf=${(one) => one.id} empty="None yet." /><//>`}<//>`;
 }

@@ -37,7 +37,7 @@ export function RolloutsView() {
   return html`<${Title} text="Rollouts" />
     <${Answered} asked=${asked}>${([page, groups]) => html`
       <${Filters} choices=${[{ name: "state", title: "State", options: [...OPEN, ...ENDED] }, { name: "group", title: "Group", options: groups.items.map((one) => one.name) }]} />
-      <section class="card"><${Table} caption="Rollouts, by name" columns=${ROLLOUT_COLUMNS} rows=${page.items} keyOf=${(one) => one.id} empty="No rollout is like that." /><${Pages} next=${page.next} what="rollouts" /></section>`}<//>`;
+      <section class="card"><${Table} caption="Rollouts, by name" isSaidAbove columns=${ROLLOUT_COLUMNS} rows=${page.items} keyOf=${(one) => one.id} empty="No rollout is like that." /><${Pages} next=${page.next} what="rollouts" /></section>`}<//>`;
 }
 
 export function RolloutView() {
@@ -58,8 +58,8 @@ function Rollout({ rollout, explained, drift, reload }) {
     <p class="lead"><${Link} to=${{ view: "release", id: plan.release }}>${plan.release}<//> to group <${Link} to=${{ view: "group", id: plan.group }}>${plan.group}<//>. Planned by ${rollout.created_by}, <${Moment} seconds=${rollout.created_seconds} />.</p>
     <p class="unseen" role="status" aria-live="polite">${progress(explained)} ${words(rollout.state)}.</p>
     <section class="card" aria-label="Where it is">
-      ${rollout.reason && html`<div class="why main-why"><${Lines} text=${rollout.reason} /></div>`}
-      <p><b>Next:</b> <${NextStep} text=${explained.next_step} /></p>
+      ${rollout.reason && html`<div class="main-why"><b>Why:</b> <${Lines} text=${rollout.reason} /></div>`}
+      <p class="main-why"><b>Next:</b> <${NextStep} text=${explained.next_step} /></p>
       <${Actions} actions=${actions} may=${(needed) => may(me.role, needed)} role=${me.role} />
       <${Overall} explained=${explained} size=${size} />
     </section>

@@ -48,7 +48,7 @@ export function Stages({ explained, plan }) {
         <${Bar} parts=${parts} total=${one.jobs.total} />
         <${Legend} parts=${parts} />
         <p class="soft">Began <${Moment} seconds=${one.began_seconds} />${one.ended_seconds !== null && html`, ended <${Moment} seconds=${one.ended_seconds} />`}.</p>`}
-      ${one.reason && html`<div class="why"><${Lines} text=${one.reason} /></div>`}
+      ${one.reason && html`<div class="why"><${Lines} text=${one.reason} more="What its gates found" /></div>`}
       <p class="soft">Passes when ${percent(planned.success_ratio)} succeeded and ${length(planned.soak_seconds)} have passed; stops when ${percent(planned.error_ratio)} failed.${planned.needs_approval && " An approver must let it begin."}</p>
     </li>`;
   })}</ol>`;
