@@ -5,9 +5,10 @@ One rollout runs its second stage, one was stopped by its gates and taken back, 
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,14 +39,17 @@ DEGRADED, DOWN = ("factory-00003", "factory-00010"), ("stores-00007",)
 RUNNING, STOPPED, WAITING, DRAFT = "factory-eye-1-2", "lab-eye-1-1", "stores-eye-1-2", "stores-eye-1-1"
 DRIFTING = "stores-00012"
 """It runs what nobody wants it to run."""
+_PLAYED_SECONDS = 5_000
+"""How long the fleet has lived when a test sees it."""
 
 
 class PagesFleet(FleetOfTests):
     """`FleetOfTests` with gates whose figures belong to a good release and to a slow one."""
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         super().__init__(str(folder / "fleet.db"), findings=self._judged)
-        self.clock.seconds = float(int(time.time()) - 6 * 3600)
+        self.clock.seconds = float(int(time.time()) - _PLAYED_SECONDS)
 
     def _judged(self, rollout: Rollout, release: Release, now_seconds: float) -> Sequence[GateFinding]:
         with self.store.reading() as book:
@@ -87,6 +91,16 @@ class PagesFleet(FleetOfTests):
         self.service.hear([Heard(report=report, seen=Observation(seconds=self.clock(), event=event, about=about, reason=reason))])
 
 
+def copied(fleet: PagesFleet, folder: Path) -> PagesFleet:
+    """Return the same fleet in another folder, to be changed there."""
+    with closing(sqlite3.connect(fleet.folder / "fleet.db")) as source, closing(sqlite3.connect(folder / "fleet.db")) as to:
+        source.backup(to)
+    copy = PagesFleet(folder)
+    copy.clock.seconds = fleet.clock.seconds
+    copy.field.wanted.update(fleet.field.wanted)
+    return copy
+
+
 def body(rollout: str, release: str, group: str, **more: Any) -> dict[str, Any]:
     stages = [
         {"name": "canary", "share_ppm": 100_000, "soak_seconds": 600.0},
@@ -102,7 +116,7 @@ def release(version: str, counter: int) -> dict[str, Any]:
 
 
 def filled(folder: Path) -> PagesFleet:
-    """Return the fleet, with a clock that says now."""
+    """Return the fleet as it is about now."""
     fleet = PagesFleet(folder)
     _devices(fleet)
     for counter, version in enumerate(("1.0", "1.1", "1.2"), start=1):
@@ -120,7 +134,6 @@ def filled(folder: Path) -> PagesFleet:
     fleet.done("POST", "/rollouts", body(DRAFT, "eye-1.1", "stores"), role="operator")
     _states(fleet)
     fleet.service.round()
-    fleet.clock.seconds = max(fleet.clock.seconds, time.time())
     return fleet
 
 

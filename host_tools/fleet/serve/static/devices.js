@@ -34,7 +34,7 @@ export function DevicesView() {
           { name: "target", title: "Target" },
           { name: "tag", title: "Tag" },
         ]} />
-        <section class="card">${csv}<${Table} caption="Devices, by name" rows=${page.items} keyOf=${(one) => one.id} empty="No device is like that." columns=${[
+        <section class="card"><div class="row head">${csv}</div><${Table} caption="Devices, by name" isSaidAbove rows=${page.items} keyOf=${(one) => one.id} empty="No device is like that." columns=${[
           { title: "Device", show: (one) => html`<${Link} to=${{ view: "device", id: one.id }}>${one.id}<//>` },
           { title: "Group", show: (one) => html`<${Link} to=${{ view: "group", id: one.group }}>${one.group}<//>` },
           { title: "State", show: (one) => html`<${Chip} name=${one.state} />` },

@@ -15,6 +15,7 @@ export function orders(rollout, explained, size) {
     holding: sum(stages, "holding"),
     open: sum(stages, "open"),
     again: sum(stages, "failed") + sum(stages, "canceled"),
+    total: sum(stages, "total"),
     size,
   };
   const going = state === "running" || state === "paused";
@@ -55,7 +56,13 @@ function rollsBack(plan, { holding, open }) {
   return [`${devices(holding)} that ${holding === 1 ? "runs" : "run"} ${plan.release} ${holding === 1 ? "goes" : "go"} back to what ran before.`, `${plural(open, "open job ends", "open jobs end")} without a result. It cannot be resumed.`];
 }
 
-function aborts(plan, { holding, open, size }) {
-  if (!holding && !open) return ["It ends for good. No device has changed."];
-  return [`It ends for good: no further stage begins, and ${devices(Math.max(size - holding, 0))} of group ${plan.group} ${size - holding === 1 ? "stays" : "stay"} with what ran before.`, `${devices(holding)} that ${holding === 1 ? "runs" : "run"} ${plan.release} ${holding === 1 ? "keeps" : "keep"} it. Roll back instead to take it from them.`, `${plural(open, "open job ends", "open jobs end")} without a result.`];
+// Who is in the share stays in it (docs/adr/0021): a device that has not taken the release yet may still do so.
+function aborts(plan, { holding, open, total, size }) {
+  if (!total) return ["It ends for good. No device has changed."];
+  const rest = Math.max(size - total, 0), others = Math.max(total - holding, 0);
+  return [
+    `It ends for good: no further stage begins. ${devices(rest)} of group ${plan.group}, in no stage so far, ${rest === 1 ? "keeps" : "keep"} what ran before.`,
+    `${devices(holding)} that ${holding === 1 ? "runs" : "run"} ${plan.release} ${holding === 1 ? "keeps" : "keep"} it, and ${others} more of its stages may still take it. Roll back instead to take it from all of them.`,
+    `${plural(open, "open job ends", "open jobs end")} without a result.`,
+  ];
 }
