@@ -5,6 +5,7 @@ One rollout runs its second stage, one was stopped by its gates and taken back, 
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import threading
 import time
@@ -39,7 +40,7 @@ DEGRADED, DOWN = ("factory-00003", "factory-00010"), ("stores-00007",)
 RUNNING, STOPPED, WAITING, DRAFT = "factory-eye-1-2", "lab-eye-1-1", "stores-eye-1-2", "stores-eye-1-1"
 DRIFTING = "stores-00012"
 """It runs what nobody wants it to run."""
-_PLAYED_SECONDS = 5_000
+_PLAYED_SECONDS = 5_600
 """How long the fleet has lived when a test sees it."""
 
 
@@ -195,7 +196,7 @@ def _good_release(fleet: PagesFleet) -> None:
         fleet.say(device, "update_rolled_back", "1.2", reason=HOSTILE if device == absent_and_at_it[0] else "self test: out of memory")
     for device in absent_and_at_it[2:7]:
         fleet.say(device, "update_started", "1.2")
-    fleet.pass_time(60)
+    fleet.pass_time(620)
     fleet.service.round()
     assert fleet.state(RUNNING) == "running", fleet.state(RUNNING)
 
@@ -213,7 +214,15 @@ def _states(fleet: PagesFleet) -> None:
 
 
 class _Server(uvicorn.Server):
-    """Leaves signals to the process that it is a part of."""
+    """Leaves signals to the process that it is a part of, and no stream open when it ends."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        for connection in list(self.server_state.connections):
+            transport = getattr(connection, "transport", None)
+            if transport is not None:
+                transport.abort()
+        await asyncio.sleep(0.05)  # the loop closes them when it next comes round
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -91,14 +91,20 @@ def listening(port: int = 0) -> socket.socket:
 
 def opened(chromium: Browser, fleet: PagesFleet, address: str, query: str = "", *, role: Role = "admin") -> None:
     """Open a view as somebody, and wait until it has its answers and hears what changes."""
-    chromium.open("about:blank")
-    chromium.open(address)
-    chromium.wait("document.querySelector('h1') !== null")
-    chromium.ask(f"sessionStorage.setItem({KEY!r}, {fleet.secret(role)!r})")
-    chromium.open("about:blank")
-    chromium.open(address + query)
+    entered_as(chromium, fleet, address, query, role=role)
     settled(chromium)
     chromium.wait("document.querySelector('.live').textContent === 'Live'")
+
+
+def entered_as(chromium: Browser, fleet: PagesFleet, address: str, query: str, *, role: Role) -> None:
+    secret = fleet.secret(role)
+    for _ in range(2):  # the first time the tab does not have the token yet
+        chromium.open("about:blank")
+        chromium.open(address + query)
+        chromium.wait("document.querySelector('h1, main') !== null")
+        if chromium.ask(f"sessionStorage.getItem({KEY!r})") == secret:
+            return
+        chromium.ask(f"sessionStorage.setItem({KEY!r}, {secret!r})")
 
 
 def settled(chromium: Browser) -> None:
@@ -205,7 +211,7 @@ def test_a_gate_that_failed_lies_beyond_what_is_allowed(chromium: Browser, fleet
     )
     (slow, estimate, low, allowed, zero), (calm, at_rest, _, limit, _) = drawn
     assert "failed" in slow
-    assert zero < allowed < low < estimate
+    assert zero < allowed < low < estimate < 290, "it is drawn within the picture"
     assert "passed" in calm
     assert at_rest < limit
     assert "worse than the 10 % that are allowed" in text(chromium, ".main-why")
@@ -351,7 +357,7 @@ def test_what_changes_arrives_without_asking_and_a_lost_connection_is_said_and_m
 
 
 def test_a_page_that_nobody_sees_gives_its_stream_back(chromium: Browser, fleet: PagesFleet, address: str) -> None:
-    for _ in range(9):  # a browser has six connections to a server
+    for _ in range(8):  # a browser has six connections to a server
         opened(chromium, fleet, address, VIEWS["releases"], role="viewer")
 
 
@@ -398,11 +404,7 @@ def test_what_devices_say_is_only_ever_text(chromium: Browser, fleet: PagesFleet
 
 @pytest.mark.parametrize("query", ["?view=device&id=nobody", "?view=rollout&id=none", "?view=nothing", "?view=__proto__", "?view=devices&search=%00"])
 def test_an_address_of_nothing_says_so(chromium: Browser, fleet: PagesFleet, address: str, query: str) -> None:
-    chromium.open(address)
-    chromium.wait("document.querySelector('h1') !== null")
-    chromium.ask(f"sessionStorage.setItem({KEY!r}, {fleet.secret('viewer')!r})")
-    chromium.open("about:blank")
-    chromium.open(address + query)
+    entered_as(chromium, fleet, address, query, role="viewer")
     chromium.wait("document.querySelector('main [role=alert]')?.innerText.length > 10 || document.querySelector('h1')?.innerText === 'There is no such view'")
     chromium.problems[:] = [one for one in chromium.problems if "404" not in one and "422" not in one]
 
@@ -412,13 +414,14 @@ def test_an_address_of_nothing_says_so(chromium: Browser, fleet: PagesFleet, add
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_axe_finds_nothing_serious_and_nothing_is_cut_off_at_360_pixels(chromium: Browser, fleet: PagesFleet, address: str, dark: bool) -> None:
-    for view, query in VIEWS.items():
+    options = "{ runOnly: ['color-contrast'] }" if dark else "{}"  # only colours differ
+    for view in ("fleet", "device", "running", "stopped") if dark else VIEWS:
         chromium.shape(dark=dark)
-        opened(chromium, fleet, address, query)
+        opened(chromium, fleet, address, VIEWS[view])
         chromium.ask(AXE.read_text() + "; 0")
         if view == "running":
             act(chromium, "rollback")
-        found = chromium.ask("axe.run(document).then(({ violations }) => violations.map((one) => [one.impact, one.id, one.nodes.map((node) => node.html + node.failureSummary).slice(0, 3)]))")
+        found = chromium.ask(f"axe.run(document, {options}).then(({{ violations }}) => violations.map((one) => [one.impact, one.id, one.nodes.map((node) => node.html + node.failureSummary).slice(0, 3)]))")
         assert [one for one in found if one[0] in ("serious", "critical")] == [], view
         chromium.shape(width=360, height=700, dark=dark)
         assert chromium.ask("document.documentElement.scrollWidth") <= 360, view

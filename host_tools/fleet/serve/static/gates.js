@@ -4,11 +4,17 @@ import { Chip, Said } from "./parts.js";
 import { devices, limit, MEASURES, percent, worsening } from "./words.js";
 
 const WIDTH = 300, HEIGHT = 50, BAND = 34, MIDDLE = 17, EDGE = 10;
-const FROM = -1.5, TO = 2.5; // in units of what is allowed
+const FROM = -1.5, TO = 4.5; // in units of what is allowed
 
 const at = (value, worst) => EDGE + ((Math.min(Math.max(value / worst, FROM), TO) - FROM) / (TO - FROM)) * (WIDTH - 2 * EDGE);
-const isBeyond = (value, worst) => value === null || value / worst > TO || value / worst < FROM;
+const beyond = (value, worst) => (value / worst > TO ? 1 : value / worst < FROM ? -1 : 0);
 const arrow = (x, side) => `M${x} ${MIDDLE - 5}L${x + 7 * side} ${MIDDLE}L${x} ${MIDDLE + 5}Z`;
+
+// An end of the interval: a bar, or an arrow where it lies outside of the picture.
+function End({ value, worst }) {
+  const x = at(value, worst), side = beyond(value, worst);
+  return side ? html`<path class="end" d=${arrow(x, side)} />` : html`<line class="interval" x1=${x} x2=${x} y1=${MIDDLE - 5} y2=${MIDDLE + 5} />`;
+}
 
 function Picture({ finding }) {
   const { gate, estimate, outcome } = finding;
@@ -26,8 +32,7 @@ function Picture({ finding }) {
     <text class="limit" x=${allowed} y=${HEIGHT - 4}>+${limit(gate.measure, worst).replace("per device-hour", "/ h")}</text>
     ${is && html`
       <line class="interval" x1=${left} x2=${right} y1=${MIDDLE} y2=${MIDDLE} />
-      ${isBeyond(low, worst) ? html`<path class="end" d=${arrow(left, -1)} />` : html`<line class="interval" x1=${left} x2=${left} y1=${MIDDLE - 5} y2=${MIDDLE + 5} />`}
-      ${isBeyond(high, worst) ? html`<path class="end" d=${arrow(right, 1)} />` : html`<line class="interval" x1=${right} x2=${right} y1=${MIDDLE - 5} y2=${MIDDLE + 5} />`}
+      <${End} value=${low} worst=${worst} /><${End} value=${high} worst=${worst} />
       <circle class="estimate" cx=${at(estimate, worst)} cy=${MIDDLE} r="5" />`}
   </svg>`;
 }
