@@ -135,13 +135,12 @@ def _split(config: AgentConfig, like: Manifest) -> Mapping[str, object] | Edgewr
     wanted = config.split
     if wanted.path is None:
         return {}
-    with ExitStack() as after:
-        try:
-            with MemoryBudget(config.engine.memory_max_bytes).spending():
-                archive, engine = load_stand_in(config, wanted.path, wanted.digest, like=like)
-                after.callback(engine.close)
-        except EdgewrightError as error:
-            return error
+    most = config.engine.memory_max_bytes
+    try:
+        archive, engine = load_stand_in(config, wanted.path, wanted.digest, like=like, memory_max_bytes=most)
+    except EdgewrightError as error:
+        return error
+    engine.close()
     manifest = archive.manifest
     return {
         "split": f"{wanted.ratio:g} of the frames go to {manifest.name} {manifest.version}, {archive.digest}"
@@ -286,7 +285,13 @@ def _heat(config: AgentConfig) -> tuple[Mapping[str, object], EdgewrightError | 
     except EdgewrightError:
         return {**found, "variant": "not looked at, for the artifact cannot be used"}, None
     try:
-        archive, engine = load_stand_in(config, heat.variant_path, heat.variant_digest, like=like)
+        archive, engine = load_stand_in(
+            config,
+            heat.variant_path,
+            heat.variant_digest,
+            like=like,
+            memory_max_bytes=config.engine.memory_max_bytes,
+        )
     except EdgewrightError as error:
         return {**found, "variant": f"refused: {error}"}, error
     engine.close()

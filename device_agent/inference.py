@@ -14,6 +14,7 @@ from device_agent.contract.errors import EngineError
 from device_agent.results import NOWHERE
 from device_agent.sources.source import SourceEnded
 from device_agent.telemetry.histogram import Histogram
+from device_agent.telemetry.input_sketch import InputSketcher
 
 if TYPE_CHECKING:
     from device_agent.engines.engine import Engine
@@ -60,7 +61,14 @@ class Window:
 
 
 class Meter:
-    """Counts on one thread, is read on another. Two histograms are all the memory it ever needs."""
+    """Counts on one thread, is read on another. Two histograms are all the memory it ever needs.
+
+    Args:
+        sketch_every_frames: One frame in so many is looked at for statistics of the inputs; 0: none.
+
+    Attributes:
+        sketcher: Looks at them.
+    """
 
     __slots__ = (
         "_active",
@@ -70,9 +78,11 @@ class Meter:
         "errors_total",
         "inferences_total",
         "last_error",
+        "sketcher",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, *, sketch_every_frames: int = 0) -> None:
+        self.sketcher = InputSketcher(sketch_every_frames)
         self.inferences_total = 0
         self.errors_total = 0
         self.last_error = ""
@@ -163,10 +173,14 @@ class InferenceLoop:
     def _run(self) -> str:
         # Everything that is looked up for each frame is a local name: that is a good part of what the loop costs.
         next_frame, infer, inferred = self._source.next, self._engine.infer, self._meter.inferred
-        stopped, results, most = self._stopping.is_set, self._results or NOWHERE, self._limits.max_frames
-        pace, split = self._pace, self._split
+        stopped, results, most = (
+            self._stopping.is_set,
+            self._results or NOWHERE,
+            self._limits.max_frames or -1,
+        )
+        pace, split, sketcher = self._pace, self._split, self._meter.sketcher
         failures = taken = 0
-        while not stopped():
+        while taken != most and not stopped():
             if not pace.is_free and not pace.wait():
                 break
             frame = next_frame(_POLL_SECONDS)
@@ -175,6 +189,7 @@ class InferenceLoop:
             if split is not None:
                 side = split.side_of(frame.id)
                 infer, inferred, results = side.infer, side.inferred, side.results
+                sketcher = side.meter.sketcher
             start = perf_counter_ns()
             try:
                 outputs = infer(frame.inputs)
@@ -189,10 +204,10 @@ class InferenceLoop:
                     frame.answer.give(end - start, outputs)
                 if end >= results.due_ns:
                     results.offer(frame.id, end - start, outputs, now_ns=end)
+                if taken >= sketcher.due:
+                    sketcher.take(frame.inputs, taken)
             taken += 1
-            if taken == most:
-                return f"{taken} frames were inferred, as source.max_frames says"
-        return ""
+        return f"{taken} frames were inferred, as source.max_frames says" if taken == most else ""
 
     def _failed(self, frame: Frame, error: EngineError, failures: int) -> None:
         if frame.answer is not None:

@@ -94,7 +94,7 @@ class ModelRunner:
         self._b = _side_b(config, report)
         self.archive: ArtifactArchive | None = None
         self.engine: Engine | None = None
-        self.meter = Meter()
+        self.meter = Meter(sketch_every_frames=config.telemetry.input_sample_frames)
         self.last_refusal = ""
         self.slow_rate_hz = config.heat.slow_rate_hz
 
@@ -309,6 +309,11 @@ class ModelRunner:
         if self._b is not None:
             own = (engine, self.meter, results)
             split = self._b.beside(*own, results_of_b=results_of_b, like=self._verified().manifest)
+        for side in self.sides:
+            if side.archive is not None and side.engine is not None:
+                # The null engine is there to show what everything else costs.
+                looked_at = () if side.engine.name == "null" else side.archive.manifest.inputs
+                side.meter.sketcher.begin(looked_at)
         return InferenceLoop(
             engine=engine,
             source=source,
@@ -331,7 +336,14 @@ class ModelRunner:
             return
         path, digest = self._variant() if wanted else self._active(declared)
         try:
-            archive, engine = load_stand_in(self._config, path, digest, like=declared.manifest)
+            archive, engine = load_stand_in(
+                self._config,
+                path,
+                digest,
+                like=declared.manifest,
+                # What ran before has shown that it fits; going back to it must not hang on what others take just now.
+                memory_max_bytes=self._config.engine.memory_max_bytes if wanted else 0,
+            )
         except EdgewrightError as error:
             self._report(occurrences.SwitchFailed(str(error)))
             return

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final
 from device_agent.contract.errors import EdgewrightError, EngineError
 from device_agent.heat.variant import load_stand_in
 from device_agent.inference import Meter
-from device_agent.memory_budget import MemoryBudget
 from device_agent.occurrences import VariantFailed, VariantStarted
 from device_agent.results import NOWHERE
 
@@ -150,7 +149,7 @@ class SideB:
         self._given_up = False
         self.archive: ArtifactArchive | None = None
         self.engine: Engine | None = None
-        self.meter = Meter()
+        self.meter = Meter(sketch_every_frames=config.telemetry.input_sample_frames)
 
     def beside(
         self,
@@ -194,12 +193,17 @@ class SideB:
         if path is None or self._given_up:
             return None
         try:
-            with MemoryBudget(self._config.engine.memory_max_bytes).spending():
-                archive, engine = load_stand_in(self._config, path, self._config.split.digest, like=like)
-                self.archive, self.engine = archive, engine
+            archive, engine = load_stand_in(
+                self._config,
+                path,
+                self._config.split.digest,
+                like=like,
+                memory_max_bytes=self._config.engine.memory_max_bytes,
+            )
         except EdgewrightError as error:
             self._give_up(str(error))
             return None
+        self.archive, self.engine = archive, engine
         manifest = archive.manifest
         self._report(
             VariantStarted(

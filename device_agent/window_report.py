@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from device_agent.contract.telemetry import MAIN_MODEL
+from device_agent.contract.telemetry import MAIN_MODEL, InputWindow
 from device_agent.telemetry import sampler
 
 if TYPE_CHECKING:
@@ -73,6 +73,17 @@ class WindowReport:
                     variant=side.variant,
                 )
             )
+            frames, inputs = side.meter.sketcher.close_window()
+            if inputs:
+                self._recorder.measurement(
+                    InputWindow(
+                        envelope=self._recorder.next_envelope(digest),
+                        model=self._model,
+                        variant=side.variant,
+                        frame_count=frames,
+                        inputs=inputs,
+                    )
+                )
         return tuple(windows), seconds
 
     def tell_refused_frames(self) -> None:

@@ -77,6 +77,18 @@ class StoreError(EdgewrightError):
     code = "store"
 
 
+class NothingHeardError(EdgewrightError):
+    """A store has no telemetry of what is asked for; ingest some, or ask for another time."""
+
+    code = "nothing_heard"
+
+
+class InternalError(EdgewrightError):
+    """A fault of ours; the message says where, and which file has the trace."""
+
+    code = "internal"
+
+
 class NotFoundError(InputError):
     """There is nothing of that name."""
 

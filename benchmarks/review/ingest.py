@@ -30,14 +30,13 @@ from host_tools.review.ingest.settings import IngestSettings
 from host_tools.review.ingest.supervisor import Supervisor
 
 if TYPE_CHECKING:
+    from host_tools.review.ingest.channel import Note
     from host_tools.review.ingest.overview import Overview
 
 _SENDERS = 2
 _READY_SECONDS = 60.0
-
-
-_HELD = "the broker has to wait"
-"""What a worker says while the writer is behind it, which is what a sender without a rate of its own brings about."""
+_USUAL = ("writer_behind",)
+"""What is said while the writer is behind, which is what a sender without a rate of its own brings about."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +88,7 @@ class _Run:
             workers=workers,
         )
         self.shown: list[Overview] = []
-        self.said: list[str] = []
+        self.said: list[Note] = []
         self.megabytes: dict[str, float] = {}
         self.supervisor = Supervisor(settings, say=self.said.append, show=self._show)
         self._thread = threading.Thread(target=self.supervisor.run)
@@ -158,7 +157,7 @@ def measure(options: argparse.Namespace, *, workers: int) -> Measured:
         measured = run.shown[first : last + 1]
         count = measured[-1].messages - measured[0].messages
         missing, doubled = _check(run.store, fleet, [sender.first_sent for sender in senders])
-        if missing or doubled or any(_HELD not in line for line in run.said):
+        if missing or doubled or any(note.code not in _USUAL for note in run.said):
             raise RuntimeError(f"{missing} missing, {doubled} there twice, said: {run.said[:5]}")
         return Measured(
             workers=workers,

@@ -21,6 +21,7 @@ import pyarrow as pa
 
 from host_tools.review.store import window_rows
 from host_tools.review.store.cohorts import mark_fleets
+from host_tools.review.store.longer_windows import fill_level
 from host_tools.review.store.opening import open_store
 from host_tools.review.store.schema import fleet_table, window_table
 from host_tools.review.store.window_rows import WindowRows
@@ -87,6 +88,8 @@ def generate(store: ColumnStore, devices: int) -> None:
                 flush=True,
             )
         print()
+    if not engine.select(f"SELECT device FROM {window_table(Level.DAYS_5)} LIMIT 1").num_rows:
+        fill_level(engine, Level.DAYS_5)
     print(
         f"rolled up to {store.roll_up(progress=lambda share: print(f'{chr(13)}fleets: {100 * share:5.1f} %', end='', flush=True))} windows of fleets"
     )

@@ -79,10 +79,13 @@ class TelemetrySection:
     Attributes:
         interval_seconds: Length of a window: one message a type at its end.
         pss_interval_seconds: How often the proportional memory is read.
+        input_sample_frames: One frame in so many is looked at for statistics of the model's inputs, fewer where that would cost
+            more than 5 µs a frame; 0: none.
     """
 
     interval_seconds: float = setting(10.0, low=0.1, high=DAY_SECONDS)
     pss_interval_seconds: float = setting(60.0, low=0.1, high=DAY_SECONDS)
+    input_sample_frames: int = setting(64, low=0, high=1_000_000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 TELEMETRY_VERSION = "1.2"
-"""1.1: `InferenceWindow.model`, `.variant`, the same of `Result`, and `Birth.models`. 1.2: `Reported`."""
+"""1.1: `InferenceWindow.model`, `.variant`, the same of `Result`, and `Birth.models`.
+
+1.2: `Reported`, `InputWindow`, pressure in `SystemSample`.
+"""
 MAIN_MODEL = "main"
 """Name of the model that ``[artifact]`` of a device's configuration declares, where there are others beside it."""
 
@@ -159,8 +162,69 @@ class InferenceWindow(Measurement):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class InputSketch:
+    """What one input of a model looked like in the frames that were sampled, in real units.
+
+    Sketches of the same name are merged by adding counts, whatever the payload's type and layout.
+
+    Attributes:
+        name: The float model's name of the input.
+        value_count: Values that were looked at, of all sampled frames; >= 1.
+        mean: Of the values.
+        deviation: Their standard deviation; >= 0.
+        minimum: Smallest.
+        maximum: Largest.
+        saturated_ratio: Share of values at either end of the payload's integer type; None for floats, which have none.
+        zero_count: Values nearer to 0 than the smallest bucket.
+        negative: Bucket index to count, of the magnitudes of negative values; empty buckets are left out.
+        positive: The same of positive ones. Bucket i holds magnitudes in (2**(i / 2), 2**((i + 1) / 2)]; i is
+            from -24 to 39, and the last also holds what is larger.
+    """
+
+    name: str
+    value_count: int
+    mean: float
+    deviation: float
+    minimum: float
+    maximum: float
+    saturated_ratio: float | None
+    zero_count: int
+    negative: Mapping[int, int]
+    positive: Mapping[int, int]
+
+    def __post_init__(self) -> None:
+        """Make the mappings read-only."""
+        for name in ("negative", "positive"):
+            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
+
+
+INPUT_BUCKETS = range(-24, 40)
+"""Bucket indices of `InputSketch`, half octaves from 2**-12 on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputWindow(Measurement):
+    """What a model's inputs looked like over one window, of a sample of its frames. Sent when there was one.
+
+    Attributes:
+        model: Which of several models, as in `InferenceWindow`.
+        variant: Which side of an A/B split.
+        frame_count: Frames that were sampled; >= 1.
+        inputs: One sketch an input, in the payload's order; at least one.
+    """
+
+    TYPE: ClassVar[str] = "input"
+    model: str | None = None
+    variant: Variant | None = None
+    frame_count: int
+    inputs: tuple[InputSketch, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SystemSample(Measurement):
     """The machine and the agent's process at one moment.
+
+    Numbers with a default are of a later minor version: where an older agent does not know them, `absent` is silent about them too.
 
     Attributes:
         cpu_ratio: Share of all cores in use since the last sample, 0 to 1.
@@ -177,6 +241,9 @@ class SystemSample(Measurement):
         spool_bytes: Their size.
         spool_dropped_total: Messages lost since the agent started: the spool was full, the broker refused them, or
             they were too large.
+        cpu_pressure_ratio: Share of the last 10 seconds in which some task waited for a processor, 0 to 1; since 1.2.
+        memory_pressure_ratio: The same for memory: for pages that had been taken away.
+        io_pressure_ratio: The same for a disk.
     """
 
     TYPE: ClassVar[str] = "system"
@@ -193,6 +260,9 @@ class SystemSample(Measurement):
     spool_messages: int | None
     spool_bytes: int | None
     spool_dropped_total: int | None
+    cpu_pressure_ratio: float | None = None
+    memory_pressure_ratio: float | None = None
+    io_pressure_ratio: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -434,7 +504,7 @@ class Result(Message):
 
 
 MEASUREMENTS: Mapping[str, type[Measurement]] = MappingProxyType(
-    {kind.TYPE: kind for kind in (InferenceWindow, SystemSample, ThermalSample, PowerSample)}
+    {kind.TYPE: kind for kind in (InferenceWindow, InputWindow, SystemSample, ThermalSample, PowerSample)}
 )
 """Measurement types by the last part of their topic."""
 

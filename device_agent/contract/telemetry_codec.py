@@ -23,6 +23,7 @@ from device_agent.contract.document import read_document, write_document
 from device_agent.contract.errors import ContractError
 from device_agent.contract.fields import Fields
 from device_agent.contract.telemetry import (
+    INPUT_BUCKETS,
     TELEMETRY_VERSION,
     Alarm,
     Birth,
@@ -35,6 +36,8 @@ from device_agent.contract.telemetry import (
     Health,
     HealthStatus,
     InferenceWindow,
+    InputSketch,
+    InputWindow,
     Measurement,
     Message,
     PowerSample,
@@ -60,6 +63,7 @@ MAX_MESSAGE_BYTES = 1 << 20
 MAX_READINGS = 256
 MAX_BUCKETS = 4096
 MAX_OUTPUTS = 256
+MAX_INPUTS = 64
 MAX_MODELS = 64
 MAX_TARGETS = 64
 MAX_VALUES = 65536
@@ -159,6 +163,20 @@ def _inference_document(message: InferenceWindow) -> dict[str, object]:
     }
 
 
+def _input_document(message: InputWindow) -> dict[str, object]:
+    inputs = [
+        {
+            **_plain(one),
+            **{
+                name: {str(index): count for index, count in sorted(getattr(one, name).items())}
+                for name in ("negative", "positive")
+            },
+        }
+        for one in message.inputs
+    ]
+    return {**_document(message), "inputs": inputs}
+
+
 def _readings_document(message: ThermalSample | PowerSample) -> dict[str, object]:
     document: dict[str, object] = {"schema_version": message.schema_version, **_plain(message.envelope)}
     sources: dict[str, object] = {}
@@ -212,7 +230,7 @@ def _rfc3339(time: float) -> str:
     return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-def _plain(value: Envelope | RunningModel | TopK | Raw | Summary) -> dict[str, object]:
+def _plain(value: Envelope | InputSketch | RunningModel | TopK | Raw | Summary) -> dict[str, object]:
     return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
 
 
@@ -246,14 +264,17 @@ def _absent(fields: Fields) -> dict[str, str]:
 def _numbers(
     fields: Fields, kind: type[Measurement], absent: Mapping[str, str]
 ) -> dict[str, int | float | None]:
-    """Read every number that ``kind`` declares; the annotation says: integer or not, optional or not."""
+    """Read every number that ``kind`` declares; the annotation says: integer or not, optional or not.
+
+    One with a default is of a later minor version: an older agent leaves it out without a reason.
+    """
     numbers: dict[str, int | float | None] = {}
     for field in dataclasses.fields(kind):
         if field.type not in _NUMBER_TYPES:
             continue
         optional = str(field.type).endswith("| None")
         if optional and not fields.has(field.name):
-            if field.name not in absent:
+            if field.name not in absent and field.default is dataclasses.MISSING:
                 fields.refuse(f"absent.{field.name}", "a reason, because the value is not there", None)
             numbers[field.name] = None
             continue
@@ -276,6 +297,48 @@ def _read_inference(fields: Fields) -> InferenceWindow:
     if not numbers["window_seconds"]:
         fields.refuse("window_seconds", "a number greater than 0", 0)
     return InferenceWindow(**base, **whose, absent=absent, **numbers, hist=hist, extra=fields.unknown())  # type: ignore[arg-type]  # by name
+
+
+def _read_input(fields: Fields) -> InputWindow:
+    base, absent, whose = _base(fields), _absent(fields), _whose(fields)
+    return InputWindow(
+        **base,
+        **whose,
+        absent=absent,
+        frame_count=fields.integer("frame_count", low=1, high=_COUNT_MAX),
+        inputs=tuple(_sketch(one) for one in fields.children("inputs", least=1, most=MAX_INPUTS)),
+        extra=fields.unknown(),
+    )
+
+
+def _sketch(fields: Fields) -> InputSketch:
+    has_ratio = fields.has("saturated_ratio")
+    sketch = InputSketch(
+        name=fields.text("name"),
+        value_count=fields.integer("value_count", low=1, high=_COUNT_MAX),
+        mean=fields.number("mean", low=-_NUMBER_MAX, high=_NUMBER_MAX),
+        deviation=fields.number("deviation", low=0.0, high=_NUMBER_MAX),
+        minimum=fields.number("minimum", low=-_NUMBER_MAX, high=_NUMBER_MAX),
+        maximum=fields.number("maximum", low=-_NUMBER_MAX, high=_NUMBER_MAX),
+        saturated_ratio=fields.number("saturated_ratio", low=0.0, high=1.0) if has_ratio else None,
+        zero_count=fields.integer("zero_count", low=0, high=_COUNT_MAX),
+        negative=_buckets(fields.child("negative"), INPUT_BUCKETS),
+        positive=_buckets(fields.child("positive"), INPUT_BUCKETS),
+    )
+    counted = sketch.zero_count + sum(sketch.negative.values()) + sum(sketch.positive.values())
+    if counted != sketch.value_count:
+        fields.refuse("value_count", f"as many values as are counted, {counted}", sketch.value_count)
+    fields.require_nothing_else()
+    return sketch
+
+
+def _buckets(counts: Fields, within: range) -> dict[int, int]:
+    buckets = {}
+    for key in counts.names:
+        if not _BUCKET.fullmatch(key) or int(key) not in within:
+            counts.refuse(key, f"a bucket index from {within[0]} to {within[-1]}", key)
+        buckets[int(key)] = counts.integer(key, low=1, high=_COUNT_MAX)
+    return buckets
 
 
 def _whose(fields: Fields) -> _Whose:
@@ -506,6 +569,7 @@ _RESERVED = frozenset(
 )
 _WRITERS: Mapping[type[Message], Callable[[Any], dict[str, object]]] = {
     InferenceWindow: _inference_document,
+    InputWindow: _input_document,
     ThermalSample: _readings_document,
     PowerSample: _readings_document,
     Birth: _birth_document,
@@ -515,6 +579,7 @@ _WRITERS: Mapping[type[Message], Callable[[Any], dict[str, object]]] = {
 """Writers of the messages that `_document` does not fit."""
 _READERS: Mapping[type[Message], Callable[[Fields], Message]] = {
     InferenceWindow: _read_inference,
+    InputWindow: _read_input,
     SystemSample: _read_system,
     ThermalSample: _read_thermal,
     PowerSample: _read_power,

@@ -20,6 +20,7 @@ from device_agent.contract.errors import ContractError
 from device_agent.contract.fields import Fields
 from device_agent.contract.telemetry import (
     InferenceWindow,
+    InputWindow,
     Measurement,
     PowerSample,
     SystemSample,
@@ -88,8 +89,13 @@ _SYSTEM = {
     "spool_messages": Unit(unit="{message}", otel="edgewright.spool.messages"),
     "spool_bytes": Unit(unit="By", otel="edgewright.spool.size"),
     "spool_dropped_total": Unit(unit="{message}", otel="edgewright.spool.dropped"),
+    **{
+        f"{of}_pressure_ratio": Unit(unit="1", otel=f"edgewright.pressure.{of}")
+        for of in ("cpu", "memory", "io")
+    },
 }
-_FIXED = {InferenceWindow.TYPE: _INFERENCE, SystemSample.TYPE: _SYSTEM}
+_INPUT = {"frame_count": Unit(unit="{frame}", otel="edgewright.input.frames")}
+_FIXED = {InferenceWindow.TYPE: _INFERENCE, InputWindow.TYPE: _INPUT, SystemSample.TYPE: _SYSTEM}
 
 
 def unit_of(name: str) -> Unit:

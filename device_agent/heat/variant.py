@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from device_agent.contract.errors import IncompatibleError
+from device_agent.memory_budget import MemoryBudget
 from device_agent.startup import load_payload, run_self_test, verify_artifact
 
 if TYPE_CHECKING:
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def load_stand_in(
-    config: AgentConfig, path: Path, digest: str | None, *, like: Manifest
+    config: AgentConfig, path: Path, digest: str | None, *, like: Manifest, memory_max_bytes: int
 ) -> tuple[ArtifactArchive, Engine]:
     """Verify, load and test an artifact, as the agent does at its start.
 
@@ -27,6 +29,7 @@ def load_stand_in(
         path: The artifact.
         digest: What it must be, if that is known.
         like: Manifest whose inputs, outputs and preprocessing it must have, for frames and results stay what they are.
+        memory_max_bytes: Most that it may add to the resident memory; 0: any.
 
     Raises:
         EdgewrightError: It must not or cannot be used.
@@ -39,10 +42,10 @@ def load_stand_in(
                 f"{path.name}: its {part} are not those of {like.name} {like.version}, so it cannot stand in for it.",
                 hint="Convert both with the same calibration and preprocessing.",
             )
-    engine, _ = load_payload(archive, threads=config.engine.threads)
-    try:
-        run_self_test(archive, engine)
-    except Exception:
-        engine.close()
-        raise
+    with ExitStack() as on_failure:
+        with MemoryBudget(memory_max_bytes).spending():
+            engine, _ = load_payload(archive, threads=config.engine.threads)
+            on_failure.callback(engine.close)
+            run_self_test(archive, engine)
+        on_failure.pop_all()
     return archive, engine

@@ -63,6 +63,7 @@ def take_inventory(sysfs_root: Path, *, vcgencmd: Path | None, proc_root: Path) 
     """
     sensors = Sensors(
         sysfs_root=sysfs_root,
+        proc_root=proc_root,
         state_directory=proc_root,
         pss_interval_seconds=1.0,
         vcgencmd=find_vcgencmd(vcgencmd, sysfs_root),

@@ -28,6 +28,7 @@ class Sensors:
 
     Args:
         sysfs_root: ``/sys``, or a tree that stands for it.
+        proc_root: ``/proc``, likewise.
         state_directory: The folder whose free space counts.
         pss_interval_seconds: How often the proportional memory is read.
         vcgencmd: Program that asks a Raspberry Pi's firmware; None: what only it knows is absent.
@@ -39,12 +40,14 @@ class Sensors:
         sysfs_root: Path,
         state_directory: Path,
         pss_interval_seconds: float,
+        proc_root: Path = Path("/proc"),
         vcgencmd: Path | None = None,
     ) -> None:
         self._root = sysfs_root
         self._vcgencmd = vcgencmd
         self._system = SystemSensor(
             sysfs_root=sysfs_root,
+            proc_root=proc_root,
             state_directory=state_directory,
             pss_interval_seconds=pss_interval_seconds,
         )

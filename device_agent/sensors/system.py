@@ -1,4 +1,4 @@
-"""Load of the machine and of this process, through psutil. One object, because shares need the reading before."""
+"""Load of the machine and of this process, through psutil, and pressure. One object, because shares need the reading before."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import psutil
 
 from device_agent.sensors.cpufreq import mean_frequency_hertz
+from device_agent.sensors.pressure import read_pressure
 from device_agent.sensors.reading import Absent
 
 if TYPE_CHECKING:
@@ -22,12 +23,16 @@ class SystemSensor:
 
     Args:
         sysfs_root: ``/sys``, or a tree that stands for it.
+        proc_root: ``/proc``, likewise; pressure alone is read there, the rest is asked of psutil.
         state_directory: The folder whose free space counts.
         pss_interval_seconds: How often the proportional memory is read: the kernel walks all mappings for it.
     """
 
-    def __init__(self, *, sysfs_root: Path, state_directory: Path, pss_interval_seconds: float) -> None:
+    def __init__(
+        self, *, sysfs_root: Path, proc_root: Path, state_directory: Path, pss_interval_seconds: float
+    ) -> None:
         self._sysfs_root = sysfs_root
+        self._proc_root = proc_root
         self._state_directory = state_directory
         self._pss_interval_seconds = pss_interval_seconds
         self._process = psutil.Process()
@@ -52,6 +57,7 @@ class SystemSensor:
             "load_1m": _had(lambda: os.getloadavg()[0]),
             "cpu_frequency_hertz": mean_frequency_hertz(self._sysfs_root),
             "storage_available_bytes": _had(self._storage_available_bytes),
+            **{one.name: one.value for one in read_pressure(self._proc_root)},
         }
 
     def _cpu_ratio(self) -> float | Absent:

@@ -3,27 +3,34 @@
 ``POST /infer`` with the bytes of an ``.npy`` or a picture. For programs on this machine: it listens on the loopback
 address unless told otherwise, and knows neither users nor TLS; put a proxy in front of it to open it to others.
 
-    200  the result, JSON        411  no Content-Length         503  more frames than can be inferred, or too many connections
+    200  the result, JSON        411  no Content-Length         503  more frames, bytes or connections than are taken
     400  not understood          413  larger than allowed       504  no result in time
+    408  sent too slowly
+
+Memory: what waits is at most ``queue_frames`` bodies, what is being read `_BODIES_READ` of the largest, however many connections there
+are; a body takes what came of it, not what its head promised.
 """
 
 from __future__ import annotations
 
+import io
 import queue
+import socket
 import threading
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from device_agent.contract.errors import DeviceError
 from device_agent.sources.adapt import to_payload
 from device_agent.sources.frame_queue import FrameQueue
 from device_agent.sources.received import arrays_of, only_input
+from device_agent.sources.room import Room
 from device_agent.sources.source import Frame, refusal_bytes
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable, Sequence
 
     import numpy as np
@@ -36,6 +43,13 @@ if TYPE_CHECKING:
 _MAX_CONNECTIONS: Final = 16
 _READ_SECONDS: Final = 10.0
 """How long a client may be silent while it sends."""
+_BODY_SECONDS: Final = 60.0
+"""How long a body may take in all: a drop every nine seconds is not silence."""
+_BODIES_READ: Final = 2
+"""So many of the largest are read at the same time; of smaller ones more."""
+_CHUNK_BYTES: Final = 1 << 16
+_LINGER_SECONDS: Final = 2.0
+"""How long what a refused client still sends is thrown away: else it would see a reset in place of the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +123,10 @@ class HttpSource:
             overflow,
             lambda posted: posted.refuse("dropped: more frames came than could be inferred"),
         )
+        waits_seconds = None if overflow == "block" else timeout_seconds
+        self._room = Room(_BODIES_READ * max_frame_bytes, waits_seconds)
         try:
-            self._server = _Server((address, port), self._queue, max_frame_bytes, timeout_seconds)
+            self._server = _Server((address, port), self._queue, self._room, max_frame_bytes, timeout_seconds)
         except OSError as error:
             raise DeviceError(
                 f"source.http_address {address}, source.http_port {port}: cannot listen: {error.strerror or error}.",
@@ -122,7 +138,7 @@ class HttpSource:
     @property
     def dropped(self) -> int:
         """See `Source`."""
-        return self._queue.dropped
+        return self._queue.dropped + self._room.turned_away
 
     def next(self, timeout_seconds: float) -> Frame | None:
         """See `Source.next`. A frame that is not understood is counted, reported, answered, and None."""
@@ -143,6 +159,7 @@ class HttpSource:
     def close(self) -> None:
         """See `Source.close`."""
         self._queue.close()
+        self._room.close()
         self._server.shutdown()
         self._server.server_close()
 
@@ -155,10 +172,12 @@ class _Server(ThreadingHTTPServer):
         self,
         address: tuple[str, int],
         frames: FrameQueue[_Posted],
+        room: Room,
         max_frame_bytes: int,
         timeout_seconds: float,
     ) -> None:
         self.frames = frames
+        self.room = room
         self.max_frame_bytes = max_frame_bytes
         self.answer_seconds = timeout_seconds
         self._connections = threading.BoundedSemaphore(_MAX_CONNECTIONS)
@@ -205,42 +224,87 @@ class _Handler(BaseHTTPRequestHandler):
         self._say(code, refusal_bytes(message or HTTPStatus(code).phrase))
         self.close_connection = True
 
+    def handle_expect_100(self) -> bool:
+        """Refuse what the head alone condemns before anything of it is sent, as curl and others ask first."""
+        return self._is_taken() and super().handle_expect_100()
+
     def do_POST(self) -> None:
         """Take a frame, wait for its result."""
-        if self.path != "/infer":
-            self._say(404, refusal_bytes("POST /infer is all there is"))
+        if not self._is_taken():
             return
-        length = self.headers.get("Content-Length", "")
-        if not length.isascii() or not length.isdigit() or len(length) > 12:
-            self._say(411, refusal_bytes("a Content-Length is needed"))
-            return
-        if int(length) > self.server.max_frame_bytes:
-            self._say(
-                413, refusal_bytes(f"{length} bytes; at most {self.server.max_frame_bytes} are accepted")
-            )
-            return
-        payload = self.rfile.read(int(length))
-        if len(payload) < int(length):
-            self.close_connection = True
-            return
-        posted = _Posted(payload)
-        self.server.frames.put(posted)
+        length = int(self.headers["Content-Length"])
+        with self.server.room.taken(length) as has_room:
+            if not has_room:
+                self._say(503, refusal_bytes("too much is being sent at the same time"))
+                return
+            payload = self._body(length)
+            if payload is None:
+                return
+            posted = _Posted(payload)
+            self.server.frames.put(posted)
         try:
             status, body = posted.answers.get(timeout=self.server.answer_seconds)
         except queue.Empty:
             status, body = 504, refusal_bytes(f"no result within {self.server.answer_seconds:g} s")
         self._say(status, body)
 
+    def _is_taken(self) -> bool:
+        """Say whether the head is that of a frame; if not, it was refused."""
+        length = self.headers.get("Content-Length", "")
+        if self.path != "/infer":
+            self._say(404, refusal_bytes("POST /infer is all there is"))
+        elif not length.isascii() or not length.isdigit() or len(length) > 12:
+            self._say(411, refusal_bytes("a Content-Length is needed"))
+        elif int(length) > self.server.max_frame_bytes:
+            most = self.server.max_frame_bytes
+            self._say(
+                413, refusal_bytes(f"{length} bytes; source.max_frame_bytes: at most {most} are accepted")
+            )
+        else:
+            return True
+        return False
+
+    def _body(self, length: int) -> bytes | None:
+        """Return the body; None when the client went away, or was refused because it is too slow."""
+        body, deadline = io.BytesIO(), monotonic() + _BODY_SECONDS
+        while body.tell() < length:
+            chunk = self.rfile.read1(min(length - body.tell(), _CHUNK_BYTES))
+            if not chunk:
+                self.close_connection = True
+                return None
+            if monotonic() > deadline:
+                self._say(
+                    408, refusal_bytes(f"{body.tell()} of {length} bytes came within {_BODY_SECONDS:g} s")
+                )
+                return None
+            body.write(chunk)
+        return body.getvalue()
+
     def _say(self, status: int, body: bytes) -> None:
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
-        if status not in (200, 400):
+        over = status not in (200, 400)
+        if over:
             # What was not read of the request would be taken for the next one.
             self.send_header("Connection", "close")
             self.close_connection = True
         self.end_headers()
         self.wfile.write(body)
+        if over:
+            self._linger()
+
+    def _linger(self) -> None:
+        """Throw away what the client still sends, for a moment."""
+        deadline = monotonic() + _LINGER_SECONDS
+        try:
+            self.connection.shutdown(socket.SHUT_WR)
+            while (left := deadline - monotonic()) > 0:
+                self.connection.settimeout(left)
+                if not self.connection.recv(_CHUNK_BYTES):
+                    return
+        except OSError:
+            return
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  the standard library's name
         """Log nothing: what was inferred is in the telemetry."""

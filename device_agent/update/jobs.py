@@ -82,6 +82,7 @@ class TrialJob:
         engine: Engine that is configured.
         threads: Of one inference.
         memory_max_bytes: Address space of the process.
+        model_max_bytes: Most that loading and testing may add to its resident memory, as ``engine.memory_max_bytes`` says; 0: any.
         cpu_max_seconds: Processor time of the process.
         beside: File of the current artifact; None: only test.
     """
@@ -93,6 +94,7 @@ class TrialJob:
     engine: EngineChoice
     threads: int
     memory_max_bytes: int
+    model_max_bytes: int
     cpu_max_seconds: int
     beside: str | None = None
 

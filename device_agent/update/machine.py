@@ -242,8 +242,20 @@ class UpdateMachine:
             return self._rest()
         if serial < self.state.desired_serial:
             return self._postpone_replay(serial)
+        came_by_trial = self.state.runs_trial
         self.state = transitions.followed(self.state, serial=serial, digest="", is_in_trial=False)
-        return (*self._withdraw(), *self._rest())
+        told = self._withdraw()
+        return (*told, *(self._go_back_to_delivered() if came_by_trial else self._rest()))
+
+    def _go_back_to_delivered(self) -> tuple[Effect, ...]:
+        """The trial was taken back, and its group had nothing before it."""
+        active = self.state.active
+        if active is None:
+            return self._rest()
+        self.phase = "restarting"
+        self.state = transitions.undelivered(self.state)
+        told = self._note(notices.taken_back(active, self.state.desired_serial))
+        return (*told, Collect(self.state.kept), Restart("the trial was taken back"))
 
     def _weigh(self, offer: Offered) -> tuple[Effect, ...]:
         state, release = self.state, offer.release

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from device_agent.update.state import Notice
 
 if TYPE_CHECKING:
-    from device_agent.contract.telemetry import Scalar
+    from collections.abc import Mapping
+
+    from device_agent.contract.telemetry import Scalar, Severity
     from device_agent.update.occurrences import Shadowed, Tried
     from device_agent.update.state import Candidate, Probation, Release
+
+WITHDRAWN: Final = "withdrawn"
+"""The reason of an end that is nobody's fault: it is not asked for any more."""
 
 
 def started(candidate: Candidate) -> Notice:
@@ -67,11 +72,10 @@ def committed(release: Release, probation: Probation, inferences: int) -> Notice
 
 def rolled_back(release: Release, good: Release, fault: str, probation: Probation) -> Notice:
     """It failed on probation."""
-    return Notice(
-        name="update_rolled_back",
-        severity="error",
-        text=f"{_said(release)} is taken back; {_said(good)} runs again. {fault}.",
-        details={
+    return _rolled_back(
+        "error",
+        f"{_said(release)} is taken back; {_said(good)} runs again. {fault}.",
+        {
             **_details(release, probation.serial),
             "reason": fault.partition(":")[0],
             "runs": good.digest,
@@ -80,24 +84,34 @@ def rolled_back(release: Release, good: Release, fault: str, probation: Probatio
     )
 
 
-def withdrawn(candidate: Candidate) -> Notice:
-    """It was on its way in, and is not asked for any more."""
-    return Notice(
-        name="update_rejected",
-        severity="info",
-        text=f"{_said(candidate.release)} is not wanted any more.",
-        details={**_details(candidate.release, candidate.serial), "reason": "withdrawn"},
+def taken_back(release: Release, serial: int) -> Notice:
+    """The trial that brought it was taken back, and the group has nothing else."""
+    return _rolled_back(
+        "info",
+        f"{_said(release)} is not wanted any more; the delivered artifact runs again.",
+        {**_details(release, serial), "reason": WITHDRAWN},
     )
+
+
+def _rolled_back(severity: Severity, text: str, details: Mapping[str, Scalar]) -> Notice:
+    return Notice(name="update_rolled_back", severity=severity, text=text, details=details)
 
 
 def rejected(candidate: Candidate, fault: str) -> Notice:
     """It failed before it ran."""
-    return Notice(
-        name="update_rejected",
-        severity="error",
-        text=f"{_said(candidate.release)} is not installed. {fault}.",
-        details={**_details(candidate.release, candidate.serial), "reason": fault.partition(":")[0]},
+    return _rejected(
+        candidate, "error", f"{_said(candidate.release)} is not installed. {fault}.", fault.partition(":")[0]
     )
+
+
+def withdrawn(candidate: Candidate) -> Notice:
+    """It was on its way in, and is not asked for any more."""
+    return _rejected(candidate, "info", f"{_said(candidate.release)} is not wanted any more.", WITHDRAWN)
+
+
+def _rejected(candidate: Candidate, severity: Severity, text: str, reason: str) -> Notice:
+    details = {**_details(candidate.release, candidate.serial), "reason": reason}
+    return Notice(name="update_rejected", severity=severity, text=text, details=details)
 
 
 def postponed(code: str, message: str) -> Notice:

@@ -146,6 +146,12 @@ class UpdateState:
             for one in self.rejected
         )
 
+    @property
+    def runs_trial(self) -> bool:
+        """Whether what runs came by the trial that was followed last."""
+        active = self.active
+        return self.is_in_trial and active is not None and active.digest == self.desired_digest
+
     def is_way_back(self, release: Release) -> bool:
         """Whether a release lies below what has run here: only a signed permission brings it, because what came after is not wanted."""
         return release.counter < self.counter_floor

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from contextlib import ExitStack
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, BinaryIO
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from device_agent.config import AgentConfig, ArtifactSection, DeviceSection, EngineSection, SpoolSection
 from device_agent.contract.archive import ArtifactArchive
 from device_agent.contract.errors import EngineError
+from device_agent.memory_budget import MemoryBudget
 from device_agent.startup import load_payload, run_self_test, verify_artifact
 from device_agent.update.child import limit_memory_and_time
 from device_agent.update.occurrences import Shadowed, Tried
@@ -43,15 +45,17 @@ def run_trial(job: TrialJob, *, frames: BinaryIO, answers: BinaryIO) -> Tried | 
     """
     limit_memory_and_time(job)
     archive = verify_artifact(_config(job))
-    engine, seconds = load_payload(archive, threads=job.threads)
-    try:
+    budget = MemoryBudget(job.model_max_bytes)
+    with ExitStack() as at_end:
+        with budget.spending():
+            engine, seconds = load_payload(archive, threads=job.threads)
+            at_end.callback(engine.close)
         if job.beside is None:
-            tested = run_self_test(archive, engine)
+            with budget.spending():
+                tested = run_self_test(archive, engine)
             return Tried(samples=tested.samples, largest_lsb=tested.largest_lsb, load_seconds=seconds)
         current = ArtifactArchive.open(job.beside).manifest
         return _shadow(archive.manifest, engine, current, frames, answers)
-    finally:
-        engine.close()
 
 
 def _shadow(

@@ -281,6 +281,7 @@ class Updates:
             engine=config.engine.name,
             threads=config.engine.threads,
             memory_max_bytes=section.trial_memory_max_bytes,
+            model_max_bytes=config.engine.memory_max_bytes,
             cpu_max_seconds=int(section.trial_timeout_seconds * config.engine.threads) + 1,
         )
 

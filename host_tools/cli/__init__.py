@@ -17,5 +17,9 @@ Layout:
     listening.py     what they do
     ca.py          edgewright ca: arguments
     certifying.py    what it does
+    fleet.py       edgewright fleet: arguments
+    fleet_serving.py   where the database is: serve, tokens, audit
+    fleet_asking.py    what asks the server: devices, rollouts, audit list
+    fleet_server.py    the server as these commands see it
     progress.py    progress bars
 """

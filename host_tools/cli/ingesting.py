@@ -47,7 +47,9 @@ def run_ingest(options: argparse.Namespace) -> int:
     )
     metrics = None if options.metrics is None else Metrics(options.metrics)
     screen = _Screen(settings, as_json=options.json)
-    supervisor = Supervisor(settings, say=_say, show=lambda overview: _show(overview, screen, metrics))
+    supervisor = Supervisor(
+        settings, say=lambda note: _say(note.text), show=lambda overview: _show(overview, screen, metrics)
+    )
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda _number, _frame: supervisor.stop())
     with screen.shown():

@@ -25,6 +25,8 @@ from host_tools.cli import (
     ca,
     convert,
     explain,
+    fleet,
+    hil,
     ingest,
     inspect,
     release,
@@ -33,10 +35,13 @@ from host_tools.cli import (
     targets,
     telemetry,
 )
+from host_tools.cli.fault import fault_of
 from host_tools.errors import (
     CapabilityError,
     InputError,
+    InternalError,
     LoweringError,
+    NothingHeardError,
     OutputError,
     StoreError,
     VerificationError,
@@ -58,18 +63,23 @@ examples:
   edgewright report --from mqtt://localhost --seconds 60 --out report.html
   edgewright ingest --broker mqtt://localhost --store telemetry.duckdb
   edgewright review serve --store fleet.duckdb
+  edgewright fleet serve --database fleet.db
+  edgewright hil scenario run hot.toml --rig local
 
 exit status:
   0  done                             4  verification failed: see the report
   2  wrong input or arguments         5  the artifact must not be trusted
   3  the target cannot do it          6  broker or scheduler cannot be reached
   130  interrupted; run it again      7  output, store or device failed
-  143  the same, by SIGTERM
+  143  the same, by SIGTERM           70  a fault of Edgewright: report it
 """
+INTERNAL = 70
+"""Exit status of a fault of ours: no answer of a command has it (EX_SOFTWARE of sysexits.h)."""
 _STATUS: tuple[tuple[type[EdgewrightError], int], ...] = (
     (VerificationError, 4),
     (CapabilityError, 3),
     (LoweringError, 3),
+    (NothingHeardError, 3),
     (TrustError, 5),
     (TransferError, 6),
     (OutputError, 7),
@@ -78,6 +88,7 @@ _STATUS: tuple[tuple[type[EdgewrightError], int], ...] = (
     (InputError, 2),
     (ConfigError, 2),
     (ContractError, 2),
+    (InternalError, INTERNAL),
 )
 
 
@@ -112,9 +123,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except ModuleNotFoundError as error:
-        if _is_ours(error.name):
-            raise
-        missing = missing_package(str(error.name))
+        missing = fault_of(error) if _is_ours(error.name) else missing_package(str(error.name))
         _complain(missing, as_json=getattr(options, "json", False))
         return exit_status(missing)
     except OSError as error:  # of files our own errors speak: what is left is where we print to
@@ -122,6 +131,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         failed = OutputError(f"{error.filename or 'standard output'}: {error.strerror or error}.")
         _complain(failed, as_json=False)
         return exit_status(failed)
+    except Exception as error:  # noqa: BLE001 - a fault of ours is one line, too, and no answer
+        fault = fault_of(error)
+        _complain(fault, as_json=getattr(options, "json", False))
+        return exit_status(fault)
     return status
 
 
@@ -142,12 +155,12 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _is_ours(module: str | None) -> bool:
-    return module is None or module.partition(".")[0] in ("host_tools", "device_agent", "targets")
+    return module is None or module.partition(".")[0] in ("host_tools", "device_agent", "targets", "hil")
 
 
 def exit_status(error: EdgewrightError) -> int:
     """Return the exit status of an error, by who can act on it."""
-    return next((status for kind, status in _STATUS if isinstance(error, kind)), 1)
+    return next((status for kind, status in _STATUS if isinstance(error, kind)), INTERNAL)
 
 
 def _complain(error: EdgewrightError, *, as_json: bool) -> None:
@@ -182,6 +195,8 @@ def _parser() -> argparse.ArgumentParser:
         ca,
         repository,
         release,
+        fleet,
+        hil,
     ):
         module.add_parser(commands)
     return parser

@@ -18,8 +18,9 @@ examples:
   edgewright review export --store fleet.duckdb --otlp http://collector:4318
   edgewright review export --grafana fleet-dashboard.json
 
-exit status of compare, device and weekly, for scripts:
+exit status, for scripts (docs/review.md):
   0  no worse     1  worse, or a finding that needs somebody now     3  too little is known to say
+  2  wrong arguments   6  collector away   7  store or disk failed   70  a fault of Edgewright: report it
 
 A DuckDB file that `edgewright ingest` writes is read by that process only: its --page serves this page. docs/review.md
 """

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from host_tools.errors import InputError
+from host_tools.errors import InputError, NothingHeardError
 from host_tools.output_folder import open_output_folder
 from host_tools.review.serve.directory import roll_of
 from host_tools.review.serve.exposure import exposure_warning, is_loopback
@@ -63,8 +63,13 @@ def run_compare(options: argparse.Namespace) -> int:
     from host_tools.review.reports.status import comparison_status  # noqa: PLC0415 - likewise
 
     with _opened(options.store) as store:
-        looked = _looked(options, roll_of(store))
+        looked = _looked(options, _roll(options, store))
         known = store.artifacts(looked.selection())
+        if not known:
+            raise NothingHeardError(
+                f"{options.store}: no artifact ran from {_moment(looked.span.start)} to {_moment(looked.span.end)}.",
+                hint="See --days, --since and --until.",
+            )
         a, b = (artifact_named(text, known) for text in (options.artifact_a, options.artifact_b))
         if a == b:
             raise InputError(f"A and B are the same artifact, {a}.")
@@ -80,7 +85,7 @@ def run_device(options: argparse.Namespace) -> int:
     from host_tools.review.reports.status import review_status  # noqa: PLC0415 - likewise
 
     with _opened(options.store) as store:
-        roll = roll_of(store)
+        roll = _roll(options, store)
         if options.device not in roll.devices:
             raise InputError(
                 f"device {harmless(options.device)!r}: never heard.{_like(options.device, roll)}"
@@ -98,7 +103,7 @@ def run_weekly(options: argparse.Namespace) -> int:
 
     options.days, options.since, options.usual_days = _WEEK_DAYS, None, _WEEK_DAYS
     with _opened(options.store) as store:
-        looked = _looked(options, roll_of(store))
+        looked = _looked(options, _roll(options, store))
         found = weekly(store, end=looked.span.end, labels=looked.labels)
     _tell(options, "weekly", found, weekly_report(found))
     return review_status(found.review)
@@ -114,7 +119,7 @@ def run_export(options: argparse.Namespace) -> int:
     if options.store is None:
         raise InputError("--store is missing: which store is to be exported?")
     with _opened(options.store) as store:
-        roll = roll_of(store)
+        roll = _roll(options, store)
         looked = _looked(options, roll)
         known = store.artifacts(looked.selection())
         looked = replace(looked, artifacts=tuple(artifact_named(text, known) for text in options.artifact))
@@ -143,7 +148,9 @@ def _send(options: argparse.Namespace, store: TelemetryStore, roll: Roll, looked
     headers = dict(_pairs(options.header, "--header"))
     table = store.windows(looked.selection(), level=looked.span.level, by=("time", "artifact"))
     if not len(table.devices):
-        raise InputError(f"{options.store}: nothing was measured from {_moment(looked.span.start)} on.")
+        raise NothingHeardError(
+            f"{options.store}: nothing was measured from {_moment(looked.span.start)} on."
+        )
     points = send(table, address, names=roll.names, headers=headers)
     print(f"{points} points of {len(table.devices)} windows sent to {address}")
     return 0
@@ -182,16 +189,26 @@ def artifact_named(text: str, known: Sequence[str]) -> str:
     raise InputError(f"artifact {harmless(text)!r}: {problem}. There are: {listed}.")
 
 
+def _roll(options: argparse.Namespace, store: TelemetryStore) -> Roll:
+    """Return what the store knows of devices and artifacts.
+
+    Raises:
+        NothingHeardError: It has heard nothing at all.
+    """
+    roll = roll_of(store)
+    if roll.newest == 0.0:
+        raise NothingHeardError(
+            f"{options.store}: there is no telemetry in it yet.", hint="`edgewright ingest` brings it."
+        )
+    return roll
+
+
 def _looked(options: argparse.Namespace, roll: Roll) -> Looked:
     end = _time(options.until, "--until") if options.until else roll.newest + 1.0
     days = options.days if options.days is not None else options.usual_days
     start = _time(options.since, "--since") if options.since else end - days * _DAY
     if options.since and options.days is not None and not options.until:
         end = start + options.days * _DAY
-    if roll.newest == 0.0:
-        raise InputError(
-            f"{options.store}: there is no telemetry in it yet.", hint="`edgewright ingest` brings it."
-        )
     if not start < end:
         raise InputError(
             f"time: expected a start before the end, got {_moment(start)} to {_moment(end)}.",

@@ -110,10 +110,10 @@ def retire_device(book: FleetBook, device: Device, state: Retirement, *, reason:
     return retired
 
 
-def take_enrolled(book: FleetBook, members: Sequence[Enrolled]) -> None:
+def take_enrolled(book: FleetBook, members: Sequence[Enrolled]) -> int:
     """Make known what the authority knows: devices that came with a claim token, that come back, or that ask to be let in.
 
-    What somebody decided here and the authority has not heard of yet stays; a decommissioned device stays out.
+    What somebody decided here and the authority has not heard of yet stays; a decommissioned device stays out. Return how many are new.
     """
     fresh: list[Device] = []
     changed = 0
@@ -143,6 +143,7 @@ def take_enrolled(book: FleetBook, members: Sequence[Enrolled]) -> None:
     book.devices.add(fresh)
     if fresh or changed:
         _tell(book, len(fresh) + changed)
+    return len(fresh)
 
 
 def _comes_back(book: FleetBook, known: Device, member: Enrolled) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from host_tools.errors import InputError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import timedelta
@@ -33,6 +35,25 @@ class Field(Protocol):
         Raises:
             EdgewrightError: It cannot be done now.
         """
+
+
+class NoField:
+    """Where a server has no repository: everything else works, and what shall be published waits."""
+
+    def publish(self, group: str, wanted: Wanted, *, ask_anew: bool) -> None:
+        """Refuse.
+
+        Raises:
+            InputError: Always.
+        """
+        del wanted, ask_anew
+        raise InputError(
+            f"group {group}: this server has no repository to publish in.",
+            hint="Start it with --repository and --keys.",
+        )
+
+    def keep_fresh(self) -> None:
+        """There is nothing that expires."""
 
 
 class Enrolled(Protocol):

@@ -71,6 +71,9 @@ class FleetService:
         field: Signs what devices shall run.
         enrolment: Certificates; None: this fleet's devices have theirs from elsewhere.
         findings: Of the gates.
+
+    Attributes:
+        newcomers: How many devices became known through the authority since this service began.
     """
 
     def __init__(
@@ -85,6 +88,7 @@ class FleetService:
         self.enrolment = enrolment
         self._field = field
         self._findings = findings
+        self.newcomers = 0
         self._wake = threading.Event()
         self._placed: dict[str, float] = {}
         self._told: dict[str, Sequence[JobCounts]] = {}
@@ -183,6 +187,10 @@ class FleetService:
                 _LOG.warning("a round failed and is tried again: %s", error)
             self._wake.wait(period_seconds)
 
+    def wake(self) -> None:
+        """Let the next round begin now."""
+        self._wake.set()
+
     def round(self) -> None:
         """Bring every rollout as far as it can be brought now.
 
@@ -208,7 +216,8 @@ class FleetService:
         if self.enrolment is not None:
             members = self.enrolment.members()
             with self.store.writing() as book:
-                take_enrolled(book, members)
+                fresh = take_enrolled(book, members)
+            self.newcomers += fresh
 
     # --- one rollout ---
 

@@ -56,19 +56,19 @@ class Exponents:
         for factor in FACTORS:
             if factor != 1.0:
                 other = with_scales(self.weight, np.asarray(self.weight.scale) * factor)
-                is_legal = self._is_legal(np.asarray(other.scale), factor)
+                is_legal = self._is_legal(np.asarray(other.scale))
                 if is_legal.any():
                     yield other, is_legal
 
-    def _is_legal(self, scales: Float64, factor: float) -> NDArray[np.bool_]:
+    def _is_legal(self, scales: Float64) -> NDArray[np.bool_]:
         """Tell which scales the target takes, and leave room for their biases."""
         legal: NDArray[np.bool_] = scales >= max(self.profile.scale.minimum, SMALLEST_SCALE)
         bias = bias_of(self.step.head)
-        planned = None if bias is None else self.plan.tensors[named(bias)].qparams
-        if bias is not None and planned is not None:
+        read = self._read_scale()
+        if bias is not None and read is not None and (self.profile.bias.quantized or scales.size > 1):
             sizes = np.abs(np.asarray(constant(bias), np.float64)).reshape(-1)
             largest = sizes if scales.size > 1 else sizes.max(keepdims=True)
-            legal &= largest <= bias_limit(self.profile) * np.asarray(planned.scale) * factor
+            legal &= largest <= bias_limit(self.profile) * read * scales
         support = self.profile.ops.get(self.step.head.op_type)
         if support is not None and support.requantization_ratio is not None:
             low, high = support.requantization_ratio
@@ -78,15 +78,20 @@ class Exponents:
 
     def _ratios(self, scales: Float64) -> Iterator[Float64]:
         """Yield the kernel's rescale factors, one array for each value that is written."""
+        read = self._read_scale()
+        for name in self.step.writes:
+            written = self.plan.tensors[name].qparams
+            if read is not None and written is not None:
+                yield read * scales / written.scale[0]
+
+    def _read_scale(self) -> float | None:
+        """Return the scale in which the operator reads its input; None where that is no codes."""
         head = self.step.head
         read = self.plan.tensors[named(head.inputs[0])].qparams
         for edge in self.plan.requantize:
             if (edge.node, edge.input_index) == (named(head), 0):
                 read = edge.qparams
-        for name in self.step.writes:
-            written = self.plan.tensors[name].qparams
-            if read is not None and written is not None:
-                yield read.scale[0] * scales / written.scale[0]
+        return None if read is None else read.scale[0]
 
 
 def better(

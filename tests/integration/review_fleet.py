@@ -59,13 +59,14 @@ def _device(
         }  # fmt: skip
 
     rows: dict[TableName, list[dict[str, Any]]] = {
-        name: [] for name in ("birth", "health", "event", "inference", "reading")
+        name: [] for name in ("birth", "health", "event", "inference", "input", "reading")
     }
     rows["birth"].append({
         **numbered(start, OLD), "agent_version": "0.1.0", "python_version": "3.11", "engine": "tflite",
         "engine_version": "2.1.0", "model_name": HOSTILE if number == 0 else "detector", "model_version": "1.0",
         "target": ("cortex-a-tflite", "x86_64-openvino")[number % 2],
         "host": '{"machine": "aarch64", "site": "<script>owned=1</script>"}',
+        "models": "[]",
     })  # fmt: skip
     rows["health"].append(
         {
@@ -97,6 +98,12 @@ def _device(
             "latency_min_seconds": seconds, "latency_max_seconds": seconds, "hist_scale": SCALE, "hist_zero_count": 0,
             "hist_indices": [math.ceil(math.log2(seconds) * 2**SCALE) - 1], "hist_counts": [count],
         })  # fmt: skip
+        if number == 0:  # half of what its frames show is brighter once the new one runs
+            rows["input"].append({
+                **numbered(time, NEW if is_new else OLD), "name": "image", "frame_count": 2, "value_count": 100, "mean": 1.5 if is_new else 1.0,
+                "deviation": 0.5, "minimum": 0.0, "maximum": 2.0, "saturated_ratio": 0.25, "places": [0, 24, 26],
+                "counts": [10, 45, 45] if is_new else [10, 89, 1],
+            })  # fmt: skip
         hot = 85.0 if number == 3 else 50.0
         reading = numbered(time, NEW if is_new else OLD)
         told = [("thermal", "cpu_thermal_celsius", hot, "thermal_zone", "cpu", "sampled")]

@@ -307,8 +307,11 @@ def npy(array: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def tiny_qdq_model(*, broken: bool = False) -> bytes:
-    """Quantize, multiply by an int8 weight, quantize again: ``x`` [1, 8] to ``y`` [1, 4]; ``broken`` makes ``y`` NaN."""
+def tiny_qdq_model(*, broken: bool = False, ballast_bytes: int = 0) -> bytes:
+    """Quantize, multiply by an int8 weight, quantize again: ``x`` [1, 8] to ``y`` [1, 4]; ``broken`` makes ``y`` NaN.
+
+    ``ballast_bytes`` of weights change nothing and take memory.
+    """
     weights = np.random.default_rng(5).integers(-127, 128, (8, 4)).astype(np.int8)
     constants = {
         "s_x": np.float32(0.02), "z_x": np.int8(3), "s_w": np.float32(0.01), "z_w": np.int8(0),
@@ -320,8 +323,15 @@ def tiny_qdq_model(*, broken: bool = False) -> bytes:
         helper.make_node("DequantizeLinear", ["w", "s_w", "z_w"], ["w_d"]),
         helper.make_node("MatMul", ["x_d", "w_d"], ["m"]),
         helper.make_node("QuantizeLinear", ["m", "s_y", "z_y"], ["m_q"]),
-        helper.make_node("DequantizeLinear", ["m_q", "s_y", "z_y"], ["r" if broken else "y"]),
+        helper.make_node(
+            "DequantizeLinear", ["m_q", "s_y", "z_y"], ["r" if broken or ballast_bytes else "y"]
+        ),
     ]
+    if ballast_bytes:
+        nodes.append(helper.make_node("MatMul", ["x", "ballast"], ["b"]))
+        nodes.append(helper.make_node("ReduceMax", ["b"], ["b_max"], axes=[1], keepdims=1))
+        nodes.append(helper.make_node("Add", ["r", "b_max"], ["y"]))
+        constants["ballast"] = np.zeros((8, ballast_bytes // 32), np.float32)
     if broken:
         nodes.append(helper.make_node("Log", ["minus"], ["l"]))
         nodes.append(helper.make_node("Add", ["r", "l"], ["y"]))
@@ -345,11 +355,12 @@ def onnx_artifact(
     broken: bool = False,
     change: Callable[[np.ndarray], np.ndarray] | None = None,
     input_name: str = "x",
+    ballast_bytes: int = 0,
 ) -> Path:
     """An artifact of `tiny_qdq_model`, with one golden sample; ``change`` and ``input_name`` falsify what is said of it."""
     from device_agent.engines import load_engine
 
-    model = tiny_qdq_model(broken=broken)
+    model = tiny_qdq_model(broken=broken, ballast_bytes=ballast_bytes)
     payload = {"payload/model.onnx": model}
     x, y = float_tensor(input_name, (1, 8)), replace(float_tensor("y", (1, 4)), scale=0.05)
     manifest = manifest_of(payload, engine="onnx", inputs=[x], outputs=[y], form="onnx_qdq")

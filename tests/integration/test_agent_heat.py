@@ -15,10 +15,18 @@ import pytest
 
 from device_agent.contract.digest import digest_of_file
 from device_agent.contract.manifest import Heat
-from tests.integration.support import AgentProcess, command, null_artifact, wait_until, write_config
+from tests.integration.support import (
+    AgentProcess,
+    command,
+    null_artifact,
+    onnx_artifact,
+    wait_until,
+    write_config,
+)
 from tests.integration.update_repository import Fleet
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 
@@ -46,11 +54,19 @@ def zone(tmp_path: Path) -> Zone:
     return made
 
 
-def heat_config(folder: Path, zone: Zone, **heat: object) -> Path:
+def heat_config(
+    folder: Path,
+    zone: Zone,
+    *,
+    artifact: Path | None = None,
+    engine: Mapping[str, object] | None = None,
+    **heat: object,
+) -> Path:
     return write_config(
         folder,
         1,
-        null_artifact(folder / "a.ewa"),
+        artifact or null_artifact(folder / "a.ewa"),
+        engine=engine or {},
         mqtt={"enabled": False},
         results={"jsonl": "results.jsonl", "max_rate_hz": 0.0},
         source={"kind": "null", "rate_hz": 100.0},
@@ -148,6 +164,27 @@ def test_a_variant_that_cannot_stand_in_leaves_what_runs(tmp_path: Path, zone: Z
         agent.wait_for_log("heat_unknown")
         assert "ENOENT" in agent.log
         assert agent.stop() == 0
+
+
+def test_a_variant_that_takes_more_memory_than_a_model_may_leaves_what_runs(
+    tmp_path: Path, zone: Zone
+) -> None:
+    heavy = onnx_artifact(tmp_path / "heavy.ewa", ballast_bytes=96 << 20)
+    declared = onnx_artifact(tmp_path / "a.ewa")
+    config = heat_config(
+        tmp_path, zone, artifact=declared, engine={"memory_max_bytes": 48 << 20}, variant_celsius=70.0,
+        variant_path=str(heavy),
+    )  # fmt: skip
+    with AgentProcess(config) as agent:
+        agent.wait_for_log("health: up")
+        zone.set(75.0)
+        agent.wait_for_log("model_switch_failed")
+        assert "engine.memory_max_bytes: loading and testing the model added" in agent.log
+        assert more_results(tmp_path)["artifact"] == digest_of_file(declared)
+        assert agent.stop() == 0
+    done = command("check", "--config", str(config))
+    assert done.returncode == 7
+    assert "engine.memory_max_bytes" in done.stderr
 
 
 def test_while_the_variant_runs_a_new_model_is_not_judged_and_it_is_the_new_one_that_comes_back(

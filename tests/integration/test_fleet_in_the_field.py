@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from device_agent.contract.desired import DesiredArtifact, Trial
 from device_agent.contract.digest import digest_of_file
 from host_tools.fleet.field.listener import Listener, ListenerSettings
 from host_tools.fleet.field.observations import Born, HealthTold, StateTold, UpdateTold
-from host_tools.fleet.field.publisher import Publisher, Wanted, WantedTrial
-from host_tools.fleet.records import ReleasedArtifact
+from host_tools.fleet.field.publisher import Publisher
+from host_tools.fleet.rollout.wanted import Wanted
 from host_tools.review.broker_address import parse_broker
 from tests.integration.support import AgentProcess, null_artifact, wait_until, write_config
 from tests.integration.update_repository import TARGET, Fleet
@@ -90,9 +92,14 @@ def config_of(fleet: Fleet, folder: Path, device: str, port: int, delivered: Pat
     )
 
 
-def released(fleet: Fleet, path: Path, counter: int) -> ReleasedArtifact:
+def released(fleet: Fleet, path: Path, counter: int) -> DesiredArtifact:
     name = fleet.repository.add(path, release_counter=counter)
-    return ReleasedArtifact(path=name, digest=digest_of_file(path), size_bytes=path.stat().st_size)
+    return DesiredArtifact(path=name, digest=digest_of_file(path))
+
+
+def wanted(base: DesiredArtifact | None, trial: Trial | None = None) -> Wanted:
+    artifacts = {} if base is None else {TARGET: base}
+    return Wanted(artifacts=artifacts, trial=trial, allow_downgrade=False)
 
 
 def test_a_trial_reaches_whom_it_is_for_grows_and_is_taken_back(
@@ -103,7 +110,7 @@ def test_a_trial_reaches_whom_it_is_for_grows_and_is_taken_back(
     base, candidate = (released(fleet, path, number) for number, path in enumerate(paths, 1))
     delivered = null_artifact(tmp_path / "delivered.ewa", latency_seconds=0.004)
     publisher = Publisher(fleet.repository)
-    publisher.publish(Wanted(group="lab", artifacts={TARGET: base}))
+    publisher.publish("lab", wanted(base))
     ear = Ear(mosquitto.port)
 
     def wait_for(wanted: dict[str, str], serial: int) -> None:
@@ -125,20 +132,19 @@ def test_a_trial_reaches_whom_it_is_for_grows_and_is_taken_back(
             stack.enter_context(AgentProcess(config))
         wait_for(dict.fromkeys(DEVICES, base.digest), 1)
 
-        trial = WantedTrial(artifacts={TARGET: candidate}, salt="r1", share_ppm=0, devices=("dev-2",))
-        stage = publisher.publish(Wanted(group="lab", artifacts={TARGET: base}, trial=trial))
-        assert (stage.serial, stage.allow_downgrade) == (2, True)
+        trial = Trial(artifacts={TARGET: candidate}, salt="r1", share_ppm=0, devices=("dev-2",))
+        for _ in range(2):
+            publisher.publish("lab", wanted(base, trial))
         wait_for({"dev-1": base.digest, "dev-2": candidate.digest, "dev-3": base.digest}, 2)
         assert [ear.states()[device].in_trial for device in DEVICES] == [False, True, False]
         assert {one.group for one in ear.states().values()} == {"lab"}
         assert {one.targets for one in ear.states().values()} == {(TARGET,)}
 
-        whole = WantedTrial(artifacts={TARGET: candidate}, salt="r1", share_ppm=1_000_000)
-        publisher.publish(Wanted(group="lab", artifacts={TARGET: base}, trial=whole))
+        publisher.publish("lab", wanted(base, replace(trial, share_ppm=1_000_000, devices=())))
         wait_for(dict.fromkeys(DEVICES, candidate.digest), 3)
         assert all(one.in_trial for one in ear.states().values())
 
-        publisher.publish(Wanted(group="lab", artifacts={TARGET: base}))
+        publisher.publish("lab", wanted(base))
         wait_for(dict.fromkeys(DEVICES, base.digest), 4)
         assert {one.counter_floor for one in ear.states().values()} == {2}
 

@@ -261,7 +261,7 @@ def test_everything_that_devices_say_lands_where_it_belongs_and_the_rest_says_wh
         (
             TOPICS.measurement("inference"),
             encode(window(20)).replace(b'"1.2"', b'"2.0"'),
-            "newer than 1.1",
+            "newer than 1.2",
         ),
         (TOPICS.measurement("inference"), encode(window(21, time=time.time() + 1e6)), "after its receipt"),
         (TOPICS.measurement("thermal"), b" " * ((1 << 20) + 1), "at most 1048576 bytes"),

@@ -149,7 +149,6 @@ def test_a_device_and_a_week_say_what_is_found(
         (["compare", "ffff", B], "no artifact that ran in this time begins so"),
         (["compare", "b2", B], "at least 4 characters"),
         (["compare", A, A], "the same artifact"),
-        (["compare", A, B, "--days", "1", "--until", "2020-01-01"], "no artifact that ran in this time"),
         (["device", "gate"], "never heard. Did you mean gate-0"),
         (["device", "x\x1b[2Jy"], "never heard"),
         (["weekly", "--until", "tomorrow"], "--until: expected a time"),
@@ -173,6 +172,19 @@ def test_wrong_arguments_are_told(
     error = capsys.readouterr().err
     assert said in error
     assert "\x1b" not in error
+
+
+def test_nothing_heard_is_status_3(slower: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    empty = str(tmp_path / "empty.duckdb")
+    open_store(empty).close()
+    said = ""
+    for arguments in (["compare", A, B], ["device", "gate-1"], ["weekly"]):
+        assert main(["review", *arguments, "--store", empty]) == 3
+        assert "no telemetry in it yet" in capsys.readouterr().err
+        assert main(["review", *arguments, "--store", slower, "--until", "2020-01-02"]) == 3
+        said += capsys.readouterr().err
+    assert "no artifact ran from 2019-12-19" in said
+    assert main(["review", "compare", A, B, "--store", str(tmp_path / "none.duckdb")]) == 7
 
 
 # --- simulated fleets: everything a report may have to show ---

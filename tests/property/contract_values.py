@@ -20,6 +20,7 @@ from device_agent.contract.manifest import (
     Tolerance,
 )
 from device_agent.contract.telemetry import (
+    INPUT_BUCKETS,
     Alarm,
     Birth,
     CommandState,
@@ -28,6 +29,8 @@ from device_agent.contract.telemetry import (
     ExponentialHistogram,
     Health,
     InferenceWindow,
+    InputSketch,
+    InputWindow,
     PowerSample,
     Raw,
     Reading,
@@ -239,6 +242,38 @@ def inference_windows(draw: st.DrawFn) -> InferenceWindow:
 
 
 @st.composite
+def input_sketches(draw: st.DrawFn) -> InputSketch:
+    sides = [
+        draw(st.dictionaries(st.sampled_from(INPUT_BUCKETS), st.integers(1, 1 << 40), max_size=4))
+        for _ in "ab"
+    ]
+    zeros = draw(st.integers(0 if any(sides) else 1, 9))
+    return InputSketch(
+        name=draw(TEXTS),
+        value_count=zeros + sum(sum(side.values()) for side in sides),
+        mean=draw(REALS),
+        deviation=draw(AMOUNTS),
+        minimum=draw(REALS),
+        maximum=draw(REALS),
+        saturated_ratio=draw(st.none() | st.floats(0.0, 1.0)),
+        zero_count=zeros,
+        negative=sides[0],
+        positive=sides[1],
+    )
+
+
+@st.composite
+def input_windows(draw: st.DrawFn) -> InputWindow:
+    return InputWindow(
+        **base(draw),
+        model=draw(st.none() | MODEL_NAMES),
+        variant=draw(VARIANTS),
+        frame_count=draw(st.integers(1, 1 << 40)),
+        inputs=tuple(draw(st.lists(input_sketches(), min_size=1, max_size=3))),
+    )
+
+
+@st.composite
 def system_samples(draw: st.DrawFn) -> SystemSample:
     bytes_ = (
         "process_rss",
@@ -251,7 +286,12 @@ def system_samples(draw: st.DrawFn) -> SystemSample:
     )
     counts = (*(f"{name}_bytes" for name in bytes_), "spool_messages", "spool_dropped_total")
     amounts = ("cpu_ratio", "process_cpu_ratio", "load_1m", "cpu_frequency_hertz")
-    return SystemSample(**base(draw), **optional_numbers(draw, counts, amounts))
+    later = tuple(f"{of}_pressure_ratio" for of in ("cpu", "memory", "io"))
+    numbers = optional_numbers(draw, counts, (*amounts, *later))
+    for name in later:
+        if draw(st.booleans()):  # an older agent says nothing of it
+            numbers["absent"].pop(name, None)
+    return SystemSample(**base(draw), **numbers)
 
 
 @st.composite
@@ -292,6 +332,7 @@ SEVERITIES = st.sampled_from(("info", "warning", "error"))
 FACTS = st.dictionaries(TEXTS, SCALARS, max_size=4)
 MESSAGES: dict[str, st.SearchStrategy[Any]] = {
     "inference": inference_windows(),
+    "input": input_windows(),
     "system": system_samples(),
     "thermal": sensor_samples(ThermalSample),
     "power": sensor_samples(PowerSample),

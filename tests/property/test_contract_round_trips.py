@@ -113,7 +113,7 @@ def test_a_newer_major_version_is_refused_by_name(major: int, minor: int, data: 
     written = telemetry_codec.encode(message).replace(
         f'"schema_version":"{message.schema_version}"'.encode(), f'"schema_version":"{version}"'.encode(), 1
     )
-    with pytest.raises(SchemaVersionError, match=rf"schema_version {major}\.{minor} is newer than 1\.2"):
+    with pytest.raises(SchemaVersionError, match=rf"schema_version {major}\.{minor} is newer than 1\.[0-9]"):
         telemetry_codec.decode(telemetry.Health, written, where="m")
 
 

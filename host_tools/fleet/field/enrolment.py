@@ -81,28 +81,34 @@ class Enrolment:
             return [one for one in book.requests() if one.state == "pending"]
 
     def approve(self, device: str, *, by: str) -> None:
-        """Let a device in that asks; it gets its certificate when it asks again.
+        """Let a device in that asks; it gets its certificate when it asks again. Once it is let in that changes nothing.
 
         Raises:
-            InputError: It does not ask.
+            InputError: It never asked, or was refused.
         """
         self._decide(device, "approved", by)
 
     def refuse(self, device: str, *, by: str) -> None:
-        """Keep a device out that asks; its token is spent.
+        """Keep a device out that asks; its token is spent. Once it is kept out that changes nothing.
 
         Raises:
-            InputError: It does not ask.
+            InputError: It never asked, or was let in.
         """
         self._decide(device, "refused", by)
 
     def revoke(self, device: str, *, reason: str) -> None:
-        """Revoke what a device has. Brokers know once they have the new list.
+        """Revoke what a device has, and refuse what it asks for; where nothing stands that changes nothing.
 
-        Raises:
-            InputError: It has nothing that stands.
+        Brokers know once they have the new list.
         """
-        self._folder.revoke(device=device, reason=reason)
+        now = self._folder.wall_seconds()
+        with self._folder.register.transaction() as book:
+            for request in _of(book, device):
+                if request.state != "refused":
+                    book.decide(request, "refused", by=reason, now_seconds=now)
+            for entry in book.certificates(device):
+                if entry.revoked_seconds is None:
+                    book.revoke(entry.serial, now_seconds=now, reason=reason)
 
     def token_to_return(self, device: str, *, lifetime: timedelta) -> str:
         """Make a token for a device that was here before, whatever became of its certificate; it comes back into its group.
@@ -151,15 +157,16 @@ class Enrolment:
     def _decide(self, device: str, state: RequestState, by: str) -> None:
         now = self._folder.wall_seconds()
         with self._folder.register.transaction() as book:
-            asking = _asking(book, device)
-            if not asking:
+            asked = _of(book, device)
+            if not any(one.state in ("pending", state) for one in asked):
                 raise InputError(f"device {device!r}: does not ask to be let in.")
-            for request in asking:
-                book.decide(request, state, by=by, now_seconds=now)
+            for request in asked:
+                if request.state == "pending":
+                    book.decide(request, state, by=by, now_seconds=now)
 
 
-def _asking(book: Book, device: str) -> list[Request]:
-    return [one for one in book.requests() if one.device == device and one.state == "pending"]
+def _of(book: Book, device: str) -> list[Request]:
+    return [one for one in book.requests() if one.device == device]
 
 
 def _member(device: str, group: str, held: Sequence[Entry]) -> Member:

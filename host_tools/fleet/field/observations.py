@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from host_tools.fleet.records import JobResult, JobState
 
 _FUTURE_SECONDS: Final = 86_400.0
+_LATE_SECONDS: Final = 60.0
+"""A message that is older than this when it comes has waited; one that is younger is of now, by whichever clock."""
 _UPDATE_STATES: Final[Mapping[str, tuple[JobState, JobResult]]] = MappingProxyType(
     {
         "update_started": ("download", "none"),
@@ -41,12 +43,15 @@ class Observation:
         boot_id: The run of its agent.
         seq: The message's number in that run: (device, boot_id, seq) comes again when a message does.
         seen_seconds: Unix time at which the device lived, by our clock; by its own where the broker had kept the message, or speaks for it.
+        said_seconds: Unix time at which it said so: of a message that has waited, by its own clock if a time service vouches for that; else
+            by ours.
     """
 
     device: str
     boot_id: str
     seq: int
     seen_seconds: float
+    said_seconds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +111,7 @@ class UpdateTold(Observation):
     """How far an update is.
 
     Attributes:
+        event: Which, of `contract.telemetry.UPDATE_EVENTS`.
         artifact: Digest of what ran when it was said.
         digest: Of the release that the update brings.
         serial: Of the desired state that asked for it: a later attempt has a later one.
@@ -115,6 +121,7 @@ class UpdateTold(Observation):
         code: The same for programs, e.g. ``self_test``, ``latency``, ``withdrawn``.
     """
 
+    event: str
     artifact: str | None
     digest: str
     serial: int
@@ -122,6 +129,17 @@ class UpdateTold(Observation):
     result: JobResult
     reason: str
     code: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdatePostponed(Observation):
+    """It cannot ask for, or fetch, anything now, and tries again.
+
+    Attributes:
+        reason: In the device's words.
+    """
+
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +160,7 @@ class Lives(Observation):
     """It said something that the fleet does not keep."""
 
 
-Said: TypeAlias = Born | HealthTold | StateTold | UpdateTold | Crashed | Lives
+Said: TypeAlias = Born | HealthTold | StateTold | UpdateTold | UpdatePostponed | Crashed | Lives
 
 
 def observe(topic: str, payload: bytes, *, received_seconds: float, retained: bool, root: str) -> Said | None:
@@ -194,11 +212,13 @@ def _base(topic: Topic, envelope: Envelope, received: float, *, is_old: bool) ->
         )
     # An event may have waited in the device's spool; that it comes now shows that the device lives now.
     seen = min(envelope.time, received) if is_old else received
+    has_waited = envelope.clock == "synced" and envelope.time < received - _LATE_SECONDS
     return {
         "device": topic.device,
         "boot_id": envelope.boot_id,
         "seq": envelope.seq,
         "seen_seconds": seen,
+        "said_seconds": envelope.time if has_waited else received,
     }
 
 
@@ -231,6 +251,8 @@ def _state(told: Reported, base: dict[str, object]) -> StateTold:
 def _event(event: Event, base: dict[str, object]) -> Said:
     if event.name == "agent_failed":
         return Crashed(**base, artifact=event.envelope.artifact, reason=event.text)  # type: ignore[arg-type]  # by name
+    if event.name == "update_postponed":
+        return UpdatePostponed(**base, reason=event.text)  # type: ignore[arg-type]  # by name
     found = _UPDATE_STATES.get(event.name)
     if found is None:
         return Lives(**base)  # type: ignore[arg-type]  # by name
@@ -238,6 +260,7 @@ def _event(event: Event, base: dict[str, object]) -> Said:
     has_failed = result == "failure"
     return UpdateTold(
         **base,  # type: ignore[arg-type]  # by name
+        event=event.name,
         artifact=event.envelope.artifact,
         digest=_text(event, "digest"),
         serial=_serial(event),

@@ -5,8 +5,8 @@ nonnegative martingale: by Ville's inequality the chance that it is ever above 1
 whenever it is stopped.
 
 Means: Gaussian values of unknown variance, the martingale of the scale-invariant data with a Gaussian mixture over the mean in
-standard deviations. Its statement is for devices that come one after the other. Figures of devices that are there
-become more exact besides, which it does not cover; what that costs is counted in `benchmarks/fleet/detection.py`.
+standard deviations. Its statement is for devices that come one after the other. That figures of devices which are there
+become more exact besides, it does not cover; `test_confidence_sequences.py` counts that, and `benchmarks/fleet/detection.py` the whole.
 
 Rates: events of a Poisson process, the likelihood ratio mixed over the rate by an exponential distribution.
 

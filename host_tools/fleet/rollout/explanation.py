@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from host_tools.fleet.records import ENDED_ROLLOUTS
 from host_tools.fleet.rollout import wording
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
         RolloutState,
         StageState,
     )
+
+_ON: Final[frozenset[RolloutState]] = frozenset({"draft", "awaiting_approval", "running", "paused"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,9 +149,11 @@ def _stage_reason(
     now_seconds: float,
 ) -> str:
     progress = rollout.stages[stage]
-    if progress.state == "running" and rollout.state in ("running", "paused"):
+    if progress.state == "running" and rollout.state in _ON:
         end = stage_end(rollout, stage, count, findings, now_seconds)
         return f"{end.verdict}: {end.reason}"
+    if progress.began_seconds is None and rollout.state not in _ON:
+        return "it will not begin."
     if progress.state == "waiting":
         return progress.reason if stage == 0 else f"waits for stage {rollout.plan.stages[stage - 1].name}."
     return progress.reason

@@ -64,9 +64,12 @@ class Observation:
 def job_for(rollout: Rollout, release: Release, device: Device, now_seconds: float) -> Job | None:
     """Make the job of a device that belongs to a stage that has begun; None: it has no part in it.
 
-    A device whose profiles the release does not bring has none, and neither has one that is not enrolled. For a device that
+    A device whose profiles the release does not bring has none, neither has one that is not enrolled, and there are none in
+    a rollout that does not go on. For a device that
     runs the artifact already the job is born with its end.
     """
+    if rollout.state not in ("running", "paused"):
+        return None
     if device.state != "enrolled" or device.group != rollout.plan.group:
         return None
     stage = stage_of(rollout, device.id)

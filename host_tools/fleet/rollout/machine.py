@@ -3,13 +3,14 @@
 A pure function: no clock, no store, no memory beside the rollout. Called again with the same facts it changes nothing, so a
 server that was killed calls it again. At most one stage begins in a call.
 
+A rollout that has ended has no open jobs: whatever ends it also cancels what is still open.
 A paused rollout begins nothing and passes nothing, but it is still stopped by a failed gate or too many failures.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from host_tools.fleet.rollout import wording
 from host_tools.fleet.rollout.stage_end import StageEnd, stage_end, stop_reason
@@ -43,6 +44,13 @@ __all__ = [
     "advance",
     "standing",
 ]
+
+_SETTLED: Final[tuple[Step, ...]] = (
+    Settle(),
+    CancelJobs(
+        reason="the rollout finished before the device was heard; it gets the release when it is there."
+    ),
+)
 
 
 def advance(
@@ -87,7 +95,7 @@ def standing(rollout: Rollout) -> tuple[Step, ...]:
     """Return the steps whose effects must be there in the state that a rollout is in, to repeat them after a kill."""
     begun = last_begun(rollout)
     if rollout.state == "finished":
-        return (Settle(),)
+        return _SETTLED
     if rollout.state in ("rolling_back", "rolled_back"):
         return (TakeBack(), CancelJobs(reason=rollout.reason))
     if rollout.state == "aborted":
@@ -118,13 +126,16 @@ def passed(
     if stage == len(rollout.stages) - 1:
         finished = changed(rollout, "finished", "every stage passed.", now_seconds)
         done = Said(action="rollout.finished", reason=finished.reason)
-        return Advance(rollout=finished, steps=(Settle(),), said=(said, done))
+        return Advance(rollout=finished, steps=_SETTLED, said=(said, done))
     following = _begin_next(rollout, now_seconds)
     return dataclasses.replace(following, said=(said, *following.said))
 
 
 def stopped(rollout: Rollout, end: StageEnd, now_seconds: float) -> Advance:
-    """Return what follows when the rollout stops by itself: the release is taken back, or left where it is."""
+    """Return what follows when the rollout stops by itself: the release is taken back, or left where it is.
+
+    It is left where the plan says so, and where the group had nothing before that it could go back to.
+    """
     begun = last_begun(rollout)
     if begun is not None:
         stage = dataclasses.replace(
@@ -133,7 +144,7 @@ def stopped(rollout: Rollout, end: StageEnd, now_seconds: float) -> Advance:
         rollout = with_stage(rollout, begun, stage)
     said = Said(action="rollout.stopped", reason=end.reason, figures=end.figures)
     cancel = CancelJobs(reason=f"the rollout stopped: {end.reason}")
-    if rollout.plan.rolls_back:
+    if rollout.plan.rolls_back and rollout.previous:
         back = changed(rollout, "rolling_back", end.reason, now_seconds)
         return Advance(rollout=back, steps=(TakeBack(), cancel), said=(said,))
     return Advance(

@@ -135,9 +135,14 @@ def roll_back(rollout: Rollout, actor: str, now_seconds: float) -> Advance:
     """Take the release back from every device that has it.
 
     Raises:
-        InputError: It does not run and is not paused.
+        InputError: It does not run and is not paused, or the group had nothing before.
     """
     _require(rollout, "roll back", ("running", "paused"))
+    if not rollout.previous:
+        raise InputError(
+            f"rollout {rollout.plan.id}: cannot roll back: group {rollout.plan.group} had no artifact before it.",
+            hint="Abort it: nobody else gets the release. Then roll out another.",
+        )
     reason = f"rolled back by {actor}."
     return _to(
         _stage_stopped(rollout, reason, now_seconds),

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from device_agent.contract.desired import DesiredArtifact, Trial, belongs
+from device_agent.contract.desired import WHOLE_SHARE, DesiredArtifact, Trial, share_number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,10 +66,17 @@ def stage_of(rollout: Rollout, device: str) -> int | None:
     A device that is added in the middle belongs where it would have belonged from the beginning.
     """
     begun = last_begun(rollout)
-    for stage in range(0 if begun is None else begun + 1):
-        if belongs(_trial(rollout.plan, stage, {}), device):
-            return stage
-    return None
+    if begun is None:
+        return None
+    plan, place = rollout.plan, share_number(rollout.plan.id, device) * WHOLE_SHARE
+    return next(
+        (
+            stage
+            for stage, one in enumerate(plan.stages[: begun + 1])
+            if device in one.devices or place < one.share_ppm << 64
+        ),
+        None,
+    )
 
 
 def _trial(plan: RolloutPlan, stage: int, artifacts: Mapping[str, DesiredArtifact]) -> Trial:

@@ -146,10 +146,12 @@ class GuardedRoute(APIRoute):
         if endpoint in OPEN:
             return answer
         needed = NEEDED[endpoint]
+        known = frozenset(parameter.alias for parameter in self.dependant.query_params)
 
         async def guarded(request: Request) -> Response:
             admission: Admission = request.app.state.admission
             request.state.caller = await run_in_threadpool(admission.admit, request, needed)
+            _require_known(request, known)
             return await answer(request)
 
         return guarded
@@ -159,6 +161,17 @@ def endpoint_of(route: APIRoute) -> str:
     """Return an endpoint's name in the table of roles."""
     (method,) = sorted(route.methods or {"GET"})
     return f"{method} {route.path}"
+
+
+def _require_known(request: Request, known: frozenset[str]) -> None:
+    """Refuse a parameter that means nothing here: a filter that is misspelt would otherwise give everything."""
+    if not known.issuperset(request.query_params):
+        raise Refusal(
+            422,
+            "unknown_parameter",
+            "A parameter of the address means nothing here.",
+            expected=", ".join(sorted(known)) or "none",
+        )
 
 
 def caller_of(request: Request) -> Caller:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import Path, Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from host_tools.fleet.records import (
     PARTS_PER_MILLION,
@@ -40,6 +40,13 @@ _WORDS = r"^[^\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]*$"
 _DAY_SECONDS = 86_400
 _MOST = 1 << 53
 
+
+def _whole(value: Any) -> Any:
+    """To JSON 3.0 is a whole number too."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+_WHOLE = BeforeValidator(_whole)
 Name = Annotated[str, Field(pattern=_NAME)]
 Profile = Annotated[str, Field(pattern=_PROFILE)]
 Digest = Annotated[str, Field(pattern=_DIGEST)]
@@ -73,7 +80,7 @@ class ProvidesAsked(Asked):
     targets: Annotated[list[Profile], Field(max_length=16)] = []
     engine: Words = ""
     agent_version: Words = ""
-    memory_bytes: Annotated[int, Field(ge=0, le=_MOST)] | None = None
+    memory_bytes: Annotated[int, Field(ge=0, le=_MOST), _WHOLE] | None = None
 
     def record(self) -> Provides:
         """Return it as it is stored."""
@@ -134,7 +141,7 @@ class ArtifactAsked(Asked):
 
     path: Annotated[str, Field(pattern=_TARGET_PATH)]
     digest: Digest
-    size_bytes: Annotated[int, Field(ge=1, le=_MOST)]
+    size_bytes: Annotated[int, Field(ge=1, le=_MOST), _WHOLE]
 
 
 class ReleaseAsked(Asked):
@@ -142,8 +149,11 @@ class ReleaseAsked(Asked):
 
     model: Annotated[str, Field(pattern=_MODEL)]
     version: Annotated[str, Field(pattern=_VERSION)]
-    counter: Annotated[int, Field(ge=1, le=_MOST)]
-    artifacts: Annotated[dict[Profile, ArtifactAsked], Field(min_length=1, max_length=64)]
+    counter: Annotated[int, Field(ge=1, le=_MOST), _WHOLE]
+    artifacts: Annotated[
+        dict[Profile, ArtifactAsked],
+        Field(min_length=1, max_length=64, json_schema_extra={"additionalProperties": False}),
+    ]
 
     def artifact_records(self) -> dict[str, ReleasedArtifact]:
         """Return the artifacts as they are stored."""
@@ -157,7 +167,7 @@ class StageAsked(Asked):
     """A step of a rollout; see `records.Stage`."""
 
     name: Annotated[str, Field(min_length=1, max_length=64, pattern=_WORDS)]
-    share_ppm: Annotated[int, Field(ge=0, le=PARTS_PER_MILLION)]
+    share_ppm: Annotated[int, Field(ge=0, le=PARTS_PER_MILLION), _WHOLE]
     devices: Annotated[list[Name], Field(max_length=MOST_DEVICES)] = []
     success_ratio: Annotated[float, Field(ge=0.01, le=1.0, allow_inf_nan=False)] = 0.9
     error_ratio: Annotated[float, Field(ge=0.0001, le=1.0, allow_inf_nan=False)] = 0.1
@@ -175,7 +185,7 @@ class GateAsked(Asked):
     measure: GateMeasure
     worst: Annotated[float, Field(ge=1e-6, le=1_000.0, allow_inf_nan=False)]
     confidence: Annotated[float, Field(ge=0.8, le=0.999999, allow_inf_nan=False)] = 0.99
-    least_devices: Annotated[int, Field(ge=2, le=100_000)] = 5
+    least_devices: Annotated[int, Field(ge=2, le=100_000), _WHOLE] = 5
     required: bool = False
 
     def record(self) -> Gate:
@@ -186,9 +196,9 @@ class GateAsked(Asked):
 class WindowAsked(Asked):
     """When stages may begin; see `records.ScheduleWindow`."""
 
-    weekdays: Annotated[list[Annotated[int, Field(ge=0, le=6)]], Field(min_length=1, max_length=7)]
-    begin_seconds: Annotated[int, Field(ge=0, lt=_DAY_SECONDS)]
-    end_seconds: Annotated[int, Field(ge=0, le=_DAY_SECONDS)]
+    weekdays: Annotated[list[Annotated[int, Field(ge=0, le=6), _WHOLE]], Field(min_length=1, max_length=7)]
+    begin_seconds: Annotated[int, Field(ge=0, lt=_DAY_SECONDS), _WHOLE]
+    end_seconds: Annotated[int, Field(ge=0, le=_DAY_SECONDS), _WHOLE]
 
     def record(self) -> ScheduleWindow:
         """Return it as it is stored."""
@@ -234,7 +244,7 @@ class RolloutAsked(Asked):
 class OrderAsked(Asked):
     """An order to a rollout; with the revision that was looked at, it is refused when the rollout has changed since."""
 
-    revision: Annotated[int, Field(ge=0, le=_MOST)] | None = None
+    revision: Annotated[int, Field(ge=0, le=_MOST), _WHOLE] | None = None
 
 
 class TokenAsked(Asked):

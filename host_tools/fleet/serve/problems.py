@@ -148,7 +148,7 @@ def _of_validation(request: Request, error: Exception) -> Response:
     if not isinstance(error, RequestValidationError):
         raise TypeError("this handler is for validation")
     first = error.errors()[0]
-    what = ".".join(str(part) for part in first["loc"])
+    what = ".".join(str(part)[:64] for part in first["loc"]).encode("ascii", "backslashreplace").decode()
     is_json = first["type"] == "json_invalid"
     message = str(first["msg"]).encode("ascii", "backslashreplace").decode()
     return problem_response(

@@ -6,4 +6,5 @@ Layout:
     figures.py     what their telemetry says before and after, as gates want it
     ledger.py      jobs, and their counts by stage as they change
     rollout.py     `simulate_rollout`: one rollout from its first minute to its end
+    fixtures.py    the release, rollout and devices that are simulated
 """

@@ -7,35 +7,28 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from host_tools.fleet.records import (
-    ENDED_ROLLOUTS,
-    Device,
-    GateFinding,
-    JobCounts,
-    Provides,
-    Release,
-    ReleasedArtifact,
-    Rollout,
-    RolloutPlan,
-    StageProgress,
-)
+from host_tools.fleet.records import ENDED_ROLLOUTS, GateFinding, JobCounts, Rollout, RolloutPlan
 from host_tools.fleet.rollout import jobs, orders
 from host_tools.fleet.rollout.gates import Crashes, judge
 from host_tools.fleet.rollout.machine import Advance, CancelJobs, OfferTo, TakeBack, advance
 from host_tools.fleet.rollout.wanted import last_begun
 from host_tools.fleet.simulation.candidate import GOOD, Candidate
+from host_tools.fleet.simulation.fixtures import (
+    BEGIN,
+    NEW,
+    OLD,
+    new_rollout,
+    release_of,
+    simulated_device,
+)
 from host_tools.fleet.simulation.group import FETCHING, KEPT, PROBATION, TAKEN_BACK, SimulatedGroup
 from host_tools.fleet.simulation.ledger import Ledger
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-BEGIN: Final = 1_785_715_200.0
-"""A Monday, midnight UTC."""
 _CLOSELY_SECONDS: Final = 7_200.0
 _SELDOM_MINUTES: Final = 10
-_PROFILE: Final = "simulated"
-_OLD, _NEW = "sha256:" + "0" * 64, "sha256:" + "1" * 64
 _EVENTS: Final = {
     FETCHING: "update_started",
     PROBATION: "update_activated",
@@ -147,12 +140,12 @@ class _Run:
                 event = event if job.state == "scheduled" and event else ""
                 if not event:
                     continue
-            running = _NEW if phase[place] in (PROBATION, KEPT) else _OLD
+            running = NEW if phase[place] in (PROBATION, KEPT) else OLD
             self._ledger.put(
                 jobs.observe(
                     job,
                     jobs.Observation(
-                        seconds=self._group.now, event=event, about=_NEW if event else None, running=running
+                        seconds=self._group.now, event=event, about=NEW if event else None, running=running
                     ),
                 )
             )
@@ -161,7 +154,7 @@ class _Run:
         there, phase, now = self._group.there, self._group.phase, self._group.now
         for job in self._ledger.open_jobs():
             place = self._places[job.device]
-            running = _NEW if phase[place] in (PROBATION, KEPT) else _OLD
+            running = NEW if phase[place] in (PROBATION, KEPT) else OLD
             seen = now if there[place] else job.heard_seconds
             self._ledger.put(
                 jobs.expire(job, self._plan, running=running, last_seen_seconds=seen, now_seconds=now)
@@ -213,35 +206,3 @@ class _Run:
                 self._ledger.put(job)
                 new.append(place)
         self._group.offer(np.array(new, dtype=np.int64))
-
-
-def release_of(plan: RolloutPlan) -> Release:
-    """Return the release that a simulated rollout brings."""
-    return Release(
-        id=plan.release,
-        model="simulated",
-        version="2",
-        counter=2,
-        artifacts={_PROFILE: ReleasedArtifact(path="models/simulated/2.ewa", digest=_NEW, size_bytes=1)},
-        created_by="simulation",
-        created_seconds=BEGIN,
-    )
-
-
-def new_rollout(plan: RolloutPlan) -> Rollout:
-    """Return a draft of a plan, in a group that runs the previous release."""
-    old = ReleasedArtifact(path="models/simulated/1.ewa", digest=_OLD, size_bytes=1)
-    return Rollout(
-        plan=plan,
-        previous={_PROFILE: old},
-        state="draft",
-        stages=tuple(StageProgress() for _ in plan.stages),
-        created_by="simulation",
-        created_seconds=BEGIN,
-        changed_seconds=BEGIN,
-    )
-
-
-def simulated_device(name: str, plan: RolloutPlan) -> Device:
-    """Return a device of the group as the server knows it."""
-    return Device(id=name, group=plan.group, provides=Provides(targets=(_PROFILE,)), artifact=_OLD)

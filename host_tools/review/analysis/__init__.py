@@ -18,6 +18,7 @@ Layout:
     change_points.py   when something changed
     slopes.py          slopes of many series at once
     output_drift.py    whether the models give something else than they did
+    input_drift.py     whether they are shown something else
     stragglers.py      devices that are slower, or hungrier, than others like them
     throttling.py      devices that heat slows down
     presence.py        devices that are silent, and those that start again and again

@@ -21,6 +21,7 @@ FindingKind = Literal[
     "improvement",
     "change_point",
     "output_drift",
+    "input_drift",
     "straggler",
     "throttling",
     "silent",

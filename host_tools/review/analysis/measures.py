@@ -173,7 +173,7 @@ _ALL = (
         margin=0.1,
         worse=-1,
         method="trimmed",
-        values=_quotient("inferences", "covered_seconds", least=60.0),
+        values=_quotient("inferences", "heard_seconds", least=60.0),
     ),
 )
 MEASURES: Mapping[str, Measure] = MappingProxyType({one.name: one for one in _ALL})

@@ -36,7 +36,7 @@ MIN_DEVICES = 8
 MIN_FRAMES = 200
 """On each side, all devices together."""
 MODERATE, LARGE = 0.1, 0.25
-_LEAST = 0.02
+LEAST = 0.02
 """A smaller corrected index is not told, however sure: 0.02 is about 2 frames of 100 moved to another class."""
 _DRAWS = 1999
 _MOST_CLASSES = 50
@@ -56,7 +56,7 @@ class Drift:
         subject: What drifted, or did not.
         psi: As it comes.
         corrected: Less what chance gives.
-        distance: Largest distance of cumulated shares; of confidence only, else NaN.
+        distance: Largest distance of cumulated shares; NaN for classes, which have no order.
         p_value: As drawn.
         p_adjusted: After Holm's correction over all drifts looked at.
         devices: How many were looked at.
@@ -119,7 +119,7 @@ def drifts(
             for subject in (_classes(table, rows, device, sides), _confidence(table, rows, device, sides)):
                 rng = np.random.default_rng([seed, len(found)])
                 if subject is not None and subject.is_enough:
-                    found.append(_drift(subject, rng, group=group, output=output))
+                    found.append(drift_of(subject, rng, group=group, output=output))
     adjusted = holm([one.p_value for one in found])
     return tuple(replace(one, p_adjusted=float(p)) for one, p in zip(found, adjusted, strict=True))
 
@@ -139,20 +139,21 @@ def told(
     return tuple(
         _finding(one, artifacts, start, end, since)
         for one in found
-        if one.p_adjusted < ALPHA and one.corrected >= _LEAST
+        if one.p_adjusted < ALPHA and one.corrected >= LEAST
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Subject:
+class Subject:
     """Counts float64[2, devices, bins] of devices that have something on both sides; what the bins are."""
 
-    name: Literal["classes", "confidence"]
+    name: Literal["classes", "confidence", "values"]
     counts: NDArray[np.float64]
     bins: NDArray[np.int64]
 
     @property
     def is_enough(self) -> bool:
+        """Whether there is enough on both sides."""
         frames = self.counts.sum(axis=(1, 2))
         enough = self.counts.shape[1] >= MIN_DEVICES and self.counts.shape[2] > 1
         return enough and float(frames.min()) >= MIN_FRAMES
@@ -160,7 +161,7 @@ class _Subject:
 
 def _classes(
     table: OutputTable, rows: NDArray[np.int64], device: NDArray[np.int64], sides: NDArray[np.int64]
-) -> _Subject | None:
+) -> Subject | None:
     rows = rows[table.top_index[rows] >= 0]
     if not rows.size:
         return None
@@ -176,28 +177,30 @@ def _classes(
         bins = np.append(bins, RARE)
     else:
         counts = counts[:, :, kept]
-    return _Subject(name="classes", counts=_on_both_sides(counts), bins=bins)
+    return Subject(name="classes", counts=on_both_sides(counts), bins=bins)
 
 
 def _confidence(
     table: OutputTable, rows: NDArray[np.int64], device: NDArray[np.int64], sides: NDArray[np.int64]
-) -> _Subject | None:
+) -> Subject | None:
     rows = rows[table.top_index[rows] >= 0]
     if not rows.size:
         return None
     whose, devices = codes(device[rows])
     counts = np.zeros((2, len(devices), table.confidence.shape[1]))
     np.add.at(counts, (sides[rows], whose), table.confidence[rows])
-    return _Subject(
-        name="confidence", counts=_on_both_sides(counts), bins=np.arange(counts.shape[2], dtype=np.int64)
+    return Subject(
+        name="confidence", counts=on_both_sides(counts), bins=np.arange(counts.shape[2], dtype=np.int64)
     )
 
 
-def _on_both_sides(counts: NDArray[np.float64]) -> NDArray[np.float64]:
+def on_both_sides(counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return counts of the devices that have some on both sides."""
     return np.asarray(counts[:, (counts.sum(axis=2) > 0).all(axis=0)])
 
 
-def _drift(subject: _Subject, rng: np.random.Generator, *, group: str, output: str) -> Drift:
+def drift_of(subject: Subject, rng: np.random.Generator, *, group: str, output: str) -> Drift:
+    """Hold one side of a subject against the other, and against chance."""
     # Each device counts once, however much it says: its shares, times the frames of a mean device.
     frames = subject.counts.sum(axis=(1, 2))
     devices = subject.counts.shape[1]
@@ -210,7 +213,7 @@ def _drift(subject: _Subject, rng: np.random.Generator, *, group: str, output: s
     played = psi((shares[0].sum(axis=0) + moved) * scale[0], (shares[1].sum(axis=0) - moved) * scale[1])
     old, new = before / before.sum(), after / after.sum()
     most = int(np.argmax(np.abs(new - old)))
-    is_confidence = subject.name == "confidence"
+    is_confidence, is_ordered = subject.name == "confidence", subject.name != "classes"
     middles = (subject.bins + 0.5) / len(subject.bins)
     return Drift(
         group=group,
@@ -218,7 +221,7 @@ def _drift(subject: _Subject, rng: np.random.Generator, *, group: str, output: s
         subject=subject.name,
         psi=observed,
         corrected=max(0.0, observed - float(played.mean())),
-        distance=float(np.abs(np.cumsum(new - old)).max()) if is_confidence else math.nan,
+        distance=float(np.abs(np.cumsum(new - old)).max()) if is_ordered else math.nan,
         p_value=(1 + int(np.count_nonzero(played >= observed * (1 - 1e-12)))) / (1 + _DRAWS),
         p_adjusted=math.nan,
         devices=devices,
@@ -226,7 +229,7 @@ def _drift(subject: _Subject, rng: np.random.Generator, *, group: str, output: s
         frames_after=int(frames[1]),
         mean_before=float(old @ middles) if is_confidence else math.nan,
         mean_after=float(new @ middles) if is_confidence else math.nan,
-        most_moved=int(subject.bins[most]) if not is_confidence else RARE,
+        most_moved=int(subject.bins[most]) if not is_ordered else RARE,
         share_before=float(old[most]),
         share_after=float(new[most]),
     )

@@ -96,7 +96,7 @@ def flapping(
     """
     whole = regroup(table, ("device",), with_hist=False)
     names = whole.key("device").tolist()
-    days = whole.covered_seconds / _DAY
+    days = whole.heard_seconds / _DAY
     starts = np.array(
         [max(0, int(n) - updates.get(name, 0)) for name, n in zip(names, whole.starts, strict=True)]
     )

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from host_tools.review.store.windows import (
         Device,
+        InputTable,
         OutputTable,
         ReadingSeries,
         Selection,
@@ -43,6 +44,9 @@ class Answers(Protocol):
 
     def outputs(self, selection: Selection, *, level: Level, by: Sequence[str]) -> OutputTable:
         """As `TelemetryStore.outputs`."""
+
+    def inputs(self, selection: Selection, *, level: Level, by: Sequence[str]) -> InputTable:
+        """As `TelemetryStore.inputs`."""
 
     def devices(self, *, labels: Sequence[tuple[str, str]] = ()) -> tuple[Device, ...]:
         """As `TelemetryStore.devices`."""

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 Merging = Literal["sum", "least", "most"]
 
 COLUMNS: dict[str, tuple[Merging, type[np.generic]]] = {
+    "main_devices": ("sum", np.int64),
     "covered_seconds": ("sum", np.float64),
+    "device_seconds": ("sum", np.float64),
     "inferences": ("sum", np.int64),
     "errors": ("sum", np.int64),
     "dropped": ("sum", np.int64),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from host_tools.errors import InputError
-from host_tools.review.analysis import checks, output_drift, percentiles, wording
+from host_tools.review.analysis import checks, input_drift, output_drift, percentiles, wording
 from host_tools.review.analysis.artifacts import compare_in_fleet, pairs
 from host_tools.review.analysis.findings import (
     Check,
@@ -29,8 +29,10 @@ from host_tools.review.store.windows import Level, Selection
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from numpy.typing import NDArray
+
     from host_tools.review.analysis.reading import Answers
-    from host_tools.review.store.windows import WindowTable
+    from host_tools.review.store.windows import InputTable, OutputTable, WindowTable
 
 WEEK_SECONDS = 7 * 86400.0
 _MOST_COMPARISONS = 4
@@ -139,7 +141,8 @@ def _review(store: Answers, fleet: Fleet, *, seed: int) -> Review:
     )
     checked = checks.all_checks(store, fleet)
     drift, drift_check = _drift_over_time(store, fleet, seed=seed)
-    found: list[Finding] = [*drift]
+    inputs, inputs_check = _inputs_over_time(store, fleet, seed=seed)
+    found: list[Finding] = [*drift, *inputs]
     for one in comparisons:
         found += one.findings
     for findings, _ in checked:
@@ -153,7 +156,12 @@ def _review(store: Answers, fleet: Fleet, *, seed: int) -> Review:
         artifacts=store.artifacts(fleet.selection),
         findings=ordered(_without_echoes(found)),
         comparisons=comparisons,
-        checks=(*_comparison_checks(comparisons), drift_check, *(check for _, check in checked)),
+        checks=(
+            *_comparison_checks(comparisons),
+            drift_check,
+            inputs_check,
+            *(check for _, check in checked),
+        ),
         totals=_totals(fleet.table),
     )
 
@@ -185,17 +193,38 @@ def _drift_over_time(store: Answers, fleet: Fleet, *, seed: int) -> tuple[tuple[
     middle = (span.start + span.end) / 2
     middle -= middle % Level.HOUR.seconds
     outputs = store.outputs(span, level=Level.HOUR, by=("device", "artifact", "time"))
-    times = outputs.keys[outputs.axes.index("time")].astype(np.float64)
-    latest = {one.device: one.artifact for one in fleet.devices}
-    names, artifacts = (outputs.keys[outputs.axes.index(axis)].tolist() for axis in ("device", "artifact"))
-    same = np.array([latest.get(name) == one for name, one in zip(names, artifacts, strict=True)], dtype=bool)
-    sides = np.where(same, (times >= middle).astype(np.int64), -1)
+    sides = _halves(outputs, fleet, middle)
     drifts = output_drift.drifts(outputs, sides, groups=fleet.groups, seed=seed)
     found = output_drift.told(
         drifts, artifacts=(), start=middle, end=span.end, since=f"since about {wording.moment(middle)}"
     )
     note = "" if drifts else "Too few devices published results with one artifact in both halves of the span."
     return found, Check(kind="output_drift", looked_at=len(drifts), found=len(found), note=note)
+
+
+def _inputs_over_time(store: Answers, fleet: Fleet, *, seed: int) -> tuple[tuple[Finding, ...], Check]:
+    """The same of what models are shown."""
+    span = fleet.selection
+    middle = (span.start + span.end) / 2
+    middle -= middle % Level.HOUR.seconds
+    inputs = store.inputs(span, level=Level.HOUR, by=("device", "artifact", "time"))
+    drifts = input_drift.drifts(inputs, _halves(inputs, fleet, middle), groups=fleet.groups, seed=seed)
+    found = input_drift.told(
+        drifts, start=middle, end=span.end, since=f"since about {wording.moment(middle)}"
+    )
+    note = (
+        "" if drifts else "Too few devices told of their inputs with one artifact in both halves of the span."
+    )
+    return found, Check(kind="input_drift", looked_at=len(drifts), found=len(found), note=note)
+
+
+def _halves(table: OutputTable | InputTable, fleet: Fleet, middle: float) -> NDArray[np.int64]:
+    """Return of each row 0 before the middle, 1 from it on, -1 where the device's artifact was not the one of now."""
+    times = table.keys[table.axes.index("time")].astype(np.float64)
+    latest = {one.device: one.artifact for one in fleet.devices}
+    names, artifacts = (table.keys[table.axes.index(axis)].tolist() for axis in ("device", "artifact"))
+    same = np.array([latest.get(name) == one for name, one in zip(names, artifacts, strict=True)], dtype=bool)
+    return np.where(same, (times >= middle).astype(np.int64), -1)
 
 
 def _totals(table: WindowTable) -> dict[str, float]:

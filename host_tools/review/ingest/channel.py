@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 from msgspec import Struct
@@ -16,6 +17,19 @@ if TYPE_CHECKING:
     from device_agent.contract.errors import EdgewrightError
 
 _READ_BYTES = 1 << 16
+
+
+NoteCode = Literal["broker", "writer_away", "writer_behind", "store", "restart", "session", "killed"]
+"""What a note is about: the broker is away or refuses; the writer is away, or takes less than comes; the store refuses; a process
+ended and another is started; an earlier session was emptied; a process did not end in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What an operator has to read, and for programs what it is about."""
+
+    code: NoteCode
+    text: str
 
 
 class Order(Struct, frozen=True, kw_only=True):
@@ -36,7 +50,7 @@ class WorkerStatus(Struct, frozen=True, kw_only=True, tag="worker"):
         held: Messages received and not acknowledged.
         held_bytes: Their rows as bytes.
         connected: Whether it is subscribed.
-        note: What is wrong; empty when nothing is.
+        note: What is wrong; None when nothing is.
     """
 
     received: int = 0
@@ -46,7 +60,7 @@ class WorkerStatus(Struct, frozen=True, kw_only=True, tag="worker"):
     held: int = 0
     held_bytes: int = 0
     connected: bool = False
-    note: str = ""
+    note: Note | None = None
 
 
 class WriterStatus(Struct, frozen=True, kw_only=True, tag="writer"):
@@ -61,7 +75,7 @@ class WriterStatus(Struct, frozen=True, kw_only=True, tag="writer"):
         roll_up_seconds: Time spent in roll-ups and removals.
         failures: Transactions that the store refused; each was tried again.
         lag_seconds: Age of the oldest message of the last commit when that was done; of the one that cannot be done, now.
-        note: What is wrong; empty when nothing is.
+        note: What is wrong; None when nothing is.
     """
 
     messages: int = 0
@@ -72,7 +86,7 @@ class WriterStatus(Struct, frozen=True, kw_only=True, tag="writer"):
     roll_up_seconds: float = 0.0
     failures: int = 0
     lag_seconds: float = 0.0
-    note: str = ""
+    note: Note | None = None
 
 
 class Fatal(Struct, frozen=True, kw_only=True, tag="fatal"):

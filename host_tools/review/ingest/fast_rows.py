@@ -19,7 +19,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from device_agent.contract import units
-from host_tools.review.ingest.rows import SYSTEM_NAMES, SYSTEM_SOURCE, Row, Rows, system_quality
+from host_tools.review.ingest.rows import SYSTEM_LATER, SYSTEM_NAMES, SYSTEM_SOURCE, Row, Rows, system_quality
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -95,6 +95,9 @@ class _System(_Envelope):
     spool_messages: _Count | UnsetType = UNSET
     spool_bytes: _Count | UnsetType = UNSET
     spool_dropped_total: _Count | UnsetType = UNSET
+    cpu_pressure_ratio: _Amount | UnsetType = UNSET
+    memory_pressure_ratio: _Amount | UnsetType = UNSET
+    io_pressure_ratio: _Amount | UnsetType = UNSET
 
 
 class _Source(Struct, forbid_unknown_fields=True):
@@ -235,7 +238,7 @@ def _inference(payload: bytes, _kind: str) -> Rows | None:
 def _system(payload: bytes, kind: str) -> Rows | None:
     sample = _SYSTEM.decode(payload)
     absent = sample.absent
-    optional = _present(sample, SYSTEM_NAMES, absent)
+    optional = _present(sample, SYSTEM_NAMES, absent, later=SYSTEM_LATER)
     if optional is None or payload.count(b'":') != _ENVELOPE_KEYS + 1 + optional + len(absent):
         return None
     rows: list[Row] = []
@@ -301,15 +304,17 @@ def _result(payload: bytes, _kind: str) -> Rows | None:
     return _rows(result, "output", rows)
 
 
-def _present(message: Struct, names: tuple[str, ...], absent: dict[str, str]) -> int | None:
-    """Return how many of these numbers are there; None unless exactly the others have a reason."""
+def _present(
+    message: Struct, names: tuple[str, ...], absent: dict[str, str], later: frozenset[str] = frozenset()
+) -> int | None:
+    """Return how many of these numbers are there; None unless exactly the others have a reason, which ``later`` ones need not."""
     present = 0
     for name in names:
         if getattr(message, name) is not UNSET:
             if name in absent:
                 return None
             present += 1
-        elif name not in absent:
+        elif name not in absent and name not in later:
             return None
     return present
 

@@ -79,7 +79,7 @@ class Interpreter:
                 if _is_of_the_host(route.topic, payload):
                     return False
                 self.judged += 1
-                rows = self._judge(route, payload, received)
+                rows = self._judge(route, publication, received)
             if rows.clock == "synced" and rows.time > received + FUTURE_SECONDS:
                 raise ContractError(
                     f"{route.text}: dated {rows.time - received:.0f} s after its receipt, by a clock that calls itself synced."
@@ -121,15 +121,15 @@ class Interpreter:
         self._routes[name] = route
         return route
 
-    def _judge(self, route: _Route, payload: bytes, received: float) -> Rows:
+    def _judge(self, route: _Route, publication: Publication, received: float) -> Rows:
         """Read a message as the contract has it.
 
         Raises:
             ContractError: It breaks a rule, or is not what its topic says.
         """
-        topic = route.topic
+        topic, payload = route.topic, publication.payload
         if topic.category == "a" and not payload:
-            return _cleared(topic.name, received)
+            return _cleared(topic.name, received, sent_again=publication.sent_again)
         if route.kind is None:
             if topic.category != "m" or topic.detail:
                 raise ContractError(f"{route.text}: nothing that a device sends is expected there.")
@@ -144,9 +144,9 @@ class Interpreter:
         return rows_of(message, name=topic.name)
 
 
-def _cleared(name: str, received: float) -> Rows:
+def _cleared(name: str, received: float, *, sent_again: bool) -> Rows:
     """Return the row of an alarm that is over; its message is empty, so the time is this machine's."""
-    return Rows("", -1, received, 0.0, "synced", None, "alarm", [(name, "cleared", "")])
+    return Rows("", -2 if sent_again else -1, received, 0.0, "synced", None, "alarm", [(name, "cleared", "")])
 
 
 def _is_of_the_host(topic: Topic, payload: bytes) -> bool:

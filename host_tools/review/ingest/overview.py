@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from host_tools.review.ingest.channel import WorkerStatus, WriterStatus
+from host_tools.review.ingest.channel import Note, WorkerStatus, WriterStatus
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,7 +60,7 @@ class Overview:
     connected: int
     workers: int
     restarts: int
-    notes: tuple[str, ...]
+    notes: tuple[Note, ...]
 
 
 @dataclass(slots=True)
@@ -96,6 +96,7 @@ class Totals:
         while len(self._committed) > 2 and seconds - self._committed[0][0] > _RATE_SECONDS:
             self._committed.popleft()
         since, before = self._committed[0]
+        notes = [*(one.note for one in living), *(one.note for one in writers)]
         return Overview(
             seconds=seconds,
             received=worker.received,
@@ -116,9 +117,7 @@ class Totals:
             connected=sum(status.connected for status in living),
             workers=workers,
             restarts=restarts,
-            notes=tuple(
-                dict.fromkeys(filter(None, [one.note for one in living] + [one.note for one in writers]))
-            ),
+            notes=tuple(dict.fromkeys(note for note in notes if note is not None)),
         )
 
 

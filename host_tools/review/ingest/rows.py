@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from typing import TYPE_CHECKING, TypeAlias
 
 from device_agent.contract.telemetry import (
+    INPUT_BUCKETS,
     Alarm,
     Birth,
     CommandState,
@@ -14,6 +15,8 @@ from device_agent.contract.telemetry import (
     Event,
     Health,
     InferenceWindow,
+    InputSketch,
+    InputWindow,
     PowerSample,
     Reported,
     Result,
@@ -36,6 +39,12 @@ SYSTEM_NAMES = tuple(
     field.name for field in fields(SystemSample) if field.type in ("int | None", "float | None")
 )
 """Numbers of a system sample, in the order of the contract."""
+SYSTEM_LATER = frozenset(
+    field.name
+    for field in fields(SystemSample)
+    if field.name in SYSTEM_NAMES and field.default is not MISSING
+)
+"""Those of a later minor version, which older agents leave out without a reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +99,8 @@ def _content(message: Message, name: str) -> tuple[TableName, list[Row]]:
             return "reading", _system(message)
         case ThermalSample() | PowerSample():
             return "reading", _readings(message.TYPE, message.readings)
-        case Result():
-            return "output", [_output(message, output) for output in message.outputs]
+        case Result() | InputWindow():
+            return _tensors(message)
         case Event():
             details = _json(message.details)
             return "event", [(message.name, message.severity, message.text, details)]
@@ -105,6 +114,12 @@ def _content(message: Message, name: str) -> tuple[TableName, list[Row]]:
             return "other", [()]
         case _:
             raise TypeError(f"no rows are known for {type(message).__name__}")
+
+
+def _tensors(message: Result | InputWindow) -> tuple[TableName, list[Row]]:
+    if isinstance(message, Result):
+        return "output", [_output(message, output) for output in message.outputs]
+    return "input", [_input(message, one) for one in message.inputs]
 
 
 def _inference(window: InferenceWindow) -> Row:
@@ -125,6 +140,27 @@ def _inference(window: InferenceWindow) -> Row:
         hist.zero_count,
         indices,
         [hist.counts[index] for index in indices],
+    )
+
+
+def _input(window: InputWindow, sketch: InputSketch) -> Row:
+    below = {-1 - (index - INPUT_BUCKETS[0]): count for index, count in sketch.negative.items()}
+    above = {1 + (index - INPUT_BUCKETS[0]): count for index, count in sketch.positive.items()}
+    counts = {**below, **({0: sketch.zero_count} if sketch.zero_count else {}), **above}
+    places = sorted(counts)
+    return (
+        window.model,
+        window.variant,
+        sketch.name,
+        window.frame_count,
+        sketch.value_count,
+        sketch.mean,
+        sketch.deviation,
+        sketch.minimum,
+        sketch.maximum,
+        sketch.saturated_ratio,
+        places,
+        [counts[place] for place in places],
     )
 
 
@@ -155,6 +191,7 @@ def _birth(birth: Birth) -> Row:
         birth.model_version,
         birth.target,
         _json(birth.host),
+        json.dumps([asdict(one) for one in birth.models], ensure_ascii=False, separators=(",", ":")),
     )
 
 

@@ -45,12 +45,13 @@ _REFUSALS = (0x84, 0x85, 0x86, 0x87, 0x8A, 0x8C, 0x95)
 
 
 class Publication(NamedTuple):
-    """One message as it came; ``number`` is what acknowledges it, None when nothing has to."""
+    """One message as it came; ``number`` is what acknowledges it, None when nothing has to; ``sent_again``: maybe."""
 
     topic: bytes
     payload: bytes
     number: bytes | None
     retained: bool
+    sent_again: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -302,7 +303,9 @@ class Subscriber:
         place += properties
         if place > end or place == 0 or head & 0x04:
             raise self._over("a malformed packet came")
-        return Publication(data[body + 2 : topic_end], data[place:end], number, bool(head & 1))
+        return Publication(
+            data[body + 2 : topic_end], data[place:end], number, bool(head & 0x01), bool(head & 0x08)
+        )
 
     def _connected(self) -> _Client:
         if self._client is None:

@@ -19,6 +19,7 @@ from host_tools.errors import InputError, StoreError
 from host_tools.review.ingest.channel import (
     Channel,
     Fatal,
+    Note,
     Nothing,
     Order,
     WorkerStatus,
@@ -80,12 +81,12 @@ class Supervisor:
 
     Args:
         settings: What to do.
-        say: Called with every line that the operator has to read.
+        say: Called with everything that the operator has to read.
         show: Called about every second with how things are.
     """
 
     def __init__(
-        self, settings: IngestSettings, *, say: Callable[[str], None], show: Callable[[Overview], None]
+        self, settings: IngestSettings, *, say: Callable[[Note], None], show: Callable[[Overview], None]
     ) -> None:
         self._settings = settings
         self._say = say
@@ -203,7 +204,7 @@ class Supervisor:
                 and child.role != "retire"
                 and (child.status is None or child.status.note != report.note)
             ):
-                self._say(f"{child.name}: {report.note}")
+                self._say(Note(report.note.code, f"{child.name}: {report.note.text}"))
             child.status = report
             place.pauses.succeeded(time.monotonic())
             if isinstance(report, WriterStatus):
@@ -234,7 +235,12 @@ class Supervisor:
         if child.role == "retire" and status == 0:
             self._places.remove(place)
             if not child.found_nothing:
-                self._say(f"worker {child.slot} of an earlier ingest had a session; it is emptied and gone.")
+                self._say(
+                    Note(
+                        "session",
+                        f"worker {child.slot} of an earlier ingest had a session; it is emptied and gone.",
+                    )
+                )
                 self._places.append(_Place("retire", child.slot + 1))
             return
         error = None if child.fatal is None else _error(child.fatal)
@@ -248,7 +254,9 @@ class Supervisor:
         place.pauses.failed(time.monotonic())
         self._restarts += 1
         why = f"ended by signal {-status}" if status < 0 else f"ended with status {status}"
-        self._say(f"{child.name} {why if error is None else f'ended: {error}'}; starting another.")
+        self._say(
+            Note("restart", f"{child.name} {why if error is None else f'ended: {error}'}; starting another.")
+        )
 
     # --- the end ---
 
@@ -270,7 +278,10 @@ class Supervisor:
                     child.process.kill()
                     child.process.wait()
                     self._say(
-                        f"{child.name} did not end within {patience:.0f} s and was killed; what it held comes again."
+                        Note(
+                            "killed",
+                            f"{child.name} did not end within {patience:.0f} s and was killed; what it held comes again.",
+                        )
                     )
                 while child.channel is not None:
                     self._listen(child)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 
 from device_agent.contract.errors import EdgewrightError, TransferError
 from host_tools.review.ingest.batching import Collector, pack
-from host_tools.review.ingest.channel import Nothing, WorkerStatus, fatal
+from host_tools.review.ingest.channel import Note, Nothing, WorkerStatus, fatal
 from host_tools.review.ingest.frames import WriterLink
 from host_tools.review.ingest.interpreter import Interpreter
 from host_tools.review.ingest.pauses import Pauses
@@ -121,7 +121,7 @@ class Worker:
         self._retained_until: float | None = None
         self._let_go = False
         self._status_due = 0.0
-        self._note = ""
+        self._note: Note | None = None
         self._stopping_since: float | None = None
 
     def run(self) -> int:
@@ -216,8 +216,9 @@ class Worker:
         except TransferError as error:
             self._end_or_lose_broker(error)
         if self._held_bytes > self._settings.held_bytes:
-            self._note = (
-                f"holds {self._held_bytes >> 20} MiB that the writer has not taken; the broker has to wait"
+            self._note = Note(
+                "writer_behind",
+                f"holds {self._held_bytes >> 20} MiB that the writer has not taken; the broker has to wait",
             )
             self._seal()
             subscriber.close()
@@ -226,7 +227,7 @@ class Worker:
         self._has_been_accepted = True
         self._accepted_at = time.monotonic()
         self._broker_pauses.succeeded(time.monotonic())
-        self._note = ""
+        self._note = None
         subscriber = self._subscriber
         if self._retiring:
             if not subscriber.session_present:
@@ -257,14 +258,15 @@ class Worker:
         self._seal()  # what comes over the next connection is acknowledged there
         self._subscriber.close()
         self._retained_until = None
-        self._note = str(error)
+        note = str(error)
         now = time.monotonic()
         self._short_connections = (
             self._short_connections + 1 if now - self._accepted_at < _SHORT_SECONDS else 0
         )
         if self._short_connections >= _MANY_SHORT:
             # Not every broker says that a session was taken over; mosquitto 2.0 just closes the connection.
-            self._note += " Connections end soon after they begin: is an ingest of the same --name running?"
+            note += " Connections end soon after they begin: is an ingest of the same --name running?"
+        self._note = Note("broker", note)
         self._accepted_at = -math.inf
         self._broker_pauses.failed(now)
         self._tell(time.monotonic())
@@ -350,12 +352,12 @@ class Worker:
             self._link.close()
             self._link = None
         self._writer_pauses.failed(time.monotonic())
-        self._note = f"the writer cannot be reached: {reason}"
+        self._note = Note("writer_away", f"the writer cannot be reached: {reason}")
 
     def _tell(self, now: float) -> None:
         self._status_due = now + _STATUS_SECONDS
-        if self._link is not None and self._note.startswith("the writer"):
-            self._note = ""
+        if self._link is not None and self._note is not None and self._note.code == "writer_away":
+            self._note = None
         status = WorkerStatus(
             received=self._received,
             received_bytes=self._received_bytes,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from host_tools.errors import StoreError
 from host_tools.review.ingest.batching import joined, unpack
-from host_tools.review.ingest.channel import WriterStatus
+from host_tools.review.ingest.channel import Note, WriterStatus
 from host_tools.review.ingest.frames import Inbox
 from host_tools.review.store.telemetry_store import Retention
 
@@ -30,6 +30,7 @@ _RETRY_SECONDS: Final = (0.2, 1.0)
 _DRAIN_SECONDS: Final = 20.0
 _FIRST_ROLL_UP_SECONDS: Final = 2.0
 _QUICK_SECONDS: Final = 3.0
+_SLICE_SECONDS: Final = 0.3
 
 
 class Writer:
@@ -53,9 +54,10 @@ class Writer:
         self._commits = self._failures = 0
         self._commit_seconds = self._roll_up_seconds = 0.0
         self._lag_seconds = 0.0
-        self._note = ""
+        self._note: Note | None = None
         self._status_due = 0.0
         self._has_news = True
+        self._is_rolling_up = False
         self._roll_up_took = 0.0
         self._roll_up_due = time.monotonic() + _FIRST_ROLL_UP_SECONDS
         self._retain_due = time.monotonic() + settings.retain_seconds
@@ -67,13 +69,17 @@ class Writer:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's to hear
         try:
             while not self._is_done():
-                frames = self._inbox.take(timeout=_TURN_SECONDS, most_bytes=_MOST_COMMIT_BYTES)
+                # What is between two slices of a roll-up is written, and not waited for.
+                timeout = 0.0 if self._is_rolling_up else _TURN_SECONDS
+                frames = self._inbox.take(timeout=timeout, most_bytes=_MOST_COMMIT_BYTES)
                 if frames:
                     self._commit(frames)
                 self._keep_up()
                 self._tell()
-            if self._has_news and self._roll_up_took < _QUICK_SECONDS:  # else the next ingest does it
-                self._roll_up()
+            if (
+                self._has_news or self._is_rolling_up
+            ) and self._roll_up_took < _QUICK_SECONDS:  # else the next ingest does it
+                self._try(self._store.roll_up)
         finally:
             self._store.close()
         self._status_due = 0.0
@@ -99,7 +105,7 @@ class Writer:
         oldest = min(frame.oldest for frame in frames)
         start = time.monotonic()
         written = self._written(batch, oldest)
-        self._note = ""
+        self._note = None
         self._commit_seconds += time.monotonic() - start
         self._commits += 1
         self._messages += written.messages
@@ -115,8 +121,7 @@ class Writer:
             try:
                 return self._store.write(batch)
             except StoreError as error:
-                self._failures += 1
-                self._note = str(error)
+                self._fail(error)
                 self._lag_seconds = time.time() - oldest
                 self._status_due = 0.0
                 self._tell()
@@ -128,31 +133,43 @@ class Writer:
     def _keep_up(self) -> None:
         """Roll up and remove what is old, when it is time."""
         now = time.monotonic()
-        if now >= self._roll_up_due and self._has_news:
-            self._roll_up()
-        if now >= self._retain_due:
+        if self._is_rolling_up or (now >= self._roll_up_due and self._has_news):
+            self._roll_up_some()
+        elif now >= self._retain_due:
             self._retain_due = now + self._settings.retain_seconds
             self._try(lambda: self._store.retain(Retention(), now=time.time()))
 
-    def _roll_up(self) -> None:
+    def _roll_up_some(self) -> None:
+        """Go on with a roll-up, or begin one; messages are written between its slices."""
         start = time.monotonic()
-        self._has_news = not self._try(self._store.roll_up)
-        # Never more than a third of the time: messages have to be written, too.
-        self._roll_up_took = time.monotonic() - start
-        self._roll_up_due = time.monotonic() + max(self._settings.roll_up_seconds, 2 * self._roll_up_took)
+        if not self._is_rolling_up:
+            self._is_rolling_up, self._has_news, self._roll_up_took = True, False, 0.0
+        try:
+            is_done = self._store.roll_up_for(_SLICE_SECONDS)
+        except StoreError as error:
+            self._fail(error)
+            is_done = self._has_news = True
+        took = time.monotonic() - start
+        self._roll_up_seconds += took
+        self._roll_up_took += took
+        if is_done:
+            self._is_rolling_up = False
+            # Never more than a third of the time: messages have to be written, too.
+            self._roll_up_due = time.monotonic() + max(self._settings.roll_up_seconds, 2 * self._roll_up_took)
 
-    def _try(self, work: Callable[[], object]) -> bool:
-        """Do what can wait; return whether it worked."""
+    def _try(self, work: Callable[[], object]) -> None:
+        """Do what can wait."""
         start = time.monotonic()
         try:
             work()
         except StoreError as error:
-            self._failures += 1
-            self._note = str(error)
-            return False
+            self._fail(error)
         finally:
             self._roll_up_seconds += time.monotonic() - start
-        return True
+
+    def _fail(self, error: StoreError) -> None:
+        self._failures += 1
+        self._note = Note("store", str(error))
 
     def _tell(self) -> None:
         now = time.monotonic()

@@ -274,6 +274,26 @@ class EventRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class InputRow:
+    """One input of a device's models in the second half of the time shown, beside the first; real units.
+
+    ``stability`` is the population stability index between the two and ``distance`` the largest distance of their cumulated
+    shares; None where the first half told nothing.
+    """
+
+    name: str
+    frames: int
+    mean: float
+    deviation: float
+    minimum: float
+    maximum: float
+    saturated: float | None
+    mean_before: float | None
+    stability: float | None
+    distance: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceAnswer:
     """All that is known of one device but its timeline, which `TimelineAnswer` has."""
 
@@ -284,4 +304,5 @@ class DeviceAnswer:
     missing: int
     artifacts: Sequence[ArtifactRow]
     readings: Sequence[ReadingLine]
+    inputs: Sequence[InputRow]
     events: Sequence[EventRow]

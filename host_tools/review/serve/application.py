@@ -31,6 +31,7 @@ from host_tools.review.exports.tables import TABLE_TYPES, ranking_table, table_b
 from host_tools.review.serve import views
 from host_tools.review.serve.analyses import Analyses
 from host_tools.review.serve.directory import Directory
+from host_tools.review.serve.raw_tables import add_raw_tables
 from host_tools.review.serve.span import named_span, span_of
 from host_tools.review.serve.views import Looked
 
@@ -90,6 +91,7 @@ def application(store: TelemetryStore, *, access: Access) -> FastAPI:
     _add_page(app)
     _add_answers(app, store, directory)
     _add_exports(app, store, directory)
+    add_raw_tables(app, store)
     return app
 
 

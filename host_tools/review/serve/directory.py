@@ -35,7 +35,7 @@ class Roll:
         devices: By id.
         statuses: The status that counts, by id: ``silent`` for whoever was not heard, whatever it said last.
         newest: When the newest message came; 0.0 when there is none.
-        names: Model and version of each artifact that devices run now, as most of them say.
+        names: Model and version of each artifact: of those that devices run now as most of them say, else as was told last.
         labels: The values of each label, sorted.
     """
 
@@ -121,7 +121,10 @@ def roll_of(store: TelemetryStore) -> Roll:
         devices=devices,
         statuses={name: _status(device, newest) for name, device in devices.items()},
         newest=newest,
-        names={artifact: counted.most_common(1)[0][0] for artifact, counted in told.items()},
+        names={
+            **{artifact: harmless(name) for artifact, name in store.model_names().items()},
+            **{artifact: counted.most_common(1)[0][0] for artifact, counted in told.items()},
+        },
         labels={key: tuple(sorted(known)) for key, known in sorted(values.items())},
     )
 

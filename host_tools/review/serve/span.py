@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from host_tools.errors import InputError
 from host_tools.review.store.telemetry_store import Retention
-from host_tools.review.store.windows import Level
+from host_tools.review.store.windows import SHOWN_LEVELS, Level
 
 RANGES = {
     "1h": 3600.0,
@@ -73,7 +73,7 @@ def span_of(start: float, end: float, *, newest: float, level: str | None = None
     rough = Span(start=start, end=end, level=Level.DAY, is_chosen=level is not None)
     if level is None:
         return rough.at(picked_level(start, end, newest=newest))
-    known = {str(one.seconds): one for one in Level}
+    known = {str(one.seconds): one for one in SHOWN_LEVELS}
     if level not in known:
         raise InputError(f"level: expected one of {', '.join(known)} (seconds a window), got {level!r}.")
     chosen = rough.at(known[level])
@@ -106,7 +106,7 @@ def picked_level(start: float, end: float, *, newest: float, kept: Retention | N
         Level.HOUR: kept.hour_days,
         Level.DAY: kept.day_days,
     }
-    for level in Level:
+    for level in SHOWN_LEVELS:
         limit = days[level]
         is_kept = limit is None or start >= newest - limit * 86400.0 - level.seconds
         if is_kept and (end - start) / level.seconds <= _MOST_WINDOWS:
@@ -116,6 +116,6 @@ def picked_level(start: float, end: float, *, newest: float, kept: Retention | N
 
 def coarser(level: Level) -> Level | None:
     """Return the next level up, None above days."""
-    levels = list(Level)
+    levels = list(SHOWN_LEVELS)
     place = levels.index(level) + 1
     return levels[place] if place < len(levels) else None

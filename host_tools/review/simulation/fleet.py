@@ -252,12 +252,12 @@ class SimulatedFleet:
     def _since(self, fault: Fault) -> float:
         return min((one.since for one in self.plan.injections if one.fault == fault), default=0.0)
 
-    def drift_of(self, index: int, artifact: int, since: float) -> float:
-        """Return how far the outputs of one device have drifted at a time."""
+    def drift_of(self, index: int, artifact: int, since: float, *, fault: Fault = "output_drift") -> float:
+        """Return how far the outputs of one device have drifted at a time, or its inputs."""
         return sum(
             one.size
             for one, mask in zip(self.plan.injections, self._affected, strict=True)
-            if one.fault == "output_drift"
+            if one.fault == fault
             and mask[index]
             and since >= one.since
             and one.with_artifact in (None, artifact)

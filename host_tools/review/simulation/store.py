@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from host_tools.review.analysis import regroup
-from host_tools.review.simulation import latency, outputs
+from host_tools.review.simulation import inputs, latency, outputs
 from host_tools.review.simulation.fleet import SAMPLE_SECONDS, Block, SimulatedFleet
 from host_tools.review.store.windows import (
     Device,
+    InputTable,
     Level,
     OutputTable,
     ReadingSeries,
@@ -22,7 +23,7 @@ from host_tools.review.store.windows import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -68,6 +69,11 @@ class SimulatedStore:
         del level
         return outputs.table(self.fleet, selection, by=check_axes(by))
 
+    def inputs(self, selection: Selection, *, level: Level, by: Sequence[str]) -> InputTable:
+        """As `TelemetryStore.inputs`; inputs are simulated by the day."""
+        del level
+        return inputs.table(self.fleet, selection, by=check_axes(by))
+
     def devices(self, *, labels: Sequence[tuple[str, str]] = ()) -> tuple[Device, ...]:
         """As `TelemetryStore.devices`."""
         return tuple(
@@ -82,6 +88,10 @@ class SimulatedStore:
         table = self.windows(selection, level=Level.DAY, by=("artifact",))
         ran = set(table.key("artifact").tolist())
         return tuple(one for one in reversed(self.fleet.artifacts) if one in ran)
+
+    def model_names(self) -> Mapping[str, str]:
+        """As `TelemetryStore.model_names`; those of artifacts that run now the devices tell."""
+        return {}
 
     def events(
         self, selection: Selection, *, names: Sequence[str] | None = None, limit: int = 1000
@@ -201,7 +211,9 @@ def block_windows(
     energy_inferences = np.floor(block.inferences[mask] * (1 - slowed)).astype(np.int64)
     a_piece = block.heat.watts[mask] * seconds / np.maximum(block.inferences[mask], 1)
     columns_of: dict[str, Any] = {
+        "main_devices": np.ones(len(rows), dtype=np.int64),
         "covered_seconds": np.full(len(rows), seconds),
+        "device_seconds": np.full(len(rows), seconds),
         "inferences": block.inferences[mask],
         "errors": block.errors[mask],
         "dropped": block.dropped[mask],

@@ -11,6 +11,7 @@ Fault = Literal[
     "failures",
     "throttling",
     "output_drift",
+    "input_drift",
     "straggler",
     "silent",
     "flapping",
@@ -30,7 +31,8 @@ class Injection:
         fault: What.
         size: How much: ``latency``, ``energy`` and ``straggler`` a relative change (0.05: 5 % more); ``failures`` the share of
             inferences that fail; ``throttling`` how many kelvins hotter for each watt (a blocked vent); ``output_drift`` the
-            share of frames that now give the first class, and how much less sure they all are; ``memory_leak`` bytes a day; ``heating``
+            share of frames that now give the first class, and how much less sure they all are; ``input_drift`` how much brighter
+            frames are, in standard deviations of their values; ``memory_leak`` bytes a day; ``heating``
             kelvins a day; ``battery_wear`` the share of the capacity lost a day; ``flapping`` starts a day; else without
             meaning.
         with_artifact: Index of the artifact that brings it; None: it is the device's own.

@@ -13,13 +13,16 @@ from host_tools.review.store.boots import read_clock
 from host_tools.review.store.clock_notes import clock_note
 from host_tools.review.store.dirty_windows import read_heard
 from host_tools.review.store.engine import one_of
+from host_tools.review.store.input_answers import merged_inputs
 from host_tools.review.store.message_ledger import holes
+from host_tools.review.store.model_names import model_names
 from host_tools.review.store.schema import window_table
 from host_tools.review.store.selecting import has_labels
 from host_tools.review.store.window_rows import column
 from host_tools.review.store.windows import (
     DeadLetter,
     Device,
+    InputTable,
     Level,
     OutputTable,
     ReadingSeries,
@@ -119,6 +122,10 @@ class Answers:
         latest_first = sorted(first, key=lambda key: (first[key], key), reverse=True)
         return tuple(name for key in latest_first if (name := self.selecting.artifacts.name(key)) is not None)
 
+    def model_names(self) -> dict[str, str]:
+        """See `TelemetryStore.model_names`."""
+        return model_names(self.engine, self.selecting.artifacts)
+
     # --- single messages ---
 
     def events(
@@ -210,15 +217,8 @@ class Answers:
         return self._outputs(rows, axes, level)
 
     def _outputs(self, rows: pa.Table, axes: tuple[str, ...], level: Level) -> OutputTable:
-        keys: dict[str, NDArray[np.int64]] = {}
-        for axis in axes:
-            if axis == "time":
-                keys[axis] = np.floor(column(rows, "moment") / level.seconds).astype(np.int64) * level.seconds
-            else:
-                of = column(rows, "artifact" if axis == "artifact" else "device")
-                keys[axis] = self.selecting.texts(axis)[1][of]
-        names = self.outputs.all()
-        order = np.argsort(np.argsort(np.array([name or "" for name in names])))
+        keys = self._keys(rows, axes, level)
+        by_order, order = self._names()
         keys["name"] = order[column(rows, "output")]
         keys["top_index"] = column(rows, "top_index")
         groups, named = window_rows.grouped(keys)
@@ -230,16 +230,9 @@ class Answers:
         confidence = np.bincount(
             groups[told] * _CONFIDENCE_STEPS + step[told], minlength=count * _CONFIDENCE_STEPS
         )
-        by_order = np.array(sorted(name or "" for name in names), dtype=object)
-        shown: list[NDArray[Any]] = []
-        for axis in axes:
-            values = named[axis]
-            shown.append(
-                values if axis == "time" else np.array(self.selecting.texts(axis)[0], dtype=object)[values]
-            )
         return OutputTable(
             axes=axes,
-            keys=tuple(shown),
+            keys=self._shown(named, axes),
             name=by_order[named["name"]],
             top_index=named["top_index"],
             count=np.bincount(groups, minlength=count),
@@ -247,6 +240,44 @@ class Answers:
             top_value_square_sum=_weighed(groups, finite**2, count),
             confidence=confidence.reshape(count, _CONFIDENCE_STEPS),
         )
+
+    def inputs_of(self, selection: Selection, level: Level, by: Sequence[str]) -> InputTable:
+        """See `TelemetryStore.inputs`."""
+        axes = check_axes(by)
+        start, end = tiles.bounds(selection, level)
+        where = f"moment >= {start} AND moment < {end}"
+        where += self.selecting.where(selection, self.selecting.keys_of_devices(selection))
+        rows = self.engine.select(f"SELECT * FROM input WHERE {where}")
+        by_order, order = self._names()
+        named, columns = merged_inputs(
+            rows, axes, self._keys(rows, axes, level), order[column(rows, "output")]
+        )
+        return InputTable(axes=axes, keys=self._shown(named, axes), name=by_order[named["name"]], **columns)
+
+    def _keys(self, rows: pa.Table, axes: tuple[str, ...], level: Level) -> dict[str, NDArray[np.int64]]:
+        keys: dict[str, NDArray[np.int64]] = {}
+        for axis in axes:
+            if axis == "time":
+                keys[axis] = np.floor(column(rows, "moment") / level.seconds).astype(np.int64) * level.seconds
+            else:
+                of = column(rows, "artifact" if axis == "artifact" else "device")
+                keys[axis] = self.selecting.texts(axis)[1][of]
+        return keys
+
+    def _shown(
+        self, named: Mapping[str, NDArray[np.int64]], axes: tuple[str, ...]
+    ) -> tuple[NDArray[Any], ...]:
+        return tuple(
+            named[axis]
+            if axis == "time"
+            else np.array(self.selecting.texts(axis)[0], dtype=object)[named[axis]]
+            for axis in axes
+        )
+
+    def _names(self) -> tuple[NDArray[np.object_], NDArray[np.int64]]:
+        """Return the names of outputs and inputs in order, and the place of each by its key."""
+        names = [name or "" for name in self.outputs.all()]
+        return np.array(sorted(names), dtype=object), np.argsort(np.argsort(np.array(names)))
 
     def dead_letters(self, limit: int) -> tuple[DeadLetter, ...]:
         """See `TelemetryStore.dead_letters`."""

@@ -82,7 +82,7 @@ def arrivals(
         runs, run = np.unique(device * len(boot_ids) + boot_codes, return_inverse=True)
         run = run.reshape(-1)
         begins = np.ones(rows.num_rows, dtype=bool)
-        if table in ("reading", "output"):
+        if table in ("reading", "output", "input"):
             begins[1:] = (run[1:] != run[:-1]) | (seq[1:] != seq[:-1])
         at = np.flatnonzero(begins)
         named = [(int(code) // len(boot_ids), boot_ids[int(code) % len(boot_ids)] or "") for code in runs]

@@ -84,6 +84,13 @@ class ClickHouseEngine:
         """See `Engine.alter`."""
         self._connection.command(statement)
 
+    def add_column(self, table: str, column: str, value: str) -> None:
+        """See `Engine.add_column`."""
+        kind = _TYPES[TABLES[table].columns[column]]
+        self._connection.command(
+            f'ALTER TABLE {table} ADD COLUMN IF NOT EXISTS "{column}" {kind} DEFAULT {value} CODEC(ZSTD)'
+        )
+
     def select(self, sql: str) -> pa.Table:
         """See `Engine.select`."""
         return self._connection.query(sql)

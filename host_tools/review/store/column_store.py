@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from host_tools.review.store.answers import Answers
 from host_tools.review.store.boots import Boots
 from host_tools.review.store.cohorts import Cohorts
 from host_tools.review.store.keys import Keys
+from host_tools.review.store.model_names import ModelNames
 from host_tools.review.store.parquet import export_parquet, import_parquet
 from host_tools.review.store.retaining import retain
 from host_tools.review.store.rolling_up import RollingUp
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from host_tools.review.store.windows import (
         DeadLetter,
         Device,
+        InputTable,
         Level,
         OutputTable,
         ReadingSeries,
@@ -39,6 +42,10 @@ if TYPE_CHECKING:
         WindowTable,
         Written,
     )
+
+
+_SLICE_WINDOWS = 15_000
+"""Of 10 s that are made at once where somebody waits."""
 
 
 class ColumnStore:
@@ -52,8 +59,18 @@ class ColumnStore:
         self._keys = (devices, artifacts, outputs, sensors)
         self._boots = Boots(engine)
         self._cohorts = Cohorts(engine, devices)
-        self._writing = Writing(engine, devices, artifacts, outputs, sensors, self._boots, self._cohorts)
+        self._writing = Writing(
+            engine,
+            devices,
+            artifacts,
+            outputs,
+            sensors,
+            self._boots,
+            self._cohorts,
+            ModelNames(engine, artifacts),
+        )
         self._rolling_up = RollingUp(engine, sensors, self._boots, self._cohorts)
+        self._steps: Iterator[tuple[int, float]] | None = None
         # Who asks has keys of its own, of what is committed: the writer's are ahead of it, and change meanwhile.
         known = Keys(engine, "device")
         selecting = Selecting(known, Keys(engine, "artifact"), Cohorts(engine, known))
@@ -78,7 +95,20 @@ class ColumnStore:
     def roll_up(self, *, progress: Callable[[float], None] | None = None) -> int:
         """See `TelemetryStore.roll_up`."""
         with self._turn:
+            self._steps = None
             return self._rolling_up.run(progress)
+
+    def roll_up_for(self, seconds: float) -> bool:
+        """See `TelemetryStore.roll_up_for`."""
+        end = time.monotonic() + seconds
+        with self._turn:
+            steps = self._steps or self._rolling_up.steps(most_windows=_SLICE_WINDOWS)
+            self._steps = None  # a failure ends it
+            for _ in steps:
+                if time.monotonic() >= end:
+                    self._steps = steps
+                    return False
+            return True
 
     def windows(self, selection: Selection, *, level: Level, by: Sequence[str]) -> WindowTable:
         """See `TelemetryStore.windows`."""
@@ -90,6 +120,11 @@ class ColumnStore:
         with self._asked():
             return self._answers.outputs_of(selection, level, by)
 
+    def inputs(self, selection: Selection, *, level: Level, by: Sequence[str]) -> InputTable:
+        """See `TelemetryStore.inputs`."""
+        with self._asked():
+            return self._answers.inputs_of(selection, level, by)
+
     def devices(self, *, labels: Sequence[tuple[str, str]] = ()) -> tuple[Device, ...]:
         """See `TelemetryStore.devices`."""
         with self._asked():
@@ -99,6 +134,11 @@ class ColumnStore:
         """See `TelemetryStore.artifacts`."""
         with self._asked():
             return self._answers.known_artifacts(selection)
+
+    def model_names(self) -> Mapping[str, str]:
+        """See `TelemetryStore.model_names`."""
+        with self._asked():
+            return self._answers.model_names()
 
     def events(
         self, selection: Selection, *, names: Sequence[str] | None = None, limit: int = 1000
@@ -182,6 +222,8 @@ class ColumnStore:
 
     def _forget(self) -> None:
         """Forget what a failed transaction gave keys to."""
+        self._writing.alarms.forget()
+        self._writing.names.forget()
         for keys in self._keys:
             keys.reload()
         self._boots.forget()

@@ -99,6 +99,12 @@ class DuckDbEngine:
         with self._told():
             self._cursor().execute(statement)
 
+    def add_column(self, table: str, column: str, value: str) -> None:
+        """See `Engine.add_column`."""
+        kind = _TYPES[TABLES[table].columns[column]]
+        self.alter(f'ALTER TABLE {table} ADD COLUMN IF NOT EXISTS "{column}" {kind}')
+        self.alter(f'UPDATE {table} SET "{column}" = {value} WHERE "{column}" IS NULL')
+
     def select(self, sql: str) -> pa.Table:
         """See `Engine.select`."""
         with self._told():

@@ -30,6 +30,9 @@ class Engine(Protocol):
     def alter(self, statement: str) -> None:
         """Change a table, for a migration."""
 
+    def add_column(self, table: str, column: str, value: str) -> None:
+        """Add a column that a table lacks, with what an SQL expression gives of each row that is there, for a migration."""
+
     def select(self, sql: str) -> pa.Table:
         """Return what a question gives; without nulls, as the tables have none. Any thread may ask.
 

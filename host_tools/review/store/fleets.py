@@ -17,7 +17,7 @@ from host_tools.review.store.window_rows import WindowRows, column
 from host_tools.review.store.windows import Level
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
@@ -25,25 +25,24 @@ if TYPE_CHECKING:
     from host_tools.review.store.engine import Engine
 
 ALL_ARTIFACTS = -1
-KEYS = ("time", "cohort", "artifact", "devices")
-_MOST_ROWS = 250_000
+KEYS = ("time", "cohort", "artifact", "devices", "main_devices")
+_MOST_ROWS = 100_000
 """Windows of devices that one transaction reads."""
 
 
-def roll_up_fleets(engine: Engine, cohorts: Cohorts, *, progress: Callable[[float], None]) -> int:
-    """Make every window of a fleet anew of which a device's changed; return how many."""
+def roll_up_fleets(engine: Engine, cohorts: Cohorts) -> Iterator[tuple[int, float]]:
+    """Make every window of a fleet anew of which a device's changed; tell after each piece how many, and the share done."""
     dirty = engine.select('SELECT DISTINCT level, "time" FROM dirty_fleet')
-    of_devices = cohorts.of_devices()
-    at_once = max(1, _MOST_ROWS // max(len(of_devices), 1))
-    done = changed = 0
+    at_once = max(1, _MOST_ROWS // max(len(cohorts.of_devices()), 1))
+    done = 0
     for level in Level:
         times = np.sort(column(dirty, "time")[column(dirty, "level") == level.seconds])
         for first in range(0, len(times), at_once):
+            piece = times[first : first + at_once]
             with engine.transaction():
-                changed += _roll_up(engine, level, times[first : first + at_once], of_devices)
-            done += len(times[first : first + at_once])
-            progress(done / dirty.num_rows)
-    return changed
+                changed = _roll_up(engine, level, piece, cohorts.of_devices())
+            done += len(piece)
+            yield changed, done / dirty.num_rows
 
 
 def _roll_up(engine: Engine, level: Level, times: NDArray[np.int64], of_devices: NDArray[np.int64]) -> int:
@@ -54,11 +53,13 @@ def _roll_up(engine: Engine, level: Level, times: NDArray[np.int64], of_devices:
     if rows.num_rows:
         parts = window_rows.read(rows, ("device", "time", "artifact"))
         cohort = of_devices[parts.keys["device"]]
+        own = is_own(parts)
         for artifact in (parts.keys["artifact"], np.full(len(parts), ALL_ARTIFACTS)):
             groups, keys = window_rows.grouped(
                 {"time": parts.keys["time"], "cohort": cohort, "artifact": artifact}
             )
             keys["devices"] = distinct(groups, parts.keys["device"], len(keys["time"]))
+            keys["main_devices"] = distinct(groups[own], parts.keys["device"][own], len(keys["time"]))
             merged = window_rows.merged(parts, groups, keys)
             engine.append(fleet_table(level), window_rows.as_table(merged))
             made += len(merged)
@@ -80,3 +81,8 @@ def distinct(groups: NDArray[np.int64], device: NDArray[Any], count: int) -> NDA
         return np.zeros(count, dtype=np.int64)
     span = int(device.max()) + 1
     return np.bincount(np.unique(groups * span + device) // span, minlength=count)
+
+
+def is_own(rows: WindowRows) -> NDArray[np.bool_]:
+    """Return which windows of devices are of the devices' own models; those of samples alone are."""
+    return np.asarray((rows.numbers["device_seconds"] > 0) | (rows.numbers["covered_seconds"] == 0))

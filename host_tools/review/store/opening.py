@@ -10,10 +10,12 @@ import pyarrow as pa
 from host_tools.errors import StoreError
 from host_tools.review.store.column_store import ColumnStore
 from host_tools.review.store.duckdb_engine import DuckDbEngine
-from host_tools.review.store.schema import SCHEMA_VERSION, TABLES
+from host_tools.review.store.longer_windows import fill_level
+from host_tools.review.store.schema import SCHEMA_VERSION, TABLES, fleet_table, window_table
+from host_tools.review.store.windows import Level
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from host_tools.review.store.engine import Engine
 
@@ -22,7 +24,18 @@ _MADE_BY = "`edgewright ingest --store` makes one."
 _ABSENT = ("does not exist", "unknown_table", "unknown table")
 """In what databases say of a table that is not there."""
 _VERSION = "schema_version"
-MIGRATIONS: Mapping[int, Sequence[str]] = {
+
+
+def _tell_own_models(engine: Engine) -> None:
+    """What is there already told no models apart, or told them in windows that stay as they are."""
+    engine.add_column("birth", "models", "'[]'")
+    for level in Level:
+        engine.add_column(window_table(level), "device_seconds", "covered_seconds")
+        engine.add_column(fleet_table(level), "device_seconds", "covered_seconds")
+        engine.add_column(fleet_table(level), "main_devices", "devices")
+
+
+MIGRATIONS: Mapping[int, Sequence[str | Callable[[Engine], None]]] = {
     # Windows and results tell their model and variant, each with totals of its own.
     2: (
         *(
@@ -38,8 +51,10 @@ MIGRATIONS: Mapping[int, Sequence[str]] = {
         f"ALTER TABLE boot DROP COLUMN IF EXISTS totals_{name}"
         for name in ("seq", "inferences", "errors", "dropped")
     ),
+    # What is of a device's own model stands apart; births keep every model; windows of five days.
+    4: (_tell_own_models, lambda engine: fill_level(engine, Level.DAYS_5)),
 }
-"""By the version that they lead to: what is done to tables that are there. Forward only; each can be done again when it was cut off."""
+"""By the version that they lead to: what is done to what is there, where all tables are. Forward only; each can be done twice."""
 
 
 def open_store(
@@ -110,8 +125,11 @@ def opened(engine: Engine, *, read_only: bool = False) -> ColumnStore:
         if version != SCHEMA_VERSION or not rows.num_rows:
             engine.create(TABLES)
         for step in range(version + 1, SCHEMA_VERSION + 1):
-            for statement in MIGRATIONS[step]:
-                engine.alter(statement)
+            for change in MIGRATIONS[step]:
+                if isinstance(change, str):
+                    engine.alter(change)
+                else:
+                    change(engine)
             _tell_version(engine, step)
         if not rows.num_rows:
             _tell_version(engine, SCHEMA_VERSION)

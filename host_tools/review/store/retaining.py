@@ -34,6 +34,7 @@ def retain(engine: Engine, retention: Retention, *, now: float) -> int:
         Level.MINUTE: retention.minute_days,
         Level.HOUR: retention.hour_days,
         Level.DAY: retention.day_days,
+        Level.DAYS_5: retention.day_days,
     }
     longer = dict(zip(list(Level), list(Level)[1:], strict=False))
     for level, kept in days.items():
@@ -70,7 +71,8 @@ def _remove_messages(engine: Engine, before: int) -> int:
         latest = max(float(before), sealed_before(engine))
         engine.replace("setting", pa.table({"name": [_SEALED], "value": [repr(latest)]}))
         return sum(
-            engine.remove_where(table, f"moment < {before}") for table in ("inference", "reading", "output")
+            engine.remove_where(table, f"moment < {before}")
+            for table in ("inference", "reading", "output", "input")
         )
 
 

@@ -14,10 +14,17 @@ import pyarrow as pa
 
 from host_tools.review.store import clock_evidence, window_rows
 from host_tools.review.store.boots import read_clock
-from host_tools.review.store.cohorts import mark_fleets
 from host_tools.review.store.dirty_windows import FINEST, dirty_runs, read_heard
 from host_tools.review.store.engine import one_of
 from host_tools.review.store.fleets import roll_up_fleets
+from host_tools.review.store.longer_windows import (
+    FOLLOWING,
+    Windows,
+    is_among,
+    roll_up_level,
+    unique,
+    write_windows,
+)
 from host_tools.review.store.retaining import sealed_before
 from host_tools.review.store.schema import MESSAGE_TABLES, window_table
 from host_tools.review.store.window_facts import KEYS, Facts, read_runs
@@ -41,13 +48,9 @@ _SLACK_SECONDS = 10.0
 _MOST_WINDOWS = 60_000
 """Of one piece."""
 _NEAR_SECONDS = 3600
-_FOLLOWING = {Level.SECONDS_10: Level.MINUTE, Level.MINUTE: Level.HOUR, Level.HOUR: Level.DAY}
 
 _ARRANGED_SPANS = {Level.SECONDS_10: 600, Level.MINUTE: 3600, Level.HOUR: 86400}
 """Seconds that are laid out by device at once."""
-
-Windows = tuple["NDArray[np.int64]", "NDArray[np.int64]"]
-"""Devices and starts, one element a window."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,22 +64,38 @@ class RollingUp:
 
     def run(self, progress: Callable[[float], None] | None = None) -> int:
         """Bring every level up to date; return how many windows changed."""
-        tell = progress or _silent
-        self._place()
-        rows = self.engine.select('SELECT DISTINCT device, "time" FROM dirty')
-        device, time = column(rows, "device").astype(np.int64), column(rows, "time")
-        changed = done = 0
-        for chosen in _pieces(device, time):
-            with self.engine.transaction():
-                changed += self._roll_up((device[chosen], time[chosen]))
-            done += len(chosen)
-            tell(0.8 * done / len(device))
-        changed += roll_up_fleets(self.engine, self.cohorts, progress=lambda share: tell(0.8 + 0.2 * share))
-        self._arrange()
-        tell(1.0)
+        changed = 0
+        for count, share in self.steps():
+            changed += count
+            if progress is not None:
+                progress(share)
         return changed
 
-    def _arrange(self) -> None:
+    def steps(self, *, most_windows: int = _MOST_WINDOWS) -> Iterator[tuple[int, float]]:
+        """Do the same piece by piece; after each, which is a transaction, tell how many windows changed, and the share done.
+
+        What is written between two pieces may be in the windows of later ones, and is in those of the next roll-up.
+
+        Args:
+            most_windows: Of 10 s, of one piece; that of one device are never split.
+        """
+        self._place()
+        yield 0, 0.0
+        rows = self.engine.select('SELECT DISTINCT device, "time" FROM dirty')
+        device, time = column(rows, "device").astype(np.int64), column(rows, "time")
+        done = 0
+        for chosen in _pieces(device, time, most_windows):
+            with self.engine.transaction():
+                changed = self._roll_up((device[chosen], time[chosen]))
+            done += len(chosen)
+            yield changed, 0.8 * done / len(device)
+        for changed, share in roll_up_fleets(self.engine, self.cohorts):
+            yield changed, 0.8 + 0.2 * share
+        for _ in self._arrange():
+            yield 0, 1.0
+        yield 0, 1.0
+
+    def _arrange(self) -> Iterator[None]:
         """Lay out by device what is older than one stretch: what is new is mostly asked for by time, what is old by device."""
         for level, span in _ARRANGED_SPANS.items():
             table, name = window_table(level), f"arranged_{level.seconds}"
@@ -95,6 +114,7 @@ class RollingUp:
                 with self.engine.transaction():
                     self.engine.arrange(table, start, start + span)
                     self.engine.replace("setting", pa.table({"name": [name], "value": [str(start + span)]}))
+                yield
 
     # --- when messages were made ---
 
@@ -122,43 +142,16 @@ class RollingUp:
 
     def _roll_up(self, dirty: Windows) -> int:
         made, changed = self._windows(dirty)
-        self._write(Level.SECONDS_10, made, changed)
+        write_windows(self.engine, Level.SECONDS_10, made, changed)
         count = len(changed[0])
         level = Level.SECONDS_10
-        while level in _FOLLOWING:
-            level = _FOLLOWING[level]
-            changed = self._roll_up_level(level, changed)
+        while level in FOLLOWING:
+            level = FOLLOWING[level]
+            changed = roll_up_level(self.engine, level, changed)
             count += len(changed[0])
         gone = pa.table({"device": pa.array(dirty[0], pa.int32()), "time": pa.array(dirty[1])})
         self.engine.remove("dirty", gone)
         return count
-
-    def _roll_up_level(self, level: Level, finer: Windows) -> Windows:
-        """Make the windows of a level anew in which windows of the one before changed."""
-        changed = _unique(finer[0], finer[1] // level.seconds * level.seconds)
-        source = next(one for one, following in _FOLLOWING.items() if following is level)
-        low, high = int(changed[1].min()), int(changed[1].max()) + level.seconds
-        rows = self.engine.select(
-            f"SELECT * FROM {window_table(source)} WHERE {one_of('device', changed[0])} "
-            f'AND "time" >= {low} AND "time" < {high}'
-        )
-        parts = window_rows.read(rows, KEYS)
-        parts.keys["time"] = parts.keys["time"] // level.seconds * level.seconds
-        kept = _is_among((parts.keys["device"], parts.keys["time"]), changed)
-        parts = window_rows.chosen(parts, kept)
-        groups, keys = window_rows.grouped(parts.keys)
-        self._write(level, window_rows.merged(parts, groups, keys), changed)
-        return changed
-
-    def _write(self, level: Level, made: window_rows.WindowRows, changed: Windows) -> None:
-        """Write windows in the place of all that there were of those that changed."""
-        table = window_table(level)
-        gone = {"device": pa.array(changed[0], pa.int32()), "time": pa.array(changed[1])}
-        low, high = int(changed[1].min()), int(changed[1].max())
-        also = f'{table}."time" BETWEEN {low} AND {high} AND {table}.part = 0'
-        self.engine.remove(table, pa.table(gone), also=also)
-        self.engine.append(table, window_rows.as_table(made, part=0))
-        mark_fleets(self.engine, level, changed[1])
 
     def _windows(self, dirty: Windows) -> tuple[window_rows.WindowRows, Windows]:
         """Return the windows of 10 s that changed, made anew, and which they are: those too that follow a dirty one."""
@@ -170,7 +163,7 @@ class RollingUp:
         if not facts.parts:
             return _nothing(), changed
         made = facts.windows()
-        return window_rows.chosen(made, _is_among((made.keys["device"], made.keys["time"]), changed)), changed
+        return window_rows.chosen(made, is_among((made.keys["device"], made.keys["time"]), changed)), changed
 
     def _facts(self, dirty: Windows, margin: float) -> Facts:
         low = int(dirty[1].min()) - margin
@@ -194,11 +187,9 @@ class RollingUp:
         return facts
 
 
-def _silent(share: float) -> None:
-    del share
-
-
-def _pieces(device: NDArray[np.int64], time: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+def _pieces(
+    device: NDArray[np.int64], time: NDArray[np.int64], most_windows: int
+) -> Iterator[NDArray[np.int64]]:
     """Yield the places of windows piece by piece: a device's all in one, devices together that lie near in time."""
     if not len(device):
         return
@@ -211,7 +202,7 @@ def _pieces(device: NDArray[np.int64], time: NDArray[np.int64]) -> Iterator[NDAr
     is_new_device = np.concatenate(([True], device[order][1:] != device[order][:-1]))
     for end in [*np.flatnonzero(is_new_device)[1:].tolist(), len(order)]:
         is_last = end == len(order)
-        if is_last or end - first >= _MOST_WINDOWS or near[end] != near[first]:
+        if is_last or end - first >= most_windows or near[end] != near[first]:
             yield order[first:end]
             first = end
 
@@ -221,37 +212,23 @@ def _with_following(dirty: Windows, follows: list[pa.Table]) -> Windows:
     devices, times = [dirty[0]], [dirty[1]]
     for rows in follows:
         device, before = column(rows, "device"), column(rows, "before")
-        next_to = _is_among((device, before), dirty)
+        next_to = is_among((device, before), dirty)
         devices.append(device[next_to])
         times.append(column(rows, "time")[next_to])
-    return _unique(np.concatenate(devices), np.concatenate(times))
+    return unique(np.concatenate(devices), np.concatenate(times))
 
 
 def _reaches_beyond(edges: list[pa.Table], changed: Windows, dirty: Windows, margin: float) -> bool:
     """Return whether beside a message of a changed window another may be that was not read."""
     low, high = float(dirty[1].min()) - margin, float(dirty[1].max()) + FINEST + margin
     for rows in edges:
-        among = _is_among((column(rows, "device"), column(rows, "time")), changed)
+        among = is_among((column(rows, "device"), column(rows, "time")), changed)
         moment, uptime = column(rows, "moment"), column(rows, "uptime")
         before = column(rows, "low_uptime") < uptime - (moment - low) + _SLACK_SECONDS
         after = column(rows, "high_uptime") > uptime + (high - moment) - _SLACK_SECONDS
         if np.any(among & np.where(column(rows, "side") < 0, before, after)):
             return True
     return False
-
-
-def _is_among(windows: Windows, others: Windows) -> NDArray[np.bool_]:
-    """Return which windows are among others."""
-    if not len(others[0]) or not len(windows[0]):
-        return np.zeros(len(windows[0]), dtype=bool)
-    low = min(int(windows[1].min()), int(others[1].min()))
-    span = max(int(windows[1].max()), int(others[1].max())) - low + 1
-    return np.isin(windows[0] * span + windows[1] - low, others[0] * span + others[1] - low)
-
-
-def _unique(device: NDArray[np.int64], time: NDArray[np.int64]) -> Windows:
-    both = np.unique(np.stack((device, time)), axis=1)
-    return both[0], both[1]
 
 
 def _nothing() -> window_rows.WindowRows:

@@ -16,7 +16,7 @@ from host_tools.review.store.windows import Level
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 Kind = Literal["int8", "int32", "int64", "double", "bool", "text", "int32[]", "int64[]", "double[]"]
 
@@ -58,7 +58,7 @@ _HIST: dict[str, Kind] = {
 }
 _WINDOW: dict[str, Kind] = {**{name: _NUMBER_KINDS[name] for name in window_rows.NUMBERS}, **_HIST}
 
-MESSAGE_TABLES = ("inference", "reading", "event", "birth", "health", "alarm", "output")
+MESSAGE_TABLES = ("inference", "reading", "event", "birth", "health", "alarm", "output", "input")
 """Tables whose rows are placed in time by `moment`."""
 
 
@@ -76,9 +76,14 @@ TABLES: Mapping[str, Table] = MappingProxyType(
     {
         "setting": Table(columns={"name": "text", "value": "text"}, key=("name",)),
         "artifact": Table(columns={"id": "int32", "name": "text"}, key=("id",)),
+        # Names of outputs, and of inputs.
         "output_name": Table(columns={"id": "int32", "name": "text"}, key=("id",)),
         # `name` is the JSON list of kind, name, source, scope and quality.
         "sensor": Table(columns={"id": "int32", "name": "text"}, key=("id",)),
+        # What births call an artifact.
+        "model_name": Table(
+            columns={"artifact": "int32", "model": "text", "model_version": "text"}, key=("artifact",)
+        ),
         # Latest health and birth, by time of receipt and number; `birth` is a JSON object of labels.
         "device": Table(
             columns={
@@ -171,7 +176,9 @@ TABLES: Mapping[str, Table] = MappingProxyType(
             columns={**_MESSAGE, "name": "text", "severity": "text", "text": "text", "details": "text"},
             key=("device", "boot", "seq"),
         ),
-        "birth": Table(columns={**_MESSAGE, "labels": "text"}, key=("device", "boot", "seq")),
+        "birth": Table(
+            columns={**_MESSAGE, "labels": "text", "models": "text"}, key=("device", "boot", "seq")
+        ),
         "health": Table(
             columns={**_MESSAGE, "status": "text", "reason": "text"}, key=("device", "boot", "seq")
         ),
@@ -192,6 +199,23 @@ TABLES: Mapping[str, Table] = MappingProxyType(
                 "minimum": "double",
                 "maximum": "double",
                 "mean": "double",
+            },
+            key=("device", "boot", "seq", "output"),
+        ),
+        "input": Table(
+            columns={
+                **_MESSAGE,
+                **_WHOSE,
+                "output": "int32",
+                "frame_count": "int64",
+                "value_count": "int64",
+                "mean": "double",
+                "deviation": "double",
+                "minimum": "double",
+                "maximum": "double",
+                "saturated_ratio": "double",
+                "places": "int32[]",
+                "counts": "int64[]",
             },
             key=("device", "boot", "seq", "output"),
         ),
@@ -222,6 +246,7 @@ TABLES: Mapping[str, Table] = MappingProxyType(
                     "cohort": "int32",
                     "artifact": "int32",
                     "devices": "int64",
+                    "main_devices": "int64",
                     **_WINDOW,
                 },
                 key=("time", "cohort", "artifact"),

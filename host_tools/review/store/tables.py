@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 TableName = Literal[
-    "inference", "reading", "event", "birth", "health", "alarm", "output", "other", "dead_letter"
+    "inference", "reading", "event", "birth", "health", "alarm", "output", "input", "other", "dead_letter"
 ]
 
 _NUMBERED = (
@@ -77,7 +77,7 @@ TABLES: Mapping[TableName, pa.Schema] = MappingProxyType(
                 pa.field("details", pa.string(), nullable=False),
             ]
         ),
-        # `host` is a JSON object.
+        # `host` is a JSON object, `models` a JSON list: every model and side, where there is more than one.
         "birth": pa.schema(
             [
                 *_NUMBERED,
@@ -89,6 +89,7 @@ TABLES: Mapping[TableName, pa.Schema] = MappingProxyType(
                 pa.field("model_version", pa.string()),
                 pa.field("target", pa.string()),
                 pa.field("host", pa.string(), nullable=False),
+                pa.field("models", pa.string(), nullable=False),
             ]
         ),
         "health": pa.schema(
@@ -98,7 +99,8 @@ TABLES: Mapping[TableName, pa.Schema] = MappingProxyType(
                 pa.field("reason", pa.string(), nullable=False),
             ]
         ),
-        # An alarm that is over has severity "cleared"; its message has no number, so seq is -1 and boot_id empty.
+        # An alarm that is over has severity "cleared"; its message has no number, so boot_id is empty and seq -1, or -2 when the
+        # broker may have sent it before.
         "alarm": pa.schema(
             [
                 *_NUMBERED,
@@ -120,6 +122,23 @@ TABLES: Mapping[TableName, pa.Schema] = MappingProxyType(
                 pa.field("minimum", pa.float64()),
                 pa.field("maximum", pa.float64()),
                 pa.field("mean", pa.float64()),
+            ]
+        ),
+        # One row an input of a window: `places` count buckets from that of 0, negative ones downwards.
+        "input": pa.schema(
+            [
+                *_NUMBERED,
+                *_WHOSE,
+                pa.field("name", pa.string(), nullable=False),
+                pa.field("frame_count", pa.int64(), nullable=False),
+                pa.field("value_count", pa.int64(), nullable=False),
+                pa.field("mean", pa.float64(), nullable=False),
+                pa.field("deviation", pa.float64(), nullable=False),
+                pa.field("minimum", pa.float64(), nullable=False),
+                pa.field("maximum", pa.float64(), nullable=False),
+                pa.field("saturated_ratio", pa.float64()),
+                pa.field("places", pa.list_(pa.int32()), nullable=False),
+                pa.field("counts", pa.list_(pa.int64()), nullable=False),
             ]
         ),
         # Messages with a number that nothing else is kept of (command states, twins): so that no number seems missing.

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from host_tools.review.store.windows import (
         DeadLetter,
         Device,
+        InputTable,
         Level,
         OutputTable,
         ReadingSeries,
@@ -53,6 +54,9 @@ class TelemetryStore(Protocol):
     def roll_up(self, *, progress: Callable[[float], None] | None = None) -> int:
         """Bring every level up to date with what was written, late messages too; return how many windows changed."""
 
+    def roll_up_for(self, seconds: float) -> bool:
+        """Go on with a roll-up for about so long, at least one piece; return whether it is done: then the next call begins another."""
+
     def windows(self, selection: Selection, *, level: Level, by: Sequence[str]) -> WindowTable:
         """Return merged windows told apart by ``by`` (see `windows.check_axes`).
 
@@ -62,11 +66,17 @@ class TelemetryStore(Protocol):
     def outputs(self, selection: Selection, *, level: Level, by: Sequence[str]) -> OutputTable:
         """Return what models gave, told apart by ``by`` of time, device and artifact."""
 
+    def inputs(self, selection: Selection, *, level: Level, by: Sequence[str]) -> InputTable:
+        """Return what models' inputs looked like where devices tell, told apart by ``by`` of time, device and artifact."""
+
     def devices(self, *, labels: Sequence[tuple[str, str]] = ()) -> tuple[Device, ...]:
         """Return every device that has these labels, by id."""
 
     def artifacts(self, selection: Selection) -> tuple[str, ...]:
         """Return the digests that ran, the one that appeared last first."""
+
+    def model_names(self) -> Mapping[str, str]:
+        """Return model and version by digest, as devices told them of every artifact that they ran; some have no name."""
 
     def events(
         self, selection: Selection, *, names: Sequence[str] | None = None, limit: int = 1000

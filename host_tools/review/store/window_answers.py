@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from host_tools.review.store import tiles, window_rows
 from host_tools.review.store.engine import one_of
-from host_tools.review.store.fleets import ALL_ARTIFACTS, distinct, read_fleet
+from host_tools.review.store.fleets import ALL_ARTIFACTS, distinct, is_own, read_fleet
 from host_tools.review.store.schema import fleet_table, window_table
 from host_tools.review.store.selecting import has_labels
 from host_tools.review.store.window_facts import KEYS
@@ -46,7 +46,9 @@ class WindowAnswers:
         rows = window_rows.read(window_rows.concatenated(found), KEYS)
         groups, named = self._grouped(rows, axes, level)
         made = window_rows.merged(rows, groups, named)
-        return self._table(made, axes, level, distinct(groups, rows.keys["device"], len(made)))
+        device, own = rows.keys["device"], is_own(rows)
+        counts = distinct(groups, device, len(made)), distinct(groups[own], device[own], len(made))
+        return self._table(made, axes, level, *counts)
 
     def _grouped(
         self, rows: WindowRows, axes: tuple[str, ...], level: Level
@@ -99,10 +101,13 @@ class WindowAnswers:
         groups, named = self._grouped(rows, axes, level)
         made = window_rows.merged(rows, groups, named)
         if "time" in axes:  # each device is in one cohort
-            devices = np.bincount(groups, weights=rows.keys["devices"], minlength=len(made)).astype(np.int64)
+            counts = tuple(
+                np.bincount(groups, weights=rows.keys[name], minlength=len(made)).astype(np.int64)
+                for name in ("devices", "main_devices")
+            )
         else:
-            devices = self._distinct_devices(selection, level, axes, wanted, named)
-        return self._table(made, axes, level, devices)
+            counts = self._distinct_devices(selection, level, axes, wanted, named)
+        return self._table(made, axes, level, *counts)
 
     def _distinct_devices(
         self,
@@ -111,13 +116,14 @@ class WindowAnswers:
         axes: tuple[str, ...],
         wanted: list[tiles.Tile],
         named: dict[str, NDArray[np.int64]],
-    ) -> NDArray[np.int64]:
-        """Return how many devices are in each group, in the order of ``named``."""
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return how many devices are in each group, and of them own, in the order of ``named``."""
         where = self.selecting.where(selection, self.selecting.keys_of_devices(selection))
         rows = pa.concat_tables(
             [
                 self.engine.select(
-                    f"SELECT DISTINCT device, artifact FROM {_within(window_table(one[0]), one)}{where}"
+                    "SELECT device, artifact, max(CASE WHEN device_seconds > 0 OR covered_seconds = 0 THEN 1 ELSE 0 END) "
+                    f"AS own FROM {_within(window_table(one[0]), one)}{where} GROUP BY device, artifact"
                 )
                 for one in wanted
             ]
@@ -127,10 +133,16 @@ class WindowAnswers:
             "all": np.zeros(rows.num_rows, dtype=np.int64)
         }
         groups, _ = window_rows.grouped(codes)
-        return distinct(groups, keys["device"], len(next(iter(named.values()))))
+        size, device, own = len(next(iter(named.values()))), keys["device"], column(rows, "own") == 1
+        return distinct(groups, device, size), distinct(groups[own], device[own], size)
 
     def _table(
-        self, made: WindowRows, axes: tuple[str, ...], level: Level, devices: NDArray[np.int64]
+        self,
+        made: WindowRows,
+        axes: tuple[str, ...],
+        level: Level,
+        devices: NDArray[np.int64],
+        main_devices: NDArray[np.int64],
     ) -> WindowTable:
         keys: list[NDArray[Any]] = []
         for axis in axes:
@@ -139,7 +151,13 @@ class WindowAnswers:
                 values if axis == "time" else np.array(self.selecting.texts(axis)[0], dtype=object)[values]
             )
         return WindowTable(
-            axes=axes, keys=tuple(keys), level=level, devices=devices, hist=made.hist, **made.numbers
+            axes=axes,
+            keys=tuple(keys),
+            level=level,
+            devices=devices,
+            main_devices=main_devices,
+            hist=made.hist,
+            **made.numbers,
         )
 
 

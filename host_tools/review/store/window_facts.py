@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from device_agent.contract.telemetry import MAIN_MODEL
 from host_tools.review.store import histograms, message_ledger, window_rows
 from host_tools.review.store.dirty_windows import FINEST, window_start
 from host_tools.review.store.sensors import Role
@@ -85,6 +87,7 @@ class Facts:
         hist = window_rows.read_hist(rows)
         numbers: dict[str, NDArray[Any]] = {
             "covered_seconds": column(rows, "window_seconds"),
+            "device_seconds": np.where(_is_main(rows), column(rows, "window_seconds"), 0.0),
             "inferences": rise.added[:, 0],
             "errors": rise.added[:, 1],
             "dropped": rise.added[:, 2],
@@ -246,6 +249,15 @@ class Facts:
                 is_sum = name in window_rows.FLOAT_SUMS
                 whole[name] = np.zeros(size) if is_sum else np.full(size, np.nan)
         self.parts.append(window_rows.write(WindowRows(keys, whole, hist)))
+
+
+def _is_main(rows: pa.Table) -> NDArray[np.bool_]:
+    """Return which windows are of a device's own model, and of no side that is tried."""
+    told = [
+        pc.is_in(rows.column(name), value_set=pa.array(["", own]))
+        for name, own in (("model", MAIN_MODEL), ("variant", "a"))
+    ]
+    return np.asarray(pc.and_(*told).to_numpy())
 
 
 def _keys(rows: pa.Table) -> dict[str, NDArray[np.int64]]:

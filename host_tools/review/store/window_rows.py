@@ -17,7 +17,15 @@ from host_tools.review.store.windows import Histograms
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-FLOAT_SUMS = ("covered_seconds", "latency_sum", "energy_joules", "watts_sum", "celsius_sum", "cpu_ratio_sum")
+FLOAT_SUMS = (
+    "covered_seconds",
+    "device_seconds",
+    "latency_sum",
+    "energy_joules",
+    "watts_sum",
+    "celsius_sum",
+    "cpu_ratio_sum",
+)
 COUNTS = (
     "inferences",
     "errors",
@@ -65,8 +73,8 @@ def read(table: pa.Table, keys: tuple[str, ...]) -> WindowRows:
 def read_hist(table: pa.Table) -> Histograms:
     """Take the columns `HIST` from Arrow."""
     scales = column(table, "hist_scale").astype(np.int64)
-    lengths, indices = _lists(table, "hist_indices", np.int32)
-    _, counts = _lists(table, "hist_counts", np.int64)
+    lengths, indices = lists(table, "hist_indices", np.int32)
+    _, counts = lists(table, "hist_counts", np.int64)
     told = scales[lengths > 0]
     scale = int(told.min()) if len(told) else histograms.EMPTY_SCALE
     if len(told) and int(told.max()) != scale:
@@ -155,9 +163,10 @@ def column(table: pa.Table, name: str) -> NDArray[Any]:
     return np.asarray(table.column(name).to_numpy())
 
 
-def _lists(
+def lists(
     table: pa.Table, name: str, kind: type[np.int32 | np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[Any]]:
+    """Return how long the list of each row is, and all elements."""
     chunks = table.column(name).chunks
     lengths = [np.diff(chunk.offsets.to_numpy()) for chunk in chunks]
     values = [chunk.flatten().to_numpy(zero_copy_only=False) for chunk in chunks]

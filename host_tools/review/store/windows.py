@@ -10,25 +10,34 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
 
 class Level(Enum):
-    """Length of the windows that a store keeps, in seconds; each is rolled up from the one before."""
+    """Length of the windows that a store keeps, in seconds; each is rolled up from the one before.
+
+    Days by the five are for answers over weeks, which have fewer windows to merge; `SHOWN_LEVELS` is what people see.
+    """
 
     SECONDS_10 = 10
     MINUTE = 60
     HOUR = 3600
     DAY = 86400
+    DAYS_5 = 432000
 
     @property
     def seconds(self) -> int:
         """Length of a window."""
         return int(self.value)
+
+
+SHOWN_LEVELS = (Level.SECONDS_10, Level.MINUTE, Level.HOUR, Level.DAY)
+"""Lengths by which time is told apart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +87,10 @@ class WindowTable:
         keys: int64 Unix seconds of the window's start for ``time``, else texts (object); None where there is none.
         level: Length of the windows that ``time`` means.
         devices: int64: how many devices have something in the row.
-        covered_seconds: float64: sum of the lengths of inference windows; two devices for a minute are 120.
+        main_devices: int64: of these, devices that ran it as their own model; those of further models and of sides that are
+            tried are left out, so that over all artifacts a device counts once.
+        covered_seconds: float64: sum of the lengths of inference windows; two devices for a minute are 120, and so are two models.
+        device_seconds: float64: the same of the own models alone: two models for a minute are 60.
         inferences: int64.
         errors: int64: failed inferences.
         dropped: int64: frames that came and were not inferred.
@@ -107,7 +119,9 @@ class WindowTable:
     keys: tuple[NDArray[np.generic], ...]
     level: Level
     devices: NDArray[np.int64]
+    main_devices: NDArray[np.int64]
     covered_seconds: NDArray[np.float64]
+    device_seconds: NDArray[np.float64]
     inferences: NDArray[np.int64]
     errors: NDArray[np.int64]
     dropped: NDArray[np.int64]
@@ -130,6 +144,13 @@ class WindowTable:
     rss_max: NDArray[np.float64]
     starts: NDArray[np.int64]
     gaps: NDArray[np.int64]
+
+    @property
+    def heard_seconds(self) -> NDArray[np.float64]:
+        """Time that inference was heard of: by artifact each model's, else each device's, however many models it runs."""
+        if "artifact" in self.axes:
+            return self.covered_seconds
+        return np.where(self.device_seconds > 0, self.device_seconds, self.covered_seconds)
 
     def key(self, axis: str) -> NDArray[np.generic]:
         """Return the array of one axis."""
@@ -159,6 +180,37 @@ class OutputTable:
     top_value_sum: NDArray[np.float64]
     top_value_square_sum: NDArray[np.float64]
     confidence: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputTable:
+    """What models' inputs looked like in the frames that devices sampled, in real units, merged by axes.
+
+    Attributes:
+        axes: As in `OutputTable`.
+        keys: One array each.
+        name: Name of the input in the float model, object.
+        frames: int64: sampled frames.
+        values: int64: values that were looked at.
+        mean: float64.
+        deviation: float64: standard deviation.
+        minimum: float64.
+        maximum: float64.
+        saturated: float64: share of values at either end of the payload's integers; NaN where it has none.
+        buckets: int64[rows, 129]: counts of values, ascending: of `InputSketch` negative, 0, positive.
+    """
+
+    axes: tuple[str, ...]
+    keys: tuple[NDArray[np.generic], ...]
+    name: NDArray[np.object_]
+    frames: NDArray[np.int64]
+    values: NDArray[np.int64]
+    mean: NDArray[np.float64]
+    deviation: NDArray[np.float64]
+    minimum: NDArray[np.float64]
+    maximum: NDArray[np.float64]
+    saturated: NDArray[np.float64]
+    buckets: NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

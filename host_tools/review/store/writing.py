@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from host_tools.review.store import clock_evidence, message_ledger
+from host_tools.review.store.alarm_words import AlarmWords
 from host_tools.review.store.arrivals import FAREWELL_SEQ, Arrivals, arrivals
 from host_tools.review.store.device_words import birth_labels, take_word
 from host_tools.review.store.dirty_windows import dirty_rows, dirty_runs, heard, heard_rows
@@ -27,10 +28,9 @@ if TYPE_CHECKING:
     from host_tools.review.store.cohorts import Cohorts
     from host_tools.review.store.engine import Engine
     from host_tools.review.store.keys import Keys
+    from host_tools.review.store.model_names import ModelNames
     from host_tools.review.store.sensors import Sensors
     from host_tools.review.store.tables import Batch
-
-_CLEARED = "cleared"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,8 @@ class Writing:
     sensors: Sensors
     boots: Boots
     cohorts: Cohorts
+    names: ModelNames
+    alarms: AlarmWords = field(default_factory=AlarmWords)
 
     def write(self, batch: Batch) -> Written:
         """Write what is new."""
@@ -96,34 +98,17 @@ class Writing:
         if one.table not in ("birth", "health", "alarm"):
             return is_new
         is_new = is_new | ~one.is_numbered
+        if one.table == "alarm":
+            return is_new & self.alarms.are_new(self.engine, one)
         there = self.engine.select(
             f"SELECT boot, seq FROM {one.table} WHERE {one_of('boot', one.boot[one.boot >= 0])}"
         )
         seen = set(zip(there.column("boot").to_pylist(), there.column("seq").to_pylist(), strict=True))
-        cleared = self._cleared(one)
-        names = one.rows.column("name").to_pylist() if one.table == "alarm" else [""] * len(one.seq)
-        order = np.argsort(one.received, kind="stable")
-        for place in order.tolist():
-            if one.boot[place] < 0:
-                alarm = (int(one.device[place]), names[place])
-                is_new[place] = alarm not in cleared
-                cleared.add(alarm)
-                continue
+        for place in np.argsort(one.received, kind="stable").tolist():
             number = (int(one.boot[place]), int(one.seq[place]))
             is_new[place] &= number not in seen
             seen.add(number)
-            cleared.discard((int(one.device[place]), names[place]))
         return is_new
-
-    def _cleared(self, one: Arrivals) -> set[tuple[int, str]]:
-        """Return the alarms (device, name) of which the latest word is that they are over."""
-        if one.table != "alarm":
-            return set()
-        rows = self.engine.select(
-            f'SELECT device, "name", severity FROM alarm WHERE {one_of("device", one.device)} ORDER BY received'
-        )
-        latest = {(row["device"], row["name"]): row["severity"] for row in rows.to_pylist()}
-        return {alarm for alarm, severity in latest.items() if severity == _CLEARED}
 
     # --- runs ---
 
@@ -217,7 +202,7 @@ class Writing:
         if one.table == "other" or not is_new.any():
             return
         kept = is_new[one.row_message]
-        if one.table in ("reading", "output"):
+        if one.table in ("reading", "output", "input"):
             is_reading = one.table == "reading"
             extra = (
                 self.sensors.given(one.rows) if is_reading else self.outputs.given(one.rows.column("name"))
@@ -239,7 +224,7 @@ class Writing:
         made: dict[str, pa.Array] = {
             "device": pa.array(one.device[message], pa.int32()),
             "boot": pa.array(one.boot[message]),
-            "seq": pa.array(one.seq[message]),
+            "seq": pa.array(np.where(one.boot[message] < 0, -1, one.seq[message])),
             "artifact": pa.array(one.artifact[message], pa.int32()),
             "moment": pa.array(moment),
             "time": pa.array(one.time[message]),
@@ -248,7 +233,7 @@ class Writing:
         }
         if one.table == "reading":
             made["sensor"] = pa.array(extra[chosen], pa.int32())
-        elif one.table == "output":
+        elif one.table in ("output", "input"):
             made["output"] = pa.array(extra[chosen], pa.int32())
         elif one.table == "birth":
             made["labels"] = pa.array(birth_labels(rows), pa.string())
@@ -276,6 +261,8 @@ class Writing:
             }  # fmt: skip
         for one, counts in told:
             take_word(one, np.flatnonzero(counts), there)
+            if one.table == "birth":
+                self.names.take(one)
         if there:
             kinds = {
                 "id": pa.int32(),

@@ -124,6 +124,7 @@ def test_a_file_that_is_no_key_and_a_folder_that_cannot_be_written(
     "command",
     [
         *(("repository", action) for action in ("init", "add", "release", "refresh", "rotate")),
+        *(("release", action) for action in ("create", "list", "show")),
         *(("ca", action) for action in ("init", "token", "serve", "server", "revoke", "crl", "list")),
     ],
     ids=" ".join,

@@ -34,7 +34,7 @@ export async function deviceView(content, page, signal) {
     element("h1", {}, row.device, " ", chip(row.status), " ", element("span", { class: "soft" }, row.reason)),
     ...notes.map((note) => element("p", { class: "soft" }, note)),
     element("div", { class: "card" }, tiles(row.measures), facts(device)),
-    timelineCard(chart, timeline, page), findingsCard(page, signal), ...readingCards(device), eventsCard(device),
+    timelineCard(chart, timeline, page), findingsCard(page, signal), ...readingCards(device), ...inputsCard(device), eventsCard(device),
   );
   await drawTimeline(chart, timeline, page);
   for (const card of content.querySelectorAll("[data-unit]")) await draw(card, readingsFigure(device.readings.filter((one) => unitOf(one.name) === card.dataset.unit), device.shown, card.dataset.unit));
@@ -155,6 +155,13 @@ function readingCards(device) {
   const units = [...new Set(device.readings.map((one) => unitOf(one.name)))];
   if (!units.length) return [];
   return [element("section", { class: "card", "aria-labelledby": "sensors" }, element("h2", { id: "sensors" }, "Sensors"), ...units.map((unit) => element("div", { class: "chart", "data-unit": unit, role: "img", "aria-label": `Sensors in ${unit}: ${device.readings.filter((one) => unitOf(one.name) === unit).map((one) => one.name).join(", ")}` })))];
+}
+
+function inputsCard(device) {
+  if (!device.inputs.length) return [];
+  const digits = (value) => (value === null ? "–" : Number(value).toPrecision(4));
+  const columns = [{ title: "Input", show: (row) => element("span", { class: "id" }, row.name) }, { title: "Frames looked at", show: (row) => whole(row.frames) }, { title: "Mean", show: (row) => digits(row.mean) }, { title: "Mean before", show: (row) => digits(row.mean_before) }, { title: "Deviation", show: (row) => digits(row.deviation) }, { title: "Smallest … largest", show: (row) => `${digits(row.minimum)} … ${digits(row.maximum)}` }, { title: "Saturated", show: (row) => (row.saturated === null ? "–" : `${(100 * row.saturated).toFixed(1)} %`) }, { title: "Stability index", show: (row) => digits(row.stability) }, { title: "Largest distance", show: (row) => digits(row.distance) }];
+  return [element("section", { class: "card", "aria-labelledby": "inputs" }, element("h2", { id: "inputs" }, "Inputs"), element("p", { class: "soft" }, "The second half of this time, beside the first; of a sample of the frames."), table(columns, device.inputs))];
 }
 
 function eventsCard(device) {

@@ -399,8 +399,29 @@ def test_a_machine_without_supplies_has_none(tmp_path: Path) -> None:
 # --- the machine and the process ---
 
 
+def system_sensor(root: Path, *, state_directory: Path) -> SystemSensor:
+    return SystemSensor(
+        sysfs_root=root, proc_root=root, state_directory=state_directory, pss_interval_seconds=60.0
+    )
+
+
+def test_pressure_is_read_from_the_kernel_and_absent_with_its_reason(tmp_path: Path) -> None:
+    full = "full avg10=0.10 avg60=0.00 avg300=0.00 total=5"
+    tree(
+        tmp_path,
+        {
+            "pressure/cpu": f"some avg10=12.50 avg60=1.00 avg300=0.00 total=99\n{full}\n",
+            "pressure/io": f"some avg10=0.00 avg60=0.00 avg300=0.00 total=0\n{full}\n",
+        },
+    )
+    values = system_sensor(tmp_path, state_directory=tmp_path).read(0.0)
+    assert values["cpu_pressure_ratio"] == pytest.approx(0.125)
+    assert values["io_pressure_ratio"] == 0.0, "nothing waited: that is a figure"
+    assert values["memory_pressure_ratio"] == Absent(f"ENOENT on {tmp_path}/pressure/memory")
+
+
 def test_shares_need_two_samples_and_pss_comes_rarely(tmp_path: Path) -> None:
-    sensor = SystemSensor(sysfs_root=tmp_path, state_directory=tmp_path, pss_interval_seconds=60.0)
+    sensor = system_sensor(tmp_path, state_directory=tmp_path)
     first = sensor.read(100.0)
     assert first["cpu_ratio"] == first["process_cpu_ratio"] == Absent("needs two samples; this is the first")
     pss, rss = first["process_pss_bytes"], first["process_rss_bytes"]
@@ -416,7 +437,7 @@ def test_shares_need_two_samples_and_pss_comes_rarely(tmp_path: Path) -> None:
 
 
 def test_a_state_directory_that_is_gone_is_absent(tmp_path: Path) -> None:
-    sensor = SystemSensor(sysfs_root=tmp_path, state_directory=tmp_path / "gone", pss_interval_seconds=60.0)
+    sensor = system_sensor(tmp_path, state_directory=tmp_path / "gone")
     value = sensor.read(0.0)["storage_available_bytes"]
     assert isinstance(value, Absent)
     assert "gone" in value.reason

@@ -20,6 +20,7 @@ from PIL import Image
 from device_agent.answers import Answers
 from device_agent.config import ResultsSection
 from device_agent.contract.errors import DeviceError
+from device_agent.sources import http as http_module
 from device_agent.sources.camera import CameraSource
 from device_agent.sources.directory import DirectorySource
 from device_agent.sources.frame_queue import FrameQueue
@@ -79,6 +80,13 @@ def posting(port: int, *bodies: bytes) -> list[threading.Thread]:
     for thread in threads:
         thread.start()
     return threads
+
+
+def wait_until(claim: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10.0
+    while not claim():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 # --- what all of them promise ---
@@ -253,6 +261,95 @@ def test_frames_that_are_dropped_or_never_inferred_are_answered_too() -> None:
         thread.join(10.0)
     assert sorted(answers) == [503, 503, 504]
     assert source.dropped == 2
+    source.close()
+
+
+def start_of_post(port: int, length: int, sent: bytes = b"", *, head: str = "") -> socket.socket:
+    """Begin a request and leave it at that."""
+    connection = socket.create_connection(("127.0.0.1", port), 10.0)
+    connection.sendall(f"POST /infer HTTP/1.1\r\nContent-Length: {length}\r\n{head}\r\n".encode() + sent)
+    return connection
+
+
+def answer_of(connection: socket.socket) -> tuple[int, dict[str, Any]]:
+    with connection:
+        head, _, body = connection.makefile("rb").read().partition(b"\r\n\r\n")
+    return int(head.split(b" ")[1]), json.loads(body)
+
+
+def test_what_is_read_at_the_same_time_is_bounded_and_who_finds_no_room_is_told_and_counted() -> None:
+    largest = 100_000
+    source, stop = http_source([], max_frame_bytes=largest, timeout_seconds=0.5), threading.Event()
+    thread = answering(source, stop)
+    held = [start_of_post(source.port, largest, b"x") for _ in range(2)]
+    wait_until(lambda: source._room._free_bytes == 0)  # both are being read
+    assert answer_of(start_of_post(source.port, largest, b"x"))[0] == 503
+    assert source.dropped == 1
+    for connection in held:
+        connection.close()
+    wait_until(lambda: source._room._free_bytes == 2 * largest)  # who goes away leaves its room
+    assert post(source.port, picture_bytes())[0] == 200
+    stop.set()
+    thread.join(5.0)
+    source.close()
+
+
+def test_with_block_who_finds_no_room_waits_until_there_is() -> None:
+    frame = picture_bytes()
+    source = http_source([], max_frame_bytes=len(frame), timeout_seconds=0.2, overflow="block")
+    held = [start_of_post(source.port, len(frame)) for _ in range(2)]
+    wait_until(lambda: source._room._free_bytes == 0)
+    third = start_of_post(source.port, len(frame), frame)
+    time.sleep(0.5)
+    held[0].close()
+    assert source.next(10.0) is not None
+    source.close()
+    for connection in (*held, third):
+        connection.close()
+    assert source.dropped == 0
+
+
+def test_a_body_that_drips_is_refused_however_little_it_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_module, "_BODY_SECONDS", 0.3)
+    source = http_source([])
+    slow = start_of_post(source.port, 1000, b"x")
+    for _ in range(4):
+        time.sleep(0.1)
+        slow.sendall(b"x")
+    status, document = answer_of(slow)
+    assert status == 408
+    assert document["error"].endswith(" of 1000 bytes came within 0.3 s")
+    source.close()
+
+
+def test_who_sends_far_too_much_reads_why_and_who_asks_first_sends_nothing() -> None:
+    source = http_source([], max_frame_bytes=10_000)
+    status, document = post(source.port, bytes(8 << 20))
+    assert (status, document["error"]) == (
+        413,
+        "8388608 bytes; source.max_frame_bytes: at most 10000 are accepted",
+    )
+    asking = start_of_post(source.port, 10_001, head="Expect: 100-continue\r\n")
+    assert answer_of(asking)[0] == 413
+    source.close()
+
+
+def test_a_body_of_more_than_32_mib_is_taken_where_it_is_allowed_and_a_wrong_one_named() -> None:
+    wide = tensor((1, 9 << 20), "float32")
+    options: dict[str, Any] = {
+        "address": "127.0.0.1", "port": 0, "queue_frames": 1, "max_frame_bytes": 64 << 20, "timeout_seconds": 30.0,
+        "on_refused": lambda _: None, "overflow": "drop_oldest", "describe": DESCRIBE,
+    }  # fmt: skip
+    source, stop = HttpSource([wide], None, **options), threading.Event()
+    thread = answering(source, stop)
+    for shape, status in (((1, 9 << 20), 200), ((1, (9 << 20) - 1), 400)):
+        stream = io.BytesIO()
+        np.save(stream, np.zeros(shape, np.float32))
+        given, document = post(source.port, stream.getvalue())
+        assert given == status, document
+    assert "expected shape (1, 9437184), got (1, 9437183)" in document["error"]
+    stop.set()
+    thread.join(5.0)
     source.close()
 
 

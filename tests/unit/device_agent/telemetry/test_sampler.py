@@ -125,6 +125,9 @@ def test_what_a_sensor_could_not_read_is_absent_with_its_reason_and_never_0() ->
         "load_1m": 0.1,
         "cpu_frequency_hertz": Absent("no cpufreq"),
         "storage_available_bytes": 1,
+        "cpu_pressure_ratio": 0.25,
+        "memory_pressure_ratio": 0.0,
+        "io_pressure_ratio": Absent("EOPNOTSUPP on /proc/pressure/io"),
     }
     state = sampler.SpoolState(messages=3, size_bytes=99, dropped=0)
     sample = sampler.system_sample(Time().stamper().next(), values, state)
@@ -134,6 +137,8 @@ def test_what_a_sensor_could_not_read_is_absent_with_its_reason_and_never_0() ->
     assert document["absent"]["cpu_frequency_hertz"] == "no cpufreq"
     assert document["absent"]["memory_available_bytes"] == "read as -1, which cannot be"
     assert document["swap_used_bytes"] == 0
+    assert (document["cpu_pressure_ratio"], document["memory_pressure_ratio"]) == (0.25, 0.0)
+    assert document["absent"]["io_pressure_ratio"] == "EOPNOTSUPP on /proc/pressure/io"
 
 
 def test_readings_keep_source_scope_and_quality() -> None:

@@ -316,6 +316,21 @@ def test_what_is_on_its_way_and_not_wanted_any_more_ends_without_being_held_agai
     ]
 
 
+def test_a_first_trial_that_is_taken_back_leads_to_what_was_delivered() -> None:
+    machine = started(replace(COMMITTED, desired_digest=NEW.digest))
+    machine.handle(was.Tick(moment(5.0)))
+    effects = machine.handle(was.NothingDesired("a trial of nobody", 10))
+    assert told(effects) == [("update_rolled_back", "withdrawn")]
+    assert isinstance(effects[-1], do.Restart)
+    assert (machine.state.active, machine.state.counter_floor, machine.state.desired_serial) == (None, 6, 10)
+    after = UpdateMachine(decode(encode(machine.state), where="state"), LIMITS)
+    assert after.handle(was.Started(moment(0.0))) == (do.TakeDelivered(),)
+    after.handle(was.DeliveredTaken(replace(OLD, counter=0)))
+    after.handle(was.Tick(moment(5.0)))
+    assert told(after.handle(was.NothingDesired("a trial of nobody", 10))) == []
+    assert after.state.active == replace(OLD, counter=0)
+
+
 def test_a_trial_of_others_and_nothing_else_is_followed_and_not_replayed() -> None:
     machine = started(COMMITTED)
     machine.handle(was.Tick(moment(5.0)))

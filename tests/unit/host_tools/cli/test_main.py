@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -19,16 +20,20 @@ from device_agent.contract.errors import (
     StorageError,
     TransferError,
 )
+from host_tools.cli import main as main_module
 from host_tools.cli.conversion import parse_shapes
 from host_tools.cli.main import exit_status, main
 from host_tools.errors import (
     CapabilityError,
     DataError,
     InputError,
+    InternalError,
     LoweringError,
+    NothingHeardError,
     OutputError,
     VerificationError,
 )
+from host_tools.review.reports.status import NOT_ENOUGH, WORSE
 from targets import catalog
 
 ROOT = Path(__file__).parents[4]
@@ -55,7 +60,9 @@ def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess
         (EngineError("x"), 7),
         (StorageError("x"), 7),
         (DeviceError("x"), 7),
-        (EdgewrightError("x"), 1),
+        (NothingHeardError("x"), 3),
+        (InternalError("x"), 70),
+        (EdgewrightError("x"), 70),
     ],
 )
 def test_exit_status_says_who_can_act(error: EdgewrightError, status: int) -> None:
@@ -234,3 +241,42 @@ def test_a_package_that_is_missing_is_named_with_the_extra_that_brings_it(
     assert done.returncode == 2
     assert f"needs the package {package!r}" in done.stderr
     assert f"pip install 'edgewright[{extra}]'" in done.stderr
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_fault_of_ours_is_no_answer_and_leaves_its_trace_in_a_file(tmp_path: Path, as_json: bool) -> None:
+    """1 says of artifact B that it is worse: a crash must not."""
+    (tmp_path / "a.duckdb").touch()
+    hidden = tmp_path / "hidden"
+    hidden.mkdir()
+    (hidden / "duckdb.py").write_text("raise KeyError('\\x1b[2Jboom')")
+    environment = {**os.environ, "PYTHONPATH": f"{hidden}{os.pathsep}{ROOT}", "TMPDIR": str(tmp_path)}
+    command = [sys.executable, "-m", "host_tools", "review", "compare", "aaaa", "bbbb", "--store", "a.duckdb"]
+    done = subprocess.run(
+        [*command, *(["--json"] if as_json else [])],
+        cwd=tmp_path, capture_output=True, text=True, check=False, env=environment, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 70
+    assert len(done.stderr.splitlines()) == 1
+    assert "KeyError" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "\x1b" not in done.stderr
+    (trace,) = tmp_path.glob("edgewright-fault-*.txt")
+    assert str(trace) in done.stderr
+    assert "Traceback" in trace.read_text(encoding="utf-8")
+    if as_json:
+        assert json.loads(done.stdout)["error"]["code"] == "internal"
+
+
+def test_every_status_stands_in_the_documents_and_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    statuses = {status for _, status in main_module._STATUS} | {0, WORSE, NOT_ENOUGH, 130, 143}
+    review = (ROOT / "docs" / "review.md").read_text(encoding="utf-8").partition("| exit status |")[2]
+    rows = review.partition("\n\n")[0].splitlines()[2:]
+    told = {int(one) for row in rows for one in row.split("|")[1].split(",")}
+    assert told == statuses - {4, 5}, "a review verifies and trusts nothing"
+    for command in ([], ["review"]):
+        with pytest.raises(SystemExit):
+            main([*command, "--help"])
+        shown = capsys.readouterr().out.partition("exit status")[2]
+        listed = {int(one) for one in re.findall(r"(?:^| {2})(\d+) {2}[a-z]", shown, re.MULTILINE)}
+        assert listed == (statuses - {WORSE} if not command else statuses - {4, 5, 130, 143})

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from host_tools.fleet.records import GateFinding, ReleasedArtifact
 from tests.unit.host_tools.fleet.fleet_of_tests import (
     PROFILE,
     FleetOfTests,
+    KnownDevice,
     digest,
     release_body,
     rollout_body,
 )
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from host_tools.fleet.records import Release, Rollout
 
 
 def test_a_rollout_goes_from_draft_to_finished(fleet: FleetOfTests) -> None:
@@ -44,26 +54,102 @@ def test_a_rollout_goes_from_draft_to_finished(fleet: FleetOfTests) -> None:
 
 def test_too_many_failures_take_the_release_back(fleet: FleetOfTests) -> None:
     fleet.with_devices(40)
+    before = ReleasedArtifact(path="models/net/net-0.9.ewa", digest=digest("before"), size_bytes=1)
+    with fleet.store.writing() as book:
+        book.groups.put(replace(book.groups.get("lab"), artifacts={PROFILE: before}))
     fleet.planned()
     fleet.done("POST", "/rollouts/r1/submit", {})
     fleet.service.round()
     jobs = fleet.done("GET", "/rollouts/r1/jobs?limit=1000")["items"]
-    fleet.service.hear(
-        [
-            fleet.heard(
-                job["device"], runs=None, event="update_rolled_back", about=job["wanted"], reason="too slow"
-            )
-            for job in jobs
-        ]
-    )
+    assert fleet.devices_follow() == 40  # the canaries to the release, the others to what the group runs
+    fleet.pass_time(1)
+    fleet.service.hear([fleet.heard(jobs[0]["device"], runs=digest("before"))])
+    with fleet.store.writing() as book:
+        book.jobs.put(
+            [replace(book.jobs.get("r1", job["device"]), state="proceeding", result="none") for job in jobs]
+        )
+    told = [
+        fleet.heard(
+            job["device"], runs=None, event="update_rolled_back", about=job["wanted"], reason="too slow"
+        )
+        for job in jobs
+    ]
+    fleet.service.hear(told)
     fleet.service.round()
     assert fleet.state() == "rolling_back"
-    assert fleet.field.wanted["lab"].trial is None
+    wanted = fleet.field.wanted["lab"]
+    assert wanted.trial is None
+    assert wanted.allow_downgrade
+    assert wanted.artifacts[PROFILE].digest == digest("before")
+    fleet.service.round()
+    assert fleet.state() == "rolling_back"  # some still report to run it
+    fleet.devices_follow()
     fleet.service.round()
     assert fleet.state() == "rolled_back"
-    explained = fleet.done("GET", "/rollouts/r1/explain")
-    assert explained["stages"][0]["state"] == "stopped"
+    assert fleet.done("GET", "/rollouts/r1/explain")["stages"][0]["state"] == "stopped"
     assert {job["reason"] for job in fleet.done("GET", "/rollouts/r1/jobs")["items"]} == {"too slow"}
+    assert fleet.done("GET", "/groups/lab")["artifacts"][PROFILE]["digest"] == digest("before")
+
+
+def test_gates_are_asked_once_a_stage_has_begun_and_what_they_found_is_kept(tmp_path: Path) -> None:
+    asked: list[float] = []
+
+    def findings(rollout: Rollout, release: Release, now_seconds: float) -> list[GateFinding]:
+        asked.append(now_seconds)
+        gate = rollout.plan.gates[0]
+        text = "p95 is 40 % longer, 30 to 50 %."
+        return [
+            GateFinding(gate=gate, outcome="failed", devices=9, estimate=0.4, low=0.3, high=0.5, text=text)
+        ]
+
+    fleet = FleetOfTests(str(tmp_path / "fleet.db"), findings=findings)
+    fleet.with_devices(10)
+    fleet.planned(gates=[{"measure": "latency_p95", "worst": 0.1}])
+    fleet.done("POST", "/rollouts/r1/submit", {})
+    fleet.service.round()
+    assert asked == []
+    fleet.devices_follow()
+    fleet.service.round()
+    assert len(asked) == 1
+    explained = fleet.done("GET", "/rollouts/r1/explain")
+    assert explained["state"] == "aborted"  # there is nothing that the group ran before
+    assert explained["gates"][0]["outcome"] == "failed"
+    assert "40 % longer" in explained["words"]
+    fleet.close()
+
+
+def test_what_the_authority_knows_becomes_known_and_decisions_reach_it(fleet: FleetOfTests) -> None:
+    known = fleet.enrolment.known
+    known["d1"] = KnownDevice("d1", "lab", "enrolled")
+    known["d2"] = KnownDevice("d2", "lab", "pending")
+    known["d3"] = KnownDevice("d3", "lab", "revoked")
+    for _ in range(2):
+        fleet.service.take_enrolled()
+    assert fleet.service.newcomers == 2
+    listed = {one["id"]: one["state"] for one in fleet.done("GET", "/devices")["items"]}
+    assert listed == {"d1": "enrolled", "d2": "pending"}
+    assert fleet.done("POST", "/devices/d2/approve")["state"] == "enrolled"
+    assert fleet.ask("POST", "/devices/d2/approve").status_code == 409
+    fleet.service.take_enrolled()  # the authority has not heard of it: the decision stays
+    assert fleet.done("GET", "/devices/d2")["state"] == "enrolled"
+    fleet.service.round()
+    assert fleet.enrolment.approved == [("d2", "user admin-1")]
+    fleet.done("POST", "/devices/d1/revoke", {"reason": "lost"})
+    assert fleet.ask("POST", "/devices/d1/revoke", {"reason": "lost"}).status_code == 409
+    fleet.service.round()
+    assert fleet.enrolment.revoked == [("d1", "lost")]
+    fleet.service.take_enrolled()  # it comes back with a new claim token
+    assert fleet.done("GET", "/devices/d1")["state"] == "enrolled"
+    fleet.done("POST", "/devices/d1/decommission", {"reason": "broken"})
+    fleet.service.round()
+    fleet.service.take_enrolled()
+    assert fleet.done("GET", "/devices/d1")["state"] == "decommissioned"
+    assert fleet.ask("PATCH", "/devices/d1", {"group": "lab"}).status_code == 409
+    claim = fleet.done(
+        "POST", "/claims", {"group": "lab", "device": "d9", "needs_approval": True}, role="operator"
+    )
+    assert claim == {"claim": "claim-lab-d9-86400-True"}
+    assert fleet.ask("POST", "/claims", {"group": "nowhere"}).status_code == 404
 
 
 def test_a_device_added_in_the_middle_gets_its_job_and_one_that_left_holds_nobody_up(

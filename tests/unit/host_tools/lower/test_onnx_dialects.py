@@ -12,6 +12,9 @@ from lowering_cases import CASES, Case, between
 from lowering_template import Prepared, prepare
 from onnx import numpy_helper
 
+from device_agent.engines import load_engine
+from device_agent.sources.adapt import to_payload, to_source
+from host_tools.model.reference import FloatRunner
 from targets import catalog
 
 if TYPE_CHECKING:
@@ -156,3 +159,22 @@ def test_float_weights_without_a_shield_are_told(tmp_path: Path) -> None:
     assert [note for note in kept.notes if f"Conv {name!r}" in note and "unshielded" in note]
     assert not prepared.lower().notes
     assert "Mul" not in {node.op_type for node in onnx.load_from_string(kept.files["model.onnx"]).graph.node}
+
+
+@pytest.mark.parametrize("target", [*NVIDIA, "ncnn", "sony-imx500"])
+def test_a_channel_of_next_to_no_weight_and_a_bias_is_not_lost(target: str, tmp_path: Path) -> None:
+    """Trained networks have such channels. ONNX Runtime, which stands in, makes an integer of the float bias, and lets it overflow."""
+    weight = np.random.default_rng(3).normal(size=(8, 8, 1, 1)).astype(np.float32)
+    weight[2] *= np.float32(1e-20)
+    bias = np.linspace(0.5, 2.0, 8, dtype=np.float32)
+    case = between("silent_channel", "c = Conv (a, w, b) m = Relu (c)", w=weight, b=bias)
+    prepared = prepare(case, tmp_path, catalog.load(target))
+    payload = prepared.lower()
+    engine = load_engine("onnx", payload.files, threads=1)
+    exact = FloatRunner(prepared.model, threads=1)
+    noise = signal = 0.0
+    for arrays in prepared.samples():
+        found = to_source(engine.infer(to_payload(arrays, payload.inputs)), payload.outputs)["y"]
+        wanted = np.asarray(exact.run(arrays)["y"], np.float64)
+        noise, signal = noise + np.square(found - wanted).sum(), signal + np.square(wanted).sum()
+    assert signal > 300.0 * noise

@@ -191,6 +191,28 @@ def test_many_weights_enlarged_for_one_cause_are_one_warning_and_each_reason_say
     assert all("does not fit 32 bits" in plan.tensors[f"w{n}"].reason for n in range(4))
 
 
+def test_a_float_bias_has_room_too_where_that_costs_nothing():
+    """Engines that stand in keep it as an integer. With one scale for all channels the room would cost the others codes."""
+    weight = ramp(3, 2, 3, 3)
+    weight[1] *= 1e-9
+    model = float_model(
+        "g (float[1,2,6,6] x) => (float[1,3,4,4] y) { [conv] y = Conv(x, w, b) }",
+        {"w": weight, "b": np.asarray([0.5, 2.0, 0.5], np.float32)},
+    )
+    plan = planned(model, profile("cortex-a-tflite", bias={"quantized": False}))
+    assert plan.tensors["b"].qparams is None
+    codes = 2.0 / (scale_of(plan, "x") * np.asarray(plan.tensors["w"].qparams.scale))
+    assert 2.0**29 < codes[1] <= 2.0**30
+    assert any(
+        "1 of 3 scales enlarged" in text and "an engine that keeps it as an integer" in text
+        for text in plan.warnings
+    )
+    one_scale = planned(
+        model, profile("cortex-a-tflite", bias={"quantized": False}, weights={"per_channel_ops": frozenset()})
+    )
+    assert one_scale.tensors["w"].qparams.scale == (pytest.approx(float(np.abs(weight).max()) / 127),)
+
+
 def test_biases_stay_float_where_the_target_wants_them_so():
     plan = planned(conv_relu(), profile("cortex-a-tflite", bias={"quantized": False}))
     assert plan.tensors["b"].role == "bias"

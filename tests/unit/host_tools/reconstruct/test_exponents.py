@@ -81,6 +81,24 @@ def test_a_bias_that_would_not_fit_forbids_it(tmp_path):
     assert scale(plan, "w")[0] >= scale(full.plan, "w")[0]
 
 
+def test_a_float_bias_forbids_it_as_well(tmp_path):
+    """An engine that stands in keeps it as an integer of 32 bits."""
+    profile = changed(
+        "generic-power-of-two",
+        weights={"bits": 4, "per_channel_ops": frozenset({"Conv"})},
+        bias={"quantized": False, "bits": 20},
+    )
+    free = outlying(tmp_path, profile)
+    read = free.plan.tensors["x"].qparams.scale[0]
+    steps = read * np.asarray(scale(free.plan, "w"))
+    assert (np.asarray(scale(reconstructed(free), "w")) < scale(free.plan, "w")).any()
+    full = outlying(tmp_path, profile, bias=0.9 * steps.min() * 2.0**18)
+    assert scale(full.plan, "w") == scale(free.plan, "w")
+    plan = reconstructed(full)
+    check(plan, full.model, full.profile)
+    assert (np.abs(0.9 * steps.min() * 2.0**18) <= 2.0**18 * read * np.asarray(scale(plan, "w"))).all()
+
+
 @pytest.mark.parametrize("ratio", [(0.0, 1e9), None])
 def test_a_rescale_factor_that_is_not_legal_forbids_it(tmp_path, ratio):
     network = outlying(tmp_path, FOUR_BITS)

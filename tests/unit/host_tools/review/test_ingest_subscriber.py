@@ -118,7 +118,7 @@ def test_messages_are_cut_out_of_the_stream_wherever_it_is_broken(piece: int) ->
         found = receive(subscriber, 4)
         assert found == [
             Publication(b"a/b", b"one", b"\x00\x01", False),
-            Publication(b"a/c", large, b"\x01\x02", True),
+            Publication(b"a/c", large, b"\x01\x02", True, True),
             Publication(b"a/d", b"", None, False),
             Publication(b"a/e", b"p", b"\x00\x03", False),
         ]

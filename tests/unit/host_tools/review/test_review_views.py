@@ -142,6 +142,13 @@ def test_groups_follow_two_labels(client: httpx.Client) -> None:
     assert odd["statuses"] == {"up": DEVICES // 2 - 1, "degraded": 1}
 
 
+def test_weeks_are_ranked_by_whole_days(client: httpx.Client) -> None:
+    week, month = (answer(client, f"/api/devices?range={name}") for name in ("7d", "30d"))
+    assert (week["shown"]["level"], month["shown"]["level"]) == (3600, 86400)
+    assert month["shown"]["start"] % 86400 == month["shown"]["end"] % 86400 == 0
+    assert [row["measures"] for row in month["rows"]] == [row["measures"] for row in week["rows"]]
+
+
 def test_the_ranking_is_ordered_filtered_and_paged(client: httpx.Client) -> None:
     slowest = answer(client, f"/api/devices?{ALL}")["rows"]
     assert [int(row["device"].rpartition("-")[2]) % 2 for row in slowest] == [0] * 4 + [1] * 4
@@ -156,6 +163,15 @@ def test_the_ranking_is_ordered_filtered_and_paged(client: httpx.Client) -> None
     assert len(unmeasured) == DEVICES, "a device without a value still has a place"
     only = answer(client, f"/api/devices?{ALL}&label=target%3Dx86_64-openvino")
     assert only["count"] == DEVICES // 2
+
+
+def test_a_device_has_what_its_models_were_shown(client: httpx.Client) -> None:
+    (image,) = answer(client, f"/api/device?{ALL}&device={device_id(0)}")["inputs"]
+    assert (image["name"], image["saturated"]) == ("image", 0.25)
+    assert image["mean_before"] < image["mean"] <= 1.5
+    assert image["stability"] > 0.1
+    assert 0.1 < image["distance"] <= 0.45
+    assert answer(client, f"/api/device?{ALL}&device={device_id(1)}")["inputs"] == []
 
 
 def test_a_device_has_its_sensors_and_events(client: httpx.Client) -> None:

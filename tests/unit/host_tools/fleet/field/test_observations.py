@@ -22,6 +22,7 @@ from host_tools.fleet.field.observations import (
     Lives,
     Said,
     StateTold,
+    UpdatePostponed,
     UpdateTold,
     observe,
 )
@@ -71,7 +72,7 @@ def event(name: str, **details: Any) -> Event:
 
 
 def test_a_birth_says_what_the_device_provides() -> None:
-    base = {"device": "dev-1", "boot_id": "b1", "seq": 4, "seen_seconds": NOW}
+    base = {"device": "dev-1", "boot_id": "b1", "seq": 4, "seen_seconds": NOW, "said_seconds": NOW}
     assert told(TOPICS.birth(), BIRTH) == Born(
         **base,  # type: ignore[arg-type]
         artifact=DIGEST,
@@ -111,6 +112,14 @@ def test_what_the_broker_kept_or_says_for_a_device_does_not_show_that_it_lives_n
     assert seen == [("up", "", 0.0), ("up", "", 50.0), ("down", "why", 50.0)]
 
 
+def test_a_message_that_has_waited_is_of_its_own_time_if_its_clock_can_be_trusted() -> None:
+    for age, clock, expected in ((50.0, "synced", 0.0), (500.0, "synced", 500.0), (500.0, "unsynced", 0.0)):
+        envelope = replace(ENVELOPE, time=NOW - age, clock=clock)  # type: ignore[arg-type]
+        said = told(TOPICS.event("x"), replace(event("x"), envelope=envelope))
+        assert said is not None
+        assert (NOW - said.said_seconds, said.seen_seconds) == (expected, NOW)
+
+
 @pytest.mark.parametrize(
     ("name", "state", "result", "reason"),
     [
@@ -133,7 +142,10 @@ def test_other_events_say_that_it_lives_or_has_crashed() -> None:
     assert {"update_postponed", "update_store_damaged", "update_state_damaged"} == set(UPDATE_EVENTS) - set(
         _UPDATE_STATES
     )
-    assert isinstance(told(TOPICS.event("update_postponed"), event("update_postponed")), Lives)
+    assert isinstance(told(TOPICS.event("update_store_damaged"), event("update_store_damaged")), Lives)
+    waits = told(TOPICS.event("update_postponed"), event("update_postponed"))
+    assert isinstance(waits, UpdatePostponed)
+    assert waits.reason == "update_postponed happened"
     crash = told(TOPICS.event("agent_failed"), event("agent_failed", code="engine"))
     assert isinstance(crash, Crashed)
     assert (crash.artifact, crash.reason) == (DIGEST, "agent_failed happened")

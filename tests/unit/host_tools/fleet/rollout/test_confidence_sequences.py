@@ -73,6 +73,24 @@ def _t(values: np.ndarray) -> float:
     return float(values.mean() / (values.std(ddof=1) / math.sqrt(len(values))))
 
 
+@pytest.mark.parametrize(("own", "noise"), [(1.0, 1.0), (0.1, 5.0), (1.0, 0.0)])
+def test_it_holds_as_well_while_devices_get_more_exact(own: float, noise: float) -> None:
+    """The theory is about devices that arrive. Here they join in ten minutes, and each is averaged over an hour of looks."""
+    rng = np.random.default_rng(6)
+    missed = 0
+    for _ in range(300):
+        joined = np.sort(rng.integers(0, 10, 24))
+        course = rng.normal(0.0, noise, (24, 60)) * (np.arange(60) >= joined[:, None])
+        minutes = np.maximum(np.arange(60) - joined[:, None] + 1, 1)
+        figures = rng.normal(0.0, own, 24)[:, None] + course.cumsum(axis=1) / minutes
+        missed += any(
+            not _holds(mean_sequence(figures[joined <= minute, minute], 0.1))
+            for minute in range(60)
+            if (joined <= minute).sum() >= 5
+        )
+    assert missed <= 0.1 * 300
+
+
 def _holds(ends: tuple[float, float, float]) -> bool:
     return ends[1] <= 0 <= ends[2]
 

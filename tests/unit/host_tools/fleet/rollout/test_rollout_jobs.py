@@ -146,6 +146,7 @@ def test_a_job_is_made_for_devices_that_have_a_part_in_it() -> None:
     )
     assert [job_for(rollout, RELEASE, one, BEGIN) for one in away] == [None] * 4
     assert job_for(running(PLAN), RELEASE, device("d1"), BEGIN) is None
+    assert job_for(dataclasses.replace(rollout, state="aborted"), RELEASE, device("d1"), BEGIN) is None
 
 
 def test_mixed_hardware_gets_its_own_artifacts_best_first() -> None:

@@ -164,6 +164,11 @@ class RolloutLife(RuleBasedStateMachine):
             assert job.reason
 
     @invariant()
+    def what_has_ended_has_no_open_jobs(self) -> None:
+        if self.world.rollout.state in (*ENDED_ROLLOUTS, "rolling_back"):
+            assert all(job.state in ENDED_JOBS for job in self.world.jobs.values())
+
+    @invariant()
     def a_share_shrinks_only_when_it_is_taken_back(self) -> None:
         said = wanted(self.world.rollout, RELEASE)
         if self.world.rollout.state in ("rolling_back", "rolled_back"):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rollout_world import (
     BEGIN,
     NEW,
@@ -20,6 +22,7 @@ from rollout_world import (
     running,
 )
 
+from device_agent.contract.desired import belongs
 from host_tools.errors import InputError
 from host_tools.fleet.records import (
     PARTS_PER_MILLION,
@@ -84,7 +87,7 @@ def test_a_good_rollout_goes_stage_by_stage_to_its_end() -> None:
     world.succeed()
     world.now += 600
     last = world.tick()
-    assert last.steps == (Settle(),)
+    assert [type(one) for one in last.steps] == [Settle, CancelJobs]
     assert world.rollout.state == "finished"
     assert wanted(world.rollout, RELEASE).artifacts[PROFILE].digest == NEW
     assert wanted(world.rollout, RELEASE).trial is None
@@ -125,6 +128,16 @@ def test_a_plan_that_does_not_roll_back_leaves_it_where_it_is() -> None:
     said = wanted(stopped.rollout, RELEASE)
     assert said.trial is not None
     assert said.trial.share_ppm == 300_000
+
+
+def test_a_group_that_had_nothing_has_nothing_to_go_back_to() -> None:
+    world = begun(plan(gates=(GATE,)))
+    first = dataclasses.replace(world.rollout, previous={})
+    stopped = advance(first, [NONE, NONE], (finding(GATE, "failed", 0.4),), world.now)
+    assert stopped.rollout.state == "aborted"
+    with pytest.raises(InputError, match="had no artifact before") as refused:
+        orders.roll_back(first, "ann", world.now)
+    assert refused.value.hint
 
 
 @pytest.mark.parametrize(
@@ -230,7 +243,7 @@ def test_a_person_who_lets_the_last_stage_pass_finishes_it() -> None:
     world = begun(plan(stages=(Stage(name="all", share_ppm=PARTS_PER_MILLION),), gates=(GATE,)))
     asked = at(world, 600 + 86_400, DONE, finding(GATE, "undecided", 0.2))
     done = orders.approve_stage(asked.rollout, "bob", world.now)
-    assert (done.rollout.state, done.steps) == ("finished", (Settle(),))
+    assert (done.rollout.state, done.steps[0]) == ("finished", Settle())
 
 
 def test_a_paused_rollout_passes_nothing_and_is_still_stopped() -> None:
@@ -301,6 +314,21 @@ def test_a_device_belongs_to_the_first_stage_that_has_it() -> None:
     assert said.trial.devices == ("d3", "d4")
 
 
+@given(device=st.from_regex(r"[A-Za-z0-9_-]{1,64}", fullmatch=True), share=st.integers(1, PARTS_PER_MILLION))
+def test_server_and_device_agree_on_who_belongs(device: str, share: int) -> None:
+    stages = (
+        Stage(name="some", share_ppm=share, devices=("d7",)),
+        Stage(name="all", share_ppm=PARTS_PER_MILLION),
+    )
+    rollout = running(plan(stages=stages))
+    began = dataclasses.replace(rollout.stages[0], state="running", began_seconds=BEGIN)
+    rollout = dataclasses.replace(rollout, stages=(began, rollout.stages[1]))
+    trial = wanted(rollout, RELEASE).trial
+    assert trial is not None
+    for name in (device, "d7"):
+        assert belongs(trial, name) == (stage_of(rollout, name) == 0)
+
+
 def test_a_release_that_lacks_a_profile_leaves_what_was_there() -> None:
     rollout = dataclasses.replace(
         draft(plan()), previous={PROFILE: artifact(OLD), "x86_64-openvino": artifact(OLD)}, state="finished"
@@ -314,7 +342,7 @@ def test_a_release_that_lacks_a_profile_leaves_what_was_there() -> None:
     ("state", "steps"),
     [
         ("draft", ()),
-        ("finished", (Settle,)),
+        ("finished", (Settle, CancelJobs)),
         ("rolled_back", (TakeBack, CancelJobs)),
         ("aborted", (CancelJobs,)),
         ("running", (OfferTo,)),

@@ -68,6 +68,8 @@ def _add_run(device: str, clock: BootClock, messages: list[Said], windows: dict[
             for name, value in zip(("inferences", "errors", "dropped"), added, strict=True):
                 window[name] += value
             window["covered_seconds"] += row["window_seconds"]
+            if row["model"] in (None, "main") and row["variant"] in (None, "a"):
+                window["device_seconds"] += row["window_seconds"]
             window["latency_count"] += row["latency_count"]
             window["latency_sum"] += row["latency_sum_seconds"]
             _extreme(window, "latency_min", row["latency_min_seconds"], min)

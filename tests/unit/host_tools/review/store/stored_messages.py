@@ -80,11 +80,14 @@ def health(envelope: dict[str, Any], status: str = "up", reason: str = "") -> Sa
 
 
 def birth(
-    envelope: dict[str, Any], target: str = "pi5", host: str = '{"machine": "aarch64", "cpu_count": 4}'
+    envelope: dict[str, Any],
+    target: str = "pi5",
+    host: str = '{"machine": "aarch64", "cpu_count": 4}',
+    models: str = "[]",
 ) -> Said:
     return Said("birth", envelope, ({
         "agent_version": "0.1.0", "python_version": "3.11.7", "engine": "onnx", "engine_version": "1.32.0",
-        "model_name": "net", "model_version": "1.0.0", "target": target, "host": host,
+        "model_name": "net", "model_version": "1.0.0", "target": target, "host": host, "models": models,
     },))  # fmt: skip
 
 

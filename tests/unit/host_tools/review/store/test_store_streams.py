@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import Phase, given, settings
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 from host_tools.errors import StoreError
 from host_tools.review.store.column_store import ColumnStore
 from host_tools.review.store.opening import opened as opened_again
+from host_tools.review.store.schema import SCHEMA_VERSION, fleet_table, window_table
 from host_tools.review.store.telemetry_store import Retention
 from host_tools.review.store.windows import Level, Selection
 from tests.unit.host_tools.review.store.opened_stores import STORES, Opener, duckdb_store
@@ -22,6 +25,7 @@ from tests.unit.host_tools.review.store.stored_messages import (
     Said,
     Stream,
     batch_of,
+    birth,
     inference,
     sample,
     stamp,
@@ -166,6 +170,49 @@ def test_a_devices_artifact_is_that_of_its_own_model(opened: Opener) -> None:
 
 
 @every_store
+def test_a_device_of_several_models_is_one_device_and_its_time_counts_once(opened: Opener) -> None:
+    streams = {("main", "a"): DIGESTS[0], ("main", "b"): DIGESTS[1], ("reader", None): DIGESTS[1]}
+    with opened() as store:
+        said, seq = [], 0
+        for window in range(1, 7):
+            for stream, artifact in streams.items():
+                seq += 1
+                envelope = stamp("a", "boot", seq, 10.0 * window - 1, artifact=artifact)
+                said.append(inference(envelope, total=5 * window, stream=stream))
+            alone = stamp("b", "boot", window, 10.0 * window - 1, artifact=DIGESTS[1])
+            said.append(inference(alone, total=5 * window))
+        said.append(sample(stamp("c", "boot", 1, 5.0), "system", cpu_ratio=0.5))  # no inference yet
+        store.write(batch_of(said))
+        store.roll_up()
+        for by, devices, own, seconds in (
+            ((), [3], [3], [120.0]),
+            (("artifact",), [2, 2], [2, 1], [60.0, 180.0]),
+            (("device",), [1, 1, 1], [1, 1, 1], [60.0, 60.0, 0.0]),
+            (("time", "artifact"), [2, 2], [2, 1], [60.0, 180.0]),
+        ):
+            for level in (Level.HOUR, Level.DAY):
+                for chosen in (ALL, replace(ALL, devices=("a", "b", "c"))):  # of fleets, and of devices
+                    found = store.windows(chosen, level=level, by=by)
+                    assert found.devices.tolist() == devices
+                    assert found.main_devices.tolist() == own
+                    assert found.heard_seconds.tolist() == seconds
+
+
+@every_store
+def test_every_artifact_has_the_name_that_a_birth_tells_of_it(opened: Opener) -> None:
+    with opened() as store:
+        models = [{"model": "main", "variant": "b", "artifact": DIGESTS[1], "model_name": "net", "model_version": "2.0.0"},
+                  {"model": "reader", "variant": None, "artifact": None, "model_name": None, "model_version": None}]  # fmt: skip
+        told = birth(stamp("a", "boot", 1, 1.0), models=json.dumps(models))
+        for _ in range(2):
+            store.write(batch_of([told]))
+            assert store.model_names() == {DIGESTS[0]: "net 1.0.0", DIGESTS[1]: "net 2.0.0"}
+        models[0]["model_version"] = "2.0.1"
+        store.write(batch_of([birth(stamp("a", "boot", 2, 2.0), models=json.dumps(models))]))
+        assert store.model_names()[DIGESTS[1]] == "net 2.0.1"
+
+
+@every_store
 def test_an_older_store_is_brought_up_to_date_and_goes_on(opened: Opener) -> None:
     with opened() as store:
         engine = store._engine
@@ -173,11 +220,14 @@ def test_an_older_store_is_brought_up_to_date_and_goes_on(opened: Opener) -> Non
         store.retain(Retention(messages_days=0.0), now=EPOCH + 60.0)
         store.write(batch_of([inference(stamp("a", "boot", 3, 70.0), total=15)]))
         _made_older(store)
-        with pytest.raises(StoreError, match="schema 1; this one reads 3"):
+        with pytest.raises(StoreError, match=f"schema 1; this one reads {SCHEMA_VERSION}"):
             opened_again(engine, read_only=True)
         newer = opened_again(engine)
+        for level in (Level.DAY, Level.DAYS_5):
+            found = newer.windows(ALL, level=level, by=("device", "time"))
+            assert (found.inferences.tolist(), found.heard_seconds.tolist()) == ([10], [20.0])
         version = engine.select('SELECT "value" FROM setting WHERE "name" = \'schema_version\'')
-        assert version.column("value").to_pylist() == ["3"]
+        assert version.column("value").to_pylist() == [str(SCHEMA_VERSION)]
         later = [inference(stamp("a", "boot", 5, 90.0), total=40, stream=("reader", None))]
         newer.write(batch_of([*later, inference(stamp("a", "boot", 4, 80.0), total=20)]))
         newer.roll_up()
@@ -195,5 +245,13 @@ def _made_older(store: ColumnStore) -> None:
         for name in ("model", "variant"):
             engine.alter(f"ALTER TABLE {table} DROP COLUMN {name}")
     engine.alter("DROP TABLE removed_totals")
+    engine.alter("DROP TABLE model_name")
+    engine.alter("ALTER TABLE birth DROP COLUMN models")
+    for level in Level:
+        for table, columns in ((window_table(level), ()), (fleet_table(level), ("main_devices",))):
+            for name in ("device_seconds", *columns):
+                engine.alter(f"ALTER TABLE {table} DROP COLUMN {name}")
+    for table in (window_table(Level.DAYS_5), fleet_table(Level.DAYS_5)):
+        engine.alter(f"DROP TABLE {table}")
     engine.alter("DELETE FROM setting WHERE \"name\" = 'schema_version'")
     engine.alter("INSERT INTO setting (\"name\", \"value\") VALUES ('schema_version', '1')")

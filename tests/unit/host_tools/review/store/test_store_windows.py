@@ -12,12 +12,22 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from host_tools.review.store import window_rows
+from host_tools.review.store.tiles import bounds, tiles
 from host_tools.review.store.windows import Level, Selection, WindowTable
 from tests.unit.host_tools.review.store.opened_stores import STORES, Opener, duckdb_store
 from tests.unit.host_tools.review.store.plain_windows import plain_windows
-from tests.unit.host_tools.review.store.stored_messages import EPOCH, Said, batch_of, fleet
+from tests.unit.host_tools.review.store.stored_messages import (
+    DIGESTS,
+    EPOCH,
+    Said,
+    batch_of,
+    fleet,
+    inference,
+    stamp,
+)
 
 ALL = Selection(start=EPOCH - 10_000.0, end=EPOCH + 200_000.0)
+DAY = 86400.0
 
 
 @settings(max_examples=8, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
@@ -30,6 +40,47 @@ def test_windows_are_those_of_the_messages_however_they_come(seed: int) -> None:
 def test_windows_of_another_database_are_the_same(opened: Opener) -> None:
     """ClickHouse takes seconds for what DuckDB does in one, so it has one fleet: four runs, several models, clocks right, ahead and behind."""
     _check(opened, random.Random(38))
+
+
+@settings(max_examples=4, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
+@given(seed=st.integers(0, 2**32))
+def test_weeks_are_merged_from_windows_of_any_length(seed: int) -> None:
+    """Days by the five, days, and hours at the ends: together they are what was said from start to end, once each."""
+    _check_weeks(duckdb_store, random.Random(seed))
+
+
+@pytest.mark.parametrize("opened", STORES[1:])
+def test_weeks_of_another_database_are_the_same(opened: Opener) -> None:
+    _check_weeks(opened, random.Random(5))
+
+
+def _check_weeks(opened: Opener, chance: random.Random) -> None:
+    said: list[Said] = []
+    for device in ("a", "b"):
+        total, began = 0, chance.uniform(0, 5) * DAY
+        for seq, hour in enumerate(sorted(chance.sample(range(1, 24 * 45), 30)), start=1):
+            counts = {chance.randint(-210, -180): chance.randint(1, 9) for _ in range(3)}
+            total += sum(counts.values())
+            envelope = stamp(device, "boot", seq, 3600.0 * hour, made=EPOCH + began + 3600.0 * hour,
+                             artifact=DIGESTS[hour > 500])  # fmt: skip
+            said.append(inference(envelope, total=total, counts=counts, scale=chance.choice([5, 5, 4])))
+    with opened() as store:
+        deliveries = said + said[:9]
+        chance.shuffle(deliveries)
+        for first in range(0, len(deliveries), 30):
+            store.write(batch_of(deliveries[first : first + 30]))
+            store.roll_up()
+        windows = plain_windows(said)
+        tiled: set[Level] = set()
+        for level in (Level.HOUR, Level.DAY, Level.DAY, Level.DAYS_5):
+            start = EPOCH + chance.uniform(-5, 30) * DAY
+            asked = Selection(start=start, end=start + chance.uniform(11, 40) * DAY)
+            low, high = bounds(asked, level)
+            tiled |= {tile[0] for tile in tiles(asked, level, in_time=False)}
+            within = {key: window for key, window in windows.items() if low <= key[1] < high}
+            for by in (("device",), ("device", "artifact"), ("artifact",)):
+                _same(store.windows(asked, level=level, by=by), within, level, by)
+        assert {Level.HOUR, Level.DAY, Level.DAYS_5} <= tiled
 
 
 def _check(opened: Opener, chance: random.Random) -> None:

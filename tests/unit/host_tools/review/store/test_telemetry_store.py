@@ -9,6 +9,7 @@ import pytest
 
 from host_tools.errors import StoreError
 from host_tools.review.store.column_store import ColumnStore
+from host_tools.review.store.schema import SCHEMA_VERSION
 from host_tools.review.store.telemetry_store import Retention
 from host_tools.review.store.windows import Level, Selection
 from tests.unit.host_tools.review.store.opened_stores import STORES, Opener
@@ -206,7 +207,12 @@ def _refusals(folder: Path) -> None:
         (lambda: manifest.write_text(told[:-9]), "not JSON"),
         (lambda: manifest.write_text("[" * 100_000), "not JSON"),
         (lambda: manifest.write_text("{}"), "not an export"),
-        (lambda: manifest.write_text(told.replace('"schema_version": 3', '"schema_version": 4')), "schema"),
+        (
+            lambda: manifest.write_text(
+                told.replace(f'"schema_version": {SCHEMA_VERSION}', '"schema_version": 99')
+            ),
+            "schema",
+        ),
         (lambda: manifest.write_text(told.replace('"inference"', '"else"')), "table inference"),
         (manifest.unlink, "manifest.json"),
     ):

@@ -1,0 +1,1 @@
+"""Drivers for any rig that has a shell and files."""

@@ -1,0 +1,51 @@
+"""Command line and markers. Nothing heavy is imported here: pytest loads this in every session."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from hil.plugin.record import SessionRecord
+
+RIG_HELP = "board to test on: a name (local) or the path of its TOML file; without it, tests that need a rig are skipped"
+
+session_key: pytest.StashKey[SessionRecord] = pytest.StashKey()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options."""
+    group = parser.getgroup("rig", "hardware in the loop (edgewright)")
+    group.addoption("--rig", default=None, metavar="NAME|FILE", help=RIG_HELP)
+    group.addoption(
+        "--rig-artifact",
+        default=None,
+        metavar="FILE",
+        help="the .ewa to test; without it, a small network is converted for the board's first target",
+    )
+    group.addoption(
+        "--rig-report", default=None, metavar="FILE", help="write a self-contained page of the results"
+    )
+    group.addoption(
+        "--rig-soak", default=4.0, type=float, metavar="SECONDS", help="how long the soak lasts (default: 4)"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Name the markers, and begin the session's record."""
+    from hil.plugin.record import SessionRecord  # noqa: PLC0415  it needs the key above
+    from hil.plugin.reporter import PageReporter  # noqa: PLC0415
+
+    config.addinivalue_line(
+        "markers", "needs(*features): skipped where the rig lacks one (power, network, thermal, meter, …)"
+    )
+    config.stash[session_key] = SessionRecord()
+    if not hasattr(config, "workerinput"):  # a worker of pytest-xdist reports to the session that started it
+        config.pluginmanager.register(PageReporter(config), "hil.plugin.reporter")
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    """Say which board is tested on."""
+    rig = config.getoption("--rig")
+    return f"rig: {rig}" if rig else None

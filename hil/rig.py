@@ -1,0 +1,151 @@
+"""`Rig`: a board with its drivers. Tests ask it for protocols; it says which it has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from importlib import import_module
+from typing import TYPE_CHECKING, TypeVar
+
+from hil.board import load_board
+from hil.errors import BoardError, RigError, UnsupportedFeatureError
+from hil.protocols import FEATURES, Feature
+from hil.table import unknown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from hil.board import Board
+    from hil.protocols import Clock, Console, Disk, Files, Meter, Network, Power, Shell, Thermal
+
+_Part = TypeVar("_Part")
+
+KINDS: Mapping[str, str] = {"local": "hil.rigs.local", "ssh": "hil.rigs.ssh"}
+"""Kinds of rig to the module whose ``open_rig(board, folder)`` makes one: a new kind is one file and one line here."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """The drivers of a rig by feature; None: the rig has no such feature."""
+
+    shell: Shell
+    files: Files
+    power: Power | None = None
+    network: Network | None = None
+    console: Console | None = None
+    thermal: Thermal | None = None
+    meter: Meter | None = None
+    clock: Clock | None = None
+    disk: Disk | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Rig:
+    """A board that can be tested on.
+
+    Attributes:
+        board: Which.
+        parts: Its drivers.
+        folder: A folder of this rig's own on the board.
+        agent_command: What stands before ``run --config …`` on the board.
+        environment: Variables of the agent.
+        sysfs_root: Where the agent reads its sensors.
+        close_parts: Gives back what the drivers hold.
+        broken: The first failure of the rig itself; from then on nothing is tried again.
+    """
+
+    board: Board
+    parts: Parts
+    folder: str
+    agent_command: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    sysfs_root: str = "/sys"
+    close_parts: Callable[[], None] = lambda: None
+    broken: RigError | None = None
+
+    @property
+    def features(self) -> tuple[Feature, ...]:
+        """Which protocols it has, in their order."""
+        return tuple(
+            feature
+            for feature, part in zip(FEATURES, fields(self.parts), strict=True)
+            if getattr(self.parts, part.name) is not None
+        )
+
+    @property
+    def shell(self) -> Shell:
+        """Commands on the board."""
+        return self.parts.shell
+
+    @property
+    def files(self) -> Files:
+        """Files on the board."""
+        return self.parts.files
+
+    @property
+    def power(self) -> Power:
+        """Its power, or `UnsupportedFeatureError`."""
+        return self._part("power", self.parts.power)
+
+    @property
+    def network(self) -> Network:
+        """Its ways to this machine, or `UnsupportedFeatureError`."""
+        return self._part("network", self.parts.network)
+
+    @property
+    def console(self) -> Console:
+        """What it says beside the agent's log, or `UnsupportedFeatureError`."""
+        return self._part("console", self.parts.console)
+
+    @property
+    def thermal(self) -> Thermal:
+        """Its temperature, or `UnsupportedFeatureError`."""
+        return self._part("thermal", self.parts.thermal)
+
+    @property
+    def meter(self) -> Meter:
+        """Its power sensor, or `UnsupportedFeatureError`."""
+        return self._part("meter", self.parts.meter)
+
+    @property
+    def clock(self) -> Clock:
+        """Its wall clock, or `UnsupportedFeatureError`."""
+        return self._part("clock", self.parts.clock)
+
+    @property
+    def disk(self) -> Disk:
+        """The spool's disk, or `UnsupportedFeatureError`."""
+        return self._part("disk", self.parts.disk)
+
+    def close(self) -> None:
+        """Kill what runs on it and give back what it holds."""
+        try:
+            self.parts.shell.kill_all()
+        finally:
+            self.close_parts()
+
+    def _part(self, feature: Feature, part: _Part | None) -> _Part:
+        if part is None:
+            raise UnsupportedFeatureError(
+                f"rig {self.board.name!r} has no {feature!r}.", hint=f"It has {', '.join(self.features)}."
+            )
+        return part
+
+
+def open_rig(name: str, folder: Path) -> Rig:
+    """Open a rig by the name or the file of its board.
+
+    Args:
+        name: See `hil.board.load_board`.
+        folder: A folder on this machine, for whatever the rig keeps here.
+
+    Raises:
+        BoardError: There is no such board, or its file is wrong.
+        RigError: It cannot be reached.
+    """
+    board = load_board(name)
+    kind = board.section.kind
+    if kind not in KINDS:
+        unknown(f"{board.origin}: board.kind: {kind!r}", kind, KINDS, error=BoardError)
+    rig: Rig = import_module(KINDS[kind]).open_rig(board, folder)
+    return rig

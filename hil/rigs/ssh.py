@@ -1,0 +1,213 @@
+"""The rig `ssh`: any Linux board, through OpenSSH's own client.
+
+The agent's own Python files are pushed; the board needs Python 3.10 with paho-mqtt, psutil, numpy and its engine, or ``wheels`` to install
+them from. Nothing on the board is changed outside ``folder``. Power is switched by commands of this machine; where there are none, a cut
+takes what was started there.
+"""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import tarfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import device_agent
+from hil.drivers.openssh import SshAddress, SshConnection, SshFiles, SshShell, last_line
+from hil.drivers.process_power import ProcessPower
+from hil.drivers.relayed_network import RelayedNetwork
+from hil.drivers.replayed_sysfs import ReplayedSysfs
+from hil.drivers.shifted_clock import ShiftedClock
+from hil.drivers.small_disk import SmallDisk
+from hil.errors import BoardError, RigError
+from hil.rig import Parts, Rig
+from hil.table import bounded, read_table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from hil.board import Board
+
+_INSTALL_SECONDS = 900.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SshHost:
+    """Where the board is: the table ``[resource]``.
+
+    Attributes:
+        host: Name, address, or an alias of ``~/.ssh/config``.
+        port: TCP port; 0: what ssh's configuration says.
+        user: User on the board; by default ssh's configuration decides.
+        identity: Private key; by default ssh's configuration decides.
+        options: Further ``-o`` options of ssh, e.g. ``StrictHostKeyChecking=accept-new``.
+        folder: A folder of the rig's own on the board; made anew for every session, and removed.
+        python: The board's interpreter.
+        wheels: A folder on this machine whose wheels are pushed and installed below ``folder``; by default what is on the board is used.
+        power_off: Command of this machine that takes the board's power.
+        power_on: Command that gives it back.
+        boot_seconds: How long the board may take from power to ssh.
+    """
+
+    host: str
+    port: int = bounded(0, low=0, high=65535)
+    user: str = ""
+    identity: str = ""
+    options: tuple[str, ...] = ()
+    folder: str = "/var/tmp/edgewright-hil"  # noqa: S108  on the board, and of the user's choice
+    python: str = "python3"
+    wheels: str = ""
+    power_off: tuple[str, ...] = ()
+    power_on: tuple[str, ...] = ()
+    boot_seconds: float = bounded(120.0, low=1.0, high=3600.0)
+
+
+class SwitchedPower:
+    """See `Power`: by two commands of this machine."""
+
+    cuts: Literal["machine", "process"] = "machine"
+
+    def __init__(self, host: SshHost, connection: SshConnection, network: RelayedNetwork) -> None:
+        self._host = host
+        self._connection = connection
+        self._network = network
+
+    def cut(self) -> None:
+        """See `Power.cut`."""
+        _run_here(self._host.power_off)
+        self._connection.close()
+
+    def restore(self) -> None:
+        """See `Power.restore`; the ways back to this machine are made anew."""
+        _run_here(self._host.power_on)
+        deadline = time.monotonic() + self._host.boot_seconds
+        while True:
+            try:
+                self._connection.open()
+                break
+            except RigError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(1.0)
+        self._network.expose_anew()
+
+
+def open_rig(board: Board, folder: Path) -> Rig:
+    """Make the rig; see `hil.rig.open_rig`.
+
+    Raises:
+        BoardError: ``[resource]`` is wrong.
+        RigError: The board cannot be reached, or lacks what the agent needs.
+    """
+    host = read_table(SshHost, board.resource, where=f"{board.origin}: resource", error=BoardError)
+    if bool(host.power_off) != bool(host.power_on):
+        raise BoardError(f"{board.origin}: resource: power_off and power_on belong together.")
+    if not host.folder.startswith("/") or len(host.folder.strip("/")) < 5:
+        raise BoardError(
+            f"{board.origin}: resource.folder: expected a path of the rig's own, got {host.folder!r}."
+        )
+    address = SshAddress(
+        host=host.host, port=host.port, user=host.user, identity=host.identity, options=host.options
+    )
+    connection = SshConnection(address, folder)
+    connection.open()
+    try:
+        return _rig_on(host, connection, board)
+    except BaseException:
+        connection.close()
+        raise
+
+
+def _rig_on(host: SshHost, connection: SshConnection, board: Board) -> Rig:
+    files = SshFiles(connection)
+    files.remove(host.folder)
+    shell = SshShell(connection, host.folder)
+    files.write(f"{host.folder}/site.tar", _agent_sources())
+    shell.run(["tar", "-xf", f"{host.folder}/site.tar", "-C", host.folder])
+    source = f"{host.folder}/site"
+    if host.wheels:
+        _install(shell, files, host)
+    sysfs = ReplayedSysfs(files, f"{host.folder}/sys") if board.section.sensors == "replayed" else None
+    clock = ShiftedClock(files, f"{host.folder}/clock")
+    network = RelayedNetwork(connection.expose)
+    environment = {"PYTHONPATH": f"{clock.folder}:{source}:{host.folder}/wheels"}
+    _require_agent(shell, host, environment)
+
+    def close() -> None:
+        network.close()
+        files.remove(host.folder)
+        connection.close()
+
+    return Rig(
+        board=board,
+        parts=Parts(
+            shell=shell,
+            files=files,
+            power=SwitchedPower(host, connection, network) if host.power_off else ProcessPower(shell),
+            network=network,
+            thermal=sysfs,
+            meter=sysfs,
+            clock=clock,
+            disk=SmallDisk.on(shell, f"{host.folder}/disk"),
+        ),
+        folder=host.folder,
+        agent_command=(host.python, "-m", "device_agent"),
+        environment=environment,
+        sysfs_root="/sys" if sysfs is None else sysfs.root,
+        close_parts=close,
+    )
+
+
+def _agent_sources() -> bytes:
+    """Return the agent's own files as a tar archive, below ``site``."""
+    root = Path(device_agent.__file__).parent
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive:
+        for path in sorted(root.rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                archive.add(path, arcname=f"site/{path.relative_to(root.parent)}")
+    return stream.getvalue()
+
+
+def _install(shell: SshShell, files: SshFiles, host: SshHost) -> None:
+    wheels = sorted(Path(host.wheels).glob("*.whl"))
+    if not wheels:
+        raise RigError(f"{host.wheels}: there is no wheel.")
+    for wheel in wheels:
+        files.write(f"{host.folder}/pushed/{wheel.name}", wheel.read_bytes())
+    pushed = [f"{host.folder}/pushed/{wheel.name}" for wheel in wheels]
+    pip = [
+        host.python,
+        "-m",
+        "pip",
+        "install",
+        "--no-index",
+        "--no-deps",
+        "--target",
+        f"{host.folder}/wheels",
+    ]
+    done = shell.run([*pip, *pushed], timeout_seconds=_INSTALL_SECONDS)
+    if done.status != 0:
+        raise RigError(f"the wheels cannot be installed: {last_line(done.stderr)}.")
+
+
+def _require_agent(shell: SshShell, host: SshHost, environment: Mapping[str, str]) -> None:
+    named = [f"{name}={value}" for name, value in environment.items()]
+    done = shell.run(["env", *named, host.python, "-m", "device_agent", "--help"])
+    if done.status != 0:
+        raise RigError(
+            f"{host.host}: the agent does not run with {host.python}: {last_line(done.stderr)}.",
+            hint="The board needs Python 3.10 or later with paho-mqtt and psutil; or name a folder of wheels.",
+        )
+
+
+def _run_here(command: Sequence[str]) -> None:
+    try:
+        done = subprocess.run(command, capture_output=True, check=False, timeout=120)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise RigError(f"{' '.join(command)}: {error}.") from error
+    if done.returncode != 0:
+        raise RigError(f"{' '.join(command)}: status {done.returncode}: {last_line(done.stderr)}.")

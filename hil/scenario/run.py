@@ -1,0 +1,261 @@
+"""Plays a scenario on a rig, and says whether what was expected came true."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from hil.errors import AgentError, UnsupportedFeatureError
+from hil.scenario.schedule import Action, schedule
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hil.agent import Agent
+    from hil.broker import Broker
+    from hil.protocols import Program
+    from hil.scenario.scenario import Scenario
+
+SMALL_DISK_MEBIBYTES = 4
+_LOAD = "while True: pass"
+
+
+@dataclass(slots=True, kw_only=True)
+class Outcome:
+    """What came of a scenario.
+
+    Attributes:
+        seed: Of the schedule that was played.
+        played: Every action, with the moment when it was done, in seconds.
+        inferences: Results of all starts together.
+        errors: Failed inferences, likewise.
+        missing_messages: By their numbers.
+        starts: How often the agent was started.
+        events: Names, in order of arrival.
+        temperatures: Moments and degrees that were set.
+        unmet: What was expected and did not come true; empty: all did.
+    """
+
+    seed: int
+    played: list[tuple[float, Action]] = field(default_factory=list)
+    inferences: int = 0
+    errors: int = 0
+    missing_messages: int = 0
+    starts: int = 0
+    events: list[str] = field(default_factory=list)
+    temperatures: list[tuple[float, float]] = field(default_factory=list)
+    unmet: list[str] = field(default_factory=list)
+
+    def document(self) -> dict[str, Any]:
+        """Return it as JSON has it."""
+        return {
+            "seed": self.seed,
+            "inferences": self.inferences,
+            "errors": self.errors,
+            "missing_messages": self.missing_messages,
+            "starts": self.starts,
+            "events": self.events,
+            "played": [
+                {
+                    "at_seconds": round(at, 3),
+                    "planned_seconds": round(action.at_seconds, 3),
+                    "verb": action.verb,
+                    "kind": action.kind,
+                    "value": action.value,
+                }
+                for at, action in self.played
+            ],
+            "unmet": self.unmet,
+        }
+
+
+def run_scenario(
+    scenario: Scenario,
+    agent: Agent,
+    broker: Broker,
+    *,
+    seed: int | None = None,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Outcome:
+    """Start the agent, play the schedule, undo what is left, stop the agent, and judge.
+
+    Args:
+        scenario: What is played.
+        agent: On its rig, not started.
+        broker: Where it reports.
+        seed: Takes the place of the scenario's own.
+        tell: Called with a line for people at every action but the many small moves of a temperature.
+
+    Raises:
+        UnsupportedFeatureError: The rig lacks what the scenario needs.
+        RigError: The rig failed.
+        AgentError: The agent does not come up at all.
+    """
+    missing = [feature for feature in scenario.needs if feature not in agent.rig.features]
+    if missing:
+        raise UnsupportedFeatureError(
+            f"scenario {scenario.name!r} needs {', '.join(missing)}, which rig {agent.rig.board.name!r} does not have."
+        )
+    player = _Player(agent, broker, tell)
+    outcome = Outcome(seed=scenario.seed if seed is None else seed)
+    if any(fault.kind == "disk_full" for fault in scenario.faults):
+        player.use_small_disk()
+    agent.start(**scenario.agent)
+    begin = time.monotonic()
+    for action in schedule(scenario, seed):
+        _listen_until(agent, begin + action.at_seconds)
+        outcome.played.append((time.monotonic() - begin, action))
+        if action.verb == "temperature":
+            outcome.temperatures.append((time.monotonic() - begin, action.value))
+        player.do(action)
+    _listen_until(agent, begin + scenario.duration_seconds)
+    _end(scenario, agent, outcome)
+    return outcome
+
+
+def _listen_until(agent: Agent, moment: float) -> None:
+    agent.listen_for(max(0.0, moment - time.monotonic()))
+
+
+def _end(scenario: Scenario, agent: Agent, outcome: Outcome) -> None:
+    expected = scenario.expectation
+    try:
+        count = len(agent.windows)
+        agent.wait_for(
+            lambda: len(agent.windows) >= count + 2,
+            what="windows after the end",
+            seconds=expected.settle_seconds,
+        )
+        if agent.stop() != 0:
+            outcome.unmet.append("the agent did not end in order")
+        agent.wait_for(
+            lambda: agent.said.health is not None and agent.said.health.status == "down",
+            what="the goodbye",
+            seconds=expected.settle_seconds,
+            ended=True,
+        )
+        agent.wait_for(
+            lambda: agent.said.missing_count <= expected.missing_messages_max,
+            what=f"{agent.said.missing_count} messages are missing, expected at most {expected.missing_messages_max}",
+            seconds=1.0,
+            ended=True,
+        )
+    except AgentError as error:
+        outcome.unmet.append(str(error))
+    outcome.starts = agent.starts
+    outcome.inferences, outcome.errors = totals(agent)
+    outcome.missing_messages = agent.said.missing_count
+    outcome.events = [event.name for event in agent.said.events]
+    if outcome.inferences < expected.inferences_min:
+        outcome.unmet.append(f"{outcome.inferences} results, expected at least {expected.inferences_min}")
+    if outcome.errors > expected.errors_max:
+        outcome.unmet.append(f"{outcome.errors} inferences failed, expected at most {expected.errors_max}")
+    outcome.unmet += [f"event {name} was not told" for name in expected.events if name not in outcome.events]
+    outcome.unmet += [
+        f"event {name} was told" for name in expected.forbidden_events if name in outcome.events
+    ]
+
+
+def totals(agent: Agent) -> tuple[int, int]:
+    """Return results and failed inferences of all starts together: the totals of each start's last window."""
+    last = {window.envelope.boot_id: window for window in agent.windows}
+    return (
+        sum(window.inferences_total for window in last.values()),
+        sum(window.errors_total for window in last.values()),
+    )
+
+
+class _Player:
+    """Does the actions."""
+
+    def __init__(self, agent: Agent, broker: Broker, tell: Callable[[str], None]) -> None:
+        self._agent = agent
+        self._rig = agent.rig
+        self._broker = broker
+        self._tell = tell
+        self._loads: list[Program] = []
+        self._celsius = 40.0
+
+    def use_small_disk(self) -> None:
+        """Put the agent's spool on a disk that can be filled."""
+        disk = self._rig.disk
+        self._agent.run_behind(disk.shrink(SMALL_DISK_MEBIBYTES))
+        self._agent.configure(spool={"path": f"{disk.folder}/spool.db", "max_bytes": 1 << 20})
+
+    def do(self, action: Action) -> None:
+        """Do one thing."""
+        if action.verb != "temperature":
+            self._tell(
+                f"{action.at_seconds:8.2f} s  {action.verb} {action.kind} {action.value or ''}".rstrip()
+            )
+        if action.verb == "temperature":
+            self._celsius = action.value
+            self._rig.thermal.set_celsius(action.value)
+        elif action.verb == "power":
+            self._rig.meter.set_watts(action.value)
+        elif action.verb == "load":
+            self._load(int(action.value))
+        elif action.verb == "unload":
+            ended, self._loads = self._loads[: int(action.value)], self._loads[int(action.value) :]
+            for program in ended:
+                program.kill()
+        elif action.verb == "fault":
+            self._break(action)
+        else:
+            self._undo(action)
+
+    def _load(self, processes: int) -> None:
+        command = [*self._rig.agent_command[:1], "-c", _LOAD]
+        log = f"{self._agent.folder}/load.log"
+        self._loads += [self._rig.shell.spawn(command, log=log) for _ in range(processes)]
+
+    def _break(self, action: Action) -> None:
+        kind = action.kind
+        if kind == "power_cut":
+            self._agent.to("off")
+            self._loads.clear()
+        elif kind == "broker_killed":
+            self._broker.kill()
+        elif kind == "disk_full":
+            self._rig.disk.fill()
+        elif kind == "clock_jump":
+            self._rig.clock.jump(action.value)
+        elif kind == "sensor_gone":
+            self._rig.thermal.take_away()
+        elif kind == "throttled":
+            self._rig.thermal.set_throttled(is_throttled=True)
+        for link in self._rig.network.links() if kind.startswith("network") else ():
+            if kind == "network_cut":
+                link.cut()
+            elif kind == "network_silent":
+                link.fall_silent()
+            else:
+                link.slow_down(action.value)
+
+    def _undo(self, action: Action) -> None:
+        kind = action.kind
+        if kind == "power_cut":
+            self._agent.to("agent_up")  # and no further: nobody may be there to hear it
+        elif kind == "broker_killed":
+            self._restart_broker()
+        elif kind == "disk_full":
+            self._rig.disk.free()
+        elif kind == "clock_jump":
+            self._rig.clock.jump(0.0)
+        elif kind == "sensor_gone":
+            self._rig.thermal.set_celsius(self._celsius)
+        elif kind == "throttled":
+            self._rig.thermal.set_throttled(is_throttled=False)
+        for link in self._rig.network.links() if kind.startswith("network") else ():
+            link.slow_down(0.0)
+            link.mend()
+
+    def _restart_broker(self) -> None:
+        """Start it with the board cut off until this machine hears again: what comes before that, nobody would count."""
+        for link in self._rig.network.links():
+            link.cut()
+        self._broker.start()
+        self._agent.telemetry.wait_until_heard()
+        for link in self._rig.network.links():
+            link.mend()

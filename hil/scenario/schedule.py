@@ -1,0 +1,86 @@
+"""A scenario and a seed to what is done when. Pure: the same arguments give the same schedule, on every machine."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from hil.scenario.scenario import FaultKind, Scenario, TemperaturePoint
+
+TEMPERATURE_STEP_SECONDS = 0.25
+"""How often the temperature is moved between two points."""
+
+Verb = Literal["temperature", "power", "fault", "undo", "load", "unload"]
+_ORDER: Sequence[Verb] = ("undo", "unload", "temperature", "power", "load", "fault")
+"""At one moment what ends goes before what begins."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Action:
+    """One thing that is done.
+
+    Attributes:
+        at_seconds: When, since the model is active.
+        verb: What is done.
+        kind: Of a fault and its undoing; empty elsewhere.
+        value: Degrees Celsius, watts, seconds of delay or jump, number of processes; 0 where there is none.
+    """
+
+    at_seconds: float
+    verb: Verb
+    kind: FaultKind | Literal[""] = ""
+    value: float = 0.0
+
+
+def schedule(scenario: Scenario, seed: int | None = None) -> tuple[Action, ...]:
+    """Return everything that is done, by time; each fault and load is undone by the scenario's end.
+
+    Args:
+        scenario: What is played.
+        seed: Takes the place of the scenario's own.
+    """
+    draw = random.Random(scenario.seed if seed is None else seed)  # noqa: S311  no secret: it is to be the same again
+    actions = [*_faults(scenario, draw), *_loads(scenario), *_temperatures(scenario.temperatures)]
+    actions += [
+        Action(at_seconds=point.at_seconds, verb="power", value=point.watts) for point in scenario.powers
+    ]
+    return tuple(sorted(actions, key=lambda action: (action.at_seconds, _ORDER.index(action.verb))))
+
+
+def _faults(scenario: Scenario, draw: random.Random) -> Iterator[Action]:
+    for fault in scenario.faults:
+        for number in range(fault.repeat):
+            begin = fault.at_seconds + number * fault.every_seconds + draw.random() * fault.jitter_seconds
+            value = {"network_slow": fault.delay_seconds, "clock_jump": fault.jump_seconds}.get(
+                fault.kind, 0.0
+            )
+            yield Action(at_seconds=begin, verb="fault", kind=fault.kind, value=value)
+            yield Action(at_seconds=begin + fault.for_seconds, verb="undo", kind=fault.kind)
+
+
+def _loads(scenario: Scenario) -> Iterator[Action]:
+    for load in scenario.loads:
+        yield Action(at_seconds=load.at_seconds, verb="load", value=float(load.processes))
+        yield Action(
+            at_seconds=load.at_seconds + load.for_seconds, verb="unload", value=float(load.processes)
+        )
+
+
+def _temperatures(points: Sequence[TemperaturePoint]) -> Iterator[Action]:
+    for point, after in pairwise(points):
+        span = after.at_seconds - point.at_seconds
+        steps = max(1, round(span / TEMPERATURE_STEP_SECONDS))
+        for step in range(steps):
+            share = step / steps
+            yield Action(
+                at_seconds=point.at_seconds + share * span,
+                verb="temperature",
+                value=point.celsius + share * (after.celsius - point.celsius),
+            )
+    for last in points[-1:]:
+        yield Action(at_seconds=last.at_seconds, verb="temperature", value=last.celsius)

@@ -1,0 +1,11 @@
+"""Tests that ship: ``pytest --pyargs hil.suites --rig local``.
+
+test_smoke.py           it comes up, infers, reports, and ends in order
+test_parity.py          outputs against the golden ones, in LSB
+test_latency.py         percentiles with the count that they need; energy per inference
+test_heat.py            a temperature that rises and falls
+test_update_faults.py   power cuts at every step of an update
+test_offline.py         no network for a while, by a clock that runs faster
+test_telemetry_loss.py  brokers and agents that die, links that fall silent, disks that are full
+test_soak.py            the same for longer: memory, files, numbers
+"""

@@ -1,0 +1,57 @@
+"""Brokers and agents that die, disks that are full: nothing is lost, or it is counted and told."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hil.scenario.parse import parse_scenario
+from hil.scenario.run import run_scenario
+
+if TYPE_CHECKING:
+    from hil.agent import Agent
+    from hil.broker import Broker
+    from hil.plugin.fixtures import Measure
+
+HEAD = """
+[scenario]
+name = "telemetry loss"
+duration_seconds = 3.5
+[agent.mqtt]
+resend_seconds = 30.0
+"""
+FAULTS = {
+    "a broker that is killed": '[[fault]]\nkind = "broker_killed"\nat_seconds = 1.0\nfor_seconds = 0.5\n',
+    "a disk that is full": '[[fault]]\nkind = "disk_full"\nat_seconds = 0.5\nfor_seconds = 1.5\n'
+    '[expect]\nforbidden_events = ["telemetry_lost"]\n',
+    "a clock that jumps": '[[fault]]\nkind = "clock_jump"\nat_seconds = 0.5\njump_seconds = -90000000.0\n',
+}
+
+
+@pytest.mark.needs("network")
+@pytest.mark.parametrize("fault", FAULTS)
+def test_no_message_is_lost_by(agent: Agent, broker: Broker, measure: Measure, fault: str) -> None:
+    scenario = parse_scenario((HEAD + FAULTS[fault]).encode(), origin=fault)
+    outcome = run_scenario(scenario, agent, broker)
+    measure("messages_missing", outcome.missing_messages, "1", high=0)
+    assert outcome.unmet == []
+
+
+@pytest.mark.needs("network", "power")
+def test_a_power_cut_without_a_network_costs_at_most_what_was_not_committed(
+    agent: Agent, measure: Measure
+) -> None:
+    agent.start(spool={"commit_interval_seconds": 0.2}, telemetry={"interval_seconds": 0.2})
+    for link in agent.rig.network.links():
+        link.cut()
+    agent.listen_for(2.0)
+    agent.cut_power()
+    for link in agent.rig.network.links():
+        link.mend()
+    agent.to("model_active")
+    assert agent.stop() == 0
+    first = agent.windows[0].envelope.boot_id
+    of_first = [window for window in agent.windows if window.envelope.boot_id == first]
+    assert of_first[-1].envelope.uptime_seconds > 1.5, "what was told before the cut is told after it"
+    measure("messages_missing", agent.said.missing_count, "1", high=12, note="three windows of four messages")

@@ -1,0 +1,110 @@
+"""`Telemetry`: what is heard from the broker, as the review's own `History` keeps it."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
+from uuid import uuid4
+
+from paho.mqtt import publish
+
+from device_agent.contract.topics import DEFAULT_ROOT
+from hil.errors import AgentError, RigError
+from host_tools.review.broker_address import parse_broker
+from host_tools.review.history import DeviceHistory, History
+from host_tools.review.listener import listen
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from hil.broker import Broker
+    from host_tools.review.listener import Listener
+
+_T = TypeVar("_T")
+_PROBE = f"{DEFAULT_ROOT}/hil/probe"
+_MOMENT = 0.05
+_HEAR_SECONDS = 30.0
+
+
+class Telemetry:
+    """All that passes a broker; nothing is taken in but while somebody waits or listens."""
+
+    def __init__(self, broker: Broker, listener: Listener) -> None:
+        self._broker = broker
+        self._listener = listener
+        self.history = History()
+
+    def of(self, device: str) -> DeviceHistory:
+        """Return what a device said so far."""
+        return self.history.devices.get(device) or DeviceHistory(device=device)
+
+    def listen_for(self, seconds: float) -> None:
+        """Take in what comes in so long."""
+        for delivery in self._listener.deliveries(seconds=seconds):
+            if delivery is not None and delivery.topic != _PROBE:
+                self.history.add(delivery)
+
+    def wait_for(
+        self,
+        claim: Callable[[], _T | None],
+        *,
+        what: str,
+        seconds: float,
+        still: Callable[[], str] = lambda: "",
+    ) -> _T:
+        """Return the first true value of ``claim``.
+
+        Args:
+            claim: Asked after every moment of listening.
+            what: Stands in the error.
+            seconds: How long to wait.
+            still: Says, as a text that is not empty, why it is of no use to wait any longer.
+
+        Raises:
+            AgentError: There is none in time, or it is of no use to wait.
+        """
+        deadline = time.monotonic() + seconds
+        while True:
+            value = claim()
+            if value:
+                return value
+            reason = still()
+            if reason or time.monotonic() > deadline:
+                raise AgentError(f"{what}: {reason or f'not within {seconds:g} s'}")
+            self.listen_for(_MOMENT)
+
+    def wait_until_heard(self, *, seconds: float = _HEAR_SECONDS) -> None:
+        """Wait until what is published now is heard: after the broker was away, the subscription is made anew.
+
+        Args:
+            seconds: How long at most.
+
+        Raises:
+            RigError: It is not.
+        """
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            token = uuid4().bytes
+            with contextlib.suppress(OSError):  # it is away; nothing will be heard
+                publish.single(_PROBE, token, hostname="127.0.0.1", port=self._broker.port)
+            for delivery in self._listener.deliveries(seconds=_MOMENT * 4):
+                if delivery is None:
+                    continue
+                if delivery.topic != _PROBE:
+                    self.history.add(delivery)
+                elif delivery.payload == token:
+                    return
+        raise RigError(f"the broker at port {self._broker.port} passes nothing on.")
+
+
+@contextmanager
+def listening(broker: Broker) -> Iterator[Telemetry]:
+    """Subscribe to all that passes a broker until the block ends.
+
+    Raises:
+        TransferError: It cannot be reached.
+    """
+    with listen(parse_broker(f"mqtt://127.0.0.1:{broker.port}"), root=DEFAULT_ROOT) as listener:
+        yield Telemetry(broker, listener)

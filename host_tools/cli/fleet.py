@@ -1,0 +1,244 @@
+"""`edgewright fleet`: the arguments; what the commands do is in `fleet_serving` and `fleet_asking`."""
+
+from __future__ import annotations
+
+import argparse
+
+from host_tools.cli.arguments import above_zero, count, examples_of
+from host_tools.cli.telemetry import BROKER_HELP, add_tls
+
+_EPILOG = """\
+examples:
+  edgewright fleet serve --database fleet.db
+  edgewright fleet serve --database postgresql://fleet@db/fleet --host 0.0.0.0 --tls-cert server.crt --tls-key server.key
+  edgewright fleet serve --database fleet.db --repository fleet/ --keys keys/ --broker mqtt://localhost
+  edgewright fleet token create --database fleet.db --name ada --role admin > ada.token
+  edgewright fleet token list --database fleet.db
+  edgewright fleet token revoke --database fleet.db 4f2a90c1d3e7
+  edgewright fleet devices list --token-file ada.token --group lab --json
+  edgewright fleet devices import devices.csv --token-file ada.token
+  edgewright fleet devices edit gate-7 --group shop --tag indoor --token-file ada.token
+  edgewright fleet rollouts create plan.toml --token-file ada.token
+  edgewright fleet rollouts submit r1 --token-file ada.token
+  edgewright fleet rollouts explain r1 --token-file ada.token
+  edgewright fleet audit verify --database fleet.db
+  edgewright fleet audit export --database fleet.db > audit.jsonl
+  edgewright fleet audit verify audit.jsonl --expect sha256:41d7…
+
+The server's address comes from --server or EDGEWRIGHT_FLEET, the token from --token-file or EDGEWRIGHT_FLEET_TOKEN. docs/fleet.md
+"""
+DEFAULT_PORT = 8430
+_ROLES = ("viewer", "operator", "approver", "admin")
+_DATABASE_HELP = "a file for SQLite, or postgresql://USER:PASSWORD@HOST/DATABASE"
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command and its own commands."""
+    parser = commands.add_parser(
+        "fleet",
+        help="provision devices and bring releases to them in stages",
+        description="Provision devices and bring releases to them in stages.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_serve(verbs)
+    _add_token(verbs)
+    _add_devices(verbs)
+    _add_rollouts(verbs)
+    _add_audit(verbs)
+
+
+def _add_serve(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    serve = _verb(verbs, "serve", "the fleet's server: REST interface, rollouts")
+    serve.set_defaults(run="host_tools.cli.fleet_serving:run_serve")
+    _add_database(serve)
+    serve.add_argument(
+        "--host", default="127.0.0.1", help="address to listen at (default: 127.0.0.1, this machine only)"
+    )
+    serve.add_argument("--port", type=_port, default=DEFAULT_PORT, help=f"(default: {DEFAULT_PORT}; 0: any)")
+    tls = serve.add_argument_group("TLS of the interface (needed where others than this machine reach it)")
+    tls.add_argument("--tls-cert", metavar="FILE", help="the server's certificate, PEM")
+    tls.add_argument("--tls-key", metavar="FILE", help="its private key, PEM")
+    field = serve.add_argument_group("what touches devices")
+    field.add_argument("--repository", metavar="DIR", help="signed repository to publish in")
+    field.add_argument("--keys", metavar="DIR", help="its private keys")
+    field.add_argument("--authority", metavar="DIR", help="folder of `edgewright ca init`, for enrolment")
+    field.add_argument("--authority-url", metavar="URL", help="where devices find `edgewright ca serve`")
+    field.add_argument("--broker", metavar="URL", help=f"whom devices talk to: {BROKER_HELP}")
+    field.add_argument(
+        "--telemetry",
+        metavar="STORE|URL",
+        help="for the gates: where `edgewright ingest --page` or `review serve` answers; or a store that nobody writes meanwhile",
+    )
+    field.add_argument("--telemetry-token-file", metavar="FILE", help="what that page asks for")
+    field.add_argument("--name", default="fleet", help="tells several servers at one broker apart")
+    add_tls(serve)
+
+
+def _add_token(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    actions = _group(
+        verbs, "token", "tokens, made where the database is; later ones come from the server too"
+    )
+    create = _action(
+        actions, "token", "create", "make a token; it alone is printed, and kept nowhere", "serving"
+    )
+    create.add_argument("--name", required=True, help="whose it is, as the audit shows it")
+    create.add_argument("--role", required=True, choices=_ROLES, help="what it may do")
+    create.add_argument("--days", type=above_zero, default=90.0, metavar="N", help="validity (default: 90)")
+    listing = _action(actions, "token", "list", "show tokens, without their secrets", "serving")
+    listing.add_argument("--json", action="store_true", help="print JSON")
+    revoke = _action(actions, "token", "revoke", "end a token now", "serving")
+    revoke.add_argument("id", metavar="ID", help="as `list` shows it")
+    for action in (create, listing, revoke):
+        _add_database(action)
+
+
+def _add_devices(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    actions = _group(verbs, "devices", "devices: list, look at, move, tag, take out")
+    listing = _client(actions, "devices", "list", "show devices")
+    for name, text in (
+        ("group", "of this group"),
+        ("state", "pending, enrolled, revoked or decommissioned"),
+        ("health", "up, degraded, draining, down or unknown"),
+        ("search", "with this in their id"),
+    ):
+        listing.add_argument(f"--{name}", help=f"only {text}")
+    listing.add_argument("--tag", action="append", default=[], help="only with this tag; repeatable")
+    listing.add_argument("--silent-seconds", type=above_zero, metavar="N", help="only not heard for so long")
+    listing.add_argument("--most", type=count, default=1_000, metavar="N", help="at most (default: 1000)")
+    show = _client(actions, "devices", "show", "all about one device")
+    edit = _client(actions, "devices", "edit", "move a device to another group, or give it other tags")
+    edit.add_argument("--group", help="the group")
+    edit.add_argument("--tag", action="append", help="its tags from now on; repeatable")
+    one = [show, edit]
+    for name, text in (
+        ("approve", "let a device in that asks"),
+        ("revoke", "take a device's certificates back; it may enrol again"),
+        ("decommission", "take a device out for good"),
+    ):
+        action = _client(actions, "devices", name, text)
+        if name != "approve":
+            action.add_argument("--reason", default="", help="kept in the audit, told with its jobs")
+        one.append(action)
+    for action in one:
+        action.add_argument("id", metavar="ID", help="device id")
+    bring = _client(actions, "devices", "import", "bring a device list in: CSV with id,group,tags")
+    bring.add_argument("file", metavar="FILE.csv", help="the list; -: standard input")
+    _client(actions, "devices", "export", "write the device list to standard output, as CSV")
+
+
+def _add_rollouts(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    actions = _group(verbs, "rollouts", "rollouts: plan, order, look at, explain")
+    listing = _client(actions, "rollouts", "list", "show rollouts")
+    listing.add_argument("--group", help="only of this group")
+    listing.add_argument("--state", help="only in this state")
+    listing.add_argument("--most", type=count, default=1_000, metavar="N", help="at most (default: 1000)")
+    create = _client(actions, "rollouts", "create", "plan a rollout")
+    create.add_argument("file", metavar="PLAN.toml", help="the plan; docs/rollouts.md shows one")
+    for name, text in (
+        ("explain", "why each stage advanced, waits or stopped, with the figures"),
+        ("jobs", "what each device owes it"),
+        ("submit", "let a draft run, or ask its approver"),
+        ("approve", "let it run"),
+        ("approve-stage", "let the stage begin, or pass, that waits for it"),
+        ("pause", "let no stage begin or pass"),
+        ("resume", "let it go on"),
+        ("abort", "end it; who has the release keeps it"),
+        ("rollback", "take the release back from all who have it"),
+        ("retry", "let devices whose jobs failed try again"),
+    ):
+        action = _client(actions, "rollouts", name, text)
+        action.add_argument("id", metavar="ID", help="the rollout")
+        if name == "jobs":
+            action.add_argument("--state", help="only in this state")
+            action.add_argument("--result", choices=("none", "success", "failure"), help="only so ended")
+            action.add_argument("--most", type=count, default=1_000, metavar="N", help="(default: 1000)")
+
+
+def _add_audit(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    actions = _group(verbs, "audit", "who did what: list, export, verify")
+    listing = _client(actions, "audit", "list", "show entries, the oldest first")
+    for name, text in (
+        ("actor", "this one's"),
+        ("action", "this one; ending with a dot: all that begin so"),
+        ("subject", "of this"),
+    ):
+        listing.add_argument(f"--{name}", dest=f"{name}_is", help=f"only {text}")
+    listing.add_argument("--most", type=count, default=1_000, metavar="N", help="at most (default: 1000)")
+    export = _action(
+        actions, "audit", "export", "write every entry to standard output, as JSON lines", "serving"
+    )
+    verify = _action(
+        actions,
+        "audit",
+        "verify",
+        "see whether any entry was changed, removed or put between: exit status 0 or 4",
+        "serving",
+    )
+    verify.add_argument("file", nargs="?", metavar="FILE.jsonl", help="an export; without: the database")
+    verify.add_argument(
+        "--expect", metavar="DIGEST", help="a digest that was noted before: no entry up to it was cut off"
+    )
+    verify.add_argument("--json", action="store_true", help="print JSON")
+    _add_database(export)
+    _add_database(verify, required=False)
+
+
+def _verb(
+    verbs: argparse._SubParsersAction[argparse.ArgumentParser], name: str, text: str
+) -> argparse.ArgumentParser:
+    return verbs.add_parser(
+        name,
+        help=text,
+        description=f"{text[0].upper()}{text[1:]}.",
+        epilog=examples_of(_EPILOG, name),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def _group(
+    verbs: argparse._SubParsersAction[argparse.ArgumentParser], name: str, text: str
+) -> argparse._SubParsersAction[argparse.ArgumentParser]:
+    return _verb(verbs, name, text).add_subparsers(title="actions", metavar="ACTION", required=True)
+
+
+def _action(
+    actions: argparse._SubParsersAction[argparse.ArgumentParser],
+    group: str,
+    name: str,
+    text: str,
+    module: str,
+) -> argparse.ArgumentParser:
+    parser = actions.add_parser(
+        name,
+        help=text,
+        description=f"{text[0].upper()}{text[1:]}.",
+        epilog=examples_of(_EPILOG, group),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    function = f"{group}_{name}".replace("-", "_")
+    parser.set_defaults(run=f"host_tools.cli.fleet_{module}:{function}", action=name)
+    return parser
+
+
+def _client(
+    actions: argparse._SubParsersAction[argparse.ArgumentParser], group: str, name: str, text: str
+) -> argparse.ArgumentParser:
+    parser = _action(actions, group, name, text, "asking")
+    server = parser.add_argument_group("server")
+    server.add_argument("--server", metavar="URL", help=f"(default: http://127.0.0.1:{DEFAULT_PORT})")
+    server.add_argument("--token-file", metavar="FILE", help="has the token")
+    server.add_argument("--ca", metavar="FILE", help="certificate of the server's authority, PEM")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    return parser
+
+
+def _add_database(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
+    parser.add_argument("--database", required=required, metavar="DATABASE", help=_DATABASE_HELP)
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"expected a port, 0 to 65535, got {text!r}")
+    return int(text)

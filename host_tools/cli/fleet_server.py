@@ -1,0 +1,156 @@
+"""`FleetServer`: a fleet's server as the commands see it. Only the standard library: no command waits for a web client to load."""
+
+from __future__ import annotations
+
+import json
+import os
+import ssl
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlencode, urlsplit
+from urllib.request import HTTPSHandler, ProxyHandler, Request, build_opener
+
+from device_agent.contract.errors import TransferError
+from host_tools.cli.fleet import DEFAULT_PORT
+from host_tools.errors import InputError, StoreError
+from host_tools.review.serve.exposure import LOOPBACK
+from host_tools.review.wire_text import harmless
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator, Mapping
+
+_SECONDS: Final = 60.0
+_PAGE: Final = 500
+_MOST_BYTES: Final = 1 << 28
+
+
+class FleetServer:
+    """Asks a server.
+
+    Args:
+        options: ``server``, ``token_file`` and ``ca``; the environment has the rest.
+
+    Raises:
+        InputError: The address is none, or there is no token.
+    """
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._root = _address(options.server) + "/api/v1"
+        self._token = _token(options.token_file)
+        context = _tls(options.ca)
+        # A proxy of the environment would see the token; a fleet's server is asked directly.
+        self._opener = build_opener(ProxyHandler({}), HTTPSHandler(context=context))
+
+    def ask(
+        self, method: str, path: str, body: object = None, *, query: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Return what the server answers.
+
+        Raises:
+            InputError: It refuses.
+            StoreError: It, or its store, failed.
+            TransferError: It cannot be reached, or the answer is none of a fleet's server.
+        """
+        data = None if body is None else json.dumps(body).encode()
+        answer = self.send(method, path, data, content_type="application/json", query=query)
+        try:
+            return json.loads(answer) if answer else None
+        except ValueError as error:
+            raise TransferError(f"{self._root}: answered something else than JSON.") from error
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        data: bytes | None = None,
+        *,
+        content_type: str,
+        query: Mapping[str, Any] | None = None,
+    ) -> bytes:
+        """Send bytes and return bytes; raises as `ask` does."""
+        given = {name: value for name, value in (query or {}).items() if value not in (None, "", [])}
+        address = f"{self._root}{path}" + (f"?{urlencode(given, doseq=True)}" if given else "")
+        headers = {"Authorization": f"Bearer {self._token}", "Content-Type": content_type}
+        request = Request(address, data=data, method=method, headers=headers)  # noqa: S310  http(s), as `_address` has seen to
+        try:
+            with self._opener.open(request, timeout=_SECONDS) as answer:
+                read: bytes = answer.read(_MOST_BYTES)
+                return read
+        except HTTPError as error:
+            with error:
+                raise _refusal(error) from error
+        except (URLError, OSError) as error:
+            reason = getattr(error, "reason", None) or error
+            raise TransferError(
+                f"{self._root}: cannot be reached: {reason}.",
+                hint="Is `edgewright fleet serve` running there?",
+            ) from error
+
+    def every(self, path: str, *, query: Mapping[str, Any], most: int) -> Iterator[dict[str, Any]]:
+        """Give the items of a list, page by page."""
+        after: str | None = ""
+        left = most
+        while after is not None and left > 0:
+            page = self.ask("GET", path, query={**query, "after": after, "limit": min(left, _PAGE)})
+            yield from page["items"]
+            left -= len(page["items"])
+            after = page["next"]
+
+
+def _refusal(error: HTTPError) -> InputError | StoreError | TransferError:
+    try:
+        problem = json.loads(error.read(1 << 16))
+        detail, expected, hint = (
+            harmless(str(problem.get(name, ""))) for name in ("detail", "expected", "hint")
+        )
+    except (ValueError, AttributeError, OSError):
+        return TransferError(f"the server answered {error.code}, without a reason that can be read.")
+    message = detail if not expected or expected in detail else f"{detail} Expected {expected}."
+    if error.code == 429:
+        return TransferError(
+            message, hint=f"Try again in {error.headers.get('Retry-After', 'some')} seconds."
+        )
+    return (StoreError if error.code >= 500 else InputError)(message, hint=hint)
+
+
+def _address(given: str | None) -> str:
+    text = given or os.environ.get("EDGEWRIGHT_FLEET") or f"http://127.0.0.1:{DEFAULT_PORT}"
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise InputError(f"--server {text[:80]!a}: {error}.") from error
+    if parts.scheme not in ("http", "https") or not host or parts.username or parts.path.strip("/"):
+        raise InputError(f"--server: expected https://HOST[:PORT], got {text[:80]!a}.")
+    if parts.scheme == "http" and host not in LOOPBACK:
+        raise InputError(
+            f"--server {text[:80]!a}: the token would go over the network in the clear.",
+            hint="Write https:// instead.",
+        )
+    name = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{name}" + ("" if port is None else f":{port}")
+
+
+def _token(file: str | None) -> str:
+    if file is None:
+        text = os.environ.get("EDGEWRIGHT_FLEET_TOKEN", "")
+    else:
+        try:
+            text = Path(file).read_text(encoding="ascii")
+        except (OSError, ValueError) as error:
+            raise InputError(f"--token-file {file}: cannot be read: {error}.") from error
+    if not text.strip() or not text.strip().isprintable() or " " in text.strip():
+        raise InputError(
+            "a token is needed: --token-file FILE, or EDGEWRIGHT_FLEET_TOKEN.",
+            hint="An admin makes one: edgewright fleet token create.",
+        )
+    return text.strip()
+
+
+def _tls(file: str | None) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=file)
+    except (OSError, ssl.SSLError) as error:
+        raise InputError(f"--ca {file}: cannot be used: {error.strerror or error}.") from error

@@ -1,0 +1,309 @@
+"""What `edgewright fleet` does where the database is: serve, tokens, the audit."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import threading
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from rich.console import Console
+from rich.table import Table
+
+from host_tools.errors import InputError, OutputError
+from host_tools.fleet.serve.asked import TokenAsked
+from host_tools.fleet.serve.tokens import make_token
+from host_tools.fleet.store.audit_file import audit_lines, read_audit_lines
+from host_tools.fleet.store.chain import first_break
+from host_tools.fleet.store.opening import open_store
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from host_tools.fleet.field.listener import Listener
+    from host_tools.fleet.field.observations import Said
+    from host_tools.fleet.outside import Enrolment, Field, Findings
+    from host_tools.fleet.records import AuditEntry
+    from host_tools.fleet.service import FleetService
+    from host_tools.fleet.store.fleet_store import FleetStore
+    from host_tools.review.remote_telemetry import RemoteTelemetry
+    from host_tools.review.store.telemetry_store import TelemetryStore
+
+_BROKEN: Final = 4
+"""Exit status of an audit that is not whole."""
+_PAGE: Final = 1_000
+
+
+def run_serve(options: argparse.Namespace) -> int:
+    """Serve until Ctrl-C."""
+    from host_tools.fleet.serve.server import serving  # noqa: PLC0415 - the other commands need no web server
+    from host_tools.fleet.service import FleetService  # noqa: PLC0415 - likewise
+
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)-7s %(message)s", stream=sys.stderr
+    )
+    certificate = None if options.tls_cert is None else Path(options.tls_cert)
+    key = None if options.tls_key is None else Path(options.tls_key)
+    with _opened(options.database) as store, _findings(options, store) as findings:
+        service = FleetService(store, _field(options), findings=findings, enrolment=_enrolment(options))
+        listener = None if options.broker is None else _listener(options, service)
+        with (
+            serving(
+                service, host=options.host, port=options.port, certificate=certificate, key=key
+            ) as address,
+            _hearing(listener),
+        ):
+            with store.reading() as book:
+                has_tokens = book.tokens.standing(book.now_seconds)
+            print(f"The fleet of {store.where}: {address}/api/v1\nCtrl-C ends it.", flush=True)
+            if not has_tokens:
+                print(
+                    "edgewright: warning: there is no token yet: edgewright fleet token create --database … --role admin",
+                    file=sys.stderr,
+                )
+            _wait()
+    return 0
+
+
+def token_create(options: argparse.Namespace) -> int:
+    """Make a token; it alone goes to standard output."""
+    from pydantic import ValidationError  # noqa: PLC0415 - beside the types that it checks
+
+    try:
+        asked = TokenAsked(name=options.name, role=options.role, lifetime_days=options.days)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InputError(f"--{first['loc'][0]}: {first['msg']}.") from None
+    with _opened(options.database) as store:
+        token, secret = make_token(store, asked, actor="command line")
+    print(secret)
+    print(
+        f"token {token.id} of {token.name}, {token.role}, good until {_moment(token.expires_seconds)}",
+        file=sys.stderr,
+    )
+    return 0
+
+
+def token_list(options: argparse.Namespace) -> int:
+    """Show tokens."""
+    with _opened(options.database) as store, store.reading() as book:
+        tokens, now = book.tokens.page(limit=_PAGE), book.now_seconds
+    if options.json:
+        print(json.dumps([asdict(token) for token in tokens], indent=1))
+        return 0
+    table = Table("id", "name", "role", "good until", "state")
+    for token in tokens:
+        ended = "expired" if token.expires_seconds <= now else "good"
+        state = ended if token.revoked_seconds is None else "revoked"
+        table.add_row(token.id, token.name, token.role, _moment(token.expires_seconds), state)
+    Console().print(table)
+    return 0
+
+
+def token_revoke(options: argparse.Namespace) -> int:
+    """End a token."""
+    with _opened(options.database) as store, store.writing() as book:
+        token = book.tokens.get(options.id)
+        book.tokens.revoke(token.id, now_seconds=book.now_seconds)
+        book.note(
+            "command line", "token.revoke", f"token/{token.id}", {"name": token.name, "role": token.role}
+        )
+    print(f"token {token.id} of {token.name}: revoked")
+    return 0
+
+
+def audit_export(options: argparse.Namespace) -> int:
+    """Write the audit as JSON lines."""
+    with _opened(options.database) as store, store.reading() as book:
+        for line in audit_lines(book.audit.all()):
+            sys.stdout.write(line.decode())
+    return 0
+
+
+def audit_verify(options: argparse.Namespace) -> int:
+    """See whether the audit is whole; exit status 0, or 4: it is not."""
+    if (options.file is None) == (options.database is None):
+        raise InputError("expected an exported file, or --database: one of them.")
+    with _entries(options) as entries:
+        seen = _Seen(entries, options.expect)
+        broken = first_break(seen)
+    if not broken and options.expect is not None and not seen.found:
+        broken = f"no entry has the digest {options.expect}: entries were cut off, or it is of another fleet"
+    if options.json:
+        print(
+            json.dumps(
+                {"whole": not broken, "broken": broken, "entries": seen.count, "newest_digest": seen.newest}
+            )
+        )
+    elif broken:
+        print(f"The audit is NOT whole: {broken}.")
+    else:
+        print(
+            f"The audit is whole: {seen.count} entries. Note the newest digest elsewhere: {seen.newest or 'none yet'}"
+        )
+    return _BROKEN if broken else 0
+
+
+class _Seen:
+    """Entries on their way, counted."""
+
+    def __init__(self, entries: Iterable[AuditEntry], expected: str | None) -> None:
+        self._entries = entries
+        self._expected = expected
+        self.count, self.newest, self.found = 0, "", False
+
+    def __iter__(self) -> Iterator[AuditEntry]:
+        for entry in self._entries:
+            self.count, self.newest = entry.number, entry.digest
+            self.found = self.found or entry.digest == self._expected
+            yield entry
+
+
+@contextmanager
+def _entries(options: argparse.Namespace) -> Iterator[Iterable[AuditEntry]]:
+    if options.database is not None:
+        with _opened(options.database) as store, store.reading() as book:
+            yield book.audit.all()
+        return
+    try:
+        with Path(options.file).open("rb") as stream:
+            yield read_audit_lines(stream, where=options.file)
+    except OSError as error:
+        raise InputError(f"{options.file}: {error.strerror}.") from error
+
+
+@contextmanager
+def _opened(address: str) -> Iterator[FleetStore]:
+    store = open_store(address)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+# --- what touches devices ---
+
+
+def _field(options: argparse.Namespace) -> Field:
+    from host_tools.fleet.outside import NoField  # noqa: PLC0415 - tokens and audit need none
+
+    if (options.repository is None) != (options.keys is None):
+        raise InputError("--repository and --keys belong together, got one of them.")
+    if options.repository is None:
+        return NoField()
+    from host_tools.fleet.field.publisher import Publisher  # noqa: PLC0415 - as above
+    from host_tools.repository.keys import KeyRing  # noqa: PLC0415 - as above
+    from host_tools.repository.repository import Repository  # noqa: PLC0415 - as above
+
+    repository = Repository(Path(options.repository), KeyRing(Path(options.keys)))
+    repository.signed.timestamp()  # a folder that is none is told now, not when the first rollout waits for it
+    return Publisher(repository)
+
+
+def _enrolment(options: argparse.Namespace) -> Enrolment | None:
+    if options.authority is None:
+        return None
+    if options.authority_url is None:
+        raise InputError("--authority-url is missing: where do devices find `edgewright ca serve`?")
+    from host_tools.authority.folder import AuthorityFolder  # noqa: PLC0415 - needs packages of the host
+    from host_tools.fleet.field.enrolment import Enrolment  # noqa: PLC0415 - likewise
+
+    return Enrolment(AuthorityFolder(Path(options.authority)), url=options.authority_url)
+
+
+@contextmanager
+def _findings(options: argparse.Namespace, fleet: FleetStore) -> Iterator[Findings]:
+    """Give what the gates find: in a telemetry store, or nothing without one."""
+    if options.telemetry is None:
+        from host_tools.fleet.outside import nothing_measured  # noqa: PLC0415 - as above
+
+        yield nothing_measured
+        return
+    from host_tools.fleet.rollout.telemetry import TelemetryFindings  # noqa: PLC0415 - the review's packages
+
+    def members(group: str) -> frozenset[str]:
+        with fleet.reading() as book:
+            return frozenset(one.id for one in book.devices.placed_since(group, 0.0))
+
+    telemetry = _telemetry(options)
+    try:
+        yield TelemetryFindings(telemetry, members)
+    finally:
+        telemetry.close()
+
+
+def _telemetry(options: argparse.Namespace) -> RemoteTelemetry | TelemetryStore:
+    """Open the store, or ask the process that has it open: a DuckDB file is one process's while it is written."""
+    if not options.telemetry.startswith(("http://", "https://")):
+        from host_tools.review.store import opening  # noqa: PLC0415 - the review's packages
+
+        if options.telemetry_token_file is not None:
+            raise InputError("--telemetry-token-file: belongs to a --telemetry that is an address.")
+        return opening.open_store(options.telemetry, read_only=True)
+    from host_tools.review.remote_telemetry import RemoteTelemetry  # noqa: PLC0415 - likewise
+
+    token = None
+    if options.telemetry_token_file is not None:
+        try:
+            token = Path(options.telemetry_token_file).read_text().strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"--telemetry-token-file: {options.telemetry_token_file}: {error}.") from error
+    return RemoteTelemetry(options.telemetry, token=token)
+
+
+def _listener(options: argparse.Namespace, service: FleetService) -> Listener:
+    from host_tools.cli.listening import tls_files  # noqa: PLC0415 - only where a broker is named
+    from host_tools.fleet.field.hearing import Hearing  # noqa: PLC0415 - likewise
+    from host_tools.fleet.field.listener import Listener, ListenerSettings  # noqa: PLC0415 - likewise
+    from host_tools.review.broker_address import parse_broker  # noqa: PLC0415 - likewise
+
+    hearing, known = Hearing(), 0
+
+    def take(said: Sequence[Said]) -> None:
+        nonlocal known
+        service.hear(hearing.take(said))
+        if service.newcomers != known:
+            # They may have spoken before the store knew them.
+            known = service.newcomers
+            service.hear(hearing.everything())
+
+    settings = ListenerSettings(
+        broker=parse_broker(options.broker), tls=tls_files(options), name=options.name
+    )
+    return Listener(settings, take)
+
+
+@contextmanager
+def _hearing(listener: Listener | None) -> Iterator[None]:
+    if listener is None:
+        yield
+        return
+    stop = threading.Event()
+    thread = threading.Thread(target=listener.run, args=(stop,), name="fleet listener", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(timeout=10.0)
+
+
+def _wait() -> None:
+    """Wait for Ctrl-C, which is the ordinary way to end a server."""
+    try:
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        print("Ended.", file=sys.stderr)
+
+
+def _moment(seconds: float) -> str:
+    try:
+        return datetime.fromtimestamp(seconds, tz=timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+    except (ValueError, OverflowError, OSError) as error:
+        raise OutputError(f"{seconds!r}: no time of the calendar.") from error

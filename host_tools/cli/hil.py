@@ -1,0 +1,66 @@
+"""`edgewright hil`: the arguments; what the commands do is in the package `hil`, which the host's tools name and do not import (ADR 0023)."""
+
+from __future__ import annotations
+
+import argparse
+
+_EPILOG = """\
+examples:
+  edgewright hil boards
+  edgewright hil scenario show hot.toml --seed 7
+  edgewright hil scenario run hot.toml --rig local
+  edgewright hil scenario run hot.toml --rig bench/pi.toml --rig-artifact model.ewa --json
+
+The suites are pytest's: pytest --pyargs hil.suites --rig local. docs/hil.md has boards, suites and scenarios.
+"""
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command and its own commands."""
+    parser = commands.add_parser(
+        "hil",
+        help="hardware in the loop: boards, and scenarios played on them",
+        description="Hardware in the loop: which boards there are, and scenarios played on them.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    boards = _verb(verbs, "boards", "list the boards and kinds of rig that ship")
+    boards.add_argument("--json", action="store_true", help="print JSON")
+    scenario = verbs.add_parser(
+        "scenario",
+        help="play a schedule of faults, temperatures, network and load, or show it",
+        description="Play a schedule of faults, temperatures, network and load, or show it.",
+    )
+    actions = scenario.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for name, text in (("run", "play a scenario on a rig"), ("show", "print what would be done when")):
+        action = _verb(actions, name, text)
+        action.add_argument("file", metavar="FILE", help="the scenario, TOML")
+        action.add_argument(
+            "--seed", type=int, default=None, metavar="N", help="draw from this seed instead of the file's"
+        )
+        action.add_argument("--json", action="store_true", help="print JSON")
+        if name == "run":
+            action.add_argument(
+                "--rig", default="local", metavar="NAME|FILE", help="the board (default: local)"
+            )
+            action.add_argument(
+                "--rig-artifact",
+                default=None,
+                metavar="FILE",
+                help="the .ewa that runs (default: a small network, converted for the board)",
+            )
+
+
+def _verb(
+    verbs: argparse._SubParsersAction[argparse.ArgumentParser], name: str, text: str
+) -> argparse.ArgumentParser:
+    parser = verbs.add_parser(
+        name,
+        help=text,
+        description=text[0].upper() + text[1:] + ".",
+        epilog="\n".join(["examples:", *(line for line in _EPILOG.splitlines() if f" {name}" in line)]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=f"hil.command:run_{name}")
+    return parser

@@ -1,0 +1,117 @@
+"""From telemetry to what gates found: windows of devices with both artifacts, each device against itself at the same hours.
+
+The pairing is that of `host_tools.review.analysis`: only hours of the day that a device has on both sides count, and devices that kept
+the previous artifact tell what time alone did. Where the history is too short for that, all hours count. A group of mixed hardware has
+one pair of artifacts for each capability profile; a device counts with its own.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from host_tools.fleet.rollout.gates import Crashes, Pairs, judge
+from host_tools.review.analysis.measures import MEASURES
+from host_tools.review.analysis.pairing import pair
+from host_tools.review.analysis.regroup import chosen, regroup
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from host_tools.fleet.records import Gate, GateFinding, GateMeasure, Release, Rollout
+    from host_tools.review.analysis.pairing import Pairing, Sides
+    from host_tools.review.store.windows import WindowTable
+
+_HOUR: Final = 3_600.0
+_NAMES: Final[Mapping[GateMeasure, str]] = MappingProxyType(
+    {
+        "latency_p50": "latency_p50_seconds",
+        "latency_p95": "latency_p95_seconds",
+        "energy_per_inference": "energy_per_inference_joules",
+        "temperature": "temperature_celsius",
+        "throttled_share": "throttled_ratio",
+    }
+)
+
+
+def versions_of(rollout: Rollout, release: Release) -> tuple[tuple[str, str], ...]:
+    """Return the digests of previous artifact and candidate, for each profile that has both and whose artifact changes."""
+    pairs = {
+        (rollout.previous[profile].digest, artifact.digest)
+        for profile, artifact in release.artifacts.items()
+        if profile in rollout.previous
+    }
+    return tuple(sorted((before, after) for before, after in pairs if before != after))
+
+
+def find(
+    gates: Sequence[Gate],
+    table: WindowTable | None,
+    versions: Sequence[tuple[str, str]],
+    agreements: Mapping[str, float],
+) -> tuple[GateFinding, ...]:
+    """Judge every gate of a plan on what is stored.
+
+    Args:
+        gates: Of the plan.
+        table: Windows of at most an hour by device, artifact and time, of all devices of the group, from a day before the first
+            stage began; None: there is nothing.
+        versions: As `versions_of`.
+        agreements: By device, how far its outputs with the candidate agree with those before, 1: entirely. The agent tells it
+            of every update that it activates, as ``shadow_cosine``.
+
+    Raises:
+        ValueError: The table has no axis ``device`` or ``artifact``.
+    """
+    if table is None:
+        return tuple(_judged(gate, (), agreements) for gate in gates)
+    at_same_hours = [pair(table, before, after) for before, after in versions]
+    least = max((gate.least_devices for gate in gates), default=0)
+    if sum(len(one.paired.devices) for one in at_same_hours) >= least:
+        return tuple(_judged(gate, at_same_hours, agreements) for gate in gates)
+    at_any_hour = _at_any_hour(table, versions)
+    return tuple(_judged(gate, at_any_hour, agreements) for gate in gates)
+
+
+def _at_any_hour(table: WindowTable, versions: Sequence[tuple[str, str]]) -> list[Pairing]:
+    """Pair whatever the hour: of devices that are younger than a day no hour has both artifacts, and the rest would not be judged at all."""
+    digests = {digest for version in versions for digest in version}
+    known = chosen(table, np.array([one in digests for one in table.key("artifact").tolist()], dtype=bool))
+    by_artifact = regroup(known, ("device", "artifact"))
+    return [pair(by_artifact, before, after) for before, after in versions]
+
+
+def _judged(gate: Gate, pairings: Sequence[Pairing], agreements: Mapping[str, float]) -> GateFinding:
+    if gate.measure == "output_agreement":
+        after = np.array([agreements[device] for device in sorted(agreements)])
+        return judge(gate, Pairs(before=np.ones(len(after)), after=after))
+    paired = [one.paired for one in pairings]
+    if gate.measure == "crashes":
+        return judge(gate, _crashes(paired))
+    values = MEASURES[_NAMES[gate.measure]].values
+    return judge(gate, _pairs(paired, values), _pairs([one.controls for one in pairings], values))
+
+
+def _pairs(sides: Sequence[Sides], values: Callable[[WindowTable], NDArray[np.float64]]) -> Pairs:
+    return Pairs(
+        before=_joined([values(one.before) for one in sides]),
+        after=_joined([values(one.after) for one in sides]),
+    )
+
+
+def _crashes(sides: Sequence[Sides]) -> Crashes:
+    """Starts of the agent, less the one with which a device begins the candidate."""
+    return Crashes(
+        before=_joined([one.before.starts for one in sides]).astype(np.int64),
+        after=_joined([np.maximum(one.after.starts - 1, 0) for one in sides]).astype(np.int64),
+        before_hours=_joined([one.before.covered_seconds / _HOUR for one in sides]),
+        after_hours=_joined([one.after.covered_seconds / _HOUR for one in sides]),
+    )
+
+
+def _joined(parts: Sequence[NDArray[np.float64]] | Sequence[NDArray[np.int64]]) -> NDArray[np.float64]:
+    return np.concatenate([np.zeros(0), *(part.astype(np.float64) for part in parts)])

@@ -1,0 +1,212 @@
+"""The rigs that ship, each against the template: `local` here, `ssh` against a real sshd on loopback; and what is wrong with a board."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hil.board import board_names, load_board, parse_board
+from hil.broker import free_port
+from hil.drivers.openssh import SshAddress, SshConnection
+from hil.errors import BoardError, RigError
+from hil.rig import open_rig
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[2]
+LONGEST_SECONDS = 280
+
+
+def suite(folder: Path, module: str, rig: str, *options: str) -> str:
+    """Run a suite as whoever has the package installed does; return what pytest says."""
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "hil.plugin",
+        "--pyargs",
+        f"hil.suites.{module}",
+        f"--rig={rig}",
+    ]
+    command += [
+        "-q",
+        "-rs",
+        "-W",
+        "error",
+        "-p",
+        "no:cacheprovider",
+        "--rootdir",
+        str(folder),
+        "-c",
+        os.devnull,
+        *options,
+    ]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=LONGEST_SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Start an sshd of this user's own on loopback; return a board's file that leads there."""
+    program = shutil.which("sshd", path="/usr/sbin:/usr/bin")
+    assert program is not None, (
+        "sshd is not there: `make test` installs it, or apt-get install openssh-server."
+    )
+    folder = tmp_path_factory.mktemp("sshd")
+    if os.getuid() == 0:
+        Path("/run/sshd").mkdir(exist_ok=True)
+    for name in ("host", "user", "stranger"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
+    port = free_port()
+    (folder / "sshd_config").write_text(
+        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nPidFile none\nUsePAM no\nStrictModes no\n"
+        f"AuthorizedKeysFile {folder}/user.pub\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin yes\n"
+    )
+    host = (folder / "host.pub").read_text().split()
+    (folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {host[0]} {host[1]}\n")
+    with (folder / "sshd.log").open("wb") as log:
+        server = subprocess.Popen([program, "-D", "-e", "-f", folder / "sshd_config"], stdout=log, stderr=log)
+    board = folder / "bench.toml"
+    board.write_text(
+        f"""[board]
+kind = "ssh"
+description = "this machine, through sshd"
+targets = ["cortex-a-tflite"]
+
+[resource]
+host = "127.0.0.1"
+port = {port}
+user = "{pwd.getpwuid(os.getuid()).pw_name}"
+identity = "{folder}/user"
+options = ["UserKnownHostsFile={folder}/known_hosts", "IdentitiesOnly=yes"]
+folder = "{folder}/board"
+python = "{sys.executable}"
+"""
+    )
+    time.sleep(0.5)
+    assert server.poll() is None, (folder / "sshd.log").read_text()
+    yield board
+    server.terminate()
+    server.wait(20)
+
+
+def test_the_local_rig_is_as_the_template_says(tmp_path: Path) -> None:
+    assert "skipped" not in suite(tmp_path, "test_rig", "local")
+
+
+def test_the_ssh_rig_is_as_the_template_says(tmp_path: Path, sshd: Path) -> None:
+    assert "skipped" not in suite(tmp_path, "test_rig", str(sshd))
+    assert not (sshd.parent / "board").exists(), "what was put on the board is taken away again"
+
+
+def test_the_agent_on_an_ssh_rig_comes_up_and_reports(tmp_path: Path, sshd: Path) -> None:
+    assert "2 passed" in suite(tmp_path, "test_smoke", str(sshd))
+
+
+def test_power_is_switched_by_commands_of_this_machine(tmp_path: Path, sshd: Path) -> None:
+    commands = tmp_path / "commands"
+    board = tmp_path / "switched.toml"
+    switch = [f'power_{way} = ["sh", "-c", "echo {way} >> {commands}"]\n' for way in ("off", "on")]
+    board.write_text(sshd.read_text() + "".join(switch))
+    rig = open_rig(str(board), tmp_path)
+    assert rig.power.cuts == "machine"
+    port = rig.network.reach(free_port())
+    rig.power.cut()
+    rig.power.restore()
+    assert commands.read_text() == "off\non\n"
+    assert rig.shell.run(["true"]).status == 0
+    assert rig.network.reach(rig.network.links()[0].target) == port
+    rig.close()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("/user\"", "/stranger\""), "Permission denied"),
+        (("known_hosts", "nobody_known"), "Host key verification failed"),
+        (("port = ", "port = 1 #"), "Connection refused"),
+        ((f"python = \"{sys.executable}\"", 'python = "no-python"'), "no-python"),
+        (("folder = \"", "folder = \"tmp"), "expected a path of the rig's own"),
+        (("[resource]", '[resource]\npower_off = ["true"]'), "belong together"),
+        (("[resource]", '[resource]\nwheels = "/none"'), "there is no wheel"),
+    ],
+    ids=["key", "host key", "port", "python", "folder", "power", "wheels"],
+)  # fmt: skip
+def test_what_is_wrong_with_a_board_is_said(
+    tmp_path: Path, sshd: Path, change: tuple[str, str], message: str
+) -> None:
+    board = tmp_path / "wrong.toml"
+    board.write_text(sshd.read_text().replace(*change))
+    with pytest.raises((RigError, BoardError), match=message):
+        open_rig(str(board), tmp_path)
+
+
+def test_a_board_that_goes_away_is_a_failure_of_the_rig(tmp_path: Path) -> None:
+    connection = SshConnection(SshAddress(host="127.0.0.1", port=free_port()), tmp_path)
+    with pytest.raises(RigError, match="cannot be reached"):
+        connection.run("true")
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "board.kind: is missing"),
+        ("[board]\nkind = \"local\"", "board.targets: is missing"),
+        ("[board]\nkind = \"local\"\ntargets = []", "at least one capability profile"),
+        ("[board]\nkind = \"local\"\ntargets = [\"cortex-a-tflit\"]", "cortex-a-tflite"),
+        ("[board]\nkind = \"local\"\ntargets = \"x\"", "expected a list of texts"),
+        ("[board]\nkind = \"local\"\ntargets = [\"ncnn\"]\nslowness = 0.5", "expected 1 to 1000"),
+        ("[board]\nkind = \"local\"\ntargets = [\"ncnn\"]\nslowness = nan", "expected a number"),
+        ("[board]\nkind = \"local\"\ntargets = [\"ncnn\"]\nengine_threads = 1.5", "expected an integer"),
+        ("[board]\nkind = \"local\"\ntargets = [\"ncnn\"]\nsensors = \"real\"", "expected one of replayed, board"),
+        ("[board]\nkynd = \"local\"", "Did you mean 'kind'"),
+        ("[bored]\nkind = \"local\"", "Did you mean 'board'"),
+        ("board = 3", "expected a table"),
+        ("resource = 3\n[board]\nkind = \"local\"\ntargets = [\"ncnn\"]", "expected a table"),
+        ("[board]\nkind = \"local\"\ntargets = [\"ncnn\"]\n[tolerance.onnx]\nmax_lsb = 300", "expected 0 to 255"),
+        ("[board]\nkind = \"local\"\ntargets = [\"ncnn\"]\n[tolerance]\nonnx = 1", "expected a table"),
+        ("[board", "no TOML"),
+        ("#" * 70_000, "at most 65536 bytes"),
+    ],
+)  # fmt: skip
+def test_a_wrong_board_names_its_key(text: str, message: str) -> None:
+    with pytest.raises(BoardError, match=message) as caught:
+        parse_board(text.encode(), name="b", origin="b.toml")
+    assert "b.toml" in str(caught.value)
+
+
+def test_boards_are_found_by_name_or_file(tmp_path: Path) -> None:
+    assert "local" in board_names()
+    for name in board_names():
+        assert load_board(name).name == name
+    with pytest.raises(BoardError, match="cannot be read: No such file"):
+        load_board(str(tmp_path / "none.toml"))
+    (tmp_path / "odd.toml").write_text('[board]\nkind = "qemo"\ntargets = ["ncnn"]\n')
+    with pytest.raises(BoardError, match=r"board\.kind: 'qemo': unknown"):
+        open_rig(str(tmp_path / "odd.toml"), tmp_path)
+    (tmp_path / "odd.toml").write_text(
+        '[board]\nkind = "local"\ntargets = ["ncnn"]\n[resource]\npyton = "x"\n'
+    )
+    with pytest.raises(BoardError, match=r"resource\.pyton: unknown\. Did you mean 'python'"):
+        open_rig(str(tmp_path / "odd.toml"), tmp_path)

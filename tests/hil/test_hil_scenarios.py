@@ -1,0 +1,303 @@
+"""Scenarios: the parser, the schedule, and one played by the command."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hil.errors import ScenarioError
+from hil.scenario.parse import load_scenario, parse_scenario
+from hil.scenario.scenario import FAULT_KINDS, Fault, Load, Scenario, TemperaturePoint
+from hil.scenario.schedule import TEMPERATURE_STEP_SECONDS, schedule
+from host_tools.cli.main import main
+from tests.integration.support import null_artifact
+
+HEAD = '[scenario]\nname = "x"\nduration_seconds = 10\n'
+
+times = st.floats(0.0, 100.0)
+faults = st.builds(
+    Fault,
+    kind=st.sampled_from(FAULT_KINDS),
+    at_seconds=times,
+    for_seconds=st.floats(0.05, 20.0),
+    jitter_seconds=st.floats(0.0, 5.0),
+    repeat=st.integers(1, 4),
+    every_seconds=st.floats(30.0, 60.0),
+)
+scenarios = st.builds(
+    Scenario,
+    name=st.just("drawn"),
+    seed=st.integers(0, 2**63 - 1),
+    duration_seconds=st.just(1000.0),
+    faults=st.lists(faults, max_size=6).map(tuple),
+    loads=st.lists(
+        st.builds(Load, at_seconds=times, for_seconds=st.floats(0.05, 9.0), processes=st.integers(1, 9)),
+        max_size=3,
+    ).map(tuple),
+    temperatures=st.lists(times, unique=True, max_size=6).flatmap(
+        lambda found: st.tuples(
+            *(
+                st.builds(TemperaturePoint, at_seconds=st.just(at), celsius=st.floats(-40, 200))
+                for at in sorted(found)
+            )
+        )
+    ),
+)
+
+
+@given(scenario=scenarios, other=st.integers(0, 2**63 - 1))
+def test_schedules_are_the_same_from_the_same_seed_in_order_and_undo_what_they_do(
+    scenario: Scenario, other: int
+) -> None:
+    actions = schedule(scenario)
+    assert actions == schedule(scenario) == schedule(scenario, scenario.seed)
+    moments = [action.at_seconds for action in actions]
+    assert moments == sorted(moments)
+    for kind in FAULT_KINDS:
+        begun = sorted(one.at_seconds for one in actions if (one.verb, one.kind) == ("fault", kind))
+        undone = sorted(one.at_seconds for one in actions if (one.verb, one.kind) == ("undo", kind))
+        assert len(begun) == len(undone)
+        assert all(end > begin for begin, end in zip(begun, undone, strict=True))
+    assert (
+        sum(
+            one.value if one.verb == "load" else -one.value
+            for one in actions
+            if one.verb in ("load", "unload")
+        )
+        == 0.0
+    )
+    again = schedule(scenario, other)
+    if not any(fault.jitter_seconds for fault in scenario.faults):
+        assert again == actions, "what is not drawn does not depend on the seed"
+    assert [one for one in again if one.verb == "temperature"] == [
+        one for one in actions if one.verb == "temperature"
+    ]
+
+
+@given(scenario=scenarios)
+def test_jitter_only_delays_and_by_no_more_than_it_says(scenario: Scenario) -> None:
+    planned = sorted(
+        (fault.kind, fault.at_seconds + number * fault.every_seconds, fault.jitter_seconds)
+        for fault in scenario.faults
+        for number in range(fault.repeat)
+    )
+    drawn: dict[str, list[float]] = {}
+    for action in schedule(scenario):
+        if action.verb == "fault":
+            drawn.setdefault(action.kind, []).append(action.at_seconds)
+    for kind, moments in drawn.items():
+        windows = [(at, at + jitter) for one, at, jitter in planned if one == kind]
+        assert len(windows) == len(moments)
+        for moment in moments:
+            assert any(low <= moment <= high for low, high in windows)
+
+
+@given(scenario=scenarios)
+def test_temperatures_go_evenly_from_point_to_point_and_reach_each(scenario: Scenario) -> None:
+    moved = [one for one in schedule(scenario) if one.verb == "temperature"]
+    told = {one.at_seconds: one.value for one in moved}
+    for point in scenario.temperatures:
+        assert told[point.at_seconds] == pytest.approx(point.celsius)
+    for one, after in zip(scenario.temperatures, scenario.temperatures[1:], strict=False):
+        between = [at for at in told if one.at_seconds <= at <= after.at_seconds]
+        gaps = [late - early for early, late in zip(sorted(between), sorted(between)[1:], strict=False)]
+        assert max(gaps) <= 1.5 * TEMPERATURE_STEP_SECONDS + 1e-9
+        values = [told[at] for at in sorted(between)]
+        assert values in (sorted(values), sorted(values, reverse=True))
+
+
+@given(data=st.binary(max_size=300))
+def test_any_bytes_are_a_scenario_or_refused_by_name(data: bytes) -> None:
+    with pytest.raises(ScenarioError) as caught:
+        parse_scenario(data, origin="fuzz.toml")
+    assert str(caught.value).startswith("fuzz.toml: ")
+
+
+scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9)
+values = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=True)
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(key)} = {toml(one)}" for key, one in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(toml(one) for one in value) + "]"
+    return "0" if value is None else repr(value)
+
+
+@given(
+    document=st.dictionaries(
+        st.sampled_from(["temperature", "power", "fault", "load", "agent", "expect", "odd"]),
+        values
+        | st.lists(
+            st.dictionaries(
+                st.sampled_from(["kind", "at_seconds", "for_seconds", "celsius", "repeat"]),
+                values,
+                max_size=4,
+            ),
+            max_size=2,
+        ),
+        max_size=3,
+    )
+)
+def test_any_document_is_a_scenario_that_can_be_played_or_refused_by_name(document: dict[str, Any]) -> None:
+    text = "".join(f"{key} = {toml(value)}\n" for key, value in document.items()) + HEAD
+    try:
+        scenario = parse_scenario(text.encode(), origin="fuzz.toml")
+    except ScenarioError as error:
+        assert str(error).startswith("fuzz.toml: ")
+        return
+    assert all(action.at_seconds <= scenario.duration_seconds for action in schedule(scenario))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "scenario.name: is missing"),
+        ('[scenario]\nname = "x"\n', "scenario.duration_seconds: is missing"),
+        ('[scenario]\nname = "x"\nduration_seconds = 0', "expected 0.1 to 604800"),
+        ('[scenario]\nname = "x"\nduration_seconds = 1\nseed = -1', "scenario.seed: expected 0 to"),
+        (HEAD + "[[fault]]\nat_seconds = 1", r"fault\[0\].kind: is missing"),
+        (HEAD + '[[fault]]\nkind = "power_cuts"\nat_seconds = 1', "Did you mean 'power_cut'"),
+        (HEAD + '[[fault]]\nkind = "power_cut"\nat_seconds = 9.5', r"fault\[0\]: ends at 10.5 s, after"),
+        (
+            HEAD + '[[fault]]\nkind = "power_cut"\nat_seconds = 1\nrepeat = 2',
+            r"fault\[0\]: begins at 1 s, when fault\[0\] may last until 2 s",
+        ),
+        (
+            HEAD
+            + '[[fault]]\nkind = "network_cut"\nat_seconds = 1\n[[fault]]\nkind = "broker_killed"\nat_seconds = 1.5',
+            "must not overlap",
+        ),
+        (
+            HEAD
+            + '[[fault]]\nkind = "network_cut"\nat_seconds = 1\njitter_seconds = 2\n[[fault]]\nkind = "network_slow"\nat_seconds = 3',
+            "jitter included",
+        ),
+        (
+            HEAD
+            + "[[temperature]]\nat_seconds = 2\ncelsius = 1\n[[temperature]]\nat_seconds = 2\ncelsius = 3",
+            "by rising at_seconds",
+        ),
+        (
+            HEAD + "[[temperature]]\nat_seconds = 2\ncelsius = 300",
+            r"temperature\[0\].celsius: expected -40 to 200",
+        ),
+        (HEAD + "[[load]]\nat_seconds = 2\nprocesses = 0", "expected 1 to 256"),
+        (HEAD + "[temperature]\nat_seconds = 2", r"expected tables \[\[temperature\]\]"),
+        (HEAD + '[agent.mqtt]\nhost = "x"', "agent.mqtt.host: the rig says this"),
+        (HEAD + '[agent.device]\nid = "x"', "agent.device.id: the rig says this"),
+        (HEAD + "[agent.source]\nkind = 1979-01-01", "expected a text, a number or a list"),
+        (HEAD + "agent = 3", "unknown"),
+        (HEAD + "[expct]", "Did you mean 'expect'"),
+        (HEAD + "[expect]\nevents = [1]", "expected a list of texts"),
+        ("agent = 3\n" + HEAD, "expected tables"),
+        ("load = [" + "{at_seconds = 1}," * 1001 + "]\n" + HEAD, "at most 1000 entries"),
+    ],
+)
+def test_a_wrong_scenario_names_its_key(text: str, message: str) -> None:
+    with pytest.raises(ScenarioError, match=message):
+        parse_scenario(text.encode(), origin="s.toml")
+
+
+FAULTS = """\
+[scenario]
+name = "faults at once"
+duration_seconds = 7.0
+seed = 5
+
+[[fault]]
+kind = "network_silent"
+at_seconds = 0.3
+for_seconds = 0.7
+jitter_seconds = 0.3
+
+[[fault]]
+kind = "power_cut"
+at_seconds = 2.0
+for_seconds = 0.3
+
+[[fault]]
+kind = "sensor_gone"
+at_seconds = 2.0
+
+[[fault]]
+kind = "throttled"
+at_seconds = 3.5
+
+[[load]]
+at_seconds = 1.5
+for_seconds = 3.0
+processes = 2
+
+[expect]
+missing_messages_max = 60
+"""
+
+
+@pytest.mark.slow
+def test_the_command_plays_a_scenario_and_says_what_did_not_come_true(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "faults.toml"
+    file.write_text(FAULTS)
+    artifact = str(null_artifact(tmp_path / "null.ewa"))
+    command = ["hil", "scenario", "run", str(file), "--rig", "local", "--rig-artifact", artifact]
+    assert main([*command, "--json", "--seed", "9"]) == 0
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (told["seed"], told["starts"], told["unmet"]) == (9, 2, [])
+    done = [(one["verb"], one["kind"]) for one in told["played"]]
+    assert done.count(("fault", "power_cut")) == done.count(("undo", "power_cut")) == 1
+    assert [one["planned_seconds"] for one in told["played"]] == sorted(
+        round(one.at_seconds, 3) for one in schedule(load_scenario(file), 9)
+    )
+    file.write_text(
+        '[scenario]\nname = "x"\nduration_seconds = 0.5\n[expect]\nevents = ["model_switched"]\ninferences_min = 100000\n'
+    )
+    assert main(["hil", "scenario", "run", str(file)]) == 4
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert "event model_switched was not told" in said
+    assert "expected at least 100000" in said
+    assert "--seed 0" in said
+
+
+def test_the_command_shows_and_lists(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "faults.toml"
+    file.write_text(FAULTS)
+    assert main(["hil", "scenario", "show", str(file)]) == 0
+    shown = capsys.readouterr().out
+    assert "faults at once: 7 s; needs network, power, thermal" in shown
+    assert "power_cut" in shown
+    assert main(["hil", "scenario", "show", str(file), "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)) == 10
+    assert main(["hil", "boards"]) == 0
+    assert "local" in capsys.readouterr().out
+    assert main(["hil", "boards", "--json"]) == 0
+    assert "ssh" in json.loads(capsys.readouterr().out)["kinds"]
+    assert main(["hil", "scenario", "show", str(tmp_path / "none.toml")]) == 2
+    assert "cannot be read: No such file" in capsys.readouterr().err
+
+
+def test_a_rig_that_lacks_what_a_scenario_needs_is_refused_before_anything_is_started(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "plain.toml").write_text(
+        '[board]\nkind = "local"\nsensors = "board"\ntargets = ["cortex-a-tflite"]\n'
+    )
+    file = tmp_path / "faults.toml"
+    file.write_text(FAULTS)
+    assert main(["hil", "scenario", "run", str(file), "--rig", str(tmp_path / "plain.toml")]) == 2
+    assert "needs thermal, which rig 'plain' does not have" in capsys.readouterr().err

@@ -1,0 +1,229 @@
+"""`edgewright fleet` as a user has it: a real server process, real requests, a plan from a file."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from host_tools.cli.main import main
+from host_tools.fleet.store.opening import open_store
+from tests.integration.support import certificate, free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+PLAN = """
+id = "r1"
+release = "net-1.0"
+group = "lab"
+gate = []
+[[stage]]
+name = "all"
+share = 1.0
+"""
+
+
+class Server:
+    """`edgewright fleet serve` on a database, and the commands that ask it."""
+
+    def __init__(self, folder: Path, capfd: pytest.CaptureFixture[str], *more: str) -> None:
+        self.database = str(folder / "fleet.db")
+        self._capfd = capfd
+        self.token_file = folder / "token"
+        self.token_file.write_text(
+            self.run("token", "create", "--database", self.database, "--name", "ada", "--role", "admin")
+        )
+        self.log = folder / "log"
+        command = [
+            sys.executable,
+            "-m",
+            "host_tools",
+            "fleet",
+            "serve",
+            "--database",
+            self.database,
+            "--port",
+            "0",
+            *more,
+        ]
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
+        assert self.process.stdout is not None
+        first = self.process.stdout.readline()
+        if "/api/v1" not in first:
+            self.process.kill()
+            self.process.communicate()
+            raise AssertionError(first + self.log.read_text())
+        self.address = first.split()[-1].removesuffix("/api/v1")
+
+    def run(self, *arguments: str, status: int = 0) -> str:
+        self._capfd.readouterr()
+        assert main(["fleet", *arguments]) == status, self._capfd.readouterr()
+        return self._capfd.readouterr().out
+
+    def ask(self, *arguments: str, status: int = 0) -> str:
+        return self.run(
+            *arguments, "--server", self.address, "--token-file", str(self.token_file), status=status
+        )
+
+    def end(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        assert self.process.wait(30) == 0
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+
+@pytest.fixture
+def begin(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Server]]:
+    servers: list[Server] = []
+
+    def start(*more: str) -> Server:
+        servers.append(Server(tmp_path, capfd, *more))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.end()
+
+
+def test_a_fleet_from_a_list_of_devices_to_a_rollout_and_its_audit(
+    begin: Callable[..., Server], tmp_path: Path
+) -> None:
+    server = begin()
+    with (store := open_store(server.database)).writing() as book:  # what the page and `release` do over REST
+        from host_tools.fleet.records import Group, Release, ReleasedArtifact
+
+        book.groups.add(Group(name="lab"))
+        artifact = ReleasedArtifact(path="models/net/a.ewa", digest="sha256:" + "0" * 64, size_bytes=1)
+        book.releases.add(
+            Release(
+                id="net-1.0",
+                model="net",
+                version="1.0",
+                counter=1,
+                artifacts={"a": artifact},
+                created_by="x",
+                created_seconds=0.0,
+            )
+        )
+    store.close()
+    (tmp_path / "devices.csv").write_text("id,group,tags\ngate-1,lab,indoor\ngate-2,lab,\n")
+    assert "2 added" in server.ask("devices", "import", str(tmp_path / "devices.csv"))
+    listed = json.loads(server.ask("devices", "list", "--tag", "indoor", "--json"))
+    assert [one["id"] for one in listed] == ["gate-1"]
+    assert "gate-2" in server.ask("devices", "list", "--group", "lab")
+    assert "tags roof" in server.ask("devices", "edit", "gate-2", "--tag", "roof")
+    assert "roof" in server.ask("devices", "export")
+    assert "gate-2" in server.ask("devices", "show", "gate-2")
+    assert "decommissioned" in server.ask("devices", "decommission", "gate-2", "--reason", "broken")
+    (tmp_path / "plan.toml").write_text(PLAN)
+    assert "r1: draft" in server.ask("rollouts", "create", str(tmp_path / "plan.toml"))
+    assert "r1: running" in server.ask("rollouts", "submit", "r1")
+    assert "r1: paused" in server.ask("rollouts", "pause", "r1")
+    server.ask("rollouts", "resume", "r1")
+    assert json.loads(server.ask("rollouts", "explain", "r1", "--json"))["rollout"] == "r1"
+    assert "stage 1 all" in server.ask("rollouts", "explain", "r1")
+    assert "net-1.0" in server.ask("rollouts", "list")
+    assert server.ask("rollouts", "jobs", "r1") == "none\n"
+    server.ask("rollouts", "approve-stage", "r1", status=2)
+    assert "r1: aborted" in server.ask("rollouts", "abort", "r1")
+    server.ask("rollouts", "retry", "r1", status=2)
+    assert "user ada" in server.ask("audit", "list", "--action", "rollout.")
+    exported = server.run("audit", "export", "--database", server.database)
+    (tmp_path / "audit.jsonl").write_text(exported)
+    whole = json.loads(server.run("audit", "verify", "--database", server.database, "--json"))
+    assert whole["whole"] is True
+    assert "is whole" in server.run(
+        "audit", "verify", str(tmp_path / "audit.jsonl"), "--expect", whole["newest_digest"]
+    )
+    (tmp_path / "audit.jsonl").write_text("".join(exported.splitlines(keepends=True)[:-1]))
+    assert "NOT whole" in server.run(
+        "audit", "verify", str(tmp_path / "audit.jsonl"), "--expect", whole["newest_digest"], status=4
+    )
+    (tmp_path / "audit.jsonl").write_text(exported.replace("user ada", "user bob"))
+    assert "was changed" in server.run("audit", "verify", str(tmp_path / "audit.jsonl"), status=4)
+    tokens = json.loads(server.run("token", "list", "--database", server.database, "--json"))
+    assert server.token_file.read_text().strip() not in json.dumps(tokens)
+    assert "ada" in server.run("token", "list", "--database", server.database)
+    assert "revoked" in server.run("token", "revoke", "--database", server.database, tokens[0]["id"])
+    server.ask("devices", "list", status=2)
+    assert "Traceback" not in server.log.read_text()
+
+
+def test_over_tls_and_what_is_wrong_is_said(
+    begin: Callable[..., Server], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    certificate(tmp_path, "authority", issuer=None)
+    certificate(tmp_path, "server", issuer="authority")
+    server = begin("--tls-cert", str(tmp_path / "server.crt"), "--tls-key", str(tmp_path / "server.key"))
+    assert server.address.startswith("https://")
+    server.address = server.address.replace("127.0.0.1", "localhost")
+    assert server.ask("devices", "list", "--ca", str(tmp_path / "authority.crt")) == "none\n"
+    server.ask("devices", "list", status=6)  # an authority that the system does not trust
+    for arguments, status, says in (
+        (["devices", "show", "../x"], 2, "expected an id"),
+        (["devices", "edit", "d1"], 2, "nothing to change"),
+        (["devices", "import", "absent.csv"], 2, "No such file"),
+        (["devices", "list", "--ca", "absent.pem"], 2, "cannot be used"),
+    ):
+        server.ask(
+            *arguments,
+            *(() if "--ca" in arguments else ("--ca", str(tmp_path / "authority.crt"))),
+            status=status,
+        )
+        del says
+    for more, status, says in (
+        (["--server", "ftp://x"], 2, "expected https://HOST"),
+        (["--server", "http://fleet.example"], 2, "in the clear"),
+        (["--server", "http://[::1"], 2, "--server"),
+        (["--server", f"http://127.0.0.1:{free_port()}"], 6, "cannot be reached"),
+        (["--token-file", str(tmp_path / "absent")], 2, "cannot be read"),
+        (["--token-file", str(tmp_path / "server.crt")], 2, "a token is needed"),
+    ):
+        options = {"--server": server.address, "--token-file": str(server.token_file)}
+        options.update(zip(more[::2], more[1::2], strict=True))
+        capfd.readouterr()
+        assert (
+            main(["fleet", "devices", "list", *(part for pair in options.items() for part in pair)]) == status
+        )
+        assert says in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "says"),
+    [
+        (["serve", "--host", "0.0.0.0"], 2, "in the clear"),
+        (["serve", "--tls-cert", "a.crt"], 2, "belong together"),
+        (["serve", "--tls-cert", "a.crt", "--tls-key", "a.key"], 2, "cannot be used for TLS"),
+        (["serve", "--host", "192.0.2.1", "--tls-cert", "CRT", "--tls-key", "KEY"], 2, "cannot listen"),
+        (["serve", "--repository", "r/"], 2, "belong together"),
+        (["serve", "--authority", "a/"], 2, "--authority-url is missing"),
+        (["token", "create", "--name", "a b", "--role", "admin"], 2, "--name"),
+        (["token", "revoke", "0123456789ab"], 2, "there is none"),
+        (["audit", "verify", "absent.jsonl"], 2, "one of them"),
+    ],
+)
+def test_what_cannot_be_served_is_said(
+    arguments: list[str], status: int, says: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    if "CRT" in arguments:
+        certificate(tmp_path, "server", issuer=None)
+    arguments = [
+        {"CRT": str(tmp_path / "server.crt"), "KEY": str(tmp_path / "server.key")}.get(one, one)
+        for one in arguments
+    ]
+    assert main(["fleet", *arguments, "--database", str(tmp_path / "fleet.db")]) == status
+    assert says in capfd.readouterr().err
+
+
+def test_help_has_examples(capfd: pytest.CaptureFixture[str]) -> None:
+    for arguments in (["fleet", "--help"], ["fleet", "rollouts", "create", "--help"]):
+        with pytest.raises(SystemExit):
+            main(arguments)
+        assert "edgewright fleet rollouts create plan.toml" in capfd.readouterr().out

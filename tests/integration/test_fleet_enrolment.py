@@ -1,0 +1,131 @@
+"""Devices come into groups: tokens, approval, revocation, return; a real authority over HTTPS on loopback and the device's own code."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from device_agent.contract.errors import EdgewrightError
+from host_tools.authority import register
+from host_tools.errors import InputError
+from host_tools.fleet.field.enrolment import Enrolment, Member
+from tests.integration.fleet import Fleet
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Iterator[Fleet]:
+    with Fleet(tmp_path / "ca").serving() as made:
+        yield made
+
+
+@pytest.fixture
+def enrolment(fleet: Fleet) -> Enrolment:
+    return Enrolment(fleet.folder, url=fleet.url)
+
+
+def refusal(act: Callable[[], object]) -> str:
+    with pytest.raises(EdgewrightError) as caught:
+        act()
+    return str(caught.value)
+
+
+def facts(members: tuple[Member, ...]) -> list[tuple[str, str, str]]:
+    return [(one.device, one.group, one.state) for one in members]
+
+
+def test_a_token_brings_one_device_into_its_group_once(
+    fleet: Fleet, enrolment: Enrolment, tmp_path: Path
+) -> None:
+    token = enrolment.token(group="lab", lifetime=HOUR)
+    fleet.enrol(tmp_path / "a", "dev-1", token=token)
+    assert "used already" in refusal(lambda: fleet.enrol(tmp_path / "b", "dev-2", token=token))
+    assert facts(enrolment.members()) == [("dev-1", "lab", "enrolled")]
+    assert (enrolment.members()[0].not_after_seconds or 0) > fleet.folder.wall_seconds()
+    late = enrolment.token(group="lab", lifetime=HOUR)
+    fleet.shift_seconds = 4_000.0
+    assert "no longer valid" in refusal(lambda: fleet.enrol(tmp_path / "c", "dev-3", token=late))
+
+
+def test_approval_lets_the_same_key_in_and_nobody_else(
+    fleet: Fleet, enrolment: Enrolment, tmp_path: Path
+) -> None:
+    token = enrolment.token(group="lab", lifetime=HOUR, needs_approval=True)
+    assert "waits for an operator's approval" in refusal(
+        lambda: fleet.enrol(tmp_path / "a", "dev-1", token=token)
+    )
+    assert [(one.device, one.group) for one in enrolment.pending()] == [("dev-1", "lab")]
+    assert facts(enrolment.members()) == [("dev-1", "lab", "pending")]
+    assert "used already" in refusal(lambda: fleet.enrol(tmp_path / "b", "dev-1", token=token)), "another key"
+    fleet.shift_seconds = 4_000.0  # it asked in time
+    for _ in range(2):
+        enrolment.approve("dev-1", by="user ann")
+    assert not enrolment.pending()
+    fleet.enrol(tmp_path / "a", "dev-1", token=token)
+    assert facts(enrolment.members()) == [("dev-1", "lab", "enrolled")]
+
+
+def test_who_is_refused_stays_out(fleet: Fleet, enrolment: Enrolment, tmp_path: Path) -> None:
+    token = enrolment.token(group="lab", lifetime=HOUR, needs_approval=True)
+    refusal(lambda: fleet.enrol(tmp_path / "a", "dev-1", token=token))
+    enrolment.refuse("dev-1", by="user ann")
+    assert "has refused" in refusal(lambda: fleet.enrol(tmp_path / "a", "dev-1", token=token))
+    assert enrolment.members() == ()
+    enrolment.refuse("dev-1", by="user ann")
+    with pytest.raises(InputError, match="does not ask"):
+        enrolment.approve("dev-1", by="user ann")
+
+
+def test_who_was_revoked_can_come_back_into_the_same_group(
+    fleet: Fleet, enrolment: Enrolment, tmp_path: Path
+) -> None:
+    fleet.enrol(tmp_path / "a", "dev-1", token=enrolment.token(group="lab", lifetime=HOUR, device="dev-1"))
+    enrolment.move("dev-1", "field")
+    for _ in range(2):
+        enrolment.revoke("dev-1", reason="lost")
+    (member,) = enrolment.members()
+    assert (member.state, member.reason) == ("revoked", "lost")
+    token = enrolment.token_to_return("dev-1", lifetime=HOUR)
+    fleet.enrol(tmp_path / "a", "dev-1", token=token, replace=True)
+    assert facts(enrolment.members()) == [("dev-1", "field", "enrolled")]
+
+
+def test_wrong_input_is_told(enrolment: Enrolment) -> None:
+    for act, says in (
+        (lambda: enrolment.token(group="a/b", lifetime=HOUR), "group: expected 1 to 64"),
+        (lambda: enrolment.token(group="a", lifetime=HOUR, device="x/y"), "device id: expected"),
+        (lambda: enrolment.move("dev-9", "lab"), "has no certificate"),
+        (lambda: enrolment.token_to_return("dev-9", lifetime=HOUR), "was never enrolled"),
+        (lambda: enrolment.refuse("dev-9", by="ann"), "does not ask"),
+    ):
+        with pytest.raises(InputError, match=says):
+            act()
+
+
+def test_a_register_of_version_1_is_brought_up_to_date(fleet: Fleet, tmp_path: Path) -> None:
+    path = tmp_path / "old.db"
+    tables = register._TABLES.replace(
+        ",\n    member_group TEXT NOT NULL DEFAULT '',\n    needs_approval INTEGER NOT NULL DEFAULT 0", ""
+    )
+    assert "member_group" not in tables
+    with closing(sqlite3.connect(path)) as old:
+        old.executescript(
+            f"{tables} PRAGMA user_version = 1; INSERT INTO claim VALUES ('sha256:x', 'dev-1', 9.0, NULL);"
+        )
+    with register.Register(path).transaction() as book:
+        (claim,) = book.claims()
+        assert (claim.device, claim.group, claim.needs_approval) == ("dev-1", "", False)
+        assert book.requests() == []
+        book.set_group("dev-1", "lab", now_seconds=1.0)
+    with register.Register(path).transaction() as book:
+        assert book.group_of("dev-1") == "lab"
+        assert book.group_of("dev-2") is None
