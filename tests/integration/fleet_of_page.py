@@ -17,9 +17,9 @@ import uvicorn
 
 from host_tools.fleet.records import Device, GateFinding, Group, Provides
 from host_tools.fleet.rollout.gates import Crashes, Pairs, judge
-from host_tools.fleet.store.devices import DeviceReport
-from host_tools.fleet.service import Heard
 from host_tools.fleet.rollout.jobs import Observation
+from host_tools.fleet.service import Heard
+from host_tools.fleet.store.devices import DeviceReport
 from tests.unit.host_tools.fleet.fleet_of_tests import FleetOfTests, artifact, release_body
 
 if TYPE_CHECKING:
@@ -68,12 +68,19 @@ class PagesFleet(FleetOfTests):
             "latency_p50": Pairs(before=before, after=after),
             "latency_p95": Pairs(before=2 * before, after=2 * after * rng.lognormal(0.0, 0.05, devices)),
             "temperature": Pairs(before=warm, after=warm + rng.normal(1.0, 0.5, devices)),
-            "output_agreement": Pairs(before=np.full(devices, 1.0), after=1.0 - rng.uniform(0.0, 0.004, devices)),
+            "output_agreement": Pairs(
+                before=np.full(devices, 1.0), after=1.0 - rng.uniform(0.0, 0.004, devices)
+            ),
             "crashes": Crashes(
-                before=np.zeros(devices, np.int64), after=np.zeros(devices, np.int64), before_hours=hours, after_hours=hours
+                before=np.zeros(devices, np.int64),
+                after=np.zeros(devices, np.int64),
+                before_hours=hours,
+                after_hours=hours,
             ),
         }
-        return tuple(judge(gate, figures[gate.measure]) for gate in rollout.plan.gates if gate.measure in figures)
+        return tuple(
+            judge(gate, figures[gate.measure]) for gate in rollout.plan.gates if gate.measure in figures
+        )
 
     def settle(self, seconds: float = 700.0) -> None:
         """Let time pass, devices do what they shall, and the server make its rounds."""
@@ -89,12 +96,22 @@ class PagesFleet(FleetOfTests):
             target = book.devices.get(device).provides.targets[0]
         about = artifact("eye", version, target)["digest"]
         report = DeviceReport(device=device, seconds=self.clock())
-        self.service.hear([Heard(report=report, seen=Observation(seconds=self.clock(), event=event, about=about, reason=reason))])
+        self.service.hear(
+            [
+                Heard(
+                    report=report,
+                    seen=Observation(seconds=self.clock(), event=event, about=about, reason=reason),
+                )
+            ]
+        )
 
 
 def copied(fleet: PagesFleet, folder: Path) -> PagesFleet:
     """Return the same fleet in another folder, to be changed there."""
-    with closing(sqlite3.connect(fleet.folder / "fleet.db")) as source, closing(sqlite3.connect(folder / "fleet.db")) as to:
+    with (
+        closing(sqlite3.connect(fleet.folder / "fleet.db")) as source,
+        closing(sqlite3.connect(folder / "fleet.db")) as to,
+    ):
         source.backup(to)
     copy = PagesFleet(folder)
     copy.clock.seconds = fleet.clock.seconds
@@ -125,7 +142,9 @@ def filled(folder: Path) -> PagesFleet:
     whole = [{"name": "all", "share_ppm": 1_000_000, "soak_seconds": 0.0}]
     for group in GROUPS:
         first = f"{group}-eye-1-0"
-        fleet.done("POST", "/rollouts", body(first, "eye-1.0", group, stages=whole, gates=[]), role="operator")
+        fleet.done(
+            "POST", "/rollouts", body(first, "eye-1.0", group, stages=whole, gates=[]), role="operator"
+        )
         fleet.done("POST", f"/rollouts/{first}/submit", {}, role="operator")
     fleet.settle()
     _bad_release(fleet)
@@ -149,11 +168,15 @@ def _devices(fleet: PagesFleet) -> None:
                     Device(
                         id=name,
                         group=group,
-                        tags=frozenset({"line-1", HOSTILE} if name == DEGRADED[0] else {f"line-{number % 4}"}),
+                        tags=frozenset(
+                            {"line-1", HOSTILE} if name == DEGRADED[0] else {f"line-{number % 4}"}
+                        ),
                         state="pending" if name in PENDING else "enrolled",
                         provides=Provides(
                             targets=(PROFILES[number % 2],),
-                            engine=HOSTILE if name == DEGRADED[0] else ("openvino 2026.2" if number % 2 else "tflite 2.1.0"),
+                            engine=HOSTILE
+                            if name == DEGRADED[0]
+                            else ("openvino 2026.2" if number % 2 else "tflite 2.1.0"),
                             agent_version="0.1.0",
                             memory_bytes=2 << 30,
                         ),
@@ -165,9 +188,17 @@ def _devices(fleet: PagesFleet) -> None:
 
 
 def _bad_release(fleet: PagesFleet) -> None:
-    gates = [{"measure": "latency_p50", "worst": 0.1, "least_devices": 4}, {"measure": "crashes", "worst": 0.05, "least_devices": 4}]
-    stages = [{"name": "canary", "share_ppm": 600_000, "soak_seconds": 600.0}, {"name": "all", "share_ppm": 1_000_000}]
-    fleet.done("POST", "/rollouts", body(STOPPED, "eye-1.1", "lab", gates=gates, stages=stages), role="operator")
+    gates = [
+        {"measure": "latency_p50", "worst": 0.1, "least_devices": 4},
+        {"measure": "crashes", "worst": 0.05, "least_devices": 4},
+    ]
+    stages = [
+        {"name": "canary", "share_ppm": 600_000, "soak_seconds": 600.0},
+        {"name": "all", "share_ppm": 1_000_000},
+    ]
+    fleet.done(
+        "POST", "/rollouts", body(STOPPED, "eye-1.1", "lab", gates=gates, stages=stages), role="operator"
+    )
     fleet.done("POST", f"/rollouts/{STOPPED}/submit", {}, role="operator")
     fleet.settle()
     assert fleet.state(STOPPED) == "rolled_back", fleet.state(STOPPED)
@@ -188,12 +219,19 @@ def _good_release(fleet: PagesFleet) -> None:
     fleet.devices_follow()
     fleet.pass_time(700)
     fleet.service.round()  # the canary passes, and half of the group begins
-    stage = [one["device"] for one in fleet.done("GET", f"/rollouts/{RUNNING}/jobs?stage=1&limit=1000")["items"]]
+    stage = [
+        one["device"] for one in fleet.done("GET", f"/rollouts/{RUNNING}/jobs?stage=1&limit=1000")["items"]
+    ]
     fleet.pass_time(30)
     fleet.devices_follow(only=stage[: len(stage) - 12])
     absent_and_at_it = stage[len(stage) - 12 :]
     for device in absent_and_at_it[:2]:
-        fleet.say(device, "update_rolled_back", "1.2", reason=HOSTILE if device == absent_and_at_it[0] else "self test: out of memory")
+        fleet.say(
+            device,
+            "update_rolled_back",
+            "1.2",
+            reason=HOSTILE if device == absent_and_at_it[0] else "self test: out of memory",
+        )
     for device in absent_and_at_it[2:7]:
         fleet.say(device, "update_started", "1.2")
     fleet.pass_time(620)
@@ -204,7 +242,9 @@ def _good_release(fleet: PagesFleet) -> None:
 def _states(fleet: PagesFleet) -> None:
     reports = [DeviceReport(device=name, seconds=fleet.clock(), health="degraded") for name in DEGRADED]
     reports += [DeviceReport(device=name, seconds=fleet.clock(), health="down") for name in DOWN]
-    reports += [DeviceReport(device=DRIFTING, seconds=fleet.clock(), artifact=artifact("eye", "1.1", ARM)["digest"])]
+    reports += [
+        DeviceReport(device=DRIFTING, seconds=fleet.clock(), artifact=artifact("eye", "1.1", ARM)["digest"])
+    ]
     with fleet.store.writing() as book:
         book.devices.heard(reports, now_seconds=book.now_seconds)
     for device in REVOKED:
@@ -232,12 +272,14 @@ class _Server(uvicorn.Server):
 @contextmanager
 def serving(fleet: FleetOfTests, listening: socket.socket) -> Iterator[str]:
     """Answer at a socket that listens, until the context ends; give the page's address."""
-    config = uvicorn.Config(fleet.app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=1)
+    config = uvicorn.Config(
+        fleet.app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=1
+    )
     server = _Server(config)
     thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
     thread.start()
     try:
-        yield "http://127.0.0.1:{}/".format(listening.getsockname()[1])
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}/"
     finally:
         server.should_exit = True
         thread.join(timeout=20)

@@ -16,7 +16,17 @@ import pytest
 
 from tests.integration import fleet_of_page
 from tests.integration.browser_session import Browser, browser
-from tests.integration.fleet_of_page import ARM, DRAFT, DRIFTING, HOSTILE, INTEL, RUNNING, STOPPED, WAITING, PagesFleet
+from tests.integration.fleet_of_page import (
+    ARM,
+    DRAFT,
+    DRIFTING,
+    HOSTILE,
+    INTEL,
+    RUNNING,
+    STOPPED,
+    WAITING,
+    PagesFleet,
+)
 from tests.unit.host_tools.fleet.fleet_of_tests import artifact
 
 if TYPE_CHECKING:
@@ -89,7 +99,9 @@ def listening(port: int = 0) -> socket.socket:
     return opened
 
 
-def opened(chromium: Browser, fleet: PagesFleet, address: str, query: str = "", *, role: Role = "admin") -> None:
+def opened(
+    chromium: Browser, fleet: PagesFleet, address: str, query: str = "", *, role: Role = "admin"
+) -> None:
     """Open a view as somebody, and wait until it has its answers and hears what changes."""
     entered_as(chromium, fleet, address, query, role=role)
     settled(chromium)
@@ -108,7 +120,9 @@ def entered_as(chromium: Browser, fleet: PagesFleet, address: str, query: str, *
 
 
 def settled(chromium: Browser) -> None:
-    chromium.wait("document.querySelector('main .card') !== null && document.querySelector('[aria-busy=true]') === null")
+    chromium.wait(
+        "document.querySelector('main .card') !== null && document.querySelector('[aria-busy=true]') === null"
+    )
 
 
 def text(chromium: Browser, selector: str) -> str:
@@ -148,10 +162,29 @@ def gone(chromium: Browser) -> None:
 
 def test_the_fleet_at_a_glance(chromium: Browser, fleet: PagesFleet, address: str) -> None:
     opened(chromium, fleet, address, role="viewer")
-    tiles = chromium.ask("[...document.querySelectorAll('.tile')].map((one) => one.innerText.replace(/\\s+/g, ' '))")
-    assert tiles == ["200 devices", "194 enrolled", "3 wait for approval", "3 run something else than they shall", "3 open rollouts", "0 changes on their way to devices"]
-    assert [row[:2] for row in rows(chromium, "Devices by state")] == [["✓ enrolled", "194"], ["! pending", "3"], ["✕ revoked", "2"], ["• decommissioned", "1"]]
-    assert [row[:2] for row in rows(chromium, "Devices by health")] == [["✓ up", "194"], ["• unknown", "3"], ["! degraded", "2"], ["✕ down", "1"]]
+    tiles = chromium.ask(
+        "[...document.querySelectorAll('.tile')].map((one) => one.innerText.replace(/\\s+/g, ' '))"
+    )
+    assert tiles == [
+        "200 devices",
+        "194 enrolled",
+        "3 wait for approval",
+        "3 run something else than they shall",
+        "3 open rollouts",
+        "0 changes on their way to devices",
+    ]
+    assert [row[:2] for row in rows(chromium, "Devices by state")] == [
+        ["✓ enrolled", "194"],
+        ["! pending", "3"],
+        ["✕ revoked", "2"],
+        ["• decommissioned", "1"],
+    ]
+    assert [row[:2] for row in rows(chromium, "Devices by health")] == [
+        ["✓ up", "194"],
+        ["• unknown", "3"],
+        ["! degraded", "2"],
+        ["✕ down", "1"],
+    ]
     runs = {row[0]: int(row[1]) for row in rows(chromium, "Devices by artifact")}
     assert runs[f"eye-1.2 for {ARM}"] + runs[f"eye-1.2 for {INTEL}"] == 39
     assert sum(runs.values()) == 200
@@ -163,7 +196,9 @@ def test_the_fleet_at_a_glance(chromium: Browser, fleet: PagesFleet, address: st
 
 def test_from_the_fleet_to_a_device_and_back(chromium: Browser, fleet: PagesFleet, address: str) -> None:
     opened(chromium, fleet, address)
-    chromium.ask("[...document.querySelectorAll('table a')].find((one) => one.getAttribute('aria-label') === '2 devices: degraded').click()")
+    chromium.ask(
+        "[...document.querySelectorAll('table a')].find((one) => one.getAttribute('aria-label') === '2 devices: degraded').click()"
+    )
     chromium.wait("document.title.startsWith('Devices')")
     settled(chromium)
     assert query_of(chromium) == {"view": ["devices"], "health": ["degraded"]}
@@ -177,33 +212,50 @@ def test_from_the_fleet_to_a_device_and_back(chromium: Browser, fleet: PagesFlee
     assert chromium.ask("document.querySelector('select[name=health]').value") == "degraded"
 
 
-def test_a_device_says_what_it_runs_and_what_it_shall(chromium: Browser, fleet: PagesFleet, address: str) -> None:
+def test_a_device_says_what_it_runs_and_what_it_shall(
+    chromium: Browser, fleet: PagesFleet, address: str
+) -> None:
     opened(chromium, fleet, address, f"?view=device&id={DRIFTING}")
     assert text(chromium, ".verdict") == "It runs something else than it shall."
-    facts = chromium.ask("[...document.querySelectorAll('[aria-labelledby=runs] dd')].map((one) => one.innerText)")
+    facts = chromium.ask(
+        "[...document.querySelectorAll('[aria-labelledby=runs] dd')].map((one) => one.innerText)"
+    )
     assert facts[:2] == [f"eye-1.0 for {ARM}", f"eye-1.1 for {ARM}"]
     assert rows(chromium, "What it owed")[0][0] == "stores-eye-1-0"
 
 
-def test_a_rollout_shows_its_stages_gates_and_failures(chromium: Browser, fleet: PagesFleet, address: str) -> None:
+def test_a_rollout_shows_its_stages_gates_and_failures(
+    chromium: Browser, fleet: PagesFleet, address: str
+) -> None:
     opened(chromium, fleet, address, VIEWS["running"])
-    stages = chromium.ask("[...document.querySelectorAll('ol.stages > li')].map((one) => one.innerText.replace(/\\s+/g, ' '))")
+    stages = chromium.ask(
+        "[...document.querySelectorAll('ol.stages > li')].map((one) => one.innerText.replace(/\\s+/g, ' '))"
+    )
     assert stages[0].startswith("1. canary 10 % ✓ passed 7 succeeded 0 at it 0 absent 0 failed")
     assert "32 succeeded 5 at it 5 absent 2 failed" in stages[1]
     assert "waits: 32 of 44 devices succeeded; 40 are needed, 5 are at it, 5 are absent." in stages[1]
     assert "An approver must let it begin." in stages[2]
-    widths = chromium.ask("[...document.querySelectorAll('.overall .bar span')].map((one) => [one.className, one.getBoundingClientRect().width])")
+    widths = chromium.ask(
+        "[...document.querySelectorAll('.overall .bar span')].map((one) => [one.className, one.getBoundingClientRect().width])"
+    )
     bar = chromium.ask("document.querySelector('.overall .bar').getBoundingClientRect().width")
     assert dict(widths)["good"] / bar == pytest.approx(39 / 119, abs=0.01)
-    gates = chromium.ask("[...document.querySelectorAll('.gate-of')].map((one) => [one.querySelector('h3').textContent, one.querySelector('.chip').innerText])")
+    gates = chromium.ask(
+        "[...document.querySelectorAll('.gate-of')].map((one) => [one.querySelector('h3').textContent, one.querySelector('.chip').innerText])"
+    )
     assert gates == [["Median latency", "✓ passed"], ["p95 latency", "✓ passed"], ["Energy per inference", "! not measured"], ["Temperature", "✓ passed"], ["Disagreeing outputs", "! undecided"], ["Crashes", "✓ passed"]]  # fmt: skip
     failed = rows(chromium, "Jobs that failed")
     assert [row[1] for row in failed] == ["✕ failure", "✕ failure"]
     assert {row[2] for row in failed} == {SHOWN, "self test: out of memory"}
-    assert chromium.ask("document.querySelector('main [role=status]').textContent") == f"{RUNNING}: stage half: 32 of 44 devices succeeded, 2 failed, 5 absent. running."
+    assert (
+        chromium.ask("document.querySelector('main [role=status]').textContent")
+        == f"{RUNNING}: stage half: 32 of 44 devices succeeded, 2 failed, 5 absent. running."
+    )
 
 
-def test_a_gate_that_failed_lies_beyond_what_is_allowed(chromium: Browser, fleet: PagesFleet, address: str) -> None:
+def test_a_gate_that_failed_lies_beyond_what_is_allowed(
+    chromium: Browser, fleet: PagesFleet, address: str
+) -> None:
     opened(chromium, fleet, address, VIEWS["stopped"])
     drawn = chromium.ask(
         """[...document.querySelectorAll('.gate-of')].map((one) => { const x = (part, name) => Number(one.querySelector(part).getAttribute(name));
@@ -215,39 +267,56 @@ def test_a_gate_that_failed_lies_beyond_what_is_allowed(chromium: Browser, fleet
     assert "passed" in calm
     assert at_rest < limit
     assert "worse than the 10 % that are allowed" in text(chromium, ".main-why")
-    assert chromium.ask("document.querySelectorAll('[data-action]').length") == 0, "it has ended: nothing can be done"
+    assert chromium.ask("document.querySelectorAll('[data-action]').length") == 0, (
+        "it has ended: nothing can be done"
+    )
 
 
-def test_a_release_says_where_it_runs_and_a_group_who_differs(chromium: Browser, fleet: PagesFleet, address: str) -> None:
+def test_a_release_says_where_it_runs_and_a_group_who_differs(
+    chromium: Browser, fleet: PagesFleet, address: str
+) -> None:
     opened(chromium, fleet, address, VIEWS["release"])
     found = rows(chromium, "One artifact for each target")
     assert [row[0] for row in found] == [ARM, INTEL]
     assert sum(int(row[1].partition(" ")[0]) for row in found) == 39
     assert [row[0] for row in rows(chromium, "Rollouts that bring it")] == [RUNNING, WAITING]
     opened(chromium, fleet, address, "?view=group&id=stores")
-    assert [row[:3] for row in rows(chromium, "Enrolled devices")] == [[DRIFTING, f"eye-1.0 for {ARM}", f"eye-1.1 for {ARM}"]]
+    assert [row[:3] for row in rows(chromium, "Enrolled devices")] == [
+        [DRIFTING, f"eye-1.0 for {ARM}", f"eye-1.1 for {ARM}"]
+    ]
 
 
-def test_the_audit_is_read_from_its_newest_entry_and_checked(chromium: Browser, fleet: PagesFleet, address: str) -> None:
+def test_the_audit_is_read_from_its_newest_entry_and_checked(
+    chromium: Browser, fleet: PagesFleet, address: str
+) -> None:
     opened(chromium, fleet, address, VIEWS["audit"])
     entries = len(fleet.audited())
     found = rows(chromium, "The audit")
     assert [int(row[0]) for row in found] == list(range(entries, max(entries - 100, 0), -1))
     assert found[0][2:6] == ["user admin-1", "device.decommission", "device/factory-00119", "scrapped"]
-    chromium.ask("[...document.querySelectorAll('button')].find((one) => one.textContent === 'Check the chain').click()")
-    assert chromium.wait("document.querySelector('.lead [role=status]').textContent.match(/^Whole.*/)?.[0]").startswith(f"Whole: {entries} entries")
+    chromium.ask(
+        "[...document.querySelectorAll('button')].find((one) => one.textContent === 'Check the chain').click()"
+    )
+    assert chromium.wait(
+        "document.querySelector('.lead [role=status]').textContent.match(/^Whole.*/)?.[0]"
+    ).startswith(f"Whole: {entries} entries")
 
 
 # --- what is done ---
 
 
-def test_an_approval_is_confirmed_by_keys_and_changes_store_and_audit(chromium: Browser, own: PagesFleet) -> None:
+def test_an_approval_is_confirmed_by_keys_and_changes_store_and_audit(
+    chromium: Browser, own: PagesFleet
+) -> None:
     with fleet_of_page.serving(own, listening()) as address:
         opened(chromium, own, address, f"?view=rollout&id={WAITING}", role="approver")
         chromium.ask("document.querySelector('[data-action=approve]').focus()")
         chromium.press("Enter")
         chromium.wait("document.querySelector('dialog[open]') !== null")
-        assert "Stage canary begins at once: about 6 devices (10 % of 58 in group stores) get eye-1.2." in text(chromium, "#dialog-text")
+        assert (
+            "Stage canary begins at once: about 6 devices (10 % of 58 in group stores) get eye-1.2."
+            in text(chromium, "#dialog-text")
+        )
         chromium.press("Escape")
         gone(chromium)
         assert chromium.ask("document.activeElement.dataset.action") == "approve"
@@ -282,7 +351,9 @@ def test_an_abort_says_what_follows_and_ends_the_rollout(chromium: Browser, own:
     assert own.audited()[-1] == "rollout.abort"
 
 
-def test_an_order_on_what_has_changed_meanwhile_is_refused_in_the_dialog(chromium: Browser, own: PagesFleet) -> None:
+def test_an_order_on_what_has_changed_meanwhile_is_refused_in_the_dialog(
+    chromium: Browser, own: PagesFleet
+) -> None:
     with fleet_of_page.serving(own, listening()) as address:
         opened(chromium, own, address, f"?view=rollout&id={WAITING}", role="approver")
         act(chromium, "approve")
@@ -298,7 +369,9 @@ def test_an_order_on_what_has_changed_meanwhile_is_refused_in_the_dialog(chromiu
 def test_a_device_is_revoked_with_a_reason(chromium: Browser, own: PagesFleet) -> None:
     with fleet_of_page.serving(own, listening()) as address:
         opened(chromium, own, address, "?view=device&id=lab-00017", role="operator")
-        assert chromium.ask("[...document.querySelectorAll('[data-action]')].map((one) => one.dataset.action)") == ["approve", "tags", "move", "revoke", "decommission"]
+        assert chromium.ask(
+            "[...document.querySelectorAll('[data-action]')].map((one) => one.dataset.action)"
+        ) == ["approve", "tags", "move", "revoke", "decommission"]
         assert "1 device loses its certificates" in act(chromium, "revoke")
         chromium.ask("document.querySelector('dialog input').focus()")
         for key in "lost":
@@ -314,23 +387,35 @@ def test_a_device_is_revoked_with_a_reason(chromium: Browser, own: PagesFleet) -
     assert (entry.action, dict(entry.details)) == ("device.revoke", {"reason": "lost"})
 
 
-@pytest.mark.parametrize(("role", "allowed"), [("viewer", []), ("operator", ["abort"]), ("approver", ["approve", "abort"])])
-def test_what_a_role_may_not_do_says_so_and_does_nothing(chromium: Browser, fleet: PagesFleet, address: str, role: Role, allowed: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("role", "allowed"), [("viewer", []), ("operator", ["abort"]), ("approver", ["approve", "abort"])]
+)
+def test_what_a_role_may_not_do_says_so_and_does_nothing(
+    chromium: Browser, fleet: PagesFleet, address: str, role: Role, allowed: list[str]
+) -> None:
     opened(chromium, fleet, address, f"?view=rollout&id={WAITING}", role=role)
-    found = chromium.ask("[...document.querySelectorAll('[data-action]')].filter((one) => one.getAttribute('aria-disabled') === 'false').map((one) => one.dataset.action)")
+    found = chromium.ask(
+        "[...document.querySelectorAll('[data-action]')].filter((one) => one.getAttribute('aria-disabled') === 'false').map((one) => one.dataset.action)"
+    )
     assert found == allowed
     if "approve" not in allowed:
         chromium.ask("document.querySelector('[data-action=approve]').click()")
         assert chromium.ask("document.querySelector('dialog')") is None
-        reason = chromium.ask("document.getElementById(document.querySelector('[data-action=approve]').getAttribute('aria-describedby')).textContent")
-        refused = ["“Approve” needs the role approver"] + ["“Abort” needs the role operator"] * (role == "viewer")
+        reason = chromium.ask(
+            "document.getElementById(document.querySelector('[data-action=approve]').getAttribute('aria-describedby')).textContent"
+        )
+        refused = ["“Approve” needs the role approver"] + ["“Abort” needs the role operator"] * (
+            role == "viewer"
+        )
         assert reason == "; ".join([*refused, f"yours is {role}."])
 
 
 # --- live ---
 
 
-def test_what_changes_arrives_without_asking_and_a_lost_connection_is_said_and_mended(chromium: Browser, own: PagesFleet) -> None:
+def test_what_changes_arrives_without_asking_and_a_lost_connection_is_said_and_mended(
+    chromium: Browser, own: PagesFleet
+) -> None:
     opened_socket = listening()
     port = opened_socket.getsockname()[1]
     failed = "[...document.querySelectorAll('ol.stages > li')][1].innerText.includes('{} failed')"
@@ -353,10 +438,18 @@ def test_what_changes_arrives_without_asking_and_a_lost_connection_is_said_and_m
         chromium.wait("document.querySelector('main > .problem, main [role=alert]') === null")
         assert chromium.ask("window.same") is True, "the page was loaded anew"
         chromium.open("about:blank")
-    chromium.problems[:] = [one for one in chromium.problems if "ERR_CONNECTION_REFUSED" not in one and "ERR_INCOMPLETE_CHUNKED" not in one and "ERR_CONNECTION_RESET" not in one]
+    chromium.problems[:] = [
+        one
+        for one in chromium.problems
+        if "ERR_CONNECTION_REFUSED" not in one
+        and "ERR_INCOMPLETE_CHUNKED" not in one
+        and "ERR_CONNECTION_RESET" not in one
+    ]
 
 
-def test_a_page_that_nobody_sees_gives_its_stream_back(chromium: Browser, fleet: PagesFleet, address: str) -> None:
+def test_a_page_that_nobody_sees_gives_its_stream_back(
+    chromium: Browser, fleet: PagesFleet, address: str
+) -> None:
     for _ in range(8):  # a browser has six connections to a server
         opened(chromium, fleet, address, VIEWS["releases"], role="viewer")
 
@@ -373,39 +466,69 @@ def test_the_token_is_asked_for_once_and_kept_in_the_tab_alone(chromium: Browser
         chromium.open(address + VIEWS["rollouts"])
         chromium.wait("document.activeElement.id === 'token'")
         entered(chromium, "guess")
-        chromium.wait("document.getElementById('token-problem').textContent === 'This token is not good here.'")
+        chromium.wait(
+            "document.getElementById('token-problem').textContent === 'This token is not good here.'"
+        )
         entered(chromium, own.secret("viewer"))
         settled(chromium)
         assert text(chromium, "h1") == "Rollouts", "the address was kept"
-        kept = chromium.ask("[location.href, document.cookie, JSON.stringify(localStorage), document.documentElement.outerHTML]")
+        kept = chromium.ask(
+            "[location.href, document.cookie, JSON.stringify(localStorage), document.documentElement.outerHTML]"
+        )
         assert all(own.secret("viewer") not in one for one in kept)
         assert chromium.ask(f"sessionStorage.getItem({KEY!r})") == own.secret("viewer")
         assert not [url for url in chromium.asked if own.secret("viewer") in url]
 
         token = own.done("GET", "/me", role="viewer")["token"]
         own.done("DELETE", f"/tokens/{token}")
-        chromium.wait("document.getElementById('token-problem')?.textContent === 'The token is not good any more.'")
+        chromium.wait(
+            "document.getElementById('token-problem')?.textContent === 'The token is not good any more.'"
+        )
         assert chromium.ask(f"sessionStorage.getItem({KEY!r})") is None
         chromium.open("about:blank")
     chromium.problems[:] = [one for one in chromium.problems if "401" not in one]
 
 
 def entered(chromium: Browser, token: str) -> None:
-    chromium.ask(f"(() => {{ const field = document.getElementById('token'); field.value = {json.dumps(token)}; field.form.requestSubmit(); }})()")
+    chromium.ask(
+        f"(() => {{ const field = document.getElementById('token'); field.value = {json.dumps(token)}; field.form.requestSubmit(); }})()"
+    )
 
 
 @pytest.mark.parametrize("view", ["group", "device", "devices", "running", "fleet"])
-def test_what_devices_say_is_only_ever_text(chromium: Browser, fleet: PagesFleet, address: str, view: str) -> None:
+def test_what_devices_say_is_only_ever_text(
+    chromium: Browser, fleet: PagesFleet, address: str, view: str
+) -> None:
     opened(chromium, fleet, address, VIEWS[view])
-    assert chromium.wait(f"document.body.innerText.includes({json.dumps(SHOWN)})"), "it is shown, to the letter"
+    assert chromium.wait(f"document.body.innerText.includes({json.dumps(SHOWN)})"), (
+        "it is shown, to the letter"
+    )
     assert chromium.ask("typeof window.owned") == "undefined"
-    assert chromium.ask("document.querySelectorAll('#page img, #page script, #page style, #page a[href^=javascript]').length") == 0
+    assert (
+        chromium.ask(
+            "document.querySelectorAll('#page img, #page script, #page style, #page a[href^=javascript]').length"
+        )
+        == 0
+    )
 
 
-@pytest.mark.parametrize("query", ["?view=device&id=nobody", "?view=rollout&id=none", "?view=nothing", "?view=__proto__", "?view=devices&search=%00"])
-def test_an_address_of_nothing_says_so(chromium: Browser, fleet: PagesFleet, address: str, query: str) -> None:
+@pytest.mark.parametrize(
+    "query",
+    [
+        "?view=device&id=nobody",
+        "?view=rollout&id=none",
+        "?view=nothing",
+        "?view=__proto__",
+        "?view=devices&search=%00",
+    ],
+)
+def test_an_address_of_nothing_says_so(
+    chromium: Browser, fleet: PagesFleet, address: str, query: str
+) -> None:
     entered_as(chromium, fleet, address, query, role="viewer")
-    chromium.wait("document.querySelector('main [role=alert]')?.innerText.length > 10 || document.querySelector('h1')?.innerText === 'There is no such view'")
+    chromium.wait(
+        "document.querySelector('main [role=alert]')?.innerText.length > 10 || document.querySelector('h1')?.innerText === 'There is no such view'"
+    )
     chromium.problems[:] = [one for one in chromium.problems if "404" not in one and "422" not in one]
 
 
@@ -413,7 +536,9 @@ def test_an_address_of_nothing_says_so(chromium: Browser, fleet: PagesFleet, add
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-def test_axe_finds_nothing_serious_and_nothing_is_cut_off_at_360_pixels(chromium: Browser, fleet: PagesFleet, address: str, dark: bool) -> None:
+def test_axe_finds_nothing_serious_and_nothing_is_cut_off_at_360_pixels(
+    chromium: Browser, fleet: PagesFleet, address: str, dark: bool
+) -> None:
     options = "{ runOnly: ['color-contrast'] }" if dark else "{}"  # only colours differ
     for view in ("fleet", "device", "running", "stopped") if dark else VIEWS:
         chromium.shape(dark=dark)
@@ -421,19 +546,27 @@ def test_axe_finds_nothing_serious_and_nothing_is_cut_off_at_360_pixels(chromium
         chromium.ask(AXE.read_text() + "; 0")
         if view == "running":
             act(chromium, "rollback")
-        found = chromium.ask(f"axe.run(document, {options}).then(({{ violations }}) => violations.map((one) => [one.impact, one.id, one.nodes.map((node) => node.html + node.failureSummary).slice(0, 3)]))")
+        found = chromium.ask(
+            f"axe.run(document, {options}).then(({{ violations }}) => violations.map((one) => [one.impact, one.id, one.nodes.map((node) => node.html + node.failureSummary).slice(0, 3)]))"
+        )
         assert [one for one in found if one[0] in ("serious", "critical")] == [], view
         chromium.shape(width=360, height=700, dark=dark)
         assert chromium.ask("document.documentElement.scrollWidth") <= 360, view
 
 
-def test_every_control_is_reached_by_the_tab_key_and_shows_its_focus(chromium: Browser, fleet: PagesFleet, address: str) -> None:
+def test_every_control_is_reached_by_the_tab_key_and_shows_its_focus(
+    chromium: Browser, fleet: PagesFleet, address: str
+) -> None:
     opened(chromium, fleet, address, f"?view=rollout&id={WAITING}", role="approver")
-    wanted = chromium.ask("[...document.querySelectorAll('#page a[href], #page button, #page select, #page input, #page summary, #page [tabindex=\"0\"]')].length")
+    wanted = chromium.ask(
+        "[...document.querySelectorAll('#page a[href], #page button, #page select, #page input, #page summary, #page [tabindex=\"0\"]')].length"
+    )
     chromium.ask("window.seen = new Set(); document.body.focus()")
     for _ in range(wanted):
         chromium.press("Tab")
-        outlined = chromium.ask("(() => { window.seen.add(document.activeElement); const style = getComputedStyle(document.activeElement); return style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) >= 2; })()")
+        outlined = chromium.ask(
+            "(() => { window.seen.add(document.activeElement); const style = getComputedStyle(document.activeElement); return style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) >= 2; })()"
+        )
         assert outlined, chromium.ask("document.activeElement.outerHTML")
     assert chromium.ask("window.seen.size") == wanted
 
@@ -447,7 +580,10 @@ def test_the_policy_lets_no_inline_script_run_and_the_library_is_the_published_o
         digest = hashlib.sha256(answer.read()).hexdigest()
     documented = (Path(__file__).parents[2] / "docs" / "dependencies.md").read_text()
     assert digest in documented
-    with pytest.raises(urllib.error.HTTPError) as refused, contextlib.closing(urllib.request.urlopen(f"{address}static/..%2fpage.py")):
+    with (
+        pytest.raises(urllib.error.HTTPError) as refused,
+        contextlib.closing(urllib.request.urlopen(f"{address}static/..%2fpage.py")),
+    ):
         pass
     assert refused.value.code == 404
 

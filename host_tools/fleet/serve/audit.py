@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, Query
 from fastapi.responses import StreamingResponse
@@ -17,6 +17,7 @@ from host_tools.fleet.store.audit_file import audit_lines
 _Actor = Annotated[str | None, Query(max_length=120, pattern=r"^[A-Za-z0-9_.@ -]+$")]
 _Action = Annotated[str | None, Query(max_length=60, pattern=r"^[a-z_.]+$")]
 _Subject = Annotated[str | None, Query(max_length=300, pattern=r"^[A-Za-z0-9_.+/-]+$")]
+_Order = Literal["oldest_first", "newest_first"]
 _LINES = "application/jsonl"
 _LINES_ANSWER: dict[int | str, dict[str, Any]] = {
     200: {"description": "One entry a line", "content": {_LINES: {"schema": {"type": "string"}}}}
@@ -32,7 +33,7 @@ def add_audit_endpoints(app: FastAPI, fleet: Fleet) -> None:
         action: _Action = None,
         subject: _Subject = None,
         after: AfterNumber = 0,
-        newest_first: bool = False,
+        order: _Order = "oldest_first",
         limit: Limit = 100,
     ) -> object:
         with fleet.store.reading() as book:
@@ -41,7 +42,7 @@ def add_audit_endpoints(app: FastAPI, fleet: Fleet) -> None:
                 action=action,
                 subject=subject,
                 after=after,
-                newest_first=newest_first,
+                newest_first=order == "newest_first",
                 limit=limit + 1,
             )
         return page_of(AuditAnswer, found, limit=limit, key="number")

@@ -1,4 +1,4 @@
-"""The page: files that lie beside this one, with headers that let a browser run and ask nothing else. They hold no data, so that anybody may have them."""
+"""The page: files that hold no data, so that anybody may have them, with headers that let a browser run and ask nothing else."""
 
 from __future__ import annotations
 

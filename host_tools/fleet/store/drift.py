@@ -74,7 +74,7 @@ class Drift:
         trials = self._trials()
         columns = (DEVICE.c.group, DEVICE.c.targets, DEVICE.c.artifact, trials.c.wanted, trials.c.is_open)
         asked = (
-            select(*columns, func.count().label("count"))
+            select(*columns, func.count().label("devices"))
             .select_from(DEVICE)
             .outerjoin(trials, _same_device(trials))
             .where(DEVICE.c.state == "enrolled")
@@ -85,11 +85,11 @@ class Drift:
         for row in self._connection.execute(asked):
             tally = found.get(row.group) or GroupDrift(group=row.group)
             kind = _kind(_desired(row, groups[row.group]), row.artifact, is_open=row.is_open)
-            found[row.group] = replace(tally, **{kind: getattr(tally, kind) + int(row.count)})
+            found[row.group] = replace(tally, **{kind: getattr(tally, kind) + int(row.devices)})
         return tuple(found[name] for name in sorted(found))
 
     def differing(self, group: str, *, after: str = "", limit: int) -> tuple[DesiredOfDevice, ...]:
-        """Return the next enrolled devices of a group that run something else than they shall and have no open job, in the order of their ids."""
+        """Return the next enrolled devices of a group that are `differing`, in the order of their ids."""
         found: list[DesiredOfDevice] = []
         artifacts = self._groups().get(group, {})
         asked = self._devices().where(

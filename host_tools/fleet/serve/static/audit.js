@@ -31,7 +31,7 @@ const COLUMNS = [
 ];
 
 export function History({ subject }) {
-  const asked = useAnswers([`/audit${query({ subject, newest_first: true, limit: 20 })}`], (event) => event.kind === "audit" && event.subject === subject);
+  const asked = useAnswers([`/audit${query({ subject, order: "newest_first", limit: 20 })}`], (event) => event.kind === "audit" && event.subject === subject);
   const all = html`<${Link} to=${{ view: "audit", subject }}>All entries<//>`;
   return html`<${Card} title="What was done" id="history" aside=${all}><${Answered} asked=${asked}>${([page]) => html`<${Table} caption="The newest entries of the audit about ${subject}" isSaidAbove columns=${COLUMNS.filter((one) => one.title !== "To")} rows=${page.items} keyOf=${(one) => one.number} />`}<//><//>`;
 }
@@ -39,7 +39,7 @@ export function History({ subject }) {
 export function AuditView() {
   const { shown } = useContext(Address);
   const { actor, action, subject, after } = shown;
-  const asked = useAnswers([`/audit${query({ actor, action, subject, after, newest_first: true, limit: 100 })}`], (event) => event.kind === "audit" && !after);
+  const asked = useAnswers([`/audit${query({ actor, action, subject, after, order: "newest_first", limit: 100 })}`], (event) => event.kind === "audit" && !after);
   return html`<${Title} text="Audit" />
     <p class="lead">Entries are only ever added, and each holds the digest of the one before. <${Check} /></p>
     <${Filters} choices=${[{ name: "actor", title: "Who" }, { name: "action", title: "Did" }, { name: "subject", title: "To" }]} />
