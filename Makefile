@@ -9,7 +9,9 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 DATA ?=
 
-.PHONY: help setup demo test check format deb bench bench-peers clean
+RIG ?= local
+
+.PHONY: help setup demo test hil check format deb deb-check bench bench-peers clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -20,9 +22,14 @@ demo: $(VENV)/.ready ## EfficientNet-Lite0 to three targets, run by the agent, r
 	$(RUN) -m examples.demo --out out/demo
 
 test: $(VENV)/.ready .venv-tflite-legacy/.ready .venv-tensorflow/.ready .venv-tflite-micro/.ready .venv-qnn/.ready .venv-rknn/.ready .venv-vela/.ready ## Run every test
-	@scripts/system-packages mosquitto mosquitto-clients postgresql systemd
+	@scripts/system-packages mosquitto mosquitto-clients openssh-client openssh-server postgresql procps systemd
 	@command -v chromium chromium-headless-shell >/dev/null || scripts/system-packages chromium-headless-shell
 	$(RUN) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
+
+hil: $(VENV)/.ready ## The suites of hardware in the loop: make hil RIG=local, or RIG=path/to/board.toml
+	@scripts/system-packages mosquitto openssh-client
+	@mkdir -p out/hil
+	$(RUN) -m pytest --pyargs hil.suites --rig "$(RIG)" --rig-report out/hil/report.html --junit-xml out/hil/junit.xml -p no:randomly $(ARGS)
 
 check: $(VENV)/.ready ## Format, lint, types, imports
 	$(RUN) -m ruff format --check .
@@ -37,6 +44,10 @@ format: $(VENV)/.ready ## Format and mend what a tool can mend
 deb: $(VENV)/.ready ## The agent as a Debian package, in dist/
 	@scripts/system-packages dpkg
 	$(RUN) scripts/build_deb.py --out dist
+
+deb-check: $(VENV)/.ready ## Install the package on a clean Debian 12 that is booted for it; as root
+	@scripts/system-packages dpkg
+	$(RUN) scripts/try_deb.py $(ARGS)
 
 bench: $(VENV)/.ready .venv-bench/.ready ## Measure against the peers: make bench DATA=path/to/imagenet_cc
 	$(RUN) -m benchmarks --data "$(DATA)" $(ARGS)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from device_agent.contract.errors import DeviceError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -61,8 +63,25 @@ def open_source(
         describe: Writes a result for whoever asked.
 
     Raises:
-        DeviceError: It cannot be opened.
+        DeviceError: It cannot be opened, or needs a library that is not installed.
     """
+    try:
+        return _opened(wanted, manifest, door=door, on_refused=on_refused, describe=describe)
+    except ModuleNotFoundError as error:  # NumPy comes with an engine's library; the null engine has none
+        raise DeviceError(
+            f"source.kind {wanted.kind!r} needs {error.name}, which is not installed.",
+            hint=f"pip install {error.name}",
+        ) from error
+
+
+def _opened(
+    wanted: SourceSection,
+    manifest: Manifest,
+    *,
+    door: FrameDoor,
+    on_refused: Callable[[str], None],
+    describe: Describe,
+) -> Source:
     if wanted.kind == "mqtt":
         from device_agent.sources.mqtt import MqttSource  # noqa: PLC0415  see the module's docstring
 

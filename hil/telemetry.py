@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 from uuid import uuid4
 
-from paho.mqtt import publish
+import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
 
 from device_agent.contract.topics import DEFAULT_ROOT
 from hil.errors import AgentError, RigError
@@ -26,6 +26,7 @@ _T = TypeVar("_T")
 _PROBE = f"{DEFAULT_ROOT}/hil/probe"
 _MOMENT = 0.05
 _HEAR_SECONDS = 30.0
+_PUBLISH_SECONDS = 1.0
 
 
 class Telemetry:
@@ -87,8 +88,7 @@ class Telemetry:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             token = uuid4().bytes
-            with contextlib.suppress(OSError):  # it is away; nothing will be heard
-                publish.single(_PROBE, token, hostname="127.0.0.1", port=self._broker.port)
+            _publish(self._broker.port, token)
             for delivery in self._listener.deliveries(seconds=_MOMENT * 4):
                 if delivery is None:
                     continue
@@ -108,3 +108,19 @@ def listening(broker: Broker) -> Iterator[Telemetry]:
     """
     with listen(parse_broker(f"mqtt://127.0.0.1:{broker.port}"), root=DEFAULT_ROOT) as listener:
         yield Telemetry(broker, listener)
+
+
+def _publish(port: int, payload: bytes) -> None:
+    """Publish a probe if the broker takes it within a second: no thread, no second attempt, no waiting for what does not come."""
+    client = mqtt.Client(CallbackAPIVersion.VERSION2)
+    try:
+        client.connect("127.0.0.1", port)
+    except OSError:  # it is away; nothing will be heard
+        return
+    deadline = time.monotonic() + _PUBLISH_SECONDS
+    while not client.is_connected() and time.monotonic() < deadline:
+        client.loop(_MOMENT)
+    sent = client.publish(_PROBE, payload)
+    while client.is_connected() and not sent.is_published() and time.monotonic() < deadline:
+        client.loop(_MOMENT)
+    client.disconnect()

@@ -43,13 +43,13 @@ def main() -> None:
         "--out", type=Path, default=ROOT / "dist", help="folder that the package is written to"
     )
     out: Path = parser.parse_args().out
-    out.mkdir(parents=True, exist_ok=True)
     print(build(out))
 
 
-def build(out: Path) -> Path:
-    """Build the package into ``out`` and return its path."""
-    version = _version()
+def build(out: Path, *, version: str = "") -> Path:
+    """Build the package into ``out`` and return its path; with ``version`` it says that it is that one."""
+    version = version or _version()
+    out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         tree = Path(folder) / NAME
         _fill(tree)

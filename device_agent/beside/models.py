@@ -81,7 +81,10 @@ class Beside:
         if may_begin and not self._begun:
             self._begun = True
             for model in self.models:
-                model.begin()
+                if (
+                    model.state == "waiting"
+                ):  # a command that waited for the main model may have begun it already
+                    model.begin()
         due = min(model.turn(now_seconds) for model in self.models)
         more = [model.write_results() for model in self.models]
         self._tell_troubles()

@@ -13,7 +13,7 @@ Layout:
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from device_agent.contract.errors import EngineError
 
@@ -42,15 +42,13 @@ def load_engine(name: str, files: Mapping[str, bytes], *, threads: int) -> Engin
     Raises:
         EngineError: Unknown engine, its library is absent, or it refuses the payload.
     """
-    if name not in ENGINES:
-        raise EngineError(f"engine {name!r} is unknown; there are {', '.join(ENGINES)}.")
-    loader: EngineLoader = import_module(ENGINES[name]).load
+    loader: EngineLoader = _module(name).load
     return loader(files, threads=threads)
 
 
 def available() -> dict[str, str]:
     """Return for each engine the library's name and version, or ``unavailable: `` and the reason."""
-    return {name: _availability(module) for name, module in ENGINES.items()}
+    return {name: _availability(name) for name in ENGINES}
 
 
 def library_of(name: str) -> tuple[str, str]:
@@ -59,15 +57,24 @@ def library_of(name: str) -> tuple[str, str]:
     Raises:
         EngineError: Unknown engine, or its library is absent.
     """
-    if name not in ENGINES:
-        raise EngineError(f"engine {name!r} is unknown; there are {', '.join(ENGINES)}.")
-    library: tuple[str, str] = import_module(ENGINES[name]).library()
+    library: tuple[str, str] = _module(name).library()
     return library
 
 
-def _availability(module: str) -> str:
+def _availability(name: str) -> str:
     try:
-        name, version = import_module(module).library()
+        library, version = library_of(name)
     except EngineError as error:
         return f"unavailable: {error}"
-    return f"{name} {version}"
+    return f"{library} {version}"
+
+
+def _module(name: str) -> Any:
+    if name not in ENGINES:
+        raise EngineError(f"engine {name!r} is unknown; there are {', '.join(ENGINES)}.")
+    try:
+        return import_module(ENGINES[name])
+    except ModuleNotFoundError as error:  # NumPy comes with an engine's library, and is not there without one
+        raise EngineError(
+            f"engine {name!r} needs {error.name}, which is not installed.", hint=f"pip install {error.name}"
+        ) from error

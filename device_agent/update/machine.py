@@ -128,7 +128,7 @@ class UpdateMachine:
         """Monotonic time at which the machine wants its next `Tick`; infinity when it waits for something else."""
         if self.phase != "idle":
             return float("inf")
-        if self.state.probation is None:
+        if self.state.probation is None or self._running != self.state.active:
             return self._check_due_seconds
         due = float("inf") if self._evidence is None else self._evidence.due_seconds
         return due if due > self._now_seconds else float("inf")
@@ -174,12 +174,17 @@ class UpdateMachine:
         return (*self._write(), *self._run(self.state.active))
 
     def _delivered(self, occurrence: DeliveredTaken | Undelivered) -> tuple[Effect, ...]:
-        if self.phase != "starting":
+        at_start = self.phase == "starting"
+        if not at_start and (self.phase != "idle" or self.state.active is not None):
             return ()
         if isinstance(occurrence, Undelivered):
-            return (RunDelivered(), *self._postpone("storage", occurrence.message))
+            run = (RunDelivered(),) if at_start else ()
+            return (*run, *self._postpone("storage", occurrence.message))
         self.state = transitions.delivered(self.state, occurrence.release)
-        return (*self._write(), *self._run(occurrence.release))
+        if at_start:
+            return (*self._write(), *self._run(occurrence.release))
+        self._running = occurrence.release  # its very bytes run already, from where they were delivered
+        return (*self._write(), Collect(self.state.kept))
 
     def _run(self, release: Release | None) -> tuple[Effect, ...]:
         """Run a release; then tell what waits to be told, and clean up what a power cut left."""
@@ -196,16 +201,25 @@ class UpdateMachine:
         self._take_time(moment)
         if self.phase != "idle":
             return ()
-        if self.state.probation is not None:
+        if self.state.probation is not None and self._running == self.state.active:
             return self._judge()
-        if moment.now_seconds < self._check_due_seconds or self.state.active is None:
+        if moment.now_seconds < self._check_due_seconds:
             return ()
+        if self.state.active is None:
+            return (TakeDelivered(),)
+        if self._running != self.state.active:
+            return self._begin_anew()
         if moment.wall_seconds < self.state.time_floor_seconds:
             return self._postpone("clock_behind", "the clock is behind a time that is known to be past.")
         if self._limits.require_synced_clock and not moment.synced:
             return self._postpone("clock_unsynced", "no time service vouches for the clock.")
         self.phase = "checking"
         return (Check(),)
+
+    def _begin_anew(self) -> tuple[Effect, ...]:
+        """The disk could not count the start of the active release. Once it takes the state, that can be started."""
+        self.phase = "restarting"
+        return (WriteState(self.state), Restart("the active release can be started"))
 
     def _step(self, occurrence: Occurrence) -> tuple[Effect, ...]:
         match self.phase, occurrence:
@@ -450,9 +464,8 @@ class UpdateMachine:
             run = RunDelivered() if self._running is None else Run(self._running)
             return (run, *told)
         self._begin_probation()
-        if (
-            was == "restarting" and self._running != self.state.active
-        ):  # only that it was told could not be written
+        if was == "restarting" and self._running != self.state.active and self.state.probation is None:
+            # It was rolled back, and only that this was told could not be written.
             self.phase = "restarting"
             return (*told, Restart("the active release is another one"))
         return (*cancel, *told)

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 HEAD = """
 [scenario]
 name = "telemetry loss"
-duration_seconds = 3.5
+duration_seconds = 2.5
 [agent.mqtt]
 resend_seconds = 30.0
 """
 FAULTS = {
-    "a broker that is killed": '[[fault]]\nkind = "broker_killed"\nat_seconds = 1.0\nfor_seconds = 0.5\n',
+    "a broker that is killed": '[[fault]]\nkind = "broker_killed"\nat_seconds = 0.7\nfor_seconds = 0.5\n',
     "a disk that is full": '[[fault]]\nkind = "disk_full"\nat_seconds = 0.5\nfor_seconds = 1.5\n'
     '[expect]\nforbidden_events = ["telemetry_lost"]\n',
     "a clock that jumps": '[[fault]]\nkind = "clock_jump"\nat_seconds = 0.5\njump_seconds = -90000000.0\n',

@@ -66,6 +66,14 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     rotate.add_argument(
         "--role", required=True, help="root, targets, snapshot, timestamp, fleet or model-NAME"
     )
+    rotate.add_argument(
+        "--uri",
+        action="append",
+        default=[],
+        dest="uris",
+        metavar="hsm:ID?label=TOKEN",
+        help="a key in hardware in place of a new file; as often as the role has keys; PIN in EDGEWRIGHT_KEY_PIN",
+    )
 
 
 def init(options: argparse.Namespace) -> int:
@@ -97,7 +105,7 @@ def refresh(options: argparse.Namespace) -> int:
 
 def rotate(options: argparse.Namespace) -> int:
     """Change keys."""
-    _repository(options).rotate(options.role)
+    _repository(options).rotate(options.role, uris=options.uris)
     return 0
 
 

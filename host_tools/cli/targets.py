@@ -21,7 +21,8 @@ examples:
 _CHECK_EPILOG = """\
 example: edgewright targets check model.onnx --target amd-vitis-dpu
 
-exit status: 0 no errors, 1 errors (with --strict: warnings too), 2 the file cannot be read
+exit status: 0 no errors, 1 errors (with --strict: warnings too), 2 the file cannot be read, or no such target,
+5 an artifact whose bytes are not those of its manifest
 """
 
 

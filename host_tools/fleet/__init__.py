@@ -6,5 +6,9 @@ Layout:
     simulation/  fleets of up to 100,000 devices through the same machine, with known truth
     field/       what touches devices: signed desired states out, their telemetry in, certificates
     store/       the records in SQL
+    service.py   orders of people, reports of devices, and the rounds that make rollouts go on
+    carrying_out.py  what a change of a rollout asks for, stored with it: jobs, effects, audit
+    inventory.py     what people and the authority do with devices, likewise
+    outside.py       what the service needs of the world, as protocols
     serve/       REST, tokens and roles, the page
 """

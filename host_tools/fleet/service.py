@@ -153,6 +153,8 @@ class FleetService:
         Raises:
             StoreError: It cannot be stored: nothing of it was taken.
         """
+        if not heard:
+            return
         with self.store.writing() as book:
             book.devices.heard([one.report for one in heard], now_seconds=book.now_seconds)
             by_device: dict[str, list[Job]] = defaultdict(list)

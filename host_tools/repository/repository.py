@@ -216,39 +216,52 @@ class Repository:
         with self.signed.alone():
             self.signed.renew({})
 
-    def rotate(self, role: str) -> None:
+    def rotate(self, role: str, *, uris: Sequence[str] = ()) -> None:
         """Give a role new keys and take the old ones from it. Of root, old and new keys sign the new version.
 
         At every moment devices find signatures that the root they know, or the next one, asks for.
 
+        Args:
+            role: Which.
+            uris: Keys in hardware, as many as the role has; none: new ones are made, as files.
+
         Raises:
-            InputError: The role is unknown, or a key is missing.
+            InputError: The role is unknown, a key is missing, or one in hardware cannot be used.
             OutputError: It cannot be written.
         """
         with self.signed.alone():
             if role in TOP:
-                self._rotate_top(role, self._keys.of(role))
+                self._rotate_top(role, self._keys.of(role), uris)
                 return
             targets = self.signed.targets("targets")
             if targets.delegations is None or role not in (targets.delegations.roles or {}):
                 raise InputError(f"role {role!r} is unknown.")
             signed = self.signed.targets(role)
+            new = self._new_keys(role, uris)
             for keyid in list(cast("dict[str, DelegatedRole]", targets.delegations.roles)[role].keyids):
                 targets.revoke_key(keyid, role)
-            for signer in self._keys.make(role, rule_of(role).keys):
+            for signer in new:
                 targets.add_key(signer.public_key, role)
             self.signed.renew({"targets": targets, role: signed})
 
     # --- roles ---
 
-    def _rotate_top(self, role: str, old: Sequence[Signer]) -> None:
+    def _new_keys(self, role: str, uris: Sequence[str]) -> list[Signer]:
+        count = rule_of(role).keys
+        if not uris:
+            return self._keys.make(role, count)
+        if len(uris) != count:
+            raise InputError(f"role {role!r}: expected {count} keys, got {len(uris)} URIs.")
+        return self._keys.adopt(role, uris)
+
+    def _rotate_top(self, role: str, old: Sequence[Signer], uris: Sequence[str]) -> None:
         root = self.signed.root()
         # Before anything is made: devices follow a new root only when enough of the keys that they trust have signed it.
         trusted = root.roles["root"]
         here = sum(one.public_key.keyid in trusted.keyids for one in self._keys.of("root"))
         if here < trusted.threshold:
             raise InputError(f"role 'root': {trusted.threshold} keys must sign, {here} are here.")
-        new = self._keys.make(role, RULES[role].keys)
+        new = self._new_keys(role, uris)
         signed = {"targets": self.signed.targets("targets")} if role == "targets" else {}
         if role != "root":
             # Whoever knows the old root, and whoever will know the new one, is to find enough signatures.

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from datetime import datetime, timezone
 from typing import IO, TYPE_CHECKING, Any, Final, TypeVar
 
-from tuf.api.exceptions import RepositoryError
+from tuf.api.exceptions import RepositoryError, UnsignedMetadataError
 from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, Targets, Timestamp
 from tuf.api.serialization.json import JSONSerializer
 
@@ -205,7 +205,16 @@ class SignedFolder:
         if here < threshold:
             raise InputError(f"role {role!r}: {threshold} keys must sign, {here} are here.")
         for signer in wanted:
-            metadata.sign(signer, append=True)
+            try:
+                metadata.sign(signer, append=True)
+            except UnsignedMetadataError as error:
+                cause = error.__cause__ or error
+                if isinstance(cause, InputError):
+                    raise cause from error
+                raise InputError(
+                    f"role {role!r}: a key does not sign: {type(cause).__name__} {cause}".rstrip() + ".",
+                    hint="Is the hardware there, and its PIN right?",
+                ) from error
         name = "timestamp.json" if role == "timestamp" else f"{signed.version}.{role}.json"
         put(self._metadata / name, metadata.to_bytes(JSONSerializer(compact=True)))
         self._written[role] = signed.version

@@ -215,7 +215,7 @@ def test_an_agent_that_ends_or_does_not_speak_is_told_with_its_last_words(rig: R
         stack.callback(broker.stop)
         telemetry = stack.enter_context(listening(broker))
         agent = Agent(rig, artifact=artifact, telemetry=telemetry, broker_port=broker.port, device="dev")
-        with pytest.raises(AgentError, match="the agent ended with status 2: .*source: kynd: unknown"):
+        with pytest.raises(AgentError, match=r"the agent ended with status 2: .*source: kynd: unknown"):
             agent.start(source={"kynd": "null"})
         assert agent.state == "booted"
         with pytest.raises(AgentError, match="status: "):

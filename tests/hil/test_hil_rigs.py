@@ -18,51 +18,10 @@ from hil.broker import free_port
 from hil.drivers.openssh import SshAddress, SshConnection
 from hil.errors import BoardError, RigError
 from hil.rig import open_rig
+from tests.hil.suite_session import run_suites
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-ROOT = Path(__file__).parents[2]
-LONGEST_SECONDS = 280
-
-
-def suite(folder: Path, module: str, rig: str, *options: str) -> str:
-    """Run a suite as whoever has the package installed does; return what pytest says."""
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-p",
-        "hil.plugin",
-        "--pyargs",
-        f"hil.suites.{module}",
-        f"--rig={rig}",
-    ]
-    command += [
-        "-q",
-        "-rs",
-        "-W",
-        "error",
-        "-p",
-        "no:cacheprovider",
-        "--rootdir",
-        str(folder),
-        "-c",
-        os.devnull,
-        *options,
-    ]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        command,
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=LONGEST_SECONDS,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
-    return done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -111,16 +70,16 @@ python = "{sys.executable}"
 
 
 def test_the_local_rig_is_as_the_template_says(tmp_path: Path) -> None:
-    assert "skipped" not in suite(tmp_path, "test_rig", "local")
+    assert "skipped" not in run_suites(tmp_path, "test_rig", rig="local")
 
 
 def test_the_ssh_rig_is_as_the_template_says(tmp_path: Path, sshd: Path) -> None:
-    assert "skipped" not in suite(tmp_path, "test_rig", str(sshd))
+    assert "skipped" not in run_suites(tmp_path, "test_rig", rig=str(sshd))
     assert not (sshd.parent / "board").exists(), "what was put on the board is taken away again"
 
 
 def test_the_agent_on_an_ssh_rig_comes_up_and_reports(tmp_path: Path, sshd: Path) -> None:
-    assert "2 passed" in suite(tmp_path, "test_smoke", str(sshd))
+    assert "2 passed" in run_suites(tmp_path, "test_smoke", rig=str(sshd))
 
 
 def test_power_is_switched_by_commands_of_this_machine(tmp_path: Path, sshd: Path) -> None:

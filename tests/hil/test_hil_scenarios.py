@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hil.errors import ScenarioError
+from hil.board import parse_board
+from hil.errors import BoardError, ScenarioError
+from hil.protocols import FEATURES
+from hil.rigs.ssh import SshHost
 from hil.scenario.parse import load_scenario, parse_scenario
 from hil.scenario.scenario import FAULT_KINDS, Fault, Load, Scenario, TemperaturePoint
 from hil.scenario.schedule import TEMPERATURE_STEP_SECONDS, schedule
+from hil.table import read_table
 from host_tools.cli.main import main
 from tests.integration.support import null_artifact
 
@@ -301,3 +306,17 @@ def test_a_rig_that_lacks_what_a_scenario_needs_is_refused_before_anything_is_st
     file.write_text(FAULTS)
     assert main(["hil", "scenario", "run", str(file), "--rig", str(tmp_path / "plain.toml")]) == 2
     assert "needs thermal, which rig 'plain' does not have" in capsys.readouterr().err
+
+
+def test_the_board_and_the_scenario_in_the_document_are_valid() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "hil.md").read_text(encoding="utf-8")
+    board, scenario = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    parsed = parse_board(board.encode(), name="pi", origin="docs/hil.md")
+    host = read_table(SshHost, parsed.resource, where="docs/hil.md: resource", error=BoardError)
+    assert host.power_off[0] == "uhubctl"
+    played = parse_scenario(scenario.encode(), origin="docs/hil.md")
+    assert played.needs == ("meter", "network", "power", "thermal")
+    assert all(f"`{kind}`" in text for kind in FAULT_KINDS)
+    assert all(feature in text for feature in FEATURES)
+    suites = {path.stem for path in (Path(__file__).parents[2] / "hil" / "suites").glob("test_*.py")}
+    assert suites == set(re.findall(r"^\| `(test_\w+)` \|", text, re.MULTILINE))

@@ -159,6 +159,21 @@ def test_a_repository_that_is_away_and_a_clock_that_nobody_vouches_for_stop_no_m
     assert events(tmp_path)[1][1]["details"]["reason"] == "clock_unsynced"
 
 
+def test_expired_metadata_stop_no_model_and_fresh_ones_go_on(fleet: Fleet, tmp_path: Path) -> None:
+    config = config_of(fleet, tmp_path, onnx_artifact(tmp_path / "delivered.ewa"), probation_seconds=0.0)
+    new = onnx_artifact(tmp_path / "new.ewa", golden=False)
+    fleet.offer(new, counter=1)
+    fleet.expire_timestamp()
+    with AgentProcess(config) as agent:
+        hear(agent, "update_postponed")
+        hear(agent, "health: up")
+        assert command("status", "--config", str(config)).returncode == 0
+        fleet.repository.refresh()
+        wait_until(lambda: known_good(tmp_path) == digest_of_file(new), what="kept", seconds=LONGEST_SECONDS)
+        assert agent.stop() == 0
+    assert events(tmp_path)[0][1]["details"]["reason"] == "metadata_expired"
+
+
 def test_two_agents_do_not_share_a_folder_of_updates(fleet: Fleet, tmp_path: Path) -> None:
     artifact = onnx_artifact(tmp_path / "delivered.ewa")
     config = config_of(fleet, tmp_path, artifact)

@@ -17,35 +17,22 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from device_agent.config import AgentConfig, ArtifactSection, DeviceSection, SpoolSection, UpdateSection
 from device_agent.contract.archive import ArtifactArchive
 from device_agent.contract.digest import digest_of_file
 from device_agent.update import child, trial
 from device_agent.update.state_file import StateFile
 from device_agent.update.store import Store
 from device_agent.update.updates import Updates
-from tests.integration.support import null_artifact
-from tests.integration.update_repository import TARGET, Fleet
+from tests.integration.update_repository import Fleet
+from tests.integration.update_within import Within, artifacts, config_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from device_agent.config import AgentConfig
     from device_agent.update.state import Notice
 
 LONGEST_SECONDS = 60.0
-
-
-class Within:
-    """`Children` whose steps are done here."""
-
-    def __init__(self) -> None:
-        self.answers: list[Any] = []
-
-    def start(self, job: Any, *, timeout_seconds: float) -> None:
-        self.answers.append(Fleet.do(job))
-
-    def cancel(self) -> None:
-        self.answers.clear()
 
 
 @dataclass(kw_only=True)
@@ -75,26 +62,6 @@ class Points:
             return result
 
         return counted
-
-
-def config_of(fleet: Fleet, device: str, folder: Path, delivered: Path, **update: Any) -> AgentConfig:
-    settings: dict[str, Any] = {
-        "url": fleet.server.url,
-        "root": fleet.root,
-        "directory": folder,
-        "first_check_seconds": 0.0,
-        "check_interval_seconds": 0.1,
-        "require_synced_clock": False,
-        "shadow_frames": 0,
-        "probation_seconds": 0.0,
-        "probation_inferences": 10,
-    } | update
-    return AgentConfig(
-        device=DeviceSection(id=device, targets=(TARGET,)),
-        artifact=ArtifactSection(path=delivered),
-        spool=SpoolSection(path=folder / "spool.db"),
-        update=UpdateSection(**settings),
-    )
 
 
 def live(config: AgentConfig, wanted: str, points: Points, *, broken: str = "") -> list[str]:
@@ -159,12 +126,6 @@ def fleet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fleet]:
     made = Fleet(tmp_path)
     yield made
     made.server.close()
-
-
-def artifacts(folder: Path, count: int) -> list[Path]:
-    return [
-        null_artifact(folder / f"m-{number}.ewa", latency_seconds=number * 1e-4) for number in range(count)
-    ]
 
 
 @pytest.mark.slow

@@ -7,8 +7,11 @@ import http.server
 import ssl
 import threading
 import time
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from tuf.api.metadata import Metadata
 
 from device_agent.update.child import do
 from device_agent.update.jobs import CheckJob, FetchJob, Network, TrialJob
@@ -90,6 +93,16 @@ class Fleet:
         path = self.repository.add(artifact, release_counter=counter)
         self.repository.release(subject, [path], **options)
         return path
+
+    def expire_timestamp(self) -> None:
+        """Sign a timestamp that has expired, as one that nobody has signed anew in time."""
+        path = self.metadata("timestamp.json")
+        metadata = Metadata.from_file(str(path))
+        metadata.signed.expires = datetime.now(timezone.utc).replace(microsecond=0) - timedelta(days=1)
+        metadata.signed.version += 1
+        (signer,) = self.repository._keys.of("timestamp")
+        metadata.sign(signer)
+        metadata.to_file(str(path))
 
     def network(self, **changes: Any) -> Network:
         settings: dict[str, Any] = {"stall_seconds": 5.0, "min_bytes_per_second": 1.0} | changes

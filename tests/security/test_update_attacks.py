@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from datetime import datetime, timedelta, timezone
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ from device_agent.update.occurrences import (
     Tried,
 )
 from host_tools.repository.roles import RULES
-from tests.integration.support import null_artifact, wait_until
+from tests.integration.support import null_artifact, onnx_artifact, wait_until
 from tests.integration.update_repository import TARGET, Fleet
 from tests.security.forged_archive import Part, forge, parts_of
 
@@ -70,9 +70,7 @@ def trial(fleet: Fleet, path: Path, **changes: Any) -> object:
         targets=(TARGET,),
         engine="auto",
         threads=1,
-        memory_max_bytes=4 << 30,
-        cpu_max_seconds=60,
-        **changes,
+        **{"model_max_bytes": 0, "memory_max_bytes": 4 << 30, "cpu_max_seconds": 60, **changes},
     )
     Children(answers.append).start(job, timeout_seconds=60.0)
     wait_until(lambda: answers, what="the trial ends")
@@ -142,27 +140,39 @@ def test_frozen_metadata_are_noticed_when_they_expire_and_fresh_ones_are_taken_a
 ) -> None:
     fleet.offer(artifact(tmp_path), counter=1)
     offered(fleet)
-    path = fleet.metadata("timestamp.json")
-    metadata = Metadata.from_file(str(path))
-    metadata.signed.expires = datetime.now(timezone.utc).replace(microsecond=0) - timedelta(days=1)
-    metadata.signed.version += 1
-    (signer,) = fleet.repository._keys.of("timestamp")
-    metadata.sign(signer)
-    metadata.to_file(str(path))
+    fleet.expire_timestamp()
     assert refused(fleet.check()) == "metadata_expired"
     fleet.repository.refresh()
     offered(fleet)
 
 
-def test_files_of_two_states_of_the_repository_are_not_mixed(fleet: Fleet, tmp_path: Path) -> None:
+@pytest.mark.parametrize("role", ["snapshot", "fleet", "model-small"])
+def test_files_of_two_states_of_the_repository_are_not_mixed(fleet: Fleet, tmp_path: Path, role: str) -> None:
+    """All but one file are of the new state; each is signed, none has expired, and the device never saw the old one."""
+
+    def newest() -> Path:
+        found = fleet.metadata("").glob(f"*.{role}.json")
+        return max(found, key=lambda one: int(one.name.split(".")[0]))
+
     fleet.offer(artifact(tmp_path), counter=1)
-    old = max(fleet.metadata("").glob("*.fleet.json"), key=lambda one: int(one.name.split(".")[0]))
-    kept = old.read_bytes()
+    old, kept = newest(), newest().read_bytes()
     fleet.offer(artifact(tmp_path, "m-2.ewa", latency_seconds=0.002), counter=2)
-    new = max(fleet.metadata("").glob("*.fleet.json"), key=lambda one: int(one.name.split(".")[0]))
-    assert new != old
-    new.write_bytes(kept)
+    assert newest() != old
+    newest().write_bytes(kept)
     assert refused(fleet.check()) in ("metadata_replayed", "metadata_mismatch")
+
+
+def test_one_artifacts_bytes_under_anothers_name_are_not_stored(fleet: Fleet, tmp_path: Path) -> None:
+    """Both are signed, by the same key, for the same model and target."""
+    one, other = artifact(tmp_path), artifact(tmp_path, "m-2.ewa", latency_seconds=0.003)
+    fleet.offer(one, counter=1)
+    fleet.offer(other, counter=2)
+    fleet.server.answers[".m-2.ewa"] = one.read_bytes()
+    offer = offered(fleet)
+    assert offer.release.digest == digest_of_file(other)
+    answer = fleet.fetch(offer)
+    assert isinstance(answer, FetchFailed)
+    assert not fleet.store.holds(offer.release.digest)
 
 
 def test_endless_data_end_at_the_signed_length(fleet: Fleet, tmp_path: Path) -> None:
@@ -215,6 +225,22 @@ def test_slow_data_are_broken_off_and_go_on_from_there(
     assert fleet.server.asked[-1][1] == f"bytes={have}-"
 
 
+def test_slow_metadata_are_broken_off(fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("device_agent.update.child._RATE_WINDOW_SECONDS", 0.3)
+    fleet.offer(artifact(tmp_path), counter=1)
+
+    def slow() -> Iterator[tuple[float, bytes]]:
+        for byte in fleet.metadata("timestamp.json").read_bytes():
+            yield 0.05, bytes([byte])
+
+    fleet.server.answers["timestamp.json"] = slow
+    began = time.monotonic()
+    assert refused(fleet.check(min_bytes_per_second=1_000.0)) == "slow_data"
+    assert time.monotonic() - began < 10.0, "the whole file would take longer"
+    del fleet.server.answers["timestamp.json"]
+    offered(fleet)
+
+
 def test_a_server_that_says_nothing_is_left(fleet: Fleet, tmp_path: Path) -> None:
     fleet.offer(artifact(tmp_path), counter=1)
     offer = offered(fleet)
@@ -225,13 +251,27 @@ def test_a_server_that_says_nothing_is_left(fleet: Fleet, tmp_path: Path) -> Non
 
 
 def test_a_zip_bomb_is_refused_by_the_trial_unread(fleet: Fleet, tmp_path: Path) -> None:
-    bomb = tmp_path / "bomb.ewa"
-    parts = parts_of()
-    parts[1].method, parts[1].size = 8, 0xFFFF_FFF0
-    bomb.write_bytes(forge(parts))
-    answer = trial(fleet, bomb)
+    """A member that unpacks to 512 MiB, with sizes that are true, sizes that lie, and a size beyond the format's own."""
+    squeezed = zlib.compressobj(9, zlib.DEFLATED, -15)
+    data = squeezed.compress(bytes(512 << 20)) + squeezed.flush()
+    assert len(data) < 1 << 20
+    for size in (512 << 20, len(data), 100, 0xFFFF_FFF0):
+        bomb = tmp_path / "bomb.ewa"
+        parts = parts_of()
+        parts[1].method, parts[1].size, parts[1].data, parts[1].crc32 = 8, size, data, 0
+        bomb.write_bytes(forge(parts))
+        answer = trial(fleet, bomb, memory_max_bytes=384 << 20)
+        assert isinstance(answer, TrialFailed)
+        assert answer.code == "archive", answer
+
+
+def test_a_signed_artifact_that_takes_all_memory_takes_only_its_trial(fleet: Fleet, tmp_path: Path) -> None:
+    heavy = onnx_artifact(tmp_path / "heavy.ewa", ballast_bytes=96 << 20)
+    answer = trial(fleet, heavy, model_max_bytes=48 << 20)
     assert isinstance(answer, TrialFailed)
-    assert answer.code == "archive"
+    assert answer.code == "memory_budget"
+    assert "engine.memory_max_bytes: loading and testing the model added" in answer.message
+    assert isinstance(trial(fleet, onnx_artifact(tmp_path / "light.ewa"), model_max_bytes=48 << 20), Tried)
 
 
 @pytest.mark.parametrize("name", [b"../../etc/cron.d/x", b"/etc/passwd", b"a/../../x"])

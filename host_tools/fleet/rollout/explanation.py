@@ -164,18 +164,18 @@ def _next_step(rollout: Rollout, now_seconds: float) -> str:
     if rollout.state in ENDED_ROLLOUTS:
         return "nothing: it has ended."
     if rollout.state == "draft":
-        return f"`edgewright rollout submit {plan.id}`."
+        return f"`edgewright fleet rollouts submit {plan.id}`."
     if rollout.state == "rolling_back":
         return f"devices go back to what they ran before; it ends when they have, or after {wording.duration(plan.absent_seconds)}."
     asks = next((place for place, one in enumerate(rollout.stages) if one.state == "awaiting_approval"), None)
     if asks is not None:
         begun = rollout.stages[asks].began_seconds is not None
-        instead = ", `resume` to wait for more data, or `roll-back`" if begun else ""
-        return f"an approver: `edgewright rollout approve-stage {plan.id}`{instead}."
+        instead = ", `resume` to wait for more data, or `rollback`" if begun else ""
+        return f"an approver: `edgewright fleet rollouts approve-stage {plan.id}`{instead}."
     if rollout.state == "awaiting_approval":
-        return f"an approver: `edgewright rollout approve {plan.id}`."
+        return f"an approver: `edgewright fleet rollouts approve {plan.id}`."
     if rollout.state == "paused":
-        return f"`edgewright rollout resume {plan.id}`, `abort` or `roll-back`."
+        return f"`edgewright fleet rollouts resume {plan.id}`, `abort` or `rollback`."
     begun_stage = last_begun(rollout)
     if begun_stage is None or rollout.stages[begun_stage].state == "passed":
         if not is_open(plan.windows, now_seconds):

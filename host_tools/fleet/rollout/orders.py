@@ -70,7 +70,7 @@ def approve_stage(rollout: Rollout, actor: str, now_seconds: float) -> Advance:
     if place is None:
         raise InputError(
             f"rollout {rollout.plan.id}: no stage awaits approval.",
-            hint=f"`edgewright rollout explain {rollout.plan.id}` says what it waits for.",
+            hint=f"`edgewright fleet rollouts explain {rollout.plan.id}` says what it waits for.",
         )
     name = rollout.plan.stages[place].name
     progress = rollout.stages[place]
@@ -164,7 +164,7 @@ def retry(rollout: Rollout, actor: str, now_seconds: float) -> Advance:
     if last_begun(rollout) is None:
         raise InputError(
             f"rollout {rollout.plan.id}: nothing to retry: no stage has begun.",
-            hint=f"`edgewright rollout explain {rollout.plan.id}` says what it waits for.",
+            hint=f"`edgewright fleet rollouts explain {rollout.plan.id}` says what it waits for.",
         )
     said = Said(action="rollout.retry", reason=f"failed and canceled jobs tried again by {actor}.")
     return Advance(
@@ -203,9 +203,9 @@ def _require(rollout: Rollout, order: str, states: tuple[RolloutState, ...]) -> 
     if rollout.state in ENDED_ROLLOUTS:
         hint = "It has ended and stays as it is; plan a new rollout, with allow_downgrade to go back to an older release."
     elif rollout.state == "draft":
-        hint = f"`edgewright rollout submit {rollout.plan.id}` first."
+        hint = f"`edgewright fleet rollouts submit {rollout.plan.id}` first."
     else:
-        hint = f"`edgewright rollout explain {rollout.plan.id}` says what it waits for."
+        hint = f"`edgewright fleet rollouts explain {rollout.plan.id}` says what it waits for."
     raise InputError(
         f"rollout {rollout.plan.id}: cannot {order} it: expected {' or '.join(states)}, got {rollout.state}.",
         hint=hint,

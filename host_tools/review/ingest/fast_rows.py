@@ -19,7 +19,16 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from device_agent.contract import units
-from host_tools.review.ingest.rows import SYSTEM_LATER, SYSTEM_NAMES, SYSTEM_SOURCE, Row, Rows, system_quality
+from device_agent.contract.telemetry import INPUT_BUCKETS
+from host_tools.review.ingest.rows import (
+    SYSTEM_LATER,
+    SYSTEM_NAMES,
+    SYSTEM_SOURCE,
+    Row,
+    Rows,
+    sketch_row,
+    system_quality,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +38,7 @@ _COUNT_MAX = (1 << 53) - 1
 _MAX_READINGS = 256
 _MAX_BUCKETS = 4096
 _MAX_OUTPUTS = 256
+_MAX_INPUTS = 64
 _MAX_VALUES = 65536
 _LARGEST_INDEX = 999_999_999
 _LONGEST = 1 << 20
@@ -50,6 +60,9 @@ class _Envelope(Struct, forbid_unknown_fields=True):
     uptime_seconds: _Amount
     clock: Literal["synced", "unsynced", "floor"]
     artifact: str | None
+
+
+_Buckets = dict[int, Annotated[int, Meta(ge=1, le=_COUNT_MAX)] | float]
 
 
 class _Hist(Struct, forbid_unknown_fields=True):
@@ -76,6 +89,27 @@ class _Inference(_Envelope):
     latency_p90_seconds: _Amount | UnsetType = UNSET
     latency_p95_seconds: _Amount | UnsetType = UNSET
     latency_p99_seconds: _Amount | UnsetType = UNSET
+    model: str | UnsetType = UNSET
+    variant: Literal["a", "b"] | UnsetType = UNSET
+
+
+class _Sketch(Struct, forbid_unknown_fields=True):
+    name: _Text
+    value_count: _Count
+    mean: _Real
+    deviation: _Amount
+    minimum: _Real
+    maximum: _Real
+    saturated_ratio: Annotated[float, Meta(ge=0.0, le=1.0)] | None
+    zero_count: _Count
+    negative: _Buckets
+    positive: _Buckets
+
+
+class _InputWindow(_Envelope):
+    frame_count: _Count
+    inputs: Annotated[list[_Sketch], Meta(min_length=1, max_length=_MAX_INPUTS)]
+    absent: _Absent
     model: str | UnsetType = UNSET
     variant: Literal["a", "b"] | UnsetType = UNSET
 
@@ -128,13 +162,16 @@ class _Result(_Envelope):
 
 _ENVELOPE_KEYS = 7
 _INFERENCE_KEYS = _ENVELOPE_KEYS + 8 + 3
+_SKETCH_KEYS = len(_Sketch.__struct_fields__)
 _LATENCIES = tuple(f"latency_{part}_seconds" for part in ("min", "max", "p50", "p90", "p95", "p99"))
 _INFERENCE_OPTIONAL = ("throughput_per_second", *_LATENCIES)
 _SYSTEM_COUNTS = tuple(name for name in SYSTEM_NAMES if name.endswith(("_bytes", "_total", "_messages")))
 _SYSTEM_ROWS = tuple((name, system_quality(name)) for name in SYSTEM_NAMES)
+_INPUT_BUCKETS = frozenset(INPUT_BUCKETS)
 _RESERVED = frozenset({"sources", "absent", *_Envelope.__struct_fields__})
 
 _INFERENCE = msgspec.json.Decoder(_Inference)
+_INPUT = msgspec.json.Decoder(_InputWindow)
 _SYSTEM = msgspec.json.Decoder(_System)
 _SENSORS = msgspec.json.Decoder(_Sensors)
 _ANYTHING = msgspec.json.Decoder(dict[str, object])
@@ -169,7 +206,7 @@ def fast_rows(kind: str, payload: bytes) -> Rows | None:
     """Return the rows of a measurement or result, or None where the contract has to judge.
 
     Args:
-        kind: ``inference``, ``system``, ``thermal``, ``power`` or ``result``; of any other it returns None.
+        kind: ``inference``, ``input``, ``system``, ``thermal``, ``power`` or ``result``; of any other it returns None.
         payload: The message.
     """
     reader = _READERS.get(kind)
@@ -233,6 +270,36 @@ def _inference(payload: bytes, _kind: str) -> Rows | None:
         list(counts.values()) if indices == ascending else [counts[index] for index in ascending],
     )
     return _rows(window, "inference", [row])
+
+
+def _input(payload: bytes, _kind: str) -> Rows | None:
+    window = _INPUT.decode(payload)
+    whose = _whose(window)
+    keys = _ENVELOPE_KEYS + 3 + len(window.absent)
+    rows: list[Row] = []
+    for sketch in window.inputs:
+        below, above = sketch.negative, sketch.positive
+        counted = sketch.zero_count + sum(below.values()) + sum(above.values())
+        if (
+            type(counted) is not int
+            or type(sketch.value_count) is not int
+            or counted != sketch.value_count
+            or counted < 1
+            or not (below.keys() | above.keys()) <= _INPUT_BUCKETS
+        ):
+            return None
+        keys += _SKETCH_KEYS + len(below) + len(above)
+        rows.append(sketch_row(sketch, frames=window.frame_count))
+    if (
+        whose is None
+        or type(window.frame_count) is not int
+        or window.frame_count < 1
+        or b'"-0"' in payload
+        or payload.count(b'":') != keys + whose
+    ):
+        return None
+    model, variant = (None if one is UNSET else one for one in (window.model, window.variant))
+    return _rows(window, "input", [(model, variant, *row) for row in rows])
 
 
 def _system(payload: bytes, kind: str) -> Rows | None:
@@ -319,7 +386,7 @@ def _present(
     return present
 
 
-def _whose(message: _Inference | _Result) -> int | None:
+def _whose(message: _Inference | _InputWindow | _Result) -> int | None:
     """Return how many of model and variant are told; None when the model's name is none."""
     if message.model is UNSET:
         return int(message.variant is not UNSET)
@@ -329,7 +396,7 @@ def _whose(message: _Inference | _Result) -> int | None:
 
 
 def _rows(
-    message: _Envelope, table: Literal["inference", "reading", "output"], rows: list[Row]
+    message: _Envelope, table: Literal["inference", "input", "reading", "output"], rows: list[Row]
 ) -> Rows | None:
     artifact = message.artifact
     if (
@@ -352,6 +419,7 @@ def _rows(
 
 _READERS: dict[str, Callable[[bytes, str], Rows | None]] = {
     "inference": _inference,
+    "input": _input,
     "system": _system,
     "thermal": _sensors,
     "power": _sensors,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import MISSING, asdict, dataclass, fields
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from device_agent.contract.telemetry import (
     INPUT_BUCKETS,
@@ -15,7 +15,6 @@ from device_agent.contract.telemetry import (
     Event,
     Health,
     InferenceWindow,
-    InputSketch,
     InputWindow,
     PowerSample,
     Reported,
@@ -119,7 +118,8 @@ def _content(message: Message, name: str) -> tuple[TableName, list[Row]]:
 def _tensors(message: Result | InputWindow) -> tuple[TableName, list[Row]]:
     if isinstance(message, Result):
         return "output", [_output(message, output) for output in message.outputs]
-    return "input", [_input(message, one) for one in message.inputs]
+    whose, frames = (message.model, message.variant), message.frame_count
+    return "input", [(*whose, *sketch_row(one, frames=frames)) for one in message.inputs]
 
 
 def _inference(window: InferenceWindow) -> Row:
@@ -143,16 +143,42 @@ def _inference(window: InferenceWindow) -> Row:
     )
 
 
-def _input(window: InputWindow, sketch: InputSketch) -> Row:
-    below = {-1 - (index - INPUT_BUCKETS[0]): count for index, count in sketch.negative.items()}
-    above = {1 + (index - INPUT_BUCKETS[0]): count for index, count in sketch.positive.items()}
-    counts = {**below, **({0: sketch.zero_count} if sketch.zero_count else {}), **above}
+class Sketch(Protocol):
+    """`InputSketch`, or what the fast way has in its place."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102  all as in the contract
+    @property
+    def value_count(self) -> float: ...  # noqa: D102
+    @property
+    def mean(self) -> float: ...  # noqa: D102
+    @property
+    def deviation(self) -> float: ...  # noqa: D102
+    @property
+    def minimum(self) -> float: ...  # noqa: D102
+    @property
+    def maximum(self) -> float: ...  # noqa: D102
+    @property
+    def saturated_ratio(self) -> float | None: ...  # noqa: D102
+    @property
+    def zero_count(self) -> float: ...  # noqa: D102
+    @property
+    def negative(self) -> Mapping[int, float]: ...  # noqa: D102
+    @property
+    def positive(self) -> Mapping[int, float]: ...  # noqa: D102
+
+
+def sketch_row(sketch: Sketch, *, frames: float) -> Row:
+    """Return the row of an input, without model and variant."""
+    first = INPUT_BUCKETS[0]
+    counts = {first - 1 - index: count for index, count in sketch.negative.items()}
+    if sketch.zero_count:
+        counts[0] = sketch.zero_count
+    counts |= {1 + index - first: count for index, count in sketch.positive.items()}
     places = sorted(counts)
     return (
-        window.model,
-        window.variant,
         sketch.name,
-        window.frame_count,
+        frames,
         sketch.value_count,
         sketch.mean,
         sketch.deviation,

@@ -16,7 +16,14 @@ from device_agent.config import parse_config
 from device_agent.contract.topics import DeviceTopics
 from device_agent.frames import FrameDoor
 from device_agent.inbox import FromModel
-from device_agent.occurrences import Failed, ModelFailed, ModelOrdered, SourceEnded, WorkerStopped
+from device_agent.occurrences import (
+    ArtifactVerified,
+    Failed,
+    ModelFailed,
+    ModelOrdered,
+    SourceEnded,
+    WorkerStopped,
+)
 from device_agent.orders import Orders
 from device_agent.telemetry.recorder import Recorder
 from device_agent.telemetry.spool import Spool, SpoolLimits
@@ -64,6 +71,7 @@ class Loop:
             changed=lambda: None,
         )
         (self.gate,) = self.beside.models
+        self.verified = 0
 
     def until(self, claim: Callable[[], object]) -> None:
         deadline = time.monotonic() + 20.0
@@ -71,7 +79,9 @@ class Loop:
             assert time.monotonic() < deadline, (self.gate.state, self.gate.trouble)
             self.beside.turn(time.monotonic(), may_begin=True)
             while not self.inbox.empty():
-                self.beside.see(self.inbox.get(), self.passed_on.append)
+                item = self.inbox.get()
+                self.verified += isinstance(item, FromModel) and isinstance(item.occurrence, ArtifactVerified)
+                self.beside.see(item, self.passed_on.append)
             time.sleep(0.005)
 
     def order(self, operation: Any, model: str = "gate") -> None:
@@ -135,6 +145,18 @@ def test_a_model_that_is_restarted_while_paused_stays_paused(
     loop.order("resume")
     loop.until(lambda: loop.inferences > count)
     assert [code for _, code, _ in loop.ends[1:]] == ["", "", ""]
+
+
+def test_a_command_that_begins_a_model_before_its_turn_begins_it_once(
+    tmp_path: Path, loop_of: Callable[[str], Loop]
+) -> None:
+    """Begun twice, it would be loaded behind its self-test, and infer untested."""
+    null_artifact(tmp_path / "gate.ewa", latency_seconds=0.001)
+    loop = loop_of("")
+    loop.order("restart_model")
+    loop.until(lambda: loop.inferences > 3)
+    assert [code for _, code, _ in loop.ends] == [""]
+    assert loop.verified == 1
 
 
 def test_a_model_over_its_budget_is_unloaded_and_begun_again(

@@ -28,8 +28,8 @@ function Picture({ finding }) {
     <rect class="forbidden" x=${allowed} y="2" width=${WIDTH - allowed} height=${BAND - 4} />
     <line class="zero" x1=${zero} x2=${zero} y1="2" y2=${BAND - 2} />
     <line class="allowed" x1=${allowed} x2=${allowed} y1="2" y2=${BAND - 2} />
-    <text x=${zero} y=${HEIGHT - 4}>as before</text>
-    <text class="limit" x=${allowed} y=${HEIGHT - 4}>+${limit(gate.measure, worst).replace("per device-hour", "/ h")}</text>
+    <text class="before" x=${zero + 3} y=${HEIGHT - 4}>as before</text>
+    <text class="limit" x=${allowed - 3} y=${HEIGHT - 4}>+${limit(gate.measure, worst).replace("per device-hour", "/ h")}</text>
     ${is && html`
       <line class="interval" x1=${left} x2=${right} y1=${MIDDLE} y2=${MIDDLE} />
       <${End} value=${low} worst=${worst} /><${End} value=${high} worst=${worst} />

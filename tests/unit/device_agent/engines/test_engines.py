@@ -189,6 +189,40 @@ print(json.dumps([said, available()]))
     assert there["null"] == "null 1.0"
 
 
+def test_where_there_is_no_numpy_engines_and_sources_say_so() -> None:
+    """A device that was just installed: the package brings neither an engine nor NumPy."""
+    code = """
+import sys
+sys.modules["numpy"] = None
+from dataclasses import replace
+from device_agent.config import SourceSection
+from device_agent.contract.errors import EdgewrightError
+from device_agent.engines import available, load_engine
+from device_agent.frames import FrameDoor, open_source
+for name, said in available().items():
+    print(name, said)
+for begin in (
+    lambda: load_engine("onnx", {"a": b""}, threads=1),
+    lambda: open_source(SourceSection(kind="http"), None, door=FrameDoor(), on_refused=None, describe=None),
+):
+    try:
+        begin()
+    except EdgewrightError as error:
+        print(error.code, error, error.hint)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    *engines, null, loading, source = done.stdout.splitlines()
+    assert [line.split()[1:4] for line in engines] == [
+        ["unavailable:", "engine", repr(line.split()[0])] for line in engines
+    ]
+    assert null == "null null 1.0"
+    assert "needs numpy, which is not installed." in loading
+    assert loading.startswith("engine ")
+    assert "source.kind 'http' needs numpy, which is not installed." in source
+    assert source.endswith("pip install numpy")
+
+
 def test_the_null_engine_needs_no_numpy() -> None:
     program = f"""
 import sys

@@ -234,7 +234,42 @@ def test_a_disk_that_cannot_count_a_start_runs_what_is_known_to_be_good() -> Non
     machine.handle(was.Started(moment(0.0)))
     effects = machine.handle(was.StateUnwritten(message="full", durable=ON_PROBATION, runs=False))
     assert effects[0] == do.Run(OLD)
-    assert machine.next_due_seconds == float("inf"), "nothing is tried before the disk works"
+    retry = machine.next_due_seconds
+    assert 0.0 < retry < float("inf")
+    assert machine.handle(was.Tick(moment(retry - 1.0))) == ()
+    again = machine.handle(was.Tick(moment(retry)))
+    assert again == (do.WriteState(ON_PROBATION), do.Restart("the active release can be started"))
+    assert machine.handle(was.StateUnwritten(message="full", durable=ON_PROBATION, runs=True)) == ()
+    assert machine.next_due_seconds > retry, "nothing is restarted before the disk works"
+
+
+def test_a_release_that_was_activated_and_not_told_waits_for_the_disk_and_one_that_was_rolled_back_does_not() -> (
+    None
+):
+    good = replace(ON_PROBATION, active=OLD, probation=None)
+    for durable, restarts in ((ON_PROBATION, False), (good, True)):
+        machine = UpdateMachine(good if not restarts else ON_PROBATION, LIMITS)
+        machine.handle(was.Started(moment(0.0)))
+        if restarts:
+            machine.handle(was.RunFailed(code="engine", message="no"))
+        else:
+            machine.phase = "restarting"
+        effects = machine.handle(was.StateUnwritten(message="full", durable=durable, runs=True))
+        assert any(isinstance(effect, do.Restart) for effect in effects) == restarts
+
+
+def test_a_disk_that_could_not_take_the_delivered_artifact_is_asked_again() -> None:
+    machine = UpdateMachine(UpdateState(), LIMITS)
+    assert machine.handle(was.Started(moment(0.0))) == (do.TakeDelivered(),)
+    effects = machine.handle(was.Undelivered(message="full"))
+    assert effects[0] == do.RunDelivered()
+    assert machine.handle(was.Tick(moment(machine.next_due_seconds))) == (do.TakeDelivered(),)
+    assert machine.handle(was.Undelivered(message="full")) == (), "told once"
+    assert machine.handle(was.Tick(moment(machine.next_due_seconds))) == (do.TakeDelivered(),)
+    effects = machine.handle(was.DeliveredTaken(OLD))
+    assert machine.state.active == machine.state.known_good == OLD
+    assert effects == (do.WriteState(machine.state), do.Collect(machine.state.kept))
+    assert machine.handle(was.Tick(moment(machine.next_due_seconds))) == (do.Check(),)
 
 
 def test_a_window_in_which_nothing_happened_is_neither_good_nor_bad() -> None:

@@ -79,9 +79,9 @@ def test_explanations_word_for_word() -> None:
 @pytest.mark.parametrize(
     ("rollout", "says"),
     [
-        (draft(plan()), "rollout submit r1"),
-        (orders.submit(draft(plan(needs_approval=True)), "ann", BEGIN).rollout, "rollout approve r1"),
-        (orders.pause(running(plan()), "ann", BEGIN).rollout, "rollout resume r1"),
+        (draft(plan()), "rollouts submit r1"),
+        (orders.submit(draft(plan(needs_approval=True)), "ann", BEGIN).rollout, "rollouts approve r1"),
+        (orders.pause(running(plan()), "ann", BEGIN).rollout, "rollouts resume r1"),
         (orders.roll_back(running(plan()), "ann", BEGIN).rollout, "devices go back"),
         (orders.abort(running(plan()), "ann", BEGIN).rollout, "it has ended"),
         (running(plan()), "the next stage begins"),

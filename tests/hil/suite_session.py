@@ -1,0 +1,37 @@
+"""A session of the suites that ship, as whoever has the package installed starts it: in a folder of its own, warnings as errors."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+LONGEST_SECONDS = 280
+
+
+def run_suites(folder: Path, *modules: str, rig: str, options: tuple[str, ...] = ()) -> str:
+    """Run suites on a rig; return what pytest says once all of it passed."""
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "hil.plugin",
+        "--pyargs",
+        *(f"hil.suites.{one}" for one in modules),
+    ]
+    command += [f"--rig={rig}", "-q", "-rs", "-W", "error", "-p", "no:cacheprovider", "-p", "no:randomly"]
+    command += ["--rootdir", str(folder), "-c", os.devnull, *options]
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=LONGEST_SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
+    return done.stdout

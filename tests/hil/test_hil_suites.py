@@ -1,0 +1,40 @@
+"""Every suite that ships passes on `local`, with an artifact that was brought."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from hil.artifact import sample_artifact
+from tests.hil.suite_session import ROOT, run_suites
+
+SESSIONS = [
+    ("test_smoke", "test_parity", "test_latency", "test_soak"),
+    ("test_heat", "test_offline", "test_telemetry_loss"),
+    ("test_update_faults",),
+]
+
+
+@pytest.fixture(scope="module")
+def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return sample_artifact(tmp_path_factory.mktemp("sample"), "x86_64-onnxruntime")
+
+
+def test_every_suite_is_among_the_sessions() -> None:
+    # The template of rigs is in test_hil_rigs.py.
+    shipped = {path.stem for path in (ROOT / "hil" / "suites").glob("test_*.py")} - {"test_rig"}
+    assert shipped == {one for session in SESSIONS for one in session}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("session", SESSIONS, ids=lambda session: session[0])
+def test_the_suites_pass_on_the_local_rig(tmp_path: Path, artifact: Path, session: tuple[str, ...]) -> None:
+    options = ("--rig-report=page.html", f"--rig-artifact={artifact}", "--rig-soak=3")
+    said = run_suites(tmp_path, *session, rig="local", options=options)
+    assert "skipped" not in said
+    assert "measurements" in said
+    page = (tmp_path / "page.html").read_text()
+    assert re.search(r"digest</th><td class=\"mono\">sha256:[0-9a-f]{64}<", page)
+    assert "engine_loaded" in page, "the agent's log is on the page"
