@@ -539,7 +539,11 @@ def test_axe_finds_nothing_serious_and_nothing_is_cut_off_at_360_pixels(
     chromium: Browser, fleet: PagesFleet, address: str, dark: bool
 ) -> None:
     options = "{ runOnly: ['color-contrast'] }" if dark else "{}"  # only colours differ
-    for view in ("fleet", "device", "running", "stopped") if dark else ("fleet", "group", "devices", "device", "running", "audit"):
+    for view in (
+        ("fleet", "device", "running", "stopped")
+        if dark
+        else ("fleet", "group", "devices", "device", "running", "audit")
+    ):
         chromium.shape(dark=dark)
         opened(chromium, fleet, address, VIEWS[view])
         chromium.ask(AXE.read_text() + "; 0")
