@@ -146,9 +146,7 @@ def test_a_release_reaches_a_device_and_its_job_ends(
     asked.ask("POST", "/releases", body)
     stages = [{"name": "all", "share_ppm": 1_000_000, "soak_seconds": 0.0}]
     asked.ask(
-        "POST",
-        "/rollouts",
-        {"id": "r1", "release": "small-1.0", "group": "lab", "stages": stages, "gates": []},
+        "POST", "/rollouts", {"id": "r1", "release": "small-1.0", "group": "lab", "stages": stages, "gates": []}
     )
     asked.ask("POST", "/rollouts/r1/submit", {})
     offer = wait_until(lambda: offered(fleet), what="the device finds the release in the repository")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
@@ -11,6 +12,7 @@ from fastapi.responses import StreamingResponse
 from host_tools.fleet.serve.answers import AuditAnswer, AuditCheck, Page, page_of
 from host_tools.fleet.serve.asked import AfterNumber, Limit
 from host_tools.fleet.serve.context import Fleet
+from host_tools.fleet.serve.problems import too_many
 from host_tools.fleet.serve.roles import ROOT
 from host_tools.fleet.store.audit_file import audit_lines
 
@@ -19,6 +21,7 @@ _Action = Annotated[str | None, Query(max_length=60, pattern=r"^[a-z_.]+$")]
 _Subject = Annotated[str | None, Query(max_length=300, pattern=r"^[A-Za-z0-9_.+/-]+$")]
 _Order = Literal["oldest_first", "newest_first"]
 _LINES = "application/jsonl"
+_AT_ONCE = 1_000
 _LINES_ANSWER: dict[int | str, dict[str, Any]] = {
     200: {"description": "One entry a line", "content": {_LINES: {"schema": {"type": "string"}}}}
 }
@@ -51,10 +54,17 @@ def add_audit_endpoints(app: FastAPI, fleet: Fleet) -> None:
     def export_audit() -> StreamingResponse:
         return StreamingResponse(_lines(fleet), media_type=_LINES)
 
+    checking = threading.Lock()  # it reads every entry: one at a time
+
     @app.get(f"{ROOT}/audit/check", response_model=AuditCheck)
     def check_audit() -> AuditCheck:
-        with fleet.store.reading() as book:
-            broken, newest = book.audit.broken(), book.audit.last()
+        if not checking.acquire(blocking=False):
+            raise too_many("The audit is being checked already.", wait_seconds=5.0)
+        try:
+            with fleet.store.reading() as book:
+                broken, newest = book.audit.broken(), book.audit.last()
+        finally:
+            checking.release()
         return AuditCheck(
             whole=not broken,
             broken=broken,
@@ -64,5 +74,12 @@ def add_audit_endpoints(app: FastAPI, fleet: Fleet) -> None:
 
 
 def _lines(fleet: Fleet) -> Iterator[bytes]:
-    with fleet.store.reading() as book:
-        yield from audit_lines(book.audit.all())
+    """Give the audit in pieces, each read by itself: a slow reader holds no transaction open, and entries never change."""
+    after = 0
+    while True:
+        with fleet.store.reading() as book:
+            entries = book.audit.page(after=after, limit=_AT_ONCE)
+        if not entries:
+            return
+        yield b"".join(audit_lines(entries))
+        after = entries[-1].number

@@ -27,13 +27,19 @@ class Audit:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._newest: AuditEntry | None = None  # whoever adds is alone until the transaction ends
 
     def add(
         self, *, seconds: float, actor: str, action: str, subject: str, details: Mapping[str, Scalar]
     ) -> AuditEntry:
         """Write down what somebody did, behind what was done before."""
         entry = next_entry(
-            self.last(), seconds=seconds, actor=actor, action=action, subject=subject, details=details
+            self._newest or self.last(),
+            seconds=seconds,
+            actor=actor,
+            action=action,
+            subject=subject,
+            details=details,
         )
         self._connection.execute(
             insert(AUDIT).values(
@@ -47,6 +53,7 @@ class Audit:
                 digest=entry.digest,
             )
         )
+        self._newest = entry
         return entry
 
     def last(self) -> AuditEntry | None:
