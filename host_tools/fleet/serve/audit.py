@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, Query
 from fastapi.responses import StreamingResponse
@@ -19,6 +19,7 @@ from host_tools.fleet.store.audit_file import audit_lines
 _Actor = Annotated[str | None, Query(max_length=120, pattern=r"^[A-Za-z0-9_.@ -]+$")]
 _Action = Annotated[str | None, Query(max_length=60, pattern=r"^[a-z_.]+$")]
 _Subject = Annotated[str | None, Query(max_length=300, pattern=r"^[A-Za-z0-9_.+/-]+$")]
+_Order = Literal["oldest_first", "newest_first"]
 _LINES = "application/jsonl"
 _AT_ONCE = 1_000
 _LINES_ANSWER: dict[int | str, dict[str, Any]] = {
@@ -35,10 +36,18 @@ def add_audit_endpoints(app: FastAPI, fleet: Fleet) -> None:
         action: _Action = None,
         subject: _Subject = None,
         after: AfterNumber = 0,
+        order: _Order = "oldest_first",
         limit: Limit = 100,
     ) -> object:
         with fleet.store.reading() as book:
-            found = book.audit.page(actor=actor, action=action, subject=subject, after=after, limit=limit + 1)
+            found = book.audit.page(
+                actor=actor,
+                action=action,
+                subject=subject,
+                after=after,
+                newest_first=order == "newest_first",
+                limit=limit + 1,
+            )
         return page_of(AuditAnswer, found, limit=limit, key="number")
 
     @app.get(f"{ROOT}/audit.jsonl", response_class=StreamingResponse, responses=_LINES_ANSWER)
