@@ -233,7 +233,7 @@ def _findings(options: argparse.Namespace, fleet: FleetStore) -> Iterator[Findin
 
     telemetry = _telemetry(options)
     try:
-        yield TelemetryFindings(telemetry, members)
+        yield TelemetryFindings(telemetry, members, period_seconds=options.gates_every)
     finally:
         telemetry.close()
 
