@@ -100,9 +100,9 @@ def _add_serve(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     field.add_argument(
         "--gates-every",
         type=above_zero,
-        default=60.0,
+        default=20.0,
         metavar="S",
-        help="seconds for which what the gates found holds (default: 60)",
+        help="seconds between two looks at the gates of a rollout (default: 20)",
     )
     field.add_argument("--name", default="fleet", help="tells several servers at one broker apart")
     add_tls(serve)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _NAMES = ("chromium-headless-shell", "chromium", "google-chrome")
-_KEYS = {"ArrowLeft": 37, "ArrowRight": 39, "Enter": 13, "Tab": 9, "+": 187, "-": 189, " ": 32}
+_KEYS = {"ArrowLeft": 37, "ArrowRight": 39, "Enter": 13, "Tab": 9, "Escape": 27, "+": 187, "-": 189, " ": 32}
 
 _ONTO_3_AND_4 = (
     "import os, sys; reading, writing = int(sys.argv[1]), int(sys.argv[2]); writing = os.dup(writing) if writing == 3 else writing; "

@@ -321,6 +321,26 @@ class Overview(Answer):
     newest_change: int
 
 
+class DriftAnswer(Answer):
+    """Enrolled devices of a group by whether they run what they shall; see `store.drift.GroupDrift`."""
+
+    group: str
+    as_desired: int
+    underway: int
+    differing: int
+    silent: int
+    free: int
+
+
+class DesiredAnswer(Answer):
+    """What a device shall run and what it says that it runs, by digest; null: nothing. See `store.drift.DesiredOfDevice`."""
+
+    device: str
+    desired: str | None
+    reported: str | None
+    rollout: str | None
+
+
 class Imported(Answer):
     """What came of a device list."""
 

@@ -15,10 +15,12 @@ from host_tools.fleet.serve.body_limit import BodyLimit
 from host_tools.fleet.serve.claims import add_claim_endpoints
 from host_tools.fleet.serve.context import Fleet
 from host_tools.fleet.serve.devices import add_device_endpoints
+from host_tools.fleet.serve.drift import add_drift_endpoints
 from host_tools.fleet.serve.events import add_event_endpoints
 from host_tools.fleet.serve.groups import add_group_endpoints
 from host_tools.fleet.serve.limits import Limits
 from host_tools.fleet.serve.overview import add_overview_endpoints
+from host_tools.fleet.serve.page import add_page
 from host_tools.fleet.serve.problems import Problem, add_problems, documented
 from host_tools.fleet.serve.releases import add_release_endpoints
 from host_tools.fleet.serve.roles import NEEDED, ROOT
@@ -56,6 +58,7 @@ def application(service: FleetService, *, limits: Limits | None = None) -> FastA
         add_overview_endpoints,
         add_device_endpoints,
         add_group_endpoints,
+        add_drift_endpoints,
         add_claim_endpoints,
         add_release_endpoints,
         add_rollout_endpoints,
@@ -64,6 +67,7 @@ def application(service: FleetService, *, limits: Limits | None = None) -> FastA
         add_token_endpoints,
     ):
         add(app, fleet)
+    add_page(app)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # FastAPI's documented way
     return app
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, Query
 from fastapi.responses import StreamingResponse
@@ -11,13 +12,16 @@ from fastapi.responses import StreamingResponse
 from host_tools.fleet.serve.answers import AuditAnswer, AuditCheck, Page, page_of
 from host_tools.fleet.serve.asked import AfterNumber, Limit
 from host_tools.fleet.serve.context import Fleet
+from host_tools.fleet.serve.problems import too_many
 from host_tools.fleet.serve.roles import ROOT
 from host_tools.fleet.store.audit_file import audit_lines
 
 _Actor = Annotated[str | None, Query(max_length=120, pattern=r"^[A-Za-z0-9_.@ -]+$")]
 _Action = Annotated[str | None, Query(max_length=60, pattern=r"^[a-z_.]+$")]
 _Subject = Annotated[str | None, Query(max_length=300, pattern=r"^[A-Za-z0-9_.+/-]+$")]
+_Order = Literal["oldest_first", "newest_first"]
 _LINES = "application/jsonl"
+_AT_ONCE = 1_000
 _LINES_ANSWER: dict[int | str, dict[str, Any]] = {
     200: {"description": "One entry a line", "content": {_LINES: {"schema": {"type": "string"}}}}
 }
@@ -32,20 +36,35 @@ def add_audit_endpoints(app: FastAPI, fleet: Fleet) -> None:
         action: _Action = None,
         subject: _Subject = None,
         after: AfterNumber = 0,
+        order: _Order = "oldest_first",
         limit: Limit = 100,
     ) -> object:
         with fleet.store.reading() as book:
-            found = book.audit.page(actor=actor, action=action, subject=subject, after=after, limit=limit + 1)
+            found = book.audit.page(
+                actor=actor,
+                action=action,
+                subject=subject,
+                after=after,
+                newest_first=order == "newest_first",
+                limit=limit + 1,
+            )
         return page_of(AuditAnswer, found, limit=limit, key="number")
 
     @app.get(f"{ROOT}/audit.jsonl", response_class=StreamingResponse, responses=_LINES_ANSWER)
     def export_audit() -> StreamingResponse:
         return StreamingResponse(_lines(fleet), media_type=_LINES)
 
+    checking = threading.Lock()  # it reads every entry: one at a time
+
     @app.get(f"{ROOT}/audit/check", response_model=AuditCheck)
     def check_audit() -> AuditCheck:
-        with fleet.store.reading() as book:
-            broken, newest = book.audit.broken(), book.audit.last()
+        if not checking.acquire(blocking=False):
+            raise too_many("The audit is being checked already.", wait_seconds=5.0)
+        try:
+            with fleet.store.reading() as book:
+                broken, newest = book.audit.broken(), book.audit.last()
+        finally:
+            checking.release()
         return AuditCheck(
             whole=not broken,
             broken=broken,
@@ -55,5 +74,12 @@ def add_audit_endpoints(app: FastAPI, fleet: Fleet) -> None:
 
 
 def _lines(fleet: Fleet) -> Iterator[bytes]:
-    with fleet.store.reading() as book:
-        yield from audit_lines(book.audit.all())
+    """Give the audit in pieces, each read by itself: a slow reader holds no transaction open, and entries never change."""
+    after = 0
+    while True:
+        with fleet.store.reading() as book:
+            entries = book.audit.page(after=after, limit=_AT_ONCE)
+        if not entries:
+            return
+        yield b"".join(audit_lines(entries))
+        after = entries[-1].number

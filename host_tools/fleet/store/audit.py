@@ -27,13 +27,19 @@ class Audit:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._newest: AuditEntry | None = None  # whoever adds is alone until the transaction ends
 
     def add(
         self, *, seconds: float, actor: str, action: str, subject: str, details: Mapping[str, Scalar]
     ) -> AuditEntry:
         """Write down what somebody did, behind what was done before."""
         entry = next_entry(
-            self.last(), seconds=seconds, actor=actor, action=action, subject=subject, details=details
+            self._newest or self.last(),
+            seconds=seconds,
+            actor=actor,
+            action=action,
+            subject=subject,
+            details=details,
         )
         self._connection.execute(
             insert(AUDIT).values(
@@ -47,6 +53,7 @@ class Audit:
                 digest=entry.digest,
             )
         )
+        self._newest = entry
         return entry
 
     def last(self) -> AuditEntry | None:
@@ -61,6 +68,7 @@ class Audit:
         action: str | None = None,
         subject: str | None = None,
         after: int = 0,
+        newest_first: bool = False,
         limit: int,
     ) -> tuple[AuditEntry, ...]:
         """Return the next entries in their order.
@@ -70,9 +78,13 @@ class Audit:
             action: Only this one; ending with a dot, all that begin so.
             subject: Only what was done to this.
             after: The last number of the page before; 0 for the first.
+            newest_first: Backwards.
             limit: How many at most.
         """
-        asked = select(AUDIT).where(AUDIT.c.number > after).order_by(AUDIT.c.number).limit(limit)
+        number = AUDIT.c.number
+        asked = select(AUDIT).order_by(number.desc() if newest_first else number).limit(limit)
+        if after or not newest_first:
+            asked = asked.where(number < after if newest_first else number > after)
         if actor is not None:
             asked = asked.where(AUDIT.c.actor == actor)
         if subject is not None:

@@ -43,10 +43,11 @@ class Changes:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._number: int | None = None  # whoever tells is alone until the transaction ends
 
     def tell(self, seconds: float, kind: ChangeKind, subject: str, document: Mapping[str, Scalar]) -> None:
         """Add a change; the oldest are forgotten."""
-        number = self.newest() + 1
+        self._number = number = 1 + (self.newest() if self._number is None else self._number)
         self._connection.execute(
             insert(CHANGE).values(
                 number=number,

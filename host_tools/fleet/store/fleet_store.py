@@ -14,6 +14,7 @@ from host_tools.errors import StoreError
 from host_tools.fleet.store.audit import Audit
 from host_tools.fleet.store.changes import Changes
 from host_tools.fleet.store.devices import Devices
+from host_tools.fleet.store.drift import Drift
 from host_tools.fleet.store.effects import Effects
 from host_tools.fleet.store.groups import Groups
 from host_tools.fleet.store.jobs import Jobs
@@ -48,6 +49,7 @@ class FleetBook:
         self.audit = Audit(connection)
         self.changes = Changes(connection)
         self.devices = Devices(connection)
+        self.drift = Drift(connection)
         self.effects = Effects(connection)
         self.groups = Groups(connection)
         self.jobs = Jobs(connection)

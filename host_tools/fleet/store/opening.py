@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine
 
-_BUSY_SECONDS: Final = 10
+_BUSY_SECONDS: Final = 30
+"""So long a writer waits for another: a stage of a large group begins in one transaction."""
+_CONNECT_SECONDS: Final = 10
 _PRAGMAS: Final = ("foreign_keys = ON", "journal_mode = WAL", "synchronous = FULL")
 _DRIVERS: Final = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
 
@@ -92,7 +94,7 @@ def _engine(address: str) -> Engine:
         url,
         pool_pre_ping=True,  # after a restart of the database the first question finds a new connection
         connect_args={
-            "connect_timeout": _BUSY_SECONDS,
+            "connect_timeout": _CONNECT_SECONDS,
             "application_name": "edgewright",
             "options": f"-c lock_timeout={milliseconds} -c idle_in_transaction_session_timeout={6 * milliseconds}",
         },

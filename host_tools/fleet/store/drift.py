@@ -1,0 +1,182 @@
+"""`Drift`: what devices shall run against what they say that they run. It is read, never stored: nothing can be forgotten in it."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import and_, func, select
+
+from host_tools.fleet.records import ENDED_JOBS
+from host_tools.fleet.store.documents import read_artifacts
+from host_tools.fleet.store.tables import DEVICE, GROUP, JOB, ROLLOUT
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sqlalchemy import Connection, Subquery
+
+    from host_tools.fleet.records import ReleasedArtifact
+
+_HAS_SAID = ("running", "paused", "rolling_back", "finished", "rolled_back", "aborted")
+_STANDS = ("running", "paused", "aborted")
+"""With these a rollout's trial stands in the group's desired state; `aborted`: until the next rollout says otherwise."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupDrift:
+    """Enrolled devices of one group; the five kinds together are all of them.
+
+    Attributes:
+        group: Its name.
+        as_desired: Run what they shall run.
+        underway: Run something else; a job that is open brings them what they shall run.
+        differing: Run something else, and no job is open.
+        silent: Shall run something and have not said what they run.
+        free: The desired state has nothing for their profiles.
+    """
+
+    group: str
+    as_desired: int = 0
+    underway: int = 0
+    differing: int = 0
+    silent: int = 0
+    free: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DesiredOfDevice:
+    """What one device shall run.
+
+    Attributes:
+        device: Its id.
+        desired: Digest of the artifact; None: nothing for its profiles.
+        reported: Digest of what it says that it runs; None: not heard, or none.
+        rollout: The rollout that wants it; None: it is what the whole group runs.
+    """
+
+    device: str
+    desired: str | None
+    reported: str | None
+    rollout: str | None
+
+
+class Drift:
+    """Questions over devices, groups and jobs within one transaction."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def tallies(self) -> tuple[GroupDrift, ...]:
+        """Return the drift of every group that has enrolled devices, in the order of their names."""
+        trials = self._trials()
+        columns = (DEVICE.c.group, DEVICE.c.targets, DEVICE.c.artifact, trials.c.wanted, trials.c.is_open)
+        asked = (
+            select(*columns, func.count().label("devices"))
+            .select_from(DEVICE)
+            .outerjoin(trials, _same_device(trials))
+            .where(DEVICE.c.state == "enrolled")
+            .group_by(*columns)
+        )
+        groups = self._groups()
+        found: dict[str, GroupDrift] = {}
+        for row in self._connection.execute(asked):
+            tally = found.get(row.group) or GroupDrift(group=row.group)
+            kind = _kind(_desired(row, groups[row.group]), row.artifact, is_open=row.is_open)
+            found[row.group] = replace(tally, **{kind: getattr(tally, kind) + int(row.devices)})
+        return tuple(found[name] for name in sorted(found))
+
+    def differing(self, group: str, *, after: str = "", limit: int) -> tuple[DesiredOfDevice, ...]:
+        """Return the next enrolled devices of a group that are `differing`, in the order of their ids."""
+        found: list[DesiredOfDevice] = []
+        artifacts = self._groups().get(group, {})
+        asked = self._devices().where(
+            DEVICE.c.group == group, DEVICE.c.state == "enrolled", DEVICE.c.id > after
+        )
+        with self._connection.execute(asked.order_by(DEVICE.c.id)) as rows:
+            for row in rows:
+                one = _of_device(row, artifacts)
+                if _kind(one.desired, one.reported, is_open=row.is_open) == "differing":
+                    found.append(one)
+                    if len(found) == limit:
+                        break
+        return tuple(found)
+
+    def of_device(self, device: str) -> DesiredOfDevice:
+        """Return what a device shall run and what it says; the device must be there."""
+        row = self._connection.execute(self._devices().where(DEVICE.c.id == device)).one()
+        return _of_device(row, self._groups()[row.group])
+
+    def _devices(self) -> Any:
+        trials = self._trials()
+        return (
+            select(
+                DEVICE.c.id,
+                DEVICE.c.group,
+                DEVICE.c.targets,
+                DEVICE.c.artifact,
+                trials.c.wanted,
+                trials.c.rollout,
+                trials.c.is_open,
+            )
+            .select_from(DEVICE)
+            .outerjoin(trials, _same_device(trials))
+        )
+
+    def _trials(self) -> Subquery:
+        """Return the jobs of the rollouts whose trials stand now: one of a group at most."""
+        has_jobs = select(JOB.c.rollout).where(JOB.c.rollout == ROLLOUT.c.id).exists()
+        asked = (
+            select(ROLLOUT.c.id, ROLLOUT.c.group, ROLLOUT.c.state)
+            .where(ROLLOUT.c.state.in_(_HAS_SAID), has_jobs)
+            .order_by(ROLLOUT.c.changed_seconds, ROLLOUT.c.id)
+        )
+        newest = {row.group: row for row in self._connection.execute(asked)}
+        standing = [row.id for row in newest.values() if row.state in _STANDS]
+        return (
+            select(
+                JOB.c.device,
+                JOB.c.wanted,
+                JOB.c.rollout,
+                JOB.c.state.not_in(sorted(ENDED_JOBS)).label("is_open"),
+                ROLLOUT.c.group,
+            )
+            .join(ROLLOUT, ROLLOUT.c.id == JOB.c.rollout)
+            .where(JOB.c.rollout.in_(standing))
+            .subquery()
+        )
+
+    def _groups(self) -> Mapping[str, Mapping[str, ReleasedArtifact]]:
+        rows = self._connection.execute(select(GROUP.c.name, GROUP.c.artifacts))
+        found: defaultdict[str, Mapping[str, ReleasedArtifact]] = defaultdict(dict)
+        found.update({row.name: read_artifacts(row.artifacts, where=f"group {row.name}") for row in rows})
+        return found
+
+
+def _same_device(trials: Subquery) -> Any:
+    return and_(trials.c.device == DEVICE.c.id, trials.c.group == DEVICE.c.group)
+
+
+def _of_device(row: Any, artifacts: Mapping[str, ReleasedArtifact]) -> DesiredOfDevice:
+    return DesiredOfDevice(
+        device=row.id, desired=_desired(row, artifacts), reported=row.artifact or None, rollout=row.rollout
+    )
+
+
+def _desired(row: Any, artifacts: Mapping[str, ReleasedArtifact]) -> str | None:
+    if row.wanted is not None:
+        return str(row.wanted)
+    targets: Sequence[str] = json.loads(row.targets)
+    return next((artifacts[target].digest for target in targets if target in artifacts), None)
+
+
+def _kind(desired: str | None, reported: str | None, *, is_open: bool | None) -> str:
+    if desired is None:
+        return "free"
+    if not reported:
+        return "silent"
+    if desired == reported:
+        return "as_desired"
+    return "underway" if is_open else "differing"
