@@ -24,7 +24,7 @@ _LOOK_SECONDS: Final = 0.5
 _SHOWN: Final = """\
 A fleet of {devices} devices is up, on this machine only.
 
-  fleet (REST)   {fleet}/api/v1   described by {fleet}/api/v1/openapi.json
+  fleet page     {fleet}/   asks for the token; REST: {fleet}/api/v1
   review page    {review}/
   token          {token}   (admin)
   logs           {logs}/

@@ -39,6 +39,7 @@ _BROKEN: Final = 4
 """Exit status of an audit that is not whole."""
 _PAGE: Final = 1_000
 
+
 def run_serve(options: argparse.Namespace) -> int:
     """Serve until Ctrl-C."""
     from host_tools.fleet.serve.server import serving  # noqa: PLC0415 - the other commands need no web server
