@@ -68,9 +68,9 @@ def _add_sample(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     sample.add_argument(
         "--check-every",
         type=_check_seconds,
-        default=10.0,
+        default=15.0,
         metavar="S",
-        help="seconds between a device's looks for updates (default: 10)",
+        help="seconds between a device's looks for updates (default: 15)",
     )
 
 
