@@ -1,4 +1,4 @@
-"""`edgewright fleet`: the arguments; what the commands do is in `fleet_serving`, `fleet_preparing` and `fleet_asking`."""
+"""`edgewright fleet`: the arguments; what the commands do is in `fleet_serving`, `fleet_preparing`, `fleet_asking` and `fleet_sample`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from host_tools.cli.telemetry import BROKER_HELP, add_tls
 
 _EPILOG = """\
 examples:
+  edgewright fleet sample sample-fleet/
   edgewright fleet serve --database fleet.db
   edgewright fleet serve --database postgresql://fleet@db/fleet --host 0.0.0.0 --tls-cert server.crt --tls-key server.key
   edgewright fleet serve --database fleet.db --repository fleet/ --keys keys/ --broker mqtt://localhost
@@ -45,6 +46,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_sample(verbs)
     _add_serve(verbs)
     _add_token(verbs)
     _add_groups(verbs)
@@ -52,6 +54,29 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     _add_devices(verbs)
     _add_rollouts(verbs)
     _add_audit(verbs)
+
+
+def _add_sample(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    sample = _verb(
+        verbs, "sample", "a whole fleet to play with, on this machine: broker, server, real agents"
+    )
+    sample.set_defaults(run="host_tools.cli.fleet_sample:run_sample")
+    sample.add_argument(
+        "folder", metavar="DIR", help="gets everything: an empty folder, or that of an earlier sample"
+    )
+    sample.add_argument(
+        "--devices", type=_devices, metavar="N", help="agents, 5 to 50 (default: 6, or as many as there are)"
+    )
+    sample.add_argument(
+        "--port", type=_port, default=DEFAULT_PORT, help=f"of the server (default: {DEFAULT_PORT}; 0: any)"
+    )
+    sample.add_argument(
+        "--check-every",
+        type=_check_seconds,
+        default=15.0,
+        metavar="S",
+        help="seconds between a device's looks for updates (default: 15)",
+    )
 
 
 def _add_serve(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -77,6 +102,13 @@ def _add_serve(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         help="for the gates: where `edgewright ingest --page` or `review serve` answers; or a store that nobody writes meanwhile",
     )
     field.add_argument("--telemetry-token-file", metavar="FILE", help="what that page asks for")
+    field.add_argument(
+        "--gates-every",
+        type=above_zero,
+        default=20.0,
+        metavar="S",
+        help="seconds between two looks at the gates of a rollout (default: 20)",
+    )
     field.add_argument("--name", default="fleet", help="tells several servers at one broker apart")
     add_tls(serve)
 
@@ -283,3 +315,17 @@ def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"expected a port, 0 to 65535, got {text!r}")
     return int(text)
+
+
+def _devices(text: str) -> int:
+    number = count(text)
+    if not 5 <= number <= 50:
+        raise argparse.ArgumentTypeError(f"expected 5 to 50, got {text}")
+    return number
+
+
+def _check_seconds(text: str) -> float:
+    seconds = above_zero(text)
+    if seconds < 0.5:
+        raise argparse.ArgumentTypeError(f"expected at least 0.5, got {text}")
+    return seconds

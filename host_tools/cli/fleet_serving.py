@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 _BROKEN: Final = 4
 """Exit status of an audit that is not whole."""
 _PAGE: Final = 1_000
-_LOOK_SECONDS: Final = 20.0
-"""How often the gates of a rollout are looked at."""
 
 
 def run_serve(options: argparse.Namespace) -> int:
@@ -235,7 +233,7 @@ def _findings(options: argparse.Namespace, fleet: FleetStore) -> Iterator[Findin
 
     telemetry = _telemetry(options)
     try:
-        yield TelemetryFindings(telemetry, members, period_seconds=_LOOK_SECONDS)
+        yield TelemetryFindings(telemetry, members, period_seconds=options.gates_every)
     finally:
         telemetry.close()
 

@@ -205,11 +205,15 @@ _LONGEST_REASON = 1024
 
 
 def _went_back(job: Job, seen: Observation) -> bool:
-    """It had the release running and, later, runs another: what it ran before, or a fallback."""
+    """It had the release running and, later, runs another: what it ran before, or a fallback.
+
+    A process that ends so that its successor begins the release is on probation already, and still names what itself ran.
+    """
     return (
         job.state == "proceeding"
         and seen.running is not None
         and seen.running != job.wanted
+        and seen.committed is not False
         and seen.seconds > job.changed_seconds
     )
 

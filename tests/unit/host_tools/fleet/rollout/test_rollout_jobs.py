@@ -69,6 +69,9 @@ def test_what_it_runs_decides_when_events_are_lost() -> None:
     assert (back.state, back.result) == ("closed", "failure")
     assert "did not say why" in back.reason
     assert observe(JOB, seen(running=OLD, after=20)).state == "scheduled"
+    restarts = observe(runs, seen(running=OLD, committed=False, after=20))
+    assert restarts.state == "proceeding", "the old process ends while the release is on probation already"
+    assert observe(restarts, seen(running=OLD, committed=True, after=30)).result == "failure"
 
 
 def test_what_was_said_before_it_or_of_another_artifact_is_nothing() -> None:
