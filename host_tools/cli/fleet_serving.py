@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from rich.console import Console
 from rich.table import Table
 
+from device_agent.contract.errors import EdgewrightError
 from host_tools.errors import InputError, OutputError
 from host_tools.fleet.serve.asked import TokenAsked
 from host_tools.fleet.serve.tokens import make_token
@@ -57,7 +58,7 @@ def run_serve(options: argparse.Namespace) -> int:
             serving(
                 service, host=options.host, port=options.port, certificate=certificate, key=key
             ) as address,
-            _hearing(listener),
+            _hearing(listener) as deaf,
         ):
             with store.reading() as book:
                 has_tokens = book.tokens.standing(book.now_seconds)
@@ -67,7 +68,7 @@ def run_serve(options: argparse.Namespace) -> int:
                     "edgewright: warning: there is no token yet: edgewright fleet token create --database … --role admin",
                     file=sys.stderr,
                 )
-            _wait()
+            _wait(deaf)
     return 0
 
 
@@ -263,43 +264,68 @@ def _listener(options: argparse.Namespace, service: FleetService) -> Listener:
     from host_tools.fleet.field.listener import Listener, ListenerSettings  # noqa: PLC0415 - likewise
     from host_tools.review.broker_address import parse_broker  # noqa: PLC0415 - likewise
 
-    hearing, known = Hearing(), 0
+    hearing, known = Hearing(), service.devices_known
 
     def take(said: Sequence[Said]) -> None:
-        nonlocal known
         service.hear(hearing.take(said))
-        if service.newcomers != known:
-            # They may have spoken before the store knew them.
-            known = service.newcomers
+
+    def between() -> None:
+        nonlocal known
+        if (now := service.devices_known) != known:
+            # They may have spoken before the store knew them, and a device may say nothing for hours.
             service.hear(hearing.everything())
+            known = now
 
     settings = ListenerSettings(
         broker=parse_broker(options.broker), tls=tls_files(options), name=options.name
     )
-    return Listener(settings, take)
+    return Listener(settings, take, between=between)
+
+
+class _Deaf:
+    """Whether devices are not heard any more, and why: a broker that refuses, another server with this name, a TLS file."""
+
+    def __init__(self) -> None:
+        self.happened = threading.Event()
+        self.error: EdgewrightError | None = None
 
 
 @contextmanager
-def _hearing(listener: Listener | None) -> Iterator[None]:
+def _hearing(listener: Listener | None) -> Iterator[_Deaf]:
+    deaf = _Deaf()
     if listener is None:
-        yield
+        yield deaf
         return
     stop = threading.Event()
-    thread = threading.Thread(target=listener.run, args=(stop,), name="fleet listener", daemon=True)
+
+    def hear() -> None:
+        try:
+            listener.run(stop)
+        except EdgewrightError as error:
+            deaf.error = error
+            deaf.happened.set()
+
+    thread = threading.Thread(target=hear, name="fleet listener", daemon=True)
     thread.start()
     try:
-        yield
+        yield deaf
     finally:
         stop.set()
         thread.join(timeout=10.0)
 
 
-def _wait() -> None:
-    """Wait for Ctrl-C, which is the ordinary way to end a server."""
+def _wait(deaf: _Deaf) -> None:
+    """Wait for Ctrl-C, which is the ordinary way to end a server.
+
+    Raises:
+        EdgewrightError: It hears no device any more: it would decide on what it does not see.
+    """
     try:
-        threading.Event().wait()
+        deaf.happened.wait()
     except KeyboardInterrupt:
         print("Ended.", file=sys.stderr)
+    if deaf.error is not None:
+        raise deaf.error
 
 
 def _moment(seconds: float) -> str:

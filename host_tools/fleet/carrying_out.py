@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from host_tools.fleet.records import ENDED_ROLLOUTS
 from host_tools.fleet.rollout.jobs import canceled, job_for, retried
 from host_tools.fleet.rollout.steps import CancelJobs, OfferTo, Settle, TakeBack
+from host_tools.fleet.rollout.wanted import stage_of
 from host_tools.fleet.store.rollouts import OCCUPYING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from device_agent.contract.telemetry import Scalar
-    from host_tools.fleet.records import Release, Rollout
+    from host_tools.fleet.records import JobCounts, Release, Rollout
     from host_tools.fleet.rollout.steps import Advance, Step
     from host_tools.fleet.store.fleet_store import FleetBook
 
@@ -61,6 +63,26 @@ def make_jobs(book: FleetBook, rollout: Rollout, release: Release, *, placed_sin
     devices = book.devices.placed_since(rollout.plan.group, placed_since_seconds)
     jobs = (job_for(rollout, release, device, book.now_seconds) for device in devices)
     return book.jobs.add([job for job in jobs if job is not None])
+
+
+def counts_of(book: FleetBook, rollout: Rollout) -> tuple[JobCounts, ...]:
+    """Return the jobs of each stage. A device that has not said what it can run has no job yet, and is absent.
+
+    Without it a stage of devices that were never heard would pass as one without devices, and they would get the release unseen.
+    """
+    counts = book.jobs.counts(rollout.plan.id, stages=len(rollout.stages))
+    if rollout.state not in OCCUPYING:
+        return counts
+    unheard = Counter(stage_of(rollout, device) for device in book.devices.unheard(rollout.plan.group))
+    return tuple(
+        replace(
+            one,
+            total=one.total + unheard[stage],
+            open=one.open + unheard[stage],
+            absent=one.absent + unheard[stage],
+        )
+        for stage, one in enumerate(counts)
+    )
 
 
 def publish(book: FleetBook, rollout: Rollout, *, ask_anew: bool = False) -> None:

@@ -318,7 +318,8 @@ class JobCounts:
 
     Attributes:
         total: All of them: open, succeeded, failed and canceled together.
-        absent: Open jobs of devices that have not been heard since their job was made; a part of `open`.
+        absent: Open jobs of devices that have not been heard since their job was made, and devices that have
+            none yet because nobody knows what they can run; a part of `open`.
         open: Not ended.
         succeeded: Ended so.
         failed: Ended so, rejected ones with them.

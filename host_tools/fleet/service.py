@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from device_agent.contract.errors import EdgewrightError
 from host_tools.errors import ConflictError, InputError, StaleError
-from host_tools.fleet.carrying_out import carry_out, make_jobs
+from host_tools.fleet.carrying_out import carry_out, counts_of, make_jobs
 from host_tools.fleet.inventory import take_enrolled
 from host_tools.fleet.outside import nothing_measured
 from host_tools.fleet.records import Rollout, StageProgress
@@ -25,6 +25,7 @@ from host_tools.fleet.rollout.jobs import Observation, expire, observe
 from host_tools.fleet.rollout.machine import advance
 from host_tools.fleet.rollout.stage_end import unavailable
 from host_tools.fleet.rollout.wanted import last_begun, wanted
+from host_tools.fleet.store.devices import DeviceFilter
 from host_tools.fleet.store.rollouts import OCCUPYING
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class FleetService:
         findings: Of the gates.
 
     Attributes:
-        newcomers: How many devices became known through the authority since this service began.
+        devices_known: How many devices the store knew in the last round.
     """
 
     def __init__(
@@ -89,7 +90,7 @@ class FleetService:
         self.enrolment = enrolment
         self._field = field
         self._findings = findings
-        self.newcomers = 0
+        self.devices_known = 0
         self._wake = threading.Event()
         self._placed: dict[str, float] = {}
         self._told: dict[str, Sequence[JobCounts]] = {}
@@ -204,6 +205,7 @@ class FleetService:
             StoreError: The store cannot be read.
         """
         with self.store.reading() as book:
+            self.devices_known = book.devices.count(DeviceFilter())
             going = book.rollouts.in_states(OCCUPYING)
             releases = {one.plan.id: book.releases.get(one.plan.release) for one in going}
         for rollout in going:
@@ -224,8 +226,7 @@ class FleetService:
         if self.enrolment is not None:
             members = self.enrolment.members()
             with self.store.writing() as book:
-                fresh = take_enrolled(book, members)
-            self.newcomers += fresh
+                take_enrolled(book, members)
 
     # --- one rollout ---
 
@@ -238,7 +239,7 @@ class FleetService:
             if rollout.state not in OCCUPYING:
                 return
             has_begun = self._bring_up_to_date(book, rollout, release)
-            counts = book.jobs.counts(rollout.plan.id, stages=len(rollout.stages))
+            counts = counts_of(book, rollout)
             if gated and tuple(findings) != book.rollouts.findings(rollout.plan.id):
                 book.rollouts.find_out(rollout.plan.id, findings)
             following = advance(rollout, counts, findings, book.now_seconds)

@@ -15,6 +15,7 @@ from host_tools.cli.main import main
 from host_tools.fleet.field.releases import MadeRelease, encode
 from host_tools.fleet.records import Release, ReleasedArtifact
 from tests.integration.support import certificate, free_port
+from tests.unit.host_tools.review.canned_broker import answering
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -234,6 +235,17 @@ def test_what_cannot_be_served_is_said(
     ]
     assert main(["fleet", *arguments, "--database", str(tmp_path / "fleet.db")]) == status
     assert says in capfd.readouterr().err
+
+
+def test_a_server_whose_broker_refuses_it_ends_and_says_so(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with answering(b"\x20\x03\x00\x87\x00") as port:  # CONNACK, not authorized: MQTT 5, 3.2.2.2
+        options = ["--port", "0", "--broker", f"mqtt://127.0.0.1:{port}"]
+        assert main(["fleet", "serve", "--database", str(tmp_path / "fleet.db"), *options]) == 6
+    told = capfd.readouterr().err
+    assert "authorized" in told.lower()
+    assert "Traceback" not in told
 
 
 def test_help_has_examples(capfd: pytest.CaptureFixture[str]) -> None:

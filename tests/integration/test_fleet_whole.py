@@ -128,10 +128,9 @@ def test_a_release_reaches_a_device_and_its_job_ends(
     artifact = null_artifact(tmp_path / "m-1.0.ewa", target=TARGET)
     path = fleet.repository.add(artifact, release_counter=1)
     device = Device(mosquitto)
-    device.say(settled=None)
+    device.say(settled=None)  # before the store knows it, and never again
     asked.ask("POST", "/groups", {"name": "lab"})
     asked.ask("POST", "/devices", {"id": DEVICE, "group": "lab"})
-    device.say(settled=None)
     wait_until(
         lambda: asked.ask("GET", f"/devices/{DEVICE}")["provides"]["targets"] == [TARGET],
         what="the device is heard",

@@ -75,6 +75,7 @@ class Listener:
         settings: Whom to hear.
         take: Takes observations in the order in which they came, of one device and of many, and returns when they are safe. A message may
             come twice. What it raises of `StoreError`, `OutputError`, `StorageError` and `OSError` means: not taken, bring it again.
+        between: Called a few times a second while it hears, on its thread; may raise what ``take`` may.
         wall_seconds: Unix time.
 
     Attributes:
@@ -89,10 +90,12 @@ class Listener:
         settings: ListenerSettings,
         take: Callable[[Sequence[Said]], None],
         *,
+        between: Callable[[], None] = lambda: None,
         wall_seconds: Callable[[], float] = time.time,
     ) -> None:
         self._root = settings.root
         self._take = take
+        self._between = between
         self._wall_seconds = wall_seconds
         self._retained_filters = tuple(
             subscription(category, root=settings.root) for category in ("status", "twin")
@@ -156,6 +159,7 @@ class Listener:
             self._begin()
         if publications:
             self._hand_over(publications)
+        self._between()
 
     def _begin(self) -> None:
         """Subscribe anew to what is retained: a session that was there already would get none of it."""

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import FastAPI, Query, Request
 
 from host_tools.errors import ConflictError
+from host_tools.fleet.carrying_out import counts_of
 from host_tools.fleet.records import ENDED_ROLLOUTS, Job, JobResult, JobState, Rollout, RolloutState
 from host_tools.fleet.rollout.explanation import explain
 from host_tools.fleet.rollout.plan_file import MOST_STAGES, check_plan
@@ -63,8 +64,9 @@ def _add_reading(app: FastAPI, fleet: Fleet) -> None:
     def explain_rollout(rollout: InRollout) -> object:
         with fleet.store.reading() as book:
             found = book.rollouts.get(rollout)
-            counts = book.jobs.counts(rollout, stages=len(found.stages))
-            explained = explain(found, counts, book.rollouts.findings(rollout), book.now_seconds)
+            explained = explain(
+                found, counts_of(book, found), book.rollouts.findings(rollout), book.now_seconds
+            )
         return ExplanationAnswer.model_validate(
             {
                 name: getattr(explained, name)
@@ -121,7 +123,7 @@ def _add_planning(app: FastAPI, fleet: Fleet) -> None:
             rollout,
             "approve_stage",
             actor=caller_of(request).actor,
-            revision=asked.revision or found.revision,
+            revision=found.revision if asked.revision is None else asked.revision,
         )
         return _flat(done)
 

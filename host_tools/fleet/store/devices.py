@@ -162,6 +162,13 @@ class Devices:
         )
         return tuple(_device(row, ()) for row in rows)
 
+    def unheard(self, group: str) -> tuple[str, ...]:
+        """Return the enrolled devices of a group of which nobody knows what they can run."""
+        asked = select(DEVICE.c.id).where(
+            DEVICE.c.group == group, DEVICE.c.state == "enrolled", DEVICE.c.targets == written(())
+        )
+        return tuple(self._connection.execute(asked).scalars())
+
     def heard(self, reports: Sequence[DeviceReport], *, now_seconds: float) -> None:
         """Write down what devices said; of what one said twice, the later counts, whatever the order here.
 

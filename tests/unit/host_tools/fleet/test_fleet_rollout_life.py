@@ -7,7 +7,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from host_tools.errors import StoreError
-from host_tools.fleet.records import GateFinding, ReleasedArtifact
+from host_tools.fleet.records import GateFinding, Provides, ReleasedArtifact
+from host_tools.fleet.rollout.jobs import Observation
+from host_tools.fleet.service import Heard
 from host_tools.fleet.store.devices import DeviceFilter, DeviceReport
 from tests.integration.support import wait_until
 from tests.unit.host_tools.fleet.fleet_of_tests import (
@@ -209,6 +211,34 @@ def test_a_defect_that_one_rollout_meets_ends_neither_the_rounds_nor_the_others(
     fleet.close()
 
 
+def test_devices_that_never_said_what_they_can_run_are_absent_and_get_nothing_unseen(
+    fleet: FleetOfTests,
+) -> None:
+    fleet.done("POST", "/groups", {"name": "lab"})
+    for number in range(10):
+        fleet.done("POST", "/devices", {"id": f"d{number}", "group": "lab"})
+    fleet.planned(absent_seconds=1_000.0)
+    fleet.done("POST", "/rollouts/r1/submit", {})
+    fleet.service.round()
+    fleet.pass_time(100)
+    fleet.service.round()
+    explained = fleet.done("GET", "/rollouts/r1/explain")
+    assert [one["state"] for one in explained["stages"]] == ["running", "waiting"]
+    jobs = explained["stages"][0]["jobs"]
+    assert 0 < jobs["absent"] == jobs["total"] < 10
+    assert f"none of its {jobs['total']} devices has been heard yet" in explained["words"]
+    provides = Provides(targets=(PROFILE,))
+    reports = [DeviceReport(device=f"d{one}", seconds=fleet.clock(), provides=provides) for one in range(10)]
+    fleet.service.hear([Heard(report=one, seen=Observation(seconds=one.seconds)) for one in reports])
+    fleet.service.round()
+    assert len(fleet.done("GET", "/rollouts/r1/jobs")["items"]) == jobs["total"]
+    fleet.devices_follow()
+    fleet.service.round()
+    stages = fleet.done("GET", "/rollouts/r1/explain")["stages"]
+    assert [one["state"] for one in stages] == ["passed", "running"]
+    assert stages[0]["jobs"]["succeeded"] == jobs["total"]
+
+
 def test_what_the_authority_knows_becomes_known_and_decisions_reach_it(fleet: FleetOfTests) -> None:
     known = fleet.enrolment.known
     known["d1"] = KnownDevice("d1", "lab", "enrolled")
@@ -216,7 +246,8 @@ def test_what_the_authority_knows_becomes_known_and_decisions_reach_it(fleet: Fl
     known["d3"] = KnownDevice("d3", "lab", "revoked")
     for _ in range(2):
         fleet.service.take_enrolled()
-    assert fleet.service.newcomers == 2
+    fleet.service.round()
+    assert fleet.service.devices_known == 2
     listed = {one["id"]: one["state"] for one in fleet.done("GET", "/devices")["items"]}
     assert listed == {"d1": "enrolled", "d2": "pending"}
     assert fleet.done("POST", "/devices/d2/approve")["state"] == "enrolled"
