@@ -324,7 +324,8 @@ class JobCounts:
         succeeded: Ended so.
         failed: Ended so, rejected ones with them.
         canceled: Ended without a result.
-        holding: Devices of these jobs that were last heard to run the release, whatever became of the job.
+        holding: Devices of these jobs that were last heard to run the release, whatever became of the job, and still take part in
+            the group.
     """
 
     total: int = 0

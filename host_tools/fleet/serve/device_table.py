@@ -39,6 +39,8 @@ _NEEDED: Final = ("id", "group")
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _TAG: Final = re.compile(r"[A-Za-z0-9_.:=/-]{1,64}")
 _MOST_TAGS: Final = 32
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+"""With one of these a cell begins that a spreadsheet takes for a formula."""
 _MOST_TOLD: Final = 20
 _BATCH: Final = 1_000
 
@@ -158,7 +160,8 @@ def _rows(header: Sequence[str], lines: Sequence[Sequence[str]], problems: list[
             problems.append(f"line {number}: expected {len(header)} cells, got {len(cells)}.")
             continue
         row = dict(zip(header, (cell.strip() for cell in cells), strict=True))
-        tags = frozenset(row["tags"].split()) if "tags" in row else None
+        # As `_cells` writes it: what was taken out can be brought in again.
+        tags = frozenset(row["tags"].removeprefix("'").split()) if "tags" in row else None
         problems += [f"line {number}: {problem}" for problem in _problems(row, tags)]
         if row["id"] in seen:
             problems.append(f"line {number}: id: the device is in line {seen[row['id']]} already.")
@@ -193,4 +196,5 @@ def _cells(device: Device) -> list[str]:
         "" if device.last_seen_seconds is None else f"{device.last_seen_seconds:.3f}",
         f"{device.added_seconds:.3f}",
     ]
-    return [f"'{cell}" if cell[:1] in ("=", "+", "@", "\t", "\r") else cell for cell in cells]
+    # Ids and groups are letters, digits, _ and - alone, and stay as they are: programs read them back.
+    return cells[:2] + [f"'{cell}" if cell[:1] in _FORMULA else cell for cell in cells[2:]]

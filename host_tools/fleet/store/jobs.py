@@ -9,7 +9,7 @@ from sqlalchemy import and_, bindparam, case, func, insert, or_, select, update
 
 from host_tools.errors import NotFoundError
 from host_tools.fleet.records import ENDED_JOBS, Job, JobCounts
-from host_tools.fleet.store.tables import DEVICE, JOB
+from host_tools.fleet.store.tables import DEVICE, JOB, ROLLOUT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _OPEN: Final = JOB.c.state.not_in(sorted(ENDED_JOBS))
 _SUCCEEDED: Final = and_(JOB.c.state == "closed", JOB.c.result == "success")
 _FAILED: Final = or_(JOB.c.state == "rejected", and_(JOB.c.state == "closed", JOB.c.result == "failure"))
+_TAKES_PART: Final = and_(DEVICE.c.state == "enrolled", DEVICE.c.group == ROLLOUT.c.group)
 _BATCH: Final = 1_000
 _MOVES: Final = (
     "state",
@@ -120,9 +121,14 @@ class Jobs:
         yield from self._batches(select(JOB).where(JOB.c.rollout == rollout, _OPEN))
 
     def failed_in(self, rollout: str, *, before_seconds: float) -> Iterator[tuple[Job, ...]]:
-        """Give a rollout's jobs that ended without success in an attempt that was made before a time, batch by batch."""
+        """Give a rollout's jobs that ended without success in an attempt that was made before a time, batch by batch.
+
+        Those of devices that take no part any more, or are in another group by now, have ended for good.
+        """
         which = and_(JOB.c.rollout == rollout, JOB.c.created_seconds < before_seconds)
-        yield from self._batches(select(JOB).where(which, ~_OPEN, ~_SUCCEEDED))
+        joined = JOB.join(DEVICE, DEVICE.c.id == JOB.c.device).join(ROLLOUT, ROLLOUT.c.id == JOB.c.rollout)
+        asked = select(JOB).select_from(joined).where(which, ~_OPEN, ~_SUCCEEDED, _TAKES_PART)
+        yield from self._batches(asked)
 
     def late(self, plan: RolloutPlan, now_seconds: float, *, limit: int) -> tuple[LateJob, ...]:
         """Return open jobs of a rollout whose deadline has passed."""
@@ -158,9 +164,11 @@ class Jobs:
                 _sum(_OPEN).label("open"),
                 _sum(_SUCCEEDED).label("succeeded"),
                 _sum(_FAILED).label("failed"),
-                _sum(DEVICE.c.artifact == JOB.c.wanted).label("holding"),
+                _sum(and_(DEVICE.c.artifact == JOB.c.wanted, _TAKES_PART)).label("holding"),
             )
-            .select_from(JOB.join(DEVICE, DEVICE.c.id == JOB.c.device))
+            .select_from(
+                JOB.join(DEVICE, DEVICE.c.id == JOB.c.device).join(ROLLOUT, ROLLOUT.c.id == JOB.c.rollout)
+            )
             .where(JOB.c.rollout == rollout)
             .group_by(JOB.c.stage)
         )

@@ -343,6 +343,38 @@ def test_failed_jobs_are_tried_again_under_a_new_serial(fleet: FleetOfTests) -> 
     assert (again["state"], again["attempts"]) == ("scheduled", 2)
 
 
+def test_neither_a_retry_nor_a_way_back_waits_for_devices_that_left(fleet: FleetOfTests) -> None:
+    fleet.with_devices(4)
+    fleet.done("POST", "/groups", {"name": "other"})
+    before = ReleasedArtifact(path="models/net/net-0.9.ewa", digest=digest("before"), size_bytes=1)
+    with fleet.store.writing() as book:
+        book.groups.put(replace(book.groups.get("lab"), artifacts={PROFILE: before}))
+    stages = [{"name": "all", "share_ppm": 1_000_000, "error_ratio": 1.0, "soak_seconds": 1e6}]
+    fleet.planned(stages=stages)
+    fleet.done("POST", "/rollouts/r1/submit", {})
+    fleet.service.round()
+    fleet.done("PATCH", "/devices/lab-00000", {"group": "other"})
+    fleet.done("POST", "/devices/lab-00001/decommission", {})
+    fleet.pass_time(1)
+    fleet.done("POST", "/rollouts/r1/retry", {})
+    states = {one["device"]: one["state"] for one in fleet.done("GET", "/rollouts/r1/jobs")["items"]}
+    assert states == {
+        "lab-00000": "canceled",
+        "lab-00001": "canceled",
+        "lab-00002": "scheduled",
+        "lab-00003": "scheduled",
+    }
+    fleet.service.round()
+    fleet.devices_follow()
+    fleet.done("POST", "/devices/lab-00002/revoke", {})  # with the release on it
+    fleet.done("POST", "/rollouts/r1/rollback", {})
+    fleet.service.round()
+    assert fleet.state() == "rolling_back"
+    fleet.devices_follow()
+    fleet.service.round()
+    assert fleet.state() == "rolled_back"
+
+
 def test_what_cannot_be_published_is_wanted_until_it_is(fleet: FleetOfTests) -> None:
     fleet.with_devices(2)
     fleet.planned()

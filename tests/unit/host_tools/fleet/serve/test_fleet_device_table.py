@@ -93,6 +93,17 @@ def test_no_cell_is_a_formula(fleet: FleetOfTests) -> None:
     assert (row["engine"], row["agent_version"]) == ("'=1+1", "'@x")
 
 
+def test_a_list_that_was_taken_out_can_be_brought_in_again(fleet: FleetOfTests) -> None:
+    fleet.done("POST", "/groups", {"name": "-lab"})
+    body = {"id": "-d1", "group": "-lab", "tags": ["=x", "b"], "provides": {"engine": "-1+1"}}
+    fleet.done("POST", "/devices", body)
+    text = fleet.ask("GET", "/devices.csv").text
+    assert "'-1+1" in text
+    assert "'=x b" in text or "b =x" in text
+    headers = {"content-type": "text/csv"}
+    assert fleet.done("POST", "/devices.csv", content=text.encode(), headers=headers)["same"] == 1
+
+
 @given(data=st.binary(max_size=200) | st.text(alphabet='id,group"\n\r\0ab ', max_size=80).map(str.encode))
 def test_any_bytes_are_a_list_or_a_told_problem(data: bytes) -> None:
     try:
