@@ -196,9 +196,13 @@ def _small_target(asker: Asker, target: TargetFile, source: HttpSource) -> bytes
 
 def _offered(wanted: desired.Desired, updater: Updater, asker: Asker) -> Offered | NothingDesired:
     is_in_trial, artifacts, name = _share_of(wanted, asker)
-    if not name and wanted.trial is not None and not wanted.artifacts:
+    if (
+        not name
+        and wanted.trial is not None
+        and (not wanted.artifacts or _profile(wanted.trial.artifacts, asker))
+    ):
         return NothingDesired(
-            f"{wanted.subject}: a trial that this device is not in, and nothing for the others.",
+            f"{wanted.subject}: a trial that this device is not in, and nothing else for it.",
             wanted.serial,
         )
     if not name:

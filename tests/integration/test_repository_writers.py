@@ -201,6 +201,21 @@ def test_growing_a_share_does_not_ask_anew(place: Place) -> None:
     assert (finished.serial, finished.artifacts[TARGET].since) == (4, 1)
 
 
+def test_a_device_outside_a_trial_that_alone_has_something_for_it_has_nothing_desired(
+    place: Place, tmp_path: Path
+) -> None:
+    """So it goes back to what it was delivered with when the trial was its first release and is taken back."""
+    repository = place.fleet.repository
+    here = desired_artifact(repository, place.path)
+    other = null_artifact(tmp_path / "other.ewa", target="cortex-a-tflite")
+    path = repository.add(other, release_counter=9)
+    there = {"cortex-a-tflite": desired_artifact(repository, path)[TARGET]}
+    repository.ensure("group/lab", there, trial=Trial(artifacts=here, salt="r1", share_ppm=0))
+    assert isinstance(place.fleet.check(), NothingDesired)
+    repository.ensure("group/lab", there, trial=Trial(artifacts=here, salt="r1", share_ppm=1_000_000))
+    assert isinstance(place.fleet.check(), Offered)
+
+
 def test_two_writers_at_once_do_not_lose_each_others_work(place: Place) -> None:
     base = desired_artifact(place.fleet.repository, place.path)
     failures: list[Exception] = []

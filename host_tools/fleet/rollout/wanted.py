@@ -43,7 +43,7 @@ def wanted(rollout: Rollout, release: Release) -> Wanted:
     if rollout.state == "finished":
         return Wanted(artifacts={**before, **after}, trial=None, allow_downgrade=rollout.plan.allow_downgrade)
     if rollout.state in ("rolling_back", "rolled_back"):
-        return Wanted(artifacts=before, trial=None, allow_downgrade=True)
+        return Wanted(artifacts=before, trial=_of_nobody(rollout.plan, before, after), allow_downgrade=True)
     begun = last_begun(rollout)
     trial = None if begun is None else _trial(rollout.plan, begun, after)
     return Wanted(artifacts=before, trial=trial, allow_downgrade=rollout.plan.allow_downgrade)
@@ -87,6 +87,14 @@ def _trial(plan: RolloutPlan, stage: int, artifacts: Mapping[str, DesiredArtifac
         share_ppm=plan.stages[stage].share_ppm,
         devices=devices_to(plan, stage),
     )
+
+
+def _of_nobody(
+    plan: RolloutPlan, before: Mapping[str, DesiredArtifact], after: Mapping[str, DesiredArtifact]
+) -> Trial | None:
+    """Profiles that had nothing before: a device of one leaves the release only when it reads that nobody is in its trial."""
+    fresh = {profile: one for profile, one in after.items() if profile not in before}
+    return Trial(artifacts=fresh, salt=plan.id, share_ppm=0) if before and fresh else None
 
 
 def _signed(artifacts: Mapping[str, ReleasedArtifact]) -> dict[str, DesiredArtifact]:

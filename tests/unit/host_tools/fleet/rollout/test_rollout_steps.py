@@ -29,6 +29,7 @@ from host_tools.fleet.records import (
     Gate,
     GateFinding,
     JobCounts,
+    ReleasedArtifact,
     RolloutPlan,
     RolloutState,
     ScheduleWindow,
@@ -108,6 +109,15 @@ def test_failures_stop_it_and_take_it_back() -> None:
     assert world.tick().rollout.state == "rolling_back"
     world.hears(names[0], running=OLD)
     assert world.tick().rollout.state == "rolled_back"
+
+
+def test_what_is_new_for_a_profile_is_taken_back_too() -> None:
+    rolled = orders.roll_back(running(plan()), "ann", BEGIN).rollout
+    fresh = ReleasedArtifact(path="models/m/m-2-new.ewa", digest="sha256:" + "7" * 64, size_bytes=1)
+    said = wanted(rolled, dataclasses.replace(RELEASE, artifacts={**RELEASE.artifacts, "new-board": fresh}))
+    assert said.artifacts[PROFILE].digest == OLD
+    assert said.trial is not None
+    assert (set(said.trial.artifacts), said.trial.share_ppm, said.trial.devices) == ({"new-board"}, 0, ())
 
 
 def test_a_device_that_never_goes_back_holds_nothing_up() -> None:
