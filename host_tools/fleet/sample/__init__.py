@@ -9,5 +9,6 @@ Layout:
     plans.py       their rollouts, as TOML
     devices.py     the agents: their configuration, enrolment and start
     files.py       the repository over HTTP
+    history.py     whether devices have said enough for a gate to compare
     bringing_up.py everything in its order
 """

@@ -107,7 +107,7 @@ def _running(
         del tables["identity"]  # with one the agent speaks TLS, which the embedded broker does not
     return {
         **tables,
-        "source": {"kind": "null", "rate_hz": 5.0},
+        "source": {"kind": "null", "rate_hz": 10.0},
         "mqtt": {"host": LOOPBACK, "port": broker.device_port, "reconnect_max_seconds": 5.0},
         "telemetry": {"interval_seconds": 2.0},
         "update": {
