@@ -35,7 +35,7 @@ class Sample:
     def __init__(self, folder: Path, *more: str) -> None:
         self.folder = folder
         command = [sys.executable, "-m", "host_tools", "fleet", "sample", str(folder), "--port", "0", *more]
-        self._log = folder.with_name("log")
+        self._log = folder.with_name(f"log-{time.monotonic_ns()}")
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=ROOT, start_new_session=True)
 
@@ -89,7 +89,7 @@ class Sample:
 @pytest.mark.slow
 def test_a_fleet_to_play_with_rolls_a_release_out_and_goes_on_after_ctrl_c(tmp_path: Path) -> None:
     folder = tmp_path / "sample fleet"
-    sample = Sample(folder, "--devices", str(DEVICES), "--check-every", "2")
+    sample = Sample(folder, "--devices", str(DEVICES), "--check-every", "3")
     try:
         sample.wait_until_up()
         assert stat.S_IMODE((folder / "admin.token").stat().st_mode) == 0o600
@@ -100,7 +100,7 @@ def test_a_fleet_to_play_with_rolls_a_release_out_and_goes_on_after_ctrl_c(tmp_p
         assert ended(sample) == "finished", sample.type("rollouts", "explain", "good")
         sample.end(signal.SIGINT)
 
-        sample = Sample(folder, "--check-every", "2").wait_until_up()
+        sample = Sample(folder, "--check-every", "3").wait_until_up()
         devices = sample.list("devices", "--health", "up")
         (release,) = [
             json.loads(path.read_text()) for path in (folder / "repository" / "releases").glob("*-2.0.json")
@@ -113,7 +113,7 @@ def test_a_fleet_to_play_with_rolls_a_release_out_and_goes_on_after_ctrl_c(tmp_p
 
 
 def ended(sample: Sample) -> str:
-    time.sleep(1.0)  # a command a look: as a user would, and not as fast as can be
+    time.sleep(2.0)  # a command a look: as a user would, and not as fast as can be
     states = {one["id"]: one["state"] for one in sample.list("rollouts")}
     return str(states["good"]) if states["good"] in ("finished", "aborted", "rolled_back") else ""
 
