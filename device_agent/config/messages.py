@@ -80,7 +80,7 @@ class TelemetrySection:
         interval_seconds: Length of a window: one message a type at its end.
         pss_interval_seconds: How often the proportional memory is read.
         input_sample_frames: One frame in so many is looked at for statistics of the model's inputs, fewer where that would cost
-            more than 5 µs a frame; 0: none.
+            more than 2 µs a frame; 0: none.
     """
 
     interval_seconds: float = setting(10.0, low=0.1, high=DAY_SECONDS)

@@ -1,6 +1,6 @@
 """`InputSketcher`: what a model's inputs look like, of a sample of the frames, at a bounded cost.
 
-A look costs some 0.1 ms, so not every frame gets one: after each so many frames pass that it was at most 5 µs a frame.
+A look costs some 0.1 ms, so not every frame gets one: after each so many frames pass that it was at most 2 µs a frame.
 Numbers are in real units and buckets are the same for every payload, so that sketches of devices and of artifacts merge.
 """
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from device_agent.contract.telemetry import InputSketch
     from device_agent.telemetry.input_values import InputValues
 
-BUDGET_NS: Final = 5_000
+BUDGET_NS: Final = 2_000
 """Of a frame, on average."""
 NEVER: Final = 1 << 62
 

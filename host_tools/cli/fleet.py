@@ -1,4 +1,4 @@
-"""`edgewright fleet`: the arguments; what the commands do is in `fleet_serving`, `fleet_asking` and `fleet_sample`."""
+"""`edgewright fleet`: the arguments; what the commands do is in `fleet_serving`, `fleet_preparing`, `fleet_asking` and `fleet_sample`."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ examples:
   edgewright fleet token create --database fleet.db --name ada --role admin > ada.token
   edgewright fleet token list --database fleet.db
   edgewright fleet token revoke --database fleet.db 4f2a90c1d3e7
+  edgewright fleet groups add lab --token-file ada.token
+  edgewright fleet releases add fleet/releases/model-1.1.0.json --token-file ada.token
+  edgewright fleet devices claim --group lab --token-file ada.token > gate-7.token
   edgewright fleet devices list --token-file ada.token --group lab --json
   edgewright fleet devices import devices.csv --token-file ada.token
   edgewright fleet devices edit gate-7 --group shop --tag indoor --token-file ada.token
@@ -46,6 +49,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     _add_sample(verbs)
     _add_serve(verbs)
     _add_token(verbs)
+    _add_groups(verbs)
+    _add_releases(verbs)
     _add_devices(verbs)
     _add_rollouts(verbs)
     _add_audit(verbs)
@@ -126,6 +131,27 @@ def _add_token(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         _add_database(action)
 
 
+def _add_groups(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    actions = _group(verbs, "groups", "groups: list, add, remove")
+    _most(_client(actions, "groups", "list", "show groups", "preparing"))
+    add = _client(actions, "groups", "add", "make a group", "preparing")
+    add.add_argument("--note", default="", help="for people")
+    remove = _client(actions, "groups", "remove", "remove a group that never had anything", "preparing")
+    for action in (add, remove):
+        action.add_argument("name", metavar="NAME", help="1 to 64 letters, digits, _ and -")
+
+
+def _add_releases(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    actions = _group(verbs, "releases", "releases that rollouts may bring: list, add")
+    listing = _client(actions, "releases", "list", "show releases", "preparing")
+    listing.add_argument("--model", help="only of this model")
+    _most(listing)
+    add = _client(
+        actions, "releases", "add", "tell the server of what `edgewright release create` signed", "preparing"
+    )
+    add.add_argument("file", metavar="FILE.json", help="the repository's releases/NAME-VERSION.json")
+
+
 def _add_devices(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     actions = _group(verbs, "devices", "devices: list, look at, move, tag, take out")
     listing = _client(actions, "devices", "list", "show devices")
@@ -138,7 +164,7 @@ def _add_devices(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         listing.add_argument(f"--{name}", help=f"only {text}")
     listing.add_argument("--tag", action="append", default=[], help="only with this tag; repeatable")
     listing.add_argument("--silent-seconds", type=above_zero, metavar="N", help="only not heard for so long")
-    listing.add_argument("--most", type=count, default=1_000, metavar="N", help="at most (default: 1000)")
+    _most(listing)
     show = _client(actions, "devices", "show", "all about one device")
     edit = _client(actions, "devices", "edit", "move a device to another group, or give it other tags")
     edit.add_argument("--group", help="the group")
@@ -155,6 +181,13 @@ def _add_devices(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         one.append(action)
     for action in one:
         action.add_argument("id", metavar="ID", help="device id")
+    claim = _client(
+        actions, "devices", "claim", "make a token with which one device enrols, once", "preparing"
+    )
+    claim.add_argument("--group", required=True, help="that it comes into")
+    claim.add_argument("--device", default="", metavar="ID", help="the only one that may use it")
+    claim.add_argument("--hours", type=above_zero, default=24.0, metavar="N", help="validity (default: 24)")
+    claim.add_argument("--needs-approval", action="store_true", help="it waits for `devices approve`")
     bring = _client(actions, "devices", "import", "bring a device list in: CSV with id,group,tags")
     bring.add_argument("file", metavar="FILE.csv", help="the list; -: standard input")
     _client(actions, "devices", "export", "write the device list to standard output, as CSV")
@@ -165,7 +198,7 @@ def _add_rollouts(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     listing = _client(actions, "rollouts", "list", "show rollouts")
     listing.add_argument("--group", help="only of this group")
     listing.add_argument("--state", help="only in this state")
-    listing.add_argument("--most", type=count, default=1_000, metavar="N", help="at most (default: 1000)")
+    _most(listing)
     create = _client(actions, "rollouts", "create", "plan a rollout")
     create.add_argument("file", metavar="PLAN.toml", help="the plan; docs/rollouts.md shows one")
     for name, text in (
@@ -197,7 +230,7 @@ def _add_audit(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         ("subject", "of this"),
     ):
         listing.add_argument(f"--{name}", dest=f"{name}_is", help=f"only {text}")
-    listing.add_argument("--most", type=count, default=1_000, metavar="N", help="at most (default: 1000)")
+    _most(listing)
     export = _action(
         actions, "audit", "export", "write every entry to standard output, as JSON lines", "serving"
     )
@@ -254,10 +287,18 @@ def _action(
     return parser
 
 
+def _most(listing: argparse.ArgumentParser) -> None:
+    listing.add_argument("--most", type=count, default=1_000, metavar="N", help="at most (default: 1000)")
+
+
 def _client(
-    actions: argparse._SubParsersAction[argparse.ArgumentParser], group: str, name: str, text: str
+    actions: argparse._SubParsersAction[argparse.ArgumentParser],
+    group: str,
+    name: str,
+    text: str,
+    module: str = "asking",
 ) -> argparse.ArgumentParser:
-    parser = _action(actions, group, name, text, "asking")
+    parser = _action(actions, group, name, text, module)
     server = parser.add_argument_group("server")
     server.add_argument("--server", metavar="URL", help=f"(default: http://127.0.0.1:{DEFAULT_PORT})")
     server.add_argument("--token-file", metavar="FILE", help="has the token")

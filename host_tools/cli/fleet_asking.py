@@ -36,26 +36,26 @@ def devices_list(options: argparse.Namespace) -> int:
             "state": one["state"],
             "health": one["health"] or "not heard",
             "runs": _short(one["artifact"]),
-            "last heard": _moment(one["last_seen_seconds"]),
+            "last heard": moment(one["last_seen_seconds"]),
         }
         for one in devices
     ]
-    return _tell(options, devices, rows)
+    return tell(options, devices, rows)
 
 
 def devices_show(options: argparse.Namespace) -> int:
     """Show one device and its jobs."""
     server = FleetServer(options)
-    device = server.ask("GET", f"/devices/{_name(options.id)}")
-    jobs = server.ask("GET", f"/devices/{_name(options.id)}/jobs")["items"]
+    device = server.ask("GET", f"/devices/{name_of(options.id)}")
+    jobs = server.ask("GET", f"/devices/{name_of(options.id)}/jobs")["items"]
     if options.json:
         return _print({**device, "jobs": jobs})
     for name, value in device.items():
-        shown = _moment(value) if name.endswith("_seconds") else value
+        shown = moment(value) if name.endswith("_seconds") else value
         _line(
             f"{name}: {json.dumps(shown, ensure_ascii=False) if isinstance(shown, (dict, list)) else shown}"
         )
-    return _tell(options, jobs, [_job_row(job, "rollout") for job in jobs])
+    return tell(options, jobs, [_job_row(job, "rollout") for job in jobs])
 
 
 def devices_edit(options: argparse.Namespace) -> int:
@@ -63,23 +63,23 @@ def devices_edit(options: argparse.Namespace) -> int:
     body = {"group": options.group, "tags": options.tag}
     if options.group is None and options.tag is None:
         raise InputError("nothing to change: give --group or --tag.")
-    device = FleetServer(options).ask("PATCH", f"/devices/{_name(options.id)}", body)
-    return _done(
+    device = FleetServer(options).ask("PATCH", f"/devices/{name_of(options.id)}", body)
+    return done(
         options, device, f"{device['id']}: group {device['group']}, tags {' '.join(device['tags']) or 'none'}"
     )
 
 
 def devices_approve(options: argparse.Namespace) -> int:
     """Let a device in."""
-    device = FleetServer(options).ask("POST", f"/devices/{_name(options.id)}/approve")
-    return _done(options, device, f"{device['id']}: {device['state']}")
+    device = FleetServer(options).ask("POST", f"/devices/{name_of(options.id)}/approve")
+    return done(options, device, f"{device['id']}: {device['state']}")
 
 
 def devices_revoke(options: argparse.Namespace) -> int:
     """Take a device's certificates back, or take it out for good."""
-    path = f"/devices/{_name(options.id)}/{options.action}"
+    path = f"/devices/{name_of(options.id)}/{options.action}"
     device = FleetServer(options).ask("POST", path, {"reason": options.reason})
-    return _done(options, device, f"{device['id']}: {device['state']}")
+    return done(options, device, f"{device['id']}: {device['state']}")
 
 
 devices_decommission = devices_revoke
@@ -92,7 +92,7 @@ def devices_import(options: argparse.Namespace) -> int:
     except OSError as error:
         raise InputError(f"{options.file}: {error.strerror}.") from error
     answer = json.loads(FleetServer(options).send("POST", "/devices.csv", data, content_type="text/csv"))
-    return _done(
+    return done(
         options,
         answer,
         f"{answer['added']} added, {answer['changed']} changed, {answer['same']} as they were",
@@ -120,7 +120,7 @@ def rollouts_list(options: argparse.Namespace) -> int:
         }
         for one in rollouts
     ]
-    return _tell(options, rollouts, rows)
+    return tell(options, rollouts, rows)
 
 
 def rollouts_create(options: argparse.Namespace) -> int:
@@ -130,7 +130,7 @@ def rollouts_create(options: argparse.Namespace) -> int:
 
     plan = PlanAnswer.model_validate(read_plan_file(Path(options.file))).model_dump(mode="json")
     rollout = FleetServer(options).ask("POST", "/rollouts", plan)
-    return _done(
+    return done(
         options,
         rollout,
         f"{rollout['id']}: {rollout['state']}. `edgewright fleet rollouts submit {rollout['id']}` lets it run.",
@@ -139,7 +139,7 @@ def rollouts_create(options: argparse.Namespace) -> int:
 
 def rollouts_explain(options: argparse.Namespace) -> int:
     """Say why a rollout is where it is."""
-    explained = FleetServer(options).ask("GET", f"/rollouts/{_name(options.id)}/explain")
+    explained = FleetServer(options).ask("GET", f"/rollouts/{name_of(options.id)}/explain")
     if options.json:
         return _print(explained)
     for line in explained["words"].splitlines():
@@ -150,15 +150,15 @@ def rollouts_explain(options: argparse.Namespace) -> int:
 def rollouts_jobs(options: argparse.Namespace) -> int:
     """Show the jobs of a rollout."""
     query = {"state": options.state, "result": options.result}
-    path = f"/rollouts/{_name(options.id)}/jobs"
+    path = f"/rollouts/{name_of(options.id)}/jobs"
     jobs = list(FleetServer(options).every(path, query=query, most=options.most))
-    return _tell(options, jobs, [_job_row(job, "device") for job in jobs])
+    return tell(options, jobs, [_job_row(job, "device") for job in jobs])
 
 
 def rollouts_submit(options: argparse.Namespace) -> int:
     """Give an order to a rollout: the action's name is its name."""
-    rollout = FleetServer(options).ask("POST", f"/rollouts/{_name(options.id)}/{options.action}", {})
-    return _done(options, rollout, f"{rollout['id']}: {rollout['state']}: {rollout['reason']}")
+    rollout = FleetServer(options).ask("POST", f"/rollouts/{name_of(options.id)}/{options.action}", {})
+    return done(options, rollout, f"{rollout['id']}: {rollout['state']}: {rollout['reason']}")
 
 
 rollouts_approve = rollouts_pause = rollouts_resume = rollouts_submit
@@ -168,7 +168,7 @@ rollouts_abort = rollouts_rollback = rollouts_retry = rollouts_submit
 def rollouts_approve_stage(options: argparse.Namespace) -> int:
     """Approve the stage that waits for it."""
     server = FleetServer(options)
-    path = f"/rollouts/{_name(options.id)}"
+    path = f"/rollouts/{name_of(options.id)}"
     seen = server.ask("GET", path)
     asks = [place for place, one in enumerate(seen["stages"]) if one["state"] == "awaiting_approval"]
     if not asks:
@@ -177,7 +177,7 @@ def rollouts_approve_stage(options: argparse.Namespace) -> int:
             hint=f"`edgewright fleet rollouts explain {options.id}` says what it waits for.",
         )
     rollout = server.ask("POST", f"{path}/stages/{asks[0]}/approve", {"revision": seen["revision"]})
-    return _done(
+    return done(
         options, rollout, f"{rollout['id']}: stage {rollout['plan']['stages'][asks[0]]['name']} approved"
     )
 
@@ -189,7 +189,7 @@ def audit_list(options: argparse.Namespace) -> int:
     rows = [
         {
             "number": one["number"],
-            "time": _moment(one["seconds"]),
+            "time": moment(one["seconds"]),
             "actor": one["actor"],
             "action": one["action"],
             "subject": one["subject"],
@@ -197,13 +197,14 @@ def audit_list(options: argparse.Namespace) -> int:
         }
         for one in entries
     ]
-    return _tell(options, entries, rows)
+    return tell(options, entries, rows)
 
 
 # --- showing ---
 
 
-def _tell(options: argparse.Namespace, answer: object, rows: Sequence[Mapping[str, Any]]) -> int:
+def tell(options: argparse.Namespace, answer: object, rows: Sequence[Mapping[str, Any]]) -> int:
+    """Show a list as a table, or as JSON."""
     if options.json:
         return _print(answer)
     if not rows:
@@ -216,7 +217,8 @@ def _tell(options: argparse.Namespace, answer: object, rows: Sequence[Mapping[st
     return 0
 
 
-def _done(options: argparse.Namespace, answer: object, line: str) -> int:
+def done(options: argparse.Namespace, answer: object, line: str) -> int:
+    """Show in one line what was done, or the answer as JSON."""
     if options.json:
         return _print(answer)
     _line(line)
@@ -239,12 +241,12 @@ def _job_row(job: Mapping[str, Any], key: str) -> dict[str, Any]:
         "state": job["state"],
         "result": job["result"],
         "attempts": job["attempts"],
-        "changed": _moment(job["changed_seconds"]),
+        "changed": moment(job["changed_seconds"]),
         "why": job["reason"],
     }
 
 
-def _name(text: str) -> str:
+def name_of(text: str) -> str:
     """Return an id as a part of an address.
 
     Raises:
@@ -259,7 +261,8 @@ def _short(digest: str | None) -> str:
     return "" if digest is None else digest.removeprefix("sha256:")[:12]
 
 
-def _moment(seconds: float | None) -> str:
+def moment(seconds: float | None) -> str:
+    """Return a Unix time for people."""
     if seconds is None:
         return "never"
     try:

@@ -33,7 +33,7 @@ GateMeasure = Literal[
     "output_agreement",
     "crashes",
 ]
-GateOutcome = Literal["passed", "failed", "undecided", "not_measured"]
+GateOutcome = Literal["passed", "failed", "undecided", "not_measured", "unavailable"]
 Role = Literal["viewer", "operator", "approver", "admin"]
 
 ENDED_ROLLOUTS: Final[frozenset[RolloutState]] = frozenset({"finished", "rolled_back", "aborted"})

@@ -23,6 +23,7 @@ from host_tools.fleet.records import Rollout, StageProgress
 from host_tools.fleet.rollout import orders
 from host_tools.fleet.rollout.jobs import Observation, expire, observe
 from host_tools.fleet.rollout.machine import advance
+from host_tools.fleet.rollout.stage_end import unavailable
 from host_tools.fleet.rollout.wanted import last_begun, wanted
 from host_tools.fleet.store.rollouts import OCCUPYING
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from host_tools.fleet.outside import Enrolment, Field, Findings
-    from host_tools.fleet.records import Job, JobCounts, Release, RolloutPlan
+    from host_tools.fleet.records import GateFinding, Job, JobCounts, Release, RolloutPlan
     from host_tools.fleet.rollout.steps import Advance
     from host_tools.fleet.store.devices import DeviceReport
     from host_tools.fleet.store.effects import Effect
@@ -187,6 +188,9 @@ class FleetService:
                     fresh_at = monotonic()
             except EdgewrightError as error:
                 _LOG.warning("a round failed and is tried again: %s", error)
+            # A defect must not end the rounds: the interface would go on to answer, and no rollout would move.
+            except Exception:  # noqa: BLE001
+                _LOG.exception("a round failed by a defect of the server, and is tried again")
             self._wake.wait(period_seconds)
 
     def wake(self) -> None:
@@ -207,6 +211,8 @@ class FleetService:
                 self._go_on(rollout, releases[rollout.plan.id])
             except EdgewrightError as error:
                 _LOG.warning("rollout %s waits: %s", rollout.plan.id, error)
+            except Exception:  # noqa: BLE001
+                _LOG.exception("rollout %s waits: a defect of the server", rollout.plan.id)
         self._do_effects()
 
     def take_enrolled(self) -> None:
@@ -224,8 +230,9 @@ class FleetService:
     # --- one rollout ---
 
     def _go_on(self, seen: Rollout, release: Release) -> None:
-        gated = bool(seen.plan.gates) and last_begun(seen) is not None
-        findings = self._findings(seen, release, self.store.wall_seconds()) if gated else ()
+        # What stopped a rollout stays told while it is taken back.
+        gated = bool(seen.plan.gates) and last_begun(seen) is not None and seen.state != "rolling_back"
+        findings = self._look(seen, release) if gated else ()
         with self.store.writing() as book:
             rollout = book.rollouts.get(seen.plan.id)
             if rollout.state not in OCCUPYING:
@@ -244,6 +251,14 @@ class FleetService:
         self._told[rollout.plan.id] = counts
         if has_begun:
             self._placed[rollout.plan.id] = book.now_seconds
+
+    def _look(self, rollout: Rollout, release: Release) -> Sequence[GateFinding]:
+        """Ask what the gates find. Telemetry that is away lets no stage pass, and keeps no job from its end and no stop from its time."""
+        try:
+            return self._findings(rollout, release, self.store.wall_seconds())
+        except EdgewrightError as error:
+            _LOG.warning("the gates of rollout %s cannot be looked at: %s", rollout.plan.id, error)
+            return unavailable(rollout.plan.gates, str(error.args[0])[:500])
 
     def _bring_up_to_date(self, book: FleetBook, rollout: Rollout, release: Release) -> bool:
         """End the jobs whose time is over, and give new members theirs; return whether members were looked at."""
@@ -277,7 +292,7 @@ class FleetService:
                 self._do(effect)
             except EdgewrightError as error:
                 _LOG.warning("%s of %s waits: %s", effect.kind, effect.subject, error)
-                pause = min(2.0**effect.attempts, _LONGEST_PAUSE_SECONDS)
+                pause = min(2.0 ** min(effect.attempts, 10), _LONGEST_PAUSE_SECONDS)
                 with self.store.writing() as book:
                     book.effects.failed(effect, str(error)[:500], due_seconds=book.now_seconds + pause)
             else:

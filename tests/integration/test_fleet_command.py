@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from host_tools.cli.main import main
-from host_tools.fleet.store.opening import open_store
+from host_tools.fleet.field.releases import MadeRelease, encode
+from host_tools.fleet.records import Release, ReleasedArtifact
 from tests.integration.support import certificate, free_port
 
 if TYPE_CHECKING:
@@ -27,6 +28,12 @@ gate = []
 name = "all"
 share = 1.0
 """
+
+
+def devices_in(folder: Path) -> Path:
+    path = folder / "devices.csv"
+    path.write_text("id,group,tags\ngate-1,lab,indoor\ngate-2,lab,\n")
+    return path
 
 
 class Server:
@@ -72,6 +79,12 @@ class Server:
             *arguments, "--server", self.address, "--token-file", str(self.token_file), status=status
         )
 
+    def refused(self, *arguments: str) -> str:
+        self._capfd.readouterr()
+        options = ["--server", self.address, "--token-file", str(self.token_file)]
+        assert main(["fleet", *arguments, *options]) == 2
+        return self._capfd.readouterr().err
+
     def end(self) -> None:
         self.process.send_signal(signal.SIGTERM)
         assert self.process.wait(30) == 0
@@ -96,24 +109,25 @@ def test_a_fleet_from_a_list_of_devices_to_a_rollout_and_its_audit(
     begin: Callable[..., Server], tmp_path: Path
 ) -> None:
     server = begin()
-    with (store := open_store(server.database)).writing() as book:  # what the page and `release` do over REST
-        from host_tools.fleet.records import Group, Release, ReleasedArtifact
-
-        book.groups.add(Group(name="lab"))
-        artifact = ReleasedArtifact(path="models/net/a.ewa", digest="sha256:" + "0" * 64, size_bytes=1)
-        book.releases.add(
-            Release(
-                id="net-1.0",
-                model="net",
-                version="1.0",
-                counter=1,
-                artifacts={"a": artifact},
-                created_by="x",
-                created_seconds=0.0,
-            )
-        )
-    store.close()
-    (tmp_path / "devices.csv").write_text("id,group,tags\ngate-1,lab,indoor\ngate-2,lab,\n")
+    assert "no group 'lab'" in server.refused("devices", "import", str(devices_in(tmp_path)))
+    assert "lab: made" in server.ask("groups", "add", "lab", "--note", "second floor")
+    assert "second floor" in server.ask("groups", "list")
+    server.ask("groups", "add", "spare")
+    assert "spare: removed" in server.ask("groups", "remove", "spare")
+    artifact = ReleasedArtifact(path="models/net/a.ewa", digest="sha256:" + "0" * 64, size_bytes=1)
+    release = Release(
+        id="net-1.0",
+        model="net",
+        version="1.0",
+        counter=1,
+        artifacts={"a": artifact},
+        created_by="x",
+        created_seconds=0.0,
+    )
+    (tmp_path / "net-1.0.json").write_bytes(encode(MadeRelease(release=release)))
+    assert "net-1.0" in server.ask("releases", "add", str(tmp_path / "net-1.0.json"))
+    assert "net-1.0" in server.ask("releases", "list", "--model", "net")
+    assert "no authority" in server.refused("devices", "claim", "--group", "lab")
     assert "2 added" in server.ask("devices", "import", str(tmp_path / "devices.csv"))
     listed = json.loads(server.ask("devices", "list", "--tag", "indoor", "--json"))
     assert [one["id"] for one in listed] == ["gate-1"]

@@ -124,6 +124,27 @@ def test_what_the_store_does_not_take_comes_again_and_nothing_is_lost(mosquitto:
     assert running.error is None
 
 
+def test_one_that_cannot_be_taken_for_a_defect_does_not_keep_the_others_away(
+    mosquitto: Mosquitto, caplog: pytest.LogCaptureFixture
+) -> None:
+    mosquitto.start()
+    stored: list[int] = []
+
+    def take(said: Sequence[Said]) -> None:
+        serials = [one.serial for one in said if isinstance(one, UpdateTold)]
+        if 2 in serials:
+            raise OverflowError("too large")
+        stored.extend(serials)
+
+    running = Running(mosquitto.port, take).hears()
+    for serial in (1, 2, 3):
+        tell(mosquitto.port, serial)
+    wait_until(lambda: set(stored) == {1, 3}, what="the others")
+    running.close()
+    assert (running.error, running.listener.refused) == (None, 1)
+    assert "cannot be taken: OverflowError" in caplog.text
+
+
 def test_a_broker_that_goes_away_is_found_again(mosquitto: Mosquitto) -> None:
     mosquitto.start()
     said: list[Said] = []

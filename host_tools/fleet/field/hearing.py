@@ -71,7 +71,8 @@ def _with(known: _Known, said: Said) -> _Known:
             return replace(known, born=said)
         case StateTold() if known.state is None or said.said_seconds >= known.state.said_seconds:
             return replace(known, state=said)
-        case HealthTold() if known.health is None or said.said_seconds >= known.health.said_seconds:
+        case HealthTold():
+            # As it comes: what the broker says of a device that has gone is dated by when that device came.
             return replace(known, health=said)
     return known
 

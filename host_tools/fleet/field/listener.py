@@ -169,9 +169,27 @@ class Listener:
     def _hand_over(self, publications: Sequence[Publication]) -> None:
         said = [one for one in map(self._read, publications) if one is not None]
         if said:
-            self._take(said)
+            self._take_all(said)
         self.received += len(publications)
         self._subscriber.acknowledge([one.number for one in publications if one.number is not None])
+
+    def _take_all(self, said: Sequence[Said]) -> None:
+        try:
+            self._take(said)
+        except _NOT_TAKEN:
+            raise
+        # One of them is at fault: the others are taken, and it does not come again.
+        except Exception:  # noqa: BLE001
+            for one in said:
+                self._take_one(one)
+
+    def _take_one(self, said: Said) -> None:
+        try:
+            self._take([said])
+        except _NOT_TAKEN:
+            raise
+        except Exception as error:  # noqa: BLE001
+            self._refuse(f"device {said.device}: cannot be taken: {type(error).__name__}: {error}")
 
     def _read(self, publication: Publication) -> Said | None:
         topic = publication.topic.decode("utf-8", "backslashreplace")

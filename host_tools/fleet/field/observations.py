@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _FUTURE_SECONDS: Final = 86_400.0
 _LATE_SECONDS: Final = 60.0
 """A message that is older than this when it comes has waited; one that is younger is of now, by whichever clock."""
+_MOST_MEMORY: Final = (1 << 63) - 1
 _UPDATE_STATES: Final[Mapping[str, tuple[JobState, JobResult]]] = MappingProxyType(
     {
         "update_started": ("download", "none"),
@@ -223,14 +224,13 @@ def _base(topic: Topic, envelope: Envelope, received: float, *, is_old: bool) ->
 
 
 def _born(birth: Birth, base: dict[str, object]) -> Born:
-    memory = birth.host.get("memory_bytes")
     return Born(
         **base,  # type: ignore[arg-type]  # by name
         artifact=birth.envelope.artifact,
         target=birth.target,
-        engine=" ".join(part for part in (birth.engine, birth.engine_version) if part),
-        agent_version=birth.agent_version,
-        memory_bytes=memory if isinstance(memory, int) and not isinstance(memory, bool) else None,
+        engine=_storable(" ".join(part for part in (birth.engine, birth.engine_version) if part)),
+        agent_version=_storable(birth.agent_version),
+        memory_bytes=_memory(birth.host.get("memory_bytes")),
     )
 
 
@@ -250,9 +250,9 @@ def _state(told: Reported, base: dict[str, object]) -> StateTold:
 
 def _event(event: Event, base: dict[str, object]) -> Said:
     if event.name == "agent_failed":
-        return Crashed(**base, artifact=event.envelope.artifact, reason=event.text)  # type: ignore[arg-type]  # by name
+        return Crashed(**base, artifact=event.envelope.artifact, reason=_storable(event.text))  # type: ignore[arg-type]  # by name
     if event.name == "update_postponed":
-        return UpdatePostponed(**base, reason=event.text)  # type: ignore[arg-type]  # by name
+        return UpdatePostponed(**base, reason=_storable(event.text))  # type: ignore[arg-type]  # by name
     found = _UPDATE_STATES.get(event.name)
     if found is None:
         return Lives(**base)  # type: ignore[arg-type]  # by name
@@ -266,9 +266,20 @@ def _event(event: Event, base: dict[str, object]) -> Said:
         serial=_serial(event),
         state=state,
         result=result,
-        reason=event.text if has_failed else "",
+        reason=_storable(event.text) if has_failed else "",
         code=_text(event, "reason") if has_failed else "",
     )
+
+
+def _memory(value: Scalar) -> int | None:
+    """Return a size that every database can keep; what is none, or cannot be, was not said."""
+    is_size = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_MEMORY
+    return value if is_size else None  # type: ignore[return-value]  # an int, as was seen to
+
+
+def _storable(text: str) -> str:
+    """Return a text without NUL, which PostgreSQL keeps nowhere: one device must not stop the others."""
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def _text(event: Event, key: str) -> str:

@@ -165,6 +165,16 @@ def encode(made: MadeRelease) -> bytes:
     return write_document(document, where="release") + b"\n"
 
 
+def encode_for_server(release: Release) -> dict[str, object]:
+    """Return what `POST /api/v1/releases` takes."""
+    return {
+        "model": release.model,
+        "version": release.version,
+        "counter": release.counter,
+        "artifacts": {target: asdict(one) for target, one in release.artifacts.items()},
+    }
+
+
 def decode(data: bytes, *, where: str) -> MadeRelease:
     """Read a release from JSON.
 

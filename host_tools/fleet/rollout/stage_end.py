@@ -1,7 +1,8 @@
 """Whether a stage that runs passes, waits, stops or asks a person, in one place, with the figures that it follows from.
 
 What happens when a gate stays undecided: more data may decide it, so a stage whose jobs are done waits for a gate that is
-`required`, and for one whose estimate is worse than what is allowed, `hold_seconds` long; then a person decides. A gate that is
+`required`, for one whose estimate is worse than what is allowed, and where telemetry cannot be asked, `hold_seconds` long; then a
+person decides. A gate that is
 undecided with an estimate within what is allowed is told and passed over, since it is looked at again, with more devices, in
 the next stage: a canary of 20 devices can show that something is bad, seldom that nothing is.
 """
@@ -125,6 +126,18 @@ def of_gates(gates: Sequence[Gate], findings: Sequence[GateFinding]) -> tuple[Ga
     )
 
 
+def unavailable(gates: Sequence[Gate], why: str) -> tuple[GateFinding, ...]:
+    """Return one finding for each gate where what devices measured cannot be asked now: none is passed over for that."""
+    return tuple(
+        GateFinding(
+            gate=gate,
+            outcome="unavailable",
+            text=f"{wording.MEASURES[gate.measure]}: telemetry cannot be asked: {why}",
+        )
+        for gate in gates
+    )
+
+
 def gate_figures(finding: GateFinding) -> dict[str, Scalar]:
     """Return a finding as figures of the audit log."""
     return {
@@ -171,7 +184,7 @@ def _jobs_end(rollout: Rollout, stage: int, count: JobCounts, *, waited: bool) -
 
 
 def _blocks(finding: GateFinding) -> bool:
-    if finding.gate.required and finding.outcome != "passed":
+    if finding.outcome == "unavailable" or (finding.gate.required and finding.outcome != "passed"):
         return True
     return (
         finding.outcome == "undecided"

@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 
 from host_tools.fleet.serve.limits import Buckets, Limits
 from host_tools.fleet.serve.problems import Refusal, too_many
-from host_tools.fleet.serve.roles import NEEDED, OPEN, may
+from host_tools.fleet.serve.roles import NEEDED, OPEN, STOPPING, may
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from host_tools.fleet.store.fleet_store import FleetStore
 
 _HOUR: Final = 3_600.0
-_SAFE: Final = frozenset({"GET", "HEAD"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,20 +55,25 @@ class Admission:
         self._streams: Counter[str] = Counter()
         self._lock = threading.Lock()
 
-    def admit(self, request: Request, needed: Role) -> Caller:
+    def admit(self, request: Request, needed: Role, *, counts: bool) -> Caller:
         """Return who asks.
+
+        Args:
+            request: Of whom.
+            needed: Role of the endpoint.
+            counts: Whether the quota of changes holds for it.
 
         Raises:
             Refusal: Nobody who is known, somebody who may not, or somebody who asks too often.
             StoreError: The tokens cannot be read.
         """
         address = request.client.host if request.client is not None else "unknown"
-        wait = self._refusals.empty(address)
-        if wait:
-            raise too_many("Too many tokens that are none came from this address.", wait_seconds=wait)
         caller = self._known(request)
         if caller is None:
-            self._refusals.take(address)
+            # A good token passes whatever others at its address try: many share one, behind a proxy or on this machine.
+            wait = self._refusals.take(address)
+            if wait:
+                raise too_many("Too many tokens that are none came from this address.", wait_seconds=wait)
             raise Refusal(
                 401,
                 "token_needed",
@@ -89,7 +93,7 @@ class Admission:
                 expected=f"the role {needed}",
                 hint="Ask an admin of the fleet.",
             )
-        if request.method not in _SAFE:
+        if counts:
             self._require_quota(caller)
         return caller
 
@@ -146,11 +150,12 @@ class GuardedRoute(APIRoute):
         if endpoint in OPEN:
             return answer
         needed = NEEDED[endpoint]
+        counts = not endpoint.startswith("GET ") and endpoint not in STOPPING
         known = frozenset(parameter.alias for parameter in self.dependant.query_params)
 
         async def guarded(request: Request) -> Response:
             admission: Admission = request.app.state.admission
-            request.state.caller = await run_in_threadpool(admission.admit, request, needed)
+            request.state.caller = await run_in_threadpool(admission.admit, request, needed, counts=counts)
             _require_known(request, known)
             return await answer(request)
 

@@ -112,7 +112,8 @@ def import_table(fleet: Fleet, data: bytes, *, actor: str) -> Imported:
         if missing:
             line = next(row.line for row in rows if row.group == missing[0])
             raise DeviceTableError(
-                f"line {line}: group: there is no group {missing[0]!r}.", hint="Make it first."
+                f"line {line}: group: there is no group {missing[0]!r}.",
+                hint="Make it first: edgewright fleet groups add.",
             )
         for row in rows:
             known = book.devices.find(row.device)

@@ -75,12 +75,6 @@ class Buckets:
             self._keep(name, level - 1.0 if wait == 0.0 else level)
             return wait
 
-    def empty(self, name: str) -> float:
-        """Return after how many seconds there is one again, without taking it; 0: there is one."""
-        with self._lock:
-            level = self._filled(name)
-            return 0.0 if level >= 1.0 else (1.0 - level) / self._rate.per_second
-
     def _filled(self, name: str) -> float:
         level, at = self._levels.get(name, (self._rate.burst, self._seconds()))
         return min(self._rate.burst, level + (self._seconds() - at) * self._rate.per_second)

@@ -70,6 +70,10 @@ _ENDPOINTS: Final[Mapping[Role, tuple[tuple[str, str], ...]]] = {
         ("DELETE", "/tokens/{token}"),
     ),
 }
+STOPPING: Final = frozenset(
+    f"POST {ROOT}/rollouts/{{rollout}}/{order}" for order in ("pause", "abort", "rollback")
+)
+"""What no quota of changes keeps anybody from."""
 NEEDED: Final[Mapping[str, Role]] = MappingProxyType(
     {f"{method} {ROOT}{path}": role for role, endpoints in _ENDPOINTS.items() for method, path in endpoints}
 )

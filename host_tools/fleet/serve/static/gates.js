@@ -21,7 +21,7 @@ function Picture({ finding }) {
   const { worst } = gate;
   const allowed = at(worst, worst), zero = at(0, worst);
   const low = finding.low ?? -Infinity, high = finding.high ?? Infinity;
-  const is = estimate !== null && outcome !== "not_measured";
+  const is = estimate !== null;
   const [left, right] = [at(low, worst), at(high, worst)];
   const said = is ? `estimate ${worsening(gate.measure, estimate)}, interval ${worsening(gate.measure, finding.low)} to ${worsening(gate.measure, finding.high)}, allowed ${limit(gate.measure, worst)}` : "no figures yet";
   return html`<svg class="gate ${outcome}" viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label=${said}>

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from host_tools.errors import StoreError
 from host_tools.fleet.records import GateFinding, ReleasedArtifact
+from host_tools.fleet.store.devices import DeviceFilter, DeviceReport
+from tests.integration.support import wait_until
 from tests.unit.host_tools.fleet.fleet_of_tests import (
     PROFILE,
     FleetOfTests,
@@ -17,6 +21,8 @@ from tests.unit.host_tools.fleet.fleet_of_tests import (
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
     from host_tools.fleet.records import Release, Rollout
 
@@ -115,6 +121,91 @@ def test_gates_are_asked_once_a_stage_has_begun_and_what_they_found_is_kept(tmp_
     assert explained["state"] == "aborted"  # there is nothing that the group ran before
     assert explained["gates"][0]["outcome"] == "failed"
     assert "40 % longer" in explained["words"]
+    fleet.close()
+
+
+def test_while_telemetry_is_away_no_stage_passes_and_too_many_failures_still_stop_it(tmp_path: Path) -> None:
+    def findings(rollout: Rollout, release: Release, now_seconds: float) -> list[GateFinding]:
+        raise StoreError("http://telemetry.test: cannot be asked: refused.")
+
+    fleet = FleetOfTests(str(tmp_path / "fleet.db"), findings=findings)
+    fleet.with_devices(4)
+    stages = [{"name": "all", "share_ppm": 1_000_000, "error_ratio": 0.5, "soak_seconds": 10.0}]
+    gates = [{"measure": "latency_p95", "worst": 0.1}]
+    fleet.planned(gates=gates, stages=stages, hold_seconds=100.0)
+    fleet.done("POST", "/rollouts", rollout_body("r2", gates=gates, stages=stages))
+    fleet.done("POST", "/rollouts/r1/submit", {})
+    fleet.service.round()
+    fleet.devices_follow()
+    fleet.pass_time(20)
+    fleet.service.round()
+    assert fleet.state() == "running"
+    words = fleet.done("GET", "/rollouts/r1/explain")["words"]
+    assert "unavailable: p95 latency: telemetry cannot be asked: http://telemetry.test" in words
+    fleet.pass_time(100)
+    fleet.service.round()
+    assert fleet.state() == "paused"  # a person decides
+    fleet.done("POST", "/rollouts/r1/abort", {})
+    with fleet.store.writing() as book:
+        for device in book.devices.page(DeviceFilter(), limit=10):
+            book.devices.heard(
+                [DeviceReport(device=device.id, seconds=fleet.clock(), artifact="")], now_seconds=0.0
+            )
+    fleet.done("POST", "/rollouts/r2/submit", {})
+    fleet.service.round()
+    jobs = fleet.done("GET", "/rollouts/r2/jobs")["items"]
+    fleet.service.hear(
+        [
+            fleet.heard(job["device"], runs=None, event="update_rejected", about=job["wanted"])
+            for job in jobs[:2]
+        ]
+    )
+    fleet.service.round()
+    assert fleet.state("r2") == "aborted"
+    fleet.close()
+
+
+def test_what_cannot_be_published_for_days_does_not_end_the_rounds(fleet: FleetOfTests) -> None:
+    fleet.with_devices(2)
+    fleet.planned()
+    fleet.done("POST", "/rollouts/r1/submit", {})
+    fleet.field.is_broken = True
+    fleet.service.round()
+    with fleet.store.writing() as book:
+        (effect,) = book.effects.open(limit=2)
+        book.effects.failed(replace(effect, attempts=5_000), "away", due_seconds=fleet.clock())
+    fleet.service.round()
+    with fleet.store.reading() as book:
+        (effect,) = book.effects.open(limit=2)
+    assert (effect.attempts, effect.due_seconds - fleet.clock()) == (5_002, 60.0)
+
+
+def test_a_defect_that_one_rollout_meets_ends_neither_the_rounds_nor_the_others(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def findings(rollout: Rollout, release: Release, now_seconds: float) -> list[GateFinding]:
+        raise RuntimeError("a defect")
+
+    fleet = FleetOfTests(str(tmp_path / "fleet.db"), findings=findings)
+    fleet.with_devices(2)
+    fleet.with_devices(2, group="other")
+    whole = [{"name": "all", "share_ppm": 1_000_000, "soak_seconds": 0.0}]
+    fleet.planned(stages=whole, gates=[{"measure": "crashes", "worst": 0.1}])
+    fleet.done("POST", "/rollouts", rollout_body("r2", group="other", stages=whole))
+    for rollout in ("r1", "r2"):
+        fleet.done("POST", f"/rollouts/{rollout}/submit", {})
+    stop = threading.Event()
+    rounds = threading.Thread(target=fleet.service.run, args=(stop,), kwargs={"period_seconds": 0.01})
+    rounds.start()
+    wait_until(lambda: set(fleet.field.wanted) == {"lab", "other"}, what="both have begun")
+    fleet.devices_follow()
+    fleet.pass_time(1)
+    wait_until(lambda: fleet.state("r2") == "finished", what="the other one goes on")
+    assert rounds.is_alive()
+    stop.set()
+    rounds.join(10)
+    assert fleet.state("r1") == "running"
+    assert "rollout r1 waits: a defect of the server" in caplog.text
     fleet.close()
 
 

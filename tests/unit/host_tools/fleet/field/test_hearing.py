@@ -6,6 +6,9 @@ import itertools
 from dataclasses import replace
 from typing import Any
 
+from device_agent.contract.telemetry import Envelope, Health
+from device_agent.contract.telemetry_codec import encode
+from device_agent.contract.topics import DeviceTopics
 from host_tools.fleet.field.hearing import Hearing
 from host_tools.fleet.field.observations import (
     Born,
@@ -17,6 +20,7 @@ from host_tools.fleet.field.observations import (
     UpdatePostponed,
     UpdateTold,
 )
+from host_tools.fleet.field.observations import observe as observe_message
 from host_tools.fleet.records import Job
 from host_tools.fleet.rollout.jobs import observe
 
@@ -72,6 +76,33 @@ def test_what_is_older_does_not_replace_what_is_newer() -> None:
     newer = replace(STATE, said_seconds=20.0, seen_seconds=20.0, artifact=NEW, desired_serial=4)
     report = hearing.take([newer, STATE, BORN])[-1].report
     assert (report.artifact, report.desired_serial, report.seconds) == (NEW, 4, 20.0)
+
+
+def test_a_device_that_goes_without_a_goodbye_is_down_although_its_will_is_as_old_as_its_connection() -> None:
+    """Its last will was written when it connected, an hour before the broker speaks it, by a clock that is synced."""
+    hearing, topic = Hearing(), DeviceTopics("d").health()
+    began, gone = 1_800_000_000.0, 1_800_003_600.0
+    said = []
+    for status, seq, dated, received in (
+        ("up", 1, began + 1, began + 1),
+        ("down", 0, began, gone),
+        ("up", 1, gone + 9, gone + 9),
+    ):
+        envelope = Envelope(
+            time=dated, boot_id="b", seq=seq, uptime_seconds=1.0, clock="synced", artifact=None
+        )
+        message = Health(envelope=envelope, status=status, pid=1, reason="lost" if status == "down" else "")  # type: ignore[arg-type]
+        heard = observe_message(
+            topic, encode(message), received_seconds=received, retained=False, root="ew/v1"
+        )
+        assert heard is not None
+        said.append(hearing.take([heard])[0].report)
+    assert [one.health for one in said] == ["up", "down", "up"]
+    assert [one.seconds for one in said] == [
+        began + 1,
+        began + 1,
+        gone + 9,
+    ]  # the broker's word is no sign of life
 
 
 def moved(*said: Said) -> Job:

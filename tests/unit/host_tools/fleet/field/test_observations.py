@@ -87,6 +87,18 @@ def test_a_birth_says_what_the_device_provides() -> None:
     assert (said.engine, said.target, said.memory_bytes) == ("", None, None)
 
 
+@pytest.mark.parametrize("memory", [1 << 63, (1 << 64) - 1, -1, True, "much"])
+def test_what_no_database_keeps_is_not_handed_on(memory: Any) -> None:
+    said = told(
+        TOPICS.birth(), replace(BIRTH, engine="n\0", agent_version="\0", host={"memory_bytes": memory})
+    )
+    assert isinstance(said, Born)
+    assert (said.engine, said.agent_version, said.memory_bytes) == ("n\ufffd 2.1.0", "\ufffd", None)
+    failed = told(TOPICS.event("agent_failed"), replace(event("agent_failed"), text="a\0b"))
+    assert isinstance(failed, Crashed)
+    assert failed.reason == "a\ufffdb"
+
+
 def test_the_state_says_what_is_followed() -> None:
     said = told(TOPICS.reported(), REPORTED)
     assert isinstance(said, StateTold)

@@ -1,0 +1,79 @@
+"""What `edgewright fleet groups | releases | devices claim` do: what has to be there before a rollout can be planned."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from host_tools.cli.fleet_asking import done, moment, name_of, tell
+from host_tools.cli.fleet_server import FleetServer
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def groups_list(options: argparse.Namespace) -> int:
+    """Show groups, and how many profiles each has something for."""
+    groups = list(FleetServer(options).every("/groups", query={}, most=options.most))
+    rows = [
+        {
+            "group": one["name"],
+            "runs": ", ".join(
+                sorted({artifact["path"].split("/")[-1] for artifact in one["artifacts"].values()})
+            ),
+            "note": one["note"],
+        }
+        for one in groups
+    ]
+    return tell(options, groups, rows)
+
+
+def groups_add(options: argparse.Namespace) -> int:
+    """Make a group."""
+    group = FleetServer(options).ask("POST", "/groups", {"name": options.name, "note": options.note})
+    return done(options, group, f"group {group['name']}: made")
+
+
+def groups_remove(options: argparse.Namespace) -> int:
+    """Remove a group that never had devices or rollouts."""
+    FleetServer(options).ask("DELETE", f"/groups/{name_of(options.name)}")
+    return done(options, {"removed": options.name}, f"group {options.name}: removed")
+
+
+def releases_list(options: argparse.Namespace) -> int:
+    """Show the releases that rollouts may bring."""
+    releases = list(
+        FleetServer(options).every("/releases", query={"model": options.model}, most=options.most)
+    )
+    rows = [
+        {
+            "release": one["id"],
+            "counter": one["counter"],
+            "targets": " ".join(one["artifacts"]),
+            "added": moment(one["created_seconds"]),
+            "by": one["created_by"],
+        }
+        for one in releases
+    ]
+    return tell(options, releases, rows)
+
+
+def releases_add(options: argparse.Namespace) -> int:
+    """Tell the server of a release that `edgewright release create` signed."""
+    from host_tools.fleet.field.releases import encode_for_server, read_release  # noqa: PLC0415 - host packages
+
+    made = read_release(Path(options.file)).release
+    release = FleetServer(options).ask("POST", "/releases", encode_for_server(made))
+    return done(options, release, f"release {release['id']}: rollouts may bring it")
+
+
+def devices_claim(options: argparse.Namespace) -> int:
+    """Make a claim token; it alone goes to standard output."""
+    body = {
+        "group": options.group,
+        "device": options.device,
+        "lifetime_seconds": options.hours * 3_600.0,
+        "needs_approval": options.needs_approval,
+    }
+    made = FleetServer(options).ask("POST", "/claims", body)
+    return done(options, made, str(made["claim"]))
