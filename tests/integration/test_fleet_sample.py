@@ -143,9 +143,8 @@ def test_without_a_broker_it_says_where_to_get_one(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(broker.shutil, "which", lambda *_, **__: None)
-    monkeypatch.setattr(broker, "find_spec", lambda _: None)
     told = refusal(capfd, str(tmp_path / "new"), "--port", "0")
-    assert "no MQTT broker" in told
+    assert "no MQTT 5 broker" in told
     assert "apt install mosquitto" in told
 
 
