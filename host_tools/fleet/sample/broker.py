@@ -1,4 +1,4 @@
-"""The broker: mosquitto, to which devices show their certificates. The embedded one of the demo speaks no MQTT 5, which server and ingest need."""
+"""The broker: mosquitto, to which devices show their certificates. The demo's embedded one does not speak the MQTT 5 that the server needs."""
 
 from __future__ import annotations
 
