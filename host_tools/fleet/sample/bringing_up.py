@@ -14,6 +14,7 @@ from host_tools.errors import OutputError
 from host_tools.fleet.sample.broker import mosquitto, start_broker
 from host_tools.fleet.sample.devices import enrol_devices, start_authority, start_devices
 from host_tools.fleet.sample.files import serving_files
+from host_tools.fleet.sample.history import has_history
 from host_tools.fleet.sample.plans import FIRST, GROUP, write_plans
 from host_tools.fleet.sample.processes import LOOPBACK, Processes, free_port, listens, require_free
 from host_tools.fleet.sample.releases import asked_of, release_all
@@ -109,10 +110,12 @@ def bring_up(
         with serving_files(folder.repository) as repository:
             progress.stage("Broker", None)
             broker = start_broker(program, folder, authority, processes)
+            page = _start_ingest(folder, broker, processes)
             url = start_authority(folder, processes)
             enrol_devices(folder, authority, url, processes, progress)
             progress.stage("Telemetry store and its page", None)
-            review = _start_ingest(folder, broker, processes)
+            processes.wait_until(lambda: listens(page), what="the page of telemetry answers")
+            review = f"http://{LOOPBACK}:{page}"
             progress.stage("Fleet server", None)
             server, fleet = _start_server(folder, broker, url, review, port, processes, connect)
             _tell_releases(server, releases)
@@ -121,6 +124,10 @@ def bring_up(
             _wait_for_devices(folder, server, processes, progress)
             progress.stage("Their first release", None)
             _first_rollout(folder, server, processes, plan_of)
+            progress.stage("A history of it, for the gates", None)
+            processes.wait_until(
+                lambda: has_history(review, _running(server)), what="the devices have said enough"
+            )
             addresses = Addresses(
                 fleet=fleet,
                 review=review,
@@ -139,14 +146,13 @@ def _authority(folder: SampleFolder) -> AuthorityFolder:
     return create_authority(folder.authority, name="Edgewright sample fleet", lifetime=_CA_LIFETIME)
 
 
-def _start_ingest(folder: SampleFolder, broker: Broker, processes: Processes) -> str:
+def _start_ingest(folder: SampleFolder, broker: Broker, processes: Processes) -> int:
     port = free_port()
     processes.start_edgewright(
         "ingest", "ingest", "--broker", f"mqtt://{LOOPBACK}:{broker.port}", "--store", folder.telemetry,
         "--page", str(port), "--roll-up-every", _ROLL_UP_SECONDS, "--store-memory", "512",
     )  # fmt: skip
-    processes.wait_until(lambda: listens(port), what="the page of telemetry answers")
-    return f"http://{LOOPBACK}:{port}"
+    return port
 
 
 def _start_server(
@@ -217,6 +223,12 @@ def _wait_for_devices(folder: SampleFolder, server: Server, processes: Processes
         return seen.issuperset(folder.names)
 
     processes.wait_until(all_up, what="all devices are heard")
+
+
+def _running(server: Server) -> dict[str, str]:
+    """Return by device what it runs."""
+    devices = server.ask("GET", f"/devices?group={GROUP}&limit=100")["items"]
+    return {one["id"]: one["artifact"] or "" for one in devices}
 
 
 def _first_rollout(

@@ -1,13 +1,11 @@
-"""The broker: mosquitto, to which devices show their certificates, or the embedded one, which knows none."""
+"""The broker: mosquitto, to which devices show their certificates. The demo's embedded one does not speak the MQTT 5 that the server needs."""
 
 from __future__ import annotations
 
 import os
 import shutil
-import sys
 from dataclasses import dataclass
 from datetime import timedelta
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
 from device_agent.contract.topics import DEFAULT_ROOT
@@ -36,32 +34,30 @@ class Broker:
 
     Attributes:
         port: For this machine's own programs, in the clear.
-        device_port: For devices.
-        asks_certificates: Whether devices must show theirs there.
+        device_port: For devices, over TLS with their own certificates.
     """
 
     port: int
     device_port: int
-    asks_certificates: bool
 
 
-def mosquitto() -> str | None:
-    """Return the program, or None where there is none.
+def mosquitto() -> str:
+    """Return the program.
 
     Raises:
-        InputError: The embedded broker is not there either.
+        InputError: There is none.
     """
     program = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
-    if program is None and find_spec("iotcore") is None:
+    if program is None:
         raise InputError(
-            "no MQTT broker: expected the program mosquitto or the package iotcore, neither is installed.",
-            hint="sudo apt install mosquitto, or pip install iotcore.",
+            "no MQTT 5 broker: expected the program mosquitto, it is not installed.",
+            hint="sudo apt install mosquitto.",
         )
     return program
 
 
 def start_broker(
-    program: str | None, folder: SampleFolder, authority: AuthorityFolder, processes: Processes
+    program: str, folder: SampleFolder, authority: AuthorityFolder, processes: Processes
 ) -> Broker:
     """Start it, and wait until it listens.
 
@@ -69,14 +65,8 @@ def start_broker(
         EndAsked: Somebody wants the end.
         OutputError: It does not start, or its files cannot be written.
     """
-    if program is None:
-        port = free_port()
-        processes.start("broker", [sys.executable, "-m", "hil.embedded_broker", str(port)])
-        broker = Broker(port=port, device_port=port, asks_certificates=False)
-    else:
-        broker = Broker(port=free_port(), device_port=free_port(), asks_certificates=True)
-        config = _write_files(folder, authority, broker)
-        processes.start("broker", [program, "-c", config])
+    broker = Broker(port=free_port(), device_port=free_port())
+    processes.start("broker", [program, "-c", _write_files(folder, authority, broker)])
     processes.wait_until(
         lambda: listens(broker.port) and listens(broker.device_port), what="the broker listens"
     )

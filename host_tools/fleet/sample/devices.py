@@ -102,12 +102,9 @@ def _identified(folder: SampleFolder, name: str) -> _Tables:
 def _running(
     folder: SampleFolder, name: str, broker: Broker, repository: str, check_seconds: float
 ) -> _Tables:
-    tables = _identified(folder, name)
-    if not broker.asks_certificates:
-        del tables["identity"]  # with one the agent speaks TLS, which the embedded broker does not
     return {
-        **tables,
-        "source": {"kind": "null", "rate_hz": 5.0},
+        **_identified(folder, name),
+        "source": {"kind": "null", "rate_hz": 10.0},
         "mqtt": {"host": LOOPBACK, "port": broker.device_port, "reconnect_max_seconds": 5.0},
         "telemetry": {"interval_seconds": 2.0},
         "update": {

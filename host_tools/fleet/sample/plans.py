@@ -34,12 +34,12 @@ _GATED: Final = """\
 name = "canary"
 share = 0.0
 devices = {canaries}
-soak_seconds = 15.0
+soak_seconds = 10.0
 
 [[stage]]
 name = "all"
 share = 1.0
-soak_seconds = 5.0
+soak_seconds = 2.0
 
 [[gate]]
 measure = "latency_p50"
