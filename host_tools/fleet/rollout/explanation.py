@@ -79,7 +79,7 @@ class Explanation:
         ]
         if self.reason:
             lines.append("  why: " + self.reason.replace("\n", "\n       "))
-        lines.append(f"  next: {self.next_step}")
+        lines.append("  next: " + self.next_step.replace("\n", "\n        "))
         for number, one in enumerate(self.stages, start=1):
             lines.append("")
             lines.append(

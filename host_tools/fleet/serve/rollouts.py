@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import FastAPI, Query, Request
@@ -67,6 +69,10 @@ def _add_reading(app: FastAPI, fleet: Fleet) -> None:
             explained = explain(
                 found, counts_of(book, found), book.rollouts.findings(rollout), book.now_seconds
             )
+            unsigned = book.effects.find("publish", found.plan.group)
+        if unsigned is not None and unsigned.failure and json.loads(unsigned.document)["rollout"] == rollout:
+            told = f"devices are not told yet: what the group shall run cannot be signed, and is tried again: {unsigned.failure}"
+            explained = replace(explained, next_step=f"{told}\n{explained.next_step}")
         return ExplanationAnswer.model_validate(
             {
                 name: getattr(explained, name)

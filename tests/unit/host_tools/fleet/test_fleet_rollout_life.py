@@ -383,12 +383,16 @@ def test_what_cannot_be_published_is_wanted_until_it_is(fleet: FleetOfTests) -> 
     fleet.service.round()
     assert fleet.field.published == []
     assert fleet.done("GET", "/overview")["open_effects"] == 1
+    said = fleet.done("GET", "/rollouts/r1/explain")
+    assert "cannot be signed, and is tried again: repository: cannot be written" in said["next_step"]
+    assert said["next_step"].splitlines()[0] in said["words"]
     fleet.field.is_broken = False
     fleet.service.round()
     assert fleet.field.published == []  # not before its pause is over
     fleet.pass_time(2)
     fleet.service.round()
     assert fleet.field.published == [("lab", False)]
+    assert "signed" not in fleet.done("GET", "/rollouts/r1/explain")["next_step"]
     assert fleet.done("GET", "/overview")["open_effects"] == 0
 
 
