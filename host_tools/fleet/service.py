@@ -132,7 +132,8 @@ class FleetService:
         Raises:
             NotFoundError: There is no such rollout.
             StaleError: It is of another revision by now.
-            ConflictError: The state that it is in, or another rollout, does not allow it.
+            ConflictError: The state that it is in, or another rollout, does not allow it; or it is submitted and names a device
+                that is not in its group.
         """
         with self.store.writing() as book:
             before = book.rollouts.get(rollout)
@@ -141,6 +142,8 @@ class FleetService:
                     f"rollout {rollout}: it is at revision {before.revision}, expected {revision}.",
                     hint="Look at it again.",
                 )
+            if order == "submit":
+                _check_named(book, before)
             try:
                 following = ORDERS[order](before, actor, book.now_seconds)
             except InputError as error:
@@ -314,6 +317,20 @@ class FleetService:
             rollout = book.rollouts.get(str(document["rollout"]))
             release = book.releases.get(rollout.plan.release)
         self._field.publish(effect.subject, wanted(rollout, release), ask_anew=bool(document["ask_anew"]))
+
+
+def _check_named(book: FleetBook, rollout: Rollout) -> None:
+    """Refuse a name that is nobody's: a stage of misspelt canaries would have no device, and pass at once."""
+    plan = rollout.plan
+    for stage in plan.stages:
+        for name in stage.devices:
+            device = book.devices.find(name)
+            if device is None or device.group != plan.group:
+                told = "is not known" if device is None else f"is in group {device.group}"
+                raise ConflictError(
+                    f"rollout {plan.id}: stage {stage.name}: expected devices of group {plan.group}, got {name!r}, which {told}.",
+                    hint="Correct the plan, or make the device known: edgewright fleet devices import.",
+                )
 
 
 def _tell_counts(book: FleetBook, rollout: Rollout, counts: Sequence[JobCounts]) -> None:

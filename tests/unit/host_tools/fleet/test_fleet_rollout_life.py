@@ -440,3 +440,22 @@ def test_a_stage_waits_for_its_approver(fleet: FleetOfTests) -> None:
     fleet.service.round()
     stage = fleet.done("GET", "/rollouts/r1")["stages"][0]
     assert (stage["state"], stage["approved_by"]) == ("running", "user approver-1")
+
+
+def test_a_canary_that_nobody_has_is_refused_before_anything_begins(fleet: FleetOfTests) -> None:
+    fleet.with_devices(3)
+    fleet.with_devices(1, group="hall")
+    for misspelt, told in (("lab-0000l", "is not known"), ("hall-00000", "is in group hall")):
+        stages = [
+            {"name": "canary", "share_ppm": 0, "devices": ["lab-00001", misspelt], "soak_seconds": 10.0},
+            {"name": "all", "share_ppm": 1_000_000, "soak_seconds": 10.0},
+        ]
+        if fleet.ask("GET", "/releases/net-1.0").status_code == 404:
+            fleet.done("POST", "/releases", release_body())
+        fleet.done("POST", "/rollouts", rollout_body(misspelt, stages=stages))
+        answer = fleet.ask("POST", f"/rollouts/{misspelt}/submit", {})
+        assert answer.status_code == 409
+        assert f"stage canary: expected devices of group lab, got '{misspelt}', which {told}" in answer.text
+        assert fleet.state(misspelt) == "draft"
+    fleet.done("POST", "/devices", {"id": "lab-0000l", "group": "lab"})
+    fleet.done("POST", "/rollouts/lab-0000l/submit", {})
