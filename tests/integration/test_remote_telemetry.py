@@ -141,8 +141,9 @@ def test_a_question_that_is_none_is_refused(address: str, path: str, body: bytes
     request = urllib.request.Request(f"{address}table/{path}", data=body, method="POST")
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(request, timeout=30)
-    assert refused.value.code == 400
-    message = msgspec.json.decode(refused.value.read())["error"]["message"]
+    with refused.value as answer:
+        assert answer.code == 400
+        message = msgspec.json.decode(answer.read())["error"]["message"]
     assert any(word in message for word in told.split("|")), message
 
 

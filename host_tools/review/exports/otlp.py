@@ -242,7 +242,8 @@ def _post(address: str, body: bytes, headers: Mapping[str, str]) -> None:
         with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as answer:  # noqa: S310 - likewise
             told = answer.read(_MOST_ANSWER_BYTES)
     except urllib.error.HTTPError as error:
-        reason = error.read(500).decode(errors="replace").strip()
+        with error:
+            reason = error.read(500).decode(errors="replace").strip()
         raise TransferError(
             f"{address}: the collector refused with {error.code} {error.reason}{f': {reason}' if reason else ''}.",
             hint="Does it take OTLP over HTTP, is its path right, and does it want a --header?",
