@@ -21,7 +21,7 @@ def test_outcomes_add_up_by_kind_and_size_with_intervals() -> None:
 def test_one_fleet_of_each_half_gives_every_figure_of_the_tables(tmp_path: Path) -> None:
     figures = rates([*null_fleet(0), *faulty_fleet(4)])
     text = tables(figures, fleets=1)
-    assert text.count("| 0 of 1 ") == 12, "a finding in a fleet without a fault"
+    assert text.count("| 0 of 1 ") == 13, "a finding in a fleet without a fault"
     assert "| regression: latency | latency of one target | 10 %: 1 of 1" in text
     for line in text.splitlines():
         if line.startswith("| ") and "of what size" not in line and "looked for" not in line:
