@@ -190,14 +190,22 @@ def _examples_of(command: str) -> str:
 
 
 class _StopSignals:
-    """Turns signals into requests to stop; those that come before there is an agent wait for it."""
+    """Turns signals into requests to stop; those that come before there is an agent wait for it.
+
+    Attributes:
+        is_asked: Whether any has come.
+    """
 
     def __init__(self) -> None:
         self._request_stop: Callable[[str], None] | None = None
         self._waiting: list[str] = []
+        self.is_asked = False
         for number in _STOP_SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup leaves SIGHUP
                 signal.signal(number, self._handle)
+        signal.pthread_sigmask(
+            signal.SIG_UNBLOCK, _STOP_SIGNALS
+        )  # what `hold` kept for this process comes now
 
     def hand_to(self, request_stop: Callable[[str], None]) -> None:
         """Hand every signal to ``request_stop``, those that came before included."""
@@ -205,7 +213,12 @@ class _StopSignals:
         for reason in self._waiting:
             request_stop(reason)
 
+    def hold(self) -> None:
+        """From now on keep signals for the process that takes this one's place; `is_asked` knows of all that came before."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
+
     def _handle(self, number: int, _frame: object) -> None:
+        self.is_asked = True
         reason = f"stopped by {signal.Signals(number).name}"
         if self._request_stop is None:
             self._waiting.append(reason)
@@ -225,6 +238,9 @@ def _run(config: AgentConfig, _options: argparse.Namespace) -> int:
     signals.hand_to(agent.request_stop)
     ended = agent.run()
     if ended.code == "restart":
+        signals.hold()
+        if signals.is_asked:  # while it was ending to begin anew: the next start does that
+            return exit_status("ok")
         # A model is changed by a new process: the one way a model ever starts, and nothing of the old one stays.
         os.execv(sys.executable, sys.orig_argv)  # noqa: S606  our own command, word for word
     if ended.code != "ok":
