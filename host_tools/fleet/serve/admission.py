@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, get_args, get_origin
 
 from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
@@ -152,11 +152,17 @@ class GuardedRoute(APIRoute):
         needed = NEEDED[endpoint]
         counts = not endpoint.startswith("GET ") and endpoint not in STOPPING
         known = frozenset(parameter.alias for parameter in self.dependant.query_params)
+        several = frozenset(
+            parameter.alias
+            for parameter in self.dependant.query_params
+            if _takes_several(parameter.field_info.annotation)
+        )
 
         async def guarded(request: Request) -> Response:
             admission: Admission = request.app.state.admission
             request.state.caller = await run_in_threadpool(admission.admit, request, needed, counts=counts)
             _require_known(request, known)
+            _require_once(request, several)
             return await answer(request)
 
         return guarded
@@ -177,6 +183,22 @@ def _require_known(request: Request, known: frozenset[str]) -> None:
             "A parameter of the address means nothing here.",
             expected=", ".join(sorted(known)) or "none",
         )
+
+
+def _require_once(request: Request, several: frozenset[str]) -> None:
+    """Refuse a parameter that is given twice where one is meant: which of the two would be anybody's guess."""
+    given = [name for name, _ in request.query_params.multi_items() if name not in several]
+    if len(set(given)) < len(given):
+        raise Refusal(
+            422,
+            "repeated_parameter",
+            "A parameter of the address is given more than once.",
+            expected="each once" + "".join(f", but {name} as often as you like" for name in sorted(several)),
+        )
+
+
+def _takes_several(annotation: object) -> bool:
+    return any(get_origin(one) is list for one in (annotation, *get_args(annotation)))
 
 
 def caller_of(request: Request) -> Caller:

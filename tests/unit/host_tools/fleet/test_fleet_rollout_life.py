@@ -459,3 +459,10 @@ def test_a_canary_that_nobody_has_is_refused_before_anything_begins(fleet: Fleet
         assert fleet.state(misspelt) == "draft"
     fleet.done("POST", "/devices", {"id": "lab-0000l", "group": "lab"})
     fleet.done("POST", "/rollouts/lab-0000l/submit", {})
+
+
+def test_a_parameter_that_is_given_twice_is_refused_where_one_is_meant(fleet: FleetOfTests) -> None:
+    answer = fleet.ask("GET", "/audit?action=a&action=b")
+    assert answer.status_code == 422
+    assert "given more than once" in answer.text
+    assert fleet.ask("GET", "/devices?tag=a&tag=b").status_code == 200, "a device may have many"
