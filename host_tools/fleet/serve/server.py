@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import ssl
 import threading
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ import uvicorn
 from host_tools.errors import InputError
 from host_tools.fleet.serve.application import application
 from host_tools.review.serve.exposure import is_loopback
+from host_tools.review.serve.listening import Server, listen, url_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,14 +23,6 @@ if TYPE_CHECKING:
 
 _END_SECONDS: Final = 10
 _MOST_CONNECTIONS: Final = 1_000
-
-
-class _Server(uvicorn.Server):
-    """Leaves signals to the process that it is a part of."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 @contextmanager
@@ -58,7 +50,7 @@ def serving(
     """
     _require_tls(host, certificate, key)
     stop = threading.Event()
-    with _listen(host, port) as listening:
+    with listen(host, port, other="server running") as listening:
         config = uvicorn.Config(
             application(service, limits=limits),
             log_level="warning",
@@ -70,7 +62,7 @@ def serving(
             ssl_certfile=certificate,
             ssl_keyfile=key,
         )
-        server = _Server(config)
+        server = Server(config)
         threads = (
             threading.Thread(target=server.run, args=([listening],), name="fleet interface", daemon=True),
             threading.Thread(target=service.run, args=(stop,), name="fleet rounds", daemon=True),
@@ -78,9 +70,8 @@ def serving(
         for thread in threads:
             thread.start()
         try:
-            name = f"[{host}]" if ":" in host else host
             scheme = "http" if certificate is None else "https"
-            yield f"{scheme}://{name}:{listening.getsockname()[1]}"
+            yield url_of(scheme, host, listening)
         finally:
             server.should_exit = True
             stop.set()
@@ -105,22 +96,3 @@ def _require_tls(host: str, certificate: Path | None, key: Path | None) -> None:
         raise InputError(
             f"{certificate}, {key}: cannot be used for TLS: {error.strerror or error}."
         ) from error
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    try:
-        family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listening = socket.socket(family, kind, proto)
-    except OSError as error:
-        raise InputError(f"--host {host}: {error.strerror or error}.") from error
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
-        listening.listen(128)
-    except OSError as error:
-        listening.close()
-        raise InputError(
-            f"{host}:{port}: cannot listen there: {error.strerror or error}.",
-            hint="Is another server running? Choose another port.",
-        ) from error
-    return listening

@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import uvicorn
 
-from host_tools.errors import InputError
 from host_tools.review.serve.application import Access, application
 from host_tools.review.serve.exposure import is_loopback
+from host_tools.review.serve.listening import Server, listen, url_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from host_tools.review.store.telemetry_store import TelemetryStore
-
-
-class _Server(uvicorn.Server):
-    """Leaves signals to the process that it is a part of."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 @contextmanager
@@ -45,9 +36,7 @@ def serving(
     Raises:
         InputError: The address cannot be listened at.
     """
-    listening = _listen(host, port)
-    with listening:
-        bound = listening.getsockname()[1]
+    with listen(host, port, other="page open") as listening:
         access = Access(token=token) if is_loopback(host) else Access(token=token, hosts=None)
         config = uvicorn.Config(
             application(store, access=access),
@@ -56,35 +45,11 @@ def serving(
             lifespan="off",
             server_header=False,
         )
-        server = _Server(config)
+        server = Server(config)
         thread = threading.Thread(target=server.run, args=([listening],), name="page", daemon=True)
         thread.start()
         try:
-            yield _address(host, bound, token)
+            yield url_of("http", host, listening) + ("/" if token is None else f"/?token={token}")
         finally:
             server.should_exit = True
             thread.join(timeout=10.0)
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    try:
-        family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listening = socket.socket(family, kind, proto)
-    except OSError as error:
-        raise InputError(f"--host {host}: {error.strerror or error}.") from error
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
-        listening.listen(128)
-    except OSError as error:
-        listening.close()
-        raise InputError(
-            f"{host}:{port}: cannot listen there: {error.strerror or error}.",
-            hint="Is another page open? Choose another port.",
-        ) from error
-    return listening
-
-
-def _address(host: str, port: int, token: str | None) -> str:
-    name = f"[{host}]" if ":" in host else host
-    return f"http://{name}:{port}/" + ("" if token is None else f"?token={token}")
