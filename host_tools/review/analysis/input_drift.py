@@ -8,14 +8,13 @@ of a camera are, so chance is played by swapping each device's two sides as a wh
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from host_tools.review.analysis import wording
-from host_tools.review.analysis.findings import Effect, Finding
+from host_tools.review.analysis.findings import Finding
 from host_tools.review.analysis.multiplicity import holm
 from host_tools.review.analysis.output_drift import (
     ALPHA,
@@ -25,6 +24,7 @@ from host_tools.review.analysis.output_drift import (
     Subject,
     drift_of,
     on_both_sides,
+    stability_effect,
 )
 from host_tools.review.analysis.regroup import codes
 
@@ -106,16 +106,7 @@ def _finding(one: Drift, start: float, end: float, since: str) -> Finding:
         group=one.group,
         start=start,
         end=end,
-        effect=Effect(
-            measure="input_stability_index",
-            unit="1",
-            before=one.psi - one.corrected,
-            after=one.psi,
-            scale="difference",
-            change=one.corrected,
-            low=-math.inf,
-            high=math.inf,
-        ),
+        effect=stability_effect(one, "input_stability_index"),
         p_value=one.p_adjusted,
         evidence={
             "devices": float(one.devices),

@@ -261,16 +261,7 @@ def _finding(one: Drift, artifacts: tuple[str, ...], start: float, end: float, s
         group=one.group,
         start=start,
         end=end,
-        effect=Effect(
-            measure="population_stability_index",
-            unit="1",
-            before=one.psi - one.corrected,
-            after=one.psi,
-            scale="difference",
-            change=one.corrected,
-            low=-math.inf,
-            high=math.inf,
-        ),
+        effect=stability_effect(one, "population_stability_index"),
         p_value=one.p_adjusted,
         evidence={
             "devices": float(one.devices),
@@ -280,4 +271,18 @@ def _finding(one: Drift, artifacts: tuple[str, ...], start: float, end: float, s
             "psi_beyond_chance": one.corrected,
             "largest_distance": one.distance,
         },
+    )
+
+
+def stability_effect(one: Drift, measure: str) -> Effect:
+    """Return how far a drift goes beyond what chance gives."""
+    return Effect(
+        measure=measure,
+        unit="1",
+        before=one.psi - one.corrected,
+        after=one.psi,
+        scale="difference",
+        change=one.corrected,
+        low=-math.inf,
+        high=math.inf,
     )
