@@ -16,8 +16,8 @@ from host_tools.fleet.field.observations import Born, HealthTold, StateTold, Upd
 from host_tools.fleet.field.publisher import Publisher
 from host_tools.fleet.rollout.wanted import Wanted
 from host_tools.review.broker_address import parse_broker
-from tests.integration.support import AgentProcess, null_artifact, wait_until, write_config
-from tests.integration.update_repository import TARGET, Fleet
+from tests.integration.support import AgentProcess, null_artifact, wait_until
+from tests.integration.update_repository import TARGET, Fleet, config_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -67,29 +67,6 @@ def fleet(tmp_path: Path) -> Iterator[Fleet]:
     made = Fleet(tmp_path / "fleet")
     yield made
     made.server.close()
-
-
-def config_of(fleet: Fleet, folder: Path, device: str, port: int, delivered: Path) -> Path:
-    folder.mkdir()
-    return write_config(
-        folder,
-        port,
-        delivered,
-        device={"id": device, "targets": [TARGET]},
-        update={
-            "url": fleet.server.url,
-            "root": str(fleet.root),
-            "directory": "updates",
-            "group": "lab",
-            "first_check_seconds": 0.2,
-            "check_interval_seconds": 0.5,
-            "require_synced_clock": False,
-            "shadow_frames": 0,
-            "probation_seconds": 0.3,
-            "probation_inferences": 5,
-            "probation_p95_ratio": 1000.0,
-        },
-    )
 
 
 def released(fleet: Fleet, path: Path, counter: int) -> DesiredArtifact:

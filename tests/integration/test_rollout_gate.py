@@ -18,8 +18,8 @@ import pytest
 from device_agent.contract.digest import digest_of_file
 from host_tools.cli.fleet_server import FleetServer
 from host_tools.cli.main import main
-from tests.integration.support import AgentProcess, free_port, null_artifact, wait_until, write_config
-from tests.integration.update_repository import TARGET, Fleet
+from tests.integration.support import AgentProcess, free_port, null_artifact, wait_until
+from tests.integration.update_repository import TARGET, Fleet, config_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,29 +51,6 @@ def edgewright(log: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
         process.wait(60)
         process.stdout.close()
         assert "Traceback" not in log.read_text()
-
-
-def config_of(fleet: Fleet, folder: Path, device: str, port: int, delivered: Path) -> Path:
-    folder.mkdir()
-    return write_config(
-        folder,
-        port,
-        delivered,
-        device={"id": device, "targets": [TARGET]},
-        update={
-            "url": fleet.server.url,
-            "root": str(fleet.root),
-            "directory": "updates",
-            "group": "lab",
-            "first_check_seconds": 0.2,
-            "check_interval_seconds": 0.5,
-            "require_synced_clock": False,
-            "shadow_frames": 0,
-            "probation_seconds": 0.3,
-            "probation_inferences": 5,
-            "probation_p95_ratio": 1000.0,  # so that it is the fleet that finds it, and not each device
-        },
-    )
 
 
 @pytest.mark.slow

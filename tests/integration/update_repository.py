@@ -20,6 +20,7 @@ from device_agent.update.state import Candidate
 from device_agent.update.store import Store
 from host_tools.repository.keys import KeyRing
 from host_tools.repository.repository import Repository
+from tests.integration.support import write_config
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -147,3 +148,27 @@ class Fleet:
 
     def metadata(self, name: str) -> Path:
         return self.folder / "repository" / "metadata" / name
+
+
+def config_of(fleet: Fleet, folder: Path, device: str, port: int, delivered: Path) -> Path:
+    """Write the configuration of a device of group ``lab`` that follows a repository, quickly."""
+    folder.mkdir()
+    return write_config(
+        folder,
+        port,
+        delivered,
+        device={"id": device, "targets": [TARGET]},
+        update={
+            "url": fleet.server.url,
+            "root": str(fleet.root),
+            "directory": "updates",
+            "group": "lab",
+            "first_check_seconds": 0.2,
+            "check_interval_seconds": 0.5,
+            "require_synced_clock": False,
+            "shadow_frames": 0,
+            "probation_seconds": 0.3,
+            "probation_inferences": 5,
+            "probation_p95_ratio": 1000.0,  # so that it is the fleet that finds it, and not each device
+        },
+    )
