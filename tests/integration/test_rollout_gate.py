@@ -18,6 +18,9 @@ import pytest
 from device_agent.contract.digest import digest_of_file
 from host_tools.cli.fleet_server import FleetServer
 from host_tools.cli.main import main
+from host_tools.errors import StoreError
+from host_tools.review.remote_telemetry import RemoteTelemetry
+from host_tools.review.store.windows import Level, Selection
 from tests.integration.support import AgentProcess, free_port, null_artifact, wait_until
 from tests.integration.update_repository import TARGET, Fleet, config_of
 
@@ -98,6 +101,11 @@ def test_a_release_that_is_slower_is_stopped_at_its_canaries_and_taken_back(
             lambda: all(running(asked, device) == first for device in CANARIES + OTHERS),
             what="the first release",
         )
+        wait_until(
+            lambda: measured(f"http://127.0.0.1:{page}", first) >= set(CANARIES),
+            what="every canary's latency with the first release is stored",
+            seconds=LONGEST_SECONDS,
+        )
         released(asked, fleet, slow, "2.0", 2)
         gate = {"measure": "latency_p50", "worst": 0.2, "least_devices": 5, "required": True}
         rollout(asked, "r2", "small-2.0", gates=[gate])
@@ -149,6 +157,18 @@ def rollout(asked: FleetServer, name: str, release: str, *, gates: list[dict[str
 def running(asked: FleetServer, device: str) -> str | None:
     artifact: str | None = asked.ask("GET", f"/devices/{device}")["artifact"]
     return artifact
+
+
+def measured(page: str, artifact: str) -> set[str]:
+    """Devices of whose inferences with an artifact the page tells; none while nobody answers there yet."""
+    now = time.time()
+    try:
+        table = RemoteTelemetry(page).windows(
+            Selection(start=now - 7200, end=now, artifacts=(artifact,)), level=Level.HOUR, by=("device",)
+        )
+    except StoreError:
+        return set()
+    return {str(device) for device, count in zip(table.key("device"), table.inferences, strict=True) if count}
 
 
 def ended(asked: FleetServer, name: str, state: str) -> None:
