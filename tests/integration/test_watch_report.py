@@ -107,13 +107,14 @@ def test_an_agents_energy_is_shown_as_power_in_watch_and_report(tmp_path: Path, 
     config = write_config(
         tmp_path, port, null_artifact(tmp_path / "a.ewa"),
         device={"targets": ["x86_64-onnxruntime"]}, sensors={"sysfs_root": str(tmp_path / "sys")},
+        telemetry={"interval_seconds": 1.0},  # so long that a busy machine's late counts are a small part
     )  # fmt: skip
     record = tmp_path / "r.jsonl"
     with edgewright("watch", f"mqtt://127.0.0.1:{port}", "--record", str(record)) as watch:
         wait_until(record.is_file, what="watch listens")
         with counting(energy, watts=10.0), AgentProcess(config) as agent:
-            wait_until(lambda: record.read_text().count("/m/power") > 8, what="an agent's power")
-            time.sleep(0.15)  # half a window, so that the last one is long enough to see power
+            wait_until(lambda: record.read_text().count("/m/power") > 3, what="an agent's power")
+            time.sleep(0.5)  # half a window, so that the last one is long enough to see power
             assert agent.stop() == 0
         wait_until(lambda: "stopped by SIGTERM" in record.read_text(), what="the goodbye")
         watch.send_signal(signal.SIGINT)
