@@ -14,7 +14,8 @@ import pytest
 from host_tools.cli.main import main
 from host_tools.fleet.field.releases import MadeRelease, encode
 from host_tools.fleet.records import Release, ReleasedArtifact
-from tests.integration.support import certificate, free_port
+from host_tools.free_port import free_port
+from tests.integration.support import certificate
 from tests.unit.host_tools.review.canned_broker import answering
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ class Server:
 
     def end(self) -> None:
         self.process.send_signal(signal.SIGTERM)
-        assert self.process.wait(30) == 0
+        assert self.process.wait(120) == 0
         assert self.process.stdout is not None
         self.process.stdout.close()
 

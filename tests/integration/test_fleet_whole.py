@@ -110,7 +110,7 @@ def server(
         yield FleetServer(argparse.Namespace(server=address, token_file=str(token), ca=None)), fleet
     finally:
         process.terminate()
-        assert process.wait(30) == 0
+        assert process.wait(120) == 0
         process.stdout.close()
         fleet.server.close()
         assert "Traceback" not in (tmp_path / "log").read_text()
