@@ -94,6 +94,7 @@ class FleetService:
         self._wake = threading.Event()
         self._placed: dict[str, float] = {}
         self._told: dict[str, Sequence[JobCounts]] = {}
+        self._unlooked: dict[str, str] = {}
 
     def create(self, plan: RolloutPlan, *, actor: str) -> Rollout:
         """Plan a rollout: a draft, until it is submitted.
@@ -259,10 +260,15 @@ class FleetService:
     def _look(self, rollout: Rollout, release: Release) -> Sequence[GateFinding]:
         """Ask what the gates find. Telemetry that is away lets no stage pass, and keeps no job from its end and no stop from its time."""
         try:
-            return self._findings(rollout, release, self.store.wall_seconds())
+            found = self._findings(rollout, release, self.store.wall_seconds())
         except EdgewrightError as error:
-            _LOG.warning("the gates of rollout %s cannot be looked at: %s", rollout.plan.id, error)
-            return unavailable(rollout.plan.gates, str(error.args[0])[:500])
+            why = str(error.args[0])[:500]
+            if self._unlooked.get(rollout.plan.id) != why:  # once, not every round
+                _LOG.warning("the gates of rollout %s cannot be looked at: %s", rollout.plan.id, error)
+            self._unlooked[rollout.plan.id] = why
+            return unavailable(rollout.plan.gates, why)
+        self._unlooked.pop(rollout.plan.id, None)
+        return found
 
     def _bring_up_to_date(self, book: FleetBook, rollout: Rollout, release: Release) -> bool:
         """End the jobs whose time is over, and give new members theirs; return whether members were looked at."""
