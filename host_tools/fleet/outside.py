@@ -36,6 +36,14 @@ class Field(Protocol):
             EdgewrightError: It cannot be done now.
         """
 
+    def require_signed(self, release: Release) -> None:
+        """Refuse a release that is not signed as it says: no device could ever be brought to run it.
+
+        Raises:
+            ConflictError: An artifact is not signed, or otherwise.
+            EdgewrightError: It cannot be looked at now.
+        """
+
 
 class NoField:
     """Where a server has no repository: everything else works, and what shall be published waits."""
@@ -54,6 +62,9 @@ class NoField:
 
     def keep_fresh(self) -> None:
         """There is nothing that expires."""
+
+    def require_signed(self, release: Release) -> None:
+        """Nobody can say: every release is taken."""
 
 
 class Enrolled(Protocol):

@@ -121,6 +121,15 @@ class FleetService:
             )
         return rollout
 
+    def require_signed(self, release: Release) -> None:
+        """Refuse a release that the repository does not sign as it says; without a repository every one is taken.
+
+        Raises:
+            ConflictError: An artifact is not signed, or otherwise.
+            StoreError: The repository cannot be read now.
+        """
+        self._field.require_signed(release)
+
     def order(self, rollout: str, order: str, *, actor: str, revision: int | None = None) -> Rollout:
         """Do what somebody wants with a rollout, and return it as it is then.
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from host_tools.fleet.outside import Findings
-    from host_tools.fleet.records import DeviceState, Role
+    from host_tools.fleet.records import DeviceState, Release, Role
     from host_tools.fleet.rollout.wanted import Wanted
     from host_tools.fleet.store.fleet_store import FleetStore
 
@@ -86,6 +86,9 @@ class SimulatedField:
         self.published.append((group, ask_anew))
 
     def keep_fresh(self) -> None:
+        self._work()
+
+    def require_signed(self, release: Release) -> None:
         self._work()
 
     def _work(self) -> None:
