@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import timedelta
 
-    from host_tools.fleet.records import DeviceState, GateFinding, Release, Rollout
+    from host_tools.fleet.records import DeviceState, GateFinding, IssuedClaim, Release, Rollout
     from host_tools.fleet.rollout.wanted import Wanted
 
 
@@ -91,6 +91,29 @@ class Enrolment(Protocol):
 
         Raises:
             EdgewrightError: It cannot be done.
+        """
+
+    def claim_id(self, token: str) -> str:
+        """Return the id under which a claim token is listed.
+
+        Raises:
+            EdgewrightError: It is none.
+        """
+
+    def claims(self) -> Sequence[IssuedClaim]:
+        """Return the claim tokens of groups, by id.
+
+        Raises:
+            EdgewrightError: They cannot be read.
+        """
+
+    def revoke_claim(self, claim: str) -> IssuedClaim:
+        """Let a claim token be good no more, and return it.
+
+        Raises:
+            NotFoundError: There is none with this id.
+            ConflictError: A device has used it, or waits with it.
+            EdgewrightError: It cannot be done now.
         """
 
     def members(self) -> Sequence[Enrolled]:

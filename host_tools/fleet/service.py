@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from device_agent.contract.errors import EdgewrightError
 from host_tools.errors import ConflictError, InputError, StaleError
 from host_tools.fleet.carrying_out import carry_out, counts_of, make_jobs
-from host_tools.fleet.inventory import take_enrolled
+from host_tools.fleet.inventory import MOST_DEVICES, take_enrolled
 from host_tools.fleet.outside import nothing_measured
 from host_tools.fleet.records import Rollout, StageProgress
 from host_tools.fleet.rollout import orders
@@ -73,6 +73,7 @@ class FleetService:
         field: Signs what devices shall run.
         enrolment: Certificates; None: this fleet's devices have theirs from elsewhere.
         findings: Of the gates.
+        most_devices: So many of those that enrol are taken into the fleet.
 
     Attributes:
         devices_known: How many devices the store knew in the last round.
@@ -85,11 +86,14 @@ class FleetService:
         *,
         enrolment: Enrolment | None = None,
         findings: Findings = nothing_measured,
+        most_devices: int = MOST_DEVICES,
     ) -> None:
         self.store = store
         self.enrolment = enrolment
         self._field = field
         self._findings = findings
+        self._most_devices = most_devices
+        self._left_out: tuple[str, ...] = ()
         self.devices_known = 0
         self._wake = threading.Event()
         self._placed: dict[str, float] = {}
@@ -236,10 +240,19 @@ class FleetService:
         Raises:
             EdgewrightError: The authority or the store cannot be read.
         """
-        if self.enrolment is not None:
-            members = self.enrolment.members()
-            with self.store.writing() as book:
-                take_enrolled(book, members)
+        if self.enrolment is None:
+            return
+        members = self.enrolment.members()
+        with self.store.writing() as book:
+            left_out = take_enrolled(book, members, most=self._most_devices).left_out
+        if left_out and left_out != self._left_out:  # once, not every time
+            _LOG.warning(
+                "%d enrolled devices are not in the fleet, %s first: there are %d devices, as many as this server keeps.",
+                len(left_out),
+                left_out[0],
+                self._most_devices,
+            )
+        self._left_out = left_out
 
     # --- one rollout ---
 
