@@ -283,6 +283,12 @@ class MadeClaim(Answer):
     claim: str
 
 
+class MadeDdiToken(Answer):
+    """A new token of a device or a group; it is told this once and kept nowhere."""
+
+    secret: str
+
+
 class Me(Answer):
     """Who asks."""
 
