@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _SCHEMES: Final[Mapping[str, DdiTokenKind]] = {"targettoken": "target", "gatewaytoken": "gateway"}
 
 
-_TENANT: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +50,7 @@ def checked_tenant(text: str) -> str:
     Raises:
         InputError: It is none.
     """
-    if _TENANT.fullmatch(text) is None:
+    if _NAME.fullmatch(text) is None:
         raise InputError(f"--ddi-tenant: expected 1 to 64 letters, digits, _ and -, got {text[:80]!a}.")
     return text
 
@@ -104,6 +104,8 @@ class Door:
         scheme, _, secret = request.headers.get("authorization", "").partition(" ")
         kind = _SCHEMES.get(scheme.lower())
         if kind is None or not secret.strip() or request.path_params["tenant"] != self._tenant:
+            return None
+        if _NAME.fullmatch(name) is None:
             return None
         with self._store.reading() as book:
             token = book.ddi_tokens.of_secret(kind, secret.strip())

@@ -44,7 +44,7 @@ _InFile = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$")]
 def add_ddi(app: FastAPI, fleet: Fleet, settings: DdiSettings) -> None:
     """Add the addresses to the fleet's application."""
     app.state.ddi_door = Door(fleet.store, fleet.limits, settings.tenant)
-    router = APIRouter(route_class=DdiRoute, prefix=ADDRESS, tags=["Direct Device Integration"])
+    router = APIRouter(route_class=DdiRoute, prefix=ADDRESS, include_in_schema=False)
     devices = _Devices(fleet, settings)
     _add_poll(router, devices)
     _add_deployments(router, devices)

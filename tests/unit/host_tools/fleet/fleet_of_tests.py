@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import timedelta
 
+    from host_tools.fleet.ddi.door import DdiSettings
     from host_tools.fleet.outside import Findings
     from host_tools.fleet.records import DeviceState, Role
     from host_tools.fleet.rollout.wanted import Wanted
@@ -127,14 +128,19 @@ class FleetOfTests:
     """Everything together; `api` asks as somebody."""
 
     def __init__(
-        self, address: str, *, limits: Limits | None = None, findings: Findings = nothing_measured
+        self,
+        address: str,
+        *,
+        limits: Limits | None = None,
+        findings: Findings = nothing_measured,
+        ddi: DdiSettings | None = None,
     ) -> None:
         self.clock = Clock()
         self.store: FleetStore = open_store(address, wall_seconds=self.clock)
         self.field = SimulatedField()
         self.enrolment = SimulatedEnrolment()
         self.service = FleetService(self.store, self.field, enrolment=self.enrolment, findings=findings)
-        self.app = application(self.service, limits=limits or Limits())
+        self.app = application(self.service, limits=limits or Limits(), ddi=ddi)
         self._secrets: dict[Role, str] = {}
 
     def close(self) -> None:
