@@ -56,12 +56,12 @@ class Signer:
         )
         certificate.write_bytes(self._certificate.public_bytes(serialization.Encoding.PEM))
 
-    def bundle(self, path: Path, artifact: Path, *, installed: Path) -> None:
+    def bundle(self, path: Path, name: str, artifact: bytes, *, installed: Path) -> None:
         """Write an update that puts an artifact where the device has it."""
-        sha256 = hashlib.sha256(artifact.read_bytes()).hexdigest()
+        sha256 = hashlib.sha256(artifact).hexdigest()
         description = (
             'software = { version = "1.0"; hardware-compatibility: [ "1.0" ]; files: ( '
-            f'{{ filename = "{artifact.name}"; path = "{installed}"; sha256 = "{sha256}"; }} ); }};\n'
+            f'{{ filename = "{name}"; path = "{installed}"; sha256 = "{sha256}"; }} ); }};\n'
         ).encode()
         signature = (
             pkcs7.PKCS7SignatureBuilder()
@@ -69,13 +69,17 @@ class Signer:
             .add_signer(self._certificate, self._key, hashes.SHA256())
             .sign(
                 serialization.Encoding.DER,
-                [pkcs7.PKCS7Options.DetachedSignature, pkcs7.PKCS7Options.Binary, pkcs7.PKCS7Options.NoCapabilities],
+                [
+                    pkcs7.PKCS7Options.DetachedSignature,
+                    pkcs7.PKCS7Options.Binary,
+                    pkcs7.PKCS7Options.NoCapabilities,
+                ],
             )
         )
         members = {
             "sw-description": description,
             "sw-description.sig": signature,
-            artifact.name: artifact.read_bytes(),
+            name: artifact,
         }
         path.write_bytes(cpio(members))
 
@@ -100,6 +104,8 @@ class Polled:
         self.address = address
         self.signer = Signer(folder / "operator.crt")
         self.installed = folder / "model.ewa"
+        self.bundle = folder / "repository" / "bundles" / "small-1.0.swu"
+        self.artifact = b""
 
     def begin_swupdate(self, *confirm: str) -> subprocess.Popen[bytes]:
         """Start it; its sockets need a short path."""
@@ -116,8 +122,9 @@ class Polled:
         return (self.folder / "swupdate.log").read_text(errors="replace")
 
     def job(self) -> tuple[str, str]:
-        job = self.server.ask("GET", f"/rollouts/r1/jobs/{DEVICE}")
-        return job["state"], job["result"]
+        """Return the device's only one; before the device has said what it can run there is none."""
+        jobs = self.server.ask("GET", f"/devices/{DEVICE}/jobs")["items"]
+        return (jobs[0]["state"], jobs[0]["result"]) if jobs else ("", "")
 
 
 def ended(process: subprocess.Popen[bytes]) -> None:
@@ -136,9 +143,22 @@ def polled(capfd: pytest.CaptureFixture[str]) -> Iterator[Polled]:
         repository = Repository(folder / "repository", KeyRing(folder / "keys"))
         repository.init()
         database, token = str(folder / "fleet.db"), folder / "token"
-        assert main(["fleet", "token", "create", "--database", database, "--name", "ada", "--role", "admin"]) == 0
+        assert (
+            main(["fleet", "token", "create", "--database", database, "--name", "ada", "--role", "admin"])
+            == 0
+        )
         token.write_text(capfd.readouterr().out)
-        command = [sys.executable, "-m", "host_tools", "fleet", "serve", "--database", database, "--port", "0"]
+        command = [
+            sys.executable,
+            "-m",
+            "host_tools",
+            "fleet",
+            "serve",
+            "--database",
+            database,
+            "--port",
+            "0",
+        ]
         command += ["--repository", str(folder / "repository"), "--keys", str(folder / "keys")]
         command += ["--ddi", "--ddi-poll", "1"]
         with (folder / "log").open("wb") as log:
@@ -149,7 +169,7 @@ def polled(capfd: pytest.CaptureFixture[str]) -> Iterator[Polled]:
             assert address.startswith("http"), (folder / "log").read_text()
             server = FleetServer(argparse.Namespace(server=address, token_file=str(token), ca=None))
             polled = Polled(folder, server, address)
-            offer(polled, repository)
+            polled.artifact = offer(polled, repository)
             capfd.readouterr()
             options = ["--server", address, "--token-file", str(token)]
             assert main(["fleet", "devices", "target-token", DEVICE, *options]) == 0
@@ -169,23 +189,24 @@ def polled(capfd: pytest.CaptureFixture[str]) -> Iterator[Polled]:
         assert secret not in said
 
 
-def offer(polled: Polled, repository: Repository) -> None:
+def offer(polled: Polled, repository: Repository) -> bytes:
     """Sign an artifact, put the operator's bundle beside it, and roll it out to a device that has not said yet what it can run."""
     artifact = null_artifact(polled.folder / "small-1.0.ewa", target=TARGET)
+    data = artifact.read_bytes()
+    polled.bundle.parent.mkdir()
+    polled.signer.bundle(polled.bundle, artifact.name, data, installed=polled.installed)
     path = repository.add(artifact, release_counter=1)
     digest = repository.released("small")[path][1]
-    bundles = polled.folder / "repository" / "bundles"
-    bundles.mkdir()
-    polled.signer.bundle(bundles / "small-1.0.swu", artifact, installed=polled.installed)
     ask = polled.server.ask
     ask("POST", "/groups", {"name": "lab"})
     ask("POST", "/devices", {"id": DEVICE, "group": "lab"})
-    released = {TARGET: {"path": path, "digest": digest, "size_bytes": artifact.stat().st_size}}
+    released = {TARGET: {"path": path, "digest": digest, "size_bytes": len(data)}}
     ask("POST", "/releases", {"model": "small", "version": "1.0", "counter": 1, "artifacts": released})
     stages = [{"name": "all", "share_ppm": 1_000_000, "soak_seconds": 0.0}]
     plan = {"id": "r1", "release": "small-1.0", "group": "lab", "stages": stages, "gates": []}
     ask("POST", "/rollouts", plan)
     ask("POST", "/rollouts/r1/submit", {})
+    return data
 
 
 def test_swupdate_installs_what_a_rollout_brings_and_says_so(polled: Polled) -> None:
@@ -200,8 +221,7 @@ def test_swupdate_installs_what_a_rollout_brings_and_says_so(polled: Polled) -> 
         )
     finally:
         ended(process)
-        print(polled.log())
-    assert polled.installed.read_bytes() == (polled.folder / "small-1.0.ewa").read_bytes()
+    assert polled.installed.read_bytes() == polled.artifact
     process = polled.begin_swupdate("-c", "2")
     try:
         wait_until(
@@ -217,4 +237,19 @@ def test_swupdate_installs_what_a_rollout_brings_and_says_so(polled: Polled) -> 
     device = polled.server.ask("GET", f"/devices/{DEVICE}")
     assert device["provides"]["targets"] == [TARGET]
     assert device["provides"]["engine"] == "swupdate"
-    assert device["artifact"] == "sha256:" + hashlib.sha256(polled.installed.read_bytes()).hexdigest()
+    assert device["artifact"] == "sha256:" + hashlib.sha256(polled.artifact).hexdigest()
+
+
+def test_swupdate_refuses_what_another_has_signed_and_the_job_fails(polled: Polled) -> None:
+    stranger = Signer(polled.folder / "stranger.crt")
+    stranger.bundle(polled.bundle, "small-1.0.ewa", polled.artifact, installed=polled.installed)
+    process = polled.begin_swupdate()
+    try:
+        wait_until(
+            lambda: polled.job() == ("closed", "failure"), what="it says that it failed", seconds=SECONDS
+        )
+    finally:
+        ended(process)
+    assert not polled.installed.exists()
+    assert polled.server.ask("GET", f"/devices/{DEVICE}")["artifact"] is None
+    assert "xx" in polled.log()

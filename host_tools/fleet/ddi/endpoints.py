@@ -44,13 +44,18 @@ _InFile = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$")]
 def add_ddi(app: FastAPI, fleet: Fleet, settings: DdiSettings) -> None:
     """Add the addresses to the fleet's application."""
     app.state.ddi_door = Door(fleet.store, fleet.limits, settings.tenant)
+    app.include_router(device_router(fleet, settings))
+
+
+def device_router(fleet: Fleet, settings: DdiSettings) -> APIRouter:
+    """Return the addresses; each is behind the application's `Door`."""
     router = APIRouter(route_class=DdiRoute, prefix=ADDRESS, include_in_schema=False)
     devices = _Devices(fleet, settings)
     _add_poll(router, devices)
     _add_deployments(router, devices)
     _add_cancellations(router, devices)
     _add_downloads(router, devices)
-    app.include_router(router)
+    return router
 
 
 class _Devices:

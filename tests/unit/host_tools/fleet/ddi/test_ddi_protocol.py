@@ -34,7 +34,12 @@ def test_a_device_without_anything_to_do_is_told_when_to_poll_again_and_to_say_w
     assert device.links() == {"configData": f"{HOST}/DEFAULT/controller/v1/gate-8/configData"}
     sent = {
         "mode": "merge",
-        "data": {"targets": f"{PROFILE}, other", "engine": "swupdate 2022.12", "memory_bytes": "1024", "VIN": "7"},
+        "data": {
+            "targets": f"{PROFILE}, other",
+            "engine": "swupdate 2022.12",
+            "memory_bytes": "1024",
+            "VIN": "7",
+        },
     }
     assert device.send("PUT", device.links()["configData"], json=sent).status_code == 200
     assert device.links() == {}
@@ -90,13 +95,24 @@ def test_an_update_from_the_poll_to_its_end(polled: DdiFleet) -> None:
     assert device.send("GET", files, headers={"Range": f"bytes={len(data)}-"}).status_code == 416
     assert polled.job("r1", device.name)["state"] == "scheduled"
     assert device.send("GET", files).content == data
-    assert device.send("GET", f"{files}.MD5SUM").text.split() == [hashlib.md5(data).hexdigest(), "net-1.0.ewa"]
+    assert device.send("GET", f"{files}.MD5SUM").text.split() == [
+        hashlib.md5(data).hexdigest(),
+        "net-1.0.ewa",
+    ]
     assert device.told(files.rpartition("/")[0]) == deployment["deployment"]["chunks"][0]["artifacts"]
     states = [polled.job("r1", device.name)["state"]]
     for execution in ("scheduled", "download", "downloaded", "resumed", "proceeding", "download"):
         device.says(address, execution)
         states.append(polled.job("r1", device.name)["state"])
-    assert states == ["download", "download", "download", "downloaded", "downloaded", "proceeding", "proceeding"]
+    assert states == [
+        "download",
+        "download",
+        "download",
+        "downloaded",
+        "downloaded",
+        "proceeding",
+        "proceeding",
+    ]
     device.says(address, "closed", "success", "Update Installed.")
     job = polled.job("r1", device.name)
     assert (job["state"], job["result"], job["reason"]) == ("closed", "success", "Update Installed.")
@@ -229,7 +245,9 @@ def test_a_bundle_beside_the_artifact_is_what_is_downloaded(polled: DdiFleet) ->
     (artifact,) = device.told(address)["deployment"]["chunks"][0]["artifacts"]
     assert artifact["filename"] == "net-1.0.swu"
     assert artifact["hashes"]["sha256"] == hashlib.sha256(b"signed by the operator").hexdigest()
-    assert device.send("GET", artifact["_links"]["download-http"]["href"]).content == b"signed by the operator"
+    assert (
+        device.send("GET", artifact["_links"]["download-http"]["href"]).content == b"signed by the operator"
+    )
 
 
 def test_a_file_that_is_gone_or_is_not_the_release_s_is_not_handed_out(polled: DdiFleet) -> None:
@@ -256,7 +274,9 @@ def test_a_release_that_names_a_place_outside_the_repository_opens_nothing(
     device.links()
     with polled.store.writing() as book:
         artifact = next(iter(book.releases.get("net-1.0").artifacts.values()))
-        named = type(artifact)(path="../../secret.ewa", digest=artifact.digest, size_bytes=artifact.size_bytes)
+        named = type(artifact)(
+            path="../../secret.ewa", digest=artifact.digest, size_bytes=artifact.size_bytes
+        )
         hostile = book.ddi_actions.add(name, named, name="net", version="1.0", now_seconds=book.now_seconds)
     answer = device.send("GET", f"{device.root}/deploymentBase/{hostile.number}")
     assert (answer.status_code, "names no file" in answer.json()["detail"]) == (503, True)
