@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterable, Iterator, Sequence
 
+    from host_tools.fleet.ddi.door import DdiSettings
     from host_tools.fleet.field.listener import Listener
     from host_tools.fleet.field.observations import Said
     from host_tools.fleet.outside import Enrolment, Field, Findings
@@ -56,7 +57,12 @@ def run_serve(options: argparse.Namespace) -> int:
         listener = None if options.broker is None else _listener(options, service)
         with (
             serving(
-                service, host=options.host, port=options.port, certificate=certificate, key=key
+                service,
+                host=options.host,
+                port=options.port,
+                certificate=certificate,
+                key=key,
+                ddi=_ddi(options),
             ) as address,
             _hearing(listener) as deaf,
         ):
@@ -205,6 +211,20 @@ def _field(options: argparse.Namespace) -> Field:
     repository = Repository(Path(options.repository), KeyRing(Path(options.keys)))
     repository.signed.timestamp()  # a folder that is none is told now, not when the first rollout waits for it
     return Publisher(repository)
+
+
+def _ddi(options: argparse.Namespace) -> DdiSettings | None:
+    if not options.ddi:
+        return None
+    from host_tools.fleet.ddi.door import DdiSettings, checked_tenant  # noqa: PLC0415 - only where it is served
+
+    if options.repository is None:
+        raise InputError("--ddi: devices download from the repository: --repository and --keys are missing.")
+    return DdiSettings(
+        repository=Path(options.repository),
+        tenant=checked_tenant(options.ddi_tenant),
+        poll_seconds=options.ddi_poll,
+    )
 
 
 def _enrolment(options: argparse.Namespace) -> Enrolment | None:

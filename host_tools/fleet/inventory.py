@@ -105,6 +105,7 @@ def retire_device(book: FleetBook, device: Device, state: Retirement, *, reason:
         raise ConflictError(f"device {device.id}: it is {device.state} already.")
     retired = replace(device, state=state)
     book.devices.put(retired, now_seconds=book.now_seconds)
+    book.ddi_tokens.remove("target", device.id)
     _cancel(book, device.id, f"the device was {state}.")
     document = json.dumps({"reason": reason})
     book.effects.want("revoke", device.id, document, now_seconds=book.now_seconds)

@@ -297,6 +297,12 @@ class ClaimAnswer(Answer):
     used_by: str
 
 
+class MadeDdiToken(Answer):
+    """A new token of a device or a group; it is told this once and kept nowhere."""
+
+    secret: str
+
+
 class Me(Answer):
     """Who asks."""
 

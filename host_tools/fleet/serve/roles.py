@@ -47,6 +47,8 @@ _ENDPOINTS: Final[Mapping[Role, tuple[tuple[str, str], ...]]] = {
         ("POST", "/devices/{device}/approve"),
         ("POST", "/devices/{device}/revoke"),
         ("POST", "/devices/{device}/decommission"),
+        ("POST", "/devices/{device}/target-token"),
+        ("DELETE", "/devices/{device}/target-token"),
         ("POST", "/groups"),
         ("PATCH", "/groups/{group}"),
         ("GET", "/claims"),
@@ -67,6 +69,8 @@ _ENDPOINTS: Final[Mapping[Role, tuple[tuple[str, str], ...]]] = {
     ),
     "admin": (
         ("DELETE", "/groups/{group}"),
+        ("POST", "/groups/{group}/gateway-token"),
+        ("DELETE", "/groups/{group}/gateway-token"),
         ("GET", "/tokens"),
         ("POST", "/tokens"),
         ("DELETE", "/tokens/{token}"),

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import timedelta
 
+    from host_tools.fleet.ddi.door import DdiSettings
     from host_tools.fleet.outside import Findings
     from host_tools.fleet.records import DeviceState, Release, Role
     from host_tools.fleet.rollout.wanted import Wanted
@@ -153,7 +154,12 @@ class FleetOfTests:
     """Everything together; `api` asks as somebody."""
 
     def __init__(
-        self, address: str, *, limits: Limits | None = None, findings: Findings = nothing_measured
+        self,
+        address: str,
+        *,
+        limits: Limits | None = None,
+        findings: Findings = nothing_measured,
+        ddi: DdiSettings | None = None,
     ) -> None:
         self.clock = Clock()
         self.store: FleetStore = open_store(address, wall_seconds=self.clock)
@@ -167,7 +173,7 @@ class FleetOfTests:
             findings=findings,
             most_devices=limits.devices,
         )
-        self.app = application(self.service, limits=limits)
+        self.app = application(self.service, limits=limits, ddi=ddi)
         self._secrets: dict[Role, str] = {}
 
     def close(self) -> None:
