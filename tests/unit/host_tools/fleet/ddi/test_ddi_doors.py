@@ -169,7 +169,7 @@ def test_what_is_too_large_is_refused_before_and_after_its_length_is_known(guard
     assert (len(reason), reason.endswith(" the end"), "\0" in reason) == (1024, True, False)
 
 
-async def iter_of(piece: bytes, count: int):  # noqa: ANN201
+async def iter_of(piece: bytes, count: int):
     for _ in range(count):
         yield piece
 
