@@ -107,7 +107,7 @@ class Polled:
 
     def begin_swupdate(self, *confirm: str) -> subprocess.Popen[bytes]:
         """Start it; its sockets need a short path."""
-        options = ["-t", "DEFAULT", "-u", self.address, "-i", DEVICE, "-p", "1", *confirm]
+        options = ["-p", "1", *confirm]
         program, environment = swupdate()
         command = [program, "-f", str(self.folder / "swupdate.cfg"), "-H", "board:1.0"]
         command += ["-k", str(self.folder / "operator.crt"), "-u", " ".join(options)]
@@ -174,7 +174,7 @@ def polled(capfd: pytest.CaptureFixture[str]) -> Iterator[Polled]:
             secret = capfd.readouterr().out.strip()
             (folder / "swupdate.cfg").write_text(
                 'globals : { verbose = true; loglevel = 5; bootloader = "none"; };\n'
-                f'suricatta : {{ targettoken = "{secret}"; }};\n'
+                f'suricatta : {{ tenant = "DEFAULT"; id = "{DEVICE}"; url = "{address}"; targettoken = "{secret}"; }};\n'
                 f'identify : ( {{ name = "targets"; value = "{TARGET}"; }}, {{ name = "engine"; value = "swupdate"; }} );\n'
             )
             yield polled
