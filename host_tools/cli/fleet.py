@@ -20,6 +20,8 @@ examples:
   edgewright fleet groups add lab --token-file ada.token
   edgewright fleet releases add fleet/releases/model-1.1.0.json --token-file ada.token
   edgewright fleet devices claim --group lab --token-file ada.token > gate-7.token
+  edgewright fleet claims list --group lab --token-file ada.token
+  edgewright fleet claims revoke 4f2a90c1d3e7 --token-file ada.token
   edgewright fleet devices list --token-file ada.token --group lab --json
   edgewright fleet devices import devices.csv --token-file ada.token
   edgewright fleet devices edit gate-7 --group shop --tag indoor --token-file ada.token
@@ -53,6 +55,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     _add_serve(verbs)
     _add_token(verbs)
     _add_groups(verbs)
+    _add_claims(verbs)
     _add_releases(verbs)
     _add_devices(verbs)
     _add_rollouts(verbs)
@@ -156,6 +159,18 @@ def _add_groups(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     _add_revoke(gateway)
     for action in (add, remove, gateway):
         action.add_argument("name", metavar="NAME", help="1 to 64 letters, digits, _ and -")
+
+
+def _add_claims(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    actions = _group(
+        verbs, "claims", "claim tokens that `devices claim` made: list, revoke; no secret is shown"
+    )
+    listing = _client(actions, "claims", "list", "show claim tokens", "preparing")
+    listing.add_argument("--group", help="only of this group")
+    listing.add_argument("--state", help="only good, waiting, used, refused, expired or revoked")
+    _most(listing)
+    revoke = _client(actions, "claims", "revoke", "let a claim token be good no more", "preparing")
+    revoke.add_argument("id", metavar="ID", help="as `list` shows it")
 
 
 def _add_releases(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

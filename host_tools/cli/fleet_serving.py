@@ -246,6 +246,7 @@ def _findings(options: argparse.Namespace, fleet: FleetStore) -> Iterator[Findin
 
         yield nothing_measured
         return
+    from host_tools.fleet.rollout.asked_beside import AskedBeside  # noqa: PLC0415 - as above
     from host_tools.fleet.rollout.telemetry import TelemetryFindings  # noqa: PLC0415 - the review's packages
 
     def members(group: str) -> frozenset[str]:
@@ -253,10 +254,12 @@ def _findings(options: argparse.Namespace, fleet: FleetStore) -> Iterator[Findin
             return frozenset(one.id for one in book.devices.placed_since(group, 0.0))
 
     telemetry = _telemetry(options)
+    beside = AskedBeside(TelemetryFindings(telemetry, members, period_seconds=options.gates_every))
     try:
-        yield TelemetryFindings(telemetry, members, period_seconds=options.gates_every)
+        yield beside
     finally:
-        telemetry.close()
+        if beside.close():  # else it is asked still, and ends with the process
+            telemetry.close()
 
 
 def _telemetry(options: argparse.Namespace) -> RemoteTelemetry | TelemetryStore:
