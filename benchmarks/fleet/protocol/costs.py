@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import psutil
 
 from benchmarks.agent.footprint import smaps_rollup
+from benchmarks.agent.processes import children
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -106,8 +107,10 @@ class Costs:
 
 
 def _family(number: int) -> list[psutil.Process]:
-    try:
-        process = psutil.Process(number)
-        return [process, *process.children(recursive=True)]
-    except psutil.Error:
-        return []
+    found: list[psutil.Process] = []
+    waiting = [number]
+    with contextlib.suppress(psutil.Error, OSError):  # as above
+        while waiting:
+            found.append(psutil.Process(waiting.pop()))
+            waiting += children(found[-1].pid)  # psutil would look at every process of the machine
+    return found
