@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -53,8 +53,9 @@ class ProtocolFigures:
 
 
 def to_json(figures: ProtocolFigures) -> str:
-    """Return everything as JSON."""
-    return json.dumps(asdict(figures), indent=1) + "\n"
+    """Return everything as JSON, but for the database's address, which may bear a password."""
+    settings = replace(figures.settings, database=_database(figures))
+    return json.dumps(asdict(replace(figures, settings=settings)), indent=1) + "\n"
 
 
 def to_markdown(figures: ProtocolFigures) -> str:
@@ -137,11 +138,15 @@ def _told(figures: ProtocolFigures) -> list[str]:
         f"{settings.check_seconds:g} s, a window of telemetry (four messages) every {settings.window_seconds:g} s, "
         f"{settings.rate_hz:g} drawn inferences a second, "
         f"probation {settings.probation_seconds:g} s, artifacts of {settings.artifact_bytes / 1024:.0f} KiB; the default plan, but each stage soaks "
-        f"{figures.soak_seconds:g} s; {'PostgreSQL' if settings.database else 'SQLite'}. {figures.up_seconds:.0f} s until all devices were heard.",
+        f"{figures.soak_seconds:g} s; {_database(figures)}. {figures.up_seconds:.0f} s until all devices were heard.",
         f"{figures.machine['processor']}, {figures.machine['cores']} cores, {figures.machine['system']}, load average before "
         f"{figures.machine['load average before']}; edgewright {figures.versions['edgewright']}, Python {figures.versions['python']}.",
     ]
     return lines
+
+
+def _database(figures: ProtocolFigures) -> str:
+    return "PostgreSQL" if figures.settings.database else "SQLite"
 
 
 def _seconds(value: float | None, digits: int = 1) -> str:

@@ -117,6 +117,13 @@ def test_the_tables_say_what_was_measured() -> None:
     assert json.loads(to_json(FIGURES))["rollouts"][1]["jobs"]["devices_once"] == 10
 
 
+def test_no_address_of_a_database_is_written() -> None:
+    settings = replace(FIGURES.settings, database="postgresql://fleet:secret@host/fleet")
+    figures = replace(FIGURES, settings=settings)
+    assert "PostgreSQL" in to_markdown(figures)
+    assert "secret" not in to_markdown(figures) + to_json(figures)
+
+
 def test_the_tables_are_put_between_their_marks(tmp_path: Path) -> None:
     page = tmp_path / "rollouts.md"
     page.write_text("before\n<!-- protocol -->\nold\n<!-- /protocol -->\nafter\n", encoding="utf-8")
