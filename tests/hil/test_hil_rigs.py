@@ -7,18 +7,18 @@ import pwd
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from hil.board import board_names, load_board, parse_board
-from hil.broker import free_port
 from hil.drivers.openssh import SshAddress, SshConnection
 from hil.errors import BoardError, RigError
 from hil.rig import open_rig
+from host_tools.free_port import free_port
 from tests.hil.suite_session import run_suites
+from tests.integration.support import can_connect, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,11 +62,13 @@ folder = "{folder}/board"
 python = "{sys.executable}"
 """
     )
-    time.sleep(0.5)
-    assert server.poll() is None, (folder / "sshd.log").read_text()
-    yield board
-    server.terminate()
-    server.wait(20)
+    try:
+        wait_until(lambda: can_connect(port) or server.poll() is not None, what="sshd listens")
+        assert server.poll() is None, (folder / "sshd.log").read_text()
+        yield board
+    finally:
+        server.terminate()
+        server.wait(60)
 
 
 def test_the_local_rig_is_as_the_template_says(tmp_path: Path) -> None:
