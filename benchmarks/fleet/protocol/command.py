@@ -29,16 +29,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command = command.replace(options.database, "URL")
     try:
         with tempfile.TemporaryDirectory(prefix="edgewright-protocol-", dir=options.folder) as folder:
-            figures = run(Path(folder), options, command=command)
+            _write(run(Path(folder), options, command=command), options)
     except EdgewrightError as error:
         print(f"{error}", file=sys.stderr)
         return 1
-    print(to_markdown(figures), end="")
-    if options.json is not None:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(to_json(figures), encoding="utf-8")
-    if options.write_docs:
-        write_into_docs(figures)
     return 0
 
 
@@ -73,6 +67,7 @@ def run(folder: Path, options: argparse.Namespace, *, command: str) -> ProtocolF
         for name, version, kill in (("plain", "2.0", False), ("killed", "3.0", True)):
             rollouts.append(roll_out(up, name, version, soak_seconds=options.soak, kill=kill))
             _said(f"rollout {name} has finished", began)
+    facts["load average after"] = machine.facts()["load average before"]
     return ProtocolFigures(
         command=command,
         settings=settings,
@@ -84,6 +79,15 @@ def run(folder: Path, options: argparse.Namespace, *, command: str) -> ProtocolF
         quiet=quiet,
         rollouts=tuple(rollouts),
     )
+
+
+def _write(figures: ProtocolFigures, options: argparse.Namespace) -> None:
+    print(to_markdown(figures), end="", flush=True)
+    if options.json is not None:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(to_json(figures), encoding="utf-8")
+    if options.write_docs:
+        write_into_docs(figures)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -139,10 +139,21 @@ def _told(figures: ProtocolFigures) -> list[str]:
         f"{settings.rate_hz:g} drawn inferences a second, "
         f"probation {settings.probation_seconds:g} s, artifacts of {settings.artifact_bytes / 1024:.0f} KiB; the default plan, but each stage soaks "
         f"{figures.soak_seconds:g} s; {_database(figures)}. {figures.up_seconds:.0f} s until all devices were heard.",
-        f"{figures.machine['processor']}, {figures.machine['cores']} cores, {figures.machine['system']}, load average before "
-        f"{figures.machine['load average before']}; edgewright {figures.versions['edgewright']}, Python {figures.versions['python']}.",
+        f"{figures.machine['processor']}, {figures.machine['cores']} cores, {figures.machine['system']}, load average before and after "
+        f"{figures.machine['load average before']} and {figures.machine['load average after']}{_load(figures)}; edgewright {figures.versions['edgewright']}, Python {figures.versions['python']}.",
     ]
     return lines
+
+
+def _load(figures: ProtocolFigures) -> str:
+    """Return what a load of others means; nothing where there was none to speak of."""
+    cores = int(figures.machine["cores"].partition(" ")[0])
+    loaded = float(figures.machine["load average before"].partition(" ")[0]) > cores / 2
+    return (
+        " (**under the load of other work**: everything took longer than on a quiet machine)"
+        if loaded
+        else ""
+    )
 
 
 def _database(figures: ProtocolFigures) -> str:

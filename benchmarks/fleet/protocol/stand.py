@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from host_tools.fleet.records import Release
 
 GROUP: Final = "lab"
-_START_SECONDS: Final = 300.0
+_START_SECONDS: Final = 200.0
 _FILES_OF_A_DEVICE: Final = 8
 """Its socket, its lock, three of its spool, and while a step goes on a few more."""
 _FILES_BESIDE: Final = 512

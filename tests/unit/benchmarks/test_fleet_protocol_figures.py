@@ -78,7 +78,13 @@ FIGURES = ProtocolFigures(
         gates_seconds=20.0,
     ),
     soak_seconds=60.0,
-    machine={"processor": "p", "cores": "2", "system": "s", "load average before": "0 0 0"},
+    machine={
+        "processor": "p",
+        "cores": "2 usable of 2",
+        "system": "s",
+        "load average before": "0.90 3.00 3.00",
+        "load average after": "2.00 2.00 2.00",
+    },
     versions={"edgewright": "0.1.0", "python": "3.11"},
     up_seconds=20.0,
     quiet_seconds=60.0,
@@ -114,7 +120,13 @@ def test_the_tables_say_what_was_measured() -> None:
     assert "| fleet server | plain | 5.0 | 0.10 | 500.0 | 200 | 100 | 10240.0 |" in text
     assert "answered again after 7 s" in text
     assert "SQLite" in text
+    assert "under the load" not in text
     assert json.loads(to_json(FIGURES))["rollouts"][1]["jobs"]["devices_once"] == 10
+
+
+def test_figures_of_a_busy_machine_are_called_so() -> None:
+    busy = replace(FIGURES, machine={**FIGURES.machine, "load average before": "1.10 0.00 0.00"})
+    assert "under the load of other work" in to_markdown(busy)
 
 
 def test_no_address_of_a_database_is_written() -> None:
