@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 
 _Part = TypeVar("_Part")
 
-KINDS: Mapping[str, str] = {"local": "hil.rigs.local", "ssh": "hil.rigs.ssh"}
+KINDS: Mapping[str, str] = {
+    "local": "hil.rigs.local",
+    "qemu": "hil.rigs.qemu",
+    "ssh": "hil.rigs.ssh",
+}
 """Kinds of rig to the module whose ``open_rig(board, folder)`` makes one: a new kind is one file and one line here."""
 
 

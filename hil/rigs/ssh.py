@@ -10,10 +10,9 @@ from __future__ import annotations
 import io
 import subprocess
 import tarfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import device_agent
 from hil.drivers.openssh import SshAddress, SshConnection, SshFiles, SshShell, last_line
@@ -22,14 +21,16 @@ from hil.drivers.relayed_network import RelayedNetwork
 from hil.drivers.replayed_sysfs import ReplayedSysfs
 from hil.drivers.shifted_clock import ShiftedClock
 from hil.drivers.small_disk import SmallDisk
+from hil.drivers.switched_power import SwitchedPower
 from hil.errors import BoardError, RigError
 from hil.rig import Parts, Rig
 from hil.table import bounded, read_table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from hil.board import Board
+    from hil.protocols import Console, Power
 
 _INSTALL_SECONDS = 900.0
 
@@ -65,36 +66,6 @@ class SshHost:
     boot_seconds: float = bounded(120.0, low=1.0, high=3600.0)
 
 
-class SwitchedPower:
-    """See `Power`: by two commands of this machine."""
-
-    cuts: Literal["machine", "process"] = "machine"
-
-    def __init__(self, host: SshHost, connection: SshConnection, network: RelayedNetwork) -> None:
-        self._host = host
-        self._connection = connection
-        self._network = network
-
-    def cut(self) -> None:
-        """See `Power.cut`."""
-        _run_here(self._host.power_off)
-        self._connection.close()
-
-    def restore(self) -> None:
-        """See `Power.restore`; the ways back to this machine are made anew."""
-        _run_here(self._host.power_on)
-        deadline = time.monotonic() + self._host.boot_seconds
-        while True:
-            try:
-                self._connection.open()
-                break
-            except RigError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(1.0)
-        self._network.expose_anew()
-
-
 def open_rig(board: Board, folder: Path) -> Rig:
     """Make the rig; see `hil.rig.open_rig`.
 
@@ -114,20 +85,53 @@ def open_rig(board: Board, folder: Path) -> Rig:
     )
     connection = SshConnection(address, folder)
     connection.open()
+
+    def power(shell: SshShell, network: RelayedNetwork) -> Power:
+        if not host.power_off:
+            return ProcessPower(shell)
+        return SwitchedPower(
+            off=lambda: _run_here(host.power_off),
+            on=lambda: _run_here(host.power_on),
+            boot_seconds=host.boot_seconds,
+            connection=connection,
+            shell=shell,
+            network=network,
+        )
+
     try:
-        return _rig_on(host, connection, board)
+        return rig_over(connection, host, board, power=power)
     except BaseException:
         connection.close()
         raise
 
 
-def _rig_on(host: SshHost, connection: SshConnection, board: Board) -> Rig:
+def rig_over(
+    connection: SshConnection,
+    host: SshHost,
+    board: Board,
+    *,
+    power: Callable[[SshShell, RelayedNetwork], Power],
+    console: Console | None = None,
+) -> Rig:
+    """Make a rig of a board that can be reached; whoever opened the connection closes it when this fails.
+
+    Args:
+        connection: The way to the board, open.
+        host: Where things are on it.
+        board: Which it is.
+        power: Makes what switches it.
+        console: What it says beside the agent's log.
+
+    Raises:
+        RigError: The board lacks what the agent needs.
+    """
     files = SshFiles(connection)
     files.remove(host.folder)
     shell = SshShell(connection, host.folder)
     files.write(f"{host.folder}/site.tar", _agent_sources())
     shell.run(["tar", "-xf", f"{host.folder}/site.tar", "-C", host.folder])
     source = f"{host.folder}/site"
+    _compile(shell, host, source)
     if host.wheels:
         _install(shell, files, host)
     sysfs = ReplayedSysfs(files, f"{host.folder}/sys") if board.section.sensors == "replayed" else None
@@ -146,8 +150,9 @@ def _rig_on(host: SshHost, connection: SshConnection, board: Board) -> Rig:
         parts=Parts(
             shell=shell,
             files=files,
-            power=SwitchedPower(host, connection, network) if host.power_off else ProcessPower(shell),
+            power=power(shell, network),
             network=network,
+            console=console,
             thermal=sysfs,
             meter=sysfs,
             clock=clock,
@@ -170,6 +175,12 @@ def _agent_sources() -> bytes:
             if path.is_file() and "__pycache__" not in path.parts:
                 archive.add(path, arcname=f"site/{path.relative_to(root.parent)}")
     return stream.getvalue()
+
+
+def _compile(shell: SshShell, host: SshHost, source: str) -> None:
+    """Compile what was pushed and have it on the disk: bytecode that is half written when the power goes would stop Python."""
+    shell.run([host.python, "-m", "compileall", "-q", source], timeout_seconds=_INSTALL_SECONDS)
+    shell.run(["sync"], timeout_seconds=_INSTALL_SECONDS)
 
 
 def _install(shell: SshShell, files: SshFiles, host: SshHost) -> None:
