@@ -54,6 +54,7 @@ class Rig:
         agent_command: What stands before ``run --config …`` on the board.
         environment: Variables of the agent.
         sysfs_root: Where the agent reads its sensors.
+        facts: What else the report says of it: name and value.
         close_parts: Gives back what the drivers hold.
         broken: The first failure of the rig itself; from then on nothing is tried again.
     """
@@ -64,6 +65,7 @@ class Rig:
     agent_command: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
     sysfs_root: str = "/sys"
+    facts: Mapping[str, str] = field(default_factory=dict)
     close_parts: Callable[[], None] = lambda: None
     broken: RigError | None = None
 

@@ -115,6 +115,7 @@ def open_rig(board: Board, folder: Path) -> Rig:
         if recipe.has_hardware_monitor and isinstance(rig.parts.thermal, ReplayedSysfs):
             monitors.append(HardwareMonitor(rig.shell, rig.parts.thermal))
             rig.parts = replace(rig.parts, thermal=monitors[0])
+        rig.facts = machine.facts()
     except BaseException:
         connection.close()
         machine.cut()

@@ -7,11 +7,16 @@ takes what was started there.
 
 from __future__ import annotations
 
+import compileall
 import io
+import shutil
 import subprocess
 import tarfile
+import tempfile
 from dataclasses import dataclass
+from importlib.util import MAGIC_NUMBER
 from pathlib import Path
+from py_compile import PycInvalidationMode
 from typing import TYPE_CHECKING
 
 import device_agent
@@ -128,10 +133,7 @@ def rig_over(
     files = SshFiles(connection)
     files.remove(host.folder)
     shell = SshShell(connection, host.folder)
-    files.write(f"{host.folder}/site.tar", _agent_sources())
-    shell.run(["tar", "-xf", f"{host.folder}/site.tar", "-C", host.folder])
-    source = f"{host.folder}/site"
-    _compile(shell, host, source)
+    source = _push_agent(shell, files, host)
     if host.wheels:
         _install(shell, files, host)
     sysfs = ReplayedSysfs(files, f"{host.folder}/sys") if board.section.sensors == "replayed" else None
@@ -166,21 +168,44 @@ def rig_over(
     )
 
 
-def _agent_sources() -> bytes:
-    """Return the agent's own files as a tar archive, below ``site``."""
-    root = Path(device_agent.__file__).parent
-    stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w") as archive:
-        for path in sorted(root.rglob("*")):
-            if path.is_file() and "__pycache__" not in path.parts:
-                archive.add(path, arcname=f"site/{path.relative_to(root.parent)}")
-    return stream.getvalue()
+def _push_agent(shell: SshShell, files: SshFiles, host: SshHost) -> str:
+    """Put the agent's own files on the board, compiled and on its disk; return the folder.
 
-
-def _compile(shell: SshShell, host: SshHost, source: str) -> None:
-    """Compile what was pushed and have it on the disk: bytecode that is half written when the power goes would stop Python."""
-    shell.run([host.python, "-m", "compileall", "-q", source], timeout_seconds=_INSTALL_SECONDS)
+    Bytecode that the agent wrote by itself could be half there after a power cut, and would stop Python then.
+    """
+    told = shell.run([host.python, "-c", "import importlib.util as u; print(u.MAGIC_NUMBER.hex())"])
+    is_same = told.stdout.strip() == MAGIC_NUMBER.hex().encode()
+    files.write(f"{host.folder}/site.tar", _agent_sources(host.folder, is_compiled=is_same))
+    shell.run(["tar", "-xf", f"{host.folder}/site.tar", "-C", host.folder], timeout_seconds=_INSTALL_SECONDS)
+    source = f"{host.folder}/site"
+    if not is_same:
+        shell.run([host.python, "-m", "compileall", "-q", source], timeout_seconds=_INSTALL_SECONDS)
     shell.run(["sync"], timeout_seconds=_INSTALL_SECONDS)
+    return source
+
+
+def _agent_sources(destination: str, *, is_compiled: bool) -> bytes:
+    """Return the agent's own files as a tar archive, below ``site``; compiled: with the bytecode of this machine's Python.
+
+    Args:
+        destination: Where it will be unpacked: tracebacks name the files there.
+        is_compiled: Whether the board's Python reads that bytecode.
+    """
+    package = Path(device_agent.__file__).parent
+    stream = io.BytesIO()
+    with tempfile.TemporaryDirectory() as folder, tarfile.open(fileobj=stream, mode="w") as archive:
+        site = Path(folder) / "site"
+        shutil.copytree(package, site / package.name, ignore=shutil.ignore_patterns("__pycache__"))
+        if is_compiled:
+            compileall.compile_dir(
+                site,
+                quiet=2,
+                stripdir=folder,
+                prependdir=destination,
+                invalidation_mode=PycInvalidationMode.UNCHECKED_HASH,
+            )
+        archive.add(site, arcname="site")
+    return stream.getvalue()
 
 
 def _install(shell: SshShell, files: SshFiles, host: SshHost) -> None:

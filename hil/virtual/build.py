@@ -87,6 +87,7 @@ def build_image(
         made.mkdir()
         _build(recipe, Path(work), made, tell)
         shutil.rmtree(image.folder, ignore_errors=True)
+        _hand_over(made)
         made.rename(image.folder)
     tell(f"{name}: built: {image.folder}")
     return image
@@ -162,6 +163,14 @@ def _keys(root: Path, made: Path) -> None:
         path.unlink()
     shutil.copy2(root / "etc/ssh/host_key.pub", made / "host_key.pub")
     _write(root / "root/.ssh/authorized_keys", (made / "identity.pub").read_text())
+
+
+def _hand_over(made: Path) -> None:
+    """Give the image to the user who said ``sudo``: ssh takes a private key from its owner alone."""
+    owner, group = os.environ.get("SUDO_UID", ""), os.environ.get("SUDO_GID", "")
+    if owner.isdigit() and group.isdigit():
+        for path in (made, *made.iterdir()):
+            os.chown(path, int(owner), int(group))
 
 
 def _write(path: Path, text: str) -> None:

@@ -62,21 +62,6 @@ class VirtualMachine:
         self._processors = processors
         self._process: subprocess.Popen[bytes] | None = None
         self.accelerator = accelerator_for(recipe.wheel_architecture)
-        self._console.touch()
-        run_here(
-            [
-                "qemu-img",
-                "create",
-                "-q",
-                "-f",
-                "qcow2",
-                "-b",
-                str(image.disk.resolve()),
-                "-F",
-                "raw",
-                str(self._disk),
-            ]
-        )
 
     def start(self, *, boot_seconds: float) -> None:
         """Switch it on, and wait until it says on its console that it is up.
@@ -84,7 +69,8 @@ class VirtualMachine:
         Raises:
             RigError: QEMU is not installed or ends, or the board is not up in time.
         """
-        begin = self._console.stat().st_size
+        self._make_disk()
+        begin = self._console.stat().st_size if self._console.exists() else 0
         try:
             with self._log.open("ab") as log:
                 self._process = subprocess.Popen(
@@ -116,17 +102,29 @@ class VirtualMachine:
 
     def console(self, begin: int = 0) -> str:
         """Return what it said on its serial line, from a place on, of all its boots."""
+        if not self._console.exists():  # QEMU makes it
+            return ""
         with self._console.open("rb") as stream:
             stream.seek(begin)
             return stream.read().decode(errors="replace").replace("\r\n", "\n")
 
-    def control(self) -> Qmp:
-        """Return a conversation with its QEMU; the caller closes it.
+    def facts(self) -> dict[str, str]:
+        """Return what runs it, as QEMU says.
 
         Raises:
-            RigError: It is off.
+            RigError: It is off, or QEMU does not answer.
         """
-        return Qmp(self._socket)
+        control = Qmp(self._socket)
+        try:
+            state = control.ask("query-status").get("status")
+            if state != "running":
+                raise RigError(f"the board's machine is {state!r}, expected 'running'.")
+            return {
+                "emulator": f"QEMU {control.version}, {self._recipe.machine}, {self.accelerator}",
+                "board_image": self._image.folder.name,
+            }
+        finally:
+            control.close()
 
     def command(self) -> Sequence[str]:
         """Return how QEMU is started."""
@@ -150,6 +148,11 @@ class VirtualMachine:
             *("-netdev", f"user,id=control,restrict=on,hostfwd=tcp:127.0.0.1:{self._ssh_port}-:22"),
             *("-device", "virtio-net-pci,netdev=control"),
         ]
+
+    def _make_disk(self) -> None:
+        if not self._disk.exists():
+            base = str(self._image.disk.resolve())
+            run_here(["qemu-img", "create", "-q", "-f", "qcow2", "-b", base, "-F", "raw", str(self._disk)])
 
 
 def accelerator_for(architecture: str) -> Accelerator:

@@ -115,9 +115,14 @@ def load_recipe(name: str) -> Recipe:
 
 
 def cache_folder() -> Path:
-    """Return where images are kept: ``edgewright/boards`` of the user's cache (XDG Base Directory Specification)."""
+    """Return where images are kept: ``edgewright/boards`` of the user's cache (XDG Base Directory Specification).
+
+    Below ``sudo`` it is the cache of the user who said it, who is going to boot what root builds.
+    """
     base = os.environ.get("XDG_CACHE_HOME") or ""
-    return (Path(base) if base.startswith("/") else Path.home() / ".cache") / "edgewright" / "boards"
+    user = os.environ.get("SUDO_USER", "") if os.geteuid() == 0 else ""
+    home = Path(f"~{user}").expanduser()
+    return (Path(base) if base.startswith("/") else home / ".cache") / "edgewright" / "boards"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
