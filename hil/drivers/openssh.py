@@ -47,9 +47,11 @@ class SshConnection:
     Args:
         address: Where to.
         folder: On this machine, for the connection's socket. Its path must be short: a socket's name has 107 bytes.
+        slowness: How many times longer than a fast machine the board may take: times of waiting are stretched by it.
     """
 
-    def __init__(self, address: SshAddress, folder: Path) -> None:
+    def __init__(self, address: SshAddress, folder: Path, *, slowness: float = 1.0) -> None:
+        self._slowness = slowness
         self._socket = folder / "s"
         self._base = ["ssh", "-S", str(self._socket), "-o", "BatchMode=yes"]
         # Of an option that is given twice ssh takes the first.
@@ -106,16 +108,17 @@ class SshConnection:
         Raises:
             RigError: The board cannot be reached, or takes too long.
         """
+        longest = timeout_seconds * self._slowness
         try:
             done = subprocess.run(
                 [*self._base, "-T", self._to, script],
                 input=stdin,
                 capture_output=True,
-                timeout=timeout_seconds,
+                timeout=longest,
                 check=False,
             )
         except subprocess.TimeoutExpired as error:
-            raise RigError(f"{self._to}: {script[:200]}: not done after {timeout_seconds:g} s.") from error
+            raise RigError(f"{self._to}: {script[:200]}: not done after {longest:g} s.") from error
         if done.returncode == _UNREACHABLE:
             raise RigError(f"{self._to}: cannot be reached: {last_line(done.stderr)}.")
         return Completed(status=done.returncode, stdout=done.stdout, stderr=done.stderr)
@@ -131,7 +134,7 @@ class SshConnection:
                     stdout=subprocess.PIPE if "-O" in arguments else log,
                     stderr=log,
                     check=False,
-                    timeout=_CONNECT_SECONDS * 2,
+                    timeout=_CONNECT_SECONDS * 2 * self._slowness,
                 )
                 log.seek(0)
                 said = log.read()

@@ -83,7 +83,7 @@ def open_rig(board: Board, folder: Path) -> Rig:
         memory_mebibytes=virtual.memory_mebibytes,
         processors=virtual.processors,
     )
-    connection = SshConnection(_address(image, folder, port), folder)
+    connection = SshConnection(_address(image, folder, port), folder, slowness=board.section.slowness)
 
     monitors: list[HardwareMonitor] = []
 

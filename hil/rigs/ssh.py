@@ -88,7 +88,7 @@ def open_rig(board: Board, folder: Path) -> Rig:
     address = SshAddress(
         host=host.host, port=host.port, user=host.user, identity=host.identity, options=host.options
     )
-    connection = SshConnection(address, folder)
+    connection = SshConnection(address, folder, slowness=board.section.slowness)
     connection.open()
 
     def power(shell: SshShell, network: RelayedNetwork) -> Power:

@@ -13,7 +13,8 @@ from tests.hil.suite_session import ROOT, run_suites
 SESSIONS = [
     ("test_smoke", "test_parity", "test_latency", "test_soak"),
     ("test_heat", "test_offline", "test_telemetry_loss"),
-    ("test_update_faults", "test_power_cuts"),
+    ("test_update_faults",),
+    ("test_power_cuts",),
 ]
 
 
