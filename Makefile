@@ -22,7 +22,7 @@ setup: $(VENV)/.ready ## Make the virtual environment
 demo: $(VENV)/.ready ## EfficientNet-Lite0 to three targets, run by the agent, reported over MQTT
 	$(RUN) -m examples.demo --out out/demo
 
-test: $(VENV)/.ready .venv-tflite-legacy/.ready .venv-tensorflow/.ready .venv-tflite-micro/.ready .venv-qnn/.ready .venv-rknn/.ready .venv-vela/.ready ## Run every test
+test: $(VENV)/.ready .venv-tflite-legacy/.ready .venv-tensorflow/.ready .venv-tflite-micro/.ready .venv-qnn/.ready .venv-rknn/.ready .venv-vela/.ready .swupdate/.ready ## Run every test
 	@scripts/system-packages mosquitto mosquitto-clients openssh-client openssh-server postgresql procps systemd
 	@command -v chromium chromium-headless-shell >/dev/null || scripts/system-packages chromium-headless-shell
 	$(RUN) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
@@ -62,7 +62,7 @@ bench: $(VENV)/.ready .venv-bench/.ready ## Measure against the peers: make benc
 bench-peers: .venv-aimet/.ready .venv-quark/.ready .venv-esp-ppq/.ready ## Environments of the peers that need PyTorch, for `make bench` (4 GB)
 
 clean: ## Remove everything that was made here
-	rm -rf $(VENV) .venv-tflite-legacy .venv-tensorflow .venv-tflite-micro .venv-qnn .venv-rknn .venv-vela .venv-bench .venv-aimet .venv-quark .venv-esp-ppq build dist out *.egg-info
+	rm -rf $(VENV) .venv-tflite-legacy .venv-tensorflow .venv-tflite-micro .venv-qnn .venv-rknn .venv-vela .venv-bench .venv-aimet .venv-quark .venv-esp-ppq .swupdate build dist out *.egg-info
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -108,6 +108,10 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 .venv-vela/.ready: pyproject.toml
 	$(call make_venv,.venv-vela)
 	@.venv-vela/bin/python $(PIP_INSTALL) 'ethos-u-vela==5.2.0'
+	@touch $@
+
+.swupdate/.ready: scripts/unpack-packages
+	@scripts/unpack-packages .swupdate swupdate
 	@touch $@
 
 .venv-bench/.ready: pyproject.toml constraints.txt

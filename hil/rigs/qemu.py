@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hil.broker import free_port
 from hil.drivers.hardware_monitor import HardwareMonitor
 from hil.drivers.openssh import SshAddress, SshConnection
 from hil.drivers.replayed_sysfs import ReplayedSysfs
@@ -20,6 +19,7 @@ from hil.table import bounded, read_table
 from hil.virtual.build import ENVIRONMENT
 from hil.virtual.machine import VirtualMachine
 from hil.virtual.recipe import image_of, load_recipe
+from host_tools.free_port import free_port
 
 if TYPE_CHECKING:
     from hil.board import Board

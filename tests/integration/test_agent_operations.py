@@ -25,12 +25,12 @@ from device_agent.contract.commands import CommandRequest, encode_request
 from device_agent.contract.telemetry import CommandState
 from device_agent.contract.telemetry_codec import decode
 from device_agent.telemetry.mqtt import _RESPONSE_TOPIC
+from host_tools.free_port import free_port
 from tests.integration.support import (
     AgentProcess,
     Mosquitto,
     can_connect,
     command,
-    free_port,
     npy,
     null_artifact,
     onnx_artifact,

@@ -29,7 +29,8 @@ from device_agent.telemetry.mqtt import (
 from device_agent.telemetry.store import Kind, SpooledMessage
 from device_agent.telemetry.subscription import Subscription
 from device_agent.tls import TlsFiles, client_context
-from tests.integration.support import Mosquitto, Reader, free_port, publish, wait_until
+from host_tools.free_port import free_port
+from tests.integration.support import Mosquitto, Reader, publish, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -37,12 +37,12 @@ from device_agent.contract.telemetry import (
 )
 from device_agent.contract.telemetry_codec import encode
 from device_agent.contract.topics import DeviceTopics
+from host_tools.free_port import free_port
 from host_tools.review.store.opening import open_store
 from tests.integration.support import (
     AgentProcess,
     Mosquitto,
     Reader,
-    free_port,
     null_artifact,
     publish,
     wait_until,
