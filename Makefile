@@ -10,8 +10,9 @@ RUN := $(VENV)/bin/python
 DATA ?=
 
 RIG ?= local
+BOARD ?= x86_64
 
-.PHONY: help setup demo test hil check format deb deb-check bench bench-peers clean
+.PHONY: help setup demo test hil hil-qemu check format deb deb-check bench bench-peers clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -30,6 +31,12 @@ hil: $(VENV)/.ready ## The suites of hardware in the loop: make hil RIG=local, o
 	@scripts/system-packages mosquitto openssh-client
 	@mkdir -p out/hil
 	$(RUN) -m pytest --pyargs hil.suites --rig "$(RIG)" --rig-report out/hil/report.html --junit-xml out/hil/junit.xml -p no:randomly $(ARGS)
+
+hil-qemu: $(VENV)/.ready ## The same on a virtual board, built once as root: make hil-qemu BOARD=x86_64 ARGS='--rig-cuts 100'
+	@scripts/system-packages mosquitto openssh-client qemu-system-x86 qemu-utils mmdebstrap kmod e2fsprogs
+	@mkdir -p out/hil
+	$(RUN) -m host_tools hil board build $(BOARD)
+	$(RUN) -m pytest --pyargs hil.suites --rig qemu-$(BOARD) --rig-report out/hil/report.html --junit-xml out/hil/junit.xml --timeout 0 -p no:randomly $(ARGS)
 
 check: $(VENV)/.ready ## Format, lint, types, imports
 	$(RUN) -m ruff format --check .
