@@ -21,8 +21,8 @@ from device_agent.contract.errors import (
     TransferError,
 )
 from host_tools.cli import main as main_module
-from host_tools.cli.conversion import parse_shapes
 from host_tools.cli.main import exit_status, main
+from host_tools.cli.shapes import parse_shapes
 from host_tools.errors import (
     CapabilityError,
     DataError,
