@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from device_agent.contract.manifest import Manifest
-    from host_tools.difference.differences import OutputsRun
     from host_tools.difference.side import Side
     from host_tools.lint.facts import LintedOp
 
@@ -43,7 +42,8 @@ def compare(a: Side, b: Side, *, run: int) -> Differences:
             f"{a.path} is {a.file.format} and {b.path} is {b.file.format}: their operators and tensors have nothing in common.",
             hint="Compare files of one format, or two artifacts.",
         )
-    outputs: OutputsRun | None = run_outputs(a, b, count=run) if run else None
+    outputs = run_outputs(a, b, count=run) if run else None
+    whole = (a, b) if artifacts else (a.bare(), b.bare())
     skipped: list[str] = []
     if not is_one_format:
         skipped.append(f"Operators and constants: {a.file.format} and {b.file.format} name them otherwise.")
@@ -59,9 +59,10 @@ def compare(a: Side, b: Side, *, run: int) -> Differences:
     return Differences(
         a=a.path,
         b=b.path,
-        identical=a.digest == b.digest,
+        identical=whole[0].digest == whole[1].digest,
         manifest=_manifest_changes(a.manifest, b.manifest),
-        sizes=_size_changes(a, b),
+        verification=tuple(_changes(a.verification, b.verification)) if artifacts else (),
+        sizes=_size_changes(*whole),
         operators=_operator_changes(a.file.ops, b.file.ops) if is_one_format else (),
         precisions=_precision_changes(a, b),
         constants=constant_changes(a.file, b.file) if is_one_format else (),

@@ -132,6 +132,7 @@ class Differences:
         b: The second.
         identical: Whether the files are the same to the byte.
         manifest: Fields of the manifest (artifacts only).
+        verification: What verification said, by field of ``report.json`` (artifacts only).
         sizes: Sizes of files and members, and bytes that are not the same although nothing else here says so.
         operators: Operators.
         precisions: How many operators compute in which precision: as the engine was seen to run them where both are artifacts, else as the
@@ -147,6 +148,7 @@ class Differences:
     b: str
     identical: bool
     manifest: tuple[Change, ...]
+    verification: tuple[Change, ...]
     sizes: tuple[Change, ...]
     operators: tuple[OperatorChange, ...]
     precisions: tuple[Change, ...]
@@ -159,5 +161,13 @@ class Differences:
     @property
     def differs(self) -> bool:
         """Whether anything does."""
-        found = (self.manifest, self.sizes, self.operators, self.precisions, self.constants, self.scales)
+        found = (
+            self.manifest,
+            self.verification,
+            self.sizes,
+            self.operators,
+            self.precisions,
+            self.constants,
+            self.scales,
+        )
         return not self.identical or any(found) or (self.outputs is not None and self.outputs.differs)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from host_tools.plan.quantization_plan import QuantizationPlan
 
 _PLAN, _REPORT = "plan.json", "report.json"
+_SAID: Final = ("verdict", "reasons", "engine", "method")
+_AGREED: Final = ("sample_count", "same_top_class", "sqnr_db", "max_absolute")
 _ENGINES: Final = {"onnx_qdq": "onnx", "openvino_ir": "openvino", "tflite": "tflite"}
 _WIRE_TYPES: Final[Mapping[str, WireType]] = {
     "float32": "float32", "int8": "int8", "uint8": "uint8", "int16": "int16", "int32": "int32", "int64": "int64", "bool": "bool",
@@ -46,6 +49,7 @@ class Side:
         members: Size and digest by member, for an artifact.
         manifest: None for a bare file.
         plan: None where there is none.
+        verification: What verification said, by field of ``report.json``; empty where there is no report.
         executed: Operators by precision, as verification saw the engine run them; None where no report says so.
         golden: The golden inputs, as the payload takes them.
     """
@@ -58,6 +62,7 @@ class Side:
     members: Mapping[str, tuple[int, str]]
     manifest: Manifest | None = None
     plan: QuantizationPlan | None = None
+    verification: Mapping[str, str] = field(default_factory=dict)
     executed: Mapping[str, int] | None = None
     golden: tuple[tuple[NDArray[np.generic], ...], ...] = ()
 
@@ -66,25 +71,25 @@ class Side:
         """Which engine runs it."""
         return self.manifest.requires.engine if self.manifest is not None else _ENGINES[self.file.format]
 
-    def inputs(self) -> tuple[PayloadTensor, ...]:
-        """Return the inputs with what must be known to feed them.
+    def tensors(self, *, as_stored: bool) -> tuple[tuple[PayloadTensor, ...], tuple[PayloadTensor, ...]]:
+        """Return inputs and outputs, with what must be known to feed and to read them.
+
+        Args:
+            as_stored: In the payload's own names and layout, as a bare file has them; else in the float model's, which artifacts know.
 
         Raises:
-            InputError: A bare file has an input of an open shape, or of a type that no engine here is fed.
+            InputError: A bare file has an input or output of an open shape, or of a type that no engine here is fed.
         """
-        if self.manifest is not None:
-            return self.manifest.inputs
-        return tuple(_payload_tensor(one, self.path) for one in self.file.inputs)
-
-    def outputs(self) -> tuple[PayloadTensor, ...]:
-        """Return the outputs likewise.
-
-        Raises:
-            InputError: As for `inputs`.
-        """
-        if self.manifest is not None:
-            return self.manifest.outputs
-        return tuple(_payload_tensor(one, self.path) for one in self.file.outputs)
+        if self.manifest is None:
+            given = (self.file.inputs, self.file.outputs)
+            return (
+                tuple(_payload_tensor(one, self.path) for one in given[0]),
+                tuple(_payload_tensor(one, self.path) for one in given[1]),
+            )
+        known = (self.manifest.inputs, self.manifest.outputs)
+        if not as_stored:
+            return known
+        return tuple(map(_stored, known[0])), tuple(map(_stored, known[1]))
 
 
 def read_side(path: Path) -> Side:
@@ -121,7 +126,9 @@ def _artifact(path: Path, file: LintedFile) -> Side:
     names = {member.name for member in manifest.members}
     payload = {Path(name).name: data for name, data in archive.payload().items()}
     plan = decode_plan(archive.read(_PLAN), where=f"{path}: {_PLAN}") if _PLAN in names else None
-    executed = _executed(archive.read(_REPORT), where=f"{path}: {_REPORT}") if _REPORT in names else None
+    verification, executed = (
+        _report(archive.read(_REPORT), where=f"{path}: {_REPORT}") if _REPORT in names else ({}, None)
+    )
     golden = tuple(
         tuple(_array(archive.read(name), where=f"{path}: {name}") for name in sample.inputs)
         for sample in manifest.golden
@@ -135,22 +142,25 @@ def _artifact(path: Path, file: LintedFile) -> Side:
         members={one.name: (one.size_bytes, one.digest) for one in (*manifest.payload, *manifest.members)},
         manifest=manifest,
         plan=plan,
+        verification=verification,
         executed=executed,
         golden=golden,
     )
 
 
-def _executed(data: bytes, *, where: str) -> dict[str, int]:
-    """Return how many operators the engine ran in which precision."""
+def _report(data: bytes, *, where: str) -> tuple[dict[str, str], dict[str, int]]:
+    """Return what verification said, by field, and how many operators the engine ran in which precision."""
     try:
-        counts: dict[str, int] = {}
-        for op in json.loads(data)["execution"]["ops"]:
-            counts[str(op["precision"])] = counts.get(str(op["precision"]), 0) + 1
+        report = json.loads(data)
+        said = {key: report[key] for key in _SAID}
+        said |= {f"agreement.{key}": report["agreement"][key] for key in _AGREED}
+        counts = Counter[str](str(op["precision"]) for op in report["execution"]["ops"])
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
-            f"{where}: does not say what was executed.", hint="Convert the model anew."
+            f"{where}: does not say what verification found.", hint="Convert the model anew."
         ) from error
-    return dict(sorted(counts.items()))
+    texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in said.items()}
+    return texts, dict(sorted(counts.items()))
 
 
 def _array(data: bytes, *, where: str) -> NDArray[np.generic]:
@@ -159,6 +169,10 @@ def _array(data: bytes, *, where: str) -> NDArray[np.generic]:
     except (ValueError, EOFError, OSError) as error:
         raise InputError(f"{where}: not an array: {error}.", hint="Convert the model anew.") from error
     return array
+
+
+def _stored(tensor: PayloadTensor) -> PayloadTensor:
+    return replace(tensor, source_name=tensor.name, source_axes=tuple(range(len(tensor.shape))))
 
 
 def _payload_tensor(tensor: LintedTensor, path: str) -> PayloadTensor:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from host_tools.difference.differences import ConstantChange, ScaleChange
+from host_tools.plan.codes import rebased
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -121,17 +122,20 @@ def _tensors(file: LintedFile) -> Iterator[tuple[str, LintedTensor]]:
 
 
 def plan_scale_changes(a: QuantizationPlan, b: QuantizationPlan) -> tuple[ScaleChange, ...]:
-    """Return the values of the canonical graph that two plans give other parameters."""
+    """Return the values of the canonical graph that two plans give other parameters; signed and unsigned codes are the same, moved by 128."""
     found = []
     for name, planned in a.tensors.items():
         other = b.tensors.get(name)
-        if other is not None and planned.qparams != other.qparams:
+        if other is not None and _parameters(planned.qparams) != _parameters(other.qparams):
             found.append(_scale_change(name, _parameters(planned.qparams), _parameters(other.qparams)))
     return tuple(found)
 
 
 def _parameters(qparams: QParams | None) -> tuple[str, tuple[float, ...], tuple[int, ...]]:
-    return ("float32", (), ()) if qparams is None else (qparams.dtype, qparams.scale, qparams.zero_point)
+    if qparams is None:
+        return "float32", (), ()
+    signed = rebased(qparams, signed=True) if qparams.dtype == "uint8" else qparams
+    return signed.dtype, signed.scale, signed.zero_point
 
 
 def _scale_change(

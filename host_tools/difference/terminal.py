@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 _MOST_ROWS: Final = 20
 _ABSENT: Final = "–"
+_DIGEST: Final = 20
+"""How much of a digest is shown: the beginning tells two apart."""
 
 
 def render(found: Differences) -> RenderableType:
@@ -37,6 +39,7 @@ def render(found: Differences) -> RenderableType:
         return Group(Text(f"{names} are the same."), *outputs)
     parts: list[RenderableType] = [Text(f"{names} differ{_by_bytes_alone(found)}.")]
     parts += [_changes("Manifest", found.manifest)] if found.manifest else []
+    parts += [_changes("Verification", found.verification)] if found.verification else []
     parts += [_changes("Sizes, in bytes", found.sizes)] if found.sizes else []
     parts += [_changes("Operators by precision", found.precisions)] if found.precisions else []
     parts += [_operators(found.operators)] if found.operators else []
@@ -53,7 +56,14 @@ def data(found: Differences) -> dict[str, object]:
 
 
 def _by_bytes_alone(found: Differences) -> str:
-    told = (found.manifest, found.operators, found.precisions, found.constants, found.scales)
+    told = (
+        found.manifest,
+        found.verification,
+        found.operators,
+        found.precisions,
+        found.constants,
+        found.scales,
+    )
     is_alone = not any(told) and not (found.outputs is not None and found.outputs.differs)
     return " in bytes that say nothing of graph, constants or scales" if is_alone else ""
 
@@ -66,7 +76,9 @@ def _changes(title: str, changes: Sequence[Change]) -> RenderableType:
 
 
 def _value(text: str | None) -> str:
-    return _ABSENT if text is None else plain(text, widest=48)
+    if text is None:
+        return _ABSENT
+    return plain(text, widest=_DIGEST if text.startswith("sha256:") else 48)
 
 
 def _operators(changes: Sequence[OperatorChange]) -> RenderableType:
