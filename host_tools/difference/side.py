@@ -71,25 +71,27 @@ class Side:
         """Which engine runs it."""
         return self.manifest.requires.engine if self.manifest is not None else _ENGINES[self.file.format]
 
+    def bare(self) -> Side:
+        """Return the payload alone, to be held against a bare file."""
+        whole = b"".join(self.payload.values())
+        return replace(self, digest=digest_of(whole), size_bytes=len(whole), members={})
+
     def tensors(self, *, as_stored: bool) -> tuple[tuple[PayloadTensor, ...], tuple[PayloadTensor, ...]]:
         """Return inputs and outputs, with what must be known to feed and to read them.
 
         Args:
-            as_stored: In the payload's own names and layout, as a bare file has them; else in the float model's, which artifacts know.
+            as_stored: By the payload's own names and in its layout, as the file has them; else by the float model's, as the manifest has
+                them, if there is one.
 
         Raises:
-            InputError: A bare file has an input or output of an open shape, or of a type that no engine here is fed.
+            InputError: The file has an input or output of an open shape, or of a type that no engine here is fed.
         """
-        if self.manifest is None:
-            given = (self.file.inputs, self.file.outputs)
-            return (
-                tuple(_payload_tensor(one, self.path) for one in given[0]),
-                tuple(_payload_tensor(one, self.path) for one in given[1]),
-            )
-        known = (self.manifest.inputs, self.manifest.outputs)
-        if not as_stored:
-            return known
-        return tuple(map(_stored, known[0])), tuple(map(_stored, known[1]))
+        if self.manifest is not None and not as_stored:
+            return self.manifest.inputs, self.manifest.outputs
+        return (
+            tuple(_payload_tensor(one, self.path) for one in self.file.inputs),
+            tuple(_payload_tensor(one, self.path) for one in self.file.outputs),
+        )
 
 
 def read_side(path: Path) -> Side:
@@ -169,10 +171,6 @@ def _array(data: bytes, *, where: str) -> NDArray[np.generic]:
     except (ValueError, EOFError, OSError) as error:
         raise InputError(f"{where}: not an array: {error}.", hint="Convert the model anew.") from error
     return array
-
-
-def _stored(tensor: PayloadTensor) -> PayloadTensor:
-    return replace(tensor, source_name=tensor.name, source_axes=tuple(range(len(tensor.shape))))
 
 
 def _payload_tensor(tensor: LintedTensor, path: str) -> PayloadTensor:

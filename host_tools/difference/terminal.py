@@ -9,7 +9,7 @@ from rich.console import Group
 from rich.text import Text
 
 from host_tools.inspection.figures import percent, plain
-from host_tools.inspection.terminal import table_of
+from host_tools.inspection.terminal import table_of, titled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         ConstantChange,
         Differences,
         OperatorChange,
+        OutputDifference,
         OutputsRun,
         ScaleChange,
     )
@@ -36,8 +37,8 @@ def render(found: Differences) -> RenderableType:
     names = f"{plain(found.a, widest=200)} and {plain(found.b, widest=200)}"
     if not found.differs:
         outputs = [_outputs(found.outputs)] if found.outputs is not None else []
-        return Group(Text(f"{names} are the same."), *outputs)
-    parts: list[RenderableType] = [Text(f"{names} differ{_by_bytes_alone(found)}.")]
+        return Group(Text(f"{names} are the same.\n"), *outputs)
+    parts: list[RenderableType] = [Text(f"{names} differ{_by_bytes_alone(found)}.\n")]
     parts += [_changes("Manifest", found.manifest)] if found.manifest else []
     parts += [_changes("Verification", found.verification)] if found.verification else []
     parts += [_changes("Sizes, in bytes", found.sizes)] if found.sizes else []
@@ -69,10 +70,10 @@ def _by_bytes_alone(found: Differences) -> str:
 
 
 def _changes(title: str, changes: Sequence[Change]) -> RenderableType:
-    table = table_of(("", "A", "B"), title=title)
+    table = table_of(("", "A", "B"))
     for change in changes:
         table.add_row(Text(plain(change.what)), *(Text(_value(one)) for one in (change.a, change.b)))
-    return table
+    return titled(title, table)
 
 
 def _value(text: str | None) -> str:
@@ -82,12 +83,12 @@ def _value(text: str | None) -> str:
 
 
 def _operators(changes: Sequence[OperatorChange]) -> RenderableType:
-    table = table_of(("", "operator", "kind", "what", "A", "B"), title=f"Operators: {_counted(changes)}")
+    table = table_of(("", "operator", "kind", "what", "A", "B"))
     rows = [(one, change) for one in changes for change in (one.changes or (None,))]
     for one, change in rows[:_MOST_ROWS]:
         cells = ("", "", "") if change is None else (change.what, _value(change.a), _value(change.b))
         table.add_row(one.how, Text(plain(one.name, widest=36)), Text(plain(one.kind)), *map(Text, cells))
-    return _with_rest(table, len(rows))
+    return _with_rest(titled(f"Operators: {_counted(changes)}", table), len(rows))
 
 
 def _counted(changes: Sequence[OperatorChange]) -> str:
@@ -96,11 +97,7 @@ def _counted(changes: Sequence[OperatorChange]) -> str:
 
 
 def _constants(changes: Sequence[ConstantChange]) -> RenderableType:
-    table = table_of(
-        ("constant", "", "of", "changed", "largest", "in steps"),
-        right=(3, 4, 5),
-        title=f"Constants: {len(changes)} differ",
-    )
+    table = table_of(("constant", "", "of", "changed", "largest", "in steps"), right=(3, 4, 5))
     ranked = sorted(changes, key=lambda one: (-(one.largest_steps or 0.0), -(one.largest or 0.0), one.name))
     for one in ranked[:_MOST_ROWS]:
         table.add_row(
@@ -111,20 +108,17 @@ def _constants(changes: Sequence[ConstantChange]) -> RenderableType:
             "" if one.largest is None else f"{one.largest:.3g}",
             "" if one.largest_steps is None else f"{one.largest_steps:.3g}",
         )
-    return _with_rest(table, len(ranked))
+    return _with_rest(titled(f"Constants: {len(changes)} differ", table), len(ranked))
 
 
 def _scales(changes: Sequence[ScaleChange], scales_of: str) -> RenderableType:
-    table = table_of(
-        ("tensor", "scale B / A", "zero point A", "B", "type A", "B"),
-        right=(1, 2, 3),
-        title=f"Scales and zero points, of the {scales_of}: {len(changes)} differ",
-    )
+    table = table_of(("tensor", "scale B / A", "zero point A", "B", "type A", "B"), right=(1, 2, 3))
     ranked = sorted(changes, key=lambda one: (-_moved(one), one.name))
     for one in ranked[:_MOST_ROWS]:
         zeros = [_zero_points(zero_point) for zero_point in (one.a_zero_point, one.b_zero_point)]
         table.add_row(Text(plain(one.name, widest=48)), _ratio(one), *zeros, one.a_type, one.b_type)
-    return _with_rest(table, len(ranked))
+    title = f"Scales and zero points, of the {scales_of}: {len(changes)} differ"
+    return _with_rest(titled(title, table), len(ranked))
 
 
 def _moved(one: ScaleChange) -> float:
@@ -150,20 +144,24 @@ def _zero_points(zero_point: tuple[int, ...]) -> str:
 def _outputs(run: OutputsRun) -> RenderableType:
     title = f"Outputs on {run.golden} golden and {run.random} random inputs, A by {run.a_engine}, B by {run.b_engine}"
     table = table_of(
-        ("output", "SQNR", "same class", "largest", "in LSB of A", "not finite"),
-        right=(1, 2, 3, 4, 5),
-        title=title,
+        ("output", "SQNR", "same class", "largest", "in LSB of A", "not finite"), right=(1, 2, 3, 4, 5)
     )
     for one in run.outputs:
         table.add_row(
             Text(plain(one.name)),
-            "equal" if one.sqnr_db is None else f"{one.sqnr_db:.1f} dB",
+            _sqnr(one),
             "" if one.same_class is None else percent(one.same_class),
             f"{one.largest:.3g}",
             "" if one.largest_lsb is None else f"{one.largest_lsb:.3g}",
             str(one.nonfinite) if one.nonfinite else "",
         )
-    return table
+    return titled(title, table)
+
+
+def _sqnr(one: OutputDifference) -> str:
+    if one.sqnr_db is None:
+        return _ABSENT if one.nonfinite else "equal"
+    return f"{one.sqnr_db:.1f} dB"
 
 
 def _with_rest(table: RenderableType, count: int) -> RenderableType:

@@ -9,7 +9,7 @@ from rich.console import Group
 from rich.text import Text
 
 from host_tools.inspection.figures import plain, shaped, sized
-from host_tools.inspection.terminal import lines_of, table_of
+from host_tools.inspection.terminal import lines_of, table_of, titled
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -33,13 +33,16 @@ def render(found: PayloadInspection) -> RenderableType:
         *(("output", _described(one)) for one in found.outputs),
         *(("weights", f"{sized(size)} {dtype}") for dtype, size in sorted(found.weight_bytes.items())),
     ]
-    table = table_of(("operator", "count", "computed in"), right=(1,), title="Operators")
+    table = table_of(("operator", "count", "computed in"), right=(1,))
     for kind, counts in sorted(found.operators.items(), key=lambda one: (-sum(one[1].values()), one[0])):
         said = ", ".join(f"{count} {precision}" for precision, count in sorted(counts.items()))
         table.add_row(Text(plain(kind)), str(sum(counts.values())), said)
     name = plain(found.path, widest=200)
     return Group(
-        lines_of(rows), table, Text(f"Hold it against a target: edgewright targets check {name} --target ID")
+        lines_of(rows),
+        Text(),
+        titled("Operators", table),
+        Text(f"Hold it against a target: edgewright targets check {name} --target ID"),
     )
 
 

@@ -35,6 +35,7 @@ def render(found: ModelInspection) -> RenderableType:
     """Return what a terminal shows: the model, its operators, its largest layers, the targets, and what to know."""
     parts: list[RenderableType] = [
         _summary(found),
+        Text(),
         _operators(found),
         _largest(found),
     ]
@@ -57,20 +58,21 @@ def data(found: ModelInspection) -> dict[str, object]:
     }
 
 
-def table_of(headings: Sequence[str], *, right: Iterable[int] = (), title: str = "") -> Table:
+def table_of(headings: Sequence[str], *, right: Iterable[int] = ()) -> Table:
     """Return an empty table whose columns ``right`` hold numbers."""
-    table = Table(
-        box=SIMPLE_HEAD, title=title or None, title_justify="left", title_style="bold", pad_edge=False
-    )
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
     numbers = frozenset(right)
     for place, heading in enumerate(headings):
+        is_number = place in numbers
         table.add_column(
-            heading,
-            justify="right" if place in numbers else "left",
-            no_wrap=place in numbers,
-            overflow="fold",
+            heading, justify="right" if is_number else "left", no_wrap=is_number, overflow="fold"
         )
     return table
+
+
+def titled(title: str, table: Table) -> Group:
+    """Return a table below its title, which may be wider."""
+    return Group(Text(title, style="bold"), table)
 
 
 def lines_of(rows: Iterable[tuple[str, str]]) -> Text:
@@ -105,19 +107,19 @@ def _described(spec: TensorSpec) -> str:
     return f"{plain(spec.name)}: {spec.dtype} {shaped(spec.shape)}"
 
 
-def _operators(found: ModelInspection) -> Table:
+def _operators(found: ModelInspection) -> Group:
     counts = Counter(node.kind for node in found.nodes)
     macs: Counter[str] = Counter()
     weights: Counter[str] = Counter()
     for node in found.nodes:
         macs[node.kind] += node.macs
         weights[node.kind] += node.int8_bytes
-    table = table_of(("operator", "count", "MACs", "", "", "at int8"), right=(1, 2, 3, 5), title="Operators")
+    table = table_of(("operator", "count", "MACs", "", "", "at int8"), right=(1, 2, 3, 5))
     for kind, count in sorted(counts.items(), key=lambda one: (-macs[one[0]], -one[1], one[0])):
         size = sized(weights[kind]) if weights[kind] else ""
         cells = _macs(macs[kind], found.macs, most=max(macs.values()))
         table.add_row(Text(plain(kind)), str(count), *cells, size)
-    return table
+    return titled("Operators", table)
 
 
 def _macs(macs: int, whole: int, *, most: int) -> tuple[str, str, Text]:
@@ -127,9 +129,9 @@ def _macs(macs: int, whole: int, *, most: int) -> tuple[str, str, Text]:
     return counted(macs), percent(macs / whole), Text(bar(macs / most), style="cyan")
 
 
-def _largest(found: ModelInspection) -> Table:
+def _largest(found: ModelInspection) -> Group:
     headings = ("layer", "operator", "output", "MACs", "", "", "at int8")
-    table = table_of(headings, right=(3, 4, 6), title="Largest layers")
+    table = table_of(headings, right=(3, 4, 6))
     ranked = sorted(
         found.nodes, key=lambda node: (-node.macs, -node.parameters, -math.prod(node.output_shape))
     )
@@ -141,17 +143,15 @@ def _largest(found: ModelInspection) -> Table:
             *_macs(node.macs, found.macs, most=ranked[0].macs),
             sized(node.int8_bytes) if node.int8_bytes else "",
         )
-    return table
+    return titled("Largest layers", table)
 
 
-def _targets(found: ModelInspection) -> Table:
+def _targets(found: ModelInspection) -> Group:
     """Return a row for targets that do the same with the model."""
     title = "Targets"
     if not all(one.rehearsed for one in found.targets):
         title = "Targets, by the plan alone (--target ID asks the lowering too)"
-    table = table_of(
-        ("target", "runs in", "integer", "float", "MACs in integers", ""), right=(2, 3, 4), title=title
-    )
+    table = table_of(("target", "runs in", "integer", "float", "MACs in integers", ""), right=(2, 3, 4))
     rows: defaultdict[tuple[Status, str, str, str, str], list[str]] = defaultdict(list)
     for one in found.targets:
         rows[_row(found, one)].append(one.target)
@@ -161,7 +161,7 @@ def _targets(found: ModelInspection) -> Table:
             targets if len(rows) > 1 or len(targets) < len(catalog.ids()) else [f"all {len(targets)} targets"]
         )
         table.add_row(Text(", ".join(names)), said, *cells)
-    return table
+    return titled(title, table)
 
 
 def _row(found: ModelInspection, one: TargetSupport) -> tuple[Status, str, str, str, str]:

@@ -74,7 +74,7 @@ def test_without_a_command_help_is_shown(capsys: pytest.CaptureFixture[str]) -> 
     assert "edgewright convert model.onnx" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("command", ["convert", "batch", "targets", "inspect", "watch", "report"])
+@pytest.mark.parametrize("command", ["convert", "batch", "targets", "inspect", "diff", "watch", "report"])
 def test_every_command_has_help_with_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main([command, "--help"])

@@ -26,7 +26,7 @@ from tests.unit.host_tools.plan.plan_models import profile
 
 CASES = {
     "softmax": between("softmax", "m = Softmax <axis: int = 1> (a)"),
-    "no_lowering_has_it": between("odd", "m = Erf (a)"),
+    "no_lowering_has_it": between("odd", "m = Shrink (a)"),
     "too_far": between(
         "far", "m = Conv <dilations: ints = [1, 1], pads: ints = [3, 3, 3, 3]> (a, wide)",
         wide=np.full((8, 8, 7, 7), 0.01, np.float32),
@@ -90,7 +90,7 @@ def test_the_plan_alone_refuses_in_the_same_words_and_lowers_nothing():
     said = support_of(model, network, refusing, rehearse=False)
     assert (said.status, said.rehearsed) == ("refused", False)
     assert (said.refusal, said.hint) == converted(model, statistics, refusing)
-    assert "Erf" in said.refusal
+    assert "Shrink" in said.refusal
     # the plan lets it run in float; that the format has no such operator only the lowering knows
     target = catalog.load("cortex-a-tflite")
     assert support_of(model, network, target, rehearse=False).status == "partly_float"
