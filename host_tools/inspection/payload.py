@@ -39,6 +39,7 @@ class PayloadInspection:
         outputs: As the application gets them.
         operators: How many operators of which kind compute in which precision: by kind, then precision.
         weight_bytes: Bytes of weights and biases as stored, by type.
+        is_quantized: Whether any operator reads or writes codes, be it only a weight.
     """
 
     path: str
@@ -49,11 +50,7 @@ class PayloadInspection:
     outputs: tuple[PayloadTensorFacts, ...]
     operators: Mapping[str, Mapping[str, int]]
     weight_bytes: Mapping[str, int]
-
-    @property
-    def is_quantized(self) -> bool:
-        """Whether any operator computes in integers."""
-        return any({"int8", "int16"} & precisions.keys() for precisions in self.operators.values())
+    is_quantized: bool
 
 
 def inspect_payload(path: Path) -> PayloadInspection:
@@ -76,6 +73,11 @@ def inspect_payload(path: Path) -> PayloadInspection:
         outputs=tuple(_facts(one) for one in file.outputs),
         operators={kind: dict(counts) for kind, counts in operators.items()},
         weight_bytes=_weight_bytes(file),
+        is_quantized=any(
+            one is not None and one.is_integer and bool(one.scale)
+            for op in file.ops
+            for one in (*op.data, op.weight, *op.outputs)
+        ),
     )
 
 

@@ -48,7 +48,7 @@ def render(found: PayloadInspection) -> RenderableType:
 
 def data(found: PayloadInspection) -> dict[str, object]:
     """Return everything as JSON-able data."""
-    return {"kind": "payload", **asdict(found), "is_quantized": found.is_quantized}
+    return {"kind": "payload", **asdict(found)}
 
 
 def _described(tensor: PayloadTensorFacts) -> str:

@@ -63,6 +63,7 @@ def test_a_file_that_is_quantized(golden):
         ),
         operators={"CONV_2D": {"int8": 2}, "SOFTMAX": {"float32": 1, "int8": 1}},
         weight_bytes={"int8": 2048, "int32": 64},
+        is_quantized=True,
     )
     golden(FOLDER / "quantized.txt", printed(payload_table.render(found)))
 
