@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 import time
+from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from typing import TYPE_CHECKING
@@ -35,24 +36,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     began = time.monotonic()
     known = record.read() if record.FILE.exists() else {}
     lines, failures, different = [], [], []
+    counts = {format_: Counter[str]() for format_ in TARGETS}
     for _, test, outcomes in _run(max(1, options.processes), options.only):
         by_format = dict(zip(TARGETS, outcomes, strict=True))
-        lines.append(record.line_of(test, outcomes))
-        failures += [
+        for name, one in by_format.items():
+            counts[name][one.kind] += 1
+        failed = [
             f"{test.id} {name}: {one.reason}" for name, one in by_format.items() if one.kind == "failed"
         ]
-        if known.get(test.id) != lines[-1]:
-            different.append(test.id)
+        failures += failed
+        if not failed:
+            lines.append(record.line_of(test, outcomes))
+            different += [test.id] if known.get(test.id) != lines[-1] else []
         if options.only:
             _say(
                 f"{test.id}: "
                 + "; ".join(f"{name} {one.kind} {one.reason}" for name, one in by_format.items())
             )
-    _say(f"{len(lines)} tests in {time.monotonic() - began:.0f} s")
-    for at, format_ in enumerate(TARGETS):
-        passed = sum(line.reasons[at] is None for line in lines)
-        failed = sum(f" {format_}: " in failure for failure in failures)
-        _say(f"{format_}: {passed} passed, {len(lines) - passed - failed} refused, {failed} failed")
+    _say(f"{sum(counts['tflite'].values())} tests in {time.monotonic() - began:.0f} s")
+    for format_, kinds in counts.items():
+        _say(f"{format_}: " + ", ".join(f"{kinds[kind]} {kind}" for kind in ("passed", "refused", "failed")))
     for failure in failures:
         _say(f"FAILED {failure}")
     if options.write and not failures:

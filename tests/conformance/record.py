@@ -41,7 +41,14 @@ class Line:
 
 
 def line_of(test: NodeTest, outcomes: Iterable[Outcome]) -> Line:
-    """Return the line of a test that nothing failed in."""
+    """Return the line of a test that nothing failed in.
+
+    Raises:
+        ValueError: A format failed.
+    """
+    outcomes = list(outcomes)
+    if any(one.kind == "failed" for one in outcomes):
+        raise ValueError(f"{test.id} failed: the record has no place for it")
     reasons = tuple(None if one.kind == "passed" else general(one.reason) for one in outcomes)
     return Line(name=test.name, variant=test.variant, operator=test.operator, reasons=reasons)
 

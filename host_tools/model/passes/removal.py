@@ -19,7 +19,7 @@ _REDUCTIONS = ("ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceSum"
 
 
 def remove_passthrough(editor: GraphEditor) -> str | None:
-    """Remove Identity, Dropout, Cast to the same type, one-input Concat, reductions along no axis, and Reshape and the like that keep the shape.
+    """Remove Identity, Dropout, Cast to the same type, one-input Concat, reductions along no axis, Reshape and the like that keep the shape.
 
     Returns:
         A note with the count, or None.
