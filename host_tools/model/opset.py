@@ -11,7 +11,7 @@ from onnx import inliner, version_converter
 from host_tools.errors import ModelError, UnsupportedOperatorError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterator, Sequence
 
 LOWEST_READ = 7
 LOWEST, HIGHEST = 18, 21
@@ -79,6 +79,7 @@ def _with_bodies(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, tuple[str, ..
         later = [op_type for op_type in _op_types(proto.graph) if _is_later_function(op_type)]
         if not later:
             break
+        proto = _with_defaults(proto, later)
         inlined = inliner.inline_selected_functions(
             proto, [("", op_type) for op_type in later], inline_schema_functions=True
         )
@@ -89,25 +90,42 @@ def _with_bodies(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, tuple[str, ..
     return proto, tuple(met)
 
 
+def _with_defaults(proto: onnx.ModelProto, op_types: Sequence[str]) -> onnx.ModelProto:
+    """Return a copy in which nodes of these operators name the attributes that they leave to their defaults: a body refers to them."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(proto)
+    for node in _nodes(copy.graph):
+        if node.op_type in op_types:
+            named = {attribute.name for attribute in node.attribute}
+            defaults = onnx.defs.get_schema(node.op_type).attributes
+            node.attribute.extend(
+                one.default_value
+                for name, one in defaults.items()
+                if name not in named and one.default_value.name
+            )
+    return copy
+
+
 def _op_types(graph: onnx.GraphProto) -> tuple[str, ...]:
     """Return the operators of a graph and of the graphs in it, each once."""
-    return tuple(dict.fromkeys(_all_op_types(graph)))
+    return tuple(dict.fromkeys(node.op_type for node in _nodes(graph)))
 
 
-def _all_op_types(graph: onnx.GraphProto) -> Iterable[str]:
+def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """Yield the nodes of ONNX's own domain, with those of the graphs in them."""
     for node in graph.node:
         if node.domain in ("", "ai.onnx"):
-            yield node.op_type
+            yield node
         for attribute in node.attribute:
             for inner in (attribute.g, *attribute.graphs):
-                yield from _all_op_types(inner)
+                yield from _nodes(inner)
 
 
 def _is_later_function(op_type: str) -> bool:
     if onnx.defs.has(op_type, HIGHEST) or not onnx.defs.has(op_type):
         return False
     schema = onnx.defs.get_schema(op_type)
-    return bool(schema.has_function or schema.has_context_dependent_function)
+    return bool(schema.has_function or schema.has_context_dependent_function)  # type: ignore[attr-defined]  # its stub is behind
 
 
 def _converted(proto: onnx.ModelProto, declared: int, target: int) -> onnx.ModelProto:

@@ -51,6 +51,17 @@ class Outcome:
 
 PASSED: Final = Outcome(kind="passed")
 
+DISPUTED: Final = frozenset(
+    {
+        "test_resize_downsample_scales_linear_align_corners",
+        "test_resize_downsample_scales_cubic_align_corners",
+    }
+)
+"""Tests whose outputs no engine gives: they align corners by the extent that input times scale would have, 2.4, and not by the one that comes out, 2.
+
+What ONNX Runtime gives for the test's own model is held in their place.
+"""
+
 
 def float_target(format_: Format) -> CapabilityProfile:
     """Return a target of the format that has no integer kernel and takes and gives float32."""

@@ -79,7 +79,7 @@ def _write_window(node: ir.Node) -> None:
     pads = list(node.attributes.get_ints("pads") or [0] * (2 * spatial))
     auto_pad = node.attributes.get_string("auto_pad", "NOTSET")
     extents = [(size - 1) * dilation + 1 for size, dilation in zip(kernel, dilations, strict=True)]
-    if node.op_type in _POOLS and auto_pad == "NOTSET" and node.attributes.get_int("ceil_mode", 0):
+    if node.op_type in _POOLS and auto_pad == "NOTSET" and node.attributes.get_int("ceil_mode", 0) != 0:
         _drop_windows_in_padding(node, data[2:], strides, extents, pads)
     if node.op_type == "ConvTranspose":
         pads = _transposed_pads(node, data, result, strides, extents, pads, auto_pad)

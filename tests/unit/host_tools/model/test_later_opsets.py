@@ -70,7 +70,7 @@ def test_ceil_mode_behind_the_input_along_one_axis_only_is_refused(tmp_path: Pat
         "net (float[1,1,2,4] x) => (float[1,1,N,M] y) "
         "{ y = MaxPool <ceil_mode = 1, kernel_shape = [1,3], strides = [2,2], pads = [0,0,0,0]> (x) }"
     )
-    with pytest.raises(UnsupportedOperatorError, match="MaxPool.*ceil_mode"):
+    with pytest.raises(UnsupportedOperatorError, match=r"MaxPool.*ceil_mode"):
         loaded(tmp_path, 18, text)
 
 
