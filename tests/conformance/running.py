@@ -82,13 +82,14 @@ def outcomes_of(test: NodeTest, folder: Path) -> dict[Format, Outcome]:
     try:
         model = load(path)
         feeds = _feeds(test, model)
-        FloatRunner(model, threads=1).run(
-            feeds
-        )  # as `observe` does: what ONNX Runtime itself cannot run ends here
+        # As `observe` does: what ONNX Runtime itself cannot run ends here.
+        reference = FloatRunner(model, threads=1).run(feeds)
     except EdgewrightError as error:
         return dict.fromkeys(TARGETS, _refusal(error))
     except Exception as error:  # noqa: BLE001 - any foreign one is a fault of ours
         return dict.fromkeys(TARGETS, _fault(error))
+    if test.name in DISPUTED:
+        test = dataclasses.replace(test, outputs=[reference[spec.name] for spec in model.outputs])
     return {format_: _outcome(test, model, feeds, float_target(format_)) for format_ in TARGETS}
 
 
