@@ -19,6 +19,7 @@ _DEFAULT_DOMAINS = ("", "ai.onnx")
 _QUANTIZED = re.compile(
     r"QuantizeLinear|DequantizeLinear|DynamicQuantizeLinear|QLinear\w+|ConvInteger|MatMulInteger|MatMulNBits"
 )
+_RANDOM = ("Bernoulli", "Multinomial", "RandomNormalLike", "RandomUniformLike")  # those that read an input
 _INFINITE_ALLOWED = {"Clip": (1, 2), "Max": None, "Min": None}  # None: any input
 FLOAT_TYPES = (ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 
@@ -101,12 +102,17 @@ def require_no_subgraphs(graph: ir.Graph) -> None:
 
 
 def require_fed(graph: ir.Graph) -> None:
-    """Refuse what neither reads an input nor could be computed once and for all.
+    """Refuse what neither reads an input nor could be computed once and for all, and what draws lots.
 
     Raises:
         UnsupportedOperatorError: Random numbers, or a constant that is far larger than the model that makes it.
     """
     for node in graph:
+        if node.op_type in _RANDOM:
+            raise UnsupportedOperatorError(
+                f"{label(node)} draws random numbers: no two engines would agree, nor two runs of one.",
+                hint="Leave it out of the model, or feed its result as an input.",
+            )
         if all(value is None or value.is_initializer() for value in node.inputs):
             raise UnsupportedOperatorError(
                 f"{label(node)} depends on no input, and its result is random or too large to be stored as a constant.",
