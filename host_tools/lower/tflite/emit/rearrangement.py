@@ -32,7 +32,7 @@ def gather(session: Session, node: ir.Node) -> None:
         raise refuse(
             node, "its indices are computed; TFLite cannot tell negative ones, which count from the end."
         )
-    result, indices = node.outputs[0], session.array(node, 1)
+    result, indices = node.outputs[0], np.asarray(session.array(node, 1), np.int64)
     rank = len(shape_of(result)) - indices.ndim + 1
     axis = node.attributes.get_int("axis", 0) % rank
     layout = session.layout(result) if indices.ndim == 1 else axes.natural(rank)
