@@ -17,6 +17,7 @@ SESSIONS = [
     ("test_smoke", "test_parity", "test_latency", "test_soak"),
     ("test_heat", "test_offline", "test_telemetry_loss"),
     ("test_update_faults",),
+    ("test_power_cuts",),
 ]
 
 
