@@ -19,10 +19,11 @@ from host_tools.cli.fleet_server import FleetServer
 from host_tools.errors import StoreError
 from host_tools.fleet.sample.broker import mosquitto
 from host_tools.fleet.sample.history import has_history
-from host_tools.fleet.sample.processes import LOOPBACK, free_port, listens
+from host_tools.fleet.sample.processes import LOOPBACK, listens
 from host_tools.fleet.serve.asked import TokenAsked
 from host_tools.fleet.serve.tokens import make_token
 from host_tools.fleet.store.opening import open_store
+from host_tools.free_port import free_port
 from host_tools.repository.keys import KeyRing
 from host_tools.repository.repository import Repository
 
