@@ -10,8 +10,9 @@ RUN := $(VENV)/bin/python
 DATA ?=
 
 RIG ?= local
+BOARD ?= x86_64
 
-.PHONY: help setup demo test hil check format deb deb-check bench bench-peers clean
+.PHONY: help setup demo test conformance hil hil-qemu check format deb deb-check bench bench-peers clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -26,10 +27,19 @@ test: $(VENV)/.ready .venv-tflite-legacy/.ready .venv-tensorflow/.ready .venv-tf
 	@command -v chromium chromium-headless-shell >/dev/null || scripts/system-packages chromium-headless-shell
 	$(RUN) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
 
+conformance: $(VENV)/.ready ## Every node test of the onnx package in every format: make conformance, or ARGS=--write to record them anew
+	$(RUN) -m tests.conformance $(ARGS)
+
 hil: $(VENV)/.ready ## The suites of hardware in the loop: make hil RIG=local, or RIG=path/to/board.toml
 	@scripts/system-packages mosquitto openssh-client
 	@mkdir -p out/hil
 	$(RUN) -m pytest --pyargs hil.suites --rig "$(RIG)" --rig-report out/hil/report.html --junit-xml out/hil/junit.xml -p no:randomly $(ARGS)
+
+hil-qemu: $(VENV)/.ready ## The same on a virtual board, built once as root: make hil-qemu BOARD=x86_64 ARGS='--rig-cuts 100'
+	@scripts/system-packages mosquitto openssh-client qemu-system-x86 qemu-utils mmdebstrap kmod e2fsprogs
+	@mkdir -p out/hil
+	$(RUN) -m host_tools hil board build $(BOARD)
+	$(RUN) -m pytest --pyargs hil.suites --rig qemu-$(BOARD) --rig-report out/hil/report.html --junit-xml out/hil/junit.xml --timeout 0 -p no:randomly $(ARGS)
 
 check: $(VENV)/.ready ## Format, lint, types, imports
 	$(RUN) -m ruff format --check .
