@@ -61,12 +61,15 @@ def _constant_change(operator: str, role: Role, a: LintedTensor, b: LintedTensor
     if is_one_grid and np.array_equal(a.codes, b.codes, equal_nan=a.codes.dtype.kind == "f"):
         return None
     real_a, real_b = _real(a), _real(b)
-    difference = np.abs(real_a - real_b)
+    with np.errstate(
+        all="ignore"
+    ):  # scales of a file that is not trusted may be 0 or not finite: so are the figures, then
+        difference = np.abs(real_a - real_b)
+        steps = difference / _along(a, a.scale) if a.scale else None
     unequal = (a.codes != b.codes) if is_one_grid else (real_a != real_b)
     changed = int(np.count_nonzero(unequal))
     if not changed:
         return None  # the same numbers in another type: told with the scales
-    steps = difference / _along(a, a.scale) if a.scale else None
     return ConstantChange(
         name=a.name,
         operator=operator,
@@ -83,7 +86,8 @@ def _real(tensor: LintedTensor) -> NDArray[np.float64]:
     codes = np.asarray(tensor.codes).astype(np.float64)
     if not tensor.scale:
         return codes
-    return (codes - _along(tensor, tensor.zero_point)) * _along(tensor, tensor.scale)
+    with np.errstate(all="ignore"):
+        return (codes - _along(tensor, tensor.zero_point)) * _along(tensor, tensor.scale)
 
 
 def _along(tensor: LintedTensor, numbers: tuple[float, ...]) -> NDArray[np.float64]:

@@ -8,9 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from host_tools.cli.printing import print_found
 from host_tools.difference.comparing import compare
 from host_tools.difference.side import read_side
-from host_tools.difference.terminal import data
+from host_tools.difference.terminal import data, render
 from host_tools.errors import InputError
 from host_tools.lower.lowering import lower
 from host_tools.model import load
@@ -210,3 +211,17 @@ def test_bare_files_that_cannot_be_fed(change, said, made):
     b = replace(a, file=replace(a.file, inputs=inputs))
     with pytest.raises(InputError, match=said):
         compare(a, b, run=1)
+
+
+@pytest.mark.parametrize("scale", [0.0, float("inf"), float("nan")])
+def test_a_scale_that_is_no_number_is_told_and_breaks_nothing(scale, made, capsys):
+    a = payload(made, "minmax", "cortex-a-tflite")
+    op = next(op for op in a.file.ops if op.weight is not None)
+    spoiled = replace(op, weight=replace(op.weight, scale=(scale,) * len(op.weight.scale)))
+    ops = tuple(spoiled if one is op else one for one in a.file.ops)
+    b = replace(a, file=replace(a.file, ops=ops))
+    for found in (compare(a, b, run=0), compare(b, a, run=0)):
+        assert any(one.name == op.weight.name for one in found.scales)
+        print_found(data(found))
+        json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+        print_found(render(found))
