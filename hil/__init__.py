@@ -8,6 +8,7 @@ Layout:
     board.py            `Board`, read from a TOML of a dozen lines; boards/ has those that ship
     rigs/               one file a kind of rig: its resource, its own drivers, and how they make a `Rig`
     drivers/            drivers that any rig with a shell and files may use
+    virtual/            virtual boards: how their images are built, and the machine that runs them
     rig.py              `Rig`: the board with its drivers, and which features it has
     strategy.py         off -> booted -> agent up -> model active
     agent.py            `Agent`: the agent under test

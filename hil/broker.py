@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal
 
 from hil.errors import RigError
+from host_tools.free_port import free_port
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -90,14 +91,6 @@ class Broker:
             lines.append("user root")
         config.write_text("\n".join([*lines, ""]), encoding="utf-8")
         return [_mosquitto() or "mosquitto", "-c", str(config)]
-
-
-def free_port() -> int:
-    """Return a TCP port of the loopback interface that nobody listens at."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _mosquitto() -> str | None:

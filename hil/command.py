@@ -17,6 +17,7 @@ from hil.scenario.parse import load_scenario
 from hil.scenario.run import run_scenario
 from hil.scenario.schedule import schedule
 from hil.telemetry import listening
+from hil.virtual.build import build_image
 from host_tools.errors import VerificationError
 
 if TYPE_CHECKING:
@@ -41,6 +42,18 @@ def run_boards(options: argparse.Namespace) -> int:
     for one in boards:
         print(f"{one.name:16} {one.section.kind:8} {one.section.description}")
     print(f"Kinds of rig: {', '.join(KINDS)}. A board of yours is a TOML file: docs/hil.md.")
+    return 0
+
+
+def run_build(options: argparse.Namespace) -> int:
+    """Build a virtual board's image; return the exit status.
+
+    Raises:
+        BoardError: There is no such virtual board.
+        RigError: It cannot be built here.
+    """
+    folder = Path(options.images) if options.images else None
+    build_image(options.name, folder=folder, fresh=options.fresh, tell=_tell)
     return 0
 
 

@@ -31,6 +31,7 @@ def rig_facts(rig: Rig) -> dict[str, str]:
         "rig_features": " ".join(rig.features),
         "power_cut_takes": "nothing" if power is None else power.cuts,
         "sensors": rig.board.section.sensors,
+        **rig.facts,
     }
 
 

@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 
 _Part = TypeVar("_Part")
 
-KINDS: Mapping[str, str] = {"local": "hil.rigs.local", "ssh": "hil.rigs.ssh"}
+KINDS: Mapping[str, str] = {
+    "local": "hil.rigs.local",
+    "qemu": "hil.rigs.qemu",
+    "ssh": "hil.rigs.ssh",
+}
 """Kinds of rig to the module whose ``open_rig(board, folder)`` makes one: a new kind is one file and one line here."""
 
 
@@ -50,6 +54,7 @@ class Rig:
         agent_command: What stands before ``run --config …`` on the board.
         environment: Variables of the agent.
         sysfs_root: Where the agent reads its sensors.
+        facts: What else the report says of it: name and value.
         close_parts: Gives back what the drivers hold.
         broken: The first failure of the rig itself; from then on nothing is tried again.
     """
@@ -60,6 +65,7 @@ class Rig:
     agent_command: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
     sysfs_root: str = "/sys"
+    facts: Mapping[str, str] = field(default_factory=dict)
     close_parts: Callable[[], None] = lambda: None
     broken: RigError | None = None
 

@@ -328,7 +328,7 @@ def _evaluation(
             raise InputError(
                 "--labels needs --eval: labels belong to evaluation data.", hint="Add --eval DATA."
             )
-        few = calibration.first(_UNLABELLED_SAMPLES)
+        few = calibration.spread(_UNLABELLED_SAMPLES)
         return Evaluation(
             data=few,
             labels=None,

@@ -25,8 +25,9 @@ sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 
 from build_deb import NAME, build  # noqa: E402  the path comes first
 
-from device_agent.contract.archive import member_of, write_archive  # noqa: E402
-from device_agent.contract.manifest import Manifest, PayloadTensor, Requires, Tolerance  # noqa: E402
+from hil.errors import RigError  # noqa: E402
+from hil.null_artifact import write_null_artifact  # noqa: E402
+from hil.virtual.debian import debian_sources  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,7 +87,7 @@ def main() -> int:
                 use(guest, port)
                 upgrade(guest, newer)
                 leave(guest)
-    except CheckFailedError as error:
+    except (CheckFailedError, RigError) as error:
         print(f"failed: {error}", file=sys.stderr)
         return 1
     print("The package installs on a clean Debian 12, runs, is upgraded and leaves nothing behind.")
@@ -116,7 +117,7 @@ def unpacked(folder: Path, *, fresh: bool) -> Path:
         run(
             ["mmdebstrap", "--quiet", "--variant=minbase", "--include=init", "--skip=cleanup/apt/lists",
              "--format=tar", RELEASE, str(made), "-"],
-            text=sources(),
+            text=debian_sources(RELEASE),
         )  # fmt: skip
         made.rename(packed)
     folder.mkdir()
@@ -129,23 +130,6 @@ def unpacked(folder: Path, *, fresh: bool) -> Path:
     (folder / "etc/apt/apt.conf.d/docker-clean").unlink(missing_ok=True)
     (folder / "etc/apt/apt.conf.d/99keep").write_text('APT::Keep-Downloaded-Packages "true";\n')
     return folder
-
-
-def sources() -> str:
-    """Return this machine's own sources of that release, as lines of a sources.list."""
-    listed = run(
-        [
-            "apt-get",
-            "indextargets",
-            "--format",
-            "deb $(REPO_URI) $(CODENAME) $(COMPONENT)",
-            "Created-By: Packages",
-        ]
-    )
-    lines = sorted({line for line in listed.splitlines() if f" {RELEASE}" in line})
-    if not lines:
-        raise CheckFailedError(f"this machine's package sources have no {RELEASE}: run this on a Debian 12.")
-    return "\n".join(lines) + "\n"
 
 
 class Guest:
@@ -257,7 +241,7 @@ def use(guest: Guest, port: int) -> None:
     guest.run(f"systemd-analyze verify /lib/systemd/system/{UNIT}")
     judged = guest.run(f"systemd-analyze security --no-pager --threshold={MOST_EXPOSED} {UNIT}")
     say(judged.splitlines()[-1].strip("→ "))
-    write_artifact(guest.folder / "var/lib/edgewright/model.ewa")
+    write_null_artifact(guest.folder / "var/lib/edgewright/model.ewa")
     config = guest.folder / "etc/edgewright/agent.toml"
     config.write_text(CONFIG.format(device=DEVICE, port=port))
     guest.run(f"{NAME} check --config /etc/edgewright/agent.toml")
@@ -311,47 +295,6 @@ def leave(guest: Guest) -> None:
 
 
 # --- small parts ---
-
-
-def write_artifact(path: Path) -> None:
-    """Write an artifact for the null engine, which needs no inference library."""
-    data = json.dumps(
-        {"inputs": ["x"], "outputs": [{"name": "y", "size_bytes": 40}], "latency_seconds": 0.002}
-    ).encode()
-    nothing = "sha256:" + "0" * 64
-    x, y = (
-        PayloadTensor(
-            name=name, shape=(1, 10), dtype="float32", scale=None, zero_point=None, source_name=name, source_axes=(0, 1)
-        )
-        for name in "xy"
-    )  # fmt: skip
-    manifest = Manifest(
-        name="nothing",
-        version="1.0.0",
-        target="x86_64-onnxruntime",
-        profile_digest=nothing,
-        model_digest=nothing,
-        data_digest=nothing,
-        format="null",
-        requires=Requires(
-            target="x86_64-onnxruntime",
-            engine="null",
-            engine_min_versions={"null": "1.0"},
-            agent_min_version="0.0.1",
-        ),
-        payload=(member_of("payload/null.json", data),),
-        members=(),
-        inputs=(x,),
-        outputs=(y,),
-        preprocessing=None,
-        golden=(),
-        tolerance=Tolerance(max_lsb=1, min_share_within_one=0.99, absolute=1e-5),
-        verdict="unverified",
-        made_with={},
-    )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as stream:
-        write_archive(stream, manifest, {"payload/null.json": data})
 
 
 @contextlib.contextmanager

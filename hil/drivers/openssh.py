@@ -23,10 +23,10 @@ _NO_SUCH_COMMAND = 127
 _CONNECT_SECONDS = 20
 _KILL_SECONDS = 30.0
 _MOMENT = 0.05
+_BETWEEN_TRIES_SECONDS = 1.0
 _SPAWN = """\
-cd "$0"; number=$(cat programs 2>/dev/null || echo 0); number=$((number + 1)); echo "$number" >programs
-setsid sh -c '"$@"; echo $? >"$0"' "$0/$number.status" "$@" </dev/null >>"$LOG" 2>&1 &
-echo "$number $!"
+setsid sh -c '"$@"; echo $? >"$0"' "$0" "$@" </dev/null >>"$LOG" 2>&1 &
+echo "$!"
 """
 
 
@@ -47,24 +47,39 @@ class SshConnection:
     Args:
         address: Where to.
         folder: On this machine, for the connection's socket. Its path must be short: a socket's name has 107 bytes.
+        slowness: How many times longer than a fast machine the board may take: times of waiting are stretched by it.
     """
 
-    def __init__(self, address: SshAddress, folder: Path) -> None:
+    def __init__(self, address: SshAddress, folder: Path, *, slowness: float = 1.0) -> None:
+        self._slowness = slowness
         self._socket = folder / "s"
         self._base = ["ssh", "-S", str(self._socket), "-o", "BatchMode=yes"]
-        self._base += ["-o", f"ConnectTimeout={_CONNECT_SECONDS}", "-o", "ServerAliveInterval=5"]
-        self._base += [part for option in address.options for part in ("-o", option)]
+        # Of an option that is given twice ssh takes the first.
+        options = (*address.options, f"ConnectTimeout={_CONNECT_SECONDS}", "ServerAliveInterval=5")
+        self._base += [part for option in options for part in ("-o", option)]
         self._base += ["-p", str(address.port)] if address.port else []
         self._base += ["-i", address.identity] if address.identity else []
         self._to = f"{address.user}@{address.host}" if address.user else address.host
 
-    def open(self) -> None:
+    def open(self, *, within_seconds: float = 0.0) -> None:
         """Connect.
+
+        Args:
+            within_seconds: Try again for so long, for the board may still be booting.
 
         Raises:
             RigError: The board does not answer, or lets nobody in.
         """
-        self._call(["-M", "-N", "-f"], what="connecting")
+        deadline = time.monotonic() + within_seconds
+        while True:
+            try:
+                self._call(["-M", "-N", "-f"], what="connecting")
+            except RigError:
+                if time.monotonic() >= deadline:
+                    raise
+                time.sleep(_BETWEEN_TRIES_SECONDS)
+            else:
+                return
 
     def close(self) -> None:
         """Disconnect. Calling twice is harmless."""
@@ -93,16 +108,17 @@ class SshConnection:
         Raises:
             RigError: The board cannot be reached, or takes too long.
         """
+        longest = timeout_seconds * self._slowness
         try:
             done = subprocess.run(
                 [*self._base, "-T", self._to, script],
                 input=stdin,
                 capture_output=True,
-                timeout=timeout_seconds,
+                timeout=longest,
                 check=False,
             )
         except subprocess.TimeoutExpired as error:
-            raise RigError(f"{self._to}: {script[:200]}: not done after {timeout_seconds:g} s.") from error
+            raise RigError(f"{self._to}: {script[:200]}: not done after {longest:g} s.") from error
         if done.returncode == _UNREACHABLE:
             raise RigError(f"{self._to}: cannot be reached: {last_line(done.stderr)}.")
         return Completed(status=done.returncode, stdout=done.stdout, stderr=done.stderr)
@@ -118,7 +134,7 @@ class SshConnection:
                     stdout=subprocess.PIPE if "-O" in arguments else log,
                     stderr=log,
                     check=False,
-                    timeout=_CONNECT_SECONDS * 2,
+                    timeout=_CONNECT_SECONDS * 2 * self._slowness,
                 )
                 log.seek(0)
                 said = log.read()
@@ -134,10 +150,10 @@ class SshConnection:
 class SshProgram:
     """See `Program`."""
 
-    def __init__(self, connection: SshConnection, folder: str, number: str, group: str) -> None:
+    def __init__(self, connection: SshConnection, status_file: str, group: int) -> None:
         self._connection = connection
-        self._status_file = f"{folder}/{number}.status"
-        self._group = int(group)
+        self._status_file = status_file
+        self._group = group
         self._status: int | None = None
 
     def status(self) -> int | None:
@@ -153,12 +169,20 @@ class SshProgram:
                 self._status = 128 - status if status > 128 else status
         return self._status
 
+    def forget(self) -> None:
+        """Take it for killed, if it had not ended: the board went off, and its process group's number is another's from now on."""
+        if self._status is None:
+            self._status = -signal.SIGKILL
+
     def signal(self, number: int) -> None:
         """See `Program.signal`: to every process of the group but the one that waits for the status."""
-        self._connection.run(f"pkill -{number} -P {self._group}")
+        if self._status is None:
+            self._connection.run(f"pkill -{number} -P {self._group}")
 
     def kill(self) -> None:
         """See `Program.kill`."""
+        if self._status is not None:
+            return
         deadline = time.monotonic() + _KILL_SECONDS
         while self._connection.run(f"kill -9 -{self._group} 2>/dev/null && sleep {_MOMENT}").status == 0:
             if time.monotonic() > deadline:
@@ -172,6 +196,7 @@ class SshShell:
         self._connection = connection
         self._folder = folder
         self._programs: list[SshProgram] = []
+        self._spawned = 0
 
     def run(self, command: Sequence[str], *, stdin: bytes = b"", timeout_seconds: float = 60.0) -> Completed:
         """See `Shell.run`."""
@@ -187,12 +212,14 @@ class SshShell:
         named = [f"{name}={value}" for name, value in (environment or {}).items()]
         if self._connection.run(f"command -v {shlex.quote(command[0])}").status != 0:
             raise RigError(f"{command[0]}: cannot be started: not found.")
-        script = shlex.join(["env", f"LOG={log}", *named, "sh", "-c", _SPAWN, self._folder, *command])
-        done = self._connection.run(script)
-        parts = done.stdout.decode().split()
-        if done.status != 0 or len(parts) != 2:
+        self._spawned += 1  # counted here: a number that the board keeps may not survive a power cut
+        status_file = f"{self._folder}/{self._spawned}.status"
+        done = self._connection.run(
+            shlex.join(["env", f"LOG={log}", *named, "sh", "-c", _SPAWN, status_file, *command])
+        )
+        if done.status != 0 or not done.stdout.strip().isdigit():
             raise RigError(f"{command[0]}: cannot be started: {last_line(done.stderr)}.")
-        program = SshProgram(self._connection, self._folder, *parts)
+        program = SshProgram(self._connection, status_file, int(done.stdout))
         self._programs.append(program)
         return program
 
@@ -200,6 +227,11 @@ class SshShell:
         """See `Shell.kill_all`."""
         while self._programs:
             self._programs.pop().kill()
+
+    def forget_programs(self) -> None:
+        """Take every program for killed: the board went off."""
+        while self._programs:
+            self._programs.pop().forget()
 
 
 class SshFiles:
@@ -216,9 +248,12 @@ class SshFiles:
         )
 
     def write(self, path: str, data: bytes) -> None:
-        """See `Files.write`."""
+        """See `Files.write`; it is on the disk then, so that a power cut does not take what a test stands on."""
         folder, part, name = map(shlex.quote, (str(Path(path).parent), f"{path}.part", path))
-        self._do(f"mkdir -p {folder} && cat >{part} && mv {part} {name}", f"{path}: cannot be written", data)
+        script = (
+            f"mkdir -p {folder} && cat >{part} && {_on_disk(part)} && mv {part} {name} && {_on_disk(folder)}"
+        )
+        self._do(script, f"{path}: cannot be written", data)
 
     def remove(self, path: str) -> None:
         """See `Files.remove`."""
@@ -229,6 +264,11 @@ class SshFiles:
         if done.status != 0:
             raise RigError(f"{what}: {last_line(done.stderr)}.")
         return done.stdout
+
+
+def _on_disk(name: str) -> str:
+    """Return what puts a file or a folder on the disk; where ``sync`` takes no name, it puts everything there."""
+    return f"{{ sync {name} 2>/dev/null || sync; }}"
 
 
 def last_line(text: bytes) -> str:

@@ -23,12 +23,16 @@ class ReplayedSysfs:
     Args:
         files: The board's.
         root: Where the tree is made on the board.
+
+    Attributes:
+        zone_file: The file that tells the temperature.
     """
 
     def __init__(self, files: Files, root: str) -> None:
         self.root = root
         self._files = files
         self._zone = f"{root}/class/thermal/thermal_zone0"
+        self.zone_file = f"{self._zone}/temp"
         self._cooling = f"{root}/class/thermal/cooling_device0"
         self._monitor = f"{root}/class/hwmon/hwmon0"
         self._write(f"{self._zone}/type", "cpu-thermal")
@@ -41,7 +45,7 @@ class ReplayedSysfs:
 
     def set_celsius(self, celsius: float) -> None:
         """See `Thermal.set_celsius`."""
-        self._write(f"{self._zone}/temp", str(round(celsius * 1e3)))
+        self._write(self.zone_file, str(round(celsius * 1e3)))
 
     def set_throttled(self, *, is_throttled: bool) -> None:
         """See `Thermal.set_throttled`."""
@@ -49,7 +53,7 @@ class ReplayedSysfs:
 
     def take_away(self) -> None:
         """See `Thermal.take_away`."""
-        self._files.remove(f"{self._zone}/temp")
+        self._files.remove(self.zone_file)
 
     def set_watts(self, watts: float) -> None:
         """See `Meter.set_watts`."""

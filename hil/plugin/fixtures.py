@@ -131,13 +131,21 @@ def artifact(
     tmp_path_factory: pytest.TempPathFactory,
     record_testsuite_property: Property,
 ) -> ArtifactArchive:
-    """Return the artifact of ``--rig-artifact``, every member checked; without it a small network, converted for the board."""
+    """Return the artifact of ``--rig-artifact``, every member checked; without it a small network, converted for the board.
+
+    ``null`` is one for the null engine.
+    """
     from hil.artifact import open_artifact, sample_artifact  # noqa: PLC0415
     from hil.facts import artifact_facts  # noqa: PLC0415
+    from hil.null_artifact import write_null_artifact  # noqa: PLC0415
 
     named = request.config.getoption("--rig-artifact")
     target = rig.board.section.targets[0]
-    path = Path(named) if named else sample_artifact(tmp_path_factory.mktemp("sample"), target)
+    if named == "null":
+        path = tmp_path_factory.mktemp("null") / "nothing.ewa"
+        write_null_artifact(path)
+    else:
+        path = Path(named) if named else sample_artifact(tmp_path_factory.mktemp("sample"), target)
     archive = open_artifact(path)
     _tell(request, record_testsuite_property, artifact_facts(archive))
     return archive

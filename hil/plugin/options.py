@@ -22,13 +22,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--rig-artifact",
         default=None,
         metavar="FILE",
-        help="the .ewa to test; without it, a small network is converted for the board's first target",
+        help="the .ewa to test, or null: one for the null engine; without it, a small network is converted for the board",
     )
     group.addoption(
         "--rig-report", default=None, metavar="FILE", help="write a self-contained page of the results"
     )
     group.addoption(
         "--rig-soak", default=4.0, type=float, metavar="SECONDS", help="how long the soak lasts (default: 4)"
+    )
+    group.addoption(
+        "--rig-cuts",
+        default=4,
+        type=int,
+        metavar="N",
+        help="power cuts of the suite test_power_cuts, one an update (default: 4)",
     )
 
 

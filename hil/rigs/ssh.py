@@ -7,13 +7,17 @@ takes what was started there.
 
 from __future__ import annotations
 
+import compileall
 import io
+import shutil
 import subprocess
 import tarfile
-import time
+import tempfile
 from dataclasses import dataclass
+from importlib.util import MAGIC_NUMBER
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from py_compile import PycInvalidationMode
+from typing import TYPE_CHECKING
 
 import device_agent
 from hil.drivers.openssh import SshAddress, SshConnection, SshFiles, SshShell, last_line
@@ -22,14 +26,16 @@ from hil.drivers.relayed_network import RelayedNetwork
 from hil.drivers.replayed_sysfs import ReplayedSysfs
 from hil.drivers.shifted_clock import ShiftedClock
 from hil.drivers.small_disk import SmallDisk
+from hil.drivers.switched_power import SwitchedPower
 from hil.errors import BoardError, RigError
 from hil.rig import Parts, Rig
 from hil.table import bounded, read_table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from hil.board import Board
+    from hil.protocols import Console, Power
 
 _INSTALL_SECONDS = 900.0
 
@@ -65,36 +71,6 @@ class SshHost:
     boot_seconds: float = bounded(120.0, low=1.0, high=3600.0)
 
 
-class SwitchedPower:
-    """See `Power`: by two commands of this machine."""
-
-    cuts: Literal["machine", "process"] = "machine"
-
-    def __init__(self, host: SshHost, connection: SshConnection, network: RelayedNetwork) -> None:
-        self._host = host
-        self._connection = connection
-        self._network = network
-
-    def cut(self) -> None:
-        """See `Power.cut`."""
-        _run_here(self._host.power_off)
-        self._connection.close()
-
-    def restore(self) -> None:
-        """See `Power.restore`; the ways back to this machine are made anew."""
-        _run_here(self._host.power_on)
-        deadline = time.monotonic() + self._host.boot_seconds
-        while True:
-            try:
-                self._connection.open()
-                break
-            except RigError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(1.0)
-        self._network.expose_anew()
-
-
 def open_rig(board: Board, folder: Path) -> Rig:
     """Make the rig; see `hil.rig.open_rig`.
 
@@ -112,22 +88,52 @@ def open_rig(board: Board, folder: Path) -> Rig:
     address = SshAddress(
         host=host.host, port=host.port, user=host.user, identity=host.identity, options=host.options
     )
-    connection = SshConnection(address, folder)
+    connection = SshConnection(address, folder, slowness=board.section.slowness)
     connection.open()
+
+    def power(shell: SshShell, network: RelayedNetwork) -> Power:
+        if not host.power_off:
+            return ProcessPower(shell)
+        return SwitchedPower(
+            off=lambda: _run_here(host.power_off),
+            on=lambda: _run_here(host.power_on),
+            boot_seconds=host.boot_seconds,
+            connection=connection,
+            shell=shell,
+            network=network,
+        )
+
     try:
-        return _rig_on(host, connection, board)
+        return rig_over(connection, host, board, power=power)
     except BaseException:
         connection.close()
         raise
 
 
-def _rig_on(host: SshHost, connection: SshConnection, board: Board) -> Rig:
+def rig_over(
+    connection: SshConnection,
+    host: SshHost,
+    board: Board,
+    *,
+    power: Callable[[SshShell, RelayedNetwork], Power],
+    console: Console | None = None,
+) -> Rig:
+    """Make a rig of a board that can be reached; whoever opened the connection closes it when this fails.
+
+    Args:
+        connection: The way to the board, open.
+        host: Where things are on it.
+        board: Which it is.
+        power: Makes what switches it.
+        console: What it says beside the agent's log.
+
+    Raises:
+        RigError: The board lacks what the agent needs.
+    """
     files = SshFiles(connection)
     files.remove(host.folder)
     shell = SshShell(connection, host.folder)
-    files.write(f"{host.folder}/site.tar", _agent_sources())
-    shell.run(["tar", "-xf", f"{host.folder}/site.tar", "-C", host.folder])
-    source = f"{host.folder}/site"
+    source = _push_agent(shell, files, host)
     if host.wheels:
         _install(shell, files, host)
     sysfs = ReplayedSysfs(files, f"{host.folder}/sys") if board.section.sensors == "replayed" else None
@@ -146,8 +152,9 @@ def _rig_on(host: SshHost, connection: SshConnection, board: Board) -> Rig:
         parts=Parts(
             shell=shell,
             files=files,
-            power=SwitchedPower(host, connection, network) if host.power_off else ProcessPower(shell),
+            power=power(shell, network),
             network=network,
+            console=console,
             thermal=sysfs,
             meter=sysfs,
             clock=clock,
@@ -161,14 +168,43 @@ def _rig_on(host: SshHost, connection: SshConnection, board: Board) -> Rig:
     )
 
 
-def _agent_sources() -> bytes:
-    """Return the agent's own files as a tar archive, below ``site``."""
-    root = Path(device_agent.__file__).parent
+def _push_agent(shell: SshShell, files: SshFiles, host: SshHost) -> str:
+    """Put the agent's own files on the board, compiled and on its disk; return the folder.
+
+    Bytecode that the agent wrote by itself could be half there after a power cut, and would stop Python then.
+    """
+    told = shell.run([host.python, "-c", "import importlib.util as u; print(u.MAGIC_NUMBER.hex())"])
+    is_same = told.stdout.strip() == MAGIC_NUMBER.hex().encode()
+    files.write(f"{host.folder}/site.tar", _agent_sources(host.folder, is_compiled=is_same))
+    shell.run(["tar", "-xf", f"{host.folder}/site.tar", "-C", host.folder], timeout_seconds=_INSTALL_SECONDS)
+    source = f"{host.folder}/site"
+    if not is_same:
+        shell.run([host.python, "-m", "compileall", "-q", source], timeout_seconds=_INSTALL_SECONDS)
+    shell.run(["sync"], timeout_seconds=_INSTALL_SECONDS)
+    return source
+
+
+def _agent_sources(destination: str, *, is_compiled: bool) -> bytes:
+    """Return the agent's own files as a tar archive, below ``site``; compiled: with the bytecode of this machine's Python.
+
+    Args:
+        destination: Where it will be unpacked: tracebacks name the files there.
+        is_compiled: Whether the board's Python reads that bytecode.
+    """
+    package = Path(device_agent.__file__).parent
     stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w") as archive:
-        for path in sorted(root.rglob("*")):
-            if path.is_file() and "__pycache__" not in path.parts:
-                archive.add(path, arcname=f"site/{path.relative_to(root.parent)}")
+    with tempfile.TemporaryDirectory() as folder, tarfile.open(fileobj=stream, mode="w") as archive:
+        site = Path(folder) / "site"
+        shutil.copytree(package, site / package.name, ignore=shutil.ignore_patterns("__pycache__"))
+        if is_compiled:
+            compileall.compile_dir(
+                site,
+                quiet=2,
+                stripdir=folder,
+                prependdir=destination,
+                invalidation_mode=PycInvalidationMode.UNCHECKED_HASH,
+            )
+        archive.add(site, arcname="site")
     return stream.getvalue()
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hil.release_server import ReleaseServer, next_version
+from hil.suites.updating import LONGEST_SECONDS, STEPS, configure, hear, kept
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,11 +16,6 @@ if TYPE_CHECKING:
     from device_agent.contract.archive import ArtifactArchive
     from hil.agent import Agent
     from hil.plugin.fixtures import Measure
-
-STEPS = ("update_started", "update_tried", "update_activated", "update_committed")
-"""The step that has just begun when the power goes: download, trial and shadow run, start of the new model, settling."""
-LONGEST_SECONDS = 120.0
-MOMENT = 0.02
 
 
 @pytest.fixture(scope="module")
@@ -31,40 +27,6 @@ def releases(
     archives = [next_version(artifact, version, folder) for version in ("98.0.0", "99.0.0")]
     yield server, [(server.add(archive.path), archive) for archive in archives]
     server.close()
-
-
-def configure(agent: Agent, server: ReleaseServer) -> None:
-    root = agent.send("root.json", server.root)
-    agent.configure(
-        update={
-            "url": f"http://127.0.0.1:{agent.rig.network.reach(server.port)}",
-            "root": root,
-            "directory": f"{agent.folder}/updates",
-            "first_check_seconds": 0.1,
-            "check_interval_seconds": 0.5,
-            "require_synced_clock": False,
-            "shadow_frames": 0,
-            "probation_seconds": 0.2,
-            "probation_inferences": 5,
-            "probation_p95_ratio": 1000.0,
-        }
-    )
-
-
-def hear(agent: Agent, text: str) -> None:
-    """Wait until the log has a text: sooner than telemetry would tell."""
-    deadline = time.monotonic() + LONGEST_SECONDS * agent.rig.board.section.slowness
-    while text not in agent.log():
-        assert time.monotonic() < deadline, f"{text}: not within {LONGEST_SECONDS:g} s\n{agent.log()[-3000:]}"
-        assert not agent.has_ended(), agent.log()[-3000:]
-        time.sleep(MOMENT)
-
-
-def kept(agent: Agent, digest: str) -> bool:
-    """Say whether the agent has told that it keeps a release, and runs it."""
-    # Not by the envelope: what a cut kept from being told is told at the next start, before any artifact runs.
-    told = [event.details["digest"] for event in agent.events("update_committed")]
-    return digest in told and agent.windows[-1].envelope.artifact == digest
 
 
 @pytest.mark.needs("power", "network")

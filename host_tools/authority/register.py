@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Use = Literal["device", "server"]
 RequestState = Literal["pending", "approved", "refused"]
 
-_VERSION: Final = 2
+_VERSION: Final = 3
 _BUSY_SECONDS: Final = 10.0
 _TABLES: Final = """
 CREATE TABLE claim (
@@ -25,7 +25,8 @@ CREATE TABLE claim (
     expires_seconds REAL NOT NULL,
     spent_serial TEXT REFERENCES certificate(serial),
     member_group TEXT NOT NULL DEFAULT '',
-    needs_approval INTEGER NOT NULL DEFAULT 0
+    needs_approval INTEGER NOT NULL DEFAULT 0,
+    revoked_seconds REAL            -- NULL: it was not
 ) STRICT;
 CREATE TABLE certificate (
     serial TEXT PRIMARY KEY,
@@ -58,8 +59,12 @@ _FROM_1_TO_2: Final = (
     "ALTER TABLE claim ADD COLUMN member_group TEXT NOT NULL DEFAULT ''",
     "ALTER TABLE claim ADD COLUMN needs_approval INTEGER NOT NULL DEFAULT 0",
     *_TABLES_SINCE_2,
-    "PRAGMA user_version = 2",
 )
+_STEPS: Final = {
+    1: _FROM_1_TO_2,
+    2: ("ALTER TABLE claim ADD COLUMN revoked_seconds REAL",),
+}
+"""By version, what brings a register to the next."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +78,7 @@ class Claim:
         spent_serial: The certificate that it bought, empty while it is good.
         group: The group that it brings a device into; empty: none.
         needs_approval: Somebody has to say yes when it is used.
+        revoked_seconds: Unix time at which it was revoked; None: it was not.
     """
 
     digest: str
@@ -81,6 +87,7 @@ class Claim:
     spent_serial: str = ""
     group: str = ""
     needs_approval: bool = False
+    revoked_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +160,13 @@ class Book:
     def spend(self, claim: Claim, serial: str) -> None:
         """Write down what the token bought."""
         self._connection.execute("UPDATE claim SET spent_serial = ? WHERE digest = ?", (serial, claim.digest))
+
+    def revoke_claim(self, claim: Claim, *, now_seconds: float) -> None:
+        """Let a token be good no more; one that is revoked already keeps its first date."""
+        self._connection.execute(
+            "UPDATE claim SET revoked_seconds = ? WHERE digest = ? AND revoked_seconds IS NULL",
+            (now_seconds, claim.digest),
+        )
 
     def ask(self, claim: Claim, *, device: str, key_digest: str, now_seconds: float) -> Request:
         """Write down that a device asks by this token, and return what stands there: the first who asks has the token."""
@@ -274,10 +288,12 @@ class Register:
             InputError: It is of a newer version, or none.
         """
         version = connection.execute("PRAGMA user_version").fetchone()[0]
-        if version == 1:
-            for statement in _FROM_1_TO_2:
+        while version in _STEPS:
+            for statement in _STEPS[version]:
                 connection.execute(statement)
-        elif version != _VERSION:
+            version += 1
+            connection.execute(f"PRAGMA user_version = {version}")
+        if version != _VERSION:
             raise InputError(
                 f"{self._path}: expected a register of version {_VERSION}, got {version}.",
                 hint="Was the folder made by `edgewright ca init` of this version?",
@@ -306,6 +322,7 @@ def _claim(row: sqlite3.Row) -> Claim:
         spent_serial=row["spent_serial"] or "",
         group=row["member_group"],
         needs_approval=bool(row["needs_approval"]),
+        revoked_seconds=row["revoked_seconds"],
     )
 
 

@@ -124,6 +124,8 @@ class EnrolmentService:
                 _refuse("token_for_another_device", f"the token is not one for {request.device!r}", _ASK)
             if claim.spent_serial:
                 return _bought_before(book, claim, asked, request.device)
+            if claim.revoked_seconds is not None:
+                _refuse("token_expired", "an operator has revoked the token", _ASK)
             if claim.expires_seconds < now and not book.has_asked(claim):
                 _refuse("token_expired", "the token is no longer valid", _ASK)
             if not claim.device and _standing(book, request.device, now):

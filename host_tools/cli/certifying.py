@@ -139,7 +139,7 @@ def _claim_facts(claim: Claim, now: float) -> dict[str, str]:
     state = "spent" if claim.spent_serial else "expired" if claim.expires_seconds < now else "good"
     return {
         "device": claim.device,
-        "state": state,
+        "state": state if claim.revoked_seconds is None else "revoked",
         "expires": _day(claim.expires_seconds),
         "bought": claim.spent_serial,
     }

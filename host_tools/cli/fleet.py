@@ -13,15 +13,20 @@ examples:
   edgewright fleet serve --database fleet.db
   edgewright fleet serve --database postgresql://fleet@db/fleet --host 0.0.0.0 --tls-cert server.crt --tls-key server.key
   edgewright fleet serve --database fleet.db --repository fleet/ --keys keys/ --broker mqtt://localhost
+  edgewright fleet serve --database fleet.db --repository fleet/ --keys keys/ --ddi
   edgewright fleet token create --database fleet.db --name ada --role admin > ada.token
   edgewright fleet token list --database fleet.db
   edgewright fleet token revoke --database fleet.db 4f2a90c1d3e7
   edgewright fleet groups add lab --token-file ada.token
   edgewright fleet releases add fleet/releases/model-1.1.0.json --token-file ada.token
   edgewright fleet devices claim --group lab --token-file ada.token > gate-7.token
+  edgewright fleet claims list --group lab --token-file ada.token
+  edgewright fleet claims revoke 4f2a90c1d3e7 --token-file ada.token
   edgewright fleet devices list --token-file ada.token --group lab --json
   edgewright fleet devices import devices.csv --token-file ada.token
   edgewright fleet devices edit gate-7 --group shop --tag indoor --token-file ada.token
+  edgewright fleet devices target-token gate-8 --token-file ada.token > gate-8.token
+  edgewright fleet groups gateway-token shop --token-file ada.token > shop.token
   edgewright fleet rollouts create plan.toml --token-file ada.token
   edgewright fleet rollouts submit r1 --token-file ada.token
   edgewright fleet rollouts explain r1 --token-file ada.token
@@ -50,6 +55,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     _add_serve(verbs)
     _add_token(verbs)
     _add_groups(verbs)
+    _add_claims(verbs)
     _add_releases(verbs)
     _add_devices(verbs)
     _add_rollouts(verbs)
@@ -110,6 +116,16 @@ def _add_serve(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         help="seconds between two looks at the gates of a rollout (default: 20)",
     )
     field.add_argument("--name", default="fleet", help="tells several servers at one broker apart")
+    ddi = serve.add_argument_group("devices that poll over hawkBit's DDI: SWUpdate, rauc-hawkbit-updater")
+    ddi.add_argument("--ddi", action="store_true", help="serve them, with the files of --repository")
+    ddi.add_argument("--ddi-tenant", default="DEFAULT", metavar="NAME", help="tenant id (default: DEFAULT)")
+    ddi.add_argument(
+        "--ddi-poll",
+        type=_poll_seconds,
+        default=300.0,
+        metavar="S",
+        help="seconds between two polls of a device (default: 300)",
+    )
     add_tls(serve)
 
 
@@ -137,8 +153,24 @@ def _add_groups(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     add = _client(actions, "groups", "add", "make a group", "preparing")
     add.add_argument("--note", default="", help="for people")
     remove = _client(actions, "groups", "remove", "remove a group that never had anything", "preparing")
-    for action in (add, remove):
+    gateway = _client(
+        actions, "groups", "gateway-token", "make the token with which every device of a group polls", "ddi"
+    )
+    _add_revoke(gateway)
+    for action in (add, remove, gateway):
         action.add_argument("name", metavar="NAME", help="1 to 64 letters, digits, _ and -")
+
+
+def _add_claims(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    actions = _group(
+        verbs, "claims", "claim tokens that `devices claim` made: list, revoke; no secret is shown"
+    )
+    listing = _client(actions, "claims", "list", "show claim tokens", "preparing")
+    listing.add_argument("--group", help="only of this group")
+    listing.add_argument("--state", help="only good, waiting, used, refused, expired or revoked")
+    _most(listing)
+    revoke = _client(actions, "claims", "revoke", "let a claim token be good no more", "preparing")
+    revoke.add_argument("id", metavar="ID", help="as `list` shows it")
 
 
 def _add_releases(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -179,6 +211,15 @@ def _add_devices(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         if name != "approve":
             action.add_argument("--reason", default="", help="kept in the audit, told with its jobs")
         one.append(action)
+    target = _client(
+        actions,
+        "devices",
+        "target-token",
+        "make the token with which a device polls over hawkBit's DDI",
+        "ddi",
+    )
+    _add_revoke(target)
+    one.append(target)
     for action in one:
         action.add_argument("id", metavar="ID", help="device id")
     claim = _client(
@@ -307,6 +348,10 @@ def _client(
     return parser
 
 
+def _add_revoke(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--revoke", action="store_true", help="take it back; nothing is made")
+
+
 def _add_database(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
     parser.add_argument("--database", required=required, metavar="DATABASE", help=_DATABASE_HELP)
 
@@ -322,6 +367,13 @@ def _devices(text: str) -> int:
     if not 5 <= number <= 50:
         raise argparse.ArgumentTypeError(f"expected 5 to 50, got {text}")
     return number
+
+
+def _poll_seconds(text: str) -> float:
+    seconds = above_zero(text)
+    if not 1.0 <= seconds <= 86_399.0:
+        raise argparse.ArgumentTypeError(f"expected 1 to 86399, got {text}")
+    return seconds
 
 
 def _check_seconds(text: str) -> float:

@@ -1,7 +1,8 @@
-"""What `edgewright fleet groups | releases | devices claim` do: what has to be there before a rollout can be planned."""
+"""What `edgewright fleet groups | releases | claims | devices claim` do: what has to be there before a rollout can be planned."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -76,4 +77,31 @@ def devices_claim(options: argparse.Namespace) -> int:
         "needs_approval": options.needs_approval,
     }
     made = FleetServer(options).ask("POST", "/claims", body)
+    if not options.json:
+        print(f"claim {made['id']}: good for one device, once", file=sys.stderr)
     return done(options, made, str(made["claim"]))
+
+
+def claims_list(options: argparse.Namespace) -> int:
+    """Show claim tokens; no secret is among them."""
+    query = {"group": options.group, "state": options.state}
+    claims = list(FleetServer(options).every("/claims", query=query, most=options.most))
+    rows = [
+        {
+            "claim": one["id"],
+            "group": one["group"],
+            "for": one["device"] or "any device",
+            "state": one["state"],
+            "device": one["used_by"],
+            "good until": moment(one["expires_seconds"]),
+            "approval": "needed" if one["needs_approval"] else "",
+        }
+        for one in claims
+    ]
+    return tell(options, claims, rows)
+
+
+def claims_revoke(options: argparse.Namespace) -> int:
+    """Let a claim token be good no more."""
+    claim = FleetServer(options).ask("DELETE", f"/claims/{name_of(options.id)}")
+    return done(options, claim, f"claim {claim['id']} of group {claim['group']}: revoked")

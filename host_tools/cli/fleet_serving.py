@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterable, Iterator, Sequence
 
+    from host_tools.fleet.ddi.door import DdiSettings
     from host_tools.fleet.field.listener import Listener
     from host_tools.fleet.field.observations import Said
     from host_tools.fleet.outside import Enrolment, Field, Findings
@@ -56,7 +57,12 @@ def run_serve(options: argparse.Namespace) -> int:
         listener = None if options.broker is None else _listener(options, service)
         with (
             serving(
-                service, host=options.host, port=options.port, certificate=certificate, key=key
+                service,
+                host=options.host,
+                port=options.port,
+                certificate=certificate,
+                key=key,
+                ddi=_ddi(options),
             ) as address,
             _hearing(listener) as deaf,
         ):
@@ -207,6 +213,20 @@ def _field(options: argparse.Namespace) -> Field:
     return Publisher(repository)
 
 
+def _ddi(options: argparse.Namespace) -> DdiSettings | None:
+    if not options.ddi:
+        return None
+    from host_tools.fleet.ddi.door import DdiSettings, checked_tenant  # noqa: PLC0415 - only where it is served
+
+    if options.repository is None:
+        raise InputError("--ddi: devices download from the repository: --repository and --keys are missing.")
+    return DdiSettings(
+        repository=Path(options.repository),
+        tenant=checked_tenant(options.ddi_tenant),
+        poll_seconds=options.ddi_poll,
+    )
+
+
 def _enrolment(options: argparse.Namespace) -> Enrolment | None:
     if options.authority is None:
         return None
@@ -226,6 +246,7 @@ def _findings(options: argparse.Namespace, fleet: FleetStore) -> Iterator[Findin
 
         yield nothing_measured
         return
+    from host_tools.fleet.rollout.asked_beside import AskedBeside  # noqa: PLC0415 - as above
     from host_tools.fleet.rollout.telemetry import TelemetryFindings  # noqa: PLC0415 - the review's packages
 
     def members(group: str) -> frozenset[str]:
@@ -233,10 +254,12 @@ def _findings(options: argparse.Namespace, fleet: FleetStore) -> Iterator[Findin
             return frozenset(one.id for one in book.devices.placed_since(group, 0.0))
 
     telemetry = _telemetry(options)
+    beside = AskedBeside(TelemetryFindings(telemetry, members, period_seconds=options.gates_every))
     try:
-        yield TelemetryFindings(telemetry, members, period_seconds=options.gates_every)
+        yield beside
     finally:
-        telemetry.close()
+        if beside.close():  # else it is asked still, and ends with the process
+            telemetry.close()
 
 
 def _telemetry(options: argparse.Namespace) -> RemoteTelemetry | TelemetryStore:

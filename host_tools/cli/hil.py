@@ -7,6 +7,7 @@ import argparse
 _EPILOG = """\
 examples:
   edgewright hil boards
+  sudo edgewright hil board build x86_64
   edgewright hil scenario show hot.toml --seed 7
   edgewright hil scenario run hot.toml --rig local
   edgewright hil scenario run hot.toml --rig bench/pi.toml --rig-artifact model.ewa --json
@@ -27,6 +28,16 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     boards = _verb(verbs, "boards", "list the boards and kinds of rig that ship")
     boards.add_argument("--json", action="store_true", help="print JSON")
+    board = verbs.add_parser(
+        "board", help="make virtual boards", description="Make virtual boards, for the rig qemu."
+    )
+    making = board.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    build = _verb(making, "build", "build a virtual board's image, once: from Debian's packages, as root")
+    build.add_argument("name", metavar="NAME", help="x86_64")
+    build.add_argument(
+        "--images", default=None, metavar="FOLDER", help="where images are kept (default: the user's cache)"
+    )
+    build.add_argument("--fresh", action="store_true", help="build it anew although it is there")
     scenario = verbs.add_parser(
         "scenario",
         help="play a schedule of faults, temperatures, network and load, or show it",

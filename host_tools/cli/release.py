@@ -129,7 +129,7 @@ def run_show(options: argparse.Namespace) -> int:
     missing = unsigned_artifacts(found.release, _repository(folder, _NO_KEYS))
     if missing:
         raise VerificationError(
-            f"{options.id}: the repository does not sign its artifacts for {', '.join(missing)} as it says.",
+            f"{options.id}: the repository does not sign its artifacts for {', '.join(missing)} as it says: {'; '.join(missing.values())}.",
             hint="Make it anew: edgewright release create.",
         )
     return 0

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal
 
 from host_tools.errors import ConflictError
 from host_tools.fleet.records import Device, Group
 from host_tools.fleet.rollout.jobs import canceled
+from host_tools.fleet.store.devices import DeviceFilter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from host_tools.fleet.store.fleet_store import FleetBook
 
 Retirement = Literal["revoked", "decommissioned"]
+MOST_DEVICES: Final = 200_000
+"""So many devices a server keeps, those that are decommissioned with them."""
 _ACTIONS: Final = {"revoked": "device.revoke", "decommissioned": "device.decommission"}
 
 
@@ -102,6 +105,7 @@ def retire_device(book: FleetBook, device: Device, state: Retirement, *, reason:
         raise ConflictError(f"device {device.id}: it is {device.state} already.")
     retired = replace(device, state=state)
     book.devices.put(retired, now_seconds=book.now_seconds)
+    book.ddi_tokens.remove("target", device.id)
     _cancel(book, device.id, f"the device was {state}.")
     document = json.dumps({"reason": reason})
     book.effects.want("revoke", device.id, document, now_seconds=book.now_seconds)
@@ -110,16 +114,39 @@ def retire_device(book: FleetBook, device: Device, state: Retirement, *, reason:
     return retired
 
 
-def take_enrolled(book: FleetBook, members: Sequence[Enrolled]) -> int:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """What came of taking what the authority knows.
+
+    Attributes:
+        new: How many devices are known now that were not.
+        left_out: Ids of those for which there was no room.
+    """
+
+    new: int
+    left_out: tuple[str, ...]
+
+
+def take_enrolled(book: FleetBook, members: Sequence[Enrolled], *, most: int = MOST_DEVICES) -> Taken:
     """Make known what the authority knows: devices that came with a claim token, that come back, or that ask to be let in.
 
-    What somebody decided here and the authority has not heard of yet stays; a decommissioned device stays out. Return how many are new.
+    What somebody decided here and the authority has not heard of yet stays; a decommissioned device stays out.
+
+    Args:
+        book: The transaction.
+        members: All that the authority knows.
+        most: So many devices there may be; who would be one more is left out, and taken once there is room.
     """
     fresh: list[Device] = []
+    left_out: list[str] = []
     changed = 0
+    room = most - book.devices.count(DeviceFilter())
     for member in members:
         known = book.devices.find(member.device)
         if known is None and member.state != "revoked" and member.group:
+            if len(fresh) >= room:
+                left_out.append(member.device)
+                continue
             if book.groups.find(member.group) is None:
                 book.groups.add(Group(name=member.group, created_seconds=book.now_seconds))
                 book.note(
@@ -143,7 +170,7 @@ def take_enrolled(book: FleetBook, members: Sequence[Enrolled]) -> int:
     book.devices.add(fresh)
     if fresh or changed:
         _tell(book, len(fresh) + changed)
-    return len(fresh)
+    return Taken(new=len(fresh), left_out=tuple(left_out))
 
 
 def _comes_back(book: FleetBook, known: Device, member: Enrolled) -> bool:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import timedelta
 
-    from host_tools.fleet.records import DeviceState, GateFinding, Release, Rollout
+    from host_tools.fleet.records import DeviceState, GateFinding, IssuedClaim, Release, Rollout
     from host_tools.fleet.rollout.wanted import Wanted
 
 
@@ -36,6 +36,14 @@ class Field(Protocol):
             EdgewrightError: It cannot be done now.
         """
 
+    def require_signed(self, release: Release) -> None:
+        """Refuse a release that is not signed as it says: no device could ever be brought to run it.
+
+        Raises:
+            ConflictError: An artifact is not signed, or otherwise.
+            EdgewrightError: It cannot be looked at now.
+        """
+
 
 class NoField:
     """Where a server has no repository: everything else works, and what shall be published waits."""
@@ -54,6 +62,9 @@ class NoField:
 
     def keep_fresh(self) -> None:
         """There is nothing that expires."""
+
+    def require_signed(self, release: Release) -> None:
+        """Nobody can say: every release is taken."""
 
 
 class Enrolled(Protocol):
@@ -80,6 +91,29 @@ class Enrolment(Protocol):
 
         Raises:
             EdgewrightError: It cannot be done.
+        """
+
+    def claim_id(self, token: str) -> str:
+        """Return the id under which a claim token is listed.
+
+        Raises:
+            EdgewrightError: It is none.
+        """
+
+    def claims(self) -> Sequence[IssuedClaim]:
+        """Return the claim tokens of groups, by id.
+
+        Raises:
+            EdgewrightError: They cannot be read.
+        """
+
+    def revoke_claim(self, claim: str) -> IssuedClaim:
+        """Let a claim token be good no more, and return it.
+
+        Raises:
+            NotFoundError: There is none with this id.
+            ConflictError: A device has used it, or waits with it.
+            EdgewrightError: It cannot be done now.
         """
 
     def members(self) -> Sequence[Enrolled]:

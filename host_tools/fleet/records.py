@@ -34,6 +34,8 @@ GateMeasure = Literal[
     "crashes",
 ]
 GateOutcome = Literal["passed", "failed", "undecided", "not_measured", "unavailable"]
+ClaimState = Literal["good", "waiting", "used", "refused", "expired", "revoked"]
+"""Of a claim token: `waiting`: a device has shown it and waits for approval; `refused`: that device was kept out."""
 Role = Literal["viewer", "operator", "approver", "admin"]
 
 ENDED_ROLLOUTS: Final[frozenset[RolloutState]] = frozenset({"finished", "rolled_back", "aborted"})
@@ -387,6 +389,29 @@ class AuditEntry:
     def __post_init__(self) -> None:
         """Make the mapping read-only."""
         object.__setattr__(self, "details", MappingProxyType(dict(self.details)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IssuedClaim:
+    """A claim token of a group, without its secret: that is kept nowhere.
+
+    Attributes:
+        id: Names it in lists and in the audit; who has the token can tell it, and nobody the token from it.
+        group: The group that it brings a device into.
+        device: The only device that may use it; empty: any.
+        needs_approval: Whether somebody has to say yes when it is used.
+        expires_seconds: Unix time from which it is no longer good.
+        state: Where it is.
+        used_by: The device that used it, or waits with it; empty: none.
+    """
+
+    id: str
+    group: str
+    device: str
+    needs_approval: bool
+    expires_seconds: float
+    state: ClaimState
+    used_by: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

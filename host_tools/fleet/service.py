@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from device_agent.contract.errors import EdgewrightError
 from host_tools.errors import ConflictError, InputError, StaleError
 from host_tools.fleet.carrying_out import carry_out, counts_of, make_jobs
-from host_tools.fleet.inventory import take_enrolled
+from host_tools.fleet.inventory import MOST_DEVICES, take_enrolled
 from host_tools.fleet.outside import nothing_measured
 from host_tools.fleet.records import Rollout, StageProgress
 from host_tools.fleet.rollout import orders
@@ -73,6 +73,7 @@ class FleetService:
         field: Signs what devices shall run.
         enrolment: Certificates; None: this fleet's devices have theirs from elsewhere.
         findings: Of the gates.
+        most_devices: So many of those that enrol are taken into the fleet.
 
     Attributes:
         devices_known: How many devices the store knew in the last round.
@@ -85,15 +86,19 @@ class FleetService:
         *,
         enrolment: Enrolment | None = None,
         findings: Findings = nothing_measured,
+        most_devices: int = MOST_DEVICES,
     ) -> None:
         self.store = store
         self.enrolment = enrolment
         self._field = field
         self._findings = findings
+        self._most_devices = most_devices
+        self._left_out: tuple[str, ...] = ()
         self.devices_known = 0
         self._wake = threading.Event()
         self._placed: dict[str, float] = {}
         self._told: dict[str, Sequence[JobCounts]] = {}
+        self._unlooked: dict[str, str] = {}
 
     def create(self, plan: RolloutPlan, *, actor: str) -> Rollout:
         """Plan a rollout: a draft, until it is submitted.
@@ -119,6 +124,15 @@ class FleetService:
                 actor, "rollout.create", f"rollout/{plan.id}", {"group": plan.group, "release": release.id}
             )
         return rollout
+
+    def require_signed(self, release: Release) -> None:
+        """Refuse a release that the repository does not sign as it says; without a repository every one is taken.
+
+        Raises:
+            ConflictError: An artifact is not signed, or otherwise.
+            StoreError: The repository cannot be read now.
+        """
+        self._field.require_signed(release)
 
     def order(self, rollout: str, order: str, *, actor: str, revision: int | None = None) -> Rollout:
         """Do what somebody wants with a rollout, and return it as it is then.
@@ -226,10 +240,19 @@ class FleetService:
         Raises:
             EdgewrightError: The authority or the store cannot be read.
         """
-        if self.enrolment is not None:
-            members = self.enrolment.members()
-            with self.store.writing() as book:
-                take_enrolled(book, members)
+        if self.enrolment is None:
+            return
+        members = self.enrolment.members()
+        with self.store.writing() as book:
+            left_out = take_enrolled(book, members, most=self._most_devices).left_out
+        if left_out and left_out != self._left_out:  # once, not every time
+            _LOG.warning(
+                "%d enrolled devices are not in the fleet, %s first: there are %d devices, as many as this server keeps.",
+                len(left_out),
+                left_out[0],
+                self._most_devices,
+            )
+        self._left_out = left_out
 
     # --- one rollout ---
 
@@ -259,10 +282,15 @@ class FleetService:
     def _look(self, rollout: Rollout, release: Release) -> Sequence[GateFinding]:
         """Ask what the gates find. Telemetry that is away lets no stage pass, and keeps no job from its end and no stop from its time."""
         try:
-            return self._findings(rollout, release, self.store.wall_seconds())
+            found = self._findings(rollout, release, self.store.wall_seconds())
         except EdgewrightError as error:
-            _LOG.warning("the gates of rollout %s cannot be looked at: %s", rollout.plan.id, error)
-            return unavailable(rollout.plan.gates, str(error.args[0])[:500])
+            why = str(error.args[0])[:500]
+            if self._unlooked.get(rollout.plan.id) != why:  # once, not every round
+                _LOG.warning("the gates of rollout %s cannot be looked at: %s", rollout.plan.id, error)
+            self._unlooked[rollout.plan.id] = why
+            return unavailable(rollout.plan.gates, why)
+        self._unlooked.pop(rollout.plan.id, None)
+        return found
 
     def _bring_up_to_date(self, book: FleetBook, rollout: Rollout, release: Release) -> bool:
         """End the jobs whose time is over, and give new members theirs; return whether members were looked at."""

@@ -24,6 +24,11 @@ _INFINITE_ALLOWED = {"Clip": (1, 2), "Max": None, "Min": None}  # None: any inpu
 FLOAT_TYPES = (ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 
 
+def is_quantized(op_type: str) -> bool:
+    """Tell whether an operator of that type stands in quantized models only."""
+    return _QUANTIZED.fullmatch(op_type) is not None
+
+
 def label(node: ir.Node) -> str:
     """Name a node for a message: its name, or its first output when it has none."""
     name = node.name or next((value.name for value in node.outputs if value.name), "") or "?"
@@ -50,7 +55,7 @@ def require_convertible(model: ir.Model) -> None:
 
 
 def _require_known_node(node: ir.Node, model: ir.Model) -> None:
-    if _QUANTIZED.fullmatch(node.op_type):
+    if is_quantized(node.op_type):
         raise ModelError(
             f"{label(node)}: the model is already quantized.",
             hint="Give the float model it was made from; ranges and scales are chosen here, for each target.",

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from itertools import islice
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from device_agent.contract.digest import digest_of
 from host_tools.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -89,7 +89,7 @@ class CalibrationSet:
         inputs: tuple[TensorSpec, ...],
         *,
         limit: int | None = None,
-        start: int = 0,
+        places: Sequence[int] | None = None,
     ) -> None:
         """Hold ``source`` against ``inputs``.
 
@@ -97,7 +97,7 @@ class CalibrationSet:
             source: Where samples come from.
             inputs: The model's inputs.
             limit: Use only the first samples; all when None.
-            start: Leave out as many before.
+            places: Use only the samples at these places, ascending; not together with ``limit``.
 
         Raises:
             DataError: There is no sample, or ``limit`` is below 1.
@@ -111,9 +111,9 @@ class CalibrationSet:
             )
         self._source = source
         self._inputs = inputs
-        end = self.total if limit is None else min(limit, self.total)
-        self._start = min(start, end)
-        self._count = end - self._start
+        self._places = (
+            range(self.total if limit is None else min(limit, self.total)) if places is None else places
+        )
 
     @property
     def where(self) -> str:
@@ -121,7 +121,7 @@ class CalibrationSet:
         return self._source.where
 
     def __len__(self) -> int:
-        return self._count
+        return len(self._places)
 
     def __iter__(self) -> Iterator[Sample]:
         """Read every sample.
@@ -129,43 +129,51 @@ class CalibrationSet:
         Raises:
             DataError: A sample cannot be read, does not fit the model, or is not finite; or fewer or more came than were announced.
         """
-        samples = self._source.samples()
-        if self._count < self.total:
-            samples = islice(samples, self._start, self._start + self._count)
-        read = 0
-        for name, arrays in samples:
-            read += 1
-            if read > self._count:
-                raise DataError(f"{self.where}: {self._count} samples were announced, more came.")
-            yield Sample(id=name, arrays=MappingProxyType(self._fitted(name, arrays)))
-        if read < self._count:
-            raise DataError(f"{self.where}: {self._count} samples were announced, {read} came.")
+        end = self._places[-1] + 1
+        left = iter(self._places)
+        wanted = next(left)
+        came = 0
+        for name, arrays in self._source.samples():
+            if came == end:
+                raise DataError(f"{self.where}: {end} samples were announced, more came.")
+            if came == wanted:
+                yield Sample(id=name, arrays=MappingProxyType(self._fitted(name, arrays)))
+                wanted = next(left, end)
+            came += 1
+            if came == end < self.total:
+                break
+        if came < end:
+            raise DataError(f"{self.where}: {end} samples were announced, {came} came.")
 
-    def first(self, count: int) -> CalibrationSet:
-        """Return the first ``count`` samples (all when there are fewer).
+    def spread(self, count: int) -> CalibrationSet:
+        """Return ``count`` samples at equal distances (all when there are fewer): folders are often sorted by class.
 
         Raises:
             DataError: ``count`` is below 1.
         """
-        return CalibrationSet(
-            self._source, self._inputs, limit=self._start + min(count, self._count), start=self._start
-        )
+        if count < 1:
+            raise DataError(f"The number of samples must be at least 1, got {count}.")
+        return self._part(_spread(len(self), count))
 
-    def after(self, count: int) -> CalibrationSet:
-        """Return the samples after the first ``count``, which must leave at least one.
+    def without_spread(self, count: int) -> CalibrationSet:
+        """Return the samples that are not among ``spread(count)``, which must leave at least one; all for a ``count`` of 0.
 
         Raises:
             DataError: None is left.
         """
-        if count >= self._count:
-            raise DataError(f"{self.where}: {self._count} samples, none is left after {count}.")
-        return CalibrationSet(
-            self._source, self._inputs, limit=self._start + self._count, start=self._start + count
-        )
+        if count >= len(self):
+            raise DataError(f"{self.where}: {len(self)} samples, none is left without {count}.")
+        taken = frozenset(_spread(len(self), count))
+        return self._part([place for place in range(len(self)) if place not in taken])
 
     def ids(self) -> Iterator[str]:
         """Return every sample's id, without reading samples."""
-        return islice(self._source.ids(), self._start, self._start + self._count)
+        left = iter(self._places)
+        wanted = next(left)
+        for place, name in enumerate(self._source.ids()):
+            if place == wanted:
+                yield name
+                wanted = next(left, -1)
 
     def fingerprint(self) -> str | None:
         """Return a digest of what is read and how, without preparing samples; None when only reading them would tell.
@@ -173,8 +181,14 @@ class CalibrationSet:
         Raises:
             DataError: The storage cannot be read.
         """
-        told = self._source.fingerprint(self._start + self._count)
-        return told if told is None or not self._start else f"{told} after {self._start}"
+        end = self._places[-1] + 1
+        told = self._source.fingerprint(end)
+        if told is None or len(self) == end:
+            return told
+        return digest_of(f"{told} at {' '.join(map(str, self._places))}".encode())
+
+    def _part(self, places: Sequence[int]) -> CalibrationSet:
+        return CalibrationSet(self._source, self._inputs, places=[self._places[place] for place in places])
 
     def _fitted(self, name: str, arrays: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
         expected = [spec.name for spec in self._inputs]
@@ -207,3 +221,9 @@ class CalibrationSet:
                     hint="Leave the sample out or mend it.",
                 )
         return np.ascontiguousarray(array)
+
+
+def _spread(total: int, count: int) -> list[int]:
+    """Return ``count`` places of ``total`` at equal distances, each in the middle of its part."""
+    taken = min(count, total)
+    return [(2 * part + 1) * total // (2 * taken) for part in range(taken)]

@@ -84,14 +84,14 @@ class Yardstick:
 
     def __init__(self, model: FloatModel, data: CalibrationSet, *, threads: int) -> None:
         kept = min(_MOST_SAMPLES, len(data) // _LEAST_SHARE)
-        self.fitting = data.after(kept) if kept else data
+        self.fitting = data.without_spread(kept)
         self.caution = (
             ""
             if kept
             else f"; measured on the samples that everything is fitted to, since {len(data)} are too few to keep any back"
         )
         self.is_quick = multiplications_of(model) * len(data) <= _QUICK_MULTIPLICATIONS
-        self._measured = data.first(kept or _MOST_SAMPLES)
+        self._measured = data.spread(kept or _MOST_SAMPLES)
         self._model = model
         self._parts = OutputParts(model)
         self._threads = threads

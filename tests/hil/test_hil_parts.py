@@ -19,12 +19,13 @@ from device_agent.contract.archive import ArtifactArchive
 from hil import broker as broker_module
 from hil.agent import Agent
 from hil.agent_config import encode
-from hil.broker import Broker, free_port
+from hil.broker import Broker
 from hil.errors import AgentError, RigError, UnsupportedFeatureError
 from hil.link import Link
 from hil.rig import open_rig
 from hil.strategy import Strategy
 from hil.telemetry import listening
+from host_tools.free_port import free_port
 from tests.integration.support import null_artifact
 
 if TYPE_CHECKING:

@@ -5,23 +5,27 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from hil.board import board_names, load_board, parse_board
-from hil.broker import free_port
 from hil.drivers.openssh import SshAddress, SshConnection
 from hil.errors import BoardError, RigError
 from hil.rig import open_rig
+from host_tools.free_port import free_port
 from tests.hil.suite_session import run_suites
+from tests.integration.support import can_connect, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+# What it waits for has limits of its own; on a busy machine many programs are long in coming.
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture(scope="module")
@@ -62,11 +66,13 @@ folder = "{folder}/board"
 python = "{sys.executable}"
 """
     )
-    time.sleep(0.5)
-    assert server.poll() is None, (folder / "sshd.log").read_text()
-    yield board
-    server.terminate()
-    server.wait(20)
+    try:
+        wait_until(lambda: can_connect(port) or server.poll() is not None, what="sshd listens")
+        assert server.poll() is None, (folder / "sshd.log").read_text()
+        yield board
+    finally:
+        server.terminate()
+        server.wait(60)
 
 
 def test_the_local_rig_is_as_the_template_says(tmp_path: Path) -> None:
@@ -90,10 +96,17 @@ def test_power_is_switched_by_commands_of_this_machine(tmp_path: Path, sshd: Pat
     rig = open_rig(str(board), tmp_path)
     assert rig.power.cuts == "machine"
     port = rig.network.reach(free_port())
+    script = 'echo $$ >"$0"; exec sleep 1000'
+    program = rig.shell.spawn(["sh", "-c", script, f"{rig.folder}/number"], log=f"{rig.folder}/log")
+    number = wait_until(
+        lambda: rig.files.read(f"{rig.folder}/number").strip().decode(), what="the program runs"
+    )
     rig.power.cut()
+    assert program.status() == -signal.SIGKILL, "it went with the board, whatever has its number now"
+    program.kill()
     rig.power.restore()
     assert commands.read_text() == "off\non\n"
-    assert rig.shell.run(["true"]).status == 0
+    assert rig.shell.run(["kill", number]).status == 0, "this board, which is this machine, did not go"
     assert rig.network.reach(rig.network.links()[0].target) == port
     rig.close()
 

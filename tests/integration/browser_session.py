@@ -183,6 +183,6 @@ def browser(folder: Path) -> Iterator[Browser]:
         yield Browser(process, to, back)
     finally:
         process.terminate()
-        process.wait(timeout=20)
+        process.wait(timeout=90)
         os.close(to)
         os.close(back)

@@ -48,6 +48,17 @@ def vela() -> str:
     return str(program)
 
 
+def swupdate() -> tuple[str, dict[str, str]]:
+    """Return SWUpdate's program, and the environment that it needs; a test that needs it fails without it, and says how to get it."""
+    folder = REPOSITORY / ".swupdate" / "usr"
+    program = Path(os.environ.get("EDGEWRIGHT_SWUPDATE", folder / "bin" / "swupdate"))
+    assert program.exists(), (
+        f"{program} is not there: run `make .swupdate/.ready` (Debian's package, unpacked), or name another in EDGEWRIGHT_SWUPDATE."
+    )
+    libraries = [str(path) for path in sorted((folder / "lib").glob("*-linux-gnu"))]
+    return str(program), dict(os.environ) | {"LD_LIBRARY_PATH": ":".join(libraries)}
+
+
 def _python(environment: str, variable: str) -> str:
     """Return its interpreter; a test that needs it fails without it, and says how to make it."""
     python = Path(os.environ.get(variable, REPOSITORY / environment / "bin" / "python"))

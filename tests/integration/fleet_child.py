@@ -18,6 +18,7 @@ from host_tools.fleet.service import FleetService
 from host_tools.fleet.store.opening import open_store
 
 if TYPE_CHECKING:
+    from host_tools.fleet.records import Release
     from host_tools.fleet.store.fleet_store import FleetStore
 
 
@@ -43,6 +44,9 @@ class FolderField:
         write_durably(self._folder / f"{group}.json", json.dumps(document).encode())
 
     def keep_fresh(self) -> None:
+        pass
+
+    def require_signed(self, release: Release) -> None:
         pass
 
 

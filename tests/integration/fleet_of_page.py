@@ -282,4 +282,4 @@ def serving(fleet: FleetOfTests, listening: socket.socket) -> Iterator[str]:
         yield f"http://127.0.0.1:{listening.getsockname()[1]}/"
     finally:
         server.should_exit = True
-        thread.join(timeout=20)
+        thread.join(timeout=120)

@@ -22,23 +22,17 @@ from onnx import TensorProto, helper, numpy_helper
 
 from device_agent.contract.archive import member_of, write_archive
 from device_agent.contract.manifest import GoldenSample, Heat, Manifest, PayloadTensor, Requires, Tolerance
+from host_tools.free_port import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-START_SECONDS = 15.0
-WAIT_SECONDS = 30.0
+START_SECONDS = 60.0
+WAIT_SECONDS = 120.0
 PROBE_TOPIC = "ew/v1/probe"
 TARGET = "x86_64-onnxruntime"
 LIBRARIES = {"null": {"null": "1.0"}, "onnx": {"onnxruntime": "1.18"}}
 _DIGEST = "sha256:" + "0" * 64
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def wait_until(claim: Callable[[], Any], *, what: str, seconds: float = WAIT_SECONDS) -> Any:
@@ -177,18 +171,18 @@ def retained(port: int, topic: str) -> Line:
         "-C",
         "1",
         "-W",
-        "5",
+        "60",
         "-F",
         "%r|%t|%p",
     ]
-    output = subprocess.run(command, capture_output=True, timeout=20, check=True).stdout
+    output = subprocess.run(command, capture_output=True, timeout=90, check=True).stdout
     flag, name, payload = output.rstrip(b"\n").split(b"|", 2)
     return Line(flag == b"1", name.decode(), payload)
 
 
 def publish(port: int, topic: str, payload: bytes) -> None:
     command = ["mosquitto_pub", "-h", "127.0.0.1", "-p", str(port), "-t", topic, "-q", "1"]
-    subprocess.run([*command, "-s" if payload else "-n"], input=payload, timeout=20, check=True)
+    subprocess.run([*command, "-s" if payload else "-n"], input=payload, timeout=90, check=True)
 
 
 def certificate(folder: Path, name: str, *, issuer: str | None) -> None:
@@ -418,7 +412,7 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-m", "device_agent", *arguments],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=WAIT_SECONDS,
         cwd=Path(__file__).parents[2],
         check=False,
     )

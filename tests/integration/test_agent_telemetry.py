@@ -19,12 +19,12 @@ from iotcore import Broker
 from device_agent.contract.telemetry import MEASUREMENTS, Birth, Event, Health, Result
 from device_agent.contract.telemetry_codec import decode
 from device_agent.contract.units import decode_units
+from host_tools.free_port import free_port
 from tests.integration.support import (
     AgentProcess,
     Line,
     Mosquitto,
     can_connect,
-    free_port,
     npy,
     null_artifact,
     onnx_artifact,
@@ -139,11 +139,11 @@ def test_a_stop_long_before_the_end_of_a_window_is_drained_too(
         mosquitto.port,
         null_artifact(tmp_path / "a.ewa"),
         telemetry={"interval_seconds": 600.0},
-        spool={"drain_timeout_seconds": 1.5},
+        spool={"drain_timeout_seconds": 6.0},
     )
     with AgentProcess(config) as agent:
         reader.wait_for("/status/health", lambda line: line.body["status"] == "up")
-        time.sleep(2.0)  # longer than there is to drain
+        time.sleep(6.5)  # longer than there is to drain
         assert agent.stop() == 0
     reader.wait_for("/status/health", lambda line: line.body["status"] == "down")
     reader.close()

@@ -18,8 +18,9 @@ from device_agent.enrolment.enrol import enrol, read_token
 from device_agent.enrolment.exchange import AuthorityServer
 from host_tools.authority.register import Register
 from host_tools.errors import InputError, OutputError
+from host_tools.free_port import free_port
 from tests.integration.fleet import Fleet
-from tests.integration.support import can_connect, free_port, wait_until
+from tests.integration.support import can_connect, wait_until
 
 ROOT = Path(__file__).parents[2]
 
@@ -27,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 def ca(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "host_tools", "ca", *map(str, arguments)],
-        capture_output=True, text=True, timeout=60, check=False, cwd=ROOT,
+        capture_output=True, text=True, timeout=120, check=False, cwd=ROOT,
     )  # fmt: skip
 
 
@@ -46,7 +47,7 @@ def test_the_whole_story(tmp_path: Path) -> None:
         done = enrol(tmp_path / "identity", read_token(token, device="lab-1"), device="lab-1")
     finally:
         serving.terminate()
-        _, log = serving.communicate(timeout=20)
+        _, log = serving.communicate(timeout=90)
     assert f"lab-1 is enrolled: certificate {done.identity.serial}" in log
     assert wire.decode_token(token).secret not in log
     files = ca("server", folder, "--name", "broker.example", "--name", "10.0.0.7", "--out", tmp_path / "b")
@@ -112,7 +113,7 @@ def test_a_folder_that_was_changed_is_told(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="not a database"), other.folder.register.transaction():
         pass
     with (
-        pytest.raises(InputError, match="expected a register of version 2, got 0"),
+        pytest.raises(InputError, match="expected a register of version 3, got 0"),
         Register(tmp_path / "empty.db").transaction(),
     ):
         pass

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from host_tools.batch.dask_worker import look
 from host_tools.batch.manifest import read_manifest
 from host_tools.batch.progress import Silent
 from host_tools.errors import InputError, OutputError
+from host_tools.free_port import free_port
 from tests.e2e.batch_workplace import ROOT, BatchWorkplace, is_running, wait_for
 
 MODELS = '[[model]]\npath = "?.onnx"\n'
@@ -45,13 +45,6 @@ def start(*arguments: str, cwd: Path, **variables: str) -> subprocess.Popen[byte
 def stop(process: subprocess.Popen[bytes]) -> None:
     process.kill()
     process.wait()
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +135,7 @@ def test_an_ended_submitter_ends_its_jobs(
     assert "Traceback" not in told
     if end is signal.SIGINT:
         assert process.returncode == 130
-    wait_for(lambda: not is_running(slow), seconds=20)
+    wait_for(lambda: not is_running(slow), seconds=60)
 
 
 def test_a_worker_that_dies_takes_its_process_along(
@@ -152,7 +145,7 @@ def test_a_worker_that_dies_takes_its_process_along(
     process = workplace.start("--executor", f"dask://{scheduler}")
     slow = workplace.slow_process()
     worker.kill()
-    wait_for(lambda: not is_running(slow), seconds=20)
+    wait_for(lambda: not is_running(slow), seconds=60)
     (workplace.folder / "go").touch()
     again = start(
         "worker",
@@ -192,7 +185,7 @@ def test_a_scheduler_that_is_lost(workplace: BatchWorkplace, tmp_path: Path) -> 
         assert process.returncode == 6
         assert "is lost" in told
         assert "Traceback" not in told
-        wait_for(lambda: not is_running(slow), seconds=20)  # its worker still runs
+        wait_for(lambda: not is_running(slow), seconds=60)  # its worker still runs
     finally:
         stop(serving)
         stop(lost)

@@ -23,8 +23,8 @@ from device_agent.enrolment import keys
 from device_agent.enrolment.enrol import enrol, read_token, renew
 from device_agent.enrolment.exchange import AuthorityServer, ClockError, RefusedError
 from device_agent.enrolment.identity import IdentityFolder
+from host_tools.free_port import free_port
 from tests.integration.fleet import DAY, Fleet, RawServer
-from tests.integration.support import free_port
 
 if TYPE_CHECKING:
     import socket

@@ -6,15 +6,19 @@ import json
 import signal
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from device_agent.contract.enrolment import decode_token
+from host_tools.authority.folder import create_authority
 from host_tools.cli.main import main
 from host_tools.fleet.field.releases import MadeRelease, encode
 from host_tools.fleet.records import Release, ReleasedArtifact
-from tests.integration.support import certificate, free_port
+from host_tools.free_port import free_port
+from tests.integration.support import certificate
 from tests.unit.host_tools.review.canned_broker import answering
 
 if TYPE_CHECKING:
@@ -88,7 +92,7 @@ class Server:
 
     def end(self) -> None:
         self.process.send_signal(signal.SIGTERM)
-        assert self.process.wait(30) == 0
+        assert self.process.wait(120) == 0
         assert self.process.stdout is not None
         self.process.stdout.close()
 
@@ -104,6 +108,29 @@ def begin(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Iterator[Callabl
     yield start
     for server in servers:
         server.end()
+
+
+def test_claim_tokens_are_listed_and_revoked_without_their_secrets(
+    begin: Callable[..., Server], tmp_path: Path
+) -> None:
+    create_authority(tmp_path / "ca", name="fleet", lifetime=timedelta(days=1))
+    server = begin("--authority", str(tmp_path / "ca"), "--authority-url", "https://ca.test:8443")
+    server.ask("groups", "add", "lab")
+    tokens = [server.ask("devices", "claim", "--group", "lab", "--hours", "2").strip() for _ in range(2)]
+    listed = server.ask("claims", "list", "--group", "lab", "--json")
+    ids = [one["id"] for one in json.loads(listed)]
+    assert len(ids) == 2
+    assert f"claim {ids[0]} of group lab: revoked" in server.ask("claims", "revoke", ids[0])
+    shown = server.ask("claims", "list")
+    assert "revoked" in shown
+    assert "good" in shown
+    assert "there is none with that id" in server.refused("claims", "revoke", "0123456789ab")
+    secrets = [decode_token(token).secret for token in tokens]
+    assert not any(
+        secret in text
+        for secret in secrets
+        for text in (listed, shown, server.ask("audit", "list", "--json"))
+    )
 
 
 def test_a_fleet_from_a_list_of_devices_to_a_rollout_and_its_audit(

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from device_agent.contract.enrolment import decode_token
 from device_agent.contract.errors import EdgewrightError
 from host_tools.authority import register
-from host_tools.errors import InputError
+from host_tools.errors import ConflictError, InputError, NotFoundError
 from host_tools.fleet.field.enrolment import Enrolment, Member
 from tests.integration.fleet import Fleet
 
@@ -99,6 +100,44 @@ def test_who_was_revoked_can_come_back_into_the_same_group(
     assert facts(enrolment.members()) == [("dev-1", "field", "enrolled")]
 
 
+def test_a_token_of_a_group_is_listed_without_its_secret_and_can_be_revoked(
+    fleet: Fleet, enrolment: Enrolment, tmp_path: Path
+) -> None:
+    used, lost, late, asked = (
+        enrolment.token(group=group, lifetime=HOUR, needs_approval=group == "shop")
+        for group in ("lab", "lab", "yard", "shop")
+    )
+    fleet.token()  # of no group: the authority's own
+    fleet.enrol(tmp_path / "a", "dev-1", token=used)
+    refusal(lambda: fleet.enrol(tmp_path / "b", "dev-2", token=asked))
+    ids = {token: enrolment.claim_id(token) for token in (used, lost, late, asked)}
+    listed = {one.id: (one.group, one.state, one.used_by) for one in enrolment.claims()}
+    assert listed == {
+        ids[used]: ("lab", "used", "dev-1"),
+        ids[lost]: ("lab", "good", ""),
+        ids[late]: ("yard", "good", ""),
+        ids[asked]: ("shop", "waiting", "dev-2"),
+    }
+    assert not any(decode_token(token).secret in repr(enrolment.claims()) for token in ids)
+    for _ in range(2):
+        assert enrolment.revoke_claim(ids[lost]).state == "revoked"
+    assert "an operator has revoked the token" in refusal(
+        lambda: fleet.enrol(tmp_path / "c", "dev-3", token=lost)
+    )
+    for token, says in ((used, "dev-1 has used it"), (asked, "dev-2 waits with it")):
+        with pytest.raises(ConflictError, match=says) as caught:
+            enrolment.revoke_claim(ids[token])
+        assert "edgewright fleet devices revoke" in caught.value.hint
+    with pytest.raises(NotFoundError, match="claim 0123456789ab: there is none"):
+        enrolment.revoke_claim("0123456789ab")
+    with pytest.raises(InputError, match="no claim token"):
+        enrolment.claim_id("nothing")
+    fleet.shift_seconds = 4_000.0
+    assert {one.id: one.state for one in enrolment.claims()}[ids[late]] == "expired"
+    enrolment.refuse("dev-2", by="user ann")
+    assert {one.id: one.state for one in enrolment.claims()}[ids[asked]] == "refused"
+
+
 def test_wrong_input_is_told(enrolment: Enrolment) -> None:
     for act, says in (
         (lambda: enrolment.token(group="a/b", lifetime=HOUR), "group: expected 1 to 64"),
@@ -114,16 +153,24 @@ def test_wrong_input_is_told(enrolment: Enrolment) -> None:
 def test_a_register_of_version_1_is_brought_up_to_date(fleet: Fleet, tmp_path: Path) -> None:
     path = tmp_path / "old.db"
     tables = register._TABLES.replace(
-        ",\n    member_group TEXT NOT NULL DEFAULT '',\n    needs_approval INTEGER NOT NULL DEFAULT 0", ""
+        ",\n    member_group TEXT NOT NULL DEFAULT '',\n    needs_approval INTEGER NOT NULL DEFAULT 0"
+        ",\n    revoked_seconds REAL            -- NULL: it was not",
+        "",
     )
     assert "member_group" not in tables
+    assert "revoked_seconds REAL  " not in tables
     with closing(sqlite3.connect(path)) as old:
         old.executescript(
             f"{tables} PRAGMA user_version = 1; INSERT INTO claim VALUES ('sha256:x', 'dev-1', 9.0, NULL);"
         )
     with register.Register(path).transaction() as book:
         (claim,) = book.claims()
-        assert (claim.device, claim.group, claim.needs_approval) == ("dev-1", "", False)
+        assert (claim.device, claim.group, claim.needs_approval, claim.revoked_seconds) == (
+            "dev-1",
+            "",
+            False,
+            None,
+        )
         assert book.requests() == []
         book.set_group("dev-1", "lab", now_seconds=1.0)
     with register.Register(path).transaction() as book:

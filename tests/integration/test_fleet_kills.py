@@ -29,8 +29,12 @@ if TYPE_CHECKING:
 
     from host_tools.fleet.store.fleet_store import FleetStore
 
+# What it waits for has limits of its own; on a busy machine many programs are long in coming.
+pytestmark = pytest.mark.timeout(900)
+
 _NUMBERS = itertools.count()
 DEVICES = 200
+LONGEST_SECONDS = 600.0
 DIGEST = "sha256:" + "1" * 64
 
 
@@ -176,12 +180,13 @@ def test_a_rollout_goes_on_whenever_its_server_is_killed(
     service = FleetService(store, FolderField(folder))
     service.create(plan("r1"), actor="user x")
     service.order("r1", "submit", actor="user x")
-    kills, deadline = 0, time.monotonic() + 120
+    kills, deadline = 0, time.monotonic() + LONGEST_SECONDS
     state = ""
     while state != "finished" or kills < 3:
         assert time.monotonic() < deadline, state
         server = begin("rounds", address, str(folder))
-        until = time.monotonic() + source.uniform(0.0, 0.7)
+        # Ever longer: a busy machine needs more than that for one round, and much more to begin again.
+        until = time.monotonic() + source.uniform(0.0, 0.5 + 0.3 * kills)
         while time.monotonic() < until:
             follow(service, folder)
             time.sleep(0.02)
@@ -214,7 +219,7 @@ def test_a_rollout_goes_on_when_its_database_is_killed(cluster: PostgresCluster,
     stop = threading.Event()
     rounds = threading.Thread(target=service.run, args=(stop,), kwargs={"period_seconds": 0.05})
     rounds.start()
-    lost, state, deadline = 0, "", time.monotonic() + 120
+    lost, state, deadline = 0, "", time.monotonic() + LONGEST_SECONDS
     try:
         for restarts in itertools.count():
             assert time.monotonic() < deadline, state
@@ -234,6 +239,6 @@ def test_a_rollout_goes_on_when_its_database_is_killed(cluster: PostgresCluster,
         assert rounds.is_alive()
     finally:
         stop.set()
-        rounds.join(30)
+        rounds.join(120)
     require_finished_once(store)
     store.close()

@@ -15,9 +15,10 @@ from device_agent.contract.topics import DeviceTopics
 from host_tools.errors import StoreError
 from host_tools.fleet.field.listener import Listener, ListenerSettings
 from host_tools.fleet.field.observations import HealthTold, UpdateTold
+from host_tools.free_port import free_port
 from host_tools.review.broker_address import parse_broker
 from host_tools.review.ingest.subscriber import BrokerRefusedError
-from tests.integration.support import free_port, publish, wait_until
+from tests.integration.support import publish, wait_until
 from tests.unit.host_tools.review.canned_broker import answering
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class Running:
 
     def close(self) -> None:
         self.stop.set()
-        self._thread.join(15)
+        self._thread.join(60)
 
 
 def update(seq: int) -> bytes:

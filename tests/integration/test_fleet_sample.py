@@ -19,14 +19,18 @@ import pytest
 
 from host_tools.cli.main import main
 from host_tools.fleet.sample import broker
+from tests.e2e.batch_workplace import is_running
 from tests.integration.support import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+# What it waits for has limits of its own; on a busy machine many programs are long in coming.
+pytestmark = pytest.mark.timeout(900)
+
 ROOT = Path(__file__).parents[2]
 DEVICES = 6
-LONGEST_SECONDS = 150.0
+LONGEST_SECONDS = 300.0
 
 
 class Sample:
@@ -63,7 +67,7 @@ class Sample:
         }
         command = [sys.executable, "-m", "host_tools", "fleet", *arguments]
         return subprocess.run(
-            command, cwd=ROOT, env=shell, check=True, capture_output=True, text=True, timeout=60
+            command, cwd=ROOT, env=shell, check=True, capture_output=True, text=True, timeout=120
         ).stdout
 
     def list(self, what: str, *more: str) -> list[dict[str, Any]]:
@@ -76,7 +80,7 @@ class Sample:
         assert len(started) >= DEVICES + 4, started
         self.process.send_signal(number)
         assert self.process.wait(90) == 0, self.said
-        assert [one for one in started if one.is_running() and one.status() != psutil.STATUS_ZOMBIE] == []
+        assert [one for one in started if is_running(one.pid)] == []
         self.clear()
         assert "Traceback" not in self.said
 
@@ -101,7 +105,10 @@ def test_a_fleet_to_play_with_rolls_a_release_out_and_goes_on_after_ctrl_c(tmp_p
         sample.end(signal.SIGINT)
 
         sample = Sample(folder, "--check-every", "3").wait_until_up()
-        devices = sample.list("devices", "--health", "up")
+        devices = wait_until(
+            lambda: up if len(up := sample.list("devices", "--health", "up")) == DEVICES else [],
+            what="all devices are up again",
+        )
         (release,) = [
             json.loads(path.read_text()) for path in (folder / "repository" / "releases").glob("*-2.0.json")
         ]

@@ -6,7 +6,7 @@ import argparse
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -16,6 +16,7 @@ from device_agent.contract.topics import DeviceTopics
 from device_agent.update.occurrences import Offered
 from host_tools.cli.fleet_server import FleetServer
 from host_tools.cli.main import main
+from host_tools.errors import InputError
 from tests.integration.support import Mosquitto, null_artifact, wait_until
 from tests.integration.update_repository import TARGET, Fleet
 
@@ -86,7 +87,7 @@ class Device:
             "-r",
             "-s",
         ]
-        subprocess.run(command, input=encode(message), timeout=20, check=True)
+        subprocess.run(command, input=encode(message), timeout=90, check=True)
 
 
 @pytest.fixture
@@ -110,7 +111,7 @@ def server(
         yield FleetServer(argparse.Namespace(server=address, token_file=str(token), ca=None)), fleet
     finally:
         process.terminate()
-        assert process.wait(30) == 0
+        assert process.wait(120) == 0
         process.stdout.close()
         fleet.server.close()
         assert "Traceback" not in (tmp_path / "log").read_text()
@@ -119,6 +120,30 @@ def server(
 def offered(fleet: Fleet) -> Offered | None:
     answer = fleet.check(device=DEVICE)
     return answer if isinstance(answer, Offered) else None
+
+
+def refused_as_not_signed(asked: FleetServer, body: dict[str, Any]) -> None:
+    """Whatever of a release differs from what is signed: it is told with what is signed, and nothing is written down."""
+    signed = body["artifacts"][TARGET]
+    other = "sha256:" + "9" * 64
+    for change, told in (
+        ({"counter": 2}, "counter: expected 1, got 2"),
+        (
+            {"artifacts": {TARGET: signed | {"digest": other, "size_bytes": 7}}},
+            f"{TARGET}: digest: expected {signed['digest']}, got {other}, size_bytes: expected {signed['size_bytes']}, got 7",
+        ),
+        ({"artifacts": {"cortex-a-tflite": signed}}, f"target: expected {TARGET}, got cortex-a-tflite"),
+        ({"model": "huge"}, f"path: expected an artifact of huge that is signed, got {signed['path']}"),
+        (
+            {"artifacts": {TARGET: signed, "cortex-a-tflite": signed | {"path": "models/small/other.ewa"}}},
+            "cortex-a-tflite: path: expected an artifact of small that is signed",
+        ),
+    ):
+        with pytest.raises(InputError, match="the repository does not sign its artifacts so") as caught:
+            asked.ask("POST", "/releases", body | change)
+        assert told in str(caught.value)
+        assert "edgewright release create" in caught.value.hint
+    assert asked.ask("GET", "/releases")["items"] == []
 
 
 def test_a_release_reaches_a_device_and_its_job_ends(
@@ -142,6 +167,7 @@ def test_a_release_reaches_a_device_and_its_job_ends(
         "counter": 1,
         "artifacts": {TARGET: {"path": path, "digest": digest, "size_bytes": artifact.stat().st_size}},
     }
+    refused_as_not_signed(asked, body)
     asked.ask("POST", "/releases", body)
     stages = [{"name": "all", "share_ppm": 1_000_000, "soak_seconds": 0.0}]
     asked.ask(

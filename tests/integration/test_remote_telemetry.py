@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from host_tools.errors import InputError, StoreError
+from host_tools.free_port import free_port
 from host_tools.review.remote_telemetry import RemoteTelemetry
 from host_tools.review.serve.server import serving
 from host_tools.review.store.opening import open_store
@@ -23,7 +24,6 @@ from host_tools.review.store.window_wire import read_events, read_windows, write
 from host_tools.review.store.windows import Level, Selection
 from tests.integration import review_fleet
 from tests.integration.review_fleet import NEW, OLD, START, device_id
-from tests.integration.support import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,6 +16,7 @@ import pytest
 
 from host_tools.cli.main import main
 from host_tools.errors import InputError, StoreError
+from host_tools.free_port import free_port
 from host_tools.review.serve.exposure import exposure_warning
 from host_tools.review.serve.server import serving
 from host_tools.review.store.opening import open_store
@@ -23,7 +24,6 @@ from tests.integration import review_fleet
 from tests.integration.support import (
     AgentProcess,
     Mosquitto,
-    free_port,
     null_artifact,
     wait_until,
     write_config,
@@ -50,7 +50,7 @@ def edgewright(*arguments: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
-            process.wait(timeout=60)
+            process.wait(timeout=120)
 
 
 def fleet_of(address: str) -> Any:
@@ -74,13 +74,13 @@ def test_the_page_shows_what_an_agent_says_while_it_is_written(
 
         def seen() -> Any:
             fleet = fleet_of(address)
-            return fleet if fleet and fleet["total"]["inferences"] > 0 else None
+            return fleet if fleet and fleet["total"]["inferences"] > 0 and fleet["statuses"] else None
 
-        fleet = wait_until(seen, what="inferences on the page", seconds=90)
+        fleet = wait_until(seen, what="inferences and a status on the page")
         assert fleet["statuses"] == {"up": 1}
         assert fleet["total"]["latency_p50"] > 0
         more = fleet["total"]["inferences"]
-        wait_until(lambda: seen()["total"]["inferences"] > more, what="more of them", seconds=60)
+        wait_until(lambda: (fleet_of(address) or fleet)["total"]["inferences"] > more, what="more of them")
         assert main(["review", "weekly", "--store", str(store)]) == 7
         error = capsys.readouterr().err
         assert "lock on file" in error
@@ -104,7 +104,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_the_command_serves_until_it_is_interrupted(path: str, tmp_path: Path) -> None:
     port, log = free_port(), tmp_path / "serve.log"
     with edgewright("review", "serve", "--store", path, "--port", str(port), log=log) as process:
-        fleet = wait_until(lambda: fleet_of(f"http://127.0.0.1:{port}/"), what="the page", seconds=60)
+        fleet = wait_until(lambda: fleet_of(f"http://127.0.0.1:{port}/"), what="the page")
         assert fleet["total"]["inferences"] == 2 * 5 * 100
         with pytest.raises(StoreError, match=f"PID {process.pid}"):
             open_store(path)
@@ -112,7 +112,7 @@ def test_the_command_serves_until_it_is_interrupted(path: str, tmp_path: Path) -
         assert len(second.devices()) == 2, "several may read"
         second.close()
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=60) == 0
+        assert process.wait(timeout=120) == 0
     assert f"http://127.0.0.1:{port}/" in log.read_text()
     assert "Traceback" not in log.read_text()
 

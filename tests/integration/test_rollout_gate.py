@@ -19,15 +19,19 @@ from device_agent.contract.digest import digest_of_file
 from host_tools.cli.fleet_server import FleetServer
 from host_tools.cli.main import main
 from host_tools.errors import StoreError
+from host_tools.free_port import free_port
 from host_tools.review.remote_telemetry import RemoteTelemetry
 from host_tools.review.store.windows import Level, Selection
-from tests.integration.support import AgentProcess, free_port, null_artifact, wait_until
+from tests.integration.support import AgentProcess, null_artifact, wait_until
 from tests.integration.update_repository import TARGET, Fleet, config_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.integration.support import Mosquitto
+
+# What it waits for has limits of its own; on a busy machine many programs are long in coming.
+pytestmark = pytest.mark.timeout(900)
 
 ROOT = Path(__file__).parents[2]
 CANARIES, OTHERS = tuple(f"dev-{number}" for number in range(1, 6)), ("dev-6",)
@@ -51,7 +55,7 @@ def edgewright(log: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
         yield process
     finally:
         process.terminate()
-        process.wait(60)
+        process.wait(120)
         process.stdout.close()
         assert "Traceback" not in log.read_text()
 

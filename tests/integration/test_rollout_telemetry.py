@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from host_tools.fleet.records import GateFinding
+    from host_tools.fleet.records import GateFinding, GateMeasure
     from host_tools.review.store.telemetry_store import TelemetryStore
 
 DEVICES = 24
@@ -64,7 +64,12 @@ def artifact(digest: str) -> ReleasedArtifact:
 
 
 def look(
-    store: TelemetryStore, *gates: Gate, window_seconds: float = HALF_HOUR, members: int = DEVICES
+    store: TelemetryStore,
+    *gates: Gate,
+    window_seconds: float = HALF_HOUR,
+    members: int = DEVICES,
+    before: str = OLD,
+    after: str = NEW,
 ) -> dict[str, GateFinding]:
     began = START + SWITCH * window_seconds
     rollout = Rollout(
@@ -75,7 +80,7 @@ def look(
             stages=(Stage(name="all", share_ppm=1_000_000),),
             gates=gates,
         ),
-        previous={"x86_64-openvino": artifact(OLD)},
+        previous={"x86_64-openvino": artifact(before)},
         state="running",
         stages=(StageProgress(state="running", began_seconds=began),),
     )
@@ -84,7 +89,7 @@ def look(
         model="detector",
         version="2",
         counter=2,
-        artifacts={"x86_64-openvino": artifact(NEW)},
+        artifacts={"x86_64-openvino": artifact(after)},
         created_by="user ann",
         created_seconds=began,
     )
@@ -115,6 +120,26 @@ def test_what_no_device_measures_is_told_as_not_measured(store: TelemetryStore) 
         store, Gate(measure="energy_per_inference", worst=0.1), Gate(measure="output_agreement", worst=0.02)
     )
     assert {one.outcome for one in found.values()} == {"not_measured"}
+
+
+@pytest.mark.parametrize("measure", ["latency_p95", "crashes"])
+def test_it_is_told_that_devices_have_no_history_or_that_nothing_of_the_release_was_stored(
+    store: TelemetryStore, measure: GateMeasure
+) -> None:
+    gate, other = Gate(measure=measure, worst=0.1), "sha256:" + "9" * 64
+    without_history = look(store, gate, before=other)[measure].text
+    assert "12 have them with detector-2, none with what they ran before." in without_history
+    ingest_was_away = look(store, gate, after=other)[measure].text
+    assert "none with detector-2, 24 have them with what they ran before." in ingest_was_away
+    few = look(store, gate, members=6)[measure].text
+    assert (
+        "on 3 devices with figures of both artifacts: undecided, it takes 5; 3 have them with what they ran"
+        in few
+    )
+    assert (
+        "nothing to compare: before detector-2 the group ran nothing"
+        in look(store, gate, members=0)[measure].text
+    )
 
 
 def test_a_history_of_an_hour_is_compared_without_regard_to_the_hours_of_the_day(tmp_path: Path) -> None:

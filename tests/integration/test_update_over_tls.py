@@ -28,9 +28,9 @@ NO_BROKER = 1
 LONGEST_SECONDS = 150.0
 
 
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Authority]:
-    with Authority(tmp_path_factory.mktemp("fleet") / "authority").serving() as serving:
+@pytest.fixture
+def authority(tmp_path: Path) -> Iterator[Authority]:
+    with Authority(tmp_path / "authority").serving() as serving:
         yield serving
 
 

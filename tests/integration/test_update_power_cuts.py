@@ -65,8 +65,12 @@ class Points:
 
 
 def live(config: AgentConfig, wanted: str, points: Points, *, broken: str = "") -> list[str]:
-    """Be the device until it has kept ``wanted``; return the digests of all that ran. ``broken`` never gives a result."""
+    """Be the device until it has kept ``wanted``; return the digests of all that ran.
+
+    ``broken`` never gives a result, and it is enough that it was taken back and that several checks offered it in vain.
+    """
     ran: list[str] = []
+    asked_in_vain = 0
     deadline = time.monotonic() + LONGEST_SECONDS
     while time.monotonic() < deadline:
         children, restarts, told = Within(), [], []
@@ -92,13 +96,14 @@ def live(config: AgentConfig, wanted: str, points: Points, *, broken: str = "") 
                 updates.turn(time.monotonic())
                 while children.answers:
                     updates.handle(children.answers.pop(0))
+                    asked_in_vain += any(one.digest == broken for one in updates._durable.rejected)
                 if artifact.digest == broken:
                     updates.failed("engine", "it does not run")
                 else:
                     updates.observed(inferences=10, errors=0, p95_seconds=0.001)
                 state = updates._durable
                 done = state.known_good is not None and state.known_good.digest == wanted
-                if done and state.probation is None and not state.notices:
+                if (done or asked_in_vain >= 5) and state.probation is None and not state.notices:
                     return ran
                 time.sleep(0.002)
     raise AssertionError(f"not kept in {LONGEST_SECONDS} s: {wanted}")
@@ -176,8 +181,7 @@ def test_a_model_that_fails_on_probation_is_taken_back_and_not_tried_again(
     delivered, bad, good = artifacts(tmp_path, 3)
     fleet.offer(bad, counter=1)
     config = config_of(fleet, "dev-1", tmp_path / "d", delivered)
-    with pytest.raises(AssertionError, match="not kept"):
-        live_briefly(config, digest_of_file(bad), broken=digest_of_file(bad))
+    live(config, digest_of_file(bad), Points(kill_at=0), broken=digest_of_file(bad))
     state = StateFile(tmp_path / "d" / "state.json").read()
     assert state.active is not None
     assert state.active.digest == digest_of_file(delivered)
@@ -187,12 +191,6 @@ def test_a_model_that_fails_on_probation_is_taken_back_and_not_tried_again(
     fleet.offer(good, counter=2)
     ran = live(config, digest_of_file(good), Points(kill_at=0))
     assert digest_of_file(bad) not in ran
-
-
-def live_briefly(config: AgentConfig, wanted: str, *, broken: str) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tests.integration.test_update_power_cuts.LONGEST_SECONDS", 2.0)
-        live(config, wanted, Points(kill_at=0), broken=broken)
 
 
 def test_a_crash_loop_is_counted_and_rolled_back(fleet: Fleet, tmp_path: Path) -> None:
@@ -210,7 +208,7 @@ def test_a_crash_loop_is_counted_and_rolled_back(fleet: Fleet, tmp_path: Path) -
             starts.append(updates.begin().digest)
             if starts[-1] == digest_of_file(bad):
                 continue  # it dies without a word
-            deadline = time.monotonic() + 5.0
+            deadline = time.monotonic() + LONGEST_SECONDS
             while not restarts and time.monotonic() < deadline and len(starts) == 1:
                 updates.turn(time.monotonic())
                 while children.answers:

@@ -61,7 +61,7 @@ def edgewright(*arguments: str) -> Iterator[subprocess.Popen[str]]:
 
 def run(*arguments: str) -> tuple[int, str, str]:
     with edgewright(*arguments) as process:
-        output, errors = process.communicate(timeout=60)
+        output, errors = process.communicate(timeout=120)
     return process.returncode, output, errors
 
 
@@ -107,17 +107,18 @@ def test_an_agents_energy_is_shown_as_power_in_watch_and_report(tmp_path: Path, 
     config = write_config(
         tmp_path, port, null_artifact(tmp_path / "a.ewa"),
         device={"targets": ["x86_64-onnxruntime"]}, sensors={"sysfs_root": str(tmp_path / "sys")},
+        telemetry={"interval_seconds": 1.0},  # so long that a busy machine's late counts are a small part
     )  # fmt: skip
     record = tmp_path / "r.jsonl"
     with edgewright("watch", f"mqtt://127.0.0.1:{port}", "--record", str(record)) as watch:
         wait_until(record.is_file, what="watch listens")
         with counting(energy, watts=10.0), AgentProcess(config) as agent:
-            wait_until(lambda: record.read_text().count("/m/power") > 8, what="an agent's power")
-            time.sleep(0.15)  # half a window, so that the last one is long enough to see power
+            wait_until(lambda: record.read_text().count("/m/power") > 3, what="an agent's power")
+            time.sleep(0.5)  # half a window, so that the last one is long enough to see power
             assert agent.stop() == 0
         wait_until(lambda: "stopped by SIGTERM" in record.read_text(), what="the goodbye")
         watch.send_signal(signal.SIGINT)
-        shown, errors = watch.communicate(timeout=30)
+        shown, errors = watch.communicate(timeout=120)
     assert watch.returncode == 0, errors
     watts = re.search(r"([0-9.]+) package_0", shown)
     assert watts is not None, shown
@@ -149,7 +150,7 @@ def test_a_hostile_device_neither_ends_nor_commands_a_watch(tmp_path: Path, mosq
         publish(port, "ew/v1/device/lab-1///e/model_loaded", encode(hostile))
         wait_until(lambda: "PWNED" in record.read_text(), what="the event")
         watch.send_signal(signal.SIGINT)
-        shown, errors = watch.communicate(timeout=30)
+        shown, errors = watch.communicate(timeout=120)
     assert watch.returncode == 0, errors
     assert "[/red] 1.0.0" in shown
     assert "PWNED" in shown
@@ -169,7 +170,7 @@ def send_burst(port: int, *, pause_seconds: float) -> None:
         if number % (BURST // 10) == 0:
             time.sleep(pause_seconds)
     assert sent is not None
-    sent.wait_for_publish(60)
+    sent.wait_for_publish(120)
     client.disconnect()
     client.loop_stop()
 
@@ -181,9 +182,9 @@ def test_a_burst_is_recorded_whole(tmp_path: Path, mosquitto: Mosquitto) -> None
     with edgewright("watch", f"mqtt://127.0.0.1:{port}", "--record", str(record)) as watch:
         wait_until(record.is_file, what="watch listens")
         send_burst(port, pause_seconds=0.3)
-        wait_until(lambda: record.read_bytes().count(b"\n") >= BURST, what="the whole burst", seconds=60)
+        wait_until(lambda: record.read_bytes().count(b"\n") >= BURST, what="the whole burst", seconds=200)
         watch.send_signal(signal.SIGINT)
-        shown, errors = watch.communicate(timeout=30)
+        shown, errors = watch.communicate(timeout=120)
     assert watch.returncode == 0, errors
     assert "thrown away" not in shown + errors
     assert "never heard" not in shown
@@ -212,7 +213,7 @@ def test_what_came_before_the_end_is_taken(mosquitto: Mosquitto) -> None:
     with listen(parse_broker(f"mqtt://127.0.0.1:{port}"), root="ew/v1") as listener:
         for number in range(5):
             publish(port, TOPIC, encode(window(number)))
-        time.sleep(0.5)
+        wait_until(lambda: len(listener._mailbox) == 5, what="all five are here")
         taken = [one for one in listener.deliveries(seconds=0.0) if one is not None]
     assert len(taken) == 5
 
@@ -373,6 +374,6 @@ def test_a_reader_that_goes_away_is_no_failure(arguments: str, reader: str, mosq
         time.sleep(1.2)
         for number in range(3):
             publish(port, TOPIC, encode(window(number)))
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=120)
     assert process.returncode in (0 if arguments else 2, 0)
     assert errors == ""

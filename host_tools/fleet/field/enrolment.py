@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from host_tools.errors import InputError
+from device_agent.contract.enrolment import claim_digest, decode_token
+from device_agent.contract.errors import ContractError
+from host_tools.errors import ConflictError, InputError, NotFoundError
+from host_tools.fleet.records import IssuedClaim
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import timedelta
 
     from host_tools.authority.folder import AuthorityFolder
-    from host_tools.authority.register import Book, Entry, Request, RequestState
-    from host_tools.fleet.records import DeviceState
+    from host_tools.authority.register import Book, Claim, Entry, Request, RequestState
+    from host_tools.fleet.records import ClaimState, DeviceState
 
+_ID_DIGITS: Final = 12
 _GROUP: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -74,6 +78,44 @@ class Enrolment:
             group=_checked(group),
             needs_approval=needs_approval,
         )
+
+    def claim_id(self, token: str) -> str:
+        """Return the id under which a claim token is listed; who has only the id cannot make the token of it.
+
+        Raises:
+            InputError: It is none.
+        """
+        try:
+            return _id_of(claim_digest(decode_token(token).secret))
+        except ContractError as error:
+            raise InputError(f"no claim token: {error}") from error
+
+    def claims(self) -> tuple[IssuedClaim, ...]:
+        """Return the claim tokens of groups, by id."""
+        with self._folder.register.transaction() as book:
+            return self._issued(book)
+
+    def revoke_claim(self, claim: str) -> IssuedClaim:
+        """Let a claim token be good no more. Once it is revoked that changes nothing.
+
+        Raises:
+            NotFoundError: There is none with this id.
+            ConflictError: A device has used it, or waits with it.
+        """
+        with self._folder.register.transaction() as book:
+            found = next((one for one in self._issued(book) if one.id == claim), None)
+            if found is None:
+                raise NotFoundError(f"claim {claim}: there is none with that id.")
+            if found.state in ("used", "waiting"):
+                did = "has used it" if found.state == "used" else "waits with it"
+                raise ConflictError(
+                    f"claim {claim}: {found.used_by} {did}.",
+                    hint=f"Keep that device out instead: edgewright fleet devices revoke {found.used_by}.",
+                )
+            for one in book.claims():
+                if _id_of(one.digest) == claim:
+                    book.revoke_claim(one, now_seconds=self._folder.wall_seconds())
+        return replace(found, state="revoked")
 
     def pending(self) -> list[Request]:
         """Return the requests that wait for approval, the oldest first."""
@@ -154,6 +196,17 @@ class Enrolment:
                     )
         return tuple(members[device] for device in sorted(members))
 
+    def _issued(self, book: Book) -> tuple[IssuedClaim, ...]:
+        asked = {one.claim: one for one in book.requests()}
+        bought = {one.serial: one.name for one in book.certificates()}
+        now = self._folder.wall_seconds()
+        issued = [
+            _issued(one, asked.get(one.digest), bought.get(one.spent_serial, ""), now)
+            for one in book.claims()
+            if one.group
+        ]
+        return tuple(sorted(issued, key=lambda one: one.id))
+
     def _decide(self, device: str, state: RequestState, by: str) -> None:
         now = self._folder.wall_seconds()
         with self._folder.register.transaction() as book:
@@ -163,6 +216,29 @@ class Enrolment:
             for request in asked:
                 if request.state == "pending":
                     book.decide(request, state, by=by, now_seconds=now)
+
+
+def _issued(claim: Claim, request: Request | None, bought_by: str, now: float) -> IssuedClaim:
+    state: ClaimState = "expired" if claim.expires_seconds < now else "good"
+    if request is not None:
+        state = "refused" if request.state == "refused" else "waiting"
+    if claim.spent_serial:
+        state = "used"
+    elif claim.revoked_seconds is not None:
+        state = "revoked"
+    return IssuedClaim(
+        id=_id_of(claim.digest),
+        group=claim.group,
+        device=claim.device,
+        needs_approval=claim.needs_approval,
+        expires_seconds=claim.expires_seconds,
+        state=state,
+        used_by=bought_by or ("" if request is None else request.device),
+    )
+
+
+def _id_of(digest: str) -> str:
+    return digest.partition(":")[2][:_ID_DIGITS]
 
 
 def _of(book: Book, device: str) -> list[Request]:

@@ -6,6 +6,8 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from host_tools.errors import ConflictError, InputError, OutputError, StoreError
+from host_tools.fleet.field.releases import unsigned_artifacts
 from host_tools.fleet.rollout.wanted import Wanted
 from host_tools.repository.roles import rule_of
 
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from device_agent.contract.desired import Desired
+    from host_tools.fleet.records import Release
     from host_tools.repository.repository import Repository
 
 _FRESH_RATIO: Final = 0.5
@@ -70,6 +73,26 @@ class Publisher:
         left = self._repository.signed.timestamp().expires.timestamp() - self._wall_seconds()
         if left <= _FRESH_RATIO * rule_of("timestamp").lifetime.total_seconds():
             self._repository.refresh()
+
+    def require_signed(self, release: Release) -> None:
+        """Refuse a release that the repository does not sign as it says.
+
+        Raises:
+            ConflictError: An artifact is not signed, or with another target, counter, digest or size.
+            StoreError: The repository cannot be read now.
+        """
+        try:
+            with self._repository.signed.alone():  # rounds sign with the same object, in another thread
+                unsigned = unsigned_artifacts(release, self._repository)
+        except (InputError, OutputError) as error:
+            raise StoreError(f"the repository cannot be read: {error.args[0]}", hint=error.hint) from error
+        if unsigned:
+            raise ConflictError(
+                f"release {release.id}: the repository does not sign its artifacts so: "
+                + "; ".join(f"{target}: {difference}" for target, difference in sorted(unsigned.items()))
+                + ".",
+                hint="Sign it with `edgewright release create` into the server's repository, and send the file that it writes.",
+            )
 
 
 def _nothing_after(before: Desired) -> Wanted:

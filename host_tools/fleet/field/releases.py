@@ -15,9 +15,10 @@ from host_tools.fleet.records import Release, ReleasedArtifact
 from host_tools.repository.signed_folder import put
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from device_agent.contract.desired import ReleaseFacts
     from device_agent.contract.manifest import Manifest
     from host_tools.repository.repository import Repository
 
@@ -132,20 +133,15 @@ def read_release(path: Path) -> MadeRelease:
         raise InputError(f"{path}: is no release that can be read: {error}.") from error
 
 
-def unsigned_artifacts(release: Release, repository: Repository) -> list[str]:
-    """Return those targets whose artifact the repository does not sign as the release says.
+def unsigned_artifacts(release: Release, repository: Repository) -> dict[str, str]:
+    """Return those targets whose artifact the repository does not sign as the release says, each with what differs.
 
     Raises:
         InputError: The repository is damaged, or there is none.
     """
     signed = repository.released(release.model)
-    return [
-        target
-        for target, one in release.artifacts.items()
-        if one.path not in signed
-        or (signed[one.path][0].target, signed[one.path][0].release_counter, *signed[one.path][1:])
-        != (target, release.counter, one.digest, one.size_bytes)
-    ]
+    found = {target: _difference(release, target, signed) for target in release.artifacts}
+    return {target: difference for target, difference in found.items() if difference}
 
 
 def encode(made: MadeRelease) -> bytes:
@@ -196,6 +192,23 @@ def decode(data: bytes, *, where: str) -> MadeRelease:
         created_seconds=fields.number("created_seconds", low=0.0, high=_LATEST_SECONDS),
     )
     return MadeRelease(release=release, unverified_because=fields.text("unverified_because", empty=True))
+
+
+def _difference(release: Release, target: str, signed: Mapping[str, tuple[ReleaseFacts, str, int]]) -> str:
+    """Say how an artifact is signed otherwise; empty: it is signed so."""
+    one = release.artifacts[target]
+    if one.path not in signed:
+        return f"path: expected an artifact of {release.model} that is signed, got {one.path}"
+    facts, digest, size_bytes = signed[one.path]
+    compared = (
+        ("target", facts.target, target),
+        ("counter", facts.release_counter, release.counter),
+        ("digest", digest, one.digest),
+        ("size_bytes", size_bytes, one.size_bytes),
+    )
+    return ", ".join(
+        f"{name}: expected {expected}, got {got}" for name, expected, got in compared if expected != got
+    )
 
 
 def _artifact(fields: Fields) -> ReleasedArtifact:

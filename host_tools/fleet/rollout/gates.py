@@ -10,6 +10,9 @@ not been seen. One more device at the worst value is counted in their upper end,
 
 Crashes are counted over all devices: a Poisson rate before, exact, and one after, time-uniform; the interval of their difference
 holds both, each at half the chance.
+
+Where too few devices have figures of both artifacts, it is told how many have them of one: none with the candidate is an ingest that
+was away, none before it a group without a history.
 """
 
 from __future__ import annotations
@@ -82,13 +85,21 @@ class Crashes:
     after_hours: NDArray[np.float64]
 
 
-def judge(gate: Gate, figures: Pairs | Crashes, controls: Pairs | None = None) -> GateFinding:
+def judge(
+    gate: Gate,
+    figures: Pairs | Crashes,
+    controls: Pairs | None = None,
+    *,
+    release: str = "the release",
+) -> GateFinding:
     """Decide one gate on what is known now.
 
     Args:
         gate: What is allowed.
-        figures: Of devices that have the candidate: `Crashes` for the gate of crashes, else `Pairs`.
+        figures: `Crashes` for the gate of crashes, else `Pairs`. Devices that have them of one artifact only are told of where there
+            are too few of both, and count for nothing else.
         controls: Figures of devices that kept the previous artifact, before and after most others changed.
+        release: What the candidate is called.
 
     Raises:
         ValueError: The figures are of the other kind.
@@ -96,10 +107,15 @@ def judge(gate: Gate, figures: Pairs | Crashes, controls: Pairs | None = None) -
     if isinstance(figures, Crashes) != (gate.measure == "crashes"):
         raise ValueError(f"gate {gate.measure}: got {type(figures).__name__}")
     if isinstance(figures, Crashes):
-        return _judge_crashes(gate, figures)
+        return _judge_crashes(gate, figures, release)
     worse = _worsening(gate.measure, figures)
     if len(worse) < max(2, gate.least_devices):
-        return _too_few(gate, len(worse), float(worse.mean()) if len(worse) else None)
+        sides = _Sides(
+            before=_figures(gate.measure, figures.before),
+            after=_figures(gate.measure, figures.after),
+            release=release,
+        )
+        return _too_few(gate, sides, float(worse.mean()) if len(worse) else None)
     alpha = 1.0 - gate.confidence
     spread = _LEAST_SPREAD[gate.measure]
     others = _controls(gate, controls)
@@ -116,15 +132,37 @@ def judge(gate: Gate, figures: Pairs | Crashes, controls: Pairs | None = None) -
     return _finding(gate, len(worse), taken_off, controls=len(others))
 
 
-def _judge_crashes(gate: Gate, figures: Crashes) -> GateFinding:
-    known = (figures.before_hours > 0) & (figures.after_hours > 0)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sides:
+    """Which devices have figures of which artifact: bool[devices], in the same order."""
+
+    before: NDArray[np.bool_]
+    after: NDArray[np.bool_]
+    release: str
+
+    def said(self) -> str:
+        """How many have them of each."""
+        return f"{_count(self.after)} with {self.release}, {_count(self.before)} with what they ran before"
+
+    def missing(self) -> str:
+        """Of whom the other is missing; empty: of nobody."""
+        alone = (
+            (self.after & ~self.before, self.release),
+            (self.before & ~self.after, "what they ran before"),
+        )
+        return "".join(f"; {_count(which)} with {name} only" for which, name in alone if which.any())
+
+
+def _judge_crashes(gate: Gate, figures: Crashes, release: str) -> GateFinding:
+    sides = _Sides(before=figures.before_hours > 0, after=figures.after_hours > 0, release=release)
+    known = sides.before & sides.after
     before, after = int(figures.before[known].sum()), int(figures.after[known].sum())
     before_hours = float(figures.before_hours[known].sum())
     after_hours = float(figures.after_hours[known].sum())
     devices = int(known.sum())
     estimate = after / after_hours - before / before_hours if devices else None
     if devices < max(1, gate.least_devices):
-        return _too_few(gate, devices, estimate)
+        return _too_few(gate, sides, estimate)
     half = (1.0 - gate.confidence) / 2
     low, high = rate_sequence(after, after_hours, half, expected=_RATE_SOUGHT * gate.worst)
     ends = (
@@ -139,12 +177,16 @@ def _judge_crashes(gate: Gate, figures: Crashes) -> GateFinding:
 def _worsening(measure: GateMeasure, pairs: Pairs) -> NDArray[np.float64]:
     """Each device's own change, above 0 when it is worse; devices without both figures are left out."""
     before, after = pairs.before, pairs.after
+    known = _figures(measure, before) & _figures(measure, after)
     if measure in wording.RATIOS:
-        known = (before > 0) & (after > 0) & np.isfinite(before) & np.isfinite(after)
         return np.log(after[known] / before[known])
-    known = np.isfinite(before) & np.isfinite(after)
     change = after[known] - before[known]
     return -change if measure == "output_agreement" else change
+
+
+def _figures(measure: GateMeasure, side: NDArray[np.float64]) -> NDArray[np.bool_]:
+    known = np.isfinite(side)
+    return known & (side > 0) if measure in wording.RATIOS else known
 
 
 def _controls(gate: Gate, controls: Pairs | None) -> NDArray[np.float64] | None:
@@ -203,15 +245,16 @@ def _finding(
     )
 
 
-def _too_few(gate: Gate, devices: int, change: float | None) -> GateFinding:
+def _too_few(gate: Gate, sides: _Sides, change: float | None) -> GateFinding:
     name = wording.MEASURES[gate.measure]
     if change is None:
-        return GateFinding(
-            gate=gate,
-            outcome="not_measured",
-            text=f"{name}: no device has figures of both artifacts.",
+        told = (
+            f"no device has told how its outputs with {sides.release} agree with those before."
+            if gate.measure == "output_agreement"
+            else f"no device has figures of both artifacts: {sides.said()}."
         )
-    estimate = _shown(gate.measure, change)
+        return GateFinding(gate=gate, outcome="not_measured", text=f"{name}: {told}")
+    estimate, devices = _shown(gate.measure, change), int((sides.before & sides.after).sum())
     return GateFinding(
         gate=gate,
         outcome="undecided",
@@ -219,9 +262,15 @@ def _too_few(gate: Gate, devices: int, change: float | None) -> GateFinding:
         estimate=estimate,
         text=(
             f"{name}: {wording.worsening(gate.measure, estimate)} on {wording.devices(devices)} with figures of both artifacts:"
-            f" undecided, it takes {gate.least_devices}."
+            f" undecided, it takes {gate.least_devices}{sides.missing()}."
         ),
     )
+
+
+def _count(which: NDArray[np.bool_]) -> str:
+    """Return how many, in words where it is none."""
+    count = int(which.sum())
+    return "none" if not count else "1 has them" if count == 1 else f"{count} have them"
 
 
 def _shown(measure: GateMeasure, change: float) -> float:

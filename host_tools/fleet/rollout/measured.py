@@ -2,16 +2,20 @@
 
 The pairing is that of `host_tools.review.analysis`: only hours of the day that a device has on both sides count, and devices that kept
 the previous artifact tell what time alone did. Where the history is too short for that, all hours count. A group of mixed hardware has
-one pair of artifacts for each capability profile; a device counts with its own.
+one pair of artifacts for each capability profile; a device counts with its own. Devices with figures of one artifact only are handed
+on with them, so that a finding can say which side is missing.
 """
 
 from __future__ import annotations
 
+import math
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from host_tools.fleet.records import GateFinding
+from host_tools.fleet.rollout import wording
 from host_tools.fleet.rollout.gates import Crashes, Pairs, judge
 from host_tools.review.analysis.measures import MEASURES
 from host_tools.review.analysis.pairing import pair
@@ -19,12 +23,15 @@ from host_tools.review.analysis.regroup import chosen, regroup
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from typing import TypeAlias
 
     from numpy.typing import NDArray
 
-    from host_tools.fleet.records import Gate, GateFinding, GateMeasure, Release, Rollout
+    from host_tools.fleet.records import Gate, GateMeasure, Release, Rollout
     from host_tools.review.analysis.pairing import Pairing, Sides
     from host_tools.review.store.windows import WindowTable
+
+    _Figures: TypeAlias = Callable[[WindowTable], NDArray[np.float64]]
 
 _HOUR: Final = 3_600.0
 _NAMES: Final[Mapping[GateMeasure, str]] = MappingProxyType(
@@ -53,6 +60,8 @@ def find(
     table: WindowTable | None,
     versions: Sequence[tuple[str, str]],
     agreements: Mapping[str, float],
+    *,
+    release: str = "the release",
 ) -> tuple[GateFinding, ...]:
     """Judge every gate of a plan on what is stored.
 
@@ -63,18 +72,19 @@ def find(
         versions: As `versions_of`.
         agreements: By device, how far its outputs with the candidate agree with those before, 1: entirely. The agent tells it
             of every update that it activates, as ``shadow_cosine``.
+        release: What the candidate is called.
 
     Raises:
         ValueError: The table has no axis ``device`` or ``artifact``.
     """
     if table is None:
-        return tuple(_judged(gate, (), agreements) for gate in gates)
+        return tuple(_nothing_to_compare(gate, release) for gate in gates)
     at_same_hours = [pair(table, before, after) for before, after in versions]
     least = max((gate.least_devices for gate in gates), default=0)
     if sum(len(one.paired.devices) for one in at_same_hours) >= least:
-        return tuple(_judged(gate, at_same_hours, agreements) for gate in gates)
+        return tuple(_judged(gate, at_same_hours, agreements, release) for gate in gates)
     at_any_hour = _at_any_hour(table, versions)
-    return tuple(_judged(gate, at_any_hour, agreements) for gate in gates)
+    return tuple(_judged(gate, at_any_hour, agreements, release) for gate in gates)
 
 
 def _at_any_hour(table: WindowTable, versions: Sequence[tuple[str, str]]) -> list[Pairing]:
@@ -85,33 +95,62 @@ def _at_any_hour(table: WindowTable, versions: Sequence[tuple[str, str]]) -> lis
     return [pair(by_artifact, before, after) for before, after in versions]
 
 
-def _judged(gate: Gate, pairings: Sequence[Pairing], agreements: Mapping[str, float]) -> GateFinding:
+def _nothing_to_compare(gate: Gate, release: str) -> GateFinding:
+    told = f"nothing to compare: before {release} the group ran nothing, or the same, or it has no device."
+    return GateFinding(gate=gate, outcome="not_measured", text=f"{wording.MEASURES[gate.measure]}: {told}")
+
+
+def _judged(
+    gate: Gate, pairings: Sequence[Pairing], agreements: Mapping[str, float], release: str
+) -> GateFinding:
     if gate.measure == "output_agreement":
         after = np.array([agreements[device] for device in sorted(agreements)])
-        return judge(gate, Pairs(before=np.ones(len(after)), after=after))
-    paired = [one.paired for one in pairings]
+        return judge(gate, Pairs(before=np.ones(len(after)), after=after), release=release)
     if gate.measure == "crashes":
-        return judge(gate, _crashes(paired))
+        return judge(gate, _crashes(pairings), release=release)
     values = MEASURES[_NAMES[gate.measure]].values
-    return judge(gate, _pairs(paired, values), _pairs([one.controls for one in pairings], values))
+    controls = _paired([one.controls for one in pairings], values, values)
+    return judge(gate, _pairs(pairings, values, values, missing=math.nan), controls, release=release)
 
 
-def _pairs(sides: Sequence[Sides], values: Callable[[WindowTable], NDArray[np.float64]]) -> Pairs:
+def _pairs(pairings: Sequence[Pairing], before: _Figures, after: _Figures, *, missing: float) -> Pairs:
+    """Return the figures of devices with both artifacts, then of those with the previous one only, then with the candidate only."""
+    both = _paired([one.paired for one in pairings], before, after)
+    only_before = _joined([before(one.only_a) for one in pairings])
+    only_after = _joined([after(one.only_b) for one in pairings])
     return Pairs(
-        before=_joined([values(one.before) for one in sides]),
-        after=_joined([values(one.after) for one in sides]),
+        before=np.concatenate([both.before, only_before, np.full(len(only_after), missing)]),
+        after=np.concatenate([both.after, np.full(len(only_before), missing), only_after]),
     )
 
 
-def _crashes(sides: Sequence[Sides]) -> Crashes:
+def _paired(sides: Sequence[Sides], before: _Figures, after: _Figures) -> Pairs:
+    return Pairs(
+        before=_joined([before(one.before) for one in sides]),
+        after=_joined([after(one.after) for one in sides]),
+    )
+
+
+def _crashes(pairings: Sequence[Pairing]) -> Crashes:
     """Starts of the agent, less the one with which a device begins the candidate."""
+    counts = _pairs(
+        pairings,
+        lambda table: table.starts.astype(np.float64),
+        lambda table: np.maximum(table.starts - 1, 0).astype(np.float64),
+        missing=0.0,
+    )
+    hours = _pairs(pairings, _hours, _hours, missing=0.0)
     return Crashes(
-        before=_joined([one.before.starts for one in sides]).astype(np.int64),
-        after=_joined([np.maximum(one.after.starts - 1, 0) for one in sides]).astype(np.int64),
-        before_hours=_joined([one.before.covered_seconds / _HOUR for one in sides]),
-        after_hours=_joined([one.after.covered_seconds / _HOUR for one in sides]),
+        before=counts.before.astype(np.int64),
+        after=counts.after.astype(np.int64),
+        before_hours=hours.before,
+        after_hours=hours.after,
     )
 
 
-def _joined(parts: Sequence[NDArray[np.float64]] | Sequence[NDArray[np.int64]]) -> NDArray[np.float64]:
-    return np.concatenate([np.zeros(0), *(part.astype(np.float64) for part in parts)])
+def _hours(table: WindowTable) -> NDArray[np.float64]:
+    return table.covered_seconds / _HOUR
+
+
+def _joined(parts: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    return np.concatenate([np.zeros(0), *parts])

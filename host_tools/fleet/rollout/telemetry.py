@@ -74,15 +74,14 @@ class TelemetryFindings:
         versions = versions_of(rollout, release)
         members = tuple(sorted(self._members(rollout.plan.group)))
         if not versions or not members:
-            return find(rollout.plan.gates, None, (), {})
+            return find(rollout.plan.gates, None, (), {}, release=release.id)
         digests = tuple(sorted({digest for pair in versions for digest in pair}))
         before = Selection(start=began - BEFORE_SECONDS, end=now_seconds, devices=members, artifacts=digests)
         table = self._store.windows(before, level=Level.HOUR, by=("device", "artifact", "time"))
         since = Selection(start=began, end=now_seconds, devices=members)
         events = self._store.events(since, names=("update_activated",), limit=_MOST_EVENTS)
-        return find(
-            rollout.plan.gates, table, versions, _agreements(events, {after for _, after in versions})
-        )
+        agreements = _agreements(events, {after for _, after in versions})
+        return find(rollout.plan.gates, table, versions, agreements, release=release.id)
 
 
 def _agreements(events: Sequence[StoredEvent], candidates: Collection[str]) -> dict[str, float]:

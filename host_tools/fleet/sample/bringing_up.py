@@ -16,11 +16,12 @@ from host_tools.fleet.sample.devices import enrol_devices, start_authority, star
 from host_tools.fleet.sample.files import serving_files
 from host_tools.fleet.sample.history import has_history
 from host_tools.fleet.sample.plans import FIRST, GROUP, write_plans
-from host_tools.fleet.sample.processes import LOOPBACK, Processes, free_port, listens, require_free
+from host_tools.fleet.sample.processes import LOOPBACK, Processes, listens, require_free
 from host_tools.fleet.sample.releases import asked_of, release_all
 from host_tools.fleet.serve.asked import TokenAsked
 from host_tools.fleet.serve.tokens import make_token
 from host_tools.fleet.store.opening import open_store
+from host_tools.free_port import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -220,7 +221,7 @@ def _wait_for_devices(folder: SampleFolder, server: Server, processes: Processes
         }
         progress.step(len(found - seen))
         seen.update(found)
-        return seen.issuperset(folder.names)
+        return found.issuperset(folder.names)  # now: a store that was there tells of an earlier run first
 
     processes.wait_until(all_up, what="all devices are heard")
 

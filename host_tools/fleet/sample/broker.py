@@ -12,7 +12,8 @@ from device_agent.contract.topics import DEFAULT_ROOT
 from device_agent.durable import write_durably
 from host_tools.authority.folder import OWNER_ONLY
 from host_tools.errors import InputError, OutputError
-from host_tools.fleet.sample.processes import LOOPBACK, free_port, listens
+from host_tools.fleet.sample.processes import LOOPBACK, listens
+from host_tools.free_port import free_port
 
 if TYPE_CHECKING:
     from host_tools.authority.folder import AuthorityFolder

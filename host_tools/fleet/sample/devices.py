@@ -12,8 +12,9 @@ from host_tools.authority.folder import OWNER_ONLY
 from host_tools.errors import OutputError
 from host_tools.fleet.field.enrolment import Enrolment
 from host_tools.fleet.sample.plans import GROUP
-from host_tools.fleet.sample.processes import LOOPBACK, free_port, listens
+from host_tools.fleet.sample.processes import LOOPBACK, listens
 from host_tools.fleet.sample.releases import TARGET, artifact_path
+from host_tools.free_port import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from host_tools.errors import InputError, OutputError
+from host_tools.free_port import free_port
 from host_tools.review.wire_text import harmless
 
 if TYPE_CHECKING:
@@ -174,14 +175,6 @@ def _dying_with_us() -> list[str]:
     """Return what begins a command so that it ends when this process is killed."""
     program = shutil.which("setpriv")  # of util-linux, which every Debian has
     return [] if program is None else [program, "--pdeathsig", "TERM", "--"]
-
-
-def free_port() -> int:
-    """Return a TCP port of loopback that nobody listens at."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def require_free(port: int) -> int:

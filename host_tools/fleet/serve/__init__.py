@@ -7,8 +7,8 @@ Layout:
     problems.py     refusals as RFC 9457 problem documents
     asked.py        what may be asked: one type a body, each field with its range
     answers.py      what is told: one type an answer
-    devices.py  device_table.py  groups.py  drift.py  claims.py  releases.py  rollouts.py  audit.py  tokens.py  events.py  overview.py
-                    the endpoints
+    devices.py  device_table.py  groups.py  drift.py  claims.py  ddi_tokens.py  releases.py  rollouts.py  audit.py  tokens.py
+                    events.py  overview.py: the endpoints
     page.py  static/
                     the page that asks them
     application.py  all of them together

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Generic, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from host_tools.fleet.records import (
+    ClaimState,
     DeviceState,
     GateMeasure,
     GateOutcome,
@@ -278,9 +279,28 @@ class MadeToken(Answer):
 
 
 class MadeClaim(Answer):
-    """A new claim token; it is told this once and kept nowhere."""
+    """A new claim token; it is told this once and kept nowhere. ``id`` names it in lists."""
 
     claim: str
+    id: str
+
+
+class ClaimAnswer(Answer):
+    """A claim token without its secret; see `records.IssuedClaim`."""
+
+    id: str
+    group: str
+    device: str
+    needs_approval: bool
+    expires_seconds: float
+    state: ClaimState
+    used_by: str
+
+
+class MadeDdiToken(Answer):
+    """A new token of a device or a group; it is told this once and kept nowhere."""
+
+    secret: str
 
 
 class Me(Answer):

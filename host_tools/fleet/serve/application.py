@@ -9,11 +9,14 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
 from device_agent import __version__
+from host_tools.fleet.ddi.door import DdiSettings
+from host_tools.fleet.ddi.endpoints import add_ddi
 from host_tools.fleet.serve.admission import Admission, GuardedRoute, endpoint_of
 from host_tools.fleet.serve.audit import add_audit_endpoints
 from host_tools.fleet.serve.body_limit import BodyLimit
 from host_tools.fleet.serve.claims import add_claim_endpoints
 from host_tools.fleet.serve.context import Fleet
+from host_tools.fleet.serve.ddi_tokens import add_ddi_token_endpoints
 from host_tools.fleet.serve.devices import add_device_endpoints
 from host_tools.fleet.serve.drift import add_drift_endpoints
 from host_tools.fleet.serve.events import add_event_endpoints
@@ -33,12 +36,15 @@ _DESCRIPTION = """Devices, groups, releases, rollouts and the audit of a fleet. 
 Every request but `/health` shows a token: `Authorization: Bearer TOKEN`. Lists come in pages: ask again with `after` = `next`."""
 
 
-def application(service: FleetService, *, limits: Limits | None = None) -> FastAPI:
+def application(
+    service: FleetService, *, limits: Limits | None = None, ddi: DdiSettings | None = None
+) -> FastAPI:
     """Return the interface of a fleet.
 
     Args:
         service: Carries out orders; its rounds are somebody else's to make.
         limits: What is allowed.
+        ddi: With what devices are served that poll over hawkBit's DDI; None: they are not.
     """
     fleet = Fleet(store=service.store, service=service, limits=limits or Limits())
     app = FastAPI(
@@ -65,8 +71,11 @@ def application(service: FleetService, *, limits: Limits | None = None) -> FastA
         add_audit_endpoints,
         add_event_endpoints,
         add_token_endpoints,
+        add_ddi_token_endpoints,
     ):
         add(app, fleet)
+    if ddi is not None:
+        add_ddi(app, fleet, ddi)
     add_page(app)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # FastAPI's documented way
     return app
@@ -82,7 +91,7 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
         components.setdefault("schemas", {})["Problem"] = Problem.model_json_schema()
         components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
         for route in app.routes:
-            if not isinstance(route, APIRoute):
+            if not isinstance(route, APIRoute) or not route.include_in_schema:
                 continue
             endpoint = endpoint_of(route)
             operation = schema["paths"][route.path][endpoint.partition(" ")[0].lower()]

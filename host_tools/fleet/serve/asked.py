@@ -60,6 +60,7 @@ InGroup = Annotated[str, Path(pattern=_NAME, description="Name of a group.")]
 InRelease = Annotated[str, Path(pattern=_RELEASE, description="Id of a release.")]
 InRollout = Annotated[str, Path(pattern=_NAME, description="Id of a rollout.")]
 InStage = Annotated[int, Path(ge=0, lt=MOST_STAGES, description="Number of a stage, from 0.")]
+InClaim = Annotated[str, Path(pattern=r"^[0-9a-f]{12}$", description="Id of a claim token.")]
 InToken = Annotated[str, Path(pattern=r"^[0-9a-f]{12}$", description="Id of a token.")]
 Limit = Annotated[int, Query(ge=1, le=1_000, description="How many at most.")]
 AfterName = Annotated[

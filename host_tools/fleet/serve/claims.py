@@ -3,42 +3,76 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Annotated
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Query, Request
 
 from device_agent.contract.telemetry import Scalar
 from host_tools.errors import ConflictError
+from host_tools.fleet.outside import Enrolment
+from host_tools.fleet.records import ClaimState
 from host_tools.fleet.serve.admission import caller_of
-from host_tools.fleet.serve.answers import MadeClaim
-from host_tools.fleet.serve.asked import ClaimAsked
-from host_tools.fleet.serve.context import Fleet
+from host_tools.fleet.serve.answers import ClaimAnswer, MadeClaim, Page, page_of
+from host_tools.fleet.serve.asked import AfterName, ClaimAsked, InClaim, Limit
+from host_tools.fleet.serve.context import Fleet, require_room
 from host_tools.fleet.serve.roles import ROOT
+from host_tools.fleet.store.devices import DeviceFilter
+
+_Group = Annotated[str | None, Query(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
 
 def add_claim_endpoints(app: FastAPI, fleet: Fleet) -> None:
-    """Add the endpoint."""
+    """Add the endpoints."""
+
+    @app.get(f"{ROOT}/claims", response_model=Page[ClaimAnswer])
+    def list_claims(
+        group: _Group = None, state: ClaimState | None = None, after: AfterName = "", limit: Limit = 100
+    ) -> object:
+        found = [
+            one
+            for one in _enrolment(fleet).claims()
+            if one.id > after and group in (None, one.group) and state in (None, one.state)
+        ]
+        return page_of(ClaimAnswer, found[: limit + 1], limit=limit, key="id")
 
     @app.post(f"{ROOT}/claims", response_model=MadeClaim, status_code=201)
     def make_claim(request: Request, asked: ClaimAsked) -> MadeClaim:
-        enrolment = fleet.service.enrolment
-        if enrolment is None:
-            raise ConflictError(
-                "claims: this server has no authority.",
-                hint="Start it with --authority, a folder of `edgewright ca init`.",
-            )
+        enrolment = _enrolment(fleet)
         with fleet.store.reading() as book:
             book.groups.get(asked.group)
+            if not asked.device or book.devices.find(asked.device) is None:
+                require_room(book.devices.count(DeviceFilter()), fleet.limits.devices, "devices")
         text = enrolment.token(
             group=asked.group,
             lifetime=timedelta(seconds=asked.lifetime_seconds),
             device=asked.device,
             needs_approval=asked.needs_approval,
         )
+        made = MadeClaim(claim=text, id=enrolment.claim_id(text))
         details: dict[str, Scalar] = {
+            "claim": made.id,
             "group": asked.group,
             "device": asked.device,
             "needs_approval": asked.needs_approval,
         }
         with fleet.store.writing() as book:
             book.note(caller_of(request).actor, "claim.make", f"group/{asked.group}", details)
-        return MadeClaim(claim=text)
+        return made
+
+    @app.delete(f"{ROOT}/claims/{{claim}}", response_model=ClaimAnswer)
+    def revoke_claim(request: Request, claim: InClaim) -> object:
+        revoked = _enrolment(fleet).revoke_claim(claim)
+        with fleet.store.writing() as book:
+            book.note(
+                caller_of(request).actor, "claim.revoke", f"group/{revoked.group}", {"claim": revoked.id}
+            )
+        return revoked
+
+
+def _enrolment(fleet: Fleet) -> Enrolment:
+    if fleet.service.enrolment is None:
+        raise ConflictError(
+            "claims: this server has no authority.",
+            hint="Start it with --authority, a folder of `edgewright ca init`.",
+        )
+    return fleet.service.enrolment

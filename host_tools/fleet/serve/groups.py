@@ -49,5 +49,6 @@ def add_group_endpoints(app: FastAPI, fleet: Fleet) -> None:
     def remove_group(request: Request, group: InGroup) -> Response:
         with fleet.store.writing() as book:
             book.groups.remove(group)
+            book.ddi_tokens.remove("gateway", group)
             book.note(caller_of(request).actor, "group.remove", f"group/{group}")
         return Response(status_code=204)

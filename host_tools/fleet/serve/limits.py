@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
+from host_tools.fleet.inventory import MOST_DEVICES
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -46,7 +48,7 @@ class Limits:
     streams: int = 8
     body_bytes: int = 1 << 20
     import_bytes: int = 16 << 20
-    devices: int = 200_000
+    devices: int = MOST_DEVICES
     groups: int = 2_000
     releases: int = 20_000
     open_rollouts: int = 500

@@ -1,4 +1,4 @@
-"""Releases: what is written down of them. Their artifacts are signed into the repository by whoever has its keys."""
+"""Releases: what is written down of them. Their artifacts are signed into the repository by whoever has its keys, before."""
 
 from __future__ import annotations
 
@@ -34,17 +34,18 @@ def add_release_endpoints(app: FastAPI, fleet: Fleet) -> None:
     @app.post(f"{ROOT}/releases", response_model=ReleaseAnswer, status_code=201)
     def add_release(request: Request, asked: ReleaseAsked) -> Release:
         caller = caller_of(request)
+        release = Release(
+            id=f"{asked.model}-{asked.version}",
+            model=asked.model,
+            version=asked.version,
+            counter=asked.counter,
+            artifacts=asked.artifact_records(),
+            created_by=caller.actor,
+            created_seconds=fleet.store.wall_seconds(),
+        )
+        fleet.service.require_signed(release)
         with fleet.store.writing() as book:
             require_room(book.releases.count(), fleet.limits.releases, "releases")
-            release = Release(
-                id=f"{asked.model}-{asked.version}",
-                model=asked.model,
-                version=asked.version,
-                counter=asked.counter,
-                artifacts=asked.artifact_records(),
-                created_by=caller.actor,
-                created_seconds=book.now_seconds,
-            )
             book.releases.add(release)
             details: dict[str, Scalar] = {
                 "counter": release.counter,

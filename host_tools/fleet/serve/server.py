@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from host_tools.fleet.ddi.door import DdiSettings
     from host_tools.fleet.serve.limits import Limits
     from host_tools.fleet.service import FleetService
 
@@ -34,6 +35,7 @@ def serving(
     certificate: Path | None = None,
     key: Path | None = None,
     limits: Limits | None = None,
+    ddi: DdiSettings | None = None,
 ) -> Iterator[str]:
     """Answer in a thread of its own, and make the service's rounds in another, until the context ends; give the address.
 
@@ -44,6 +46,7 @@ def serving(
         certificate: PEM, the server's certificate and those between it and its authority.
         key: Its private key.
         limits: What is allowed.
+        ddi: As in `application`.
 
     Raises:
         InputError: The address cannot be listened at, a TLS file cannot be used, or TLS is missing.
@@ -52,7 +55,7 @@ def serving(
     stop = threading.Event()
     with listen(host, port, other="server running") as listening:
         config = uvicorn.Config(
-            application(service, limits=limits),
+            application(service, limits=limits, ddi=ddi),
             log_level="warning",
             access_log=False,
             lifespan="off",

@@ -13,6 +13,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from host_tools.errors import StoreError
 from host_tools.fleet.store.audit import Audit
 from host_tools.fleet.store.changes import Changes
+from host_tools.fleet.store.ddi import DdiActions, DdiTokens
 from host_tools.fleet.store.devices import Devices
 from host_tools.fleet.store.drift import Drift
 from host_tools.fleet.store.effects import Effects
@@ -48,6 +49,8 @@ class FleetBook:
         self.now_seconds = round(now_seconds, 3)
         self.audit = Audit(connection)
         self.changes = Changes(connection)
+        self.ddi_actions = DdiActions(connection)
+        self.ddi_tokens = DdiTokens(connection)
         self.devices = Devices(connection)
         self.drift = Drift(connection)
         self.effects = Effects(connection)

@@ -6,6 +6,7 @@ from typing import Final
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     Double,
     ForeignKey,
@@ -167,4 +168,30 @@ API_TOKEN: Final = Table(
     Column("created_seconds", Double, nullable=False),
     Column("expires_seconds", Double, nullable=False),
     Column("revoked_seconds", Double),
+)
+DDI_TOKEN: Final = Table(
+    "ddi_token",
+    METADATA,
+    Column("kind", Text, primary_key=True),  # target or gateway
+    Column("subject", Text, primary_key=True),  # the device, or the group
+    Column("digest", Text, nullable=False, unique=True),  # of the token, which is kept nowhere
+    Column("created_by", Text, nullable=False),
+    Column("created_seconds", Double, nullable=False),
+)
+DDI_ACTION: Final = Table(
+    "ddi_action",
+    METADATA,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("device", Text, ForeignKey("device.id"), nullable=False),
+    Column("digest", Text, nullable=False),  # of the artifact that it brings
+    Column("path", Text, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("made_seconds", Double, nullable=False),
+    Column("ended_seconds", Double),
+    Column("result", Text, nullable=False),
+    Column("is_fetched", Boolean, nullable=False),  # the device has asked for its file
+    Column("is_kept", Boolean, nullable=False),  # the device will not cancel it
+    Index("ddi_action_of_device", "device", "number"),
 )

@@ -74,7 +74,7 @@ class Loop:
         self.verified = 0
 
     def until(self, claim: Callable[[], object]) -> None:
-        deadline = time.monotonic() + 20.0
+        deadline = time.monotonic() + 120.0
         while not claim():
             assert time.monotonic() < deadline, (self.gate.state, self.gate.trouble)
             self.beside.turn(time.monotonic(), may_begin=True)
@@ -122,7 +122,7 @@ def loop_of(tmp_path: Path) -> Iterator[Callable[[str], Loop]]:
     yield make
     for loop in loops:
         loop.beside.stop()
-        loop.beside.close(5.0)
+        loop.beside.close(60.0)
         loop.spool.close()
 
 

@@ -43,7 +43,7 @@ export function Dialog({ title, consequences, verb, isGrave, field, act, close }
 // Buttons for what may be done now. One that the role does not allow says so and does nothing.
 export function Actions({ actions, may, role }) {
   const [open, setOpen] = useState(null);
-  if (!actions.length) return null;
+  if (!actions.length && !open) return null;  // what is being asked stays, whatever becomes of what it is about: the answer says so
   const refused = actions.filter((one) => !may(one.needs));
   return html`<div class="actions" role="group" aria-label="What can be done">
     ${actions.map((one) => {

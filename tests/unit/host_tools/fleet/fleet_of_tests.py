@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import httpx
 
 from device_agent.contract.desired import belongs
-from host_tools.errors import OutputError
+from host_tools.errors import NotFoundError, OutputError
 from host_tools.fleet.inventory import add_devices
 from host_tools.fleet.outside import nothing_measured
-from host_tools.fleet.records import Device, Provides
+from host_tools.fleet.records import Device, IssuedClaim, Provides
 from host_tools.fleet.rollout.jobs import Observation
 from host_tools.fleet.serve.application import application
 from host_tools.fleet.serve.limits import Limits
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import timedelta
 
+    from host_tools.fleet.ddi.door import DdiSettings
     from host_tools.fleet.outside import Findings
-    from host_tools.fleet.records import DeviceState, Role
+    from host_tools.fleet.records import DeviceState, Release, Role
     from host_tools.fleet.rollout.wanted import Wanted
     from host_tools.fleet.store.fleet_store import FleetStore
 
@@ -88,6 +90,9 @@ class SimulatedField:
     def keep_fresh(self) -> None:
         self._work()
 
+    def require_signed(self, release: Release) -> None:
+        self._work()
+
     def _work(self) -> None:
         if self.is_broken:
             raise OutputError("repository: cannot be written: no space left on device.")
@@ -107,11 +112,33 @@ class SimulatedEnrolment:
     """An authority without certificates."""
 
     known: dict[str, KnownDevice] = field(default_factory=dict)
+    issued: dict[str, IssuedClaim] = field(default_factory=dict)
     revoked: list[tuple[str, str]] = field(default_factory=list)
     approved: list[tuple[str, str]] = field(default_factory=list)
 
     def token(self, *, group: str, lifetime: timedelta, device: str, needs_approval: bool) -> str:
-        return f"claim-{group}-{device}-{lifetime.total_seconds():.0f}-{needs_approval}"
+        text = f"claim-{group}-{device}-{lifetime.total_seconds():.0f}-{needs_approval}"
+        self.issued[self.claim_id(text)] = IssuedClaim(
+            id=self.claim_id(text),
+            group=group,
+            device=device,
+            needs_approval=needs_approval,
+            expires_seconds=BEGIN_SECONDS + lifetime.total_seconds(),
+            state="good",
+        )
+        return text
+
+    def claim_id(self, token: str) -> str:
+        return sha256(token.encode()).hexdigest()[:12]
+
+    def claims(self) -> list[IssuedClaim]:
+        return sorted(self.issued.values(), key=lambda one: one.id)
+
+    def revoke_claim(self, claim: str) -> IssuedClaim:
+        if claim not in self.issued:
+            raise NotFoundError(f"claim {claim}: there is none with that id.")
+        self.issued[claim] = replace(self.issued[claim], state="revoked")
+        return self.issued[claim]
 
     def members(self) -> list[KnownDevice]:
         return list(self.known.values())
@@ -127,14 +154,26 @@ class FleetOfTests:
     """Everything together; `api` asks as somebody."""
 
     def __init__(
-        self, address: str, *, limits: Limits | None = None, findings: Findings = nothing_measured
+        self,
+        address: str,
+        *,
+        limits: Limits | None = None,
+        findings: Findings = nothing_measured,
+        ddi: DdiSettings | None = None,
     ) -> None:
         self.clock = Clock()
         self.store: FleetStore = open_store(address, wall_seconds=self.clock)
         self.field = SimulatedField()
         self.enrolment = SimulatedEnrolment()
-        self.service = FleetService(self.store, self.field, enrolment=self.enrolment, findings=findings)
-        self.app = application(self.service, limits=limits or Limits())
+        limits = limits or Limits()
+        self.service = FleetService(
+            self.store,
+            self.field,
+            enrolment=self.enrolment,
+            findings=findings,
+            most_devices=limits.devices,
+        )
+        self.app = application(self.service, limits=limits, ddi=ddi)
         self._secrets: dict[Role, str] = {}
 
     def close(self) -> None:

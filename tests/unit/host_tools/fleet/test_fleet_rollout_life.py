@@ -270,8 +270,33 @@ def test_what_the_authority_knows_becomes_known_and_decisions_reach_it(fleet: Fl
     claim = fleet.done(
         "POST", "/claims", {"group": "lab", "device": "d9", "needs_approval": True}, role="operator"
     )
-    assert claim == {"claim": "claim-lab-d9-86400-True"}
+    assert claim["claim"] == "claim-lab-d9-86400-True"
     assert fleet.ask("POST", "/claims", {"group": "nowhere"}).status_code == 404
+
+
+def test_claim_tokens_are_listed_and_revoked_and_the_audit_says_who_did_it(fleet: FleetOfTests) -> None:
+    ids = {}
+    for group, device in (("lab", ""), ("lab", "d9"), ("shop", "")):
+        if device == "":
+            fleet.done("POST", "/groups", {"name": group})
+        ids[group, device] = fleet.done("POST", "/claims", {"group": group, "device": device})["id"]
+    every = fleet.done("GET", "/claims?limit=2", role="operator")
+    rest = fleet.done("GET", f"/claims?after={every['next']}")
+    assert [one["id"] for one in every["items"] + rest["items"]] == sorted(ids.values())
+    assert rest["next"] is None
+    lost = ids["lab", "d9"]
+    assert fleet.done("DELETE", f"/claims/{lost}", role="operator")["state"] == "revoked"
+    assert [one["id"] for one in fleet.done("GET", "/claims?group=lab&state=revoked")["items"]] == [lost]
+    assert fleet.ask("DELETE", "/claims/0123456789ab").status_code == 404
+    entry = fleet.done("GET", "/audit?action=claim.revoke")["items"][0]
+    assert (entry["actor"], entry["subject"], entry["details"]) == (
+        "user operator-1",
+        "group/lab",
+        {"claim": lost},
+    )
+    fleet.service.enrolment = None
+    for answer in (fleet.ask("GET", "/claims"), fleet.ask("DELETE", f"/claims/{lost}")):
+        assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
 
 
 def test_a_device_added_in_the_middle_gets_its_job_and_one_that_left_holds_nobody_up(

@@ -1,13 +1,16 @@
-"""`CalibrationSet`: the first samples, those after, and how each is told from the other."""
+"""`CalibrationSet`: samples at equal distances, those between, and how each part is told from the other."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from host_tools.errors import DataError
 from host_tools.model.float_model import TensorSpec
 from host_tools.observe import open_data
+from host_tools.observe.calibration_set import CalibrationSet
 
 INPUTS = (TensorSpec(name="x", shape=(1, 2), dtype="float32"),)
 
@@ -26,40 +29,90 @@ def seen(data):
     return [int(sample.arrays["x"][0, 0]) // 2 for sample in samples]
 
 
-def test_first_and_after_part_the_samples(data):
-    for count in range(1, 10):
-        assert seen(data.first(count)) == list(range(count))
-        assert seen(data.after(count)) == list(range(count, 10))
-    assert seen(data.after(0)) == list(range(10))
-    assert seen(data.first(99)) == list(range(10))
+class Numbers:
+    """A source of numbers, which announces ``total`` and gives ``given``."""
+
+    where = "numbers"
+
+    def __init__(self, total, given=None):
+        self.total, self.given, self.read = total, total if given is None else given, 0
+
+    def __len__(self):
+        return self.total
+
+    def samples(self):
+        for place in range(self.given):
+            self.read = place + 1
+            yield str(place), {"x": np.array([2.0 * place, 0.0], np.float32)}
+
+    def ids(self):
+        return map(str, range(self.total))
+
+    def fingerprint(self, count):
+        return f"the first {count}"
+
+
+@given(total=st.integers(1, 60), count=st.integers(1, 60))
+def test_every_sample_is_in_one_of_the_two_parts_and_the_first_is_spread_evenly(total, count):
+    data = CalibrationSet(Numbers(total), INPUTS)
+    taken = seen(data.spread(count))
+    assert len(taken) == min(count, total)
+    assert all(
+        part * total // len(taken) <= place < -(-(part + 1) * total // len(taken))
+        for part, place in enumerate(taken)
+    )
+    if count < total:
+        assert sorted(taken + seen(data.without_spread(count))) == list(range(total))
 
 
 def test_parts_of_parts(data):
-    assert seen(data.after(2).after(3)) == [5, 6, 7, 8, 9]
-    assert seen(data.after(2).first(3)) == [2, 3, 4]
-    assert seen(data.first(8).after(3)) == [3, 4, 5, 6, 7]
-    assert seen(data.first(8).after(3).first(2).after(1)) == [4]
-    assert seen(data.after(7).first(99)) == [7, 8, 9]
+    assert seen(data.spread(4)) == [1, 3, 6, 8]
+    assert seen(data.without_spread(4)) == [0, 2, 4, 5, 7, 9]
+    assert seen(data.without_spread(4).spread(2)) == [2, 7]
+    assert seen(data.spread(4).without_spread(1).without_spread(1)) == [1, 8]
+    assert seen(data.without_spread(0)) == seen(data.spread(99)) == list(range(10))
 
 
-def test_reading_again_starts_again(data):
-    part = data.after(6)
-    assert seen(part) == seen(part) == [6, 7, 8, 9]
+def test_reading_again_starts_again_and_stops_at_the_last():
+    source = Numbers(10)
+    part = CalibrationSet(source, INPUTS).spread(2)
+    assert seen(part) == seen(part) == [2, 7]
+    assert source.read == 8
 
 
 @pytest.mark.parametrize("count", [4, 5, 99])
 def test_when_none_is_left_it_says_so(data, count):
-    with pytest.raises(DataError, match=f"4 samples, none is left after {count}"):
-        data.first(4).after(count)
+    with pytest.raises(DataError, match=f"4 samples, none is left without {count}"):
+        data.spread(4).without_spread(count)
 
 
 @pytest.mark.parametrize("count", [0, -1])
-def test_fewer_than_one_first_sample_is_refused(data, count):
+def test_fewer_than_one_sample_is_refused(data, count):
     with pytest.raises(DataError, match=f"at least 1, got {count}"):
-        data.first(count)
+        data.spread(count)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"), [(9, "10 samples were announced, 9 came"), (11, "announced, more came")]
+)
+def test_what_was_announced_must_come(given, told):
+    with pytest.raises(DataError, match=told):
+        list(CalibrationSet(Numbers(10, given), INPUTS))
+
+
+def test_a_part_needs_what_comes_before_its_last_sample():
+    assert seen(CalibrationSet(Numbers(10, 8), INPUTS).spread(2)) == [2, 7]
+    with pytest.raises(DataError, match="8 samples were announced, 7 came"):
+        list(CalibrationSet(Numbers(10, 7), INPUTS).spread(2))
 
 
 def test_parts_of_the_same_size_are_told_apart(data):
-    parts = [data.first(4), data.after(6), data.after(5).first(4), data.first(8).after(4)]
-    assert len({part.fingerprint() for part in parts}) == len(parts)
-    assert data.after(0).fingerprint() == data.fingerprint()
+    parts = [
+        data.spread(5),
+        data.without_spread(5),
+        data.without_spread(2).spread(5),
+        data.spread(9).spread(5),
+    ]
+    assert {len(part) for part in parts} == {5}
+    assert len({part.fingerprint() for part in parts}) == len({tuple(part.ids()) for part in parts}) == 4
+    assert data.without_spread(0).fingerprint() == data.spread(10).fingerprint() == data.fingerprint()

@@ -509,13 +509,13 @@ def test_function_for_two_inputs_must_return_mappings(module) -> None:  # type: 
 # Limits, fingerprints, digests, and what is no data at all
 
 
-def test_limit_and_first(tmp_path: Path) -> None:
+def test_limit_and_spread(tmp_path: Path) -> None:
     path = saved(tmp_path / "a.npy", many(5))
     data = open_data(path, inputs=PICTURE, limit=3)
     assert (len(data), data.total, len(list(data)), list(data.ids())) == (3, 5, 3, ["0", "1", "2"])
     assert len(open_data(path, inputs=PICTURE, limit=99)) == 5
-    assert len(list(data.first(2))) == 2
-    assert len(data.first(99)) == 3
+    assert len(list(data.spread(2))) == 2
+    assert len(data.spread(99)) == 3
     for wrong in (0, -1):
         assert "at least 1" in reason(path, limit=wrong)
 

@@ -184,8 +184,8 @@ def test_another_plan_has_another_checkpoint(tmp_path, network):
     ]
     keys = [key_of(one, network.data) for one in (network.plan, *others)]
     assert len({encode(one) for one in (network.plan, *others)}) == len(set(keys)) == 6
-    assert key_of(network.plan, network.data.after(1)) not in keys
-    assert key_of(network.plan, network.data.first(8)) not in keys
+    assert key_of(network.plan, network.data.without_spread(1)) not in keys
+    assert key_of(network.plan, network.data.spread(8)) not in keys
     assert key_of(replace(network.plan, data_digest="sha256:0"), network.data) not in keys
     assert key_of(replace(network.plan, model_digest="sha256:0"), network.data) not in keys
     assert key_of(replace(network.plan, profile_digest="sha256:0"), network.data) not in keys

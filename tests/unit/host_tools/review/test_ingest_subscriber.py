@@ -50,7 +50,7 @@ class Broker:
                 connection.sendall(answer[place : place + piece])
                 if piece < 10:
                     time.sleep(0.001)
-            connection.settimeout(2.0)
+            connection.settimeout(60.0)
             try:
                 while data := connection.recv(1000):
                     self.heard += data
@@ -93,7 +93,7 @@ def publish(
 
 def receive(subscriber: Subscriber, count: int) -> list[Publication]:
     found: list[Publication] = []
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while len(found) < count and time.monotonic() < end:
         descriptor = subscriber.descriptor
         assert descriptor is not None
@@ -125,7 +125,7 @@ def test_messages_are_cut_out_of_the_stream_wherever_it_is_broken(piece: int) ->
         assert subscriber.accepted
         assert subscriber.subscribed
         subscriber.acknowledge([b"\x00\x01", b"\x01\x02"])
-        end = time.monotonic() + 5
+        end = time.monotonic() + 60
         while b"\x40\x02\x00\x01\x40\x02\x01\x02" not in broker.heard and time.monotonic() < end:
             time.sleep(0.01)
         assert broker.heard.endswith(b"\x40\x02\x00\x01\x40\x02\x01\x02")
@@ -163,7 +163,7 @@ def test_what_ends_a_connection_is_told(answer: bytes, kind: type[TransferError]
 
 def test_a_session_that_is_there_loses_the_filters_of_before() -> None:
     with connected(PRESENT + SUBSCRIBED) as (subscriber, broker):
-        end = time.monotonic() + 5
+        end = time.monotonic() + 60
         while b"b/+" not in broker.heard and time.monotonic() < end:
             descriptor = subscriber.descriptor
             assert descriptor is not None

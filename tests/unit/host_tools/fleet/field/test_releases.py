@@ -11,7 +11,8 @@ import pytest
 from device_agent.contract.archive import ArtifactArchive, member_of
 from device_agent.contract.errors import ContractError, TrustError
 from host_tools.cli.main import main
-from host_tools.errors import InputError, VerificationError
+from host_tools.errors import ConflictError, InputError, StoreError, VerificationError
+from host_tools.fleet.field.publisher import Publisher
 from host_tools.fleet.field.releases import (
     create_release,
     decode,
@@ -82,11 +83,22 @@ def test_a_release_has_all_targets_and_the_next_counter(bench: Bench, tmp_path: 
         "small-1.3.0",
         "small-1.4.0",
     ]
-    assert unsigned_artifacts(second, bench.repository) == []
+    assert unsigned_artifacts(second, bench.repository) == {}
     state = bench.repository.release("group/lab", [one.path for one in first.artifacts.values()])
     assert {target: one.digest for target, one in state.artifacts.items()} == {
         target: one.digest for target, one in first.artifacts.items()
     }
+
+
+def test_a_repository_that_cannot_be_read_is_no_fault_of_the_release(bench: Bench, tmp_path: Path) -> None:
+    release = bench.create(*both(tmp_path)).release
+    publisher = Publisher(bench.repository)
+    publisher.require_signed(release)
+    with pytest.raises(ConflictError, match="counter: expected 1, got 7"):
+        publisher.require_signed(replace(release, counter=7))
+    (bench.folder / "metadata" / "timestamp.json").write_bytes(b"no JSON")
+    with pytest.raises(StoreError, match="the repository cannot be read"):
+        publisher.require_signed(release)
 
 
 def test_a_release_that_was_broken_off_or_is_repeated_stays_the_same(bench: Bench, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 import pytest
@@ -121,6 +122,37 @@ def test_too_few_devices_decide_nothing_but_tell_what_they_see() -> None:
     assert (none.outcome, none.devices, none.estimate) == ("not_measured", 0, None)
     away = judge(CRASHES, crashes(0, 9, hours=0.0))
     assert away.outcome == "not_measured"
+
+
+def test_it_is_told_which_side_too_few_devices_have_figures_of() -> None:
+    nan = math.nan
+
+    def told(before: list[float], after: list[float]) -> str:
+        return judge(
+            LATENCY, Pairs(before=np.array(before), after=np.array(after)), release="small-2.0"
+        ).text.partition("figures of both artifacts: ")[2]
+
+    assert told([nan] * 5, [0.1] * 5) == "5 have them with small-2.0, none with what they ran before."
+    assert told([0.1, 0.1, 0.0], [nan] * 3) == "none with small-2.0, 2 have them with what they ran before."
+    assert told([], []) == "none with small-2.0, none with what they ran before."
+    assert told([0.1, nan, 0.1, 0.1], [0.1, 0.2, nan, nan]) == (
+        "undecided, it takes 5; 1 has them with small-2.0 only; 2 have them with what they ran before only."
+    )
+    away = Crashes(
+        before=np.array([1, 0]),
+        after=np.array([0, 0]),
+        before_hours=np.array([24.0, 0.0]),
+        after_hours=np.array([0.0, 0.0]),
+    )
+    assert (
+        "none with small-2.0, 1 has them with what they ran before"
+        in judge(CRASHES, away, release="small-2.0").text
+    )
+    outputs = Gate(measure="output_agreement", worst=0.02)
+    assert (
+        "no device has told how its outputs with small-2.0 agree"
+        in judge(outputs, Pairs(before=np.ones(0), after=np.ones(0)), release="small-2.0").text
+    )
 
 
 def test_devices_that_are_so_different_that_nothing_is_sure_say_so() -> None:

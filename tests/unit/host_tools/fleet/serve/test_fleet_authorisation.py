@@ -20,6 +20,7 @@ VALUES = {
     "rollout": "r9",
     "stage": "0",
     "token": "0" * 12,
+    "claim": "0" * 12,
 }
 
 

@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from typing import Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
 from sqlalchemy import text
 
 from host_tools.fleet.serve import events as endpoint
 from host_tools.fleet.serve.limits import Limits
+from tests.integration.support import wait_until
 from tests.unit.host_tools.fleet.fleet_of_tests import ROOT, FleetOfTests
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def read(body: str) -> list[tuple[int, str, dict[str, Any]]]:
@@ -33,6 +37,58 @@ def since(fleet: FleetOfTests, last: str, **headers: str) -> list[tuple[int, str
     )
     assert answer.headers["content-type"].startswith("text/event-stream")
     return read(answer.text)
+
+
+class Stream:
+    """A stream without an end, as a server would hand it over: what it said so far, until whoever listens goes away."""
+
+    def __init__(self, fleet: FleetOfTests, secret: str) -> None:
+        self.text, self.status, self.ended = "", 0, False
+        self._app, self._gone = fleet.app, threading.Event()
+        self._headers = [(b"authorization", f"Bearer {secret}".encode()), (b"host", b"fleet.test")]
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._listen()))
+        self._thread.start()
+
+    async def _listen(self) -> None:
+        scope = {
+            "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "GET", "scheme": "http",
+            "path": f"{ROOT}/events", "raw_path": f"{ROOT}/events".encode(), "query_string": b"longest_seconds=600",
+            "root_path": "", "headers": self._headers, "client": ("127.0.0.1", 1), "server": ("fleet.test", 80),
+        }  # fmt: skip
+        asked = iter([{"type": "http.request", "body": b"", "more_body": False}])
+
+        async def receive() -> dict[str, Any]:
+            for message in asked:
+                return message
+            while not self._gone.is_set():
+                await asyncio.sleep(0.01)
+            return {"type": "http.disconnect"}
+
+        async def send(message: Any) -> None:
+            self.status = message.get("status", self.status)
+            self.text += message.get("body", b"").decode()
+
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self.ended = True
+
+    def wait_for(self, words: str) -> None:
+        wait_until(lambda: words in self.text or self.ended, what=words)
+        assert words in self.text, (self.status, self.text)
+
+    def close(self) -> None:
+        self._gone.set()
+        self._thread.join()
+
+
+@contextmanager
+def listening(fleet: FleetOfTests, secret: str) -> Iterator[Stream]:
+    stream = Stream(fleet, secret)
+    try:
+        yield stream
+    finally:
+        stream.close()
 
 
 def test_a_rollout_is_heard_as_it_goes_and_again_from_any_place(fleet: FleetOfTests) -> None:
@@ -76,41 +132,30 @@ def test_what_changes_while_somebody_listens_is_heard(
 ) -> None:
     monkeypatch.setattr(endpoint, "_POLL_SECONDS", 0.02)
     monkeypatch.setattr(endpoint, "_SILENT_SECONDS", 0.1)
-    later = threading.Timer(0.4, lambda: fleet.done("POST", "/groups", {"name": "lab"}))
     fleet.secret("admin")
-    later.start()
-    answer = fleet.ask("GET", "/events?longest_seconds=1.5", role="viewer")
-    later.join()
-    assert [told["subject"] for _, _, told in read(answer.text)] == ["group/lab"]
-    assert ": still here" in answer.text
+    with listening(fleet, fleet.secret("viewer")) as stream:
+        stream.wait_for(": still here")
+        fleet.done("POST", "/groups", {"name": "lab"})
+        stream.wait_for("group/lab")
+    assert [told["subject"] for _, _, told in read(stream.text)] == ["group/lab"]
 
 
 def test_a_token_that_is_revoked_hears_no_more(fleet: FleetOfTests, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(endpoint, "_POLL_SECONDS", 0.02)
     monkeypatch.setattr(endpoint, "_CHECK_SECONDS", 0.05)
     made = fleet.done("POST", "/tokens", {"name": "x", "role": "viewer"})
-    later = threading.Timer(0.3, lambda: fleet.done("DELETE", f"/tokens/{made['token']['id']}"))
-    later.start()
-    answer = fleet.send(
-        "GET",
-        f"{ROOT}/events?longest_seconds=60",
-        headers={"Authorization": f"Bearer {made['secret']}"},
-        timeout=30.0,
-    )
-    later.join()
-    assert answer.status_code == 200
+    with listening(fleet, made["secret"]) as stream:
+        stream.wait_for("retry:")
+        fleet.done("DELETE", f"/tokens/{made['token']['id']}")
+        wait_until(lambda: stream.ended, what="the stream ends by itself")
+    assert stream.status == 200
 
 
 def test_a_token_has_only_so_many_streams_and_gets_their_places_back(tmp_path: Any) -> None:
     fleet = FleetOfTests(str(tmp_path / "fleet.db"), limits=Limits(streams=1))
-    headers = {"Authorization": f"Bearer {fleet.secret('viewer')}"}
-
-    async def two_at_once() -> list[int]:
-        transport = httpx.ASGITransport(fleet.app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://fleet.test") as client:
-            asked = [client.get(f"{ROOT}/events?longest_seconds=1", headers=headers) for _ in range(2)]
-            return sorted(answer.status_code for answer in await asyncio.gather(*asked))
-
-    assert asyncio.run(two_at_once()) == [200, 429]
+    with listening(fleet, fleet.secret("viewer")) as stream:
+        stream.wait_for("retry:")
+        assert fleet.ask("GET", "/events?longest_seconds=0", role="viewer").status_code == 429
+    assert stream.status == 200
     assert fleet.ask("GET", "/events?longest_seconds=0", role="viewer").status_code == 200
     fleet.close()

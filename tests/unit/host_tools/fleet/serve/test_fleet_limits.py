@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from host_tools.fleet.serve.limits import Buckets, Limits, Rate
 from host_tools.fleet.service import FleetService
-from tests.unit.host_tools.fleet.fleet_of_tests import ROOT, FleetOfTests, rollout_body
+from tests.unit.host_tools.fleet.fleet_of_tests import ROOT, FleetOfTests, KnownDevice, rollout_body
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -150,6 +150,30 @@ def test_there_is_never_more_than_allowed(
     fleet.done("POST", path, bodies[0])
     refused = fleet.ask("POST", path, bodies[1])
     assert (refused.status_code, refused.json()["code"]) == (409, "quota")
+
+
+def test_who_enrols_beyond_the_limit_is_left_out_and_told_until_there_is_room(
+    fleet_with: Callable[[Limits], FleetOfTests], caplog: pytest.LogCaptureFixture
+) -> None:
+    fleet = fleet_with(Limits(devices=2))
+    for number in range(4):
+        fleet.enrolment.known[f"d{number}"] = KnownDevice(f"d{number}", f"g{number}", "enrolled")
+    for _ in range(3):
+        fleet.service.take_enrolled()
+    assert [one["id"] for one in fleet.done("GET", "/devices")["items"]] == ["d0", "d1"]
+    assert [one["name"] for one in fleet.done("GET", "/groups")["items"]] == ["g0", "g1"]
+    told = [one.getMessage() for one in caplog.records if "are not in the fleet" in one.getMessage()]
+    assert told == [
+        "2 enrolled devices are not in the fleet, d2 first: there are 2 devices, as many as this server keeps."
+    ]
+    refused = fleet.ask("POST", "/claims", {"group": "g0"})
+    assert (refused.status_code, refused.json()["code"]) == (409, "quota")
+    fleet.done("POST", "/claims", {"group": "g0", "device": "d1"})  # it is there, and may come back
+    more = fleet_with(Limits(devices=3))
+    more.enrolment.known.update(fleet.enrolment.known)
+    more.service.take_enrolled()
+    assert [one["id"] for one in more.done("GET", "/devices")["items"]] == ["d0", "d1", "d2"]
+    assert more.audited().count("device.enrol") == 3
 
 
 def test_rollouts_that_have_not_ended_are_limited(fleet_with: Callable[[Limits], FleetOfTests]) -> None:

@@ -1,0 +1,146 @@
+"""The rig `qemu`: a virtual board that boots a real kernel. Its power is QEMU's, its disk a real image, its shell and files those of `ssh`.
+
+``edgewright hil board build NAME`` makes the image; nothing here needs a network or root.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hil.drivers.hardware_monitor import HardwareMonitor
+from hil.drivers.openssh import SshAddress, SshConnection
+from hil.drivers.replayed_sysfs import ReplayedSysfs
+from hil.drivers.switched_power import SwitchedPower
+from hil.errors import BoardError, RigError
+from hil.rigs.ssh import SshHost, rig_over
+from hil.table import bounded, read_table
+from hil.virtual.build import ENVIRONMENT
+from hil.virtual.machine import VirtualMachine
+from hil.virtual.recipe import image_of, load_recipe
+from host_tools.free_port import free_port
+
+if TYPE_CHECKING:
+    from hil.board import Board
+    from hil.drivers.openssh import SshShell
+    from hil.drivers.relayed_network import RelayedNetwork
+    from hil.rig import Rig
+    from hil.virtual.recipe import Image
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VirtualBoard:
+    """Which board it is: the table ``[resource]``.
+
+    Attributes:
+        image: Name of its recipe: a file of `hil.virtual`.
+        images: Folder where images are kept; by default the user's cache.
+        memory_mebibytes: How much memory it has.
+        processors: How many processors it has.
+        boot_seconds: How long it may take from power to its shell.
+    """
+
+    image: str
+    images: str = ""
+    memory_mebibytes: int = bounded(768, low=256, high=65536)
+    processors: int = bounded(1, low=1, high=64)
+    boot_seconds: float = bounded(300.0, low=1.0, high=3600.0)
+
+
+class SerialConsole:
+    """See `Console`: the board's serial line."""
+
+    def __init__(self, machine: VirtualMachine) -> None:
+        self._machine = machine
+
+    def text(self) -> str:
+        """See `Console.text`."""
+        return self._machine.console()
+
+
+def open_rig(board: Board, folder: Path) -> Rig:
+    """Make the rig; see `hil.rig.open_rig`.
+
+    Raises:
+        BoardError: ``[resource]`` is wrong, or there is no such virtual board.
+        RigError: It was not built, or does not boot.
+    """
+    virtual = read_table(VirtualBoard, board.resource, where=f"{board.origin}: resource", error=BoardError)
+    recipe = load_recipe(virtual.image)
+    image = image_of(virtual.image, recipe, Path(virtual.images) if virtual.images else None)
+    if not image.folder.is_dir():
+        raise RigError(
+            f"{board.name}: the board's image is not there: {image.folder}.",
+            hint=f"Make it: edgewright hil board build {virtual.image}",
+        )
+    port = free_port()
+    machine = VirtualMachine(
+        recipe,
+        image,
+        folder,
+        ssh_port=port,
+        memory_mebibytes=virtual.memory_mebibytes,
+        processors=virtual.processors,
+    )
+    connection = SshConnection(_address(image, folder, port), folder, slowness=board.section.slowness)
+
+    monitors: list[HardwareMonitor] = []
+
+    def switch_on() -> None:
+        machine.start(boot_seconds=virtual.boot_seconds)
+
+    def set_up_again() -> None:
+        for monitor in monitors:
+            monitor.set_up_again()
+
+    def power(shell: SshShell, network: RelayedNetwork) -> SwitchedPower:
+        return SwitchedPower(
+            off=machine.cut,
+            on=switch_on,
+            set_up_again=set_up_again,
+            boot_seconds=virtual.boot_seconds,
+            connection=connection,
+            shell=shell,
+            network=network,
+        )
+
+    try:
+        switch_on()
+        connection.open(within_seconds=virtual.boot_seconds)
+        host = SshHost(
+            host="127.0.0.1", folder="/var/lib/edgewright-hil", python=f"{ENVIRONMENT}/bin/python3"
+        )
+        rig = rig_over(connection, host, board, power=power, console=SerialConsole(machine))
+        if recipe.has_hardware_monitor and isinstance(rig.parts.thermal, ReplayedSysfs):
+            monitors.append(HardwareMonitor(rig.shell, rig.parts.thermal))
+            rig.parts = replace(rig.parts, thermal=monitors[0])
+        rig.facts = machine.facts()
+    except BaseException:
+        connection.close()
+        machine.cut()
+        raise
+    close_parts = rig.close_parts
+
+    def close() -> None:
+        try:
+            close_parts()
+        finally:
+            machine.cut()
+
+    rig.close_parts = close
+    return rig
+
+
+def _address(image: Image, folder: Path, port: int) -> SshAddress:
+    known = folder / "known_hosts"
+    kind, key, *_ = image.host_key.read_text(encoding="utf-8").split()
+    known.write_text(f"[127.0.0.1]:{port} {kind} {key}\n", encoding="utf-8")
+    options = [f"UserKnownHostsFile={known}", "IdentitiesOnly=yes", "StrictHostKeyChecking=yes"]
+    options += [
+        "ServerAliveInterval=60",
+        "ConnectTimeout=60",
+    ]  # an emulated processor takes its time over a key
+    return SshAddress(
+        host="127.0.0.1", port=port, user="root", identity=str(image.identity), options=tuple(options)
+    )

@@ -1,0 +1,50 @@
+"""What the suites of updates share: an agent that follows a repository of this machine, and what is heard of it."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hil.agent import Agent
+    from hil.release_server import ReleaseServer
+
+STEPS = ("update_started", "update_tried", "update_activated", "update_committed")
+"""The step that has just begun when the power goes: download, trial and shadow run, start of the new model, settling."""
+LONGEST_SECONDS = 120.0
+MOMENT = 0.02
+
+
+def configure(agent: Agent, server: ReleaseServer) -> None:
+    """Let an agent follow a repository, with little patience."""
+    root = agent.send("root.json", server.root)
+    agent.configure(
+        update={
+            "url": f"http://127.0.0.1:{agent.rig.network.reach(server.port)}",
+            "root": root,
+            "directory": f"{agent.folder}/updates",
+            "first_check_seconds": 0.1,
+            "check_interval_seconds": 0.5,
+            "require_synced_clock": False,
+            "shadow_frames": 0,
+            "probation_seconds": 0.2,
+            "probation_inferences": 5,
+            "probation_p95_ratio": 1000.0,
+        }
+    )
+
+
+def hear(agent: Agent, text: str, *, times: int = 1) -> None:
+    """Wait until the log has a text so often: sooner than telemetry would tell."""
+    deadline = time.monotonic() + LONGEST_SECONDS * agent.rig.board.section.slowness
+    while agent.log().count(text) < times:
+        assert time.monotonic() < deadline, f"{text}: not within {LONGEST_SECONDS:g} s\n{agent.log()[-3000:]}"
+        assert not agent.has_ended(), agent.log()[-3000:]
+        time.sleep(MOMENT)
+
+
+def kept(agent: Agent, digest: str) -> bool:
+    """Say whether the agent has told that it keeps a release, and runs it."""
+    # Not by the envelope: what a cut kept from being told is told at the next start, before any artifact runs.
+    told = [event.details["digest"] for event in agent.events("update_committed")]
+    return digest in told and agent.windows[-1].envelope.artifact == digest

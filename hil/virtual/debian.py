@@ -1,0 +1,57 @@
+"""Debian's packages, from this machine's own sources."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING
+
+from hil.errors import RigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+def run_here(
+    command: Sequence[str], *, stdin: str | None = None, environment: Mapping[str, str] | None = None
+) -> str:
+    """Run a program of this machine; return its standard output.
+
+    Raises:
+        RigError: It is not installed, or ends with a status other than 0.
+    """
+    try:
+        done = subprocess.run(
+            command, input=stdin, capture_output=True, text=True, check=False, env=environment
+        )
+    except OSError as error:
+        raise RigError(
+            f"{command[0]}: cannot be started: {error.strerror or error}.",
+            hint="`make hil-qemu` installs what virtual boards need; docs/hil.md lists the packages.",
+        ) from error
+    if done.returncode:
+        raise RigError(f"{command[0]}: status {done.returncode}: {done.stderr.strip()[-2000:]}")
+    return done.stdout
+
+
+def debian_sources(release: str) -> str:
+    """Return this machine's own sources of a release, as lines of a sources.list.
+
+    Raises:
+        RigError: It has none.
+    """
+    listed = run_here(
+        [
+            "apt-get",
+            "indextargets",
+            "--format",
+            "deb $(REPO_URI) $(CODENAME) $(COMPONENT)",
+            "Created-By: Packages",
+        ]
+    )
+    lines = sorted({line for line in listed.splitlines() if f" {release}" in line})
+    if not lines:
+        raise RigError(
+            f"this machine's package sources have no {release}.",
+            hint="Build on a Debian 12, or with its sources in /etc/apt.",
+        )
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,172 @@
+"""`Recipe`: what a virtual board is made of. Its digest names the image, so what is made of the same is made once."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from hil.board import read_toml
+from hil.errors import BoardError
+from hil.table import read_table, unknown
+
+LAYOUT = 1
+"""Raised when the same recipe is built into something else."""
+PYTHON = "3.11"
+"""Debian 12's."""
+GLIBC_MINOR = 36
+"""Debian 12 has glibc 2.36; wheels for any before it run."""
+_OLDEST_GLIBC_MINOR = 5
+
+PACKAGES = (
+    "busybox-static",
+    "i2c-tools",
+    "iproute2",
+    "kmod",
+    "libstdc++6",
+    "openssh-server",
+    "procps",
+    "python3",
+)
+"""Of every board: an init, a shell that can be reached, Python, and what the rig's drivers call."""
+WHEELS = (
+    "numpy==2.4.6",
+    "paho-mqtt==2.2.0",
+    "psutil==7.2.2",
+    "tuf==7.0.1",
+    "securesystemslib==1.6.0",
+    "onnxruntime==1.32.0",
+    "ai-edge-litert==2.3.0",
+)
+"""The agent's libraries; its own files are pushed by the rig, so that a test tests what is checked out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """One virtual board: a file ``NAME.toml`` of this folder.
+
+    Attributes:
+        release: Debian's name of it.
+        debian_architecture: As Debian names it: ``amd64``, ``arm64``.
+        wheel_architecture: As wheels name it: ``x86_64``, ``aarch64``.
+        kernel_package: The package that depends on the newest kernel.
+        kernel_image: What the kernel's file in ``/boot`` begins with.
+        modules: Modules that the board can load, those that they need not named; those of ``virtio_`` and ``ext4`` find the disk.
+        emulator: QEMU's program.
+        emulator_package: Debian's package of it.
+        machine: The machine that it emulates.
+        console: The kernel's name of the serial line.
+        has_hardware_monitor: Whether ``i2c-stub`` and ``lm75`` are among the modules: a temperature through a real driver.
+    """
+
+    release: str
+    debian_architecture: str
+    wheel_architecture: str
+    kernel_package: str
+    kernel_image: str
+    modules: tuple[str, ...]
+    emulator: str
+    emulator_package: str
+    machine: str
+    console: str
+    has_hardware_monitor: bool = False
+
+    @property
+    def digest(self) -> str:
+        """SHA-256, in hex, of all that decides what the image is."""
+        parts = [LAYOUT, PYTHON, GLIBC_MINOR, PACKAGES, WHEELS, dataclasses.asdict(self)]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def wheel_platforms(self) -> tuple[str, ...]:
+        """Platform tags of the wheels that run on it, newest first (PEP 600, and the older name of 2.17)."""
+        numbered = [
+            f"manylinux_2_{minor}_{self.wheel_architecture}"
+            for minor in range(GLIBC_MINOR, _OLDEST_GLIBC_MINOR - 1, -1)
+        ]
+        return (*numbered, f"manylinux2014_{self.wheel_architecture}")
+
+
+def recipe_names() -> tuple[str, ...]:
+    """Return the virtual boards that can be built."""
+    folder = resources.files("hil") / "virtual"
+    return tuple(sorted(entry.name[:-5] for entry in folder.iterdir() if entry.name.endswith(".toml")))
+
+
+def load_recipe(name: str) -> Recipe:
+    """Read a recipe by its name.
+
+    Raises:
+        BoardError: There is none of this name.
+    """
+    if name not in recipe_names():
+        unknown(f"virtual board {name!r}", name, recipe_names(), error=BoardError)
+    data = (resources.files("hil") / "virtual" / f"{name}.toml").read_bytes()
+    return read_table(
+        Recipe,
+        read_toml(data, origin=f"{name}.toml", error=BoardError),
+        where=f"{name}.toml",
+        error=BoardError,
+    )
+
+
+def cache_folder() -> Path:
+    """Return where images are kept: ``edgewright/boards`` of the user's cache (XDG Base Directory Specification).
+
+    Below ``sudo`` it is the cache of the user who said it, who is going to boot what root builds.
+    """
+    base = os.environ.get("XDG_CACHE_HOME") or ""
+    user = os.environ.get("SUDO_USER", "") if os.geteuid() == 0 else ""
+    home = Path(f"~{user}").expanduser()
+    return (Path(base) if base.startswith("/") else home / ".cache") / "edgewright" / "boards"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """A built board: a folder whose name has the recipe's digest.
+
+    Attributes:
+        folder: Where it is.
+    """
+
+    folder: Path
+
+    @property
+    def disk(self) -> Path:
+        """The root file system, ext4; never written to after it was made."""
+        return self.folder / "disk.img"
+
+    @property
+    def kernel(self) -> Path:
+        """The kernel."""
+        return self.folder / "kernel"
+
+    @property
+    def initial_root(self) -> Path:
+        """The small root that finds the disk."""
+        return self.folder / "initrd"
+
+    @property
+    def identity(self) -> Path:
+        """The private key that root of the board lets in."""
+        return self.folder / "identity"
+
+    @property
+    def host_key(self) -> Path:
+        """The public key by which the board is known."""
+        return self.folder / "host_key.pub"
+
+
+def image_of(name: str, recipe: Recipe, folder: Path | None = None) -> Image:
+    """Return where a board's image is, or would be.
+
+    Args:
+        name: The recipe's.
+        recipe: What it is made of.
+        folder: Where images are kept; by default `cache_folder`.
+    """
+    return Image(folder=(folder or cache_folder()) / f"{name}-{recipe.digest[:16]}")

@@ -1,0 +1,115 @@
+"""Which action a device has now. An action is one offer of one artifact; what a device shall run decides whether it stands.
+
+A job that is open says what its device shall run; without one the group's desired state does, so that a device that was away for weeks,
+or shall go back after a rollout was stopped, is offered that too. What an action has brought, or has failed to, is not offered again
+before a job asks for it anew or something else was wanted in between.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Final, Literal
+
+if TYPE_CHECKING:
+    from host_tools.fleet.records import Device, Job, Release, ReleasedArtifact
+    from host_tools.fleet.store.ddi import DdiAction
+    from host_tools.fleet.store.fleet_store import FleetBook, FleetStore
+
+_RELEASES_AT_ONCE: Final = 1_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """What a device is asked to do with an action."""
+
+    kind: Literal["deploy", "cancel"]
+    action: DdiAction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What a device shall run, and for which rollout; and since when a job asks for it, None: none does."""
+
+    digest: str
+    rollout: str | None
+    asked_seconds: float | None
+
+
+def offer_to(store: FleetStore, device: Device) -> Offer | None:
+    """Return what a device has to do, and make the action for it where there is none yet; None: nothing.
+
+    Raises:
+        StoreError: It cannot be read or written.
+    """
+    with store.reading() as book:
+        wanted, newest = wanted_of(book, device), book.ddi_actions.newest(device.id)
+        offered = standing(wanted, newest)
+        if offered is not None or not is_fresh(wanted, newest):
+            return offered
+    with store.writing() as book:  # looked at again: another request may have made it
+        wanted, newest = wanted_of(book, device), book.ddi_actions.newest(device.id)
+        if wanted is None or not is_fresh(wanted, newest):
+            return standing(wanted, newest)
+        found = _artifact(book, device, wanted)
+        if found is None:
+            return None
+        artifact, name, version = found
+        action = book.ddi_actions.add(
+            device.id, artifact, name=name, version=version, now_seconds=book.now_seconds
+        )
+    return Offer(kind="deploy", action=action)
+
+
+def standing(wanted: Wanted | None, newest: DdiAction | None) -> Offer | None:
+    """Return what is asked of a device that has an action: to go on with it, or to stop. Pure."""
+    if newest is None or newest.ended_seconds is not None:
+        return None
+    is_wanted = wanted is not None and wanted.digest == newest.digest
+    return Offer(kind="deploy" if is_wanted or newest.is_kept else "cancel", action=newest)
+
+
+def is_fresh(wanted: Wanted | None, newest: DdiAction | None) -> bool:
+    """Return whether a device that has no action needs one. Pure."""
+    if wanted is None:
+        return False
+    if newest is None:
+        return True
+    if newest.ended_seconds is None:
+        return False
+    return newest.digest != wanted.digest or (
+        wanted.asked_seconds is not None and wanted.asked_seconds >= newest.ended_seconds
+    )
+
+
+def wanted_of(book: FleetBook, device: Device) -> Wanted | None:
+    """Return what a device shall run that it does not run yet."""
+    jobs = book.jobs.open_of([device.id])
+    if jobs:
+        job: Job = max(jobs, key=lambda one: one.created_seconds)
+        return Wanted(digest=job.wanted, rollout=job.rollout, asked_seconds=job.created_seconds)
+    desired = book.drift.of_device(device.id)
+    if desired.desired is None or desired.desired == device.artifact:
+        return None
+    return Wanted(digest=desired.desired, rollout=desired.rollout, asked_seconds=None)
+
+
+def _artifact(book: FleetBook, device: Device, wanted: Wanted) -> tuple[ReleasedArtifact, str, str] | None:
+    """Return the artifact, its model and its version."""
+    if wanted.rollout is not None:
+        release = book.releases.get(book.rollouts.get(wanted.rollout).plan.release)
+        artifact = _in(release, wanted.digest)
+        return None if artifact is None else (artifact, release.model, release.version)
+    group = book.groups.get(device.group)
+    artifact = next((one for one in group.artifacts.values() if one.digest == wanted.digest), None)
+    if artifact is None:
+        return None
+    parts = PurePosixPath(artifact.path).parts
+    model = parts[1] if len(parts) > 2 else parts[-1]
+    releases = book.releases.page(model=model, limit=_RELEASES_AT_ONCE)
+    version = next((one.version for one in releases if _in(one, wanted.digest) is not None), "")
+    return artifact, model, version or wanted.digest.removeprefix("sha256:")[:12]
+
+
+def _in(release: Release, digest: str) -> ReleasedArtifact | None:
+    return next((one for one in release.artifacts.values() if one.digest == digest), None)

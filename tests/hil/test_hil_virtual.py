@@ -1,0 +1,255 @@
+"""Virtual boards without a QEMU: recipes, the first root's archive, QEMU's protocol against what a QEMU 7.2 said, what is refused."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import pwd
+import socket
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hil.artifact import open_artifact
+from hil.board import board_names, load_board
+from hil.drivers.hardware_monitor import register
+from hil.errors import BoardError, RigError
+from hil.null_artifact import write_null_artifact
+from hil.rig import open_rig
+from hil.virtual.build import build_image
+from hil.virtual.cpio import cpio_archive
+from hil.virtual.debian import debian_sources, run_here
+from hil.virtual.machine import VirtualMachine, accelerator_for
+from hil.virtual.qmp import Qmp
+from hil.virtual.recipe import cache_folder, image_of, load_recipe, recipe_names
+from host_tools.cli.main import main
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# What Debian's QEMU 7.2.22 said (`qemu-system-x86_64 -M none -qmp …`), line by line.
+GREETING = b'{"QMP": {"version": {"qemu": {"micro": 22, "minor": 2, "major": 7}, "package": "Debian 1:7.2+dfsg-7+deb12u18+b3"}, "capabilities": ["oob"]}}\r\n'
+ANSWERS = {
+    b"qmp_capabilities": b'{"return": {}}\r\n',
+    b"query-status": b'{"return": {"status": "running", "singlestep": false, "running": true}}\r\n',
+    b"stop": b'{"timestamp": {"seconds": 1795767151, "microseconds": 279037}, "event": "STOP"}\r\n{"return": {}}\r\n',
+    b"set_link": b'{"error": {"class": "DeviceNotFound", "desc": "Device \'none\' not found"}}\r\n',
+}
+
+
+@contextlib.contextmanager
+def speaking(path: Path, greeting: bytes = GREETING) -> Iterator[Path]:
+    """Say what QEMU said, to one caller; to what it was not asked then, nothing more."""
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(str(path))
+    server.listen()
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            line, _ = server.accept()
+            with line, line.makefile("rb") as asked:
+                line.sendall(greeting)
+                if greeting != GREETING:
+                    return
+                for request in asked:
+                    answers = [answer for name, answer in ANSWERS.items() if b'"%s"' % name in request]
+                    if not answers:
+                        return
+                    line.sendall(answers[0])
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    yield path
+    with contextlib.suppress(OSError):
+        server.shutdown(socket.SHUT_RDWR)
+    server.close()
+    thread.join(30)
+
+
+def test_a_conversation_with_qemu(tmp_path: Path) -> None:
+    with speaking(tmp_path / "q") as path:
+        control = Qmp(path)
+        assert control.version == "7.2.22"
+        assert control.ask("query-status")["status"] == "running"
+        assert control.ask("stop") == {}, "the event before the answer is passed over"
+        with pytest.raises(RigError, match="set_link: QEMU refuses: Device 'none' not found"):
+            control.ask("set_link", name="none", up=False)
+        assert control.ask("query-status")["running"]
+        with pytest.raises(RigError, match="ended the conversation"):
+            control.ask("unheard-of")
+        control.close()
+        control.close()
+
+
+@pytest.mark.parametrize(
+    ("greeting", "message"),
+    [
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "expected a line of JSON"),
+        (b"[" * 5000 + b"\n", "expected a line of JSON"),
+        (b"[1]\n", "expected a JSON object"),
+        (b"{}\n", "expected QEMU's greeting"),
+        (b'{"QMP": {"version": 7}}\n', "expected QEMU's greeting"),
+        (b'{"QMP": ', "ended the conversation"),
+    ],
+)
+def test_what_is_no_qemu_is_said(tmp_path: Path, greeting: bytes, message: str) -> None:
+    with speaking(tmp_path / "q", greeting) as path, pytest.raises(RigError, match=message):
+        Qmp(path)
+
+
+def test_a_qemu_that_is_not_there_is_said(tmp_path: Path) -> None:
+    with pytest.raises(RigError, match="QEMU does not answer"):
+        Qmp(tmp_path / "none")
+
+
+def read_cpio(data: bytes) -> dict[str, tuple[int, bytes]]:
+    """Read it as the kernel's document says: mode and content by name."""
+    found, at = {}, 0
+    while True:
+        assert data[at : at + 6] == b"070701"
+        numbers = [int(data[at + 6 + 8 * field : at + 14 + 8 * field], 16) for field in range(13)]
+        mode, size, name_size = numbers[1], numbers[6], numbers[11]
+        name = data[at + 110 : at + 110 + name_size - 1].decode()
+        assert data[at + 109 + name_size] == 0
+        begin = (at + 110 + name_size + 3) // 4 * 4
+        if name == "TRAILER!!!":
+            return found
+        found[name] = (mode, data[begin : begin + size])
+        at = (begin + size + 3) // 4 * 4
+
+
+names = st.text("abcxyz-_.0", min_size=1, max_size=9).filter(lambda name: name.strip("."))
+paths = st.lists(names, min_size=1, max_size=3).map("/".join)
+
+
+@given(st.dictionaries(paths, st.binary(max_size=40), max_size=6))
+def test_the_first_root_is_an_archive_that_the_kernel_reads(files: dict[str, bytes]) -> None:
+    folders = {"/".join(name.split("/")[:end]) for name in files for end in range(1, name.count("/") + 1)}
+    if folders & set(files):  # a file cannot be a folder too
+        return
+    read = read_cpio(cpio_archive(files))
+    assert {name: data for name, (mode, data) in read.items() if mode == 0o100755} == files
+    assert {name for name, (mode, _) in read.items() if mode == 0o040755} == folders
+    order = list(read)
+    assert all(order.index(name.rpartition("/")[0]) < order.index(name) for name in read if "/" in name)
+
+
+@given(st.integers(-110, 250).map(lambda halves: halves / 2))
+def test_the_chips_register_holds_the_temperature(celsius: float) -> None:
+    word = register(celsius)
+    upper, lower = word & 0xFF, word >> 8  # on the bus the upper byte comes first
+    nine = (upper << 8 | lower) >> 7
+    assert (nine - 512 if nine & 256 else nine) / 2 == celsius
+
+
+def test_the_chips_register_as_its_data_sheet_has_it() -> None:
+    assert register(125.0) == 0x007D  # 0 1111 1010
+    assert register(0.5) == 0x8000
+    assert register(-25.0) == 0x00E7
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_recipe_has_a_board_and_every_part_of_it_is_in_its_digest(name: str) -> None:
+    recipe = load_recipe(name)
+    assert load_board(f"qemu-{name}").resource["image"] == name
+    assert {"virtio_pci", "virtio_blk", "virtio_net", "ext4"} <= set(recipe.modules)
+    for field in dataclasses.fields(recipe):
+        value = getattr(recipe, field.name)
+        other = (
+            (not value)
+            if isinstance(value, bool)
+            else (*value, "x")
+            if isinstance(value, tuple)
+            else f"{value}x"
+        )
+        assert dataclasses.replace(recipe, **{field.name: other}).digest != recipe.digest
+    assert f"manylinux_2_17_{recipe.wheel_architecture}" in recipe.wheel_platforms
+
+
+def test_every_virtual_board_that_ships_has_a_recipe() -> None:
+    virtual = [load_board(name) for name in board_names() if load_board(name).section.kind == "qemu"]
+    assert virtual
+    assert {board.resource["image"] for board in virtual} == set(recipe_names())
+
+
+def test_how_a_board_is_started(tmp_path: Path) -> None:
+    folder = tmp_path / "a,b"
+    recipe = load_recipe("x86_64")
+    image = image_of("x86_64", recipe, tmp_path)
+    machine = VirtualMachine(recipe, image, folder, ssh_port=2222, memory_mebibytes=512, processors=2)
+    command = " ".join(machine.command())
+    assert "cache=writeback" in command, "a flush of the board is one of this machine's disk"
+    assert "restrict=on,hostfwd=tcp:127.0.0.1:2222-:22" in command, "it reaches nothing but what is led to it"
+    assert f"file={tmp_path}/a,,b/disk.qcow2," in command
+    assert machine.console() == ""
+    with pytest.raises(RigError, match="QEMU does not answer"):
+        machine.facts()
+    machine.cut()
+
+
+def test_images_are_kept_in_the_cache_of_whoever_boots_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setenv("SUDO_USER", "daemon")
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative, so it does not count")
+    assert str(cache_folder()) == f"{pwd.getpwnam('daemon').pw_dir}/.cache/edgewright/boards"
+    monkeypatch.setenv("XDG_CACHE_HOME", "/cache")
+    assert str(cache_folder()) == "/cache/edgewright/boards"
+
+
+def test_a_processor_of_another_kind_is_translated() -> None:
+    assert accelerator_for("m68k") == "tcg"
+
+
+def test_an_image_that_was_not_built_is_said_with_the_command_that_builds_it(tmp_path: Path) -> None:
+    board = tmp_path / "virtual.toml"
+    board.write_text(
+        f'[board]\nkind = "qemu"\ntargets = ["ncnn"]\n[resource]\nimage = "x86_64"\nimages = "{tmp_path}"\n'
+    )
+    with pytest.raises(RigError, match="image is not there") as caught:
+        open_rig(str(board), tmp_path)
+    assert caught.value.hint is not None
+    assert "edgewright hil board build x86_64" in caught.value.hint
+    board.write_text(board.read_text().replace('image = "x86_64"', 'image = "x86-64"'))
+    with pytest.raises(BoardError, match=r"'x86-64': unknown\. Did you mean 'x86_64'"):
+        open_rig(str(board), tmp_path)
+    board.write_text(board.read_text().replace("x86-64", "x86_64") + "memory_mebibytes = 10\n")
+    with pytest.raises(BoardError, match=r"resource\.memory_mebibytes: expected 256 to 65536"):
+        open_rig(str(board), tmp_path)
+
+
+def test_an_image_that_is_there_is_not_built_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = image_of("x86_64", load_recipe("x86_64"), tmp_path)
+    image.folder.mkdir()
+    assert main(["hil", "board", "build", "x86_64", "--images", str(tmp_path)]) == 0
+    assert str(image.folder) in capsys.readouterr().err
+    assert main(["hil", "board", "build", "pdp11"]) == 2
+    assert "virtual board 'pdp11': unknown" in capsys.readouterr().err
+
+
+def test_only_root_builds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(RigError, match="built as root"):
+        build_image("x86_64", folder=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_this_machine_lacks_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(RigError, match="no-such-program: cannot be started") as caught:
+        run_here(["no-such-program"])
+    assert caught.value.hint is not None
+    with pytest.raises(RigError, match="status 3: went wrong"):
+        run_here(["sh", "-c", "echo went wrong >&2; exit 3"])
+    with pytest.raises(RigError, match="have no woody"):
+        debian_sources("woody")
+
+
+def test_the_null_artifact_is_an_artifact(tmp_path: Path) -> None:
+    write_null_artifact(tmp_path / "nothing.ewa")
+    assert open_artifact(tmp_path / "nothing.ewa").manifest.requires.engine == "null"
