@@ -189,7 +189,7 @@ REFUSED = (
     ),
     (one("edge", 'y = Pad<mode="edge">(x, p)', "1,8,12,8", p=_ints(0, 0, 2, 0, 0, 0, 2, 0)), r"Pad 'Pad_y': mode 'edge' with pads up to 2"),
     (one("indices", "y, i = MaxPool<kernel_shape=[2,2]>(x) j = Cast<to=1>(i) z = Relu(j)", "1,8,7,7"), r"MaxPool .*: its second output \(indices\) is used"),
-    (one("erf", "y = Erf(x)", CUBE), r"Erf 'Erf_y': the TFLite lowering does not know this operator"),
+    (one("atanh", "y = Atanh(x)", CUBE), r"Atanh 'Atanh_y': the TFLite lowering does not know this operator"),
 )  # fmt: skip
 
 
