@@ -91,7 +91,7 @@ def test_a_profile_that_wants_it_in_integers_is_refused(tmp_path: Path) -> None:
 )
 def test_what_has_no_kernel_is_refused_by_name(body: str, reason: str, tmp_path: Path) -> None:
     with pytest.raises(LoweringError, match=reason):
-        float_payload(ending("refused", body, (1, 8, 8)), tmp_path)
+        float_payload(ending("refused", body, (1, 8, 8), first=_ints(1)), tmp_path)
 
 
 def test_computed_indices_are_refused(tmp_path: Path) -> None:
@@ -100,4 +100,17 @@ def test_computed_indices_are_refused(tmp_path: Path) -> None:
         "computed", body, (1, 8, 8, 8), **{"from": _ints(0, 0), "to": _ints(1, 1), "flat": _ints(8)}
     )
     with pytest.raises(LoweringError, match="indices are computed"):
+        float_payload(case, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["y = Where (c, f, z)", "h = Where (c, f, z) y = Pow (h, z)", "l = Less (f, z) y = Cast <to = 1> (l)"],
+)
+def test_more_axes_than_kernels_broadcast_are_refused(line: str, tmp_path: Path) -> None:
+    body = (
+        f"f = Unsqueeze (a, at) n = Neg (f) c = Greater (f, n) z = ReduceMean <keepdims = 1> (f, last) {line}"
+    )
+    case = ending("axes", body, (1, 8, 1, 8, 8), at=_ints(2), last=_ints(4))
+    with pytest.raises(LoweringError, match="axes that differ in shape"):
         float_payload(case, tmp_path)
