@@ -12,7 +12,7 @@ DATA ?=
 RIG ?= local
 BOARD ?= x86_64
 
-.PHONY: help setup demo test hil hil-qemu check format deb deb-check bench bench-peers clean
+.PHONY: help setup demo test conformance hil hil-qemu check format deb deb-check bench bench-peers clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -26,6 +26,9 @@ test: $(VENV)/.ready .venv-tflite-legacy/.ready .venv-tensorflow/.ready .venv-tf
 	@scripts/system-packages mosquitto mosquitto-clients openssh-client openssh-server postgresql procps systemd
 	@command -v chromium chromium-headless-shell >/dev/null || scripts/system-packages chromium-headless-shell
 	$(RUN) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
+
+conformance: $(VENV)/.ready ## Every node test of the onnx package in every format: make conformance, or ARGS=--write to record them anew
+	$(RUN) -m tests.conformance $(ARGS)
 
 hil: $(VENV)/.ready ## The suites of hardware in the loop: make hil RIG=local, or RIG=path/to/board.toml
 	@scripts/system-packages mosquitto openssh-client

@@ -12,7 +12,10 @@ Layout:
     batch_run.py     what it does
     batch_progress.py  one bar for all jobs, a line for each that runs
     targets.py     edgewright targets list | show | new
-    inspect.py     edgewright inspect
+    inspect.py     edgewright inspect: arguments
+    inspecting.py    what it does
+    diff.py        edgewright diff: arguments
+    diffing.py       what it does
     telemetry.py   edgewright watch, edgewright report: arguments
     listening.py     what they do
     ca.py          edgewright ca: arguments
@@ -22,4 +25,6 @@ Layout:
     fleet_asking.py    what asks the server: devices, rollouts, audit list
     fleet_server.py    the server as these commands see it
     progress.py    progress bars
+    printing.py    tables for people, JSON for programs
+    shapes.py      --shape
 """

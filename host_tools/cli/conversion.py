@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from host_tools.cli.progress import ProgressBars
+from host_tools.cli.shapes import parse_shapes
 from host_tools.errors import InputError
 from host_tools.mixed_precision import Goal
 from host_tools.pipeline import convert
@@ -68,25 +69,6 @@ def run(options: argparse.Namespace) -> int:
     if conversion.report.refused:
         return _REFUSED
     return 0 if conversion.report.verdict in ("pass", "marginal") else _FAILED
-
-
-def parse_shapes(texts: list[str]) -> dict[str, tuple[int, ...]]:
-    """Read ``NAME=1,3,224,224`` texts.
-
-    Raises:
-        InputError: One has another form.
-    """
-    shapes: dict[str, tuple[int, ...]] = {}
-    for text in texts:
-        name, _, extents = text.rpartition("=")
-        try:
-            shape = tuple(int(extent) for extent in extents.split(","))
-        except ValueError:
-            shape = ()
-        if not name or not shape or min(shape) < 1:
-            raise InputError(f"--shape: expected NAME=1,3,224,224 with positive whole numbers, got {text!r}.")
-        shapes[name] = shape
-    return shapes
 
 
 def _recipe(options: argparse.Namespace) -> Recipe:

@@ -24,6 +24,7 @@ from host_tools.cli import (
     batch,
     ca,
     convert,
+    diff,
     explain,
     fleet,
     hil,
@@ -58,7 +59,8 @@ examples:
   edgewright batch jobs.toml --out build/
   edgewright explain build/
   edgewright targets list
-  edgewright inspect build/model-1.0.0-cortex-a-tflite.ewa
+  edgewright inspect model.onnx --target cortex-m-tflm
+  edgewright diff old.ewa new.ewa --run 16
   edgewright watch mqtt://localhost
   edgewright report --from mqtt://localhost --seconds 60 --out report.html
   edgewright ingest --broker mqtt://localhost --store telemetry.duckdb
@@ -189,6 +191,7 @@ def _parser() -> argparse.ArgumentParser:
         explain,
         targets,
         inspect,
+        diff,
         telemetry,
         ingest,
         review,

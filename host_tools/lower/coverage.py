@@ -27,8 +27,8 @@ def require_coverage(model: FloatModel, plan: QuantizationPlan) -> None:
                 f"{node.op_type} {node.name!r}: the plan does not have this node.", hint=_HINT
             )
     activations = [*graph.inputs, *(value for node in graph for value in node.outputs)]
-    for value in activations:
-        if (value.name or "") not in plan.tensors and not value.is_initializer():
+    for value in activations:  # an optional output that is left out has no name
+        if value.name and value.name not in plan.tensors and not value.is_initializer():
             raise LoweringError(f"Value {value.name!r}: the plan does not have it.", hint=_HINT)
     widths = {node.name: len(node.inputs) for node in graph}
     for edge in plan.requantize:

@@ -14,6 +14,7 @@ from host_tools.lower.coverage import require_coverage
 from host_tools.lower.integers import dequantize_array, quantize_array, quantize_bias
 from host_tools.lower.interface import integer_interface
 from host_tools.lower.openvino_codes import codes_of, element_type, real_of, replace_weight
+from host_tools.lower.openvino_misread import require_read_right
 from host_tools.lower.saturation import is_done_by_saturation
 from host_tools.model.export import serialize
 from host_tools.model.topology import constant, integers, shape_of
@@ -63,6 +64,7 @@ def write_openvino_graph(
         LoweringError: OpenVINO cannot read the network, or the plan cannot be written in it; the message names value or node.
     """
     require_coverage(model, plan)
+    require_read_right(model.graph.graph)
     prepared = _with_planned_constants(model, plan, profile)
     for edge in plan.requantize:
         _add_stand_in(prepared.graph, edge)

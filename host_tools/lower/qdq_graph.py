@@ -156,15 +156,19 @@ class _Writer:
         count = 1 if node.name in self.graph.relus else len(node.inputs)
         inputs = [self._read(node, index) for index in range(count)]
         targets = [self.graph.written(value) for value in node.outputs]
-        qparams = [self.graph.qparams(value) for value in targets]
+        qparams = [self.graph.qparams(value) if value.name else None for value in targets]
         outputs = []
         for target, quantized in zip(targets, qparams, strict=True):
+            if not target.name:  # an optional output that is left out
+                outputs.append(ir.Value(name=""))
+                continue
             name = name_of(target) if quantized is None else f"{name_of(target)}/float"
             outputs.append(self.out.value(name, target.shape, target.dtype))
         op_type = "Relu" if node.name in self.graph.relus else node.op_type
         self.out.add(op_type, inputs, outputs, node.attributes.values(), node.name or "")
         for target, output, quantized in zip(targets, outputs, qparams, strict=True):
-            self._publish(target, output, quantized)
+            if target.name:
+                self._publish(target, output, quantized)
 
     def write_output(self, value: ir.Value) -> ir.Value:
         """Return the graph output for a canonical one: float, or integer where the profile wants it."""
@@ -185,7 +189,7 @@ class _Writer:
         names: dict[str, str] = {}
         for value in (*self.graph.source.inputs, *produced):
             name = name_of(value)
-            if value.is_initializer() or self.graph.plan.tensors[name].role == "fused":
+            if not name or value.is_initializer() or self.graph.plan.tensors[name].role == "fused":
                 continue
             carrier = self.real.get(name) or self.shielded.get(name)
             if carrier is not None:

@@ -19,8 +19,14 @@ _DEFAULT_DOMAINS = ("", "ai.onnx")
 _QUANTIZED = re.compile(
     r"QuantizeLinear|DequantizeLinear|DynamicQuantizeLinear|QLinear\w+|ConvInteger|MatMulInteger|MatMulNBits"
 )
+_RANDOM = ("Bernoulli", "Multinomial", "RandomNormalLike", "RandomUniformLike")  # those that read an input
 _INFINITE_ALLOWED = {"Clip": (1, 2), "Max": None, "Min": None}  # None: any input
 FLOAT_TYPES = (ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
+
+
+def is_quantized(op_type: str) -> bool:
+    """Tell whether an operator of that type stands in quantized models only."""
+    return _QUANTIZED.fullmatch(op_type) is not None
 
 
 def label(node: ir.Node) -> str:
@@ -49,7 +55,7 @@ def require_convertible(model: ir.Model) -> None:
 
 
 def _require_known_node(node: ir.Node, model: ir.Model) -> None:
-    if _QUANTIZED.fullmatch(node.op_type):
+    if is_quantized(node.op_type):
         raise ModelError(
             f"{label(node)}: the model is already quantized.",
             hint="Give the float model it was made from; ranges and scales are chosen here, for each target.",
@@ -96,12 +102,17 @@ def require_no_subgraphs(graph: ir.Graph) -> None:
 
 
 def require_fed(graph: ir.Graph) -> None:
-    """Refuse what neither reads an input nor could be computed once and for all.
+    """Refuse what neither reads an input nor could be computed once and for all, and what draws lots.
 
     Raises:
         UnsupportedOperatorError: Random numbers, or a constant that is far larger than the model that makes it.
     """
     for node in graph:
+        if node.op_type in _RANDOM:
+            raise UnsupportedOperatorError(
+                f"{label(node)} draws random numbers: no two engines would agree, nor two runs of one.",
+                hint="Leave it out of the model, or feed its result as an input.",
+            )
         if all(value is None or value.is_initializer() for value in node.inputs):
             raise UnsupportedOperatorError(
                 f"{label(node)} depends on no input, and its result is random or too large to be stored as a constant.",

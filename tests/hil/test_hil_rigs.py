@@ -24,6 +24,9 @@ from tests.integration.support import can_connect, wait_until
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+# What it waits for has limits of its own; on a busy machine many programs are long in coming.
+pytestmark = pytest.mark.timeout(900)
+
 
 @pytest.fixture(scope="module")
 def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:

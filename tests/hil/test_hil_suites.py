@@ -10,6 +10,9 @@ import pytest
 from hil.artifact import sample_artifact
 from tests.hil.suite_session import ROOT, run_suites
 
+# What it waits for has limits of its own; on a busy machine many programs are long in coming.
+pytestmark = pytest.mark.timeout(900)
+
 SESSIONS = [
     ("test_smoke", "test_parity", "test_latency", "test_soak"),
     ("test_heat", "test_offline", "test_telemetry_loss"),

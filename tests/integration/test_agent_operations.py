@@ -51,7 +51,7 @@ NO_BROKER = 1
 def publish(port: int, topic: str, payload: bytes) -> None:
     """Publish retained, as whoever commands does."""
     parts = ["mosquitto_pub", "-h", "127.0.0.1", "-p", str(port), "-t", topic, "-q", "1", "-r", "-s"]
-    subprocess.run(parts, input=payload, timeout=20, check=True)
+    subprocess.run(parts, input=payload, timeout=90, check=True)
 
 
 def order(port: int, operation: str, command_id: str, **arguments: str) -> None:
@@ -273,7 +273,7 @@ def test_a_request_over_mqtt_5_is_answered_with_its_correlation_data(
             asker.publish("ew/v1/device/dev-1///i/frame", body, 1, properties=properties).wait_for_publish(
                 10.0
             )
-        good, bad = answers.get(timeout=20.0), answers.get(timeout=20.0)
+        good, bad = answers.get(timeout=90.0), answers.get(timeout=90.0)
         assert agent.stop() == 0
     asker.disconnect()
     asker.loop_stop()
@@ -300,6 +300,6 @@ def test_a_post_on_this_machine_is_answered_by_a_real_engine(tmp_path: Path) -> 
     with AgentProcess(config) as agent:
         wait_until_running(config)
         wait_until(lambda: can_connect(port), what="it listens")
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/infer", data=body, timeout=20) as response:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/infer", data=body, timeout=90) as response:
             assert json.loads(response.read())["outputs"][0]["form"] == "raw"
         assert agent.stop() == 0

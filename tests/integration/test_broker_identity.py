@@ -114,12 +114,12 @@ class Open:
         )
 
     def next(self) -> BrokerReport:
-        return self.reports.get(timeout=20)
+        return self.reports.get(timeout=60)
 
     def reason(self) -> str:
         report = self.next()
         assert isinstance(report, Disconnected), report
-        assert self.connection.join(5)
+        assert self.connection.join(60)
         return report.reason
 
     def publish(self, topic: str) -> Delivered:
@@ -130,7 +130,7 @@ class Open:
 
     def close(self) -> None:
         self.connection.close()
-        assert self.connection.join(5)
+        assert self.connection.join(60)
 
 
 def refusal(port: int, tls: TlsFiles) -> str:

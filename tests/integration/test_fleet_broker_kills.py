@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
     from tests.integration.support import Mosquitto
 
+# What it waits for has limits of its own; on a busy machine many programs are long in coming.
+pytestmark = pytest.mark.timeout(900)
+
 CANARY, OTHERS = "dev-1", ("dev-2", "dev-3")
 LONGEST_SECONDS = 240.0
 

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from host_tools.fleet.field.observations import Said
     from tests.integration.support import Mosquitto
 
+# What it waits for has limits of its own; on a busy machine many programs are long in coming.
+pytestmark = pytest.mark.timeout(900)
+
 DEVICES = ("dev-1", "dev-2", "dev-3")
 LONGEST_SECONDS = 150.0
 ONCE = [

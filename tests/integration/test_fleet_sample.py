@@ -25,9 +25,12 @@ from tests.integration.support import wait_until
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+# What it waits for has limits of its own; on a busy machine many programs are long in coming.
+pytestmark = pytest.mark.timeout(900)
+
 ROOT = Path(__file__).parents[2]
 DEVICES = 6
-LONGEST_SECONDS = 150.0
+LONGEST_SECONDS = 300.0
 
 
 class Sample:

@@ -87,7 +87,7 @@ class Device:
             "-r",
             "-s",
         ]
-        subprocess.run(command, input=encode(message), timeout=20, check=True)
+        subprocess.run(command, input=encode(message), timeout=90, check=True)
 
 
 @pytest.fixture

@@ -214,7 +214,7 @@ def event(seq: int, *, device: str = "dev-1") -> bytes:
 
 def publish_retained(port: int, topic: str, payload: bytes) -> None:
     command = ["mosquitto_pub", "-h", "127.0.0.1", "-p", str(port), "-t", topic, "-q", "1", "-r", "-s"]
-    subprocess.run(command, input=payload, timeout=20, check=True)
+    subprocess.run(command, input=payload, timeout=90, check=True)
 
 
 def test_everything_that_devices_say_lands_where_it_belongs_and_the_rest_says_why(

@@ -11,6 +11,9 @@ from benchmarks.review.kills import kill_everything
 if TYPE_CHECKING:
     from pathlib import Path
 
+# What it waits for has limits of its own; on a busy machine many programs are long in coming.
+pytestmark = pytest.mark.timeout(900)
+
 
 @pytest.mark.slow
 def test_twenty_kills_lose_nothing_and_double_nothing(tmp_path: Path) -> None:

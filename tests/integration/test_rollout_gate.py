@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
     from tests.integration.support import Mosquitto
 
+# What it waits for has limits of its own; on a busy machine many programs are long in coming.
+pytestmark = pytest.mark.timeout(900)
+
 ROOT = Path(__file__).parents[2]
 CANARIES, OTHERS = tuple(f"dev-{number}" for number in range(1, 6)), ("dev-6",)
 OLD_SECONDS, SLOW_SECONDS = 0.02, 0.1  # so long that a busy machine hides nothing

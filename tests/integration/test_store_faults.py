@@ -28,6 +28,9 @@ from tests.unit.host_tools.review.store.stored_messages import (
     stamp,
 )
 
+# What it waits for has limits of its own; on a busy machine many programs are long in coming.
+pytestmark = pytest.mark.timeout(900)
+
 ALL = Selection(start=EPOCH - 600.0, end=EPOCH + 20_000.0)
 BATCHES = 40
 KILLS = 4

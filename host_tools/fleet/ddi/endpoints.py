@@ -214,8 +214,10 @@ def _add_downloads(router: APIRouter, devices: _Devices) -> None:
             return PlainTextResponse(f"{bundle.md5}  {bundle.name}\n")
         if file != bundle.name:
             raise NotFoundError(f"action {action}: it brings no file of this name.")
-        if "range" not in request.headers:
+        if not one.is_fetched:
             devices.fleet.service.hear([begun(one, devices.fleet.store.wall_seconds())])
+            with devices.fleet.store.writing() as book:
+                book.ddi_actions.fetch(action)
         return FileResponse(bundle.path, media_type="application/octet-stream", filename=bundle.name)
 
 

@@ -16,9 +16,12 @@ if TYPE_CHECKING:
     from host_tools.fleet.store.ddi import ActionResult, DdiAction
 
 _ON_THE_WAY: Final[Mapping[Execution, str]] = MappingProxyType(
-    {"download": "update_started", "downloaded": "update_tried", "proceeding": "update_activated"}
+    {"download": "update_started", "downloaded": "update_tried", "proceeding": "update_tried"}
 )
-"""Which event of the agent's says the same; `scheduled` and `resumed` say only that the device is there."""
+"""Which event of the agent's says the same; `scheduled` and `resumed` say only that the device is there.
+
+`proceeding` says that the device works on it: a job of the fleet that is `proceeding` is of a device on which the release runs.
+"""
 
 
 def lives(device: str, seconds: float) -> Heard:
@@ -36,7 +39,9 @@ def heard(action: DdiAction, feedback: Feedback, seconds: float) -> Heard:
     """Return what follows for device and job."""
     ended = ends(feedback)
     if ended is None:
-        event = _ON_THE_WAY.get(feedback.status.execution, "")
+        execution = feedback.status.execution
+        is_before = execution == "proceeding" and not action.is_fetched
+        event = "update_started" if is_before else _ON_THE_WAY.get(execution, "")
         runs = None
     else:
         event = {"success": "update_committed", "failure": "update_rolled_back"}.get(ended, "update_rejected")

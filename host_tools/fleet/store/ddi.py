@@ -48,6 +48,7 @@ class DdiAction:
         made_seconds: Unix time at which it was offered first.
         ended_seconds: Unix time at which the device said that it is over; None: it has not.
         result: How it ended; `none` while it has not.
+        is_fetched: The device has asked for its file.
         is_kept: The device was asked to cancel it and will not.
     """
 
@@ -61,6 +62,7 @@ class DdiAction:
     made_seconds: float
     ended_seconds: float | None = None
     result: ActionResult = "none"
+    is_fetched: bool = False
     is_kept: bool = False
 
 
@@ -130,6 +132,7 @@ class DdiActions:
                 version=version,
                 made_seconds=now_seconds,
                 result=action.result,
+                is_fetched=action.is_fetched,
                 is_kept=action.is_kept,
             )
         )
@@ -166,6 +169,12 @@ class DdiActions:
             .values(ended_seconds=now_seconds, result=result)
         )
 
+    def fetch(self, number: int) -> None:
+        """Write down that the device has asked for its file."""
+        self._connection.execute(
+            update(DDI_ACTION).where(DDI_ACTION.c.number == number).values(is_fetched=True)
+        )
+
     def keep(self, number: int) -> None:
         """Write down that the device will not cancel an action."""
         self._connection.execute(update(DDI_ACTION).where(DDI_ACTION.c.number == number).values(is_kept=True))
@@ -183,5 +192,6 @@ def _action(row: Row[Any]) -> DdiAction:
         made_seconds=row.made_seconds,
         ended_seconds=row.ended_seconds,
         result=cast("ActionResult", row.result),
+        is_fetched=bool(row.is_fetched),
         is_kept=bool(row.is_kept),
     )

@@ -170,7 +170,7 @@ class Devices:
         return tuple(self._connection.execute(asked).scalars())
 
     def heard(self, reports: Sequence[DeviceReport], *, now_seconds: float) -> None:
-        """Write down what devices said; of what one said twice, the later counts, whatever the order here.
+        """Write down what devices said; of what one said twice, the later counts, whatever the order here; of health, that it has gone.
 
         Devices that are not known are passed over.
         """
@@ -194,6 +194,19 @@ class Devices:
             update(DEVICE).where(DEVICE.c.id == bindparam("b_id"), later_said).values(values),
             [{**_bound(report), "b_now": now_seconds} for report in reports],
         )
+        self._have_gone(reports)
+
+    def _have_gone(self, reports: Sequence[DeviceReport]) -> None:
+        """Believe the broker that a device has gone: its last will is dated by when it came, and so older than what it said since."""
+        last = {report.device: report for report in reports if report.health is not None}
+        gone = [
+            {"b_id": one.device, "b_seconds": one.seconds} for one in last.values() if one.health == "down"
+        ]
+        if gone:
+            outlived = and_(
+                DEVICE.c.id == bindparam("b_id"), DEVICE.c.last_seen_seconds > bindparam("b_seconds")
+            )
+            self._connection.execute(update(DEVICE).where(outlived).values(health="down"), gone)
 
     def _tag(self, devices: Sequence[Device]) -> None:
         rows = [{"device": device.id, "tag": tag} for device in devices for tag in sorted(device.tags)]

@@ -191,6 +191,7 @@ DDI_ACTION: Final = Table(
     Column("made_seconds", Double, nullable=False),
     Column("ended_seconds", Double),
     Column("result", Text, nullable=False),
+    Column("is_fetched", Boolean, nullable=False),  # the device has asked for its file
     Column("is_kept", Boolean, nullable=False),  # the device will not cancel it
     Index("ddi_action_of_device", "device", "number"),
 )

@@ -141,7 +141,12 @@ class GraphBuilder:
     ) -> int:
         """Add a constant, or return the index of an equal one (same bytes, type, shape and quantization)."""
         array = np.ascontiguousarray(values)
-        dtype = next(code for name, code in TYPE_OF_DTYPE.items() if name == array.dtype.name)
+        dtype = next((code for name, code in TYPE_OF_DTYPE.items() if name == array.dtype.name), None)
+        if dtype is None:
+            raise LoweringError(
+                f"Constant {name!r} is of type {array.dtype}; TFLite files are written with {', '.join(TYPE_OF_DTYPE)}.",
+                hint="Change the Cast in front of it, or choose a target of another format.",
+            )
         data = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
         key = (data, dtype, array.shape, quantization)
         if key not in self._constants:

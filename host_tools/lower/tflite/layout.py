@@ -24,8 +24,26 @@ if TYPE_CHECKING:
 
     from host_tools.lower.tflite.axes import Layout
 
-SPATIAL = frozenset({"Conv", "ConvTranspose", "MaxPool", "AveragePool", "GlobalAveragePool", "Resize"})
+SPATIAL = frozenset(
+    {
+        "Conv",
+        "ConvTranspose",
+        "MaxPool",
+        "AveragePool",
+        "GlobalAveragePool",
+        "GlobalMaxPool",
+        "DepthToSpace",
+        "SpaceToDepth",
+        "Resize",
+    }
+)
 RESHAPES = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze"})
+REDUCTIONS = frozenset(
+    {
+        "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum",
+        "ReduceSumSquare",
+    }
+)  # fmt: skip
 _MATRIX = frozenset({"Gemm", "MatMul"})
 _OWN_WAY = RESHAPES | _MATRIX | {"Transpose"}
 """Operators whose outputs do not inherit their input's layout."""
@@ -146,7 +164,7 @@ def _spread(graph: ir.Graph, groups: _Groups) -> None:
     ]
     reshapes = [edge for edge in edges if edge[0].op_type in RESHAPES]
     transposes = [edge for edge in edges if edge[0].op_type == "Transpose"]
-    means = [edge for edge in edges if edge[0].op_type == "ReduceMean"]
+    means = [edge for edge in edges if edge[0].op_type in REDUCTIONS]
     while (
         _spread_once(_follow_reshape(edge, groups) for edge in reshapes)
         or _spread_once(_follow_transpose(edge, groups) for edge in transposes)

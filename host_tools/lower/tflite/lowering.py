@@ -48,15 +48,8 @@ def lower(model: FloatModel, plan: QuantizationPlan, profile: CapabilityProfile)
     session = Session(model, plan, profile)
     inputs = [_add_input(session, spec) for spec in model.inputs]
     for node in session.source:
-        if session.is_fused(node):
-            continue
-        emitter = EMITTERS.get(node.op_type)
-        if emitter is None or node.domain not in ("", "ai.onnx"):
-            raise LoweringError(
-                f"{where(node)}: the TFLite lowering does not know this operator.",
-                hint=f"It knows {', '.join(sorted(EMITTERS))}.",
-            )
-        emitter(session, node)
+        if not session.is_fused(node):
+            EMITTERS[node.op_type](session, node)
     outputs: list[int] = []
     for spec in model.outputs:
         outputs.append(_add_output(session, spec, {*inputs, *outputs}))  # each needs those before it
@@ -91,6 +84,12 @@ def _check(model: FloatModel, plan: QuantizationPlan, profile: CapabilityProfile
             f"The plan is for target {plan.target!r}, not for {profile.id!r}.", hint="Plan again."
         )
     require_coverage(model, plan)
+    for node in model.graph.graph:
+        if node.op_type not in EMITTERS or node.domain not in ("", "ai.onnx"):
+            raise LoweringError(
+                f"{where(node)}: the TFLite lowering does not know this operator.",
+                hint=f"It knows {', '.join(sorted(EMITTERS))}.",
+            )
     require_precisions(plan, profile, ("int8", "int16", "float32"))
     for tensor in plan.tensors.values():
         if (

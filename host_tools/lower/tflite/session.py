@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from host_tools.errors import LoweringError
 from host_tools.lower.integers import dequantize_array, quantize_array
 from host_tools.lower.tflite import axes
-from host_tools.lower.tflite.graph import GraphBuilder, Options, Quantization
+from host_tools.lower.tflite.graph import TYPE_OF_DTYPE, GraphBuilder, Options, Quantization
 from host_tools.lower.tflite.layout import Layouts, assign, shape_of
 from host_tools.lower.tflite.plan_view import PLAN_ANEW, PlanView, as_quantization, input_name, refuse, where
 
@@ -237,9 +238,12 @@ class Session(PlanView):
         self, node: ir.Node, shape: Sequence[int], quantization: Quantization | None, index: int = 0
     ) -> int:
         """Add the activation that a node's operator writes; `deliver` it afterwards."""
-        name = f"{self.written(node, index).name}/raw"
+        value = self.written(node, index)
         return self.graph.tensor(
-            name, shape, "FLOAT32" if quantization is None else quantization.type, quantization
+            f"{value.name}/raw",
+            shape,
+            type_of(value) if quantization is None else quantization.type,
+            quantization,
         )
 
     def deliver(self, node: ir.Node, tensor: int, layout: Layout | None = None, index: int = 0) -> None:
@@ -264,6 +268,22 @@ class Session(PlanView):
         if tensor not in self.values.values():
             self.graph.rename(tensor, name)
         self.values[name] = tensor
+
+
+def type_of(value: ir.Value) -> TfliteType:
+    """Return the type of a value that is not quantized.
+
+    Raises:
+        LoweringError: TFLite, or this lowering, has no such type.
+    """
+    name = "" if value.dtype is None else value.dtype.numpy().name
+    for dtype, code in TYPE_OF_DTYPE.items():
+        if dtype == name:
+            return code
+    raise LoweringError(
+        f"Value {value.name!r} is of type {value.dtype}; TFLite files are written with {', '.join(TYPE_OF_DTYPE)}.",
+        hint="Change the Cast in front of it, or choose a target of another format.",
+    )
 
 
 def output_shape(node: ir.Node, layout: Layout, index: int = 0) -> tuple[int, ...]:

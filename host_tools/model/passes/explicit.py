@@ -79,6 +79,8 @@ def _write_window(node: ir.Node) -> None:
     pads = list(node.attributes.get_ints("pads") or [0] * (2 * spatial))
     auto_pad = node.attributes.get_string("auto_pad", "NOTSET")
     extents = [(size - 1) * dilation + 1 for size, dilation in zip(kernel, dilations, strict=True)]
+    if node.op_type in _POOLS and auto_pad == "NOTSET" and node.attributes.get_int("ceil_mode", 0) != 0:
+        _drop_windows_in_padding(node, data[2:], strides, extents, pads)
     if node.op_type == "ConvTranspose":
         pads = _transposed_pads(node, data, result, strides, extents, pads, auto_pad)
     elif auto_pad in ("SAME_UPPER", "SAME_LOWER"):
@@ -94,6 +96,33 @@ def _write_window(node: ir.Node) -> None:
         _set(node, "dilations", dilations)
     if node.op_type in _CONVOLUTIONS:
         _set(node, "group", node.attributes.get_int("group", 1))
+
+
+def _drop_windows_in_padding(
+    node: ir.Node, sizes: Sequence[int], strides: Sequence[int], extents: Sequence[int], pads: Sequence[int]
+) -> None:
+    """Take ``ceil_mode`` from a pool whose last window would begin behind the input: there is none, say ONNX from opset 22 on and engines.
+
+    Raises:
+        UnsupportedOperatorError: It is so along one axis, and along another the rounding up gives a window that counts.
+    """
+    spatial = len(sizes)
+    spans = [
+        size + pads[axis] + pads[axis + spatial] - extents[axis] for axis, size in enumerate(sizes)
+    ]  # what the first tap can move over
+    rounded_up = [span % stride != 0 for span, stride in zip(spans, strides, strict=True)]
+    behind = [
+        up and -(-span // stride) * stride >= size + pads[axis]
+        for axis, (up, span, stride, size) in enumerate(zip(rounded_up, spans, strides, sizes, strict=True))
+    ]
+    if not any(behind):
+        return
+    if behind != rounded_up:
+        raise UnsupportedOperatorError(
+            f"{label(node)}: ceil_mode gives a window behind the input along one axis, and one inside along another.",
+            hint="Export the model with ceil_mode = 0 and explicit pads.",
+        )
+    node.attributes.pop("ceil_mode", None)
 
 
 def _halved(totals: Sequence[int], *, upper: bool) -> list[int]:
@@ -149,7 +178,8 @@ def _write_axes(editor: GraphEditor, node: ir.Node) -> None:
     rank = len(result) if node.op_type == "Unsqueeze" else len(data)
     _put_input(editor, node, 1, "axes", sorted(axis % rank for axis in axes))
     if node.op_type in _REDUCTIONS:
-        node.attributes.pop("noop_with_empty_axes", None)
+        if axes:
+            node.attributes.pop("noop_with_empty_axes", None)
         _set(node, "keepdims", node.attributes.get_int("keepdims", 1))
 
 

@@ -32,6 +32,7 @@ def fold(model: ir.Model) -> str | None:
     lift_constants(model)
     for _ in range(_MAX_ROUNDS):
         count = model.graph.num_nodes()
+        _spell_out(model.graph)
         infer_shapes(model)
         with np.errstate(all="ignore"):  # what comes out NaN or infinite is refused by name afterwards
             fold_constants_ir(
@@ -45,6 +46,17 @@ def fold(model: ir.Model) -> str | None:
     infer_shapes(model)
     folded = before - model.graph.num_nodes()
     return f"Folded {folded} constant or shape-computing nodes." if folded else None
+
+
+def _spell_out(graph: ir.Graph) -> None:
+    """Write CastLike as Cast where the type is known, so that a constant stays one; and STFT's default, which ONNX's inference forgets."""
+    editor = GraphEditor(graph)
+    for node in editor.nodes("STFT"):
+        node.attributes.setdefault("onesided", ir.AttrInt64("onesided", 1))
+    for node in editor.nodes("CastLike"):
+        kind = node.inputs[1].dtype if node.inputs[1] is not None else None
+        if kind is not None:
+            editor.replace(node, [ir.node("Cast", [node.inputs[0]], {"to": int(kind)}, name=node.name)])
 
 
 def lift_constants(model: ir.Model) -> None:

@@ -14,8 +14,12 @@ if TYPE_CHECKING:
     from host_tools.model.graph_editor import GraphEditor
 
 
+_REDUCTIONS = ("ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceSum")
+"""Reductions that give back what they are given where there is nothing to reduce; others square it, or take its logarithm."""
+
+
 def remove_passthrough(editor: GraphEditor) -> str | None:
-    """Remove Identity, Dropout, Cast to the same type, one-input Concat, and Reshape, Expand and the like that keep the shape.
+    """Remove Identity, Dropout, Cast to the same type, one-input Concat, reductions along no axis, Reshape and the like that keep the shape.
 
     Returns:
         A note with the count, or None.
@@ -43,6 +47,8 @@ def _changes_nothing(node: ir.Node) -> bool:
     if node.op_type in ("Reshape", "Flatten", "Expand", "Squeeze", "Unsqueeze"):
         # Slice, Pad and Tile are not here: a Slice that reverses, or a Pad that crops what it adds, keeps the shape too.
         return _keeps_shape(node)
+    if node.op_type in _REDUCTIONS:
+        return _reduces_nothing(node)
     if node.op_type == "Transpose":
         perm = node.attributes.get_ints("perm")
         return perm is not None and list(perm) == sorted(perm)
@@ -52,6 +58,14 @@ def _changes_nothing(node: ir.Node) -> bool:
 def _keeps_shape(node: ir.Node) -> bool:
     before, after = static_shape(node.inputs[0]), static_shape(node.outputs[0])
     return before is not None and before == after
+
+
+def _reduces_nothing(node: ir.Node) -> bool:
+    if not node.attributes.get_int("noop_with_empty_axes", 0):
+        return False
+    axes = node.inputs[1] if len(node.inputs) > 1 else None
+    array = constant_of(axes)
+    return axes is None or (array is not None and array.size == 0)
 
 
 def _inactive_dropout(node: ir.Node) -> bool:

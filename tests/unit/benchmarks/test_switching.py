@@ -32,7 +32,8 @@ def test_thirty_switches_leave_nothing_behind(tmp_path: Path) -> None:
         before = held()
         for _ in range(30):
             switching.switch(inferences=10)
-        assert held() == before
+        # Less is no fault: what an earlier test left to a thread may end meanwhile.
+        assert all(now <= then for now, then in zip(held(), before, strict=True)), (held(), before)
         assert switching.runner.model == ("nothing", "1.0.0", "null")
         assert switching.runner.meter.inferences_total >= 340
     finally:

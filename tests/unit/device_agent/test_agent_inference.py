@@ -153,18 +153,25 @@ def test_a_rate_is_kept_and_lost_time_is_not_made_up_for() -> None:
     source = SyntheticSource([tensor((1, 4))], as_arrays=False)
     began = time.monotonic()
     loop_of(NullEngine(["x"], {"y": 4}, 0.0), source, meter, rate_hz=100.0, max_frames=21).run()
-    assert 0.19 <= time.monotonic() - began < 0.6
+    assert 0.19 <= time.monotonic() - began < 20.0
 
 
 def test_a_stop_ends_the_wait_for_the_next_turn() -> None:
     stopping, meter = threading.Event(), Meter()
     source = SyntheticSource([tensor((1, 4))], as_arrays=False)
     loop = loop_of(NullEngine(["x"], {"y": 4}, 0.0), source, meter, rate_hz=0.01, stopping=stopping)
-    threading.Timer(0.2, stopping.set).start()
+
+    def stop() -> None:
+        wait_for(lambda: meter.inferences_total == 1)
+        stopping.set()
+
+    stopper = threading.Thread(target=stop)
+    stopper.start()
     began = time.monotonic()
     assert loop.run() == ""
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 60, "the next turn is in 100 s"
     assert meter.inferences_total == 1
+    stopper.join()
 
 
 def test_a_pace_is_changed_paused_and_left_while_the_loop_runs() -> None:
@@ -189,7 +196,7 @@ def test_a_pace_is_changed_paused_and_left_while_the_loop_runs() -> None:
     wait_for(lambda: meter.inferences_total > 100)
     pace.hold(0.001, paused=False)
     pace.leave()
-    thread.join(5)
+    thread.join(60)
     assert not thread.is_alive()
     assert not pace.is_free
     pace.hold(None, paused=False)
@@ -197,7 +204,7 @@ def test_a_pace_is_changed_paused_and_left_while_the_loop_runs() -> None:
 
 
 def wait_for(claim: Callable[[], bool]) -> None:
-    until = time.monotonic() + 10.0
+    until = time.monotonic() + 60.0
     while not claim():
         assert time.monotonic() < until
         time.sleep(0.01)
@@ -222,9 +229,9 @@ def test_windows_taken_while_inferring_lose_and_double_nothing() -> None:
 
 
 def reports_until_the_end(reports: SimpleQueue[Occurrence]) -> list[Occurrence]:
-    seen = [reports.get(timeout=5)]
+    seen = [reports.get(timeout=60)]
     while seen[-1] != WorkerStopped():
-        seen.append(reports.get(timeout=5))
+        seen.append(reports.get(timeout=60))
     return seen
 
 
@@ -246,11 +253,11 @@ def test_steps_run_in_order_and_report_what_they_give() -> None:
         Failed(code="unexpected", message="KeyError: 'x'"),
         SourceEnded("two"),
     ):
-        assert reports.get(timeout=5) == expected
+        assert reports.get(timeout=60) == expected
     worker.stop()
     worker.stop()
     assert reports_until_the_end(reports) == [WorkerStopped()]
-    assert worker.join(5)
+    assert worker.join(60)
 
 
 def test_a_step_sees_that_it_is_to_stop_and_none_follows() -> None:
@@ -258,7 +265,7 @@ def test_a_step_sees_that_it_is_to_stop_and_none_follows() -> None:
     worker = Worker(reports.put)
 
     def until_stopped() -> Occurrence | None:
-        assert worker.stopping.wait(5)
+        assert worker.stopping.wait(60)
         return None
 
     worker.submit(until_stopped)
@@ -324,7 +331,7 @@ def test_no_outcome_is_left_behind_without_a_wake() -> None:
     producer.start()
     taken = 0
     while taken < total:
-        assert woken.acquire(timeout=5), f"asleep with {total - taken} outcomes to come"
+        assert woken.acquire(timeout=60), f"asleep with {total - taken} outcomes to come"
         while queue.take() is not None:
             taken += 1
     producer.join()

@@ -5,7 +5,18 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from host_tools.lower.tflite.emit import activation, arithmetic, convolution, dense, pooling, resize, shape
+from host_tools.lower.tflite.emit import (
+    activation,
+    arithmetic,
+    convolution,
+    dense,
+    elementwise,
+    pooling,
+    rearrangement,
+    reduction,
+    resize,
+    shape,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -16,6 +27,9 @@ if TYPE_CHECKING:
 
 EMITTERS: Mapping[str, Callable[[Session, ir.Node], None]] = MappingProxyType(
     {
+        **elementwise.EMITTERS,
+        **reduction.EMITTERS,
+        **rearrangement.EMITTERS,
         "Add": arithmetic.binary,
         "AveragePool": pooling.average_pool,
         "Clip": activation.clip,

@@ -21,8 +21,8 @@ from device_agent.contract.errors import (
     TransferError,
 )
 from host_tools.cli import main as main_module
-from host_tools.cli.conversion import parse_shapes
 from host_tools.cli.main import exit_status, main
+from host_tools.cli.shapes import parse_shapes
 from host_tools.errors import (
     CapabilityError,
     DataError,
@@ -74,7 +74,7 @@ def test_without_a_command_help_is_shown(capsys: pytest.CaptureFixture[str]) -> 
     assert "edgewright convert model.onnx" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("command", ["convert", "batch", "targets", "inspect", "watch", "report"])
+@pytest.mark.parametrize("command", ["convert", "batch", "targets", "inspect", "diff", "watch", "report"])
 def test_every_command_has_help_with_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main([command, "--help"])

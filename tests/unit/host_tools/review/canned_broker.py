@@ -40,7 +40,7 @@ def answering(answer: bytes) -> Iterator[int]:
             yield server.getsockname()[1]
         finally:
             server.shutdown(socket.SHUT_RDWR)
-            thread.join(5)
+            thread.join(60)
             for connection in held:
                 connection.close()
 

@@ -31,6 +31,7 @@ def upgrade() -> None:
         sa.Column("made_seconds", sa.Double, nullable=False),
         sa.Column("ended_seconds", sa.Double),
         sa.Column("result", sa.Text, nullable=False),
+        sa.Column("is_fetched", sa.Boolean, nullable=False),
         sa.Column("is_kept", sa.Boolean, nullable=False),
     )
     op.create_index("ddi_action_of_device", "ddi_action", ["device", "number"])

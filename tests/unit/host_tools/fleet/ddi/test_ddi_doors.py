@@ -100,6 +100,9 @@ def test_a_device_s_token_opens_nothing_of_the_users(guarded: DdiFleet) -> None:
     for scheme in ("Bearer", "TargetToken"):
         answer = guarded.send("GET", "/api/v1/devices", headers={"Authorization": f"{scheme} {secret}"})
         assert answer.status_code == 401
+    described = guarded.send("GET", "/api/v1/openapi.json").json()["paths"]
+    assert "/api/v1/devices/{device}/target-token" in described
+    assert not [path for path in described if not path.startswith("/api/v1/")]
 
 
 def test_another_tenant_another_case_and_nobody_s_name_are_not_opened(guarded: DdiFleet) -> None:
@@ -169,7 +172,7 @@ def test_what_is_too_large_is_refused_before_and_after_its_length_is_known(guard
     assert (len(reason), reason.endswith(" the end"), "\0" in reason) == (1024, True, False)
 
 
-async def iter_of(piece: bytes, count: int):  # noqa: ANN201
+async def iter_of(piece: bytes, count: int):
     for _ in range(count):
         yield piece
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from host_tools.errors import InputError
+from host_tools.fleet.ddi.door import checked_tenant
+from host_tools.fleet.ddi.files import Bundle
+from host_tools.fleet.ddi.wire import deployment_document, sleep_text
+from host_tools.fleet.store.ddi import DdiAction
 from tests.unit.host_tools.fleet.ddi.ddi_of_tests import HOST, content
-from tests.unit.host_tools.fleet.fleet_of_tests import PROFILE
+from tests.unit.host_tools.fleet.fleet_of_tests import PROFILE, digest
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.unit.host_tools.fleet.ddi.ddi_of_tests import DdiFleet, Polling
 
 
@@ -90,10 +94,14 @@ def test_an_update_from_the_poll_to_its_end(polled: DdiFleet) -> None:
             ],
         },
     }
+    device.says(address, "scheduled")
+    assert polled.job("r1", device.name)["state"] == "scheduled"
+    device.says(address, "proceeding", "none", "Installing Update Chunk Artifacts.")
+    job = polled.job("r1", device.name)
+    assert (job["state"], job["reason"]) == ("download", "Installing Update Chunk Artifacts.")
     part = device.send("GET", files, headers={"Range": f"bytes=100-{len(data)}"})
     assert (part.status_code, part.content) == (206, data[100:])
     assert device.send("GET", files, headers={"Range": f"bytes={len(data)}-"}).status_code == 416
-    assert polled.job("r1", device.name)["state"] == "scheduled"
     assert device.send("GET", files).content == data
     assert device.send("GET", f"{files}.MD5SUM").text.split() == [
         hashlib.md5(data).hexdigest(),
@@ -104,15 +112,7 @@ def test_an_update_from_the_poll_to_its_end(polled: DdiFleet) -> None:
     for execution in ("scheduled", "download", "downloaded", "resumed", "proceeding", "download"):
         device.says(address, execution)
         states.append(polled.job("r1", device.name)["state"])
-    assert states == [
-        "download",
-        "download",
-        "download",
-        "downloaded",
-        "downloaded",
-        "proceeding",
-        "proceeding",
-    ]
+    assert states == ["download"] * 3 + ["downloaded"] * 4
     device.says(address, "closed", "success", "Update Installed.")
     job = polled.job("r1", device.name)
     assert (job["state"], job["result"], job["reason"]) == ("closed", "success", "Update Installed.")
@@ -122,6 +122,24 @@ def test_an_update_from_the_poll_to_its_end(polled: DdiFleet) -> None:
     polled.service.round()
     assert polled.state() == "finished"
     assert device.send("GET", files).status_code == 404, "what is over is downloaded no more"
+
+
+def test_an_agent_on_the_same_device_that_runs_the_old_artifact_meanwhile_is_no_failure(
+    polled: DdiFleet,
+) -> None:
+    device, address = begun(polled)
+    file = device.told(address)["deployment"]["chunks"][0]["artifacts"][0]["_links"]["download-http"]["href"]
+    assert device.send("GET", file).status_code == 200
+    assert polled.job("r1", device.name)["state"] == "download"
+    device.says(address, "proceeding")
+    polled.pass_time(20.0)
+    polled.service.hear([polled.heard(device.name, runs=digest("before"))])
+    job = polled.job("r1", device.name)
+    assert (job["state"], job["result"]) == ("downloaded", "none")
+    polled.service.hear([polled.heard(device.name, runs=job["wanted"])])
+    assert polled.job("r1", device.name)["result"] == "success"
+    device.says(address, "closed", "success")
+    assert set(device.links()) & {"deploymentBase", "cancelAction"} == set()
 
 
 def test_a_feedback_that_is_said_again_is_taken_and_another_is_not(polled: DdiFleet) -> None:
@@ -183,8 +201,8 @@ def taken_back(fleet: DdiFleet) -> tuple[Polling, str]:
     return first, address.rsplit("/", maxsplit=1)[-1]
 
 
-def test_what_is_wanted_no_more_is_canceled_and_ends_the_rollback(polled: DdiFleet) -> None:
-    device, number = taken_back(polled)
+def test_what_is_wanted_no_more_is_canceled_and_ends_the_rollback(either_polled: DdiFleet) -> None:
+    device, number = taken_back(either_polled)
     links = device.links()
     assert set(links) & {"deploymentBase", "cancelAction"} == {"cancelAction"}
     cancel = links["cancelAction"]
@@ -197,10 +215,10 @@ def test_what_is_wanted_no_more_is_canceled_and_ends_the_rollback(polled: DdiFle
     device.says(cancel, "closed", "success")  # our answer was lost
     assert set(device.links()) & {"deploymentBase", "cancelAction"} == set()
     assert device.send("GET", cancel).status_code == 404
-    polled.pass_time(1.0)
-    polled.service.round()
-    assert polled.state("r2") == "rolled_back"
-    assert "action.cancel" in polled.audited()
+    either_polled.pass_time(1.0)
+    either_polled.service.round()
+    assert either_polled.state("r2") == "rolled_back"
+    assert "action.cancel" in either_polled.audited()
 
 
 def test_a_device_that_will_not_cancel_goes_on_and_is_then_offered_the_way_back(polled: DdiFleet) -> None:
@@ -282,14 +300,14 @@ def test_a_release_that_names_a_place_outside_the_repository_opens_nothing(
     assert (answer.status_code, "names no file" in answer.json()["detail"]) == (503, True)
 
 
-def test_attributes_are_merged_replaced_and_removed(polled: DdiFleet) -> None:
-    (name,) = polled.with_devices(1)
-    device = polled.polling(name)
+def test_attributes_are_merged_replaced_and_removed(either_polled: DdiFleet) -> None:
+    (name,) = either_polled.with_devices(1)
+    device = either_polled.polling(name)
 
     def after(mode: str | None, **data: object) -> tuple[object, ...]:
         body = {"data": data} if mode is None else {"mode": mode, "data": data}
         assert device.send("PUT", f"{device.root}/configData", json=body).status_code == 200
-        provides = polled.done("GET", f"/devices/{name}")["provides"]
+        provides = either_polled.done("GET", f"/devices/{name}")["provides"]
         return tuple(provides.values())
 
     assert after(None, engine="a") == ([PROFILE], "a", "", None)
@@ -297,3 +315,72 @@ def test_attributes_are_merged_replaced_and_removed(polled: DdiFleet) -> None:
     assert after("remove", agent_version="") == ([PROFILE], "a", "", 5)
     assert after("replace", targets="x y x") == (["x", "y"], "", "", 5)
     assert after("replace", engine="b", color=None) == ([], "b", "", 5)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("targets", "../x"),
+        ("targets", " ".join(f"t{number}" for number in range(17))),
+        ("memory_bytes", "-1"),
+        ("memory_bytes", "1e3"),
+        ("memory_bytes", str(1 << 63)),
+    ],
+)
+def test_an_attribute_that_the_fleet_cannot_keep_is_refused_with_what_was_expected(
+    polled: DdiFleet, name: str, value: str
+) -> None:
+    (device,) = polled.with_devices(1)
+    answer = polled.polling(device).send(
+        "PUT", f"/DEFAULT/controller/v1/{device}/configData", json={"data": {name: value}}
+    )
+    assert answer.status_code == 422
+    assert answer.json()["detail"].startswith(f"attribute {name}: expected ")
+    assert polled.done("GET", f"/devices/{device}")["provides"]["targets"] == [PROFILE]
+
+
+def test_attributes_are_asked_for_again_after_an_update(polled: DdiFleet) -> None:
+    device, address = begun(polled)
+    device.send("PUT", device.links()["configData"], json={"data": {"engine": "a"}})
+    assert "configData" not in device.links()
+    device.says(address, "proceeding")
+    assert "configData" not in device.links()
+    device.says(address, "closed", "success")
+    assert "configData" in device.links()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.2, "00:00:01"), (90.4, "00:01:30"), (3_661.0, "01:01:01"), (86_400.0, "23:59:59"), (1e9, "23:59:59")],
+)
+def test_a_time_to_sleep_is_one_of_a_day(seconds: float, text: str) -> None:
+    assert sleep_text(seconds) == text
+
+
+@pytest.mark.parametrize("tenant", ["", "a/b", "..", "x" * 65, "é"])
+def test_a_tenant_is_a_part_of_an_address(tenant: str) -> None:
+    assert checked_tenant("DEFAULT") == "DEFAULT"
+    with pytest.raises(InputError, match="--ddi-tenant: expected 1 to 64 letters"):
+        checked_tenant(tenant)
+
+
+@pytest.mark.parametrize(("scheme", "suffix"), [("https", ""), ("http", "-http")])
+def test_a_link_has_the_name_by_which_clients_know_whether_it_has_tls(scheme: str, suffix: str) -> None:
+    action = DdiAction(
+        number=7,
+        device="d",
+        digest=digest("x"),
+        path="models/net/x.ewa",
+        size_bytes=3,
+        name="net",
+        version="1.0",
+        made_seconds=0.0,
+    )
+    bundle = Bundle(path=Path("x"), name="x.swu", size_bytes=3, sha1="1", md5="2", sha256="3")
+    root = f"{scheme}://fleet.example/T/controller/v1/d"
+    (artifact,) = deployment_document(root, action, bundle)["deployment"]["chunks"][0]["artifacts"]
+    file = f"{root}/softwaremodules/7/artifacts/x.swu"
+    assert artifact["_links"] == {
+        f"download{suffix}": {"href": file},
+        f"md5sum{suffix}": {"href": f"{file}.MD5SUM"},
+    }

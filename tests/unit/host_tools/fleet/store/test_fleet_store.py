@@ -318,6 +318,30 @@ def test_of_what_a_device_said_the_latest_counts_whatever_comes_last(either: Fle
         assert book.devices.get("d1").artifact is None
 
 
+def test_a_last_will_counts_though_it_is_older_than_what_the_device_said_since(
+    either: FleetOfTests,
+) -> None:
+    """A server that was started again knows of the will's time alone, and the store of what was said before."""
+    with either.store.writing() as book:
+        fill(book)
+    came, spoke = BEGIN_SECONDS + 5, BEGIN_SECONDS + 10
+
+    def said(*reports: DeviceReport) -> tuple[str | None, float | None]:
+        with either.store.writing() as book:
+            book.devices.heard(reports, now_seconds=book.now_seconds)
+            found = book.devices.get("d1")
+        return found.health, found.last_seen_seconds
+
+    up = DeviceReport(device="d1", seconds=spoke, health="up")
+    will = DeviceReport(device="d1", seconds=came, health="down")
+    assert said(up) == ("up", spoke)
+    assert said(will) == ("down", spoke)
+    assert said(DeviceReport(device="d1", seconds=came, health="up")) == ("down", spoke)
+    assert said(will, up) == ("up", spoke)
+    assert said(up, will) == ("down", spoke)
+    assert said(DeviceReport(device="d1", seconds=spoke + 1, health="up")) == ("up", spoke + 1)
+
+
 def test_a_newer_effect_takes_the_place_of_an_older_and_outlives_its_end(either: FleetOfTests) -> None:
     with either.store.writing() as book:
         first = book.effects.want("publish", "lab", "1", now_seconds=1.0)

@@ -1,0 +1,145 @@
+"""What `edgewright inspect` does: find out what a file is, read it, and print it."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from device_agent.contract.archive import ArtifactArchive
+from device_agent.contract.manifest_codec import encode
+from host_tools.cli.printing import print_found
+from host_tools.cli.shapes import parse_shapes
+from host_tools.errors import InputError
+from host_tools.target_profiles import load_profile, load_profiles
+from targets import catalog
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from device_agent.contract.manifest import Manifest, PayloadTensor, Requires
+    from targets.profile import CapabilityProfile
+
+_REFUSED = 3
+_EVERY = "all"
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print what the file is; 3 when a target that was asked for refuses it."""
+    kind = Path(options.file).suffix.lower()
+    if kind == ".onnx":
+        _require_unused(options, "digest", "an artifact (.ewa)")
+        return _run_onnx(options)
+    for name in ("targets", "shape"):
+        _require_unused(options, name, "a float .onnx model")
+    if kind in (".tflite", ".xml"):
+        _require_unused(options, "digest", "an artifact (.ewa)")
+        return _run_payload(options)
+    return _run_artifact(options)
+
+
+def _require_unused(options: argparse.Namespace, name: str, meant: str) -> None:
+    if getattr(options, name):
+        option = "--target" if name == "targets" else f"--{name}"
+        raise InputError(
+            f"{options.file}: {option} is about {meant}, which this file is not.",
+            hint="Leave it out."
+            if name != "targets"
+            else f"Ask: edgewright targets check {options.file} --target {options.targets[0]}.",
+        )
+
+
+def _run_onnx(options: argparse.Namespace) -> int:
+    from host_tools.inspection import terminal  # noqa: PLC0415 - onnx takes a second, which artifacts need not
+    from host_tools.inspection.declared import declared  # noqa: PLC0415
+    from host_tools.inspection.inspection import inspect_model  # noqa: PLC0415
+
+    logging.getLogger("onnxscript").setLevel(logging.ERROR)
+    profiles = _profiles(options.targets)
+    path = Path(options.file)
+    file = declared(path)
+    if file is not None and file.quantized is not None:
+        _require_unused(options, "targets", "a float .onnx model")
+        return _run_payload(options)
+    found = inspect_model(
+        path, shapes=parse_shapes(options.shape), profiles=profiles, rehearse=bool(options.targets)
+    )
+    print_found(terminal.data(found) if options.json else terminal.render(found))
+    return _REFUSED if options.targets and any(one.status == "refused" for one in found.targets) else 0
+
+
+def _profiles(asked: Sequence[str]) -> tuple[CapabilityProfile, ...]:
+    """Return the targets that were asked for; all where none was, or where ``all`` was.
+
+    Raises:
+        InputError: ``all`` was named together with others.
+        TargetError: See `host_tools.target_profiles.load_profiles`.
+    """
+    if asked and _EVERY not in asked:
+        return load_profiles(asked)
+    if len(asked) > 1:
+        raise InputError("--target all names every target already.", hint="Leave the others out.")
+    return tuple(load_profile(name) for name in catalog.ids())
+
+
+def _run_payload(options: argparse.Namespace) -> int:
+    from host_tools.inspection import payload_table  # noqa: PLC0415 - as for models
+    from host_tools.inspection.payload import inspect_payload  # noqa: PLC0415
+
+    found = inspect_payload(Path(options.file))
+    print_found(payload_table.data(found) if options.json else payload_table.render(found))
+    return 0
+
+
+def _run_artifact(options: argparse.Namespace) -> int:
+    archive = ArtifactArchive.open(Path(options.file), expected_digest=options.digest)
+    manifest, digest = archive.manifest, archive.digest
+    for member in (*manifest.payload, *manifest.members):
+        archive.read(member.name)
+    if options.json:
+        print(
+            json.dumps(
+                {"digest": digest, "manifest": json.loads(encode(manifest))}, ensure_ascii=False, indent=1
+            )
+        )
+        return 0
+    for name, value in _rows(manifest, digest):
+        print(f"{name:<12} {value}")
+    return 0
+
+
+def _rows(manifest: Manifest, digest: str) -> list[tuple[str, str]]:
+    requires = manifest.requires
+    size = sum(member.size_bytes for member in manifest.payload)
+    return [
+        ("model", f"{manifest.name} {manifest.version}"),
+        ("target", manifest.target),
+        ("digest", digest),
+        ("verdict", manifest.verdict),
+        (
+            "payload",
+            f"{manifest.format}, {', '.join(member.name for member in manifest.payload)}, {size / 2**20:.2f} MiB",
+        ),
+        (
+            "needs",
+            f"engine {requires.engine} ({_versions(requires)}), agent >= {requires.agent_min_version}",
+        ),
+        *(("input", _described(tensor)) for tensor in manifest.inputs),
+        *(("output", _described(tensor)) for tensor in manifest.outputs),
+        ("golden", f"{len(manifest.golden)} samples, at most {manifest.tolerance.max_lsb} codes apart"),
+        ("float model", manifest.model_digest),
+        ("calibration", manifest.data_digest),
+        ("made with", ", ".join(f"{name} {version}" for name, version in manifest.made_with.items())),
+    ]
+
+
+def _versions(requires: Requires) -> str:
+    return " or ".join(f"{library} >= {version}" for library, version in requires.engine_min_versions.items())
+
+
+def _described(tensor: PayloadTensor) -> str:
+    shape = "x".join(map(str, tensor.shape))
+    scale = "" if tensor.scale is None else f", scale {tensor.scale:.6g}, zero point {tensor.zero_point}"
+    return f"{tensor.name}: {tensor.dtype} {shape}{scale}"

@@ -1,0 +1,111 @@
+"""Operators that pick, repeat or rearrange elements, in float or any plain type: Gather, Tile, Expand, DepthToSpace, SpaceToDepth."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from host_tools.lower.tflite import axes
+from host_tools.lower.tflite.emit.arithmetic import read_broadcast
+from host_tools.lower.tflite.emit.formula import Formula
+from host_tools.lower.tflite.graph import Options
+from host_tools.lower.tflite.layout import shape_of
+from host_tools.lower.tflite.plan_view import refuse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    import onnx_ir as ir
+
+    from host_tools.lower.tflite.session import Session
+
+
+def gather(session: Session, node: ir.Node) -> None:
+    """Write a Gather along any axis.
+
+    Raises:
+        LoweringError: The indices are computed: ONNX counts negative ones from the end, TFLite fails on them.
+    """
+    if not session.is_constant(node, 1):
+        raise refuse(
+            node, "its indices are computed; TFLite cannot tell negative ones, which count from the end."
+        )
+    result, indices = node.outputs[0], np.asarray(session.array(node, 1), np.int64)
+    rank = len(shape_of(result)) - indices.ndim + 1
+    axis = node.attributes.get_int("axis", 0) % rank
+    layout = session.layout(result) if indices.ndim == 1 else axes.natural(rank)
+    formula = Formula(session, node)
+    data = session.read(node, 0, layout)
+    before, place = formula.shape(data), layout.index(axis)
+    positive = np.where(indices < 0, indices + before[place], indices).astype(np.int32)
+    chosen = session.graph.constant("indices", positive.reshape(positive.shape or (1,)))
+    shape = [*before[:place], *(indices.shape or (1,)), *before[place + 1 :]]
+    options = Options(kind="GatherOptions", fields={"axis": place})
+    found = formula.one("GATHER", data, chosen, shape=shape, options=options)
+    if indices.ndim == 1:
+        formula.deliver(found, layout)
+    else:
+        formula.deliver(session.reshape(found, shape_of(result), node), axes.natural(len(shape_of(result))))
+
+
+def tile(session: Session, node: ir.Node) -> None:
+    """Write a Tile with constant repeats."""
+    layout = session.layout(node.outputs[0])
+    repeats = [int(times) for times in session.array(node, 1).reshape(-1)]
+    formula, data = Formula(session, node), session.read(node, 0, session.layout(node.outputs[0]))
+    ordered = [repeats[axis] for axis in layout]
+    shape = [extent * times for extent, times in zip(formula.shape(data), ordered, strict=True)]
+    options = Options(kind="TileOptions")
+    formula.deliver(
+        formula.one("TILE", data, formula.integers("repeats", ordered), shape=shape, options=options), layout
+    )
+
+
+def expand(session: Session, node: ir.Node) -> None:
+    """Write an Expand as BROADCAST_TO."""
+    layout = session.layout(node.outputs[0])
+    formula, data = Formula(session, node), read_broadcast(session, node, 0)
+    shape = axes.permuted(shape_of(node.outputs[0]), layout)
+    options = Options(kind="BroadcastToOptions")
+    formula.deliver(
+        formula.one("BROADCAST_TO", data, formula.integers("shape", shape), shape=shape, options=options),
+        layout,
+    )
+
+
+def depth_to_space(session: Session, node: ir.Node) -> None:
+    """Write a DepthToSpace; of mode CRD behind a GATHER that brings the channels into the order of DCR."""
+    layout, block = axes.channel_last(4), node.attributes.get_int("blocksize", 1)
+    formula, data = Formula(session, node), session.read(node, 0, axes.channel_last(4))
+    batch, height, width, channels = formula.shape(data)
+    depth = channels // block**2
+    if node.attributes.get_string("mode", "DCR") == "CRD":
+        order = np.arange(channels, dtype=np.int32).reshape(depth, block**2).T.reshape(-1)
+        chosen = session.graph.constant("channels", order)
+        data = formula.one("GATHER", data, chosen, options=Options(kind="GatherOptions", fields={"axis": 3}))
+    options = Options(kind="DepthToSpaceOptions", fields={"blockSize": block})
+    shape = (batch, height * block, width * block, depth)
+    formula.deliver(formula.one("DEPTH_TO_SPACE", data, shape=shape, options=options), layout)
+
+
+def space_to_depth(session: Session, node: ir.Node) -> None:
+    """Write a SpaceToDepth."""
+    layout, block = axes.channel_last(4), node.attributes.get_int("blocksize", 1)
+    formula, data = Formula(session, node), session.read(node, 0, axes.channel_last(4))
+    batch, height, width, channels = formula.shape(data)
+    options = Options(kind="SpaceToDepthOptions", fields={"blockSize": block})
+    shape = (batch, height // block, width // block, channels * block**2)
+    formula.deliver(formula.one("SPACE_TO_DEPTH", data, shape=shape, options=options), layout)
+
+
+EMITTERS: Mapping[str, Callable[[Session, ir.Node], None]] = MappingProxyType(
+    {
+        "DepthToSpace": depth_to_space,
+        "Expand": expand,
+        "Gather": gather,
+        "SpaceToDepth": space_to_depth,
+        "Tile": tile,
+    }
+)

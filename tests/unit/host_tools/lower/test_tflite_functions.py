@@ -1,0 +1,103 @@
+"""Functions, reductions and rearrangements in TFLite: beside channels-last neighbours, in float between integers, and what is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from lowering_cases import between, ending
+from lowering_template import prepare
+from plan_simulation import simulate
+from tflite_file import XNNPACK, assert_float_matches, float_payload, names_of, run
+
+from host_tools.errors import LoweringError
+from targets import catalog
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from lowering_cases import Case
+
+
+def _ints(*values: int) -> np.ndarray:
+    return np.asarray(values, np.int64)
+
+
+CASES = (
+    between("erf", "m = Erf (a)"),
+    between("exp_and_log", "e = Exp (a) o = Add (e, one) m = Log (o)", one=np.float32(1)),
+    between("layer_normalization_of_channels", "t = Transpose <perm = [0,2,3,1]> (a) n = LayerNormalization (t, g, h) m = Transpose <perm = [0,3,1,2]> (n)", g=(8,), h=(8,)),
+    between("layer_normalization_of_images", "m = LayerNormalization <axis = 1> (a, g, h)", g=(8, 8, 8), h=(8, 8, 8)),
+    between("instance_normalization", "m = InstanceNormalization (a, g, h)", g=(8,), h=(8,)),
+    between("reduce_max_of_channels", "r = ReduceMax <keepdims = 1> (a, axes) m = Add (a, r)", axes=_ints(1)),
+    between("reduce_sum_without_the_axis", "r = ReduceSum <keepdims = 0> (a, axes) u = Unsqueeze (r, at) m = Mul (a, u)", axes=_ints(1), at=_ints(1)),
+    between("gather_of_channels", "m = Gather <axis = 1> (a, order)", order=_ints(7, 6, 5, -4, 3, 2, 1, 0)),
+    between("where", "c = Greater (a, zero) h = Mul (a, half) m = Where (c, a, h)", zero=np.float32(0), half=np.float32(0.5)),
+    between("depth_to_space_crd", "m = DepthToSpace <blocksize = 2, mode = \"CRD\"> (a)", result=(2, 16, 16)),
+    between("depth_to_space_dcr", "m = DepthToSpace <blocksize = 2> (a)", result=(2, 16, 16)),
+    between("space_to_depth", "m = SpaceToDepth <blocksize = 2> (a)", result=(32, 4, 4)),
+    between("tile", "m = Tile (a, times)", result=(8, 16, 8), times=_ints(1, 1, 2, 1)),
+    between("expand", "r = ReduceMean <keepdims = 1> (a, axes) e = Expand (r, to) m = Add (a, e)", axes=_ints(2, 3), to=_ints(1, 8, 8, 8)),
+    between("global_max_pool", "g = GlobalMaxPool (a) m = Mul (a, g)"),
+    between("pow_and_sqrt", "q = Pow (a, two) p = Add (q, one) m = Sqrt (p)", two=np.float32(2), one=np.float32(1)),
+    between("logsoftmax_of_channels", "m = LogSoftmax <axis = 1> (a)"),
+    ending("argmax_cast", "i = ArgMax <axis = 1, keepdims = 0> (a) y = Cast <to = 1> (i)", (1, 8, 8)),
+)  # fmt: skip
+BY_NAME = {case.name: case for case in CASES}
+
+
+@pytest.mark.parametrize("case", CASES, ids=BY_NAME)
+def test_in_float(case: Case, tmp_path: Path) -> None:
+    model, payload = float_payload(case, tmp_path)
+    assert_float_matches(model, payload)
+
+
+@pytest.mark.parametrize("name", ["erf", "layer_normalization_of_channels", "where", "gather_of_channels"])
+def test_in_float_between_integers(name: str, tmp_path: Path) -> None:
+    prepared = prepare(BY_NAME[name], tmp_path, catalog.load("cortex-a-tflite"))
+    payload = prepared.lower()
+    assert {"QUANTIZE", "DEQUANTIZE"} <= set(names_of(payload))
+    qparams = prepared.plan.tensors["y"].qparams
+    assert qparams is not None
+    for sample in prepared.samples():
+        expected = simulate(prepared.model, prepared.plan, sample)["y"]
+        off = np.abs(run(payload, sample, XNNPACK)["y"] - expected) / qparams.scale[0]
+        assert np.mean(off > 1.5) < 0.02
+
+
+def test_a_profile_that_wants_it_in_integers_is_refused(tmp_path: Path) -> None:
+    profile = catalog.load("cortex-a-tflite")
+    ops = {**profile.ops, "Erf": profile.ops["Tanh"]}
+    prepared = prepare(BY_NAME["erf"], tmp_path, dataclasses.replace(profile, ops=ops))
+    with pytest.raises(LoweringError, match=r"Erf .* in float only") as refused:
+        prepared.lower()
+    assert "ops.Erf.precisions" in refused.value.hint
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (
+            "i = ArgMax <axis = 1, keepdims = 0, select_last_index = 1> (a) y = Cast <to = 1> (i)",
+            "select_last_index",
+        ),
+        (
+            "i = ArgMax <axis = 1, keepdims = 0> (a) u = Cast <to = 12> (i) y = Cast <to = 1> (u)",
+            "is of type UINT32",
+        ),
+    ],
+)
+def test_what_has_no_kernel_is_refused_by_name(body: str, reason: str, tmp_path: Path) -> None:
+    with pytest.raises(LoweringError, match=reason):
+        float_payload(ending("refused", body, (1, 8, 8)), tmp_path)
+
+
+def test_computed_indices_are_refused(tmp_path: Path) -> None:
+    body = "i = ArgMax <axis = 1, keepdims = 0> (a) s = Slice (i, from, to) f = Reshape (s, flat) y = Gather <axis = 2> (a, f)"
+    case = ending(
+        "computed", body, (1, 8, 8, 8), **{"from": _ints(0, 0), "to": _ints(1, 1), "flat": _ints(8)}
+    )
+    with pytest.raises(LoweringError, match="indices are computed"):
+        float_payload(case, tmp_path)
