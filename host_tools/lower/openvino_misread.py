@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 
+_PEEPHOLES = 7
+"""The input of LSTM; GRU and RNN have six."""
+
+
 def require_read_right(graph: ir.Graph) -> None:
     """Refuse nodes that OpenVINO reads wrongly.
 
@@ -52,6 +56,11 @@ def _roi_align(node: ir.Node) -> tuple[str, str] | None:
 
 
 def _recurrent(node: ir.Node) -> tuple[str, str] | None:
+    if len(node.inputs) > _PEEPHOLES and node.inputs[_PEEPHOLES] is not None:
+        return (
+            "peepholes (input P)",
+            "Export the model without peepholes, or choose a target of another format.",
+        )
     if not node.attributes.get_int("layout", 0):
         return None
     return "layout = 1 (batch first)", "Export the model with layout = 0 and a Transpose on either side."

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from benchmarks.fleet.protocol.rollouts import roll_out
 from benchmarks.fleet.protocol.stand import StandSettings, stand
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+# What it waits for has limits of its own; on a busy machine many programs are long in coming.
+pytestmark = pytest.mark.timeout(900)
 
 DEVICES = 24
 SETTINGS = StandSettings(

@@ -75,11 +75,8 @@ def base_document(root: str, *, poll_seconds: float, links: dict[str, str]) -> d
     return document
 
 
-def deployment_document(
-    root: str, action: DdiAction, bundle: Bundle, *, is_forced: bool = True
-) -> dict[str, Any]:
-    """Return what an action asks a device to do: one chunk with one artifact."""
-    handling = "forced" if is_forced else "attempt"
+def deployment_document(root: str, action: DdiAction, bundle: Bundle) -> dict[str, Any]:
+    """Return what an action asks a device to do now: one chunk with one artifact."""
     address = f"{root}/softwaremodules/{action.number}/artifacts/{bundle.name}"
     # Of its two names for the same link a client knows one by whether the address has TLS.
     suffix = "" if address.startswith("https://") else "-http"
@@ -95,7 +92,7 @@ def deployment_document(
     chunk = {"part": "bApp", "version": action.version, "name": action.name, "artifacts": [artifact]}
     return {
         "id": str(action.number),
-        "deployment": {"download": handling, "update": handling, "chunks": [chunk]},
+        "deployment": {"download": "forced", "update": "forced", "chunks": [chunk]},
     }
 
 

@@ -163,12 +163,12 @@ def test_value_without_an_element(tmp_path: Path) -> None:
     ("body", "opset", "said"),
     [
         ("y, m, v, p, q = BatchNormalization(x, w, w, w, w)", 13, "from opset 13 to 18: .*outputs"),
-        ("y = Swish(x)", 24, "from opset 24 to 21: .*No Previous Version of Swish"),
+        ("y = CumProd(x, i)", 26, "from opset 26 to 21: .*No Previous Version of CumProd"),
     ],
 )
 def test_operators_that_no_opset_of_ours_has(body: str, opset: int, said: str, tmp_path: Path) -> None:
     text = f"g (float[1,4] x) => (float[1,4] y) {{ {body} }}"
-    proto = model_proto(text, opset=opset, ir_version=10, w=np.ones(4, np.float32))
+    proto = model_proto(text, opset=opset, ir_version=10, w=np.ones(4, np.float32), i=np.array(1))
     message = refused(tmp_path, proto, UnsupportedOperatorError)
     assert re.search(f"The model cannot be taken {said}", message)
     assert "Export it with an opset of 18 to 21" in message

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from host_tools.errors import InputError
 from host_tools.fleet.ddi.door import checked_tenant
-from host_tools.fleet.ddi.wire import sleep_text
+from host_tools.fleet.ddi.files import Bundle
+from host_tools.fleet.ddi.wire import deployment_document, sleep_text
+from host_tools.fleet.store.ddi import DdiAction
 from tests.unit.host_tools.fleet.ddi.ddi_of_tests import HOST, content
 from tests.unit.host_tools.fleet.fleet_of_tests import PROFILE, digest
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.unit.host_tools.fleet.ddi.ddi_of_tests import DdiFleet, Polling
 
 
@@ -361,3 +362,25 @@ def test_a_tenant_is_a_part_of_an_address(tenant: str) -> None:
     assert checked_tenant("DEFAULT") == "DEFAULT"
     with pytest.raises(InputError, match="--ddi-tenant: expected 1 to 64 letters"):
         checked_tenant(tenant)
+
+
+@pytest.mark.parametrize(("scheme", "suffix"), [("https", ""), ("http", "-http")])
+def test_a_link_has_the_name_by_which_clients_know_whether_it_has_tls(scheme: str, suffix: str) -> None:
+    action = DdiAction(
+        number=7,
+        device="d",
+        digest=digest("x"),
+        path="models/net/x.ewa",
+        size_bytes=3,
+        name="net",
+        version="1.0",
+        made_seconds=0.0,
+    )
+    bundle = Bundle(path=Path("x"), name="x.swu", size_bytes=3, sha1="1", md5="2", sha256="3")
+    root = f"{scheme}://fleet.example/T/controller/v1/d"
+    (artifact,) = deployment_document(root, action, bundle)["deployment"]["chunks"][0]["artifacts"]
+    file = f"{root}/softwaremodules/7/artifacts/x.swu"
+    assert artifact["_links"] == {
+        f"download{suffix}": {"href": file},
+        f"md5sum{suffix}": {"href": f"{file}.MD5SUM"},
+    }
