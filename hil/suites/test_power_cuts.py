@@ -56,8 +56,8 @@ def test_no_power_cut_in_an_update_leaves_a_board_that_does_not_come_back(
         server.release(agent.device, server.add(following.path))
         hear(agent, step, times=before + 1)
         time.sleep(draw.uniform(0.0, LONGEST_PAUSE_SECONDS))
-        agent.cut_power()
         cut = time.monotonic()
+        agent.cut_power()
         try:
             agent.to("model_active")
             agent.wait_for(

@@ -225,3 +225,4 @@ def test_a_scale_that_is_no_number_is_told_and_breaks_nothing(scale, made, capsy
         print_found(data(found))
         json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
         print_found(render(found))
+        assert "Scales and zero points" in capsys.readouterr().out
