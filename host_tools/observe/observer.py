@@ -152,7 +152,7 @@ class _State:
             raise ModelError(
                 f"sample {sample.id}: the model computes {reductions.size} reduced values where its shapes say {self._size}: "
                 "a shape that it states is not the one that ONNX Runtime computes.",
-                hint="A pool with ceil_mode and padding is the usual cause: export it without ceil_mode.",
+                hint="ONNX's shape inference is wrong for one of its operators: export it with another opset.",
             )
         minima, maxima, means = (reductions[at] for at in (self._minima, self._maxima, self._means))
         self._require_finite(sample, minima, maxima, means)

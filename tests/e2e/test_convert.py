@@ -400,8 +400,8 @@ def test_a_cache_that_cannot_be_written_is_told_before_the_model_runs(workplace:
 def test_a_target_that_cannot_do_it_is_no_loss_to_the_others(workplace: Workplace) -> None:
     network = onnx.load(workplace.model)
     last = network.graph.node[-1]
-    name, last.output[0] = last.output[0], "before_elu"
-    network.graph.node.append(onnx.helper.make_node("Elu", ["before_elu"], [name], name="elu"))
+    name, last.output[0] = last.output[0], "before_atan"
+    network.graph.node.append(onnx.helper.make_node("Atan", ["before_atan"], [name], name="atan"))
     onnx.save(network, workplace.model)
     done = workplace.run("--target", "cortex-a-tflite", "--target", "x86_64-onnxruntime", json_report=True)
     assert done.returncode == 3, done.stderr
@@ -410,7 +410,7 @@ def test_a_target_that_cannot_do_it_is_no_loss_to_the_others(workplace: Workplac
     assert [target["target"] for target in report["targets"]] == ["x86_64-onnxruntime"]
     (refusal,) = report["refused"]
     assert refusal["target"] == "cortex-a-tflite"
-    assert "Elu" in refusal["reason"]
+    assert "Atan" in refusal["reason"]
     assert (workplace.folder / "out" / "small-0.1.0-x86_64-onnxruntime.ewa").exists()
     assert "refused" in (workplace.folder / "out" / "report.html").read_text()
 
@@ -450,16 +450,20 @@ def test_a_dilated_pool_runs_in_float_where_the_engine_has_no_integer_kernel(wor
     assert "max_dilation" in " ".join(json.loads(done.stdout)["targets"][0]["warnings"])
 
 
-def test_shapes_that_the_engine_does_not_compute(workplace: Workplace) -> None:
-    """ONNX Runtime drops a last window that lies in the padding, ONNX's shape inference does not."""
+def test_a_last_window_that_lies_in_the_padding(workplace: Workplace) -> None:
+    """Engines drop it, the shape inference of older opsets does not."""
     np.save(workplace.folder / "small.npy", np.ones((4, 3, 3, 3), np.float32))
     ceiled = pooled(workplace.folder, kernel_shape=[2, 2], strides=[2, 2], pads=[1, 1, 1, 1], ceil_mode=1)
     model = onnx.load(ceiled)
     for axis in (2, 3):
         model.graph.input[0].type.tensor_type.shape.dim[axis].dim_value = 3
     onnx.save(model, ceiled)
-    line = fails(replaced(workplace, model=ceiled, data=workplace.folder / "small.npy"))
-    assert "export it without ceil_mode" in line
+    done = replaced(workplace, model=ceiled, data=workplace.folder / "small.npy").run(
+        *("--target", "x86_64-onnxruntime", "--target", "x86_64-openvino", "--target", "cortex-a-tflite"),
+        json_report=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert min(target["agreement"]["sqnr_db"] for target in json.loads(done.stdout)["targets"]) > 30
 
 
 def test_a_verdict_against_it_takes_the_older_artifact_away(workplace: Workplace) -> None:

@@ -16,11 +16,12 @@ from pathlib import Path
 
 import numpy as np
 import onnx.parser
+import onnx_ir as ir
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from host_tools.errors import DataError, OutputError
+from host_tools.errors import DataError, ModelError, OutputError
 from host_tools.model import load
 from host_tools.model.float_model import FloatModel
 from host_tools.model.reference import FloatRunner
@@ -469,3 +470,14 @@ def test_statistics_gathered_another_way_are_never_taken_from_the_cache(
     gather()
     gather()
     assert titles == ["Observing", "Observing", "Statistics from the cache"]
+
+
+def test_a_shape_that_is_not_the_one_that_comes_out_is_told(tmp_path: Path) -> None:
+    text = '<ir_version: 8, opset_import: ["" : 18]> g (float[1,4,2,2] x) => (float[1,4,2,2] y) { z = Sqrt(x) y = Neg(z) }'
+    (tmp_path / "model.onnx").write_bytes(onnx.parser.parse_model(text).SerializeToString())
+    model = load(tmp_path / "model.onnx")
+    inner = next(iter(model.graph.graph)).outputs[0]
+    inner.shape = ir.Shape((1, 6, 2, 2))
+    np.save(tmp_path / "data.npy", np.ones((2, 4, 2, 2), np.float32))
+    with pytest.raises(ModelError, match="the model computes .* reduced values where its shapes say"):
+        observed(model, tmp_path / "data.npy")
