@@ -479,5 +479,5 @@ def test_a_shape_that_is_not_the_one_that_comes_out_is_told(tmp_path: Path) -> N
     inner = next(iter(model.graph.graph)).outputs[0]
     inner.shape = ir.Shape((1, 6, 2, 2))
     np.save(tmp_path / "data.npy", np.ones((2, 4, 2, 2), np.float32))
-    with pytest.raises(ModelError, match="the model computes .* reduced values where its shapes say"):
+    with pytest.raises(ModelError, match=r"the model computes .* reduced values where its shapes say"):
         observed(model, tmp_path / "data.npy")
