@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
 import warnings
 from dataclasses import dataclass
@@ -65,9 +66,11 @@ def node_tests(modules: Sequence[str] = ()) -> Iterator[NodeTest]:
     """
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")  # the package divides by zero where a test wants infinity
-        for module in modules:
-            importlib.import_module(f"{node.__name__}.{module}")
-        cases = list(node._NodeTestCases) if modules else load_model_tests(kind="node")
+        cases = (
+            [case for module in modules for case in _cases_of(module)]
+            if modules
+            else load_model_tests(kind="node")
+        )
     operators = {
         case.name: case.model.graph.node[0].op_type for case in cases if "_expanded" not in case.name
     }
@@ -78,6 +81,14 @@ def node_tests(modules: Sequence[str] = ()) -> Iterator[NodeTest]:
         constant = _with_constants(case, operator)
         if constant is not None:
             yield constant
+
+
+@functools.cache
+def _cases_of(module: str) -> tuple[TestCase, ...]:
+    """Return a module's own cases: the package has one list for all modules that anybody imported, so what is new in it is kept."""
+    before = len(node._NodeTestCases)
+    importlib.import_module(f"{node.__name__}.{module}")
+    return tuple(node._NodeTestCases[before:])
 
 
 def _as_fed(case: TestCase, operator: str) -> NodeTest:
