@@ -1,4 +1,4 @@
-"""Numbers and names for people: short, and safe for a terminal. Pure."""
+"""Numbers and names for people: short. Pure."""
 
 from __future__ import annotations
 
@@ -10,12 +10,6 @@ if TYPE_CHECKING:
 _EIGHTHS: Final = " ▏▎▍▌▋▊▉"
 _THOUSAND: Final = 1000.0
 _KIBI: Final = 1024.0
-
-
-def plain(text: str, *, widest: int = 60) -> str:
-    """Return what fits a column; names in a file that is not trusted must not steer the terminal."""
-    clean = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
-    return clean if len(clean) <= widest else f"{clean[: widest - 1]}…"
 
 
 def counted(number: float) -> str:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Final
 from rich.console import Group
 from rich.text import Text
 
-from host_tools.inspection.figures import plain, shaped, sized
+from host_tools.inspection.figures import shaped, sized
 from host_tools.inspection.terminal import lines_of, table_of, titled
+from host_tools.terminal_text import plain
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

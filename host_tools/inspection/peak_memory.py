@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING, Final
 
 from host_tools.model.topology import input_at, is_constant, is_float, named, outputs_of, shape_of
@@ -74,18 +75,20 @@ def peak_memory(network: Network, *, float_bytes: int) -> PeakMemory:
         float_bytes: Bytes of an activation that is float in the model: 4 for float32, 1 for int8.
     """
     buffers = buffers_of(network)
-    best: tuple[int, int] = (-1, 0)
-    for place in range(len(network.nodes)):
-        total = sum(buffer.bytes(float_bytes) for buffer in buffers if buffer.first <= place <= buffer.last)
-        best = max(best, (total, -place))
-    place = -best[1]
+    # What begins and what ends at each place, so that the sums take one pass.
+    changes = [0] * (len(network.nodes) + 2)
+    for buffer in buffers:
+        changes[max(buffer.first, 0)] += buffer.bytes(float_bytes)
+        changes[buffer.last + 1] -= buffer.bytes(float_bytes)
+    totals = list(accumulate(changes))[: len(network.nodes)]
+    place = max(range(len(totals)), key=totals.__getitem__)
     live = [
         (buffer.value, buffer.bytes(float_bytes))
         for buffer in buffers
         if buffer.first <= place <= buffer.last
     ]
     return PeakMemory(
-        bytes=best[0],
+        bytes=totals[place],
         node=list(network.nodes)[place],
         live=tuple(sorted(live, key=lambda one: (-one[1], one[0]))),
     )

@@ -12,7 +12,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from host_tools.inspection.figures import bar, counted, percent, plain, shaped, sized
+from host_tools.inspection.figures import bar, counted, percent, shaped, sized
+from host_tools.terminal_text import plain
 from targets import catalog
 
 if TYPE_CHECKING:

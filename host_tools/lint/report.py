@@ -6,6 +6,8 @@ from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
+from host_tools.terminal_text import plain
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -13,7 +15,6 @@ if TYPE_CHECKING:
     from host_tools.lint.finding import Finding
 
 _HEADINGS: Final = ("severity", "rule", "where", "got", "allowed", "fact")
-_WIDEST: Final = 60
 
 
 def render(findings: Sequence[Finding], precisions: Mapping[str, int], *, path: str, target: str) -> str:
@@ -40,7 +41,7 @@ def render(findings: Sequence[Finding], precisions: Mapping[str, int], *, path: 
         "",
     ]
     for (fact, value, source), number in notes.items():
-        lines.append(f"{number} {fact}{f' = {_cut(value)}' if value else ''}")
+        lines.append(f"{number} {fact}{f' = {plain(value)}' if value else ''}")
         lines.append(f"    {source}")
     return "\n".join(lines) + "\n"
 
@@ -69,7 +70,7 @@ def render_left(file: LintedFile, left: Sequence[str]) -> str:
     """
     reasons = [(op, reason) for op, reason in zip(file.ops, left, strict=True) if reason]
     lines = [f"XNNPACK takes {len(left) - len(reasons)} of {len(left)} operators."]
-    lines += [f"  {_cut(f'{op.kind} {op.name!r}')}: {_cut(reason)}" for op, reason in reasons]
+    lines += [f"  {plain(f'{op.kind} {op.name!r}')}: {plain(reason)}" for op, reason in reasons]
     return "\n".join(lines) + "\n"
 
 
@@ -103,10 +104,4 @@ def _note(one: Finding) -> tuple[str, str, str]:
 
 
 def _row(one: Finding, note: str) -> tuple[str, ...]:
-    return (one.severity, one.rule, _cut(one.where), _cut(one.got), _cut(one.allowed), note)
-
-
-def _cut(text: str) -> str:
-    """Return what fits a column; names in a file that is not trusted must not steer the terminal."""
-    plain = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
-    return plain if len(plain) <= _WIDEST else f"{plain[: _WIDEST - 1]}…"
+    return (one.severity, one.rule, plain(one.where), plain(one.got), plain(one.allowed), note)

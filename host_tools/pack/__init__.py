@@ -1,5 +1,6 @@
 """Pack a verified payload into an artifact.
 
 Layout:
-    artifact.py  `pack`: manifest and members, the same bytes for the same input
+    artifact.py       `pack`: manifest and members, the same bytes for the same input
+    null_artifact.py  an artifact that needs no inference library
 """

@@ -18,10 +18,8 @@ import pytest
 from device_agent.contract.digest import digest_of_file
 from host_tools.cli.fleet_server import FleetServer
 from host_tools.cli.main import main
-from host_tools.errors import StoreError
+from host_tools.fleet.sample.history import has_history
 from host_tools.free_port import free_port
-from host_tools.review.remote_telemetry import RemoteTelemetry
-from host_tools.review.store.windows import Level, Selection
 from tests.integration.support import AgentProcess, null_artifact, wait_until
 from tests.integration.update_repository import TARGET, Fleet, config_of
 
@@ -106,7 +104,7 @@ def test_a_release_that_is_slower_is_stopped_at_its_canaries_and_taken_back(
             what="the first release",
         )
         wait_until(
-            lambda: measured(f"http://127.0.0.1:{page}", first) >= set(CANARIES),
+            lambda: has_history(f"http://127.0.0.1:{page}", dict.fromkeys(CANARIES, first)),
             what="every canary's latency with the first release is stored",
             seconds=LONGEST_SECONDS,
         )
@@ -161,18 +159,6 @@ def rollout(asked: FleetServer, name: str, release: str, *, gates: list[dict[str
 def running(asked: FleetServer, device: str) -> str | None:
     artifact: str | None = asked.ask("GET", f"/devices/{device}")["artifact"]
     return artifact
-
-
-def measured(page: str, artifact: str) -> set[str]:
-    """Devices of whose inferences with an artifact the page tells; none while nobody answers there yet."""
-    now = time.time()
-    try:
-        table = RemoteTelemetry(page).windows(
-            Selection(start=now - 7200, end=now, artifacts=(artifact,)), level=Level.HOUR, by=("device",)
-        )
-    except StoreError:
-        return set()
-    return {str(device) for device, count in zip(table.key("device"), table.inferences, strict=True) if count}
 
 
 def ended(asked: FleetServer, name: str, state: str) -> None:

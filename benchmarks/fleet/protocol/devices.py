@@ -23,8 +23,8 @@ from typing import IO, TYPE_CHECKING, Any, Final
 from benchmarks.fleet.protocol.connections import Loop
 from benchmarks.fleet.protocol.device import Device
 from benchmarks.fleet.protocol.inference import DrawnInference
-from benchmarks.fleet.protocol.releases import TARGET
 from device_agent.config import AgentConfig, parse_config
+from host_tools.pack.null_artifact import NULL_TARGET
 
 if TYPE_CHECKING:
     from device_agent.update.state import Notice
@@ -157,7 +157,7 @@ def _config(spec: DevicesSpec, name: str) -> AgentConfig:
     folder = Path(spec.folder) / name
     folder.mkdir(parents=True, exist_ok=True)
     tables: dict[str, dict[str, object]] = {
-        "device": {"id": name, "targets": [TARGET]},
+        "device": {"id": name, "targets": [NULL_TARGET]},
         "artifact": {"path": spec.delivered},
         "spool": {"path": "spool.db"},
         "mqtt": {

@@ -17,6 +17,7 @@ from benchmarks.fleet.protocol.releases import sign, write_artifact
 from device_agent.contract.errors import TransferError
 from host_tools.cli.fleet_server import FleetServer
 from host_tools.errors import StoreError
+from host_tools.fleet.field.releases import encode_for_server
 from host_tools.fleet.sample.broker import mosquitto
 from host_tools.fleet.sample.history import has_history
 from host_tools.fleet.sample.processes import LOOPBACK, listens
@@ -162,13 +163,7 @@ class Stand:
             self._folder / f"{version}.ewa", version, size_bytes=self.settings.artifact_bytes
         )
         release = sign(self.repository, self._folder / "repository", artifact)
-        body = {
-            "model": release.model,
-            "version": release.version,
-            "counter": release.counter,
-            "artifacts": {target: asdict(one) for target, one in release.artifacts.items()},
-        }
-        self.ask("POST", "/releases", body)
+        self.ask("POST", "/releases", encode_for_server(release))
         return release
 
     def start_server(self) -> None:

@@ -11,13 +11,14 @@ from device_agent.contract.errors import TransferError
 from device_agent.durable import write_durably
 from host_tools.authority.folder import OWNER_ONLY, AuthorityFolder, create_authority
 from host_tools.errors import OutputError
+from host_tools.fleet.field.releases import encode_for_server
 from host_tools.fleet.sample.broker import mosquitto, start_broker
 from host_tools.fleet.sample.devices import enrol_devices, start_authority, start_devices
 from host_tools.fleet.sample.files import serving_files
 from host_tools.fleet.sample.history import has_history
 from host_tools.fleet.sample.plans import FIRST, GROUP, write_plans
 from host_tools.fleet.sample.processes import LOOPBACK, Processes, listens, require_free
-from host_tools.fleet.sample.releases import asked_of, release_all
+from host_tools.fleet.sample.releases import release_all
 from host_tools.fleet.serve.asked import TokenAsked
 from host_tools.fleet.serve.tokens import make_token
 from host_tools.fleet.store.opening import open_store
@@ -207,7 +208,7 @@ def _tell_releases(server: Server, releases: dict[str, Release]) -> None:
     known = {one["id"] for one in server.ask("GET", "/releases")["items"]}
     for release in releases.values():
         if release.id not in known:
-            server.ask("POST", "/releases", asked_of(release))
+            server.ask("POST", "/releases", encode_for_server(release))
 
 
 def _wait_for_devices(folder: SampleFolder, server: Server, processes: Processes, progress: Progress) -> None:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import time
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from device_agent.contract.archive import member_of, write_archive
-from device_agent.contract.manifest import Manifest, PayloadTensor, Requires, Tolerance
 from host_tools.errors import OutputError
 from host_tools.fleet.field.releases import create_release
 from host_tools.made_with import made_with
+from host_tools.pack.null_artifact import NULL_TARGET, write_null_artifact
 from host_tools.repository.keys import KeyRing
 from host_tools.repository.repository import Repository
 
@@ -22,12 +19,10 @@ if TYPE_CHECKING:
     from host_tools.fleet.sample.folder import SampleFolder
 
 MODEL: Final = "sample"
-TARGET: Final = "x86_64-onnxruntime"
-"""A capability profile is asked for; the null engine runs anywhere."""
+TARGET: Final = NULL_TARGET
 LATENCY_SECONDS: Final = {"1.0": 0.020, "2.0": 0.016, "3.0": 0.040}
 """By version: the first, a better one, a slow one."""
 _WHY_UNVERIFIED: Final = "a sample: it computes nothing that could be verified"
-_NOTHING: Final = "sha256:" + "0" * 64
 
 
 def release_all(folder: SampleFolder) -> dict[str, Release]:
@@ -59,72 +54,17 @@ def artifact_path(folder: SampleFolder, version: str) -> Path:
     return folder.artifacts / f"{MODEL}-{version}-{TARGET}.ewa"
 
 
-def asked_of(release: Release) -> dict[str, Any]:
-    """Return a release as the server is told of it."""
-    return {
-        "model": release.model,
-        "version": release.version,
-        "counter": release.counter,
-        "artifacts": {target: asdict(one) for target, one in release.artifacts.items()},
-    }
-
-
 def _artifact(folder: SampleFolder, version: str) -> Path:
     """Write an artifact unless it is there: the same bytes each time, as long as the same Edgewright makes it."""
     path = artifact_path(folder, version)
     if path.exists():
         return path
-    payload = {
-        "inputs": ["x"],
-        "outputs": [{"name": "y", "size_bytes": 40}],
-        "latency_seconds": LATENCY_SECONDS[version],
-    }
-    members = {"payload/null.json": json.dumps(payload).encode()}
     partial = path.with_suffix(".new")
     try:
         path.parent.mkdir(exist_ok=True)
-        with partial.open("wb") as stream:
-            write_archive(stream, _manifest(version, members), members)
+        settings = {"latency_seconds": LATENCY_SECONDS[version]}
+        write_null_artifact(partial, settings, name=MODEL, version=version, made_with=made_with())
         partial.replace(path)
     except OSError as error:
         raise OutputError(f"{error.filename or path}: {error.strerror}.") from error
     return path
-
-
-def _manifest(version: str, members: dict[str, bytes]) -> Manifest:
-    return Manifest(
-        name=MODEL,
-        version=version,
-        target=TARGET,
-        profile_digest=_NOTHING,
-        model_digest=_NOTHING,
-        data_digest=_NOTHING,
-        format="null",
-        requires=Requires(
-            target=TARGET, engine="null", engine_min_versions={"null": "1.0"}, agent_min_version="0.1.0"
-        ),
-        payload=tuple(member_of(name, data) for name, data in members.items()),
-        members=(),
-        inputs=_tensors("x"),
-        outputs=_tensors("y"),
-        preprocessing=None,
-        golden=(),
-        tolerance=Tolerance(max_lsb=1, min_share_within_one=0.99, absolute=1e-5),
-        verdict="unverified",
-        made_with=made_with(),
-    )
-
-
-def _tensors(*names: str) -> tuple[PayloadTensor, ...]:
-    return tuple(
-        PayloadTensor(
-            name=name,
-            shape=(1, 10),
-            dtype="float32",
-            scale=None,
-            zero_point=None,
-            source_name=name,
-            source_axes=(0, 1),
-        )
-        for name in names
-    )

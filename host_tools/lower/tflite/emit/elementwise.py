@@ -74,7 +74,7 @@ def _options(operator: str) -> Options | None:
 
 
 def composed(session: Session, node: ir.Node) -> None:
-    """Write Erf, Elu, Selu, Celu, Softplus, Softsign, Mish, Reciprocal or ThresholdedRelu as arithmetic."""
+    """Write Erf, Elu, Selu, Celu, Softplus, Softsign, Mish or Reciprocal as arithmetic."""
     _write(session, node, _COMPOSED[node.op_type](node))
 
 
@@ -148,7 +148,7 @@ def where(session: Session, node: ir.Node) -> None:
 def cast(session: Session, node: ir.Node) -> None:
     """Write a Cast between types that TFLite has."""
     layout, wanted = session.layout(node.outputs[0]), type_of(node.outputs[0])
-    formula, data = Formula(session, node), session.read(node, 0, session.layout(node.outputs[0]))
+    formula, data = Formula(session, node), session.read(node, 0, layout)
     formula.deliver(formula.one("CAST", data, options=Options(kind="CastOptions"), type_=wanted), layout)
 
 

@@ -54,7 +54,7 @@ def tile(session: Session, node: ir.Node) -> None:
     """Write a Tile with constant repeats."""
     layout = session.layout(node.outputs[0])
     repeats = [int(times) for times in session.array(node, 1).reshape(-1)]
-    formula, data = Formula(session, node), session.read(node, 0, session.layout(node.outputs[0]))
+    formula, data = Formula(session, node), session.read(node, 0, layout)
     ordered = [repeats[axis] for axis in layout]
     shape = [extent * times for extent, times in zip(formula.shape(data), ordered, strict=True)]
     options = Options(kind="TileOptions")
