@@ -23,7 +23,7 @@ demo: $(VENV)/.ready ## EfficientNet-Lite0 to three targets, run by the agent, r
 	$(RUN) -m examples.demo --out out/demo
 
 test: $(VENV)/.ready .venv-tflite-legacy/.ready .venv-tensorflow/.ready .venv-tflite-micro/.ready .venv-qnn/.ready .venv-rknn/.ready .venv-vela/.ready .swupdate/.ready ## Run every test
-	@scripts/system-packages mosquitto mosquitto-clients openssh-client openssh-server postgresql procps systemd
+	@scripts/system-packages mosquitto mosquitto-clients openssh-client openssh-server postgresql procps softhsm2 systemd
 	@command -v chromium chromium-headless-shell >/dev/null || scripts/system-packages chromium-headless-shell
 	$(RUN) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
 

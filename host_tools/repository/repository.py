@@ -9,13 +9,13 @@ from tuf.api.metadata import DelegatedRole, Delegations, Root, TargetFile, Targe
 from device_agent.contract import desired
 from device_agent.contract.archive import ArtifactArchive
 from device_agent.contract.errors import ContractError
-from host_tools.errors import InputError
+from host_tools.errors import InputError, StaleError
 from host_tools.repository.desires import anew, asked_since, is_below, says_the_same
 from host_tools.repository.roles import FLEET, MODEL_PREFIX, RULES, rule_of
 from host_tools.repository.signed_folder import TOP, SignedFolder, expires, put
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from securesystemslib.signer import Signer
@@ -143,6 +143,7 @@ class Repository:
         trial: desired.Trial | None = None,
         allow_downgrade: bool | None = None,
         ask_anew: bool = False,
+        is_current: Callable[[], bool] | None = None,
     ) -> desired.Desired:
         """Make the newest desired state say this, and sign only if it does not; return it. May be repeated as often as one likes.
 
@@ -156,12 +157,16 @@ class Repository:
             allow_downgrade: Permit a release below the devices' floor. None: exactly when one of ``artifacts`` lies below something that this
                 subject was asked to run before, or is in the trial: a device that leaves a trial must be able to go back.
             ask_anew: Ask for all of it anew, also where it has failed.
+            is_current: Asked when nobody else can sign any more: whether this is wanted still; None: it is.
 
         Raises:
+            StaleError: It is not wanted any more.
             InputError: A name or digest is not what is signed, or a rule of the contract is broken.
             OutputError: It cannot be written.
         """
         with self.signed.alone():
+            if is_current is not None and not is_current():
+                raise StaleError(f"{subject}: something newer is wanted by now; nothing was signed.")
             before, highest = self.desired_of(subject), self._highest(subject)
             counters = self._counters(artifacts)
             most = max([highest, *counters, *self._counters({} if trial is None else trial.artifacts)])
