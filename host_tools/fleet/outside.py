@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from host_tools.fleet.records import DeviceState, GateFinding, IssuedClaim, Release, Rollout
     from host_tools.fleet.rollout.wanted import Wanted
+    from host_tools.repository.desires import Move
 
 
 def always() -> bool:
@@ -32,6 +33,17 @@ class Field(Protocol):
             wanted: All of it.
             ask_anew: Devices on which it failed shall try it again.
             is_current: Asked when nobody else can sign any more; where it is no more wanted, nothing is signed.
+
+        Raises:
+            EdgewrightError: It cannot be done now.
+        """
+
+    def move(self, moves: Sequence[Move], *, is_current: Callable[[], bool] = always) -> None:
+        """Let devices follow the group that they were moved to, whatever their configuration says.
+
+        Args:
+            moves: Each device once.
+            is_current: As for `publish`.
 
         Raises:
             EdgewrightError: It cannot be done now.
@@ -69,6 +81,9 @@ class NoField:
             f"group {group}: this server has no repository to publish in.",
             hint="Start it with --repository and --keys.",
         )
+
+    def move(self, moves: Sequence[Move], *, is_current: Callable[[], bool] = always) -> None:
+        """What devices follow is signed elsewhere, if anywhere."""
 
     def keep_fresh(self) -> None:
         """There is nothing that expires."""

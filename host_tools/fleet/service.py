@@ -27,6 +27,7 @@ from host_tools.fleet.rollout.stage_end import unavailable
 from host_tools.fleet.rollout.wanted import last_begun, wanted
 from host_tools.fleet.store.devices import DeviceFilter
 from host_tools.fleet.store.rollouts import OCCUPYING
+from host_tools.repository.desires import Move
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -335,19 +336,40 @@ class FleetService:
     def _do_effects(self) -> None:
         with self.store.reading() as book:
             due = book.effects.due(book.now_seconds, limit=_EFFECTS_AT_ONCE)
+        moves = [effect for effect in due if effect.kind == "move"]
+        if moves:
+            self._settle(moves, self._move)
         for effect in due:
-            try:
-                self._do(effect)
-            except EdgewrightError as error:
-                _LOG.warning("%s of %s waits: %s", effect.kind, effect.subject, error)
-                pause = min(2.0 ** min(effect.attempts, 10), _LONGEST_PAUSE_SECONDS)
-                with self.store.writing() as book:
+            if effect.kind != "move":
+                self._settle([effect], self._do)
+
+    def _settle(self, effects: Sequence[Effect], do: Callable[[Sequence[Effect]], None]) -> None:
+        """Do what belongs together, and write down that it is done, or why it waits."""
+        try:
+            do(effects)
+        except EdgewrightError as error:
+            first = effects[0]
+            _LOG.warning("%s of %s waits: %s", first.kind, first.subject, error)
+            with self.store.writing() as book:
+                for effect in effects:
+                    pause = min(2.0 ** min(effect.attempts, 10), _LONGEST_PAUSE_SECONDS)
                     book.effects.failed(effect, str(error)[:500], due_seconds=book.now_seconds + pause)
-            else:
-                with self.store.writing() as book:
+        else:
+            with self.store.writing() as book:
+                for effect in effects:
                     book.effects.done(effect)
 
-    def _do(self, effect: Effect) -> None:
+    def _move(self, effects: Sequence[Effect]) -> None:
+        """Let devices follow their groups: many at once, for every signature writes what is signed of all of them."""
+        documents = [json.loads(effect.document) for effect in effects]
+        moves = [
+            Move(device=effect.subject, group=str(one["group"]), before=str(one["before"]))
+            for effect, one in zip(effects, documents, strict=True)
+        ]
+        self._field.move(moves, is_current=lambda: all(map(self._is_current, effects)))
+
+    def _do(self, effects: Sequence[Effect]) -> None:
+        (effect,) = effects
         document = json.loads(effect.document)
         if effect.kind == "revoke":
             if self.enrolment is not None:

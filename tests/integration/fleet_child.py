@@ -19,10 +19,11 @@ from host_tools.fleet.service import FleetService
 from host_tools.fleet.store.opening import open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from host_tools.fleet.records import Release
     from host_tools.fleet.store.fleet_store import FleetStore
+    from host_tools.repository.desires import Move
 
 
 class FolderField:
@@ -49,6 +50,9 @@ class FolderField:
             },
         }
         write_durably(self._folder / f"{group}.json", json.dumps(document).encode())
+
+    def move(self, moves: Sequence[Move], *, is_current: Callable[[], bool] = always) -> None:
+        pass
 
     def keep_fresh(self) -> None:
         pass

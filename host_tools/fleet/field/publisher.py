@@ -14,10 +14,11 @@ from host_tools.fleet.rollout.wanted import Wanted
 from host_tools.repository.roles import rule_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from device_agent.contract.desired import Desired
     from host_tools.fleet.records import Release
+    from host_tools.repository.desires import Move
     from host_tools.repository.repository import Repository
 
 _LOG: Final = logging.getLogger("edgewright.fleet")
@@ -81,6 +82,22 @@ class Publisher:
             ask_anew=ask_anew,
             is_current=is_current,
         )
+
+    def move(self, moves: Sequence[Move], *, is_current: Callable[[], bool] = always) -> None:
+        """Let devices follow the group that they were moved to, whatever their configuration says.
+
+        Args:
+            moves: Each device once.
+            is_current: Asked when nobody else can sign any more; where it is no more wanted, nothing is signed.
+
+        Raises:
+            InputError: A name is none, or a key is missing.
+            OutputError: The repository cannot be written.
+        """
+        try:
+            self._repository.follow(moves, is_current=is_current)
+        except StaleError as error:
+            _LOG.info("%s", error)
 
     def keep_fresh(self) -> None:
         """Sign the timestamp anew when half of its life is over. To be called every hour or so.

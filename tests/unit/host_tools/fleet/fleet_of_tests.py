@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from host_tools.fleet.records import DeviceState, Release, Role
     from host_tools.fleet.rollout.wanted import Wanted
     from host_tools.fleet.store.fleet_store import FleetStore
+    from host_tools.repository.desires import Move
 
 BEGIN_SECONDS = 1_800_000_000.0
 ROOT = "/api/v1"
@@ -80,6 +81,7 @@ class SimulatedField:
 
     wanted: dict[str, Wanted] = field(default_factory=dict)
     published: list[tuple[str, bool]] = field(default_factory=list)
+    moved: list[tuple[Move, ...]] = field(default_factory=list)
     is_broken: bool = False
 
     def publish(
@@ -90,6 +92,11 @@ class SimulatedField:
             return
         self.wanted[group] = wanted
         self.published.append((group, ask_anew))
+
+    def move(self, moves: Sequence[Move], *, is_current: Callable[[], bool] = always) -> None:
+        self._work()
+        if is_current():
+            self.moved.append(tuple(moves))
 
     def keep_fresh(self) -> None:
         self._work()
