@@ -164,6 +164,7 @@ def _job(rollout: str, device: str, *, is_done: bool) -> Job:
         state="closed" if is_done else "scheduled",
         result="success" if is_done else "none",
         wanted=OLD if is_done else NEW,
+        previous=OLD,
         created_seconds=BEGIN,
         changed_seconds=BEGIN,
     )

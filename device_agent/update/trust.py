@@ -186,9 +186,7 @@ def _desired(asker: Asker, updater: Updater, source: HttpSource) -> Offered | No
     return NothingDesired(f"there is no desired state of {' or '.join(asker.subjects)}.")
 
 
-def _state_of(
-    subject: str, asker: Asker, updater: Updater, source: HttpSource
-) -> desired.Desired | None:
+def _state_of(subject: str, asker: Asker, updater: Updater, source: HttpSource) -> desired.Desired | None:
     path = desired.desired_path(subject)
     target = updater.get_targetinfo(path)
     if target is None:

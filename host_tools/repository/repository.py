@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from tuf.api.metadata import DelegatedRole, Delegations, Root, TargetFile, Targets
 
@@ -11,7 +11,15 @@ from device_agent.contract import desired
 from device_agent.contract.archive import ArtifactArchive
 from device_agent.contract.errors import ContractError
 from host_tools.errors import InputError, StaleError
-from host_tools.repository.desires import Move, anew, asked_since, groups_of, is_below, says_the_same, unfollowed
+from host_tools.repository.desires import (
+    Move,
+    anew,
+    asked_since,
+    groups_of,
+    is_below,
+    says_the_same,
+    unfollowed,
+)
 from host_tools.repository.roles import FLEET, MODEL_PREFIX, RULES, rule_of
 from host_tools.repository.signed_folder import TOP, SignedFolder, expires, put
 
@@ -207,7 +215,7 @@ class Repository:
             fresh = unfollowed(moves, customs)
             if not fresh:
                 return
-            serial = max((int(custom.get("serial", 0)) for custom in customs.values()), default=0)
+            serial = max((custom.get("serial", 0) for custom in customs.values()), default=0)
             for group, former in sorted(groups_of(fresh).items()):
                 state = self.desired_of(group)
                 if state is not None:
@@ -392,7 +400,7 @@ class Repository:
 
     def _custom(self, subject: str) -> Mapping[str, int]:
         target = self.signed.targets(FLEET).targets.get(desired.desired_path(subject))
-        return {} if target is None else cast("Mapping[str, int]", _custom_of(target))
+        return {} if target is None else _custom_of(target)
 
     def _released(self, path: str) -> tuple[TargetFile, desired.ReleaseFacts]:
         match = desired.TARGET_PATH.fullmatch(path)
@@ -450,8 +458,8 @@ def _facts(target: TargetFile, path: str) -> desired.ReleaseFacts:
         raise InputError(str(error)) from error
 
 
-def _custom_of(target: TargetFile) -> Mapping[str, object]:
-    return cast("Mapping[str, object]", target.unrecognized_fields["custom"])
+def _custom_of(target: TargetFile) -> Mapping[str, Any]:
+    return cast("Mapping[str, Any]", target.unrecognized_fields["custom"])
 
 
 def _digest(target: TargetFile) -> str:

@@ -25,7 +25,8 @@ class Effect:
     """One effect.
 
     Attributes:
-        kind: ``publish``: sign what a group shall run; ``move``: let a device follow another group; ``approve``: let a device in; ``revoke``: take its certificates back.
+        kind: ``publish``: sign what a group shall run; ``move``: let a device follow another group;
+            ``approve``: let a device in; ``revoke``: take its certificates back.
         subject: The group's name, or the device's id.
         number: Grows with every effect; tells a newer one from the one that is being done.
         document: JSON, what is wanted.

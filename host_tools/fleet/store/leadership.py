@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
@@ -51,6 +52,9 @@ class Leadership:
     def end(self) -> None:
         """Let another lead."""
         with self._one_asks:
+            if self._session is not None:
+                with suppress(DBAPIError):
+                    self._session.execute(text("SELECT pg_advisory_unlock(:lock)"), {"lock": LEADER_LOCK})
             self._end_session()
             if self._file is not None:
                 self._file.close()
