@@ -1,7 +1,7 @@
 """What a poll over hawkBit's DDI costs the server, by the size of the fleet: counted, not timed, so that it is the same on every machine.
 
-A fleet is made in SQLite: groups of 500 devices, each with a finished rollout that had a job for every device; in one of them a rollout
-runs that has all of it. One of its devices polls over HTTP, in this process. Statements are those that reach the database, for the token
+A fleet is made in SQLite: ten groups, each with a finished rollout that had a job for every device; in one of them a rollout runs that has
+all of it. One of its devices polls over HTTP, in this process. Statements are those that reach the database, for the token
 as well; steps are those of SQLite's virtual machine, which grow with every row that is looked at.
 
     python -m benchmarks.fleet.polls --write-docs
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from host_tools.fleet.store.fleet_store import FleetStore
 
 SIZES: Final = (1_000, 10_000, 100_000)
-GROUP_DEVICES: Final = 500
+GROUPS: Final = 10
 DOCUMENT: Final = Path(__file__).parents[2] / "docs" / "hawkbit.md"
 _BEGIN, _END = "<!-- polls -->\n", "<!-- /polls -->"
 _WIDE: Final = Rate(per_second=1e6, burst=1e6)
@@ -138,12 +138,13 @@ def _fill(store: FleetStore, devices: int) -> str:
     plan = RolloutPlan(id="running", release="simulated-2", group="g0000", stages=(stage,))
     with store.writing() as book:
         book.releases.add(release_of(plan))
-        for number in range(0, devices, GROUP_DEVICES):
-            group = f"g{number // GROUP_DEVICES:04d}"
+        size = -(-devices // GROUPS)
+        for number in range(0, devices, size):
+            group = f"g{number // size:04d}"
             rollout = new_rollout(replace(plan, id=f"done-{group}", group=group))
             book.groups.add(Group(name=group, artifacts=rollout.previous, created_seconds=BEGIN))
             book.rollouts.add(replace(rollout, state="finished"))
-            names = [f"d{one:07d}" for one in range(number, min(number + GROUP_DEVICES, devices))]
+            names = [f"d{one:07d}" for one in range(number, min(number + size, devices))]
             provides = Provides(targets=(PROFILE,))
             book.devices.add(
                 [Device(id=name, group=group, provides=provides, artifact=OLD) for name in names]

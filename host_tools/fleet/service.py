@@ -24,6 +24,7 @@ from host_tools.fleet.rollout import orders
 from host_tools.fleet.rollout.jobs import Observation, expire, observe
 from host_tools.fleet.rollout.machine import advance
 from host_tools.fleet.rollout.stage_end import unavailable
+from host_tools.fleet.rollout.steps import OfferTo
 from host_tools.fleet.rollout.wanted import last_begun, wanted
 from host_tools.fleet.store.devices import DeviceFilter
 from host_tools.fleet.store.rollouts import OCCUPYING
@@ -286,6 +287,7 @@ class FleetService:
             if gated and tuple(findings) != book.rollouts.findings(rollout.plan.id):
                 book.rollouts.find_out(rollout.plan.id, findings)
             following = advance(rollout, counts, findings, book.now_seconds)
+            has_begun = has_begun or any(isinstance(step, OfferTo) for step in following.steps)
             if following.rollout != rollout or following.steps or following.said:
                 carry_out(book, rollout, following, actor="server")
                 self._wake.set()

@@ -16,7 +16,7 @@ MEASURES: Final[Mapping[GateMeasure, str]] = {
     "energy_per_inference": "energy per inference",
     "temperature": "temperature",
     "throttled_share": "throttled share of time",
-    "output_agreement": "output disagreement",
+    "output_agreement": "output disagreement (1 − mean cosine)",
     "crashes": "crashes",
 }
 RATIOS: Final[frozenset[GateMeasure]] = frozenset({"latency_p50", "latency_p95", "energy_per_inference"})

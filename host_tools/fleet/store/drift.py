@@ -106,11 +106,11 @@ class Drift:
 
     def of_device(self, device: str, group: str) -> DesiredOfDevice:
         """Return what a device of a group shall run and what it says; the device must be there."""
-        row = self._connection.execute(self._devices(group).where(DEVICE.c.id == device)).one()
+        row = self._connection.execute(self._devices(group, device).where(DEVICE.c.id == device)).one()
         return _of_device(row, self._groups(group)[group])
 
-    def _devices(self, group: str) -> Any:
-        trials = self._trials(self._standing(group))
+    def _devices(self, group: str, device: str | None = None) -> Any:
+        trials = self._trials(self._standing(group), device)
         return (
             select(
                 DEVICE.c.id,
@@ -140,9 +140,9 @@ class Drift:
             newest.setdefault(row.group, row)
         return [row.id for row in newest.values() if row.state in _STANDS]
 
-    def _trials(self, rollouts: Sequence[str]) -> Subquery:
-        """Return the jobs of rollouts whose trials stand."""
-        return (
+    def _trials(self, rollouts: Sequence[str], device: str | None = None) -> Subquery:
+        """Return the jobs of rollouts whose trials stand; of one device, so that no database makes a table of all of them first."""
+        asked = (
             select(
                 JOB.c.device,
                 JOB.c.wanted,
@@ -152,8 +152,8 @@ class Drift:
             )
             .join(ROLLOUT, ROLLOUT.c.id == JOB.c.rollout)
             .where(JOB.c.rollout.in_(rollouts))
-            .subquery()
         )
+        return (asked if device is None else asked.where(JOB.c.device == device)).subquery()
 
     def _groups(self, name: str | None = None) -> Mapping[str, Mapping[str, ReleasedArtifact]]:
         """Return what whole groups run: one, or all of them."""

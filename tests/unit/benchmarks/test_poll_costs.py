@@ -23,7 +23,7 @@ def test_what_a_poll_costs_does_not_grow_with_the_fleet(
     assert list(small) == ["an action is made", "the same action again", "a second later", "nothing to do"]
     for what, cost in small.items():
         assert large[what]["statements"] == cost["statements"]
-        # Ten times as many devices, groups and rollouts; a tree of rows is a little deeper.
+        # Ten times as many devices in each group; a tree of rows is a little deeper.
         assert large[what]["steps"] <= 1.1 * cost["steps"]
     # A transaction with the token, the device and its tags; and one with its open jobs and its newest action, with nothing twice.
     assert small["a second later"]["statements"] == 4 + 3

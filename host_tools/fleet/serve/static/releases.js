@@ -18,8 +18,8 @@ export function ReleasesView() {
   const { shown } = useContext(Address);
   const asked = useAnswers([`/releases${query({ model: shown.model, after: shown.after })}`, "/overview"], concerns);
   return html`<${Title} text="Releases" />
-    <${Filters} choices=${[{ name: "model", title: "Model" }]} />
     <${Make} action=${releaseFrom(asked.load)} />
+    <${Filters} choices=${[{ name: "model", title: "Model" }]} />
     <section class="card"><${Answered} asked=${asked}>${([page, overview]) => html`<${Table} caption="Releases, by name" rows=${page.items} keyOf=${(one) => one.id} empty="No release is like that." columns=${[
       { title: "Release", show: (one) => html`<${Link} to=${{ view: "release", id: one.id }}>${one.id}<//>` },
       { title: "Model", show: (one) => html`<${Said} text=${one.model} />` },

@@ -37,7 +37,7 @@ export const MEASURES = {
   energy_per_inference: "Energy per inference",
   temperature: "Temperature",
   throttled_share: "Throttled share of time",
-  output_agreement: "Output disagreement (1 − mean cosine)",
+  output_agreement: "Output disagreement",
   crashes: "Crashes",
 };
 const RATIOS = ["latency_p50", "latency_p95", "energy_per_inference"];
