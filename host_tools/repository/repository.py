@@ -388,7 +388,15 @@ class Repository:
         return counters
 
     def _serial(self, subject: str) -> int:
-        return self._custom(subject).get("serial", 0)
+        """Return the serial below which a subject's next one must not lie: its own, and those with which devices began to follow it."""
+        name = desired.desired_path(subject)
+        customs = ((one, _custom_of(target)) for one, target in self.signed.targets(FLEET).targets.items())
+        serials = (
+            custom.get("serial", 0)
+            for one, custom in customs
+            if one == name or custom.get("follows") == subject
+        )
+        return max(serials, default=0)
 
     def _highest(self, subject: str) -> int:
         """Return the highest release counter that a subject was ever asked to run."""

@@ -76,9 +76,10 @@ def test_a_group_that_has_nothing_yet_lets_it_keep_what_it_runs(fleet: Fleet) ->
     assert isinstance(answer, NothingDesired)
     assert "follows group/new" in answer.reason
     assert answer.serial == 0
-    first = offered_path(fleet)
-    fleet.repository.ensure("group/new", first)
-    assert offered(fleet).release.counter == 1
+    fleet.repository.ensure("group/new", offered_path(fleet))
+    first = offered(fleet)
+    assert first.release.counter == 1
+    assert first.serial > 3, "else the device, which has followed the other group's third state, refuses it"
 
 
 def offered_path(fleet: Fleet) -> dict[str, DesiredArtifact]:
