@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from device_agent.contract.errors import EdgewrightError
 from host_tools.errors import LoweringError
-from host_tools.lower import onnx_qdq, openvino_ir
+from host_tools.lower import onnx_qdq, onnx_uncalibrated, openvino_ir
 from host_tools.lower.tflite import lowering as tflite
 from host_tools.plan.planned_values import with_planned_values
 
@@ -37,6 +37,9 @@ LOWERINGS: Final[Mapping[Format, Lowering]] = {
     "tflite": tflite.lower,
 }
 
+UNCALIBRATED: Final[Mapping[Format, Lowering]] = {"onnx_qdq": onnx_uncalibrated.lower}
+"""Of plans of another precision than int8."""
+
 
 def lower(model: FloatModel, plan: QuantizationPlan, profile: CapabilityProfile) -> Payload:
     """Write the plan in the format of the target.
@@ -65,6 +68,8 @@ def lower(model: FloatModel, plan: QuantizationPlan, profile: CapabilityProfile)
         )
     _require_dialect(profile)
     try:
+        if plan.precision != "int8":
+            return _uncalibrated(profile.artifact.format)(model, plan, profile)
         return LOWERINGS[profile.artifact.format](with_planned_values(model, plan), plan, profile)
     except EdgewrightError:
         raise
@@ -72,6 +77,20 @@ def lower(model: FloatModel, plan: QuantizationPlan, profile: CapabilityProfile)
         raise LoweringError(
             f"Model {model.name!r}: writing {profile.artifact.format} failed: {type(error).__name__}: {error}"
         ) from error
+
+
+def _uncalibrated(format_: Format) -> Lowering:
+    """Return the lowering of plans that no calibration went into.
+
+    Raises:
+        LoweringError: The format has none.
+    """
+    if format_ not in UNCALIBRATED:
+        raise LoweringError(
+            f"{format_} files are written in int8 only; of other precisions there are {', '.join(UNCALIBRATED)} files.",
+            hint="Choose a target that docs/precisions.md lists for the precision.",
+        )
+    return UNCALIBRATED[format_]
 
 
 def _require_dialect(profile: CapabilityProfile) -> None:

@@ -36,6 +36,10 @@ TYPE_OF_DTYPE: Mapping[WireType, TfliteType] = MappingProxyType(
     }
 )
 
+_TYPE_OF_CODES: Mapping[IntegerType, TfliteType] = MappingProxyType(
+    {"int8": "INT8", "uint8": "UINT8", "int16": "INT16", "int32": "INT32", "int64": "INT64"}
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quantization:
@@ -67,7 +71,7 @@ class Quantization:
     @property
     def type(self) -> TfliteType:
         """The type of the codes as the schema calls it."""
-        return TYPE_OF_DTYPE[self.dtype]
+        return _TYPE_OF_CODES[self.dtype]
 
     @property
     def low(self) -> int:
