@@ -37,7 +37,10 @@ LOWERINGS: Final[Mapping[Format, Lowering]] = {
     "tflite": tflite.lower,
 }
 
-UNCALIBRATED: Final[Mapping[Format, Lowering]] = {"onnx_qdq": onnx_uncalibrated.lower}
+UNCALIBRATED: Final[Mapping[Format, Lowering]] = {
+    "onnx_qdq": onnx_uncalibrated.lower,
+    "openvino_ir": openvino_ir.lower,
+}
 """Of plans of another precision than int8."""
 
 

@@ -83,7 +83,7 @@ def replace_groups(
     shape = ov.opset13.constant(np.asarray([rows, length], np.int64), name=f"{name}/shape")
     flat = ov.opset13.reshape(real, shape, special_zero=False, name=f"{name}/dequantized")
     node.input(1).replace_source_output(flat.output(0))
-    node.set_attribute("transpose_b", value=True)
+    node.set_attribute("transpose_b", True)  # noqa: FBT003 - OpenVINO takes it so
 
 
 def replace_table(node: Any, table: NDArray[np.generic], qparams: QParams, name: str) -> None:

@@ -39,9 +39,20 @@ def convert(model: Path, precision: str, *arguments: str) -> subprocess.Complete
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("precision", ["weights-int4", "weights-int8", "int8-dynamic"])
-def test_a_model_is_converted_without_data_and_an_agent_runs_it(model: Path, precision: str) -> None:
-    done = convert(model, precision, "--target", TARGET, "--min-agreement", "0.3")
+@pytest.mark.parametrize(
+    ("target_id", "precision", "versions"),
+    [
+        ("x86_64-onnxruntime", "weights-int4", {"onnxruntime": "1.18"}),
+        ("x86_64-onnxruntime", "weights-int8", {"onnxruntime": "1.22"}),
+        ("x86_64-onnxruntime", "int8-dynamic", {"onnxruntime": "1.18"}),
+        ("x86_64-openvino", "weights-int4", {"openvino": "2026.4"}),
+        ("x86_64-openvino", "int8-dynamic", {"openvino": "2026.4"}),
+    ],
+)
+def test_a_model_is_converted_without_data_and_an_agent_runs_it(
+    model: Path, target_id: str, precision: str, versions: dict[str, str]
+) -> None:
+    done = convert(model, precision, "--target", target_id, "--min-agreement", "0.3")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "not calibrated: the precision needs no data" in done.stdout
     folder = model.parent / "out"
@@ -51,12 +62,12 @@ def test_a_model_is_converted_without_data_and_an_agent_runs_it(model: Path, pre
     assert "random inputs" in target["agreement"]["sample_origin"]
     assert target["verdict"] in ("pass", "marginal"), target["reasons"]
     assert target["execution"]["unplanned_float_ops"] == []
-    assert target["parity"]["lost_db"] < 0.5
-    archive = ArtifactArchive.open(folder / f"network-0.1.0-{TARGET}.ewa")
+    # What OpenVINO does at run time only OpenVINO knows: there is nothing to hold it against.
+    assert target_id != TARGET or target["parity"]["lost_db"] < 0.5
+    archive = ArtifactArchive.open(folder / f"network-0.1.0-{target_id}.ewa")
     assert json.loads(archive.read("plan.json"))["precision"] == precision
     assert json.loads(archive.read("recipe.json"))["precision"] == precision
-    wanted = "1.22" if precision == "weights-int8" else "1.18"
-    assert archive.manifest.requires.engine_min_versions == {"onnxruntime": wanted}
+    assert archive.manifest.requires.engine_min_versions == versions
     np.savez(
         model.parent / "frames.npz",
         ids=np.random.default_rng(1).integers(0, 50, (4, 1, 6)),
@@ -65,8 +76,8 @@ def test_a_model_is_converted_without_data_and_an_agent_runs_it(model: Path, pre
     config = write_config(
         model.parent,
         NO_BROKER,
-        folder / f"network-0.1.0-{TARGET}.ewa",
-        device={"targets": [TARGET]},
+        folder / f"network-0.1.0-{target_id}.ewa",
+        device={"targets": [target_id]},
         source={"kind": "replay", "path": "frames.npz", "rate_hz": 0.0},
         results={"jsonl": "results.jsonl", "max_rate_hz": 0.0},
     )
