@@ -40,6 +40,7 @@ LOWERINGS: Final[Mapping[Format, Lowering]] = {
 UNCALIBRATED: Final[Mapping[Format, Lowering]] = {
     "onnx_qdq": onnx_uncalibrated.lower,
     "openvino_ir": openvino_ir.lower,
+    "tflite": tflite.lower,
 }
 """Of plans of another precision than int8."""
 
