@@ -155,7 +155,7 @@ class GraphBuilder:
         data = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
         if quantization is not None and quantization.dtype == "int4":
             dtype = "INT4"
-            data = packed(array.reshape(-1).view(np.uint8) & 0x0F, bits=4).tobytes()
+            data = packed(np.bitwise_and(array.reshape(-1), 0x0F).astype(np.uint8), bits=4).tobytes()
         key = (data, dtype, array.shape, quantization)
         if key not in self._constants:
             self._constants[key] = self._append(name, array.shape, dtype, quantization, data)
