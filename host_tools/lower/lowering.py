@@ -73,7 +73,7 @@ def lower(model: FloatModel, plan: QuantizationPlan, profile: CapabilityProfile)
     _require_dialect(profile)
     try:
         if plan.precision != "int8":
-            return _uncalibrated(profile.artifact.format)(model, plan, profile)
+            return UNCALIBRATED[profile.artifact.format](model, plan, profile)
         return LOWERINGS[profile.artifact.format](with_planned_values(model, plan), plan, profile)
     except EdgewrightError:
         raise
@@ -81,20 +81,6 @@ def lower(model: FloatModel, plan: QuantizationPlan, profile: CapabilityProfile)
         raise LoweringError(
             f"Model {model.name!r}: writing {profile.artifact.format} failed: {type(error).__name__}: {error}"
         ) from error
-
-
-def _uncalibrated(format_: Format) -> Lowering:
-    """Return the lowering of plans that no calibration went into.
-
-    Raises:
-        LoweringError: The format has none.
-    """
-    if format_ not in UNCALIBRATED:
-        raise LoweringError(
-            f"{format_} files are written in int8 only; of other precisions there are {', '.join(UNCALIBRATED)} files.",
-            hint="Choose a target that docs/precisions.md lists for the precision.",
-        )
-    return UNCALIBRATED[format_]
 
 
 def _require_dialect(profile: CapabilityProfile) -> None:
