@@ -6,6 +6,7 @@ import argparse
 import math
 
 _MOST_MINUTES = 60 * 24 * 30
+_PRECISIONS = ("int8", "int8-dynamic", "weights-int8", "weights-int4")
 
 
 def count(text: str) -> int:
@@ -43,6 +44,18 @@ def minutes(text: str) -> float:
             f"expected a number of minutes above 0 and at most {_MOST_MINUTES}, got {text!r}"
         )
     return value
+
+
+def precision(text: str) -> tuple[str, int | None]:
+    """Read ``weights-int4:32``: a precision, and the size of its groups where one is given."""
+    name, colon, size = text.partition(":")
+    if name not in _PRECISIONS:
+        raise argparse.ArgumentTypeError(f"expected one of {', '.join(_PRECISIONS)}, got {text!r}")
+    if not colon:
+        return name, None
+    if not name.startswith("weights-"):
+        raise argparse.ArgumentTypeError(f"{name} has no groups, got {text!r}")
+    return name, count(size)
 
 
 def share(text: str) -> float:

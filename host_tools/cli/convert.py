@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from host_tools.cli.arguments import at_least_zero, count, minutes, number, share
+from host_tools.cli.arguments import at_least_zero, count, minutes, number, precision, share
 
 _METHODS = ("minmax", "percentile", "mse", "entropy", "moving_average", "cosine", "search")
 _EPILOG = """\
@@ -18,6 +18,7 @@ data may be
 examples:
   edgewright convert model.onnx --data calibration/ --target cortex-a-tflite --out build/
   edgewright convert model.onnx --data calib.npz --shape images=1,3,224,224 --target x86_64-onnxruntime --out build/
+  edgewright convert model.onnx --precision weights-int4:32 --target x86_64-onnxruntime --out build/
   edgewright convert model.onnx --data calib/ --eval photos/ --labels labels.csv --method mse \\
       --target x86_64-openvino --target amd-vitis-dpu --out build/ --json
 """
@@ -33,7 +34,19 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("model", metavar="MODEL.onnx", help="the float model")
-    parser.add_argument("--data", required=True, metavar="DATA", help="calibration data, see below")
+    parser.add_argument(
+        "--data",
+        metavar="DATA",
+        help="calibration data, see below; needed for precision int8 only (others: random inputs verify it without)",
+    )
+    parser.add_argument(
+        "--precision",
+        type=precision,
+        default=(None, None),
+        metavar="PRECISION",
+        help="int8: weights and activations, calibrated; int8-dynamic: activations quantized at run time; weights-int8[:GROUP] and "
+        "weights-int4[:GROUP]: weights alone, GROUP of them on one scale; see docs/precisions.md (default: int8)",
+    )
     parser.add_argument(
         "--target",
         action="append",
