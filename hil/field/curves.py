@@ -103,18 +103,18 @@ def loads(record: FieldRecord, stretch: Stretch, cores: int | None, notes: Notes
 
 def agent_tables(record: FieldRecord, stretch: Stretch, notes: Notes) -> dict[str, dict[str, object]]:
     """Return tables of ``agent.toml``: how often it reports, and how often frames come."""
-    tables: dict[str, dict[str, object]] = {"telemetry": {"interval_seconds": stretch.interval}}
+    reports: dict[str, object] = {"interval_seconds": stretch.interval}
     rates = _rates(record)
     if not len(rates) or float(np.median(rates)) <= 0.0:
         notes.leave_out("Frames: no two windows tell their rate.")
-        return tables
+        return {"telemetry": reports}
     low, usual, high = (float(one) for one in np.percentile(rates, (10, 50, 90)))
-    tables["source"] = {"kind": "null", "rate_hz": min(_FASTEST_HZ, round(usual, 3))}
+    source: dict[str, object] = {"kind": "null", "rate_hz": min(_FASTEST_HZ, round(usual, 3))}
     notes.remarks["agent"] = (
         f"Frames came at {low:.4g} to {high:.4g} a second (10th and 90th percentile); a scenario has one rate, which is the median. "
         "What was in them the store does not keep."
     )
-    return tables
+    return {"source": source, "telemetry": reports}
 
 
 def _inside(samples: Samples, stretch: Stretch) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -52,6 +52,7 @@ class FieldRecord:
         throttled: 1 where something said that the processor is slowed down, else 0.
         cpu_ratio: Share of all cores in use, 0 to 1.
         process_cpu_ratio: Of the agent; 1 is one core.
+        waiting: Messages that the broker had not taken yet.
         events: Events and changes of health, oldest first.
     """
 
@@ -64,6 +65,7 @@ class FieldRecord:
     throttled: Samples
     cpu_ratio: Samples
     process_cpu_ratio: Samples
+    waiting: Samples
     events: tuple[StoredEvent, ...]
 
 
@@ -108,8 +110,9 @@ def read_record(store: ColumnStore, device: str, start: float, end: float) -> Fi
         celsius=_largest([_samples(one) for one in series if one.name.endswith("_celsius")]),
         watts=_watts(series),
         throttled=_throttled(series),
-        cpu_ratio=_largest([_samples(one) for one in series if one.name == "cpu_ratio"]),
-        process_cpu_ratio=_largest([_samples(one) for one in series if one.name == "process_cpu_ratio"]),
+        cpu_ratio=_named(series, "cpu_ratio"),
+        process_cpu_ratio=_named(series, "process_cpu_ratio"),
+        waiting=_named(series, "spool_messages"),
         events=store.events(selection, limit=_MOST_EVENTS),
     )
 
@@ -123,6 +126,10 @@ def _heard(device: Device) -> str:
 
 def _samples(series: ReadingSeries) -> Samples:
     return Samples(times=series.times, values=series.values)
+
+
+def _named(series: Sequence[ReadingSeries], name: str) -> Samples:
+    return _largest([_samples(one) for one in series if one.name == name])
 
 
 def _largest(found: Sequence[Samples]) -> Samples:

@@ -27,7 +27,8 @@ _SILENT_INTERVALS = 3.0
 _LOST_IN_A_CUT = 20
 """Messages that a power cut may cost: what was not committed yet."""
 _SETTLE_SECONDS, _SETTLE_INTERVALS, _LONGEST_SETTLE = 30.0, 4.0, 3600.0
-_PLAYED_EVENTS = ("reconnected", "heat_unknown", "heat_known")
+_KNOWN_EVENTS = ("artifact_verified", "self_test_absent", "reconnected", "heat_unknown", "heat_known")
+"""What every start tells, and what is played."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +128,7 @@ def _tell_the_rest(record: FieldRecord, runs: Sequence[Run], stretch: Stretch, n
     grave = Counter(
         one.name
         for one in record.events
-        if one.kind == "event" and one.severity in ("warning", "error") and one.name not in _PLAYED_EVENTS
+        if one.kind == "event" and one.severity in ("warning", "error") and one.name not in _KNOWN_EVENTS
     )
     for name, count in sorted(grave.items()):
         notes.leave_out(f"Event {harmless(name)}, {count} times: what brought it about is not known here.")

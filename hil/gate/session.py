@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ _PREFIX = "test_"
 _WITH_RESULTS = (0, 1)
 """Exit statuses of pytest after which every test has an outcome: all passed, or some failed."""
 _STDERR = 2
+_PUT_AWAY_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,14 +110,30 @@ def run_session(run: Run, options: SuiteOptions, folder: Path) -> SessionResults
     command += [f"--rig-soak={options.soak_seconds}", f"--rig-cuts={options.cuts}"]
     environment = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
     environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
-    ended = subprocess.run(command, env=environment, stdout=_STDERR, check=False)
-    settings.unlink()
-    if ended.returncode not in _WITH_RESULTS or not results.exists():
+    try:
+        status = _ended(subprocess.Popen(command, env=environment, stdout=_STDERR, start_new_session=True))
+    finally:
+        settings.unlink()
+    if status not in _WITH_RESULTS or not results.exists():
         raise RigError(
-            f"{run.name}: the session of pytest ended with status {ended.returncode}; its words are above.",
+            f"{run.name}: the session of pytest ended with status {status}; its words are above.",
             hint=f"The same by hand: pytest --pyargs hil.suites --rig {run.rig} --rig-artifact {run.archive.path}",
         )
     return _results(json.loads(results.read_bytes()), run)
+
+
+def _ended(session: subprocess.Popen[bytes]) -> int:
+    """Return how a session ended. Whoever interrupts us interrupts it, once: it has agents, brokers and boards to put away."""
+    try:
+        return session.wait()
+    except BaseException:
+        session.send_signal(signal.SIGINT)
+        try:
+            session.wait(_PUT_AWAY_SECONDS)
+        except subprocess.TimeoutExpired:
+            session.kill()
+            session.wait()
+        raise
 
 
 def _results(document: dict[str, Any], run: Run) -> SessionResults:

@@ -58,6 +58,7 @@ KNOWN = Scenario(
         Fault(kind="network_cut", at_seconds=1003.0, for_seconds=120.0),
         Fault(kind="power_cut", at_seconds=1052.0, for_seconds=20.0),
         Fault(kind="sensor_gone", at_seconds=1302.0, for_seconds=61.0),
+        Fault(kind="network_silent", at_seconds=1601.0, for_seconds=70.0),
     ),
     loads=(Load(at_seconds=203.0, for_seconds=150.0, processes=2), Load(at_seconds=1402.0, for_seconds=99.0, processes=3)),
 )  # fmt: skip
@@ -97,6 +98,7 @@ def of_kind(scenario: Scenario, kind: FaultKind) -> list[tuple[float, float]]:
     [
         ("power_cut", INTERVAL, 0.01),
         ("network_cut", INTERVAL, HELD_SECONDS),
+        ("network_silent", INTERVAL, HELD_SECONDS),
         ("throttled", INTERVAL, INTERVAL),
         ("sensor_gone", 0.01, 0.01),
     ],
@@ -168,7 +170,7 @@ def test_an_ingest_that_was_away_is_no_fault_of_the_device(tmp_path: Path) -> No
     _, recovered = recovered_from(stored(tmp_path / "t.duckdb", [*told[:-1], graver]), end=1800.0, cores=None)
     assert recovered.scenario.faults == ()
     said = "\n".join(recovered.left_out)
-    assert "the device says nothing of a lost connection: the ingest or the broker was away" in said
+    assert "and nothing had waited in the device: what listens behind the broker was away" in said
     assert "Event model_failed, 1 times" in said
     assert "how many there are the store does not keep: --cores N" in said
 
@@ -218,7 +220,7 @@ def test_the_command_prints_or_writes_it(
     assert parse_scenario(printed.encode(), origin="printed") == field[2].scenario
     out = tmp_path / "field.toml"
     assert main(command(field[0], "--cores=4", f"--out={out}")) == 0
-    assert "field.toml: 1800 s, 6 faults" in capsys.readouterr().out
+    assert "field.toml: 1800 s, 7 faults" in capsys.readouterr().out
     assert out.read_text() == printed
     assert main(["hil", "scenario", "show", str(out), "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)) == len(schedule(field[2].scenario))
@@ -247,7 +249,7 @@ def test_too_many_faults_for_one_scenario() -> None:
             uptime_seconds=np.full(runs, 1.0), window_seconds=np.full(runs, np.nan), frames_total=np.full(runs, -1),
         ),
         celsius=Samples(times=moments, values=np.full(runs, 250.0)), watts=Samples(times=moments, values=np.full(runs, -1.0)),
-        throttled=nothing, cpu_ratio=nothing, process_cpu_ratio=nothing, events=(),
+        throttled=nothing, cpu_ratio=nothing, process_cpu_ratio=nothing, waiting=nothing, events=(),
     )  # fmt: skip
     with pytest.raises(FieldError, match="1002 faults in that time, expected at most 1000"):
         recover(record)

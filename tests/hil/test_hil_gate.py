@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,10 +23,8 @@ from host_tools.errors import InputError
 from host_tools.repository.attestation_bundle import read_bundle, read_public_key
 from host_tools.repository.keys import KeyRing
 from host_tools.repository.repository import Repository
+from tests.hil.suite_session import ROOT
 from tests.integration.support import null_artifact, write_ewa
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 # Sessions of pytest in processes of their own, with agents and brokers: on a busy machine they are long in coming.
 pytestmark = pytest.mark.timeout(600)
@@ -120,6 +123,37 @@ def test_a_rig_that_breaks_is_no_verdict(tmp_path: Path, capfd: pytest.CaptureFi
     assert main([*gate, f"--out={out}"]) == 7
     assert "away-x86_64-onnxruntime: the rig broke in smoke::" in capfd.readouterr().err
     assert not (out / "attestations.intoto.jsonl").exists()
+
+
+def of_this(folder: Path) -> list[str]:
+    """Return the command lines of processes that have to do with a folder, but for the gate itself."""
+    found = []
+    for one in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = one.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:  # it has just ended
+            continue
+        if str(folder) in line and "host_tools" not in line:
+            found.append(line)
+    return found
+
+
+def test_an_interrupted_gate_leaves_no_agent_and_no_broker_behind(tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    assert main(["hil", "key", f"--keys={keys}"]) == 0
+    ewa = artifact(tmp_path / "small.ewa")
+    gate = [sys.executable, "-m", "host_tools", "hil", "gate", str(ewa), "--rig=local", "--suite=soak"]
+    gate += ["--rig-soak=600", f"--keys={keys}", f"--out={tmp_path / 'gate'}"]
+    with subprocess.Popen(
+        gate, env=os.environ | {"TMPDIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    ) as process:
+        while not any("device_agent" in line for line in of_this(tmp_path)):
+            assert process.poll() is None, "the gate ended before it had started an agent"
+            time.sleep(0.1)
+        process.terminate()
+        assert process.wait() == 143
+    assert of_this(tmp_path) == []
+    assert not (tmp_path / "gate" / "attestations.intoto.jsonl").exists()
 
 
 @pytest.mark.parametrize(

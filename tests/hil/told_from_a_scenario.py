@@ -78,7 +78,19 @@ def _samples(scenario: Scenario, now: float) -> Iterator[tuple[str, dict[str, fl
     busy = sum(
         one.processes for one in scenario.loads if one.at_seconds <= now < one.at_seconds + one.for_seconds
     )
-    yield "system", {"cpu_ratio": (busy + OWN_CORES) / CORES, "process_cpu_ratio": OWN_CORES}
+    away = [
+        now - one.at_seconds
+        for one in scenario.faults
+        if one.kind.startswith("network") and one.at_seconds <= now < _end(one)
+    ]
+    yield (
+        "system",
+        {
+            "cpu_ratio": (busy + OWN_CORES) / CORES,
+            "process_cpu_ratio": OWN_CORES,
+            "spool_messages": 0.8 * sum(away),  # four messages every five seconds
+        },
+    )
 
 
 def _during(scenario: Scenario, kind: str, now: float) -> bool:
@@ -109,7 +121,7 @@ def _delivered(one: Said, scenario: Scenario, *, last: bool) -> Said:
     made = one.envelope["time"] - EPOCH
     free = made
     for fault in sorted(scenario.faults, key=lambda fault: fault.at_seconds):
-        is_cut = fault.kind == "network_cut" and fault.at_seconds <= free
+        is_cut = fault.kind.startswith("network") and fault.at_seconds <= free
         is_under_way = last and fault.kind == "power_cut" and made < fault.at_seconds < made + 60.0
         if (is_cut or is_under_way) and free < _end(fault):
             free = _end(fault) + 0.2
