@@ -89,7 +89,7 @@ def offs(runs: Sequence[Run], events: Sequence[StoredEvent], *, interval: float)
             Off(
                 begin=min(begin, after.start),
                 end=after.start,
-                in_order=any(abs(time - run.last) <= interval for time in stopped),
+                in_order=any(max(run.start, run.last - interval) <= time <= after.start for time in stopped),
             )
         )
     return found

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 MOST_POINTS = 20_000
 """Of a sensor; more are thinned by the mean of equal intervals."""
-_MOST_EVENTS = 10_000
+MOST_EVENTS = 10_000
+"""The latest of them; more are not looked at."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +114,7 @@ def read_record(store: ColumnStore, device: str, start: float, end: float) -> Fi
         cpu_ratio=_named(series, "cpu_ratio"),
         process_cpu_ratio=_named(series, "process_cpu_ratio"),
         waiting=_named(series, "spool_messages"),
-        events=store.events(selection, limit=_MOST_EVENTS),
+        events=store.events(selection, limit=MOST_EVENTS),
     )
 
 

@@ -14,6 +14,7 @@ from hil.field.curves import agent_tables, loads, powers, temperatures
 from hil.field.faults import faults
 from hil.field.notes import Notes, Stretch, shown
 from hil.field.outages import interval_of, runs_of
+from hil.field.record import MOST_EVENTS
 from hil.scenario.scenario import Expectation, Scenario
 from host_tools.review.wire_text import harmless
 
@@ -125,6 +126,10 @@ def _stretch(record: FieldRecord, runs: Sequence[Run], notes: Notes) -> Stretch:
 
 
 def _tell_the_rest(record: FieldRecord, runs: Sequence[Run], stretch: Stretch, notes: Notes) -> None:
+    if len(record.events) >= MOST_EVENTS:
+        notes.leave_out(
+            f"Events before {shown(record.events[0].time)}: only the latest {MOST_EVENTS} were looked at."
+        )
     grave = Counter(
         one.name
         for one in record.events

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hil.errors import FieldError
 from hil.field.curves import CELSIUS_WITHIN
 from hil.field.outages import HELD_SECONDS
-from hil.field.record import FieldRecord, Samples, read_record
+from hil.field.record import MOST_EVENTS, FieldRecord, Samples, read_record
 from hil.field.recover import Recovered, recover
 from hil.field.spans import simplified, spans, stepped
 from hil.field.write import encode_scenario
@@ -25,7 +25,7 @@ from hil.scenario.schedule import schedule
 from host_tools.cli.main import main
 from host_tools.review.store.message_table import MessageTable
 from host_tools.review.store.opening import open_store
-from host_tools.review.store.windows import Device
+from host_tools.review.store.windows import Device, StoredEvent
 from tests.hil.told_from_a_scenario import CORES, DEVICE, celsius_at, messages, watts_at
 from tests.integration.support import null_artifact
 from tests.unit.host_tools.review.store.stored_messages import EPOCH, Said, batch_of, event, stamp
@@ -233,11 +233,11 @@ def test_the_command_prints_or_writes_it(
     assert "expected a time such as 2026-11-27T06:00, got 'yesterday'" in capsys.readouterr().err
 
 
-def test_too_many_faults_for_one_scenario() -> None:
-    runs, numbers = 1003, np.arange(1003)
-    moments = EPOCH + 10.0 * numbers
+def bare_record(runs: int, events: tuple[StoredEvent, ...] = ()) -> FieldRecord:
+    """Runs of one message each, ten seconds from one to the next, a second after their starts."""
+    moments = EPOCH + 10.0 * np.arange(runs)
     nothing = Samples(times=np.zeros(0), values=np.zeros(0))
-    record = FieldRecord(
+    return FieldRecord(
         device=Device(
             device=DEVICE, first_received=0.0, last_received=0.0, status="up", reason="", artifact=None, labels=(),
             clock_note="It was an hour behind", missing=0,
@@ -245,23 +245,47 @@ def test_too_many_faults_for_one_scenario() -> None:
         start=EPOCH,
         end=float(moments[-1]),
         messages=MessageTable(
-            run=numbers, seq=np.ones(runs, dtype=np.int64), moment=moments, received=moments,
+            run=np.arange(runs), seq=np.ones(runs, dtype=np.int64), moment=moments, received=moments,
             uptime_seconds=np.full(runs, 1.0), window_seconds=np.full(runs, np.nan), frames_total=np.full(runs, -1),
         ),
         celsius=Samples(times=moments, values=np.full(runs, 250.0)), watts=Samples(times=moments, values=np.full(runs, -1.0)),
-        throttled=nothing, cpu_ratio=nothing, process_cpu_ratio=nothing, waiting=nothing, events=(),
+        throttled=nothing, cpu_ratio=nothing, process_cpu_ratio=nothing, waiting=nothing, events=events,
     )  # fmt: skip
+
+
+def said_by_the_device(kind: Literal["event", "health"], name: str, time: float) -> StoredEvent:
+    return StoredEvent(
+        device=DEVICE, time=time, artifact=None, kind=kind, name=name, severity="info", text="", details="{}"
+    )
+
+
+def test_too_many_faults_for_one_scenario() -> None:
     with pytest.raises(FieldError, match="1002 faults in that time, expected at most 1000"):
-        recover(record)
-    recovered = recover(replace(record, end=EPOCH + 100.0, messages=_first(record.messages, 10)))
+        recover(bare_record(1003))
+
+
+def test_what_cannot_be_played_is_said() -> None:
+    recovered = recover(bare_record(10))
     assert {one.celsius for one in recovered.scenario.temperatures} == {200.0}
     said = "\n".join(recovered.left_out)
     for told in ("above 200 °C", "Power: below 0", "Clock: It was an hour behind", "Frames: no two windows"):
         assert told in said
+    assert "Events before" not in said
+    many = tuple(said_by_the_device("event", "reconnected", EPOCH + 1.0) for _ in range(MOST_EVENTS))
+    assert "Events before 2023-11-14T22:13:21.000" in "\n".join(recover(bare_record(10, many)).left_out)
 
 
-def _first(table: MessageTable, count: int) -> MessageTable:
-    return MessageTable(**{name: getattr(table, name)[:count] for name in MessageTable.__slots__})
+def test_an_agent_that_ended_in_order_is_told_from_one_that_did_not() -> None:
+    recovered = recover(bare_record(3, (said_by_the_device("health", "draining", EPOCH + 0.5),)))
+    ended, died = (recovered.remarks[f"fault[{place}]"] for place in range(2))
+    assert "it had ended in order, which is played as a power cut" in ended
+    assert "nothing was said before" in died
+
+
+def test_a_temperature_that_stays_unknown_is_gone_to_the_end() -> None:
+    recovered = recover(bare_record(4, (said_by_the_device("event", "heat_unknown", EPOCH + 12.0),)))
+    (gone,) = of_kind(recovered.scenario, "sensor_gone")
+    assert gone == pytest.approx((12.0, 30.0), abs=0.002)
 
 
 def test_a_recovered_scenario_is_played_on_the_local_rig(
