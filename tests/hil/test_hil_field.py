@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hil.errors import FieldError
@@ -318,6 +318,7 @@ def test_a_recovered_scenario_is_played_on_the_local_rig(
 curves = st.lists(st.floats(-50.0, 150.0), min_size=1, max_size=60)
 
 
+@settings(deadline=None)  # a busy machine is no fault
 @given(values=curves, within=st.floats(0.0, 20.0))
 def test_simplified_curves_pass_every_sample_as_near_as_promised(values: list[float], within: float) -> None:
     times, samples = np.arange(len(values), dtype=np.float64), np.array(values)
@@ -328,6 +329,7 @@ def test_simplified_curves_pass_every_sample_as_near_as_promised(values: list[fl
     assert np.abs(drawn - samples).max() <= within + 1e-9
 
 
+@settings(deadline=None)  # a busy machine is no fault
 @given(values=curves, within=st.floats(0.0, 20.0))
 def test_steps_are_as_near_as_promised(values: list[float], within: float) -> None:
     samples = np.array(values)
@@ -336,6 +338,7 @@ def test_steps_are_as_near_as_promised(values: list[float], within: float) -> No
     assert np.abs(held - samples).max() <= within
 
 
+@settings(deadline=None)  # a busy machine is no fault
 @given(values=st.lists(st.sampled_from([0.0, 1.0, 2.0]), max_size=40))
 def test_spans_cover_everything_once(values: list[float]) -> None:
     times = np.arange(len(values), dtype=np.float64)

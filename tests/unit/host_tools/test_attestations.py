@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from securesystemslib.signer import CryptoSigner, SSlibKey
 
@@ -147,12 +147,14 @@ def test_fields_that_are_not_known_are_passed_over() -> None:
     assert decode_statement(json.dumps(statement).encode(), where="it") == attestation()
 
 
+@settings(deadline=None)  # a busy machine is no fault
 @given(data=st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
 def test_bytes_of_any_kind_are_refused_in_one_way(data: bytes) -> None:
     with pytest.raises(ContractError):
         decode_statement(data, where="it")
 
 
+@settings(deadline=None)  # a busy machine is no fault
 @given(at=st.integers(min_value=0), byte=st.integers(min_value=0, max_value=255))
 def test_a_changed_byte_of_a_signed_statement_is_never_taken_for_another_statement(
     tmp_path_factory: pytest.TempPathFactory, at: int, byte: int
