@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from datetime import datetime, timezone
 
 _MOST_MINUTES = 60 * 24 * 30
 _PRECISIONS = ("int8", "int8-dynamic", "weights-int8", "weights-int4")
@@ -72,6 +73,19 @@ def above_zero(text: str) -> float:
     if not 0.0 < value <= 100_000.0:
         raise argparse.ArgumentTypeError(f"expected a number above 0 and at most 100000, got {text!r}")
     return value
+
+
+def moment(text: str) -> float:
+    """Read a time as Unix seconds: ISO 8601, in UTC where it says no zone, or Unix seconds themselves."""
+    try:
+        return number(text)
+    except argparse.ArgumentTypeError:
+        pass
+    try:
+        told = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a time such as 2026-11-27T06:00, got {text!r}") from None
+    return (told if told.tzinfo else told.replace(tzinfo=timezone.utc)).timestamp()
 
 
 def examples_of(epilog: str, action: str) -> str:
