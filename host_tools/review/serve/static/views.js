@@ -138,7 +138,7 @@ function devicesCard(answer, page) {
   const turn = (text, page_, able) => element("button", { id: `turn-${text}`, type: "button", disabled: !able, onclick: () => page.go({ page: String(page_) }) }, text);
   const search = element("input", { id: "search", type: "search", value: state.search, placeholder: "part of an id", onchange: (event) => page.go({ search: event.target.value, page: "1" }) });
   const files = ["csv", "parquet"].map((kind) => element("a", { href: `export/devices.${kind}?${page.asked(state, "sort", "order", "search", "status")}`, download: `devices.${kind}` }, kind === "csv" ? "CSV" : "Parquet"));
-  return element("section", { class: "card", "aria-labelledby": "devices" }, element("h2", { id: "devices" }, "Devices"), element("div", { class: "row" }, element("label", {}, "Search", search), turn("Previous", answer.page - 1, answer.page > 1), element("span", { class: "soft" }, `Page ${answer.page} of ${pages}, ${whole(answer.count)} devices${state.status ? `, only ${state.status}` : ""}`), turn("Next", answer.page + 1, answer.page < pages), ...files), table(columns, answer.rows));
+  return element("section", { class: "card", "aria-labelledby": "devices" }, element("h2", { id: "devices" }, "Devices"), element("div", { class: "row" }, element("label", {}, "Search", search), turn("Previous", answer.page - 1, answer.page > 1), element("span", { class: "soft" }, `Page ${answer.page} of ${pages}, ${whole(answer.count)} devices${state.status ? `, only ${state.status}` : ""}; figures of ${moment(answer.shown.start)} to ${moment(answer.shown.end)} UTC`), turn("Next", answer.page + 1, answer.page < pages), ...files), table(columns, answer.rows));
 }
 
 function facts(device) {
