@@ -21,7 +21,7 @@ RANGES = {
 """Lengths that the page offers by name, in seconds."""
 _MOST_WINDOWS = 1500
 """More columns than a screen has dots for are work for nothing."""
-_MOST_RANKED_WINDOWS = 14
+_MOST_RANKED_WINDOWS = 10
 """Of a device: merging more of 10,000 devices takes too long."""
 _MOST_SPAN = 20 * 366 * 86400.0
 _LATEST = 253402300800.0  # year 10000
