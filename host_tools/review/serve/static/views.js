@@ -161,7 +161,7 @@ function inputsCard(device) {
   if (!device.inputs.length) return [];
   const digits = (value) => (value === null ? "–" : Number(value).toPrecision(4));
   const columns = [{ title: "Input", show: (row) => element("span", { class: "id" }, row.name) }, { title: "Frames looked at", show: (row) => whole(row.frames) }, { title: "Mean", show: (row) => digits(row.mean) }, { title: "Mean before", show: (row) => digits(row.mean_before) }, { title: "Deviation", show: (row) => digits(row.deviation) }, { title: "Smallest … largest", show: (row) => `${digits(row.minimum)} … ${digits(row.maximum)}` }, { title: "Saturated", show: (row) => (row.saturated === null ? "–" : `${(100 * row.saturated).toFixed(1)} %`) }, { title: "Stability index", show: (row) => digits(row.stability) }, { title: "Largest distance", show: (row) => digits(row.distance) }];
-  return [element("section", { class: "card", "aria-labelledby": "inputs" }, element("h2", { id: "inputs" }, "Inputs"), element("p", { class: "soft" }, "The second half of this time, beside the first; of a sample of the frames."), table(columns, device.inputs))];
+  return [element("section", { class: "card", "aria-labelledby": "inputs" }, element("h2", { id: "inputs" }, "Inputs"), element("p", { class: "soft" }, "The second half of this time, beside the first; of a sample of the frames. A stability index below 0.1 is next to no change, above 0.25 a large one; few frames make it larger."), table(columns, device.inputs))];
 }
 
 function eventsCard(device) {
