@@ -146,7 +146,7 @@ def _windows(level: Level, times: NDArray[np.int64], devices: int) -> WindowRows
     samples = max(1, level.seconds // 10)
     celsius = 50 + 10 * np.sin(time_of / 13751.0) + chance.normal(0, 3, count)
     numbers = {
-        "covered_seconds": np.full(count, float(level.seconds)), "inferences": latency_count, "errors": chance.poisson(0.0005 * inferences, count),
+        "covered_seconds": np.full(count, float(level.seconds)), "device_seconds": np.full(count, float(level.seconds)), "inferences": latency_count, "errors": chance.poisson(0.0005 * inferences, count),
         "dropped": chance.poisson(0.001 * inferences, count), "latency_count": latency_count, "latency_sum": seconds * latency_count,
         "latency_min": seconds * 0.75, "latency_max": seconds * 1.4, "energy_joules": 0.05 * latency_count * chance.normal(1, 0.02, count),
         "energy_inferences": latency_count, "watts_sum": samples * chance.normal(4.0, 0.2, count), "watts_count": np.full(count, samples),
