@@ -2,6 +2,7 @@
 
 Layout:
     float_model.py    FloatModel, TensorSpec: what canonical form guarantees
+    from_tensorflow/  Keras and TensorFlow to ONNX, in a process of their own
     loader.py         load(): the story, pass after pass
     source.py         file, external data, digest
     admission.py      what is refused, by name

@@ -1,4 +1,4 @@
-"""`load`: an ONNX file becomes a `FloatModel` in canonical form. The story of the folder, top to bottom."""
+"""`load`: a model file becomes a `FloatModel` in canonical form. The story of the folder, top to bottom."""
 
 from __future__ import annotations
 
@@ -26,6 +26,9 @@ from host_tools.model.admission import (
     require_no_subgraphs,
 )
 from host_tools.model.float_model import ElementType, FloatModel, TensorSpec
+from host_tools.model.from_tensorflow.conversion import to_onnx
+from host_tools.model.from_tensorflow.kinds import kind_of
+from host_tools.model.from_tensorflow.options import TensorFlowOptions
 from host_tools.model.graph_editor import GraphEditor, static_shape
 from host_tools.model.opset import normalise_opset
 from host_tools.model.passes.activations import canonical_activations
@@ -38,7 +41,8 @@ from host_tools.model.passes.linear import canonical_linear
 from host_tools.model.passes.removal import remove_passthrough
 from host_tools.model.passes.sharing import name_nodes, unshare_weights
 from host_tools.model.shapes import fix_input_shapes, infer_shapes, require_static, skeleton
-from host_tools.model.source import read_source
+from host_tools.model.source import Source, read_source, with_origin
+from host_tools.progress import Progress, Silent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,14 +62,21 @@ _ELEMENT_TYPES: Mapping[ir.DataType, ElementType] = MappingProxyType(
 
 
 def load(
-    path: str | Path, *, shapes: Mapping[str, tuple[int, ...]] | None = None, name: str | None = None
+    path: str | Path,
+    *,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    name: str | None = None,
+    tensorflow: TensorFlowOptions | None = None,
+    progress: Progress | None = None,
 ) -> FloatModel:
-    """Read an ONNX file and bring it into canonical form (`float_model`); the file itself is never changed.
+    """Read a model and bring it into canonical form (`float_model`); the file itself is never changed.
 
     Args:
-        path: An ONNX file, opset 7 or newer.
+        path: An ONNX file, opset 7 or newer, a Keras model (``.keras``, ``.h5``), or a SavedModel's folder; told apart by content.
         shapes: Shapes that fix dynamic inputs, by input name; each extent at least 1.
         name: Name of the model; the file's stem when None. Characters other than letters, digits, ``_``, ``-``, ``.`` become ``_``.
+        tensorflow: How a model of Keras or TensorFlow is read; other files have no use for it.
+        progress: Told of a conversion to ONNX.
 
     Returns:
         The model; its outputs equal the source's up to float32 rounding.
@@ -74,12 +85,14 @@ def load(
         ModelError: Not readable, not ONNX, incomplete, inconsistent, already quantized, not finite.
         UnsupportedOperatorError: An operator of a custom domain, control flow, or parameters computed from data.
         DynamicShapeError: A shape stays unknown.
+        InputError: TensorFlow, which such a model needs, is not to be had; a signature that the model has not.
+        OutputError: The cache of converted models cannot be written.
     """
     path = Path(path)
     fixed = {key: tuple(int(extent) for extent in shape) for key, shape in (shapes or _NO_SHAPES).items()}
     try:
-        source = read_source(path, shapes=fixed)
-        notes = _canonicalise(source.model, fixed)
+        source, notes = _source(path, fixed, tensorflow or TensorFlowOptions(), progress or Silent())
+        notes += _canonicalise(source.model, fixed)
         return FloatModel(
             name=_clean_name(path.stem if name is None else name),
             digest=source.digest,
@@ -95,6 +108,21 @@ def load(
             f"{path} is not a sound ONNX model ({_cause(error)}).",
             hint="Check it with onnx.checker.check_model(path, full_check=True) and export it again.",
         ) from error
+
+
+def _source(
+    path: Path, shapes: Mapping[str, tuple[int, ...]], tensorflow: TensorFlowOptions, progress: Progress
+) -> tuple[Source, list[str]]:
+    """Read ONNX, or what becomes ONNX first; returns what was done to it as notes."""
+    kind = kind_of(path)
+    if kind is None:
+        if tensorflow.signature is not None:
+            raise ModelError(
+                f"{path}: --signature is about SavedModels, which this is not.", hint="Leave it out."
+            )
+        return read_source(path, shapes=shapes), []
+    converted = to_onnx(path, kind, options=tensorflow, progress=progress)
+    return with_origin(read_source(converted.onnx, shapes=shapes), converted.origin), [converted.note]
 
 
 def _canonicalise(model: ir.Model, shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
