@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from host_tools.model.from_tensorflow.child.keras_file import open_keras
 from host_tools.model.from_tensorflow.child.refusal import Refusal
 
 if TYPE_CHECKING:
@@ -54,9 +55,10 @@ def _computation(path: Path, kind: str, signature: str | None, folder: Path) -> 
         from host_tools.model.from_tensorflow.child.saved_model import read_saved_model  # noqa: PLC0415 - TensorFlow takes seconds
 
         return read_saved_model(path, signature)
-    from host_tools.model.from_tensorflow.child.keras_file import read_keras  # noqa: PLC0415 - as above
+    file = open_keras(path, kind, folder)
+    from host_tools.model.from_tensorflow.child.keras_model import rebuild  # noqa: PLC0415 - as above
 
-    return read_keras(path, kind, folder)
+    return rebuild(file)
 
 
 def _require_small(path: Path) -> None:

@@ -15,12 +15,14 @@ class Computation:
 
     Attributes:
         call: Takes tensors in the order of ``specs``, returns tensors by name.
+        outputs: Names of what ``call`` returns, in the model's order.
         specs: ``tensorflow.TensorSpec`` of each input, with its name; None is an open extent.
         read_by: What read the file: version by name.
         owner: Holds the variables that ``call`` reads; without it they would be gone.
     """
 
     call: Callable[..., dict[str, Any]]
+    outputs: tuple[str, ...]
     specs: tuple[Any, ...]
     read_by: Mapping[str, str]
     owner: object

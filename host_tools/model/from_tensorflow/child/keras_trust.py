@@ -50,7 +50,7 @@ def require_trusted(config: object) -> None:
             _require_arithmetic(name, inner)
         elif not _is_keras(entry):
             raise Refusal(
-                f"{name!r} is of {entry.get('module') or '?'}.{kind}, which is not a part of Keras.",
+                f"{name!r} is of the class {entry.get('registered_name') or kind}, which is not a part of Keras.",
                 hint=_EXPORT,
             )
 
@@ -73,16 +73,16 @@ def _entries(config: object) -> Iterator[dict[str, Any]]:
 
 
 def _is_keras(entry: dict[str, Any]) -> bool:
-    module = entry.get("module")
+    module, registered = entry.get("module"), entry.get("registered_name")
+    if registered is not None and ">" in str(registered):
+        return False
     if module is None:  # Keras 2 names classes only, and looks them up among its own
         return True
     if not isinstance(module, str):
         return False
     if module == "builtins":
         return str(entry["class_name"]).startswith("__")
-    registered = entry.get("registered_name")
-    is_own = registered is None or ">" not in str(registered)
-    is_part = is_own and _HOMES.fullmatch(module) is not None and _NO_MODEL.search(module) is None
+    is_part = _HOMES.fullmatch(module) is not None and _NO_MODEL.search(module) is None
     return is_part and (entry["class_name"] != "function" or _ARITHMETIC.search(module) is not None)
 
 

@@ -41,9 +41,19 @@ def write_onnx(computation: Computation, path: Path) -> dict[str, str]:
             hint="Export the part that is to run on the device, or give the model as ONNX.",
         ) from error
     _require_known(proto)
+    _put_in_order(proto, computation.outputs)
     proto.producer_name, proto.producer_version = "tf2onnx", version("tf2onnx")
     path.write_bytes(proto.SerializeToString())
     return {"tensorflow": tf.__version__, "tf2onnx": version("tf2onnx")}
+
+
+def _put_in_order(proto: Any, names: tuple[str, ...]) -> None:
+    """Bring the outputs into the model's order: TensorFlow sorts them by name."""
+    by_name = {output.name: output for output in proto.graph.output}
+    ordered = [by_name[name] for name in names if name in by_name]
+    if len(ordered) == len(by_name):
+        del proto.graph.output[:]
+        proto.graph.output.extend(ordered)
 
 
 def _require_known(proto: Any) -> None:

@@ -25,5 +25,8 @@ class Refusal(Exception):  # noqa: N818 - it is what the user is told, and no fa
 
 def cause(error: BaseException) -> str:
     """Return what a library said, in one line."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    _, _, deepest = str(error).rpartition(
+        "Exception encountered: "
+    )  # Keras puts the cause behind pages of configuration
+    lines = [line.strip() for line in deepest.splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0][:240]}" if lines else type(error).__name__

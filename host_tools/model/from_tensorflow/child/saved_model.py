@@ -55,7 +55,8 @@ def read_saved_model(path: Path, signature: str | None) -> Computation:
         return dict(concrete(**dict(zip(names, tensors, strict=True))))
 
     specs = tuple(tf.TensorSpec(by_name[name].shape, by_name[name].dtype, name=name) for name in names)
-    return Computation(call=call, specs=specs, read_by={"signature": chosen}, owner=loaded)
+    outputs = tuple(sorted(str(name) for name in concrete.structured_outputs))
+    return Computation(call=call, outputs=outputs, specs=specs, read_by={"signature": chosen}, owner=loaded)
 
 
 def _graphs(path: Path) -> Any:
