@@ -14,9 +14,8 @@ from host_tools.inspection.declared import assumed_shapes, declared
 from host_tools.inspection.peak_memory import peak_memory
 from host_tools.inspection.support import support_of
 from host_tools.model import load
-from host_tools.model.from_tensorflow.conversion import to_onnx
-from host_tools.model.from_tensorflow.kinds import kind_of
 from host_tools.model.from_tensorflow.options import TensorFlowOptions
+from host_tools.model.incoming import receive
 from host_tools.model.topology import named, network_of, outputs_of, shape_of
 from host_tools.progress import Progress, Silent
 
@@ -144,12 +143,13 @@ def inspect_model(
     Raises:
         ModelError: The file cannot be read, or is no float model that we convert; `host_tools.model.load` says which errors there are.
     """
-    path, chosen = Path(path), tensorflow or TensorFlowOptions()
-    kind = kind_of(path)
-    onnx = path if kind is None else to_onnx(path, kind, options=chosen, progress=progress or Silent()).onnx
-    file = declared(onnx)
+    path = Path(path)
+    incoming = receive(
+        path, shapes=shapes, tensorflow=tensorflow or TensorFlowOptions(), progress=progress or Silent()
+    )
+    file = declared(incoming.onnx)
     assumed = assumed_shapes(file.inputs, shapes) if file is not None else {}
-    model = load(path, shapes={**assumed, **shapes}, tensorflow=chosen)
+    model = load(incoming, shapes={**assumed, **shapes})
     if file is None:
         raise ModelError(f"{path} changed while it was read.", hint="Try again.")
     network = network_of(model.graph)

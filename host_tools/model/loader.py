@@ -26,10 +26,9 @@ from host_tools.model.admission import (
     require_no_subgraphs,
 )
 from host_tools.model.float_model import ElementType, FloatModel, TensorSpec
-from host_tools.model.from_tensorflow.conversion import to_onnx
-from host_tools.model.from_tensorflow.kinds import kind_of
 from host_tools.model.from_tensorflow.options import TensorFlowOptions
 from host_tools.model.graph_editor import GraphEditor, static_shape
+from host_tools.model.incoming import Incoming, receive
 from host_tools.model.opset import normalise_opset
 from host_tools.model.passes.activations import canonical_activations
 from host_tools.model.passes.affine import fold_affine
@@ -62,7 +61,7 @@ _ELEMENT_TYPES: Mapping[ir.DataType, ElementType] = MappingProxyType(
 
 
 def load(
-    path: str | Path,
+    path: str | Path | Incoming,
     *,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     name: str | None = None,
@@ -72,7 +71,8 @@ def load(
     """Read a model and bring it into canonical form (`float_model`); the file itself is never changed.
 
     Args:
-        path: An ONNX file, opset 7 or newer, a Keras model (``.keras``, ``.h5``), or a SavedModel's folder; told apart by content.
+        path: An ONNX file, opset 7 or newer, a Keras model (``.keras``, ``.h5``), or a SavedModel's folder, told apart by
+            content; or what `receive` made of one.
         shapes: Shapes that fix dynamic inputs, by input name; each extent at least 1.
         name: Name of the model; the file's stem when None. Characters other than letters, digits, ``_``, ``-``, ``.`` become ``_``.
         tensorflow: How a model of Keras or TensorFlow is read; other files have no use for it.
@@ -88,11 +88,20 @@ def load(
         InputError: TensorFlow, which such a model needs, is not to be had; a signature that the model has not.
         OutputError: The cache of converted models cannot be written.
     """
-    path = Path(path)
     fixed = {key: tuple(int(extent) for extent in shape) for key, shape in (shapes or _NO_SHAPES).items()}
+    if isinstance(path, Incoming):
+        incoming = path
+    else:
+        incoming = receive(
+            Path(path),
+            shapes=fixed,
+            tensorflow=tensorflow or TensorFlowOptions(),
+            progress=progress or Silent(),
+        )
+    path = incoming.path
     try:
-        source, notes = _source(path, fixed, tensorflow or TensorFlowOptions(), progress or Silent())
-        notes += _canonicalise(source.model, fixed)
+        source = _source(incoming, fixed)
+        notes = [*([incoming.note] if incoming.note else []), *_canonicalise(source.model, fixed)]
         return FloatModel(
             name=_clean_name(path.stem if name is None else name),
             digest=source.digest,
@@ -110,19 +119,9 @@ def load(
         ) from error
 
 
-def _source(
-    path: Path, shapes: Mapping[str, tuple[int, ...]], tensorflow: TensorFlowOptions, progress: Progress
-) -> tuple[Source, list[str]]:
-    """Read ONNX, or what becomes ONNX first; returns what was done to it as notes."""
-    kind = kind_of(path)
-    if kind is None:
-        if tensorflow.signature is not None:
-            raise ModelError(
-                f"{path}: --signature is about SavedModels, which this is not.", hint="Leave it out."
-            )
-        return read_source(path, shapes=shapes), []
-    converted = to_onnx(path, kind, options=tensorflow, progress=progress)
-    return with_origin(read_source(converted.onnx, shapes=shapes), converted.origin), [converted.note]
+def _source(incoming: Incoming, shapes: Mapping[str, tuple[int, ...]]) -> Source:
+    source = read_source(incoming.onnx, shapes=shapes)
+    return source if incoming.origin is None else with_origin(source, incoming.origin)
 
 
 def _canonicalise(model: ir.Model, shapes: Mapping[str, tuple[int, ...]]) -> list[str]:

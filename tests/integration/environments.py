@@ -21,7 +21,12 @@ def run_legacy(*arguments: str, expected: int = 0) -> str:
 
 def run_tensorflow(*arguments: str, expected: int = 0) -> str:
     """Run Python with TensorFlow, and none of the smaller libraries, in the repository and return what it prints."""
-    return _run(_python(".venv-tensorflow", "EDGEWRIGHT_TENSORFLOW_PYTHON"), arguments, expected)
+    return _run(tensorflow_python(), arguments, expected)
+
+
+def tensorflow_python() -> str:
+    """Return the Python with TensorFlow, tf2onnx and both Keras."""
+    return _python(".venv-tensorflow", "EDGEWRIGHT_TENSORFLOW_PYTHON")
 
 
 def run_tflite_micro(*arguments: str, expected: int = 0) -> str:

@@ -43,7 +43,13 @@ _KINDS: Final = {"model": ModelError, "unsupported_operator": UnsupportedOperato
 
 
 def run_child(
-    python: str, path: Path, kind: Kind, *, signature: str | None, folder: Path
+    python: str,
+    path: Path,
+    kind: Kind,
+    *,
+    signature: str | None,
+    shapes: Mapping[str, tuple[int, ...]],
+    folder: Path,
 ) -> tuple[Path, Mapping[str, str]]:
     """Let a child write the model as ONNX.
 
@@ -52,6 +58,7 @@ def run_child(
         path: The model.
         kind: What it is.
         signature: Which signature of a SavedModel; None: the usual one.
+        shapes: Shapes that are fixed, by input name.
         folder: An empty folder for the child's files.
 
     Returns:
@@ -62,7 +69,13 @@ def run_child(
         UnsupportedOperatorError: ONNX has no counterpart for an operator.
         InputError: The model has no such signature.
     """
-    request = {"path": str(path.resolve()), "kind": kind, "signature": signature, "folder": str(folder)}
+    request = {
+        "path": str(path.resolve()),
+        "kind": kind,
+        "signature": signature,
+        "shapes": dict(shapes),
+        "folder": str(folder),
+    }
     try:
         done = subprocess.run(
             [python, "-c", _START, str(_ROOT)],

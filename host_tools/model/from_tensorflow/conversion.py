@@ -17,6 +17,8 @@ from host_tools.model.from_tensorflow.kept import find, keep, key_of
 from host_tools.model.from_tensorflow.kinds import spoken
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from host_tools.model.from_tensorflow.kept import Kept
     from host_tools.model.from_tensorflow.kinds import Kind
     from host_tools.model.from_tensorflow.options import TensorFlowOptions
@@ -38,12 +40,20 @@ class Converted:
     note: str
 
 
-def to_onnx(path: Path, kind: Kind, *, options: TensorFlowOptions, progress: Progress) -> Converted:
+def to_onnx(
+    path: Path,
+    kind: Kind,
+    *,
+    shapes: Mapping[str, tuple[int, ...]],
+    options: TensorFlowOptions,
+    progress: Progress,
+) -> Converted:
     """Return a model as ONNX: from the cache if it is there, else converted in a process of its own and kept.
 
     Args:
         path: The model.
         kind: What it is, from `kind_of`.
+        shapes: Shapes that the user fixed, by input name.
         options: What the user says about it.
         progress: Told what happens.
 
@@ -60,11 +70,11 @@ def to_onnx(path: Path, kind: Kind, *, options: TensorFlowOptions, progress: Pro
     packages = versions(python, needed_by=f"{path} is {spoken(kind)}: reading it")
     origin = _digest_of(path)
     folder = cache_folder(options.cache) / "onnx"
-    key = key_of(origin, kind=kind, signature=options.signature, versions=packages)
+    key = key_of(origin, kind=kind, signature=options.signature, shapes=shapes, versions=packages)
     kept = find(folder, key)
     if kept is None:
         progress.stage(f"Converting {spoken(kind)} to ONNX", None)
-        kept = _made(python, path, kind, options, folder, key)
+        kept = _made(python, path, kind, shapes, options, folder, key)
     else:
         progress.stage(f"ONNX of {spoken(kind)} from the cache", 1)
         progress.step()
@@ -78,9 +88,19 @@ def to_onnx(path: Path, kind: Kind, *, options: TensorFlowOptions, progress: Pro
     )
 
 
-def _made(python: str, path: Path, kind: Kind, options: TensorFlowOptions, folder: Path, key: str) -> Kept:
+def _made(
+    python: str,
+    path: Path,
+    kind: Kind,
+    shapes: Mapping[str, tuple[int, ...]],
+    options: TensorFlowOptions,
+    folder: Path,
+    key: str,
+) -> Kept:
     with tempfile.TemporaryDirectory(prefix="edgewright-") as work:
-        onnx, made_with = run_child(python, path, kind, signature=options.signature, folder=Path(work))
+        onnx, made_with = run_child(
+            python, path, kind, signature=options.signature, shapes=shapes, folder=Path(work)
+        )
         return keep(folder, key, onnx=onnx.read_bytes(), made_with=made_with)
 
 

@@ -32,16 +32,24 @@ class Kept:
     made_with: Mapping[str, str]
 
 
-def key_of(origin: str, *, kind: Kind, signature: str | None, versions: Mapping[str, str]) -> str:
+def key_of(
+    origin: str,
+    *,
+    kind: Kind,
+    signature: str | None,
+    shapes: Mapping[str, tuple[int, ...]],
+    versions: Mapping[str, str],
+) -> str:
     """Name a conversion by all that decides what it gives.
 
     Args:
         origin: Digest of the model.
         kind: What it is.
         signature: Which of its signatures.
+        shapes: Shapes that are fixed, by input name.
         versions: Packages that convert it, by name.
     """
-    told = [REVISION, origin, kind, signature, sorted(versions.items())]
+    told = [REVISION, origin, kind, signature, sorted(shapes.items()), sorted(versions.items())]
     return digest_of(json.dumps(told).encode()).removeprefix("sha256:")[:40]
 
 

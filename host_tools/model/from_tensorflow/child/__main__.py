@@ -47,7 +47,9 @@ def _converted(request: dict[str, Any], folder: Path) -> dict[str, str]:
     computation = _computation(path, request["kind"], request["signature"], folder)
     from host_tools.model.from_tensorflow.child.onnx_writer import write_onnx  # noqa: PLC0415 - after the cheap refusals
 
-    return dict(computation.read_by) | write_onnx(computation, folder / "model.onnx")
+    return dict(computation.read_by) | write_onnx(
+        computation, folder / "model.onnx", shapes=request["shapes"]
+    )
 
 
 def _computation(path: Path, kind: str, signature: str | None, folder: Path) -> Computation:

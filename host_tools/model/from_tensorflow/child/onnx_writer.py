@@ -6,6 +6,7 @@ import logging
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import onnx
 import tensorflow as tf
 import tf2onnx.convert
@@ -13,6 +14,7 @@ import tf2onnx.convert
 from host_tools.model.from_tensorflow.child.refusal import Refusal, cause
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from host_tools.model.from_tensorflow.child.computation import Computation
@@ -21,8 +23,13 @@ _OPSET = 15  # the one that tf2onnx itself prefers and tests most; the loader ta
 _SHOWN = 3
 
 
-def write_onnx(computation: Computation, path: Path) -> dict[str, str]:
+def write_onnx(computation: Computation, path: Path, *, shapes: Mapping[str, list[int]]) -> dict[str, str]:
     """Trace, freeze, convert and write.
+
+    Args:
+        computation: What is traced.
+        path: Where the ONNX file goes.
+        shapes: Shapes that the user fixed, by input name; what does not fit is left open, and told when the ONNX file is read.
 
     Returns:
         The packages that did it: version by name.
@@ -32,9 +39,12 @@ def write_onnx(computation: Computation, path: Path) -> dict[str, str]:
     """
     logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)
     logging.getLogger("tensorflow").setLevel(logging.CRITICAL)
+    specs = tuple(_fixed(spec, shapes.get(spec.name)) for spec in computation.specs)
     try:
-        traced = tf.function(computation.call, input_signature=computation.specs, autograph=False)
-        proto, _ = tf2onnx.convert.from_function(traced, input_signature=computation.specs, opset=_OPSET)
+        traced = tf.function(computation.call, input_signature=specs, autograph=False)
+        proto, _ = tf2onnx.convert.from_function(
+            traced, input_signature=specs, opset=_OPSET, custom_op_handlers={"Erfc": (_write_erfc, [])}
+        )
     except Exception as error:  # tf2onnx raises what it likes; the user needs the next step
         raise Refusal(
             f"tf2onnx {version('tf2onnx')} could not turn it into ONNX ({cause(error)}).",
@@ -45,6 +55,24 @@ def write_onnx(computation: Computation, path: Path) -> dict[str, str]:
     proto.producer_name, proto.producer_version = "tf2onnx", version("tf2onnx")
     path.write_bytes(proto.SerializeToString())
     return {"tensorflow": tf.__version__, "tf2onnx": version("tf2onnx")}
+
+
+def _fixed(spec: Any, shape: list[int] | None) -> Any:
+    if shape is None or not spec.shape.is_compatible_with(shape):
+        return spec
+    return tf.TensorSpec(shape, spec.dtype, name=spec.name)
+
+
+def _write_erfc(graph: Any, node: Any, _name: str, _arguments: object) -> None:
+    """Write Erfc, which Keras' exact Gelu is made of, as 1 - Erf: ONNX has no other."""
+    shapes, dtypes = node.output_shapes, node.output_dtypes
+    source, outputs = node.input[0], list(node.output)
+    graph.remove_node(node.name)
+    erf = graph.make_node("Erf", [source], shapes=shapes, dtypes=dtypes).output[0]
+    one = graph.make_const(
+        f"{node.name}_one", np.ones((), onnx.helper.tensor_dtype_to_np_dtype(dtypes[0]))
+    ).output[0]
+    graph.make_node("Sub", [one, erf], outputs=outputs, name=node.name, shapes=shapes, dtypes=dtypes)
 
 
 def _put_in_order(proto: Any, names: tuple[str, ...]) -> None:
