@@ -313,7 +313,7 @@ class ModelRunner:
             if side.archive is not None and side.engine is not None:
                 # The null engine is there to show what everything else costs.
                 looked_at = () if side.engine.name == "null" else side.archive.manifest.inputs
-                side.meter.sketcher.begin(looked_at)
+                side.meter.begin(looked_at)
         return InferenceLoop(
             engine=engine,
             source=source,

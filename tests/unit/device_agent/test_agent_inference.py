@@ -317,6 +317,49 @@ def test_results_are_sampled_at_their_rate() -> None:
     assert queue.dropped == 0
 
 
+def test_each_inference_is_in_one_window_whoever_counts() -> None:
+    meter, total = Meter(), 50_000
+
+    def infer() -> None:
+        for number in range(1, total + 1):
+            meter.inferred(number)
+            if number >= meter.due:
+                meter.attend([], number)
+
+    inferring = threading.Thread(target=infer)
+    inferring.start()
+    found = sums = 0
+    while found < total:
+        before = meter.inferences_total
+        window = meter.close_window()
+        assert before <= window.inferences_total <= meter.inferences_total
+        found, sums = found + window.latencies.count, sums + window.latencies.sum_ns
+        assert window.inferences_total == found
+    inferring.join()
+    assert (found, sums, meter.inferences_total) == (total, total * (total + 1) // 2, total)
+
+
+class Watching(SyntheticSource):
+    """Sees before every frame how many durations wait to be counted."""
+
+    def __init__(self, meter: Meter) -> None:
+        super().__init__([tensor((1,))], as_arrays=False)
+        self.meter = meter
+        self.most_waiting = 0
+
+    def next(self, timeout_seconds: float) -> Frame | None:
+        self.most_waiting = max(self.most_waiting, len(self.meter._uncounted))
+        return super().next(timeout_seconds)
+
+
+def test_durations_do_not_pile_up_until_a_window_is_closed() -> None:
+    meter = Meter()
+    source = Watching(meter)
+    loop_of(NullEngine(["x"], {"y": 4}, 0.0), source, meter, max_frames=1000).run()
+    assert 0 < source.most_waiting <= 64
+    assert meter.inferences_total == meter.close_window().latencies.count == 1000
+
+
 def test_no_outcome_is_left_behind_without_a_wake() -> None:
     woken = threading.Semaphore(0)
     queue = ResultQueue(size=10_000_000, max_rate_hz=0.0, wake=woken.release)
