@@ -2,7 +2,7 @@
 
 tflite-runtime 2.14 wants NumPy 1, TensorFlow is too large for every developer, TensorFlow Lite for Microcontrollers has nightly builds only, and
 Vela brings its own command. onnxruntime-qnn brings an ONNX Runtime that must not be the one of our tests, rknn-toolkit2
-wants NumPy 1 and old protobuf.
+wants NumPy 1 and old protobuf. The Python with TensorFlow also reads Keras models for the converter.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ def network(k) -> keras.Model:
 
 def two_inputs() -> keras.Model:
     left, right = keras.Input((6,), name="left"), keras.Input((6,), name="right")
-    total = keras.layers.Dense(4, name="total")(keras.layers.Concatenate()([left, right]))
+    total = keras.layers.Dense(4, activation="gelu", name="total")(keras.layers.Concatenate()([left, right]))
     return randomised(
         keras.Model([right, left], [total, keras.layers.Activation("tanh", name="bounded")(total)])
     )
