@@ -89,7 +89,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 
 .venv-tensorflow/.ready: pyproject.toml
 	$(call make_venv,.venv-tensorflow)
-	@.venv-tensorflow/bin/python $(PIP_INSTALL) 'tensorflow==2.21.0' 'paho-mqtt>=2.1,<3' psutil 'tomli; python_version < "3.11"'
+	@.venv-tensorflow/bin/python $(PIP_INSTALL) 'tensorflow==2.21.0' 'keras==3.15.1' 'tf_keras==2.21.0' 'tf2onnx==1.17.0' 'onnx==1.23.2' 'numpy==2.4.6' 'paho-mqtt>=2.1,<3' psutil 'tomli; python_version < "3.11"'
 	@touch $@
 
 .venv-tflite-micro/.ready: pyproject.toml

@@ -21,6 +21,7 @@ from host_tools.lower.lowering import lower
 from host_tools.lower.sidecars import SIDECAR_FILES
 from host_tools.made_with import made_with
 from host_tools.model import load
+from host_tools.model.from_tensorflow.options import TensorFlowOptions
 from host_tools.observe import open_data
 from host_tools.observe.cache import StatisticsCache, statistics_of
 from host_tools.observe.calibration_set import CalibrationSet
@@ -113,12 +114,14 @@ def convert(
     budget_minutes: float | None = None,
     threads: int | None = None,
     cache: str | Path | None = None,
+    signature: str | None = None,
+    tensorflow_python: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Conversion:
     """Calibrate a float model once and convert it for every target, with proof.
 
     Args:
-        model: ONNX file.
+        model: ONNX file, Keras model (``.keras``, ``.h5``), or a SavedModel's folder.
         data: Calibration data: a folder of pictures, ``.npy``, ``.npz``, a folder of ``.npy``, or ``module:function``. A precision
             that needs no calibration is verified on them, or on random inputs where they are None.
         targets: Profile ids or paths of profile files; at least one.
@@ -139,7 +142,9 @@ def convert(
         diagnosis: Whether to find out which layers cost most.
         budget_minutes: How long methods beyond the plan may take for all targets together; what they then came to is used. None: no limit.
         threads: Threads of one inference; by default all cores, at most 4.
-        cache: Folder of cached statistics.
+        cache: Folder of cached statistics and converted models.
+        signature: Which signature of a SavedModel; by default its only one, or ``serving_default``.
+        tensorflow_python: The Python that has TensorFlow, see `host_tools.model.from_tensorflow.options`.
         progress: Told how far it is.
 
     Raises:
@@ -154,7 +159,13 @@ def convert(
     if name is not None:
         checked_name(name)
     told.stage("Reading the model", None)
-    float_model = load(model, shapes=shapes, name=name)
+    float_model = load(
+        model,
+        shapes=shapes,
+        name=name,
+        tensorflow=TensorFlowOptions(signature=signature, python=tensorflow_python, cache=cache),
+        progress=told,
+    )
     checked_name(float_model.name)
     require_recipe(float_model, chosen)
     preprocessing = find_preprocessing(preprocess, data if data is not None else evaluation)

@@ -88,6 +88,20 @@ def moment(text: str) -> float:
     return (told if told.tzinfo else told.replace(tzinfo=timezone.utc)).timestamp()
 
 
+def add_tensorflow(parser: argparse.ArgumentParser) -> None:
+    """Add how models of TensorFlow and Keras are read."""
+    parser.add_argument(
+        "--signature",
+        metavar="NAME",
+        help="which signature of a SavedModel (default: its only one, or serving_default)",
+    )
+    parser.add_argument(
+        "--tensorflow-python",
+        metavar="PYTHON",
+        help="the Python that has TensorFlow, for models of Keras and TensorFlow (default: $EDGEWRIGHT_TENSORFLOW_PYTHON, else this one)",
+    )
+
+
 def examples_of(epilog: str, action: str) -> str:
     """Return those examples of a command's epilog that are of one of its actions: the third word of a line."""
     lines = [line for line in epilog.splitlines() if line.startswith("  ") and line.split()[2:3] == [action]]

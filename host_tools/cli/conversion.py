@@ -60,6 +60,8 @@ def run(options: argparse.Namespace) -> int:
             budget_minutes=options.budget_minutes,
             threads=options.threads,
             cache=options.cache,
+            signature=options.signature,
+            tensorflow_python=options.tensorflow_python,
             progress=progress,
         )
     if options.json:

@@ -3,6 +3,8 @@
 Layout:
     float_model.py    FloatModel, TensorSpec: what canonical form guarantees
     loader.py         load(): the story, pass after pass
+    incoming.py       what comes in becomes an ONNX file
+    from_tensorflow/  Keras and TensorFlow to ONNX, in a process of their own
     source.py         file, external data, digest
     admission.py      what is refused, by name
     shapes.py         --shape, inference, static shapes

@@ -108,7 +108,7 @@ def require_no_subgraphs(graph: ir.Graph) -> None:
         ):
             raise UnsupportedOperatorError(
                 f"{label(node)} is control flow that depends on the data.",
-                hint="Export the model with fixed shapes, so that the branch or loop is resolved.",
+                hint="Export the model with fixed shapes, so that the branch or loop is resolved; a recurrent layer of Keras with unroll=True.",
             )
 
 
