@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import onnx
 import onnx_ir as ir
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+_TFLITE_MARK: Final = b"TFL3"
+_MARK_AT: Final = slice(4, 8)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Source:
     """A parsed model file with all of its tensors in memory, and the digest of everything that was read."""
@@ -31,22 +35,28 @@ class Source:
 
 
 def read_source(path: Path, *, shapes: Mapping[str, tuple[int, ...]]) -> Source:
-    """Read an ONNX file with its external data.
+    """Read an ONNX file with its external data, or a float TFLite file; told apart by content.
 
     Args:
-        path: The ``.onnx`` file.
+        path: The file.
         shapes: Shapes fixed by the user; part of the digest.
 
     Raises:
-        ModelError: No such file, a directory, not ONNX, or external data absent, cut, or outside the model's folder.
+        ModelError: No such file, a directory, neither ONNX nor float TFLite, or external data absent, cut, or outside the model's folder.
+        UnsupportedOperatorError: An operator of TFLite that is not translated.
     """
-    proto = _parse(path)
-    model = ir.from_proto(proto)
+    content = _content(path)
+    if content[_MARK_AT] == _TFLITE_MARK:
+        from host_tools.model.from_tflite.importing import to_onnx  # noqa: PLC0415 - the schema takes a moment to import
+
+        proto = to_onnx(content, where=str(path), shapes=shapes)
+        return Source(path=path, model=ir.from_proto(proto), digest=_digest(path, (), shapes))
+    model = ir.from_proto(_parse(content, path))
     locations = _load_external_data(model, path)
     return Source(path=path, model=model, digest=_digest(path, locations, shapes))
 
 
-def _parse(path: Path) -> onnx.ModelProto:
+def _content(path: Path) -> bytes:
     try:
         content = path.read_bytes()
     except FileNotFoundError as error:
@@ -57,6 +67,10 @@ def _parse(path: Path) -> onnx.ModelProto:
         raise ModelError(f"{path} cannot be read: {error.strerror}.") from error
     if not content:
         raise ModelError(f"{path} is empty (0 bytes).", hint="Export the model again.")
+    return content
+
+
+def _parse(content: bytes, path: Path) -> onnx.ModelProto:
     try:
         proto = onnx.load_model_from_string(content)
     except Exception as error:
