@@ -116,7 +116,7 @@ def convert(
     """Calibrate a float model once and convert it for every target, with proof.
 
     Args:
-        model: ONNX file.
+        model: ONNX file, or float TFLite file.
         data: Calibration data: a folder of pictures, ``.npy``, ``.npz``, a folder of ``.npy``, or ``module:function``.
         targets: Profile ids or paths of profile files; at least one.
         out: Folder for payloads, artifacts and reports.

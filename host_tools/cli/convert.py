@@ -27,12 +27,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """Add the command."""
     parser = commands.add_parser(
         "convert",
-        help="convert a float ONNX model for one or more targets",
+        help="convert a float model for one or more targets",
         description="Calibrate MODEL once and convert it for every target; run each result and report what it does.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("model", metavar="MODEL.onnx", help="the float model")
+    parser.add_argument("model", metavar="MODEL", help="the float model: .onnx or .tflite")
     parser.add_argument("--data", required=True, metavar="DATA", help="calibration data, see below")
     parser.add_argument(
         "--target",

@@ -6,9 +6,9 @@ import argparse
 
 _EPILOG = """\
 FILE may be
-  model.onnx        a float model: operators, MACs, weights, memory, and what each target does with it, before calibrating
+  .onnx, .tflite    a float model: operators, MACs, weights, memory, and what each target does with it, before calibrating
   FILE.ewa          an artifact: every digest in it is checked
-  FILE.tflite, .xml, or an .onnx with QuantizeLinear: what the file says of itself
+  a quantized .tflite, an .xml, or an .onnx with QuantizeLinear: what the file says of itself
 
 examples:
   edgewright inspect model.onnx

@@ -29,12 +29,12 @@ _EVERY = "all"
 def run(options: argparse.Namespace) -> int:
     """Print what the file is; 3 when a target that was asked for refuses it."""
     kind = Path(options.file).suffix.lower()
-    if kind == ".onnx":
+    if kind in (".onnx", ".tflite"):
         _require_unused(options, "digest", "an artifact (.ewa)")
-        return _run_onnx(options)
+        return _run_model(options)
     for name in ("targets", "shape"):
-        _require_unused(options, name, "a float .onnx model")
-    if kind in (".tflite", ".xml"):
+        _require_unused(options, name, "a float model")
+    if kind == ".xml":
         _require_unused(options, "digest", "an artifact (.ewa)")
         return _run_payload(options)
     return _run_artifact(options)
@@ -51,7 +51,7 @@ def _require_unused(options: argparse.Namespace, name: str, meant: str) -> None:
         )
 
 
-def _run_onnx(options: argparse.Namespace) -> int:
+def _run_model(options: argparse.Namespace) -> int:
     from host_tools.inspection import terminal  # noqa: PLC0415 - onnx takes a second, which artifacts need not
     from host_tools.inspection.declared import declared  # noqa: PLC0415
     from host_tools.inspection.inspection import inspect_model  # noqa: PLC0415
@@ -61,7 +61,8 @@ def _run_onnx(options: argparse.Namespace) -> int:
     path = Path(options.file)
     file = declared(path)
     if file is not None and file.quantized is not None:
-        _require_unused(options, "targets", "a float .onnx model")
+        for name in ("targets", "shape"):
+            _require_unused(options, name, "a float model")
         return _run_payload(options)
     found = inspect_model(
         path, shapes=parse_shapes(options.shape), profiles=profiles, rehearse=bool(options.targets)

@@ -1,4 +1,4 @@
-"""`inspect_model`: an ONNX file becomes a `ModelInspection`. Nothing is calibrated and nothing is run."""
+"""`inspect_model`: a model file becomes a `ModelInspection`. Nothing is calibrated and nothing is run."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def inspect_model(
     """Read a float model and say what it is, what it costs, and what each target does with it.
 
     Args:
-        path: An ONNX file.
+        path: An ONNX file, or a float TFLite file.
         shapes: Shapes that fix dynamic inputs, by name; where only the first axis of an input is open, 1 is assumed.
         profiles: The targets to ask.
         rehearse: Whether to ask their lowerings too, see `host_tools.inspection.support`.

@@ -3,6 +3,7 @@
 Layout:
     float_model.py    FloatModel, TensorSpec: what canonical form guarantees
     loader.py         load(): the story, pass after pass
+    from_tflite/      float TFLite to ONNX
     source.py         file, external data, digest
     admission.py      what is refused, by name
     shapes.py         --shape, inference, static shapes

@@ -1,4 +1,4 @@
-"""`load`: an ONNX file becomes a `FloatModel` in canonical form. The story of the folder, top to bottom."""
+"""`load`: an ONNX or TFLite file becomes a `FloatModel` in canonical form. The story of the folder, top to bottom."""
 
 from __future__ import annotations
 
@@ -60,10 +60,10 @@ _ELEMENT_TYPES: Mapping[ir.DataType, ElementType] = MappingProxyType(
 def load(
     path: str | Path, *, shapes: Mapping[str, tuple[int, ...]] | None = None, name: str | None = None
 ) -> FloatModel:
-    """Read an ONNX file and bring it into canonical form (`float_model`); the file itself is never changed.
+    """Read a model and bring it into canonical form (`float_model`); the file itself is never changed.
 
     Args:
-        path: An ONNX file, opset 7 or newer.
+        path: An ONNX file, opset 7 or newer, or a float TFLite file; told apart by content.
         shapes: Shapes that fix dynamic inputs, by input name; each extent at least 1.
         name: Name of the model; the file's stem when None. Characters other than letters, digits, ``_``, ``-``, ``.`` become ``_``.
 
@@ -71,7 +71,7 @@ def load(
         The model; its outputs equal the source's up to float32 rounding.
 
     Raises:
-        ModelError: Not readable, not ONNX, incomplete, inconsistent, already quantized, not finite.
+        ModelError: Not readable, neither ONNX nor TFLite, incomplete, inconsistent, already quantized, not finite.
         UnsupportedOperatorError: An operator of a custom domain, control flow, or parameters computed from data.
         DynamicShapeError: A shape stays unknown.
     """
@@ -79,7 +79,7 @@ def load(
     fixed = {key: tuple(int(extent) for extent in shape) for key, shape in (shapes or _NO_SHAPES).items()}
     try:
         source = read_source(path, shapes=fixed)
-        notes = _canonicalise(source.model, fixed)
+        notes = [*source.notes, *_canonicalise(source.model, fixed)]
         return FloatModel(
             name=_clean_name(path.stem if name is None else name),
             digest=source.digest,

@@ -22,20 +22,29 @@ if TYPE_CHECKING:
 
 
 _TFLITE_MARK: Final = b"TFL3"
+_TFLITE_ENDING: Final = ".tflite"
 _MARK_AT: Final = slice(4, 8)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Source:
-    """A parsed model file with all of its tensors in memory, and the digest of everything that was read."""
+    """A parsed model file with all of its tensors in memory, and the digest of everything that was read.
+
+    Attributes:
+        path: The file.
+        model: What it holds.
+        digest: `FloatModel.digest`.
+        notes: What reading it changed, one sentence each.
+    """
 
     path: Path
     model: ir.Model
     digest: str
+    notes: tuple[str, ...] = ()
 
 
 def read_source(path: Path, *, shapes: Mapping[str, tuple[int, ...]]) -> Source:
-    """Read an ONNX file with its external data, or a float TFLite file; told apart by content.
+    """Read an ONNX file with its external data, or a float TFLite file, which its mark or its name tells.
 
     Args:
         path: The file.
@@ -46,11 +55,12 @@ def read_source(path: Path, *, shapes: Mapping[str, tuple[int, ...]]) -> Source:
         UnsupportedOperatorError: An operator of TFLite that is not translated.
     """
     content = _content(path)
-    if content[_MARK_AT] == _TFLITE_MARK:
+    if content[_MARK_AT] == _TFLITE_MARK or path.suffix.lower() == _TFLITE_ENDING:
         from host_tools.model.from_tflite.importing import to_onnx  # noqa: PLC0415 - the schema takes a moment to import
 
-        proto = to_onnx(content, where=str(path), shapes=shapes)
-        return Source(path=path, model=ir.from_proto(proto), digest=_digest(path, (), shapes))
+        made = to_onnx(content, where=str(path), shapes=shapes)
+        digest = _digest(path, (), shapes)
+        return Source(path=path, model=ir.from_proto(made.model), digest=digest, notes=made.notes)
     model = ir.from_proto(_parse(content, path))
     locations = _load_external_data(model, path)
     return Source(path=path, model=model, digest=_digest(path, locations, shapes))

@@ -225,11 +225,14 @@ class Call:
         activation = ACTIVATION_FUNCTIONS.get(code, str(code))
         if activation == "NONE":
             return name
-        if activation in ("RELU", "TANH"):
-            return self.node(activation.capitalize(), name)
+        if activation == "RELU":
+            return self.node("Relu", name)
         if activation in ("RELU6", "RELU_N1_TO_1"):
             return self.clip(name, *((0.0, 6.0) if activation == "RELU6" else (-1.0, 1.0)))
-        raise self.unsupported(f"its fused activation {activation} is not translated.")
+        raise self.unsupported(
+            f"its fused activation is {activation}, which interpreters take and do not compute.",
+            "Write it as an operator of its own.",
+        )
 
     def clip(self, name: str, low: float, high: float) -> str:
         """Return a value held between bounds."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from host_tools.errors import ModelError, UnsupportedOperatorError
 from host_tools.model.from_tflite.admission import require_float
 from host_tools.model.from_tflite.call import Call, label
+from host_tools.model.from_tflite.constants import is_coded
 from host_tools.model.from_tflite.folding import folded
 from host_tools.model.from_tflite.onnx_graph import ELEMENT_TYPES, OnnxGraph
 from host_tools.model.from_tflite.session import Session
@@ -15,7 +19,7 @@ from host_tools.model.from_tflite.translate import TRANSLATORS
 from host_tools.tflite_file import read_tflite
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import onnx
 
@@ -26,6 +30,19 @@ _GROWTH: Final = 16
 """How many times the file its constants may take as float32: eight for 4 bits, and once more in another layout."""
 _LEAST_ROOM: Final = 64 << 20
 _CONTROL_FLOW: Final = frozenset({"CALL", "CALL_ONCE", "IF", "WHILE"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Imported:
+    """A model as ONNX, images channels first inside, and in the file's own order at its inputs and outputs.
+
+    Attributes:
+        model: The model.
+        notes: What the user may want to know, one sentence each.
+    """
+
+    model: onnx.ModelProto
+    notes: tuple[str, ...]
 
 
 def read_sound(data: bytes, *, where: str) -> TfliteFile:
@@ -39,23 +56,18 @@ def read_sound(data: bytes, *, where: str) -> TfliteFile:
     except Exception as error:  # what the schema's classes raise on bytes that are not sound is theirs
         cause = str(error).strip().splitlines()
         raise ModelError(
-            f"{where} is not a sound TFLite file, or was cut short: {cause[0][:200] if cause else type(error).__name__}.",
+            f"{where} is not a sound .tflite file, or was cut short: {cause[0][:200] if cause else type(error).__name__}.",
             hint="Copy it again, or write it anew with the tool that made it.",
         ) from error
 
 
-def to_onnx(
-    data: bytes, *, where: str, shapes: Mapping[str, tuple[int, ...]] = _NO_SHAPES
-) -> onnx.ModelProto:
+def to_onnx(data: bytes, *, where: str, shapes: Mapping[str, tuple[int, ...]] = _NO_SHAPES) -> Imported:
     """Translate a float model.
 
     Args:
         data: The file.
         where: What to call it in messages.
         shapes: Shapes of inputs by name, where the file leaves extents open; else they are as the file has them.
-
-    Returns:
-        The model, images channels first inside, and in the file's own order at its inputs and outputs.
 
     Raises:
         ModelError: It is not sound, or quantized already.
@@ -75,7 +87,33 @@ def to_onnx(
     for operator in graph.operators:
         _translate(session, operator)
     values = {name: _output(session, index) for name, index in outputs.items()}
-    return session.onnx.model(values, producer=f"TFLite schema {file.schema}")
+    return Imported(
+        model=session.onnx.model(values, producer=f"TFLite schema {file.schema}"),
+        notes=(*_restored(graph), *_closed(graph, inputs, shapes)),
+    )
+
+
+def _restored(graph: FileGraph) -> Iterator[str]:
+    """Say which constants are float32 only here."""
+    sizes: Counter[str] = Counter()
+    for tensor in graph.tensors:
+        if tensor.content is not None and (tensor.dtype == "float16" or is_coded(tensor)):
+            sizes[tensor.dtype] += math.prod(tensor.shape)
+    for dtype, count in sorted(sizes.items()):
+        yield (
+            f"{count} weights are stored as {dtype}: they are taken as float32, and what they lost when they were stored stays lost."
+        )
+
+
+def _closed(
+    graph: FileGraph, inputs: Mapping[str, int], shapes: Mapping[str, tuple[int, ...]]
+) -> Iterator[str]:
+    """Say which inputs got a shape that the file leaves open."""
+    for name, index in inputs.items():
+        tensor = graph.tensors[index]
+        if tensor.signature != tensor.shape and name not in shapes:
+            given = ",".join(map(str, tensor.shape))
+            yield f"Input {name!r} may have other shapes; it is taken as the file has it: --shape {name}={given} says so, too."
 
 
 def _named(graph: FileGraph, indices: Sequence[int], nameless: str) -> dict[str, int]:

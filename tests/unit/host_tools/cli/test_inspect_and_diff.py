@@ -104,7 +104,7 @@ def test_an_artifact_is_shown_as_ever(tmp_path, capsys):
         (["absent.onnx"], "no such file"),
         (["torn.onnx"], "torn.onnx"),
         (["folder.onnx"], "is a directory"),
-        (["small.ewa", "--shape", "x=1"], "--shape is about a float .onnx model"),
+        (["small.ewa", "--shape", "x=1"], "--shape is about a float model"),
         (["peer.tflite", "--digest", "sha256:0"], "--digest is about an artifact"),
         (["torn.tflite"], "not a sound .tflite file"),
     ],
