@@ -29,6 +29,7 @@ _NO_SHAPES: Mapping[str, tuple[int, ...]] = MappingProxyType({})
 _GROWTH: Final = 16
 """How many times the file its constants may take as float32: eight for 4 bits, and once more in another layout."""
 _LEAST_ROOM: Final = 64 << 20
+_ANEW: Final = "Write the model anew with the tool that made it."
 _CONTROL_FLOW: Final = frozenset({"CALL", "CALL_ONCE", "IF", "WHILE"})
 
 
@@ -137,13 +138,16 @@ def _add_input(session: Session, name: str, index: int, shapes: Mapping[str, tup
     tensor = session.file.tensors[index]
     if tensor.dtype not in ELEMENT_TYPES or tensor.content is not None:
         what = "a constant" if tensor.content is not None else tensor.dtype
-        raise ModelError(f"Input {name!r} is {what}, which cannot be fed.")
+        raise ModelError(
+            f"Input {name!r} is {what}, which cannot be fed.",
+            hint="Export the model so that its inputs are numbers.",
+        )
     try:
         session.write(
             index, session.onnx.input(name, ELEMENT_TYPES[tensor.dtype], _fed_shape(tensor, shapes))
         )
     except ValueError as error:
-        raise ModelError(f"Input {name!r}: {error}.") from error
+        raise ModelError(f"Input {name!r}: {error}.", hint=_ANEW) from error
 
 
 def _fed_shape(tensor: FileTensor, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
@@ -171,7 +175,7 @@ def _translate(session: Session, operator: FileOperator) -> None:
         cause = str(error).strip().splitlines()
         raise ModelError(
             f"{where}: the file is not sound here: {cause[0] if cause else type(error).__name__}.",
-            hint="Write the model anew with the tool that made it.",
+            hint=_ANEW,
         ) from error
 
 
@@ -196,4 +200,4 @@ def _output(session: Session, index: int) -> str:
     try:
         return session.read(index)
     except ValueError as error:
-        raise ModelError(f"Output {session.file.tensors[index].name!r}: {error}.") from error
+        raise ModelError(f"Output {session.file.tensors[index].name!r}: {error}.", hint=_ANEW) from error
