@@ -29,6 +29,10 @@ ELEMENT_TYPES: Final[Mapping[str, int]] = MappingProxyType(
 )  # fmt: skip
 """ONNX's code of each type that a tensor of a file may have."""
 
+_WORDS: Final[Mapping[int, str]] = MappingProxyType(
+    {code: {"float32": "float", "float64": "double"}.get(name, name) for name, code in ELEMENT_TYPES.items()}
+)
+"""Types as ONNX's schemas spell them."""
 _IR_VERSION: Final = 10
 _MOST_ELEMENTS: Final = 1 << 31
 """Of one value: no interpreter allocates more."""
@@ -117,7 +121,9 @@ class OnnxGraph:
         """
         names = [self._fresh(name) for name in outputs]
         node = helper.make_node(op_type, list(inputs), names, **attributes)
-        for name, kind in self._inferred(node).items():
+        schema = defs.get_schema(op_type, OPSET, "")
+        self._require_types(schema, inputs)
+        for name, kind in self._inferred(schema, node).items():
             self._keep(name, kind)
         missing = [name for name in names if name not in self._types]
         if missing:
@@ -141,11 +147,22 @@ class OnnxGraph:
         self._reshaped_from[made] = source
         return made
 
-    def _inferred(self, node: onnx.NodeProto) -> dict[str, onnx.TypeProto]:
+    def _require_types(self, schema: defs.OpSchema, inputs: Sequence[str]) -> None:
+        """Refuse inputs of types that the operator does not take, or that differ where they must not: inference does not look."""
+        bound: dict[str, str] = {}
+        for place, name in enumerate(inputs):
+            if not name:
+                continue
+            formal = schema.inputs[min(place, len(schema.inputs) - 1)]
+            kind = f"tensor({_WORDS[self.dtype(name)]})"
+            if kind not in formal.types or bound.setdefault(formal.type_str, kind) != kind:
+                raise ValueError(f"as {schema.name} of ONNX: its input {place} is a {kind}")
+
+    def _inferred(self, schema: defs.OpSchema, node: onnx.NodeProto) -> dict[str, onnx.TypeProto]:
         given = [name for name in node.input if name]
         try:
             return shape_inference.infer_node_outputs(
-                defs.get_schema(node.op_type, OPSET, ""),
+                schema,
                 node,
                 {name: self._types[name] for name in given},
                 {name: self._constants[name] for name in given if self._is_setting(name)},

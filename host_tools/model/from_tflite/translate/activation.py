@@ -5,6 +5,8 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -51,7 +53,7 @@ def gelu(call: Call) -> None:
 def prelu(call: Call) -> None:
     """Write a PRELU, whose slope broadcasts to the data."""
     layout = call.common_layout((0, 1))
-    if len(layout) != len(call.shape(0)):
+    if np.broadcast_shapes(call.shape(0), call.shape(1)) != call.shape(0):
         raise ValueError(f"slopes of shape {list(call.shape(1))} for {list(call.shape(0))}")
     call.write(call.node("PRelu", call.operand(0, layout), call.operand(1, layout)), layout)
 

@@ -42,10 +42,7 @@ def binary(call: Call) -> None:
 
 def _operands(call: Call) -> tuple[str, str, Layout]:
     layout = call.common_layout((0, 1))
-    a, b = call.operand(0, layout), call.operand(1, layout)
-    if call.dtype(a) != call.dtype(b):
-        raise ValueError("its operands are of different types")
-    return a, b, layout
+    return call.operand(0, layout), call.operand(1, layout), layout
 
 
 def not_equal(call: Call) -> None:

@@ -21,11 +21,20 @@ def gather(call: Call) -> None:
         raise call.unsupported("it gathers batch by batch (batch_dims), which is not translated.")
     layout, rank = call.layout(0), len(call.shape(0))
     axis = call.axis(call.setting("Axis"), rank)
+    _require_within(call, 1, call.shape(0)[axis])
     if len(call.shape(1)) == 1:
         found = call.node("Gather", call.read(0, layout), _indices(call, 1), axis=layout.index(axis))
         call.write(found, layout)
     else:
         call.write(call.node("Gather", call.read(0), _indices(call, 1), axis=axis))
+
+
+def _require_within(call: Call, place: int, extent: int) -> None:
+    """Refuse constant indices beyond an axis; a runtime fails on those that are computed."""
+    if call.is_constant(place):
+        indices = call.integers(place)
+        if min(indices, default=0) < 0 or max(indices, default=0) >= extent:
+            raise ValueError(f"it picks {[min(indices), max(indices)]} of {extent} elements")
 
 
 def _indices(call: Call, place: int) -> str:
@@ -40,6 +49,7 @@ def gather_nd(call: Call) -> None:
 
 def embedding_lookup(call: Call) -> None:
     """Write an EMBEDDING_LOOKUP: the indices come first."""
+    _require_within(call, 0, call.shape(1)[0] if call.shape(1) else 0)
     call.write(call.node("Gather", call.read(1), _indices(call, 0), axis=0))
 
 

@@ -173,6 +173,9 @@ def mirror_pad(call: Call) -> None:
         raise call.unsupported(
             f"it mirrors up to {max(amounts)} elements with the border itself (SYMMETRIC); ONNX has no such Pad."
         )
+    extents = 2 * [call.shape(0)[axis] for axis in call.layout(0)]
+    if any(amount >= extent > 0 for amount, extent in zip(amounts, extents, strict=True) if not is_symmetric):
+        raise ValueError(f"it mirrors {amounts} elements of {list(call.shape(0))}")
     mode = "edge" if is_symmetric else "reflect"
     data = call.read(0, call.layout(0))
     call.write(call.node("Pad", data, call.numbers(amounts), mode=mode), call.layout(0))

@@ -238,11 +238,14 @@ UNSOUND = {
     "a depth that does not fit": (one("DEPTHWISE_CONV_2D", [IMAGE, reals(1, 1, 1, 3)], table=options("DepthwiseConv2D", strideH=1, strideW=1)), "read 2 channels"),
     "inputs that do not fit": (one("FULLY_CONNECTED", [(1, 4), reals(2, 3)], table=options("FullyConnected")), "read [1, 4]"),
     "operands that do not fit": (one("ADD", [(1, 4), (1, 3)], table=options("Add")), "as Add of ONNX"),
-    "types that do not fit": (one("ADD", [(1, 4), ints(1)], table=options("Add")), "operands are of different types"),
+    "types that do not fit": (one("ADD", [(1, 4), ints(1)], table=options("Add")), "as Add of ONNX: its input 1 is a tensor(int32)"),
     "an axis that is none": (one("CONCATENATION", [(1, 4), (1, 4)], table=options("Concatenation", axis=7)), "axis 7 of 2"),
     "a shape that does not fit": (one("RESHAPE", [(1, 4), ints(3, -1)], table=options("Reshape")), "cannot be reshaped"),
     "a shape of more than memory": (one("BROADCAST_TO", [(1, 1), ints(1 << 30, 1 << 30)]), "would be"),
     "nothing of a slice": (one("STRIDED_SLICE", [(1, 4), ints(0, 3), ints(1, 1), ints(1, 1)], table=options("StridedSlice")), "it takes range(3, 1) of 4"),
+    "slopes that do not fit": (one("PRELU", [(1, 4), reals(2, 4)]), "slopes of shape [2, 4]"),
+    "elements beyond": (one("GATHER", [(1, 4), ints(4)], table=options("Gather", axis=1)), "it picks [4, 4] of 4 elements"),
+    "a mirror beyond": (one("MIRROR_PAD", [(1, 4), ints([0, 0], [4, 0])], table=options("MirrorPad")), "it mirrors [0, 4, 0, 0]"),
     "pads below 0": (one("PAD", [(1, 4), ints([0, 0], [-1, 0])], table=options("Pad")), "paddings"),
 }  # fmt: skip
 
