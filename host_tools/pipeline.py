@@ -121,7 +121,7 @@ def convert(
     """Calibrate a float model once and convert it for every target, with proof.
 
     Args:
-        model: ONNX file, Keras model (``.keras``, ``.h5``), or a SavedModel's folder.
+        model: ONNX file, float TFLite file, Keras model (``.keras``, ``.h5``), or a SavedModel's folder.
         data: Calibration data: a folder of pictures, ``.npy``, ``.npz``, a folder of ``.npy``, or ``module:function``. A precision
             that needs no calibration is verified on them, or on random inputs where they are None.
         targets: Profile ids or paths of profile files; at least one.

@@ -23,7 +23,7 @@ class Job:
 
     Attributes:
         name: Name of the model and of its folder; unique in a batch.
-        model: ONNX file.
+        model: Model file, ONNX or float TFLite.
         data: Calibration data: a path, or ``module:function``.
         targets: Profile ids, or paths of profile files; at least one.
         out: Folder of this job alone.

@@ -109,7 +109,7 @@ class ModelEntry:
 
     Attributes:
         key: Where it stands, for messages: ``model[2]``.
-        path: Path or pattern of ONNX files.
+        path: Path or pattern of model files.
         name: Name of the model; None: the file's stem.
         settings: Its settings over the defaults.
     """
@@ -233,7 +233,7 @@ def _path(fields: Fields, at: str) -> str:
     path = _text(fields, "path")
     if path is None:
         raise JobsFileError(
-            f"{at}.path: is missing.", hint="Name an ONNX file, or a pattern such as models/*.onnx."
+            f"{at}.path: is missing.", hint="Name a model file, or a pattern such as models/*.onnx."
         )
     return path
 

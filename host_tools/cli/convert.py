@@ -35,7 +35,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "model", metavar="MODEL", help="the float model: .onnx, .keras, .h5, or a SavedModel's folder"
+        "model",
+        metavar="MODEL",
+        help="the float model: .onnx, .tflite, .keras, .h5, or a SavedModel's folder",
     )
     parser.add_argument(
         "--data",

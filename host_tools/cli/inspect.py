@@ -8,10 +8,10 @@ from host_tools.cli.arguments import add_tensorflow
 
 _EPILOG = """\
 FILE may be
-  .onnx, .keras, .h5, a SavedModel's folder: a float model: operators, MACs, weights, memory, and what each target
+  .onnx, .tflite, .keras, .h5, a SavedModel's folder: a float model: operators, MACs, weights, memory, and what each target
                     does with it, before calibrating
   FILE.ewa          an artifact: every digest in it is checked
-  FILE.tflite, .xml, or an .onnx with QuantizeLinear: what the file says of itself
+  a quantized .tflite, an .xml, or an .onnx with QuantizeLinear: what the file says of itself
 
 examples:
   edgewright inspect model.onnx

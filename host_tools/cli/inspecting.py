@@ -25,19 +25,18 @@ if TYPE_CHECKING:
 
 _REFUSED = 3
 _EVERY = "all"
-_MADE = (".tflite", ".xml")
-_PAYLOADS = (*_MADE, ".ewa")
+_PAYLOADS = (".xml", ".ewa")
 
 
 def run(options: argparse.Namespace) -> int:
     """Print what the file is; 3 when a target that was asked for refuses it."""
     kind = Path(options.file).suffix.lower()
-    if kind == ".onnx" or (kind not in _PAYLOADS and _is_tensorflow(Path(options.file))):
+    if kind in (".onnx", ".tflite") or (kind not in _PAYLOADS and _is_tensorflow(Path(options.file))):
         _require_unused(options, "digest", "an artifact (.ewa)")
         return _run_model(options)
     for name in ("targets", "shape", "signature", "tensorflow_python"):
         _require_unused(options, name, "a float model")
-    if kind in _MADE:
+    if kind == ".xml":
         _require_unused(options, "digest", "an artifact (.ewa)")
         return _run_payload(options)
     return _run_artifact(options)
@@ -71,9 +70,12 @@ def _run_model(options: argparse.Namespace) -> int:
     path = Path(options.file)
     file = declared(path)
     if file is not None and file.quantized is not None:
-        _require_unused(options, "targets", "a float model")
+        for name in ("targets", "shape"):
+            _require_unused(options, name, "a float model")
         return _run_payload(options)
-    with ProgressBars(quiet=options.json or (path.is_file() and path.suffix.lower() == ".onnx")) as progress:
+    with ProgressBars(
+        quiet=options.json or (path.is_file() and path.suffix.lower() in (".onnx", ".tflite"))
+    ) as progress:
         found = inspect_model(
             path,
             shapes=parse_shapes(options.shape),

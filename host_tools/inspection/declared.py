@@ -1,4 +1,4 @@
-"""What an ONNX file says of itself, before it is brought into canonical form. Reads only; weights in other files are not touched."""
+"""What a model file says of itself, before it is brought into canonical form. Reads only; weights in other files are not touched."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 import onnx
 
 from host_tools.model.admission import is_quantized
+from host_tools.model.from_tflite.admission import quantized_operator
+from host_tools.model.from_tflite.importing import to_onnx
+from host_tools.tflite_file import is_tflite, read_tflite
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -60,10 +63,29 @@ class Declared:
 def declared(path: Path) -> Declared | None:
     """Return what a file says of itself; None when it cannot be read, which `host_tools.model.load` words better."""
     try:
-        proto = onnx.ModelProto.FromString(path.read_bytes())
+        content = path.read_bytes()
+        if is_tflite(content):
+            return _declared_tflite(content)
+        proto = onnx.ModelProto.FromString(content)
         return _declared(proto) if proto.HasField("graph") else None
     except Exception:  # noqa: BLE001 - bytes that are no model raise what they like; the loader says so to the user
         return None
+
+
+def _declared_tflite(content: bytes) -> Declared:
+    """Return what a TFLite file says, in ONNX's words; of a quantized one no more than that it is."""
+    quantized = quantized_operator(read_tflite(content).graphs[0])
+    if quantized is None:
+        return _declared(to_onnx(content, where="").model)
+    return Declared(
+        opset=0,
+        ir_version=0,
+        producer="",
+        inputs=(),
+        weight_types=MappingProxyType({}),
+        quantized=quantized,
+        external_files=(),
+    )
 
 
 def _declared(proto: onnx.ModelProto) -> Declared:

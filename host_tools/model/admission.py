@@ -131,6 +131,7 @@ def require_fed(graph: ir.Graph) -> None:
             )
 
 
+@np.errstate(invalid="ignore")  # a signalling NaN would warn before it is refused
 def require_finite(graph: ir.Graph, *, after: str = "") -> None:
     """Refuse NaN and Inf in weights and attributes; infinite bounds of Clip, Min and Max are fine.
 

@@ -44,7 +44,7 @@ def receive(
     """Return a model as ONNX.
 
     Args:
-        path: An ONNX file, a Keras model (``.keras``, ``.h5``) or a SavedModel's folder; told apart by content.
+        path: An ONNX or TFLite file, a Keras model (``.keras``, ``.h5``) or a SavedModel's folder; told apart by content.
         shapes: Shapes that the user fixed, by input name; some models of Keras cannot be traced without.
         tensorflow: How a model of Keras or TensorFlow is read.
         progress: Told of a conversion.

@@ -71,7 +71,7 @@ def load(
     """Read a model and bring it into canonical form (`float_model`); the file itself is never changed.
 
     Args:
-        path: An ONNX file, opset 7 or newer, a Keras model (``.keras``, ``.h5``), or a SavedModel's folder, told apart by
+        path: An ONNX file, opset 7 or newer, a float TFLite file, a Keras model (``.keras``, ``.h5``), or a SavedModel's folder, told apart by
             content; or what `receive` made of one.
         shapes: Shapes that fix dynamic inputs, by input name; each extent at least 1.
         name: Name of the model; the file's stem when None. Characters other than letters, digits, ``_``, ``-``, ``.`` become ``_``.
@@ -82,7 +82,7 @@ def load(
         The model; its outputs equal the source's up to float32 rounding.
 
     Raises:
-        ModelError: Not readable, not ONNX, incomplete, inconsistent, already quantized, not finite.
+        ModelError: Not readable, neither ONNX nor TFLite, incomplete, inconsistent, already quantized, not finite.
         UnsupportedOperatorError: An operator of a custom domain, control flow, or parameters computed from data.
         DynamicShapeError: A shape stays unknown.
         InputError: TensorFlow, which such a model needs, is not to be had; a signature that the model has not.
@@ -101,7 +101,8 @@ def load(
     path = incoming.path
     try:
         source = _source(incoming, fixed)
-        notes = [*([incoming.note] if incoming.note else []), *_canonicalise(source.model, fixed)]
+        given = [incoming.note] if incoming.note else []
+        notes = [*given, *source.notes, *_canonicalise(source.model, fixed)]
         return FloatModel(
             name=_clean_name(path.stem if name is None else name),
             digest=source.digest,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import onnx
 import onnx_ir as ir
@@ -21,27 +21,47 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+_TFLITE_MARK: Final = b"TFL3"
+_TFLITE_ENDING: Final = ".tflite"
+_MARK_AT: Final = slice(4, 8)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Source:
-    """A parsed model file with all of its tensors in memory, and the digest of everything that was read."""
+    """A parsed model file with all of its tensors in memory, and the digest of everything that was read.
+
+    Attributes:
+        path: The file.
+        model: What it holds.
+        digest: `FloatModel.digest`.
+        notes: What reading it changed, one sentence each.
+    """
 
     path: Path
     model: ir.Model
     digest: str
+    notes: tuple[str, ...] = ()
 
 
 def read_source(path: Path, *, shapes: Mapping[str, tuple[int, ...]]) -> Source:
-    """Read an ONNX file with its external data.
+    """Read an ONNX file with its external data, or a float TFLite file, which its mark or its name tells.
 
     Args:
-        path: The ``.onnx`` file.
+        path: The file.
         shapes: Shapes fixed by the user; part of the digest.
 
     Raises:
-        ModelError: No such file, a directory, not ONNX, or external data absent, cut, or outside the model's folder.
+        ModelError: No such file, a directory, neither ONNX nor float TFLite, or external data absent, cut, or outside the model's folder.
+        UnsupportedOperatorError: An operator of TFLite that is not translated.
     """
-    proto = _parse(path)
-    model = ir.from_proto(proto)
+    content = _content(path)
+    if content[_MARK_AT] == _TFLITE_MARK or path.suffix.lower() == _TFLITE_ENDING:
+        from host_tools.model.from_tflite.importing import to_onnx  # noqa: PLC0415 - the schema takes a moment to import
+
+        made = to_onnx(content, where=str(path), shapes=shapes)
+        digest = _digest(path, (), shapes)
+        return Source(path=path, model=ir.from_proto(made.model), digest=digest, notes=made.notes)
+    model = ir.from_proto(_parse(content, path))
     locations = _load_external_data(model, path)
     return Source(path=path, model=model, digest=_digest(path, locations, shapes))
 
@@ -56,7 +76,7 @@ def with_origin(source: Source, origin: str) -> Source:
     return replace(source, digest=f"sha256:{hashlib.sha256(text.encode()).hexdigest()}")
 
 
-def _parse(path: Path) -> onnx.ModelProto:
+def _content(path: Path) -> bytes:
     try:
         content = path.read_bytes()
     except FileNotFoundError as error:
@@ -70,6 +90,10 @@ def _parse(path: Path) -> onnx.ModelProto:
         raise ModelError(f"{path} cannot be read: {error.strerror}.") from error
     if not content:
         raise ModelError(f"{path} is empty (0 bytes).", hint="Export the model again.")
+    return content
+
+
+def _parse(content: bytes, path: Path) -> onnx.ModelProto:
     try:
         proto = onnx.load_model_from_string(content)
     except Exception as error:

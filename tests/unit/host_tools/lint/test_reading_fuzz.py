@@ -14,6 +14,7 @@ from host_tools.lint.reading import FileError, read
 from host_tools.lint.rules import check, precisions
 from host_tools.lint.xnnpack import left_to_built_in
 from targets import catalog
+from tests.unit.host_tools.lint.mutations import mutated
 from tests.unit.host_tools.lint.peers import (
     TfliteModel,
     fully_connected,
@@ -36,29 +37,6 @@ FILES = {
     ".onnx": onnx_conv(activation="Relu"),
     ".xml": XML,
 }
-
-
-@st.composite
-def mutated(draw: st.DrawFn, data: bytes) -> bytes:
-    content = bytearray(data)
-    for _ in range(draw(st.integers(1, 6))):
-        at = draw(st.integers(0, max(len(content) - 1, 0)))
-        kind = draw(st.sampled_from(["set", "flip", "word", "cut", "insert", "copy"]))
-        if kind == "set" and content:
-            content[at] = draw(st.sampled_from([0, 1, 0x7F, 0x80, 0xFF]))
-        elif kind == "flip" and content:
-            content[at] ^= 1 << draw(st.integers(0, 7))
-        elif kind == "word":
-            word = draw(st.sampled_from([0, 1, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, len(data)]))
-            content[at : at + 4] = word.to_bytes(4, "little")
-        elif kind == "cut":
-            del content[at : at + draw(st.integers(1, 64))]
-        elif kind == "insert":
-            content[at:at] = draw(st.binary(max_size=8))
-        else:
-            other = draw(st.integers(0, max(len(content) - 1, 0)))
-            content[at : at + 8] = content[other : other + 8]
-    return bytes(content)
 
 
 def outcome(ending: str, data: bytes, weights: bytes = BIN) -> bool:
