@@ -23,7 +23,7 @@ demo: $(VENV)/.ready ## EfficientNet-Lite0 to three targets, run by the agent, r
 	$(RUN) -m examples.demo --out out/demo
 
 test: $(VENV)/.ready .venv-tflite-legacy/.ready .venv-tensorflow/.ready .venv-tflite-micro/.ready .venv-qnn/.ready .venv-rknn/.ready .venv-vela/.ready .swupdate/.ready ## Run every test
-	@scripts/system-packages mosquitto mosquitto-clients openssh-client openssh-server postgresql procps systemd
+	@scripts/system-packages mosquitto mosquitto-clients openssh-client openssh-server postgresql procps softhsm2 systemd
 	@command -v chromium chromium-headless-shell >/dev/null || scripts/system-packages chromium-headless-shell
 	$(RUN) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
 
@@ -89,7 +89,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 
 .venv-tensorflow/.ready: pyproject.toml
 	$(call make_venv,.venv-tensorflow)
-	@.venv-tensorflow/bin/python $(PIP_INSTALL) 'tensorflow==2.21.0' 'paho-mqtt>=2.1,<3' psutil 'tomli; python_version < "3.11"'
+	@.venv-tensorflow/bin/python $(PIP_INSTALL) 'tensorflow==2.21.0' 'keras==3.15.1' 'tf_keras==2.21.0' 'tf2onnx==1.17.0' 'onnx==1.23.2' 'numpy==2.4.6' 'paho-mqtt>=2.1,<3' psutil 'tomli; python_version < "3.11"'
 	@touch $@
 
 .venv-tflite-micro/.ready: pyproject.toml

@@ -21,5 +21,7 @@ Layout:
     report/             its page
     suites/             the tests that ship (``pytest --pyargs hil.suites --rig local``)
     scenario/           schedules of faults, temperatures, network and load, in TOML
+    field/              a device's telemetry as a scenario (``edgewright hil scenario from-field``)
+    gate/               suites against a release's artifacts, signed (``edgewright hil gate``)
     command.py          what ``edgewright hil`` does
 """

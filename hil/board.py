@@ -9,6 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
+from device_agent.contract.digest import digest_of
 from hil.errors import BoardError
 from hil.table import bounded, read_table, unknown
 from host_tools.errors import InputError, TargetError
@@ -69,6 +70,7 @@ class Board:
         resource: ``[resource]`` as it stands: where the board is, read by its rig's kind.
         tolerances: By engine, ``[tolerance.ENGINE]``; an engine that is not named has its artifact's tolerance.
         origin: The file, for messages.
+        digest: Of the file, ``sha256:…``.
     """
 
     name: str
@@ -76,6 +78,7 @@ class Board:
     resource: Mapping[str, Any] = field(default_factory=dict)
     tolerances: Mapping[str, GoldenTolerance] = field(default_factory=dict)
     origin: str = ""
+    digest: str = ""
 
     def __post_init__(self) -> None:
         """Make the mappings read-only."""
@@ -145,6 +148,7 @@ def parse_board(data: bytes, *, name: str, origin: str) -> Board:
             for engine, table in tolerances.items()
         },
         origin=origin,
+        digest=digest_of(data),
     )
 
 

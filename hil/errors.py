@@ -18,6 +18,12 @@ class ScenarioError(InputError):
     code = "scenario"
 
 
+class FieldError(InputError):
+    """The telemetry of the field does not have what is asked for, or no scenario can be made of it."""
+
+    code = "field"
+
+
 class UnsupportedFeatureError(InputError):
     """The rig has no such feature; take another rig."""
 

@@ -21,11 +21,14 @@ from host_tools.lower.lowering import lower
 from host_tools.lower.sidecars import SIDECAR_FILES
 from host_tools.made_with import made_with
 from host_tools.model import load
+from host_tools.model.from_tensorflow.options import TensorFlowOptions
 from host_tools.observe import open_data
 from host_tools.observe.cache import StatisticsCache, statistics_of
+from host_tools.observe.calibration_set import CalibrationSet
 from host_tools.observe.labels import read_labels, require_classes
 from host_tools.observe.preprocessing_file import find_preprocessing
 from host_tools.observe.ranges import choose_range
+from host_tools.observe.sources.random_inputs import RandomInputs
 from host_tools.observe.statistics_file import encode as encode_statistics
 from host_tools.output_folder import OutputFolder, open_output_folder
 from host_tools.pack.artifact import artifact_name, checked_name, checked_version, pack
@@ -35,7 +38,8 @@ from host_tools.plan.plan_file import encode as encode_plan
 from host_tools.plan.planner import needs_histograms, require_recipe
 from host_tools.progress import Progress, Silent
 from host_tools.recipe import Recipe
-from host_tools.stages import Yardstick, prepare
+from host_tools.stages import Yardstick, prepare, prepare_uncalibrated
+from host_tools.stages.uncalibrated import as_required
 from host_tools.target_profiles import load_profiles
 from host_tools.verify.candidate import Candidate, Evaluation, Verified
 from host_tools.verify.quality import load_metric
@@ -51,7 +55,6 @@ if TYPE_CHECKING:
     from host_tools.diagnose.diagnosis import Diagnosis
     from host_tools.mixed_precision import Goal
     from host_tools.model.float_model import FloatModel
-    from host_tools.observe.calibration_set import CalibrationSet
     from host_tools.observe.statistics import Statistics
     from host_tools.stages import Prepared
     from host_tools.verify.verification_report import VerificationReport
@@ -91,7 +94,7 @@ class Conversion:
 def convert(
     model: str | Path,
     *,
-    data: str | Path,
+    data: str | Path | None = None,
     targets: Sequence[str],
     out: str | Path,
     name: str | None = None,
@@ -111,13 +114,16 @@ def convert(
     budget_minutes: float | None = None,
     threads: int | None = None,
     cache: str | Path | None = None,
+    signature: str | None = None,
+    tensorflow_python: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Conversion:
     """Calibrate a float model once and convert it for every target, with proof.
 
     Args:
-        model: ONNX file, or float TFLite file.
-        data: Calibration data: a folder of pictures, ``.npy``, ``.npz``, a folder of ``.npy``, or ``module:function``.
+        model: ONNX file, float TFLite file, Keras model (``.keras``, ``.h5``), or a SavedModel's folder.
+        data: Calibration data: a folder of pictures, ``.npy``, ``.npz``, a folder of ``.npy``, or ``module:function``. A precision
+            that needs no calibration is verified on them, or on random inputs where they are None.
         targets: Profile ids or paths of profile files; at least one.
         out: Folder for payloads, artifacts and reports.
         name: Name of the model; by default the file's stem.
@@ -136,7 +142,9 @@ def convert(
         diagnosis: Whether to find out which layers cost most.
         budget_minutes: How long methods beyond the plan may take for all targets together; what they then came to is used. None: no limit.
         threads: Threads of one inference; by default all cores, at most 4.
-        cache: Folder of cached statistics.
+        cache: Folder of cached statistics and converted models.
+        signature: Which signature of a SavedModel; by default its only one, or ``serving_default``.
+        tensorflow_python: The Python that has TensorFlow, see `host_tools.model.from_tensorflow.options`.
         progress: Told how far it is.
 
     Raises:
@@ -151,38 +159,62 @@ def convert(
     if name is not None:
         checked_name(name)
     told.stage("Reading the model", None)
-    float_model = load(model, shapes=shapes, name=name)
+    float_model = load(
+        model,
+        shapes=shapes,
+        name=name,
+        tensorflow=TensorFlowOptions(signature=signature, python=tensorflow_python, cache=cache),
+        progress=told,
+    )
     checked_name(float_model.name)
     require_recipe(float_model, chosen)
-    preprocessing = find_preprocessing(preprocess, data)
-    calibration = open_data(data, inputs=float_model.inputs, preprocessing=preprocessing, limit=limit)
-    samples = _evaluation(
-        float_model, calibration, evaluation, labels, metric, preprocessing, is_named=preprocess is not None
+    preprocessing = find_preprocessing(preprocess, data if data is not None else evaluation)
+    calibration = (
+        CalibrationSet(RandomInputs(float_model), float_model.inputs)
+        if data is None
+        else open_data(data, inputs=float_model.inputs, preprocessing=preprocessing, limit=limit)
     )
+    samples = _evaluation(
+        float_model,
+        calibration,
+        evaluation,
+        labels,
+        metric,
+        preprocessing,
+        is_named=preprocess is not None,
+        origin=_origin(chosen, data, limit),
+    )
+    if chosen.precision != "int8":
+        profiles = tuple(as_required(profile, chosen.precision) for profile in profiles)
     with open_output_folder(Path(out)) as folder:
-        kept = StatisticsCache(cache)
-        statistics = statistics_of(
-            float_model,
-            calibration,
-            histograms=needs_histograms(chosen),
-            threads=used_threads,
-            cache=kept,
-            progress=told,
-        )
-        folder.write("statistics.json", encode_statistics(statistics))
-        prepared = partial(
-            prepare,
-            float_model,
-            statistics,
-            recipe=chosen,
-            data=calibration,
-            yardstick=Yardstick(float_model, calibration, threads=used_threads),
-            threads=used_threads,
-            cache=kept,
-            progress=told,
-            deadline=None if budget_minutes is None else time.monotonic() + 60.0 * budget_minutes,
-            goal=goal,
-        )
+        statistics: Statistics | None = None
+        if chosen.precision == "int8":
+            kept = StatisticsCache(cache)
+            statistics = statistics_of(
+                float_model,
+                calibration,
+                histograms=needs_histograms(chosen),
+                threads=used_threads,
+                cache=kept,
+                progress=told,
+            )
+            folder.write("statistics.json", encode_statistics(statistics))
+            prepared = partial(
+                prepare,
+                float_model,
+                statistics,
+                recipe=chosen,
+                data=calibration,
+                yardstick=Yardstick(float_model, calibration, threads=used_threads),
+                threads=used_threads,
+                cache=kept,
+                progress=told,
+                deadline=None if budget_minutes is None else time.monotonic() + 60.0 * budget_minutes,
+                goal=goal,
+            )
+        else:
+            folder.remove("statistics.json")  # of an earlier run
+            prepared = partial(prepare_uncalibrated, float_model, recipe=chosen)
         made, refused = _candidates(prepared, profiles, told)
         candidates = [candidate for candidate, _ in made]
         seen = {candidate.profile.id: own for candidate, own in made}
@@ -191,7 +223,7 @@ def convert(
             float_model,
             evaluation=samples,
             budget=budget or Budget(),
-            calibration_samples=statistics.sample_count,
+            calibration_samples=0 if statistics is None else statistics.sample_count,
             threads=used_threads,
             made_with=made_with(),
             progress=told,
@@ -201,15 +233,16 @@ def convert(
             Subject(
                 model=candidate.model,
                 candidate=candidate,
-                statistics=seen[candidate.profile.id],
+                statistics=own,
                 report=report,
                 samples=verified.samples[report.target],
             )
             for candidate, report in zip(candidates, verified.report.targets, strict=True)
+            if (own := seen[candidate.profile.id]) is not None
         ]
         diagnoses = (
             diagnose(float_model, subjects, evaluation=samples, threads=used_threads, progress=told)
-            if diagnosis
+            if diagnosis and subjects
             else {}
         )
         return _write(
@@ -239,17 +272,17 @@ def _threads(asked: int | None) -> int:
 
 def _candidates(
     prepared: Callable[..., Prepared], profiles: Sequence[CapabilityProfile], progress: Progress
-) -> tuple[list[tuple[Candidate, Statistics]], tuple[Refusal, ...]]:
+) -> tuple[list[tuple[Candidate, Statistics | None]], tuple[Refusal, ...]]:
     """Plan and lower for every target; what one of them cannot do is no loss to the others.
 
     Returns:
-        Each candidate with the statistics that its plan was made from, and the targets that refused.
+        Each candidate with the statistics that its plan was made from, if it was, and the targets that refused.
 
     Raises:
         CapabilityError: No target can do what the model needs.
         LoweringError: The same, said by the lowering.
     """
-    candidates: list[tuple[Candidate, Statistics]] = []
+    candidates: list[tuple[Candidate, Statistics | None]] = []
     refused: list[Refusal] = []
     for profile in profiles:
         progress.stage(f"Planning for {profile.id}", None)  # its stages count for themselves
@@ -317,6 +350,7 @@ def _evaluation(
     preprocessing: Preprocessing | None,
     *,
     is_named: bool,
+    origin: str,
 ) -> Evaluation:
     if metric is not None and labels is None:
         raise InputError(
@@ -333,7 +367,7 @@ def _evaluation(
             data=few,
             labels=None,
             metric=None,
-            origin=f"{len(few)} of the calibration samples: no --eval was given",
+            origin=f"{len(few)} {origin}: no --eval was given",
         )
     chosen = open_data(
         data,
@@ -346,6 +380,28 @@ def _evaluation(
     if metric is not None:
         load_metric(metric)  # a misspelt one is told before the model has run over all samples, not after
     return Evaluation(data=chosen, labels=known, metric=metric, origin=Path(data).name)
+
+
+def _origin(recipe: Recipe, data: str | Path | None, limit: int | None) -> str:
+    """Say what verification runs on where no evaluation data were given.
+
+    Raises:
+        InputError: The precision needs calibration, and there are no data; or a number of them is given alone.
+    """
+    if recipe.precision == "int8":
+        if data is None:
+            raise InputError(
+                "--data: precision int8 needs calibration data, got none.",
+                hint="Give --data, or a precision that needs none: --precision weights-int8, weights-int4 or int8-dynamic.",
+            )
+        return "of the calibration samples"
+    if data is None and limit is not None:
+        raise InputError("--limit needs --data: it counts their samples.", hint="Leave --limit out.")
+    return (
+        "random inputs, as no --data were given, which say little of real ones"
+        if data is None
+        else "samples of --data"
+    )
 
 
 def _one_preprocessing(calibration: Preprocessing | None, evaluation: str | Path) -> Preprocessing | None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal, NoReturn, get_args
 
 from host_tools.errors import InputError
 from host_tools.plan.quantization_plan import Method
+from targets.profile import PlanPrecision
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -24,14 +25,20 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SCHEMA_MAJOR = 1
-SCHEMA_MINOR = 2
-_SCHEMA_VERSION = f"{SCHEMA_MAJOR}.{SCHEMA_MINOR}"
+SCHEMA_MINOR = 3
+_SCHEMA_VERSION = f"{SCHEMA_MAJOR}.2"
+"""Of a recipe that asks for no other precision than int8: what 1.3 added it does not use."""
+_PRECISION_VERSION = f"{SCHEMA_MAJOR}.3"
 METHODS: tuple[Method, ...] = get_args(Method)
 Spared = Literal["latency", "size"]
 SPARED: tuple[Spared, ...] = get_args(Spared)
+PLAN_PRECISIONS: tuple[PlanPrecision, ...] = get_args(PlanPrecision)
+LARGEST_GROUP = 1 << 16
 _DEFAULT_PERCENTILE = 99.99
 _KEYS = (
     "schema_version",
+    "precision",
+    "group",
     "method",
     "percentile",
     "bias_correction",
@@ -99,6 +106,9 @@ class Recipe:
     """What the user asks.
 
     Attributes:
+        precision: What of the model becomes integers. All but ``int8`` need no calibration, and know nothing of what else is here but
+            `keep_float`.
+        group: Weights that share a scale, along the axis that is summed over, where the precision has groups; None: what the target has best.
         method: How observed ranges become parameters; None lets the plan choose, and say so.
         percentile: Share of values that ``percentile`` keeps inside the range, in percent, above 50 and at most 100.
         bias_correction: Whether biases take back the shift that rounding the weights gives to each output channel's mean.
@@ -115,6 +125,8 @@ class Recipe:
         schema_version: ``MAJOR.MINOR`` of the document that it was read from.
     """
 
+    precision: PlanPrecision = "int8"
+    group: int | None = None
     method: Method | None = None
     percentile: float = _DEFAULT_PERCENTILE
     bias_correction: bool = True
@@ -133,6 +145,8 @@ class Recipe:
         """Make the mappings read-only."""
         object.__setattr__(self, "tensors", MappingProxyType(dict(self.tensors)))
         object.__setattr__(self, "extra", MappingProxyType(dict(self.extra)))
+        if self.precision != "int8" and self.schema_version == _SCHEMA_VERSION:
+            object.__setattr__(self, "schema_version", _PRECISION_VERSION)
 
     @classmethod
     def read(cls, path: Path) -> Recipe:
@@ -175,8 +189,9 @@ def recipe_from(document: object, *, where: str) -> Recipe:
     """Read a recipe from parsed TOML or JSON, which is left as it was.
 
     Args:
-        document: A mapping with any of ``schema_version``, ``method``, ``percentile``, ``bias_correction``, ``equalization``,
-            ``channel_splitting``, ``reconstruction``, ``mixed_precision``, ``spared``, ``keep_float``, ``widen`` and ``tensors``.
+        document: A mapping with any of ``schema_version``, ``precision``, ``group``, ``method``, ``percentile``, ``bias_correction``,
+            ``equalization``, ``channel_splitting``, ``reconstruction``, ``mixed_precision``, ``spared``,
+            ``keep_float``, ``widen`` and ``tensors``.
         where: Its origin, for messages.
 
     Raises:
@@ -193,7 +208,9 @@ def recipe_from(document: object, *, where: str) -> Recipe:
     widen = _table(table.get("widen", {}), where, "widen")
     _require_keys(widen, ("ops", "nodes"), where, "widen")
     tensors = _table(table.get("tensors", {}), where, "tensors")
-    return Recipe(
+    recipe = Recipe(
+        precision=_precision(table.get("precision", "int8"), where),
+        group=_group(table.get("group"), where),
         method=_method(table.get("method"), where, "method"),
         percentile=_percentile(table.get("percentile", _DEFAULT_PERCENTILE), where),
         bias_correction=_boolean(table.get("bias_correction", True), where, "bias_correction"),
@@ -214,6 +231,43 @@ def recipe_from(document: object, *, where: str) -> Recipe:
         extra={key: value for key, value in table.items() if key not in _KEYS},
         schema_version=str(version),
     )
+    require_agreement(recipe, where=where)
+    return recipe
+
+
+def require_agreement(recipe: Recipe, *, where: str) -> None:
+    """Check that a recipe asks for nothing that its precision cannot have.
+
+    Raises:
+        RecipeError: It does; the message names the keys.
+    """
+    if recipe.precision == "int8":
+        if recipe.group is not None:
+            raise RecipeError(
+                f"{where}: group: precision int8 has no groups, got {recipe.group}.",
+                hint="Leave group out, or ask for weights-int4.",
+            )
+        return
+    asked = {
+        "method": recipe.method,
+        "equalization": recipe.equalization,
+        "channel_splitting": recipe.channel_splitting,
+        "reconstruction": recipe.reconstruction,
+        "mixed_precision": recipe.mixed_precision,
+        "widen": recipe.widen.ops | recipe.widen.nodes or None,
+        "tensors": recipe.tensors or None,
+    }
+    vain = [key for key, value in asked.items() if value not in (None, False)]
+    if vain:
+        raise RecipeError(
+            f"{where}: {', '.join(vain)}: for precision int8 only; precision {recipe.precision} plans no activation.",
+            hint="Leave them out, or leave precision out.",
+        )
+    if recipe.group is not None and not recipe.precision.startswith("weights-"):
+        raise RecipeError(
+            f"{where}: group: precision {recipe.precision} has one scale an output channel, got {recipe.group}.",
+            hint="Leave group out, or ask for weights-int8 or weights-int4.",
+        )
 
 
 def encode(recipe: Recipe) -> bytes:
@@ -231,6 +285,8 @@ def _document(recipe: Recipe) -> dict[str, object]:
     }
     return {
         "schema_version": recipe.schema_version,
+        **({} if recipe.precision == "int8" else {"precision": recipe.precision}),
+        **({} if recipe.group is None else {"group": recipe.group}),
         **({} if recipe.method is None else {"method": recipe.method}),
         "percentile": recipe.percentile,
         "bias_correction": recipe.bias_correction,
@@ -278,6 +334,21 @@ def _minor_version(value: object, where: str) -> int:
 def _boolean(value: object, where: str, key: str) -> bool:
     if not isinstance(value, bool):
         _refuse(where, key, "true or false", value)
+    return value
+
+
+def _precision(value: object, where: str) -> PlanPrecision:
+    for precision in PLAN_PRECISIONS:
+        if precision == value:
+            return precision
+    _refuse(where, "precision", f"one of {', '.join(PLAN_PRECISIONS)}", value)
+
+
+def _group(value: object, where: str) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= LARGEST_GROUP:
+        _refuse(where, "group", f"a whole number from 0 to {LARGEST_GROUP}", value)
     return value
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, NoReturn, TypeVar, get_args
 
 from targets.document import refuse, shown
 from targets.errors import did_you_mean
-from targets.operators import OPERATORS
+from targets.operators import OPERATORS, WITH_CONSTANTS
 from targets.profile import (
     AccumulatorRules,
     ActivationRules,
@@ -32,6 +32,7 @@ from targets.profile import (
     OpConstraints,
     OpSupport,
     ParityRules,
+    PlanPrecision,
     Precision,
     Proof,
     Rounding,
@@ -40,6 +41,7 @@ from targets.profile import (
     ScaleRules,
     Sidecar,
     TensorType,
+    UncalibratedRules,
     WeightRules,
     ZeroPointRule,
 )
@@ -57,6 +59,7 @@ NONE = "none"
 
 PROOFS: tuple[Proof, ...] = get_args(Proof)
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+UNCALIBRATED: tuple[PlanPrecision, ...] = ("int8-dynamic", "weights-int8", "weights-int4")
 ZERO_POINTS: tuple[ZeroPointRule, ...] = get_args(ZeroPointRule)
 SCALE_KINDS: tuple[ScaleKind, ...] = get_args(ScaleKind)
 ROUNDINGS: tuple[Rounding, ...] = get_args(Rounding)
@@ -110,6 +113,11 @@ def assemble(
         engine=_engine(facts),
         facts=tuple(Fact(key=key, value=entry.value, source=entry.source) for key, entry in entries.items()),
         cost=_cost(facts),
+        uncalibrated={
+            precision: rules
+            for precision in UNCALIBRATED
+            if (rules := _uncalibrated(facts, precision)) is not None
+        },
     )
     profile = dataclasses.replace(profile, wide=_wide(facts, profile))
     facts.check_all_asked()
@@ -185,12 +193,12 @@ class _Facts:
             self.refuse(key, f"expected {expected}, got {shown(value)}")
         return value
 
-    def operators(self, key: str) -> tuple[str, ...]:
-        return tuple(self.operator(key, name) for name in self.items(key, "a list of operator names"))
+    def operators(self, key: str, known: frozenset[str] = OPERATORS) -> tuple[str, ...]:
+        return tuple(self.operator(key, name, known) for name in self.items(key, "a list of operator names"))
 
-    def operator(self, key: str, name: object) -> str:
-        if not isinstance(name, str) or name not in OPERATORS:
-            hint = did_you_mean(name, OPERATORS) if isinstance(name, str) else ""
+    def operator(self, key: str, name: object, known: frozenset[str] = OPERATORS) -> str:
+        if not isinstance(name, str) or name not in known:
+            hint = did_you_mean(name, known) if isinstance(name, str) else ""
             self.refuse(key, f"unknown operator {shown(name)}; expected an ONNX operator type", hint=hint)
         return name
 
@@ -412,6 +420,32 @@ def _cost(facts: _Facts) -> CostRules:
     return CostRules(int16=factor("int16", guessed.int16), float32=factor("float32", guessed.float32))
 
 
+_LARGEST_GROUP = 1 << 16
+
+
+def _uncalibrated(facts: _Facts, section: PlanPrecision) -> UncalibratedRules | None:
+    """Read what the target does in a precision without calibration; None where it says nothing of it, or ``ops = "none"``."""
+    names = facts.stated(f"{section}.ops", lambda at: facts.operators(at, WITH_CONSTANTS))
+    if names is None:
+        for inherited in facts.under(section):
+            facts.stated(inherited, lambda at: facts.value(at, "a fact"))  # of the base
+        return None
+    key = f"{section}.groups"
+    groups = tuple(_whole(size) for size in facts.items(key, "a list of group sizes"))
+    sizes = tuple(size for size in groups if size is not None and 0 <= size <= _LARGEST_GROUP)
+    if not sizes or len(sizes) != len(groups) or len(set(sizes)) != len(sizes):
+        facts.refuse(
+            key, f"expected whole numbers from 0 to {_LARGEST_GROUP}, each once, got {shown(groups)}"
+        )
+    return UncalibratedRules(
+        ops=frozenset(names),
+        symmetric=facts.flag(f"{section}.symmetric"),
+        groups=sizes,
+        partial_group=facts.stated(f"{section}.partial_group", facts.flag) is not False,
+        min_versions=facts.stated(f"{section}.min_versions", lambda at: _versions(facts, at)) or {},
+    )
+
+
 def _fusions(facts: _Facts) -> tuple[tuple[str, ...], ...]:
     chains: dict[tuple[str, ...], None] = {}
     for key in facts.under("fusions"):
@@ -446,14 +480,19 @@ def _parity(facts: _Facts) -> ParityRules:
 
 
 def _engine(facts: _Facts) -> EngineRequirement:
-    key, expected = "engine.min_versions", 'a table of versions by library, e.g. { onnxruntime = "1.18" }'
+    versions = _versions(facts, "engine.min_versions")
+    return EngineRequirement(name=facts.choice("engine.name", ENGINES), min_versions=versions)
+
+
+def _versions(facts: _Facts, key: str) -> Mapping[str, str]:
+    expected = 'a table of versions by library, e.g. { onnxruntime = "1.18" }'
     versions = facts.value(key, expected)
     if not isinstance(versions, Mapping) or not versions:
         facts.refuse(key, f"expected {expected}, got {shown(versions)}")
     for library, version in versions.items():
         if not isinstance(version, str) or not _VERSION.fullmatch(version):
             facts.refuse(key, f'{library}: expected numbers and dots, e.g. "1.18", got {shown(version)}')
-    return EngineRequirement(name=facts.choice("engine.name", ENGINES), min_versions=versions)
+    return versions
 
 
 def _artifact(facts: _Facts) -> ArtifactFormat:

@@ -42,6 +42,7 @@ PLAIN_KEYS = ("id", "title", "proof", "based_on")
 SECTIONS = (
     "weights", "activations", "scale", "bias", "rounding", "accumulator", "same_scale", "fixed_outputs",
     "fusions", "interface", "fallback", "artifact", "parity", "engine", "wide", "wide_outputs", "cost",
+    "int8-dynamic", "weights-int8", "weights-int4",
 )  # fmt: skip
 OP_FIELDS = (
     "precisions", "requantization_ratio", "max_rank", "max_batch", "max_stride", "max_kernel", "max_dilation",

@@ -25,3 +25,6 @@ OPERATORS: frozenset[str] = frozenset(
     }
 )  # fmt: skip
 """`QuantizeLinear` stands for re-quantizing one edge: codes of one scale become codes of another."""
+
+WITH_CONSTANTS: frozenset[str] = OPERATORS | {"Gather"}
+"""What a precision without calibration may speak of: besides, an operator that no profile has in integers, but whose table can be stored so."""

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Precision = Literal["int8", "int16", "float16", "float32"]
+PlanPrecision = Literal["int8", "int8-dynamic", "weights-int8", "weights-int4"]
+"""What becomes integers: weights and activations by calibrated ranges (int8), weights and at run time activations, or weights alone."""
 ZeroPointRule = Literal["symmetric", "midpoint", "asymmetric"]
 ScaleKind = Literal["float32", "power_of_two"]
 Rounding = Literal["half_even", "half_up", "half_away_from_zero"]
@@ -268,6 +270,30 @@ class CostRules:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UncalibratedRules:
+    """What a target does in a precision that needs no calibration: ``int8-dynamic``, ``weights-int8`` or ``weights-int4``.
+
+    Attributes:
+        ops: Operators that read constant weights as codes; every other runs in float.
+        symmetric: Whether the zero point of weights must be 0, or the middle code where they are stored unsigned.
+        groups: Group sizes along the axis that is summed over, in elements, best first; 0 is the whole of it: one scale an output channel.
+        partial_group: Whether the last group of an axis may have fewer weights; where not, a matrix that no whole groups fill has one group a
+            channel.
+        min_versions: Lowest version that has the kernels, by library; of those that are left out, `EngineRequirement` has it.
+    """
+
+    ops: frozenset[str]
+    symmetric: bool
+    groups: tuple[int, ...]
+    partial_group: bool
+    min_versions: Mapping[str, str]
+
+    def __post_init__(self) -> None:
+        """Make the mapping read-only."""
+        object.__setattr__(self, "min_versions", MappingProxyType(dict(self.min_versions)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Fact:
     """One fact with its origin, for `targets show`: dotted key, value as written in TOML, source text."""
 
@@ -293,6 +319,7 @@ class CapabilityProfile:
         wide: The same target as an operator with 16-bit activations sees it: its operators are those that have such a kernel beside
             their 8-bit one, and activations, biases, accumulator and fixed outputs are that kernel's. None where there are none.
         cost: What wider precisions cost; Edgewright's own guess where the profile does not say.
+        uncalibrated: What it does in each precision that needs no calibration; those that it does not have are absent.
     """
 
     id: str
@@ -317,11 +344,13 @@ class CapabilityProfile:
     facts: tuple[Fact, ...]
     wide: CapabilityProfile | None = None
     cost: CostRules = field(default_factory=CostRules)
+    uncalibrated: Mapping[PlanPrecision, UncalibratedRules] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Make the mappings read-only, so that a profile can be shared."""
         object.__setattr__(self, "ops", MappingProxyType(dict(self.ops)))
         object.__setattr__(self, "fixed_outputs", MappingProxyType(dict(self.fixed_outputs)))
+        object.__setattr__(self, "uncalibrated", MappingProxyType(dict(self.uncalibrated)))
 
     def at(self, precision: Precision) -> CapabilityProfile:
         """Return the target as an operator of that precision sees it: `wide` for int16 where that is not the width of every one."""

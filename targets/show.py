@@ -17,7 +17,7 @@ from targets.errors import ProfileError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from targets.profile import ActivationRules, CapabilityProfile, Proof
+    from targets.profile import ActivationRules, CapabilityProfile, PlanPrecision, Proof, UncalibratedRules
 
 TABLE_BEGIN = "<!-- targets:begin -->"
 TABLE_END = "<!-- targets:end -->"
@@ -34,6 +34,7 @@ _PROVEN: Mapping[Proof, str] = MappingProxyType(
         "document": "documents only; the file runs on a stand-in",
     }
 )
+_PRECISIONS: tuple[PlanPrecision, ...] = ("int8-dynamic", "weights-int8", "weights-int4")
 _TEMPLATE_COMMENT = string.Template(
     """\
 # A target of your own. It loads as it stands: every fact is copied from $based_on
@@ -75,6 +76,11 @@ _TEMPLATE_EXAMPLES = """\
 # zero_point = { is = "symmetric", source = "datasheet" }
 # bias_bits = { is = 64, source = "datasheet" }               # or 40, 32
 # accumulator_bits = { is = 64, source = "datasheet" }
+#
+# [weights-int4]                                              # or weights-int8, int8-dynamic: what needs no calibration
+# ops = { is = ["MatMul", "Gemm"], source = "datasheet" }
+# symmetric = { is = true, source = "datasheet" }
+# groups = { is = [32, 128], source = "datasheet" }           # weights on one scale, best first; 0: a whole channel
 #
 # [cost]                                                      # time of an operation; on 8-bit activations it is 1
 # int16 = { is = 2.0, source = "datasheet" }
@@ -145,6 +151,26 @@ def support_table(profiles: Iterable[CapabilityProfile] | None = None) -> str:
     return _markdown(_HEADINGS, [_row(profile) for profile in _or_catalogue(profiles)])
 
 
+def precision_table(profiles: Iterable[CapabilityProfile] | None = None) -> str:
+    """Give the table of precisions that need no calibration as Markdown: a row a target that has any, its operators and group sizes."""
+    having = [profile for profile in _or_catalogue(profiles) if profile.uncalibrated]
+    return _markdown(
+        ("target", *_PRECISIONS),
+        [
+            (f"`{one.id}`", *(_uncalibrated(one.uncalibrated.get(kind)) for kind in _PRECISIONS))
+            for one in having
+        ],
+    )
+
+
+def _uncalibrated(rules: UncalibratedRules | None) -> str:
+    if rules is None:
+        return ""
+    sizes = ", ".join("channel" if size == 0 else str(size) for size in rules.groups)
+    since = "".join(f"; {library} ≥ {version}" for library, version in rules.min_versions.items())
+    return f"{', '.join(sorted(rules.ops))}; {'symmetric' if rules.symmetric else 'asymmetric'}; a scale each {sizes}{since}"
+
+
 def template(identity: str, based_on: str) -> str:
     """Write the TOML that ``edgewright targets new`` leaves behind: it loads as it is, and says how to go on.
 
@@ -174,7 +200,8 @@ def with_table(text: str, table: str) -> str:
     """Return a document with what is between its markers replaced by ``table``; equal to ``text`` when it was current.
 
     Args:
-        text: The document: the README with `overview_table`, ``docs/targets.md`` with `support_table`.
+        text: The document: the README with `overview_table`, ``docs/targets.md`` with `support_table`, ``docs/precisions.md`` with
+            `precision_table`.
         table: Markdown.
 
     Raises:

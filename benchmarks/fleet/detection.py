@@ -35,7 +35,7 @@ CANDIDATES: Final[Mapping[str, Candidate]] = {
     GOOD_NAME: GOOD,
     "crashes on 30 % of devices, every 10 min": Candidate(crash_share=0.3, crashes_per_hour=6.0),
     "40 % slower": Candidate(slower=0.4),
-    "10 % of outputs wrong, latency healthy": Candidate(disagreeing=0.1),
+    "10 % of outputs wrong (cosine 0), latency healthy": Candidate(disagreeing=0.1),
 }
 PLAN: Final = RolloutPlan(
     id="r", release="simulated-2", group="lab", stages=DEFAULT_STAGES, gates=DEFAULT_GATES

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
+from host_tools.review.serve.span import RANGES, of_ranking, span_of
 from host_tools.review.store import window_rows
 from host_tools.review.store.cohorts import mark_fleets
 from host_tools.review.store.longer_windows import fill_level
@@ -39,6 +40,8 @@ PER_SECOND = 10
 SPANS = {Level.DAY: 30 * 86400, Level.HOUR: 30 * 86400, Level.MINUTE: 86400, Level.SECONDS_10: 3600}
 _AT_ONCE = 200_000
 _DRAWN = 20_000
+_NEWEST_BEFORE_END = 18_997
+"""Seconds: a page is looked at whenever, not at midnight."""
 _SIGMA = 0.11
 """Of the logarithm of a latency: p99 is 1.3 times the median."""
 
@@ -88,8 +91,9 @@ def generate(store: ColumnStore, devices: int) -> None:
                 flush=True,
             )
         print()
-    if not engine.select(f"SELECT device FROM {window_table(Level.DAYS_5)} LIMIT 1").num_rows:
-        fill_level(engine, Level.DAYS_5)
+    for level in (Level.HOURS_6, Level.DAYS_5):
+        if not engine.select(f"SELECT device FROM {window_table(level)} LIMIT 1").num_rows:
+            fill_level(engine, level)
     print(
         f"rolled up to {store.roll_up(progress=lambda share: print(f'{chr(13)}fleets: {100 * share:5.1f} %', end='', flush=True))} windows of fleets"
     )
@@ -142,7 +146,7 @@ def _windows(level: Level, times: NDArray[np.int64], devices: int) -> WindowRows
     samples = max(1, level.seconds // 10)
     celsius = 50 + 10 * np.sin(time_of / 13751.0) + chance.normal(0, 3, count)
     numbers = {
-        "covered_seconds": np.full(count, float(level.seconds)), "inferences": latency_count, "errors": chance.poisson(0.0005 * inferences, count),
+        "covered_seconds": np.full(count, float(level.seconds)), "device_seconds": np.full(count, float(level.seconds)), "inferences": latency_count, "errors": chance.poisson(0.0005 * inferences, count),
         "dropped": chance.poisson(0.001 * inferences, count), "latency_count": latency_count, "latency_sum": seconds * latency_count,
         "latency_min": seconds * 0.75, "latency_max": seconds * 1.4, "energy_joules": 0.05 * latency_count * chance.normal(1, 0.02, count),
         "energy_inferences": latency_count, "watts_sum": samples * chance.normal(4.0, 0.2, count), "watts_count": np.full(count, samples),
@@ -192,6 +196,12 @@ def measure(store: ColumnStore, devices: int, rounds: int) -> dict[str, dict[str
         selection = Selection(start=float(start), end=float(END), **chosen)  # type: ignore[arg-type]
         return lambda: store.windows(selection, level=level, by=by)
 
+    def ranked(seconds: float):  # type: ignore[no-untyped-def]
+        end = float(END - _NEWEST_BEFORE_END)
+        span = of_ranking(span_of(end - seconds, end, newest=end))
+        selection = Selection(start=span.start, end=span.end)
+        return lambda: store.windows(selection, level=span.level, by=("device",))
+
     views = {
         "fleet, 30 days by the hour": asked(month, Level.HOUR, ("time",)),
         "fleet, a day by the minute": asked(day, Level.MINUTE, ("time",)),
@@ -206,6 +216,10 @@ def measure(store: ColumnStore, devices: int, rounds: int) -> dict[str, dict[str
         "devices, the last hour": asked(hour, Level.HOUR, ("device",)),
         "devices, the last day": asked(day, Level.HOUR, ("device",)),
         "devices, 30 days": asked(month, Level.DAY, ("device",)),
+        **{
+            f"devices, {name} as the page asks": ranked(RANGES[name])
+            for name in ("1h", "6h", "24h", "7d", "30d")
+        },
         "devices by artifact, 30 days": asked(month, Level.DAY, ("device", "artifact"), artifacts=(old, new)),
         "one device, 30 days by the hour": asked(month, Level.HOUR, ("time",), devices=(one,)),
         "one device, a day by the minute": asked(day, Level.MINUTE, ("time",), devices=(one,)),

@@ -16,8 +16,8 @@ from device_agent.contract.document import read_document, write_document
 from device_agent.contract.errors import ContractError
 from device_agent.contract.fields import Fields
 
-DESIRED_VERSION: Final = "1.1"
-"""1.1: `Desired.trial` and `DesiredArtifact.since`."""
+DESIRED_VERSION: Final = "1.2"
+"""1.1: `Desired.trial` and `DesiredArtifact.since`. 1.2: `Desired.follows`."""
 MAX_BYTES: Final = 1 << 16
 MAX_TARGETS: Final = 64
 MAX_DEVICES: Final = 256
@@ -29,6 +29,7 @@ TARGET_PATH: Final = re.compile(
 )
 """A model's name, then a file's: nothing that could leave a folder."""
 SUBJECT: Final = re.compile(r"(?:device|group)/[A-Za-z0-9_-]{1,64}")
+GROUP: Final = re.compile(r"group/[A-Za-z0-9_-]{1,64}")
 _DEVICE: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _SALT: Final = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 
@@ -77,9 +78,11 @@ class Desired:
     Attributes:
         subject: ``device/ID`` or ``group/NAME``.
         serial: Grows with every change; a device refuses an older one.
-        artifacts: Capability profile to artifact. Empty only beside a trial: the others then keep what they have.
+        artifacts: Capability profile to artifact. Empty only beside a trial, where the others keep what they have, and with `follows`.
         allow_downgrade: Permits a release below the device's floor.
         trial: What a part of the group runs instead; None: there is none.
+        follows: Of a single device: the group, as ``group/NAME``, whose desired state is its own from now on, in place of the one that its
+            configuration names. Empty: this state says itself what to run.
     """
 
     subject: str
@@ -87,6 +90,7 @@ class Desired:
     artifacts: Mapping[str, DesiredArtifact] = field(hash=False)
     allow_downgrade: bool = False
     trial: Trial | None = None
+    follows: str = ""
 
     def __post_init__(self) -> None:
         """Make the mapping read-only."""
@@ -169,6 +173,8 @@ def encode(desired: Desired) -> bytes:
             "share_ppm": desired.trial.share_ppm,
             "devices": desired.trial.devices,
         }
+    if desired.follows:
+        document["follows"] = desired.follows
     data = write_document(document, where="desired state")
     decode(data, where="desired state", subject=desired.subject)
     return data
@@ -192,12 +198,19 @@ def decode(data: bytes, *, where: str, subject: str) -> Desired:
     trial = _trial(fields.child("trial"), serial) if fields.has("trial") else None
     if trial is not None and not found.startswith("group/"):
         fields.refuse("trial", "none beside the desired state of a single device", found)
+    follows = fields.text("follows", pattern=GROUP) if fields.has("follows") else ""
+    if follows and not found.startswith("device/"):
+        fields.refuse("follows", "none beside the desired state of a group", follows)
+    artifacts = _artifacts(fields, serial, least=0 if follows or trial is not None else 1)
+    if follows and artifacts:
+        fields.refuse("artifacts", "none beside follows", len(artifacts))
     return Desired(
         subject=found,
         serial=serial,
-        artifacts=_artifacts(fields, serial, least=1 if trial is None else 0),
+        artifacts=artifacts,
         allow_downgrade=allow,
         trial=trial,
+        follows=follows,
     )
 
 

@@ -175,13 +175,23 @@ def ask(asker: Asker, source: HttpSource) -> Offered | NothingDesired:
 
 def _desired(asker: Asker, updater: Updater, source: HttpSource) -> Offered | NothingDesired:
     for subject in asker.subjects:
-        path = desired.desired_path(subject)
-        target = updater.get_targetinfo(path)
-        if target is not None:
-            data = _small_target(asker, target, source)
-            wanted = desired.decode(data, where=path, subject=subject)
+        wanted = _state_of(subject, asker, updater, source)
+        if wanted is not None and wanted.follows:
+            group = wanted.follows
+            wanted = _state_of(group, asker, updater, source)
+            if wanted is None:
+                return NothingDesired(f"this device follows {group}, and there is no desired state of that.")
+        if wanted is not None:
             return _offered(wanted, updater, asker)
     return NothingDesired(f"there is no desired state of {' or '.join(asker.subjects)}.")
+
+
+def _state_of(subject: str, asker: Asker, updater: Updater, source: HttpSource) -> desired.Desired | None:
+    path = desired.desired_path(subject)
+    target = updater.get_targetinfo(path)
+    if target is None:
+        return None
+    return desired.decode(_small_target(asker, target, source), where=path, subject=subject)
 
 
 def _small_target(asker: Asker, target: TargetFile, source: HttpSource) -> bytes:

@@ -28,6 +28,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--rig-report", default=None, metavar="FILE", help="write a self-contained page of the results"
     )
     group.addoption(
+        "--rig-results",
+        default=None,
+        metavar="FILE",
+        help="write outcomes, measurements and facts as JSON",
+    )
+    group.addoption(
         "--rig-soak", default=4.0, type=float, metavar="SECONDS", help="how long the soak lasts (default: 4)"
     )
     group.addoption(
@@ -42,14 +48,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Name the markers, and begin the session's record."""
     from hil.plugin.record import SessionRecord  # noqa: PLC0415  it needs the key above
-    from hil.plugin.reporter import PageReporter  # noqa: PLC0415
+    from hil.plugin.reporter import SessionReporter  # noqa: PLC0415
 
     config.addinivalue_line(
         "markers", "needs(*features): skipped where the rig lacks one (power, network, thermal, meter, …)"
     )
     config.stash[session_key] = SessionRecord()
     if not hasattr(config, "workerinput"):  # a worker of pytest-xdist reports to the session that started it
-        config.pluginmanager.register(PageReporter(config), "hil.plugin.reporter")
+        config.pluginmanager.register(SessionReporter(config), "hil.plugin.reporter")
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
     from hil.measurement import Measurement
 
+RESULTS_VERSION = "1.0"
+"""Of the JSON of ``--rig-results``."""
 KEPT_CHARACTERS = 60_000
 """Of a log; its end is kept."""
 
@@ -76,3 +78,21 @@ class SessionRecord:
     facts: dict[str, str] = field(default_factory=dict)
     tests: dict[str, TestLine] = field(default_factory=dict)
     broken: tuple[str, str] | tuple[()] = ()
+
+    def document(self) -> dict[str, Any]:
+        """Return it as JSON has it: facts, the rig's failure if it broke, and of every test outcome, reason and measurements."""
+        return {
+            "schema_version": RESULTS_VERSION,
+            "facts": self.facts,
+            "broken": list(self.broken),
+            "tests": [
+                {
+                    "name": test.name,
+                    "outcome": test.outcome,
+                    "seconds": round(test.seconds, 3),
+                    "reason": test.reason,
+                    "measurements": test.document.get("measurements", []),
+                }
+                for test in self.tests.values()
+            ],
+        }

@@ -1,7 +1,8 @@
-"""`PageReporter`: gathers what tests left behind and writes the page of ``--rig-report``."""
+"""`SessionReporter`: gathers what tests left behind; writes the page of ``--rig-report`` and the JSON of ``--rig-results``."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     import pytest
 
 
-class PageReporter:
+class SessionReporter:
     """A plugin of its own, so that every session has its own.
 
     Args:
@@ -37,16 +38,13 @@ class PageReporter:
         self._session.facts.update(getattr(report, "hil_facts", {}))
 
     def pytest_sessionfinish(self) -> None:
-        """Write the page."""
-        target = self._config.getoption("--rig-report")
-        if not target:
-            return
-        from hil.report.page import render_page  # noqa: PLC0415  templates and charts, only where a page is asked for
+        """Write the page, and the results."""
+        if target := self._config.getoption("--rig-results"):
+            self._write(target, json.dumps(self._session.document(), ensure_ascii=False, allow_nan=False))
+        if target := self._config.getoption("--rig-report"):
+            from hil.report.page import render_page  # noqa: PLC0415  templates and charts, only where a page is asked for
 
-        try:
-            Path(target).write_text(render_page(self._session), encoding="utf-8")
-        except OSError as error:
-            self._problem = f"{target}: cannot be written: {error.strerror or error}"
+            self._write(target, render_page(self._session))
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Show what was measured, and where the page is."""
@@ -65,6 +63,12 @@ class PageReporter:
             terminalreporter.line(f"ERROR: {self._problem}", red=True)
         elif target := self._config.getoption("--rig-report"):
             terminalreporter.line(f"page: {target}")
+
+    def _write(self, target: str, text: str) -> None:
+        try:
+            Path(target).write_text(text, encoding="utf-8")
+        except OSError as error:
+            self._problem = f"{target}: cannot be written: {error.strerror or error}"
 
 
 def _reason(report: pytest.TestReport) -> str:

@@ -6,6 +6,7 @@ Layout:
     kernel.py       the kernel's package, the modules that a board loads, and the small root that finds the disk
     cpio.py         that small root as the archive that the kernel unpacks
     debian.py       Debian's packages, from this machine's own sources
+    programs.py     programs of this machine, by which all of that is done
     machine.py      `VirtualMachine`: one QEMU with a disk, a console and a switch
     qmp.py          `Qmp`: what QEMU is told while it runs
 """

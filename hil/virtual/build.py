@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hil.errors import RigError
-from hil.virtual.debian import debian_sources, run_here
+from hil.virtual.debian import debian_sources
 from hil.virtual.kernel import install_kernel
+from hil.virtual.programs import run_here
 from hil.virtual.recipe import PACKAGES, PYTHON, WHEELS, image_of, load_recipe
 
 if TYPE_CHECKING:

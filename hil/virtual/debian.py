@@ -2,35 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
-from typing import TYPE_CHECKING
-
 from hil.errors import RigError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-
-def run_here(
-    command: Sequence[str], *, stdin: str | None = None, environment: Mapping[str, str] | None = None
-) -> str:
-    """Run a program of this machine; return its standard output.
-
-    Raises:
-        RigError: It is not installed, or ends with a status other than 0.
-    """
-    try:
-        done = subprocess.run(
-            command, input=stdin, capture_output=True, text=True, check=False, env=environment
-        )
-    except OSError as error:
-        raise RigError(
-            f"{command[0]}: cannot be started: {error.strerror or error}.",
-            hint="`make hil-qemu` installs what virtual boards need; docs/hil.md lists the packages.",
-        ) from error
-    if done.returncode:
-        raise RigError(f"{command[0]}: status {done.returncode}: {done.stderr.strip()[-2000:]}")
-    return done.stdout
+from hil.virtual.programs import run_here
 
 
 def debian_sources(release: str) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from hil.errors import RigError
 from hil.virtual.cpio import cpio_archive
-from hil.virtual.debian import run_here
+from hil.virtual.programs import run_here
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 
 from hil.errors import RigError
 from hil.virtual.build import READY
-from hil.virtual.debian import run_here
+from hil.virtual.programs import run_here
 from hil.virtual.qmp import Qmp
 
 if TYPE_CHECKING:

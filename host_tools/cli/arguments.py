@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import math
+from datetime import datetime, timezone
 
 _MOST_MINUTES = 60 * 24 * 30
+_PRECISIONS = ("int8", "int8-dynamic", "weights-int8", "weights-int4")
 
 
 def count(text: str) -> int:
@@ -45,6 +47,18 @@ def minutes(text: str) -> float:
     return value
 
 
+def precision(text: str) -> tuple[str, int | None]:
+    """Read ``weights-int4:32``: a precision, and the size of its groups where one is given."""
+    name, colon, size = text.partition(":")
+    if name not in _PRECISIONS:
+        raise argparse.ArgumentTypeError(f"expected one of {', '.join(_PRECISIONS)}, got {text!r}")
+    if not colon:
+        return name, None
+    if not name.startswith("weights-"):
+        raise argparse.ArgumentTypeError(f"{name} has no groups, got {text!r}")
+    return name, count(size)
+
+
 def share(text: str) -> float:
     """Read a number from 0 to 1."""
     value = number(text)
@@ -59,6 +73,33 @@ def above_zero(text: str) -> float:
     if not 0.0 < value <= 100_000.0:
         raise argparse.ArgumentTypeError(f"expected a number above 0 and at most 100000, got {text!r}")
     return value
+
+
+def moment(text: str) -> float:
+    """Read a time as Unix seconds: ISO 8601, in UTC where it says no zone, or Unix seconds themselves."""
+    try:
+        return number(text)
+    except argparse.ArgumentTypeError:
+        pass
+    try:
+        told = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a time such as 2026-11-27T06:00, got {text!r}") from None
+    return (told if told.tzinfo else told.replace(tzinfo=timezone.utc)).timestamp()
+
+
+def add_tensorflow(parser: argparse.ArgumentParser) -> None:
+    """Add how models of TensorFlow and Keras are read."""
+    parser.add_argument(
+        "--signature",
+        metavar="NAME",
+        help="which signature of a SavedModel (default: its only one, or serving_default)",
+    )
+    parser.add_argument(
+        "--tensorflow-python",
+        metavar="PYTHON",
+        help="the Python that has TensorFlow, for models of Keras and TensorFlow (default: $EDGEWRIGHT_TENSORFLOW_PYTHON, else this one)",
+    )
 
 
 def examples_of(epilog: str, action: str) -> str:

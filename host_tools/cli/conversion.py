@@ -18,7 +18,7 @@ from host_tools.mixed_precision import Goal
 from host_tools.pipeline import convert
 from host_tools.plan.explain import explain
 from host_tools.plan.plan_file import decode as decode_plan
-from host_tools.recipe import Recipe
+from host_tools.recipe import Recipe, require_agreement
 from host_tools.verify.verification_report import Budget
 
 if TYPE_CHECKING:
@@ -60,6 +60,8 @@ def run(options: argparse.Namespace) -> int:
             budget_minutes=options.budget_minutes,
             threads=options.threads,
             cache=options.cache,
+            signature=options.signature,
+            tensorflow_python=options.tensorflow_python,
             progress=progress,
         )
     if options.json:
@@ -73,15 +75,28 @@ def run(options: argparse.Namespace) -> int:
 
 def _recipe(options: argparse.Namespace) -> Recipe:
     method, mixed = None if options.method == "auto" else options.method, options.mixed_precision
+    precision, group = options.precision
     if options.recipe is None:
-        return Recipe(method=method, mixed_precision=mixed, spared=options.spare or "latency")
+        recipe = Recipe(
+            precision=precision or "int8",
+            group=group,
+            method=method,
+            mixed_precision=mixed,
+            spared=options.spare or "latency",
+        )
+        require_agreement(recipe, where="options")
+        return recipe
     if method is not None:
         raise InputError(
             "--method and --recipe exclude each other.", hint="Write the method into the recipe."
         )
     recipe = Recipe.read(Path(options.recipe))
-    given = {"mixed_precision": mixed, "spared": options.spare}
-    return dataclasses.replace(recipe, **{name: value for name, value in given.items() if value is not None})
+    given = {"precision": precision, "group": group, "mixed_precision": mixed, "spared": options.spare}
+    recipe = dataclasses.replace(
+        recipe, **{name: value for name, value in given.items() if value is not None}
+    )
+    require_agreement(recipe, where=options.recipe)
+    return recipe
 
 
 def _budget(options: argparse.Namespace) -> Budget:
@@ -166,7 +181,7 @@ def wide_console() -> Console:
 def report_table(report: VerificationReport) -> Table:
     """Return the summary of a report as a table for the terminal: float first, then one row a target; units stand in the headings."""
     metrics = list(dict.fromkeys(quality.metric for target in report.targets for quality in target.quality))
-    table = summary_table(f"{report.model}, calibrated on {report.calibration_samples} samples")
+    table = summary_table(f"{report.model}, {report.calibration}")
     for heading in ("Target", "Verdict"):
         table.add_column(heading, no_wrap=True)
     shares = [f"{name} %" if name.startswith("top-") else name for name in metrics]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from host_tools.cli.arguments import at_least_zero, count, minutes, number, share
+from host_tools.cli.arguments import add_tensorflow, at_least_zero, count, minutes, number, precision, share
 
 _METHODS = ("minmax", "percentile", "mse", "entropy", "moving_average", "cosine", "search")
 _EPILOG = """\
@@ -18,6 +18,8 @@ data may be
 examples:
   edgewright convert model.onnx --data calibration/ --target cortex-a-tflite --out build/
   edgewright convert model.onnx --data calib.npz --shape images=1,3,224,224 --target x86_64-onnxruntime --out build/
+  edgewright convert model.onnx --precision weights-int4:32 --target x86_64-onnxruntime --out build/
+  edgewright convert model.keras --data calib.npz --shape input_layer=1,96,96,3 --target cortex-m-tflm --out build/
   edgewright convert model.onnx --data calib/ --eval photos/ --labels labels.csv --method mse \\
       --target x86_64-openvino --target amd-vitis-dpu --out build/ --json
 """
@@ -32,8 +34,24 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("model", metavar="MODEL", help="the float model: .onnx or .tflite")
-    parser.add_argument("--data", required=True, metavar="DATA", help="calibration data, see below")
+    parser.add_argument(
+        "model",
+        metavar="MODEL",
+        help="the float model: .onnx, .tflite, .keras, .h5, or a SavedModel's folder",
+    )
+    parser.add_argument(
+        "--data",
+        metavar="DATA",
+        help="calibration data, see below; needed for precision int8 only (others: random inputs verify it without)",
+    )
+    parser.add_argument(
+        "--precision",
+        type=precision,
+        default=(None, None),
+        metavar="PRECISION",
+        help="int8: weights and activations, calibrated; int8-dynamic: activations quantized at run time; weights-int8[:GROUP] and "
+        "weights-int4[:GROUP]: weights alone, GROUP of them on one scale; see docs/precisions.md (default: int8)",
+    )
     parser.add_argument(
         "--target",
         action="append",
@@ -137,8 +155,11 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="threads of one inference (default: all cores, at most 4)",
     )
     parser.add_argument(
-        "--cache", metavar="DIR", help="folder of cached statistics (default: ~/.cache/edgewright)"
+        "--cache",
+        metavar="DIR",
+        help="folder of cached statistics and converted models (default: ~/.cache/edgewright)",
     )
+    add_tensorflow(parser)
     shown = parser.add_mutually_exclusive_group()
     shown.add_argument(
         "--explain", action="store_true", help="print why every tensor and node became what it is"

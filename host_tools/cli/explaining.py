@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print(_json({"model": report.model, "targets": [_table(one, diagnoses) for one in targets]}))
         return 0
-    print(f"{report.model}, calibrated on {report.calibration_samples} samples\n")
+    print(f"{report.model}, {report.calibration}\n")
     print("\n".join(explain_target(one, diagnoses[one.target]) for one in targets), end="")
     if options.target is None:
         for refusal in report.refused:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 
+from host_tools.cli.arguments import add_tensorflow
+
 _EPILOG = """\
 FILE may be
-  .onnx, .tflite    a float model: operators, MACs, weights, memory, and what each target does with it, before calibrating
+  .onnx, .tflite, .keras, .h5, a SavedModel's folder: a float model: operators, MACs, weights, memory, and what each target
+                    does with it, before calibrating
   FILE.ewa          an artifact: every digest in it is checked
   a quantized .tflite, an .xml, or an .onnx with QuantizeLinear: what the file says of itself
 
@@ -31,7 +34,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "file", metavar="FILE", help=".onnx, .ewa, .tflite, or OpenVINO's .xml beside its .bin"
+        "file",
+        metavar="FILE",
+        help=".onnx, .keras, .h5, a SavedModel's folder, .ewa, .tflite, or OpenVINO's .xml beside its .bin",
     )
     parser.add_argument(
         "--target",
@@ -48,6 +53,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="NAME=1,3,224,224",
         help="of a model: fix a dynamic input's shape; repeatable",
     )
+    add_tensorflow(parser)
     parser.add_argument(
         "--digest", metavar="sha256:…", help="of an artifact: refuse it unless it has this digest"
     )

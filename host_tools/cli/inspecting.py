@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from device_agent.contract.archive import ArtifactArchive
 from device_agent.contract.manifest_codec import encode
 from host_tools.cli.printing import print_found
+from host_tools.cli.progress import ProgressBars
 from host_tools.cli.shapes import parse_shapes
 from host_tools.errors import InputError
 from host_tools.target_profiles import load_profile, load_profiles
@@ -24,15 +25,16 @@ if TYPE_CHECKING:
 
 _REFUSED = 3
 _EVERY = "all"
+_PAYLOADS = (".xml", ".ewa")
 
 
 def run(options: argparse.Namespace) -> int:
     """Print what the file is; 3 when a target that was asked for refuses it."""
     kind = Path(options.file).suffix.lower()
-    if kind in (".onnx", ".tflite"):
+    if kind in (".onnx", ".tflite") or (kind not in _PAYLOADS and _is_tensorflow(Path(options.file))):
         _require_unused(options, "digest", "an artifact (.ewa)")
         return _run_model(options)
-    for name in ("targets", "shape"):
+    for name in ("targets", "shape", "signature", "tensorflow_python"):
         _require_unused(options, name, "a float model")
     if kind == ".xml":
         _require_unused(options, "digest", "an artifact (.ewa)")
@@ -42,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _require_unused(options: argparse.Namespace, name: str, meant: str) -> None:
     if getattr(options, name):
-        option = "--target" if name == "targets" else f"--{name}"
+        option = "--target" if name == "targets" else f"--{name.replace('_', '-')}"
         raise InputError(
             f"{options.file}: {option} is about {meant}, which this file is not.",
             hint="Leave it out."
@@ -51,10 +53,17 @@ def _require_unused(options: argparse.Namespace, name: str, meant: str) -> None:
         )
 
 
+def _is_tensorflow(path: Path) -> bool:
+    from host_tools.model.from_tensorflow.kinds import kind_of  # noqa: PLC0415 - onnx takes a second, which artifacts need not
+
+    return kind_of(path) is not None
+
+
 def _run_model(options: argparse.Namespace) -> int:
-    from host_tools.inspection import terminal  # noqa: PLC0415 - onnx takes a second, which artifacts need not
+    from host_tools.inspection import terminal  # noqa: PLC0415 - as above
     from host_tools.inspection.declared import declared  # noqa: PLC0415
     from host_tools.inspection.inspection import inspect_model  # noqa: PLC0415
+    from host_tools.model.from_tensorflow.options import TensorFlowOptions  # noqa: PLC0415
 
     logging.getLogger("onnxscript").setLevel(logging.ERROR)
     profiles = _profiles(options.targets)
@@ -64,9 +73,17 @@ def _run_model(options: argparse.Namespace) -> int:
         for name in ("targets", "shape"):
             _require_unused(options, name, "a float model")
         return _run_payload(options)
-    found = inspect_model(
-        path, shapes=parse_shapes(options.shape), profiles=profiles, rehearse=bool(options.targets)
-    )
+    with ProgressBars(
+        quiet=options.json or (path.is_file() and path.suffix.lower() in (".onnx", ".tflite"))
+    ) as progress:
+        found = inspect_model(
+            path,
+            shapes=parse_shapes(options.shape),
+            profiles=profiles,
+            rehearse=bool(options.targets),
+            tensorflow=TensorFlowOptions(signature=options.signature, python=options.tensorflow_python),
+            progress=progress,
+        )
     print_found(terminal.data(found) if options.json else terminal.render(found))
     return _REFUSED if options.targets and any(one.status == "refused" for one in found.targets) else 0
 

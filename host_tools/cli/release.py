@@ -10,15 +10,17 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from host_tools.cli.arguments import count, examples_of
+from host_tools.cli.arguments import above_zero, count, examples_of
 
 if TYPE_CHECKING:
     from host_tools.fleet.field.releases import MadeRelease
+    from host_tools.repository.attestation_policy import AttestationPolicy
     from host_tools.repository.repository import Repository
 
 _EPILOG: Final = """\
 examples:
   edgewright release create build/model-1.1.0-cortex-a-tflite.ewa build/model-1.1.0-x86_64-onnxruntime.ewa --repository fleet/ --keys keys/
+  edgewright release create build/*.ewa --repository fleet/ --keys keys/ --require-attestation gate.intoto.jsonl --attestation-key hil.pub
   edgewright release list --repository fleet/
   edgewright release show model-1.1.0 --repository fleet/
 
@@ -51,6 +53,37 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         default="",
         metavar="REASON",
         help="let artifacts pass whose verification did not; the reason is kept",
+    )
+    create.add_argument(
+        "--require-attestation",
+        action="append",
+        default=[],
+        dest="attestations",
+        metavar="FILE",
+        help="sign only what these attestations of `edgewright hil gate` bear out; as often as there are files",
+    )
+    create.add_argument(
+        "--attestation-key",
+        action="append",
+        default=[],
+        dest="attestation_keys",
+        metavar="FILE.pub",
+        help="public key of who may attest; as often as there are such",
+    )
+    create.add_argument(
+        "--attestation-suite",
+        action="append",
+        default=[],
+        dest="attestation_suites",
+        metavar="NAME",
+        help="suite that must have passed, of every artifact (default: all that ship)",
+    )
+    create.add_argument(
+        "--attestation-days",
+        type=above_zero,
+        default=30.0,
+        metavar="DAYS",
+        help="how old a run may be (default: 30)",
     )
     create.add_argument("--by", default="", metavar="NAME", help="who makes it (default: the user)")
     _action(actions, "list", "show all releases")
@@ -87,9 +120,31 @@ def run_create(options: argparse.Namespace) -> int:
         created_seconds=time.time(),
         counter=options.counter,
         unverified_because=options.allow_unverified,
+        attestations=_policy(options),
     )
     _print([made], as_json=options.json)
     return 0
+
+
+def _policy(options: argparse.Namespace) -> AttestationPolicy | None:
+    """Return what is asked of attestations; None: none are."""
+    from host_tools.errors import InputError  # noqa: PLC0415  see above
+    from host_tools.repository.attestation_bundle import read_public_key  # noqa: PLC0415  see above
+    from host_tools.repository.attestation_policy import SUITES, AttestationPolicy  # noqa: PLC0415  see above
+
+    if not options.attestations:
+        if options.attestation_keys or options.attestation_suites:
+            raise InputError(
+                "--attestation-key and --attestation-suite say nothing without an attestation.",
+                hint="Name it: --require-attestation FILE.",
+            )
+        return None
+    return AttestationPolicy(
+        bundles=tuple(Path(path) for path in options.attestations),
+        keys=tuple(read_public_key(Path(path)) for path in options.attestation_keys),
+        suites=tuple(options.attestation_suites) or SUITES,
+        max_age_days=options.attestation_days,
+    )
 
 
 def run_list(options: argparse.Namespace) -> int:

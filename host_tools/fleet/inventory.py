@@ -41,7 +41,7 @@ def add_devices(book: FleetBook, devices: Sequence[Device], *, actor: str) -> No
 def edit_device(
     book: FleetBook, device: Device, *, group: str | None, tags: frozenset[str] | None, actor: str
 ) -> Device:
-    """Move a device to another group, or give it other tags; None: as it is.
+    """Move a device to another group, whose desired state it follows from then on, or give it other tags; None: as it is.
 
     Raises:
         NotFoundError: The group is not there.
@@ -60,6 +60,7 @@ def edit_device(
     book.devices.put(edited, now_seconds=book.now_seconds)
     if edited.group != device.group:
         _cancel(book, device.id, f"the device was moved to group {edited.group}.")
+        _want_move(book, device, edited.group)
     book.note(
         actor,
         "device.edit",
@@ -178,6 +179,14 @@ def _comes_back(book: FleetBook, known: Device, member: Enrolled) -> bool:
         return False
     decided = any(book.effects.find(kind, known.id) is not None for kind in ("approve", "revoke"))
     return known.state != member.state and not decided
+
+
+def _want_move(book: FleetBook, device: Device, group: str) -> None:
+    """Want a device to follow its new group; until that is signed it follows the one that it was in before it was moved first."""
+    pending = book.effects.find("move", device.id)
+    before = device.group if pending is None else str(json.loads(pending.document)["before"])
+    document = json.dumps({"group": group, "before": before})
+    book.effects.want("move", device.id, document, now_seconds=book.now_seconds)
 
 
 def _cancel(book: FleetBook, device: str, reason: str) -> None:

@@ -7,23 +7,43 @@ from typing import TYPE_CHECKING, Protocol
 from host_tools.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from datetime import timedelta
 
     from host_tools.fleet.records import DeviceState, GateFinding, IssuedClaim, Release, Rollout
     from host_tools.fleet.rollout.wanted import Wanted
+    from host_tools.repository.desires import Move
+
+
+def always() -> bool:
+    """Return True: what is wanted is wanted still."""
+    return True
 
 
 class Field(Protocol):
     """Desired states. Everything may be asked twice, and costs nothing the second time."""
 
-    def publish(self, group: str, wanted: Wanted, *, ask_anew: bool) -> None:
+    def publish(
+        self, group: str, wanted: Wanted, *, ask_anew: bool, is_current: Callable[[], bool] = always
+    ) -> None:
         """Sign what a group shall run, unless the newest desired state says so already.
 
         Args:
             group: Its name.
             wanted: All of it.
             ask_anew: Devices on which it failed shall try it again.
+            is_current: Asked when nobody else can sign any more; where it is no more wanted, nothing is signed.
+
+        Raises:
+            EdgewrightError: It cannot be done now.
+        """
+
+    def move(self, moves: Sequence[Move], *, is_current: Callable[[], bool] = always) -> None:
+        """Let devices follow the group that they were moved to, whatever their configuration says.
+
+        Args:
+            moves: Each device once.
+            is_current: As for `publish`.
 
         Raises:
             EdgewrightError: It cannot be done now.
@@ -48,17 +68,22 @@ class Field(Protocol):
 class NoField:
     """Where a server has no repository: everything else works, and what shall be published waits."""
 
-    def publish(self, group: str, wanted: Wanted, *, ask_anew: bool) -> None:
+    def publish(
+        self, group: str, wanted: Wanted, *, ask_anew: bool, is_current: Callable[[], bool] = always
+    ) -> None:
         """Refuse.
 
         Raises:
             InputError: Always.
         """
-        del wanted, ask_anew
+        del wanted, ask_anew, is_current
         raise InputError(
             f"group {group}: this server has no repository to publish in.",
             hint="Start it with --repository and --keys.",
         )
+
+    def move(self, moves: Sequence[Move], *, is_current: Callable[[], bool] = always) -> None:
+        """What devices follow is signed elsewhere, if anywhere."""
 
     def keep_fresh(self) -> None:
         """There is nothing that expires."""

@@ -151,10 +151,10 @@ class Gate:
     """What the candidate may cost, against the previous artifact on the same devices.
 
     Attributes:
-        measure: What is compared. Latencies and energy by their ratio; temperature in °C, throttled share, agreement and crashes
+        measure: What is compared. Latencies and energy by their ratio; temperature in °C, throttled share, mean cosine of outputs and crashes
             (per device-hour) by their difference.
-        worst: The largest worsening that is allowed: 0.1 is a tenth slower, 5.0 five degrees warmer, 0.02 two in a hundred outputs
-            disagree.
+        worst: The largest worsening that is allowed: 0.1 is a tenth slower, 5.0 five degrees warmer, 0.02 a mean cosine of outputs of
+            0.98.
         confidence: Of the decision, each way.
         least_devices: Devices with figures of both artifacts before it decides.
         required: Whether a stage waits for it when it cannot be measured; else it is told and passed over.

@@ -24,9 +24,11 @@ from host_tools.fleet.rollout import orders
 from host_tools.fleet.rollout.jobs import Observation, expire, observe
 from host_tools.fleet.rollout.machine import advance
 from host_tools.fleet.rollout.stage_end import unavailable
+from host_tools.fleet.rollout.steps import OfferTo
 from host_tools.fleet.rollout.wanted import last_begun, wanted
 from host_tools.fleet.store.devices import DeviceFilter
 from host_tools.fleet.store.rollouts import OCCUPYING
+from host_tools.repository.desires import Move
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -44,6 +46,8 @@ _EFFECTS_AT_ONCE: Final = 100
 _LONGEST_PAUSE_SECONDS: Final = 60.0
 _FRESH_SECONDS: Final = 600.0
 _ENROLLED_SECONDS: Final = 10.0
+_CLOCKS_APART_SECONDS: Final = 10.0
+"""So far the clocks of two servers of one fleet may be apart: a device that one places, the other must not overlook."""
 
 ORDERS: Final[Mapping[str, Callable[[Rollout, str, float], Advance]]] = {
     "submit": orders.submit,
@@ -77,6 +81,7 @@ class FleetService:
 
     Attributes:
         devices_known: How many devices the store knew in the last round.
+        leads: Whether this server makes the fleet's rounds; None: it is not known yet.
     """
 
     def __init__(
@@ -95,6 +100,7 @@ class FleetService:
         self._most_devices = most_devices
         self._left_out: tuple[str, ...] = ()
         self.devices_known = 0
+        self.leads: bool | None = None
         self._wake = threading.Event()
         self._placed: dict[str, float] = {}
         self._told: dict[str, Sequence[JobCounts]] = {}
@@ -192,24 +198,36 @@ class FleetService:
             self._wake.set()
 
     def run(self, stop: threading.Event, *, period_seconds: float = 2.0) -> None:
-        """Make rounds until told to stop; a round that fails is tried again."""
+        """Make rounds until told to stop, whenever no other server of the fleet makes them; a round that fails is tried again."""
         fresh_at = enrolled_at = 0.0
         while not stop.is_set():
             self._wake.clear()
             try:
-                if monotonic() - enrolled_at > _ENROLLED_SECONDS:
-                    enrolled_at = monotonic()
-                    self.take_enrolled()
-                self.round()
-                if monotonic() - fresh_at > _FRESH_SECONDS:
-                    self._field.keep_fresh()
-                    fresh_at = monotonic()
+                if self._leads():
+                    if monotonic() - enrolled_at > _ENROLLED_SECONDS:
+                        enrolled_at = monotonic()
+                        self.take_enrolled()
+                    self.round()
+                    if monotonic() - fresh_at > _FRESH_SECONDS:
+                        self._field.keep_fresh()
+                        fresh_at = monotonic()
             except EdgewrightError as error:
                 _LOG.warning("a round failed and is tried again: %s", error)
             # A defect must not end the rounds: the interface would go on to answer, and no rollout would move.
             except Exception:  # noqa: BLE001
                 _LOG.exception("a round failed by a defect of the server, and is tried again")
             self._wake.wait(period_seconds)
+
+    def _leads(self) -> bool:
+        leads = self.store.leads()
+        if leads != self.leads:
+            self.leads = leads
+            _LOG.info(
+                "this server makes the rollouts of the fleet go on."
+                if leads
+                else "another server makes the rollouts of the fleet go on; this one takes over when that has gone."
+            )
+        return leads
 
     def wake(self) -> None:
         """Let the next round begin now."""
@@ -269,6 +287,7 @@ class FleetService:
             if gated and tuple(findings) != book.rollouts.findings(rollout.plan.id):
                 book.rollouts.find_out(rollout.plan.id, findings)
             following = advance(rollout, counts, findings, book.now_seconds)
+            has_begun = has_begun or any(isinstance(step, OfferTo) for step in following.steps)
             if following.rollout != rollout or following.steps or following.said:
                 carry_out(book, rollout, following, actor="server")
                 self._wake.set()
@@ -277,7 +296,7 @@ class FleetService:
         # Only what was stored is remembered.
         self._told[rollout.plan.id] = counts
         if has_begun:
-            self._placed[rollout.plan.id] = book.now_seconds
+            self._placed[rollout.plan.id] = book.now_seconds - _CLOCKS_APART_SECONDS
 
     def _look(self, rollout: Rollout, release: Release) -> Sequence[GateFinding]:
         """Ask what the gates find. Telemetry that is away lets no stage pass, and keeps no job from its end and no stop from its time."""
@@ -319,19 +338,40 @@ class FleetService:
     def _do_effects(self) -> None:
         with self.store.reading() as book:
             due = book.effects.due(book.now_seconds, limit=_EFFECTS_AT_ONCE)
+        moves = [effect for effect in due if effect.kind == "move"]
+        if moves:
+            self._settle(moves, self._move)
         for effect in due:
-            try:
-                self._do(effect)
-            except EdgewrightError as error:
-                _LOG.warning("%s of %s waits: %s", effect.kind, effect.subject, error)
-                pause = min(2.0 ** min(effect.attempts, 10), _LONGEST_PAUSE_SECONDS)
-                with self.store.writing() as book:
+            if effect.kind != "move":
+                self._settle([effect], self._do)
+
+    def _settle(self, effects: Sequence[Effect], do: Callable[[Sequence[Effect]], None]) -> None:
+        """Do what belongs together, and write down that it is done, or why it waits."""
+        try:
+            do(effects)
+        except EdgewrightError as error:
+            first = effects[0]
+            _LOG.warning("%s of %s waits: %s", first.kind, first.subject, error)
+            with self.store.writing() as book:
+                for effect in effects:
+                    pause = min(2.0 ** min(effect.attempts, 10), _LONGEST_PAUSE_SECONDS)
                     book.effects.failed(effect, str(error)[:500], due_seconds=book.now_seconds + pause)
-            else:
-                with self.store.writing() as book:
+        else:
+            with self.store.writing() as book:
+                for effect in effects:
                     book.effects.done(effect)
 
-    def _do(self, effect: Effect) -> None:
+    def _move(self, effects: Sequence[Effect]) -> None:
+        """Let devices follow their groups: many at once, for every signature writes what is signed of all of them."""
+        documents = [json.loads(effect.document) for effect in effects]
+        moves = [
+            Move(device=effect.subject, group=str(one["group"]), before=str(one["before"]))
+            for effect, one in zip(effects, documents, strict=True)
+        ]
+        self._field.move(moves, is_current=lambda: all(map(self._is_current, effects)))
+
+    def _do(self, effects: Sequence[Effect]) -> None:
+        (effect,) = effects
         document = json.loads(effect.document)
         if effect.kind == "revoke":
             if self.enrolment is not None:
@@ -344,7 +384,18 @@ class FleetService:
         with self.store.reading() as book:
             rollout = book.rollouts.get(str(document["rollout"]))
             release = book.releases.get(rollout.plan.release)
-        self._field.publish(effect.subject, wanted(rollout, release), ask_anew=bool(document["ask_anew"]))
+        self._field.publish(
+            effect.subject,
+            wanted(rollout, release),
+            ask_anew=bool(document["ask_anew"]),
+            is_current=lambda: self._is_current(effect),
+        )
+
+    def _is_current(self, effect: Effect) -> bool:
+        """Return whether nothing newer is wanted: who led before, and does not know yet that it leads no more, must not sign what is old."""
+        with self.store.reading() as book:
+            newest = book.effects.find(effect.kind, effect.subject)
+        return newest is not None and newest.number == effect.number
 
 
 def _check_named(book: FleetBook, rollout: Rollout) -> None:

@@ -14,7 +14,10 @@ from host_tools.inspection.declared import assumed_shapes, declared
 from host_tools.inspection.peak_memory import peak_memory
 from host_tools.inspection.support import support_of
 from host_tools.model import load
+from host_tools.model.from_tensorflow.options import TensorFlowOptions
+from host_tools.model.incoming import receive
 from host_tools.model.topology import named, network_of, outputs_of, shape_of
+from host_tools.progress import Progress, Silent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -60,7 +63,7 @@ class ModelInspection:
         opset: As the file has it.
         canonical_opset: After loading.
         producer: What wrote the file; empty when it does not say.
-        file_bytes: Size of the file, without weights in other files.
+        file_bytes: Size of the file, without weights in other files, or of all files of a folder.
         external_files: Files beside it that hold weights.
         inputs: Inputs that are fed.
         outputs: Outputs.
@@ -123,22 +126,30 @@ def inspect_model(
     shapes: Mapping[str, tuple[int, ...]],
     profiles: Sequence[CapabilityProfile],
     rehearse: bool,
+    tensorflow: TensorFlowOptions | None = None,
+    progress: Progress | None = None,
 ) -> ModelInspection:
     """Read a float model and say what it is, what it costs, and what each target does with it.
 
     Args:
-        path: An ONNX file, or a float TFLite file.
+        path: A model file, or a SavedModel's folder.
         shapes: Shapes that fix dynamic inputs, by name; where only the first axis of an input is open, 1 is assumed.
         profiles: The targets to ask.
         rehearse: Whether to ask their lowerings too, see `host_tools.inspection.support`.
+
+        tensorflow: How a model of Keras or TensorFlow is read.
+        progress: Told of a conversion to ONNX.
 
     Raises:
         ModelError: The file cannot be read, or is no float model that we convert; `host_tools.model.load` says which errors there are.
     """
     path = Path(path)
-    file = declared(path)
+    incoming = receive(
+        path, shapes=shapes, tensorflow=tensorflow or TensorFlowOptions(), progress=progress or Silent()
+    )
+    file = declared(incoming.onnx)
     assumed = assumed_shapes(file.inputs, shapes) if file is not None else {}
-    model = load(path, shapes={**assumed, **shapes})
+    model = load(incoming, shapes={**assumed, **shapes})
     if file is None:
         raise ModelError(f"{path} changed while it was read.", hint="Try again.")
     network = network_of(model.graph)
@@ -149,7 +160,7 @@ def inspect_model(
         opset=file.opset,
         canonical_opset=int(model.graph.graph.opset_imports[""]),
         producer=file.producer,
-        file_bytes=path.stat().st_size,
+        file_bytes=_size_of(path),
         external_files=file.external_files,
         inputs=model.inputs,
         outputs=model.outputs,
@@ -160,6 +171,11 @@ def inspect_model(
         cautions=cautions_of(model, network, file, assumed),
         notes=model.notes,
     )
+
+
+def _size_of(path: Path) -> int:
+    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    return sum(file.stat().st_size for file in files)
 
 
 def _costs(network: Network) -> tuple[NodeCost, ...]:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from targets.profile import Format
+    from targets.profile import Format, PlanPrecision
 
 ComputedIn = Literal["int8", "int16", "float16", "float32", "conversion", "other"]
 
@@ -129,6 +129,7 @@ class LintedFile:
         outputs: Its outputs as the application gets them.
         ops: Its operators, in the order of execution.
         made_for: The target that an artifact's manifest names; None for bare files.
+        precision: What became integers, as an artifact's plan says; of a bare file what its operators tell, else int8.
     """
 
     format: Format
@@ -137,6 +138,7 @@ class LintedFile:
     outputs: tuple[LintedTensor, ...]
     ops: tuple[LintedOp, ...]
     made_for: str | None = None
+    precision: PlanPrecision = "int8"
 
 
 def channels_first(weight: LintedTensor, channel_axis: int) -> LintedTensor:

@@ -19,6 +19,8 @@ from targets.operators import OPERATORS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from targets.profile import PlanPrecision
+
 
 _MOST_NODES: Final = 100_000
 _DEFAULT_DOMAINS: Final = ("", "ai.onnx")
@@ -27,6 +29,7 @@ _DATA: Final[Mapping[str, tuple[int, ...]]] = MappingProxyType(
 )
 """Operators with real inputs that are settings; of every other operator each input with real values is data."""
 _WEIGHT, _BIAS = 1, 2
+_FOUR_BITS: Final = 4
 _WEIGHTED: Final = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 _AXES_INPUT: Final[Mapping[str, int]] = MappingProxyType(
     {"ReduceMean": 1, "Squeeze": 1, "Unsqueeze": 1, "Slice": 3}
@@ -85,6 +88,7 @@ class _Reader:
             inputs=tuple(self.tensors.plain(name) for name in fed),
             outputs=tuple(self.tensors.plain(value.name) for value in self.graph.output),
             ops=tuple(ops),
+            precision=_precision(self.graph),
         )
 
     # Operators
@@ -192,6 +196,21 @@ class _Reader:
             found = list(integers(node, "axes"))
         rank += len(found) if node.op_type == "Unsqueeze" else 0
         return tuple(sorted({axis % rank for axis in found})) if rank else ()
+
+
+def _precision(graph: onnx.GraphProto) -> PlanPrecision:
+    """Tell from operators that only files without calibration have."""
+    bits = [
+        one.i
+        for node in graph.node
+        if node.op_type == "MatMulNBits"
+        for one in node.attribute
+        if one.name == "bits"
+    ]
+    if bits:
+        return "weights-int4" if min(bits) == _FOUR_BITS else "weights-int8"
+    is_dynamic = any(node.op_type == "DynamicQuantizeLinear" for node in graph.node)
+    return "int8-dynamic" if is_dynamic else "int8"
 
 
 def _transposed_channels_first(weight: LintedTensor, *, groups: int) -> LintedTensor:

@@ -12,6 +12,7 @@ from host_tools.errors import InputError
 from host_tools.lint.onnx import read_onnx
 from host_tools.lint.openvino import read_openvino
 from host_tools.lint.tflite import read_tflite
+from host_tools.plan.plan_file import decode as decode_plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from host_tools.lint.facts import LintedFile
 
 _ARTIFACT: Final = ".ewa"
+_PLAN: Final = "plan.json"
 _MOST_BYTES: Final = 4 << 30
 
 
@@ -38,6 +40,7 @@ def read(path: Path) -> LintedFile:
         FileError: It cannot be read, is of a kind that we do not know, or is not sound.
         ContractError: It is no ``.ewa`` archive, or its manifest breaks a rule.
         TrustError: A member of the artifact is not what its manifest says.
+        PlanFileError: The artifact's plan is damaged.
     """
     kind = path.suffix.lower()
     if kind not in (_ARTIFACT, *_READERS):
@@ -50,7 +53,13 @@ def read(path: Path) -> LintedFile:
         payload = {Path(name).name: data for name, data in archive.payload().items()}
         main = next(iter(payload))
         found = _read(payload, where=f"{path}: {main}", kind=Path(main).suffix.lower())
-        return replace(found, made_for=archive.manifest.target)
+        names = {member.name for member in archive.manifest.members}
+        precision = (
+            decode_plan(archive.read(_PLAN), where=f"{path}: {_PLAN}").precision
+            if _PLAN in names
+            else found.precision
+        )
+        return replace(found, made_for=archive.manifest.target, precision=precision)
     files = {path.name: _bytes_of(path)}
     if kind == ".xml":
         weights = path.with_suffix(".bin")

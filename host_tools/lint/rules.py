@@ -17,7 +17,7 @@ from host_tools.lint.fusing import fused
 from host_tools.lint.limits import LIMIT_RULES
 from host_tools.lint.operators import INTEGER, OPERATOR_RULES, computed_in, obstacle
 from host_tools.lint.weights import WEIGHT_RULES
-from host_tools.lint.whole import FILE_RULES
+from host_tools.lint.whole import FILE_RULES, without_calibration
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -35,8 +35,10 @@ def check(file: LintedFile, profile: CapabilityProfile) -> tuple[Finding, ...]:
         profile: The target.
     """
     ops = fused(file, profile)
+    if file.precision != "int8":
+        profile = without_calibration(profile)
     found = [(rule, breach) for rule, judge in FILE_RULES.items() for breach in judge(file, ops, profile)]
-    for op in ops:
+    for op in ops if file.precision == "int8" else ():
         found += _least(op, file.format, profile)
     unique = dict.fromkeys(found)  # a tensor is read by several operators
     return tuple(finding(rule, SEVERITIES[rule], breach, profile) for rule, breach in unique)

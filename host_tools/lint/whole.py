@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from host_tools.lint.finding import Breach
 from host_tools.lint.operators import FLOAT, INTEGER, computed_in
 from host_tools.plan.disjoint_sets import DisjointSets
 from host_tools.plan.support import integer_precision
+from targets.profile import Interface
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -46,6 +48,29 @@ def artifact_target(
         yield Breach(
             where="file", got=f"an artifact for {file.made_for}", allowed=profile.id, fact="artifact.format"
         )
+
+
+def plan_precision(file: LintedFile, ops: Sequence[LintedOp], profile: CapabilityProfile) -> Iterator[Breach]:
+    """The target has the precision that the file was made in, and reads codes of the weights that are stored so."""
+    rules = profile.uncalibrated.get(file.precision)
+    if file.precision == "int8":
+        return
+    if rules is None:
+        allowed = ", ".join(["int8", *profile.uncalibrated])
+        yield Breach(where="file", got=file.precision, allowed=allowed, fact=f"{file.precision}.ops")
+        return
+    beside = profile.uncalibrated.get("weights-int8")
+    known = rules.ops | (frozenset() if beside is None else beside.ops)
+    for op in ops:
+        is_stored = op.weight is not None and op.weight.is_integer and op.weight.is_constant
+        if is_stored and op.stands_for and not known.intersection(op.stands_for):
+            where, allowed = f"{op.kind} {op.name!r}", ", ".join(sorted(known))
+            yield Breach(where=where, got="a weight of codes", allowed=allowed, fact=f"{file.precision}.ops")
+
+
+def without_calibration(profile: CapabilityProfile) -> CapabilityProfile:
+    """Return the target as a file that nothing was calibrated for meets it: its doors are floats."""
+    return replace(profile, interface=Interface(input_type="float32", output_type="float32"))
 
 
 def input_type(file: LintedFile, ops: Sequence[LintedOp], profile: CapabilityProfile) -> Iterator[Breach]:
@@ -135,6 +160,7 @@ FILE_RULES: Final[Mapping[str, FileRule]] = {
     "format": file_format,
     "schema": schema,
     "artifact-target": artifact_target,
+    "plan-precision": plan_precision,
     "input-type": input_type,
     "output-type": output_type,
     "static-shape": static_shape,

@@ -13,6 +13,7 @@ from host_tools.lower.integers import rebased
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from device_agent.contract.manifest import WireType
     from host_tools.model.float_model import TensorSpec
     from host_tools.plan.quantization_plan import IntegerType, QParams
 
@@ -48,11 +49,25 @@ def payload_tensors(
     return tuple(_payload_tensor(spec, integers.get(spec.name)) for spec in specs)
 
 
+def wire_type(name: str, qparams: QParams) -> WireType:
+    """Return the type of the codes that an application feeds or gets.
+
+    Raises:
+        LoweringError: They are of 4 bits, which no application is given.
+    """
+    if qparams.dtype == "int4" or qparams.dtype == "uint4":  # noqa: PLR1714 - a set would not tell the type checker
+        raise LoweringError(
+            f"Value {name!r}: an input or output is not given in {qparams.dtype}.",
+            hint="Plan this model anew.",
+        )
+    return qparams.dtype
+
+
 def _payload_tensor(spec: TensorSpec, qparams: QParams | None) -> PayloadTensor:
     return PayloadTensor(
         name=spec.name,
         shape=spec.shape,
-        dtype=spec.dtype if qparams is None else qparams.dtype,
+        dtype=spec.dtype if qparams is None else wire_type(spec.name, qparams),
         # The file holds float32: the application must divide by that number, not by the plan's.
         scale=None if qparams is None else float(np.float32(qparams.scale[0])),
         zero_point=None if qparams is None else qparams.zero_point[0],

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from device_agent.contract.errors import EdgewrightError
 from host_tools.errors import LoweringError
-from host_tools.lower import onnx_qdq, openvino_ir
+from host_tools.lower import onnx_qdq, onnx_uncalibrated, openvino_ir
 from host_tools.lower.tflite import lowering as tflite
 from host_tools.plan.planned_values import with_planned_values
 
@@ -37,6 +37,13 @@ LOWERINGS: Final[Mapping[Format, Lowering]] = {
     "tflite": tflite.lower,
 }
 
+UNCALIBRATED: Final[Mapping[Format, Lowering]] = {
+    "onnx_qdq": onnx_uncalibrated.lower,
+    "openvino_ir": openvino_ir.lower,
+    "tflite": tflite.lower,
+}
+"""Of plans of another precision than int8."""
+
 
 def lower(model: FloatModel, plan: QuantizationPlan, profile: CapabilityProfile) -> Payload:
     """Write the plan in the format of the target.
@@ -65,6 +72,8 @@ def lower(model: FloatModel, plan: QuantizationPlan, profile: CapabilityProfile)
         )
     _require_dialect(profile)
     try:
+        if plan.precision != "int8":
+            return UNCALIBRATED[profile.artifact.format](model, plan, profile)
         return LOWERINGS[profile.artifact.format](with_planned_values(model, plan), plan, profile)
     except EdgewrightError:
         raise

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from device_agent.engines.openvino_library import openvino as ov
 from host_tools.errors import LoweringError
+from host_tools.plan.codes import codes_of as planned_codes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,6 +44,54 @@ def replace_weight(node: Any, codes: NDArray[np.integer], qparams: QParams, name
     constant = ov.opset13.constant(codes.reshape(shape), dtype=element_type(qparams), name=f"{name}/codes")
     real = real_of(constant.output(0), qparams, name, aligned=tuple(aligned))
     node.input(1).replace_source_output(real.output(0))
+
+
+def replace_groups(
+    node: Any, weight: NDArray[np.generic], qparams: QParams, name: str, *, was_transposed: bool
+) -> None:
+    """Put codes in groups in place of the weight of a MatMul: (outputs, groups, group), from which OpenVINO's kernels read them packed.
+
+    Args:
+        node: OpenVINO's MatMul; its weight is the second input.
+        weight: Real numbers, (outputs, inputs); whole groups of them.
+        qparams: Their parameters.
+        name: The weight, for names.
+        was_transposed: Whether the groups lie along the second axis of the canonical weight, not the first.
+    """
+    rows, length = weight.shape
+    size = qparams.group_size or length
+    groups = length // size
+    grid = (rows, groups) if was_transposed else (groups, rows)
+    along = dataclasses.replace(qparams, group_axis=1)
+    scale, zero_point = (
+        (numbers.reshape(grid) if was_transposed else numbers.reshape(grid).T).reshape(rows, groups, 1)
+        for numbers in (np.asarray(qparams.scale), np.asarray(qparams.zero_point))
+    )
+    along = dataclasses.replace(
+        along, scale=tuple(scale.reshape(-1).tolist()), zero_point=tuple(zero_point.reshape(-1).tolist())
+    )
+    codes = planned_codes(weight.astype(np.float64), along).reshape(rows, groups, size)
+    kind = element_type(qparams)
+    constant = ov.opset13.constant(codes.astype(np.int64), dtype=kind, name=f"{name}/codes")
+    result = ov.opset13.convert(constant, ov.Type.f32, name=f"{name}/codes/Convert")
+    if zero_point.any():
+        points = ov.opset13.constant(zero_point.astype(np.int64), dtype=kind, name=f"{name}/zero_point")
+        shift = ov.opset13.convert(points, ov.Type.f32, name=f"{name}/zero_point/Convert")
+        result = ov.opset13.subtract(result, shift, name=f"{name}/codes/Subtract")
+    factor = ov.opset13.constant(scale.astype(np.float32), name=f"{name}/scale")
+    real = ov.opset13.multiply(result, factor, name=f"{name}/groups")
+    shape = ov.opset13.constant(np.asarray([rows, length], np.int64), name=f"{name}/shape")
+    flat = ov.opset13.reshape(real, shape, special_zero=False, name=f"{name}/dequantized")
+    node.input(1).replace_source_output(flat.output(0))
+    node.set_attribute("transpose_b", True)  # noqa: FBT003 - OpenVINO takes it so
+
+
+def replace_table(node: Any, table: NDArray[np.generic], qparams: QParams, name: str) -> None:
+    """Put codes in place of the table of a Gather, with one scale a row."""
+    codes = planned_codes(table.astype(np.float64), qparams).astype(np.int8)
+    constant = ov.opset13.constant(codes, name=f"{name}/codes")
+    real = real_of(constant.output(0), qparams, name, aligned=(len(qparams.scale), 1))
+    node.input(0).replace_source_output(real.output(0))
 
 
 def codes_of(real: Any, qparams: QParams, name: str) -> Any:
@@ -97,4 +147,6 @@ def real_of(codes: Any, qparams: QParams, name: str, *, aligned: tuple[int, ...]
 
 def element_type(qparams: QParams) -> Any:
     """Return OpenVINO's type of the codes."""
+    if qparams.dtype in ("int4", "uint4"):
+        return ov.Type.i4 if qparams.dtype == "int4" else ov.Type.u4
     return ov.Type(np.dtype(qparams.dtype))

@@ -13,7 +13,14 @@ from host_tools.errors import LoweringError
 from host_tools.lower.coverage import require_coverage
 from host_tools.lower.integers import dequantize_array, quantize_array, quantize_bias
 from host_tools.lower.interface import integer_interface
-from host_tools.lower.openvino_codes import codes_of, element_type, real_of, replace_weight
+from host_tools.lower.openvino_codes import (
+    codes_of,
+    element_type,
+    real_of,
+    replace_groups,
+    replace_table,
+    replace_weight,
+)
 from host_tools.lower.openvino_misread import require_read_right
 from host_tools.lower.saturation import is_done_by_saturation
 from host_tools.model.export import serialize
@@ -200,9 +207,25 @@ class _Writer:
     def write_weights(self) -> None:
         """Replace every planned weight by a constant of codes."""
         for node in self.source:
-            for value in node.inputs[1:2]:
+            at = 0 if node.op_type == "Gather" else 1
+            for value in node.inputs[at : at + 1]:
                 planned = None if value is None else self.plan.tensors.get(value.name or "")
                 if value is None or planned is None or planned.role != "weight" or planned.qparams is None:
+                    continue
+                if node.op_type == "Gather":
+                    gather = self._port(node.outputs[0].name or "").get_node()
+                    replace_table(gather, constant(value), planned.qparams, value.name or "")
+                    continue
+                if planned.qparams.group_size is not None:
+                    is_transposed = node.op_type == "Gemm"
+                    weight = constant(value) if is_transposed else constant(value).T
+                    replace_groups(
+                        self._weighted(node),
+                        weight,
+                        planned.qparams,
+                        value.name or "",
+                        was_transposed=is_transposed,
+                    )
                     continue
                 where = f"{node.op_type} {node.name!r}: {value.name!r}"
                 codes = quantize_array(

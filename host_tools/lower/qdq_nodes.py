@@ -81,9 +81,11 @@ class QdqNodes:
         outputs: Sequence[ir.Value],
         attributes: Iterable[ir.Attr],
         name: str,
+        *,
+        domain: str = "",
     ) -> None:
-        """Add a node of the default domain."""
-        self.nodes.append(ir.Node("", op_type, inputs, attributes, outputs=outputs, name=name))
+        """Add a node, of the default domain unless another is given."""
+        self.nodes.append(ir.Node(domain, op_type, inputs, attributes, outputs=outputs, name=name))
 
     def integer(self, name: str, shape: ir.Shape | None, qparams: QParams) -> Codes:
         """Return a new value of the parameters' integer type.

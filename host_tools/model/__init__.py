@@ -3,6 +3,8 @@
 Layout:
     float_model.py    FloatModel, TensorSpec: what canonical form guarantees
     loader.py         load(): the story, pass after pass
+    incoming.py       what comes in becomes an ONNX file
+    from_tensorflow/  Keras and TensorFlow to ONNX, in a process of their own
     from_tflite/      float TFLite to ONNX
     source.py         file, external data, digest
     admission.py      what is refused, by name

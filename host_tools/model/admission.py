@@ -76,12 +76,23 @@ def _require_usable_inputs(graph: ir.Graph) -> None:
     for value in fed:
         if not isinstance(value.type, ir.TensorType) or value.dtype is None:
             raise ModelError(f"Input {value.name!r} is not a tensor of a known type, but {value.type}.")
-    if not any(value.dtype in FLOAT_TYPES for value in fed):
+    if not any(value.dtype in FLOAT_TYPES for value in fed) and not _looks_rows_up(graph):
         kinds = ", ".join(f"{value.name!r} ({value.dtype})" for value in fed)
         raise ModelError(
             f"No input is a float tensor: {kinds}.",
             hint="Export the model so that it takes the float tensor behind the Cast, Gather or normalisation at its start.",
         )
+
+
+def _looks_rows_up(graph: ir.Graph) -> bool:
+    """Tell whether a table of floats is looked up, as a text encoder does with its tokens: behind it everything is float."""
+    tables = (node.inputs[0] for node in graph if node.op_type == "Gather" and node.inputs)
+    return any(
+        table is not None
+        and table.dtype in FLOAT_TYPES
+        and (table.is_initializer() or getattr(table.producer(), "op_type", "") == "Constant")
+        for table in tables
+    )
 
 
 def require_no_subgraphs(graph: ir.Graph) -> None:
@@ -97,7 +108,7 @@ def require_no_subgraphs(graph: ir.Graph) -> None:
         ):
             raise UnsupportedOperatorError(
                 f"{label(node)} is control flow that depends on the data.",
-                hint="Export the model with fixed shapes, so that the branch or loop is resolved.",
+                hint="Export the model with fixed shapes, so that the branch or loop is resolved; a recurrent layer of Keras with unroll=True.",
             )
 
 

@@ -1,4 +1,4 @@
-"""`load`: an ONNX or TFLite file becomes a `FloatModel` in canonical form. The story of the folder, top to bottom."""
+"""`load`: a model file becomes a `FloatModel` in canonical form. The story of the folder, top to bottom."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ from host_tools.model.admission import (
     require_no_subgraphs,
 )
 from host_tools.model.float_model import ElementType, FloatModel, TensorSpec
+from host_tools.model.from_tensorflow.options import TensorFlowOptions
 from host_tools.model.graph_editor import GraphEditor, static_shape
+from host_tools.model.incoming import Incoming, receive
 from host_tools.model.opset import normalise_opset
 from host_tools.model.passes.activations import canonical_activations
 from host_tools.model.passes.affine import fold_affine
@@ -38,7 +40,8 @@ from host_tools.model.passes.linear import canonical_linear
 from host_tools.model.passes.removal import remove_passthrough
 from host_tools.model.passes.sharing import name_nodes, unshare_weights
 from host_tools.model.shapes import fix_input_shapes, infer_shapes, require_static, skeleton
-from host_tools.model.source import read_source
+from host_tools.model.source import Source, read_source, with_origin
+from host_tools.progress import Progress, Silent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,14 +61,22 @@ _ELEMENT_TYPES: Mapping[ir.DataType, ElementType] = MappingProxyType(
 
 
 def load(
-    path: str | Path, *, shapes: Mapping[str, tuple[int, ...]] | None = None, name: str | None = None
+    path: str | Path | Incoming,
+    *,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    name: str | None = None,
+    tensorflow: TensorFlowOptions | None = None,
+    progress: Progress | None = None,
 ) -> FloatModel:
     """Read a model and bring it into canonical form (`float_model`); the file itself is never changed.
 
     Args:
-        path: An ONNX file, opset 7 or newer, or a float TFLite file; told apart by content.
+        path: An ONNX file, opset 7 or newer, a float TFLite file, a Keras model (``.keras``, ``.h5``), or a SavedModel's folder, told apart by
+            content; or what `receive` made of one.
         shapes: Shapes that fix dynamic inputs, by input name; each extent at least 1.
         name: Name of the model; the file's stem when None. Characters other than letters, digits, ``_``, ``-``, ``.`` become ``_``.
+        tensorflow: How a model of Keras or TensorFlow is read; other files have no use for it.
+        progress: Told of a conversion to ONNX.
 
     Returns:
         The model; its outputs equal the source's up to float32 rounding.
@@ -74,12 +85,24 @@ def load(
         ModelError: Not readable, neither ONNX nor TFLite, incomplete, inconsistent, already quantized, not finite.
         UnsupportedOperatorError: An operator of a custom domain, control flow, or parameters computed from data.
         DynamicShapeError: A shape stays unknown.
+        InputError: TensorFlow, which such a model needs, is not to be had; a signature that the model has not.
+        OutputError: The cache of converted models cannot be written.
     """
-    path = Path(path)
     fixed = {key: tuple(int(extent) for extent in shape) for key, shape in (shapes or _NO_SHAPES).items()}
+    if isinstance(path, Incoming):
+        incoming = path
+    else:
+        incoming = receive(
+            Path(path),
+            shapes=fixed,
+            tensorflow=tensorflow or TensorFlowOptions(),
+            progress=progress or Silent(),
+        )
+    path = incoming.path
     try:
-        source = read_source(path, shapes=fixed)
-        notes = [*source.notes, *_canonicalise(source.model, fixed)]
+        source = _source(incoming, fixed)
+        given = [incoming.note] if incoming.note else []
+        notes = [*given, *source.notes, *_canonicalise(source.model, fixed)]
         return FloatModel(
             name=_clean_name(path.stem if name is None else name),
             digest=source.digest,
@@ -95,6 +118,11 @@ def load(
             f"{path} is not a sound ONNX model ({_cause(error)}).",
             hint="Check it with onnx.checker.check_model(path, full_check=True) and export it again.",
         ) from error
+
+
+def _source(incoming: Incoming, shapes: Mapping[str, tuple[int, ...]]) -> Source:
+    source = read_source(incoming.onnx, shapes=shapes)
+    return source if incoming.origin is None else with_origin(source, incoming.origin)
 
 
 def _canonicalise(model: ir.Model, shapes: Mapping[str, tuple[int, ...]]) -> list[str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import onnx
@@ -66,13 +66,26 @@ def read_source(path: Path, *, shapes: Mapping[str, tuple[int, ...]]) -> Source:
     return Source(path=path, model=model, digest=_digest(path, locations, shapes))
 
 
+def with_origin(source: Source, origin: str) -> Source:
+    """Return the source under the digest of the file that it was converted from.
+
+    The ONNX file counts, too: another version of the converter makes other tensors, which statistics go by.
+    """
+    told = {"origin": origin, "onnx": source.digest}
+    text = json.dumps(told, sort_keys=True, separators=(",", ":"))
+    return replace(source, digest=f"sha256:{hashlib.sha256(text.encode()).hexdigest()}")
+
+
 def _content(path: Path) -> bytes:
     try:
         content = path.read_bytes()
     except FileNotFoundError as error:
-        raise ModelError(f"{path}: no such file.", hint="Give the path of an ONNX model.") from error
+        raise ModelError(f"{path}: no such file.", hint="Give the path of a model.") from error
     except IsADirectoryError as error:
-        raise ModelError(f"{path} is a directory.", hint="Give the .onnx file inside it.") from error
+        raise ModelError(
+            f"{path} is a directory, and no SavedModel: it holds no saved_model.pb.",
+            hint="Give the model file inside it.",
+        ) from error
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error.strerror}.") from error
     if not content:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import os
-from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from host_tools.errors import OutputError, StatisticsError
+from host_tools.cache_folder import cache_folder, write_whole
+from host_tools.errors import StatisticsError
 from host_tools.observe.far_samples import with_far_samples
 from host_tools.observe.observer import digest_of_samples, observe
 from host_tools.observe.statistics import GATHERING, SCHEMA_VERSION
 from host_tools.observe.statistics_file import decode, encode
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from host_tools.model.float_model import FloatModel
     from host_tools.observe.calibration_set import CalibrationSet
     from host_tools.observe.statistics import Statistics
@@ -32,7 +33,7 @@ class StatisticsCache:
     """
 
     def __init__(self, folder: str | Path | None = None) -> None:
-        self.folder = Path(folder) if folder is not None else _default_folder()
+        self.folder = cache_folder(folder)
 
     def path(self, key: str, *, histograms: bool) -> Path:
         """Return where statistics with this key are kept."""
@@ -56,7 +57,7 @@ class StatisticsCache:
         Raises:
             OutputError: The folder cannot be written.
         """
-        self._write(self.path(key, histograms=histograms), encode(statistics))
+        write_whole(self.path(key, histograms=histograms), encode(statistics))
 
     def require_writable(self) -> None:
         """Find out before a long pass that its result can be kept.
@@ -64,28 +65,8 @@ class StatisticsCache:
         Raises:
             OutputError: The folder cannot be made or written.
         """
-        self._write(self.folder / f".{os.getpid()}.tried", b"x" * _TRIED_BYTES)
+        write_whole(self.folder / f".{os.getpid()}.tried", b"x" * _TRIED_BYTES)
         (self.folder / f".{os.getpid()}.tried").unlink(missing_ok=True)
-
-    def _write(self, path: Path, data: bytes) -> None:
-        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            partial.write_bytes(data)
-            partial.replace(path)
-        except OSError as error:
-            with suppress(OSError):
-                partial.unlink(missing_ok=True)
-            raise OutputError(
-                f"{path.parent}: {error.strerror or error}.", hint="Choose another --cache DIR."
-            ) from error
-
-
-def _default_folder() -> Path:
-    try:
-        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgewright"
-    except RuntimeError as error:  # a container's user without an entry in passwd
-        raise OutputError(f"Cache of statistics: {error}", hint="Give --cache DIR or set HOME.") from error
 
 
 def statistics_of(

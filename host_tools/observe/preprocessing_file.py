@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from device_agent.contract.manifest import Preprocessing
 
 
-def find_preprocessing(path: str | Path | None, data: str | Path) -> Preprocessing | None:
+def find_preprocessing(path: str | Path | None, data: str | Path | None) -> Preprocessing | None:
     """Read the preprocessing that was named, else the one in or beside a folder of data, else None.
 
     Raises:
@@ -19,6 +19,8 @@ def find_preprocessing(path: str | Path | None, data: str | Path) -> Preprocessi
     """
     if path is not None:
         return load_preprocessing(Path(path))
+    if data is None:
+        return None
     folder = Path(data)
     if not folder.is_dir():
         return None

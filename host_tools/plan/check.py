@@ -28,6 +28,7 @@ from host_tools.model.topology import (
     shape_of,
     weight_of,
 )
+from host_tools.plan.check_uncalibrated import broken_promises
 from host_tools.plan.codes import codes_of
 from host_tools.plan.fusion import bounds_of, expressible
 from host_tools.plan.grouping import fixed_qparams, stored_precisions
@@ -69,10 +70,13 @@ def check(plan: QuantizationPlan, model: FloatModel, profile: CapabilityProfile)
         PlanError: A promise is broken; the message names all of them.
     """
     broken = list(_identity(plan, model, profile))
-    if not broken:
+    if not broken and plan.precision != "int8":
+        checker = _Checker(plan=plan, network=network_of(model.graph), profile=profile)
+        broken = [*checker.completeness()] or [*broken_promises(plan, checker.network, profile)]
+    elif not broken:
         checker = _Checker(plan=plan, network=network_of(model.graph), profile=profile)
         broken = [*checker.completeness()] or [*checker.codes()]
-    if not broken:
+    if not broken and plan.precision == "int8":
         rounded = _Checker(plan=plan, network=_with_codes(model, plan), profile=profile)
         broken = [*rounded.nodes(), *rounded.values(), *rounded.arithmetic()]
     if broken:

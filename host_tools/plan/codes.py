@@ -24,7 +24,7 @@ def codes_of(values: Float64, qparams: QParams, rounding: Rounding = "half_even"
 
     Args:
         values: Real numbers; infinities saturate.
-        qparams: One scale and zero point, or one per index of ``qparams.axis``.
+        qparams: One scale and zero point, one per index of ``qparams.axis``, or one per group.
         rounding: What becomes of a quotient half way between two codes; a property of the target.
     """
     return np.clip(unsaturated_codes_of(values, qparams, rounding), qparams.quant_min, qparams.quant_max)
@@ -32,14 +32,14 @@ def codes_of(values: Float64, qparams: QParams, rounding: Rounding = "half_even"
 
 def unsaturated_codes_of(values: Float64, qparams: QParams, rounding: Rounding) -> Float64:
     """Return ``round(values / scale) + zero_point`` as whole float64, same shape, which may lie outside the codes that exist."""
-    scale, zero_point = _aligned(qparams, values.ndim)
+    scale, zero_point = _aligned(qparams, values.shape)
     codes: Float64 = _ROUNDINGS[rounding](values / scale) + zero_point
     return codes
 
 
 def values_of(codes: Float64, qparams: QParams) -> Float64:
     """Return ``scale * (code - zero_point)``, same shape."""
-    scale, zero_point = _aligned(qparams, codes.ndim)
+    scale, zero_point = _aligned(qparams, codes.shape)
     return (codes - zero_point) * scale
 
 
@@ -63,13 +63,28 @@ def rebased(qparams: QParams, *, signed: bool) -> QParams:
     )
 
 
-def _aligned(qparams: QParams, rank: int) -> tuple[Float64, Float64]:
-    """Return scale and zero point, shaped to broadcast against an array of ``rank``."""
-    shape = [1] * rank
-    if qparams.axis is not None:
-        shape[qparams.axis] = len(qparams.scale)
+def _aligned(qparams: QParams, shape: tuple[int, ...]) -> tuple[Float64, Float64]:
+    """Return scale and zero point, shaped to broadcast against an array of ``shape``."""
     scale, zero_point = np.asarray(qparams.scale, np.float64), np.asarray(qparams.zero_point, np.float64)
-    return scale.reshape(shape), zero_point.reshape(shape)
+    if qparams.group_axis is not None and qparams.group_size is not None:
+        return _spread(scale, qparams, shape), _spread(zero_point, qparams, shape)
+    aligned = [1] * len(shape)
+    if qparams.axis is not None:
+        aligned[qparams.axis] = len(qparams.scale)
+    return scale.reshape(aligned), zero_point.reshape(aligned)
+
+
+def _spread(numbers: Float64, qparams: QParams, shape: tuple[int, ...]) -> Float64:
+    """Return one number an element from one a group."""
+    axis, size = qparams.group_axis or 0, qparams.group_size or 1
+    grid = group_grid(shape, axis, size)
+    whole = np.repeat(numbers.reshape(grid), size, axis=axis)
+    return np.take(whole, np.arange(shape[axis]), axis=axis)
+
+
+def group_grid(shape: tuple[int, ...], axis: int, size: int) -> tuple[int, ...]:
+    """Return the shape of the scales of a weight in groups of ``size`` elements along ``axis``."""
+    return (*shape[:axis], -(-shape[axis] // size), *shape[axis + 1 :])
 
 
 def _half_even(quotient: Float64) -> Float64:

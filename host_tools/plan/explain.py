@@ -18,7 +18,8 @@ def explain(plan: QuantizationPlan) -> str:
 def _head(plan: QuantizationPlan) -> Iterator[str]:
     precisions: dict[str, int] = {}
     for node in plan.nodes.values():
-        precisions[node.precision] = precisions.get(node.precision, 0) + 1
+        kind = "int8 (dynamic)" if node.activations == "dynamic" else node.precision
+        precisions[kind] = precisions.get(kind, 0) + 1
     counts = ", ".join(f"{count} in {precision}" for precision, count in sorted(precisions.items()))
     yield f"Plan for {plan.target}: {count_of(len(plan.nodes), 'node')} ({counts or 'none'})"
     yield plan.method_reason or f"method {plan.method}"
@@ -47,10 +48,13 @@ def described(qparams: QParams) -> str:
     codes = f"{qparams.dtype} [{qparams.quant_min}, {qparams.quant_max}]"
     zeros = sorted(set(qparams.zero_point))
     zero = str(zeros[0]) if len(zeros) == 1 else f"{zeros[0]} to {zeros[-1]}"
-    if qparams.axis is None:
+    if qparams.axis is None and qparams.group_size is None:
         return f"{codes} scale {qparams.scale[0]:.9g} zero point {zero}"
+    where = f"on axis {qparams.axis}"
+    if qparams.group_size is not None:
+        where = f"in groups of {qparams.group_size} along axis {qparams.group_axis}"
     span = f"{min(qparams.scale):.9g} to {max(qparams.scale):.9g}"
-    return f"{codes} {count_of(len(qparams.scale), 'scale')} {span} on axis {qparams.axis} zero point {zero}"
+    return f"{codes} {count_of(len(qparams.scale), 'scale')} {span} {where} zero point {zero}"
 
 
 def count_of(count: int, noun: str) -> str:

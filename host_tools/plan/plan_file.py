@@ -9,13 +9,18 @@ from __future__ import annotations
 import base64
 import json
 import sys
+import zlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NoReturn, TypeVar, get_args
+
+import numpy as np
 
 from device_agent.contract.errors import SchemaVersionError
 from host_tools.errors import InputError
 from host_tools.plan.quantization_plan import (
     SCHEMA_VERSION,
+    UNCALIBRATED_SCHEMA_VERSION,
+    ActivationScheme,
     IntegerType,
     Method,
     NodePlan,
@@ -25,7 +30,7 @@ from host_tools.plan.quantization_plan import (
     Role,
     TensorPlan,
 )
-from targets.profile import Precision
+from targets.profile import PlanPrecision, Precision
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -38,6 +43,9 @@ _TYPES: tuple[IntegerType, ...] = get_args(IntegerType)
 _METHODS: tuple[Method, ...] = get_args(Method)
 _ROLES: tuple[Role, ...] = get_args(Role)
 _PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+_PLAN_PRECISIONS: tuple[PlanPrecision, ...] = get_args(PlanPrecision)
+_ACTIVATIONS: tuple[ActivationScheme, ...] = get_args(ActivationScheme)
+_PACKED = ("<f4", "u1")
 
 _LARGEST = sys.float_info.max
 
@@ -54,11 +62,12 @@ def encode(plan: QuantizationPlan) -> bytes:
     """Return the plan as UTF-8 JSON; the same plan always gives the same bytes."""
     more = plan.extra
     head: dict[str, object] = {
-        "schema_version": SCHEMA_VERSION,
+        "schema_version": SCHEMA_VERSION if plan.precision == "int8" else UNCALIBRATED_SCHEMA_VERSION,
         "model_digest": plan.model_digest,
         "data_digest": plan.data_digest,
         "target": plan.target,
         "profile_digest": plan.profile_digest,
+        **({} if plan.precision == "int8" else {"precision": plan.precision}),
         "method": plan.method,
         "method_reason": plan.method_reason,
     }
@@ -109,7 +118,9 @@ def _overlaid(table: dict[str, object], extra: Table) -> dict[str, object]:
 
 
 def _node_table(node: NodePlan) -> dict[str, object]:
+    scheme = {} if node.activations == "planned" else {"activations": node.activations}
     return {
+        **scheme,
         "name": node.name,
         "op_type": node.op_type,
         "precision": node.precision,
@@ -143,6 +154,8 @@ def _edge_table(edge: Requantize) -> dict[str, object]:
 
 
 def _qparams_table(qparams: QParams) -> dict[str, object]:
+    if qparams.group_axis is not None:
+        return _grouped_table(qparams)
     return {
         "scale": list(qparams.scale),
         "zero_point": list(qparams.zero_point),
@@ -150,6 +163,24 @@ def _qparams_table(qparams: QParams) -> dict[str, object]:
         "quant_min": qparams.quant_min,
         "quant_max": qparams.quant_max,
         "axis": qparams.axis,
+    }
+
+
+def _grouped_table(qparams: QParams) -> dict[str, object]:
+    """Return parameters of groups: there are hundreds of thousands, and their scales are float32 numbers, so they are written packed."""
+    scales, points = (
+        np.asarray(numbers).astype(kind).tobytes()
+        for numbers, kind in zip((qparams.scale, qparams.zero_point), _PACKED, strict=True)
+    )
+    return {
+        "scale": base64.b64encode(scales).decode(),
+        "zero_point": base64.b64encode(zlib.compress(points, 9)).decode(),
+        "dtype": qparams.dtype,
+        "quant_min": qparams.quant_min,
+        "quant_max": qparams.quant_max,
+        "axis": None,
+        "group_axis": qparams.group_axis,
+        "group_size": qparams.group_size,
     }
 
 
@@ -177,7 +208,7 @@ def decode(data: bytes, *, where: str) -> QuantizationPlan:
         reader.edge(entry, f"requantize[{at}]")
         for at, entry in enumerate(reader.items(top, "requantize", "plan"))
     ]
-    known = ("schema_version", *_TEXTS, "method", "warnings", "nodes", "tensors", "requantize")
+    known = ("schema_version", *_TEXTS, "precision", "method", "warnings", "nodes", "tensors", "requantize")
     extra: dict[str, object] = {key: value for key, value in top.items() if key not in known}
     texts = {key: reader.text(top, key, "plan") for key in _TEXTS if key != "method_reason" or key in top}
     return QuantizationPlan(
@@ -186,6 +217,7 @@ def decode(data: bytes, *, where: str) -> QuantizationPlan:
         nodes={name: node for name, (node, _) in nodes.items()},
         tensors={name: tensor for name, (tensor, _) in tensors.items()},
         requantize=tuple(edge for edge, _ in edges),
+        precision=reader.choice(top, "precision", "plan", _PLAN_PRECISIONS) if "precision" in top else "int8",
         warnings=tuple(reader.as_text(text, "warnings") for text in reader.items(top, "warnings", "plan")),
         extra=extra
         | _kept("nodes", {name: more for name, (_, more) in nodes.items() if more})
@@ -295,8 +327,11 @@ class _Reader:
             precision=self.choice(table, "precision", at, _PRECISIONS),
             fused_into=None if fused is None else self.as_text(fused, f"{at}.fused_into"),
             reason=self.text(table, "reason", at),
+            activations=self.choice(table, "activations", at, _ACTIVATIONS)
+            if "activations" in table
+            else "planned",
         )
-        return node, _unknown(table, _node_table(node))
+        return node, _unknown(table, {**_node_table(node), "activations": None})
 
     def tensor(self, value: object, at: str) -> tuple[TensorPlan, Table]:
         table = self.table(value, at)
@@ -326,6 +361,8 @@ class _Reader:
 
     def qparams(self, value: object, at: str) -> tuple[QParams, Table]:
         table = self.table(value, at)
+        if table.get("group_axis") is not None:
+            return self.grouped(table, at)
         axis = table.get("axis")
         qparams = QParams(
             scale=tuple(self._scale(scale, f"{at}.scale") for scale in self.items(table, "scale", at)),
@@ -342,6 +379,38 @@ class _Reader:
         if qparams.axis is None and len(qparams.scale) != 1:
             self.refuse(f"{at}.axis", f"the axis of {len(qparams.scale)} scales", None)
         return qparams, _unknown(table, _qparams_table(qparams))
+
+    def grouped(self, table: Table, at: str) -> tuple[QParams, Table]:
+        scales = np.frombuffer(self.whole_items(self.stored(table, "scale", at), 4, f"{at}.scale"), "<f4")
+        most = scales.size + 1
+        try:
+            unpacking = zlib.decompressobj()
+            points = unpacking.decompress(self.stored(table, "zero_point", at), most)
+        except zlib.error:
+            self.refuse(f"{at}.zero_point", "packed numbers", table.get("zero_point"))
+        if not scales.size or len(points) != scales.size:
+            self.refuse(f"{at}.zero_point", "as many as scales, at least one", len(points))
+        if not (np.isfinite(scales).all() and (scales > 0.0).all()):
+            self.refuse(f"{at}.scale", "finite numbers above 0", "others")
+        axis, size = (self.whole(table.get(key), f"{at}.{key}") for key in ("group_axis", "group_size"))
+        if axis < 0 or size < 1:
+            self.refuse(f"{at}.group_size", "an axis of at least 0 and a size of at least 1", [axis, size])
+        qparams = QParams(
+            scale=tuple(scales.astype(float).tolist()),
+            zero_point=tuple(points),
+            dtype=self.choice(table, "dtype", at, _TYPES),
+            quant_min=self.whole(table.get("quant_min"), f"{at}.quant_min"),
+            quant_max=self.whole(table.get("quant_max"), f"{at}.quant_max"),
+            axis=None,
+            group_axis=axis,
+            group_size=size,
+        )
+        return qparams, _unknown(table, _qparams_table(qparams))
+
+    def whole_items(self, data: bytes, size: int, key: str) -> bytes:
+        if len(data) % size:
+            self.refuse(key, f"a multiple of {size} bytes", len(data))
+        return data
 
     def _scale(self, value: object, key: str) -> float:
         # The comparison also refuses NaN, and whole numbers beyond any float.

@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from host_tools.errors import LoweringError
-from host_tools.plan.codes import values_of
+from host_tools.plan.codes import codes_of, values_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -45,6 +45,27 @@ def with_planned_values(model: FloatModel, plan: QuantizationPlan) -> FloatModel
                 f"Constant {tensor.name!r}: the plan has {_amount(tensor)} for it, which do not fit the model."
             )
         constant.const_value = ir.tensor(values.astype(np.float32), name=tensor.name)
+    return dataclasses.replace(model, graph=graph)
+
+
+def with_stored_weights(model: FloatModel, plan: QuantizationPlan) -> FloatModel:
+    """Return the model with every weight that a plan without calibration stores as codes replaced by the real numbers that those stand for.
+
+    Raises:
+        LoweringError: The plan has parameters for something that is no constant of the model.
+    """
+    graph = model.graph.clone()
+    for tensor in plan.tensors.values():
+        if tensor.qparams is None:
+            continue
+        constant = graph.graph.initializers.get(tensor.name)
+        if constant is None or constant.const_value is None:
+            raise LoweringError(
+                f"Weight {tensor.name!r}: the plan has codes for it, the model no such constant."
+            )
+        values = constant.const_value.numpy().astype(np.float64)
+        real = values_of(codes_of(values, tensor.qparams), tensor.qparams)
+        constant.const_value = ir.tensor(real.astype(np.float32), name=tensor.name)
     return dataclasses.replace(model, graph=graph)
 
 

@@ -13,6 +13,13 @@ How a lowering reads it:
   that output already does what the fused Relu or Clip does; where it says no, the lowering must write the activation;
 - a node of int16 precision reads and writes 16-bit codes, also on a target whose other nodes are int8; a value is as wide as its writer;
 - `Requantize` entries change the scale, or the width, of one edge only: the consumer sees the value re-quantized to the entry's parameters.
+
+Such is a plan of precision ``int8``, made from statistics. The other precisions (`PlanPrecision`) plan no activation, and need no statistics:
+
+- ``weights-int8`` and ``weights-int4``: every node is float; the weights that have `TensorPlan.qparams` are stored as codes, and the node that
+  reads one dequantizes it at its door, as any float node does;
+- ``int8-dynamic``: besides, nodes whose `NodePlan.activations` is ``dynamic`` multiply integers: each run they find the scale of what they read
+  from its own range, and give floats.
 """
 
 from __future__ import annotations
@@ -26,13 +33,16 @@ from host_tools.observe import statistics
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from targets.profile import Precision
+    from targets.profile import PlanPrecision, Precision
 
 SCHEMA_VERSION = "1.0"
+UNCALIBRATED_SCHEMA_VERSION = "1.1"
+"""Of plans of a precision other than int8, which readers of 1.0 would take for something else."""
 
 Method = statistics.Method
 Role = Literal["input", "activation", "output", "weight", "bias", "constant", "fused"]
-IntegerType = Literal["int8", "uint8", "int16", "int32", "int64"]
+IntegerType = Literal["int8", "uint8", "int16", "int32", "int64", "int4", "uint4"]
+ActivationScheme = Literal["planned", "dynamic"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,12 +50,15 @@ class QParams:
     """real = scale * (code - zero_point).
 
     Attributes:
-        scale: float64, one entry (per tensor) or one per channel; each finite and > 0.
+        scale: float64, one entry (per tensor), one per channel or one per group; each finite and > 0.
         zero_point: One entry per scale.
         dtype: Stored integer type.
         quant_min: Lowest code in use (-127 for narrow int8).
         quant_max: Highest code in use.
-        axis: Channel axis in the canonical graph's layout, or None per tensor.
+        axis: Channel axis in the canonical graph's layout, or None per tensor and per group.
+        group_axis: Per group: the axis along which groups lie, in the canonical layout; else None.
+        group_size: Per group: elements along `group_axis` that share a scale, of which the last group may have fewer. Scales and zero points
+            then stand in C order of the weight's shape, with the number of groups in the place of that axis.
     """
 
     scale: tuple[float, ...]
@@ -54,6 +67,8 @@ class QParams:
     quant_min: int
     quant_max: int
     axis: int | None
+    group_axis: int | None = None
+    group_size: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,13 +95,14 @@ class TensorPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodePlan:
-    """How one node runs: its precision, the node that absorbs it, and why."""
+    """How one node runs: its precision, the node that absorbs it, and why; with `activations` ``dynamic`` it finds its input's scale itself."""
 
     name: str
     op_type: str
     precision: Precision
     fused_into: str | None
     reason: str
+    activations: ActivationScheme = "planned"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +130,7 @@ class QuantizationPlan:
         requantize: Edges that change scale.
         warnings: What a reader of the report must know (fall-backs, clipped biases, widened ranges), one sentence each.
         method_reason: Who chose the method, and why.
+        precision: What of the model became integers.
         extra: Fields of a newer minor version of ``plan.json``, kept as they came: by name, or by path for those inside entries.
     """
 
@@ -127,6 +144,7 @@ class QuantizationPlan:
     requantize: tuple[Requantize, ...]
     warnings: tuple[str, ...]
     method_reason: str = ""
+    precision: PlanPrecision = "int8"
     extra: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -7,6 +7,9 @@ Layout:
 - `desires`: how one desired state follows another
 - `signed_folder`: the metadata on disk, whole whatever dies
 - `repository`: add artifacts, say what devices run, renew, rotate keys
+- `attestation`: what tests on a board showed of one artifact, as an in-toto statement
+- `attestation_bundle`: the same signed, in a file
+- `attestation_policy`: what a release asks of them
 
 In the folder: ``metadata/`` and ``targets/``; in targets, ``models/NAME/FILE.ewa`` (role ``model-NAME``) and
 ``desired/device|group/NAME.json`` (role ``fleet``). Keys lie elsewhere: those of root, targets and models need no network.

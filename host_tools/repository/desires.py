@@ -2,13 +2,58 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections import defaultdict
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from device_agent.contract.desired import desired_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from device_agent.contract.desired import Desired, DesiredArtifact, Trial
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """A device that follows another group from now on, and the group that it followed before."""
+
+    device: str
+    group: str
+    before: str
+
+    @property
+    def subject(self) -> str:
+        """The device's."""
+        return f"device/{self.device}"
+
+    @property
+    def group_subject(self) -> str:
+        """That of the group that it follows."""
+        return f"group/{self.group}"
+
+
+def unfollowed(moves: Sequence[Move], customs: Mapping[str, Mapping[str, object]]) -> list[Move]:
+    """Return the moves that are not signed yet, of devices that have no desired state of their own.
+
+    Args:
+        moves: Each device once.
+        customs: What is signed beside each desired state, by its name.
+    """
+    fresh = []
+    for move in moves:
+        known = customs.get(desired_path(move.subject))
+        if known is None or known.get("follows", move.group_subject) != move.group_subject:
+            fresh.append(move)
+    return fresh
+
+
+def groups_of(moves: Sequence[Move]) -> dict[str, set[str]]:
+    """Return the groups that are followed, each with those that its new devices followed before; as subjects."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for move in moves:
+        found[move.group_subject].add(f"group/{move.before}")
+    return found
 
 
 def says_the_same(one: Desired, other: Desired) -> bool:
@@ -49,6 +94,7 @@ def _content(wanted: Desired) -> tuple[object, ...]:
         wanted.subject,
         _plain(wanted.artifacts),
         wanted.allow_downgrade,
+        wanted.follows,
         None if wanted.trial is None else _trial_content(wanted.trial),
     )
 

@@ -27,7 +27,7 @@ _FILE: Final = re.compile(r"(?P<role>[A-Za-z0-9._-]+)-(?P<number>[0-9]+)\.(?P<ki
 _HSM: Final = re.compile(r"hsm:(?P<id>[0-9]{0,9})(?:\?(?P<query>label=[^&]+))?")
 _VERSION: Final = "1.0"
 _MAX_BYTES: Final = 1 << 16
-_NEEDED: Final = "pip install python-pkcs11, and let PYKCS11LIB name the module of the hardware."
+_NEEDED: Final = "pip install 'edgewright[pkcs11]', and let PYKCS11LIB name the module of the hardware."
 
 
 class KeyRing:

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, cast
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from tuf.api.metadata import DelegatedRole, Delegations, Root, TargetFile, Targets
 
 from device_agent.contract import desired
 from device_agent.contract.archive import ArtifactArchive
 from device_agent.contract.errors import ContractError
-from host_tools.errors import InputError
-from host_tools.repository.desires import anew, asked_since, is_below, says_the_same
+from host_tools.errors import InputError, StaleError
+from host_tools.repository.desires import (
+    Move,
+    anew,
+    asked_since,
+    groups_of,
+    is_below,
+    says_the_same,
+    unfollowed,
+)
 from host_tools.repository.roles import FLEET, MODEL_PREFIX, RULES, rule_of
 from host_tools.repository.signed_folder import TOP, SignedFolder, expires, put
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from securesystemslib.signer import Signer
@@ -143,6 +152,7 @@ class Repository:
         trial: desired.Trial | None = None,
         allow_downgrade: bool | None = None,
         ask_anew: bool = False,
+        is_current: Callable[[], bool] | None = None,
     ) -> desired.Desired:
         """Make the newest desired state say this, and sign only if it does not; return it. May be repeated as often as one likes.
 
@@ -156,12 +166,16 @@ class Repository:
             allow_downgrade: Permit a release below the devices' floor. None: exactly when one of ``artifacts`` lies below something that this
                 subject was asked to run before, or is in the trial: a device that leaves a trial must be able to go back.
             ask_anew: Ask for all of it anew, also where it has failed.
+            is_current: Asked when nobody else can sign any more: whether this is wanted still; None: it is.
 
         Raises:
+            StaleError: It is not wanted any more.
             InputError: A name or digest is not what is signed, or a rule of the contract is broken.
             OutputError: It cannot be written.
         """
         with self.signed.alone():
+            if is_current is not None and not is_current():
+                raise StaleError(f"{subject}: something newer is wanted by now; nothing was signed.")
             before, highest = self.desired_of(subject), self._highest(subject)
             counters = self._counters(artifacts)
             most = max([highest, *counters, *self._counters({} if trial is None else trial.artifacts)])
@@ -177,6 +191,46 @@ class Repository:
             return self._sign_desired(
                 anew(wanted) if before is None or ask_anew else asked_since(wanted, before)
             )
+
+    def follow(self, moves: Sequence[Move], *, is_current: Callable[[], bool] | None = None) -> None:
+        """Let devices follow another group than the one that their configuration names; all or none, and once is as good as twice.
+
+        The groups' states are signed again with serials above all others, since a device refuses one below what it has followed, and permit a
+        release below what the former group was asked to run. A device that has a desired state of its own keeps that.
+
+        Args:
+            moves: Each device once.
+            is_current: As for `ensure`.
+
+        Raises:
+            StaleError: It is not wanted any more.
+            InputError: A name is none, or the repository is damaged.
+            OutputError: It cannot be written.
+        """
+        with self.signed.alone():
+            if is_current is not None and not is_current():
+                raise StaleError("devices were moved again by now; nothing was signed.")
+            fleet = self.signed.targets(FLEET)
+            customs = {name: _custom_of(target) for name, target in fleet.targets.items()}
+            fresh = unfollowed(moves, customs)
+            if not fresh:
+                return
+            serial = max((custom.get("serial", 0) for custom in customs.values()), default=0)
+            for group, former in sorted(groups_of(fresh).items()):
+                state = self.desired_of(group)
+                if state is not None:
+                    serial += 1
+                    highest = max([self._highest(group), *map(self._highest, former)])
+                    allow = state.allow_downgrade or is_below(self._counters(state.artifacts), highest)
+                    dated = asked_since(replace(state, serial=serial, allow_downgrade=allow), state)
+                    self._put_desired(fleet, dated, {"highest_counter": highest})
+            for move in fresh:
+                serial += 1
+                redirect = desired.Desired(
+                    subject=move.subject, serial=serial, artifacts={}, follows=move.group_subject
+                )
+                self._put_desired(fleet, redirect, {"follows": move.group_subject})
+            self.signed.renew({FLEET: fleet})
 
     def desired_of(self, subject: str) -> desired.Desired | None:
         """Return what a subject is asked to run; None: nothing.
@@ -300,17 +354,22 @@ class Repository:
         highest = max(
             [self._highest(wanted.subject), *counters, *self._counters(wanted.artifacts)], default=0
         )
+        fleet = self.signed.targets(FLEET)
+        self._put_desired(fleet, wanted, {"highest_counter": highest})
+        self.signed.renew({FLEET: fleet})
+        return wanted
+
+    def _put_desired(self, fleet: Targets, wanted: desired.Desired, custom: Mapping[str, object]) -> None:
+        """Write a desired state, and let the role name it; it is signed with the role."""
         try:
             data = desired.encode(wanted)
         except ContractError as error:
             raise InputError(str(error)) from error
-        name, fleet = desired.desired_path(wanted.subject), self.signed.targets(FLEET)
+        name = desired.desired_path(wanted.subject)
         target = TargetFile.from_data(name, data, [_HASH])
-        target.unrecognized_fields["custom"] = {"serial": wanted.serial, "highest_counter": highest}
+        target.unrecognized_fields["custom"] = {"serial": wanted.serial, **custom}
         fleet.targets[name] = target
         self._put_target(name, data, _digest(target))
-        self.signed.renew({FLEET: fleet})
-        return wanted
 
     def _counters(self, artifacts: Mapping[str, desired.DesiredArtifact]) -> list[int]:
         """Return the artifacts' release counters.
@@ -329,7 +388,15 @@ class Repository:
         return counters
 
     def _serial(self, subject: str) -> int:
-        return self._custom(subject).get("serial", 0)
+        """Return the serial below which a subject's next one must not lie: its own, and those with which devices began to follow it."""
+        name = desired.desired_path(subject)
+        customs = ((one, _custom_of(target)) for one, target in self.signed.targets(FLEET).targets.items())
+        serials = (
+            custom.get("serial", 0)
+            for one, custom in customs
+            if one == name or custom.get("follows") == subject
+        )
+        return max(serials, default=0)
 
     def _highest(self, subject: str) -> int:
         """Return the highest release counter that a subject was ever asked to run."""
@@ -341,7 +408,7 @@ class Repository:
 
     def _custom(self, subject: str) -> Mapping[str, int]:
         target = self.signed.targets(FLEET).targets.get(desired.desired_path(subject))
-        return {} if target is None else cast("Mapping[str, int]", target.unrecognized_fields["custom"])
+        return {} if target is None else _custom_of(target)
 
     def _released(self, path: str) -> tuple[TargetFile, desired.ReleaseFacts]:
         match = desired.TARGET_PATH.fullmatch(path)
@@ -397,6 +464,10 @@ def _facts(target: TargetFile, path: str) -> desired.ReleaseFacts:
         return desired.read_facts(target.unrecognized_fields.get("custom"), where=path)
     except ContractError as error:
         raise InputError(str(error)) from error
+
+
+def _custom_of(target: TargetFile) -> Mapping[str, Any]:
+    return cast("Mapping[str, Any]", target.unrecognized_fields["custom"])
 
 
 def _digest(target: TargetFile) -> str:

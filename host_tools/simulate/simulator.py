@@ -59,8 +59,8 @@ def simulate(
         requantization: How activations are rounded instead, where an engine that stands in does it its own way.
 
     Raises:
-        LoweringError: The plan is for another model or another version of the target, does not fit the model, or has an operator in
-            integers that is not simulated; the message names node or value.
+        LoweringError: The plan is for another model or another version of the target, is of another precision than int8, does not fit the
+            model, or has an operator in integers that is not simulated; the message names node or value.
         ModelError: ONNX Runtime refuses a node that stays in float.
         VerificationError: A sum of products may pass 2^53.
     """
@@ -73,6 +73,11 @@ def simulate(
         raise LoweringError(
             f"Target {profile.id!r} has digest {profile.digest}, the plan is for {plan.target!r} with {plan.profile_digest}.",
             hint="Plan for this target anew.",
+        )
+    if plan.precision != "int8":
+        raise LoweringError(
+            f"Model {model.name!r} is planned as {plan.precision}: the plan has no codes of activations to simulate.",
+            hint="Only plans of precision int8 are simulated.",
         )
     require_coverage(model, plan)
     require_precisions(plan, profile, ("int8", "int16", "float32"))

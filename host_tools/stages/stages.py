@@ -40,13 +40,13 @@ class Prepared:
 
     Attributes:
         model: The float model that the plan is for: the one given, or an equalized one that computes the same.
-        statistics: Of that model.
+        statistics: Of that model; None for a precision that needs none.
         plan: The plan.
         stages: What each stage did, in order; one entry at least.
     """
 
     model: FloatModel
-    statistics: Statistics
+    statistics: Statistics | None
     plan: QuantizationPlan
     stages: tuple[Stage, ...]
 

@@ -10,8 +10,12 @@ import numpy as np
 from device_agent.engines import load_engine
 from device_agent.sources.adapt import to_payload, to_source
 from host_tools.errors import VerificationError
+from host_tools.lower.interface import payload_tensors
 from host_tools.lower.lowering import lower
+from host_tools.lower.onnx_file import onnx_bytes
+from host_tools.lower.payload import Payload
 from host_tools.model.rounding import with_rounding
+from host_tools.plan.planned_values import with_stored_weights
 from host_tools.verify.candidate import Golden
 from host_tools.verify.output_parts import OutputsComparison
 from host_tools.verify.parity import ParityMeter
@@ -27,7 +31,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from host_tools.lower.payload import Payload
     from host_tools.model.float_model import FloatModel
     from host_tools.observe.calibration_set import Sample
     from host_tools.plan.quantization_plan import QuantizationPlan
@@ -53,7 +56,7 @@ class Contestant:
     def __init__(
         self,
         candidate: Candidate,
-        reference: PlanArithmetic,
+        reference: PlanArithmetic | None,
         *,
         parts: OutputParts,
         evaluation: Evaluation,
@@ -199,21 +202,45 @@ def plan_arithmetic(
     return PlanArithmetic(rounded, threads=threads)
 
 
-def plan_arithmetics(candidates: Sequence[Candidate], *, threads: int) -> list[PlanArithmetic]:
+def plan_arithmetics(candidates: Sequence[Candidate], *, threads: int) -> list[PlanArithmetic | None]:
     """Return each candidate's plan ready to run; one object serves all whose plans come to the same graph.
+
+    None stands for a plan whose arithmetic is the engine's own: one that quantizes at run time, in a way that only the engine knows.
 
     Raises:
         VerificationError: ONNX Runtime refuses a graph.
     """
     made: dict[bytes, PlanArithmetic] = {}
-    chosen: list[PlanArithmetic] = []
+    chosen: list[PlanArithmetic | None] = []
     for candidate in candidates:
-        payload = lower(candidate.model, candidate.plan, _as_float_interface(candidate.profile))
+        payload = _arithmetic(candidate)
+        if payload is None:
+            chosen.append(None)
+            continue
         content = payload.files["model.onnx"]
         if content not in made:
             made[content] = PlanArithmetic(payload, threads=threads)
         chosen.append(made[content])
     return chosen
+
+
+def _arithmetic(candidate: Candidate) -> Payload | None:
+    """Return a plan's arithmetic as an ONNX file; None where the engine alone knows it."""
+    plan, profile = candidate.plan, candidate.profile
+    if plan.precision == "int8":
+        return lower(candidate.model, plan, _as_float_interface(profile))
+    if plan.precision == "int8-dynamic":
+        return candidate.payload if candidate.payload.format == "onnx_qdq" else None
+    exact = with_stored_weights(candidate.model, plan)
+    outputs = [spec.name for spec in exact.outputs]
+    return Payload(
+        format="onnx_qdq",
+        files={"model.onnx": onnx_bytes(exact.graph.clone().graph, opset=_REFERENCE_OPSET)},
+        inputs=payload_tensors(exact.inputs, {}),
+        outputs=payload_tensors(exact.outputs, {}),
+        tensor_names={name: name for name in outputs},
+        notes=(),
+    )
 
 
 def _as_float_interface(profile: CapabilityProfile) -> CapabilityProfile:

@@ -32,7 +32,7 @@ def executed(candidate: Candidate, *, threads: int) -> Execution:
         stand_in=candidate.profile.proof != "engine",
         ops=ops,
         integer_ops=sum(op.precision in _INTEGERS for op in ops),
-        float_ops=sum(op.precision in _FLOATS for op in ops),
+        float_ops=sum(op.precision.partition(" ")[0] in _FLOATS for op in ops),
         unplanned_float_ops=tuple(_described(op) for op in surprises),
     )
 
@@ -40,6 +40,8 @@ def executed(candidate: Candidate, *, threads: int) -> Execution:
 def _planned_integer_names(candidate: Candidate) -> set[str]:
     """Names under which an engine may report a node that the plan has in integers: the node's, or its tensor's in the payload."""
     integer_nodes = {node.name for node in candidate.plan.nodes.values() if node.precision in _INTEGERS}
+    if candidate.plan.precision != "int8":
+        return integer_nodes  # what has parameters there are weights of float operators
     integer_tensors = {
         tensor
         for value, tensor in candidate.payload.tensor_names.items()

@@ -109,6 +109,10 @@ class ParityMeter:
 
     def _reference(self) -> str:
         """Name what parity is measured against, and what of the target that reference does not imitate."""
+        if self._plan.precision == "int8-dynamic":
+            return f"the payload itself, unoptimized, in ONNX Runtime, on {len(self._losses)} samples"
+        if self._plan.precision != "int8":
+            return f"the float graph with the numbers that the weights' codes stand for, in ONNX Runtime, on {len(self._losses)} samples"
         name = f"the plan's QDQ graph, unoptimized, in ONNX Runtime, on {len(self._losses)} samples"
         other = _ROUNDED.get(self._profile.rounding.requantization)
         return f"{name}; it rounds halves to even where the target rounds them {other}" if other else name

@@ -331,7 +331,7 @@ class VerificationReport:
         model: Model name.
         model_digest: Digest of the float model.
         data_digest: Digest of the calibration data.
-        calibration_samples: How many samples the statistics saw.
+        calibration_samples: How many samples the statistics saw; 0 for a precision that needs none.
         float_latency: ONNX Runtime on the float model, same run; None when latency was not measured.
         targets: One report a target that a payload was made for, in the order asked for.
         refused: The other targets.
@@ -350,6 +350,13 @@ class VerificationReport:
     pairs: tuple[PairAgreement, ...]
     notes: tuple[str, ...]
     made_with: tuple[tuple[str, str], ...]
+
+    @property
+    def calibration(self) -> str:
+        """What the conversion was calibrated on, for people."""
+        if self.calibration_samples:
+            return f"calibrated on {self.calibration_samples} samples"
+        return "not calibrated: the precision needs no data"
 
     @property
     def verdict(self) -> Verdict:

@@ -38,7 +38,12 @@ def blocks(path: Path, language: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("name", "table"), [("README.md", "overview_table"), ("docs/targets.md", "support_table")]
+    ("name", "table"),
+    [
+        ("README.md", "overview_table"),
+        ("docs/targets.md", "support_table"),
+        ("docs/precisions.md", "precision_table"),
+    ],
 )
 def test_the_tables_of_targets_are_generated(name: str, table: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")

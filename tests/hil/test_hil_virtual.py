@@ -23,8 +23,9 @@ from hil.null_artifact import write_null_artifact
 from hil.rig import open_rig
 from hil.virtual.build import build_image
 from hil.virtual.cpio import cpio_archive
-from hil.virtual.debian import debian_sources, run_here
+from hil.virtual.debian import debian_sources
 from hil.virtual.machine import VirtualMachine, accelerator_for
+from hil.virtual.programs import run_here
 from hil.virtual.qmp import Qmp
 from hil.virtual.recipe import cache_folder, image_of, load_recipe, recipe_names
 from host_tools.cli.main import main

@@ -2,7 +2,7 @@
 
 tflite-runtime 2.14 wants NumPy 1, TensorFlow is too large for every developer, TensorFlow Lite for Microcontrollers has nightly builds only, and
 Vela brings its own command. onnxruntime-qnn brings an ONNX Runtime that must not be the one of our tests, rknn-toolkit2
-wants NumPy 1 and old protobuf.
+wants NumPy 1 and old protobuf. The Python with TensorFlow also reads Keras models for the converter.
 """
 
 from __future__ import annotations
@@ -21,7 +21,12 @@ def run_legacy(*arguments: str, expected: int = 0) -> str:
 
 def run_tensorflow(*arguments: str, expected: int = 0) -> str:
     """Run Python with TensorFlow, and none of the smaller libraries, in the repository and return what it prints."""
-    return _run(_python(".venv-tensorflow", "EDGEWRIGHT_TENSORFLOW_PYTHON"), arguments, expected)
+    return _run(tensorflow_python(), arguments, expected)
+
+
+def tensorflow_python() -> str:
+    """Return the Python with TensorFlow, tf2onnx and both Keras."""
+    return _python(".venv-tensorflow", "EDGEWRIGHT_TENSORFLOW_PYTHON")
 
 
 def run_tflite_micro(*arguments: str, expected: int = 0) -> str:

@@ -12,14 +12,18 @@ from typing import TYPE_CHECKING
 from device_agent.contract.desired import DesiredArtifact, Trial
 from device_agent.durable import write_durably
 from host_tools.fleet.inventory import add_devices, retire_device
+from host_tools.fleet.outside import always
 from host_tools.fleet.records import Device, Provides
 from host_tools.fleet.rollout.wanted import Wanted
 from host_tools.fleet.service import FleetService
 from host_tools.fleet.store.opening import open_store
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from host_tools.fleet.records import Release
     from host_tools.fleet.store.fleet_store import FleetStore
+    from host_tools.repository.desires import Move
 
 
 class FolderField:
@@ -28,8 +32,12 @@ class FolderField:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def publish(self, group: str, wanted: Wanted, *, ask_anew: bool) -> None:
+    def publish(
+        self, group: str, wanted: Wanted, *, ask_anew: bool, is_current: Callable[[], bool] = always
+    ) -> None:
         del ask_anew
+        if not is_current():
+            return
         document = {
             "artifacts": {name: [one.path, one.digest] for name, one in wanted.artifacts.items()},
             "trial": None
@@ -42,6 +50,9 @@ class FolderField:
             },
         }
         write_durably(self._folder / f"{group}.json", json.dumps(document).encode())
+
+    def move(self, moves: Sequence[Move], *, is_current: Callable[[], bool] = always) -> None:
+        pass
 
     def keep_fresh(self) -> None:
         pass

@@ -210,6 +210,45 @@ def test_a_rollout_goes_on_whenever_its_server_is_killed(
     store.close()
 
 
+def test_of_two_servers_at_once_one_is_killed_and_the_other_carries_the_rollout_through(
+    address: str, tmp_path: Path, begin: Callable[..., subprocess.Popen[str]]
+) -> None:
+    folder = tmp_path / "desired"
+    folder.mkdir()
+    store = open_store(address)
+    prepared(store, devices=DEVICES)
+    service = FleetService(store, FolderField(folder))
+    service.create(plan("r1"), actor="user x")
+    service.order("r1", "submit", actor="user x")
+    first, deadline = begin("rounds", address, str(folder)), time.monotonic() + LONGEST_SECONDS
+    begin("rounds", address, str(folder))
+    while not first_stage_passed(store):
+        assert time.monotonic() < deadline
+        follow(service, folder)
+        time.sleep(0.02)
+    assert not store.leads(), "one of the two does"
+    first.kill()
+    first.wait(30)
+    state, effects = "", 1
+    while state != "finished" or effects:
+        assert time.monotonic() < deadline, state
+        follow(service, folder)
+        time.sleep(0.02)
+        with store.reading() as book:
+            state, effects = book.rollouts.get("r1").state, book.effects.count()
+    assert not store.leads(), "the other does"
+    settled = read_wanted(folder, "lab")
+    assert settled is not None
+    assert settled.trial is None
+    require_finished_once(store)
+    store.close()
+
+
+def first_stage_passed(store: FleetStore) -> bool:
+    with store.reading() as book:
+        return book.rollouts.get("r1").stages[0].state == "passed"
+
+
 def test_a_rollout_goes_on_when_its_database_is_killed(cluster: PostgresCluster, tmp_path: Path) -> None:
     store = open_store(cluster.database("restarted"))
     prepared(store, devices=DEVICES)

@@ -243,7 +243,7 @@ def test_a_rollout_shows_its_stages_gates_and_failures(
     gates = chromium.ask(
         "[...document.querySelectorAll('.gate-of')].map((one) => [one.querySelector('h3').textContent, one.querySelector('.chip').innerText])"
     )
-    assert gates == [["Median latency", "✓ passed"], ["p95 latency", "✓ passed"], ["Energy per inference", "! not measured"], ["Temperature", "✓ passed"], ["Disagreeing outputs", "! undecided"], ["Crashes", "✓ passed"]]  # fmt: skip
+    assert gates == [["Median latency", "✓ passed"], ["p95 latency", "✓ passed"], ["Energy per inference", "! not measured"], ["Temperature", "✓ passed"], ["Output disagreement", "! undecided"], ["Crashes", "✓ passed"]]  # fmt: skip
     failed = rows(chromium, "Jobs that failed")
     assert [row[1] for row in failed] == ["✕ failure", "✕ failure"]
     assert {row[2] for row in failed} == {SHOWN, "self test: out of memory"}
@@ -386,6 +386,74 @@ def test_a_device_is_revoked_with_a_reason(chromium: Browser, own: PagesFleet) -
         entry = book.audit.last()
     assert entry is not None
     assert (entry.action, dict(entry.details)) == ("device.revoke", {"reason": "lost"})
+
+
+def typed(chromium: Browser, name: str, words: str) -> None:
+    """Type into a field of the dialog."""
+    chromium.ask(f"document.querySelector('dialog [name={name}]').focus()")
+    for key in words:
+        chromium.press(key)
+
+
+def filed(chromium: Browser, content: object) -> None:
+    """Choose a file in the dialog."""
+    chromium.ask(
+        f"""(() => {{
+            const chosen = new DataTransfer();
+            chosen.items.add(new File([{json.dumps(json.dumps(content))}], "eye-1.3.json"));
+            const field = document.querySelector("dialog [type=file]");
+            field.files = chosen.files;
+            field.dispatchEvent(new Event("change", {{ bubbles: true }}));
+        }})()"""
+    )
+
+
+def test_a_release_then_a_plan_and_a_claim_token_are_made_from_the_page(
+    chromium: Browser, own: PagesFleet
+) -> None:
+    signed = fleet_of_page.release("1.3", 4) | {"schema_version": "1.0", "id": "eye-1.3", "created_by": "x"}
+    with fleet_of_page.serving(own, listening()) as address:
+        opened(chromium, own, address, "?view=releases", role="operator")
+        assert "no device changes" in act(chromium, "add-release")
+        filed(chromium, {"model": "eye"})
+        confirm(chromium)
+        chromium.wait("document.querySelector('dialog [role=alert]') !== null")
+        assert "version, counter, artifacts are missing" in text(chromium, "dialog [role=alert]")
+        filed(chromium, signed)
+        confirm(chromium)
+        gone(chromium)
+        chromium.wait("[...document.querySelectorAll('tbody th')].some((one) => one.innerText === 'eye-1.3')")
+
+        opened(chromium, own, address, "?view=rollouts", role="operator")
+        act(chromium, "plan")
+        typed(chromium, "id", "r9")
+        assert chromium.ask("document.querySelector('dialog [name=release]').value") == "eye-1.3"
+        typed(chromium, "group", "s")  # the group that begins so
+        confirm(chromium)
+        chromium.wait("document.querySelector('h1').innerText === 'r9'")
+        chromium.wait("document.querySelector('h1 + .chip').innerText === '• draft'")
+
+        opened(chromium, own, address, "?view=group&id=lab", role="operator")
+        chromium.ask("document.querySelector('[data-action=claim]').focus()")
+        chromium.press("Enter")
+        chromium.wait("document.querySelector('dialog[open]') !== null")
+        typed(chromium, "device", "lab-9")
+        chromium.press("Enter")
+        chromium.wait("document.activeElement.name === 'made'")
+        secret = chromium.ask("document.activeElement.value")
+        assert secret == "claim-lab-lab-9-86400-False"
+        chromium.press("Escape")
+        gone(chromium)
+        assert secret not in chromium.ask("document.documentElement.outerHTML")
+        assert chromium.ask("document.activeElement.dataset.action") == "claim"
+        chromium.open("about:blank")
+    with own.store.reading() as book:
+        assert book.releases.get("eye-1.3").counter == 4
+        planned = book.rollouts.get("r9")
+        actions = [entry.action for entry in book.audit.all()][-3:]
+    assert (planned.state, planned.plan.group, planned.plan.rolls_back) == ("draft", "stores", True)
+    assert planned.plan.stages[0].name == "canary"
+    assert actions == ["release.add", "rollout.create", "claim.make"]
 
 
 @pytest.mark.parametrize(

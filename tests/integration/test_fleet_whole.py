@@ -192,3 +192,35 @@ def test_a_release_reaches_a_device_and_its_job_ends(
     assert settled.trial is None
     assert settled.artifacts[TARGET].digest == digest
     assert asked.ask("GET", "/audit/check")["whole"] is True
+    before, device_digest = offer.serial, moved_to_another_group(asked, fleet, tmp_path)
+    moved = offered(fleet)
+    assert moved is not None
+    assert (moved.release.digest, moved.serial > before) == (device_digest, True)
+    device.say(settled=device_digest, serial=moved.serial)
+    wait_until(
+        lambda: asked.ask("GET", f"/rollouts/r2/jobs/{DEVICE}")["result"] == "success",
+        what="its job in the new group ends, although it believes itself in the old one",
+    )
+
+
+def moved_to_another_group(asked: FleetServer, fleet: Fleet, folder: Path) -> str:
+    """Move the device, roll another release out to its new group, and return what it is offered there."""
+    artifact = null_artifact(folder / "m-1.1.ewa", target=TARGET, latency_seconds=0.003)
+    path = fleet.repository.add(artifact, release_counter=2)
+    digest = fleet.repository.released("small")[path][1]
+    entry = {"path": path, "digest": digest, "size_bytes": artifact.stat().st_size}
+    body = {"model": "small", "version": "1.1", "counter": 2, "artifacts": {TARGET: entry}}
+    asked.ask("POST", "/releases", body)
+    asked.ask("POST", "/groups", {"name": "shop"})
+    asked.ask("PATCH", f"/devices/{DEVICE}", {"group": "shop"})
+    stages = [{"name": "all", "share_ppm": 1_000_000, "soak_seconds": 0.0}]
+    plan = {"id": "r2", "release": "small-1.1", "group": "shop", "stages": stages, "gates": []}
+    asked.ask("POST", "/rollouts", plan)
+    asked.ask("POST", "/rollouts/r2/submit", {})
+
+    def arrived() -> bool:
+        offer = offered(fleet)
+        return offer is not None and offer.release.digest == digest
+
+    wait_until(arrived, what="the device finds its new group's release")
+    return digest

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 import pytest
 
 from host_tools.cli.main import main
@@ -267,3 +268,11 @@ def test_an_address_where_nothing_can_be_read_is_told_in_one_line(
     assert said in line
     assert "secret" not in line
     assert [one.name for one in tmp_path.iterdir()] == ["foreign.duckdb"]
+
+
+def test_what_aborts_a_transaction_is_told_and_not_that_it_was_aborted(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "telemetry.duckdb")
+    rows = pa.table({"name": ["one"], "value": pa.array([None], pa.string())})
+    with pytest.raises(StoreError, match="NOT NULL"), store._engine.transaction():
+        store._engine.append("setting", rows)
+    store.close()

@@ -15,7 +15,7 @@ from host_tools.fleet.ddi.attributes import provides_after
 from host_tools.fleet.ddi.door import DdiRoute, DdiSettings, Door, device_of
 from host_tools.fleet.ddi.feedback import begun, ends, heard, lives
 from host_tools.fleet.ddi.files import Files
-from host_tools.fleet.ddi.offers import Offer, offer_to, standing, wanted_of
+from host_tools.fleet.ddi.offers import Offer, look_at, offer_to, standing
 from host_tools.fleet.ddi.wire import (
     ConfigData,
     Feedback,
@@ -68,13 +68,14 @@ class _Devices:
         self._told: OrderedDict[str, float] = OrderedDict()
         self._lock = threading.Lock()
 
-    def hears(self, device: Device) -> None:
-        """Write down that a device lives, unless that was done a moment ago."""
+    def polls(self, device: Device) -> Offer | None:
+        """Write down that a device lives, unless that was done a moment ago, and return what it has to do; None: nothing."""
         with self.fleet.store.reading() as book:
-            now, last = book.now_seconds, device.last_seen_seconds
-            is_awaited = any(job.heard_seconds is None for job in book.jobs.open_of([device.id]))
-        if is_awaited or last is None or now - last >= _HEARD_SECONDS:
+            seen = look_at(book, device)
+        now, last = seen.now_seconds, device.last_seen_seconds
+        if seen.is_awaited or last is None or now - last >= _HEARD_SECONDS:
             self.fleet.service.hear([lives(device.id, now)])
+        return offer_to(self.fleet.store, device, seen)
 
     def action(self, device: Device, number: int) -> tuple[DdiAction, Offer | None]:
         """Return an action of a device, and what is asked of the device with it now; None: nothing.
@@ -84,8 +85,8 @@ class _Devices:
         """
         with self.fleet.store.reading() as book:
             action = book.ddi_actions.get(device.id, number)
-            newest = book.ddi_actions.newest(device.id)
-            offer = standing(wanted_of(book, device), newest)
+            seen = look_at(book, device)
+        offer = standing(seen.wanted, seen.newest)
         return action, offer if offer is not None and offer.action == action else None
 
     def asks_attributes(self, device: str) -> bool:
@@ -107,9 +108,8 @@ def _add_poll(router: APIRouter, devices: _Devices) -> None:
     @router.get("", response_class=JSONResponse)
     def poll(request: Request) -> Response:
         device = device_of(request)
-        devices.hears(device)
         links = {}
-        offer = offer_to(devices.fleet.store, device)
+        offer = devices.polls(device)
         if offer is not None:
             relation = "deploymentBase" if offer.kind == "deploy" else "cancelAction"
             links[relation] = f"{relation}/{offer.action.number}"

@@ -12,6 +12,8 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from host_tools.fleet.records import Device, Job, Release, ReleasedArtifact
     from host_tools.fleet.store.ddi import DdiAction
     from host_tools.fleet.store.fleet_store import FleetBook, FleetStore
@@ -36,19 +38,46 @@ class Wanted:
     asked_seconds: float | None
 
 
-def offer_to(store: FleetStore, device: Device) -> Offer | None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What a poll finds, read in one transaction.
+
+    Attributes:
+        now_seconds: Unix time of the transaction.
+        wanted: What the device shall run that it does not run yet; None: nothing.
+        newest: Its newest action; None: it never had one.
+        is_awaited: A job of it has not been heard of yet.
+    """
+
+    now_seconds: float
+    wanted: Wanted | None
+    newest: DdiAction | None
+    is_awaited: bool
+
+
+def look_at(book: FleetBook, device: Device) -> Look:
+    """Read all that the answer to a poll needs; nothing of it grows with the fleet."""
+    jobs = book.jobs.open_of([device.id])
+    return Look(
+        now_seconds=book.now_seconds,
+        wanted=_wanted(book, device, jobs),
+        newest=book.ddi_actions.newest(device.id),
+        is_awaited=any(job.heard_seconds is None for job in jobs),
+    )
+
+
+def offer_to(store: FleetStore, device: Device, seen: Look) -> Offer | None:
     """Return what a device has to do, and make the action for it where there is none yet; None: nothing.
 
     Raises:
         StoreError: It cannot be read or written.
     """
-    with store.reading() as book:
-        wanted, newest = wanted_of(book, device), book.ddi_actions.newest(device.id)
-        offered = standing(wanted, newest)
-        if offered is not None or not is_fresh(wanted, newest):
-            return offered
+    offered = standing(seen.wanted, seen.newest)
+    if offered is not None or not is_fresh(seen.wanted, seen.newest):
+        return offered
     with store.writing() as book:  # looked at again: another request may have made it
-        wanted, newest = wanted_of(book, device), book.ddi_actions.newest(device.id)
+        seen = look_at(book, device)
+        wanted, newest = seen.wanted, seen.newest
         if wanted is None or not is_fresh(wanted, newest):
             return standing(wanted, newest)
         found = _artifact(book, device, wanted)
@@ -82,13 +111,12 @@ def is_fresh(wanted: Wanted | None, newest: DdiAction | None) -> bool:
     )
 
 
-def wanted_of(book: FleetBook, device: Device) -> Wanted | None:
+def _wanted(book: FleetBook, device: Device, jobs: Sequence[Job]) -> Wanted | None:
     """Return what a device shall run that it does not run yet."""
-    jobs = book.jobs.open_of([device.id])
     if jobs:
-        job: Job = max(jobs, key=lambda one: one.created_seconds)
+        job = max(jobs, key=lambda one: one.created_seconds)
         return Wanted(digest=job.wanted, rollout=job.rollout, asked_seconds=job.created_seconds)
-    desired = book.drift.of_device(device.id)
+    desired = book.drift.of_device(device.id, device.group)
     if desired.desired is None or desired.desired == device.artifact:
         return None
     return Wanted(digest=desired.desired, rollout=desired.rollout, asked_seconds=None)

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from host_tools.errors import ConflictError, InputError, OutputError, StoreError
+from host_tools.errors import ConflictError, InputError, OutputError, StaleError, StoreError
 from host_tools.fleet.field.releases import unsigned_artifacts
+from host_tools.fleet.outside import always
 from host_tools.fleet.rollout.wanted import Wanted
 from host_tools.repository.roles import rule_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from device_agent.contract.desired import Desired
     from host_tools.fleet.records import Release
+    from host_tools.repository.desires import Move
     from host_tools.repository.repository import Repository
 
+_LOG: Final = logging.getLogger("edgewright.fleet")
 _FRESH_RATIO: Final = 0.5
 """A timestamp with less than this of its life left is signed anew."""
 
@@ -34,7 +38,14 @@ class Publisher:
         self._repository = repository
         self._wall_seconds = wall_seconds
 
-    def publish(self, group: str, wanted: Wanted, *, ask_anew: bool = False) -> None:
+    def publish(
+        self,
+        group: str,
+        wanted: Wanted,
+        *,
+        ask_anew: bool = False,
+        is_current: Callable[[], bool] = always,
+    ) -> None:
         """Make a group's desired state say what is wanted.
 
         A way back is permitted whenever there is one, also where ``wanted`` does not ask for it: a device that comes back after weeks may
@@ -44,12 +55,20 @@ class Publisher:
             group: Its name.
             wanted: All of it. Nothing at all means: nobody runs the trial any more.
             ask_anew: Devices on which it has failed try it again. Each such call signs.
+            is_current: Asked when nobody else can sign any more; where it is no more wanted, nothing is signed.
 
         Raises:
             InputError: An artifact is not signed so, a name is none, or a number is out of its range.
             OutputError: The repository cannot be written.
         """
-        subject = f"group/{group}"
+        try:
+            self._publish(f"group/{group}", wanted, ask_anew=ask_anew, is_current=is_current)
+        except StaleError as error:
+            _LOG.info("%s", error)
+
+    def _publish(
+        self, subject: str, wanted: Wanted, *, ask_anew: bool, is_current: Callable[[], bool]
+    ) -> None:
         if not wanted.artifacts and wanted.trial is None:
             before = self._repository.desired_of(subject)
             if before is None:
@@ -61,7 +80,24 @@ class Publisher:
             trial=wanted.trial,
             allow_downgrade=True if wanted.allow_downgrade else None,
             ask_anew=ask_anew,
+            is_current=is_current,
         )
+
+    def move(self, moves: Sequence[Move], *, is_current: Callable[[], bool] = always) -> None:
+        """Let devices follow the group that they were moved to, whatever their configuration says.
+
+        Args:
+            moves: Each device once.
+            is_current: Asked when nobody else can sign any more; where it is no more wanted, nothing is signed.
+
+        Raises:
+            InputError: A name is none, or a key is missing.
+            OutputError: The repository cannot be written.
+        """
+        try:
+            self._repository.follow(moves, is_current=is_current)
+        except StaleError as error:
+            _LOG.info("%s", error)
 
     def keep_fresh(self) -> None:
         """Sign the timestamp anew when half of its life is over. To be called every hour or so.

@@ -12,6 +12,8 @@ from device_agent.contract.errors import ContractError
 from device_agent.contract.fields import Fields
 from host_tools.errors import InputError, VerificationError
 from host_tools.fleet.records import Release, ReleasedArtifact
+from host_tools.repository.attestation_bundle import SUFFIX
+from host_tools.repository.attestation_policy import require_attested
 from host_tools.repository.signed_folder import put
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
     from device_agent.contract.desired import ReleaseFacts
     from device_agent.contract.manifest import Manifest
+    from host_tools.repository.attestation_policy import AttestationPolicy
     from host_tools.repository.repository import Repository
 
 RELEASE_VERSION: Final = "1.0"
@@ -47,8 +50,11 @@ def create_release(
     created_seconds: float,
     counter: int | None = None,
     unverified_because: str = "",
+    attestations: AttestationPolicy | None = None,
 ) -> MadeRelease:
     """Check, add and sign the artifacts of one version of a model, all or none, and write ``releases/ID.json``.
+
+    What attested it is kept beside that, as ``releases/ID.intoto.jsonl``.
 
     Broken off and repeated it goes on where it stopped.
 
@@ -60,12 +66,13 @@ def create_release(
         created_seconds: Unix time.
         counter: Its place in the order of the model's releases; None: the next.
         unverified_because: Why an artifact may be released whose verification did not pass; empty: it may not.
+        attestations: Tests on boards that it must have passed; None: none are asked for.
 
     Raises:
         InputError: The artifacts are not of one model and version, two are for one target, or the version was released with others.
-        VerificationError: Verification of one did not pass.
-        ContractError: One is no artifact.
-        TrustError: Its bytes are not what its manifest says.
+        VerificationError: Verification of one did not pass, or attestations do not bear it out.
+        ContractError: One is no artifact, or a file no bundle of attestations.
+        TrustError: Its bytes are not what its manifest says, or an attestation is not signed by a key that is trusted.
         OutputError: The repository cannot be written.
     """
     if not artifacts:
@@ -77,6 +84,11 @@ def create_release(
     for archive in archives:
         archive.check_members()
         _require_verified(archive, unverified_because)
+    attested = (
+        require_attested(archives, attestations, now_seconds=created_seconds)
+        if attestations is not None
+        else []
+    )
     manifest = archives[0].manifest
     before = _released_before(repository, archives)
     place = before or _next_counter(repository, manifest, counter)
@@ -101,6 +113,8 @@ def create_release(
     )
     made = MadeRelease(release=release, unverified_because=unverified_because)
     path = folder / "releases" / f"{release.id}.json"
+    if attested:
+        put(path.with_name(f"{release.id}{SUFFIX}"), b"".join(one.line for one in attested))
     if before is not None and path.exists():
         return read_release(path)
     put(path, encode(made))

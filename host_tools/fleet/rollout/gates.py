@@ -5,7 +5,7 @@ what follows from that at the end of a stage is `stage_end`'s. A device is one v
 logarithms for latency and energy. What changed meanwhile on devices that kept the previous artifact (weather, load) is taken
 off where there are enough of them. Each way the chance of a wrong decision is at most 1 − `confidence`, over all looks.
 
-Shares of time and of outputs lie at their best on nearly every device: there a mean says little of the device that has
+Shares of time and agreement of outputs lie at their best on nearly every device: there a mean says little of the device that has
 not been seen. One more device at the worst value is counted in their upper end, so that few devices never show that all is well.
 
 Crashes are counted over all devices: a Poisson rate before, exact, and one after, time-uniform; the interval of their difference
@@ -59,8 +59,8 @@ class Pairs:
     """Figures of devices with the previous artifact and with the candidate; NaN where there is too little to say.
 
     Attributes:
-        before: float64[devices]: seconds, joules, °C; a share of 0 to 1 for `throttled_share`; for `output_agreement` the share of outputs
-            that agree.
+        before: float64[devices]: seconds, joules, °C; a share of 0 to 1 for `throttled_share`; for `output_agreement` the mean cosine
+            of the shadow run's outputs to those of the previous artifact, which is 1 before.
         after: float64[devices], in the same order.
     """
 

@@ -9,6 +9,7 @@ on with them, so that a finding can say which side is missing.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
@@ -19,7 +20,7 @@ from host_tools.fleet.rollout import wording
 from host_tools.fleet.rollout.gates import Crashes, Pairs, judge
 from host_tools.review.analysis.measures import MEASURES
 from host_tools.review.analysis.pairing import pair
-from host_tools.review.analysis.regroup import chosen, regroup
+from host_tools.review.analysis.regroup import chosen, codes, regroup
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     _Figures: TypeAlias = Callable[[WindowTable], NDArray[np.float64]]
 
 _HOUR: Final = 3_600.0
+_LATEST: Final = np.iinfo(np.int64).max
 _NAMES: Final[Mapping[GateMeasure, str]] = MappingProxyType(
     {
         "latency_p50": "latency_p50_seconds",
@@ -62,6 +64,7 @@ def find(
     agreements: Mapping[str, float],
     *,
     release: str = "the release",
+    since_seconds: float = 0.0,
 ) -> tuple[GateFinding, ...]:
     """Judge every gate of a plan on what is stored.
 
@@ -70,15 +73,17 @@ def find(
         table: Windows of at most an hour by device, artifact and time, of all devices of the group, from a day before the first
             stage began; None: there is nothing.
         versions: As `versions_of`.
-        agreements: By device, how far its outputs with the candidate agree with those before, 1: entirely. The agent tells it
-            of every update that it activates, as ``shadow_cosine``.
+        agreements: By device, the mean cosine of its outputs with the candidate to those before. The agent tells it of every update that it
+            activates, as ``shadow_cosine``.
         release: What the candidate is called.
+        since_seconds: Unix time at which the table begins; what ran before is not in it.
 
     Raises:
         ValueError: The table has no axis ``device`` or ``artifact``.
     """
     if table is None:
         return tuple(_nothing_to_compare(gate, release) for gate in gates)
+    table = _without_first_starts(table, since_seconds)
     at_same_hours = [pair(table, before, after) for before, after in versions]
     least = max((gate.least_devices for gate in gates), default=0)
     if sum(len(one.paired.devices) for one in at_same_hours) >= least:
@@ -132,13 +137,8 @@ def _paired(sides: Sequence[Sides], before: _Figures, after: _Figures) -> Pairs:
 
 
 def _crashes(pairings: Sequence[Pairing]) -> Crashes:
-    """Starts of the agent, less the one with which a device begins the candidate."""
-    counts = _pairs(
-        pairings,
-        lambda table: table.starts.astype(np.float64),
-        lambda table: np.maximum(table.starts - 1, 0).astype(np.float64),
-        missing=0.0,
-    )
+    """Starts of the agent but for those with which a device begins an artifact, which are in the table no more."""
+    counts = _pairs(pairings, _starts, _starts, missing=0.0)
     hours = _pairs(pairings, _hours, _hours, missing=0.0)
     return Crashes(
         before=counts.before.astype(np.int64),
@@ -146,6 +146,33 @@ def _crashes(pairings: Sequence[Pairing]) -> Crashes:
         before_hours=hours.before,
         after_hours=hours.after,
     )
+
+
+def _without_first_starts(table: WindowTable, since_seconds: float) -> WindowTable:
+    """Return the table without the start with which a device begins an artifact: it is asked for, and no crash.
+
+    It is in the first window of that artifact on that device. An artifact that is there in the table's first hour ran before, and what
+    starts then is a crash.
+
+    Raises:
+        ValueError: The table has no axis ``device`` or ``artifact``.
+    """
+    if "device" not in table.axes or "artifact" not in table.axes:
+        raise ValueError(f"find: expected windows by device and artifact, got axes {', '.join(table.axes)}.")
+    count = len(table.starts)
+    times = table.key("time").astype(np.int64) if "time" in table.axes else np.full(count, _LATEST)
+    device, artifact = codes(table.key("device"))[0], codes(table.key("artifact"))[0]
+    order = np.lexsort((times, artifact, device))
+    is_first = np.ones(count, dtype=bool)
+    is_first[1:] = (np.diff(device[order]) != 0) | (np.diff(artifact[order]) != 0)
+    begins = np.zeros(count, dtype=bool)
+    begins[order] = is_first
+    begins &= times >= since_seconds + _HOUR
+    return replace(table, starts=np.maximum(table.starts - begins, 0))
+
+
+def _starts(table: WindowTable) -> NDArray[np.float64]:
+    return table.starts.astype(np.float64)
 
 
 def _hours(table: WindowTable) -> NDArray[np.float64]:

@@ -81,7 +81,14 @@ class TelemetryFindings:
         since = Selection(start=began, end=now_seconds, devices=members)
         events = self._store.events(since, names=("update_activated",), limit=_MOST_EVENTS)
         agreements = _agreements(events, {after for _, after in versions})
-        return find(rollout.plan.gates, table, versions, agreements, release=release.id)
+        return find(
+            rollout.plan.gates,
+            table,
+            versions,
+            agreements,
+            release=release.id,
+            since_seconds=began - BEFORE_SECONDS,
+        )
 
 
 def _agreements(events: Sequence[StoredEvent], candidates: Collection[str]) -> dict[str, float]:

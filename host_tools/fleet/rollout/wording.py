@@ -16,27 +16,28 @@ MEASURES: Final[Mapping[GateMeasure, str]] = {
     "energy_per_inference": "energy per inference",
     "temperature": "temperature",
     "throttled_share": "throttled share of time",
-    "output_agreement": "disagreeing outputs",
+    "output_agreement": "output disagreement (1 − mean cosine)",
     "crashes": "crashes",
 }
 RATIOS: Final[frozenset[GateMeasure]] = frozenset({"latency_p50", "latency_p95", "energy_per_inference"})
 SHARES: Final[frozenset[GateMeasure]] = frozenset({"throttled_share", "output_agreement"})
+"""Of 0 to 1, and at their best on nearly every device. Time is said in points of a hundred, a mean cosine as it is."""
 
 
 def worsening(measure: GateMeasure, value: float) -> str:
     """Return a worsening with its sign and unit: ``+12.3 %``, ``−0.4 °C``."""
-    return f"{_signed(measure, value)} {_unit(measure)}"
+    return f"{_signed(measure, value)} {_unit(measure)}".rstrip()
 
 
 def interval(measure: GateMeasure, low: float, high: float) -> str:
     """Return both ends with their signs, and the unit: ``−0.4 to +2.1 °C``."""
-    return f"{_signed(measure, low)} to {_signed(measure, high)} {_unit(measure)}"
+    return f"{_signed(measure, low)} to {_signed(measure, high)} {_unit(measure)}".rstrip()
 
 
 def limit(measure: GateMeasure, worst: float) -> str:
     """Return what is allowed: ``10 %``, ``5 °C``."""
-    size = 100 * worst if measure in RATIOS | SHARES else worst
-    return f"{size:g} {_unit(measure)}"
+    size = 100 * worst if measure in RATIOS or measure == "throttled_share" else worst
+    return f"{size:g} {_unit(measure)}".rstrip()
 
 
 def duration(seconds: float) -> str:
@@ -66,14 +67,18 @@ def _signed(measure: GateMeasure, value: float) -> str:
     sign, size = ("−" if value < 0 else "+"), abs(value)
     if measure in RATIOS:
         return f"{sign}{100 * size:.1f}"
-    if measure in SHARES:
+    if measure == "throttled_share":
         return f"{sign}{100 * size:.2f}"
+    if measure == "output_agreement":
+        return f"{sign}{size:.4f}"
     return f"{sign}{size:.1f}" if measure == "temperature" else f"{sign}{size:.3g}"
 
 
 def _unit(measure: GateMeasure) -> str:
     if measure in RATIOS:
         return "%"
-    if measure in SHARES:
+    if measure == "throttled_share":
         return "points"
+    if measure == "output_agreement":
+        return ""
     return "°C" if measure == "temperature" else "per device-hour"

@@ -312,9 +312,13 @@ class Me(Answer):
 
 
 class Alive(Answer):
-    """The server answers, and so does its store."""
+    """The server answers, and so does its store.
+
+    `leads`: this server makes the fleet's rollouts go on; of several servers of one database one does.
+    """
 
     status: str
+    leads: bool
 
 
 class Overview(Answer):

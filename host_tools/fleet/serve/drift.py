@@ -29,5 +29,4 @@ def add_drift_endpoints(app: FastAPI, fleet: Fleet) -> None:
     @app.get(f"{ROOT}/devices/{{device}}/desired", response_model=DesiredAnswer)
     def tell_desired(device: InDevice) -> DesiredOfDevice:
         with fleet.store.reading() as book:
-            book.devices.get(device)
-            return book.drift.of_device(device)
+            return book.drift.of_device(device, book.devices.get(device).group)

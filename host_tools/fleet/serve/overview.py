@@ -18,7 +18,7 @@ def add_overview_endpoints(app: FastAPI, fleet: Fleet) -> None:
     def is_alive() -> Alive:
         with fleet.store.reading() as book:
             book.changes.newest()
-        return Alive(status="ok")
+        return Alive(status="ok", leads=bool(fleet.service.leads))
 
     @app.get(f"{ROOT}/overview", response_model=Overview)
     def look_over() -> Overview:

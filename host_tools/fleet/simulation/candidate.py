@@ -12,7 +12,8 @@ class Candidate:
     Attributes:
         slower: Latency: 0.4 is 40 % slower.
         hungrier: Power of inference, likewise.
-        disagreeing: Share of outputs that are wrong, on every device, beside those in which any two good releases differ.
+        disagreeing: Share of outputs that have nothing in common with those before (cosine 0), on every device, beside those in which any two
+            good releases differ: so much is missing of the mean cosine.
         crash_share: Share of the devices on which it crashes.
         crashes_per_hour: How often there.
     """

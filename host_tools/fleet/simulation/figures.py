@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from host_tools.review.simulation.boards import Board
 
 HOURS = 24
-_SUMS = ("count", "p50", "p95", "slowed", "energy", "celsius", "throttled", "samples", "agreed", "compared")
+_SUMS = ("count", "p50", "p95", "slowed", "energy", "celsius", "throttled", "samples", "cosine", "compared")
 _PLACE = {name: place for place, name in enumerate(_SUMS)}
 _HEAT_STEPS = 101
 
@@ -115,8 +115,8 @@ class Comparison:
             )
         if measure == "output_agreement":
             compared = self._sums[1]["compared"]
-            after_share = _quotient(self._sums[1]["agreed"], compared, MIN_LATENCIES)
-            return Pairs(before=np.ones(len(compared)), after=after_share)
+            agreement = _quotient(self._sums[1]["cosine"], compared, MIN_LATENCIES)
+            return Pairs(before=np.ones(len(compared)), after=agreement)
         values = [self._values(measure, sums) for sums in self._sums]
         return Pairs(before=values[0], after=values[1])
 

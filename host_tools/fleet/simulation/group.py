@@ -186,7 +186,8 @@ class SimulatedGroup:
         samples = np.full(self.count, _SAMPLES_A_MINUTE * seconds / MINUTE)
         compared = np.where(runs, float(_COMPARED_A_MINUTE), 0.0)
         wrong = np.clip(self._disagreeing + self._candidate.disagreeing, 0.0, 1.0)
-        agreed = rng.binomial(compared.astype(np.int64), 1 - wrong).astype(np.float64)
+        # A frame's output is as before, cosine 1, or has nothing in common with it, 0.
+        cosine = rng.binomial(compared.astype(np.int64), 1 - wrong).astype(np.float64)
         return {
             "count": count,
             "p50": logarithm + root * _P50_NOISE * rng.standard_normal(self.count),
@@ -196,7 +197,7 @@ class SimulatedGroup:
             "celsius": (self._celsius + rng.normal(0.0, 0.05, self.count)) * samples,
             "throttled": slow * samples,
             "samples": samples,
-            "agreed": agreed,
+            "cosine": cosine,
             "compared": compared,
         }
 

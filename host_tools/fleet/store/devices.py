@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from sqlalchemy import and_, bindparam, case, delete, func, insert, or_, select, update
 
-from host_tools.errors import ConflictError, NotFoundError
+from host_tools.errors import ConflictError, NotFoundError, StoreError
 from host_tools.fleet.records import Device, Provides
 from host_tools.fleet.store.documents import read, written
 from host_tools.fleet.store.tables import DEVICE, DEVICE_TAG
@@ -284,8 +285,22 @@ def _bound(report: DeviceReport) -> dict[str, Any]:
     }
 
 
-def _targets(text: str, device: str) -> tuple[str, ...]:
-    return read(text, tuple[str, ...], where=f"device {device}")
+def _provides(row: Row[Any]) -> Provides:
+    try:
+        return _known_provides(row.targets, row.engine, row.agent_version, row.memory_bytes)
+    except StoreError as error:
+        raise StoreError(f"device {row.id}: {error.args[0]}", hint=error.hint) from error
+
+
+@lru_cache(maxsize=4_096)
+def _known_provides(targets: str, engine: str, agent_version: str, memory_bytes: int | None) -> Provides:
+    """Devices of a fleet are of a few kinds: what all of a kind can run is one value, read once."""
+    return Provides(
+        targets=read(targets, tuple[str, ...], where="targets"),
+        engine=engine,
+        agent_version=agent_version,
+        memory_bytes=memory_bytes,
+    )
 
 
 def _device(row: Row[Any], tags: Iterable[str]) -> Device:
@@ -294,12 +309,7 @@ def _device(row: Row[Any], tags: Iterable[str]) -> Device:
         group=row.group,
         tags=frozenset(tags),
         state=cast("DeviceState", row.state),
-        provides=Provides(
-            targets=_targets(row.targets, row.id),
-            engine=row.engine,
-            agent_version=row.agent_version,
-            memory_bytes=row.memory_bytes,
-        ),
+        provides=_provides(row),
         artifact=row.artifact,
         desired_serial=row.desired_serial,
         health=row.health,

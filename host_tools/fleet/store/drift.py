@@ -71,7 +71,7 @@ class Drift:
 
     def tallies(self) -> tuple[GroupDrift, ...]:
         """Return the drift of every group that has enrolled devices, in the order of their names."""
-        trials = self._trials()
+        trials = self._trials(self._standing())
         columns = (DEVICE.c.group, DEVICE.c.targets, DEVICE.c.artifact, trials.c.wanted, trials.c.is_open)
         asked = (
             select(*columns, func.count().label("devices"))
@@ -91,8 +91,8 @@ class Drift:
     def differing(self, group: str, *, after: str = "", limit: int) -> tuple[DesiredOfDevice, ...]:
         """Return the next enrolled devices of a group that are `differing`, in the order of their ids."""
         found: list[DesiredOfDevice] = []
-        artifacts = self._groups().get(group, {})
-        asked = self._devices().where(
+        artifacts = self._groups(group)[group]
+        asked = self._devices(group).where(
             DEVICE.c.group == group, DEVICE.c.state == "enrolled", DEVICE.c.id > after
         )
         with self._connection.execute(asked.order_by(DEVICE.c.id)) as rows:
@@ -104,13 +104,13 @@ class Drift:
                         break
         return tuple(found)
 
-    def of_device(self, device: str) -> DesiredOfDevice:
-        """Return what a device shall run and what it says; the device must be there."""
-        row = self._connection.execute(self._devices().where(DEVICE.c.id == device)).one()
-        return _of_device(row, self._groups()[row.group])
+    def of_device(self, device: str, group: str) -> DesiredOfDevice:
+        """Return what a device of a group shall run and what it says; the device must be there."""
+        row = self._connection.execute(self._devices(group, device).where(DEVICE.c.id == device)).one()
+        return _of_device(row, self._groups(group)[group])
 
-    def _devices(self) -> Any:
-        trials = self._trials()
+    def _devices(self, group: str, device: str | None = None) -> Any:
+        trials = self._trials(self._standing(group), device)
         return (
             select(
                 DEVICE.c.id,
@@ -125,17 +125,24 @@ class Drift:
             .outerjoin(trials, _same_device(trials))
         )
 
-    def _trials(self) -> Subquery:
-        """Return the jobs of the rollouts whose trials stand now: one of a group at most."""
+    def _standing(self, group: str | None = None) -> list[str]:
+        """Return the rollouts whose trials stand now, of one group or of all: one of a group at most."""
         has_jobs = select(JOB.c.rollout).where(JOB.c.rollout == ROLLOUT.c.id).exists()
         asked = (
             select(ROLLOUT.c.id, ROLLOUT.c.group, ROLLOUT.c.state)
             .where(ROLLOUT.c.state.in_(_HAS_SAID), has_jobs)
-            .order_by(ROLLOUT.c.changed_seconds, ROLLOUT.c.id)
+            .order_by(ROLLOUT.c.changed_seconds.desc(), ROLLOUT.c.id.desc())
         )
-        newest = {row.group: row for row in self._connection.execute(asked)}
-        standing = [row.id for row in newest.values() if row.state in _STANDS]
-        return (
+        if group is not None:
+            asked = asked.where(ROLLOUT.c.group == group).limit(1)
+        newest: dict[str, Any] = {}
+        for row in self._connection.execute(asked):
+            newest.setdefault(row.group, row)
+        return [row.id for row in newest.values() if row.state in _STANDS]
+
+    def _trials(self, rollouts: Sequence[str], device: str | None = None) -> Subquery:
+        """Return the jobs of rollouts whose trials stand; of one device, so that no database makes a table of all of them first."""
+        asked = (
             select(
                 JOB.c.device,
                 JOB.c.wanted,
@@ -144,12 +151,14 @@ class Drift:
                 ROLLOUT.c.group,
             )
             .join(ROLLOUT, ROLLOUT.c.id == JOB.c.rollout)
-            .where(JOB.c.rollout.in_(standing))
-            .subquery()
+            .where(JOB.c.rollout.in_(rollouts))
         )
+        return (asked if device is None else asked.where(JOB.c.device == device)).subquery()
 
-    def _groups(self) -> Mapping[str, Mapping[str, ReleasedArtifact]]:
-        rows = self._connection.execute(select(GROUP.c.name, GROUP.c.artifacts))
+    def _groups(self, name: str | None = None) -> Mapping[str, Mapping[str, ReleasedArtifact]]:
+        """Return what whole groups run: one, or all of them."""
+        asked = select(GROUP.c.name, GROUP.c.artifacts)
+        rows = self._connection.execute(asked if name is None else asked.where(GROUP.c.name == name))
         found: defaultdict[str, Mapping[str, ReleasedArtifact]] = defaultdict(dict)
         found.update({row.name: read_artifacts(row.artifacts, where=f"group {row.name}") for row in rows})
         return found

@@ -19,6 +19,7 @@ from host_tools.fleet.store.drift import Drift
 from host_tools.fleet.store.effects import Effects
 from host_tools.fleet.store.groups import Groups
 from host_tools.fleet.store.jobs import Jobs
+from host_tools.fleet.store.leadership import Leadership
 from host_tools.fleet.store.releases import Releases
 from host_tools.fleet.store.rollouts import Rollouts
 from host_tools.fleet.store.tokens import Tokens
@@ -82,6 +83,7 @@ class FleetStore:
 
     def __init__(self, engine: Engine, *, wall_seconds: Callable[[], float] = time) -> None:
         self._engine = engine
+        self._leadership = Leadership(engine)
         self.wall_seconds = wall_seconds
 
     @property
@@ -117,8 +119,18 @@ class FleetStore:
         with _told(self._engine), writing_connection(self._engine) as connection:
             yield FleetBook(connection, self.wall_seconds())
 
+    def leads(self) -> bool:
+        """Return whether this process is the one that makes rollouts go on; where none does, it is from now on.
+
+        Raises:
+            StoreError: It cannot be told.
+        """
+        with _told(self._engine):
+            return self._leadership.holds()
+
     def close(self) -> None:
-        """End every connection."""
+        """End every connection, and let another process lead."""
+        self._leadership.end()
         self._engine.dispose()
 
 

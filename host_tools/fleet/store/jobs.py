@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from sqlalchemy import and_, bindparam, case, func, insert, or_, select, update
@@ -23,6 +23,7 @@ _SUCCEEDED: Final = and_(JOB.c.state == "closed", JOB.c.result == "success")
 _FAILED: Final = or_(JOB.c.state == "rejected", and_(JOB.c.state == "closed", JOB.c.result == "failure"))
 _TAKES_PART: Final = and_(DEVICE.c.state == "enrolled", DEVICE.c.group == ROLLOUT.c.group)
 _BATCH: Final = 1_000
+_COLUMNS: Final = tuple(field.name for field in fields(Job))
 _MOVES: Final = (
     "state",
     "result",
@@ -60,7 +61,7 @@ class Jobs:
                 JOB.c.device.in_(sorted({device for _, device in keys})),
             )
             known = {(row.rollout, row.device) for row in self._connection.execute(asked)}
-            fresh = [asdict(job) for job in batch if (job.rollout, job.device) not in known]
+            fresh = [_row(job) for job in batch if (job.rollout, job.device) not in known]
             if fresh:
                 self._connection.execute(insert(JOB), fresh)
             made += len(fresh)
@@ -73,7 +74,7 @@ class Jobs:
                 update(JOB)
                 .where(JOB.c.rollout == bindparam("b_rollout"), JOB.c.device == bindparam("b_device"))
                 .values({name: bindparam(f"b_{name}") for name in _MOVES}),
-                [{f"b_{name}": value for name, value in asdict(job).items()} for job in jobs],
+                [{f"b_{name}": value for name, value in _row(job).items()} for job in jobs],
             )
 
     def get(self, rollout: str, device: str) -> Job:
@@ -201,6 +202,11 @@ def _counts(row: Row[Any]) -> JobCounts:
         canceled=int(row.total) - still - succeeded - failed,
         holding=int(row.holding),
     )
+
+
+def _row(job: Job) -> dict[str, Any]:
+    """Return a job's columns. `asdict` copies every value deeply, which a stage of a large group has no time for."""
+    return {name: getattr(job, name) for name in _COLUMNS}
 
 
 def _job(row: Row[Any]) -> Job:

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 _BUSY_SECONDS: Final = 30
 """So long a writer waits for another: a stage of a large group begins in one transaction."""
 _CONNECT_SECONDS: Final = 10
+_KEEPALIVES: Final = "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"
+"""The database notices within half a minute that a server's machine has gone, and with it whoever led."""
 _PRAGMAS: Final = ("foreign_keys = ON", "journal_mode = WAL", "synchronous = FULL")
 _DRIVERS: Final = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
 
@@ -96,7 +98,11 @@ def _engine(address: str) -> Engine:
         connect_args={
             "connect_timeout": _CONNECT_SECONDS,
             "application_name": "edgewright",
-            "options": f"-c lock_timeout={milliseconds} -c idle_in_transaction_session_timeout={6 * milliseconds}",
+            "options": f"-c lock_timeout={milliseconds} -c idle_in_transaction_session_timeout={6 * milliseconds} {_KEEPALIVES}",
+            "keepalives_idle": 10,
+            "keepalives_interval": 5,
+            "keepalives_count": 3,
+            "tcp_user_timeout": milliseconds,
         },
     )
 

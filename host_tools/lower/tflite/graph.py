@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from host_tools.errors import LoweringError
+from host_tools.lower.packing import packed
 from host_tools.lower.tflite import versions
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from device_agent.contract.manifest import WireType
     from host_tools.plan.quantization_plan import IntegerType
 
-TfliteType = Literal["FLOAT32", "INT8", "UINT8", "INT16", "INT32", "INT64", "BOOL"]
+TfliteType = Literal["FLOAT32", "INT8", "UINT8", "INT16", "INT32", "INT64", "BOOL", "INT4"]
 
 TYPE_OF_DTYPE: Mapping[WireType, TfliteType] = MappingProxyType(
     {
@@ -34,6 +35,10 @@ TYPE_OF_DTYPE: Mapping[WireType, TfliteType] = MappingProxyType(
         "int64": "INT64",
         "bool": "BOOL",
     }
+)
+
+_TYPE_OF_CODES: Mapping[IntegerType, TfliteType] = MappingProxyType(
+    {"int8": "INT8", "uint8": "UINT8", "int16": "INT16", "int32": "INT32", "int64": "INT64", "int4": "INT4"}
 )
 
 
@@ -67,7 +72,7 @@ class Quantization:
     @property
     def type(self) -> TfliteType:
         """The type of the codes as the schema calls it."""
-        return TYPE_OF_DTYPE[self.dtype]
+        return _TYPE_OF_CODES[self.dtype]
 
     @property
     def low(self) -> int:
@@ -139,7 +144,7 @@ class GraphBuilder:
     def constant(
         self, name: str, values: NDArray[np.generic], quantization: Quantization | None = None
     ) -> int:
-        """Add a constant, or return the index of an equal one (same bytes, type, shape and quantization)."""
+        """Add a constant, or return the index of an equal one (same bytes, type, shape and quantization); 4-bit codes come as int8."""
         array = np.ascontiguousarray(values)
         dtype = next((code for name, code in TYPE_OF_DTYPE.items() if name == array.dtype.name), None)
         if dtype is None:
@@ -148,6 +153,9 @@ class GraphBuilder:
                 hint="Change the Cast in front of it, or choose a target of another format.",
             )
         data = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+        if quantization is not None and quantization.dtype == "int4":
+            dtype = "INT4"
+            data = packed(np.bitwise_and(array.reshape(-1), 0x0F).astype(np.uint8), bits=4).tobytes()
         key = (data, dtype, array.shape, quantization)
         if key not in self._constants:
             self._constants[key] = self._append(name, array.shape, dtype, quantization, data)

@@ -67,7 +67,11 @@ class PlanView:
 
     def is_integer(self, node: ir.Node) -> bool:
         """Whether the node reads and writes integers; `require_precisions` saw to it that it is int8, int16 or float32."""
-        return self.node_plan(node).precision in ("int8", "int16")
+        return self.node_plan(node).precision in ("int8", "int16") and not self.is_dynamic(node)
+
+    def is_dynamic(self, node: ir.Node) -> bool:
+        """Whether the node reads and writes floats, and multiplies integers whose scale it finds at run time."""
+        return self.node_plan(node).activations == "dynamic"
 
     def is_fused(self, node: ir.Node) -> bool:
         """Whether another node does this one's work."""

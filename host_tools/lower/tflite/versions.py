@@ -107,13 +107,35 @@ def lowest(name: str, inputs: Sequence[Tensor], outputs: Sequence[Tensor], optio
     return base
 
 
+def _hybrid(op: _Signature, *, per_tensor: int, per_channel: int) -> int | None:
+    """Return the version for float activations before 8-bit weights; None for others."""
+    if op.inputs[0].type != "FLOAT32" or op.inputs[1].type != "INT8":
+        return None
+    scales = op.inputs[1].quantization
+    return per_channel if scales is not None and scales.is_per_channel else per_tensor
+
+
+def _dequantize(op: _Signature) -> int:
+    source = op.inputs[0]
+    if source.type == "INT4":
+        return 6
+    is_per_channel = source.quantization is not None and source.quantization.is_per_channel
+    return 5 if is_per_channel else 1
+
+
 def _convolution(op: _Signature) -> int:
     if op.inputs[0].shape[3] != op.inputs[1].shape[3]:
         return 6
+    hybrid = _hybrid(op, per_tensor=2, per_channel=5)
+    if hybrid is not None:
+        return hybrid
     return 3 if op.is_int8 else 1
 
 
 def _depthwise(op: _Signature) -> int:
+    hybrid = _hybrid(op, per_tensor=4, per_channel=6)
+    if hybrid is not None:
+        return hybrid
     if op.is_int8:
         return 3
     dilated = op.fields.get("dilationHFactor", 1) != 1 or op.fields.get("dilationWFactor", 1) != 1
@@ -121,6 +143,9 @@ def _depthwise(op: _Signature) -> int:
 
 
 def _fully_connected(op: _Signature) -> int:
+    hybrid = _hybrid(op, per_tensor=3, per_channel=12)
+    if hybrid is not None:
+        return max(hybrid, 5 if op.fields.get("keepNumDims") else 1)
     if op.fields.get("keepNumDims"):
         return 5
     return 4 if op.is_int8 else 1
@@ -171,6 +196,7 @@ _SPECIAL = MappingProxyType(
     {
         "CONV_2D": _convolution,
         "DEPTHWISE_CONV_2D": _depthwise,
+        "DEQUANTIZE": _dequantize,
         "FULLY_CONNECTED": _fully_connected,
         "TRANSPOSE_CONV": _transpose_conv,
         "MUL": _mul,
@@ -199,9 +225,9 @@ _RUNTIMES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "COS": ("1.14.0",),
         "CONCATENATION": ("1.5.0", "1.14.0", "2.3.0"),
         "CONV_2D": ("1.5.0", "1.14.0", "1.14.0", "2.3.0", "2.4.0", "2.9.0"),
-        "DEPTHWISE_CONV_2D": ("1.5.0", "1.12.0", "1.14.0", "2.2.0", "2.3.0"),
+        "DEPTHWISE_CONV_2D": ("1.5.0", "1.12.0", "1.14.0", "2.2.0", "2.3.0", "2.3.0"),
         "DEPTH_TO_SPACE": ("2.1.0",),
-        "DEQUANTIZE": ("1.13.1", "1.14.0", "1.15.0"),
+        "DEQUANTIZE": ("1.13.1", "1.14.0", "1.15.0", "2.2.0", "2.7.0", "2.18.0"),
         "DIV": ("1.6.0", "2.3.0"),
         "ELU": ("1.14.0",),
         "EQUAL": ("1.14.0",),

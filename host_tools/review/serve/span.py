@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from host_tools.errors import InputError
 from host_tools.review.store.telemetry_store import Retention
-from host_tools.review.store.windows import SHOWN_LEVELS, Level
+from host_tools.review.store.tiles import windows_a_device
+from host_tools.review.store.windows import SHOWN_LEVELS, Level, Selection
 
 RANGES = {
     "1h": 3600.0,
@@ -20,6 +21,8 @@ RANGES = {
 """Lengths that the page offers by name, in seconds."""
 _MOST_WINDOWS = 1500
 """More columns than a screen has dots for are work for nothing."""
+_MOST_RANKED_WINDOWS = 10
+"""Of a device: merging more of 10,000 devices takes too long."""
 _MOST_SPAN = 20 * 366 * 86400.0
 _LATEST = 253402300800.0  # year 10000
 
@@ -112,6 +115,17 @@ def picked_level(start: float, end: float, *, newest: float, kept: Retention | N
         if is_kept and (end - start) / level.seconds <= _MOST_WINDOWS:
             return level
     return Level.DAY
+
+
+def of_ranking(span: Span) -> Span:
+    """Return the time in whole windows that are long enough: the short ones at its ends would be most of what is merged."""
+    for level in Level:
+        if not span.level.seconds <= level.seconds <= Level.DAY.seconds:
+            continue
+        rounded = span.at(level)
+        if windows_a_device(Selection(start=rounded.start, end=rounded.end), level) <= _MOST_RANKED_WINDOWS:
+            return rounded
+    return span.at(Level.DAY)
 
 
 def coarser(level: Level) -> Level | None:

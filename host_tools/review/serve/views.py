@@ -39,8 +39,8 @@ from host_tools.review.serve.heat import frame, heat
 from host_tools.review.serve.inputs import input_rows
 from host_tools.review.serve.markers import first_seen, markers_of
 from host_tools.review.serve.measures import QUANTILES, lines_of, measures_of, merged, ratio_columns, total_of
-from host_tools.review.serve.span import Span, coarser
-from host_tools.review.store.windows import Level, Selection
+from host_tools.review.serve.span import Span, coarser, of_ranking
+from host_tools.review.store.windows import Selection
 from host_tools.review.wire_text import harmless
 
 if TYPE_CHECKING:
@@ -81,7 +81,6 @@ _MOST_VALUES = 40
 """A label with more values than this is no menu."""
 _MOST_EVENTS = 1000
 _MOST_ROLLOUT = 8
-_MOST_HOURS = 14 * 24
 _SHOWN_EVENTS = 200
 
 
@@ -244,14 +243,14 @@ def ranking(
 ) -> RankingAnswer:
     """Return one page of the devices in an order; those that have no value come last in either direction.
 
-    Two weeks or more are ranked by whole days.
+    They are ranked over whole minutes, hours, quarters of a day or days, as few as `Shown` tells.
 
     Raises:
         InputError: The order is unknown.
     """
     if sort not in SORTS:
         raise InputError(f"sort: expected one of {', '.join(SORTS)}, got {sort!r}.")
-    looked = replace(looked, span=_of_ranking(looked.span))
+    looked = replace(looked, span=of_ranking(looked.span))
     table = store.windows(looked.selection(), level=looked.span.level, by=("device",))
     places = {device: row for row, device in enumerate(_texts(table, "device"))}
     found = [
@@ -348,11 +347,6 @@ def event_row(event: StoredEvent) -> EventRow:
         severity=event.severity,
         text=harmless(event.text),
     )
-
-
-def _of_ranking(span: Span) -> Span:
-    """Return weeks in whole days: of all devices, the hours at their ends would be most of what is merged."""
-    return span.at(Level.DAY) if span.level is Level.HOUR and span.windows > _MOST_HOURS else span
 
 
 def _shown(looked: Looked, roll: Roll) -> Shown:

@@ -28,6 +28,8 @@ Number = tuple[int, int]
 OVER: Number = (-1, -1)
 SENT_AGAIN = -2
 """In place of a number, of a message that the broker may have sent before."""
+MOST_HELD = 100_000
+"""Alarms in memory, some 200 bytes each."""
 _SAME_SECONDS = 2e-6
 """So far apart are the times of receipt of one message that a worker sent to two writers, at most."""
 
@@ -38,12 +40,17 @@ class AlarmWords:
     def __init__(self) -> None:
         self._latest: dict[Alarm, Number] = {}
 
+    def __len__(self) -> int:
+        return len(self._latest)
+
     def forget(self) -> None:
         """Forget what was not committed."""
         self._latest.clear()
 
     def are_new(self, engine: Engine, one: Arrivals) -> NDArray[np.bool_]:
         """Return which messages of the table `alarm` are new, and tell apart the times of those that came at once."""
+        if len(self._latest) > MOST_HELD:
+            self.forget()  # as a writer that begins anew: devices word their alarms, and may word any number of them
         known = _known(engine, one)
         places: dict[Alarm, list[int]] = {}
         names = one.rows.column("name").to_pylist()

@@ -15,6 +15,7 @@ from host_tools.review.store.dirty_windows import read_heard
 from host_tools.review.store.engine import one_of
 from host_tools.review.store.input_answers import merged_inputs
 from host_tools.review.store.message_ledger import holes
+from host_tools.review.store.message_table import read_messages
 from host_tools.review.store.model_names import model_names
 from host_tools.review.store.schema import window_table
 from host_tools.review.store.selecting import has_labels
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
     from host_tools.review.store.engine import Engine
     from host_tools.review.store.keys import Keys
+    from host_tools.review.store.message_table import MessageTable
     from host_tools.review.store.selecting import Selecting
     from host_tools.review.store.sensors import Sensors
 
@@ -204,6 +206,12 @@ class Answers:
                 )
             )
         return tuple(sorted(series, key=lambda one: (one.device, one.name, one.source, one.scope)))
+
+    def messages_of(self, selection: Selection) -> MessageTable:
+        """See `ColumnStore.messages`."""
+        where = f"moment >= {selection.start!r} AND moment < {selection.end!r}"
+        where += self.selecting.where(selection, self.selecting.keys_of_devices(selection))
+        return read_messages(self.engine, where)
 
     def outputs_of(self, selection: Selection, level: Level, by: Sequence[str]) -> OutputTable:
         """See `TelemetryStore.outputs`."""

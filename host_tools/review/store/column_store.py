@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from host_tools.review.store.engine import Engine
+    from host_tools.review.store.message_table import MessageTable
     from host_tools.review.store.tables import Batch
     from host_tools.review.store.telemetry_store import Retention
     from host_tools.review.store.windows import (
@@ -153,6 +154,11 @@ class ColumnStore:
         """See `TelemetryStore.readings`."""
         with self._asked():
             return self._answers.readings(selection, names, points)
+
+    def messages(self, selection: Selection) -> MessageTable:
+        """Return when messages of a selection were made and when they arrived; they are kept for `Retention.messages_days`."""
+        with self._asked():
+            return self._answers.messages_of(selection)
 
     def dead_letters(self, *, limit: int = 100) -> tuple[DeadLetter, ...]:
         """See `TelemetryStore.dead_letters`."""

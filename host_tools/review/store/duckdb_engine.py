@@ -262,7 +262,10 @@ class DuckDbEngine:
         try:
             yield cursor
         finally:
-            cursor.unregister("rows_to_write")
+            with contextlib.suppress(
+                duckdb.Error
+            ):  # of an aborted transaction: what aborted it is what to tell
+                cursor.unregister("rows_to_write")
 
     def _roll_back(self) -> None:
         with contextlib.suppress(duckdb.Error):  # there may be no transaction any more: the failure ended it

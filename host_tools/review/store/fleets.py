@@ -72,7 +72,7 @@ def read_fleet(tables: list[pa.Table]) -> WindowRows:
     """Return windows of fleets."""
     if not tables:
         return window_rows.empty(KEYS)
-    return window_rows.read(pa.concat_tables(tables), KEYS)
+    return window_rows.read(window_rows.concatenated(tables), KEYS)
 
 
 def distinct(groups: NDArray[np.int64], device: NDArray[Any], count: int) -> NDArray[np.int64]:

@@ -24,7 +24,7 @@ Windows = tuple["NDArray[np.int64]", "NDArray[np.int64]"]
 """Devices and starts, one element a window."""
 FOLLOWING = dict(zip(list(Level), list(Level)[1:], strict=False))
 """Which level is made of which."""
-_MOST_WINDOWS = 50_000
+_MOST_WINDOWS = 10_000
 """That are made at once where a level is made as a whole."""
 
 

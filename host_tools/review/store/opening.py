@@ -53,6 +53,8 @@ MIGRATIONS: Mapping[int, Sequence[str | Callable[[Engine], None]]] = {
     ),
     # What is of a device's own model stands apart; births keep every model; windows of five days.
     4: (_tell_own_models, lambda engine: fill_level(engine, Level.DAYS_5)),
+    # Quarters of a day, for rankings of days that do not begin at midnight.
+    5: (lambda engine: fill_level(engine, Level.HOURS_6),),
 }
 """By the version that they lead to: what is done to what is there, where all tables are. Forward only; each can be done twice."""
 

@@ -33,6 +33,7 @@ def retain(engine: Engine, retention: Retention, *, now: float) -> int:
         Level.SECONDS_10: retention.seconds_10_days,
         Level.MINUTE: retention.minute_days,
         Level.HOUR: retention.hour_days,
+        Level.HOURS_6: retention.hour_days,
         Level.DAY: retention.day_days,
         Level.DAYS_5: retention.day_days,
     }

@@ -16,7 +16,7 @@ from host_tools.review.store.windows import Level
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 Kind = Literal["int8", "int32", "int64", "double", "bool", "text", "int32[]", "int64[]", "double[]"]
 

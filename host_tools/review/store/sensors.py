@@ -104,7 +104,7 @@ def _role(kind: str, name: str, source: str, scope: str, quality: str) -> Role:
     if kind == "system":
         return {"cpu_ratio": Role.CPU_RATIO, "process_rss_bytes": Role.RSS_BYTES}.get(name, Role.NOTHING)
     if kind == "thermal":
-        return _thermal_role(name)
+        return thermal_role(name)
     if kind != "power":
         return Role.NOTHING
     if name == "inference_gross_joules":
@@ -116,7 +116,8 @@ def _role(kind: str, name: str, source: str, scope: str, quality: str) -> Role:
     return Role.JOULES_TOTAL if name.endswith("_joules_total") else Role.NOTHING
 
 
-def _thermal_role(name: str) -> Role:
+def thermal_role(name: str) -> Role:
+    """Return what a reading of a thermal sample is, by its name."""
     if name.endswith("_celsius"):
         return Role.CELSIUS
     if name in _COUNTS:

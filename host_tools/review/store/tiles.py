@@ -34,6 +34,11 @@ def tiles(selection: Selection, level: Level, *, in_time: bool) -> list[Tile]:
     return _covered(start, end, [one for one in reversed(Level) if one.seconds >= level.seconds])
 
 
+def windows_a_device(selection: Selection, level: Level) -> int:
+    """Return how many windows of a device one answer about a selection merges, when no artifact changes in it."""
+    return sum((end - start) // one.seconds for one, start, end in tiles(selection, level, in_time=False))
+
+
 def _covered(start: int, end: int, levels: list[Level]) -> list[Tile]:
     if start >= end:
         return []

@@ -154,8 +154,13 @@ def grouped(
 
 
 def concatenated(tables: list[pa.Table]) -> pa.Table:
-    """Return tables of windows as one; of none, one without rows."""
-    return pa.concat_tables(tables) if tables else write(empty(("device", "time", "artifact")))
+    """Return tables of windows as one; of none, one without rows.
+
+    A table that was brought up to date has its new columns last, one that was made since has them in their places.
+    """
+    if not tables:
+        return write(empty(("device", "time", "artifact")))
+    return pa.concat_tables([one.select(tables[0].column_names) for one in tables])
 
 
 def column(table: pa.Table, name: str) -> NDArray[Any]:

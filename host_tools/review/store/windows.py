@@ -21,12 +21,14 @@ if TYPE_CHECKING:
 class Level(Enum):
     """Length of the windows that a store keeps, in seconds; each is rolled up from the one before.
 
-    Days by the five are for answers over weeks, which have fewer windows to merge; `SHOWN_LEVELS` is what people see.
+    Quarters of a day and days by the five are for answers over days and weeks, which have fewer windows to merge;
+    `SHOWN_LEVELS` is what people see.
     """
 
     SECONDS_10 = 10
     MINUTE = 60
     HOUR = 3600
+    HOURS_6 = 21600
     DAY = 86400
     DAYS_5 = 432000
 

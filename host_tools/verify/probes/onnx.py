@@ -106,6 +106,10 @@ def _input_types(graph: onnx.GraphProto) -> dict[str, int]:
 def _precision(node: onnx.NodeProto, types: dict[str, int]) -> str:
     """Name the node's precision and note its output's type; types flow forward because the optimized graph carries few."""
     produced: int
+    if node.op_type == "MatMulNBits":
+        bits = next((one.i for one in node.attribute if one.name == "bits"), 4)
+        types.setdefault(node.output[0], onnx.TensorProto.FLOAT)
+        return f"float32 (int{bits} weights)"
     first = types.get(node.input[0], 0) if node.input else 0
     if node.op_type in _CONVERSIONS:
         produced = onnx.TensorProto.FLOAT if node.op_type == "DequantizeLinear" else onnx.TensorProto.UINT8

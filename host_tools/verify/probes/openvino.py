@@ -9,6 +9,7 @@ import numpy as np
 from device_agent.engines.openvino import compile_settings
 from device_agent.engines.openvino_library import openvino as ov
 from host_tools.errors import VerificationError
+from host_tools.lower.openvino_ir import GROUP_OPTION
 from host_tools.verify.probes.probe import LayerValues
 from host_tools.verify.verification_report import ExecutedOp
 
@@ -26,6 +27,7 @@ _SHAPES = frozenset({"Reshape", "Squeeze", "Unsqueeze"})  # a new shape for the 
 _CODES = "/codes"  # how the lowering names the way from real numbers to codes
 _NOT_EXECUTED = frozenset({"Input", "Output", "Const"})
 _INTEGER = frozenset({"u8", "i8"})
+_COMPRESSED = {"u8": 8, "i8": 8, "u4": 4, "i4": 4}
 
 
 class OpenVinoProbe:
@@ -37,6 +39,7 @@ class OpenVinoProbe:
         """See `Probe.executed_ops`."""
         model = _read(payload)
         own_names = {node.get_friendly_name() for node in model.get_ops()}
+        keeps_floats = _keeps_floats(model)
         compiled = _compile(model, threads)
         ops: list[ExecutedOp] = []
         for node in compiled.get_runtime_model().get_ordered_ops():
@@ -49,7 +52,9 @@ class OpenVinoProbe:
                 ExecutedOp(
                     name=_known(origins, own_names) or layer,
                     op_type=layer,
-                    precision=_precision(layer, info.get("runtimePrecision", ""), origins),
+                    precision=_precision(
+                        layer, info.get("runtimePrecision", ""), origins, keeps_floats=keeps_floats
+                    ),
                     kernel=info.get("primitiveType", ""),
                 ),
             )
@@ -99,7 +104,17 @@ def _known(origins: str, own_names: AbstractSet[str]) -> str:
     return ",".join(name for name in origins.split(",") if name in own_names)
 
 
-def _precision(layer: str, runtime: str, original_names: str) -> str:
+def _keeps_floats(model: ov.Model) -> bool:
+    """Tell whether the file asks for floats before compressed weights; then the precision of a product is only that of its weights."""
+    return bool(
+        model.has_rt_info(list(GROUP_OPTION)) and str(model.get_rt_info(list(GROUP_OPTION)).value) == "0"
+    )
+
+
+def _precision(layer: str, runtime: str, original_names: str, *, keeps_floats: bool) -> str:
+    bits = _COMPRESSED.get(runtime.lower())
+    if layer == "FullyConnected" and bits is not None and (keeps_floats or bits == 4):
+        return f"{'float32' if keeps_floats else 'int8'} (int{bits} weights)"
     if layer in _CONVERSIONS or all(_CODES in name for name in original_names.split(",")):
         return "conversion"
     if runtime.lower() in _INTEGER:

@@ -25,6 +25,9 @@ DELEGATE_KERNEL = "XNNPACK"
 BUILT_IN_KERNEL = "built-in"
 
 
+_HYBRID = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"})
+
+
 class TfliteProbe:
     """See `host_tools.verify.probes.probe.Probe`."""
 
@@ -46,7 +49,13 @@ class TfliteProbe:
                 ExecutedOp(
                     name=names.get(outputs[0], "") if outputs else "",
                     op_type=op["op_name"],
-                    precision=_precision(op["op_name"], types[outputs[0]]) if outputs else "other",
+                    precision=(
+                        "int8"
+                        if _is_hybrid(op, types)
+                        else _precision(op["op_name"], types[outputs[0]])
+                        if outputs
+                        else "other"
+                    ),
                     kernel=DELEGATE_KERNEL if op["index"] in taken else BUILT_IN_KERNEL,
                 ),
             )
@@ -118,6 +127,12 @@ def _taken(ops: Sequence[Mapping[str, Any]]) -> frozenset[int]:
                 taken.add(writer["index"])
                 wanted += [int(one) for one in writer["inputs"]]
     return frozenset(taken)
+
+
+def _is_hybrid(op: Mapping[str, Any], types: Mapping[int, np.dtype[Any]]) -> bool:
+    """Tell whether an operator multiplies integers between floats: it quantizes what it reads at run time."""
+    read = [types.get(int(index)) for index in list(op["inputs"])[:2]]
+    return op["op_name"] in _HYBRID and read == [np.dtype(np.float32), np.dtype(np.int8)]
 
 
 def _precision(op_name: str, dtype: np.dtype[Any]) -> str:

@@ -2,6 +2,7 @@
 import { html, useContext } from "./preact-htm.js";
 import { Address, Link } from "./address.js";
 import { Answered, Bar, Card, Chip, Digest, Legend, Pages, Said, Table, Tile, Title } from "./parts.js";
+import { claimFor, Make } from "./making.js";
 import { artifactNames } from "./releases.js";
 import { OPEN, ROLLOUT_COLUMNS } from "./rollouts.js";
 import { useAnswers } from "./session.js";
@@ -91,7 +92,7 @@ export function GroupView() {
       const found = drift.find((one) => one.group === group.name) ?? { as_desired: 0, underway: 0, differing: 0, silent: 0, free: 0 };
       return html`
         ${group.note && html`<p class="lead"><${Said} text=${group.note} /></p>`}
-        <section class="card" aria-label="Drift"><${Bar} parts=${driftParts(found)} className="tall" /><${Legend} parts=${driftParts(found)} /><p><${Link} to=${{ view: "devices", group: group.name }}>All devices of the group<//></p></section>
+        <section class="card" aria-label="Drift"><${Bar} parts=${driftParts(found)} className="tall" /><${Legend} parts=${driftParts(found)} /><p><${Link} to=${{ view: "devices", group: group.name }}>All devices of the group<//></p><${Make} action=${claimFor(group.name)} /></section>
         <${Card} title="What it shall run" id="desired"><${Table} caption="Artifacts of the whole group, outside of a rollout" rows=${Object.entries(group.artifacts)} keyOf=${([profile]) => profile} empty="Nothing was rolled out to it yet." columns=${[
           { title: "Target", show: ([profile]) => visible(profile) },
           { title: "Release", show: ([, one]) => html`<${ArtifactName} digest=${one.digest} names=${names} />` },

@@ -2,6 +2,7 @@
 import { html, useContext } from "./preact-htm.js";
 import { Address, Link } from "./address.js";
 import { query } from "./ask.js";
+import { Make, releaseFrom } from "./making.js";
 import { Answered, Bar, Card, Digest, Filters, Moment, Pages, Said, Table, Title } from "./parts.js";
 import { ROLLOUT_COLUMNS } from "./rollouts.js";
 import { useAnswers } from "./session.js";
@@ -17,6 +18,7 @@ export function ReleasesView() {
   const { shown } = useContext(Address);
   const asked = useAnswers([`/releases${query({ model: shown.model, after: shown.after })}`, "/overview"], concerns);
   return html`<${Title} text="Releases" />
+    <${Make} action=${releaseFrom(asked.load)} />
     <${Filters} choices=${[{ name: "model", title: "Model" }]} />
     <section class="card"><${Answered} asked=${asked}>${([page, overview]) => html`<${Table} caption="Releases, by name" rows=${page.items} keyOf=${(one) => one.id} empty="No release is like that." columns=${[
       { title: "Release", show: (one) => html`<${Link} to=${{ view: "release", id: one.id }}>${one.id}<//>` },

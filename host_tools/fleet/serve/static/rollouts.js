@@ -5,6 +5,7 @@ import { query } from "./ask.js";
 import { History } from "./audit.js";
 import { Actions } from "./dialog.js";
 import { Gates } from "./gates.js";
+import { Make, usePlanning } from "./making.js";
 import { orders } from "./orders.js";
 import { Answered, Card, Chip, Facts, Filters, Lines, Moment, Pages, Said, Table, Title } from "./parts.js";
 import { may, Session, useAnswers } from "./session.js";
@@ -33,12 +34,15 @@ function stageWord({ plan, stages, state }) {
 
 export function RolloutsView() {
   const { shown } = useContext(Address);
-  const asked = useAnswers([`/rollouts${query({ state: shown.state, group: shown.group, after: shown.after })}`, "/groups?limit=1000"], about(["rollout"]));
+  const asked = useAnswers([`/rollouts${query({ state: shown.state, group: shown.group, after: shown.after })}`, "/groups?limit=1000", "/releases?limit=1000"], (event) => event.kind === "rollout" || (event.kind === "audit" && /^(release|group)\//.test(event.subject)));
   return html`<${Title} text="Rollouts" />
-    <${Answered} asked=${asked}>${([page, groups]) => html`
+    <${Answered} asked=${asked}>${([page, groups, releases]) => html`
+      <${Planning} releases=${releases.items} groups=${groups.items} />
       <${Filters} choices=${[{ name: "state", title: "State", options: [...OPEN, ...ENDED] }, { name: "group", title: "Group", options: groups.items.map((one) => one.name) }]} />
       <section class="card"><${Table} caption="Rollouts, by name" isSaidAbove columns=${ROLLOUT_COLUMNS} rows=${page.items} keyOf=${(one) => one.id} empty="No rollout is like that." /><${Pages} next=${page.next} what="rollouts" /></section>`}<//>`;
 }
+
+const Planning = ({ releases, groups }) => html`<${Make} action=${usePlanning(releases, groups)} />`;
 
 export function RolloutView() {
   const { shown } = useContext(Address);

@@ -37,23 +37,24 @@ export const MEASURES = {
   energy_per_inference: "Energy per inference",
   temperature: "Temperature",
   throttled_share: "Throttled share of time",
-  output_agreement: "Disagreeing outputs",
+  output_agreement: "Output disagreement",
   crashes: "Crashes",
 };
 const RATIOS = ["latency_p50", "latency_p95", "energy_per_inference"];
-const SHARES = ["throttled_share", "output_agreement"];
 
 // A worsening with its sign and unit.
 export function worsening(measure, value) {
   if (value === null) return "–";
   const sign = value < 0 ? "−" : "+", size = Math.abs(value);
   if (RATIOS.includes(measure)) return `${sign}${(100 * size).toFixed(1)} %`;
-  if (SHARES.includes(measure)) return `${sign}${(100 * size).toFixed(2)} points`;
+  if (measure === "throttled_share") return `${sign}${(100 * size).toFixed(2)} points`;
+  if (measure === "output_agreement") return `${sign}${size.toFixed(4)}`;
   return measure === "temperature" ? `${sign}${size.toFixed(1)} °C` : `${sign}${digits(size)} per device-hour`;
 }
 
 export function limit(measure, worst) {
   if (RATIOS.includes(measure)) return `${digits(100 * worst)} %`;
-  if (SHARES.includes(measure)) return `${digits(100 * worst)} points`;
+  if (measure === "throttled_share") return `${digits(100 * worst)} points`;
+  if (measure === "output_agreement") return digits(worst);
   return measure === "temperature" ? `${digits(worst)} °C` : `${digits(worst)} per device-hour`;
 }

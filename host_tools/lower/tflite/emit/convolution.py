@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from host_tools.lower.tflite.emit import spatial
 from host_tools.lower.tflite.graph import Options, Quantization
 from host_tools.lower.tflite.plan_view import PLAN_ANEW, as_quantization, has_input, refuse, where
 from host_tools.lower.tflite.window import Window, scheme, windows
+from host_tools.plan.codes import codes_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,17 +35,36 @@ class Weights:
         values: int8 or float32.
         scales: float64 scales, shape (outputs,) or (1,); None for float.
         name: Of the initializer.
+        stored: Where activations are floats: whether the codes are multiplied as they are (``dynamic``), or made real numbers first
+            (``dequantized``). None: as the activations are.
+        dtype: Of the codes.
     """
 
     values: NDArray[np.generic]
     scales: NDArray[np.float64] | None
     name: str
+    stored: Literal["dynamic", "dequantized"] | None = None
+    dtype: IntegerType = "int8"
 
     def quantization(self, axis: int) -> Quantization | None:
         """Return the file's parameters with the channels along ``axis``."""
         if self.scales is None:
             return None
-        return Quantization.of([float(scale) for scale in self.scales], [0] * self.scales.size, axis)
+        scales = [float(scale) for scale in self.scales]
+        return Quantization.of(scales, [0] * self.scales.size, axis, dtype=self.dtype)
+
+
+def filters_of(session: Session, weights: Weights, values: NDArray[np.generic], axis: int) -> int:
+    """Return the tensor that an operator reads its weights from.
+
+    Args:
+        session: The lowering.
+        weights: The weights.
+        values: Their values in the file's layout.
+        axis: The axis of output channels there.
+    """
+    tensor = session.graph.constant(weights.name, values, weights.quantization(axis))
+    return session.dequantized(tensor) if weights.stored == "dequantized" else tensor
 
 
 def read_weights(session: Session, node: ir.Node, index: int, *, channel_axis: int) -> Weights:
@@ -64,6 +84,14 @@ def read_weights(session: Session, node: ir.Node, index: int, *, channel_axis: i
                 hint=PLAN_ANEW,
             )
         return Weights(values=values, scales=None, name=name)
+    if session.plan.precision != "int8":
+        return Weights(
+            values=codes_of(values.astype(np.float64), qparams).astype(np.int8),
+            scales=np.asarray(qparams.scale, np.float64),
+            name=name,
+            stored="dynamic" if session.is_dynamic(node) else "dequantized",
+            dtype=qparams.dtype,
+        )
     codes = quantize_array(values, qparams, session.profile.rounding.weights, where=name)
     if not session.is_integer(node):
         return Weights(
@@ -107,7 +135,7 @@ def read_bias(
     values = (
         np.zeros(outputs, np.float32) if given is None else np.broadcast_to(given.reshape(-1), (outputs,))
     )
-    if weights.scales is None:
+    if weights.scales is None or weights.stored is not None:
         return session.graph.constant(name, values.astype(np.float32))
     qparams = session.qparams(name) if given is not None else None
     wanted: IntegerType = "int64" if session.node_plan(node).precision == "int16" else "int32"
@@ -164,9 +192,7 @@ def conv(session: Session, node: ir.Node) -> None:
     if groups == channels and groups > 1:
         _depthwise(session, node, (data, bias, result), weights, fields)
     elif groups == 1 or session.graph.accepts("CONV_2D", _GROUPED_VERSION):
-        filters = session.graph.constant(
-            weights.name, weights.values.transpose(0, 2, 3, 1), weights.quantization(0)
-        )
+        filters = filters_of(session, weights, weights.values.transpose(0, 2, 3, 1), 0)
         session.add(
             node, "CONV_2D", [data, filters, bias], [result], Options(kind="Conv2DOptions", fields=fields)
         )
@@ -194,7 +220,7 @@ def _lifted(spatial_axes: list[Window]) -> list[Window]:
 
 def _as_image_weights(weights: Weights) -> Weights:
     values = weights.values[:, :, np.newaxis, :] if weights.values.ndim == 3 else weights.values
-    return Weights(values=values, scales=weights.scales, name=weights.name)
+    return replace(weights, values=values)
 
 
 def _depthwise(
@@ -206,9 +232,7 @@ def _depthwise(
 ) -> None:
     data, bias, result = tensors
     channels = session.graph.tensors[data].shape[3]
-    filters = session.graph.constant(
-        weights.name, weights.values.transpose(1, 2, 3, 0), weights.quantization(3)
-    )
+    filters = filters_of(session, weights, weights.values.transpose(1, 2, 3, 0), 3)
     fields = {**fields, "depthMultiplier": weights.values.shape[0] // channels}
     options = Options(kind="DepthwiseConv2DOptions", fields=fields)
     session.add(node, "DEPTHWISE_CONV_2D", [data, filters, bias], [result], options)
@@ -233,7 +257,8 @@ def _by_groups(
     parts = []
     for group in range(count):
         channels = slice(group * outward, (group + 1) * outward)
-        own = Weights(
+        own = replace(
+            weights,
             values=weights.values[channels],
             scales=weights.scales
             if weights.scales is None or weights.scales.size == 1
@@ -248,7 +273,7 @@ def _by_groups(
         piece = spatial.slice_tensor(
             session, node, data, (0, 0, 0, group * inward), (*before.shape[:3], inward)
         )
-        filters = session.graph.constant(own.name, own.values.transpose(0, 2, 3, 1), own.quantization(0))
+        filters = filters_of(session, own, own.values.transpose(0, 2, 3, 1), 0)
         biases = session.graph.constant(f"{node.name}/bias_{group}", bias_values[channels], part_bias)
         part = session.like(result, f"{whole.name}/group_{group}", (*whole.shape[:3], outward))
         session.add(

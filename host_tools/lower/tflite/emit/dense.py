@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from host_tools.lower.tflite import axes
 from host_tools.lower.tflite.emit import spatial
-from host_tools.lower.tflite.emit.convolution import Weights, read_bias, read_weights
+from host_tools.lower.tflite.emit.convolution import filters_of, read_bias, read_weights
 from host_tools.lower.tflite.graph import Options
 from host_tools.lower.tflite.layout import shape_of
 from host_tools.lower.tflite.plan_view import refuse
@@ -14,6 +15,7 @@ from host_tools.lower.tflite.plan_view import refuse
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+    from host_tools.lower.tflite.emit.convolution import Weights
     from host_tools.lower.tflite.session import Session
 
 
@@ -24,7 +26,7 @@ def gemm(session: Session, node: ir.Node) -> None:
     data = session.read(node, 0, None if columns is not None else axes.natural(2))
     weights = read_weights(session, node, 1, channel_axis=0)
     if columns is not None:
-        weights = Weights(values=weights.values[:, columns], scales=weights.scales, name=weights.name)
+        weights = replace(weights, values=weights.values[:, columns])
     _fully_connected(session, node, data, weights, bias_index=2)
 
 
@@ -40,7 +42,7 @@ def matmul(session: Session, node: ir.Node) -> None:
     if session.is_constant(node, 1) and ranks[1] == 2 and not session.is_constant(node, 0):
         data = session.read(node, 0, axes.natural(ranks[0]))
         raw = read_weights(session, node, 1, channel_axis=1)
-        weights = Weights(values=raw.values.transpose(1, 0), scales=raw.scales, name=raw.name)
+        weights = replace(raw, values=raw.values.transpose(1, 0))
         _fully_connected(session, node, data, weights, bias_index=2)
         return
     operands = [session.read(node, index, axes.natural(ranks[index])) for index in (0, 1)]
@@ -70,7 +72,7 @@ def _fully_connected(
 ) -> None:
     outputs = weights.values.shape[0]
     shape = shape_of(node.outputs[0])
-    filters = session.graph.constant(weights.name, weights.values, weights.quantization(0))
+    filters = filters_of(session, weights, weights.values, 0)
     bias = read_bias(session, node, bias_index, outputs=outputs, data=data, weights=weights)
     quantization = session.output_quantization(node)
     activation, rest = spatial.fusible(session.bounds(node), quantization)

@@ -138,7 +138,7 @@ function devicesCard(answer, page) {
   const turn = (text, page_, able) => element("button", { id: `turn-${text}`, type: "button", disabled: !able, onclick: () => page.go({ page: String(page_) }) }, text);
   const search = element("input", { id: "search", type: "search", value: state.search, placeholder: "part of an id", onchange: (event) => page.go({ search: event.target.value, page: "1" }) });
   const files = ["csv", "parquet"].map((kind) => element("a", { href: `export/devices.${kind}?${page.asked(state, "sort", "order", "search", "status")}`, download: `devices.${kind}` }, kind === "csv" ? "CSV" : "Parquet"));
-  return element("section", { class: "card", "aria-labelledby": "devices" }, element("h2", { id: "devices" }, "Devices"), element("div", { class: "row" }, element("label", {}, "Search", search), turn("Previous", answer.page - 1, answer.page > 1), element("span", { class: "soft" }, `Page ${answer.page} of ${pages}, ${whole(answer.count)} devices${state.status ? `, only ${state.status}` : ""}`), turn("Next", answer.page + 1, answer.page < pages), ...files), table(columns, answer.rows));
+  return element("section", { class: "card", "aria-labelledby": "devices" }, element("h2", { id: "devices" }, "Devices"), element("div", { class: "row" }, element("label", {}, "Search", search), turn("Previous", answer.page - 1, answer.page > 1), element("span", { class: "soft" }, `Page ${answer.page} of ${pages}, ${whole(answer.count)} devices${state.status ? `, only ${state.status}` : ""}; figures of ${moment(answer.shown.start)} to ${moment(answer.shown.end)} UTC`), turn("Next", answer.page + 1, answer.page < pages), ...files), table(columns, answer.rows));
 }
 
 function facts(device) {
@@ -161,7 +161,7 @@ function inputsCard(device) {
   if (!device.inputs.length) return [];
   const digits = (value) => (value === null ? "–" : Number(value).toPrecision(4));
   const columns = [{ title: "Input", show: (row) => element("span", { class: "id" }, row.name) }, { title: "Frames looked at", show: (row) => whole(row.frames) }, { title: "Mean", show: (row) => digits(row.mean) }, { title: "Mean before", show: (row) => digits(row.mean_before) }, { title: "Deviation", show: (row) => digits(row.deviation) }, { title: "Smallest … largest", show: (row) => `${digits(row.minimum)} … ${digits(row.maximum)}` }, { title: "Saturated", show: (row) => (row.saturated === null ? "–" : `${(100 * row.saturated).toFixed(1)} %`) }, { title: "Stability index", show: (row) => digits(row.stability) }, { title: "Largest distance", show: (row) => digits(row.distance) }];
-  return [element("section", { class: "card", "aria-labelledby": "inputs" }, element("h2", { id: "inputs" }, "Inputs"), element("p", { class: "soft" }, "The second half of this time, beside the first; of a sample of the frames."), table(columns, device.inputs))];
+  return [element("section", { class: "card", "aria-labelledby": "inputs" }, element("h2", { id: "inputs" }, "Inputs"), element("p", { class: "soft" }, "The second half of this time, beside the first; of a sample of the frames. A stability index below 0.1 is next to no change, above 0.25 a large one; few frames make it larger."), table(columns, device.inputs))];
 }
 
 function eventsCard(device) {

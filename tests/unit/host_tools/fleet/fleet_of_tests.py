@@ -12,7 +12,7 @@ import httpx
 from device_agent.contract.desired import belongs
 from host_tools.errors import NotFoundError, OutputError
 from host_tools.fleet.inventory import add_devices
-from host_tools.fleet.outside import nothing_measured
+from host_tools.fleet.outside import always, nothing_measured
 from host_tools.fleet.records import Device, IssuedClaim, Provides
 from host_tools.fleet.rollout.jobs import Observation
 from host_tools.fleet.serve.application import application
@@ -22,7 +22,7 @@ from host_tools.fleet.store.devices import DeviceFilter, DeviceReport
 from host_tools.fleet.store.opening import open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from datetime import timedelta
 
     from host_tools.fleet.ddi.door import DdiSettings
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from host_tools.fleet.records import DeviceState, Release, Role
     from host_tools.fleet.rollout.wanted import Wanted
     from host_tools.fleet.store.fleet_store import FleetStore
+    from host_tools.repository.desires import Move
 
 BEGIN_SECONDS = 1_800_000_000.0
 ROOT = "/api/v1"
@@ -80,12 +81,22 @@ class SimulatedField:
 
     wanted: dict[str, Wanted] = field(default_factory=dict)
     published: list[tuple[str, bool]] = field(default_factory=list)
+    moved: list[tuple[Move, ...]] = field(default_factory=list)
     is_broken: bool = False
 
-    def publish(self, group: str, wanted: Wanted, *, ask_anew: bool) -> None:
+    def publish(
+        self, group: str, wanted: Wanted, *, ask_anew: bool, is_current: Callable[[], bool] = always
+    ) -> None:
         self._work()
+        if not is_current():
+            return
         self.wanted[group] = wanted
         self.published.append((group, ask_anew))
+
+    def move(self, moves: Sequence[Move], *, is_current: Callable[[], bool] = always) -> None:
+        self._work()
+        if is_current():
+            self.moved.append(tuple(moves))
 
     def keep_fresh(self) -> None:
         self._work()

@@ -80,6 +80,12 @@ CASES = (
         file(conv(), made_for="cortex-a-tflite"),
         got="nxp-neutron",
     ),
+    both(
+        "plan-precision",
+        file(conv(), precision="weights-int4"),
+        profile=replace(TFLITE, uncalibrated={}),
+        got="weights-int4",
+    ),
     both("input-type", file(conv(), inputs=(real("x"),)), got="float32"),
     both(
         "input-type",

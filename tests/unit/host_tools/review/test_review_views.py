@@ -11,15 +11,18 @@ import httpx
 import pyarrow.csv
 import pyarrow.parquet
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from host_tools.errors import InputError
 from host_tools.review.exports.grafana import dashboard, dashboard_bytes
 from host_tools.review.exports.prometheus import BOUNDS_SECONDS
 from host_tools.review.serve.server import serving
-from host_tools.review.serve.span import named_span, picked_level, span_of
+from host_tools.review.serve.span import Span, named_span, of_ranking, picked_level, span_of
 from host_tools.review.store.opening import open_store
-from host_tools.review.store.windows import Level
+from host_tools.review.store.tiles import windows_a_device
+from host_tools.review.store.windows import SHOWN_LEVELS, Level, Selection
 from tests.integration import review_fleet
 from tests.integration.review_fleet import (
     HOSTILE,
@@ -120,6 +123,31 @@ def test_two_artifacts_have_lines_of_their_own_in_one_frame(client: httpx.Client
     assert len(old["heat"]) == len(new["heat"])
 
 
+@settings(deadline=None)
+@given(
+    start=st.integers(0, 40 * 86400), length=st.integers(60, 31 * 86400), fine=st.sampled_from(SHOWN_LEVELS)
+)
+def test_devices_are_ranked_over_few_windows_that_hold_the_time_shown(
+    start: int, length: int, fine: Level
+) -> None:
+    shown = Span(start=1.8e9 + start, end=1.8e9 + start + length, level=fine, is_chosen=True).at(fine)
+    ranked = of_ranking(shown)
+    assert ranked.start <= shown.start < shown.end <= ranked.end
+    assert windows_a_device(Selection(start=ranked.start, end=ranked.end), ranked.level) <= (
+        12 if ranked.level is Level.DAY else 10
+    )
+    # Never a quarter longer than needed from half a day on; below it whole hours are as short as it gets.
+    assert ranked.end - ranked.start < shown.end - shown.start + 2 * max(3600.0, length / 4)
+
+
+def test_a_ranking_tells_the_time_that_it_is_of(client: httpx.Client) -> None:
+    start, end = START + 610, START + 610 + 3600
+    ranked = answer(client, f"/api/devices?start={start}&end={end}&level=10")
+    assert (ranked["shown"]["level"], ranked["shown"]["start"]) == (3600, start // 3600 * 3600)
+    whole = answer(client, f"/api/devices?start={start // 3600 * 3600}&end={-(-end // 3600) * 3600}&level=10")
+    assert ranked["rows"] == whole["rows"]
+
+
 def test_a_coarser_level_is_shown_where_the_fine_one_has_nothing(
     client: httpx.Client, store: TelemetryStore
 ) -> None:
@@ -142,9 +170,9 @@ def test_groups_follow_two_labels(client: httpx.Client) -> None:
     assert odd["statuses"] == {"up": DEVICES // 2 - 1, "degraded": 1}
 
 
-def test_weeks_are_ranked_by_whole_days(client: httpx.Client) -> None:
+def test_weeks_are_ranked_by_quarters_of_a_day_and_months_by_days(client: httpx.Client) -> None:
     week, month = (answer(client, f"/api/devices?range={name}") for name in ("7d", "30d"))
-    assert (week["shown"]["level"], month["shown"]["level"]) == (3600, 86400)
+    assert (week["shown"]["level"], month["shown"]["level"]) == (21600, 86400)
     assert month["shown"]["start"] % 86400 == month["shown"]["end"] % 86400 == 0
     assert [row["measures"] for row in month["rows"]] == [row["measures"] for row in week["rows"]]
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from rollout_world import NEW, OLD, PROFILE, RELEASE, artifact, draft, plan
 
-from host_tools.fleet.records import GateFinding, GateMeasure
+from host_tools.fleet.records import Gate, GateFinding, GateMeasure
 from host_tools.fleet.rollout.measured import find, versions_of
 from host_tools.fleet.rollout.plan_file import DEFAULT_GATES
 from host_tools.fleet.rollout.telemetry import TelemetryFindings
@@ -72,6 +72,37 @@ def test_a_good_release_fails_no_gate_and_is_held_against_those_that_kept_the_ol
 )
 def test_a_release_that_costs_more_fails_its_gate(injection: Injection, measure: GateMeasure) -> None:
     assert found(injection)[measure].outcome == "failed"
+
+
+@pytest.mark.parametrize(("ran_before", "counted"), [(False, 0), (True, 30)])
+def test_the_start_with_which_an_artifact_begins_is_no_crash_of_it_on_either_side(
+    ran_before: bool, counted: int
+) -> None:
+    """Devices of which nothing else ends; their first start is in the telemetry, or is the first thing in it."""
+    fleet = SimulatedFleet(
+        5,
+        FleetPlan(
+            devices=100,
+            days=2.25,
+            rollout_at=2 * _DAY,
+            rollout_share=0.3,
+            outages_a_day=0.0,
+            restarts_a_day=0.0,
+        ),
+    )
+    selection = Selection(start=fleet.plan.start, end=fleet.plan.end)
+    table = SimulatedStore(fleet).windows(selection, level=Level.HOUR, by=AXES)
+    since = fleet.plan.start - (0.0 if ran_before else _DAY)
+    (one,) = find(
+        [Gate(measure="crashes", worst=0.05)],
+        table,
+        [(fleet.artifacts[0], fleet.artifacts[1])],
+        {},
+        since_seconds=since,
+    )
+    assert one.devices == 30
+    assert ", 0 in " in one.text
+    assert f" after {counted} in " in one.text
 
 
 def test_outputs_that_disagree_with_those_before_fail_theirs() -> None:

@@ -52,7 +52,7 @@ def test_a_stage_is_silent_then_underway_then_as_desired(fleet: FleetOfTests) ->
     assert (drift(fleet).underway, drift(fleet).silent) == (1, len(canary) - 1)
     with fleet.store.reading() as book:
         assert book.drift.differing("lab", limit=9) == ()
-        assert book.drift.of_device(canary[0]) == DesiredOfDevice(
+        assert book.drift.of_device(canary[0], "lab") == DesiredOfDevice(
             device=canary[0], desired=WANTED, reported=other, rollout="r1"
         )
     fleet.pass_time(1)
@@ -82,7 +82,7 @@ def test_a_device_that_moved_owes_its_old_group_nothing(fleet: FleetOfTests) -> 
     fleet.done("POST", "/groups", {"name": "other"})
     fleet.done("PATCH", f"/devices/{device}", {"group": "other"})
     with fleet.store.reading() as book:
-        assert book.drift.of_device(device).desired is None
+        assert book.drift.of_device(device, "other").desired is None
 
 
 def test_what_is_not_there_is_refused(fleet: FleetOfTests) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import random
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from host_tools.review.store import alarm_words
 from host_tools.review.store.column_store import ColumnStore
 from tests.unit.host_tools.review.store.opened_stores import STORES, duckdb_store
 from tests.unit.host_tools.review.store.stored_messages import EPOCH, Said, alarm, batch_of, stamp
@@ -69,3 +71,14 @@ def test_a_second_end_after_a_second_start_counts_in_every_store() -> None:
             store.write(batch_of(sent(said[3:], EPOCH + 2, again=False)))
             store.write(batch_of(sent(said[1:], EPOCH + 3, again=True)))
             assert told(store) == ["error", "cleared", "error", "cleared"]
+
+
+def test_a_device_that_words_alarms_without_end_fills_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(alarm_words, "MOST_HELD", 10)
+    with duckdb_store() as store:
+        for seq in range(1, 31):
+            store.write(
+                batch_of([alarm(stamp("a", "boot", seq, 1.0, received=EPOCH + seq), f"alarm-{seq}", "error")])
+            )
+            assert len(store._writing.alarms) <= 11
+        assert told(store) == ["error"] * 30

@@ -32,7 +32,7 @@ from tests.unit.host_tools.review.store.stored_messages import (
 )
 
 ALL = Selection(start=EPOCH - 60.0, end=EPOCH + 3600.0)
-MINUTE = 60.0
+MINUTE, DAY = 60.0, 86400.0
 every_store = pytest.mark.parametrize("opened", STORES)
 COUNTED = ("inferences", "errors", "dropped", "latency_count", "covered_seconds")
 
@@ -223,9 +223,18 @@ def test_an_older_store_is_brought_up_to_date_and_goes_on(opened: Opener) -> Non
         with pytest.raises(StoreError, match=f"schema 1; this one reads {SCHEMA_VERSION}"):
             opened_again(engine, read_only=True)
         newer = opened_again(engine)
-        for level in (Level.DAY, Level.DAYS_5):
+        for level in (Level.HOURS_6, Level.DAY, Level.DAYS_5):
             found = newer.windows(ALL, level=level, by=("device", "time"))
             assert (found.inferences.tolist(), found.heard_seconds.tolist()) == ([10], [20.0])
+        weeks = Selection(
+            start=EPOCH - 9 * DAY, end=EPOCH + 9 * DAY
+        )  # days, and days by the five, in one answer
+        for rolled_up in (False, True):
+            newer.roll_up() if rolled_up else None
+            for by in ((), ("artifact",), ("device",)):
+                assert newer.windows(weeks, level=Level.DAY, by=by).inferences.tolist() == [
+                    15 if rolled_up else 10
+                ]
         version = engine.select('SELECT "value" FROM setting WHERE "name" = \'schema_version\'')
         assert version.column("value").to_pylist() == [str(SCHEMA_VERSION)]
         later = [inference(stamp("a", "boot", 5, 90.0), total=40, stream=("reader", None))]
@@ -251,7 +260,8 @@ def _made_older(store: ColumnStore) -> None:
         for table, columns in ((window_table(level), ()), (fleet_table(level), ("main_devices",))):
             for name in ("device_seconds", *columns):
                 engine.alter(f"ALTER TABLE {table} DROP COLUMN {name}")
-    for table in (window_table(Level.DAYS_5), fleet_table(Level.DAYS_5)):
-        engine.alter(f"DROP TABLE {table}")
+    for level in (Level.HOURS_6, Level.DAYS_5):
+        for table in (window_table(level), fleet_table(level)):
+            engine.alter(f"DROP TABLE {table}")
     engine.alter("DELETE FROM setting WHERE \"name\" = 'schema_version'")
     engine.alter("INSERT INTO setting (\"name\", \"value\") VALUES ('schema_version', '1')")

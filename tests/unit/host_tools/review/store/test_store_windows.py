@@ -80,7 +80,7 @@ def _check_weeks(opened: Opener, chance: random.Random) -> None:
             within = {key: window for key, window in windows.items() if low <= key[1] < high}
             for by in (("device",), ("device", "artifact"), ("artifact",)):
                 _same(store.windows(asked, level=level, by=by), within, level, by)
-        assert {Level.HOUR, Level.DAY, Level.DAYS_5} <= tiled
+        assert {Level.HOUR, Level.HOURS_6, Level.DAY, Level.DAYS_5} <= tiled
 
 
 def _check(opened: Opener, chance: random.Random) -> None:

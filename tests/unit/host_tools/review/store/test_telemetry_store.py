@@ -62,6 +62,7 @@ def test_what_is_kept_of_devices_events_and_the_rest(opened: Opener) -> None:
         _devices_and_labels(store)
         _events(store)
         _readings(store)
+        _messages(store)
         _outputs(store)
         store.write(batch_of([dead_letter(EPOCH), dead_letter(EPOCH + 1.0, "too large")]))
         letters = store.dead_letters()
@@ -137,6 +138,19 @@ def _readings(store: ColumnStore) -> None:
     (thinned,) = store.readings(only, names=["cpu_celsius"], points=1)
     assert thinned.values.tolist() == [42.0]
     assert store.artifacts(HOUR) == (DIGESTS[0],)
+
+
+def _messages(store: ColumnStore) -> None:
+    only = Selection(start=HOUR.start, end=EPOCH + 35.0, devices=("b",))
+    said = store.messages(only)
+    assert len(said) == 6
+    assert said.seq.tolist() == [3, 4, 5, 6, 7, 8]
+    assert np.allclose(said.received - said.moment, 0.1)
+    assert np.allclose(said.uptime_seconds, [10.0, 10.1, 20.0, 20.1, 30.0, 30.1])
+    assert len(set(said.run.tolist())) == 1
+    assert np.isnan(said.window_seconds).tolist() == [False, True] * 3
+    assert said.frames_total.tolist() == [6, -1, 12, -1, 18, -1]
+    assert not len(store.messages(Selection(start=HOUR.start, end=HOUR.end, devices=("nobody",))))
 
 
 def _outputs(store: ColumnStore) -> None:

@@ -1,0 +1,117 @@
+"""Precisions that need no calibration, from the command line to an agent that passes its self-test."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from device_agent.contract.archive import ArtifactArchive
+from tests.e2e.test_convert import environment
+from tests.integration.support import AgentProcess, write_config
+from tests.unit.host_tools.lower.uncalibrated_networks import constants, network
+
+TARGET = "x86_64-onnxruntime"
+NO_BROKER = 1
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    numbers = np.random.default_rng(8)
+    wide = {name: numbers.standard_normal(one.shape).astype(np.float32) for name, one in constants().items()}
+    network(tmp_path, weights=wide)
+    return tmp_path / "network.onnx"
+
+
+def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=environment())
+
+
+def convert(model: Path, precision: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return run(
+        model.parent, "host_tools", "convert", str(model), "--precision", precision, "--out", "out", "--no-latency", "--threads", "1",
+        "--quiet", *arguments,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("target_id", "precision", "versions"),
+    [
+        ("x86_64-onnxruntime", "weights-int4", {"onnxruntime": "1.18"}),
+        ("x86_64-onnxruntime", "weights-int8", {"onnxruntime": "1.22"}),
+        ("x86_64-onnxruntime", "int8-dynamic", {"onnxruntime": "1.18"}),
+        ("x86_64-openvino", "weights-int4", {"openvino": "2026.4"}),
+        ("x86_64-openvino", "int8-dynamic", {"openvino": "2026.4"}),
+    ],
+)
+def test_a_model_is_converted_without_data_and_an_agent_runs_it(
+    model: Path, target_id: str, precision: str, versions: dict[str, str]
+) -> None:
+    done = convert(model, precision, "--target", target_id, "--min-agreement", "0.3")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "not calibrated: the precision needs no data" in done.stdout
+    folder = model.parent / "out"
+    assert not (folder / "statistics.json").exists()
+    report = json.loads((folder / "report.json").read_text())
+    (target,) = report["targets"]
+    assert "random inputs" in target["agreement"]["sample_origin"]
+    assert target["verdict"] in ("pass", "marginal"), target["reasons"]
+    assert target["execution"]["unplanned_float_ops"] == []
+    # What OpenVINO does at run time only OpenVINO knows: there is nothing to hold it against.
+    assert target_id != TARGET or target["parity"]["lost_db"] < 0.5
+    archive = ArtifactArchive.open(folder / f"network-0.1.0-{target_id}.ewa")
+    assert json.loads(archive.read("plan.json"))["precision"] == precision
+    assert json.loads(archive.read("recipe.json"))["precision"] == precision
+    assert archive.manifest.requires.engine_min_versions == versions
+    np.savez(
+        model.parent / "frames.npz",
+        ids=np.random.default_rng(1).integers(0, 50, (4, 1, 6)),
+        more=np.random.default_rng(2).standard_normal((4, 1, 6, 40)).astype(np.float32),
+    )
+    config = write_config(
+        model.parent,
+        NO_BROKER,
+        folder / f"network-0.1.0-{target_id}.ewa",
+        device={"targets": [target_id]},
+        source={"kind": "replay", "path": "frames.npz", "rate_hz": 0.0},
+        results={"jsonl": "results.jsonl", "max_rate_hz": 0.0},
+    )
+    with AgentProcess(config) as agent:
+        assert agent.wait() == 0, "the self-test holds this engine's outputs against those of the host"
+    assert len((model.parent / "results.jsonl").read_text().splitlines()) == 4
+
+
+def test_data_are_needed_where_something_is_calibrated(model: Path) -> None:
+    done = convert(model, "int8", "--target", TARGET)
+    assert done.returncode == 2
+    assert "--data: precision int8 needs calibration data, got none." in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (("int8-dynamic:32", "--target", TARGET), 2, "int8-dynamic has no groups"),
+        (("weights-int4:none", "--target", TARGET), 2, "expected a whole number of at least 1"),
+        (
+            ("weights-int3", "--target", TARGET),
+            2,
+            "expected one of int8, int8-dynamic, weights-int8, weights-int4",
+        ),
+        (("weights-int4:48", "--target", TARGET), 3, "has groups of 16, 32, 64, 128, 256 weights, got 48"),
+        (("weights-int4", "--target", "ethos-u55"), 3, "has no kernels for weights-int4"),
+        (("weights-int4", "--target", TARGET, "--method", "mse"), 2, "method: for precision int8 only"),
+        (("weights-int4", "--target", TARGET, "--limit", "3"), 2, "--limit needs --data"),
+    ],
+)
+def test_what_cannot_be_had_is_refused_in_a_sentence(
+    model: Path, arguments: tuple[str, ...], status: int, message: str
+) -> None:
+    done = convert(model, *arguments)
+    assert (done.returncode, "Traceback" in done.stderr) == (status, False), done.stderr
+    assert message in done.stderr

@@ -1,0 +1,128 @@
+"""A device that is moved to another group follows that group's desired state, although its own configuration names the old one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from device_agent.contract.desired import Desired, DesiredArtifact, decode, encode
+from device_agent.contract.errors import ContractError
+from device_agent.update.occurrences import NothingDesired, Offered
+from host_tools.errors import InputError, StaleError
+from host_tools.repository.desires import Move
+from tests.integration.support import null_artifact
+from tests.integration.update_repository import TARGET, Fleet
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from host_tools.repository.repository import Repository
+
+TO_SHOP = Move(device="dev-1", group="shop", before="lab")
+TO_LAB = Move(device="dev-1", group="lab", before="shop")
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Iterator[Fleet]:
+    """Group lab, in which the device believes itself, runs release 2 since serial 3, group shop release 1 since serial 1."""
+    made = Fleet(tmp_path / "fleet")
+    repository = made.repository
+    old = repository.add(null_artifact(tmp_path / "m-1.ewa", target=TARGET), release_counter=1)
+    new = repository.add(
+        null_artifact(tmp_path / "m-2.ewa", target=TARGET, latency_seconds=0.003), release_counter=2
+    )
+    for path in (old, new, new):
+        repository.release("group/lab", [path])
+    repository.release("group/shop", [old])
+    yield made
+    made.server.close()
+
+
+def offered(fleet: Fleet) -> Offered:
+    answer = fleet.check()
+    assert isinstance(answer, Offered), answer
+    return answer
+
+
+def versions(repository: Repository) -> dict[str, int]:
+    folder = repository.signed._folder / "metadata"
+    return {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+
+
+def test_it_gets_what_its_new_group_runs_and_may_go_below_what_the_old_one_ran(fleet: Fleet) -> None:
+    before = offered(fleet)
+    assert (before.release.counter, before.serial, before.allow_downgrade) == (2, 3, False)
+    fleet.repository.follow([TO_SHOP])
+    moved = offered(fleet)
+    assert (moved.release.counter, moved.since) == (1, 1)
+    assert moved.serial > before.serial, "else a device refuses it as a replay"
+    assert moved.allow_downgrade
+    signed = versions(fleet.repository)
+    fleet.repository.follow([TO_SHOP])
+    assert versions(fleet.repository) == signed, "twice is once"
+    fleet.repository.ensure(
+        "group/shop", {TARGET: DesiredArtifact(path=before.path, digest=before.release.digest)}
+    )
+    assert offered(fleet).release.counter == 2, "what follows is the group's"
+    fleet.repository.follow([TO_LAB])
+    assert offered(fleet).serial > moved.serial + 1
+
+
+def test_a_group_that_has_nothing_yet_lets_it_keep_what_it_runs(fleet: Fleet) -> None:
+    fleet.repository.follow([Move(device="dev-1", group="new", before="lab")])
+    answer = fleet.check()
+    assert isinstance(answer, NothingDesired)
+    assert "follows group/new" in answer.reason
+    assert answer.serial == 0
+    fleet.repository.ensure("group/new", offered_path(fleet))
+    first = offered(fleet)
+    assert first.release.counter == 1
+    assert first.serial > 3, "else the device, which has followed the other group's third state, refuses it"
+
+
+def offered_path(fleet: Fleet) -> dict[str, DesiredArtifact]:
+    state = fleet.repository.desired_of("group/shop")
+    assert state is not None
+    return dict(state.artifacts)
+
+
+def test_a_device_that_has_a_desired_state_of_its_own_keeps_it(fleet: Fleet) -> None:
+    (shop,) = offered_path(fleet).values()
+    fleet.repository.release("device/dev-1", [shop.path])
+    signed = versions(fleet.repository)
+    fleet.repository.follow([TO_SHOP])
+    assert versions(fleet.repository) == signed
+
+
+def test_what_is_wanted_no_more_or_is_no_name_signs_nothing(fleet: Fleet) -> None:
+    signed = versions(fleet.repository)
+    with pytest.raises(StaleError, match="moved again"):
+        fleet.repository.follow([TO_SHOP], is_current=lambda: False)
+    with pytest.raises(StaleError, match="something newer"):
+        fleet.repository.ensure("group/lab", offered_path(fleet), is_current=lambda: False)
+    with pytest.raises(InputError, match="subject"):
+        fleet.repository.follow([Move(device="no/name", group="shop", before="lab")])
+    assert versions(fleet.repository) == signed
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"subject": "group/lab"}, "follows: expected none beside the desired state of a group"),
+        ({"follows": "device/other"}, "follows: expected"),
+        (
+            {"artifacts": {TARGET: DesiredArtifact(path="models/m/a.ewa", digest="sha256:" + "0" * 64)}},
+            "artifacts: expected none beside follows",
+        ),
+    ],
+)
+def test_a_state_that_follows_and_says_something_else_besides_is_refused(
+    changes: dict[str, object], says: str
+) -> None:
+    state: dict[str, object] = {"subject": "device/dev-1", "serial": 1, "artifacts": {}, "follows": "group/a"}
+    good = Desired(**state)  # type: ignore[arg-type]
+    assert decode(encode(good), where="x", subject=good.subject) == good
+    with pytest.raises(ContractError, match=says):
+        encode(Desired(**(state | changes)))  # type: ignore[arg-type]

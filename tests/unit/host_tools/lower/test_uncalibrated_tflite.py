@@ -1,0 +1,100 @@
+"""Weights in 4 and 8 bits, and dynamic int8, as TFLite: what the file stores, and what LiteRT's kernels make of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from ai_edge_litert import schema_py_generated as schema
+
+from device_agent.engines import load_engine
+from device_agent.sources.adapt import to_payload, to_source
+from host_tools.model.reference import FloatRunner
+from host_tools.plan.planned_values import with_stored_weights
+from tests.unit.host_tools.lower.uncalibrated_networks import IMAGE, image_constants, made, network
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from host_tools.lower.payload import Payload
+    from host_tools.model import FloatModel
+    from targets.profile import PlanPrecision
+
+TARGET = "cortex-a-tflite"
+DENSE = """net (float[1,6,40] x) => (float[1,10] scores) {
+    wide = MatMul (x, up)
+    bent = Relu (wide)
+    narrow = MatMul (bent, down)
+    flat = Flatten (narrow)
+    scores = Gemm <transB = 1> (flat, head, head_bias)
+}"""
+SIZES = {"up": (40, 72), "down": (72, 40), "head": (10, 240), "head_bias": (10,)}
+
+
+def dense(folder: Path) -> FloatModel:
+    numbers = np.random.default_rng(7)
+    weights = {name: numbers.standard_normal(size).astype(np.float32) for name, size in SIZES.items()}
+    return network(folder, DENSE, weights)
+
+
+def given(payload: Payload, arrays: dict[str, NDArray[np.generic]]) -> dict[str, NDArray[np.float64]]:
+    engine = load_engine("tflite", payload.files, threads=1)
+    try:
+        found = engine.infer(to_payload(arrays, payload.inputs))
+        return dict(to_source([np.array(one) for one in found], payload.outputs))
+    finally:
+        engine.close()
+
+
+def stored(payload: Payload) -> dict[str, tuple[int, int]]:
+    """Return type and bytes of the constants of two and more axes."""
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(payload.files["model.tflite"]))
+    found = {}
+    for tensor in model.subgraphs[0].tensors:
+        data = model.buffers[tensor.buffer].data
+        if data is not None and len(tensor.shape) > 1:
+            found[tensor.name.decode()] = (tensor.type, len(data))
+    return found
+
+
+@pytest.mark.parametrize(("precision", "bits"), [("weights-int8", 8), ("weights-int4", 4)])
+def test_weights_are_stored_as_codes_and_multiplied_as_floats(
+    tmp_path: Path, precision: PlanPrecision, bits: int
+) -> None:
+    model = dense(tmp_path)
+    _, plan, payload = made(model, TARGET, precision)
+    kind = schema.TensorType.INT8 if bits == 8 else schema.TensorType.INT4
+    assert stored(payload) == {
+        name: (kind, int(np.prod(SIZES[name])) * bits // 8) for name in ("up", "down", "head")
+    }
+    x = np.random.default_rng(8).standard_normal((1, 6, 40)).astype(np.float32)
+    expected = FloatRunner(with_stored_weights(model, plan), threads=1).run({"x": x})["scores"]
+    found = given(payload, {"x": x})["scores"]
+    assert np.abs(found - expected).max() <= 1e-4 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("precision", ["int8-dynamic", "weights-int8"])
+def test_convolutions_too(tmp_path: Path, precision: PlanPrecision) -> None:
+    model = network(tmp_path, IMAGE, image_constants())
+    _, plan, payload = made(model, TARGET, precision)
+    assert payload.inputs[0].dtype == "float32"
+    types = [kind for kind, _ in stored(payload).values()]
+    assert types == [schema.TensorType.INT8] * 3
+    image = np.random.default_rng(9).standard_normal((1, 3, 8, 8)).astype(np.float32)
+    expected = FloatRunner(with_stored_weights(model, plan), threads=1).run({"image": image})["scores"]
+    found = given(payload, {"image": image})["scores"]
+    noise = float(np.square(found - expected).sum() / np.square(expected).sum())
+    assert noise < (1e-3 if precision == "int8-dynamic" else 1e-10)
+
+
+def test_dynamic_products_are_those_of_integers(tmp_path: Path) -> None:
+    model = dense(tmp_path)
+    _, plan, payload = made(model, TARGET, "int8-dynamic")
+    x = np.random.default_rng(8).standard_normal((1, 6, 40)).astype(np.float32)
+    expected = FloatRunner(with_stored_weights(model, plan), threads=1).run({"x": x})["scores"]
+    found = given(payload, {"x": x})["scores"]
+    noise = float(np.square(found - expected).sum() / np.square(expected).sum())
+    assert 1e-9 < noise < 1e-3
