@@ -164,16 +164,17 @@ class Call:
         if self.is_constant(place):
             values = self.array(place)
             if values.size == 1 and values.ndim < len(layout):
-                return self.constant(values.reshape(()))
+                return self.constant(values.reshape(()), place)
             raised = values.reshape((1,) * (len(layout) - values.ndim) + values.shape)
-            return self.constant(raised.transpose(layout))
+            return self.constant(raised.transpose(layout), place)
         return self.read(place, layout if len(shape) == len(layout) else None)
 
     # Results
 
-    def constant(self, values: NDArray[Any]) -> str:
-        """Add a constant."""
-        return self._session.onnx.constant(values, f"{self._name(0)}/constant")
+    def constant(self, values: NDArray[Any], place: int | None = None) -> str:
+        """Add a constant, called as the input that it comes from."""
+        tensors = self._session.file.tensors
+        return self._session.onnx.constant(values, "" if place is None else tensors[self._tensor(place)].name)
 
     def numbers(self, values: Sequence[int]) -> str:
         """Add a constant vector of settings."""

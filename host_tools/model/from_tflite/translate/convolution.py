@@ -49,7 +49,7 @@ def _bias(call: Call, place: int, outputs: int) -> list[str]:
     bias = call.array(place)
     if bias.size != outputs:
         raise ValueError(f"{bias.size} biases of {outputs} channels")
-    return [call.constant(bias.reshape(-1))]
+    return [call.constant(bias.reshape(-1), place)]
 
 
 def _conv(call: Call, weights: NDArray[Any], groups: int) -> None:
@@ -58,7 +58,7 @@ def _conv(call: Call, weights: NDArray[Any], groups: int) -> None:
     found = call.node(
         "Conv",
         call.image(0),
-        call.constant(weights),
+        call.constant(weights, 1),
         *_bias(call, 2, weights.shape[0]),
         kernel_shape=kernel,
         strides=strides,
@@ -87,7 +87,7 @@ def transpose_conv(call: Call) -> None:
     found = call.node(
         "ConvTranspose",
         call.image(2),
-        call.constant(weights.transpose(3, 0, 1, 2)),
+        call.constant(weights.transpose(3, 0, 1, 2), 1),
         *_bias(call, 3, weights.shape[0]),
         kernel_shape=kernel,
         strides=strides,

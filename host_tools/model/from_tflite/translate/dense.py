@@ -48,7 +48,7 @@ def _side(call: Call, place: int, adjoint: str) -> str:
         return call.read(place)
     order = (*range(rank - 2), rank - 1, rank - 2)
     if call.is_constant(place):
-        return call.constant(call.array(place).transpose(order))
+        return call.constant(call.array(place).transpose(order), place)
     return call.node("Transpose", call.read(place), perm=order)
 
 

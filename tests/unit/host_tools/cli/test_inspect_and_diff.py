@@ -6,14 +6,18 @@ import json
 
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 
+from device_agent.contract.archive import ArtifactArchive
 from host_tools.cli.main import main
+from host_tools.tflite_file import read_tflite
 from targets import catalog
 from tests.e2e.small_network import write_network
 from tests.integration.support import null_artifact, onnx_artifact
-from tests.unit.host_tools.lint.peers import fully_connected, onnx_conv, openvino_fake_quantized
+from tests.unit.host_tools.lint.peers import TfliteModel, fully_connected, onnx_conv, openvino_fake_quantized
 from tests.unit.host_tools.lower.lowering_cases import between
 from tests.unit.host_tools.model.onnx_models import saved
+from tests.unit.host_tools.model.test_tflite_operators_in import conv
 
 
 @pytest.fixture
@@ -74,6 +78,38 @@ def test_files_that_are_quantized_already(tmp_path, capsys):
         assert "edgewright targets check" in capsys.readouterr().out
         assert main(["inspect", str(path), "--target", "all"]) == 2
         assert "edgewright targets check" in capsys.readouterr().err
+
+
+def test_a_float_tflite_file_is_a_model(tmp_path, capsys):
+    path = tmp_path / "small.tflite"
+    path.write_bytes(small_tflite())
+    assert main(["inspect", str(path), "--json", "--target", "cortex-a-tflite"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["kind"], said["producer"]) == ("model", "TFLite schema 3")
+    assert [(one["name"], one["shape"]) for one in said["inputs"]] == [("x", [1, 6, 5, 4])]
+    assert said["macs"] == 6 * 5 * 3 * 3 * 4 * 3
+    assert [one["status"] for one in said["targets"]] == ["integer"]
+    data = np.random.default_rng(1).normal(size=(8, 6, 5, 4)).astype(np.float32)
+    np.save(tmp_path / "data.npy", data)
+    asked = ["--target", "cortex-a-tflite", "--target", "x86_64-onnxruntime", "--no-latency", "--quiet"]
+    out = ["--data", str(tmp_path / "data.npy"), "--out", str(tmp_path / "out"), "--min-agreement", "0"]
+    assert main(["convert", str(path), *asked, *out, "--method", "minmax", "--no-diagnose", "--cache", str(tmp_path)]) == 0  # fmt: skip
+    made = tmp_path / "out" / "small-0.1.0-cortex-a-tflite.ewa"
+    (payload,) = ArtifactArchive.open(made).payload().values()
+    assert [op.kind for op in read_tflite(payload).graphs[0].operators] == ["CONV_2D", "MEAN"]
+
+
+def small_tflite() -> bytes:
+    model = TfliteModel()
+    rng = np.random.default_rng(0)
+    x = model.tensor("x", (1, 6, 5, 4), "FLOAT32")
+    w = model.tensor("w", (3, 3, 3, 4), "FLOAT32", data=rng.normal(size=(3, 3, 3, 4)).astype(np.float32))
+    b = model.tensor("b", (3,), "FLOAT32", data=np.zeros(3, np.float32))
+    axes = model.tensor("axes", (2,), "INT32", data=np.asarray([1, 2], np.int32))
+    m, y = model.tensor("m", (1, 6, 5, 3), "FLOAT32"), model.tensor("y", (1, 3), "FLOAT32")
+    model.operator("CONV_2D", [x, w, b], [m], options=conv(0, activation=1))
+    model.operator("MEAN", [m, axes], [y], options=schema.ReducerOptionsT())
+    return model.write([x], [y])
 
 
 def test_an_artifact_is_shown_as_ever(tmp_path, capsys):

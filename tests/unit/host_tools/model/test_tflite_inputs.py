@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import re
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,15 +12,13 @@ from ai_edge_litert import schema_py_generated as schema
 
 from device_agent.contract.errors import EdgewrightError
 from host_tools.errors import ModelError, UnsupportedOperatorError
-from host_tools.model import load
+from host_tools.model import FloatModel, load
+from host_tools.model.from_tflite.translate import TRANSLATORS
 from host_tools.model.reference import FloatRunner
 from tests.unit.host_tools.lint.peers import TfliteModel, fully_connected
 from tests.unit.host_tools.model.test_tflite_operators_in import agrees, conv, ints, options, reals
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from host_tools.model import FloatModel
+ROOT = Path(__file__).parents[4]
 
 
 def loaded(data: bytes, folder: Path, **shapes: tuple[int, ...]) -> FloatModel:
@@ -293,3 +293,9 @@ def test_a_buffer_that_a_thousand_tensors_name_does_not_fill_the_memory(tmp_path
     data = model.write([x], [last])
     assert len(data) < 1_200_000
     assert "grow far beyond the file" in str(refused(data, tmp_path))
+
+
+def test_the_docs_name_every_operator_that_is_translated() -> None:
+    section = (ROOT / "docs" / "inputs.md").read_text(encoding="utf-8").partition("\n## TFLite\n")[2]
+    listed = section.partition("\nTranslated:\n")[2].partition("\n\n")[0]
+    assert re.findall(r"`(\w+)`", listed) == sorted({*TRANSLATORS, "RANK", "SHAPE"})
