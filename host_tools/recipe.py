@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, NoReturn, get_args
 
 from host_tools.errors import InputError
 from host_tools.plan.quantization_plan import Method
-from targets.profile import PlanPrecision
+from targets.profile import LARGEST_GROUP, PLAN_PRECISIONS, PlanPrecision
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -32,8 +32,6 @@ _PRECISION_VERSION = f"{SCHEMA_MAJOR}.3"
 METHODS: tuple[Method, ...] = get_args(Method)
 Spared = Literal["latency", "size"]
 SPARED: tuple[Spared, ...] = get_args(Spared)
-PLAN_PRECISIONS: tuple[PlanPrecision, ...] = get_args(PlanPrecision)
-LARGEST_GROUP = 1 << 16
 _DEFAULT_PERCENTILE = 99.99
 _KEYS = (
     "schema_version",

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from host_tools.packing import unpacked
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -135,9 +137,7 @@ def values_of(tensor: FileTensor) -> NDArray[np.generic] | None:
         return None
     size = math.prod(shape)
     if tensor.dtype in ("int4", "uint4"):
-        low = (content & 0xF).astype(np.int8)
-        high = (content >> 4).astype(np.int8)
-        flat = np.stack([low, high], axis=1).reshape(-1)[:size]
+        flat = unpacked(content, size, bits=4).astype(np.int8)
         signed: NDArray[np.int8] = np.where(flat > 7, flat - 16, flat).astype(np.int8)
         return (signed if tensor.dtype == "int4" else flat).reshape(shape)
     if tensor.dtype not in _STORED:

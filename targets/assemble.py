@@ -15,6 +15,8 @@ from targets.document import refuse, shown
 from targets.errors import did_you_mean
 from targets.operators import OPERATORS, WITH_CONSTANTS
 from targets.profile import (
+    LARGEST_GROUP,
+    UNCALIBRATED,
     AccumulatorRules,
     ActivationRules,
     ArtifactFormat,
@@ -59,7 +61,6 @@ NONE = "none"
 
 PROOFS: tuple[Proof, ...] = get_args(Proof)
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
-UNCALIBRATED: tuple[PlanPrecision, ...] = ("int8-dynamic", "weights-int8", "weights-int4")
 ZERO_POINTS: tuple[ZeroPointRule, ...] = get_args(ZeroPointRule)
 SCALE_KINDS: tuple[ScaleKind, ...] = get_args(ScaleKind)
 ROUNDINGS: tuple[Rounding, ...] = get_args(Rounding)
@@ -420,9 +421,6 @@ def _cost(facts: _Facts) -> CostRules:
     return CostRules(int16=factor("int16", guessed.int16), float32=factor("float32", guessed.float32))
 
 
-_LARGEST_GROUP = 1 << 16
-
-
 def _uncalibrated(facts: _Facts, section: PlanPrecision) -> UncalibratedRules | None:
     """Read what the target does in a precision without calibration; None where it says nothing of it, or ``ops = "none"``."""
     names = facts.stated(f"{section}.ops", lambda at: facts.operators(at, WITH_CONSTANTS))
@@ -432,11 +430,9 @@ def _uncalibrated(facts: _Facts, section: PlanPrecision) -> UncalibratedRules | 
         return None
     key = f"{section}.groups"
     groups = tuple(_whole(size) for size in facts.items(key, "a list of group sizes"))
-    sizes = tuple(size for size in groups if size is not None and 0 <= size <= _LARGEST_GROUP)
+    sizes = tuple(size for size in groups if size is not None and 0 <= size <= LARGEST_GROUP)
     if not sizes or len(sizes) != len(groups) or len(set(sizes)) != len(sizes):
-        facts.refuse(
-            key, f"expected whole numbers from 0 to {_LARGEST_GROUP}, each once, got {shown(groups)}"
-        )
+        facts.refuse(key, f"expected whole numbers from 0 to {LARGEST_GROUP}, each once, got {shown(groups)}")
     return UncalibratedRules(
         ops=frozenset(names),
         symmetric=facts.flag(f"{section}.symmetric"),

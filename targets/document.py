@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, NoReturn, cast
 
 from targets.errors import ProfileError, did_you_mean
 from targets.operators import OPERATORS
+from targets.profile import UNCALIBRATED
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -42,7 +43,7 @@ PLAIN_KEYS = ("id", "title", "proof", "based_on")
 SECTIONS = (
     "weights", "activations", "scale", "bias", "rounding", "accumulator", "same_scale", "fixed_outputs",
     "fusions", "interface", "fallback", "artifact", "parity", "engine", "wide", "wide_outputs", "cost",
-    "int8-dynamic", "weights-int8", "weights-int4",
+    *UNCALIBRATED,
 )  # fmt: skip
 OP_FIELDS = (
     "precisions", "requantization_ratio", "max_rank", "max_batch", "max_stride", "max_kernel", "max_dilation",

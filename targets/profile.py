@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 Precision = Literal["int8", "int16", "float16", "float32"]
 PlanPrecision = Literal["int8", "int8-dynamic", "weights-int8", "weights-int4"]
 """What becomes integers: weights and activations by calibrated ranges (int8), weights and at run time activations, or weights alone."""
+PLAN_PRECISIONS: tuple[PlanPrecision, ...] = get_args(PlanPrecision)
+UNCALIBRATED: tuple[PlanPrecision, ...] = tuple(one for one in PLAN_PRECISIONS if one != "int8")
+"""Those that need no calibration."""
+LARGEST_GROUP = 1 << 16
+"""Weights that one scale may serve."""
 ZeroPointRule = Literal["symmetric", "midpoint", "asymmetric"]
 ScaleKind = Literal["float32", "power_of_two"]
 Rounding = Literal["half_even", "half_up", "half_away_from_zero"]

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 from targets import catalog
 from targets.document import thawed
 from targets.errors import ProfileError
+from targets.profile import UNCALIBRATED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from targets.profile import ActivationRules, CapabilityProfile, PlanPrecision, Proof, UncalibratedRules
+    from targets.profile import ActivationRules, CapabilityProfile, Proof, UncalibratedRules
 
 TABLE_BEGIN = "<!-- targets:begin -->"
 TABLE_END = "<!-- targets:end -->"
@@ -34,7 +35,6 @@ _PROVEN: Mapping[Proof, str] = MappingProxyType(
         "document": "documents only; the file runs on a stand-in",
     }
 )
-_PRECISIONS: tuple[PlanPrecision, ...] = ("int8-dynamic", "weights-int8", "weights-int4")
 _TEMPLATE_COMMENT = string.Template(
     """\
 # A target of your own. It loads as it stands: every fact is copied from $based_on
@@ -155,9 +155,9 @@ def precision_table(profiles: Iterable[CapabilityProfile] | None = None) -> str:
     """Give the table of precisions that need no calibration as Markdown: a row a target that has any, its operators and group sizes."""
     having = [profile for profile in _or_catalogue(profiles) if profile.uncalibrated]
     return _markdown(
-        ("target", *_PRECISIONS),
+        ("target", *UNCALIBRATED),
         [
-            (f"`{one.id}`", *(_uncalibrated(one.uncalibrated.get(kind)) for kind in _PRECISIONS))
+            (f"`{one.id}`", *(_uncalibrated(one.uncalibrated.get(kind)) for kind in UNCALIBRATED))
             for one in having
         ],
     )

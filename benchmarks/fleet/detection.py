@@ -20,6 +20,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypedDict
 
+from benchmarks.marked import write_marked
 from host_tools.fleet.records import RolloutPlan
 from host_tools.fleet.rollout.plan_file import DEFAULT_GATES, DEFAULT_STAGES
 from host_tools.fleet.simulation.candidate import GOOD, Candidate
@@ -41,7 +42,7 @@ PLAN: Final = RolloutPlan(
     id="r", release="simulated-2", group="lab", stages=DEFAULT_STAGES, gates=DEFAULT_GATES
 )
 DOCUMENT: Final = Path(__file__).parents[2] / "docs" / "rollouts.md"
-_BEGIN, _END = "<!-- detection -->\n", "<!-- /detection -->"
+_MARK: Final = "detection"
 
 
 class Outcome(TypedDict):
@@ -117,9 +118,7 @@ def tables(outcomes: Sequence[Outcome]) -> str:
 
 def write_tables(outcomes: Sequence[Outcome], document: Path = DOCUMENT) -> None:
     """Put the table between its marks in the document."""
-    text = document.read_text(encoding="utf-8")
-    begin, end = text.index(_BEGIN) + len(_BEGIN), text.index(_END)
-    document.write_text(text[:begin] + "\n" + tables(outcomes) + "\n" + text[end:], encoding="utf-8")
+    write_marked(document, _MARK, tables(outcomes))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 import httpx
 from sqlalchemy import Engine, event
 
+from benchmarks.marked import write_marked
 from host_tools.fleet.ddi.door import DdiSettings
 from host_tools.fleet.ddi.tokens import make_ddi_token
 from host_tools.fleet.outside import NoField
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 SIZES: Final = (1_000, 10_000, 100_000)
 GROUPS: Final = 10
 DOCUMENT: Final = Path(__file__).parents[2] / "docs" / "hawkbit.md"
-_BEGIN, _END = "<!-- polls -->\n", "<!-- /polls -->"
+_MARK: Final = "polls"
 _WIDE: Final = Rate(per_second=1e6, burst=1e6)
 _POLL_SECONDS: Final = 300.0
 
@@ -208,9 +209,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         written = {size: {what: asdict(cost) for what, cost in one.items()} for size, one in costs.items()}
         options.json.write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
     if options.write_docs:
-        text = DOCUMENT.read_text(encoding="utf-8")
-        begin, end = text.index(_BEGIN) + len(_BEGIN), text.index(_END)
-        DOCUMENT.write_text(text[:begin] + "\n" + table(costs) + "\n" + text[end:], encoding="utf-8")
+        write_marked(DOCUMENT, _MARK, table(costs))
     return 0
 
 

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from benchmarks.marked import write_marked
 from host_tools.fleet.records import ENDED_ROLLOUTS, GateFinding, RolloutPlan
 from host_tools.fleet.rollout import jobs, orders
 from host_tools.fleet.rollout.explanation import explain
@@ -44,7 +45,7 @@ _WITHIN_MINUTES: Final = 20
 _MINUTE: Final = 60.0
 _FIGURES: Final = {"temperature": 50.0, "throttled_share": 0.01, "output_agreement": 0.996}
 DOCUMENT: Final = Path(__file__).parents[2] / "docs" / "rollouts.md"
-_BEGIN, _END = "<!-- scale -->\n", "<!-- /scale -->"
+_MARK: Final = "scale"
 
 
 class Core:
@@ -195,9 +196,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     if options.write_docs:
-        text = DOCUMENT.read_text(encoding="utf-8")
-        begin, end = text.index(_BEGIN) + len(_BEGIN), text.index(_END)
-        DOCUMENT.write_text(text[:begin] + "\n" + table(rows) + "\n" + text[end:], encoding="utf-8")
+        write_marked(DOCUMENT, _MARK, table(rows))
     return 0
 
 

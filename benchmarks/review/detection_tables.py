@@ -8,11 +8,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
+from benchmarks.marked import write_marked
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "analysis.md"
-_BEGIN, _END = "<!-- detection -->\n", "<!-- /detection -->"
+_MARK = "detection"
 _SIZES = {
     "regression: latency": "latency of one target",
     "regression: energy": "energy of one target",
@@ -106,11 +108,7 @@ def tables(rates: Sequence[Rate], *, fleets: int) -> str:
 
 def write_tables(rates: Sequence[Rate], *, fleets: int, document: Path = DOCUMENT) -> None:
     """Put the tables between their marks in the document."""
-    text = document.read_text(encoding="utf-8")
-    begin, end = text.index(_BEGIN) + len(_BEGIN), text.index(_END)
-    document.write_text(
-        text[:begin] + "\n" + tables(rates, fleets=fleets) + "\n" + text[end:], encoding="utf-8"
-    )
+    write_marked(document, _MARK, tables(rates, fleets=fleets))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -9,6 +9,7 @@ from hil.artifact import open_artifact
 from hil.board import load_board
 from host_tools.errors import InputError
 from host_tools.fleet.field.releases import read_releases
+from host_tools.repository.repository import target_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -104,8 +105,4 @@ def artifacts_of(release: str, repository: Path) -> list[Path]:
             f"{release}: is no release of {repository}.",
             hint=f"There are: {', '.join(one.release.id for one in made) or 'none'}.",
         )
-    paths = []
-    for artifact in found.artifacts.values():
-        folder, _, name = artifact.path.rpartition("/")
-        paths.append(repository / "targets" / folder / f"{artifact.digest.partition(':')[2]}.{name}")
-    return paths
+    return [target_file(repository, one.path, one.digest) for one in found.artifacts.values()]

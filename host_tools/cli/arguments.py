@@ -6,8 +6,9 @@ import argparse
 import math
 from datetime import datetime, timezone
 
+from targets.profile import PLAN_PRECISIONS
+
 _MOST_MINUTES = 60 * 24 * 30
-_PRECISIONS = ("int8", "int8-dynamic", "weights-int8", "weights-int4")
 
 
 def count(text: str) -> int:
@@ -50,8 +51,8 @@ def minutes(text: str) -> float:
 def precision(text: str) -> tuple[str, int | None]:
     """Read ``weights-int4:32``: a precision, and the size of its groups where one is given."""
     name, colon, size = text.partition(":")
-    if name not in _PRECISIONS:
-        raise argparse.ArgumentTypeError(f"expected one of {', '.join(_PRECISIONS)}, got {text!r}")
+    if name not in PLAN_PRECISIONS:
+        raise argparse.ArgumentTypeError(f"expected one of {', '.join(PLAN_PRECISIONS)}, got {text!r}")
     if not colon:
         return name, None
     if not name.startswith("weights-"):

@@ -21,10 +21,10 @@ from host_tools.errors import LoweringError
 from host_tools.lower.coverage import require_coverage
 from host_tools.lower.interface import payload_tensors
 from host_tools.lower.onnx_file import onnx_bytes
-from host_tools.lower.packing import packed
 from host_tools.lower.payload import Payload
 from host_tools.lower.qdq_nodes import QdqNodes
 from host_tools.model.topology import bias_of, constant, named, shape_of
+from host_tools.packing import packed
 from host_tools.plan.codes import codes_of
 from host_tools.plan.uncalibrated import constant_weight, summed_axis
 from host_tools.plan.weight_groups import bits_of

@@ -62,13 +62,15 @@ def replace_groups(
     size = qparams.group_size or length
     groups = length // size
     grid = (rows, groups) if was_transposed else (groups, rows)
-    along = dataclasses.replace(qparams, group_axis=1)
     scale, zero_point = (
         (numbers.reshape(grid) if was_transposed else numbers.reshape(grid).T).reshape(rows, groups, 1)
         for numbers in (np.asarray(qparams.scale), np.asarray(qparams.zero_point))
     )
     along = dataclasses.replace(
-        along, scale=tuple(scale.reshape(-1).tolist()), zero_point=tuple(zero_point.reshape(-1).tolist())
+        qparams,
+        group_axis=1,
+        scale=tuple(scale.reshape(-1).tolist()),
+        zero_point=tuple(zero_point.reshape(-1).tolist()),
     )
     codes = planned_codes(weight.astype(np.float64), along).reshape(rows, groups, size)
     kind = element_type(qparams)

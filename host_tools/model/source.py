@@ -15,15 +15,15 @@ import onnx_ir as ir
 
 from device_agent.contract.digest import digest_of_file
 from host_tools.errors import ModelError
+from host_tools.model.from_tflite.importing import to_onnx
+from host_tools.tflite_file import is_tflite
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 
-_TFLITE_MARK: Final = b"TFL3"
 _TFLITE_ENDING: Final = ".tflite"
-_MARK_AT: Final = slice(4, 8)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -55,9 +55,7 @@ def read_source(path: Path, *, shapes: Mapping[str, tuple[int, ...]]) -> Source:
         UnsupportedOperatorError: An operator of TFLite that is not translated.
     """
     content = _content(path)
-    if content[_MARK_AT] == _TFLITE_MARK or path.suffix.lower() == _TFLITE_ENDING:
-        from host_tools.model.from_tflite.importing import to_onnx  # noqa: PLC0415 - the schema takes a moment to import
-
+    if is_tflite(content) or path.suffix.lower() == _TFLITE_ENDING:
         made = to_onnx(content, where=str(path), shapes=shapes)
         digest = _digest(path, (), shapes)
         return Source(path=path, model=ir.from_proto(made.model), digest=digest, notes=made.notes)

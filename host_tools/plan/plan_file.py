@@ -30,7 +30,7 @@ from host_tools.plan.quantization_plan import (
     Role,
     TensorPlan,
 )
-from targets.profile import PlanPrecision, Precision
+from targets.profile import PLAN_PRECISIONS, Precision
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -43,7 +43,6 @@ _TYPES: tuple[IntegerType, ...] = get_args(IntegerType)
 _METHODS: tuple[Method, ...] = get_args(Method)
 _ROLES: tuple[Role, ...] = get_args(Role)
 _PRECISIONS: tuple[Precision, ...] = get_args(Precision)
-_PLAN_PRECISIONS: tuple[PlanPrecision, ...] = get_args(PlanPrecision)
 _ACTIVATIONS: tuple[ActivationScheme, ...] = get_args(ActivationScheme)
 _PACKED = ("<f4", "u1")
 
@@ -217,7 +216,7 @@ def decode(data: bytes, *, where: str) -> QuantizationPlan:
         nodes={name: node for name, (node, _) in nodes.items()},
         tensors={name: tensor for name, (tensor, _) in tensors.items()},
         requantize=tuple(edge for edge, _ in edges),
-        precision=reader.choice(top, "precision", "plan", _PLAN_PRECISIONS) if "precision" in top else "int8",
+        precision=reader.choice(top, "precision", "plan", PLAN_PRECISIONS) if "precision" in top else "int8",
         warnings=tuple(reader.as_text(text, "warnings") for text in reader.items(top, "warnings", "plan")),
         extra=extra
         | _kept("nodes", {name: more for name, (_, more) in nodes.items() if more})

@@ -426,8 +426,19 @@ class Repository:
         put(self._target_path(path, digest), data)
 
     def _target_path(self, path: str, digest: str) -> Path:
-        folder, _, name = path.rpartition("/")
-        return self._folder / "targets" / folder / f"{digest.partition(':')[2]}.{name}"
+        return target_file(self._folder, path, digest)
+
+
+def target_file(repository: Path, path: str, digest: str) -> Path:
+    """Return where a repository keeps a target: under its digest, as servers of TUF do it with consistent snapshots.
+
+    Args:
+        repository: Folder of the repository.
+        path: Of the target, as it is signed.
+        digest: ``sha256:…``.
+    """
+    folder, _, name = path.rpartition("/")
+    return repository / "targets" / folder / f"{digest.partition(':')[2]}.{name}"
 
 
 def _checked_archive(path: Path) -> ArtifactArchive:

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from host_tools.lower.packing import packed, unpacked
+from host_tools.packing import packed, unpacked
 from host_tools.plan.codes import codes_of, values_of
 from host_tools.plan.weight_groups import choose_channels, choose_groups, stored_bytes
 

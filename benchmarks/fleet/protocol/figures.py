@@ -7,14 +7,15 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from benchmarks.marked import write_marked
+
 if TYPE_CHECKING:
     from benchmarks.fleet.protocol.costs import Cost
     from benchmarks.fleet.protocol.rollouts import RolloutFigures
     from benchmarks.fleet.protocol.stand import StandSettings
 
 DOCUMENT: Final = Path(__file__).parents[3] / "docs" / "rollouts.md"
-_BEGIN: Final = "<!-- protocol -->\n"
-_END: Final = "<!-- /protocol -->"
+_MARK: Final = "protocol"
 _MEBIBYTE: Final = 1 << 20
 _TITLES: Final = {
     "server": "fleet server",
@@ -65,12 +66,7 @@ def to_markdown(figures: ProtocolFigures) -> str:
 
 def write_into_docs(figures: ProtocolFigures, document: Path = DOCUMENT) -> None:
     """Put the tables in their place."""
-    text = document.read_text(encoding="utf-8")
-    begin, end = text.index(_BEGIN) + len(_BEGIN), text.index(_END)
-    document.write_text(
-        f"{text[:begin]}\n{to_markdown(figures)}\n{text[end:]}",
-        encoding="utf-8",
-    )
+    write_marked(document, _MARK, to_markdown(figures))
 
 
 def _durations(figures: ProtocolFigures) -> list[str]:

@@ -14,6 +14,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from host_tools.errors import LoweringError
 from host_tools.lower.tflite import versions
+from host_tools.tflite_file import FILE_IDENTIFIER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from host_tools.lower.tflite.graph import GraphBuilder, Operator, Options, Quantization, Tensor
 
 SCHEMA_VERSION = 3
-FILE_IDENTIFIER = b"TFL3"
 BUFFER_ALIGNMENT = 16
 SIGNATURE = "serving_default"
 

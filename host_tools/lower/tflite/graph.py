@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from host_tools.errors import LoweringError
-from host_tools.lower.packing import packed
 from host_tools.lower.tflite import versions
+from host_tools.packing import packed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
