@@ -1,0 +1,35 @@
+"""`prepare_imported`: the plan of one target from a file that is quantized already, which takes one stage."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from host_tools.plan.imported import plan_imported
+from host_tools.stages.stages import Prepared
+from host_tools.verify.verification_report import Stage
+
+if TYPE_CHECKING:
+    from host_tools.model.float_model import FloatModel
+    from host_tools.recipe import Recipe
+    from targets.profile import CapabilityProfile
+
+
+def prepare_imported(model: FloatModel, profile: CapabilityProfile, recipe: Recipe) -> Prepared:
+    """Make the plan of a quantized file for a target.
+
+    Raises:
+        CapabilityError: See `plan_imported`.
+        RecipeError: The recipe names what the model lacks.
+    """
+    started = time.monotonic()
+    planned = plan_imported(model, profile, recipe)
+    stage = Stage(
+        name="codes of the file",
+        seconds=time.monotonic() - started,
+        sqnr_db=None,
+        same_top_class=None,
+        is_kept=True,
+        note=planned.method_reason,
+    )
+    return Prepared(model=model, statistics=None, plan=planned, stages=(stage,))
