@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _DEFAULT_DOMAINS = ("", "ai.onnx")
 _QUANTIZED = re.compile(
-    r"QuantizeLinear|DequantizeLinear|DynamicQuantizeLinear|QLinear\w+|ConvInteger|MatMulInteger|MatMulNBits"
+    r"QuantizeLinear|DequantizeLinear|DynamicQuantize\w+|QLinear\w+|QGemm|ConvInteger|MatMulInteger\w*|MatMulNBits"
 )
 _RANDOM = ("Bernoulli", "Multinomial", "RandomNormalLike", "RandomUniformLike")  # those that read an input
 _INFINITE_ALLOWED = {"Clip": (1, 2), "Max": None, "Min": None}  # None: any input

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from host_tools.model.quantized.coding import RANGES
 from host_tools.model.topology import constant, is_constant, named, network_of
 
 if TYPE_CHECKING:
@@ -20,7 +21,8 @@ _SEED: Final = 20261127
 
 
 class RandomInputs:
-    """Normal numbers for inputs of floats; for those of integers, rows of the tables that they look up, else 0 and 1.
+    """Normal numbers for inputs of floats, or even ones over the range that a quantized file gives an input; for those of integers, rows of
+    the tables that they look up, else 0 and 1.
 
     The same numbers every time.
     """
@@ -31,6 +33,7 @@ class RandomInputs:
         self._inputs = model.inputs
         self._count = count
         self._rows = _rows_looked_up(model)
+        self._ranges = _ranges_of(model)
 
     def __len__(self) -> int:
         return self._count
@@ -51,6 +54,8 @@ class RandomInputs:
 
     def _array(self, numbers: np.random.Generator, spec: TensorSpec) -> NDArray[np.generic]:
         kind = np.dtype(spec.dtype)
+        if spec.name in self._ranges:
+            return numbers.uniform(*self._ranges[spec.name], spec.shape).astype(kind)
         if kind.kind == "f":
             return numbers.standard_normal(spec.shape).astype(kind)
         rows = self._rows.get(spec.name)
@@ -61,6 +66,18 @@ class RandomInputs:
             mask[..., :1] = 1
             return mask.astype(kind)
         return numbers.integers(0, rows, spec.shape).astype(kind)
+
+
+def _ranges_of(model: FloatModel) -> dict[str, tuple[float, float]]:
+    """Return the real range of each input that a quantized file codes."""
+    codings = {} if model.quantization is None else model.quantization.activations
+    found = {}
+    for spec in model.inputs:
+        if spec.name in codings:
+            (scale,), (zero,) = codings[spec.name].scale, codings[spec.name].zero_point
+            low, high = RANGES[codings[spec.name].dtype]
+            found[spec.name] = ((low - zero) * scale, (high - zero) * scale)
+    return found
 
 
 def _rows_looked_up(model: FloatModel) -> dict[str, int]:
