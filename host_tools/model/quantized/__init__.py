@@ -7,6 +7,8 @@ Layout:
     coding.py        `Coding`, `Quantization`, and which scales and zero points can be believed
     from_onnx.py     QuantizeLinear and DequantizeLinear, and operators on codes, out of an ONNX graph
     operator_form.py QLinearConv and the like as the float operators they are
+    node_codings.py  the coding that a node names by its inputs
+    reals.py         what each value of codes stands for
     refusals.py      what is quantized in a way that no plan can hold: at run time, in blocks, in float8
     from_tflite.py   the codes of a ``.tflite`` file's tensors
 """
