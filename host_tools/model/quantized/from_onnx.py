@@ -249,7 +249,7 @@ def _on_codes(reals: Reals, node: ir.Node) -> None:
     for index, value in enumerate(node.inputs):
         if value is not None and value in found:
             node.replace_input_with(index, found[value].real)
-        elif value is not None and (array := constant_of(value)) is not None and array.dtype == coding.dtype:
+        elif value is not None and (array := constant_of(value)) is not None and array.dtype.name == coding.dtype:
             node.replace_input_with(index, reals.constant(value, array.astype(np.int64), coding))
     if node.op_type == "Pad" and node.attributes.get_string("mode", "constant") == "constant":
         _pad_with_code_zero(reals, node, coding)

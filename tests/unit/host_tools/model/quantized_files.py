@@ -6,15 +6,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
-from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
+from device_agent.engines.onnxruntime_library import onnxruntime  # first: it keeps the library from calling home
 from tests.unit.host_tools.model.onnx_models import model_proto, saved
+
+from onnxruntime.quantization import (  # isort: skip  # noqa: TID251 - loaded already, by the import above
+    CalibrationDataReader,
+    QuantFormat,
+    QuantType,
+    quantize_static,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+__all__ = ["QuantType", "by_onnxruntime", "cnn", "onnxruntime", "qdq"]
 
 CNN = """g (float[1,3,8,8] x) => (float[1,5] y) {
     [c1] a = Conv<kernel_shape=[3,3], pads=[1,1,1,1]>(x, w1, b1)

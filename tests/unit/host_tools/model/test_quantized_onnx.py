@@ -9,14 +9,13 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from onnxruntime.quantization import QuantType
 
 from host_tools.errors import ModelError, UnsupportedOperatorError
 from host_tools.model import load
 from host_tools.model.reference import FloatRunner
 from host_tools.model.topology import network_of
 from tests.unit.host_tools.model.onnx_models import model_proto, op_types, run, saved
-from tests.unit.host_tools.model.quantized_files import by_onnxruntime, cnn, qdq
+from tests.unit.host_tools.model.quantized_files import QuantType, by_onnxruntime, cnn, qdq
 
 
 @pytest.mark.parametrize("is_qdq", [True, False], ids=["qdq", "operators"])
