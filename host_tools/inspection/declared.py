@@ -107,7 +107,8 @@ def _declared(proto: onnx.ModelProto) -> Declared:
             (
                 f"{node.op_type} {node.name!r}"
                 for node in graph.node
-                if is_quantized(node.op_type) and node.op_type != "DequantizeLinear"  # which weights alone may have
+                if is_quantized(node.op_type)
+                and node.op_type != "DequantizeLinear"  # which weights alone may have
             ),
             None,
         ),

@@ -86,7 +86,8 @@ def load(
         codes stand for, and `FloatModel.quantization` has the codes.
 
     Raises:
-        ModelError: Not readable, neither ONNX nor TFLite, incomplete, inconsistent, not finite; a scale, zero point or axis of a quantized file is wrong.
+        ModelError: Not readable, neither ONNX nor TFLite, incomplete,
+            inconsistent, not finite; a scale, zero point or axis of a quantized file is wrong.
         UnsupportedOperatorError: An operator of a custom domain, control flow, or parameters computed from data.
         DynamicShapeError: A shape stays unknown.
         InputError: TensorFlow, which such a model needs, is not to be had; a signature that the model has not.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from device_agent.contract.manifest import PayloadTensor
     from host_tools.model.quantized import Quantization
 
     Arrays = Mapping[str, NDArray[np.generic]]
@@ -43,8 +45,8 @@ class Original:
 
     def __init__(self, path: Path, quantization: Quantization, *, threads: int) -> None:
         file = read(path)
-        self._inputs = tuple(payload_tensor(one, str(path)) for one in file.inputs)
-        self._outputs = tuple(payload_tensor(one, str(path)) for one in file.outputs)
+        self._inputs = tuple(_coded(payload_tensor(one, str(path)), quantization) for one in file.inputs)
+        self._outputs = tuple(_coded(payload_tensor(one, str(path)), quantization) for one in file.outputs)
         self._steps = {
             tensor.source_name: quantization.activations[tensor.source_name].scale[0]
             for tensor in self._outputs
@@ -97,6 +99,14 @@ class Original:
         self._engine.close()
 
 
+def _coded(tensor: PayloadTensor, quantization: Quantization) -> PayloadTensor:
+    """Give an input or output of codes its scale, which ONNX says at the nodes that read and write it."""
+    coding = quantization.activations.get(tensor.source_name)
+    if coding is None or tensor.dtype != coding.dtype or tensor.scale is not None:
+        return tensor
+    return dataclasses.replace(tensor, scale=coding.scale[0], zero_point=coding.zero_point[0])
+
+
 class Beside:
     """An `Original` where there is one that runs; a note where there is none. What it cannot do is told, and stops nothing."""
 
@@ -129,8 +139,8 @@ class Beside:
         if self.note or found is None or found.within_one_share >= _WANTED:
             return self.note
         return (
-            f"Only {found.within_one_share:.1%} of the output codes are within one of the file's own in {found.engine}, up to {found.max_lsb} apart: "
-            "kernels round differently, and this network magnifies single codes."
+            f"Only {found.within_one_share:.1%} of the output codes are within one of the file's own in {found.engine}, "
+            f"up to {found.max_lsb} apart: kernels round differently, and this network magnifies single codes."
         )
 
     def close(self) -> None:

@@ -79,9 +79,7 @@ def verify(
             sharing = [candidate for candidate in candidates if candidate.model is own]
             layers[id(own)] = FloatLayers(own, sharing, threads=threads)
         exact = layers[id(own)]
-        reports.append(
-            _target_report(model, exact, contestant, evaluation, budget, timings, beside, threads)
-        )
+        reports.append(_target_report(model, exact, contestant, evaluation, budget, timings, beside, threads))
         progress.step()
     report = VerificationReport(
         model=model.name,

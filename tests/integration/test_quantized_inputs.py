@@ -80,7 +80,9 @@ def _run(path: Path, sample: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize(
     ("per_channel", "activations"), [(True, QuantType.QUInt8), (False, QuantType.QInt8)], ids=["channel", "tensor"]
 )  # fmt: skip
-def test_onnxruntimes_own_files(is_qdq: bool, per_channel: bool, activations: QuantType, tmp_path: Path) -> None:
+def test_onnxruntimes_own_files(
+    is_qdq: bool, per_channel: bool, activations: QuantType, tmp_path: Path
+) -> None:
     path = by_onnxruntime(tmp_path, cnn(), is_qdq=is_qdq, per_channel=per_channel, activations=activations)
     report = converted(path, ["x86_64-openvino", "cortex-a-tflite"], tmp_path / "out")
     for one in report["targets"]:  # type: ignore[attr-defined]

@@ -104,7 +104,9 @@ def test_our_own_file_comes_back_as_the_same_plan(proto: onnx.ModelProto, name: 
         back = load(Path(folder, file))
         again = plan_imported(back, target, Recipe())
     assert weights_of(back, again) == weights_of(model, made)
-    assert sorted(node.op_type for node in again.nodes.values() if node.precision == "int8" and node.op_type == "Conv") == sorted(  # fmt: skip
+    assert sorted(
+        node.op_type for node in again.nodes.values() if node.precision == "int8" and node.op_type == "Conv"
+    ) == sorted(
         node.op_type for node in made.nodes.values() if node.precision == "int8" and node.op_type == "Conv"
     )
     ours, theirs = ({(np.float32(one.qparams.scale[0]), one.qparams.zero_point) for one in each.tensors.values() if one.qparams and one.role in ("input", "output")} for each in (made, again))  # fmt: skip

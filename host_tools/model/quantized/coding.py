@@ -116,8 +116,8 @@ class Quantization:
     def note(self) -> str:
         """What a report says of the model."""
         return (
-            f"The file is quantized already ({self.form}, {len(self.activations)} values and {len(self.constants)} constants coded): scales, zero "
-            "points and codes are the file's, nothing was calibrated; the float model beside it is the one that its codes stand for."
+            f"The file is quantized already ({self.form}, {len(self.activations)} values and {len(self.constants)} constants coded): scales, "
+            "zero points and codes are the file's, nothing was calibrated; the float model beside it is the one that its codes stand for."
         )
 
 
@@ -173,9 +173,7 @@ def _axis(axis: int | None, scales: int, shape: Sequence[int] | None) -> int:
     return axis % len(shape)
 
 
-def carried_over(
-    quantization: Quantization, graph: ir.Graph, origins: Mapping[str, str]
-) -> Quantization:
+def carried_over(quantization: Quantization, graph: ir.Graph, origins: Mapping[str, str]) -> Quantization:
     """Return a quantization by the names of the canonical graph.
 
     Args:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import onnx_ir as ir
 from onnx_ir.passes.common import RemoveInitializersFromInputsPass, TopologicalSortPass
 
 from host_tools.errors import ModelError, UnsupportedOperatorError
@@ -31,12 +30,14 @@ from host_tools.model.quantized.reals import Coded, Reals
 from host_tools.model.quantized.refusals import FLOAT_MODEL, REFUSED_OPERATORS
 
 if TYPE_CHECKING:
+    import onnx_ir as ir
     from numpy.typing import NDArray
 
     from host_tools.model.quantized.coding import Quantization
     from host_tools.model.quantized.operator_form import OperatorForm
 
-_DOMAINS: Final = ("", "ai.onnx", "com.microsoft")
+_MICROSOFT: Final = "com.microsoft"
+_DOMAINS: Final = ("", "ai.onnx", _MICROSOFT)
 _ON_CODES: Final = frozenset(
     {
         "MaxPool", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Split", "Gather", "Concat", "Resize", "DepthToSpace",
@@ -76,8 +77,8 @@ def take_codes_out(model: ir.Model) -> tuple[Quantization | None, str | None]:
     for node in list(model.graph):
         _take(reals, node)
     found = reals.finish()
-    for domain in set(model.opset_imports) - {node.domain for node in model.graph} - {""}:
-        del model.opset_imports[domain]
+    if not any(node.domain == _MICROSOFT for node in model.graph):
+        model.opset_imports.pop(_MICROSOFT, None)
     return (found, None) if found.activations else (None, _note_of_weights(found))
 
 
@@ -221,9 +222,7 @@ def _bias(reals: Reals, node: ir.Node, bias: ir.Value, scale: NDArray[np.float64
             hint=ANEW,
         )
     axis = 0 if scale.size > 1 else None
-    coding = Coding(
-        dtype="int32", scale=tuple(scale.tolist()), zero_point=(0,) * scale.size, axis=axis
-    )
+    coding = Coding(dtype="int32", scale=tuple(scale.tolist()), zero_point=(0,) * scale.size, axis=axis)
     return reals.constant(bias, codes, coding)
 
 
@@ -237,9 +236,7 @@ def _on_codes(reals: Reals, node: ir.Node) -> None:
         )
     first, *others = found.values()
     if any(one.coding != first.coding for one in others):
-        raise ModelError(
-            f"{label(node)} joins codes of different scales or zero points.", hint=FLOAT_MODEL
-        )
+        raise ModelError(f"{label(node)} joins codes of different scales or zero points.", hint=FLOAT_MODEL)
     coding = first.coding
     if node.op_type == "Relu" and any(coding.zero_point):
         raise UnsupportedOperatorError(
@@ -249,7 +246,11 @@ def _on_codes(reals: Reals, node: ir.Node) -> None:
     for index, value in enumerate(node.inputs):
         if value is not None and value in found:
             node.replace_input_with(index, found[value].real)
-        elif value is not None and (array := constant_of(value)) is not None and array.dtype.name == coding.dtype:
+        elif (
+            value is not None
+            and (array := constant_of(value)) is not None
+            and array.dtype.name == coding.dtype
+        ):
             node.replace_input_with(index, reals.constant(value, array.astype(np.int64), coding))
     if node.op_type == "Pad" and node.attributes.get_string("mode", "constant") == "constant":
         _pad_with_code_zero(reals, node, coding)
@@ -270,5 +271,6 @@ def _pad_with_code_zero(reals: Reals, node: ir.Node, coding: Coding) -> None:
 def _note_of_weights(found: Quantization) -> str:
     kinds = " and ".join(sorted({coding.dtype for coding in found.constants.values()}))
     return (
-        f"{len(found.constants)} weights are stored as {kinds}: they are taken as float32, and what they lost when they were stored stays lost."
+        f"{len(found.constants)} weights are stored as {kinds}: they are taken as float32, and what they lost when they were "
+        "stored stays lost."
     )

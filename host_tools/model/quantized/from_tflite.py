@@ -108,10 +108,9 @@ def quantization_of(taken: Taken, session: Session, outputs: Mapping[str, int]) 
                 activations.setdefault(name, coding)  # what a QUANTIZE writes is its input, in another coding
     for name, index in outputs.items():
         known = [activations[value] for value in session.values_of(index) if value in activations]
-        activations |= {name: taken.codings.get(index, coding) for coding in known[:1]}
-    constants = {
-        name: index for name, index in session.constants_by_name.items() if index in taken.codings
-    }
+        if known:
+            activations[name] = taken.codings.get(index, known[0])
+    constants = {name: index for name, index in session.constants_by_name.items() if index in taken.codings}
     return Quantization(
         form="TFLite",
         activations=activations,

@@ -21,8 +21,9 @@ _SEED: Final = 20261127
 
 
 class RandomInputs:
-    """Normal numbers for inputs of floats, or even ones over the range that a quantized file gives an input; for those of integers, rows of
-    the tables that they look up, else 0 and 1.
+    """Normal numbers for inputs of floats; for those of integers, rows of the tables that they look up, else 0 and 1.
+
+    For an input that a quantized file codes, numbers spread evenly over the range that the file gives it.
 
     The same numbers every time.
     """

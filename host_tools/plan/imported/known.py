@@ -43,7 +43,7 @@ def known_codings(network: Network, quantization: Quantization) -> dict[str, Cod
         before = len(known)
         for node in network.nodes.values():
             _forwards(node, known)
-        for node in reversed(network.nodes.values()):
+        for node in reversed(tuple(network.nodes.values())):
             _backwards(network, node, known)
         if len(known) == before:
             break
@@ -95,7 +95,9 @@ def reader_of(network: Network, edge: EdgeCoding) -> NodeInput | None:
             if edge.output in written:
                 return node_input
             readers = network.readers[written[0]] if len(written) == 1 else ()
-            node = network.nodes[readers[0].node] if len(readers) == 1 else None  # behind it stands its fused activation
+            node = (
+                network.nodes[readers[0].node] if len(readers) == 1 else None
+            )  # behind it stands its fused activation
             if node is not None and node.op_type not in ("Relu", "Clip", "Reshape", "Transpose"):
                 break
     return None

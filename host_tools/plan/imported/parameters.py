@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from host_tools.model.topology import WEIGHTED, named, weight_of
+from host_tools.model.topology import WEIGHTED, float_outputs, named, weight_of
 from host_tools.plan.grouping import fixed_values
 from host_tools.plan.imported.known import reader_of
 from host_tools.plan.imported.schemes import Obstacle, activation_in, weight_in
@@ -73,7 +73,8 @@ class Parameters:
         writer = self.network.nodes[self.network.writers[name]]
         self.warnings.append(
             f"{name!r}: the kernel of {writer.op_type} writes the scale {fixed.scale[0]:g} and the zero point {fixed.zero_point[0]} "
-            f"(fixed_outputs of {self.profile.id!r}), where the file has {coding.scale[0]:g} and {coding.zero_point[0]}; its codes are not the file's."
+            f"(fixed_outputs of {self.profile.id!r}), where the file has {coding.scale[0]:g} and {coding.zero_point[0]}; "
+            "its codes are not the file's."
         )
 
     def take_weights(self, placement: Placement) -> None:
@@ -91,16 +92,24 @@ class Parameters:
 
     def take_edges(self, quantization: Quantization, placement: Placement) -> None:
         """Take the inputs that read in another coding than their value has."""
+        missed: dict[str, str] = {}
         for edge in quantization.edges:
             node_input = reader_of(self.network, edge)
             found = activation_in(edge.coding, self.profile)
             if node_input is None or not placement.is_integer(node_input.node):
-                self.warnings.append(
-                    f"{edge.output!r}: the file re-quantizes {edge.source!r} before it is read; here it is read as it is."
-                )
+                missed.setdefault(edge.output, edge.source)
             elif isinstance(found, Obstacle):
                 self.obstacles[edge.source] = (
                     f"value {edge.source!r}, as {node_input.node!r} reads it: {found.text}"
                 )
             elif found != self.values.get(edge.source):
                 self.edges[node_input] = found
+        read = {name for node_input in self.edges for name in self._written_behind(node_input, placement)}
+        self.warnings += [
+            f"{output!r}: the file re-quantizes {source!r} before it is read; here it is read as it is."
+            for output, source in missed.items()
+            if output not in read and output in self.network.values
+        ]
+
+    def _written_behind(self, node_input: NodeInput, placement: Placement) -> tuple[str, ...]:
+        return float_outputs(self.network.nodes[placement.last_of(node_input.node)])

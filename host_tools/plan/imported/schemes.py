@@ -87,7 +87,8 @@ def weight_in(node: ir.Node, coding: Coding, profile: CapabilityProfile) -> QPar
     if rules.symmetric and any(zero != codes.middle for zero in zeros):
         odd = next(zero for zero in coding.zero_point if zero + shift != codes.middle)
         return Obstacle(
-            text=f"the file has {coding.dtype} with the zero point {odd}; the target's weights are symmetric (weights.symmetric of {profile.id!r})"
+            text=f"the file has {coding.dtype} with the zero point {odd}; the target's weights are symmetric "
+            f"(weights.symmetric of {profile.id!r})"
         )
     found = _scaled(coding, zeros, codes, axis, profile)
     return found if isinstance(found, Obstacle) else _held(values, found, shift, profile)

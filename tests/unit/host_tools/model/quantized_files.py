@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 
-from device_agent.engines.onnxruntime_library import onnxruntime  # first: it keeps the library from calling home
+from device_agent.engines.onnxruntime_library import (
+    onnxruntime,
+)  # first: it keeps the library from calling home
 from tests.unit.host_tools.model.onnx_models import model_proto, saved
 
 from onnxruntime.quantization import (  # isort: skip  # noqa: TID251 - loaded already, by the import above

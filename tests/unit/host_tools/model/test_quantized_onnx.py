@@ -120,14 +120,20 @@ def refused(folder: Path, proto: onnx.ModelProto) -> str:
         ({"input_scale": np.inf}, "'x' has the scale inf"),
         ({"input_scale": -0.5}, "'x' has the scale -0.5"),
         ({"weight_scale": (0.1, np.nan)}, "'w' has the scale nan"),
-        ({"weight_scale": (0.1, 0.2, 0.3), "weight_zero": (0, 0, 0)}, "'w' has 3 scales along axis 0 of the shape [2, 3]; expected 2"),  # fmt: skip
+        (
+            {"weight_scale": (0.1, 0.2, 0.3), "weight_zero": (0, 0, 0)},
+            "'w' has 3 scales along axis 0 of the shape [2, 3]; expected 2",
+        ),
         ({"weight_zero": (0, 0, 0)}, "'w' has 2 scales and 3 zero points"),
         ({"axis": 2}, "'w' has scales along axis 2; expected one of its 2 axes"),
         ({"axis": -3}, "'w' has scales along axis -3"),
-        ({"input_scale": (0.1, 0.2, 0.3), "input_zero": (0, 0, 0), "weight_scale": 0.1, "weight_zero": 0}, "the activation 'x' has 3 scales"),  # fmt: skip
+        (
+            {"input_scale": (0.1, 0.2, 0.3), "input_zero": (0, 0, 0), "weight_scale": 0.1, "weight_zero": 0},
+            "the activation 'x' has 3 scales",
+        ),
         ({"weight_scale": ()}, "scale"),
     ],
-)  # fmt: skip
+)
 def test_parameters_that_cannot_be_right(changed: dict[str, object], message: str, tmp_path: Path) -> None:
     if changed.get("weight_scale") == ():
         changed = {"weight_scale": np.zeros(0, np.float32), "weight_zero": np.zeros(0, np.int8), "bias": np.zeros(2, np.int32)}  # fmt: skip
@@ -137,13 +143,33 @@ def test_parameters_that_cannot_be_right(changed: dict[str, object], message: st
 @pytest.mark.parametrize(
     ("text", "message", "hint"),
     [
-        ("q, s, z = DynamicQuantizeLinear(x) y = DequantizeLinear(q, s, z)", "DynamicQuantizeLinear 'q': the model is quantized, and this operator finds the scale of what it reads at run time", "int8-dynamic"),  # fmt: skip
-        ("q = QuantizeLinear(x, s, z) m = MatMulInteger(q, w, z) y = Cast<to=1>(m)", "MatMulInteger 'm'", "int8-dynamic"),
-        ("a = Abs(x) m = ReduceMax<keepdims=0>(a) q = QuantizeLinear(x, m, z) y = DequantizeLinear(q, m, z)", "its scale 'm' is computed at run time", "int8-dynamic"),  # fmt: skip
-        ("q = QuantizeLinear(x, s, z) n = Cast<to=6>(q) y = Cast<to=1>(n)", "Cast 'n' computes with the codes of 'q'", "float model"),  # fmt: skip
-        ("q = QuantizeLinear(x, s, z) y = DequantizeLinear(q, t, z)", "reads 'q' as int8, scale 0.2, zero point 4; it was written as int8, scale 0.1", "Export"),  # fmt: skip
+        (
+            "q, s, z = DynamicQuantizeLinear(x) y = DequantizeLinear(q, s, z)",
+            "DynamicQuantizeLinear 'q': the model is quantized, and this operator finds the scale of what it reads at run time",
+            "int8-dynamic",
+        ),
+        (
+            "q = QuantizeLinear(x, s, z) m = MatMulInteger(q, w, z) y = Cast<to=1>(m)",
+            "MatMulInteger 'm'",
+            "int8-dynamic",
+        ),
+        (
+            "a = Abs(x) m = ReduceMax<keepdims=0>(a) q = QuantizeLinear(x, m, z) y = DequantizeLinear(q, m, z)",
+            "its scale 'm' is computed at run time",
+            "int8-dynamic",
+        ),
+        (
+            "q = QuantizeLinear(x, s, z) n = Cast<to=6>(q) y = Cast<to=1>(n)",
+            "Cast 'n' computes with the codes of 'q'",
+            "float model",
+        ),
+        (
+            "q = QuantizeLinear(x, s, z) y = DequantizeLinear(q, t, z)",
+            "reads 'q' as int8, scale 0.2, zero point 4; it was written as int8, scale 0.1",
+            "Export",
+        ),
     ],
-)  # fmt: skip
+)
 def test_other_ways_to_quantize(text: str, message: str, hint: str, tmp_path: Path) -> None:
     used = {"s": np.float32(0.1), "t": np.float32(0.2), "z": np.int8(4), "w": np.ones((4, 4), np.int8)}
     if "DynamicQuantizeLinear" in text:
@@ -165,7 +191,10 @@ def test_weights_in_blocks(tmp_path: Path) -> None:
         "g",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 32])],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 4])],
-        [numpy_helper.from_array(np.zeros((4, 1, 16), np.uint8), "w"), numpy_helper.from_array(np.ones(4, np.float32), "s")],  # fmt: skip
+        [
+            numpy_helper.from_array(np.zeros((4, 1, 16), np.uint8), "w"),
+            numpy_helper.from_array(np.ones(4, np.float32), "s"),
+        ],
     )
     proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18), helper.make_opsetid("com.microsoft", 1)], ir_version=8)  # fmt: skip
     assert "MatMulNBits 'm': the model is quantized, and this operator has its weights in blocks" in refused(tmp_path, proto)  # fmt: skip

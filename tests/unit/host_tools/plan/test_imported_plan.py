@@ -44,7 +44,10 @@ def test_the_numbers_are_the_files(target: str, tmp_path: Path) -> None:
     check(plan, model, found)
     lower(model, plan, found)
     assert plan.data_digest == NO_DATA_DIGEST
-    assert "those of the file, which is quantized already (ONNX QDQ); nothing was calibrated" in plan.method_reason
+    assert (
+        "those of the file, which is quantized already (ONNX QDQ); nothing was calibrated"
+        in plan.method_reason
+    )
     tensors = {tensor.role: tensor for tensor in plan.tensors.values()}
     weight, bias, fed = tensors["weight"], tensors["bias"], tensors["input"]
     assert weight.qparams is not None
@@ -73,20 +76,66 @@ def test_a_bias_beyond_float32_keeps_its_integers(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changed", "target", "message"),
     [
-        ({}, profile("x86_64-openvino", activations={"zero_point": "symmetric"}), "value 'x': the file has the zero point 3 in int8; the target's activations are symmetric"),  # fmt: skip
-        ({}, profile("cortex-a-tflite", scale={"kind": "power_of_two"}), "the file has the scale 0.05; the target's are powers of two"),
-        ({}, profile("cortex-a-tflite", weights={"per_channel_ops": frozenset()}), "of Gemm 'gemm': the file has 2 scales, one per channel; the target has one for a weight of Gemm"),  # fmt: skip
-        ({"codes": np.asarray([[1, -128, 5], [1, 2, 3]])}, profile("cortex-a-tflite", weights={"narrow_range": True}), "the file has the code -128; the target's weights are int8 from -127 to 127"),  # fmt: skip
-        ({"weight_zero": (0, 4)}, profile("cortex-a-tflite"), "the file has int8 with the zero point 4; the target's weights are symmetric"),
-        ({"input_dtype": np.int16, "input_zero": 0}, profile("cortex-a-tflite"), "the file has int16; the target has int8"),
-        ({}, profile("cortex-a-tflite", accumulator={"max_weight_sum": 100}), "exceeds 100 (accumulator.max_weight_sum)"),
-        ({}, profile("cortex-a-tflite", scale={"minimum": 0.03}), "the file has the scale 0.02; the target's are at least 0.03"),
-        ({}, with_op(profile("cortex-a-tflite"), "Gemm", requantization_ratio=(1e-9, 0.001)), "is not legal (ops.Gemm.requantization_ratio"),
-        ({"weight_dtype": np.uint8, "weight_zero": (128, 127), "codes": CODES + 128}, profile("cortex-a-tflite"), "the file has uint8 with the zero point 127"),  # fmt: skip
-        ({"bias": np.asarray([(1 << 31) - 1, 0], np.int32)}, profile("cortex-a-tflite"), "the bias does not fit 32 bits"),
+        (
+            {},
+            profile("x86_64-openvino", activations={"zero_point": "symmetric"}),
+            "value 'x': the file has the zero point 3 in int8; the target's activations are symmetric",
+        ),
+        (
+            {},
+            profile("cortex-a-tflite", scale={"kind": "power_of_two"}),
+            "the file has the scale 0.05; the target's are powers of two",
+        ),
+        (
+            {},
+            profile("cortex-a-tflite", weights={"per_channel_ops": frozenset()}),
+            "of Gemm 'gemm': the file has 2 scales, one per channel; the target has one for a weight of Gemm",
+        ),
+        (
+            {"codes": np.asarray([[1, -128, 5], [1, 2, 3]])},
+            profile("cortex-a-tflite", weights={"narrow_range": True}),
+            "the file has the code -128; the target's weights are int8 from -127 to 127",
+        ),
+        (
+            {"weight_zero": (0, 4)},
+            profile("cortex-a-tflite"),
+            "the file has int8 with the zero point 4; the target's weights are symmetric",
+        ),
+        (
+            {"input_dtype": np.int16, "input_zero": 0},
+            profile("cortex-a-tflite"),
+            "the file has int16; the target has int8",
+        ),
+        (
+            {},
+            profile("cortex-a-tflite", accumulator={"max_weight_sum": 100}),
+            "exceeds 100 (accumulator.max_weight_sum)",
+        ),
+        (
+            {},
+            profile("cortex-a-tflite", scale={"minimum": 0.03}),
+            "the file has the scale 0.02; the target's are at least 0.03",
+        ),
+        (
+            {},
+            with_op(profile("cortex-a-tflite"), "Gemm", requantization_ratio=(1e-9, 0.001)),
+            "is not legal (ops.Gemm.requantization_ratio",
+        ),
+        (
+            {"weight_dtype": np.uint8, "weight_zero": (128, 127), "codes": CODES + 128},
+            profile("cortex-a-tflite"),
+            "the file has uint8 with the zero point 127",
+        ),
+        (
+            {"bias": np.asarray([(1 << 31) - 1, 0], np.int32)},
+            profile("cortex-a-tflite"),
+            "the bias does not fit 32 bits",
+        ),
     ],
-)  # fmt: skip
-def test_what_a_target_does_not_have(changed: dict[str, Any], target: Any, message: str, tmp_path: Path) -> None:
+)
+def test_what_a_target_does_not_have(
+    changed: dict[str, Any], target: Any, message: str, tmp_path: Path
+) -> None:
     assert message in refused(read(tmp_path, **changed), target)
 
 
@@ -109,7 +158,9 @@ QDQ = "{v}q = QuantizeLinear({v}, {s}, z) {v}d = DequantizeLinear({v}q, {s}, z)"
 
 def network(body: str, **more: np.ndarray[Any, Any]) -> Any:
     scales = {f"s{place}": np.float32(0.1 * place) for place in range(1, 5) if f"s{place}" in body}
-    return model_proto(f"g (float[1,4,4,4] x) => (float[1,4,4,4] y) {{ {body} }}", z=np.int8(5), **scales, **more)
+    return model_proto(
+        f"g (float[1,4,4,4] x) => (float[1,4,4,4] y) {{ {body} }}", z=np.int8(5), **scales, **more
+    )
 
 
 def coded(value: str, scale: str) -> str:
