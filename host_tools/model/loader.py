@@ -42,12 +42,15 @@ from host_tools.model.passes.removal import remove_passthrough
 from host_tools.model.passes.sharing import name_nodes, unshare_weights
 from host_tools.model.quantized.coding import carried_over
 from host_tools.model.quantized.from_onnx import take_codes_out
+from host_tools.model.quantized.saturation import write_out_saturation
 from host_tools.model.shapes import fix_input_shapes, infer_shapes, require_static, skeleton
 from host_tools.model.source import Source, read_source, with_origin
 from host_tools.progress import Progress, Silent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from host_tools.model.quantized import Quantization
 
 _NO_SHAPES: Mapping[str, tuple[int, ...]] = MappingProxyType({})
 _ELEMENT_TYPES: Mapping[ir.DataType, ElementType] = MappingProxyType(
@@ -110,7 +113,7 @@ def load(
         quantization, weights = (
             (source.quantization, None) if source.quantization else take_codes_out(source.model)
         )
-        changes, origins = _canonicalise(source.model, fixed, keeps_weights=quantization is not None)
+        changes, origins = _canonicalise(source.model, fixed, quantization)
         if quantization is not None:
             quantization = carried_over(quantization, source.model.graph, origins)
         told = [quantization.note if quantization else None, weights]
@@ -139,7 +142,7 @@ def _source(incoming: Incoming, shapes: Mapping[str, tuple[int, ...]]) -> Source
 
 
 def _canonicalise(
-    model: ir.Model, shapes: Mapping[str, tuple[int, ...]], *, keeps_weights: bool
+    model: ir.Model, shapes: Mapping[str, tuple[int, ...]], quantization: Quantization | None
 ) -> tuple[list[str], Mapping[str, str]]:
     """Run every pass in order, in place; returns the notes, and `GraphEditor.origins`."""
     require_convertible(model)
@@ -159,10 +162,11 @@ def _canonicalise(
     require_no_subgraphs(model.graph)
     editor = GraphEditor(model.graph)
     for run in (
+        partial(write_out_saturation, quantization=quantization),
         remove_passthrough,
         canonical_activations,
         canonical_linear,
-        partial(fold_affine, keeps_weights=keeps_weights),
+        partial(fold_affine, keeps_weights=quantization is not None),
         add_biases,
         unshare_weights,
     ):

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from device_agent.contract.manifest import PayloadTensor
+    from host_tools.lint.facts import LintedTensor
+    from host_tools.model.float_model import FloatModel
     from host_tools.model.quantized import Quantization
 
     Arrays = Mapping[str, NDArray[np.generic]]
@@ -36,6 +38,7 @@ class Original:
 
     Args:
         path: The file.
+        model: What it was read as, for the shapes that the file leaves open.
         quantization: What it says of its codes; the scales of outputs are the steps of the comparison.
         threads: Threads of one inference.
 
@@ -43,10 +46,13 @@ class Original:
         EdgewrightError: Its engine is absent or refuses the file, or its inputs cannot be fed.
     """
 
-    def __init__(self, path: Path, quantization: Quantization, *, threads: int) -> None:
+    def __init__(self, path: Path, model: FloatModel, quantization: Quantization, *, threads: int) -> None:
         file = read(path)
-        self._inputs = tuple(_coded(payload_tensor(one, str(path)), quantization) for one in file.inputs)
-        self._outputs = tuple(_coded(payload_tensor(one, str(path)), quantization) for one in file.outputs)
+        shapes = {spec.name: spec.shape for spec in (*model.inputs, *model.outputs)}
+        self._inputs, self._outputs = (
+            tuple(_coded(payload_tensor(_closed(one, shapes), str(path)), quantization) for one in tensors)
+            for tensors in (file.inputs, file.outputs)
+        )
         self._steps = {
             tensor.source_name: quantization.activations[tensor.source_name].scale[0]
             for tensor in self._outputs
@@ -99,6 +105,11 @@ class Original:
         self._engine.close()
 
 
+def _closed(tensor: LintedTensor, shapes: Mapping[str, tuple[int, ...]]) -> LintedTensor:
+    """Give an input or output that the file leaves open the shape that it was read with."""
+    return dataclasses.replace(tensor, shape=shapes.get(tensor.name, tensor.shape))
+
+
 def _coded(tensor: PayloadTensor, quantization: Quantization) -> PayloadTensor:
     """Give an input or output of codes its scale, which ONNX says at the nodes that read and write it."""
     coding = quantization.activations.get(tensor.source_name)
@@ -110,13 +121,13 @@ def _coded(tensor: PayloadTensor, quantization: Quantization) -> PayloadTensor:
 class Beside:
     """An `Original` where there is one that runs; a note where there is none. What it cannot do is told, and stops nothing."""
 
-    def __init__(self, path: Path | None, quantization: Quantization | None, *, threads: int) -> None:
+    def __init__(self, path: Path | None, model: FloatModel, *, threads: int) -> None:
         self.note = ""
         self._original: Original | None = None
-        if path is None or quantization is None:
+        if path is None or model.quantization is None:
             return
         try:
-            self._original = Original(path, quantization, threads=threads)
+            self._original = Original(path, model, model.quantization, threads=threads)
         except (EdgewrightError, OSError) as error:
             self._give_up(error)
 

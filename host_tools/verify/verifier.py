@@ -66,7 +66,7 @@ def verify(
         EngineError: An engine is absent, refuses its payload or fails.
         VerificationError: An engine does not show what it executes.
     """
-    beside = Beside(original, model.quantization, threads=threads)
+    beside = Beside(original, model, threads=threads)
     pairs, timings, contestants = _compete(
         model, candidates, evaluation, beside, threads, progress, latency=latency
     )

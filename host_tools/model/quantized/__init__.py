@@ -10,6 +10,7 @@ Layout:
     node_codings.py  the coding that a node names by its inputs
     reals.py         what each value of codes stands for
     refusals.py      what is quantized in a way that no plan can hold: at run time, in blocks, in float8
+    saturation.py    activations that a quantizer left to the codes
     from_tflite.py   the codes of a ``.tflite`` file's tensors
 """
 

@@ -76,18 +76,18 @@ class Reals:
             UnsupportedOperatorError: Nothing is known of them.
         """
         array = constant_of(codes)
-        if codes not in self.coded and array is not None:
+        found = self.coded.get(codes)
+        if found is None and array is not None:
             real = self.constant(codes, np.asarray(array).astype(np.int64), coding)
-            self.coded[codes] = Coded(real=real, coding=coding)
-        elif codes not in self.coded:
+            found = self.coded[codes] = Coded(real=real, coding=coding)
+        elif found is None:
             if not codes.is_graph_input():
                 raise UnsupportedOperatorError(
                     f"{label(node)} reads the codes {codes.name!r}, whose origin is not understood.",
                     hint=FLOAT_MODEL,
                 )
             require_per_tensor(node, codes, coding)
-            self.write(codes, coding)
-        found = self.coded[codes]
+            found = self.write(codes, coding)
         if found.coding != coding:
             raise ModelError(
                 f"{label(node)} reads {codes.name!r} as {_said(coding)}; it was written as {_said(found.coding)}.",
@@ -95,11 +95,17 @@ class Reals:
             )
         return found.real
 
-    def write(self, value: ir.Value, coding: Coding) -> None:
-        """Say that a value that was codes is real numbers now."""
+    def write(self, value: ir.Value, coding: Coding) -> Coded:
+        """Say that a value that was codes is real numbers now; who reads it still wants codes, and gets a value that stands for them."""
+        codes = ir.Value(
+            name=self.editor.fresh_name(f"{value.name}_codes"), shape=value.shape, type=value.type
+        )
+        for use in list(value.uses()):
+            use.node.replace_input_with(use.idx, codes)
         value.dtype = ir.DataType.FLOAT
         self.activations[value] = coding
-        self.coded[value] = Coded(real=value, coding=coding)
+        self.coded[codes] = Coded(real=value, coding=coding)
+        return self.coded[codes]
 
     def constant(self, source: ir.Value, codes: NDArray[np.int64], coding: Coding) -> ir.Value:
         """Add the constant that codes stand for."""
@@ -115,7 +121,7 @@ class Reals:
         """Give the model's outputs real numbers, let go of what changes nothing now, and return what was found, by name."""
         for place, out in enumerate(self.graph.outputs):
             found = self.coded.get(out)
-            if found is not None and found.real is not out:
+            if found is not None:
                 self._end(place, out, found)
         for node in reversed(self.gone):
             self.graph.remove(node, safe=True)

@@ -192,6 +192,7 @@ def _settlement(
             index for index, members in enumerate(grouping.groups) if not parameters.fixed.isdisjoint(members)
         ),
         weights={name: choice.qparams for name, choice in parameters.weights.items()},
+        whole_bias=True,
     )
 
 

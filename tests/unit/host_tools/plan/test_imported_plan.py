@@ -129,7 +129,7 @@ def test_a_bias_beyond_float32_keeps_its_integers(tmp_path: Path) -> None:
         (
             {"bias": np.asarray([(1 << 31) - 1, 0], np.int32)},
             profile("cortex-a-tflite"),
-            "the bias does not fit 32 bits",
+            "overflows 32 bits",
         ),
     ],
 )

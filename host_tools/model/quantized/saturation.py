@@ -1,0 +1,100 @@
+"""Activations that a quantizer took into the codes before them are written out again.
+
+A Relu behind a Conv can be left out where the Conv's codes begin at 0: what is below saturates. Without codes nothing saturates, so the float
+model that a file stands for has the Relu; where the codes end at 6, a ReLU6.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import onnx_ir as ir
+
+from host_tools.model.graph_editor import constant_of
+from host_tools.model.quantized.coding import RANGES
+
+if TYPE_CHECKING:
+    from host_tools.model.graph_editor import GraphEditor
+    from host_tools.model.quantized.coding import Coding, Quantization
+
+_NEVER_NEGATIVE: Final = frozenset({"Relu", "Sigmoid", "Softmax", "HardSigmoid", "Exp", "Abs", "Sqrt"})
+_KEEP_THE_SIGN: Final = frozenset(
+    {
+        "Add", "Mul", "Max", "Min", "Concat", "AveragePool", "GlobalAveragePool", "MaxPool", "ReduceMean", "ReduceSum", "ReduceMax", "Resize",
+        "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Split", "Gather", "DepthToSpace", "SpaceToDepth", "Expand",
+        "Tile", "Identity", "Cast", "HardSwish",
+    }
+)  # fmt: skip
+"""What these give is not negative where nothing that they read is."""
+_SIX: Final = 6.0
+
+
+def write_out_saturation(editor: GraphEditor, *, quantization: Quantization | None) -> str | None:
+    """Put a Relu, or a Clip from 0 to 6, behind every value whose codes begin at 0 and that could be negative without them.
+
+    Returns:
+        A note with the count, or None.
+    """
+    if quantization is None:
+        return None
+    count = 0
+    codings = quantization.activations
+    positive = {value for value in editor.graph.inputs if _begins_at_zero(codings.get(str(value.name)))}
+    for node in editor.nodes():
+        is_positive = _is_positive(node, positive)
+        for value in node.outputs:
+            coding = codings.get(str(value.name))
+            if is_positive:
+                positive.add(value)
+            elif coding is not None and _begins_at_zero(coding):
+                positive.add(_bounded(editor, node, value, coding))
+                count += 1
+    return (
+        f"Wrote out {count} Relu or ReLU6 that the file leaves to the codes, which begin at 0."
+        if count
+        else None
+    )
+
+
+def _begins_at_zero(coding: Coding | None) -> bool:
+    return coding is not None and coding.zero_point[0] == RANGES[coding.dtype][0]
+
+
+def _is_positive(node: ir.Node, positive: set[ir.Value]) -> bool:
+    if node.op_type in _NEVER_NEGATIVE:
+        return True
+    if node.op_type == "Clip":
+        low = constant_of(node.inputs[1] if len(node.inputs) > 1 else None)
+        return low is not None and float(low.reshape(-1)[0]) >= 0.0
+    read = [value for value in node.inputs if value is not None and value.dtype == ir.DataType.FLOAT]
+    return node.op_type in _KEEP_THE_SIGN and all(_is_known_positive(value, positive) for value in read)
+
+
+def _is_known_positive(value: ir.Value, positive: set[ir.Value]) -> bool:
+    array = constant_of(value)
+    return value in positive if array is None else bool((array >= 0).all())
+
+
+def _bounded(editor: GraphEditor, node: ir.Node, value: ir.Value, coding: Coding) -> ir.Value:
+    """Put the activation behind a value, whose name and readers it takes over; return what it writes."""
+    readers = list(value.uses())
+    end = (RANGES[coding.dtype][1] - coding.zero_point[0]) * coding.scale[0]
+    if abs(end - _SIX) < coding.scale[0]:
+        low, high = (
+            editor.constant(f"{value.name}/{side}", np.asarray(bound, np.float32))
+            for side, bound in (("min", 0.0), ("max", _SIX))
+        )
+        activation = ir.node("Clip", [value, low, high])
+    else:
+        activation = ir.node("Relu", [value])
+    out = activation.outputs[0]
+    out.shape, out.type = value.shape, value.type
+    out.name, value.name = value.name, editor.fresh_name(f"{value.name}/unbounded")
+    for use in readers:
+        use.node.replace_input_with(use.idx, out)
+    editor.graph.insert_after(node, activation)
+    for place, result in enumerate(editor.graph.outputs):
+        if result is value:
+            editor.graph.outputs[place] = out
+    return out
