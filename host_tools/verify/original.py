@@ -6,6 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+from ai_edge_litert import schema_py_generated as schema
 
 from device_agent.contract.errors import EdgewrightError
 from device_agent.engines import load_engine
@@ -58,7 +59,10 @@ class Original:
             for tensor in self._outputs
             if tensor.source_name in quantization.activations
         }
-        self._engine = load_engine(ENGINES[file.format], {path.name: path.read_bytes()}, threads=threads)
+        content = path.read_bytes()
+        if file.format == "tflite":
+            content = _with_shapes_as_allocated(content)
+        self._engine = load_engine(ENGINES[file.format], {path.name: content}, threads=threads)
         self._seen: dict[str, CodeComparison] = {}
         self._samples = 0
 
@@ -103,6 +107,20 @@ class Original:
     def close(self) -> None:
         """Let go of the engine; what was counted stays."""
         self._engine.close()
+
+
+def _with_shapes_as_allocated(content: bytes) -> bytes:
+    """Return a TFLite file that leaves no extent open: what it has for an interpreter is what it is, as the importer takes it."""
+    data = bytearray(content)
+    model = schema.Model.GetRootAs(data, 0)
+    for at in range(model.SubgraphsLength()):
+        graph = model.Subgraphs(at)
+        for index in range(graph.TensorsLength()):
+            signature = graph.Tensors(index).ShapeSignatureAsNumpy()  # a view into the bytes
+            shape = graph.Tensors(index).ShapeAsNumpy()
+            if isinstance(signature, np.ndarray) and isinstance(shape, np.ndarray) and signature.size == shape.size:  # fmt: skip
+                signature[:] = shape
+    return bytes(data)
 
 
 def _closed(tensor: LintedTensor, shapes: Mapping[str, tuple[int, ...]]) -> LintedTensor:

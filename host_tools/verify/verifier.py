@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from host_tools.errors import DataError
+from host_tools.model.quantized.saturation import with_ranges
 from host_tools.model.reference import FloatRunner
 from host_tools.verify.candidate import Verified
 from host_tools.verify.contestant import Contestant, plan_arithmetics
@@ -49,7 +50,7 @@ def verify(
     """Verify every candidate by running it.
 
     Args:
-        model: The float model.
+        model: The float model; of a file that was quantized already what its codes stand for, within what they reach, is the reference.
         candidates: One a target, at least one.
         refused: Targets that cannot do what the model needs, for the report.
         evaluation: Samples, and labels where there are any.
@@ -67,8 +68,9 @@ def verify(
         VerificationError: An engine does not show what it executes.
     """
     beside = Beside(original, model, threads=threads)
+    reference = with_ranges(model)
     pairs, timings, contestants = _compete(
-        model, candidates, evaluation, beside, threads, progress, latency=latency
+        reference, candidates, evaluation, beside, threads, progress, latency=latency
     )
     progress.stage("Comparing layer by layer", len(contestants))
     reports = []
@@ -77,7 +79,7 @@ def verify(
         own = contestant.candidate.model
         if id(own) not in layers:
             sharing = [candidate for candidate in candidates if candidate.model is own]
-            layers[id(own)] = FloatLayers(own, sharing, threads=threads)
+            layers[id(own)] = FloatLayers(reference if own is model else own, sharing, threads=threads)
         exact = layers[id(own)]
         reports.append(_target_report(model, exact, contestant, evaluation, budget, timings, beside, threads))
         progress.step()

@@ -97,9 +97,8 @@ class Reals:
 
     def write(self, value: ir.Value, coding: Coding) -> Coded:
         """Say that a value that was codes is real numbers now; who reads it still wants codes, and gets a value that stands for them."""
-        codes = ir.Value(
-            name=self.editor.fresh_name(f"{value.name}_codes"), shape=value.shape, type=value.type
-        )
+        kind = None if value.dtype is None else ir.TensorType(value.dtype)
+        codes = ir.Value(name=self.editor.fresh_name(f"{value.name}_codes"), shape=value.shape, type=kind)
         for use in list(value.uses()):
             use.node.replace_input_with(use.idx, codes)
         value.dtype = ir.DataType.FLOAT

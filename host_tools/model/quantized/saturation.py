@@ -6,16 +6,17 @@ model that a file stands for has the Relu; where the codes end at 6, a ReLU6.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import onnx_ir as ir
 
-from host_tools.model.graph_editor import constant_of
+from host_tools.model.graph_editor import GraphEditor, constant_of
 from host_tools.model.quantized.coding import RANGES
 
 if TYPE_CHECKING:
-    from host_tools.model.graph_editor import GraphEditor
+    from host_tools.model.float_model import FloatModel
     from host_tools.model.quantized.coding import Coding, Quantization
 
 _NEVER_NEGATIVE: Final = frozenset({"Relu", "Sigmoid", "Softmax", "HardSigmoid", "Exp", "Abs", "Sqrt"})
@@ -77,24 +78,65 @@ def _is_known_positive(value: ir.Value, positive: set[ir.Value]) -> bool:
 
 
 def _bounded(editor: GraphEditor, node: ir.Node, value: ir.Value, coding: Coding) -> ir.Value:
-    """Put the activation behind a value, whose name and readers it takes over; return what it writes."""
-    readers = list(value.uses())
-    end = (RANGES[coding.dtype][1] - coding.zero_point[0]) * coding.scale[0]
-    if abs(end - _SIX) < coding.scale[0]:
-        low, high = (
-            editor.constant(f"{value.name}/{side}", np.asarray(bound, np.float32))
-            for side, bound in (("min", 0.0), ("max", _SIX))
-        )
-        activation = ir.node("Clip", [value, low, high])
-    else:
-        activation = ir.node("Relu", [value])
-    out = activation.outputs[0]
-    out.shape, out.type = value.shape, value.type
-    out.name, value.name = value.name, editor.fresh_name(f"{value.name}/unbounded")
-    for use in readers:
-        use.node.replace_input_with(use.idx, out)
+    """Put the activation behind a value; return what it writes."""
+    _, end = real_range(coding)
+    is_six = abs(end - _SIX) < coding.scale[0]
+    activation = _clip(editor, value, 0.0, _SIX) if is_six else ir.node("Relu", [value])
+    _take_over(editor, value, activation)
     editor.graph.insert_after(node, activation)
+    return activation.outputs[0]
+
+
+def real_range(coding: Coding) -> tuple[float, float]:
+    """Return the lowest and the highest real number that has a code, of a coding per tensor."""
+    (scale,), (zero,) = coding.scale, coding.zero_point
+    low, high = RANGES[coding.dtype]
+    return (low - zero) * scale, (high - zero) * scale
+
+
+def with_ranges(model: FloatModel) -> FloatModel:
+    """Return the float model with every coded value held within what its codes reach; the model itself where nothing is coded.
+
+    That is what a quantized file computes, but for rounding: what is compared with it should not differ for values beyond the codes.
+    """
+    if model.quantization is None:
+        return model
+    copy = model.graph.clone()
+    editor = GraphEditor(copy.graph)
+    codings = model.quantization.activations
+    for value in copy.graph.inputs:
+        if value.name in codings and not value.is_initializer():
+            clip = _clip(editor, value, *real_range(codings[value.name]))
+            for use in list(value.uses()):
+                if use.node is not clip:
+                    use.node.replace_input_with(use.idx, clip.outputs[0])
+            clip.outputs[0].name = editor.fresh_name(f"{value.name}/within")
+            copy.graph.insert_before(next(iter(copy.graph)), clip)
+    for node in editor.nodes():
+        for value in node.outputs:
+            if value.name in codings:
+                clip = _clip(editor, value, *real_range(codings[value.name]))
+                _take_over(editor, value, clip)
+                copy.graph.insert_after(node, clip)
+    return replace(model, graph=copy)
+
+
+def _clip(editor: GraphEditor, value: ir.Value, low: float, high: float) -> ir.Node:
+    bounds = (
+        editor.constant(f"{value.name}/{side}", np.asarray(bound, np.float32))
+        for side, bound in (("min", low), ("max", high))
+    )
+    return ir.node("Clip", [value, *bounds])
+
+
+def _take_over(editor: GraphEditor, value: ir.Value, node: ir.Node) -> None:
+    """Give what a node writes the name, the readers and the place among the outputs of the value that it reads."""
+    out = node.outputs[0]
+    out.shape, out.type = value.shape, value.type
+    for use in list(value.uses()):
+        if use.node is not node:
+            use.node.replace_input_with(use.idx, out)
     for place, result in enumerate(editor.graph.outputs):
         if result is value:
             editor.graph.outputs[place] = out
-    return out
+    out.name, value.name = value.name, editor.fresh_name(f"{value.name}/unbounded")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from host_tools.model.quantized.coding import RANGES
+from host_tools.model.quantized.saturation import real_range
 from host_tools.model.topology import constant, is_constant, named, network_of
 
 if TYPE_CHECKING:
@@ -75,9 +75,7 @@ def _ranges_of(model: FloatModel) -> dict[str, tuple[float, float]]:
     found = {}
     for spec in model.inputs:
         if spec.name in codings:
-            (scale,), (zero,) = codings[spec.name].scale, codings[spec.name].zero_point
-            low, high = RANGES[codings[spec.name].dtype]
-            found[spec.name] = ((low - zero) * scale, (high - zero) * scale)
+            found[spec.name] = real_range(codings[spec.name])
     return found
 
 

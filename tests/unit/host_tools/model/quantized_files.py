@@ -70,9 +70,12 @@ def by_onnxruntime(
     per_channel: bool = True,
     activations: QuantType = QuantType.QUInt8,
     weights: QuantType = QuantType.QInt8,
-    extra: Mapping[str, Any] | None = None,
+    reduce_range: bool = True,
 ) -> Path:
-    """Return what ONNX Runtime's static quantization makes of a float model."""
+    """Return what ONNX Runtime's static quantization makes of a float model.
+
+    With weights in 7 bits: of 8, processors without VNNI saturate the sums of two products, in ONNX Runtime as in OpenVINO.
+    """
     fed = {
         value.name: tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
         for value in proto.graph.input
@@ -86,7 +89,7 @@ def by_onnxruntime(
         per_channel=per_channel,
         activation_type=activations,
         weight_type=weights,
-        extra_options=dict(extra or {}),
+        reduce_range=reduce_range,
     )
     return out
 
