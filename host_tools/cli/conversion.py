@@ -99,13 +99,15 @@ def _recipe(options: argparse.Namespace) -> Recipe:
     return recipe
 
 
-def _budget(options: argparse.Namespace) -> Budget:
+def _budget(options: argparse.Namespace) -> Budget | None:
+    """Return the limits that the user named; None where all are left to us."""
     given = {
         "min_agreement": options.min_agreement,
         "max_quality_drop": options.max_quality_drop,
         "min_sqnr_db": options.min_sqnr,
     }
-    return Budget(**{name: value for name, value in given.items() if value is not None})
+    named = {name: value for name, value in given.items() if value is not None}
+    return Budget(**named) if named else None
 
 
 def _goal(options: argparse.Namespace) -> Goal | None:

@@ -130,7 +130,8 @@ def _codes(values: NDArray[np.float64], coding: Coding) -> NDArray[np.int64]:
     if coding.axis is not None:
         along[coding.axis] = len(coding.scale)
     rounded = np.rint(values / np.reshape(coding.scale, along)) + np.reshape(coding.zero_point, along)
-    return np.clip(rounded, *RANGES[coding.dtype]).astype(np.int64).reshape(values.shape)
+    codes: NDArray[np.int64] = np.clip(rounded, *RANGES[coding.dtype]).astype(np.int64)
+    return codes.reshape(values.shape)
 
 
 def _dequantize(reals: Reals, node: ir.Node) -> None:

@@ -69,7 +69,7 @@ def form_of(node: ir.Node) -> OperatorForm | None:
     form = _FORMS.get(node.op_type)
     if form is not None and node.attributes.get_int("channels_last", 0):
         raise ValueError("has its channels last, which ONNX's float operator cannot")
-    is_old = node.attributes.get_int("opset", _NEW_SOFTMAX) < _NEW_SOFTMAX
-    if node.op_type == "QLinearSoftmax" and is_old and node.attributes.get_int("axis", 1) != _LAST_AXIS:
+    opset, axis = node.attributes.get_int("opset", _NEW_SOFTMAX), node.attributes.get_int("axis", 1)
+    if node.op_type == "QLinearSoftmax" and opset < _NEW_SOFTMAX and axis != _LAST_AXIS:
         raise ValueError("is a Softmax over several axes, as before opset 13")
     return form

@@ -74,7 +74,7 @@ def _is_positive(node: ir.Node, positive: set[ir.Value]) -> bool:
 
 def _is_known_positive(value: ir.Value, positive: set[ir.Value]) -> bool:
     array = constant_of(value)
-    return value in positive if array is None else bool((array >= 0).all())
+    return value in positive if array is None else bool((np.asarray(array, np.float64) >= 0.0).all())
 
 
 def _bounded(editor: GraphEditor, node: ir.Node, value: ir.Value, coding: Coding) -> ir.Value:
@@ -105,8 +105,8 @@ def with_ranges(model: FloatModel) -> FloatModel:
     editor = GraphEditor(copy.graph)
     codings = model.quantization.activations
     for value in copy.graph.inputs:
-        if value.name in codings and not value.is_initializer():
-            clip = _clip(editor, value, *real_range(codings[value.name]))
+        if str(value.name) in codings and not value.is_initializer():
+            clip = _clip(editor, value, *real_range(codings[str(value.name)]))
             for use in list(value.uses()):
                 if use.node is not clip:
                     use.node.replace_input_with(use.idx, clip.outputs[0])
@@ -114,8 +114,8 @@ def with_ranges(model: FloatModel) -> FloatModel:
             copy.graph.insert_before(next(iter(copy.graph)), clip)
     for node in editor.nodes():
         for value in node.outputs:
-            if value.name in codings:
-                clip = _clip(editor, value, *real_range(codings[value.name]))
+            if str(value.name) in codings:
+                clip = _clip(editor, value, *real_range(codings[str(value.name)]))
                 _take_over(editor, value, clip)
                 copy.graph.insert_after(node, clip)
     return replace(model, graph=copy)

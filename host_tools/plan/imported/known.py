@@ -89,7 +89,7 @@ def without_coding(network: Network, known: Mapping[str, Coding]) -> dict[str, F
 def reader_of(network: Network, edge: EdgeCoding) -> NodeInput | None:
     """Return the input that reads in a coding of its own; None where the canonical graph has no such input any more."""
     for node_input in network.readers.get(edge.source, ()):
-        node = network.nodes[node_input.node]
+        node: ir.Node | None = network.nodes[node_input.node]
         while node is not None:
             written = float_outputs(node)
             if edge.output in written:
