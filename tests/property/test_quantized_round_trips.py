@@ -86,7 +86,7 @@ def weights_of(model: FloatModel, made: QuantizationPlan) -> list[tuple[Any, ...
     return sorted(found)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(proto=float_models(), name=st.sampled_from(TARGETS), data=st.data())
 def test_our_own_file_comes_back_as_the_same_plan(proto: onnx.ModelProto, name: str, data: Any) -> None:
     target = catalog.load(name)
