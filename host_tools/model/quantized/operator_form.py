@@ -67,7 +67,8 @@ def form_of(node: ir.Node) -> OperatorForm | None:
     if node.op_type == "QLinearConcat":
         return OperatorForm(op_type="Concat", operands=tuple(range(2, len(node.inputs), 3)), scale=0)
     form = _FORMS.get(node.op_type)
-    if form is not None and node.attributes.get_int("channels_last", 0):
+    is_last = bool(node.attributes.get_int("channels_last", 0))
+    if form is not None and is_last:
         raise ValueError("has its channels last, which ONNX's float operator cannot")
     opset, axis = node.attributes.get_int("opset", _NEW_SOFTMAX), node.attributes.get_int("axis", 1)
     if node.op_type == "QLinearSoftmax" and opset < _NEW_SOFTMAX and axis != _LAST_AXIS:
