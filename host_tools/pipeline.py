@@ -38,7 +38,8 @@ from host_tools.plan.plan_file import encode as encode_plan
 from host_tools.plan.planner import needs_histograms, require_recipe
 from host_tools.progress import Progress, Silent
 from host_tools.recipe import Recipe
-from host_tools.stages import Yardstick, prepare, prepare_uncalibrated
+from host_tools.stages import Yardstick, prepare, prepare_imported, prepare_uncalibrated
+from host_tools.stages.imported import require_importable
 from host_tools.stages.uncalibrated import as_required
 from host_tools.target_profiles import load_profiles
 from host_tools.verify.candidate import Candidate, Evaluation, Verified
@@ -118,12 +119,12 @@ def convert(
     tensorflow_python: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Conversion:
-    """Calibrate a float model once and convert it for every target, with proof.
+    """Calibrate a float model once and convert it for every target, with proof; a file that is quantized already keeps its scales and codes.
 
     Args:
-        model: ONNX file, float TFLite file, Keras model (``.keras``, ``.h5``), or a SavedModel's folder.
+        model: ONNX file, TFLite file, Keras model (``.keras``, ``.h5``), or a SavedModel's folder.
         data: Calibration data: a folder of pictures, ``.npy``, ``.npz``, a folder of ``.npy``, or ``module:function``. A precision
-            that needs no calibration is verified on them, or on random inputs where they are None.
+            that needs no calibration, or a file that is quantized already, is verified on them, or on random inputs where they are None.
         targets: Profile ids or paths of profile files; at least one.
         out: Folder for payloads, artifacts and reports.
         name: Name of the model; by default the file's stem.
@@ -136,7 +137,8 @@ def convert(
         evaluation: Samples to verify on, of the same kinds as ``data``; by default calibration data, and the report says so.
         labels: One label a sample of ``evaluation``.
         metric: ``module:function`` that rates one sample; by default top-1 and top-5.
-        budget: What a payload must reach; see `Budget`.
+        budget: What a payload must reach; see `Budget`. None: its defaults; of a quantized file on random inputs,
+            where classes say nothing, without `min_agreement`.
         goal: What outputs are to reach on calibration samples, by all methods and then by moving operators to float; None: see `GOOD_DECIBELS`.
         latency: Whether to measure latency.
         diagnosis: Whether to find out which layers cost most.
@@ -168,6 +170,10 @@ def convert(
     )
     checked_name(float_model.name)
     require_recipe(float_model, chosen)
+    is_imported = float_model.quantization is not None
+    is_calibrated = chosen.precision == "int8" and not is_imported
+    if is_imported:
+        require_importable(chosen)
     preprocessing = find_preprocessing(preprocess, data if data is not None else evaluation)
     calibration = (
         CalibrationSet(RandomInputs(float_model), float_model.inputs)
@@ -182,13 +188,13 @@ def convert(
         metric,
         preprocessing,
         is_named=preprocess is not None,
-        origin=_origin(chosen, data, limit),
+        origin=_origin(data, limit, is_calibrated=is_calibrated),
     )
     if chosen.precision != "int8":
         profiles = tuple(as_required(profile, chosen.precision) for profile in profiles)
     with open_output_folder(Path(out)) as folder:
         statistics: Statistics | None = None
-        if chosen.precision == "int8":
+        if is_calibrated:
             kept = StatisticsCache(cache)
             statistics = statistics_of(
                 float_model,
@@ -214,7 +220,8 @@ def convert(
             )
         else:
             folder.remove("statistics.json")  # of an earlier run
-            prepared = partial(prepare_uncalibrated, float_model, recipe=chosen)
+            one_stage = prepare_imported if is_imported else prepare_uncalibrated
+            prepared = partial(one_stage, float_model, recipe=chosen)
         made, refused = _candidates(prepared, profiles, told)
         candidates = [candidate for candidate, _ in made]
         seen = {candidate.profile.id: own for candidate, own in made}
@@ -222,8 +229,9 @@ def convert(
             verify,
             float_model,
             evaluation=samples,
-            budget=budget or Budget(),
+            budget=budget or _usual_budget(samples, is_imported=is_imported),
             calibration_samples=0 if statistics is None else statistics.sample_count,
+            original=Path(model) if is_imported else None,
             threads=used_threads,
             made_with=made_with(),
             progress=told,
@@ -382,13 +390,13 @@ def _evaluation(
     return Evaluation(data=chosen, labels=known, metric=metric, origin=Path(data).name)
 
 
-def _origin(recipe: Recipe, data: str | Path | None, limit: int | None) -> str:
+def _origin(data: str | Path | None, limit: int | None, *, is_calibrated: bool) -> str:
     """Say what verification runs on where no evaluation data were given.
 
     Raises:
         InputError: The precision needs calibration, and there are no data; or a number of them is given alone.
     """
-    if recipe.precision == "int8":
+    if is_calibrated:
         if data is None:
             raise InputError(
                 "--data: precision int8 needs calibration data, got none.",
@@ -402,6 +410,15 @@ def _origin(recipe: Recipe, data: str | Path | None, limit: int | None) -> str:
         if data is None
         else "samples of --data"
     )
+
+
+def _usual_budget(samples: Evaluation, *, is_imported: bool) -> Budget:
+    """Return what a payload must reach where the user named nothing.
+
+    The classes of random inputs lie within a code of one another as often as not; of a quantized file we have its own outputs to compare with.
+    """
+    is_random = samples.data.where == RandomInputs.where
+    return Budget(min_agreement=0.0) if is_imported and is_random else Budget()
 
 
 def _one_preprocessing(calibration: Preprocessing | None, evaluation: str | Path) -> Preprocessing | None:

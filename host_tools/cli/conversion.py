@@ -99,13 +99,15 @@ def _recipe(options: argparse.Namespace) -> Recipe:
     return recipe
 
 
-def _budget(options: argparse.Namespace) -> Budget:
+def _budget(options: argparse.Namespace) -> Budget | None:
+    """Return the limits that the user named; None where all are left to us."""
     given = {
         "min_agreement": options.min_agreement,
         "max_quality_drop": options.max_quality_drop,
         "min_sqnr_db": options.min_sqnr,
     }
-    return Budget(**{name: value for name, value in given.items() if value is not None})
+    named = {name: value for name, value in given.items() if value is not None}
+    return Budget(**named) if named else None
 
 
 def _goal(options: argparse.Namespace) -> Goal | None:
@@ -140,6 +142,13 @@ def _show_target(console: Console, target: TargetReport) -> None:
     for stage in target.stages if len(target.stages) > 1 else ():
         for line in _stage_lines(stage):
             console.print(f"  {target.target}: {line}", markup=False)
+    if target.original is not None:
+        console.print(
+            f"  {target.target}: beside the file itself in {target.original.engine}, on {target.original.sample_count} samples: "
+            f"{target.original.equal_share:.1%} of the output codes equal, {target.original.within_one_share:.1%} within one, "
+            f"at most {target.original.max_lsb} apart",
+            markup=False,
+        )
     if target.simulation is not None and target.simulation.sqnr_db is not None:
         console.print(
             f"  {target.target}: simulated with its own rounding on {target.simulation.sample_count} samples: "

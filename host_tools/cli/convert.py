@@ -19,6 +19,7 @@ examples:
   edgewright convert model.onnx --data calibration/ --target cortex-a-tflite --out build/
   edgewright convert model.onnx --data calib.npz --shape images=1,3,224,224 --target x86_64-onnxruntime --out build/
   edgewright convert model.onnx --precision weights-int4:32 --target x86_64-onnxruntime --out build/
+  edgewright convert quantized.tflite --target x86_64-openvino --out build/
   edgewright convert model.keras --data calib.npz --shape input_layer=1,96,96,3 --target cortex-m-tflm --out build/
   edgewright convert model.onnx --data calib/ --eval photos/ --labels labels.csv --method mse \\
       --target x86_64-openvino --target amd-vitis-dpu --out build/ --json
@@ -37,12 +38,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "model",
         metavar="MODEL",
-        help="the float model: .onnx, .tflite, .keras, .h5, or a SavedModel's folder",
+        help="the model: .onnx, .tflite, .keras, .h5, or a SavedModel's folder; one that is quantized already keeps its scales and codes",
     )
     parser.add_argument(
         "--data",
         metavar="DATA",
-        help="calibration data, see below; needed for precision int8 only (others: random inputs verify it without)",
+        help="calibration data, see below; needed for precision int8 of a float model only (else random inputs verify it without)",
     )
     parser.add_argument(
         "--precision",

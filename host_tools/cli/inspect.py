@@ -10,13 +10,15 @@ _EPILOG = """\
 FILE may be
   .onnx, .tflite, .keras, .h5, a SavedModel's folder: a float model: operators, MACs, weights, memory, and what each target
                     does with it, before calibrating
+  a .tflite or .onnx that is quantized already: how it is coded, and which targets can have its codes
   FILE.ewa          an artifact: every digest in it is checked
-  a quantized .tflite, an .xml, or an .onnx with QuantizeLinear: what the file says of itself
+  an .xml           what the file says of itself
 
 examples:
   edgewright inspect model.onnx
   edgewright inspect model.onnx --target cortex-m-tflm --target ethos-u55
   edgewright inspect model.onnx --target all --shape images=1,3,224,224 --json
+  edgewright inspect quantized.tflite --target x86_64-openvino
   edgewright inspect build/model-1.0.0-cortex-a-tflite.ewa
 
 exit status: 0 readable, and every target that was asked for takes it; 3 a target refuses; 2 the file cannot be read or converted;

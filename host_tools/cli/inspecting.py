@@ -70,9 +70,7 @@ def _run_model(options: argparse.Namespace) -> int:
     path = Path(options.file)
     file = declared(path)
     if file is not None and file.quantized is not None:
-        for name in ("targets", "shape"):
-            _require_unused(options, name, "a float model")
-        return _run_payload(options)
+        return _run_quantized(options, profiles)
     with ProgressBars(
         quiet=options.json or (path.is_file() and path.suffix.lower() in (".onnx", ".tflite"))
     ) as progress:
@@ -100,6 +98,23 @@ def _profiles(asked: Sequence[str]) -> tuple[CapabilityProfile, ...]:
     if len(asked) > 1:
         raise InputError("--target all names every target already.", hint="Leave the others out.")
     return tuple(load_profile(name) for name in catalog.ids())
+
+
+def _run_quantized(options: argparse.Namespace, profiles: Sequence[CapabilityProfile]) -> int:
+    """Print a file that is quantized already, and which targets can have its codes."""
+    from host_tools.inspection import payload_table  # noqa: PLC0415 - as for models
+    from host_tools.inspection.payload import inspect_payload  # noqa: PLC0415
+    from host_tools.inspection.relowering import relowering_of  # noqa: PLC0415
+
+    path = Path(options.file)
+    found = relowering_of(
+        path, shapes=parse_shapes(options.shape), profiles=profiles, rehearse=bool(options.targets)
+    )
+    payload = inspect_payload(path, relowering=found)
+    print_found(payload_table.data(payload) if options.json else payload_table.render(payload))
+    if not options.targets or found is None:
+        return 0
+    return _REFUSED if found.refusal or any(one.status == "refused" for one in found.targets) else 0
 
 
 def _run_payload(options: argparse.Namespace) -> int:

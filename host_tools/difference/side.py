@@ -13,8 +13,8 @@ import numpy as np
 
 from device_agent.contract.archive import ArtifactArchive
 from device_agent.contract.digest import digest_of
-from device_agent.contract.manifest import PayloadTensor
 from host_tools.errors import InputError
+from host_tools.lint.interface import ENGINES, payload_tensor
 from host_tools.lint.reading import read
 from host_tools.plan.plan_file import decode as decode_plan
 
@@ -23,17 +23,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from device_agent.contract.manifest import Manifest, WireType
-    from host_tools.lint.facts import LintedFile, LintedTensor
+    from device_agent.contract.manifest import Manifest, PayloadTensor
+    from host_tools.lint.facts import LintedFile
     from host_tools.plan.quantization_plan import QuantizationPlan
 
 _PLAN, _REPORT = "plan.json", "report.json"
 _SAID: Final = ("verdict", "reasons", "engine", "method")
 _AGREED: Final = ("sample_count", "same_top_class", "sqnr_db", "max_absolute")
-_ENGINES: Final = {"onnx_qdq": "onnx", "openvino_ir": "openvino", "tflite": "tflite"}
-_WIRE_TYPES: Final[Mapping[str, WireType]] = {
-    "float32": "float32", "int8": "int8", "uint8": "uint8", "int16": "int16", "int32": "int32", "int64": "int64", "bool": "bool",
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -69,7 +65,7 @@ class Side:
     @property
     def engine(self) -> str:
         """Which engine runs it."""
-        return self.manifest.requires.engine if self.manifest is not None else _ENGINES[self.file.format]
+        return self.manifest.requires.engine if self.manifest is not None else ENGINES[self.file.format]
 
     def bare(self) -> Side:
         """Return the payload alone, to be held against a bare file."""
@@ -89,8 +85,8 @@ class Side:
         if self.manifest is not None and not as_stored:
             return self.manifest.inputs, self.manifest.outputs
         return (
-            tuple(_payload_tensor(one, self.path) for one in self.file.inputs),
-            tuple(_payload_tensor(one, self.path) for one in self.file.outputs),
+            tuple(payload_tensor(one, self.path) for one in self.file.inputs),
+            tuple(payload_tensor(one, self.path) for one in self.file.outputs),
         )
 
 
@@ -171,24 +167,3 @@ def _array(data: bytes, *, where: str) -> NDArray[np.generic]:
     except (ValueError, EOFError, OSError) as error:
         raise InputError(f"{where}: not an array: {error}.", hint="Convert the model anew.") from error
     return array
-
-
-def _payload_tensor(tensor: LintedTensor, path: str) -> PayloadTensor:
-    shape = tensor.shape
-    if shape is None or min(shape, default=1) < 1:
-        raise InputError(
-            f"{path}: {tensor.name!r} has an open shape: {shape}.",
-            hint="Only files with fixed shapes can be run.",
-        )
-    if tensor.dtype not in _WIRE_TYPES:
-        raise InputError(f"{path}: {tensor.name!r} is {tensor.dtype}, which cannot be fed here.")
-    scale = tensor.scale[0] if tensor.scale else None
-    return PayloadTensor(
-        name=tensor.name,
-        shape=shape,
-        dtype=_WIRE_TYPES[tensor.dtype],
-        scale=scale,
-        zero_point=None if scale is None else tensor.zero_point[0],
-        source_name=tensor.name,
-        source_axes=tuple(range(len(shape))),
-    )

@@ -8,6 +8,7 @@ Layout:
     support.py        what each target does with each node, as the plan and the lowering say
     cautions.py       what to know before calibrating
     payload.py        a file that is quantized already, as far as it is told cheaply
+    relowering.py     how such a file is coded, and which targets can have its codes
     figures.py        numbers and names for people
     terminal.py       a `ModelInspection` as tables; payload_table.py a file that is quantized already
 """

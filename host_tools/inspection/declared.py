@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import onnx
 
 from host_tools.model.admission import is_quantized
-from host_tools.model.from_tflite.admission import quantized_operator
 from host_tools.model.from_tflite.importing import to_onnx
+from host_tools.model.quantized.from_tflite import first_on_codes
 from host_tools.tflite_file import is_tflite, read_tflite
 
 if TYPE_CHECKING:
@@ -74,8 +74,9 @@ def declared(path: Path) -> Declared | None:
 
 def _declared_tflite(content: bytes) -> Declared:
     """Return what a TFLite file says, in ONNX's words; of a quantized one no more than that it is."""
-    quantized = quantized_operator(read_tflite(content).graphs[0])
-    if quantized is None:
+    graph = read_tflite(content).graphs[0]
+    found = first_on_codes(graph)
+    if found is None:
         return _declared(to_onnx(content, where="").model)
     return Declared(
         opset=0,
@@ -83,7 +84,7 @@ def _declared_tflite(content: bytes) -> Declared:
         producer="",
         inputs=(),
         weight_types=MappingProxyType({}),
-        quantized=quantized,
+        quantized=f"{found.kind} {graph.tensors[found.outputs[0]].name if found.outputs else ''!r}",
         external_files=(),
     )
 
@@ -103,7 +104,13 @@ def _declared(proto: onnx.ModelProto) -> Declared:
         inputs=tuple(_input(value) for value in graph.input if value.name not in weights),
         weight_types=MappingProxyType(dict(types)),
         quantized=next(
-            (f"{node.op_type} {node.name!r}" for node in graph.node if is_quantized(node.op_type)), None
+            (
+                f"{node.op_type} {node.name!r}"
+                for node in graph.node
+                if is_quantized(node.op_type)
+                and node.op_type != "DequantizeLinear"  # which weights alone may have
+            ),
+            None,
         ),
         external_files=tuple(sorted(set(_locations(graph)))),
     )

@@ -136,7 +136,6 @@ def inspect_model(
         shapes: Shapes that fix dynamic inputs, by name; where only the first axis of an input is open, 1 is assumed.
         profiles: The targets to ask.
         rehearse: Whether to ask their lowerings too, see `host_tools.inspection.support`.
-
         tensorflow: How a model of Keras or TensorFlow is read.
         progress: Told of a conversion to ONNX.
 

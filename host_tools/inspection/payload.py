@@ -1,4 +1,4 @@
-"""A file that is quantized already, or of another format: what its facts say, without a word on what a conversion would do."""
+"""A file that is quantized already, or of another format: what its facts say, and on request what a conversion would do."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from host_tools.inspection.relowering import Relowering
     from host_tools.lint.facts import LintedFile, LintedTensor
 
 
@@ -40,6 +41,7 @@ class PayloadInspection:
         operators: How many operators of which kind compute in which precision: by kind, then precision.
         weight_bytes: Bytes of weights and biases as stored, by type.
         is_quantized: Whether any operator reads or writes codes, be it only a weight.
+        relowering: How it is coded, and which targets can have its codes; None where its activations are float, or nobody asked.
     """
 
     path: str
@@ -51,10 +53,11 @@ class PayloadInspection:
     operators: Mapping[str, Mapping[str, int]]
     weight_bytes: Mapping[str, int]
     is_quantized: bool
+    relowering: Relowering | None = None
 
 
-def inspect_payload(path: Path) -> PayloadInspection:
-    """Read a ``.tflite``, an ``.onnx``, or an OpenVINO ``.xml`` with its ``.bin``.
+def inspect_payload(path: Path, *, relowering: Relowering | None = None) -> PayloadInspection:
+    """Read a ``.tflite``, an ``.onnx``, or an OpenVINO ``.xml`` with its ``.bin``; ``relowering`` is kept beside what it says.
 
     Raises:
         FileError: It cannot be read, or is not sound.
@@ -78,6 +81,7 @@ def inspect_payload(path: Path) -> PayloadInspection:
             for op in file.ops
             for one in (*op.data, op.weight, *op.outputs)
         ),
+        relowering=relowering,
     )
 
 

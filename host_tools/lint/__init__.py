@@ -2,6 +2,7 @@
 
 Layout:
     facts.py       `LintedFile`: what a file says of its operators and tensors, the same for every format
+    interface.py   inputs and outputs of a bare file, as an engine takes and gives them
     reading.py     which reader reads which file; every fault of a file is a `FileError`
     tflite.py      reads ``.tflite``, with tflite_operators.py (what each builtin operator is)
     onnx.py        reads ``.onnx`` with QuantizeLinear and DequantizeLinear, with onnx_tensors.py (which codes flow where)

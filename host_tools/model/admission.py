@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _DEFAULT_DOMAINS = ("", "ai.onnx")
 _QUANTIZED = re.compile(
-    r"QuantizeLinear|DequantizeLinear|DynamicQuantizeLinear|QLinear\w+|ConvInteger|MatMulInteger|MatMulNBits"
+    r"QuantizeLinear|DequantizeLinear|DynamicQuantize\w+|QLinear\w+|QGemm|ConvInteger|MatMulInteger\w*|MatMulNBits"
 )
 _RANDOM = ("Bernoulli", "Multinomial", "RandomNormalLike", "RandomUniformLike")  # those that read an input
 _INFINITE_ALLOWED = {"Clip": (1, 2), "Max": None, "Min": None}  # None: any input
@@ -57,8 +57,8 @@ def require_convertible(model: ir.Model) -> None:
 def _require_known_node(node: ir.Node, model: ir.Model) -> None:
     if is_quantized(node.op_type):
         raise ModelError(
-            f"{label(node)}: the model is already quantized.",
-            hint="Give the float model it was made from; ranges and scales are chosen here, for each target.",
+            f"{label(node)}: the model is already quantized, in a function or a branch of its own.",
+            hint="Inline the model's functions before it is quantized, or give the float model it was made from.",
         )
     if node.domain not in _DEFAULT_DOMAINS and node.op_identifier() not in model.functions:
         raise UnsupportedOperatorError(

@@ -16,6 +16,9 @@ Canonical form, guaranteed by `host_tools.model.load` and relied on everywhere a
 - no node reads constants only;
 - an initializer used as weight or bias of Conv, ConvTranspose, Gemm or MatMul has that one consumer (shared ones are copied);
 - all initializer values are finite (but for bounds of Clip, Min and Max).
+
+A file that is quantized already is the float model that its codes stand for, with what it says of its codes beside it (`quantization`); of
+its layers nothing is folded, so that every weight is still what its codes mean.
 """
 
 from __future__ import annotations
@@ -25,6 +28,8 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     import onnx_ir as ir
+
+    from host_tools.model.quantized import Quantization
 
 ElementType = Literal["float32", "int8", "uint8", "int16", "int32", "int64", "bool"]
 
@@ -49,6 +54,7 @@ class FloatModel:
         inputs: Inputs that are fed (initializers left out), in order.
         outputs: Outputs in order.
         notes: What canonicalisation changed or left out, one sentence each, for the report.
+        quantization: What a file that is quantized already says of its codes, by names of the canonical graph; None for a float model.
     """
 
     name: str
@@ -57,3 +63,4 @@ class FloatModel:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     notes: tuple[str, ...]
+    quantization: Quantization | None = None

@@ -44,10 +44,15 @@ def sole_consumer(value: ir.Value) -> ir.Node | None:
 
 
 class GraphEditor:
-    """Edits one graph in place."""
+    """Edits one graph in place.
+
+    Attributes:
+        origins: Names of constants that hold the numbers of another in another order or place, to the name of that one.
+    """
 
     def __init__(self, graph: ir.Graph) -> None:
         self.graph = graph
+        self.origins: dict[str, str] = {}
         self._names = {value.name for value in self._values() if value.name}
 
     def _values(self) -> Iterable[ir.Value]:
@@ -60,9 +65,13 @@ class GraphEditor:
         """Return the present nodes of the given operators (all when none is given), in order."""
         return [node for node in self.graph if not op_types or node.op_type in op_types]
 
-    def constant(self, base_name: str, array: NDArray[np.generic]) -> ir.Value:
-        """Add an initializer with a fresh name that starts with ``base_name``."""
+    def constant(
+        self, base_name: str, array: NDArray[np.generic], *, origin: ir.Value | None = None
+    ) -> ir.Value:
+        """Add an initializer with a fresh name that starts with ``base_name``; ``origin`` is the constant whose very numbers it holds."""
         name = self.fresh_name(base_name)
+        if origin is not None and origin.name:
+            self.origins[name] = self.origins.get(origin.name, origin.name)
         tensor = ir.tensor(np.ascontiguousarray(array).reshape(array.shape), name=name)
         value = ir.Value(
             name=name, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, cast
@@ -39,12 +40,17 @@ from host_tools.model.passes.folding import fold, lift_constants
 from host_tools.model.passes.linear import canonical_linear
 from host_tools.model.passes.removal import remove_passthrough
 from host_tools.model.passes.sharing import name_nodes, unshare_weights
+from host_tools.model.quantized.coding import carried_over
+from host_tools.model.quantized.from_onnx import take_codes_out
+from host_tools.model.quantized.saturation import write_out_saturation
 from host_tools.model.shapes import fix_input_shapes, infer_shapes, require_static, skeleton
 from host_tools.model.source import Source, read_source, with_origin
 from host_tools.progress import Progress, Silent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from host_tools.model.quantized import Quantization
 
 _NO_SHAPES: Mapping[str, tuple[int, ...]] = MappingProxyType({})
 _ELEMENT_TYPES: Mapping[ir.DataType, ElementType] = MappingProxyType(
@@ -71,7 +77,7 @@ def load(
     """Read a model and bring it into canonical form (`float_model`); the file itself is never changed.
 
     Args:
-        path: An ONNX file, opset 7 or newer, a float TFLite file, a Keras model (``.keras``, ``.h5``), or a SavedModel's folder, told apart by
+        path: An ONNX file, opset 7 or newer, a TFLite file, a Keras model (``.keras``, ``.h5``), or a SavedModel's folder, told apart by
             content; or what `receive` made of one.
         shapes: Shapes that fix dynamic inputs, by input name; each extent at least 1.
         name: Name of the model; the file's stem when None. Characters other than letters, digits, ``_``, ``-``, ``.`` become ``_``.
@@ -79,10 +85,12 @@ def load(
         progress: Told of a conversion to ONNX.
 
     Returns:
-        The model; its outputs equal the source's up to float32 rounding.
+        The model; its outputs equal the source's up to float32 rounding. Of a file that is quantized already it is the float model that the
+        codes stand for, and `FloatModel.quantization` has the codes.
 
     Raises:
-        ModelError: Not readable, neither ONNX nor TFLite, incomplete, inconsistent, already quantized, not finite.
+        ModelError: Not readable, neither ONNX nor TFLite, incomplete,
+            inconsistent, not finite; a scale, zero point or axis of a quantized file is wrong.
         UnsupportedOperatorError: An operator of a custom domain, control flow, or parameters computed from data.
         DynamicShapeError: A shape stays unknown.
         InputError: TensorFlow, which such a model needs, is not to be had; a signature that the model has not.
@@ -102,7 +110,14 @@ def load(
     try:
         source = _source(incoming, fixed)
         given = [incoming.note] if incoming.note else []
-        notes = [*given, *source.notes, *_canonicalise(source.model, fixed)]
+        quantization, weights = (
+            (source.quantization, None) if source.quantization else take_codes_out(source.model)
+        )
+        changes, origins = _canonicalise(source.model, fixed, quantization)
+        if quantization is not None:
+            quantization = carried_over(quantization, source.model.graph, origins)
+        told = [quantization.note if quantization else None, weights]
+        notes = [*given, *source.notes, *(note for note in told if note), *changes]
         return FloatModel(
             name=_clean_name(path.stem if name is None else name),
             digest=source.digest,
@@ -110,6 +125,7 @@ def load(
             inputs=tuple(_spec(value) for value in source.model.graph.inputs),
             outputs=tuple(_spec(value) for value in source.model.graph.outputs),
             notes=tuple(notes),
+            quantization=quantization,
         )
     except EdgewrightError:
         raise
@@ -125,8 +141,10 @@ def _source(incoming: Incoming, shapes: Mapping[str, tuple[int, ...]]) -> Source
     return source if incoming.origin is None else with_origin(source, incoming.origin)
 
 
-def _canonicalise(model: ir.Model, shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
-    """Run every pass in order, in place; returns the notes."""
+def _canonicalise(
+    model: ir.Model, shapes: Mapping[str, tuple[int, ...]], quantization: Quantization | None
+) -> tuple[list[str], Mapping[str, str]]:
+    """Run every pass in order, in place; returns the notes, and `GraphEditor.origins`."""
     require_convertible(model)
     notes = [_inline_functions(model)]
     RemoveInitializersFromInputsPass()(model)
@@ -144,10 +162,11 @@ def _canonicalise(model: ir.Model, shapes: Mapping[str, tuple[int, ...]]) -> lis
     require_no_subgraphs(model.graph)
     editor = GraphEditor(model.graph)
     for run in (
+        partial(write_out_saturation, quantization=quantization),
         remove_passthrough,
         canonical_activations,
         canonical_linear,
-        fold_affine,
+        partial(fold_affine, keeps_weights=quantization is not None),
         add_biases,
         unshare_weights,
     ):
@@ -158,7 +177,7 @@ def _canonicalise(model: ir.Model, shapes: Mapping[str, tuple[int, ...]]) -> lis
     editor.drop_unused_initializers()
     name_nodes(model.graph)
     _finish(model)
-    return [note for note in notes if note]
+    return [note for note in notes if note], editor.origins
 
 
 def _inline_functions(model: ir.Model) -> str | None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from host_tools.model.quantized import Quantization
 
 _TFLITE_ENDING: Final = ".tflite"
 
@@ -35,30 +36,38 @@ class Source:
         model: What it holds.
         digest: `FloatModel.digest`.
         notes: What reading it changed, one sentence each.
+        quantization: What a quantized TFLite file says of its codes; of ONNX it is read from the graph later.
     """
 
     path: Path
     model: ir.Model
     digest: str
     notes: tuple[str, ...] = ()
+    quantization: Quantization | None = None
 
 
 def read_source(path: Path, *, shapes: Mapping[str, tuple[int, ...]]) -> Source:
-    """Read an ONNX file with its external data, or a float TFLite file, which its mark or its name tells.
+    """Read an ONNX file with its external data, or a TFLite file, which its mark or its name tells.
 
     Args:
         path: The file.
         shapes: Shapes fixed by the user; part of the digest.
 
     Raises:
-        ModelError: No such file, a directory, neither ONNX nor float TFLite, or external data absent, cut, or outside the model's folder.
+        ModelError: No such file, a directory, neither ONNX nor TFLite, or external data absent, cut, or outside the model's folder.
         UnsupportedOperatorError: An operator of TFLite that is not translated.
     """
     content = _content(path)
     if is_tflite(content) or path.suffix.lower() == _TFLITE_ENDING:
         made = to_onnx(content, where=str(path), shapes=shapes)
         digest = _digest(path, (), shapes)
-        return Source(path=path, model=ir.from_proto(made.model), digest=digest, notes=made.notes)
+        return Source(
+            path=path,
+            model=ir.from_proto(made.model),
+            digest=digest,
+            notes=made.notes,
+            quantization=made.quantization,
+        )
     model = ir.from_proto(_parse(content, path))
     locations = _load_external_data(model, path)
     return Source(path=path, model=model, digest=_digest(path, locations, shapes))

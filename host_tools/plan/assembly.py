@@ -22,7 +22,13 @@ from host_tools.plan.bias_correction import corrected_bias
 from host_tools.plan.cautions import calibration_warnings, override_warnings
 from host_tools.plan.codes import codes_of
 from host_tools.plan.left_in_float import left_in_float
-from host_tools.plan.quantization_plan import NodePlan, QuantizationPlan, Requantize, TensorPlan
+from host_tools.plan.quantization_plan import (
+    NO_DATA_DIGEST,
+    NodePlan,
+    QuantizationPlan,
+    Requantize,
+    TensorPlan,
+)
 from host_tools.plan.settling import bias_qparams
 from host_tools.plan.weights import largest_sums
 
@@ -49,7 +55,7 @@ def assemble(
     model: FloatModel,
     network: Network,
     profile: CapabilityProfile,
-    statistics: Statistics,
+    statistics: Statistics | None,
     method: Method,
     method_reason: str,
     placement: Placement,
@@ -65,7 +71,7 @@ def assemble(
         model: For its digest.
         network: Its graph.
         profile: The target.
-        statistics: For its digest and counts.
+        statistics: For its digest and counts; None for a plan that no data went into.
         method: How ranges became parameters.
         method_reason: Why that method.
         placement: Precisions and fusions.
@@ -97,7 +103,7 @@ def assemble(
         for name, node in network.nodes.items()
     }
     said = (
-        *calibration_warnings(network, statistics, tensors),
+        *(calibration_warnings(network, statistics, tensors) if statistics is not None else ()),
         *override_warnings(network, settlement, tensors, recipe),
         *placement.warnings,
         *warnings,
@@ -107,7 +113,7 @@ def assemble(
     )
     return QuantizationPlan(
         model_digest=model.digest,
-        data_digest=statistics.data_digest,
+        data_digest=NO_DATA_DIGEST if statistics is None else statistics.data_digest,
         target=profile.id,
         profile_digest=profile.digest,
         method=method,

@@ -69,6 +69,18 @@ def check(plan: QuantizationPlan, model: FloatModel, profile: CapabilityProfile)
     Raises:
         PlanError: A promise is broken; the message names all of them.
     """
+    broken = breaches(plan, model, profile)
+    if broken:
+        raise PlanError(
+            f"the plan for {plan.target!r} breaks {len(broken)} of its promises:"
+            + "".join(f"\n  - {one}." for one in broken)
+            + "\n",
+            hint="Plan the model anew; if nobody edited the plan, this is a fault in edgewright.",
+        )
+
+
+def breaches(plan: QuantizationPlan, model: FloatModel, profile: CapabilityProfile) -> list[str]:
+    """Return a sentence without its full stop for every promise that a plan breaks; see `check`."""
     broken = list(_identity(plan, model, profile))
     if not broken and plan.precision != "int8":
         checker = _Checker(plan=plan, network=network_of(model.graph), profile=profile)
@@ -79,13 +91,7 @@ def check(plan: QuantizationPlan, model: FloatModel, profile: CapabilityProfile)
     if not broken and plan.precision == "int8":
         rounded = _Checker(plan=plan, network=_with_codes(model, plan), profile=profile)
         broken = [*rounded.nodes(), *rounded.values(), *rounded.arithmetic()]
-    if broken:
-        raise PlanError(
-            f"the plan for {plan.target!r} breaks {len(broken)} of its promises:"
-            + "".join(f"\n  - {one}." for one in broken)
-            + "\n",
-            hint="Plan the model anew; if nobody edited the plan, this is a fault in edgewright.",
-        )
+    return broken
 
 
 def _identity(plan: QuantizationPlan, model: FloatModel, profile: CapabilityProfile) -> Iterator[str]:

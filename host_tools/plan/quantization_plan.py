@@ -14,7 +14,8 @@ How a lowering reads it:
 - a node of int16 precision reads and writes 16-bit codes, also on a target whose other nodes are int8; a value is as wide as its writer;
 - `Requantize` entries change the scale, or the width, of one edge only: the consumer sees the value re-quantized to the entry's parameters.
 
-Such is a plan of precision ``int8``, made from statistics. The other precisions (`PlanPrecision`) plan no activation, and need no statistics:
+Such is a plan of precision ``int8``, made from statistics, or from what a file that is quantized already says (`host_tools.plan.imported`).
+The other precisions (`PlanPrecision`) plan no activation, and need no statistics:
 
 - ``weights-int8`` and ``weights-int4``: every node is float; the weights that have `TensorPlan.qparams` are stored as codes, and the node that
   reads one dequantizes it at its door, as any float node does;
@@ -28,6 +29,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
+from device_agent.contract.digest import digest_of
 from host_tools.observe import statistics
 
 if TYPE_CHECKING:
@@ -38,6 +40,9 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = "1.0"
 UNCALIBRATED_SCHEMA_VERSION = "1.1"
 """Of plans of a precision other than int8, which readers of 1.0 would take for something else."""
+
+NO_DATA_DIGEST = digest_of(b"")
+"""`QuantizationPlan.data_digest` of a plan that no data went into."""
 
 Method = statistics.Method
 Role = Literal["input", "activation", "output", "weight", "bias", "constant", "fused"]

@@ -61,6 +61,7 @@ class Settlement:
         activations: Parameters by group.
         fixed: Groups whose parameters a kernel hard-codes.
         weights: Parameters by weight name.
+        whole_bias: Whether a bias may take its whole integer, as one of a file that runs with it does; else half is kept for the products.
         enlarged: How weights were enlarged, by weight, node and cause; the last word on each stays.
         notes: What happened to activations and edges, by what it happened to; the last word on each stays.
         rejected: Nodes that cannot be made to fit, by name.
@@ -73,6 +74,7 @@ class Settlement:
     activations: list[QParams]
     fixed: frozenset[int]
     weights: dict[str, QParams]
+    whole_bias: bool = False
     enlarged: dict[tuple[str, str, str], str] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
     rejected: dict[str, Finding] = field(default_factory=dict)
@@ -131,7 +133,11 @@ class Settlement:
 
     def _fit_bias(self, name: str, node: ir.Node) -> bool:
         weight, bias = named(weight_of(node)), bias_of(node)
-        if bias is None or not (self.profile.bias.quantized or self.weights[weight].axis is not None):
+        if (
+            bias is None
+            or self.whole_bias
+            or not (self.profile.bias.quantized or self.weights[weight].axis is not None)
+        ):
             return False
         (input_scale,) = self.seen(NodeInput(node=name, index=0)).scale
         values = np.abs(np.asarray(constant(bias), np.float64)).reshape(-1)

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from device_agent.contract.digest import digest_of
 from host_tools.errors import CapabilityError
 from host_tools.model.topology import (
     bias_of,
@@ -28,7 +27,7 @@ from host_tools.model.topology import (
     weight_of,
 )
 from host_tools.plan.planner import require_recipe
-from host_tools.plan.quantization_plan import NodePlan, QuantizationPlan, TensorPlan
+from host_tools.plan.quantization_plan import NO_DATA_DIGEST, NodePlan, QuantizationPlan, TensorPlan
 from host_tools.plan.weight_groups import choose_channels, choose_groups, stored_bytes
 
 if TYPE_CHECKING:
@@ -41,9 +40,6 @@ if TYPE_CHECKING:
     from host_tools.plan.quantization_plan import QParams, Role
     from host_tools.recipe import Recipe
     from targets.profile import CapabilityProfile, PlanPrecision, UncalibratedRules
-
-NO_DATA_DIGEST: Final = digest_of(b"")
-"""`QuantizationPlan.data_digest` of a plan that no data went into."""
 
 _FLOAT_BYTES = 4
 _MATRICES = ("Gemm", "MatMul")

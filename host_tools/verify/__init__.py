@@ -5,6 +5,7 @@ Layout:
     verifier.py             `verify`: all targets over all samples
     candidate.py            what goes in and comes out
     contestant.py           one payload on its engine, sample after sample
+    original.py             a file that was quantized already, on its own engine, beside what was made of it
     metrics.py              SQNR, top classes, differences: pure
     quality.py              top-1, top-5 or the user's metric
     samples.py              worst samples, and classes that changed

@@ -233,6 +233,27 @@ class Parity:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OriginalParity:
+    """The payload beside the quantized file that it was made from, on that file's own engine: output codes apart, in LSB of the file.
+
+    Attributes:
+        engine: Engine and version that ran the file.
+        sample_count: Samples compared.
+        max_lsb: Largest difference.
+        mean_lsb: Mean absolute difference.
+        equal_share: Share of codes that are equal.
+        within_one_share: Share of codes at most one apart.
+    """
+
+    engine: str
+    sample_count: int
+    max_lsb: int
+    mean_lsb: float
+    equal_share: float
+    within_one_share: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Simulation:
     """What the target's own integer arithmetic gives, rounding and accumulator included, for a target that is not here.
 
@@ -295,6 +316,7 @@ class TargetReport:
         warnings: From plan, lowering and verification.
         stages: What each method did, in order.
         simulation: None where the engine is the target's own, or the plan has what the simulator does not know.
+        original: None where the model was no quantized file, or that could not be run.
     """
 
     target: str
@@ -313,6 +335,7 @@ class TargetReport:
     warnings: tuple[str, ...]
     stages: tuple[Stage, ...] = ()
     simulation: Simulation | None = None
+    original: OriginalParity | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -331,13 +354,14 @@ class VerificationReport:
         model: Model name.
         model_digest: Digest of the float model.
         data_digest: Digest of the calibration data.
-        calibration_samples: How many samples the statistics saw; 0 for a precision that needs none.
+        calibration_samples: How many samples the statistics saw; 0 for a precision that needs none, and for a file quantized already.
         float_latency: ONNX Runtime on the float model, same run; None when latency was not measured.
         targets: One report a target that a payload was made for, in the order asked for.
         refused: The other targets.
         pairs: Every two targets compared.
         notes: What canonicalisation changed in the model.
         made_with: Tool names and versions.
+        is_imported: Whether scales and codes came from a file that was quantized already.
     """
 
     model: str
@@ -350,12 +374,15 @@ class VerificationReport:
     pairs: tuple[PairAgreement, ...]
     notes: tuple[str, ...]
     made_with: tuple[tuple[str, str], ...]
+    is_imported: bool = False
 
     @property
     def calibration(self) -> str:
         """What the conversion was calibrated on, for people."""
         if self.calibration_samples:
             return f"calibrated on {self.calibration_samples} samples"
+        if self.is_imported:
+            return "not calibrated: scales and codes are those of the file, which is quantized already"
         return "not calibrated: the precision needs no data"
 
     @property

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from host_tools.errors import DataError
+from host_tools.model.quantized.saturation import with_ranges
 from host_tools.model.reference import FloatRunner
 from host_tools.processor import shortfall
 from host_tools.verify.candidate import Verified
@@ -17,11 +18,13 @@ from host_tools.verify.judgement import judge
 from host_tools.verify.latency import measure
 from host_tools.verify.layers import FloatLayers, layer_errors
 from host_tools.verify.operator_parity import OperatorMeter
+from host_tools.verify.original import Beside
 from host_tools.verify.output_parts import OutputParts, OutputsComparison
 from host_tools.verify.verification_report import PairAgreement, TargetReport, VerificationReport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from host_tools.model.float_model import FloatModel
     from host_tools.progress import Progress
@@ -39,6 +42,7 @@ def verify(
     evaluation: Evaluation,
     budget: Budget,
     calibration_samples: int,
+    original: Path | None = None,
     threads: int,
     latency: bool,
     made_with: Mapping[str, str],
@@ -47,12 +51,13 @@ def verify(
     """Verify every candidate by running it.
 
     Args:
-        model: The float model.
+        model: The float model; of a file that was quantized already what its codes stand for, within what they reach, is the reference.
         candidates: One a target, at least one.
         refused: Targets that cannot do what the model needs, for the report.
         evaluation: Samples, and labels where there are any.
         budget: What a payload must reach.
         calibration_samples: For the report.
+        original: The file that the model comes from, where that is quantized already: it is run beside the payloads.
         threads: Threads of one inference.
         latency: Whether to measure latency.
         made_with: Tool names and versions, for the report.
@@ -63,7 +68,11 @@ def verify(
         EngineError: An engine is absent, refuses its payload or fails.
         VerificationError: An engine does not show what it executes.
     """
-    pairs, timings, contestants = _compete(model, candidates, evaluation, threads, progress, latency=latency)
+    beside = Beside(original, model, threads=threads)
+    reference = with_ranges(model)
+    pairs, timings, contestants = _compete(
+        reference, candidates, evaluation, beside, threads, progress, latency=latency
+    )
     progress.stage("Comparing layer by layer", len(contestants))
     reports = []
     layers: dict[int, FloatLayers] = {}
@@ -71,9 +80,9 @@ def verify(
         own = contestant.candidate.model
         if id(own) not in layers:
             sharing = [candidate for candidate in candidates if candidate.model is own]
-            layers[id(own)] = FloatLayers(own, sharing, threads=threads)
+            layers[id(own)] = FloatLayers(reference if own is model else own, sharing, threads=threads)
         exact = layers[id(own)]
-        reports.append(_target_report(model, exact, contestant, evaluation, budget, timings, threads))
+        reports.append(_target_report(model, exact, contestant, evaluation, budget, timings, beside, threads))
         progress.step()
     report = VerificationReport(
         model=model.name,
@@ -86,6 +95,7 @@ def verify(
         pairs=pairs,
         notes=model.notes,
         made_with=tuple(made_with.items()),
+        is_imported=model.quantization is not None,
     )
     return Verified(
         report=report,
@@ -98,6 +108,7 @@ def _compete(
     model: FloatModel,
     candidates: Sequence[Candidate],
     evaluation: Evaluation,
+    beside: Beside,
     threads: int,
     progress: Progress,
     *,
@@ -113,9 +124,10 @@ def _compete(
             contestants.append(
                 Contestant(candidate, reference, parts=parts, evaluation=evaluation, threads=threads)
             )
-        pairs = _compare_outputs(runner, contestants, parts, evaluation, progress)
+        pairs = _compare_outputs(runner, contestants, parts, evaluation, beside, progress)
         timings = _time_all(runner, contestants, evaluation, threads) if latency else {}
     finally:
+        beside.close()
         for contestant in contestants:
             contestant.release()
     return pairs, timings, contestants
@@ -126,6 +138,7 @@ def _compare_outputs(
     contestants: Sequence[Contestant],
     parts: OutputParts,
     evaluation: Evaluation,
+    beside: Beside,
     progress: Progress,
 ) -> tuple[PairAgreement, ...]:
     """Run every sample through the float model and all contestants; sample by sample, so that memory stays flat."""
@@ -148,6 +161,7 @@ def _compare_outputs(
         label = evaluation.labels[index] if evaluation.labels is not None else None
         for contestant in contestants:
             contestant.add(sample, expected, label)
+        beside.add(sample.arrays, {one.candidate.profile.id: one.latest for one in contestants})
         for (a, b), comparison in pairs.items():
             comparison.add(contestants[a].latest, contestants[b].latest)
         progress.step()
@@ -186,6 +200,7 @@ def _target_report(
     evaluation: Evaluation,
     budget: Budget,
     timings: Mapping[str, Latency],
+    beside: Beside,
     threads: int,
 ) -> TargetReport:
     candidate = contestant.candidate
@@ -223,10 +238,20 @@ def _target_report(
             *candidate.payload.notes,
             *unseen,
             *_slower(timings, candidate.profile.id, execution),
-            *(note for note in (contestant.simulation_note, operators.note, saturates) if note),
+            *(
+                note
+                for note in (
+                    contestant.simulation_note,
+                    operators.note,
+                    saturates,
+                    beside.warning(candidate.profile.id),
+                )
+                if note
+            ),
         ),
         stages=candidate.stages,
         simulation=simulation,
+        original=beside.result(candidate.profile.id),
     )
 
 

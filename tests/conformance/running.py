@@ -14,6 +14,7 @@ from device_agent.sources.adapt import FrameError, to_payload, to_source
 from host_tools.errors import InputError
 from host_tools.lower.lowering import lower
 from host_tools.model import load
+from host_tools.model.admission import is_quantized
 from host_tools.model.reference import FloatRunner
 from host_tools.plan.quantization_plan import NodePlan, QuantizationPlan, TensorPlan
 from targets import catalog
@@ -77,6 +78,11 @@ def outcomes_of(test: NodeTest, folder: Path) -> dict[Format, Outcome]:
         test: The test.
         folder: Where the model's file may lie.
     """
+    coded = next((node.op_type for node in test.model.graph.node if is_quantized(node.op_type)), None)
+    if coded is not None:  # it keeps its codes, and goes another way: tests of quantized inputs have that
+        return dict.fromkeys(
+            TARGETS, Outcome(kind="refused", reason=f"{coded}: the model is already quantized.")
+        )
     path = folder / "model.onnx"
     path.write_bytes(test.model.SerializeToString())
     try:

@@ -173,8 +173,9 @@ class Call:
 
     def constant(self, values: NDArray[Any], place: int | None = None) -> str:
         """Add a constant, called as the input that it comes from."""
-        tensors = self._session.file.tensors
-        return self._session.onnx.constant(values, "" if place is None else tensors[self._tensor(place)].name)
+        if place is None:
+            return self._session.onnx.constant(values)
+        return self._session.lay_out(values, self._tensor(place))
 
     def numbers(self, values: Sequence[int]) -> str:
         """Add a constant vector of settings."""

@@ -15,11 +15,18 @@ if TYPE_CHECKING:
 
 CODES: Final = frozenset({"int4", "uint4", "int8", "uint8", "int16", "uint16"})
 """Types that stand for real numbers once there is a scale."""
+SUMS: Final = frozenset({"int32", "int64"})
+"""Types of biases, which stand for real numbers likewise; without a scale they are integers."""
 
 
 def is_coded(tensor: FileTensor) -> bool:
     """Tell whether a tensor holds codes of real numbers."""
     return tensor.dtype in CODES and bool(tensor.scale)
+
+
+def stands_for_reals(tensor: FileTensor) -> bool:
+    """Tell whether a tensor holds codes of real numbers, or sums of products of such codes (a bias)."""
+    return is_coded(tensor) or (tensor.dtype in SUMS and bool(tensor.scale))
 
 
 def meaning_of(tensor: FileTensor) -> NDArray[np.generic]:
@@ -33,7 +40,7 @@ def meaning_of(tensor: FileTensor) -> NDArray[np.generic]:
     values = values_of(tensor)
     if values is None:
         raise ValueError(f"constant {tensor.name!r} is of type {tensor.dtype}")
-    if not is_coded(tensor):
+    if not stands_for_reals(tensor):
         return values.astype(np.float32) if values.dtype == np.float16 else values
     scale, zero_point = np.asarray(tensor.scale, np.float32), np.asarray(tensor.zero_point, np.float32)
     if tensor.axis is not None:

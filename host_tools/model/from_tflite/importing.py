@@ -1,4 +1,4 @@
-"""`to_onnx`: the bytes of a float ``.tflite`` file become an ONNX model with the file's own inputs and outputs."""
+"""`to_onnx`: the bytes of a ``.tflite`` file become an ONNX model with the file's own inputs and outputs."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from host_tools.errors import ModelError, UnsupportedOperatorError
-from host_tools.model.from_tflite.admission import require_float
 from host_tools.model.from_tflite.call import Call, label
 from host_tools.model.from_tflite.constants import is_coded
 from host_tools.model.from_tflite.folding import folded
 from host_tools.model.from_tflite.onnx_graph import ELEMENT_TYPES, OnnxGraph
 from host_tools.model.from_tflite.session import Session
 from host_tools.model.from_tflite.translate import TRANSLATORS
+from host_tools.model.quantized.from_tflite import is_coded_graph, quantization_of, take_codes_out
 from host_tools.tflite_file import read_tflite
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     import onnx
 
+    from host_tools.model.quantized import Quantization
     from host_tools.tflite_file import FileGraph, FileOperator, FileTensor, TfliteFile
 
 _NO_SHAPES: Mapping[str, tuple[int, ...]] = MappingProxyType({})
@@ -40,10 +41,12 @@ class Imported:
     Attributes:
         model: The model.
         notes: What the user may want to know, one sentence each.
+        quantization: What a quantized file says of its codes; None for a float model.
     """
 
     model: onnx.ModelProto
     notes: tuple[str, ...]
+    quantization: Quantization | None
 
 
 def read_sound(data: bytes, *, where: str) -> TfliteFile:
@@ -63,7 +66,7 @@ def read_sound(data: bytes, *, where: str) -> TfliteFile:
 
 
 def to_onnx(data: bytes, *, where: str, shapes: Mapping[str, tuple[int, ...]] = _NO_SHAPES) -> Imported:
-    """Translate a float model.
+    """Translate a model; a quantized one as the float model that its codes stand for, with what it says of them.
 
     Args:
         data: The file.
@@ -71,12 +74,12 @@ def to_onnx(data: bytes, *, where: str, shapes: Mapping[str, tuple[int, ...]] = 
         shapes: Shapes of inputs by name, where the file leaves extents open; else they are as the file has them.
 
     Raises:
-        ModelError: It is not sound, or quantized already.
+        ModelError: It is not sound.
         UnsupportedOperatorError: An operator, or what it asks for, is not translated; the message names it.
     """
     file = read_sound(data, where=where)
-    graph = file.graphs[0]
-    require_float(graph, where=where)
+    taken = take_codes_out(file.graphs[0]) if is_coded_graph(file.graphs[0]) else None
+    graph = file.graphs[0] if taken is None else taken.graph
     inputs, outputs = _named(graph, graph.inputs, "input"), _named(graph, graph.outputs, "output")
     for name in inputs.keys() & outputs.keys():
         raise ModelError(
@@ -90,7 +93,8 @@ def to_onnx(data: bytes, *, where: str, shapes: Mapping[str, tuple[int, ...]] = 
     values = {name: _output(session, index) for name, index in outputs.items()}
     return Imported(
         model=session.onnx.model(values, producer=f"TFLite schema {file.schema}"),
-        notes=(*_restored(graph), *_closed(graph, inputs, shapes)),
+        notes=(*(_restored(graph) if taken is None else ()), *_closed(graph, inputs, shapes)),
+        quantization=None if taken is None else quantization_of(taken, session, outputs),
     )
 
 

@@ -72,15 +72,17 @@ class OnnxGraph:
         self._inputs.append(helper.make_value_info(name, self._types[name]))
         return name
 
-    def constant(self, array: NDArray[np.generic], name: str = "") -> str:
-        """Add a constant, or return an equal small one that is there.
+    def constant(self, array: NDArray[np.generic], name: str = "", *, is_shared: bool = True) -> str:
+        """Add a constant, or return an equal small one that is there, unless it is to be one of its own.
 
         Raises:
             ModelError: Constants would take more than the room that there is.
         """
         values = np.ascontiguousarray(array).reshape(array.shape)  # NumPy makes a vector of a scalar
         key = (
-            (values.dtype.str, values.shape, values.tobytes()) if values.nbytes <= _READ_BY_INFERENCE else ()
+            (values.dtype.str, values.shape, values.tobytes())
+            if is_shared and values.nbytes <= _READ_BY_INFERENCE
+            else ()
         )
         if key in self._known:
             return self._known[key]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from host_tools.model.from_tflite.constants import meaning_of
+from host_tools.model.from_tflite.constants import meaning_of, stands_for_reals
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,11 +46,13 @@ class Session:
     Attributes:
         file: The graph that is translated.
         onnx: What it becomes.
+        constants_by_name: Which tensor each ONNX constant of weights holds the numbers of.
     """
 
     def __init__(self, file: FileGraph, onnx: OnnxGraph) -> None:
         self.file = file
         self.onnx = onnx
+        self.constants_by_name: dict[str, int] = {}
         self._held: dict[int, dict[Layout, str]] = {}
         self._constants: dict[int, NDArray[np.generic]] = {}
         self._laid: dict[tuple[int, Layout], str] = {}
@@ -91,7 +93,20 @@ class Session:
         """Keep what another session knows, too."""
         self._constants[index] = values
 
+    def lay_out(self, values: NDArray[np.generic], index: int) -> str:
+        """Add a constant that holds a tensor's numbers, in any order, and return its name."""
+        tensor = self.file.tensors[index]
+        coded = stands_for_reals(tensor)
+        name = self.onnx.constant(values, tensor.name, is_shared=not coded)
+        if coded:
+            self.constants_by_name[name] = index
+        return name
+
     # Values
+
+    def values_of(self, index: int) -> tuple[str, ...]:
+        """Return the values that hold a tensor, in any layout; none for constants."""
+        return tuple(self._held.get(index, {}).values())
 
     def layout(self, index: int) -> Layout:
         """Return the layout that a tensor was written in; a constant's is the file's."""
@@ -154,9 +169,7 @@ class Session:
     def _laid_out(self, index: int, layout: Layout) -> str:
         if (index, layout) not in self._laid:
             values = self.constant(index)
-            self._laid[index, layout] = self.onnx.constant(
-                values.transpose(layout), self.file.tensors[index].name
-            )
+            self._laid[index, layout] = self.lay_out(values.transpose(layout), index)
         return self._laid[index, layout]
 
     def _moved(self, name: str, permutation: Layout, hint: str) -> str:

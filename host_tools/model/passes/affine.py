@@ -33,8 +33,12 @@ class _Affine:
     shift: NDArray[np.float64]
 
 
-def fold_affine(editor: GraphEditor) -> str | None:
+def fold_affine(editor: GraphEditor, *, keeps_weights: bool = False) -> str | None:
     """Fold what can be folded, in graph order, so that chains fold too.
+
+    Args:
+        editor: The graph.
+        keeps_weights: Whether the layers' weights are codes already, and stay what they are: then only BatchNormalization is written out.
 
     Returns:
         A note with the counts, or None.
@@ -50,7 +54,7 @@ def fold_affine(editor: GraphEditor) -> str | None:
         affine = _normalization(node) if node.op_type == "BatchNormalization" else _arithmetic(node)
         if affine is None:
             continue
-        if _fold_into_layer(editor, node, affine):
+        if not keeps_weights and _fold_into_layer(editor, node, affine):
             folded += 1
         elif node.op_type == "BatchNormalization":
             _split(editor, node, affine)

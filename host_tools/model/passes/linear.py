@@ -71,7 +71,9 @@ def _gemm_from_matmul(editor: GraphEditor, node: ir.Node) -> bool:
     weight, shape = constant_of(node.inputs[1]), static_shape(node.inputs[0])
     if weight is None or weight.ndim != 2 or shape is None or len(shape) != 2 or weight.dtype != np.float32:
         return False
-    value = editor.constant(f"{node.inputs[1].name}_t" if node.inputs[1] else "weight", weight.T)
+    value = editor.constant(
+        f"{node.inputs[1].name}_t" if node.inputs[1] else "weight", weight.T, origin=node.inputs[1]
+    )
     editor.replace(node, [ir.node("Gemm", [node.inputs[0], value], GEMM_ATTRIBUTES, name=node.name)])
     return True
 
@@ -105,9 +107,11 @@ def _canonical_gemm(editor: GraphEditor, node: ir.Node, weight: NDArray[np.gener
         data = nodes[-1].outputs[0]
     matrix = weight if trans_b else weight.T
     scaled = (np.asarray(matrix, dtype=np.float64) * alpha).astype(np.float32)
-    inputs = [data, editor.constant(f"{node.name or 'gemm'}/weight", scaled)]
+    same = node.inputs[1] if alpha == 1.0 else None
+    inputs = [data, editor.constant(f"{node.name or 'gemm'}/weight", scaled, origin=same)]
     if bias is not None:
-        inputs.append(editor.constant(f"{node.name or 'gemm'}/bias", bias))
+        same = addend if beta == 1.0 else None
+        inputs.append(editor.constant(f"{node.name or 'gemm'}/bias", bias, origin=same))
     nodes.append(ir.node("Gemm", inputs, GEMM_ATTRIBUTES, name=node.name))
     if addend is not None and bias is None:
         nodes.extend(_added(editor, nodes[-1].outputs[0], addend, beta))

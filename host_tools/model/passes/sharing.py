@@ -28,7 +28,7 @@ def unshare_weights(editor: GraphEditor) -> str | None:
             array = constant_of(value)
             if value is None or array is None or len(value.uses()) == 1:
                 continue
-            node.replace_input_with(index, editor.constant(f"{value.name}_copy", array))
+            node.replace_input_with(index, editor.constant(f"{value.name}_copy", array, origin=value))
             count += 1
     return f"Copied {count} weights or biases that several nodes share." if count else None
 

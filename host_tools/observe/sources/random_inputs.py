@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from host_tools.model.quantized.saturation import real_range
 from host_tools.model.topology import constant, is_constant, named, network_of
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ _SEED: Final = 20261127
 class RandomInputs:
     """Normal numbers for inputs of floats; for those of integers, rows of the tables that they look up, else 0 and 1.
 
+    For an input that a quantized file codes, numbers spread evenly over the range that the file gives it.
+
     The same numbers every time.
     """
 
@@ -31,6 +34,7 @@ class RandomInputs:
         self._inputs = model.inputs
         self._count = count
         self._rows = _rows_looked_up(model)
+        self._ranges = _ranges_of(model)
 
     def __len__(self) -> int:
         return self._count
@@ -51,6 +55,8 @@ class RandomInputs:
 
     def _array(self, numbers: np.random.Generator, spec: TensorSpec) -> NDArray[np.generic]:
         kind = np.dtype(spec.dtype)
+        if spec.name in self._ranges:
+            return numbers.uniform(*self._ranges[spec.name], spec.shape).astype(kind)
         if kind.kind == "f":
             return numbers.standard_normal(spec.shape).astype(kind)
         rows = self._rows.get(spec.name)
@@ -61,6 +67,16 @@ class RandomInputs:
             mask[..., :1] = 1
             return mask.astype(kind)
         return numbers.integers(0, rows, spec.shape).astype(kind)
+
+
+def _ranges_of(model: FloatModel) -> dict[str, tuple[float, float]]:
+    """Return the real range of each input that a quantized file codes."""
+    codings = {} if model.quantization is None else model.quantization.activations
+    found = {}
+    for spec in model.inputs:
+        if spec.name in codings:
+            found[spec.name] = real_range(codings[spec.name])
+    return found
 
 
 def _rows_looked_up(model: FloatModel) -> dict[str, int]:

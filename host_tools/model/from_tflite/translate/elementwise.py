@@ -110,13 +110,23 @@ def cast(call: Call) -> None:
     call.write(call.node("Cast", call.read(0, call.layout(0)), to=call.output_type(0)), call.layout(0))
 
 
+def quantize(call: Call) -> None:
+    """Write a QUANTIZE, or a DEQUANTIZE of what was codes, as nothing: in a file of which the codes were taken out both are real numbers."""
+    value = call.read(0, call.layout(0))
+    if call.dtype(value) == call.output_type(0):
+        call.write(value, call.layout(0))
+    else:
+        cast(call)
+
+
 TRANSLATORS: Mapping[str, Callable[[Call], None]] = MappingProxyType(
     {
         **dict.fromkeys(_UNARY, unary),
         **dict.fromkeys(_BINARY, binary),
         "ADD_N": add_n,
         "CAST": cast,
-        "DEQUANTIZE": cast,
+        "DEQUANTIZE": quantize,
+        "QUANTIZE": quantize,
         "FLOOR_DIV": floor_div,
         "FLOOR_MOD": floor_mod,
         "NOT_EQUAL": not_equal,

@@ -76,8 +76,8 @@ def test_files_that_are_quantized_already(tmp_path, capsys):
         assert sum(said["weight_bytes"].values()) > 0
         assert main(["inspect", str(path)]) == 0
         assert "edgewright targets check" in capsys.readouterr().out
-        assert main(["inspect", str(path), "--target", "all"]) == 2
-        assert "edgewright targets check" in capsys.readouterr().err
+    assert main(["inspect", str(openvino_fake_quantized(tmp_path)), "--target", "all"]) == 2
+    assert "edgewright targets check" in capsys.readouterr().err
 
 
 def test_a_float_tflite_file_is_a_model(tmp_path, capsys):

@@ -338,12 +338,13 @@ def test_graph_that_breaks_the_rules(text: str, message: str, tmp_path: Path) ->
     assert message in refused(tmp_path, model_proto(f"g (float[1,4] x) => (float[1,4] y) {{ {text} }}"))
 
 
-def test_already_quantized(tmp_path: Path) -> None:
-    proto = model_proto(
-        "g (float[1,4] x) => (float[1,4] y) { q = QuantizeLinear(x, s, z) y = DequantizeLinear(q, s, z) }",
-        s=np.float32(0.1), z=np.int8(0),
-    )  # fmt: skip
-    assert "already quantized" in refused(tmp_path, proto)
+def test_already_quantized_in_a_function(tmp_path: Path) -> None:
+    proto = onnx.parser.parse_model(
+        """<ir_version: 8, opset_import: ["": 18, "local": 1]>
+        g (float[1,4] x, float s, int8 z) => (float[1,4] y) { y = local.Rounded(x, s, z) }
+        <domain: "local", opset_import: ["": 18]> Rounded (x, s, z) => (y) { q = QuantizeLinear(x, s, z) y = DequantizeLinear(q, s, z) }"""
+    )
+    assert "the model is already quantized, in a function or a branch of its own" in refused(tmp_path, proto)
 
 
 def test_custom_domain(tmp_path: Path) -> None:

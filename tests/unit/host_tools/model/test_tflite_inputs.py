@@ -15,7 +15,7 @@ from host_tools.errors import ModelError, UnsupportedOperatorError
 from host_tools.model import FloatModel, load
 from host_tools.model.from_tflite.translate import TRANSLATORS
 from host_tools.model.reference import FloatRunner
-from tests.unit.host_tools.lint.peers import TfliteModel, fully_connected
+from tests.unit.host_tools.lint.peers import TfliteModel
 from tests.unit.host_tools.model.test_tflite_operators_in import agrees, conv, ints, options, reals
 
 ROOT = Path(__file__).parents[4]
@@ -165,12 +165,6 @@ def refused(data: bytes, folder: Path) -> EdgewrightError:
         loaded(data, folder)
     assert caught.value.hint
     return caught.value
-
-
-def test_a_quantized_file_is_told_as_what_it_is(tmp_path: Path) -> None:
-    error = refused(fully_connected(version=4, per_channel=False), tmp_path)
-    assert "is quantized already: 1 of its 1 operators compute in int8, the first is FULLY_CONNECTED 'y'" in str(error)  # fmt: skip
-    assert "Give the float model" in str(error.hint)
 
 
 def one(kind: str, given: list[Any], *, out: tuple[int, ...] = (1, 4), table: Any = None, custom: str | None = None) -> bytes:  # fmt: skip
