@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 from queue import SimpleQueue
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,10 +29,11 @@ from device_agent.orders import Orders
 from device_agent.telemetry.recorder import Recorder
 from device_agent.telemetry.spool import Spool, SpoolLimits
 from device_agent.telemetry.stamp import Stamper
+from device_agent.update.updated_model import UpdatedModel
 from tests.integration.support import float_tensor, manifest_of, null_artifact, write_ewa
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
 LEAST = (
     '[device]\nid = "a"\n[artifact]\npath = "main.ewa"\n[spool]\npath = "s.db"\ndrain_timeout_seconds = 0.2\n'
@@ -44,7 +46,7 @@ GATE = (
 class Loop:
     """What the agent's loop does with them."""
 
-    def __init__(self, folder: Path, text: str) -> None:
+    def __init__(self, folder: Path, text: str, updated: Mapping[str, UpdatedModel]) -> None:
         config = parse_config((LEAST + GATE + text).encode(), origin="agent.toml", folder=folder)
         self.inbox: SimpleQueue[Any] = SimpleQueue()
         self.passed_on: list[object] = []
@@ -69,6 +71,7 @@ class Loop:
             ),
             doors={name: FrameDoor() for name in ("main", "gate")},
             changed=lambda: None,
+            updated=updated,
         )
         (self.gate,) = self.beside.models
         self.verified = 0
@@ -115,8 +118,8 @@ def large_artifact(path: Path) -> Path:
 def loop_of(tmp_path: Path) -> Iterator[Callable[[str], Loop]]:
     loops: list[Loop] = []
 
-    def make(text: str) -> Loop:
-        loops.append(Loop(tmp_path, text))
+    def make(text: str, updated: Mapping[str, UpdatedModel] = MappingProxyType({})) -> Loop:
+        loops.append(Loop(tmp_path, text, updated))
         return loops[-1]
 
     yield make
