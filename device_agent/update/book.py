@@ -9,8 +9,6 @@ from device_agent.update import transitions
 from device_agent.update.effects import Tell, WriteState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from device_agent.update.effects import Effect
     from device_agent.update.state import Notice, Standing, UpdateState
 
@@ -35,11 +33,6 @@ class Book:
     def put(self, model: str, standing: Standing) -> None:
         """Let a model stand so from now on."""
         self.state = self.state.having(model, standing)
-
-    def forget_others(self, models: Iterable[str]) -> None:
-        """Let go of what belongs to models that are configured no more; their floors stay."""
-        for name in set(self.state.models) - set(models):
-            self.put(name, transitions.undelivered(self.of(name)))
 
     def write(self) -> tuple[Effect, ...]:
         """Write what has changed."""

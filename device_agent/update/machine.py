@@ -167,9 +167,11 @@ class UpdateMachine:
             return ()
         self._take_time(moment)
         self._schedule.due_seconds = moment.now_seconds + self._limits.first_check_seconds
-        self._book.forget_others(self._proving.shown)
+        others = sorted(set(self.state.models) - set(self._proving.shown))
+        forgotten = tuple(effect for name in others for effect in self._way_in.forget(name))
         # The others are taken when they are first updated: until then their files may be exchanged by hand.
-        return (TakeDelivered(),) if self._book.of(MAIN_MODEL).active is None else self._begin_all()
+        is_new = self._book.of(MAIN_MODEL).active is None
+        return (*forgotten, *((TakeDelivered(),) if is_new else self._begin_all()))
 
     def _begin_all(self) -> tuple[Effect, ...]:
         """Begin every model; then tell what waits to be told, and clean up what a power cut left."""

@@ -105,6 +105,16 @@ def taken_back(release: Release, serial: int, slot: str) -> Notice:
     )
 
 
+def forgotten(release: Release, serial: int, slot: str) -> Notice:
+    """It was on probation in a model that is not updated any more."""
+    return _rolled_back(
+        slot,
+        "info",
+        f"{_said(release)} goes: no model of this name is updated here any more.",
+        {**_details(release, serial), "reason": WITHDRAWN},
+    )
+
+
 def _rolled_back(slot: str, severity: Severity, text: str, details: Mapping[str, Scalar]) -> Notice:
     return _of(slot, name="update_rolled_back", severity=severity, text=text, details=details)
 

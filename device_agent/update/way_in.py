@@ -121,6 +121,15 @@ class WayIn:
         self._unmet[answer.model] = answer.code
         return Step((Tell(notices.postponed(answer.code, answer.message, answer.model)),))
 
+    def forget(self, model: str) -> tuple[Effect, ...]:
+        """Let go of what belongs to a model that is not updated any more; its floor stays."""
+        book, told = self._book, self.withdraw(model)
+        before = book.of(model)
+        book.put(model, transitions.undelivered(before))
+        if before.active is None or before.probation is None:
+            return (*told, *book.write())
+        return (*told, *book.note(notices.forgotten(before.active, before.probation.serial, model)))
+
     def withdraw(self, model: str) -> tuple[Effect, ...]:
         """Let go of a candidate that is not asked for any more: its update ends here."""
         book = self._book
