@@ -243,6 +243,11 @@ class FurtherModel:
             self._results.close()
 
     @property
+    def runs_what_is_wanted(self) -> bool:
+        """Whether what a window shows is of the artifact that is to run, and not of one that is being left."""
+        return not self._is_outdated and not self._leaves_for_switch
+
+    @property
     def _is_outdated(self) -> bool:
         """Whether something else is to run than what it was begun with."""
         return self._updated is not None and self._updated.artifact != self._begun_with

@@ -138,9 +138,10 @@ class Beside:
             model.hold(rate_hz, paused=paused)
 
     def close_windows(self, *, final: bool) -> dict[str, Window]:
-        """Record a window of each, and return them; see `FurtherModel.close_window`."""
+        """Record a window of each; return those that show what is to run. See `FurtherModel.close_window`."""
         now = monotonic()
-        return {model.name: model.close_window(now, final=final) for model in self.models}
+        windows = {model: model.close_window(now, final=final) for model in self.models}
+        return {model.name: window for model, window in windows.items() if model.runs_what_is_wanted}
 
     def state(self) -> dict[str, dict[str, object]]:
         """Return what each is and does, for whoever asks."""

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from tests.integration.support import Mosquitto, Reader
 
 pytestmark = pytest.mark.timeout(900)
-PATIENCE_SECONDS = 150.0
+PATIENCE_SECONDS = 60.0
 
 
 @pytest.fixture
