@@ -18,10 +18,11 @@ from device_agent.config.model import ArtifactSection
 from device_agent.contract.archive import ArtifactArchive
 from device_agent.contract.digest import digest_of_file
 from device_agent.update import child, trial
+from device_agent.update.occurrences import NothingDesired, Offered, Unmet, Wanted
 from device_agent.update.state_file import StateFile
 from device_agent.update.store import Store
 from device_agent.update.updates import Updates
-from tests.integration.support import AgentProcess, wait_until
+from tests.integration.support import AgentProcess, null_artifact, wait_until
 from tests.integration.test_several_models import config_of as several
 from tests.integration.test_several_models import easy_artifact, fussy_artifact
 from tests.integration.test_update_power_cuts import LONGEST_SECONDS, Points, in_a_fork
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from tests.integration.support import Mosquitto, Reader
 
 pytestmark = pytest.mark.timeout(900)
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 150.0
 
 
 @pytest.fixture
@@ -295,3 +296,34 @@ def test_a_power_cut_at_every_effect_of_updates_of_several_models_leaves_each_on
         assert "gate" not in StateFile(folder / "state.json").read().models, (
             "what is not updated is not touched"
         )
+
+
+# --- what is signed ---
+
+
+def test_each_model_is_answered_for_by_itself_from_signed_metadata(fleet: Fleet, tmp_path: Path) -> None:
+    main, plates = artifacts(tmp_path, 2)
+    names = [fleet.repository.add(path, release_counter=1) for path in (main, plates)]
+    elsewhere = fleet.repository.add(
+        null_artifact(tmp_path / "elsewhere.ewa", target="cortex-a-tflite"), release_counter=1
+    )
+    fleet.repository.release(
+        "device/dev-1", names[:1], models={"plates": names[1:], "gate": [elsewhere], "not_here": names[1:]}
+    )
+    job = replace(fleet.check_job(), models=("plates", "gate", "door"))
+    answer = fleet.do(job)
+    assert isinstance(answer, Wanted)
+    main_answer, plates_answer, gate_answer, door_answer = answer.answers
+    assert isinstance(main_answer, Offered)
+    assert isinstance(plates_answer, Offered)
+    assert (main_answer.release.digest, main_answer.model) == (digest_of_file(main), "main")
+    assert (plates_answer.release.digest, plates_answer.model) == (digest_of_file(plates), "plates")
+    assert isinstance(gate_answer, Unmet)
+    assert (gate_answer.code, gate_answer.model) == ("wrong_target", "gate")
+    assert isinstance(door_answer, NothingDesired)
+    assert (door_answer.serial, door_answer.model) == (1, "door")
+    nobody = fleet.do(replace(job, subjects=("device/other",)))
+    assert isinstance(nobody, Wanted)
+    assert [one.serial for one in nobody.answers if isinstance(one, NothingDesired)] == [0, 0, 0, 0]
+    older = fleet.do(fleet.check_job())
+    assert older == main_answer, "an agent of one model hears of that alone"
