@@ -31,6 +31,7 @@ from device_agent.core import OVER, Core, Timing
 from device_agent.engines.null import NullEngine
 from device_agent.heat.policy import HeatPolicy, HeatRules, HeatStep
 from device_agent.inference import Meter
+from device_agent.model_runner import Running
 from device_agent.orders import Orders
 from device_agent.split import Assignment, Side, Split
 from device_agent.telemetry import store
@@ -68,7 +69,7 @@ class PlayedRunner:
 
     def __init__(self, *_: Any, **__: Any) -> None:
         self.told: list[str] = []
-        self.sides: tuple[Any, ...] = ()
+        self.sides = (Running(variant=None, archive=None, engine=None, meter=Meter(sketch_every_frames=0)),)
         self.refused_frames = self.dropped_frames = 0
         self.has_source = False
 
