@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from device_agent import effects, events, occurrences
 from device_agent.assembly import assemble
 from device_agent.contract.errors import DeviceError, StorageError
-from device_agent.contract.telemetry import MAIN_MODEL
+from device_agent.contract.model_names import MAIN_MODEL
 from device_agent.core import OVER, UP
 from device_agent.heat.temperature import read_hottest
 from device_agent.inbox import WAKE, FromModel, UpdateAnswer, Wake
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from device_agent.config import AgentConfig
     from device_agent.contract.telemetry import Scalar
     from device_agent.inbox import Inbox, Item, MainItem
+    from device_agent.inference import Window
     from device_agent.telemetry.mqtt import BrokerReport
     from device_agent.update.report import Following
 
@@ -407,24 +408,31 @@ class Agent:
         if self._results is not None:
             self._results.report()
         self._reporter.tell_refused_frames()
-        if self._beside is not None:
-            self._beside.close_windows(final=final)
+        others = {} if self._beside is None else self._beside.close_windows(final=final)
         self._commands.report()
         self._take_in(occurrences.Trouble("refused messages", self._refusals.report()))
         self._spool.return_to_disk()
-        if self._updates is not None and not self._variant_runs:  # whose figures are not the model's
-            self._updates.observed(
-                inferences=window.latencies.count,
-                errors=window.errors,
-                p95_seconds=window.latencies.quantile_seconds(0.95),
-                celsius=self._celsius(),
-                heat="; ".join((*self._reporter.throttled, *self._too_hot)),
-            )
+        # The variant's figures are not the model's.
+        self._tell_updates_of_windows(others if self._variant_runs else {MAIN_MODEL: window, **others})
         self._take_in(
             occurrences.WindowClosed(
                 inferences=window.latencies.count, errors=window.errors, last_error=window.last_error
             )
         )
+
+    def _tell_updates_of_windows(self, windows: Mapping[str, Window]) -> None:
+        if self._updates is None:
+            return
+        celsius, heat = self._celsius(), "; ".join((*self._reporter.throttled, *self._too_hot))
+        for name, window in windows.items():
+            self._updates.observed(
+                inferences=window.latencies.count,
+                errors=window.errors,
+                p95_seconds=window.latencies.quantile_seconds(0.95),
+                celsius=celsius,
+                heat=heat,
+                model=name,
+            )
 
     def _celsius(self) -> float | None:
         celsius = read_hottest(self._sensors, self._config.heat.sensors)

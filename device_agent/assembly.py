@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from device_agent.broker import begin_connection, broker_settings, courier_limits
 from device_agent.commands.post import CommandPost
 from device_agent.config import frames_topic, named_models
-from device_agent.contract.telemetry import MAIN_MODEL
+from device_agent.contract.model_names import MAIN_MODEL
 from device_agent.contract.topics import DeviceTopics
 from device_agent.core import Core, Timing
 from device_agent.enrolment.renewal import Renewal
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from device_agent.occurrences import ModelOrdered
     from device_agent.telemetry.mqtt import BrokerSettings
     from device_agent.telemetry.subscription import Incoming
+    from device_agent.update.updated_model import UpdatedModel
     from device_agent.update.updates import Updates
 
 _COUNTER_SECONDS: Final = 10.0
@@ -140,10 +141,14 @@ def assemble(
     )
     updates = _updates(config, inbox, recorder, restart)
     artifact = config.artifact if updates is None else updates.begin()
+    updated = {} if updates is None else updates.models
     runner = ModelRunner(
-        replace(config, artifact=artifact), report=inbox.put, door=doors[MAIN_MODEL], updates=updates
+        replace(config, artifact=artifact),
+        report=inbox.put,
+        door=doors[MAIN_MODEL],
+        updated=updated.get(MAIN_MODEL),
     )
-    beside = _beside(config, inbox, recorder, doors, tell_birth)
+    beside = _beside(config, inbox, recorder, doors, tell_birth, updated)
     reporter = Reporter(
         config,
         recorder=recorder,
@@ -232,12 +237,13 @@ def _beside(
     recorder: Recorder,
     doors: Mapping[str, FrameDoor],
     changed: Callable[[], None],
+    updated: Mapping[str, UpdatedModel],
 ) -> Beside | None:
     if not config.model:
         return None
     from device_agent.beside.models import Beside  # noqa: PLC0415  who has one model pays for no other
 
-    return Beside(config, inbox=inbox, recorder=recorder, doors=doors, changed=changed)
+    return Beside(config, inbox=inbox, recorder=recorder, doors=doors, changed=changed, updated=updated)
 
 
 def _courier(

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from device_agent import events
 from device_agent.backoff import Backoff
-from device_agent.contract.telemetry import MAIN_MODEL
+from device_agent.contract.model_names import MAIN_MODEL
 from device_agent.effects import (
     ApplyHeat,
     CommandDone,

@@ -7,7 +7,7 @@ step gives is reported; nothing is decided here.
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from device_agent.config import AgentConfig
+    from device_agent.config import AgentConfig, ArtifactSection
     from device_agent.contract.archive import ArtifactArchive
     from device_agent.contract.manifest import PayloadTensor
     from device_agent.contract.telemetry import Variant
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from device_agent.results import ResultQueue
     from device_agent.sources.source import Source
     from device_agent.split import SideB
-    from device_agent.update.updates import Updates
+    from device_agent.update.updated_model import UpdatedModel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +62,7 @@ class ModelRunner:
         config: The whole configuration; its artifact is the one to run.
         report: Takes what steps give, on the worker's thread.
         door: Where frames from the broker come in.
-        updates: Say which artifact runs, and see its frames; None: the configured one runs.
+        updated: Says which artifact runs, and sees its frames; None: the configured one runs.
 
     Attributes:
         archive: What runs; None before it was verified.
@@ -78,12 +78,12 @@ class ModelRunner:
         *,
         report: Callable[[occurrences.Occurrence], None],
         door: FrameDoor,
-        updates: Updates | None,
+        updated: UpdatedModel | None,
     ) -> None:
         self._config = config
         self._report = report
         self._door = door
-        self._updates = updates
+        self._updated = updated
         self._worker = Worker(report)
         self._pace = Pace(config.source.rate_hz, self._worker.stopping)
         self._declared: ArtifactArchive | None = None
@@ -159,6 +159,10 @@ class ModelRunner:
         """Name and version of the engine."""
         engine = self.engine
         return None if engine is None else (engine.name, engine.version)
+
+    def take(self, artifact: ArtifactSection) -> None:
+        """Verify this artifact from now on. No step is under way."""
+        self._config = replace(self._config, artifact=artifact)
 
     def verify(self) -> None:
         """Begin to verify the artifact; `ArtifactVerified` follows."""
@@ -365,14 +369,14 @@ class ModelRunner:
 
     def _active(self, declared: ArtifactArchive) -> tuple[Path, str]:
         """Return what runs when it is not hot; with updates they say which, and where it is kept."""
-        if self._updates is None:
+        if self._updated is None:
             return declared.path, declared.digest
-        active = self._updates.artifact
+        active = self._updated.artifact
         return active.path, active.digest or declared.digest
 
     def _seen_by_updates(self, engine: Engine, *, variant: bool) -> Engine:
         """Let a shadow run see the frames of what updates are about, which the variant is not."""
-        return engine if self._updates is None or variant else self._updates.tapped(engine)
+        return engine if self._updated is None or variant else self._updated.tapped(engine)
 
     def _verified(self) -> ArtifactArchive:
         if self.archive is None:

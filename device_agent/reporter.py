@@ -6,7 +6,8 @@ import logging
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from device_agent.contract.telemetry import MAIN_MODEL, RunningModel
+from device_agent.contract.model_names import MAIN_MODEL
+from device_agent.contract.telemetry import RunningModel
 from device_agent.energy.window import WindowEnergy
 from device_agent.log import RecentTroubles
 from device_agent.operations.status import Moment, StatusBoard

@@ -129,7 +129,7 @@ class Switching:
             engine=EngineSection(threads=1),
             heat=HeatSection(variant_path=artifacts[1], variant_celsius=60.0),
         )
-        self.runner = ModelRunner(config, report=reports.put, door=FrameDoor(), updates=None)
+        self.runner = ModelRunner(config, report=reports.put, door=FrameDoor(), updated=None)
         for begin, ended in (
             (self.runner.verify, ArtifactVerified),
             (self.runner.load, EngineLoaded),

@@ -1,4 +1,4 @@
-"""`FurtherModel`: one model beside the main one: begun, run, and begun again after a failure."""
+"""`FurtherModel`: one model beside the main one: begun, run, begun again after a failure, and switched to another artifact."""
 
 from __future__ import annotations
 
@@ -33,8 +33,10 @@ if TYPE_CHECKING:
     from device_agent.effects import RecordEvent
     from device_agent.frames import FrameDoor
     from device_agent.inbox import Inbox
+    from device_agent.inference import Window
     from device_agent.occurrences import ModelOrdered, Occurrence
     from device_agent.telemetry.recorder import Recorder
+    from device_agent.update.updated_model import UpdatedModel
 
 _LOG = logging.getLogger("edgewright.agent")
 _NEVER: Final = float("inf")
@@ -51,16 +53,25 @@ class FurtherModel:
         inbox: Where its worker reports.
         recorder: Takes what is told.
         door: Where frames from the broker come in.
+        updated: Says which artifact is to run; None: the configured one, always.
 
     Attributes:
         name: In the configuration.
         state: `waiting` to be begun or begun again, `starting`, `running` (or paused), `ended`: no more frames, `stopping`
             or `stopped`.
         runner: Runs it.
+        figures: Of the last window, for the status.
     """
 
     def __init__(
-        self, name: str, config: AgentConfig, *, inbox: Inbox, recorder: Recorder, door: FrameDoor
+        self,
+        name: str,
+        config: AgentConfig,
+        *,
+        inbox: Inbox,
+        recorder: Recorder,
+        door: FrameDoor,
+        updated: UpdatedModel | None = None,
     ) -> None:
         self.name = name
         self.state: State = "waiting"
@@ -68,17 +79,20 @@ class FurtherModel:
         self._inbox = inbox
         self._recorder = recorder
         self.runner = ModelRunner(
-            config, report=lambda one: inbox.put(FromModel(name, one)), door=door, updates=None
+            config, report=lambda one: inbox.put(FromModel(name, one)), door=door, updated=updated
         )
+        self._updated = updated
+        self._begun_with = config.artifact
         self._backoff = Backoff(
             min_seconds=config.engine.retry_min_seconds, max_seconds=config.engine.retry_max_seconds
         )
         self._windows = WindowReport(self.runner, recorder, model=name, now_seconds=monotonic())
         self._results: ResultWriter | None = None
+        self.figures: dict[str, object] = {"inferences_total": 0, "errors_total": 0}
         self._due_seconds = _NEVER
         self._paused = False
         self._done: Callable[[str, str], None] | None = None
-        self._leaves_for_pause = False
+        self._leaves_for_pause = self._leaves_for_switch = False
         self._failure = self._failing = self._side_b = ""
         self._artifact: ArtifactVerified | None = None
         self._loaded: EngineLoaded | None = None
@@ -93,13 +107,29 @@ class FurtherModel:
         """Begin it, or begin it again."""
         self._due_seconds = _NEVER
         self.state = "starting"
+        if self._updated is not None:
+            self._begun_with = self._updated.artifact
+            self.runner.take(self._begun_with)
         self.runner.verify()
 
-    def turn(self, now_seconds: float) -> float:
+    def turn(self, now_seconds: float, *, may_begin: bool = True) -> float:
         """Do what is due; return when to call again at the latest."""
-        if now_seconds >= self._due_seconds:
+        if may_begin and self._is_outdated and self.state in ("waiting", "running", "ended"):
+            self.switch(now_seconds)
+        elif now_seconds >= self._due_seconds:
             self.begin()
         return self._due_seconds
+
+    def switch(self, now_seconds: float) -> None:
+        """Leave what runs, and begin with what is to run now. What the one before did is told under its own name."""
+        is_inferring = self.state == "running" and not self._paused
+        self._due_seconds = _NEVER
+        self.state = "starting"
+        if is_inferring:
+            self._leaves_for_switch = True
+            self.runner.leave()
+        else:
+            self._left_for_switch(now_seconds)
 
     def handle(self, occurrence: Occurrence, now_seconds: float) -> bool:
         """Take in what its worker reports; return whether what runs is another one now."""
@@ -107,6 +137,13 @@ class FurtherModel:
             self.state = "stopped"
         if self.state in ("stopping", "stopped"):
             return False
+        if not self._leaves_for_switch:
+            return self._take_in(occurrence, now_seconds)
+        if isinstance(occurrence, InferenceLeft):  # how else the one before ends is of no interest any more
+            self._left_for_switch(now_seconds)
+        return False
+
+    def _take_in(self, occurrence: Occurrence, now_seconds: float) -> bool:
         match occurrence:
             case ArtifactVerified():
                 self._artifact = occurrence
@@ -166,8 +203,12 @@ class FurtherModel:
         """Write results that wait; return whether more do."""
         return self._results is not None and self._results.write()
 
-    def close_window(self, now_seconds: float, *, final: bool) -> dict[str, object]:
-        """Record the window that ends now, tell what went wrong in it, and return its figures for the status."""
+    def close_window(self, now_seconds: float, *, final: bool) -> Window:
+        """Record the window that ends now, and tell what went wrong in it.
+
+        Returns:
+            What was seen, of side `a` where its frames are split; valid until the next call.
+        """
         if final and self._results is not None:
             self._results.close()
         windows, _ = self._windows.close(now_seconds, model_runs=self.state == "running")
@@ -181,10 +222,11 @@ class FurtherModel:
         elif errors:
             last = next(window.last_error for window in windows if window.errors)
             self._failing = f"every inference fails: {last}"
-        return {
+        self.figures = {
             "inferences_total": sum(window.inferences_total for window in windows),
             "errors_total": sum(window.errors_total for window in windows),
         }
+        return windows[0]
 
     def stop(self) -> None:
         """Leave what can be left and begin nothing more; `WorkerStopped` follows."""
@@ -199,6 +241,23 @@ class FurtherModel:
             _LOG.warning("model %s: the engine does not come back; leaving without it", self.name)
         if self._results is not None:
             self._results.close()
+
+    @property
+    def runs_what_is_wanted(self) -> bool:
+        """Whether what a window shows is of the artifact that is to run, and not of one that is being left."""
+        return not self._is_outdated and not self._leaves_for_switch
+
+    @property
+    def _is_outdated(self) -> bool:
+        """Whether something else is to run than what it was begun with."""
+        return self._updated is not None and self._updated.artifact != self._begun_with
+
+    def _left_for_switch(self, now_seconds: float) -> None:
+        self._leaves_for_switch = False
+        while self.write_results():  # under the name of what gave them
+            pass
+        self._windows.close(now_seconds, model_runs=False)
+        self.begin()
 
     def _started(self, test: SelfTestPassed, now_seconds: float) -> None:
         self.state = "running"
@@ -250,6 +309,8 @@ class FurtherModel:
             )
         )
         self._order_done("model_failed", failure.message)
+        if self._updated is not None and not self._is_outdated:
+            self._updated.failed(failure.code, failure.message)
 
     def _order_done(self, code: str = "", reason: str = "") -> None:
         done, self._done = self._done, None

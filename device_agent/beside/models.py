@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from device_agent import events
 from device_agent.beside.further import FurtherModel
 from device_agent.config import named_models
-from device_agent.contract.telemetry import MAIN_MODEL
+from device_agent.contract.model_names import MAIN_MODEL
 from device_agent.inbox import FromModel
 from device_agent.occurrences import Failed, ModelFailed, SourceEnded, Trouble, WorkerStopped
 
@@ -23,9 +23,11 @@ if TYPE_CHECKING:
     from device_agent.config import AgentConfig
     from device_agent.frames import FrameDoor
     from device_agent.inbox import Inbox, Item, MainItem
+    from device_agent.inference import Window
     from device_agent.occurrences import ModelOrdered
     from device_agent.orders import Orders
     from device_agent.telemetry.recorder import Recorder
+    from device_agent.update.updated_model import UpdatedModel
 
 
 class Beside:
@@ -37,6 +39,7 @@ class Beside:
         recorder: Takes what is told.
         doors: Where frames from the broker come in, by the model's name.
         changed: Called when what runs is another one now.
+        updated: Those that are updated, by the model's name.
 
     Attributes:
         models: In the order of the configuration.
@@ -50,12 +53,15 @@ class Beside:
         recorder: Recorder,
         doors: Mapping[str, FrameDoor],
         changed: Callable[[], None],
+        updated: Mapping[str, UpdatedModel],
     ) -> None:
         self._inbox = inbox
         self._recorder = recorder
         self._changed = changed
         self.models = tuple(
-            FurtherModel(name, alone, inbox=inbox, recorder=recorder, door=doors[name])
+            FurtherModel(
+                name, alone, inbox=inbox, recorder=recorder, door=doors[name], updated=updated.get(name)
+            )
             for name, alone in named_models(config)[1:]
         )
         self._by_name = {model.name: model for model in self.models}
@@ -63,7 +69,6 @@ class Beside:
         self._main_ended = ""
         self._patience_seconds = config.spool.drain_timeout_seconds / 2
         self._overdue_seconds = float("inf")
-        self._figures: dict[str, dict[str, object]] = {}
         self._troubles: dict[str, str] = {}
 
     @property
@@ -85,7 +90,7 @@ class Beside:
                     model.state == "waiting"
                 ):  # a command that waited for the main model may have begun it already
                     model.begin()
-        due = min(model.turn(now_seconds) for model in self.models)
+        due = min(model.turn(now_seconds, may_begin=self._begun) for model in self.models)
         more = [model.write_results() for model in self.models]
         self._tell_troubles()
         if now_seconds >= self._overdue_seconds:
@@ -132,10 +137,11 @@ class Beside:
         for model in self.models:
             model.hold(rate_hz, paused=paused)
 
-    def close_windows(self, *, final: bool) -> None:
-        """Record a window of each."""
+    def close_windows(self, *, final: bool) -> dict[str, Window]:
+        """Record a window of each; return those that show what is to run. See `FurtherModel.close_window`."""
         now = monotonic()
-        self._figures = {model.name: model.close_window(now, final=final) for model in self.models}
+        windows = {model: model.close_window(now, final=final) for model in self.models}
+        return {model.name: window for model, window in windows.items() if model.runs_what_is_wanted}
 
     def state(self) -> dict[str, dict[str, object]]:
         """Return what each is and does, for whoever asks."""
@@ -144,7 +150,7 @@ class Beside:
                 "state": model.state,
                 "trouble": model.trouble,
                 "artifacts": [side.archive.digest for side in model.runner.sides if side.archive is not None],
-                **self._figures.get(model.name, {"inferences_total": 0, "errors_total": 0}),
+                **model.figures,
                 "dropped_frames_total": model.runner.dropped_frames,
             }
             for model in self.models

@@ -10,7 +10,7 @@ from device_agent.config.model import SplitSection
 from device_agent.config.models import named_models
 from device_agent.contract.digest import checked_digest
 from device_agent.contract.errors import ConfigError, ContractError
-from device_agent.contract.telemetry import MAIN_MODEL
+from device_agent.contract.model_names import MAIN_MODEL
 from device_agent.contract.topics import DeviceTopics
 
 if TYPE_CHECKING:

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from device_agent.config.model import ModelSection
 from device_agent.config.operation import UpdateSection
 from device_agent.config.section import read_table
 from device_agent.contract.errors import ConfigError
-from device_agent.contract.telemetry import MAIN_MODEL
+from device_agent.contract.model_names import MAIN_MODEL, MAX_MODELS, MODEL_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from device_agent.config.file import AgentConfig
-
-MAX_MODELS: Final = 16
-"""Models of one agent, the main one included: each has a thread, and its messages a share of the spool."""
-_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
 def read_models(tables: object, *, origin: str, folder: Path) -> tuple[ModelSection, ...]:
@@ -76,11 +71,11 @@ def _read_model(table: dict[str, Any], number: int, origin: str, folder: Path) -
     name = table.get("name")
     where = (
         f"{origin}: model {name}"
-        if isinstance(name, str) and _NAME.fullmatch(name)
+        if isinstance(name, str) and MODEL_NAME.fullmatch(name)
         else f"{origin}: model {number}"
     )
     model: ModelSection = read_table(ModelSection, table, where, folder)
-    if not _NAME.fullmatch(model.name):
+    if not MODEL_NAME.fullmatch(model.name):
         raise ConfigError(
             f"{where}.name: expected lower case letters, digits and _, a letter first, at most 64; got {model.name[:80]!r}."
         )

@@ -1,6 +1,7 @@
 """What a signed repository says beside the artifacts: `ReleaseFacts` of each, and `Desired`, what a device or group shall run.
 
-A group's desired state may carry a `Trial`: a share of the group, and named devices, run something else (ADR 0021).
+A group's desired state may carry a `Trial`: a share of the group, and named devices, run something else (ADR 0021). It says what the
+model of ``[artifact]`` shall be, and in `Desired.models` what the others shall be (ADR 0024).
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from typing import Final
 from device_agent.contract.document import read_document, write_document
 from device_agent.contract.errors import ContractError
 from device_agent.contract.fields import Fields
+from device_agent.contract.model_names import MAIN_MODEL, MAX_MODELS, MODEL_NAME
 
-DESIRED_VERSION: Final = "1.2"
-"""1.1: `Desired.trial` and `DesiredArtifact.since`. 1.2: `Desired.follows`."""
+DESIRED_VERSION: Final = "1.3"
+"""1.1: `Desired.trial` and `DesiredArtifact.since`. 1.2: `Desired.follows`. 1.3: `Desired.models`."""
 MAX_BYTES: Final = 1 << 16
 MAX_TARGETS: Final = 64
 MAX_DEVICES: Final = 256
@@ -72,15 +74,36 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DesiredModel:
+    """What one of several models shall be.
+
+    Attributes:
+        artifacts: Capability profile to artifact. Empty only beside a trial, where the others keep what they have.
+        allow_downgrade: Permits a release below the model's floor on the device.
+        trial: What a part of the group runs instead; None: there is none.
+    """
+
+    artifacts: Mapping[str, DesiredArtifact] = field(hash=False)
+    allow_downgrade: bool = False
+    trial: Trial | None = None
+
+    def __post_init__(self) -> None:
+        """Make the mapping read-only."""
+        object.__setattr__(self, "artifacts", MappingProxyType(dict(self.artifacts)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Desired:
     """What ``subject`` shall run.
 
     Attributes:
         subject: ``device/ID`` or ``group/NAME``.
         serial: Grows with every change; a device refuses an older one.
-        artifacts: Capability profile to artifact. Empty only beside a trial, where the others keep what they have, and with `follows`.
+        artifacts: Capability profile to artifact, of the model of ``[artifact]``. Empty only where it keeps what it has: beside a trial or
+            `models`, and with `follows`.
         allow_downgrade: Permits a release below the device's floor.
         trial: What a part of the group runs instead; None: there is none.
+        models: Names of the tables ``[[model]]`` to what these shall be, at most `MAX_MODELS` - 1; one that is not named keeps what it has.
         follows: Of a single device: the group, as ``group/NAME``, whose desired state is its own from now on, in place of the one that its
             configuration names. Empty: this state says itself what to run.
     """
@@ -90,11 +113,21 @@ class Desired:
     artifacts: Mapping[str, DesiredArtifact] = field(hash=False)
     allow_downgrade: bool = False
     trial: Trial | None = None
+    models: Mapping[str, DesiredModel] = field(default_factory=dict, hash=False)
     follows: str = ""
 
     def __post_init__(self) -> None:
-        """Make the mapping read-only."""
+        """Make the mappings read-only."""
         object.__setattr__(self, "artifacts", MappingProxyType(dict(self.artifacts)))
+        object.__setattr__(self, "models", MappingProxyType(dict(self.models)))
+
+    def of_model(self, name: str) -> DesiredModel | None:
+        """Return what one model of the device shall be; None: nothing is said of it."""
+        if name != MAIN_MODEL:
+            return self.models.get(name)
+        if not self.artifacts and self.trial is None:
+            return None
+        return DesiredModel(artifacts=self.artifacts, allow_downgrade=self.allow_downgrade, trial=self.trial)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,16 +196,10 @@ def encode(desired: Desired) -> bytes:
         "schema_version": DESIRED_VERSION,
         "subject": desired.subject,
         "serial": desired.serial,
-        "allow_downgrade": desired.allow_downgrade,
-        "artifacts": _plain_artifacts(desired.artifacts),
+        **_plain_model(desired),
     }
-    if desired.trial is not None:
-        document["trial"] = {
-            "artifacts": _plain_artifacts(desired.trial.artifacts),
-            "salt": desired.trial.salt,
-            "share_ppm": desired.trial.share_ppm,
-            "devices": desired.trial.devices,
-        }
+    if desired.models:
+        document["models"] = {name: _plain_model(one) for name, one in desired.models.items()}
     if desired.follows:
         document["follows"] = desired.follows
     data = write_document(document, where="desired state")
@@ -192,26 +219,44 @@ def decode(data: bytes, *, where: str, subject: str) -> Desired:
     if found != subject:
         raise ContractError(f"{where}: expected the desired state of {subject}, got that of {found}.")
     serial = fields.integer("serial", low=1, high=MAX_COUNT)
+    follows = fields.text("follows", pattern=GROUP) if fields.has("follows") else ""
+    if follows and not found.startswith("device/"):
+        fields.refuse("follows", "none beside the desired state of a group", follows)
+    models = _models(fields, found, serial) if fields.has("models") else {}
+    main = _model(fields, found, serial, may_be_empty=bool(follows or models))
+    for key, there in (("artifacts", main.artifacts), ("models", models)):
+        if follows and there:
+            fields.refuse(key, "none beside follows", len(there))
+    return Desired(
+        subject=found,
+        serial=serial,
+        artifacts=main.artifacts,
+        allow_downgrade=main.allow_downgrade,
+        trial=main.trial,
+        models=models,
+        follows=follows,
+    )
+
+
+def _models(fields: Fields, subject: str, serial: int) -> dict[str, DesiredModel]:
+    models = fields.child("models")
+    if len(models.names) >= MAX_MODELS:
+        fields.refuse("models", f"at most {MAX_MODELS - 1} names", len(models.names))
+    for name in models.names:
+        if name == MAIN_MODEL or MODEL_NAME.fullmatch(name) is None:
+            fields.refuse("models", f"names like {MODEL_NAME.pattern} other than {MAIN_MODEL}", name)
+    return {name: _model(models.child(name), subject, serial) for name in models.names}
+
+
+def _model(fields: Fields, subject: str, serial: int, *, may_be_empty: bool = False) -> DesiredModel:
     allow = fields.value("allow_downgrade")
     if not isinstance(allow, bool):
         fields.refuse("allow_downgrade", "true or false", allow)
     trial = _trial(fields.child("trial"), serial) if fields.has("trial") else None
-    if trial is not None and not found.startswith("group/"):
-        fields.refuse("trial", "none beside the desired state of a single device", found)
-    follows = fields.text("follows", pattern=GROUP) if fields.has("follows") else ""
-    if follows and not found.startswith("device/"):
-        fields.refuse("follows", "none beside the desired state of a group", follows)
-    artifacts = _artifacts(fields, serial, least=0 if follows or trial is not None else 1)
-    if follows and artifacts:
-        fields.refuse("artifacts", "none beside follows", len(artifacts))
-    return Desired(
-        subject=found,
-        serial=serial,
-        artifacts=artifacts,
-        allow_downgrade=allow,
-        trial=trial,
-        follows=follows,
-    )
+    if trial is not None and not subject.startswith("group/"):
+        fields.refuse("trial", "none beside the desired state of a single device", subject)
+    artifacts = _artifacts(fields, serial, least=0 if may_be_empty or trial is not None else 1)
+    return DesiredModel(artifacts=artifacts, allow_downgrade=allow, trial=trial)
 
 
 def _trial(fields: Fields, serial: int) -> Trial:
@@ -240,6 +285,21 @@ def _artifact(fields: Fields, serial: int) -> DesiredArtifact:
         digest=fields.digest("digest"),
         since=fields.integer("since", low=0, high=serial) if fields.has("since") else 0,
     )
+
+
+def _plain_model(model: Desired | DesiredModel) -> dict[str, object]:
+    document: dict[str, object] = {
+        "allow_downgrade": model.allow_downgrade,
+        "artifacts": _plain_artifacts(model.artifacts),
+    }
+    if model.trial is not None:
+        document["trial"] = {
+            "artifacts": _plain_artifacts(model.trial.artifacts),
+            "salt": model.trial.salt,
+            "share_ppm": model.trial.share_ppm,
+            "devices": model.trial.devices,
+        }
+    return document
 
 
 def _plain_artifacts(artifacts: Mapping[str, DesiredArtifact]) -> dict[str, dict[str, str | int]]:

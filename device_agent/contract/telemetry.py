@@ -27,8 +27,6 @@ TELEMETRY_VERSION = "1.2"
 
 1.2: `Reported`, `InputWindow`, pressure in `SystemSample`.
 """
-MAIN_MODEL = "main"
-"""Name of the model that ``[artifact]`` of a device's configuration declares, where there are others beside it."""
 
 Clock = Literal["synced", "unsynced", "floor"]
 Quality = Literal["counter", "sampled", "estimated", "unavailable"]

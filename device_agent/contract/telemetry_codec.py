@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, cast, get_args
 from device_agent.contract.document import read_document, write_document
 from device_agent.contract.errors import ContractError
 from device_agent.contract.fields import Fields
+from device_agent.contract.model_names import MODEL_NAME
 from device_agent.contract.telemetry import (
     INPUT_BUCKETS,
     TELEMETRY_VERSION,
@@ -73,7 +74,6 @@ _Kind = TypeVar("_Kind", bound=Message)
 
 _BOOT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _BUCKET = re.compile(r"0|-?[1-9][0-9]{0,8}")
-_MODEL = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _GROUP = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _EVENT_TYPE = re.compile(r"edgewright\.device\.[a-z][a-z0-9_]{0,63}")
 _EVENT_TYPE_PREFIX = "edgewright.device."
@@ -344,7 +344,7 @@ def _buckets(counts: Fields, within: range) -> dict[int, int]:
 def _whose(fields: Fields) -> _Whose:
     """Read which model and variant a message is about; neither is there where there is only one."""
     return {
-        "model": fields.text("model", pattern=_MODEL) if fields.has("model") else None,
+        "model": fields.text("model", pattern=MODEL_NAME) if fields.has("model") else None,
         "variant": fields.choice("variant", _VARIANTS) if fields.has("variant") else None,
     }
 
@@ -427,7 +427,7 @@ def _read_birth(fields: Fields) -> Birth:
 def _running_model(fields: Fields) -> RunningModel:
     optional = {name: fields.text(name) if fields.has(name) else None for name in _BIRTH_OPTIONAL}
     running = RunningModel(
-        model=fields.text("model", pattern=_MODEL),
+        model=fields.text("model", pattern=MODEL_NAME),
         variant=_whose(fields)["variant"],
         artifact=fields.digest("artifact") if fields.has("artifact") else None,
         **optional,

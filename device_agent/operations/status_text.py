@@ -55,6 +55,7 @@ def as_text(status: Mapping[str, Any]) -> str:
         lines.append(f"commands  {commands['waiting']} under way")
     if updates := status.get("updates"):
         lines.append(f"updates   {_updates(updates)}")
+        lines += [f"          {name}: {_standing(updates, f'{name}.')}" for name in _updated_beside(updates)]
     for trouble in status.get("troubles", []):
         moment = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(trouble["time"]))
         lines.append(f"{trouble['level']:<9} {moment}Z {trouble['text']}")
@@ -62,21 +63,30 @@ def as_text(status: Mapping[str, Any]) -> str:
 
 
 def _updates(updates: Mapping[str, Any]) -> str:
-    parts = [f"{updates['phase']}, {updates['current'] or 'the delivered artifact'}"]
-    if updates["on_probation"]:
+    last = "no check in this run yet"
+    if updates["last_check"] is not None:
+        last = f"last check {_duration(updates['last_check_seconds'])} ago: {updates['last_check']}"
+    return f"{updates['phase']}, {_standing(updates)}; {last}"
+
+
+def _updated_beside(updates: Mapping[str, Any]) -> list[str]:
+    """Return the models beside the main one that are updated."""
+    return [key.removesuffix(".current") for key in updates if key.endswith(".current")]
+
+
+def _standing(updates: Mapping[str, Any], of: str = "") -> str:
+    """Say how a model stands; ``of`` is what stands before the keys that are about it."""
+    parts = [str(updates[f"{of}current"] or "the delivered artifact")]
+    if updates[f"{of}on_probation"]:
         parts.append(
-            f"on probation: start {updates['probation_starts']}, {updates['probation_inferences']} inferences, "
-            f"else back to {updates['rollback_to']}"
+            f"on probation: start {updates[f'{of}probation_starts']}, {updates[f'{of}probation_inferences']} inferences, "
+            f"else back to {updates[f'{of}rollback_to']}"
         )
-    if updates["candidate"]:
-        parts.append(f"{updates['candidate']} is on its way")
-    if updates["refused"]:
-        parts.append(f"{updates['refused']} refused, the last for {updates['last_refusal']}")
-    parts.append(f"release counter at least {updates['counter_floor']}")
-    if updates["last_check"] is None:
-        parts.append("no check in this run yet")
-    else:
-        parts.append(f"last check {_duration(updates['last_check_seconds'])} ago: {updates['last_check']}")
+    if updates[f"{of}candidate"]:
+        parts.append(f"{updates[f'{of}candidate']} is on its way")
+    if updates[f"{of}refused"]:
+        parts.append(f"{updates[f'{of}refused']} refused, the last for {updates[f'{of}last_refusal']}")
+    parts.append(f"release counter at least {updates[f'{of}counter_floor']}")
     return "; ".join(parts)
 
 

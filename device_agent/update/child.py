@@ -23,6 +23,7 @@ from device_agent.update.occurrences import (
     NothingDesired,
     Offered,
     TrialFailed,
+    Wanted,
 )
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ def _failed(job: Job, code: str, message: str, *, mismatch: bool = False) -> Ans
     return TrialFailed(code=code, message=message)
 
 
-def ask_for(job: CheckJob) -> Offered | NothingDesired:
+def ask_for(job: CheckJob) -> Offered | NothingDesired | Wanted:
     """Ask what is desired.
 
     Raises:
@@ -140,6 +141,7 @@ def ask_for(job: CheckJob) -> Offered | NothingDesired:
         subjects=tuple(job.subjects),
         device=job.device,
         targets=tuple(job.targets),
+        models=tuple(job.models),
     )
     return ask(asker, source_of(job.network))
 

@@ -1,9 +1,11 @@
-"""What `machine.UpdateMachine.handle` gives out, and `updates` carries out, in order."""
+"""What `machine.UpdateMachine.handle` gives out, and `updates` carries out, in order. ``model`` is the name in the configuration."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from device_agent.contract.model_names import MAIN_MODEL
 
 if TYPE_CHECKING:
     from device_agent.update.state import Candidate, Notice, Release, UpdateState
@@ -18,19 +20,35 @@ class WriteState:
 
 @dataclass(frozen=True, slots=True)
 class TakeDelivered:
-    """Take the delivered artifact into the store; report `DeliveredTaken` or `Undelivered`."""
+    """Take a model's delivered artifact into the store; report `DeliveredTaken` or `Undelivered`."""
+
+    model: str = MAIN_MODEL
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Run this release; once a process. It is verified again before it is loaded."""
+    """Begin a model with this release; once a process. It is verified again before it is loaded."""
 
     release: Release
+    model: str = MAIN_MODEL
 
 
 @dataclass(frozen=True, slots=True)
 class RunDelivered:
-    """Run the delivered artifact where it lies, because the store cannot be written."""
+    """Begin a model with the delivered artifact where it lies: it was never updated, or the store cannot be written."""
+
+    model: str = MAIN_MODEL
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """Let a model beside the main one begin anew with this release, the others running on; report `Switched`.
+
+    None: with the delivered artifact, where it lies.
+    """
+
+    release: Release | None
+    model: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +68,15 @@ class Try:
     """Verify, load and self-test in a child process under limits; report `Tried` or `TrialFailed`."""
 
     release: Release
+    model: str = MAIN_MODEL
 
 
 @dataclass(frozen=True, slots=True)
 class Shadow:
-    """Run beside the current model; report `Shadowed` or `TrialFailed`."""
+    """Run beside the current release of the model; report `Shadowed` or `TrialFailed`."""
 
     release: Release
+    model: str = MAIN_MODEL
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +100,7 @@ class Collect:
 
 @dataclass(frozen=True, slots=True)
 class Restart:
-    """End this process in order and begin anew with the active release."""
+    """End this process in order and begin anew with what is active."""
 
     reason: str
 
@@ -90,6 +110,7 @@ Effect = (
     | TakeDelivered
     | Run
     | RunDelivered
+    | Switch
     | Check
     | Fetch
     | Try

@@ -15,18 +15,24 @@ from device_agent.update.occurrences import (
     Shadowed,
     TrialFailed,
     Tried,
+    Unmet,
+    Wanted,
 )
 from device_agent.update.state import Candidate, Release
 
 if TYPE_CHECKING:
     from device_agent.config import EngineChoice
 
-Answer = NothingDesired | Offered | CheckFailed | Fetched | FetchFailed | Tried | Shadowed | TrialFailed
+Answer = (
+    NothingDesired | Offered | Wanted | CheckFailed | Fetched | FetchFailed | Tried | Shadowed | TrialFailed
+)
 _ANSWERS: Final = {
     kind.__name__: kind
     for kind in (
         NothingDesired,
         Offered,
+        Unmet,
+        Wanted,
         CheckFailed,
         Fetched,
         FetchFailed,
@@ -51,7 +57,7 @@ class Network:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckJob:
-    """Ask what is desired."""
+    """Ask what is desired; ``models`` are those beside the main one, by their names in the configuration."""
 
     network: Network
     root: str
@@ -59,6 +65,7 @@ class CheckJob:
     subjects: tuple[str, ...]
     device: str
     targets: tuple[str, ...]
+    models: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +112,7 @@ _JOBS: Final = {kind.__name__: kind for kind in (CheckJob, FetchJob, TrialJob)}
 
 def encode(message: Job | Answer) -> bytes:
     """Write a job or an answer as one line."""
-    return json.dumps({"kind": type(message).__name__, **asdict(message)}).encode() + b"\n"
+    return json.dumps(_plain(message)).encode() + b"\n"
 
 
 def decode_job(line: bytes) -> Job:
@@ -124,11 +131,23 @@ def decode_job(line: bytes) -> Job:
 def decode_answer(line: bytes) -> Answer | None:
     """Read an answer that `encode` wrote; None when it is none, for the process may have died while it wrote."""
     try:
-        fields: dict[str, Any] = json.loads(line)
-        kind = _ANSWERS[fields.pop("kind")]
-        if "release" in fields:
-            fields["release"] = Release(**fields["release"])
-        answer: Answer = kind(**fields)
+        answer: Answer = _answer(json.loads(line))
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
     return answer
+
+
+def _plain(message: Job | Answer | Unmet) -> dict[str, Any]:
+    fields = asdict(message)
+    if isinstance(message, Wanted):
+        fields["answers"] = [_plain(one) for one in message.answers]
+    return {"kind": type(message).__name__, **fields}
+
+
+def _answer(fields: dict[str, Any]) -> Any:
+    kind = _ANSWERS[fields.pop("kind")]
+    if kind is Wanted:
+        return Wanted(tuple(_answer(one) for one in fields["answers"]))
+    if "release" in fields:
+        fields["release"] = Release(**fields["release"])
+    return kind(**fields)

@@ -1,9 +1,11 @@
-"""What `machine.UpdateMachine.handle` takes in."""
+"""What `machine.UpdateMachine.handle` takes in. ``model`` is the name in the configuration."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from device_agent.contract.model_names import MAIN_MODEL
 
 if TYPE_CHECKING:
     from device_agent.update.state import Release, UpdateState
@@ -40,33 +42,43 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class DeliveredTaken:
-    """The delivered artifact lies in the store."""
+    """The delivered artifact of a model lies in the store."""
 
     release: Release
+    model: str = MAIN_MODEL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Undelivered:
-    """The delivered artifact cannot be taken into the store."""
+    """The delivered artifact of a model cannot be taken into the store."""
 
     message: str
+    model: str = MAIN_MODEL
+
+
+@dataclass(frozen=True, slots=True)
+class Switched:
+    """A model beside the main one begins with what is active."""
+
+    model: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateUnwritten:
-    """The state cannot be written; ``durable`` is what stands on the disk, ``runs`` whether `Run` was carried out."""
+    """The state cannot be written; ``durable`` is what stands on the disk, ``begun`` which models were begun in this process."""
 
     message: str
     durable: UpdateState
-    runs: bool
+    begun: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
 class NothingDesired:
-    """Nobody says what this device shall run. ``serial`` is that of a desired state that says so; 0: there is none."""
+    """Nobody says what a model shall be. ``serial`` is that of a desired state that says so; 0: there is none."""
 
     reason: str
     serial: int = 0
+    model: str = MAIN_MODEL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +93,7 @@ class Offered:
         since: Serial of the desired state that first asked for this release, or asked anew; at most ``serial``.
         allow_downgrade: The desired state permits a release below the floor.
         is_in_trial: The release is that of the trial, and this device belongs to it.
+        model: Whose it is.
     """
 
     release: Release
@@ -90,6 +103,7 @@ class Offered:
     since: int
     allow_downgrade: bool = False
     is_in_trial: bool = False
+    model: str = MAIN_MODEL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +112,22 @@ class CheckFailed:
 
     code: str
     message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unmet:
+    """The desired state can be trusted, and what it wants of one model cannot be had. ``code`` is the error's."""
+
+    code: str
+    message: str
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What one desired state says of each of several models."""
+
+    answers: tuple[Offered | NothingDesired | Unmet, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +178,7 @@ class TrialFailed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:
-    """A window of the running release.
+    """A window of a model's running release.
 
     Attributes:
         inferences: That gave a result.
@@ -156,6 +186,7 @@ class Observed:
         p95_seconds: Of the latency; None when nothing was inferred.
         nonfinite: Looked-at outputs that held NaN or infinity.
         heat: Why the device was too hot in it, for people; empty when it was not.
+        model: Whose it is.
     """
 
     inferences: int
@@ -163,14 +194,16 @@ class Observed:
     p95_seconds: float | None
     nonfinite: int = 0
     heat: str = ""
+    model: str = MAIN_MODEL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFailed:
-    """The running release cannot go on: it was refused, does not load, computes wrongly or fails all the time."""
+    """A model's running release cannot go on: it was refused, does not load, computes wrongly or fails all the time."""
 
     code: str
     message: str
+    model: str = MAIN_MODEL
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,10 +216,12 @@ Occurrence = (
     | Tick
     | DeliveredTaken
     | Undelivered
+    | Switched
     | StateUnwritten
     | NothingDesired
     | Offered
     | CheckFailed
+    | Wanted
     | Fetched
     | FetchFailed
     | Tried

@@ -5,9 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from device_agent.contract.model_names import MAIN_MODEL
+from device_agent.update.occurrences import NothingDesired, Offered
+
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from device_agent.contract.telemetry import Scalar
-    from device_agent.update.state import Release, UpdateState
+    from device_agent.update.occurrences import Unmet
+    from device_agent.update.state import Release, Standing, UpdateState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,9 +29,17 @@ class LastCheck:
     outcome: str
 
 
+def outcome_text(answer: Offered | NothingDesired | Unmet) -> str:
+    """Say for people what a check found to be wanted of a model."""
+    whose = "" if answer.model == MAIN_MODEL else f"model {answer.model}: "
+    if isinstance(answer, Offered):
+        return f"{whose}{answer.release.name} {answer.release.version} is wanted"
+    return f"{whose}{answer.reason if isinstance(answer, NothingDesired) else answer.message}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Following:
-    """What `contract.telemetry.Reported` says beside its envelope; see there."""
+    """What `contract.telemetry.Reported` says beside its envelope, of the main model; see there."""
 
     group: str | None
     targets: tuple[str, ...]
@@ -38,32 +52,52 @@ class Following:
 
 def following(state: UpdateState, *, group: str | None, targets: tuple[str, ...]) -> Following:
     """Return what a device of this group and with these targets follows."""
+    main = state.main
     return Following(
         group=group,
         targets=targets,
         desired_serial=state.desired_serial,
-        desired=state.desired_digest or None,
-        in_trial=state.is_in_trial,
-        on_probation=state.probation is not None,
-        counter_floor=state.counter_floor,
+        desired=main.desired_digest or None,
+        in_trial=main.is_in_trial,
+        on_probation=main.probation is not None,
+        counter_floor=main.counter_floor,
     )
 
 
 def report(
-    state: UpdateState, *, phase: str, inferences: int | None, last: LastCheck | None, now_seconds: float
+    state: UpdateState,
+    *,
+    phase: str,
+    inferences: Mapping[str, int | None],
+    last: LastCheck | None,
+    now_seconds: float,
 ) -> dict[str, Scalar]:
-    """Return the section ``updates`` of a status.
+    """Return the section ``updates`` of a status; what is about a model beside the main one has its name in front.
 
     Args:
         state: What stands on the disk.
         phase: Of the machine.
-        inferences: What the release on probation has given since this process began; None: there is none.
+        inferences: Name of each model that is updated to what its release on probation has given since this process began; None: there
+            is none.
         last: None before the first check of this run.
         now_seconds: Monotonic time.
     """
-    active, good, candidate, probation = state.active, state.known_good, state.candidate, state.probation
+    found: dict[str, Scalar] = {"phase": phase, **_standing(state.main, inferences[MAIN_MODEL])}
+    found |= {
+        "desired_serial": state.desired_serial,
+        "last_check": last.outcome if last else None,
+        "last_check_seconds": round(now_seconds - last.seconds, 3) if last else None,
+    }
+    for name, given in inferences.items():
+        if name != MAIN_MODEL:
+            found |= {f"{name}.{key}": value for key, value in _standing(state.of(name), given).items()}
+    return found
+
+
+def _standing(standing: Standing, inferences: int | None) -> dict[str, Scalar]:
+    active, good = standing.active, standing.known_good
+    candidate, probation = standing.candidate, standing.probation
     return {
-        "phase": phase,
         "current": _named(active),
         "current_artifact": active.digest if active else None,
         "on_probation": probation is not None,
@@ -71,12 +105,9 @@ def report(
         "probation_inferences": inferences if probation else None,
         "rollback_to": _named(good) if probation else None,
         "candidate": _named(candidate.release) if candidate else None,
-        "counter_floor": state.counter_floor,
-        "desired_serial": state.desired_serial,
-        "refused": len(state.rejected),
-        "last_refusal": state.rejected[-1].reason if state.rejected else None,
-        "last_check": last.outcome if last else None,
-        "last_check_seconds": round(now_seconds - last.seconds, 3) if last else None,
+        "counter_floor": standing.counter_floor,
+        "refused": len(standing.rejected),
+        "last_refusal": standing.rejected[-1].reason if standing.rejected else None,
     }
 
 

@@ -1,10 +1,12 @@
-"""`UpdateState`: everything about updates that must survive a power cut."""
+"""`UpdateState`: everything about updates that must survive a power cut; `Standing` is one model's part of it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
+
+from device_agent.contract.model_names import MAIN_MODEL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -99,21 +101,18 @@ class Notice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class UpdateState:
-    """The durable state; replaced whole.
+class Standing:
+    """How one model stands.
 
     Attributes:
-        active: What the next start runs; None before the delivered artifact was taken into the store.
+        active: What it begins with; None before its delivered artifact was taken into the store.
         known_good: What a rollback runs; it has proved itself, or was delivered.
         candidate: What is on its way in.
         probation: Set exactly while ``active`` has not proved itself.
         counter_floor: Releases below it are refused; raised by a commit, never lowered.
-        desired_serial: Desired states below it are refused.
-        desired_digest: What the last desired state wants here; empty: nothing.
+        desired_digest: What the last desired state wants of it; empty: nothing.
         is_in_trial: Whether that was its trial's.
-        time_floor_seconds: Unix time; a clock that is behind it is wrong.
         rejected: Newest last.
-        notices: Oldest first.
     """
 
     active: Release | None = None
@@ -121,12 +120,9 @@ class UpdateState:
     candidate: Candidate | None = None
     probation: Probation | None = None
     counter_floor: int = 0
-    desired_serial: int = 0
     desired_digest: str = ""
     is_in_trial: bool = False
-    time_floor_seconds: float = 0.0
     rejected: tuple[Rejection, ...] = ()
-    notices: tuple[Notice, ...] = ()
 
     @property
     def kept(self) -> frozenset[str]:
@@ -155,3 +151,47 @@ class UpdateState:
     def is_way_back(self, release: Release) -> bool:
         """Whether a release lies below what has run here: only a signed permission brings it, because what came after is not wanted."""
         return release.counter < self.counter_floor
+
+
+UNTOUCHED: Final = Standing()
+"""How a model stands of which updates know nothing yet."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateState:
+    """The durable state; replaced whole.
+
+    Attributes:
+        models: Name in the configuration to how the model stands; one that is `UNTOUCHED` is left out.
+        desired_serial: Desired states below it are refused.
+        time_floor_seconds: Unix time; a clock that is behind it is wrong.
+        notices: Oldest first.
+    """
+
+    models: Mapping[str, Standing] = field(default_factory=dict, hash=False)
+    desired_serial: int = 0
+    time_floor_seconds: float = 0.0
+    notices: tuple[Notice, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Make the mapping read-only, and one state one value."""
+        touched = {name: one for name, one in self.models.items() if one != UNTOUCHED}
+        object.__setattr__(self, "models", MappingProxyType(touched))
+
+    @property
+    def main(self) -> Standing:
+        """How the main model stands."""
+        return self.of(MAIN_MODEL)
+
+    def of(self, model: str) -> Standing:
+        """Return how a model stands."""
+        return self.models.get(model, UNTOUCHED)
+
+    def having(self, model: str, standing: Standing) -> UpdateState:
+        """Return the state in which a model stands so."""
+        return replace(self, models={**self.models, model: standing})
+
+    @property
+    def kept(self) -> frozenset[str]:
+        """Digests that the store must keep, of all models."""
+        return frozenset[str]().union(*(one.kept for one in self.models.values()))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from device_agent.contract.document import read_document, write_document
 from device_agent.contract.errors import ContractError, StorageError
 from device_agent.contract.fields import Fields
+from device_agent.contract.model_names import MAIN_MODEL
 from device_agent.durable import write_durably
 from device_agent.update.state import (
     MAX_NOTICES,
@@ -17,6 +18,7 @@ from device_agent.update.state import (
     Probation,
     Rejection,
     Release,
+    Standing,
     UpdateState,
 )
 
@@ -26,8 +28,11 @@ if TYPE_CHECKING:
     from device_agent.contract.telemetry import Severity
 
 STATE_VERSION: Final = "1.1"
-"""1.1: ``desired_digest`` and ``is_in_trial``."""
-_MAX_BYTES: Final = 1 << 18
+"""Of the main model alone. 1.1: ``desired_digest`` and ``is_in_trial``."""
+SEVERAL_VERSION: Final = "2.0"
+"""``models``: of several. It is written only where there are several, so that a device with one can go back to an older agent."""
+_MAX_BYTES: Final = 1 << 22
+"""More than all models with all their rejections take."""
 _MAX_INTEGER: Final = (1 << 53) - 1
 _LATEST_SECONDS: Final = 253_402_300_799.0
 """The end of the year 9999."""
@@ -107,48 +112,41 @@ def encode(state: UpdateState) -> bytes:
     Raises:
         ContractError: A value is none that JSON has.
     """
-    document = {
-        "schema_version": STATE_VERSION,
-        "active": _plain(state.active),
-        "known_good": _plain(state.known_good),
-        "candidate": _plain(state.candidate),
-        "probation": _plain(state.probation),
-        "counter_floor": state.counter_floor,
+    main, others = state.main, set(state.models) - {MAIN_MODEL}
+    device = {
         "desired_serial": state.desired_serial,
-        "desired_digest": state.desired_digest or None,
-        "is_in_trial": state.is_in_trial,
         "time_floor_seconds": state.time_floor_seconds,
-        "rejected": [_plain(one) for one in state.rejected],
         "notices": [
             {"name": one.name, "severity": one.severity, "text": one.text, "details": dict(one.details)}
             for one in state.notices
         ],
     }
+    if others:
+        models = {name: _plain_standing(one) for name, one in state.models.items()}
+        document = {"schema_version": SEVERAL_VERSION, **device, "models": models}
+    else:
+        document = {"schema_version": STATE_VERSION, **_plain_standing(main), **device}
     return write_document(document, where="update state")
 
 
 def decode(data: bytes, *, where: str) -> UpdateState:
-    """Read the state from JSON.
+    """Read what `encode` wrote, or an older agent.
 
     Raises:
-        ContractError: It is not one.
+        ContractError: It is something else, or damaged.
     """
     fields = Fields(read_document(data, where=where, max_bytes=_MAX_BYTES), where=where)
-    fields.schema_version(STATE_VERSION)
-    state = UpdateState(
-        active=_release(fields, "active"),
-        known_good=_release(fields, "known_good"),
-        candidate=_candidate(fields),
-        probation=_probation(fields),
-        counter_floor=_count(fields, "counter_floor"),
+    if fields.text("schema_version").startswith("1."):
+        fields.schema_version(STATE_VERSION)
+        models = {MAIN_MODEL: _standing(fields, where)}
+    else:
+        fields.schema_version(SEVERAL_VERSION)
+        found = fields.child("models")
+        models = {name: _standing(found.child(name), f"{where}: {name}") for name in found.names}
+    return UpdateState(
+        models=models,
         desired_serial=_count(fields, "desired_serial"),
-        desired_digest=fields.digest("desired_digest") if fields.has("desired_digest") else "",
-        is_in_trial=fields.has("is_in_trial") and fields.value("is_in_trial") is True,
         time_floor_seconds=fields.number("time_floor_seconds", low=0.0, high=_LATEST_SECONDS),
-        rejected=tuple(
-            Rejection(digest=one.digest("digest"), serial=_count(one, "serial"), reason=one.text("reason"))
-            for one in fields.children("rejected", least=0, most=MAX_REJECTIONS)
-        ),
         notices=tuple(
             Notice(
                 name=one.text("name"),
@@ -159,9 +157,40 @@ def decode(data: bytes, *, where: str) -> UpdateState:
             for one in fields.children("notices", least=0, most=MAX_NOTICES)
         ),
     )
-    if (state.active is None) != (state.known_good is None) or (state.probation and state.active is None):
+
+
+def _plain_standing(standing: Standing) -> dict[str, Any]:
+    return {
+        "active": _plain(standing.active),
+        "known_good": _plain(standing.known_good),
+        "candidate": _plain(standing.candidate),
+        "probation": _plain(standing.probation),
+        "counter_floor": standing.counter_floor,
+        "desired_digest": standing.desired_digest or None,
+        "is_in_trial": standing.is_in_trial,
+        "rejected": [_plain(one) for one in standing.rejected],
+    }
+
+
+def _standing(fields: Fields, where: str) -> Standing:
+    standing = Standing(
+        active=_release(fields, "active"),
+        known_good=_release(fields, "known_good"),
+        candidate=_candidate(fields),
+        probation=_probation(fields),
+        counter_floor=_count(fields, "counter_floor"),
+        desired_digest=fields.digest("desired_digest") if fields.has("desired_digest") else "",
+        is_in_trial=fields.has("is_in_trial") and fields.value("is_in_trial") is True,
+        rejected=tuple(
+            Rejection(digest=one.digest("digest"), serial=_count(one, "serial"), reason=one.text("reason"))
+            for one in fields.children("rejected", least=0, most=MAX_REJECTIONS)
+        ),
+    )
+    if (standing.active is None) != (standing.known_good is None) or (
+        standing.probation and standing.active is None
+    ):
         raise ContractError(f"{where}: active, known_good and probation do not go together.")
-    return state
+    return standing
 
 
 def _plain(part: Release | Candidate | Probation | Rejection | None) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""How the durable state changes: pure functions, one a decision of `machine`."""
+"""How the durable state changes: pure functions, one a decision of `machine`; most change how one model stands."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from device_agent.update.state import MAX_NOTICES, MAX_REJECTIONS, Candidate, Pr
 
 if TYPE_CHECKING:
     from device_agent.update.occurrences import Offered
-    from device_agent.update.state import Notice, Release, UpdateState
+    from device_agent.update.state import Notice, Release, Standing, UpdateState
 
 _LONGEST_REASON = 1_000
 _FLOOR_STEP_SECONDS = 3_600.0
 """The time floor is raised in such steps, so that a check that finds nothing new writes nothing."""
 
 
-def delivered(state: UpdateState, release: Release) -> UpdateState:
+def delivered(standing: Standing, release: Release) -> Standing:
     """The delivered artifact is what runs and what is known to be good."""
-    return replace(state, active=release, known_good=release, probation=None)
+    return replace(standing, active=release, known_good=release, probation=None)
 
 
-def undelivered(state: UpdateState) -> UpdateState:
-    """Nothing in the store can be used: the next start takes the delivered artifact again. The floor stays."""
-    return replace(state, active=None, known_good=None, candidate=None, probation=None)
+def undelivered(standing: Standing) -> Standing:
+    """Nothing in the store can be used: the delivered artifact runs again. The floor stays, and what is on its way."""
+    return replace(standing, active=None, known_good=None, probation=None)
 
 
-def start_counted(state: UpdateState, starts: int) -> UpdateState:
+def start_counted(standing: Standing, starts: int) -> Standing:
     """One start more, or one less, of a release on probation."""
-    if state.probation is None:
-        return state
-    attempts = max(0, state.probation.attempts + starts)
-    return replace(state, probation=replace(state.probation, attempts=attempts))
+    if standing.probation is None:
+        return standing
+    attempts = max(0, standing.probation.attempts + starts)
+    return replace(standing, probation=replace(standing.probation, attempts=attempts))
 
 
 def time_seen(state: UpdateState, wall_seconds: float) -> UpdateState:
@@ -41,19 +41,20 @@ def time_seen(state: UpdateState, wall_seconds: float) -> UpdateState:
     return replace(state, time_floor_seconds=wall_seconds)
 
 
-def followed(state: UpdateState, *, serial: int, digest: str, is_in_trial: bool) -> UpdateState:
-    """A desired state was read, and this is what it wants here."""
-    return replace(state, desired_serial=serial, desired_digest=digest, is_in_trial=is_in_trial)
+def followed(state: UpdateState, model: str, *, serial: int, digest: str, is_in_trial: bool) -> UpdateState:
+    """A desired state was read, and this is what it wants of a model."""
+    standing = replace(state.of(model), desired_digest=digest, is_in_trial=is_in_trial)
+    return replace(state.having(model, standing), desired_serial=serial)
 
 
-def withdrawn(state: UpdateState) -> UpdateState:
+def withdrawn(standing: Standing) -> Standing:
     """The candidate is not wanted any more; it has not failed."""
-    return replace(state, candidate=None)
+    return replace(standing, candidate=None)
 
 
-def offered(state: UpdateState, offer: Offered) -> UpdateState:
+def offered(standing: Standing, offer: Offered) -> Standing:
     """A release is on its way in; what was counted of the same one before still counts."""
-    before = state.candidate
+    before = standing.candidate
     same = before is not None and before.release == offer.release and before.serial == offer.since
     candidate = Candidate(
         release=offer.release,
@@ -63,62 +64,64 @@ def offered(state: UpdateState, offer: Offered) -> UpdateState:
         trials=before.trials if before is not None and same else 0,
         mismatches=before.mismatches if before is not None and same else 0,
     )
-    return replace(state, candidate=candidate)
+    return replace(standing, candidate=candidate)
 
 
-def trial_counted(state: UpdateState) -> UpdateState:
+def trial_counted(standing: Standing) -> Standing:
     """One trial more of the candidate."""
-    if state.candidate is None:
-        return state
-    return replace(state, candidate=replace(state.candidate, trials=state.candidate.trials + 1))
+    if standing.candidate is None:
+        return standing
+    return replace(standing, candidate=replace(standing.candidate, trials=standing.candidate.trials + 1))
 
 
-def mismatch_counted(state: UpdateState) -> UpdateState:
+def mismatch_counted(standing: Standing) -> Standing:
     """The candidate came once more with wrong bytes."""
-    if state.candidate is None:
-        return state
-    return replace(state, candidate=replace(state.candidate, mismatches=state.candidate.mismatches + 1))
+    if standing.candidate is None:
+        return standing
+    return replace(
+        standing, candidate=replace(standing.candidate, mismatches=standing.candidate.mismatches + 1)
+    )
 
 
-def rejected(state: UpdateState, fault: str) -> UpdateState:
+def rejected(standing: Standing, fault: str) -> Standing:
     """The candidate is not wanted any more."""
-    candidate = state.candidate
+    candidate = standing.candidate
     if candidate is None:
-        return state
-    return replace(_remembered(state, candidate.release.digest, candidate.serial, fault), candidate=None)
+        return standing
+    return replace(_remembered(standing, candidate.release.digest, candidate.serial, fault), candidate=None)
 
 
-def activated(state: UpdateState, *, baseline_p95_seconds: float | None, baseline_hot: bool) -> UpdateState:
+def activated(standing: Standing, *, baseline_p95_seconds: float | None, baseline_hot: bool) -> Standing:
     """The candidate is what the next start runs, on probation."""
-    candidate = state.candidate
+    candidate = standing.candidate
     if candidate is None:
-        return state
+        return standing
     probation = Probation(
         attempts=0,
         serial=candidate.serial,
         baseline_p95_seconds=baseline_p95_seconds,
         baseline_hot=baseline_hot,
     )
-    return replace(state, active=candidate.release, candidate=None, probation=probation)
+    return replace(standing, active=candidate.release, candidate=None, probation=probation)
 
 
-def committed(state: UpdateState) -> UpdateState:
+def committed(standing: Standing) -> Standing:
     """What runs has proved itself; nothing below it may come back."""
-    counter = 0 if state.active is None else state.active.counter
+    counter = 0 if standing.active is None else standing.active.counter
     return replace(
-        state,
-        known_good=state.active,
+        standing,
+        known_good=standing.active,
         probation=None,
-        counter_floor=max(state.counter_floor, counter),
+        counter_floor=max(standing.counter_floor, counter),
     )
 
 
-def rolled_back(state: UpdateState, fault: str) -> UpdateState:
+def rolled_back(standing: Standing, fault: str) -> Standing:
     """What was on probation is not wanted any more; the next start runs what is known to be good."""
-    if state.active is None or state.probation is None:
-        return state
-    remembered = _remembered(state, state.active.digest, state.probation.serial, fault)
-    return replace(remembered, active=state.known_good, probation=None)
+    if standing.active is None or standing.probation is None:
+        return standing
+    remembered = _remembered(standing, standing.active.digest, standing.probation.serial, fault)
+    return replace(remembered, active=standing.known_good, probation=None)
 
 
 def noted(state: UpdateState, notice: Notice) -> UpdateState:
@@ -126,7 +129,7 @@ def noted(state: UpdateState, notice: Notice) -> UpdateState:
     return replace(state, notices=(*state.notices, notice)[-MAX_NOTICES:])
 
 
-def _remembered(state: UpdateState, digest: str, serial: int, fault: str) -> UpdateState:
+def _remembered(standing: Standing, digest: str, serial: int, fault: str) -> Standing:
     rejection = Rejection(digest=digest, serial=serial, reason=fault[:_LONGEST_REASON])
-    others = tuple(one for one in state.rejected if one.digest != digest)
-    return replace(state, rejected=(*others, rejection)[-MAX_REJECTIONS:])
+    others = tuple(one for one in standing.rejected if one.digest != digest)
+    return replace(standing, rejected=(*others, rejection)[-MAX_REJECTIONS:])

@@ -8,12 +8,14 @@ signed artifacts; whoever has only the second can add artifacts that nobody runs
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from device_agent.contract import desired
 from device_agent.contract.errors import ConfigError, ContractError, StorageError, TransferError, TrustError
-from device_agent.update.occurrences import NothingDesired, Offered
+from device_agent.contract.model_names import MAIN_MODEL
+from device_agent.update.occurrences import NothingDesired, Offered, Unmet, Wanted
 from device_agent.update.state import Release
 from device_agent.update.transfer import HttpSource, HttpStatusError, read_bounded, target_url
 
@@ -99,6 +101,7 @@ class Asker:
         subjects: Desired states to look for, the first that exists counts.
         device: Its id, which says whether it belongs to a trial.
         targets: Capability profiles that may run here, best first; empty: the only one that is desired.
+        models: Those beside the main one that are updated, by their names in the configuration.
     """
 
     url: str
@@ -107,6 +110,7 @@ class Asker:
     subjects: Sequence[str]
     device: str
     targets: Sequence[str]
+    models: Sequence[str] = ()
 
 
 def read_root(path: Path) -> Root:
@@ -132,8 +136,8 @@ def read_root(path: Path) -> Root:
     return root.signed
 
 
-def ask(asker: Asker, source: HttpSource) -> Offered | NothingDesired:
-    """Refresh the metadata and say what is desired.
+def ask(asker: Asker, source: HttpSource) -> Offered | NothingDesired | Wanted:
+    """Refresh the metadata and say what is desired; where there are several models, what of each.
 
     Raises:
         TrustError: Something must not be trusted; the code says what.
@@ -142,7 +146,7 @@ def ask(asker: Asker, source: HttpSource) -> Offered | NothingDesired:
         StorageError: The cache cannot be written.
     """
     logging.getLogger("tuf").setLevel(logging.ERROR)
-    try:
+    with _our_errors(asker):
         asker.cache.mkdir(parents=True, exist_ok=True)
         updater = Updater(
             metadata_dir=str(asker.cache),
@@ -152,7 +156,14 @@ def ask(asker: Asker, source: HttpSource) -> Offered | NothingDesired:
             bootstrap=asker.root,
         )
         updater.refresh()
-        return _desired(asker, updater, source)
+        return _wanted(asker, updater, source)
+
+
+@contextmanager
+def _our_errors(asker: Asker) -> Iterator[None]:
+    """Raise what python-tuf raises as errors of ours."""
+    try:
+        yield
     except exceptions.ExpiredMetadataError as error:
         raise MetadataExpiredError(
             f"{asker.url}: {error}.", hint="Is the repository signed anew in time?"
@@ -173,17 +184,45 @@ def ask(asker: Asker, source: HttpSource) -> Offered | NothingDesired:
         raise StorageError(f"{asker.cache}: cannot be used: {error.strerror or error}.") from error
 
 
-def _desired(asker: Asker, updater: Updater, source: HttpSource) -> Offered | NothingDesired:
+def _wanted(asker: Asker, updater: Updater, source: HttpSource) -> Offered | NothingDesired | Wanted:
+    state = _desired(asker, updater, source)
+    if not asker.models:
+        return _answer(state, MAIN_MODEL, updater, asker)
+    answers: list[Offered | NothingDesired | Unmet] = []
+    for model in (MAIN_MODEL, *asker.models):
+        try:
+            with _our_errors(asker):
+                answers.append(_answer(state, model, updater, asker))
+        except (
+            TrustError,
+            ContractError,
+        ) as error:  # what is wrong with one model's artifact keeps no other's away
+            answers.append(Unmet(code=error.code, message=str(error), model=model))
+    return Wanted(tuple(answers))
+
+
+def _desired(asker: Asker, updater: Updater, source: HttpSource) -> desired.Desired | NothingDesired:
     for subject in asker.subjects:
-        wanted = _state_of(subject, asker, updater, source)
-        if wanted is not None and wanted.follows:
-            group = wanted.follows
-            wanted = _state_of(group, asker, updater, source)
-            if wanted is None:
+        state = _state_of(subject, asker, updater, source)
+        if state is not None and state.follows:
+            group = state.follows
+            state = _state_of(group, asker, updater, source)
+            if state is None:
                 return NothingDesired(f"this device follows {group}, and there is no desired state of that.")
-        if wanted is not None:
-            return _offered(wanted, updater, asker)
+        if state is not None:
+            return state
     return NothingDesired(f"there is no desired state of {' or '.join(asker.subjects)}.")
+
+
+def _answer(
+    state: desired.Desired | NothingDesired, model: str, updater: Updater, asker: Asker
+) -> Offered | NothingDesired:
+    if isinstance(state, NothingDesired):
+        return replace(state, model=model)
+    wanted = state.of_model(model)
+    if wanted is None:
+        return NothingDesired(f"{state.subject} says nothing of it.", state.serial, model)
+    return _offered(state, wanted, model, updater, asker)
 
 
 def _state_of(subject: str, asker: Asker, updater: Updater, source: HttpSource) -> desired.Desired | None:
@@ -204,7 +243,9 @@ def _small_target(asker: Asker, target: TargetFile, source: HttpSource) -> bytes
     return data
 
 
-def _offered(wanted: desired.Desired, updater: Updater, asker: Asker) -> Offered | NothingDesired:
+def _offered(
+    state: desired.Desired, wanted: desired.DesiredModel, model: str, updater: Updater, asker: Asker
+) -> Offered | NothingDesired:
     is_in_trial, artifacts, name = _share_of(wanted, asker)
     if (
         not name
@@ -212,12 +253,13 @@ def _offered(wanted: desired.Desired, updater: Updater, asker: Asker) -> Offered
         and (not wanted.artifacts or _profile(wanted.trial.artifacts, asker))
     ):
         return NothingDesired(
-            f"{wanted.subject}: a trial that this device is not in, and nothing else for it.",
-            wanted.serial,
+            f"{state.subject}: a trial that this device is not in, and nothing else for it.",
+            state.serial,
+            model,
         )
     if not name:
         raise WrongTargetError(
-            f"{wanted.subject}: artifacts for {', '.join(artifacts)}; device.targets has "
+            f"{state.subject}: artifacts for {', '.join(artifacts)}; device.targets has "
             f"{', '.join(asker.targets) or 'nothing'}."
         )
     one = artifacts[name]
@@ -236,15 +278,16 @@ def _offered(wanted: desired.Desired, updater: Updater, asker: Asker) -> Offered
         release=release,
         size_bytes=target.length,
         path=one.path,
-        serial=wanted.serial,
-        since=one.since or wanted.serial,
+        serial=state.serial,
+        since=one.since or state.serial,
         allow_downgrade=wanted.allow_downgrade,
         is_in_trial=is_in_trial,
+        model=model,
     )
 
 
 def _share_of(
-    wanted: desired.Desired, asker: Asker
+    wanted: desired.DesiredModel, asker: Asker
 ) -> tuple[bool, Mapping[str, desired.DesiredArtifact], str]:
     """Return whether the device runs the trial, among which artifacts it chooses, and its profile; empty: none of them is for it."""
     if wanted.trial is not None and desired.belongs(wanted.trial, asker.device):

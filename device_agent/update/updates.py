@@ -5,41 +5,40 @@ from __future__ import annotations
 import fcntl
 import logging
 from dataclasses import replace
+from functools import partial
 from time import monotonic, time
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from device_agent.contract.archive import ArtifactArchive
 from device_agent.contract.errors import EdgewrightError, StorageError
+from device_agent.contract.model_names import MAIN_MODEL
 from device_agent.sensors.host import clock_is_synchronized
 from device_agent.update import effects as do
 from device_agent.update import notices
 from device_agent.update import occurrences as was
 from device_agent.update.bootstrap import read_bootstrap
 from device_agent.update.children import Children
-from device_agent.update.jobs import CheckJob, FetchJob, TrialJob
-from device_agent.update.machine import UpdateLimits, UpdateMachine
-from device_agent.update.probation import ProbationLimits
+from device_agent.update.jobs import FetchJob
+from device_agent.update.machine import UpdateMachine
 from device_agent.update.report import following
 from device_agent.update.report import report as report_of
-from device_agent.update.shadow import Tap
+from device_agent.update.settings import check_job, trial_job, update_limits, updated_models
 from device_agent.update.state import Release, UpdateState
 from device_agent.update.state_file import StateFile
 from device_agent.update.store import Store
+from device_agent.update.updated_model import UpdatedModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from device_agent.config import AgentConfig, ArtifactSection, UpdateSection
+    from device_agent.config import AgentConfig, ArtifactSection
     from device_agent.contract.telemetry import Scalar
-    from device_agent.engines.engine import Engine
-    from device_agent.update.bootstrap import Bootstrap
-    from device_agent.update.jobs import Answer
+    from device_agent.update.jobs import Answer, TrialJob
     from device_agent.update.report import Following
     from device_agent.update.state import Notice
 
 _LOG = logging.getLogger("edgewright.update")
-_MISMATCHES: Final = 3
 _OF_THE_MODEL: Final = (
     "archive",
     "contract",
@@ -67,8 +66,7 @@ class Updates:
         children: What runs the steps; by default child processes.
 
     Attributes:
-        artifact: What this process runs; set by `begin`.
-        tap: The engine of that artifact, while it is loaded.
+        models: Each model that is updated, by its name in the configuration, the main one first.
 
     Raises:
         ConfigError: The root metadata cannot be read, or are none.
@@ -92,20 +90,25 @@ class Updates:
         self._store = Store(self._folder / "store")
         self._children = children or Children(report)
         self._durable = self._read(tell)
-        self._machine = UpdateMachine(self._durable, _limits(config.update))
-        self._runs = False
-        self._nonfinite = 0
-        self.artifact: ArtifactSection = config.artifact
-        self.tap: Tap | None = None
+        self._configs = updated_models(config)
+        self._machine = UpdateMachine(
+            self._durable, update_limits(config.update), models=tuple(self._configs)
+        )
+        self._begun: set[str] = set()
+        self.models = {
+            name: UpdatedModel(one.artifact, partial(self.failed, model=name))
+            for name, one in self._configs.items()
+        }
         self._actions: Mapping[type[Any], Callable[[Any], None]] = {
             do.WriteState: lambda effect: self._write(effect.state),
-            do.TakeDelivered: lambda _: self._take_delivered(),
-            do.Run: lambda effect: self._run(effect.release),
-            do.RunDelivered: lambda _: self._run(None),
+            do.TakeDelivered: lambda effect: self._take_delivered(effect.model),
+            do.Run: lambda effect: self._run(effect.model, effect.release),
+            do.RunDelivered: lambda effect: self._run(effect.model, None),
+            do.Switch: lambda effect: self._switch(effect.model, effect.release),
             do.Check: lambda _: self._check(),
             do.Fetch: self._fetch,
-            do.Try: lambda effect: self._try(effect.release),
-            do.Shadow: lambda effect: self._shadow(effect.release),
+            do.Try: self._try,
+            do.Shadow: self._shadow,
             do.Cancel: lambda _: self._children.cancel(),
             do.Tell: lambda effect: tell(effect.notice),
             do.Collect: lambda effect: self._collect(effect.kept),
@@ -123,16 +126,10 @@ class Updates:
         group, targets = self._section.group or None, tuple(self._config.device.targets)
         return following(self._machine.state, group=group, targets=targets)
 
-    def tapped(self, engine: Engine) -> Engine:
-        """Return the engine of the artifact that runs, with its frames to be seen by a shadow run; on the worker's thread."""
-        tap = Tap(engine)
-        self._nonfinite, self.tap = 0, tap
-        return tap
-
     def begin(self) -> ArtifactSection:
-        """Return what this process is to run."""
+        """Return what the main model is to run in this process; `models` have what the others are to run."""
         self._take_in(was.Started(_moment()))
-        return self.artifact
+        return self.models[MAIN_MODEL].artifact
 
     def turn(self, now_seconds: float) -> None:
         """Do what is due."""
@@ -151,17 +148,19 @@ class Updates:
         p95_seconds: float | None,
         celsius: float | None = None,
         heat: str = "",
+        model: str = MAIN_MODEL,
     ) -> None:
-        """Take in what a window of telemetry saw: results, latency, the temperature, and why the device was too hot."""
-        nonfinite = 0 if self.tap is None else self.tap.nonfinite - self._nonfinite
-        self._nonfinite += nonfinite
+        """Take in what a window of a model saw: results, latency, the temperature, and why the device was too hot."""
+        if model not in self.models:
+            return
         self._take_in(
             was.Observed(
                 inferences=inferences,
                 errors=errors,
                 p95_seconds=p95_seconds,
-                nonfinite=nonfinite,
+                nonfinite=self.models[model].take_nonfinite(),
                 heat=heat or self._too_hot(celsius),
+                model=model,
             )
         )
 
@@ -171,10 +170,10 @@ class Updates:
             return ""
         return f"{celsius:.1f} °C, update.probation_max_celsius is {most:g}"
 
-    def failed(self, code: str, message: str) -> None:
-        """Take in that the agent cannot go on."""
+    def failed(self, code: str, message: str, model: str = MAIN_MODEL) -> None:
+        """Take in that a model cannot go on."""
         if code in _OF_THE_MODEL:
-            self._take_in(was.RunFailed(code=code, message=message))
+            self._take_in(was.RunFailed(code=code, message=message, model=model))
 
     def status(self, now_seconds: float) -> Mapping[str, Scalar]:
         """Return what is worth knowing now, for whoever asks; see `report`."""
@@ -182,7 +181,7 @@ class Updates:
         return report_of(
             machine.state,
             phase=machine.phase,
-            inferences=machine.evidence_inferences,
+            inferences={name: machine.evidence_inferences(name) for name in self.models},
             last=machine.last_check,
             now_seconds=now_seconds,
         )
@@ -205,7 +204,9 @@ class Updates:
                 self._actions[type(effect)](effect)
             except StorageError as error:
                 _LOG.error("the state of updates cannot be written: %s", error)
-                unwritten = was.StateUnwritten(message=str(error), durable=self._durable, runs=self._runs)
+                unwritten = was.StateUnwritten(
+                    message=str(error), durable=self._durable, begun=frozenset(self._begun)
+                )
                 self._take_in(unwritten)
                 return
 
@@ -225,24 +226,32 @@ class Updates:
             state = replace(state, notices=(notices.state_damaged(self._file.damaged),))
         return state
 
-    def _take_delivered(self) -> None:
-        wanted = self._config.artifact
+    def _take_delivered(self, model: str) -> None:
+        wanted = self._configs[model].artifact
         try:
             digest = self._store.take(wanted.path)
             manifest = ArtifactArchive.open(
                 self._store.path(digest), expected_digest=wanted.digest or digest
             ).manifest
         except EdgewrightError as error:
-            self._take_in(was.Undelivered(message=str(error)))
+            self._take_in(was.Undelivered(message=str(error), model=model))
             return
         release = Release(digest=digest, name=manifest.name, version=manifest.version, counter=0)
-        self._take_in(was.DeliveredTaken(release))
+        self._take_in(was.DeliveredTaken(release, model))
 
-    def _run(self, release: Release | None) -> None:
-        self._runs = True
-        if release is not None:
-            path = self._store.path(release.digest)
-            self.artifact = replace(self._config.artifact, path=path, digest=release.digest)
+    def _run(self, model: str, release: Release | None) -> None:
+        self._begun.add(model)
+        self.models[model].artifact = self._artifact(model, release)
+
+    def _switch(self, model: str, release: Release | None) -> None:
+        self.models[model].artifact = self._artifact(model, release)
+        self._take_in(was.Switched(model))
+
+    def _artifact(self, model: str, release: Release | None) -> ArtifactSection:
+        delivered = self._configs[model].artifact
+        if release is None:
+            return delivered
+        return replace(delivered, path=self._store.path(release.digest), digest=release.digest)
 
     def _check(self) -> None:
         self._children.start(
@@ -255,54 +264,32 @@ class Updates:
         )
         self._children.start(job, timeout_seconds=self._section.fetch_timeout_seconds)
 
-    def _try(self, release: Release) -> None:
-        self._children.start(self._trial(release), timeout_seconds=self._section.trial_timeout_seconds)
+    def _try(self, effect: do.Try) -> None:
+        job = self._trial(effect)
+        self._children.start(job, timeout_seconds=self._section.trial_timeout_seconds)
 
-    def _shadow(self, release: Release) -> None:
-        section = self._section
-        if self.tap is None:
+    def _shadow(self, effect: do.Shadow) -> None:
+        section, model = self._section, self.models[effect.model]
+        if model.tap is None:
             self._take_in(was.Shadowed(frames=0, cosine=None))
             return
         self._children.start_shadow(
-            replace(self._trial(release), beside=str(self.artifact.path)),
-            self.tap,
+            replace(self._trial(effect), beside=str(model.artifact.path)),
+            model.tap,
             frames=section.shadow_frames,
             timeout_seconds=section.shadow_timeout_seconds,
             duty_ratio=section.shadow_duty_ratio,
         )
 
-    def _trial(self, release: Release) -> TrialJob:
-        section, config = self._section, self._config
-        return TrialJob(
-            artifact=str(self._store.path(release.digest)),
-            digest=release.digest,
-            max_bytes=config.artifact.max_bytes,
-            targets=config.device.targets,
-            engine=config.engine.name,
-            threads=config.engine.threads,
-            memory_max_bytes=section.trial_memory_max_bytes,
-            model_max_bytes=config.engine.memory_max_bytes,
-            cpu_max_seconds=int(section.trial_timeout_seconds * config.engine.threads) + 1,
-        )
+    def _trial(self, effect: do.Try | do.Shadow) -> TrialJob:
+        config, digest = self._configs[effect.model], effect.release.digest
+        return trial_job(config, self._section, artifact=self._store.path(digest), digest=digest)
 
     def _collect(self, kept: frozenset[str]) -> None:
         try:
             self._store.collect(kept)
         except StorageError as error:
             _LOG.warning("the store is not cleaned: %s", error)
-
-
-def check_job(config: AgentConfig, bootstrap: Bootstrap) -> CheckJob:
-    """Return the question that a device asks its repository."""
-    group, device = config.update.group, config.device
-    return CheckJob(
-        network=bootstrap.network,
-        root=str(bootstrap.root),
-        cache=str(bootstrap.folder / "metadata"),
-        subjects=(f"device/{device.id}", *([f"group/{group}"] if group else [])),
-        device=device.id,
-        targets=device.targets,
-    )
 
 
 def _locked(folder: Path) -> IO[bytes] | None:
@@ -325,24 +312,3 @@ def _locked(folder: Path) -> IO[bytes] | None:
 
 def _moment() -> was.Moment:
     return was.Moment(now_seconds=monotonic(), wall_seconds=time(), synced=clock_is_synchronized())
-
-
-def _limits(section: UpdateSection) -> UpdateLimits:
-    return UpdateLimits(
-        first_check_seconds=section.first_check_seconds,
-        check_interval_seconds=section.check_interval_seconds,
-        require_synced_clock=section.require_synced_clock,
-        trials=section.trial_attempts,
-        mismatches=_MISMATCHES,
-        shadow=section.shadow_frames > 0,
-        shadow_min_cosine=section.shadow_min_cosine,
-        probation=ProbationLimits(
-            seconds=section.probation_seconds,
-            inferences=section.probation_inferences,
-            longest_seconds=section.probation_max_seconds,
-            p95_ratio=section.probation_p95_ratio,
-            error_ratio=section.probation_error_ratio,
-            bad_windows=section.probation_bad_windows,
-            starts=section.probation_starts,
-        ),
-    )

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Final
 from host_tools.cli.arguments import examples_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from host_tools.repository.repository import Repository
 
 _EPILOG: Final = """\
@@ -16,6 +18,7 @@ examples:
   edgewright repository init fleet/ --keys keys/
   edgewright repository add fleet/ build/model-1.0.0-cortex-a-tflite.ewa --keys keys/ --release-counter 1
   edgewright repository release fleet/ --group lab models/model/model-1.0.0-cortex-a-tflite.ewa --keys keys/
+  edgewright repository release fleet/ --device door-7 --model plates=models/plates/plates-1.1.0-cortex-a-tflite.ewa --keys keys/
   edgewright repository refresh fleet/ --keys keys/
   edgewright repository rotate fleet/ --keys keys/ --role fleet
 
@@ -58,7 +61,18 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="N",
         help="its place in the order of releases, from 1",
     )
-    release.add_argument("paths", nargs="+", metavar="models/NAME/FILE.ewa", help="signed names")
+    release.add_argument(
+        "paths", nargs="*", metavar="models/NAME/FILE.ewa", help="signed names, for the model of [artifact]"
+    )
+    release.add_argument(
+        "--model",
+        action="append",
+        default=[],
+        dest="models",
+        metavar="NAME=models/…/FILE.ewa",
+        help="a signed name for the table [[model]] of this name; once for each capability profile; with nothing behind '=': "
+        "nothing is said of it any more. Models that are not named stay as they were",
+    )
     subject = release.add_mutually_exclusive_group(required=True)
     subject.add_argument("--device", metavar="ID", help="for one device")
     subject.add_argument("--group", metavar="NAME", help="for a group")
@@ -92,8 +106,17 @@ def add(options: argparse.Namespace) -> int:
 def release(options: argparse.Namespace) -> int:
     """Say what shall run."""
     subject = f"device/{options.device}" if options.device else f"group/{options.group}"
-    wanted = _repository(options).release(subject, options.paths, allow_downgrade=options.allow_downgrade)
-    print(f"{wanted.subject}: desired state {wanted.serial}, for {', '.join(wanted.artifacts)}")
+    wanted = _repository(options).release(
+        subject,
+        options.paths,
+        models=_by_name(options.models),
+        allow_downgrade=options.allow_downgrade,
+    )
+    print(
+        f"{wanted.subject}: desired state {wanted.serial}, for {', '.join(wanted.artifacts) or 'no main model'}"
+    )
+    for name, one in wanted.models.items():
+        print(f"  model {name}: for {', '.join(one.artifacts)}")
     return 0
 
 
@@ -107,6 +130,19 @@ def rotate(options: argparse.Namespace) -> int:
     """Change keys."""
     _repository(options).rotate(options.role, uris=options.uris)
     return 0
+
+
+def _by_name(texts: Sequence[str]) -> dict[str, list[str]]:
+    """Return what ``--model`` says of each model."""
+    from host_tools.errors import InputError  # noqa: PLC0415  as below
+
+    found: dict[str, list[str]] = {}
+    for text in texts:
+        name, equals, path = text.partition("=")
+        if not equals or not name:
+            raise InputError(f"--model: expected NAME=models/…/FILE.ewa, got {text[:200]!r}.")
+        found.setdefault(name, []).extend([path] if path else [])
+    return found
 
 
 def _repository(options: argparse.Namespace) -> Repository:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from device_agent.contract.desired import desired_path
+from device_agent.contract.desired import Desired, DesiredModel, desired_path
+from device_agent.contract.model_names import MAIN_MODEL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from device_agent.contract.desired import Desired, DesiredArtifact, Trial
+    from device_agent.contract.desired import DesiredArtifact, Trial
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,14 +63,60 @@ def says_the_same(one: Desired, other: Desired) -> bool:
 
 
 def anew(wanted: Desired) -> Desired:
-    """Return the state with all of it asked for by its own serial."""
-    return _with_since(wanted, lambda _: wanted.serial)
+    """Return the state with all that it wants of the main model asked for by its own serial."""
+    return _dated(wanted, lambda _: wanted.serial)
 
 
 def asked_since(wanted: Desired, before: Desired) -> Desired:
     """Return the state, in which an artifact that was desired before keeps the serial that asked for it."""
     known = {one.digest: one.since or before.serial for one in _all(before)}
-    return _with_since(wanted, lambda digest: known.get(digest, wanted.serial))
+    dated = _dated(wanted, lambda digest: known.get(digest, wanted.serial))
+    models = {
+        name: _dated(one, lambda digest: known.get(digest, wanted.serial))
+        for name, one in wanted.models.items()
+    }
+    return replace(dated, models=models)
+
+
+def kept(before: Desired) -> Desired:
+    """Return the state as a newer one says it again without asking anew."""
+    return asked_since(before, before)
+
+
+def released(
+    before: Desired | None,
+    *,
+    subject: str,
+    serial: int,
+    main: DesiredModel | None,
+    models: Mapping[str, DesiredModel],
+) -> Desired:
+    """Return the state that asks anew for the models that are named, and for the others as before.
+
+    Args:
+        before: The state until now; None: there is none.
+        subject: Whose it is.
+        serial: Of the new one.
+        main: The main model; None: it is not named.
+        models: The others by their names; one without artifacts is wanted no more.
+    """
+    others = {} if before is None else dict(kept(before).models)
+    for name, one in models.items():
+        others.pop(name, None)
+        if one.artifacts:
+            others[name] = _dated(one, lambda _: serial)
+    if main is not None:
+        ours = _dated(main, lambda _: serial)
+    else:
+        ours = (None if before is None else kept(before).of_model(MAIN_MODEL)) or DesiredModel(artifacts={})
+    return Desired(
+        subject=subject,
+        serial=serial,
+        artifacts=ours.artifacts,
+        allow_downgrade=ours.allow_downgrade,
+        trial=ours.trial,
+        models=others,
+    )
 
 
 def is_below(counters: Sequence[int], highest: int) -> bool:
@@ -77,26 +124,35 @@ def is_below(counters: Sequence[int], highest: int) -> bool:
     return min(counters, default=highest) < highest
 
 
-def _with_since(wanted: Desired, since: Callable[[str], int]) -> Desired:
+_Model = TypeVar("_Model", Desired, DesiredModel)
+
+
+def _dated(model: _Model, since: Callable[[str], int]) -> _Model:
     def dated(artifacts: Mapping[str, DesiredArtifact]) -> dict[str, DesiredArtifact]:
         return {profile: replace(one, since=since(one.digest)) for profile, one in artifacts.items()}
 
-    trial = None if wanted.trial is None else replace(wanted.trial, artifacts=dated(wanted.trial.artifacts))
-    return replace(wanted, artifacts=dated(wanted.artifacts), trial=trial)
+    trial = None if model.trial is None else replace(model.trial, artifacts=dated(model.trial.artifacts))
+    return replace(model, artifacts=dated(model.artifacts), trial=trial)
 
 
 def _all(wanted: Desired) -> list[DesiredArtifact]:
-    return [*wanted.artifacts.values(), *(() if wanted.trial is None else wanted.trial.artifacts.values())]
+    models: list[Desired | DesiredModel] = [wanted, *wanted.models.values()]
+    trials = [one.trial for one in models if one.trial is not None]
+    return [
+        artifact
+        for artifacts in (*(one.artifacts for one in models), *(one.artifacts for one in trials))
+        for artifact in artifacts.values()
+    ]
 
 
 def _content(wanted: Desired) -> tuple[object, ...]:
-    return (
-        wanted.subject,
-        _plain(wanted.artifacts),
-        wanted.allow_downgrade,
-        wanted.follows,
-        None if wanted.trial is None else _trial_content(wanted.trial),
-    )
+    models = {name: _model_content(one) for name, one in wanted.models.items()}
+    return (wanted.subject, wanted.follows, *_model_content(wanted), models)
+
+
+def _model_content(model: Desired | DesiredModel) -> tuple[object, ...]:
+    trial = None if model.trial is None else _trial_content(model.trial)
+    return (_plain(model.artifacts), model.allow_downgrade, trial)
 
 
 def _trial_content(trial: Trial) -> tuple[object, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from tuf.api.metadata import DelegatedRole, Delegations, Root, TargetFile, Targets
@@ -17,6 +18,8 @@ from host_tools.repository.desires import (
     asked_since,
     groups_of,
     is_below,
+    kept,
+    released,
     says_the_same,
     unfollowed,
 )
@@ -112,37 +115,41 @@ class Repository:
         subject: str,
         paths: Sequence[str],
         *,
+        models: Mapping[str, Sequence[str]] = MappingProxyType({}),
         allow_downgrade: bool = False,
         trial: desired.Trial | None = None,
     ) -> desired.Desired:
         """Ask a device or a group to run something, anew where it has failed before; return the new desired state.
 
+        Models that are not named are asked for as they were, and not anew.
+
         Args:
             subject: ``device/ID`` or ``group/NAME``.
-            paths: Signed names, at most one a capability profile.
-            allow_downgrade: Permit a release below the devices' floor.
-            trial: What a part of a group runs instead.
+            paths: Signed names for the main model, at most one a capability profile; none: it is not named.
+            models: The same for the tables ``[[model]]``, by their names; none: nothing is said of that model any more.
+            allow_downgrade: Permit a release below the devices' floor, for the models that are named.
+            trial: What a part of a group runs instead, of the main model, which is named then.
 
         Raises:
-            InputError: A name is unknown, or two are for one profile.
+            InputError: A name is unknown, two are for one profile, or nothing is named.
             OutputError: It cannot be written.
         """
+        if not paths and not models and trial is None:
+            raise InputError(f"{subject}: nothing is named that it shall run.")
         with self.signed.alone():
-            artifacts: dict[str, desired.DesiredArtifact] = {}
-            for path in paths:
-                target, facts = self._released(path)
-                if facts.target in artifacts:
-                    raise InputError(f"{path}: another artifact is for {facts.target} already.")
-                artifacts[facts.target] = desired.DesiredArtifact(path=path, digest=_digest(target))
-            serial = self._serial(subject) + 1
-            wanted = desired.Desired(
-                subject=subject,
-                serial=serial,
-                artifacts=artifacts,
-                allow_downgrade=allow_downgrade,
-                trial=trial,
+            main = None
+            if paths or trial is not None:
+                main = desired.DesiredModel(
+                    artifacts=self._by_profile(paths), allow_downgrade=allow_downgrade, trial=trial
+                )
+            others = {
+                name: desired.DesiredModel(artifacts=self._by_profile(one), allow_downgrade=allow_downgrade)
+                for name, one in models.items()
+            }
+            serial, before = self._serial(subject) + 1, self.desired_of(subject)
+            return self._sign_desired(
+                released(before, subject=subject, serial=serial, main=main, models=others)
             )
-            return self._sign_desired(anew(wanted))
 
     def ensure(
         self,
@@ -155,6 +162,8 @@ class Repository:
         is_current: Callable[[], bool] | None = None,
     ) -> desired.Desired:
         """Make the newest desired state say this, and sign only if it does not; return it. May be repeated as often as one likes.
+
+        It is about the main model: what is asked of the others stays.
 
         An artifact that was desired before, by the others or in a trial, keeps the serial that asked for it: devices on which it failed do not
         try it again because a share has grown.
@@ -185,6 +194,7 @@ class Repository:
                 artifacts=artifacts,
                 allow_downgrade=is_below(counters, most) if allow_downgrade is None else allow_downgrade,
                 trial=trial,
+                models={} if before is None else kept(before).models,
             )
             if before is not None and not ask_anew and says_the_same(before, wanted):
                 return before
@@ -348,8 +358,18 @@ class Repository:
 
     # --- what is desired ---
 
+    def _by_profile(self, paths: Sequence[str]) -> dict[str, desired.DesiredArtifact]:
+        artifacts: dict[str, desired.DesiredArtifact] = {}
+        for path in paths:
+            target, facts = self._released(path)
+            if facts.target in artifacts:
+                raise InputError(f"{path}: another artifact is for {facts.target} already.")
+            artifacts[facts.target] = desired.DesiredArtifact(path=path, digest=_digest(target))
+        return artifacts
+
     def _sign_desired(self, wanted: desired.Desired) -> desired.Desired:
-        self._counters(wanted.artifacts)
+        for one in wanted.models.values():
+            self._counters(one.artifacts)
         counters = self._counters({} if wanted.trial is None else wanted.trial.artifacts)
         highest = max(
             [self._highest(wanted.subject), *counters, *self._counters(wanted.artifacts)], default=0

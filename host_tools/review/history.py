@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from device_agent.contract import topics
 from device_agent.contract.errors import ContractError
+from device_agent.contract.model_names import MAIN_MODEL
 from device_agent.contract.telemetry import (
-    MAIN_MODEL,
     MEASUREMENTS,
     Birth,
     Event,

@@ -1,6 +1,6 @@
 """The conformance vectors: what every reader of the contract must take, and what it must refuse, with the code of the refusal.
 
-A vector names its ``kind`` (``manifest``, ``units`` or a message) and holds a ``document``, or ``raw`` text where no JSON writer would
+A vector names its ``kind`` (``manifest``, ``units``, ``desired`` or a message) and holds a ``document``, or ``raw`` text where no JSON writer would
 produce it. A valid one is canonical: reading and writing gives the same bytes. An invalid one says the ``error`` code, words of the
 message, and whether the JSON Schema refuses it too.
 """
@@ -16,7 +16,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 import device_agent.contract
-from device_agent.contract import manifest, manifest_codec, telemetry, telemetry_codec, units
+from device_agent.contract import desired, manifest, manifest_codec, telemetry, telemetry_codec, units
 from device_agent.contract.errors import EdgewrightError
 
 VECTORS = Path(__file__).parent / "vectors"
@@ -43,6 +43,8 @@ def read(kind: str, data: bytes) -> Any:
         return manifest_codec.decode(data, where="vector")
     if kind == "units":
         return units.decode_units(data, where="vector")
+    if kind == "desired":
+        return desired.decode(data, where="vector", subject=json.loads(data)["subject"])
     return telemetry_codec.decode(MESSAGES[kind], data, where="vector")
 
 
@@ -51,6 +53,8 @@ def write(kind: str, value: Any) -> bytes:
         return manifest_codec.encode(value)
     if kind == "units":
         return units.encode_units(value)
+    if kind == "desired":
+        return desired.encode(value)
     return telemetry_codec.encode(value)
 
 
@@ -60,8 +64,8 @@ def canonical(kind: str, document: Any) -> bytes:
 
 
 def schema(kind: str) -> Draft202012Validator:
-    if kind == "manifest":
-        document = json.loads((SCHEMAS / "manifest.v1.json").read_text())
+    if kind in ("manifest", "desired"):
+        document = json.loads((SCHEMAS / f"{kind}.v1.json").read_text())
     else:
         document = json.loads((SCHEMAS / "telemetry.v1.json").read_text())
         document = {"$schema": document["$schema"], "$defs": document["$defs"], "$ref": f"#/$defs/{kind}"}
@@ -100,7 +104,7 @@ def test_the_schema_refuses_what_a_schema_can_say(vector: Any) -> None:
 
 
 def test_every_kind_has_valid_and_invalid_vectors() -> None:
-    kinds = {"manifest", "units", *MESSAGES}
+    kinds = {"manifest", "units", "desired", *MESSAGES}
     for folder in ("valid", "invalid"):
         assert {parameter.values[0]["kind"] for parameter in vectors(folder)} == kinds
 
@@ -142,6 +146,16 @@ def test_the_manifest_schema_has_exactly_the_fields_of_the_dataclasses() -> None
     }
     for kind, part in parts.items():
         assert properties_of(document, part) == fields_of(kind), kind.__name__
+
+
+def test_the_desired_schema_has_exactly_the_fields_of_the_dataclasses() -> None:
+    document = json.loads((SCHEMAS / "desired.v1.json").read_text())
+    definitions = document["$defs"]
+    assert properties_of(document, document) == fields_of(desired.Desired) | {"schema_version"}
+    assert properties_of(document, definitions["model"]) == fields_of(desired.DesiredModel)
+    assert properties_of(document, definitions["trial"]) == fields_of(desired.Trial)
+    artifact = definitions["artifacts"]["additionalProperties"]
+    assert properties_of(document, artifact) == fields_of(desired.DesiredArtifact)
 
 
 @pytest.mark.parametrize("name", sorted(set(MESSAGES) - {"event", "thermal", "power"}))

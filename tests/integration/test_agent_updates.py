@@ -72,7 +72,11 @@ def hear(agent: AgentProcess, text: str) -> None:
 
 def known_good(folder: Path) -> str:
     state = StateFile(folder / "updates" / "state.json").read()
-    return "" if state.known_good is None or state.probation is not None else state.known_good.digest
+    return (
+        ""
+        if state.main.known_good is None or state.main.probation is not None
+        else state.main.known_good.digest
+    )
 
 
 def test_the_agent_takes_an_update_keeps_it_and_refuses_one_that_computes_wrongly(

@@ -39,7 +39,7 @@ def test_check_asks_the_repository_and_changes_nothing(fleet: Fleet, tmp_path: P
     done = command("check", "--config", str(config), "--json")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)["updates"]
-    assert found["answer"] == "can be trusted; wants small 1.2.0"
+    assert found["answer"] == "can be trusted; small 1.2.0 is wanted"
     assert found["root valid until"].startswith("2")
     assert found["here"] == "the delivered artifact runs; there was no update yet"
     assert sorted(tmp_path.rglob("*")) == before

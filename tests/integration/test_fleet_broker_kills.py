@@ -32,7 +32,11 @@ LONGEST_SECONDS = 240.0
 def kept(folder: Path) -> str | None:
     """Return the digest of what a device has kept, as it lies on its disk; None while something is on probation."""
     state = StateFile(folder / "updates" / "state.json").read()
-    return None if state.known_good is None or state.probation is not None else state.known_good.digest
+    return (
+        None
+        if state.main.known_good is None or state.main.probation is not None
+        else state.main.known_good.digest
+    )
 
 
 @pytest.mark.slow

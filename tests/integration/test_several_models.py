@@ -361,11 +361,11 @@ def test_a_side_whose_engine_fails_is_given_up_and_the_other_takes_all_frames(
     assert any("side b: 3 inferences failed" in line.body["reason"] for line in reader.about(HEALTH))
 
 
-def easy_artifact(path: Path) -> Path:
-    """An artifact for ONNX Runtime with the inputs and outputs of `fussy_artifact`, which takes any frame."""
+def easy_artifact(path: Path, graph_name: str = "easy") -> Path:
+    """An artifact for ONNX Runtime with the inputs and outputs of `fussy_artifact`, which takes any frame; another name is another file."""
     graph = helper.make_graph(
         [helper.make_node("Relu", ["x"], ["y"])],
-        "easy",
+        graph_name,
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 8])],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 8])],
     )

@@ -15,7 +15,7 @@ import pytest
 
 from device_agent.contract.archive import ArtifactArchive
 from device_agent.contract.digest import digest_of_file
-from device_agent.update import child, machine, trial
+from device_agent.update import child, schedule, trial
 from device_agent.update.updates import Updates
 from tests.integration.update_repository import Fleet
 from tests.integration.update_within import Within, artifacts, config_of
@@ -38,7 +38,7 @@ def fleet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fleet]:
     # Limits are the child's, and the steps are done here.
     monkeypatch.setattr(child, "limit_memory_and_time", lambda _: None)
     monkeypatch.setattr(trial, "limit_memory_and_time", lambda _: None)
-    monkeypatch.setattr(machine, "_FIRST_RETRY_SECONDS", 0.02)
+    monkeypatch.setattr(schedule, "_FIRST_RETRY_SECONDS", 0.02)
     made = Fleet(tmp_path)
     yield made
     made.server.close()
@@ -134,7 +134,11 @@ def test_a_clock_that_jumps_by_years_in_an_update_stops_no_model_and_the_update_
                     updates.handle(children.answers.pop(0))
                 updates.observed(inferences=10, errors=0, p95_seconds=0.001)
                 state = updates._durable
-                if state.known_good is not None and state.known_good.digest == wanted and not state.notices:
+                if (
+                    state.main.known_good is not None
+                    and state.main.known_good.digest == wanted
+                    and not state.notices
+                ):
                     assert time.monotonic() - began >= 0.2, (
                         "probation is of monotonic time, whatever the clock says"
                     )

@@ -91,7 +91,7 @@ def test_the_agent_takes_an_update_with_its_own_certificate(
     )
     done = command("check", "--config", str(config), "--json")
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["updates"]["answer"] == "can be trusted; wants small 1.2.0"
+    assert json.loads(done.stdout)["updates"]["answer"] == "can be trusted; small 1.2.0 is wanted"
     wanted = digest_of_file(tmp_path / "new.ewa")
     with AgentProcess(config) as agent:
         state = StateFile(tmp_path / "updates" / "state.json")

@@ -96,14 +96,14 @@ def live(config: AgentConfig, wanted: str, points: Points, *, broken: str = "") 
                 updates.turn(time.monotonic())
                 while children.answers:
                     updates.handle(children.answers.pop(0))
-                    asked_in_vain += any(one.digest == broken for one in updates._durable.rejected)
+                    asked_in_vain += any(one.digest == broken for one in updates._durable.main.rejected)
                 if artifact.digest == broken:
                     updates.failed("engine", "it does not run")
                 else:
                     updates.observed(inferences=10, errors=0, p95_seconds=0.001)
                 state = updates._durable
-                done = state.known_good is not None and state.known_good.digest == wanted
-                if (done or asked_in_vain >= 5) and state.probation is None and not state.notices:
+                done = state.main.known_good is not None and state.main.known_good.digest == wanted
+                if (done or asked_in_vain >= 5) and state.main.probation is None and not state.notices:
                     return ran
                 time.sleep(0.002)
     raise AssertionError(f"not kept in {LONGEST_SECONDS} s: {wanted}")
@@ -166,7 +166,7 @@ def test_a_power_cut_at_every_step_of_an_update_leaves_one_verified_model_and_th
         folder = tmp_path / f"cut-{kill_at}"
         assert in_a_fork(lambda at=kill_at, where=folder: killed(where, at)) == -signal.SIGKILL, kill_at
         state = StateFile(folder / "state.json").read()
-        for release in (state.active, state.known_good):
+        for release in (state.main.active, state.main.known_good):
             if release is not None:
                 path = Store(folder / "store").path(release.digest)
                 ArtifactArchive.open(path, expected_digest=release.digest).check_members()
@@ -183,9 +183,9 @@ def test_a_model_that_fails_on_probation_is_taken_back_and_not_tried_again(
     config = config_of(fleet, "dev-1", tmp_path / "d", delivered)
     live(config, digest_of_file(bad), Points(kill_at=0), broken=digest_of_file(bad))
     state = StateFile(tmp_path / "d" / "state.json").read()
-    assert state.active is not None
-    assert state.active.digest == digest_of_file(delivered)
-    assert [(one.digest, one.reason) for one in state.rejected] == [
+    assert state.main.active is not None
+    assert state.main.active.digest == digest_of_file(delivered)
+    assert [(one.digest, one.reason) for one in state.main.rejected] == [
         (digest_of_file(bad), "engine: it does not run")
     ]
     fleet.offer(good, counter=2)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from device_agent.contract.archive import ArtifactArchive
 from device_agent.contract.digest import digest_of_file
-from device_agent.update import child, machine, trial
+from device_agent.update import child, schedule, trial
 from device_agent.update.state_file import StateFile
 from device_agent.update.store import Store
 from device_agent.update.updates import Updates
@@ -143,13 +143,13 @@ def be_the_device(config: AgentConfig, wanted: str, disk: Disk) -> set[str]:
                     updates.observed(inferences=10, errors=0, p95_seconds=0.001)
                     disk.turn()
                     state = updates._durable
-                    done = state.known_good is not None and state.known_good.digest == wanted
+                    done = state.main.known_good is not None and state.main.known_good.digest == wanted
                     if done and "update_committed" in told and not disk.fails:
                         return told
                     time.sleep(0.001)
             # What runs, whatever the disk does, is whole.
             ArtifactArchive.open(
-                updates.artifact.path, expected_digest=updates.artifact.digest
+                updates.models["main"].artifact.path, expected_digest=updates.models["main"].artifact.digest
             ).check_members()
     raise AssertionError(f"not kept in {LONGEST_SECONDS} s; told: {sorted(told)}")
 
@@ -158,7 +158,7 @@ def main() -> None:
     """Break the disk at every place of an update, once full and once read-only, and count."""
     url, root, delivered, wanted, folder = sys.argv[1:]
     disk_folder = Path(folder)
-    machine._FIRST_RETRY_SECONDS = 0.02  # type: ignore[misc]
+    schedule._FIRST_RETRY_SECONDS = 0.02  # type: ignore[misc]
     child.limit_memory_and_time = trial.limit_memory_and_time = lambda _: None  # type: ignore[assignment]
 
     def update(fault: Fault, at: int) -> tuple[Disk, set[str]]:
@@ -174,7 +174,7 @@ def main() -> None:
         ) as updates:
             updates.begin()  # a start removes what could not be removed
         state = StateFile(device / "state.json").read()
-        assert state.active == state.known_good is not None
+        assert state.main.active == state.main.known_good is not None
         assert digest_of_file(Store(device / "store").path(wanted)) == wanted
         assert [path.name for path in (device / "store").iterdir()] == [
             Store(device / "store").path(wanted).name

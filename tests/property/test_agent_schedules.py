@@ -3,7 +3,7 @@ model beside the main one, and a split. Each seed is one schedule of kills, outa
 commands and updates; it ends with quiet weather, in which everything must come to its end.
 
 What is played here is the worker (what a step gives), the broker (what it has), the thermometer and the update's own
-surroundings (`test_update_schedules`); the rest is the agent's own code.
+surroundings (`update_device`); the rest is the agent's own code.
 """
 
 from __future__ import annotations
@@ -18,19 +18,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from test_update_schedules import DELIVERED
-from test_update_schedules import Device as UpdatingDevice
+from update_device import Device as UpdatingDevice
+from update_device import delivered
 
 from device_agent import effects as do
 from device_agent import occurrences as was
 from device_agent.beside.further import FurtherModel
 from device_agent.contract.errors import EngineError, StorageError
-from device_agent.contract.telemetry import MAIN_MODEL
+from device_agent.contract.model_names import MAIN_MODEL
 from device_agent.contract.topics import DeviceTopics
 from device_agent.core import OVER, Core, Timing
 from device_agent.engines.null import NullEngine
 from device_agent.heat.policy import HeatPolicy, HeatRules, HeatStep
 from device_agent.inference import Meter
+from device_agent.model_runner import Running
 from device_agent.orders import Orders
 from device_agent.split import Assignment, Side, Split
 from device_agent.telemetry import store
@@ -68,7 +69,7 @@ class PlayedRunner:
 
     def __init__(self, *_: Any, **__: Any) -> None:
         self.told: list[str] = []
-        self.sides: tuple[Any, ...] = ()
+        self.sides = (Running(variant=None, archive=None, engine=None, meter=Meter(sketch_every_frames=0)),)
         self.refused_frames = self.dropped_frames = 0
         self.has_source = False
 
@@ -257,7 +258,8 @@ class Agent:
     @property
     def artifact(self) -> str:
         """Digest of what this process is to run."""
-        return DELIVERED.digest if self.updates.runs is None else self.updates.runs.digest
+        runs = self.updates.runs.get(MAIN_MODEL)
+        return delivered().digest if runs is None else runs.digest
 
     def sample(self) -> None:
         for kind, topic in ((store.Kind.MEASUREMENT, "m/system"), (store.Kind.RESULT, "o/inference")):
@@ -530,7 +532,7 @@ class Agent:
         self.weather = 0.0
         self.disk_is_bad = False
         self.updates.serial += 1
-        self.updates.wanted = type(DELIVERED)(
+        self.updates.wishes[MAIN_MODEL].release = type(delivered())(
             digest=f"sha256:{10**6 + self.updates.serial:064x}", name="m", version="9", counter=10**6
         )
         self.updates.weather = 0.0
@@ -545,6 +547,7 @@ class Agent:
         raise AssertionError(f"not well: {self.core.phase}, {self.updates.disk}, {self.core._troubles}")
 
     def is_well(self) -> bool:
+        wanted = self.updates.wishes[MAIN_MODEL].release
         return (
             self.core.phase == "running"
             and self.infers
@@ -554,8 +557,8 @@ class Agent:
             and self.connected
             and self.spool.on_disk
             and (self.gate is None or (self.gate.model.state == "running" and not self.gate.model.trouble))
-            and self.updates.disk.known_good == self.updates.disk.active == self.updates.wanted
-            and self.updates.runs == self.updates.wanted
+            and self.updates.disk.main.known_good == self.updates.disk.main.active == wanted
+            and self.updates.runs[MAIN_MODEL] == wanted
         )
 
     def stop(self) -> None:
@@ -582,6 +585,7 @@ class _Config:
         self.engine = _Section(retry_min_seconds=1.0, retry_max_seconds=60.0)
         self.source = _Section(rate_hz=0.0)
         self.results = _Section(mqtt=False, jsonl=none["jsonl"])
+        self.artifact = none["artifact"]
 
 
 class _Section:

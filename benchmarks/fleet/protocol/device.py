@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from device_agent import effects, occurrences
 from device_agent.broker import broker_settings, courier_limits
 from device_agent.contract.errors import EdgewrightError
+from device_agent.contract.model_names import MAIN_MODEL
 from device_agent.contract.topics import DeviceTopics, subscription
 from device_agent.core import Core, Timing
 from device_agent.engines.null import NullEngine
@@ -313,7 +314,7 @@ class Run:
         )
 
     def _load(self) -> None:
-        self._updates.tapped(NullEngine(("x",), {"y": 40}, 0.0))
+        self._updates.models[MAIN_MODEL].tapped(NullEngine(("x",), {"y": 40}, 0.0))
         self._waiting.append(occurrences.EngineLoaded(engine=_NULL[0], engine_version=_NULL[1], seconds=0.0))
 
     def _begin_window(self) -> None:

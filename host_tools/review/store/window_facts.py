@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from device_agent.contract.telemetry import MAIN_MODEL
+from device_agent.contract.model_names import MAIN_MODEL
 from host_tools.review.store import histograms, message_ledger, window_rows
 from host_tools.review.store.dirty_windows import FINEST, window_start
 from host_tools.review.store.sensors import Role

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 from queue import SimpleQueue
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +13,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from device_agent.beside.models import Beside
-from device_agent.config import parse_config
+from device_agent.config import ArtifactSection, parse_config
+from device_agent.contract.digest import digest_of_file
 from device_agent.contract.topics import DeviceTopics
 from device_agent.frames import FrameDoor
 from device_agent.inbox import FromModel
@@ -28,10 +30,11 @@ from device_agent.orders import Orders
 from device_agent.telemetry.recorder import Recorder
 from device_agent.telemetry.spool import Spool, SpoolLimits
 from device_agent.telemetry.stamp import Stamper
+from device_agent.update.updated_model import UpdatedModel
 from tests.integration.support import float_tensor, manifest_of, null_artifact, write_ewa
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
 LEAST = (
     '[device]\nid = "a"\n[artifact]\npath = "main.ewa"\n[spool]\npath = "s.db"\ndrain_timeout_seconds = 0.2\n'
@@ -44,7 +47,7 @@ GATE = (
 class Loop:
     """What the agent's loop does with them."""
 
-    def __init__(self, folder: Path, text: str) -> None:
+    def __init__(self, folder: Path, text: str, updated: Mapping[str, UpdatedModel]) -> None:
         config = parse_config((LEAST + GATE + text).encode(), origin="agent.toml", folder=folder)
         self.inbox: SimpleQueue[Any] = SimpleQueue()
         self.passed_on: list[object] = []
@@ -69,6 +72,7 @@ class Loop:
             ),
             doors={name: FrameDoor() for name in ("main", "gate")},
             changed=lambda: None,
+            updated=updated,
         )
         (self.gate,) = self.beside.models
         self.verified = 0
@@ -115,8 +119,8 @@ def large_artifact(path: Path) -> Path:
 def loop_of(tmp_path: Path) -> Iterator[Callable[[str], Loop]]:
     loops: list[Loop] = []
 
-    def make(text: str) -> Loop:
-        loops.append(Loop(tmp_path, text))
+    def make(text: str, updated: Mapping[str, UpdatedModel] = MappingProxyType({})) -> Loop:
+        loops.append(Loop(tmp_path, text, updated))
         return loops[-1]
 
     yield make
@@ -192,3 +196,53 @@ def test_what_concerns_all_models_is_passed_on_once_and_only_then(
     loop.inbox.put(FromModel("gate", Failed(code="engine", message="late")))
     loop.until(loop.inbox.empty)
     assert loop.gate.state == "stopped"
+
+
+def test_a_model_is_switched_to_what_updates_say_and_shows_nothing_of_the_one_before(
+    tmp_path: Path, loop_of: Callable[..., Loop]
+) -> None:
+    old = null_artifact(tmp_path / "gate.ewa", latency_seconds=0.001)
+    new = null_artifact(tmp_path / "new.ewa", latency_seconds=0.002)
+    failures: list[tuple[str, str]] = []
+    gate = UpdatedModel(ArtifactSection(path=old), lambda code, message: failures.append((code, message)))
+    loop = loop_of("", {"gate": gate})
+    loop.until(lambda: loop.inferences > 3)
+    assert list(loop.beside.close_windows(final=False)) == ["gate"]
+    gate.artifact = ArtifactSection(path=new)
+    assert loop.beside.close_windows(final=False) == {}, "that is not of what is to run"
+    loop.until(
+        lambda: loop.gate.state == "running" and loop.gate.runner.digest_of(None) == digest_of_file(new)
+    )
+    count = loop.inferences
+    loop.until(lambda: loop.inferences > count)
+    (window,) = loop.beside.close_windows(final=False).values()
+    assert 0 < window.latencies.count <= loop.inferences - 4, "without those of the one before"
+    assert gate.tap is not None, "its frames can be seen"
+    gate.artifact = ArtifactSection(path=tmp_path / "none.ewa")
+    loop.until(lambda: failures)
+    assert failures[0][0] == "storage"
+    gate.artifact = ArtifactSection(path=old)
+    loop.until(
+        lambda: loop.gate.runner.digest_of(None) == digest_of_file(old) and loop.gate.state == "running"
+    )
+    assert loop.gate.trouble == ""
+
+
+def test_a_model_that_is_switched_while_it_is_begun_infers_only_what_was_tested(
+    tmp_path: Path, loop_of: Callable[..., Loop]
+) -> None:
+    old = null_artifact(tmp_path / "gate.ewa", latency_seconds=0.001)
+    new = null_artifact(tmp_path / "new.ewa", latency_seconds=0.002)
+    gate = UpdatedModel(ArtifactSection(path=old), lambda *_: None)
+    loop = loop_of("", {"gate": gate})
+    loop.until(lambda: loop.gate.state == "starting")
+    gate.artifact = ArtifactSection(path=new)
+    loop.until(lambda: loop.verified == 2 and loop.gate.state == "running")
+    assert loop.gate.runner.digest_of(None) == digest_of_file(new)
+    loop.order("pause")
+    loop.until(lambda: loop.ends)
+    gate.artifact = ArtifactSection(path=old)
+    loop.until(
+        lambda: loop.gate.runner.digest_of(None) == digest_of_file(old) and loop.gate.state == "running"
+    )
+    assert loop.gate.trouble == "paused by a command", "a switch is no command to go on"

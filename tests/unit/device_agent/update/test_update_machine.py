@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from device_agent.update import effects as do
 from device_agent.update import occurrences as was
-from device_agent.update.machine import UpdateLimits, UpdateMachine
+from device_agent.update.limits import UpdateLimits
+from device_agent.update.machine import UpdateMachine
 from device_agent.update.probation import Evidence, ProbationLimits
-from device_agent.update.state import Probation, Release, UpdateState
+from device_agent.update.state import Probation, Release, Standing, UpdateState
 from device_agent.update.state_file import decode, encode
 
 PROBATION = ProbationLimits(
@@ -34,8 +36,19 @@ LIMITS = UpdateLimits(
 )
 OLD = Release(digest="sha256:" + "0" * 64, name="m", version="1", counter=5)
 NEW = Release(digest="sha256:" + "1" * 64, name="m", version="2", counter=6)
-STATE = UpdateState(active=OLD, known_good=OLD, counter_floor=5, desired_serial=7, time_floor_seconds=1e9)
-ON_PROBATION = replace(
+STATE = UpdateState(
+    models={"main": Standing(active=OLD, known_good=OLD, counter_floor=5)},
+    desired_serial=7,
+    time_floor_seconds=1e9,
+)
+
+
+def changed(state: UpdateState, **fields: Any) -> UpdateState:
+    """Return the state with the main model standing otherwise."""
+    return state.having("main", replace(state.main, **fields))
+
+
+ON_PROBATION = changed(
     STATE, active=NEW, probation=Probation(attempts=0, serial=8, baseline_p95_seconds=0.01)
 )
 
@@ -91,10 +104,10 @@ def test_the_way_to_an_activation_in_order() -> None:
         seen += machine.handle(report)
     kinds = [type(one).__name__ for one in seen if not isinstance(one, do.WriteState | do.Tell | do.Collect)]
     assert kinds == ["Fetch", "Try", "Shadow", "Restart"]
-    assert machine.state.active == NEW
-    assert machine.state.known_good == OLD
-    assert machine.state.probation is not None
-    assert machine.state.probation.attempts == 0
+    assert machine.state.main.active == NEW
+    assert machine.state.main.known_good == OLD
+    assert machine.state.main.probation is not None
+    assert machine.state.main.probation.attempts == 0
 
 
 @pytest.mark.parametrize(
@@ -147,7 +160,7 @@ def test_models_that_disagree_are_not_activated() -> None:
     machine.handle(was.Tried(samples=1, largest_lsb=0.0, load_seconds=0.1))
     effects = machine.handle(was.Shadowed(frames=5, cosine=float("nan")))
     assert told(effects) == [("update_rejected", "shadow_disagrees")]
-    assert machine.state.active == OLD
+    assert machine.state.main.active == OLD
 
 
 @pytest.mark.parametrize(
@@ -166,9 +179,9 @@ def test_bad_windows_in_a_row_take_it_back_with_the_reason(window: was.Observed,
     effects = machine.handle(window)
     assert told(effects) == [("update_rolled_back", reason)]
     assert isinstance(effects[-1], do.Restart)
-    assert machine.state.active == OLD
-    assert machine.state.has_rejected(NEW.digest, 8)
-    assert machine.state.counter_floor == 5
+    assert machine.state.main.active == OLD
+    assert machine.state.main.has_rejected(NEW.digest, 8)
+    assert machine.state.main.counter_floor == 5
 
 
 def test_heat_that_was_there_before_says_nothing_against_the_new_release() -> None:
@@ -185,7 +198,7 @@ def test_heat_that_was_there_before_says_nothing_against_the_new_release() -> No
             was.Shadowed(frames=9, cosine=0.99),
         ):
             machine.handle(report)
-        probation = machine.state.probation
+        probation = machine.state.main.probation
         assert probation is not None
         assert probation.baseline_hot is was_hot, windows
         after = started(decode(encode(machine.state), where="state"))
@@ -196,10 +209,10 @@ def test_heat_that_was_there_before_says_nothing_against_the_new_release() -> No
 def test_it_is_kept_after_its_time_and_results_and_the_floor_goes_up() -> None:
     machine = started(ON_PROBATION)
     machine.handle(was.Observed(inferences=30, errors=0, p95_seconds=0.01))
-    assert machine.state.probation is not None
+    assert machine.state.main.probation is not None
     assert machine.next_due_seconds == 10.0
     assert told(machine.handle(was.Tick(moment(11.0)))) == [("update_committed", None)]
-    assert (machine.state.known_good, machine.state.counter_floor) == (NEW, 6)
+    assert (machine.state.main.known_good, machine.state.main.counter_floor) == (NEW, 6)
 
 
 def test_without_evidence_it_goes() -> None:
@@ -210,10 +223,10 @@ def test_without_evidence_it_goes() -> None:
 
 def test_a_start_that_ends_in_order_is_not_counted_and_others_are() -> None:
     machine = started(ON_PROBATION)
-    assert machine.state.probation == replace(ON_PROBATION.probation, attempts=1)  # type: ignore[type-var]
+    assert machine.state.main.probation == replace(ON_PROBATION.main.probation, attempts=1)  # type: ignore[type-var]
     machine.handle(was.Stopping())
-    assert machine.state.probation == ON_PROBATION.probation
-    worn = replace(ON_PROBATION, probation=Probation(attempts=3, serial=8, baseline_p95_seconds=None))
+    assert machine.state.main.probation == ON_PROBATION.main.probation
+    worn = changed(ON_PROBATION, probation=Probation(attempts=3, serial=8, baseline_p95_seconds=None))
     machine = UpdateMachine(worn, LIMITS)
     effects = machine.handle(was.Started(moment(0.0)))
     assert told(effects) == [("update_rolled_back", "crash_loop")]
@@ -225,28 +238,31 @@ def test_a_damaged_file_leads_back_to_the_delivered_one_and_the_floor_stays() ->
     effects = machine.handle(was.RunFailed(code="digest_mismatch", message="a bit"))
     assert told(effects) == [("update_store_damaged", "digest_mismatch")]
     assert isinstance(effects[-1], do.Restart)
-    assert (machine.state.active, machine.state.counter_floor) == (None, 5)
+    assert (machine.state.main.active, machine.state.main.counter_floor) == (None, 5)
     assert started().handle(was.RunFailed(code="engine", message="no")) == ()
 
 
 def test_a_disk_that_cannot_count_a_start_runs_what_is_known_to_be_good() -> None:
     machine = UpdateMachine(ON_PROBATION, LIMITS)
     machine.handle(was.Started(moment(0.0)))
-    effects = machine.handle(was.StateUnwritten(message="full", durable=ON_PROBATION, runs=False))
+    effects = machine.handle(was.StateUnwritten(message="full", durable=ON_PROBATION, begun=frozenset()))
     assert effects[0] == do.Run(OLD)
     retry = machine.next_due_seconds
     assert 0.0 < retry < float("inf")
     assert machine.handle(was.Tick(moment(retry - 1.0))) == ()
     again = machine.handle(was.Tick(moment(retry)))
     assert again == (do.WriteState(ON_PROBATION), do.Restart("the active release can be started"))
-    assert machine.handle(was.StateUnwritten(message="full", durable=ON_PROBATION, runs=True)) == ()
+    assert (
+        machine.handle(was.StateUnwritten(message="full", durable=ON_PROBATION, begun=frozenset({"main"})))
+        == ()
+    )
     assert machine.next_due_seconds > retry, "nothing is restarted before the disk works"
 
 
 def test_a_release_that_was_activated_and_not_told_waits_for_the_disk_and_one_that_was_rolled_back_does_not() -> (
     None
 ):
-    good = replace(ON_PROBATION, active=OLD, probation=None)
+    good = changed(ON_PROBATION, active=OLD, probation=None)
     for durable, restarts in ((ON_PROBATION, False), (good, True)):
         machine = UpdateMachine(good if not restarts else ON_PROBATION, LIMITS)
         machine.handle(was.Started(moment(0.0)))
@@ -254,7 +270,9 @@ def test_a_release_that_was_activated_and_not_told_waits_for_the_disk_and_one_th
             machine.handle(was.RunFailed(code="engine", message="no"))
         else:
             machine.phase = "restarting"
-        effects = machine.handle(was.StateUnwritten(message="full", durable=durable, runs=True))
+        effects = machine.handle(
+            was.StateUnwritten(message="full", durable=durable, begun=frozenset({"main"}))
+        )
         assert any(isinstance(effect, do.Restart) for effect in effects) == restarts
 
 
@@ -266,8 +284,9 @@ def test_a_disk_that_could_not_take_the_delivered_artifact_is_asked_again() -> N
     assert machine.handle(was.Tick(moment(machine.next_due_seconds))) == (do.TakeDelivered(),)
     assert machine.handle(was.Undelivered(message="full")) == (), "told once"
     assert machine.handle(was.Tick(moment(machine.next_due_seconds))) == (do.TakeDelivered(),)
-    effects = machine.handle(was.DeliveredTaken(OLD))
-    assert machine.state.active == machine.state.known_good == OLD
+    delivered = replace(OLD, counter=0)
+    effects = machine.handle(was.DeliveredTaken(delivered))
+    assert machine.state.main.active == machine.state.main.known_good == delivered
     assert effects == (do.WriteState(machine.state), do.Collect(machine.state.kept))
     assert machine.handle(was.Tick(moment(machine.next_due_seconds))) == (do.Check(),)
 
@@ -287,7 +306,7 @@ def test_what_failed_in_a_trial_is_not_tried_again_because_the_share_has_grown()
     machine.handle(was.TrialFailed(code="self_test", message="no"))
     machine.handle(was.Tick(moment(200.0)))
     assert told(machine.handle(offer(serial=9, since=8, is_in_trial=True))) == []
-    assert (machine.state.desired_serial, machine.state.is_in_trial) == (9, True)
+    assert (machine.state.desired_serial, machine.state.main.is_in_trial) == (9, True)
     machine.handle(was.Tick(moment(400.0)))
     assert told(machine.handle(offer(serial=10, since=10, is_in_trial=True))) == [("update_started", None)]
 
@@ -302,7 +321,9 @@ def test_a_trial_that_takes_the_device_down_is_counted_over_growing_shares() -> 
     assert told(checked(started(state), offer(serial=10, since=8))) == [("update_rejected", "crash_loop")]
 
 
-COMMITTED = replace(STATE, active=NEW, known_good=NEW, counter_floor=6, desired_serial=9, is_in_trial=True)
+COMMITTED = replace(
+    changed(STATE, active=NEW, known_good=NEW, counter_floor=6, is_in_trial=True), desired_serial=9
+)
 
 
 def test_a_trial_that_is_taken_back_leads_to_what_the_others_run_and_the_floor_stays() -> None:
@@ -313,13 +334,17 @@ def test_a_trial_that_is_taken_back_leads_to_what_the_others_run_and_the_floor_s
     seen += machine.handle(was.Tried(samples=1, largest_lsb=0.0, load_seconds=0.1))
     kinds = [type(one).__name__ for one in seen if not isinstance(one, do.WriteState | do.Tell | do.Collect)]
     assert kinds == ["Fetch", "Try", "Restart"], "to disagree with what is not wanted is no fault"
-    probation = machine.state.probation
+    probation = machine.state.main.probation
     assert probation is not None
     assert probation.baseline_p95_seconds is None, "nor is to be slower than it"
     after = started(decode(encode(machine.state), where="state"))
     after.handle(was.Observed(inferences=30, errors=0, p95_seconds=0.01))
     assert told(after.handle(was.Tick(moment(11.0)))) == [("update_committed", None)]
-    assert (after.state.known_good, after.state.counter_floor, after.state.is_in_trial) == (OLD, 6, False)
+    assert (after.state.main.known_good, after.state.main.counter_floor, after.state.main.is_in_trial) == (
+        OLD,
+        6,
+        False,
+    )
 
 
 def test_without_the_signed_permission_nothing_goes_back_and_with_it_an_earlier_refusal_is_lifted() -> None:
@@ -338,8 +363,8 @@ def test_what_is_on_its_way_and_not_wanted_any_more_ends_without_being_held_agai
     machine.handle(was.FetchFailed(code="transfer", message="away"))
     machine.handle(was.Tick(moment(200.0)))
     assert told(machine.handle(offer(OLD, serial=9))) == [("update_rejected", "withdrawn")]
-    assert machine.state.candidate is None
-    assert not machine.state.has_rejected(NEW.digest, 8)
+    assert machine.state.main.candidate is None
+    assert not machine.state.main.has_rejected(NEW.digest, 8)
     third = replace(NEW, digest="sha256:" + "2" * 64, counter=7)
     machine.handle(was.Tick(moment(400.0)))
     machine.handle(offer(serial=10))
@@ -352,30 +377,38 @@ def test_what_is_on_its_way_and_not_wanted_any_more_ends_without_being_held_agai
 
 
 def test_a_first_trial_that_is_taken_back_leads_to_what_was_delivered() -> None:
-    machine = started(replace(COMMITTED, desired_digest=NEW.digest))
+    machine = started(changed(COMMITTED, desired_digest=NEW.digest))
     machine.handle(was.Tick(moment(5.0)))
     effects = machine.handle(was.NothingDesired("a trial of nobody", 10))
     assert told(effects) == [("update_rolled_back", "withdrawn")]
     assert isinstance(effects[-1], do.Restart)
-    assert (machine.state.active, machine.state.counter_floor, machine.state.desired_serial) == (None, 6, 10)
+    assert (machine.state.main.active, machine.state.main.counter_floor, machine.state.desired_serial) == (
+        None,
+        6,
+        10,
+    )
     after = UpdateMachine(decode(encode(machine.state), where="state"), LIMITS)
     assert after.handle(was.Started(moment(0.0))) == (do.TakeDelivered(),)
     after.handle(was.DeliveredTaken(replace(OLD, counter=0)))
     after.handle(was.Tick(moment(5.0)))
     assert told(after.handle(was.NothingDesired("a trial of nobody", 10))) == []
-    assert after.state.active == replace(OLD, counter=0)
+    assert after.state.main.active == replace(OLD, counter=0)
 
 
 def test_a_trial_of_others_and_nothing_else_is_followed_and_not_replayed() -> None:
     machine = started(COMMITTED)
     machine.handle(was.Tick(moment(5.0)))
     machine.handle(was.NothingDesired("a trial that this device is not in", 10))
-    assert (machine.state.desired_serial, machine.state.desired_digest, machine.state.is_in_trial) == (
+    assert (
+        machine.state.desired_serial,
+        machine.state.main.desired_digest,
+        machine.state.main.is_in_trial,
+    ) == (
         10,
         "",
         False,
     )
-    assert machine.state.active == NEW
+    assert machine.state.main.active == NEW
     machine.handle(was.Tick(moment(400.0)))
     effects = machine.handle(was.NothingDesired("an older one", 9))
     assert told(effects) == [("update_postponed", "desired_replayed")]

@@ -75,7 +75,7 @@ def test_a_desired_state_survives_and_another_subjects_is_refused() -> None:
         (b"models/m/m-1.ewa", b"/etc/passwd"),
         (b'"allow_downgrade":false', b'"allow_downgrade":0'),
         (b'"artifacts":{', b'"artifacts":{},"x":{'),
-        (b'"1.2"', b'"2.0"'),
+        (b'"1.3"', b'"2.0"'),
         (b"sha256:a", b"sha256:X"),
     ],
 )

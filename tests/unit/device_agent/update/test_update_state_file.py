@@ -12,6 +12,7 @@ from device_agent.update.state import (
     Probation,
     Rejection,
     Release,
+    Standing,
     UpdateState,
 )
 from device_agent.update.state_file import StateFile, decode, encode
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 RELEASE = Release(digest="sha256:" + "a" * 64, name="m", version="1.0", counter=3)
-FULL = UpdateState(
+STANDING = Standing(
     active=RELEASE,
     known_good=RELEASE,
     candidate=Candidate(
@@ -28,9 +29,12 @@ FULL = UpdateState(
     ),
     probation=Probation(attempts=1, serial=4, baseline_p95_seconds=0.25),
     counter_floor=3,
+    rejected=(Rejection(digest=RELEASE.digest, serial=2, reason="engine: no"),),
+)
+FULL = UpdateState(
+    models={"main": STANDING},
     desired_serial=4,
     time_floor_seconds=1.5e9,
-    rejected=(Rejection(digest=RELEASE.digest, serial=2, reason="engine: no"),),
     notices=(Notice(name="update_tried", severity="info", text="t", details={"samples": 1, "x": None}),),
 )
 
@@ -67,7 +71,7 @@ def test_parts_that_do_not_go_together_are_refused() -> None:
 
 def encode_release() -> bytes:
     return (
-        encode(UpdateState(active=RELEASE, known_good=RELEASE))
+        encode(UpdateState(models={"main": Standing(active=RELEASE, known_good=RELEASE)}))
         .split(b'"active":')[1]
         .split(b',"known_good"')[0]
     )
