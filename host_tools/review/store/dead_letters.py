@@ -49,7 +49,7 @@ class DeadLetters:
         self._bytes += sum(len(one) for one in payload.to_pylist())
         if self._letters > 2 * self._limits.dead_letters or self._bytes > 2 * self._limits.dead_letter_bytes:
             self._remove_oldest()
-        return rows.num_rows
+        return len(rows)
 
     def _remove_oldest(self) -> None:
         there = self._engine.select(
