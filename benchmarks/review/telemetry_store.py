@@ -1,32 +1,34 @@
 """A store of 10,000 devices as the issue has it, and how long the questions of a page take.
 
-    python -m benchmarks.review.telemetry_store --store out/fleet.duckdb
+    python -m benchmarks.review.telemetry_store --store out/fleet.duckdb --generate-only
+    python -m benchmarks.review.telemetry_store --store out/fleet.duckdb --write-docs
 
 30 days of hours and days, the last day by the minute, the last hour in windows of 10 s: about 25 million windows of
 devices, written as roll-ups write them (a window of all devices after the other), then rolled up to fleets by the store
-itself. Generating may be stopped and goes on where it was.
+itself. Generating may be stopped and goes on where it was; the second command generates what is missing, too.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import time
 from functools import lru_cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
-from host_tools.review.serve.span import RANGES, of_ranking, span_of
+from benchmarks import machine
+from benchmarks.review.store_questions import Report, measured, questions, write_tables
 from host_tools.review.store import window_rows
 from host_tools.review.store.cohorts import mark_fleets
 from host_tools.review.store.longer_windows import fill_level
 from host_tools.review.store.opening import open_store
 from host_tools.review.store.schema import fleet_table, window_table
 from host_tools.review.store.window_rows import WindowRows
-from host_tools.review.store.windows import Histograms, Level, Selection
+from host_tools.review.store.windows import Histograms, Level
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,8 +42,6 @@ PER_SECOND = 10
 SPANS = {Level.DAY: 30 * 86400, Level.HOUR: 30 * 86400, Level.MINUTE: 86400, Level.SECONDS_10: 3600}
 _AT_ONCE = 200_000
 _DRAWN = 20_000
-_NEWEST_BEFORE_END = 18_997
-"""Seconds: a page is looked at whenever, not at midnight."""
 _SIGMA = 0.11
 """Of the logarithm of a latency: p99 is 1.3 times the median."""
 
@@ -51,17 +51,33 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--store", type=Path, required=True)
     parser.add_argument("--devices", type=int, default=10_000)
-    parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--json", type=Path)
+    parser.add_argument(
+        "--rounds", type=int, default=20, help="of each question; the one before them is not counted"
+    )
+    parser.add_argument("--json", type=Path, help="where to write the figures")
+    parser.add_argument("--generate-only", action="store_true", help="measure nothing")
+    parser.add_argument(
+        "--write-docs", action="store_true", help="put the tables into docs/telemetry-store.md"
+    )
     arguments = parser.parse_args()
     store = open_store(arguments.store, threads=2)
     generate(store, arguments.devices)
-    report = {
-        "size": size(store, arguments.store),
-        "views": measure(store, arguments.devices, arguments.rounds),
-    }
-    if arguments.json is not None:
-        arguments.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    if not arguments.generate_only:
+        report: Report = {
+            "devices": arguments.devices,
+            "rounds": arguments.rounds,
+            "machine": machine.facts(),
+            "duckdb": version("duckdb"),
+            "size": size(store, arguments.store),
+            "questions": measured(
+                questions(store, arguments.devices, end=END, target=TARGETS[0]), arguments.rounds
+            ),
+        }
+        if arguments.json is not None:
+            arguments.json.parent.mkdir(parents=True, exist_ok=True)
+            arguments.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        if arguments.write_docs:
+            write_tables(report)
     store.close()
 
 
@@ -70,6 +86,8 @@ def generate(store: ColumnStore, devices: int) -> None:
     engine = store._engine  # noqa: SLF001 - windows without messages are this file's alone
     if not engine.select("SELECT id FROM device LIMIT 1").num_rows:
         _write_devices(store, devices)
+    if not engine.select("SELECT boot FROM boot LIMIT 1").num_rows:
+        _write_runs(store, devices)
     for level, span in SPANS.items():
         at_once = max(1, _AT_ONCE // devices) * level.seconds
         found = (
@@ -123,6 +141,22 @@ def _write_devices(store: ColumnStore, devices: int) -> None:
         }))  # fmt: skip
     store._forget()  # noqa: SLF001
     store.label({f"device-{number:05d}": {"group": f"group-{number % 4}"} for number in numbers.tolist()})
+
+
+def _write_runs(store: ColumnStore, devices: int) -> None:
+    """One run of each device, from before the first window until now: it tells when the device was heard."""
+    boots = store._boots  # noqa: SLF001
+    places = boots.places([(number, "boot") for number in range(1, devices + 1)])
+    span = float(SPANS[Level.DAY])
+    for name, value in (
+        ("first_received", END - span), ("last_received", float(END)), ("low_uptime", 0.0), ("high_uptime", span),
+        ("high_seq", 1_000_000), ("placed_start", END - span),
+    ):  # fmt: skip
+        boots.columns[name][places] = value
+    boots.columns["artifact"][places] = np.arange(devices) % 2 + 1
+    engine = store._engine  # noqa: SLF001
+    with engine.transaction():
+        engine.append("boot", boots.rows(places))
 
 
 def _windows(level: Level, times: NDArray[np.int64], devices: int) -> WindowRows:
@@ -183,68 +217,6 @@ def size(store: ColumnStore, path: Path) -> dict[str, int | float]:
     found["windows"] = sum(count for table, count in rows.items() if table.startswith("window"))
     found["bytes_per_window"] = found["bytes"] / found["windows"]
     print(found)
-    return found
-
-
-def measure(store: ColumnStore, devices: int, rounds: int) -> dict[str, dict[str, float]]:
-    """Print and return p50, p95 and median processor time in milliseconds of each view, warm: the first round is left out."""
-    month, day, hour = END - 30 * 86400, END - 86400, END - 3600
-    one = f"device-{devices // 2:05d}"
-    old, new = ("sha256:" + digit * 64 for digit in "ab")
-
-    def asked(start: int, level: Level, by: tuple[str, ...], **chosen: object):  # type: ignore[no-untyped-def]
-        selection = Selection(start=float(start), end=float(END), **chosen)  # type: ignore[arg-type]
-        return lambda: store.windows(selection, level=level, by=by)
-
-    def ranked(seconds: float):  # type: ignore[no-untyped-def]
-        end = float(END - _NEWEST_BEFORE_END)
-        span = of_ranking(span_of(end - seconds, end, newest=end))
-        selection = Selection(start=span.start, end=span.end)
-        return lambda: store.windows(selection, level=span.level, by=("device",))
-
-    views = {
-        "fleet, 30 days by the hour": asked(month, Level.HOUR, ("time",)),
-        "fleet, a day by the minute": asked(day, Level.MINUTE, ("time",)),
-        "fleet, an hour in 10 s": asked(hour, Level.SECONDS_10, ("time",)),
-        "fleet by artifact, 30 days by the hour": asked(month, Level.HOUR, ("time", "artifact")),
-        "fleet by target, 30 days by the hour": asked(month, Level.HOUR, ("label:target", "time")),
-        "fleet by target and group, 30 days": asked(month, Level.DAY, ("label:target", "label:group")),
-        "one target, a day by the minute": asked(
-            day, Level.MINUTE, ("time",), labels=(("target", TARGETS[0]),)
-        ),
-        "two artifacts, 30 days in all": asked(month, Level.DAY, ("artifact",)),
-        "devices, the last hour": asked(hour, Level.HOUR, ("device",)),
-        "devices, the last day": asked(day, Level.HOUR, ("device",)),
-        "devices, 30 days": asked(month, Level.DAY, ("device",)),
-        **{
-            f"devices, {name} as the page asks": ranked(RANGES[name])
-            for name in ("1h", "6h", "24h", "7d", "30d")
-        },
-        "devices by artifact, 30 days": asked(month, Level.DAY, ("device", "artifact"), artifacts=(old, new)),
-        "one device, 30 days by the hour": asked(month, Level.HOUR, ("time",), devices=(one,)),
-        "one device, a day by the minute": asked(day, Level.MINUTE, ("time",), devices=(one,)),
-        "one device, an hour in 10 s": asked(hour, Level.SECONDS_10, ("time",), devices=(one,)),
-        "list of devices": store.devices,
-    }
-    found = {}
-    for name, view in views.items():
-        view()
-        took, worked = [], []
-        for _ in range(rounds):
-            began, before = time.perf_counter(), time.process_time()
-            view()
-            took.append(1e3 * (time.perf_counter() - began))
-            worked.append(1e3 * (time.process_time() - before))
-        found[name] = told = {
-            "p50_ms": float(np.quantile(took, 0.5)),
-            "p95_ms": float(np.quantile(took, 0.95)),
-            "processor_ms": float(np.median(worked)),
-        }
-        print(
-            f"{name:42} p50 {told['p50_ms']:7.1f} ms   p95 {told['p95_ms']:7.1f} ms   "
-            f"processor {told['processor_ms']:7.1f} ms",
-            flush=True,
-        )
     return found
 
 

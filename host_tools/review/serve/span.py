@@ -23,6 +23,8 @@ _MOST_WINDOWS = 1500
 """More columns than a screen has dots for are work for nothing."""
 _MOST_RANKED_WINDOWS = 10
 """Of a device: merging more of 10,000 devices takes too long."""
+_JITTER = 1.15
+"""A device's windows are by so much longer than it was told, at times."""
 _MOST_SPAN = 20 * 366 * 86400.0
 _LATEST = 253402300800.0  # year 10000
 
@@ -100,8 +102,18 @@ def named_span(name: str, *, newest: float, level: str | None = None) -> Span:
     return span_of(max(end - RANGES[name], 0.0), end, newest=newest, level=level)
 
 
-def picked_level(start: float, end: float, *, newest: float, kept: Retention | None = None) -> Level:
-    """Return the finest level that has at most about 1,500 windows here and is kept as far back as ``start``."""
+def picked_level(
+    start: float, end: float, *, newest: float, told_seconds: float = 0.0, kept: Retention | None = None
+) -> Level:
+    """Return the finest level that has at most about 1,500 windows here, is kept as far back as ``start``, and has no holes.
+
+    Args:
+        start: Unix seconds.
+        end: Unix seconds.
+        newest: When the newest message came.
+        told_seconds: Length of the windows that devices tell: in shorter ones most would be empty. 0 where it is unknown.
+        kept: How long each level is kept.
+    """
     kept = kept or Retention()
     days = {
         Level.SECONDS_10: kept.seconds_10_days,
@@ -112,7 +124,8 @@ def picked_level(start: float, end: float, *, newest: float, kept: Retention | N
     for level in SHOWN_LEVELS:
         limit = days[level]
         is_kept = limit is None or start >= newest - limit * 86400.0 - level.seconds
-        if is_kept and (end - start) / level.seconds <= _MOST_WINDOWS:
+        has_holes = told_seconds > _JITTER * level.seconds
+        if is_kept and not has_holes and (end - start) / level.seconds <= _MOST_WINDOWS:
             return level
     return Level.DAY
 

@@ -39,8 +39,8 @@ from host_tools.review.serve.heat import frame, heat
 from host_tools.review.serve.inputs import input_rows
 from host_tools.review.serve.markers import first_seen, markers_of
 from host_tools.review.serve.measures import QUANTILES, lines_of, measures_of, merged, ratio_columns, total_of
-from host_tools.review.serve.span import Span, coarser, of_ranking
-from host_tools.review.store.windows import Selection
+from host_tools.review.serve.span import Span, coarser, of_ranking, picked_level
+from host_tools.review.store.windows import Level, Selection
 from host_tools.review.wire_text import harmless
 
 if TYPE_CHECKING:
@@ -80,6 +80,9 @@ _LONGEST_TEXT = 300
 _MOST_VALUES = 40
 """A label with more values than this is no menu."""
 _MOST_EVENTS = 1000
+_DEVICES_ASKED = 10
+_ASKED_SECONDS = 1800.0
+"""So many devices, and so much of their time, tell how long the windows of a fleet are."""
 _MOST_ROLLOUT = 8
 _SHOWN_EVENTS = 200
 
@@ -184,9 +187,12 @@ def timeline(store: TelemetryStore, roll: Roll, looked: Looked) -> TimelineAnswe
     """Return latency, power, temperature, throttling and rollout over time, one set of lines for each artifact asked for.
 
     Where nobody asked for a level and the one that suits has nothing (it was not kept, or nothing came), the next
-    coarser one that has something is shown.
+    coarser one that has something is shown. Nor is it finer than the windows that devices tell.
     """
     span = looked.span
+    if not span.is_chosen:
+        told_seconds = _told_seconds(store, roll, looked)
+        span = span.at(picked_level(span.start, span.end, newest=roll.newest, told_seconds=told_seconds))
     while True:
         looked = Looked(span=span, artifacts=looked.artifacts, devices=looked.devices, labels=looked.labels)
         table = store.windows(
@@ -363,6 +369,25 @@ def _chosen(roll: Roll, looked: Looked) -> list[Device]:
         for device in roll.devices.values()
         if wanted <= set(device.labels) and (looked.devices is None or device.device in looked.devices)
     ]
+
+
+def _told_seconds(store: TelemetryStore, roll: Roll, looked: Looked) -> float:
+    """Return the usual length of the windows that some of these devices tell at the end of the time shown; 0.0 if none does."""
+    span = looked.span
+    if span.level not in (Level.SECONDS_10, Level.MINUTE):
+        return 0.0  # no device tells longer ones
+    end = min(span.end, roll.newest + span.level.seconds)
+    recent = [one for one in _chosen(roll, looked) if one.last_received >= span.start]
+    some = sorted(recent, key=lambda one: -one.last_received)[:_DEVICES_ASKED]
+    if not some or end <= span.start:
+        return 0.0
+    asked = Selection(
+        start=max(span.start, end - _ASKED_SECONDS), end=end, devices=tuple(one.device for one in some)
+    )
+    # In the shortest windows of the store one of a device is alone, and its length stands there.
+    table = store.windows(asked, level=Level.SECONDS_10, by=("device", "time"))
+    told = table.heard_seconds[table.heard_seconds > 0.0]
+    return float(np.median(told)) if len(told) else 0.0
 
 
 def _statuses(roll: Roll, devices: Sequence[Device]) -> Mapping[str, int]:

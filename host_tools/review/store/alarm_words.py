@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from host_tools.review.store.engine import one_of
+from host_tools.review.store.engine import one_of, one_of_texts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +30,8 @@ SENT_AGAIN = -2
 """In place of a number, of a message that the broker may have sent before."""
 MOST_HELD = 100_000
 """Alarms in memory, some 200 bytes each."""
+MOST_WORDS = 1_000
+"""On one alarm that are looked at, the latest: what is older is not sent again."""
 _SAME_SECONDS = 2e-6
 """So far apart are the times of receipt of one message that a worker sent to two writers, at most."""
 
@@ -108,9 +110,12 @@ def _number(one: Arrivals, place: int) -> Number:
 
 
 def _known(engine: Engine, one: Arrivals) -> dict[Alarm, list[tuple[Number, float]]]:
-    """Return every word that is there on the alarms of these devices, in the order in which they came."""
+    """Return the latest words that are there on these alarms, in the order in which they came."""
+    names = one_of_texts('"name"', one.rows.column("name").to_pylist())
     rows = engine.select(
-        f'SELECT device, "name", boot, seq, received FROM alarm WHERE {one_of("device", one.device)} '
+        'SELECT device, "name", boot, seq, received FROM (SELECT *, row_number() OVER '
+        '(PARTITION BY device, "name" ORDER BY received DESC, boot) AS back FROM alarm '
+        f"WHERE {one_of('device', one.device)} AND {names}) AS word WHERE back <= {MOST_WORDS} "
         "ORDER BY received, boot DESC"
     )
     known: dict[Alarm, list[tuple[Number, float]]] = {}

@@ -6,16 +6,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 
 from device_agent.contract.model_names import MAIN_MODEL
-from host_tools.review.store.keys import encoded
+from host_tools.review.store.keys import REFUSED, encoded
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from host_tools.review.store.boots import Boots
     from host_tools.review.store.keys import Keys
+    from host_tools.review.store.limits import Refusals
     from host_tools.review.store.tables import Batch, TableName
 
 _CLOCKS = {"synced": 0, "unsynced": 1, "floor": 2}
@@ -65,19 +68,27 @@ class Arrivals:
 
 
 def arrivals(
-    batch: Batch, *, devices: Keys, artifacts: Keys, boots: Boots
+    batch: Batch, *, devices: Keys, artifacts: Keys, boots: Boots, refusals: Refusals
 ) -> tuple[list[Arrivals], list[int]]:
-    """Return what came, by table, and the keys of devices that are new."""
+    """Return what came, by table, and the keys of devices that are new; messages whose names find no room are refused."""
     found: list[Arrivals] = []
     fresh: list[int] = []
-    for table, rows in batch.rows.items():
-        if table == "dead_letter" or not rows.num_rows:
+    for table, came in batch.rows.items():
+        if table == "dead_letter":
             continue
-        device_codes, device_names = encoded(rows.column("device"))
-        device_keys, new = devices.give(device_names)
+        codes, names = encoded(came.column("device"))
+        keys_of_devices, new = devices.give(names)
         fresh += new
+        device = keys_of_devices[codes]
+        artifact = artifacts.given(came.column("artifact"), device)
+        is_kept = (device != REFUSED) & (artifact != REFUSED)
+        rows = came
+        if not is_kept.all():
+            _refuse(table, came, device, artifact, refusals, limits=(devices.limit, artifacts.limit))
+            rows, device, artifact = came.filter(pa.array(is_kept)), device[is_kept], artifact[is_kept]
+        if not rows.num_rows:
+            continue
         boot_codes, boot_ids = encoded(rows.column("boot_id"))
-        device = device_keys[device_codes]
         seq = rows.column("seq").to_numpy()
         runs, run = np.unique(device * len(boot_ids) + boot_codes, return_inverse=True)
         run = run.reshape(-1)
@@ -104,7 +115,7 @@ def arrivals(
                 place=places[run[at]],
                 boot=keys[run[at]],
                 seq=seq[at],
-                artifact=artifacts.given(rows.column("artifact"))[at],
+                artifact=artifact[at],
                 time=rows.column("time").to_numpy()[at],
                 uptime=rows.column("uptime_seconds").to_numpy()[at],
                 received=rows.column("received").to_numpy()[at],
@@ -115,6 +126,35 @@ def arrivals(
             )
         )
     return found, fresh
+
+
+def _refuse(
+    table: TableName,
+    rows: pa.RecordBatch,
+    device: NDArray[np.int64],
+    artifact: NDArray[np.int64],
+    refusals: Refusals,
+    *,
+    limits: tuple[Callable[[], str], Callable[[int], str]],
+) -> None:
+    """Say of each message why it is not taken."""
+    chosen = np.flatnonzero((device == REFUSED) | (artifact == REFUSED))
+    columns = ("device", "boot_id", "seq", "received", "artifact")
+    last = None
+    for place, row in zip(
+        chosen.tolist(), rows.select(columns).take(pa.array(chosen)).to_pylist(), strict=True
+    ):
+        number = row["device"], row["boot_id"], row["seq"]
+        if number == last:
+            continue  # a message of several rows
+        last = number
+        if device[place] == REFUSED:
+            what, name, limit = "device", row["device"], limits[0]()
+        else:
+            what, name, limit = "artifact", row["artifact"], limits[1](int(device[place]))
+        refusals.add(
+            received=row["received"], device=row["device"], table=table, what=what, name=name, limit=limit
+        )
 
 
 def _is_main(rows: pa.RecordBatch) -> NDArray[np.bool_]:

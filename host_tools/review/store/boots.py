@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 
 from host_tools.review.store import clock_evidence
-from host_tools.review.store.engine import one_of
+from host_tools.review.store.engine import one_of, one_of_texts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -47,7 +47,6 @@ class Boots:
         """Hold nothing: what there is, is in the database."""
         self._places: dict[tuple[int, str], int] = {}
         self._ids: list[str] = []
-        self._devices: set[int] = set()
         self._size = 0
         self.columns: dict[str, NDArray[Any]] = {
             name: np.full(1024, empty, dtype=kind) for name, (kind, empty) in _COLUMNS.items()
@@ -63,7 +62,7 @@ class Boots:
         """Return the place of each run (device's key, boot id); those that are new get one."""
         if self._size > _MOST_HELD:
             self.forget()
-        self._hold({device for device, _ in runs} - self._devices)
+        self._hold([run for run in runs if run not in self._places])
         found = np.empty(len(runs), dtype=np.int64)
         for number, run in enumerate(runs):
             place = self._places.get(run)
@@ -95,13 +94,17 @@ class Boots:
         )
         return pa.table(made)
 
-    def _hold(self, devices: Iterable[int]) -> None:
-        """Read every run of devices that are not held."""
-        wanted = list(devices)
-        self._devices.update(wanted)
-        if not wanted or not self._highest:
+    def _hold(self, runs: Sequence[tuple[int, str]]) -> None:
+        """Read runs that are not held, as far as they are there; not all of a device, which may have any number."""
+        if not runs or not self._highest:
             return
-        rows = self._engine.select(f"SELECT * FROM boot WHERE {one_of('device', wanted)}")
+        rows = self._engine.select(
+            f"SELECT * FROM boot WHERE {one_of('device', (device for device, _ in runs))} "
+            f"AND {one_of_texts('boot_id', (boot_id for _, boot_id in runs))}"
+        )
+        found = zip(rows.column("device").to_pylist(), rows.column("boot_id").to_pylist(), strict=True)
+        wanted = set(runs)
+        rows = rows.filter(pa.array([one in wanted for one in found], pa.bool_()))
         first = self._appended(rows.num_rows)
         for name in _COLUMNS:
             self.columns[name][first : first + rows.num_rows] = rows.column(name).to_numpy()

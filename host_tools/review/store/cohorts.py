@@ -7,6 +7,7 @@ update (model, engine, agent) is no part of it: it would move a device's whole p
 from __future__ import annotations
 
 import json
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,8 @@ import numpy as np
 import pyarrow as pa
 
 from host_tools.review.store.engine import one_of
-from host_tools.review.store.keys import Keys
+from host_tools.review.store.keys import NONE, REFUSED, Keys
+from host_tools.review.store.limits import Room
 from host_tools.review.store.schema import window_table
 from host_tools.review.store.windows import Level
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from host_tools.review.store.engine import Engine
+    from host_tools.review.store.limits import Limits
 
 _LASTING = ("target", "machine")
 _FRESH_SECONDS = 10.0
@@ -33,10 +36,13 @@ _FRESH_SECONDS = 10.0
 class Cohorts:
     """Labels and cohorts of devices; what is held is forgotten when it changes."""
 
-    def __init__(self, engine: Engine, devices: Keys) -> None:
+    def __init__(self, engine: Engine, devices: Keys, limits: Limits) -> None:
         self._engine = engine
         self._devices = devices
-        self._keys = Keys(engine, "cohort")
+        self._most = limits.cohorts
+        self._keys = Keys(
+            engine, "cohort", Room(most=limits.cohorts, characters=sys.maxsize, of_one_device=limits.cohorts)
+        )
         self.forget()
 
     def forget(self) -> None:
@@ -66,6 +72,11 @@ class Cohorts:
         rows = self._engine.select('SELECT "name" FROM cohort ORDER BY id')
         return [{}, *(json.loads(name) for name in rows.column("name").to_pylist())]
 
+    def are_all_told(self) -> bool:
+        """Return whether each device is in the cohort of its labels: there is room for so many, and the others are in none."""
+        rows = self._engine.select("SELECT count(*) AS size FROM cohort")
+        return int(rows.column("size")[0].as_py()) < self._most
+
     def of_devices(self) -> NDArray[np.int64]:
         """Return the cohort of each device, by its key."""
         rows = self._engine.select("SELECT id, cohort FROM device")
@@ -85,6 +96,7 @@ class Cohorts:
             for told in chosen.values()
         ]
         cohorts, fresh = self._keys.give(own)
+        cohorts = np.where(cohorts == REFUSED, NONE, cohorts)
         self._keys.write(fresh)
         rows = self._engine.select(f"SELECT * FROM device WHERE {one_of('id', chosen)}")
         by_id = dict(zip(chosen, cohorts.tolist(), strict=True))

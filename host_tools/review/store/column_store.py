@@ -13,7 +13,9 @@ import pyarrow.compute as pc
 from host_tools.review.store.answers import Answers
 from host_tools.review.store.boots import Boots
 from host_tools.review.store.cohorts import Cohorts
+from host_tools.review.store.dead_letters import DeadLetters
 from host_tools.review.store.keys import Keys
+from host_tools.review.store.limits import Limits
 from host_tools.review.store.model_names import ModelNames
 from host_tools.review.store.parquet import export_parquet, import_parquet
 from host_tools.review.store.retaining import retain
@@ -52,14 +54,22 @@ _SLICE_WINDOWS = 15_000
 class ColumnStore:
     """See `telemetry_store.TelemetryStore`."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, limits: Limits | None = None) -> None:
+        limits = limits or Limits()
         self._engine = engine
         self._turn = threading.RLock()
-        devices, artifacts = Keys(engine, "device"), Keys(engine, "artifact")
-        outputs, sensors = Keys(engine, "output_name"), Sensors(engine)
+        devices, artifacts, outputs = (
+            Keys(engine, table, limits.room(most))
+            for table, most in (
+                ("device", limits.devices),
+                ("artifact", limits.artifacts),
+                ("output_name", limits.outputs),
+            )
+        )
+        sensors = Sensors(engine, limits.room(limits.sensors))
         self._keys = (devices, artifacts, outputs, sensors)
         self._boots = Boots(engine)
-        self._cohorts = Cohorts(engine, devices)
+        self._cohorts = Cohorts(engine, devices, limits)
         self._writing = Writing(
             engine,
             devices,
@@ -69,12 +79,13 @@ class ColumnStore:
             self._boots,
             self._cohorts,
             ModelNames(engine, artifacts),
+            DeadLetters(engine, limits),
         )
         self._rolling_up = RollingUp(engine, sensors, self._boots, self._cohorts)
         self._steps: Iterator[tuple[int, float]] | None = None
         # Who asks has keys of its own, of what is committed: the writer's are ahead of it, and change meanwhile.
         known = Keys(engine, "device")
-        selecting = Selecting(known, Keys(engine, "artifact"), Cohorts(engine, known))
+        selecting = Selecting(known, Keys(engine, "artifact"), Cohorts(engine, known, limits))
         self._answers = Answers(engine, selecting, Keys(engine, "output_name"), Sensors(engine))
         self._window_answers = WindowAnswers(engine, selecting)
         self._asking = threading.RLock()
@@ -230,6 +241,7 @@ class ColumnStore:
         """Forget what a failed transaction gave keys to."""
         self._writing.alarms.forget()
         self._writing.names.forget()
+        self._writing.letters.reload()
         for keys in self._keys:
             keys.reload()
         self._boots.forget()

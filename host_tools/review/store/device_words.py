@@ -15,15 +15,32 @@ if TYPE_CHECKING:
 _BIRTH_LABELS = ("target", "engine", "engine_version", "model_name", "model_version", "agent_version")
 
 
+_MOST_LABELS = 64
+_LONGEST_LABEL = 256
+
+
 def birth_labels(rows: pa.RecordBatch) -> list[str]:
-    """Return the labels that births tell, each a JSON object of texts."""
+    """Return the labels that births tell, each a JSON object of texts.
+
+    Of what a device says of its host the first 64 by name are labels, and a text of more than 256 characters is none: labels
+    of all devices are held in memory.
+    """
     told = []
     for row in rows.select([*_BIRTH_LABELS, "host"]).to_pylist():
         host = json.loads(row.pop("host"))
-        labels = {name: value for name, value in host.items() if isinstance(value, str)}
-        labels |= {name: value for name, value in row.items() if value}
+        labels = {
+            name: value
+            for name, value in sorted(host.items())
+            if isinstance(value, str) and _is_short(name, value)
+        }
+        labels = dict(list(labels.items())[:_MOST_LABELS])
+        labels |= {name: value for name, value in row.items() if value and _is_short(name, value)}
         told.append(json.dumps(labels, ensure_ascii=False, sort_keys=True))
     return told
+
+
+def _is_short(name: str, value: str) -> bool:
+    return len(name) + len(value) <= _LONGEST_LABEL
 
 
 def take_word(one: Arrivals, messages: NDArray[np.int64], devices: dict[int, dict[str, object]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -80,6 +81,20 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """End the connection."""
+
+
+_PLAIN = re.compile(r"[A-Za-z0-9_.:-]*")
+
+
+def one_of_texts(column: str, values: Iterable[str]) -> str:
+    """Return a condition that a column of texts meets when it is one of these, and maybe else.
+
+    Databases quote unlike each other, so it tells texts apart only where all of them are letters, digits and ``_.:-``.
+    """
+    texts = sorted(set(values))
+    if not all(_PLAIN.fullmatch(text) for text in texts):
+        return "1 = 1"
+    return f"{column} IN ({','.join(repr(text) for text in texts)})" if texts else "1 = 0"
 
 
 def one_of(column: str, values: NDArray[Any] | Iterable[int]) -> str:

@@ -14,17 +14,27 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from host_tools.review.store.engine import Engine
+    from host_tools.review.store.limits import Room
 
 NONE = 0
 """Key of no text: no artifact runs."""
+REFUSED = -1
+"""In place of the key of a text that there is no room for."""
 
 
 class Keys:
-    """The keys of one table with the columns ``id`` and ``name``. Not for several threads at once."""
+    """The keys of one table with the columns ``id`` and ``name``. Not for several threads at once.
 
-    def __init__(self, engine: Engine, table: str) -> None:
+    Args:
+        engine: Of the store.
+        table: Which.
+        room: How many texts may get a key; None where none is given.
+    """
+
+    def __init__(self, engine: Engine, table: str, room: Room | None = None) -> None:
         self._engine = engine
         self._table = table
+        self._room = room
         self._ids: dict[str | None, int] = {None: NONE}
         self._names: list[str | None] = [None]
         self.reload()
@@ -35,6 +45,9 @@ class Keys:
         names = rows.column("name").to_pylist()
         self._ids = {None: NONE, **{name: place for place, name in enumerate(names, start=1)}}
         self._names = [None, *names]
+        self._characters = sum(map(len, names))
+        if self._room is not None:
+            self._room.forget()
 
     def reload_if_behind(self) -> bool:
         """Read again what another process, or the writer of this one, may have added; return whether there was any."""
@@ -63,18 +76,46 @@ class Keys:
         """Return every text."""
         return [name for name in self._names if name is not None]
 
-    def give(self, names: Sequence[str | None]) -> tuple[NDArray[np.int64], list[int]]:
-        """Return the key of each text, new ones in the order they stand, and which keys are new: the caller writes them."""
+    def give(
+        self, names: Sequence[str | None], *, givers: Sequence[int] | None = None
+    ) -> tuple[NDArray[np.int64], list[int]]:
+        """Return the key of each text, new ones in the order they stand, and which keys are new: the caller writes them.
+
+        Args:
+            names: Texts.
+            givers: Key of the device that brings each, where there is one; what a refused device brings is refused.
+
+        Returns:
+            Keys, `REFUSED` where there is no room, and those of them that are new.
+        """
         fresh: list[int] = []
         keys = np.empty(len(names), dtype=np.int64)
         for place, name in enumerate(names):
             key = self._ids.get(name)
             if key is None:
-                key = self._ids[name] = len(self._names)
-                self._names.append(name)
-                fresh.append(key)
+                key = self._new(name or "", None if givers is None else givers[place])
+                if key != REFUSED:
+                    fresh.append(key)
             keys[place] = key
         return keys, fresh
+
+    def _new(self, name: str, giver: int | None) -> int:
+        size = len(self._names) - 1
+        if giver == REFUSED or (
+            self._room is not None
+            and not self._room.has_room(name, names=size, characters=self._characters, giver=giver)
+        ):
+            return REFUSED
+        self._ids[name] = key = size + 1
+        self._names.append(name)
+        self._characters += len(name)
+        return key
+
+    def limit(self, giver: int | None = None) -> str:
+        """Return which limit refuses another text, of a device."""
+        if self._room is None:
+            return "nothing new is taken"
+        return self._room.told(names=len(self._names) - 1, giver=giver)
 
     def write(self, fresh: Sequence[int]) -> None:
         """Write keys that `give` called new, of a table that has no other columns."""
@@ -82,10 +123,21 @@ class Keys:
             rows = {"id": pa.array(fresh, pa.int32()), "name": [self._names[key] for key in fresh]}
             self._engine.append(self._table, pa.table(rows))
 
-    def given(self, column: pa.Array) -> NDArray[np.int64]:
-        """Return the key of each text of a column, and write the new ones."""
+    def given(self, column: pa.Array, device: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the key of each text of a column, whose devices have these keys, and write the new ones."""
         codes, names = encoded(column)
-        keys, fresh = self.give(names)
+        return self.given_of(codes, names, device)
+
+    def given_of(
+        self, codes: NDArray[np.int64], names: Sequence[str | None], device: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """Return the key of each row, which says which of the texts it has, and write the new ones."""
+        givers: list[int] | None = None
+        if any(name not in self._ids for name in names):
+            firsts = np.empty(len(names), dtype=np.int64)
+            firsts[codes[::-1]] = device[::-1]  # of several that bring a text, the first
+            givers = firsts.tolist()
+        keys, fresh = self.give(names, givers=givers)
         self.write(fresh)
         return keys[codes]
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
+
+from host_tools.review.store.keys import REFUSED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -13,6 +16,7 @@ if TYPE_CHECKING:
     from host_tools.review.store.arrivals import Arrivals
     from host_tools.review.store.engine import Engine
     from host_tools.review.store.keys import Keys
+    from host_tools.review.store.limits import Refusals
 
 _MOST_HELD = 100_000
 _PARTS = ("artifact", "model_name", "model_version")
@@ -32,19 +36,44 @@ class ModelNames:
         """Forget what was not committed."""
         self._held.clear()
 
-    def take(self, births: Arrivals) -> None:
+    def take(self, births: Arrivals, refusals: Refusals) -> None:
         """Write what these births call artifacts; the latest word counts."""
-        named = {digest: name for digest, name in _told(births) if self._held.get(digest) != name}
+        told = list(_told(births))
+        named = {digest: name for digest, name, _ in told if self._held.get(digest) != name}
         if not named:
             return
-        keys, fresh = self._artifacts.give(list(named))
+        births_of = {digest: place for digest, _, place in reversed(told)}
+        givers = [int(births.device[births_of[digest]]) for digest in named]
+        keys, fresh = self._artifacts.give(list(named), givers=givers)
         self._artifacts.write(fresh)
+        for digest, giver in [
+            one for one, key in zip(zip(named, givers, strict=True), keys, strict=True) if key == REFUSED
+        ]:
+            self._refuse(births, births_of[digest], digest, self._artifacts.limit(giver), refusals)
+            del named[digest]
+        if not named:
+            return
         model, version = zip(*named.values(), strict=True)
-        rows = {"artifact": pa.array(keys, pa.int32()), "model": list(model), "model_version": list(version)}
+        rows = {
+            "artifact": pa.array(keys[keys != REFUSED], pa.int32()),
+            "model": list(model),
+            "model_version": list(version),
+        }
         self._engine.replace("model_name", pa.table(rows))
         if len(self._held) + len(named) > _MOST_HELD:
             self._held.clear()
         self._held.update(named)
+
+    @staticmethod
+    def _refuse(births: Arrivals, place: int, digest: str, limit: str, refusals: Refusals) -> None:
+        refusals.add(
+            received=float(births.received[place]),
+            device=births.rows.column("device")[place].as_py(),
+            table="birth",
+            what="artifact",
+            name=digest,
+            limit=limit,
+        )
 
 
 def model_names(engine: Engine, artifacts: Keys) -> dict[str, str]:
@@ -56,10 +85,11 @@ def model_names(engine: Engine, artifacts: Keys) -> dict[str, str]:
     return {digest: name for digest, name in named.items() if digest is not None}
 
 
-def _told(births: Arrivals) -> Iterator[tuple[str, Name]]:
+def _told(births: Arrivals) -> Iterator[tuple[str, Name, int]]:
+    """Yield digest, name, and which birth tells it, in the order of their receipt."""
     rows = births.rows.select([*_PARTS, "models"]).to_pylist()
-    for row in sorted(zip(births.received.tolist(), rows, strict=True), key=lambda one: one[0]):
-        for one in (row[1], *json.loads(row[1]["models"])):
+    for place in np.argsort(births.received, kind="stable").tolist():
+        for one in (rows[place], *json.loads(rows[place]["models"])):
             digest, *name = (one[part] for part in _PARTS)
             if digest is not None and any(name):
-                yield digest, (name[0] or "", name[1] or "")
+                yield digest, (name[0] or "", name[1] or ""), place

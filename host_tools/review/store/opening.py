@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from host_tools.review.store.engine import Engine
+    from host_tools.review.store.limits import Limits
 
 _ADDRESSES = ("clickhouse://", "clickhouses://")
 _MADE_BY = "`edgewright ingest --store` makes one."
@@ -65,6 +66,7 @@ def open_store(
     threads: int | None = None,
     memory_bytes: int | None = None,
     read_only: bool = False,
+    limits: Limits | None = None,
 ) -> ColumnStore:
     """Open a store, or make it.
 
@@ -75,6 +77,7 @@ def open_store(
         memory_bytes: Of DuckDB; by default four fifths of the machine's.
         read_only: Whether it is only asked. Then it has to be there; several processes may have a file so at once, but
             none while another writes it.
+        limits: How many names and dead letters it takes; None for the usual ones.
 
     Raises:
         StoreError: It cannot be opened: not there, damaged, in use by another process, of a newer version, away.
@@ -95,13 +98,13 @@ def open_store(
             raise StoreError(f"{where}: there is no such file.", hint=_MADE_BY)
         engine = DuckDbEngine(Path(where), threads=threads, memory_bytes=memory_bytes, read_only=read_only)
     try:
-        return opened(engine, read_only=read_only)
+        return opened(engine, read_only=read_only, limits=limits)
     except BaseException:
         engine.close()
         raise
 
 
-def opened(engine: Engine, *, read_only: bool = False) -> ColumnStore:
+def opened(engine: Engine, *, read_only: bool = False, limits: Limits | None = None) -> ColumnStore:
     """Make the tables that are not there, bring older ones up to date, and refuse newer ones.
 
     Raises:
@@ -122,7 +125,7 @@ def opened(engine: Engine, *, read_only: bool = False) -> ColumnStore:
                 f"{engine.where}: was made by an older Edgewright (schema {version}; this one reads {SCHEMA_VERSION}).",
                 hint="`edgewright ingest` with this store brings it up to date.",
             )
-        return ColumnStore(engine)
+        return ColumnStore(engine, limits)
     with engine.transaction():
         if version != SCHEMA_VERSION or not rows.num_rows:
             engine.create(TABLES)
@@ -135,7 +138,7 @@ def opened(engine: Engine, *, read_only: bool = False) -> ColumnStore:
             _tell_version(engine, step)
         if not rows.num_rows:
             _tell_version(engine, SCHEMA_VERSION)
-    return ColumnStore(engine)
+    return ColumnStore(engine, limits)
 
 
 def _settings(engine: Engine) -> pa.Table:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from host_tools.review.store.engine import Engine
+    from host_tools.review.store.limits import Room
 
 _COOLING = (
     "cooling_cpufreq",
@@ -54,8 +55,8 @@ class Role(IntEnum):
 class Sensors:
     """Keys of sensors by kind, name, source, scope and quality."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._keys = Keys(engine, "sensor")
+    def __init__(self, engine: Engine, room: Room | None = None) -> None:
+        self._keys = Keys(engine, "sensor", room)
         self._told: list[tuple[str, str, str, str, str]] = []
         self._roles = np.zeros(0, dtype=np.int64)
 
@@ -69,13 +70,15 @@ class Sensors:
         if self._keys.reload_if_behind():
             self._told, self._roles = [], np.zeros(0, dtype=np.int64)
 
-    def given(self, rows: pa.RecordBatch) -> NDArray[np.int64]:
-        """Return the sensor of each row of the table `reading`, and write the new ones."""
+    def given(self, rows: pa.RecordBatch, device: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the sensor of each row of the table `reading`, whose devices have these keys, and write the new ones."""
         columns = [rows.column(name) for name in ("kind", "name", "source", "scope", "quality")]
         codes, told = joined(*columns)
-        keys, fresh = self._keys.give([joined_name(one) for one in told])
-        self._keys.write(fresh)
-        return keys[codes]
+        return self._keys.given_of(codes, [joined_name(one) for one in told], device)
+
+    def limit(self, giver: int | None = None) -> str:
+        """Return which limit refuses another sensor, of a device."""
+        return self._keys.limit(giver)
 
     def roles(self) -> NDArray[np.int64]:
         """Return the `Role` of each key, by key."""

@@ -72,6 +72,8 @@ class WindowAnswers:
         }
         if not labels <= self.selecting.cohorts.keys():
             return False
+        if labels and not self.selecting.cohorts.are_all_told():
+            return False
         behind = " OR ".join(
             f'level = {level.seconds} AND "time" >= {start} AND "time" < {end}'
             for level, start, end in wanted

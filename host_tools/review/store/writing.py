@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,8 @@ from host_tools.review.store.arrivals import FAREWELL_SEQ, Arrivals, arrivals
 from host_tools.review.store.device_words import birth_labels, take_word
 from host_tools.review.store.dirty_windows import dirty_rows, dirty_runs, heard, heard_rows
 from host_tools.review.store.engine import one_of
+from host_tools.review.store.keys import REFUSED
+from host_tools.review.store.limits import Refusals
 from host_tools.review.store.message_ledger import Stretches
 from host_tools.review.store.schema import TABLES
 from host_tools.review.store.sensors import Role
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from host_tools.review.store.boots import Boots
     from host_tools.review.store.cohorts import Cohorts
+    from host_tools.review.store.dead_letters import DeadLetters
     from host_tools.review.store.engine import Engine
     from host_tools.review.store.keys import Keys
     from host_tools.review.store.model_names import ModelNames
@@ -45,33 +47,37 @@ class Writing:
     boots: Boots
     cohorts: Cohorts
     names: ModelNames
+    letters: DeadLetters
     alarms: AlarmWords = field(default_factory=AlarmWords)
 
     def write(self, batch: Batch) -> Written:
         """Write what is new."""
-        found, fresh = arrivals(batch, devices=self.devices, artifacts=self.artifacts, boots=self.boots)
-        letters = batch.rows.get("dead_letter")
-        if letters is not None:
-            self.engine.append("dead_letter", _letter_rows(letters))
-        dead_letters = 0 if letters is None else letters.num_rows
+        refusals = Refusals()
+        messages, duplicates = self._write_messages(batch, refusals)
+        found = [one for one in (batch.rows.get("dead_letter"), refusals.rows()) if one is not None]
+        dead_letters = self.letters.write(found)
+        return Written(messages=messages, duplicates=duplicates, dead_letters=dead_letters)
+
+    def _write_messages(self, batch: Batch, refusals: Refusals) -> tuple[int, int]:
+        """Write all but dead letters; return how many messages were new, and how many were not."""
+        found, fresh = arrivals(
+            batch, devices=self.devices, artifacts=self.artifacts, boots=self.boots, refusals=refusals
+        )
         if not found:
-            return Written(messages=0, duplicates=0, dead_letters=dead_letters)
+            self._tell_devices([], [], fresh, refusals)
+            return 0, 0
         new, added = self._new(found)
         places = self._hear(found)
         self._dirty(found, new, added.shifted)
         for one, is_new in zip(found, new, strict=True):
-            self._append(one, is_new)
-        self._tell_devices(found, new, fresh)
+            self._append(one, is_new, refusals)
+        self._tell_devices(found, new, fresh, refusals)
         self.engine.replace("boot", self.boots.rows(places))
         # Last of all, for where a batch is not one transaction: what is not told as heard is taken in again.
         self.engine.remove("heard", pa.table({"boot": added.removed.boot, "first": added.removed.first}))
         self.engine.append("heard", heard_rows(added.written))
         messages = sum(int(is_new.sum()) for is_new in new)
-        return Written(
-            messages=messages,
-            duplicates=sum(len(one.seq) for one in found) - messages,
-            dead_letters=dead_letters,
-        )
+        return messages, sum(len(one.seq) for one in found) - messages
 
     # --- what is new ---
 
@@ -101,7 +107,8 @@ class Writing:
         if one.table == "alarm":
             return is_new & self.alarms.are_new(self.engine, one)
         there = self.engine.select(
-            f"SELECT boot, seq FROM {one.table} WHERE {one_of('boot', one.boot[one.boot >= 0])}"
+            f"SELECT boot, seq FROM {one.table} WHERE {one_of('boot', one.boot[one.boot >= 0])} "
+            f"AND {one_of('seq', one.seq)}"
         )
         seen = set(zip(there.column("boot").to_pylist(), there.column("seq").to_pylist(), strict=True))
         for place in np.argsort(one.received, kind="stable").tolist():
@@ -177,6 +184,18 @@ class Writing:
             columns["placed_wrong"][place], columns["placed_start"][place], time, uptime
         )
 
+    def _moments_of(self, one: Arrivals, message: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return when messages were made; those without a run when they came."""
+        moment = np.where(one.boot[message] < 0, one.received[message], 0.0)
+        has_run = one.place[message] >= 0
+        moment[has_run] = self._moments(
+            one.place[message][has_run], one.time[message][has_run], one.uptime[message][has_run]
+        )
+        if one.table == "health":  # a last will was written when the agent connected: it counts when it comes
+            is_farewell = (one.seq[message] == FAREWELL_SEQ) & ~one.retained[message]
+            moment[is_farewell] = one.received[message][is_farewell]
+        return moment
+
     # --- which windows change ---
 
     def _dirty(self, found: list[Arrivals], new: list[NDArray[np.bool_]], shifted: Stretches) -> None:
@@ -198,35 +217,34 @@ class Writing:
 
     # --- rows ---
 
-    def _append(self, one: Arrivals, is_new: NDArray[np.bool_]) -> None:
+    def _append(self, one: Arrivals, is_new: NDArray[np.bool_], refusals: Refusals) -> None:
         if one.table == "other" or not is_new.any():
             return
         kept = is_new[one.row_message]
         if one.table in ("reading", "output", "input"):
             is_reading = one.table == "reading"
+            device = one.device[one.row_message]
             extra = (
-                self.sensors.given(one.rows) if is_reading else self.outputs.given(one.rows.column("name"))
+                self.sensors.given(one.rows, device)
+                if is_reading
+                else self.outputs.given(one.rows.column("name"), device)
             )
             if is_reading:
                 self._keep_caps(one, extra, is_new)
-            kept &= _first_of_message(one.row_message, extra)
+            kept &= _first_of_message(one.row_message, extra - REFUSED)
+            self._refuse_rows(one, np.flatnonzero(kept & (extra == REFUSED)), refusals)
+            kept &= extra != REFUSED
         chosen = np.flatnonzero(kept)
+        if not len(chosen):
+            return
         message = one.row_message[chosen]
         rows = one.rows.take(pa.array(chosen)) if len(chosen) < one.rows.num_rows else one.rows
-        moment = np.where(one.boot[message] < 0, one.received[message], 0.0)
-        has_run = one.place[message] >= 0
-        moment[has_run] = self._moments(
-            one.place[message][has_run], one.time[message][has_run], one.uptime[message][has_run]
-        )
-        if one.table == "health":  # a last will was written when the agent connected: it counts when it comes
-            is_farewell = (one.seq[message] == FAREWELL_SEQ) & ~one.retained[message]
-            moment[is_farewell] = one.received[message][is_farewell]
         made: dict[str, pa.Array] = {
             "device": pa.array(one.device[message], pa.int32()),
             "boot": pa.array(one.boot[message]),
             "seq": pa.array(np.where(one.boot[message] < 0, -1, one.seq[message])),
             "artifact": pa.array(one.artifact[message], pa.int32()),
-            "moment": pa.array(moment),
+            "moment": pa.array(self._moments_of(one, message)),
             "time": pa.array(one.time[message]),
             "uptime_seconds": pa.array(one.uptime[message]),
             "received": pa.array(one.received[message]),
@@ -242,7 +260,23 @@ class Writing:
                 made[name] = _without_nulls(rows.column(name), kind)
         self.engine.append(one.table, pa.table(made))
 
-    def _tell_devices(self, found: list[Arrivals], new: list[NDArray[np.bool_]], fresh: list[int]) -> None:
+    def _refuse_rows(self, one: Arrivals, rows: NDArray[np.int64], refusals: Refusals) -> None:
+        """Say why something of a message is not taken; the rest of it is."""
+        what, keys = ("sensor", self.sensors) if one.table == "reading" else (one.table, self.outputs)
+        for place in rows.tolist():
+            message = one.row_message[place]
+            refusals.add(
+                received=float(one.received[message]),
+                device=one.rows.column("device")[place].as_py(),
+                table=one.table,
+                what=what,
+                name=one.rows.column("name")[place].as_py(),
+                limit=keys.limit(int(one.device[message])),
+            )
+
+    def _tell_devices(
+        self, found: list[Arrivals], new: list[NDArray[np.bool_]], fresh: list[int], refusals: Refusals
+    ) -> None:
         """Write devices that are new, and the latest word on health and birth of those that said one."""
         told = [
             (one, is_new | one.retained)
@@ -262,7 +296,7 @@ class Writing:
         for one, counts in told:
             take_word(one, np.flatnonzero(counts), there)
             if one.table == "birth":
-                self.names.take(one)
+                self.names.take(one, refusals)
         if there:
             kinds = {
                 "id": pa.int32(),
@@ -302,11 +336,3 @@ _FILLS = {"double": float("nan"), "int64": -1, "text": ""}
 
 def _without_nulls(column: pa.Array, kind: str) -> pa.Array:
     return pc.fill_null(column, _FILLS[kind]) if column.null_count else column
-
-
-def _letter_rows(letters: pa.RecordBatch) -> pa.Table:
-    rows = pa.Table.from_batches([letters])
-    payload = pa.array(
-        [base64.b64encode(one).decode() for one in rows.column("payload").to_pylist()], pa.string()
-    )
-    return rows.set_column(rows.column_names.index("payload"), "payload", payload)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import json
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import numpy as np
 import pyarrow.csv
 import pyarrow.parquet
 import pytest
@@ -18,9 +20,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from host_tools.errors import InputError
 from host_tools.review.exports.grafana import dashboard, dashboard_bytes
 from host_tools.review.exports.prometheus import BOUNDS_SECONDS
+from host_tools.review.serve.directory import roll_of
 from host_tools.review.serve.server import serving
 from host_tools.review.serve.span import Span, named_span, of_ranking, picked_level, span_of
-from host_tools.review.store.opening import open_store
+from host_tools.review.serve.views import Looked, timeline
+from host_tools.review.store.duckdb_engine import DuckDbEngine
+from host_tools.review.store.opening import open_store, opened
 from host_tools.review.store.tiles import windows_a_device
 from host_tools.review.store.windows import SHOWN_LEVELS, Level, Selection
 from tests.integration import review_fleet
@@ -35,6 +40,7 @@ from tests.integration.review_fleet import (
     WINDOWS,
     device_id,
 )
+from tests.unit.host_tools.review.store.stored_messages import batch_of, inference, sample, stamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -321,6 +327,38 @@ def test_levels_suit_the_screen_and_what_is_kept() -> None:
     assert picked_level(now - 20 * 86400, now - 20 * 86400 + 3600, newest=now) is Level.HOUR, (
         "minutes are kept for 14 days"
     )
+
+
+@pytest.mark.parametrize(
+    ("told", "level"),
+    [(0.0, 10), (5.0, 10), (10.2, 10), (15.0, 60), (60.0, 60), (61.0, 60), (300.0, 3600)],
+)
+def test_no_level_is_finer_than_what_devices_tell(told: float, level: int) -> None:
+    now = 1e9
+    assert picked_level(now - 3600, now, newest=now, told_seconds=told).seconds == level
+
+
+@pytest.mark.parametrize(("window", "level"), [(10.0, 10), (35.0, 60), (60.0, 60), (300.0, 3600)], ids=str)
+def test_the_chart_has_no_holes_between_the_windows_of_devices(window: float, level: int) -> None:
+    # An hour, with samples of the system every ten seconds whatever the length of the windows of inference.
+    store = opened(DuckDbEngine(Path(":memory:"), threads=1))
+    said, total = [], 0
+    for second in range(10, 3600, 10):
+        said.append(sample(stamp("a", "boot", second, float(second)), "system", cpu_ratio=0.5))
+        if second // window > (second - 10) // window:
+            total += 5
+            said.append(inference(stamp("a", "boot", second + 1, second + 0.1), total=total, window=window))
+    store.write(batch_of(said))
+    store.roll_up()
+    roll = roll_of(store)
+    found = timeline(store, roll, Looked(span=named_span("1h", newest=roll.newest)))
+    assert found.shown.level == level
+    seen = np.flatnonzero(found.lines[0].inferences)
+    assert np.isfinite(found.lines[0].p50[seen[0] : seen[-1] + 1]).all()
+    assert found.lines[0].inferences.sum() == total
+    chosen = Looked(span=named_span("1h", newest=roll.newest, level="10"))
+    assert timeline(store, roll, chosen).shown.level == 10, "who asks for a level gets it"
+    store.close()
 
 
 def test_a_span_is_whole_windows_and_holds_what_was_asked_for() -> None:
