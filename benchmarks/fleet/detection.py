@@ -69,10 +69,10 @@ class Outcome(TypedDict):
     stuck: int
 
 
-def outcome(name: str, seed: int) -> Outcome:
-    """Simulate one rollout."""
+def outcome(name: str, seed: int, candidate: Candidate) -> Outcome:
+    """Simulate one rollout of the default plan."""
     plan = dataclasses.replace(PLAN, id=f"r{seed}")
-    found = simulate_rollout(seed, plan, devices=DEVICES, candidate=CANDIDATES[name])
+    found = simulate_rollout(seed, plan, devices=DEVICES, candidate=candidate)
     return {
         "candidate": name,
         "seed": seed,
@@ -106,14 +106,18 @@ def tables(outcomes: Sequence[Outcome]) -> str:
         if not mine:
             continue
         alarms, found = sum(map(is_alarm, mine)), sum(map(is_found, mine))
-        by = Counter(one["by"] for one in mine if one["by"])
         minutes, had = [one["minutes"] for one in mine], [one["had"] for one in mine]
-        told = ", ".join(f"{measure.replace('_', ' ')} {count}" for measure, count in by.most_common())
         lines.append(
-            f"| {name} | {len(mine)} | {alarms} | {_interval(alarms, len(mine))} | {found} | {_interval(found, len(mine))}"
-            f" | {statistics.median(minutes):g} ({max(minutes)}) | {statistics.median(had):g} ({max(had)}) | {told} |"
+            f"| {name} | {len(mine)} | {alarms} | {rate_interval(alarms, len(mine))} | {found} | {rate_interval(found, len(mine))}"
+            f" | {statistics.median(minutes):g} ({max(minutes)}) | {statistics.median(had):g} ({max(had)}) | {stops(mine)} |"
         )
     return "\n".join(lines) + "\n"
+
+
+def stops(outcomes: Sequence[Outcome]) -> str:
+    """Return what stopped rollouts, the most frequent first, in words."""
+    by = Counter(one["by"] for one in outcomes if one["by"])
+    return ", ".join(f"{measure.replace('_', ' ')} {count}" for measure, count in by.most_common())
 
 
 def write_tables(outcomes: Sequence[Outcome], document: Path = DOCUMENT) -> None:
@@ -141,7 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for seed in range(options.first, options.first + options.rollouts):
             if (name, seed) in done:
                 continue
-            outcomes.append(outcome(name, seed))
+            outcomes.append(outcome(name, seed, CANDIDATES[name]))
             if seed % 20 == 19:
                 _keep(options.json, outcomes)
                 print(f"{name}: {seed + 1}, {time.monotonic() - started:.0f} s", file=sys.stderr)
@@ -165,7 +169,8 @@ def _stopped_by(found: SimulatedRollout) -> str:
     return failed[0] if failed else "jobs"
 
 
-def _interval(hits: int, trials: int) -> str:
+def rate_interval(hits: int, trials: int) -> str:
+    """Return the 95 % interval of a rate (Wilson), in words."""
     low, high = wilson_interval(hits, trials)
     return f"{100 * low:.2f} to {100 * high:.2f} %"
 

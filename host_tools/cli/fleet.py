@@ -18,6 +18,8 @@ examples:
   edgewright fleet token list --database fleet.db
   edgewright fleet token revoke --database fleet.db 4f2a90c1d3e7
   edgewright fleet groups add lab --token-file ada.token
+  edgewright fleet groups add outdoor --select-tag outdoor --select-target cortex-a-tflite --token-file ada.token
+  edgewright fleet groups edit outdoor --select-tag outdoor --select-tag north --token-file ada.token
   edgewright fleet releases add fleet/releases/model-1.1.0.json --token-file ada.token
   edgewright fleet devices claim --group lab --token-file ada.token > gate-7.token
   edgewright fleet claims list --group lab --token-file ada.token
@@ -148,17 +150,43 @@ def _add_token(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 
 def _add_groups(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    actions = _group(verbs, "groups", "groups: list, add, remove")
+    actions = _group(verbs, "groups", "groups: list, add, edit, remove")
     _most(_client(actions, "groups", "list", "show groups", "preparing"))
     add = _client(actions, "groups", "add", "make a group", "preparing")
-    add.add_argument("--note", default="", help="for people")
+    edit = _client(actions, "groups", "edit", "give a group another note or selector", "preparing")
+    for action in (add, edit):
+        action.add_argument("--note", help="for people")
+        _add_selector(action)
     remove = _client(actions, "groups", "remove", "remove a group that never had anything", "preparing")
     gateway = _client(
         actions, "groups", "gateway-token", "make the token with which every device of a group polls", "ddi"
     )
     _add_revoke(gateway)
-    for action in (add, remove, gateway):
+    for action in (add, edit, remove, gateway):
         action.add_argument("name", metavar="NAME", help="1 to 64 letters, digits, _ and -")
+
+
+def _add_selector(parser: argparse.ArgumentParser) -> None:
+    selector = parser.add_argument_group(
+        "selector",
+        "With one of these the group takes devices by itself, for as long as all that is given holds of them.",
+    )
+    for name, metavar, text in (
+        ("tag", "TAG", "with this tag; repeated, with all of them"),
+        ("group", "NAME", "that people put into this group; repeated, into one of them"),
+        ("target", "PROFILE", "that can run artifacts of this capability profile; repeated, of one of them"),
+        ("engine", "NAME", "with this engine, e.g. tflite; repeated, with one of them"),
+        ("agent-version", "VERSION", "with this agent; repeated, with one of them"),
+    ):
+        selector.add_argument(
+            f"--select-{name}", action="append", default=[], metavar=metavar, help=f"devices {text}"
+        )
+    selector.add_argument(
+        "--select-memory-mib", type=above_zero, metavar="N", help="devices with at least so much memory"
+    )
+    selector.add_argument(
+        "--rank", type=int, metavar="N", help="of groups that want a device the lowest has it (default: 100)"
+    )
 
 
 def _add_claims(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

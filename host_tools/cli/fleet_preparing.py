@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from host_tools.cli.fleet_asking import done, moment, name_of, tell
 from host_tools.cli.fleet_server import FleetServer
+from host_tools.fleet.records import Selector
+from host_tools.fleet.rollout.members import in_words
 
 if TYPE_CHECKING:
     import argparse
@@ -22,6 +24,7 @@ def groups_list(options: argparse.Namespace) -> int:
             "runs": ", ".join(
                 sorted({artifact["path"].split("/")[-1] for artifact in one["artifacts"].values()})
             ),
+            "takes": "" if one["selector"] is None else _takes(one["selector"]),
             "note": one["note"],
         }
         for one in groups
@@ -31,8 +34,46 @@ def groups_list(options: argparse.Namespace) -> int:
 
 def groups_add(options: argparse.Namespace) -> int:
     """Make a group."""
-    group = FleetServer(options).ask("POST", "/groups", {"name": options.name, "note": options.note})
+    body = {"name": options.name, "note": options.note or "", "selector": _selector(options)}
+    group = FleetServer(options).ask("POST", "/groups", body)
     return done(options, group, f"group {group['name']}: made")
+
+
+def groups_edit(options: argparse.Namespace) -> int:
+    """Give a group another note or selector."""
+    body = {"note": options.note, "selector": _selector(options)}
+    group = FleetServer(options).ask("PATCH", f"/groups/{name_of(options.name)}", body)
+    return done(options, group, f"group {group['name']}: changed")
+
+
+def _selector(options: argparse.Namespace) -> dict[str, object] | None:
+    given: dict[str, object] = {
+        key: getattr(options, f"select_{option}")
+        for key, option in (
+            ("tags", "tag"),
+            ("groups", "group"),
+            ("targets", "target"),
+            ("engines", "engine"),
+            ("agent_versions", "agent_version"),
+        )
+        if getattr(options, f"select_{option}")
+    }
+    if options.select_memory_mib is not None:
+        given["least_memory_bytes"] = round(options.select_memory_mib * 2**20)
+    if options.rank is not None:
+        given["rank"] = options.rank
+    return given or None
+
+
+def _takes(selector: dict[str, Any]) -> str:
+    asked = {
+        **{
+            key: frozenset(selector[key])
+            for key in ("groups", "tags", "targets", "engines", "agent_versions")
+        },
+        "least_memory_bytes": selector["least_memory_bytes"],
+    }
+    return in_words(Selector(**asked))
 
 
 def groups_remove(options: argparse.Namespace) -> int:

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 
 from host_tools.fleet.records import ENDED_ROLLOUTS
 from host_tools.fleet.rollout.jobs import canceled, job_for, retried
+from host_tools.fleet.rollout.members import Members
 from host_tools.fleet.rollout.steps import CancelJobs, OfferTo, Settle, TakeBack
 from host_tools.fleet.rollout.wanted import stage_of
+from host_tools.fleet.store.devices import DeviceFilter
 from host_tools.fleet.store.rollouts import OCCUPYING
 
 if TYPE_CHECKING:
@@ -82,6 +84,20 @@ def counts_of(book: FleetBook, rollout: Rollout) -> tuple[JobCounts, ...]:
             absent=one.absent + unheard[stage],
         )
         for stage, one in enumerate(counts)
+    )
+
+
+def members_of(book: FleetBook, rollout: Rollout) -> Members:
+    """Return who is in a rollout, and who came and left."""
+    plan = rollout.plan
+    came, left = book.jobs.came_and_left(
+        plan.id, [one.began_seconds for one in rollout.stages if one.began_seconds is not None]
+    )
+    return Members(
+        selector=book.groups.get(plan.group).selector,
+        now=book.devices.count(DeviceFilter(group=plan.group, state="enrolled")),
+        came=came,
+        left=left,
     )
 
 

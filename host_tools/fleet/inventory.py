@@ -12,7 +12,7 @@ from host_tools.fleet.rollout.jobs import canceled
 from host_tools.fleet.store.devices import DeviceFilter
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from host_tools.fleet.outside import Enrolled
     from host_tools.fleet.store.fleet_store import FleetBook
@@ -28,10 +28,10 @@ def add_devices(book: FleetBook, devices: Sequence[Device], *, actor: str) -> No
 
     Raises:
         NotFoundError: A group is not there.
-        ConflictError: One is known already.
+        ConflictError: One is known already, or a group takes its devices by itself.
     """
     for group in sorted({device.group for device in devices}):
-        book.groups.get(group)
+        book.groups.get_home(group)
     book.devices.add(devices)
     for device in devices:
         book.note(actor, "device.add", f"device/{device.id}", {"group": device.group})
@@ -41,34 +41,46 @@ def add_devices(book: FleetBook, devices: Sequence[Device], *, actor: str) -> No
 def edit_device(
     book: FleetBook, device: Device, *, group: str | None, tags: frozenset[str] | None, actor: str
 ) -> Device:
-    """Move a device to another group, whose desired state it follows from then on, or give it other tags; None: as it is.
+    """Put a device into another group, whose desired state it follows from then on, or give it other tags; None: as it is.
+
+    While a group takes it by a selector it stays there; `placing` looks anew whether it does.
 
     Raises:
         NotFoundError: The group is not there.
-        ConflictError: The device takes no part any more.
+        ConflictError: The device takes no part any more, or the group takes its devices by itself.
     """
     if device.state in ("revoked", "decommissioned"):
         raise ConflictError(f"device {device.id}: it is {device.state}.")
+    home = device.home if group is None else group
     edited = replace(
         device,
-        group=device.group if group is None else group,
+        group=home if device.group == device.home else device.group,
+        home=home,
         tags=device.tags if tags is None else tags,
     )
     if edited == device:
         return device
-    book.groups.get(edited.group)
-    book.devices.put(edited, now_seconds=book.now_seconds)
+    if home != device.home:
+        book.groups.get_home(home)
     if edited.group != device.group:
-        _cancel(book, device.id, f"the device was moved to group {edited.group}.")
-        _want_move(book, device, edited.group)
+        regroup(book, device, edited, reason=f"the device was moved to group {edited.group}.")
+    else:
+        book.devices.put(edited, now_seconds=book.now_seconds)
     book.note(
         actor,
         "device.edit",
         f"device/{device.id}",
-        {"group": edited.group, "tags": " ".join(sorted(edited.tags))},
+        {"group": edited.home, "tags": " ".join(sorted(edited.tags))},
     )
     _tell(book, 1)
     return edited
+
+
+def regroup(book: FleetBook, before: Device, after: Device, *, reason: str) -> None:
+    """Let a device be in another group: its open jobs end for this reason, and it follows the group from then on."""
+    book.devices.put(after, now_seconds=book.now_seconds)
+    _cancel(book, after.id, reason)
+    want_move(book, after, before=before.group)
 
 
 def approve_device(book: FleetBook, device: Device, *, actor: str) -> Device:
@@ -122,10 +134,12 @@ class Taken:
     Attributes:
         new: How many devices are known now that were not.
         left_out: Ids of those for which there was no room.
+        elsewhere: Devices whose claim token was for another group than the one in which the fleet had them, with what is said of that.
     """
 
     new: int
     left_out: tuple[str, ...]
+    elsewhere: Mapping[str, str]
 
 
 def take_enrolled(book: FleetBook, members: Sequence[Enrolled], *, most: int = MOST_DEVICES) -> Taken:
@@ -140,6 +154,7 @@ def take_enrolled(book: FleetBook, members: Sequence[Enrolled], *, most: int = M
     """
     fresh: list[Device] = []
     left_out: list[str] = []
+    elsewhere: dict[str, str] = {}
     changed = 0
     room = most - book.devices.count(DeviceFilter())
     for member in members:
@@ -168,10 +183,15 @@ def take_enrolled(book: FleetBook, members: Sequence[Enrolled], *, most: int = M
             book.devices.put(replace(known, state=member.state), now_seconds=book.now_seconds)
             book.note(f"device {known.id}", "device.enrol", f"device/{known.id}", {"was": known.state})
             changed += 1
+        if known is not None and member.group and member.group != known.home:
+            elsewhere[known.id] = (
+                f"it enrolled for group {member.group}, and is in {known.home}, where people put it, and follows {known.group}. "
+                f"To move it: edgewright fleet devices edit {known.id} --group {member.group}."
+            )
     book.devices.add(fresh)
     if fresh or changed:
         _tell(book, len(fresh) + changed)
-    return Taken(new=len(fresh), left_out=tuple(left_out))
+    return Taken(new=len(fresh), left_out=tuple(left_out), elsewhere=elsewhere)
 
 
 def _comes_back(book: FleetBook, known: Device, member: Enrolled) -> bool:
@@ -181,12 +201,15 @@ def _comes_back(book: FleetBook, known: Device, member: Enrolled) -> bool:
     return known.state != member.state and not decided
 
 
-def _want_move(book: FleetBook, device: Device, group: str) -> None:
-    """Want a device to follow its new group; until that is signed it follows the one that it was in before it was moved first."""
+def want_move(book: FleetBook, device: Device, *, before: str) -> None:
+    """Want a device to follow the group that it is in; until that is signed it follows the one that it was in before it was moved first."""
     pending = book.effects.find("move", device.id)
-    before = device.group if pending is None else str(json.loads(pending.document)["before"])
-    document = json.dumps({"group": group, "before": before})
-    book.effects.want("move", device.id, document, now_seconds=book.now_seconds)
+    if pending is not None:
+        before = str(json.loads(pending.document)["before"])
+    group = "" if device.state == "decommissioned" else device.group
+    document = json.dumps({"group": group, "before": before, "configured": device.configured})
+    if pending is None or pending.document != document:
+        book.effects.want("move", device.id, document, now_seconds=book.now_seconds)
 
 
 def _cancel(book: FleetBook, device: str, reason: str) -> None:

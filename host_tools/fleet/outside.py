@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+import logging
+from typing import TYPE_CHECKING, Final, Protocol
 
 from host_tools.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import timedelta
 
     from host_tools.fleet.records import DeviceState, GateFinding, IssuedClaim, Release, Rollout
     from host_tools.fleet.rollout.wanted import Wanted
     from host_tools.repository.desires import Move
+
+
+_LOG: Final = logging.getLogger("edgewright.fleet")
 
 
 def always() -> bool:
@@ -49,6 +53,13 @@ class Field(Protocol):
             EdgewrightError: It cannot be done now.
         """
 
+    def followed(self) -> Mapping[str, str]:
+        """Return the devices of which it is signed which group they follow, with that group.
+
+        Raises:
+            EdgewrightError: It cannot be told now.
+        """
+
     def keep_fresh(self) -> None:
         """Sign anew what would expire; called every few minutes.
 
@@ -83,7 +94,21 @@ class NoField:
         )
 
     def move(self, moves: Sequence[Move], *, is_current: Callable[[], bool] = always) -> None:
-        """What devices follow is signed elsewhere, if anywhere."""
+        """Say that devices are to be told by hand: what they follow is signed elsewhere, if anywhere."""
+        del is_current
+        for move in moves:
+            if move.group and move.group != move.configured:
+                _LOG.warning(
+                    "device %s: it is in group %s, and follows %s: this server has no repository to sign that in. "
+                    "Name the group in its agent.toml ([update] group), or start the server with --repository and --keys.",
+                    move.device,
+                    move.group,
+                    f"group {move.configured or move.before}",
+                )
+
+    def followed(self) -> Mapping[str, str]:
+        """Return nobody."""
+        return {}
 
     def keep_fresh(self) -> None:
         """There is nothing that expires."""

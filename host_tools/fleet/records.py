@@ -61,18 +61,43 @@ class Provides:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Selector:
+    """Which devices a group takes by itself, for as long as they are so: all that is given must hold, and something must be given.
+
+    Attributes:
+        groups: People put the device into one of these.
+        tags: It has all of these.
+        targets: It can run artifacts of one of these capability profiles.
+        engines: Its engine is one of these, e.g. ``tflite``, of any version.
+        agent_versions: Its agent is one of these.
+        least_memory_bytes: Its machine has so much memory; None: it does not matter.
+        rank: Where several groups want a device, the lowest rank has it; of the same rank, the first name.
+    """
+
+    groups: frozenset[str] = frozenset()
+    tags: frozenset[str] = frozenset()
+    targets: frozenset[str] = frozenset()
+    engines: frozenset[str] = frozenset()
+    agent_versions: frozenset[str] = frozenset()
+    least_memory_bytes: int | None = None
+    rank: int = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
     """Devices with one desired state.
 
     Attributes:
         name: As in topics and in the repository.
         note: What it is for, in words.
+        selector: Which devices it takes by itself; None: those that people put into it.
         artifacts: Capability profile to what its devices run outside of any trial; empty: nothing was rolled out yet.
         created_seconds: Unix time.
     """
 
     name: str
     note: str = ""
+    selector: Selector | None = None
     artifacts: Mapping[str, ReleasedArtifact] = field(hash=False, default_factory=dict)
     created_seconds: float = 0.0
 
@@ -87,7 +112,9 @@ class Device:
 
     Attributes:
         id: As in its certificate and topics.
-        group: The only group that it is in: the one whose desired state it reads.
+        group: The only group that it is in: the one whose desired state it shall follow.
+        home: The group into which people put it, and in which it is while no group with a selector takes it; empty: ``group``.
+        configured: The group that its own configuration names, as it last said; empty: not heard, or none.
         tags: Free words of the operators.
         state: Whether it may take part.
         provides: What it can run.
@@ -100,6 +127,8 @@ class Device:
 
     id: str
     group: str
+    home: str = ""
+    configured: str = ""
     tags: frozenset[str] = frozenset()
     state: DeviceState = "enrolled"
     provides: Provides = field(default_factory=Provides)
@@ -108,6 +137,10 @@ class Device:
     health: str = ""
     last_seen_seconds: float | None = None
     added_seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Let a device be at home where it is."""
+        object.__setattr__(self, "home", self.home or self.group)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

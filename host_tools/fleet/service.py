@@ -19,6 +19,7 @@ from host_tools.errors import ConflictError, InputError, StaleError
 from host_tools.fleet.carrying_out import carry_out, counts_of, make_jobs
 from host_tools.fleet.inventory import MOST_DEVICES, take_enrolled
 from host_tools.fleet.outside import nothing_measured
+from host_tools.fleet.placing import BATCH, place_devices
 from host_tools.fleet.records import Rollout, StageProgress
 from host_tools.fleet.rollout import orders
 from host_tools.fleet.rollout.jobs import Observation, expire, observe
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from host_tools.fleet.outside import Enrolment, Field, Findings
-    from host_tools.fleet.records import GateFinding, Job, JobCounts, Release, RolloutPlan
+    from host_tools.fleet.records import GateFinding, Job, JobCounts, Release, RolloutPlan, Selector
     from host_tools.fleet.rollout.steps import Advance
     from host_tools.fleet.store.devices import DeviceReport
     from host_tools.fleet.store.effects import Effect
@@ -99,10 +100,14 @@ class FleetService:
         self._findings = findings
         self._most_devices = most_devices
         self._left_out: tuple[str, ...] = ()
+        self._elsewhere: Mapping[str, str] = {}
         self.devices_known = 0
         self.leads: bool | None = None
         self._wake = threading.Event()
         self._placed: dict[str, float] = {}
+        self._selectors: tuple[tuple[str, Selector | None], ...] | None = None
+        self._placed_since_seconds = 0.0
+        self._redirected: dict[str, tuple[str, str]] = {}
         self._told: dict[str, Sequence[JobCounts]] = {}
         self._unlooked: dict[str, str] = {}
 
@@ -239,6 +244,10 @@ class FleetService:
         Raises:
             StoreError: The store cannot be read.
         """
+        try:
+            self._place()
+        except EdgewrightError as error:
+            _LOG.warning("devices cannot be put into their groups now, which is tried again: %s", error)
         with self.store.reading() as book:
             self.devices_known = book.devices.count(DeviceFilter())
             going = book.rollouts.in_states(OCCUPYING)
@@ -262,7 +271,11 @@ class FleetService:
             return
         members = self.enrolment.members()
         with self.store.writing() as book:
-            left_out = take_enrolled(book, members, most=self._most_devices).left_out
+            taken = take_enrolled(book, members, most=self._most_devices)
+        for device, what in taken.elsewhere.items():
+            if self._elsewhere.get(device) != what:  # once, not every time
+                _LOG.warning("device %s: %s", device, what)
+        self._elsewhere, left_out = taken.elsewhere, taken.left_out
         if left_out and left_out != self._left_out:  # once, not every time
             _LOG.warning(
                 "%d enrolled devices are not in the fleet, %s first: there are %d devices, as many as this server keeps.",
@@ -271,6 +284,28 @@ class FleetService:
                 self._most_devices,
             )
         self._left_out = left_out
+
+    # --- where devices are ---
+
+    def _place(self) -> None:
+        """Look at every device that has changed since the last round, and at all of them where a selector has."""
+        with self.store.reading() as book:
+            selecting, now_seconds = book.groups.selecting(), book.now_seconds
+            selectors = tuple((one.name, one.selector) for one in selecting)
+            since = self._placed_since_seconds if selectors == self._selectors else 0.0
+            has_changed = bool(book.devices.changed_since(since, limit=1))
+        if has_changed:
+            followed, after, moved = self._field.followed(), "", 0
+            while True:
+                with self.store.writing() as book:
+                    devices = book.devices.changed_since(since, after=after, limit=BATCH)
+                    moved += place_devices(book, devices, selecting, followed, self._redirected)
+                if len(devices) < BATCH:
+                    break
+                after = devices[-1].id
+            if moved:
+                _LOG.info("%d devices were put into other groups, as selectors say.", moved)
+        self._selectors, self._placed_since_seconds = selectors, now_seconds - _CLOCKS_APART_SECONDS
 
     # --- one rollout ---
 
@@ -365,7 +400,12 @@ class FleetService:
         """Let devices follow their groups: many at once, for every signature writes what is signed of all of them."""
         documents = [json.loads(effect.document) for effect in effects]
         moves = [
-            Move(device=effect.subject, group=str(one["group"]), before=str(one["before"]))
+            Move(
+                device=effect.subject,
+                group=str(one["group"]),
+                before=str(one["before"]),
+                configured=str(one.get("configured", "")),
+            )
             for effect, one in zip(effects, documents, strict=True)
         ]
         self._field.move(moves, is_current=lambda: all(map(self._is_current, effects)))

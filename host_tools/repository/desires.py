@@ -17,11 +17,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Move:
-    """A device that follows another group from now on, and the group that it followed before."""
+    """A device that follows another group from now on.
+
+    Attributes:
+        device: Its id.
+        group: The group; empty: it is gone for good, and nothing is signed of it any more.
+        before: The group that it followed before.
+        configured: The group that its own configuration names; empty: not known, or none.
+    """
 
     device: str
     group: str
     before: str
+    configured: str = ""
+
+    @property
+    def needs_no_record(self) -> bool:
+        """Whether it does what it shall without a signed word: it is gone, or its own configuration names the group."""
+        return not self.group or self.group == self.configured
 
     @property
     def subject(self) -> str:
@@ -37,6 +50,8 @@ class Move:
 def unfollowed(moves: Sequence[Move], customs: Mapping[str, Mapping[str, object]]) -> list[Move]:
     """Return the moves that are not signed yet, of devices that have no desired state of their own.
 
+    Of a device that needs no record it is not signed yet that there is none.
+
     Args:
         moves: Each device once.
         customs: What is signed beside each desired state, by its name.
@@ -44,7 +59,10 @@ def unfollowed(moves: Sequence[Move], customs: Mapping[str, Mapping[str, object]
     fresh = []
     for move in moves:
         known = customs.get(desired_path(move.subject))
-        if known is None or known.get("follows", move.group_subject) != move.group_subject:
+        if move.needs_no_record:
+            if known is not None and "follows" in known:
+                fresh.append(move)
+        elif known is None or known.get("follows", move.group_subject) != move.group_subject:
             fresh.append(move)
     return fresh
 
@@ -53,7 +71,8 @@ def groups_of(moves: Sequence[Move]) -> dict[str, set[str]]:
     """Return the groups that are followed, each with those that its new devices followed before; as subjects."""
     found: dict[str, set[str]] = defaultdict(set)
     for move in moves:
-        found[move.group_subject].add(f"group/{move.before}")
+        if move.group:
+            found[move.group_subject].add(f"group/{move.before}")
     return found
 
 

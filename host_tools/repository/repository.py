@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 _HASH: Final = "sha256"
 
+MOST_FOLLOWING: Final = 15_000
+"""Records of devices that follow another group than they are configured for: together well below the 5 MB that a device reads."""
+
 
 class Repository:
     """A repository on disk. One writer at a time: a second one waits, and gives up after half a minute.
@@ -208,13 +211,17 @@ class Repository:
         The groups' states are signed again with serials above all others, since a device refuses one below what it has followed, and permit a
         release below what the former group was asked to run. A device that has a desired state of its own keeps that.
 
+        Every device reads the records of all, so those go that are not needed any more: of a device that is gone, and of one whose own
+        configuration names the group. The latter stays while the group has no desired state: only the record has the serial that keeps the
+        first one above what the device has followed.
+
         Args:
             moves: Each device once.
             is_current: As for `ensure`.
 
         Raises:
             StaleError: It is not wanted any more.
-            InputError: A name is none, or the repository is damaged.
+            InputError: A name is none, there would be more than `MOST_FOLLOWING` records, or the repository is damaged.
             OutputError: It cannot be written.
         """
         with self.signed.alone():
@@ -235,12 +242,31 @@ class Repository:
                     dated = asked_since(replace(state, serial=serial, allow_downgrade=allow), state)
                     self._put_desired(fleet, dated, {"highest_counter": highest})
             for move in fresh:
+                if not move.group or (
+                    move.needs_no_record and self.desired_of(move.group_subject) is not None
+                ):
+                    del fleet.targets[desired.desired_path(move.subject)]
+                    continue
                 serial += 1
                 redirect = desired.Desired(
                     subject=move.subject, serial=serial, artifacts={}, follows=move.group_subject
                 )
                 self._put_desired(fleet, redirect, {"follows": move.group_subject})
+            records = len(_followed(fleet))
+            if records > MOST_FOLLOWING:
+                raise InputError(
+                    f"devices that follow another group than they are configured for: expected at most {MOST_FOLLOWING}, got {records}.",
+                    hint="Every device reads them all. Name the group in their agent.toml ([update] group), and the records go.",
+                )
             self.signed.renew({FLEET: fleet})
+
+    def followed(self) -> Mapping[str, str]:
+        """Return the devices of which a record says which group they follow, with that group.
+
+        Raises:
+            InputError: The repository is damaged, or there is none.
+        """
+        return _followed(self.signed.targets(FLEET))
 
     def desired_of(self, subject: str) -> desired.Desired | None:
         """Return what a subject is asked to run; None: nothing.
@@ -447,6 +473,17 @@ class Repository:
 
     def _target_path(self, path: str, digest: str) -> Path:
         return target_file(self._folder, path, digest)
+
+
+def _followed(fleet: Targets) -> dict[str, str]:
+    customs = {name: _custom_of(target) for name, target in fleet.targets.items()}
+    return {
+        name.removeprefix("desired/device/").removesuffix(".json"): str(custom["follows"]).removeprefix(
+            "group/"
+        )
+        for name, custom in customs.items()
+        if "follows" in custom
+    }
 
 
 def target_file(repository: Path, path: str, digest: str) -> Path:

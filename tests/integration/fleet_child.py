@@ -54,6 +54,9 @@ class FolderField:
     def move(self, moves: Sequence[Move], *, is_current: Callable[[], bool] = always) -> None:
         pass
 
+    def followed(self) -> dict[str, str]:
+        return {}
+
     def keep_fresh(self) -> None:
         pass
 

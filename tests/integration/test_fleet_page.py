@@ -7,6 +7,7 @@ import json
 import socket
 import urllib.error
 import urllib.request
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
@@ -454,6 +455,38 @@ def test_a_release_then_a_plan_and_a_claim_token_are_made_from_the_page(
     assert (planned.state, planned.plan.group, planned.plan.rolls_back) == ("draft", "stores", True)
     assert planned.plan.stages[0].name == "canary"
     assert actions == ["release.add", "rollout.create", "claim.make"]
+
+
+def test_claim_tokens_of_a_group_are_listed_and_revoked_with_the_keyboard_alone(
+    chromium: Browser, own: PagesFleet
+) -> None:
+    mine = own.enrolment.token(group="lab", lifetime=timedelta(hours=1), device="lab-9", needs_approval=True)
+    own.enrolment.token(group="stores", lifetime=timedelta(hours=1), device="", needs_approval=False)
+    claim = own.enrolment.claim_id(mine)
+    with fleet_of_page.serving(own, listening()) as address:
+        opened(chromium, own, address, "?view=group&id=lab", role="operator")
+        chromium.wait(
+            "document.querySelector('#claims') !== null && document.body.innerText.includes('lab-9')"
+        )
+        ((name, state, who, approval, _, used, _),) = rows(chromium, "Tokens with which")
+        assert (name, state, who, approval, used) == (claim, "✓ good", "lab-9", "needed", "–")
+        button = f"[data-action=revoke-claim-{claim}]"
+        chromium.ask(f"document.querySelector({button!r}).focus()")
+        chromium.press("Enter")
+        chromium.wait("document.querySelector('dialog[open]') !== null")
+        assert "Device lab-9 cannot enrol into group lab with it" in text(chromium, "dialog")
+        chromium.press("Escape")
+        gone(chromium)
+        assert own.enrolment.issued[claim].state == "good"
+        chromium.press("Enter")
+        chromium.wait("document.querySelector('dialog[open]') !== null")
+        confirm(chromium)
+        gone(chromium)
+        chromium.wait(f"document.querySelector({button!r}) === null")
+        assert rows(chromium, "Tokens with which")[0][1] == "✕ revoked"
+        opened(chromium, own, address, "?view=group&id=lab", role="viewer")
+        assert "Claim tokens are shown to the role operator; yours is viewer." in text(chromium, "main")
+        chromium.open("about:blank")
 
 
 @pytest.mark.parametrize(

@@ -96,6 +96,52 @@ def test_a_device_that_has_a_desired_state_of_its_own_keeps_it(fleet: Fleet) -> 
     assert versions(fleet.repository) == signed
 
 
+def test_the_record_goes_when_the_device_is_configured_for_the_group_and_it_goes_on_as_it_was(
+    fleet: Fleet,
+) -> None:
+    fleet.repository.follow([TO_SHOP])
+    assert fleet.repository.followed() == {"dev-1": "shop"}
+    moved = offered(fleet)
+    home = Move(device="dev-1", group="lab", before="shop", configured="lab")
+    fleet.repository.follow([home])
+    assert fleet.repository.followed() == {}
+    back = offered(fleet)
+    assert back.release.counter == 2
+    assert back.serial > moved.serial, "else a device refuses it as a replay"
+    signed = versions(fleet.repository)
+    fleet.repository.follow([home])
+    assert versions(fleet.repository) == signed, "twice is once"
+
+
+def test_the_record_stays_while_the_group_has_nothing_that_keeps_its_serial(fleet: Fleet) -> None:
+    fleet.repository.follow([Move(device="dev-1", group="new", before="lab")])
+    fleet.repository.follow([Move(device="dev-1", group="new", before="lab", configured="new")])
+    assert fleet.repository.followed() == {"dev-1": "new"}
+    fleet.repository.ensure("group/new", offered_path(fleet))
+    fleet.repository.follow([Move(device="dev-1", group="new", before="new", configured="new")])
+    assert fleet.repository.followed() == {}
+
+
+def test_of_a_device_that_is_gone_nothing_stays_and_nobody_else_hears_of_it(fleet: Fleet) -> None:
+    other = Move(device="dev-2", group="shop", before="lab")
+    fleet.repository.follow([TO_SHOP, other])
+    state = fleet.repository.desired_of("group/shop")
+    fleet.repository.follow([Move(device="dev-1", group="", before="shop")])
+    assert fleet.repository.followed() == {"dev-2": "shop"}
+    assert fleet.repository.desired_of("group/shop") == state
+
+
+def test_more_records_than_devices_read_are_refused_and_nothing_is_signed(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("host_tools.repository.repository.MOST_FOLLOWING", 2)
+    signed = versions(fleet.repository)
+    with pytest.raises(InputError, match="expected at most 2, got 3"):
+        fleet.repository.follow([Move(device=f"d{n}", group="shop", before="lab") for n in range(3)])
+    assert versions(fleet.repository) == signed
+    assert fleet.repository.followed() == {}
+
+
 def test_what_is_wanted_no_more_or_is_no_name_signs_nothing(fleet: Fleet) -> None:
     signed = versions(fleet.repository)
     with pytest.raises(StaleError, match="moved again"):

@@ -143,6 +143,7 @@ class SharedConnection:
         self._client = _client(settings, will)
         self._client.on_connect = self._on_connect
         self._client.on_publish = self._on_publish
+        self._client.on_socket_close = self._on_socket_close
         self.socket: socket.socket
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho's is untyped
         properties.SessionExpiryInterval = settings.will_delay_seconds
@@ -215,6 +216,8 @@ class SharedConnection:
             self._watch()
 
     def _watch(self) -> None:
+        if self._client.socket() is None:
+            return
         events = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._client.want_write() else 0)
         if not self._is_over and events != self._events:
             self._loop.watch(self, events, before=self._events)
@@ -224,10 +227,18 @@ class SharedConnection:
         if self._is_over:
             return
         self._is_over = True
-        if self._events:
-            self._loop.watch(self, 0, before=self._events)
+        self._unwatch()
         self.socket.close()
         self._report(Disconnected(self._number, reason))
+
+    def _unwatch(self) -> None:
+        if self._events:
+            self._loop.watch(self, 0, before=self._events)
+            self._events = 0
+
+    def _on_socket_close(self, _client: Client, _userdata: object, _socket: object) -> None:
+        # At once: the next session may get a socket of the same number, before this one's end is reported.
+        self._unwatch()
 
     def _on_connect(
         self, _client: Client, _userdata: object, _flags: object, reason: ReasonCode, _properties: object

@@ -94,6 +94,7 @@ def _report(device: str, known: _Known) -> DeviceReport:
         artifact=known.artifact,
         desired_serial=None if state is None else state.desired_serial,
         health=None if known.health is None else known.health.health,
+        configured=None if state is None else state.group or "",
     )
 
 

@@ -88,7 +88,7 @@ class StateTold(Observation):
 
     Attributes:
         artifact: Digest of what runs; None: nothing yet.
-        group: Group that it reads the desired state of.
+        group: Group that its configuration names; None: none.
         targets: Capability profiles, best first.
         desired_serial: Serial of the desired state that it last followed; 0: none.
         desired: Digest of what that wants of it; None: nothing.

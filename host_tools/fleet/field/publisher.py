@@ -14,7 +14,7 @@ from host_tools.fleet.rollout.wanted import Wanted
 from host_tools.repository.roles import rule_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from device_agent.contract.desired import Desired
     from host_tools.fleet.records import Release
@@ -98,6 +98,15 @@ class Publisher:
             self._repository.follow(moves, is_current=is_current)
         except StaleError as error:
             _LOG.info("%s", error)
+
+    def followed(self) -> Mapping[str, str]:
+        """Return the devices of which it is signed which group they follow, with that group.
+
+        Raises:
+            InputError: There is no repository, or it is damaged.
+        """
+        with self._repository.signed.alone():
+            return self._repository.followed()
 
     def keep_fresh(self) -> None:
         """Sign the timestamp anew when half of its life is over. To be called every hour or so.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from host_tools.fleet.records import ENDED_ROLLOUTS
 from host_tools.fleet.rollout import wording
+from host_tools.fleet.rollout.members import Members
 from host_tools.fleet.rollout.stage_end import of_gates, stage_end
 from host_tools.fleet.rollout.wanted import last_begun
 from host_tools.fleet.rollout.windows import is_open, next_opening
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
         StageState,
     )
 
+NOBODY_TOLD: Final = Members()
 _ON: Final[frozenset[RolloutState]] = frozenset({"draft", "awaiting_approval", "running", "paused"})
 
 
@@ -56,6 +58,7 @@ class Explanation:
         rollout: Its id.
         release: What it brings.
         group: To whom.
+        members: Who that is, and who came and left.
         state: Where it is.
         reason: Why.
         next_step: What has to happen, or what a person can do.
@@ -66,6 +69,7 @@ class Explanation:
     rollout: str
     release: str
     group: str
+    members: Members
     state: RolloutState
     reason: str
     next_step: str
@@ -80,6 +84,8 @@ class Explanation:
         if self.reason:
             lines.append("  why: " + self.reason.replace("\n", "\n       "))
         lines.append("  next: " + self.next_step.replace("\n", "\n        "))
+        if told := self.members.text(self.group):
+            lines.append(f"  who: {told}")
         for number, one in enumerate(self.stages, start=1):
             lines.append("")
             lines.append(
@@ -105,6 +111,7 @@ def explain(
     counts: Sequence[JobCounts],
     findings: Sequence[GateFinding],
     now_seconds: float,
+    members: Members = NOBODY_TOLD,
 ) -> Explanation:
     """Explain a rollout.
 
@@ -113,6 +120,7 @@ def explain(
         counts: Jobs of each stage.
         findings: Of its gates, as `advance` had them.
         now_seconds: Unix time.
+        members: Who is in it.
     """
     plan = rollout.plan
     stages = tuple(
@@ -133,6 +141,7 @@ def explain(
         rollout=plan.id,
         release=plan.release,
         group=plan.group,
+        members=members,
         state=rollout.state,
         reason=rollout.reason,
         next_step=_next_step(rollout, now_seconds),

@@ -56,6 +56,8 @@ class DeviceAnswer(Answer):
 
     id: str
     group: str
+    home: str
+    configured: str
     tags: Annotated[list[str], BeforeValidator(_in_order)]
     state: DeviceState
     provides: ProvidesAnswer
@@ -77,11 +79,24 @@ class ArtifactAnswer(Answer):
 Artifacts = Annotated[dict[str, ArtifactAnswer], BeforeValidator(_as_dict)]
 
 
+class SelectorAnswer(Answer):
+    """Which devices a group takes by itself; see `records.Selector`."""
+
+    groups: Annotated[list[str], BeforeValidator(_in_order)]
+    tags: Annotated[list[str], BeforeValidator(_in_order)]
+    targets: Annotated[list[str], BeforeValidator(_in_order)]
+    engines: Annotated[list[str], BeforeValidator(_in_order)]
+    agent_versions: Annotated[list[str], BeforeValidator(_in_order)]
+    least_memory_bytes: int | None
+    rank: int
+
+
 class GroupAnswer(Answer):
-    """A group, and what its devices run outside of any trial, by capability profile."""
+    """A group, and what its devices run outside of any trial, by capability profile. Without a selector people put devices into it."""
 
     name: str
     note: str
+    selector: SelectorAnswer | None
     artifacts: Artifacts
     created_seconds: float
 
@@ -206,12 +221,22 @@ class FindingAnswer(Answer):
     text: str
 
 
+class MembersAnswer(Answer):
+    """Who is in a rollout, and who came and left; see `rollout.members.Members`."""
+
+    selector: SelectorAnswer | None
+    now: int
+    came: int
+    left: int
+
+
 class ExplanationAnswer(Answer):
     """Why a rollout is where it is, with the figures, and the same in words."""
 
     rollout: str
     release: str
     group: str
+    members: MembersAnswer
     state: RolloutState
     reason: str
     next_step: str

@@ -16,6 +16,7 @@ from host_tools.fleet.records import (
     Role,
     RolloutPlan,
     ScheduleWindow,
+    Selector,
     Stage,
 )
 from host_tools.fleet.rollout.plan_file import (
@@ -115,17 +116,43 @@ class Reason(Asked):
     reason: Words = ""
 
 
+class SelectorAsked(Asked):
+    """Which devices a group takes by itself; see `records.Selector`. Something must be given beside the rank."""
+
+    groups: Annotated[list[Name], Field(max_length=32)] = []
+    tags: Annotated[list[Tag], Field(max_length=32)] = []
+    targets: Annotated[list[Profile], Field(max_length=16)] = []
+    engines: Annotated[list[Profile], Field(max_length=16)] = []
+    agent_versions: Annotated[list[Annotated[str, Field(pattern=_VERSION)]], Field(max_length=32)] = []
+    least_memory_bytes: Annotated[int, Field(ge=1, le=_MOST), _WHOLE] | None = None
+    rank: Annotated[int, Field(ge=0, le=1_000_000), _WHOLE] = 100
+
+    def record(self) -> Selector:
+        """Return it as it is stored."""
+        return Selector(
+            groups=frozenset(self.groups),
+            tags=frozenset(self.tags),
+            targets=frozenset(self.targets),
+            engines=frozenset(self.engines),
+            agent_versions=frozenset(self.agent_versions),
+            least_memory_bytes=self.least_memory_bytes,
+            rank=self.rank,
+        )
+
+
 class GroupAsked(Asked):
     """A new group."""
 
     name: Name
     note: Words = ""
+    selector: SelectorAsked | None = None
 
 
 class GroupEdit(Asked):
-    """What changes of a group."""
+    """What changes of a group; what is left out stays."""
 
-    note: Words
+    note: Words | None = None
+    selector: SelectorAsked | None = None
 
 
 class ClaimAsked(Asked):

@@ -39,8 +39,14 @@ def add_claim_endpoints(app: FastAPI, fleet: Fleet) -> None:
     def make_claim(request: Request, asked: ClaimAsked) -> MadeClaim:
         enrolment = _enrolment(fleet)
         with fleet.store.reading() as book:
-            book.groups.get(asked.group)
-            if not asked.device or book.devices.find(asked.device) is None:
+            book.groups.get_home(asked.group)
+            known = book.devices.find(asked.device) if asked.device else None
+            if known is not None and known.home != asked.group:
+                raise ConflictError(
+                    f"claim: device {known.id} is in group {known.home}, got {asked.group}.",
+                    hint=f"Make the token for {known.home}, or move the device first: `edgewright fleet devices edit --group`.",
+                )
+            if known is None:
                 require_room(book.devices.count(DeviceFilter()), fleet.limits.devices, "devices")
         text = enrolment.token(
             group=asked.group,

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from host_tools.errors import InputError
+from host_tools.errors import ConflictError, InputError, NotFoundError
 from host_tools.fleet.inventory import edit_device
 from host_tools.fleet.records import Device
 from host_tools.fleet.serve.answers import Imported
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from host_tools.fleet.serve.context import Fleet
-    from host_tools.fleet.store.fleet_store import FleetStore
+    from host_tools.fleet.store.fleet_store import FleetBook, FleetStore
 
 COLUMNS: Final = (
     "id",
@@ -34,6 +34,8 @@ COLUMNS: Final = (
     "health",
     "last_seen_seconds",
     "added_seconds",
+    "follows",
+    "configured",
 )
 _NEEDED: Final = ("id", "group")
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -109,14 +111,7 @@ def import_table(fleet: Fleet, data: bytes, *, actor: str) -> Imported:
     added: list[Device] = []
     changed = 0
     with fleet.store.writing() as book:
-        groups = {row.group for row in rows}
-        missing = sorted(group for group in groups if book.groups.find(group) is None)
-        if missing:
-            line = next(row.line for row in rows if row.group == missing[0])
-            raise DeviceTableError(
-                f"line {line}: group: there is no group {missing[0]!r}.",
-                hint="Make it first: edgewright fleet groups add.",
-            )
+        _require_homes(book, rows)
         for row in rows:
             known = book.devices.find(row.device)
             if known is None:
@@ -136,6 +131,16 @@ def import_table(fleet: Fleet, data: bytes, *, actor: str) -> Imported:
         book.note(actor, "device.import", "devices", {"added": len(added), "changed": changed})
         book.changes.tell(book.now_seconds, "devices", "devices", {"changed": len(added) + changed})
     return Imported(added=len(added), changed=changed, same=len(rows) - len(added) - changed)
+
+
+def _require_homes(book: FleetBook, rows: Sequence[Row]) -> None:
+    first = {row.group: row for row in reversed(rows)}
+    for row in sorted(first.values(), key=lambda row: row.line):
+        try:
+            book.groups.get_home(row.group)
+        except (NotFoundError, ConflictError) as error:
+            hint = error.hint or "Make it first: edgewright fleet groups add."
+            raise DeviceTableError(f"line {row.line}: {error.args[0]}", hint=hint) from error
 
 
 def written_table(store: FleetStore) -> bytes:
@@ -184,7 +189,7 @@ def _cells(device: Device) -> list[str]:
     provides = device.provides
     cells = [
         device.id,
-        device.group,
+        device.home,
         " ".join(sorted(device.tags)),
         device.state,
         " ".join(provides.targets),
@@ -195,6 +200,8 @@ def _cells(device: Device) -> list[str]:
         device.health,
         "" if device.last_seen_seconds is None else f"{device.last_seen_seconds:.3f}",
         f"{device.added_seconds:.3f}",
+        device.group,
+        device.configured,
     ]
     # Ids and groups are letters, digits, _ and - alone, and stay as they are: programs read them back.
     return cells[:2] + [f"'{cell}" if cell[:1] in _FORMULA else cell for cell in cells[2:]]

@@ -6,12 +6,19 @@ from dataclasses import replace
 
 from fastapi import FastAPI, Request, Response
 
+from device_agent.contract.telemetry import Scalar
+from host_tools.fleet.placing import check_selector
 from host_tools.fleet.records import Group
+from host_tools.fleet.rollout.members import in_words
 from host_tools.fleet.serve.admission import caller_of
 from host_tools.fleet.serve.answers import GroupAnswer, Page, page_of
 from host_tools.fleet.serve.asked import AfterName, GroupAsked, GroupEdit, InGroup, Limit
 from host_tools.fleet.serve.context import Fleet, require_room
 from host_tools.fleet.serve.roles import ROOT
+
+
+def _told(group: Group) -> dict[str, Scalar]:
+    return {} if group.selector is None else {"selector": in_words(group.selector)}
 
 
 def add_group_endpoints(app: FastAPI, fleet: Fleet) -> None:
@@ -32,17 +39,29 @@ def add_group_endpoints(app: FastAPI, fleet: Fleet) -> None:
     def add_group(request: Request, asked: GroupAsked) -> Group:
         with fleet.store.writing() as book:
             require_room(book.groups.count(), fleet.limits.groups, "groups")
-            group = Group(name=asked.name, note=asked.note, created_seconds=book.now_seconds)
+            selector = None if asked.selector is None else asked.selector.record()
+            if selector is not None:
+                check_selector(book, asked.name, selector)
+            group = Group(
+                name=asked.name, note=asked.note, selector=selector, created_seconds=book.now_seconds
+            )
             book.groups.add(group)
-            book.note(caller_of(request).actor, "group.add", f"group/{group.name}")
+            book.note(caller_of(request).actor, "group.add", f"group/{group.name}", _told(group))
+        fleet.service.wake()
         return group
 
     @app.patch(f"{ROOT}/groups/{{group}}", response_model=GroupAnswer)
     def change_group(request: Request, group: InGroup, asked: GroupEdit) -> Group:
         with fleet.store.writing() as book:
-            edited = replace(book.groups.get(group), note=asked.note)
+            before = book.groups.get(group)
+            selector = before.selector if asked.selector is None else asked.selector.record()
+            if asked.selector is not None and selector is not None:
+                check_selector(book, group, selector)
+            note = before.note if asked.note is None else asked.note
+            edited = replace(before, note=note, selector=selector)
             book.groups.put(edited)
-            book.note(caller_of(request).actor, "group.edit", f"group/{group}")
+            book.note(caller_of(request).actor, "group.edit", f"group/{group}", _told(edited))
+        fleet.service.wake()
         return edited
 
     @app.delete(f"{ROOT}/groups/{{group}}", response_class=Response, status_code=204)

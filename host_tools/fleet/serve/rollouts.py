@@ -9,7 +9,7 @@ from typing import Annotated
 from fastapi import FastAPI, Query, Request
 
 from host_tools.errors import ConflictError
-from host_tools.fleet.carrying_out import counts_of
+from host_tools.fleet.carrying_out import counts_of, members_of
 from host_tools.fleet.records import ENDED_ROLLOUTS, Job, JobResult, JobState, Rollout, RolloutState
 from host_tools.fleet.rollout.explanation import explain
 from host_tools.fleet.rollout.plan_file import MOST_STAGES, check_plan
@@ -67,7 +67,11 @@ def _add_reading(app: FastAPI, fleet: Fleet) -> None:
         with fleet.store.reading() as book:
             found = book.rollouts.get(rollout)
             explained = explain(
-                found, counts_of(book, found), book.rollouts.findings(rollout), book.now_seconds
+                found,
+                counts_of(book, found),
+                book.rollouts.findings(rollout),
+                book.now_seconds,
+                members_of(book, found),
             )
             unsigned = book.effects.find("publish", found.plan.group)
         if unsigned is not None and unsigned.failure and json.loads(unsigned.document)["rollout"] == rollout:
@@ -76,7 +80,17 @@ def _add_reading(app: FastAPI, fleet: Fleet) -> None:
         return ExplanationAnswer.model_validate(
             {
                 name: getattr(explained, name)
-                for name in ("rollout", "release", "group", "state", "reason", "next_step", "stages", "gates")
+                for name in (
+                    "rollout",
+                    "release",
+                    "group",
+                    "members",
+                    "state",
+                    "reason",
+                    "next_step",
+                    "stages",
+                    "gates",
+                )
             }
             | {"words": explained.text()}
         )

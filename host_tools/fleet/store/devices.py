@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from host_tools.fleet.records import DeviceState
 
 _BATCH: Final = 1_000
+_PLACING: Final = ("targets", "engine", "agent_version", "memory_bytes", "configured")
+"""What a device says by which it is placed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +62,7 @@ class DeviceReport:
         artifact: Digest of what it runs; empty: nothing.
         desired_serial: Serial of the desired state that it follows.
         health: As it says.
+        configured: The group that its own configuration names; empty: none.
     """
 
     device: str
@@ -68,6 +71,7 @@ class DeviceReport:
     artifact: str | None = None
     desired_serial: int | None = None
     health: str | None = None
+    configured: str | None = None
 
 
 class Devices:
@@ -105,7 +109,7 @@ class Devices:
             self._tag(batch)
 
     def put(self, device: Device, *, now_seconds: float) -> None:
-        """Write down group, tags and state of a device; what it says of itself stays as it said it."""
+        """Write down group, home, tags and state of a device; what it says of itself stays as it said it."""
         self._connection.execute(
             update(DEVICE)
             .where(DEVICE.c.id == device.id)
@@ -155,13 +159,23 @@ class Devices:
         return {"" if value is None else str(value): int(count) for value, count in rows}
 
     def placed_since(self, group: str, seconds: float) -> tuple[Device, ...]:
-        """Return the enrolled devices of a group whose group, state or profiles changed at a Unix time or after it; without tags."""
+        """Return the enrolled devices of a group whose place, or what it hangs on, changed at a Unix time or after it; without tags."""
         rows = self._connection.execute(
             select(DEVICE)
             .where(DEVICE.c.group == group, DEVICE.c.placed_seconds >= seconds, DEVICE.c.state == "enrolled")
             .order_by(DEVICE.c.id)
         )
         return tuple(_device(row, ()) for row in rows)
+
+    def changed_since(self, seconds: float, *, after: str = "", limit: int) -> tuple[Device, ...]:
+        """Return the next devices whose place, or what it hangs on, changed at a Unix time or after it, in the order of their ids."""
+        asked = (
+            select(DEVICE)
+            .where(DEVICE.c.placed_seconds >= seconds, DEVICE.c.id > after)
+            .order_by(DEVICE.c.id)
+            .limit(limit)
+        )
+        return self._devices(self._connection.execute(asked).all())
 
     def unheard(self, group: str) -> tuple[str, ...]:
         """Return the enrolled devices of a group of which nobody knows what they can run."""
@@ -182,14 +196,14 @@ class Devices:
         )
         values: dict[str, Any] = {
             name: func.coalesce(bindparam(f"b_{name}", type_=DEVICE.c[name].type), DEVICE.c[name])
-            for name in ("targets", "engine", "agent_version", "memory_bytes", "desired_serial", "health")
+            for name in (*_PLACING, "desired_serial", "health")
         }
         values["artifact"] = func.nullif(
             func.coalesce(bindparam("b_artifact", type_=DEVICE.c.artifact.type), DEVICE.c.artifact), ""
         )
-        values["placed_seconds"] = case(
-            (values["targets"] != DEVICE.c.targets, bindparam("b_now")), else_=DEVICE.c.placed_seconds
-        )
+        # What was not known before, as memory, differs from what is.
+        differs = or_(*(values[name].is_distinct_from(DEVICE.c[name]) for name in _PLACING))
+        values["placed_seconds"] = case((differs, bindparam("b_now")), else_=DEVICE.c.placed_seconds)
         values["last_seen_seconds"] = bindparam("b_seconds")
         self._connection.execute(
             update(DEVICE).where(DEVICE.c.id == bindparam("b_id"), later_said).values(values),
@@ -253,7 +267,12 @@ def _condition(wanted: DeviceFilter) -> ColumnElement[bool]:
 
 
 def _columns(device: Device) -> dict[str, Any]:
-    return {"group": device.group, "state": device.state, "added_seconds": device.added_seconds}
+    return {
+        "group": device.group,
+        "home": device.home,
+        "state": device.state,
+        "added_seconds": device.added_seconds,
+    }
 
 
 def _said(device: Device) -> dict[str, Any]:
@@ -263,6 +282,7 @@ def _said(device: Device) -> dict[str, Any]:
         "engine": provides.engine,
         "agent_version": provides.agent_version,
         "memory_bytes": provides.memory_bytes,
+        "configured": device.configured,
         "artifact": device.artifact,
         "desired_serial": device.desired_serial,
         "health": device.health,
@@ -282,6 +302,7 @@ def _bound(report: DeviceReport) -> dict[str, Any]:
         "b_artifact": report.artifact,
         "b_desired_serial": report.desired_serial,
         "b_health": report.health,
+        "b_configured": report.configured,
     }
 
 
@@ -307,6 +328,8 @@ def _device(row: Row[Any], tags: Iterable[str]) -> Device:
     return Device(
         id=row.id,
         group=row.group,
+        home=row.home,
+        configured=row.configured,
         tags=frozenset(tags),
         state=cast("DeviceState", row.state),
         provides=_provides(row),

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import delete, exists, func, insert, select, update
 
 from host_tools.errors import ConflictError, NotFoundError
-from host_tools.fleet.records import Group
-from host_tools.fleet.store.documents import read_artifacts, written_artifacts
+from host_tools.fleet.records import Group, Selector
+from host_tools.fleet.store.documents import read, read_artifacts, written, written_artifacts
 from host_tools.fleet.store.tables import DEVICE, GROUP, ROLLOUT
 
 if TYPE_CHECKING:
@@ -32,19 +32,14 @@ class Groups:
         self._connection.execute(
             insert(GROUP).values(
                 name=group.name,
-                note=group.note,
-                artifacts=written_artifacts(group.artifacts),
                 created_seconds=group.created_seconds,
+                **_changing(group),
             )
         )
 
     def put(self, group: Group) -> None:
-        """Write down a group's note and what its devices run."""
-        self._connection.execute(
-            update(GROUP)
-            .where(GROUP.c.name == group.name)
-            .values(note=group.note, artifacts=written_artifacts(group.artifacts))
-        )
+        """Write down a group's note, its selector, and what its devices run."""
+        self._connection.execute(update(GROUP).where(GROUP.c.name == group.name).values(**_changing(group)))
 
     def remove(self, name: str) -> None:
         """Remove a group.
@@ -54,7 +49,11 @@ class Groups:
             ConflictError: It has, or had, devices or rollouts.
         """
         self.get(name)
-        for what, column in (("devices", DEVICE.c.group), ("rollouts", ROLLOUT.c.group)):
+        for what, column in (
+            ("devices", DEVICE.c.group),
+            ("devices", DEVICE.c.home),
+            ("rollouts", ROLLOUT.c.group),
+        ):
             if self._connection.execute(select(exists().where(column == name))).scalar_one():
                 raise ConflictError(f"group {name}: it has {what}, so that it stays.")
         self._connection.execute(delete(GROUP).where(GROUP.c.name == name))
@@ -75,6 +74,38 @@ class Groups:
             raise NotFoundError(f"group {name}: there is none of that name.")
         return found
 
+    def get_home(self, name: str) -> Group:
+        """Return a group into which people may put devices.
+
+        Raises:
+            NotFoundError: There is none.
+            ConflictError: It takes its devices by itself.
+        """
+        found = self.get(name)
+        if found.selector is not None:
+            raise ConflictError(
+                f"group {name}: it takes its devices by its selector.",
+                hint="Give the device what the selector asks for, e.g. a tag, or choose another group.",
+            )
+        return found
+
+    def require_no_home(self, name: str) -> None:
+        """Refuse a group into which people have put devices.
+
+        Raises:
+            ConflictError: It is one.
+        """
+        if self._connection.execute(select(exists().where(DEVICE.c.home == name))).scalar_one():
+            raise ConflictError(
+                f"group {name}: people have put devices into it, so that it cannot take others by a selector.",
+                hint="Make a group of its own for the selector.",
+            )
+
+    def selecting(self) -> tuple[Group, ...]:
+        """Return the groups with a selector, the one that comes first at the front."""
+        rows = self._connection.execute(select(GROUP).where(GROUP.c.selector.is_not(None)))
+        return tuple(sorted(map(_group, rows), key=_order))
+
     def page(self, *, after: str = "", limit: int) -> tuple[Group, ...]:
         """Return the next groups in the order of their names."""
         asked = select(GROUP).where(GROUP.c.name > after).order_by(GROUP.c.name).limit(limit)
@@ -85,10 +116,25 @@ class Groups:
         return int(self._connection.execute(select(func.count()).select_from(GROUP)).scalar_one())
 
 
+def _order(group: Group) -> tuple[int, str]:
+    return (0 if group.selector is None else group.selector.rank, group.name)
+
+
+def _changing(group: Group) -> dict[str, Any]:
+    return {
+        "note": group.note,
+        "artifacts": written_artifacts(group.artifacts),
+        "selector": None if group.selector is None else written(group.selector),
+    }
+
+
 def _group(row: Row[Any]) -> Group:
     return Group(
         name=row.name,
         note=row.note,
+        selector=None
+        if row.selector is None
+        else read(row.selector, Selector, where=f"group {row.name}: selector"),
         artifacts=read_artifacts(row.artifacts, where=f"group {row.name}"),
         created_seconds=row.created_seconds,
     )

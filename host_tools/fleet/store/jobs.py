@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from sqlalchemy import and_, bindparam, case, func, insert, or_, select, update
+from sqlalchemy import and_, bindparam, case, false, func, insert, or_, select, update
 
 from host_tools.errors import NotFoundError
 from host_tools.fleet.records import ENDED_JOBS, Job, JobCounts
@@ -175,6 +175,28 @@ class Jobs:
         )
         found = {row.stage: _counts(row) for row in self._connection.execute(asked)}
         return tuple(found.get(number, JobCounts()) for number in range(stages))
+
+    def came_and_left(self, rollout: str, began_seconds: Sequence[float]) -> tuple[int, int]:
+        """Return how many jobs a rollout made after their stage had begun, and how many are of devices that take part no more.
+
+        Args:
+            rollout: Which.
+            began_seconds: Unix times at which its stages began, of those that have.
+        """
+        # A job that was retried was made anew then.
+        late = [
+            and_(JOB.c.stage == stage, JOB.c.attempts == 1, JOB.c.created_seconds > seconds)
+            for stage, seconds in enumerate(began_seconds)
+        ]
+        asked = (
+            select(_sum(or_(false(), *late)), _sum(~_TAKES_PART))
+            .select_from(
+                JOB.join(DEVICE, DEVICE.c.id == JOB.c.device).join(ROLLOUT, ROLLOUT.c.id == JOB.c.rollout)
+            )
+            .where(JOB.c.rollout == rollout)
+        )
+        came, left = self._connection.execute(asked).one()
+        return int(came), int(left)
 
     def _batches(self, asked: Select[Any]) -> Iterator[tuple[Job, ...]]:
         after = ""

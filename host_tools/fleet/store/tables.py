@@ -28,6 +28,7 @@ GROUP: Final = Table(
     Column("note", Text, nullable=False),
     Column("artifacts", Text, nullable=False),  # JSON: what its devices run, by capability profile
     Column("created_seconds", Double, nullable=False),
+    Column("selector", Text),  # JSON; NULL: people put devices into it
 )
 DEVICE: Final = Table(
     "device",
@@ -44,9 +45,12 @@ DEVICE: Final = Table(
     Column("health", Text, nullable=False),
     Column("last_seen_seconds", Double),
     Column("added_seconds", Double, nullable=False),
-    Column("placed_seconds", Double, nullable=False),  # when group, state or profiles last changed
+    Column("placed_seconds", Double, nullable=False),  # when that last changed by which it is placed
+    Column("home", Text, nullable=False, server_default=""),  # the group into which people put it
+    Column("configured", Text, nullable=False, server_default=""),  # the group that its configuration names
     Index("device_of_group", "group", "state"),
     Index("device_placed", "group", "placed_seconds"),
+    Index("device_placed_anywhere", "placed_seconds"),
     Index("device_with_artifact", "artifact"),
 )
 DEVICE_TAG: Final = Table(

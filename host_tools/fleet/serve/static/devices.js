@@ -66,11 +66,13 @@ function Device({ device, desired, jobs, names, groups, reload }) {
       <${Actions} actions=${actions} may=${(needed) => may(me.role, needed)} role=${me.role} />
       <${Facts} facts=${[
         ["Group", html`<${Link} to=${{ view: "group", id: device.group }}>${device.group}<//>`],
+        device.home !== device.group && ["People put it into", html`<${Link} to=${{ view: "group", id: device.home }}>${device.home}<//>; a selector has taken it`],
+        device.configured !== "" && device.configured !== device.group && ["Its configuration names", html`<${Said} text=${device.configured} />; it is told to follow ${device.group}`],
         ["Health", html`<${Chip} name=${device.health || "unknown"} />`],
         ["Last heard", html`<span><${Moment} seconds=${device.last_seen_seconds} relative /> <span class="soft"><${Moment} seconds=${device.last_seen_seconds} /></span></span>`],
         ["Made known", html`<${Moment} seconds=${device.added_seconds} />`],
         ["Tags", html`<${Tags} tags=${device.tags} />`],
-      ]} />
+      ].filter(Boolean)} />
     </section>
     <${Card} title="What it runs" id="runs">
       <p class="verdict ${differs ? "bad" : ""}">${verdict(device, desired)}</p>
@@ -117,8 +119,8 @@ function deviceActions(device, jobs, groups, reload) {
   const out = (path) => async (text) => { await post(path, { reason: text })(); };
   return [
     device.state === "pending" && { name: "approve", verb: "Approve", needs: "operator", isMain: true, act: post("approve"), asked: () => ({ title: `Let ${id} in?`, consequences: [`1 device gets its certificate and takes part in group ${device.group}.`, "It gets what the group runs, and rollouts that are going on."] }) },
-    takesPart && { name: "tags", verb: "Change tags", needs: "operator", act: (text) => change({ tags: [...new Set(text.split(/\s+/).filter(Boolean))] }), asked: () => ({ title: `Tags of ${id}`, consequences: ["1 device has these tags from now on. What it runs does not change."], field: { title: "Tags, with spaces between", value: device.tags.join(" "), longest: 2_000, note: "letters, digits and _ . : = / -" } }) },
-    takesPart && { name: "move", verb: "Move to a group", needs: "operator", act: (text) => change({ group: text }), asked: () => ({ title: `Move ${id} to another group`, consequences: ["1 device gets what the other group runs.", ...ends], field: { title: "Group", value: device.group, longest: 64, note: `there are ${groups.slice(0, 12).map((one) => one.name).join(", ")}${groups.length > 12 ? ", …" : ""}` } }) },
+    takesPart && { name: "tags", verb: "Change tags", needs: "operator", act: (text) => change({ tags: [...new Set(text.split(/\s+/).filter(Boolean))] }), asked: () => ({ title: `Tags of ${id}`, consequences: ["1 device has these tags from now on. Where a group takes devices by them, it comes into that group or leaves it, and runs what its group runs."], field: { title: "Tags, with spaces between", value: device.tags.join(" "), longest: 2_000, note: "letters, digits and _ . : = / -" } }) },
+    takesPart && { name: "move", verb: "Move to a group", needs: "operator", act: (text) => change({ group: text }), asked: () => ({ title: `Move ${id} to another group`, consequences: ["1 device gets what the other group runs.", ...ends], field: { title: "Group", value: device.home, longest: 64, note: `there are ${groups.filter((one) => !one.selector).slice(0, 12).map((one) => one.name).join(", ")}${groups.length > 12 ? ", …" : ""}` } }) },
     takesPart && { name: "revoke", verb: "Revoke", needs: "operator", isGrave: true, act: out("revoke"), asked: () => ({ title: `Revoke ${id}?`, consequences: ["1 device loses its certificates and cannot connect any more. It may enrol again.", ...ends], field: reason }) },
     device.state !== "decommissioned" && { name: "decommission", verb: "Decommission", needs: "operator", isGrave: true, act: out("decommission"), asked: () => ({ title: `Decommission ${id}?`, consequences: ["1 device is gone for good: it loses its certificates and can never enrol again.", ...ends], field: reason }) },
   ].filter(Boolean);

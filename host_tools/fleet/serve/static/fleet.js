@@ -2,11 +2,12 @@
 import { html, useContext } from "./preact-htm.js";
 import { Address, Link } from "./address.js";
 import { Answered, Bar, Card, Chip, Digest, Legend, Pages, Said, Table, Tile, Title } from "./parts.js";
+import { Claims } from "./claims.js";
 import { claimFor, Make } from "./making.js";
 import { artifactNames } from "./releases.js";
 import { OPEN, ROLLOUT_COLUMNS } from "./rollouts.js";
 import { useAnswers } from "./session.js";
-import { devices, visible, whole } from "./words.js";
+import { devices, takes, visible, whole } from "./words.js";
 
 const open = OPEN.map((state) => `/rollouts?state=${state}&limit=100`);
 const concerns = (event) => ["devices", "rollout", "jobs"].includes(event.kind) || (event.kind === "audit" && /^(group|release)/.test(event.subject));
@@ -71,6 +72,7 @@ function Groups({ groups, drift, names, byGroup }) {
     { title: "Devices", number: true, show: (one) => whole(byGroup[one.name] ?? 0) },
     { title: "Runs", show: (one) => html`<${Runs} artifacts=${one.artifacts} names=${names} />` },
     { title: "As desired", show: (one) => { const found = drifts.get(one.name); return found ? html`<div class="drift"><${Bar} parts=${driftParts(found)} className="thin" /><span>${driftWords(found)}</span></div>` : "–"; } },
+    { title: "Takes", show: (one) => (one.selector ? html`<${Said} text=${takes(one.selector)} />` : html`<span class="soft">what people put into it</span>`) },
     { title: "Note", show: (one) => html`<${Said} text=${one.note} />` },
   ]} />`;
 }
@@ -92,7 +94,8 @@ export function GroupView() {
       const found = drift.find((one) => one.group === group.name) ?? { as_desired: 0, underway: 0, differing: 0, silent: 0, free: 0 };
       return html`
         ${group.note && html`<p class="lead"><${Said} text=${group.note} /></p>`}
-        <section class="card" aria-label="Drift"><${Bar} parts=${driftParts(found)} className="tall" /><${Legend} parts=${driftParts(found)} /><p><${Link} to=${{ view: "devices", group: group.name }}>All devices of the group<//></p><${Make} action=${claimFor(group.name)} /></section>
+        ${group.selector && html`<p class="lead">It takes devices by itself: <${Said} text=${takes(group.selector)} />.</p>`}
+        <section class="card" aria-label="Drift"><${Bar} parts=${driftParts(found)} className="tall" /><${Legend} parts=${driftParts(found)} /><p><${Link} to=${{ view: "devices", group: group.name }}>All devices of the group<//></p>${!group.selector && html`<${Make} action=${claimFor(group.name)} />`}</section>
         <${Card} title="What it shall run" id="desired"><${Table} caption="Artifacts of the whole group, outside of a rollout" rows=${Object.entries(group.artifacts)} keyOf=${([profile]) => profile} empty="Nothing was rolled out to it yet." columns=${[
           { title: "Target", show: ([profile]) => visible(profile) },
           { title: "Release", show: ([, one]) => html`<${ArtifactName} digest=${one.digest} names=${names} />` },
@@ -104,6 +107,7 @@ export function GroupView() {
           { title: "Runs", show: (one) => html`<${ArtifactName} digest=${one.reported} names=${names} />` },
           { title: "Wanted by", show: (one) => (one.rollout ? html`<${Link} to=${{ view: "rollout", id: one.rollout }}>${one.rollout}<//>` : "the group") },
         ]} /><${Pages} next=${differing.next} what="devices" /><//>
+        ${!group.selector && html`<${Claims} group=${group.name} />`}
         <${Card} title="Rollouts" id="rollouts"><${Table} caption="Rollouts to this group" isSaidAbove columns=${ROLLOUT_COLUMNS.filter((one) => one.title !== "Group")} rows=${rollouts.items} keyOf=${(one) => one.id} /><//>`;
     }}<//>`;
 }

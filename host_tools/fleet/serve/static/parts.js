@@ -3,7 +3,7 @@ import { html, useContext, useEffect, useState } from "./preact-htm.js";
 import { Address, Link } from "./address.js";
 import { ago, moment, short, visible, whole, words } from "./words.js";
 
-export const GOOD = { up: 1, enrolled: 1, passed: 1, finished: 1, success: 1 };
+export const GOOD = { up: 1, enrolled: 1, passed: 1, finished: 1, success: 1, good: 1 };
 const CARE = { degraded: 1, draining: 1, pending: 1, awaiting_approval: 1, paused: 1, undecided: 1, canceled: 1, not_measured: 1, unavailable: 1, absent: 1 };
 const BAD = { down: 1, revoked: 1, failed: 1, failure: 1, stopped: 1, rolled_back: 1, rolling_back: 1, aborted: 1, rejected: 1 };
 const SIGNS = { good: "✓", care: "!", bad: "✕", plain: "•" };

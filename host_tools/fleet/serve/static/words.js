@@ -58,3 +58,11 @@ export function limit(measure, worst) {
   if (measure === "output_agreement") return digits(worst);
   return measure === "temperature" ? `${digits(worst)} °C` : `${digits(worst)} per device-hour`;
 }
+
+// What a group with a selector takes, as `rollout/members.py` says it.
+export function takes(selector) {
+  const either = [["home group", selector.groups], ["target", selector.targets], ["engine", selector.engines], ["agent version", selector.agent_versions]];
+  const parts = [...selector.tags.map((tag) => `tag ${tag}`), ...either.filter(([, names]) => names.length).map(([what, names]) => `${what} ${names.join(" or ")}`)];
+  if (selector.least_memory_bytes !== null) parts.push(`memory of at least ${selector.least_memory_bytes / 2 ** 20} MiB`);
+  return parts.join(", ");
+}

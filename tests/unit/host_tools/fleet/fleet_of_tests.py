@@ -82,6 +82,7 @@ class SimulatedField:
     wanted: dict[str, Wanted] = field(default_factory=dict)
     published: list[tuple[str, bool]] = field(default_factory=list)
     moved: list[tuple[Move, ...]] = field(default_factory=list)
+    records: dict[str, str] = field(default_factory=dict)
     is_broken: bool = False
 
     def publish(
@@ -97,6 +98,15 @@ class SimulatedField:
         self._work()
         if is_current():
             self.moved.append(tuple(moves))
+            for one in moves:
+                if one.needs_no_record:
+                    self.records.pop(one.device, None)
+                else:
+                    self.records[one.device] = one.group
+
+    def followed(self) -> dict[str, str]:
+        self._work()
+        return dict(self.records)
 
     def keep_fresh(self) -> None:
         self._work()

@@ -30,7 +30,11 @@ def test_a_moved_device_follows_its_new_group_and_gets_a_job_of_its_rollout(eith
     with either.store.reading() as book:
         effects = {effect.subject: effect for effect in book.effects.open(limit=10)}
     assert "no space" in effects[names[0]].failure
-    assert json.loads(effects[names[0]].document) == {"group": "shop", "before": "lab"}
+    assert json.loads(effects[names[0]].document) == {
+        "group": "shop",
+        "before": "lab",
+        "configured": "",
+    }
     either.field.is_broken = False
     either.pass_time(60.0)
     either.service.round()

@@ -54,7 +54,7 @@ def test_a_list_adds_moves_and_tags_and_comes_out_again(fleet: FleetOfTests) -> 
         (b'id,group\nd1,"lab\n', "not CSV"),
         (b"id,group\nd1,lab\nd2,\xff\n", "line 3: expected UTF-8, got byte 0xff."),
         (b"id,group\n" + b"".join(b"?%d,lab\n" % n for n in range(30)), "And 10 more."),
-        (b"id,group\nd1,lab\nd2,nowhere\n", "line 3: group: there is no group 'nowhere'"),
+        (b"id,group\nd1,lab\nd2,nowhere\n", "line 3: group nowhere: there is none of that name."),
     ],
 )
 def test_a_wrong_line_is_named_and_nothing_is_taken(fleet: FleetOfTests, table: bytes, problem: str) -> None:
