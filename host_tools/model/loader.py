@@ -25,6 +25,7 @@ from host_tools.model.admission import (
     require_finite,
     require_no_subgraphs,
 )
+from host_tools.model.constant_inputs import make_constant
 from host_tools.model.float_model import ElementType, FloatModel, TensorSpec
 from host_tools.model.from_tensorflow.options import TensorFlowOptions
 from host_tools.model.graph_editor import GraphEditor, static_shape
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _NO_SHAPES: Mapping[str, tuple[int, ...]] = MappingProxyType({})
+_NO_CONSTANTS: Mapping[str, tuple[float, ...]] = MappingProxyType({})
 _ELEMENT_TYPES: Mapping[ir.DataType, ElementType] = MappingProxyType(
     {
         ir.DataType.FLOAT: "float32",
@@ -64,6 +66,7 @@ def load(
     path: str | Path | Incoming,
     *,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
+    constants: Mapping[str, tuple[float, ...]] | None = None,
     name: str | None = None,
     tensorflow: TensorFlowOptions | None = None,
     progress: Progress | None = None,
@@ -74,6 +77,7 @@ def load(
         path: An ONNX file, opset 7 or newer, a float TFLite file, a Keras model (``.keras``, ``.h5``), or a SavedModel's folder, told apart by
             content; or what `receive` made of one.
         shapes: Shapes that fix dynamic inputs, by input name; each extent at least 1.
+        constants: Inputs that become constants, by name: one number for all elements, or one for each in C order.
         name: Name of the model; the file's stem when None. Characters other than letters, digits, ``_``, ``-``, ``.`` become ``_``.
         tensorflow: How a model of Keras or TensorFlow is read; other files have no use for it.
         progress: Told of a conversion to ONNX.
@@ -100,9 +104,9 @@ def load(
         )
     path = incoming.path
     try:
-        source = _source(incoming, fixed)
+        source = _source(incoming, fixed, constants or _NO_CONSTANTS)
         given = [incoming.note] if incoming.note else []
-        notes = [*given, *source.notes, *_canonicalise(source.model, fixed)]
+        notes = [*given, *source.notes, *_canonicalise(source.model, fixed, constants or _NO_CONSTANTS)]
         return FloatModel(
             name=_clean_name(path.stem if name is None else name),
             digest=source.digest,
@@ -120,15 +124,21 @@ def load(
         ) from error
 
 
-def _source(incoming: Incoming, shapes: Mapping[str, tuple[int, ...]]) -> Source:
-    source = read_source(incoming.onnx, shapes=shapes)
+def _source(
+    incoming: Incoming, shapes: Mapping[str, tuple[int, ...]], constants: Mapping[str, tuple[float, ...]]
+) -> Source:
+    source = read_source(incoming.onnx, shapes=shapes, constants=constants)
     return source if incoming.origin is None else with_origin(source, incoming.origin)
 
 
-def _canonicalise(model: ir.Model, shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
+def _canonicalise(
+    model: ir.Model, shapes: Mapping[str, tuple[int, ...]], constants: Mapping[str, tuple[float, ...]]
+) -> list[str]:
     """Run every pass in order, in place; returns the notes."""
+    notes = [make_constant(model.graph, constants, shapes)]
+    shapes = {name: shape for name, shape in shapes.items() if name not in constants}
     require_convertible(model)
-    notes = [_inline_functions(model)]
+    notes.append(_inline_functions(model))
     RemoveInitializersFromInputsPass()(model)
     lift_constants(model)
     require_finite(model.graph)
