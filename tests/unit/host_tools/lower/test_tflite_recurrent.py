@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from lowering_cases import Case, ending
+from lowering_template import prepare
 from tflite_file import assert_float_matches, float_payload, names_of, ops_of
 
 from host_tools.errors import LoweringError
+from host_tools.mixed_precision.costs import multiplications_of
+from targets import catalog
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -118,3 +121,11 @@ def test_too_many_steps_are_refused_with_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(LoweringError, match="has 320 steps") as refused:
         float_payload(ending("long", body, (320, 1, 1, HIDDEN), **constants), tmp_path)
     assert "--shape" in refused.value.hint
+
+
+def test_an_lstm_whose_last_state_alone_is_read_is_converted_whole(tmp_path: Path) -> None:
+    case = recurrent("LSTM", f", y = LSTM <{ATTRIBUTES}> (s, w, r, b)", (1, 1, HIDDEN))
+    prepared = prepare(case, tmp_path, catalog.load("cortex-a-tflite"))
+    assert multiplications_of(prepared.model) > 0
+    assert "FULLY_CONNECTED" in names_of(prepared.lower())
+    assert_float_matches(*float_payload(case, tmp_path))
