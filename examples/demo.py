@@ -30,6 +30,7 @@ from host_tools.cli.conversion import report_table, summary_table, wide_console
 from host_tools.cli.progress import ProgressBars
 from host_tools.output_folder import open_output_folder
 from host_tools.pipeline import convert
+from host_tools.processor import suited
 from host_tools.review.broker_address import parse_broker
 from host_tools.review.history import DeviceHistory, History
 from host_tools.review.listener import listen
@@ -44,7 +45,8 @@ if TYPE_CHECKING:
     from host_tools.pipeline import Conversion
     from host_tools.review.listener import Listener
 
-TARGETS = ("x86_64-onnxruntime", "x86_64-openvino", "cortex-a-tflite")
+TARGETS = tuple(suited(name) for name in ("x86_64-onnxruntime", "x86_64-openvino", "cortex-a-tflite"))
+"""One of each engine, as this machine's processor needs it."""
 _AGENT_SECONDS = 12.0
 _STOP_SECONDS = 20.0
 _CONFIG = """\

@@ -70,6 +70,7 @@ TENSOR_TYPES: tuple[TensorType, ...] = get_args(TensorType)
 SIDECARS: tuple[Sidecar, ...] = get_args(Sidecar)
 MODES = ("nearest", "linear", "cubic", "constant", "reflect", "edge", "wrap")
 ENGINES: tuple[EngineName, ...] = ("onnx", "tflite", "openvino")
+_FEATURE = re.compile(r"[a-z0-9_]{1,32}")
 _VERSION = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9}){0,3}")
 
 
@@ -477,7 +478,21 @@ def _parity(facts: _Facts) -> ParityRules:
 
 def _engine(facts: _Facts) -> EngineRequirement:
     versions = _versions(facts, "engine.min_versions")
-    return EngineRequirement(name=facts.choice("engine.name", ENGINES), min_versions=versions)
+    features = facts.stated("engine.processor_features", lambda at: _processor_features(facts, at))
+    return EngineRequirement(
+        name=facts.choice("engine.name", ENGINES),
+        min_versions=versions,
+        processor_features=features or frozenset(),
+        otherwise=facts.stated("engine.otherwise", facts.text) or "",
+    )
+
+
+def _processor_features(facts: _Facts, key: str) -> frozenset[str]:
+    expected = 'a list of names as in /proc/cpuinfo, e.g. ["avx512_vnni", "avx_vnni"]'
+    names = facts.items(key, expected)
+    if not names or not all(isinstance(name, str) and _FEATURE.fullmatch(name) for name in names):
+        facts.refuse(key, f"expected {expected}, got {shown(names)}")
+    return frozenset(map(str, names))
 
 
 def _versions(facts: _Facts, key: str) -> Mapping[str, str]:

@@ -251,10 +251,15 @@ class EngineRequirement:
     Attributes:
         name: `onnx`, `tflite` or `openvino`.
         min_versions: Lowest version that works, by library under its distribution name; no other library will do.
+        processor_features: The kernels compute what the plan says where the processor has one of these, as Linux names them in
+            ``/proc/cpuinfo``; empty: on every processor.
+        otherwise: Id of the target for processors that have none of them; empty where there is none.
     """
 
     name: EngineName
     min_versions: Mapping[str, str]
+    processor_features: frozenset[str] = frozenset()
+    otherwise: str = ""
 
     def __post_init__(self) -> None:
         """Make the mapping read-only."""

@@ -100,12 +100,9 @@ def _open_onnx(files: dict[str, bytes], threads: int) -> Callable[[], object]:
     """Return a call of ONNX Runtime with the settings that the agent uses: settings are no cost of the agent."""
     import numpy as np  # noqa: PLC0415 - importing is part of what is measured
 
-    from device_agent.engines.onnx import session_options  # noqa: PLC0415 - as above
-    from device_agent.engines.onnxruntime_library import onnxruntime as ort  # noqa: PLC0415 - as above
+    from device_agent.engines.onnx import open_session, session_options  # noqa: PLC0415 - as above
 
-    session = ort.InferenceSession(
-        next(iter(files.values())), session_options(threads), providers=["CPUExecutionProvider"]
-    )
+    session = open_session(next(iter(files.values())), session_options(threads))
     types = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8, "tensor(int8)": np.int8}
     feeds = {door.name: np.zeros(door.shape, types[door.type]) for door in session.get_inputs()}
     names = [exit_.name for exit_ in session.get_outputs()]

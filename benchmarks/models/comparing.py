@@ -63,7 +63,7 @@ def overlap(exact: Sequence[Outputs], found: Sequence[Outputs], limit: float = 0
     both = either = 0
     for a, b in zip(exact, found, strict=True):
         for name in a:
-            ours, theirs = np.asarray(a[name]) > limit, np.asarray(b[name]) > limit
+            ours, theirs = (np.asarray(one[name], np.float64) > limit for one in (a, b))
             both += int((ours & theirs).sum())
             either += int((ours | theirs).sum())
     return both / either if either else float("nan")

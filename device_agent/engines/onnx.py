@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -32,6 +32,8 @@ _DTYPES: Mapping[str, np.dtype[Any]] = {
     "tensor(int64)": np.dtype(np.int64),
     "tensor(bool)": np.dtype(np.bool_),
 }
+
+_EXACT_PRODUCTS: Final = "session.x64quantprecision"
 
 
 class OnnxEngine:
@@ -86,12 +88,33 @@ def load(files: Mapping[str, bytes], *, threads: int) -> OnnxEngine:
     """See `EngineLoader`."""
     library()
     (model,) = checked_files("onnx", files, count=1, threads=threads)
-    options = session_options(threads)
     try:
-        session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        session = open_session(model, session_options(threads))
     except Exception as error:
         raise EngineError(f"ONNX Runtime refuses the payload: {error}") from error
     return OnnxEngine(session)
+
+
+def open_session(model: bytes, options: ort.SessionOptions) -> ort.InferenceSession:
+    """Open a payload such that it computes the same on every x86 processor.
+
+    On processors without VNNI the kernels of uint8 activations add pairs of products in 16 bits, with saturation, which wrecks weights of
+    8 bits. ``x64quantprecision`` makes such weights unsigned, whose kernels do not saturate, and does nothing on other processors.
+    Activations of int8 have no kernels for unsigned weights, and need none: theirs do not saturate.
+
+    Args:
+        model: The serialized graph.
+        options: Of `session_options`, and whatever the caller set beside; changed.
+
+    Raises:
+        Exception: ONNX Runtime's own: it refuses the model.
+    """
+    options.add_session_config_entry(_EXACT_PRODUCTS, "1")
+    try:
+        return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception:  # noqa: BLE001 - whatever type it is: the model is refused, or has activations of int8
+        options.add_session_config_entry(_EXACT_PRODUCTS, "0")
+        return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
 def session_options(threads: int) -> ort.SessionOptions:

@@ -9,6 +9,7 @@ import numpy as np
 
 from host_tools.errors import DataError
 from host_tools.model.reference import FloatRunner
+from host_tools.processor import shortfall
 from host_tools.verify.candidate import Verified
 from host_tools.verify.contestant import Contestant, plan_arithmetics
 from host_tools.verify.execution import executed
@@ -202,10 +203,11 @@ def _target_report(
         parity=parity,
         simulation=simulation,
     )
+    saturates = shortfall(candidate.profile)
     return TargetReport(
         target=candidate.profile.id,
         verdict=verdict,
-        reasons=reasons,
+        reasons=(*reasons, saturates) if saturates and reasons else reasons,
         engine=f"{contestant.engine.name} {contestant.engine.version}",
         method=candidate.plan.method,
         payload_bytes=sum(len(data) for data in candidate.payload.files.values()),
@@ -221,7 +223,7 @@ def _target_report(
             *candidate.payload.notes,
             *unseen,
             *_slower(timings, candidate.profile.id, execution),
-            *(note for note in (contestant.simulation_note, operators.note) if note),
+            *(note for note in (contestant.simulation_note, operators.note, saturates) if note),
         ),
         stages=candidate.stages,
         simulation=simulation,

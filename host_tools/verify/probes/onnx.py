@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx
 
-from device_agent.engines.onnx import session_options
+from device_agent.engines.onnx import open_session, session_options
 from device_agent.engines.onnxruntime_library import onnxruntime as ort
 from host_tools.errors import OutputError, VerificationError
 from host_tools.verify.probes.probe import LayerValues
@@ -91,7 +91,7 @@ def _main_file(payload: Payload) -> bytes:
 
 def _session(data: bytes, options: ort.SessionOptions) -> ort.InferenceSession:
     try:
-        return ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        return open_session(data, options)
     except Exception as error:
         raise VerificationError(f"ONNX Runtime refuses the payload: {error}") from error
 

@@ -45,6 +45,7 @@ IDS = (
     "x86_64-onnxruntime",
     "x86_64-onnxruntime-avx2",
     "x86_64-openvino",
+    "x86_64-openvino-avx2",
 )
 
 

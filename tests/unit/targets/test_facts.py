@@ -49,6 +49,7 @@ SCHEMES = {
     "x86_64-onnxruntime": ((-127, 127), PRODUCTS, "uint8", "asymmetric", "float32"),
     "x86_64-onnxruntime-avx2": ((-63, 63), PRODUCTS, "uint8", "asymmetric", "float32"),
     "x86_64-openvino": ((-127, 127), PRODUCTS, "uint8", "asymmetric", "float32"),
+    "x86_64-openvino-avx2": ((-63, 63), PRODUCTS, "uint8", "asymmetric", "float32"),
 }
 DOORS = {
     "tflite": ("int8", "tflite"),
@@ -333,8 +334,9 @@ def test_what_a_vendors_tool_judged_says_which(name: str) -> None:
     assert "no board was run" in sources or "no device was run" in sources
 
 
-def test_seven_bits_cannot_overflow_sixteen() -> None:
-    low, high = SCHEMES["x86_64-onnxruntime-avx2"][0]
+@pytest.mark.parametrize("target", ["x86_64-onnxruntime-avx2", "x86_64-openvino-avx2"])
+def test_seven_bits_cannot_overflow_sixteen(target: str) -> None:
+    low, high = SCHEMES[target][0]
     assert 2 * 255 * high <= 2**15 - 1
     assert 2 * 255 * low >= -(2**15)
     assert 2 * 255 * SCHEMES["x86_64-onnxruntime"][0][1] > 2**15 - 1, "eight bits can"
