@@ -37,6 +37,7 @@ from host_tools.cli.progress import ProgressBars
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from benchmarks.models.samples.photos import Split
     from benchmarks.models.zoo import Entry
 
 PAGE: Final = Path("docs/models.md")
@@ -89,8 +90,11 @@ def _run(parsed: argparse.Namespace, given: Sequence[str], errors: Console) -> i
     command, date = shlex.join(["python", "-m", "benchmarks.models", *given]), machine.now()
     if parsed.json is not None:
         told = {"command": command, "date": date, "versions": machine.versions()}
-        figures = {"rows": rows, "roads": by_road, "official": theirs}
-        plain = {key: [dataclasses.asdict(one) for one in some] for key, some in figures.items()}  # type: ignore[call-overload]  # all are dataclasses
+        plain = {
+            "rows": [dataclasses.asdict(one) for one in rows],
+            "roads": [dataclasses.asdict(one) for one in by_road],
+            "official": [dataclasses.asdict(one) for one in theirs],
+        }
         parsed.json.parent.mkdir(parents=True, exist_ok=True)
         parsed.json.write_text(json.dumps({**told, **plain}, indent=1) + "\n", encoding="utf-8")
     page = document.text(rows, by_road, theirs, command=command, date=date)
@@ -114,7 +118,11 @@ def _prepare(entry: Entry, places: Places, folder: Path) -> None:
         return
     folder.mkdir(parents=True, exist_ok=True)
     entry.file_in(folder).write_bytes(entry.model(places, entry))
-    for file, split, wanted in zip(("calibration", "others"), ("calib", "eval"), entry.counts, strict=True):
+    splits: tuple[tuple[str, Split, int], ...] = (
+        ("calibration", "calib", entry.counts[0]),
+        ("others", "eval", entry.counts[1]),
+    )
+    for file, split, wanted in splits:
         samples = with_states(entry, folder, entry.samples(places, split, wanted))
         np.savez(folder / f"{file}.part.npz", **samples)  # type: ignore[arg-type]  # its stub takes every keyword for its own flag
         (folder / f"{file}.part.npz").rename(folder / f"{file}.npz")

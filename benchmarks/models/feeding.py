@@ -100,4 +100,4 @@ def _windows(split: Split, count: int) -> NDArray[np.float32]:
     sound = speech(split, (count * _VAD_WINDOW + _VAD_CONTEXT) / _VAD_RATE + 0.01, rate=_VAD_RATE)
     starts = _VAD_WINDOW * np.arange(count)
     whole = np.arange(_VAD_WINDOW + _VAD_CONTEXT)
-    return sound[starts[:, np.newaxis] + whole][:, np.newaxis]
+    return np.asarray(sound[starts[:, np.newaxis] + whole][:, np.newaxis], np.float32)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
@@ -103,12 +103,11 @@ def _share(exact: NDArray[np.float64], found: NDArray[np.float64]) -> float:
     return float((exact.argmax(axis=1) == found.argmax(axis=1)).mean())
 
 
-def _codes(sample: NDArray[np.generic], door: dict[str, object]) -> NDArray[np.generic]:
-    scale, zero_point = door["quantization"]  # type: ignore[misc]  # what the interpreter gives has no types
-    dtype = np.dtype(door["dtype"])  # type: ignore[call-overload]
+def _codes(sample: NDArray[np.generic], door: dict[str, Any]) -> NDArray[np.generic]:
+    scale, zero_point = door["quantization"]
+    dtype = np.dtype(door["dtype"])
     if not scale:
         return sample.astype(dtype)
     bounds = np.iinfo(dtype)
-    return np.clip(np.rint(sample.astype(np.float64) / scale) + zero_point, bounds.min, bounds.max).astype(
-        dtype
-    )
+    codes = np.rint(sample.astype(np.float64) / scale) + zero_point
+    return np.asarray(np.clip(codes, bounds.min, bounds.max), dtype)

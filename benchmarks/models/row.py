@@ -9,7 +9,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -78,7 +78,7 @@ def convert_rows(entry: Entry, targets: Sequence[str], folder: Path) -> list[Row
         folder: Of the model: ``model.*``, ``calibration.npz``, ``others.npz``; files are written below it.
     """
     others = np.load(folder / "others.npz")
-    counts = {
+    counts: dict[str, Any] = {
         name: len(arrays[arrays.files[0]])
         for name, arrays in (("calibration", np.load(folder / "calibration.npz")), ("others", others))
     }
@@ -127,7 +127,7 @@ def convert_rows(entry: Entry, targets: Sequence[str], folder: Path) -> list[Row
     return [rows[target] for target in targets]
 
 
-def _cost() -> dict[str, float | int]:
+def _cost() -> dict[str, Any]:
     return {"seconds": time.process_time(), "peak_bytes": peak_bytes()}
 
 
@@ -176,7 +176,8 @@ def _transposes(path: Path) -> int | None:
     model = schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
     codes = [code.builtinCode for code in model.operatorCodes]
     return sum(
-        codes[one.opcodeIndex] == schema.BuiltinOperator.TRANSPOSE for one in model.subgraphs[0].operators
+        bool(codes[one.opcodeIndex] == schema.BuiltinOperator.TRANSPOSE)
+        for one in model.subgraphs[0].operators
     )
 
 

@@ -107,11 +107,11 @@ def _of_mlperf(places: Places, entry: Entry) -> bytes:
 
 def _efficientnet(places: Places, entry: Entry) -> bytes:
     weights = parse_checkpoint(_as_it_is(places, entry), source=entry.member)
-    return graph.build_model(weights).SerializeToString(deterministic=True)
+    return bytes(graph.build_model(weights).SerializeToString(deterministic=True))
 
 
 def _text_encoder(places: Places, entry: Entry) -> bytes:
-    return build_encoder(_as_it_is(places, entry)).SerializeToString(deterministic=True)
+    return bytes(build_encoder(_as_it_is(places, entry)).SerializeToString(deterministic=True))
 
 
 _CLASS: Final = Comparison(name="same class", measure=comparing.same_class)

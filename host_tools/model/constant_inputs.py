@@ -41,7 +41,7 @@ def make_constant(
                 f"--constant names {name!r}, which is no input.", hint=f"Inputs are: {', '.join(inputs)}."
             )
         value.const_value = ir.tensor(_array(value, numbers, shapes.get(name)), name=name)
-        value.shape = value.const_value.shape
+        value.shape = ir.Shape(value.const_value.shape.numpy())
         graph.register_initializer(value)
         graph.inputs.remove(value)
     if not constants:
