@@ -9,7 +9,6 @@ import argparse
 import dataclasses
 import os
 import shlex
-import shutil
 import subprocess
 import sys
 from functools import partial
@@ -29,8 +28,10 @@ from benchmarks.options import (
     PEER_MINUTES,
     SIMULATED_IMAGES,
     Options,
+    some_of,
 )
 from benchmarks.show import show_chapter, show_verdict
+from benchmarks.work_folder import open_work_folder
 from device_agent.contract.errors import EdgewrightError
 from host_tools.cli.arguments import count
 from host_tools.cli.progress import ProgressBars
@@ -44,7 +45,6 @@ MIN_ROUNDS: Final = 7
 MIN_REPEATS: Final = 3
 _FILE_WIDTH: Final = 180  # columns of a table that goes into a file
 _OPTIONS: Final = "options.json"
-_MARK: Final = ".edgewright-benchmarks"
 UNMET, FAILED, UNMEASURED, INTERRUPTED = 1, 2, 3, 130
 
 
@@ -156,15 +156,7 @@ def _chapter(name: str, options: Options) -> Chapter:
 
 def _options(parsed: argparse.Namespace) -> Options:
     work = parsed.work.resolve()
-    is_ours = (work / _MARK).is_file()
-    if is_ours and not parsed.resume:
-        shutil.rmtree(work)  # of an earlier run: nothing in it may be measured again
-    work.mkdir(parents=True, exist_ok=True)
-    if any(work.iterdir()) and not is_ours:
-        raise FileExistsError(
-            f"{work} holds other files; give --work another folder, absent or of an earlier run"
-        )
-    (work / _MARK).touch()
+    is_ours = open_work_folder(work, resume=parsed.resume)
     options = Options(
         data=parsed.data.resolve(),
         work=work,
@@ -220,7 +212,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--only",
-        type=partial(_names, known=BENCHMARKS),
+        type=partial(some_of, known=BENCHMARKS),
         default=BENCHMARKS,
         metavar="NAME,…",
         help=f"some of {','.join(BENCHMARKS)}",
@@ -259,7 +251,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--hard-targets",
-        type=partial(_names, known=HARD_TARGETS),
+        type=partial(some_of, known=HARD_TARGETS),
         default=HARD_TARGETS,
         metavar="ID,…",
         help="only some targets of the benchmark hard (default: all seven)",
@@ -300,14 +292,6 @@ def _parser() -> argparse.ArgumentParser:
         help=f"interpreter that has the peers (default: {PEERS_PYTHON} if it is there, else this one)",
     )
     return parser
-
-
-def _names(text: str, *, known: Sequence[str]) -> tuple[str, ...]:
-    wanted = text.split(",")
-    unknown = [name for name in wanted if name not in known]
-    if unknown:
-        raise argparse.ArgumentTypeError(f"expected some of {', '.join(known)}, got {', '.join(unknown)}")
-    return tuple(name for name in known if name in wanted)
 
 
 def _seconds(text: str) -> float:

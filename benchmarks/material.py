@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from benchmarks.options import Options
     from host_tools.progress import Progress
 
+_TABLE = "labels.csv"
 _COLUMNS = {"file", "index", "split"}
 
 
@@ -105,8 +106,24 @@ def load_arrays(path: Path) -> NDArray[np.float32]:
 
 
 def _photos(options: Options) -> tuple[list[Photo], list[Photo]]:
-    """Return the photos of both splits, in the order of ``labels.csv``."""
-    table = options.data / "labels.csv"
+    """Return the photos of both splits that a run uses, in the order of ``labels.csv``."""
+    splits = read_photos(options.data)
+    calibration = splits["calib"][: options.calibration_images]
+    evaluation = splits["eval"][: options.evaluation_images]
+    if options.images is None and len(calibration) < CALIBRATION_IMAGES:
+        raise DataError(
+            f"{options.data / _TABLE}: expected {CALIBRATION_IMAGES} photos in split calib, got {len(calibration)}."
+        )
+    return calibration, evaluation
+
+
+def read_photos(folder: Path) -> dict[str, list[Photo]]:
+    """Return the photos of a folder with ``labels.csv`` and ``images``, by split (``calib``, ``eval``), in the order of the table.
+
+    Raises:
+        DataError: The table cannot be read, lacks a column or a split, or has a row that is wrong; the message names the line.
+    """
+    table = folder / _TABLE
     try:
         with table.open(encoding="utf-8", newline="") as stream:
             reader = csv.DictReader(stream)
@@ -124,17 +141,11 @@ def _photos(options: Options) -> tuple[list[Photo], list[Photo]]:
     for number, row in enumerate(rows, start=2):
         if row["split"] not in splits or not row["index"].isdecimal():
             raise DataError(f"{table}:{number}: expected an index and the split calib or eval, got {row}.")
-        path = options.data / "images" / row["file"]
+        path = folder / "images" / row["file"]
         splits[row["split"]].append(Photo(path=path.resolve(), label=int(row["index"])))
-    calibration = splits["calib"][: options.calibration_images]
-    evaluation = splits["eval"][: options.evaluation_images]
-    if not calibration or not evaluation:
+    if not all(splits.values()):
         raise DataError(f"{table}: expected photos in both splits, calib and eval.")
-    if options.images is None and len(calibration) < CALIBRATION_IMAGES:
-        raise DataError(
-            f"{table}: expected {CALIBRATION_IMAGES} photos in split calib, got {len(calibration)}."
-        )
-    return calibration, evaluation
+    return splits
 
 
 def _link(photos: Sequence[Photo], folder: Path) -> None:

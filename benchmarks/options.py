@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 BENCHMARKS = ("accuracy", "latency", "conversion", "memory", "agent", "field", "hard")
 TARGETS = ("x86_64-onnxruntime", "x86_64-openvino", "cortex-a-tflite")
@@ -79,3 +84,16 @@ class Options:
 
 def _plain(value: object) -> object:
     return str(value) if isinstance(value, Path) else value
+
+
+def some_of(text: str, *, known: Sequence[str]) -> tuple[str, ...]:
+    """Read ``NAME,…``, for argparse; returns the names in the order of ``known``.
+
+    Raises:
+        argparse.ArgumentTypeError: A name is not known.
+    """
+    wanted = text.split(",")
+    unknown = [name for name in wanted if name not in known]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"expected some of {', '.join(known)}, got {', '.join(unknown)}")
+    return tuple(name for name in known if name in wanted)

@@ -104,6 +104,7 @@ def convert(
     preprocess: str | Path | None = None,
     heat: str | Path | None = None,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
+    constants: Mapping[str, tuple[float, ...]] | None = None,
     limit: int | None = None,
     evaluation: str | Path | None = None,
     labels: str | Path | None = None,
@@ -133,6 +134,7 @@ def convert(
         preprocess: How pictures become inputs; by default ``preprocess.toml`` in or beside the data.
         heat: TOML file with what devices are to do when they get hot, which the artifacts then declare; see docs/agent.md.
         shapes: Shapes of inputs whose shape the file leaves open.
+        constants: Inputs that become constants, by name; see `host_tools.model.load`.
         limit: Use only the first samples of ``data``.
         evaluation: Samples to verify on, of the same kinds as ``data``; by default calibration data, and the report says so.
         labels: One label a sample of ``evaluation``.
@@ -164,6 +166,7 @@ def convert(
     float_model = load(
         model,
         shapes=shapes,
+        constants=constants,
         name=name,
         tensorflow=TensorFlowOptions(signature=signature, python=tensorflow_python, cache=cache),
         progress=told,

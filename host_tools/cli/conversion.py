@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from host_tools.cli.progress import ProgressBars
-from host_tools.cli.shapes import parse_shapes
+from host_tools.cli.shapes import parse_constants, parse_shapes
 from host_tools.errors import InputError
 from host_tools.mixed_precision import Goal
 from host_tools.pipeline import convert
@@ -49,6 +49,7 @@ def run(options: argparse.Namespace) -> int:
             preprocess=options.preprocess,
             heat=options.heat,
             shapes=parse_shapes(options.shape),
+            constants=parse_constants(options.constant),
             limit=options.limit,
             evaluation=options.evaluation,
             labels=options.labels,

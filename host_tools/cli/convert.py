@@ -18,6 +18,7 @@ data may be
 examples:
   edgewright convert model.onnx --data calibration/ --target cortex-a-tflite --out build/
   edgewright convert model.onnx --data calib.npz --shape images=1,3,224,224 --target x86_64-onnxruntime --out build/
+  edgewright convert vad.onnx --data frames.npz --shape state=2,1,128 --constant sr=16000 --target cortex-a-tflite --out build/
   edgewright convert model.onnx --precision weights-int4:32 --target x86_64-onnxruntime --out build/
   edgewright convert quantized.tflite --target x86_64-openvino --out build/
   edgewright convert model.keras --data calib.npz --shape input_layer=1,96,96,3 --target cortex-m-tflm --out build/
@@ -113,6 +114,13 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         default=[],
         metavar="NAME=1,3,224,224",
         help="fix a dynamic input's shape; repeatable",
+    )
+    parser.add_argument(
+        "--constant",
+        action="append",
+        default=[],
+        metavar="NAME=16000",
+        help="make an input a constant, so that branches on it are decided: one number, or one for each element; repeatable",
     )
     parser.add_argument(
         "--limit", type=count, metavar="N", help="use only the first N samples of the calibration data"

@@ -55,6 +55,13 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="NAME=1,3,224,224",
         help="of a model: fix a dynamic input's shape; repeatable",
     )
+    parser.add_argument(
+        "--constant",
+        action="append",
+        default=[],
+        metavar="NAME=16000",
+        help="of a model: make an input a constant, so that branches on it are decided; repeatable",
+    )
     add_tensorflow(parser)
     parser.add_argument(
         "--digest", metavar="sha256:…", help="of an artifact: refuse it unless it has this digest"

@@ -11,7 +11,7 @@ from device_agent.contract.archive import ArtifactArchive
 from device_agent.contract.manifest_codec import encode
 from host_tools.cli.printing import print_found
 from host_tools.cli.progress import ProgressBars
-from host_tools.cli.shapes import parse_shapes
+from host_tools.cli.shapes import parse_constants, parse_shapes
 from host_tools.errors import InputError
 from host_tools.target_profiles import load_profile, load_profiles
 from targets import catalog
@@ -34,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
     if kind in (".onnx", ".tflite") or (kind not in _PAYLOADS and _is_tensorflow(Path(options.file))):
         _require_unused(options, "digest", "an artifact (.ewa)")
         return _run_model(options)
-    for name in ("targets", "shape", "signature", "tensorflow_python"):
+    for name in ("targets", "shape", "constant", "signature", "tensorflow_python"):
         _require_unused(options, name, "a float model")
     if kind == ".xml":
         _require_unused(options, "digest", "an artifact (.ewa)")
@@ -70,6 +70,7 @@ def _run_model(options: argparse.Namespace) -> int:
     path = Path(options.file)
     file = declared(path)
     if file is not None and file.quantized is not None:
+        _require_unused(options, "constant", "a float model")
         return _run_quantized(options, profiles)
     with ProgressBars(
         quiet=options.json or (path.is_file() and path.suffix.lower() in (".onnx", ".tflite"))
@@ -77,6 +78,7 @@ def _run_model(options: argparse.Namespace) -> int:
         found = inspect_model(
             path,
             shapes=parse_shapes(options.shape),
+            constants=parse_constants(options.constant),
             profiles=profiles,
             rehearse=bool(options.targets),
             tensorflow=TensorFlowOptions(signature=options.signature, python=options.tensorflow_python),

@@ -1,6 +1,8 @@
-"""`--shape NAME=1,3,224,224`, as several commands take it."""
+"""`--shape NAME=1,3,224,224` and `--constant NAME=16000`: what is said of a model's inputs."""
 
 from __future__ import annotations
+
+import math
 
 from host_tools.errors import InputError
 
@@ -22,3 +24,29 @@ def parse_shapes(texts: list[str]) -> dict[str, tuple[int, ...]]:
             raise InputError(f"--shape: expected NAME=1,3,224,224 with positive whole numbers, got {text!r}.")
         shapes[name] = shape
     return shapes
+
+
+def parse_constants(texts: list[str]) -> dict[str, tuple[float, ...]]:
+    """Read ``NAME=16000`` and ``NAME=1,0.5`` texts; whole numbers stay whole.
+
+    Raises:
+        InputError: One has another form, or a number that is not finite.
+    """
+    constants: dict[str, tuple[float, ...]] = {}
+    for text in texts:
+        name, _, values = text.rpartition("=")
+        try:
+            numbers = tuple(_number(value) for value in values.split(","))
+        except ValueError:
+            numbers = ()
+        if not name or not numbers or not all(math.isfinite(number) for number in numbers):
+            raise InputError(
+                f"--constant: expected NAME=16000 or NAME=1,0.5 with finite numbers, got {text!r}."
+            )
+        constants[name] = numbers
+    return constants
+
+
+def _number(text: str) -> float:
+    number = float(text)
+    return int(text) if number.is_integer() and text.strip("+-").isdecimal() else number

@@ -124,6 +124,7 @@ def inspect_model(
     path: str | Path,
     *,
     shapes: Mapping[str, tuple[int, ...]],
+    constants: Mapping[str, tuple[float, ...]] | None = None,
     profiles: Sequence[CapabilityProfile],
     rehearse: bool,
     tensorflow: TensorFlowOptions | None = None,
@@ -134,6 +135,7 @@ def inspect_model(
     Args:
         path: A model file, or a SavedModel's folder.
         shapes: Shapes that fix dynamic inputs, by name; where only the first axis of an input is open, 1 is assumed.
+        constants: Inputs that become constants, by name.
         profiles: The targets to ask.
         rehearse: Whether to ask their lowerings too, see `host_tools.inspection.support`.
         tensorflow: How a model of Keras or TensorFlow is read.
@@ -147,8 +149,11 @@ def inspect_model(
         path, shapes=shapes, tensorflow=tensorflow or TensorFlowOptions(), progress=progress or Silent()
     )
     file = declared(incoming.onnx)
-    assumed = assumed_shapes(file.inputs, shapes) if file is not None else {}
-    model = load(incoming, shapes={**assumed, **shapes})
+    open_inputs = (
+        () if file is None else tuple(one for one in file.inputs if one.name not in (constants or {}))
+    )
+    assumed = assumed_shapes(open_inputs, shapes)
+    model = load(incoming, shapes={**assumed, **shapes}, constants=constants)
     if file is None:
         raise ModelError(f"{path} changed while it was read.", hint="Try again.")
     network = network_of(model.graph)

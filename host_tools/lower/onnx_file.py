@@ -59,6 +59,7 @@ def onnx_bytes(graph: ir.Graph, *, opset: int) -> bytes:
     proto = ir.to_proto(ir.Model(graph, ir_version=_IR_VERSIONS[opset], producer_name="edgewright"))
     try:
         data: bytes = proto.SerializeToString(deterministic=True)
+        del proto  # as large as the bytes, of which the checker makes its own
         onnx.checker.check_model(data, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError) as error:
         raise LoweringError(f"The graph is not valid ONNX of opset {opset}: {str(error).strip()}") from error

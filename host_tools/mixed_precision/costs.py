@@ -74,9 +74,8 @@ def _multiplications(node: ir.Node) -> int:
     weight = weight_of(node)
     if node.op_type == "ConvTranspose" and weight is not None:  # every input meets its channel's whole kernel
         return math.prod(shape_of(node.inputs[0])) * math.prod(shape_of(weight)[1:])
-    written = math.prod(shape_of(node.outputs[0]))
     if node.op_type in ("Conv", "Gemm") and weight is not None:
-        return written * math.prod(shape_of(weight)[1:])
+        return math.prod(shape_of(node.outputs[0])) * math.prod(shape_of(weight)[1:])
     if node.op_type == "MatMul":
-        return written * (shape_of(input_at(node, 0)) or (1,))[-1]
+        return math.prod(shape_of(node.outputs[0])) * (shape_of(input_at(node, 0)) or (1,))[-1]
     return 0

@@ -8,6 +8,7 @@ Layout:
     from_tflite/      float TFLite to ONNX
     source.py         file, external data, digest
     admission.py      what is refused, by name
+    constant_inputs.py --constant
     shapes.py         --shape, inference, static shapes
     opset.py          opset 18 to 21
     graph_editor.py   edits that keep a graph valid

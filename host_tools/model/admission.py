@@ -108,7 +108,8 @@ def require_no_subgraphs(graph: ir.Graph) -> None:
         ):
             raise UnsupportedOperatorError(
                 f"{label(node)} is control flow that depends on the data.",
-                hint="Export the model with fixed shapes, so that the branch or loop is resolved; a recurrent layer of Keras with unroll=True.",
+                hint="Export the model with fixed shapes, so that the branch or loop is resolved; where an input decides it, fix that with "
+                "--constant NAME=NUMBER; a recurrent layer of Keras with unroll=True.",
             )
 
 

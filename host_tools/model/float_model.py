@@ -49,7 +49,7 @@ class FloatModel:
 
     Attributes:
         name: Name for people and files, from the file's stem: letters, digits, ``_``, ``-`` and ``.``.
-        digest: ``sha256:…`` over the source file's bytes, its external data and the shapes fixed by the user.
+        digest: ``sha256:…`` over the source file's bytes, its external data, and the shapes and inputs fixed by the user.
         graph: The canonical `onnx_ir` model. Treat as read-only; `onnx_ir.Model.clone()` before editing.
         inputs: Inputs that are fed (initializers left out), in order.
         outputs: Outputs in order.

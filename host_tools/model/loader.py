@@ -26,6 +26,7 @@ from host_tools.model.admission import (
     require_finite,
     require_no_subgraphs,
 )
+from host_tools.model.constant_inputs import make_constant
 from host_tools.model.float_model import ElementType, FloatModel, TensorSpec
 from host_tools.model.from_tensorflow.options import TensorFlowOptions
 from host_tools.model.graph_editor import GraphEditor, static_shape
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from host_tools.model.quantized import Quantization
 
 _NO_SHAPES: Mapping[str, tuple[int, ...]] = MappingProxyType({})
+_NO_CONSTANTS: Mapping[str, tuple[float, ...]] = MappingProxyType({})
 _ELEMENT_TYPES: Mapping[ir.DataType, ElementType] = MappingProxyType(
     {
         ir.DataType.FLOAT: "float32",
@@ -70,6 +72,7 @@ def load(
     path: str | Path | Incoming,
     *,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
+    constants: Mapping[str, tuple[float, ...]] | None = None,
     name: str | None = None,
     tensorflow: TensorFlowOptions | None = None,
     progress: Progress | None = None,
@@ -80,6 +83,7 @@ def load(
         path: An ONNX file, opset 7 or newer, a TFLite file, a Keras model (``.keras``, ``.h5``), or a SavedModel's folder, told apart by
             content; or what `receive` made of one.
         shapes: Shapes that fix dynamic inputs, by input name; each extent at least 1.
+        constants: Inputs that become constants, by name: one number for all elements, or one for each in C order.
         name: Name of the model; the file's stem when None. Characters other than letters, digits, ``_``, ``-``, ``.`` become ``_``.
         tensorflow: How a model of Keras or TensorFlow is read; other files have no use for it.
         progress: Told of a conversion to ONNX.
@@ -108,12 +112,12 @@ def load(
         )
     path = incoming.path
     try:
-        source = _source(incoming, fixed)
+        source = _source(incoming, fixed, constants or _NO_CONSTANTS)
         given = [incoming.note] if incoming.note else []
         quantization, weights = (
             (source.quantization, None) if source.quantization else take_codes_out(source.model)
         )
-        changes, origins = _canonicalise(source.model, fixed, quantization)
+        changes, origins = _canonicalise(source.model, fixed, constants or _NO_CONSTANTS, quantization)
         if quantization is not None:
             quantization = carried_over(quantization, source.model.graph, origins)
         told = [quantization.note if quantization else None, weights]
@@ -136,17 +140,24 @@ def load(
         ) from error
 
 
-def _source(incoming: Incoming, shapes: Mapping[str, tuple[int, ...]]) -> Source:
-    source = read_source(incoming.onnx, shapes=shapes)
+def _source(
+    incoming: Incoming, shapes: Mapping[str, tuple[int, ...]], constants: Mapping[str, tuple[float, ...]]
+) -> Source:
+    source = read_source(incoming.onnx, shapes=shapes, constants=constants)
     return source if incoming.origin is None else with_origin(source, incoming.origin)
 
 
 def _canonicalise(
-    model: ir.Model, shapes: Mapping[str, tuple[int, ...]], quantization: Quantization | None
+    model: ir.Model,
+    shapes: Mapping[str, tuple[int, ...]],
+    constants: Mapping[str, tuple[float, ...]],
+    quantization: Quantization | None,
 ) -> tuple[list[str], Mapping[str, str]]:
     """Run every pass in order, in place; returns the notes, and `GraphEditor.origins`."""
+    notes = [make_constant(model.graph, constants, shapes)]
+    shapes = {name: shape for name, shape in shapes.items() if name not in constants}
     require_convertible(model)
-    notes = [_inline_functions(model)]
+    notes.append(_inline_functions(model))
     RemoveInitializersFromInputsPass()(model)
     lift_constants(model)
     require_finite(model.graph)

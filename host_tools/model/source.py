@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 import onnx
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from host_tools.model.quantized import Quantization
 
 _TFLITE_ENDING: Final = ".tflite"
+_NO_CONSTANTS: Final[Mapping[str, tuple[float, ...]]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -46,12 +48,18 @@ class Source:
     quantization: Quantization | None = None
 
 
-def read_source(path: Path, *, shapes: Mapping[str, tuple[int, ...]]) -> Source:
+def read_source(
+    path: Path,
+    *,
+    shapes: Mapping[str, tuple[int, ...]],
+    constants: Mapping[str, tuple[float, ...]] = _NO_CONSTANTS,
+) -> Source:
     """Read an ONNX file with its external data, or a TFLite file, which its mark or its name tells.
 
     Args:
         path: The file.
         shapes: Shapes fixed by the user; part of the digest.
+        constants: Inputs fixed by the user; likewise.
 
     Raises:
         ModelError: No such file, a directory, neither ONNX nor TFLite, or external data absent, cut, or outside the model's folder.
@@ -60,7 +68,7 @@ def read_source(path: Path, *, shapes: Mapping[str, tuple[int, ...]]) -> Source:
     content = _content(path)
     if is_tflite(content) or path.suffix.lower() == _TFLITE_ENDING:
         made = to_onnx(content, where=str(path), shapes=shapes)
-        digest = _digest(path, (), shapes)
+        digest = _digest(path, (), shapes, constants)
         return Source(
             path=path,
             model=ir.from_proto(made.model),
@@ -70,7 +78,7 @@ def read_source(path: Path, *, shapes: Mapping[str, tuple[int, ...]]) -> Source:
         )
     model = ir.from_proto(_parse(content, path))
     locations = _load_external_data(model, path)
-    return Source(path=path, model=model, digest=_digest(path, locations, shapes))
+    return Source(path=path, model=model, digest=_digest(path, locations, shapes, constants))
 
 
 def with_origin(source: Source, origin: str) -> Source:
@@ -175,17 +183,24 @@ def _read_external(tensor: ir.ExternalTensor, folder: Path, path: Path) -> ir.Te
     return ir.Tensor(located.numpy().copy(), dtype=tensor.dtype, name=tensor.name)
 
 
-def _digest(path: Path, locations: tuple[str, ...], shapes: Mapping[str, tuple[int, ...]]) -> str:
+def _digest(
+    path: Path,
+    locations: tuple[str, ...],
+    shapes: Mapping[str, tuple[int, ...]],
+    constants: Mapping[str, tuple[float, ...]],
+) -> str:
     """The file's own digest when it is all there is; else the digest of a JSON list of the parts."""
     try:
         own = digest_of_file(path)
-        if not locations and not shapes:
+        if not locations and not shapes and not constants:
             return own
-        parts = {
+        parts: dict[str, object] = {
             "model": own,
             "external_data": {where: digest_of_file(path.resolve().parent / where) for where in locations},
             "shapes": {name: list(shape) for name, shape in sorted(shapes.items())},
         }
+        if constants:
+            parts["constants"] = {name: list(numbers) for name, numbers in sorted(constants.items())}
     except OSError as error:
         raise ModelError(f"{path} or its external data changed while it was read: {error}.") from error
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"))

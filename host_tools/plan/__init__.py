@@ -9,6 +9,7 @@ Layout, in the order of the work:
 - ``placement.py``          which node runs in which precision
 - ``grouping.py``           values that must share one scale
 - ``distributions.py``      statistics of one tensor or of several together
+- ``masks.py``              what a mask takes out of an attention needs no code
 - ``activations.py``        qparams of activations and constants
 - ``weights.py``            qparams of weights
 - ``settling.py``           biases, weight sums and requantization ratios made to fit

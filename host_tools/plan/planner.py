@@ -13,6 +13,7 @@ from host_tools.plan.activations import NEED_HISTOGRAM, ActivationChooser
 from host_tools.plan.assembly import assemble
 from host_tools.plan.fusion import bounds_of, expressible
 from host_tools.plan.grouping import fixed_values, group_values, is_same_scale, quantized_values
+from host_tools.plan.masks import masked_bounds
 from host_tools.plan.placement import place
 from host_tools.plan.qparams import real_range, saturates
 from host_tools.plan.revisions import Revisions
@@ -132,7 +133,7 @@ def _attempt(
     quantized = quantized_values(network, placement, profile)
     grouping = group_values(network, placement, profile, quantized, revisions.detached)
     fixed = fixed_values(network, placement, profile)
-    bounds = _bounds(network, placement)
+    bounds = {**masked_bounds(network, chooser.seen), **_bounds(network, placement)}
     activations: list[QParams] = []
     reasons: list[str] = []
     warnings: list[str] = []

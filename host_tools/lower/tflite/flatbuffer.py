@@ -87,7 +87,7 @@ def serialize(
         )
     builder = flatbuffers.Builder(size + (1 << 16))
     builder.Finish(model.Pack(builder), FILE_IDENTIFIER)
-    return bytes(builder.Output())
+    return bytes(memoryview(builder.Bytes)[builder.Head() :])  # Output() would be one more copy of everything
 
 
 class _AlignedBuffer(schema.BufferT):  # type: ignore[misc]  # the generated base class has no types

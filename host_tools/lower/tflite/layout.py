@@ -44,7 +44,8 @@ REDUCTIONS = frozenset(
         "ReduceSumSquare",
     }
 )  # fmt: skip
-_MATRIX = frozenset({"Gemm", "MatMul"})
+_MATRIX = frozenset({"Gemm", "MatMul", "GRU", "LSTM", "RNN"})
+"""Operators that multiply by matrices along the last axis."""
 _OWN_WAY = RESHAPES | _MATRIX | {"Transpose"}
 """Operators whose outputs do not inherit their input's layout."""
 

@@ -171,6 +171,14 @@ def _split(op: _Signature) -> int:
     return 2 if op.is_int8 else 1
 
 
+def _add(op: _Signature) -> int:
+    return 4 if op.inputs[0].type == "INT64" else 1
+
+
+def _sub(op: _Signature) -> int:
+    return max(_add(op), _broadcast_beyond_4(op))
+
+
 def _broadcast_beyond_4(op: _Signature) -> int:
     differ = op.inputs[0].shape != op.inputs[1].shape
     return 3 if differ and max(len(tensor.shape) for tensor in op.inputs) > 4 else 1
@@ -194,6 +202,7 @@ def _resize_nearest(op: _Signature) -> int:
 
 _SPECIAL = MappingProxyType(
     {
+        "ADD": _add,
         "CONV_2D": _convolution,
         "DEPTHWISE_CONV_2D": _depthwise,
         "DEQUANTIZE": _dequantize,
@@ -201,7 +210,7 @@ _SPECIAL = MappingProxyType(
         "TRANSPOSE_CONV": _transpose_conv,
         "MUL": _mul,
         "SPLIT": _split,
-        "SUB": _broadcast_beyond_4,
+        "SUB": _sub,
         "MAXIMUM": _broadcast_beyond_4,
         "MINIMUM": _broadcast_beyond_4,
         "DIV": _div,
@@ -225,6 +234,7 @@ _RUNTIMES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "COS": ("1.14.0",),
         "CONCATENATION": ("1.5.0", "1.14.0", "2.3.0"),
         "CONV_2D": ("1.5.0", "1.14.0", "1.14.0", "2.3.0", "2.4.0", "2.9.0"),
+        "CUMSUM": ("2.4.0",),
         "DEPTHWISE_CONV_2D": ("1.5.0", "1.12.0", "1.14.0", "2.2.0", "2.3.0", "2.3.0"),
         "DEPTH_TO_SPACE": ("2.1.0",),
         "DEQUANTIZE": ("1.13.1", "1.14.0", "1.15.0", "2.2.0", "2.7.0", "2.18.0"),
@@ -287,6 +297,7 @@ _RUNTIMES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "SUB": ("1.6.0", "1.14.0", "2.3.0", "2.4.0", "2.4.0"),
         "TANH": ("1.14.0", "1.14.0", "2.3.0"),
         "TILE": ("1.10.1",),
+        "TOPK_V2": ("1.7.0",),
         "TRANSPOSE": ("1.6.0", "1.14.0", "1.15.0", "2.3.0", "2.4.0", "2.12.0", "2.14.4", "2.22.0"),
         "TRANSPOSE_CONV": ("1.9.0", "2.2.0", "2.3.0", "2.13.0"),
     }

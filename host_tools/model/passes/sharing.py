@@ -37,7 +37,10 @@ def name_nodes(graph: ir.Graph) -> None:
     """Give each node a unique name: its own, or operator and first output when it has none or another has it."""
     seen: set[str] = set()
     for node in graph:
-        base = node.name or f"{node.op_type}_{node.outputs[0].name}"
+        written = next(
+            (value.name for value in node.outputs if value.name), ""
+        )  # of some only the last is read
+        base = node.name or f"{node.op_type}_{written}"
         base = re.sub(r"[\x00-\x1f\x7f]", "_", base)  # control characters would break reports and TOML
         name, number = base, 1
         while name in seen:

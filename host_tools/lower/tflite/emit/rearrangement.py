@@ -19,35 +19,63 @@ if TYPE_CHECKING:
 
     import onnx_ir as ir
 
+    from host_tools.lower.tflite.graph import TfliteType
     from host_tools.lower.tflite.session import Session
+
+_INDEX_TYPES: Mapping[TfliteType, type[np.signedinteger]] = MappingProxyType(
+    {"INT32": np.int32, "INT64": np.int64}
+)
+"""Source: LiteRT, tflite/kernels/gather.cc."""
 
 
 def gather(session: Session, node: ir.Node) -> None:
     """Write a Gather along any axis.
 
+    Negative indices count from the end in ONNX and make TFLite's kernel fail, so constant ones are written as positive ones, and computed
+    ones get the axis's extent added where they are negative. One that is out of range stays so, and fails.
+
     Raises:
-        LoweringError: The indices are computed: ONNX counts negative ones from the end, TFLite fails on them.
+        LoweringError: The indices are of a type that TFLite's kernel does not take.
     """
-    if not session.is_constant(node, 1):
-        raise refuse(
-            node, "its indices are computed; TFLite cannot tell negative ones, which count from the end."
-        )
-    result, indices = node.outputs[0], np.asarray(session.array(node, 1), np.int64)
-    rank = len(shape_of(result)) - indices.ndim + 1
+    indices = node.inputs[1]
+    rank_of_indices = len(shape_of(indices)) if indices is not None else 0
+    result = node.outputs[0]
+    rank = len(shape_of(result)) - rank_of_indices + 1
     axis = node.attributes.get_int("axis", 0) % rank
-    layout = session.layout(result) if indices.ndim == 1 else axes.natural(rank)
+    layout = session.layout(result) if rank_of_indices == 1 else axes.natural(rank)
     formula = Formula(session, node)
     data = session.read(node, 0, layout)
     before, place = formula.shape(data), layout.index(axis)
-    positive = np.where(indices < 0, indices + before[place], indices).astype(np.int32)
-    chosen = session.graph.constant("indices", positive.reshape(positive.shape or (1,)))
-    shape = [*before[:place], *(indices.shape or (1,)), *before[place + 1 :]]
+    chosen = _indices(session, node, formula, before[place])
+    shape = [*before[:place], *formula.shape(chosen), *before[place + 1 :]]
     options = Options(kind="GatherOptions", fields={"axis": place})
     found = formula.one("GATHER", data, chosen, shape=shape, options=options)
-    if indices.ndim == 1:
+    if rank_of_indices == 1:
         formula.deliver(found, layout)
     else:
         formula.deliver(session.reshape(found, shape_of(result), node), axes.natural(len(shape_of(result))))
+
+
+def _indices(session: Session, node: ir.Node, formula: Formula, extent: int) -> int:
+    """Return a Gather's indices, none of them negative, as a tensor of at least one axis."""
+    if session.is_constant(node, 1):
+        constant = np.asarray(session.array(node, 1), np.int64)
+        positive = np.where(constant < 0, constant + extent, constant).astype(np.int32)
+        return session.graph.constant("indices", positive.reshape(positive.shape or (1,)))
+    value = node.inputs[1]
+    computed = session.read(node, 1, axes.natural(len(shape_of(value)) if value is not None else 0))
+    kind = session.graph.tensors[computed].type
+    if kind not in _INDEX_TYPES:
+        raise refuse(node, f"indices of {kind}; GATHER takes {' and '.join(_INDEX_TYPES)}.")
+    if not formula.shape(computed):
+        computed = session.reshape(computed, (1,), node)
+    dtype = _INDEX_TYPES[kind]
+    zero, size = (session.graph.constant(f"{number}", np.asarray([number], dtype)) for number in (0, extent))
+    is_negative = formula.two("LESS", computed, zero, "LessOptions", type_="BOOL")
+    counted = formula.add(computed, size)
+    return formula.one(
+        "SELECT_V2", is_negative, counted, computed, options=Options(kind="SelectV2Options"), type_=kind
+    )
 
 
 def tile(session: Session, node: ir.Node) -> None:

@@ -1,9 +1,11 @@
-"""Along whole axes, in float: Reduce*, ArgMax and ArgMin, LogSoftmax, GlobalMaxPool, LayerNormalization and InstanceNormalization."""
+"""Along whole axes, in float: Reduce*, ArgMax, ArgMin, TopK, CumSum, LogSoftmax, GlobalMaxPool, Layer- and InstanceNormalization."""
 
 from __future__ import annotations
 
 from types import MappingProxyType
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from host_tools.lower.tflite import axes
 from host_tools.lower.tflite.emit.arithmetic import read_broadcast
@@ -15,7 +17,6 @@ from host_tools.lower.tflite.plan_view import has_input, refuse
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    import numpy as np
     import onnx_ir as ir
     from numpy.typing import NDArray
 
@@ -102,6 +103,49 @@ _INT64 = 4
 """Code of TensorType. Source: tflite/schema/schema.fbs."""
 
 
+def top_k(session: Session, node: ir.Node) -> None:
+    """Write a TopK: TFLite's works on the last axis and gives the largest, so the axis is brought there, and for the smallest the sign turned.
+
+    Raises:
+        LoweringError: k is computed, or what is sorted is of a type that the kernel does not take here.
+    """
+    value = node.inputs[0]
+    layout = session.layout(value) if value is not None else ()
+    axis = node.attributes.get_int("axis", -1) % len(layout)
+    wanted = (*(a for a in layout if a != axis), axis)
+    formula, data = Formula(session, node), session.read(node, 0, wanted)
+    kind = session.graph.tensors[data].type
+    if kind != "FLOAT32":
+        raise refuse(node, f"sorts {kind}; TFLite files are written with it on FLOAT32.")
+    is_largest = bool(node.attributes.get_int("largest", 1))
+    count = int(session.array(node, 1).reshape(-1)[0])
+    if not is_largest:
+        data = formula.one("NEG", data, options=Options(kind="NegOptions"))
+    shape = (*formula.shape(data)[:-1], count)
+    name = node.outputs[0].name
+    values = session.graph.tensor(f"{name}/sorted", shape, "FLOAT32")
+    places = session.graph.tensor(f"{name}/places", shape, "INT32")
+    limit = session.graph.constant("k", np.asarray(count, np.int32))
+    session.add(node, "TOPK_V2", [data, limit], [values, places], Options(kind="TopKV2Options"))
+    if not is_largest:
+        values = formula.one("NEG", values, options=Options(kind="NegOptions"))
+    found = formula.one("CAST", places, options=Options(kind="CastOptions"), type_="INT64")
+    for index, tensor in enumerate((values, found)):
+        if len(node.outputs) > index and node.outputs[index].name:
+            formula.deliver(tensor, wanted, index)
+
+
+def cumulative_sum(session: Session, node: ir.Node) -> None:
+    """Write a CumSum along a constant axis."""
+    layout = session.layout(node.outputs[0])
+    formula, data = Formula(session, node), session.read(node, 0, layout)
+    axis = int(session.array(node, 1).reshape(-1)[0]) % len(layout)
+    along = session.graph.constant("axis", np.asarray(layout.index(axis), np.int32))
+    fields = {name: bool(node.attributes.get_int(name, 0)) for name in ("exclusive", "reverse")}
+    options = Options(kind="CumsumOptions", fields=fields)
+    formula.deliver(formula.one("CUMSUM", data, along, options=options), layout)
+
+
 def log_softmax(session: Session, node: ir.Node) -> None:
     """Write a LogSoftmax: TFLite's works on the last axis, so another axis is brought there and back."""
     layout = session.layout(node.outputs[0])
@@ -166,9 +210,11 @@ EMITTERS: Mapping[str, Callable[[Session, ir.Node], None]] = MappingProxyType(
         **dict.fromkeys(_REDUCERS, reduce),
         "ArgMax": arg,
         "ArgMin": arg,
+        "CumSum": cumulative_sum,
         "GlobalMaxPool": global_max_pool,
         "InstanceNormalization": instance_normalization,
         "LayerNormalization": layer_normalization,
         "LogSoftmax": log_softmax,
+        "TopK": top_k,
     }
 )

@@ -22,7 +22,7 @@ from device_agent.contract.errors import (
 )
 from host_tools.cli import main as main_module
 from host_tools.cli.main import exit_status, main
-from host_tools.cli.shapes import parse_shapes
+from host_tools.cli.shapes import parse_constants, parse_shapes
 from host_tools.errors import (
     CapabilityError,
     DataError,
@@ -162,6 +162,19 @@ def test_shapes_are_read() -> None:
 def test_wrong_shapes_are_named(text: str) -> None:
     with pytest.raises(InputError, match="expected NAME=1,3,224,224"):
         parse_shapes([text])
+
+
+def test_constants_are_parsed() -> None:
+    assert parse_constants(["sr=16000", "a=b=1,0.5,-2e3"]) == {"sr": (16000,), "a=b": (1, 0.5, -2000.0)}
+    assert isinstance(parse_constants(["sr=9007199254740993"])["sr"][0], int)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "sr", "sr=", "=1", "sr=x", "sr=1,", "sr=nan", "sr=1e999", f"sr={'9' * 400}"]
+)
+def test_wrong_constants_are_refused(text: str) -> None:
+    with pytest.raises(InputError, match="--constant: expected NAME=16000"):
+        parse_constants([text])
 
 
 @pytest.mark.parametrize(

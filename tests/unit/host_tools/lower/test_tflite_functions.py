@@ -43,6 +43,9 @@ CASES = (
     between("global_max_pool", "g = GlobalMaxPool (a) m = Mul (a, g)"),
     between("pow_and_sqrt", "q = Pow (a, two) p = Add (q, one) m = Sqrt (p)", two=np.float32(2), one=np.float32(1)),
     between("logsoftmax_of_channels", "m = LogSoftmax <axis = 1> (a)"),
+    between("cumsum_of_channels", "m = CumSum <exclusive = 1, reverse = 1> (a, axis)", axis=np.asarray(1, np.int64)),
+    ending("topk_of_channels", "v, i = TopK <axis = 1> (a, k) c = Cast <to = 1> (i) y = Add (v, c)", (1, 3, 8, 8), k=_ints(3)),
+    ending("least_of_columns", "y, i = TopK <axis = -1, largest = 0> (a, k)", (1, 8, 8, 2), k=_ints(2)),
     ending("argmax_cast", "i = ArgMax <axis = 1, keepdims = 0> (a) y = Cast <to = 1> (i)", (1, 8, 8)),
 )  # fmt: skip
 BY_NAME = {case.name: case for case in CASES}
@@ -94,13 +97,46 @@ def test_what_has_no_kernel_is_refused_by_name(body: str, reason: str, tmp_path:
         float_payload(ending("refused", body, (1, 8, 8), first=_ints(1)), tmp_path)
 
 
-def test_computed_indices_are_refused(tmp_path: Path) -> None:
-    body = "i = ArgMax <axis = 1, keepdims = 0> (a) s = Slice (i, from, to) f = Reshape (s, flat) y = Gather <axis = 2> (a, f)"
-    case = ending(
-        "computed", body, (1, 8, 8, 8), **{"from": _ints(0, 0), "to": _ints(1, 1), "flat": _ints(8)}
-    )
-    with pytest.raises(LoweringError, match="indices are computed"):
-        float_payload(case, tmp_path)
+_COMPUTED = "i = ArgMax <axis = 1, keepdims = 0> (a) n = Sub (i, four)"
+"""Indices from -4 to 3."""
+
+
+@pytest.mark.parametrize(
+    ("body", "result"),
+    [
+        (
+            "s = Slice (n, from, to) f = Reshape (s, flat) y = Gather <axis = 2> (a, f)",
+            (1, 8, 8, 8),
+        ),
+        ("y = Gather <axis = 1> (a, n)", (1, 1, 8, 8, 8, 8)),
+        (
+            "s = Slice (n, from, one_each) f = Reshape (s, scalar) y = Gather <axis = 1> (a, f)",
+            (1, 8, 8),
+        ),
+        ("k = Cast <to = 6> (n) y = Gather <axis = 3> (a, k)", (1, 8, 8, 1, 8, 8)),
+    ],
+)
+def test_computed_indices_count_from_the_end_where_they_are_negative(
+    body: str, result: tuple[int, ...], tmp_path: Path
+) -> None:
+    constants = {
+        "four": _ints(4), "from": _ints(0, 0, 0), "to": _ints(1, 1, 8), "one_each": _ints(1, 1, 1), "flat": _ints(8), "scalar": _ints(),
+    }  # fmt: skip
+    used = {
+        name: value
+        for name, value in constants.items()
+        if name == "four" or f" {name})" in body or f" {name}," in body
+    }
+    model, payload = float_payload(ending("computed", f"{_COMPUTED} {body}", result, **used), tmp_path)
+    assert_float_matches(model, payload)
+    assert "SELECT_V2" in names_of(payload)
+
+
+def test_a_computed_index_beyond_the_table_fails_and_gives_no_other_row(tmp_path: Path) -> None:
+    body = "i = ArgMax <axis = 1, keepdims = 0> (a) n = Add (i, far) y = Gather <axis = 1> (a, n)"
+    _, payload = float_payload(ending("beyond", body, (1, 1, 8, 8, 8, 8), far=_ints(100)), tmp_path)
+    with pytest.raises(RuntimeError, match=r"(?i)gather"):
+        run(payload, {"x": np.ones((1, 4, 8, 8), np.float32)}, XNNPACK)
 
 
 @pytest.mark.parametrize(
