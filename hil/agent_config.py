@@ -20,11 +20,11 @@ def default_tables(rig: Rig, *, device: str, folder: str, broker_port: int | Non
         rig: Where it runs.
         device: Its id.
         folder: Its folder on the board.
-        broker_port: On the board's loopback; None: no broker.
+        broker_port: As the board reaches it; None: no broker.
     """
     mqtt: dict[str, object] = {"enabled": False}
     if broker_port is not None:
-        mqtt = {"host": "127.0.0.1", "port": broker_port}
+        mqtt = {"host": rig.network.host, "port": broker_port}
         mqtt |= {"reconnect_min_seconds": 0.1, "reconnect_max_seconds": 0.5}
     return {
         "device": {"id": device},
