@@ -120,7 +120,8 @@ def test_a_board_is_reserved_reached_switched_and_given_back(
     rig.close()
     assert "desk" not in laboratory.ask("who")
     assert laboratory.ask("reservations") == "", "the one that waited is not left in the queue"
-    second = open_rig(waiting, tmp_path / "other")
+    patient = laboratory.board(tmp_path / "third.toml", sshd, 'filter = ["name=desk"]')
+    second = open_rig(patient, tmp_path / "other")
     assert second.power.cuts == "process"
     second.close()
 
