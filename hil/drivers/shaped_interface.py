@@ -18,6 +18,14 @@ if TYPE_CHECKING:
 
     from hil.protocols import Shell
 
+_SHAPE = """\
+if [ $# -gt 0 ]; then
+  modprobe sch_netem && tc qdisc replace dev "$0" root netem "$@"
+elif tc qdisc show dev "$0" | grep -q netem; then
+  tc qdisc del dev "$0" root
+fi
+"""
+
 
 class ShapedInterface:
     """See `Interface`.
@@ -49,11 +57,6 @@ class ShapedInterface:
         """See `Interface.shape`."""
         rules = [f"delay {delay_seconds * 1e3:g}ms"] if delay_seconds else []
         rules += [f"loss {loss_share * 100:g}%"] if loss_share else []
-        change = (
-            f"replace dev {self._name} root netem {' '.join(rules)}"
-            if rules
-            else f"del dev {self._name} root"
-        )
-        done = self._shell.run(["sh", "-c", f"modprobe sch_netem && tc qdisc {change}"])
+        done = self._shell.run(["sh", "-c", _SHAPE, self._name, *" ".join(rules).split()])
         if done.status != 0:
-            raise RigError(f"{self._name}: tc cannot {change}: {last_line(done.stderr)}.")
+            raise RigError(f"{self._name}: packets cannot be shaped: {last_line(done.stderr)}.")
