@@ -22,7 +22,7 @@ setup: $(VENV)/.ready ## Make the virtual environment
 demo: $(VENV)/.ready ## EfficientNet-Lite0 to three targets, run by the agent, reported over MQTT
 	$(RUN) -m examples.demo --out out/demo
 
-test: $(VENV)/.ready .venv-tflite-legacy/.ready .venv-tensorflow/.ready .venv-tflite-micro/.ready .venv-qnn/.ready .venv-rknn/.ready .venv-vela/.ready .swupdate/.ready ## Run every test
+test: $(VENV)/.ready .venv-tflite-legacy/.ready .venv-tensorflow/.ready .venv-tflite-micro/.ready .venv-qnn/.ready .venv-rknn/.ready .venv-vela/.ready .venv-labgrid/.ready .swupdate/.ready ## Run every test
 	@scripts/system-packages mosquitto mosquitto-clients openssh-client openssh-server postgresql procps softhsm2 systemd
 	@command -v chromium chromium-headless-shell >/dev/null || scripts/system-packages chromium-headless-shell
 	$(RUN) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
@@ -35,8 +35,8 @@ hil: $(VENV)/.ready ## The suites of hardware in the loop: make hil RIG=local, o
 	@mkdir -p out/hil
 	$(RUN) -m pytest --pyargs hil.suites --rig "$(RIG)" --rig-report out/hil/report.html --junit-xml out/hil/junit.xml -p no:randomly $(ARGS)
 
-hil-qemu: $(VENV)/.ready ## The same on a virtual board, built once as root: make hil-qemu BOARD=x86_64 ARGS='--rig-cuts 100'
-	@scripts/system-packages mosquitto openssh-client qemu-system-x86 qemu-utils mmdebstrap kmod e2fsprogs
+hil-qemu: $(VENV)/.ready ## The same on a virtual board, built once as root: make hil-qemu BOARD=aarch64 ARGS='--rig-cuts 100'
+	@scripts/system-packages mosquitto openssh-client $(if $(filter x86_64,$(BOARD)),qemu-system-x86,qemu-system-arm) qemu-utils mmdebstrap kmod e2fsprogs
 	@mkdir -p out/hil
 	$(RUN) -m host_tools hil board build $(BOARD)
 	$(RUN) -m pytest --pyargs hil.suites --rig qemu-$(BOARD) --rig-report out/hil/report.html --junit-xml out/hil/junit.xml --timeout 0 -p no:randomly $(ARGS)
@@ -65,7 +65,7 @@ bench: $(VENV)/.ready .venv-bench/.ready ## Measure against the peers: make benc
 bench-peers: .venv-aimet/.ready .venv-quark/.ready .venv-esp-ppq/.ready ## Environments of the peers that need PyTorch, for `make bench` (4 GB)
 
 clean: ## Remove everything that was made here
-	rm -rf $(VENV) .venv-tflite-legacy .venv-tensorflow .venv-tflite-micro .venv-qnn .venv-rknn .venv-vela .venv-bench .venv-aimet .venv-quark .venv-esp-ppq .swupdate build dist out *.egg-info
+	rm -rf $(VENV) .venv-labgrid .venv-tflite-legacy .venv-tensorflow .venv-tflite-micro .venv-qnn .venv-rknn .venv-vela .venv-bench .venv-aimet .venv-quark .venv-esp-ppq .swupdate build dist out *.egg-info
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -111,6 +111,11 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 .venv-vela/.ready: pyproject.toml
 	$(call make_venv,.venv-vela)
 	@.venv-vela/bin/python $(PIP_INSTALL) 'ethos-u-vela==5.2.0'
+	@touch $@
+
+.venv-labgrid/.ready: pyproject.toml
+	$(call make_venv,.venv-labgrid)
+	@.venv-labgrid/bin/python $(PIP_INSTALL) 'labgrid==26.0.1'
 	@touch $@
 
 .swupdate/.ready: scripts/unpack-packages

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _START_SECONDS = 60.0
 _STOP_SECONDS = 30.0
 _MOMENT = 0.05
+_SLOW_MOMENT = 0.02
+"""Times the board's slowness: to ask how a program is costs a slow board time that the program needs."""
 
 
 class Agent:
@@ -159,6 +161,7 @@ class Agent:
             claim,
             what=what,
             seconds=seconds * self.rig.board.section.slowness,
+            moment_seconds=self._moment_seconds,
             still=(lambda: "") if ended else self._ended,
         )
 
@@ -237,7 +240,7 @@ class Agent:
                 raise AgentError(
                     f"the agent did not end within {_STOP_SECONDS:g} s of SIGTERM; it was killed."
                 )
-            self.telemetry.listen_for(_MOMENT)
+            self.telemetry.listen_for(self._moment_seconds)
 
     def has_ended(self) -> bool:
         """See `Managed.has_ended`."""
@@ -247,6 +250,10 @@ class Agent:
         """Kill it, if it still runs."""
         if self._program is not None and self._program.status() is None:
             self._program.kill()
+
+    @property
+    def _moment_seconds(self) -> float:
+        return max(_MOMENT, _SLOW_MOMENT * self.rig.board.section.slowness)
 
     def _environment(self) -> list[str]:
         return [f"{name}={value}" for name, value in self.rig.environment.items()]

@@ -14,27 +14,28 @@ Tables = dict[str, dict[str, object]]
 
 
 def default_tables(rig: Rig, *, device: str, folder: str, broker_port: int | None) -> Tables:
-    """Return the tables that every test begins with: null frames, short windows, quick reconnecting.
+    """Return the tables that every test begins with: null frames, short windows, quick reconnecting; less of all on a slow board.
 
     Args:
         rig: Where it runs.
         device: Its id.
         folder: Its folder on the board.
-        broker_port: On the board's loopback; None: no broker.
+        broker_port: As the board reaches it; None: no broker.
     """
+    slowness = rig.board.section.slowness
     mqtt: dict[str, object] = {"enabled": False}
     if broker_port is not None:
-        mqtt = {"host": "127.0.0.1", "port": broker_port}
+        mqtt = {"host": rig.network.host, "port": broker_port}
         mqtt |= {"reconnect_min_seconds": 0.1, "reconnect_max_seconds": 0.5}
     return {
         "device": {"id": device},
         "artifact": {"path": f"{folder}/model.ewa"},
         "engine": {"threads": rig.board.section.engine_threads},
-        "source": {"kind": "null", "rate_hz": 50.0},
+        "source": {"kind": "null", "rate_hz": 50.0 / slowness},
         "mqtt": mqtt,
-        "telemetry": {"interval_seconds": 0.5},
+        "telemetry": {"interval_seconds": max(0.5, 0.1 * slowness)},
         "sensors": {"sysfs_root": rig.sysfs_root},
-        "spool": {"path": f"{folder}/spool/spool.db", "commit_interval_seconds": 0.1},
+        "spool": {"path": f"{folder}/spool/spool.db", "commit_interval_seconds": max(0.1, 0.02 * slowness)},
     }
 
 

@@ -13,7 +13,19 @@ if TYPE_CHECKING:
 
     from hil.link import Link
 
-Feature = Literal["shell", "files", "power", "network", "console", "thermal", "meter", "clock", "disk"]
+Feature = Literal[
+    "shell",
+    "files",
+    "power",
+    "network",
+    "console",
+    "thermal",
+    "meter",
+    "clock",
+    "disk",
+    "write_protection",
+    "interface",
+]
 FEATURES: tuple[Feature, ...] = get_args(Feature)
 
 
@@ -127,10 +139,16 @@ class Power(Protocol):
 
 
 class Network(Protocol):
-    """Ways from the board to this machine, and only those: what else the board reaches is not touched."""
+    """Ways from the board to this machine, and only those: what else the board reaches is not touched.
+
+    Attributes:
+        host: Where the board finds this machine: its own loopback, or an address.
+    """
+
+    host: str
 
     def reach(self, port: int) -> int:
-        """Return the port at which the board finds, on its own loopback, this machine's loopback port.
+        """Return the port of `host` at which the board finds this machine's loopback port.
 
         Raises:
             RigError: The way cannot be made.
@@ -208,5 +226,53 @@ class Disk(Protocol):
 
         Raises:
             RigError: It cannot be done.
+        """
+        ...
+
+
+class WriteProtection(Protocol):
+    """Makes the disk of `Disk` read-only while it is in use, as the kernel does when a card fails."""
+
+    def protect(self) -> None:
+        """Let every write to it fail from now on, to open files too.
+
+        Raises:
+            RigError: It cannot be done: no small disk was asked for.
+        """
+        ...
+
+    def release(self) -> None:
+        """Let it be written to again.
+
+        Raises:
+            RigError: It cannot be done.
+        """
+        ...
+
+
+class Interface(Protocol):
+    """The board's own network interface, through which `Network` leads: cable and packets, where `Link` has connections."""
+
+    def unplug(self) -> None:
+        """Pull the cable.
+
+        Raises:
+            RigError: It stays in.
+        """
+        ...
+
+    def plug_in(self) -> None:
+        """Put the cable in.
+
+        Raises:
+            RigError: It stays out.
+        """
+        ...
+
+    def shape(self, *, delay_seconds: float = 0.0, loss_share: float = 0.0) -> None:
+        """Delay what the board sends, and lose a share of its packets; without either, as it was.
+
+        Raises:
+            RigError: The board's kernel cannot.
         """
         ...

@@ -16,11 +16,24 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hil.board import Board
-    from hil.protocols import Clock, Console, Disk, Files, Meter, Network, Power, Shell, Thermal
+    from hil.protocols import (
+        Clock,
+        Console,
+        Disk,
+        Files,
+        Interface,
+        Meter,
+        Network,
+        Power,
+        Shell,
+        Thermal,
+        WriteProtection,
+    )
 
 _Part = TypeVar("_Part")
 
 KINDS: Mapping[str, str] = {
+    "labgrid": "hil.rigs.labgrid",
     "local": "hil.rigs.local",
     "qemu": "hil.rigs.qemu",
     "ssh": "hil.rigs.ssh",
@@ -41,6 +54,8 @@ class Parts:
     meter: Meter | None = None
     clock: Clock | None = None
     disk: Disk | None = None
+    write_protection: WriteProtection | None = None
+    interface: Interface | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -122,6 +137,16 @@ class Rig:
     def disk(self) -> Disk:
         """The spool's disk, or `UnsupportedFeatureError`."""
         return self._part("disk", self.parts.disk)
+
+    @property
+    def write_protection(self) -> WriteProtection:
+        """What makes that disk read-only, or `UnsupportedFeatureError`."""
+        return self._part("write_protection", self.parts.write_protection)
+
+    @property
+    def interface(self) -> Interface:
+        """Its network interface, or `UnsupportedFeatureError`."""
+        return self._part("interface", self.parts.interface)
 
     def close(self) -> None:
         """Kill what runs on it and give back what it holds."""

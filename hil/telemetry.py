@@ -53,6 +53,7 @@ class Telemetry:
         *,
         what: str,
         seconds: float,
+        moment_seconds: float = _MOMENT,
         still: Callable[[], str] = lambda: "",
     ) -> _T:
         """Return the first true value of ``claim``.
@@ -61,6 +62,7 @@ class Telemetry:
             claim: Asked after every moment of listening.
             what: Stands in the error.
             seconds: How long to wait.
+            moment_seconds: How long it is listened between two questions.
             still: Says, as a text that is not empty, why it is of no use to wait any longer.
 
         Raises:
@@ -74,7 +76,7 @@ class Telemetry:
             reason = still()
             if reason or time.monotonic() > deadline:
                 raise AgentError(f"{what}: {reason or f'not within {seconds:g} s'}")
-            self.listen_for(_MOMENT)
+            self.listen_for(moment_seconds)
 
     def wait_until_heard(self, *, seconds: float = _HEAR_SECONDS) -> None:
         """Wait until what is published now is heard: after the broker was away, the subscription is made anew.

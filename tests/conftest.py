@@ -2,6 +2,12 @@
 
 import signal
 
+from hypothesis import HealthCheck, settings
+
+# Examples are not timed: on a machine that does other things one that computes for a millisecond may take a second.
+settings.register_profile("edgewright", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("edgewright")
+
 # What a shell's background job or `nohup` started with a signal ignored hands that on to everything it starts, and tests of that signal
 # would wait in vain. A handler is not handed on: children begin with the default.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -19,10 +19,12 @@ class RelayedNetwork:
 
     Args:
         expose: Makes a port of this machine one of the board's loopback, the wanted one or (0) any, and returns which; by default both are
-            one machine.
+            one machine, or one sees the other's ports.
+        host: See `Network.host`.
     """
 
-    def __init__(self, expose: Callable[[int, int], int] = _same) -> None:
+    def __init__(self, expose: Callable[[int, int], int] = _same, *, host: str = "127.0.0.1") -> None:
+        self.host = host
         self._expose = expose
         self._links: dict[int, Link] = {}
         self._exposed: dict[int, int] = {}

@@ -181,6 +181,9 @@ def make_agent(
     for link in rig.network.links():
         link.mend()
         link.slow_down(0.0)
+    if rig.parts.interface is not None and rig.broken is None:
+        rig.interface.plug_in()
+        rig.interface.shape()
     if rig.parts.console is not None and rig.broken is None:
         record.add_log("console", rig.console.text())
 

@@ -9,24 +9,30 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hil.drivers.block_disk import BlockDisk
 from hil.drivers.hardware_monitor import HardwareMonitor
 from hil.drivers.openssh import SshAddress, SshConnection
+from hil.drivers.relayed_network import RelayedNetwork
 from hil.drivers.replayed_sysfs import ReplayedSysfs
+from hil.drivers.shaped_interface import ShapedInterface
 from hil.drivers.switched_power import SwitchedPower
 from hil.errors import BoardError, RigError
 from hil.rigs.ssh import SshHost, rig_over
 from hil.table import bounded, read_table
-from hil.virtual.build import ENVIRONMENT
-from hil.virtual.machine import VirtualMachine
-from hil.virtual.recipe import image_of, load_recipe
+from hil.virtual.accelerator import WantedAccelerator, accelerator_for
+from hil.virtual.layout import environment_folder
+from hil.virtual.machine import FIELD, HOST, SPOOL_DEVICE, VirtualMachine
+from hil.virtual.recipe import Environment, image_of, load_recipe
 from host_tools.free_port import free_port
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hil.board import Board
     from hil.drivers.openssh import SshShell
-    from hil.drivers.relayed_network import RelayedNetwork
+    from hil.protocols import Thermal
     from hil.rig import Rig
-    from hil.virtual.recipe import Image
+    from hil.virtual.recipe import Image, Recipe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +42,8 @@ class VirtualBoard:
     Attributes:
         image: Name of its recipe: a file of `hil.virtual`.
         images: Folder where images are kept; by default the user's cache.
+        environment: Which libraries the agent runs on: ``current`` (onnxruntime, LiteRT) or ``legacy`` (tflite-runtime).
+        accelerator: ``auto``: this machine's processor where it can run the board, else translation.
         memory_mebibytes: How much memory it has.
         processors: How many processors it has.
         boot_seconds: How long it may take from power to its shell.
@@ -43,6 +51,8 @@ class VirtualBoard:
 
     image: str
     images: str = ""
+    environment: Environment = "current"
+    accelerator: WantedAccelerator = "auto"
     memory_mebibytes: int = bounded(768, low=256, high=65536)
     processors: int = bounded(1, low=1, high=64)
     boot_seconds: float = bounded(300.0, low=1.0, high=3600.0)
@@ -79,42 +89,16 @@ def open_rig(board: Board, folder: Path) -> Rig:
         recipe,
         image,
         folder,
+        accelerator=accelerator_for(recipe.wheel_architecture, virtual.accelerator),
         ssh_port=port,
         memory_mebibytes=virtual.memory_mebibytes,
         processors=virtual.processors,
     )
     connection = SshConnection(_address(image, folder, port), folder, slowness=board.section.slowness)
-
-    monitors: list[HardwareMonitor] = []
-
-    def switch_on() -> None:
-        machine.start(boot_seconds=virtual.boot_seconds)
-
-    def set_up_again() -> None:
-        for monitor in monitors:
-            monitor.set_up_again()
-
-    def power(shell: SshShell, network: RelayedNetwork) -> SwitchedPower:
-        return SwitchedPower(
-            off=machine.cut,
-            on=switch_on,
-            set_up_again=set_up_again,
-            boot_seconds=virtual.boot_seconds,
-            connection=connection,
-            shell=shell,
-            network=network,
-        )
-
     try:
-        switch_on()
+        machine.start(boot_seconds=virtual.boot_seconds)
         connection.open(within_seconds=virtual.boot_seconds)
-        host = SshHost(
-            host="127.0.0.1", folder="/var/lib/edgewright-hil", python=f"{ENVIRONMENT}/bin/python3"
-        )
-        rig = rig_over(connection, host, board, power=power, console=SerialConsole(machine))
-        if recipe.has_hardware_monitor and isinstance(rig.parts.thermal, ReplayedSysfs):
-            monitors.append(HardwareMonitor(rig.shell, rig.parts.thermal))
-            rig.parts = replace(rig.parts, thermal=monitors[0])
+        rig = _rig(board, virtual, recipe, machine, connection)
         rig.facts = machine.facts()
     except BaseException:
         connection.close()
@@ -132,15 +116,59 @@ def open_rig(board: Board, folder: Path) -> Rig:
     return rig
 
 
+def _rig(
+    board: Board, virtual: VirtualBoard, recipe: Recipe, machine: VirtualMachine, connection: SshConnection
+) -> Rig:
+    """Make the rig of a machine that is on: that of ``ssh``, with a switch, disks and an interface of its own."""
+    forgetful: list[Callable[[], None]] = []
+
+    def set_up_again() -> None:
+        for set_up in forgetful:
+            set_up()
+
+    def power(shell: SshShell, network: RelayedNetwork) -> SwitchedPower:
+        return SwitchedPower(
+            off=machine.cut,
+            on=lambda: machine.start(boot_seconds=virtual.boot_seconds),
+            set_up_again=set_up_again,
+            boot_seconds=virtual.boot_seconds,
+            connection=connection,
+            shell=shell,
+            network=network,
+        )
+
+    python = f"{environment_folder(virtual.environment)}/bin/python3"
+    host = SshHost(host="127.0.0.1", folder="/var/lib/edgewright-hil", python=python)
+    rig = rig_over(connection, host, board, power=power, network=RelayedNetwork(host=HOST))
+    disk = BlockDisk(rig.shell, SPOOL_DEVICE, "/mnt/spool")
+    forgetful.append(disk.set_up_again)
+    thermal: Thermal | None = rig.parts.thermal
+    if recipe.has_hardware_monitor and isinstance(thermal, ReplayedSysfs):
+        thermal = HardwareMonitor(rig.shell, thermal)
+        forgetful.append(thermal.set_up_again)
+    rig.parts = replace(
+        rig.parts,
+        console=SerialConsole(machine),
+        thermal=thermal,
+        disk=disk,
+        write_protection=disk,
+        interface=ShapedInterface(
+            rig.shell,
+            FIELD,
+            set_up=lambda: machine.set_link(is_up=True),
+            set_down=lambda: machine.set_link(is_up=False),
+        ),
+    )
+    return rig
+
+
 def _address(image: Image, folder: Path, port: int) -> SshAddress:
     known = folder / "known_hosts"
     kind, key, *_ = image.host_key.read_text(encoding="utf-8").split()
     known.write_text(f"[127.0.0.1]:{port} {kind} {key}\n", encoding="utf-8")
     options = [f"UserKnownHostsFile={known}", "IdentitiesOnly=yes", "StrictHostKeyChecking=yes"]
-    options += [
-        "ServerAliveInterval=60",
-        "ConnectTimeout=60",
-    ]  # an emulated processor takes its time over a key
+    # An emulated processor takes its time over a key, most of all over the newest kind.
+    options += ["ServerAliveInterval=60", "ConnectTimeout=60", "KexAlgorithms=curve25519-sha256"]
     return SshAddress(
         host="127.0.0.1", port=port, user="root", identity=str(image.identity), options=tuple(options)
     )

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from hil.board import Board
-    from hil.protocols import Console, Power
+    from hil.protocols import Power
 
 _INSTALL_SECONDS = 900.0
 
@@ -79,6 +79,21 @@ def open_rig(board: Board, folder: Path) -> Rig:
         RigError: The board cannot be reached, or lacks what the agent needs.
     """
     host = read_table(SshHost, board.resource, where=f"{board.origin}: resource", error=BoardError)
+    return open_host(host, board, folder)
+
+
+def open_host(host: SshHost, board: Board, folder: Path) -> Rig:
+    """Connect to a board, and make its rig.
+
+    Args:
+        host: Where it is, and what switches it.
+        board: Which it is.
+        folder: On this machine, for the connection.
+
+    Raises:
+        BoardError: ``host`` contradicts itself.
+        RigError: The board cannot be reached, or lacks what the agent needs.
+    """
     if bool(host.power_off) != bool(host.power_on):
         raise BoardError(f"{board.origin}: resource: power_off and power_on belong together.")
     if not host.folder.startswith("/") or len(host.folder.strip("/")) < 5:
@@ -116,7 +131,7 @@ def rig_over(
     board: Board,
     *,
     power: Callable[[SshShell, RelayedNetwork], Power],
-    console: Console | None = None,
+    network: RelayedNetwork | None = None,
 ) -> Rig:
     """Make a rig of a board that can be reached; whoever opened the connection closes it when this fails.
 
@@ -125,7 +140,7 @@ def rig_over(
         host: Where things are on it.
         board: Which it is.
         power: Makes what switches it.
-        console: What it says beside the agent's log.
+        network: Ways to this machine; by default through the connection.
 
     Raises:
         RigError: The board lacks what the agent needs.
@@ -138,7 +153,7 @@ def rig_over(
         _install(shell, files, host)
     sysfs = ReplayedSysfs(files, f"{host.folder}/sys") if board.section.sensors == "replayed" else None
     clock = ShiftedClock(files, f"{host.folder}/clock")
-    network = RelayedNetwork(connection.expose)
+    network = RelayedNetwork(connection.expose) if network is None else network
     environment = {"PYTHONPATH": f"{clock.folder}:{source}:{host.folder}/wheels"}
     _require_agent(shell, host, environment)
 
@@ -154,7 +169,6 @@ def rig_over(
             files=files,
             power=power(shell, network),
             network=network,
-            console=console,
             thermal=sysfs,
             meter=sysfs,
             clock=clock,

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hil.errors import AgentError, UnsupportedFeatureError
+from hil.scenario.scenario import NEEDS
 from hil.scenario.schedule import Action, schedule
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping
 
     from hil.agent import Agent
     from hil.broker import Broker
@@ -99,7 +101,7 @@ def run_scenario(
         )
     player = _Player(agent, broker, tell)
     outcome = Outcome(seed=scenario.seed if seed is None else seed)
-    if any(fault.kind == "disk_full" for fault in scenario.faults):
+    if any("disk" in NEEDS[fault.kind] for fault in scenario.faults):
         player.use_small_disk()
     agent.start(**scenario.agent)
     begin = time.monotonic()
@@ -166,6 +168,11 @@ def totals(agent: Agent) -> tuple[int, int]:
     )
 
 
+def _each(calls: Iterable[Callable[[], None]]) -> None:
+    for call in calls:
+        call()
+
+
 class _Player:
     """Does the actions."""
 
@@ -200,58 +207,61 @@ class _Player:
             ended, self._loads = self._loads[: int(action.value)], self._loads[int(action.value) :]
             for program in ended:
                 program.kill()
-        elif action.verb == "fault":
-            self._break(action)
         else:
-            self._undo(action)
+            begin, undo = self._faults()[action.kind]
+            (begin if action.verb == "fault" else undo)(action.value)
 
     def _load(self, processes: int) -> None:
         command = [*self._rig.agent_command[:1], "-c", _LOAD]
         log = f"{self._agent.folder}/load.log"
         self._loads += [self._rig.shell.spawn(command, log=log) for _ in range(processes)]
 
-    def _break(self, action: Action) -> None:
-        kind = action.kind
-        if kind == "power_cut":
-            self._agent.to("off")
-            self._loads.clear()
-        elif kind == "broker_killed":
-            self._broker.kill()
-        elif kind == "disk_full":
-            self._rig.disk.fill()
-        elif kind == "clock_jump":
-            self._rig.clock.jump(action.value)
-        elif kind == "sensor_gone":
-            self._rig.thermal.take_away()
-        elif kind == "throttled":
-            self._rig.thermal.set_throttled(is_throttled=True)
-        for link in self._rig.network.links() if kind.startswith("network") else ():
-            if kind == "network_cut":
-                link.cut()
-            elif kind == "network_silent":
-                link.fall_silent()
-            else:
-                link.slow_down(action.value)
+    def _faults(self) -> Mapping[str, tuple[Callable[[float], None], Callable[[float], None]]]:
+        """Return how each kind of fault begins, with the action's value, and how it is undone; asks the rig for nothing yet."""
+        rig, links = self._rig, self._rig.network.links()
+        return {
+            "power_cut": (
+                self._cut_power,
+                lambda _: self._agent.to("agent_up"),
+            ),  # no further: nobody may hear it
+            "network_cut": (lambda _: _each(link.cut for link in links), self._mend),
+            "network_silent": (lambda _: _each(link.fall_silent for link in links), self._mend),
+            "network_slow": (
+                lambda delay: _each(partial(link.slow_down, delay) for link in links),
+                self._mend,
+            ),
+            "broker_killed": (lambda _: self._broker.kill(), self._restart_broker),
+            "cable_out": (lambda _: rig.interface.unplug(), lambda _: rig.interface.plug_in()),
+            "packets_lost": (
+                lambda share: rig.interface.shape(loss_share=share),
+                lambda _: rig.interface.shape(),
+            ),
+            "disk_full": (lambda _: rig.disk.fill(), lambda _: rig.disk.free()),
+            "disk_read_only": (
+                lambda _: rig.write_protection.protect(),
+                lambda _: rig.write_protection.release(),
+            ),
+            "clock_jump": (lambda value: rig.clock.jump(seconds=value), lambda _: rig.clock.jump(0.0)),
+            "sensor_gone": (
+                lambda _: rig.thermal.take_away(),
+                lambda _: rig.thermal.set_celsius(self._celsius),
+            ),
+            "throttled": (
+                lambda _: rig.thermal.set_throttled(is_throttled=True),
+                lambda _: rig.thermal.set_throttled(is_throttled=False),
+            ),
+        }
 
-    def _undo(self, action: Action) -> None:
-        kind = action.kind
-        if kind == "power_cut":
-            self._agent.to("agent_up")  # and no further: nobody may be there to hear it
-        elif kind == "broker_killed":
-            self._restart_broker()
-        elif kind == "disk_full":
-            self._rig.disk.free()
-        elif kind == "clock_jump":
-            self._rig.clock.jump(0.0)
-        elif kind == "sensor_gone":
-            self._rig.thermal.set_celsius(self._celsius)
-        elif kind == "throttled":
-            self._rig.thermal.set_throttled(is_throttled=False)
-        for link in self._rig.network.links() if kind.startswith("network") else ():
+    def _cut_power(self, _: float) -> None:
+        self._agent.to("off")
+        self._loads.clear()
+
+    def _mend(self, _: float) -> None:
+        for link in self._rig.network.links():
             link.slow_down(0.0)
             link.mend()
 
-    def _restart_broker(self) -> None:
+    def _restart_broker(self, _: float) -> None:
         """Start it with the board cut off until this machine hears again: what comes before that, nobody would count."""
         for link in self._rig.network.links():
             link.cut()

@@ -22,7 +22,10 @@ FaultKind = Literal[
     "network_silent",
     "network_slow",
     "broker_killed",
+    "cable_out",
+    "packets_lost",
     "disk_full",
+    "disk_read_only",
     "clock_jump",
     "sensor_gone",
     "throttled",
@@ -36,7 +39,10 @@ NEEDS: Mapping[FaultKind, tuple[Feature, ...]] = MappingProxyType(
         "network_silent": ("network",),
         "network_slow": ("network",),
         "broker_killed": ("network",),
+        "cable_out": ("interface",),
+        "packets_lost": ("interface",),
         "disk_full": ("disk",),
+        "disk_read_only": ("disk", "write_protection"),
         "clock_jump": ("clock",),
         "sensor_gone": ("thermal",),
         "throttled": ("thermal",),
@@ -57,6 +63,7 @@ class Fault:
         repeat: How often, one after another.
         every_seconds: From one beginning to the next, where it is repeated.
         delay_seconds: Of ``network_slow``: for how long every piece is held back.
+        loss_share: Of ``packets_lost``: which share of the packets that the board sends.
         jump_seconds: Of ``clock_jump``: how far, on or (negative) back.
     """
 
@@ -67,6 +74,7 @@ class Fault:
     repeat: int = bounded(1, low=1, high=MAX_ENTRIES)
     every_seconds: float = bounded(0.0, low=0.0, high=LONGEST_SECONDS)
     delay_seconds: float = bounded(0.1, low=0.001, high=60.0)
+    loss_share: float = bounded(0.1, low=0.001, high=0.9)
     jump_seconds: float = bounded(3600.0, low=-1e9, high=1e9)
 
 

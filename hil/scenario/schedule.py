@@ -28,7 +28,7 @@ class Action:
         at_seconds: When, since the model is active.
         verb: What is done.
         kind: Of a fault and its undoing; empty elsewhere.
-        value: Degrees Celsius, watts, seconds of delay or jump, number of processes; 0 where there is none.
+        value: Degrees Celsius, watts, seconds of delay or jump, share of packets, number of processes; 0 where there is none.
     """
 
     at_seconds: float
@@ -54,12 +54,14 @@ def schedule(scenario: Scenario, seed: int | None = None) -> tuple[Action, ...]:
 
 def _faults(scenario: Scenario, draw: random.Random) -> Iterator[Action]:
     for fault in scenario.faults:
+        values = {
+            "network_slow": fault.delay_seconds,
+            "packets_lost": fault.loss_share,
+            "clock_jump": fault.jump_seconds,
+        }
         for number in range(fault.repeat):
             begin = fault.at_seconds + number * fault.every_seconds + draw.random() * fault.jitter_seconds
-            value = {"network_slow": fault.delay_seconds, "clock_jump": fault.jump_seconds}.get(
-                fault.kind, 0.0
-            )
-            yield Action(at_seconds=begin, verb="fault", kind=fault.kind, value=value)
+            yield Action(at_seconds=begin, verb="fault", kind=fault.kind, value=values.get(fault.kind, 0.0))
             yield Action(at_seconds=begin + fault.for_seconds, verb="undo", kind=fault.kind)
 
 

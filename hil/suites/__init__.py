@@ -4,6 +4,7 @@ test_smoke.py           it comes up, infers, reports, and ends in order
 test_parity.py          outputs against the golden ones, in LSB
 test_latency.py         percentiles with the count that they need; energy per inference
 test_heat.py            a temperature that rises and falls
+test_enrolment.py       an identity from an authority of this machine
 test_update_faults.py   power cuts at every step of an update
 test_power_cuts.py      power cuts one after another, each in an update
 test_offline.py         no network for a while, by a clock that runs faster

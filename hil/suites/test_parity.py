@@ -25,7 +25,12 @@ def test_outputs_are_the_golden_ones_to_the_tolerance_of_the_engine(
     np.savez(stream, **golden.frames())  # type: ignore[arg-type]  # its stub takes no mapping of arrays
     path = agent.send("golden.npz", stream.getvalue())
     agent.start(
-        source={"kind": "replay", "path": path, "loop": True, "rate_hz": 100.0},
+        source={
+            "kind": "replay",
+            "path": path,
+            "loop": True,
+            "rate_hz": 100.0 / agent.rig.board.section.slowness,
+        },
         results={
             "jsonl": f"{agent.folder}/results.jsonl",
             "max_rate_hz": 0.0,

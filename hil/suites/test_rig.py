@@ -23,10 +23,11 @@ SECONDS = 30.0
 ALL_BYTES = bytes(range(256)) * 17
 SILENT_SECONDS = 1.0
 GREET = """
-import socket, sys
-with socket.create_connection(("127.0.0.1", int(sys.argv[1])), float(sys.argv[2])) as line:
+import socket, sys, time
+begin = time.monotonic()
+with socket.create_connection((sys.argv[1], int(sys.argv[2])), float(sys.argv[3])) as line:
     line.sendall(b"board")
-    print(line.recv(100).decode())
+    print(line.recv(100).decode(), time.monotonic() - begin)
 """
 
 
@@ -158,8 +159,8 @@ def test_ways_to_this_machine_are_carried_cut_silent_and_slow(rig: Rig, greeter:
 
     def greeted(seconds: float = SECONDS) -> bool:
         python: Sequence[str] = rig.agent_command[:1]
-        done = rig.shell.run([*python, "-c", GREET, str(port), str(seconds)])
-        return done.stdout == b"hello board\n"
+        done = rig.shell.run([*python, "-c", GREET, rig.network.host, str(port), str(seconds)])
+        return done.stdout.startswith(b"hello board ")
 
     assert greeted()
     link.cut()
@@ -228,5 +229,49 @@ def test_the_small_disk_is_full_and_has_room_again(rig: Rig, folder: str) -> Non
     rig.disk.free()
     until(lambda: b"room" in rig.files.read(f"{folder}/log", offset=seen))
     program.kill()
-    with pytest.raises(RigError, match="cannot be filled"):
-        rig.disk.fill()
+
+
+@pytest.mark.needs("write_protection")
+def test_the_small_disk_is_read_only_for_open_files_too_and_can_be_written_again(
+    rig: Rig, folder: str
+) -> None:
+    script = 'exec 3>>"$0/probe"; while :; do if head -c 100 /dev/zero >&3; then echo wrote; else echo refused; fi; sleep 0.05; done'
+    rig.files.write(f"{folder}/log", b"")
+    program = rig.shell.spawn([*rig.disk.shrink(4), "sh", "-c", script, rig.disk.folder], log=f"{folder}/log")
+    until(lambda: b"wrote" in rig.files.read(f"{folder}/log"))
+    rig.write_protection.protect()
+    until(lambda: b"refused" in rig.files.read(f"{folder}/log"))
+    seen = len(rig.files.read(f"{folder}/log"))
+    rig.write_protection.release()
+    until(lambda: b"wrote" in rig.files.read(f"{folder}/log", offset=seen))
+    program.kill()
+
+
+@pytest.mark.needs("network", "interface")
+def test_the_cable_can_be_pulled_and_packets_lost_or_late(rig: Rig, greeter: int) -> None:
+    port = rig.network.reach(greeter)
+
+    def greeted(seconds: float = SECONDS) -> float | None:
+        """Return how long it took on the board, or None."""
+        command = [*rig.agent_command[:1], "-c", GREET, rig.network.host, str(port), str(seconds)]
+        done = rig.shell.run(command)
+        return float(done.stdout.split()[-1]) if done.stdout.startswith(b"hello board") else None
+
+    usual = greeted()
+    assert usual is not None
+    rig.interface.unplug()
+    try:
+        assert greeted(SILENT_SECONDS) is None
+    finally:
+        rig.interface.plug_in()
+    assert greeted() is not None
+    rig.interface.shape(delay_seconds=0.5, loss_share=0.05)
+    try:
+        slow = greeted()
+        assert slow is not None
+        assert slow >= 1.0, "the handshake and the greeting, each half a second late"
+    finally:
+        rig.interface.shape()
+    again = greeted()
+    assert again is not None
+    assert again < 1.0 + usual

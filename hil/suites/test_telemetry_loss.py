@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from hil.agent import Agent
     from hil.broker import Broker
     from hil.plugin.fixtures import Measure
+    from hil.scenario.scenario import Scenario
 
 HEAD = """
 [scenario]
@@ -25,15 +26,23 @@ FAULTS = {
     "a broker that is killed": '[[fault]]\nkind = "broker_killed"\nat_seconds = 0.7\nfor_seconds = 0.5\n',
     "a disk that is full": '[[fault]]\nkind = "disk_full"\nat_seconds = 0.5\nfor_seconds = 1.5\n'
     '[expect]\nforbidden_events = ["telemetry_lost"]\n',
+    "a disk that is read-only": '[[fault]]\nkind = "disk_read_only"\nat_seconds = 0.5\nfor_seconds = 1.5\n'
+    '[expect]\nforbidden_events = ["telemetry_lost"]\n',
+    "a cable that is out": '[[fault]]\nkind = "cable_out"\nat_seconds = 0.5\nfor_seconds = 1.5\n',
+    "packets that are lost": '[[fault]]\nkind = "packets_lost"\nat_seconds = 0.5\nfor_seconds = 1.5\nloss_share = 0.2\n',
     "a clock that jumps": '[[fault]]\nkind = "clock_jump"\nat_seconds = 0.5\njump_seconds = -90000000.0\n',
 }
 
 
-@pytest.mark.needs("network")
-@pytest.mark.parametrize("fault", FAULTS)
+def scenario_of(fault: str) -> Scenario:
+    return parse_scenario((HEAD + FAULTS[fault]).encode(), origin=fault)
+
+
+@pytest.mark.parametrize(
+    "fault", [pytest.param(fault, marks=pytest.mark.needs(*scenario_of(fault).needs)) for fault in FAULTS]
+)
 def test_no_message_is_lost_by(agent: Agent, broker: Broker, measure: Measure, fault: str) -> None:
-    scenario = parse_scenario((HEAD + FAULTS[fault]).encode(), origin=fault)
-    outcome = run_scenario(scenario, agent, broker)
+    outcome = run_scenario(scenario_of(fault), agent, broker)
     measure("messages_missing", outcome.missing_messages, "1", high=0)
     assert outcome.unmet == []
 

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
 STEPS = ("update_started", "update_tried", "update_activated", "update_committed")
 """The step that has just begun when the power goes: download, trial and shadow run, start of the new model, settling."""
 LONGEST_SECONDS = 120.0
+PAUSE_SECONDS = 0.5
+"""Between two checks."""
+SLOW_PAUSE_SECONDS = 0.1
+"""Times the board's slowness: a check is a process of its own, and a slow board would do nothing else."""
 MOMENT = 0.02
 
 
@@ -20,11 +24,13 @@ def configure(agent: Agent, server: ReleaseServer) -> None:
     root = agent.send("root.json", server.root)
     agent.configure(
         update={
-            "url": f"http://127.0.0.1:{agent.rig.network.reach(server.port)}",
+            "url": f"http://{agent.rig.network.host}:{agent.rig.network.reach(server.port)}",
             "root": root,
             "directory": f"{agent.folder}/updates",
             "first_check_seconds": 0.1,
-            "check_interval_seconds": 0.5,
+            "check_interval_seconds": max(
+                PAUSE_SECONDS, SLOW_PAUSE_SECONDS * agent.rig.board.section.slowness
+            ),
             "require_synced_clock": False,
             "shadow_frames": 0,
             "probation_seconds": 0.2,
@@ -40,7 +46,7 @@ def hear(agent: Agent, text: str, *, times: int = 1) -> None:
     while agent.log().count(text) < times:
         assert time.monotonic() < deadline, f"{text}: not within {LONGEST_SECONDS:g} s\n{agent.log()[-3000:]}"
         assert not agent.has_ended(), agent.log()[-3000:]
-        time.sleep(MOMENT)
+        time.sleep(MOMENT * agent.rig.board.section.slowness)  # to ask costs a slow board time too
 
 
 def kept(agent: Agent, digest: str) -> bool:

@@ -7,24 +7,30 @@ the board flushed (``fsync``) is there: QEMU passes a flush on to this machine's
 
 from __future__ import annotations
 
-import os
-import platform
 import subprocess
 import time
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from hil.errors import RigError
-from hil.virtual.build import READY
+from hil.virtual.layout import READY
 from hil.virtual.programs import run_here
 from hil.virtual.qmp import Qmp
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
+    from hil.virtual.accelerator import Accelerator
     from hil.virtual.recipe import Image, Recipe
 
-Accelerator = Literal["kvm", "tcg"]
+HOST = "10.0.3.2"
+"""This machine's loopback, as the board finds it through the interface `FIELD`."""
+FIELD = "eth1"
+"""The board's interface to this machine's broker and repository; the rig's own shell has another, which no fault touches."""
+SPOOL_DEVICE = "/dev/vdb"
+"""The board's second disk, for what is to be full or read-only."""
+_FIELD_DEVICE = "field"
+_SPOOL_BYTES = 64 << 20
 _MOMENT = 0.1
 _SHOWN_LINES = 12
 
@@ -36,6 +42,7 @@ class VirtualMachine:
         recipe: What it is.
         image: Its kernel and its disk.
         folder: For overlay, console and socket. Its path must be short: a socket's name has 107 bytes.
+        accelerator: What runs it.
         ssh_port: Of this machine's loopback, leads to the board's sshd.
         memory_mebibytes: How much memory it has.
         processors: How many processors it has.
@@ -47,6 +54,7 @@ class VirtualMachine:
         image: Image,
         folder: Path,
         *,
+        accelerator: Accelerator,
         ssh_port: int,
         memory_mebibytes: int,
         processors: int,
@@ -54,6 +62,7 @@ class VirtualMachine:
         self._recipe = recipe
         self._image = image
         self._disk = folder / "disk.qcow2"
+        self._spool = folder / "spool.img"
         self._console = folder / "console.log"
         self._socket = folder / "qmp"
         self._log = folder / "qemu.log"
@@ -61,7 +70,7 @@ class VirtualMachine:
         self._memory_mebibytes = memory_mebibytes
         self._processors = processors
         self._process: subprocess.Popen[bytes] | None = None
-        self.accelerator = accelerator_for(recipe.wheel_architecture)
+        self._accelerator = accelerator
 
     def start(self, *, boot_seconds: float) -> None:
         """Switch it on, and wait until it says on its console that it is up.
@@ -69,7 +78,7 @@ class VirtualMachine:
         Raises:
             RigError: QEMU is not installed or ends, or the board is not up in time.
         """
-        self._make_disk()
+        self._make_disks()
         begin = self._console.stat().st_size if self._console.exists() else 0
         try:
             with self._log.open("ab") as log:
@@ -120,23 +129,39 @@ class VirtualMachine:
             if state != "running":
                 raise RigError(f"the board's machine is {state!r}, expected 'running'.")
             return {
-                "emulator": f"QEMU {control.version}, {self._recipe.machine}, {self.accelerator}",
+                "emulator": f"QEMU {control.version}, {self._recipe.machine}",
+                "accelerator": f"{self._accelerator.name} ({self._accelerator.reason})",
                 "board_image": self._image.folder.name,
             }
         finally:
             control.close()
 
+    def set_link(self, *, is_up: bool) -> None:
+        """Pull the cable out of the board's interface `FIELD`, or put it in.
+
+        Raises:
+            RigError: The board is off, or QEMU does not answer.
+        """
+        control = Qmp(self._socket)
+        try:
+            control.ask("set_link", name=_FIELD_DEVICE, up=is_up)
+        finally:
+            control.close()
+
     def command(self) -> Sequence[str]:
         """Return how QEMU is started."""
-        told = f"root=/dev/vda rw console={self._recipe.console} net.ifnames=0 panic=-1 quiet"
+        # mitigations=off: what they defend against is the processor's, and translation has none of it.
+        told = f"root=/dev/vda rw console={self._recipe.console} net.ifnames=0 panic=-1 mitigations=off quiet"
+        is_run_by_hardware = self._accelerator.name == "kvm"
         return [
             self._recipe.emulator,
             *("-nodefaults", "-no-reboot", "-display", "none"),
-            *("-accel", self.accelerator, "-machine", self._recipe.machine),
-            *("-cpu", "host" if self.accelerator == "kvm" else "max"),
+            *("-accel", self._accelerator.name, "-machine", self._recipe.machine),
+            *("-cpu", "host" if is_run_by_hardware else self._recipe.processor),
             *("-smp", str(self._processors), "-m", str(self._memory_mebibytes)),
             *("-kernel", str(self._image.kernel), "-initrd", str(self._image.initial_root), "-append", told),
             *("-drive", f"file={_escaped(self._disk)},if=virtio,format=qcow2,cache=writeback"),
+            *("-drive", f"file={_escaped(self._spool)},if=virtio,format=raw,cache=writeback"),
             *(
                 "-chardev",
                 f"file,id=console,path={_escaped(self._console)},append=on",
@@ -145,29 +170,19 @@ class VirtualMachine:
             ),
             *("-qmp", f"unix:{_escaped(self._socket)},server=on,wait=off"),
             *("-device", "virtio-rng-pci"),
-            *("-netdev", f"user,id=control,restrict=on,hostfwd=tcp:127.0.0.1:{self._ssh_port}-:22"),
-            *("-device", "virtio-net-pci,netdev=control"),
+            *("-netdev", f"user,id=control,ipv6=off,restrict=on,hostfwd=tcp:127.0.0.1:{self._ssh_port}-:22"),
+            *("-device", "virtio-net-pci,netdev=control,romfile="),
+            # Without a route through it the board reaches nothing there but HOST.
+            *("-netdev", f"user,id=outside,ipv6=off,net=10.0.3.0/24,host={HOST}"),
+            *("-device", f"virtio-net-pci,netdev=outside,id={_FIELD_DEVICE},romfile="),
         ]
 
-    def _make_disk(self) -> None:
+    def _make_disks(self) -> None:
+        with self._spool.open("ab") as stream:
+            stream.truncate(_SPOOL_BYTES)
         if not self._disk.exists():
             base = str(self._image.disk.resolve())
             run_here(["qemu-img", "create", "-q", "-f", "qcow2", "-b", base, "-F", "raw", str(self._disk)])
-
-
-def accelerator_for(architecture: str) -> Accelerator:
-    """Return how this machine runs a board of a processor's architecture: by its own processor, or by translation.
-
-    On x86_64 a ``/dev/kvm`` alone is not enough: below some hypervisors it is there without the processor's virtualization
-    (``vmx``, ``svm``), and Debian's kernel does not boot on it.
-    """
-    own = platform.machine()
-    if own != architecture or not os.access("/dev/kvm", os.R_OK | os.W_OK):
-        return "tcg"
-    if own != "x86_64":
-        return "kvm"
-    flags = Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
-    return "kvm" if "vmx" in flags or "svm" in flags else "tcg"
 
 
 def _escaped(path: Path) -> str:

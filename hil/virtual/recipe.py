@@ -9,12 +9,17 @@ import os
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal
 
 from hil.board import read_toml
 from hil.errors import BoardError
 from hil.table import read_table, unknown
 
-LAYOUT = 1
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+LAYOUT = 2
 """Raised when the same recipe is built into something else."""
 PYTHON = "3.11"
 """Debian 12's."""
@@ -23,26 +28,45 @@ GLIBC_MINOR = 36
 _OLDEST_GLIBC_MINOR = 5
 
 PACKAGES = (
+    "base-files",
+    "base-passwd",
+    "bash",
     "busybox-static",
+    "coreutils",
+    "dash",
+    "e2fsprogs",
+    "findutils",
+    "grep",
     "i2c-tools",
     "iproute2",
     "kmod",
+    "libc-bin",
     "libstdc++6",
+    "mount",
     "openssh-server",
     "procps",
     "python3",
+    "sed",
+    "tar",
+    "util-linux",
 )
-"""Of every board: an init, a shell that can be reached, Python, and what the rig's drivers call."""
-WHEELS = (
-    "numpy==2.4.6",
+"""Of every board: an init, a shell that can be reached, Python, and what the rig's drivers call. Nothing comes by being essential."""
+_LIBRARIES = (
+    "cryptography==50.0.2",
     "paho-mqtt==2.2.0",
     "psutil==7.2.2",
     "tuf==7.0.1",
     "securesystemslib==1.6.0",
-    "onnxruntime==1.32.0",
-    "ai-edge-litert==2.3.0",
 )
-"""The agent's libraries; its own files are pushed by the rig, so that a test tests what is checked out."""
+Environment = Literal["current", "legacy"]
+ENVIRONMENTS: Mapping[Environment, tuple[str, ...]] = MappingProxyType(
+    {
+        "current": (*_LIBRARIES, "numpy==2.4.6", "onnxruntime==1.32.0", "ai-edge-litert==2.3.0"),
+        "legacy": (*_LIBRARIES, "numpy==1.26.4", "tflite-runtime==2.14.0"),
+    }
+)
+"""Virtual environments of every board and the wheels in each, for tflite-runtime does not run beside numpy 2. The agent's own files are
+pushed by the rig, so that a test tests what is checked out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +83,7 @@ class Recipe:
         emulator: QEMU's program.
         emulator_package: Debian's package of it.
         machine: The machine that it emulates.
+        processor: The processor that it translates for; where hardware runs the board, it is this machine's own.
         console: The kernel's name of the serial line.
         has_hardware_monitor: Whether ``i2c-stub`` and ``lm75`` are among the modules: a temperature through a real driver.
     """
@@ -72,13 +97,14 @@ class Recipe:
     emulator: str
     emulator_package: str
     machine: str
+    processor: str
     console: str
     has_hardware_monitor: bool = False
 
     @property
     def digest(self) -> str:
         """SHA-256, in hex, of all that decides what the image is."""
-        parts = [LAYOUT, PYTHON, GLIBC_MINOR, PACKAGES, WHEELS, dataclasses.asdict(self)]
+        parts = [LAYOUT, PYTHON, GLIBC_MINOR, PACKAGES, dict(ENVIRONMENTS), dataclasses.asdict(self)]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     @property

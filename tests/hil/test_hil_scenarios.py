@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hil.board import parse_board
 from hil.errors import BoardError, ScenarioError
 from hil.protocols import FEATURES
+from hil.rigs.labgrid import LabgridHost
 from hil.rigs.ssh import SshHost
 from hil.scenario.parse import load_scenario, parse_scenario
 from hil.scenario.scenario import FAULT_KINDS, Fault, Load, Scenario, TemperaturePoint
@@ -310,10 +311,13 @@ def test_a_rig_that_lacks_what_a_scenario_needs_is_refused_before_anything_is_st
 
 def test_the_board_and_the_scenario_in_the_document_are_valid() -> None:
     text = (Path(__file__).parents[2] / "docs" / "hil.md").read_text(encoding="utf-8")
-    board, scenario = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    board, of_laboratory, scenario = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
     parsed = parse_board(board.encode(), name="pi", origin="docs/hil.md")
     host = read_table(SshHost, parsed.resource, where="docs/hil.md: resource", error=BoardError)
     assert host.power_off[0] == "uhubctl"
+    parsed = parse_board(of_laboratory.encode(), name="lab", origin="docs/hil.md")
+    place = read_table(LabgridHost, parsed.resource, where="docs/hil.md: resource", error=BoardError)
+    assert (place.filter, place.has_power) == (("board=pi5",), True)
     played = parse_scenario(scenario.encode(), origin="docs/hil.md")
     assert played.needs == ("meter", "network", "power", "thermal")
     assert all(f"`{kind}`" in text for kind in FAULT_KINDS)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import platform
 import pwd
 import socket
+import subprocess
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,13 +23,16 @@ from hil.drivers.hardware_monitor import register
 from hil.errors import BoardError, RigError
 from hil.null_artifact import write_null_artifact
 from hil.rig import open_rig
+from hil.virtual import accelerator
+from hil.virtual.accelerator import Accelerator, accelerator_for
 from hil.virtual.build import build_image
 from hil.virtual.cpio import cpio_archive
 from hil.virtual.debian import debian_sources
-from hil.virtual.machine import VirtualMachine, accelerator_for
+from hil.virtual.layout import environment_folder, lay_out
+from hil.virtual.machine import VirtualMachine
 from hil.virtual.programs import run_here
 from hil.virtual.qmp import Qmp
-from hil.virtual.recipe import cache_folder, image_of, load_recipe, recipe_names
+from hil.virtual.recipe import ENVIRONMENTS, cache_folder, image_of, load_recipe, recipe_names
 from host_tools.cli.main import main
 
 if TYPE_CHECKING:
@@ -182,14 +187,35 @@ def test_how_a_board_is_started(tmp_path: Path) -> None:
     folder = tmp_path / "a,b"
     recipe = load_recipe("x86_64")
     image = image_of("x86_64", recipe, tmp_path)
-    machine = VirtualMachine(recipe, image, folder, ssh_port=2222, memory_mebibytes=512, processors=2)
+    translated = Accelerator(name="tcg", reason="said so")
+
+    def machine_on(accelerator: Accelerator) -> VirtualMachine:
+        return VirtualMachine(
+            recipe,
+            image,
+            folder,
+            accelerator=accelerator,
+            ssh_port=2222,
+            memory_mebibytes=512,
+            processors=2,
+        )
+
+    assert "-accel kvm -machine q35 -cpu host " in " ".join(
+        machine_on(Accelerator(name="kvm", reason="")).command()
+    )
+    machine = machine_on(translated)
     command = " ".join(machine.command())
+    assert "-accel tcg -machine q35 -cpu max " in command
     assert "cache=writeback" in command, "a flush of the board is one of this machine's disk"
-    assert "restrict=on,hostfwd=tcp:127.0.0.1:2222-:22" in command, "it reaches nothing but what is led to it"
+    assert "ipv6=off,restrict=on,hostfwd=tcp:127.0.0.1:2222-:22" in command, (
+        "it reaches nothing but what is led to it"
+    )
     assert f"file={tmp_path}/a,,b/disk.qcow2," in command
     assert machine.console() == ""
     with pytest.raises(RigError, match="QEMU does not answer"):
         machine.facts()
+    with pytest.raises(RigError, match="QEMU does not answer"):
+        machine.set_link(is_up=False)
     machine.cut()
 
 
@@ -202,8 +228,47 @@ def test_images_are_kept_in_the_cache_of_whoever_boots_them(monkeypatch: pytest.
     assert str(cache_folder()) == "/cache/edgewright/boards"
 
 
-def test_a_processor_of_another_kind_is_translated() -> None:
-    assert accelerator_for("m68k") == "tcg"
+def test_what_runs_a_board_is_found_out_and_its_reason_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    other = accelerator_for("m68k")
+    assert (other.name, other.reason) == ("tcg", f"this machine is {platform.machine()}")
+    assert accelerator_for("m68k", "kvm").name == "kvm", "whoever says so has it tried"
+    monkeypatch.setattr(accelerator, "_DEVICE", "/dev/no-kvm")
+    absent = accelerator_for(platform.machine())
+    assert (absent.name, absent.reason) == ("tcg", "/dev/no-kvm is not there")
+    monkeypatch.setattr(accelerator, "_DEVICE", os.devnull)
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
+    assert accelerator_for("aarch64").name == "kvm"
+
+
+@pytest.mark.parametrize(("flags", "name"), [("fpu svm", "kvm"), ("fpu vmx", "kvm"), ("fpu svm_lock", "tcg")])
+def test_a_kvm_without_the_processors_virtualization_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: str, name: str
+) -> None:
+    (tmp_path / "cpuinfo").write_text(f"flags\t\t: {flags} sse2\n")
+    monkeypatch.setattr(accelerator, "_DEVICE", os.devnull)
+    monkeypatch.setattr(accelerator, "_PROCESSORS", tmp_path / "cpuinfo")
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    assert accelerator_for("x86_64").name == name
+
+
+def test_what_stands_on_a_board_beside_its_packages(tmp_path: Path) -> None:
+    base = tmp_path / "usr/share/base-passwd"
+    base.mkdir(parents=True)
+    (base / "passwd.master").write_text("root:*:0:0:root:/root:/bin/bash\n")
+    (base / "group.master").write_text("root:*:0:\n")
+    (tmp_path / "usr/bin").mkdir()
+    (tmp_path / "bin").symlink_to("usr/bin")
+    for _ in range(2):
+        lay_out(tmp_path)
+    users = (tmp_path / "etc/passwd").read_text().splitlines()
+    assert [line.split(":")[0] for line in users] == ["root", "sshd"]
+    assert (tmp_path / "usr/bin/sh").readlink() == Path("dash")
+    subprocess.run(["sh", "-n", tmp_path / "etc/board-init"], check=True)
+    assert os.access(tmp_path / "etc/board-init", os.X_OK)
+    for environment in ENVIRONMENTS:
+        folder = tmp_path / environment_folder(environment).lstrip("/")
+        assert (folder / "bin/python3").readlink() == Path("/usr/bin/python3.11")
+        assert "home = /usr/bin" in (folder / "pyvenv.cfg").read_text()
 
 
 def test_an_image_that_was_not_built_is_said_with_the_command_that_builds_it(tmp_path: Path) -> None:

@@ -53,6 +53,15 @@ def vela() -> str:
     return str(program)
 
 
+def labgrid(program: str) -> str:
+    """Return one of labgrid's programs; a test that needs it fails without it, and says how to get it."""
+    folder = Path(os.environ.get("EDGEWRIGHT_LABGRID", REPOSITORY / ".venv-labgrid" / "bin"))
+    assert (folder / program).exists(), (
+        f"{folder / program} is not there: run `make .venv-labgrid/.ready`, or name another folder in EDGEWRIGHT_LABGRID."
+    )
+    return str(folder / program)
+
+
 def swupdate() -> tuple[str, dict[str, str]]:
     """Return SWUpdate's program, and the environment that it needs; a test that needs it fails without it, and says how to get it."""
     folder = REPOSITORY / ".swupdate" / "usr"
