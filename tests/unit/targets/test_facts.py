@@ -158,7 +158,7 @@ def test_activations_fuse_into_convolutions(name: str) -> None:
 
 def test_only_openvino_fuses_hard_swish() -> None:
     fusing = [name for name in EVERY if ("Conv", "HardSwish") in catalog.load(name).fusions]
-    assert fusing == ["intel-npu-openvino", "x86_64-openvino"]
+    assert fusing == ["intel-npu-openvino", "x86_64-openvino", "x86_64-openvino-avx2"]
 
 
 def test_float_only_operators_of_onnx_runtime() -> None:
@@ -311,7 +311,9 @@ def test_proof_is_what_was_run(name: str) -> None:
         "cortex-a-tflite",
         "cortex-a-tflite-legacy",
         "x86_64-onnxruntime",
+        "x86_64-onnxruntime-avx2",
         "x86_64-openvino",
+        "x86_64-openvino-avx2",
     }
     judged = {"cortex-m-tflm", "ethos-u55", "ethos-u85", "qualcomm-htp", "rockchip-rknn"}
     expected = (

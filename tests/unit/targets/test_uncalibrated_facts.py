@@ -13,6 +13,7 @@ HAVING = {
     "x86_64-onnxruntime": (32, 32),
     "x86_64-onnxruntime-avx2": (32, 32),
     "x86_64-openvino": (32, 0),
+    "x86_64-openvino-avx2": (32, 0),
 }
 """The group that weights-int4 and weights-int8 take when none is asked for; 0 is a whole channel."""
 
