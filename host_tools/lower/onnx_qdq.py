@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from host_tools.lower.coverage import require_precisions
 from host_tools.lower.interface import payload_tensors
@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from host_tools.model.float_model import FloatModel
     from host_tools.plan.quantization_plan import QuantizationPlan
     from targets.profile import CapabilityProfile
+
+
+_OPSET_OF_16_BITS: Final = 21
+"""The first in which QuantizeLinear writes codes of 16 bits."""
 
 
 def lower(model: FloatModel, plan: QuantizationPlan, profile: CapabilityProfile) -> Payload:
@@ -32,10 +36,16 @@ def lower(model: FloatModel, plan: QuantizationPlan, profile: CapabilityProfile)
     written = write_qdq_graph(model, plan, profile, shields=profile.artifact.shields)
     return Payload(
         format="onnx_qdq",
-        files={"model.onnx": onnx_bytes(written.graph, opset=profile.artifact.opset)},
+        files={"model.onnx": onnx_bytes(written.graph, opset=_opset(plan, profile))},
         inputs=payload_tensors(model.inputs, written.interface_qparams),
         outputs=payload_tensors(model.outputs, written.interface_qparams),
         tensor_names=written.tensor_names,
         notes=written.notes,
         sidecars=sidecars_of(model, plan, profile),
     )
+
+
+def _opset(plan: QuantizationPlan, profile: CapabilityProfile) -> int:
+    """Return the target's opset, or the least that can say what the plan has."""
+    is_wide = any(node.precision == "int16" for node in plan.nodes.values())
+    return max(profile.artifact.opset, _OPSET_OF_16_BITS) if is_wide else profile.artifact.opset

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from host_tools.repository.attestation_bundle import NamedKey, SignedAttestation
 
 SUITES: Final = (
+    "enrolment",
     "heat",
     "latency",
     "offline",

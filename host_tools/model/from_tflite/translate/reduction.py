@@ -1,4 +1,4 @@
-"""Along whole axes: MEAN, SUM, REDUCE_*, ARG_MAX, ARG_MIN and CUMSUM."""
+"""Along whole axes: MEAN, SUM, REDUCE_*, ARG_MAX, ARG_MIN, TOPK_V2 and CUMSUM."""
 
 from __future__ import annotations
 
@@ -72,6 +72,19 @@ def arg(call: Call) -> None:
     call.write(found)
 
 
+def top_k(call: Call) -> None:
+    """Write a TOPK_V2: the largest along the last axis in falling order, and where they were."""
+    layout = call.layout(0)
+    [count] = call.integers(1)
+    values, places = call.nodes(
+        "TopK", call.read(0, layout), call.numbers([count]), axis=layout.index(len(layout) - 1)
+    )
+    if call.output_type(1) == TensorProto.INT32:
+        places = call.node("Cast", places, to=TensorProto.INT32)
+    call.write(values, layout, 0)
+    call.write(places, layout, 1)
+
+
 def cumsum(call: Call) -> None:
     """Write a CUMSUM along a constant axis."""
     layout = call.layout(0)
@@ -88,5 +101,6 @@ TRANSLATORS: Mapping[str, Callable[[Call], None]] = MappingProxyType(
         "ARG_MAX": arg,
         "ARG_MIN": arg,
         "CUMSUM": cumsum,
+        "TOPK_V2": top_k,
     }
 )

@@ -13,6 +13,7 @@ from lowering_cases import CASES, TWO_ENDS, Case, between, ending
 from lowering_template import Prepared, prepare
 from onnx import numpy_helper
 
+from device_agent.engines.onnx import open_session
 from device_agent.engines.onnxruntime_library import onnxruntime as ort
 from host_tools.errors import LoweringError
 from host_tools.lower.lowering import lower
@@ -66,7 +67,7 @@ def session(data: bytes, *, optimized: Path | None = None) -> ort.InferenceSessi
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     else:
         options.optimized_model_filepath = str(optimized)
-    return ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    return open_session(data, options)
 
 
 def difference(data: bytes, prepared: Prepared, folder: Path) -> tuple[float, onnx.ModelProto]:

@@ -15,13 +15,12 @@ import pytest
 from lowering_cases import CASES, TWO_ENDS
 from lowering_template import Prepared, prepare
 from plan_simulation import simulate
-from test_openvino_template import load_in_float32
+from test_openvino_template import exact_here, load_in_float32
 
 from device_agent.engines.openvino_library import openvino as ov
 from device_agent.sources.adapt import to_payload, to_source
 from host_tools.errors import LoweringError, OutputError
 from host_tools.plan.quantization_plan import Requantize
-from targets import catalog
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,7 +33,7 @@ CASE = {case.name: case for case in CASES}
 
 @pytest.fixture
 def profile() -> CapabilityProfile:
-    return catalog.load("x86_64-openvino")
+    return exact_here("x86_64-openvino")
 
 
 def constants(files: Mapping[str, bytes]) -> dict[str, tuple[str, np.ndarray]]:

@@ -29,6 +29,14 @@ def load_in_float32(files: Mapping[str, bytes], *, threads: int) -> OpenVinoEngi
     return OpenVinoEngine(core.compile_model(core.read_model(*files.values()), "CPU", settings))
 
 
+def exact_here(target: str) -> CapabilityProfile:
+    """Return a target, with weights of 7 bits where this processor's kernels would saturate with 8."""
+    profile = catalog.load(target)
+    if is_suited(profile):
+        return profile
+    return dataclasses.replace(profile, weights=dataclasses.replace(profile.weights, bits=7))
+
+
 class TestOpenVino(LoweringTemplate):
     target = "x86_64-openvino"
     load = staticmethod(load_in_float32)
@@ -40,11 +48,7 @@ class TestOpenVino(LoweringTemplate):
 
     @pytest.fixture
     def profile(self) -> CapabilityProfile:
-        """The target, with weights of 7 bits where this processor's kernels would saturate with 8."""
-        profile = catalog.load(self.target)
-        if is_suited(profile):
-            return profile
-        return dataclasses.replace(profile, weights=dataclasses.replace(profile.weights, bits=7))
+        return exact_here(self.target)
 
 
 class TestSevenBits(TestOpenVino):

@@ -186,10 +186,10 @@ OPS: tuple[Op, ...] = (
 )  # fmt: skip
 
 COMPOSED = {
-    "DEQUANTIZE", "EMBEDDING_LOOKUP", "FILL", "LOGICAL_AND", "LOGICAL_NOT", "LOGICAL_OR", "RANGE", "REDUCE_ALL", "REDUCE_ANY", "SELECT",
-    "SELECT_V2",
+    "DEQUANTIZE", "EMBEDDING_LOOKUP", "FILL", "LOGICAL_AND", "LOGICAL_NOT", "LOGICAL_OR", "QUANTIZE", "RANGE", "REDUCE_ALL", "REDUCE_ANY",
+    "SELECT", "SELECT_V2", "TOPK_V2",
 }  # fmt: skip
-"""Operators of tests of their own, below and in `test_tflite_inputs`."""
+"""Operators of tests of their own, below, in `test_tflite_inputs`, of quantized files and of the round trip."""
 
 
 def agrees(data: bytes, folder: Path, *, positive: bool = False, tolerance: float = 1e-5) -> None:

@@ -13,6 +13,7 @@ from onnx import helper, numpy_helper
 
 from host_tools.lower.lowering import lower
 from host_tools.observe import open_data
+from host_tools.processor import shortfall
 from host_tools.progress import Silent
 from host_tools.verify.candidate import Candidate, Evaluation
 from host_tools.verify.operator_parity import SAMPLES, OperatorMeter
@@ -107,6 +108,13 @@ def changed(candidate: Candidate, change: Change) -> Candidate:
 @pytest.mark.parametrize("target", catalog.ids())
 def test_what_was_planned_passes_on_every_target(tmp_path: Path, target: str) -> None:
     report = verified(*small_candidate(tmp_path, target), tmp_path)
+    saturates = shortfall(catalog.load(target))
+    if (
+        saturates is not None
+    ):  # what is measured on this processor says nothing of the target, and the report says so
+        assert saturates in report.warnings
+        assert report.verdict == "pass" or report.reasons[-1] == saturates
+        return
     assert report.verdict == "pass", report.reasons
     assert report.parity is not None
     assert report.parity.operator_count >= 2
