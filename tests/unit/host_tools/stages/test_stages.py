@@ -123,7 +123,7 @@ def test_equalization_that_is_enough_ends_it(tmp_path):
 
 
 def test_a_small_model_is_tried_on_all_stages_though_it_is_good(tmp_path):
-    network = hard(tmp_path, skewed(), "generic-power-of-two", samples=pictures(48))
+    network = hard(tmp_path, skewed(), "generic-power-of-two", samples=pictures(96))
     found = prepared(network, cache=tmp_path / "cache", is_quick=True)
     assert told(found) == [("ranges", True), ("equalization", True), ("reconstruction", True)]
     good, better = (stage.sqnr_db for stage in found.stages[1:])
