@@ -155,6 +155,18 @@ class Rig:
         finally:
             self.close_parts()
 
+    def close_last(self, close: Callable[[], None]) -> None:
+        """Give something back after all that is given back already: what the drivers stand on."""
+        close_parts = self.close_parts
+
+        def close_both() -> None:
+            try:
+                close_parts()
+            finally:
+                close()
+
+        self.close_parts = close_both
+
     def _part(self, feature: Feature, part: _Part | None) -> _Part:
         if part is None:
             raise UnsupportedFeatureError(

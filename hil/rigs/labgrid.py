@@ -70,15 +70,7 @@ def open_rig(board: Board, folder: Path) -> Rig:
     except BaseException:
         reservation.close()
         raise
-    close_parts = rig.close_parts
-
-    def close() -> None:
-        try:
-            close_parts()
-        finally:
-            reservation.close()
-
-    rig.close_parts = close
+    rig.close_last(reservation.close)
     return rig
 
 

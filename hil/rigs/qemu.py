@@ -104,15 +104,7 @@ def open_rig(board: Board, folder: Path) -> Rig:
         connection.close()
         machine.cut()
         raise
-    close_parts = rig.close_parts
-
-    def close() -> None:
-        try:
-            close_parts()
-        finally:
-            machine.cut()
-
-    rig.close_parts = close
+    rig.close_last(machine.cut)
     return rig
 
 

@@ -6,6 +6,7 @@ Layout:
     methods.py       what each stage does
     uncalibrated.py  prepare_uncalibrated(): the one stage of a precision that needs no data
     imported.py      prepare_imported(): the one stage of a file that is quantized already
+    single.py        in_one_stage(): what these two look like in the report
     yardstick.py     what a plan is worth, on samples that nothing was fitted to
 """
 

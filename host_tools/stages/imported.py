@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from host_tools.errors import InputError
 from host_tools.plan.imported import plan_imported
-from host_tools.stages.stages import Prepared
-from host_tools.verify.verification_report import Stage
+from host_tools.stages.single import in_one_stage
 
 if TYPE_CHECKING:
     from host_tools.model.float_model import FloatModel
     from host_tools.recipe import Recipe
+    from host_tools.stages.stages import Prepared
     from targets.profile import CapabilityProfile
 
 
@@ -47,14 +47,4 @@ def prepare_imported(model: FloatModel, profile: CapabilityProfile, recipe: Reci
         CapabilityError: See `plan_imported`.
         RecipeError: The recipe names what the model lacks.
     """
-    started = time.monotonic()
-    planned = plan_imported(model, profile, recipe)
-    stage = Stage(
-        name="codes of the file",
-        seconds=time.monotonic() - started,
-        sqnr_db=None,
-        same_top_class=None,
-        is_kept=True,
-        note=planned.method_reason,
-    )
-    return Prepared(model=model, statistics=None, plan=planned, stages=(stage,))
+    return in_one_stage("codes of the file", model, partial(plan_imported, model, profile, recipe))

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from host_tools.plan.uncalibrated import plan_uncalibrated
-from host_tools.stages.stages import Prepared
-from host_tools.verify.verification_report import Stage
+from host_tools.stages.single import in_one_stage
 
 if TYPE_CHECKING:
     from host_tools.model.float_model import FloatModel
     from host_tools.recipe import Recipe
+    from host_tools.stages.stages import Prepared
     from targets.profile import CapabilityProfile, PlanPrecision
 
 
@@ -23,17 +23,7 @@ def prepare_uncalibrated(model: FloatModel, profile: CapabilityProfile, recipe: 
         CapabilityError: See `plan_uncalibrated`.
         RecipeError: The recipe names what the model lacks.
     """
-    started = time.monotonic()
-    planned = plan_uncalibrated(model, profile, recipe)
-    stage = Stage(
-        name="weights",
-        seconds=time.monotonic() - started,
-        sqnr_db=None,
-        same_top_class=None,
-        is_kept=True,
-        note=planned.method_reason,
-    )
-    return Prepared(model=model, statistics=None, plan=planned, stages=(stage,))
+    return in_one_stage("weights", model, partial(plan_uncalibrated, model, profile, recipe))
 
 
 def as_required(profile: CapabilityProfile, precision: PlanPrecision) -> CapabilityProfile:
