@@ -102,7 +102,7 @@ def _open_onnx(files: dict[str, bytes], threads: int) -> Callable[[], object]:
 
     from device_agent.engines.onnx import open_session, session_options  # noqa: PLC0415 - as above
 
-    session = open_session(next(iter(files.values())), session_options(threads))
+    session = open_session(next(iter(files.values())), lambda: session_options(threads))
     types = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8, "tensor(int8)": np.int8}
     feeds = {door.name: np.zeros(door.shape, types[door.type]) for door in session.get_inputs()}
     names = [exit_.name for exit_ in session.get_outputs()]

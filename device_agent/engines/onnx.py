@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,7 +18,7 @@ except Exception as error:  # noqa: BLE001 - a library built for another machine
     _absence = f"{type(error).__name__}: {error}"
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -32,8 +33,6 @@ _DTYPES: Mapping[str, np.dtype[Any]] = {
     "tensor(int64)": np.dtype(np.int64),
     "tensor(bool)": np.dtype(np.bool_),
 }
-
-_EXACT_PRODUCTS: Final = "session.x64quantprecision"
 
 
 class OnnxEngine:
@@ -89,13 +88,13 @@ def load(files: Mapping[str, bytes], *, threads: int) -> OnnxEngine:
     library()
     (model,) = checked_files("onnx", files, count=1, threads=threads)
     try:
-        session = open_session(model, session_options(threads))
+        session = open_session(model, partial(session_options, threads))
     except Exception as error:
         raise EngineError(f"ONNX Runtime refuses the payload: {error}") from error
     return OnnxEngine(session)
 
 
-def open_session(model: bytes, options: ort.SessionOptions) -> ort.InferenceSession:
+def open_session(model: bytes, options: Callable[[], ort.SessionOptions]) -> ort.InferenceSession:
     """Open a payload such that it computes the same on every x86 processor.
 
     On processors without VNNI the kernels of uint8 activations add pairs of products in 16 bits, with saturation, which wrecks weights of
@@ -104,17 +103,17 @@ def open_session(model: bytes, options: ort.SessionOptions) -> ort.InferenceSess
 
     Args:
         model: The serialized graph.
-        options: Of `session_options`, and whatever the caller set beside; changed.
+        options: Makes them; called again for the second try, since one that is set stays set.
 
     Raises:
         Exception: ONNX Runtime's own: it refuses the model.
     """
-    options.add_session_config_entry(_EXACT_PRODUCTS, "1")
+    exact = options()
+    exact.add_session_config_entry("session.x64quantprecision", "1")
     try:
-        return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        return ort.InferenceSession(model, exact, providers=["CPUExecutionProvider"])
     except Exception:  # noqa: BLE001 - whatever type it is: the model is refused, or has activations of int8
-        options.add_session_config_entry(_EXACT_PRODUCTS, "0")
-        return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        return ort.InferenceSession(model, options(), providers=["CPUExecutionProvider"])
 
 
 def session_options(threads: int) -> ort.SessionOptions:

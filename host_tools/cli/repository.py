@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from device_agent.contract.model_names import MAIN_MODEL
 from host_tools.cli.arguments import examples_of
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ examples:
   edgewright repository init fleet/ --keys keys/
   edgewright repository add fleet/ build/model-1.0.0-cortex-a-tflite.ewa --keys keys/ --release-counter 1
   edgewright repository release fleet/ --group lab models/model/model-1.0.0-cortex-a-tflite.ewa --keys keys/
-  edgewright repository release fleet/ --device door-7 --model plates=models/plates/plates-1.1.0-cortex-a-tflite.ewa --keys keys/
+  edgewright repository release fleet/ --device door-7 plates=models/plates/plates-1.1.0-cortex-a-tflite.ewa --keys keys/
   edgewright repository refresh fleet/ --keys keys/
   edgewright repository rotate fleet/ --keys keys/ --role fleet
 
@@ -62,16 +63,11 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="its place in the order of releases, from 1",
     )
     release.add_argument(
-        "paths", nargs="*", metavar="models/NAME/FILE.ewa", help="signed names, for the model of [artifact]"
-    )
-    release.add_argument(
-        "--model",
-        action="append",
-        default=[],
-        dest="models",
-        metavar="NAME=models/…/FILE.ewa",
-        help="a signed name for the table [[model]] of this name; once for each capability profile; with nothing behind '=': "
-        "nothing is said of it any more. Models that are not named stay as they were",
+        "paths",
+        nargs="+",
+        metavar="[NAME=]models/…/FILE.ewa",
+        help="signed names, once for each capability profile: for the model of [artifact], or for the table [[model]] of this name; with "
+        "nothing behind '=' nothing is said of it any more. Models that are not named stay as they were",
     )
     subject = release.add_mutually_exclusive_group(required=True)
     subject.add_argument("--device", metavar="ID", help="for one device")
@@ -106,10 +102,11 @@ def add(options: argparse.Namespace) -> int:
 def release(options: argparse.Namespace) -> int:
     """Say what shall run."""
     subject = f"device/{options.device}" if options.device else f"group/{options.group}"
+    models = _by_name(options.paths)
     wanted = _repository(options).release(
         subject,
-        options.paths,
-        models=_by_name(options.models),
+        models.pop(MAIN_MODEL, []),
+        models=models,
         allow_downgrade=options.allow_downgrade,
     )
     print(
@@ -133,15 +130,11 @@ def rotate(options: argparse.Namespace) -> int:
 
 
 def _by_name(texts: Sequence[str]) -> dict[str, list[str]]:
-    """Return what ``--model`` says of each model."""
-    from host_tools.errors import InputError  # noqa: PLC0415  as below
-
+    """Return the paths of each model; those without a name are the main model's."""
     found: dict[str, list[str]] = {}
     for text in texts:
-        name, equals, path = text.partition("=")
-        if not equals or not name:
-            raise InputError(f"--model: expected NAME=models/…/FILE.ewa, got {text[:200]!r}.")
-        found.setdefault(name, []).extend([path] if path else [])
+        name, equals, path = text.rpartition("=")
+        found.setdefault(name if equals else MAIN_MODEL, []).extend([path] if path else [])
     return found
 
 

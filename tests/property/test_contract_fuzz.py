@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from device_agent.contract import manifest_codec, telemetry, telemetry_codec, topics, units
+from device_agent.contract import desired, manifest_codec, telemetry, telemetry_codec, topics, units
 from device_agent.contract.digest import checked_digest
 from device_agent.contract.errors import ContractError, EdgewrightError
 from tests.property.contract_values import JSON, TEXTS
@@ -40,9 +40,22 @@ def read_and_write(kind: str, data: bytes) -> None:
     elif kind == "units":
         entries = units.decode_units(data, where="u")
         assert units.decode_units(units.encode_units(entries), where="u") == entries
+    elif kind == "desired":
+        subject = subject_of(data)
+        state = desired.decode(data, where="d", subject=subject)
+        assert desired.decode(desired.encode(state), where="d", subject=subject) == state
     else:
         message = telemetry_codec.decode(KINDS[kind], data, where="m")
         assert telemetry_codec.decode(KINDS[kind], telemetry_codec.encode(message), where="m") == message
+
+
+def subject_of(data: bytes) -> str:
+    """Return whom a document says that it is for, so that it is not refused for that alone."""
+    try:
+        document = json.loads(data)
+    except ValueError:
+        return "group/doors"
+    return str(document.get("subject")) if isinstance(document, dict) else "group/doors"
 
 
 def spots(document: Any, spot: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:

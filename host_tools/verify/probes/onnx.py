@@ -16,7 +16,7 @@ from host_tools.verify.probes.probe import LayerValues
 from host_tools.verify.verification_report import ExecutedOp
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -39,8 +39,12 @@ class OnnxProbe:
         try:
             with tempfile.TemporaryDirectory(prefix="edgewright-") as folder:
                 path = Path(folder) / "optimized.onnx"
-                options = session_options(threads)
-                options.optimized_model_filepath = str(path)
+
+                def options() -> ort.SessionOptions:
+                    made = session_options(threads)
+                    made.optimized_model_filepath = str(path)
+                    return made
+
                 _session(_main_file(payload), options)
                 graph = onnx.load(path).graph
         except OSError as error:
@@ -65,11 +69,14 @@ class OnnxProbe:
         wanted = {value: payload.tensor_names[value] for value in values}
         for tensor in sorted(set(wanted.values()) - present):
             model.graph.output.append(onnx.ValueInfoProto(name=tensor))
-        options = session_options(threads)
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-        options.enable_cpu_mem_arena = (
-            False  # every tensor is an output: an arena would keep them all for the next run
-        )
+
+        def options() -> ort.SessionOptions:
+            made = session_options(threads)
+            made.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+            # Every tensor is an output: an arena would keep them all for the next run.
+            made.enable_cpu_mem_arena = False
+            return made
+
         session = _session(model.SerializeToString(), options)
         names = [item.name for item in session.get_inputs()]
         tensors = sorted(set(wanted.values()))
@@ -89,7 +96,7 @@ def _main_file(payload: Payload) -> bytes:
     return next(iter(payload.files.values()))
 
 
-def _session(data: bytes, options: ort.SessionOptions) -> ort.InferenceSession:
+def _session(data: bytes, options: Callable[[], ort.SessionOptions]) -> ort.InferenceSession:
     try:
         return open_session(data, options)
     except Exception as error:

@@ -84,10 +84,11 @@ def test_the_command_names_models(
 ) -> None:
     path = added(repository, tmp_path, 1)
     where = ["repository", "release", str(tmp_path / "repository"), "--keys", str(tmp_path / "keys")]
-    assert main([*where, "--device", "door-7", "--model", f"plates={path}"]) == 0
+    assert main([*where, "--device", "door-7", f"plates={path}"]) == 0
     assert "for no main model\n  model plates: for x86_64-onnxruntime" in capsys.readouterr().out
-    assert main([*where, "--device", "door-7", "--model", "plates"]) != 0
-    told = capsys.readouterr().err
-    assert "--model: expected NAME=models/…/FILE.ewa, got 'plates'" in told
-    assert main([*where, "--device", "door-7"]) != 0
-    assert "nothing is named" in capsys.readouterr().err
+    assert main([*where, "--device", "door-7", "plates"]) != 0
+    assert "plates: is not in the repository" in capsys.readouterr().err
+    assert main([*where, "--device", "door-7", f"={path}"]) != 0
+    assert "model" in capsys.readouterr().err
+    assert main([*where, "--device", "door-7", "plates="]) != 0, "something has to run"
+    assert "expected 1 to 64 profiles, got 0" in capsys.readouterr().err

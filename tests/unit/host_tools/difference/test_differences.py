@@ -19,17 +19,20 @@ from host_tools.observe import open_data
 from host_tools.observe.observer import observe
 from host_tools.pipeline import convert
 from host_tools.plan.planner import plan
+from host_tools.processor import suited
 from host_tools.progress import Silent
 from host_tools.recipe import Recipe
 from targets import catalog
 from tests.e2e.small_network import samples, write_network
 
-TARGETS = ("cortex-a-tflite", "x86_64-onnxruntime", "x86_64-openvino")
-TWICE = ("cortex-a-tflite", "x86_64-openvino")
+OPENVINO = suited("x86_64-openvino")
+"""The target of OpenVINO on this processor."""
+TARGETS = ("cortex-a-tflite", "x86_64-onnxruntime", OPENVINO)
+TWICE = ("cortex-a-tflite", OPENVINO)
 FILES = {
     "cortex-a-tflite": "model.tflite",
     "x86_64-onnxruntime": "model.onnx",
-    "x86_64-openvino": "model.xml",
+    OPENVINO: "model.xml",
 }
 
 
@@ -156,18 +159,18 @@ def test_operators_that_came_went_and_changed(made):
 
 
 def test_artifacts_of_two_formats_are_compared_by_their_plans(made):
-    found = compare(artifact(made, "minmax"), artifact(made, "minmax", "x86_64-openvino"), run=2)
+    found = compare(artifact(made, "minmax"), artifact(made, "minmax", "x86_64-onnxruntime"), run=2)
     assert found.scales_of == "plans"
     assert found.scales == ()  # one is signed and the other is not: the same codes, moved by 128
     assert found.operators == ()
     assert [sentence.split(":")[0] for sentence in found.not_compared] == ["Operators and constants"]
     assert any(change.what == "format" for change in found.manifest)
     assert found.outputs.a_engine.startswith("tflite")
-    assert found.outputs.b_engine.startswith("openvino")
+    assert found.outputs.b_engine.startswith("onnx")
     assert found.outputs.outputs[0].sqnr_db > 30.0
-    moved = compare(artifact(made, "minmax"), artifact(made, "mse", "x86_64-openvino"), run=0)
+    moved = compare(artifact(made, "minmax"), artifact(made, "mse", OPENVINO), run=0)
     assert moved.scales
-    without = replace(artifact(made, "mse", "x86_64-openvino"), plan=None)
+    without = replace(artifact(made, "mse", OPENVINO), plan=None)
     assert (
         "Scales: not both artifacts hold a plan."
         in compare(artifact(made, "minmax"), without, run=0).not_compared

@@ -60,13 +60,16 @@ def types(model: onnx.ModelProto) -> Counter[str]:
 
 
 def session(data: bytes, *, optimized: Path | None = None) -> ort.InferenceSession:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
-    if optimized is None:
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    else:
-        options.optimized_model_filepath = str(optimized)
+    def options() -> ort.SessionOptions:
+        made = ort.SessionOptions()
+        made.intra_op_num_threads = 1
+        made.log_severity_level = 3
+        if optimized is None:
+            made.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        else:
+            made.optimized_model_filepath = str(optimized)
+        return made
+
     return open_session(data, options)
 
 
