@@ -168,7 +168,7 @@ def test_who_enrols_beyond_the_limit_is_left_out_and_told_until_there_is_room(
     ]
     refused = fleet.ask("POST", "/claims", {"group": "g0"})
     assert (refused.status_code, refused.json()["code"]) == (409, "quota")
-    fleet.done("POST", "/claims", {"group": "g0", "device": "d1"})  # it is there, and may come back
+    fleet.done("POST", "/claims", {"group": "g1", "device": "d1"})  # it is there, and may come back
     more = fleet_with(Limits(devices=3))
     more.enrolment.known.update(fleet.enrolment.known)
     more.service.take_enrolled()
