@@ -137,7 +137,9 @@ def test_a_fleet_from_a_list_of_devices_to_a_rollout_and_its_audit(
     begin: Callable[..., Server], tmp_path: Path
 ) -> None:
     server = begin()
-    assert "group lab: there is none of that name" in server.refused("devices", "import", str(devices_in(tmp_path)))
+    assert "group lab: there is none of that name" in server.refused(
+        "devices", "import", str(devices_in(tmp_path))
+    )
     assert "lab: made" in server.ask("groups", "add", "lab", "--note", "second floor")
     assert "second floor" in server.ask("groups", "list")
     server.ask("groups", "add", "spare")
