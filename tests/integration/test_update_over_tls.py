@@ -96,7 +96,9 @@ def test_the_agent_takes_an_update_with_its_own_certificate(
     with AgentProcess(config) as agent:
         state = StateFile(tmp_path / "updates" / "state.json")
         wait_until(
-            lambda: (now := state.read()).probation is None and now.active and now.active.digest == wanted,
+            lambda: (
+                (now := state.read().main).probation is None and now.active and now.active.digest == wanted
+            ),
             what="the update is kept",
             seconds=LONGEST_SECONDS,
         )
