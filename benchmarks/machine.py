@@ -8,6 +8,8 @@ from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from host_tools.processor import features
+
 TOOLS = (
     "edgewright",
     "numpy",
@@ -58,6 +60,6 @@ def _field(path: str, name: str) -> str:
 
 
 def _instructions() -> str:
-    flags = set(_field("/proc/cpuinfo", "flags").split())
+    flags = features() or frozenset()
     told = [name for name in ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8") if name in flags]
     return ", ".join(told) or "none of AVX2, AVX-512, VNNI, AMX"

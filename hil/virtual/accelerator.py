@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from host_tools.processor import features
+
 AcceleratorName = Literal["kvm", "tcg"]
 WantedAccelerator = Literal["auto", "kvm", "tcg"]
 _DEVICE = "/dev/kvm"
@@ -45,6 +47,6 @@ def accelerator_for(architecture: str, wanted: WantedAccelerator = "auto") -> Ac
     if not os.access(_DEVICE, os.R_OK | os.W_OK):
         why = "may not be opened" if Path(_DEVICE).exists() else "is not there"
         return Accelerator(name="tcg", reason=f"{_DEVICE} {why}")
-    if own == "x86_64" and not {"vmx", "svm"} & set(_PROCESSORS.read_text(encoding="utf-8").split()):
+    if own == "x86_64" and not {"vmx", "svm"} & (features(_PROCESSORS) or frozenset()):
         return Accelerator(name="tcg", reason=f"{_DEVICE} is there, the processor's vmx or svm is not")
     return Accelerator(name="kvm", reason=f"{_DEVICE} is there, and the processor's virtualization")
