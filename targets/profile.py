@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Final, Literal, get_args
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,6 +30,8 @@ Format = Literal["onnx_qdq", "openvino_ir", "tflite"]
 TensorType = Literal["float32", "int8", "uint8"]
 EngineName = Literal["onnx", "tflite", "openvino"]
 Proof = Literal["engine", "vendor_tool", "document"]
+_OPSET_OF_16_BITS: Final = 21
+"""The first in which QuantizeLinear writes codes of 16 bits."""
 Sidecar = Literal["float_onnx", "qualcomm_encodings", "nncase_quant_scheme"]
 
 
@@ -228,6 +230,10 @@ class ArtifactFormat:
     integer_ops: frozenset[str] = frozenset()
     shields: bool = True
     sidecars: tuple[Sidecar, ...] = ()
+
+    def opset_of(self, *, has_16_bits: bool) -> int:
+        """Return the opset of an `onnx_qdq` file: the target's, or the first that can write codes of 16 bits."""
+        return max(self.opset, _OPSET_OF_16_BITS) if has_16_bits else self.opset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,9 +28,13 @@ def file_format(file: LintedFile, ops: Sequence[LintedOp], profile: CapabilityPr
 
 
 def schema(file: LintedFile, ops: Sequence[LintedOp], profile: CapabilityProfile) -> Iterator[Breach]:
-    """The opset is not newer than the target's reader; the schema version of a ``.tflite`` is the one that there is."""
-    del ops
-    limit = profile.artifact.opset
+    """The opset is not newer than the target's, or than 16 bits need; the schema version of a ``.tflite`` is the one that there is."""
+    is_wide = any(op.computed_in == "int16" for op in ops)
+    limit = (
+        profile.artifact.opset_of(has_16_bits=is_wide)
+        if file.format == "onnx_qdq"
+        else profile.artifact.opset
+    )
     if file.format != profile.artifact.format or file.format == "openvino_ir":
         return  # the version of an OpenVINO file is not the opset of the profile
     if file.schema > limit or (file.format == "tflite" and file.schema != limit):

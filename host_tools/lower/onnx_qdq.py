@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from host_tools.lower.coverage import require_precisions
 from host_tools.lower.interface import payload_tensors
@@ -15,10 +15,6 @@ if TYPE_CHECKING:
     from host_tools.model.float_model import FloatModel
     from host_tools.plan.quantization_plan import QuantizationPlan
     from targets.profile import CapabilityProfile
-
-
-_OPSET_OF_16_BITS: Final = 21
-"""The first in which QuantizeLinear writes codes of 16 bits."""
 
 
 def lower(model: FloatModel, plan: QuantizationPlan, profile: CapabilityProfile) -> Payload:
@@ -34,18 +30,14 @@ def lower(model: FloatModel, plan: QuantizationPlan, profile: CapabilityProfile)
     """
     require_precisions(plan, profile, ("int8", "int16", "float32"))
     written = write_qdq_graph(model, plan, profile, shields=profile.artifact.shields)
+    is_wide = any(node.precision == "int16" for node in plan.nodes.values())
+    opset = profile.artifact.opset_of(has_16_bits=is_wide)
     return Payload(
         format="onnx_qdq",
-        files={"model.onnx": onnx_bytes(written.graph, opset=_opset(plan, profile))},
+        files={"model.onnx": onnx_bytes(written.graph, opset=opset)},
         inputs=payload_tensors(model.inputs, written.interface_qparams),
         outputs=payload_tensors(model.outputs, written.interface_qparams),
         tensor_names=written.tensor_names,
         notes=written.notes,
         sidecars=sidecars_of(model, plan, profile),
     )
-
-
-def _opset(plan: QuantizationPlan, profile: CapabilityProfile) -> int:
-    """Return the target's opset, or the least that can say what the plan has."""
-    is_wide = any(node.precision == "int16" for node in plan.nodes.values())
-    return max(profile.artifact.opset, _OPSET_OF_16_BITS) if is_wide else profile.artifact.opset

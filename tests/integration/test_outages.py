@@ -323,8 +323,10 @@ def test_a_disk_that_takes_nothing_costs_no_message_while_the_agent_runs(
     with AgentProcess(config, before=before) as agent:
         agent.wait_for_log("spool_in_memory")
         time.sleep(1.0)
+        agent.process.send_signal(signal.SIGSTOP)  # or it may connect and tell before the reader listens
         mosquitto.start()
         reader = listen(mosquitto.port)
+        agent.process.send_signal(signal.SIGCONT)
         reader.wait_for("/e/spool_in_memory")
         count = len(reader.about("/m/inference"))
         wait_until(lambda: len(reader.about("/m/inference")) >= count + 5, what="windows")

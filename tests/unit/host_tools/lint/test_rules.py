@@ -43,6 +43,7 @@ UNKNOWN = op("CUMSUM")
 FLOAT_CONV = conv(
     data=(real("x"),), outputs=(real("y"),), weight=constant("w", np.ones((4, 1, 1, 4)), "float32")
 )
+WIDE = qdq(conv(data=(tensor("x", dtype="int16"),), outputs=(tensor("y", dtype="int16"),)))
 FLOAT_DIV = op("DIV", "Div", data=(real("x"), real("z")), outputs=(real("y"),))
 
 
@@ -72,7 +73,8 @@ def both(
 
 CASES = (
     both("format", file(conv(), format="onnx_qdq"), got="onnx_qdq"),
-    both("schema", replace(qdq(conv()), schema=22), qdq(conv()), X86, got="opset 22"),
+    both("schema", qdq(conv()), replace(qdq(conv()), schema=20), X86, got="opset 21"),
+    both("schema", replace(WIDE, schema=22), WIDE, X86, got="opset 22", name="of 16 bits"),
     both("schema", file(conv(), schema=4), got="schema version 4", name="tflite"),
     both(
         "artifact-target",

@@ -92,9 +92,9 @@ def test_another_process_writes_the_same_bytes(profile: CapabilityProfile, tmp_p
     files = prepare(CASE["several_readers"], tmp_path, profile).lower().files
     script = (
         "import sys, pathlib; sys.path[:0] = sys.argv[1].split(':')\n"
-        "from lowering_cases import CASES; from lowering_template import prepare; from targets import catalog\n"
+        "from lowering_cases import CASES; from lowering_template import prepare; from test_openvino_template import exact_here\n"
         "case = next(case for case in CASES if case.name == 'several_readers')\n"
-        "payload = prepare(case, pathlib.Path(sys.argv[2]), catalog.load('x86_64-openvino')).lower()\n"
+        "payload = prepare(case, pathlib.Path(sys.argv[2]), exact_here('x86_64-openvino')).lower()\n"
         "[pathlib.Path(sys.argv[2], name).write_bytes(data) for name, data in payload.files.items()]\n"
     )
     subprocess.run([sys.executable, "-c", script, ":".join(sys.path), str(tmp_path)], check=True, timeout=120)
