@@ -102,6 +102,7 @@ class Asker:
         device: Its id, which says whether it belongs to a trial.
         targets: Capability profiles that may run here, best first; empty: the only one that is desired.
         models: Those beside the main one that are updated, by their names in the configuration.
+        split: Those that are not, because their frames are split.
     """
 
     url: str
@@ -111,6 +112,7 @@ class Asker:
     device: str
     targets: Sequence[str]
     models: Sequence[str] = ()
+    split: Sequence[str] = ()
 
 
 def read_root(path: Path) -> Root:
@@ -186,7 +188,8 @@ def _our_errors(asker: Asker) -> Iterator[None]:
 
 def _wanted(asker: Asker, updater: Updater, source: HttpSource) -> Offered | NothingDesired | Wanted:
     state = _desired(asker, updater, source)
-    if not asker.models:
+    held = _held(state, asker)
+    if not asker.models and not held:
         return _answer(state, MAIN_MODEL, updater, asker)
     answers: list[Offered | NothingDesired | Unmet] = []
     for model in (MAIN_MODEL, *asker.models):
@@ -198,7 +201,19 @@ def _wanted(asker: Asker, updater: Updater, source: HttpSource) -> Offered | Not
             ContractError,
         ) as error:  # what is wrong with one model's artifact keeps no other's away
             answers.append(Unmet(code=error.code, message=str(error), model=model))
-    return Wanted(tuple(answers))
+    return Wanted((*answers, *held))
+
+
+def _held(state: desired.Desired | NothingDesired, asker: Asker) -> list[Unmet]:
+    """Say of each model whose frames are split that what is signed for it is not taken."""
+    if isinstance(state, NothingDesired):
+        return []
+    message = (
+        "{} is not updated while its frames are split, for that would change one side of the comparison. Take "
+        "[model.split] out of agent.toml, or the model out of what is desired."
+    )
+    wanted = [model for model in asker.split if state.of_model(model) is not None]
+    return [Unmet(code="model_split", message=message.format(model), model=model) for model in wanted]
 
 
 def _desired(asker: Asker, updater: Updater, source: HttpSource) -> desired.Desired | NothingDesired:
