@@ -44,6 +44,7 @@ MAX_NAME = 200
 MODEL_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 MODEL_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 TARGET_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+PROCESSOR_FEATURE = re.compile(r"[a-z0-9_]{1,64}")
 NUMERIC_VERSION = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9}){0,5}")
 MEMBER_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*")
 """Relative, POSIX, ASCII; no segment begins with a dot or a hyphen: no ``..``, no hidden file, no option."""
@@ -61,6 +62,7 @@ _FLOAT32_TINY = 1.401298464324817e-45
 _MAX_EXTENT = (1 << 31) - 1
 _MAX_SIZE = (1 << 53) - 1
 _MAX_LIBRARIES = 16
+_MAX_FEATURES = 16
 _COLDEST, _HOTTEST = -40.0, 200.0
 _CHANNELS = {"RGB": 3, "BGR": 3, "L": 1}
 
@@ -125,6 +127,10 @@ def _plain(value: object) -> dict[str, object]:
             document[field.name] = _plain_value(getattr(value, field.name))
     if isinstance(value, Manifest) and value.heat is None:
         del document["heat"]
+    if isinstance(value, Requires) and not value.processor_features:
+        del document["processor_features"]
+    if isinstance(value, Requires) and value.otherwise is None:
+        del document["otherwise"]
     extra: dict[str, object] = value.extra  # type: ignore[attr-defined]  # every one is Extensible
     return {**document, **{key: item for key, item in extra.items() if key not in document}}
 
@@ -140,6 +146,15 @@ def _plain_value(value: object) -> object:
 
 
 def _requires(fields: Fields) -> Requires:
+    needed = (
+        fields.texts("processor_features", least=1, most=_MAX_FEATURES, pattern=PROCESSOR_FEATURE)
+        if fields.has("processor_features")
+        else ()
+    )
+    _require_unique(fields, "processor_features", needed)
+    otherwise = fields.text("otherwise", pattern=TARGET_ID) if fields.has("otherwise") else None
+    if otherwise is not None and not needed:
+        fields.refuse("otherwise", "processor_features beside it", otherwise)
     return Requires(
         target=fields.text("target", pattern=TARGET_ID),
         engine=fields.choice("engine", _ENGINES),
@@ -147,6 +162,8 @@ def _requires(fields: Fields) -> Requires:
             "engine_min_versions", least=1, most=_MAX_LIBRARIES, pattern=NUMERIC_VERSION
         ),
         agent_min_version=fields.text("agent_min_version", pattern=NUMERIC_VERSION),
+        processor_features=needed,
+        otherwise=otherwise,
         extra=fields.unknown(),
     )
 
