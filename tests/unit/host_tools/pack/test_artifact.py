@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from host_tools.errors import InputError
 from host_tools.pack.artifact import Artifact, checked_version, pack
-from host_tools.recipe import Recipe
+from host_tools.recipe import KeepFloat, Recipe
 from host_tools.verify.candidate import Candidate
 from host_tools.verify.verification_report import Agreement, Execution, TargetReport, Verdict
 from tests.unit.host_tools.small_candidate import small_candidate
@@ -98,13 +98,13 @@ def test_what_did_not_pass_is_not_packed(verdict: Verdict, tmp_path: Path) -> No
 def test_what_saturates_without_a_feature_of_the_processor_names_it(
     tmp_path: Path, target: str, features: tuple[str, ...], otherwise: str | None
 ) -> None:
-    requires = packed(tmp_path, target, Recipe()).manifest.requires
+    requires = packed(tmp_path, target, Recipe(method="minmax")).manifest.requires
     assert (requires.processor_features, requires.otherwise) == (features, otherwise)
 
 
 def test_a_file_without_8_bit_products_runs_on_every_processor(tmp_path: Path) -> None:
-    weights_alone = packed(tmp_path, "x86_64-openvino", Recipe(precision="weights-int8"))
-    assert weights_alone.manifest.requires.processor_features == ()
+    floats = Recipe(method="minmax", keep_float=KeepFloat(ops=frozenset({"Conv", "Gemm", "MatMul"})))
+    assert packed(tmp_path, "x86_64-openvino", floats).manifest.requires.processor_features == ()
 
 
 def packed(folder: Path, target: str, recipe: Recipe) -> Artifact:
