@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from device_agent import __version__, cli
+from device_agent.arguments import command_parser
 from tests.integration.support import (
     AgentProcess,
     Mosquitto,
@@ -55,7 +56,7 @@ def test_help_has_examples_and_the_exit_status() -> None:
 def test_every_command_has_examples_that_its_parser_takes(
     verb: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    parser = cli._parser()
+    parser = command_parser()
     with pytest.raises(SystemExit):
         parser.parse_args([verb, "--help"])
     examples = re.findall(r"^  edgewright-agent (.+?)(?:  .*)?$", capsys.readouterr().out, re.MULTILINE)
@@ -349,6 +350,21 @@ def test_check_tells_results_and_a_status_that_nobody_would_have(tmp_path: Path)
         assert done.returncode == 7
         assert done.stderr.startswith(f"edgewright-agent: {says}")
     assert (tmp_path / "way").read_text() == "in the way"
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_an_output_that_cannot_be_written_is_one_line(form: list[str]) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "device_agent", "sensors", *form],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == 7
+    assert done.stderr == "edgewright-agent: standard output: cannot be written: No space left on device.\n"
 
 
 def test_a_file_where_the_status_socket_should_be_is_left_alone_and_told(tmp_path: Path) -> None:
