@@ -66,7 +66,7 @@ def check_together(config: AgentConfig, origin: str) -> None:
         (update.url is not None and (update.root is None or update.directory is None),
          "update.url: needs update.root and update.directory."),
         (update.url is not None and not _is_web_address(update.url),
-         f"update.url: expected http:// or https:// and a host, got {update.url!r}."),
+         f"update.url: expected http:// or https:// and a host, without a user; got {_without_user(update.url)!r}."),
         (update.group is not None and not _NAME.fullmatch(update.group),
          "update.group: expected 1 to 64 letters, digits, _ and -."),
         ((update.tls_cert is None) != (update.tls_key is None),
@@ -87,6 +87,11 @@ def _is_host(name: str) -> bool:
     return not any(
         character.isspace() or not character.isprintable() or character in "/[]" for character in name
     )
+
+
+def _without_user(url: str | None) -> str:
+    """Return what may be shown of an address, which may hold a password."""
+    return (url or "").rpartition("@")[2][:80]
 
 
 def _is_web_address(url: str) -> bool:

@@ -115,7 +115,7 @@ def read_status(path: Path, *, timeout_seconds: float = 5.0) -> dict[str, Any]:
         raise NotRunningError(f"{path}: no agent answers: {error.strerror or error}.", hint=hint) from error
     try:
         document = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise NotRunningError(f"{path}: the answer is not an agent's: {error}.", hint=hint) from error
     if not isinstance(document, dict) or not isinstance(document.get("agent"), dict):
         raise NotRunningError(f"{path}: the answer is not an agent's.", hint=hint)

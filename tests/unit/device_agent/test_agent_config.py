@@ -90,6 +90,13 @@ level = "debug"
     assert json.loads(json.dumps(described(config)))["source"]["path"] == "/etc/edgewright/photos"
 
 
+def test_a_password_in_an_address_is_refused_and_not_told() -> None:
+    update = '[update]\nurl = "https://me:s3cret@updates.example/fleet"\nroot = "r"\ndirectory = "d"'
+    with pytest.raises(ConfigError, match=r"update\.url: .*, without a user; got 'updates\.example/fleet'") as caught:
+        parsed(update)
+    assert "s3cret" not in str(caught.value)
+
+
 def test_a_configuration_cannot_be_changed() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         parsed().mqtt.port = 1  # type: ignore[misc]
