@@ -1,7 +1,7 @@
 """`encode` and `decode` a `Manifest`: canonical JSON and back, with every rule that a manifest obeys.
 
-Canonical: ``schema_version`` first, then the fields in the order of their declaration, unknown fields last (``heat``, of 1.1, only
-where it is declared), compact UTF-8, one newline at the end. The same manifest always gives the same bytes.
+Canonical: ``schema_version`` first, then the fields in the order of their declaration, unknown fields last (``heat``, of 1.1, and
+what is needed of the processor, of 1.2, only where it is declared), compact UTF-8, one newline at the end. The same manifest always gives the same bytes.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from device_agent.contract.document import read_document, write_document
 from device_agent.contract.fields import Fields
+from device_agent.contract.heat_codec import decode_heat
 from device_agent.contract.manifest import (
     MANIFEST_VERSION,
     EngineName,
     FormatName,
     GoldenSample,
-    Heat,
     Manifest,
     Member,
     PayloadTensor,
@@ -63,7 +63,6 @@ _MAX_EXTENT = (1 << 31) - 1
 _MAX_SIZE = (1 << 53) - 1
 _MAX_LIBRARIES = 16
 _MAX_FEATURES = 16
-_COLDEST, _HOTTEST = -40.0, 200.0
 _CHANNELS = {"RGB": 3, "BGR": 3, "L": 1}
 
 
@@ -236,31 +235,6 @@ def _tolerance(fields: Fields) -> Tolerance:
         max_lsb=fields.integer("max_lsb", low=0, high=_MAX_EXTENT),
         min_share_within_one=fields.number("min_share_within_one", low=0.0, high=1.0),
         absolute=fields.number("absolute", low=0.0, high=_FLOAT32_MAX),
-        extra=fields.unknown(),
-    )
-
-
-def decode_heat(fields: Fields) -> Heat:
-    """Read a declaration about heat.
-
-    Raises:
-        ContractError: It breaks a rule.
-    """
-    slow = fields.number("slow_celsius", low=_COLDEST, high=_HOTTEST) if fields.has("slow_celsius") else None
-    rate = fields.number("slow_rate_hz", low=0.001, high=100_000.0) if fields.has("slow_rate_hz") else None
-    pause = (
-        fields.number("pause_celsius", low=_COLDEST, high=_HOTTEST) if fields.has("pause_celsius") else None
-    )
-    if (slow is None) != (rate is None):
-        fields.refuse("slow_rate_hz", "slow_celsius and slow_rate_hz together, or neither", rate)
-    if slow is None and pause is None:
-        fields.refuse("pause_celsius", "slow_celsius, pause_celsius or both", pause)
-    return Heat(
-        slow_celsius=slow,
-        slow_rate_hz=rate,
-        pause_celsius=pause,
-        hysteresis_celsius=fields.number("hysteresis_celsius", low=0.5, high=50.0),
-        hold_seconds=fields.number("hold_seconds", low=1.0, high=3_600.0),
         extra=fields.unknown(),
     )
 

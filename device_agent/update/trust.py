@@ -15,6 +15,15 @@ from typing import TYPE_CHECKING, Final
 from device_agent.contract import desired
 from device_agent.contract.errors import ConfigError, ContractError, StorageError, TransferError, TrustError
 from device_agent.contract.model_names import MAIN_MODEL
+from device_agent.update.distrust import (
+    DisagreementError,
+    MetadataExpiredError,
+    MetadataMismatchError,
+    MetadataReplayedError,
+    MetadataUnsignedError,
+    OversizedError,
+    WrongTargetError,
+)
 from device_agent.update.occurrences import NothingDesired, Offered, Unmet, Wanted
 from device_agent.update.state import Release
 from device_agent.update.transfer import HttpSource, HttpStatusError, read_bounded, target_url
@@ -46,48 +55,6 @@ _LIMITS: Final = UpdaterConfig(
     targets_max_length=5_000_000,
 )
 """Largest files that are read; python-tuf's own bounds, written out so that they are ours."""
-
-
-class MetadataExpiredError(TrustError):
-    """Nobody has signed anew in time: the repository is not kept, or somebody holds new metadata back."""
-
-    code = "metadata_expired"
-
-
-class MetadataReplayedError(TrustError):
-    """Older metadata came than were here before."""
-
-    code = "metadata_replayed"
-
-
-class MetadataMismatchError(TrustError):
-    """Files of different states of the repository, or changed ones."""
-
-    code = "metadata_mismatch"
-
-
-class MetadataUnsignedError(TrustError):
-    """Too few of the keys that must sign have signed."""
-
-    code = "metadata_unsigned"
-
-
-class OversizedError(TrustError):
-    """Metadata are larger than they may be."""
-
-    code = "metadata_oversized"
-
-
-class WrongTargetError(TrustError):
-    """What is desired is not for this device."""
-
-    code = "wrong_target"
-
-
-class DisagreementError(TrustError):
-    """The desired state and the signed artifacts do not agree."""
-
-    code = "desired_disagrees"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

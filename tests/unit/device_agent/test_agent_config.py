@@ -92,7 +92,9 @@ level = "debug"
 
 def test_a_password_in_an_address_is_refused_and_not_told() -> None:
     update = '[update]\nurl = "https://me:s3cret@updates.example/fleet"\nroot = "r"\ndirectory = "d"'
-    with pytest.raises(ConfigError, match=r"update\.url: .*, without a user; got 'updates\.example/fleet'") as caught:
+    with pytest.raises(
+        ConfigError, match=r"update\.url: .*, without a user; got 'updates\.example/fleet'"
+    ) as caught:
         parsed(update)
     assert "s3cret" not in str(caught.value)
 
