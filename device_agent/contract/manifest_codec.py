@@ -1,7 +1,8 @@
 """`encode` and `decode` a `Manifest`: canonical JSON and back, with every rule that a manifest obeys.
 
 Canonical: ``schema_version`` first, then the fields in the order of their declaration, unknown fields last (``heat``, of 1.1, and
-what is needed of the processor, of 1.2, only where it is declared), compact UTF-8, one newline at the end. The same manifest always gives the same bytes.
+what is needed of the processor, of 1.2, only where it is declared), compact UTF-8, one newline at the end. The same manifest always
+gives the same bytes.
 """
 
 from __future__ import annotations
