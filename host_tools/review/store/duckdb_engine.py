@@ -85,6 +85,7 @@ class DuckDbEngine:
         self._local = _Cursors()
         self._connection: duckdb.DuckDBPyConnection | None = None
         self._opened = 0
+        self._has_arranged = False
         with self._told():
             self._open()
 
@@ -141,6 +142,8 @@ class DuckDbEngine:
             except BaseException:
                 self._roll_back()
                 raise
+            else:
+                self._give_room_back(cursor)
             finally:
                 self._local.writer = None
 
@@ -190,6 +193,7 @@ class DuckDbEngine:
             cursor.execute(f"DELETE FROM {table} WHERE {within}")
             cursor.execute(f'INSERT INTO {table} SELECT * FROM arranged ORDER BY device, "time"')
             cursor.execute("DROP TABLE arranged")
+        self._has_arranged = True
 
     def compact(self) -> None:
         """See `Engine.compact`."""
@@ -268,6 +272,16 @@ class DuckDbEngine:
                 duckdb.Error
             ):  # of an aborted transaction: what aborted it is what to tell
                 cursor.unregister("rows_to_write")
+
+    def _give_room_back(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        """Let the next rows lie where arranged ones lay before.
+
+        DuckDB does that at a checkpoint alone, and counts to the next by its log, in which so many rows are next to nothing:
+        a store that had all of its windows to arrange came to lie in a file of 1.6 times its size.
+        """
+        if self._has_arranged:
+            self._has_arranged = False
+            cursor.execute("CHECKPOINT")
 
     def _roll_back(self) -> None:
         with contextlib.suppress(duckdb.Error):  # there may be no transaction any more: the failure ended it
