@@ -451,12 +451,33 @@ def test_a_store_that_cannot_be_used_ends_it_with_the_reason(
     taken = tmp_path / "taken.duckdb"
     holder = ingest(port, taken).ready()
     second = ingest(port, taken, "--name", "other")
-    for one, where in ((spoiled, damaged), (second, taken)):
+    for one, where, code in ((spoiled, damaged, "store"), (second, taken, "store_in_use")):
         assert one.ended() == 7
-        assert one.error["code"] == "store"
+        assert one.error["code"] == code
         assert str(where) in one.error["message"]
         assert len(one.complaints) == 1
     assert holder.stop() == 0
+
+
+def test_of_a_killed_ingest_nothing_is_left_that_has_the_store(
+    tmp_path: Path, mosquitto: Mosquitto, ingest: Callable[..., IngestProcess]
+) -> None:
+    """Whatever its processes are in: here the writer would wait for a worker that does not answer."""
+    port, store = mosquitto.start().port, tmp_path / "telemetry.duckdb"
+    first = ingest(port, store).ready()
+    writer, worker = first.child("writer"), first.child("worker")
+    worker.suspend()
+    try:
+        first.process.kill()
+        first.process.wait(60)  # its standard error stays open: the worker has it, too
+        second = ingest(port, store).ready()
+        assert not writer.is_running() or writer.status() == psutil.STATUS_ZOMBIE
+        assert not any(str(store) in line for line in second.complaints), second.complaints
+    finally:
+        worker.resume()
+    wait_until(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE, what="gone")
+    first.ended()
+    assert second.stop() == 0
 
 
 def test_a_broker_that_refuses_ends_it_with_the_reason(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from host_tools.errors import StoreError
+from host_tools.review.store.duckdb_errors import store_error
 from host_tools.review.store.schema import TABLES, Kind
 
 if TYPE_CHECKING:
@@ -34,22 +35,6 @@ _TYPES: dict[Kind, str] = {
 _STREAMED_ROWS = 100_000
 _ANSWERED_ROWS = 8192
 """Rows of one piece of an answer. One piece of all of them is grown, and copied, over and over: half of the time of large ones."""
-_HINTS = (
-    (
-        "lock on file",
-        "Another process has it open, and one process at a time can write, or several read. While `edgewright ingest` writes, its "
-        "--page serves the page. Else stop that process, or give another file.",
-    ),
-    ("not a valid duckdb", "This is no store of telemetry; give another file, or restore a backup."),
-    ("newer version", "It was written by a newer DuckDB: upgrade, pip install -U duckdb."),
-    ("no space left", "Make room on the disk; what was committed is safe."),
-    ("could not write", "Is the disk full? Make room; what was committed is safe."),
-    ("checksum", "The file is damaged; restore a backup."),
-    ("corrupt", "The file is damaged; restore a backup."),
-    ("permission denied", "Give this user the right to write there."),
-    ("cannot open file", "Does the folder exist, and may this user write there?"),
-)
-"""What to do, by what the message says."""
 
 
 class _Cursors(threading.local):
@@ -277,7 +262,7 @@ class DuckDbEngine:
         """Let the next rows lie where arranged ones lay before.
 
         DuckDB does that at a checkpoint alone, and counts to the next by its log, in which so many rows are next to nothing:
-        a store that had all of its windows to arrange came to lie in a file of 1.6 times its size.
+        a store with all of its windows to arrange came to lie in a file of 1.6 times its size.
         """
         if self._has_arranged:
             self._has_arranged = False
@@ -294,9 +279,9 @@ class DuckDbEngine:
         except duckdb.Error as error:
             if isinstance(error, duckdb.FatalException | duckdb.InternalException):
                 self._give_up()
-            raise StoreError(f"{self.where}: {_first_line(error)}", hint=_hint(str(error))) from error
+            raise store_error(self.where, error) from error
         except OSError as error:
-            raise StoreError(f"{self.where}: {error}.", hint=_hint(str(error))) from error
+            raise store_error(self.where, error) from error
 
     def _give_up(self) -> None:
         """Close a connection that the database calls unusable: the file has what was committed."""
@@ -304,12 +289,3 @@ class DuckDbEngine:
             broken, self._connection = self._connection, None
             if broken is not None:
                 broken.close()
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:500]
-
-
-def _hint(text: str) -> str:
-    told = text.lower()
-    return next((hint for sign, hint in _HINTS if sign in told), "")
