@@ -14,6 +14,7 @@ examples:
   edgewright ingest --broker mqtts://me:p%40ss@broker --ca our-ca.pem --store telemetry.duckdb --workers 4
   edgewright ingest --broker mqtt://localhost --store telemetry.duckdb --json --metrics 9105
   edgewright ingest --broker mqtt://localhost --store telemetry.duckdb --page 8420
+  edgewright ingest --broker mqtt://localhost --store telemetry.duckdb --limit devices=250000 --limit holes=5000
 
 Nothing is acknowledged to the broker before it is in the store; SIGTERM or Ctrl-C ends it after what it has is written.
 A server's address as the store, and what holds when a process, the broker or the disk fails: docs/ingest.md.
@@ -21,6 +22,19 @@ A server's address as the store, and what holds when a process, the broker or th
 _MOST_WORKERS = 64
 _LEAST_MEMORY_MIB = 128
 _MOST_UNACKNOWLEDGED = 65535
+LIMITS = (
+    "devices",
+    "artifacts",
+    "outputs",
+    "sensors",
+    "cohorts",
+    "characters",
+    "of-one-device",
+    "dead-letters",
+    "dead-letter-bytes",
+    "holes",
+)
+"""Of `Limits`, which is too large to import for `--help`."""
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -72,6 +86,15 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="S",
         help="seconds between two roll-ups (default: 10)",
     )
+    parser.add_argument(
+        "--limit",
+        type=_limit,
+        action="append",
+        default=[],
+        metavar="WHAT=N",
+        help=f"how much the store takes of what devices name and number: {', '.join(LIMITS)}; what comes beyond it is a "
+        "dead letter or as docs/ingest.md has it; may be given several times",
+    )
     parser.add_argument("--seconds", type=at_least_zero, metavar="N", help="end after so long")
     parser.add_argument(
         "--metrics",
@@ -102,6 +125,13 @@ def _store_memory(text: str) -> int:
     if mebibytes < _LEAST_MEMORY_MIB:
         raise argparse.ArgumentTypeError(f"expected at least {_LEAST_MEMORY_MIB}, got {mebibytes}")
     return mebibytes
+
+
+def _limit(text: str) -> tuple[str, int]:
+    what, _, number = text.partition("=")
+    if what not in LIMITS:
+        raise argparse.ArgumentTypeError(f"expected one of {', '.join(LIMITS)} and =N, got {text[:60]!r}")
+    return what.replace("-", "_"), count(number)
 
 
 def _port(text: str) -> int:

@@ -20,6 +20,7 @@ from host_tools.review.ingest.metrics import Metrics
 from host_tools.review.ingest.settings import IngestSettings, PageSettings
 from host_tools.review.ingest.supervisor import Supervisor
 from host_tools.review.serve.exposure import exposure_warning, is_loopback
+from host_tools.review.store.limits import Limits
 from host_tools.review.wire_text import harmless
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def run_ingest(options: argparse.Namespace) -> int:
         store_memory_bytes=options.store_memory << 20,
         roll_up_seconds=options.roll_up_every,
         page=_page(options),
+        limits=Limits(**dict(options.limit)),
     )
     metrics = None if options.metrics is None else Metrics(options.metrics)
     screen = _Screen(settings, as_json=options.json)

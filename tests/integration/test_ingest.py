@@ -459,6 +459,25 @@ def test_a_store_that_cannot_be_used_ends_it_with_the_reason(
     assert holder.stop() == 0
 
 
+def test_limits_that_are_given_hold(
+    tmp_path: Path, mosquitto: Mosquitto, ingest: Callable[..., IngestProcess]
+) -> None:
+    port, store = mosquitto.start().port, tmp_path / "telemetry.duckdb"
+    process = ingest(port, store, "--limit", "devices=2", "--limit", "holes=1").ready()
+    for seq, device in ((1, "dev-1"), (3, "dev-1"), (5, "dev-1"), (1, "dev-2"), (1, "dev-3")):
+        publish(port, DeviceTopics(device).event("throttled"), event(seq, device=device))
+    process.settled(6)  # four events, a device too many and a hole too many
+    assert process.stop() == 0
+    with_letters = open_store(store, read_only=True)
+    reasons = sorted(letter.reason.split(":")[0] for letter in with_letters.dead_letters())
+    assert {device.device: device.missing for device in with_letters.devices()} == {"dev-1": 2, "dev-2": 0}
+    with_letters.close()
+    assert reasons == [
+        "device 'dev-3' is new, and this store has 2, as many as it takes; see \"What is bounded\" in docs/ingest.md.",
+        f"run {envelope(1).boot_id!r} has more than 1 holes in its numbers",
+    ]
+
+
 def test_of_a_killed_ingest_nothing_is_left_that_has_the_store(
     tmp_path: Path, mosquitto: Mosquitto, ingest: Callable[..., IngestProcess]
 ) -> None:

@@ -77,7 +77,9 @@ def _opened(settings: IngestSettings) -> TelemetryStore:
     end = time.monotonic() + _PATIENCE_SECONDS
     while True:
         try:
-            return open_store(settings.store, memory_bytes=settings.store_memory_bytes)
+            return open_store(
+                settings.store, memory_bytes=settings.store_memory_bytes, limits=settings.limits
+            )
         except StoreInUseError:
             if time.monotonic() > end:
                 raise

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from device_agent.contract.topics import Category, subscription
 from host_tools.review.broker_address import BrokerAddress, TlsFiles  # noqa: TC001  read from JSON by its types
+from host_tools.review.store.limits import Limits
 
 SENT_CATEGORIES: tuple[Category, ...] = ("m", "e", "a", "o", "status", "cmd", "twin")
 """What devices send; ``cmd`` and ``twin`` because their states have numbers, too."""
@@ -48,6 +49,7 @@ class IngestSettings:
         retain_seconds: Between two removals of what is older than it is to be kept.
         page: Where the process that writes the store serves the page, for no other may read a DuckDB file meanwhile; None:
             nowhere.
+        limits: How much the store takes of what devices name and number.
     """
 
     broker: BrokerAddress
@@ -64,6 +66,7 @@ class IngestSettings:
     roll_up_seconds: float = 10.0
     retain_seconds: float = 3600.0
     page: PageSettings | None = None
+    limits: Limits = field(default_factory=Limits)
 
     @property
     def filters(self) -> tuple[str, ...]:

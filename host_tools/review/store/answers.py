@@ -116,7 +116,8 @@ class Answers:
         order = np.argsort(boots)
         missing = np.zeros(len(boots), dtype=np.int64)
         if len(stretches):
-            np.add.at(missing, order[np.searchsorted(boots[order], stretches.boot)], holes(stretches))
+            told = holes(stretches) + stretches.closed
+            np.add.at(missing, order[np.searchsorted(boots[order], stretches.boot)], told)
         return missing
 
     def known_artifacts(self, selection: Selection) -> tuple[str, ...]:

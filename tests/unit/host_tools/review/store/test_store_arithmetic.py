@@ -79,7 +79,15 @@ def test_a_clock_in_columns_is_a_boot_clock_in_any_order(
 
 def stretches(of: list[tuple[int, int, int]]) -> Stretches:
     boot, first, last = np.array(of, dtype=np.int64).reshape(-1, 3).T
-    return Stretches(boot=boot, first=first, last=last, time=first * 1.0, uptime=first * 2.0, artifact=first)
+    return Stretches(
+        boot=boot,
+        first=first,
+        last=last,
+        time=first * 1.0,
+        uptime=first * 2.0,
+        artifact=first,
+        closed=first * 0,
+    )
 
 
 @given(
@@ -112,6 +120,52 @@ def test_numbers_in_columns_are_message_numbers(batches: list[list[tuple[int, in
             sum(missing for (of, _), missing in holes_by_first(there).items() if of == boot)
             == expected.missing
         )
+
+
+@given(
+    st.lists(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 30)), max_size=12), max_size=8),
+    st.integers(1, 4),
+)
+def test_of_a_run_with_too_many_holes_the_oldest_are_closed_and_counted(
+    batches: list[list[tuple[int, int]]], most: int
+) -> None:
+    heard: dict[int, set[int]] = {}
+    given_up: dict[int, set[int]] = {}
+    there = stretches([])
+    for batch in batches:
+        numbers = stretches([(boot, seq, seq) for boot, seq in batch])
+        added, closed = message_ledger.close_oldest(there, message_ledger.add(there, numbers), most)
+        for (boot, seq), is_new in zip(batch, added.is_new.tolist(), strict=True):
+            known = heard.setdefault(boot, set()) | given_up.setdefault(boot, set())
+            assert is_new == (seq not in known)
+            if is_new:
+                heard[boot].add(seq)
+        told = dict(zip(closed.boot.tolist(), closed.closed.tolist(), strict=True))
+        for boot, own in heard.items():
+            before = len(given_up[boot])
+            while len(runs := as_runs(own | given_up[boot])) > most:
+                given_up[boot] |= set(range(runs[0][1] + 1, runs[1][0]))
+            assert told.get(boot, 0) == len(given_up[boot]) - before
+        gone = as_set(added.removed)
+        kept = [
+            one not in gone
+            for one in zip(there.boot.tolist(), there.first.tolist(), there.last.tolist(), strict=True)
+        ]
+        there = message_ledger._joined(there.at(np.array(kept, dtype=bool)), added.written)
+        there = there.at(np.lexsort((there.first, there.boot)))
+        for boot, own in heard.items():
+            mine = there.at(there.boot == boot)
+            assert list(zip(mine.first.tolist(), mine.last.tolist(), strict=True)) == as_runs(
+                own | given_up[boot]
+            )
+            assert int(mine.closed.sum()) == len(given_up[boot])
+
+
+def as_runs(numbers: set[int]) -> list[tuple[int, int]]:
+    ordered = sorted(numbers)
+    firsts = [one for one in ordered if one - 1 not in numbers]
+    lasts = [one for one in ordered if one + 1 not in numbers]
+    return list(zip(firsts, lasts, strict=True))
 
 
 def as_set(of: Stretches) -> set[tuple[int, int, int]]:
