@@ -9,11 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from host_tools.processor import suited
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 BENCHMARKS = ("accuracy", "latency", "conversion", "memory", "agent", "field", "hard")
-TARGETS = ("x86_64-onnxruntime", "x86_64-openvino", "cortex-a-tflite")
+TARGETS = tuple(suited(target) for target in ("x86_64-onnxruntime", "x86_64-openvino", "cortex-a-tflite"))
+"""The standard targets: of those for this kind of processor, the ones whose kernels compute on it what was planned."""
 CALIBRATION_IMAGES = 200
 EVALUATION_IMAGES = 800
 HARD_TARGETS = (

@@ -33,6 +33,7 @@ from benchmarks.work_folder import open_work_folder
 from device_agent.contract.errors import EdgewrightError
 from host_tools.cli.arguments import count
 from host_tools.cli.progress import ProgressBars
+from host_tools.processor import suited
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,7 +46,7 @@ MARK: Final = "models"
 TARGETS: Final = (
     "x86_64-onnxruntime",
     "aarch64-onnxruntime",
-    "x86_64-openvino",
+    suited("x86_64-openvino"),
     "cortex-a-tflite",
     "cortex-m-tflm",
     "ethos-u55",

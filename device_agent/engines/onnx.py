@@ -94,7 +94,7 @@ def load(files: Mapping[str, bytes], *, threads: int) -> OnnxEngine:
     return OnnxEngine(session)
 
 
-def open_session(model: bytes, options: Callable[[], ort.SessionOptions]) -> ort.InferenceSession:
+def open_session(model: bytes | str, options: Callable[[], ort.SessionOptions]) -> ort.InferenceSession:
     """Open a payload such that it computes the same on every x86 processor.
 
     On processors without VNNI the kernels of uint8 activations add pairs of products in 16 bits, with saturation, which wrecks weights of
@@ -102,7 +102,7 @@ def open_session(model: bytes, options: Callable[[], ort.SessionOptions]) -> ort
     Activations of int8 have no kernels for unsigned weights, and need none: theirs do not saturate.
 
     Args:
-        model: The serialized graph.
+        model: The serialized graph, or its path.
         options: Makes them; called again for the second try, since one that is set stays set.
 
     Raises:
