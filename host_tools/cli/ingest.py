@@ -15,6 +15,7 @@ examples:
   edgewright ingest --broker mqtt://localhost --store telemetry.duckdb --json --metrics 9105
   edgewright ingest --broker mqtt://localhost --store telemetry.duckdb --page 8420
   edgewright ingest --broker mqtt://localhost --store telemetry.duckdb --limit devices=250000 --limit holes=5000
+  edgewright ingest --broker mqtt://localhost --store telemetry.duckdb --backup /backups/telemetry --backup-every 6
 
 Nothing is acknowledged to the broker before it is in the store; SIGTERM or Ctrl-C ends it after what it has is written.
 A server's address as the store, and what holds when a process, the broker or the disk fails: docs/ingest.md.
@@ -108,6 +109,14 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--page-host", default="127.0.0.1", metavar="HOST", help="(default: 127.0.0.1, this machine only)"
     )
     page.add_argument("--page-token", metavar="TOKEN", help="what a reader must show")
+    backup = parser.add_argument_group("backups, which open as stores (DuckDB alone)")
+    backup.add_argument("--backup", metavar="FOLDER", help="copy the store into this folder now and then")
+    backup.add_argument(
+        "--backup-every", type=above_zero, default=24.0, metavar="H", help="hours (default: 24)"
+    )
+    backup.add_argument(
+        "--backups-kept", type=count, default=2, metavar="N", help="the oldest go (default: 2)"
+    )
     parser.add_argument("--json", action="store_true", help="a line of JSON a second instead of a live line")
     parser.set_defaults(run="host_tools.cli.ingesting:run_ingest")
 

@@ -478,6 +478,30 @@ def test_limits_that_are_given_hold(
     ]
 
 
+def test_a_copy_that_is_made_meanwhile_is_read_by_every_review(
+    tmp_path: Path, mosquitto: Mosquitto, ingest: Callable[..., IngestProcess]
+) -> None:
+    port, store, folder = mosquitto.start().port, tmp_path / "telemetry.duckdb", tmp_path / "backups"
+    process = ingest(port, store, "--backup", str(folder), "--backup-every", "0.0005").ready()
+    publish(port, TOPICS.event("throttled"), event(1))
+    process.settled(1)
+
+    def copies() -> list[Path]:
+        return sorted(folder.glob("telemetry-*Z.duckdb"))
+
+    before = copies()[-1].name if copies() else ""
+    wait_until(
+        lambda: len(copies()) == 2 and copies()[0].name > before, what="copies since the message", seconds=120
+    )
+    copy = tmp_path / "copy.duckdb"
+    copy.write_bytes(copies()[-1].read_bytes())
+    assert process.stop() == 0
+    assert process.complaints == []
+    reader = open_store(copy, read_only=True)
+    assert [device.device for device in reader.devices()] == ["dev-1"]
+    reader.close()
+
+
 def test_of_a_killed_ingest_nothing_is_left_that_has_the_store(
     tmp_path: Path, mosquitto: Mosquitto, ingest: Callable[..., IngestProcess]
 ) -> None:

@@ -87,7 +87,7 @@ def _opened(settings: IngestSettings) -> TelemetryStore:
 
 
 def _end_with_the_supervisor() -> None:
-    """Nothing is lost that way: what is not committed is not acknowledged."""
+    """Wait for the end of standard input; nothing is lost that way, for what is not committed is not acknowledged."""
     while os.read(_STANDARD_INPUT, 1):
         pass
     os._exit(1)
@@ -116,4 +116,6 @@ def _work(order: Order, channel: Channel, path: str, *, retiring: bool) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    status = main(sys.argv[1:])
+    sys.stderr.flush()
+    os._exit(status)  # a backup that is being made is not waited for

@@ -30,6 +30,21 @@ class PageSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BackupSettings:
+    """What copies of the store are made while it is written.
+
+    Attributes:
+        folder: Where.
+        every_seconds: From one to the next.
+        kept: How many stay there.
+    """
+
+    folder: str
+    every_seconds: float
+    kept: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class IngestSettings:
     """What to listen to, where to write, and how much at once.
 
@@ -50,6 +65,7 @@ class IngestSettings:
         page: Where the process that writes the store serves the page, for no other may read a DuckDB file meanwhile; None:
             nowhere.
         limits: How much the store takes of what devices name and number.
+        backup: Copies that are made meanwhile; None: none.
     """
 
     broker: BrokerAddress
@@ -67,6 +83,7 @@ class IngestSettings:
     retain_seconds: float = 3600.0
     page: PageSettings | None = None
     limits: Limits = field(default_factory=Limits)
+    backup: BackupSettings | None = None
 
     @property
     def filters(self) -> tuple[str, ...]:

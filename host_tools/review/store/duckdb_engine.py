@@ -206,7 +206,7 @@ class DuckDbEngine:
             cursor = self._open().cursor()
             try:
                 source = cursor.execute("SELECT current_database()").fetchall()[0][0]
-                cursor.execute(f"ATTACH '{quoted}' AS unfinished_copy")
+                cursor.execute(f"ATTACH '{quoted}' AS unfinished_copy (READ_WRITE)")
                 try:
                     cursor.execute(f'COPY FROM DATABASE "{source}" TO unfinished_copy')
                 finally:

@@ -7,7 +7,7 @@ from host_tools.errors import StoreError, StoreInUseError
 _IN_USE = "lock on file"
 _IN_USE_HINT = (
     "Another process has it open, and one process at a time can write, or several read. While `edgewright ingest` writes, its "
-    "--page serves the page. Else stop that process, or give another file."
+    "--page serves the page, and its --backup makes copies to read. Else stop that process, or give another file."
 )
 _HINTS = (
     ("not a valid duckdb", "This is no store of telemetry; give another file, or restore a backup."),

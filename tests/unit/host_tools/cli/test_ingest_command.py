@@ -65,6 +65,11 @@ def test_every_limit_of_a_store_can_be_told() -> None:
     assert {name.replace("-", "_") for name in LIMITS} == {field.name for field in fields(Limits)}
 
 
+def test_a_server_makes_its_own_backups(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments(store="clickhouse://localhost/fleet", backup="copies")) == 2
+    assert "--backup: expected a DuckDB file" in capsys.readouterr().err
+
+
 def test_help_has_examples(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["ingest", "--help"])
