@@ -1,7 +1,4 @@
-"""Histograms in columns: merged exactly by adding buckets, asked for quantiles all at once.
-
-A quantile has a relative error of at most ``(base - 1) / (base + 1)``, which is 1.083 % at scale 5: it is the harmonic
-mean of its bucket's bounds, whose relative distance to both is the same.
+"""Histograms in columns, merged exactly by adding buckets. Their quantiles: `analysis.percentiles`.
 
 Source: OpenTelemetry metrics data model, "ExponentialHistogram" (bounds; merging into the lower scale).
 """
@@ -15,8 +12,6 @@ import numpy as np
 from host_tools.review.store.windows import Histograms
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
 EMPTY_SCALE = 20
@@ -50,63 +45,6 @@ def merge(hist: Histograms, groups: NDArray[np.int64], count: int) -> Histograms
         counts=counts,
         zero_counts=zero_counts,
     )
-
-
-def at_scale(hist: Histograms, scale: int) -> Histograms:
-    """Return the same histograms with fewer, wider buckets.
-
-    Raises:
-        ValueError: ``scale`` is higher than theirs: what was counted together cannot be told apart.
-    """
-    if scale > hist.scale:
-        raise ValueError(f"scale: at most {hist.scale}, got {scale}")
-    if scale == hist.scale:
-        return hist
-    size = len(hist.offsets) - 1
-    rows, indices, counts = _summed(
-        np.arange(size), hist.offsets, lowered(hist.indices, hist.scale - scale), hist.counts, size
-    )
-    return Histograms(
-        scale=scale,
-        offsets=_offsets(rows, size),
-        indices=indices,
-        counts=counts,
-        zero_counts=hist.zero_counts,
-    )
-
-
-def quantiles(hist: Histograms, shares: Sequence[float]) -> NDArray[np.float64]:
-    """Return the nearest-rank quantiles in seconds, float64[rows, shares]; NaN where nothing was counted.
-
-    Args:
-        hist: Rows.
-        shares: 0 to 1 each; 0.95 for p95.
-
-    Raises:
-        ValueError: A share is outside 0 to 1.
-    """
-    asked = np.asarray(shares, dtype=np.float64)
-    if not np.all((asked >= 0.0) & (asked <= 1.0)):
-        raise ValueError(f"shares must be within 0 and 1, got {list(shares)}")
-    running = np.concatenate(([0], np.cumsum(hist.counts)))
-    before = running[hist.offsets[:-1]]
-    totals = running[hist.offsets[1:]] - before + hist.zero_counts
-    ranks = np.maximum(1, np.ceil(asked[None, :] * totals[:, None]).astype(np.int64))
-    ranks = np.minimum(ranks, np.maximum(totals, 1)[:, None])  # a float may round up beyond it
-    places = np.searchsorted(running, before[:, None] + ranks - hist.zero_counts[:, None], side="left") - 1
-    values = np.zeros(ranks.shape)
-    within = ranks > hist.zero_counts[:, None]
-    within &= (totals > 0)[:, None]
-    values[within] = middles(hist.indices[places[within]], hist.scale)
-    values[totals == 0] = np.nan
-    return values
-
-
-def middles(indices: NDArray[np.int32], scale: int) -> NDArray[np.float64]:
-    """Return what stands for every value of a bucket, in seconds: the harmonic mean of its bounds."""
-    width = 2.0**-scale
-    with np.errstate(over="ignore"):  # what no float holds is infinite
-        return np.asarray(np.exp2(indices * width) * (2.0 / (1.0 + 2.0**-width)), dtype=np.float64)
 
 
 def _summed(

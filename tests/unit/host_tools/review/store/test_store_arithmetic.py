@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from device_agent.contract.telemetry import Envelope
-from device_agent.telemetry.histogram import RELATIVE_ERROR, Histogram
+from device_agent.telemetry.histogram import Histogram
+from host_tools.review.analysis import percentiles
 from host_tools.review.boot_clock import BootClock
 from host_tools.review.message_numbers import MessageNumbers
 from host_tools.review.store import clock_evidence, histograms, message_ledger
@@ -19,6 +21,8 @@ from host_tools.review.store.message_ledger import Stretches
 from host_tools.review.store.windows import Histograms
 
 START = 1_700_000_000.0
+BUCKET_WIDTH = 2.0 ** (1 / 32) - 1
+"""Of scale 5, relative."""
 CLOCKS = ("synced", "unsynced", "floor")
 Message = tuple[int, float, float, float, str]
 """Number, time, uptime, time of receipt, clock."""
@@ -211,7 +215,7 @@ def test_merged_quantiles_are_within_the_error_of_exact_ones(
         data.draw(st.lists(st.integers(0, 2), min_size=len(rows), max_size=len(rows))), dtype=np.int64
     )
     merged = histograms.merge(histograms_of(rows), groups, 3)
-    found = histograms.quantiles(merged, shares)
+    found = percentiles.quantiles(merged, shares)
     for group in range(3):
         values = np.sort(
             [
@@ -224,14 +228,20 @@ def test_merged_quantiles_are_within_the_error_of_exact_ones(
         if not len(values):
             assert np.isnan(found[group]).all()
             continue
-        ranks = np.maximum(1, np.ceil(np.array(shares) * len(values))).astype(int)
-        assert found[group] == pytest.approx(values[ranks - 1], rel=RELATIVE_ERROR * 1.0001)
+        # A share of a whole number of values may come out on either side of it.
+        low, high = (
+            values[np.clip(np.ceil(np.array(shares) * len(values) + slack), 1, len(values)).astype(int) - 1]
+            for slack in (-1e-9, 1e-9)
+        )
+        assert np.all(found[group] >= low * (1 - BUCKET_WIDTH * 1.0001))
+        assert np.all(found[group] <= high * (1 + BUCKET_WIDTH * 1.0001))
 
 
 @given(latencies, st.integers(-3, 5))
 def test_a_lower_scale_counts_the_same_in_wider_buckets(rows: list[list[float]], scale: int) -> None:
     fine = histograms_of(rows)
-    coarse = histograms.at_scale(fine, scale)
+    lowered = replace(fine, scale=scale, indices=histograms.lowered(fine.indices, 5 - scale))
+    coarse = histograms.merge(lowered, np.arange(len(rows)), len(rows))
     for row in range(len(rows)):
         expected: dict[int, int] = {}
         for place in range(fine.offsets[row], fine.offsets[row + 1]):
@@ -239,10 +249,6 @@ def test_a_lower_scale_counts_the_same_in_wider_buckets(rows: list[list[float]],
             expected[index] = expected.get(index, 0) + int(fine.counts[place])
         own = slice(coarse.offsets[row], coarse.offsets[row + 1])
         assert dict(zip(coarse.indices[own].tolist(), coarse.counts[own].tolist(), strict=True)) == expected
-    with pytest.raises(ValueError, match="scale"):
-        histograms.at_scale(fine, 6)
-    with pytest.raises(ValueError, match="shares"):
-        histograms.quantiles(fine, [1.5])
 
 
 @settings(max_examples=20)
@@ -262,4 +268,4 @@ def test_counts_beyond_what_a_float_holds_and_indices_far_apart_are_added_exactl
     merged = histograms.merge(hist, np.zeros(count, dtype=np.int64), 1)
     assert int(merged.counts.sum()) == sum(map(int, hist.counts))
     assert merged.zero_counts.tolist() == [int(hist.zero_counts.sum())]
-    assert histograms.quantiles(merged, [0.0, 1.0])[0, 1] > 0
+    assert merged.indices.tolist() == sorted(set(hist.indices.tolist()))
