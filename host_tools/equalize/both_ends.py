@@ -91,7 +91,8 @@ def moved_to_both_ends(
     """
     graph = model.graph.clone()
     network, edits = network_of(graph), Edits(graph.graph)
-    axes, done = channels_of(network).axes, []
+    axes = channels_of(network).axes
+    done: list[str] = []
     codes = code_range(profile.activations.bits, signed=True)
     for site in tuple(_sites(network, axes)):
         result = named(site.clamp.outputs[0])

@@ -95,14 +95,15 @@ def equalize(
             best, decibels = then, decibels + gain
         else:
             absorbed = None
-    channels, factors = best.channels, best.factors.values
+    channels, is_worth_it = best.channels, decibels >= _WORTH_DECIBELS
+    factors = best.factors.values if is_worth_it else np.ones(channels.count)
     both_ends = clips_at_both_ends(best.network, channels, best.statistics, factors, profile)
     shifts = _shifts(best, profile, chosen, both_ends)
     is_shifted = bool((shifts != 1.0).any())
-    if decibels < _WORTH_DECIBELS:
+    if not is_worth_it:
         if not is_shifted:
             return Equalized(model=model, decibels=0.0, note=_why_not(channels, best.factors))
-        factors, decibels = np.ones(channels.count), 0.0
+        decibels = 0.0
     try:
         made, bounded = rewritten(best.model, channels, factors, clips=chosen, shifts=shifts)
         made, moved = moved_to_both_ends(made, both_ends if is_shifted else frozenset(), profile)
