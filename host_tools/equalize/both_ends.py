@@ -89,6 +89,8 @@ def moved_to_both_ends(
     Raises:
         OverflowError: A bias becomes too large for float32.
     """
+    if not clips:
+        return model, 0
     graph = model.graph.clone()
     network, edits = network_of(graph), Edits(graph.graph)
     axes = channels_of(network).axes
