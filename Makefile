@@ -5,6 +5,8 @@ SHELL := /bin/bash
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
+# Where few of the modules are ever imported: compiling all of TensorFlow takes longer than the tests that need it.
+PIP_INSTALL_LAZY := $(PIP_INSTALL) --no-compile
 VENV := .venv
 RUN := $(VENV)/bin/python
 DATA ?=
@@ -12,7 +14,7 @@ DATA ?=
 RIG ?= local
 BOARD ?= x86_64
 
-.PHONY: help setup demo test conformance hil hil-qemu check format deb deb-check bench bench-peers clean
+.PHONY: help setup demo test environments conformance hil hil-qemu check format deb deb-check bench bench-peers clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -22,10 +24,14 @@ setup: $(VENV)/.ready ## Make the virtual environment
 demo: $(VENV)/.ready ## EfficientNet-Lite0 to three targets, run by the agent, reported over MQTT
 	$(RUN) -m examples.demo --out out/demo
 
-test: $(VENV)/.ready .venv-tflite-legacy/.ready .venv-tensorflow/.ready .venv-tflite-micro/.ready .venv-qnn/.ready .venv-rknn/.ready .venv-vela/.ready .venv-labgrid/.ready .swupdate/.ready ## Run every test
+test: $(VENV)/.ready ## Run every test
+	@$(MAKE) --no-print-directory --jobs 2 environments
 	@scripts/system-packages mosquitto mosquitto-clients openssh-client openssh-server postgresql procps softhsm2 systemd
 	@command -v chromium chromium-headless-shell >/dev/null || scripts/system-packages chromium-headless-shell
 	$(RUN) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
+
+# Of tools that cannot share an environment with ours; two at a time, since each waits for the network as often as for the processor.
+environments: .venv-tensorflow/.ready .venv-tflite-legacy/.ready .venv-tflite-micro/.ready .venv-qnn/.ready .venv-rknn/.ready .venv-vela/.ready .venv-labgrid/.ready .swupdate/.ready
 
 conformance: $(VENV)/.ready ## Every node test of the onnx package in every format: make conformance, or ARGS=--write to record them anew
 	$(RUN) -m tests.conformance $(ARGS)
@@ -84,38 +90,38 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 .venv-tflite-legacy/.ready: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info >= (3, 12))' || { echo "tflite-runtime 2.14 needs Python 3.10 or 3.11: make PYTHON=python3.11" >&2; exit 1; }
 	$(call make_venv,.venv-tflite-legacy)
-	@.venv-tflite-legacy/bin/python $(PIP_INSTALL) 'tflite-runtime==2.14.0' 'numpy<2' 'paho-mqtt>=2.1,<3' psutil 'tomli; python_version < "3.11"'
+	@.venv-tflite-legacy/bin/python $(PIP_INSTALL_LAZY) 'tflite-runtime==2.14.0' 'numpy<2' 'paho-mqtt>=2.1,<3' psutil 'tomli; python_version < "3.11"'
 	@touch $@
 
 .venv-tensorflow/.ready: pyproject.toml
 	$(call make_venv,.venv-tensorflow)
-	@.venv-tensorflow/bin/python $(PIP_INSTALL) 'tensorflow==2.21.0' 'keras==3.15.1' 'tf_keras==2.21.0' 'tf2onnx==1.17.0' 'onnx==1.23.2' 'numpy==2.4.6' 'paho-mqtt>=2.1,<3' psutil 'tomli; python_version < "3.11"'
+	@.venv-tensorflow/bin/python $(PIP_INSTALL_LAZY) 'tensorflow==2.21.0' 'keras==3.15.1' 'tf_keras==2.21.0' 'tf2onnx==1.17.0' 'onnx==1.23.2' 'numpy==2.4.6' 'paho-mqtt>=2.1,<3' psutil 'tomli; python_version < "3.11"'
 	@touch $@
 
 .venv-tflite-micro/.ready: pyproject.toml
 	$(call make_venv,.venv-tflite-micro)
-	@.venv-tflite-micro/bin/python $(PIP_INSTALL) 'tflite-micro==0.dev20261023182759'
+	@.venv-tflite-micro/bin/python $(PIP_INSTALL_LAZY) 'tflite-micro==0.dev20261023182759'
 	@touch $@
 
 .venv-qnn/.ready: pyproject.toml
 	$(call make_venv,.venv-qnn)
-	@.venv-qnn/bin/python $(PIP_INSTALL) 'onnxruntime-qnn==2.7.0' 'onnxruntime==1.26.0'
+	@.venv-qnn/bin/python $(PIP_INSTALL_LAZY) 'onnxruntime-qnn==2.7.0' 'onnxruntime==1.26.0'
 	@touch $@
 
 .venv-rknn/.ready: pyproject.toml
 	$(call make_venv,.venv-rknn)
-	@.venv-rknn/bin/python $(PIP_INSTALL) 'protobuf==4.25.4' psutil 'ruamel.yaml' scipy tqdm 'opencv-python-headless<4.12' fast-histogram 'numpy==1.26.4' 'onnx==1.18.0' 'onnxruntime==1.22.0'
-	@.venv-rknn/bin/python $(PIP_INSTALL) --no-deps 'rknn-toolkit2==2.5.0'
+	@.venv-rknn/bin/python $(PIP_INSTALL_LAZY) 'protobuf==4.25.4' psutil 'ruamel.yaml' scipy tqdm 'opencv-python-headless<4.12' fast-histogram 'numpy==1.26.4' 'onnx==1.18.0' 'onnxruntime==1.22.0'
+	@.venv-rknn/bin/python $(PIP_INSTALL_LAZY) --no-deps 'rknn-toolkit2==2.5.0'
 	@touch $@
 
 .venv-vela/.ready: pyproject.toml
 	$(call make_venv,.venv-vela)
-	@.venv-vela/bin/python $(PIP_INSTALL) 'ethos-u-vela==5.2.0'
+	@.venv-vela/bin/python $(PIP_INSTALL_LAZY) 'ethos-u-vela==5.2.0'
 	@touch $@
 
 .venv-labgrid/.ready: pyproject.toml
 	$(call make_venv,.venv-labgrid)
-	@.venv-labgrid/bin/python $(PIP_INSTALL) 'labgrid==26.0.1'
+	@.venv-labgrid/bin/python $(PIP_INSTALL_LAZY) 'labgrid==26.0.1'
 	@touch $@
 
 .swupdate/.ready: scripts/unpack-packages
