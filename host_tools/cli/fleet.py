@@ -153,10 +153,15 @@ def _add_groups(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     actions = _group(verbs, "groups", "groups: list, add, edit, remove")
     _most(_client(actions, "groups", "list", "show groups", "preparing"))
     add = _client(actions, "groups", "add", "make a group", "preparing")
-    edit = _client(actions, "groups", "edit", "give a group another note or selector", "preparing")
+    edit = _client(actions, "groups", "edit", "give a group another note or selector, or none", "preparing")
     for action in (add, edit):
         action.add_argument("--note", help="for people")
         _add_selector(action)
+    edit.add_argument(
+        "--no-selector",
+        action="store_true",
+        help="take its selector away: its devices go back to where people put them",
+    )
     remove = _client(actions, "groups", "remove", "remove a group that never had anything", "preparing")
     gateway = _client(
         actions, "groups", "gateway-token", "make the token with which every device of a group polls", "ddi"

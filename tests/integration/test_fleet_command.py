@@ -142,7 +142,16 @@ def test_a_fleet_from_a_list_of_devices_to_a_rollout_and_its_audit(
     )
     assert "lab: made" in server.ask("groups", "add", "lab", "--note", "second floor")
     assert "second floor" in server.ask("groups", "list")
-    server.ask("groups", "add", "spare")
+    server.ask("groups", "add", "spare", "--select-tag", "spare")
+    assert "nothing to change" in server.refused("groups", "edit", "spare")
+    for more in (("--rank", "5"), ("--select-tag", "a")):
+        assert "--no-selector: expected alone" in server.refused(
+            "groups", "edit", "spare", "--no-selector", *more
+        )
+    server.ask("groups", "edit", "spare", "--note", "shelf")
+    assert "tag spare" in server.ask("groups", "list"), "what is not named stays"
+    server.ask("groups", "edit", "spare", "--no-selector")
+    assert "tag spare" not in server.ask("groups", "list")
     assert "spare: removed" in server.ask("groups", "remove", "spare")
     artifact = ReleasedArtifact(path="models/net/a.ewa", digest="sha256:" + "0" * 64, size_bytes=1)
     release = Release(
