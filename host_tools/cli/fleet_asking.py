@@ -162,7 +162,13 @@ def rollouts_submit(options: argparse.Namespace) -> int:
 
 
 rollouts_approve = rollouts_pause = rollouts_resume = rollouts_submit
-rollouts_abort = rollouts_rollback = rollouts_retry = rollouts_submit
+rollouts_abort = rollouts_rollback = rollouts_submit
+
+
+def rollouts_retry(options: argparse.Namespace) -> int:
+    """Let jobs that failed or were canceled try once more."""
+    rollout = FleetServer(options).ask("POST", f"/rollouts/{name_of(options.id)}/retry", {})
+    return done(options, rollout, f"{rollout['id']}: jobs that failed or were canceled are tried again")
 
 
 def rollouts_approve_stage(options: argparse.Namespace) -> int:

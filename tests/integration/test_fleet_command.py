@@ -219,18 +219,14 @@ def test_over_tls_and_what_is_wrong_is_said(
     server.address = server.address.replace("127.0.0.1", "localhost")
     assert server.ask("devices", "list", "--ca", str(tmp_path / "authority.crt")) == "none\n"
     server.ask("devices", "list", status=6)  # an authority that the system does not trust
-    for arguments, status, says in (
-        (["devices", "show", "../x"], 2, "expected an id"),
-        (["devices", "edit", "d1"], 2, "nothing to change"),
-        (["devices", "import", "absent.csv"], 2, "No such file"),
-        (["devices", "list", "--ca", "absent.pem"], 2, "cannot be used"),
+    for arguments, says in (
+        (["devices", "show", "../x"], "expected an id"),
+        (["devices", "edit", "d1"], "nothing to change"),
+        (["devices", "import", "absent.csv"], "No such file"),
+        (["devices", "list", "--ca", "absent.pem"], "cannot be used"),
     ):
-        server.ask(
-            *arguments,
-            *(() if "--ca" in arguments else ("--ca", str(tmp_path / "authority.crt"))),
-            status=status,
-        )
-        del says
+        more = () if "--ca" in arguments else ("--ca", str(tmp_path / "authority.crt"))
+        assert says in server.refused(*arguments, *more)
     for more, status, says in (
         (["--server", "ftp://x"], 2, "expected https://HOST"),
         (["--server", "http://fleet.example"], 2, "in the clear"),
@@ -258,7 +254,10 @@ def test_over_tls_and_what_is_wrong_is_said(
         (["serve", "--repository", "r/"], 2, "belong together"),
         (["serve", "--authority", "a/"], 2, "--authority-url is missing"),
         (["token", "create", "--name", "a b", "--role", "admin"], 2, "--name"),
-        (["token", "revoke", "0123456789ab"], 2, "there is none"),
+        (["token", "revoke", "0123456789ab"], 2, "there is no fleet in it"),
+        (["token", "list"], 2, "there is no fleet in it"),
+        (["audit", "verify"], 2, "there is no fleet in it"),
+        (["audit", "export"], 2, "there is no fleet in it"),
         (["audit", "verify", "absent.jsonl"], 2, "one of them"),
     ],
 )
@@ -272,6 +271,34 @@ def test_what_cannot_be_served_is_said(
         for one in arguments
     ]
     assert main(["fleet", *arguments, "--database", str(tmp_path / "fleet.db")]) == status
+    assert says in capfd.readouterr().err
+
+
+def test_an_audit_file_without_entries_is_not_called_whole(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "audit.jsonl").touch()
+    assert main(["fleet", "audit", "verify", str(tmp_path / "audit.jsonl")]) == 2
+    assert "expected entries, got none. Did the export fail?" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (b"garbage\r\n", "answered something else than HTTP"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n<a/>", "answered something else than JSON"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]", "answered something else than a list"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", "answered something else than a list"),
+        (b"HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n", "the server answered 302"),
+    ],
+)
+def test_another_server_than_a_fleets_is_told_of(
+    answer: bytes, says: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "token").write_text("t")
+    with answering(answer) as port:
+        options = ["--server", f"http://127.0.0.1:{port}", "--token-file", str(tmp_path / "token")]
+        assert main(["fleet", "devices", "list", *options]) == 6
     assert says in capfd.readouterr().err
 
 

@@ -44,6 +44,7 @@ _MOST_TAGS: Final = 32
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 """With one of these a cell begins that a spreadsheet takes for a formula."""
 _MOST_TOLD: Final = 20
+_HINT: Final = f"The first line is {','.join(COLUMNS[:3])}."
 _BATCH: Final = 1_000
 
 
@@ -67,28 +68,24 @@ def read_table(data: bytes) -> tuple[Row, ...]:
     """Read a device list.
 
     Args:
-        data: CSV with a header, UTF-8; columns other than ``id``, ``group`` and ``tags`` (separated by spaces) are passed over.
+        data: CSV with a header, UTF-8, columns of `COLUMNS`; those other than ``id``, ``group`` and ``tags`` (separated by spaces) are
+            passed over, so that a list that was taken out can be brought in. Another one is refused: it may be ``tags``, misspelt.
 
     Raises:
         DeviceTableError: It is none; every wrong line is named, up to 20.
     """
     try:
         text = data.decode("utf-8-sig")
-        lines = list(csv.reader(io.StringIO(text, newline=""), strict=True))
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         raise DeviceTableError(f"line {line}: expected UTF-8, got byte 0x{data[error.start]:02x}.") from error
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    try:
+        lines = list(reader)
     except csv.Error as error:
-        raise DeviceTableError(
-            f"not CSV: {error}.", hint=f"The first line is {','.join(COLUMNS[:3])}."
-        ) from error
+        raise DeviceTableError(f"line {reader.line_num}: not CSV: {error}.", hint=_HINT) from error
     header = [name.strip() for name in lines[0]] if lines else []
-    for name in _NEEDED:
-        if header.count(name) != 1:
-            raise DeviceTableError(
-                f"line 1: expected a column {name!r}, once, got {header.count(name)} of them.",
-                hint=f"The first line is {','.join(COLUMNS[:3])}.",
-            )
+    _check_header(header)
     problems: list[str] = []
     rows = list(_rows(header, lines[1:], problems))
     if problems:
@@ -97,6 +94,20 @@ def read_table(data: bytes) -> tuple[Row, ...]:
             " ".join(problems[:_MOST_TOLD]) + more, hint="Nothing was taken: mend the list and send it again."
         )
     return tuple(rows)
+
+
+def _check_header(header: Sequence[str]) -> None:
+    header = [name for name in header if name]  # spreadsheets write empty columns at the end
+    for name in header:
+        if name not in COLUMNS:
+            raise DeviceTableError(
+                f"line 1: expected columns of {', '.join(COLUMNS)}, got {name[:80]!a}.", hint=_HINT
+            )
+    for name in dict.fromkeys((*_NEEDED, *header)):
+        if header.count(name) != 1:
+            raise DeviceTableError(
+                f"line 1: expected a column {name!r}, once, got {header.count(name)} of them.", hint=_HINT
+            )
 
 
 def import_table(fleet: Fleet, data: bytes, *, actor: str) -> Imported:

@@ -152,7 +152,9 @@ def test_a_selector_that_is_taken_away_lets_devices_go_back_and_says_why(either:
     fleet.service.round()
     fleet.pass_time(3_600.0)
     fleet.service.round()
-    assert fleet.done("PATCH", "/groups/outdoor", {"note": "roofs"})["selector"] is not None, "left out: stays"
+    assert fleet.done("PATCH", "/groups/outdoor", {"note": "roofs"})["selector"] is not None, (
+        "left out: stays"
+    )
     assert fleet.done("PATCH", "/groups/outdoor", {"selector": None}) | {"created_seconds": 0} == {
         "name": "outdoor",
         "note": "roofs",
