@@ -173,15 +173,15 @@ def _of_validation(request: Request, error: Exception) -> Response:
 
 def _is_json(request: Request) -> bool:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
+    # Where nothing is said, the framework takes it for JSON.
+    return kind in ("", "application/json") or (kind.startswith("application/") and kind.endswith("+json"))
 
 
 def _of_http(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise TypeError("this handler is for HTTP errors")
-    if error.status_code == 400 and not isinstance(
-        error, Refusal
-    ):  # the framework's word for what it cannot parse
+    if error.status_code == 400 and not isinstance(error, Refusal):
+        # The framework's word for a body that it cannot parse.
         error = Refusal(
             400, "malformed", "The body cannot be read as JSON.", expected="JSON of a few levels, in UTF-8"
         )
