@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlencode, urlsplit
-from urllib.request import HTTPRedirectHandler, HTTPSHandler, ProxyHandler, Request, build_opener
+from urllib.request import HTTPSHandler, ProxyHandler, Request, build_opener
 
 from device_agent.contract.errors import TransferError
 from host_tools.cli.fleet import DEFAULT_PORT
 from host_tools.errors import InputError, StoreError
+from host_tools.no_redirect import NoRedirect
 from host_tools.review.serve.exposure import LOOPBACK
 from host_tools.review.wire_text import harmless
 
@@ -26,13 +27,6 @@ _SECONDS: Final = 60.0
 _PAGE: Final = 500
 _MOST_BYTES: Final = 1 << 28
 _HINT: Final = "Is `edgewright fleet serve` running there?"
-
-
-class _NoRedirect(HTTPRedirectHandler):
-    """Follows nowhere: the token is for one server, and no fleet's server redirects."""
-
-    def redirect_request(self, *_request: object) -> None:
-        return None
 
 
 class FleetServer:
@@ -50,7 +44,7 @@ class FleetServer:
         self._token = _token(options.token_file)
         context = _tls(options.ca)
         # A proxy of the environment would see the token; a fleet's server is asked directly.
-        self._opener = build_opener(ProxyHandler({}), HTTPSHandler(context=context), _NoRedirect())
+        self._opener = build_opener(ProxyHandler({}), HTTPSHandler(context=context), NoRedirect())
 
     def ask(
         self, method: str, path: str, body: object = None, *, query: Mapping[str, Any] | None = None
