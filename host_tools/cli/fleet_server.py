@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import ssl
+import sys
 from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -91,7 +92,7 @@ class FleetServer:
             raise TransferError(f"{self._root}: cannot be reached: {reason}.", hint=_HINT) from error
 
     def every(self, path: str, *, query: Mapping[str, Any], most: int) -> Iterator[dict[str, Any]]:
-        """Give the items of a list, page by page."""
+        """Give the items of a list, page by page; that there are more than ``most`` is told on standard error."""
         after: str | None = ""
         left = most
         while after is not None and left > 0:
@@ -101,6 +102,8 @@ class FleetServer:
             yield from page["items"]
             left -= len(page["items"])
             after = page["next"]
+        if after is not None:
+            print(f"edgewright: there are more than these {most}: give a larger --most.", file=sys.stderr)
 
 
 def _refusal(error: HTTPError) -> InputError | StoreError | TransferError:

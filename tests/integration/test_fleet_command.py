@@ -84,6 +84,12 @@ class Server:
             *arguments, "--server", self.address, "--token-file", str(self.token_file), status=status
         )
 
+    def told(self, *arguments: str) -> str:
+        self._capfd.readouterr()
+        options = ["--server", self.address, "--token-file", str(self.token_file)]
+        assert main(["fleet", *arguments, *options]) == 0
+        return self._capfd.readouterr().err
+
     def refused(self, *arguments: str) -> str:
         self._capfd.readouterr()
         options = ["--server", self.address, "--token-file", str(self.token_file)]
@@ -173,6 +179,9 @@ def test_a_fleet_from_a_list_of_devices_to_a_rollout_and_its_audit(
     assert "gate-2" in server.ask("devices", "list", "--group", "lab")
     assert "tags roof" in server.ask("devices", "edit", "gate-2", "--tag", "roof")
     assert "roof" in server.ask("devices", "export")
+    assert "tags none" in server.ask("devices", "edit", "gate-2", "--no-tags")
+    assert "--most" in server.told("devices", "list", "--most", "1")
+    assert server.told("devices", "list", "--most", "2") == ""
     assert "gate-2" in server.ask("devices", "show", "gate-2")
     assert "decommissioned" in server.ask("devices", "decommission", "gate-2", "--reason", "broken")
     (tmp_path / "plan.toml").write_text(PLAN)
@@ -187,6 +196,8 @@ def test_a_fleet_from_a_list_of_devices_to_a_rollout_and_its_audit(
     server.ask("rollouts", "approve-stage", "r1", status=2)
     assert "r1: aborted" in server.ask("rollouts", "abort", "r1")
     server.ask("rollouts", "retry", "r1", status=2)
+    newest, *_ = json.loads(server.ask("audit", "list", "--newest", "--most", "1", "--json"))
+    assert newest["action"] == "rollout.abort"
     assert "user ada" in server.ask("audit", "list", "--action", "rollout.")
     exported = server.run("audit", "export", "--database", server.database)
     (tmp_path / "audit.jsonl").write_text(exported)
