@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from device_agent.contract.digest import digest_of
 from host_tools.fleet.serve.device_table import DeviceTableError, read_table
 from host_tools.fleet.serve.limits import Limits
 from tests.unit.host_tools.fleet.fleet_of_tests import FleetOfTests
@@ -21,9 +22,11 @@ if TYPE_CHECKING:
 def test_a_list_adds_moves_and_tags_and_comes_out_again(fleet: FleetOfTests) -> None:
     names = fleet.with_devices(2)
     fleet.done("POST", "/groups", {"name": "shop"})
-    table = f"\ufeffid,group,tags,note\r\nnew-1,lab,a b,x\r\n{names[0]},shop,c,\r\n\r\n{names[1]},lab,,\r\n"
+    table = f"\ufeffid,group,tags,health\r\nnew-1,lab,a b,x\r\n{names[0]},shop,c,\r\n\r\n{names[1]},lab,,\r\n"
     sent = fleet.done("POST", "/devices.csv", content=table.encode(), role="operator")
     assert sent == {"added": 1, "changed": 1, "same": 1}
+    (entry,) = fleet.done("GET", "/audit", params={"action": "device.import"})["items"]
+    assert entry["details"] == {"added": 1, "changed": 1, "list": digest_of(table.encode())}
     assert fleet.done("GET", f"/devices/{names[0]}")["group"] == "shop"
     assert fleet.done("GET", "/devices/new-1")["tags"] == ["a", "b"]
     exported = fleet.ask("GET", "/devices.csv", role="viewer")
