@@ -19,6 +19,7 @@ from host_tools.fleet.store.devices import DeviceFilter
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from device_agent.contract.telemetry import Scalar
     from host_tools.fleet.serve.context import Fleet
     from host_tools.fleet.store.fleet_store import FleetBook, FleetStore
 
@@ -141,7 +142,7 @@ def import_table(fleet: Fleet, data: bytes, *, actor: str) -> Imported:
         require_room(count + len(added) - 1, fleet.limits.devices, "devices")
         book.devices.add(added)
         # One entry, whose digest says which list it was: with one for each device a large list would use up its owner's changes of an hour.
-        details = {"added": len(added), "changed": changed, "list": digest_of(data)}
+        details: dict[str, Scalar] = {"added": len(added), "changed": changed, "list": digest_of(data)}
         book.note(actor, "device.import", "devices", details)
         book.changes.tell(book.now_seconds, "devices", "devices", {"changed": len(added) + changed})
     return Imported(added=len(added), changed=changed, same=len(rows) - len(added) - changed)

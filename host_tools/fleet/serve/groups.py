@@ -64,7 +64,7 @@ def add_group_endpoints(app: FastAPI, fleet: Fleet) -> None:
             book.groups.put(edited)
             told = _told(edited)
             if before.selector is not None and selector != before.selector:
-                told = {"selector": "none", "selector_before": in_words(before.selector)} | told
+                told = {"selector": "none", **told, "selector_before": in_words(before.selector)}
             book.note(caller_of(request).actor, "group.edit", f"group/{group}", told)
         fleet.service.wake()
         return edited
