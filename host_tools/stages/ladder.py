@@ -24,13 +24,19 @@ if TYPE_CHECKING:
     from targets.profile import CapabilityProfile
 
 GOOD_DECIBELS: Final = 22.0
-"""Signal-to-noise ratio of the outputs from which on no further stage is tried: classifiers then keep 99 in 100 answers."""
+"""Signal-to-noise ratio of the outputs from which on no further stage is tried: classifiers then keep 99 in 100 answers.
+
+It counts as reached where it is by one standard error over the samples: stopping at 22.2 dB on 24 of them left 21.1 dB on 800 others.
+"""
 
 EXCELLENT_DECIBELS: Final = 40.0
 """The same for models so small that trying all stages takes seconds."""
 
 _WORTH_WHILE_DECIBELS: Final = 1.0
-"""What a stage must gain to be kept where the outputs were good without it: it may cost operators (Min)."""
+"""What a stage must gain to be kept where the outputs were good without it, or where it adds operators.
+
+33 Min operators of equalization took EfficientNet-Lite0 from 5.1 to 7.1 ms in ONNX Runtime on x86 without VNNI, for 0.4 dB.
+"""
 
 _MOST_LOSS_DECIBELS: Final = 0.5
 """A stage that was not fitted may show such a loss on few samples by chance, and no more."""
@@ -142,15 +148,20 @@ class Ladder:
         if worth is None:
             self._record(name, started, note, before.worth, is_kept=False)
             return
-        is_kept = is_asked or before.worth is None or self._is_kept(worth, before.worth, is_fitted=is_fitted)
+        must_pay = after.model.graph.graph.num_nodes() > before.model.graph.graph.num_nodes()
+        is_kept = (
+            is_asked
+            or before.worth is None
+            or self._is_kept(worth, before.worth, is_fitted=is_fitted, must_pay=must_pay)
+        )
         if is_kept:
             self._state = replace(after, worth=worth)
         self._record(
             name, started, note if is_kept else f"undone, it did not help: {note}", worth, is_kept=is_kept
         )
 
-    def _is_kept(self, worth: Worth, before: Worth, *, is_fitted: bool) -> bool:
-        if self._is_good(before):
+    def _is_kept(self, worth: Worth, before: Worth, *, is_fitted: bool, must_pay: bool) -> bool:
+        if must_pay or self._is_good(before):
             return worth.gains(_WORTH_WHILE_DECIBELS, over=before)
         if worth.is_better_than(before):
             return True
@@ -166,10 +177,12 @@ class Ladder:
         return recipe.method is None and is_left
 
     def _is_enough(self, worth: Worth) -> bool:
-        return self._is_good(worth) and (worth.reaches(EXCELLENT_DECIBELS) or not self.yardstick.is_quick)
+        return self._is_good(worth) and (
+            worth.surely_reaches(EXCELLENT_DECIBELS) or not self.yardstick.is_quick
+        )
 
     def _is_good(self, worth: Worth) -> bool:
-        return worth.reaches(GOOD_DECIBELS) and (self.goal is None or self.goal.is_reached(worth))
+        return worth.surely_reaches(GOOD_DECIBELS) and (self.goal is None or self.goal.is_reached(worth))
 
     def _record(self, name: str, started: float, note: str, worth: Worth | None, *, is_kept: bool) -> None:
         self.stages.append(
