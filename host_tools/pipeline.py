@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 import time
@@ -22,6 +23,7 @@ from host_tools.lower.sidecars import SIDECAR_FILES
 from host_tools.made_with import made_with
 from host_tools.model import load
 from host_tools.model.from_tensorflow.options import TensorFlowOptions
+from host_tools.model.pixel_input import taking_pixels
 from host_tools.observe import open_data
 from host_tools.observe.cache import StatisticsCache, statistics_of
 from host_tools.observe.calibration_set import CalibrationSet
@@ -34,6 +36,7 @@ from host_tools.output_folder import OutputFolder, open_output_folder
 from host_tools.pack.artifact import artifact_name, checked_name, checked_version, pack
 from host_tools.pack.heat_file import read_heat
 from host_tools.plan.check import check
+from host_tools.plan.pixel_codes import require_pixel_codes, with_pixel_codes
 from host_tools.plan.plan_file import encode as encode_plan
 from host_tools.plan.planner import needs_histograms, require_recipe
 from host_tools.progress import Progress, Silent
@@ -102,6 +105,7 @@ def convert(
     version: str = "0.1.0",
     recipe: Recipe | None = None,
     preprocess: str | Path | None = None,
+    fold_preprocessing: bool = False,
     heat: str | Path | None = None,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     constants: Mapping[str, tuple[float, ...]] | None = None,
@@ -132,6 +136,8 @@ def convert(
         version: Version of the model as you count it.
         recipe: How to quantize; by default the plan chooses, and says so.
         preprocess: How pictures become inputs; by default ``preprocess.toml`` in or beside the data.
+        fold_preprocessing: Whether mean and std go into the model, so that its input, and the payload's, is the pixels themselves, 0 to 255;
+            for precision int8 and data that are pictures.
         heat: TOML file with what devices are to do when they get hot, which the artifacts then declare; see docs/agent.md.
         shapes: Shapes of inputs whose shape the file leaves open.
         constants: Inputs that become constants, by name; see `host_tools.model.load`.
@@ -178,10 +184,18 @@ def convert(
     if is_imported:
         require_importable(chosen)
     preprocessing = find_preprocessing(preprocess, data if data is not None else evaluation)
+    of_evaluation = preprocessing
+    if evaluation is not None and preprocess is None:
+        of_evaluation = _one_preprocessing(preprocessing, evaluation)
+    if fold_preprocessing:
+        chosen = with_pixel_codes(chosen, float_model.inputs[0].name)
+        float_model, preprocessing = _folded(float_model, preprocessing, data)
+        of_evaluation = preprocessing
+    opened = partial(open_data, inputs=float_model.inputs, only_pictures=fold_preprocessing)
     calibration = (
         CalibrationSet(RandomInputs(float_model), float_model.inputs)
         if data is None
-        else open_data(data, inputs=float_model.inputs, preprocessing=preprocessing, limit=limit)
+        else opened(data, preprocessing=preprocessing, limit=limit)
     )
     samples = _evaluation(
         float_model,
@@ -189,8 +203,7 @@ def convert(
         evaluation,
         labels,
         metric,
-        preprocessing,
-        is_named=preprocess is not None,
+        opened=partial(opened, preprocessing=of_evaluation),
         origin=_origin(data, limit, is_calibrated=is_calibrated),
     )
     if chosen.precision != "int8":
@@ -225,7 +238,7 @@ def convert(
             folder.remove("statistics.json")  # of an earlier run
             one_stage = prepare_imported if is_imported else prepare_uncalibrated
             prepared = partial(one_stage, float_model, recipe=chosen)
-        made, refused = _candidates(prepared, profiles, told)
+        made, refused = _candidates(prepared, profiles, told, takes_pixels=fold_preprocessing)
         candidates = [candidate for candidate, _ in made]
         seen = {candidate.profile.id: own for candidate, own in made}
         run = partial(
@@ -282,7 +295,11 @@ def _threads(asked: int | None) -> int:
 
 
 def _candidates(
-    prepared: Callable[..., Prepared], profiles: Sequence[CapabilityProfile], progress: Progress
+    prepared: Callable[..., Prepared],
+    profiles: Sequence[CapabilityProfile],
+    progress: Progress,
+    *,
+    takes_pixels: bool,
 ) -> tuple[list[tuple[Candidate, Statistics | None]], tuple[Refusal, ...]]:
     """Plan and lower for every target; what one of them cannot do is no loss to the others.
 
@@ -298,6 +315,8 @@ def _candidates(
     for profile in profiles:
         progress.stage(f"Planning for {profile.id}", None)  # its stages count for themselves
         try:
+            if takes_pixels:
+                require_pixel_codes(profile)
             found = prepared(profile=profile)
             check(found.plan, found.model, profile)
             candidate = Candidate(
@@ -358,9 +377,8 @@ def _evaluation(
     data: str | Path | None,
     labels: str | Path | None,
     metric: str | None,
-    preprocessing: Preprocessing | None,
     *,
-    is_named: bool,
+    opened: Callable[[str | Path], CalibrationSet],
     origin: str,
 ) -> Evaluation:
     if metric is not None and labels is None:
@@ -380,11 +398,7 @@ def _evaluation(
             metric=None,
             origin=f"{len(few)} {origin}: no --eval was given",
         )
-    chosen = open_data(
-        data,
-        inputs=model.inputs,
-        preprocessing=preprocessing if is_named else _one_preprocessing(preprocessing, data),
-    )
+    chosen = opened(data)
     known = read_labels(labels, chosen) if labels is not None else None
     if known is not None and metric is None:
         require_classes(known, math.prod(model.outputs[0].shape))
@@ -437,6 +451,24 @@ def _one_preprocessing(calibration: Preprocessing | None, evaluation: str | Path
             hint="Give one for both by --preprocess FILE, or make them equal.",
         )
     return calibration if calibration is not None else own
+
+
+def _folded(
+    model: FloatModel, preprocessing: Preprocessing | None, data: str | Path | None
+) -> tuple[FloatModel, Preprocessing]:
+    """Return the model with mean and std inside, and what is left to do with pictures.
+
+    Raises:
+        InputError: Nothing says what mean and std are, or the model takes no such pictures.
+    """
+    if preprocessing is None:
+        raise InputError(
+            f"--fold-preprocessing: nothing says what to fold: no preprocess.toml in or beside {data}.",
+            hint="Put one there, or give --preprocess FILE.",
+        )
+    channels = len(preprocessing.mean)
+    left = dataclasses.replace(preprocessing, mean=(0.0,) * channels, std=(1.0,) * channels)
+    return taking_pixels(model, preprocessing), left
 
 
 def _write(

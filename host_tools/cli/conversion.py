@@ -47,6 +47,7 @@ def run(options: argparse.Namespace) -> int:
             version=options.model_version,
             recipe=_recipe(options),
             preprocess=options.preprocess,
+            fold_preprocessing=options.fold_preprocessing,
             heat=options.heat,
             shapes=parse_shapes(options.shape),
             constants=parse_constants(options.constant),
