@@ -189,7 +189,7 @@ def convert(
         of_evaluation = _one_preprocessing(preprocessing, evaluation)
     if fold_preprocessing:
         chosen = with_pixel_codes(chosen, float_model.inputs[0].name)
-        float_model, preprocessing = _folded(float_model, preprocessing, data)
+        float_model, preprocessing = _folded(float_model, preprocessing)
         of_evaluation = preprocessing
     opened = partial(open_data, inputs=float_model.inputs, only_pictures=fold_preprocessing)
     calibration = (
@@ -454,7 +454,7 @@ def _one_preprocessing(calibration: Preprocessing | None, evaluation: str | Path
 
 
 def _folded(
-    model: FloatModel, preprocessing: Preprocessing | None, data: str | Path | None
+    model: FloatModel, preprocessing: Preprocessing | None
 ) -> tuple[FloatModel, Preprocessing]:
     """Return the model with mean and std inside, and what is left to do with pictures.
 
@@ -463,7 +463,7 @@ def _folded(
     """
     if preprocessing is None:
         raise InputError(
-            f"--fold-preprocessing: nothing says what to fold: no preprocess.toml in or beside {data}.",
+            "--fold-preprocessing: nothing says what to fold: there is no preprocess.toml in or beside the data.",
             hint="Put one there, or give --preprocess FILE.",
         )
     channels = len(preprocessing.mean)

@@ -47,7 +47,8 @@ def load_image(source: Path | bytes, preprocessing: Preprocessing) -> NDArray[np
         float32 of shape (1, channels, height, width) or (1, height, width, channels), C-contiguous.
 
     Raises:
-        PictureError: Pillow is absent, the picture cannot be read, is larger than `MAX_PIXELS`, or has more than 8 bits a channel.
+        PictureError: Pillow is absent, the picture cannot be read, is larger than `MAX_PIXELS`, also when resized, or has more than 8 bits
+            a channel.
     """
     where = str(source) if isinstance(source, Path) else "picture"
     if Image is None:
@@ -80,7 +81,7 @@ def prepare_pixels(picture: NDArray[np.uint8], preprocessing: Preprocessing) -> 
         As `load_image`.
 
     Raises:
-        PictureError: It has no pixel, or more than `MAX_PIXELS`.
+        PictureError: It has no pixel, or more than `MAX_PIXELS`, also when resized.
     """
     height, width = picture.shape[:2]
     if not height * width:
@@ -89,6 +90,7 @@ def prepare_pixels(picture: NDArray[np.uint8], preprocessing: Preprocessing) -> 
         grey_or_color = picture[:, :, 0] if picture.shape[2:] == (1,) else picture
         pixels = _pixels(Image.fromarray(np.ascontiguousarray(grey_or_color)), preprocessing, "picture")
         return _normalised(pixels, preprocessing)
+    _require_few_pixels(width, height, "picture")
     rows, columns = _scaled(height, width, preprocessing, "picture")
     colored = _colored(picture.reshape(height, width, -1), preprocessing)
     resized = resample.resize(colored, (rows, columns), preprocessing.resample)
@@ -149,7 +151,7 @@ def _scaled(height: int, width: int, preprocessing: Preprocessing, where: str) -
     """Return rows and columns after resizing: as given, or before a crop the least that cover what is given with the picture's aspect.
 
     Raises:
-        PictureError: The picture, or what resizing makes of it on the way, has too many pixels.
+        PictureError: What resizing makes of the picture, or goes through on the way, has too many pixels.
     """
     rows, columns = preprocessing.resize
     if preprocessing.crop is not None:
@@ -157,10 +159,8 @@ def _scaled(height: int, width: int, preprocessing: Preprocessing, where: str) -
             columns = width * rows // height
         else:
             rows = height * columns // width
-    for across, down in ((width, height), (columns, height), (columns, rows)):
-        _require_few_pixels(
-            across, down, where, resized="" if (across, down) == (width, height) else " when resized"
-        )
+    for down in (height, rows):  # a strip is small until it is as wide as the model wants it
+        _require_few_pixels(columns, down, where, resized=" when resized")
     return rows, columns
 
 

@@ -21,6 +21,8 @@ _SUPPORT: Final = {"bilinear": 1.0, "bicubic": 2.0}
 """How far from its centre a filter reaches, in pixels of the result where that is the smaller picture."""
 _SHARPNESS: Final = -0.5
 """Parameter a of the cubic filter; R. Keys, "Cubic convolution interpolation for digital image processing", 1981."""
+_BLOCK: Final = 1 << 17
+"""Sums that are held at a time: half a megabyte, which caches hold."""
 _LUMINANCE: Final = (19595, 38470, 7471)
 """ITU-R BT.601: 0.299, 0.587 and 0.114 in units of 2**-16."""
 
@@ -63,13 +65,27 @@ def _nearest(extent: int, wanted: int) -> NDArray[np.int64]:
 
 
 def _filtered(pixels: NDArray[np.uint8], wanted: int, axis: int, resample: Resample) -> NDArray[np.uint8]:
-    extent = pixels.shape[axis]
-    first, weights = _weights(extent, wanted, resample)
+    """Filter along rows (axis 1) or columns (axis 0), a block of the other axis at a time: sums take four times the room of pixels."""
+    extents = list(pixels.shape)
+    first, weights = _weights(extents[axis], wanted, resample)
+    extents[axis] = wanted
+    result = np.empty(extents, np.uint8)
+    step = max(1, _BLOCK // (wanted * extents[2]))
+    for start in range(0, extents[1 - axis], step):
+        block = (slice(start, start + step),) if axis == 1 else (slice(None), slice(start, start + step))
+        result[block] = _weighted(pixels[block], axis, first, weights)
+    return result
+
+
+def _weighted(
+    pixels: NDArray[np.uint8], axis: int, first: NDArray[np.int64], weights: NDArray[np.int32]
+) -> NDArray[np.uint8]:
+    extents = list(pixels.shape)
+    extents[axis] = len(first)
     along = (1, -1, 1) if axis == 1 else (-1, 1, 1)
-    shape = (pixels.shape[0], wanted, pixels.shape[2]) if axis == 1 else (wanted, *pixels.shape[1:])
-    total: NDArray[np.int32] = np.full(shape, 1 << (_FRACTION_BITS - 1), np.int32)
+    total: NDArray[np.int32] = np.full(extents, 1 << (_FRACTION_BITS - 1), np.int32)
     for tap in range(weights.shape[1]):
-        places = np.minimum(first + tap, extent - 1)  # beyond the edge the weight is 0
+        places = np.minimum(first + tap, pixels.shape[axis] - 1)  # beyond the edge the weight is 0
         total += pixels.take(places, axis=axis) * weights[:, tap].reshape(along)
     rounded: NDArray[np.uint8] = np.clip(total >> _FRACTION_BITS, 0, 255).astype(np.uint8)
     return rounded

@@ -115,14 +115,14 @@ def _convolve_channels(editor: GraphEditor, pixels: ir.Value, factor: Float64, s
     }
     weight = editor.constant("normalise/weight", factor.astype(np.float32).reshape(channels, 1, 1, 1))
     bias = editor.constant("normalise/bias", shift.astype(np.float32))
-    _insert(editor, pixels, [ir.node("Conv", [pixels, weight, bias], attributes, name="normalise")])
+    _insert(editor, pixels, [ir.node("Conv", [pixels, weight, bias], attributes, name=f"{pixels.name}/normalise")])
 
 
 def _scale_and_shift(editor: GraphEditor, pixels: ir.Value, factor: Float64, shift: Float64) -> None:
     product = ir.node("Mul", [pixels, editor.constant("normalise/factor", factor.astype(np.float32))])
-    product.name = "normalise/mul"
+    product.name = f"{pixels.name}/normalise/mul"
     addend = editor.constant("normalise/shift", shift.astype(np.float32))
-    total = ir.node("Add", [product.outputs[0], addend], name="normalise/add")
+    total = ir.node("Add", [product.outputs[0], addend], name=f"{pixels.name}/normalise/add")
     _insert(editor, pixels, [product, total])
 
 

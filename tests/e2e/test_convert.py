@@ -562,7 +562,7 @@ def test_folded_preprocessing_lets_the_device_feed_pixels(workplace: Workplace, 
     ("arguments", "expected"),
     [
         (("--preprocess", "told.toml"), "calibration.npy: expected a folder of pictures for --fold-preprocessing"),
-        (("--data", "deep/bare"), "nothing says what to fold: no preprocess.toml in or beside deep/bare"),
+        (("--data", "deep/bare"), "nothing says what to fold: there is no preprocess.toml in or beside the data"),
         (("--data", "pictures", "--eval", "calibration.npy"), "calibration.npy: expected a folder of pictures"),
         (("--data", "pictures", "--precision", "weights-int8"), "precision weights-int8 keeps the input in float"),
         (("--data", "pictures", "--preprocess", "grey.toml"), "1 channels on axis 1 (NCHW), got 'images'"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import io
 import subprocess
@@ -138,6 +139,27 @@ def test_what_is_a_picture_and_what_is_the_models_input() -> None:
         picture.transpose(2, 0, 1),
     ):
         assert prepared(array, PREPROCESSING) is array
+
+
+@given(
+    dtype=st.sampled_from(["u1", "i1", "<u2", ">f4", "?", "c8"]),
+    shape=st.lists(st.integers(0, 5), max_size=4),
+    is_fortran=st.booleans(),
+)
+def test_any_array_is_the_models_input_a_picture_or_refused(
+    dtype: str, shape: list[int], *, is_fortran: bool
+) -> None:
+    array = np.zeros(shape, dtype, order="F" if is_fortran else "C")
+    with contextlib.suppress(PictureError):
+        found = arrays_of(npy(array), tensor((1, 3, 2, 3)), PREPROCESSING)["x"]
+        assert found.shape in ((1, 3, 2, 3), array.shape, (1, *array.shape))
+
+
+def test_blocks_of_a_large_picture_join_without_a_seam() -> None:
+    pixels = noise(700, 900, 3, 2)
+    narrowed = Image.fromarray(pixels).resize((640, 700), Image.Resampling.BICUBIC)
+    expected = np.asarray(narrowed.resize((640, 480), Image.Resampling.BICUBIC))
+    np.testing.assert_array_equal(resize(pixels, (480, 640), "bicubic"), expected)
 
 
 @pytest.mark.parametrize("shape", [(0, 4), (4, 0, 3), (0, 0, 1)])
