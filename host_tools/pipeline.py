@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from host_tools.mixed_precision import Goal
     from host_tools.model.float_model import FloatModel
     from host_tools.observe.statistics import Statistics
+    from host_tools.recipe import RoundingMethod
     from host_tools.stages import Prepared
     from host_tools.verify.verification_report import VerificationReport
     from targets.profile import CapabilityProfile
@@ -204,7 +205,7 @@ def convert(
         labels,
         metric,
         opened=partial(opened, preprocessing=of_evaluation),
-        origin=_origin(data, limit, is_calibrated=is_calibrated),
+        origin=_origin(data, limit, is_calibrated=is_calibrated, rounding=chosen.rounding),
     )
     if chosen.precision != "int8":
         profiles = tuple(as_required(profile, chosen.precision) for profile in profiles)
@@ -236,7 +237,10 @@ def convert(
             )
         else:
             folder.remove("statistics.json")  # of an earlier run
-            one_stage = prepare_imported if is_imported else prepare_uncalibrated
+            weights_alone = partial(
+                prepare_uncalibrated, data=calibration, threads=used_threads, progress=told
+            )
+            one_stage = prepare_imported if is_imported else weights_alone
             prepared = partial(one_stage, float_model, recipe=chosen)
         made, refused = _candidates(prepared, profiles, told, takes_pixels=fold_preprocessing)
         candidates = [candidate for candidate, _ in made]
@@ -246,7 +250,7 @@ def convert(
             float_model,
             evaluation=samples,
             budget=budget or _usual_budget(samples, is_imported=is_imported),
-            calibration_samples=0 if statistics is None else statistics.sample_count,
+            calibration_samples=len(calibration) if is_calibrated or chosen.rounding != "nearest" else 0,
             original=Path(model) if is_imported else None,
             threads=used_threads,
             made_with=made_with(),
@@ -407,11 +411,13 @@ def _evaluation(
     return Evaluation(data=chosen, labels=known, metric=metric, origin=Path(data).name)
 
 
-def _origin(data: str | Path | None, limit: int | None, *, is_calibrated: bool) -> str:
+def _origin(
+    data: str | Path | None, limit: int | None, *, is_calibrated: bool, rounding: RoundingMethod
+) -> str:
     """Say what verification runs on where no evaluation data were given.
 
     Raises:
-        InputError: The precision needs calibration, and there are no data; or a number of them is given alone.
+        InputError: The precision or the rounding needs calibration data, and there are none; or a number of them is given alone.
     """
     if is_calibrated:
         if data is None:
@@ -420,6 +426,11 @@ def _origin(data: str | Path | None, limit: int | None, *, is_calibrated: bool) 
                 hint="Give --data, or a precision that needs none: --precision weights-int8, weights-int4 or int8-dynamic.",
             )
         return "of the calibration samples"
+    if data is None and rounding != "nearest":
+        raise InputError(
+            f"--rounding {rounding} needs calibration data, got none.",
+            hint="Give --data, or leave --rounding out: every weight then goes to its nearest code.",
+        )
     if data is None and limit is not None:
         raise InputError("--limit needs --data: it counts their samples.", hint="Leave --limit out.")
     return (

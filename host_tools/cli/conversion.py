@@ -82,6 +82,7 @@ def _recipe(options: argparse.Namespace) -> Recipe:
         recipe = Recipe(
             precision=precision or "int8",
             group=group,
+            rounding=options.rounding or "nearest",
             method=method,
             mixed_precision=mixed,
             spared=options.spare or "latency",
@@ -93,7 +94,13 @@ def _recipe(options: argparse.Namespace) -> Recipe:
             "--method and --recipe exclude each other.", hint="Write the method into the recipe."
         )
     recipe = Recipe.read(Path(options.recipe))
-    given = {"precision": precision, "group": group, "mixed_precision": mixed, "spared": options.spare}
+    given = {
+        "precision": precision,
+        "group": group,
+        "rounding": options.rounding,
+        "mixed_precision": mixed,
+        "spared": options.spare,
+    }
     recipe = dataclasses.replace(
         recipe, **{name: value for name, value in given.items() if value is not None}
     )
