@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import onnx_ir as ir
 
-from host_tools.errors import InputError
+from host_tools.errors import DataError, InputError
 from host_tools.model.reference import FloatRunner
 from host_tools.model.topology import constant, named, network_of
 from host_tools.observe.observer import digest_of_samples
@@ -79,7 +79,7 @@ def round_by_outputs(
 
     Raises:
         InputError: The plan stores no matrix as codes.
-        DataError: A sample cannot be read or does not fit.
+        DataError: A sample cannot be read, does not fit, or makes numbers inside the model that are not finite.
         ModelError: ONNX Runtime failed.
     """
     matrices = _matrices(model, plan)
@@ -89,31 +89,37 @@ def round_by_outputs(
             hint="Leave --rounding out.",
         )
     graph = model.graph.clone()
-    state = hashlib.sha256(f"{model.digest} gptq ".encode())
-    tensors = dict(plan.tensors)
+    tensors, data_digest = dict(plan.tensors), plan.data_digest
     left = nearest = 0.0
     for seen in _moments(model, matrices, data, threads=threads, progress=progress):
+        data_digest = seen.data_digest
         progress.stage("Rounding by outputs", len(seen.matrices))
         for matrix in seen.matrices:
             weight = graph.graph.initializers[matrix.weight]
             found = _rounded(constant(weight), matrix, seen.second[matrix.read])
             weight.const_value = ir.tensor(found.values, name=matrix.weight)
-            state.update(found.values.tobytes())
             left, nearest = left + found.error, nearest + found.nearest_error
             entry = tensors[matrix.weight]
             tensors[matrix.weight] = dataclasses.replace(entry, reason=entry.reason + _REASON)
             progress.step()
-    digest = f"sha256:{state.hexdigest()}"
+    digest = _digest(model, matrices, graph)
     share = left / nearest if nearest else 1.0
     planned = dataclasses.replace(
         plan,
         model_digest=digest,
-        data_digest=seen.data_digest,
+        data_digest=data_digest,
         tensors=tensors,
         method_reason=f"{plan.precision}: scales of least squared error; matrices rounded by what they give on {len(data)} calibration "
         f"samples (GPTQ), which leaves {share:.1%} of the squared error of their outputs that nearest codes have",
     )
     return dataclasses.replace(model, graph=graph, digest=digest), planned
+
+
+def _digest(model: FloatModel, matrices: Sequence[_Matrix], graph: ir.Model) -> str:
+    state = hashlib.sha256(f"{model.digest} gptq ".encode())
+    for matrix in matrices:
+        state.update(constant(graph.graph.initializers[matrix.weight]).tobytes())
+    return f"sha256:{state.hexdigest()}"
 
 
 def _matrices(model: FloatModel, plan: QuantizationPlan) -> list[_Matrix]:
@@ -131,7 +137,11 @@ def _matrices(model: FloatModel, plan: QuantizationPlan) -> list[_Matrix]:
 def _moments(
     model: FloatModel, matrices: Sequence[_Matrix], data: CalibrationSet, *, threads: int, progress: Progress
 ) -> Iterator[_Seen]:
-    """Yield second moments of what matrices read, for as many of them at a time as memory is for."""
+    """Yield second moments of what matrices read, for as many of them at a time as memory is for.
+
+    Raises:
+        DataError: A sample cannot be read or does not fit, or makes numbers inside the model that are not finite.
+    """
     lengths = {matrix.read: matrix.length for matrix in matrices}
     fed = {spec.name for spec in model.inputs}
     for names in _passes(lengths):
@@ -145,6 +155,11 @@ def _moments(
             values = {**sample.arrays, **runner.run(sample.arrays)}
             for name, total in second.items():
                 rows = values[name].reshape(-1, lengths[name]).astype(np.float64)
+                if not np.isfinite(rows).all():
+                    raise DataError(
+                        f"{data.where}: sample {sample.id}: {name!r} inside the model becomes NaN or infinite.",
+                        hint="Leave the sample out or mend it.",
+                    )
                 total += rows.T @ rows
             progress.step()
         of_these = [matrix for matrix in matrices if matrix.read in second]

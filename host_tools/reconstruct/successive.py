@@ -104,9 +104,7 @@ def _errors(delta: Float64, second: Float64) -> Float64:
 
 
 def _inverse_factor(second: Float64) -> Float64 | None:
-    """Return the upper factor U of the inverse, U'U, of the damped matrix; None where there is none, as of numbers that are not finite."""
-    if not np.isfinite(second).all():
-        return None
+    """Return the upper factor U of the inverse, U'U, of the damped matrix; None where no damping is enough."""
     for damped in _damped(second):
         try:
             factor: Float64 = np.linalg.cholesky(np.linalg.inv(damped)).T
