@@ -57,7 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         model = load(entry.file_in(folder))
         for split, number in (("calib", chosen.calibration), ("eval", chosen.samples)):
             np.savez(folder / f"{split}.npz", **entry.samples(places, split, number))  # type: ignore[arg-type]  # one of the two splits
-        fitted, compared = (open_data(folder / f"{split}.npz", inputs=model.inputs) for split in ("calib", "eval"))
+        fitted, compared = (
+            open_data(folder / f"{split}.npz", inputs=model.inputs) for split in ("calib", "eval")
+        )
         exact = FloatRunner(model, threads=chosen.threads)
         progress.stage("Float model", len(compared))
         wanted = []

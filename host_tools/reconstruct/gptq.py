@@ -130,7 +130,9 @@ def _matrices(model: FloatModel, plan: QuantizationPlan) -> list[_Matrix]:
         if node.op_type in _MATRICES and weight is not None and read is not None and qparams is not None:
             axis = summed_axis(node)
             length = int(constant(weight).shape[axis])
-            found.append(_Matrix(weight=named(weight), read=named(read), axis=axis, length=length, qparams=qparams))
+            found.append(
+                _Matrix(weight=named(weight), read=named(read), axis=axis, length=length, qparams=qparams)
+            )
     return found
 
 
@@ -153,14 +155,14 @@ def _moments(
         for sample in data:
             digests.append(sample.digest())
             values = {**sample.arrays, **runner.run(sample.arrays)}
-            for name, total in second.items():
+            for name in names:
                 rows = values[name].reshape(-1, lengths[name]).astype(np.float64)
                 if not np.isfinite(rows).all():
                     raise DataError(
                         f"{data.where}: sample {sample.id}: {name!r} inside the model becomes NaN or infinite.",
                         hint="Leave the sample out or mend it.",
                     )
-                total += rows.T @ rows
+                second[name] += rows.T @ rows
             progress.step()
         of_these = [matrix for matrix in matrices if matrix.read in second]
         yield _Seen(matrices=of_these, second=second, data_digest=digest_of_samples(digests))

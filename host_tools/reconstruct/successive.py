@@ -89,9 +89,7 @@ def _walked(
     return weight
 
 
-def _on_grid(
-    values: Float64, scale: Float64, zero_point: Float64, limits: tuple[int, int]
-) -> Float64:
+def _on_grid(values: Float64, scale: Float64, zero_point: Float64, limits: tuple[int, int]) -> Float64:
     codes = np.clip(np.rint(values / scale) + zero_point, *limits)
     real: Float64 = (codes - zero_point) * scale
     return real

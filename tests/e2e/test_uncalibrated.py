@@ -95,7 +95,17 @@ def test_matrices_are_rounded_by_what_they_give_on_data(model: Path) -> None:
             ids=numbers.integers(0, 50, (40, 1, 6)),
             more=more.astype(np.float32),
         )
-    chosen = ("--target", TARGET, "--data", "data.npz", "--eval", "eval.npz", "--min-agreement", "0", "--json")
+    chosen = (
+        "--target",
+        TARGET,
+        "--data",
+        "data.npz",
+        "--eval",
+        "eval.npz",
+        "--min-agreement",
+        "0",
+        "--json",
+    )
     reports = {}
     for rounding in ("nearest", "gptq"):
         done = convert(model, "weights-int4", *chosen, "--rounding", rounding)
@@ -133,8 +143,16 @@ def test_data_are_needed_where_something_is_calibrated(model: Path) -> None:
         (("weights-int4", "--target", "ethos-u55"), 3, "has no kernels for weights-int4"),
         (("weights-int4", "--target", TARGET, "--method", "mse"), 2, "method: for precision int8 only"),
         (("weights-int4", "--target", TARGET, "--limit", "3"), 2, "--limit needs --data"),
-        (("weights-int4", "--target", TARGET, "--rounding", "gptq"), 2, "--rounding gptq needs calibration data, got none."),
-        (("int8", "--target", TARGET, "--rounding", "gptq"), 2, "rounding: gptq is for weights-int8 and weights-int4"),
+        (
+            ("weights-int4", "--target", TARGET, "--rounding", "gptq"),
+            2,
+            "--rounding gptq needs calibration data, got none.",
+        ),
+        (
+            ("int8", "--target", TARGET, "--rounding", "gptq"),
+            2,
+            "rounding: gptq is for weights-int8 and weights-int4",
+        ),
     ],
 )
 def test_what_cannot_be_had_is_refused_in_a_sentence(

@@ -163,7 +163,10 @@ def test_a_recipe_says_precision_and_group() -> None:
         ("group = 32", "precision int8 has no groups, got 32"),
         ('rounding = "gptq"', "rounding: gptq is for weights-int8 and weights-int4, got precision int8"),
         ('precision = "int8-dynamic"\nrounding = "gptq"', "got precision int8-dynamic"),
-        ('precision = "weights-int4"\nrounding = "awq"', "rounding: expected one of nearest, gptq, got 'awq'"),
+        (
+            'precision = "weights-int4"\nrounding = "awq"',
+            "rounding: expected one of nearest, gptq, got 'awq'",
+        ),
         ('precision = "weights-int4"\nrounding = 4', "rounding: expected one of nearest, gptq, got 4"),
         ('precision = "int8-dynamic"\ngroup = 32', "has one scale an output channel, got 32"),
         ('precision = "weights-int4"\nmethod = "mse"', "method: for precision int8 only"),

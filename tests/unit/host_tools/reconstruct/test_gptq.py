@@ -213,7 +213,9 @@ def test_a_sample_that_overflows_inside_the_model_is_named(tmp_path: Path) -> No
     more[1] = 3e38
     np.savez(tmp_path / "large.npz", ids=np.zeros((3, 1, 6), np.int64), more=more)
     data = open_data(tmp_path / "large.npz", inputs=model.inputs)
-    with pytest.raises(DataError, match=r"large\.npz: sample 1: '\w+' inside the model becomes NaN or infinite"):
+    with pytest.raises(
+        DataError, match=r"large\.npz: sample 1: '\w+' inside the model becomes NaN or infinite"
+    ):
         round_by_outputs(model, plan, data, threads=1, progress=Silent())
 
 
