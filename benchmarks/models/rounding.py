@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             wanted.append(exact.run(sample.arrays)[model.outputs[0].name].reshape(-1))
             progress.step()
         profile = load_profile(TARGET)
-        lines = [f"{len(fitted)} sentences to round on, {len(compared)} to compare on"]
+        print(f"{len(fitted)} sentences to round on, {len(compared)} to compare on", flush=True)
         for group in chosen.groups:
             plan = plan_uncalibrated(model, profile, Recipe(precision="weights-int4", group=group))
             started = time.monotonic()
@@ -76,8 +76,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for rounding, (one, planned) in (("nearest", (model, plan)), ("gptq", rounded)):
                 found = _cosines(lower(one, planned, profile), compared, wanted, threads=chosen.threads)
                 took = f"{seconds:.0f} s" if rounding == "gptq" else ""
-                lines.append(f"| {group} | {rounding} | {found.mean():.4f} | {found.min():.4f} | {took} |")
-    sys.stdout.write("\n".join(lines) + "\n")
+                print(
+                    f"| {group} | {rounding} | {found.mean():.4f} | {found.min():.4f} | {took} |", flush=True
+                )
     return 0
 
 
