@@ -30,7 +30,10 @@ EXCELLENT_DECIBELS: Final = 40.0
 """The same for models so small that trying all stages takes seconds."""
 
 _WORTH_WHILE_DECIBELS: Final = 1.0
-"""What a stage must gain to be kept where the outputs were good without it: it may cost operators (Min)."""
+"""What a stage must gain to be kept where the outputs were good without it, or where it adds operators.
+
+33 Min operators of equalization took EfficientNet-Lite0 from 5.1 to 7.1 ms in ONNX Runtime on x86 without VNNI, for 0.4 dB.
+"""
 
 _MOST_LOSS_DECIBELS: Final = 0.5
 """A stage that was not fitted may show such a loss on few samples by chance, and no more."""
@@ -142,15 +145,20 @@ class Ladder:
         if worth is None:
             self._record(name, started, note, before.worth, is_kept=False)
             return
-        is_kept = is_asked or before.worth is None or self._is_kept(worth, before.worth, is_fitted=is_fitted)
+        must_pay = after.model.graph.graph.num_nodes() > before.model.graph.graph.num_nodes()
+        is_kept = (
+            is_asked
+            or before.worth is None
+            or self._is_kept(worth, before.worth, is_fitted=is_fitted, must_pay=must_pay)
+        )
         if is_kept:
             self._state = replace(after, worth=worth)
         self._record(
             name, started, note if is_kept else f"undone, it did not help: {note}", worth, is_kept=is_kept
         )
 
-    def _is_kept(self, worth: Worth, before: Worth, *, is_fitted: bool) -> bool:
-        if self._is_good(before):
+    def _is_kept(self, worth: Worth, before: Worth, *, is_fitted: bool, must_pay: bool) -> bool:
+        if must_pay or self._is_good(before):
             return worth.gains(_WORTH_WHILE_DECIBELS, over=before)
         if worth.is_better_than(before):
             return True

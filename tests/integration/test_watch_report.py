@@ -178,23 +178,27 @@ def send_burst(port: int, *, pause_seconds: float) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)  # what it waits for is that more comes
 def test_a_burst_is_recorded_whole(tmp_path: Path, mosquitto: Mosquitto) -> None:
+    """Under load Mosquitto itself drops a few of QoS 0: whatever it lets through is recorded, and the holes are told."""
     port = mosquitto.start().port
     record = tmp_path / "r.jsonl"
     with edgewright("watch", f"mqtt://127.0.0.1:{port}", "--record", str(record)) as watch:
         wait_until(record.is_file, what="watch listens")
         send_burst(port, pause_seconds=0.3)
-        while (count := record.read_bytes().count(b"\n")) < BURST:
+        size = -1
+        while record.read_bytes().count(b"\n") < BURST and record.stat().st_size > size:
             size = record.stat().st_size
-            wait_until(
-                lambda size=size: record.stat().st_size > size,  # type: ignore[misc]
-                what=f"more than {count} of the burst",
-            )
-            time.sleep(0.5)  # reading all of it costs the one that writes it
+            time.sleep(10.0)
         watch.send_signal(signal.SIGINT)
         shown, errors = watch.communicate(timeout=120)
     assert watch.returncode == 0, errors
     assert "thrown away" not in shown + errors
-    assert "never heard" not in shown
+    numbers = {
+        json.loads(json.loads(line)["payload"])["seq"] for line in record.read_text("utf-8").splitlines()
+    }
+    holes = max(numbers) - min(numbers) + 1 - len(numbers)
+    told = re.search(r"(\d+) messages? sent and never heard", " ".join(shown.split()))
+    assert (int(told[1]) if told else 0) == holes
+    assert len(numbers) > 0.99 * BURST
 
 
 def test_what_is_dropped_is_counted_and_told(monkeypatch: pytest.MonkeyPatch, mosquitto: Mosquitto) -> None:

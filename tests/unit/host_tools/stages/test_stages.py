@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
+import onnx_ir as ir
 import pytest
 
 from host_tools.lower.lowering import lower
@@ -191,6 +192,31 @@ def test_a_stage_that_is_worse_is_undone(tmp_path, is_fitted):
     assert [(stage.name, stage.is_kept) for stage in ladder.stages] == [("ranges", True), ("clipping", False)]
     assert ladder.stages[1].note == "undone, it did not help: inputs clipped"
     assert ladder.stages[1].sqnr_db < ladder.stages[0].sqnr_db
+
+
+@pytest.mark.parametrize(
+    ("gain", "adds", "is_kept"),
+    [(0.4, False, True), (0.4, True, False), (-0.1, True, False), (1.1, True, True)],
+)
+def test_a_stage_that_adds_operators_must_be_worth_them(tmp_path, monkeypatch, gain, adds, is_kept):
+    """Its gain is that of the plan alone; the added operator stands in another model with the same outputs."""
+    network = hard(tmp_path, profile=FOUR_BITS)
+    ladder = ladder_of(network)
+    ladder.begin(network.model, network.statistics)
+    before = ladder.state.worth
+    assert before is not None
+    found = replace(
+        before,
+        sqnr_db=before.sqnr_db + gain,
+        by_sample_db=tuple(one + gain for one in before.by_sample_db),
+    )
+    graph = network.model.graph.clone()
+    if adds:
+        graph.graph.append(ir.Node("", "Identity", [graph.graph.outputs[0]]))
+    longer = replace(network.model, graph=graph)
+    monkeypatch.setattr(Ladder, "measured", lambda _, state: found)
+    ladder.climb("clipping", lambda now: (replace(now, model=longer), "n"), is_asked=False, is_fitted=False)
+    assert ladder.stages[1].is_kept is is_kept
 
 
 def test_one_bad_sample_of_many_is_chance_and_a_loss_on_all_is_none():
