@@ -179,8 +179,12 @@ def _prepared(preprocessing: Preprocessing) -> str:
     """Say what becomes of a picture, in the order in which it does."""
     resize = "x".join(map(str, preprocessing.resize))
     crop = None if preprocessing.crop is None else "x".join(map(str, preprocessing.crop))
-    sized = f"resized to {resize}" if crop is None else f"resized to cover {resize}, the centre {crop} cut out"
-    mean, std = (", ".join(f"{value:g}" for value in values) for values in (preprocessing.mean, preprocessing.std))
+    sized = (
+        f"resized to {resize}" if crop is None else f"resized to cover {resize}, the centre {crop} cut out"
+    )
+    mean, std = (
+        ", ".join(f"{value:g}" for value in values) for values in (preprocessing.mean, preprocessing.std)
+    )
     return f"{preprocessing.color}, {sized} ({preprocessing.resample}), minus {mean}, by {std}, {preprocessing.layout}"
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     Float64 = NDArray[np.float64]
 
-_TO_CHANNELS_FIRST = [0, 3, 1, 2]
+_TO_CHANNELS_FIRST = (0, 3, 1, 2)
 _CHANNEL_AXIS = {"NCHW": 1, "NHWC": 3}
 
 
@@ -86,7 +86,8 @@ def _channels_first(value: ir.Value) -> ir.Value | None:
     reader = sole_consumer(value)
     if reader is None or reader.op_type != "Transpose" or reader.outputs[0].is_graph_output():
         return None
-    return reader.outputs[0] if reader.attributes.get_ints("perm") == _TO_CHANNELS_FIRST else None
+    perm = tuple(reader.attributes.get_ints("perm") or ())
+    return reader.outputs[0] if perm == _TO_CHANNELS_FIRST else None
 
 
 def _fold_into_convolution(editor: GraphEditor, pixels: ir.Value, factor: Float64, shift: Float64) -> bool:
@@ -115,7 +116,9 @@ def _convolve_channels(editor: GraphEditor, pixels: ir.Value, factor: Float64, s
     }
     weight = editor.constant("normalise/weight", factor.astype(np.float32).reshape(channels, 1, 1, 1))
     bias = editor.constant("normalise/bias", shift.astype(np.float32))
-    _insert(editor, pixels, [ir.node("Conv", [pixels, weight, bias], attributes, name=f"{pixels.name}/normalise")])
+    _insert(
+        editor, pixels, [ir.node("Conv", [pixels, weight, bias], attributes, name=f"{pixels.name}/normalise")]
+    )
 
 
 def _scale_and_shift(editor: GraphEditor, pixels: ir.Value, factor: Float64, shift: Float64) -> None:

@@ -328,7 +328,9 @@ def test_arrays_of_pixels_are_prepared_as_pictures_and_inputs_are_left_alone(tmp
     assert found[2].shape == (1, 3, 4, 5)
     assert "a.npy, input 'images': expected float32, got uint8" in reason(folder)
     other = open_data(folder, inputs=PICTURE, preprocessing=replace(PREPROCESSING, mean=(0.0,) * 3))
-    assert data.fingerprint() != other.fingerprint(), "what was prepared otherwise is not taken from the cache"
+    assert data.fingerprint() != other.fingerprint(), (
+        "what was prepared otherwise is not taken from the cache"
+    )
 
 
 def test_an_array_of_no_pixels_is_named(tmp_path: Path) -> None:
