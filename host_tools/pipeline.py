@@ -453,9 +453,7 @@ def _one_preprocessing(calibration: Preprocessing | None, evaluation: str | Path
     return calibration if calibration is not None else own
 
 
-def _folded(
-    model: FloatModel, preprocessing: Preprocessing | None
-) -> tuple[FloatModel, Preprocessing]:
+def _folded(model: FloatModel, preprocessing: Preprocessing | None) -> tuple[FloatModel, Preprocessing]:
     """Return the model with mean and std inside, and what is left to do with pictures.
 
     Raises:
