@@ -77,6 +77,12 @@ class StoreError(EdgewrightError):
     code = "store"
 
 
+class StoreInUseError(StoreError):
+    """Another process has the store's file open; end that one, or wait for it."""
+
+    code = "store_in_use"
+
+
 class NothingHeardError(EdgewrightError):
     """A store has no telemetry of what is asked for; ingest some, or ask for another time."""
 

@@ -149,7 +149,9 @@ def tables(report: Report) -> str:
     slow = [name for name, took in report["questions"].items() if took["p95_ms"] > _LIMIT_MS]
     lines = [
         f"{report['devices']:,} devices: {int(size['windows']):,} windows of devices and {fleets:,} of fleets, "
-        f"{size['bytes'] / 1e9:.2f} GB, {size['bytes_per_window']:.0f} bytes a window. {machine['processor']}, "
+        f"{size['bytes'] / 1e9:.2f} GB in use ({size['free_bytes'] / 1e9:.2f} GB of the file are free for what comes next), "
+        f"{size['bytes_per_window']:.0f} bytes a window; a device-day in windows of a minute and longer "
+        f"{size['bytes_per_device_day'] / 1e3:.0f} kB. {machine['processor']}, "
         f"{machine['cores']} cores; DuckDB {report['duckdb']}; warm, {report['rounds']} rounds of each.",
         "",
         f"p95 above {_LIMIT_MS:.0f} ms: {'; '.join(slow) or 'none'}.",

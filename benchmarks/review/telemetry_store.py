@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from host_tools.review.store.column_store import ColumnStore
+    from host_tools.review.store.engine import Engine
 
 END = 1_800_000_000 // 86400 * 86400
 TARGETS = ("pi5-litert", "orin-tensorrt", "x86_64-onnxruntime", "imx8mp-litert", "esp32s3-tflm")
@@ -205,17 +206,35 @@ def _counts(expected: tuple[float, ...]) -> NDArray[np.int64]:
     return np.random.default_rng(len(expected)).poisson(expected, (_DRAWN, len(expected)))
 
 
+def _bytes_of(engine: Engine, table: str) -> int:
+    """Return what the blocks take that hold a table; one that two tables share counts for both."""
+    rows = engine.select(
+        f"SELECT count(DISTINCT block_id) * any_value(block_size) AS bytes FROM pragma_storage_info('{table}'), "
+        "pragma_database_size() WHERE block_id >= 0"
+    )
+    return int(rows.column("bytes")[0].as_py() or 0)
+
+
 def size(store: ColumnStore, path: Path) -> dict[str, int | float]:
-    """Print and return rows and bytes."""
+    """Print and return rows and bytes: those in use, and those of the file that are free for what comes next."""
     engine = store._engine  # noqa: SLF001
     rows = {
         table: int(engine.select(f"SELECT count(*) AS size FROM {table}").column("size")[0].as_py())
         for level in Level
         for table in (window_table(level), fleet_table(level))
     }
-    found: dict[str, int | float] = {**rows, "bytes": path.stat().st_size}
+    blocks = engine.select("SELECT block_size, used_blocks, free_blocks FROM pragma_database_size()")
+    (block,) = blocks.to_pylist()
+    found: dict[str, int | float] = {**rows, "file_bytes": path.stat().st_size}
+    found["bytes"] = block["block_size"] * block["used_blocks"]
+    found["free_bytes"] = block["block_size"] * block["free_blocks"]
     found["windows"] = sum(count for table, count in rows.items() if table.startswith("window"))
     found["bytes_per_window"] = found["bytes"] / found["windows"]
+    found["bytes_per_device_day"] = sum(
+        86400 / level.seconds * _bytes_of(engine, window_table(level)) / max(rows[window_table(level)], 1)
+        for level in Level
+        if level is not Level.SECONDS_10
+    )
     print(found)
     return found
 

@@ -14,6 +14,8 @@ examples:
   edgewright ingest --broker mqtts://me:p%40ss@broker --ca our-ca.pem --store telemetry.duckdb --workers 4
   edgewright ingest --broker mqtt://localhost --store telemetry.duckdb --json --metrics 9105
   edgewright ingest --broker mqtt://localhost --store telemetry.duckdb --page 8420
+  edgewright ingest --broker mqtt://localhost --store telemetry.duckdb --limit devices=250000 --limit holes=5000
+  edgewright ingest --broker mqtt://localhost --store telemetry.duckdb --backup /backups/telemetry --backup-every 6
 
 Nothing is acknowledged to the broker before it is in the store; SIGTERM or Ctrl-C ends it after what it has is written.
 A server's address as the store, and what holds when a process, the broker or the disk fails: docs/ingest.md.
@@ -21,6 +23,19 @@ A server's address as the store, and what holds when a process, the broker or th
 _MOST_WORKERS = 64
 _LEAST_MEMORY_MIB = 128
 _MOST_UNACKNOWLEDGED = 65535
+LIMITS = (
+    "devices",
+    "artifacts",
+    "outputs",
+    "sensors",
+    "cohorts",
+    "characters",
+    "of-one-device",
+    "dead-letters",
+    "dead-letter-bytes",
+    "holes",
+)
+"""Of `Limits`, which is too large to import for `--help`."""
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -72,6 +87,15 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="S",
         help="seconds between two roll-ups (default: 10)",
     )
+    parser.add_argument(
+        "--limit",
+        type=_limit,
+        action="append",
+        default=[],
+        metavar="WHAT=N",
+        help=f"how much the store takes of what devices name and number: {', '.join(LIMITS)}; what comes beyond it is a "
+        "dead letter or as docs/ingest.md has it; may be given several times",
+    )
     parser.add_argument("--seconds", type=at_least_zero, metavar="N", help="end after so long")
     parser.add_argument(
         "--metrics",
@@ -85,6 +109,14 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--page-host", default="127.0.0.1", metavar="HOST", help="(default: 127.0.0.1, this machine only)"
     )
     page.add_argument("--page-token", metavar="TOKEN", help="what a reader must show")
+    backup = parser.add_argument_group("backups, which open as stores (DuckDB alone)")
+    backup.add_argument("--backup", metavar="FOLDER", help="copy the store into this folder now and then")
+    backup.add_argument(
+        "--backup-every", type=above_zero, default=24.0, metavar="H", help="hours (default: 24)"
+    )
+    backup.add_argument(
+        "--backups-kept", type=count, default=2, metavar="N", help="the oldest go (default: 2)"
+    )
     parser.add_argument("--json", action="store_true", help="a line of JSON a second instead of a live line")
     parser.set_defaults(run="host_tools.cli.ingesting:run_ingest")
 
@@ -102,6 +134,13 @@ def _store_memory(text: str) -> int:
     if mebibytes < _LEAST_MEMORY_MIB:
         raise argparse.ArgumentTypeError(f"expected at least {_LEAST_MEMORY_MIB}, got {mebibytes}")
     return mebibytes
+
+
+def _limit(text: str) -> tuple[str, int]:
+    what, _, number = text.partition("=")
+    if what not in LIMITS:
+        raise argparse.ArgumentTypeError(f"expected one of {', '.join(LIMITS)} and =N, got {text[:60]!r}")
+    return what.replace("-", "_"), count(number)
 
 
 def _port(text: str) -> int:

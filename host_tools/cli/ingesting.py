@@ -15,11 +15,13 @@ from rich.text import Text
 
 from device_agent.contract.topics import checked_root
 from host_tools.cli.listening import tls_files
+from host_tools.errors import InputError
 from host_tools.review.broker_address import parse_broker
 from host_tools.review.ingest.metrics import Metrics
-from host_tools.review.ingest.settings import IngestSettings, PageSettings
+from host_tools.review.ingest.settings import BackupSettings, IngestSettings, PageSettings
 from host_tools.review.ingest.supervisor import Supervisor
 from host_tools.review.serve.exposure import exposure_warning, is_loopback
+from host_tools.review.store.limits import Limits
 from host_tools.review.wire_text import harmless
 
 if TYPE_CHECKING:
@@ -44,6 +46,8 @@ def run_ingest(options: argparse.Namespace) -> int:
         store_memory_bytes=options.store_memory << 20,
         roll_up_seconds=options.roll_up_every,
         page=_page(options),
+        limits=Limits(**dict(options.limit)),
+        backup=_backup(options),
     )
     metrics = None if options.metrics is None else Metrics(options.metrics)
     screen = _Screen(settings, as_json=options.json)
@@ -68,6 +72,19 @@ def _page(options: argparse.Namespace) -> PageSettings | None:
     if not is_loopback(options.page_host):
         _say(f"warning: {exposure_warning(options.page_host, token)}")
     return PageSettings(host=options.page_host, port=options.page, token=token)
+
+
+def _backup(options: argparse.Namespace) -> BackupSettings | None:
+    if options.backup is None:
+        return None
+    if "://" in options.store or options.store.startswith("chdb:"):
+        raise InputError(
+            "--backup: expected a DuckDB file as the store, got a server's address.",
+            hint="A ClickHouse server makes its own: BACKUP DATABASE.",
+        )
+    return BackupSettings(
+        folder=options.backup, every_seconds=options.backup_every * 3600.0, kept=options.backups_kept
+    )
 
 
 def _show(overview: Overview, screen: _Screen, metrics: Metrics | None) -> None:

@@ -17,12 +17,16 @@ examples:
   edgewright review export --store fleet.duckdb --days 7 --timeline week.parquet
   edgewright review export --store fleet.duckdb --otlp http://collector:4318
   edgewright review export --grafana fleet-dashboard.json
+  edgewright review export --store fleet.duckdb --all fleet-parquet
+  edgewright review import fleet-parquet --store clickhouse://localhost/fleet
+  edgewright review backup copy.duckdb --store fleet.duckdb
 
 exit status, for scripts (docs/review.md):
   0  no worse     1  worse, or a finding that needs somebody now     3  too little is known to say
   2  wrong arguments   6  collector away   7  store or disk failed   70  a fault of Edgewright: report it
 
-A DuckDB file that `edgewright ingest` writes is read by that process only: its --page serves this page. docs/review.md
+A DuckDB file that `edgewright ingest` writes is read by that process only: its --page serves this page, and its --backup makes
+copies that all of this reads. docs/review.md
 """
 
 
@@ -31,7 +35,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser = commands.add_parser(
         "review",
         help="look at what a fleet said: page, comparisons, reports, exports",
-        description="Look at what a fleet said. Nothing here changes anything.",
+        description="Look at what a fleet said. Nothing here changes the store that it looks at.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -68,6 +72,10 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     _add_output(weekly)
     _add_export(verbs)
+    taken = _verb(verbs, "import", "an export of every table, into a store that is not there yet or is empty")
+    taken.add_argument("folder", metavar="FOLDER", help="that `review export --all` wrote")
+    backup = _verb(verbs, "backup", "a copy of a store, which opens as one")
+    backup.add_argument("file", metavar="FILE", help="that is not there yet; of a server, a folder")
 
 
 def _add_serve(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -86,6 +94,9 @@ def _add_export(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     what = export.add_mutually_exclusive_group(required=True)
     what.add_argument("--timeline", metavar="FILE", help="one row a window and artifact: .csv or .parquet")
     what.add_argument("--devices", metavar="FILE", help="one row a device: .csv or .parquet")
+    what.add_argument(
+        "--all", metavar="FOLDER", help="every table as Parquet, for `review import` and other programs"
+    )
     what.add_argument(
         "--otlp", metavar="URL", help="send OpenTelemetry metrics to a collector (OTLP over HTTP)"
     )

@@ -119,6 +119,10 @@ def run_export(options: argparse.Namespace) -> int:
     if options.store is None:
         raise InputError("--store is missing: which store is to be exported?")
     with _opened(options.store) as store:
+        if options.all is not None:
+            store.export_parquet(Path(options.all))
+            print(f"{options.all}: every table of {options.store}")
+            return 0
         roll = _roll(options, store)
         looked = _looked(options, roll)
         known = store.artifacts(looked.selection())
@@ -127,6 +131,27 @@ def run_export(options: argparse.Namespace) -> int:
             return _send(options, store, roll, looked)
         name = options.timeline or options.devices
         _write(name, _table_bytes(store, roll, looked, name, is_timeline=options.timeline is not None))
+    return 0
+
+
+def run_import(options: argparse.Namespace) -> int:
+    """Take an export of every table into a new store."""
+    from host_tools.review.store.opening import open_store  # noqa: PLC0415 - as in `_opened`
+
+    store = open_store(options.store)
+    try:
+        messages = store.import_parquet(Path(options.folder))
+    finally:
+        store.close()
+    print(f"{options.store}: what {messages:,} messages said")
+    return 0
+
+
+def run_backup(options: argparse.Namespace) -> int:
+    """Copy a store."""
+    with _opened(options.store) as store:
+        store.backup(Path(options.file))
+    print(f"{options.file}: a copy of {options.store}")
     return 0
 
 

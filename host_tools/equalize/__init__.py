@@ -3,6 +3,7 @@
 Layout:
     equalization.py   equalize(): the story
     absorption.py     absorb(): channels that never come near 0 are moved down
+    constants_moved.py    the edits of that
     takers.py         where that is exact: what adds before, what takes it up behind
     moved_statistics.py   what would be observed then
     splitting.py      split(): outlier channels become two
@@ -18,6 +19,7 @@ Layout:
     noise.py          the noise that quantizing will add, as a convex function of the factors
     factors.py        the factors that leave the least
     last_code.py      bounds of Clips that stay, on powers of two
+    both_ends.py      Clips that stay and are done by saturation at both ends of the codes
     rewriting.py      the model with them
 """
 

@@ -20,18 +20,17 @@ import numpy as np
 
 from host_tools.equalize.bounds import upper_bound
 from host_tools.equalize.channels import channels_of
-from host_tools.equalize.edits import Edits, along, values_of
+from host_tools.equalize.constants_moved import give_away, take_up
+from host_tools.equalize.edits import Edits, along
 from host_tools.equalize.moved_statistics import moved
 from host_tools.equalize.takers import sites_of
-from host_tools.equalize.weights import matrix_of
-from host_tools.model.topology import bias_of, is_constant, named, network_of, shape_of
+from host_tools.model.topology import named, network_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from host_tools.equalize.factors import Clips
-    from host_tools.equalize.link import Axes
-    from host_tools.equalize.takers import Site, Taker
+    from host_tools.equalize.takers import Site
     from host_tools.model.float_model import FloatModel
     from host_tools.observe.statistics import Statistics
 
@@ -90,9 +89,9 @@ def absorb(model: FloatModel, statistics: Statistics, *, clips: Clips) -> Absorb
             continue
         count += int(np.count_nonzero(amounts))
         state.update(f"{named(site.clamp)} ".encode() + np.ascontiguousarray(amounts, "<f8").tobytes())
-        _give_away(edits, site, amounts, axes[site.source])
+        give_away(edits, site, amounts, axes[site.source])
         for taker in site.takers:
-            _take_up(edits, taker, amounts[taker.origins], axes)
+            take_up(edits, taker, amounts[taker.origins], axes)
         for name, origins in site.moved.items():
             found[name] = moved(statistics.tensors[name], amounts[origins])
         high = upper_bound(site.clamp) if site.clamp.op_type == "Clip" else None
@@ -116,27 +115,3 @@ def _amounts(site: Site, statistics: Statistics, clips: Clips) -> Float64:
     if site.clamp.op_type == "Clip" and clips != "bounded":
         amounts[high >= (upper_bound(site.clamp) or 0.0)] = 0.0
     return amounts
-
-
-def _give_away(edits: Edits, site: Site, amounts: Float64, axis: int) -> None:
-    """Take the amounts off what the producer adds."""
-    node = site.producer
-    bias = bias_of(node)
-    if bias is not None:
-        edits.replace(node, bias, values_of(bias) - amounts.reshape(shape_of(bias)))
-        return
-    (addend,) = (value for value in node.inputs if is_constant(value))
-    edits.replace(node, addend, values_of(addend) - along(amounts, node.outputs[0], axis))
-
-
-def _take_up(edits: Edits, taker: Taker, amounts: Float64, axes: Axes) -> None:
-    """Add to what stands behind a weight what its inputs have lost, times the weight."""
-    matrix, adding = matrix_of(taker.weighted), taker.bias
-    lost: Float64 = (matrix.taps.sum(axis=2) * amounts[matrix.inputs]).sum(axis=1)
-    bias = bias_of(adding)
-    if bias is not None:
-        edits.replace(adding, bias, values_of(bias) + lost.reshape(shape_of(bias)))
-        return
-    result = adding.outputs[0]
-    (addend,) = (value for value in adding.inputs if is_constant(value))
-    edits.replace(adding, addend, values_of(addend) + along(lost, result, axes[named(result)]))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from host_tools.equalize.absorption import absorb
+from host_tools.equalize.both_ends import clips_at_both_ends, moved_to_both_ends
 from host_tools.equalize.bounds import upper_bound
 from host_tools.equalize.channels import channels_of
 from host_tools.equalize.factors import best_factors, in_decibels
@@ -48,9 +49,10 @@ class Equalized:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Scaled:
-    """A model and the best factors for it."""
+    """A model, what was observed of it, and the best factors for it."""
 
     model: FloatModel
+    statistics: Statistics
     network: Network
     channels: Channels
     factors: Factors
@@ -82,7 +84,7 @@ def equalize(
         network = network_of(model.graph)
         channels = channels_of(network)
         found = best_factors(network, channels, statistics, profile, clips=chosen, weight_share=weight_share)
-        return _Scaled(model=model, network=network, channels=channels, factors=found)
+        return _Scaled(model=model, statistics=statistics, network=network, channels=channels, factors=found)
 
     best, absorbed = scaled(model, statistics), _absorbed(model, statistics, chosen)
     decibels = best.factors.decibels
@@ -93,34 +95,44 @@ def equalize(
             best, decibels = then, decibels + gain
         else:
             absorbed = None
-    channels, factors = best.channels, best.factors.values
-    shifts = _shifts(best.network, channels, profile, chosen)
+    channels, is_worth_it = best.channels, decibels >= _WORTH_DECIBELS
+    factors = best.factors.values if is_worth_it else np.ones(channels.count)
+    both_ends = clips_at_both_ends(best.network, channels, best.statistics, factors, profile)
+    shifts = _shifts(best, profile, chosen, both_ends)
     is_shifted = bool((shifts != 1.0).any())
-    if decibels < _WORTH_DECIBELS:
+    if not is_worth_it:
         if not is_shifted:
             return Equalized(model=model, decibels=0.0, note=_why_not(channels, best.factors))
-        factors, decibels = np.ones(channels.count), 0.0
+        decibels = 0.0
     try:
         made, bounded = rewritten(best.model, channels, factors, clips=chosen, shifts=shifts)
+        made, moved = moved_to_both_ends(made, both_ends if is_shifted else frozenset(), profile)
     except OverflowError as error:  # weights of 1e32 and more
         return Equalized(model=model, decibels=0.0, note=f"scaling channels would overflow: {error}")
     scales = channels.count - 1 if (factors != 1.0).any() else 0
     note = _note(
-        scales, absorbed, decibels, len(bounded), statistics.sample_count, chosen, is_shifted=is_shifted
+        scales,
+        absorbed,
+        decibels,
+        len(bounded),
+        statistics.sample_count,
+        chosen,
+        is_shifted=is_shifted,
+        moved=moved,
     )
     return Equalized(model=made, decibels=decibels, note=note)
 
 
-def _shifts(network: Network, channels: Channels, profile: CapabilityProfile, clips: Clips) -> Float64:
+def _shifts(scaled: _Scaled, profile: CapabilityProfile, clips: Clips, both_ends: frozenset[str]) -> Float64:
     """Return what makes the bounds of Clips that stay the last code: nothing where any scale is legal, or no bound but 6 can be written."""
     if clips == "bounded" or profile.scale.kind != "power_of_two" or profile.artifact.format == "tflite":
-        return np.ones(channels.count)
+        return np.ones(scaled.channels.count)
     bounds = {
         named(node.outputs[0]): bound
-        for node in network.nodes.values()
+        for node in scaled.network.nodes.values()
         if node.op_type == "Clip" and (bound := upper_bound(node)) is not None
     }
-    return shifts_of(channels, bounds, profile)
+    return shifts_of(scaled.channels, bounds, profile, both_ends=both_ends)
 
 
 def bounds_channels(profile: CapabilityProfile) -> bool:
@@ -161,6 +173,7 @@ def _note(
     clips: Clips,
     *,
     is_shifted: bool,
+    moved: int,
 ) -> str:
     clauses = [
         f"Channels were scaled against one another by {scales} factors" if scales else "",
@@ -174,6 +187,8 @@ def _note(
     shifted = (
         "tensors behind a Clip were scaled such that its bound is their last code; " if is_shifted else ""
     )
+    if moved:
+        shifted += f"{moved} of them lie between their lowest and their last code, and the biases behind them take it up; "
     told = gained + shifted
     is_exact = (clips == "bounded" or not scales) and absorbed is None
     all_bounded = bounded + (absorbed.bounded if absorbed else 0)

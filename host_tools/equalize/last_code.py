@@ -28,8 +28,14 @@ if TYPE_CHECKING:
     Indices = NDArray[np.intp]
 
 
-def shifts_of(channels: Channels, clips: Mapping[str, float], profile: CapabilityProfile) -> Float64:
-    """Return what whole tensors are multiplied with, by factor: shape (channels.count,), from 1 to below 2, the first is 1.
+def shifts_of(
+    channels: Channels,
+    clips: Mapping[str, float],
+    profile: CapabilityProfile,
+    *,
+    both_ends: frozenset[str] = frozenset(),
+) -> Float64:
+    """Return what whole tensors are multiplied with, by factor: shape (channels.count,), from 1 to below 2 (both ends: 4), the first is 1.
 
     Tensors whose channels meet are scaled together. Where they cannot be scaled, or end at different bounds, they stay.
 
@@ -37,12 +43,13 @@ def shifts_of(channels: Channels, clips: Mapping[str, float], profile: Capabilit
         channels: The factors of a network.
         clips: Upper bounds of Clips that stay, above 0, by their outputs' names.
         profile: The target, whose scales are powers of two.
+        both_ends: Names of those outputs that will be moved to lie between the lowest and the last code: their bound becomes as many steps.
     """
     groups = _groups(channels)
     wanted: dict[int, set[float]] = {}
     for name, bound in clips.items():
         group = int(groups[channels.factors[name][0]])
-        wanted.setdefault(group, set()).add(_to_last_code(bound, profile))
+        wanted.setdefault(group, set()).add(_to_last_code(bound, profile, from_lowest=name in both_ends))
     shifts = np.ones(channels.count)
     for group, found in wanted.items():
         if group != groups[ONE] and len(found) == 1:
@@ -60,9 +67,10 @@ def _groups(channels: Channels) -> Indices:
     return groups
 
 
-def _to_last_code(bound: float, profile: CapabilityProfile) -> float:
-    """Return what makes an upper bound its tensor's last code."""
+def _to_last_code(bound: float, profile: CapabilityProfile, *, from_lowest: bool) -> float:
+    """Return what makes an upper bound its tensor's last code, counted from code 0 or from the lowest."""
     codes = code_range(profile.activations.bits, signed=profile.activations.signed)
     rule = profile.activations.zero_point
     qparams = choose(np.zeros(1), np.asarray([bound]), codes=codes, zero_point=rule, scale=profile.scale)
-    return real_range(qparams)[1] / bound
+    low, high = real_range(qparams)
+    return (high - low if from_lowest else high) / bound

@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from targets.profile import CapabilityProfile
 
 GOOD_DECIBELS: Final = 22.0
-"""Signal-to-noise ratio of the outputs from which on no further stage is tried: classifiers then keep 99 in 100 answers."""
+"""Signal-to-noise ratio of the outputs from which on no further stage is tried: classifiers then keep 99 in 100 answers.
+
+It counts as reached where it is by one standard error over the samples: stopping at 22.2 dB on 24 of them left 21.1 dB on 800 others.
+"""
 
 EXCELLENT_DECIBELS: Final = 40.0
 """The same for models so small that trying all stages takes seconds."""
@@ -174,10 +177,12 @@ class Ladder:
         return recipe.method is None and is_left
 
     def _is_enough(self, worth: Worth) -> bool:
-        return self._is_good(worth) and (worth.reaches(EXCELLENT_DECIBELS) or not self.yardstick.is_quick)
+        return self._is_good(worth) and (
+            worth.surely_reaches(EXCELLENT_DECIBELS) or not self.yardstick.is_quick
+        )
 
     def _is_good(self, worth: Worth) -> bool:
-        return worth.reaches(GOOD_DECIBELS) and (self.goal is None or self.goal.is_reached(worth))
+        return worth.surely_reaches(GOOD_DECIBELS) and (self.goal is None or self.goal.is_reached(worth))
 
     def _record(self, name: str, started: float, note: str, worth: Worth | None, *, is_kept: bool) -> None:
         self.stages.append(

@@ -69,8 +69,18 @@ class Worth:
         return bool(losses.mean() > losses.std() / np.sqrt(losses.size)) if losses.size else False
 
     def reaches(self, sqnr_db: float) -> bool:
-        """Tell whether at least a signal-to-noise ratio is reached."""
-        return self.sqnr_db is None or self.sqnr_db >= sqnr_db
+        """Tell whether at least a signal-to-noise ratio is reached on these samples."""
+        return self.decibels >= sqnr_db
+
+    def surely_reaches(self, sqnr_db: float) -> bool:
+        """Tell whether at least a signal-to-noise ratio is reached, and not by the chance of few samples: by one standard error or more."""
+        return self.decibels >= sqnr_db + self.standard_error_db
+
+    @property
+    def standard_error_db(self) -> float:
+        """How far chance puts a mean of so many samples off, one standard error; 0 where fewer than two samples tell nothing of it."""
+        count = len(self.by_sample_db)
+        return float(np.std(self.by_sample_db, ddof=1) / np.sqrt(count)) if count > 1 else 0.0
 
 
 class Yardstick:

@@ -451,12 +451,76 @@ def test_a_store_that_cannot_be_used_ends_it_with_the_reason(
     taken = tmp_path / "taken.duckdb"
     holder = ingest(port, taken).ready()
     second = ingest(port, taken, "--name", "other")
-    for one, where in ((spoiled, damaged), (second, taken)):
+    for one, where, code in ((spoiled, damaged, "store"), (second, taken, "store_in_use")):
         assert one.ended() == 7
-        assert one.error["code"] == "store"
+        assert one.error["code"] == code
         assert str(where) in one.error["message"]
         assert len(one.complaints) == 1
     assert holder.stop() == 0
+
+
+def test_limits_that_are_given_hold(
+    tmp_path: Path, mosquitto: Mosquitto, ingest: Callable[..., IngestProcess]
+) -> None:
+    port, store = mosquitto.start().port, tmp_path / "telemetry.duckdb"
+    process = ingest(port, store, "--limit", "devices=2", "--limit", "holes=1").ready()
+    for seq, device in ((1, "dev-1"), (3, "dev-1"), (5, "dev-1"), (1, "dev-2"), (1, "dev-3")):
+        publish(port, DeviceTopics(device).event("throttled"), event(seq, device=device))
+    process.settled(6)  # four events, a device too many and a hole too many
+    assert process.stop() == 0
+    with_letters = open_store(store, read_only=True)
+    reasons = sorted(letter.reason.split(":")[0] for letter in with_letters.dead_letters())
+    assert {device.device: device.missing for device in with_letters.devices()} == {"dev-1": 2, "dev-2": 0}
+    with_letters.close()
+    assert reasons == [
+        "device 'dev-3' is new, and this store has 2, as many as it takes; see \"What is bounded\" in docs/ingest.md.",
+        f"run {envelope(1).boot_id!r} has more than 1 holes in its numbers",
+    ]
+
+
+def test_a_copy_that_is_made_meanwhile_is_read_by_every_review(
+    tmp_path: Path, mosquitto: Mosquitto, ingest: Callable[..., IngestProcess]
+) -> None:
+    port, store, folder = mosquitto.start().port, tmp_path / "telemetry.duckdb", tmp_path / "backups"
+    process = ingest(port, store, "--backup", str(folder), "--backup-every", "0.0005").ready()
+    publish(port, TOPICS.event("throttled"), event(1))
+    process.settled(1)
+
+    def copies() -> list[Path]:
+        return sorted(folder.glob("telemetry-*Z.duckdb"))
+
+    before = copies()[-1].name if copies() else ""
+    wait_until(
+        lambda: len(copies()) == 2 and copies()[0].name > before, what="copies since the message", seconds=120
+    )
+    copy = tmp_path / "copy.duckdb"
+    copy.write_bytes(copies()[-1].read_bytes())
+    assert process.stop() == 0
+    assert process.complaints == []
+    reader = open_store(copy, read_only=True)
+    assert [device.device for device in reader.devices()] == ["dev-1"]
+    reader.close()
+
+
+def test_of_a_killed_ingest_nothing_is_left_that_has_the_store(
+    tmp_path: Path, mosquitto: Mosquitto, ingest: Callable[..., IngestProcess]
+) -> None:
+    """Whatever its processes are in: here the writer would wait for a worker that does not answer."""
+    port, store = mosquitto.start().port, tmp_path / "telemetry.duckdb"
+    first = ingest(port, store).ready()
+    writer, worker = first.child("writer"), first.child("worker")
+    worker.suspend()
+    try:
+        first.process.kill()
+        first.process.wait(60)  # its standard error stays open: the worker has it, too
+        second = ingest(port, store).ready()
+        assert not writer.is_running() or writer.status() == psutil.STATUS_ZOMBIE
+        assert not any(str(store) in line for line in second.complaints), second.complaints
+    finally:
+        worker.resume()
+    wait_until(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE, what="gone")
+    first.ended()
+    assert second.stop() == 0
 
 
 def test_a_broker_that_refuses_ends_it_with_the_reason(

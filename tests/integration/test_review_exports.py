@@ -228,6 +228,32 @@ def test_nothing_measured_is_status_3(path: str, capsys: pytest.CaptureFixture[s
     assert "nothing was measured" in capsys.readouterr().err
 
 
+def test_every_table_goes_into_another_store_and_a_copy_opens_as_one(
+    path: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, taken, copy = tmp_path / "tables", tmp_path / "taken.duckdb", tmp_path / "copy.duckdb"
+    assert main(["review", "export", "--store", path, "--all", str(folder)]) == 0
+    assert main(["review", "import", str(folder), "--store", str(taken)]) == 0
+    assert main(["review", "backup", str(copy), "--store", path]) == 0
+    asked = ["review", "export", "--devices", str(tmp_path / "out.csv"), *SINCE, "--store"]
+    told = []
+    for store in (path, str(taken), str(copy)):
+        assert main([*asked, store]) == 0
+        told.append((tmp_path / "out.csv").read_text())
+    assert told[1:] == told[:1] * 2
+    capsys.readouterr()
+    for arguments, said in (
+        (["export", "--store", path, "--all", str(folder)], "is there already"),
+        (["import", str(folder), "--store", str(taken)], "holds telemetry already"),
+        (["import", str(tmp_path / "none"), "--store", str(tmp_path / "new.duckdb")], "Name the folder"),
+        (["backup", str(copy), "--store", path], "is there already"),
+        (["backup", str(tmp_path / "x.duckdb"), "--store", str(tmp_path / "no.duckdb")], "no such file"),
+    ):
+        assert main(["review", *arguments]) == 7
+        assert said in capsys.readouterr().err
+    assert not (tmp_path / "x.duckdb").exists()
+
+
 def test_a_store_is_needed_and_must_hold_something(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -114,7 +114,7 @@ def test_a_second_process_is_told_that_a_first_has_the_file(tmp_path: Path) -> N
     other = subprocess.run(
         [sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=False
     )
-    assert "StoreError" in other.stderr
+    assert "StoreInUseError" in other.stderr
     assert "one process at a time" in other.stderr
     assert store.write(batch(1)).messages == 15
     store.close()

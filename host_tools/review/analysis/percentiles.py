@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from host_tools.review.store import histograms
 from host_tools.review.store.windows import Histograms
 
 if TYPE_CHECKING:
@@ -31,36 +32,24 @@ def merge(hist: Histograms, groups: NDArray[np.int64], count: int) -> Histograms
     """
     if count == len(groups) and np.array_equal(groups, np.arange(count)):
         return hist
-    rows = np.repeat(groups, np.diff(hist.offsets))
-    keep = rows >= 0
-    rows, indices, counts = rows[keep], hist.indices[keep], hist.counts[keep]
-    zeros = np.zeros(count, dtype=np.int64)
-    np.add.at(zeros, groups[groups >= 0], hist.zero_counts[groups >= 0])
-    if not rows.size:
-        empty = np.zeros(0, dtype=np.int64)
-        return Histograms(
-            scale=hist.scale,
-            offsets=np.zeros(count + 1, dtype=np.int64),
-            indices=empty.astype(np.int32),
-            counts=empty,
-            zero_counts=zeros,
-        )
-    lowest, width = int(indices.min()), int(indices.max()) - int(indices.min()) + 1
-    keys = rows * width + (indices.astype(np.int64) - lowest)
-    if count * width <= 8 * keys.size + 1_000_000:  # dense: one pass, no sorting
-        dense = np.bincount(keys, weights=counts, minlength=count * width)
-        found = np.flatnonzero(dense)
-        merged = np.rint(dense[found]).astype(np.int64)
-    else:
-        found, inverse = np.unique(keys, return_inverse=True)
-        merged = np.zeros(len(found), dtype=np.int64)
-        np.add.at(merged, inverse, counts)
+    kept = groups >= 0
+    if not kept.all():
+        hist, groups = picked(hist, np.flatnonzero(kept)), groups[kept]
+    return histograms.merge(hist, groups, count)
+
+
+def picked(hist: Histograms, rows: NDArray[np.int64]) -> Histograms:
+    """Return some rows, in the order given."""
+    sizes = np.diff(hist.offsets)[rows]
+    offsets = np.concatenate(([0], np.cumsum(sizes))).astype(np.int64)
+    within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], sizes)
+    buckets = np.repeat(hist.offsets[:-1][rows], sizes) + within
     return Histograms(
         scale=hist.scale,
-        offsets=np.searchsorted(found, np.arange(count + 1) * width).astype(np.int64),
-        indices=(found % width + lowest).astype(np.int32),
-        counts=merged,
-        zero_counts=zeros,
+        offsets=offsets,
+        indices=hist.indices[buckets],
+        counts=hist.counts[buckets],
+        zero_counts=hist.zero_counts[rows],
     )
 
 

@@ -104,7 +104,7 @@ def chosen(table: WindowTable, rows: NDArray[np.bool_] | NDArray[np.int64]) -> W
         table,
         keys=tuple(key[places] for key in table.keys),
         devices=table.devices[places],
-        hist=_picked(table.hist, places),
+        hist=percentiles.picked(table.hist, places),
         **columns,
     )
 
@@ -170,17 +170,3 @@ def _distinct(groups: NDArray[np.int64], names: NDArray[Any], count: int) -> NDA
     code, distinct = codes(names)
     pairs = np.unique(groups * max(len(distinct), 1) + code)
     return np.bincount(pairs // max(len(distinct), 1), minlength=count).astype(np.int64)
-
-
-def _picked(hist: Histograms, places: NDArray[np.int64]) -> Histograms:
-    sizes = np.diff(hist.offsets)[places]
-    offsets = np.concatenate(([0], np.cumsum(sizes))).astype(np.int64)
-    within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], sizes)
-    buckets = np.repeat(hist.offsets[:-1][places], sizes) + within
-    return Histograms(
-        scale=hist.scale,
-        offsets=offsets,
-        indices=hist.indices[buckets],
-        counts=hist.counts[buckets],
-        zero_counts=hist.zero_counts[places],
-    )

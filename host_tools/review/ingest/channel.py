@@ -19,9 +19,11 @@ if TYPE_CHECKING:
 _READ_BYTES = 1 << 16
 
 
-NoteCode = Literal["broker", "writer_away", "writer_behind", "store", "restart", "session", "killed"]
+NoteCode = Literal[
+    "broker", "writer_away", "writer_behind", "store", "restart", "session", "killed", "backup"
+]
 """What a note is about: the broker is away or refuses; the writer is away, or takes less than comes; the store refuses; a process
-ended and another is started; an earlier session was emptied; a process did not end in time."""
+ended and another is started; an earlier session was emptied; a process did not end in time; a backup could not be made."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from device_agent.contract.topics import Category, subscription
 from host_tools.review.broker_address import BrokerAddress, TlsFiles  # noqa: TC001  read from JSON by its types
+from host_tools.review.store.limits import Limits
 
 SENT_CATEGORIES: tuple[Category, ...] = ("m", "e", "a", "o", "status", "cmd", "twin")
 """What devices send; ``cmd`` and ``twin`` because their states have numbers, too."""
@@ -29,6 +30,21 @@ class PageSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BackupSettings:
+    """What copies of the store are made while it is written.
+
+    Attributes:
+        folder: Where.
+        every_seconds: From one to the next.
+        kept: How many stay there.
+    """
+
+    folder: str
+    every_seconds: float
+    kept: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class IngestSettings:
     """What to listen to, where to write, and how much at once.
 
@@ -48,6 +64,8 @@ class IngestSettings:
         retain_seconds: Between two removals of what is older than it is to be kept.
         page: Where the process that writes the store serves the page, for no other may read a DuckDB file meanwhile; None:
             nowhere.
+        limits: How much the store takes of what devices name and number.
+        backup: Copies that are made meanwhile; None: none.
     """
 
     broker: BrokerAddress
@@ -64,6 +82,8 @@ class IngestSettings:
     roll_up_seconds: float = 10.0
     retain_seconds: float = 3600.0
     page: PageSettings | None = None
+    limits: Limits = field(default_factory=Limits)
+    backup: BackupSettings | None = None
 
     @property
     def filters(self) -> tuple[str, ...]:

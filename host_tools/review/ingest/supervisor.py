@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 from device_agent.contract.errors import ContractError, EdgewrightError, TransferError
-from host_tools.errors import InputError, StoreError
+from host_tools.errors import InputError, StoreError, StoreInUseError
 from host_tools.review.ingest.channel import (
     Channel,
     Fatal,
@@ -44,7 +44,7 @@ _WORKERS_DRAIN_SECONDS: Final = 20.0
 _WRITER_DRAIN_SECONDS: Final = 30.0
 _BACKLOG: Final = 128
 _ERRORS: Final[dict[str, type[EdgewrightError]]] = {
-    kind.code: kind for kind in (StoreError, InputError, ContractError, TransferError)
+    kind.code: kind for kind in (StoreError, StoreInUseError, InputError, ContractError, TransferError)
 }
 
 
@@ -63,6 +63,11 @@ class _Child:
     @property
     def name(self) -> str:
         return "the writer" if self.role == "writer" else f"worker {self.slot}"
+
+    def let_go(self) -> None:
+        """Close what a process that has ended need not be told by any more."""
+        if self.process.stdin is not None:
+            self.process.stdin.close()
 
 
 @dataclass(slots=True)
@@ -160,7 +165,7 @@ class Supervisor:
                     where,
                 ],
                 pass_fds=handed,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,  # its end is our death: a killed supervisor leaves nobody who has the store open
                 stdout=subprocess.DEVNULL,
                 start_new_session=True,  # Ctrl-C is ours to hear: they are ended in order
                 env={**os.environ, "PYTHONPATH": paths, "OPENBLAS_NUM_THREADS": "1"},
@@ -231,6 +236,7 @@ class Supervisor:
             self._listen(child)
         self._totals.add_dead(child.status)
         place.child = None
+        child.let_go()
         status = child.process.returncode
         if child.role == "retire" and status == 0:
             self._places.remove(place)
@@ -285,6 +291,7 @@ class Supervisor:
                     )
                 while child.channel is not None:
                     self._listen(child)
+                child.let_go()
         self._show(self._overview())
         self._listener.close()
         self._folder.cleanup()

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from host_tools.errors import StoreError
+from host_tools.review.ingest.backups import Backups
 from host_tools.review.ingest.batching import joined, unpack
 from host_tools.review.ingest.channel import Note, WriterStatus
 from host_tools.review.ingest.frames import Inbox
@@ -61,6 +62,7 @@ class Writer:
         self._roll_up_took = 0.0
         self._roll_up_due = time.monotonic() + _FIRST_ROLL_UP_SECONDS
         self._retain_due = time.monotonic() + settings.retain_seconds
+        self._backups = None if settings.backup is None else Backups(store, settings.backup)
         self._stopping_since: float | None = None
 
     def run(self) -> int:
@@ -81,6 +83,8 @@ class Writer:
             ) and self._roll_up_took < _QUICK_SECONDS:  # else the next ingest does it
                 self._try(self._store.roll_up)
         finally:
+            if self._backups is not None:
+                self._backups.finish()
             self._store.close()
         self._status_due = 0.0
         self._tell()
@@ -131,8 +135,10 @@ class Writer:
         return self._store.write(batch)
 
     def _keep_up(self) -> None:
-        """Roll up and remove what is old, when it is time."""
+        """Roll up, remove what is old and have a copy made, when it is time."""
         now = time.monotonic()
+        if self._backups is not None and self._stopping_since is None:
+            self._backups.keep_up()
         if self._is_rolling_up or (now >= self._roll_up_due and self._has_news):
             self._roll_up_some()
         elif now >= self._retain_due:
@@ -185,7 +191,7 @@ class Writer:
             roll_up_seconds=self._roll_up_seconds,
             failures=self._failures,
             lag_seconds=self._lag_seconds,
-            note=self._note,
+            note=self._note or (None if self._backups is None else self._backups.note),
         )
         if not self._channel.send(status):
             self._stop()

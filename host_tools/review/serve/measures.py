@@ -14,8 +14,6 @@ from host_tools.review.serve.answers import Lines, Measures
 from host_tools.review.store.windows import WindowTable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
 QUANTILES = (0.50, 0.95, 0.99)
@@ -62,8 +60,8 @@ def total_of(table: WindowTable | None, *, devices: int | None = None) -> Measur
     return replace(whole, devices=devices)
 
 
-def measures_of(table: WindowTable, *, rows: Sequence[int] | None = None) -> list[Measures]:
-    """Return what each row says, or each of ``rows``."""
+def measures_of(table: WindowTable) -> list[Measures]:
+    """Return what each row says."""
     latencies = quantiles(table.hist, QUANTILES, lowest=table.latency_min, highest=table.latency_max)
     ratios = ratio_columns(table)
     return [
@@ -81,7 +79,7 @@ def measures_of(table: WindowTable, *, rows: Sequence[int] | None = None) -> lis
             gaps=int(table.gaps[row]),
             **{name: _told(values[row]) for name, values in ratios.items()},
         )
-        for row in (range(len(table.devices)) if rows is None else rows)
+        for row in range(len(table.devices))
     ]
 
 

@@ -17,6 +17,7 @@ from device_agent.contract.telemetry import UPDATE_EVENTS
 from host_tools.errors import InputError
 from host_tools.review.analysis.artifacts import compare
 from host_tools.review.analysis.percentiles import quantiles
+from host_tools.review.analysis.regroup import chosen
 from host_tools.review.analysis.review import examine_device, review_fleet
 from host_tools.review.reports.comparison import comparison_report
 from host_tools.review.reports.reviews import device_report, fleet_report
@@ -274,7 +275,7 @@ def ranking(
     )  # what has no value is not a number, and comes last
     shown = order[(page - 1) * page_size : page * page_size]
     kept = [places.get(found[index].device, -1) for index in shown]
-    measured = measures_of(table, rows=[row for row in kept if row >= 0])
+    measured = measures_of(chosen(table, np.array([row for row in kept if row >= 0], dtype=np.int64)))
     by_row = dict(zip([row for row in kept if row >= 0], measured, strict=True))
     return RankingAnswer(
         shown=_shown(looked, roll),

@@ -45,6 +45,9 @@ if TYPE_CHECKING:
     from host_tools.review.store.sensors import Sensors
 
 _CONFIDENCE_STEPS = 20
+_OfRuns = tuple[float, float, "str | None", str, int]
+"""When a device was heard at first and at last, its latest artifact, the note on its clock, how many messages are missing."""
+_NO_RUNS: _OfRuns = (np.nan, np.nan, None, "", 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,46 +71,53 @@ class Answers:
 
     def known_devices(self, labels: Sequence[tuple[str, str]]) -> tuple[Device, ...]:
         """See `TelemetryStore.devices`."""
-        every = self.selecting.cohorts.labels()
+        every = self.selecting.cohorts.sorted_labels()
         told = self.engine.select('SELECT id, "name", status, reason FROM device ORDER BY "name"').to_pylist()
         boots = self.engine.select("SELECT * FROM boot ORDER BY device, first_received, boot")
-        device, artifact = column(boots, "device"), column(boots, "artifact")
-        missing = self._missing(column(boots, "boot"))
-        first, last = (
-            column(boots, "first_received"),
-            np.nan_to_num(column(boots, "last_received"), nan=-np.inf),
-        )
-        begins = np.searchsorted(device, [row["id"] for row in told], side="left")
-        ends = np.searchsorted(device, [row["id"] for row in told], side="right")
-        running = np.concatenate(([0], np.cumsum(missing)))
-        notes = _notes(read_clock(boots), np.where(ends > begins, ends - 1, -1))
+        runs = self._runs(boots) if boots.num_rows else {}
         found = []
-        for place, row in enumerate(told):
-            own, begin, end = every[row["id"]], int(begins[place]), int(ends[place])
-            if not has_labels(own, labels):
+        for row in told:
+            key = row["id"]
+            if labels and not has_labels(dict(every[key]), labels):
                 continue
-            heard = float(last[begin:end].max()) if end > begin else -np.inf
+            first_received, last_received, artifact, clock_note, missing = runs.get(key, _NO_RUNS)
             found.append(
                 Device(
                     device=row["name"],
-                    first_received=float(first[begin]) if end > begin else np.nan,
-                    last_received=heard if np.isfinite(heard) else np.nan,
+                    first_received=first_received,
+                    last_received=last_received,
                     status=row["status"],
                     reason=row["reason"],
-                    artifact=self.selecting.artifacts.name(int(artifact[end - 1])) if end > begin else None,
-                    labels=tuple(sorted(own.items())),
-                    clock_note=notes[place],
-                    missing=int(running[end] - running[begin]),
+                    artifact=artifact,
+                    labels=every[key],
+                    clock_note=clock_note,
+                    missing=missing,
                 )
             )
         return tuple(found)
+
+    def _runs(self, boots: pa.Table) -> dict[int, _OfRuns]:
+        """Return what the runs of each device tell, by its key; they are ordered by device and time."""
+        device = column(boots, "device")
+        begins = np.flatnonzero(np.diff(device, prepend=-1))
+        latest = np.append(begins[1:], len(device)) - 1
+        told = zip(
+            column(boots, "first_received")[begins].tolist(),
+            np.fmax.reduceat(column(boots, "last_received"), begins).tolist(),
+            map(self.selecting.artifacts.name, column(boots, "artifact")[latest].tolist()),
+            _notes(read_clock(boots), latest),
+            np.add.reduceat(self._missing(column(boots, "boot")), begins).tolist(),
+            strict=True,
+        )
+        return dict(zip(device[begins].tolist(), told, strict=True))
 
     def _missing(self, boots: NDArray[np.int64]) -> NDArray[np.int64]:
         stretches = read_heard(self.engine.select('SELECT * FROM heard ORDER BY boot, "first"'))
         order = np.argsort(boots)
         missing = np.zeros(len(boots), dtype=np.int64)
         if len(stretches):
-            np.add.at(missing, order[np.searchsorted(boots[order], stretches.boot)], holes(stretches))
+            told = holes(stretches) + stretches.closed
+            np.add.at(missing, order[np.searchsorted(boots[order], stretches.boot)], told)
         return missing
 
     def known_artifacts(self, selection: Selection) -> tuple[str, ...]:
@@ -298,9 +308,9 @@ class Answers:
 
 
 def _notes(states: NDArray[np.float64], latest: NDArray[np.int64]) -> list[str]:
-    """Return the clock's note of each device's latest run; -1 is none."""
+    """Return the clock's note of each device's latest run."""
     noted = clock_evidence.is_wrong(states) | clock_evidence.is_unsynced(states)
-    return [clock_note(states[run : run + 1]) if run >= 0 and noted[run] else "" for run in latest.tolist()]
+    return [clock_note(states[run : run + 1]) if noted[run] else "" for run in latest.tolist()]
 
 
 def _weighed(groups: NDArray[np.int64], values: NDArray[np.float64], count: int) -> NDArray[np.float64]:

@@ -76,6 +76,10 @@ class Boots:
             found[number] = place
         return found
 
+    def id_at(self, place: int) -> str:
+        """Return the boot id of the run at a place."""
+        return self._ids[place]
+
     def rows(self, places: NDArray[np.int64]) -> pa.Table:
         """Return rows as the table has them."""
         made: dict[str, pa.Array] = {name: pa.array(values[places]) for name, values in self.columns.items()}

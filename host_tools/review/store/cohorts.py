@@ -49,6 +49,7 @@ class Cohorts:
         """Hold nothing."""
         self._read_at = -1e9
         self._labels: dict[int, dict[str, str]] = {}
+        self._sorted: dict[int, tuple[tuple[str, str], ...]] | None = None
         self._given: frozenset[str] = frozenset()
 
     def reload(self) -> None:
@@ -61,6 +62,13 @@ class Cohorts:
         if time.monotonic() - self._read_at > _FRESH_SECONDS:
             self._read()
         return self._labels
+
+    def sorted_labels(self) -> Mapping[int, tuple[tuple[str, str], ...]]:
+        """Return the same, each device's in the order of their names."""
+        labels = self.labels()
+        if self._sorted is None:
+            self._sorted = {key: tuple(sorted(own.items())) for key, own in labels.items()}
+        return self._sorted
 
     def keys(self) -> frozenset[str]:
         """Return the names of the labels that every cohort tells."""
@@ -117,12 +125,14 @@ class Cohorts:
     def _read(self) -> None:
         self._devices.reload_if_behind()
         rows = self._engine.select("SELECT id, birth FROM device").to_pylist()
-        found: dict[int, dict[str, str]] = {row["id"]: json.loads(row["birth"]) for row in rows}
+        births = {birth: json.loads(birth) for birth in {row["birth"] for row in rows}}  # many say the same
+        found: dict[int, dict[str, str]] = {row["id"]: dict(births[row["birth"]]) for row in rows}
         given = self._engine.select('SELECT device, "key", "value" FROM label').to_pylist()
         for row in given:
             key = self._devices.of(row["device"])
             if key is not None:
                 found.setdefault(key, {})[row["key"]] = row["value"]
+        self._sorted = None
         self._labels, self._given = found, frozenset(row["key"] for row in given)
         self._read_at = time.monotonic()
 

@@ -80,6 +80,7 @@ class ColumnStore:
             self._cohorts,
             ModelNames(engine, artifacts),
             DeadLetters(engine, limits),
+            limits.holes,
         )
         self._rolling_up = RollingUp(engine, sensors, self._boots, self._cohorts)
         self._steps: Iterator[tuple[int, float]] | None = None

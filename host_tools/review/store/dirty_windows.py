@@ -68,6 +68,7 @@ def read_heard(rows: pa.Table) -> Stretches:
         time=rows.column("time").to_numpy(),
         uptime=rows.column("uptime").to_numpy(),
         artifact=rows.column("artifact").to_numpy().astype(np.int64),
+        closed=rows.column("closed").to_numpy(),
     )
 
 
@@ -81,5 +82,6 @@ def heard_rows(stretches: Stretches) -> pa.Table:
             "time": stretches.time,
             "uptime": stretches.uptime,
             "artifact": pa.array(stretches.artifact, pa.int32()),
+            "closed": stretches.closed,
         }
     )

@@ -1,7 +1,4 @@
-"""Histograms in columns: merged exactly by adding buckets, asked for quantiles all at once.
-
-A quantile has a relative error of at most ``(base - 1) / (base + 1)``, which is 1.083 % at scale 5: it is the harmonic
-mean of its bucket's bounds, whose relative distance to both is the same.
+"""Histograms in columns, merged exactly by adding buckets. Their quantiles: `analysis.percentiles`.
 
 Source: OpenTelemetry metrics data model, "ExponentialHistogram" (bounds; merging into the lower scale).
 """
@@ -15,14 +12,14 @@ import numpy as np
 from host_tools.review.store.windows import Histograms
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
 EMPTY_SCALE = 20
 """Scale of histograms in which nothing is counted: the finest there is, so that it lowers no other."""
 _DENSE_CELLS = 1 << 23
 """Up to so many cells (64 MiB) are added up in a table; beyond it they are sorted."""
+_BLOCK_BUCKETS = 1 << 17
+"""Added up at once: what is made on the way stays in the processor's cache, and no memory is asked for again and again."""
 
 
 def lowered(indices: NDArray[np.int32], by: int | NDArray[np.int64]) -> NDArray[np.int32]:
@@ -38,8 +35,7 @@ def merge(hist: Histograms, groups: NDArray[np.int64], count: int) -> Histograms
         groups: int64[rows]: group of each row, 0 to ``count`` - 1.
         count: Number of groups, empty ones included.
     """
-    of_bucket = np.repeat(groups, np.diff(hist.offsets))
-    rows, indices, counts = _summed(of_bucket, hist.indices, hist.counts, count)
+    rows, indices, counts = _summed(groups, hist.offsets, hist.indices, hist.counts, count)
     zero_counts = np.zeros(count, dtype=np.int64)
     np.add.at(zero_counts, groups, hist.zero_counts)
     return Histograms(
@@ -51,86 +47,45 @@ def merge(hist: Histograms, groups: NDArray[np.int64], count: int) -> Histograms
     )
 
 
-def at_scale(hist: Histograms, scale: int) -> Histograms:
-    """Return the same histograms with fewer, wider buckets.
-
-    Raises:
-        ValueError: ``scale`` is higher than theirs: what was counted together cannot be told apart.
-    """
-    if scale > hist.scale:
-        raise ValueError(f"scale: at most {hist.scale}, got {scale}")
-    if scale == hist.scale:
-        return hist
-    rows = np.repeat(np.arange(len(hist.offsets) - 1), np.diff(hist.offsets))
-    rows, indices, counts = _summed(
-        rows, lowered(hist.indices, hist.scale - scale), hist.counts, len(hist.offsets) - 1
-    )
-    return Histograms(
-        scale=scale,
-        offsets=_offsets(rows, len(hist.offsets) - 1),
-        indices=indices,
-        counts=counts,
-        zero_counts=hist.zero_counts,
-    )
-
-
-def quantiles(hist: Histograms, shares: Sequence[float]) -> NDArray[np.float64]:
-    """Return the nearest-rank quantiles in seconds, float64[rows, shares]; NaN where nothing was counted.
-
-    Args:
-        hist: Rows.
-        shares: 0 to 1 each; 0.95 for p95.
-
-    Raises:
-        ValueError: A share is outside 0 to 1.
-    """
-    asked = np.asarray(shares, dtype=np.float64)
-    if not np.all((asked >= 0.0) & (asked <= 1.0)):
-        raise ValueError(f"shares must be within 0 and 1, got {list(shares)}")
-    running = np.concatenate(([0], np.cumsum(hist.counts)))
-    before = running[hist.offsets[:-1]]
-    totals = running[hist.offsets[1:]] - before + hist.zero_counts
-    ranks = np.maximum(1, np.ceil(asked[None, :] * totals[:, None]).astype(np.int64))
-    ranks = np.minimum(ranks, np.maximum(totals, 1)[:, None])  # a float may round up beyond it
-    places = np.searchsorted(running, before[:, None] + ranks - hist.zero_counts[:, None], side="left") - 1
-    values = np.zeros(ranks.shape)
-    within = ranks > hist.zero_counts[:, None]
-    within &= (totals > 0)[:, None]
-    values[within] = middles(hist.indices[places[within]], hist.scale)
-    values[totals == 0] = np.nan
-    return values
-
-
-def middles(indices: NDArray[np.int32], scale: int) -> NDArray[np.float64]:
-    """Return what stands for every value of a bucket, in seconds: the harmonic mean of its bounds."""
-    width = 2.0**-scale
-    with np.errstate(over="ignore"):  # what no float holds is infinite
-        return np.asarray(np.exp2(indices * width) * (2.0 / (1.0 + 2.0**-width)), dtype=np.float64)
-
-
 def _summed(
-    rows: NDArray[np.int64], indices: NDArray[np.int32], counts: NDArray[np.int64], row_count: int
+    groups: NDArray[np.int64],
+    offsets: NDArray[np.int64],
+    indices: NDArray[np.int32],
+    counts: NDArray[np.int64],
+    count: int,
 ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64]]:
-    """Add up counts of equal row and index; return both ascending, with the sums."""
+    """Add up what rows of one group counted in the same bucket; return groups and buckets, both ascending, and the sums."""
     if not len(indices):
-        return rows[:0], indices[:0], counts[:0]
+        return groups[:0], indices[:0], counts[:0]
     lowest = int(indices.min())
     span = int(indices.max()) - lowest + 1
-    cells = rows * span + (indices.astype(np.int64) - lowest)
-    if row_count * span <= max(_DENSE_CELLS, 4 * len(indices)):
-        sums = np.bincount(cells, weights=counts, minlength=row_count * span)
-        filled = np.flatnonzero(sums)
-        if int(counts.sum()) < 1 << 53:  # below it sums in float64 are exact
-            return filled // span, (filled % span + lowest).astype(np.int32), sums[filled].astype(np.int64)
+    begins = groups * span - lowest
+    if count * span > max(_DENSE_CELLS, 4 * len(indices)):
+        return _sorted_sums(np.repeat(begins, np.diff(offsets)) + indices, counts, span=span, lowest=lowest)
+    sums = np.zeros(count * span, dtype=np.int64)
+    ends = np.searchsorted(offsets, np.arange(_BLOCK_BUCKETS, len(indices) + _BLOCK_BUCKETS, _BLOCK_BUCKETS))
+    first = 0
+    for end in np.minimum(ends, len(groups)).tolist():
+        block = slice(int(offsets[first]), int(offsets[end]))
+        cells = np.repeat(begins[first:end], np.diff(offsets[first : end + 1]))
+        cells += indices[block]
+        np.add.at(sums, cells, counts[block])
+        first = end
+    filled = np.flatnonzero(sums != 0)
+    row = filled // span
+    return row, (filled - row * span + lowest).astype(np.int32), sums[filled]
+
+
+def _sorted_sums(
+    cells: NDArray[np.int64], counts: NDArray[np.int64], *, span: int, lowest: int
+) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64]]:
+    """The same, where a table of all cells would be too large."""
     order = np.argsort(cells, kind="stable")
     cells = cells[order]
     starts = np.flatnonzero(np.concatenate(([True], cells[1:] != cells[:-1])))
     filled = cells[starts]
-    return (
-        filled // span,
-        (filled % span + lowest).astype(np.int32),
-        np.add.reduceat(counts[order], starts),
-    )
+    row = filled // span
+    return row, (filled - row * span + lowest).astype(np.int32), np.add.reduceat(counts[order], starts)
 
 
 def _offsets(rows: NDArray[np.int64], count: int) -> NDArray[np.int64]:

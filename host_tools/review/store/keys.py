@@ -37,6 +37,7 @@ class Keys:
         self._room = room
         self._ids: dict[str | None, int] = {None: NONE}
         self._names: list[str | None] = [None]
+        self._in_order: tuple[list[str | None], NDArray[np.int64]] | None = None
         self.reload()
 
     def reload(self) -> None:
@@ -45,6 +46,7 @@ class Keys:
         names = rows.column("name").to_pylist()
         self._ids = {None: NONE, **{name: place for place, name in enumerate(names, start=1)}}
         self._names = [None, *names]
+        self._in_order = None
         self._characters = sum(map(len, names))
         if self._room is not None:
             self._room.forget()
@@ -71,6 +73,12 @@ class Keys:
     def all(self) -> list[str | None]:
         """Return every text by its key, the first of them None."""
         return list(self._names)
+
+    def in_order(self) -> tuple[list[str | None], NDArray[np.int64]]:
+        """Return every text in order, None last, and the place of each key among them."""
+        if self._in_order is None:
+            self._in_order = texts_in_order(self._names)
+        return self._in_order
 
     def ids(self) -> list[str]:
         """Return every text."""
@@ -108,6 +116,7 @@ class Keys:
             return REFUSED
         self._ids[name] = key = size + 1
         self._names.append(name)
+        self._in_order = None
         self._characters += len(name)
         return key
 
@@ -140,6 +149,13 @@ class Keys:
         keys, fresh = self.give(names, givers=givers)
         self.write(fresh)
         return keys[codes]
+
+
+def texts_in_order(of_key: Sequence[str | None]) -> tuple[list[str | None], NDArray[np.int64]]:
+    """Return each text once, in order, None last, and the place of each element among them."""
+    texts: list[str | None] = [*sorted({text for text in of_key if text is not None}), None]
+    places = {text: place for place, text in enumerate(texts)}
+    return texts, np.array([places[text] for text in of_key], dtype=np.int64)
 
 
 def encoded(column: pa.Array) -> tuple[NDArray[np.int64], list[str | None]]:

@@ -1,4 +1,4 @@
-"""`Limits`: how much a store takes of what devices word by themselves, so that none of them can fill memory or table."""
+"""`Limits`: how much a store takes of what devices word and number by themselves, so that none of them fills memory or table."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ class Limits:
         of_one_device: New names of one kind that one device may bring while the store is open.
         dead_letters: Messages that were not understood; the latest are kept.
         dead_letter_bytes: What they take, in base64.
+        holes: In the numbers of one run; of more the oldest are closed, and what is missing in them is given up.
     """
 
     devices: int = 100_000
@@ -41,6 +42,7 @@ class Limits:
     of_one_device: int = 1_000
     dead_letters: int = 100_000
     dead_letter_bytes: int = 256 << 20
+    holes: int = 1_000
 
     def room(self, most: int) -> Room:
         """Return the room of a table of so many names."""
@@ -87,15 +89,29 @@ class Room:
 
 @dataclass(slots=True)
 class Refusals:
-    """Dead letters of what a limit keeps out. A store has no topic and no payload any more: device and table stand for them."""
+    """Dead letters of what a limit keeps out or gives up. A store has no topic and no payload any more: device and table stand for them."""
 
     _rows: list[tuple[object, ...]] = field(default_factory=list)
 
     def add(self, *, received: float, device: str, table: str, what: str, name: str, limit: str) -> None:
         """Say what was left out and why."""
-        shown = name if len(name) <= _SHOWN_CHARACTERS else name[:_SHOWN_CHARACTERS] + "…"
-        reason = f'{what} {shown!r} is new, and {limit}; see "What is bounded" in docs/ingest.md.'
-        self._rows.append((received, f"device {device}: {table}", b"", 0, reason))
+        reason = f"{what} {_shown(name)!r} is new, and {limit}"
+        self._add(received=received, device=device, table=table, reason=reason)
+
+    def give_up(
+        self, *, received: float, device: str, boot_id: str, first: int, last: int, missing: int, holes: int
+    ) -> None:
+        """Say which numbers of a run are waited for no longer."""
+        messages = "message" if missing == 1 else "messages"
+        reason = (
+            f"run {_shown(boot_id)!r} has more than {holes:,} holes in its numbers: {missing:,} missing {messages} between "
+            f"{first} and {last} given up, and what still comes of them is not written"
+        )
+        self._add(received=received, device=device, table="heard", reason=reason)
+
+    def _add(self, *, received: float, device: str, table: str, reason: str) -> None:
+        told = f'{reason}; see "What is bounded" in docs/ingest.md.'
+        self._rows.append((received, f"device {device}: {table}", b"", 0, told))
 
     def rows(self) -> pa.RecordBatch | None:
         """Return them as the table `dead_letter` has them; None when there are none."""
@@ -105,3 +121,7 @@ class Refusals:
         columns: Iterable[tuple[object, ...]] = zip(*self._rows, strict=True)
         arrays = [pa.array(column, kind.type) for column, kind in zip(columns, schema, strict=True)]
         return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _shown(name: str) -> str:
+    return name if len(name) <= _SHOWN_CHARACTERS else name[:_SHOWN_CHARACTERS] + "…"

@@ -1,6 +1,7 @@
 """Which numbers of which runs were received, as stretches without a hole: what is new, and what is missing.
 
-The same as `host_tools.review.message_numbers`, for many runs at once: a batch in, the stretches that changed out.
+The same as `host_tools.review.message_numbers`, for many runs at once: a batch in, the stretches that changed out. A run with
+more stretches than it may have loses its oldest holes: they are closed, and what was missing there counts as missing for good.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ class Stretches:
         time: float64: what the device's clock said in the message ``first``.
         uptime: float64: its uptime in seconds.
         artifact: int64: key of its artifact.
+        closed: int64: how many numbers between ``first`` and ``last`` are missing for good.
     """
 
     boot: NDArray[np.int64]
@@ -33,6 +35,7 @@ class Stretches:
     time: NDArray[np.float64]
     uptime: NDArray[np.float64]
     artifact: NDArray[np.int64]
+    closed: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.boot)
@@ -46,6 +49,7 @@ class Stretches:
             time=self.time[chosen],
             uptime=self.uptime[chosen],
             artifact=self.artifact[chosen],
+            closed=self.closed[chosen],
         )
 
 
@@ -100,7 +104,8 @@ def add(there: Stretches, numbers: Stretches) -> Added:
     changed = np.bincount(group, weights=came) > 0
     merged = both.at(order[begin])
     ends = np.concatenate((begin[1:], [len(order)])) - 1
-    merged = replace(merged, last=last[ends])
+    closed = np.add.reduceat(both.closed[order], begin)
+    merged = replace(merged, last=last[ends], closed=closed)
     follows = np.zeros(len(begin), dtype=bool)
     follows[1:] = changed[:-1] & (merged.boot[1:] == merged.boot[:-1])
     # Where a group begins with a stretch that was there, its beginning is as it was.
@@ -123,6 +128,54 @@ def holes(there: Stretches) -> NDArray[np.int64]:
     return missing
 
 
+def close_oldest(there: Stretches, added: Added, most: int) -> tuple[Added, Stretches]:
+    """Close the oldest holes of runs that have come to have more stretches than they may.
+
+    Args:
+        there: As `add` was given it: all stretches of these runs.
+        added: What it gave.
+        most: Stretches of a run, at least 1.
+
+    Returns:
+        What becomes of the batch, and the stretches whose holes were closed now, ``closed`` telling how many numbers of each
+        were given up in this batch.
+    """
+    boots, run = np.unique(
+        np.concatenate((there.boot, added.written.boot, added.removed.boot)), return_inverse=True
+    )
+    change = np.repeat((1, 1, -1), (len(there), len(added.written), len(added.removed)))
+    crowded = boots[np.bincount(run, weights=change, minlength=len(boots)) > most]
+    if not len(crowded):
+        return added, there.at(crowded)
+    stays = _of(there, crowded)
+    stays = stays.at(~_begin_as(stays, added.removed))
+    now = _joined(stays, _of(added.written, crowded))
+    order = np.lexsort((now.first, now.boot))
+    now, was_there = now.at(order), order < len(stays)
+    begins = np.flatnonzero(np.diff(now.boot, prepend=-1))
+    sizes = np.diff(begins, append=len(now))
+    ends = begins + sizes - most  # of the lowest stretches, which become one
+    is_old = np.arange(len(now)) <= np.repeat(ends, sizes)
+    missing = np.where(is_old, holes(now), 0)
+    given_up = np.add.reduceat(missing, begins)
+    closed = np.add.reduceat(np.where(is_old, now.closed, 0), begins)
+    made = replace(now.at(begins), last=now.last[ends], closed=closed + given_up)
+    elsewhere = added.written.at(~np.isin(added.written.boot, crowded))
+    written = _joined(_joined(elsewhere, now.at(~is_old & ~was_there)), made)
+    removed = _joined(added.removed, now.at(is_old & was_there))
+    return replace(added, removed=removed, written=written), replace(made, closed=given_up)
+
+
+def _of(some: Stretches, boots: NDArray[np.int64]) -> Stretches:
+    return some.at(np.isin(some.boot, boots))
+
+
+def _begin_as(some: Stretches, others: Stretches) -> NDArray[np.bool_]:
+    """Return which stretches begin where one of the others does."""
+    gone = set(zip(others.boot.tolist(), others.first.tolist(), strict=True))
+    return np.array([one in gone for one in zip(some.boot.tolist(), some.first.tolist(), strict=True)], bool)
+
+
 def _joined(one: Stretches, other: Stretches) -> Stretches:
     return Stretches(
         boot=np.concatenate((one.boot, other.boot)),
@@ -131,4 +184,5 @@ def _joined(one: Stretches, other: Stretches) -> Stretches:
         time=np.concatenate((one.time, other.time)),
         uptime=np.concatenate((one.uptime, other.uptime)),
         artifact=np.concatenate((one.artifact, other.artifact)),
+        closed=np.concatenate((one.closed, other.closed)),
     )

@@ -56,6 +56,8 @@ MIGRATIONS: Mapping[int, Sequence[str | Callable[[Engine], None]]] = {
     4: (_tell_own_models, lambda engine: fill_level(engine, Level.DAYS_5)),
     # Quarters of a day, for rankings of days that do not begin at midnight.
     5: (lambda engine: fill_level(engine, Level.HOURS_6),),
+    # Holes in a run's numbers are bounded; of none that is there one was closed.
+    6: (lambda engine: engine.add_column("heard", "closed", "0"),),
 }
 """By the version that they lead to: what is done to what is there, where all tables are. Forward only; each can be done twice."""
 
@@ -77,7 +79,7 @@ def open_store(
         memory_bytes: Of DuckDB; by default four fifths of the machine's.
         read_only: Whether it is only asked. Then it has to be there; several processes may have a file so at once, but
             none while another writes it.
-        limits: How many names and dead letters it takes; None for the usual ones.
+        limits: How many names, holes and dead letters it takes; None for the usual ones.
 
     Raises:
         StoreError: It cannot be opened: not there, damaged, in use by another process, of a newer version, away.

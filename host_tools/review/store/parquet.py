@@ -81,7 +81,7 @@ def import_parquet(engine: Engine, folder: Path) -> int:
         for table, file in rows.items():
             for batch in file.iter_batches(_BLOCK >> 3):
                 engine.append(table, pa.Table.from_batches([batch]))
-    heard = engine.select('SELECT sum("last" - "first" + 1) AS heard FROM heard')
+    heard = engine.select('SELECT sum("last" - "first" + 1 - closed) AS heard FROM heard')
     return int(heard.column("heard")[0].as_py() or 0)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from host_tools.review.store.engine import one_of
+from host_tools.review.store.keys import texts_in_order
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -60,12 +61,8 @@ class Selecting:
         """Return the texts of an axis in order, None last, and the place of each key of an artifact or device."""
         if axis.startswith("label:"):
             labels = self.cohorts.labels()
-            of_key = [labels.get(key, {}).get(axis[6:]) for key in range(len(self.devices))]
-        else:
-            of_key = (self.artifacts if axis == "artifact" else self.devices).all()
-        texts: list[str | None] = [*sorted({text for text in of_key if text is not None}), None]
-        places = {text: place for place, text in enumerate(texts)}
-        return texts, np.array([places[text] for text in of_key], dtype=np.int64)
+            return texts_in_order([labels.get(key, {}).get(axis[6:]) for key in range(len(self.devices))])
+        return (self.artifacts if axis == "artifact" else self.devices).in_order()
 
 
 def has_labels(labels: Mapping[str, str], wanted: Sequence[tuple[str, str]]) -> bool:

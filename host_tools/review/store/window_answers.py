@@ -46,9 +46,7 @@ class WindowAnswers:
         rows = window_rows.read(window_rows.concatenated(found), KEYS)
         groups, named = self._grouped(rows, axes, level)
         made = window_rows.merged(rows, groups, named)
-        device, own = rows.keys["device"], is_own(rows)
-        counts = distinct(groups, device, len(made)), distinct(groups[own], device[own], len(made))
-        return self._table(made, axes, level, *counts)
+        return self._table(made, axes, level, *_device_counts(rows, groups, axes, len(made)))
 
     def _grouped(
         self, rows: WindowRows, axes: tuple[str, ...], level: Level
@@ -161,6 +159,17 @@ class WindowAnswers:
             hist=made.hist,
             **made.numbers,
         )
+
+
+def _device_counts(
+    rows: WindowRows, groups: NDArray[np.int64], axes: tuple[str, ...], count: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return how many devices are in each group, and how many with windows of their own models."""
+    device, own = rows.keys["device"], is_own(rows)
+    if "device" in axes:  # one in each
+        mine = np.bincount(groups, weights=own, minlength=count) > 0
+        return np.ones(count, dtype=np.int64), mine.astype(np.int64)
+    return distinct(groups, device, count), distinct(groups[own], device[own], count)
 
 
 def _within(table: str, tile: tiles.Tile) -> str:

@@ -183,12 +183,8 @@ def lists(
 
 
 def _added(groups: NDArray[np.int64], values: NDArray[Any], count: int) -> NDArray[np.int64]:
-    """Add up integers exactly: below 2**53 in float64, which is quicker."""
-    integers = values.astype(np.int64, copy=False)
-    if len(integers) and float(np.abs(integers).sum(dtype=np.float64)) < 2.0**53:
-        return np.bincount(groups, weights=integers, minlength=count).astype(np.int64)
     sums = np.zeros(count, dtype=np.int64)
-    np.add.at(sums, groups, integers)
+    np.add.at(sums, groups, values.astype(np.int64, copy=False))
     return sums
 
 

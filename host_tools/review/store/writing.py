@@ -48,6 +48,7 @@ class Writing:
     cohorts: Cohorts
     names: ModelNames
     letters: DeadLetters
+    most_holes: int
     alarms: AlarmWords = field(default_factory=AlarmWords)
 
     def write(self, batch: Batch) -> Written:
@@ -66,7 +67,7 @@ class Writing:
         if not found:
             self._tell_devices([], [], fresh, refusals)
             return 0, 0
-        new, added = self._new(found)
+        new, added = self._new(found, refusals)
         places = self._hear(found)
         self._dirty(found, new, added.shifted)
         for one, is_new in zip(found, new, strict=True):
@@ -81,7 +82,9 @@ class Writing:
 
     # --- what is new ---
 
-    def _new(self, found: list[Arrivals]) -> tuple[list[NDArray[np.bool_]], message_ledger.Added]:
+    def _new(
+        self, found: list[Arrivals], refusals: Refusals
+    ) -> tuple[list[NDArray[np.bool_]], message_ledger.Added]:
         """Return which messages are new, by table, and what becomes of the numbers of their runs."""
         is_numbered = np.concatenate([one.is_numbered for one in found])
         numbers = Stretches(
@@ -91,13 +94,36 @@ class Writing:
             time=np.concatenate([one.time for one in found])[is_numbered],
             uptime=np.concatenate([one.uptime for one in found])[is_numbered],
             artifact=np.concatenate([one.artifact for one in found])[is_numbered],
+            closed=np.zeros(int(is_numbered.sum()), dtype=np.int64),
         )
-        added = message_ledger.add(heard(self.engine, np.unique(numbers.boot)), numbers)
+        there = heard(self.engine, np.unique(numbers.boot))
+        added, given_up = message_ledger.close_oldest(
+            there, message_ledger.add(there, numbers), self.most_holes + 1
+        )
+        self._give_up(found, given_up, refusals)
         is_new = np.zeros(len(is_numbered), dtype=bool)
         is_new[is_numbered] = added.is_new
         ends = np.cumsum([len(one.seq) for one in found])[:-1]
         new = np.split(is_new, ends)
         return [self._new_states(one, known) for one, known in zip(found, new, strict=True)], added
+
+    def _give_up(self, found: list[Arrivals], given_up: Stretches, refusals: Refusals) -> None:
+        """Say which numbers of runs with too many holes are waited for no longer."""
+        for run in range(len(given_up)):
+            one, place = next(
+                (one, places[0])
+                for one in found
+                if len(places := np.flatnonzero(one.boot == given_up.boot[run]))
+            )
+            refusals.give_up(
+                received=float(one.received[place]),
+                device=self.devices.name(int(one.device[place])) or "",
+                boot_id=self.boots.id_at(int(one.place[place])),
+                first=int(given_up.first[run]),
+                last=int(given_up.last[run]),
+                missing=int(given_up.closed[run]),
+                holes=self.most_holes,
+            )
 
     def _new_states(self, one: Arrivals, is_new: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Return which messages are new of those that brokers keep: theirs is what no row is there of."""

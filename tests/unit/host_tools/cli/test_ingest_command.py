@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import pytest
 
+from host_tools.cli.ingest import LIMITS
 from host_tools.cli.main import main
+from host_tools.review.store.limits import Limits
 
 GOOD = {"--broker": "mqtt://localhost", "--store": "t.duckdb"}
 
@@ -25,6 +29,9 @@ def arguments(**changes: str) -> list[str]:
         ({"name": ""}, "letters, digits"),
         ({"roll_up_every": "0"}, "above 0"),
         ({"store_memory": "5"}, "at least 128"),
+        ({"limit": "device=5"}, "expected one of devices, artifacts"),
+        ({"limit": "holes"}, "whole number of at least 1, got ''"),
+        ({"limit": "holes=0"}, "whole number of at least 1, got '0'"),
     ],
 )
 def test_wrong_numbers_and_names_are_refused_by_the_parser(
@@ -52,6 +59,15 @@ def test_wrong_addresses_and_roots_are_told_in_a_line(
     assert says in error
     assert error.startswith("edgewright: ")
     assert "cret" not in error
+
+
+def test_every_limit_of_a_store_can_be_told() -> None:
+    assert {name.replace("-", "_") for name in LIMITS} == {field.name for field in fields(Limits)}
+
+
+def test_a_server_makes_its_own_backups(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments(store="clickhouse://localhost/fleet", backup="copies")) == 2
+    assert "--backup: expected a DuckDB file" in capsys.readouterr().err
 
 
 def test_help_has_examples(capsys: pytest.CaptureFixture[str]) -> None:

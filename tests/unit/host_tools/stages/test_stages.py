@@ -9,6 +9,8 @@ from functools import partial
 import numpy as np
 import onnx_ir as ir
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from host_tools.lower.lowering import lower
 from host_tools.observe.cache import StatisticsCache
@@ -227,6 +229,55 @@ def test_one_bad_sample_of_many_is_chance_and_a_loss_on_all_is_none():
     assert all_bad.is_worse_than(base)
     assert not base.is_worse_than(all_bad)
     assert not base.is_worse_than(base)
+
+
+def test_what_few_samples_say_is_held_against_their_spread():
+    """22.2 dB on samples that are 2 dB apart may be 21.8 dB on others; on samples that agree, or on four times as many, they are 22 dB."""
+    few, many = ((20.2, 24.2) * count for count in (12, 100))
+    for samples, is_sure in ((few, False), (many, True), ((22.2, 22.3) * 12, True)):
+        worth = Worth(sqnr_db=22.2, same_top_class=1.0, by_sample_db=samples)
+        assert worth.reaches(22.0)
+        assert worth.surely_reaches(22.0) is is_sure
+    assert Worth(sqnr_db=22.2, same_top_class=1.0, by_sample_db=few).standard_error_db == pytest.approx(
+        2.0 / np.sqrt(23)
+    )
+
+
+@pytest.mark.parametrize("samples", [(), (22.2,)])
+def test_where_samples_tell_no_spread_the_figure_counts_as_it_is(samples):
+    assert Worth(sqnr_db=22.2, same_top_class=None, by_sample_db=samples).surely_reaches(22.0)
+    assert not Worth(sqnr_db=21.9, same_top_class=None, by_sample_db=samples).surely_reaches(22.0)
+
+
+def test_outputs_without_any_difference_are_good():
+    assert Worth(sqnr_db=None, same_top_class=1.0, by_sample_db=(60.0,) * 24).surely_reaches(40.0)
+
+
+@given(
+    samples=st.lists(st.floats(-20.0, 60.0), max_size=24),
+    sqnr_db=st.floats(-20.0, 60.0),
+    goal=st.floats(-20.0, 60.0),
+)
+def test_what_is_sure_is_so_and_more_samples_of_a_kind_make_surer(samples, sqnr_db, goal):
+    worth = Worth(sqnr_db=sqnr_db, same_top_class=None, by_sample_db=tuple(samples))
+    fourfold = replace(worth, by_sample_db=worth.by_sample_db * 4)
+    assert worth.reaches(goal) or not worth.surely_reaches(goal)
+    if len(samples) > 1:
+        rounding = 1e-9
+        assert fourfold.standard_error_db <= worth.standard_error_db + rounding
+        assert fourfold.surely_reaches(goal - rounding) or not worth.surely_reaches(goal)
+
+
+@pytest.mark.parametrize(("spread_db", "goes_on"), [(0.1, False), (3.0, True)])
+def test_a_figure_that_chance_may_have_lifted_does_not_end_it(tmp_path, spread_db, goes_on):
+    """The same mean: whether the next stage is wanted is a question of how far samples are apart."""
+    network = hard(tmp_path, profile="cortex-a-tflite", samples=pictures(48, seed=5))
+    ladder = ladder_of(network)
+    ladder.yardstick.is_quick = False
+    ladder.begin(network.model, network.statistics)
+    apart = (22.3 - spread_db, 22.3 + spread_db) * 12
+    ladder._state = replace(ladder.state, worth=Worth(sqnr_db=22.3, same_top_class=1.0, by_sample_db=apart))
+    assert ladder.wants("equalization", None) is goes_on
 
 
 def test_a_stage_that_is_asked_for_is_kept_all_the_same(tmp_path):

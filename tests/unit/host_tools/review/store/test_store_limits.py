@@ -201,6 +201,36 @@ def test_of_dead_letters_the_latest_are_kept(opened_store: Opener) -> None:
 
 
 @every_store
+def test_of_a_run_that_leaves_out_numbers_without_end_the_oldest_holes_are_given_up_and_told(
+    opened_store: Opener,
+) -> None:
+    with opened_store() as plain:
+        store = limited(plain, Limits(holes=3))
+        for seq in range(1, 40, 2):
+            said = [event(stamp("bad", "boot-1", seq, float(seq))), event(stamp("good", "boot", seq, 1.0))]
+            store.write(batch_of(said if seq < 8 else said[:1]))
+            assert size(store, "heard") <= 8
+        missing = {device.device: device.missing for device in store.devices()}
+        assert missing == {"bad": 19, "good": 3}
+        letters = store.dead_letters(limit=100)
+        assert {letter.topic for letter in letters} == {"device bad: heard"}
+        assert len(letters) == 16  # one for each hole that there is no room for
+        assert letters[0].reason == (
+            "run 'boot-1' has more than 3 holes in its numbers: 1 missing message between 1 and 33 given up, and "
+            'what still comes of them is not written; see "What is bounded" in docs/ingest.md.'
+        )
+        # What is given up is not written any more; what lies in the latest holes is.
+        late = [event(stamp("bad", "boot-1", seq, float(seq))) for seq in (2, 38)]
+        written = store.write(batch_of(late))
+        assert (written.messages, written.duplicates) == (1, 1)
+        assert {device.device: device.missing for device in store.devices()} == {"bad": 18, "good": 3}
+        # A store with more room does not forget what was given up.
+        wider = limited(plain, Limits())
+        assert wider.write(batch_of([event(stamp("bad", "boot-1", 50, 50.0))])).dead_letters == 0
+        assert {device.device: device.missing for device in wider.devices()} == {"bad": 28, "good": 3}
+
+
+@every_store
 def test_of_a_device_of_many_runs_only_those_that_speak_are_held(opened_store: Opener) -> None:
     with opened_store() as store:
         store.write(batch_of([event(stamp("a", f"boot-{run}", 1, 1.0)) for run in range(200)]))

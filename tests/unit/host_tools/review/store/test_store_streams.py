@@ -245,7 +245,7 @@ def test_an_older_store_is_brought_up_to_date_and_goes_on(opened: Opener) -> Non
 
 
 def _made_older(store: ColumnStore) -> None:
-    """As version 1 was: totals stood in `boot`, and nothing told models."""
+    """As version 1 was: totals stood in `boot`, nothing told models, and no hole was closed."""
     engine = store._engine
     totals = engine.select("SELECT * FROM removed_totals").to_pylist()[0]
     for name in ("seq", "inferences", "errors", "dropped"):
@@ -254,6 +254,7 @@ def _made_older(store: ColumnStore) -> None:
         for name in ("model", "variant"):
             engine.alter(f"ALTER TABLE {table} DROP COLUMN {name}")
     engine.alter("DROP TABLE removed_totals")
+    engine.alter("ALTER TABLE heard DROP COLUMN closed")
     engine.alter("DROP TABLE model_name")
     engine.alter("ALTER TABLE birth DROP COLUMN models")
     for level in Level:

@@ -74,6 +74,10 @@ def _check_weeks(opened: Opener, chance: random.Random) -> None:
         tiled: set[Level] = set()
         for level in (Level.HOUR, Level.DAY, Level.DAY, Level.DAYS_5):
             start = EPOCH + chance.uniform(-5, 30) * DAY
+            if (
+                level is Level.HOUR
+            ):  # so that hours lie before the first quarter of a day, and quarters before the first day
+                start = start // DAY * DAY + chance.uniform(1, 5.9) * 3600.0
             asked = Selection(start=start, end=start + chance.uniform(11, 40) * DAY)
             low, high = bounds(asked, level)
             tiled |= {tile[0] for tile in tiles(asked, level, in_time=False)}

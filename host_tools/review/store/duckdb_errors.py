@@ -1,0 +1,31 @@
+"""What DuckDB says that goes wrong, as a `StoreError` that says what to do."""
+
+from __future__ import annotations
+
+from host_tools.errors import StoreError, StoreInUseError
+
+_IN_USE = "lock on file"
+_IN_USE_HINT = (
+    "Another process has it open, and one process at a time can write, or several read. While `edgewright ingest` writes, its "
+    "--page serves the page, and its --backup makes copies to read. Else stop that process, or give another file."
+)
+_HINTS = (
+    ("not a valid duckdb", "This is no store of telemetry; give another file, or restore a backup."),
+    ("newer version", "It was written by a newer DuckDB: upgrade, pip install -U duckdb."),
+    ("no space left", "Make room on the disk; what was committed is safe."),
+    ("could not write", "Is the disk full? Make room; what was committed is safe."),
+    ("checksum", "The file is damaged; restore a backup."),
+    ("corrupt", "The file is damaged; restore a backup."),
+    ("permission denied", "Give this user the right to write there."),
+    ("cannot open file", "Does the folder exist, and may this user write there?"),
+)
+"""What to do, by what the message says."""
+
+
+def store_error(where: str, error: Exception) -> StoreError:
+    """Return what to tell of an error of the database, or of its file, at a place."""
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0][:500]
+    told = str(error).lower()
+    if _IN_USE in told:
+        return StoreInUseError(f"{where}: {line}", hint=_IN_USE_HINT)
+    return StoreError(f"{where}: {line}", hint=next((hint for sign, hint in _HINTS if sign in told), ""))
