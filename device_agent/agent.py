@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from device_agent import effects, events, occurrences
 from device_agent.assembly import assemble
+from device_agent.config.paths import socket_path
 from device_agent.contract.errors import DeviceError, StorageError
 from device_agent.contract.model_names import MAIN_MODEL
 from device_agent.core import OVER, UP
@@ -22,7 +23,7 @@ from device_agent.heat.temperature import read_hottest
 from device_agent.inbox import WAKE, FromModel, UpdateAnswer, Wake
 from device_agent.operations.service import Service
 from device_agent.operations.status import flattened
-from device_agent.operations.status_socket import StatusServer, socket_path
+from device_agent.operations.status_socket import StatusServer
 from device_agent.orders import Orders
 from device_agent.result_writer import ResultWriter
 from device_agent.sensors.reading import Absent

@@ -1,58 +1,26 @@
-"""The command `edgewright-agent`: its parser, its exit status, and errors as one line."""
+"""The command `edgewright-agent`: what each verb does, its exit status, and errors as one line. `arguments` has the parser."""
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import io
 import json
 import os
-import signal
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from device_agent import __version__
+from device_agent.arguments import command_parser
 from device_agent.config import described, load_config
-from device_agent.contract.errors import ConfigError, EdgewrightError, MeasurementError
+from device_agent.contract.errors import ConfigError, EdgewrightError, MeasurementError, StorageError
 from device_agent.ending import Terminated, end_in_order, status_of
+from device_agent.stop_signals import StopSignals
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    import argparse
+    from collections.abc import Sequence
 
     from device_agent.config import AgentConfig
 
-_DESCRIPTION: Final = "Run a model on this device and report over MQTT what it does."
-_EPILOG: Final = """\
-examples:
-  edgewright-agent check --config agent.toml          what is wrong, and what this machine offers
-  edgewright-agent run --config agent.toml            run until stopped; SIGTERM, SIGINT and SIGHUP drain and say goodbye
-  edgewright-agent check --config agent.toml --json   the same for programs
-  edgewright-agent status --config agent.toml         what the running agent does, since when, and its last errors
-  edgewright-agent status --config agent.toml --json  the same for programs
-  edgewright-agent diag --config agent.toml           what is wrong here, and what to do
-  edgewright-agent support-bundle --config agent.toml --out bundle.tar.gz
-                                                      for whoever helps; holds no secret
-  edgewright-agent sensors                            what this machine can measure, and why the rest is missing
-  edgewright-agent measure --config agent.toml        energy of one inference
-  edgewright-agent measure --config agent.toml --sustained --seconds 1800
-                                                      what remains of it when the device gets hot
-  edgewright-agent enrol --config agent.toml --token-file claim.txt
-                                                      get this device's certificate, once
-  edgewright-agent enrol --config agent.toml --token-file claim.txt --replace
-                                                      get another one, with a new token
-  edgewright-agent renew --config agent.toml          renew it now; `run` does it by itself in time
-
-exit status:
-  0  ended as asked                     5  the artifact, identity or server must not be trusted
-  1  a fault of the agent itself        6  the server cannot be reached: try again
-  2  wrong configuration or arguments   7  the device failed: engine, source, storage or clock
-  4  the golden self-test failed        8  nothing measures energy here, or it was throttled
-                                        130  interrupted before there was anything to end
-                                        143  the same, by SIGTERM
-
-docs/agent.md has every key of the configuration, and what each exit status means.
-"""
 _STATUS: Final = {
     "ok": 0,
     "unexpected": 1,
@@ -70,9 +38,6 @@ _STATUS: Final = {
     "measurement": 8,
 }
 _DEVICE_FAILED: Final = 7
-_LEAST_SECONDS: Final = 0.01
-_MOST_SECONDS: Final = 86_400.0
-_STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -81,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(
             errors="backslashreplace"
         )  # a name that the terminal cannot show is no reason to fail
-    options = _parser().parse_args(arguments)
+    options = command_parser().parse_args(arguments)
     end_in_order()
     try:
         if options.command == "sensors":  # of this machine, whatever is configured
@@ -89,7 +54,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             config = load_config(options.config)
             status = _COMMANDS[options.command](config, options)
-        sys.stdout.flush()  # here, where a reader that went away is met
     except EdgewrightError as error:
         print(f"edgewright-agent: {error}", file=sys.stderr)
         return exit_status(error.code)
@@ -98,8 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"edgewright-agent: {how}.", file=sys.stderr)
         return status_of(end)
     except BrokenPipeError:
-        # Who reads has seen enough, e.g. `head`. Python would complain once more when it flushes at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_output()  # who reads has seen enough, e.g. `head`
         return 0
     return status
 
@@ -109,126 +72,9 @@ def exit_status(code: str) -> int:
     return _STATUS.get(code, _DEVICE_FAILED)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="edgewright-agent",
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--version", action="version", version=f"edgewright-agent {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    run = commands.add_parser("run", help="run the artifact until stopped")
-    check = commands.add_parser("check", help="validate the configuration and say what this machine offers")
-    status = commands.add_parser("status", help="ask the running agent what it does")
-    diag = commands.add_parser("diag", help="say what is wrong on this machine, and what to do")
-    bundle = commands.add_parser("support-bundle", help="write what helps whoever helps, without secrets")
-    bundle.add_argument("--out", required=True, metavar="FILE", type=Path, help="archive to write, .tar.gz")
-    sensors = commands.add_parser(
-        "sensors", help="list what this machine can measure, and why the rest is missing"
-    )
-    measure = commands.add_parser("measure", help="measure the energy of one inference")
-    measure.add_argument(
-        "--idle-seconds", type=_seconds, default=30.0, metavar="S", help="baseline; default 30"
-    )
-    measure.add_argument(
-        "--seconds", type=_seconds, default=10.0, metavar="S", help="load window; default 10"
-    )
-    measure.add_argument(
-        "--interval",
-        type=_seconds,
-        default=0.5,
-        metavar="S",
-        help="between samples of the sensors; default 0.5",
-    )
-    measure.add_argument(
-        "--sustained",
-        action="store_true",
-        help="throttling is looked for and does not make the figures invalid",
-    )
-    sensors.add_argument(
-        "--sysfs-root", type=Path, default=Path("/sys"), metavar="DIR", help="a tree that stands for /sys"
-    )
-    sensors.add_argument(
-        "--proc-root", type=Path, default=Path("/proc"), metavar="DIR", help="a tree that stands for /proc"
-    )
-    sensors.add_argument(
-        "--vcgencmd", type=Path, metavar="FILE", help="program that asks a Raspberry Pi's firmware"
-    )
-    for command in (check, status, diag, sensors, measure):
-        command.add_argument("--json", action="store_true", help="print JSON")
-    enrol = commands.add_parser("enrol", help="get this device's certificate with a claim token")
-    renew = commands.add_parser("renew", help="renew the certificate now; `run` does it by itself in time")
-    for command in (run, check, status, diag, bundle, measure, enrol, renew):
-        command.add_argument("--config", required=True, metavar="FILE", help="configuration, TOML")
-    for name, command in commands.choices.items():
-        command.formatter_class = argparse.RawDescriptionHelpFormatter
-        command.epilog = _examples_of(name)
-    enrol.add_argument(
-        "--token-file",
-        required=True,
-        metavar="FILE",
-        help="file that holds the claim token; - is standard input",
-    )
-    enrol.add_argument(
-        "--replace",
-        action="store_true",
-        help="enrol anew; the old certificate is used until the new one is there",
-    )
-    return parser
-
-
-def _examples_of(command: str) -> str:
-    """Return the examples of one command, each with the line that goes on from it."""
-    chosen, belongs = [], False
-    for line in _EPILOG.split("\n\n", maxsplit=1)[0].splitlines()[1:]:
-        if line.startswith("  edgewright-agent "):
-            belongs = line.split()[1] == command
-        if belongs:
-            chosen.append(line)
-    return "\n".join(["examples:", *chosen])
-
-
-class _StopSignals:
-    """Turns signals into requests to stop; those that come before there is an agent wait for it.
-
-    Attributes:
-        is_asked: Whether any has come.
-    """
-
-    def __init__(self) -> None:
-        self._request_stop: Callable[[str], None] | None = None
-        self._waiting: list[str] = []
-        self.is_asked = False
-        for number in _STOP_SIGNALS:
-            if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup leaves SIGHUP
-                signal.signal(number, self._handle)
-        signal.pthread_sigmask(
-            signal.SIG_UNBLOCK, _STOP_SIGNALS
-        )  # what `hold` kept for this process comes now
-
-    def hand_to(self, request_stop: Callable[[str], None]) -> None:
-        """Hand every signal to ``request_stop``, those that came before included."""
-        self._request_stop = request_stop
-        for reason in self._waiting:
-            request_stop(reason)
-
-    def hold(self) -> None:
-        """From now on keep signals for the process that takes this one's place; `is_asked` knows of all that came before."""
-        signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
-
-    def _handle(self, number: int, _frame: object) -> None:
-        self.is_asked = True
-        reason = f"stopped by {signal.Signals(number).name}"
-        if self._request_stop is None:
-            self._waiting.append(reason)
-        else:
-            self._request_stop(reason)
-
-
 def _run(config: AgentConfig, _options: argparse.Namespace) -> int:
     # Before everything that takes its time, so that no signal finds nobody.
-    signals = _StopSignals()
+    signals = StopSignals()
     # What `check` does not need, and what needs a valid configuration first, is imported here.
     from device_agent.agent import Agent  # noqa: PLC0415
     from device_agent.log import start_log  # noqa: PLC0415
@@ -255,20 +101,21 @@ def _check(config: AgentConfig, options: argparse.Namespace) -> int:
     status = 0 if report.problem is None else exit_status(report.problem.code)
     if options.json:
         found = {"ok": status == 0, "config": described(config), **report.facts}
-        print(_as_json(found))
+        _say(_as_json(found))
     else:
-        print(as_text(report))
+        _say(as_text(report))
     if report.problem is not None:
         print(f"edgewright-agent: {report.problem}", file=sys.stderr)
     return status
 
 
 def _status(config: AgentConfig, options: argparse.Namespace) -> int:
-    from device_agent.operations.status_socket import read_status, socket_path  # noqa: PLC0415  as above
+    from device_agent.config.paths import socket_path  # noqa: PLC0415  as above
+    from device_agent.operations.status_socket import read_status  # noqa: PLC0415  as above
     from device_agent.operations.status_text import as_text  # noqa: PLC0415  as above
 
     status = read_status(socket_path(config))
-    print(_as_json(status) if options.json else as_text(status))
+    _say(_as_json(status) if options.json else as_text(status))
     return 0
 
 
@@ -277,9 +124,9 @@ def _diag(config: AgentConfig, options: argparse.Namespace) -> int:
 
     findings = diagnose(config)
     if options.json:
-        print(_as_json([dataclasses.asdict(finding) for finding in findings]))
+        _say(_as_json([dataclasses.asdict(finding) for finding in findings]))
     else:
-        print(as_lines(findings))
+        _say(as_lines(findings))
     return _DEVICE_FAILED if any(finding.verdict == "error" for finding in findings) else 0
 
 
@@ -288,8 +135,8 @@ def _support_bundle(config: AgentConfig, options: argparse.Namespace) -> int:
 
     sizes = write_bundle(config, options.out)
     for name, size in sizes.items():
-        print(f"{size:>9} bytes  {name}")
-    print(f"{options.out} is written; look through it before you send it.")
+        _say(f"{size:>9} bytes  {name}")
+    _say(f"{options.out} is written; look through it before you send it.")
     return 0
 
 
@@ -306,28 +153,37 @@ def _sensors(options: argparse.Namespace) -> int:
         options.sysfs_root, vcgencmd=options.vcgencmd, proc_root=options.proc_root
     )
     if options.json:
-        print(_as_json(listing.as_json(inventory)))
+        _say(_as_json(listing.as_json(inventory)))
     else:
-        print(listing.as_text(inventory))
+        _say(listing.as_text(inventory))
     return 0
+
+
+def _say(text: str) -> None:
+    """Print, and meet here a reader that went away or a disk that is full.
+
+    Raises:
+        BrokenPipeError: The reader has seen enough.
+        StorageError: It cannot be written.
+    """
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _forget_output()
+        raise StorageError(f"standard output: cannot be written: {error.strerror or error}.") from error
+
+
+def _forget_output() -> None:
+    """Let what was not written go: Python would try, and complain, once more at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _as_json(document: object) -> str:
     """Write JSON that the terminal's encoding can hold: what stands for a character elsewhere is no JSON."""
     encoding = (sys.stdout.encoding or "").lower().replace("-", "")
     return json.dumps(document, indent=1, ensure_ascii=encoding != "utf8")
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = float("nan")  # no number is in no range
-    if not _LEAST_SECONDS <= value <= _MOST_SECONDS:
-        raise argparse.ArgumentTypeError(
-            f"expected {_LEAST_SECONDS:g} to {_MOST_SECONDS:g} seconds, got {text}"
-        )
-    return value
 
 
 def _measure(config: AgentConfig, options: argparse.Namespace) -> int:
@@ -341,7 +197,7 @@ def _measure(config: AgentConfig, options: argparse.Namespace) -> int:
         sustained=options.sustained,
     )
     report = command.measure(config, plan, progress=lambda line: print(line, file=sys.stderr, flush=True))
-    print(_as_json(as_json(report)) if options.json else as_text(report))
+    _say(_as_json(as_json(report)) if options.json else as_text(report))
     if report.invalid:
         raise MeasurementError(
             f"the figures are invalid: {'; '.join(report.invalid)}.",
@@ -353,14 +209,14 @@ def _measure(config: AgentConfig, options: argparse.Namespace) -> int:
 def _enrol(config: AgentConfig, options: argparse.Namespace) -> int:
     from device_agent.enrolment.command import enrol_device  # noqa: PLC0415  as above
 
-    print(enrol_device(config, token_file=options.token_file, replace=options.replace))
+    _say(enrol_device(config, token_file=options.token_file, replace=options.replace))
     return 0
 
 
 def _renew(config: AgentConfig, _options: argparse.Namespace) -> int:
     from device_agent.enrolment.command import renew_device  # noqa: PLC0415  as above
 
-    print(renew_device(config))
+    _say(renew_device(config))
     return 0
 
 

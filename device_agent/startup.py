@@ -13,6 +13,7 @@ from device_agent.contract.archive import ArchiveLimits, ArtifactArchive
 from device_agent.contract.errors import ContractError, EngineError, IncompatibleError, SelfTestError
 from device_agent.contract.zip_layout import MAX_ARCHIVE_BYTES
 from device_agent.engines import library_of, load_engine
+from device_agent.engines.processor import features
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,11 +64,23 @@ def verify_artifact(config: AgentConfig) -> ArtifactArchive:
     return archive
 
 
-def require_compatible(manifest: Manifest, config: AgentConfig, *, agent_version: str = __version__) -> None:
+def require_compatible(
+    manifest: Manifest,
+    config: AgentConfig,
+    *,
+    agent_version: str = __version__,
+    processor: frozenset[str] | None = None,
+) -> None:
     """Hold what the artifact requires against what is here. Imports the engine's library, to ask its version.
 
+    Args:
+        manifest: Of the artifact.
+        config: Of the device.
+        agent_version: This agent's.
+        processor: What the processor can do; None: ask this machine's. One that does not say is taken to do.
+
     Raises:
-        IncompatibleError: Wrong target, engine, engine version or agent version.
+        IncompatibleError: Wrong target, engine, engine version or agent version; or the processor lacks what the kernels need.
     """
     requires, what = manifest.requires, f"{manifest.name} {manifest.version}"
     if config.device.targets and requires.target not in config.device.targets:
@@ -85,6 +98,7 @@ def require_compatible(manifest: Manifest, config: AgentConfig, *, agent_version
             f"{what} needs agent {requires.agent_min_version} or newer; this is {agent_version}.",
             hint="Update the agent.",
         )
+    _require_processor(requires, what, features() if processor is None else processor)
     try:
         library, version = library_of(requires.engine)
     except EngineError as error:
@@ -95,6 +109,24 @@ def require_compatible(manifest: Manifest, config: AgentConfig, *, agent_version
             f"{what} needs {described_versions(requires)}; {library} {version} is installed.",
             hint="Update the engine, or convert for the older one.",
         )
+
+
+def _require_processor(requires: Requires, what: str, found: frozenset[str] | None) -> None:
+    """Refuse before the self-test does: a few golden samples may miss sums that saturate on others.
+
+    Raises:
+        IncompatibleError: The processor has none of what the engine's kernels need to compute what was verified.
+    """
+    if found is None or not requires.processor_features or found & set(requires.processor_features):
+        return
+    vector_units = sorted(name for name in found if name.startswith(("avx", "amx"))) or ["no avx at all"]
+    raise IncompatibleError(
+        f"{what} needs a processor with {' or '.join(requires.processor_features)}; this one has {', '.join(vector_units)}. Without, "
+        f"the kernels of engine {requires.engine!r} add products of 8-bit codes with saturation, and outputs would be wrong without a word.",
+        hint=f"Convert for {requires.otherwise}."
+        if requires.otherwise
+        else "Convert for a target of this processor.",
+    )
 
 
 def described_versions(requires: Requires) -> str:

@@ -13,7 +13,8 @@ def split_web_address(url: str) -> SplitResult:
     """Take an address apart.
 
     Raises:
-        ValueError: It is not ``http://`` or ``https://`` with a host, or its port is none; or it has blanks or what cannot be printed.
+        ValueError: It is not ``http://`` or ``https://`` with a host, or its port is none; or it has blanks, what cannot be
+            printed, or a user: nobody would send that, and a password in an address is told with it.
     """
     parts = urlsplit(url)
     if (
@@ -21,6 +22,7 @@ def split_web_address(url: str) -> SplitResult:
         or parts.scheme not in ("http", "https")
         or not parts.hostname
         or parts.port == 0
+        or "@" in parts.netloc
     ):
-        raise ValueError("expected http:// or https:// and a host")
+        raise ValueError("expected http:// or https:// and a host, without a user")
     return parts

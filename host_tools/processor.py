@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from device_agent.engines.processor import features
 from targets import catalog
 
 if TYPE_CHECKING:
     from targets.profile import CapabilityProfile
 
-
-@cache
-def features(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str] | None:
-    """Return what this processor can do, as Linux names it (``avx512_vnni``); None where that is not told."""
-    try:
-        lines = cpuinfo.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
-        return None
-    told = (line.partition(":") for line in lines)
-    return next((frozenset(value.split()) for name, _, value in told if name.strip() == "flags"), None)
+__all__ = ["features", "is_suited", "shortfall", "suited"]
 
 
 def is_suited(profile: CapabilityProfile, processor: frozenset[str] | None = None) -> bool:

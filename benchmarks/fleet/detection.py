@@ -42,6 +42,8 @@ PLAN: Final = RolloutPlan(
     id="r", release="simulated-2", group="lab", stages=DEFAULT_STAGES, gates=DEFAULT_GATES
 )
 DOCUMENT: Final = Path(__file__).parents[2] / "docs" / "rollouts.md"
+ASKED: Final = "a person is asked"
+NOT_OVER: Final = "not over in 48 h"
 _MARK: Final = "detection"
 
 
@@ -53,7 +55,7 @@ class Outcome(TypedDict):
         seed: Of everything drawn.
         state: Of the rollout at the end.
         stopped_stage: Number of the stage that stopped or asked; None: none.
-        by: Measure of the gate that stopped it, or ``jobs``; empty where nothing did.
+        by: Measure of the gate that stopped it, or ``jobs``, or `ASKED` or `NOT_OVER`; empty where it finished.
         minutes: Until it ended.
         had: Devices that ever ran the candidate.
         stuck: Devices that still run it after a rollback.
@@ -78,7 +80,7 @@ def outcome(name: str, seed: int, candidate: Candidate) -> Outcome:
         "seed": seed,
         "state": found.rollout.state,
         "stopped_stage": found.stopped_stage,
-        "by": _stopped_by(found),
+        "by": stopped_by(found),
         "minutes": found.minutes,
         "had": found.had_candidate,
         "stuck": found.have_candidate if found.rollout.state == "rolled_back" else 0,
@@ -136,9 +138,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--write-docs", action="store_true", help="put the table into docs/rollouts.md")
     options = parser.parse_args(arguments)
-    outcomes: list[Outcome] = []
-    if options.json is not None and options.json.exists():
-        outcomes = json.loads(options.json.read_text(encoding="utf-8"))
+    outcomes = kept_outcomes(options.json)
     done = {(one["candidate"], one["seed"]) for one in outcomes}
     started = time.monotonic()
     for name in options.only or CANDIDATES:
@@ -147,24 +147,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 continue
             outcomes.append(outcome(name, seed, CANDIDATES[name]))
             if seed % 20 == 19:
-                _keep(options.json, outcomes)
+                keep_outcomes(options.json, outcomes)
                 print(f"{name}: {seed + 1}, {time.monotonic() - started:.0f} s", file=sys.stderr)
-    _keep(options.json, outcomes)
+    keep_outcomes(options.json, outcomes)
     print(tables(outcomes), end="")
     if options.write_docs:
         write_tables(outcomes)
     return 0
 
 
-def _keep(path: Path | None, outcomes: Sequence[Outcome]) -> None:
+def kept_outcomes(path: Path | None) -> list[Outcome]:
+    """Return what an earlier run kept; nothing where there is no file."""
+    if path is None or not path.exists():
+        return []
+    kept: list[Outcome] = json.loads(path.read_text(encoding="utf-8"))
+    return kept
+
+
+def keep_outcomes(path: Path | None, outcomes: Sequence[Outcome]) -> None:
+    """Keep what came out so far, for a later run to go on with."""
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(outcomes, indent=0) + "\n", encoding="utf-8")
 
 
-def _stopped_by(found: SimulatedRollout) -> str:
-    if found.stopped_stage is None:
+def stopped_by(found: SimulatedRollout) -> str:
+    """Return why a rollout did not get to its end by itself; see `Outcome`."""
+    if found.rollout.state == "finished":
         return ""
+    if found.stopped_stage is None:
+        return NOT_OVER
+    if found.rollout.state == "paused":
+        return ASKED
     failed = [one.gate.measure for one in found.findings if one.outcome == "failed"]
     return failed[0] if failed else "jobs"
 

@@ -6,7 +6,6 @@ python -m benchmarks.fleet.power --rollouts 1000 --json out/power.json --write-d
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -14,7 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from benchmarks.fleet.detection import DOCUMENT, Outcome, is_alarm, is_found, outcome, rate_interval, stops
+from benchmarks.fleet.detection import (
+    DOCUMENT,
+    Outcome,
+    is_alarm,
+    is_found,
+    keep_outcomes,
+    kept_outcomes,
+    outcome,
+    rate_interval,
+    stops,
+)
 from benchmarks.fleet.power_plot import Curve, Point, plot
 from benchmarks.marked import write_marked
 from host_tools.fleet.simulation.candidate import Candidate
@@ -117,9 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--write-docs", action="store_true", help="put table and plot into docs/rollouts.md")
     options = parser.parse_args(arguments)
-    outcomes: list[Outcome] = []
-    if options.json is not None and options.json.exists():
-        outcomes = json.loads(options.json.read_text(encoding="utf-8"))
+    outcomes = kept_outcomes(options.json)
     done = {(one["candidate"], one["seed"]) for one in outcomes}
     names = options.only or list(RELEASES)
     # Seed by seed over all releases: broken off at any time, every release has as many rollouts.
@@ -129,7 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for number, one in enumerate(pool.map(_one, todo), start=1):
             outcomes.append(one)
             if number % _KEPT_EVERY == 0 or number == len(todo):
-                _keep(options.json, outcomes)
+                keep_outcomes(options.json, outcomes)
                 print(f"{number} of {len(todo)} rollouts, {time.monotonic() - began:.0f} s", file=sys.stderr)
     print(table(outcomes), end="")
     if options.write_docs:
@@ -141,12 +148,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _one(which: tuple[str, int]) -> Outcome:
     name, seed = which
     return outcome(name, seed, RELEASES[name])
-
-
-def _keep(path: Path | None, outcomes: Sequence[Outcome]) -> None:
-    if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(outcomes, indent=0) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

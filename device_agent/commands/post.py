@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from device_agent.commands.desk import CommandDesk, DeskLimits, Outcome
 from device_agent.commands.door import CommandDoor
 from device_agent.commands.ledger import Ledger
+from device_agent.config.paths import ledger_path
 from device_agent.contract.topics import subscription
 from device_agent.log import set_level
 from device_agent.occurrences import ModelOrdered
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from device_agent.telemetry.recorder import Recorder
 
 _LOG = logging.getLogger("edgewright.commands")
-_LEDGER_NAME: Final = "commands.json"
 _TURN_MESSAGES: Final = 16
 """Messages looked at in one turn of the loop, so that a flood does not keep it from its other work."""
 
@@ -56,7 +56,7 @@ class CommandPost:
         self._snapshot = snapshot
         self._ignored_told = 0
         self._door = CommandDoor(wake)
-        self._ledger = Ledger(config.spool.path.with_name(_LEDGER_NAME), keep=wanted.remembered)
+        self._ledger = Ledger(ledger_path(config), keep=wanted.remembered)
         self._desk = CommandDesk(
             root=config.mqtt.topic_root,
             limits=DeskLimits(

@@ -20,8 +20,10 @@ from device_agent.config.model import (
     SourceSection,
     SplitSection,
 )
+from device_agent.config.model_rules import MQTT_MAX_TEXT_BYTES
 from device_agent.config.models import read_models
 from device_agent.config.operation import CommandsSection, StatusSection, UpdateSection
+from device_agent.config.paths import check_own_file, check_paths
 from device_agent.config.rules import check_together
 from device_agent.config.section import read_section
 from device_agent.contract.errors import ConfigError
@@ -86,7 +88,9 @@ def load_config(path: Path | str) -> AgentConfig:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}.", hint="Is the path right?") from error
     if len(data) > _MAX_FILE_BYTES:
         raise ConfigError(f"{path}: expected at most {_MAX_FILE_BYTES} bytes; this is some other file.")
-    return parse_config(data, origin=path.name, folder=path.resolve().parent)
+    config = parse_config(data, origin=path.name, folder=path.resolve().parent)
+    check_own_file(config, path)
+    return config
 
 
 def parse_config(data: bytes, *, origin: str, folder: Path) -> AgentConfig:
@@ -117,6 +121,7 @@ def parse_config(data: bytes, *, origin: str, folder: Path) -> AgentConfig:
     models = read_models(document.get("model", []), origin=origin, folder=folder)
     config = AgentConfig(**sections, model=models)
     check_together(config, origin)
+    check_paths(config, origin)
     return config
 
 
@@ -124,8 +129,16 @@ def mqtt_password(config: MqttSection, *, environment: Mapping[str, str] = os.en
     """Return the broker's password, or None when the configuration names none. Never log it.
 
     Raises:
-        ConfigError: The file cannot be read or is empty, or the variable is not set.
+        ConfigError: The file cannot be read or is empty, the variable is not set, or the password is longer than MQTT can carry.
     """
+    password = _password(config, environment)
+    size = 0 if password is None else len(password.encode(errors="surrogateescape"))
+    if size > MQTT_MAX_TEXT_BYTES:
+        raise ConfigError(f"mqtt: the password has {size} bytes; MQTT carries {MQTT_MAX_TEXT_BYTES}.")
+    return password
+
+
+def _password(config: MqttSection, environment: Mapping[str, str]) -> str | None:
     if config.password_env is not None:
         password = environment.get(config.password_env, "")
         if not password:

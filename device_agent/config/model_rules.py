@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, Final
@@ -22,6 +23,13 @@ if TYPE_CHECKING:
 _WITH_PATH: Final = ("directory", "replay", "camera")
 _TOPIC_FILTER: Final = re.compile(r"(?:(?:\+|[^+#/]*)/)*(?:\+|#|[^+#/]*)")
 """Source: MQTT 3.1.1, section 4.7.1: ``+`` and ``#`` fill a whole level, ``#`` only the last."""
+
+
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+MQTT_MAX_TEXT_BYTES: Final = 65_535
+NO_MQTT_TEXT: Final = (
+    f"expected at most {MQTT_MAX_TEXT_BYTES} bytes without control characters; MQTT carries no other text."
+)
 
 
 def check_models(config: AgentConfig, origin: str) -> None:
@@ -46,6 +54,11 @@ def frames_topic(config: AgentConfig, name: str) -> str:
     """
     topics = DeviceTopics(config.device.id, config.mqtt.topic_root)
     return config.source.topic or (topics.frames() if name == MAIN_MODEL else topics.frames(name))
+
+
+def fits_mqtt(text: str) -> bool:
+    """Say whether MQTT can carry a text: its length has two bytes, and brokers refuse control characters. Source: MQTT 5, 1.5.4."""
+    return len(text.encode()) <= MQTT_MAX_TEXT_BYTES and _CONTROL.search(text) is None
 
 
 def refuse_broken(rules: Iterable[tuple[object, str]], where: str) -> None:
@@ -88,7 +101,8 @@ def _check_one(config: AgentConfig, where: str) -> None:
          "source.overflow: 'block' would hold up the broker's connection; choose drop_oldest or drop_newest."),
         (source.kind == "mqtt" and not mqtt.enabled, "source.kind: 'mqtt' needs mqtt.enabled = true."),
         (source.topic is not None and not _TOPIC_FILTER.fullmatch(source.topic),
-         f"source.topic: {source.topic!r} is no MQTT topic filter."),
+         f"source.topic: {(source.topic or '')[:80]!r} is no MQTT topic filter."),
+        (source.topic is not None and not fits_mqtt(source.topic), f"source.topic: {NO_MQTT_TEXT}"),
         (source.kind != "mqtt" and source.topic is not None,
          f"source.topic: source.kind {source.kind!r} takes none."),
         (engine.retry_min_seconds > engine.retry_max_seconds,
@@ -114,7 +128,6 @@ def _check_two(one: AgentConfig, other: AgentConfig, where: str, name: str, othe
         (kinds == {"mqtt"} and _half_same(one, other, name, other_name),
          f"source.topic: its topics and those of {name} are partly the same, which some brokers deliver twice; "
          "give both the very same filter, or filters that have no topic in common."),
-        (_same(one.results.jsonl, other.results.jsonl), f"results.jsonl: {name} writes to {one.results.jsonl} already."),
     )  # fmt: skip
     refuse_broken(rules, where)
 
@@ -130,7 +143,7 @@ def _overlap_of_ports(one: AgentConfig, other: AgentConfig) -> bool:
 
 
 def _same(one: Path | None, other: Path | None) -> bool:
-    return one is not None and other is not None and str(one) != "-" and one.resolve() == other.resolve()
+    return one is not None and other is not None and os.path.realpath(one) == os.path.realpath(other)
 
 
 def _half_same(one: AgentConfig, other: AgentConfig, name: str, other_name: str) -> bool:

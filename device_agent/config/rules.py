@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from device_agent.config.model_rules import check_models, in_grammar, refuse_broken
+from device_agent.config.model_rules import NO_MQTT_TEXT, check_models, fits_mqtt, in_grammar, refuse_broken
 from device_agent.contract.commands import OPERATIONS
 from device_agent.contract.digest import checked_digest
 from device_agent.contract.errors import ConfigError
@@ -37,6 +37,9 @@ def check_together(config: AgentConfig, origin: str) -> None:
     check_models(config, origin)
     mqtt, spool, heat, update = config.mqtt, config.spool, config.heat, config.update
     rules = (
+        (not _is_host(mqtt.host), f"mqtt.host: expected a host name or an IP address, got {mqtt.host[:80]!r}."),
+        (mqtt.client_id is not None and not fits_mqtt(mqtt.client_id), f"mqtt.client_id: {NO_MQTT_TEXT}"),
+        (mqtt.username is not None and not fits_mqtt(mqtt.username), f"mqtt.username: {NO_MQTT_TEXT}"),
         (mqtt.password_file is not None and mqtt.password_env is not None,
          "mqtt.password_file: give it or mqtt.password_env, not both."),
         (mqtt.username is None and (mqtt.password_file or mqtt.password_env) is not None,
@@ -63,7 +66,7 @@ def check_together(config: AgentConfig, origin: str) -> None:
         (update.url is not None and (update.root is None or update.directory is None),
          "update.url: needs update.root and update.directory."),
         (update.url is not None and not _is_web_address(update.url),
-         f"update.url: expected http:// or https:// and a host, got {update.url!r}."),
+         f"update.url: expected http:// or https:// and a host, without a user; got {_without_user(update.url)!r}."),
         (update.group is not None and not _NAME.fullmatch(update.group),
          "update.group: expected 1 to 64 letters, digits, _ and -."),
         ((update.tls_cert is None) != (update.tls_key is None),
@@ -74,6 +77,21 @@ def check_together(config: AgentConfig, origin: str) -> None:
          "update.probation_seconds: is above update.probation_max_seconds."),
     )  # fmt: skip
     refuse_broken(rules, origin)
+
+
+def _is_host(name: str) -> bool:
+    try:
+        name.encode("idna")
+    except UnicodeError:  # a label that is empty or longer than 63 bytes
+        return False
+    return not any(
+        character.isspace() or not character.isprintable() or character in "/[]" for character in name
+    )
+
+
+def _without_user(url: str | None) -> str:
+    """Return what may be shown of an address, which may hold a password."""
+    return (url or "").rpartition("@")[2][:80]
 
 
 def _is_web_address(url: str) -> bool:

@@ -121,6 +121,27 @@ class Desired:
         object.__setattr__(self, "artifacts", MappingProxyType(dict(self.artifacts)))
         object.__setattr__(self, "models", MappingProxyType(dict(self.models)))
 
+    @classmethod
+    def of_models(
+        cls,
+        *,
+        subject: str,
+        serial: int,
+        main: DesiredModel,
+        models: Mapping[str, DesiredModel],
+        follows: str = "",
+    ) -> Desired:
+        """Return what a subject shall run, from what each of its models shall be; the main one's is said by the state itself."""
+        return cls(
+            subject=subject,
+            serial=serial,
+            artifacts=main.artifacts,
+            allow_downgrade=main.allow_downgrade,
+            trial=main.trial,
+            models=models,
+            follows=follows,
+        )
+
     def of_model(self, name: str) -> DesiredModel | None:
         """Return what one model of the device shall be; None: nothing is said of it."""
         if name != MAIN_MODEL:
@@ -227,15 +248,7 @@ def decode(data: bytes, *, where: str, subject: str) -> Desired:
     for key, there in (("artifacts", main.artifacts), ("models", models)):
         if follows and there:
             fields.refuse(key, "none beside follows", len(there))
-    return Desired(
-        subject=found,
-        serial=serial,
-        artifacts=main.artifacts,
-        allow_downgrade=main.allow_downgrade,
-        trial=main.trial,
-        models=models,
-        follows=follows,
-    )
+    return Desired.of_models(subject=found, serial=serial, main=main, models=models, follows=follows)
 
 
 def _models(fields: Fields, subject: str, serial: int) -> dict[str, DesiredModel]:

@@ -119,10 +119,12 @@ class Fields:
             self.refuse(key, f"{least} to {most} items", f"{len(value)} items")
         return value
 
-    def texts(self, key: str, *, least: int, most: int) -> tuple[str, ...]:
-        """Return an array of texts that are not empty."""
+    def texts(
+        self, key: str, *, least: int, most: int, pattern: re.Pattern[str] | None = None
+    ) -> tuple[str, ...]:
+        """Return an array of texts that are not empty, whole matches of ``pattern`` if there is one."""
         items = self._indexed(key, least, most)
-        return tuple(items.text(index) for index in items.names)
+        return tuple(items.text(index, pattern=pattern) for index in items.names)
 
     def integers(self, key: str, *, least: int, most: int, low: int, high: int) -> tuple[int, ...]:
         """Return an array of integers in [low, high]."""

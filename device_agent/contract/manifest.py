@@ -16,8 +16,8 @@ from device_agent.contract.document import frozen
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-MANIFEST_VERSION = "1.2"
-"""1.1: ``heat``. 1.2: ``preprocessing.crop``."""
+MANIFEST_VERSION = "1.3"
+"""1.1: ``heat``. 1.2: ``requires.processor_features`` and ``requires.otherwise``. 1.3: ``preprocessing.crop``."""
 
 WireType = Literal["float32", "int8", "uint8", "int16", "int32", "int64", "bool"]
 EngineName = Literal["onnx", "tflite", "openvino", "null"]
@@ -73,7 +73,7 @@ class Preprocessing(Extensible):
         layout: Where channels stand in the float model's input.
         mean: Subtracted, one a channel, on the 0..255 scale.
         std: Then divided by, one a channel; each > 0.
-        crop: (height, width) cut out of the centre after resizing, none larger than ``resize``; None: nothing is cut off. A reader of 1.1,
+        crop: (height, width) cut out of the centre after resizing, none larger than ``resize``; None: nothing is cut off. A reader of 1.2,
             who does not know it, gets frames of another size than the model's, and refuses them.
     """
 
@@ -129,12 +129,17 @@ class Requires(Extensible):
         engine_min_versions: Lowest version by library, under its distribution name: one engine may have several libraries, each
             with a count of its own (tflite-runtime 2.14 is older than ai-edge-litert 2.0). A library that is not named is refused.
         agent_min_version: Lowest version of the agent.
+        processor_features: The engine's kernels compute what was verified where the processor has one of these, as Linux names them in
+            ``/proc/cpuinfo``; empty: on every processor. Since 1.2.
+        otherwise: Target to convert for where the processor has none of them; None: none is known. Since 1.2.
     """
 
     target: str
     engine: EngineName
     engine_min_versions: Mapping[str, str]
     agent_min_version: str
+    processor_features: tuple[str, ...] = ()
+    otherwise: str | None = None
 
     def __post_init__(self) -> None:
         """Make the mappings read-only."""

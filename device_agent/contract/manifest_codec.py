@@ -1,8 +1,8 @@
 """`encode` and `decode` a `Manifest`: canonical JSON and back, with every rule that a manifest obeys.
 
 Canonical: ``schema_version`` first, then the fields in the order of their declaration, unknown fields last (``heat``, of 1.1, and
-``preprocessing.crop``, of 1.2, only where they are declared), compact UTF-8, one newline at the end. The same manifest always gives the
-same bytes.
+what is needed of the processor, of 1.2, and ``preprocessing.crop``, of 1.3, only where they are declared), compact UTF-8, one newline at
+the end. The same manifest always gives the same bytes.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from device_agent.contract.document import read_document, write_document
 from device_agent.contract.fields import Fields
+from device_agent.contract.heat_codec import decode_heat
 from device_agent.contract.manifest import (
     MANIFEST_VERSION,
     EngineName,
     FormatName,
     GoldenSample,
-    Heat,
     Manifest,
     Member,
     PayloadTensor,
@@ -45,6 +45,7 @@ MAX_NAME = 200
 MODEL_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 MODEL_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 TARGET_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+PROCESSOR_FEATURE = re.compile(r"[a-z0-9_]{1,64}")
 NUMERIC_VERSION = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9}){0,5}")
 MEMBER_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*")
 """Relative, POSIX, ASCII; no segment begins with a dot or a hyphen: no ``..``, no hidden file, no option."""
@@ -62,7 +63,7 @@ _FLOAT32_TINY = 1.401298464324817e-45
 _MAX_EXTENT = (1 << 31) - 1
 _MAX_SIZE = (1 << 53) - 1
 _MAX_LIBRARIES = 16
-_COLDEST, _HOTTEST = -40.0, 200.0
+_MAX_FEATURES = 16
 _CHANNELS = {"RGB": 3, "BGR": 3, "L": 1}
 
 
@@ -124,9 +125,15 @@ def _plain(value: object) -> dict[str, object]:
     for field in dataclasses.fields(value):  # type: ignore[arg-type]  # only dataclasses come here
         if field.name not in ("extra", "schema_version"):
             document[field.name] = _plain_value(getattr(value, field.name))
-    for later in ("heat", "crop"):  # what is not there is left out, so that an older manifest keeps its bytes
+    for later in (
+        "heat",
+        "crop",
+        "otherwise",
+    ):  # what is not there is left out, so that an older manifest keeps its bytes
         if later in document and document[later] is None:
             del document[later]
+    if isinstance(value, Requires) and not value.processor_features:
+        del document["processor_features"]
     extra: dict[str, object] = value.extra  # type: ignore[attr-defined]  # every one is Extensible
     return {**document, **{key: item for key, item in extra.items() if key not in document}}
 
@@ -142,6 +149,15 @@ def _plain_value(value: object) -> object:
 
 
 def _requires(fields: Fields) -> Requires:
+    needed = (
+        fields.texts("processor_features", least=1, most=_MAX_FEATURES, pattern=PROCESSOR_FEATURE)
+        if fields.has("processor_features")
+        else ()
+    )
+    _require_unique(fields, "processor_features", needed)
+    otherwise = fields.text("otherwise", pattern=TARGET_ID) if fields.has("otherwise") else None
+    if otherwise is not None and not needed:
+        fields.refuse("otherwise", "processor_features beside it", otherwise)
     return Requires(
         target=fields.text("target", pattern=TARGET_ID),
         engine=fields.choice("engine", _ENGINES),
@@ -149,6 +165,8 @@ def _requires(fields: Fields) -> Requires:
             "engine_min_versions", least=1, most=_MAX_LIBRARIES, pattern=NUMERIC_VERSION
         ),
         agent_min_version=fields.text("agent_min_version", pattern=NUMERIC_VERSION),
+        processor_features=needed,
+        otherwise=otherwise,
         extra=fields.unknown(),
     )
 
@@ -227,31 +245,6 @@ def _tolerance(fields: Fields) -> Tolerance:
         max_lsb=fields.integer("max_lsb", low=0, high=_MAX_EXTENT),
         min_share_within_one=fields.number("min_share_within_one", low=0.0, high=1.0),
         absolute=fields.number("absolute", low=0.0, high=_FLOAT32_MAX),
-        extra=fields.unknown(),
-    )
-
-
-def decode_heat(fields: Fields) -> Heat:
-    """Read a declaration about heat.
-
-    Raises:
-        ContractError: It breaks a rule.
-    """
-    slow = fields.number("slow_celsius", low=_COLDEST, high=_HOTTEST) if fields.has("slow_celsius") else None
-    rate = fields.number("slow_rate_hz", low=0.001, high=100_000.0) if fields.has("slow_rate_hz") else None
-    pause = (
-        fields.number("pause_celsius", low=_COLDEST, high=_HOTTEST) if fields.has("pause_celsius") else None
-    )
-    if (slow is None) != (rate is None):
-        fields.refuse("slow_rate_hz", "slow_celsius and slow_rate_hz together, or neither", rate)
-    if slow is None and pause is None:
-        fields.refuse("pause_celsius", "slow_celsius, pause_celsius or both", pause)
-    return Heat(
-        slow_celsius=slow,
-        slow_rate_hz=rate,
-        pause_celsius=pause,
-        hysteresis_celsius=fields.number("hysteresis_celsius", low=0.5, high=50.0),
-        hold_seconds=fields.number("hold_seconds", low=1.0, high=3_600.0),
         extra=fields.unknown(),
     )
 

@@ -8,6 +8,7 @@ Layout:
     tflite.py    LiteRT, then tflite-runtime, then TensorFlow; tflite_bounds.py checks the file first
     openvino.py  OpenVINO on the CPU; openvino_library.py is its package without telemetry
     null.py      zeros after a wait: no library, no numpy
+    processor.py what the processor can do, which some kernels need
 """
 
 from __future__ import annotations

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from device_agent.config import named_models
+from device_agent.config.paths import socket_path
 from device_agent.contract.errors import EdgewrightError
-from device_agent.operations.status_socket import read_status, socket_path
+from device_agent.operations.status_socket import read_status
 from device_agent.sensors.host import clock_is_synchronized
 from device_agent.startup import verify_artifact
 

@@ -6,6 +6,7 @@ A thread of its own answers, so that it can also say that the loop does not.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import socket
@@ -20,23 +21,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from device_agent.config import AgentConfig
 
 _ANSWER_SECONDS: Final = 2.0
 _SEND_SECONDS: Final = 2.0
 _MAX_BYTES: Final = 256 << 10
-_NAME: Final = "agent.sock"
 
 
 class NotRunningError(DeviceError):
     """No agent answers."""
 
     code = "not_running"
-
-
-def socket_path(config: AgentConfig) -> Path:
-    """Return where the agent of this configuration listens."""
-    return config.status.socket or config.spool.path.with_name(_NAME)
 
 
 class StatusServer:
@@ -47,7 +41,7 @@ class StatusServer:
         ask: Asks the loop to put a document into the queue.
 
     Raises:
-        OSError: The socket cannot be made.
+        OSError: The socket cannot be made, or what lies at ``path`` is none.
     """
 
     def __init__(self, path: Path, ask: Callable[[SimpleQueue[Mapping[str, object]]], None]) -> None:
@@ -56,6 +50,8 @@ class StatusServer:
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            if path.exists() and not path.is_socket():
+                raise FileExistsError(errno.EEXIST, "what lies there is no socket, and is left alone")
             path.unlink(missing_ok=True)
             with _short(path) as address:
                 self._listener.bind(address)
@@ -119,7 +115,7 @@ def read_status(path: Path, *, timeout_seconds: float = 5.0) -> dict[str, Any]:
         raise NotRunningError(f"{path}: no agent answers: {error.strerror or error}.", hint=hint) from error
     try:
         document = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise NotRunningError(f"{path}: the answer is not an agent's: {error}.", hint=hint) from error
     if not isinstance(document, dict) or not isinstance(document.get("agent"), dict):
         raise NotRunningError(f"{path}: the answer is not an agent's.", hint=hint)

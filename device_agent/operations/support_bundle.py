@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Final
 from device_agent import __version__
 from device_agent.check import sensors_found
 from device_agent.config import described, mqtt_password
+from device_agent.config.paths import socket_path
 from device_agent.contract.errors import EdgewrightError, StorageError
 from device_agent.engines import available
 from device_agent.operations.diagnosis import as_lines, diagnose
-from device_agent.operations.status_socket import read_status, socket_path
+from device_agent.operations.status_socket import read_status
 from device_agent.sensors.host import host_facts
 
 if TYPE_CHECKING:

@@ -130,7 +130,7 @@ class HttpSource:
         except OSError as error:
             raise DeviceError(
                 f"source.http_address {address}, source.http_port {port}: cannot listen: {error.strerror or error}.",
-                hint="Choose another port, or stop whoever has it.",
+                hint="Choose an IPv4 address of this machine, or its name, and a port that nobody has.",
             ) from error
         self.port: int = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, name="http", daemon=True).start()

@@ -142,6 +142,7 @@ def ask_for(job: CheckJob) -> Offered | NothingDesired | Wanted:
         device=job.device,
         targets=tuple(job.targets),
         models=tuple(job.models),
+        split=tuple(job.split),
     )
     return ask(asker, source_of(job.network))
 

@@ -57,7 +57,7 @@ class Network:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckJob:
-    """Ask what is desired; ``models`` are those beside the main one, by their names in the configuration."""
+    """Ask what is desired; ``models`` are those beside the main one, ``split`` those that are not updated, by their names."""
 
     network: Network
     root: str
@@ -66,6 +66,7 @@ class CheckJob:
     device: str
     targets: tuple[str, ...]
     models: tuple[str, ...] = ()
+    split: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

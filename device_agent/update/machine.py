@@ -272,7 +272,7 @@ class UpdateMachine:
                 f"desired state {serial} is older than {self.state.desired_serial}, which was here before."
             )
             return self._postpone("desired_replayed", older)
-        self._answers = [one for one in answers if one.model in self._proving.shown]
+        self._answers = [one for one in answers if one.model in self._proving.shown or isinstance(one, Unmet)]
         return self._next_answer()
 
     def _next_answer(self) -> tuple[Effect, ...]:

@@ -27,6 +27,11 @@ def updated_models(config: AgentConfig) -> dict[str, AgentConfig]:
     return {name: one for name, one in named_models(config) if one.split.path is None}
 
 
+def split_models(config: AgentConfig) -> tuple[str, ...]:
+    """Return the models that are not updated, because their frames are split."""
+    return tuple(name for name, one in named_models(config) if one.split.path is not None)
+
+
 def check_job(config: AgentConfig, bootstrap: Bootstrap) -> CheckJob:
     """Return the question that a device asks its repository."""
     group, device = config.update.group, config.device
@@ -38,6 +43,7 @@ def check_job(config: AgentConfig, bootstrap: Bootstrap) -> CheckJob:
         device=device.id,
         targets=device.targets,
         models=tuple(name for name in updated_models(config) if name != MAIN_MODEL),
+        split=split_models(config),
     )
 
 

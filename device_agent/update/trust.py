@@ -15,6 +15,15 @@ from typing import TYPE_CHECKING, Final
 from device_agent.contract import desired
 from device_agent.contract.errors import ConfigError, ContractError, StorageError, TransferError, TrustError
 from device_agent.contract.model_names import MAIN_MODEL
+from device_agent.update.distrust import (
+    DisagreementError,
+    MetadataExpiredError,
+    MetadataMismatchError,
+    MetadataReplayedError,
+    MetadataUnsignedError,
+    OversizedError,
+    WrongTargetError,
+)
 from device_agent.update.occurrences import NothingDesired, Offered, Unmet, Wanted
 from device_agent.update.state import Release
 from device_agent.update.transfer import HttpSource, HttpStatusError, read_bounded, target_url
@@ -48,48 +57,6 @@ _LIMITS: Final = UpdaterConfig(
 """Largest files that are read; python-tuf's own bounds, written out so that they are ours."""
 
 
-class MetadataExpiredError(TrustError):
-    """Nobody has signed anew in time: the repository is not kept, or somebody holds new metadata back."""
-
-    code = "metadata_expired"
-
-
-class MetadataReplayedError(TrustError):
-    """Older metadata came than were here before."""
-
-    code = "metadata_replayed"
-
-
-class MetadataMismatchError(TrustError):
-    """Files of different states of the repository, or changed ones."""
-
-    code = "metadata_mismatch"
-
-
-class MetadataUnsignedError(TrustError):
-    """Too few of the keys that must sign have signed."""
-
-    code = "metadata_unsigned"
-
-
-class OversizedError(TrustError):
-    """Metadata are larger than they may be."""
-
-    code = "metadata_oversized"
-
-
-class WrongTargetError(TrustError):
-    """What is desired is not for this device."""
-
-    code = "wrong_target"
-
-
-class DisagreementError(TrustError):
-    """The desired state and the signed artifacts do not agree."""
-
-    code = "desired_disagrees"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asker:
     """Who asks, and where.
@@ -102,6 +69,7 @@ class Asker:
         device: Its id, which says whether it belongs to a trial.
         targets: Capability profiles that may run here, best first; empty: the only one that is desired.
         models: Those beside the main one that are updated, by their names in the configuration.
+        split: Those that are not, because their frames are split.
     """
 
     url: str
@@ -111,6 +79,7 @@ class Asker:
     device: str
     targets: Sequence[str]
     models: Sequence[str] = ()
+    split: Sequence[str] = ()
 
 
 def read_root(path: Path) -> Root:
@@ -186,7 +155,8 @@ def _our_errors(asker: Asker) -> Iterator[None]:
 
 def _wanted(asker: Asker, updater: Updater, source: HttpSource) -> Offered | NothingDesired | Wanted:
     state = _desired(asker, updater, source)
-    if not asker.models:
+    held = _held(state, asker)
+    if not asker.models and not held:
         return _answer(state, MAIN_MODEL, updater, asker)
     answers: list[Offered | NothingDesired | Unmet] = []
     for model in (MAIN_MODEL, *asker.models):
@@ -198,7 +168,19 @@ def _wanted(asker: Asker, updater: Updater, source: HttpSource) -> Offered | Not
             ContractError,
         ) as error:  # what is wrong with one model's artifact keeps no other's away
             answers.append(Unmet(code=error.code, message=str(error), model=model))
-    return Wanted(tuple(answers))
+    return Wanted((*answers, *held))
+
+
+def _held(state: desired.Desired | NothingDesired, asker: Asker) -> list[Unmet]:
+    """Say of each model whose frames are split that what is signed for it is not taken."""
+    if isinstance(state, NothingDesired):
+        return []
+    message = (
+        "{} is not updated while its frames are split, for that would change one side of the comparison. Take "
+        "[model.split] out of agent.toml, or the model out of what is desired."
+    )
+    wanted = [model for model in asker.split if state.of_model(model) is not None]
+    return [Unmet(code="model_split", message=message.format(model), model=model) for model in wanted]
 
 
 def _desired(asker: Asker, updater: Updater, source: HttpSource) -> desired.Desired | NothingDesired:

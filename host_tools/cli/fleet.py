@@ -153,10 +153,15 @@ def _add_groups(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     actions = _group(verbs, "groups", "groups: list, add, edit, remove")
     _most(_client(actions, "groups", "list", "show groups", "preparing"))
     add = _client(actions, "groups", "add", "make a group", "preparing")
-    edit = _client(actions, "groups", "edit", "give a group another note or selector", "preparing")
+    edit = _client(actions, "groups", "edit", "give a group another note or selector, or none", "preparing")
     for action in (add, edit):
         action.add_argument("--note", help="for people")
         _add_selector(action)
+    edit.add_argument(
+        "--no-selector",
+        action="store_true",
+        help="take its selector away: its devices go back to where people put them",
+    )
     remove = _client(actions, "groups", "remove", "remove a group that never had anything", "preparing")
     gateway = _client(
         actions, "groups", "gateway-token", "make the token with which every device of a group polls", "ddi"
@@ -228,7 +233,11 @@ def _add_devices(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     show = _client(actions, "devices", "show", "all about one device")
     edit = _client(actions, "devices", "edit", "move a device to another group, or give it other tags")
     edit.add_argument("--group", help="the group")
-    edit.add_argument("--tag", action="append", help="its tags from now on; repeatable")
+    tags = edit.add_mutually_exclusive_group()
+    tags.add_argument("--tag", action="append", help="its tags from now on; repeatable")
+    tags.add_argument(
+        "--no-tags", dest="tag", action="store_const", const=[], help="it has no tags from now on"
+    )
     one = [show, edit]
     for name, text in (
         ("approve", "let a device in that asks"),
@@ -292,13 +301,14 @@ def _add_rollouts(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def _add_audit(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     actions = _group(verbs, "audit", "who did what: list, export, verify")
-    listing = _client(actions, "audit", "list", "show entries, the oldest first")
+    listing = _client(actions, "audit", "list", "show entries, the oldest first, or the newest")
     for name, text in (
         ("actor", "this one's"),
         ("action", "this one; ending with a dot: all that begin so"),
         ("subject", "of this"),
     ):
         listing.add_argument(f"--{name}", dest=f"{name}_is", help=f"only {text}")
+    listing.add_argument("--newest", action="store_true", help="the newest first")
     _most(listing)
     export = _action(
         actions, "audit", "export", "write every entry to standard output, as JSON lines", "serving"

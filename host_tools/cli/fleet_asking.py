@@ -62,7 +62,7 @@ def devices_edit(options: argparse.Namespace) -> int:
     """Move or tag a device."""
     body = {"group": options.group, "tags": options.tag}
     if options.group is None and options.tag is None:
-        raise InputError("nothing to change: give --group or --tag.")
+        raise InputError("nothing to change: give --group, --tag or --no-tags.")
     device = FleetServer(options).ask("PATCH", f"/devices/{name_of(options.id)}", body)
     return done(
         options, device, f"{device['id']}: group {device['group']}, tags {' '.join(device['tags']) or 'none'}"
@@ -162,7 +162,13 @@ def rollouts_submit(options: argparse.Namespace) -> int:
 
 
 rollouts_approve = rollouts_pause = rollouts_resume = rollouts_submit
-rollouts_abort = rollouts_rollback = rollouts_retry = rollouts_submit
+rollouts_abort = rollouts_rollback = rollouts_submit
+
+
+def rollouts_retry(options: argparse.Namespace) -> int:
+    """Let jobs that failed or were canceled try once more."""
+    rollout = FleetServer(options).ask("POST", f"/rollouts/{name_of(options.id)}/retry", {})
+    return done(options, rollout, f"{rollout['id']}: jobs that failed or were canceled are tried again")
 
 
 def rollouts_approve_stage(options: argparse.Namespace) -> int:
@@ -184,7 +190,12 @@ def rollouts_approve_stage(options: argparse.Namespace) -> int:
 
 def audit_list(options: argparse.Namespace) -> int:
     """Show the audit."""
-    query = {"actor": options.actor_is, "action": options.action_is, "subject": options.subject_is}
+    query = {
+        "actor": options.actor_is,
+        "action": options.action_is,
+        "subject": options.subject_is,
+        "order": "newest_first" if options.newest else None,
+    }
     entries = list(FleetServer(options).every("/audit", query=query, most=options.most))
     rows = [
         {

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from host_tools.cli.fleet_asking import done, moment, name_of, tell
 from host_tools.cli.fleet_server import FleetServer
+from host_tools.errors import InputError
 from host_tools.fleet.records import Selector
 from host_tools.fleet.rollout.members import in_words
 
@@ -40,8 +41,17 @@ def groups_add(options: argparse.Namespace) -> int:
 
 
 def groups_edit(options: argparse.Namespace) -> int:
-    """Give a group another note or selector."""
-    body = {"note": options.note, "selector": _selector(options)}
+    """Give a group another note or selector, or take its selector away."""
+    selector = _selector(options)
+    if options.no_selector and selector is not None:
+        raise InputError("--no-selector: expected alone, got --select-… or --rank beside it.")
+    if options.note is None and selector is None and not options.no_selector:
+        raise InputError("nothing to change: give --note, --select-… or --no-selector.")
+    body: dict[str, object] = {}
+    if options.note is not None:
+        body["note"] = options.note
+    if selector is not None or options.no_selector:
+        body["selector"] = selector
     group = FleetServer(options).ask("PATCH", f"/groups/{name_of(options.name)}", body)
     return done(options, group, f"group {group['name']}: changed")
 

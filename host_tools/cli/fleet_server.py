@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import ssl
+import sys
+from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.error import HTTPError, URLError
@@ -14,6 +16,7 @@ from urllib.request import HTTPSHandler, ProxyHandler, Request, build_opener
 from device_agent.contract.errors import TransferError
 from host_tools.cli.fleet import DEFAULT_PORT
 from host_tools.errors import InputError, StoreError
+from host_tools.no_redirect import NoRedirect
 from host_tools.review.serve.exposure import LOOPBACK
 from host_tools.review.wire_text import harmless
 
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 _SECONDS: Final = 60.0
 _PAGE: Final = 500
 _MOST_BYTES: Final = 1 << 28
+_HINT: Final = "Is `edgewright fleet serve` running there?"
 
 
 class FleetServer:
@@ -41,7 +45,7 @@ class FleetServer:
         self._token = _token(options.token_file)
         context = _tls(options.ca)
         # A proxy of the environment would see the token; a fleet's server is asked directly.
-        self._opener = build_opener(ProxyHandler({}), HTTPSHandler(context=context))
+        self._opener = build_opener(ProxyHandler({}), HTTPSHandler(context=context), NoRedirect())
 
     def ask(
         self, method: str, path: str, body: object = None, *, query: Mapping[str, Any] | None = None
@@ -58,7 +62,7 @@ class FleetServer:
         try:
             return json.loads(answer) if answer else None
         except ValueError as error:
-            raise TransferError(f"{self._root}: answered something else than JSON.") from error
+            raise TransferError(f"{self._root}: answered something else than JSON.", hint=_HINT) from error
 
     def send(
         self,
@@ -81,22 +85,25 @@ class FleetServer:
         except HTTPError as error:
             with error:
                 raise _refusal(error) from error
+        except HTTPException as error:
+            raise TransferError(f"{self._root}: answered something else than HTTP.", hint=_HINT) from error
         except (URLError, OSError) as error:
             reason = getattr(error, "reason", None) or error
-            raise TransferError(
-                f"{self._root}: cannot be reached: {reason}.",
-                hint="Is `edgewright fleet serve` running there?",
-            ) from error
+            raise TransferError(f"{self._root}: cannot be reached: {reason}.", hint=_HINT) from error
 
     def every(self, path: str, *, query: Mapping[str, Any], most: int) -> Iterator[dict[str, Any]]:
-        """Give the items of a list, page by page."""
+        """Give the items of a list, page by page; that there are more than ``most`` is told on standard error."""
         after: str | None = ""
         left = most
         while after is not None and left > 0:
             page = self.ask("GET", path, query={**query, "after": after, "limit": min(left, _PAGE)})
+            if not isinstance(page, dict) or not isinstance(page.get("items"), list) or "next" not in page:
+                raise TransferError(f"{self._root}{path}: answered something else than a list.", hint=_HINT)
             yield from page["items"]
             left -= len(page["items"])
             after = page["next"]
+        if after is not None:
+            print(f"edgewright: there are more than these {most}: give a larger --most.", file=sys.stderr)
 
 
 def _refusal(error: HTTPError) -> InputError | StoreError | TransferError:
@@ -140,7 +147,8 @@ def _token(file: str | None) -> str:
         try:
             text = Path(file).read_text(encoding="ascii")
         except (OSError, ValueError) as error:
-            raise InputError(f"--token-file {file}: cannot be read: {error}.") from error
+            why = getattr(error, "strerror", None) or error
+            raise InputError(f"--token-file {file}: cannot be read: {why}.") from error
     if not text.strip() or not text.strip().isprintable() or " " in text.strip():
         raise InputError(
             "a token is needed: --token-file FILE, or EDGEWRIGHT_FLEET_TOKEN.",

@@ -52,7 +52,7 @@ def run_serve(options: argparse.Namespace) -> int:
     )
     certificate = None if options.tls_cert is None else Path(options.tls_cert)
     key = None if options.tls_key is None else Path(options.tls_key)
-    with _opened(options.database) as store, _findings(options, store) as findings:
+    with _opened(options.database, must_exist=False) as store, _findings(options, store) as findings:
         service = FleetService(store, _field(options), findings=findings, enrolment=_enrolment(options))
         listener = None if options.broker is None else _listener(options, service)
         with (
@@ -87,7 +87,7 @@ def token_create(options: argparse.Namespace) -> int:
     except ValidationError as error:
         first = error.errors()[0]
         raise InputError(f"--{first['loc'][0]}: {first['msg']}.") from None
-    with _opened(options.database) as store:
+    with _opened(options.database, must_exist=False) as store:
         token, secret = make_token(store, asked, actor="command line")
     print(secret)
     print(
@@ -140,6 +140,8 @@ def audit_verify(options: argparse.Namespace) -> int:
     with _entries(options) as entries:
         seen = _Seen(entries, options.expect)
         broken = first_break(seen)
+    if options.file is not None and not seen.count:
+        raise InputError(f"{options.file}: expected entries, got none.", hint="Did the export fail?")
     if not broken and options.expect is not None and not seen.found:
         broken = f"no entry has the digest {options.expect}: entries were cut off, or it is of another fleet"
     if options.json:
@@ -186,8 +188,8 @@ def _entries(options: argparse.Namespace) -> Iterator[Iterable[AuditEntry]]:
 
 
 @contextmanager
-def _opened(address: str) -> Iterator[FleetStore]:
-    store = open_store(address)
+def _opened(address: str, *, must_exist: bool = True) -> Iterator[FleetStore]:
+    store = open_store(address, must_exist=must_exist)
     try:
         yield store
     finally:

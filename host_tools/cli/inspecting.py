@@ -172,7 +172,11 @@ def _rows(manifest: Manifest, digest: str) -> list[tuple[str, str]]:
 
 
 def _versions(requires: Requires) -> str:
-    return " or ".join(f"{library} >= {version}" for library, version in requires.engine_min_versions.items())
+    versions = " or ".join(
+        f"{library} >= {version}" for library, version in requires.engine_min_versions.items()
+    )
+    needed = " or ".join(requires.processor_features)
+    return f"{versions}, on a processor with {needed}" if needed else versions
 
 
 def _prepared(preprocessing: Preprocessing) -> str:

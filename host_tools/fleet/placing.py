@@ -96,7 +96,7 @@ def place_devices(
             continue
         group = place_of(device, selecting)
         if group != device.group:
-            _place(book, device, group)
+            _place(book, device, group, selecting)
             moved += 1
         elif _must_be_told(device, followed) and told.get(device.id) != (group, device.configured):
             told[device.id] = (group, device.configured)
@@ -106,12 +106,13 @@ def place_devices(
     return moved
 
 
-def _place(book: FleetBook, device: Device, group: str) -> None:
-    why = (
-        f"group {group} takes it by its selector"
-        if group != device.home
-        else f"the selector of group {device.group} wants it no more"
-    )
+def _place(book: FleetBook, device: Device, group: str, selecting: Sequence[Group]) -> None:
+    if group != device.home:
+        why = f"group {group} takes it by its selector"
+    elif any(one.name == device.group for one in selecting):
+        why = f"the selector of group {device.group} wants it no more"
+    else:
+        why = f"group {device.group} has no selector any more"
     regroup(book, device, replace(device, group=group), reason=f"the device is in group {group} now: {why}.")
     details = {"group": group, "was": device.group, "reason": why}
     book.note("server", "device.place", f"device/{device.id}", details)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from targets.profile import CapabilityProfile
 
 AGENT_MIN_VERSION = "0.1.0"
+_SEVEN_BIT_CODES = 128
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+_-]{0,63}\Z")
 _NAME = re.compile(r"[0-9A-Za-z_][0-9A-Za-z._-]{0,127}\Z")
 _FLOAT_TOLERANCE = 1e-3  # of outputs that stay float: engines differ in summation order
@@ -106,6 +107,7 @@ def pack(
         name: Member(name=name, size_bytes=len(data), digest=digest_of(data))
         for name, data in members.items()
     }
+    saturates = bool(profile.engine.processor_features) and _multiplies_whole_bytes(plan)
     manifest = Manifest(
         name=model.name,
         version=version,
@@ -119,6 +121,8 @@ def pack(
             engine=profile.engine.name,
             engine_min_versions=profile.engine.min_versions,
             agent_min_version=AGENT_MIN_VERSION,
+            processor_features=tuple(sorted(profile.engine.processor_features)) if saturates else (),
+            otherwise=(profile.engine.otherwise or None) if saturates else None,
         ),
         payload=tuple(described[name] for name in payload_names),
         members=tuple(member for name, member in described.items() if name not in payload_names),
@@ -178,6 +182,16 @@ def _add_arrays(
         members[name] = buffer.getvalue()
         names.append(name)
     return tuple(names)
+
+
+def _multiplies_whole_bytes(plan: QuantizationPlan) -> bool:
+    """Say whether weights of all 8 bits are multiplied as codes: only their sums saturate on a processor that adds in 16 bits."""
+    return plan.precision == "int8" and any(
+        tensor.role == "weight"
+        and tensor.qparams is not None
+        and tensor.qparams.quant_max - tensor.qparams.quant_min >= _SEVEN_BIT_CODES
+        for tensor in plan.tensors.values()
+    )
 
 
 def _tolerance(

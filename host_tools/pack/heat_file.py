@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from device_agent.contract.errors import ContractError
 from device_agent.contract.fields import Fields
+from device_agent.contract.heat_codec import decode_heat
 from device_agent.contract.manifest import Heat
-from device_agent.contract.manifest_codec import decode_heat
 from host_tools.errors import InputError
 
 if sys.version_info >= (3, 11):

@@ -66,6 +66,20 @@ def rounded(
     return _better(codes, nearest, steps, moments, wanted)
 
 
+def fitted(weights: Float64, inputs: Float64, outputs: Float64, *, damping: float) -> Float64:
+    """Return the real weights whose outputs are nearest to the wanted ones, shape (groups, outputs, inputs).
+
+    Args:
+        weights: As for `rounded`, and so are the others.
+        inputs: See there.
+        outputs: See there.
+        damping: See there.
+    """
+    moments, wanted = _damped(weights, inputs, outputs, damping)
+    real: Float64 = np.linalg.solve(moments, wanted.swapaxes(1, 2)).swapaxes(1, 2)
+    return real
+
+
 def errors(real: Float64, weights: Float64, inputs: Float64, outputs: Float64, *, damping: float) -> Float64:
     """Return what `rounded` makes small, for each output, shape (groups, outputs), up to a constant that no weights change.
 

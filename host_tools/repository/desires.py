@@ -128,14 +128,7 @@ def released(
         ours = _dated(main, lambda _: serial)
     else:
         ours = (None if before is None else kept(before).of_model(MAIN_MODEL)) or DesiredModel(artifacts={})
-    return Desired(
-        subject=subject,
-        serial=serial,
-        artifacts=ours.artifacts,
-        allow_downgrade=ours.allow_downgrade,
-        trial=ours.trial,
-        models=others,
-    )
+    return Desired.of_models(subject=subject, serial=serial, main=ours, models=others)
 
 
 def is_below(counters: Sequence[int], highest: int) -> bool:

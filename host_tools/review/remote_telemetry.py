@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from host_tools.errors import InputError, StoreError
+from host_tools.no_redirect import NoRedirect
 from host_tools.review.store.window_wire import (
     EVENTS_PATH,
     WINDOWS_PATH,
@@ -83,7 +84,7 @@ class RemoteTelemetry:
             headers["Authorization"] = f"Bearer {self._token}"
         request = urllib.request.Request(f"{self._url}{path}", data=body, headers=headers, method="POST")  # noqa: S310 - the scheme was looked at
         try:
-            with urllib.request.urlopen(request, timeout=_SECONDS) as answer:  # noqa: S310 - likewise
+            with urllib.request.build_opener(NoRedirect()).open(request, timeout=_SECONDS) as answer:
                 data: bytes = answer.read(_MOST_BYTES + 1)
         except urllib.error.HTTPError as error:
             with error:

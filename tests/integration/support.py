@@ -278,7 +278,12 @@ def write_ewa(path: Path, manifest: Manifest, members: Mapping[str, bytes]) -> P
 
 
 def null_artifact(
-    path: Path, *, latency_seconds: float = 0.002, target: str = TARGET, heat: Heat | None = None
+    path: Path,
+    *,
+    latency_seconds: float = 0.002,
+    target: str = TARGET,
+    heat: Heat | None = None,
+    processor_features: tuple[str, ...] = (),
 ) -> Path:
     """An artifact for the null engine: needs no inference library and no numpy."""
     outputs = [{"name": "y", "size_bytes": 40}]
@@ -292,7 +297,8 @@ def null_artifact(
         outputs=[float_tensor("y", shape)],
         target=target,
     )
-    return write_ewa(path, replace(manifest, heat=heat), payload)
+    requires = replace(manifest.requires, processor_features=processor_features)
+    return write_ewa(path, replace(manifest, heat=heat, requires=requires), payload)
 
 
 def npy(array: np.ndarray) -> bytes:

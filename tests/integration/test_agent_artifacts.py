@@ -145,6 +145,11 @@ def other_engine(folder: Path) -> dict[str, dict[str, Any]]:
     return {"engine": {"name": "tflite"}}
 
 
+def other_processor(folder: Path) -> dict[str, dict[str, Any]]:
+    null_artifact(folder / "a.ewa", processor_features=("sse9", "avx9_vnni"))
+    return {}
+
+
 def wrong_golden(folder: Path) -> dict[str, dict[str, Any]]:
     onnx_artifact(folder / "a.ewa", change=lambda output: output + np.float32(0.4))
     return {}
@@ -198,6 +203,7 @@ def no_frames(folder: Path) -> dict[str, dict[str, Any]]:
         (not_an_archive, 5, "archive", "not an .ewa archive"),
         (missing, 7, "storage", "cannot be read"),
         (other_engine, 5, "incompatible", "engine.name is 'tflite'"),
+        (other_processor, 5, "incompatible", "needs a processor with sse9 or avx9_vnni; this one has "),
         (wrong_golden, 4, "self_test", "up to 8 codes away"),
         (nan_in_the_golden_output, 4, "self_test", "away"),
         (nan_from_the_engine, 4, "self_test_nonfinite", "4 of 4 values are NaN"),

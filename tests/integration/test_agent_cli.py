@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from device_agent import __version__, cli
+from device_agent.arguments import command_parser
 from tests.integration.support import (
     AgentProcess,
     Mosquitto,
@@ -55,7 +56,7 @@ def test_help_has_examples_and_the_exit_status() -> None:
 def test_every_command_has_examples_that_its_parser_takes(
     verb: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    parser = cli._parser()
+    parser = command_parser()
     with pytest.raises(SystemExit):
         parser.parse_args([verb, "--help"])
     examples = re.findall(r"^  edgewright-agent (.+?)(?:  .*)?$", capsys.readouterr().out, re.MULTILINE)
@@ -327,7 +328,7 @@ def test_check_says_where_updates_begin_and_refuses_a_folder_that_cannot_keep_th
     assert "no update would be taken" in done.stderr
 
 
-@pytest.mark.parametrize("path", ["/proc/none/spool.db", "/", "way/spool.db"])
+@pytest.mark.parametrize("path", ["/proc/none/spool.db", ".", "way/spool.db"])
 def test_check_refuses_a_spool_that_would_only_be_in_memory(tmp_path: Path, path: str) -> None:
     (tmp_path / "way").write_text("in the way")
     config = write_config(tmp_path, NO_BROKER, null_artifact(tmp_path / "a.ewa"), spool={"path": path})
@@ -335,6 +336,46 @@ def test_check_refuses_a_spool_that_would_only_be_in_memory(tmp_path: Path, path
     assert done.returncode == 7
     assert done.stderr.startswith("edgewright-agent: spool.path: ")
     assert "messages would wait in memory" in done.stderr
+
+
+def test_check_tells_results_and_a_status_that_nobody_would_have(tmp_path: Path) -> None:
+    (tmp_path / "way").write_text("in the way")
+    artifact = null_artifact(tmp_path / "a.ewa")
+    for tables, says in (
+        ({"results": {"jsonl": "way/results.jsonl"}}, "results.jsonl: "),
+        ({"status": {"socket": "way"}}, "status.socket: "),
+        ({"spool": {"path": "/dev/null"}}, "spool.path: "),
+    ):
+        done = command("check", "--config", str(write_config(tmp_path, NO_BROKER, artifact, **tables)))
+        assert done.returncode == 7
+        assert done.stderr.startswith(f"edgewright-agent: {says}")
+    assert (tmp_path / "way").read_text() == "in the way"
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_an_output_that_cannot_be_written_is_one_line(form: list[str]) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "device_agent", "sensors", *form],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == 7
+    assert done.stderr == "edgewright-agent: standard output: cannot be written: No space left on device.\n"
+
+
+def test_a_file_where_the_status_socket_should_be_is_left_alone_and_told(tmp_path: Path) -> None:
+    (tmp_path / "way").write_text("somebody's")
+    tables: dict[str, dict[str, object]] = {"status": {"socket": "way"}, "source": {"max_frames": 3}}
+    artifact = null_artifact(tmp_path / "a.ewa")
+    done = command("run", "--config", str(write_config(tmp_path, NO_BROKER, artifact, **tables)))
+    assert done.returncode == 0
+    assert "way: nobody can ask for the status: " in done.stderr
+    assert "is no socket, and is left alone" in done.stderr
+    assert (tmp_path / "way").read_text() == "somebody's"
 
 
 def test_a_reader_of_check_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:

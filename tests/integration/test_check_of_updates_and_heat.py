@@ -49,6 +49,30 @@ def test_check_asks_the_repository_and_changes_nothing(fleet: Fleet, tmp_path: P
     assert "no update could be had now" in json.loads(done.stdout)["updates"]["answer"]
 
 
+def test_check_says_that_a_model_whose_frames_are_split_is_not_updated(fleet: Fleet, tmp_path: Path) -> None:
+    config = config_of(fleet, tmp_path)
+    (tmp_path / "frames").mkdir()
+    a, b = null_artifact(tmp_path / "p.ewa"), null_artifact(tmp_path / "b.ewa", latency_seconds=0.001)
+    with config.open("a") as stream:
+        stream.write(
+            f'[[model]]\nname = "plates"\n[model.artifact]\npath = "{a}"\n[model.split]\npath = "{b}"\n'
+            '[model.source]\nkind = "directory"\npath = "frames"\nwatch = true\n'
+        )
+    fleet.offer(null_artifact(tmp_path / "new.ewa", latency_seconds=0.002), counter=1)
+    done = command("check", "--config", str(config), "--json")
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)["updates"]["answer"]
+    assert "plates" not in answer, "nothing is desired of it, so there is nothing to say"
+    path = fleet.repository.add(
+        null_artifact(tmp_path / "next.ewa", latency_seconds=0.003), release_counter=2
+    )
+    fleet.repository.release("device/dev-1", [], models={"plates": [path]})
+    done = command("check", "--config", str(config), "--json")
+    answer = json.loads(done.stdout)["updates"]["answer"]
+    assert "model plates: plates is not updated while its frames are split" in answer
+    assert "Take [model.split] out of agent.toml" in answer
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [

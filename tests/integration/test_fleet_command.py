@@ -84,6 +84,12 @@ class Server:
             *arguments, "--server", self.address, "--token-file", str(self.token_file), status=status
         )
 
+    def told(self, *arguments: str) -> str:
+        self._capfd.readouterr()
+        options = ["--server", self.address, "--token-file", str(self.token_file)]
+        assert main(["fleet", *arguments, *options]) == 0
+        return self._capfd.readouterr().err
+
     def refused(self, *arguments: str) -> str:
         self._capfd.readouterr()
         options = ["--server", self.address, "--token-file", str(self.token_file)]
@@ -142,7 +148,16 @@ def test_a_fleet_from_a_list_of_devices_to_a_rollout_and_its_audit(
     )
     assert "lab: made" in server.ask("groups", "add", "lab", "--note", "second floor")
     assert "second floor" in server.ask("groups", "list")
-    server.ask("groups", "add", "spare")
+    server.ask("groups", "add", "spare", "--select-tag", "spare")
+    assert "nothing to change" in server.refused("groups", "edit", "spare")
+    for more in (("--rank", "5"), ("--select-tag", "a")):
+        assert "--no-selector: expected alone" in server.refused(
+            "groups", "edit", "spare", "--no-selector", *more
+        )
+    server.ask("groups", "edit", "spare", "--note", "shelf")
+    assert "tag spare" in server.ask("groups", "list"), "what is not named stays"
+    server.ask("groups", "edit", "spare", "--no-selector")
+    assert "tag spare" not in server.ask("groups", "list")
     assert "spare: removed" in server.ask("groups", "remove", "spare")
     artifact = ReleasedArtifact(path="models/net/a.ewa", digest="sha256:" + "0" * 64, size_bytes=1)
     release = Release(
@@ -164,6 +179,9 @@ def test_a_fleet_from_a_list_of_devices_to_a_rollout_and_its_audit(
     assert "gate-2" in server.ask("devices", "list", "--group", "lab")
     assert "tags roof" in server.ask("devices", "edit", "gate-2", "--tag", "roof")
     assert "roof" in server.ask("devices", "export")
+    assert "tags none" in server.ask("devices", "edit", "gate-2", "--no-tags")
+    assert "--most" in server.told("devices", "list", "--most", "1")
+    assert server.told("devices", "list", "--most", "2") == ""
     assert "gate-2" in server.ask("devices", "show", "gate-2")
     assert "decommissioned" in server.ask("devices", "decommission", "gate-2", "--reason", "broken")
     (tmp_path / "plan.toml").write_text(PLAN)
@@ -178,6 +196,8 @@ def test_a_fleet_from_a_list_of_devices_to_a_rollout_and_its_audit(
     server.ask("rollouts", "approve-stage", "r1", status=2)
     assert "r1: aborted" in server.ask("rollouts", "abort", "r1")
     server.ask("rollouts", "retry", "r1", status=2)
+    newest, *_ = json.loads(server.ask("audit", "list", "--newest", "--most", "1", "--json"))
+    assert newest["action"] == "rollout.abort"
     assert "user ada" in server.ask("audit", "list", "--action", "rollout.")
     exported = server.run("audit", "export", "--database", server.database)
     (tmp_path / "audit.jsonl").write_text(exported)
@@ -210,18 +230,14 @@ def test_over_tls_and_what_is_wrong_is_said(
     server.address = server.address.replace("127.0.0.1", "localhost")
     assert server.ask("devices", "list", "--ca", str(tmp_path / "authority.crt")) == "none\n"
     server.ask("devices", "list", status=6)  # an authority that the system does not trust
-    for arguments, status, says in (
-        (["devices", "show", "../x"], 2, "expected an id"),
-        (["devices", "edit", "d1"], 2, "nothing to change"),
-        (["devices", "import", "absent.csv"], 2, "No such file"),
-        (["devices", "list", "--ca", "absent.pem"], 2, "cannot be used"),
+    for arguments, says in (
+        (["devices", "show", "../x"], "expected an id"),
+        (["devices", "edit", "d1"], "nothing to change"),
+        (["devices", "import", "absent.csv"], "No such file"),
+        (["devices", "list", "--ca", "absent.pem"], "cannot be used"),
     ):
-        server.ask(
-            *arguments,
-            *(() if "--ca" in arguments else ("--ca", str(tmp_path / "authority.crt"))),
-            status=status,
-        )
-        del says
+        more = () if "--ca" in arguments else ("--ca", str(tmp_path / "authority.crt"))
+        assert says in server.refused(*arguments, *more)
     for more, status, says in (
         (["--server", "ftp://x"], 2, "expected https://HOST"),
         (["--server", "http://fleet.example"], 2, "in the clear"),
@@ -249,7 +265,10 @@ def test_over_tls_and_what_is_wrong_is_said(
         (["serve", "--repository", "r/"], 2, "belong together"),
         (["serve", "--authority", "a/"], 2, "--authority-url is missing"),
         (["token", "create", "--name", "a b", "--role", "admin"], 2, "--name"),
-        (["token", "revoke", "0123456789ab"], 2, "there is none"),
+        (["token", "revoke", "0123456789ab"], 2, "there is no fleet in it"),
+        (["token", "list"], 2, "there is no fleet in it"),
+        (["audit", "verify"], 2, "there is no fleet in it"),
+        (["audit", "export"], 2, "there is no fleet in it"),
         (["audit", "verify", "absent.jsonl"], 2, "one of them"),
     ],
 )
@@ -263,6 +282,34 @@ def test_what_cannot_be_served_is_said(
         for one in arguments
     ]
     assert main(["fleet", *arguments, "--database", str(tmp_path / "fleet.db")]) == status
+    assert says in capfd.readouterr().err
+
+
+def test_an_audit_file_without_entries_is_not_called_whole(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "audit.jsonl").touch()
+    assert main(["fleet", "audit", "verify", str(tmp_path / "audit.jsonl")]) == 2
+    assert "expected entries, got none. Did the export fail?" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (b"garbage\r\n", "answered something else than HTTP"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n<a/>", "answered something else than JSON"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]", "answered something else than a list"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", "answered something else than a list"),
+        (b"HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n", "the server answered 302"),
+    ],
+)
+def test_another_server_than_a_fleets_is_told_of(
+    answer: bytes, says: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "token").write_text("t")
+    with answering(answer) as port:
+        options = ["--server", f"http://127.0.0.1:{port}", "--token-file", str(tmp_path / "token")]
+        assert main(["fleet", "devices", "list", *options]) == 6
     assert says in capfd.readouterr().err
 
 

@@ -117,6 +117,25 @@ def test_a_server_that_is_away_or_another_is_told(tmp_path: Any) -> None:
             RemoteTelemetry(address).events(SPAN)
 
 
+def test_a_token_goes_to_nobody_to_whom_an_answer_points() -> None:
+    asked: list[str] = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:  # as which a redirected POST is sent on
+            asked.append(self.headers["Authorization"])
+            self.send_error(404)
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as elsewhere:
+        threading.Thread(target=elsewhere.serve_forever, daemon=True).start()
+        with (
+            other_server(b"", points_to=f"http://127.0.0.1:{elsewhere.server_port}/") as address,
+            pytest.raises(StoreError, match="answered 302"),
+        ):
+            RemoteTelemetry(address, token="let-me-in").events(SPAN)
+        elsewhere.shutdown()
+    assert asked == []
+
+
 @pytest.mark.parametrize(
     "url", ["fleet.duckdb", "ftp://here", "http://", "http://a:b@c", "http://h:99999", "http://h?x=1"]
 )
@@ -174,11 +193,13 @@ def store_bytes(store: TelemetryStore) -> bytes:
 
 
 @contextmanager
-def other_server(answer: bytes) -> Iterator[str]:
+def other_server(answer: bytes, *, points_to: str = "") -> Iterator[str]:
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
-            self.send_response(200)
+            self.send_response(302 if points_to else 200)
+            if points_to:
+                self.send_header("Location", points_to)
             self.end_headers()
             self.wfile.write(answer)
 

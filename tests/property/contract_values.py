@@ -154,6 +154,7 @@ def manifests(draw: st.DrawFn) -> Manifest:
         for number in range(draw(st.integers(0, 2)))
     )
     names = [name for sample in golden for name in (*sample.inputs, *sample.outputs)]
+    features = tuple(draw(st.lists(st.text(WORD, min_size=1, max_size=8), max_size=3, unique=True)))
     return Manifest(
         name=draw(st.text(IDENTIFIER, max_size=8).map("m{}".format)),
         version=draw(st.text("19.az+-", max_size=6).map("0{}".format)),
@@ -171,6 +172,8 @@ def manifests(draw: st.DrawFn) -> Manifest:
                     st.text("az-", min_size=1, max_size=6), versions, min_size=1, max_size=4
                 ),
                 agent_min_version=versions,
+                processor_features=st.just(features),
+                otherwise=st.none() | st.just("other") if features else st.none(),
             )
         ),
         payload=tuple(draw(members(f"payload/{index}")) for index in range(draw(st.integers(1, 2)))),

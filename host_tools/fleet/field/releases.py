@@ -143,8 +143,13 @@ def read_release(path: Path) -> MadeRelease:
     """
     try:
         return decode(path.read_bytes(), where=path.name)
-    except (OSError, ContractError) as error:
-        raise InputError(f"{path}: is no release that can be read: {error}.") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}.") from error
+    except ContractError as error:
+        raise InputError(
+            f"{path}: is no release that can be read: {error}",
+            hint="`edgewright release create` writes it, into releases/ of the repository.",
+        ) from error
 
 
 def unsigned_artifacts(release: Release, repository: Repository) -> dict[str, str]:

@@ -207,6 +207,6 @@ def _require(rollout: Rollout, order: str, states: tuple[RolloutState, ...]) -> 
     else:
         hint = f"`edgewright fleet rollouts explain {rollout.plan.id}` says what it waits for."
     raise InputError(
-        f"rollout {rollout.plan.id}: cannot {order} it: expected {' or '.join(states)}, got {rollout.state}.",
+        f"rollout {rollout.plan.id}: cannot {order}: expected {' or '.join(states)}, got {rollout.state}.",
         hint=hint,
     )

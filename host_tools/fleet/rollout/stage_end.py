@@ -158,12 +158,13 @@ def _jobs_end(rollout: Rollout, stage: int, count: JobCounts, *, waited: bool) -
     present = count.open - count.absent
     if not count.succeeded + count.failed + present:
         if away:
-            return _waits(f"none of its {wording.devices(count.total)} has been heard yet.", count)
-        return StageEnd(
-            verdict="asks",
-            reason=f"none of its {wording.devices(count.total)} was heard in {wording.duration(plan.absent_seconds)}.",
-            figures=_figures(count),
+            return _waits(f"none of its {wording.devices(away)} has been heard yet.", count)
+        reason = (
+            f"none of its {wording.devices(count.absent)} was heard in {wording.duration(plan.absent_seconds)}."
+            if count.absent
+            else f"every job of its {wording.devices(count.canceled)} was canceled, since they left the group or were taken out."
         )
+        return StageEnd(verdict="asks", reason=reason, figures=_figures(count))
     due = count.succeeded + count.failed + present + away
     ratio = plan.stages[stage].success_ratio
     needed = math.ceil(ratio * due - 1e-9)

@@ -149,10 +149,16 @@ class GroupAsked(Asked):
 
 
 class GroupEdit(Asked):
-    """What changes of a group; what is left out stays."""
+    """What changes of a group; what is left out stays.
+
+    A selector of null takes the group's selector away: its devices go back to where people put them.
+    """
 
     note: Words | None = None
-    selector: SelectorAsked | None = None
+    selector: Annotated[
+        SelectorAsked | None,
+        Field(description="Which devices it takes from now on; null: it takes none by itself any more."),
+    ] = None
 
 
 class ClaimAsked(Asked):

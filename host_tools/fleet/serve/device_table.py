@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from device_agent.contract.digest import digest_of
 from host_tools.errors import ConflictError, InputError, NotFoundError
 from host_tools.fleet.inventory import edit_device
 from host_tools.fleet.records import Device
@@ -18,6 +19,7 @@ from host_tools.fleet.store.devices import DeviceFilter
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from device_agent.contract.telemetry import Scalar
     from host_tools.fleet.serve.context import Fleet
     from host_tools.fleet.store.fleet_store import FleetBook, FleetStore
 
@@ -44,6 +46,7 @@ _MOST_TAGS: Final = 32
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 """With one of these a cell begins that a spreadsheet takes for a formula."""
 _MOST_TOLD: Final = 20
+_HINT: Final = f"The first line is {','.join(COLUMNS[:3])}."
 _BATCH: Final = 1_000
 
 
@@ -67,28 +70,24 @@ def read_table(data: bytes) -> tuple[Row, ...]:
     """Read a device list.
 
     Args:
-        data: CSV with a header, UTF-8; columns other than ``id``, ``group`` and ``tags`` (separated by spaces) are passed over.
+        data: CSV with a header, UTF-8, columns of `COLUMNS`; those other than ``id``, ``group`` and ``tags`` (separated by spaces) are
+            passed over, so that a list that was taken out can be brought in. Another one is refused: it may be ``tags``, misspelt.
 
     Raises:
         DeviceTableError: It is none; every wrong line is named, up to 20.
     """
     try:
         text = data.decode("utf-8-sig")
-        lines = list(csv.reader(io.StringIO(text, newline=""), strict=True))
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         raise DeviceTableError(f"line {line}: expected UTF-8, got byte 0x{data[error.start]:02x}.") from error
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    try:
+        lines = list(reader)
     except csv.Error as error:
-        raise DeviceTableError(
-            f"not CSV: {error}.", hint=f"The first line is {','.join(COLUMNS[:3])}."
-        ) from error
+        raise DeviceTableError(f"line {reader.line_num}: not CSV: {error}.", hint=_HINT) from error
     header = [name.strip() for name in lines[0]] if lines else []
-    for name in _NEEDED:
-        if header.count(name) != 1:
-            raise DeviceTableError(
-                f"line 1: expected a column {name!r}, once, got {header.count(name)} of them.",
-                hint=f"The first line is {','.join(COLUMNS[:3])}.",
-            )
+    _check_header(header)
     problems: list[str] = []
     rows = list(_rows(header, lines[1:], problems))
     if problems:
@@ -97,6 +96,20 @@ def read_table(data: bytes) -> tuple[Row, ...]:
             " ".join(problems[:_MOST_TOLD]) + more, hint="Nothing was taken: mend the list and send it again."
         )
     return tuple(rows)
+
+
+def _check_header(header: Sequence[str]) -> None:
+    header = [name for name in header if name]  # spreadsheets write empty columns at the end
+    for name in header:
+        if name not in COLUMNS:
+            raise DeviceTableError(
+                f"line 1: expected columns of {', '.join(COLUMNS)}, got {name[:80]!a}.", hint=_HINT
+            )
+    for name in dict.fromkeys((*_NEEDED, *header)):
+        if header.count(name) != 1:
+            raise DeviceTableError(
+                f"line 1: expected a column {name!r}, once, got {header.count(name)} of them.", hint=_HINT
+            )
 
 
 def import_table(fleet: Fleet, data: bytes, *, actor: str) -> Imported:
@@ -128,7 +141,9 @@ def import_table(fleet: Fleet, data: bytes, *, actor: str) -> Imported:
         count = book.devices.count(DeviceFilter())
         require_room(count + len(added) - 1, fleet.limits.devices, "devices")
         book.devices.add(added)
-        book.note(actor, "device.import", "devices", {"added": len(added), "changed": changed})
+        # One entry, whose digest says which list it was: with one for each device a large list would use up its owner's changes of an hour.
+        details: dict[str, Scalar] = {"added": len(added), "changed": changed, "list": digest_of(data)}
+        book.note(actor, "device.import", "devices", details)
         book.changes.tell(book.now_seconds, "devices", "devices", {"changed": len(added) + changed})
     return Imported(added=len(added), changed=changed, same=len(rows) - len(added) - changed)
 

@@ -54,13 +54,18 @@ def add_group_endpoints(app: FastAPI, fleet: Fleet) -> None:
     def change_group(request: Request, group: InGroup, asked: GroupEdit) -> Group:
         with fleet.store.writing() as book:
             before = book.groups.get(group)
-            selector = before.selector if asked.selector is None else asked.selector.record()
-            if asked.selector is not None and selector is not None:
-                check_selector(book, group, selector)
+            selector = before.selector
+            if "selector" in asked.model_fields_set:  # left out it stays; null takes it away
+                selector = None if asked.selector is None else asked.selector.record()
+                if selector is not None:
+                    check_selector(book, group, selector)
             note = before.note if asked.note is None else asked.note
             edited = replace(before, note=note, selector=selector)
             book.groups.put(edited)
-            book.note(caller_of(request).actor, "group.edit", f"group/{group}", _told(edited))
+            told = _told(edited)
+            if before.selector is not None and selector != before.selector:
+                told = {"selector": "none", **told, "selector_before": in_words(before.selector)}
+            book.note(caller_of(request).actor, "group.edit", f"group/{group}", told)
         fleet.service.wake()
         return edited
 

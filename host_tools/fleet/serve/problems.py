@@ -148,6 +148,15 @@ def _of_validation(request: Request, error: Exception) -> Response:
     if not isinstance(error, RequestValidationError):
         raise TypeError("this handler is for validation")
     first = error.errors()[0]
+    if first["loc"] == ("body",) and first["type"] != "missing" and not _is_json(request):
+        return problem_response(
+            request,
+            status=415,
+            code="media_type",
+            detail="The body is not said to be JSON.",
+            what="header.content-type",
+            expected="Content-Type: application/json",
+        )
     what = ".".join(str(part)[:64] for part in first["loc"]).encode("ascii", "backslashreplace").decode()
     is_json = first["type"] == "json_invalid"
     message = str(first["msg"]).encode("ascii", "backslashreplace").decode()
@@ -162,9 +171,20 @@ def _of_validation(request: Request, error: Exception) -> Response:
     )
 
 
+def _is_json(request: Request) -> bool:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    # Where nothing is said, the framework takes it for JSON.
+    return kind in ("", "application/json") or (kind.startswith("application/") and kind.endswith("+json"))
+
+
 def _of_http(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise TypeError("this handler is for HTTP errors")
+    if error.status_code == 400 and not isinstance(error, Refusal):
+        # The framework's word for a body that it cannot parse.
+        error = Refusal(
+            400, "malformed", "The body cannot be read as JSON.", expected="JSON of a few levels, in UTF-8"
+        )
     code = error.code if isinstance(error, Refusal) else HTTPStatus(error.status_code).name.lower()
     return problem_response(
         request,

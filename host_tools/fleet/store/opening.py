@@ -38,19 +38,24 @@ _PRAGMAS: Final = ("foreign_keys = ON", "journal_mode = WAL", "synchronous = FUL
 _DRIVERS: Final = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
 
 
-def open_store(address: str, *, wall_seconds: Callable[[], float] = time) -> FleetStore:
+def open_store(
+    address: str, *, wall_seconds: Callable[[], float] = time, must_exist: bool = False
+) -> FleetStore:
     """Open a fleet's store, or make it; bring its schema up to date.
 
     Args:
         address: A file for SQLite, or ``sqlite:///FILE``, or ``postgresql://USER:PASSWORD@HOST/DATABASE``.
         wall_seconds: Unix time.
+        must_exist: Make none: who asks what is in it wants no empty one.
 
     Raises:
-        InputError: The address is none, or the store was made by a newer version.
+        InputError: The address is none, the store was made by a newer version, or there is none and it must exist.
         StoreError: It cannot be opened.
     """
     engine = _engine(address)
     try:
+        if must_exist:
+            _require(engine)
         with writing_connection(engine) as connection:
             _migrate(connection, where_of(engine))
     except FAILURES as error:
@@ -60,6 +65,18 @@ def open_store(address: str, *, wall_seconds: Callable[[], float] = time) -> Fle
         engine.dispose()
         raise
     return FleetStore(engine, wall_seconds=wall_seconds)
+
+
+def _require(engine: Engine) -> None:
+    file = engine.url.database if engine.dialect.name == "sqlite" else None
+    if file is None or Path(file).exists():  # SQLite would make the file in order to look into it
+        with engine.connect() as connection:
+            if MigrationContext.configure(connection).get_current_revision() is not None:
+                return
+    raise InputError(
+        f"{where_of(engine)}: there is no fleet in it.",
+        hint="Is it the right one? `edgewright fleet token create --database …` makes one.",
+    )
 
 
 def schema_scripts() -> Config:

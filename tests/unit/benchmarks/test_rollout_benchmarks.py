@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import TYPE_CHECKING
 
+import pytest
+
 from benchmarks.fleet import detection, scale
+from host_tools.fleet.records import Gate, GateFinding
+from host_tools.fleet.simulation.fixtures import new_rollout
+from host_tools.fleet.simulation.rollout import SimulatedRollout
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import pytest
+    from host_tools.fleet.records import GateOutcome, RolloutState, StageState
 
 SLOW = "40 % slower"
 
@@ -51,6 +57,34 @@ def test_rollouts_are_simulated_kept_and_gone_on_with(
     assert [one["seed"] for one in both] == [0, 1]
     assert all(map(detection.is_found, both))
     assert "| 40 % slower | 2 | 2 |" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("state", "stage", "gate", "by"),
+    [
+        ("finished", "passed", "undecided", ""),
+        ("running", "running", "undecided", detection.NOT_OVER),
+        ("paused", "awaiting_approval", "undecided", detection.ASKED),
+        ("rolled_back", "stopped", "undecided", "jobs"),
+        ("rolled_back", "stopped", "failed", "latency_p95"),
+    ],
+)
+def test_what_stopped_a_rollout_is_told_apart(
+    state: RolloutState, stage: StageState, gate: GateOutcome, by: str
+) -> None:
+    rollout = new_rollout(detection.PLAN)
+    first = dataclasses.replace(rollout.stages[0], state=stage)
+    measured = GateFinding(gate=Gate(measure="latency_p95", worst=0.1), outcome=gate, text="")
+    found = SimulatedRollout(
+        rollout=dataclasses.replace(rollout, state=state, stages=(first, *rollout.stages[1:])),
+        counts=(),
+        findings=(measured,),
+        said=(),
+        minutes=1,
+        had_candidate=0,
+        have_candidate=0,
+    )
+    assert detection.stopped_by(found) == by
 
 
 def test_the_table_is_put_between_its_marks(tmp_path: Path) -> None:

@@ -90,6 +90,15 @@ level = "debug"
     assert json.loads(json.dumps(described(config)))["source"]["path"] == "/etc/edgewright/photos"
 
 
+def test_a_password_in_an_address_is_refused_and_not_told() -> None:
+    update = '[update]\nurl = "https://me:s3cret@updates.example/fleet"\nroot = "r"\ndirectory = "d"'
+    with pytest.raises(
+        ConfigError, match=r"update\.url: .*, without a user; got 'updates\.example/fleet'"
+    ) as caught:
+        parsed(update)
+    assert "s3cret" not in str(caught.value)
+
+
 def test_a_configuration_cannot_be_changed() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         parsed().mqtt.port = 1  # type: ignore[misc]
@@ -119,6 +128,45 @@ def test_a_configuration_cannot_be_changed() -> None:
             "mqtt.version: expected one of 3.1.1, 5, got '3.1'. Did you mean '3.1.1'?",
         ),
         ("[mqtt]\nversion = 5", "mqtt.version: expected one of"),
+        ('[mqtt]\nhost = "a..b"', "mqtt.host: expected a host name or an IP address, got 'a..b'."),
+        ('[mqtt]\nhost = "%s"' % ("a" * 300), "mqtt.host: expected a host name or an IP address"),
+        ('[mqtt]\nhost = "mqtt://b"', "mqtt.host: expected a host name or an IP address"),
+        ('[mqtt]\nhost = " "', "mqtt.host: expected a host name or an IP address"),
+        ('[mqtt]\nclient_id = "%s"' % ("x" * 66_000), "mqtt.client_id: expected at most 65535 bytes"),
+        ('[mqtt]\nclient_id = "a\\u0001"', "mqtt.client_id: expected at most 65535 bytes without control"),
+        ('[mqtt]\nusername = "%s"' % ("ü" * 33_000), "mqtt.username: expected at most 65535 bytes"),
+        ('[source]\nkind = "mqtt"\ntopic = "%s"' % ("x" * 66_000), "source.topic: expected at most 65535"),
+        (
+            '[results]\njsonl = "a.ewa"',
+            "artifact.path: /etc/edgewright/a.ewa is results.jsonl too, which the agent writes.",
+        ),
+        (
+            '[results]\njsonl = "state/../a.ewa"',
+            "artifact.path: /etc/edgewright/a.ewa is results.jsonl too, which the agent writes.",
+        ),
+        (
+            '[results]\njsonl = "state/spool.db"',
+            "/etc/edgewright/state/spool.db is ",
+        ),
+        (
+            '[results]\njsonl = "state/spool.db-wal"',
+            "spool.path with -wal: /etc/edgewright/state/spool.db-wal is results.jsonl too.",
+        ),
+        (
+            '[results]\njsonl = "state/commands.json"',
+            "commands.json beside spool.path: /etc/edgewright/state/commands.json is results.jsonl too.",
+        ),
+        ('[status]\nsocket = "a.ewa"', "artifact.path: /etc/edgewright/a.ewa is status.socket too"),
+        ('[identity]\nfolder = "state/spool.db"', "spool.path"),
+        (
+            '[update]\nurl = "http://h"\nroot = "r"\ndirectory = "r"',
+            "update.root: /etc/edgewright/r is update.directory",
+        ),
+        ('[results]\njsonl = "/"', "results.jsonl: expected a file or folder with a name, got '/'."),
+        (
+            '[results]\njsonl = "r"\n[[model]]\nname = "b"\n[model.artifact]\npath = "r.1"',
+            "model b: artifact.path: /etc/edgewright/r.1 is results.jsonl with .1",
+        ),
         ('[mqtt]\ntopic_root = "a b"', "agent.toml: mqtt.topic_root:"),
         ('[engine]\nname = "onxn"', "Did you mean 'onnx'?"),
         ('[source]\nkind = "directory"', "source.path: is missing"),
@@ -182,6 +230,10 @@ def test_topic_filters_that_mqtt_knows(topic: str) -> None:
         ('[device]\nid = "a"\n[artifact]\npath="x"\ndigest="md5:1"\n[spool]\npath="y"', "artifact.digest:"),
         ('[device]\nid = "a"\ntargets = "t"', "device.targets: expected a list of texts"),
         ('[device]\nid = "a"\ntargets = [1]', "device.targets: expected a list of texts"),
+        (
+            '[device]\nid = "a"\n[artifact]\npath="x"\n[spool]\npath="/"',
+            "spool.path: expected a file or folder",
+        ),
         ("[device", "not valid TOML"),
         ("a = " + "9" * 5_000, "not valid TOML: Exceeds the limit"),
         ("mqtt = 3", "mqtt: expected a table [mqtt], got 3."),
@@ -231,6 +283,28 @@ def test_a_file_is_named_when_it_cannot_be_read(tmp_path: Path) -> None:
         load_config(tmp_path / "big.toml")
 
 
+@pytest.mark.parametrize("key", ['[results]\njsonl = "NAME"', '[status]\nsocket = "NAME"'])
+def test_the_agent_does_not_write_over_its_configuration(tmp_path: Path, key: str) -> None:
+    file = tmp_path / "agent.toml"
+    file.write_text(LEAST + key.replace("NAME", "agent.toml"))
+    with pytest.raises(ConfigError, match=r"agent\.toml: .*: is this very configuration"):
+        load_config(file)
+    link = tmp_path / "link.toml"
+    link.symlink_to(file)
+    with pytest.raises(ConfigError, match=r"link\.toml: .*: is this very configuration"):
+        load_config(link)
+
+
+def test_what_is_no_file_may_be_named_twice_and_a_loop_of_links_is_no_error_of_python(tmp_path: Path) -> None:
+    two = '[results]\njsonl = "/dev/null"\n[[model]]\nname = "b"\n[model.artifact]\npath = "a.ewa"\n'
+    config = parsed(two + '[model.results]\njsonl = "/dev/null"\n')
+    assert config.model[0].results.jsonl == config.results.jsonl == Path("/dev/null")
+    (tmp_path / "one").symlink_to("other")
+    (tmp_path / "other").symlink_to("one")
+    (tmp_path / "agent.toml").write_text(LEAST + '[results]\njsonl = "one"')
+    assert load_config(tmp_path / "agent.toml").results.jsonl == tmp_path / "one"
+
+
 def test_relative_paths_start_at_the_file(tmp_path: Path) -> None:
     (tmp_path / "agent.toml").write_text(LEAST)
     assert load_config(tmp_path / "agent.toml").artifact.path == tmp_path / "a.ewa"
@@ -254,6 +328,10 @@ def test_a_password_that_cannot_be_had_names_its_key(tmp_path: Path) -> None:
         config = parsed(f'[mqtt]\nusername = "u"\npassword_file = "{tmp_path}/{name}"')
         with pytest.raises(ConfigError, match=f"mqtt.password_file: .*{says}"):
             mqtt_password(config.mqtt)
+    (tmp_path / "long").write_text("x" * 65_536)
+    config = parsed(f'[mqtt]\nusername = "u"\npassword_file = "{tmp_path}/long"')
+    with pytest.raises(ConfigError, match="the password has 65536 bytes; MQTT carries 65535"):
+        mqtt_password(config.mqtt)
     config = parsed('[mqtt]\nusername = "u"\npassword_env = "EW_PASSWORD"')
     with pytest.raises(ConfigError, match="EW_PASSWORD is not set"):
         mqtt_password(config.mqtt, environment={})

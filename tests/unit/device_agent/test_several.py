@@ -107,7 +107,7 @@ def test_without_the_tables_nothing_is_different() -> None:
         ),
         (
             '[results]\njsonl = "r"\n' + GATE + '[model.results]\njsonl = "x/../r"',
-            "model gate: results.jsonl: main writes to /etc/edgewright/r already.",
+            "model gate: results.jsonl: /etc/edgewright/r is results.jsonl too.",
         ),
     ],
 )  # fmt: skip

@@ -7,20 +7,20 @@ import sys
 
 FIRST = """
 import os, signal, sys
-from device_agent.cli import _StopSignals
-signals = _StopSignals()
+from device_agent.stop_signals import StopSignals
+signals = StopSignals()
 os.kill(os.getpid(), signal.SIGTERM)
 assert signals.is_asked, "one that came before is known"
-signals = _StopSignals()
+signals = StopSignals()
 signals.hold()
 os.kill(os.getpid(), signal.SIGTERM)
 assert not signals.is_asked, "this one waits"
 os.execv(sys.executable, (sys.executable, "-c", sys.argv[1]))
 """
 SECOND = """
-from device_agent.cli import _StopSignals
+from device_agent.stop_signals import StopSignals
 heard = []
-signals = _StopSignals()
+signals = StopSignals()
 signals.hand_to(heard.append)
 assert signals.is_asked
 print(heard)

@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from host_tools.model import FloatModel
 
 
-def small_candidate(folder: Path, target: str) -> tuple[FloatModel, Candidate]:
+def small_candidate(folder: Path, target: str, recipe: Recipe | None = None) -> tuple[FloatModel, Candidate]:
     """Return the float model and one target's plan and payload of it."""
     model = load(write_network(folder / "small.onnx"))
     np.save(folder / "data.npy", samples(4))
     data = open_data(folder / "data.npy", inputs=model.inputs)
     statistics = observe(model, data, histograms=False, threads=1, progress=Silent())
     profile = catalog.load(target)
-    planned = plan(model, statistics, profile, Recipe(method="minmax"))
+    planned = plan(model, statistics, profile, recipe or Recipe(method="minmax"))
     return model, Candidate(
         profile=profile, model=model, plan=planned, payload=lower(model, planned, profile)
     )

@@ -89,6 +89,15 @@ def test_what_is_wrong_with_one_model_keeps_no_other_away() -> None:
     assert told(checked(machine, was.NothingDesired("no", 8), unmet, now=500.0)) == [], "told once"
 
 
+def test_a_release_for_a_model_that_is_not_updated_is_told_once_and_changes_nothing() -> None:
+    machine = started(UPDATED)
+    held = was.Unmet(code="model_split", message="its frames are split", model="compared")
+    before = machine.state
+    assert told(checked(machine, was.NothingDesired("no", 8), held)) == [("update_postponed", "model_split")]
+    assert machine.state.of("compared") == before.of("compared")
+    assert told(checked(machine, was.NothingDesired("no", 8), held, now=500.0)) == []
+
+
 def test_what_cannot_be_fetched_does_not_hold_up_the_next_and_is_asked_for_again_soon() -> None:
     machine = started(UPDATED.having("gate", Standing(active=OLD, known_good=OLD)))
     newer = replace(OF_PLATES, digest="sha256:" + "4" * 64, counter=9)

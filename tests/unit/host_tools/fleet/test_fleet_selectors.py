@@ -141,6 +141,58 @@ def test_a_selector_that_changes_looks_at_every_device_anew_and_the_lowest_rank_
     assert group_of(fleet, names[1]) == "lab"
 
 
+def test_a_selector_that_is_taken_away_lets_devices_go_back_and_says_why(either: FleetOfTests) -> None:
+    fleet, names = either, either.with_devices(3)
+    outdoor(fleet)
+    for name in names:
+        tag(fleet, name, "outdoor")
+    fleet.service.round()
+    fleet.planned(group="outdoor", stages=STAGES[1:])
+    fleet.done("POST", "/rollouts/r1/submit", {})
+    fleet.service.round()
+    fleet.pass_time(3_600.0)
+    fleet.service.round()
+    assert fleet.done("PATCH", "/groups/outdoor", {"note": "roofs"})["selector"] is not None, (
+        "left out: stays"
+    )
+    assert fleet.done("PATCH", "/groups/outdoor", {"selector": None}) | {"created_seconds": 0} == {
+        "name": "outdoor",
+        "note": "roofs",
+        "selector": None,
+        "artifacts": {},
+        "created_seconds": 0,
+    }
+    entry = fleet.done("GET", "/audit", params={"action": "group.edit"})["items"][-1]
+    assert entry["details"] == {"selector": "none", "selector_before": "tag outdoor"}
+    fleet.service.round()
+    assert {group_of(fleet, name) for name in names} == {"lab"}
+    job = fleet.done("GET", f"/rollouts/r1/jobs/{names[0]}")
+    assert (job["state"], job["result"]) == ("canceled", "none")
+    assert job["reason"] == "the device is in group lab now: group outdoor has no selector any more."
+    fleet.done("PATCH", f"/devices/{names[0]}", {"group": "outdoor"})
+    assert group_of(fleet, names[0]) == "outdoor", "people may put devices into it now"
+
+
+def test_a_stage_whose_devices_have_all_left_is_told_as_that(fleet: FleetOfTests) -> None:
+    names = fleet.with_devices(3)
+    outdoor(fleet)
+    for name in names:
+        tag(fleet, name, "outdoor")
+    fleet.service.round()
+    fleet.planned(group="outdoor", stages=STAGES[1:])
+    fleet.done("POST", "/rollouts/r1/submit", {})
+    fleet.service.round()
+    fleet.done("PATCH", "/groups/outdoor", {"selector": None})
+    for _ in range(3):
+        fleet.pass_time(61.0)
+        fleet.service.round()
+    told = fleet.done("GET", "/rollouts/r1/explain")
+    assert told["state"] == "paused"
+    assert told["reason"].endswith(
+        "every job of its 3 devices was canceled, since they left the group or were taken out."
+    )
+
+
 @pytest.mark.parametrize(
     ("method", "path", "body", "status", "says"),
     [

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from host_tools.errors import InputError
-from host_tools.pack.artifact import checked_version, pack
-from host_tools.recipe import Recipe
+from host_tools.pack.artifact import Artifact, checked_version, pack
+from host_tools.recipe import KeepFloat, Recipe
+from host_tools.verify.candidate import Candidate
 from host_tools.verify.verification_report import Agreement, Execution, TargetReport, Verdict
 from tests.unit.host_tools.small_candidate import small_candidate
 
@@ -36,10 +37,8 @@ def test_a_version_never_leaves_its_folder(text: str) -> None:
     assert version not in (".", "..")
 
 
-@pytest.mark.parametrize("verdict", ["fail", "nonfinite"])
-def test_what_did_not_pass_is_not_packed(verdict: Verdict, tmp_path: Path) -> None:
-    model, candidate = small_candidate(tmp_path, "cortex-a-tflite")
-    report = TargetReport(
+def report_of(candidate: Candidate, verdict: Verdict) -> TargetReport:
+    return TargetReport(
         target=candidate.profile.id,
         verdict=verdict,
         reasons=("test",),
@@ -65,6 +64,12 @@ def test_what_did_not_pass_is_not_packed(verdict: Verdict, tmp_path: Path) -> No
         parity=None,
         warnings=(),
     )
+
+
+@pytest.mark.parametrize("verdict", ["fail", "nonfinite"])
+def test_what_did_not_pass_is_not_packed(verdict: Verdict, tmp_path: Path) -> None:
+    model, candidate = small_candidate(tmp_path, "cortex-a-tflite")
+    report = report_of(candidate, verdict)
     with pytest.raises(
         InputError, match=f"cortex-a-tflite: a payload with verdict '{verdict}' is not packed"
     ):
@@ -80,3 +85,39 @@ def test_what_did_not_pass_is_not_packed(verdict: Verdict, tmp_path: Path) -> No
             preprocessing=None,
             made_with={},
         )
+
+
+@pytest.mark.parametrize(
+    ("target", "features", "otherwise"),
+    [
+        ("x86_64-openvino", ("avx512_vnni", "avx_vnni"), "x86_64-openvino-avx2"),
+        ("x86_64-openvino-avx2", (), None),
+        ("x86_64-onnxruntime", (), None),
+    ],
+)
+def test_what_saturates_without_a_feature_of_the_processor_names_it(
+    tmp_path: Path, target: str, features: tuple[str, ...], otherwise: str | None
+) -> None:
+    requires = packed(tmp_path, target, Recipe(method="minmax")).manifest.requires
+    assert (requires.processor_features, requires.otherwise) == (features, otherwise)
+
+
+def test_a_file_without_8_bit_products_runs_on_every_processor(tmp_path: Path) -> None:
+    floats = Recipe(method="minmax", keep_float=KeepFloat(ops=frozenset({"Conv", "Gemm", "MatMul"})))
+    assert packed(tmp_path, "x86_64-openvino", floats).manifest.requires.processor_features == ()
+
+
+def packed(folder: Path, target: str, recipe: Recipe) -> Artifact:
+    model, candidate = small_candidate(folder, target, recipe)
+    return pack(
+        model,
+        candidate.payload,
+        candidate.plan,
+        report_of(candidate, "pass"),
+        candidate.profile,
+        version="1",
+        golden=(),
+        recipe=recipe,
+        preprocessing=None,
+        made_with={},
+    )

@@ -161,7 +161,7 @@ def test_a_group_that_had_nothing_has_nothing_to_go_back_to() -> None:
         (JobCounts(total=30, failed=2, succeeded=20, open=8, absent=8), 86_400, "passed", "20 of 22"),
         (JobCounts(total=10, open=10, absent=10), 86_399, "running", ""),
         (JobCounts(total=10, open=10, absent=10), 86_400, "awaiting_approval", "none of its 10"),
-        (JobCounts(total=10, canceled=10), 600, "awaiting_approval", "none of its 10"),
+        (JobCounts(total=10, canceled=10), 600, "awaiting_approval", "every job of its 10 devices was"),
         (JobCounts(), 600, "passed", "no device"),
         (JobCounts(total=40, succeeded=2, failed=3, canceled=5, open=30), 600, "running", ""),
         (

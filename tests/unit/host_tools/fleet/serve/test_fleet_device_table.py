@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from device_agent.contract.digest import digest_of
 from host_tools.fleet.serve.device_table import DeviceTableError, read_table
 from host_tools.fleet.serve.limits import Limits
 from tests.unit.host_tools.fleet.fleet_of_tests import FleetOfTests
@@ -21,9 +22,11 @@ if TYPE_CHECKING:
 def test_a_list_adds_moves_and_tags_and_comes_out_again(fleet: FleetOfTests) -> None:
     names = fleet.with_devices(2)
     fleet.done("POST", "/groups", {"name": "shop"})
-    table = f"\ufeffid,group,tags,note\r\nnew-1,lab,a b,x\r\n{names[0]},shop,c,\r\n\r\n{names[1]},lab,,\r\n"
+    table = f"\ufeffid,group,tags,health\r\nnew-1,lab,a b,x\r\n{names[0]},shop,c,\r\n\r\n{names[1]},lab,,\r\n"
     sent = fleet.done("POST", "/devices.csv", content=table.encode(), role="operator")
     assert sent == {"added": 1, "changed": 1, "same": 1}
+    (entry,) = fleet.done("GET", "/audit", params={"action": "device.import"})["items"]
+    assert entry["details"] == {"added": 1, "changed": 1, "list": digest_of(table.encode())}
     assert fleet.done("GET", f"/devices/{names[0]}")["group"] == "shop"
     assert fleet.done("GET", "/devices/new-1")["tags"] == ["a", "b"]
     exported = fleet.ask("GET", "/devices.csv", role="viewer")
@@ -51,7 +54,9 @@ def test_a_list_adds_moves_and_tags_and_comes_out_again(fleet: FleetOfTests) -> 
             b"id,group,tags\nd1,lab," + b" ".join(b"t%d" % n for n in range(33)) + b"\n",
             "line 2: tags: expected at most 32, got 33.",
         ),
-        (b'id,group\nd1,"lab\n', "not CSV"),
+        (b'id,group\nd1,"lab\n', "line 2: not CSV"),
+        (b"id,group,tag\nd1,lab,north\n", "line 1: expected columns of id, group, tags, state"),
+        (b"id,group,tags,tags\nd1,lab,north,\n", "line 1: expected a column 'tags', once, got 2"),
         (b"id,group\nd1,lab\nd2,\xff\n", "line 3: expected UTF-8, got byte 0xff."),
         (b"id,group\n" + b"".join(b"?%d,lab\n" % n for n in range(30)), "And 10 more."),
         (b"id,group\nd1,lab\nd2,nowhere\n", "line 3: group nowhere: there is none of that name."),
@@ -63,6 +68,11 @@ def test_a_wrong_line_is_named_and_nothing_is_taken(fleet: FleetOfTests, table: 
     assert (answer.status_code, answer.json()["code"]) == (422, "device_table")
     assert problem in answer.json()["detail"]
     assert fleet.done("GET", "/devices")["items"] == []
+
+
+def test_empty_columns_of_a_spreadsheet_are_passed_over(fleet: FleetOfTests) -> None:
+    fleet.done("POST", "/groups", {"name": "lab"})
+    assert fleet.ask("POST", "/devices.csv", content=b"id,group,,\nd1,lab,,\n").json()["added"] == 1
 
 
 def test_a_device_that_is_out_stops_the_list(fleet: FleetOfTests) -> None:

@@ -402,6 +402,15 @@ def test_the_migrations_make_the_schema(either: FleetOfTests) -> None:
         assert compare_metadata(context, METADATA) == []
 
 
+def test_a_store_that_must_be_there_is_not_made(new_address: Callable[[], str]) -> None:
+    address = new_address()
+    for _ in range(2):  # asking makes none
+        with pytest.raises(InputError, match="there is no fleet in it"):
+            open_store(address, must_exist=True)
+    open_store(address).close()
+    open_store(address, must_exist=True).close()
+
+
 def test_a_store_is_made_once_by_however_many_at_the_same_time(new_address: Callable[[], str]) -> None:
     address, failed = new_address(), []
 
