@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmarks.options import CALIBRATION_IMAGES
-from device_agent.sources.preprocess import load_image, load_preprocessing
+from device_agent.sources.preprocess import load_image
+from device_agent.sources.preprocess_file import load_preprocessing
 from examples.efficientnet_lite import graph
 from examples.efficientnet_lite.prepare import PREPROCESS_TOML
 from host_tools.errors import DataError

@@ -74,7 +74,8 @@ class Task:
         import numpy as np  # noqa: PLC0415 - whoever measures what importing costs must not find it imported
 
         if self.data.is_dir():
-            from device_agent.sources.preprocess import load_image, load_preprocessing  # noqa: PLC0415 - a cost of those who use it
+            from device_agent.sources.preprocess import load_image  # noqa: PLC0415 - a cost of those who use it
+            from device_agent.sources.preprocess_file import load_preprocessing  # noqa: PLC0415 - a cost of those who use it
 
             preprocessing = load_preprocessing(self.preprocess)
             for path in sorted(self.data.iterdir()):

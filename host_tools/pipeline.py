@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 import time
@@ -22,6 +23,7 @@ from host_tools.lower.sidecars import SIDECAR_FILES
 from host_tools.made_with import made_with
 from host_tools.model import load
 from host_tools.model.from_tensorflow.options import TensorFlowOptions
+from host_tools.model.pixel_input import taking_pixels
 from host_tools.observe import open_data
 from host_tools.observe.cache import StatisticsCache, statistics_of
 from host_tools.observe.calibration_set import CalibrationSet
@@ -34,6 +36,7 @@ from host_tools.output_folder import OutputFolder, open_output_folder
 from host_tools.pack.artifact import artifact_name, checked_name, checked_version, pack
 from host_tools.pack.heat_file import read_heat
 from host_tools.plan.check import check
+from host_tools.plan.pixel_codes import require_pixel_codes, with_pixel_codes
 from host_tools.plan.plan_file import encode as encode_plan
 from host_tools.plan.planner import needs_histograms, require_recipe
 from host_tools.progress import Progress, Silent
@@ -57,6 +60,7 @@ if TYPE_CHECKING:
     from host_tools.mixed_precision import Goal
     from host_tools.model.float_model import FloatModel
     from host_tools.observe.statistics import Statistics
+    from host_tools.recipe import RoundingMethod
     from host_tools.stages import Prepared
     from host_tools.verify.verification_report import VerificationReport
     from targets.profile import CapabilityProfile
@@ -102,6 +106,7 @@ def convert(
     version: str = "0.1.0",
     recipe: Recipe | None = None,
     preprocess: str | Path | None = None,
+    fold_preprocessing: bool = False,
     heat: str | Path | None = None,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     constants: Mapping[str, tuple[float, ...]] | None = None,
@@ -132,6 +137,8 @@ def convert(
         version: Version of the model as you count it.
         recipe: How to quantize; by default the plan chooses, and says so.
         preprocess: How pictures become inputs; by default ``preprocess.toml`` in or beside the data.
+        fold_preprocessing: Whether mean and std go into the model, so that its input, and the payload's, is the pixels themselves, 0 to 255;
+            for precision int8 and data that are pictures.
         heat: TOML file with what devices are to do when they get hot, which the artifacts then declare; see docs/agent.md.
         shapes: Shapes of inputs whose shape the file leaves open.
         constants: Inputs that become constants, by name; see `host_tools.model.load`.
@@ -178,10 +185,18 @@ def convert(
     if is_imported:
         require_importable(chosen)
     preprocessing = find_preprocessing(preprocess, data if data is not None else evaluation)
+    of_evaluation = preprocessing
+    if evaluation is not None and preprocess is None:
+        of_evaluation = _one_preprocessing(preprocessing, evaluation)
+    if fold_preprocessing:
+        chosen = with_pixel_codes(chosen, float_model.inputs[0].name)
+        float_model, preprocessing = _folded(float_model, preprocessing)
+        of_evaluation = preprocessing
+    opened = partial(open_data, inputs=float_model.inputs, only_pictures=fold_preprocessing)
     calibration = (
         CalibrationSet(RandomInputs(float_model), float_model.inputs)
         if data is None
-        else open_data(data, inputs=float_model.inputs, preprocessing=preprocessing, limit=limit)
+        else opened(data, preprocessing=preprocessing, limit=limit)
     )
     samples = _evaluation(
         float_model,
@@ -189,9 +204,8 @@ def convert(
         evaluation,
         labels,
         metric,
-        preprocessing,
-        is_named=preprocess is not None,
-        origin=_origin(data, limit, is_calibrated=is_calibrated),
+        opened=partial(opened, preprocessing=of_evaluation),
+        origin=_origin(data, limit, is_calibrated=is_calibrated, rounding=chosen.rounding),
     )
     if chosen.precision != "int8":
         profiles = tuple(as_required(profile, chosen.precision) for profile in profiles)
@@ -223,9 +237,12 @@ def convert(
             )
         else:
             folder.remove("statistics.json")  # of an earlier run
-            one_stage = prepare_imported if is_imported else prepare_uncalibrated
+            weights_alone = partial(
+                prepare_uncalibrated, data=calibration, threads=used_threads, progress=told
+            )
+            one_stage = prepare_imported if is_imported else weights_alone
             prepared = partial(one_stage, float_model, recipe=chosen)
-        made, refused = _candidates(prepared, profiles, told)
+        made, refused = _candidates(prepared, profiles, told, takes_pixels=fold_preprocessing)
         candidates = [candidate for candidate, _ in made]
         seen = {candidate.profile.id: own for candidate, own in made}
         run = partial(
@@ -233,7 +250,7 @@ def convert(
             float_model,
             evaluation=samples,
             budget=budget or _usual_budget(samples, is_imported=is_imported),
-            calibration_samples=0 if statistics is None else statistics.sample_count,
+            calibration_samples=len(calibration) if is_calibrated or chosen.rounding != "nearest" else 0,
             original=Path(model) if is_imported else None,
             threads=used_threads,
             made_with=made_with(),
@@ -282,7 +299,11 @@ def _threads(asked: int | None) -> int:
 
 
 def _candidates(
-    prepared: Callable[..., Prepared], profiles: Sequence[CapabilityProfile], progress: Progress
+    prepared: Callable[..., Prepared],
+    profiles: Sequence[CapabilityProfile],
+    progress: Progress,
+    *,
+    takes_pixels: bool,
 ) -> tuple[list[tuple[Candidate, Statistics | None]], tuple[Refusal, ...]]:
     """Plan and lower for every target; what one of them cannot do is no loss to the others.
 
@@ -298,6 +319,8 @@ def _candidates(
     for profile in profiles:
         progress.stage(f"Planning for {profile.id}", None)  # its stages count for themselves
         try:
+            if takes_pixels:
+                require_pixel_codes(profile)
             found = prepared(profile=profile)
             check(found.plan, found.model, profile)
             candidate = Candidate(
@@ -358,9 +381,8 @@ def _evaluation(
     data: str | Path | None,
     labels: str | Path | None,
     metric: str | None,
-    preprocessing: Preprocessing | None,
     *,
-    is_named: bool,
+    opened: Callable[[str | Path], CalibrationSet],
     origin: str,
 ) -> Evaluation:
     if metric is not None and labels is None:
@@ -380,11 +402,7 @@ def _evaluation(
             metric=None,
             origin=f"{len(few)} {origin}: no --eval was given",
         )
-    chosen = open_data(
-        data,
-        inputs=model.inputs,
-        preprocessing=preprocessing if is_named else _one_preprocessing(preprocessing, data),
-    )
+    chosen = opened(data)
     known = read_labels(labels, chosen) if labels is not None else None
     if known is not None and metric is None:
         require_classes(known, math.prod(model.outputs[0].shape))
@@ -393,11 +411,13 @@ def _evaluation(
     return Evaluation(data=chosen, labels=known, metric=metric, origin=Path(data).name)
 
 
-def _origin(data: str | Path | None, limit: int | None, *, is_calibrated: bool) -> str:
+def _origin(
+    data: str | Path | None, limit: int | None, *, is_calibrated: bool, rounding: RoundingMethod
+) -> str:
     """Say what verification runs on where no evaluation data were given.
 
     Raises:
-        InputError: The precision needs calibration, and there are no data; or a number of them is given alone.
+        InputError: The precision or the rounding needs calibration data, and there are none; or a number of them is given alone.
     """
     if is_calibrated:
         if data is None:
@@ -406,6 +426,11 @@ def _origin(data: str | Path | None, limit: int | None, *, is_calibrated: bool) 
                 hint="Give --data, or a precision that needs none: --precision weights-int8, weights-int4 or int8-dynamic.",
             )
         return "of the calibration samples"
+    if data is None and rounding != "nearest":
+        raise InputError(
+            f"--rounding {rounding} needs calibration data, got none.",
+            hint="Give --data, or leave --rounding out: every weight then goes to its nearest code.",
+        )
     if data is None and limit is not None:
         raise InputError("--limit needs --data: it counts their samples.", hint="Leave --limit out.")
     return (
@@ -437,6 +462,22 @@ def _one_preprocessing(calibration: Preprocessing | None, evaluation: str | Path
             hint="Give one for both by --preprocess FILE, or make them equal.",
         )
     return calibration if calibration is not None else own
+
+
+def _folded(model: FloatModel, preprocessing: Preprocessing | None) -> tuple[FloatModel, Preprocessing]:
+    """Return the model with mean and std inside, and what is left to do with pictures.
+
+    Raises:
+        InputError: Nothing says what mean and std are, or the model takes no such pictures.
+    """
+    if preprocessing is None:
+        raise InputError(
+            "--fold-preprocessing: nothing says what to fold: there is no preprocess.toml in or beside the data.",
+            hint="Put one there, or give --preprocess FILE.",
+        )
+    channels = len(preprocessing.mean)
+    left = dataclasses.replace(preprocessing, mean=(0.0,) * channels, std=(1.0,) * channels)
+    return taking_pixels(model, preprocessing), left
 
 
 def _write(

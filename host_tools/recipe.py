@@ -25,18 +25,22 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SCHEMA_MAJOR = 1
-SCHEMA_MINOR = 3
+SCHEMA_MINOR = 4
 _SCHEMA_VERSION = f"{SCHEMA_MAJOR}.2"
 """Of a recipe that asks for no other precision than int8: what 1.3 added it does not use."""
 _PRECISION_VERSION = f"{SCHEMA_MAJOR}.3"
+_ROUNDING_VERSION = f"{SCHEMA_MAJOR}.4"
 METHODS: tuple[Method, ...] = get_args(Method)
 Spared = Literal["latency", "size"]
 SPARED: tuple[Spared, ...] = get_args(Spared)
+RoundingMethod = Literal["nearest", "gptq"]
+ROUNDING_METHODS: tuple[RoundingMethod, ...] = get_args(RoundingMethod)
 _DEFAULT_PERCENTILE = 99.99
 _KEYS = (
     "schema_version",
     "precision",
     "group",
+    "rounding",
     "method",
     "percentile",
     "bias_correction",
@@ -107,6 +111,8 @@ class Recipe:
         precision: What of the model becomes integers. All but ``int8`` need no calibration, and know nothing of what else is here but
             `keep_float`.
         group: Weights that share a scale, along the axis that is summed over, where the precision has groups; None: what the target has best.
+        rounding: How weights of the precisions of weights alone are rounded: to the nearest code, or by what their matrices give on
+            calibration data.
         method: How observed ranges become parameters; None lets the plan choose, and say so.
         percentile: Share of values that ``percentile`` keeps inside the range, in percent, above 50 and at most 100.
         bias_correction: Whether biases take back the shift that rounding the weights gives to each output channel's mean.
@@ -125,6 +131,7 @@ class Recipe:
 
     precision: PlanPrecision = "int8"
     group: int | None = None
+    rounding: RoundingMethod = "nearest"
     method: Method | None = None
     percentile: float = _DEFAULT_PERCENTILE
     bias_correction: bool = True
@@ -143,7 +150,9 @@ class Recipe:
         """Make the mappings read-only."""
         object.__setattr__(self, "tensors", MappingProxyType(dict(self.tensors)))
         object.__setattr__(self, "extra", MappingProxyType(dict(self.extra)))
-        if self.precision != "int8" and self.schema_version == _SCHEMA_VERSION:
+        if self.rounding != "nearest" and self.schema_version in (_SCHEMA_VERSION, _PRECISION_VERSION):
+            object.__setattr__(self, "schema_version", _ROUNDING_VERSION)
+        elif self.precision != "int8" and self.schema_version == _SCHEMA_VERSION:
             object.__setattr__(self, "schema_version", _PRECISION_VERSION)
 
     @classmethod
@@ -187,8 +196,8 @@ def recipe_from(document: object, *, where: str) -> Recipe:
     """Read a recipe from parsed TOML or JSON, which is left as it was.
 
     Args:
-        document: A mapping with any of ``schema_version``, ``precision``, ``group``, ``method``, ``percentile``, ``bias_correction``,
-            ``equalization``, ``channel_splitting``, ``reconstruction``, ``mixed_precision``, ``spared``,
+        document: A mapping with any of ``schema_version``, ``precision``, ``group``, ``rounding``, ``method``, ``percentile``,
+            ``bias_correction``, ``equalization``, ``channel_splitting``, ``reconstruction``, ``mixed_precision``, ``spared``,
             ``keep_float``, ``widen`` and ``tensors``.
         where: Its origin, for messages.
 
@@ -209,6 +218,7 @@ def recipe_from(document: object, *, where: str) -> Recipe:
     recipe = Recipe(
         precision=_precision(table.get("precision", "int8"), where),
         group=_group(table.get("group"), where),
+        rounding=_rounding(table.get("rounding", "nearest"), where),
         method=_method(table.get("method"), where, "method"),
         percentile=_percentile(table.get("percentile", _DEFAULT_PERCENTILE), where),
         bias_correction=_boolean(table.get("bias_correction", True), where, "bias_correction"),
@@ -239,6 +249,11 @@ def require_agreement(recipe: Recipe, *, where: str) -> None:
     Raises:
         RecipeError: It does; the message names the keys.
     """
+    if recipe.rounding != "nearest" and not recipe.precision.startswith("weights-"):
+        raise RecipeError(
+            f"{where}: rounding: {recipe.rounding} is for weights-int8 and weights-int4, got precision {recipe.precision}.",
+            hint="Leave rounding out: precision int8 reconstructs its weights by itself.",
+        )
     if recipe.precision == "int8":
         if recipe.group is not None:
             raise RecipeError(
@@ -285,6 +300,7 @@ def _document(recipe: Recipe) -> dict[str, object]:
         "schema_version": recipe.schema_version,
         **({} if recipe.precision == "int8" else {"precision": recipe.precision}),
         **({} if recipe.group is None else {"group": recipe.group}),
+        **({} if recipe.rounding == "nearest" else {"rounding": recipe.rounding}),
         **({} if recipe.method is None else {"method": recipe.method}),
         "percentile": recipe.percentile,
         "bias_correction": recipe.bias_correction,
@@ -348,6 +364,13 @@ def _group(value: object, where: str) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= LARGEST_GROUP:
         _refuse(where, "group", f"a whole number from 0 to {LARGEST_GROUP}", value)
     return value
+
+
+def _rounding(value: object, where: str) -> RoundingMethod:
+    for rounding in ROUNDING_METHODS:
+        if rounding == value:
+            return rounding
+    _refuse(where, "rounding", f"one of {', '.join(ROUNDING_METHODS)}", value)
 
 
 def _spared(value: object, where: str) -> Spared:

@@ -16,8 +16,8 @@ from device_agent.contract.document import frozen
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-MANIFEST_VERSION = "1.2"
-"""1.1: ``heat``. 1.2: ``requires.processor_features`` and ``requires.otherwise``."""
+MANIFEST_VERSION = "1.3"
+"""1.1: ``heat``. 1.2: ``requires.processor_features`` and ``requires.otherwise``. 1.3: ``preprocessing.crop``."""
 
 WireType = Literal["float32", "int8", "uint8", "int16", "int32", "int64", "bool"]
 EngineName = Literal["onnx", "tflite", "openvino", "null"]
@@ -64,15 +64,17 @@ class PayloadTensor(Extensible):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preprocessing(Extensible):
-    """How a picture becomes the float model's input: resize, colour, (x - mean) / std on 0..255, layout.
+    """How a picture becomes the float model's input: colour, resize, crop, (x - mean) / std on 0..255, layout.
 
     Attributes:
-        resize: (height, width) in pixels.
+        resize: (height, width) in pixels; with a ``crop`` what the picture, its aspect kept, must cover.
         resample: Filter for resizing.
         color: Channel order; ``L`` is one grey channel.
         layout: Where channels stand in the float model's input.
         mean: Subtracted, one a channel, on the 0..255 scale.
         std: Then divided by, one a channel; each > 0.
+        crop: (height, width) cut out of the centre after resizing, none larger than ``resize``; None: nothing is cut off. A reader of 1.2,
+            who does not know it, gets frames of another size than the model's, and refuses them.
     """
 
     resize: tuple[int, int]
@@ -81,6 +83,7 @@ class Preprocessing(Extensible):
     layout: Literal["NCHW", "NHWC"]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    crop: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,8 +1,8 @@
 """`encode` and `decode` a `Manifest`: canonical JSON and back, with every rule that a manifest obeys.
 
 Canonical: ``schema_version`` first, then the fields in the order of their declaration, unknown fields last (``heat``, of 1.1, and
-what is needed of the processor, of 1.2, only where it is declared), compact UTF-8, one newline at the end. The same manifest always
-gives the same bytes.
+what is needed of the processor, of 1.2, and ``preprocessing.crop``, of 1.3, only where they are declared), compact UTF-8, one newline at
+the end. The same manifest always gives the same bytes.
 """
 
 from __future__ import annotations
@@ -125,12 +125,15 @@ def _plain(value: object) -> dict[str, object]:
     for field in dataclasses.fields(value):  # type: ignore[arg-type]  # only dataclasses come here
         if field.name not in ("extra", "schema_version"):
             document[field.name] = _plain_value(getattr(value, field.name))
-    if isinstance(value, Manifest) and value.heat is None:
-        del document["heat"]
+    for later in (
+        "heat",
+        "crop",
+        "otherwise",
+    ):  # what is not there is left out, so that an older manifest keeps its bytes
+        if later in document and document[later] is None:
+            del document[later]
     if isinstance(value, Requires) and not value.processor_features:
         del document["processor_features"]
-    if isinstance(value, Requires) and value.otherwise is None:
-        del document["otherwise"]
     extra: dict[str, object] = value.extra  # type: ignore[attr-defined]  # every one is Extensible
     return {**document, **{key: item for key, item in extra.items() if key not in document}}
 
@@ -212,6 +215,11 @@ def _preprocessing(fields: Fields) -> Preprocessing:
     channels = _CHANNELS[color]
     height, width = fields.integers("resize", least=2, most=2, low=1, high=MAX_SIDE_PIXELS)
     limit = _FLOAT32_MAX
+    crop = (
+        fields.integers("crop", least=2, most=2, low=1, high=MAX_SIDE_PIXELS) if fields.has("crop") else None
+    )
+    if crop is not None and (crop[0] > height or crop[1] > width):
+        fields.refuse("crop", f"at most what resize is, {[height, width]}", crop)
     return Preprocessing(
         resize=(height, width),
         resample=fields.choice("resample", ("nearest", "bilinear", "bicubic")),
@@ -219,6 +227,7 @@ def _preprocessing(fields: Fields) -> Preprocessing:
         layout=fields.choice("layout", ("NCHW", "NHWC")),
         mean=fields.numbers("mean", least=channels, most=channels, low=-limit, high=limit),
         std=fields.numbers("std", least=channels, most=channels, low=_FLOAT32_TINY, high=limit),
+        crop=None if crop is None else (crop[0], crop[1]),
         extra=fields.unknown(),
     )
 

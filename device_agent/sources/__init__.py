@@ -3,6 +3,8 @@
 Layout:
     source.py      `Frame` and the `Source` protocol
     preprocess.py  a picture to the float model's input; the host calibrates with the same code
+    preprocess_file.py  the same as preprocess.toml says it
+    resample.py    pictures resized without Pillow, to the same bytes
     adapt.py       the float model's arrays to the payload's, and back
     npy.py         bytes of an .npy, whoever sent them
     directory.py   pictures or .npy files of a folder

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from device_agent.contract.errors import DeviceError
 from device_agent.sources.adapt import FrameError, to_payload
 from device_agent.sources.frame_queue import FrameQueue
-from device_agent.sources.preprocess import prepare_pixels
+from device_agent.sources.preprocess import PictureError, prepare_pixels
 from device_agent.sources.received import only_input
 from device_agent.sources.source import Frame, SourceEnded
 
@@ -89,7 +89,7 @@ class CameraSource:
         try:
             array = prepare_pixels(picture, self._preprocessing)
             inputs = to_payload({self._tensor.source_name: array}, self._tensors)
-        except FrameError as error:
+        except (FrameError, PictureError) as error:
             self.refused += 1
             self._on_refused(str(error))
             return None

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 from device_agent.contract.document import printable
 from device_agent.contract.errors import DeviceError
 from device_agent.sources.adapt import FrameError, to_payload
-from device_agent.sources.npy import batched, read_npy
 from device_agent.sources.preprocess import PictureError, load_image
+from device_agent.sources.received import array_of
 from device_agent.sources.source import Frame, SourceEnded
 
 if TYPE_CHECKING:
@@ -182,7 +182,7 @@ class DirectorySource:
             raise FrameError(f"{path.name}: cannot be read: {error.strerror}.") from error
         if len(data) > _MAX_FILE_BYTES:
             raise FrameError(f"{path.name}: expected at most {_MAX_FILE_BYTES} bytes.")
-        return {first.source_name: batched(read_npy(data, where=path.name), first)}
+        return {first.source_name: array_of(data, first, self._preprocessing, where=path.name)}
 
 
 def _version_of(path: Path) -> _Version:

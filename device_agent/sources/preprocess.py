@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import io
-import reprlib
-import sys
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from device_agent.contract.errors import ConfigError, DeviceError
-from device_agent.contract.manifest import Preprocessing
+from device_agent.contract.errors import DeviceError
+from device_agent.sources import resample
 
 try:
     from PIL import Image, ImageOps, UnidentifiedImageError
@@ -21,32 +18,16 @@ except ImportError as error:
     Image = None  # type: ignore[assignment]  # its absence is reported when a picture is asked for
     _absence = str(error)
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from numpy.typing import NDArray
+
+    from device_agent.contract.manifest import Preprocessing
 
 MAX_PIXELS: Final = 64_000_000
 """A picture of more pixels is refused before it is decoded."""
-FILE_NAME: Final = "preprocess.toml"
-_MAX_FILE_BYTES: Final = 64 << 10
-_MAX_EXTENT: Final = 16_384
 _FORMATS: Final = ("JPEG", "PNG", "BMP", "WEBP", "TIFF")
 """Of Pillow's many readers those of which a camera may make use; its EPS reader, for one, runs another program."""
-_MEAN_LIMIT: Final = 1e6
-_STD_RANGE: Final = (1e-6, 1e6)
 _MODES: Final = ("1", "L", "P", "RGB", "RGBA", "LA", "PA", "CMYK", "YCbCr")
-_CHOICES: Final = {
-    "resample": ("nearest", "bilinear", "bicubic"),
-    "color": ("RGB", "BGR", "L"),
-    "layout": ("NCHW", "NHWC"),
-}
-_KEYS: Final = ("resize", "resample", "color", "layout", "mean", "std")
 
 
 class PictureError(DeviceError):
@@ -66,7 +47,8 @@ def load_image(source: Path | bytes, preprocessing: Preprocessing) -> NDArray[np
         float32 of shape (1, channels, height, width) or (1, height, width, channels), C-contiguous.
 
     Raises:
-        PictureError: Pillow is absent, the picture cannot be read, is larger than `MAX_PIXELS`, or has more than 8 bits a channel.
+        PictureError: Pillow is absent, the picture cannot be read, is larger than `MAX_PIXELS`, also when resized, or has more than 8 bits
+            a channel.
     """
     where = str(source) if isinstance(source, Path) else "picture"
     if Image is None:
@@ -89,39 +71,60 @@ def load_image(source: Path | bytes, preprocessing: Preprocessing) -> NDArray[np
 
 
 def prepare_pixels(picture: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.float32]:
-    """Resize and normalise a picture that is decoded already, as `load_image` does.
+    """Resize and normalise a picture that is decoded already, as `load_image` does; without Pillow too, to the same numbers.
 
     Args:
-        picture: Shape (height, width, 3), red first.
+        picture: Shape (height, width) or (height, width, 1) of grey, or (height, width, 3), red first.
         preprocessing: What to do.
 
     Returns:
         As `load_image`.
 
     Raises:
-        PictureError: Pillow is absent.
+        PictureError: It has no pixel, or more than `MAX_PIXELS`, also when resized.
     """
-    if Image is None:
-        raise PictureError(
-            f"picture: Pillow cannot be imported ({_absence}).", hint="pip install 'edgewright[images]'"
-        )
-    pixels = _pixels(Image.fromarray(np.ascontiguousarray(picture)), preprocessing, "picture")
-    return _normalised(pixels, preprocessing)
+    height, width = picture.shape[:2]
+    if not height * width:
+        raise PictureError(f"picture: {width} x {height} pixels; expected at least 1 x 1.")
+    if Image is not None:
+        grey_or_color = picture[:, :, 0] if picture.shape[2:] == (1,) else picture
+        pixels = _pixels(Image.fromarray(np.ascontiguousarray(grey_or_color)), preprocessing, "picture")
+        return _normalised(pixels, preprocessing)
+    _require_few_pixels(width, height, "picture")
+    rows, columns = _scaled(height, width, preprocessing, "picture")
+    colored = _colored(picture.reshape(height, width, -1), preprocessing)
+    resized = resample.resize(colored, (rows, columns), preprocessing.resample)
+    return _normalised(_cut(resized, preprocessing), preprocessing)
 
 
-def _normalised(pixels: NDArray[np.float32], preprocessing: Preprocessing) -> NDArray[np.float32]:
+def prepared(array: NDArray[np.generic], preprocessing: Preprocessing | None) -> NDArray[np.generic]:
+    """Return an array as the model takes it: a picture is prepared, anything else is the model's input already.
+
+    Args:
+        array: A picture if it is uint8 of shape (height, width), (height, width, 1) or (height, width, 3): no input of a model that takes
+            pictures looks so, for that has four axes.
+        preprocessing: How pictures are prepared; None where the model takes none.
+
+    Raises:
+        PictureError: See `prepare_pixels`.
+    """
+    is_picture = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (1, 3))
+    if preprocessing is None or not is_picture or array.dtype != np.uint8:
+        return array
+    return prepare_pixels(np.asarray(array, np.uint8), preprocessing)
+
+
+def _normalised(pixels: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.float32]:
     mean, std = np.asarray(preprocessing.mean, np.float32), np.asarray(preprocessing.std, np.float32)
     with np.errstate(over="ignore"):  # a manifest may say 1e-40; what is infinite is refused where it is used
-        values = (pixels - mean) / std
+        values = (pixels.astype(np.float32) - mean) / std
     ordered = values if preprocessing.layout == "NHWC" else values.transpose(2, 0, 1)
     return np.ascontiguousarray(ordered[np.newaxis], dtype=np.float32)
 
 
-def _pixels(picture: Image.Image, preprocessing: Preprocessing, where: str) -> NDArray[np.float32]:
-    """Return the pixels on 0..255, shape (height, width, channels)."""
-    width, height = picture.size
-    if width * height > MAX_PIXELS:
-        raise PictureError(f"{where}: {width} x {height} pixels; at most {MAX_PIXELS} are accepted.")
+def _pixels(picture: Image.Image, preprocessing: Preprocessing, where: str) -> NDArray[np.uint8]:
+    """Return the pixels as the model takes them but for the scale, shape (height, width, channels)."""
+    _require_few_pixels(picture.width, picture.height, where)
     if picture.mode not in _MODES:
         raise PictureError(
             f"{where}: mode {picture.mode} is not accepted.", hint="Convert it to 8 bits a channel."
@@ -132,99 +135,51 @@ def _pixels(picture: Image.Image, preprocessing: Preprocessing, where: str) -> N
         layered = upright.convert("RGBA")
         upright = Image.alpha_composite(Image.new("RGBA", layered.size, "white"), layered)
     colored = upright.convert("L" if preprocessing.color == "L" else "RGB")
-    rows, columns = preprocessing.resize
+    rows, columns = _scaled(colored.height, colored.width, preprocessing, where)
     filters = {
         "nearest": Image.Resampling.NEAREST,
         "bilinear": Image.Resampling.BILINEAR,
         "bicubic": Image.Resampling.BICUBIC,
     }
-    resized = colored.resize((columns, rows), filters[preprocessing.resample])
-    pixels = np.asarray(resized, dtype=np.float32).reshape(rows, columns, -1)
+    # In two steps, for Pillow 13 takes the columns first where that is quicker, and what comes out is not the same.
+    narrowed = colored.resize((columns, colored.height), filters[preprocessing.resample])
+    resized = narrowed.resize((columns, rows), filters[preprocessing.resample])
+    return _cut(np.asarray(resized).reshape(rows, columns, -1), preprocessing)
+
+
+def _scaled(height: int, width: int, preprocessing: Preprocessing, where: str) -> tuple[int, int]:
+    """Return rows and columns after resizing: as given, or before a crop the least that cover what is given with the picture's aspect.
+
+    Raises:
+        PictureError: What resizing makes of the picture, or goes through on the way, has too many pixels.
+    """
+    rows, columns = preprocessing.resize
+    if preprocessing.crop is not None:
+        if rows * width >= columns * height:
+            columns = width * rows // height
+        else:
+            rows = height * columns // width
+    for down in (height, rows):  # a strip is small until it is as wide as the model wants it
+        _require_few_pixels(columns, down, where, resized=" when resized")
+    return rows, columns
+
+
+def _require_few_pixels(width: int, height: int, where: str, *, resized: str = "") -> None:
+    if width * height > MAX_PIXELS:
+        raise PictureError(f"{where}: {width} x {height} pixels{resized}; at most {MAX_PIXELS} are accepted.")
+
+
+def _cut(pixels: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.uint8]:
+    """Cut the centre out where that is wanted, and put the channels into their order."""
+    if preprocessing.crop is not None:
+        rows, columns = preprocessing.crop
+        top, left = round((pixels.shape[0] - rows) / 2), round((pixels.shape[1] - columns) / 2)
+        pixels = pixels[top : top + rows, left : left + columns]
     return pixels[:, :, ::-1] if preprocessing.color == "BGR" else pixels
 
 
-def load_preprocessing(path: Path) -> Preprocessing:
-    """Read a ``preprocess.toml``.
-
-    Raises:
-        ConfigError: It cannot be read or is wrong; the message names file and key.
-    """
-    try:
-        with path.open("rb") as stream:
-            data = stream.read(_MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}.") from error
-    if len(data) > _MAX_FILE_BYTES:
-        raise ConfigError(f"{path}: expected at most {_MAX_FILE_BYTES} bytes; this is some other file.")
-    return parse_preprocessing(data, origin=str(path))
-
-
-def parse_preprocessing(data: bytes, *, origin: str) -> Preprocessing:
-    """Read the text of a ``preprocess.toml``.
-
-    Raises:
-        ConfigError: It is wrong; the message names ``origin`` and key.
-    """
-    try:
-        document = tomllib.loads(data.decode())
-    except (ValueError, RecursionError) as error:  # an integer of thousands of digits is a plain ValueError
-        raise ConfigError(f"{origin}: not valid TOML: {error}.") from error
-    _refuse_unknown(document, ("preprocess",), f"{origin}: ")
-    table = document.get("preprocess")
-    if not isinstance(table, dict):
-        raise ConfigError(f"{origin}: expected a table [preprocess].")
-    where = f"{origin}: preprocess."
-    _refuse_unknown(table, _KEYS, where)
-    missing = [key for key in _KEYS if key not in table]
-    if missing:
-        raise ConfigError(f"{where}{missing[0]} is missing.")
-    color = _choice(table, "color", where)
-    channels = 1 if color == "L" else 3
-    return Preprocessing(
-        resize=_resize(table["resize"], where),
-        resample=_choice(table, "resample", where),  # type: ignore[arg-type]  # one of the literal's own values
-        color=color,  # type: ignore[arg-type]  # as above
-        layout=_choice(table, "layout", where),  # type: ignore[arg-type]  # as above
-        mean=_numbers(table, "mean", channels, where, low=-_MEAN_LIMIT, high=_MEAN_LIMIT),
-        std=_numbers(table, "std", channels, where, low=_STD_RANGE[0], high=_STD_RANGE[1]),
-    )
-
-
-def _refuse_unknown(table: Mapping[str, object], known: tuple[str, ...], where: str) -> None:
-    for key in table:
-        if key not in known:
-            close = difflib.get_close_matches(key, known, n=1)
-            meant = f" Did you mean {close[0]!r}?" if close else ""
-            raise ConfigError(f"{where}{key}: unknown key.{meant}")
-
-
-def _choice(table: Mapping[str, object], key: str, where: str) -> str:
-    choices = _CHOICES[key]
-    value = table[key]
-    if not isinstance(value, str) or value not in choices:
-        raise ConfigError(f"{where}{key}: expected one of {', '.join(choices)}, got {reprlib.repr(value)}.")
-    return value
-
-
-def _resize(value: object, where: str) -> tuple[int, int]:
-    if isinstance(value, list) and len(value) == 2:
-        height, width = value
-        if all(type(extent) is int and 1 <= extent <= _MAX_EXTENT for extent in (height, width)):
-            return height, width
-    raise ConfigError(
-        f"{where}resize: expected [height, width] from 1 to {_MAX_EXTENT}, got {reprlib.repr(value)}."
-    )
-
-
-def _numbers(
-    table: Mapping[str, object], key: str, count: int, where: str, *, low: float, high: float
-) -> tuple[float, ...]:
-    value = table[key]
-    if isinstance(value, list) and len(value) == count and all(_is_within(item, low, high) for item in value):
-        return tuple(float(item) for item in value)
-    wanted = f"{count} numbers from {low:g} to {high:g}, one a channel"
-    raise ConfigError(f"{where}{key}: expected {wanted}, got {reprlib.repr(value)}.")
-
-
-def _is_within(value: object, low: float, high: float) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high
+def _colored(pixels: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.uint8]:
+    """Return as many channels as the model takes, red first."""
+    if preprocessing.color == "L":
+        return pixels if pixels.shape[2] == 1 else resample.to_luminance(pixels)
+    return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels

@@ -1,4 +1,4 @@
-"""Bytes that somebody sent, as the float model's one input: an ``.npy`` or a picture."""
+"""Bytes that somebody sent, as the float model's one input: an ``.npy``, of the input or of a picture's pixels, or a picture's file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from device_agent.contract.errors import DeviceError
 from device_agent.sources.adapt import FrameError
 from device_agent.sources.npy import MAGIC, batched, read_npy
-from device_agent.sources.preprocess import load_image
+from device_agent.sources.preprocess import load_image, prepared
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,7 +40,19 @@ def arrays_of(
         PictureError: It is no picture that can be read.
     """
     if payload.startswith(MAGIC):
-        return {tensor.source_name: batched(read_npy(payload, where="a frame"), tensor)}
+        return {tensor.source_name: array_of(payload, tensor, preprocessing, where="a frame")}
     if preprocessing is None:
         raise FrameError("a frame that is not .npy, and the artifact does not say how to prepare pictures.")
     return {tensor.source_name: load_image(payload, preprocessing)}
+
+
+def array_of(
+    data: bytes, tensor: PayloadTensor, preprocessing: Preprocessing | None, *, where: str
+) -> NDArray[np.generic]:
+    """Read an ``.npy``: the model's input, or the pixels of a picture (see `prepared`).
+
+    Raises:
+        FrameError: It is no ``.npy``.
+        PictureError: It is a picture that cannot be prepared.
+    """
+    return batched(prepared(read_npy(data, where=where), preprocessing), tensor)

@@ -47,6 +47,7 @@ def run(options: argparse.Namespace) -> int:
             version=options.model_version,
             recipe=_recipe(options),
             preprocess=options.preprocess,
+            fold_preprocessing=options.fold_preprocessing,
             heat=options.heat,
             shapes=parse_shapes(options.shape),
             constants=parse_constants(options.constant),
@@ -81,6 +82,7 @@ def _recipe(options: argparse.Namespace) -> Recipe:
         recipe = Recipe(
             precision=precision or "int8",
             group=group,
+            rounding=options.rounding or "nearest",
             method=method,
             mixed_precision=mixed,
             spared=options.spare or "latency",
@@ -92,7 +94,13 @@ def _recipe(options: argparse.Namespace) -> Recipe:
             "--method and --recipe exclude each other.", hint="Write the method into the recipe."
         )
     recipe = Recipe.read(Path(options.recipe))
-    given = {"precision": precision, "group": group, "mixed_precision": mixed, "spared": options.spare}
+    given = {
+        "precision": precision,
+        "group": group,
+        "rounding": options.rounding,
+        "mixed_precision": mixed,
+        "spared": options.spare,
+    }
     recipe = dataclasses.replace(
         recipe, **{name: value for name, value in given.items() if value is not None}
     )

@@ -19,7 +19,9 @@ examples:
   edgewright convert model.onnx --data calibration/ --target cortex-a-tflite --out build/
   edgewright convert model.onnx --data calib.npz --shape images=1,3,224,224 --target x86_64-onnxruntime --out build/
   edgewright convert vad.onnx --data frames.npz --shape state=2,1,128 --constant sr=16000 --target cortex-a-tflite --out build/
+  edgewright convert model.onnx --data photos/ --fold-preprocessing --target cortex-a-tflite --out build/
   edgewright convert model.onnx --precision weights-int4:32 --target x86_64-onnxruntime --out build/
+  edgewright convert model.onnx --precision weights-int4:32 --rounding gptq --data calib.npz --target x86_64-onnxruntime --out build/
   edgewright convert quantized.tflite --target x86_64-openvino --out build/
   edgewright convert model.keras --data calib.npz --shape input_layer=1,96,96,3 --target cortex-m-tflm --out build/
   edgewright convert model.onnx --data calib/ --eval photos/ --labels labels.csv --method mse \\
@@ -53,6 +55,11 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="PRECISION",
         help="int8: weights and activations, calibrated; int8-dynamic: activations quantized at run time; weights-int8[:GROUP] and "
         "weights-int4[:GROUP]: weights alone, GROUP of them on one scale; see docs/precisions.md (default: int8)",
+    )
+    parser.add_argument(
+        "--rounding",
+        choices=("nearest", "gptq"),
+        help="of weights alone: to the nearest code, or by what each matrix gives on --data (default: nearest)",
     )
     parser.add_argument(
         "--target",
@@ -102,6 +109,11 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--preprocess",
         metavar="FILE",
         help="how pictures become inputs (default: preprocess.toml in or beside the data)",
+    )
+    parser.add_argument(
+        "--fold-preprocessing",
+        action="store_true",
+        help="mean and std of preprocess.toml go into the model: its input is then the pixels themselves, 0 to 255",
     )
     parser.add_argument(
         "--heat",

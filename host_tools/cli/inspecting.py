@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from device_agent.contract.manifest import Manifest, PayloadTensor, Requires
+    from device_agent.contract.manifest import Manifest, PayloadTensor, Preprocessing, Requires
     from targets.profile import CapabilityProfile
 
 _REFUSED = 3
@@ -163,6 +163,7 @@ def _rows(manifest: Manifest, digest: str) -> list[tuple[str, str]]:
         ),
         *(("input", _described(tensor)) for tensor in manifest.inputs),
         *(("output", _described(tensor)) for tensor in manifest.outputs),
+        *([] if manifest.preprocessing is None else [("pictures", _prepared(manifest.preprocessing))]),
         ("golden", f"{len(manifest.golden)} samples, at most {manifest.tolerance.max_lsb} codes apart"),
         ("float model", manifest.model_digest),
         ("calibration", manifest.data_digest),
@@ -176,6 +177,19 @@ def _versions(requires: Requires) -> str:
     )
     needed = " or ".join(requires.processor_features)
     return f"{versions}, on a processor with {needed}" if needed else versions
+
+
+def _prepared(preprocessing: Preprocessing) -> str:
+    """Say what becomes of a picture, in the order in which it does."""
+    resize = "x".join(map(str, preprocessing.resize))
+    crop = None if preprocessing.crop is None else "x".join(map(str, preprocessing.crop))
+    sized = (
+        f"resized to {resize}" if crop is None else f"resized to cover {resize}, the centre {crop} cut out"
+    )
+    mean, std = (
+        ", ".join(f"{value:g}" for value in values) for values in (preprocessing.mean, preprocessing.std)
+    )
+    return f"{preprocessing.color}, {sized} ({preprocessing.resample}), minus {mean}, by {std}, {preprocessing.layout}"
 
 
 def _described(tensor: PayloadTensor) -> str:

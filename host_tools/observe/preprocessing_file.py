@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from device_agent.sources.preprocess import FILE_NAME, load_preprocessing
+from device_agent.sources.preprocess_file import FILE_NAME, load_preprocessing
 
 if TYPE_CHECKING:
     from device_agent.contract.manifest import Preprocessing

@@ -32,14 +32,14 @@ def codes_of(values: Float64, qparams: QParams, rounding: Rounding = "half_even"
 
 def unsaturated_codes_of(values: Float64, qparams: QParams, rounding: Rounding) -> Float64:
     """Return ``round(values / scale) + zero_point`` as whole float64, same shape, which may lie outside the codes that exist."""
-    scale, zero_point = _aligned(qparams, values.shape)
+    scale, zero_point = aligned(qparams, values.shape)
     codes: Float64 = _ROUNDINGS[rounding](values / scale) + zero_point
     return codes
 
 
 def values_of(codes: Float64, qparams: QParams) -> Float64:
     """Return ``scale * (code - zero_point)``, same shape."""
-    scale, zero_point = _aligned(qparams, codes.shape)
+    scale, zero_point = aligned(qparams, codes.shape)
     return (codes - zero_point) * scale
 
 
@@ -63,7 +63,7 @@ def rebased(qparams: QParams, *, signed: bool) -> QParams:
     )
 
 
-def _aligned(qparams: QParams, shape: tuple[int, ...]) -> tuple[Float64, Float64]:
+def aligned(qparams: QParams, shape: tuple[int, ...]) -> tuple[Float64, Float64]:
     """Return scale and zero point, shaped to broadcast against an array of ``shape``."""
     scale, zero_point = np.asarray(qparams.scale, np.float64), np.asarray(qparams.zero_point, np.float64)
     if qparams.group_axis is not None and qparams.group_size is not None:

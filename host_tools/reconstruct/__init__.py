@@ -13,10 +13,13 @@ Layout:
     rounding.py         the integers of least squared error
     exponents.py        power-of-two scales by what the operator gives
     checkpoint.py       finished operators on disk, to go on from
+    gptq.py             round_by_outputs(): the matrices of a plan of weights alone
+    successive.py       one such matrix, input by input
 """
 
 from __future__ import annotations
 
+from host_tools.reconstruct.gptq import round_by_outputs
 from host_tools.reconstruct.reconstruction import reconstruct
 
-__all__ = ["reconstruct"]
+__all__ = ["reconstruct", "round_by_outputs"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 from host_tools.errors import InputError
@@ -47,4 +46,4 @@ def prepare_imported(model: FloatModel, profile: CapabilityProfile, recipe: Reci
         CapabilityError: See `plan_imported`.
         RecipeError: The recipe names what the model lacks.
     """
-    return in_one_stage("codes of the file", model, partial(plan_imported, model, profile, recipe))
+    return in_one_stage("codes of the file", lambda: (model, plan_imported(model, profile, recipe)))

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from host_tools.plan.quantization_plan import QuantizationPlan
 
 
-def in_one_stage(name: str, model: FloatModel, planned: Callable[[], QuantizationPlan]) -> Prepared:
-    """Make a plan, and tell of the one stage that it took."""
+def in_one_stage(name: str, planned: Callable[[], tuple[FloatModel, QuantizationPlan]]) -> Prepared:
+    """Make a plan and the float model that it is for, and tell of the one stage that they took."""
     started = time.monotonic()
-    plan = planned()
+    model, plan = planned()
     stage = Stage(
         name=name,
         seconds=time.monotonic() - started,

@@ -1,29 +1,58 @@
-"""`prepare_uncalibrated`: the plan of one target where nothing is calibrated, which takes one stage."""
+"""`prepare_uncalibrated`: the plan of one target where no activation is calibrated, which takes one stage."""
 
 from __future__ import annotations
 
 import dataclasses
-from functools import partial
 from typing import TYPE_CHECKING
 
 from host_tools.plan.uncalibrated import plan_uncalibrated
+from host_tools.reconstruct import round_by_outputs
 from host_tools.stages.single import in_one_stage
 
 if TYPE_CHECKING:
     from host_tools.model.float_model import FloatModel
+    from host_tools.observe.calibration_set import CalibrationSet
+    from host_tools.plan.quantization_plan import QuantizationPlan
+    from host_tools.progress import Progress
     from host_tools.recipe import Recipe
     from host_tools.stages.stages import Prepared
     from targets.profile import CapabilityProfile, PlanPrecision
 
 
-def prepare_uncalibrated(model: FloatModel, profile: CapabilityProfile, recipe: Recipe) -> Prepared:
+def prepare_uncalibrated(
+    model: FloatModel,
+    profile: CapabilityProfile,
+    recipe: Recipe,
+    *,
+    data: CalibrationSet,
+    threads: int,
+    progress: Progress,
+) -> Prepared:
     """Plan a model for a target in a precision that needs no calibration.
+
+    Args:
+        model: The canonical float model.
+        profile: The target.
+        recipe: Its precision, group size, and how weights are rounded.
+        data: Calibration samples, for a rounding that looks at them.
+        threads: Threads of one inference.
+        progress: Told how far it is.
 
     Raises:
         CapabilityError: See `plan_uncalibrated`.
         RecipeError: The recipe names what the model lacks.
+        InputError: The recipe rounds matrices, and none is stored.
+        DataError: A sample cannot be read or does not fit.
+        ModelError: ONNX Runtime failed.
     """
-    return in_one_stage("weights", model, partial(plan_uncalibrated, model, profile, recipe))
+
+    def planned() -> tuple[FloatModel, QuantizationPlan]:
+        plan = plan_uncalibrated(model, profile, recipe)
+        if recipe.rounding == "nearest":
+            return model, plan
+        return round_by_outputs(model, plan, data, threads=threads, progress=progress)
+
+    return in_one_stage("weights", planned)
 
 
 def as_required(profile: CapabilityProfile, precision: PlanPrecision) -> CapabilityProfile:

@@ -15,6 +15,9 @@ import pytest
 from PIL import Image
 
 from device_agent.contract.archive import ArtifactArchive
+from device_agent.sources.adapt import to_payload, to_source
+from device_agent.sources.preprocess import load_image
+from device_agent.startup import load_payload
 from host_tools.processor import is_suited, suited
 from targets import catalog
 from tests.e2e.small_network import samples, write_network
@@ -519,3 +522,75 @@ def test_an_unsupported_operator_is_named(workplace: Workplace) -> None:
     line = fails(replaced(workplace, model=workplace.folder / "custom.onnx"))
     assert "MyOp" in line
     assert "custom" in line
+
+
+@pytest.mark.parametrize("target", ["cortex-a-tflite", "x86_64-onnxruntime", OPENVINO])
+def test_folded_preprocessing_lets_the_device_feed_pixels(workplace: Workplace, target: str) -> None:
+    """The artifact asks for pixels, the payload's code of a pixel is the pixel, and its outputs are those of the unfolded one."""
+    folder = workplace.folder
+    pictures(folder / "pictures")
+    of_pictures = replaced(workplace, data=folder / "pictures")
+    chosen = ("--target", target, "--min-agreement", "0", "--method", "minmax")
+    outputs = {}
+    for out, more in (("plain", ()), ("folded", ("--fold-preprocessing",))):
+        done = of_pictures.run(*chosen, *more, out=out)
+        assert done.returncode == 0, done.stderr
+        archive = ArtifactArchive.open(folder / out / f"small-0.1.0-{target}.ewa")
+        manifest = archive.manifest
+        preprocessing = manifest.preprocessing
+        assert preprocessing is not None
+        engine, _ = load_payload(archive, threads=1)
+        frames = [
+            to_payload({"images": load_image(path, preprocessing)}, manifest.inputs)
+            for path in sorted((folder / "pictures").glob("*.png"))
+        ]
+        found = [to_source([np.array(one) for one in engine.infer(frame)], manifest.outputs) for frame in frames]  # fmt: skip
+        outputs[out] = np.stack([one["logits"] for one in found])
+        engine.close()
+    assert (preprocessing.mean, preprocessing.std) == ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    (fed,) = manifest.inputs
+    if fed.dtype != "float32":
+        assert (fed.scale, fed.zero_point) == (1.0, -128)
+    raw = np.asarray(Image.open(folder / "pictures" / "0.png")).transpose(2, 0, 1)[np.newaxis]
+    moved = raw.transpose(fed.source_axes).astype(np.float64)
+    np.testing.assert_array_equal(np.asarray(frames[0][0], np.float64), moved + (fed.zero_point or 0))
+    error = np.square(outputs["folded"] - outputs["plain"]).mean() / np.square(outputs["plain"]).mean()
+    assert error < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("--preprocess", "told.toml"), "calibration.npy: expected a folder of pictures for --fold-preprocessing"),
+        (("--data", "deep/bare"), "nothing says what to fold: there is no preprocess.toml in or beside the data"),
+        (("--data", "pictures", "--eval", "calibration.npy"), "calibration.npy: expected a folder of pictures"),
+        (("--data", "pictures", "--precision", "weights-int8"), "precision weights-int8 keeps the input in float"),
+        (("--data", "pictures", "--preprocess", "grey.toml"), "1 channels on axis 1 (NCHW), got 'images'"),
+    ],
+    ids=["arrays", "nothing to fold", "arrays to verify on", "precision", "channels"],
+)  # fmt: skip
+def test_folding_that_cannot_be_is_refused(
+    workplace: Workplace, arguments: tuple[str, ...], expected: str
+) -> None:
+    folder = workplace.folder
+    pictures(folder / "pictures")
+    text = (folder / "pictures" / "preprocess.toml").read_text()
+    (folder / "told.toml").write_text(text)
+    grey = text.replace("RGB", "L").replace("127, 127, 127", "127").replace("128, 128, 128", "128")
+    (folder / "grey.toml").write_text(grey)
+    (folder / "deep" / "bare").mkdir(parents=True)
+    Image.new("RGB", (16, 16)).save(folder / "deep" / "bare" / "0.png")
+    done = workplace.run("--target", "cortex-a-tflite", "--fold-preprocessing", *arguments)
+    assert_refused(done, 2, expected)
+
+
+def test_a_symmetric_target_has_no_code_for_every_pixel(workplace: Workplace) -> None:
+    pictures(workplace.folder / "pictures")
+    of_pictures = replaced(workplace, data=workplace.folder / "pictures")
+    chosen = ("--target", "amd-vitis-dpu", "--target", "cortex-a-tflite", "--min-agreement", "0")
+    done = of_pictures.run(*chosen, "--fold-preprocessing", json_report=True)
+    assert (done.returncode, "Traceback" in done.stderr) == (3, False), done.stderr
+    (refusal,) = json.loads(done.stdout)["refused"]
+    assert refusal["target"] == "amd-vitis-dpu"
+    assert "--fold-preprocessing: pixels from 0 to 255 would be codes in steps of 4" in refusal["reason"]
+    assert (workplace.folder / "out" / "small-0.1.0-cortex-a-tflite.ewa").exists()

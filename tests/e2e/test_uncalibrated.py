@@ -86,6 +86,42 @@ def test_a_model_is_converted_without_data_and_an_agent_runs_it(
     assert len((model.parent / "results.jsonl").read_text().splitlines()) == 4
 
 
+def test_matrices_are_rounded_by_what_they_give_on_data(model: Path) -> None:
+    for name, seed in (("data", 1), ("eval", 2)):
+        numbers = np.random.default_rng(seed)
+        more = numbers.standard_normal((40, 1, 6, 40)) * np.geomspace(3.0, 0.1, 40)
+        np.savez(
+            model.parent / f"{name}.npz",
+            ids=numbers.integers(0, 50, (40, 1, 6)),
+            more=more.astype(np.float32),
+        )
+    chosen = (
+        "--target",
+        TARGET,
+        "--data",
+        "data.npz",
+        "--eval",
+        "eval.npz",
+        "--min-agreement",
+        "0",
+        "--json",
+    )
+    reports = {}
+    for rounding in ("nearest", "gptq"):
+        done = convert(model, "weights-int4", *chosen, "--rounding", rounding)
+        assert done.returncode == 0, done.stdout + done.stderr
+        reports[rounding] = json.loads(done.stdout)
+    counts = [report["calibration_samples"] for report in reports.values()]
+    assert counts == [0, 40]
+    (nearest,), (rounded,) = (report["targets"] for report in reports.values())
+    assert rounded["agreement"]["sqnr_db"] > nearest["agreement"]["sqnr_db"]
+    archive = ArtifactArchive.open(model.parent / "out" / f"network-0.1.0-{TARGET}.ewa")
+    plan = json.loads(archive.read("plan.json"))
+    assert "on 40 calibration samples (GPTQ)" in plan["method_reason"]
+    assert archive.manifest.data_digest == plan["data_digest"]
+    assert json.loads(archive.read("recipe.json"))["rounding"] == "gptq"
+
+
 def test_data_are_needed_where_something_is_calibrated(model: Path) -> None:
     done = convert(model, "int8", "--target", TARGET)
     assert done.returncode == 2
@@ -107,6 +143,16 @@ def test_data_are_needed_where_something_is_calibrated(model: Path) -> None:
         (("weights-int4", "--target", "ethos-u55"), 3, "has no kernels for weights-int4"),
         (("weights-int4", "--target", TARGET, "--method", "mse"), 2, "method: for precision int8 only"),
         (("weights-int4", "--target", TARGET, "--limit", "3"), 2, "--limit needs --data"),
+        (
+            ("weights-int4", "--target", TARGET, "--rounding", "gptq"),
+            2,
+            "--rounding gptq needs calibration data, got none.",
+        ),
+        (
+            ("int8", "--target", TARGET, "--rounding", "gptq"),
+            2,
+            "rounding: gptq is for weights-int8 and weights-int4",
+        ),
     ],
 )
 def test_what_cannot_be_had_is_refused_in_a_sentence(

@@ -107,13 +107,15 @@ def preprocessings(draw: st.DrawFn) -> Preprocessing:
     finite = st.floats(-FLOAT32_MAX, FLOAT32_MAX)
     positive = st.floats(manifest_codec._FLOAT32_TINY, FLOAT32_MAX)
     side = st.integers(1, manifest_codec.MAX_SIDE_PIXELS)
+    resize = (draw(side), draw(side))
     return Preprocessing(
-        resize=(draw(side), draw(side)),
+        resize=resize,
         resample=draw(st.sampled_from(("nearest", "bilinear", "bicubic"))),
         color=color,
         layout=draw(st.sampled_from(("NCHW", "NHWC"))),
         mean=tuple(draw(st.lists(finite, min_size=channels, max_size=channels))),
         std=tuple(draw(st.lists(positive, min_size=channels, max_size=channels))),
+        crop=draw(st.none() | st.tuples(*(st.integers(1, extent) for extent in resize))),
         extra=draw(UNKNOWN),
     )
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.lib import format as npy_format
 
 from device_agent.contract.digest import digest_of, digest_of_file
+from device_agent.sources.preprocess import PictureError, prepared
 from host_tools.errors import DataError
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from device_agent.contract.manifest import Preprocessing
     from host_tools.model.float_model import TensorSpec
 
 _ZIP = b"PK"
@@ -95,11 +97,17 @@ class NpyFile:
 
 
 class NpyFolder:
-    """A folder of arrays, one sample a file, in the order of their paths; the id of a sample is its path below the folder."""
+    """A folder of arrays, one sample a file, in the order of their paths; the id of a sample is its path below the folder.
 
-    def __init__(self, folder: Path, files: list[Path], spec: TensorSpec) -> None:
+    A file of a picture's pixels is prepared as the device will prepare it.
+    """
+
+    def __init__(
+        self, folder: Path, files: list[Path], spec: TensorSpec, preprocessing: Preprocessing | None = None
+    ) -> None:
         self.where = str(folder)
         self._folder, self._files, self._name = folder, sorted(files), spec.name
+        self._preprocessing = preprocessing
 
     def __len__(self) -> int:
         return len(self._files)
@@ -107,7 +115,11 @@ class NpyFolder:
     def samples(self) -> Iterator[tuple[str, Mapping[str, NDArray[np.generic]]]]:
         """See `SampleSource.samples`."""
         for path in self._files:
-            yield self._id(path), {self._name: np.array(open_npy(path))}
+            try:
+                array = prepared(np.array(open_npy(path)), self._preprocessing)
+            except PictureError as error:
+                raise DataError(f"{path}: {error.args[0]}") from error
+            yield self._id(path), {self._name: array}
 
     def ids(self) -> Iterator[str]:
         """See `SampleSource.ids`."""
@@ -118,9 +130,12 @@ class NpyFolder:
 
     def fingerprint(self, count: int) -> str | None:
         """See `SampleSource.fingerprint`."""
-        return digest_of(
-            "\n".join(["npy folder", *(file_digest(path) for path in self._files[:count])]).encode()
-        )
+        told = [
+            "npy folder",
+            repr(self._preprocessing),
+            *(file_digest(path) for path in self._files[:count]),
+        ]
+        return digest_of("\n".join(told).encode())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,6 +27,7 @@ def open_data(
     inputs: tuple[TensorSpec, ...],
     preprocessing: Preprocessing | None = None,
     limit: int | None = None,
+    only_pictures: bool = False,
 ) -> CalibrationSet:
     """Open samples without reading them.
 
@@ -35,13 +36,20 @@ def open_data(
             shape), an ``.npz`` (keys are input names), a folder of ``.npy`` (one sample a file), or ``module:function`` (returns
             something with a length that yields arrays or mappings).
         inputs: The model's inputs.
-        preprocessing: How pictures become the input; needed for pictures, unused otherwise.
+        preprocessing: How pictures become the input; needed for pictures, and for a folder of ``.npy`` that hold pixels.
         limit: Use only the first samples.
+        only_pictures: Whether nothing but pictures will do, since the model takes their pixels.
 
     Raises:
         DataError: There is nothing there, or it is empty, of an unknown kind, or cannot fit the inputs.
     """
-    return CalibrationSet(_source(spec, inputs, preprocessing), inputs, limit=limit)
+    source = _source(spec, inputs, preprocessing)
+    if only_pictures and not isinstance(source, ImageFolder):
+        raise DataError(
+            f"{spec}: expected a folder of pictures for --fold-preprocessing: arrays are inputs of the model as it was, normalised already.",
+            hint="Give the pictures, or leave --fold-preprocessing out.",
+        )
+    return CalibrationSet(source, inputs, limit=limit)
 
 
 def _source(
@@ -85,7 +93,7 @@ def _folder(
             hint="Separate them.",
         )
     if arrays:
-        return NpyFolder(folder, arrays, _only_input(folder, inputs))
+        return NpyFolder(folder, arrays, _only_input(folder, inputs), preprocessing)
     if not pictures:
         raise DataError(f"{folder}: no picture and no .npy file among its {len(files)} files.", hint=_KINDS)
     if preprocessing is None:

@@ -10,6 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -450,6 +451,22 @@ def test_a_video_is_given_in_full_in_the_right_colours_and_ends(tmp_path: Path) 
     assert apart <= 0.05 * max(1.0, np.abs(still.inputs[0].astype(float)).max()), (
         "as the same picture from a file"
     )
+    source.close()
+
+
+def test_pictures_that_would_grow_beyond_all_bounds_are_refused_one_by_one(tmp_path: Path) -> None:
+    said: list[str] = []
+    source = CameraSource(
+        video(tmp_path / "v.avi"),
+        [PICTURE],
+        replace(PREPROCESSING, resize=(16_384, 16_384)),
+        queue_frames=2,
+        overflow="block",
+        on_refused=said.append,
+    )
+    assert [source.next(5.0), source.next(5.0)] == [None, None]
+    assert source.refused == 2
+    assert "16384 x 16384 pixels when resized; at most 64000000 are accepted" in said[0]
     source.close()
 
 

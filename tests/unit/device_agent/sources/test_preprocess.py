@@ -20,13 +20,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from device_agent.contract.errors import ConfigError
-from device_agent.sources.preprocess import (
-    MAX_PIXELS,
-    PictureError,
-    load_image,
-    load_preprocessing,
-    parse_preprocessing,
-)
+from device_agent.sources.preprocess import MAX_PIXELS, PictureError, load_image
+from device_agent.sources.preprocess_file import load_preprocessing, parse_preprocessing
 from tests.unit.device_agent.sources.payload_tensors import PREPROCESSING
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
@@ -83,7 +78,8 @@ def test_resize_is_height_then_width() -> None:
 @pytest.mark.parametrize(("resample", "filter_"), [("nearest", 0), ("bilinear", 2), ("bicubic", 3)])
 def test_resample_is_pillows(resample: str, filter_: int) -> None:
     noise = Image.fromarray(np.random.default_rng(1).integers(0, 256, (17, 23, 3), np.uint8))
-    expected = np.asarray(noise.resize((6, 5), Image.Resampling(filter_)))
+    narrowed = noise.resize((6, 17), Image.Resampling(filter_))  # rows first, as every Pillow before 13 does
+    expected = np.asarray(narrowed.resize((6, 5), Image.Resampling(filter_)))
     np.testing.assert_array_equal(pixels(saved(noise), resize=(5, 6), resample=resample), expected)
 
 
@@ -96,6 +92,42 @@ def test_a_grey_model_sees_luminance_in_one_channel() -> None:
     grey = prepared(saved(Image.new("RGB", (3, 2), GREEN)), color="L", mean=(0.0,), std=(1.0,))
     assert grey.shape == (1, 1, 2, 3)
     assert set(grey.ravel()) == {150.0}  # ITU-R 601: 0.587 * 255
+
+
+@pytest.mark.parametrize(
+    ("size", "scaled", "box"),
+    [
+        ((40, 20), (16, 8), (5, 1, 11, 7)),  # wide: the height reaches 8, the sides are cut off
+        ((20, 40), (8, 16), (1, 5, 7, 11)),
+        ((33, 20), (13, 8), (4, 1, 10, 7)),  # 13.2 columns are 13; the centre lies at 3.5, which rounds to 4
+        ((8, 8), (8, 8), (1, 1, 7, 7)),
+        ((3, 3), (8, 8), (1, 1, 7, 7)),
+    ],
+)
+def test_crop_covers_keeps_the_aspect_and_takes_the_centre(
+    size: tuple[int, int], scaled: tuple[int, int], box: tuple[int, int, int, int]
+) -> None:
+    """As torchvision's Resize(8) and CenterCrop(6) count."""
+    noise = Image.fromarray(np.random.default_rng(4).integers(0, 256, (size[1], size[0], 3), np.uint8))
+    wide = noise.resize((scaled[0], size[1]), Image.Resampling.BILINEAR)
+    expected = np.asarray(wide.resize(scaled, Image.Resampling.BILINEAR).crop(box))
+    found = pixels(saved(noise), resize=(8, 8), crop=(6, 6), resample="bilinear")
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_crop_of_what_is_no_square() -> None:
+    assert prepared(PNG, resize=(30, 20), crop=(30, 20)).shape == (1, 3, 30, 20)
+    assert prepared(PNG, resize=(20, 30), crop=(7, 30), layout="NHWC").shape == (1, 7, 30, 3)
+
+
+def test_a_strip_that_resizing_would_blow_up_is_refused() -> None:
+    """A picture one pixel wide is small until its columns become 224, or its width is kept in proportion."""
+    strip = saved(Image.new("L", (1, 1_000_000)))
+    with pytest.raises(PictureError, match="224 x 1000000 pixels when resized; at most 64000000"):
+        prepared(strip, resize=(224, 224))
+    line = saved(Image.new("L", (1_000_000, 1)))
+    with pytest.raises(PictureError, match="224000000 x 1 pixels when resized"):
+        prepared(line, resize=(224, 224), crop=(224, 224))
 
 
 # --- kinds of pictures ---
@@ -320,6 +352,8 @@ def test_a_good_file_is_read(tmp_path: Path) -> None:
     assert (found.mean, found.std) == ((127.0, 127.5, 0.0), (128.0, 1.5, 1e-6))
     grey = parse_preprocessing(toml(color='"L"', mean="[0]", std="[255]"), origin="p")
     assert (grey.mean, grey.std) == ((0.0,), (255.0,))
+    assert (found.crop, grey.crop) == (None, None)
+    assert parse_preprocessing(toml(crop="[224, 1]"), origin="p").crop == (224, 1)
 
 
 @pytest.mark.parametrize("key", GOOD)
@@ -340,6 +374,7 @@ WRONG = {
         "[true, 1]",
         "[16385, 1]",
     ],
+    "crop": ["224", "[224]", "[0, 1]", "[225, 192]", "[224, 193]", "[1.0, 2]", "[true, 1]"],
     "resample": ['"lanczos"', '"Bilinear"', "2", "[]", '["nearest"]', "{}"],
     "color": ['"rgb"', '"RGBA"', "3", "[]", '""'],
     "layout": ['"CHW"', '"nchw"', "1", "false"],

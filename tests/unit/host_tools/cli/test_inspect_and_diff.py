@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
 from device_agent.contract.archive import ArtifactArchive
+from device_agent.contract.manifest import Preprocessing
 from host_tools.cli.main import main
 from host_tools.tflite_file import read_tflite
 from targets import catalog
 from tests.e2e.small_network import write_network
-from tests.integration.support import null_artifact, onnx_artifact
+from tests.integration.support import null_artifact, onnx_artifact, write_ewa
 from tests.unit.host_tools.lint.peers import TfliteModel, fully_connected, onnx_conv, openvino_fake_quantized
 from tests.unit.host_tools.lower.lowering_cases import between
 from tests.unit.host_tools.model.onnx_models import saved
@@ -126,6 +128,33 @@ def test_an_artifact_is_shown_as_ever(tmp_path, capsys):
     capsys.readouterr()
     assert main(["inspect", str(path)]) == 5
     assert main(["diff", str(path), str(path)]) == 5
+
+
+@pytest.mark.parametrize(
+    ("crop", "sized"),
+    [
+        (None, "resized to 32x48 (bilinear)"),
+        ((30, 40), "resized to cover 32x48, the centre 30x40 cut out (bilinear)"),
+    ],
+)
+def test_an_artifact_says_what_it_does_with_pictures(tmp_path, capsys, crop, sized):
+    archive = ArtifactArchive.open(null_artifact(tmp_path / "null.ewa"))
+    preprocessing = Preprocessing(
+        resize=(32, 48),
+        crop=crop,
+        resample="bilinear",
+        color="BGR",
+        layout="NHWC",
+        mean=(123.675, 116.28, 0.0),
+        std=(58.4, 1.0, 1.0),
+    )
+    manifest = replace(archive.manifest, preprocessing=preprocessing)
+    path = write_ewa(tmp_path / "pictures.ewa", manifest, archive.payload())
+    assert main(["inspect", str(path)]) == 0
+    said = f"pictures     BGR, {sized}, minus 123.675, 116.28, 0, by 58.4, 1, 1, NHWC\n"
+    assert said in capsys.readouterr().out
+    assert main(["inspect", str(tmp_path / "null.ewa")]) == 0
+    assert "pictures" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import sys
 import textwrap
 import tracemalloc
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -310,6 +311,43 @@ def test_pictures_are_prepared_as_the_device_prepares_them(tmp_path: Path) -> No
     assert [sample.id for sample in data] == list(data.ids()) == ["b.JPG", "cats/a.jpeg", "z.png"]
     expected = [load_image(path, PREPROCESSING) for path in (paths[1], paths[2], paths[0])]
     np.testing.assert_array_equal(np.concatenate(values(data)), np.concatenate(expected))
+
+
+def test_arrays_of_pixels_are_prepared_as_pictures_and_inputs_are_left_alone(tmp_path: Path) -> None:
+    from_file = load_image(picture(tmp_path / "a.png"), PREPROCESSING)
+    pixels = np.asarray(Image.open(tmp_path / "a.png"))
+    folder = tmp_path / "arrays"
+    folder.mkdir()
+    ready = many(1)[0]
+    for name, array in (("a.npy", pixels), ("b.npy", ready), ("c.npy", pixels[:, :, 0])):
+        saved(folder / name, array)
+    data = open_data(folder, inputs=PICTURE, preprocessing=PREPROCESSING)
+    found = values(data)
+    np.testing.assert_array_equal(found[0], from_file)
+    np.testing.assert_array_equal(found[1], ready[np.newaxis])
+    assert found[2].shape == (1, 3, 4, 5)
+    assert "a.npy, input 'images': expected float32, got uint8" in reason(folder)
+    other = open_data(folder, inputs=PICTURE, preprocessing=replace(PREPROCESSING, mean=(0.0,) * 3))
+    assert data.fingerprint() != other.fingerprint(), (
+        "what was prepared otherwise is not taken from the cache"
+    )
+
+
+def test_an_array_of_no_pixels_is_named(tmp_path: Path) -> None:
+    saved(tmp_path / "a.npy", np.zeros((0, 4, 3), np.uint8))
+    message = reason(tmp_path, preprocessing=PREPROCESSING)
+    assert "a.npy: picture: 4 x 0 pixels; expected at least 1 x 1" in message
+
+
+def test_only_pictures_will_do_where_the_model_takes_their_pixels(tmp_path: Path) -> None:
+    saved(tmp_path / "a.npy", many(2))
+    for spec in (tmp_path, tmp_path / "a.npy"):
+        message = reason(spec, preprocessing=PREPROCESSING, only_pictures=True)
+        assert "expected a folder of pictures for --fold-preprocessing" in message
+    (tmp_path / "a.npy").unlink()
+    picture(tmp_path / "a.png")
+    data = open_data(tmp_path, inputs=PICTURE, preprocessing=PREPROCESSING, only_pictures=True)
+    assert len(values(data)) == 1
 
 
 def test_ids_of_pictures_are_known_without_reading_them(tmp_path: Path) -> None:

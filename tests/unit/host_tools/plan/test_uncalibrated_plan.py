@@ -136,6 +136,13 @@ def test_parameters_of_what_is_no_weight_are_refused(tmp_path: Path) -> None:
         check(plan, model, dataclasses.replace(profile, uncalibrated={}))
 
 
+def test_a_recipe_says_how_weights_are_rounded() -> None:
+    recipe = parse_recipe(b'precision = "weights-int4"\nrounding = "gptq"', where="r.toml")
+    assert (recipe.rounding, recipe.schema_version) == ("gptq", "1.4")
+    assert parse_recipe(encode_recipe(recipe), where="recipe.json", is_json=True) == recipe
+    assert "rounding" not in json.loads(encode_recipe(Recipe(precision="weights-int4")))
+
+
 def test_a_recipe_says_precision_and_group() -> None:
     recipe = parse_recipe(b'precision = "weights-int4"\ngroup = 64', where="r.toml")
     assert (recipe.precision, recipe.group) == ("weights-int4", 64)
@@ -154,6 +161,13 @@ def test_a_recipe_says_precision_and_group() -> None:
         ),
         ('precision = "weights-int4"\ngroup = -1', "group: expected a whole number from 0"),
         ("group = 32", "precision int8 has no groups, got 32"),
+        ('rounding = "gptq"', "rounding: gptq is for weights-int8 and weights-int4, got precision int8"),
+        ('precision = "int8-dynamic"\nrounding = "gptq"', "got precision int8-dynamic"),
+        (
+            'precision = "weights-int4"\nrounding = "awq"',
+            "rounding: expected one of nearest, gptq, got 'awq'",
+        ),
+        ('precision = "weights-int4"\nrounding = 4', "rounding: expected one of nearest, gptq, got 4"),
         ('precision = "int8-dynamic"\ngroup = 32', "has one scale an output channel, got 32"),
         ('precision = "weights-int4"\nmethod = "mse"', "method: for precision int8 only"),
         ('precision = "weights-int8"\nequalization = true', "equalization: for precision int8 only"),

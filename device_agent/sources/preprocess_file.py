@@ -1,0 +1,124 @@
+"""``preprocess.toml``: how pictures become a model's input, as the user wrote it."""
+
+from __future__ import annotations
+
+import difflib
+import reprlib
+import sys
+from typing import TYPE_CHECKING, Final
+
+from device_agent.contract.errors import ConfigError
+from device_agent.contract.manifest import Preprocessing
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+FILE_NAME: Final = "preprocess.toml"
+_MAX_FILE_BYTES: Final = 64 << 10
+_MAX_EXTENT: Final = 16_384
+_MEAN_LIMIT: Final = 1e6
+_STD_RANGE: Final = (1e-6, 1e6)
+_CHOICES: Final = {
+    "resample": ("nearest", "bilinear", "bicubic"),
+    "color": ("RGB", "BGR", "L"),
+    "layout": ("NCHW", "NHWC"),
+}
+_KEYS: Final = ("resize", "resample", "color", "layout", "mean", "std")
+_OPTIONAL_KEYS: Final = ("crop",)
+
+
+def load_preprocessing(path: Path) -> Preprocessing:
+    """Read a ``preprocess.toml``.
+
+    Raises:
+        ConfigError: It cannot be read or is wrong; the message names file and key.
+    """
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(_MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}.") from error
+    if len(data) > _MAX_FILE_BYTES:
+        raise ConfigError(f"{path}: expected at most {_MAX_FILE_BYTES} bytes; this is some other file.")
+    return parse_preprocessing(data, origin=str(path))
+
+
+def parse_preprocessing(data: bytes, *, origin: str) -> Preprocessing:
+    """Read the text of a ``preprocess.toml``.
+
+    Raises:
+        ConfigError: It is wrong; the message names ``origin`` and key.
+    """
+    try:
+        document = tomllib.loads(data.decode())
+    except (ValueError, RecursionError) as error:  # an integer of thousands of digits is a plain ValueError
+        raise ConfigError(f"{origin}: not valid TOML: {error}.") from error
+    _refuse_unknown(document, ("preprocess",), f"{origin}: ")
+    table = document.get("preprocess")
+    if not isinstance(table, dict):
+        raise ConfigError(f"{origin}: expected a table [preprocess].")
+    where = f"{origin}: preprocess."
+    _refuse_unknown(table, (*_KEYS, *_OPTIONAL_KEYS), where)
+    missing = [key for key in _KEYS if key not in table]
+    if missing:
+        raise ConfigError(f"{where}{missing[0]} is missing.")
+    color = _choice(table, "color", where)
+    channels = 1 if color == "L" else 3
+    resize = _extents(table, "resize", where, (_MAX_EXTENT, _MAX_EXTENT))
+    return Preprocessing(
+        resize=resize,
+        resample=_choice(table, "resample", where),  # type: ignore[arg-type]  # one of the literal's own values
+        color=color,  # type: ignore[arg-type]  # as above
+        layout=_choice(table, "layout", where),  # type: ignore[arg-type]  # as above
+        mean=_numbers(table, "mean", channels, where, low=-_MEAN_LIMIT, high=_MEAN_LIMIT),
+        std=_numbers(table, "std", channels, where, low=_STD_RANGE[0], high=_STD_RANGE[1]),
+        crop=_extents(table, "crop", where, resize) if "crop" in table else None,
+    )
+
+
+def _refuse_unknown(table: Mapping[str, object], known: tuple[str, ...], where: str) -> None:
+    for key in table:
+        if key not in known:
+            close = difflib.get_close_matches(key, known, n=1)
+            meant = f" Did you mean {close[0]!r}?" if close else ""
+            raise ConfigError(f"{where}{key}: unknown key.{meant}")
+
+
+def _choice(table: Mapping[str, object], key: str, where: str) -> str:
+    choices = _CHOICES[key]
+    value = table[key]
+    if not isinstance(value, str) or value not in choices:
+        raise ConfigError(f"{where}{key}: expected one of {', '.join(choices)}, got {reprlib.repr(value)}.")
+    return value
+
+
+def _extents(table: Mapping[str, object], key: str, where: str, most: tuple[int, int]) -> tuple[int, int]:
+    value = table[key]
+    if isinstance(value, list) and len(value) == 2:
+        height, width = value
+        if all(type(one) is int and 1 <= one <= limit for one, limit in zip(value, most, strict=True)):
+            return height, width
+    limits = f"{_MAX_EXTENT}" if most == (_MAX_EXTENT, _MAX_EXTENT) else f"{list(most)}, which resize is"
+    raise ConfigError(
+        f"{where}{key}: expected [height, width] from 1 to {limits}, got {reprlib.repr(value)}."
+    )
+
+
+def _numbers(
+    table: Mapping[str, object], key: str, count: int, where: str, *, low: float, high: float
+) -> tuple[float, ...]:
+    value = table[key]
+    if isinstance(value, list) and len(value) == count and all(_is_within(item, low, high) for item in value):
+        return tuple(float(item) for item in value)
+    wanted = f"{count} numbers from {low:g} to {high:g}, one a channel"
+    raise ConfigError(f"{where}{key}: expected {wanted}, got {reprlib.repr(value)}.")
+
+
+def _is_within(value: object, low: float, high: float) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high
