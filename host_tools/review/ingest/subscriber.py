@@ -281,8 +281,8 @@ class Subscriber:
             else:
                 client = self._connected()
                 code = client.feed(data[place:end])
-                if code != MQTTErrorCode.MQTT_ERR_SUCCESS or client.socket() is None:
-                    raise self._over("")
+                if code != MQTTErrorCode.MQTT_ERR_SUCCESS or client.socket() is None or self._refused:
+                    raise self._over("")  # a broker that refuses a subscription alone keeps the connection
             place = end
         return data[place:]
 
