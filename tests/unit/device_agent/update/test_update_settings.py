@@ -25,7 +25,7 @@ DESIRED = desired.Desired(
     [
         ('url = "https://x"', "update.url: needs update.root and update.directory"),
         ('url = "ftp://x"\nroot = "r"\ndirectory = "d"', "expected http:// or https://"),
-        ('url = "http://"\nroot = "r"\ndirectory = "d"', "and a host, got 'http://'"),
+        ('url = "http://"\nroot = "r"\ndirectory = "d"', "and a host, without a user; got 'http://'"),
         ('url = "https://x:70000"\nroot = "r"\ndirectory = "d"', "and a host"),
         ('group = "a/b"', "update.group"),
         ('tls_cert = "c"', "go together"),
