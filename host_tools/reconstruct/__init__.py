@@ -11,6 +11,7 @@ Layout:
     moments.py          second moments of inputs and outputs, summed over samples
     problem.py          an operator's weights and moments, and the integers they ask for
     rounding.py         the integers of least squared error
+    compensation.py     one input after the other, errors handed on: the first pass of both roundings
     exponents.py        power-of-two scales by what the operator gives
     checkpoint.py       finished operators on disk, to go on from
     gptq.py             round_by_outputs(): the matrices of a plan of weights alone

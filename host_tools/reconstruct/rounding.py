@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from host_tools.reconstruct.compensation import compensated
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Float64 = NDArray[np.float64]
 
 _SWEEPS: Final = 6
-_BLOCK: Final = 64
 _LEAST_CURVATURE: Final = 1e-9
 
 
@@ -124,18 +125,7 @@ def _compensated(best: Float64, moments: Float64, low: Float64, high: Float64) -
     )
     upper = np.linalg.cholesky(np.linalg.inv(sorted_moments)).swapaxes(1, 2)
     free = np.take_along_axis(best, order[:, np.newaxis, :], axis=2)
-    codes = np.empty_like(free)
-    for start in range(0, free.shape[2], _BLOCK):
-        stop = min(start + _BLOCK, free.shape[2])
-        lost = np.empty((*free.shape[:2], stop - start))
-        for index in range(start, stop):
-            codes[:, :, index] = np.clip(np.rint(free[:, :, index]), low, high)
-            error = (free[:, :, index] - codes[:, :, index]) / upper[:, np.newaxis, index, index]
-            free[:, :, index + 1 : stop] -= (
-                error[:, :, np.newaxis] * upper[:, np.newaxis, index, index + 1 : stop]
-            )
-            lost[:, :, index - start] = error
-        free[:, :, stop:] -= lost @ upper[:, start:stop, stop:]  # what lies behind the block, in one product
+    codes = compensated(free, upper, lambda column, _: np.clip(np.rint(column), low, high))
     return np.take_along_axis(codes, back[:, np.newaxis, :], axis=2)
 
 

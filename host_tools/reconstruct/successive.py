@@ -1,7 +1,6 @@
 """`rounded_successively`: a matrix of weights rounded one input at a time, the error of each made good by the inputs that are still to come.
 
-Source: E. Frantar et al., "GPTQ: Accurate Post-Training Quantization for Generative Pre-trained Transformers", 2023, algorithm 1, with the
-inputs in the order of their second moments, and scales that are fixed beforehand.
+Source: that of `compensation`, with the inputs in the order of their second moments, and scales that are fixed beforehand.
 """
 
 from __future__ import annotations
@@ -10,6 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+
+from host_tools.reconstruct.compensation import compensated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
 _DAMPINGS: Final = (0.01, 0.1, 1.0)
 """Shares of the mean second moment that are added to each, until the matrix can be inverted: few samples leave inputs that follow others."""
-_BLOCK: Final = 128
-"""Inputs whose errors are handed on to all later ones in one product."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -62,7 +61,7 @@ def rounded_successively(
         return Successive(values=nearest, error=float(plain.sum()), nearest_error=float(plain.sum()))
     ordered = (weight[:, order], scale[:, order], zero_point[:, order])
     found = np.empty_like(weight)
-    found[:, order] = _walked(*ordered, limits, factor)
+    (found[:, order],) = _walked(*ordered, limits, factor)
     errors = _errors(found - weight, second)
     is_better = errors < plain
     return Successive(
@@ -75,18 +74,12 @@ def rounded_successively(
 def _walked(
     weight: Float64, scale: Float64, zero_point: Float64, limits: tuple[int, int], factor: Float64
 ) -> Float64:
-    """Round input after input; ``weight`` becomes the result."""
-    inputs = weight.shape[1]
-    for start in range(0, inputs, _BLOCK):
-        end = min(start + _BLOCK, inputs)
-        errors = np.empty((len(weight), end - start))
-        for at in range(start, end):
-            column = weight[:, at].copy()
-            weight[:, at] = _on_grid(column, scale[:, at], zero_point[:, at], limits)
-            errors[:, at - start] = (column - weight[:, at]) / factor[at, at]
-            weight[:, at + 1 : end] -= np.outer(errors[:, at - start], factor[at, at + 1 : end])
-        weight[:, end:] -= errors @ factor[start:end, end:]
-    return weight
+    """Round input after input; the result has one group."""
+
+    def on_grid(column: Float64, at: int) -> Float64:
+        return _on_grid(column, scale[:, at], zero_point[:, at], limits)
+
+    return compensated(weight[np.newaxis], factor[np.newaxis], on_grid)
 
 
 def _on_grid(values: Float64, scale: Float64, zero_point: Float64, limits: tuple[int, int]) -> Float64:

@@ -21,7 +21,7 @@ from host_tools.plan.planned_values import with_stored_weights
 from host_tools.plan.uncalibrated import plan_uncalibrated
 from host_tools.progress import Silent
 from host_tools.recipe import KeepFloat, Recipe
-from host_tools.reconstruct import gptq, round_by_outputs, successive
+from host_tools.reconstruct import compensation, gptq, round_by_outputs
 from host_tools.reconstruct.successive import rounded_successively
 from targets import catalog
 from tests.unit.host_tools.lower.uncalibrated_networks import network
@@ -95,7 +95,7 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     weight, scale, seen = drawn(4, 50, 90, 2)
     whole = rounded_successively(weight, scale, 0 * scale, FOUR_BITS, seen.T @ seen)
     for block in (1, 7, 49):
-        monkeypatch.setattr(successive, "_BLOCK", block)
+        monkeypatch.setattr(compensation, "_BLOCK", block)
         part = rounded_successively(weight, scale, 0 * scale, FOUR_BITS, seen.T @ seen)
         np.testing.assert_array_equal(part.values, whole.values)
 
