@@ -207,8 +207,7 @@ def convert(
         opened=partial(opened, preprocessing=of_evaluation),
         origin=_origin(data, limit, is_calibrated=is_calibrated, rounding=chosen.rounding),
     )
-    if chosen.precision != "int8":
-        profiles = tuple(as_required(profile, chosen.precision) for profile in profiles)
+    profiles = tuple(as_required(profile, chosen) for profile in profiles)
     with open_output_folder(Path(out)) as folder:
         statistics: Statistics | None = None
         if is_calibrated:
@@ -423,7 +422,7 @@ def _origin(
         if data is None:
             raise InputError(
                 "--data: precision int8 needs calibration data, got none.",
-                hint="Give --data, or a precision that needs none: --precision weights-int8, weights-int4 or int8-dynamic.",
+                hint="Give --data, or a precision that needs none: --precision weights-int8, weights-int4, weights-float16 or int8-dynamic.",
             )
         return "of the calibration samples"
     if data is None and rounding != "nearest":

@@ -13,8 +13,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, NoReturn, get_args
 
 from host_tools.errors import InputError
-from host_tools.plan.quantization_plan import Method
-from targets.profile import LARGEST_GROUP, PLAN_PRECISIONS, PlanPrecision
+from host_tools.plan.quantization_plan import FloatType, Method
+from targets.profile import GROUPED, LARGEST_GROUP, PLAN_PRECISIONS, PlanPrecision
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -25,22 +25,27 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SCHEMA_MAJOR = 1
-SCHEMA_MINOR = 4
+SCHEMA_MINOR = 5
 _SCHEMA_VERSION = f"{SCHEMA_MAJOR}.2"
 """Of a recipe that asks for no other precision than int8: what 1.3 added it does not use."""
 _PRECISION_VERSION = f"{SCHEMA_MAJOR}.3"
 _ROUNDING_VERSION = f"{SCHEMA_MAJOR}.4"
+_FLOAT16_VERSION = f"{SCHEMA_MAJOR}.5"
+_VERSIONS = (_SCHEMA_VERSION, _PRECISION_VERSION, _ROUNDING_VERSION, _FLOAT16_VERSION)
+"""Each the first that has what a recipe may ask for."""
 METHODS: tuple[Method, ...] = get_args(Method)
 Spared = Literal["latency", "size"]
 SPARED: tuple[Spared, ...] = get_args(Spared)
 RoundingMethod = Literal["nearest", "gptq"]
 ROUNDING_METHODS: tuple[RoundingMethod, ...] = get_args(RoundingMethod)
+FLOAT_TYPES: tuple[FloatType, ...] = get_args(FloatType)
 _DEFAULT_PERCENTILE = 99.99
 _KEYS = (
     "schema_version",
     "precision",
     "group",
     "rounding",
+    "float_weights",
     "method",
     "percentile",
     "bias_correction",
@@ -113,6 +118,7 @@ class Recipe:
         group: Weights that share a scale, along the axis that is summed over, where the precision has groups; None: what the target has best.
         rounding: How weights of the precisions of weights alone are rounded: to the nearest code, or by what their matrices give on
             calibration data.
+        float_weights: How weights that get no codes are stored.
         method: How observed ranges become parameters; None lets the plan choose, and say so.
         percentile: Share of values that ``percentile`` keeps inside the range, in percent, above 50 and at most 100.
         bias_correction: Whether biases take back the shift that rounding the weights gives to each output channel's mean.
@@ -132,6 +138,7 @@ class Recipe:
     precision: PlanPrecision = "int8"
     group: int | None = None
     rounding: RoundingMethod = "nearest"
+    float_weights: FloatType = "float32"
     method: Method | None = None
     percentile: float = _DEFAULT_PERCENTILE
     bias_correction: bool = True
@@ -150,10 +157,17 @@ class Recipe:
         """Make the mappings read-only."""
         object.__setattr__(self, "tensors", MappingProxyType(dict(self.tensors)))
         object.__setattr__(self, "extra", MappingProxyType(dict(self.extra)))
-        if self.rounding != "nearest" and self.schema_version in (_SCHEMA_VERSION, _PRECISION_VERSION):
-            object.__setattr__(self, "schema_version", _ROUNDING_VERSION)
-        elif self.precision != "int8" and self.schema_version == _SCHEMA_VERSION:
-            object.__setattr__(self, "schema_version", _PRECISION_VERSION)
+        lowest = self._lowest_version()
+        if self.schema_version in _VERSIONS[: _VERSIONS.index(lowest)]:
+            object.__setattr__(self, "schema_version", lowest)
+
+    def _lowest_version(self) -> str:
+        """Return the first version that has what is asked for."""
+        if self.float_weights != "float32" or self.precision == "weights-float16":
+            return _FLOAT16_VERSION
+        if self.rounding != "nearest":
+            return _ROUNDING_VERSION
+        return _SCHEMA_VERSION if self.precision == "int8" else _PRECISION_VERSION
 
     @classmethod
     def read(cls, path: Path) -> Recipe:
@@ -196,8 +210,8 @@ def recipe_from(document: object, *, where: str) -> Recipe:
     """Read a recipe from parsed TOML or JSON, which is left as it was.
 
     Args:
-        document: A mapping with any of ``schema_version``, ``precision``, ``group``, ``rounding``, ``method``, ``percentile``,
-            ``bias_correction``, ``equalization``, ``channel_splitting``, ``reconstruction``, ``mixed_precision``, ``spared``,
+        document: A mapping with any of ``schema_version``, ``precision``, ``group``, ``rounding``, ``float_weights``, ``method``,
+            ``percentile``, ``bias_correction``, ``equalization``, ``channel_splitting``, ``reconstruction``, ``mixed_precision``, ``spared``,
             ``keep_float``, ``widen`` and ``tensors``.
         where: Its origin, for messages.
 
@@ -219,6 +233,7 @@ def recipe_from(document: object, *, where: str) -> Recipe:
         precision=_precision(table.get("precision", "int8"), where),
         group=_group(table.get("group"), where),
         rounding=_rounding(table.get("rounding", "nearest"), where),
+        float_weights=_float_type(table.get("float_weights", "float32"), where, "float_weights"),
         method=_method(table.get("method"), where, "method"),
         percentile=_percentile(table.get("percentile", _DEFAULT_PERCENTILE), where),
         bias_correction=_boolean(table.get("bias_correction", True), where, "bias_correction"),
@@ -249,9 +264,9 @@ def require_agreement(recipe: Recipe, *, where: str) -> None:
     Raises:
         RecipeError: It does; the message names the keys.
     """
-    if recipe.rounding != "nearest" and not recipe.precision.startswith("weights-"):
+    if recipe.rounding != "nearest" and recipe.precision not in GROUPED:
         raise RecipeError(
-            f"{where}: rounding: {recipe.rounding} is for weights-int8 and weights-int4, got precision {recipe.precision}.",
+            f"{where}: rounding: {recipe.rounding} is for {' and '.join(GROUPED)}, got precision {recipe.precision}.",
             hint="Leave rounding out: precision int8 reconstructs its weights by itself.",
         )
     if recipe.precision == "int8":
@@ -276,10 +291,11 @@ def require_agreement(recipe: Recipe, *, where: str) -> None:
             f"{where}: {', '.join(vain)}: for precision int8 only; precision {recipe.precision} plans no activation.",
             hint="Leave them out, or leave precision out.",
         )
-    if recipe.group is not None and not recipe.precision.startswith("weights-"):
+    if recipe.group is not None and recipe.precision not in GROUPED:
+        why = "has no scales" if recipe.precision == "weights-float16" else "has one scale an output channel"
         raise RecipeError(
-            f"{where}: group: precision {recipe.precision} has one scale an output channel, got {recipe.group}.",
-            hint="Leave group out, or ask for weights-int8 or weights-int4.",
+            f"{where}: group: precision {recipe.precision} {why}, got {recipe.group}.",
+            hint=f"Leave group out, or ask for {' or '.join(GROUPED)}.",
         )
 
 
@@ -301,6 +317,7 @@ def _document(recipe: Recipe) -> dict[str, object]:
         **({} if recipe.precision == "int8" else {"precision": recipe.precision}),
         **({} if recipe.group is None else {"group": recipe.group}),
         **({} if recipe.rounding == "nearest" else {"rounding": recipe.rounding}),
+        **({} if recipe.float_weights == "float32" else {"float_weights": recipe.float_weights}),
         **({} if recipe.method is None else {"method": recipe.method}),
         "percentile": recipe.percentile,
         "bias_correction": recipe.bias_correction,
@@ -371,6 +388,13 @@ def _rounding(value: object, where: str) -> RoundingMethod:
         if rounding == value:
             return rounding
     _refuse(where, "rounding", f"one of {', '.join(ROUNDING_METHODS)}", value)
+
+
+def _float_type(value: object, where: str, key: str) -> FloatType:
+    for kind in FLOAT_TYPES:
+        if kind == value:
+            return kind
+    _refuse(where, key, f"one of {', '.join(FLOAT_TYPES)}", value)
 
 
 def _spared(value: object, where: str) -> Spared:

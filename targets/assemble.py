@@ -429,6 +429,11 @@ def _uncalibrated(facts: _Facts, section: PlanPrecision) -> UncalibratedRules | 
         for inherited in facts.under(section):
             facts.stated(inherited, lambda at: facts.value(at, "a fact"))  # of the base
         return None
+    min_versions = facts.stated(f"{section}.min_versions", lambda at: _versions(facts, at)) or {}
+    if section == "weights-float16":
+        return UncalibratedRules(
+            ops=frozenset(names), symmetric=True, groups=(), partial_group=True, min_versions=min_versions
+        )
     key = f"{section}.groups"
     groups = tuple(_whole(size) for size in facts.items(key, "a list of group sizes"))
     sizes = tuple(size for size in groups if size is not None and 0 <= size <= LARGEST_GROUP)
@@ -439,7 +444,7 @@ def _uncalibrated(facts: _Facts, section: PlanPrecision) -> UncalibratedRules | 
         symmetric=facts.flag(f"{section}.symmetric"),
         groups=sizes,
         partial_group=facts.stated(f"{section}.partial_group", facts.flag) is not False,
-        min_versions=facts.stated(f"{section}.min_versions", lambda at: _versions(facts, at)) or {},
+        min_versions=min_versions,
     )
 
 

@@ -82,6 +82,9 @@ _TEMPLATE_EXAMPLES = """\
 # symmetric = { is = true, source = "datasheet" }
 # groups = { is = [32, 128], source = "datasheet" }           # weights on one scale, best first; 0: a whole channel
 #
+# [weights-float16]                                           # weights of which operators may be stored in float16
+# ops = { is = ["Conv", "MatMul", "Gemm"], source = "datasheet" }
+#
 # [cost]                                                      # time of an operation; on 8-bit activations it is 1
 # int16 = { is = 2.0, source = "datasheet" }
 # float32 = { is = 10.0, source = "datasheet" }
@@ -166,9 +169,12 @@ def precision_table(profiles: Iterable[CapabilityProfile] | None = None) -> str:
 def _uncalibrated(rules: UncalibratedRules | None) -> str:
     if rules is None:
         return ""
-    sizes = ", ".join("channel" if size == 0 else str(size) for size in rules.groups)
-    since = "".join(f"; {library} ≥ {version}" for library, version in rules.min_versions.items())
-    return f"{', '.join(sorted(rules.ops))}; {'symmetric' if rules.symmetric else 'asymmetric'}; a scale each {sizes}{since}"
+    parts = [", ".join(sorted(rules.ops))]
+    if rules.groups:
+        sizes = ", ".join("channel" if size == 0 else str(size) for size in rules.groups)
+        parts += ["symmetric" if rules.symmetric else "asymmetric", f"a scale each {sizes}"]
+    parts += [f"{library} ≥ {version}" for library, version in rules.min_versions.items()]
+    return "; ".join(parts)
 
 
 def template(identity: str, based_on: str) -> str:

@@ -6,7 +6,7 @@ import argparse
 import math
 from datetime import datetime, timezone
 
-from targets.profile import PLAN_PRECISIONS
+from targets.profile import GROUPED, PLAN_PRECISIONS
 
 _MOST_MINUTES = 60 * 24 * 30
 
@@ -55,7 +55,7 @@ def precision(text: str) -> tuple[str, int | None]:
         raise argparse.ArgumentTypeError(f"expected one of {', '.join(PLAN_PRECISIONS)}, got {text!r}")
     if not colon:
         return name, None
-    if not name.startswith("weights-"):
+    if name not in GROUPED:
         raise argparse.ArgumentTypeError(f"{name} has no groups, got {text!r}")
     return name, count(size)
 

@@ -83,6 +83,7 @@ def _recipe(options: argparse.Namespace) -> Recipe:
             precision=precision or "int8",
             group=group,
             rounding=options.rounding or "nearest",
+            float_weights=options.float_weights or "float32",
             method=method,
             mixed_precision=mixed,
             spared=options.spare or "latency",
@@ -98,6 +99,7 @@ def _recipe(options: argparse.Namespace) -> Recipe:
         "precision": precision,
         "group": group,
         "rounding": options.rounding,
+        "float_weights": options.float_weights,
         "mixed_precision": mixed,
         "spared": options.spare,
     }

@@ -22,6 +22,7 @@ examples:
   edgewright convert model.onnx --data photos/ --fold-preprocessing --target cortex-a-tflite --out build/
   edgewright convert model.onnx --precision weights-int4:32 --target x86_64-onnxruntime --out build/
   edgewright convert model.onnx --precision weights-int4:32 --rounding gptq --data calib.npz --target x86_64-onnxruntime --out build/
+  edgewright convert model.onnx --precision weights-float16 --target cortex-a-tflite --out build/
   edgewright convert quantized.tflite --target x86_64-openvino --out build/
   edgewright convert model.keras --data calib.npz --shape input_layer=1,96,96,3 --target cortex-m-tflm --out build/
   edgewright convert model.onnx --data calib/ --eval photos/ --labels labels.csv --method mse \\
@@ -54,7 +55,13 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         default=(None, None),
         metavar="PRECISION",
         help="int8: weights and activations, calibrated; int8-dynamic: activations quantized at run time; weights-int8[:GROUP] and "
-        "weights-int4[:GROUP]: weights alone, GROUP of them on one scale; see docs/precisions.md (default: int8)",
+        "weights-int4[:GROUP]: weights alone, GROUP of them on one scale; weights-float16: weights stored as half floats; "
+        "see docs/precisions.md (default: int8)",
+    )
+    parser.add_argument(
+        "--float-weights",
+        choices=("float32", "float16"),
+        help="how weights that get no codes are stored, whatever the precision (default: float32)",
     )
     parser.add_argument(
         "--rounding",

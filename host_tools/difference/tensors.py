@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from host_tools.lint.facts import LintedFile, LintedTensor
-    from host_tools.plan.quantization_plan import QParams, QuantizationPlan
+    from host_tools.plan.quantization_plan import QuantizationPlan, TensorPlan
 
 Role = Literal["weight", "bias", "constant"]
 
@@ -130,14 +130,15 @@ def plan_scale_changes(a: QuantizationPlan, b: QuantizationPlan) -> tuple[ScaleC
     found = []
     for name, planned in a.tensors.items():
         other = b.tensors.get(name)
-        if other is not None and _parameters(planned.qparams) != _parameters(other.qparams):
-            found.append(_scale_change(name, _parameters(planned.qparams), _parameters(other.qparams)))
+        if other is not None and _parameters(planned) != _parameters(other):
+            found.append(_scale_change(name, _parameters(planned), _parameters(other)))
     return tuple(found)
 
 
-def _parameters(qparams: QParams | None) -> tuple[str, tuple[float, ...], tuple[int, ...]]:
+def _parameters(planned: TensorPlan) -> tuple[str, tuple[float, ...], tuple[int, ...]]:
+    qparams = planned.qparams
     if qparams is None:
-        return "float32", (), ()
+        return planned.float_type, (), ()
     signed = rebased(qparams, signed=True) if qparams.dtype == "uint8" else qparams
     return signed.dtype, signed.scale, signed.zero_point
 

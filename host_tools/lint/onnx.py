@@ -1,7 +1,8 @@
 """Read an ``.onnx`` file with QuantizeLinear and DequantizeLinear into facts.
 
 An operator reads codes where a DequantizeLinear stands before it and writes codes where nothing but QuantizeLinear reads it; so each is
-told with the tensors of codes, and Q and DQ themselves are not told, but for a DQ that leads straight into a Q: a change of scale.
+told with the tensors of codes, and Q and DQ themselves are not told, but for a DQ that leads straight into a Q: a change of scale. So is a
+weight that is stored in float16 and made float32 by a Cast told as it is stored.
 """
 
 from __future__ import annotations
@@ -94,9 +95,11 @@ class _Reader:
     # Operators
 
     def _op(self, node: onnx.NodeProto) -> LintedOp | None:
-        """Return a node as an operator; None for constants and for the Q and DQ around others."""
+        """Return a node as an operator; None for constants, also unpacked ones, and for the Q and DQ around others."""
         is_default = node.domain in _DEFAULT_DOMAINS
-        if is_default and node.op_type in ("Constant", "DequantizeLinear"):
+        if is_default and (
+            node.op_type in ("Constant", "DequantizeLinear") or self.tensors.is_unpacking(node)
+        ):
             return None
         if is_default and (node.op_type == "QuantizeLinear" or self.tensors.is_doubling(node)):
             return self._change_of_scale(node)

@@ -43,7 +43,7 @@ class Tensors:
         """Types of values that ONNX cannot infer, behind operators of other domains: that of what they were computed of."""
 
     def read(self, name: str) -> LintedTensor:
-        """Return a value as its readers see it: codes where it comes out of a DQ."""
+        """Return a value as its readers see it: codes where it comes out of a DQ, the stored constant where float16 is made float32."""
         node = self.writers.get(name)
         if node is not None and node.op_type == "DequantizeLinear" and node.input:
             return self.codes(node, node.input[0])
@@ -53,6 +53,8 @@ class Tensors:
             before = self.read(node.input[0])
             factor = float(self.array(node.input[1]).reshape(-1)[0])
             return replace(before, scale=tuple(scale * factor for scale in before.scale))
+        if node is not None and self.is_unpacking(node):
+            return self.plain(node.input[0])
         if name in self.on_codes:
             return self.on_codes[name]
         plain = self.plain(name)
@@ -65,6 +67,15 @@ class Tensors:
         source, factor = self.writers.get(node.input[0]), self.array(node.input[1])
         is_dequantized = source is not None and source.op_type == "DequantizeLinear"
         return is_dequantized and factor.size == 1 and math.frexp(abs(float(factor.reshape(-1)[0])))[0] == 0.5
+
+    def is_unpacking(self, node: onnx.NodeProto) -> bool:
+        """Tell whether a Cast makes float32 of a constant that is stored in float16."""
+        source = self.constants.get(node.input[0]) if node.op_type == "Cast" and has(node, 0) else None
+        wanted = integer(node, "to", onnx.TensorProto.UNDEFINED)
+        return source is not None and (source.data_type, wanted) == (
+            onnx.TensorProto.FLOAT16,
+            onnx.TensorProto.FLOAT,
+        )
 
     def written(self, name: str, data: Sequence[LintedTensor]) -> LintedTensor:
         """Return an output: codes where nothing but Q reads it, or where it is integers that mean real numbers."""

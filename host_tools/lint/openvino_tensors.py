@@ -30,8 +30,13 @@ class Tensors:
     def read(self, port: Port) -> LintedTensor:
         """Return a value as its readers see it: codes where a way from codes to real numbers ends, or a FakeQuantize does.
 
+        A constant in float16 is told as it is stored.
+
         A Transpose behind that hides nothing: OpenVINO moves it in front of the way.
         """
+        if port.layer.kind == "Convert" and self.network.constant(port) is not None:
+            stored = port.layer.inputs[0]
+            return self.plain(port if stored is None else stored)
         source = before_transposes(port)
         if (
             source.layer.kind != "Transpose"

@@ -73,7 +73,7 @@ def _read(files: Mapping[str, bytes], *, where: str, kind: str) -> LintedFile:
     if reader is None:
         raise FileError(f"{where}: expected a payload called *{', *'.join(_READERS)}.")
     try:
-        return reader(*list(files.values())[: 2 if kind == ".xml" else 1])
+        found = reader(*list(files.values())[: 2 if kind == ".xml" else 1])
     except (
         Exception
     ) as error:  # what readers of bytes raise on bytes that are not sound is theirs; what leaves here is ours
@@ -82,6 +82,16 @@ def _read(files: Mapping[str, bytes], *, where: str, kind: str) -> LintedFile:
             f"{where}: not a sound {kind} file: {cause[0][:200] if cause else type(error).__name__}.",
             hint="Copy it again, or write it anew with the tool that made it.",
         ) from error
+    return replace(found, precision="weights-float16") if _is_in_float16(found) else found
+
+
+def _is_in_float16(file: LintedFile) -> bool:
+    """Tell whether weights are stored in float16 and nothing as codes."""
+    stored = [
+        one for op in file.ops for one in (*op.data, op.weight, op.bias, *op.outputs) if one is not None
+    ]
+    is_coded = file.precision != "int8" or any(one.scale for one in stored)
+    return not is_coded and any(one.is_constant and one.dtype == "float16" for one in stored)
 
 
 def _require_file(path: Path, *, hint: str = "") -> None:

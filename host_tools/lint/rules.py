@@ -135,7 +135,8 @@ def _narrow_breaches(
 
 
 _WARNINGS: Final = frozenset(
-    {"artifact-target", "could-be-integer", "falls-back", "form", "known-shape", "readable-constant"}
+    {"artifact-target", "could-be-integer", "falls-back", "float16-weights", "form", "known-shape"}
+    | {"readable-constant"}
 )
 
 SEVERITIES: Final[Mapping[str, Severity]] = MappingProxyType(

@@ -55,13 +55,29 @@ def _tensor(tensor: FileTensor) -> LintedTensor:
 
 
 def _operators(graph: FileGraph, tensors: Sequence[LintedTensor], prefix: str) -> list[LintedOp]:
-    return [_operator(one, tensors, prefix) for one in graph.operators]
+    unpacked = {
+        one.outputs[0]: tensors[one.inputs[0]]
+        for one in graph.operators
+        if one.kind == "DEQUANTIZE" and one.outputs and one.inputs and _is_half(tensors, one.inputs[0])
+    }
+    return [_operator(one, tensors, prefix, unpacked) for one in graph.operators]
 
 
-def _operator(operator: FileOperator, tensors: Sequence[LintedTensor], prefix: str) -> LintedOp:
+def _is_half(tensors: Sequence[LintedTensor], index: int) -> bool:
+    return index >= 0 and tensors[index].is_constant and tensors[index].dtype == "float16"
+
+
+def _operator(
+    operator: FileOperator,
+    tensors: Sequence[LintedTensor],
+    prefix: str,
+    unpacked: Mapping[int, LintedTensor],
+) -> LintedOp:
+    """Return an operator; what it reads of constants in float16 is told as it is stored."""
     kind, settings = operator.kind, operator.settings
     outputs = [tensors[index] for index in operator.outputs]
-    given = [tensors[index] if index >= 0 else None for index in operator.inputs]
+    read = [tensors[index] if index >= 0 else None for index in operator.inputs]
+    given = [unpacked.get(index, one) for index, one in zip(operator.inputs, read, strict=True)]
     known = OPERATORS.get(kind, BuiltinOperator(stands_for=()))
     places = range(len(given)) if known.data is None else known.data
     data = [tensor for place in places if (tensor := _at(given, place)) is not None]
@@ -85,7 +101,7 @@ def _operator(operator: FileOperator, tensors: Sequence[LintedTensor], prefix: s
         ],
         is_conversion=_is_conversion(kind, data, outputs),
         settings=MappingProxyType(settings),
-        inputs=tuple(given),
+        inputs=tuple(read),
     )
 
 

@@ -72,6 +72,24 @@ def plan_precision(file: LintedFile, ops: Sequence[LintedOp], profile: Capabilit
             yield Breach(where=where, got="a weight of codes", allowed=allowed, fact=f"{file.precision}.ops")
 
 
+def float16_weights(
+    file: LintedFile, ops: Sequence[LintedOp], profile: CapabilityProfile
+) -> Iterator[Breach]:
+    """A weight that is stored in float16 is one that the target reads so."""
+    del file
+    rules = profile.uncalibrated.get("weights-float16")
+    known = frozenset() if rules is None else rules.ops
+    for op in ops:
+        is_half = any(one.is_constant and one.dtype == "float16" for one in (*op.data, *_weights(op)))
+        if is_half and op.stands_for and not known.intersection(op.stands_for):
+            where, allowed = f"{op.kind} {op.name!r}", ", ".join(sorted(known)) or "float32"
+            yield Breach(where=where, got="a weight in float16", allowed=allowed, fact="weights-float16.ops")
+
+
+def _weights(op: LintedOp) -> tuple[LintedTensor, ...]:
+    return () if op.weight is None else (op.weight,)
+
+
 def without_calibration(profile: CapabilityProfile) -> CapabilityProfile:
     """Return the target as a file that nothing was calibrated for meets it: its doors are floats."""
     return replace(profile, interface=Interface(input_type="float32", output_type="float32"))
@@ -165,6 +183,7 @@ FILE_RULES: Final[Mapping[str, FileRule]] = {
     "schema": schema,
     "artifact-target": artifact_target,
     "plan-precision": plan_precision,
+    "float16-weights": float16_weights,
     "input-type": input_type,
     "output-type": output_type,
     "static-shape": static_shape,

@@ -52,8 +52,12 @@ def static(tensor: LintedTensor | None, *types: str) -> Iterator[str]:
 
 
 def equal_types(op: LintedOp, *tensors: LintedTensor | None) -> Iterator[str]:
-    """Ask for tensors of one type."""
-    types = {tensor.dtype for tensor in tensors if tensor is not None}
+    """Ask for tensors of one type; constants in float16 are made float32 before."""
+    types = {
+        "float32" if tensor.is_constant and tensor.dtype == "float16" else tensor.dtype
+        for tensor in tensors
+        if tensor is not None
+    }
     if len(types) > 1:
         yield f"{op.kind} of mixed types: {', '.join(sorted(types))}"
 

@@ -5,6 +5,7 @@ What stands for what:
 - Gemm and MatMul on a weight in groups become ``MatMulNBits`` of ONNX Runtime, which multiplies by the packed codes themselves;
 - a table that Gather reads is looked up as int8 codes, and the rows that were found are scaled;
 - the int8 weight of any other float node stands behind a DequantizeLinear;
+- a weight in float16 stands behind a Cast, which ONNX Runtime does once, when it loads the file;
 - a dynamic Gemm, MatMul or Conv becomes DynamicQuantizeLinear, then MatMulInteger or ConvInteger, then the product of both scales: standard
   ONNX, in the pattern that ONNX Runtime fuses.
 """
@@ -23,10 +24,10 @@ from host_tools.lower.interface import payload_tensors
 from host_tools.lower.onnx_file import onnx_bytes
 from host_tools.lower.payload import Payload
 from host_tools.lower.qdq_nodes import QdqNodes
-from host_tools.model.topology import bias_of, constant, named, shape_of
+from host_tools.model.topology import bias_of, constant, constant_weight, named, shape_of
 from host_tools.packing import packed
 from host_tools.plan.codes import codes_of
-from host_tools.plan.uncalibrated import constant_weight, summed_axis
+from host_tools.plan.uncalibrated import summed_axis
 from host_tools.plan.weight_groups import bits_of
 
 if TYPE_CHECKING:
@@ -112,9 +113,13 @@ class _Writer:
         """Return what readers of a canonical value get: a constant is written when it is first read."""
         if value is None:
             return None
-        if value.is_initializer() and named(value) not in self.made:
-            self.made[named(value)] = self.out.initializer(named(value), constant(value))
-        return self.made[named(value)]
+        name = named(value)
+        if value.is_initializer() and name not in self.made:
+            planned = self.plan.tensors.get(name)
+            is_half = planned is not None and planned.float_type == "float16"
+            write = self.out.float16 if is_half else self.out.initializer
+            self.made[name] = write(name, constant(value))
+        return self.made[name]
 
     def write(self, node: ir.Node) -> None:
         """Write one node."""

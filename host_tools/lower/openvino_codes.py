@@ -1,4 +1,4 @@
-"""Integers in an OpenVINO network: real numbers to codes, codes to real numbers, weights as codes."""
+"""Integers in an OpenVINO network: real numbers to codes, codes to real numbers, weights as codes; and weights in float16."""
 
 from __future__ import annotations
 
@@ -94,6 +94,38 @@ def replace_table(node: Any, table: NDArray[np.generic], qparams: QParams, name:
     constant = ov.opset13.constant(codes, name=f"{name}/codes")
     real = real_of(constant.output(0), qparams, name, aligned=(len(qparams.scale), 1))
     node.input(0).replace_source_output(real.output(0))
+
+
+def store_in_float16(read: Any, name: str) -> None:
+    """Store a constant in float16, for all its readers.
+
+    The way back bears the mark of OpenVINO's own compression, for which that itself is asked: without it the constant would be made float32
+    when the file is read.
+
+    Args:
+        read: An input that reads the constant.
+        name: The weight, for names and messages.
+
+    Raises:
+        LoweringError: OpenVINO's reader computes the weight.
+    """
+    from openvino._offline_transformations import compress_model_transformation  # noqa: PLC0415, TID251 - as above, silent by now
+
+    source = read.get_source_output()
+    kind = source.get_node().get_type_name()
+    if kind == "Convert":  # another reader of the same weight was here
+        return
+    if kind != "Constant":
+        raise LoweringError(f"Weight {name!r}: OpenVINO's reader made a {kind} of it; expected a constant.")
+    readers = source.get_target_inputs()
+    stored = ov.opset13.constant(source.get_node().data, name=f"{name}/float16")
+    alone = ov.Model([ov.opset13.result(stored)], [], name)
+    compress_model_transformation(alone)
+    real = alone.get_results()[0].input_value(0)
+    real.get_node().set_friendly_name(f"{name}/float16/Convert")
+    real.set_names(set())  # that of a Result, with a counter of the process
+    for reader in readers:
+        reader.replace_source_output(real)
 
 
 def codes_of(real: Any, qparams: QParams, name: str) -> Any:

@@ -20,6 +20,7 @@ from host_tools.lower.openvino_codes import (
     replace_groups,
     replace_table,
     replace_weight,
+    store_in_float16,
 )
 from host_tools.lower.openvino_misread import require_read_right
 from host_tools.lower.saturation import is_done_by_saturation
@@ -205,11 +206,14 @@ class _Writer:
                 self.ports.update(dict.fromkeys(port.get_names(), port))
 
     def write_weights(self) -> None:
-        """Replace every planned weight by a constant of codes."""
+        """Replace every planned weight by a constant of codes, or of float16."""
         for node in self.source:
             at = 0 if node.op_type == "Gather" else 1
             for value in node.inputs[at : at + 1]:
                 planned = None if value is None else self.plan.tensors.get(value.name or "")
+                if value is not None and planned is not None and planned.float_type == "float16":
+                    store_in_float16(self._read_weight(node), value.name or "")
+                    continue
                 if value is None or planned is None or planned.role != "weight" or planned.qparams is None:
                     continue
                 if node.op_type == "Gather":
@@ -232,6 +236,12 @@ class _Writer:
                     constant(value), planned.qparams, self.profile.rounding.weights, where=where
                 )
                 replace_weight(self._weighted(node), codes, planned.qparams, value.name or "")
+
+    def _read_weight(self, node: ir.Node) -> Any:
+        """Return the input of OpenVINO's node by which it reads a weight, or a table."""
+        if node.op_type == "Gather":
+            return self._port(node.outputs[0].name or "").get_node().input(0)
+        return self._weighted(node).input(1)
 
     def write_inputs(self) -> None:
         """Turn the network's inputs into integers where the profile wants it; the others are activations like any."""

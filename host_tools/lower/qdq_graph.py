@@ -306,7 +306,8 @@ class _Writer:
         planned = self.graph.plan.tensors.get(name)
         array = _array(value)
         if planned is None or planned.qparams is None:
-            self.real[name] = self.out.initializer(name, array)
+            is_half = planned is not None and planned.float_type == "float16"
+            self.real[name] = (self.out.float16 if is_half else self.out.initializer)(name, array)
             return self.real[name]
         is_bias = planned.role == "bias"
         convert = quantize_bias if is_bias else quantize_array

@@ -74,6 +74,17 @@ class QdqNodes:
         self.initializers.append(value)
         return value
 
+    def float16(self, name: str, array: NDArray[np.generic]) -> ir.Value:
+        """Return a new constant that is stored in float16, as its readers get it: float32, behind a Cast.
+
+        Raises:
+            LoweringError: A name is in use.
+        """
+        stored = self.initializer(f"{name}/float16", array.astype(np.float16))
+        real = self.value(name, stored.shape, ir.DataType.FLOAT)
+        self.add("Cast", [stored], [real], [ir.AttrInt64("to", int(ir.DataType.FLOAT))], f"{name}/Cast")
+        return real
+
     def add(
         self,
         op_type: str,

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from host_tools.model.topology import bias_of, input_at, network_of, outputs_of, shape_of, weight_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import onnx_ir as ir
 
     from host_tools.diagnose.layers import Layer
     from host_tools.model.float_model import FloatModel
+    from host_tools.plan.quantization_plan import FloatType
     from host_tools.recipe import Spared
     from targets.profile import CapabilityProfile, Precision
 
+_BITS: Mapping[FloatType, int] = MappingProxyType({"float32": 32, "float16": 16})
 _LEAST = 1.0
 """A move costs this at least, so that of two that cost nothing the one that gains more is first."""
 
@@ -27,17 +32,19 @@ class Costs:
     Attributes:
         profile: The target.
         spared: ``latency``: 8-bit operations that take as long. ``size``: bytes that the file grows by.
+        float_weights: How weights that leave integers are stored.
     """
 
     profile: CapabilityProfile
     spared: Spared
+    float_weights: FloatType = "float32"
 
     def of(self, layer: Layer, precision: Precision) -> float:
         """Return what a layer costs in a precision; 0 in the usual integers, and at least 1 in another one."""
         if precision == "int8":
             return 0.0
         if self.spared == "size":
-            return max(_LEAST, float(_more_bytes(layer, precision, self.profile)))
+            return max(_LEAST, float(_more_bytes(layer, precision, self.profile, _BITS[self.float_weights])))
         factors = self.profile.cost
         factor = factors.int16 if precision == "int16" else factors.float32
         return max(_LEAST, (factor - 1.0) * operations(layer))
@@ -51,15 +58,18 @@ def operations(layer: Layer) -> int:
     return max(1, written + _multiplications(layer.nodes[0]))
 
 
-def _more_bytes(layer: Layer, precision: Precision, profile: CapabilityProfile) -> int:
-    """Return by how many bytes a layer's constants grow. 16-bit activations leave the weights as they are, and widen the bias alone."""
+def _more_bytes(layer: Layer, precision: Precision, profile: CapabilityProfile, float_bits: int) -> int:
+    """Return by how many bytes a layer's constants grow, to weights of so many bits where it runs in float.
+
+    16-bit activations leave the weights as they are, and widen the bias alone.
+    """
     if not layer.nodes:
         return 0
     weight, bias = (found(layer.nodes[0]) for found in (weight_of, bias_of))
     weights = 0 if weight is None else math.prod(shape_of(weight))
     biases = 0 if bias is None else math.prod(shape_of(bias))
     if precision != "int16":
-        return weights * (32 - profile.weights.bits) // 8
+        return weights * (float_bits - profile.weights.bits) // 8
     wider = profile.at("int16").bias.bits > 32 >= profile.bias.bits  # else both are stored in 4 bytes
     return 4 * biases if wider else 0
 

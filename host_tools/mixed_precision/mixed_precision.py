@@ -124,7 +124,7 @@ def mix(
         progress=progress,
     )
     choices = choices_of(sensitivity.layers, model, base, profile)
-    costs = Costs(profile=profile, spared=recipe.spared)
+    costs = Costs(profile=profile, spared=recipe.spared, float_weights=recipe.float_weights)
     moves = tuple(moves_of(sensitivity, choices, costs, model, base, limits_of(model, profile, recipe)))
     if not moves:
         why = (

@@ -144,6 +144,12 @@ def bias_of(node: ir.Node) -> ir.Value | None:
     return value if is_constant(value) else None
 
 
+def constant_weight(node: ir.Node) -> ir.Value | None:
+    """Return the float constant that a node multiplies by, or looks rows up in (Gather); None when there is none."""
+    value = input_at(node, 0) if node.op_type == "Gather" else weight_of(node)
+    return value if is_constant(value) and is_float(value) else None
+
+
 def data_indices(node: ir.Node) -> tuple[int, ...]:
     """Return the indices of the inputs that are float data: activations and constant operands, not weight, bias or settings."""
     allowed = _DATA_INPUTS.get(node.op_type, tuple(range(len(node.inputs))))

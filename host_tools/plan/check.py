@@ -30,6 +30,7 @@ from host_tools.model.topology import (
 )
 from host_tools.plan.check_uncalibrated import broken_promises
 from host_tools.plan.codes import codes_of
+from host_tools.plan.float16 import broken_storage
 from host_tools.plan.fusion import bounds_of, expressible
 from host_tools.plan.grouping import fixed_qparams, stored_precisions
 from host_tools.plan.placement import float_precision
@@ -82,12 +83,13 @@ def check(plan: QuantizationPlan, model: FloatModel, profile: CapabilityProfile)
 def breaches(plan: QuantizationPlan, model: FloatModel, profile: CapabilityProfile) -> list[str]:
     """Return a sentence without its full stop for every promise that a plan breaks; see `check`."""
     broken = list(_identity(plan, model, profile))
-    if not broken and plan.precision != "int8":
-        checker = _Checker(plan=plan, network=network_of(model.graph), profile=profile)
-        broken = [*checker.completeness()] or [*broken_promises(plan, checker.network, profile)]
-    elif not broken:
-        checker = _Checker(plan=plan, network=network_of(model.graph), profile=profile)
-        broken = [*checker.completeness()] or [*checker.codes()]
+    if broken:
+        return broken
+    checker = _Checker(plan=plan, network=network_of(model.graph), profile=profile)
+    broken = [*checker.completeness()] or [*broken_storage(plan, checker.network, profile)]
+    if not broken:
+        is_int8 = plan.precision == "int8"
+        broken = [*(checker.codes() if is_int8 else broken_promises(plan, checker.network, profile))]
     if not broken and plan.precision == "int8":
         rounded = _Checker(plan=plan, network=_with_codes(model, plan), profile=profile)
         broken = [*rounded.nodes(), *rounded.values(), *rounded.arithmetic()]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from host_tools.model.topology import named, shape_of
+from host_tools.model.topology import constant_weight, named, shape_of
 from host_tools.plan.codes import group_grid
 from host_tools.plan.qparams import SMALLEST_SCALE
-from host_tools.plan.uncalibrated import constant_weight, summed_axis
+from host_tools.plan.uncalibrated import summed_axis
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,7 +46,10 @@ def broken_promises(plan: QuantizationPlan, network: Network, profile: Capabilit
             yield f"node {name!r} is {node.op_type} by itself, not {entry.op_type} in {entry.fused_into!r}"
             continue
         yield from _node(plan, name, is_stored=stored is not None)
-        if stored is not None:
+        if stored is not None and not profile.uncalibrated[plan.precision].groups:
+            weights[named(value)] = node
+            yield f"weight {named(value)!r} is stored as codes, which {plan.precision} never has"
+        elif stored is not None:
             weights[named(value)] = node
             yield from _weight(plan, node, stored, profile)
     for name, tensor in plan.tensors.items():

@@ -39,7 +39,8 @@ def _node_title(node: NodePlan) -> str:
 def _tensors(plan: QuantizationPlan) -> Iterator[str]:
     yield from ("", "Tensors")
     for tensor in plan.tensors.values():
-        yield f"  {tensor.name} ({tensor.role}){'' if tensor.qparams is None else ': ' + described(tensor.qparams)}"
+        stored = "" if tensor.float_type == "float32" else f": {tensor.float_type}"
+        yield f"  {tensor.name} ({tensor.role}){stored if tensor.qparams is None else ': ' + described(tensor.qparams)}"
         yield f"      {tensor.reason}"
 
 

@@ -18,9 +18,11 @@ import numpy as np
 from device_agent.contract.errors import SchemaVersionError
 from host_tools.errors import InputError
 from host_tools.plan.quantization_plan import (
+    FLOAT16_SCHEMA_VERSION,
     SCHEMA_VERSION,
     UNCALIBRATED_SCHEMA_VERSION,
     ActivationScheme,
+    FloatType,
     IntegerType,
     Method,
     NodePlan,
@@ -44,6 +46,7 @@ _METHODS: tuple[Method, ...] = get_args(Method)
 _ROLES: tuple[Role, ...] = get_args(Role)
 _PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 _ACTIVATIONS: tuple[ActivationScheme, ...] = get_args(ActivationScheme)
+_FLOAT_TYPES: tuple[FloatType, ...] = get_args(FloatType)
 _PACKED = ("<f4", "u1")
 
 _LARGEST = sys.float_info.max
@@ -61,7 +64,7 @@ def encode(plan: QuantizationPlan) -> bytes:
     """Return the plan as UTF-8 JSON; the same plan always gives the same bytes."""
     more = plan.extra
     head: dict[str, object] = {
-        "schema_version": SCHEMA_VERSION if plan.precision == "int8" else UNCALIBRATED_SCHEMA_VERSION,
+        "schema_version": _schema_version(plan),
         "model_digest": plan.model_digest,
         "data_digest": plan.data_digest,
         "target": plan.target,
@@ -85,6 +88,12 @@ def encode(plan: QuantizationPlan) -> bytes:
     lines += [f"{_json(key)}: [{_rows(rows)}]" for key, rows in lists.items()]
     lines += [f"{_json(key)}: {_json(value)}" for key, value in tail.items()]
     return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
+
+
+def _schema_version(plan: QuantizationPlan) -> str:
+    if any(tensor.float_type != "float32" for tensor in plan.tensors.values()):
+        return FLOAT16_SCHEMA_VERSION
+    return SCHEMA_VERSION if plan.precision == "int8" else UNCALIBRATED_SCHEMA_VERSION
 
 
 def _json(value: object) -> str:
@@ -140,6 +149,8 @@ def _tensor_table(tensor: TensorPlan) -> dict[str, object]:
         table["values"] = list(tensor.values)
     if tensor.codes is not None:
         table["codes"] = base64.b64encode(tensor.codes).decode()
+    if tensor.float_type != "float32":
+        table["float_type"] = tensor.float_type
     return table
 
 
@@ -344,8 +355,12 @@ class _Reader:
             reason=self.text(table, "reason", at),
             values=self.numbers(table, "values", at) if "values" in table else None,
             codes=self.stored(table, "codes", at) if "codes" in table else None,
+            float_type=self.choice(table, "float_type", at, _FLOAT_TYPES)
+            if "float_type" in table
+            else "float32",
         )
-        return tensor, {**_unknown(table, _tensor_table(tensor)), **_kept("qparams", more)}
+        known = {**_tensor_table(tensor), "float_type": None}
+        return tensor, {**_unknown(table, known), **_kept("qparams", more)}
 
     def edge(self, value: object, at: str) -> tuple[Requantize, Table]:
         table = self.table(value, at)

@@ -1,4 +1,4 @@
-"""Numbers that the plan puts in the place of the model's own: corrected biases, and weights already rounded."""
+"""Numbers that the plan puts in the place of the model's own: corrected biases, weights already rounded, and what float16 leaves of others."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import onnx_ir as ir
 
 from host_tools.errors import LoweringError
 from host_tools.plan.codes import codes_of, values_of
+from host_tools.plan.float16 import rounded
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,55 +22,63 @@ if TYPE_CHECKING:
 
 
 def with_planned_values(model: FloatModel, plan: QuantizationPlan) -> FloatModel:
-    """Return the model with every constant that the plan has values or codes for; the model itself when there is none.
+    """Return the model with every constant that the plan has values or codes for, or stores in float16; the model itself when there is none.
 
     Codes are put in as the real numbers that they stand for, which round to the same codes again.
 
     Raises:
         LoweringError: The plan has numbers for something that is no constant of the model, or another number of them.
     """
-    planned = [tensor for tensor in plan.tensors.values() if (tensor.values, tensor.codes) != (None, None)]
+    planned = [
+        tensor for tensor in plan.tensors.values() if _has_own(tensor) or tensor.float_type == "float16"
+    ]
     if not planned:
         return model
     graph = model.graph.clone()
     for tensor in planned:
         constant = graph.graph.initializers.get(tensor.name)
-        shape = (
-            tuple(constant.const_value.shape.numpy())
-            if constant is not None and constant.const_value is not None
-            else None
-        )
-        values = planned_values(tensor, shape)
+        given = None if constant is None or constant.const_value is None else constant.const_value.numpy()
+        values = planned_values(tensor, None if given is None else given.shape) if _has_own(tensor) else given
         if constant is None or values is None:
             raise LoweringError(
                 f"Constant {tensor.name!r}: the plan has {_amount(tensor)} for it, which do not fit the model."
             )
-        constant.const_value = ir.tensor(values.astype(np.float32), name=tensor.name)
+        real = rounded(values) if tensor.float_type == "float16" else values.astype(np.float32)
+        constant.const_value = ir.tensor(real, name=tensor.name)
     return dataclasses.replace(model, graph=graph)
 
 
 def with_stored_weights(model: FloatModel, plan: QuantizationPlan) -> FloatModel:
-    """Return the model with every weight that a plan without calibration stores as codes replaced by the real numbers that those stand for.
+    """Return the model with every weight that a plan without calibration stores as codes, or in float16, replaced by the numbers that are left.
 
     Raises:
-        LoweringError: The plan has parameters for something that is no constant of the model.
+        LoweringError: The plan stores something that is no constant of the model.
     """
     graph = model.graph.clone()
     for tensor in plan.tensors.values():
-        if tensor.qparams is None:
+        if tensor.qparams is None and tensor.float_type == "float32":
             continue
         constant = graph.graph.initializers.get(tensor.name)
         if constant is None or constant.const_value is None:
-            raise LoweringError(
-                f"Weight {tensor.name!r}: the plan has codes for it, the model no such constant."
-            )
-        values = constant.const_value.numpy().astype(np.float64)
-        real = values_of(codes_of(values, tensor.qparams), tensor.qparams)
+            what = "has codes for it" if tensor.qparams is not None else "stores it in float16"
+            raise LoweringError(f"Weight {tensor.name!r}: the plan {what}, the model no such constant.")
+        values = constant.const_value.numpy()
+        real = (
+            rounded(values)
+            if tensor.qparams is None
+            else values_of(codes_of(values.astype(np.float64), tensor.qparams), tensor.qparams)
+        )
         constant.const_value = ir.tensor(real.astype(np.float32), name=tensor.name)
     return dataclasses.replace(model, graph=graph)
 
 
+def _has_own(tensor: TensorPlan) -> bool:
+    return (tensor.values, tensor.codes) != (None, None)
+
+
 def _amount(tensor: TensorPlan) -> str:
+    if not _has_own(tensor):
+        return "numbers in float16"
     return (
         f"{len(tensor.values)} values"
         if tensor.codes is None and tensor.values is not None

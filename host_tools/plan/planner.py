@@ -11,6 +11,7 @@ from host_tools.errors import CapabilityError, StatisticsError
 from host_tools.model.topology import is_constant, is_float, network_of, weight_of
 from host_tools.plan.activations import NEED_HISTOGRAM, ActivationChooser
 from host_tools.plan.assembly import assemble
+from host_tools.plan.float16 import stored_as_asked
 from host_tools.plan.fusion import bounds_of, expressible
 from host_tools.plan.grouping import fixed_values, group_values, is_same_scale, quantized_values
 from host_tools.plan.masks import masked_bounds
@@ -73,7 +74,7 @@ def plan(
                 hint="Report this model.",
             )
         revisions = learnt
-    return assemble(
+    assembled = assemble(
         model=model,
         network=network,
         profile=profile,
@@ -87,6 +88,7 @@ def plan(
         warnings=attempt.warnings,
         recipe=recipe,
     )
+    return stored_as_asked(assembled, model, profile, recipe)
 
 
 def needs_histograms(recipe: Recipe) -> bool:

@@ -20,7 +20,9 @@ The other precisions (`PlanPrecision`) plan no activation, and need no statistic
 - ``weights-int8`` and ``weights-int4``: every node is float; the weights that have `TensorPlan.qparams` are stored as codes, and the node that
   reads one dequantizes it at its door, as any float node does;
 - ``int8-dynamic``: besides, nodes whose `NodePlan.activations` is ``dynamic`` multiply integers: each run they find the scale of what they read
-  from its own range, and give floats.
+  from its own range, and give floats;
+- ``weights-float16``: no codes at all. The weights whose `TensorPlan.float_type` is ``float16`` are stored so, and made float32 where they
+  are read. In a plan of any precision a weight of a float node may be stored so (`host_tools.plan.float16`).
 """
 
 from __future__ import annotations
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = "1.0"
 UNCALIBRATED_SCHEMA_VERSION = "1.1"
 """Of plans of a precision other than int8, which readers of 1.0 would take for something else."""
+FLOAT16_SCHEMA_VERSION = "1.2"
+"""Of plans that store weights in float16, which readers of 1.1 would take for float32."""
 
 NO_DATA_DIGEST = digest_of(b"")
 """`QuantizationPlan.data_digest` of a plan that no data went into."""
@@ -48,6 +52,7 @@ Method = statistics.Method
 Role = Literal["input", "activation", "output", "weight", "bias", "constant", "fused"]
 IntegerType = Literal["int8", "uint8", "int16", "int32", "int64", "int4", "uint4"]
 ActivationScheme = Literal["planned", "dynamic"]
+FloatType = Literal["float32", "float16"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +93,7 @@ class TensorPlan:
         values: For a constant: real numbers, flattened in C order, in the place of the model's own (a corrected bias). None: the model's own.
         codes: For a weight: integers already rounded, in the stored type, little-endian, C order of the canonical weight. None: the values,
             rounded to nearest.
+        float_type: For a weight without parameters: how it is stored. It is computed with in the engine's own float type.
     """
 
     name: str
@@ -96,6 +102,7 @@ class TensorPlan:
     reason: str
     values: tuple[float, ...] | None = None
     codes: bytes | None = None
+    float_type: FloatType = "float32"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +142,7 @@ class QuantizationPlan:
         requantize: Edges that change scale.
         warnings: What a reader of the report must know (fall-backs, clipped biases, widened ranges), one sentence each.
         method_reason: Who chose the method, and why.
-        precision: What of the model became integers.
+        precision: What of the model became smaller.
         extra: Fields of a newer minor version of ``plan.json``, kept as they came: by name, or by path for those inside entries.
     """
 

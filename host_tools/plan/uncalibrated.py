@@ -1,4 +1,4 @@
-"""`plan_uncalibrated`: weights in 4 or 8 bits, with activations in float or quantized at run time; no statistics, no data. Pure.
+"""`plan_uncalibrated`: weights in 4, 8 or 16 bits, with activations in float or quantized at run time; no statistics, no data. Pure.
 
 What is rounded is rounded to the nearest code of the grid of least squared error (`weight_groups`); nothing is known of what flows through
 the network, so that no weight matters more than another.
@@ -6,6 +6,7 @@ the network, so that no weight matters more than another.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -17,18 +18,19 @@ from host_tools.model.topology import (
     bias_of,
     channel_axis,
     constant,
-    input_at,
+    constant_weight,
     integers,
     is_constant,
-    is_float,
     named,
     network_of,
     shape_of,
     weight_of,
 )
+from host_tools.plan.float16 import PRECISION, store_in_float16, stored_as_asked
 from host_tools.plan.planner import require_recipe
 from host_tools.plan.quantization_plan import NO_DATA_DIGEST, NodePlan, QuantizationPlan, TensorPlan
 from host_tools.plan.weight_groups import choose_channels, choose_groups, stored_bytes
+from targets.profile import GROUPED
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -67,12 +69,6 @@ class StoredWeight:
     is_dynamic: bool
 
 
-def constant_weight(node: ir.Node) -> ir.Value | None:
-    """Return the constant that a node multiplies by, or looks rows up in; None when there is none of float."""
-    value = input_at(node, 0) if node.op_type == "Gather" else weight_of(node)
-    return value if is_constant(value) and is_float(value) else None
-
-
 def summed_axis(node: ir.Node) -> int:
     """Return the axis of a weight along which groups lie: the one that is summed over; of a table, the one along its rows."""
     return 0 if node.op_type == "MatMul" else 1
@@ -92,12 +88,22 @@ def plan_uncalibrated(model: FloatModel, profile: CapabilityProfile, recipe: Rec
     """
     require_recipe(model, recipe)
     network = network_of(model.graph)
-    rules = _rules(profile, recipe)
-    planner = _Planner(network=network, profile=profile, recipe=recipe, rules=rules)
+    planner = _Planner(network=network, profile=profile, recipe=recipe, rules=_rules(profile, recipe))
+    if recipe.precision == PRECISION:
+        return _in_float16(model, planner)
+    return stored_as_asked(_in_codes(model, planner), model, profile, recipe)
+
+
+def _in_codes(model: FloatModel, planner: _Planner) -> QuantizationPlan:
+    """Plan the codes of weights.
+
+    Raises:
+        CapabilityError: No weight would become smaller.
+    """
     nodes: dict[str, NodePlan] = {}
     weights: dict[str, tuple[StoredWeight, str]] = {}
     stored_names: set[str] = set()
-    for name, node in network.nodes.items():
+    for name, node in planner.network.nodes.items():
         stored, reason = planner.weight(name, node)
         is_dynamic = stored is not None and stored.is_dynamic
         nodes[name] = NodePlan(
@@ -112,24 +118,41 @@ def plan_uncalibrated(model: FloatModel, profile: CapabilityProfile, recipe: Rec
             weights[stored.value] = (stored, reason)
             stored_names.add(name)
     if not weights:
-        raise CapabilityError(
-            f"{recipe.precision} on {profile.id!r}: none of the model's {len(nodes)} nodes has a weight that becomes smaller; "
-            f"expected a constant weight of {', '.join(sorted(planner.all_ops))}.",
-            hint="Choose another precision or target, or leave the model as it is.",
+        raise planner.nothing_smaller()
+    plan = planner.plan_of(model, nodes, weights, method_reason=_method_reason(planner))
+    return dataclasses.replace(plan, warnings=tuple(planner.warnings(stored_names)))
+
+
+def _in_float16(model: FloatModel, planner: _Planner) -> QuantizationPlan:
+    """Plan every weight in float16.
+
+    Raises:
+        CapabilityError: None can be stored so.
+    """
+    kept = planner.recipe.keep_float
+    names = {
+        name: node.op_type
+        for name, node in planner.network.nodes.items()
+        if name in kept.nodes or node.op_type in kept.ops
+    }
+    nodes = {
+        name: NodePlan(
+            name=name,
+            op_type=node.op_type,
+            precision="float32",
+            fused_into=None,
+            reason=f"float32: {PRECISION} plans no codes",
         )
-    return QuantizationPlan(
-        model_digest=model.digest,
-        data_digest=NO_DATA_DIGEST,
-        target=profile.id,
-        profile_digest=profile.digest,
-        method="mse",
-        tensors={tensor.name: tensor for tensor in _tensors(network, weights, recipe)},
-        nodes=nodes,
-        requantize=(),
-        warnings=tuple(planner.warnings(stored_names)),
-        method_reason=_method_reason(recipe, planner.group),
-        precision=recipe.precision,
+        for name, node in planner.network.nodes.items()
+    }
+    reason = (
+        f"{PRECISION}: weights rounded to the nearest number of float16; no calibration data went into it"
     )
+    bare = planner.plan_of(model, nodes, {}, method_reason=reason)
+    plan = store_in_float16(model, bare, planner.profile, kept=names)
+    if all(tensor.float_type == "float32" for tensor in plan.tensors.values()):
+        raise planner.nothing_smaller()
+    return plan
 
 
 def _rules(profile: CapabilityProfile, recipe: Recipe) -> UncalibratedRules:
@@ -139,6 +162,11 @@ def _rules(profile: CapabilityProfile, recipe: Recipe) -> UncalibratedRules:
         raise CapabilityError(
             f"{profile.id!r} has no kernels for {recipe.precision} (its profile has no [{recipe.precision}]); it has {has}.",
             hint="Choose another precision or target: docs/precisions.md has a table.",
+        )
+    if recipe.group is not None and not rules.groups:
+        raise CapabilityError(
+            f"{recipe.precision} has no groups, got {recipe.group}.",
+            hint=f"Ask for one of {', '.join(GROUPED)}, or leave the group out.",
         )
     if recipe.group is not None and recipe.group not in rules.groups:
         legal = ", ".join(map(str, sorted(rules.groups)))
@@ -173,6 +201,37 @@ class _Planner:
     def all_ops(self) -> frozenset[str]:
         """Operators whose weights become smaller."""
         return self.rules.ops | (frozenset() if self.beside is None else self.beside.ops)
+
+    def nothing_smaller(self) -> CapabilityError:
+        """Return the refusal of a model of which nothing would become smaller."""
+        return CapabilityError(
+            f"{self.recipe.precision} on {self.profile.id!r}: none of the model's {len(self.network.nodes)} nodes has a weight that becomes "
+            f"smaller; expected a constant weight of {', '.join(sorted(self.all_ops))}.",
+            hint="Choose another precision or target, or leave the model as it is.",
+        )
+
+    def plan_of(
+        self,
+        model: FloatModel,
+        nodes: Mapping[str, NodePlan],
+        weights: Mapping[str, tuple[StoredWeight, str]],
+        *,
+        method_reason: str,
+    ) -> QuantizationPlan:
+        """Return the plan of these nodes and codes of weights."""
+        return QuantizationPlan(
+            model_digest=model.digest,
+            data_digest=NO_DATA_DIGEST,
+            target=self.profile.id,
+            profile_digest=self.profile.digest,
+            method="mse",
+            tensors={tensor.name: tensor for tensor in _tensors(self.network, weights, self.recipe)},
+            nodes=nodes,
+            requantize=(),
+            warnings=(),
+            method_reason=method_reason,
+            precision=self.recipe.precision,
+        )
 
     def weight(self, name: str, node: ir.Node) -> tuple[StoredWeight | None, str]:
         """Return what becomes of a node's weight, None for nothing, and why."""
@@ -271,6 +330,7 @@ def _tensors(
         )
 
 
-def _method_reason(recipe: Recipe, group: int) -> str:
-    many = f"in groups of {group}" if group and recipe.precision != "int8-dynamic" else "per output channel"
-    return f"{recipe.precision}: weights {many}, rounded to nearest on the grid of least squared error; no calibration data went into it"
+def _method_reason(planner: _Planner) -> str:
+    precision, group = planner.recipe.precision, planner.group
+    many = f"in groups of {group}" if group and precision != "int8-dynamic" else "per output channel"
+    return f"{precision}: weights {many}, rounded to nearest on the grid of least squared error; no calibration data went into it"

@@ -17,10 +17,10 @@ import onnx_ir as ir
 
 from host_tools.errors import DataError, InputError
 from host_tools.model.reference import FloatRunner
-from host_tools.model.topology import constant, named, network_of
+from host_tools.model.topology import constant, constant_weight, named, network_of
 from host_tools.observe.observer import digest_of_samples
 from host_tools.plan.codes import aligned
-from host_tools.plan.uncalibrated import constant_weight, summed_axis
+from host_tools.plan.uncalibrated import summed_axis
 from host_tools.reconstruct.successive import Successive, rounded_successively
 
 if TYPE_CHECKING:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
+from host_tools.plan.float16 import PRECISION
 from host_tools.plan.uncalibrated import plan_uncalibrated
 from host_tools.reconstruct import round_by_outputs
 from host_tools.stages.single import in_one_stage
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from host_tools.progress import Progress
     from host_tools.recipe import Recipe
     from host_tools.stages.stages import Prepared
-    from targets.profile import CapabilityProfile, PlanPrecision
+    from targets.profile import CapabilityProfile
 
 
 def prepare_uncalibrated(
@@ -55,10 +56,17 @@ def prepare_uncalibrated(
     return in_one_stage("weights", planned)
 
 
-def as_required(profile: CapabilityProfile, precision: PlanPrecision) -> CapabilityProfile:
-    """Return the same target with the versions of libraries that a precision's kernels came with, where those are later."""
-    rules = profile.uncalibrated.get(precision)
-    if rules is None or not rules.min_versions:
+def as_required(profile: CapabilityProfile, recipe: Recipe) -> CapabilityProfile:
+    """Return the same target with the versions of libraries that the kernels of a recipe's precision came with, where those are later."""
+    asked = {recipe.precision, *([PRECISION] if recipe.float_weights == "float16" else [])}
+    versions = dict(profile.engine.min_versions)
+    for precision in asked & profile.uncalibrated.keys():
+        for library, version in profile.uncalibrated[precision].min_versions.items():
+            versions[library] = max(versions.get(library, version), version, key=_numbers)
+    if versions == profile.engine.min_versions:
         return profile
-    versions = {**profile.engine.min_versions, **rules.min_versions}
     return dataclasses.replace(profile, engine=dataclasses.replace(profile.engine, min_versions=versions))
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split("."))

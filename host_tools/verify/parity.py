@@ -111,6 +111,8 @@ class ParityMeter:
         """Name what parity is measured against, and what of the target that reference does not imitate."""
         if self._plan.precision == "int8-dynamic":
             return f"the payload itself, unoptimized, in ONNX Runtime, on {len(self._losses)} samples"
+        if self._plan.precision == "weights-float16":
+            return f"the float graph with its weights rounded to float16, in ONNX Runtime, on {len(self._losses)} samples"
         if self._plan.precision != "int8":
             return f"the float graph with the numbers that the weights' codes stand for, in ONNX Runtime, on {len(self._losses)} samples"
         name = f"the plan's QDQ graph, unoptimized, in ONNX Runtime, on {len(self._losses)} samples"

@@ -45,7 +45,10 @@ def convert(model: Path, precision: str, *arguments: str) -> subprocess.Complete
         ("x86_64-onnxruntime", "weights-int4", {"onnxruntime": "1.18"}),
         ("x86_64-onnxruntime", "weights-int8", {"onnxruntime": "1.22"}),
         ("x86_64-onnxruntime", "int8-dynamic", {"onnxruntime": "1.18"}),
+        ("x86_64-onnxruntime", "weights-float16", {"onnxruntime": "1.18"}),
         ("x86_64-openvino", "weights-int4", {"openvino": "2026.4"}),
+        ("x86_64-openvino", "weights-float16", {"openvino": "2024.4"}),
+        ("cortex-a-tflite", "weights-float16", {"ai-edge-litert": "2.0", "tensorflow": "2.21"}),
         ("x86_64-openvino", "int8-dynamic", {"openvino": "2026.4"}),
     ],
 )
@@ -122,6 +125,36 @@ def test_matrices_are_rounded_by_what_they_give_on_data(model: Path) -> None:
     assert json.loads(archive.read("recipe.json"))["rounding"] == "gptq"
 
 
+@pytest.mark.parametrize("target_id", ["x86_64-onnxruntime", "x86_64-openvino", "cortex-a-tflite"])
+def test_integers_in_a_file_whose_floats_have_16_bits(model: Path, target_id: str) -> None:
+    numbers = np.random.default_rng(1)
+    np.savez(
+        model.parent / "data.npz",
+        ids=numbers.integers(0, 50, (20, 1, 6)),
+        more=numbers.standard_normal((20, 1, 6, 40)).astype(np.float32),
+    )
+    (model.parent / "recipe.toml").write_text('float_weights = "float16"\n[keep_float]\nops = ["Gemm"]\n')
+    chosen = ("--target", target_id, "--data", "data.npz", "--min-agreement", "0")
+    done = convert(model, "int8", *chosen, "--recipe", "recipe.toml", "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    (target,) = json.loads(done.stdout)["targets"]
+    assert target["verdict"] in ("pass", "marginal"), target["reasons"]
+    assert target["execution"]["unplanned_float_ops"] == []
+    assert target["execution"]["integer_ops"] > 0
+    path = model.parent / "out" / f"network-0.1.0-{target_id}.ewa"
+    archive = ArtifactArchive.open(path)
+    plan = json.loads(archive.read("plan.json"))
+    assert {one["name"] for one in plan["tensors"] if one.get("float_type") == "float16"} == {"head", "table"}
+    assert json.loads(archive.read("recipe.json"))["schema_version"] == "1.5"
+    checked = run(model.parent, "host_tools", "targets", "check", str(path), "--target", target_id)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert "float16-weights" not in checked.stdout
+    again = convert(model, "int8", *chosen, "--float-weights", "float32", "--recipe", "recipe.toml")
+    assert again.returncode == 0, again.stdout + again.stderr
+    other = run(model.parent, "host_tools", "targets", "check", str(path), "--target", "generic-symmetric")
+    assert "Traceback" not in other.stderr
+
+
 def test_data_are_needed_where_something_is_calibrated(model: Path) -> None:
     done = convert(model, "int8", "--target", TARGET)
     assert done.returncode == 2
@@ -137,10 +170,13 @@ def test_data_are_needed_where_something_is_calibrated(model: Path) -> None:
         (
             ("weights-int3", "--target", TARGET),
             2,
-            "expected one of int8, int8-dynamic, weights-int8, weights-int4",
+            "expected one of int8, int8-dynamic, weights-int8, weights-int4, weights-float16",
         ),
         (("weights-int4:48", "--target", TARGET), 3, "has groups of 16, 32, 64, 128, 256 weights, got 48"),
         (("weights-int4", "--target", "ethos-u55"), 3, "has no kernels for weights-int4"),
+        (("weights-float16", "--target", "ethos-u55"), 3, "has no kernels for weights-float16"),
+        (("weights-float16:32", "--target", TARGET), 2, "weights-float16 has no groups"),
+        (("weights-int8", "--target", TARGET, "--float-weights", "float64"), 2, "invalid choice: 'float64'"),
         (("weights-int4", "--target", TARGET, "--method", "mse"), 2, "method: for precision int8 only"),
         (("weights-int4", "--target", TARGET, "--limit", "3"), 2, "--limit needs --data"),
         (

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from device_agent.contract.manifest import WireType
     from host_tools.plan.quantization_plan import IntegerType
 
-TfliteType = Literal["FLOAT32", "INT8", "UINT8", "INT16", "INT32", "INT64", "BOOL", "INT4"]
+TfliteType = Literal["FLOAT32", "INT8", "UINT8", "INT16", "INT32", "INT64", "BOOL", "INT4", "FLOAT16"]
 
 TYPE_OF_DTYPE: Mapping[WireType, TfliteType] = MappingProxyType(
     {
@@ -146,7 +146,10 @@ class GraphBuilder:
     ) -> int:
         """Add a constant, or return the index of an equal one (same bytes, type, shape and quantization); 4-bit codes come as int8."""
         array = np.ascontiguousarray(values)
-        dtype = next((code for name, code in TYPE_OF_DTYPE.items() if name == array.dtype.name), None)
+        dtype: TfliteType | None = "FLOAT16" if array.dtype == np.float16 else None
+        dtype = dtype or next(
+            (code for name, code in TYPE_OF_DTYPE.items() if name == array.dtype.name), None
+        )
         if dtype is None:
             raise LoweringError(
                 f"Constant {name!r} is of type {array.dtype}; TFLite files are written with {', '.join(TYPE_OF_DTYPE)}.",

@@ -98,6 +98,11 @@ class PlanView:
             )
         return self.plan.tensors[name].qparams
 
+    def is_half(self, name: str) -> bool:
+        """Whether the plan stores a constant in float16."""
+        planned = self.plan.tensors.get(name)
+        return planned is not None and planned.float_type == "float16"
+
     def output_quantization(self, node: ir.Node, index: int = 0) -> Quantization | None:
         """Return the parameters that the node writes: None for a float node, the plan's for an integer one.
 

@@ -106,10 +106,13 @@ class Session(PlanView):
             LoweringError: The plan gives no parameters, or parameters per channel, to a constant of an integer node.
         """
         values, quantization = self.constant_codes(node, index)
+        is_half = quantization is None and self.is_half(input_name(node, index))
         if rank is not None:
             values = values.reshape((1,) * (rank - values.ndim) + values.shape)
         if layout is not None:
             values = values.transpose(layout)
+        if is_half:
+            return self.dequantized(self.graph.constant(input_name(node, index), values.astype(np.float16)))
         return self.graph.constant(input_name(node, index), values, quantization)
 
     def constant_codes(self, node: ir.Node, index: int) -> tuple[NDArray[np.generic], Quantization | None]:
@@ -142,8 +145,9 @@ class Session(PlanView):
     # Changing form
 
     def dequantized(self, tensor: int) -> int:
-        """Return the tensor as float32, behind a DEQUANTIZE where it holds integers."""
-        if self.graph.tensors[tensor].quantization is None:
+        """Return the tensor as float32, behind a DEQUANTIZE where it holds integers or float16."""
+        held = self.graph.tensors[tensor]
+        if held.quantization is None and held.type != "FLOAT16":
             return tensor
         return self._convert(tensor, "DEQUANTIZE", None, Options(kind="DequantizeOptions"))
 

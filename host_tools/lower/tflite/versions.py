@@ -119,6 +119,8 @@ def _dequantize(op: _Signature) -> int:
     source = op.inputs[0]
     if source.type == "INT4":
         return 6
+    if source.type == "FLOAT16":
+        return 3
     is_per_channel = source.quantization is not None and source.quantization.is_per_channel
     return 5 if is_per_channel else 1
 
@@ -323,6 +325,7 @@ def cure() -> str:
 
 _REASONS: Mapping[tuple[str, int], str] = MappingProxyType(
     {
+        ("DEQUANTIZE", 3): "it reads float16",
         ("FULLY_CONNECTED", 5): "its input has more than two dimensions",
         ("CONV_2D", 6): "it is a grouped convolution",
         ("TRANSPOSE_CONV", 4): "it has a fused activation",

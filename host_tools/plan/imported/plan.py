@@ -17,6 +17,7 @@ from host_tools.model.topology import NodeInput, constant, data_inputs, float_ou
 from host_tools.plan.assembly import assemble
 from host_tools.plan.check import breaches
 from host_tools.plan.codes import codes_of, values_of
+from host_tools.plan.float16 import stored_as_asked
 from host_tools.plan.grouping import group_values, is_same_scale, quantized_values
 from host_tools.plan.imported.known import known_codings, without_coding
 from host_tools.plan.imported.parameters import Parameters
@@ -108,7 +109,7 @@ def plan_imported(model: FloatModel, profile: CapabilityProfile, recipe: Recipe)
             for edge in plan.requantize
         ),
     )
-    plan = _with_biases_of_the_file(plan, network, quantization)
+    plan = stored_as_asked(_with_biases_of_the_file(plan, network, quantization), model, profile, recipe)
     _require_none(breaches(plan, model, profile), profile, quantization)
     return plan
 

@@ -44,8 +44,8 @@ class OpenVinoProbe:
         ops: list[ExecutedOp] = []
         for node in compiled.get_runtime_model().get_ordered_ops():
             info = {key: str(node.rt_info[key].astype(str)) for key in node.rt_info}
-            layer = info.get("layerType", node.get_type_name())
-            if layer in _NOT_EXECUTED:
+            layer, kernel = info.get("layerType", node.get_type_name()), info.get("primitiveType", "")
+            if layer in _NOT_EXECUTED or _is_done_before(node):
                 continue
             origins = info.get("originalLayersNames", "") or node.get_friendly_name()
             ops.append(
@@ -53,9 +53,9 @@ class OpenVinoProbe:
                     name=_known(origins, own_names) or layer,
                     op_type=layer,
                     precision=_precision(
-                        layer, info.get("runtimePrecision", ""), origins, keeps_floats=keeps_floats
+                        layer, info.get("runtimePrecision", ""), kernel, origins, keeps_floats=keeps_floats
                     ),
-                    kernel=info.get("primitiveType", ""),
+                    kernel=kernel,
                 ),
             )
         return tuple(ops)
@@ -99,6 +99,13 @@ def _compile(model: ov.Model, threads: int) -> ov.CompiledModel:
         raise VerificationError(f"OpenVINO cannot compile the payload: {error}") from error
 
 
+def _is_done_before(node: ov.Node) -> bool:
+    """Tell whether a node of the runtime model moves a constant, which is done once, when the model is compiled."""
+    return node.get_input_size() > 0 and all(
+        str(port.get_node().rt_info["layerType"].astype(str)) == "Const" for port in node.input_values()
+    )
+
+
 def _known(origins: str, own_names: AbstractSet[str]) -> str:
     """Leave out names that OpenVINO made up: they hold a counter of the process, and reports are to be the same byte for byte."""
     return ",".join(name for name in origins.split(",") if name in own_names)
@@ -111,10 +118,14 @@ def _keeps_floats(model: ov.Model) -> bool:
     )
 
 
-def _precision(layer: str, runtime: str, original_names: str, *, keeps_floats: bool) -> str:
+def _precision(layer: str, runtime: str, kernel: str, original_names: str, *, keeps_floats: bool) -> str:
     bits = _COMPRESSED.get(runtime.lower())
     if layer == "FullyConnected" and bits is not None and (keeps_floats or bits == 4):
         return f"{'float32' if keeps_floats else 'int8'} (int{bits} weights)"
+    if runtime.lower() == "f16" and kernel.endswith(
+        "_f32"
+    ):  # named after its weights, the kernel after what it multiplies them by
+        return "float32 (float16 weights)"
     if layer in _CONVERSIONS or all(_CODES in name for name in original_names.split(",")):
         return "conversion"
     if runtime.lower() in _INTEGER:

@@ -32,12 +32,14 @@ def test_products_are_had_in_each(name: str) -> None:
     for precision, rules in catalog.load(name).uncalibrated.items():
         assert {"Gemm", "MatMul"} <= rules.ops
         assert rules.symmetric == (precision != "weights-int4" or name == "cortex-a-tflite")
+        assert bool(rules.groups) == (precision != "weights-float16")
+    assert "weights-float16" in catalog.load(name).uncalibrated
 
 
-def profile(facts: str) -> str:
+def profile(facts: str, section: str = "weights-int4") -> str:
     return (
         'id = "mine"\ntitle = "Mine"\nproof = "document"\nbased_on = "x86_64-onnxruntime"\n'
-        f'[sources]\nown = "a document"\n[weights-int4]\n{facts}\n'
+        f'[sources]\nown = "a document"\n[{section}]\n{facts}\n'
     )
 
 
@@ -62,4 +64,14 @@ def test_a_wrong_fact_is_named(facts: str, message: str) -> None:
 
 def test_a_target_can_do_without_what_its_base_has() -> None:
     own = catalog.parse(profile('ops = { is = "none", source = "own" }'), origin="mine.toml")
-    assert set(own.uncalibrated) == {"int8-dynamic", "weights-int8"}
+    assert set(own.uncalibrated) == {"int8-dynamic", "weights-int8", "weights-float16"}
+
+
+def test_what_is_stored_in_float16_has_no_scales() -> None:
+    with pytest.raises(ProfileError, match="unknown key"):
+        catalog.parse(
+            profile('groups = { is = [32], source = "own" }', "weights-float16"), origin="mine.toml"
+        )
+    fewer = profile('ops = { is = ["Conv"], source = "own" }', "weights-float16")
+    rules = catalog.parse(fewer, origin="mine.toml").uncalibrated["weights-float16"]
+    assert (rules.ops, rules.groups) == (frozenset({"Conv"}), ())

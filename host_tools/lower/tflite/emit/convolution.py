@@ -32,11 +32,11 @@ class Weights:
     """Codes or float values of a weight in the canonical layout, with one scale or one per output channel.
 
     Attributes:
-        values: int8 or float32.
+        values: int8, float32, or float16 that is made float32 first.
         scales: float64 scales, shape (outputs,) or (1,); None for float.
         name: Of the initializer.
-        stored: Where activations are floats: whether the codes are multiplied as they are (``dynamic``), or made real numbers first
-            (``dequantized``). None: as the activations are.
+        stored: Where activations are floats: whether the codes are multiplied as they are (``dynamic``), or they, or float16, made float32
+            first (``dequantized``). None: as the activations are.
         dtype: Of the codes.
     """
 
@@ -83,6 +83,8 @@ def read_weights(session: Session, node: ir.Node, index: int, *, channel_axis: i
                 f"runs in integers, but its weight {name!r} has no quantization parameters.",
                 hint=PLAN_ANEW,
             )
+        if session.is_half(name):
+            return Weights(values=values.astype(np.float16), scales=None, name=name, stored="dequantized")
         return Weights(values=values, scales=None, name=name)
     if session.plan.precision != "int8":
         return Weights(
@@ -314,7 +316,7 @@ def conv_transpose(session: Session, node: ir.Node) -> None:
         activation, rest = 0, session.bounds(node)
     result = session.output(node, (batch, *extents, outputs), quantization)
     shape = session.graph.constant("output_shape", np.asarray((batch, *extents, outputs), np.int32))
-    filters = session.graph.constant(weights.name, weights.values, weights.quantization(0))
+    filters = filters_of(session, weights, weights.values, 0)
     fields = {
         "padding": _PADDING["SAME" if same else "VALID"],
         "strideH": strides[0],
@@ -367,7 +369,7 @@ def _dense(session: Session, node: ir.Node) -> Weights:
         session.notes.append(
             f"{where(node)}: {groups} groups were written out as one dense kernel with zeros."
         )
-    return Weights(values=dense, scales=scales, name=raw.name)
+    return replace(raw, values=dense, scales=scales)
 
 
 def _transposed_begins(

@@ -43,6 +43,7 @@ UNKNOWN = op("CUMSUM")
 FLOAT_CONV = conv(
     data=(real("x"),), outputs=(real("y"),), weight=constant("w", np.ones((4, 1, 1, 4)), "float32")
 )
+HALVES = constant("w", np.ones((4, 1, 1, 4)), "float16", scale=(), zero_point=())
 WIDE = qdq(conv(data=(tensor("x", dtype="int16"),), outputs=(tensor("y", dtype="int16"),)))
 FLOAT_DIV = op("DIV", "Div", data=(real("x"), real("z")), outputs=(real("y"),))
 
@@ -87,6 +88,13 @@ CASES = (
         file(conv(), precision="weights-int4"),
         profile=replace(TFLITE, uncalibrated={}),
         got="weights-int4",
+    ),
+    both(
+        "float16-weights",
+        file(op("CONV_2D", "Conv", weight=HALVES)),
+        file(op("CONV_2D", "Conv", weight=replace(HALVES, dtype="float32"))),
+        profile=replace(TFLITE, uncalibrated={}),
+        got="a weight in float16",
     ),
     both("input-type", file(conv(), inputs=(real("x"),)), got="float32"),
     both(

@@ -25,7 +25,7 @@ NAMES = {
     "x86_64-openvino": "model.xml",
     "cortex-a-tflite": "model.tflite",
 }
-PRECISIONS = ("weights-int4", "weights-int8", "int8-dynamic")
+PRECISIONS = ("weights-int4", "weights-int8", "weights-float16", "int8-dynamic")
 
 
 def written(folder: Path, target: str, precision: PlanPrecision) -> Path:

@@ -337,5 +337,7 @@ def test_costs_are_time_or_bytes(tmp_path: Path) -> None:
     assert time.of(layer, "float32") == 3.0 * operations(layer)
     assert size.of(layer, "int16") == 4 * 6, "six biases of four bytes more"
     assert size.of(layer, "float32") == 3 * 36, "thirty-six weights of three bytes more"
+    half = dataclasses.replace(size, float_weights="float16")
+    assert half.of(layer, "float32") == 1 * 36, "thirty-six weights of one byte more"
     cheap = dataclasses.replace(one.profile, cost=CostRules(int16=0.5, float32=1.0))
     assert Costs(profile=cheap, spared="latency").of(layer, "int16") == 1.0

@@ -143,6 +143,16 @@ def test_a_recipe_says_how_weights_are_rounded() -> None:
     assert "rounding" not in json.loads(encode_recipe(Recipe(precision="weights-int4")))
 
 
+@pytest.mark.parametrize(
+    "text", ['precision = "weights-float16"', 'float_weights = "float16"', 'precision = "weights-int4"\nfloat_weights = "float16"']
+)  # fmt: skip
+def test_a_recipe_says_what_is_stored_in_float16(text: str) -> None:
+    recipe = parse_recipe(text.encode(), where="r.toml")
+    assert recipe.schema_version == "1.5"
+    assert parse_recipe(encode_recipe(recipe), where="recipe.json", is_json=True) == recipe
+    assert "float_weights" not in json.loads(encode_recipe(Recipe(precision="weights-float16")))
+
+
 def test_a_recipe_says_precision_and_group() -> None:
     recipe = parse_recipe(b'precision = "weights-int4"\ngroup = 64', where="r.toml")
     assert (recipe.precision, recipe.group) == ("weights-int4", 64)
@@ -157,7 +167,7 @@ def test_a_recipe_says_precision_and_group() -> None:
     [
         (
             'precision = "int3"',
-            "precision: expected one of int8, int8-dynamic, weights-int8, weights-int4, got 'int3'",
+            "precision: expected one of int8, int8-dynamic, weights-int8, weights-int4, weights-float16, got 'int3'",
         ),
         ('precision = "weights-int4"\ngroup = -1', "group: expected a whole number from 0"),
         ("group = 32", "precision int8 has no groups, got 32"),
@@ -168,6 +178,10 @@ def test_a_recipe_says_precision_and_group() -> None:
             "rounding: expected one of nearest, gptq, got 'awq'",
         ),
         ('precision = "weights-int4"\nrounding = 4', "rounding: expected one of nearest, gptq, got 4"),
+        ('precision = "weights-float16"\ngroup = 32', "precision weights-float16 has no scales, got 32"),
+        ('precision = "weights-float16"\nrounding = "gptq"', "got precision weights-float16"),
+        ('float_weights = "float64"', "float_weights: expected one of float32, float16, got 'float64'"),
+        ("float_weights = 16", "float_weights: expected one of float32, float16, got 16"),
         ('precision = "int8-dynamic"\ngroup = 32', "has one scale an output channel, got 32"),
         ('precision = "weights-int4"\nmethod = "mse"', "method: for precision int8 only"),
         ('precision = "weights-int8"\nequalization = true', "equalization: for precision int8 only"),
