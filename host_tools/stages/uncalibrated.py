@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from host_tools.progress import Progress
     from host_tools.recipe import Recipe
     from host_tools.stages.stages import Prepared
-    from targets.profile import CapabilityProfile
+    from targets.profile import CapabilityProfile, PlanPrecision
 
 
 def prepare_uncalibrated(
@@ -58,10 +58,13 @@ def prepare_uncalibrated(
 
 def as_required(profile: CapabilityProfile, recipe: Recipe) -> CapabilityProfile:
     """Return the same target with the versions of libraries that the kernels of a recipe's precision came with, where those are later."""
-    asked = {recipe.precision, *([PRECISION] if recipe.float_weights == "float16" else [])}
+    asked: list[PlanPrecision] = [
+        recipe.precision,
+        *([PRECISION] if recipe.float_weights == "float16" else []),
+    ]
     versions = dict(profile.engine.min_versions)
-    for precision in asked & profile.uncalibrated.keys():
-        for library, version in profile.uncalibrated[precision].min_versions.items():
+    for rules in (profile.uncalibrated[one] for one in asked if one in profile.uncalibrated):
+        for library, version in rules.min_versions.items():
             versions[library] = max(versions.get(library, version), version, key=_numbers)
     if versions == profile.engine.min_versions:
         return profile
