@@ -58,10 +58,9 @@ def prepare_uncalibrated(
 
 def as_required(profile: CapabilityProfile, recipe: Recipe) -> CapabilityProfile:
     """Return the same target with the versions of libraries that the kernels of a recipe's precision came with, where those are later."""
-    asked: list[PlanPrecision] = [
-        recipe.precision,
-        *([PRECISION] if recipe.float_weights == "float16" else []),
-    ]
+    asked: list[PlanPrecision] = [recipe.precision]
+    if recipe.float_weights == "float16":
+        asked.append(PRECISION)
     versions = dict(profile.engine.min_versions)
     for rules in (profile.uncalibrated[one] for one in asked if one in profile.uncalibrated):
         for library, version in rules.min_versions.items():

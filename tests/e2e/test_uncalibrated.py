@@ -125,7 +125,7 @@ def test_matrices_are_rounded_by_what_they_give_on_data(model: Path) -> None:
     assert json.loads(archive.read("recipe.json"))["rounding"] == "gptq"
 
 
-@pytest.mark.parametrize("target_id", ["x86_64-onnxruntime", "x86_64-openvino", "cortex-a-tflite"])
+@pytest.mark.parametrize("target_id", ["x86_64-onnxruntime-avx2", "x86_64-openvino-avx2", "cortex-a-tflite"])
 def test_integers_in_a_file_whose_floats_have_16_bits(model: Path, target_id: str) -> None:
     numbers = np.random.default_rng(1)
     np.savez(
@@ -133,7 +133,9 @@ def test_integers_in_a_file_whose_floats_have_16_bits(model: Path, target_id: st
         ids=numbers.integers(0, 50, (20, 1, 6)),
         more=numbers.standard_normal((20, 1, 6, 40)).astype(np.float32),
     )
-    (model.parent / "recipe.toml").write_text('float_weights = "float16"\n[keep_float]\nops = ["Gemm"]\n')
+    (model.parent / "recipe.toml").write_text(
+        'float_weights = "float16"\n[keep_float]\nops = ["Add", "Gemm"]\n'
+    )
     chosen = ("--target", target_id, "--data", "data.npz", "--min-agreement", "0")
     done = convert(model, "int8", *chosen, "--recipe", "recipe.toml", "--json")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -149,10 +151,6 @@ def test_integers_in_a_file_whose_floats_have_16_bits(model: Path, target_id: st
     checked = run(model.parent, "host_tools", "targets", "check", str(path), "--target", target_id)
     assert checked.returncode == 0, checked.stdout + checked.stderr
     assert "float16-weights" not in checked.stdout
-    again = convert(model, "int8", *chosen, "--float-weights", "float32", "--recipe", "recipe.toml")
-    assert again.returncode == 0, again.stdout + again.stderr
-    other = run(model.parent, "host_tools", "targets", "check", str(path), "--target", "generic-symmetric")
-    assert "Traceback" not in other.stderr
 
 
 def test_data_are_needed_where_something_is_calibrated(model: Path) -> None:
