@@ -195,6 +195,22 @@ def test_the_fleet_at_a_glance(chromium: Browser, fleet: PagesFleet, address: st
     assert [row[0] for row in rows(chromium, "Rollouts that have not ended")] == [RUNNING, WAITING, DRAFT]
 
 
+def test_one_of_something_and_times_that_have_passed_are_told_as_people_do(
+    chromium: Browser, own: PagesFleet
+) -> None:
+    own.done("POST", f"/rollouts/{DRAFT}/abort", {})
+    own.done("POST", f"/rollouts/{WAITING}/abort", {})
+    with fleet_of_page.serving(own, listening()) as address:
+        opened(chromium, own, address, role="viewer")
+        tiles = chromium.ask("[...document.querySelectorAll('.tile')].map((one) => one.innerText)")
+        passed = chromium.ask(
+            """import("/static/words.js").then(({ ago }) => [3, 119, 340, 7_300, 200_000].map((one) => ago(Date.now() / 1e3 - one)))"""
+        )
+        chromium.open("about:blank")
+    assert "1 open rollout" in [one.replace("\n", " ") for one in tiles]
+    assert passed == ["just now", "119 s ago", "5 min ago", "2 h ago", "2 d ago"]
+
+
 def test_from_the_fleet_to_a_device_and_back(chromium: Browser, fleet: PagesFleet, address: str) -> None:
     opened(chromium, fleet, address)
     chromium.ask(
@@ -484,6 +500,13 @@ def test_claim_tokens_of_a_group_are_listed_and_revoked_with_the_keyboard_alone(
         gone(chromium)
         chromium.wait(f"document.querySelector({button!r}) === null")
         assert rows(chromium, "Tokens with which")[0][1] == "✕ revoked"
+        fresh = own.enrolment.token(
+            group="lab", lifetime=timedelta(hours=1), device="lab-8", needs_approval=False
+        )
+        assert own.enrolment.claim_id(fresh) > claim, "by its id it comes last"
+        opened(chromium, own, address, "?view=group&id=lab", role="operator")
+        chromium.wait("document.body.innerText.includes('lab-8')")
+        assert [row[1] for row in rows(chromium, "Tokens with which")] == ["✓ good", "✕ revoked"]
         opened(chromium, own, address, "?view=group&id=lab", role="viewer")
         assert "Claim tokens are shown to the role operator; yours is viewer." in text(chromium, "main")
         chromium.open("about:blank")
