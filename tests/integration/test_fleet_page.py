@@ -501,11 +501,11 @@ def test_claim_tokens_of_a_group_are_listed_and_revoked_with_the_keyboard_alone(
         chromium.wait(f"document.querySelector({button!r}) === null")
         assert rows(chromium, "Tokens with which")[0][1] == "✕ revoked"
         fresh = own.enrolment.token(
-            group="lab", lifetime=timedelta(hours=1), device="lab-8", needs_approval=False
+            group="lab", lifetime=timedelta(hours=1), device="lab-13", needs_approval=False
         )
         assert own.enrolment.claim_id(fresh) > claim, "by its id it comes last"
         opened(chromium, own, address, "?view=group&id=lab", role="operator")
-        chromium.wait("document.body.innerText.includes('lab-8')")
+        chromium.wait("document.body.innerText.includes('lab-13')")
         assert [row[1] for row in rows(chromium, "Tokens with which")] == ["✓ good", "✕ revoked"]
         opened(chromium, own, address, "?view=group&id=lab", role="viewer")
         assert "Claim tokens are shown to the role operator; yours is viewer." in text(chromium, "main")
