@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import socket
 import urllib.error
 import urllib.request
@@ -200,13 +201,17 @@ def test_one_of_something_and_times_that_have_passed_are_told_as_people_do(
 ) -> None:
     own.done("POST", f"/rollouts/{DRAFT}/abort", {})
     own.done("POST", f"/rollouts/{WAITING}/abort", {})
+    own.done("POST", "/tokens", {"name": "ada", "role": "viewer", "lifetime_days": 1.0})
     with fleet_of_page.serving(own, listening()) as address:
         opened(chromium, own, address, role="viewer")
         tiles = chromium.ask("[...document.querySelectorAll('.tile')].map((one) => one.innerText)")
         passed = chromium.ask(
             """import("/static/words.js").then(({ ago }) => [3, 119, 340, 7_300, 200_000].map((one) => ago(Date.now() / 1e3 - one)))"""
         )
+        opened(chromium, own, address, "?view=audit&action=token.add")
+        ((*_, details),) = rows(chromium, "The audit")
         chromium.open("about:blank")
+    assert re.search(r"expires: 20\d\d-\d\d-\d\d \d\d:\d\d UTC", details)
     assert "1 open rollout" in [one.replace("\n", " ") for one in tiles]
     assert passed == ["just now", "119 s ago", "5 min ago", "2 h ago", "2 d ago"]
 
