@@ -18,6 +18,7 @@ from rich.table import Table
 from device_agent.contract.errors import EdgewrightError
 from host_tools.errors import InputError, OutputError
 from host_tools.fleet.serve.asked import TokenAsked
+from host_tools.fleet.serve.patterns import expected_by
 from host_tools.fleet.serve.tokens import make_token
 from host_tools.fleet.store.audit_file import audit_lines, read_audit_lines
 from host_tools.fleet.store.chain import first_break
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
 
 _BROKEN: Final = 4
 """Exit status of an audit that is not whole."""
+_TELEMETRY_HINT: Final = (
+    "Or http://HOST:PORT, where `edgewright ingest --page` or `edgewright review serve` answers."
+)
 _PAGE: Final = 1_000
 
 
@@ -86,7 +90,9 @@ def token_create(options: argparse.Namespace) -> int:
         asked = TokenAsked(name=options.name, role=options.role, lifetime_days=options.days)
     except ValidationError as error:
         first = error.errors()[0]
-        raise InputError(f"--{first['loc'][0]}: {first['msg']}.") from None
+        option = {"lifetime_days": "days"}.get(str(first["loc"][0]), first["loc"][0])
+        expected = expected_by(first) or first["msg"].removeprefix("Input should be ")
+        raise InputError(f"--{option}: expected {expected}, got {first['input']!a}.") from None
     with _opened(options.database, must_exist=False) as store:
         token, secret = make_token(store, asked, actor="command line")
     print(secret)
@@ -271,7 +277,10 @@ def _telemetry(options: argparse.Namespace) -> RemoteTelemetry | TelemetryStore:
 
         if options.telemetry_token_file is not None:
             raise InputError("--telemetry-token-file: belongs to a --telemetry that is an address.")
-        return opening.open_store(options.telemetry, read_only=True)
+        try:
+            return opening.open_store(options.telemetry, read_only=True)
+        except InputError as error:
+            raise InputError(f"--telemetry: {error.args[0]}", hint=_TELEMETRY_HINT) from error
     from host_tools.review.remote_telemetry import RemoteTelemetry  # noqa: PLC0415 - likewise
 
     token = None

@@ -264,7 +264,18 @@ def test_over_tls_and_what_is_wrong_is_said(
         (["serve", "--host", "192.0.2.1", "--tls-cert", "CRT", "--tls-key", "KEY"], 2, "cannot listen"),
         (["serve", "--repository", "r/"], 2, "belong together"),
         (["serve", "--authority", "a/"], 2, "--authority-url is missing"),
-        (["token", "create", "--name", "a b", "--role", "admin"], 2, "--name"),
+        (["serve", "--telemetry", "bogus://x"], 2, "--telemetry: bogus://…: expected a DuckDB file"),
+        (["serve", "--telemetry", "clickhouse://me:secret@h:70000/x"], 2, "a port from 1 to 65535"),
+        (
+            ["token", "create", "--name", "a b", "--role", "admin"],
+            2,
+            "--name: expected 1 to 64 letters, digits, _, ., @ and -, got 'a b'.",
+        ),
+        (
+            ["token", "create", "--name", "a", "--role", "admin", "--days", "4e3"],
+            2,
+            "--days: expected less than or equal to 3660, got 4000.0.",
+        ),
         (["token", "revoke", "0123456789ab"], 2, "there is no fleet in it"),
         (["token", "list"], 2, "there is no fleet in it"),
         (["audit", "verify"], 2, "there is no fleet in it"),
@@ -282,7 +293,9 @@ def test_what_cannot_be_served_is_said(
         for one in arguments
     ]
     assert main(["fleet", *arguments, "--database", str(tmp_path / "fleet.db")]) == status
-    assert says in capfd.readouterr().err
+    told = capfd.readouterr().err
+    assert says in told
+    assert "secret" not in told
 
 
 def test_an_audit_file_without_entries_is_not_called_whole(

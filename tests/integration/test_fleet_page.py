@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import socket
 import urllib.error
 import urllib.request
@@ -193,6 +194,26 @@ def test_the_fleet_at_a_glance(chromium: Browser, fleet: PagesFleet, address: st
     assert groups["factory"][:3] == ["120", "eye-1.0", "107 as desired, 10 on the way, 2 differing"]
     assert groups["stores"][2] == "57 as desired, 1 differing"
     assert [row[0] for row in rows(chromium, "Rollouts that have not ended")] == [RUNNING, WAITING, DRAFT]
+
+
+def test_one_of_something_and_times_that_have_passed_are_told_as_people_do(
+    chromium: Browser, own: PagesFleet
+) -> None:
+    own.done("POST", f"/rollouts/{DRAFT}/abort", {})
+    own.done("POST", f"/rollouts/{WAITING}/abort", {})
+    own.done("POST", "/tokens", {"name": "ada", "role": "viewer", "lifetime_days": 1.0})
+    with fleet_of_page.serving(own, listening()) as address:
+        opened(chromium, own, address, role="viewer")
+        tiles = chromium.ask("[...document.querySelectorAll('.tile')].map((one) => one.innerText)")
+        passed = chromium.ask(
+            """import("/static/words.js").then(({ ago }) => [3, 119, 340, 7_300, 200_000].map((one) => ago(Date.now() / 1e3 - one)))"""
+        )
+        opened(chromium, own, address, "?view=audit&action=token.add")
+        ((*_, details),) = rows(chromium, "The audit")
+        chromium.open("about:blank")
+    assert re.search(r"expires: 20\d\d-\d\d-\d\d \d\d:\d\d UTC", details)
+    assert "1 open rollout" in [one.replace("\n", " ") for one in tiles]
+    assert passed == ["just now", "119 s ago", "5 min ago", "2 h ago", "2 d ago"]
 
 
 def test_from_the_fleet_to_a_device_and_back(chromium: Browser, fleet: PagesFleet, address: str) -> None:
@@ -484,6 +505,13 @@ def test_claim_tokens_of_a_group_are_listed_and_revoked_with_the_keyboard_alone(
         gone(chromium)
         chromium.wait(f"document.querySelector({button!r}) === null")
         assert rows(chromium, "Tokens with which")[0][1] == "✕ revoked"
+        fresh = own.enrolment.token(
+            group="lab", lifetime=timedelta(hours=1), device="lab-13", needs_approval=False
+        )
+        assert own.enrolment.claim_id(fresh) > claim, "by its id it comes last"
+        opened(chromium, own, address, "?view=group&id=lab", role="operator")
+        chromium.wait("document.body.innerText.includes('lab-13')")
+        assert [row[1] for row in rows(chromium, "Tokens with which")] == ["✓ good", "✕ revoked"]
         opened(chromium, own, address, "?view=group&id=lab", role="viewer")
         assert "Claim tokens are shown to the role operator; yours is viewer." in text(chromium, "main")
         chromium.open("about:blank")

@@ -243,19 +243,23 @@ def test_a_full_disk_is_told_and_work_goes_on_when_there_is_room_again(tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("address", "said"),
+    ("address", "status", "said"),
     [
         (
             "postgres://me:secret@host/db",
+            2,
             "expected a DuckDB file, or an address that begins with clickhouse://",
         ),
-        ("chdb:nowhere", "no such folder"),
-        ("clickhouse://me:secret@127.0.0.1:9/x", "127.0.0.1:9/x: Failed to establish a new connection"),
-        ("foreign.duckdb", "no store of telemetry in it"),
+        ("clickhouse://me:secret@host:70000/x", 2, "a port from 1 to 65535"),
+        ("clickhouse://me:secret@host/net-works", 2, "the name of a database has letters, digits and _"),
+        ("chdb:nowhere", 7, "no such folder"),
+        ("clickhouse://me:secret@127.0.0.1:9/x", 7, "127.0.0.1:9/x: Failed to establish a new connection"),
+        ("foreign.duckdb", 7, "no store of telemetry in it"),
     ],
 )
 def test_an_address_where_nothing_can_be_read_is_told_in_one_line(
     address: str,
+    status: int,
     said: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -263,7 +267,7 @@ def test_an_address_where_nothing_can_be_read_is_told_in_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     duckdb.connect("foreign.duckdb").sql("CREATE TABLE something (a INT)")
-    assert main(["review", "weekly", "--store", address]) == 7
+    assert main(["review", "weekly", "--store", address]) == status
     (line,) = capfd.readouterr().err.splitlines()
     assert said in line
     assert "secret" not in line

@@ -15,6 +15,7 @@ Layout:
     programs.py      programs, each with a log
     costs.py         processor and memory of programs while they run
     stand.py         everything up, in its order
+    chaos.py         programs killed at random moments
     rollouts.py      one rollout, from signing to the last commit
     figures.py       what came of it, as JSON and as a table
     command.py       the command line

@@ -11,17 +11,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks import machine
+from benchmarks.fleet.protocol.chaos import Chaos, restarts_by
 from benchmarks.fleet.protocol.figures import ProtocolFigures, to_json, to_markdown, write_into_docs
 from benchmarks.fleet.protocol.rollouts import roll_out, settle_delivered
 from benchmarks.fleet.protocol.stand import StandSettings, stand
 from device_agent.contract.errors import EdgewrightError
+from host_tools.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Roll out twice, the second time with the server killed in the middle; print the tables."""
+    """Roll out twice, the second time with the server killed in the middle, and with `--chaos` once more; print the tables."""
     given = sys.argv[1:] if arguments is None else list(arguments)
     options = _parser().parse_args(given)
     command = shlex.join(["python", "-m", "benchmarks.fleet.protocol", *given])
@@ -54,6 +56,7 @@ def run(folder: Path, options: argparse.Namespace, *, command: str) -> ProtocolF
         gates_seconds=20.0,
         database=options.database,
     )
+    chaos = _chaos(options)
     facts, began = machine.facts(), time.monotonic()
     with stand(folder, settings) as up:
         up_seconds = _said("all devices are heard", began)
@@ -67,6 +70,9 @@ def run(folder: Path, options: argparse.Namespace, *, command: str) -> ProtocolF
         for name, version, kill in (("plain", "2.0", False), ("killed", "3.0", True)):
             rollouts.append(roll_out(up, name, version, soak_seconds=options.soak, kill=kill))
             _said(f"rollout {name} has finished", began)
+        if chaos is not None:
+            rollouts.append(roll_out(up, "chaos", "4.0", soak_seconds=options.soak, chaos=chaos))
+            _said("rollout chaos has finished", began)
     facts["load average after"] = machine.facts()["load average before"]
     return ProtocolFigures(
         command=command,
@@ -78,6 +84,20 @@ def run(folder: Path, options: argparse.Namespace, *, command: str) -> ProtocolF
         quiet_seconds=options.quiet,
         quiet=quiet,
         rollouts=tuple(rollouts),
+    )
+
+
+def _chaos(options: argparse.Namespace) -> Chaos | None:
+    command = options.restart_database
+    if not options.chaos:
+        if command is not None:
+            raise InputError("--restart-database: belongs to --chaos, which is missing.")
+        return None
+    return Chaos(
+        seed=options.chaos_seed,
+        kills=options.chaos,
+        pause_seconds=options.chaos_pause,
+        restart_database=None if command is None else restarts_by(command),
     )
 
 
@@ -123,6 +143,26 @@ def _parser() -> argparse.ArgumentParser:
         default="",
         metavar="URL",
         help="database of the fleet server, empty (default: SQLite)",
+    )
+    chaos = parser.add_argument_group(
+        "chaos",
+        "A third rollout, while server, broker, ingest and a worker of ingest are killed at random moments and started again.",
+    )
+    chaos.add_argument("--chaos", type=int, default=0, metavar="N", help="do it, with so many kills")
+    chaos.add_argument(
+        "--chaos-seed", type=int, default=1, metavar="SEED", help="of what is drawn (default: 1)"
+    )
+    chaos.add_argument(
+        "--chaos-pause",
+        type=float,
+        default=20.0,
+        metavar="S",
+        help="before each kill, on average (default: 20)",
+    )
+    chaos.add_argument(
+        "--restart-database",
+        metavar="COMMAND",
+        help="kill the database too, with one like 'pg_ctl -D DATA -m immediate restart'",
     )
     parser.add_argument("--folder", type=Path, help="where to work (default: the system's temporary folder)")
     parser.add_argument("--json", type=Path, help="where to write the figures")

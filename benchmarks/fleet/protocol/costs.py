@@ -91,7 +91,7 @@ class Costs:
         with self._lock:
             for name, number in self._running().items():
                 head = next((one for one in _HEADS if name.startswith(one)), name)
-                for process in _family(number):
+                for process in family(number):
                     with contextlib.suppress(
                         psutil.Error, OSError, KeyError
                     ):  # it went while it was looked at
@@ -106,7 +106,8 @@ class Costs:
                     most[name] = max(most[name], size)
 
 
-def _family(number: int) -> list[psutil.Process]:
+def family(number: int) -> list[psutil.Process]:
+    """Return a process and all that it has started, itself first; those that are there still."""
     found: list[psutil.Process] = []
     waiting = [number]
     with contextlib.suppress(psutil.Error, OSError):  # as above

@@ -123,7 +123,7 @@ def _told(figures: ProtocolFigures) -> list[str]:
             f"began, tried, activated and committed the release once each, {jobs.devices_more} did something twice, {jobs.devices_less} left "
             f"something out; the audit is {'whole' if jobs.audit_whole else 'BROKEN'}. {count['acknowledged']:,} messages, "
             f"{rollout.messages_per_second:.0f} a second ({count.get('m', 0):,} of telemetry, {count.get('e', 0):,} events, "
-            f"{count.get('twin', 0):,} reported states, {count.get('status', 0):,} births and health).{killed}"
+            f"{count.get('twin', 0):,} reported states, {count.get('status', 0):,} births and health).{killed}{_kills(rollout)}"
         )
         outcomes = ", ".join(f"{measure} {told.partition(':')[0]}" for measure, told in rollout.gates.items())
         lines.append(f"  Gates at the end: {outcomes.replace('_', ' ')}.")
@@ -139,6 +139,18 @@ def _told(figures: ProtocolFigures) -> list[str]:
         f"{figures.machine['load average before']} and {figures.machine['load average after']}{_load(figures)}; edgewright {figures.versions['edgewright']}, Python {figures.versions['python']}.",
     ]
     return lines
+
+
+def _kills(rollout: RolloutFigures) -> str:
+    """Return what was killed at random moments, in words; empty where nothing was."""
+    if not rollout.kills:
+        return ""
+    told = []
+    for program in dict.fromkeys(one.program for one in rollout.kills):
+        mine = [one.down_seconds for one in rollout.kills if one.program == program]
+        down = f", there again after {max(mine):.0f} s at most" if max(mine) else ""
+        told.append(f"{program} {len(mine)} times{down}")
+    return f" Killed at random moments of its stages, and started again: {'; '.join(told)}."
 
 
 def _load(figures: ProtocolFigures) -> str:

@@ -12,13 +12,18 @@ import sys
 import time
 from typing import TYPE_CHECKING, Final
 
+import psutil
+
+from benchmarks.fleet.protocol.costs import family
 from host_tools.errors import InputError, OutputError
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import Callable
     from pathlib import Path
 
 _STOP_SECONDS: Final = 60.0
+_LOOK_SECONDS: Final = 0.02
 _TAIL_CHARACTERS: Final = 2_000
 
 
@@ -53,10 +58,24 @@ class Programs:
         self.start(name, sys.executable, "-m", module, *arguments)
 
     def kill(self, name: str) -> None:
-        """Kill one as a power cut would."""
+        """Kill one with all that it has started, as a power cut would."""
         process = self.running.pop(name)
-        process.kill()
+        process.send_signal(signal.SIGSTOP)  # it starts nothing while its children are looked for
+        members = family(process.pid)
+        for member in members:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                member.kill()
         process.wait(_STOP_SECONDS)
+        deadline = time.monotonic() + _STOP_SECONDS
+        while any(map(_runs, members[1:])) and time.monotonic() < deadline:
+            time.sleep(_LOOK_SECONDS)
+
+    def kill_child(self, name: str, drawn: random.Random) -> None:
+        """Kill one of the processes that a program has started; nothing where it has none just now."""
+        children = family(self.running[name].pid)[1:]
+        if children:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                drawn.choice(children).kill()
 
     def wait_until(
         self, claim: Callable[[], bool], *, what: str, seconds: float, look_seconds: float
@@ -116,6 +135,14 @@ def allow_open_files(count: int) -> None:
         )
     if soft not in (-1, resource.RLIM_INFINITY) and soft < count:
         resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
+
+
+def _runs(process: psutil.Process) -> bool:
+    """Say whether a process that is not ours to wait for still runs; a zombie does not."""
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _dying_with_us() -> list[str]:

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks.fleet.protocol.stand import GROUP
-from host_tools.errors import OutputError
-from host_tools.fleet.records import RolloutPlan
+from host_tools.errors import InputError, OutputError
+from host_tools.fleet.records import RolloutPlan, Stage
 from host_tools.fleet.rollout.plan_file import DEFAULT_GATES, DEFAULT_STAGES
 from host_tools.fleet.serve.answers import PlanAnswer
 
 if TYPE_CHECKING:
+    from benchmarks.fleet.protocol.chaos import Chaos, Kill
     from benchmarks.fleet.protocol.costs import Cost
     from benchmarks.fleet.protocol.stand import Stand
 
 _ENDED: Final = ("finished", "aborted", "rolled_back")
+_MOST: Final = replace(DEFAULT_STAGES[-1], name="90 %", share_ppm=900_000)
+"""Under chaos most of the group is let in before the last stage, of which nothing is killed."""
 _EVENTS: Final = ("update_started", "update_tried", "update_activated", "update_committed")
 
 
@@ -98,6 +102,7 @@ class RolloutFigures:
         gates: Outcome by measure, at the end, with the figures in words.
         killed: Whether the server was killed in the middle.
         down_seconds: From the kill until the server answered again; 0.0: it was not killed.
+        kills: What was killed at random moments, in order.
     """
 
     name: str
@@ -111,6 +116,7 @@ class RolloutFigures:
     gates: dict[str, str]
     killed: bool
     down_seconds: float
+    kills: tuple[Kill, ...] = ()
 
 
 def settle_delivered(stand: Stand) -> None:
@@ -123,8 +129,16 @@ def settle_delivered(stand: Stand) -> None:
     stand.wait_until(lambda: not stand.ask("GET", "/overview")["open_effects"], "that is signed")
 
 
-def roll_out(stand: Stand, name: str, version: str, *, soak_seconds: float, kill: bool) -> RolloutFigures:
-    """Roll a version out with the default plan, but for its soak.
+def roll_out(
+    stand: Stand,
+    name: str,
+    version: str,
+    *,
+    soak_seconds: float,
+    kill: bool = False,
+    chaos: Chaos | None = None,
+) -> RolloutFigures:
+    """Roll a version out with the default plan, but for its soak; under chaos with a stage more.
 
     Args:
         stand: Everything that runs.
@@ -132,6 +146,7 @@ def roll_out(stand: Stand, name: str, version: str, *, soak_seconds: float, kill
         version: Of the release.
         soak_seconds: How long a stage runs at least.
         kill: Whether the server is killed, and started again, when half of the jobs are done.
+        chaos: What is killed at random moments besides; None: nothing.
 
     Raises:
         OutputError: It does not finish, or a job was lost or done twice.
@@ -140,10 +155,13 @@ def roll_out(stand: Stand, name: str, version: str, *, soak_seconds: float, kill
     stand.costs.begin()
     release = stand.release(version)
     signed, began = time.time(), time.monotonic()
-    stages = tuple(replace(stage, soak_seconds=soak_seconds) for stage in DEFAULT_STAGES)
+    stages = _planned(soak_seconds, waiting=chaos is not None)
     plan = RolloutPlan(id=name, release=release.id, group=GROUP, stages=stages, gates=DEFAULT_GATES)
     _submit(stand, plan)
     down_seconds = _killed(stand, name) if kill else 0.0
+    kills = (
+        () if chaos is None else chaos.run(stand, len(stages), lambda stage: _let_begin(stand, name, stage))
+    )
     stand.wait_until(lambda: _state(stand, name) in _ENDED, f"rollout {name} ends")
     seconds = time.monotonic() - began
     stand.wait_until(lambda: not stand.ask("GET", "/overview")["open_effects"], "its end is signed")
@@ -168,11 +186,38 @@ def roll_out(stand: Stand, name: str, version: str, *, soak_seconds: float, kill
         gates={one["gate"]["measure"]: f"{one['outcome']}: {one['text']}" for one in told["gates"]},
         killed=kill,
         down_seconds=down_seconds,
+        kills=kills,
     )
     faults = figures.jobs.faults(len(stand.names), len(stages))
     if faults:
         raise OutputError(f"rollout {name}: {'; '.join(faults)}.")
     return figures
+
+
+def _planned(soak_seconds: float, *, waiting: bool) -> tuple[Stage, ...]:
+    """Return the stages; those that are ``waiting`` begin only when they are let, and are one more."""
+    stages = (*DEFAULT_STAGES[:-1], *([_MOST] if waiting else []), DEFAULT_STAGES[-1])
+    return tuple(replace(stage, soak_seconds=soak_seconds, needs_approval=waiting) for stage in stages)
+
+
+def _let_begin(stand: Stand, name: str, stage: int) -> None:
+    """Approve a stage as soon as it asks for it, and wait until it runs.
+
+    Raises:
+        OutputError: It never does, or the rollout has ended.
+    """
+
+    def has_begun() -> bool:
+        found = stand.ask("GET", f"/rollouts/{name}")
+        state = found["stages"][stage]["state"]
+        if found["state"] in _ENDED:
+            raise OutputError(f"rollout {name} ended before stage {stage} began: {found['reason']}")
+        if state == "awaiting_approval":
+            with suppress(InputError):  # it changed meanwhile, or an answer was lost: looked at again
+                stand.ask("POST", f"/rollouts/{name}/stages/{stage}/approve", {})
+        return state in ("running", "passed")
+
+    stand.wait_until(has_begun, f"stage {stage} of rollout {name} begins")
 
 
 def _submit(stand: Stand, plan: RolloutPlan) -> None:
@@ -193,7 +238,7 @@ def _killed(stand: Stand, name: str) -> float:
     stand.wait_until(half_is_done, f"half of the jobs of rollout {name} are done")
     began = time.monotonic()
     stand.programs.kill("server")
-    stand.start_server()
+    stand.start("server")
     return time.monotonic() - began
 
 

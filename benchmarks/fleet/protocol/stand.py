@@ -125,7 +125,7 @@ class Stand:
         """Whether the fleet server answers."""
         try:
             self._asked().ask("GET", "/health")
-        except TransferError:
+        except (TransferError, StoreError):
             return False
         return True
 
@@ -166,8 +166,11 @@ class Stand:
         self.ask("POST", "/releases", encode_for_server(release))
         return release
 
-    def start_server(self) -> None:
-        """Start the fleet server, and wait until it answers."""
+    def start(self, name: str) -> None:
+        """Start ``server``, ``broker`` or ``ingest``, for the first time or again, and wait until it is there."""
+        {"server": self._start_server, "broker": self._start_broker, "ingest": self._start_ingest}[name]()
+
+    def _start_server(self) -> None:
         self.programs.start_python(
             "server", "host_tools", "fleet", "serve", "--database", self._database,
             "--host", LOOPBACK, "--port", str(self._server_port),
@@ -191,30 +194,24 @@ class Stand:
         count, processes = self.settings.devices, self.settings.processes
         allow_open_files(_FILES_OF_A_DEVICE * -(-count // processes) + 2 * count + _FILES_BESIDE)
         root = self.repository.init()
-        self._start_broker()
+        self.start("broker")
         self.programs.start_python(
             "repository",
             "benchmarks.fleet.protocol.files",
             self._folder / "repository",
             str(self._files_port),
         )
-        self.programs.start_python(
-            "ingest", "host_tools", "ingest", "--broker", f"mqtt://{LOOPBACK}:{self._broker_port}",
-            "--store", self._folder / "telemetry.duckdb", "--page", str(self._page_port), "--store-memory", "1024",
-        )  # fmt: skip
+        self.start("ingest")
         self._server = self._connect()
         delivered = write_artifact(
             self._folder / "delivered.ewa", "1.0", size_bytes=self.settings.artifact_bytes
         )
         self._start_devices(root, delivered)
-        self.start_server()
+        self.start("server")
         self.ask("POST", "/groups", {"name": GROUP})
         table = "\n".join(["id,group", *(f"{name},{GROUP}" for name in self.names), ""])
         self._asked().send("POST", "/devices.csv", table.encode(), content_type="text/csv")
-        self.wait_until(
-            lambda: listens(self._files_port) and listens(self._page_port),
-            "repository and page of telemetry answer",
-        )
+        self.wait_until(lambda: listens(self._files_port), "the repository answers")
         self.wait_until(lambda: self.counts()["up"] == count, "all devices run and are connected")
         self.wait_until(
             lambda: self.ask("GET", "/overview")["by_health"].get("up") == count, "all devices are heard"
@@ -233,9 +230,16 @@ class Stand:
         self.costs.close()
         self.programs.end()
 
+    def _start_ingest(self) -> None:
+        self.programs.start_python(
+            "ingest", "host_tools", "ingest", "--broker", f"mqtt://{LOOPBACK}:{self._broker_port}",
+            "--store", self._folder / "telemetry.duckdb", "--page", str(self._page_port), "--store-memory", "1024",
+        )  # fmt: skip
+        self.wait_until(lambda: listens(self._page_port), "the page of telemetry answers")
+
     def _start_broker(self) -> None:
         place = self._folder / "broker"
-        place.mkdir()
+        place.mkdir(exist_ok=True)
         lines = [
             *(["user root"] if os.getuid() == 0 else []),
             f"listener {self._broker_port} {LOOPBACK}",

@@ -25,6 +25,7 @@ from host_tools.fleet.ddi.wire import (
 )
 from host_tools.fleet.records import Device
 from host_tools.fleet.rollout.jobs import Observation
+from host_tools.fleet.serve import patterns
 from host_tools.fleet.serve.context import Fleet
 from host_tools.fleet.serve.problems import Refusal
 from host_tools.fleet.service import Heard
@@ -38,7 +39,7 @@ _TOLD_SECONDS: Final = 86_400.0
 _MOST_TOLD: Final = 250_000
 _MOST_ACTIONS: Final = 2_147_483_647
 _InAction = Annotated[int, Path(ge=1, le=_MOST_ACTIONS)]
-_InFile = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$")]
+_InFile = Annotated[str, Path(pattern=patterns.FILE)]
 
 
 def add_ddi(app: FastAPI, fleet: Fleet, settings: DdiSettings) -> None:

@@ -27,17 +27,8 @@ from host_tools.fleet.rollout.plan_file import (
     MOST_STAGES,
     MOST_WINDOWS,
 )
+from host_tools.fleet.serve import patterns
 
-_NAME = r"^[A-Za-z0-9_-]{1,64}$"
-_RELEASE = r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,199}$"
-_VERSION = r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,126}$"
-_MODEL = r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,71}$"
-_PROFILE = r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$"
-_DIGEST = r"^sha256:[0-9a-f]{64}$"
-_TARGET_PATH = r"^models/[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}/[A-Za-z0-9_-][A-Za-z0-9._+-]{0,199}$"
-_TAG = r"^[A-Za-z0-9_.:=/-]{1,64}$"
-_WORDS = r"^[^\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]*$"
-"""No character that is a command to whatever shows it."""
 _DAY_SECONDS = 86_400
 _MOST = 1 << 53
 
@@ -48,25 +39,23 @@ def _whole(value: Any) -> Any:
 
 
 _WHOLE = BeforeValidator(_whole)
-Name = Annotated[str, Field(pattern=_NAME)]
-Profile = Annotated[str, Field(pattern=_PROFILE)]
-Digest = Annotated[str, Field(pattern=_DIGEST)]
-Tag = Annotated[str, Field(pattern=_TAG)]
-Words = Annotated[str, Field(max_length=500, pattern=_WORDS)]
+Name = Annotated[str, Field(pattern=patterns.NAME)]
+Profile = Annotated[str, Field(pattern=patterns.PROFILE)]
+Digest = Annotated[str, Field(pattern=patterns.DIGEST)]
+Tag = Annotated[str, Field(pattern=patterns.TAG)]
+Words = Annotated[str, Field(max_length=500, pattern=patterns.WORDS)]
 Seconds = Annotated[float, Field(ge=1.0, le=LONGEST_SECONDS, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
 
-InDevice = Annotated[str, Path(pattern=_NAME, description="Id of a device.")]
-InGroup = Annotated[str, Path(pattern=_NAME, description="Name of a group.")]
-InRelease = Annotated[str, Path(pattern=_RELEASE, description="Id of a release.")]
-InRollout = Annotated[str, Path(pattern=_NAME, description="Id of a rollout.")]
+InDevice = Annotated[str, Path(pattern=patterns.NAME, description="Id of a device.")]
+InGroup = Annotated[str, Path(pattern=patterns.NAME, description="Name of a group.")]
+InRelease = Annotated[str, Path(pattern=patterns.RELEASE, description="Id of a release.")]
+InRollout = Annotated[str, Path(pattern=patterns.NAME, description="Id of a rollout.")]
 InStage = Annotated[int, Path(ge=0, lt=MOST_STAGES, description="Number of a stage, from 0.")]
-InClaim = Annotated[str, Path(pattern=r"^[0-9a-f]{12}$", description="Id of a claim token.")]
-InToken = Annotated[str, Path(pattern=r"^[0-9a-f]{12}$", description="Id of a token.")]
+InClaim = Annotated[str, Path(pattern=patterns.SHORT_ID, description="Id of a claim token.")]
+InToken = Annotated[str, Path(pattern=patterns.SHORT_ID, description="Id of a token.")]
 Limit = Annotated[int, Query(ge=1, le=1_000, description="How many at most.")]
-AfterName = Annotated[
-    str, Query(pattern=r"^[A-Za-z0-9_.+-]{0,200}$", description="`next` of the page before.")
-]
+AfterName = Annotated[str, Query(pattern=patterns.AFTER, description="`next` of the page before.")]
 AfterNumber = Annotated[int, Query(ge=0, le=_MOST, description="`next` of the page before.")]
 
 
@@ -123,7 +112,9 @@ class SelectorAsked(Asked):
     tags: Annotated[list[Tag], Field(max_length=32)] = []
     targets: Annotated[list[Profile], Field(max_length=16)] = []
     engines: Annotated[list[Profile], Field(max_length=16)] = []
-    agent_versions: Annotated[list[Annotated[str, Field(pattern=_VERSION)]], Field(max_length=32)] = []
+    agent_versions: Annotated[
+        list[Annotated[str, Field(pattern=patterns.VERSION)]], Field(max_length=32)
+    ] = []
     least_memory_bytes: Annotated[int, Field(ge=1, le=_MOST), _WHOLE] | None = None
     rank: Annotated[int, Field(ge=0, le=1_000_000), _WHOLE] = 100
 
@@ -165,7 +156,7 @@ class ClaimAsked(Asked):
     """A claim token: lets one device have one certificate, once."""
 
     group: Name
-    device: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{0,64}$")] = ""
+    device: Annotated[str, Field(pattern=patterns.NAME_OR_NONE)] = ""
     lifetime_seconds: Annotated[float, Field(ge=60.0, le=366 * _DAY_SECONDS, allow_inf_nan=False)] = 86_400.0
     needs_approval: bool = False
 
@@ -173,7 +164,7 @@ class ClaimAsked(Asked):
 class ArtifactAsked(Asked):
     """One artifact of a release, as it is signed in the repository."""
 
-    path: Annotated[str, Field(pattern=_TARGET_PATH)]
+    path: Annotated[str, Field(pattern=patterns.TARGET_PATH)]
     digest: Digest
     size_bytes: Annotated[int, Field(ge=1, le=_MOST), _WHOLE]
 
@@ -181,8 +172,8 @@ class ArtifactAsked(Asked):
 class ReleaseAsked(Asked):
     """A version of a model, with one artifact for each capability profile."""
 
-    model: Annotated[str, Field(pattern=_MODEL)]
-    version: Annotated[str, Field(pattern=_VERSION)]
+    model: Annotated[str, Field(pattern=patterns.MODEL)]
+    version: Annotated[str, Field(pattern=patterns.VERSION)]
     counter: Annotated[int, Field(ge=1, le=_MOST), _WHOLE]
     artifacts: Annotated[
         dict[Profile, ArtifactAsked],
@@ -200,7 +191,7 @@ class ReleaseAsked(Asked):
 class StageAsked(Asked):
     """A step of a rollout; see `records.Stage`."""
 
-    name: Annotated[str, Field(min_length=1, max_length=64, pattern=_WORDS)]
+    name: Annotated[str, Field(min_length=1, max_length=64, pattern=patterns.WORDS)]
     share_ppm: Annotated[int, Field(ge=0, le=PARTS_PER_MILLION), _WHOLE]
     devices: Annotated[list[Name], Field(max_length=MOST_DEVICES)] = []
     success_ratio: Annotated[float, Field(ge=0.01, le=1.0, allow_inf_nan=False)] = 0.9
@@ -245,7 +236,7 @@ class RolloutAsked(Asked):
     """A rollout; see `records.RolloutPlan`. Without stages or gates it has the usual ones; an empty list of gates means none."""
 
     id: Name
-    release: Annotated[str, Field(pattern=_RELEASE)]
+    release: Annotated[str, Field(pattern=patterns.RELEASE)]
     group: Name
     stages: Annotated[list[StageAsked], Field(min_length=1, max_length=MOST_STAGES)] | None = None
     gates: Annotated[list[GateAsked], Field(max_length=16)] | None = None
@@ -284,7 +275,7 @@ class OrderAsked(Asked):
 class TokenAsked(Asked):
     """A new token."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.@-]{1,64}$")]
+    name: Annotated[str, Field(pattern=patterns.HOLDER)]
     role: Role
     lifetime_days: Annotated[float, Field(gt=0.0, le=3_660.0, allow_inf_nan=False)] = 90.0
 

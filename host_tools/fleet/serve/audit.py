@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from fastapi import FastAPI, Query
 from fastapi.responses import StreamingResponse
 
+from host_tools.fleet.serve import patterns
 from host_tools.fleet.serve.answers import AuditAnswer, AuditCheck, Page, page_of
 from host_tools.fleet.serve.asked import AfterNumber, Limit
 from host_tools.fleet.serve.context import Fleet
@@ -16,9 +17,9 @@ from host_tools.fleet.serve.problems import too_many
 from host_tools.fleet.serve.roles import ROOT
 from host_tools.fleet.store.audit_file import audit_lines
 
-_Actor = Annotated[str | None, Query(max_length=120, pattern=r"^[A-Za-z0-9_.@ -]+$")]
-_Action = Annotated[str | None, Query(max_length=60, pattern=r"^[a-z_.]+$")]
-_Subject = Annotated[str | None, Query(max_length=300, pattern=r"^[A-Za-z0-9_.+/-]+$")]
+_Actor = Annotated[str | None, Query(max_length=120, pattern=patterns.ACTOR)]
+_Action = Annotated[str | None, Query(max_length=60, pattern=patterns.ACTION)]
+_Subject = Annotated[str | None, Query(max_length=300, pattern=patterns.SUBJECT)]
 _Order = Literal["oldest_first", "newest_first"]
 _LINES = "application/jsonl"
 _AT_ONCE = 1_000

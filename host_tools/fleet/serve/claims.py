@@ -11,6 +11,7 @@ from device_agent.contract.telemetry import Scalar
 from host_tools.errors import ConflictError
 from host_tools.fleet.outside import Enrolment
 from host_tools.fleet.records import ClaimState
+from host_tools.fleet.serve import patterns
 from host_tools.fleet.serve.admission import caller_of
 from host_tools.fleet.serve.answers import ClaimAnswer, MadeClaim, Page, page_of
 from host_tools.fleet.serve.asked import AfterName, ClaimAsked, InClaim, Limit
@@ -18,7 +19,7 @@ from host_tools.fleet.serve.context import Fleet, require_room
 from host_tools.fleet.serve.roles import ROOT
 from host_tools.fleet.store.devices import DeviceFilter
 
-_Group = Annotated[str | None, Query(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+_Group = Annotated[str | None, Query(pattern=patterns.NAME)]
 
 
 def add_claim_endpoints(app: FastAPI, fleet: Fleet) -> None:

@@ -82,14 +82,18 @@ def read_table(data: bytes) -> tuple[Row, ...]:
         line = data[: error.start].count(b"\n") + 1
         raise DeviceTableError(f"line {line}: expected UTF-8, got byte 0x{data[error.start]:02x}.") from error
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    records: list[tuple[int, list[str]]] = []
+    first = 1
     try:
-        lines = list(reader)
+        for cells in reader:
+            records.append((first, cells))
+            first = reader.line_num + 1  # a quoted cell may go over several lines
     except csv.Error as error:
         raise DeviceTableError(f"line {reader.line_num}: not CSV: {error}.", hint=_HINT) from error
-    header = [name.strip() for name in lines[0]] if lines else []
+    header = [name.strip() for name in records[0][1]] if records else []
     _check_header(header)
     problems: list[str] = []
-    rows = list(_rows(header, lines[1:], problems))
+    rows = list(_rows(header, records[1:], problems))
     if problems:
         more = f" And {len(problems) - _MOST_TOLD} more." if len(problems) > _MOST_TOLD else ""
         raise DeviceTableError(
@@ -171,9 +175,11 @@ def written_table(store: FleetStore) -> bytes:
     return stream.getvalue().encode()
 
 
-def _rows(header: Sequence[str], lines: Sequence[Sequence[str]], problems: list[str]) -> Iterator[Row]:
+def _rows(
+    header: Sequence[str], records: Sequence[tuple[int, Sequence[str]]], problems: list[str]
+) -> Iterator[Row]:
     seen: dict[str, int] = {}
-    for number, cells in enumerate(lines, start=2):
+    for number, cells in records:
         if not cells:
             continue
         if len(cells) != len(header):

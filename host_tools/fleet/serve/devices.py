@@ -9,6 +9,7 @@ from starlette.concurrency import run_in_threadpool
 
 from host_tools.fleet.inventory import add_devices, approve_device, edit_device, retire_device
 from host_tools.fleet.records import Device, DeviceState
+from host_tools.fleet.serve import patterns
 from host_tools.fleet.serve.admission import caller_of
 from host_tools.fleet.serve.answers import DeviceAnswer, Imported, JobAnswer, Page, page_of
 from host_tools.fleet.serve.asked import (
@@ -25,13 +26,11 @@ from host_tools.fleet.serve.device_table import import_table, written_table
 from host_tools.fleet.serve.roles import ROOT
 from host_tools.fleet.store.devices import DeviceFilter
 
-_GroupFilter = Annotated[str | None, Query(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
-_Tags = Annotated[
-    list[Annotated[str, Query(pattern=r"^[A-Za-z0-9_.:=/-]{1,64}$")]] | None, Query(max_length=8)
-]
-_Artifact = Annotated[str | None, Query(pattern=r"^sha256:[0-9a-f]{64}$")]
-_Target = Annotated[str | None, Query(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$")]
-_Search = Annotated[str, Query(pattern=r"^[A-Za-z0-9_-]{0,64}$")]
+_GroupFilter = Annotated[str | None, Query(pattern=patterns.NAME)]
+_Tags = Annotated[list[Annotated[str, Query(pattern=patterns.TAG)]] | None, Query(max_length=8)]
+_Artifact = Annotated[str | None, Query(pattern=patterns.DIGEST)]
+_Target = Annotated[str | None, Query(pattern=patterns.PROFILE)]
+_Search = Annotated[str, Query(pattern=patterns.NAME_OR_NONE)]
 _Silent = Annotated[
     float | None, Query(ge=0.0, le=1e9, allow_inf_nan=False, description="Not heard for so long.")
 ]

@@ -18,6 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from device_agent.contract.errors import EdgewrightError
 from device_agent.contract.telemetry import Scalar
+from host_tools.fleet.serve import patterns
 from host_tools.fleet.serve.admission import Admission, Caller, caller_of
 from host_tools.fleet.serve.context import Fleet
 from host_tools.fleet.serve.roles import ROOT
@@ -38,7 +39,7 @@ _Longest = Annotated[
         ge=0.0, le=86_400.0, allow_inf_nan=False, description="When the stream ends; 0: after what is there."
     ),
 ]
-_LastId = Annotated[str, Header(alias="Last-Event-ID", pattern=r"^[0-9]{0,15}$")]
+_LastId = Annotated[str, Header(alias="Last-Event-ID", pattern=patterns.EVENT_ID)]
 
 
 def add_event_endpoints(app: FastAPI, fleet: Fleet) -> None:

@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 
 from device_agent.contract.errors import EdgewrightError, TransferError
 from host_tools.errors import ConflictError, InputError, NotFoundError, QuotaError, StoreError
+from host_tools.fleet.serve.patterns import expected_by
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -159,12 +160,13 @@ def _of_validation(request: Request, error: Exception) -> Response:
         )
     what = ".".join(str(part)[:64] for part in first["loc"]).encode("ascii", "backslashreplace").decode()
     is_json = first["type"] == "json_invalid"
-    message = str(first["msg"]).encode("ascii", "backslashreplace").decode()
+    expected = expected_by(first)
+    message = (expected or str(first["msg"])).encode("ascii", "backslashreplace").decode()
     return problem_response(
         request,
         status=400 if is_json else 422,
         code="malformed" if is_json else "invalid",
-        detail="The body is not JSON." if is_json else f"{what}: {message}.",
+        detail="The body is not JSON." if is_json else f"{what}: {'expected ' if expected else ''}{message}.",
         what="body" if is_json else what,
         expected=message,
         hint="The description of every field is in /api/v1/openapi.json.",

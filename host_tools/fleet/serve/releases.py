@@ -8,13 +8,14 @@ from fastapi import FastAPI, Query, Request
 
 from device_agent.contract.telemetry import Scalar
 from host_tools.fleet.records import Release
+from host_tools.fleet.serve import patterns
 from host_tools.fleet.serve.admission import caller_of
 from host_tools.fleet.serve.answers import Page, ReleaseAnswer, page_of
 from host_tools.fleet.serve.asked import AfterName, InRelease, Limit, ReleaseAsked
 from host_tools.fleet.serve.context import Fleet, require_room
 from host_tools.fleet.serve.roles import ROOT
 
-_Model = Annotated[str | None, Query(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,71}$")]
+_Model = Annotated[str | None, Query(pattern=patterns.MODEL)]
 
 
 def add_release_endpoints(app: FastAPI, fleet: Fleet) -> None:

@@ -13,6 +13,7 @@ from host_tools.fleet.carrying_out import counts_of, members_of
 from host_tools.fleet.records import ENDED_ROLLOUTS, Job, JobResult, JobState, Rollout, RolloutState
 from host_tools.fleet.rollout.explanation import explain
 from host_tools.fleet.rollout.plan_file import MOST_STAGES, check_plan
+from host_tools.fleet.serve import patterns
 from host_tools.fleet.serve.admission import caller_of
 from host_tools.fleet.serve.answers import (
     ExplanationAnswer,
@@ -34,7 +35,7 @@ from host_tools.fleet.serve.context import Fleet, require_room
 from host_tools.fleet.serve.roles import ROOT
 
 ORDERS_BY_PATH = ("submit", "approve", "pause", "resume", "abort", "rollback", "retry")
-_Group = Annotated[str | None, Query(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+_Group = Annotated[str | None, Query(pattern=patterns.NAME)]
 _Stage = Annotated[int | None, Query(ge=0, lt=MOST_STAGES)]
 
 

@@ -121,7 +121,7 @@ class Supervisor:
         Raises:
             StoreError: The store cannot be opened at the start.
             TransferError: The broker refuses at the start, or another ingest takes a session away.
-            InputError: Certificates cannot be used.
+            InputError: The store's address is none, or certificates cannot be used.
         """
         end = None if seconds is None else time.monotonic() + seconds
         try:

@@ -9,11 +9,11 @@ import tempfile
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 import pyarrow as pa
 
-from host_tools.errors import StoreError
+from host_tools.errors import InputError, StoreError
 from host_tools.review.store.clickhouse_engine import SETTINGS
 
 if TYPE_CHECKING:
@@ -79,23 +79,28 @@ class ServerConnection:
     """A server, by its address: ``clickhouse://user:password@host:port/database``, or ``clickhouses://`` with TLS."""
 
     def __init__(self, url: str) -> None:
-        """Connect, and make the database if it is not there."""
+        """Connect, and make the database if it is not there.
+
+        Raises:
+            InputError: It is no such address.
+            StoreError: It cannot be reached, or refuses.
+        """
         try:
             import clickhouse_connect  # noqa: PLC0415  as above
         except ImportError as error:
             raise StoreError(
                 "A ClickHouse server is spoken to by clickhouse-connect.", hint=_MISSING
             ) from error
-        parts = urlsplit(url)
+        parts, port = _parts(url)
         database = parts.path.strip("/") or "edgewright"
-        self.where = f"{parts.scheme}://{parts.hostname}:{parts.port or 8123}/{database}"
+        self.where = f"{parts.scheme}://{parts.hostname}:{port}/{database}"
         if not database.replace("_", "").isalnum() or not database.isascii():
-            raise StoreError(
+            raise InputError(
                 f"{self.where}: the name of a database has letters, digits and _, got {database!r}."
             )
         options: dict[str, Any] = {
             "host": parts.hostname or "localhost",
-            "port": parts.port or (8443 if parts.scheme == "clickhouses" else 8123),
+            "port": port,
             "username": unquote(parts.username or "default"),
             "password": unquote(parts.password or ""),
             "secure": parts.scheme == "clickhouses",
@@ -137,6 +142,19 @@ class ServerConnection:
                 f"{self.where}: {_first_line(error)}",
                 hint="Is the server up, and are user and password right?",
             ) from error
+
+
+def _parts(url: str) -> tuple[SplitResult, int]:
+    """Return the parts of an address, and the port: what it says, or the usual one."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:  # its words say what was there, and that may be a part of a password
+        raise InputError(
+            f"{url.partition('://')[0]}://…: expected a host and a port from 1 to 65535, got something else.",
+            hint="In a user or password write % and two digits for each of / ? # [ ] @ : %.",
+        ) from error
+    return parts, port or (8443 if parts.scheme == "clickhouses" else 8123)
 
 
 def _first_line(error: Exception) -> str:

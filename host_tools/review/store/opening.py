@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from host_tools.errors import StoreError
+from host_tools.errors import InputError, StoreError
 from host_tools.review.store.column_store import ColumnStore
 from host_tools.review.store.duckdb_engine import DuckDbEngine
 from host_tools.review.store.longer_windows import fill_level
@@ -82,13 +82,14 @@ def open_store(
         limits: How many names, holes and dead letters it takes; None for the usual ones.
 
     Raises:
+        InputError: It is neither a file nor such an address.
         StoreError: It cannot be opened: not there, damaged, in use by another process, of a newer version, away.
     """
     text = str(where)
     scheme, is_address, _ = text.partition("://")
     if is_address and f"{scheme}://" not in _ADDRESSES:
-        raise StoreError(
-            f"{scheme}://…: expected a DuckDB file, or an address that begins with {' or '.join(_ADDRESSES)}.",
+        raise InputError(
+            f"{scheme[:40]}://…: expected a DuckDB file, or an address that begins with {' or '.join(_ADDRESSES)}.",
             hint="A file is given by its path alone.",
         )
     if text.startswith((*_ADDRESSES, "chdb:")):

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import resource
 import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 
 from benchmarks.fleet.protocol import command
-from benchmarks.fleet.protocol.costs import Cost, Costs
+from benchmarks.fleet.protocol.chaos import Chaos, Kill, restarts_by
+from benchmarks.fleet.protocol.costs import Cost, Costs, family
 from benchmarks.fleet.protocol.figures import ProtocolFigures, to_json, to_markdown, write_into_docs
 from benchmarks.fleet.protocol.programs import Programs, allow_open_files
 from benchmarks.fleet.protocol.rollouts import JobFigures, RolloutFigures, StageFigures
@@ -124,6 +127,43 @@ def test_the_tables_say_what_was_measured() -> None:
     assert json.loads(to_json(FIGURES))["rollouts"][1]["jobs"]["devices_once"] == 10
 
 
+def test_what_was_killed_at_random_moments_is_told() -> None:
+    kills = [
+        Kill(program=program, stage=0, after_seconds=1.0, down_seconds=down)
+        for program, down in (("broker", 1.0), ("ingest worker", 0.0), ("broker", 2.0))
+    ]
+    text = to_markdown(replace(FIGURES, rollouts=(replace(ROLLOUT, kills=tuple(kills)),)))
+    assert (
+        "Killed at random moments of its stages, and started again: broker 2 times, there again after 2 s at most; ingest worker 1 times."
+        in text
+    )
+
+
+def test_a_chaos_that_is_none_is_refused_before_anything_starts(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    for kills, pause in ((0, 1.0), (1, 0.0), (1, float("nan")), (1, float("inf"))):
+        with pytest.raises(InputError, match="one kill at least and a pause above 0 s"):
+            Chaos(seed=1, kills=kills, pause_seconds=pause)
+    for options, told in (
+        (["--chaos", "-1"], "one kill at least"),
+        (["--restart-database", "true"], "belongs to --chaos"),
+        (["--chaos", "1", "--restart-database", "'true"], "No closing quotation"),
+        (["--chaos", "1", "--restart-database", ""], "expected a command, got none"),
+    ):
+        assert command.main([*options, "--devices", "1", "--folder", str(tmp_path)]) == 1
+        assert told in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_database_is_restarted_by_a_command_and_one_that_fails_is_told(tmp_path: Path) -> None:
+    restarts_by(f"touch {tmp_path / 'restarted'}")()
+    assert (tmp_path / "restarted").exists()
+    for failing, told in (("false", "status 1"), ("no-such-program-of-ours", "No such file")):
+        with pytest.raises(OutputError, match=told):
+            restarts_by(failing)()
+
+
 def test_figures_of_a_busy_machine_are_called_so() -> None:
     busy = replace(FIGURES, machine={**FIGURES.machine, "load average before": "1.10 0.00 0.00"})
     assert "under the load of other work" in to_markdown(busy)
@@ -158,6 +198,24 @@ def test_more_open_files_than_the_machine_allows_are_refused_before_anything_sta
     assert list(tmp_path.iterdir()) == []
 
 
+PARENT = """
+import subprocess, sys
+while True:
+    subprocess.run([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
+"""
+
+
+def _child_of(programs: Programs, *, other_than: psutil.Process | None = None) -> psutil.Process:
+    found: list[psutil.Process] = []
+
+    def is_there() -> bool:
+        found[:] = [one for one in family(programs.running["parent"].pid)[1:] if one != other_than]
+        return bool(found)
+
+    programs.wait_until(is_there, what="it has a child", seconds=120.0, look_seconds=0.05)
+    return found[0]
+
+
 def test_a_program_that_ends_or_does_not_come_to_it_is_told_with_its_log(tmp_path: Path) -> None:
     programs = Programs(tmp_path)
     try:
@@ -169,6 +227,21 @@ def test_a_program_that_ends_or_does_not_come_to_it_is_told_with_its_log(tmp_pat
             programs.wait_until(lambda: False, what="pigs fly", seconds=300.0, look_seconds=0.01)
         programs.kill("sleeper")
         assert list(programs.running) == ["teller"]
+    finally:
+        programs.end()
+
+
+def test_a_program_is_killed_with_all_that_it_has_started(tmp_path: Path) -> None:
+    programs = Programs(tmp_path)
+    try:
+        programs.start("parent", sys.executable, "-c", PARENT)
+        first = _child_of(programs)
+        programs.kill_child("parent", random.Random(1))
+        second = _child_of(programs, other_than=first)
+        programs.kill("parent")
+        assert not any(
+            child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in (first, second)
+        )
     finally:
         programs.end()
 

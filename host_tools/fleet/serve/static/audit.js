@@ -4,7 +4,7 @@ import { Address, Link } from "./address.js";
 import { ask, query, save } from "./ask.js";
 import { Answered, Card, Filters, Lines, Moment, Pages, Said, Table, Title } from "./parts.js";
 import { Session, useAnswers } from "./session.js";
-import { plural, share, short, words } from "./words.js";
+import { moment, plural, share, short, words } from "./words.js";
 
 const SUBJECTS = { rollout: "rollout", device: "device", group: "group", release: "release" };
 
@@ -16,7 +16,7 @@ function Subject({ text }) {
 
 function Details({ entry: { details: { reason, ...figures } } }) {
   const told = Object.entries(figures).filter(([, value]) => value !== "" && value !== null);
-  const figure = (name, value) => (name === "share_ppm" ? `share: ${share(value)}` : `${words(name)}: ${typeof value === "number" ? Number(value.toPrecision(6)) : value}`);
+  const figure = (name, value) => (name === "share_ppm" ? `share: ${share(value)}` : name === "expires_seconds" ? `expires: ${moment(value)}` : `${words(name)}: ${typeof value === "number" ? Number(value.toPrecision(6)) : value}`);
   const text = told.map(([name, value]) => figure(name, value)).join(" · ");
   return html`<div class="in-words">${reason ? html`<${Lines} text=${String(reason)} />` : ""}${text && html`<p class="line soft"><${Said} text=${text} /></p>`}</div>`;
 }

@@ -7,6 +7,9 @@ import { may, Session, useAnswers } from "./session.js";
 import { Link } from "./address.js";
 
 const MOST = 1_000;
+const ORDER = ["good", "waiting"];  // first those about which there may be something to do
+
+const usableFirst = (claims) => [...claims].sort((a, b) => ORDER.indexOf(b.state) - ORDER.indexOf(a.state) || b.expires_seconds - a.expires_seconds);
 
 export function Claims({ group }) {
   const { me } = useContext(Session);
@@ -15,7 +18,7 @@ export function Claims({ group }) {
 
 function Listed({ group }) {
   const asked = useAnswers([`/claims?group=${encodeURIComponent(group)}&limit=${MOST}`], (event) => event.kind === "devices" || (event.kind === "audit" && event.subject === `group/${group}`));
-  return html`<${Answered} asked=${asked}>${([page]) => html`<${Table} caption="Tokens with which devices enrol into this group; no secret is kept${page.next ? `, the first ${MOST} of them` : ""}" rows=${page.items} keyOf=${(one) => one.id} empty="None." columns=${[
+  return html`<${Answered} asked=${asked}>${([page]) => html`<${Table} caption="Tokens with which devices enrol into this group; no secret is kept${page.next ? `, the first ${MOST} of them` : ""}" rows=${usableFirst(page.items)} keyOf=${(one) => one.id} empty="None." columns=${[
     { title: "Token", show: (one) => html`<code>${one.id}</code>` },
     { title: "State", show: (one) => html`<${Chip} name=${one.state} />` },
     { title: "For", show: (one) => (one.device ? html`<${Said} text=${one.device} />` : "any device") },

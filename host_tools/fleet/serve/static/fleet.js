@@ -32,15 +32,16 @@ function Glance({ answers: [overview, drift, groups, releases, ...pages] }) {
   const names = artifactNames(releases.items);
   const rollouts = pages.flatMap((page) => page.items);
   const pending = overview.by_state.pending ?? 0;
+  const word = (count, one, many) => (count === 1 ? one : many);
   const tallies = (by, empty) => Object.entries(by).map(([name, count]) => ({ name: name || empty, count, raw: name })).sort((a, b) => b.count - a.count);
   return html`
     <ul class="tiles">
-      <${Tile} name="devices" count=${overview.devices} to=${{ view: "devices" }} />
+      <${Tile} name=${word(overview.devices, "device", "devices")} count=${overview.devices} to=${{ view: "devices" }} />
       <${Tile} name="enrolled" count=${overview.by_state.enrolled ?? 0} to=${{ view: "devices", state: "enrolled" }} />
-      <${Tile} name="wait for approval" count=${pending} kind=${pending ? "care" : ""} to=${{ view: "devices", state: "pending" }} />
-      <${Tile} name="run something else than they shall" count=${differing} kind=${differing ? "bad" : ""} />
-      <${Tile} name="open rollouts" count=${overview.open_rollouts} to=${{ view: "rollouts" }} />
-      <${Tile} name="changes on their way to devices" count=${overview.open_effects} />
+      <${Tile} name=${word(pending, "waits for approval", "wait for approval")} count=${pending} kind=${pending ? "care" : ""} to=${{ view: "devices", state: "pending" }} />
+      <${Tile} name=${word(differing, "runs something else than it shall", "run something else than they shall")} count=${differing} kind=${differing ? "bad" : ""} />
+      <${Tile} name=${word(overview.open_rollouts, "open rollout", "open rollouts")} count=${overview.open_rollouts} to=${{ view: "rollouts" }} />
+      <${Tile} name=${word(overview.open_effects, "change on its way to devices", "changes on their way to devices")} count=${overview.open_effects} />
     </ul>
     <${Card} title="Rollouts that have not ended" id="open-rollouts"><${Table} caption="Rollouts that have not ended" isSaidAbove columns=${ROLLOUT_COLUMNS} rows=${rollouts} keyOf=${(one) => one.id} empty="None: nothing is being rolled out." /><//>
     <${Card} title="Groups" id="groups"><${Groups} groups=${groups.items} drift=${drift} names=${names} byGroup=${overview.by_group} /><//>
@@ -72,7 +73,7 @@ function Groups({ groups, drift, names, byGroup }) {
     { title: "Devices", number: true, show: (one) => whole(byGroup[one.name] ?? 0) },
     { title: "Runs", show: (one) => html`<${Runs} artifacts=${one.artifacts} names=${names} />` },
     { title: "As desired", show: (one) => { const found = drifts.get(one.name); return found ? html`<div class="drift"><${Bar} parts=${driftParts(found)} className="thin" /><span>${driftWords(found)}</span></div>` : "–"; } },
-    { title: "Takes", show: (one) => (one.selector ? html`<${Said} text=${takes(one.selector)} />` : html`<span class="soft">what people put into it</span>`) },
+    { title: "Takes", show: (one) => (one.selector ? html`<${Said} text=${takes(one.selector)} />` : html`<span class="soft nowrap">what people put into it</span>`) },
     { title: "Note", show: (one) => html`<${Said} text=${one.note} />` },
   ]} />`;
 }
@@ -81,7 +82,7 @@ const driftWords = (found) => driftParts(found).filter((part) => part.count).map
 
 function Runs({ artifacts, names }) {
   const releases = [...new Set(Object.values(artifacts).map((one) => names.get(one.digest)?.release ?? "an artifact of no release"))];
-  return releases.length ? releases.map((id, place) => html`${place > 0 && ", "}<${Link} to=${{ view: "release", id }}>${id}<//>`) : html`<span class="soft">nothing yet</span>`;
+  return releases.length ? releases.map((id, place) => html`${place > 0 && ", "}<${Link} to=${{ view: "release", id }}>${id}<//>`) : html`<span class="soft nowrap">nothing yet</span>`;
 }
 
 export function GroupView() {

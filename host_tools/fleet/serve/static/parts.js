@@ -37,7 +37,7 @@ export function Table({ caption, isSaidAbove, columns, rows, empty = "None.", ke
   return html`<div class="scroll" role="region" aria-label=${caption} tabindex="0"><table>
     <caption class=${isSaidAbove ? "unseen" : ""}>${caption}</caption>
     <thead><tr>${columns.map((column) => html`<th scope="col" class=${column.number ? "number" : ""}>${column.title}</th>`)}</tr></thead>
-    <tbody>${rows.map((row) => html`<tr key=${keyOf?.(row)}>${columns.map((column, place) => (place ? html`<td class=${column.number ? "number" : ""}>${column.show(row)}</td>` : html`<th scope="row">${column.show(row)}</th>`))}</tr>`)}</tbody>
+    <tbody>${rows.map((row) => html`<tr key=${keyOf?.(row)}>${columns.map((column, place) => (place ? html`<td class=${column.number ? "number" : ""}>${column.show(row)}</td>` : html`<th scope="row" class=${column.number ? "number" : ""}>${column.show(row)}</th>`))}</tr>`)}</tbody>
   </table></div>`;
 }
 

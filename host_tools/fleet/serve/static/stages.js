@@ -38,12 +38,14 @@ export function Overall({ explained, size }) {
   </div>`;
 }
 
+const members = (ppm, named) => [(ppm > 0 || !named) && share(ppm), named > 0 && `${devices(named)} by name`].filter(Boolean).join(" and ");
+
 export function Stages({ explained, plan }) {
   return html`<ol class="stages">${explained.stages.map((one, place) => {
     const planned = plan.stages[place];
     const parts = jobParts(one.jobs);
     return html`<li key=${place} class="stage ${one.state}">
-      <div class="row"><h3>${place + 1}. <${Said} text=${one.name} /> <small>${share(one.share_ppm)}${planned.devices.length > 0 && ` and ${devices(planned.devices.length)} by name`}</small></h3><${Chip} name=${one.state} /></div>
+      <div class="row"><h3>${place + 1}. <${Said} text=${one.name} /> <small>${members(one.share_ppm, planned.devices.length)}</small></h3><${Chip} name=${one.state} /></div>
       ${one.began_seconds !== null && html`
         <${Bar} parts=${parts} total=${one.jobs.total} />
         <${Legend} parts=${parts} />

@@ -15,15 +15,19 @@ export const bytes = dash((size) => {
   return `${size} B`;
 });
 
+const UNITS = [["d", 86_400], ["h", 3_600], ["min", 60]];
+
 export function length(seconds) {
-  for (const [unit, size] of [["d", 86_400], ["h", 3_600], ["min", 60]]) if (seconds >= 2 * size || (seconds >= size && seconds % size === 0)) return `${digits(seconds / size)} ${unit}`;
+  for (const [unit, size] of UNITS) if (seconds >= 2 * size || (seconds >= size && seconds % size === 0)) return `${digits(seconds / size)} ${unit}`;
   return `${digits(seconds)} s`;
 }
 
 export function ago(seconds) {
   if (seconds === null) return "never";
   const passed = Math.round(Date.now() / 1e3 - seconds);
-  return passed < 10 ? "just now" : passed < 120 ? `${passed} s ago` : `${length(passed)} ago`;
+  if (passed < 10) return "just now";
+  const [unit, size] = UNITS.find(([, size]) => passed >= 2 * size) ?? ["s", 1];
+  return `${whole(Math.floor(passed / size))} ${unit} ago`;
 }
 
 // Characters that command whatever shows them become visible: what a device says stays in its place.

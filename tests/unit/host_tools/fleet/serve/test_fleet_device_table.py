@@ -57,6 +57,8 @@ def test_a_list_adds_moves_and_tags_and_comes_out_again(fleet: FleetOfTests) -> 
         (b'id,group\nd1,"lab\n', "line 2: not CSV"),
         (b"id,group,tag\nd1,lab,north\n", "line 1: expected columns of id, group, tags, state"),
         (b"id,group,tags,tags\nd1,lab,north,\n", "line 1: expected a column 'tags', once, got 2"),
+        (b'id,group,tags\nd1,lab,"a\nb"\nd 2,lab,\n', "line 4: id: expected 1 to 64 letters"),
+        (b"id,group\r\nd1,lab\r\n\r\nd 2,lab\r\n", "line 4: id: expected 1 to 64 letters"),
         (b"id,group\nd1,lab\nd2,\xff\n", "line 3: expected UTF-8, got byte 0xff."),
         (b"id,group\n" + b"".join(b"?%d,lab\n" % n for n in range(30)), "And 10 more."),
         (b"id,group\nd1,lab\nd2,nowhere\n", "line 3: group nowhere: there is none of that name."),
