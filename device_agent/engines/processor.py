@@ -1,4 +1,4 @@
-"""What this machine's processor can do, for some engines' kernels saturate, without a word, where it lacks something; and how many there are."""
+"""What this machine's processor can do, for some engines' kernels saturate, without a word, where it lacks something; how many there are."""
 
 from __future__ import annotations
 
