@@ -3,11 +3,13 @@
 import sys
 
 from device_agent.ending import end_at_once, end_silently
+from device_agent.standard_streams import open_closed_streams
 
 
 def main() -> int:
     """Run the command and return its exit status."""
     end_at_once("edgewright-agent")
+    open_closed_streams()
     from device_agent.later import import_later  # noqa: PLC0415  see above
 
     import_later()

@@ -57,6 +57,7 @@ def broker_settings(config: AgentConfig, *, client_id_suffix: str = "") -> Broke
         max_incoming_bytes=max(
             one.source.max_frame_bytes if one.source.kind == "mqtt" else 0 for _, one in named_models(config)
         ),
+        own_topics=f"{mqtt.topic_root}/device/{config.device.id}/",
     )
 
 

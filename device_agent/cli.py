@@ -111,11 +111,14 @@ def _check(config: AgentConfig, options: argparse.Namespace) -> int:
 
 def _status(config: AgentConfig, options: argparse.Namespace) -> int:
     from device_agent.config.paths import socket_path  # noqa: PLC0415  as above
-    from device_agent.operations.status_socket import read_status  # noqa: PLC0415  as above
+    from device_agent.operations.status_socket import read_status, understood  # noqa: PLC0415  as above
     from device_agent.operations.status_text import as_text  # noqa: PLC0415  as above
 
-    status = read_status(socket_path(config))
-    _say(_as_json(status) if options.json else as_text(status))
+    path = socket_path(config)
+    status = read_status(path)
+    with understood(path):
+        text = _as_json(status) if options.json else as_text(status)
+    _say(text)
     return 0
 
 

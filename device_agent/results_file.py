@@ -1,11 +1,14 @@
-"""Results as JSON lines in a file that does not grow without bound and never keeps half a line."""
+"""Results as JSON lines in a file that does not grow without bound and never keeps half a line, or to whoever reads a pipe."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import select
+import stat
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from device_agent.contract.errors import StorageError
 
@@ -13,21 +16,26 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+_PATIENCE_MILLISECONDS: Final = 1_000
+"""How long a reader who takes nothing is waited for, once: the agent's loop has other work."""
+
 
 class ResultsFile:
     """Appends lines; renames the file to ``….1`` when it is full. The name ``-`` is standard output.
 
-    A file is opened with the first write, and again after a failure: a disk that was full is tried anew each time.
+    A file is opened with the first write, and again after a failure: a disk that was full is tried anew each time. Who reads a pipe or
+    a terminal and stops holds nothing up: one write waits for them, the next ones fail.
     """
 
     def __init__(self, path: Path, *, max_bytes: int) -> None:
         self._path = path
         self._max_bytes = max_bytes
         self._descriptor: int | None = sys.stdout.fileno() if str(path) == "-" else None
-        self._is_file = self._descriptor is None
+        self._is_own = self._descriptor is None
+        self._left = memoryview(b"")
 
     def write(self, lines: Sequence[bytes]) -> None:
-        """Append lines, all or none of them.
+        """Append lines, all or none of them; to a reader who is slow the last of them later, with the next call.
 
         Raises:
             StorageError: The file cannot be opened or written; nothing of ``lines`` is in it.
@@ -36,7 +44,8 @@ class ResultsFile:
         try:
             self._append(data)
         except OSError as error:
-            self.close()
+            if not isinstance(error, BlockingIOError):
+                self.close()
             raise StorageError(
                 f"results.jsonl: {self._path}: cannot be written: {error.strerror or error}.",
                 hint="Free space, or make the file writable.",
@@ -44,18 +53,23 @@ class ResultsFile:
 
     def close(self) -> None:
         """Close the file. Calling twice is harmless."""
-        if self._is_file and self._descriptor is not None:
+        if self._descriptor is not None:
+            with contextlib.suppress(OSError):
+                _taken(self._descriptor, self._left)
+        self._left = memoryview(b"")
+        if self._is_own and self._descriptor is not None:
             with contextlib.suppress(OSError):
                 os.close(self._descriptor)
             self._descriptor = None
 
     def _append(self, data: bytes) -> None:
-        if not self._is_file:
-            _write_all(sys.stdout.fileno(), data)
-            return
         descriptor = self._opened()
-        size = os.fstat(descriptor).st_size
-        if size and size + len(data) > self._max_bytes:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            self._hand_over(descriptor, data)
+            return
+        size = found.st_size
+        if self._is_own and size and size + len(data) > self._max_bytes:
             self.close()
             self._path.replace(self._path.with_name(f"{self._path.name}.1"))
             descriptor, size = self._opened(), 0
@@ -66,10 +80,22 @@ class ResultsFile:
                 os.ftruncate(descriptor, size)
             raise
 
+    def _hand_over(self, descriptor: int, data: bytes) -> None:
+        """Give a reader as much as they take, and keep the rest of these lines for the next time.
+
+        Raises:
+            BlockingIOError: They have not taken all of the lines before.
+        """
+        self._left = _taken(descriptor, self._left, patience_milliseconds=0)
+        if self._left:
+            raise BlockingIOError(errno.EAGAIN, "who reads it is too slow, or has stopped")
+        self._left = _taken(descriptor, memoryview(data))
+
     def _opened(self) -> int:
         if self._descriptor is None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+            # Without waiting: a named pipe that nobody reads would hold up whoever opens it.
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK
             self._descriptor = os.open(self._path, flags, 0o644)
         return self._descriptor
 
@@ -78,3 +104,14 @@ def _write_all(descriptor: int, data: bytes) -> None:
     rest = memoryview(data)
     while rest:
         rest = rest[os.write(descriptor, rest) :]
+
+
+def _taken(
+    descriptor: int, data: memoryview, *, patience_milliseconds: int = _PATIENCE_MILLISECONDS
+) -> memoryview:
+    """Write as long as somebody takes it, in pieces that a pipe takes whole or not at all; return what is left."""
+    room = select.poll()
+    room.register(descriptor, select.POLLOUT)
+    while data and room.poll(patience_milliseconds):
+        data = data[os.write(descriptor, data[: select.PIPE_BUF]) :]
+    return data

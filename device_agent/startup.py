@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import re
 from dataclasses import dataclass
 from time import monotonic
@@ -13,7 +14,7 @@ from device_agent.contract.archive import ArchiveLimits, ArtifactArchive
 from device_agent.contract.errors import ContractError, EngineError, IncompatibleError, SelfTestError
 from device_agent.contract.zip_layout import MAX_ARCHIVE_BYTES
 from device_agent.engines import library_of, load_engine
-from device_agent.engines.processor import features
+from device_agent.engines.processor import features, usable_processors
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from device_agent.contract.manifest import Manifest, PayloadTensor, Requires, Tolerance
     from device_agent.engines.engine import Engine
 
+_LOG = logging.getLogger("edgewright.startup")
 _LEADING_NUMBER: Final = re.compile(r"\d+")
 
 
@@ -146,6 +148,10 @@ def at_least(found: str, wanted: str) -> bool:
 def load_payload(archive: ArtifactArchive, *, threads: int) -> tuple[Engine, float]:
     """Load the verified payload; return the engine and how long the engine took, in seconds.
 
+    Args:
+        archive: Whose payload.
+        threads: Of one inference; never more are started than `useful_threads` says.
+
     Raises:
         EngineError: The engine refuses it.
         ContractError: The engine finds other inputs or outputs in it than the manifest names.
@@ -154,7 +160,7 @@ def load_payload(archive: ArtifactArchive, *, threads: int) -> tuple[Engine, flo
     """
     files = {name.rsplit("/", 1)[-1]: data for name, data in archive.payload().items()}
     start = monotonic()
-    engine = load_engine(archive.manifest.requires.engine, files, threads=threads)
+    engine = load_engine(archive.manifest.requires.engine, files, threads=useful_threads(threads))
     seconds = monotonic() - start
     try:
         _require_names(engine, archive.manifest)
@@ -162,6 +168,21 @@ def load_payload(archive: ArtifactArchive, *, threads: int) -> tuple[Engine, flo
         engine.close()
         raise
     return engine, seconds
+
+
+def useful_threads(wanted: int) -> int:
+    """Return how many threads to start, and log it where that is fewer than are wanted.
+
+    At every operator an engine's threads wait for one another, and until then they spin: more of them than processors take turns at that.
+    """
+    usable = usable_processors()
+    if wanted > usable:
+        _LOG.warning(
+            "engine.threads is %d, but this process may run on %d processor(s): that many threads are started; more would wait for one another",
+            wanted,
+            usable,
+        )
+    return min(wanted, usable)
 
 
 def run_self_test(archive: ArtifactArchive, engine: Engine) -> SelfTest:

@@ -1,6 +1,6 @@
 """`Ledger`: what became of the commands, in a file that is replaced as a whole, so that a power cut leaves the old or the new one.
 
-It remembers every command that was begun and not ended, every end that the spool may not have, and the last ends.
+It remembers every command that was begun and not ended, the ends that the spool may not have, and the last ends, all of them bounded.
 """
 
 from __future__ import annotations
@@ -23,8 +23,11 @@ if TYPE_CHECKING:
 
 _STATUSES: Final[tuple[CommandStatus, ...]] = get_args(CommandStatus)
 _VERSION: Final = "1.0"
-_MAX_BYTES: Final = 1 << 20
+_MAX_BYTES: Final = 1 << 22
+"""More than all records that are kept take, each with its longest reason and result."""
 _MAX_RECORDS: Final = 10_000
+_UNTOLD: Final = 256
+"""Ends that no disk took yet and that are remembered: who floods a device whose spool cannot be written fills neither disk nor memory."""
 
 CommandKey = tuple[str, str]
 """Operation and command id, as in the topic."""
@@ -97,8 +100,12 @@ class Ledger:
         self._records.pop(record.key, None)
         # What a command gave is needed until it was told; then the file stays small.
         self._records[record.key] = replace(record, result={}) if record.told else record
-        settled = [key for key, one in self._records.items() if one.told and one.status != "executing"]
-        for key in settled[: max(0, len(settled) - self._keep)]:
+        ended = [key for key, one in self._records.items() if one.status != "executing"]
+        told = [key for key in ended if self._records[key].told]
+        for key in {
+            *told[: max(0, len(told) - self._keep)],
+            *ended[: max(0, len(ended) - self._keep - _UNTOLD)],
+        }:
             del self._records[key]
         self._write()
 

@@ -149,7 +149,8 @@ def _password(config: MqttSection, environment: Mapping[str, str]) -> str | None
     if config.password_file is None:
         return None
     try:
-        lines = config.password_file.read_text(encoding="utf-8-sig").splitlines()
+        with config.password_file.open("rb") as stream:
+            lines = stream.read(_MAX_FILE_BYTES).decode("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"mqtt.password_file: {config.password_file} cannot be read: {error}.") from error
     if not lines or not lines[0]:

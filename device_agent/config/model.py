@@ -34,7 +34,7 @@ class EngineSection:
 
     Attributes:
         name: ``auto`` takes the engine that the artifact asks for.
-        threads: Threads of one inference.
+        threads: Threads of one inference; never more are started than there are processors for the agent, which it then says.
         max_consecutive_errors: After so many failed inferences in a row the agent gives up; one of several models fails alone.
         memory_max_bytes: Most that loading and testing the model may add to the agent's resident memory; 0: any.
         retry_min_seconds: Pause before one of several models is begun again after it has failed; doubled each time.
@@ -69,8 +69,8 @@ class SourceSection:
         http_address: Where it listens; for ``http``.
         http_port: TCP port; for ``http``.
         http_timeout_seconds: How long a client waits for its result; for ``http``.
-        max_frame_bytes: Largest frame that is accepted; for ``mqtt`` and ``http``. An MQTT message 64 KiB larger ends the
-            connection before it is kept.
+        max_frame_bytes: Largest frame that is accepted; for ``mqtt`` and ``http``. Of an MQTT message 128 KiB larger
+            the rest goes by and is not kept.
     """
 
     kind: SourceKind = "null"

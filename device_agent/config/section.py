@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
+import os
 import types
 import typing
 from pathlib import Path
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 DAY_SECONDS: Final = 86_400.0
+_LONGEST_PATH_BYTES: Final = 4_095
+"""PATH_MAX without the NUL at its end. Source: limits.h of Linux."""
 
 
 def setting(default: Any, *, low: float, high: float) -> Any:
@@ -99,13 +102,21 @@ def _read_value(value: Any, hint: Any, bounds: Mapping[str, Any], where: str, fo
     if not isinstance(value, str) or not value or "\0" in value:
         raise ConfigError(f"{where}: expected a text, not empty and without NUL, got {_said(value)}.")
     if hint is Path:
-        return Path(value) if value == "-" else folder / value
+        return _read_path(value, where, folder)
     return value
+
+
+def _read_path(text: str, where: str, folder: Path) -> Path:
+    path = Path(text) if text == "-" else folder / text
+    size = len(os.fsencode(path))
+    if size > _LONGEST_PATH_BYTES:
+        raise ConfigError(f"{where}: expected a path of at most {_LONGEST_PATH_BYTES} bytes, got {size}.")
+    return path
 
 
 def _read_choice(value: Any, options: tuple[str, ...], where: str) -> str:
     if value not in options:
-        close = difflib.get_close_matches(str(value)[:64], options, n=1)
+        close = difflib.get_close_matches(value[:64] if isinstance(value, str) else "", options, n=1)
         hint = f"Did you mean {close[0]!r}?" if close else ""
         raise ConfigError(f"{where}: expected one of {', '.join(options)}, got {_said(value)}.", hint=hint)
     return str(value)
@@ -137,5 +148,8 @@ def _unknown(where: str, shown: str, key: str, known: Iterable[str]) -> NoReturn
 
 
 def _said(value: Any) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # in hexadecimal TOML takes integers of more digits than Python writes in decimal
+        text = "an integer of thousands of digits"
     return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,7 +1,8 @@
-"""What this machine's processor can do: some engines' kernels saturate, without a word, on processors that lack an instruction."""
+"""What this machine's processor can do, for some engines' kernels saturate, without a word, where it lacks something; how many there are."""
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from pathlib import Path
 
@@ -15,3 +16,8 @@ def features(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str] | None:
         return None
     told = (line.partition(":") for line in lines)
     return next((frozenset(value.split()) for name, _, value in told if name.strip() == "flags"), None)
+
+
+def usable_processors() -> int:
+    """Return on how many processors this process may run."""
+    return len(os.sched_getaffinity(0))

@@ -9,7 +9,7 @@
         pending.key               the key of a request under way: kept, so that asking again gets the same certificate
         lock                      held while one of the two commands writes
 
-Every file is written under another name, brought to the disk, and then renamed.
+Every file is written under another name, brought to the disk, and then renamed. What others keep in the folder is left alone.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 import shutil
 import tempfile
 from contextlib import contextmanager
@@ -43,6 +44,8 @@ _PENDING_KEY: Final = "pending.key"
 _LOCK: Final = "lock"
 _ABOUT: Final = "identity.json"
 _PARTIAL: Final = ".new-"
+_GENERATION: Final = re.compile(r"[0-9a-f]{1,64}")
+_GENERATION_FILES: Final = frozenset({"device.key", "device.crt", "ca.crt", _ABOUT})
 _MAX_FILE_BYTES: Final = 1 << 16
 _LATEST_SECONDS: Final = 253_402_300_799.0
 
@@ -210,7 +213,7 @@ class IdentityFolder:
         self.sweep()
 
     def sweep(self) -> None:
-        """Remove what is not in use: older generations, what was half written, and a pending key that has been certified."""
+        """Remove what was written here and is not in use: older generations, what is half written, a pending key that has been certified."""
         try:
             in_use = (self.path / _CURRENT).resolve()
             pending = self.path / _PENDING_KEY
@@ -218,7 +221,7 @@ class IdentityFolder:
                 pending.unlink()
             for entry in self.path.iterdir():
                 # By name: `in_use` is resolved, and the folder may have been given through a link or with `..`.
-                if entry.name in (_CURRENT, _LOCK, _PENDING_KEY, in_use.name):
+                if entry.name == in_use.name or not _is_written_here(entry):
                     continue
                 if entry.is_dir() and not entry.is_symlink():
                     shutil.rmtree(entry)
@@ -247,6 +250,15 @@ class IdentityFolder:
             write_durably(path, data, mode=mode)
         except OSError as error:
             raise _storage(path, error) from error
+
+
+def _is_written_here(entry: Path) -> bool:
+    """Whether this is a generation or half of something. `identity.folder` may be a folder that holds much else, such as agent.toml's own."""
+    if entry.name.startswith(_PARTIAL) or entry.name == f"{_PENDING_KEY}.new":
+        return True
+    if not _GENERATION.fullmatch(entry.name) or entry.is_symlink() or not entry.is_dir():
+        return False
+    return _GENERATION_FILES.issuperset(inner.name for inner in entry.iterdir())
 
 
 def utc_text(seconds: float) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from device_agent.config import named_models
 from device_agent.config.paths import socket_path
 from device_agent.contract.errors import EdgewrightError
-from device_agent.operations.status_socket import read_status
+from device_agent.operations.status_socket import read_status, understood
 from device_agent.sensors.host import clock_is_synchronized
 from device_agent.startup import verify_artifact
 
@@ -44,12 +44,13 @@ class Finding:
 def diagnose(config: AgentConfig) -> tuple[Finding, ...]:
     """Look at the running agent, and at what it stands on."""
     findings: list[Finding] = []
+    path = socket_path(config)
     try:
-        status = read_status(socket_path(config))
+        status = read_status(path)
+        with understood(path):
+            findings += list(_of_status(status, config))
     except EdgewrightError as error:
         findings.append(Finding(name="agent", verdict="error", text=str(error), cure="Start it."))
-    else:
-        findings += _of_status(status, config)
     artifacts = (
         _artifact(one, "artifact" if one is config else f"artifact of {name}")
         for name, one in named_models(config)

@@ -14,6 +14,7 @@ import threading
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 
+from device_agent import __version__
 from device_agent.contract.document import printable
 from device_agent.contract.errors import DeviceError
 
@@ -120,6 +121,25 @@ def read_status(path: Path, *, timeout_seconds: float = 5.0) -> dict[str, Any]:
     if not isinstance(document, dict) or not isinstance(document.get("agent"), dict):
         raise NotRunningError(f"{path}: the answer is not an agent's.", hint=hint)
     return document
+
+
+@contextlib.contextmanager
+def understood(path: Path) -> Iterator[None]:
+    """Read what `read_status` returned: an agent of another version may say it in other words, and who else listens there anything.
+
+    Args:
+        path: The socket, for the message.
+
+    Raises:
+        NotRunningError: It is not what an agent of this version says.
+    """
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise NotRunningError(
+            f"{path}: the answer is not one of an agent of version {__version__}: {type(error).__name__}: {error}.",
+            hint="Was it installed anew while the agent ran? Restart the agent; `status --json` shows the answer as it came.",
+        ) from error
 
 
 @contextlib.contextmanager

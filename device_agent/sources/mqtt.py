@@ -105,7 +105,7 @@ class MqttSource:
         offered: bytes | FrameError = payload
         if len(payload) > self._max_frame_bytes:
             offered = FrameError(
-                f"a frame of {len(payload)} bytes; at most {self._max_frame_bytes} are accepted."
+                f"a frame of more than {self._max_frame_bytes} bytes, which are accepted at most (source.max_frame_bytes)."
             )
         self._queue.put(_Offered(offered, respond if self._describe is not None else None))
 

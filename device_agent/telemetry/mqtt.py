@@ -45,11 +45,12 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger("edgewright.broker")
 _QOS: Final = 1
 _POLL_SECONDS: Final = 1.0
-_PACKET_OVERHEAD_BYTES: Final = 1 << 16
-"""Room for topic and properties beside the largest frame, and for every packet that is no frame."""
+_PACKET_OVERHEAD_BYTES: Final = 1 << 17
+"""Room for the longest topic beside the largest frame, so that what is kept of a longer one is above every bound; and for all other packets."""
+_GONE_BY_BYTES: Final = 1 << 16
 _MAX_RESPONSES: Final = 64
 _RESPONSE_TOPIC: Final = re.compile(r"[^+#\x00$][^+#\x00]{0,1023}")
-"""Where answers may go: paho refuses wildcards with an exception, and a broker ends the connection for them."""
+"""Where answers may go at all: paho refuses wildcards with an exception, and a broker ends the connection for them."""
 _SHARED: Final = re.compile(r"^\$share/[^/]+/")
 _PASSING: Final = (3, 0x88, 0x89, 0x97, 0x9F)
 """Refusals of a connection that pass: unavailable, busy, quota, rate. Sources: MQTT 3.1.1, 3.2.2.3; MQTT 5.0, 3.2.2.2."""
@@ -63,7 +64,8 @@ _NO_SUBSCRIBER: Final = 0x10
 class BrokerSettings:
     """How to reach the broker. ``password`` never shows in ``repr``; see `AgentConfig`'s mqtt section for the rest.
 
-    A packet larger than ``max_incoming_bytes`` and some room for its head ends the connection before any of it is kept.
+    Of a packet larger than ``max_incoming_bytes`` and some room for its head the rest goes by and is not kept. Answers go to no
+    topic that begins with ``own_topics``, but for the device's outputs.
     """
 
     host: str
@@ -78,6 +80,7 @@ class BrokerSettings:
     will_delay_seconds: int
     max_inflight_messages: int
     max_incoming_bytes: int = 0
+    own_topics: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,14 +138,11 @@ class Delivered:
 BrokerReport = Connected | Disconnected | Delivered
 
 
-class _PacketTooLargeError(Exception):
-    """The broker sends more at once than this client is ready to hold."""
-
-
 class _BoundedClient(Client):
-    """A paho client that looks at the length in a packet's head before it makes room for the rest.
+    """A paho client that keeps no more of a packet than it may.
 
-    MQTT allows 256 MiB, and only MQTT 5 has a way to tell the broker of a smaller bound.
+    MQTT allows 256 MiB, and only MQTT 5 has a way to tell the broker of a smaller bound. To end the connection would not do: who has left
+    such a message, retained, would end every one.
     """
 
     longest_packet_bytes = _PACKET_OVERHEAD_BYTES
@@ -150,14 +150,19 @@ class _BoundedClient(Client):
     """Why TLS ended, e.g. the broker's refusal of our certificate, which comes after the handshake; paho would say only that it ended."""
 
     def _sock_recv(self, bufsize: int) -> bytes:
-        """Read as paho does; it asks for the whole rest of a packet as soon as it knows the length."""
-        if bufsize > self.longest_packet_bytes:
-            raise _PacketTooLargeError(
-                f"a message of {bufsize} bytes came; at most {self.longest_packet_bytes} are held. Publish smaller "
-                "ones, or raise source.max_frame_bytes"
-            )
+        """Read as paho does, which asks for the whole rest of a packet and adds what comes to it; beyond the bound, one byte of each piece."""
+        room = self.longest_packet_bytes - len(self._in_packet["packet"])
+        if bufsize <= room:
+            return self._received(bufsize)
+        if room > 0:
+            return self._received(room)
+        gone_by = self._received(min(bufsize, _GONE_BY_BYTES))
+        self._in_packet["to_process"] -= len(gone_by[1:])
+        return gone_by[:1]
+
+    def _received(self, most: int) -> bytes:
         try:
-            received: bytes = super()._sock_recv(bufsize)
+            received: bytes = super()._sock_recv(most)
         except ssl.SSLError as error:
             self.tls_error = error
             raise
@@ -257,8 +262,6 @@ class BrokerConnection:
         try:
             self._connect()
             self._serve()
-        except _PacketTooLargeError as error:
-            self._reason = str(error)
         except OSError as error:
             self._reason = self._reason or self._problem(error)
         except Exception as error:  # noqa: BLE001  paho raises struct.error, IndexError, … on malformed packets
@@ -370,9 +373,14 @@ class BrokerConnection:
         properties = message.properties  # of MQTT 5; paho sets an attribute only where the sender did
         topic = getattr(properties, "ResponseTopic", None)
         respond = None
-        if topic and _RESPONSE_TOPIC.fullmatch(topic):
+        if topic and _RESPONSE_TOPIC.fullmatch(topic) and not self._is_spoken_for(topic):
             respond = partial(self._respond, topic, getattr(properties, "CorrelationData", None))
         subscription.take(Incoming(topic=message.topic, payload=bytes(message.payload), respond=respond))
+
+    def _is_spoken_for(self, topic: str) -> bool:
+        """Whether something else is said there: who may only send frames must not have the device speak as its health, or give it commands."""
+        own = self._settings.own_topics
+        return bool(own) and topic.startswith(own) and not topic.startswith(f"{own}//o/")
 
     def _respond(self, topic: str, correlation: bytes | None, payload: bytes) -> None:
         """Send an answer; called on any thread. When many wait already, whoever asks is faster than the link."""

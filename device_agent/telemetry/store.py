@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from dataclasses import dataclass
 from enum import IntEnum
@@ -31,6 +32,15 @@ CREATE TABLE IF NOT EXISTS message (
 CREATE INDEX IF NOT EXISTS message_by_kind ON message (kind, id);
 CREATE TABLE IF NOT EXISTS counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 """
+
+_TOPIC: Final = re.compile(r"[A-Za-z0-9_/.-]{1,1024}")
+"""Of every message that was ever put in. A broker ends the connection for others, each time that they are sent."""
+_HIGHEST_ID: Final = 1 << 62
+"""More than are ever given out; one that was damaged leaves no number for the next."""
+_DAMAGED: Final = re.compile(
+    r"no such (table|column)|has \d+ columns|has no column|decode to UTF-8|file format", re.I
+)
+"""What SQLite takes for a mistake in the query, which is ours and has none: the file's schema or a text is not what was written."""
 
 
 class Kind(IntEnum):
@@ -129,6 +139,10 @@ class Store:
         self._db.execute(f"PRAGMA application_id={_APPLICATION_ID}")
         self._db.execute(f"PRAGMA user_version={_SCHEMA_VERSION}")
         self._db.executescript(_SCHEMA)
+        # An index that has come apart from its table hides messages without a word; a spool is small, and mostly empty.
+        found = self._db.execute("PRAGMA integrity_check(1)").fetchone()[0]
+        if found != "ok":
+            raise CorruptStoreError(f"{self._where}: damaged: {found}.")
 
     def write(
         self, *, add: Iterable[SpooledMessage], remove: Iterable[int], counters: Mapping[str, int]
@@ -166,9 +180,7 @@ class Store:
         """
         query = "SELECT id, topic, payload, retain FROM message WHERE kind = ? AND id > ? ORDER BY id LIMIT ?"
         rows = self._guarded(lambda: self._db.execute(query, (int(kind), after, limit)).fetchall())
-        return [
-            SpooledMessage(row, kind, topic, payload, bool(retain)) for row, topic, payload, retain in rows
-        ]
+        return [self._message(kind, *columns) for columns in rows]
 
     def oldest_sizes(self, kind: Kind, *, after: int, limit: int) -> list[tuple[int, int]]:
         """Return ``(id, size in bytes)`` of the oldest messages of a kind above ``after``.
@@ -190,8 +202,15 @@ class Store:
             CorruptStoreError: The file is damaged.
             StorageError: It cannot be read.
         """
-        query = "SELECT count(*), ifnull(sum(length(payload) + length(topic)), 0), ifnull(max(id), 0) FROM message"
-        rows, size, highest = self._guarded(lambda: self._db.execute(query).fetchone())
+        query = (
+            "SELECT count(*), ifnull(sum(length(payload) + length(topic)), 0), ifnull(max(id), 0), "
+            "ifnull(sum(kind BETWEEN ? AND ?), 0) FROM message"
+        )
+        rows, size, highest, of_a_kind = self._guarded(
+            lambda: self._db.execute(query, (int(min(Kind)), int(max(Kind)))).fetchone()
+        )
+        if of_a_kind != rows or highest > _HIGHEST_ID:
+            raise CorruptStoreError(f"{self._where}: damaged: a message of no kind, or whose number is none.")
         return rows, size + rows * _ROW_OVERHEAD_BYTES, highest
 
     def counters(self) -> dict[str, int]:
@@ -201,7 +220,10 @@ class Store:
             CorruptStoreError: The file is damaged.
             StorageError: It cannot be read.
         """
-        return dict(self._guarded(lambda: self._db.execute("SELECT name, value FROM counter").fetchall()))
+        found = self._guarded(lambda: self._db.execute("SELECT name, value FROM counter").fetchall())
+        if not all(isinstance(name, str) and isinstance(value, int) for name, value in found):
+            raise CorruptStoreError(f"{self._where}: damaged: a counter that is no number.")
+        return dict(found)
 
     def close(self) -> None:
         """Close the file. A failing disk does not matter any more."""
@@ -210,15 +232,29 @@ class Store:
         except sqlite3.Error:  # nothing is left to save: every write was its own transaction
             return
 
+    def _message(
+        self, kind: Kind, row: int, topic: object, payload: object, retain: object
+    ) -> SpooledMessage:
+        """Take a row for what was written, unless it cannot be: SQLite notices neither a flipped bit nor another type.
+
+        Raises:
+            CorruptStoreError: It is damaged.
+        """
+        if isinstance(topic, str) and _TOPIC.fullmatch(topic) and isinstance(payload, bytes):
+            return SpooledMessage(row, kind, topic, payload, bool(retain))
+        raise CorruptStoreError(f"{self._where}: damaged: message {row} is none.")
+
     def _guarded(self, action: Callable[[], _Result]) -> _Result:
         try:
             return action()
         except sqlite3.Error as error:
             raise self._wrapped(error) from error
+        except UnicodeDecodeError as error:  # in SQLite's own message, which quotes what is damaged
+            raise CorruptStoreError(f"{self._where}: damaged: {error}.") from error
 
     def _wrapped(self, error: sqlite3.Error) -> DeviceError:
-        """Tell damage (a plain `DatabaseError`) from a disk that is full, read-only or failing (`OperationalError`)."""
-        if not isinstance(error, sqlite3.OperationalError):
+        """Tell damage (a plain `DatabaseError`, but for `_DAMAGED`) from a disk that is full, read-only or failing (`OperationalError`)."""
+        if not isinstance(error, sqlite3.OperationalError) or _DAMAGED.search(str(error)):
             return CorruptStoreError(f"{self._where}: damaged: {error}.")
         if "locked" in str(error):
             return StoreLockedError(

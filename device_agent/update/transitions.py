@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from device_agent.contract.document import printable
 from device_agent.update.state import MAX_NOTICES, MAX_REJECTIONS, Candidate, Probation, Rejection
 
 if TYPE_CHECKING:
     from device_agent.update.occurrences import Offered
     from device_agent.update.state import Notice, Release, Standing, UpdateState
 
-_LONGEST_REASON = 1_000
+_LONGEST_TEXT = 1_000
+"""Of what is written down: engines may say anything, and a state that cannot be read again is a floor that is lost."""
 _FLOOR_STEP_SECONDS = 3_600.0
 """The time floor is raised in such steps, so that a check that finds nothing new writes nothing."""
 
@@ -126,10 +128,16 @@ def rolled_back(standing: Standing, fault: str) -> Standing:
 
 def noted(state: UpdateState, notice: Notice) -> UpdateState:
     """A notice waits to be told."""
-    return replace(state, notices=(*state.notices, notice)[-MAX_NOTICES:])
+    return replace(
+        state, notices=(*state.notices, replace(notice, text=_writable(notice.text)))[-MAX_NOTICES:]
+    )
 
 
 def _remembered(standing: Standing, digest: str, serial: int, fault: str) -> Standing:
-    rejection = Rejection(digest=digest, serial=serial, reason=fault[:_LONGEST_REASON])
+    rejection = Rejection(digest=digest, serial=serial, reason=_writable(fault))
     others = tuple(one for one in standing.rejected if one.digest != digest)
     return replace(standing, rejected=(*others, rejection)[-MAX_REJECTIONS:])
+
+
+def _writable(text: str) -> str:
+    return printable(text)[:_LONGEST_TEXT]

@@ -180,8 +180,9 @@ def retained(port: int, topic: str) -> Line:
     return Line(flag == b"1", name.decode(), payload)
 
 
-def publish(port: int, topic: str, payload: bytes) -> None:
+def publish(port: int, topic: str, payload: bytes, *, retain: bool = False) -> None:
     command = ["mosquitto_pub", "-h", "127.0.0.1", "-p", str(port), "-t", topic, "-q", "1"]
+    command += ["-r"] if retain else []
     subprocess.run([*command, "-s" if payload else "-n"], input=payload, timeout=90, check=True)
 
 
@@ -431,9 +432,12 @@ class AgentProcess:
         config: What it is told.
         prelude: Python that runs before it, to break something that does not break by itself.
         before: A command that starts it, e.g. ``nohup``.
+        stdout: Descriptor of its standard output; None: this process's.
     """
 
-    def __init__(self, config: Path, *, prelude: str = "", before: Sequence[str] = ()) -> None:
+    def __init__(
+        self, config: Path, *, prelude: str = "", before: Sequence[str] = (), stdout: int | None = None
+    ) -> None:
         self._log = config.with_name("agent.log")
         python = [sys.executable, "-m", "device_agent"]
         if prelude:
@@ -443,7 +447,7 @@ class AgentProcess:
         root = Path(__file__).parents[2]
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
-                command, stderr=log, cwd=root, env={**os.environ, "PYTHONWARNINGS": "error"}
+                command, stdout=stdout, stderr=log, cwd=root, env={**os.environ, "PYTHONWARNINGS": "error"}
             )
 
     @property

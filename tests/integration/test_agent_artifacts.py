@@ -8,9 +8,13 @@ import sqlite3
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import psutil
 import pytest
 
+from device_agent.contract.archive import ArtifactArchive
 from device_agent.contract.digest import digest_of_file
+from device_agent.engines.processor import usable_processors
+from device_agent.startup import load_payload
 from tests.integration.support import (
     AgentProcess,
     Mosquitto,
@@ -229,3 +233,17 @@ def test_refusals_say_why_by_status_message_and_event(
     event = spooled_events(tmp_path)["agent_failed"]
     assert event["details"]["code"] == code
     assert says in event["text"]
+
+
+def test_no_more_threads_are_started_than_there_are_processors(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    archive = ArtifactArchive.open(onnx_artifact(tmp_path / "a.ewa"))
+    before = psutil.Process().num_threads()
+    engine, _ = load_payload(archive, threads=256)
+    started = psutil.Process().num_threads() - before
+    engine.close()
+    assert started <= usable_processors()
+    assert (
+        f"engine.threads is 256, but this process may run on {usable_processors()} processor" in caplog.text
+    )

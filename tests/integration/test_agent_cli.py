@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -378,6 +379,59 @@ def test_a_file_where_the_status_socket_should_be_is_left_alone_and_told(tmp_pat
     assert (tmp_path / "way").read_text() == "somebody's"
 
 
+@pytest.mark.parametrize("answer", [
+    {"agent": {}}, {"agent": {"version": "9"}}, {"agent": {}, "spool": 7}, {"agent": {}, "health": []},
+    {"agent": {}, "model": {"name": "x"}}, {"agent": {}, "broker": {"connected": True}},
+    {"agent": {"pid": 1, "phase": "running"}, "troubles": [{"time": 1e30}]}, {"agent": {}, "updates": {"phase": "idle"}},
+])  # fmt: skip
+def test_an_answer_of_another_version_is_told_without_a_trace(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], answer: dict[str, object]
+) -> None:
+    config = write_config(tmp_path, NO_BROKER, null_artifact(tmp_path / "a.ewa"))
+    (tmp_path / "spool").mkdir()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(str(tmp_path / "spool" / "agent.sock"))
+        listener.listen()
+
+        def serve() -> None:
+            for _ in range(3):
+                connection, _ = listener.accept()
+                with connection:
+                    connection.sendall(json.dumps(answer).encode())
+
+        server = threading.Thread(target=serve)
+        server.start()
+        ends = {
+            verb: cli.main([verb, "--config", str(config), *form])
+            for verb, form in (("status", []), ("diag", []), ("status", ["--json"]))
+        }
+        server.join()
+    assert set(ends.values()) <= {0, 7}
+    said = capsys.readouterr()
+    if answer != {"agent": {}}:
+        assert f"the answer is not one of an agent of version {__version__}: " in said.out + said.err
+
+
+@pytest.mark.parametrize(("verb", "closed", "status"), [
+    ("status --json", ">&-", 7), ("status", ">&- 2>&-", 7), ("check --json", ">&-", 0), ("run", "<&- >&- 2>&-", 0),
+    ("enrol --token-file -", "<&-", 5), ("enrol --token-file -", "<&- >&- 2>&-", 5),
+])  # fmt: skip
+def test_standard_streams_that_are_closed_are_no_reason_to_fail(
+    tmp_path: Path, verb: str, closed: str, status: int
+) -> None:
+    tables: dict[str, dict[str, object]] = {
+        "mqtt": {"enabled": False}, "identity": {"folder": "identity"}, "source": {"max_frames": 3},
+        "results": {"jsonl": "-"} if verb == "run" else {},
+    }  # fmt: skip
+    config = write_config(tmp_path, NO_BROKER, null_artifact(tmp_path / "a.ewa"), **tables)
+    name, _, rest = verb.partition(" ")
+    line = f"{sys.executable} -m device_agent {name} --config {config} {rest} {closed}"
+    done = subprocess.run(
+        ["bash", "-c", line], capture_output=True, text=True, timeout=60, cwd=ROOT, check=False
+    )
+    assert (done.returncode, "Traceback" in done.stderr) == (status, False), done.stderr
+
+
 def test_a_reader_of_check_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
     config = write_config(tmp_path, NO_BROKER, null_artifact(tmp_path / "a.ewa"), mqtt={"enabled": False})
     for form in ("", " --json"):
@@ -542,6 +596,27 @@ def test_results_that_a_full_disk_did_not_take_are_not_said_to_have_come_too_fas
     assert "No space left on device" in said["text"]
     assert said["details"]["unwritten"] > 0
     assert reader.about("/e/results_dropped") == []
+
+
+def test_who_stops_reading_the_results_holds_up_neither_messages_nor_the_end(
+    tmp_path: Path, mosquitto: Mosquitto, listen: Callable[..., Reader]
+) -> None:
+    reader = listen(mosquitto.start().port)
+    config = write_config(
+        tmp_path,
+        mosquitto.port,
+        null_artifact(tmp_path / "a.ewa"),
+        results={"jsonl": "-", "max_rate_hz": 0.0},
+        source={"rate_hz": 1000.0},
+    )
+    read, write = os.pipe()
+    with AgentProcess(config, stdout=write) as agent:
+        os.close(write)
+        said = reader.wait_for("/e/results_unwritten").body
+        assert agent.stop() == 0
+    reader.close()
+    os.close(read)
+    assert "who reads it is too slow, or has stopped" in said["text"]
 
 
 def test_a_spool_that_is_removed_while_running_is_made_anew(

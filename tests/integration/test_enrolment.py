@@ -103,6 +103,22 @@ def test_replace_enrols_anew_and_leaves_one_generation(fleet: Fleet, tmp_path: P
     assert {entry.name for entry in (tmp_path / "identity").iterdir()} == {"current", "lock", second.serial}
 
 
+def test_what_others_keep_in_the_folder_is_left_alone(fleet: Fleet, tmp_path: Path) -> None:
+    device = tmp_path / "device"
+    for name in ("agent.toml", "model.ewa", "store/model.ewa", "cafe/device.key", "cafe/notes", "notes.new"):
+        (device / name).parent.mkdir(parents=True, exist_ok=True)
+        (device / name).write_text(name)
+    (device / "link").symlink_to("store")
+    others = {entry.relative_to(device) for entry in device.rglob("*")}
+    fleet.enrol(device)
+    fleet.enrol(device, replace=True)
+    IdentityFolder(device).sweep()
+    left = {entry.relative_to(device) for entry in device.rglob("*")}
+    assert others <= left
+    serial = IdentityFolder(device).required("dev-1").serial
+    assert {entry.parts[0] for entry in left - others} == {"current", "lock", serial}
+
+
 def test_a_token_for_any_device_takes_a_new_id_and_no_id_that_is_taken(fleet: Fleet, tmp_path: Path) -> None:
     assert fleet.enrol(tmp_path / "one", "dev-1", token=fleet.token("")).is_new
     assert refusal(lambda: fleet.enrol(tmp_path / "two", "dev-1", token=fleet.token(""))) == "device_enrolled"

@@ -112,6 +112,16 @@ def test_a_configuration_cannot_be_changed() -> None:
         ("[mqtt]\nzzzzzz = 1", "Known: enabled, host"),
         ("[mqtt]\nport = 0", "agent.toml: mqtt.port: expected 1 to 65535, got 0."),
         ("[mqtt]\nport = " + "9" * 4_000, "mqtt.port: expected 1 to 65535, got 999"),
+        (
+            "[mqtt]\nport = 0x" + "f" * 5_000,
+            "mqtt.port: expected 1 to 65535, got an integer of thousands of digits.",
+        ),
+        ("[mqtt]\nversion = 0x" + "f" * 5_000, "mqtt.version: expected one of 3.1.1, 5, got an integer of"),
+        ("[mqtt]\nversion = [0x" + "f" * 5_000 + "]", "mqtt.version: expected one of"),
+        (
+            '[source]\npath = "' + "a/" * 3_000 + '"',
+            "source.path: expected a path of at most 4095 bytes, got 60",
+        ),
         ("[source]\nmax_frames = -1", "source.max_frames: expected 0 to 9007199254740992, got -1."),
         ("max_bytes = 1", "spool.max_bytes: expected 1048576 to 1099511627776, got 1."),
         ("[mqtt]\nreconnect_min_seconds = 0", "mqtt.reconnect_min_seconds: expected 0.05 to 3600, got 0."),

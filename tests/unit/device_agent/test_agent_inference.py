@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -456,6 +457,34 @@ def test_a_file_that_cannot_be_opened_is_tried_again(tmp_path: Path) -> None:
     file.write([b"b"])
     file.close()
     assert (tmp_path / "way" / "r.jsonl").read_bytes() == b"b\n"
+
+
+def test_a_pipe_that_nobody_reads_holds_nothing_up_and_gets_no_half_of_a_line(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    file = ResultsFile(pipe, max_bytes=1000)
+    with pytest.raises(StorageError, match="cannot be written: No such device or address"):
+        file.write([b"nobody has opened it"])
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    taken, lines = [], [b"%06d" % number + b"x" * 10_000 for number in range(40)]
+    for line in lines[:20]:
+        try:
+            file.write([line])
+        except StorageError as error:
+            assert "who reads it is too slow, or has stopped" in str(error)
+        else:
+            taken.append(line)
+    assert 0 < len(taken) < 20, "a pipe holds 64 KiB at most"
+    heard = b""
+    for line in lines[20:]:
+        heard += os.read(reader, 1 << 20)
+        file.write([line])
+        taken.append(line)
+    file.close()
+    while piece := os.read(reader, 1 << 20):
+        heard += piece
+    os.close(reader)
+    assert heard.splitlines() == taken
 
 
 FULL_DISK = """

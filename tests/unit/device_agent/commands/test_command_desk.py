@@ -369,6 +369,24 @@ def test_the_ledger_stays_small_and_keeps_what_is_not_settled(tmp_path: Path) ->
     assert (tmp_path / "l").stat().st_size < 2_000
 
 
+def test_ends_that_no_disk_takes_fill_no_ledger_beyond_what_it_can_read(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "l", keep=5)
+    for number in range(300):
+        ledger.put(
+            CommandRecord(
+                operation="snapshot",
+                id=f"{number}",
+                status="failed",
+                code="malformed",
+                reason="\u8a9e" * 400,
+                result={"text": "x" * 3_000},
+            )
+        )
+    again = Ledger(tmp_path / "l", keep=5)
+    assert again.damage == ""
+    assert [record.id for record in again.unsettled] == [f"{number}" for number in range(300 - 261, 300)]
+
+
 # --- the door and the bytes ---
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import shutil
 import signal
 import sqlite3
@@ -352,6 +353,83 @@ def test_damage_found_while_running_is_set_aside_and_the_waiting_messages_are_ke
         spool.commit()
     assert "spool_set_aside" in [notice.code for notice in spool.notices()]
     assert b"kept" in payloads(taken)
+
+
+def goes_on(path: Path, opened: Opener) -> list[str]:
+    """Hold a spool to what it promises whatever the file holds: what is appended is handed out. Return the notices' codes."""
+    spool = opened(path, LIMITS)
+    spool.append(Kind.STATE, "health", b"state")
+    spool.append(Kind.EVENT, "e", b"event")
+    taken: list[SpooledMessage] = []
+    for _ in range(4):
+        taken += spool.take(50)
+        for message in taken:
+            assert isinstance(message.payload, bytes)
+            assert set(message.topic).isdisjoint("+#\0"), (
+                "the broker would end the connection, again and again"
+            )
+            spool.acknowledge(message.id)
+        spool.commit()
+        spool.return_to_disk()
+    assert {b"state", b"event"} <= set(payloads(taken))
+    assert spool.on_disk
+    assert spool.rows == 0
+    spool.append(Kind.MEASUREMENT, "m", b"later")
+    spool.commit()
+    assert payloads(spool.take(9)) == [b"later"]
+    spool.close()
+    return [notice.code for notice in spool.notices()]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE message SET topic = 'a/#' WHERE id = 2",
+        "UPDATE message SET topic = 'a' || char(0) WHERE id = 2",
+        "UPDATE message SET topic = '' WHERE id = 2",
+        "UPDATE message SET topic = CAST(x'6480' AS TEXT) WHERE id = 2",
+        "UPDATE message SET topic = x'64' WHERE id = 2",
+        "UPDATE message SET payload = 7 WHERE id = 2",
+        "UPDATE message SET payload = 'text' WHERE id = 2",
+        "UPDATE message SET kind = 9 WHERE id = 2",
+        "UPDATE message SET kind = 'x' WHERE id = 2",
+        "UPDATE message SET id = 9223372036854775807 WHERE id = 2",
+        "INSERT INTO counter VALUES ('lost_event', 'many')",
+        "INSERT INTO counter VALUES (x'00', 1)",
+        "ALTER TABLE message RENAME COLUMN payload TO body",
+        "ALTER TABLE message ADD COLUMN more TEXT",
+        "ALTER TABLE counter RENAME COLUMN value TO number",
+    ],
+)
+def test_a_file_with_other_contents_than_were_written_is_set_aside(
+    tmp_path: Path, opened: Opener, damage: str
+) -> None:
+    path = tmp_path / "spool.db"
+    spool = opened(path, LIMITS)
+    filled(spool, 3)
+    spool.close()
+    with contextlib.closing(sqlite3.connect(path)) as other:
+        other.executescript(damage)
+    assert goes_on(path, opened) == ["spool_set_aside"]
+
+
+def test_whatever_bytes_flip_in_the_file_messages_go_on(tmp_path: Path, opened: Opener) -> None:
+    path = tmp_path / "spool.db"
+    spool = opened(path, LIMITS)
+    spool.count_loss(Kind.EVENT)
+    for kind in Kind:
+        filled(spool, 8, kind)
+    spool.close()
+    whole = path.read_bytes()
+    chance = random.Random(7)
+    # Byte 18 says whether the file may be written at all: then messages wait in memory, as for a disk that is read-only.
+    used = [place for place, byte in enumerate(whole) if byte and place != 18]
+    for number in range(40):
+        damaged = bytearray(whole)
+        for place in chance.sample(used, 1 + number % 3):
+            damaged[place] ^= 1 << chance.randrange(8)
+        path.write_bytes(damaged)
+        assert goes_on(path, opened) in ([], ["spool_set_aside"])
 
 
 def test_a_path_that_cannot_be_a_file_falls_back_to_memory(tmp_path: Path, opened: Opener) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from device_agent.contract.errors import ContractError, StorageError
+from device_agent.update import transitions
 from device_agent.update.state import (
     Candidate,
     Notice,
@@ -45,6 +46,19 @@ def test_every_field_survives(tmp_path: Path) -> None:
     file.write(FULL)
     assert file.read() == FULL
     assert [path.name for path in (tmp_path / "d").iterdir()] == ["state.json"]
+
+
+@pytest.mark.parametrize(
+    "fault", ["engine: " + "x" * 100_000, "storage: /data/\udcff/a.ewa", "\u8a9e" * 5_000]
+)
+def test_whatever_an_engine_or_a_path_says_can_be_read_again(tmp_path: Path, fault: str) -> None:
+    notice = Notice(name="update_rejected", severity="error", text=fault, details={})
+    state = transitions.noted(UpdateState(models={"main": transitions.rejected(STANDING, fault)}), notice)
+    state = transitions.noted(state.having("main", transitions.rolled_back(STANDING, fault)), notice)
+    file = StateFile(tmp_path / "state.json")
+    file.write(state)
+    assert file.read() == state
+    assert file.damaged == ""
 
 
 def test_a_damaged_state_is_set_aside_and_says_so(tmp_path: Path) -> None:
