@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
 # Examples are not timed: on a machine that does other things one that computes for a millisecond may take a second.
 settings.register_profile("edgewright", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("edgewright")
+
+# Some environments let Python keep no bytecode. The commands and agents that tests start by the thousand would then compile all that they
+# import, our modules and whatever pip left uncompiled, every time anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # What a shell's background job or `nohup` started with a signal ignored hands that on to everything it starts, and tests of that signal
 # would wait in vain. A handler is not handed on: children begin with the default.

@@ -95,6 +95,8 @@ def _frozen(value: object, depth: int = MAX_DEPTH) -> object:
         if not value.isascii():
             _require_unicode(value)
         return value
+    if value is None or isinstance(value, int | float):  # most of them; to ask for a Mapping takes far longer
+        return value
     if isinstance(value, Mapping | list | tuple):
         if depth == 0:
             raise ValueError(f"expected nesting of at most {MAX_DEPTH} levels, got more")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import dataclasses
 from typing import TYPE_CHECKING, Any, Final
 
 from device_agent.contract.document import read_document, write_document
@@ -194,7 +194,10 @@ def _standing(fields: Fields, where: str) -> Standing:
 
 
 def _plain(part: Release | Candidate | Probation | Rejection | None) -> dict[str, Any] | None:
-    return None if part is None else asdict(part)
+    if part is None:
+        return None
+    plain = {one.name: getattr(part, one.name) for one in dataclasses.fields(part)}
+    return plain | {"release": _plain(part.release)} if isinstance(part, Candidate) else plain
 
 
 def _release(fields: Fields, key: str) -> Release | None:

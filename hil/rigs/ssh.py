@@ -14,6 +14,7 @@ import subprocess
 import tarfile
 import tempfile
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.util import MAGIC_NUMBER
 from pathlib import Path
 from py_compile import PycInvalidationMode
@@ -198,6 +199,9 @@ def _push_agent(shell: SshShell, files: SshFiles, host: SshHost) -> str:
     return source
 
 
+@lru_cache(
+    maxsize=4
+)  # compiling takes seconds, and boards are often opened again, or several with one folder
 def _agent_sources(destination: str, *, is_compiled: bool) -> bytes:
     """Return the agent's own files as a tar archive, below ``site``; compiled: with the bytecode of this machine's Python.
 

@@ -12,8 +12,6 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from host_tools.equalize.bounds import upper_bound
 from host_tools.equalize.link import FIXED, Link
@@ -122,6 +120,9 @@ class _Builder:
         return links_of(node, self.axes) if node.op_type in CHANNELWISE else None
 
     def channels(self) -> Channels:
+        from scipy.sparse import coo_array  # noqa: PLC0415 - half a second to import, and many conversions equalize nothing
+        from scipy.sparse.csgraph import connected_components  # noqa: PLC0415 - as above
+
         ones = np.concatenate([first for first, _ in self.pairs] or [np.zeros(0, np.intp)])
         others = np.concatenate([second for _, second in self.pairs] or [np.zeros(0, np.intp)])
         graph = coo_array((np.ones(ones.size, np.int8), (ones, others)), shape=(self.total, self.total))

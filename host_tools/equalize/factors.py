@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
-from scipy.optimize import minimize
 from threadpoolctl import threadpool_limits
 
 from host_tools.equalize.bounds import upper_bound
@@ -77,6 +76,8 @@ def best_factors(
         clips: What may become of Clip.
         weight_share: How much of a weight's rounding noise will remain: 1, or less when rounding is going to be reconstructed.
     """
+    from scipy.optimize import minimize  # noqa: PLC0415 - half a second to import, and many conversions equalize nothing
+
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         terms = list(_terms(network, channels, statistics, profile, weight_share))
         start = np.zeros(channels.count)

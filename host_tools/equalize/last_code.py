@@ -10,8 +10,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from host_tools.equalize.channels import ONE
 from host_tools.plan.qparams import choose, code_range, real_range
@@ -59,6 +57,9 @@ def shifts_of(
 
 def _groups(channels: Channels) -> Indices:
     """Return the group of each factor: those that meet in one tensor, or by way of others, go together."""
+    from scipy.sparse import coo_array  # noqa: PLC0415 - half a second to import, and many conversions equalize nothing
+    from scipy.sparse.csgraph import connected_components  # noqa: PLC0415 - as above
+
     pairs = [np.stack([np.full_like(own, own[0]), own]) for own in channels.factors.values() if own.size]
     firsts, seconds = np.concatenate([np.zeros((2, 1), np.intp), *pairs], axis=1)
     shape = (channels.count, channels.count)

@@ -7,14 +7,13 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import matplotlib as mpl
 from markupsafe import Markup
-from matplotlib.figure import Figure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # Okabe and Ito's colours: told apart by people with any colour vision.
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
@@ -111,6 +110,9 @@ def bar_chart(bars: Sequence[Bar], *, title: str, x_label: str) -> Markup:
 
 
 def _new(title: str, *, width: float, height: float) -> tuple[Figure, Axes]:
+    import matplotlib as mpl  # noqa: PLC0415 - half a second to import, which what draws nothing is spared
+    from matplotlib.figure import Figure  # noqa: PLC0415 - as above
+
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
         axes = figure.add_subplot()
@@ -119,6 +121,8 @@ def _new(title: str, *, width: float, height: float) -> tuple[Figure, Axes]:
 
 
 def _svg(figure: Figure, title: str) -> Markup:
+    import matplotlib as mpl  # noqa: PLC0415 - as above
+
     buffer = io.StringIO()
     with mpl.rc_context(_STYLE):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Title": title})

@@ -125,7 +125,9 @@ def test_windows_add_up_to_the_totals(
     windows = [line.body for line in reader.about("/m/inference")]
     assert sum(window["latency_count"] for window in windows) == 60
     assert windows[-1]["inferences_total"] == 60
-    assert all(0.002 <= window["latency_p50_seconds"] < 0.1 for window in windows if window["latency_count"])
+    for window in windows:
+        if window["latency_count"]:
+            assert 0.002 <= window["latency_p50_seconds"] <= window["latency_max_seconds"]
     assert "60 frames were inferred" in reader.about("/status/health")[-1].body["reason"]
 
 
@@ -230,13 +232,14 @@ def test_sigterm_drains_publishes_the_last_window_and_leaves_a_retained_goodbye(
         mosquitto.port,
         null_artifact(tmp_path / "a.ewa"),
         telemetry={"interval_seconds": 3600.0},
+        results={"jsonl": "results.jsonl", "max_rate_hz": 0.0},
+        spool={"drain_timeout_seconds": 600.0},
     )
+    results = tmp_path / "results.jsonl"
     with AgentProcess(config) as agent:
         reader.wait_for("/status/health", lambda line: line.body["status"] == "up")
-        time.sleep(0.5)
-        began = time.monotonic()
-        assert agent.stop() == 0
-        assert time.monotonic() - began < 3.0
+        wait_until(lambda: results.is_file() and results.read_text().count("\n") > 10, what="results")
+        assert agent.stop() == 0, "long before the window's end, and before it need give up what waits"
     last = reader.wait_for("/m/inference")
     assert last.body["latency_count"] > 10
     goodbye = retained(mosquitto.port, HEALTH)

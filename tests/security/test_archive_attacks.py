@@ -146,10 +146,10 @@ def test_a_sparse_file_beyond_every_limit_is_refused_at_once(tmp_path: Path) -> 
     path = tmp_path / "a.ewa"
     with path.open("wb") as stream:
         stream.truncate(1 << 40)
-    start = time.monotonic()
+    start = time.thread_time()
     with pytest.raises(ArchiveError, match="expected at most 2147483647 bytes"):
         ArtifactArchive.open(path)
-    assert time.monotonic() - start < 1.0
+    assert time.thread_time() - start < 1.0, "of the processor, whatever else runs on it"
 
 
 def test_no_such_file_a_folder_a_pipe_a_device_and_no_name(tmp_path: Path) -> None:
@@ -250,11 +250,11 @@ def test_a_zip_bomb_costs_neither_time_nor_memory(refused: Callable[..., Edgewri
     parts[1] = Part(name=parts[1].name, data=block * 1024, method=8, size=size)
     data = forge(parts)
     tracemalloc.start()
-    start = time.monotonic()
+    start = time.thread_time()
     refused(data, "is compressed")
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert time.monotonic() - start < 2.0
+    assert time.thread_time() - start < 2.0, "of the processor, whatever else runs on it"
     assert peak < 8 << 20
 
 

@@ -36,7 +36,6 @@ _QUIET: Final = {
     "TF_ENABLE_ONEDNN_OPTS": "0",  # folded constants are the same on every processor
     "CUDA_VISIBLE_DEVICES": "-1",
     "KERAS_BACKEND": "tensorflow",
-    "PYTHONDONTWRITEBYTECODE": "1",
 }
 _LONGEST: Final = 600
 _KINDS: Final = {"model": ModelError, "unsupported_operator": UnsupportedOperatorError, "input": InputError}

@@ -30,7 +30,11 @@ RANGE_UJ = 262_143_328_850
 
 
 class Board:
-    """Draws ``IDLE_WATTS`` always and ``INFERENCE_JOULES`` with each inference; its counter wraps within the first second."""
+    """Draws ``IDLE_WATTS`` always and ``INFERENCE_JOULES`` with each inference; its counter wraps within the first second.
+
+    Attributes:
+        late_seconds: How old what the counter said has been at most: a busy machine lets its writer wait.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -40,16 +44,20 @@ class Board:
         (self._zone / "max_energy_range_uj").write_text(str(RANGE_UJ))
         self._lock = threading.Lock()
         self._started, self._inferences, self._gone = time.monotonic(), 0, False
+        self._written, self.late_seconds = self._started, 0.0
         self.write()
 
     def write(self) -> None:
         with self._lock:
             if self._gone:
                 return
-            joules = IDLE_WATTS * (time.monotonic() - self._started) + INFERENCE_JOULES * self._inferences
+            now = time.monotonic()
+            joules = IDLE_WATTS * (now - self._started) + INFERENCE_JOULES * self._inferences
             raw = (RANGE_UJ - 3_000_000 + int(joules * 1e6)) % RANGE_UJ
             (self._zone / "energy.new").write_text(str(raw))
             (self._zone / "energy.new").rename(self._zone / "energy_uj")
+            self.late_seconds = max(self.late_seconds, time.monotonic() - self._written)
+            self._written = now
 
     def vanish(self) -> None:
         with self._lock:
@@ -95,8 +103,9 @@ def test_net_is_what_an_inference_draws_and_gross_is_that_and_idle(board: Board,
     )  # fmt: skip
     (found,) = report.energies
     each = report.load_seconds / report.inferences
-    # The writer of the counter may be late by some milliseconds on a busy machine.
-    late = 0.1 * IDLE_WATTS * report.load_seconds / report.inferences + found.energy.net.uncertainty
+    # The counter was late by so much, at the beginning and at the end of a window; and who reads it may be late by a little, too.
+    late_seconds = 2.0 * board.late_seconds + 0.1 * report.load_seconds
+    late = IDLE_WATTS * late_seconds / report.inferences + found.energy.net.uncertainty
     assert found.energy.net.value == pytest.approx(INFERENCE_JOULES, abs=late)
     assert found.energy.gross.value == pytest.approx(INFERENCE_JOULES + IDLE_WATTS * each, abs=late)
     assert (found.scope, found.quality, found.source) == ("package", "counter", "rapl")
@@ -213,7 +222,7 @@ def test_an_interrupt_leaves_at_once_and_without_a_trace(board: Board, tmp_path:
     assert process.stderr is not None
     assert process.stderr.readline().startswith("idle: ")
     process.send_signal(signal.SIGINT)
-    assert process.wait(20) == 130
+    assert process.wait(120) == 130
     assert "Traceback" not in process.stderr.read()
     process.stderr.close()
 

@@ -265,10 +265,10 @@ def bomb(width: int, height: int) -> bytes:
     ("width", "height"), [(8001, 8000), (10_000, 10_000), (60_000, 60_000), (1, MAX_PIXELS + 1)]
 )
 def test_a_decompression_bomb_is_refused_before_it_is_decoded(width: int, height: int) -> None:
-    start = time.monotonic()
+    start = time.thread_time()
     with pytest.raises(PictureError, match=r"pixels; at most 64000000 are accepted|DecompressionBomb"):
         prepared(bomb(width, height))
-    assert time.monotonic() - start < 1.0
+    assert time.thread_time() - start < 1.0, "of the processor, whatever else runs on it"
 
 
 def test_text_that_unpacks_without_end_is_refused() -> None:

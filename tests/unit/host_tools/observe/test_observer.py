@@ -9,7 +9,6 @@ import resource
 import signal
 import subprocess
 import sys
-import time
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
@@ -138,7 +137,8 @@ def test_observing_uses_no_more_memory_for_more_samples(model: FloatModel, tmp_p
         data = open_data(tmp_path / "data.npy", inputs=model.inputs)
         tracemalloc.start()
         try:
-            observe(model, data, histograms=True, threads=2, progress=Silent())
+            # One thread: of two it is chance how often both are at their peak. What they may hold is bounded in `test_parallel`.
+            observe(model, data, histograms=True, threads=1, progress=Silent())
             peaks.append(tracemalloc.get_traced_memory()[1])
         finally:
             tracemalloc.stop()
@@ -411,7 +411,6 @@ def test_ranges_do_not_serve_where_histograms_are_needed(
 
 def test_other_data_are_observed_anew(model: FloatModel, data_file: Path, tmp_path: Path) -> None:
     through_cache(model, data_file, tmp_path / "cache", histograms=True)
-    time.sleep(0.01)
     np.save(data_file, samples(20, seed=99))
     assert through_cache(model, data_file, tmp_path / "cache", histograms=True)[1] == ["Observing"]
 

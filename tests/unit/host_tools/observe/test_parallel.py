@@ -35,7 +35,7 @@ def test_reading_stays_close_to_what_was_handed_out(workers: int) -> None:
 
 
 def test_work_runs_at_the_same_time() -> None:
-    both = threading.Barrier(2, timeout=10)
+    both = threading.Barrier(2, timeout=120)
     assert len(list(side_by_side(range(4), lambda *_: both.wait(), workers=2))) == 4
 
 

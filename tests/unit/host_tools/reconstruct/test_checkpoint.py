@@ -72,12 +72,12 @@ def stopped(network: Hard, folder: Path, steps: int) -> list[Path]:
     return sorted(folder.glob("*.reconstruction/*"))
 
 
-@pytest.fixture
-def network(tmp_path):
-    return hard(tmp_path, profile=FOUR_BITS)
+@pytest.fixture(scope="module")
+def network(tmp_path_factory):
+    return hard(tmp_path_factory.mktemp("network"), profile=FOUR_BITS)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def whole(network):
     """The plan without interruption."""
     return encode(reconstructed(network, None))
