@@ -116,9 +116,9 @@ class Asked:
         if (self.start is None) != (self.end is None):
             raise InputError("time: start and end belong together, got one of them.")
         span = (
-            named_span(self.range, newest=roll.newest, level=self.level)
+            named_span(self.range, newest=roll.newest, level=self.level, kept=roll.kept)
             if self.start is None or self.end is None
-            else span_of(self.start, self.end, newest=roll.newest, level=self.level)
+            else span_of(self.start, self.end, newest=roll.newest, level=self.level, kept=roll.kept)
         )
         for name, given in (("artifact", self.artifact), ("label", self.label)):
             if len(given) > _MOST_LISTED:

@@ -18,7 +18,7 @@ from host_tools.review.store.keys import Keys
 from host_tools.review.store.limits import Limits
 from host_tools.review.store.model_names import ModelNames
 from host_tools.review.store.parquet import export_parquet, import_parquet
-from host_tools.review.store.retaining import retain
+from host_tools.review.store.retaining import keep, retain, retention
 from host_tools.review.store.rolling_up import RollingUp
 from host_tools.review.store.selecting import Selecting
 from host_tools.review.store.sensors import Sensors
@@ -194,6 +194,16 @@ class ColumnStore:
                 self._forget()
                 raise
             self._labels_changed.set()
+
+    def retention(self) -> Retention:
+        """See `TelemetryStore.retention`."""
+        with self._asked():
+            return retention(self._engine)
+
+    def keep(self, retention: Retention) -> None:
+        """See `TelemetryStore.keep`."""
+        with self._turn:
+            keep(self._engine, retention)
 
     def retain(self, retention: Retention, *, now: float) -> int:
         """See `TelemetryStore.retain`."""

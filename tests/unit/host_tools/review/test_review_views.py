@@ -26,6 +26,7 @@ from host_tools.review.serve.span import Span, named_span, of_ranking, picked_le
 from host_tools.review.serve.views import Looked, timeline
 from host_tools.review.store.duckdb_engine import DuckDbEngine
 from host_tools.review.store.opening import open_store, opened
+from host_tools.review.store.telemetry_store import Retention
 from host_tools.review.store.tiles import windows_a_device
 from host_tools.review.store.windows import SHOWN_LEVELS, Level, Selection
 from tests.integration import review_fleet
@@ -327,6 +328,8 @@ def test_levels_suit_the_screen_and_what_is_kept() -> None:
     assert picked_level(now - 20 * 86400, now - 20 * 86400 + 3600, newest=now) is Level.HOUR, (
         "minutes are kept for 14 days"
     )
+    longer = Retention(minute_days=30.0)
+    assert picked_level(now - 20 * 86400, now - 20 * 86400 + 3600, newest=now, kept=longer) is Level.MINUTE
 
 
 @pytest.mark.parametrize(
