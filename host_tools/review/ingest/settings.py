@@ -77,7 +77,7 @@ class IngestSettings:
     workers: int
     receive_maximum: int = 8192
     batch_messages: int = 2000
-    batch_seconds: float = 0.5
+    batch_seconds: float = 0.8
     held_bytes: int = 64 << 20
     store_memory_bytes: int = 2 << 30
     roll_up_seconds: float = 10.0

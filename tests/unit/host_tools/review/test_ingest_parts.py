@@ -122,20 +122,20 @@ def test_batches_survive_the_way_to_the_writer() -> None:
 @pytest.mark.parametrize(
     ("collected", "seconds"),
     [
-        ({"messages": 1}, 0.5),  # alone: it waits for the others of its fleet
-        ({"messages": 15, "age": 0.2, "quiet": 0.2}, 0.3),
-        ({"messages": 1, "age": 0.5}, 0.0),  # and no longer than so
-        ({"messages": 1, "age": 0.5, "is_writing": True}, 0.0),
+        ({"messages": 1}, 0.8),  # alone: it waits for the others of its fleet
+        ({"messages": 15, "age": 0.2, "quiet": 0.2}, 0.6),
+        ({"messages": 1, "age": 0.8}, 0.0),  # and no longer than so
+        ({"messages": 1, "age": 0.8, "is_writing": True}, 0.0),
         ({"messages": 16, "age": 0.1}, 0.03),  # enough for a transaction, as soon as no more come
         ({"messages": 16, "age": 0.1, "quiet": 0.03}, 0.0),
-        ({"messages": 16, "age": 0.49}, 0.01),
-        ({"messages": 16, "age": 0.1, "quiet": 0.1, "is_writing": True}, 0.4),  # the writer has another to do
+        ({"messages": 16, "age": 0.79}, 0.01),
+        ({"messages": 16, "age": 0.1, "quiet": 0.1, "is_writing": True}, 0.7),  # the writer has another to do
         ({"messages": 1999, "age": 0.1}, 0.03),
         ({"messages": 2000}, 0.0),
         ({"messages": 1, "size": 8 << 20}, 0.0),
         # A broker that allows so many unacknowledged ones sends nothing before these are acknowledged.
         ({"messages": 3, "quiet": 0.03, "receive_maximum": 3}, 0.0),
-        ({"messages": 2, "quiet": 0.03, "receive_maximum": 3}, 0.5),
+        ({"messages": 2, "quiet": 0.03, "receive_maximum": 3}, 0.8),
     ],
     ids=str,
 )
