@@ -13,7 +13,7 @@ from typing import Final
 
 from host_tools.errors import InputError
 
-_PREFIX: Final = "edgewright-ingest-"
+_PREFIX: Final = "edgewright-ingest-socket-"
 _SOCKET: Final = "writer"
 _BACKLOG: Final = 128
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC

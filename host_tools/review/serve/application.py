@@ -189,7 +189,7 @@ def _add_answers(app: FastAPI, store: TelemetryStore, directory: Directory) -> N
                 roll,
                 asked.looked(roll),
                 sort=sort,
-                is_descending=order != "ascending",
+                is_descending=_is_descending(order),
                 page=page,
                 search=search,
                 status=status,
@@ -227,7 +227,7 @@ def _add_exports(app: FastAPI, store: TelemetryStore, directory: Directory) -> N
         search: str = "",
         status: str = "",
         sort: str = "latency_p95",
-        order: str = "",
+        order: str = "descending",
     ) -> Response:
         roll = directory.roll()
         answer = views.ranking(
@@ -235,12 +235,18 @@ def _add_exports(app: FastAPI, store: TelemetryStore, directory: Directory) -> N
             roll,
             asked.looked(roll),
             sort=sort,
-            is_descending=order != "ascending",
+            is_descending=_is_descending(order),
             search=search,
             status=status,
             page_size=views.MOST_EXPORTED,
         )
         return _file(ranking_table(answer), "devices", kind)
+
+
+def _is_descending(order: str) -> bool:
+    if order not in ("ascending", "descending"):
+        raise InputError(f"order: expected ascending or descending, got {order[:20]!r}.")
+    return order == "descending"
 
 
 def _file(table: Any, name: str, kind: str) -> Response:

@@ -65,13 +65,13 @@ def test_what_a_killed_ingest_left_goes_and_what_runs_stays(parent: Path) -> Non
 
 
 def test_only_the_folder_of_an_ingest_is_removed(parent: Path) -> None:
-    other = parent / "edgewright-ingest-other"
+    other = parent / "edgewright-ingest-socket-other"
     other.mkdir()
     (other / "notes").write_text("mine")
-    (parent / "edgewright-ingest-file").write_text("mine")
+    (parent / "edgewright-ingest-socket-file").write_text("mine")
     elsewhere = parent / "elsewhere"
     elsewhere.mkdir()
-    (parent / "edgewright-ingest-link").symlink_to(elsewhere)
+    (parent / "edgewright-ingest-socket-link").symlink_to(elsewhere)
     before = sorted(parent.iterdir())
     MeetingPlace(parent).close()
     assert sorted(parent.iterdir()) == before

@@ -233,6 +233,8 @@ def test_a_device_has_its_sensors_and_events(client: httpx.Client) -> None:
         ("/api/fleet?" + "&".join("artifact=x" for _ in range(9)), "at most 8"),
         ("/api/groups?by=target&inner=target", "two that differ"),
         ("/api/devices?sort=beauty", "sort: expected one of"),
+        ("/api/devices?order=sideways", "order: expected ascending or descending, got 'sideways'"),
+        ("/export/devices.csv?order=", "order: expected ascending or descending, got ''"),
         ("/api/devices?page=0", "page"),
         ("/api/device?range=1h", "Its id is missing"),
         ("/api/device?range=1h&device=%1b[2J", "never heard"),
