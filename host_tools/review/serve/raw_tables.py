@@ -67,6 +67,7 @@ async def _asked(request: Request, kind: type[_Asked]) -> _Asked:
     start, end = asked.selection.start, asked.selection.end
     if not 0.0 <= start <= end <= LATEST:
         raise InputError(
-            f"{request.url.path}: selection: expected Unix seconds with start before end, got {start!r} to {end!r}."
+            f"{request.url.path}: selection: expected Unix seconds, start before end and before the year 9999, "
+            f"got {start!r} to {end!r}."
         )
     return asked

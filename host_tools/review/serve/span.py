@@ -26,8 +26,8 @@ _MOST_RANKED_WINDOWS = 10
 _JITTER = 1.15
 """A device's windows are by so much longer than it was told, at times."""
 _MOST_SPAN = 20 * 366 * 86400.0
-LATEST = 253402300800.0
-"""The year 10000, in Unix seconds: no time that is asked for lies beyond."""
+LATEST = 253370764800.0
+"""The year 9999, in Unix seconds: no time that is asked for lies beyond; in what is around it calendars end, and dates fail."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +76,9 @@ def span_of(
         InputError: The span is empty, of another world, or the level is unknown or has too many windows in it.
     """
     if not (math.isfinite(start) and math.isfinite(end) and 0.0 <= start < end <= LATEST):
-        raise InputError(f"time: expected Unix seconds with start before end, got {start!r} to {end!r}.")
+        raise InputError(
+            f"time: expected Unix seconds, start before end and before the year 9999, got {start!r} to {end!r}."
+        )
     if end - start > _MOST_SPAN:
         raise InputError(f"time: at most 20 years are shown at once, got {(end - start) / 86400.0:.0f} days.")
     rough = Span(start=start, end=end, level=Level.DAY, is_chosen=level is not None)

@@ -226,6 +226,7 @@ def test_a_device_has_its_sensors_and_events(client: httpx.Client) -> None:
         ("/api/fleet?start=9&end=3", "start before end"),
         ("/api/fleet?start=nan&end=3", "start before end"),
         ("/api/fleet?start=0&end=99999999999", "at most 20 years"),
+        ("/api/findings?start=253402300799&end=253402300800", "before the year 9999"),
         ("/api/fleet?start=0&end=86400000&level=10", "at most 6000 are shown"),
         ("/api/fleet?level=7", "level: expected one of"),
         ("/api/fleet?start=soon&end=later", "start"),
