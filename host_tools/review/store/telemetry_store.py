@@ -137,4 +137,4 @@ class TelemetryStore(Protocol):
         """Write a consistent copy while the store is in use; opening that copy restores it."""
 
     def close(self) -> None:
-        """End the connection; what was written is durable already."""
+        """End the connection, when the question that is being answered is; what was written is durable already."""
