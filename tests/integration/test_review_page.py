@@ -252,6 +252,15 @@ def test_live_data_appears_until_it_is_paused(chromium: Browser, tmp_path: Path)
     store.close()
 
 
+def test_charts_keep_their_height_in_a_window_of_another_width(chromium: Browser, address: str) -> None:
+    opened(chromium, address, "?range=6h")
+    size = "document.querySelector('#timeline-chart .main-svg').getBoundingClientRect()"
+    chromium.wait(f"{size}.height === 800")
+    chromium.shape(width=900)
+    chromium.wait(f"{size}.width < 900")
+    assert chromium.ask(f"{size}.height") == 800
+
+
 def test_every_control_has_a_name_and_dark_is_dark(chromium: Browser, address: str) -> None:
     chromium.shape(dark=True)
     opened(chromium, address, "?range=6h")
