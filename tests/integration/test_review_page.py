@@ -252,13 +252,14 @@ def test_live_data_appears_until_it_is_paused(chromium: Browser, tmp_path: Path)
     store.close()
 
 
-def test_charts_keep_their_height_in_a_window_of_another_width(chromium: Browser, address: str) -> None:
+def test_charts_keep_their_room_in_a_window_of_another_width(chromium: Browser, address: str) -> None:
     opened(chromium, address, "?range=6h")
-    size = "document.querySelector('#timeline-chart .main-svg').getBoundingClientRect()"
-    chromium.wait(f"{size}.height === 800")
+    drawn = "document.querySelector('#timeline-chart .main-svg').getBoundingClientRect()"
+    room = "document.getElementById('timeline-chart').getBoundingClientRect().height"
+    assert chromium.ask(room) == 800
     chromium.shape(width=900)
-    chromium.wait(f"{size}.width < 900")
-    assert chromium.ask(f"{size}.height") == 800
+    chromium.wait(f"{drawn}.width < 900")
+    assert (chromium.ask(room), chromium.ask(f"{drawn}.height")) == (800, 800)
 
 
 def test_every_control_has_a_name_and_dark_is_dark(chromium: Browser, address: str) -> None:
