@@ -132,7 +132,7 @@ def measure(options: argparse.Namespace, *, workers: int) -> Measured:
         RuntimeError: Messages are missing or there twice, or a process died.
     """
     load = psutil.getloadavg()[0]
-    with tempfile.TemporaryDirectory(prefix="edgewright-ingest-bench-") as name:
+    with tempfile.TemporaryDirectory(prefix="edgewright-bench-ingest-") as name:
         run = _Run(Path(name), options, workers=workers)
         try:
             end = time.monotonic() + _READY_SECONDS

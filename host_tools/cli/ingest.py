@@ -15,6 +15,7 @@ examples:
   edgewright ingest --broker mqtt://localhost --store telemetry.duckdb --json --metrics 9105
   edgewright ingest --broker mqtt://localhost --store telemetry.duckdb --page 8420
   edgewright ingest --broker mqtt://localhost --store telemetry.duckdb --limit devices=250000 --limit holes=5000
+  edgewright ingest --broker mqtt://localhost --store telemetry.duckdb --keep messages=7 --keep seconds-10=7 --keep day=forever
   edgewright ingest --broker mqtt://localhost --store telemetry.duckdb --backup /backups/telemetry --backup-every 6
 
 Nothing is acknowledged to the broker before it is in the store; SIGTERM or Ctrl-C ends it after what it has is written.
@@ -36,6 +37,9 @@ LIMITS = (
     "holes",
 )
 """Of `Limits`, which is too large to import for `--help`."""
+KEPT = ("messages", "seconds-10", "minute", "hour", "day", "events", "dead-letters")
+"""Of `Retention`, likewise."""
+_FOREVER = "forever"
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -96,6 +100,15 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help=f"how much the store takes of what devices name and number: {', '.join(LIMITS)}; what comes beyond it is a "
         "dead letter or as docs/ingest.md has it; may be given several times",
     )
+    parser.add_argument(
+        "--keep",
+        type=_kept,
+        action="append",
+        default=[],
+        metavar="WHAT=DAYS",
+        help=f"how long the store keeps what: {', '.join(KEPT)}; days, or {_FOREVER}; the store remembers it, and what is older "
+        "goes, every hour; may be given several times",
+    )
     parser.add_argument("--seconds", type=at_least_zero, metavar="N", help="end after so long")
     parser.add_argument(
         "--metrics",
@@ -141,6 +154,15 @@ def _limit(text: str) -> tuple[str, int]:
     if what not in LIMITS:
         raise argparse.ArgumentTypeError(f"expected one of {', '.join(LIMITS)} and =N, got {text[:60]!r}")
     return what.replace("-", "_"), count(number)
+
+
+def _kept(text: str) -> tuple[str, float | None]:
+    what, _, days = text.partition("=")
+    if what not in KEPT:
+        raise argparse.ArgumentTypeError(
+            f"expected one of {', '.join(KEPT)} and =DAYS or ={_FOREVER}, got {text[:60]!r}"
+        )
+    return f"{what.replace('-', '_')}_days", None if days == _FOREVER else above_zero(days)
 
 
 def _port(text: str) -> int:

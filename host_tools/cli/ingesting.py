@@ -47,6 +47,7 @@ def run_ingest(options: argparse.Namespace) -> int:
         roll_up_seconds=options.roll_up_every,
         page=_page(options),
         limits=Limits(**dict(options.limit)),
+        keep=dict(options.keep),
         backup=_backup(options),
     )
     metrics = None if options.metrics is None else Metrics(options.metrics)

@@ -239,7 +239,8 @@ def _looked(options: argparse.Namespace, roll: Roll) -> Looked:
             f"time: expected a start before the end, got {_moment(start)} to {_moment(end)}.",
             hint="See --since, --until and --days.",
         )
-    span = span_of(max(start, 0.0), end, newest=roll.newest, level=getattr(options, "level", None))
+    level = getattr(options, "level", None)
+    span = span_of(max(start, 0.0), end, newest=roll.newest, level=level, kept=roll.kept)
     return Looked(
         span=span,
         artifacts=(),

@@ -39,6 +39,7 @@ from device_agent.contract.telemetry_codec import encode
 from device_agent.contract.topics import DeviceTopics
 from host_tools.free_port import free_port
 from host_tools.review.store.opening import open_store
+from host_tools.review.store.telemetry_store import Retention
 from tests.integration.support import (
     AgentProcess,
     Mosquitto,
@@ -476,6 +477,34 @@ def test_limits_that_are_given_hold(
         "device 'dev-3' is new, and this store has 2, as many as it takes; see \"What is bounded\" in docs/ingest.md.",
         f"run {envelope(1).boot_id!r} has more than 1 holes in its numbers",
     ]
+
+
+def test_how_long_what_is_kept_is_told_once_and_remembered(
+    tmp_path: Path, mosquitto: Mosquitto, ingest: Callable[..., IngestProcess]
+) -> None:
+    port, store = mosquitto.start().port, tmp_path / "telemetry.duckdb"
+
+    def remembered() -> Retention:
+        with_retention = open_store(store, read_only=True)
+        try:
+            return with_retention.retention()
+        finally:
+            with_retention.close()
+
+    options = ("--keep", "messages=0.5", "--keep", "day=4000", "--keep", "events=forever")
+    assert ingest(port, store, *options).ready().stop() == 0
+    kept = Retention(messages_days=0.5, day_days=4000.0, events_days=None)
+    assert remembered() == kept
+    assert ingest(port, store, "--keep", "hour=500").ready().stop() == 0
+    kept = dataclasses.replace(kept, hour_days=500.0)
+    assert remembered() == kept
+    wrong = ingest(port, store, "--keep", "minute=1")
+    assert wrong.ended() == 2
+    assert (
+        "minute: expected at least as long as seconds_10, which is kept 3 days, got 1"
+        in wrong.error["message"]
+    )
+    assert remembered() == kept
 
 
 def test_a_copy_that_is_made_meanwhile_is_read_by_every_review(

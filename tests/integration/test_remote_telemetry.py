@@ -151,6 +151,16 @@ def test_an_address_that_is_none_is_refused(url: str) -> None:
         ("windows", b'{"selection":{"start":0,"end":1},"level":7,"by":[]}', "7 is not a valid Level"),
         ("windows", b'{"selection":{"start":0,"end":1},"level":60,"by":["colour"]}', "axis"),
         ("windows", b'{"selection":{"start":"x","end":1},"level":60,"by":[]}', "Expected `float`"),
+        (
+            "windows",
+            b'{"selection":{"start":0,"end":1e300},"level":60,"by":[]}',
+            "selection: expected Unix seconds",
+        ),
+        (
+            "events",
+            b'{"selection":{"start":5,"end":1},"names":null,"limit":5}',
+            "before the year 9999, got 5.0 to 1.0",
+        ),
         ("events", b'{"selection":{"start":0,"end":1},"limit":0}', "limit"),
         ("events", b'{"selection":{"start":0,"end":1},"limti":5}', "unknown field"),
         ("events", b" " * ((8 << 20) + 1), "at most"),

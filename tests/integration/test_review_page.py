@@ -252,6 +252,16 @@ def test_live_data_appears_until_it_is_paused(chromium: Browser, tmp_path: Path)
     store.close()
 
 
+def test_charts_keep_their_room_in_a_window_of_another_width(chromium: Browser, address: str) -> None:
+    opened(chromium, address, "?range=6h")
+    drawn = "document.querySelector('#timeline-chart .main-svg').getBoundingClientRect()"
+    room = "document.getElementById('timeline-chart').getBoundingClientRect().height"
+    assert chromium.ask(room) == 800
+    chromium.shape(width=900)
+    chromium.wait(f"{drawn}.width < 900")
+    assert (chromium.ask(room), chromium.ask(f"{drawn}.height")) == (800, 800)
+
+
 def test_every_control_has_a_name_and_dark_is_dark(chromium: Browser, address: str) -> None:
     chromium.shape(dark=True)
     opened(chromium, address, "?range=6h")

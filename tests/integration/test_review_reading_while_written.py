@@ -5,6 +5,9 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+import pytest
+
+from host_tools.errors import StoreError
 from host_tools.review.serve.directory import Directory
 from host_tools.review.serve.span import named_span
 from host_tools.review.serve.views import Looked, fleet, ranking, timeline
@@ -17,6 +20,30 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 WRITES = 20
+
+
+def test_a_store_is_closed_when_the_question_under_way_is_answered(tmp_path: Path) -> None:
+    """As when the page is ended while somebody asks: DuckDB refuses to close what is in use, and the process ended by a signal."""
+    store = open_store(tmp_path / "fleet.duckdb")
+    asked, go_on = threading.Event(), threading.Event()
+
+    def ask() -> None:
+        with store._asked():
+            asked.set()
+            assert go_on.wait(60)
+            assert store.devices() == ()
+
+    asking, closing = threading.Thread(target=ask), threading.Thread(target=store.close)
+    asking.start()
+    assert asked.wait(60)
+    closing.start()
+    closing.join(0.5)
+    assert closing.is_alive()
+    go_on.set()
+    asking.join()
+    closing.join()
+    with pytest.raises(StoreError, match=r"fleet\.duckdb: is closed"):
+        store.devices()
 
 
 def test_answers_are_of_one_moment(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ class IngestSettings:
         workers: Processes that receive and decode.
         receive_maximum: So many messages a worker may have unacknowledged; 1 to 65535.
         batch_messages: A worker's batch is sent to the writer when it has so many,
-        batch_seconds: or when its oldest is so old.
+        batch_seconds: or when its oldest is so old, and sooner by `batching.seconds_to_grow`.
         held_bytes: A worker stops reading when it holds so much.
         store_memory_bytes: What DuckDB may take; what does not fit it puts beside the file for a while.
         roll_up_seconds: Between two roll-ups.
@@ -65,6 +65,7 @@ class IngestSettings:
         page: Where the process that writes the store serves the page, for no other may read a DuckDB file meanwhile; None:
             nowhere.
         limits: How much the store takes of what devices name and number.
+        keep: Changes of how long the store keeps rows: fields of `Retention` by name.
         backup: Copies that are made meanwhile; None: none.
     """
 
@@ -76,13 +77,14 @@ class IngestSettings:
     workers: int
     receive_maximum: int = 8192
     batch_messages: int = 2000
-    batch_seconds: float = 0.2
+    batch_seconds: float = 0.8
     held_bytes: int = 64 << 20
     store_memory_bytes: int = 2 << 30
     roll_up_seconds: float = 10.0
     retain_seconds: float = 3600.0
     page: PageSettings | None = None
     limits: Limits = field(default_factory=Limits)
+    keep: dict[str, float | None] = field(default_factory=dict)
     backup: BackupSettings | None = None
 
     @property

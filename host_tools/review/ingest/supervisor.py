@@ -8,7 +8,6 @@ import select
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +26,7 @@ from host_tools.review.ingest.channel import (
     read_report,
 )
 from host_tools.review.ingest.child import INTERNAL
+from host_tools.review.ingest.meeting_place import MeetingPlace
 from host_tools.review.ingest.overview import Overview, Totals
 from host_tools.review.ingest.pauses import Pauses
 
@@ -42,7 +42,6 @@ _ROOT: Final = Path(__file__).resolve().parents[3]
 _TURN_SECONDS: Final = 0.25
 _WORKERS_DRAIN_SECONDS: Final = 20.0
 _WRITER_DRAIN_SECONDS: Final = 30.0
-_BACKLOG: Final = 128
 _ERRORS: Final[dict[str, type[EdgewrightError]]] = {
     kind.code: kind for kind in (StoreError, StoreInUseError, InputError, ContractError, TransferError)
 }
@@ -88,6 +87,9 @@ class Supervisor:
         settings: What to do.
         say: Called with everything that the operator has to read.
         show: Called about every second with how things are.
+
+    Raises:
+        InputError: There can be no socket where the processes meet.
     """
 
     def __init__(
@@ -96,12 +98,7 @@ class Supervisor:
         self._settings = settings
         self._say = say
         self._show = show
-        self._folder = tempfile.TemporaryDirectory(prefix="edgewright-ingest-")
-        self._path = str(Path(self._folder.name) / "writer")
-        # Held here, so that workers that connect while the writer is being replaced wait for the next one.
-        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._listener.bind(self._path)
-        self._listener.listen(_BACKLOG)
+        self._meeting_place = MeetingPlace()
         self._places = [_Place("writer", 0)]
         self._workers_begun = False
         self._totals = Totals()
@@ -152,8 +149,9 @@ class Supervisor:
     def _start(self, role: Role, slot: int) -> _Child:
         ours, theirs = socket.socketpair()
         with theirs:
-            handed = [theirs.fileno(), *([self._listener.fileno()] if role == "writer" else [])]
-            where = str(self._listener.fileno()) if role == "writer" else self._path
+            listener = self._meeting_place.listener.fileno()
+            handed = [theirs.fileno(), *([listener] if role == "writer" else [])]
+            where = str(listener) if role == "writer" else self._meeting_place.path
             paths = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
             process = subprocess.Popen(
                 [
@@ -293,8 +291,7 @@ class Supervisor:
                     self._listen(child)
                 child.let_go()
         self._show(self._overview())
-        self._listener.close()
-        self._folder.cleanup()
+        self._meeting_place.close()
 
     def _overview(self) -> Overview:
         return self._totals.overview(

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from device_agent.contract.errors import EdgewrightError, TransferError
-from host_tools.review.ingest.batching import Collector, pack
+from host_tools.review.ingest.batching import Collector, pack, seconds_to_grow
 from host_tools.review.ingest.channel import Note, Nothing, WorkerStatus, fatal
 from host_tools.review.ingest.frames import WriterLink
 from host_tools.review.ingest.interpreter import Interpreter
@@ -41,8 +41,6 @@ if TYPE_CHECKING:
 
 _STATUS_SECONDS: Final = 1.0
 _TURN_SECONDS: Final = 0.2
-_IDLE_SEAL_SECONDS: Final = 0.03
-"""With nothing on its way to the writer a batch need not wait to grow."""
 _DRAIN_SECONDS: Final = 15.0
 _QUIET_SECONDS: Final = 2.0
 _LONGEST_PAUSE_SECONDS: Final = 1.0
@@ -50,7 +48,6 @@ _LONGEST_PAUSE_SECONDS: Final = 1.0
 _SHORT_SECONDS: Final = 5.0
 _MANY_SHORT: Final = 3
 _RETAINED_SECONDS: Final = 5.0
-_MOST_BATCH_BYTES: Final = 8 << 20
 _MESSAGE_OVERHEAD_BYTES: Final = 300
 
 
@@ -111,6 +108,7 @@ class Worker:
         self._numbers: list[bytes] = []
         self._batch_bytes = 0
         self._oldest = 0.0
+        self._began_at = 0.0
         self._received = self._received_bytes = 0
         self._last_received = time.monotonic()
         self._broker_pauses = Pauses(random.random, longest_seconds=_LONGEST_PAUSE_SECONDS)
@@ -165,7 +163,9 @@ class Worker:
         if link is not None:
             reading.append(link.descriptor)
             writing += [link.descriptor] if link.wants_to_write else []
-        timeout = 0.0 if broker is not None and subscriber.has_more else self._patience()
+        timeout = (
+            0.0 if broker is not None and subscriber.has_more else min(_TURN_SECONDS, self._seconds_to_grow())
+        )
         readable, writable, _ = select.select(reading, writing, [], timeout)
         if self._channel.descriptor in readable and self._channel.lines() is None:
             self._stop()
@@ -175,7 +175,7 @@ class Worker:
             )
         if broker is not None:
             self._serve_broker(has_come=broker in readable or timeout == 0.0)
-        if self._collector.messages and self._is_ripe():
+        if self._seconds_to_grow() <= 0.0:
             self._seal()
         if now >= self._status_due:
             self._tell(now)
@@ -274,11 +274,10 @@ class Worker:
     def _take(self, publications: list[Publication]) -> None:
         if not publications:
             return
-        received = time.time()
+        received, self._last_received = time.time(), time.monotonic()
         collector, interpreter = self._collector, self._interpreter
         if not collector.messages and not self._numbers:
-            self._oldest = received
-        self._last_received = time.monotonic()
+            self._oldest, self._began_at = received, self._last_received
         for publication in publications:
             interpreter.take(publication, received=received)
             size = len(publication.payload)
@@ -293,17 +292,18 @@ class Worker:
 
     # --- the writer ---
 
-    def _patience(self) -> float:
+    def _seconds_to_grow(self) -> float:
+        """Return how long what is collected may wait for more; for good when there is nothing."""
         if not self._collector.messages:
-            return _TURN_SECONDS
-        return self._settings.batch_seconds / 4 if self._held else _IDLE_SEAL_SECONDS
-
-    def _is_ripe(self) -> bool:
-        age = time.time() - self._oldest
-        return (
-            self._collector.messages >= self._settings.batch_messages
-            or self._batch_bytes >= _MOST_BATCH_BYTES
-            or not 0.0 <= age < (self._settings.batch_seconds if self._held else _IDLE_SEAL_SECONDS)
+            return math.inf
+        now = time.monotonic()
+        return seconds_to_grow(
+            self._settings,
+            messages=self._collector.messages,
+            size=self._batch_bytes,
+            age=now - self._began_at,
+            quiet=now - self._last_received,
+            is_writing=bool(self._held),
         )
 
     def _seal(self) -> None:

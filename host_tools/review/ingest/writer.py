@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from host_tools.errors import StoreError
@@ -11,7 +12,6 @@ from host_tools.review.ingest.backups import Backups
 from host_tools.review.ingest.batching import joined, unpack
 from host_tools.review.ingest.channel import Note, WriterStatus
 from host_tools.review.ingest.frames import Inbox
-from host_tools.review.store.telemetry_store import Retention
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,6 +30,8 @@ _MOST_COMMIT_BYTES: Final = 32 << 20
 _RETRY_SECONDS: Final = (0.2, 1.0)
 _DRAIN_SECONDS: Final = 20.0
 _FIRST_ROLL_UP_SECONDS: Final = 2.0
+_FIRST_RETAIN_SECONDS: Final = 300.0
+"""An ingest that never runs for an hour at a time removes what is old, too."""
 _QUICK_SECONDS: Final = 3.0
 _SLICE_SECONDS: Final = 0.3
 
@@ -42,6 +44,10 @@ class Writer:
         store: Opened; it is closed when the writer ends.
         listener: Where workers connect.
         channel: To the supervisor.
+
+    Raises:
+        InputError: The store is to keep something shorter than what it is made of.
+        StoreError: The store cannot remember how long it is to keep what.
     """
 
     def __init__(
@@ -61,7 +67,10 @@ class Writer:
         self._is_rolling_up = False
         self._roll_up_took = 0.0
         self._roll_up_due = time.monotonic() + _FIRST_ROLL_UP_SECONDS
-        self._retain_due = time.monotonic() + settings.retain_seconds
+        self._retain_due = time.monotonic() + min(settings.retain_seconds, _FIRST_RETAIN_SECONDS)
+        self._retention = replace(store.retention(), **settings.keep)
+        if settings.keep:
+            store.keep(self._retention)
         self._backups = None if settings.backup is None else Backups(store, settings.backup)
         self._stopping_since: float | None = None
 
@@ -143,7 +152,7 @@ class Writer:
             self._roll_up_some()
         elif now >= self._retain_due:
             self._retain_due = now + self._settings.retain_seconds
-            self._try(lambda: self._store.retain(Retention(), now=time.time()))
+            self._try(lambda: self._store.retain(self._retention, now=time.time()))
 
     def _roll_up_some(self) -> None:
         """Go on with a roll-up, or begin one; messages are written between its slices."""

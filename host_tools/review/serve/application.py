@@ -116,9 +116,9 @@ class Asked:
         if (self.start is None) != (self.end is None):
             raise InputError("time: start and end belong together, got one of them.")
         span = (
-            named_span(self.range, newest=roll.newest, level=self.level)
+            named_span(self.range, newest=roll.newest, level=self.level, kept=roll.kept)
             if self.start is None or self.end is None
-            else span_of(self.start, self.end, newest=roll.newest, level=self.level)
+            else span_of(self.start, self.end, newest=roll.newest, level=self.level, kept=roll.kept)
         )
         for name, given in (("artifact", self.artifact), ("label", self.label)):
             if len(given) > _MOST_LISTED:
@@ -189,7 +189,7 @@ def _add_answers(app: FastAPI, store: TelemetryStore, directory: Directory) -> N
                 roll,
                 asked.looked(roll),
                 sort=sort,
-                is_descending=order != "ascending",
+                is_descending=_is_descending(order),
                 page=page,
                 search=search,
                 status=status,
@@ -227,7 +227,7 @@ def _add_exports(app: FastAPI, store: TelemetryStore, directory: Directory) -> N
         search: str = "",
         status: str = "",
         sort: str = "latency_p95",
-        order: str = "",
+        order: str = "descending",
     ) -> Response:
         roll = directory.roll()
         answer = views.ranking(
@@ -235,12 +235,18 @@ def _add_exports(app: FastAPI, store: TelemetryStore, directory: Directory) -> N
             roll,
             asked.looked(roll),
             sort=sort,
-            is_descending=order != "ascending",
+            is_descending=_is_descending(order),
             search=search,
             status=status,
             page_size=views.MOST_EXPORTED,
         )
         return _file(ranking_table(answer), "devices", kind)
+
+
+def _is_descending(order: str) -> bool:
+    if order not in ("ascending", "descending"):
+        raise InputError(f"order: expected ascending or descending, got {order[:20]!r}.")
+    return order == "descending"
 
 
 def _file(table: Any, name: str, kind: str) -> Response:

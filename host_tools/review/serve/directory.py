@@ -16,7 +16,7 @@ from host_tools.review.wire_text import harmless
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from host_tools.review.store.telemetry_store import TelemetryStore
+    from host_tools.review.store.telemetry_store import Retention, TelemetryStore
     from host_tools.review.store.windows import Device
 
 SILENT_SECONDS = 300.0
@@ -37,6 +37,7 @@ class Roll:
         newest: When the newest message came; 0.0 when there is none.
         names: Model and version of each artifact: of those that devices run now as most of them say, else as was told last.
         labels: The values of each label, sorted.
+        kept: How long the store keeps what.
     """
 
     devices: Mapping[str, Device]
@@ -44,6 +45,7 @@ class Roll:
     newest: float
     names: Mapping[str, str]
     labels: Mapping[str, tuple[str, ...]]
+    kept: Retention
 
     def status(self, device: Device) -> str:
         """Return the status that counts."""
@@ -126,6 +128,7 @@ def roll_of(store: TelemetryStore) -> Roll:
             **{artifact: counted.most_common(1)[0][0] for artifact, counted in told.items()},
         },
         labels={key: tuple(sorted(known)) for key, known in sorted(values.items())},
+        kept=store.retention(),
     )
 
 

@@ -12,6 +12,7 @@ from fastapi import FastAPI, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from host_tools.errors import InputError
+from host_tools.review.serve.span import LATEST
 from host_tools.review.store.window_wire import (
     EVENTS_PATH,
     WINDOWS_PATH,
@@ -60,6 +61,13 @@ async def _asked(request: Request, kind: type[_Asked]) -> _Asked:
         if len(body) > _MOST_BYTES:
             raise InputError(f"{request.url.path}: expected at most {_MOST_BYTES} bytes.")
     try:
-        return msgspec.json.decode(bytes(body), type=kind)
-    except msgspec.MsgspecError as error:
+        asked = msgspec.json.decode(bytes(body), type=kind)
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise InputError(f"{request.url.path}: {error}.") from error
+    start, end = asked.selection.start, asked.selection.end
+    if not 0.0 <= start <= end <= LATEST:
+        raise InputError(
+            f"{request.url.path}: selection: expected Unix seconds, start before end and before the year 9999, "
+            f"got {start!r} to {end!r}."
+        )
+    return asked

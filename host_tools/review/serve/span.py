@@ -26,7 +26,8 @@ _MOST_RANKED_WINDOWS = 10
 _JITTER = 1.15
 """A device's windows are by so much longer than it was told, at times."""
 _MOST_SPAN = 20 * 366 * 86400.0
-_LATEST = 253402300800.0  # year 10000
+LATEST = 253370764800.0
+"""The year 9999, in Unix seconds: no time that is asked for lies beyond; in what is around it calendars end, and dates fail."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +60,9 @@ class Span:
         )
 
 
-def span_of(start: float, end: float, *, newest: float, level: str | None = None) -> Span:
+def span_of(
+    start: float, end: float, *, newest: float, level: str | None = None, kept: Retention | None = None
+) -> Span:
     """Return the span from ``start`` to ``end`` at the finest level that is kept for so long and fits a screen.
 
     Args:
@@ -67,17 +70,20 @@ def span_of(start: float, end: float, *, newest: float, level: str | None = None
         end: Unix seconds.
         newest: When the newest message came: what was kept is counted back from there.
         level: Seconds of a window, as text, to have that level; None to have one picked.
+        kept: How long the store keeps each level; None: as by default.
 
     Raises:
         InputError: The span is empty, of another world, or the level is unknown or has too many windows in it.
     """
-    if not (math.isfinite(start) and math.isfinite(end) and 0.0 <= start < end <= _LATEST):
-        raise InputError(f"time: expected Unix seconds with start before end, got {start!r} to {end!r}.")
+    if not (math.isfinite(start) and math.isfinite(end) and 0.0 <= start < end <= LATEST):
+        raise InputError(
+            f"time: expected Unix seconds, start before end and before the year 9999, got {start!r} to {end!r}."
+        )
     if end - start > _MOST_SPAN:
         raise InputError(f"time: at most 20 years are shown at once, got {(end - start) / 86400.0:.0f} days.")
     rough = Span(start=start, end=end, level=Level.DAY, is_chosen=level is not None)
     if level is None:
-        return rough.at(picked_level(start, end, newest=newest))
+        return rough.at(picked_level(start, end, newest=newest, kept=kept))
     known = {str(one.seconds): one for one in SHOWN_LEVELS}
     if level not in known:
         raise InputError(f"level: expected one of {', '.join(known)} (seconds a window), got {level!r}.")
@@ -90,7 +96,7 @@ def span_of(start: float, end: float, *, newest: float, level: str | None = None
     return chosen
 
 
-def named_span(name: str, *, newest: float, level: str | None = None) -> Span:
+def named_span(name: str, *, newest: float, level: str | None = None, kept: Retention | None = None) -> Span:
     """Return the last hour, day, … that has something in it: it ends with the newest message.
 
     Raises:
@@ -99,7 +105,7 @@ def named_span(name: str, *, newest: float, level: str | None = None) -> Span:
     if name not in RANGES:
         raise InputError(f"range: expected one of {', '.join(RANGES)}, got {name!r}.")
     end = newest + 1.0
-    return span_of(max(end - RANGES[name], 0.0), end, newest=newest, level=level)
+    return span_of(max(end - RANGES[name], 0.0), end, newest=newest, level=level, kept=kept)
 
 
 def picked_level(
@@ -112,7 +118,7 @@ def picked_level(
         end: Unix seconds.
         newest: When the newest message came.
         told_seconds: Length of the windows that devices tell: in shorter ones most would be empty. 0 where it is unknown.
-        kept: How long each level is kept.
+        kept: How long the store keeps each level; None: as by default.
     """
     kept = kept or Retention()
     days = {

@@ -193,7 +193,10 @@ def timeline(store: TelemetryStore, roll: Roll, looked: Looked) -> TimelineAnswe
     span = looked.span
     if not span.is_chosen:
         told_seconds = _told_seconds(store, roll, looked)
-        span = span.at(picked_level(span.start, span.end, newest=roll.newest, told_seconds=told_seconds))
+        level = picked_level(
+            span.start, span.end, newest=roll.newest, told_seconds=told_seconds, kept=roll.kept
+        )
+        span = span.at(level)
     while True:
         looked = Looked(span=span, artifacts=looked.artifacts, devices=looked.devices, labels=looked.labels)
         table = store.windows(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from host_tools.errors import StoreError
 from host_tools.review.store.answers import Answers
 from host_tools.review.store.boots import Boots
 from host_tools.review.store.cohorts import Cohorts
@@ -18,7 +19,7 @@ from host_tools.review.store.keys import Keys
 from host_tools.review.store.limits import Limits
 from host_tools.review.store.model_names import ModelNames
 from host_tools.review.store.parquet import export_parquet, import_parquet
-from host_tools.review.store.retaining import retain
+from host_tools.review.store.retaining import keep, retain, retention
 from host_tools.review.store.rolling_up import RollingUp
 from host_tools.review.store.selecting import Selecting
 from host_tools.review.store.sensors import Sensors
@@ -90,6 +91,7 @@ class ColumnStore:
         self._answers = Answers(engine, selecting, Keys(engine, "output_name"), Sensors(engine))
         self._window_answers = WindowAnswers(engine, selecting)
         self._asking = threading.RLock()
+        self._is_closed = False
         self._labels_changed = threading.Event()
 
     def write(self, batch: Batch) -> Written:
@@ -195,6 +197,16 @@ class ColumnStore:
                 raise
             self._labels_changed.set()
 
+    def retention(self) -> Retention:
+        """See `TelemetryStore.retention`."""
+        with self._asked():
+            return retention(self._engine)
+
+    def keep(self, retention: Retention) -> None:
+        """See `TelemetryStore.keep`."""
+        with self._turn:
+            keep(self._engine, retention)
+
     def retain(self, retention: Retention, *, now: float) -> int:
         """See `TelemetryStore.retain`."""
         with self._turn:
@@ -223,13 +235,17 @@ class ColumnStore:
             self.export_parquet(path)
 
     def close(self) -> None:
-        """See `TelemetryStore.close`."""
-        self._engine.close()
+        """See `TelemetryStore.close`; a question that is being answered is waited for, and none comes after it."""
+        with self._asking, self._turn:
+            self._is_closed = True
+            self._engine.close()
 
     @contextmanager
     def _asked(self) -> Iterator[None]:
         """One question at a time, of one moment; whoever writes goes on meanwhile."""
         with self._asking:
+            if self._is_closed:
+                raise StoreError(f"{self._engine.where}: is closed.")
             # Looked at before the moment is chosen: a change in between is seen by the next question.
             if self._labels_changed.is_set():
                 self._labels_changed.clear()

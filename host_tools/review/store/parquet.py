@@ -80,7 +80,8 @@ def import_parquet(engine: Engine, folder: Path) -> int:
     with engine.transaction():
         for table, file in rows.items():
             for batch in file.iter_batches(_BLOCK >> 3):
-                engine.append(table, pa.Table.from_batches([batch]))
+                part = pa.Table.from_batches([batch])
+                engine.replace(table, part) if table == "setting" else engine.append(table, part)
     heard = engine.select('SELECT sum("last" - "first" + 1 - closed) AS heard FROM heard')
     return int(heard.column("heard")[0].as_py() or 0)
 

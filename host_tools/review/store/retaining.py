@@ -10,18 +10,46 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import msgspec
 import pyarrow as pa
 
+from host_tools.errors import InputError, StoreError
 from host_tools.review.store.schema import fleet_table, window_table
+from host_tools.review.store.telemetry_store import Retention
 from host_tools.review.store.window_totals import keep_totals
 from host_tools.review.store.windows import Level
 
 if TYPE_CHECKING:
     from host_tools.review.store.engine import Engine
-    from host_tools.review.store.telemetry_store import Retention
 
 _DAY = 86400.0
 _SEALED = "sealed_before"
+_RETENTION = "retention"
+
+
+def retention(engine: Engine) -> Retention:
+    """Return how long rows are to be kept.
+
+    Raises:
+        StoreError: What the store says of it is not understood.
+    """
+    rows = engine.select(f'SELECT "value" FROM setting WHERE "name" = \'{_RETENTION}\'')
+    if not rows.num_rows:
+        return Retention()
+    told = rows.column("value")[0].as_py()
+    try:
+        return msgspec.json.decode(told, type=Retention)
+    except (msgspec.MsgspecError, InputError) as error:
+        raise StoreError(
+            f"{engine.where}: its setting {_RETENTION!r} says {told[:200]!r}, which is no retention."
+        ) from error
+
+
+def keep(engine: Engine, retention: Retention) -> None:
+    """Remember how long rows are to be kept."""
+    told = msgspec.json.encode(retention).decode()
+    with engine.transaction():
+        engine.replace("setting", pa.table({"name": [_RETENTION], "value": [told]}))
 
 
 def retain(engine: Engine, retention: Retention, *, now: float) -> int:

@@ -7,7 +7,10 @@ any number of threads. Nothing is told as written before it is durable.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Protocol
+
+from host_tools.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -28,17 +31,38 @@ if TYPE_CHECKING:
     )
 
 
+_MADE_OF_EACH_OTHER = ("messages", "seconds_10", "minute", "hour", "day")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retention:
-    """How long each kind of row is kept, in days; None keeps it for good."""
+    """How long each kind of row is kept, in days; None keeps it for good.
+
+    A window is kept at least as long as what it is made of: where that is there, and something comes late for it, the window
+    is made anew, and one whose time was counted in longer windows before would be counted there again.
+
+    Raises:
+        InputError: One is not.
+    """
 
     messages_days: float | None = 3.0
-    seconds_10_days: float | None = 2.0
+    seconds_10_days: float | None = 3.0
     minute_days: float | None = 14.0
     hour_days: float | None = 400.0
     day_days: float | None = None
     events_days: float | None = 400.0
     dead_letters_days: float | None = 30.0
+
+    def __post_init__(self) -> None:
+        """Hold each length against the one before."""
+        for shorter, longer in pairwise(_MADE_OF_EACH_OTHER):
+            made_of, kept = getattr(self, f"{shorter}_days"), getattr(self, f"{longer}_days")
+            if kept is not None and (made_of is None or made_of > kept):
+                told = "for good" if made_of is None else f"{made_of:g} days"
+                raise InputError(
+                    f"retention: {longer}: expected at least as long as {shorter}, which is kept {told}, got {kept:g} days.",
+                    hint=f"Keep {shorter} shorter, or {longer} longer.",
+                )
 
 
 class TelemetryStore(Protocol):
@@ -94,6 +118,12 @@ class TelemetryStore(Protocol):
     def label(self, labels: Mapping[str, Mapping[str, str]]) -> None:
         """Give devices labels (an empty text takes one away); a device need not have been heard yet."""
 
+    def retention(self) -> Retention:
+        """Return how long rows are to be kept, as `keep` was told last."""
+
+    def keep(self, retention: Retention) -> None:
+        """Remember how long rows are to be kept; what is older goes with the next `retain`."""
+
     def retain(self, retention: Retention, *, now: float) -> int:
         """Remove what is older than it is to be kept; return how many rows went."""
 
@@ -107,4 +137,4 @@ class TelemetryStore(Protocol):
         """Write a consistent copy while the store is in use; opening that copy restores it."""
 
     def close(self) -> None:
-        """End the connection; what was written is durable already."""
+        """End the connection, when the question that is being answered is; what was written is durable already."""

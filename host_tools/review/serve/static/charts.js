@@ -156,4 +156,8 @@ export function readingsFigure(readings, shown, unit) {
   return { traces, layout: { ...theme(), height: 230, legend: { orientation: "h", y: 1.02, yanchor: "bottom" }, xaxis: axis({ type: "date", range: [shown.start * 1e3, shown.end * 1e3] }), yaxis: axis({ title: { text: plain(unit), font: { size: 11 } }, fixedrange: true }) } };
 }
 
-export const draw = (place, figure) => window.Plotly.react(place, figure.traces, figure.layout, CONFIG);
+// When the window changes, Plotly forgets the height that it was given and takes its element's.
+export function draw(place, figure) {
+  place.style.height = `${figure.layout.height}px`;
+  return window.Plotly.react(place, figure.traces, figure.layout, CONFIG);
+}

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from host_tools.errors import InputError
-from host_tools.review.ingest.batching import Collector, joined, pack, unpack
+from host_tools.review.broker_address import TlsFiles, parse_broker
+from host_tools.review.ingest.batching import Collector, joined, pack, seconds_to_grow, unpack
 from host_tools.review.ingest.channel import Channel, Fatal, Note, WorkerStatus, WriterStatus, read_report
 from host_tools.review.ingest.frames import Inbox, WriterLink
 from host_tools.review.ingest.interpreter import Interpreter
@@ -19,6 +20,7 @@ from host_tools.review.ingest.metrics import Metrics
 from host_tools.review.ingest.overview import Totals
 from host_tools.review.ingest.pauses import Pauses
 from host_tools.review.ingest.rows import Rows
+from host_tools.review.ingest.settings import IngestSettings
 from host_tools.review.ingest.subscriber import Publication
 from host_tools.review.store.tables import TABLES
 
@@ -115,6 +117,40 @@ def test_batches_survive_the_way_to_the_writer() -> None:
     ]
     letter = batch.rows["dead_letter"].to_pylist()[0]
     assert (len(letter["payload"]), letter["payload_bytes"]) == (64 << 10, 70_000)
+
+
+@pytest.mark.parametrize(
+    ("collected", "seconds"),
+    [
+        ({"messages": 1}, 0.8),  # alone: it waits for the others of its fleet
+        ({"messages": 15, "age": 0.2, "quiet": 0.2}, 0.6),
+        ({"messages": 1, "age": 0.8}, 0.0),  # and no longer than so
+        ({"messages": 1, "age": 0.8, "is_writing": True}, 0.0),
+        ({"messages": 16, "age": 0.1}, 0.03),  # enough for a transaction, as soon as no more come
+        ({"messages": 16, "age": 0.1, "quiet": 0.03}, 0.0),
+        ({"messages": 16, "age": 0.79}, 0.01),
+        ({"messages": 16, "age": 0.1, "quiet": 0.1, "is_writing": True}, 0.7),  # the writer has another to do
+        ({"messages": 1999, "age": 0.1}, 0.03),
+        ({"messages": 2000}, 0.0),
+        ({"messages": 1, "size": 8 << 20}, 0.0),
+        # A broker that allows so many unacknowledged ones sends nothing before these are acknowledged.
+        ({"messages": 3, "quiet": 0.03, "receive_maximum": 3}, 0.0),
+        ({"messages": 2, "quiet": 0.03, "receive_maximum": 3}, 0.8),
+    ],
+    ids=str,
+)
+def test_a_batch_waits_for_more_as_long_as_it_may(collected: dict[str, float], seconds: float) -> None:
+    told = {"size": 1000, "age": 0.0, "quiet": 0.0, "is_writing": False, **collected}
+    ingest = IngestSettings(
+        broker=parse_broker("mqtt://localhost"),
+        tls=TlsFiles(),
+        root="ew/v1",
+        name="ingest",
+        store="telemetry.duckdb",
+        workers=1,
+        receive_maximum=int(told.pop("receive_maximum", 8192)),
+    )
+    assert seconds_to_grow(ingest, **told) == pytest.approx(seconds)  # type: ignore[arg-type]
 
 
 def test_frames_larger_than_the_sockets_buffer_arrive_whole_and_are_told_in_order(tmp_path) -> None:  # type: ignore[no-untyped-def]

@@ -26,6 +26,7 @@ from host_tools.review.serve.span import Span, named_span, of_ranking, picked_le
 from host_tools.review.serve.views import Looked, timeline
 from host_tools.review.store.duckdb_engine import DuckDbEngine
 from host_tools.review.store.opening import open_store, opened
+from host_tools.review.store.telemetry_store import Retention
 from host_tools.review.store.tiles import windows_a_device
 from host_tools.review.store.windows import SHOWN_LEVELS, Level, Selection
 from tests.integration import review_fleet
@@ -225,6 +226,7 @@ def test_a_device_has_its_sensors_and_events(client: httpx.Client) -> None:
         ("/api/fleet?start=9&end=3", "start before end"),
         ("/api/fleet?start=nan&end=3", "start before end"),
         ("/api/fleet?start=0&end=99999999999", "at most 20 years"),
+        ("/api/findings?start=253402300799&end=253402300800", "before the year 9999"),
         ("/api/fleet?start=0&end=86400000&level=10", "at most 6000 are shown"),
         ("/api/fleet?level=7", "level: expected one of"),
         ("/api/fleet?start=soon&end=later", "start"),
@@ -232,6 +234,8 @@ def test_a_device_has_its_sensors_and_events(client: httpx.Client) -> None:
         ("/api/fleet?" + "&".join("artifact=x" for _ in range(9)), "at most 8"),
         ("/api/groups?by=target&inner=target", "two that differ"),
         ("/api/devices?sort=beauty", "sort: expected one of"),
+        ("/api/devices?order=sideways", "order: expected ascending or descending, got 'sideways'"),
+        ("/export/devices.csv?order=", "order: expected ascending or descending, got ''"),
         ("/api/devices?page=0", "page"),
         ("/api/device?range=1h", "Its id is missing"),
         ("/api/device?range=1h&device=%1b[2J", "never heard"),
@@ -327,6 +331,8 @@ def test_levels_suit_the_screen_and_what_is_kept() -> None:
     assert picked_level(now - 20 * 86400, now - 20 * 86400 + 3600, newest=now) is Level.HOUR, (
         "minutes are kept for 14 days"
     )
+    longer = Retention(minute_days=30.0)
+    assert picked_level(now - 20 * 86400, now - 20 * 86400 + 3600, newest=now, kept=longer) is Level.MINUTE
 
 
 @pytest.mark.parametrize(

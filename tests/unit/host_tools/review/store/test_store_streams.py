@@ -6,11 +6,12 @@ import json
 import random
 from dataclasses import replace
 
+import pyarrow as pa
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from host_tools.errors import StoreError
+from host_tools.errors import InputError, StoreError
 from host_tools.review.store.column_store import ColumnStore
 from host_tools.review.store.opening import opened as opened_again
 from host_tools.review.store.schema import SCHEMA_VERSION, fleet_table, window_table
@@ -130,6 +131,54 @@ def test_what_comes_after_its_time_was_sealed_is_not_counted_twice(opened: Opene
         windows = store.windows(ALL, level=Level.HOUR, by=())
         assert windows.inferences.tolist() == [97 + 205 + 1]
         assert windows.latency_count.tolist() == [10]
+
+
+@every_store
+def test_what_comes_when_shorter_windows_are_gone_is_not_counted_twice(opened: Opener) -> None:
+    def window(seq: int, uptime: float) -> Said:
+        return inference(stamp("a", "boot", seq, uptime), total=seq, counts={-200: 1})
+
+    with opened() as store:
+        store.write(batch_of([window(1, 5.0), window(3, 9.0), window(4, 15.0)]))
+        for days in (2.5, 3.5, 10.0, 20.0, 500.0):
+            store.retain(Retention(), now=EPOCH + days * DAY)
+            if days == 2.5:
+                # Late, for a window that has others already: it is made anew, and the one after it.
+                store.write(batch_of([window(2, 7.0)]))
+                store.roll_up()
+            for level in (Level.HOUR, Level.DAY):
+                windows = store.windows(ALL, level=level, by=())
+                assert windows.latency_count.tolist() == ([4] if level is Level.DAY or days < 400 else []), (
+                    days
+                )
+                assert windows.inferences.tolist() == ([4] if level is Level.DAY or days < 400 else []), days
+
+
+@every_store
+def test_a_store_remembers_how_long_it_keeps_what(opened: Opener) -> None:
+    with opened() as store:
+        assert store.retention() == Retention()
+        kept = Retention(messages_days=1.5, minute_days=30.0, hour_days=None)
+        for one in (Retention(dead_letters_days=None), kept):
+            store.keep(one)
+            assert store.retention() == one
+        assert opened_again(store._engine, read_only=True).retention() == kept
+        for told in ("{", "[1]", '{"minute_days": 1.0}', '{"minute_days": "x"}'):
+            store._engine.replace("setting", pa.table({"name": ["retention"], "value": [told]}))
+            with pytest.raises(StoreError, match="which is no retention"):
+                store.retention()
+
+
+def test_a_window_is_kept_as_long_as_what_it_is_made_of() -> None:
+    with pytest.raises(
+        InputError, match=r"minute: expected at least as long as seconds_10, which is kept 20 days, got 14"
+    ):
+        Retention(seconds_10_days=20.0)
+    with pytest.raises(
+        InputError, match=r"hour: expected at least as long as minute, which is kept for good, got 400"
+    ):
+        Retention(minute_days=None)
+    assert Retention(messages_days=None, seconds_10_days=None, minute_days=None, hour_days=None)
 
 
 @every_store
