@@ -70,9 +70,15 @@ def main() -> None:
     store.roll_up()
     days = arguments.devices * plan.days
     store.backup(arguments.folder / "whole.duckdb")
-    store.retain(Retention(messages_days=0.0, seconds_10_days=None, minute_days=None), now=plan.end + 86400.0)
+    store.retain(
+        Retention(messages_days=0.0, seconds_10_days=None, minute_days=None, hour_days=None),
+        now=plan.end + 86400.0,
+    )
     store.backup(arguments.folder / "windows.duckdb")
-    store.retain(Retention(messages_days=0.0, seconds_10_days=0.0, minute_days=None), now=plan.end + 86400.0)
+    store.retain(
+        Retention(messages_days=0.0, seconds_10_days=0.0, minute_days=None, hour_days=None),
+        now=plan.end + 86400.0,
+    )
     store.backup(arguments.folder / "minutes.duckdb")
     store.close()
     whole, windows, minutes = (
