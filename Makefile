@@ -24,11 +24,12 @@ setup: $(VENV)/.ready ## Make the virtual environment
 demo: $(VENV)/.ready ## EfficientNet-Lite0 to three targets, run by the agent, reported over MQTT
 	$(RUN) -m examples.demo --out out/demo
 
+# A test that fails is run once more, since many wait for real processes on whatever machine this is; the first failure is printed all the same.
 test: $(VENV)/.ready ## Run every test
 	@$(MAKE) --no-print-directory --jobs 2 environments
 	@scripts/system-packages mosquitto mosquitto-clients openssh-client openssh-server postgresql procps softhsm2 systemd
 	@command -v chromium chromium-headless-shell >/dev/null || scripts/system-packages chromium-headless-shell
-	$(RUN) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
+	$(RUN) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --reruns 1 $(ARGS)
 
 # Of tools that cannot share an environment with ours; two at a time, since each waits for the network as often as for the processor.
 environments: .venv-tensorflow/.ready .venv-tflite-legacy/.ready .venv-tflite-micro/.ready .venv-qnn/.ready .venv-rknn/.ready .venv-vela/.ready .venv-labgrid/.ready .swupdate/.ready
