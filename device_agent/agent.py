@@ -53,6 +53,9 @@ class Agent:
     Args:
         config: What it is told.
 
+    Attributes:
+        leaves_an_engine: Whether the run ended without an engine that did not come back; its thread is in there still.
+
     Raises:
         ConfigError: The password cannot be had, a TLS file cannot be used, the device is not enrolled, or updates cannot be
             used.
@@ -64,6 +67,7 @@ class Agent:
         self._config = config
         self._inbox: Inbox = SimpleQueue()
         self._restart_wanted = self._variant_runs = False
+        self.leaves_an_engine = False
         parts = assemble(
             config,
             self._inbox,
@@ -328,9 +332,10 @@ class Agent:
         if self._updates is not None:
             self._updates.close()
         self._renewal.close()
-        if self._beside is not None:
-            self._beside.close(_CLOSE_SECONDS)
+        if self._beside is not None and not self._beside.close(_CLOSE_SECONDS):
+            self.leaves_an_engine = True
         if not self._runner.close(_CLOSE_SECONDS):
+            self.leaves_an_engine = True
             _LOG.warning("the engine does not come back; leaving without it")
         if not self._courier.close(_CLOSE_SECONDS):
             _LOG.warning("the broker's connection does not close; leaving without it")

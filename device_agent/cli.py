@@ -91,7 +91,12 @@ def _run(config: AgentConfig, _options: argparse.Namespace) -> int:
         os.execv(sys.executable, sys.orig_argv)  # noqa: S606  our own command, word for word
     if ended.code != "ok":
         print(f"edgewright-agent: {ended.message}", file=sys.stderr)
-    return exit_status(ended.code)
+    status = exit_status(ended.code)
+    if agent.leaves_an_engine:
+        # Its thread would return into an interpreter that ends, be taken apart within C++, and abort the process.
+        sys.stderr.flush()
+        os._exit(status)
+    return status
 
 
 def _check(config: AgentConfig, options: argparse.Namespace) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import time
 from typing import TYPE_CHECKING, Any
 
 from hil.agent_config import default_tables, encode, merged
@@ -25,9 +24,6 @@ if TYPE_CHECKING:
 
 _START_SECONDS = 60.0
 _STOP_SECONDS = 30.0
-_MOMENT = 0.05
-_SLOW_MOMENT = 0.02
-"""Times the board's slowness: to ask how a program is costs a slow board time that the program needs."""
 
 
 class Agent:
@@ -161,7 +157,6 @@ class Agent:
             claim,
             what=what,
             seconds=seconds * self.rig.board.section.slowness,
-            moment_seconds=self._moment_seconds,
             still=(lambda: "") if ended else self._ended,
         )
 
@@ -233,14 +228,13 @@ class Agent:
         if self._program is None:
             return
         self._program.signal(signal.SIGTERM)
-        deadline = time.monotonic() + _STOP_SECONDS * self.rig.board.section.slowness
-        while self._program.status() is None:
-            if time.monotonic() > deadline:
-                self._program.kill()
-                raise AgentError(
-                    f"the agent did not end within {_STOP_SECONDS:g} s of SIGTERM; it was killed."
-                )
-            self.telemetry.listen_for(self._moment_seconds)
+        try:
+            self.wait_for(
+                self.has_ended, what="the agent's end after SIGTERM", seconds=_STOP_SECONDS, ended=True
+            )
+        except AgentError:
+            self._program.kill()
+            raise
 
     def has_ended(self) -> bool:
         """See `Managed.has_ended`."""
@@ -250,10 +244,6 @@ class Agent:
         """Kill it, if it still runs."""
         if self._program is not None and self._program.status() is None:
             self._program.kill()
-
-    @property
-    def _moment_seconds(self) -> float:
-        return max(_MOMENT, _SLOW_MOMENT * self.rig.board.section.slowness)
 
     def _environment(self) -> list[str]:
         return [f"{name}={value}" for name, value in self.rig.environment.items()]

@@ -44,7 +44,7 @@ class BoardSection:
     """The table ``[board]``.
 
     Attributes:
-        kind: Kind of rig: a file of `hil.rigs`.
+        kind: Kind of rig: one of `hil.rig.KINDS`, or ``MODULE:FUNCTION`` of whoever has another.
         description: For people: what stands on the bench.
         targets: Capability profiles whose artifacts run here; the sample artifact is converted for the first.
         engine_threads: Threads of one inference.
@@ -88,8 +88,7 @@ class Board:
 
 def board_names() -> tuple[str, ...]:
     """Return the boards that ship."""
-    folder = resources.files("hil") / "boards"
-    return tuple(sorted(entry.name[:-5] for entry in folder.iterdir() if entry.name.endswith(".toml")))
+    return shipped_names("boards")
 
 
 def load_board(name: str) -> Board:
@@ -101,17 +100,8 @@ def load_board(name: str) -> Board:
     Raises:
         BoardError: There is none, or a key is wrong.
     """
-    if "/" in name or name.endswith(".toml"):
-        path = Path(name)
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise BoardError(f"{name}: cannot be read: {error.strerror or error}.") from error
-        return parse_board(data, name=path.stem, origin=name)
-    if name not in board_names():
-        unknown(f"rig {name!r}", name, board_names(), error=BoardError)
-    data = (resources.files("hil") / "boards" / f"{name}.toml").read_bytes()
-    return parse_board(data, name=name, origin=f"{name}.toml")
+    data, origin = read_named(name, "boards", what="rig")
+    return parse_board(data, name=Path(name).stem, origin=origin)
 
 
 def parse_board(data: bytes, *, name: str, origin: str) -> Board:
@@ -150,6 +140,33 @@ def parse_board(data: bytes, *, name: str, origin: str) -> Board:
         origin=origin,
         digest=digest_of(data),
     )
+
+
+def shipped_names(folder: str) -> tuple[str, ...]:
+    """Return the names of the TOML files that ship in a folder of this package."""
+    entries = (resources.files("hil") / folder).iterdir()
+    return tuple(sorted(entry.name[:-5] for entry in entries if entry.name.endswith(".toml")))
+
+
+def read_named(name: str, folder: str, *, what: str) -> tuple[bytes, str]:
+    """Return the bytes of a TOML file, and what it is called in messages.
+
+    Args:
+        name: One of `shipped_names`, or the path of a file; with a ``/`` or ``.toml`` in it, it is a path.
+        folder: Of this package.
+        what: What it describes, for the message.
+
+    Raises:
+        BoardError: There is none.
+    """
+    if "/" in name or name.endswith(".toml"):
+        try:
+            return Path(name).read_bytes(), name
+        except OSError as error:
+            raise BoardError(f"{name}: cannot be read: {error.strerror or error}.") from error
+    if name not in shipped_names(folder):
+        unknown(f"{what} {name!r}", name, shipped_names(folder), error=BoardError)
+    return (resources.files("hil") / folder / f"{name}.toml").read_bytes(), f"{name}.toml"
 
 
 def read_toml(data: bytes, *, origin: str, error: type[InputError]) -> dict[str, Any]:

@@ -38,7 +38,7 @@ KINDS: Mapping[str, str] = {
     "qemu": "hil.rigs.qemu",
     "ssh": "hil.rigs.ssh",
 }
-"""Kinds of rig to the module whose ``open_rig(board, folder)`` makes one: a new kind is one file and one line here."""
+"""Kinds of rig that ship, to the module whose ``open_rig(board, folder)`` makes one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,8 +187,29 @@ def open_rig(name: str, folder: Path) -> Rig:
         RigError: It cannot be reached.
     """
     board = load_board(name)
-    kind = board.section.kind
-    if kind not in KINDS:
-        unknown(f"{board.origin}: board.kind: {kind!r}", kind, KINDS, error=BoardError)
-    rig: Rig = import_module(KINDS[kind]).open_rig(board, folder)
+    rig: Rig = _opener(board)(board, folder)
     return rig
+
+
+def _opener(board: Board) -> Callable[[Board, Path], Rig]:
+    """Return what makes rigs of a board's kind: of ours, or ``MODULE:FUNCTION`` of somebody else's.
+
+    Raises:
+        BoardError: There is no such kind.
+    """
+    kind = board.section.kind
+    where = f"{board.origin}: board.kind: {kind!r}"
+    module, colon, function = kind.partition(":")
+    if not colon and kind not in KINDS:
+        unknown(where, kind, KINDS, error=BoardError)
+    try:
+        opener = getattr(import_module(KINDS.get(kind, module)), function or "open_rig")
+    except Exception as error:  # a module that is not ours may raise anything
+        raise BoardError(
+            f"{where}: cannot be loaded: {type(error).__name__}: {error}.",
+            hint="It is MODULE:FUNCTION; the folder of the module has to be in PYTHONPATH.",
+        ) from error
+    if not callable(opener):
+        raise BoardError(f"{where}: expected a function, got {type(opener).__name__}.")
+    found: Callable[[Board, Path], Rig] = opener
+    return found

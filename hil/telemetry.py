@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 _PROBE = f"{DEFAULT_ROOT}/hil/probe"
 _MOMENT = 0.05
+_REST = 9
+"""Times as long as it took to say whether to wait on, until that is asked again."""
 _HEAR_SECONDS = 30.0
 _PUBLISH_SECONDS = 1.0
 
@@ -53,30 +55,37 @@ class Telemetry:
         *,
         what: str,
         seconds: float,
-        moment_seconds: float = _MOMENT,
         still: Callable[[], str] = lambda: "",
     ) -> _T:
         """Return the first true value of ``claim``.
 
+        To ask a slow board costs time that it needs for what is waited for, so what takes long to answer is asked less often.
+
         Args:
-            claim: Asked after every moment of listening.
+            claim: Asked after every moment of listening; it is listened for at least as long as the answer took.
             what: Stands in the error.
             seconds: How long to wait.
-            moment_seconds: How long it is listened between two questions.
-            still: Says, as a text that is not empty, why it is of no use to wait any longer.
+            still: Says, as a text that is not empty, why it is of no use to wait any longer; gets a tenth of the time at most.
 
         Raises:
             AgentError: There is none in time, or it is of no use to wait.
         """
-        deadline = time.monotonic() + seconds
+        begin = time.monotonic()
+        still_at = begin
         while True:
+            asked = time.monotonic()
             value = claim()
             if value:
                 return value
-            reason = still()
-            if reason or time.monotonic() > deadline:
+            answered = time.monotonic()
+            is_late = answered > begin + seconds
+            reason = still() if is_late or answered >= still_at else ""
+            if reason or is_late:
                 raise AgentError(f"{what}: {reason or f'not within {seconds:g} s'}")
-            self.listen_for(moment_seconds)
+            if answered >= still_at:
+                now = time.monotonic()
+                still_at = now + _REST * (now - answered)
+            self.listen_for(max(_MOMENT, answered - asked))
 
     def wait_until_heard(self, *, seconds: float = _HEAR_SECONDS) -> None:
         """Wait until what is published now is heard: after the broker was away, the subscription is made anew.

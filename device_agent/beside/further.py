@@ -235,12 +235,14 @@ class FurtherModel:
         self._order_done("interrupted", "the agent ends")
         self.runner.stop()
 
-    def close(self, timeout_seconds: float) -> None:
-        """Free what it holds."""
-        if not self.runner.close(timeout_seconds):
+    def close(self, timeout_seconds: float) -> bool:
+        """Free what it holds; return False when its engine does not come back."""
+        comes_back = self.runner.close(timeout_seconds)
+        if not comes_back:
             _LOG.warning("model %s: the engine does not come back; leaving without it", self.name)
         if self._results is not None:
             self._results.close()
+        return comes_back
 
     @property
     def runs_what_is_wanted(self) -> bool:

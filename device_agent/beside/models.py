@@ -163,10 +163,10 @@ class Beside:
         for model in self.models:
             model.stop()
 
-    def close(self, timeout_seconds: float) -> None:
-        """Free what they hold."""
-        for model in self.models:
-            model.close(timeout_seconds)
+    def close(self, timeout_seconds: float) -> bool:
+        """Free what they hold; return False when an engine does not come back."""
+        stuck = [model for model in self.models if not model.close(timeout_seconds)]
+        return not stuck
 
     def _wait_no_longer(self) -> None:
         """An engine that hangs must not cost the other models their last windows, for which there is the rest of the time."""

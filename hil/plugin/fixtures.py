@@ -178,7 +178,7 @@ def make_agent(
         agent.close()
         if rig.broken is None:
             record.add_log(f"log of {agent.device}", agent.log())
-    for link in rig.network.links():
+    for link in rig.network.links() if rig.parts.network is not None else ():
         link.mend()
         link.slow_down(0.0)
     if rig.parts.interface is not None and rig.broken is None:

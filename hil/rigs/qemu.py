@@ -40,10 +40,11 @@ class VirtualBoard:
     """Which board it is: the table ``[resource]``.
 
     Attributes:
-        image: Name of its recipe: a file of `hil.virtual`.
+        image: Its recipe; see `hil.virtual.recipe.load_recipe`.
         images: Folder where images are kept; by default the user's cache.
         environment: Which libraries the agent runs on: ``current`` (onnxruntime, LiteRT) or ``legacy`` (tflite-runtime).
         accelerator: ``auto``: this machine's processor where it can run the board, else translation.
+        processor: QEMU's name of the processor; by default the recipe's, or this machine's own where that runs the board.
         memory_mebibytes: How much memory it has.
         processors: How many processors it has.
         boot_seconds: How long it may take from power to its shell.
@@ -53,6 +54,7 @@ class VirtualBoard:
     images: str = ""
     environment: Environment = "current"
     accelerator: WantedAccelerator = "auto"
+    processor: str = ""
     memory_mebibytes: int = bounded(768, low=256, high=65536)
     processors: int = bounded(1, low=1, high=64)
     boot_seconds: float = bounded(300.0, low=1.0, high=3600.0)
@@ -90,6 +92,7 @@ def open_rig(board: Board, folder: Path) -> Rig:
         image,
         folder,
         accelerator=accelerator_for(recipe.wheel_architecture, virtual.accelerator),
+        processor=virtual.processor,
         ssh_port=port,
         memory_mebibytes=virtual.memory_mebibytes,
         processors=virtual.processors,

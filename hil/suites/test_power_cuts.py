@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import random
 import time
 from typing import TYPE_CHECKING
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from hil.agent import Agent
     from hil.plugin.fixtures import Measure
     from hil.plugin.record import TestRecord
+
+logger = logging.getLogger(__name__)
 
 SEED = 1
 LONGEST_PAUSE_SECONDS = 1.0
@@ -48,7 +51,8 @@ def test_no_power_cut_in_an_update_leaves_a_board_that_does_not_come_back(
     configure(agent, server)
     agent.to("model_active")
     verified, recoveries, bricks = {agent.artifact.digest}, [], 0
-    for number in range(request.config.getoption("--rig-cuts")):
+    cuts: int = request.config.getoption("--rig-cuts")
+    for number in range(cuts):
         following = next_version(artifact, f"100.0.{number}", tmp_path)
         verified.add(following.digest)
         step = STEPS[number % len(STEPS)]
@@ -70,6 +74,7 @@ def test_no_power_cut_in_an_update_leaves_a_board_that_does_not_come_back(
             hil_record.add_log(f"cut {number + 1}, at {step}", str(error))
             break
         recoveries.append(time.monotonic() - cut)
+        logger.info("cut %d of %d, at %s: the update is kept", number + 1, cuts, step)
     measure("cuts", len(recoveries) + bricks, "1", low=1)
     measure("bricks", bricks, "1", high=0, note="boards that did not come back, or did not end the update")
     if recoveries:

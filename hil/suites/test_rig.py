@@ -56,8 +56,8 @@ def greeter() -> Iterator[int]:
     server.close()
 
 
-def until(claim: Callable[[], object]) -> None:
-    deadline = time.monotonic() + SECONDS
+def until(rig: Rig, claim: Callable[[], object]) -> None:
+    deadline = time.monotonic() + SECONDS * rig.board.section.slowness
     while not claim():
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -83,16 +83,16 @@ def test_a_program_runs_by_itself_writes_its_log_and_tells_its_end(rig: Rig, fol
     program = rig.shell.spawn(
         ["sh", "-c", script, "a 'b'"], log=f"{folder}/log", environment={"GIVEN": "v w"}
     )
-    until(lambda: b"error" in rig.files.read(f"{folder}/log"))
+    until(rig, lambda: b"error" in rig.files.read(f"{folder}/log"))
     assert rig.files.read(f"{folder}/log") == b"before\na 'b' v w\nerror\n"
     assert program.status() is None
     program.signal(signal.SIGTERM)
-    until(lambda: program.status() is not None)
+    until(rig, lambda: program.status() is not None)
     assert program.status() == 7
     program.signal(signal.SIGTERM)  # it has ended: nothing happens
     by_signal = rig.shell.spawn(["sleep", "50"], log=f"{folder}/log")
     by_signal.signal(signal.SIGUSR1)
-    until(lambda: by_signal.status() is not None)
+    until(rig, lambda: by_signal.status() is not None)
     assert by_signal.status() == -signal.SIGUSR1
     with pytest.raises(RigError, match="no-such-command"):
         rig.shell.spawn(["no-such-command"], log=f"{folder}/log")
@@ -101,7 +101,7 @@ def test_a_program_runs_by_itself_writes_its_log_and_tells_its_end(rig: Rig, fol
 def with_a_child(rig: Rig, folder: str) -> tuple[Program, Callable[[], bool]]:
     script = 'sleep 1000 & echo $! >"$0"; wait'
     program = rig.shell.spawn(["sh", "-c", script, f"{folder}/child"], log=f"{folder}/log")
-    until(lambda: rig.files.read(f"{folder}/child").strip())
+    until(rig, lambda: rig.files.read(f"{folder}/child").strip())
     child = rig.files.read(f"{folder}/child").decode().strip()
 
     def child_runs() -> bool:
@@ -116,7 +116,7 @@ def test_killing_takes_the_whole_process_group(rig: Rig, folder: str) -> None:
     rig.files.write(f"{folder}/child", b"")
     program, child_runs = with_a_child(rig, folder)
     program.kill()
-    until(lambda: program.status() is not None and not child_runs())
+    until(rig, lambda: program.status() is not None and not child_runs())
     assert program.status() == -signal.SIGKILL
 
 
@@ -127,7 +127,7 @@ def test_a_power_cut_takes_all_that_runs_and_then_the_board_answers_again(rig: R
     rig.power.cut()
     rig.power.restore()
     assert rig.shell.run(["true"]).status == 0
-    until(lambda: not child_runs())
+    until(rig, lambda: not child_runs())
     assert program.status() == -signal.SIGKILL
 
 
@@ -222,12 +222,12 @@ def test_the_small_disk_is_full_and_has_room_again(rig: Rig, folder: str) -> Non
     script = 'while :; do if head -c 1000 /dev/zero >>"$0/probe"; then echo room; else echo full; fi; sleep 0.05; done'
     rig.files.write(f"{folder}/log", b"")
     program = rig.shell.spawn([*rig.disk.shrink(1), "sh", "-c", script, rig.disk.folder], log=f"{folder}/log")
-    until(lambda: b"room" in rig.files.read(f"{folder}/log"))
+    until(rig, lambda: b"room" in rig.files.read(f"{folder}/log"))
     rig.disk.fill()
-    until(lambda: b"full" in rig.files.read(f"{folder}/log"))
+    until(rig, lambda: b"full" in rig.files.read(f"{folder}/log"))
     seen = len(rig.files.read(f"{folder}/log"))
     rig.disk.free()
-    until(lambda: b"room" in rig.files.read(f"{folder}/log", offset=seen))
+    until(rig, lambda: b"room" in rig.files.read(f"{folder}/log", offset=seen))
     program.kill()
 
 
@@ -238,12 +238,12 @@ def test_the_small_disk_is_read_only_for_open_files_too_and_can_be_written_again
     script = 'exec 3>>"$0/probe"; while :; do if head -c 100 /dev/zero >&3; then echo wrote; else echo refused; fi; sleep 0.05; done'
     rig.files.write(f"{folder}/log", b"")
     program = rig.shell.spawn([*rig.disk.shrink(4), "sh", "-c", script, rig.disk.folder], log=f"{folder}/log")
-    until(lambda: b"wrote" in rig.files.read(f"{folder}/log"))
+    until(rig, lambda: b"wrote" in rig.files.read(f"{folder}/log"))
     rig.write_protection.protect()
-    until(lambda: b"refused" in rig.files.read(f"{folder}/log"))
+    until(rig, lambda: b"refused" in rig.files.read(f"{folder}/log"))
     seen = len(rig.files.read(f"{folder}/log"))
     rig.write_protection.release()
-    until(lambda: b"wrote" in rig.files.read(f"{folder}/log", offset=seen))
+    until(rig, lambda: b"wrote" in rig.files.read(f"{folder}/log", offset=seen))
     program.kill()
 
 

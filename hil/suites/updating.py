@@ -16,7 +16,7 @@ PAUSE_SECONDS = 0.5
 """Between two checks."""
 SLOW_PAUSE_SECONDS = 0.1
 """Times the board's slowness: a check is a process of its own, and a slow board would do nothing else."""
-MOMENT = 0.02
+MOMENT_SECONDS = 0.02
 
 
 def configure(agent: Agent, server: ReleaseServer) -> None:
@@ -42,11 +42,15 @@ def configure(agent: Agent, server: ReleaseServer) -> None:
 
 def hear(agent: Agent, text: str, *, times: int = 1) -> None:
     """Wait until the log has a text so often: sooner than telemetry would tell."""
-    deadline = time.monotonic() + LONGEST_SECONDS * agent.rig.board.section.slowness
+    longest = LONGEST_SECONDS * agent.rig.board.section.slowness
+    deadline = time.monotonic() + longest
+    asked = time.monotonic()
     while agent.log().count(text) < times:
-        assert time.monotonic() < deadline, f"{text}: not within {LONGEST_SECONDS:g} s\n{agent.log()[-3000:]}"
+        assert time.monotonic() < deadline, f"{text}: not within {longest:g} s\n{agent.log()[-3000:]}"
         assert not agent.has_ended(), agent.log()[-3000:]
-        time.sleep(MOMENT * agent.rig.board.section.slowness)  # to ask costs a slow board time too
+        # To ask costs a slow board time that the agent needs: no more than half of it.
+        time.sleep(max(MOMENT_SECONDS, time.monotonic() - asked))
+        asked = time.monotonic()
 
 
 def kept(agent: Agent, digest: str) -> bool:

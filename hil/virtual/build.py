@@ -38,13 +38,13 @@ def build_image(
     """Build a board's image, or find that it was built.
 
     Args:
-        name: The recipe's.
+        name: The recipe's; see `load_recipe`.
         folder: Where images are kept; by default the user's cache.
         fresh: Build it although it is there: Debian's packages may be newer.
         tell: Takes a line for every step.
 
     Raises:
-        BoardError: There is no such recipe.
+        BoardError: There is no such recipe, or a key of it is wrong.
         RigError: This user is not root, a program or a package is missing, or the network is.
     """
     recipe = load_recipe(name)
@@ -55,7 +55,7 @@ def build_image(
     if os.geteuid() != 0:
         raise RigError("a board's image is built as root.", hint=f"sudo edgewright hil board build {name}")
     image.folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=image.folder.parent) as work:
+    with tempfile.TemporaryDirectory(prefix=f".{image.folder.name}-", dir=image.folder.parent) as work:
         made = Path(work) / "image"
         made.mkdir()
         _build(recipe, Path(work), made, tell)

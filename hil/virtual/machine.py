@@ -43,6 +43,7 @@ class VirtualMachine:
         image: Its kernel and its disk.
         folder: For overlay, console and socket. Its path must be short: a socket's name has 107 bytes.
         accelerator: What runs it.
+        processor: QEMU's name of its processor; empty: the recipe's, or this machine's own where that runs it.
         ssh_port: Of this machine's loopback, leads to the board's sshd.
         memory_mebibytes: How much memory it has.
         processors: How many processors it has.
@@ -55,6 +56,7 @@ class VirtualMachine:
         folder: Path,
         *,
         accelerator: Accelerator,
+        processor: str,
         ssh_port: int,
         memory_mebibytes: int,
         processors: int,
@@ -71,6 +73,7 @@ class VirtualMachine:
         self._processors = processors
         self._process: subprocess.Popen[bytes] | None = None
         self._accelerator = accelerator
+        self._processor = processor or ("host" if accelerator.name == "kvm" else recipe.processor)
 
     def start(self, *, boot_seconds: float) -> None:
         """Switch it on, and wait until it says on its console that it is up.
@@ -129,7 +132,7 @@ class VirtualMachine:
             if state != "running":
                 raise RigError(f"the board's machine is {state!r}, expected 'running'.")
             return {
-                "emulator": f"QEMU {control.version}, {self._recipe.machine}",
+                "emulator": f"QEMU {control.version}, {self._recipe.machine}, {self._processor}",
                 "accelerator": f"{self._accelerator.name} ({self._accelerator.reason})",
                 "board_image": self._image.folder.name,
             }
@@ -152,13 +155,11 @@ class VirtualMachine:
         """Return how QEMU is started."""
         # mitigations=off: what they defend against is the processor's, and translation has none of it.
         told = f"root=/dev/vda rw console={self._recipe.console} net.ifnames=0 panic=-1 mitigations=off quiet"
-        is_run_by_hardware = self._accelerator.name == "kvm"
         return [
             self._recipe.emulator,
             *("-nodefaults", "-no-reboot", "-display", "none"),
             *("-accel", self._accelerator.name, "-machine", self._recipe.machine),
-            *("-cpu", "host" if is_run_by_hardware else self._recipe.processor),
-            *("-smp", str(self._processors), "-m", str(self._memory_mebibytes)),
+            *("-cpu", self._processor, "-smp", str(self._processors), "-m", str(self._memory_mebibytes)),
             *("-kernel", str(self._image.kernel), "-initrd", str(self._image.initial_root), "-append", told),
             *("-drive", f"file={_escaped(self._disk)},if=virtio,format=qcow2,cache=writeback"),
             *("-drive", f"file={_escaped(self._spool)},if=virtio,format=raw,cache=writeback"),

@@ -7,14 +7,13 @@ import hashlib
 import json
 import os
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
-from hil.board import read_toml
+from hil.board import read_named, read_toml, shipped_names
 from hil.errors import BoardError
-from hil.table import read_table, unknown
+from hil.table import read_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,7 +70,7 @@ pushed by the rig, so that a test tests what is checked out."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """One virtual board: a file ``NAME.toml`` of this folder.
+    """One virtual board: a file ``NAME.toml`` of this folder, or of whoever has another.
 
     Attributes:
         release: Debian's name of it.
@@ -118,25 +117,22 @@ class Recipe:
 
 
 def recipe_names() -> tuple[str, ...]:
-    """Return the virtual boards that can be built."""
-    folder = resources.files("hil") / "virtual"
-    return tuple(sorted(entry.name[:-5] for entry in folder.iterdir() if entry.name.endswith(".toml")))
+    """Return the virtual boards that ship."""
+    return shipped_names("virtual")
 
 
 def load_recipe(name: str) -> Recipe:
-    """Read a recipe by its name.
+    """Read a recipe.
+
+    Args:
+        name: One of `recipe_names`, or the path of a file; with a ``/`` or ``.toml`` in it, it is a path.
 
     Raises:
-        BoardError: There is none of this name.
+        BoardError: There is none, or a key is wrong.
     """
-    if name not in recipe_names():
-        unknown(f"virtual board {name!r}", name, recipe_names(), error=BoardError)
-    data = (resources.files("hil") / "virtual" / f"{name}.toml").read_bytes()
+    data, origin = read_named(name, "virtual", what="virtual board")
     return read_table(
-        Recipe,
-        read_toml(data, origin=f"{name}.toml", error=BoardError),
-        where=f"{name}.toml",
-        error=BoardError,
+        Recipe, read_toml(data, origin=origin, error=BoardError), where=origin, error=BoardError
     )
 
 
@@ -191,8 +187,8 @@ def image_of(name: str, recipe: Recipe, folder: Path | None = None) -> Image:
     """Return where a board's image is, or would be.
 
     Args:
-        name: The recipe's.
+        name: The recipe's; of a path, what the file is called.
         recipe: What it is made of.
         folder: Where images are kept; by default `cache_folder`.
     """
-    return Image(folder=(folder or cache_folder()) / f"{name}-{recipe.digest[:16]}")
+    return Image(folder=(folder or cache_folder()) / f"{Path(name).stem}-{recipe.digest[:16]}")

@@ -39,7 +39,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     making = board.add_subparsers(title="commands", metavar="COMMAND", required=True)
     build = _verb(making, "build", "build a virtual board's image, once: from Debian's packages, as root")
-    build.add_argument("name", metavar="NAME", help="x86_64 or aarch64")
+    build.add_argument("name", metavar="NAME|FILE", help="x86_64, aarch64, or a recipe of your own")
     build.add_argument(
         "--images", default=None, metavar="FOLDER", help="where images are kept (default: the user's cache)"
     )

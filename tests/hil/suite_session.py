@@ -41,6 +41,6 @@ def run_suites(folder: Path, *modules: str, rig: str, options: tuple[str, ...] =
 def lacking(said: str) -> set[str]:
     """Return the features for want of which tests were skipped; a test that was skipped for anything else is a failure."""
     skipped = [line for line in said.splitlines() if line.startswith("SKIPPED")]
-    found = [re.search(r"rig '[^']+' has no ([a-z_, ]+);", line) for line in skipped]
+    found = [re.search(r"rig '[^']+' has no '?([a-z_, ]+)'?[;.]", line) for line in skipped]
     assert all(found), skipped
     return {feature for one in found if one for feature in one[1].split(", ")}

@@ -230,6 +230,36 @@ def test_an_agent_that_ends_or_does_not_speak_is_told_with_its_last_words(rig: R
         agent.close()
 
 
+ANSWER_SECONDS = 0.05
+
+
+def test_what_takes_long_to_answer_is_asked_less_often(tmp_path: Path) -> None:
+    """On a slow board the questions took nearly half of the processor, and what was waited for the rest."""
+    broker = Broker(tmp_path / "broker")
+    broker.start()
+    asked: list[str] = []
+
+    def ask(what: str) -> str:
+        asked.append(what)
+        time.sleep(ANSWER_SECONDS)
+        return ""
+
+    with contextlib.ExitStack() as stack:
+        stack.callback(broker.stop)
+        telemetry = stack.enter_context(listening(broker))
+        begin = time.monotonic()
+        with pytest.raises(AgentError, match="a wonder: not within 2 s"):
+            telemetry.wait_for(lambda: ask("claim"), what="a wonder", seconds=2.0, still=lambda: ask("still"))
+        passed = time.monotonic() - begin
+        begin = time.monotonic()
+        with pytest.raises(AgentError, match="a wonder: it is gone"):
+            telemetry.wait_for(lambda: None, what="a wonder", seconds=100.0, still=lambda: "it is gone")
+        assert time.monotonic() - begin < 50.0, "the first answer counts"
+    # The first question and the last have no rest before them.
+    assert asked.count("claim") <= passed / (2 * ANSWER_SECONDS) + 2
+    assert asked.count("still") <= passed / (10 * ANSWER_SECONDS) + 2
+
+
 def test_what_does_not_end_in_time_is_killed_and_told(rig: Rig, tmp_path: Path) -> None:
     log = str(tmp_path / "log")
     program = rig.shell.spawn(

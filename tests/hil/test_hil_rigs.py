@@ -71,6 +71,35 @@ def test_power_is_switched_by_commands_of_this_machine(tmp_path: Path, sshd: Pat
     rig.close()
 
 
+def own_kind(folder: Path, kind: str) -> str:
+    board = folder / "own.toml"
+    board.write_text(f'[board]\nkind = "{kind}"\ntargets = ["cortex-a-tflite"]\n')
+    return str(board)
+
+
+def test_a_kind_of_ones_own_needs_no_more_than_a_shell_and_files(tmp_path: Path) -> None:
+    board = own_kind(tmp_path, "tests.hil.bare_rig:open_rig")
+    said = run_suites(tmp_path, "test_rig", "test_smoke", rig=board, options=("--rig-artifact=null",))
+    assert "network" in lacking(said)
+    assert "passed" in said
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("tests.hil.no_rig:open_rig", "cannot be loaded: ModuleNotFoundError: No module named 'tests.hil.no_rig'"),
+        ("tests.hil.bare_rig:opn_rig", "cannot be loaded: AttributeError: .*'opn_rig'"),
+        ("tests.hil.bare_rig:NO_FUNCTION", "expected a function, got str"),
+        (":open_rig", "cannot be loaded: ValueError: Empty module name"),
+        ("tests.hil.bare_rig", "unknown"),
+    ],
+)  # fmt: skip
+def test_a_kind_that_is_not_there_is_said(tmp_path: Path, kind: str, message: str) -> None:
+    with pytest.raises(BoardError, match=message) as caught:
+        open_rig(own_kind(tmp_path, kind), tmp_path)
+    assert "own.toml: board.kind" in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

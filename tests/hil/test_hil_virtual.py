@@ -10,6 +10,7 @@ import pwd
 import socket
 import subprocess
 import threading
+from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -189,20 +190,22 @@ def test_how_a_board_is_started(tmp_path: Path) -> None:
     image = image_of("x86_64", recipe, tmp_path)
     translated = Accelerator(name="tcg", reason="said so")
 
-    def machine_on(accelerator: Accelerator) -> VirtualMachine:
+    def machine_on(accelerator: Accelerator, processor: str = "") -> VirtualMachine:
         return VirtualMachine(
             recipe,
             image,
             folder,
             accelerator=accelerator,
+            processor=processor,
             ssh_port=2222,
             memory_mebibytes=512,
             processors=2,
         )
 
-    assert "-accel kvm -machine q35 -cpu host " in " ".join(
-        machine_on(Accelerator(name="kvm", reason="")).command()
-    )
+    hardware = Accelerator(name="kvm", reason="")
+    assert "-accel kvm -machine q35 -cpu host " in " ".join(machine_on(hardware).command())
+    for one in (hardware, translated):  # what the board's file names counts with either
+        assert " -cpu Haswell " in " ".join(machine_on(one, "Haswell").command())
     machine = machine_on(translated)
     command = " ".join(machine.command())
     assert "-accel tcg -machine q35 -cpu max " in command
@@ -297,6 +300,24 @@ def test_an_image_that_is_there_is_not_built_again(
     assert str(image.folder) in capsys.readouterr().err
     assert main(["hil", "board", "build", "pdp11"]) == 2
     assert "virtual board 'pdp11': unknown" in capsys.readouterr().err
+
+
+def test_a_recipe_of_ones_own_is_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    own = tmp_path / "small.toml"
+    ours = resources.files("hil") / "virtual" / "x86_64.toml"
+    own.write_text(ours.read_text().replace('processor = "max"', 'processor = "Nehalem"'))
+    recipe = load_recipe(str(own))
+    assert recipe.processor == "Nehalem"
+    image = image_of(str(own), recipe, tmp_path)
+    assert image.folder == tmp_path / f"small-{recipe.digest[:16]}"
+    image.folder.mkdir()
+    assert main(["hil", "board", "build", str(own), "--images", str(tmp_path)]) == 0
+    assert str(image.folder) in capsys.readouterr().err
+    own.write_text(own.read_text().replace("processor", "procesor"))
+    assert main(["hil", "board", "build", str(own), "--images", str(tmp_path)]) == 2
+    assert "small.toml.procesor: unknown. Did you mean 'processor'" in capsys.readouterr().err
+    assert main(["hil", "board", "build", str(tmp_path / "none.toml")]) == 2
+    assert "none.toml: cannot be read: No such file" in capsys.readouterr().err
 
 
 def test_only_root_builds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -425,6 +425,10 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+TELL_THE_END = "import atexit, os; atexit.register(lambda: os.write(2, b'the interpreter ends'))"
+"""A prelude of `AgentProcess`: what an engine's thread must not come back into."""
+
+
 class AgentProcess:
     """``python -m device_agent run`` with its standard error in a file.
 

@@ -21,6 +21,7 @@ import pytest
 from device_agent import __version__, cli
 from device_agent.arguments import command_parser
 from tests.integration.support import (
+    TELL_THE_END,
     AgentProcess,
     Mosquitto,
     command,
@@ -224,10 +225,11 @@ def test_an_engine_that_does_not_come_back_does_not_keep_the_agent(tmp_path: Pat
     config = write_config(
         tmp_path, NO_BROKER, artifact, spool={"drain_timeout_seconds": 0.5}, source={"rate_hz": 0.0}
     )
-    with AgentProcess(config) as agent:
+    with AgentProcess(config, prelude=TELL_THE_END) as agent:
         agent.wait_for_log("health: up")
         assert agent.stop() == 0
     assert "does not come back" in agent.log
+    assert "the interpreter ends" not in agent.log, "the engine's thread would come back into it, and abort"
 
 
 def test_a_spool_that_cannot_be_written_is_said_and_the_messages_arrive(

@@ -22,6 +22,7 @@ from device_agent.split import Assignment
 from host_tools.review.history import History
 from host_tools.review.listener import Delivery
 from tests.integration.support import (
+    TELL_THE_END,
     AgentProcess,
     command,
     float_tensor,
@@ -309,11 +310,12 @@ def test_an_engine_that_hangs_costs_the_other_models_nothing(
             }
         ],
     )
-    with AgentProcess(config) as agent:
+    with AgentProcess(config, prelude=TELL_THE_END) as agent:
         reader.wait_for("/e/model_started")
         wait_until(lambda: len(windows(reader).get(("main", None), [])) >= 3, what="windows of the other")
         assert agent.stop() == 0
         assert "the engine does not come back" in agent.log
+        assert "the interpreter ends" not in agent.log
     reader.wait_for(HEALTH, lambda line: line.body["status"] == "down")
     reader.close()
     found = windows(reader)
