@@ -37,7 +37,7 @@ Clips = Literal["bounded", "saturating"]
 and no channel may be scaled such that it cuts what it did not cut, or the reverse."""
 
 _MOST_LOG: Final = 8.0
-_ROOM: Final = 4.0
+_ROOM: Final = 2.0
 """How much larger than what was seen a channel's values may be on other data: where a Clip stays, no factor lets them reach its bound."""
 _ROUNDS: Final = 200
 
