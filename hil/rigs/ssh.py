@@ -199,9 +199,8 @@ def _push_agent(shell: SshShell, files: SshFiles, host: SshHost) -> str:
     return source
 
 
-@lru_cache(
-    maxsize=4
-)  # compiling takes seconds, and boards are often opened again, or several with one folder
+# Compiling takes seconds, and boards are often opened again, or several with one folder.
+@lru_cache(maxsize=4)
 def _agent_sources(destination: str, *, is_compiled: bool) -> bytes:
     """Return the agent's own files as a tar archive, below ``site``; compiled: with the bytecode of this machine's Python.
 

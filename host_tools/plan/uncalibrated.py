@@ -129,12 +129,7 @@ def _in_float16(model: FloatModel, planner: _Planner) -> QuantizationPlan:
     Raises:
         CapabilityError: None can be stored so.
     """
-    kept = planner.recipe.keep_float
-    names = {
-        name: node.op_type
-        for name, node in planner.network.nodes.items()
-        if name in kept.nodes or node.op_type in kept.ops
-    }
+    kept = {name for name, node in planner.network.nodes.items() if planner.is_kept(name, node)}
     nodes = {
         name: NodePlan(
             name=name,
@@ -149,7 +144,7 @@ def _in_float16(model: FloatModel, planner: _Planner) -> QuantizationPlan:
         f"{PRECISION}: weights rounded to the nearest number of float16; no calibration data went into it"
     )
     bare = planner.plan_of(model, nodes, {}, method_reason=reason)
-    plan = store_in_float16(model, bare, planner.profile, kept=names)
+    plan = store_in_float16(model, bare, planner.profile, kept=kept)
     if all(tensor.float_type == "float32" for tensor in plan.tensors.values()):
         raise planner.nothing_smaller()
     return plan
@@ -263,10 +258,14 @@ class _Planner:
             reason += f"; {self.profile.id} has no {self.recipe.precision} kernel for {node.op_type}"
         return StoredWeight(value=named(value), qparams=qparams, is_dynamic=is_dynamic), reason
 
+    def is_kept(self, name: str, node: ir.Node) -> bool:
+        """Whether the recipe keeps a node's weight as it is."""
+        kept = self.recipe.keep_float
+        return name in kept.nodes or node.op_type in kept.ops
+
     def _refusal(self, name: str, node: ir.Node) -> str:
         """Return why a node's weight stays as it is; empty when it does not."""
-        kept = self.recipe.keep_float
-        if name in kept.nodes or node.op_type in kept.ops:
+        if self.is_kept(name, node):
             return "the recipe keeps it so (keep_float)"
         value = constant_weight(node)
         if value is None:
