@@ -1,7 +1,7 @@
 """Edgewright's host tools: from a float model to artifacts that are proven, target by target.
 
 Layout, in the order of the flow:
-    pipeline.py       `convert`: the flow in one function
+    pipeline/         `convert`: the flow in one function
     model/            read ONNX, bring it to canonical form
     observe/          run it once over calibration data: `Statistics`
     plan/             decide what every tensor becomes: `QuantizationPlan`

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from device_agent.engines.processor import features
+from device_agent.engines.processor import features, usable_processors
 from targets import catalog
 
 if TYPE_CHECKING:
     from targets.profile import CapabilityProfile
 
-__all__ = ["features", "is_suited", "shortfall", "suited"]
+__all__ = ["features", "is_suited", "shortfall", "suited", "usable_processors"]
 
 
 def is_suited(profile: CapabilityProfile, processor: frozenset[str] | None = None) -> bool:

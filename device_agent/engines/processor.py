@@ -19,5 +19,7 @@ def features(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str] | None:
 
 
 def usable_processors() -> int:
-    """Return on how many processors this process may run."""
-    return len(os.sched_getaffinity(0))
+    """Return on how many processors this process may run; where the system does not tell that (only Linux does), how many there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from host_tools.errors import InputError
+from host_tools.processor import usable_processors
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -98,7 +98,7 @@ def open_executor(text: str, *, jobs: Sequence[Job]) -> AbstractContextManager[E
 
 
 def _process_count(text: str | None, jobs: int) -> int:
-    count = max(1, (os.cpu_count() or 1) // _CORES_A_JOB) if text is None else int(text)
+    count = max(1, usable_processors() // _CORES_A_JOB) if text is None else int(text)
     if not 1 <= count <= _MOST_PROCESSES:
         raise InputError(f"--executor: expected 1 to {_MOST_PROCESSES} processes, got {count}.")
     return max(1, min(count, jobs))
@@ -106,4 +106,4 @@ def _process_count(text: str | None, jobs: int) -> int:
 
 def threads_of_a_job(side_by_side: int) -> int:
     """Return how many threads each of so many jobs on this machine may have."""
-    return max(1, min((os.cpu_count() or 1) // side_by_side, _MOST_THREADS))
+    return max(1, min(usable_processors() // side_by_side, _MOST_THREADS))

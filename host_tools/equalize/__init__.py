@@ -15,6 +15,7 @@ Layout:
     bounds.py         Clip, channel by channel
     weights.py        weights as matrices of outputs by inputs
     observed.py       what was observed of each channel
+    tails.py          what a channel may reach on other data
     gains.py          which channels matter
     noise.py          the noise that quantizing will add, as a convex function of the factors
     factors.py        the factors that leave the least

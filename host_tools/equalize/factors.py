@@ -15,6 +15,7 @@ from host_tools.equalize.gains import gains_of
 from host_tools.equalize.links import takes_channels
 from host_tools.equalize.noise import Activation, ChannelWeight, DenseWeight, GroupedWeight, total
 from host_tools.equalize.observed import LEAST, observed
+from host_tools.equalize.tails import rarely_exceeded
 from host_tools.equalize.weights import matrix_of
 from host_tools.model.topology import channel_axis, is_constant, named
 
@@ -37,8 +38,6 @@ Clips = Literal["bounded", "saturating"]
 and no channel may be scaled such that it cuts what it did not cut, or the reverse."""
 
 _MOST_LOG: Final = 8.0
-_ROOM: Final = 2.0
-"""How much larger than what was seen a channel's values may be on other data: where a Clip stays, no factor lets them reach its bound."""
 _ROUNDS: Final = 200
 
 
@@ -201,8 +200,10 @@ def limits(
         if bound is None:
             continue
         name = named(node.outputs[0])
-        indices, seen = channels.factors[name], observed(name, channels, statistics)
-        room = np.log(bound / np.maximum(_ROOM * seen.maximum, bound * math.exp(-_MOST_LOG)))
+        indices, before = channels.factors[name], statistics.tensors[named(node.inputs[0])]
+        # Where a Clip stays no factor lets reach its bound what hardly ever did.
+        level = rarely_exceeded(before, statistics.sample_count)
+        room = np.log(bound / np.maximum(level, bound * math.exp(-_MOST_LOG)))
         np.maximum.at(low, indices, np.where(room > 0.0, -_MOST_LOG, 0.0))
         np.minimum.at(high, indices, np.maximum(room, 0.0))
     return low, high

@@ -24,6 +24,7 @@ def moved(seen: TensorStatistics, amounts: Float64) -> TensorStatistics:
         (np.asarray(ends, np.float64) - amounts).astype(np.float32)
         for ends in (seen.channel_minimum, seen.channel_maximum)
     )
+    peaks = seen.channel_peaks
     mean = seen.channel_mean - amounts
     squares = seen.channel_mean_square
     if squares is not None:
@@ -41,4 +42,5 @@ def moved(seen: TensorStatistics, amounts: Float64) -> TensorStatistics:
         channel_mean=mean,
         channel_mean_square=squares,
         histogram=None,
+        channel_peaks=None if peaks is None else (peaks - amounts).astype(np.float32),
     )

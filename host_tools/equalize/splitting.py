@@ -216,7 +216,7 @@ def _double(edits: Edits, run: _Run, chosen: Indices, axes: Axes, network: Netwo
 
 def _with_copies(seen: TensorStatistics, chosen: Indices) -> TensorStatistics:
     every = np.concatenate([np.arange(seen.channel_mean.size), chosen])
-    squares = seen.channel_mean_square
+    squares, peaks = seen.channel_mean_square, seen.channel_peaks
     return dataclasses.replace(
         seen,
         channel_minimum=seen.channel_minimum[every],
@@ -224,6 +224,7 @@ def _with_copies(seen: TensorStatistics, chosen: Indices) -> TensorStatistics:
         channel_mean=seen.channel_mean[every],
         channel_mean_square=None if squares is None else squares[every],
         histogram=None,
+        channel_peaks=None if peaks is None else peaks[:, every],
     )
 
 

@@ -53,6 +53,7 @@ class Observed:
         means: Where the means stand.
         squares: Where the sums of squares stand; empty unless an operator with weights reads the tensor.
         subset: Where the counted elements stand; empty without histograms.
+        is_clipped: Whether a Clip reads the tensor.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Observed:
     means: slice
     squares: slice
     subset: slice
+    is_clipped: bool
 
     @property
     def has_squares(self) -> bool:
@@ -130,6 +132,7 @@ def _layout(value: ir.Value, axis: int | None, start: int, *, histograms: bool) 
         means=means,
         squares=squares,
         subset=slice(squares.stop, squares.stop + counted),
+        is_clipped=any(use.node.op_type == "Clip" and use.idx == 0 for use in value.uses()),
     )
 
 

@@ -17,7 +17,14 @@ from host_tools.observe.exact_sum import MAX_TERMS, ExactSums
 from host_tools.observe.far_samples import reach_of
 from host_tools.observe.instrument import EXECUTION_ORDER, REDUCTIONS, instrument
 from host_tools.observe.parallel import side_by_side
-from host_tools.observe.statistics import GATHERING, SCHEMA_VERSION, Histogram, Statistics, TensorStatistics
+from host_tools.observe.statistics import (
+    GATHERING,
+    PEAKS,
+    SCHEMA_VERSION,
+    Histogram,
+    Statistics,
+    TensorStatistics,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,7 +41,7 @@ _BINS: Final = 1 << 16
 _BATCH: Final = 16
 """Samples whose subsets are counted together: counting touches every bin of every tensor once a batch."""
 _CHECKPOINT_SECONDS: Final = 5.0
-_CHECKPOINT_ARRAYS: Final = ("key", "digests", "minima", "maxima", "sums", "filled", "counts")
+_CHECKPOINT_ARRAYS: Final = ("key", "digests", "minima", "maxima", "peaks", "sums", "filled", "counts")
 
 
 def observe(
@@ -131,6 +138,11 @@ class _State:
         channels, count = int(self._starts[-1]), len(self.tensors)
         self.minima: NDArray[np.float32] = np.full(channels, np.inf, np.float32)
         self.maxima: NDArray[np.float32] = np.full(channels, -np.inf, np.float32)
+        sizes = np.diff(self._starts)
+        self._clipped = np.repeat([one.is_clipped for one in self.tensors], sizes)
+        self.peaks: NDArray[np.float32] = np.full(
+            (PEAKS, np.count_nonzero(self._clipped)), -np.inf, np.float32
+        )
         # The mean of every channel, every tensor's smallest values, its largest, then sums of squares.
         self._square_starts = np.cumsum([0, *(one.squares.stop - one.squares.start for one in self.tensors)])
         self.sums = ExactSums(channels + self._squares.size + 2 * count)
@@ -158,6 +170,7 @@ class _State:
         self._require_finite(sample, minima, maxima, means)
         np.minimum(self.minima, minima, out=self.minima)
         np.maximum(self.maxima, maxima, out=self.maxima)
+        self._keep_peaks(maxima[self._clipped])
         lows = np.minimum.reduceat(minima, self._starts[:-1])
         highs = np.maximum.reduceat(maxima, self._starts[:-1])
         # Squares of numbers that float32 holds may be beyond it.
@@ -170,6 +183,11 @@ class _State:
             if self._waiting_count == _BATCH:
                 self.count_waiting()
         self.digests.append(digest)
+
+    def _keep_peaks(self, maxima: NDArray[np.float32]) -> None:
+        higher = np.flatnonzero(maxima > self.peaks[-1])  # soon only a few
+        self.peaks[-1, higher] = maxima[higher]
+        self.peaks[:, higher] = -np.sort(-self.peaks[:, higher], axis=0)
 
     def count_waiting(self) -> None:
         """Count the subsets that wait."""
@@ -184,12 +202,15 @@ class _State:
         """Return the result."""
         self.count_waiting()
         means = self.sums.means()
+        peaks = np.empty((min(PEAKS, len(self.digests)), self.maxima.size), np.float32)
+        peaks[:, self._clipped] = self.peaks[: len(peaks)]
         return Statistics(
             model_digest=model_digest,
             data_digest=digest_of_samples(self.digests),
             sample_count=len(self.digests),
             tensors={
-                tensor.name: self._tensor(index, tensor, means) for index, tensor in enumerate(self.tensors)
+                tensor.name: self._tensor(index, tensor, means, peaks)
+                for index, tensor in enumerate(self.tensors)
             },
         )
 
@@ -199,7 +220,9 @@ class _State:
     def _squares_of(self, index: int) -> slice:
         return slice(int(self._square_starts[index]), int(self._square_starts[index + 1]))
 
-    def _tensor(self, index: int, tensor: Observed, means: NDArray[np.float64]) -> TensorStatistics:
+    def _tensor(
+        self, index: int, tensor: Observed, means: NDArray[np.float64], peaks: NDArray[np.float32]
+    ) -> TensorStatistics:
         channels, total, count = self._channels(index), int(self._starts[-1]), len(self.tensors)
         minima, maxima = self.minima[channels], self.maxima[channels]
         squares = means[total + 2 * count :][self._squares_of(index)]
@@ -215,6 +238,7 @@ class _State:
             channel_mean=_frozen(means[channels].copy()),
             channel_mean_square=_frozen(squares / elements) if tensor.has_squares else None,
             histogram=None if self.counts is None else _histogram(self.counts[index], tensor),
+            channel_peaks=_frozen(peaks[:, channels].copy()) if tensor.is_clipped else None,
         )
 
     def _require_finite(self, sample: Sample, *vectors: NDArray[np.float32]) -> None:
@@ -264,6 +288,7 @@ class _Checkpoint:
             return ()  # no checkpoint, or one that was never whole: begin anew
         digests = [row.tobytes() for row in arrays["digests"]]
         state.minima[:], state.maxima[:] = arrays["minima"], arrays["maxima"]
+        state.peaks[:] = arrays["peaks"]
         state.sums.groups[:] = arrays["sums"]
         state.sums.count = len(digests)
         if state.counts is not None:
@@ -296,6 +321,7 @@ class _Checkpoint:
                     digests=np.frombuffer(b"".join(state.digests), np.uint8).reshape(-1, 32),
                     minima=state.minima,
                     maxima=state.maxima,
+                    peaks=state.peaks,
                     sums=state.sums.groups,
                     filled=filled,
                     counts=counts[filled],

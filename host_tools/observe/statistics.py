@@ -17,9 +17,12 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-SCHEMA_VERSION = "3.0"
-GATHERING = 4
+SCHEMA_VERSION = "3.1"
+GATHERING = 5
 """Counts the changes of how statistics are gathered from samples; what was cached by another way is gathered anew."""
+
+PEAKS = 21
+"""How many of the samples' largest values are kept of each channel."""
 
 Method = Literal["minmax", "moving_average", "percentile", "mse", "entropy", "cosine", "search"]
 """How a range is chosen from statistics; see `host_tools.observe.ranges`."""
@@ -55,6 +58,8 @@ class TensorStatistics:
         channel_mean: float64, shape (channels,).
         channel_mean_square: Mean of squares, float64, shape (channels,); of tensors that an operator with weights reads, else None.
         histogram: None when only ranges were asked for.
+        channel_peaks: Of the largest values that a channel had in each sample the `PEAKS` largest, falling: float32, shape
+            (min(PEAKS, samples), channels); of tensors that a Clip reads, else None.
     """
 
     minimum: float
@@ -67,6 +72,7 @@ class TensorStatistics:
     channel_mean: NDArray[np.float64]
     channel_mean_square: NDArray[np.float64] | None
     histogram: Histogram | None
+    channel_peaks: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -85,12 +85,14 @@ def _tensor_document(tensor: TensorStatistics) -> dict[str, object]:
             "counts": _text(histogram.counts, "<i8"),
             "share": histogram.share,
         },
+        "channel_peaks": None if tensor.channel_peaks is None else _text(tensor.channel_peaks, "<f4"),
     }
 
 
 def _tensor(fields: Any) -> TensorStatistics:
     histogram = fields["histogram"]
     axis, squares = fields["channel_axis"], fields["channel_mean_square"]
+    maximum, peaks = _array(fields["channel_maximum"], "<f4"), fields.get("channel_peaks")
     return TensorStatistics(
         minimum=_finite(fields["minimum"]),
         maximum=_finite(fields["maximum"]),
@@ -98,10 +100,11 @@ def _tensor(fields: Any) -> TensorStatistics:
         mean_maximum=_finite(fields["mean_maximum"]),
         channel_axis=None if axis is None else _count(axis),
         channel_minimum=_array(fields["channel_minimum"], "<f4"),
-        channel_maximum=_array(fields["channel_maximum"], "<f4"),
+        channel_maximum=maximum,
         channel_mean=_array(fields["channel_mean"], "<f8"),
         channel_mean_square=None if squares is None else _array(squares, "<f8"),
         histogram=None if histogram is None else _histogram(histogram),
+        channel_peaks=None if peaks is None else _array(peaks, "<f4").reshape(-1, maximum.size),
     )
 
 

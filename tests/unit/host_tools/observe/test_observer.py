@@ -29,7 +29,7 @@ from host_tools.observe.cache import StatisticsCache, statistics_of
 from host_tools.observe.exact_sum import MAX_TERMS, ExactSums
 from host_tools.observe.instrument import SUBSET_ELEMENTS, counted_elements
 from host_tools.observe.observer import observe
-from host_tools.observe.statistics import Statistics
+from host_tools.observe.statistics import PEAKS, Statistics
 from host_tools.observe.statistics_file import encode
 from host_tools.progress import Silent
 from tests.e2e.small_network import samples, write_network
@@ -105,6 +105,22 @@ def test_ranges_are_those_of_numpy(model: FloatModel, data_file: Path) -> None:
             continue
         squares = np.square(channels, dtype=np.float64)
         np.testing.assert_allclose(seen.channel_mean_square, squares.mean(axis=1), rtol=1e-4)
+
+
+def test_of_what_a_clip_reads_the_largest_values_of_samples_are_kept(tmp_path: Path) -> None:
+    path = tmp_path / "clipped.onnx"
+    text = """<ir_version: 8, opset_import: ["" : 18]>
+    g (float[1,3,4] images) => (float[1,3,4] y) <float low = {0}, float high = {6}> { a = Abs(images) y = Clip(a, low, high) }"""
+    onnx.save(onnx.parser.parse_model(text), path)
+    clipped = load(path)
+    arrays = np.random.default_rng(3).normal(0, 4, (PEAKS + 30, 3, 4)).astype(np.float32)
+    for count in (1, PEAKS, len(arrays)):
+        np.save(tmp_path / "data.npy", arrays[:count])
+        seen = observed(clipped, tmp_path / "data.npy").tensors
+        assert seen["images"].channel_peaks is None
+        assert seen["y"].channel_peaks is None
+        maxima = np.abs(arrays[:count]).max(axis=2)
+        np.testing.assert_array_equal(seen["a"].channel_peaks, -np.sort(-maxima, axis=0)[:PEAKS])
 
 
 def test_small_tensors_are_counted_whole(model: FloatModel, data_file: Path) -> None:

@@ -1,0 +1,230 @@
+"""What the user gave, opened and found to belong together: model, calibration data, evaluation data, and how pictures become inputs."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from host_tools.errors import InputError
+from host_tools.model.pixel_input import taking_pixels
+from host_tools.observe import open_data
+from host_tools.observe.calibration_set import CalibrationSet
+from host_tools.observe.labels import read_labels, require_classes
+from host_tools.observe.preprocessing_file import find_preprocessing
+from host_tools.observe.sources.random_inputs import RandomInputs
+from host_tools.plan.pixel_codes import with_pixel_codes
+from host_tools.plan.planner import require_recipe
+from host_tools.stages.imported import require_importable
+from host_tools.verify.candidate import Evaluation
+from host_tools.verify.quality import load_metric
+from host_tools.verify.verification_report import Budget
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from device_agent.contract.manifest import Preprocessing
+    from host_tools.model.float_model import FloatModel
+    from host_tools.recipe import Recipe, RoundingMethod
+
+_UNLABELLED_SAMPLES = 64  # of the calibration data, when no evaluation data were given
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Material:
+    """What a conversion starts from.
+
+    Attributes:
+        model: The float model, with mean and std inside where they are folded.
+        recipe: How to quantize it.
+        preprocessing: How pictures become its inputs; None where data are no pictures.
+        calibration: What it is calibrated on, or its weights are rounded by; random inputs where none were given.
+        evaluation: What payloads are verified on.
+        takes_pixels: Whether the model's input is the pixels themselves.
+    """
+
+    model: FloatModel
+    recipe: Recipe
+    preprocessing: Preprocessing | None
+    calibration: CalibrationSet
+    evaluation: Evaluation
+    takes_pixels: bool
+
+    @property
+    def is_imported(self) -> bool:
+        """Whether the file was quantized already, and keeps its scales and codes."""
+        return self.model.quantization is not None
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether ranges of activations come from the calibration data."""
+        return self.recipe.precision == "int8" and not self.is_imported
+
+    @property
+    def calibration_samples(self) -> int:
+        """How many samples of data the plan was fitted to."""
+        fitted = self.is_calibrated or self.recipe.rounding != "nearest"
+        return len(self.calibration) if fitted else 0
+
+    @property
+    def usual_budget(self) -> Budget:
+        """What a payload must reach where the user named nothing.
+
+        The classes of random inputs lie within a code of one another as often as not; of a quantized file we have its own outputs to
+        compare with.
+        """
+        is_random = self.evaluation.data.where == RandomInputs.where
+        return Budget(min_agreement=0.0) if self.is_imported and is_random else Budget()
+
+
+def open_material(
+    model: FloatModel,
+    recipe: Recipe,
+    *,
+    data: str | Path | None,
+    limit: int | None,
+    evaluation: str | Path | None,
+    labels: str | Path | None,
+    metric: str | None,
+    preprocess: str | Path | None,
+    fold_preprocessing: bool,
+) -> Material:
+    """Open the data and find out whether all belongs together. For the arguments see `host_tools.pipeline.convert`.
+
+    Raises:
+        InputError: Data are missing, unreadable, or not for this model; or an option needs another one.
+    """
+    require_recipe(model, recipe)
+    if model.quantization is not None:
+        require_importable(recipe)
+    preprocessing = find_preprocessing(preprocess, data if data is not None else evaluation)
+    of_evaluation = preprocessing
+    if evaluation is not None and preprocess is None:
+        of_evaluation = _one_preprocessing(preprocessing, evaluation)
+    if fold_preprocessing:
+        recipe = with_pixel_codes(recipe, model.inputs[0].name)
+        model, preprocessing = _folded(model, preprocessing)
+        of_evaluation = preprocessing
+    opened = partial(open_data, inputs=model.inputs, only_pictures=fold_preprocessing)
+    calibration = (
+        CalibrationSet(RandomInputs(model), model.inputs)
+        if data is None
+        else opened(data, preprocessing=preprocessing, limit=limit)
+    )
+    is_calibrated = recipe.precision == "int8" and model.quantization is None
+    samples = _evaluation(
+        model,
+        calibration,
+        evaluation,
+        labels,
+        metric,
+        opened=partial(opened, preprocessing=of_evaluation),
+        origin=_origin(data, limit, is_calibrated=is_calibrated, rounding=recipe.rounding),
+    )
+    return Material(
+        model=model,
+        recipe=recipe,
+        preprocessing=preprocessing,
+        calibration=calibration,
+        evaluation=samples,
+        takes_pixels=fold_preprocessing,
+    )
+
+
+def _one_preprocessing(calibration: Preprocessing | None, evaluation: str | Path) -> Preprocessing | None:
+    """Return how the evaluation's pictures become inputs: as the calibration's do, or as their own file says where that has none.
+
+    Raises:
+        InputError: The two differ: what would be verified is not what the device will do.
+    """
+    own = find_preprocessing(None, evaluation)
+    if calibration is not None and own is not None and calibration != own:
+        raise InputError(
+            f"{evaluation}: its preprocess.toml and that of --data differ.",
+            hint="Give one for both by --preprocess FILE, or make them equal.",
+        )
+    return calibration if calibration is not None else own
+
+
+def _folded(model: FloatModel, preprocessing: Preprocessing | None) -> tuple[FloatModel, Preprocessing]:
+    """Return the model with mean and std inside, and what is left to do with pictures.
+
+    Raises:
+        InputError: Nothing says what mean and std are, or the model takes no such pictures.
+    """
+    if preprocessing is None:
+        raise InputError(
+            "--fold-preprocessing: nothing says what to fold: there is no preprocess.toml in or beside the data.",
+            hint="Put one there, or give --preprocess FILE.",
+        )
+    channels = len(preprocessing.mean)
+    left = dataclasses.replace(preprocessing, mean=(0.0,) * channels, std=(1.0,) * channels)
+    return taking_pixels(model, preprocessing), left
+
+
+def _evaluation(
+    model: FloatModel,
+    calibration: CalibrationSet,
+    data: str | Path | None,
+    labels: str | Path | None,
+    metric: str | None,
+    *,
+    opened: Callable[[str | Path], CalibrationSet],
+    origin: str,
+) -> Evaluation:
+    if metric is not None and labels is None:
+        raise InputError(
+            "--metric needs --labels: it rates outputs against the label of their sample.",
+            hint="Add --labels FILE.",
+        )
+    if data is None:
+        if labels is not None:
+            raise InputError(
+                "--labels needs --eval: labels belong to evaluation data.", hint="Add --eval DATA."
+            )
+        few = calibration.spread(_UNLABELLED_SAMPLES)
+        return Evaluation(
+            data=few,
+            labels=None,
+            metric=None,
+            origin=f"{len(few)} {origin}: no --eval was given",
+        )
+    chosen = opened(data)
+    known = read_labels(labels, chosen) if labels is not None else None
+    if known is not None and metric is None:
+        require_classes(known, math.prod(model.outputs[0].shape))
+    if metric is not None:
+        load_metric(metric)  # a misspelt one is told before the model has run over all samples, not after
+    return Evaluation(data=chosen, labels=known, metric=metric, origin=Path(data).name)
+
+
+def _origin(
+    data: str | Path | None, limit: int | None, *, is_calibrated: bool, rounding: RoundingMethod
+) -> str:
+    """Say what verification runs on where no evaluation data were given.
+
+    Raises:
+        InputError: The precision or the rounding needs calibration data, and there are none; or a number of them is given alone.
+    """
+    if is_calibrated:
+        if data is None:
+            raise InputError(
+                "--data: precision int8 needs calibration data, got none.",
+                hint="Give --data, or a precision that needs none: --precision weights-int8, weights-int4, weights-float16 or int8-dynamic.",
+            )
+        return "of the calibration samples"
+    if data is None and rounding != "nearest":
+        raise InputError(
+            f"--rounding {rounding} needs calibration data, got none.",
+            hint="Give --data, or leave --rounding out: every weight then goes to its nearest code.",
+        )
+    if data is None and limit is not None:
+        raise InputError("--limit needs --data: it counts their samples.", hint="Leave --limit out.")
+    return (
+        "random inputs, as no --data were given, which say little of real ones"
+        if data is None
+        else "samples of --data"
+    )
