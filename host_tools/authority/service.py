@@ -120,6 +120,12 @@ class EnrolmentService:
             claim = book.claim(wire.claim_digest(request.secret))
             if claim is None:
                 _refuse("token_unknown", "no such token was given out by this authority", _ASK)
+            if book.is_barred(request.device):
+                _refuse(
+                    "approval_refused",
+                    f"an operator has decommissioned {request.device!r}: it gets no certificate any more",
+                    "Choose another device.id.",
+                )
             if claim.device not in ("", request.device):
                 _refuse("token_for_another_device", f"the token is not one for {request.device!r}", _ASK)
             if claim.spent_serial:

@@ -145,7 +145,7 @@ def import_table(fleet: Fleet, data: bytes, *, actor: str) -> Imported:
         count = book.devices.count(DeviceFilter())
         require_room(count + len(added) - 1, fleet.limits.devices, "devices")
         book.devices.add(added)
-        # One entry, whose digest says which list it was: with one for each device a large list would use up its owner's changes of an hour.
+        # One entry for all that it added, whose digest says which list it was.
         details: dict[str, Scalar] = {"added": len(added), "changed": changed, "list": digest_of(data)}
         book.note(actor, "device.import", "devices", details)
         book.changes.tell(book.now_seconds, "devices", "devices", {"changed": len(added) + changed})
