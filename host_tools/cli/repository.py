@@ -41,7 +41,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     init = actions.add_parser("init", help="make keys and first metadata")
     add = actions.add_parser("add", help="add an artifact")
     release = actions.add_parser("release", help="say what a device or a group shall run")
-    refresh = actions.add_parser("refresh", help="sign anew what expires: the timestamp, and roles that are named")
+    refresh = actions.add_parser(
+        "refresh", help="sign anew what expires: the timestamp, and roles that are named"
+    )
     rotate = actions.add_parser("rotate", help="give a role new keys")
     for name, action in (
         ("init", init),

@@ -114,7 +114,9 @@ def test_who_is_out_for_good_gets_no_certificate_whatever_token_it_has(
         fleet.token("dev-1"),
     ]
     for number, token in enumerate(tokens):
-        told = refusal(lambda token=token, number=number: fleet.enrol(tmp_path / f"b{number}", "dev-1", token=token))
+        told = refusal(
+            lambda token=token, number=number: fleet.enrol(tmp_path / f"b{number}", "dev-1", token=token)
+        )
         assert "an operator has decommissioned 'dev-1'" in told
     assert facts(enrolment.members()) == [("dev-1", "lab", "revoked")]
     assert not enrolment.pending()

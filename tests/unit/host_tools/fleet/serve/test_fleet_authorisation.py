@@ -53,9 +53,7 @@ def test_every_route_lets_in_who_may_and_nobody_else(fleet: FleetOfTests, role: 
 
 @pytest.mark.parametrize("shown", ["", "Bearer", "Bearer ewf_nobody", "Basic dTpw", "Bearer \xe9"])
 def test_nobody_gets_in_without_a_good_token(tmp_path: Path, shown: str) -> None:
-    fleet = FleetOfTests(
-        str(tmp_path / "fleet.db"), limits=Limits(refusals=Rate(per_second=1e6, burst=1e6))
-    )
+    fleet = FleetOfTests(str(tmp_path / "fleet.db"), limits=Limits(refusals=Rate(per_second=1e6, burst=1e6)))
     for endpoint in sorted(NEEDED):
         answer = fleet.send(
             endpoint.partition(" ")[0],
