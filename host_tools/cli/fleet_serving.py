@@ -53,9 +53,6 @@ def run_serve(options: argparse.Namespace) -> int:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)-7s %(message)s", stream=sys.stderr
     )
-    logging.getLogger("alembic.runtime.migration").setLevel(
-        logging.WARNING
-    )  # it tells how it works, not what it did
     certificate = None if options.tls_cert is None else Path(options.tls_cert)
     key = None if options.tls_key is None else Path(options.tls_key)
     with _opened(options.database, must_exist=False) as store, _findings(options, store) as findings:
