@@ -94,8 +94,8 @@ def measure(devices: int, folder: Path) -> Cost:
         service.order("r1", "submit", actor="benchmark")
         service.round()
         with store.writing() as book:
-            for jobs in book.jobs.open_in("r1"):
-                book.jobs.put([replace(job, state="closed", result="success") for job in jobs])
+            for batch in book.jobs.open_in("r1"):
+                book.jobs.put([replace(job, state="closed", result="success") for job in batch])
         clock.seconds += 1.0
         begin = _processor_seconds(service.round)
         clock.seconds += 60.0  # else devices that were placed a moment ago are looked at again
