@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Use = Literal["device", "server"]
 RequestState = Literal["pending", "approved", "refused"]
 
-_VERSION: Final = 3
+_VERSION: Final = 4
 _BUSY_SECONDS: Final = 10.0
 _TABLES: Final = """
 CREATE TABLE claim (
@@ -55,6 +55,9 @@ _TABLES_SINCE_2: Final = (
         device TEXT PRIMARY KEY, member_group TEXT NOT NULL, since_seconds REAL NOT NULL
     ) STRICT""",
 )
+_TABLES_SINCE_4: Final = (
+    "CREATE TABLE barred (device TEXT PRIMARY KEY, since_seconds REAL NOT NULL, reason TEXT NOT NULL) STRICT",
+)
 _FROM_1_TO_2: Final = (
     "ALTER TABLE claim ADD COLUMN member_group TEXT NOT NULL DEFAULT ''",
     "ALTER TABLE claim ADD COLUMN needs_approval INTEGER NOT NULL DEFAULT 0",
@@ -63,6 +66,7 @@ _FROM_1_TO_2: Final = (
 _STEPS: Final = {
     1: _FROM_1_TO_2,
     2: ("ALTER TABLE claim ADD COLUMN revoked_seconds REAL",),
+    3: _TABLES_SINCE_4,
 }
 """By version, what brings a register to the next."""
 
@@ -209,6 +213,17 @@ class Book:
             (device, group, now_seconds),
         )
 
+    def bar(self, device: str, *, now_seconds: float, reason: str) -> None:
+        """Let a device have no certificate ever again; one that is barred already keeps its first date."""
+        self._connection.execute(
+            "INSERT OR IGNORE INTO barred VALUES (?, ?, ?)", (device, now_seconds, reason)
+        )
+
+    def is_barred(self, device: str) -> bool:
+        """Whether a device gets no certificate any more, whatever token it has."""
+        found = self._connection.execute("SELECT 1 FROM barred WHERE device = ?", (device,))
+        return found.fetchone() is not None
+
     def add(self, entry: Entry) -> None:
         """Write down a new certificate."""
         self._connection.execute(
@@ -263,7 +278,7 @@ class Register:
     def create(self) -> None:
         """Make the file."""
         with self._connected() as connection:
-            tables = ";".join((_TABLES, *_TABLES_SINCE_2))
+            tables = ";".join((_TABLES, *_TABLES_SINCE_2, *_TABLES_SINCE_4))
             connection.executescript(
                 f"PRAGMA journal_mode = WAL; BEGIN; {tables}; PRAGMA user_version = {_VERSION}; COMMIT;"
             )

@@ -120,6 +120,7 @@ class EnrolmentService:
             claim = book.claim(wire.claim_digest(request.secret))
             if claim is None:
                 _refuse("token_unknown", "no such token was given out by this authority", _ASK)
+            _require_not_barred(book, request.device)
             if claim.device not in ("", request.device):
                 _refuse("token_for_another_device", f"the token is not one for {request.device!r}", _ASK)
             if claim.spent_serial:
@@ -196,6 +197,15 @@ def refusal_answer(refusal: wire.Refusal) -> Answer:
 
 def _answer(message: wire.AuthorityAnswer | wire.Issued) -> Answer:
     return Answer(status=200, content_type=_JSON, body=wire.encode(message))
+
+
+def _require_not_barred(book: Book, device: str) -> None:
+    if book.is_barred(device):
+        _refuse(
+            "approval_refused",
+            f"an operator has decommissioned {device!r}: it gets no certificate any more",
+            "Choose another device.id.",
+        )
 
 
 def _awaited(

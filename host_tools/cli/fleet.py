@@ -264,7 +264,7 @@ def _add_devices(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     )
     claim.add_argument("--group", required=True, help="that it comes into")
     claim.add_argument("--device", default="", metavar="ID", help="the only one that may use it")
-    claim.add_argument("--hours", type=above_zero, default=24.0, metavar="N", help="validity (default: 24)")
+    claim.add_argument("--hours", type=_hours, default=24.0, metavar="N", help="validity (default: 24)")
     claim.add_argument("--needs-approval", action="store_true", help="it waits for `devices approve`")
     bring = _client(actions, "devices", "import", "bring a device list in: CSV with id,group,tags")
     bring.add_argument("file", metavar="FILE.csv", help="the list; -: standard input")
@@ -412,6 +412,13 @@ def _poll_seconds(text: str) -> float:
     if not 1.0 <= seconds <= 86_399.0:
         raise argparse.ArgumentTypeError(f"expected 1 to 86399, got {text}")
     return seconds
+
+
+def _hours(text: str) -> float:
+    hours = above_zero(text)
+    if not 60.0 <= 3_600.0 * hours <= 366 * 86_400.0:
+        raise argparse.ArgumentTypeError(f"expected a minute (0.017) to 366 days (8784), got {text}")
+    return hours
 
 
 def _check_seconds(text: str) -> float:

@@ -43,7 +43,6 @@ _BROKEN: Final = 4
 _TELEMETRY_HINT: Final = (
     "Or http://HOST:PORT, where `edgewright ingest --page` or `edgewright review serve` answers."
 )
-_PAGE: Final = 1_000
 
 
 def run_serve(options: argparse.Namespace) -> int:
@@ -106,7 +105,7 @@ def token_create(options: argparse.Namespace) -> int:
 def token_list(options: argparse.Namespace) -> int:
     """Show tokens."""
     with _opened(options.database) as store, store.reading() as book:
-        tokens, now = book.tokens.page(limit=_PAGE), book.now_seconds
+        tokens, now = sorted(book.tokens.all(), key=lambda one: one.created_seconds), book.now_seconds
     if options.json:
         print(json.dumps([asdict(token) for token in tokens], indent=1))
         return 0

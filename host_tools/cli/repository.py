@@ -21,6 +21,7 @@ examples:
   edgewright repository release fleet/ --group lab models/model/model-1.0.0-cortex-a-tflite.ewa --keys keys/
   edgewright repository release fleet/ --device door-7 plates=models/plates/plates-1.1.0-cortex-a-tflite.ewa --keys keys/
   edgewright repository refresh fleet/ --keys keys/
+  edgewright repository refresh fleet/ --keys keys/ --role targets --role model-plates
   edgewright repository rotate fleet/ --keys keys/ --role fleet
 
 `add` prints the name that `release` takes. docs/updates.md has the whole story.
@@ -40,7 +41,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     init = actions.add_parser("init", help="make keys and first metadata")
     add = actions.add_parser("add", help="add an artifact")
     release = actions.add_parser("release", help="say what a device or a group shall run")
-    refresh = actions.add_parser("refresh", help="sign the timestamp anew, before it expires")
+    refresh = actions.add_parser(
+        "refresh", help="sign anew what expires: the timestamp, and roles that are named"
+    )
     rotate = actions.add_parser("rotate", help="give a role new keys")
     for name, action in (
         ("init", init),
@@ -73,6 +76,14 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     subject.add_argument("--device", metavar="ID", help="for one device")
     subject.add_argument("--group", metavar="NAME", help="for a group")
     release.add_argument("--allow-downgrade", action="store_true", help="permit a release below the floor")
+    refresh.add_argument(
+        "--role",
+        action="append",
+        default=[],
+        dest="roles",
+        metavar="ROLE",
+        help="sign this role anew too, with the keys that it has: root, targets, fleet or model-NAME; repeatable",
+    )
     rotate.add_argument(
         "--role", required=True, help="root, targets, snapshot, timestamp, fleet or model-NAME"
     )
@@ -118,8 +129,11 @@ def release(options: argparse.Namespace) -> int:
 
 
 def refresh(options: argparse.Namespace) -> int:
-    """Sign anew."""
-    _repository(options).refresh()
+    """Sign anew, and say until when each role's signature holds."""
+    repository = _repository(options)
+    repository.refresh(options.roles)
+    for role, end in repository.signed.ends().items():
+        print(f"{role}: until {end:%Y-%m-%d %H:%M} UTC")
     return 0
 
 

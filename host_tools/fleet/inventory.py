@@ -120,8 +120,7 @@ def retire_device(book: FleetBook, device: Device, state: Retirement, *, reason:
     book.devices.put(retired, now_seconds=book.now_seconds)
     book.ddi_tokens.remove("target", device.id)
     _cancel(book, device.id, f"the device was {state}.")
-    document = json.dumps({"reason": reason})
-    book.effects.want("revoke", device.id, document, now_seconds=book.now_seconds)
+    _want_revocation(book, device.id, reason=reason, for_good=state == "decommissioned")
     book.note(actor, _ACTIONS[state], f"device/{device.id}", {"reason": reason})
     _tell(book, 1)
     return retired
@@ -183,6 +182,10 @@ def take_enrolled(book: FleetBook, members: Sequence[Enrolled], *, most: int = M
             book.devices.put(replace(known, state=member.state), now_seconds=book.now_seconds)
             book.note(f"device {known.id}", "device.enrol", f"device/{known.id}", {"was": known.state})
             changed += 1
+        elif known is not None and _is_back_unwanted(book, known, member):
+            reason = "it was decommissioned, and the authority has let it in or is asked to."
+            _want_revocation(book, known.id, reason=reason, for_good=True)
+            book.note("server", "device.revoke", f"device/{known.id}", {"reason": reason})
         if known is not None and member.group and member.group != known.home:
             elsewhere[known.id] = (
                 f"it enrolled for group {member.group}, and is in {known.home}, where people put it, and follows {known.group}. "
@@ -201,6 +204,13 @@ def _comes_back(book: FleetBook, known: Device, member: Enrolled) -> bool:
     return known.state != member.state and not decided
 
 
+def _is_back_unwanted(book: FleetBook, known: Device, member: Enrolled) -> bool:
+    """Say whether a decommissioned device has a certificate, or asks for one: an authority of an earlier version kept none out."""
+    if known.state != "decommissioned" or member.state == "revoked":
+        return False
+    return book.effects.find("revoke", known.id) is None
+
+
 def want_move(book: FleetBook, device: Device, *, before: str) -> None:
     """Want a device to follow the group that it is in; until that is signed it follows the one that it was in before it was moved first."""
     pending = book.effects.find("move", device.id)
@@ -210,6 +220,11 @@ def want_move(book: FleetBook, device: Device, *, before: str) -> None:
     document = json.dumps({"group": group, "before": before, "configured": device.configured})
     if pending is None or pending.document != document:
         book.effects.want("move", device.id, document, now_seconds=book.now_seconds)
+
+
+def _want_revocation(book: FleetBook, device: str, *, reason: str, for_good: bool) -> None:
+    document = json.dumps({"reason": reason, "for_good": for_good})
+    book.effects.want("revoke", device, document, now_seconds=book.now_seconds)
 
 
 def _cancel(book: FleetBook, device: str, reason: str) -> None:

@@ -151,7 +151,7 @@ class Enrolment(Protocol):
         """
 
     def claims(self) -> Sequence[IssuedClaim]:
-        """Return the claim tokens of groups, by id.
+        """Return the claim tokens of groups, the one that expires last in front.
 
         Raises:
             EdgewrightError: They cannot be read.
@@ -180,8 +180,13 @@ class Enrolment(Protocol):
             EdgewrightError: It cannot be done now.
         """
 
-    def revoke(self, device: str, *, reason: str) -> None:
+    def revoke(self, device: str, *, reason: str, for_good: bool) -> None:
         """Take a device's certificates back.
+
+        Args:
+            device: Its id.
+            reason: Kept with them.
+            for_good: It gets none any more.
 
         Raises:
             EdgewrightError: It cannot be done now.

@@ -415,7 +415,11 @@ class FleetService:
         document = json.loads(effect.document)
         if effect.kind == "revoke":
             if self.enrolment is not None:
-                self.enrolment.revoke(effect.subject, reason=str(document["reason"]))
+                self.enrolment.revoke(
+                    effect.subject,
+                    reason=str(document["reason"]),
+                    for_good=bool(document.get("for_good", False)),  # one of an earlier version does not say
+                )
             return
         if effect.kind == "approve":
             if self.enrolment is not None:

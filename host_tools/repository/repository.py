@@ -296,15 +296,28 @@ class Repository:
             path: (_facts(target, path), _digest(target), target.length) for path, target in targets.items()
         }
 
-    def refresh(self) -> None:
+    def refresh(self, roles: Sequence[str] = ()) -> None:
         """Sign the timestamp and snapshot anew, so that they do not expire; the keys of the other roles are not needed.
 
+        Args:
+            roles: Others that are signed anew as well, as they are: root, targets, fleet, model-NAME.
+
         Raises:
-            InputError: There is no repository, or a key is missing.
+            InputError: There is no repository, a role is unknown, or a key is missing.
             OutputError: It cannot be written.
         """
         with self.signed.alone():
-            self.signed.renew({})
+            known = self.signed.ends()
+            for role in roles:
+                if role not in known:
+                    raise InputError(f"role {role!r} is unknown.", hint=f"There are {', '.join(known)}.")
+            if "root" in roles:
+                root = self.signed.root()
+                root.version += 1
+                root.expires = expires("root")
+                self.signed.put_root(root)
+            again = [role for role in known if role in roles and (role == "targets" or role not in TOP)]
+            self.signed.renew({role: self.signed.targets(role) for role in again})
 
     def rotate(self, role: str, *, uris: Sequence[str] = ()) -> None:
         """Give a role new keys and take the old ones from it. Of root, old and new keys sign the new version.

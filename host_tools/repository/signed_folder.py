@@ -105,6 +105,23 @@ class SignedFolder:
             raise InputError(f"{self._folder}: there is no repository.", hint=_NO_REPOSITORY)
         return self._read(self._timestamp_path, Timestamp)
 
+    def ends(self) -> Mapping[str, datetime]:
+        """Return until when the signature of each role holds. Where one has ended, devices take no update.
+
+        Raises:
+            InputError: Something cannot be read.
+        """
+        timestamp, targets = self.timestamp(), self.targets("targets")
+        delegated = None if targets.delegations is None else targets.delegations.roles
+        signed = {
+            "root": self.root(),
+            "targets": targets,
+            "snapshot": self._snapshot(timestamp),
+            "timestamp": timestamp,
+            **{role: self.targets(role) for role in delegated or ()},
+        }
+        return {role: one.expires for role, one in signed.items()}
+
     def version(self, role: str) -> int:
         """Return a role's version: the one that is being written, else the published one; 0 when it has none.
 

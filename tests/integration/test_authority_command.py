@@ -113,7 +113,7 @@ def test_a_folder_that_was_changed_is_told(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="not a database"), other.folder.register.transaction():
         pass
     with (
-        pytest.raises(InputError, match="expected a register of version 3, got 0"),
+        pytest.raises(InputError, match="expected a register of version 4, got 0"),
         Register(tmp_path / "empty.db").transaction(),
     ):
         pass

@@ -337,6 +337,16 @@ def test_a_server_whose_broker_refuses_it_ends_and_says_so(
     assert "Traceback" not in told
 
 
+@pytest.mark.parametrize("hours", ["0.01", "8785", "nan", "x"])
+def test_how_long_a_claim_token_is_good_is_refused_by_the_name_of_its_option(
+    hours: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["fleet", "devices", "claim", "--group", "lab", "--hours", hours])
+    assert caught.value.code == 2
+    assert "--hours" in capfd.readouterr().err
+
+
 def test_help_has_examples(capfd: pytest.CaptureFixture[str]) -> None:
     for arguments in (["fleet", "--help"], ["fleet", "rollouts", "create", "--help"]):
         with pytest.raises(SystemExit):

@@ -100,6 +100,33 @@ def test_who_was_revoked_can_come_back_into_the_same_group(
     assert facts(enrolment.members()) == [("dev-1", "field", "enrolled")]
 
 
+def test_who_is_out_for_good_gets_no_certificate_whatever_token_it_has(
+    fleet: Fleet, enrolment: Enrolment, tmp_path: Path
+) -> None:
+    fleet.enrol(tmp_path / "a", "dev-1", token=enrolment.token(group="lab", lifetime=HOUR))
+    before = enrolment.token(group="lab", lifetime=HOUR, device="dev-1")
+    for _ in range(2):
+        enrolment.revoke("dev-1", reason="scrapped", for_good=True)
+    tokens = [
+        before,
+        enrolment.token(group="lab", lifetime=HOUR),
+        enrolment.token(group="lab", lifetime=HOUR, needs_approval=True),
+        fleet.token("dev-1"),
+    ]
+    for number, token in enumerate(tokens):
+        told = refusal(
+            lambda token=token, number=number: fleet.enrol(tmp_path / f"b{number}", "dev-1", token=token)
+        )
+        assert "an operator has decommissioned 'dev-1'" in told
+    assert facts(enrolment.members()) == [("dev-1", "lab", "revoked")]
+    assert not enrolment.pending()
+    fleet.enrol(tmp_path / "c", "dev-2", token=tokens[1])  # no token was spent on it
+    enrolment.revoke("nobody", reason="never came", for_good=True)
+    assert "decommissioned" in refusal(
+        lambda: fleet.enrol(tmp_path / "d", "nobody", token=enrolment.token(group="lab", lifetime=HOUR))
+    )
+
+
 def test_a_token_of_a_group_is_listed_without_its_secret_and_can_be_revoked(
     fleet: Fleet, enrolment: Enrolment, tmp_path: Path
 ) -> None:
@@ -132,6 +159,8 @@ def test_a_token_of_a_group_is_listed_without_its_secret_and_can_be_revoked(
         enrolment.revoke_claim("0123456789ab")
     with pytest.raises(InputError, match="no claim token"):
         enrolment.claim_id("nothing")
+    longer = enrolment.token(group="lab", lifetime=2 * HOUR)
+    assert enrolment.claims()[0].id == enrolment.claim_id(longer), "the one that expires last is in front"
     fleet.shift_seconds = 4_000.0
     assert {one.id: one.state for one in enrolment.claims()}[ids[late]] == "expired"
     enrolment.refuse("dev-2", by="user ann")
@@ -176,3 +205,5 @@ def test_a_register_of_version_1_is_brought_up_to_date(fleet: Fleet, tmp_path: P
     with register.Register(path).transaction() as book:
         assert book.group_of("dev-1") == "lab"
         assert book.group_of("dev-2") is None
+        book.bar("dev-2", now_seconds=2.0, reason="")
+        assert (book.is_barred("dev-1"), book.is_barred("dev-2")) == (False, True)

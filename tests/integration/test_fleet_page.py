@@ -638,22 +638,26 @@ def test_what_devices_say_is_only_ever_text(
 
 
 @pytest.mark.parametrize(
-    "query",
+    ("query", "heading"),
     [
-        "?view=device&id=nobody",
-        "?view=rollout&id=none",
-        "?view=nothing",
-        "?view=__proto__",
-        "?view=devices&search=%00",
+        ("?view=device&id=nobody", "nobody"),
+        ("?view=rollout&id=none", "none"),
+        ("?view=group&id=none", "none"),
+        ("?view=release&id=none-1.0", "none-1.0"),
+        ("?view=device", "There is no such view"),
+        ("?view=nothing", "There is no such view"),
+        ("?view=__proto__", "There is no such view"),
+        ("?view=devices&search=%00", "Devices"),
     ],
 )
 def test_an_address_of_nothing_says_so(
-    chromium: Browser, fleet: PagesFleet, address: str, query: str
+    chromium: Browser, fleet: PagesFleet, address: str, query: str, heading: str
 ) -> None:
     entered_as(chromium, fleet, address, query, role="viewer")
     chromium.wait(
         "document.querySelector('main [role=alert]')?.innerText.length > 10 || document.querySelector('h1')?.innerText === 'There is no such view'"
     )
+    assert text(chromium, "h1") == heading, "a reader of the screen is told where it is, whatever is there"
     chromium.wait("document.readyState === 'complete'")
     chromium.open("about:blank")  # what is still on its way comes to nothing
     chromium.ask("0")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 import zlib
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from device_agent.update.occurrences import (
     TrialFailed,
     Tried,
 )
+from host_tools.repository import repository, signed_folder
 from host_tools.repository.roles import RULES
 from tests.integration.support import null_artifact, onnx_artifact, wait_until
 from tests.integration.update_repository import TARGET, Fleet
@@ -144,6 +146,22 @@ def test_frozen_metadata_are_noticed_when_they_expire_and_fresh_ones_are_taken_a
     assert refused(fleet.check()) == "metadata_expired"
     fleet.repository.refresh()
     offered(fleet)
+
+
+def test_where_one_role_has_ended_nothing_is_taken_until_it_is_signed_anew(
+    fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet.offer(artifact(tmp_path), counter=1)
+    for role in ("targets", "fleet", "model-small", "root"):
+        with monkeypatch.context() as patched:
+            for module in (repository, signed_folder):
+                patched.setattr(module, "expires", lambda _: datetime(2020, 1, 1, tzinfo=timezone.utc))
+            fleet.repository.refresh([role])
+        fleet.repository.refresh()  # snapshot and timestamp hold
+        assert fleet.repository.signed.ends()[role].year == 2020
+        assert refused(fleet.check()) == "metadata_expired", role
+        fleet.repository.refresh([role])
+        offered(fleet)
 
 
 @pytest.mark.parametrize("role", ["snapshot", "fleet", "model-small"])

@@ -91,7 +91,7 @@ class Enrolment:
             raise InputError(f"no claim token: {error}") from error
 
     def claims(self) -> tuple[IssuedClaim, ...]:
-        """Return the claim tokens of groups, by id."""
+        """Return the claim tokens of groups, the one that expires last in front: with one lifetime, the newest."""
         with self._folder.register.transaction() as book:
             return self._issued(book)
 
@@ -138,13 +138,20 @@ class Enrolment:
         """
         self._decide(device, "refused", by)
 
-    def revoke(self, device: str, *, reason: str) -> None:
+    def revoke(self, device: str, *, reason: str, for_good: bool = False) -> None:
         """Revoke what a device has, and refuse what it asks for; where nothing stands that changes nothing.
 
         Brokers know once they have the new list.
+
+        Args:
+            device: Its id.
+            reason: Kept with its certificates.
+            for_good: It gets no certificate any more, whatever token it shows.
         """
         now = self._folder.wall_seconds()
         with self._folder.register.transaction() as book:
+            if for_good:
+                book.bar(device, now_seconds=now, reason=reason)
             for request in _of(book, device):
                 if request.state != "refused":
                     book.decide(request, "refused", by=reason, now_seconds=now)
@@ -205,7 +212,7 @@ class Enrolment:
             for one in book.claims()
             if one.group
         ]
-        return tuple(sorted(issued, key=lambda one: one.id))
+        return tuple(sorted(issued, key=lambda one: (-one.expires_seconds, one.id)))
 
     def _decide(self, device: str, state: RequestState, by: str) -> None:
         now = self._folder.wall_seconds()

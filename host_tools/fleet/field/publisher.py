@@ -11,10 +11,11 @@ from host_tools.errors import ConflictError, InputError, OutputError, StaleError
 from host_tools.fleet.field.releases import unsigned_artifacts
 from host_tools.fleet.outside import always
 from host_tools.fleet.rollout.wanted import Wanted
-from host_tools.repository.roles import rule_of
+from host_tools.repository.roles import FLEET, rule_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
 
     from device_agent.contract.desired import Desired
     from host_tools.fleet.records import Release
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
 
 _LOG: Final = logging.getLogger("edgewright.fleet")
 _FRESH_RATIO: Final = 0.5
-"""A timestamp with less than this of its life left is signed anew."""
+"""What the server has the keys of, with less than this of its life left, is signed anew."""
+_WARNED_SECONDS: Final = 30 * 86_400.0
+"""So long before the end of what others have the keys of it is told, every day."""
 
 
 class Publisher:
@@ -37,6 +40,7 @@ class Publisher:
     def __init__(self, repository: Repository, *, wall_seconds: Callable[[], float] = time.time) -> None:
         self._repository = repository
         self._wall_seconds = wall_seconds
+        self._warned: dict[str, int] = {}
 
     def publish(
         self,
@@ -109,15 +113,40 @@ class Publisher:
             return self._repository.followed()
 
     def keep_fresh(self) -> None:
-        """Sign the timestamp anew when half of its life is over. To be called every hour or so.
+        """Sign timestamp and desired states anew when half of their life is over, and tell of roles that others must sign soon.
+
+        To be called every hour or so. Devices take no update from a repository of which one role has ended.
 
         Raises:
             InputError: There is no repository, or a key is missing.
             OutputError: It cannot be written.
         """
-        left = self._repository.signed.timestamp().expires.timestamp() - self._wall_seconds()
-        if left <= _FRESH_RATIO * rule_of("timestamp").lifetime.total_seconds():
-            self._repository.refresh()
+        with self._repository.signed.alone():
+            ends = self._repository.signed.ends()
+        left = {role: end.timestamp() - self._wall_seconds() for role, end in ends.items()}
+        due = [
+            role
+            for role in ("timestamp", FLEET)
+            if left[role] <= _FRESH_RATIO * rule_of(role).lifetime.total_seconds()
+        ]
+        if due:
+            self._repository.refresh([role for role in due if role == FLEET])
+        for role in left.keys() - {"timestamp", "snapshot", FLEET}:
+            if left[role] <= _WARNED_SECONDS:
+                self._warn(role, ends[role])
+
+    def _warn(self, role: str, end: datetime) -> None:
+        today = int(self._wall_seconds() // 86_400)
+        if self._warned.get(role) == today:
+            return
+        self._warned[role] = today
+        _LOG.warning(
+            "the repository's role %s is signed until %s only; then no device takes an update. "
+            "Where its keys are: edgewright repository refresh DIR --keys KEYS --role %s.",
+            role,
+            f"{end:%Y-%m-%d %H:%M} UTC",
+            role,
+        )
 
     def require_signed(self, release: Release) -> None:
         """Refuse a release that the repository does not sign as it says.

@@ -105,8 +105,19 @@ class Reason(Asked):
     reason: Words = ""
 
 
+_SOMETHING = [
+    *(
+        {"required": [name], "properties": {name: {"minItems": 1}}}
+        for name in ("groups", "tags", "targets", "engines", "agent_versions")
+    ),
+    {"required": ["least_memory_bytes"], "properties": {"least_memory_bytes": {"type": "integer"}}},
+]
+
+
 class SelectorAsked(Asked):
     """Which devices a group takes by itself; see `records.Selector`. Something must be given beside the rank."""
+
+    model_config = ConfigDict(json_schema_extra={"anyOf": _SOMETHING})  # type: ignore[dict-item]  # lists of JSON are JSON
 
     groups: Annotated[list[Name], Field(max_length=32)] = []
     tags: Annotated[list[Tag], Field(max_length=32)] = []

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Annotated
 
 from fastapi import FastAPI, Query, Request
 
 from device_agent.contract.telemetry import Scalar
-from host_tools.errors import ConflictError
+from host_tools.errors import ConflictError, NotFoundError
 from host_tools.fleet.outside import Enrolment
-from host_tools.fleet.records import ClaimState
+from host_tools.fleet.records import ClaimState, IssuedClaim
 from host_tools.fleet.serve import patterns
 from host_tools.fleet.serve.admission import caller_of
 from host_tools.fleet.serve.answers import ClaimAnswer, MadeClaim, Page, page_of
@@ -29,10 +30,11 @@ def add_claim_endpoints(app: FastAPI, fleet: Fleet) -> None:
     def list_claims(
         group: _Group = None, state: ClaimState | None = None, after: AfterName = "", limit: Limit = 100
     ) -> object:
+        claims = _enrolment(fleet).claims()
         found = [
             one
-            for one in _enrolment(fleet).claims()
-            if one.id > after and group in (None, one.group) and state in (None, one.state)
+            for one in claims[_place_after(claims, after) :]
+            if group in (None, one.group) and state in (None, one.state)
         ]
         return page_of(ClaimAnswer, found[: limit + 1], limit=limit, key="id")
 
@@ -46,6 +48,11 @@ def add_claim_endpoints(app: FastAPI, fleet: Fleet) -> None:
                 raise ConflictError(
                     f"claim: device {known.id} is in group {known.home}, got {asked.group}.",
                     hint=f"Make the token for {known.home}, or move the device first: `edgewright fleet devices edit --group`.",
+                )
+            if known is not None and known.state == "decommissioned":
+                raise ConflictError(
+                    f"claim: device {known.id} is decommissioned, and can never enrol again.",
+                    hint="Give what is in its place another id.",
                 )
             if known is None:
                 require_room(book.devices.count(DeviceFilter()), fleet.limits.devices, "devices")
@@ -74,6 +81,16 @@ def add_claim_endpoints(app: FastAPI, fleet: Fleet) -> None:
                 caller_of(request).actor, "claim.revoke", f"group/{revoked.group}", {"claim": revoked.id}
             )
         return revoked
+
+
+def _place_after(claims: Sequence[IssuedClaim], after: str) -> int:
+    """Return where a page begins: behind the claim that ended the one before. None is ever removed, so that it is there."""
+    if not after:
+        return 0
+    for place, one in enumerate(claims):
+        if one.id == after:
+            return place + 1
+    raise NotFoundError(f"after: expected `next` of the page before, there is no claim {after}.")
 
 
 def _enrolment(fleet: Fleet) -> Enrolment:

@@ -95,10 +95,7 @@ def read_table(data: bytes) -> tuple[Row, ...]:
     problems: list[str] = []
     rows = list(_rows(header, records[1:], problems))
     if problems:
-        more = f" And {len(problems) - _MOST_TOLD} more." if len(problems) > _MOST_TOLD else ""
-        raise DeviceTableError(
-            " ".join(problems[:_MOST_TOLD]) + more, hint="Nothing was taken: mend the list and send it again."
-        )
+        raise DeviceTableError(_several(problems), hint="Nothing was taken: mend the list and send it again.")
     return tuple(rows)
 
 
@@ -140,26 +137,43 @@ def import_table(fleet: Fleet, data: bytes, *, actor: str) -> Imported:
                         added_seconds=book.now_seconds,
                     )
                 )
-            elif edit_device(book, known, group=row.group, tags=row.tags, actor=actor) != known:
+            elif not _says_what_is(
+                row, known
+            ):  # so that a list that was taken out comes in, with devices that are out
+                edit_device(book, known, group=row.group, tags=row.tags, actor=actor)
                 changed += 1
         count = book.devices.count(DeviceFilter())
         require_room(count + len(added) - 1, fleet.limits.devices, "devices")
         book.devices.add(added)
-        # One entry, whose digest says which list it was: with one for each device a large list would use up its owner's changes of an hour.
+        # One entry for all that it added, whose digest says which list it was.
         details: dict[str, Scalar] = {"added": len(added), "changed": changed, "list": digest_of(data)}
         book.note(actor, "device.import", "devices", details)
         book.changes.tell(book.now_seconds, "devices", "devices", {"changed": len(added) + changed})
     return Imported(added=len(added), changed=changed, same=len(rows) - len(added) - changed)
 
 
+def _says_what_is(row: Row, known: Device) -> bool:
+    return known.home == row.group and row.tags in (None, known.tags)
+
+
 def _require_homes(book: FleetBook, rows: Sequence[Row]) -> None:
+    """Refuse lines that put a device where people cannot put one; of several lines with one such group the first is named."""
     first = {row.group: row for row in reversed(rows)}
+    problems: list[str] = []
+    hint = ""
     for row in sorted(first.values(), key=lambda row: row.line):
         try:
             book.groups.get_home(row.group)
         except (NotFoundError, ConflictError) as error:
-            hint = error.hint or "Make it first: edgewright fleet groups add."
-            raise DeviceTableError(f"line {row.line}: {error.args[0]}", hint=hint) from error
+            problems.append(f"line {row.line}: {error.args[0]}")
+            hint = hint or error.hint or "Make it first: edgewright fleet groups add."
+    if problems:
+        raise DeviceTableError(_several(problems), hint=hint)
+
+
+def _several(problems: Sequence[str]) -> str:
+    more = f" And {len(problems) - _MOST_TOLD} more." if len(problems) > _MOST_TOLD else ""
+    return " ".join(problems[:_MOST_TOLD]) + more
 
 
 def written_table(store: FleetStore) -> bytes:

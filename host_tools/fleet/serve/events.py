@@ -24,8 +24,18 @@ from host_tools.fleet.serve.context import Fleet
 from host_tools.fleet.serve.roles import ROOT
 
 _STREAM: Final = "text/event-stream"
+_EVENT: Final = {
+    "type": "object",
+    "description": "One event; `data` is JSON.",
+    "required": ["id", "event", "data"],
+    "properties": {
+        "id": {"type": "string", "pattern": "^[0-9]+$"},
+        "event": {"enum": ["audit", "rollout", "jobs", "devices", "reset"]},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    },
+}
 _ANSWER: dict[int | str, dict[str, Any]] = {
-    200: {"description": "Events", "content": {_STREAM: {"schema": {"type": "string"}}}}
+    200: {"description": "Events, until the stream ends", "content": {_STREAM: {"schema": _EVENT}}}
 }
 _POLL_SECONDS: Final = 0.5
 _SILENT_SECONDS: Final = 15.0

@@ -107,9 +107,12 @@ class Audit:
         return first_break(self.all())
 
     def done_since(self, actor: str, seconds: float) -> int:
-        """Return how much somebody did since a Unix time."""
-        asked = (
-            select(func.count()).select_from(AUDIT).where(AUDIT.c.actor == actor, AUDIT.c.seconds > seconds)
+        """Return how many changes somebody made since a Unix time.
+
+        What one transaction did is one, however many devices a list moved: its entries have the same time.
+        """
+        asked = select(func.count(AUDIT.c.seconds.distinct())).where(
+            AUDIT.c.actor == actor, AUDIT.c.seconds > seconds
         )
         return int(self._connection.execute(asked).scalar_one())
 

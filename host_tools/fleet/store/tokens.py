@@ -13,11 +13,14 @@ from host_tools.fleet.records import ApiToken
 from host_tools.fleet.store.tables import API_TOKEN
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sqlalchemy import Connection, Row
 
     from host_tools.fleet.records import Role
 
 _SECRET_BYTES: Final = 32
+_BATCH: Final = 1_000
 PREFIX: Final = "ewf_"
 """So that a scanner for secrets finds one where it should not be."""
 
@@ -75,6 +78,13 @@ class Tokens:
         """Return the next tokens in the order of their ids."""
         asked = select(API_TOKEN).where(API_TOKEN.c.id > after).order_by(API_TOKEN.c.id).limit(limit)
         return tuple(_token(row) for row in self._connection.execute(asked))
+
+    def all(self) -> Iterator[ApiToken]:
+        """Give every token that ever was, in the order of their ids."""
+        after = ""
+        while tokens := self.page(after=after, limit=_BATCH):
+            yield from tokens
+            after = tokens[-1].id
 
     def revoke(self, token: str, *, now_seconds: float) -> None:
         """Revoke a token; one that is revoked already keeps its first date."""

@@ -37,6 +37,10 @@ def test_the_commands_make_a_repository_that_only_needs_to_be_served(
     assert main(["repository", "release", fleet, "--group", "lab", name, *keys]) == 0
     assert "group/lab: desired state 1" in capsys.readouterr().out
     assert main(["repository", "refresh", fleet, *keys]) == 0
+    assert "targets: until " in capsys.readouterr().out
+    assert main(["repository", "refresh", fleet, "--role", "root", "--role", "model-small", *keys]) == 0
+    assert (tmp_path / "fleet" / "metadata" / "2.root.json").exists()
+    assert (tmp_path / "fleet" / "metadata" / "3.model-small.json").exists()
     assert main(["repository", "rotate", fleet, "--role", "fleet", *keys]) == 0
     assert not list((tmp_path / "fleet").rglob("*.pem"))
     assert not list((tmp_path / "fleet").rglob("*.new"))
@@ -79,6 +83,9 @@ def test_refusals(repository: Repository, tmp_path: Path) -> None:
         repository.add(null_artifact(tmp_path / "b.ewa"), release_counter=0)
     with pytest.raises(InputError, match="unknown"):
         repository.rotate("nobody")
+    with pytest.raises(InputError, match="'nobody' is unknown") as caught:
+        repository.refresh(["nobody"])
+    assert "model-small" in caught.value.hint
     with pytest.raises(InputError, match="repository init"):
         Repository(tmp_path / "none", KeyRing(tmp_path / "keys")).refresh()
 
@@ -107,6 +114,10 @@ def test_a_command_needs_the_keys_of_what_it_signs_and_no_others(
         repository.add(null_artifact(tmp_path / "b.ewa"), release_counter=2)
     with pytest.raises(InputError, match="2 keys must sign"):
         repository.rotate("root")
+    for role in ("root", "targets", "model-small"):
+        with pytest.raises(InputError, match=f"'{role}': . keys must sign, 0 are here"):
+            repository.refresh([role])
+    repository.refresh(["fleet"])
 
 
 def test_a_file_that_is_no_key_and_a_folder_that_cannot_be_written(

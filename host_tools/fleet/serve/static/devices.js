@@ -52,7 +52,8 @@ export function DeviceView() {
   const { shown } = useContext(Address);
   const id = encodeURIComponent(shown.id);
   const asked = useAnswers([`/devices/${id}`, `/devices/${id}/desired`, `/devices/${id}/jobs`, "/releases?limit=1000", "/groups?limit=1000"], (event) => ["devices", "jobs", "rollout"].includes(event.kind));
-  return html`<${Answered} asked=${asked}>${([device, desired, jobs, releases, groups]) => html`<${Device} device=${device} desired=${desired} jobs=${jobs.items} names=${artifactNames(releases.items)} groups=${groups.items} reload=${asked.load} />`}<//>`;
+  return html`<${Title} text=${shown.id} chip=${asked.answers?.[0].state} above=${html`<${Link} to=${{ view: "devices" }}>Devices<//>`} />
+    <${Answered} asked=${asked}>${([device, desired, jobs, releases, groups]) => html`<${Device} device=${device} desired=${desired} jobs=${jobs.items} names=${artifactNames(releases.items)} groups=${groups.items} reload=${asked.load} />`}<//>`;
 }
 
 function Device({ device, desired, jobs, names, groups, reload }) {
@@ -61,7 +62,6 @@ function Device({ device, desired, jobs, names, groups, reload }) {
   const actions = useMemo(() => deviceActions(device, jobs, groups, reload), [device, jobs, groups]);
   const differs = desired.desired !== null && desired.reported !== null && desired.desired !== desired.reported;
   return html`
-    <${Title} text=${device.id} chip=${device.state} above=${html`<${Link} to=${{ view: "devices" }}>Devices<//>`} />
     <section class="card" aria-label="What it is">
       <${Actions} actions=${actions} may=${(needed) => may(me.role, needed)} role=${me.role} />
       <${Facts} facts=${[

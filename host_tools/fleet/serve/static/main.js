@@ -12,6 +12,7 @@ import { RolloutsView, RolloutView } from "./rollouts.js";
 import { Session } from "./session.js";
 
 const VIEWS = { fleet: FleetView, group: GroupView, devices: DevicesView, device: DeviceView, rollouts: RolloutsView, rollout: RolloutView, releases: ReleasesView, release: ReleaseView, audit: AuditView };
+const OF_ONE = ["group", "device", "rollout", "release"]; // what they show the address must name
 const MENU = [["fleet", "Fleet", ["fleet", "group"]], ["devices", "Devices", ["devices", "device"]], ["rollouts", "Rollouts", ["rollouts", "rollout"]], ["releases", "Releases", ["releases", "release"]], ["audit", "Audit", ["audit"]]];
 
 function Page() {
@@ -92,7 +93,7 @@ function Inside({ me, leave }) {
 
   const session = useMemo(() => ({ me, refused, trouble: setTrouble, subscribe: (each) => { listeners.current.add(each); return () => listeners.current.delete(each); } }), [me]);
   const address = useMemo(() => ({ shown, go }), [shown]);
-  const View = Object.hasOwn(VIEWS, shown.view) ? VIEWS[shown.view] : Unknown;
+  const View = Object.hasOwn(VIEWS, shown.view) && (shown.id || !OF_ONE.includes(shown.view)) ? VIEWS[shown.view] : Unknown;
   return html`<${Session.Provider} value=${session}><${Address.Provider} value=${address}>
     <a class="skip" href="#content" onClick=${(event) => { event.preventDefault(); document.getElementById("content").focus(); }}>Skip to the content</a>
     <header>

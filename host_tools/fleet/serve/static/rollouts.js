@@ -48,7 +48,8 @@ export function RolloutView() {
   const { shown } = useContext(Address);
   const id = encodeURIComponent(shown.id);
   const asked = useAnswers([`/rollouts/${id}`, `/rollouts/${id}/explain`, "/drift"], (event) => event.subject === `rollout/${shown.id}` || (event.kind === "devices" && event.changed));
-  return html`<${Answered} asked=${asked}>${([rollout, explained, drift]) => html`<${Rollout} rollout=${rollout} explained=${explained} drift=${drift} reload=${asked.load} />`}<//>`;
+  return html`<${Title} text=${shown.id} chip=${asked.answers?.[0].state} above=${html`<${Link} to=${{ view: "rollouts" }}>Rollouts<//>`} />
+    <${Answered} asked=${asked}>${([rollout, explained, drift]) => html`<${Rollout} rollout=${rollout} explained=${explained} drift=${drift} reload=${asked.load} />`}<//>`;
 }
 
 function Rollout({ rollout, explained, drift, reload }) {
@@ -58,7 +59,6 @@ function Rollout({ rollout, explained, drift, reload }) {
   const size = inGroup ? inGroup.as_desired + inGroup.underway + inGroup.differing + inGroup.silent + inGroup.free : 0;
   const actions = useMemo(() => orders(rollout, explained, size).map((one) => ({ ...one, act: async () => { await one.act(); await reload(); } })), [rollout, explained, size]);
   return html`
-    <${Title} text=${rollout.id} chip=${rollout.state} above=${html`<${Link} to=${{ view: "rollouts" }}>Rollouts<//>`} />
     <p class="lead"><${Link} to=${{ view: "release", id: plan.release }}>${plan.release}<//> to group <${Link} to=${{ view: "group", id: plan.group }}>${plan.group}<//>. Planned by ${rollout.created_by}, <${Moment} seconds=${rollout.created_seconds} />.</p>
     <p class="unseen" role="status" aria-live="polite">${progress(explained)} ${words(rollout.state)}.</p>
     <section class="card" aria-label="Where it is">

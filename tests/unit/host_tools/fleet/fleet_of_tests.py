@@ -136,6 +136,7 @@ class SimulatedEnrolment:
     issued: dict[str, IssuedClaim] = field(default_factory=dict)
     revoked: list[tuple[str, str]] = field(default_factory=list)
     approved: list[tuple[str, str]] = field(default_factory=list)
+    barred: set[str] = field(default_factory=set)
 
     def token(self, *, group: str, lifetime: timedelta, device: str, needs_approval: bool) -> str:
         text = f"claim-{group}-{device}-{lifetime.total_seconds():.0f}-{needs_approval}"
@@ -153,7 +154,7 @@ class SimulatedEnrolment:
         return sha256(token.encode()).hexdigest()[:12]
 
     def claims(self) -> list[IssuedClaim]:
-        return sorted(self.issued.values(), key=lambda one: one.id)
+        return sorted(self.issued.values(), key=lambda one: (-one.expires_seconds, one.id))
 
     def revoke_claim(self, claim: str) -> IssuedClaim:
         if claim not in self.issued:
@@ -167,8 +168,10 @@ class SimulatedEnrolment:
     def approve(self, device: str, *, by: str) -> None:
         self.approved.append((device, by))
 
-    def revoke(self, device: str, *, reason: str) -> None:
+    def revoke(self, device: str, *, reason: str, for_good: bool) -> None:
         self.revoked.append((device, reason))
+        if for_good:
+            self.barred.add(device)
 
 
 class FleetOfTests:

@@ -260,13 +260,9 @@ def test_what_the_authority_knows_becomes_known_and_decisions_reach_it(fleet: Fl
     assert fleet.ask("POST", "/devices/d1/revoke", {"reason": "lost"}).status_code == 409
     fleet.service.round()
     assert fleet.enrolment.revoked == [("d1", "lost")]
+    assert fleet.enrolment.barred == set()
     fleet.service.take_enrolled()  # it comes back with a new claim token
     assert fleet.done("GET", "/devices/d1")["state"] == "enrolled"
-    fleet.done("POST", "/devices/d1/decommission", {"reason": "broken"})
-    fleet.service.round()
-    fleet.service.take_enrolled()
-    assert fleet.done("GET", "/devices/d1")["state"] == "decommissioned"
-    assert fleet.ask("PATCH", "/devices/d1", {"group": "lab"}).status_code == 409
     claim = fleet.done(
         "POST", "/claims", {"group": "lab", "device": "d9", "needs_approval": True}, role="operator"
     )
@@ -274,16 +270,47 @@ def test_what_the_authority_knows_becomes_known_and_decisions_reach_it(fleet: Fl
     assert fleet.ask("POST", "/claims", {"group": "nowhere"}).status_code == 404
 
 
+def test_a_decommissioned_device_stays_out_whatever_the_authority_says(fleet: FleetOfTests) -> None:
+    fleet.enrolment.known["d1"] = KnownDevice("d1", "lab", "enrolled")
+    fleet.service.take_enrolled()
+    fleet.done("POST", "/devices/d1/decommission", {"reason": "broken"})
+    fleet.service.take_enrolled()  # the authority has not heard of it yet
+    fleet.service.round()
+    assert (fleet.enrolment.revoked, fleet.enrolment.barred) == ([("d1", "broken")], {"d1"})
+    assert fleet.done("GET", "/devices/d1")["state"] == "decommissioned"
+    assert fleet.ask("PATCH", "/devices/d1", {"group": "lab"}).status_code == 409
+    refused = fleet.ask("POST", "/claims", {"group": "lab", "device": "d1"})
+    assert (refused.status_code, refused.json()["code"]) == (409, "conflict")
+    assert "can never enrol again" in refused.json()["detail"]
+    fleet.enrolment.known["d1"] = KnownDevice("d1", "lab", "revoked")
+    fleet.service.take_enrolled()
+    assert len(fleet.done("GET", "/audit?action=device.revoke")["items"]) == 0, "it stays out by itself"
+    for state in ("pending", "enrolled"):  # an authority that a version before decommissioned it in
+        fleet.enrolment.known["d1"] = KnownDevice("d1", "lab", state)
+        fleet.enrolment.barred.clear()
+        fleet.service.take_enrolled()
+        fleet.service.take_enrolled()
+        fleet.service.round()
+        assert fleet.enrolment.barred == {"d1"}
+        assert fleet.done("GET", "/devices/d1")["state"] == "decommissioned"
+    entries = fleet.done("GET", "/audit?action=device.revoke")["items"]
+    assert [(one["actor"], one["subject"]) for one in entries] == [("server", "device/d1")] * 2
+
+
 def test_claim_tokens_are_listed_and_revoked_and_the_audit_says_who_did_it(fleet: FleetOfTests) -> None:
     ids = {}
-    for group, device in (("lab", ""), ("lab", "d9"), ("shop", "")):
+    for group, device, hours in (("lab", "", 2.0), ("lab", "d9", 1.0), ("shop", "", 3.0)):
         if device == "":
             fleet.done("POST", "/groups", {"name": group})
-        ids[group, device] = fleet.done("POST", "/claims", {"group": group, "device": device})["id"]
+        asked = {"group": group, "device": device, "lifetime_seconds": hours * 3_600.0}
+        ids[group, device] = fleet.done("POST", "/claims", asked)["id"]
     every = fleet.done("GET", "/claims?limit=2", role="operator")
     rest = fleet.done("GET", f"/claims?after={every['next']}")
-    assert [one["id"] for one in every["items"] + rest["items"]] == sorted(ids.values())
+    last_first = [ids["shop", ""], ids["lab", ""], ids["lab", "d9"]]
+    assert [one["id"] for one in every["items"] + rest["items"]] == last_first
     assert rest["next"] is None
+    beyond = fleet.ask("GET", "/claims?after=0123456789ab")
+    assert (beyond.status_code, "`next` of the page before" in beyond.json()["detail"]) == (404, True)
     lost = ids["lab", "d9"]
     assert fleet.done("DELETE", f"/claims/{lost}", role="operator")["state"] == "revoked"
     assert [one["id"] for one in fleet.done("GET", "/claims?group=lab&state=revoked")["items"]] == [lost]

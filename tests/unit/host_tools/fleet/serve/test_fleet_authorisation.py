@@ -10,6 +10,7 @@ from fastapi.routing import APIRoute
 
 from host_tools.fleet.records import Role
 from host_tools.fleet.serve.admission import endpoint_of
+from host_tools.fleet.serve.limits import Limits, Rate
 from host_tools.fleet.serve.roles import NEEDED, OPEN, ROLES, matrix_table, may
 from tests.unit.host_tools.fleet.fleet_of_tests import ROOT, FleetOfTests
 
@@ -52,8 +53,8 @@ def test_every_route_lets_in_who_may_and_nobody_else(fleet: FleetOfTests, role: 
 
 @pytest.mark.parametrize("shown", ["", "Bearer", "Bearer ewf_nobody", "Basic dTpw", "Bearer \xe9"])
 def test_nobody_gets_in_without_a_good_token(tmp_path: Path, shown: str) -> None:
-    fleet = FleetOfTests(str(tmp_path / "fleet.db"))
-    for endpoint in sorted(NEEDED)[:15]:
+    fleet = FleetOfTests(str(tmp_path / "fleet.db"), limits=Limits(refusals=Rate(per_second=1e6, burst=1e6)))
+    for endpoint in sorted(NEEDED):
         answer = fleet.send(
             endpoint.partition(" ")[0],
             ROOT + path_of(endpoint),

@@ -62,6 +62,10 @@ def test_a_list_adds_moves_and_tags_and_comes_out_again(fleet: FleetOfTests) -> 
         (b"id,group\nd1,lab\nd2,\xff\n", "line 3: expected UTF-8, got byte 0xff."),
         (b"id,group\n" + b"".join(b"?%d,lab\n" % n for n in range(30)), "And 10 more."),
         (b"id,group\nd1,lab\nd2,nowhere\n", "line 3: group nowhere: there is none of that name."),
+        (
+            b"id,group\nd1,none\nd2,lab\nd3,nowhere\n",
+            "line 2: group none: there is none of that name. line 4: group nowhere: there is none of that name.",
+        ),
     ],
 )
 def test_a_wrong_line_is_named_and_nothing_is_taken(fleet: FleetOfTests, table: bytes, problem: str) -> None:
@@ -84,6 +88,17 @@ def test_a_device_that_is_out_stops_the_list(fleet: FleetOfTests) -> None:
     answer = fleet.ask("POST", "/devices.csv", content=f"id,group\nnew,lab\n{name},shop\n".encode())
     assert answer.status_code == 409
     assert fleet.ask("GET", "/devices/new").status_code == 404
+
+
+def test_what_is_taken_out_comes_in_again_with_devices_that_are_out(fleet: FleetOfTests) -> None:
+    names = fleet.with_devices(3)
+    fleet.done("PATCH", f"/devices/{names[0]}", {"tags": ["roof", "x"]})
+    fleet.done("POST", f"/devices/{names[0]}/decommission", {})
+    fleet.done("POST", f"/devices/{names[1]}/revoke", {})
+    listed = fleet.ask("GET", "/devices.csv").content
+    assert fleet.ask("POST", "/devices.csv", content=listed).json() == {"added": 0, "changed": 0, "same": 3}
+    moved = fleet.ask("POST", "/devices.csv", content=listed.replace(b"roof", b"floor"))
+    assert (moved.status_code, moved.json()["code"]) == (409, "conflict")
 
 
 def test_there_are_never_more_devices_than_allowed(tmp_path: Path) -> None:

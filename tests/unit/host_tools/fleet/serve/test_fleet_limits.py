@@ -92,11 +92,13 @@ def test_who_tries_tokens_keeps_nobody_out_who_has_one(
 def test_no_quota_keeps_anybody_from_stopping_a_rollout(
     fleet_with: Callable[[Limits], FleetOfTests],
 ) -> None:
-    fleet = fleet_with(Limits(changes_per_hour=6))
+    fleet = fleet_with(Limits(changes_per_hour=4))
     fleet.with_devices(2)
-    fleet.planned()
+    fleet.planned()  # in the same moment: one change
+    fleet.pass_time(1)
     fleet.done("POST", "/rollouts/r1/submit", {})
     for number in range(2):
+        fleet.pass_time(1)
         fleet.done("POST", "/groups", {"name": f"g{number}"})
     assert fleet.ask("POST", "/groups", {"name": "one-more"}).status_code == 429
     fleet.done("POST", "/rollouts/r1/pause", {})
@@ -111,14 +113,34 @@ def test_changes_within_an_hour_are_counted_and_a_restart_forgets_none(
     fleet = fleet_with(Limits(changes_per_hour=2))
     for name in ("a", "b"):
         fleet.done("POST", "/groups", {"name": name})
+        fleet.pass_time(1)
     refused = fleet.ask("POST", "/groups", {"name": "c"})
     assert (refused.status_code, refused.json()["code"]) == (429, "too_many")
     assert "retry-after" in refused.headers
     assert fleet.ask("GET", "/groups").status_code == 200
     again = fleet_with(Limits(changes_per_hour=2))
+    again.pass_time(2)
     assert again.ask("POST", "/groups", {"name": "c"}).status_code == 429
     again.pass_time(3_601)
     again.done("POST", "/groups", {"name": "c"})
+
+
+def test_a_list_is_one_change_however_many_devices_it_moves(
+    fleet_with: Callable[[Limits], FleetOfTests],
+) -> None:
+    fleet = fleet_with(Limits(changes_per_hour=4))
+    names = fleet.with_devices(20)
+    fleet.pass_time(1)
+    fleet.done("POST", "/groups", {"name": "shop"})
+    fleet.pass_time(1)
+    lines = "".join(f"{name},shop,x\n" for name in names)
+    listed = fleet.ask("POST", "/devices.csv", content=f"id,group,tags\n{lines}".encode())
+    assert listed.json() == {"added": 0, "changed": 20, "same": 0}
+    assert fleet.audited().count("device.edit") == 20
+    fleet.pass_time(1)
+    fleet.done("POST", "/groups", {"name": "yard"})
+    fleet.pass_time(1)
+    assert fleet.ask("POST", "/groups", {"name": "one-more"}).status_code == 429
 
 
 @pytest.mark.parametrize(

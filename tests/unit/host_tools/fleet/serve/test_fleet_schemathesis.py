@@ -21,6 +21,13 @@ if TYPE_CHECKING:
 MEANING = {f"POST {ROOT}/devices.csv", f"POST {ROOT}/rollouts"}
 """Where a description cannot say all that is wrong: lines of a list, stages whose shares shrink."""
 WIDE = Rate(per_second=1e6, burst=1e6)
+RIGHT, WRONG = schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE
+ENDPOINTS = sorted(set(NEEDED) | OPEN)
+ASKED = [
+    *((endpoint, mode, "anything") for endpoint in ENDPOINTS for mode in (RIGHT, WRONG)),
+    *((endpoint, RIGHT, "what is there") for endpoint in ENDPOINTS if "{" in endpoint),
+]
+"""Each endpoint, rightly and wrongly; and once more with the names of what there is, on which nobody who draws at random comes."""
 
 
 @pytest.fixture(scope="module")
@@ -38,27 +45,48 @@ def asked_fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FleetOfTes
 
 
 @pytest.fixture(scope="module")
+def there(asked_fleet: FleetOfTests) -> dict[str, str | int]:
+    """Return the names of what there is."""
+    return {
+        "device": "lab-00001",
+        "group": "lab",
+        "release": "net-1.0",
+        "rollout": "r1",
+        "stage": 0,
+        "token": asked_fleet.done("POST", "/tokens", {"name": "other", "role": "viewer"})["token"]["id"],
+        "claim": asked_fleet.done("POST", "/claims", {"group": "lab"})["id"],
+    }
+
+
+@pytest.fixture(scope="module")
 def api(asked_fleet: FleetOfTests) -> Any:
     return schemathesis.openapi.from_asgi(f"{ROOT}/openapi.json", asked_fleet.app)
 
 
-@pytest.mark.parametrize("mode", list(schemathesis.GenerationMode), ids=lambda mode: mode.value)
 @pytest.mark.parametrize(
-    "endpoint", sorted((set(NEEDED) | OPEN) - {f"GET {ROOT}/events"})
-)  # which does not end
+    ("endpoint", "mode", "named"), ASKED, ids=[f"{one[0]} {one[1].value} {one[2]}" for one in ASKED]
+)
 def test_every_answer_is_as_described(
-    api: Any, asked_fleet: FleetOfTests, endpoint: str, mode: schemathesis.GenerationMode
+    api: Any,
+    asked_fleet: FleetOfTests,
+    there: dict[str, str | int],
+    endpoint: str,
+    mode: schemathesis.GenerationMode,
+    named: str,
 ) -> None:
     method, _, path = endpoint.partition(" ")
     operation = api[path][method]
     shown = {"Authorization": f"Bearer {asked_fleet.secret('admin')}"}
+    excluded = [positive_data_acceptance] if endpoint in MEANING else []
 
     @given(case=operation.as_strategy(generation_mode=mode))
     @settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
     def ask(case: schemathesis.Case) -> None:
-        case.call_and_validate(
-            headers=shown, excluded_checks=[positive_data_acceptance] if endpoint in MEANING else []
-        )
+        if named == "what is there":
+            case.path_parameters = {name: there[name] for name in case.path_parameters}
+        if path == f"{ROOT}/events" and mode == RIGHT:
+            case.query = {**case.query, "longest_seconds": 0}  # else it does not end
+        case.call_and_validate(headers=shown, excluded_checks=excluded)
 
     with contextlib.suppress(Unsatisfiable):  # an endpoint without arguments cannot be asked wrongly
         ask()

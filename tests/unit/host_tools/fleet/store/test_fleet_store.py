@@ -380,6 +380,17 @@ def test_changes_are_remembered_for_a_while(either: FleetOfTests) -> None:
         ]
 
 
+def test_every_token_is_given_however_many_there_are(either: FleetOfTests) -> None:
+    with either.store.writing() as book:
+        made = [
+            book.tokens.make(
+                name=f"n{number}", role="viewer", created_by="y", now_seconds=1.0, lifetime_seconds=1.0
+            )[0].name
+            for number in range(1_003)
+        ]
+        assert sorted(one.name for one in book.tokens.all()) == sorted(made)
+
+
 def test_a_token_is_kept_as_a_digest_only(either: FleetOfTests) -> None:
     with either.store.writing() as book:
         token, secret = book.tokens.make(
