@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from device_agent.arguments import command_parser
 from device_agent.config import described, load_config
+from device_agent.contract.document import visible
 from device_agent.contract.errors import ConfigError, EdgewrightError, MeasurementError, StorageError
 from device_agent.ending import Terminated, end_in_order, status_of
 from device_agent.stop_signals import StopSignals
@@ -55,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             config = load_config(options.config)
             status = _COMMANDS[options.command](config, options)
     except EdgewrightError as error:
-        print(f"edgewright-agent: {error}", file=sys.stderr)
+        _complain(error)
         return exit_status(error.code)
     except KeyboardInterrupt as end:
         how = "ended by SIGTERM" if isinstance(end, Terminated) else "interrupted"
@@ -90,7 +91,7 @@ def _run(config: AgentConfig, _options: argparse.Namespace) -> int:
         # A model is changed by a new process: the one way a model ever starts, and nothing of the old one stays.
         os.execv(sys.executable, sys.orig_argv)  # noqa: S606  our own command, word for word
     if ended.code != "ok":
-        print(f"edgewright-agent: {ended.message}", file=sys.stderr)
+        _complain(ended.message)
     status = exit_status(ended.code)
     if agent.leaves_an_engine:
         # Its thread would return into an interpreter that ends, be taken apart within C++, and abort the process.
@@ -108,9 +109,9 @@ def _check(config: AgentConfig, options: argparse.Namespace) -> int:
         found = {"ok": status == 0, "config": described(config), **report.facts}
         _say(_as_json(found))
     else:
-        _say(as_text(report))
+        _show(as_text(report))
     if report.problem is not None:
-        print(f"edgewright-agent: {report.problem}", file=sys.stderr)
+        _complain(report.problem)
     return status
 
 
@@ -122,7 +123,7 @@ def _status(config: AgentConfig, options: argparse.Namespace) -> int:
     path = socket_path(config)
     status = read_status(path)
     with understood(path):
-        text = _as_json(status) if options.json else as_text(status)
+        text = _as_json(status) if options.json else visible(as_text(status))
     _say(text)
     return 0
 
@@ -134,7 +135,7 @@ def _diag(config: AgentConfig, options: argparse.Namespace) -> int:
     if options.json:
         _say(_as_json([dataclasses.asdict(finding) for finding in findings]))
     else:
-        _say(as_lines(findings))
+        _show(as_lines(findings))
     return _DEVICE_FAILED if any(finding.verdict == "error" for finding in findings) else 0
 
 
@@ -163,8 +164,17 @@ def _sensors(options: argparse.Namespace) -> int:
     if options.json:
         _say(_as_json(listing.as_json(inventory)))
     else:
-        _say(listing.as_text(inventory))
+        _show(listing.as_text(inventory))
     return 0
+
+
+def _complain(reason: object) -> None:
+    print(f"edgewright-agent: {visible(str(reason))}", file=sys.stderr)
+
+
+def _show(text: str) -> None:
+    """Print what is for people; raises as `_say`."""
+    _say(visible(text))
 
 
 def _say(text: str) -> None:
@@ -205,7 +215,7 @@ def _measure(config: AgentConfig, options: argparse.Namespace) -> int:
         sustained=options.sustained,
     )
     report = command.measure(config, plan, progress=lambda line: print(line, file=sys.stderr, flush=True))
-    _say(_as_json(as_json(report)) if options.json else as_text(report))
+    _say(_as_json(as_json(report)) if options.json else visible(as_text(report)))
     if report.invalid:
         raise MeasurementError(
             f"the figures are invalid: {'; '.join(report.invalid)}.",

@@ -8,6 +8,8 @@ import sys
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
+from device_agent.contract.document import visible
+
 if TYPE_CHECKING:
     from device_agent.config import LogSection
 
@@ -20,6 +22,14 @@ _PRIORITIES: Final = {
     logging.ERROR: 3,
     logging.CRITICAL: 2,
 }
+
+
+class TextLines(logging.Formatter):
+    """Lines for people; see `visible`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line, and those of a trace."""
+        return visible(super().format(record))
 
 
 class JsonLines(logging.Formatter):
@@ -75,7 +85,7 @@ def start_log(wanted: LogSection) -> None:
     """Send every log line of this process to standard error, in the form that is configured."""
     handler = logging.StreamHandler(sys.stderr)
     forms = {
-        "text": logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"),
+        "text": TextLines("%(asctime)s %(levelname)-7s %(message)s"),
         "json": JsonLines(),
         "journal": JournalLines("%(message)s"),
     }

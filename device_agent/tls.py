@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import Any, Final
 
 from device_agent.contract.errors import ConfigError
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from device_agent.contract.regular_file import require_regular_file
 
 _NOT_YET_VALID: Final = 9
 _EXPIRED: Final = 10
@@ -76,13 +76,16 @@ def client_context(files: TlsFiles, *, section: str = "mqtt") -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.server_name = files.server_name
     try:
+        require_regular_file(files.ca)  # OpenSSL would wait for a named pipe
         context.load_verify_locations(cafile=files.ca)
         if files.cert is not None:
             # Renewal moves the link that leads to both: where they are is found out once, so that they belong together.
-            folder = files.cert.parent.resolve()
+            folder = Path(os.path.realpath(files.cert.parent))
             key = files.key
             if key is not None and key.parent == files.cert.parent:
                 key = folder / key.name
+            for file in (folder / files.cert.name, *([] if key is None else [key])):
+                require_regular_file(file)
             # A password is given so that OpenSSL never asks for one at a terminal; there is none to give.
             context.load_cert_chain(folder / files.cert.name, key, password="")
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError

@@ -18,6 +18,33 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger("edgewright.worker")
 
 
+class StopEvent(threading.Event):
+    """An event that can be looked at without a call, as the inference loop does before every frame.
+
+    Attributes:
+        is_asked: Whether it is set.
+    """
+
+    __slots__ = ("_changing", "is_asked")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._changing = threading.Lock()
+        self.is_asked = False
+
+    def set(self) -> None:
+        """See `threading.Event.set`."""
+        with self._changing:
+            super().set()
+            self.is_asked = True
+
+    def clear(self) -> None:
+        """See `threading.Event.clear`."""
+        with self._changing:
+            super().clear()
+            self.is_asked = False
+
+
 class Worker:
     """Runs steps in order, each to its end, until stopped. What a step returns is reported; what it raises is reported as `Failed`.
 
@@ -29,7 +56,7 @@ class Worker:
     """
 
     def __init__(self, report: Callable[[Occurrence], None]) -> None:
-        self.stopping = threading.Event()
+        self.stopping = StopEvent()
         self._ended = False
         self._report = report
         self._steps: SimpleQueue[Callable[[], Occurrence | None] | None] = SimpleQueue()

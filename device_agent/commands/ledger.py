@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, get_args
 from device_agent.contract.document import read_document, write_document
 from device_agent.contract.errors import EdgewrightError, StorageError
 from device_agent.contract.fields import Fields
+from device_agent.contract.regular_file import read_regular_file
 from device_agent.contract.telemetry import CommandStatus
 from device_agent.durable import write_durably
 
@@ -137,8 +138,7 @@ class Ledger:
 
 
 def _read(path: Path) -> list[CommandRecord]:
-    with path.open("rb") as stream:
-        data = stream.read(_MAX_BYTES + 1)
+    data = read_regular_file(path, most_bytes=_MAX_BYTES + 1)
     fields = Fields(read_document(data, where=str(path), max_bytes=_MAX_BYTES), where=str(path))
     fields.schema_version(_VERSION)
     return [

@@ -27,6 +27,7 @@ from device_agent.config.paths import check_own_file, check_paths
 from device_agent.config.rules import check_together
 from device_agent.config.section import read_section
 from device_agent.contract.errors import ConfigError
+from device_agent.contract.regular_file import read_regular_file
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -82,8 +83,7 @@ def load_config(path: Path | str) -> AgentConfig:
     """
     path = Path(path)
     try:
-        with path.open("rb") as stream:
-            data = stream.read(_MAX_FILE_BYTES + 1)
+        data = read_regular_file(path, most_bytes=_MAX_FILE_BYTES + 1)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}.", hint="Is the path right?") from error
     if len(data) > _MAX_FILE_BYTES:
@@ -149,10 +149,11 @@ def _password(config: MqttSection, environment: Mapping[str, str]) -> str | None
     if config.password_file is None:
         return None
     try:
-        with config.password_file.open("rb") as stream:
-            lines = stream.read(_MAX_FILE_BYTES).decode("utf-8-sig").splitlines()
+        data = read_regular_file(config.password_file, most_bytes=_MAX_FILE_BYTES)
+        lines = data.decode("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"mqtt.password_file: {config.password_file} cannot be read: {error}.") from error
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError(f"mqtt.password_file: {config.password_file} cannot be read: {reason}.") from error
     if not lines or not lines[0]:
         raise ConfigError(f"mqtt.password_file: {config.password_file} is empty.")
     return lines[0]

@@ -30,6 +30,7 @@ from device_agent.contract.digest import checked_digest, digest_of, require_dige
 from device_agent.contract.errors import ArchiveError, DigestMismatchError, StorageError
 from device_agent.contract.manifest import Member
 from device_agent.contract.manifest_codec import MANIFEST_NAME, MAX_MANIFEST_BYTES
+from device_agent.contract.regular_file import open_regular_file
 from device_agent.contract.zip_layout import Entry
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ class ArtifactArchive:
         where = path.name
         try:
             file_size = _checked_size(path, limits)
-            with path.open("rb") as stream:
+            with open_regular_file(path) as stream:
                 digest, head = _digest_and_head(stream, file_size, where=where)
                 if expected_digest is not None and digest != expected_digest:
                     raise DigestMismatchError(
@@ -164,7 +165,7 @@ class ArtifactArchive:
             raise ArchiveError(f"{self.path.name}: no member {name!r}.")
         entry = self._entries[name]
         try:
-            with self.path.open("rb") as stream:
+            with open_regular_file(self.path) as stream:
                 stream.seek(entry.start)
                 data = stream.read(entry.size_bytes)
         except OSError as error:

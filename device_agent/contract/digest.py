@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING, BinaryIO
 
 from device_agent.contract.errors import ContractError, DigestMismatchError
+from device_agent.contract.regular_file import open_regular_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,7 +35,7 @@ def digest_of_file(path: Path) -> str:
     Raises:
         OSError: The file cannot be read.
     """
-    with path.open("rb") as stream:
+    with open_regular_file(path) as stream:
         return digest_of_stream(stream)
 
 

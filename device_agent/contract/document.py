@@ -78,6 +78,16 @@ def printable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
+def visible(text: str) -> str:
+    """Return ``text`` for a terminal: what would steer it, as a name that others chose could, is written out; lines and tabs stay."""
+    return "".join(
+        letter
+        if letter.isprintable() or letter in "\n\t"
+        else letter.encode("unicode_escape").decode("ascii")
+        for letter in text
+    )
+
+
 def frozen(value: Mapping[str, object]) -> Mapping[str, object]:
     """Return unknown fields with every mapping read-only and every list a tuple, to the bottom.
 

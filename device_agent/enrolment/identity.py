@@ -31,6 +31,7 @@ from device_agent.contract.document import read_document, write_document
 from device_agent.contract.enrolment import split_url
 from device_agent.contract.errors import ConfigError, ContractError, StorageError, TrustError
 from device_agent.contract.fields import Fields
+from device_agent.contract.regular_file import read_regular_file
 from device_agent.contract.topics import checked_device_id
 from device_agent.durable import sync_folder, write_durably
 from device_agent.tls import TlsFiles
@@ -48,6 +49,9 @@ _GENERATION: Final = re.compile(r"[0-9a-f]{1,64}")
 _GENERATION_FILES: Final = frozenset({"device.key", "device.crt", "ca.crt", _ABOUT})
 _MAX_FILE_BYTES: Final = 1 << 16
 _LATEST_SECONDS: Final = 253_402_300_799.0
+_NOT_OURS: Final = frozenset({errno.ELOOP, errno.EINVAL, errno.EISDIR, errno.ENOTDIR})
+"""What reading gives where links lead in a circle, or what lies there is no file: nothing that this module writes."""
+_ENROL_ANEW: Final = "Enrol anew: edgewright-agent enrol --replace with a new token."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,18 +106,17 @@ class IdentityFolder:
         """
         where = self.path / _CURRENT / _ABOUT
         try:
-            with where.open("rb") as stream:
-                data = stream.read(_MAX_FILE_BYTES + 1)
+            data = read_regular_file(where, most_bytes=_MAX_FILE_BYTES + 1)
         except FileNotFoundError:
             return None
         except OSError as error:
+            if error.errno in _NOT_OURS:
+                raise TrustError(f"{where}: {error.strerror}.", hint=_ENROL_ANEW) from error
             raise _storage(where, error) from error
         try:
             return _decoded(data, str(where))
         except ContractError as error:
-            raise TrustError(
-                f"{error}", hint="Enrol anew: edgewright-agent enrol --replace with a new token."
-            ) from error
+            raise TrustError(f"{error}", hint=_ENROL_ANEW) from error
 
     def required(self, device: str) -> Identity:
         """Return what is in use, if it is this device's.
@@ -152,7 +155,7 @@ class IdentityFolder:
 
     def credentials(self) -> Credentials:
         """Read the current generation's files."""
-        folder = (self.path / _CURRENT).resolve()
+        folder = self._in_use()
         return Credentials(
             key=self._read(folder / "device.key"),
             certificate=self._read(folder / "device.crt"),
@@ -215,9 +218,9 @@ class IdentityFolder:
     def sweep(self) -> None:
         """Remove what was written here and is not in use: older generations, what is half written, a pending key that has been certified."""
         try:
-            in_use = (self.path / _CURRENT).resolve()
+            in_use = self._in_use()
             pending = self.path / _PENDING_KEY
-            if pending.exists() and pending.read_bytes() == (in_use / "device.key").read_bytes():
+            if pending.exists() and self._read(pending) == self._read(in_use / "device.key"):
                 pending.unlink()
             for entry in self.path.iterdir():
                 # By name: `in_use` is resolved, and the folder may have been given through a link or with `..`.
@@ -238,10 +241,13 @@ class IdentityFolder:
         self._write(made / _ABOUT, _encoded(identity), mode=0o644)
         made.replace(target)
 
+    def _in_use(self) -> Path:
+        """Return the folder of the current generation; `Path.resolve` fails in a circle of links, with an error of no file."""
+        return Path(os.path.realpath(self.path / _CURRENT))
+
     def _read(self, path: Path) -> bytes:
         try:
-            with path.open("rb") as stream:
-                return stream.read(_MAX_FILE_BYTES)
+            return read_regular_file(path, most_bytes=_MAX_FILE_BYTES)
         except OSError as error:
             raise _storage(path, error) from error
 

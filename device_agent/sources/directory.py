@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from device_agent.contract.document import printable
 from device_agent.contract.errors import DeviceError
+from device_agent.contract.regular_file import read_regular_file
 from device_agent.sources.adapt import FrameError, to_payload
 from device_agent.sources.preprocess import PictureError, load_image
 from device_agent.sources.received import array_of
@@ -176,8 +177,7 @@ class DirectorySource:
         if path.suffix.lower() in PICTURE_SUFFIXES and self._preprocessing is not None:
             return {first.source_name: load_image(path, self._preprocessing)}
         try:
-            with path.open("rb") as stream:
-                data = stream.read(_MAX_FILE_BYTES + 1)
+            data = read_regular_file(path, most_bytes=_MAX_FILE_BYTES + 1)
         except OSError as error:
             raise FrameError(f"{path.name}: cannot be read: {error.strerror}.") from error
         if len(data) > _MAX_FILE_BYTES:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from device_agent.contract.errors import ConfigError
 from device_agent.contract.manifest import Preprocessing
+from device_agent.contract.regular_file import read_regular_file
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -40,8 +41,7 @@ def load_preprocessing(path: Path) -> Preprocessing:
         ConfigError: It cannot be read or is wrong; the message names file and key.
     """
     try:
-        with path.open("rb") as stream:
-            data = stream.read(_MAX_FILE_BYTES + 1)
+        data = read_regular_file(path, most_bytes=_MAX_FILE_BYTES + 1)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}.") from error
     if len(data) > _MAX_FILE_BYTES:

@@ -9,6 +9,7 @@ from numpy.lib.npyio import NpzFile
 
 from device_agent.contract.document import printable
 from device_agent.contract.errors import DeviceError
+from device_agent.contract.regular_file import open_regular_file
 from device_agent.sources.adapt import FrameError, source_shape, to_payload
 from device_agent.sources.source import Frame, SourceEnded
 
@@ -87,7 +88,7 @@ def _read(path: Path, tensors: Sequence[PayloadTensor]) -> dict[str, NDArray[np.
     names = [tensor.source_name for tensor in tensors]
     try:
         # Opened here: `numpy.load` leaves open what it cannot read.
-        with path.open("rb") as stream, _npz(stream, path) as archive:
+        with open_regular_file(path) as stream, _npz(stream, path) as archive:
             missing = [name for name in names if name not in archive]
             if missing:
                 raise DeviceError(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from device_agent.contract.document import read_document
 from device_agent.contract.errors import ConfigError, ContractError
 from device_agent.contract.fields import Fields
+from device_agent.contract.regular_file import read_regular_file
 from device_agent.enrolment.identity import IdentityFolder
 from device_agent.update.jobs import Network
 
@@ -56,8 +57,7 @@ def read_bootstrap(config: AgentConfig) -> Bootstrap:
 
 def _root_version(path: Path) -> int:
     try:
-        with path.open("rb") as stream:
-            data = stream.read(_MAX_ROOT_BYTES + 1)
+        data = read_regular_file(path, most_bytes=_MAX_ROOT_BYTES + 1)
     except OSError as error:
         raise ConfigError(
             f"update.root: {path}: cannot be read: {error.strerror or error}.", hint="Is the path right?"

@@ -9,6 +9,7 @@ from device_agent.contract.document import read_document, write_document
 from device_agent.contract.errors import ContractError, StorageError
 from device_agent.contract.fields import Fields
 from device_agent.contract.model_names import MAIN_MODEL
+from device_agent.contract.regular_file import read_regular_file
 from device_agent.durable import write_durably
 from device_agent.update.state import (
     MAX_NOTICES,
@@ -97,8 +98,7 @@ def read_state(path: Path) -> UpdateState | None:
         ContractError: It is damaged.
     """
     try:
-        with path.open("rb") as stream:
-            data = stream.read(_MAX_BYTES + 1)
+        data = read_regular_file(path, most_bytes=_MAX_BYTES + 1)
     except FileNotFoundError:
         return None
     except OSError as error:

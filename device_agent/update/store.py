@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 
 from device_agent.contract.digest import checked_digest, digest_of_file, digest_of_stream
 from device_agent.contract.errors import DigestMismatchError, StorageError
+from device_agent.contract.regular_file import open_regular_file
 from device_agent.durable import sync_folder
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ class Store:
             digest = digest_of_file(source)
             if self.holds(digest) and digest_of_file(self.path(digest)) == digest:
                 return digest
-            with source.open("rb") as origin, self.open_part(digest) as copy:
+            with open_regular_file(source) as origin, self.open_part(digest) as copy:
                 copy.truncate()
                 while chunk := origin.read(_CHUNK_BYTES):
                     copy.write(chunk)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import fcntl
 import logging
+import os
 from dataclasses import replace
 from functools import partial
 from time import monotonic, time
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from device_agent.contract.archive import ArtifactArchive
 from device_agent.contract.errors import EdgewrightError, StorageError
@@ -194,7 +195,8 @@ class Updates:
         """End what is under way, and let another agent have the folder."""
         self._children.cancel()
         if self._lock is not None:
-            self._lock.close()
+            os.close(self._lock)
+            self._lock = None
 
     # --- effects ---
 
@@ -292,22 +294,23 @@ class Updates:
             _LOG.warning("the store is not cleaned: %s", error)
 
 
-def _locked(folder: Path) -> IO[bytes] | None:
+def _locked(folder: Path) -> int | None:
     """Hold the folder: two agents would remove each other's artifacts. None where it cannot be made, which the first step tells."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / "lock").open("ab")
+        # To be read too, and so without waiting, were it a named pipe.
+        descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     except OSError:
         return None
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        lock.close()
+        os.close(descriptor)
         raise StorageError(
             f"update.directory: {folder}: another agent uses it.",
             hint="Stop the other agent, or give each agent its own folder.",
         ) from error
-    return lock
+    return descriptor
 
 
 def _moment() -> was.Moment:

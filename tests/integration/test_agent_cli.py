@@ -54,6 +54,22 @@ def test_help_has_examples_and_the_exit_status() -> None:
         assert text in done.stdout
 
 
+def test_names_that_would_steer_the_terminal_are_written_out(tmp_path: Path) -> None:
+    config = tmp_path / "agent.toml"
+    config.write_text('[device]\nid = "d"\n"\\u001b[31mred\\u009b" = 1\n')
+    done = command("check", "--config", str(config))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "device: \\x1b[31mred\\x9b: unknown." in done.stderr
+    path = null_artifact(tmp_path / "\x1b]0;title\x07.ewa")
+    done = command("diag", "--config", str(write_config(tmp_path, NO_BROKER, path.with_name("\x1bnone.ewa"))))
+    assert "\\x1bnone.ewa" in done.stdout
+    assert "\x1b" not in done.stdout + done.stderr
+    agent = AgentProcess(write_config(tmp_path, NO_BROKER, path.with_name("\x1bnone.ewa")))
+    assert agent.wait() == 7
+    assert "\\x1bnone.ewa" in agent.log
+    assert "\x1b" not in agent.log
+
+
 @pytest.mark.parametrize("verb", [*cli._COMMANDS, "sensors"])
 def test_every_command_has_examples_that_its_parser_takes(
     verb: str, capsys: pytest.CaptureFixture[str]

@@ -23,6 +23,7 @@ from device_agent.enrolment import keys
 from device_agent.enrolment.enrol import enrol, read_token, renew
 from device_agent.enrolment.exchange import AuthorityServer, ClockError, RefusedError
 from device_agent.enrolment.identity import IdentityFolder
+from device_agent.tls import client_context
 from host_tools.free_port import free_port
 from tests.integration.fleet import DAY, Fleet, RawServer
 
@@ -117,6 +118,24 @@ def test_what_others_keep_in_the_folder_is_left_alone(fleet: Fleet, tmp_path: Pa
     assert others <= left
     serial = IdentityFolder(device).required("dev-1").serial
     assert {entry.parts[0] for entry in left - others} == {"current", "lock", serial}
+
+
+def test_links_that_lead_in_a_circle_are_a_damaged_identity_and_cured_like_one(
+    fleet: Fleet, tmp_path: Path
+) -> None:
+    fleet.enrol(tmp_path / "identity")
+    folder = IdentityFolder(tmp_path / "identity")
+    (folder.path / "current").unlink()
+    (folder.path / "current").symlink_to("current")
+    with pytest.raises(
+        TrustError, match=r"identity\.json: Too many levels of symbolic links.*enrol --replace"
+    ):
+        folder.required("dev-1")
+    (tmp_path / "ca.crt").write_text(fleet.folder.signer.pem)
+    with pytest.raises(ConfigError, match=r"tls_cert .*: cannot be used: .*Too many levels"):
+        client_context(folder.tls_files(ca=tmp_path / "ca.crt"))
+    fleet.enrol(folder.path, replace=True)
+    client_context(folder.tls_files())
 
 
 def test_a_token_for_any_device_takes_a_new_id_and_no_id_that_is_taken(fleet: Fleet, tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ from device_agent.sources.source import Frame
 from device_agent.sources.source import SourceEnded as NoMoreFrames
 from device_agent.sources.synthetic import SyntheticSource
 from device_agent.startup import at_least
-from device_agent.worker import Worker
+from device_agent.worker import StopEvent, Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -93,7 +93,7 @@ def loop_of(
     meter: Meter,
     *,
     results: ResultQueue | None = None,
-    stopping: threading.Event | None = None,
+    stopping: StopEvent | None = None,
     rate_hz: float = 0.0,
     max_frames: int = 0,
     most_errors: int = 3,
@@ -104,7 +104,7 @@ def loop_of(
         meter=meter,
         results=results,
         limits=LoopLimits(rate_hz=rate_hz, max_frames=max_frames, max_consecutive_errors=most_errors),
-        stopping=stopping or threading.Event(),
+        stopping=stopping or StopEvent(),
     )
 
 
@@ -142,7 +142,7 @@ def test_too_many_failures_in_a_row_end_it_with_the_last_reason() -> None:
 
 
 def test_a_stop_is_seen_between_frames_and_is_no_reason() -> None:
-    stopping = threading.Event()
+    stopping = StopEvent()
     stopping.set()
     meter = Meter()
     assert loop_of(Picky(set()), Frames(list("abc")), meter, stopping=stopping).run() == ""
@@ -158,7 +158,7 @@ def test_a_rate_is_kept_and_lost_time_is_not_made_up_for() -> None:
 
 
 def test_a_stop_ends_the_wait_for_the_next_turn() -> None:
-    stopping, meter = threading.Event(), Meter()
+    stopping, meter = StopEvent(), Meter()
     source = SyntheticSource([tensor((1, 4))], as_arrays=False)
     loop = loop_of(NullEngine(["x"], {"y": 4}, 0.0), source, meter, rate_hz=0.01, stopping=stopping)
 
@@ -176,7 +176,7 @@ def test_a_stop_ends_the_wait_for_the_next_turn() -> None:
 
 
 def test_a_pace_is_changed_paused_and_left_while_the_loop_runs() -> None:
-    meter, stopping = Meter(), threading.Event()
+    meter, stopping = Meter(), StopEvent()
     source = SyntheticSource([tensor((1, 4))], as_arrays=False)
     pace = Pace(0.0, stopping)
     loop = InferenceLoop(
@@ -212,7 +212,7 @@ def wait_for(claim: Callable[[], bool]) -> None:
 
 
 def test_windows_taken_while_inferring_lose_and_double_nothing() -> None:
-    meter, stopping = Meter(), threading.Event()
+    meter, stopping = Meter(), StopEvent()
     source = SyntheticSource([tensor((1, 4))], as_arrays=False)
     loop = loop_of(NullEngine(["x"], {"y": 4}, 0.0), source, meter, stopping=stopping)
     thread = threading.Thread(target=loop.run)
@@ -311,11 +311,13 @@ def test_results_are_sampled_at_their_rate() -> None:
     meter = Meter()
     engine = NullEngine(["x"], {"y": 4}, 0.001)
     source = SyntheticSource([tensor((1,))], as_arrays=False)
+    began = time.monotonic()
     loop_of(engine, source, meter, results=queue, max_frames=300).run()
+    seconds = time.monotonic() - began  # at least 0.3, and as many more as the machine takes
     count = 0
     while queue.take() is not None:
         count += 1
-    assert 3 <= count <= 12
+    assert 3 <= count <= 1 + 10.0 * seconds
     assert queue.dropped == 0
 
 
