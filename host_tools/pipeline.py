@@ -60,7 +60,6 @@ if TYPE_CHECKING:
     from host_tools.mixed_precision import Goal
     from host_tools.model.float_model import FloatModel
     from host_tools.observe.statistics import Statistics
-    from host_tools.recipe import RoundingMethod
     from host_tools.stages import Prepared
     from host_tools.verify.verification_report import VerificationReport
     from targets.profile import CapabilityProfile
@@ -205,7 +204,7 @@ def convert(
         labels,
         metric,
         opened=partial(opened, preprocessing=of_evaluation),
-        origin=_origin(data, limit, is_calibrated=is_calibrated, rounding=chosen.rounding),
+        origin=_origin(data, limit, chosen, is_calibrated=is_calibrated),
     )
     profiles = tuple(as_required(profile, chosen) for profile in profiles)
     with open_output_folder(Path(out)) as folder:
@@ -249,7 +248,7 @@ def convert(
             float_model,
             evaluation=samples,
             budget=budget or _usual_budget(samples, is_imported=is_imported),
-            calibration_samples=len(calibration) if is_calibrated or chosen.rounding != "nearest" else 0,
+            calibration_samples=len(calibration) if is_calibrated or chosen.fits_weights else 0,
             original=Path(model) if is_imported else None,
             threads=used_threads,
             made_with=made_with(),
@@ -410,13 +409,11 @@ def _evaluation(
     return Evaluation(data=chosen, labels=known, metric=metric, origin=Path(data).name)
 
 
-def _origin(
-    data: str | Path | None, limit: int | None, *, is_calibrated: bool, rounding: RoundingMethod
-) -> str:
+def _origin(data: str | Path | None, limit: int | None, recipe: Recipe, *, is_calibrated: bool) -> str:
     """Say what verification runs on where no evaluation data were given.
 
     Raises:
-        InputError: The precision or the rounding needs calibration data, and there are none; or a number of them is given alone.
+        InputError: The precision, the scaling or the rounding needs calibration data, and there are none; or a number of them is given alone.
     """
     if is_calibrated:
         if data is None:
@@ -425,10 +422,15 @@ def _origin(
                 hint="Give --data, or a precision that needs none: --precision weights-int8, weights-int4, weights-float16 or int8-dynamic.",
             )
         return "of the calibration samples"
-    if data is None and rounding != "nearest":
+    if data is None and recipe.rounding != "nearest":
         raise InputError(
-            f"--rounding {rounding} needs calibration data, got none.",
+            f"--rounding {recipe.rounding} needs calibration data, got none.",
             hint="Give --data, or leave --rounding out: every weight then goes to its nearest code.",
+        )
+    if data is None and recipe.scaling != "none":
+        raise InputError(
+            f"--scaling {recipe.scaling} needs calibration data, got none.",
+            hint="Give --data, or leave --scaling out: weights are then rounded as they are.",
         )
     if data is None and limit is not None:
         raise InputError("--limit needs --data: it counts their samples.", hint="Leave --limit out.")
