@@ -90,7 +90,8 @@ def scale_by_activations(
 
     Returns:
         A float model that computes the same, up to rounding to float32, and its plan, which says of every matrix whether it was scaled, or why
-        not. On the samples, with weights at their nearest codes, no matrix' outputs have more error than unscaled.
+        not. On the samples, with weights at their nearest codes, the outputs of matrices that share factors together have no more error than
+        unscaled.
 
     Raises:
         InputError: The plan stores no matrix as codes, nothing stands before any that takes up factors, or a scaled constant is too large for
@@ -115,7 +116,8 @@ def scale_by_activations(
             f"--scaling awq: none of the {len(matrices)} matrices can be scaled; of {first.node!r}: {obstacles[first.weight]}.",
             hint="Leave --scaling out; --rounding gptq changes nothing before a matrix.",
         )
-    factors, data_digest, found = np.ones(channels.count), plan.data_digest, []
+    found: list[tuple[_Site, _Scaling]] = []
+    data_digest = plan.data_digest
     reads = [{one.read: one.length for one in site.matrices} for site in sites]
     for seen in moments_of_reads(model, reads, data, threads=threads, progress=progress):
         data_digest = seen.data_digest
@@ -124,6 +126,7 @@ def scale_by_activations(
         for site in here:
             found.append((site, _searched(site, seen, channels, network)))
             progress.step()
+    factors = np.ones(channels.count)
     for site, scaling in found:
         factors[site.factors] = 1.0 / scaling.scales
     try:
@@ -138,8 +141,8 @@ def _sites(matrices: Sequence[StoredMatrix], channels: Channels) -> list[_Site]:
     """Gather the matrices that read channels with factors, those that share any together."""
     sites: list[_Site] = []
     for matrix in matrices:
-        own = np.setdiff1d(channels.factors[matrix.read], [ONE]) if matrix.read in channels.factors else []
-        if not len(own):
+        own = np.setdiff1d(channels.factors[matrix.read], [ONE])
+        if not own.size:
             continue
         tied = [site for site in sites if np.isin(own, site.factors).any()]
         joined = _Site(
@@ -190,10 +193,10 @@ def _stopping(
 def _searched(site: _Site, seen: ReadMoments, channels: Channels, network: Network) -> _Scaling:
     """Try every power; the first, 0, leaves the weights as they are."""
     magnitude = _magnitude(site, seen, channels)
-    tried = []
+    tried: list[tuple[float, float, Float64]] = []
     for power in _POWERS:
-        scales = magnitude**power
-        scales /= np.sqrt(scales.max() * scales.min())
+        raised = magnitude**power
+        scales = raised / np.sqrt(raised.max() * raised.min())
         every = np.ones(channels.count)
         every[site.factors] = scales
         errors = (
@@ -217,8 +220,10 @@ def _magnitude(site: _Site, seen: ReadMoments, channels: Channels) -> Float64:
 
 
 def _error(network: Network, matrix: StoredMatrix, scales: Float64, second: Float64) -> float:
-    """Return the squared error, summed over samples, that a matrix's outputs have with scaled weights at their nearest codes; infinite where these
-    weights are too large for float32."""
+    """Return the squared error, summed over samples, of a matrix's outputs with scaled weights at their nearest codes.
+
+    It is infinite where a scaled weight is too large for float32.
+    """
     weight = np.asarray(constant(network.values[matrix.weight]), np.float64)
     along = scales[:, np.newaxis] if matrix.axis == 0 else scales[np.newaxis, :]
     scaled = weight * along
