@@ -141,7 +141,7 @@ def _sites(matrices: Sequence[StoredMatrix], channels: Channels) -> list[_Site]:
     """Gather the matrices that read channels with factors, those that share any together."""
     sites: list[_Site] = []
     for matrix in matrices:
-        own = np.setdiff1d(channels.factors[matrix.read], [ONE])
+        own: Indices = np.setdiff1d(channels.factors[matrix.read], [ONE])
         if not own.size:
             continue
         tied = [site for site in sites if np.isin(own, site.factors).any()]
