@@ -16,6 +16,7 @@ from device_agent.sources.adapt import to_payload, to_source
 from host_tools.errors import DataError, InputError
 from host_tools.lower.lowering import lower
 from host_tools.model.reference import FloatRunner
+from host_tools.model.topology import network_of
 from host_tools.observe import open_data
 from host_tools.plan.check import check
 from host_tools.plan.planned_values import with_stored_weights
@@ -68,9 +69,13 @@ def drawn(seed: int = 1, **shapes: tuple[int, ...]) -> dict[str, Float32]:
     return found
 
 
+def block_weights() -> dict[str, Float32]:
+    weights = drawn(shift=(WIDTH,), wq=(WIDTH, 64), wk=(WIDTH, 64), bias=(64,), down=(64, 16))
+    return {**weights, "gain": np.geomspace(0.1, 4.0, 64).astype(np.float32)}
+
+
 def block(folder: Path) -> FloatModel:
-    weights = drawn(shift=(WIDTH,), wq=(WIDTH, 64), wk=(WIDTH, 64), bias=(64,), gain=(64,), down=(64, 16))
-    return network(folder, BLOCK, {**weights, "gain": np.geomspace(0.1, 4.0, 64).astype(np.float32)})
+    return network(folder, BLOCK, block_weights())
 
 
 def residual(folder: Path) -> FloatModel:
@@ -212,7 +217,7 @@ def test_every_matrix_says_what_became_of_it(tmp_path: Path) -> None:
     assert any("3 of 4 matrices are not scaled by activations" in one for one in planned.warnings)
 
 
-def test_channels_that_a_bound_or_a_convolution_reads_are_left(tmp_path: Path) -> None:
+def test_channels_that_a_bound_reads_are_left(tmp_path: Path) -> None:
     weights = {
         **drawn(shift=(WIDTH,), wq=(WIDTH, 64), down=(64, 16)),
         "zero": np.float32(0),
@@ -231,6 +236,15 @@ def test_channels_that_a_bound_or_a_convolution_reads_are_left(tmp_path: Path) -
     assert planned.tensors["down"].reason.endswith("reads its channels too")
 
 
+def test_channels_that_a_weight_in_float_reads_are_left(tmp_path: Path) -> None:
+    model = block(tmp_path)
+    kept = network_of(model.graph).writers["k"]
+    recipe = Recipe(precision="weights-int4", keep_float=KeepFloat(nodes=frozenset({kept})))
+    _, _, planned = scaled(model, samples(tmp_path, model, 4), recipe=recipe)
+    assert planned.tensors["wq"].reason.endswith(f"(AWQ): MatMul {kept!r} reads its channels too")
+    assert "input channels scaled" in planned.tensors["down"].reason
+
+
 def test_sites_that_memory_is_too_small_for_together_come_out_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -242,7 +256,7 @@ def test_sites_that_memory_is_too_small_for_together_come_out_the_same(
 
 
 def test_channels_that_are_always_zero_stay_finite(tmp_path: Path) -> None:
-    weights = drawn(shift=(WIDTH,), wq=(WIDTH, 64), wk=(WIDTH, 64), bias=(64,), gain=(64,), down=(64, 16))
+    weights = block_weights()
     weights["scale"][5], weights["shift"][5] = 0.0, 0.0
     model = network(tmp_path, BLOCK, {**weights, "gain": np.zeros(64, np.float32)})
     data = samples(tmp_path, model, 4)
@@ -285,20 +299,19 @@ def test_a_sample_that_overflows_inside_the_model_is_named(tmp_path: Path) -> No
 
 
 def test_no_weight_outgrows_float32(tmp_path: Path) -> None:
-    weights = drawn(shift=(WIDTH,), wq=(WIDTH, 64), wk=(WIDTH, 64), bias=(64,), gain=(64,), down=(64, 16))
+    weights = block_weights()
     weights["shift"] *= 0.0
     weights["scale"] = np.full(WIDTH, 1e-6, np.float32)
     weights["scale"][list(OUTLIERS)] = 1e-3, 1e-2
     weights["wq"][list(OUTLIERS)] *= 5e37
-    _, found, _ = scaled(
-        network(tmp_path, BLOCK, weights), samples(tmp_path, network(tmp_path, BLOCK, weights), 4)
-    )
+    model = network(tmp_path, BLOCK, weights)
+    _, found, _ = scaled(model, samples(tmp_path, model, 4))
     assert np.isfinite(found.graph.graph.initializers["wq"].const_value.numpy()).all()
 
 
 def test_a_constant_before_a_matrix_that_outgrows_float32_is_refused(tmp_path: Path) -> None:
-    weights = drawn(shift=(WIDTH,), wq=(WIDTH, 64), wk=(WIDTH, 64), bias=(64,), gain=(64,), down=(64, 16))
+    weights = block_weights()
     weights["bias"][0], weights["gain"][0] = -1e6, 3e38  # a channel that Relu makes 0 always
-    model = network(tmp_path, BLOCK, {**weights, "gain": np.abs(weights["gain"])})
+    model = network(tmp_path, BLOCK, weights)
     with pytest.raises(InputError, match=r"--scaling awq: .* is too large for float32"):
         scaled(model, samples(tmp_path, model, 4))
