@@ -25,19 +25,22 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SCHEMA_MAJOR = 1
-SCHEMA_MINOR = 5
+SCHEMA_MINOR = 6
 _SCHEMA_VERSION = f"{SCHEMA_MAJOR}.2"
 """Of a recipe that asks for no other precision than int8: what 1.3 added it does not use."""
 _PRECISION_VERSION = f"{SCHEMA_MAJOR}.3"
 _ROUNDING_VERSION = f"{SCHEMA_MAJOR}.4"
 _FLOAT16_VERSION = f"{SCHEMA_MAJOR}.5"
-_VERSIONS = (_SCHEMA_VERSION, _PRECISION_VERSION, _ROUNDING_VERSION, _FLOAT16_VERSION)
+_SCALING_VERSION = f"{SCHEMA_MAJOR}.6"
+_VERSIONS = (_SCHEMA_VERSION, _PRECISION_VERSION, _ROUNDING_VERSION, _FLOAT16_VERSION, _SCALING_VERSION)
 """Each the first that has what a recipe may ask for."""
 METHODS: tuple[Method, ...] = get_args(Method)
 Spared = Literal["latency", "size"]
 SPARED: tuple[Spared, ...] = get_args(Spared)
 RoundingMethod = Literal["nearest", "gptq"]
 ROUNDING_METHODS: tuple[RoundingMethod, ...] = get_args(RoundingMethod)
+ScalingMethod = Literal["none", "awq"]
+SCALING_METHODS: tuple[ScalingMethod, ...] = get_args(ScalingMethod)
 FLOAT_TYPES: tuple[FloatType, ...] = get_args(FloatType)
 _DEFAULT_PERCENTILE = 99.99
 _KEYS = (
@@ -45,6 +48,7 @@ _KEYS = (
     "precision",
     "group",
     "rounding",
+    "scaling",
     "float_weights",
     "method",
     "percentile",
@@ -118,6 +122,8 @@ class Recipe:
         group: Weights that share a scale, along the axis that is summed over, where the precision has groups; None: what the target has best.
         rounding: How weights of the precisions of weights alone are rounded: to the nearest code, or by what their matrices give on
             calibration data.
+        scaling: Whether, in the precisions of weights alone, input channels of matrices are scaled by how large activations are on calibration
+            data before their weights are rounded.
         float_weights: How weights that get no codes are stored.
         method: How observed ranges become parameters; None lets the plan choose, and say so.
         percentile: Share of values that ``percentile`` keeps inside the range, in percent, above 50 and at most 100.
@@ -138,6 +144,7 @@ class Recipe:
     precision: PlanPrecision = "int8"
     group: int | None = None
     rounding: RoundingMethod = "nearest"
+    scaling: ScalingMethod = "none"
     float_weights: FloatType = "float32"
     method: Method | None = None
     percentile: float = _DEFAULT_PERCENTILE
@@ -163,11 +170,18 @@ class Recipe:
 
     def _lowest_version(self) -> str:
         """Return the first version that has what is asked for."""
+        if self.scaling != "none":
+            return _SCALING_VERSION
         if self.float_weights != "float32" or self.precision == "weights-float16":
             return _FLOAT16_VERSION
         if self.rounding != "nearest":
             return _ROUNDING_VERSION
         return _SCHEMA_VERSION if self.precision == "int8" else _PRECISION_VERSION
+
+    @property
+    def fits_weights(self) -> bool:
+        """Whether weights are scaled or rounded by calibration data, in a precision that needs none otherwise."""
+        return (self.rounding, self.scaling) != ("nearest", "none")
 
     @classmethod
     def read(cls, path: Path) -> Recipe:
@@ -210,7 +224,7 @@ def recipe_from(document: object, *, where: str) -> Recipe:
     """Read a recipe from parsed TOML or JSON, which is left as it was.
 
     Args:
-        document: A mapping with any of ``schema_version``, ``precision``, ``group``, ``rounding``, ``float_weights``, ``method``,
+        document: A mapping with any of ``schema_version``, ``precision``, ``group``, ``rounding``, ``scaling``, ``float_weights``, ``method``,
             ``percentile``, ``bias_correction``, ``equalization``, ``channel_splitting``, ``reconstruction``, ``mixed_precision``, ``spared``,
             ``keep_float``, ``widen`` and ``tensors``.
         where: Its origin, for messages.
@@ -233,6 +247,7 @@ def recipe_from(document: object, *, where: str) -> Recipe:
         precision=_precision(table.get("precision", "int8"), where),
         group=_group(table.get("group"), where),
         rounding=_rounding(table.get("rounding", "nearest"), where),
+        scaling=_scaling(table.get("scaling", "none"), where),
         float_weights=_float_type(table.get("float_weights", "float32"), where, "float_weights"),
         method=_method(table.get("method"), where, "method"),
         percentile=_percentile(table.get("percentile", _DEFAULT_PERCENTILE), where),
@@ -268,6 +283,11 @@ def require_agreement(recipe: Recipe, *, where: str) -> None:
         raise RecipeError(
             f"{where}: rounding: {recipe.rounding} is for {' and '.join(GROUPED)}, got precision {recipe.precision}.",
             hint="Leave rounding out: precision int8 reconstructs its weights by itself.",
+        )
+    if recipe.scaling != "none" and recipe.precision not in GROUPED:
+        raise RecipeError(
+            f"{where}: scaling: {recipe.scaling} is for {' and '.join(GROUPED)}, got precision {recipe.precision}.",
+            hint="Leave scaling out: precision int8 has equalization.",
         )
     if recipe.precision == "int8":
         if recipe.group is not None:
@@ -317,6 +337,7 @@ def _document(recipe: Recipe) -> dict[str, object]:
         **({} if recipe.precision == "int8" else {"precision": recipe.precision}),
         **({} if recipe.group is None else {"group": recipe.group}),
         **({} if recipe.rounding == "nearest" else {"rounding": recipe.rounding}),
+        **({} if recipe.scaling == "none" else {"scaling": recipe.scaling}),
         **({} if recipe.float_weights == "float32" else {"float_weights": recipe.float_weights}),
         **({} if recipe.method is None else {"method": recipe.method}),
         "percentile": recipe.percentile,
@@ -388,6 +409,13 @@ def _rounding(value: object, where: str) -> RoundingMethod:
         if rounding == value:
             return rounding
     _refuse(where, "rounding", f"one of {', '.join(ROUNDING_METHODS)}", value)
+
+
+def _scaling(value: object, where: str) -> ScalingMethod:
+    for scaling in SCALING_METHODS:
+        if scaling == value:
+            return scaling
+    _refuse(where, "scaling", f"one of {', '.join(SCALING_METHODS)}", value)
 
 
 def _float_type(value: object, where: str, key: str) -> FloatType:

@@ -22,6 +22,7 @@ examples:
   edgewright convert model.onnx --data photos/ --fold-preprocessing --target cortex-a-tflite --out build/
   edgewright convert model.onnx --precision weights-int4:32 --target x86_64-onnxruntime --out build/
   edgewright convert model.onnx --precision weights-int4:32 --rounding gptq --data calib.npz --target x86_64-onnxruntime --out build/
+  edgewright convert model.onnx --precision weights-int4 --scaling awq --data calib.npz --target cortex-a-tflite --out build/
   edgewright convert model.onnx --precision weights-float16 --target cortex-a-tflite --out build/
   edgewright convert quantized.tflite --target x86_64-openvino --out build/
   edgewright convert model.keras --data calib.npz --shape input_layer=1,96,96,3 --target cortex-m-tflm --out build/
@@ -67,6 +68,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--rounding",
         choices=("nearest", "gptq"),
         help="of weights alone: to the nearest code, or by what each matrix gives on --data (default: nearest)",
+    )
+    parser.add_argument(
+        "--scaling",
+        choices=("none", "awq"),
+        help="of weights alone, before rounding: awq scales what matrices read by how large it is on --data, where the scales fold into "
+        "what stands before (default: none)",
     )
     parser.add_argument(
         "--target",

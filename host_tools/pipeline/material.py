@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from device_agent.contract.manifest import Preprocessing
     from host_tools.model.float_model import FloatModel
-    from host_tools.recipe import Recipe, RoundingMethod
+    from host_tools.recipe import Recipe
 
 _UNLABELLED_SAMPLES = 64  # of the calibration data, when no evaluation data were given
 
@@ -66,8 +66,7 @@ class Material:
     @property
     def calibration_samples(self) -> int:
         """How many samples of data the plan was fitted to."""
-        fitted = self.is_calibrated or self.recipe.rounding != "nearest"
-        return len(self.calibration) if fitted else 0
+        return len(self.calibration) if self.is_calibrated or self.recipe.fits_weights else 0
 
     @property
     def usual_budget(self) -> Budget:
@@ -122,7 +121,7 @@ def open_material(
         labels,
         metric,
         opened=partial(opened, preprocessing=of_evaluation),
-        origin=_origin(data, limit, is_calibrated=is_calibrated, rounding=recipe.rounding),
+        origin=_origin(data, limit, recipe, is_calibrated=is_calibrated),
     )
     return Material(
         model=model,
@@ -201,13 +200,11 @@ def _evaluation(
     return Evaluation(data=chosen, labels=known, metric=metric, origin=Path(data).name)
 
 
-def _origin(
-    data: str | Path | None, limit: int | None, *, is_calibrated: bool, rounding: RoundingMethod
-) -> str:
+def _origin(data: str | Path | None, limit: int | None, recipe: Recipe, *, is_calibrated: bool) -> str:
     """Say what verification runs on where no evaluation data were given.
 
     Raises:
-        InputError: The precision or the rounding needs calibration data, and there are none; or a number of them is given alone.
+        InputError: The precision, the scaling or the rounding needs calibration data, and there are none; or a number of them is given alone.
     """
     if is_calibrated:
         if data is None:
@@ -216,10 +213,15 @@ def _origin(
                 hint="Give --data, or a precision that needs none: --precision weights-int8, weights-int4, weights-float16 or int8-dynamic.",
             )
         return "of the calibration samples"
-    if data is None and rounding != "nearest":
+    if data is None and recipe.rounding != "nearest":
         raise InputError(
-            f"--rounding {rounding} needs calibration data, got none.",
+            f"--rounding {recipe.rounding} needs calibration data, got none.",
             hint="Give --data, or leave --rounding out: every weight then goes to its nearest code.",
+        )
+    if data is None and recipe.scaling != "none":
+        raise InputError(
+            f"--scaling {recipe.scaling} needs calibration data, got none.",
+            hint="Give --data, or leave --scaling out: weights are then rounded as they are.",
         )
     if data is None and limit is not None:
         raise InputError("--limit needs --data: it counts their samples.", hint="Leave --limit out.")

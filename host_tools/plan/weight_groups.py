@@ -59,6 +59,22 @@ def choose_channels(values: Float64, *, axis: int, bits: int) -> QParams:
     return _qparams(scale, zero_point, bits=bits, symmetric=True, axis=axis, group=None)
 
 
+def chosen_again(values: Float64, qparams: QParams) -> QParams:
+    """Choose parameters for other values in the place of a weight: the same codes, groups or channels, with scales of their own.
+
+    Args:
+        values: The values, in the weight's shape.
+        qparams: Of the weight, from `choose_groups` or `choose_channels`.
+    """
+    bits = bits_of(qparams)
+    if qparams.group_axis is None or qparams.group_size is None:
+        return choose_channels(values, axis=qparams.axis or 0, bits=bits)
+    symmetric = qparams.dtype in ("int4", "int8")
+    return choose_groups(
+        values, axis=qparams.group_axis, size=qparams.group_size, bits=bits, symmetric=symmetric
+    )
+
+
 def stored_bytes(shape: tuple[int, ...], qparams: QParams) -> int:
     """Return what a weight takes on disk: codes, whole groups of them, float32 scales, and zero points where there are any."""
     scales, bits = len(qparams.scale), bits_of(qparams)

@@ -14,13 +14,17 @@ Layout:
     compensation.py     one input after the other, errors handed on: the first pass of both roundings
     exponents.py        power-of-two scales by what the operator gives
     checkpoint.py       finished operators on disk, to go on from
+    stored_matrices.py  which matrices a plan of weights alone stores
+    read_moments.py     moments of what they read
+    activation_scaling.py   scale_by_activations(): their input channels, before they are rounded
     gptq.py             round_by_outputs(): the matrices of a plan of weights alone
     successive.py       one such matrix, input by input
 """
 
 from __future__ import annotations
 
+from host_tools.reconstruct.activation_scaling import scale_by_activations
 from host_tools.reconstruct.gptq import round_by_outputs
 from host_tools.reconstruct.reconstruction import reconstruct
 
-__all__ = ["reconstruct", "round_by_outputs"]
+__all__ = ["reconstruct", "round_by_outputs", "scale_by_activations"]

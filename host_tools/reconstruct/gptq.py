@@ -9,56 +9,33 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import onnx_ir as ir
 
-from host_tools.errors import DataError, InputError
-from host_tools.model.reference import FloatRunner
-from host_tools.model.topology import constant, constant_weight, named, network_of
-from host_tools.observe.observer import digest_of_samples
+from host_tools.errors import InputError
+from host_tools.model.topology import constant, network_of
 from host_tools.plan.codes import aligned
-from host_tools.plan.uncalibrated import summed_axis
+from host_tools.plan.quantization_plan import NO_DATA_DIGEST
+from host_tools.reconstruct.read_moments import moments_of_reads
+from host_tools.reconstruct.stored_matrices import stored_matrices
 from host_tools.reconstruct.successive import Successive, rounded_successively
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
     from host_tools.model.float_model import FloatModel
     from host_tools.observe.calibration_set import CalibrationSet
-    from host_tools.plan.quantization_plan import QParams, QuantizationPlan
+    from host_tools.plan.quantization_plan import QuantizationPlan
     from host_tools.progress import Progress
+    from host_tools.reconstruct.stored_matrices import StoredMatrix
 
     Float64 = NDArray[np.float64]
 
-_MATRICES: Final = ("Gemm", "MatMul")
-_MOST_BYTES: Final = 512 << 20
-"""Of second moments that are held at a time; a model of more runs over the samples several times."""
 _REASON: Final = "; rounded by what the matrix gives (GPTQ)"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Matrix:
-    """A weight to round: its name, what it is multiplied with, its axis that is summed over, and that one's extent."""
-
-    weight: str
-    read: str
-    axis: int
-    length: int
-    qparams: QParams
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Seen:
-    """Matrices, the second moments of what they read by its name, each (inputs, inputs), and the digest of the samples."""
-
-    matrices: Sequence[_Matrix]
-    second: Mapping[str, Float64]
-    data_digest: str
 
 
 def round_by_outputs(
@@ -82,7 +59,7 @@ def round_by_outputs(
         DataError: A sample cannot be read, does not fit, or makes numbers inside the model that are not finite.
         ModelError: ONNX Runtime failed.
     """
-    matrices = _matrices(model, plan)
+    matrices = stored_matrices(network_of(model.graph), plan)
     if not matrices:
         raise InputError(
             f"--rounding gptq: none of the weights that are stored on {plan.target} is a matrix (Gemm, MatMul).",
@@ -91,10 +68,12 @@ def round_by_outputs(
     graph = model.graph.clone()
     tensors, data_digest = dict(plan.tensors), plan.data_digest
     left = nearest = 0.0
-    for seen in _moments(model, matrices, data, threads=threads, progress=progress):
+    reads = [{name: length} for name, length in {one.read: one.length for one in matrices}.items()]
+    for seen in moments_of_reads(model, reads, data, threads=threads, progress=progress):
         data_digest = seen.data_digest
-        progress.stage("Rounding by outputs", len(seen.matrices))
-        for matrix in seen.matrices:
+        of_these = [matrix for matrix in matrices if matrix.read in seen.second]
+        progress.stage("Rounding by outputs", len(of_these))
+        for matrix in of_these:
             weight = graph.graph.initializers[matrix.weight]
             found = _rounded(constant(weight), matrix, seen.second[matrix.read])
             weight.const_value = ir.tensor(found.values, name=matrix.weight)
@@ -109,81 +88,26 @@ def round_by_outputs(
         model_digest=digest,
         data_digest=data_digest,
         tensors=tensors,
-        method_reason=f"{plan.precision}: scales of least squared error; matrices rounded by what they give on {len(data)} calibration "
+        method_reason=f"{_scales(plan)}; matrices rounded by what they give on {len(data)} calibration "
         f"samples (GPTQ), which leaves {share:.1%} of the squared error of their outputs that nearest codes have",
     )
     return dataclasses.replace(model, graph=graph, digest=digest), planned
 
 
-def _digest(model: FloatModel, matrices: Sequence[_Matrix], graph: ir.Model) -> str:
+def _scales(plan: QuantizationPlan) -> str:
+    """Say where the scales come from: a plan that data went into already says so itself."""
+    is_bare = plan.data_digest == NO_DATA_DIGEST
+    return f"{plan.precision}: scales of least squared error" if is_bare else plan.method_reason
+
+
+def _digest(model: FloatModel, matrices: Sequence[StoredMatrix], graph: ir.Model) -> str:
     state = hashlib.sha256(f"{model.digest} gptq ".encode())
     for matrix in matrices:
         state.update(constant(graph.graph.initializers[matrix.weight]).tobytes())
     return f"sha256:{state.hexdigest()}"
 
 
-def _matrices(model: FloatModel, plan: QuantizationPlan) -> list[_Matrix]:
-    found = []
-    for node in network_of(model.graph).nodes.values():
-        weight, read = constant_weight(node), node.inputs[0]
-        qparams = None if weight is None else plan.tensors[named(weight)].qparams
-        if node.op_type in _MATRICES and weight is not None and read is not None and qparams is not None:
-            axis = summed_axis(node)
-            length = int(constant(weight).shape[axis])
-            found.append(
-                _Matrix(weight=named(weight), read=named(read), axis=axis, length=length, qparams=qparams)
-            )
-    return found
-
-
-def _moments(
-    model: FloatModel, matrices: Sequence[_Matrix], data: CalibrationSet, *, threads: int, progress: Progress
-) -> Iterator[_Seen]:
-    """Yield second moments of what matrices read, for as many of them at a time as memory is for.
-
-    Raises:
-        DataError: A sample cannot be read or does not fit, or makes numbers inside the model that are not finite.
-    """
-    lengths = {matrix.read: matrix.length for matrix in matrices}
-    fed = {spec.name for spec in model.inputs}
-    for names in _passes(lengths):
-        computed = [name for name in names if name not in fed]
-        runner = FloatRunner(model, threads=threads, extra_outputs=computed)
-        second = {name: np.zeros((lengths[name], lengths[name])) for name in names}
-        digests = []
-        progress.stage("Observing what matrices read", len(data))
-        for sample in data:
-            digests.append(sample.digest())
-            values = {**sample.arrays, **runner.run(sample.arrays)}
-            for name in names:
-                rows = values[name].reshape(-1, lengths[name]).astype(np.float64)
-                if not np.isfinite(rows).all():
-                    raise DataError(
-                        f"{data.where}: sample {sample.id}: {name!r} inside the model becomes NaN or infinite.",
-                        hint="Leave the sample out or mend it.",
-                    )
-                second[name] += rows.T @ rows
-            progress.step()
-        of_these = [matrix for matrix in matrices if matrix.read in second]
-        yield _Seen(matrices=of_these, second=second, data_digest=digest_of_samples(digests))
-
-
-def _passes(lengths: Mapping[str, int]) -> Iterator[list[str]]:
-    """Yield names whose second moments together take no more than `_MOST_BYTES`, at least one at a time."""
-    names: list[str] = []
-    held = 0
-    for name, length in lengths.items():
-        size = 8 * length * length
-        if names and held + size > _MOST_BYTES:
-            yield names
-            names, held = [], 0
-        names.append(name)
-        held += size
-    if names:
-        yield names
-
-
-def _rounded(weight: NDArray[np.generic], matrix: _Matrix, second: Float64) -> Successive:
+def _rounded(weight: NDArray[np.generic], matrix: StoredMatrix, second: Float64) -> Successive:
     """Round a weight; the result has its shape and type."""
     qparams, real = matrix.qparams, weight.astype(np.float64)
     parts = [real, *(np.broadcast_to(part, real.shape) for part in aligned(qparams, real.shape))]

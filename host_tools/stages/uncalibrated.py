@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from host_tools.plan.float16 import PRECISION
 from host_tools.plan.uncalibrated import plan_uncalibrated
-from host_tools.reconstruct import round_by_outputs
+from host_tools.reconstruct import round_by_outputs, scale_by_activations
 from host_tools.stages.single import in_one_stage
 
 if TYPE_CHECKING:
@@ -34,24 +34,31 @@ def prepare_uncalibrated(
     Args:
         model: The canonical float model.
         profile: The target.
-        recipe: Its precision, group size, and how weights are rounded.
-        data: Calibration samples, for a rounding that looks at them.
+        recipe: Its precision, group size, and how weights are scaled and rounded.
+        data: Calibration samples, for a scaling or rounding that looks at them.
         threads: Threads of one inference.
         progress: Told how far it is.
 
     Raises:
         CapabilityError: See `plan_uncalibrated`.
         RecipeError: The recipe names what the model lacks.
-        InputError: The recipe rounds matrices, and none is stored.
+        InputError: The recipe scales or rounds matrices, and none is stored, or none can be scaled.
         DataError: A sample cannot be read or does not fit.
         ModelError: ONNX Runtime failed.
     """
 
     def planned() -> tuple[FloatModel, QuantizationPlan]:
-        plan = plan_uncalibrated(model, profile, recipe)
-        if recipe.rounding == "nearest":
-            return model, plan
-        return round_by_outputs(model, plan, data, threads=threads, progress=progress)
+        found, plan = model, plan_uncalibrated(model, profile, recipe)
+        if recipe.scaling == "awq":
+            found, plan = scale_by_activations(
+                found, plan, data, planned_again=planned_for, threads=threads, progress=progress
+            )
+        if recipe.rounding == "gptq":
+            found, plan = round_by_outputs(found, plan, data, threads=threads, progress=progress)
+        return found, plan
+
+    def planned_for(scaled: FloatModel) -> QuantizationPlan:
+        return plan_uncalibrated(scaled, profile, recipe)
 
     return in_one_stage("weights", planned)
 

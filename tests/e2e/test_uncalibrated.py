@@ -89,7 +89,7 @@ def test_a_model_is_converted_without_data_and_an_agent_runs_it(
     assert len((model.parent / "results.jsonl").read_text().splitlines()) == 4
 
 
-def test_matrices_are_rounded_by_what_they_give_on_data(model: Path) -> None:
+def test_channels_are_scaled_and_matrices_rounded_by_what_they_give_on_data(model: Path) -> None:
     for name, seed in (("data", 1), ("eval", 2)):
         numbers = np.random.default_rng(seed)
         more = numbers.standard_normal((40, 1, 6, 40)) * np.geomspace(3.0, 0.1, 40)
@@ -110,19 +110,21 @@ def test_matrices_are_rounded_by_what_they_give_on_data(model: Path) -> None:
         "--json",
     )
     reports = {}
-    for rounding in ("nearest", "gptq"):
-        done = convert(model, "weights-int4", *chosen, "--rounding", rounding)
+    for scaling, rounding in (("none", "nearest"), ("awq", "nearest"), ("awq", "gptq")):
+        done = convert(model, "weights-int4", *chosen, "--rounding", rounding, "--scaling", scaling)
         assert done.returncode == 0, done.stdout + done.stderr
-        reports[rounding] = json.loads(done.stdout)
+        reports[scaling, rounding] = json.loads(done.stdout)
     counts = [report["calibration_samples"] for report in reports.values()]
-    assert counts == [0, 40]
-    (nearest,), (rounded,) = (report["targets"] for report in reports.values())
+    assert counts == [0, 40, 40]
+    (nearest,), (scaled,), (rounded,) = (report["targets"] for report in reports.values())
     assert rounded["agreement"]["sqnr_db"] > nearest["agreement"]["sqnr_db"]
+    assert "(AWQ)" in scaled["stages"][0]["note"]
     archive = ArtifactArchive.open(model.parent / "out" / f"network-0.1.0-{TARGET}.ewa")
     plan = json.loads(archive.read("plan.json"))
     assert "on 40 calibration samples (GPTQ)" in plan["method_reason"]
     assert archive.manifest.data_digest == plan["data_digest"]
-    assert json.loads(archive.read("recipe.json"))["rounding"] == "gptq"
+    recipe = json.loads(archive.read("recipe.json"))
+    assert (recipe["rounding"], recipe["scaling"], recipe["schema_version"]) == ("gptq", "awq", "1.6")
 
 
 @pytest.mark.parametrize("target_id", ["x86_64-onnxruntime-avx2", "x86_64-openvino-avx2", "cortex-a-tflite"])
@@ -181,6 +183,16 @@ def test_data_are_needed_where_something_is_calibrated(model: Path) -> None:
             ("weights-int4", "--target", TARGET, "--rounding", "gptq"),
             2,
             "--rounding gptq needs calibration data, got none.",
+        ),
+        (
+            ("weights-int4", "--target", TARGET, "--scaling", "awq"),
+            2,
+            "--scaling awq needs calibration data, got none.",
+        ),
+        (
+            ("int8-dynamic", "--target", TARGET, "--scaling", "awq"),
+            2,
+            "scaling: awq is for weights-int8 and weights-int4",
         ),
         (
             ("int8", "--target", TARGET, "--rounding", "gptq"),

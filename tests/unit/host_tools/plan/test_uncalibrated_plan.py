@@ -143,6 +143,14 @@ def test_a_recipe_says_how_weights_are_rounded() -> None:
     assert "rounding" not in json.loads(encode_recipe(Recipe(precision="weights-int4")))
 
 
+def test_a_recipe_says_whether_channels_are_scaled() -> None:
+    recipe = parse_recipe(b'precision = "weights-int8"\nscaling = "awq"', where="r.toml")
+    assert (recipe.scaling, recipe.rounding, recipe.schema_version) == ("awq", "nearest", "1.6")
+    assert recipe.fits_weights
+    assert parse_recipe(encode_recipe(recipe), where="recipe.json", is_json=True) == recipe
+    assert "scaling" not in json.loads(encode_recipe(Recipe(precision="weights-int4")))
+
+
 @pytest.mark.parametrize(
     "text", ['precision = "weights-float16"', 'float_weights = "float16"', 'precision = "weights-int4"\nfloat_weights = "float16"']
 )  # fmt: skip
@@ -178,6 +186,10 @@ def test_a_recipe_says_precision_and_group() -> None:
             "rounding: expected one of nearest, gptq, got 'awq'",
         ),
         ('precision = "weights-int4"\nrounding = 4', "rounding: expected one of nearest, gptq, got 4"),
+        ('scaling = "awq"', "scaling: awq is for weights-int8 and weights-int4, got precision int8"),
+        ('precision = "weights-float16"\nscaling = "awq"', "got precision weights-float16"),
+        ('precision = "weights-int4"\nscaling = "gptq"', "scaling: expected one of none, awq, got 'gptq'"),
+        ('precision = "weights-int4"\nscaling = true', "scaling: expected one of none, awq, got True"),
         ('precision = "weights-float16"\ngroup = 32', "precision weights-float16 has no scales, got 32"),
         ('precision = "weights-float16"\nrounding = "gptq"', "got precision weights-float16"),
         ('float_weights = "float64"', "float_weights: expected one of float32, float16, got 'float64'"),

@@ -21,7 +21,7 @@ from host_tools.plan.planned_values import with_stored_weights
 from host_tools.plan.uncalibrated import plan_uncalibrated
 from host_tools.progress import Silent
 from host_tools.recipe import KeepFloat, Recipe
-from host_tools.reconstruct import compensation, gptq, round_by_outputs
+from host_tools.reconstruct import compensation, read_moments, round_by_outputs
 from host_tools.reconstruct.successive import rounded_successively
 from targets import catalog
 from tests.unit.host_tools.lower.uncalibrated_networks import network
@@ -183,7 +183,7 @@ def test_matrices_that_memory_is_too_small_for_together_come_out_the_same(
     plan = plan_uncalibrated(model, profile, Recipe(precision="weights-int4"))
     data = samples(tmp_path, model, 8, 2)
     at_once = round_by_outputs(model, plan, data, threads=1, progress=Silent())[0]
-    monkeypatch.setattr(gptq, "_MOST_BYTES", 1)
+    monkeypatch.setattr(read_moments, "_MOST_BYTES", 1)
     told = Told()
     one_by_one = round_by_outputs(model, plan, data, threads=1, progress=told)[0]
     assert one_by_one.digest == at_once.digest
