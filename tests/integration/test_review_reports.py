@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -244,7 +245,21 @@ def test_every_report_can_be_shown_everywhere(reports: dict[str, tuple[Report, b
     assert {"regression", "silent"} <= {
         one["kind"] for one in json.loads(found["fleet"][1])["fleet"]["findings"]
     }
-    assert any(table.title == "Figures" for table in found["weekly"][0].tables)
+
+
+def test_a_week_is_told_in_differences_where_a_ratio_says_nothing_and_in_whole_counts(
+    reports: dict[str, tuple[Report, bytes, int]],
+) -> None:
+    (figures,) = (table for table in reports["weekly"][0].tables if table.title == "Figures")
+    changes = {row[0]: row[3] for row in figures.rows}
+    assert re.fullmatch(r"[+−]?\d+\.\d °C", changes["temperature"])
+    assert changes["throttled share of time"].endswith(" points")
+    assert changes["share of inferences that fail"].endswith(" points")
+    assert changes["median latency"].endswith(" %")
+    (inferences,) = (row[1] for row in figures.rows if row[0] == "inferences")
+    assert re.fullmatch(r"\d{1,3}(,\d{3})+", inferences), "a count of millions is no 1.2e+08"
+    (flapping,) = (one for one in reports["fleet"][0].findings if "times a day" in one.what)
+    assert any("a day" in fact and "1/d" not in fact for fact in flapping.facts)
 
 
 def test_texts_of_devices_draw_nothing(reviewed: Review) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -144,6 +146,12 @@ def test_what_is_no_store_or_a_newer_one_is_refused_and_left_as_it_is(tmp_path: 
         open_store(path)
     assert path.read_bytes() == b"not a database" * 1000
     path.unlink()
+    with contextlib.closing(sqlite3.connect(path)) as other:
+        other.execute("CREATE TABLE something (a INT)")
+    with pytest.raises(StoreError, match="SQLite") as told:
+        open_store(path)
+    assert "http" not in str(told.value), "no code is fetched from the network for it"
+    path.unlink()
     store = open_store(path)
     store._engine.alter("UPDATE setting SET \"value\" = '99' WHERE \"name\" = 'schema_version'")
     store.close()
@@ -190,6 +198,7 @@ for path in sys.argv[1:]:
     assert done.returncode == 0, done.stderr
     told = done.stdout.splitlines()
     assert [line.split()[0] for line in told[:2]] == ["StoreError"] * 2
+    assert all("restore a backup" in line for line in told if line != "whole")
     assert len(told) == len(paths)  # damage may lie where nothing is
 
 
@@ -254,7 +263,14 @@ def test_a_full_disk_is_told_and_work_goes_on_when_there_is_room_again(tmp_path:
         ("clickhouse://me:secret@host/net-works", 2, "the name of a database has letters, digits and _"),
         ("chdb:nowhere", 7, "no such folder"),
         ("clickhouse://me:secret@127.0.0.1:9/x", 7, "127.0.0.1:9/x: Failed to establish a new connection"),
+        ("clickhouse://:9", 7, "clickhouse://localhost:9/edgewright: Failed to establish a new connection"),
         ("foreign.duckdb", 7, "no store of telemetry in it"),
+        (".", 7, ".: this is a folder, and a store of telemetry is a file"),
+        ("/dev/null", 7, "/dev/null: this is no file"),
+        ("", 2, "The store's address is empty: expected a DuckDB file"),
+        ("n" * 300, 7, "File name too long. Give another path"),
+        ("foreign.duckdb/x", 7, "foreign.duckdb/x: Not a directory. Give another path"),
+        ("none.duckdb", 7, "none.duckdb: there is no such file. `edgewright ingest --store` makes one"),
     ],
 )
 def test_an_address_where_nothing_can_be_read_is_told_in_one_line(

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 _DIGEST_DIGITS = 8
 _NAMED = 3
+_UNIT_NAMES = {"{inference}/s": "inferences/s", "1/d": "a day"}
+"""Of UCUM units that nobody would say so."""
 
 
 def artifact(digest: str | None) -> str:
@@ -46,8 +48,13 @@ def quantity(value: float, unit: str) -> str:
         return f"{1e3 * value:.3g} ms"
     if unit == "J" and abs(value) < 1:
         return f"{1e3 * value:.3g} mJ"
-    name = {"{inference}/s": "inferences/s"}.get(unit, unit)
+    name = _UNIT_NAMES.get(unit, unit)
     return f"{value:.3g} {name}"
+
+
+def difference(size: float, unit: str) -> str:
+    """Return how far two values of a unit are apart, without a sign: ``2.1 °C``, and of shares ``0.3 points``."""
+    return f"{100 * size:.3g} points" if unit == "1" else quantity(size, unit)
 
 
 def change(effect: Effect) -> str:
@@ -74,6 +81,4 @@ def _signed(effect: Effect, value: float) -> str:
 def _apart(effect: Effect, size: float) -> str:
     if effect.scale == "ratio":
         return f"{100 * size:.1f} %"
-    if effect.unit == "1":
-        return f"{100 * size:.3g} points"
-    return quantity(size, effect.unit)
+    return difference(size, effect.unit)

@@ -148,18 +148,25 @@ def _totals(now: Mapping[str, float], before: Mapping[str, float]) -> Table:
                 _title(name),
                 _said(name, value),
                 _said(name, before.get(name, math.nan)),
-                _change(value, before.get(name)),
+                _change(name, value, before.get(name)),
             )
             for name, value in now.items()
         ),
     )
 
 
-def _change(now: float, before: float | None) -> str:
-    if before is None or not (math.isfinite(now) and math.isfinite(before)) or before == 0:
+def _change(name: str, now: float, before: float | None) -> str:
+    if before is None or not (math.isfinite(now) and math.isfinite(before)):
         return "–"
-    change = 100 * (now / before - 1)
-    return f"{'+' if change > 0 else '−' if change < 0 else ''}{abs(change):.1f} %"
+    if name in MEASURES and MEASURES[name].scale == "difference":  # 48 °C is not 2 % more than 47 °C
+        change = now - before
+        size = wording.difference(abs(change), MEASURES[name].unit)
+    elif before == 0:
+        return "–"
+    else:
+        change = now / before - 1
+        size = f"{100 * abs(change):.1f} %"
+    return f"{'+' if change > 0 else '−' if change < 0 else ''}{size}"
 
 
 def _comparisons(comparisons: Sequence[Comparison]) -> Table:
@@ -200,4 +207,6 @@ def _said(name: str, value: float) -> str:
         if name in MEASURES
         else next((unit for end, unit in _UNITS if name.endswith(end)), None)
     )
-    return f"{value:,.6g}" if unit is None else wording.quantity(value, unit)
+    if unit is not None:
+        return wording.quantity(value, unit)
+    return f"{value:,.0f}" if value.is_integer() else f"{value:,.6g}"

@@ -93,13 +93,14 @@ class ServerConnection:
             ) from error
         parts, port = _parts(url)
         database = parts.path.strip("/") or "edgewright"
-        self.where = f"{parts.scheme}://{parts.hostname}:{port}/{database}"
+        host = parts.hostname or "localhost"
+        self.where = f"{parts.scheme}://{host}:{port}/{database}"
         if not database.replace("_", "").isalnum() or not database.isascii():
             raise InputError(
                 f"{self.where}: the name of a database has letters, digits and _, got {database!r}."
             )
         options: dict[str, Any] = {
-            "host": parts.hostname or "localhost",
+            "host": host,
             "port": port,
             "username": unquote(parts.username or "default"),
             "password": unquote(parts.password or ""),

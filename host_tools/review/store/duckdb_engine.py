@@ -60,7 +60,10 @@ class DuckDbEngine:
         """Open the file, or make it where it is not only read."""
         self.where = str(path)
         self._path = path
-        self._config: dict[str, str | bool | int | float | list[str]] = {"checkpoint_threshold": "128MiB"}
+        self._config: dict[str, str | bool | int | float | list[str]] = {
+            "checkpoint_threshold": "128MiB",
+            "autoinstall_known_extensions": False,  # a file of another database has it fetch code from the network
+        }
         if threads is not None:
             self._config["threads"] = threads
         if memory_bytes is not None:

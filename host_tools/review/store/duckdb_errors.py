@@ -11,6 +11,11 @@ _IN_USE_HINT = (
 )
 _HINTS = (
     ("not a valid duckdb", "This is no store of telemetry; give another file, or restore a backup."),
+    (
+        "sqlite_scanner",
+        "This is a SQLite database, and no store of telemetry; give another file, or restore a backup.",
+    ),
+    ("could not read enough bytes", "The file was cut off; restore a backup."),
     ("newer version", "It was written by a newer DuckDB: upgrade, pip install -U duckdb."),
     ("no space left", "Make room on the disk; what was committed is safe."),
     ("could not write", "Is the disk full? Make room; what was committed is safe."),

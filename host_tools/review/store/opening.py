@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -97,14 +98,34 @@ def open_store(
             raise StoreError(f"{where}: there is no such folder.", hint=_MADE_BY)
         engine: Engine = _clickhouse(text)
     else:
-        if read_only and not Path(where).is_file():
-            raise StoreError(f"{where}: there is no such file.", hint=_MADE_BY)
+        _check_file(text, read_only=read_only)
         engine = DuckDbEngine(Path(where), threads=threads, memory_bytes=memory_bytes, read_only=read_only)
     try:
         return opened(engine, read_only=read_only, limits=limits)
     except BaseException:
         engine.close()
         raise
+
+
+def _check_file(path: str, *, read_only: bool) -> None:
+    if not path:
+        raise InputError(
+            "The store's address is empty: expected a DuckDB file, or clickhouse://host/database."
+        )
+    try:
+        mode = Path(path).stat().st_mode
+    except FileNotFoundError:
+        if read_only:
+            raise StoreError(f"{path}: there is no such file.", hint=_MADE_BY) from None
+    except (OSError, ValueError) as error:  # no right to look, a name too long, a zero byte in it
+        reason = (isinstance(error, OSError) and error.strerror) or str(error)
+        raise StoreError(f"{path}: {reason}.", hint="Give another path.") from error
+    else:
+        if not stat.S_ISREG(mode):
+            kind = "a folder" if stat.S_ISDIR(mode) else "no file"
+            raise StoreError(
+                f"{path}: this is {kind}, and a store of telemetry is a file.", hint="Give another path."
+            )
 
 
 def opened(engine: Engine, *, read_only: bool = False, limits: Limits | None = None) -> ColumnStore:
