@@ -156,7 +156,9 @@ def _kills(rollout: RolloutFigures) -> str:
 def _load(figures: ProtocolFigures) -> str:
     """Return what a load of others means; nothing where there was none to speak of."""
     cores = int(figures.machine["cores"].partition(" ")[0])
-    loaded = float(figures.machine["load average before"].partition(" ")[0]) > cores  # a minute's mean: what ended just before is in it
+    loaded = (
+        float(figures.machine["load average before"].partition(" ")[0]) > cores
+    )  # a minute's mean: what ended just before is in it
     return (
         " (**under the load of other work**: everything took longer than on a quiet machine)"
         if loaded
