@@ -139,7 +139,7 @@ def import_table(fleet: Fleet, data: bytes, *, actor: str) -> Imported:
                 )
             elif not _says_what_is(
                 row, known
-            ):  # so that a list that was taken out comes in, with devices that are out
+            ):  # a list that was taken out comes in, with devices that are out
                 edit_device(book, known, group=row.group, tags=row.tags, actor=actor)
                 changed += 1
         count = book.devices.count(DeviceFilter())
