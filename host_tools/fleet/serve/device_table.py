@@ -137,9 +137,8 @@ def import_table(fleet: Fleet, data: bytes, *, actor: str) -> Imported:
                         added_seconds=book.now_seconds,
                     )
                 )
-            elif not _says_what_is(
-                row, known
-            ):  # a list that was taken out comes in, with devices that are out
+            # A list that was taken out comes in again, with devices that are out.
+            elif not _says_what_is(row, known):
                 edit_device(book, known, group=row.group, tags=row.tags, actor=actor)
                 changed += 1
         count = book.devices.count(DeviceFilter())
