@@ -104,8 +104,15 @@ def _tensor(fields: Any) -> TensorStatistics:
         channel_mean=_array(fields["channel_mean"], "<f8"),
         channel_mean_square=None if squares is None else _array(squares, "<f8"),
         histogram=None if histogram is None else _histogram(histogram),
-        channel_peaks=None if peaks is None else _array(peaks, "<f4").reshape(-1, maximum.size),
+        channel_peaks=None if peaks is None else _peaks(peaks, channels=maximum.size),
     )
+
+
+def _peaks(text: Any, *, channels: int) -> NDArray[np.float32]:
+    peaks: NDArray[np.float32] = _array(text, "<f4").reshape(-1, channels)
+    if not len(peaks):
+        raise ValueError("channel_peaks: expected those of one sample at least")
+    return peaks
 
 
 def _histogram(fields: Any) -> Histogram:

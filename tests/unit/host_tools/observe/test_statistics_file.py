@@ -47,6 +47,16 @@ def test_a_newer_minor_version_is_read(written: bytes) -> None:
     assert decode(json.dumps(document).encode(), where="f.json").sample_count == 4
 
 
+@pytest.mark.parametrize("peaks", ["", "AAAAAA=="], ids=["none", "of fewer channels"])
+def test_peaks_that_are_none_or_of_other_channels_are_refused(written: bytes, peaks: str) -> None:
+    document = json.loads(written)
+    clipped = [name for name, fields in document["tensors"].items() if fields["channel_peaks"] is not None]
+    assert clipped
+    document["tensors"][clipped[0]]["channel_peaks"] = peaks
+    with pytest.raises(StatisticsError, match=r"f\.json: not statistics: ValueError"):
+        decode(json.dumps(document).encode(), where="f.json")
+
+
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_damaged_files_give_our_error_only(written: bytes, data: st.DataObject) -> None:
