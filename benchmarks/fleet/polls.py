@@ -9,9 +9,7 @@ as well; steps are those of SQLite's virtual machine, which grow with every row 
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
 import tempfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import httpx
 from sqlalchemy import Engine, event
 
-from benchmarks.marked import write_marked
+from benchmarks.fleet.by_size import Clock, parser_by_size, tell
 from host_tools.fleet.ddi.door import DdiSettings
 from host_tools.fleet.ddi.tokens import make_ddi_token
 from host_tools.fleet.outside import NoField
@@ -38,7 +36,6 @@ if TYPE_CHECKING:
 
     from host_tools.fleet.store.fleet_store import FleetStore
 
-SIZES: Final = (1_000, 10_000, 100_000)
 GROUPS: Final = 10
 DOCUMENT: Final = Path(__file__).parents[2] / "docs" / "hawkbit.md"
 _MARK: Final = "polls"
@@ -89,7 +86,7 @@ class Counting:
 def measure(devices: int) -> dict[str, Cost]:
     """Make a fleet, and count four polls of one device."""
     with tempfile.TemporaryDirectory() as folder:
-        address, clock = str(Path(folder) / "fleet.db"), _Clock()
+        address, clock = str(Path(folder) / "fleet.db"), Clock()
         making = open_store(address, wall_seconds=clock)
         secret = _fill(making, devices)
         making.close()
@@ -124,13 +121,6 @@ def measure(devices: int) -> dict[str, Cost]:
 
 
 _NAME: Final = "d0000000"
-
-
-class _Clock:
-    seconds = BEGIN
-
-    def __call__(self) -> float:
-        return self.seconds
 
 
 def _fill(store: FleetStore, devices: int) -> str:
@@ -197,19 +187,10 @@ def table(costs: dict[int, dict[str, Cost]]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Count for every size, print the table."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES), help="how many devices")
-    parser.add_argument("--json", type=Path, help="where to write the figures")
-    parser.add_argument("--write-docs", action="store_true", help="put the table into docs/hawkbit.md")
-    options = parser.parse_args(arguments)
+    options = parser_by_size((__doc__ or "").splitlines()[0], document=DOCUMENT).parse_args(arguments)
     costs = {size: measure(size) for size in options.sizes}
-    print(table(costs), end="")
-    if options.json is not None:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        written = {size: {what: asdict(cost) for what, cost in one.items()} for size, one in costs.items()}
-        options.json.write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
-    if options.write_docs:
-        write_marked(DOCUMENT, _MARK, table(costs))
+    figures = {size: {what: asdict(cost) for what, cost in one.items()} for size, one in costs.items()}
+    tell(figures, table(costs), options, document=DOCUMENT, mark=_MARK)
     return 0
 
 

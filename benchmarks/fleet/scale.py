@@ -10,7 +10,6 @@ less what the process had before. No database, no network and no telemetry is in
 
 from __future__ import annotations
 
-import argparse
 import json
 import resource
 import subprocess
@@ -23,7 +22,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from benchmarks.marked import write_marked
+from benchmarks.fleet.by_size import parser_by_size, tell
 from host_tools.fleet.records import ENDED_ROLLOUTS, GateFinding, RolloutPlan
 from host_tools.fleet.rollout import jobs, orders
 from host_tools.fleet.rollout.explanation import explain
@@ -36,7 +35,6 @@ from host_tools.fleet.simulation.ledger import Ledger
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-SIZES: Final = (1_000, 10_000, 100_000)
 PLAN: Final = RolloutPlan(
     id="r1", release="simulated-2", group="lab", stages=DEFAULT_STAGES, gates=DEFAULT_GATES
 )
@@ -177,11 +175,8 @@ def table(rows: Sequence[dict[str, object]]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run every size, print the table."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES), help="how many devices")
+    parser = parser_by_size((__doc__ or "").splitlines()[0], document=DOCUMENT)
     parser.add_argument("--here", action="store_true", help="one size in this process, as JSON")
-    parser.add_argument("--json", type=Path, help="where to write the figures")
-    parser.add_argument("--write-docs", action="store_true", help="put the table into docs/rollouts.md")
     options = parser.parse_args(arguments)
     if options.here:
         print(json.dumps(measure(options.sizes[0])))
@@ -191,12 +186,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command = [sys.executable, "-m", "benchmarks.fleet.scale", "--here", "--sizes", str(size)]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         rows.append(json.loads(done.stdout))
-    print(table(rows), end="")
-    if options.json is not None:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-    if options.write_docs:
-        write_marked(DOCUMENT, _MARK, table(rows))
+    tell(rows, table(rows), options, document=DOCUMENT, mark=_MARK)
     return 0
 
 

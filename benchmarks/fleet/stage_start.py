@@ -9,8 +9,6 @@ processor, of this process, the database's own among them; what the disk takes i
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import tempfile
 import time
@@ -18,7 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from benchmarks.marked import write_marked
+from benchmarks.fleet.by_size import Clock, parser_by_size, tell
 from host_tools.fleet.outside import NoField, always
 from host_tools.fleet.records import Device, Group, Provides, RolloutPlan, Stage
 from host_tools.fleet.service import FleetService
@@ -31,7 +29,6 @@ if TYPE_CHECKING:
     from host_tools.fleet.rollout.wanted import Wanted
     from host_tools.fleet.store.fleet_store import FleetStore
 
-SIZES: Final = (1_000, 10_000, 100_000)
 DOCUMENT: Final = Path(__file__).parents[2] / "docs" / "rollouts.md"
 _MARK: Final = "stage-start"
 _ROUNDS: Final = 5
@@ -77,16 +74,9 @@ class _Signed(NoField):
         """Do nothing."""
 
 
-class _Clock:
-    seconds = BEGIN
-
-    def __call__(self) -> float:
-        return self.seconds
-
-
 def measure(devices: int, folder: Path) -> Cost:
     """Make a group, bring its rollout to the last stage, and measure."""
-    clock, file = _Clock(), folder / f"{devices}.db"
+    clock, file = Clock(), folder / f"{devices}.db"
     store = open_store(str(file), wall_seconds=clock)
     service = FleetService(store, _Signed())
     try:
@@ -157,19 +147,10 @@ def table(costs: Sequence[Cost]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure every size, print the table."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES), help="how many devices")
-    parser.add_argument("--json", type=Path, help="where to write the figures")
-    parser.add_argument("--write-docs", action="store_true", help="put the table into docs/rollouts.md")
-    options = parser.parse_args(arguments)
+    options = parser_by_size((__doc__ or "").splitlines()[0], document=DOCUMENT).parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         costs = [measure(size, Path(folder)) for size in options.sizes]
-    print(table(costs), end="")
-    if options.json is not None:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps([asdict(one) for one in costs], indent=1) + "\n", encoding="utf-8")
-    if options.write_docs:
-        write_marked(DOCUMENT, _MARK, table(costs))
+    tell([asdict(one) for one in costs], table(costs), options, document=DOCUMENT, mark=_MARK)
     return 0
 
 

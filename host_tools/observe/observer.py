@@ -138,8 +138,7 @@ class _State:
         channels, count = int(self._starts[-1]), len(self.tensors)
         self.minima: NDArray[np.float32] = np.full(channels, np.inf, np.float32)
         self.maxima: NDArray[np.float32] = np.full(channels, -np.inf, np.float32)
-        sizes = np.diff(self._starts)
-        self._clipped = np.repeat([one.is_clipped for one in self.tensors], sizes)
+        self._clipped = np.repeat([one.is_clipped for one in self.tensors], np.diff(self._starts))
         self.peaks: NDArray[np.float32] = np.full(
             (PEAKS, np.count_nonzero(self._clipped)), -np.inf, np.float32
         )
@@ -202,15 +201,12 @@ class _State:
         """Return the result."""
         self.count_waiting()
         means = self.sums.means()
-        peaks = np.empty((min(PEAKS, len(self.digests)), self.maxima.size), np.float32)
-        peaks[:, self._clipped] = self.peaks[: len(peaks)]
         return Statistics(
             model_digest=model_digest,
             data_digest=digest_of_samples(self.digests),
             sample_count=len(self.digests),
             tensors={
-                tensor.name: self._tensor(index, tensor, means, peaks)
-                for index, tensor in enumerate(self.tensors)
+                tensor.name: self._tensor(index, tensor, means) for index, tensor in enumerate(self.tensors)
             },
         )
 
@@ -220,9 +216,11 @@ class _State:
     def _squares_of(self, index: int) -> slice:
         return slice(int(self._square_starts[index]), int(self._square_starts[index + 1]))
 
-    def _tensor(
-        self, index: int, tensor: Observed, means: NDArray[np.float64], peaks: NDArray[np.float32]
-    ) -> TensorStatistics:
+    def _peaks_of(self, channels: slice) -> NDArray[np.float32]:
+        first = np.count_nonzero(self._clipped[: channels.start])
+        return self.peaks[: len(self.digests), first : first + channels.stop - channels.start]
+
+    def _tensor(self, index: int, tensor: Observed, means: NDArray[np.float64]) -> TensorStatistics:
         channels, total, count = self._channels(index), int(self._starts[-1]), len(self.tensors)
         minima, maxima = self.minima[channels], self.maxima[channels]
         squares = means[total + 2 * count :][self._squares_of(index)]
@@ -238,7 +236,7 @@ class _State:
             channel_mean=_frozen(means[channels].copy()),
             channel_mean_square=_frozen(squares / elements) if tensor.has_squares else None,
             histogram=None if self.counts is None else _histogram(self.counts[index], tensor),
-            channel_peaks=_frozen(peaks[:, channels].copy()) if tensor.is_clipped else None,
+            channel_peaks=_frozen(self._peaks_of(channels).copy()) if tensor.is_clipped else None,
         )
 
     def _require_finite(self, sample: Sample, *vectors: NDArray[np.float32]) -> None:

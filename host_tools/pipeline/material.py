@@ -61,7 +61,7 @@ class Material:
     @property
     def is_calibrated(self) -> bool:
         """Whether ranges of activations come from the calibration data."""
-        return self.recipe.precision == "int8" and not self.is_imported
+        return _is_calibrated(self.model, self.recipe)
 
     @property
     def calibration_samples(self) -> int:
@@ -113,7 +113,6 @@ def open_material(
         if data is None
         else opened(data, preprocessing=preprocessing, limit=limit)
     )
-    is_calibrated = recipe.precision == "int8" and model.quantization is None
     samples = _evaluation(
         model,
         calibration,
@@ -121,7 +120,7 @@ def open_material(
         labels,
         metric,
         opened=partial(opened, preprocessing=of_evaluation),
-        origin=_origin(data, limit, recipe, is_calibrated=is_calibrated),
+        origin=_origin(data, limit, recipe, is_calibrated=_is_calibrated(model, recipe)),
     )
     return Material(
         model=model,
@@ -131,6 +130,10 @@ def open_material(
         evaluation=samples,
         takes_pixels=fold_preprocessing,
     )
+
+
+def _is_calibrated(model: FloatModel, recipe: Recipe) -> bool:
+    return recipe.precision == "int8" and model.quantization is None
 
 
 def _one_preprocessing(calibration: Preprocessing | None, evaluation: str | Path) -> Preprocessing | None:
