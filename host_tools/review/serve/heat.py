@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from host_tools.review.store.histograms import bounds
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -19,8 +21,6 @@ _MOST_BINS = 64
 """A heat map has at most so many rows; finer buckets are merged by halving their scale."""
 _OCTAVES = (-30, 17)
 """From a nanosecond to a day and a half, as powers of two. What a device tells beyond, which is no latency, counts at the edge."""
-_MOST_OCTAVES = 1023.0
-"""A float holds no more; of the coarsest scale there is, the first bucket ends beyond."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,8 +52,7 @@ def heat(hist: Histograms, *, shift: int | None = None, low: int = 0, bins: int 
     counts = np.zeros((bins, len(hist.zero_counts)), np.int64)
     places = np.clip((hist.indices.astype(np.int64) >> shift) - low, 0, bins - 1)
     np.add.at(counts, (places, rows), hist.counts)
-    octaves = (np.arange(bins + 1) + low) * 2.0 ** (shift - hist.scale)
-    return Heat(edges=np.exp2(np.minimum(octaves, _MOST_OCTAVES)), counts=counts)
+    return Heat(edges=bounds(np.arange(low, low + bins + 1, dtype=np.float64), hist.scale - shift), counts=counts)
 
 
 def frame(hists: Sequence[Histograms]) -> tuple[int, int, int]:
