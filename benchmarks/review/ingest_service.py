@@ -74,6 +74,8 @@ class Ingest:
                 self._command, cwd=_ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
             ) as process:
                 self._process = process
+                if self._stopping:  # `stop` found the one before it
+                    process.terminate()
                 complaints = threading.Thread(target=self._log, args=(process,), daemon=True)
                 complaints.start()
                 assert process.stdout is not None
