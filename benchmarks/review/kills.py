@@ -252,7 +252,8 @@ def main() -> int:
     """Run from the command line; see above for the exit status."""
     options = _parser().parse_args()
     settings = {
-        name: getattr(options, name) for name in ("kills", "rate", "workers", "seed", "resend_seconds", "pause")
+        name: getattr(options, name)
+        for name in ("kills", "rate", "workers", "seed", "resend_seconds", "pause")
     }
     with tempfile.TemporaryDirectory(prefix="edgewright-kills-") as folder:
         try:

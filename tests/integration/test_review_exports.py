@@ -160,7 +160,9 @@ def test_buckets_that_lie_far_apart_become_coarser(tmp_path: Path) -> None:
     store.close()
     since = ["--since", str(EPOCH - 60.0), "--until", str(EPOCH + 60.0)]
     with receiving() as receiver:
-        assert main(["review", "export", "--store", path, "--otlp", receiver.url, "--level", "60", *since]) == 0
+        assert (
+            main(["review", "export", "--store", path, "--otlp", receiver.url, "--level", "60", *since]) == 0
+        )
     (request,) = receiver.requests
     metrics = request.resource_metrics[0].scope_metrics[0].metrics
     (point,) = next(

@@ -52,7 +52,9 @@ def heat(hist: Histograms, *, shift: int | None = None, low: int = 0, bins: int 
     counts = np.zeros((bins, len(hist.zero_counts)), np.int64)
     places = np.clip((hist.indices.astype(np.int64) >> shift) - low, 0, bins - 1)
     np.add.at(counts, (places, rows), hist.counts)
-    return Heat(edges=bounds(np.arange(low, low + bins + 1, dtype=np.float64), hist.scale - shift), counts=counts)
+    return Heat(
+        edges=bounds(np.arange(low, low + bins + 1, dtype=np.float64), hist.scale - shift), counts=counts
+    )
 
 
 def frame(hists: Sequence[Histograms]) -> tuple[int, int, int]:

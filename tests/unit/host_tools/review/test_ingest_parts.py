@@ -69,7 +69,8 @@ def test_whatever_comes_is_kept_with_the_reason_and_stops_nothing(
 
 
 @pytest.mark.parametrize(
-    ("scale", "is_taken"), [(20, True), (5, True), (COARSEST_SCALE, True), (COARSEST_SCALE - 1, False), (-10, False)]
+    ("scale", "is_taken"),
+    [(20, True), (5, True), (COARSEST_SCALE, True), (COARSEST_SCALE - 1, False), (-10, False)],
 )
 @pytest.mark.parametrize("version", ["1.2", "1.9"], ids=["the fast way", "the contract"])
 def test_a_window_in_wide_buckets_does_not_reach_the_fleets_percentiles(

@@ -8,7 +8,7 @@ import struct
 import threading
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 from hypothesis import given, settings
@@ -163,7 +163,21 @@ def over(subscriber: Subscriber) -> TransferError:
         (b"HTTP/1.1 400 Bad Request\r\n" + b"x" * 99, TransferError, "no MQTT broker"),
         (b"220 mail.example ESMTP " + b"x" * 99, TransferError, "no MQTT broker"),
     ],
-    ids=["password", "rights", "taken", "busy", "short", "long", "length", "qos 2", "cut", "reason", "empty", "web", "mail"],
+    ids=[
+        "password",
+        "rights",
+        "taken",
+        "busy",
+        "short",
+        "long",
+        "length",
+        "qos 2",
+        "cut",
+        "reason",
+        "empty",
+        "web",
+        "mail",
+    ],
 )
 def test_what_ends_a_connection_is_told(answer: bytes, kind: type[TransferError], says: str) -> None:
     with connected(answer) as (subscriber, _):
@@ -188,9 +202,13 @@ def test_whatever_a_server_says_is_a_message_or_a_told_end(before: bytes, noise:
         connected(before + noise, says_more=False) as (subscriber, _),
         pytest.raises(TransferError, match="mqtt://127"),
     ):
-        while True:
-            for publication in receive(subscriber, 1):
-                assert len(publication.topic) + len(publication.payload) < len(noise)
+        read_on(subscriber, noise)
+
+
+def read_on(subscriber: Subscriber, noise: bytes) -> NoReturn:
+    while True:
+        for publication in receive(subscriber, 1):
+            assert len(publication.topic) + len(publication.payload) < len(noise)
 
 
 def test_a_session_that_is_there_loses_the_filters_of_before() -> None:
