@@ -142,14 +142,6 @@ def test_a_collector_gets_every_window_with_its_own_time(
     assert points == sum(len(found) for found in metrics.values())
 
 
-@pytest.mark.parametrize(
-    ("status", "partial", "said"),
-    [
-        (503, 0, "refused with 503"),
-        (404, 0, "is its path right"),
-        (200, 3, "3 points were refused: too old"),
-    ],
-)
 def test_buckets_that_lie_far_apart_become_coarser(tmp_path: Path) -> None:
     path = str(tmp_path / "hostile.duckdb")
     said = inference(stamp("a", "boot", 1, 10.0))
@@ -173,6 +165,14 @@ def test_buckets_that_lie_far_apart_become_coarser(tmp_path: Path) -> None:
     assert (buckets[0], buckets[-1], sum(buckets), point.count) == (2, 3, 5, 5)
 
 
+@pytest.mark.parametrize(
+    ("status", "partial", "said"),
+    [
+        (503, 0, "refused with 503"),
+        (404, 0, "is its path right"),
+        (200, 3, "3 points were refused: too old"),
+    ],
+)
 def test_a_collector_that_refuses_is_no_success(
     path: str, status: int, partial: int, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
