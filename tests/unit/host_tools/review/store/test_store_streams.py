@@ -289,7 +289,9 @@ def test_an_older_store_is_brought_up_to_date_and_goes_on(opened: Opener) -> Non
         version = engine.select('SELECT "value" FROM setting WHERE "name" = \'schema_version\'')
         assert version.column("value").to_pylist() == [str(SCHEMA_VERSION)]
         if isinstance(engine, DuckDbEngine):
-            (kind,) = engine.select("SELECT DISTINCT typeof(clock) AS kind FROM boot").column("kind").to_pylist()
+            (kind,) = (
+                engine.select("SELECT DISTINCT typeof(clock) AS kind FROM boot").column("kind").to_pylist()
+            )
             assert kind == f"DOUBLE[{clock_evidence.WIDTH}]"
         later = [inference(stamp("a", "boot", 5, 90.0), total=40, stream=("reader", None))]
         newer.write(batch_of([*later, inference(stamp("a", "boot", 4, 80.0), total=20)]))
