@@ -17,14 +17,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from benchmarks.review.detection_tables import Rate, write_tables
+from host_tools.review.analysis import input_drift
 from host_tools.review.analysis.estimates import wilson_interval
 from host_tools.review.analysis.review import review_fleet
 from host_tools.review.simulation.fleet import SimulatedFleet
 from host_tools.review.simulation.plan import FleetPlan
 from host_tools.review.simulation.store import SimulatedStore
 from host_tools.review.simulation.truth import Injection
-from host_tools.review.store.windows import Selection
+from host_tools.review.store.windows import Level, Selection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -39,6 +42,7 @@ LATENCY = (0.01, 0.02, 0.03, 0.05, 0.1)
 ENERGY = (0.02, 0.03, 0.05, 0.1, 0.2)
 FAILURES = (0.0002, 0.0005, 0.001, 0.003, 0.01)
 DRIFT = (0.02, 0.05, 0.1, 0.2, 0.3)
+SHOWN = (0.05, 0.1, 0.15, 0.25, 0.5)
 STRAGGLER = (0.15, 0.2, 0.25, 0.3, 0.5)
 SHIFT = (0.03, 0.05, 0.07, 0.1, 0.2)
 FLAPPING = (0.5, 1.0, 2.0, 4.0, 8.0)
@@ -74,11 +78,14 @@ def null_fleet(seed: int) -> Iterator[Outcome]:
     slowed = _slowed(fleet)
     kinds["throttling"] = sum(slowed[name] < 0.05 for name in _devices(review, "throttling"))
     for check in review.checks:
+        if check.kind == "input_drift":
+            continue  # all devices change their artifact in the middle, so it is not looked at; see below
         yield Outcome(kind=f"fleet:{check.kind}", size=0.0, hits=int(kinds[check.kind] > 0), trials=1)
         told = len(_devices(review, check.kind)) if check.kind not in ("regression", "improvement") else 0
         if check.kind == "throttling":
             told = kinds["throttling"]
         yield Outcome(kind=f"device:{check.kind}", size=0.0, hits=told, trials=DEVICES)
+    yield Outcome(kind="fleet:input_drift", size=0.0, hits=int(bool(_moved_inputs(seed))), trials=1)
     for comparison in review.comparisons:
         for one in comparison.measures:
             verdict = int(one.verdict == "no_worse")
@@ -92,6 +99,11 @@ def faulty_fleet(seed: int) -> Iterator[Outcome]:
     _, review, fleet = _reviewed(seed, plan)
     affected = [frozenset(names) for names in fleet.truth.devices]
     yield from _comparisons(review, fleet, step)
+    moved = _moved_inputs(
+        seed, Injection(fault="input_drift", size=SHOWN[step], target=PC, since=DAYS / 2 * DAY)
+    )
+    yield Outcome(kind="input_drift", size=SHOWN[step], hits=int(PC in moved), trials=1)
+    yield Outcome(kind="wrong target: input_drift", size=0.0, hits=len(moved - {PC}), trials=2)
     slow = _devices(review, "straggler", "latency_p50_seconds")
     yield from _per_device("straggler", STRAGGLER[step], slow, affected[4], affected[4] | affected[5])
     shifted = {
@@ -192,6 +204,19 @@ def _reviewed(seed: int, plan: FleetPlan) -> tuple[SimulatedStore, Review, Simul
     fleet = SimulatedFleet(seed, plan)
     store = SimulatedStore(fleet)
     return store, review_fleet(store, Selection(start=plan.start, end=plan.end)), fleet
+
+
+def _moved_inputs(seed: int, *injections: Injection) -> set[str]:
+    """Return the targets whose inputs are told to have moved in the second half, in a fleet that keeps its artifact."""
+    plan = FleetPlan(devices=DEVICES, days=DAYS, rollout_at=None, injections=injections)
+    fleet = SimulatedFleet(seed, plan)
+    span = Selection(start=plan.start, end=plan.end)
+    table = SimulatedStore(fleet).inputs(span, level=Level.HOUR, by=("device", "artifact", "time"))
+    middle = (plan.start + plan.end) / 2
+    sides = (table.keys[table.axes.index("time")].astype(np.float64) >= middle).astype(np.int64)
+    targets = {one.device: one.board.target for one in fleet.devices}
+    drifts = input_drift.drifts(table, sides, groups=targets, seed=seed)
+    return {one.group for one in input_drift.told(drifts, start=middle, end=plan.end, since="")}
 
 
 def _devices(review: Review, kind: str, measure: str | None = None) -> set[str]:

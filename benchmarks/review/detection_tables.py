@@ -20,6 +20,7 @@ _SIZES = {
     "regression: energy": "energy of one target",
     "regression: failures": "failures of one target",
     "output_drift": "frames that go to another class, on one target",
+    "input_drift": "mean of the inputs' values on one target, in standard deviations of theirs",
     "change_point of a target": "latency of a target, from one hour on",
     "change_point of a device": "latency of a device, from one hour on",
     "straggler": "latency of a device",
@@ -39,6 +40,8 @@ _SHARES = (
     "straggler",
     "battery_wear",
 )
+_OF_NO_DEVICE = ("regression", "improvement", "output_drift", "input_drift")
+"""Such a finding is of a fleet or a target, and names no device."""
 
 
 class Rate(TypedDict):
@@ -67,8 +70,7 @@ def tables(rates: Sequence[Rate], *, fleets: int) -> str:
     for name, rows in sorted(by_kind.items()):
         if name.startswith("fleet:"):
             kind = name.removeprefix("fleet:")
-            device = by_kind[f"device:{kind}"][0]
-            told = "" if kind in ("regression", "improvement", "output_drift") else _rate(device)
+            told = "" if kind in _OF_NO_DEVICE else _rate(by_kind[f"device:{kind}"][0])
             lines.append(f"| {kind.replace('_', ' ')} | {_rate(rows[0])} | {told} |")
     wrong = [
         (name.split(": ")[1], rows[0]) for name, rows in sorted(by_kind.items()) if name.startswith("wrong")

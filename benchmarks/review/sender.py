@@ -65,6 +65,8 @@ class Sender:
         self.first_sent = 0
         """Messages that were sent once at least."""
         self.sent_again = 0
+        self.acknowledged = 0
+        """Acknowledgements, of one message as often as it was sent again."""
         self.unheard = 0
         """Acknowledged with the word that nobody is subscribed."""
         self.connections = 0
@@ -75,6 +77,11 @@ class Sender:
     def is_done(self) -> bool:
         """Whether everything was sent and acknowledged."""
         return self._next >= self._total and not self._unacknowledged and not self._again
+
+    @property
+    def waiting(self) -> int:
+        """Messages that were sent, and have to be sent again or acknowledged."""
+        return len(self._unacknowledged) + len(self._again)
 
     def finish(self) -> None:
         """Send nothing that was not sent once."""
@@ -157,6 +164,7 @@ class Sender:
             self.unheard += 1
             self._unacknowledged.appendleft(number)
             raise ConnectionError("nobody is subscribed")
+        self.acknowledged += 1
         if self._resend_seconds:
             self._kept.append((time.monotonic(), number))
 

@@ -380,6 +380,30 @@ def test_a_disk_that_is_full_for_a_while_costs_nothing(
         )
 
 
+def test_a_writer_that_stands_still_fills_the_brokers_queue_and_no_process(
+    tmp_path: Path, mosquitto: Mosquitto, ingest: Callable[..., IngestProcess]
+) -> None:
+    port = mosquitto.start().port
+    store = tmp_path / "telemetry.duckdb"
+    running = ingest(port, store, "--unacknowledged", "50").ready()
+    writer = running.child("writer")
+    writer.suspend()
+    try:
+        lines = b"".join(encode(window(seq)) + b"\n" for seq in range(1, 301))
+        command = ["mosquitto_pub", "-h", "127.0.0.1", "-p", str(port), "-q", "1", "-l"]
+        subprocess.run([*command, "-t", TOPICS.measurement("inference")], input=lines, timeout=90, check=True)
+        full = running.wait(lambda status: status["held"] == 50, "it holds as many as it may").status
+        running.wait(lambda status: status["seconds"] >= full["seconds"] + 2.0, "two seconds later")
+        assert (running.status["received"], running.status["held"]) == (50, 50)
+    finally:
+        writer.resume()
+    running.settled(300)
+    assert running.stop() == 0
+    with duckdb.connect(str(store), read_only=True) as connection:
+        counted = connection.execute("SELECT count(*), count(DISTINCT seq) FROM inference").fetchone()
+    assert counted == (300, 300)
+
+
 def test_a_broker_that_comes_later_is_waited_for_and_one_that_goes_is_found_again(
     tmp_path: Path, mosquitto: Mosquitto, ingest: Callable[..., IngestProcess]
 ) -> None:

@@ -6,6 +6,7 @@ import gzip
 import json
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from host_tools.cli.main import main
 from host_tools.review.store.opening import open_store
 from tests.integration import review_fleet
 from tests.integration.review_fleet import NEW, NEW_SECONDS, OLD, SCALE, START, SWITCH, WINDOWS
+from tests.unit.host_tools.review.store.stored_messages import EPOCH, batch_of, inference, stamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -138,6 +140,29 @@ def test_a_collector_gets_every_window_with_its_own_time(
     assert START <= min(point.start_time_unix_nano for point in new) / 1e9 <= START + SWITCH * 60
     points = int(capsys.readouterr().out.split()[0])
     assert points == sum(len(found) for found in metrics.values())
+
+
+def test_buckets_that_lie_far_apart_become_coarser(tmp_path: Path) -> None:
+    path = str(tmp_path / "hostile.duckdb")
+    said = inference(stamp("a", "boot", 1, 10.0))
+    wide = {**said.rows[0], "hist_indices": [-9_999_999, 9_999_999], "hist_counts": [2, 3]}
+    store = open_store(path)
+    store.write(batch_of([replace(said, rows=(wide,))]))
+    store.roll_up()
+    store.close()
+    since = ["--since", str(EPOCH - 60.0), "--until", str(EPOCH + 60.0)]
+    with receiving() as receiver:
+        assert (
+            main(["review", "export", "--store", path, "--otlp", receiver.url, "--level", "60", *since]) == 0
+        )
+    (request,) = receiver.requests
+    metrics = request.resource_metrics[0].scope_metrics[0].metrics
+    (point,) = next(
+        one for one in metrics if one.name == "edgewright.inference.latency"
+    ).exponential_histogram.data_points
+    buckets = list(point.positive.bucket_counts)
+    assert (point.scale, point.positive.offset, len(buckets)) == (SCALE - 14, -611, 1222)
+    assert (buckets[0], buckets[-1], sum(buckets), point.count) == (2, 3, 5, 5)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
 import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
 import pytest
+from PIL import Image
 
 from host_tools.review.serve.server import serving
 from host_tools.review.store.opening import open_store
@@ -18,6 +21,7 @@ from host_tools.review.store.tables import TABLES, Batch
 from tests.integration import review_fleet
 from tests.integration.browser_session import Browser, browser
 from tests.integration.review_fleet import HOSTILE, NEW, OLD, START, WINDOWS, device_id
+from tests.integration.support import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -191,6 +195,31 @@ def test_keys_move_and_zoom_and_the_link_restores_the_view(chromium: Browser, ad
     link = chromium.ask("location.href")
     opened(chromium, link)
     assert chromium.ask("document.getElementById('timeline-chart').getAttribute('aria-label')") == seen
+
+
+def test_what_is_seen_can_be_had_as_a_picture_and_as_tables(
+    chromium: Browser, address: str, tmp_path: Path
+) -> None:
+    opened(chromium, address, f"?range=6h&artifact={OLD}")
+    chromium.call("Page.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
+    chromium.ask("document.getElementById('export-png').click()")
+    saved = tmp_path / "edgewright-fleet.png"
+    wait_until(saved.exists, what="the picture is saved")
+    with Image.open(saved) as picture:
+        assert picture.size == (2800, 1600)
+        colours = picture.convert("RGB").resize((140, 80)).getcolors(140 * 80)
+        assert colours is not None
+        assert len(colours) > 50, "nothing is drawn"
+    for kind in ("csv", "parquet"):
+        content = bytes(
+            chromium.ask(
+                f"fetch(document.getElementById('export-{kind}').href).then((answer) => answer.arrayBuffer()).then((all) => [...new Uint8Array(all)])"
+            )
+        )
+        source = pa.BufferReader(content)
+        table = pyarrow.csv.read_csv(source) if kind == "csv" else pyarrow.parquet.read_table(source)
+        assert set(table.column("artifact").to_pylist()) == {OLD}
+        assert sum(table.column("inferences").to_pylist()) > 0
 
 
 def test_dragging_over_the_chart_shows_that_time(chromium: Browser, address: str) -> None:

@@ -15,6 +15,7 @@ from host_tools.fleet.records import Device
 from host_tools.fleet.serve.answers import Imported
 from host_tools.fleet.serve.context import require_room
 from host_tools.fleet.store.devices import DeviceFilter
+from host_tools.spreadsheet_text import as_spreadsheet_text, from_spreadsheet_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -43,8 +44,6 @@ _NEEDED: Final = ("id", "group")
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _TAG: Final = re.compile(r"[A-Za-z0-9_.:=/-]{1,64}")
 _MOST_TAGS: Final = 32
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
-"""With one of these a cell begins that a spreadsheet takes for a formula."""
 _MOST_TOLD: Final = 20
 _HINT: Final = f"The first line is {','.join(COLUMNS[:3])}."
 _BATCH: Final = 1_000
@@ -200,7 +199,7 @@ def _rows(
             continue
         row = dict(zip(header, (cell.strip() for cell in cells), strict=True))
         # As `_cells` writes it: what was taken out can be brought in again.
-        tags = frozenset(row["tags"].removeprefix("'").split()) if "tags" in row else None
+        tags = frozenset(from_spreadsheet_text(row["tags"]).split()) if "tags" in row else None
         problems += [f"line {number}: {problem}" for problem in _problems(row, tags)]
         if row["id"] in seen:
             problems.append(f"line {number}: id: the device is in line {seen[row['id']]} already.")
@@ -238,4 +237,4 @@ def _cells(device: Device) -> list[str]:
         device.configured,
     ]
     # Ids and groups are letters, digits, _ and - alone, and stay as they are: programs read them back.
-    return cells[:2] + [f"'{cell}" if cell[:1] in _FORMULA else cell for cell in cells[2:]]
+    return cells[:2] + [as_spreadsheet_text(cell) for cell in cells[2:]]

@@ -95,7 +95,7 @@ def quantiles(
     if hist.counts.size:
         bucket = np.minimum(bucket, hist.counts.size - 1)
         part = np.clip((inside - running[bucket]) / hist.counts[bucket], 0.0, 1.0)
-        values = 2.0 ** ((hist.indices[bucket] + part) * 2.0**-hist.scale)
+        values = histograms.bounds(hist.indices[bucket] + part, hist.scale)
         values = np.where(ranks <= zero, 0.0, values)
     else:
         values = np.zeros_like(ranks)

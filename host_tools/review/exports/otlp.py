@@ -38,6 +38,7 @@ from device_agent import __version__
 from device_agent.contract.errors import TransferError
 from host_tools.errors import InputError
 from host_tools.review.serve.measures import ratio_columns
+from host_tools.review.store.histograms import lowered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -50,6 +51,8 @@ _ROWS_A_REQUEST = 200
 _TIMEOUT_SECONDS = 30.0
 _MOST_ANSWER_BYTES = 65536
 _NANOSECONDS = 1_000_000_000
+_MOST_BUCKETS = 2048
+"""Of a point: 64 octaves as agents count. The wire has all between the first and the last, and a device may name any two."""
 
 
 def send(
@@ -178,9 +181,7 @@ def _histograms(
     for row in rows:
         indices = hist.indices[hist.offsets[row] : hist.offsets[row + 1]]
         counts = hist.counts[hist.offsets[row] : hist.offsets[row + 1]]
-        low = int(indices[0]) if indices.size else 0
-        dense = np.zeros(int(indices[-1]) - low + 1 if indices.size else 0, np.int64)
-        dense[indices - low] = counts
+        scale, low, dense = _without_gaps(hist.scale, indices, counts)
         start, end = _times(table, row)
         point = ExponentialHistogramDataPoint(
             attributes=_attributes(table, row, names),
@@ -188,13 +189,28 @@ def _histograms(
             time_unix_nano=end,
             count=int(counts.sum() + hist.zero_counts[row]),
             sum=float(table.latency_sum[row]),
-            scale=hist.scale,
+            scale=scale,
             zero_count=int(hist.zero_counts[row]),
             positive=ExponentialHistogramDataPoint.Buckets(offset=low, bucket_counts=dense.tolist()),
         )
         if point.count:
             point.min, point.max = float(table.latency_min[row]), float(table.latency_max[row])
         yield point
+
+
+def _without_gaps(
+    scale: int, indices: NDArray[np.int32], counts: NDArray[np.int64]
+) -> tuple[int, int, NDArray[np.int64]]:
+    """Return scale, first index and counts of buckets in a row, which become coarser where they lie too far apart."""
+    if not indices.size:
+        return scale, 0, np.zeros(0, np.int64)
+    first, last, by = int(indices[0]), int(indices[-1]), 0
+    while (last >> by) - (first >> by) >= _MOST_BUCKETS:
+        by += 1
+    low = first >> by
+    dense = np.zeros((last >> by) - low + 1, np.int64)
+    np.add.at(dense, lowered(indices, by) - low, counts)
+    return scale - by, low, dense
 
 
 def _number(table: WindowTable, row: int, value: float, names: Mapping[str, str]) -> NumberDataPoint:

@@ -15,6 +15,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 
 from host_tools.review.serve.directory import short_digest
 from host_tools.review.serve.measures import ratio_columns
+from host_tools.review.store.histograms import bounds
 from host_tools.review.store.windows import Level, Selection
 
 if TYPE_CHECKING:
@@ -159,7 +160,7 @@ def cumulative(hist: Histograms, row: int) -> list[tuple[str, float]]:
     Stored buckets of scale 1 or finer do; of a coarser one, a bucket counts at the first bound that holds all of it.
     """
     start, end = int(hist.offsets[row]), int(hist.offsets[row + 1])
-    upper = np.exp2((hist.indices[start:end].astype(np.float64) + 1.0) * 2.0**-hist.scale)
+    upper = bounds(hist.indices[start:end].astype(np.float64) + 1.0, hist.scale)
     counts = hist.counts[start:end]
     zeros = int(hist.zero_counts[row])
     buckets = [

@@ -11,18 +11,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
 from host_tools.errors import InputError
+from host_tools.spreadsheet_text import as_spreadsheet_text
 
 if TYPE_CHECKING:
     from host_tools.review.serve.answers import RankingAnswer, TimelineAnswer
 
 TABLE_TYPES = {"csv": "text/csv; charset=utf-8", "parquet": "application/vnd.apache.parquet"}
 """Media types by the ending of a file's name."""
-_FORMULA = r"^[=+\-@\t\r]"
 _MEASURES = {
     "devices": "devices",
     "inferences": "inferences",
@@ -126,8 +125,6 @@ def table_bytes(table: pa.Table, kind: str) -> bytes:
 def _for_spreadsheets(table: pa.Table) -> pa.Table:
     for place, field in enumerate(table.schema):
         if pa.types.is_string(field.type):
-            column = table.column(place)
-            risky = pc.match_substring_regex(column, _FORMULA)
-            marked = pc.binary_join_element_wise("'", column, "")
-            table = table.set_column(place, field.name, pc.if_else(risky, marked, column))
+            cells = [as_spreadsheet_text(text) for text in table.column(place).to_pylist()]
+            table = table.set_column(place, field.name, pa.array(cells, pa.string()))
     return table

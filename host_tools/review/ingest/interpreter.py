@@ -24,6 +24,7 @@ from device_agent.contract.telemetry import (
 from device_agent.contract.telemetry_codec import decode, decode_envelope
 from host_tools.review.ingest.fast_rows import fast_rows
 from host_tools.review.ingest.rows import Rows, rows_of, rows_with
+from host_tools.review.store.tables import TABLES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,6 +36,10 @@ if TYPE_CHECKING:
 
 FUTURE_SECONDS: Final = 86_400.0
 """A message dated later than this after its receipt, by a clock that a time service vouches for, is not believed."""
+COARSEST_SCALE: Final = 3
+"""Of the buckets of latencies: 9 % wide; agents' own have scale 5. Merged histograms are as coarse as the coarsest of them, so one
+window of one device could take the percentiles of the whole fleet away."""
+_SCALE_PLACE: Final = TABLES["inference"].names.index("hist_scale") - TABLES["inference"].names.index("model")
 _KNOWN_TOPICS = 200_000
 _CATEGORY_KINDS: Mapping[str, type[Message]] = {"e": Event, "a": Alarm, "o": Result, "cmd": CommandState}
 _STATUS_KINDS: Mapping[str, type[Message]] = {"health": Health, "birth": Birth}
@@ -80,10 +85,7 @@ class Interpreter:
                     return False
                 self.judged += 1
                 rows = self._judge(route, publication, received)
-            if rows.clock == "synced" and rows.time > received + FUTURE_SECONDS:
-                raise ContractError(
-                    f"{route.text}: dated {rows.time - received:.0f} s after its receipt, by a clock that calls itself synced."
-                )
+            _require_harmless(rows, received, where=route.text)
         except ContractError as error:
             self._refuse(publication, received, str(error))
         except Exception as error:  # noqa: BLE001  whatever a message does, it must not stop the others
@@ -142,6 +144,22 @@ class Interpreter:
                 f"{message.name!r} of {message.device!r}."
             )
         return rows_of(message, name=topic.name)
+
+
+def _require_harmless(rows: Rows, received: float, *, where: str) -> None:
+    """Refuse what the contract takes, and would spoil what other messages say.
+
+    Raises:
+        ContractError: It is of the future, or of buckets that are too wide.
+    """
+    if rows.clock == "synced" and rows.time > received + FUTURE_SECONDS:
+        raise ContractError(
+            f"{where}: dated {rows.time - received:.0f} s after its receipt, by a clock that calls itself synced."
+        )
+    if rows.table == "inference":
+        scale = rows.rows[0][_SCALE_PLACE]
+        if isinstance(scale, int) and scale < COARSEST_SCALE:
+            raise ContractError(f"{where}: hist.scale: expected {COARSEST_SCALE} to 20, got {scale}.")
 
 
 def _cleared(name: str, received: float, *, sent_again: bool) -> Rows:

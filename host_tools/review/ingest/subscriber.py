@@ -35,9 +35,11 @@ _SESSION_SECONDS = 7 * 86400
 _KEEPALIVE_SECONDS = 30
 _CONNECT_SECONDS = 10.0
 _READ_BYTES = 1 << 18
+_CONNACK = 0x20
 _PUBLISH = 0x30
 _PUBACK = b"\x40\x02"
 _TAKEN_OVER = 0x8E
+_MALFORMED = "a malformed packet came"
 _CERTIFICATE = "CERTIFICATE"
 """In what TLS says when one side does not trust the other's."""
 _REFUSALS = (0x84, 0x85, 0x86, 0x87, 0x8A, 0x8C, 0x95)
@@ -104,9 +106,12 @@ class _Client(Client):
         return data
 
     def feed(self, packet: bytes) -> MQTTErrorCode:
-        """Let paho handle one whole packet."""
+        """Let paho handle one whole packet; one that it cannot read is a breach of the protocol."""
         self._fed = packet
-        return self._packet_read()
+        try:
+            return self._packet_read()
+        except Exception:  # noqa: BLE001  paho before 2.2 raises struct.error, IndexError, … on malformed packets
+            return MQTTErrorCode.MQTT_ERR_PROTOCOL
 
     def write(self, packets: bytes) -> None:
         """Send packets that are bytes already."""
@@ -276,11 +281,15 @@ class Subscriber:
             end = body + length
             if end > size:
                 break
+            if not self.accepted and head & 0xF0 != _CONNACK:
+                raise self._over("what answers is no MQTT broker")
             if head & 0xF0 == _PUBLISH:
                 found.append(self._publication(data, head, body, end))
             else:
                 client = self._connected()
                 code = client.feed(data[place:end])
+                if code == MQTTErrorCode.MQTT_ERR_PROTOCOL:
+                    raise self._over(_MALFORMED)
                 if code != MQTTErrorCode.MQTT_ERR_SUCCESS or client.socket() is None or self._refused:
                     raise self._over("")  # a broker that refuses a subscription alone keeps the connection
             place = end
@@ -294,7 +303,7 @@ class Subscriber:
             place += 2
             number = data[topic_end:place]
         if place >= end:
-            raise self._over("a malformed packet came")
+            raise self._over(_MALFORMED)
         properties = data[place]
         if properties > 0x7F:
             properties, place = _length(data[:end], place)
@@ -302,7 +311,7 @@ class Subscriber:
             place += 1
         place += properties
         if place > end or place == 0 or head & 0x04:
-            raise self._over("a malformed packet came")
+            raise self._over(_MALFORMED)
         return Publication(
             data[body + 2 : topic_end], data[place:end], number, bool(head & 0x01), bool(head & 0x08)
         )

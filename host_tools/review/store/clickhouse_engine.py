@@ -31,7 +31,7 @@ _TYPES: dict[Kind, str] = {
     "text": "String",
     "int32[]": "Array(Int32)",
     "int64[]": "Array(Int64)",
-    "double[]": "Array(Float64)",
+    "double[33]": "Array(Float64)",
 }
 _CODECS = {"moment": "Delta, ZSTD", "time": "Delta, ZSTD", "received": "Delta, ZSTD", "seq": "Delta, ZSTD"}
 SETTINGS = {
@@ -90,6 +90,11 @@ class ClickHouseEngine:
         self._connection.command(
             f'ALTER TABLE {table} ADD COLUMN IF NOT EXISTS "{column}" {kind} DEFAULT {value} CODEC(ZSTD)'
         )
+
+    def retype(self, table: str, column: str) -> None:
+        """See `Engine.retype`."""
+        kind = _TYPES[TABLES[table].columns[column]]
+        self._connection.command(f'ALTER TABLE {table} MODIFY COLUMN "{column}" {kind} CODEC(ZSTD)')
 
     def select(self, sql: str) -> pa.Table:
         """See `Engine.select`."""

@@ -28,7 +28,7 @@ _TYPES: dict[Kind, str] = {
     "text": "VARCHAR",
     "int32[]": "INTEGER[]",
     "int64[]": "BIGINT[]",
-    "double[]": "DOUBLE[]",
+    "double[33]": "DOUBLE[33]",  # of a list it would log those of the rows before it, too
 }
 
 
@@ -95,6 +95,10 @@ class DuckDbEngine:
         kind = _TYPES[TABLES[table].columns[column]]
         self.alter(f'ALTER TABLE {table} ADD COLUMN IF NOT EXISTS "{column}" {kind}')
         self.alter(f'UPDATE {table} SET "{column}" = {value} WHERE "{column}" IS NULL')
+
+    def retype(self, table: str, column: str) -> None:
+        """See `Engine.retype`."""
+        self.alter(f'ALTER TABLE {table} ALTER "{column}" TYPE {_TYPES[TABLES[table].columns[column]]}')
 
     def select(self, sql: str) -> pa.Table:
         """See `Engine.select`."""

@@ -34,6 +34,9 @@ class Engine(Protocol):
     def add_column(self, table: str, column: str, value: str) -> None:
         """Add a column that a table lacks, with what an SQL expression gives of each row that is there, for a migration."""
 
+    def retype(self, table: str, column: str) -> None:
+        """Give a column the type that it has in `schema` now, for a migration; its values stay."""
+
     def select(self, sql: str) -> pa.Table:
         """Return what a question gives; without nulls, as the tables have none. Any thread may ask.
 

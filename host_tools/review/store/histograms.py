@@ -18,6 +18,7 @@ EMPTY_SCALE = 20
 """Scale of histograms in which nothing is counted: the finest there is, so that it lowers no other."""
 _DENSE_CELLS = 1 << 23
 """Up to so many cells (64 MiB) are added up in a table; beyond it they are sorted."""
+_MOST_OCTAVES = 1023.0
 _BLOCK_BUCKETS = 1 << 17
 """Added up at once: what is made on the way stays in the processor's cache, and no memory is asked for again and again."""
 
@@ -25,6 +26,16 @@ _BLOCK_BUCKETS = 1 << 17
 def lowered(indices: NDArray[np.int32], by: int | NDArray[np.int64]) -> NDArray[np.int32]:
     """Return the buckets that hold the given ones when the scale is lower by so much: 2**by of them become one."""
     return np.right_shift(indices, np.asarray(by, dtype=np.int32))
+
+
+def bounds(places: NDArray[np.float64], scale: int) -> NDArray[np.float64]:
+    """Return the values at which buckets begin; a device may name buckets beyond all that a float holds, and they stay finite.
+
+    Args:
+        places: float64: indices, or places within a bucket.
+        scale: Of the buckets.
+    """
+    return np.asarray(np.exp2(np.minimum(places * 2.0**-scale, _MOST_OCTAVES)))
 
 
 def merge(hist: Histograms, groups: NDArray[np.int64], count: int) -> Histograms:

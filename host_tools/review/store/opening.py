@@ -59,6 +59,8 @@ MIGRATIONS: Mapping[int, Sequence[str | Callable[[Engine], None]]] = {
     5: (lambda engine: fill_level(engine, Level.HOURS_6),),
     # Holes in a run's numbers are bounded; of none that is there one was closed.
     6: (lambda engine: engine.add_column("heard", "closed", "0"),),
+    # What is known of a run's clock is always as many numbers.
+    7: (lambda engine: engine.retype("boot", "clock"),),
 }
 """By the version that they lead to: what is done to what is there, where all tables are. Forward only; each can be done twice."""
 

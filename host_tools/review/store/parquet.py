@@ -31,7 +31,7 @@ _KINDS: dict[Kind, pa.DataType] = {
     "text": pa.string(),
     "int32[]": pa.list_(pa.int32()),
     "int64[]": pa.list_(pa.int64()),
-    "double[]": pa.list_(pa.float64()),
+    "double[33]": pa.list_(pa.float64()),
 }
 
 

@@ -16,9 +16,9 @@ from host_tools.review.store.windows import Level
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 
-Kind = Literal["int8", "int32", "int64", "double", "bool", "text", "int32[]", "int64[]", "double[]"]
+Kind = Literal["int8", "int32", "int64", "double", "bool", "text", "int32[]", "int64[]", "double[33]"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +122,7 @@ TABLES: Mapping[str, Table] = MappingProxyType(
                 "placed_wrong": "bool",
                 "placed_start": "double",
                 "is_moved": "bool",
-                "clock": "double[]",
+                "clock": "double[33]",  # `clock_evidence.WIDTH`
             },
             key=("boot",),
         ),

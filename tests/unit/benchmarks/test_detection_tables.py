@@ -23,6 +23,7 @@ def test_one_fleet_of_each_half_gives_every_figure_of_the_tables(tmp_path: Path)
     text = tables(figures, fleets=1)
     assert text.count("| 0 of 1 ") == 13, "a finding in a fleet without a fault"
     assert "| regression: latency | latency of one target | 10 %: 1 of 1" in text
+    assert "in standard deviations of theirs | 0.5: 1 of 1" in text
     for line in text.splitlines():
         if line.startswith("| ") and "of what size" not in line and "looked for" not in line:
             assert " of " in line

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -15,7 +17,7 @@ from host_tools.review.broker_address import TlsFiles, parse_broker
 from host_tools.review.ingest.batching import Collector, joined, pack, seconds_to_grow, unpack
 from host_tools.review.ingest.channel import Channel, Fatal, Note, WorkerStatus, WriterStatus, read_report
 from host_tools.review.ingest.frames import Inbox, WriterLink
-from host_tools.review.ingest.interpreter import Interpreter
+from host_tools.review.ingest.interpreter import COARSEST_SCALE, Interpreter
 from host_tools.review.ingest.metrics import Metrics
 from host_tools.review.ingest.overview import Totals
 from host_tools.review.ingest.pauses import Pauses
@@ -24,6 +26,7 @@ from host_tools.review.ingest.settings import IngestSettings
 from host_tools.review.ingest.subscriber import Publication
 from host_tools.review.store.tables import TABLES
 
+VECTORS = Path(__file__).parents[3] / "contract" / "vectors"
 CATEGORIES = [
     "m/inference",
     "m/thermal",
@@ -63,6 +66,29 @@ def test_whatever_comes_is_kept_with_the_reason_and_stops_nothing(
     else:  # nothing here is a message, but that an alarm is over
         assert payload == b""
         assert tables["alarm"].to_pylist()[0]["severity"] == "cleared"
+
+
+@pytest.mark.parametrize(
+    ("scale", "is_taken"),
+    [(20, True), (5, True), (COARSEST_SCALE, True), (COARSEST_SCALE - 1, False), (-10, False)],
+)
+@pytest.mark.parametrize("version", ["1.2", "1.9"], ids=["the fast way", "the contract"])
+def test_a_window_in_wide_buckets_does_not_reach_the_fleets_percentiles(
+    scale: int, is_taken: bool, version: str
+) -> None:
+    vector = json.loads((VECTORS / "valid" / "inference_window.json").read_text())
+    vector["document"]["hist"]["scale"] = scale
+    vector["document"]["schema_version"] = version
+    collector = Collector()
+    interpreter = Interpreter(root="ew/v1", collector=collector)
+    payload = json.dumps(vector["document"], separators=(",", ":")).encode()
+    interpreter.take(Publication(b"ew/v1/device/d///m/inference", payload, None, False), received=4e9)
+    tables = collector.take()
+    assert list(tables) == (["inference"] if is_taken else ["dead_letter"])
+    assert interpreter.judged == (version == "1.9")
+    if not is_taken:
+        (reason,) = tables["dead_letter"].column("reason").to_pylist()
+        assert reason.endswith(f"hist.scale: expected {COARSEST_SCALE} to 20, got {scale}.")
 
 
 def rows(seq: int, table: str, several: list[tuple[object, ...]]) -> Rows:

@@ -8,9 +8,11 @@ import struct
 import threading
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from device_agent.contract.errors import TransferError
 from host_tools.review.broker_address import TlsFiles, parse_broker
@@ -37,8 +39,9 @@ TAKEN_OVER = b"\xe0\x02\x8e\x00"
 class Broker:
     """One connection's other end."""
 
-    def __init__(self, server: socket.socket, answer: bytes, piece: int) -> None:
+    def __init__(self, server: socket.socket, answer: bytes, piece: int, *, says_more: bool) -> None:
         self.heard = b""
+        self._says_more = says_more
         self._thread = threading.Thread(target=self._serve, args=(server, answer, piece), daemon=True)
         self._thread.start()
 
@@ -52,6 +55,8 @@ class Broker:
                     time.sleep(0.001)
             connection.settimeout(60.0)
             try:
+                if not self._says_more:
+                    connection.shutdown(socket.SHUT_WR)
                 while data := connection.recv(1000):
                     self.heard += data
             except OSError:
@@ -59,9 +64,11 @@ class Broker:
 
 
 @contextmanager
-def connected(answer: bytes, *, piece: int = 1 << 20) -> Iterator[tuple[Subscriber, Broker]]:
+def connected(
+    answer: bytes, *, piece: int = 1 << 20, says_more: bool = True
+) -> Iterator[tuple[Subscriber, Broker]]:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        broker = Broker(server, answer, piece)
+        broker = Broker(server, answer, piece, says_more=says_more)
         settings = SubscriberSettings(
             address=parse_broker(f"mqtt://127.0.0.1:{server.getsockname()[1]}"),
             tls=TlsFiles(),
@@ -150,8 +157,27 @@ def over(subscriber: Subscriber) -> TransferError:
         (ACCEPTED + b"\x32\xff\xff\xff\x7f", TransferError, "more than it was told to send"),
         (ACCEPTED + b"\x32\x80\x80\x80\x80\x01", TransferError, "more than it was told to send"),
         (ACCEPTED + b"\x34\x05\x00\x01a\x00\x01", TransferError, "malformed"),
+        (ACCEPTED + b"\x90\x01\x00", TransferError, "malformed"),
+        (ACCEPTED + b"\x90\x04\x00\x01\x00\x77", TransferError, "malformed"),
+        (b"\x20\x00", TransferError, "malformed"),
+        (b"HTTP/1.1 400 Bad Request\r\n" + b"x" * 99, TransferError, "no MQTT broker"),
+        (b"220 mail.example ESMTP " + b"x" * 99, TransferError, "no MQTT broker"),
     ],
-    ids=["password", "rights", "taken", "busy", "short", "long", "length", "qos 2"],
+    ids=[
+        "password",
+        "rights",
+        "taken",
+        "busy",
+        "short",
+        "long",
+        "length",
+        "qos 2",
+        "cut",
+        "reason",
+        "empty",
+        "web",
+        "mail",
+    ],
 )
 def test_what_ends_a_connection_is_told(answer: bytes, kind: type[TransferError], says: str) -> None:
     with connected(answer) as (subscriber, _):
@@ -159,6 +185,30 @@ def test_what_ends_a_connection_is_told(answer: bytes, kind: type[TransferError]
     assert type(error) is kind
     assert says in str(error)
     assert str(error).startswith("mqtt://127.0.0.1:")
+
+
+PACKETS = st.builds(
+    lambda head, body: bytes([head, len(body)]) + body, st.integers(0, 255), st.binary(max_size=40)
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    before=st.sampled_from([b"", ACCEPTED, ACCEPTED + SUBSCRIBED]),
+    noise=st.lists(PACKETS, max_size=3).map(b"".join) | st.binary(max_size=60),
+)
+def test_whatever_a_server_says_is_a_message_or_a_told_end(before: bytes, noise: bytes) -> None:
+    with (
+        connected(before + noise, says_more=False) as (subscriber, _),
+        pytest.raises(TransferError, match="mqtt://127"),
+    ):
+        read_on(subscriber, noise)
+
+
+def read_on(subscriber: Subscriber, noise: bytes) -> NoReturn:
+    while True:
+        for publication in receive(subscriber, 1):
+            assert len(publication.topic) + len(publication.payload) < len(noise)
 
 
 def test_a_session_that_is_there_loses_the_filters_of_before() -> None:

@@ -10,7 +10,7 @@ from made_windows import SCALE, histograms, table
 
 from host_tools.review.analysis import percentiles
 from host_tools.review.analysis.regroup import chosen, joined, regroup
-from host_tools.review.store.windows import Level
+from host_tools.review.store.windows import Histograms, Level
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -48,6 +48,19 @@ def test_zeros_count_and_an_empty_row_has_no_percentile() -> None:
     assert np.isnan(found[1]).all()
     assert found[2].tolist() == [0.0, 0.0]
     assert percentiles.totals(hist).tolist() == [4, 0, 1]
+
+
+def test_buckets_beyond_what_a_float_holds_have_percentiles_all_the_same() -> None:
+    hist = Histograms(
+        scale=5,
+        offsets=np.array([0, 2]),
+        indices=np.array([-999_999_999, 999_999_999], dtype=np.int32),
+        counts=np.array([1, 1], dtype=np.int64),
+        zero_counts=np.zeros(1, dtype=np.int64),
+    )
+    assert np.isfinite(percentiles.quantiles(hist, (0.1, 0.9))).all()
+    found = percentiles.quantiles(hist, (0.1, 0.9), lowest=np.array([0.01]), highest=np.array([0.02]))
+    assert found.tolist() == [[0.01, 0.02]]
 
 
 def test_a_share_outside_0_to_1_is_refused() -> None:

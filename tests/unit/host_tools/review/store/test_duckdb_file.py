@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from host_tools.review.store import clock_evidence
+from host_tools.review.store.boots import Boots, read_clock
 from host_tools.review.store.duckdb_engine import DuckDbEngine
 from host_tools.review.store.schema import TABLES, window_table
 from host_tools.review.store.windows import Level
@@ -52,3 +54,21 @@ def test_arranging_every_window_takes_the_room_of_a_stretch_and_not_of_all(tmp_p
     ]
     engine.close()
     assert path.stat().st_size < before * (1 + 1.2 * STRETCH / MINUTES), f"{before} bytes before"
+
+
+def test_what_a_small_transaction_logs_of_a_run_does_not_grow_with_those_before_it(tmp_path: Path) -> None:
+    """Of a row with a list DuckDB logs the lists of the rows before it, too, and most transactions are of a few runs."""
+    path = tmp_path / "a.duckdb"
+    engine = DuckDbEngine(path, threads=1)
+    engine.create(TABLES)
+    boots = Boots(engine)
+    log, logged = Path(f"{path}.wal"), []
+    for _ in range(500):
+        before = log.stat().st_size
+        with engine.transaction():
+            engine.replace("boot", boots.rows(boots.places([(1, "boot")])))
+        logged.append(log.stat().st_size - before)
+    row = engine.select("SELECT * FROM boot")
+    assert np.array_equal(read_clock(row), clock_evidence.NOTHING[None])
+    engine.close()
+    assert max(logged[1:]) < 2 * logged[1], logged

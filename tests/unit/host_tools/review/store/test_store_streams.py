@@ -12,7 +12,9 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from host_tools.errors import InputError, StoreError
+from host_tools.review.store import clock_evidence
 from host_tools.review.store.column_store import ColumnStore
+from host_tools.review.store.duckdb_engine import DuckDbEngine
 from host_tools.review.store.opening import opened as opened_again
 from host_tools.review.store.schema import SCHEMA_VERSION, fleet_table, window_table
 from host_tools.review.store.telemetry_store import Retention
@@ -286,6 +288,11 @@ def test_an_older_store_is_brought_up_to_date_and_goes_on(opened: Opener) -> Non
                 ]
         version = engine.select('SELECT "value" FROM setting WHERE "name" = \'schema_version\'')
         assert version.column("value").to_pylist() == [str(SCHEMA_VERSION)]
+        if isinstance(engine, DuckDbEngine):
+            (kind,) = (
+                engine.select("SELECT DISTINCT typeof(clock) AS kind FROM boot").column("kind").to_pylist()
+            )
+            assert kind == f"DOUBLE[{clock_evidence.WIDTH}]"
         later = [inference(stamp("a", "boot", 5, 90.0), total=40, stream=("reader", None))]
         newer.write(batch_of([*later, inference(stamp("a", "boot", 4, 80.0), total=20)]))
         newer.roll_up()
@@ -294,8 +301,10 @@ def test_an_older_store_is_brought_up_to_date_and_goes_on(opened: Opener) -> Non
 
 
 def _made_older(store: ColumnStore) -> None:
-    """As version 1 was: totals stood in `boot`, nothing told models, and no hole was closed."""
+    """As version 1 was: totals stood in `boot`, whose clock was a list, nothing told models, and no hole was closed."""
     engine = store._engine
+    if isinstance(engine, DuckDbEngine):  # ClickHouse has one kind of array
+        engine.alter("ALTER TABLE boot ALTER clock TYPE DOUBLE[]")
     totals = engine.select("SELECT * FROM removed_totals").to_pylist()[0]
     for name in ("seq", "inferences", "errors", "dropped"):
         engine.alter(f"ALTER TABLE boot ADD COLUMN totals_{name} BIGINT DEFAULT {totals[name]}")
