@@ -16,11 +16,13 @@ from host_tools.repository.desires import Move
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from device_agent.contract.telemetry import Scalar
     from host_tools.fleet.records import Device, Pin, Release
     from host_tools.fleet.store.fleet_store import FleetBook
 
 MOST_PINNED: Final = 2_000
 """Devices that people may pin: every device reads the records of all. Many that shall run the same are a group."""
+_RELEASES_AT_ONCE: Final = 1_000
 
 
 def pin_device(
@@ -103,10 +105,12 @@ def take_pins(book: FleetBook, pins: Sequence[Pin]) -> int:
     gone = sorted(before.keys() - {one.device for one in pins})
     book.pins.put(fresh)
     book.pins.remove(gone)
+    releases = _releases(book, fresh)
     for pin in fresh:
         cancel_jobs(book, pin.device, f"it has a desired state of its own, serial {pin.serial}.")
         if book.devices.find(pin.device) is not None:
-            details = {"serial": pin.serial, "models": " ".join(_models(pin))}
+            known = {releases[one.digest] for one in pin.artifacts.values() if one.digest in releases}
+            details: dict[str, Scalar] = {"serial": pin.serial, "release": " ".join(sorted(known)) or None}
             book.note("server", "device.pinned", f"device/{pin.device}", details)
     for name in gone:
         device = book.devices.find(name)
@@ -114,12 +118,17 @@ def take_pins(book: FleetBook, pins: Sequence[Pin]) -> int:
             book.devices.put(device, now_seconds=book.now_seconds)
             book.note("server", "device.unpinned", f"device/{name}", {"group": device.group})
     if fresh or gone:
-        book.changes.tell(
-            book.now_seconds, "devices", "devices", {"changed": len(fresh) + len(gone)}
-        )
+        book.changes.tell(book.now_seconds, "devices", "devices", {"changed": len(fresh) + len(gone)})
     return len(fresh) + len(gone)
 
 
-def _models(pin: Pin) -> list[str]:
-    found = (TARGET_PATH.fullmatch(one.path) for one in pin.artifacts.values())
-    return sorted({match[1] for match in found if match is not None})
+def _releases(book: FleetBook, pins: Sequence[Pin]) -> dict[str, str]:
+    """Return artifacts by their digests, each with the release that has it, of the models that are pinned."""
+    paths = (one.path for pin in pins for one in pin.artifacts.values())
+    models = {match[1] for match in map(TARGET_PATH.fullmatch, paths) if match is not None}
+    return {
+        artifact.digest: release.id
+        for model in sorted(models)
+        for release in book.releases.page(model=model, limit=_RELEASES_AT_ONCE)
+        for artifact in release.artifacts.values()
+    }
