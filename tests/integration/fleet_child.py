@@ -54,6 +54,19 @@ class FolderField:
     def move(self, moves: Sequence[Move], *, is_current: Callable[[], bool] = always) -> None:
         pass
 
+    def pin(
+        self,
+        device: str,
+        artifacts: Mapping[str, DesiredArtifact],
+        *,
+        allow_downgrade: bool,
+        is_current: Callable[[], bool] = always,
+    ) -> None:
+        raise AssertionError(f"{device}: nobody pins in these tests")
+
+    def pins(self) -> None:
+        pass
+
     def followed(self) -> dict[str, str]:
         return {}
 

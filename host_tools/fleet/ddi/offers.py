@@ -1,8 +1,8 @@
 """Which action a device has now. An action is one offer of one artifact; what a device shall run decides whether it stands.
 
 A job that is open says what its device shall run; without one the group's desired state does, so that a device that was away for weeks,
-or shall go back after a rollout was stopped, is offered that too; of a pinned device its own does, where a release has the artifact. What an action has brought, or has failed to, is not offered again
-before a job asks for it anew or something else was wanted in between.
+or shall go back after a rollout was stopped, is offered that too; that of a pinned device's own where a release has the artifact. What an
+action has brought, or has failed to, is not offered again before a job asks for it anew or something else was wanted in between.
 """
 
 from __future__ import annotations
@@ -145,7 +145,9 @@ def _artifact(book: FleetBook, device: Device, wanted: Wanted) -> tuple[Released
         if artifact is not None:
             return artifact, model, release.version
     # How long the file of a pin is only its release says.
-    return (found, model, wanted.digest.removeprefix("sha256:")[:12]) if isinstance(found, ReleasedArtifact) else None
+    if not isinstance(found, ReleasedArtifact):
+        return None
+    return found, model, wanted.digest.removeprefix("sha256:")[:12]
 
 
 def _in(release: Release, digest: str) -> ReleasedArtifact | None:

@@ -10,7 +10,7 @@ import { orders } from "./orders.js";
 import { Answered, Card, Chip, Facts, Filters, Lines, Moment, Pages, Said, Table, Title } from "./parts.js";
 import { may, Session, useAnswers } from "./session.js";
 import { Overall, progress, Stages } from "./stages.js";
-import { devices, length, takes, words } from "./words.js";
+import { devices, length, takes, whole, words } from "./words.js";
 
 export const OPEN = ["running", "paused", "rolling_back", "awaiting_approval", "draft"];
 const ENDED = ["finished", "rolled_back", "aborted"];
