@@ -19,7 +19,7 @@ from host_tools.fleet.service import FleetService
 from host_tools.fleet.store.opening import open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from host_tools.fleet.records import Release
     from host_tools.fleet.store.fleet_store import FleetStore

@@ -734,5 +734,6 @@ def test_drift_is_told_by_the_interface(fleet: PagesFleet) -> None:
         "desired": artifact("eye", "1.0", ARM)["digest"],
         "reported": artifact("eye", "1.1", ARM)["digest"],
         "rollout": None,
+        "own_serial": None,
     }
     assert fleet.ask("GET", "/groups/none/drift", role="viewer").status_code == 404
