@@ -241,7 +241,10 @@ def _add_devices(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         "--no-tags", dest="tag", action="store_const", const=[], help="it has no tags from now on"
     )
     pin = _client(
-        actions, "devices", "pin", "give a device a desired state of its own: a release, whatever its group runs"
+        actions,
+        "devices",
+        "pin",
+        "give a device a desired state of its own: a release, whatever its group runs",
     )
     unpin = _client(actions, "devices", "unpin", "let a device follow its group again")
     one = [show, edit, pin, unpin]
@@ -267,7 +270,9 @@ def _add_devices(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         action.add_argument("id", metavar="ID", help="device id")
     pin.add_argument("release", metavar="RELEASE", help="id of a release, as `releases list` shows it")
     pin.add_argument(
-        "--allow-downgrade", action="store_true", help="the release may be older than what the device has kept"
+        "--allow-downgrade",
+        action="store_true",
+        help="the release may be older than what the device has kept",
     )
     claim = _client(
         actions, "devices", "claim", "make a token with which one device enrols, once", "preparing"

@@ -74,7 +74,9 @@ def devices_pin(options: argparse.Namespace) -> int:
     """Give a device a desired state of its own."""
     body = {"release": options.release, "allow_downgrade": options.allow_downgrade}
     device = FleetServer(options).ask("POST", f"/devices/{name_of(options.id)}/pin", body)
-    return done(options, device, f"{device['id']}: shall run {options.release}, whatever group {device['group']} runs")
+    return done(
+        options, device, f"{device['id']}: shall run {options.release}, whatever group {device['group']} runs"
+    )
 
 
 def devices_unpin(options: argparse.Namespace) -> int:

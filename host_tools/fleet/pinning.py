@@ -5,7 +5,6 @@ A pinned device follows no group, so no rollout wants anything of it, and its dr
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Final
 
 from device_agent.contract.desired import TARGET_PATH
@@ -49,8 +48,12 @@ def pin_device(
             hint="Choose a release with an artifact for it: edgewright fleet releases list.",
         )
     if want_pin(book, device, release=release.id, allow_downgrade=allow_downgrade):
-        details = {"release": release.id, "allow_downgrade": allow_downgrade}
-        book.note(actor, "device.pin", f"device/{device.id}", details)
+        book.note(
+            actor,
+            "device.pin",
+            f"device/{device.id}",
+            {"release": release.id, "allow_downgrade": allow_downgrade},
+        )
     return device
 
 

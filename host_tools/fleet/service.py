@@ -307,7 +307,8 @@ class FleetService:
         except EdgewrightError as error:
             if self._unread_pins != str(error):  # once, not every round
                 _LOG.warning(
-                    "which devices have a desired state of their own cannot be told, which is tried again: %s", error
+                    "which devices have a desired state of their own cannot be told, which is tried again: %s",
+                    error,
                 )
             self._unread_pins = str(error)
 

@@ -20,8 +20,6 @@ def add_pin_endpoints(app: FastAPI, fleet: Fleet) -> None:
     def pin(request: Request, device: InDevice, asked: PinAsked) -> Device:
         with fleet.store.writing() as book:
             found, release = book.devices.get(device), book.releases.get(asked.release)
-            if book.pins.find(device) is None:
-                require_room(book.pins.count(), MOST_PINNED, "devices with a desired state of their own")
             pinned = pin_device(
                 book,
                 found,
@@ -29,6 +27,8 @@ def add_pin_endpoints(app: FastAPI, fleet: Fleet) -> None:
                 allow_downgrade=asked.allow_downgrade,
                 actor=caller_of(request).actor,
             )
+            if book.pins.find(device) is None:
+                require_room(book.pins.count(), MOST_PINNED, "devices with a desired state of their own")
         fleet.service.wake()
         return pinned
 

@@ -162,9 +162,7 @@ class Devices:
     def placed_since(self, group: str, seconds: float) -> tuple[Device, ...]:
         """Return the devices that follow a group and whose place, or what it hangs on, changed at a Unix time or after it; without tags."""
         rows = self._connection.execute(
-            select(DEVICE)
-            .where(_follows(group), DEVICE.c.placed_seconds >= seconds)
-            .order_by(DEVICE.c.id)
+            select(DEVICE).where(_follows(group), DEVICE.c.placed_seconds >= seconds).order_by(DEVICE.c.id)
         )
         return tuple(_device(row, ()) for row in rows)
 

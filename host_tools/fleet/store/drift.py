@@ -76,7 +76,14 @@ class Drift:
     def tallies(self) -> tuple[GroupDrift, ...]:
         """Return the drift of every group that has enrolled devices, in the order of their names."""
         trials = self._trials(self._standing())
-        columns = (DEVICE.c.group, DEVICE.c.targets, DEVICE.c.artifact, trials.c.wanted, trials.c.is_open, _PINNED)
+        columns = (
+            DEVICE.c.group,
+            DEVICE.c.targets,
+            DEVICE.c.artifact,
+            trials.c.wanted,
+            trials.c.is_open,
+            _PINNED,
+        )
         asked = (
             select(*columns, func.count().label("devices"))
             .select_from(DEVICE)

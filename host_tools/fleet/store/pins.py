@@ -39,9 +39,7 @@ class Pins:
     def remove(self, devices: Sequence[str]) -> None:
         """Forget the pins of devices."""
         for begin in range(0, len(devices), _BATCH):
-            self._connection.execute(
-                delete(PIN).where(PIN.c.device.in_(devices[begin : begin + _BATCH]))
-            )
+            self._connection.execute(delete(PIN).where(PIN.c.device.in_(devices[begin : begin + _BATCH])))
 
     def find(self, device: str) -> Pin | None:
         """Return a device's pin; None: it has none."""

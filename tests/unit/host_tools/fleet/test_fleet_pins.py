@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from device_agent.contract.desired import DesiredArtifact
 from host_tools.fleet.outside import NoField
-from host_tools.fleet.records import Pin
+from host_tools.fleet.records import Pin, ReleasedArtifact
 from host_tools.fleet.service import FleetService
 from host_tools.fleet.store.drift import DesiredOfDevice, GroupDrift
 from tests.unit.host_tools.fleet.fleet_of_tests import PROFILE, FleetOfTests, artifact, release_body
@@ -27,7 +28,9 @@ def fleet_with(fleet: FleetOfTests, count: int = 4) -> list[str]:
     names = fleet.with_devices(count)
     fleet.done("POST", "/releases", release_body("0.9", counter=1))
     fleet.done("POST", "/releases", release_body(counter=2))
-    fleet.done("POST", "/rollouts", {"id": "r1", "release": "net-1.0", "group": "lab", "stages": ALL, "gates": []})
+    fleet.done(
+        "POST", "/rollouts", {"id": "r1", "release": "net-1.0", "group": "lab", "stages": ALL, "gates": []}
+    )
     return names
 
 
@@ -65,7 +68,9 @@ def test_the_store_keeps_pins_of_devices_that_it_may_not_know(either: FleetOfTes
         assert book.pins.all() == (two,)
 
 
-def test_a_device_that_is_pinned_elsewhere_leaves_a_rollout_and_comes_back_into_it(either: FleetOfTests) -> None:
+def test_a_device_that_is_pinned_elsewhere_leaves_a_rollout_and_comes_back_into_it(
+    either: FleetOfTests,
+) -> None:
     fleet, names = either, fleet_with(either)
     before, during = names[:2]
     fleet.field.sign(before, own())
@@ -111,6 +116,9 @@ def test_one_that_nobody_has_heard_is_not_waited_for_while_it_is_pinned(fleet: F
 
 def test_retry_and_the_way_back_leave_a_pinned_device_alone(fleet: FleetOfTests) -> None:
     names = fleet_with(fleet)
+    with fleet.store.writing() as book:
+        group = book.groups.get("lab")
+        book.groups.put(replace(group, artifacts={PROFILE: ReleasedArtifact(**artifact("net", "0.8"))}))
     fleet.done("POST", "/rollouts/r1/submit", {})
     fleet.service.round()
     fleet.pass_time(1.0)
@@ -155,7 +163,9 @@ def test_drift_of_a_pinned_device_is_told_against_its_own_state(either: FleetOfT
 def test_people_pin_and_unpin_and_twice_is_once(either: FleetOfTests) -> None:
     fleet, (name, *_) = either, fleet_with(either)
     for _ in range(2):
-        assert fleet.done("POST", f"/devices/{name}/pin", {"release": "net-0.9"}, role="operator")["id"] == name
+        assert (
+            fleet.done("POST", f"/devices/{name}/pin", {"release": "net-0.9"}, role="operator")["id"] == name
+        )
     fleet.service.round()
     assert fleet.field.own == (Pin(device=name, serial=1, artifacts=own()),)
     assert desired(fleet, name).own_serial == 1, "in the round in which it was signed"
@@ -204,7 +214,12 @@ def test_what_cannot_be_pinned_is_refused(fleet: FleetOfTests, monkeypatch: pyte
     fleet.field.sign("someone", own())
     fleet.service.round()
     for device, release, status, says in (
-        (name, "net-2.0", 409, f"expected one that can run other, of which release net-2.0 has artifacts, got {PROFILE}"),
+        (
+            name,
+            "net-2.0",
+            409,
+            f"expected one that can run other, of which release net-2.0 has artifacts, got {PROFILE}",
+        ),
         (gone, "net-0.9", 409, "it is decommissioned"),
         (name, "net-7", 404, "there is none with that id"),
         ("nobody", "net-0.9", 404, "it is not known"),
