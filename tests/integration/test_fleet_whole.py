@@ -220,7 +220,7 @@ def pinned_and_unpinned(asked: FleetServer, fleet: Fleet, *, own: str, group: st
         wait_until(known, what="the server knows what the device shall run")
         offer = offered(fleet)
         assert offer is not None
-        assert (offer.release.digest, offer.allow_downgrade) == (digest, True)
+        assert (offer.release.digest, offer.allow_downgrade) == (digest, is_pinned)
         serials.append(offer.serial)
     assert serials == sorted(set(serials))
 
