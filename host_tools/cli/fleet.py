@@ -27,6 +27,8 @@ examples:
   edgewright fleet devices list --token-file ada.token --group lab --json
   edgewright fleet devices import devices.csv --token-file ada.token
   edgewright fleet devices edit gate-7 --group shop --tag indoor --token-file ada.token
+  edgewright fleet devices pin gate-7 model-1.0.2 --token-file ada.token
+  edgewright fleet devices unpin gate-7 --token-file ada.token
   edgewright fleet devices target-token gate-8 --token-file ada.token > gate-8.token
   edgewright fleet groups gateway-token shop --token-file ada.token > shop.token
   edgewright fleet rollouts create plan.toml --token-file ada.token
@@ -218,7 +220,7 @@ def _add_releases(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def _add_devices(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    actions = _group(verbs, "devices", "devices: list, look at, move, tag, take out")
+    actions = _group(verbs, "devices", "devices: list, look at, move, tag, pin, take out")
     listing = _client(actions, "devices", "list", "show devices")
     for name, text in (
         ("group", "of this group"),
@@ -238,7 +240,14 @@ def _add_devices(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     tags.add_argument(
         "--no-tags", dest="tag", action="store_const", const=[], help="it has no tags from now on"
     )
-    one = [show, edit]
+    pin = _client(
+        actions,
+        "devices",
+        "pin",
+        "give a device a desired state of its own: a release, whatever its group runs",
+    )
+    unpin = _client(actions, "devices", "unpin", "let a device follow its group again")
+    one = [show, edit, pin, unpin]
     for name, text in (
         ("approve", "let a device in that asks"),
         ("revoke", "take a device's certificates back; it may enrol again"),
@@ -259,6 +268,12 @@ def _add_devices(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     one.append(target)
     for action in one:
         action.add_argument("id", metavar="ID", help="device id")
+    pin.add_argument("release", metavar="RELEASE", help="id of a release, as `releases list` shows it")
+    pin.add_argument(
+        "--allow-downgrade",
+        action="store_true",
+        help="the release may be older than what the device has kept",
+    )
     claim = _client(
         actions, "devices", "claim", "make a token with which one device enrols, once", "preparing"
     )

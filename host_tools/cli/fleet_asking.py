@@ -47,10 +47,11 @@ def devices_show(options: argparse.Namespace) -> int:
     """Show one device and its jobs."""
     server = FleetServer(options)
     device = server.ask("GET", f"/devices/{name_of(options.id)}")
+    desired = server.ask("GET", f"/devices/{name_of(options.id)}/desired")
     jobs = server.ask("GET", f"/devices/{name_of(options.id)}/jobs")["items"]
     if options.json:
-        return _print({**device, "jobs": jobs})
-    for name, value in device.items():
+        return _print({**device, "desired": desired, "jobs": jobs})
+    for name, value in {**device, "shall run": _shall_run(desired)}.items():
         shown = moment(value) if name.endswith("_seconds") else value
         _line(
             f"{name}: {json.dumps(shown, ensure_ascii=False) if isinstance(shown, (dict, list)) else shown}"
@@ -67,6 +68,21 @@ def devices_edit(options: argparse.Namespace) -> int:
     return done(
         options, device, f"{device['id']}: group {device['group']}, tags {' '.join(device['tags']) or 'none'}"
     )
+
+
+def devices_pin(options: argparse.Namespace) -> int:
+    """Give a device a desired state of its own."""
+    body = {"release": options.release, "allow_downgrade": options.allow_downgrade}
+    device = FleetServer(options).ask("POST", f"/devices/{name_of(options.id)}/pin", body)
+    return done(
+        options, device, f"{device['id']}: shall run {options.release}, whatever group {device['group']} runs"
+    )
+
+
+def devices_unpin(options: argparse.Namespace) -> int:
+    """Let a device follow its group again."""
+    device = FleetServer(options).ask("DELETE", f"/devices/{name_of(options.id)}/pin")
+    return done(options, device, f"{device['id']}: follows group {device['group']}")
 
 
 def devices_approve(options: argparse.Namespace) -> int:
@@ -266,6 +282,13 @@ def name_of(text: str) -> str:
     if not text or not all(letter.isascii() and (letter.isalnum() or letter in "_-") for letter in text):
         raise InputError(f"expected an id of letters, digits, _ and -, got {text[:80]!a}.")
     return text
+
+
+def _shall_run(desired: Mapping[str, Any]) -> str:
+    what = _short(desired["desired"]) or "nothing for what it can run"
+    if desired["own_serial"] is not None:
+        return f"{what}, by a desired state of its own, serial {desired['own_serial']}"
+    return what if desired["rollout"] is None else f"{what}, by rollout {desired['rollout']}"
 
 
 def _short(digest: str | None) -> str:

@@ -98,6 +98,7 @@ def members_of(book: FleetBook, rollout: Rollout) -> Members:
         now=book.devices.count(DeviceFilter(group=plan.group, state="enrolled")),
         came=came,
         left=left,
+        pinned=book.pins.count(plan.group),
     )
 
 

@@ -79,7 +79,7 @@ def edit_device(
 def regroup(book: FleetBook, before: Device, after: Device, *, reason: str) -> None:
     """Let a device be in another group: its open jobs end for this reason, and it follows the group from then on."""
     book.devices.put(after, now_seconds=book.now_seconds)
-    _cancel(book, after.id, reason)
+    cancel_jobs(book, after.id, reason)
     want_move(book, after, before=before.group)
 
 
@@ -119,8 +119,10 @@ def retire_device(book: FleetBook, device: Device, state: Retirement, *, reason:
     retired = replace(device, state=state)
     book.devices.put(retired, now_seconds=book.now_seconds)
     book.ddi_tokens.remove("target", device.id)
-    _cancel(book, device.id, f"the device was {state}.")
+    cancel_jobs(book, device.id, f"the device was {state}.")
     _want_revocation(book, device.id, reason=reason, for_good=state == "decommissioned")
+    if state == "decommissioned" and is_pinned(book, device.id):
+        want_pin(book, retired, release=None)
     book.note(actor, _ACTIONS[state], f"device/{device.id}", {"reason": reason})
     _tell(book, 1)
     return retired
@@ -222,13 +224,29 @@ def want_move(book: FleetBook, device: Device, *, before: str) -> None:
         book.effects.want("move", device.id, document, now_seconds=book.now_seconds)
 
 
+def is_pinned(book: FleetBook, device: str) -> bool:
+    """Say whether a device has a desired state of its own, or is to get one, or to lose it."""
+    return book.pins.find(device) is not None or book.effects.find("pin", device) is not None
+
+
+def want_pin(book: FleetBook, device: Device, *, release: str | None, allow_downgrade: bool = False) -> bool:
+    """Want a device to run a release, or, with None, to follow its group again; return whether that was not wanted already."""
+    document = json.dumps({"release": release, "allow_downgrade": allow_downgrade})
+    pending = book.effects.find("pin", device.id)
+    is_new = pending is None or pending.document != document
+    if is_new:
+        book.effects.want("pin", device.id, document, now_seconds=book.now_seconds)
+    return is_new
+
+
+def cancel_jobs(book: FleetBook, device: str, reason: str) -> None:
+    """Let a device's open jobs end without a result."""
+    book.jobs.put([canceled(job, reason, book.now_seconds) for job in book.jobs.open_of([device])])
+
+
 def _want_revocation(book: FleetBook, device: str, *, reason: str, for_good: bool) -> None:
     document = json.dumps({"reason": reason, "for_good": for_good})
     book.effects.want("revoke", device, document, now_seconds=book.now_seconds)
-
-
-def _cancel(book: FleetBook, device: str, reason: str) -> None:
-    book.jobs.put([canceled(job, reason, book.now_seconds) for job in book.jobs.open_of([device])])
 
 
 def _tell(book: FleetBook, count: int) -> None:

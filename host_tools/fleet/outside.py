@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import timedelta
 
-    from host_tools.fleet.records import DeviceState, GateFinding, IssuedClaim, Release, Rollout
+    from device_agent.contract.desired import DesiredArtifact
+    from host_tools.fleet.records import DeviceState, GateFinding, IssuedClaim, Pin, Release, Rollout
     from host_tools.fleet.rollout.wanted import Wanted
     from host_tools.repository.desires import Move
 
@@ -53,6 +54,33 @@ class Field(Protocol):
             EdgewrightError: It cannot be done now.
         """
 
+    def pin(
+        self,
+        device: str,
+        artifacts: Mapping[str, DesiredArtifact],
+        *,
+        allow_downgrade: bool,
+        is_current: Callable[[], bool] = always,
+    ) -> None:
+        """Sign what one device shall run in place of what its group does; a `Move` that unpins it takes that away.
+
+        Args:
+            device: Its id.
+            artifacts: By capability profile.
+            allow_downgrade: Whether it may go below what it has kept.
+            is_current: As for `publish`.
+
+        Raises:
+            EdgewrightError: It cannot be done now.
+        """
+
+    def pins(self) -> Sequence[Pin] | None:
+        """Return every desired state of one device's own, by the devices' ids; the same object while none has changed; None: it is not known.
+
+        Raises:
+            EdgewrightError: They cannot be read now.
+        """
+
     def followed(self) -> Mapping[str, str]:
         """Return the devices of which it is signed which group they follow, with that group.
 
@@ -88,15 +116,18 @@ class NoField:
             InputError: Always.
         """
         del wanted, ask_anew, is_current
-        raise InputError(
-            f"group {group}: this server has no repository to publish in.",
-            hint="Start it with --repository and --keys.",
-        )
+        raise _no_repository(f"group {group}")
 
     def move(self, moves: Sequence[Move], *, is_current: Callable[[], bool] = always) -> None:
-        """Say that devices are to be told by hand: what they follow is signed elsewhere, if anywhere."""
+        """Say that devices are to be told by hand: what they follow is signed elsewhere, if anywhere.
+
+        Raises:
+            InputError: A desired state of a device's own is to end, which is signed elsewhere.
+        """
         del is_current
         for move in moves:
+            if move.unpins:
+                raise _no_repository(f"device {move.device}")
             if move.group and move.group != move.configured:
                 _LOG.warning(
                     "device %s: it is in group %s, and follows %s: this server has no repository to sign that in. "
@@ -105,6 +136,25 @@ class NoField:
                     move.group,
                     f"group {move.configured or move.before}",
                 )
+
+    def pin(
+        self,
+        device: str,
+        artifacts: Mapping[str, DesiredArtifact],
+        *,
+        allow_downgrade: bool,
+        is_current: Callable[[], bool] = always,
+    ) -> None:
+        """Refuse.
+
+        Raises:
+            InputError: Always.
+        """
+        del artifacts, allow_downgrade, is_current
+        raise _no_repository(f"device {device}")
+
+    def pins(self) -> None:
+        """Nobody can say: what was known stays."""
 
     def followed(self) -> Mapping[str, str]:
         """Return nobody."""
@@ -115,6 +165,13 @@ class NoField:
 
     def require_signed(self, release: Release) -> None:
         """Nobody can say: every release is taken."""
+
+
+def _no_repository(subject: str) -> InputError:
+    return InputError(
+        f"{subject}: this server has no repository to publish in.",
+        hint="Start it with --repository and --keys.",
+    )
 
 
 class Enrolled(Protocol):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, Literal
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from device_agent.contract.desired import DesiredArtifact
     from device_agent.contract.telemetry import Scalar
 
 DeviceState = Literal["pending", "enrolled", "revoked", "decommissioned"]
@@ -173,6 +174,25 @@ class Release:
     artifacts: Mapping[str, ReleasedArtifact] = field(hash=False)
     created_by: str
     created_seconds: float
+
+    def __post_init__(self) -> None:
+        """Make the mapping read-only."""
+        object.__setattr__(self, "artifacts", MappingProxyType(dict(self.artifacts)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pin:
+    """A desired state of one device's own, which it follows in place of its group's.
+
+    Attributes:
+        device: Its id.
+        serial: Of the desired state.
+        artifacts: Capability profile to what it shall run; empty: it keeps what it has.
+    """
+
+    device: str
+    serial: int
+    artifacts: Mapping[str, DesiredArtifact] = field(hash=False)
 
     def __post_init__(self) -> None:
         """Make the mapping read-only."""

@@ -19,6 +19,7 @@ from host_tools.errors import ConflictError, InputError, StaleError
 from host_tools.fleet.carrying_out import carry_out, counts_of, make_jobs
 from host_tools.fleet.inventory import MOST_DEVICES, take_enrolled
 from host_tools.fleet.outside import nothing_measured
+from host_tools.fleet.pinning import require_not_pinned, take_pins, unpinning
 from host_tools.fleet.placing import BATCH, place_devices
 from host_tools.fleet.records import Rollout, StageProgress
 from host_tools.fleet.rollout import orders
@@ -26,7 +27,7 @@ from host_tools.fleet.rollout.jobs import Observation, expire, observe
 from host_tools.fleet.rollout.machine import advance
 from host_tools.fleet.rollout.stage_end import unavailable
 from host_tools.fleet.rollout.steps import OfferTo
-from host_tools.fleet.rollout.wanted import last_begun, wanted
+from host_tools.fleet.rollout.wanted import as_desired, last_begun, wanted
 from host_tools.fleet.store.devices import DeviceFilter
 from host_tools.fleet.store.rollouts import OCCUPYING
 from host_tools.repository.desires import Move
@@ -35,7 +36,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from host_tools.fleet.outside import Enrolment, Field, Findings
-    from host_tools.fleet.records import GateFinding, Job, JobCounts, Release, RolloutPlan, Selector
+    from host_tools.fleet.records import (
+        GateFinding,
+        Job,
+        JobCounts,
+        Pin,
+        Release,
+        RolloutPlan,
+        Selector,
+    )
     from host_tools.fleet.rollout.steps import Advance
     from host_tools.fleet.store.devices import DeviceReport
     from host_tools.fleet.store.effects import Effect
@@ -108,6 +117,8 @@ class FleetService:
         self._selectors: tuple[tuple[str, Selector | None], ...] | None = None
         self._placed_since_seconds = 0.0
         self._redirected: dict[str, tuple[str, str]] = {}
+        self._pins: Sequence[Pin] | None = None
+        self._unread_pins = ""
         self._told: dict[str, Sequence[JobCounts]] = {}
         self._unlooked: dict[str, str] = {}
 
@@ -158,7 +169,7 @@ class FleetService:
             NotFoundError: There is no such rollout.
             StaleError: It is of another revision by now.
             ConflictError: The state that it is in, or another rollout, does not allow it; or it is submitted and names a device
-                that is not in its group.
+                that is not in its group, or has a desired state of its own.
         """
         with self.store.writing() as book:
             before = book.rollouts.get(rollout)
@@ -227,6 +238,7 @@ class FleetService:
         leads = self.store.leads()
         if leads != self.leads:
             self.leads = leads
+            self._pins = None  # whoever led in between may have stored others
             _LOG.info(
                 "this server makes the rollouts of the fleet go on."
                 if leads
@@ -244,6 +256,7 @@ class FleetService:
         Raises:
             StoreError: The store cannot be read.
         """
+        self._look_at_pins()
         try:
             self._place()
         except EdgewrightError as error:
@@ -285,7 +298,32 @@ class FleetService:
             )
         self._left_out = left_out
 
-    # --- where devices are ---
+    # --- where devices are, and which follow no group ---
+
+    def _look_at_pins(self) -> None:
+        try:
+            self._take_pins()
+            self._unread_pins = ""
+        except EdgewrightError as error:
+            if self._unread_pins != str(error):  # once, not every round
+                _LOG.warning(
+                    "which devices have a desired state of their own cannot be told, which is tried again: %s",
+                    error,
+                )
+            self._unread_pins = str(error)
+
+    def _take_pins(self) -> None:
+        """Look which devices have a desired state of their own, whoever signed it, and store what has changed."""
+        pins = self._field.pins()
+        if pins is None or pins is self._pins:
+            return
+        with self.store.writing() as book:
+            changed = take_pins(book, pins)
+        self._pins = pins
+        if changed:
+            _LOG.info(
+                "%d devices have a desired state of their own; that of %d has changed.", len(pins), changed
+            )
 
     def _place(self) -> None:
         """Look at every device that has changed since the last round, and at all of them where a selector has."""
@@ -425,6 +463,9 @@ class FleetService:
             if self.enrolment is not None:
                 self.enrolment.approve(effect.subject, by=str(document["by"]))
             return
+        if effect.kind == "pin":
+            self._pin(effect, document["release"], allow_downgrade=bool(document["allow_downgrade"]))
+            return
         with self.store.reading() as book:
             rollout = book.rollouts.get(str(document["rollout"]))
             release = book.releases.get(rollout.plan.release)
@@ -434,6 +475,22 @@ class FleetService:
             ask_anew=bool(document["ask_anew"]),
             is_current=lambda: self._is_current(effect),
         )
+
+    def _pin(self, effect: Effect, wanted_release: str | None, *, allow_downgrade: bool) -> None:
+        """Give a device a desired state of its own, or take it away, and store that before the effect is done: one of both always says so."""
+        with self.store.reading() as book:
+            device = book.devices.get(effect.subject)
+            release = None if wanted_release is None else book.releases.get(wanted_release)
+        if release is None:
+            self._field.move([unpinning(device)], is_current=lambda: self._is_current(effect))
+        else:
+            self._field.pin(
+                device.id,
+                as_desired(release.artifacts),
+                allow_downgrade=allow_downgrade,
+                is_current=lambda: self._is_current(effect),
+            )
+        self._take_pins()
 
     def _is_current(self, effect: Effect) -> bool:
         """Return whether nothing newer is wanted: who led before, and does not know yet that it leads no more, must not sign what is old."""
@@ -454,6 +511,7 @@ def _check_named(book: FleetBook, rollout: Rollout) -> None:
                     f"rollout {plan.id}: stage {stage.name}: expected devices of group {plan.group}, got {name!r}, which {told}.",
                     hint="Correct the plan, or make the device known: edgewright fleet devices import.",
                 )
+            require_not_pinned(book, name, what=f"rollout {plan.id}: stage {stage.name}")
 
 
 def _tell_counts(book: FleetBook, rollout: Rollout, counts: Sequence[JobCounts]) -> None:

@@ -24,12 +24,14 @@ class Move:
         group: The group; empty: it is gone for good, and nothing is signed of it any more.
         before: The group that it followed before.
         configured: The group that its own configuration names; empty: not known, or none.
+        unpins: Whether a desired state of its own ends with it; else a device that has one keeps that.
     """
 
     device: str
     group: str
     before: str
     configured: str = ""
+    unpins: bool = False
 
     @property
     def needs_no_record(self) -> bool:
@@ -48,7 +50,7 @@ class Move:
 
 
 def unfollowed(moves: Sequence[Move], customs: Mapping[str, Mapping[str, object]]) -> list[Move]:
-    """Return the moves that are not signed yet, of devices that have no desired state of their own.
+    """Return the moves that are not signed yet, of devices that have no desired state of their own, or shall not have it any more.
 
     Of a device that needs no record it is not signed yet that there is none.
 
@@ -59,20 +61,25 @@ def unfollowed(moves: Sequence[Move], customs: Mapping[str, Mapping[str, object]
     fresh = []
     for move in moves:
         known = customs.get(desired_path(move.subject))
-        if move.needs_no_record:
-            if known is not None and "follows" in known:
-                fresh.append(move)
-        elif known is None or known.get("follows", move.group_subject) != move.group_subject:
+        if known is not None and "follows" not in known:
+            is_fresh = move.unpins
+        elif move.needs_no_record:
+            is_fresh = known is not None
+        else:
+            is_fresh = known is None or known["follows"] != move.group_subject
+        if is_fresh:
             fresh.append(move)
     return fresh
 
 
 def groups_of(moves: Sequence[Move]) -> dict[str, set[str]]:
-    """Return the groups that are followed, each with those that its new devices followed before; as subjects."""
+    """Return the groups that are followed, each with what its new devices followed before, their own states among it; as subjects."""
     found: dict[str, set[str]] = defaultdict(set)
     for move in moves:
         if move.group:
             found[move.group_subject].add(f"group/{move.before}")
+            if move.unpins:
+                found[move.group_subject].add(move.subject)
     return found
 
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from host_tools.repository.keys import KeyRing
 
 _HASH: Final = "sha256"
+_OF_DEVICE: Final = "desired/device/"
 
 MOST_FOLLOWING: Final = 15_000
 """Records of devices that follow another group than they are configured for: together well below the 5 MB that a device reads."""
@@ -209,7 +210,7 @@ class Repository:
         """Let devices follow another group than the one that their configuration names; all or none, and once is as good as twice.
 
         The groups' states are signed again with serials above all others, since a device refuses one below what it has followed, and permit a
-        release below what the former group was asked to run. A device that has a desired state of its own keeps that.
+        release below what the former group was asked to run. A device that has a desired state of its own keeps that, unless it unpins it.
 
         Every device reads the records of all, so those go that are not needed any more: of a device that is gone, and of one whose own
         configuration names the group. The latter stays while the group has no desired state: only the record has the serial that keeps the
@@ -267,6 +268,19 @@ class Repository:
             InputError: The repository is damaged, or there is none.
         """
         return _followed(self.signed.targets(FLEET))
+
+    def pinned(self) -> Mapping[str, int]:
+        """Return the devices that have a desired state of their own, which does not only say which group they follow, with its serial.
+
+        Raises:
+            InputError: The repository is damaged, or there is none.
+        """
+        devices = _of_devices(self.signed.targets(FLEET))
+        return {
+            device: int(custom.get("serial", 0))
+            for device, custom in devices.items()
+            if "follows" not in custom
+        }
 
     def desired_of(self, subject: str) -> desired.Desired | None:
         """Return what a subject is asked to run; None: nothing.
@@ -447,13 +461,16 @@ class Repository:
         return counters
 
     def _serial(self, subject: str) -> int:
-        """Return the serial below which a subject's next one must not lie: its own, and those with which devices began to follow it."""
-        name = desired.desired_path(subject)
+        """Return the serial below which a subject's next one must not lie: its own, and those with which devices began to follow it.
+
+        Of a device it is the highest of all: it may have followed any group, and refuses what is older.
+        """
+        name, is_device = desired.desired_path(subject), subject.startswith("device/")
         customs = ((one, _custom_of(target)) for one, target in self.signed.targets(FLEET).targets.items())
         serials = (
             custom.get("serial", 0)
             for one, custom in customs
-            if one == name or custom.get("follows") == subject
+            if is_device or one == name or custom.get("follows") == subject
         )
         return max(serials, default=0)
 
@@ -489,13 +506,19 @@ class Repository:
 
 
 def _followed(fleet: Targets) -> dict[str, str]:
-    customs = {name: _custom_of(target) for name, target in fleet.targets.items()}
     return {
-        name.removeprefix("desired/device/").removesuffix(".json"): str(custom["follows"]).removeprefix(
-            "group/"
-        )
-        for name, custom in customs.items()
+        device: str(custom["follows"]).removeprefix("group/")
+        for device, custom in _of_devices(fleet).items()
         if "follows" in custom
+    }
+
+
+def _of_devices(fleet: Targets) -> dict[str, Mapping[str, Any]]:
+    """Return what is signed beside the desired state of each single device."""
+    return {
+        name.removeprefix(_OF_DEVICE).removesuffix(".json"): _custom_of(target)
+        for name, target in fleet.targets.items()
+        if name.startswith(_OF_DEVICE)
     }
 
 

@@ -19,7 +19,7 @@ from host_tools.fleet.service import FleetService
 from host_tools.fleet.store.opening import open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from host_tools.fleet.records import Release
     from host_tools.fleet.store.fleet_store import FleetStore
@@ -52,6 +52,19 @@ class FolderField:
         write_durably(self._folder / f"{group}.json", json.dumps(document).encode())
 
     def move(self, moves: Sequence[Move], *, is_current: Callable[[], bool] = always) -> None:
+        pass
+
+    def pin(
+        self,
+        device: str,
+        artifacts: Mapping[str, DesiredArtifact],
+        *,
+        allow_downgrade: bool,
+        is_current: Callable[[], bool] = always,
+    ) -> None:
+        raise AssertionError(f"{device}: nobody pins in these tests")
+
+    def pins(self) -> None:
         pass
 
     def followed(self) -> dict[str, str]:

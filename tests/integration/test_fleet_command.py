@@ -183,6 +183,10 @@ def test_a_fleet_from_a_list_of_devices_to_a_rollout_and_its_audit(
     assert "--most" in server.told("devices", "list", "--most", "1")
     assert server.told("devices", "list", "--most", "2") == ""
     assert "gate-2" in server.ask("devices", "show", "gate-2")
+    assert "one that has not said what it can run" in server.refused("devices", "pin", "gate-1", "net-1.0")
+    assert "there is none with that id" in server.refused("devices", "pin", "gate-1", "net-9")
+    assert "gate-1: follows group lab" in server.ask("devices", "unpin", "gate-1")
+    assert "shall run: nothing for what it can run" in server.ask("devices", "show", "gate-1")
     assert "decommissioned" in server.ask("devices", "decommission", "gate-2", "--reason", "broken")
     (tmp_path / "plan.toml").write_text(PLAN)
     assert "r1: draft" in server.ask("rollouts", "create", str(tmp_path / "plan.toml"))

@@ -246,6 +246,24 @@ def test_a_device_says_what_it_runs_and_what_it_shall(
     assert rows(chromium, "What it owed")[0][0] == "stores-eye-1-0"
 
 
+def test_a_pinned_device_says_so_and_its_groups_rollout_how_many_are(
+    chromium: Browser, own: PagesFleet
+) -> None:
+    own.done("POST", f"/devices/{DRIFTING}/pin", {"release": "eye-1.1"})
+    own.done("POST", "/devices/factory-00003/pin", {"release": "eye-1.0", "allow_downgrade": True})
+    own.service.round()
+    with fleet_of_page.serving(own, listening()) as address:
+        opened(chromium, own, address, f"?view=device&id={DRIFTING}")
+        assert (
+            text(chromium, ".verdict") == "It runs what it alone shall; rollouts to its group leave it out."
+        )
+        facts = chromium.ask("document.querySelector('[aria-labelledby=runs] dd').innerText")
+        assert facts == f"eye-1.1 for {ARM} by a desired state of its own, serial 1"
+        opened(chromium, own, address, VIEWS["running"])
+        assert "1 has a desired state of its own and is left out." in text(chromium, ".main-why + .main-why")
+        chromium.open("about:blank")
+
+
 def test_a_rollout_shows_its_stages_gates_and_failures(
     chromium: Browser, fleet: PagesFleet, address: str
 ) -> None:
@@ -734,5 +752,6 @@ def test_drift_is_told_by_the_interface(fleet: PagesFleet) -> None:
         "desired": artifact("eye", "1.0", ARM)["digest"],
         "reported": artifact("eye", "1.1", ARM)["digest"],
         "rollout": None,
+        "own_serial": None,
     }
     assert fleet.ask("GET", "/groups/none/drift", role="viewer").status_code == 404

@@ -201,6 +201,28 @@ def test_a_release_reaches_a_device_and_its_job_ends(
         lambda: asked.ask("GET", f"/rollouts/r2/jobs/{DEVICE}")["result"] == "success",
         what="its job in the new group ends, although it believes itself in the old one",
     )
+    pinned_and_unpinned(asked, fleet, own=digest, group=device_digest)
+
+
+def pinned_and_unpinned(asked: FleetServer, fleet: Fleet, *, own: str, group: str) -> None:
+    """Pin the device to the first release, then let it follow its group again: each time what it is offered is newer than what it followed."""
+    serials = [0 if (offer := offered(fleet)) is None else offer.serial]
+    for method, body, digest, is_pinned in (
+        ("POST", {"release": "small-1.0", "allow_downgrade": True}, own, True),
+        ("DELETE", None, group, False),
+    ):
+        asked.ask(method, f"/devices/{DEVICE}/pin", body)
+
+        def known(digest: str = digest, is_pinned: bool = is_pinned) -> bool:
+            told = asked.ask("GET", f"/devices/{DEVICE}/desired")
+            return (told["desired"], told["own_serial"] is not None) == (digest, is_pinned)
+
+        wait_until(known, what="the server knows what the device shall run")
+        offer = offered(fleet)
+        assert offer is not None
+        assert (offer.release.digest, offer.allow_downgrade) == (digest, is_pinned)
+        serials.append(offer.serial)
+    assert serials == sorted(set(serials))
 
 
 def moved_to_another_group(asked: FleetServer, fleet: Fleet, folder: Path) -> str:

@@ -96,6 +96,50 @@ def test_a_device_that_has_a_desired_state_of_its_own_keeps_it(fleet: Fleet) -> 
     assert versions(fleet.repository) == signed
 
 
+def test_a_first_state_of_its_own_is_newer_than_what_the_device_followed(fleet: Fleet) -> None:
+    before = offered(fleet)
+    (shop,) = offered_path(fleet).values()
+    fleet.repository.release("device/dev-1", [shop.path])
+    assert offered(fleet).serial > before.serial, "else a device refuses it as a replay"
+    assert fleet.repository.pinned() == {"dev-1": offered(fleet).serial}
+
+
+@pytest.mark.parametrize("configured", ["lab", ""])
+def test_an_unpinned_device_follows_its_group_again_and_may_go_below_what_it_alone_ran(
+    fleet: Fleet, configured: str
+) -> None:
+    shop, lab = fleet.repository.desired_of("group/shop"), fleet.repository.desired_of("group/lab")
+    assert shop is not None
+    assert lab is not None
+    fleet.repository.ensure("device/dev-1", lab.artifacts)
+    pinned = offered(fleet)
+    assert pinned.release.counter == 2
+    unpin = Move(device="dev-1", group="shop", before="shop", configured=configured, unpins=True)
+    fleet.repository.follow([unpin])
+    assert fleet.repository.pinned() == {}
+    assert fleet.repository.followed() == {"dev-1": "shop"}
+    back = offered(fleet)
+    assert (back.release.counter, back.allow_downgrade) == (1, True)
+    assert back.serial > pinned.serial, "else a device refuses it as a replay"
+    signed = versions(fleet.repository)
+    fleet.repository.follow([unpin])
+    assert versions(fleet.repository) == signed, "twice is once"
+
+
+def test_of_a_pinned_device_that_is_configured_for_its_group_or_gone_nothing_stays(fleet: Fleet) -> None:
+    (shop,) = offered_path(fleet).values()
+    for unpin in (
+        Move(device="dev-1", group="lab", before="lab", configured="lab", unpins=True),
+        Move(device="dev-1", group="", before="lab", unpins=True),
+    ):
+        fleet.repository.release("device/dev-1", [shop.path])
+        pinned = offered(fleet)
+        fleet.repository.follow([unpin])
+        assert (fleet.repository.pinned(), fleet.repository.followed()) == ({}, {})
+        assert offered(fleet).release.counter == 2
+        assert not unpin.group or offered(fleet).serial > pinned.serial
+
+
 def test_the_record_goes_when_the_device_is_configured_for_the_group_and_it_goes_on_as_it_was(
     fleet: Fleet,
 ) -> None:

@@ -1,8 +1,8 @@
 """Which action a device has now. An action is one offer of one artifact; what a device shall run decides whether it stands.
 
 A job that is open says what its device shall run; without one the group's desired state does, so that a device that was away for weeks,
-or shall go back after a rollout was stopped, is offered that too. What an action has brought, or has failed to, is not offered again
-before a job asks for it anew or something else was wanted in between.
+or shall go back after a rollout was stopped, is offered that too; that of a pinned device's own where a release has the artifact. What an
+action has brought, or has failed to, is not offered again before a job asks for it anew or something else was wanted in between.
 """
 
 from __future__ import annotations
@@ -11,10 +11,13 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final, Literal
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from host_tools.fleet.records import ReleasedArtifact
 
-    from host_tools.fleet.records import Device, Job, Release, ReleasedArtifact
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from device_agent.contract.desired import DesiredArtifact
+    from host_tools.fleet.records import Device, Job, Release
     from host_tools.fleet.store.ddi import DdiAction
     from host_tools.fleet.store.fleet_store import FleetBook, FleetStore
 
@@ -128,15 +131,23 @@ def _artifact(book: FleetBook, device: Device, wanted: Wanted) -> tuple[Released
         release = book.releases.get(book.rollouts.get(wanted.rollout).plan.release)
         artifact = _in(release, wanted.digest)
         return None if artifact is None else (artifact, release.model, release.version)
-    group = book.groups.get(device.group)
-    artifact = next((one for one in group.artifacts.values() if one.digest == wanted.digest), None)
-    if artifact is None:
+    pin = book.pins.find(device.id)
+    shall: Mapping[str, ReleasedArtifact | DesiredArtifact] = (
+        book.groups.get(device.group).artifacts if pin is None else pin.artifacts
+    )
+    found = next((one for one in shall.values() if one.digest == wanted.digest), None)
+    if found is None:
         return None
-    parts = PurePosixPath(artifact.path).parts
+    parts = PurePosixPath(found.path).parts
     model = parts[1] if len(parts) > 2 else parts[-1]
-    releases = book.releases.page(model=model, limit=_RELEASES_AT_ONCE)
-    version = next((one.version for one in releases if _in(one, wanted.digest) is not None), "")
-    return artifact, model, version or wanted.digest.removeprefix("sha256:")[:12]
+    for release in book.releases.page(model=model, limit=_RELEASES_AT_ONCE):
+        artifact = _in(release, wanted.digest)
+        if artifact is not None:
+            return artifact, model, release.version
+    # How long the file of a pin is only its release says.
+    if not isinstance(found, ReleasedArtifact):
+        return None
+    return found, model, wanted.digest.removeprefix("sha256:")[:12]
 
 
 def _in(release: Release, digest: str) -> ReleasedArtifact | None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from host_tools.errors import ConflictError, InputError, OutputError, StaleError, StoreError
 from host_tools.fleet.field.releases import unsigned_artifacts
 from host_tools.fleet.outside import always
+from host_tools.fleet.records import Pin
 from host_tools.fleet.rollout.wanted import Wanted
 from host_tools.repository.roles import FLEET, rule_of
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
-    from device_agent.contract.desired import Desired
+    from device_agent.contract.desired import Desired, DesiredArtifact
     from host_tools.fleet.records import Release
     from host_tools.repository.desires import Move
     from host_tools.repository.repository import Repository
@@ -41,6 +42,8 @@ class Publisher:
         self._repository = repository
         self._wall_seconds = wall_seconds
         self._warned: dict[str, int] = {}
+        self._pins: tuple[Pin, ...] = ()
+        self._pins_version = 0
 
     def publish(
         self,
@@ -88,7 +91,7 @@ class Publisher:
         )
 
     def move(self, moves: Sequence[Move], *, is_current: Callable[[], bool] = always) -> None:
-        """Let devices follow the group that they were moved to, whatever their configuration says.
+        """Let devices follow the group that they were moved to, whatever their configuration says; who is unpinned follows its group again.
 
         Args:
             moves: Each device once.
@@ -102,6 +105,61 @@ class Publisher:
             self._repository.follow(moves, is_current=is_current)
         except StaleError as error:
             _LOG.info("%s", error)
+
+    def pin(
+        self,
+        device: str,
+        artifacts: Mapping[str, DesiredArtifact],
+        *,
+        allow_downgrade: bool,
+        is_current: Callable[[], bool] = always,
+    ) -> None:
+        """Make a device's own desired state say this, in place of what its group runs.
+
+        Args:
+            device: Its id.
+            artifacts: By capability profile.
+            allow_downgrade: Whether it may go below what it has kept.
+            is_current: Asked when nobody else can sign any more; where it is no more wanted, nothing is signed.
+
+        Raises:
+            InputError: An artifact is not signed so, a name is none, or a key is missing.
+            OutputError: The repository cannot be written.
+        """
+        try:
+            self._repository.ensure(
+                f"device/{device}", artifacts, allow_downgrade=allow_downgrade, is_current=is_current
+            )
+        except StaleError as error:
+            _LOG.info("%s", error)
+
+    def pins(self) -> Sequence[Pin]:
+        """Return every desired state of one device's own, whoever signed it; the same object while none has changed.
+
+        They are read again only when the role that signs them has a newer version, and of them those with another serial.
+
+        Raises:
+            InputError: There is no repository, or it is damaged.
+            OutputError: Another process does not come to the end of its writing.
+        """
+        with self._repository.signed.alone():
+            version = self._repository.signed.version(FLEET)
+            if version != self._pins_version:
+                known = {one.device: one for one in self._pins}
+                serials = self._repository.pinned()
+                if serials != {device: one.serial for device, one in known.items()}:
+                    self._pins = tuple(
+                        known[device]
+                        if device in known and known[device].serial == serial
+                        else self._read_pin(device, serial)
+                        for device, serial in sorted(serials.items())
+                    )
+                self._pins_version = version
+        return self._pins
+
+    def _read_pin(self, device: str, serial: int) -> Pin:
+        state = self._repository.desired_of(f"device/{device}")
+        return Pin(device=device, serial=serial, artifacts={} if state is None else state.artifacts)
 
     def followed(self) -> Mapping[str, str]:
         """Return the devices of which it is signed which group they follow, with that group.

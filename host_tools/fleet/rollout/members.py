@@ -18,16 +18,18 @@ class Members:
         now: Enrolled devices that are in the group now.
         came: Of those with a job in it, which got it after their stage had begun: new devices, and those that came from another group.
         left: Devices with a job in it that are in another group now, or take no part any more.
+        pinned: Of those that are in the group now, which have a desired state of their own, so that the rollout leaves them out.
     """
 
     selector: Selector | None = None
     now: int = 0
     came: int = 0
     left: int = 0
+    pinned: int = 0
 
     def text(self, group: str) -> str:
         """Return it as one line; empty where there is nothing to tell."""
-        if self.selector is None and not self.came and not self.left:
+        if self.selector is None and not self.came and not self.left and not self.pinned:
             return ""
         takes = (
             "people put devices into it"
@@ -36,8 +38,14 @@ class Members:
         )
         return (
             f"group {group}: {takes}; {self.now} now, {self.came} came after their stage had begun and got the release at once, "
-            f"{self.left} left and follow another group."
+            f"{self.left} left and follow another group{_left_out(self.pinned)}."
         )
+
+
+def _left_out(pinned: int) -> str:
+    if pinned == 1:
+        return ", 1 has a desired state of its own and is left out"
+    return f", {pinned} have desired states of their own and are left out" if pinned else ""
 
 
 def in_words(selector: Selector) -> str:

@@ -39,7 +39,7 @@ def wanted(rollout: Rollout, release: Release) -> Wanted:
     Before a stage and after a rollback that is what the group had; in between also a trial; at the end the release,
     over what the group had for profiles that the release does not bring. `aborted` leaves the trial as it is.
     """
-    before, after = _signed(rollout.previous), _signed(release.artifacts)
+    before, after = as_desired(rollout.previous), as_desired(release.artifacts)
     if rollout.state == "finished":
         return Wanted(artifacts={**before, **after}, trial=None, allow_downgrade=rollout.plan.allow_downgrade)
     if rollout.state in ("rolling_back", "rolled_back"):
@@ -97,5 +97,6 @@ def _of_nobody(
     return Trial(artifacts=fresh, salt=plan.id, share_ppm=0) if before and fresh else None
 
 
-def _signed(artifacts: Mapping[str, ReleasedArtifact]) -> dict[str, DesiredArtifact]:
+def as_desired(artifacts: Mapping[str, ReleasedArtifact]) -> dict[str, DesiredArtifact]:
+    """Return artifacts as a desired state names them."""
     return {profile: DesiredArtifact(path=one.path, digest=one.digest) for profile, one in artifacts.items()}

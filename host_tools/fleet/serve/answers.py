@@ -228,6 +228,7 @@ class MembersAnswer(Answer):
     now: int
     came: int
     left: int
+    pinned: int
 
 
 class ExplanationAnswer(Answer):
@@ -388,6 +389,7 @@ class DesiredAnswer(Answer):
     desired: str | None
     reported: str | None
     rollout: str | None
+    own_serial: int | None
 
 
 class Imported(Answer):

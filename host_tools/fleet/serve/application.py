@@ -24,6 +24,7 @@ from host_tools.fleet.serve.groups import add_group_endpoints
 from host_tools.fleet.serve.limits import Limits
 from host_tools.fleet.serve.overview import add_overview_endpoints
 from host_tools.fleet.serve.page import add_page
+from host_tools.fleet.serve.pins import add_pin_endpoints
 from host_tools.fleet.serve.problems import Problem, add_problems, documented
 from host_tools.fleet.serve.releases import add_release_endpoints
 from host_tools.fleet.serve.roles import NEEDED, ROOT
@@ -65,6 +66,7 @@ def application(
         add_device_endpoints,
         add_group_endpoints,
         add_drift_endpoints,
+        add_pin_endpoints,
         add_claim_endpoints,
         add_release_endpoints,
         add_rollout_endpoints,

@@ -105,6 +105,13 @@ class Reason(Asked):
     reason: Words = ""
 
 
+class PinAsked(Asked):
+    """What a device shall run, whatever its group does; a device refuses what lies below what it has kept, unless it is allowed to."""
+
+    release: Annotated[str, Field(pattern=patterns.RELEASE)]
+    allow_downgrade: bool = False
+
+
 _SOMETHING = [
     *(
         {"required": [name], "properties": {name: {"minItems": 1}}}

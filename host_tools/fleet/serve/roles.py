@@ -47,6 +47,8 @@ _ENDPOINTS: Final[Mapping[Role, tuple[tuple[str, str], ...]]] = {
         ("POST", "/devices/{device}/approve"),
         ("POST", "/devices/{device}/revoke"),
         ("POST", "/devices/{device}/decommission"),
+        ("POST", "/devices/{device}/pin"),
+        ("DELETE", "/devices/{device}/pin"),
         ("POST", "/devices/{device}/target-token"),
         ("DELETE", "/devices/{device}/target-token"),
         ("POST", "/groups"),

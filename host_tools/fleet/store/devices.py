@@ -12,6 +12,7 @@ from sqlalchemy import and_, bindparam, case, delete, func, insert, or_, select,
 from host_tools.errors import ConflictError, NotFoundError, StoreError
 from host_tools.fleet.records import Device, Provides
 from host_tools.fleet.store.documents import read, written
+from host_tools.fleet.store.pins import IS_PINNED
 from host_tools.fleet.store.tables import DEVICE, DEVICE_TAG
 
 if TYPE_CHECKING:
@@ -159,11 +160,9 @@ class Devices:
         return {"" if value is None else str(value): int(count) for value, count in rows}
 
     def placed_since(self, group: str, seconds: float) -> tuple[Device, ...]:
-        """Return the enrolled devices of a group whose place, or what it hangs on, changed at a Unix time or after it; without tags."""
+        """Return the devices that follow a group and whose place, or what it hangs on, changed at a Unix time or after it; without tags."""
         rows = self._connection.execute(
-            select(DEVICE)
-            .where(DEVICE.c.group == group, DEVICE.c.placed_seconds >= seconds, DEVICE.c.state == "enrolled")
-            .order_by(DEVICE.c.id)
+            select(DEVICE).where(_follows(group), DEVICE.c.placed_seconds >= seconds).order_by(DEVICE.c.id)
         )
         return tuple(_device(row, ()) for row in rows)
 
@@ -178,10 +177,8 @@ class Devices:
         return self._devices(self._connection.execute(asked).all())
 
     def unheard(self, group: str) -> tuple[str, ...]:
-        """Return the enrolled devices of a group of which nobody knows what they can run."""
-        asked = select(DEVICE.c.id).where(
-            DEVICE.c.group == group, DEVICE.c.state == "enrolled", DEVICE.c.targets == written(())
-        )
+        """Return the devices that follow a group and of which nobody knows what they can run."""
+        asked = select(DEVICE.c.id).where(_follows(group), DEVICE.c.targets == written(()))
         return tuple(self._connection.execute(asked).scalars())
 
     def heard(self, reports: Sequence[DeviceReport], *, now_seconds: float) -> None:
@@ -239,6 +236,11 @@ class Devices:
             for device, tag in self._connection.execute(asked):
                 found[device].add(tag)
         return found
+
+
+def _follows(group: str) -> ColumnElement[bool]:
+    """Enrolled devices of a group that have no desired state of their own."""
+    return and_(DEVICE.c.group == group, DEVICE.c.state == "enrolled", ~IS_PINNED)
 
 
 def _condition(wanted: DeviceFilter) -> ColumnElement[bool]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+from device_agent.contract.desired import DesiredArtifact
 from host_tools.errors import StoreError
 from host_tools.fleet.records import ReleasedArtifact
 
@@ -48,6 +49,17 @@ def read_artifacts(text: str, *, where: str) -> dict[str, ReleasedArtifact]:
     """
     kind: Any = dict[str, ReleasedArtifact]
     found: dict[str, ReleasedArtifact] = read(text, kind, where=where)
+    return found
+
+
+def read_pinned(text: str, *, where: str) -> dict[str, DesiredArtifact]:
+    """Read what `written` wrote of a pin's artifacts.
+
+    Raises:
+        StoreError: It is something else.
+    """
+    kind: Any = dict[str, DesiredArtifact]
+    found: dict[str, DesiredArtifact] = read(text, kind, where=where)
     return found
 
 

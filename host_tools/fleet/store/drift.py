@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import and_, func, select
 
 from host_tools.fleet.records import ENDED_JOBS
-from host_tools.fleet.store.documents import read_artifacts
-from host_tools.fleet.store.tables import DEVICE, GROUP, JOB, ROLLOUT
+from host_tools.fleet.store.documents import read_artifacts, read_pinned
+from host_tools.fleet.store.tables import DEVICE, GROUP, JOB, PIN, ROLLOUT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from sqlalchemy import Connection, Subquery
 
+    from device_agent.contract.desired import DesiredArtifact
     from host_tools.fleet.records import ReleasedArtifact
 
 _HAS_SAID = ("running", "paused", "rolling_back", "finished", "rolled_back", "aborted")
+_PINNED = PIN.c.artifacts.label("pinned")
 _STANDS = ("running", "paused", "aborted")
 """With these a rollout's trial stands in the group's desired state; `aborted`: until the next rollout says otherwise."""
 
@@ -54,13 +56,15 @@ class DesiredOfDevice:
         device: Its id.
         desired: Digest of the artifact; None: nothing for its profiles.
         reported: Digest of what it says that it runs; None: not heard, or none.
-        rollout: The rollout that wants it; None: it is what the whole group runs.
+        rollout: The rollout that wants it; None: it is what the whole group runs, or the device alone.
+        own_serial: Serial of the desired state of its own that says so; None: it has none, and follows its group.
     """
 
     device: str
     desired: str | None
     reported: str | None
     rollout: str | None
+    own_serial: int | None = None
 
 
 class Drift:
@@ -72,11 +76,19 @@ class Drift:
     def tallies(self) -> tuple[GroupDrift, ...]:
         """Return the drift of every group that has enrolled devices, in the order of their names."""
         trials = self._trials(self._standing())
-        columns = (DEVICE.c.group, DEVICE.c.targets, DEVICE.c.artifact, trials.c.wanted, trials.c.is_open)
+        columns = (
+            DEVICE.c.group,
+            DEVICE.c.targets,
+            DEVICE.c.artifact,
+            trials.c.wanted,
+            trials.c.is_open,
+            _PINNED,
+        )
         asked = (
             select(*columns, func.count().label("devices"))
             .select_from(DEVICE)
             .outerjoin(trials, _same_device(trials))
+            .outerjoin(PIN, PIN.c.device == DEVICE.c.id)
             .where(DEVICE.c.state == "enrolled")
             .group_by(*columns)
         )
@@ -84,7 +96,7 @@ class Drift:
         found: dict[str, GroupDrift] = {}
         for row in self._connection.execute(asked):
             tally = found.get(row.group) or GroupDrift(group=row.group)
-            kind = _kind(_desired(row, groups[row.group]), row.artifact, is_open=row.is_open)
+            kind = _kind(_desired(row, groups[row.group]), row)
             found[row.group] = replace(tally, **{kind: getattr(tally, kind) + int(row.devices)})
         return tuple(found[name] for name in sorted(found))
 
@@ -98,7 +110,7 @@ class Drift:
         with self._connection.execute(asked.order_by(DEVICE.c.id)) as rows:
             for row in rows:
                 one = _of_device(row, artifacts)
-                if _kind(one.desired, one.reported, is_open=row.is_open) == "differing":
+                if _kind(one.desired, row) == "differing":
                     found.append(one)
                     if len(found) == limit:
                         break
@@ -120,9 +132,12 @@ class Drift:
                 trials.c.wanted,
                 trials.c.rollout,
                 trials.c.is_open,
+                _PINNED,
+                PIN.c.serial.label("own_serial"),
             )
             .select_from(DEVICE)
             .outerjoin(trials, _same_device(trials))
+            .outerjoin(PIN, PIN.c.device == DEVICE.c.id)
         )
 
     def _standing(self, group: str | None = None) -> list[str]:
@@ -170,22 +185,30 @@ def _same_device(trials: Subquery) -> Any:
 
 def _of_device(row: Any, artifacts: Mapping[str, ReleasedArtifact]) -> DesiredOfDevice:
     return DesiredOfDevice(
-        device=row.id, desired=_desired(row, artifacts), reported=row.artifact or None, rollout=row.rollout
+        device=row.id,
+        desired=_desired(row, artifacts),
+        reported=row.artifact or None,
+        rollout=row.rollout if row.pinned is None else None,
+        own_serial=row.own_serial,
     )
 
 
 def _desired(row: Any, artifacts: Mapping[str, ReleasedArtifact]) -> str | None:
-    if row.wanted is not None:
+    """Return what a device shall run: by its own desired state, else by its job in a trial that stands, else as its whole group."""
+    if row.pinned is None and row.wanted is not None:
         return str(row.wanted)
+    found: Mapping[str, ReleasedArtifact | DesiredArtifact] = (
+        artifacts if row.pinned is None else read_pinned(row.pinned, where="pin")
+    )
     targets: Sequence[str] = json.loads(row.targets)
-    return next((artifacts[target].digest for target in targets if target in artifacts), None)
+    return next((found[target].digest for target in targets if target in found), None)
 
 
-def _kind(desired: str | None, reported: str | None, *, is_open: bool | None) -> str:
+def _kind(desired: str | None, row: Any) -> str:
     if desired is None:
         return "free"
-    if not reported:
+    if not row.artifact:
         return "silent"
-    if desired == reported:
+    if desired == row.artifact:
         return "as_desired"
-    return "underway" if is_open else "differing"
+    return "underway" if row.is_open and row.pinned is None else "differing"

@@ -16,7 +16,7 @@ from host_tools.fleet.store.tables import COUNTER, EFFECT
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Row
 
-EffectKind = Literal["publish", "move", "approve", "revoke"]
+EffectKind = Literal["publish", "move", "pin", "approve", "revoke"]
 _COUNTER: Final = "effect"
 
 
@@ -25,8 +25,8 @@ class Effect:
     """One effect.
 
     Attributes:
-        kind: ``publish``: sign what a group shall run; ``move``: let a device follow another group;
-            ``approve``: let a device in; ``revoke``: take its certificates back.
+        kind: ``publish``: sign what a group shall run; ``move``: let a device follow another group; ``pin``: sign what one device
+            shall run, or let it follow its group again; ``approve``: let a device in; ``revoke``: take its certificates back.
         subject: The group's name, or the device's id.
         number: Grows with every effect; tells a newer one from the one that is being done.
         document: JSON, what is wanted.

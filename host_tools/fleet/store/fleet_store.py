@@ -20,6 +20,7 @@ from host_tools.fleet.store.effects import Effects
 from host_tools.fleet.store.groups import Groups
 from host_tools.fleet.store.jobs import Jobs
 from host_tools.fleet.store.leadership import Leadership
+from host_tools.fleet.store.pins import Pins
 from host_tools.fleet.store.releases import Releases
 from host_tools.fleet.store.rollouts import Rollouts
 from host_tools.fleet.store.tokens import Tokens
@@ -57,6 +58,7 @@ class FleetBook:
         self.effects = Effects(connection)
         self.groups = Groups(connection)
         self.jobs = Jobs(connection)
+        self.pins = Pins(connection)
         self.releases = Releases(connection)
         self.rollouts = Rollouts(connection)
         self.tokens = Tokens(connection)

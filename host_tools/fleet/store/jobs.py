@@ -9,6 +9,7 @@ from sqlalchemy import and_, bindparam, case, false, func, insert, or_, select, 
 
 from host_tools.errors import NotFoundError
 from host_tools.fleet.records import ENDED_JOBS, Job, JobCounts
+from host_tools.fleet.store.pins import IS_PINNED
 from host_tools.fleet.store.tables import DEVICE, JOB, ROLLOUT
 
 if TYPE_CHECKING:
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 _OPEN: Final = JOB.c.state.not_in(sorted(ENDED_JOBS))
 _SUCCEEDED: Final = and_(JOB.c.state == "closed", JOB.c.result == "success")
 _FAILED: Final = or_(JOB.c.state == "rejected", and_(JOB.c.state == "closed", JOB.c.result == "failure"))
-_TAKES_PART: Final = and_(DEVICE.c.state == "enrolled", DEVICE.c.group == ROLLOUT.c.group)
+_IS_IN_GROUP: Final = and_(DEVICE.c.state == "enrolled", DEVICE.c.group == ROLLOUT.c.group)
+_TAKES_PART: Final = and_(_IS_IN_GROUP, ~IS_PINNED)
 _BATCH: Final = 1_000
 _COLUMNS: Final = tuple(field.name for field in fields(Job))
 _MOVES: Final = (
@@ -124,7 +126,7 @@ class Jobs:
     def failed_in(self, rollout: str, *, before_seconds: float) -> Iterator[tuple[Job, ...]]:
         """Give a rollout's jobs that ended without success in an attempt that was made before a time, batch by batch.
 
-        Those of devices that take no part any more, or are in another group by now, have ended for good.
+        Those of devices that take no part any more, are in another group by now, or have a desired state of their own, have ended for good.
         """
         which = and_(JOB.c.rollout == rollout, JOB.c.created_seconds < before_seconds)
         joined = JOB.join(DEVICE, DEVICE.c.id == JOB.c.device).join(ROLLOUT, ROLLOUT.c.id == JOB.c.rollout)
@@ -177,7 +179,7 @@ class Jobs:
         return tuple(found.get(number, JobCounts()) for number in range(stages))
 
     def came_and_left(self, rollout: str, began_seconds: Sequence[float]) -> tuple[int, int]:
-        """Return how many jobs a rollout made after their stage had begun, and how many are of devices that take part no more.
+        """Return how many jobs a rollout made after their stage had begun, and how many are of devices that left its group.
 
         Args:
             rollout: Which.
@@ -189,7 +191,7 @@ class Jobs:
             for stage, seconds in enumerate(began_seconds)
         ]
         asked = (
-            select(_sum(or_(false(), *late)), _sum(~_TAKES_PART))
+            select(_sum(or_(false(), *late)), _sum(~_IS_IN_GROUP))
             .select_from(
                 JOB.join(DEVICE, DEVICE.c.id == JOB.c.device).join(ROLLOUT, ROLLOUT.c.id == JOB.c.rollout)
             )

@@ -60,6 +60,13 @@ DEVICE_TAG: Final = Table(
     Column("tag", Text, primary_key=True),
     Index("device_with_tag", "tag"),
 )
+PIN: Final = Table(
+    "pin",
+    METADATA,
+    Column("device", Text, primary_key=True),  # which the fleet may not know yet
+    Column("serial", BigInteger, nullable=False),
+    Column("artifacts", Text, nullable=False),  # JSON: what it shall run, by capability profile
+)
 RELEASE: Final = Table(
     "release",
     METADATA,

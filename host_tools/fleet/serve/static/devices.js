@@ -60,6 +60,7 @@ function Device({ device, desired, jobs, names, groups, reload }) {
   const { me } = useContext(Session);
   const { provides } = device;
   const actions = useMemo(() => deviceActions(device, jobs, groups, reload), [device, jobs, groups]);
+  const pinned = desired.own_serial !== null;
   const differs = desired.desired !== null && desired.reported !== null && desired.desired !== desired.reported;
   return html`
     <section class="card" aria-label="What it is">
@@ -77,7 +78,7 @@ function Device({ device, desired, jobs, names, groups, reload }) {
     <${Card} title="What it runs" id="runs">
       <p class="verdict ${differs ? "bad" : ""}">${verdict(device, desired)}</p>
       <${Facts} facts=${[
-        ["Shall run", html`<span><${ArtifactName} digest=${desired.desired} names=${names} />${desired.rollout ? html` <span class="soft">by rollout</span> <${Link} to=${{ view: "rollout", id: desired.rollout }}>${desired.rollout}<//>` : ""}</span>`],
+        ["Shall run", html`<span><${ArtifactName} digest=${desired.desired} names=${names} />${desired.rollout ? html` <span class="soft">by rollout</span> <${Link} to=${{ view: "rollout", id: desired.rollout }}>${desired.rollout}<//>` : ""}${pinned ? html` <span class="soft">by a desired state of its own, serial ${desired.own_serial}</span>` : ""}</span>`],
         ["Says that it runs", html`<${ArtifactName} digest=${desired.reported} names=${names} />`],
         ["Digest", html`<${Digest} digest=${desired.reported} />`],
         ["Follows desired state", device.desired_serial === null ? "not heard" : `serial ${device.desired_serial}`],
@@ -100,11 +101,11 @@ function Device({ device, desired, jobs, names, groups, reload }) {
     <${History} subject="device/${device.id}" />`;
 }
 
-function verdict(device, { desired, reported, rollout }) {
+function verdict(device, { desired, reported, rollout, own_serial: own }) {
   if (device.state !== "enrolled") return `It is ${device.state} and takes no part.`;
-  if (desired === null) return "Its group has nothing for what it can run.";
+  if (desired === null) return own === null ? "Its group has nothing for what it can run." : "It has a desired state of its own, which has nothing for what it can run: it keeps what it has.";
   if (reported === null) return "It has not said what it runs.";
-  if (desired === reported) return "It runs what it shall.";
+  if (desired === reported) return own === null ? "It runs what it shall." : "It runs what it alone shall; rollouts to its group leave it out.";
   return rollout ? "It does not run what it shall yet." : "It runs something else than it shall.";
 }
 

@@ -10,7 +10,7 @@ import { orders } from "./orders.js";
 import { Answered, Card, Chip, Facts, Filters, Lines, Moment, Pages, Said, Table, Title } from "./parts.js";
 import { may, Session, useAnswers } from "./session.js";
 import { Overall, progress, Stages } from "./stages.js";
-import { devices, length, takes, words } from "./words.js";
+import { devices, length, takes, whole, words } from "./words.js";
 
 export const OPEN = ["running", "paused", "rolling_back", "awaiting_approval", "draft"];
 const ENDED = ["finished", "rolled_back", "aborted"];
@@ -63,7 +63,7 @@ function Rollout({ rollout, explained, drift, reload }) {
     <p class="unseen" role="status" aria-live="polite">${progress(explained)} ${words(rollout.state)}.</p>
     <section class="card" aria-label="Where it is">
       ${rollout.reason && html`<div class="main-why"><b>Why:</b> <${Lines} text=${rollout.reason} /></div>`}
-      ${(explained.members.selector || explained.members.came > 0 || explained.members.left > 0) && html`<p class="main-why"><b>Who:</b> <${Said} text=${who(explained.members)} /></p>`}
+      ${(explained.members.selector || explained.members.came > 0 || explained.members.left > 0 || explained.members.pinned > 0) && html`<p class="main-why"><b>Who:</b> <${Said} text=${who(explained.members)} /></p>`}
       <p class="main-why"><b>Next:</b> <${NextStep} text=${explained.next_step} /></p>
       <${Actions} actions=${actions} may=${(needed) => may(me.role, needed)} role=${me.role} />
       <${Overall} explained=${explained} size=${size} />
@@ -75,7 +75,7 @@ function Rollout({ rollout, explained, drift, reload }) {
     <${History} subject="rollout/${rollout.id}" />`;
 }
 
-const who = ({ selector, now, came, left }) => `${selector ? `the group takes devices with ${takes(selector)}; ` : ""}${devices(now)} now, ${came} came after their stage had begun and got the release at once, ${left} left and follow another group.`;
+const who = ({ selector, now, came, left, pinned }) => `${selector ? `the group takes devices with ${takes(selector)}; ` : ""}${devices(now)} now, ${came} came after their stage had begun and got the release at once, ${left} left and follow another group${pinned ? `, ${pinned === 1 ? "1 has a desired state of its own and is" : `${whole(pinned)} have desired states of their own and are`} left out` : ""}.`;
 
 // The server's words name commands in backticks.
 const NextStep = ({ text }) => text.split("`").map((part, place) => (place % 2 ? html`<code>${part}</code>` : html`<${Said} text=${part} />`));

@@ -13,7 +13,7 @@ from device_agent.contract.desired import belongs
 from host_tools.errors import NotFoundError, OutputError
 from host_tools.fleet.inventory import add_devices
 from host_tools.fleet.outside import always, nothing_measured
-from host_tools.fleet.records import Device, IssuedClaim, Provides
+from host_tools.fleet.records import Device, IssuedClaim, Pin, Provides
 from host_tools.fleet.rollout.jobs import Observation
 from host_tools.fleet.serve.application import application
 from host_tools.fleet.serve.limits import Limits
@@ -22,9 +22,10 @@ from host_tools.fleet.store.devices import DeviceFilter, DeviceReport
 from host_tools.fleet.store.opening import open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import timedelta
 
+    from device_agent.contract.desired import DesiredArtifact
     from host_tools.fleet.ddi.door import DdiSettings
     from host_tools.fleet.outside import Findings
     from host_tools.fleet.records import DeviceState, Release, Role
@@ -83,6 +84,8 @@ class SimulatedField:
     published: list[tuple[str, bool]] = field(default_factory=list)
     moved: list[tuple[Move, ...]] = field(default_factory=list)
     records: dict[str, str] = field(default_factory=dict)
+    own: tuple[Pin, ...] = ()
+    serial: int = 0
     is_broken: bool = False
 
     def publish(
@@ -99,10 +102,34 @@ class SimulatedField:
         if is_current():
             self.moved.append(tuple(moves))
             for one in moves:
+                if one.unpins:
+                    self.own = tuple(pin for pin in self.own if pin.device != one.device)
                 if one.needs_no_record:
                     self.records.pop(one.device, None)
                 else:
                     self.records[one.device] = one.group
+
+    def pin(
+        self,
+        device: str,
+        artifacts: Mapping[str, DesiredArtifact],
+        *,
+        allow_downgrade: bool,
+        is_current: Callable[[], bool] = always,
+    ) -> None:
+        self._work()
+        if is_current():
+            self.sign(device, artifacts)
+
+    def sign(self, device: str, artifacts: Mapping[str, DesiredArtifact]) -> None:
+        """Pin a device, as somebody does who has the keys."""
+        self.serial += 1
+        others = [pin for pin in self.own if pin.device != device]
+        self.own = (*others, Pin(device=device, serial=self.serial, artifacts=artifacts))
+
+    def pins(self) -> tuple[Pin, ...]:
+        self._work()
+        return self.own
 
     def followed(self) -> dict[str, str]:
         self._work()

@@ -81,7 +81,13 @@ def test_a_rollout_over_a_selector_follows_devices_that_come_and_go(either: Flee
 
     came = sum(belongs(trial, name) for name in names[5:])
     told = fleet.done("GET", "/rollouts/r1/explain")
-    assert told["members"] | {"selector": None} == {"selector": None, "now": 7, "came": came, "left": 1}
+    assert told["members"] | {"selector": None} == {
+        "selector": None,
+        "now": 7,
+        "came": came,
+        "left": 1,
+        "pinned": 0,
+    }
     assert "who: group outdoor: it takes devices with tag outdoor; 7 now" in told["words"]
     assert f"{came} came after their stage had begun and got the release at once, 1 left" in told["words"]
     assert "device.place" in fleet.audited()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from device_agent.contract.desired import DesiredArtifact
 from host_tools.errors import InputError
 from host_tools.fleet.ddi.door import checked_tenant
 from host_tools.fleet.ddi.files import Bundle
@@ -253,6 +254,32 @@ def test_a_device_that_comes_back_when_all_is_over_gets_what_its_group_runs(poll
     assert (chunk["name"], chunk["version"]) == ("net", "1.0")
     late.says(address, "closed", "success")
     assert polled.runs(away) == digest
+
+
+def test_a_pinned_device_is_offered_what_its_own_state_asks_for_where_a_release_has_it(
+    either_polled: DdiFleet,
+) -> None:
+    fleet = either_polled
+    first = fleet.release("0.9", 1)
+    fleet.release("1.0", 2)
+    (name,) = fleet.with_devices(1)
+    device = fleet.polling(name)
+    fleet.rolled_out("1.0", rollout="r1")
+    address = device.links()["deploymentBase"]
+    fleet.field.sign(name, {PROFILE: DesiredArtifact(path="models/net/net-0.9.ewa", digest=first)})
+    fleet.service.round()
+    assert fleet.job("r1", name)["state"] == "canceled"
+    cancel = device.links()["cancelAction"]
+    device.says(cancel, "closed", "success")
+    offered = device.links()["deploymentBase"]
+    assert offered != address
+    chunk = device.told(offered)["deployment"]["chunks"][0]
+    assert (chunk["name"], chunk["version"]) == ("net", "0.9")
+    device.says(offered, "closed", "success")
+    assert fleet.runs(name) == first
+    fleet.field.sign(name, {PROFILE: DesiredArtifact(path="models/net/other.ewa", digest=digest("other"))})
+    fleet.service.round()
+    assert "deploymentBase" not in device.links(), "no release of this server has it"
 
 
 def test_a_bundle_beside_the_artifact_is_what_is_downloaded(polled: DdiFleet) -> None:
