@@ -90,6 +90,8 @@ class _Reader:
         for layer in network.layers:
             if self.tensors.codes_before(layer) is not None:
                 self.not_told.update(map(id, way_back(layer)))
+            if self.tensors.in_codebook(layer) is not None:
+                self.not_told.add(id(layer))
             if layer.inputs and all(network.constant(port) is not None for port in layer.inputs):
                 self.not_told.add(id(layer))
 

@@ -25,6 +25,10 @@ _DATA_TYPES: Final[Mapping[str, ir.DataType]] = {
 }
 
 
+_PAIRED: Final = 16
+"""Largest codebook whose indices lie two in a byte."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Codes:
     """A value as integers."""
@@ -83,6 +87,55 @@ class QdqNodes:
         stored = self.initializer(f"{name}/float16", array.astype(np.float16))
         real = self.value(name, stored.shape, ir.DataType.FLOAT)
         self.add("Cast", [stored], [real], [ir.AttrInt64("to", int(ir.DataType.FLOAT))], f"{name}/Cast")
+        return real
+
+    def looked_up(self, name: str, indices: NDArray[np.uint8], codebook: NDArray[np.float32]) -> ir.Value:
+        """Return a new constant that is stored as indices into a codebook, as its readers get it: float32, behind a Gather.
+
+        A Gather takes indices of 32 or 64 bits, so a Cast stands before it. Indices of 4 bits lie two in a byte, which looks up the pair of
+        numbers that the two stand for: no operator unpacks, any opset will do, and the table of pairs takes 2 KiB; where that is more than
+        half a byte a number, indices have a byte each.
+
+        Args:
+            name: The constant's.
+            indices: Of its numbers, in its shape.
+            codebook: At most 256 numbers.
+
+        Raises:
+            LoweringError: A name is in use.
+        """
+        shape, pairs = ir.Shape(indices.shape), _PAIRED * _PAIRED
+        is_paired = len(codebook) <= _PAIRED and indices.size // 2 > pairs * 2 * codebook.itemsize
+        table, stored = codebook, indices
+        if is_paired:
+            flat = np.append(indices.reshape(-1), np.zeros(indices.size % 2, np.uint8))
+            stored = flat[0::2] | flat[1::2] << 4
+            whole = np.append(codebook, np.zeros(_PAIRED - len(codebook), np.float32))
+            places = np.arange(pairs)
+            table = np.stack([whole[places % _PAIRED], whole[places // _PAIRED]], axis=1)
+        held = self.initializer(f"{name}/indices", stored)
+        wide = self.value(f"{name}/indices/int32", held.shape, ir.DataType.INT32)
+        self.add(
+            "Cast", [held], [wide], [ir.AttrInt64("to", int(ir.DataType.INT32))], f"{name}/indices/Cast"
+        )
+        source = self.initializer(f"{name}/codebook", table)
+        if not is_paired:
+            real = self.value(name, shape, ir.DataType.FLOAT)
+            self.add("Gather", [source, wide], [real], [ir.AttrInt64("axis", 0)], f"{name}/Gather")
+            return real
+        found = self.value(f"{name}/pairs", ir.Shape((stored.size, 2)), ir.DataType.FLOAT)
+        self.add("Gather", [source, wide], [found], [ir.AttrInt64("axis", 0)], f"{name}/Gather")
+        if indices.size % 2:
+            flat_shape = self.initializer(f"{name}/pairs/shape", np.asarray([-1], np.int64))
+            numbers = self.value(f"{name}/numbers", ir.Shape((2 * stored.size,)), ir.DataType.FLOAT)
+            self.add("Reshape", [found, flat_shape], [numbers], (), f"{name}/pairs/Reshape")
+            begin = self.initializer(f"{name}/begin", np.asarray([0], np.int64))
+            end = self.initializer(f"{name}/end", np.asarray([indices.size], np.int64))
+            found = self.value(f"{name}/numbers/own", ir.Shape((indices.size,)), ir.DataType.FLOAT)
+            self.add("Slice", [numbers, begin, end], [found], (), f"{name}/Slice")
+        wanted = self.initializer(f"{name}/shape", np.asarray(indices.shape, np.int64))
+        real = self.value(name, shape, ir.DataType.FLOAT)
+        self.add("Reshape", [found, wanted], [real], (), f"{name}/Reshape")
         return real
 
     def add(

@@ -210,7 +210,7 @@ def _origin(data: str | Path | None, limit: int | None, recipe: Recipe, *, is_ca
         if data is None:
             raise InputError(
                 "--data: precision int8 needs calibration data, got none.",
-                hint="Give --data, or a precision that needs none: --precision weights-int8, weights-int4, weights-float16 or int8-dynamic.",
+                hint="Give --data, or a precision that needs none: --precision weights-int8, weights-int4, weights-kmeans8, weights-kmeans4, weights-float16 or int8-dynamic.",
             )
         return "of the calibration samples"
     if data is None and recipe.rounding != "nearest":
