@@ -9,6 +9,7 @@ from host_tools.errors import LoweringError
 from host_tools.lower import onnx_qdq, onnx_uncalibrated, openvino_ir
 from host_tools.lower.tflite import lowering as tflite
 from host_tools.plan.planned_values import with_planned_values
+from targets.profile import CLUSTERED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
