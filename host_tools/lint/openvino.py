@@ -130,7 +130,9 @@ class _Reader:
             data=tuple(
                 one
                 for one in tensors
-                if one.is_integer or (one.is_float and not (one.is_constant and len(tensors) > 1))
+                if one.is_integer
+                or one.codebook
+                or (one.is_float and not (one.is_constant and len(tensors) > 1))
             ),
             weight=weight,
             bias=self._bias(tail[-1]) if tail and weight is not None else None,
