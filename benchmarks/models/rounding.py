@@ -87,14 +87,14 @@ def cosines(
 ) -> NDArray[np.float64]:
     """Return the cosine of each sample's first output in ONNX Runtime to the wanted one."""
     engine = load_engine("onnx", payload.files, threads=threads)
-    cosines = []
+    results = []
     for sample, exact in zip(data, wanted, strict=True):
         outputs = [np.array(one) for one in engine.infer(to_payload(sample.arrays, payload.inputs))]
         found = next(iter(to_source(outputs, payload.outputs).values())).reshape(-1)
         real = exact.astype(np.float64)
-        cosines.append(float(real @ found / (np.linalg.norm(real) * np.linalg.norm(found))))
+        results.append(float(real @ found / (np.linalg.norm(real) * np.linalg.norm(found))))
     engine.close()
-    return np.asarray(cosines)
+    return np.asarray(results)
 
 
 if __name__ == "__main__":
