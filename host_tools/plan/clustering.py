@@ -62,7 +62,7 @@ def choose_centroids(values: NDArray[np.generic], *, most: int) -> Float32:
         centroids = _optimal(points, most)
     else:
         centroids = _settled(_start(points, most), points.place, points, rounds=_ROUNDS_ON_POINTS)
-    if int(points.count.sum()) != len(points.place):
+    if ordered.size != len(points.place):  # a point is several numbers, perhaps not quite the same
         centroids = _settled(centroids, ordered, None, rounds=_ROUNDS_ON_ALL)
     return np.unique(centroids.astype(np.float32))
 

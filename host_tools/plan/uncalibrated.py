@@ -157,9 +157,9 @@ def _rules(profile: CapabilityProfile, recipe: Recipe) -> UncalibratedRules:
     if rules is None:
         has = ", ".join(["int8", *profile.uncalibrated])
         said = next((fact.source for fact in profile.facts if fact.key == f"{recipe.precision}.ops"), "")
-        why = f": {said}" if said else f" (its profile has no [{recipe.precision}])"
+        why = said or f"its profile has no [{recipe.precision}]"
         raise CapabilityError(
-            f"{profile.id!r} has no kernels for {recipe.precision}{why}; it has {has}.",
+            f"{profile.id!r} has no kernels for {recipe.precision} ({why}); it has {has}.",
             hint="Choose another precision or target: docs/precisions.md has a table.",
         )
     if recipe.group is not None and not rules.groups:

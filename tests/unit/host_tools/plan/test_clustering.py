@@ -91,7 +91,7 @@ def test_as_many_numbers_as_are_taken_one_by_one_are_split_best(name: str) -> No
 def test_many_numbers_are_split_nearly_as_well(name: str) -> None:
     values = DRAWS[name](np.random.default_rng(3), 40_000).astype(np.float32)
     found = error_of(values, choose_centroids(values, most=16))
-    # What no split can beat: that of every tenth number with its own best centroids is a sample of the same error.
+    # Every tenth number, split exactly, is as good a guide to the best centroids as numbers one by one can be had.
     sample = np.sort(values)[:: 40_000 // EXACT_POINTS + 1]
     assert len(sample) <= EXACT_POINTS
     assert found <= error_of(values, choose_centroids(sample, most=16)) * 1.01

@@ -129,7 +129,7 @@ def test_a_model_of_which_nothing_becomes_smaller_is_refused() -> None:
 
 @pytest.mark.parametrize("precision", CLUSTERED)
 def test_a_target_that_has_none_says_why(tmp_path: Path, precision: Any) -> None:
-    message = rf"'cortex-a-tflite' has no kernels for {precision}: LiteRT looks nothing up by indices of 8 bits"
+    message = rf"'cortex-a-tflite' has no kernels for {precision} \(LiteRT looks nothing up by indices of 8 bits"
     with pytest.raises(CapabilityError, match=message):
         plan_uncalibrated(network(tmp_path), catalog.load("cortex-a-tflite"), Recipe(precision=precision))
 
