@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_PAIRS: Final = (256, 2)
+_MOST_ENTRIES: Final = 256
+_PAIRS: Final = (_MOST_ENTRIES, 2)
 """Shape of the table of all pairs of 16 numbers, looked up by a byte each."""
 _TYPE_NAMES: Final = MappingProxyType({"float": "float32", "double": "float64"})
 
@@ -92,14 +93,15 @@ class Tensors:
         if node.op_type != "Gather" or not self.has_values(node, 0) or not has(node, 1) or not node.output:
             return
         table, widened = self.constants[node.input[0]], self.writers.get(node.input[1])
-        source = (
-            self.constants.get(widened.input[0])
-            if widened is not None and widened.op_type == "Cast" and has(widened, 0)
-            else None
-        )
+        if widened is None or widened.op_type != "Cast" or not has(widened, 0):
+            return
+        source = self.constants.get(widened.input[0])
         dims, name = tuple(table.dims), node.output[0]
         is_paired = dims == _PAIRS
-        if source is None or source.data_type != onnx.TensorProto.UINT8 or not (is_paired or len(dims) == 1):
+        is_table = is_paired or (len(dims) == 1 and 1 <= dims[0] <= _MOST_ENTRIES)
+        if not is_table or table.data_type != onnx.TensorProto.FLOAT:
+            return
+        if source is None or source.data_type != onnx.TensorProto.UINT8:
             return
         passed = [node.input[1], name]
         for kind in ("Reshape", "Slice", "Reshape") if is_paired else ():
@@ -111,7 +113,7 @@ class Tensors:
         numbers = np.unique(self.array(node.input[0]))
         self.looking_up.update(passed)
         self.in_codebooks[name] = LintedTensor(
-            name=source.name, dtype="float32", shape=None, is_constant=True, codebook=numbers.size
+            name=widened.input[0], dtype="float32", shape=None, is_constant=True, codebook=numbers.size
         )
 
     def written(self, name: str, data: Sequence[LintedTensor]) -> LintedTensor:

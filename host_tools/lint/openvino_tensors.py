@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from host_tools.lint.openvino_layers import Layer, Network, Port
 
 
+_MOST_ENTRIES: Final = 256
+"""Of a codebook: indices have at most 8 bits."""
 _MOST_TRANSPOSES: Final = 8
 """One after another; files come from anywhere, and may go in a circle."""
 
@@ -140,7 +142,7 @@ class Tensors:
         indices = layer.inputs[1] if len(layer.inputs) > 1 else None
         if indices is not None and indices.layer.kind == "Convert" and indices.layer.inputs:
             indices = indices.layer.inputs[0]
-        if table is None or table.ndim != 1 or indices is None:
+        if table is None or table.ndim != 1 or not 1 <= table.size <= _MOST_ENTRIES or indices is None:
             return None
         if indices.layer.kind != "Const" or indices.dtype not in ("uint4", "uint8"):
             return None
