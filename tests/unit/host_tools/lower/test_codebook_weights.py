@@ -112,12 +112,12 @@ def test_onnx_holds_two_indices_in_a_byte_and_the_numbers_that_they_stand_for(tm
         for one in onnx.load_model_from_string(payload.files["model.onnx"]).graph.initializer
     }
     assert (held["up/indices"].dtype, held["up/indices"].shape) == (np.uint8, (64 * 1024 // 2,))
-    assert held["up/codebook"].shape == (256, 2)
+    assert held["up/pairs/codebook"].shape == (256, 2)
     codebook = np.asarray(plan.tensors["up"].codebook, np.float32)
-    assert np.array_equal(np.unique(held["up/codebook"]), codebook)
+    assert np.array_equal(np.unique(held["up/pairs/codebook"]), codebook)
     exact = with_stored_weights(model, plan).graph.graph.initializers["up"].const_value
     assert exact is not None
-    assert np.array_equal(held["up/codebook"][held["up/indices"]].reshape(64, 1024), exact.numpy())
+    assert np.array_equal(held["up/pairs/codebook"][held["up/indices"]].reshape(64, 1024), exact.numpy())
     # Where pairs would take more than they save, an index has a byte.
     assert held["head/indices"].shape == (10, 384)
     assert held["head/codebook"].shape == (16,)
@@ -221,7 +221,7 @@ def test_a_table_that_a_model_looks_up_by_itself_is_no_codebook(tmp_path: Path) 
     assert not looked_up(file)
 
 
-@pytest.mark.parametrize("taken", ["w/indices", "w/codebook", "w/indices/int32", "w"])
+@pytest.mark.parametrize("taken", ["w/indices", "w/codebook", "w/int32", "w"])
 def test_a_name_that_is_taken_is_refused(taken: str) -> None:
     nodes = QdqNodes()
     nodes.initializer(taken, np.zeros(1, np.float32))
