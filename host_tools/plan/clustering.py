@@ -9,7 +9,7 @@ root of the numbers' own density, which is the best there is for many centroids 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -118,7 +118,7 @@ def _start(points: _Points, most: int) -> Float64:
 
 
 def _settled(
-    centroids: Float64, ordered: NDArray[np.floating], points: _Points | None, *, rounds: int
+    centroids: Float64, ordered: NDArray[np.floating[Any]], points: _Points | None, *, rounds: int
 ) -> Float64:
     """Move each centroid to the mean of what is nearest to it, over and over; the error never grows.
 

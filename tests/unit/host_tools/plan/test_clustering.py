@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,6 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from host_tools.plan.clustering import EXACT_POINTS, EXACT_WORK, choose_centroids, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 NUMBERS = st.floats(-1000.0, 1000.0, width=32)
 
@@ -70,7 +75,7 @@ def test_the_order_and_shape_of_numbers_do_not_matter(order: str) -> None:
     assert np.array_equal(choose_centroids(values, most=16), choose_centroids(other, most=16))
 
 
-DRAWS = {
+DRAWS: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
     "normal": lambda numbers, size: numbers.standard_normal(size),
     "laplace": lambda numbers, size: numbers.laplace(size=size),
     "uniform": lambda numbers, size: numbers.uniform(-1, 1, size),

@@ -274,7 +274,7 @@ def test_another_codebook_is_refused_by_file_and_key(tmp_path: Path, value: obje
 
 def test_two_plans_differ_in_their_codebooks(tmp_path: Path) -> None:
     model = network(tmp_path)
-    four, eight = (made(model, TARGET, precision)[1] for precision in ("weights-kmeans4", "weights-kmeans8"))
+    eight, four = (made(model, TARGET, precision)[1] for precision in CLUSTERED)
     assert plan_scale_changes(four, four) == ()
     changes = {one.name: one for one in plan_scale_changes(four, eight)}
     assert set(changes) == {"table", "up", "down", "head"}
