@@ -126,7 +126,10 @@ def _tensors(file: LintedFile) -> Iterator[tuple[str, LintedTensor]]:
 
 
 def plan_scale_changes(a: QuantizationPlan, b: QuantizationPlan) -> tuple[ScaleChange, ...]:
-    """Return the values of the canonical graph that two plans give other parameters, or another codebook; signed and unsigned codes are the same, moved by 128."""
+    """Return the values of the canonical graph that two plans give other parameters, or another codebook.
+
+    Signed and unsigned codes are the same, moved by 128.
+    """
     found = []
     for name, planned in a.tensors.items():
         other = b.tensors.get(name)

@@ -52,7 +52,7 @@ class Tensors:
         """Types of values that ONNX cannot infer, behind operators of other domains: that of what they were computed of."""
 
     def read(self, name: str) -> LintedTensor:
-        """Return a value as its readers see it: codes where it comes out of a DQ, the stored constant where float16 is made float32, or indices are looked up."""
+        """Return a value as its readers see it: codes where it comes out of a DQ, the stored constant where that is unpacked or looked up."""
         node = self.writers.get(name)
         if node is not None and node.op_type == "DequantizeLinear" and node.input:
             return self.codes(node, node.input[0])

@@ -1,9 +1,9 @@
 """`choose_centroids`: the few numbers that stand for many with least squared error: k-means on a line. Pure, the same for the same numbers.
 
-On a line clusters are runs of the sorted numbers, so that the best split is found exactly by dynamic programming over where runs begin (Wang and
-Song, Ckmeans.1d.dp, 2011; each row by divide and conquer, as the best beginning never moves back). Where there are more numbers, or more centroids,
-than that is worth, the same is done on neighbours taken together, or left to Lloyd's iteration from a start that is near: as dense as the cube
-root of the numbers' own density, which is the best there is for many centroids (Panter and Dite, 1951).
+On a line clusters are runs of the sorted numbers, so that the best split is found exactly by dynamic programming over where runs begin (Wang
+and Song, Ckmeans.1d.dp, 2011; each row by divide and conquer, as the best beginning never moves back). Where there are more numbers, or more
+centroids, than that is worth, the same is done on neighbours taken together, or left to Lloyd's iteration from a start that is near: as dense
+as the cube root of the numbers' own density, which is the best there is for many centroids (Panter and Dite, 1951).
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def nearest(values: NDArray[np.generic], centroids: Float32) -> NDArray[np.uint8
 
 
 def _points(ordered: Float32) -> _Points:
-    """Return different numbers as points; of too many, runs of neighbours: cut at even steps of value, for the tails, and of rank, for the bulk."""
+    """Return different numbers as points, of too many runs of neighbours: cut at even steps of value, for tails, and of rank, for the bulk."""
     is_new = np.empty(ordered.size, bool)
     is_new[0] = True
     np.not_equal(ordered[1:], ordered[:-1], out=is_new[1:])

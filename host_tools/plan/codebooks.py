@@ -1,7 +1,8 @@
-"""`store_in_codebooks`: weights as indices into the few numbers that stand for theirs, one codebook a weight (palettization, weight clustering). Pure.
+"""`store_in_codebooks`: weights as indices into the few numbers that stand for theirs, one codebook a weight. Pure.
 
-It is storage: 4 or 8 bits a number and a codebook of up to 16 or 256. An engine looks the numbers up, when it loads the file or as it goes, and
-computes in float32. The numbers are where the weight's own are dense, not on an even grid; so one codebook serves a whole weight.
+Others call it palettization, or weight clustering. It is storage: 4 or 8 bits a number and a codebook of up to 16 or 256. An engine looks the
+numbers up, when it loads the file or as it goes, and computes in float32. The numbers are where the weight's own are dense, not on an even grid;
+so one codebook serves a whole weight.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Numbers that the plan puts in the place of the model's own: corrected biases, weights already rounded, and what float16 or a codebook leaves."""
+"""Numbers that the plan puts in the place of the model's own: corrected biases, rounded weights, what float16 or a codebook leaves."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def with_planned_values(model: FloatModel, plan: QuantizationPlan) -> FloatModel:
-    """Return the model with every constant that the plan has values or codes for, or stores in float16 or by a codebook; the model itself when there is none.
+    """Return the model with every constant that the plan has values, codes or a codebook for, or stores in float16; itself when there is none.
 
     Codes are put in as the real numbers that they stand for, which round to the same codes again.
 
@@ -47,7 +47,7 @@ def with_planned_values(model: FloatModel, plan: QuantizationPlan) -> FloatModel
 
 
 def with_stored_weights(model: FloatModel, plan: QuantizationPlan) -> FloatModel:
-    """Return the model with every weight that a plan without calibration stores as codes, in float16 or by a codebook, replaced by the numbers that are left.
+    """Return the model with every weight that a plan without calibration stores otherwise replaced by the numbers that are left.
 
     Raises:
         LoweringError: The plan stores something that is no constant of the model.

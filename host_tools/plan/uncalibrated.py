@@ -1,4 +1,4 @@
-"""`plan_uncalibrated`: weights in 4, 8 or 16 bits, or by codebooks, with activations in float or quantized at run time; no statistics, no data. Pure.
+"""`plan_uncalibrated`: weights in 4, 8 or 16 bits, or by codebooks; activations in float or quantized at run time; no data. Pure.
 
 What is rounded is rounded to the nearest code of the grid of least squared error (`weight_groups`); nothing is known of what flows through
 the network, so that no weight matters more than another.
