@@ -15,8 +15,8 @@ from targets.document import refuse, shown
 from targets.errors import did_you_mean
 from targets.operators import OPERATORS, WITH_CONSTANTS
 from targets.profile import (
-    LARGEST_GROUP,
     GROUPED,
+    LARGEST_GROUP,
     UNCALIBRATED,
     AccumulatorRules,
     ActivationRules,

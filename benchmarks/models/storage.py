@@ -55,7 +55,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         entry.file_in(folder).write_bytes(entry.model(places, entry))
         model, profile = load(entry.file_in(folder)), load_profile(TARGET)
         np.savez(folder / "eval.npz", **entry.samples(places, "eval", chosen.samples))
-        compared, exact = open_data(folder / "eval.npz", inputs=model.inputs), FloatRunner(model, threads=chosen.threads)
+        compared, exact = (
+            open_data(folder / "eval.npz", inputs=model.inputs),
+            FloatRunner(model, threads=chosen.threads),
+        )
         progress.stage("Float model", len(compared))
         wanted = []
         for sample in compared:

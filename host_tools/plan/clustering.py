@@ -94,7 +94,9 @@ def _points(ordered: Float32) -> _Points:
         by_value = np.searchsorted(ordered, steps.astype(np.float32))
         by_rank = np.arange(half) * ordered.size // half
         cuts = np.union1d(by_value, by_rank)
-        starts = np.unique(starts[np.searchsorted(starts, cuts, side="right") - 1])  # equal numbers stay together
+        starts = np.unique(
+            starts[np.searchsorted(starts, cuts, side="right") - 1]
+        )  # equal numbers stay together
     count = np.diff(np.append(starts, ordered.size)).astype(np.float64)
     total = np.add.reduceat(ordered, starts, dtype=np.float64)
     return _Points(place=total / count, count=count, total=total)
@@ -147,7 +149,9 @@ def _settled(
 
 def _optimal(points: _Points, most: int) -> Float64:
     """Return the means of the best split of points into ``most`` runs; there are more points than that."""
-    shifted = points.place - points.total.sum() / points.count.sum()  # small numbers, so that their squares cancel less
+    shifted = (
+        points.place - points.total.sum() / points.count.sum()
+    )  # small numbers, so that their squares cancel less
     count, total, square = (
         np.concatenate([[0.0], np.cumsum(one)])
         for one in (points.count, points.count * shifted, points.count * shifted * shifted)

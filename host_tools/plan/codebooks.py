@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from host_tools.plan.quantization_plan import QuantizationPlan
     from targets.profile import CapabilityProfile, PlanPrecision
 
-ENTRIES: Final[Mapping[PlanPrecision, int]] = MappingProxyType({"weights-kmeans4": 16, "weights-kmeans8": 256})
+ENTRIES: Final[Mapping[PlanPrecision, int]] = MappingProxyType(
+    {"weights-kmeans4": 16, "weights-kmeans8": 256}
+)
 """Most numbers of a codebook, by precision."""
 _NARROW: Final = 16
 _FLOAT_BYTES: Final = 4
@@ -83,9 +85,7 @@ def store_in_codebooks(
             reason = f"{planned.reason}; stays in float32: {why}"
             tensors[name] = dataclasses.replace(planned, reason=reason)
             continue
-        reason = (
-            f"float32: weight stored as indices of {index_bits(len(codebook))} bits into {len(codebook)} numbers"
-        )
+        reason = f"float32: weight stored as indices of {index_bits(len(codebook))} bits into {len(codebook)} numbers"
         tensors[name] = dataclasses.replace(planned, reason=reason, codebook=codebook)
     return dataclasses.replace(plan, tensors=tensors, warnings=(*plan.warnings, *told(left)))
 
@@ -124,4 +124,8 @@ def _no_gain(shape: tuple[int, ...], entries: int) -> str:
     count = int(np.prod(shape, dtype=np.int64))
     stored = (count * index_bits(entries) + 7) // 8 + entries * _FLOAT_BYTES
     in_float = count * _FLOAT_BYTES
-    return f"its indices and codebook would take {stored} bytes instead of {in_float}" if stored >= in_float else ""
+    return (
+        f"its indices and codebook would take {stored} bytes instead of {in_float}"
+        if stored >= in_float
+        else ""
+    )

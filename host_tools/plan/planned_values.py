@@ -59,7 +59,9 @@ def with_stored_weights(model: FloatModel, plan: QuantizationPlan) -> FloatModel
         constant = graph.graph.initializers.get(tensor.name)
         if constant is None or constant.const_value is None:
             what = "codes" if tensor.qparams is not None else _amount(tensor)
-            raise LoweringError(f"Weight {tensor.name!r}: the plan has {what} for it, the model no such constant.")
+            raise LoweringError(
+                f"Weight {tensor.name!r}: the plan has {what} for it, the model no such constant."
+            )
         values = constant.const_value.numpy()
         real = (
             _as_stored(values, tensor)
@@ -87,7 +89,11 @@ def _as_stored(values: NDArray[np.generic], tensor: TensorPlan) -> NDArray[np.fl
 
 def _amount(tensor: TensorPlan) -> str:
     if not _has_own(tensor):
-        return "numbers in float16" if tensor.codebook is None else f"{len(tensor.codebook)} numbers of a codebook"
+        return (
+            "numbers in float16"
+            if tensor.codebook is None
+            else f"{len(tensor.codebook)} numbers of a codebook"
+        )
     return (
         f"{len(tensor.values)} values"
         if tensor.codes is None and tensor.values is not None

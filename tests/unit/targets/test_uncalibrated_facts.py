@@ -77,9 +77,7 @@ def test_a_target_can_do_without_what_its_base_has() -> None:
 @pytest.mark.parametrize("section", ["weights-float16", *CLUSTERED])
 def test_what_is_stored_without_codes_has_no_scales(section: PlanPrecision) -> None:
     with pytest.raises(ProfileError, match="unknown key"):
-        catalog.parse(
-            profile('groups = { is = [32], source = "own" }', section), origin="mine.toml"
-        )
+        catalog.parse(profile('groups = { is = [32], source = "own" }', section), origin="mine.toml")
     fewer = profile('ops = { is = ["Conv"], source = "own" }', section)
     rules = catalog.parse(fewer, origin="mine.toml").uncalibrated[section]
     assert (rules.ops, rules.groups) == (frozenset({"Conv"}), ())

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from onnx import numpy_helper
 
+from device_agent.engines.onnxruntime_library import onnxruntime
 from device_agent.engines.openvino_library import openvino as ov
 from host_tools.errors import LoweringError
 from host_tools.lint.reading import read
@@ -57,7 +57,9 @@ def test_the_engine_computes_with_the_numbers_of_the_codebook(
     tmp_path: Path, target: str, name: str, precision: Any
 ) -> None:
     text, weights, _ = NETWORKS[name]
-    if name == "transposed" and precision == "weights-kmeans8":  # of few numbers, or none of its weights would become smaller
+    if (
+        name == "transposed" and precision == "weights-kmeans8"
+    ):  # of few numbers, or none of its weights would become smaller
         weights = {**weights, "grouped": np.tile(weights["grouped"][:1], (6, 1, 1, 1))}
     model = network(tmp_path, text, weights)
     profile, plan, payload = made(model, target, precision)

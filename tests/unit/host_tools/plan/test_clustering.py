@@ -34,7 +34,9 @@ def least_error(values: np.ndarray, most: int) -> float:
             run[begin, end] = np.square(ordered[begin:end] - ordered[begin:end].mean()).sum()
     least = run[0]
     for _ in range(1, most):
-        least = np.array([min(least[begin] + run[begin, end] for begin in range(end + 1)) for end in range(size + 1)])
+        least = np.array(
+            [min(least[begin] + run[begin, end] for begin in range(end + 1)) for end in range(size + 1)]
+        )
     return float(least[-1])
 
 
@@ -80,7 +82,9 @@ DRAWS: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
     "laplace": lambda numbers, size: numbers.laplace(size=size),
     "uniform": lambda numbers, size: numbers.uniform(-1, 1, size),
     "an outlier": lambda numbers, size: np.append(numbers.standard_normal(size - 1) * 0.01, 100.0),
-    "two heaps": lambda numbers, size: numbers.standard_normal(size) * 0.1 + numbers.choice([-5.0, 5.0], size),
+    "two heaps": lambda numbers, size: (
+        numbers.standard_normal(size) * 0.1 + numbers.choice([-5.0, 5.0], size)
+    ),
     "mostly zeros": lambda numbers, size: numbers.standard_normal(size) * (numbers.random(size) < 0.2),
 }
 

@@ -48,7 +48,9 @@ def test_every_weight_gets_a_codebook_and_biases_do_not(tmp_path: Path) -> None:
     assert {node.precision for node in plan.nodes.values()} == {"float32"}
     assert all((one.qparams, one.float_type) == (None, "float32") for one in plan.tensors.values())
     assert plan.warnings == ()
-    assert plan.method_reason.startswith("weights-kmeans4: each weight's numbers in clusters of least squared")
+    assert plan.method_reason.startswith(
+        "weights-kmeans4: each weight's numbers in clusters of least squared"
+    )
     text = explain(plan)
     assert (
         "up (weight): codebook of 16 numbers\n      float32: weight stored as indices of 4 bits into 16 numbers"
@@ -123,13 +125,17 @@ def test_a_weight_that_is_not_finite_stays(tmp_path: Path) -> None:
 
 def test_a_model_of_which_nothing_becomes_smaller_is_refused() -> None:
     model = float_model("g (float[2,2] x) => (float[2,2] y) { [last] y = MatMul(x, w) }", {"w": ramp(2, 2)})
-    with pytest.raises(CapabilityError, match="none of the model's 1 nodes has a weight that becomes smaller"):
+    with pytest.raises(
+        CapabilityError, match="none of the model's 1 nodes has a weight that becomes smaller"
+    ):
         plan_uncalibrated(model, catalog.load(TARGET), SIXTEEN)
 
 
 @pytest.mark.parametrize("precision", CLUSTERED)
 def test_a_target_that_has_none_says_why(tmp_path: Path, precision: Any) -> None:
-    message = rf"'cortex-a-tflite' has no kernels for {precision} \(LiteRT looks nothing up by indices of 8 bits"
+    message = (
+        rf"'cortex-a-tflite' has no kernels for {precision} \(LiteRT looks nothing up by indices of 8 bits"
+    )
     with pytest.raises(CapabilityError, match=message):
         plan_uncalibrated(network(tmp_path), catalog.load("cortex-a-tflite"), Recipe(precision=precision))
 
@@ -188,7 +194,9 @@ def test_codes_and_a_codebook_exclude_each_other(tmp_path: Path) -> None:
 def test_a_target_that_lacks_it_or_its_operator_is_told(tmp_path: Path) -> None:
     model = network(tmp_path)
     target, plan, _ = made(model, TARGET, "weights-kmeans4")
-    with pytest.raises(PlanError, match="the plan is weights-kmeans4, which x86_64-onnxruntime does not have"):
+    with pytest.raises(
+        PlanError, match="the plan is weights-kmeans4, which x86_64-onnxruntime does not have"
+    ):
         check(plan, model, dataclasses.replace(target, uncalibrated={}))
     rules = dataclasses.replace(target.uncalibrated["weights-kmeans4"], ops=frozenset({"Gemm"}))
     fewer = dataclasses.replace(target, uncalibrated={"weights-kmeans4": rules})
