@@ -1,7 +1,7 @@
 """`store_in_codebooks`: weights as indices into the few numbers that stand for theirs, one codebook a weight. Pure.
 
 Others call it palettization, or weight clustering. It is storage: 4 or 8 bits a number and a codebook of up to 16 or 256. An engine looks the
-numbers up, when it loads the file or as it goes, and computes in float32. The numbers are where the weight's own are dense, not on an even grid;
+numbers up, when it loads the file or as it goes, and computes in float32. The numbers are where the weight's own are dense, on no even grid;
 so one codebook serves a whole weight.
 """
 
