@@ -29,7 +29,7 @@ _EVENT: Final = {
     "description": "One event; `data` is JSON.",
     "required": ["id", "event", "data"],
     "properties": {
-        "id": {"type": "string", "pattern": "^[0-9]+$"},
+        "id": {"type": "string", "pattern": patterns.EVENT_ID},
         "event": {"enum": ["audit", "rollout", "jobs", "devices", "reset"]},
         "data": {"type": "string", "contentMediaType": "application/json"},
     },

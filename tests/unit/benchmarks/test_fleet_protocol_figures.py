@@ -165,8 +165,9 @@ def test_a_database_is_restarted_by_a_command_and_one_that_fails_is_told(tmp_pat
 
 
 def test_figures_of_a_busy_machine_are_called_so() -> None:
-    busy = replace(FIGURES, machine={**FIGURES.machine, "load average before": "1.10 0.00 0.00"})
-    assert "under the load of other work" in to_markdown(busy)
+    for load, is_busy in (("1.90 0.00 0.00", False), ("2.10 0.00 0.00", True)):  # of two cores
+        figures = replace(FIGURES, machine={**FIGURES.machine, "load average before": load})
+        assert ("under the load of other work" in to_markdown(figures)) is is_busy
 
 
 def test_no_address_of_a_database_is_written() -> None:
