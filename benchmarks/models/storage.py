@@ -54,7 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folder = Path(name)
         entry.file_in(folder).write_bytes(entry.model(places, entry))
         model, profile = load(entry.file_in(folder)), load_profile(TARGET)
-        np.savez(folder / "eval.npz", **entry.samples(places, "eval", chosen.samples))
+        samples = entry.samples(places, "eval", chosen.samples)
+        np.savez(folder / "eval.npz", **samples)  # type: ignore[arg-type]  # NumPy's own flag is not among the names
         compared, exact = (
             open_data(folder / "eval.npz", inputs=model.inputs),
             FloatRunner(model, threads=chosen.threads),

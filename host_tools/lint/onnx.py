@@ -236,6 +236,7 @@ def _transposed_channels_first(weight: LintedTensor, *, groups: int) -> LintedTe
         axis=0 if is_along_outputs else 1 if weight.axis == 0 else weight.axis,
         codes=None if weight.codes is None else weight.codes.reshape(whole).transpose(order).reshape(after),
         is_constant=True,
+        codebook=weight.codebook,
     )
 
 

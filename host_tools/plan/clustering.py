@@ -27,6 +27,7 @@ EXACT_POINTS: Final = 4096
 """Distinct numbers up to which no neighbours are taken together."""
 EXACT_WORK: Final = 16 * EXACT_POINTS
 """Points times centroids up to which the split is found exactly."""
+_ROUNDS_OF_CAPPING: Final = 32
 _ROUNDS_ON_POINTS: Final = 300
 _ROUNDS_ON_ALL: Final = 10
 _AT_ONCE: Final = 1 << 20
@@ -108,15 +109,19 @@ def _middles(ascending: Float64) -> Float64:
 
 
 def _start(points: _Points, most: int) -> Float64:
-    """Return places of points, as dense as the cube root of their density; where that takes one twice, another of the widest instead."""
+    """Return places of points, as dense as the cube root of their density, but no point for more than one: that is all an outlier is worth."""
     edges = np.concatenate([points.place[:1], _middles(points.place), points.place[-1:]])
     width = np.diff(edges)
     moment = points.count * width * width
-    share = np.cumsum(np.cbrt(moment))  # the width times the cube root of count by width
+    worth = np.cbrt(moment)  # the width times the cube root of count by width
+    for _ in range(_ROUNDS_OF_CAPPING):
+        worth = np.minimum(worth, worth.sum() / most)
+    share = np.cumsum(worth)
     chosen = np.unique(np.searchsorted(share, (np.arange(most) + 0.5) / most * share[-1]))
     others = np.setdiff1d(np.arange(len(moment)), chosen)
     widest = others[np.argsort(-moment[others], kind="stable")[: most - len(chosen)]]
-    return points.place[np.sort(np.concatenate([chosen, widest]))]
+    places: Float64 = points.place[np.sort(np.concatenate([chosen, widest]))]
+    return places
 
 
 def _settled(

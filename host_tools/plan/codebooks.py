@@ -72,8 +72,6 @@ def store_in_codebooks(
             else reader_in_the_way(network, name, nodes, profile, plan.precision)
         )
         values = constant(network.values[name])
-        if not why and not np.isfinite(values).all():
-            why = "some of its numbers are not finite"
         codebook: tuple[float, ...] = ()
         if not why and values.size:
             codebook = tuple(choose_centroids(values, most=most).astype(float).tolist())

@@ -115,14 +115,6 @@ def test_a_weight_that_something_else_reads_stays() -> None:
     assert plan.tensors["w"].reason.endswith("stays in float32: Add 'sum' reads it too")
 
 
-def test_a_weight_that_is_not_finite_stays(tmp_path: Path) -> None:
-    weights = constants()
-    weights["up"][3, 4] = np.inf
-    plan = plan_uncalibrated(network(tmp_path, weights=weights), catalog.load(TARGET), SIXTEEN)
-    assert set(sizes(plan)) == {"table", "down", "head"}
-    assert plan.tensors["up"].reason.endswith("some of its numbers are not finite")
-
-
 def test_a_model_of_which_nothing_becomes_smaller_is_refused() -> None:
     model = float_model("g (float[2,2] x) => (float[2,2] y) { [last] y = MatMul(x, w) }", {"w": ramp(2, 2)})
     with pytest.raises(
