@@ -154,9 +154,8 @@ def _settled(
 
 def _optimal(points: _Points, most: int) -> Float64:
     """Return the means of the best split of points into ``most`` runs; there are more points than that."""
-    shifted = (
-        points.place - points.total.sum() / points.count.sum()
-    )  # small numbers, so that their squares cancel less
+    # Small numbers, so that their squares cancel less.
+    shifted = points.place - points.total.sum() / points.count.sum()
     count, total, square = (
         np.concatenate([[0.0], np.cumsum(one)])
         for one in (points.count, points.count * shifted, points.count * shifted * shifted)
@@ -164,10 +163,11 @@ def _optimal(points: _Points, most: int) -> Float64:
 
     def error(begin: Int64, end: Int64) -> Float64:
         length = total[end] - total[begin]
-        return np.maximum(square[end] - square[begin] - length * length / (count[end] - count[begin]), 0.0)
+        spread: Float64 = square[end] - square[begin] - length * length / (count[end] - count[begin])
+        return np.maximum(spread, 0.0)
 
-    ends = np.arange(len(points.place) + 1)
-    least = np.concatenate([[0.0], error(np.zeros(len(points.place), np.int64), ends[1:])])
+    ends = np.arange(1, len(points.place) + 1)
+    least = np.concatenate([[0.0], error(np.zeros_like(ends), ends)])
     rows = []
     for runs in range(2, most + 1):
         least, begins = _next_row(least, error, runs)
