@@ -149,6 +149,15 @@ def test_openvino_keeps_indices_of_four_bits(tmp_path: Path) -> None:
     assert eight.count(b'element_type="u8"') == 4
 
 
+@pytest.mark.parametrize("precision", CLUSTERED)
+def test_openvino_looks_up_once_when_it_loads_the_file(tmp_path: Path, precision: Any) -> None:
+    text, weights, _ = NETWORKS["text"]
+    payload = made(network(tmp_path, text, weights), "x86_64-openvino", precision)[2]
+    ran = PROBES[payload.format].executed_ops(payload, threads=1)
+    assert [op.op_type for op in ran].count("Gather") == 1  # the model's own
+    assert {op.precision for op in ran if op.op_type == "FullyConnected"} == {"float32"}
+
+
 def test_openvino_refuses_a_weight_that_its_reader_computed() -> None:
     fed_in = ov.opset13.parameter([2, 2], ov.Type.f32, name="x")
     product = ov.opset13.matmul(fed_in, ov.opset13.exp(fed_in), False, False)
