@@ -312,7 +312,7 @@ def require_agreement(recipe: Recipe, *, where: str) -> None:
             hint="Leave them out, or leave precision out.",
         )
     if recipe.group is not None and recipe.precision not in GROUPED:
-        why = "has no scales" if recipe.precision == "weights-float16" else "has one scale an output channel"
+        why = "has one scale an output channel" if recipe.precision == "int8-dynamic" else "has no scales"
         raise RecipeError(
             f"{where}: group: precision {recipe.precision} {why}, got {recipe.group}.",
             hint=f"Leave group out, or ask for {' or '.join(GROUPED)}.",

@@ -15,6 +15,7 @@ from targets.document import refuse, shown
 from targets.errors import did_you_mean
 from targets.operators import OPERATORS, WITH_CONSTANTS
 from targets.profile import (
+    GROUPED,
     LARGEST_GROUP,
     UNCALIBRATED,
     AccumulatorRules,
@@ -430,7 +431,7 @@ def _uncalibrated(facts: _Facts, section: PlanPrecision) -> UncalibratedRules | 
             facts.stated(inherited, lambda at: facts.value(at, "a fact"))  # of the base
         return None
     min_versions = facts.stated(f"{section}.min_versions", lambda at: _versions(facts, at)) or {}
-    if section == "weights-float16":
+    if section not in (*GROUPED, "int8-dynamic"):
         return UncalibratedRules(
             ops=frozenset(names), symmetric=True, groups=(), partial_group=True, min_versions=min_versions
         )

@@ -15,13 +15,23 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Precision = Literal["int8", "int16", "float16", "float32"]
-PlanPrecision = Literal["int8", "int8-dynamic", "weights-int8", "weights-int4", "weights-float16"]
+PlanPrecision = Literal[
+    "int8",
+    "int8-dynamic",
+    "weights-int8",
+    "weights-int4",
+    "weights-kmeans8",
+    "weights-kmeans4",
+    "weights-float16",
+]
 """What becomes smaller: weights and activations by calibrated ranges (int8), weights and at run time activations, or weights alone."""
 PLAN_PRECISIONS: tuple[PlanPrecision, ...] = get_args(PlanPrecision)
 UNCALIBRATED: tuple[PlanPrecision, ...] = tuple(one for one in PLAN_PRECISIONS if one != "int8")
 """Those that need no calibration."""
 GROUPED: tuple[PlanPrecision, ...] = ("weights-int8", "weights-int4")
 """Those whose weights are codes, of which a group may share a scale."""
+CLUSTERED: tuple[PlanPrecision, ...] = ("weights-kmeans8", "weights-kmeans4")
+"""Those whose weights are indices into a codebook of floats each."""
 LARGEST_GROUP = 1 << 16
 """Weights that one scale may serve."""
 ZeroPointRule = Literal["symmetric", "midpoint", "asymmetric"]
@@ -289,13 +299,13 @@ class CostRules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UncalibratedRules:
-    """What a target does in a precision that needs no calibration: ``int8-dynamic``, ``weights-int8``, ``weights-int4`` or ``weights-float16``.
+    """What a target does in a precision that needs no calibration (`UNCALIBRATED`).
 
     Attributes:
-        ops: Operators that read constant weights as codes, or stored in float16; every other reads them in float32.
+        ops: Operators that read constant weights as codes, by indices into a codebook, or stored in float16; every other reads them in float32.
         symmetric: Whether the zero point of weights must be 0, or the middle code where they are stored unsigned.
         groups: Group sizes along the axis that is summed over, in elements, best first; 0 is the whole of it: one scale an output channel.
-            Empty for ``weights-float16``, which has no codes.
+            Empty for precisions without codes (not in `GROUPED`, nor ``int8-dynamic``).
         partial_group: Whether the last group of an axis may have fewer weights; where not, a matrix that no whole groups fill has one group a
             channel.
         min_versions: Lowest version that has the kernels, by library; of those that are left out, `EngineRequirement` has it.

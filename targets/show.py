@@ -82,7 +82,7 @@ _TEMPLATE_EXAMPLES = """\
 # symmetric = { is = true, source = "datasheet" }
 # groups = { is = [32, 128], source = "datasheet" }           # weights on one scale, best first; 0: a whole channel
 #
-# [weights-float16]                                           # weights of which operators may be stored in float16
+# [weights-float16]                                           # weights of which operators may be stored in float16; so weights-kmeans4
 # ops = { is = ["Conv", "MatMul", "Gemm"], source = "datasheet" }
 #
 # [cost]                                                      # time of an operation; on 8-bit activations it is 1

@@ -74,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             rounded = round_by_outputs(model, plan, fitted, threads=chosen.threads, progress=progress)
             seconds = time.monotonic() - started
             for rounding, (one, planned) in (("nearest", (model, plan)), ("gptq", rounded)):
-                found = _cosines(lower(one, planned, profile), compared, wanted, threads=chosen.threads)
+                found = cosines(lower(one, planned, profile), compared, wanted, threads=chosen.threads)
                 took = f"{seconds:.0f} s" if rounding == "gptq" else ""
                 print(
                     f"| {group} | {rounding} | {found.mean():.4f} | {found.min():.4f} | {took} |", flush=True
@@ -82,18 +82,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _cosines(
+def cosines(
     payload: Payload, data: CalibrationSet, wanted: Sequence[NDArray[np.generic]], *, threads: int
 ) -> NDArray[np.float64]:
+    """Return the cosine of each sample's first output in ONNX Runtime to the wanted one."""
     engine = load_engine("onnx", payload.files, threads=threads)
-    cosines = []
+    results = []
     for sample, exact in zip(data, wanted, strict=True):
         outputs = [np.array(one) for one in engine.infer(to_payload(sample.arrays, payload.inputs))]
         found = next(iter(to_source(outputs, payload.outputs).values())).reshape(-1)
         real = exact.astype(np.float64)
-        cosines.append(float(real @ found / (np.linalg.norm(real) * np.linalg.norm(found))))
+        results.append(float(real @ found / (np.linalg.norm(real) * np.linalg.norm(found))))
     engine.close()
-    return np.asarray(cosines)
+    return np.asarray(results)
 
 
 if __name__ == "__main__":

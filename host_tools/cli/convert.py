@@ -24,6 +24,7 @@ examples:
   edgewright convert model.onnx --precision weights-int4:32 --rounding gptq --data calib.npz --target x86_64-onnxruntime --out build/
   edgewright convert model.onnx --precision weights-int4 --scaling awq --data calib.npz --target cortex-a-tflite --out build/
   edgewright convert model.onnx --precision weights-float16 --target cortex-a-tflite --out build/
+  edgewright convert model.onnx --precision weights-kmeans4 --target x86_64-onnxruntime --out build/
   edgewright convert quantized.tflite --target x86_64-openvino --out build/
   edgewright convert model.keras --data calib.npz --shape input_layer=1,96,96,3 --target cortex-m-tflm --out build/
   edgewright convert model.onnx --data calib/ --eval photos/ --labels labels.csv --method mse \\
@@ -56,7 +57,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         default=(None, None),
         metavar="PRECISION",
         help="int8: weights and activations, calibrated; int8-dynamic: activations quantized at run time; weights-int8[:GROUP] and "
-        "weights-int4[:GROUP]: weights alone, GROUP of them on one scale; weights-float16: weights stored as half floats; "
+        "weights-int4[:GROUP]: weights alone, GROUP of them on one scale; weights-kmeans8 and weights-kmeans4: each "
+        "weight as indices into a codebook of its own; weights-float16: weights stored as half floats; "
         "see docs/precisions.md (default: int8)",
     )
     parser.add_argument(

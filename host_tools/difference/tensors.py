@@ -126,11 +126,17 @@ def _tensors(file: LintedFile) -> Iterator[tuple[str, LintedTensor]]:
 
 
 def plan_scale_changes(a: QuantizationPlan, b: QuantizationPlan) -> tuple[ScaleChange, ...]:
-    """Return the values of the canonical graph that two plans give other parameters; signed and unsigned codes are the same, moved by 128."""
+    """Return the values of the canonical graph that two plans give other parameters, or another codebook.
+
+    Signed and unsigned codes are the same, moved by 128.
+    """
     found = []
     for name, planned in a.tensors.items():
         other = b.tensors.get(name)
-        if other is not None and _parameters(planned) != _parameters(other):
+        if other is not None and (_parameters(planned), planned.codebook) != (
+            _parameters(other),
+            other.codebook,
+        ):
             found.append(_scale_change(name, _parameters(planned), _parameters(other)))
     return tuple(found)
 
@@ -138,7 +144,8 @@ def plan_scale_changes(a: QuantizationPlan, b: QuantizationPlan) -> tuple[ScaleC
 def _parameters(planned: TensorPlan) -> tuple[str, tuple[float, ...], tuple[int, ...]]:
     qparams = planned.qparams
     if qparams is None:
-        return planned.float_type, (), ()
+        numbers = planned.codebook
+        return planned.float_type if numbers is None else f"codebook of {len(numbers)}", (), ()
     signed = rebased(qparams, signed=True) if qparams.dtype == "uint8" else qparams
     return signed.dtype, signed.scale, signed.zero_point
 

@@ -34,6 +34,7 @@ class LintedTensor:
         axis: Channel axis of several scales; None per tensor.
         codes: Stored values of a constant; None for others, and where the file holds none.
         is_constant: Whether the file holds its values.
+        codebook: Numbers of the codebook that a constant is stored as indices into; 0 where it is stored itself.
     """
 
     name: str
@@ -44,6 +45,7 @@ class LintedTensor:
     axis: int | None = None
     codes: NDArray[np.generic] | None = None
     is_constant: bool = False
+    codebook: int = 0
 
     @property
     def is_integer(self) -> bool:

@@ -2,7 +2,7 @@
 
 An operator reads codes where a DequantizeLinear stands before it and writes codes where nothing but QuantizeLinear reads it; so each is
 told with the tensors of codes, and Q and DQ themselves are not told, but for a DQ that leads straight into a Q: a change of scale. So is a
-weight that is stored in float16 and made float32 by a Cast told as it is stored.
+weight that is stored in float16 and made float32 by a Cast told as it is stored, and one that is looked up in a codebook.
 """
 
 from __future__ import annotations
@@ -95,8 +95,10 @@ class _Reader:
     # Operators
 
     def _op(self, node: onnx.NodeProto) -> LintedOp | None:
-        """Return a node as an operator; None for constants, also unpacked ones, and for the Q and DQ around others."""
+        """Return a node as an operator; None for constants, also unpacked or looked up ones, and for the Q and DQ around others."""
         is_default = node.domain in _DEFAULT_DOMAINS
+        if node.output and node.output[0] in self.tensors.looking_up:
+            return None
         if is_default and (
             node.op_type in ("Constant", "DequantizeLinear") or self.tensors.is_unpacking(node)
         ):
@@ -234,6 +236,7 @@ def _transposed_channels_first(weight: LintedTensor, *, groups: int) -> LintedTe
         axis=0 if is_along_outputs else 1 if weight.axis == 0 else weight.axis,
         codes=None if weight.codes is None else weight.codes.reshape(whole).transpose(order).reshape(after),
         is_constant=True,
+        codebook=weight.codebook,
     )
 
 

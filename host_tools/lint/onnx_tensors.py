@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+_MOST_ENTRIES: Final = 256
+_PAIRS: Final = (_MOST_ENTRIES, 2)
+"""Shape of the table of all pairs of 16 numbers, looked up by a byte each."""
 _TYPE_NAMES: Final = MappingProxyType({"float": "float32", "double": "float64"})
 
 
@@ -39,11 +42,17 @@ class Tensors:
         self.values = {value.name: value.type.tensor_type for value in values}
         self.outputs = {value.name for value in graph.output}
         self.on_codes: dict[str, LintedTensor] = {}
+        self.in_codebooks: dict[str, LintedTensor] = {}
+        """Constants that are stored as indices into a codebook, by the value that is looked up."""
+        self.looking_up: set[str] = set()
+        """All that the nodes write which do so."""
+        for node in graph.node:
+            self._find_codebook(node)
         self.guessed: dict[str, str] = {}
         """Types of values that ONNX cannot infer, behind operators of other domains: that of what they were computed of."""
 
     def read(self, name: str) -> LintedTensor:
-        """Return a value as its readers see it: codes where it comes out of a DQ, the stored constant where float16 is made float32."""
+        """Return a value as its readers see it: codes where it comes out of a DQ, the stored constant where that is unpacked or looked up."""
         node = self.writers.get(name)
         if node is not None and node.op_type == "DequantizeLinear" and node.input:
             return self.codes(node, node.input[0])
@@ -55,6 +64,8 @@ class Tensors:
             return replace(before, scale=tuple(scale * factor for scale in before.scale))
         if node is not None and self.is_unpacking(node):
             return self.plain(node.input[0])
+        if name in self.in_codebooks:
+            return replace(self.in_codebooks[name], shape=self.plain(name).shape)
         if name in self.on_codes:
             return self.on_codes[name]
         plain = self.plain(name)
@@ -75,6 +86,34 @@ class Tensors:
         return source is not None and (source.data_type, wanted) == (
             onnx.TensorProto.FLOAT16,
             onnx.TensorProto.FLOAT,
+        )
+
+    def _find_codebook(self, node: onnx.NodeProto) -> None:
+        """Note what a Gather looks up in a constant table of single numbers, or of all pairs of 16, by constant bytes behind a Cast."""
+        if node.op_type != "Gather" or not self.has_values(node, 0) or not has(node, 1) or not node.output:
+            return
+        table, widened = self.constants[node.input[0]], self.writers.get(node.input[1])
+        if widened is None or widened.op_type != "Cast" or not has(widened, 0):
+            return
+        source = self.constants.get(widened.input[0])
+        dims, name = tuple(table.dims), node.output[0]
+        is_paired = dims == _PAIRS
+        is_table = is_paired or (len(dims) == 1 and 1 <= dims[0] <= _MOST_ENTRIES)
+        if not is_table or table.data_type != onnx.TensorProto.FLOAT:
+            return
+        if source is None or source.data_type != onnx.TensorProto.UINT8:
+            return
+        passed = [node.input[1], name]
+        for kind in ("Reshape", "Slice", "Reshape") if is_paired else ():
+            readers = self.readers.get(name, [])
+            if len(readers) != 1 or readers[0].op_type != kind or not readers[0].output:
+                break
+            name = readers[0].output[0]
+            passed.append(name)
+        numbers = np.unique(self.array(node.input[0]))
+        self.looking_up.update(passed)
+        self.in_codebooks[name] = LintedTensor(
+            name=widened.input[0], dtype="float32", shape=None, is_constant=True, codebook=numbers.size
         )
 
     def written(self, name: str, data: Sequence[LintedTensor]) -> LintedTensor:

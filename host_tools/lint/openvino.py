@@ -90,6 +90,8 @@ class _Reader:
         for layer in network.layers:
             if self.tensors.codes_before(layer) is not None:
                 self.not_told.update(map(id, way_back(layer)))
+            if self.tensors.in_codebook(layer) is not None:
+                self.not_told.add(id(layer))
             if layer.inputs and all(network.constant(port) is not None for port in layer.inputs):
                 self.not_told.add(id(layer))
 
@@ -128,7 +130,9 @@ class _Reader:
             data=tuple(
                 one
                 for one in tensors
-                if one.is_integer or (one.is_float and not (one.is_constant and len(tensors) > 1))
+                if one.is_integer
+                or one.codebook
+                or (one.is_float and not (one.is_constant and len(tensors) > 1))
             ),
             weight=weight,
             bias=self._bias(tail[-1]) if tail and weight is not None else None,

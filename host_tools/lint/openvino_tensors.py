@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from host_tools.lint.openvino_layers import Layer, Network, Port
 
 
+_MOST_ENTRIES: Final = 256
+"""Of a codebook: indices have at most 8 bits."""
 _MOST_TRANSPOSES: Final = 8
 """One after another; files come from anywhere, and may go in a circle."""
 
@@ -30,13 +32,15 @@ class Tensors:
     def read(self, port: Port) -> LintedTensor:
         """Return a value as its readers see it: codes where a way from codes to real numbers ends, or a FakeQuantize does.
 
-        A constant in float16 is told as it is stored.
+        A constant in float16 is told as it is stored, one that is looked up in a codebook with the size of that.
 
         A Transpose behind that hides nothing: OpenVINO moves it in front of the way.
         """
         if port.layer.kind == "Convert" and self.network.constant(port) is not None:
             stored = port.layer.inputs[0]
             return self.plain(port if stored is None else stored)
+        if (looked_up := self.in_codebook(port.layer)) is not None:
+            return looked_up
         source = before_transposes(port)
         if (
             source.layer.kind != "Transpose"
@@ -131,6 +135,24 @@ class Tensors:
             return None
         codes = before.layer.inputs[0]
         return codes if codes is not None and self.plain(codes).is_integer else None
+
+    def in_codebook(self, layer: Layer) -> LintedTensor | None:
+        """Return the constant that a Gather looks up in a codebook by constant indices of 4 or 8 bits; None for any other layer."""
+        table = self.numbers(layer, 0) if layer.kind == "Gather" and layer.outputs else None
+        indices = layer.inputs[1] if len(layer.inputs) > 1 else None
+        if indices is not None and indices.layer.kind == "Convert" and indices.layer.inputs:
+            indices = indices.layer.inputs[0]
+        if table is None or table.ndim != 1 or not 1 <= table.size <= _MOST_ENTRIES or indices is None:
+            return None
+        if indices.layer.kind != "Const" or indices.dtype not in ("uint4", "uint8"):
+            return None
+        return LintedTensor(
+            name=indices.layer.name,
+            dtype=layer.outputs[0].dtype,
+            shape=layer.outputs[0].shape,
+            is_constant=True,
+            codebook=table.size,
+        )
 
     def is_undone(self, port: Port) -> bool:
         """Tell whether OpenVINO takes the codes before a value away: those of scale 1 and zero point 0 behind a Transpose, such as grey levels.

@@ -12,12 +12,14 @@ from host_tools.errors import InputError
 from host_tools.lint.onnx import read_onnx
 from host_tools.lint.openvino import read_openvino
 from host_tools.lint.tflite import read_tflite
+from host_tools.plan.codebooks import clustered
 from host_tools.plan.plan_file import decode as decode_plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from host_tools.lint.facts import LintedFile
+    from targets.profile import PlanPrecision
 
 _ARTIFACT: Final = ".ewa"
 _PLAN: Final = "plan.json"
@@ -82,16 +84,20 @@ def _read(files: Mapping[str, bytes], *, where: str, kind: str) -> LintedFile:
             f"{where}: not a sound {kind} file: {cause[0][:200] if cause else type(error).__name__}.",
             hint="Copy it again, or write it anew with the tool that made it.",
         ) from error
-    return replace(found, precision="weights-float16") if _is_in_float16(found) else found
+    return replace(found, precision=_precision_told(found))
 
 
-def _is_in_float16(file: LintedFile) -> bool:
-    """Tell whether weights are stored in float16 and nothing as codes."""
+def _precision_told(file: LintedFile) -> PlanPrecision:
+    """Tell from how weights are stored where nothing is stored as codes; else as it was told."""
     stored = [
         one for op in file.ops for one in (*op.data, op.weight, op.bias, *op.outputs) if one is not None
     ]
-    is_coded = file.precision != "int8" or any(one.scale for one in stored)
-    return not is_coded and any(one.is_constant and one.dtype == "float16" for one in stored)
+    if file.precision != "int8" or any(one.scale for one in stored):
+        return file.precision
+    if entries := max((one.codebook for one in stored), default=0):
+        return clustered(entries)
+    is_half = any(one.is_constant and one.dtype == "float16" for one in stored)
+    return "weights-float16" if is_half else file.precision
 
 
 def _require_file(path: Path, *, hint: str = "") -> None:

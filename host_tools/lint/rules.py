@@ -135,7 +135,15 @@ def _narrow_breaches(
 
 
 _WARNINGS: Final = frozenset(
-    {"artifact-target", "could-be-integer", "falls-back", "float16-weights", "form", "known-shape"}
+    {
+        "artifact-target",
+        "codebook-weights",
+        "could-be-integer",
+        "falls-back",
+        "float16-weights",
+        "form",
+        "known-shape",
+    }
     | {"readable-constant"}
 )
 

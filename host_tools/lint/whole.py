@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Final
 
 from host_tools.lint.finding import Breach
 from host_tools.lint.operators import FLOAT, INTEGER, computed_in
+from host_tools.plan.codebooks import clustered
 from host_tools.plan.disjoint_sets import DisjointSets
 from host_tools.plan.support import integer_precision
-from targets.profile import Interface
+from targets.profile import CLUSTERED, Interface
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -84,6 +85,23 @@ def float16_weights(
         if is_half and op.stands_for and not known.intersection(op.stands_for):
             where, allowed = f"{op.kind} {op.name!r}", ", ".join(sorted(known)) or "float32"
             yield Breach(where=where, got="a weight in float16", allowed=allowed, fact="weights-float16.ops")
+
+
+def codebook_weights(
+    file: LintedFile, ops: Sequence[LintedOp], profile: CapabilityProfile
+) -> Iterator[Breach]:
+    """A weight that is looked up in a codebook is one that the target reads so."""
+    for op in ops:
+        entries = max((one.codebook for one in (*op.data, *_weights(op))), default=0)
+        if not entries:
+            continue
+        precision = file.precision if file.precision in CLUSTERED else clustered(entries)
+        rules = profile.uncalibrated.get(precision)
+        known = frozenset() if rules is None else rules.ops
+        if op.stands_for and not known.intersection(op.stands_for):
+            where, allowed = f"{op.kind} {op.name!r}", ", ".join(sorted(known)) or "float32"
+            got, fact = f"a weight by a codebook of {entries}", f"{precision}.ops"
+            yield Breach(where=where, got=got, allowed=allowed, fact=fact)
 
 
 def _weights(op: LintedOp) -> tuple[LintedTensor, ...]:
@@ -184,6 +202,7 @@ FILE_RULES: Final[Mapping[str, FileRule]] = {
     "artifact-target": artifact_target,
     "plan-precision": plan_precision,
     "float16-weights": float16_weights,
+    "codebook-weights": codebook_weights,
     "input-type": input_type,
     "output-type": output_type,
     "static-shape": static_shape,

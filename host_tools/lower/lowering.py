@@ -9,6 +9,7 @@ from host_tools.errors import LoweringError
 from host_tools.lower import onnx_qdq, onnx_uncalibrated, openvino_ir
 from host_tools.lower.tflite import lowering as tflite
 from host_tools.plan.planned_values import with_planned_values
+from targets.profile import CLUSTERED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,6 +72,7 @@ def lower(model: FloatModel, plan: QuantizationPlan, profile: CapabilityProfile)
             hint="Plan for this target anew.",
         )
     _require_dialect(profile)
+    _require_look_up(plan, profile)
     try:
         if plan.precision != "int8":
             return UNCALIBRATED[profile.artifact.format](model, plan, profile)
@@ -81,6 +83,19 @@ def lower(model: FloatModel, plan: QuantizationPlan, profile: CapabilityProfile)
         raise LoweringError(
             f"Model {model.name!r}: writing {profile.artifact.format} failed: {type(error).__name__}: {error}"
         ) from error
+
+
+def _require_look_up(plan: QuantizationPlan, profile: CapabilityProfile) -> None:
+    """Refuse codebooks in a format whose readers look nothing up when they load a file.
+
+    Raises:
+        LoweringError: The plan has one.
+    """
+    if plan.precision in CLUSTERED and profile.artifact.format == "tflite":
+        raise LoweringError(
+            f"Target {profile.id!r} asks for {plan.precision}, which tflite files do not have: GATHER takes no indices of 8 bits or fewer.",
+            hint=f"Leave [{plan.precision}] out of the profile, or choose weights-float16.",
+        )
 
 
 def _require_dialect(profile: CapabilityProfile) -> None:

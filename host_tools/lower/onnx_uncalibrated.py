@@ -5,7 +5,7 @@ What stands for what:
 - Gemm and MatMul on a weight in groups become ``MatMulNBits`` of ONNX Runtime, which multiplies by the packed codes themselves;
 - a table that Gather reads is looked up as int8 codes, and the rows that were found are scaled;
 - the int8 weight of any other float node stands behind a DequantizeLinear;
-- a weight in float16 stands behind a Cast, which ONNX Runtime does once, when it loads the file;
+- a weight in float16 stands behind a Cast, one of a codebook behind a Gather; ONNX Runtime does both once, when it loads the file;
 - a dynamic Gemm, MatMul or Conv becomes DynamicQuantizeLinear, then MatMulInteger or ConvInteger, then the product of both scales: standard
   ONNX, in the pattern that ONNX Runtime fuses.
 """
@@ -26,6 +26,7 @@ from host_tools.lower.payload import Payload
 from host_tools.lower.qdq_nodes import QdqNodes
 from host_tools.model.topology import bias_of, constant, constant_weight, named, shape_of
 from host_tools.packing import packed
+from host_tools.plan.clustering import nearest
 from host_tools.plan.codes import codes_of
 from host_tools.plan.uncalibrated import summed_axis
 from host_tools.plan.weight_groups import bits_of
@@ -116,6 +117,10 @@ class _Writer:
         name = named(value)
         if value.is_initializer() and name not in self.made:
             planned = self.plan.tensors.get(name)
+            if planned is not None and planned.codebook is not None:
+                codebook = np.asarray(planned.codebook, np.float32)
+                self.made[name] = self.out.looked_up(name, nearest(constant(value), codebook), codebook)
+                return self.made[name]
             is_half = planned is not None and planned.float_type == "float16"
             write = self.out.float16 if is_half else self.out.initializer
             self.made[name] = write(name, constant(value))

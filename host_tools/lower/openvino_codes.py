@@ -1,4 +1,4 @@
-"""Integers in an OpenVINO network: real numbers to codes, codes to real numbers, weights as codes; and weights in float16."""
+"""Integers in an OpenVINO network: real numbers to codes, codes to real numbers, weights as codes; and weights in float16 or by a codebook."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import numpy as np
 
 from device_agent.engines.openvino_library import openvino as ov
 from host_tools.errors import LoweringError
+from host_tools.plan.clustering import nearest
+from host_tools.plan.codebooks import index_bits
 from host_tools.plan.codes import codes_of as planned_codes
 
 if TYPE_CHECKING:
@@ -111,12 +113,9 @@ def store_in_float16(read: Any, name: str) -> None:
     """
     from openvino._offline_transformations import compress_model_transformation  # noqa: PLC0415, TID251 - as above, silent by now
 
-    source = read.get_source_output()
-    kind = source.get_node().get_type_name()
-    if kind == "Convert":  # another reader of the same weight was here
+    source = _constant_read(read, name, unless="Convert")
+    if source is None:
         return
-    if kind != "Constant":
-        raise LoweringError(f"Weight {name!r}: OpenVINO's reader made a {kind} of it; expected a constant.")
     readers = source.get_target_inputs()
     stored = ov.opset13.constant(source.get_node().data, name=f"{name}/float16")
     alone = ov.Model([ov.opset13.result(stored)], [], name)
@@ -126,6 +125,43 @@ def store_in_float16(read: Any, name: str) -> None:
     real.set_names(set())  # that of a Result, with a counter of the process
     for reader in readers:
         reader.replace_source_output(real)
+
+
+def store_in_codebook(read: Any, codebook: NDArray[np.float32], name: str) -> None:
+    """Store a constant as indices into a codebook, for all its readers: in the form of OpenVINO's own codebooks, a Gather.
+
+    Args:
+        read: An input that reads the constant.
+        codebook: At most 256 ascending numbers.
+        name: The weight, for names and messages.
+
+    Raises:
+        LoweringError: OpenVINO's reader computes the weight.
+    """
+    source = _constant_read(read, name, unless="Gather")
+    if source is None:
+        return
+    readers = source.get_target_inputs()
+    kind = ov.Type.u4 if index_bits(len(codebook)) < 8 else ov.Type.u8
+    indices = nearest(source.get_node().data, codebook)
+    stored = ov.opset13.constant(indices, dtype=kind, name=f"{name}/indices")
+    wide = ov.opset13.convert(stored, ov.Type.i32, name=f"{name}/indices/Convert")
+    table = ov.opset13.constant(codebook, name=f"{name}/codebook")
+    axis = ov.opset13.constant(np.int64(0), name=f"{name}/axis")
+    real = ov.opset13.gather(table, wide, axis, name=f"{name}/Gather")
+    for reader in readers:
+        reader.replace_source_output(real.output(0))
+
+
+def _constant_read(read: Any, name: str, *, unless: str) -> Any:
+    """Return the output of the constant behind an input; None where another reader of the same weight was here, who left a node of a kind."""
+    source = read.get_source_output()
+    kind = source.get_node().get_type_name()
+    if kind == unless:
+        return None
+    if kind != "Constant":
+        raise LoweringError(f"Weight {name!r}: OpenVINO's reader made a {kind} of it; expected a constant.")
+    return source
 
 
 def codes_of(real: Any, qparams: QParams, name: str) -> Any:

@@ -20,6 +20,7 @@ from host_tools.lower.openvino_codes import (
     replace_groups,
     replace_table,
     replace_weight,
+    store_in_codebook,
     store_in_float16,
 )
 from host_tools.lower.openvino_misread import require_read_right
@@ -206,13 +207,17 @@ class _Writer:
                 self.ports.update(dict.fromkeys(port.get_names(), port))
 
     def write_weights(self) -> None:
-        """Replace every planned weight by a constant of codes, or of float16."""
+        """Replace every planned weight by a constant of codes, of float16, or of indices into a codebook."""
         for node in self.source:
             at = 0 if node.op_type == "Gather" else 1
             for value in node.inputs[at : at + 1]:
                 planned = None if value is None else self.plan.tensors.get(value.name or "")
                 if value is not None and planned is not None and planned.float_type == "float16":
                     store_in_float16(self._read_weight(node), value.name or "")
+                    continue
+                if value is not None and planned is not None and planned.codebook is not None:
+                    numbers = np.asarray(planned.codebook, np.float32)
+                    store_in_codebook(self._read_weight(node), numbers, value.name or "")
                     continue
                 if value is None or planned is None or planned.role != "weight" or planned.qparams is None:
                     continue

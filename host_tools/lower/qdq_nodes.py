@@ -9,6 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from host_tools.errors import LoweringError
+from host_tools.packing import packed, unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -23,6 +24,12 @@ _DATA_TYPES: Final[Mapping[str, ir.DataType]] = {
     "int16": ir.DataType.INT16,
     "int32": ir.DataType.INT32,
 }
+
+
+_PAIRED: Final = 16
+"""Largest codebook whose indices lie two in a byte."""
+_ENOUGH_FOR_PAIRS: Final = 2 * _PAIRED**2 * 2 * 4
+"""Numbers of a weight from which half a byte each is more than the table of pairs takes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +91,60 @@ class QdqNodes:
         real = self.value(name, stored.shape, ir.DataType.FLOAT)
         self.add("Cast", [stored], [real], [ir.AttrInt64("to", int(ir.DataType.FLOAT))], f"{name}/Cast")
         return real
+
+    def looked_up(self, name: str, indices: NDArray[np.uint8], codebook: NDArray[np.float32]) -> ir.Value:
+        """Return a new constant that is stored as indices into a codebook, as its readers get it: float32, behind a Gather.
+
+        A Gather takes indices of 32 or 64 bits, so a Cast stands before it. Indices of 4 bits lie two in a byte, which looks up the pair of
+        numbers that the two stand for: no operator unpacks, any opset will do, and the table of pairs takes 2 KiB; where that is more than
+        half a byte a number, indices have a byte each.
+
+        Args:
+            name: The constant's.
+            indices: Of its numbers, in its shape.
+            codebook: At most 256 numbers.
+
+        Raises:
+            LoweringError: A name is in use.
+        """
+        if len(codebook) <= _PAIRED and indices.size > _ENOUGH_FOR_PAIRS:
+            return self._looked_up_in_pairs(name, indices, codebook)
+        shape = ir.Shape(indices.shape)
+        return self._gathered(name, self.initializer(f"{name}/indices", indices), codebook, shape)
+
+    def _looked_up_in_pairs(
+        self, name: str, indices: NDArray[np.uint8], codebook: NDArray[np.float32]
+    ) -> ir.Value:
+        stored = packed(indices.reshape(-1), bits=4)
+        whole = np.append(codebook, np.zeros(_PAIRED - len(codebook), np.float32))
+        table = whole[unpacked(np.arange(_PAIRED**2, dtype=np.uint8)[:, None], 2, bits=4)]
+        held = self.initializer(f"{name}/indices", stored)
+        found = self._gathered(f"{name}/pairs", held, table, ir.Shape((stored.size, 2)))
+        if indices.size % 2:
+            flat = self._reshaped(f"{name}/padded", found, (2 * stored.size,))
+            begin = self.initializer(f"{name}/begin", np.asarray([0], np.int64))
+            end = self.initializer(f"{name}/end", np.asarray([indices.size], np.int64))
+            found = self.value(f"{name}/flat", ir.Shape((indices.size,)), ir.DataType.FLOAT)
+            self.add("Slice", [flat, begin, end], [found], (), f"{name}/Slice")
+        return self._reshaped(name, found, indices.shape)
+
+    def _gathered(
+        self, name: str, indices: ir.Value, table: NDArray[np.float32], shape: ir.Shape
+    ) -> ir.Value:
+        """Look rows of a table up by constant bytes."""
+        wide = self.value(f"{name}/int32", indices.shape, ir.DataType.INT32)
+        to_int32 = [ir.AttrInt64("to", int(ir.DataType.INT32))]
+        self.add("Cast", [indices], [wide], to_int32, f"{name}/Cast")
+        held = self.initializer(f"{name}/codebook", table)
+        real = self.value(name, shape, ir.DataType.FLOAT)
+        self.add("Gather", [held, wide], [real], [ir.AttrInt64("axis", 0)], f"{name}/Gather")
+        return real
+
+    def _reshaped(self, name: str, source: ir.Value, shape: tuple[int, ...]) -> ir.Value:
+        wanted = self.initializer(f"{name}/shape", np.asarray(shape, np.int64))
+        result = self.value(name, ir.Shape(shape), ir.DataType.FLOAT)
+        self.add("Reshape", [source, wanted], [result], (), f"{name}/Reshape")
+        return result
 
     def add(
         self,

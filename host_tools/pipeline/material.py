@@ -22,6 +22,7 @@ from host_tools.stages.imported import require_importable
 from host_tools.verify.candidate import Evaluation
 from host_tools.verify.quality import load_metric
 from host_tools.verify.verification_report import Budget
+from targets.profile import UNCALIBRATED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -213,7 +214,7 @@ def _origin(data: str | Path | None, limit: int | None, recipe: Recipe, *, is_ca
         if data is None:
             raise InputError(
                 "--data: precision int8 needs calibration data, got none.",
-                hint="Give --data, or a precision that needs none: --precision weights-int8, weights-int4, weights-float16 or int8-dynamic.",
+                hint=f"Give --data, or a precision that needs none: --precision {', '.join(UNCALIBRATED)}.",
             )
         return "of the calibration samples"
     if data is None and recipe.rounding != "nearest":

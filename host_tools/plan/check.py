@@ -29,6 +29,7 @@ from host_tools.model.topology import (
     weight_of,
 )
 from host_tools.plan.check_uncalibrated import broken_promises
+from host_tools.plan.codebooks import broken_codebooks
 from host_tools.plan.codes import codes_of
 from host_tools.plan.float16 import broken_storage
 from host_tools.plan.fusion import bounds_of, expressible
@@ -86,7 +87,10 @@ def breaches(plan: QuantizationPlan, model: FloatModel, profile: CapabilityProfi
     if broken:
         return broken
     checker = _Checker(plan=plan, network=network_of(model.graph), profile=profile)
-    broken = [*checker.completeness()] or [*broken_storage(plan, checker.network, profile)]
+    broken = [*checker.completeness()] or [
+        *broken_storage(plan, checker.network, profile),
+        *broken_codebooks(plan, checker.network, profile),
+    ]
     if not broken:
         is_int8 = plan.precision == "int8"
         broken = [*(checker.codes() if is_int8 else broken_promises(plan, checker.network, profile))]

@@ -40,6 +40,8 @@ def _tensors(plan: QuantizationPlan) -> Iterator[str]:
     yield from ("", "Tensors")
     for tensor in plan.tensors.values():
         stored = "" if tensor.float_type == "float32" else f": {tensor.float_type}"
+        if tensor.codebook is not None:
+            stored = f": codebook of {count_of(len(tensor.codebook), 'number')}"
         yield f"  {tensor.name} ({tensor.role}){stored if tensor.qparams is None else ': ' + described(tensor.qparams)}"
         yield f"      {tensor.reason}"
 

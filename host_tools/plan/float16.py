@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from host_tools.errors import CapabilityError
-from host_tools.model.topology import constant, constant_weight, named, network_of
+from host_tools.model.topology import constant, network_of
+from host_tools.plan.stored_weights import reader_in_the_way, told, weights_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterator
 
-    import onnx_ir as ir
     from numpy.typing import NDArray
 
     from host_tools.model.float_model import FloatModel
@@ -76,9 +76,9 @@ def store_in_float16(
         )
     network = network_of(model.graph)
     tensors, notes, left = dict(plan.tensors), [], []
-    for name, nodes in _weights(network).items():
+    for name, nodes in weights_of(network).items():
         planned = tensors[name]
-        if planned.qparams is not None:
+        if planned.qparams is not None or planned.codebook is not None:
             continue
         is_kept = not set(kept).isdisjoint(nodes)
         why = "the recipe keeps it so (keep_float)" if is_kept else _obstacle(network, name, nodes, profile)
@@ -93,7 +93,7 @@ def store_in_float16(
             notes.append(f"weight {name!r} is stored in float16: its numbers{lost}.")
         reason = f"{planned.reason}; its numbers are stored in float16{lost}"
         tensors[name] = dataclasses.replace(planned, reason=reason, float_type="float16")
-    return dataclasses.replace(plan, tensors=tensors, warnings=(*plan.warnings, *notes, *_told(left)))
+    return dataclasses.replace(plan, tensors=tensors, warnings=(*plan.warnings, *notes, *told(left)))
 
 
 def broken_storage(plan: QuantizationPlan, network: Network, profile: CapabilityProfile) -> Iterator[str]:
@@ -104,13 +104,15 @@ def broken_storage(plan: QuantizationPlan, network: Network, profile: Capability
         network: The canonical graph.
         profile: The target.
     """
-    weights = _weights(network)
+    weights = weights_of(network)
     for name, planned in plan.tensors.items():
         if planned.float_type == "float32":
             continue
         what = f"value {name!r} is stored in float16"
         if planned.qparams is not None:
             yield f"{what} and as codes"
+        elif planned.codebook is not None:
+            yield f"{what} and as numbers of a codebook"
         elif name not in weights:
             yield f"{what}, but no node multiplies by it or looks rows of it up"
         elif PRECISION not in profile.uncalibrated:
@@ -119,27 +121,11 @@ def broken_storage(plan: QuantizationPlan, network: Network, profile: Capability
             yield f"{what}, but {why}"
 
 
-def _weights(network: Network) -> Mapping[str, list[str]]:
-    """Return the nodes that multiply by a constant, or look rows of it up, by the constant's name."""
-    found: dict[str, list[str]] = {}
-    for name, node in network.nodes.items():
-        if (value := constant_weight(node)) is not None:
-            found.setdefault(named(value), []).append(name)
-    return found
-
-
 def _obstacle(network: Network, weight: str, nodes: Collection[str], profile: CapabilityProfile) -> str:
     """Return why a weight of these nodes cannot be stored in float16; empty when it can."""
-    ops = profile.uncalibrated[PRECISION].ops
-    for name in nodes:
-        if network.nodes[name].op_type not in ops:
-            return (
-                f"{profile.id} reads no float16 weight of {network.nodes[name].op_type} ([{PRECISION}] ops)"
-            )
-    value = network.values[weight]
-    if len(network.readers[weight]) != len(nodes) or weight in network.outputs:
-        return f"{_other(network, value, nodes)} reads it too"
-    numbers = np.asarray(constant(value), np.float64)
+    if why := reader_in_the_way(network, weight, nodes, profile, PRECISION):
+        return why
+    numbers = np.asarray(constant(network.values[weight]), np.float64)
     largest = float(np.abs(numbers).max(initial=0.0))
     if not largest <= LARGEST:
         return f"its largest magnitude is {largest:.6g}, and that of float16 {LARGEST:g}"
@@ -150,20 +136,6 @@ def _obstacle(network: Network, weight: str, nodes: Collection[str], profile: Ca
     return ""
 
 
-def _other(network: Network, value: ir.Value, nodes: Collection[str]) -> str:
-    """Name what reads a weight as something else than a weight."""
-    readers = [reader.node for reader in network.readers[named(value)]]
-    for name in nodes:
-        readers.remove(name)
-    return f"{network.nodes[readers[0]].op_type} {readers[0]!r}" if readers else "whoever runs the model"
-
-
 def _share_of_zeros(values: NDArray[np.generic]) -> float:
     """Return the share of numbers that are not 0, and would be."""
     return float(np.count_nonzero(values) - np.count_nonzero(rounded(values))) / max(values.size, 1)
-
-
-def _told(left: list[str]) -> Iterator[str]:
-    if left:
-        shown = f"{', '.join(left[:3])}{f' and {len(left) - 3} more' if len(left) > 3 else ''}"
-        yield f"{len(left)} weights stay in float32: {shown}; --explain says why."

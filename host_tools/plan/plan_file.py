@@ -7,6 +7,7 @@ stood and written back; a newer major version is refused.
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import sys
 import zlib
@@ -18,6 +19,7 @@ import numpy as np
 from device_agent.contract.errors import SchemaVersionError
 from host_tools.errors import InputError
 from host_tools.plan.quantization_plan import (
+    CODEBOOK_SCHEMA_VERSION,
     FLOAT16_SCHEMA_VERSION,
     SCHEMA_VERSION,
     UNCALIBRATED_SCHEMA_VERSION,
@@ -48,6 +50,8 @@ _PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 _ACTIVATIONS: tuple[ActivationScheme, ...] = get_args(ActivationScheme)
 _FLOAT_TYPES: tuple[FloatType, ...] = get_args(FloatType)
 _PACKED = ("<f4", "u1")
+_LARGEST_CODEBOOK = 256
+"""Indices have at most 8 bits."""
 
 _LARGEST = sys.float_info.max
 
@@ -91,6 +95,8 @@ def encode(plan: QuantizationPlan) -> bytes:
 
 
 def _schema_version(plan: QuantizationPlan) -> str:
+    if any(tensor.codebook is not None for tensor in plan.tensors.values()):
+        return CODEBOOK_SCHEMA_VERSION
     if any(tensor.float_type != "float32" for tensor in plan.tensors.values()):
         return FLOAT16_SCHEMA_VERSION
     return SCHEMA_VERSION if plan.precision == "int8" else UNCALIBRATED_SCHEMA_VERSION
@@ -151,6 +157,8 @@ def _tensor_table(tensor: TensorPlan) -> dict[str, object]:
         table["codes"] = base64.b64encode(tensor.codes).decode()
     if tensor.float_type != "float32":
         table["float_type"] = tensor.float_type
+    if tensor.codebook is not None:
+        table["codebook"] = list(tensor.codebook)
     return table
 
 
@@ -305,6 +313,16 @@ class _Reader:
                 self.refuse(f"{at}.{key}", "finite numbers", value)
         return tuple(float(value) for value in values if isinstance(value, (int, float)))
 
+    def codebook(self, table: Table, at: str) -> tuple[float, ...]:
+        numbers = self.numbers(table, "codebook", at)
+        with np.errstate(over="ignore"):
+            exact = np.asarray(numbers, np.float64).astype(np.float32).astype(np.float64)
+        is_ascending = all(low < high for low, high in itertools.pairwise(numbers))
+        if not 1 <= len(numbers) <= _LARGEST_CODEBOOK or not is_ascending or exact.tolist() != list(numbers):
+            expected = f"1 to {_LARGEST_CODEBOOK} ascending float32 numbers"
+            self.refuse(f"{at}.codebook", expected, table["codebook"])
+        return numbers
+
     def stored(self, table: Table, key: str, at: str) -> bytes:
         text = self.text(table, key, at)
         try:
@@ -358,6 +376,7 @@ class _Reader:
             float_type=self.choice(table, "float_type", at, _FLOAT_TYPES)
             if "float_type" in table
             else "float32",
+            codebook=self.codebook(table, at) if "codebook" in table else None,
         )
         known = {**_tensor_table(tensor), "float_type": None}
         return tensor, {**_unknown(table, known), **_kept("qparams", more)}

@@ -1,4 +1,4 @@
-"""Numbers that the plan puts in the place of the model's own: corrected biases, weights already rounded, and what float16 leaves of others."""
+"""Numbers that the plan puts in the place of the model's own: corrected biases, rounded weights, what float16 or a codebook leaves."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from host_tools.errors import LoweringError
+from host_tools.plan.codebooks import looked_up
 from host_tools.plan.codes import codes_of, values_of
 from host_tools.plan.float16 import rounded
 
@@ -22,16 +23,14 @@ if TYPE_CHECKING:
 
 
 def with_planned_values(model: FloatModel, plan: QuantizationPlan) -> FloatModel:
-    """Return the model with every constant that the plan has values or codes for, or stores in float16; the model itself when there is none.
+    """Return the model with every constant that the plan has values, codes or a codebook for, or stores in float16; itself when there is none.
 
     Codes are put in as the real numbers that they stand for, which round to the same codes again.
 
     Raises:
         LoweringError: The plan has numbers for something that is no constant of the model, or another number of them.
     """
-    planned = [
-        tensor for tensor in plan.tensors.values() if _has_own(tensor) or tensor.float_type == "float16"
-    ]
+    planned = [tensor for tensor in plan.tensors.values() if _has_own(tensor) or _is_stored_otherwise(tensor)]
     if not planned:
         return model
     graph = model.graph.clone()
@@ -43,28 +42,29 @@ def with_planned_values(model: FloatModel, plan: QuantizationPlan) -> FloatModel
             raise LoweringError(
                 f"Constant {tensor.name!r}: the plan has {_amount(tensor)} for it, which do not fit the model."
             )
-        real = rounded(values) if tensor.float_type == "float16" else values.astype(np.float32)
-        constant.const_value = ir.tensor(real, name=tensor.name)
+        constant.const_value = ir.tensor(_as_stored(values, tensor), name=tensor.name)
     return dataclasses.replace(model, graph=graph)
 
 
 def with_stored_weights(model: FloatModel, plan: QuantizationPlan) -> FloatModel:
-    """Return the model with every weight that a plan without calibration stores as codes, or in float16, replaced by the numbers that are left.
+    """Return the model with every weight that a plan without calibration stores otherwise replaced by the numbers that are left.
 
     Raises:
         LoweringError: The plan stores something that is no constant of the model.
     """
     graph = model.graph.clone()
     for tensor in plan.tensors.values():
-        if tensor.qparams is None and tensor.float_type == "float32":
+        if tensor.qparams is None and not _is_stored_otherwise(tensor):
             continue
         constant = graph.graph.initializers.get(tensor.name)
         if constant is None or constant.const_value is None:
-            what = "has codes for it" if tensor.qparams is not None else "stores it in float16"
-            raise LoweringError(f"Weight {tensor.name!r}: the plan {what}, the model no such constant.")
+            what = "codes" if tensor.qparams is not None else _amount(tensor)
+            raise LoweringError(
+                f"Weight {tensor.name!r}: the plan has {what} for it, the model no such constant."
+            )
         values = constant.const_value.numpy()
         real = (
-            rounded(values)
+            _as_stored(values, tensor)
             if tensor.qparams is None
             else values_of(codes_of(values.astype(np.float64), tensor.qparams), tensor.qparams)
         )
@@ -76,9 +76,24 @@ def _has_own(tensor: TensorPlan) -> bool:
     return (tensor.values, tensor.codes) != (None, None)
 
 
+def _is_stored_otherwise(tensor: TensorPlan) -> bool:
+    """Tell whether a weight without codes is stored as other numbers than its own."""
+    return tensor.float_type == "float16" or tensor.codebook is not None
+
+
+def _as_stored(values: NDArray[np.generic], tensor: TensorPlan) -> NDArray[np.float32]:
+    if tensor.codebook is not None:
+        return looked_up(values, tensor.codebook)
+    return rounded(values) if tensor.float_type == "float16" else values.astype(np.float32)
+
+
 def _amount(tensor: TensorPlan) -> str:
     if not _has_own(tensor):
-        return "numbers in float16"
+        return (
+            "numbers in float16"
+            if tensor.codebook is None
+            else f"{len(tensor.codebook)} numbers of a codebook"
+        )
     return (
         f"{len(tensor.values)} values"
         if tensor.codes is None and tensor.values is not None

@@ -21,6 +21,8 @@ The other precisions (`PlanPrecision`) plan no activation, and need no statistic
   reads one dequantizes it at its door, as any float node does;
 - ``int8-dynamic``: besides, nodes whose `NodePlan.activations` is ``dynamic`` multiply integers: each run they find the scale of what they read
   from its own range, and give floats;
+- ``weights-kmeans8`` and ``weights-kmeans4``: no codes of a scale. The weights that have a `TensorPlan.codebook` are stored as indices into it,
+  and looked up where they are read (`host_tools.plan.codebooks`);
 - ``weights-float16``: no codes at all. The weights whose `TensorPlan.float_type` is ``float16`` are stored so, and made float32 where they
   are read. In a plan of any precision a weight of a float node may be stored so (`host_tools.plan.float16`).
 """
@@ -44,6 +46,8 @@ UNCALIBRATED_SCHEMA_VERSION = "1.1"
 """Of plans of a precision other than int8, which readers of 1.0 would take for something else."""
 FLOAT16_SCHEMA_VERSION = "1.2"
 """Of plans that store weights in float16, which readers of 1.1 would take for float32."""
+CODEBOOK_SCHEMA_VERSION = "1.3"
+"""Of plans that store weights as indices into codebooks, which readers of 1.2 would take for float32."""
 
 NO_DATA_DIGEST = digest_of(b"")
 """`QuantizationPlan.data_digest` of a plan that no data went into."""
@@ -94,6 +98,8 @@ class TensorPlan:
         codes: For a weight: integers already rounded, in the stored type, little-endian, C order of the canonical weight. None: the values,
             rounded to nearest.
         float_type: For a weight without parameters: how it is stored. It is computed with in the engine's own float type.
+        codebook: For a weight without parameters: the float32 numbers that are left of its own, ascending, at most 256; it is stored as
+            indices of the nearest. None: it has none.
     """
 
     name: str
@@ -103,6 +109,7 @@ class TensorPlan:
     values: tuple[float, ...] | None = None
     codes: bytes | None = None
     float_type: FloatType = "float32"
+    codebook: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

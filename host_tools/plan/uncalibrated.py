@@ -1,4 +1,4 @@
-"""`plan_uncalibrated`: weights in 4, 8 or 16 bits, with activations in float or quantized at run time; no statistics, no data. Pure.
+"""`plan_uncalibrated`: weights in 4, 8 or 16 bits, or by codebooks; activations in float or quantized at run time; no data. Pure.
 
 What is rounded is rounded to the nearest code of the grid of least squared error (`weight_groups`); nothing is known of what flows through
 the network, so that no weight matters more than another.
@@ -26,11 +26,12 @@ from host_tools.model.topology import (
     shape_of,
     weight_of,
 )
+from host_tools.plan.codebooks import store_in_codebooks
 from host_tools.plan.float16 import PRECISION, store_in_float16, stored_as_asked
 from host_tools.plan.planner import require_recipe
 from host_tools.plan.quantization_plan import NO_DATA_DIGEST, NodePlan, QuantizationPlan, TensorPlan
 from host_tools.plan.weight_groups import choose_channels, choose_groups, stored_bytes
-from targets.profile import GROUPED
+from targets.profile import CLUSTERED, GROUPED
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -91,6 +92,8 @@ def plan_uncalibrated(model: FloatModel, profile: CapabilityProfile, recipe: Rec
     planner = _Planner(network=network, profile=profile, recipe=recipe, rules=_rules(profile, recipe))
     if recipe.precision == PRECISION:
         return _in_float16(model, planner)
+    if recipe.precision in CLUSTERED:
+        return stored_as_asked(_in_codebooks(model, planner), model, profile, recipe)
     return stored_as_asked(_in_codes(model, planner), model, profile, recipe)
 
 
@@ -129,23 +132,22 @@ def _in_float16(model: FloatModel, planner: _Planner) -> QuantizationPlan:
     Raises:
         CapabilityError: None can be stored so.
     """
-    kept = {name for name, node in planner.network.nodes.items() if planner.is_kept(name, node)}
-    nodes = {
-        name: NodePlan(
-            name=name,
-            op_type=node.op_type,
-            precision="float32",
-            fused_into=None,
-            reason=f"float32: {PRECISION} plans no codes",
-        )
-        for name, node in planner.network.nodes.items()
-    }
-    reason = (
-        f"{PRECISION}: weights rounded to the nearest number of float16; no calibration data went into it"
-    )
-    bare = planner.plan_of(model, nodes, {}, method_reason=reason)
-    plan = store_in_float16(model, bare, planner.profile, kept=kept)
+    bare = planner.bare(model, "weights rounded to the nearest number of float16")
+    plan = store_in_float16(model, bare, planner.profile, kept=planner.kept())
     if all(tensor.float_type == "float32" for tensor in plan.tensors.values()):
+        raise planner.nothing_smaller()
+    return plan
+
+
+def _in_codebooks(model: FloatModel, planner: _Planner) -> QuantizationPlan:
+    """Plan every weight as indices into a codebook of its own.
+
+    Raises:
+        CapabilityError: None becomes smaller so.
+    """
+    bare = planner.bare(model, "each weight's numbers in clusters of least squared error")
+    plan = store_in_codebooks(model, bare, planner.profile, kept=planner.kept())
+    if all(tensor.codebook is None for tensor in plan.tensors.values()):
         raise planner.nothing_smaller()
     return plan
 
@@ -154,8 +156,10 @@ def _rules(profile: CapabilityProfile, recipe: Recipe) -> UncalibratedRules:
     rules = profile.uncalibrated.get(recipe.precision)
     if rules is None:
         has = ", ".join(["int8", *profile.uncalibrated])
+        said = next((fact.source for fact in profile.facts if fact.key == f"{recipe.precision}.ops"), "")
+        why = said or f"its profile has no [{recipe.precision}]"
         raise CapabilityError(
-            f"{profile.id!r} has no kernels for {recipe.precision} (its profile has no [{recipe.precision}]); it has {has}.",
+            f"{profile.id!r} has no kernels for {recipe.precision} ({why}); it has {has}.",
             hint="Choose another precision or target: docs/precisions.md has a table.",
         )
     if recipe.group is not None and not rules.groups:
@@ -204,6 +208,31 @@ class _Planner:
             f"smaller; expected a constant weight of {', '.join(sorted(self.all_ops))}.",
             hint="Choose another precision or target, or leave the model as it is.",
         )
+
+    def kept(self) -> set[str]:
+        """Return the nodes whose weights the recipe keeps as they are."""
+        return {name for name, node in self.network.nodes.items() if self.is_kept(name, node)}
+
+    def bare(self, model: FloatModel, what: str) -> QuantizationPlan:
+        """Return a plan of a precision that has no codes, before anything is stored otherwise.
+
+        Args:
+            model: The model.
+            what: What becomes of weights, for the reason of the method.
+        """
+        precision = self.recipe.precision
+        nodes = {
+            name: NodePlan(
+                name=name,
+                op_type=node.op_type,
+                precision="float32",
+                fused_into=None,
+                reason=f"float32: {precision} plans no codes",
+            )
+            for name, node in self.network.nodes.items()
+        }
+        reason = f"{precision}: {what}; no calibration data went into it"
+        return self.plan_of(model, nodes, {}, method_reason=reason)
 
     def plan_of(
         self,

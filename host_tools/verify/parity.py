@@ -10,6 +10,7 @@ import numpy as np
 from host_tools.verify.metrics import CodeComparison
 from host_tools.verify.output_parts import OutputsComparison
 from host_tools.verify.verification_report import Parity
+from targets.profile import CLUSTERED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -113,6 +114,8 @@ class ParityMeter:
             return f"the payload itself, unoptimized, in ONNX Runtime, on {len(self._losses)} samples"
         if self._plan.precision == "weights-float16":
             return f"the float graph with its weights rounded to float16, in ONNX Runtime, on {len(self._losses)} samples"
+        if self._plan.precision in CLUSTERED:
+            return f"the float graph with the numbers of its weights' codebooks, in ONNX Runtime, on {len(self._losses)} samples"
         if self._plan.precision != "int8":
             return f"the float graph with the numbers that the weights' codes stand for, in ONNX Runtime, on {len(self._losses)} samples"
         name = f"the plan's QDQ graph, unoptimized, in ONNX Runtime, on {len(self._losses)} samples"

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from targets import catalog
 from targets.errors import ProfileError
+from targets.profile import CLUSTERED, GROUPED
+
+if TYPE_CHECKING:
+    from targets.profile import PlanPrecision
 
 HAVING = {
     "aarch64-onnxruntime": (32, 32),
@@ -32,8 +38,9 @@ def test_products_are_had_in_each(name: str) -> None:
     for precision, rules in catalog.load(name).uncalibrated.items():
         assert {"Gemm", "MatMul"} <= rules.ops
         assert rules.symmetric == (precision != "weights-int4" or name == "cortex-a-tflite")
-        assert bool(rules.groups) == (precision != "weights-float16")
+        assert bool(rules.groups) == (precision in (*GROUPED, "int8-dynamic"))
     assert "weights-float16" in catalog.load(name).uncalibrated
+    assert set(CLUSTERED).isdisjoint(catalog.load(name).uncalibrated) == (name == "cortex-a-tflite")
 
 
 def profile(facts: str, section: str = "weights-int4") -> str:
@@ -64,14 +71,13 @@ def test_a_wrong_fact_is_named(facts: str, message: str) -> None:
 
 def test_a_target_can_do_without_what_its_base_has() -> None:
     own = catalog.parse(profile('ops = { is = "none", source = "own" }'), origin="mine.toml")
-    assert set(own.uncalibrated) == {"int8-dynamic", "weights-int8", "weights-float16"}
+    assert set(own.uncalibrated) == {"int8-dynamic", "weights-int8", "weights-float16", *CLUSTERED}
 
 
-def test_what_is_stored_in_float16_has_no_scales() -> None:
+@pytest.mark.parametrize("section", ["weights-float16", *CLUSTERED])
+def test_what_is_stored_without_codes_has_no_scales(section: PlanPrecision) -> None:
     with pytest.raises(ProfileError, match="unknown key"):
-        catalog.parse(
-            profile('groups = { is = [32], source = "own" }', "weights-float16"), origin="mine.toml"
-        )
-    fewer = profile('ops = { is = ["Conv"], source = "own" }', "weights-float16")
-    rules = catalog.parse(fewer, origin="mine.toml").uncalibrated["weights-float16"]
+        catalog.parse(profile('groups = { is = [32], source = "own" }', section), origin="mine.toml")
+    fewer = profile('ops = { is = ["Conv"], source = "own" }', section)
+    rules = catalog.parse(fewer, origin="mine.toml").uncalibrated[section]
     assert (rules.ops, rules.groups) == (frozenset({"Conv"}), ())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,6 +22,7 @@ from tests.unit.host_tools.lint.peers import (
     onnx_conv,
     openvino_fake_quantized,
 )
+from tests.unit.host_tools.lower.uncalibrated_networks import made, network
 
 PROFILES = [catalog.load(name) for name in ("amd-vitis-dpu", "cortex-a-tflite", "x86_64-openvino")]
 
@@ -31,7 +33,18 @@ def _openvino() -> tuple[bytes, bytes]:
         return path.read_bytes(), path.with_suffix(".bin").read_bytes()
 
 
+def _looked_up(target: str) -> tuple[bytes, ...]:
+    """Return the files of a product with a codebook, whose indices lie in pairs."""
+    weights = {"w": np.random.default_rng(0).standard_normal((65, 97)).astype(np.float32)}
+    with TemporaryDirectory() as folder:
+        text = "net (float[1,65] x) => (float[1,97] y) { y = MatMul (x, w) }"
+        model = network(Path(folder), text, weights)
+        return tuple(made(model, target, "weights-kmeans4")[2].files.values())
+
+
 XML, BIN = _openvino()
+(LOOKED_UP,) = _looked_up("x86_64-onnxruntime")
+LOOKED_UP_XML, LOOKED_UP_BIN = _looked_up("x86_64-openvino")
 FILES = {
     ".tflite": fully_connected(version=12, per_channel=True),
     ".onnx": onnx_conv(activation="Relu"),
@@ -183,3 +196,20 @@ def _with_shared_tensor(model: TfliteModel) -> bytes:
     schema.ModelAddBuffers(builder, pieces[2])
     builder.Finish(schema.ModelEnd(builder), b"TFL3")
     return bytes(builder.Output())
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=mutated(LOOKED_UP))
+def test_onnx_that_looks_numbers_up(data: bytes) -> None:
+    outcome(".onnx", data)
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=mutated(LOOKED_UP_XML))
+def test_openvino_that_looks_numbers_up(data: bytes) -> None:
+    outcome(".xml", data, LOOKED_UP_BIN)
+
+
+def test_files_that_look_numbers_up_are_sound() -> None:
+    assert outcome(".onnx", LOOKED_UP)
+    assert outcome(".xml", LOOKED_UP_XML, LOOKED_UP_BIN)

@@ -44,6 +44,7 @@ FLOAT_CONV = conv(
     data=(real("x"),), outputs=(real("y"),), weight=constant("w", np.ones((4, 1, 1, 4)), "float32")
 )
 HALVES = constant("w", np.ones((4, 1, 1, 4)), "float16", scale=(), zero_point=())
+LOOKED_UP = replace(HALVES, dtype="float32", codebook=16)
 WIDE = qdq(conv(data=(tensor("x", dtype="int16"),), outputs=(tensor("y", dtype="int16"),)))
 FLOAT_DIV = op("DIV", "Div", data=(real("x"), real("z")), outputs=(real("y"),))
 
@@ -95,6 +96,13 @@ CASES = (
         file(op("CONV_2D", "Conv", weight=replace(HALVES, dtype="float32"))),
         profile=replace(TFLITE, uncalibrated={}),
         got="a weight in float16",
+    ),
+    both(
+        "codebook-weights",
+        file(op("CONV_2D", "Conv", weight=LOOKED_UP)),
+        file(op("CONV_2D", "Conv", weight=replace(LOOKED_UP, codebook=0))),
+        profile=replace(TFLITE, uncalibrated={}),
+        got="a weight by a codebook of 16",
     ),
     both("input-type", file(conv(), inputs=(real("x"),)), got="float32"),
     both(

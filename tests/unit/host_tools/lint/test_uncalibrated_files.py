@@ -12,6 +12,7 @@ from host_tools.inspection.payload import inspect_payload
 from host_tools.lint.reading import read
 from host_tools.lint.rules import check
 from targets import catalog
+from targets.profile import CLUSTERED
 from tests.unit.host_tools.lower.uncalibrated_networks import IMAGE, image_constants, made, network
 
 if TYPE_CHECKING:
@@ -25,7 +26,11 @@ NAMES = {
     "x86_64-openvino": "model.xml",
     "cortex-a-tflite": "model.tflite",
 }
-PRECISIONS = ("weights-int4", "weights-int8", "weights-float16", "int8-dynamic")
+PRECISIONS: tuple[PlanPrecision, ...] = ("weights-int4", "weights-int8", "weights-float16", "int8-dynamic")
+HAVING = {
+    *{(target, precision) for target in NAMES for precision in PRECISIONS},
+    *{(target, precision) for target in NAMES if target != "cortex-a-tflite" for precision in CLUSTERED},
+}
 
 
 def written(folder: Path, target: str, precision: PlanPrecision) -> Path:
@@ -41,8 +46,7 @@ def linted(folder: Path, target: str, precision: PlanPrecision) -> LintedFile:
     return replace(read(written(folder, target, precision)), precision=precision)
 
 
-@pytest.mark.parametrize("target", sorted(NAMES))
-@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize(("target", "precision"), sorted(HAVING))
 def test_our_own_files_are_clean(tmp_path: Path, target: str, precision: PlanPrecision) -> None:
     assert check(linted(tmp_path, target, precision), catalog.load(target)) == ()
 
@@ -71,7 +75,7 @@ def test_a_weight_of_codes_that_the_target_does_not_read_is_named(tmp_path: Path
     assert all("CONV_2D" in one.where for one in found)
 
 
-@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("precision", [*PRECISIONS, *CLUSTERED])
 def test_a_bare_onnx_file_tells_its_precision(tmp_path: Path, precision: PlanPrecision) -> None:
     assert read(written(tmp_path, "x86_64-onnxruntime", precision)).precision == precision
 

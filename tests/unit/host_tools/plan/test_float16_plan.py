@@ -235,7 +235,7 @@ def test_the_numbers_of_a_plan_are_put_into_the_model(tmp_path: Path) -> None:
 def test_numbers_for_what_is_no_constant_are_refused(tmp_path: Path) -> None:
     model = network(tmp_path)
     plan = with_tensor(made(model, TARGET, "weights-float16")[1], "hidden", float_type="float16")
-    with pytest.raises(LoweringError, match=r"Weight 'hidden': the plan stores it in float16"):
+    with pytest.raises(LoweringError, match=r"Weight 'hidden': the plan has numbers in float16 for it"):
         with_stored_weights(model, plan)
     with pytest.raises(LoweringError, match=r"Constant 'hidden': the plan has numbers in float16 for it"):
         with_planned_values(model, plan)

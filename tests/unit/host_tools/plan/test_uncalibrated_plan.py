@@ -175,7 +175,7 @@ def test_a_recipe_says_precision_and_group() -> None:
     [
         (
             'precision = "int3"',
-            "precision: expected one of int8, int8-dynamic, weights-int8, weights-int4, weights-float16, got 'int3'",
+            "precision: expected one of int8, int8-dynamic, weights-int8, weights-int4, weights-kmeans8, weights-kmeans4, weights-float16, got 'int3'",
         ),
         ('precision = "weights-int4"\ngroup = -1', "group: expected a whole number from 0"),
         ("group = 32", "precision int8 has no groups, got 32"),
