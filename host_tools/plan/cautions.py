@@ -40,13 +40,10 @@ def _far_sample(name: str, statistics: Statistics) -> Iterator[str]:
     reached: dict[tuple[str, float | None], list[str]] = {}
     for end in far_ends(statistics.tensors[name], count):
         sample = statistics.far_samples.get((name, end.value))
+        who = f"sample {sample} of {count}" if sample is not None else f"one of {count} samples"
         # Without names nobody knows whether both ends are of one sample.
-        key = (
-            (f"one of {count} samples", end.value)
-            if sample is None
-            else (f"sample {sample} of {count}", None)
-        )
-        reached.setdefault(key, []).append(f"{end.value:.4g}")
+        apart = end.value if sample is None else None
+        reached.setdefault((who, apart), []).append(f"{end.value:.4g}")
     for (who, _), ends in reached.items():
         yield (
             f"{name!r}: {who} reaches {' and '.join(ends)}, more than {FAR} times as far as the others do on average, and sets the "

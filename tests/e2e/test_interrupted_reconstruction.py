@@ -41,9 +41,9 @@ sys.exit(status)
 
 
 def convert(folder: Path, cache: str, *, number: int = 0, after: int = 0) -> subprocess.CompletedProcess[str]:
-    arguments = ("convert", "small.onnx", "--data", "calibration.npy", "--recipe", "recipe.toml")
-    arguments += ("--target", "generic-per-tensor-symmetric", "--out", f"out-{cache}", "--cache", cache)
-    arguments += ("--threads", "1", "--no-latency", "--no-diagnose", "--min-agreement", "0", "--quiet")
+    arguments = ["convert", "small.onnx", "--data", "calibration.npy", "--recipe", "recipe.toml"]
+    arguments += ["--target", "generic-per-tensor-symmetric", "--out", f"out-{cache}", "--cache", cache]
+    arguments += ["--threads", "1", "--no-latency", "--no-diagnose", "--min-agreement", "0", "--quiet"]
     return subprocess.run(
         [sys.executable, "-c", COMMAND, str(number), str(after), *arguments],
         cwd=folder,

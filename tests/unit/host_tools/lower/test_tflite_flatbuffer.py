@@ -156,8 +156,8 @@ def test_an_integer_only_file_computes_nothing_in_float(target: str, tmp_path: P
     model, profile = load(write_network(tmp_path / "small.onnx")), catalog.load(target)
     data = CalibrationSet(Samples(model), model.inputs)
     statistics = observe(model, data, histograms=False, threads=1, progress=Silent())
-    for kept in ((), ("project",)):
-        recipe = Recipe(method="minmax", keep_float=KeepFloat(nodes=frozenset(kept)))
+    for kept in (frozenset[str](), frozenset({"project"})):
+        recipe = Recipe(method="minmax", keep_float=KeepFloat(nodes=kept))
         planned = plan(model, statistics, profile, recipe)
         assert all(node.precision == "int8" for node in planned.nodes.values()) == (not kept)
         payload = lower(model, planned, profile)
