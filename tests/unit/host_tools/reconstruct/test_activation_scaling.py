@@ -220,24 +220,23 @@ def test_every_matrix_says_what_became_of_it(tmp_path: Path) -> None:
     model = residual(tmp_path)
     _, found, planned = scaled(model, samples(tmp_path, model))
     reasons = {name: planned.tensors[name].reason for name in ("wf", "wq", "wk", "last")}
-    for name in ("wf", "wk"):  # what they read has no channel that is far larger than others
-        assert (
-            "not scaled by activations (AWQ): nothing before it takes the scales up, and with a product"
-            in reasons[name]
-        )
-        assert reasons[name].endswith(
-            "of the squared error of outputs would be left; one is put in where that is at most 90%"
-        )
-    assert "(AWQ), by a product put before it, which leaves" in reasons["wq"]
-    assert "(AWQ), which leaves" in reasons["last"]
-    assert "input channels of 2 of 4 matrices scaled" in planned.method_reason
-    assert "on 16 calibration samples (AWQ)" in planned.method_reason
-    assert any("2 of 4 matrices are not scaled by activations" in one for one in planned.warnings)
-    assert any(
-        one.startswith("A product with a constant was put into the network") for one in planned.warnings
+    # What the first reads has no channel that is larger than others; behind the Sigmoid some are near 0 on all samples.
+    assert (
+        "not scaled by activations (AWQ): nothing before it takes the scales up, and with a" in reasons["wf"]
     )
-    [read] = products_of(model, found).values()
-    assert read == named(network_of(model.graph).nodes[network_of(model.graph).writers["n"]].outputs[0])
+    assert reasons["wf"].endswith("would be left; one is put in where that is at most 90%")
+    assert "(AWQ), by a product put before it, which leaves" in reasons["wq"]
+    assert "(AWQ), by a product put before it, which leaves" in reasons["wk"]
+    assert "(AWQ), which leaves" in reasons["last"]
+    assert "input channels of 3 of 4 matrices scaled" in planned.method_reason
+    assert "on 16 calibration samples (AWQ)" in planned.method_reason
+    assert any("1 of 4 matrices are not scaled by activations" in one for one in planned.warnings)
+    assert any(one.startswith("2 products with constants were put into") for one in planned.warnings)
+    written_by = network_of(model.graph).writers
+    assert {written_by[read] for read in products_of(model, found).values()} == {
+        written_by["n"],
+        written_by["g"],
+    }
 
 
 @pytest.mark.parametrize("target", list(ENGINES))
