@@ -78,6 +78,8 @@ def positive_indices(session: Session, node: ir.Node, index: int, extents: Seque
         return session.graph.constant("indices", positive.reshape(positive.shape or (1,)))
     value, formula = node.inputs[index], Formula(session, node)
     computed = session.read(node, index, axes.natural(len(shape_of(value)) if value is not None else 0))
+    if session.graph.tensors[computed].type == "FLOAT32":  # OneHot takes floats, as whole numbers
+        computed = formula.one("CAST", computed, options=Options(kind="CastOptions"), type_="INT64")
     kind = session.graph.tensors[computed].type
     if kind not in _INDEX_TYPES:
         raise refuse(node, f"indices of {kind}; TFLite takes {' and '.join(_INDEX_TYPES)}.")

@@ -52,6 +52,7 @@ CASES = (
     ending("computed_pairs", "i = ArgMax <axis = 1, keepdims = 0> (a) n = Sub (i, four) w = Unsqueeze (n, last) z = Sub (w, w) p = Concat <axis = 3> (z, w) y = GatherND (a, p)", (1, 8, 8, 8, 8), four=_ints(4), last=_ints(3)),
     ending("one_hot_of_channels", "i = ArgMax <axis = 1, keepdims = 0> (a) n = Sub (i, four) y = OneHot <axis = 1> (n, depth, values)", (1, 3, 8, 8), four=_ints(4), depth=np.asarray(3, np.int64), values=np.asarray([0.25, 2.0], np.float32)),
     ending("one_hot_along_the_last_axis", "i = ArgMax <axis = 1, keepdims = 0> (a) h = OneHot (i, depth, values) y = Cast <to = 1> (h)", (1, 8, 8, 5), depth=_ints(5), values=_ints(-1, 7)),
+    ending("one_hot_of_floats", "y = OneHot (a, depth, values)", (1, 8, 8, 8, 2), depth=np.asarray([2], np.float32), values=np.asarray([0, 1], np.float32)),
     ending("einsum_of_matrices", 'y = Einsum <equation = "bchw,bkhw->bck"> (a, a)', (1, 8, 8)),
     ending("einsum_with_a_constant", 'y = Einsum <equation = "bchw, kc -> bkhw"> (a, kernel)', (1, 5, 8, 8), kernel=(5, 8)),
     ending("einsum_sum", 'y = Einsum <equation = "bchw->wc"> (a)', (8, 8)),
@@ -138,12 +139,6 @@ def test_what_has_no_kernel_is_refused_by_name(body: str, reason: str, tmp_path:
             (1, 8, 8),
             {"pair": _ints(0, 2).reshape(1, 2), "zero": np.float32(0)},
             "picks BOOL",
-        ),
-        (
-            "y = OneHot (a, depth, values)",
-            (1, 8, 8, 8, 2),
-            {"depth": _ints(2), "values": np.asarray([0, 1], np.float32)},
-            "indices of FLOAT32",
         ),
     ],
 )
