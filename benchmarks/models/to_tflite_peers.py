@@ -36,7 +36,7 @@ def onnx2tf_float(folder: Path) -> tuple[Path, float]:
 def tfliteconverter(folder: Path, *, is_int8: bool) -> tuple[Path, float]:
     """Convert the SavedModel that onnx2tf wrote; return the file, and when imports were done."""
     import numpy as np  # noqa: PLC0415 - as above
-    import tensorflow as tf  # type: ignore[import-not-found]  # as above  # noqa: PLC0415
+    import tensorflow as tf  # noqa: PLC0415 - as above
 
     began = processor_seconds()
     converter: Any = tf.lite.TFLiteConverter.from_saved_model(str(folder / "saved"))
