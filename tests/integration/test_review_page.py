@@ -140,8 +140,14 @@ def test_fleet_artifact_and_device_are_shown_one_from_the_other(chromium: Browse
     tiles = chromium.ask("document.querySelector('.tiles').textContent")
     assert f"{DEVICES * WINDOWS * 100:,}" in tiles
     assert "1 degraded" in chromium.ask("document.querySelector('.chips').textContent")
-    kinds = chromium.ask("document.getElementById('timeline-chart').data.map((trace) => trace.type)")
+    chart = "document.getElementById('timeline-chart')"
+    kinds = chromium.ask(f"{chart}.data.map((trace) => trace.type)")
     assert kinds.count("heatmap") == 1
+    marks = chromium.ask(f"{chart}.data.filter((trace) => trace.yaxis === 'y6').flatMap((trace) => trace.hovertext)")
+    updates = [mark for mark in marks if "update committed" in mark]
+    assert updates, marks
+    drawn = chromium.ask(f"[...{chart}.querySelectorAll('.shapelayer path, .y6 .point, .xy6 .point')].length")
+    assert drawn == 2 * len(marks), "each mark is a sign at the top and a line down the chart"
     assert chromium.ask("document.getElementById('map-chart').data[0].type") == "treemap"
     assert chromium.ask("document.querySelectorAll('[aria-labelledby=devices] tbody tr').length") == 20
 
@@ -195,6 +201,28 @@ def test_keys_move_and_zoom_and_the_link_restores_the_view(chromium: Browser, ad
     link = chromium.ask("location.href")
     opened(chromium, link)
     assert chromium.ask("document.getElementById('timeline-chart').getAttribute('aria-label')") == seen
+
+
+@pytest.mark.parametrize("setting", ["granted", "denied"])
+def test_a_link_to_what_is_seen_is_copied_or_else_stands_in_the_address(
+    chromium: Browser, address: str, setting: str
+) -> None:
+    opened(chromium, address, "?range=6h&live=1")
+    chromium.call("Page.bringToFront")  # only who has the focus may use the clipboard
+    for name in ("clipboard-write", "clipboard-read"):
+        chromium.call("Browser.setPermission", permission={"name": name}, setting=setting)
+    place = "document.getElementById('state').textContent"
+    chromium.ask("document.getElementById('share').click()")
+    said = chromium.wait(f"/later\\.$/.test({place}) && {place}")
+    if setting == "granted":
+        assert said == "The link is copied; it shows this time, also later."
+        link = chromium.ask("navigator.clipboard.readText()")
+    else:
+        assert said == "Copy the address of this page: it shows this time, also later."
+        link = chromium.ask("location.href")
+    asked = parse_qs(urlsplit(link).query)
+    assert float(asked["end"][0]) - float(asked["start"][0]) == 6 * 3600
+    assert "live" not in asked
 
 
 def test_what_is_seen_can_be_had_as_a_picture_and_as_tables(

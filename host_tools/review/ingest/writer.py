@@ -7,7 +7,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from host_tools.errors import StoreError
+from host_tools.errors import StoreDamagedError, StoreError
 from host_tools.review.ingest.backups import Backups
 from host_tools.review.ingest.batching import joined, unpack
 from host_tools.review.ingest.channel import Note, WriterStatus
@@ -112,6 +112,7 @@ class Writer:
         """Commit batches as one.
 
         Raises:
+            StoreDamagedError: The store cannot be read.
             StoreError: It did not work several times. The next writer opens the store anew, and gets the batches again.
         """
         batch = joined([unpack(frame.batch) for frame in frames])
@@ -133,6 +134,8 @@ class Writer:
         for pause in _RETRY_SECONDS:
             try:
                 return self._store.write(batch)
+            except StoreDamagedError:
+                raise
             except StoreError as error:
                 self._fail(error)
                 self._lag_seconds = time.time() - oldest
@@ -161,6 +164,8 @@ class Writer:
             self._is_rolling_up, self._has_news, self._roll_up_took = True, False, 0.0
         try:
             is_done = self._store.roll_up_for(_SLICE_SECONDS)
+        except StoreDamagedError:
+            raise
         except StoreError as error:
             self._fail(error)
             is_done = self._has_news = True
@@ -177,6 +182,8 @@ class Writer:
         start = time.monotonic()
         try:
             work()
+        except StoreDamagedError:
+            raise
         except StoreError as error:
             self._fail(error)
         finally:
