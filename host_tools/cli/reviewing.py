@@ -39,11 +39,10 @@ def run_serve(options: argparse.Namespace) -> int:
     from host_tools.review.serve.server import serving  # noqa: PLC0415 - the reports need no web server
 
     with _opened(options.store) as store:
-        token = options.token or None
-        with serving(store, host=options.host, port=options.port, token=token) as address:
+        with serving(store, host=options.host, port=options.port, token=options.token) as address:
             print(f"The page of {options.store}: {address}\nCtrl-C ends it.", flush=True)
             if not is_loopback(options.host):
-                _warn(exposure_warning(options.host, token))
+                _warn(exposure_warning(options.host, options.token))
             _wait()
     return 0
 
