@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 import signal
 import subprocess
@@ -519,6 +520,33 @@ def test_a_store_that_is_damaged_meanwhile_ends_it_and_a_backup_gets_what_was_no
     with duckdb.connect(str(store), read_only=True) as connection:
         seqs = sorted(connection.execute("SELECT seq FROM inference").fetchall())
     assert seqs == [(seq,) for seq in range(1, 9)]
+
+
+def test_it_ends_in_order_when_nobody_reads_what_it_prints(tmp_path: Path, mosquitto: Mosquitto) -> None:
+    port, store, temporary = mosquitto.start().port, tmp_path / "telemetry.duckdb", tmp_path / "temporary"
+    temporary.mkdir()
+    command = [sys.executable, "-m", "host_tools", "ingest", "--broker", f"mqtt://127.0.0.1:{port}", "--json"]
+    with subprocess.Popen(
+        [*command, "--store", str(store)],
+        cwd=ROOT,
+        env={**os.environ, "TMPDIR": str(temporary)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        while not json.loads(process.stdout.readline())["connected"]:
+            pass
+        publish(port, TOPICS.measurement("inference"), encode(window(1)))
+        while json.loads(process.stdout.readline())["messages"] < 1:
+            pass
+        process.stdout.close()
+        assert process.wait(120) == 0
+        assert process.stderr.read() == ""
+    assert list(temporary.iterdir()) == []
+    with duckdb.connect(str(store), read_only=True) as connection:
+        assert connection.execute("SELECT count(*) FROM inference").fetchone() == (1,)
 
 
 def test_limits_that_are_given_hold(

@@ -287,8 +287,8 @@ class Supervisor:
                 while child.channel is not None:
                     self._listen(child)
                 child.let_go()
-        self._show(self._overview())
         self._meeting_place.close()
+        self._show(self._overview())
 
     def _overview(self) -> Overview:
         return self._totals.overview(
