@@ -35,7 +35,9 @@ def changed_fleet(seed: int) -> Iterator[Outcome]:
     ).findings
 
     few = set(fleet.truth.devices[0])
-    told = {name for one in found if one.kind == "regression" and "peers" in one.evidence for name in one.devices}
+    told = {
+        name for one in found if one.kind == "regression" and "peers" in one.evidence for name in one.devices
+    }
     yield Outcome(kind="regression on some devices", size=FEW[step], hits=len(told & few), trials=len(few))
     yield Outcome(
         kind="wrong device: regression on some devices",
@@ -46,7 +48,9 @@ def changed_fleet(seed: int) -> Iterator[Outcome]:
     better = {
         one.group
         for one in found
-        if one.kind == "improvement" and one.effect is not None and one.effect.measure == "latency_p50_seconds"
+        if one.kind == "improvement"
+        and one.effect is not None
+        and one.effect.measure == "latency_p50_seconds"
     }
     right = f"target {SMALL}"
     yield Outcome(kind="improvement", size=BETTER[step], hits=int(right in better), trials=1)

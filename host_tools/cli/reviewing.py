@@ -38,12 +38,14 @@ def run_serve(options: argparse.Namespace) -> int:
     """Serve the page until Ctrl-C."""
     from host_tools.review.serve.server import serving  # noqa: PLC0415 - the reports need no web server
 
-    with _opened(options.store) as store:
-        with serving(store, host=options.host, port=options.port, token=options.token) as address:
-            print(f"The page of {options.store}: {address}\nCtrl-C ends it.", flush=True)
-            if not is_loopback(options.host):
-                _warn(exposure_warning(options.host, options.token))
-            _wait()
+    with (
+        _opened(options.store) as store,
+        serving(store, host=options.host, port=options.port, token=options.token) as address,
+    ):
+        print(f"The page of {options.store}: {address}\nCtrl-C ends it.", flush=True)
+        if not is_loopback(options.host):
+            _warn(exposure_warning(options.host, options.token))
+        _wait()
     return 0
 
 

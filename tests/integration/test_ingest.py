@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.request
@@ -523,17 +524,19 @@ def test_a_store_that_is_damaged_meanwhile_ends_it_and_a_backup_gets_what_was_no
 
 
 def test_it_ends_in_order_when_nobody_reads_what_it_prints(tmp_path: Path, mosquitto: Mosquitto) -> None:
-    port, store, temporary = mosquitto.start().port, tmp_path / "telemetry.duckdb", tmp_path / "temporary"
-    temporary.mkdir()
+    port, store = mosquitto.start().port, tmp_path / "telemetry.duckdb"
     command = [sys.executable, "-m", "host_tools", "ingest", "--broker", f"mqtt://127.0.0.1:{port}", "--json"]
-    with subprocess.Popen(
-        [*command, "--store", str(store)],
-        cwd=ROOT,
-        env={**os.environ, "TMPDIR": str(temporary)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
+    with (
+        tempfile.TemporaryDirectory() as temporary,  # the path of a socket has to be short
+        subprocess.Popen(
+            [*command, "--store", str(store)],
+            cwd=ROOT,
+            env={**os.environ, "TMPDIR": temporary},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process,
+    ):
         assert process.stdout is not None
         assert process.stderr is not None
         while not json.loads(process.stdout.readline())["connected"]:
@@ -544,7 +547,7 @@ def test_it_ends_in_order_when_nobody_reads_what_it_prints(tmp_path: Path, mosqu
         process.stdout.close()
         assert process.wait(120) == 0
         assert process.stderr.read() == ""
-    assert list(temporary.iterdir()) == []
+        assert list(Path(temporary).iterdir()) == []
     with duckdb.connect(str(store), read_only=True) as connection:
         assert connection.execute("SELECT count(*) FROM inference").fetchone() == (1,)
 

@@ -130,7 +130,9 @@ def test_a_worker_that_holds_too_much_reads_no_more_until_half_of_it_is_committe
         later = process.wait(lambda status: True, "it says how it is")
         assert (later.received, later.connected) == (full.received, True)
 
-    came = process.commit_until(lambda status: (status.received, status.held) == (60, 0), "all is acknowledged")
+    came = process.commit_until(
+        lambda status: (status.received, status.held) == (60, 0), "all is acknowledged"
+    )
     assert came == sent, "each came once: the connection that brought it was there to acknowledge it"
     assert process.wait(lambda status: True, "it says how it is").note is None
 
@@ -148,4 +150,6 @@ def test_a_worker_that_stays_full_leaves_the_broker_and_gets_again_what_it_could
         "all is acknowledged",
     )
     assert came[: away.received] == sent[: away.received], "what it held comes to the writer all the same"
-    assert set(came[away.received :]) == set(sent), "none of it could be acknowledged, so all of it came again"
+    assert set(came[away.received :]) == set(sent), (
+        "none of it could be acknowledged, so all of it came again"
+    )

@@ -143,7 +143,9 @@ def test_fleet_artifact_and_device_are_shown_one_from_the_other(chromium: Browse
     chart = "document.getElementById('timeline-chart')"
     kinds = chromium.ask(f"{chart}.data.map((trace) => trace.type)")
     assert kinds.count("heatmap") == 1
-    marks = chromium.ask(f"{chart}.data.filter((trace) => trace.yaxis === 'y6').flatMap((trace) => trace.hovertext)")
+    marks = chromium.ask(
+        f"{chart}.data.filter((trace) => trace.yaxis === 'y6').flatMap((trace) => trace.hovertext)"
+    )
     updates = [mark for mark in marks if "update committed" in mark]
     assert updates, marks
     drawn = chromium.ask(f"[...{chart}.querySelectorAll('.shapelayer path, .y6 .point, .xy6 .point')].length")

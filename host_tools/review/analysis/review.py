@@ -192,9 +192,7 @@ def _with_comparisons(check: Check, comparisons: tuple[Comparison, ...]) -> Chec
     also = [one for comparison in comparisons for one in comparison.checks if one.kind == check.kind]
     looked_at = check.looked_at + sum(one.looked_at for one in also)
     found = check.found + sum(one.found for one in also)
-    return dataclasses.replace(
-        check, looked_at=looked_at, found=found, note="" if looked_at else check.note
-    )
+    return dataclasses.replace(check, looked_at=looked_at, found=found, note="" if looked_at else check.note)
 
 
 def _drift_over_time(store: Answers, fleet: Fleet, *, seed: int) -> tuple[tuple[Finding, ...], Check]:

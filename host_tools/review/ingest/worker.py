@@ -232,7 +232,10 @@ class Worker:
             self._behind_since = None
             if self._note is not None and self._note.code == "writer_behind":
                 self._note = None
-        elif self._subscriber.descriptor is not None and now - self._behind_since > self._settings.behind_seconds:
+        elif (
+            self._subscriber.descriptor is not None
+            and now - self._behind_since > self._settings.behind_seconds
+        ):
             self._seal()  # what comes over the next connection is acknowledged there
             self._subscriber.close()
 

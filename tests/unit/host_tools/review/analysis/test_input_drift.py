@@ -112,4 +112,6 @@ def test_a_fleet_that_tells_of_no_inputs_is_told_so() -> None:
     (check,) = [one for one in review.checks if one.kind == "input_drift"]
     assert (check.looked_at, check.found) == (0, 0)
     assert "Too few devices told of their inputs" in check.note
-    assert any("Inputs were not compared: that needs 8 devices" in note for note in review.comparisons[0].notes)
+    assert any(
+        "Inputs were not compared: that needs 8 devices" in note for note in review.comparisons[0].notes
+    )
