@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _DAY = 86400.0
 _WEEK_DAYS = 7.0
+_UNMADE_SECONDS = 60.0
 _LEAST_DIGITS = 4
 """Fewer characters of a digest are a guess."""
 
@@ -45,6 +46,7 @@ def run_serve(options: argparse.Namespace) -> int:
         print(f"The page of {options.store}: {address}\nCtrl-C ends it.", flush=True)
         if not is_loopback(options.host):
             _warn(exposure_warning(options.host, options.token))
+        _warn_of_unmade(options.store, store, roll_of(store))
         _wait()
     return 0
 
@@ -226,7 +228,18 @@ def _roll(options: argparse.Namespace, store: TelemetryStore) -> Roll:
         raise NothingHeardError(
             f"{options.store}: there is no telemetry in it yet.", hint="`edgewright ingest` brings it."
         )
+    _warn_of_unmade(options.store, store, roll)
     return roll
+
+
+def _warn_of_unmade(where: str, store: TelemetryStore, roll: Roll) -> None:
+    """Say that figures lack messages: of a store that is copied while it is written, those of the last seconds always wait."""
+    since = store.unmade_since()
+    if since is not None and since < roll.newest - _UNMADE_SECONDS:
+        _warn(
+            f"{where}: not all windows from {_moment(since)} on are made, so figures lack messages. "
+            "`edgewright ingest` makes them when it runs with this store."
+        )
 
 
 def _looked(options: argparse.Namespace, roll: Roll) -> Looked:

@@ -32,7 +32,8 @@ _DRAIN_SECONDS: Final = 20.0
 _FIRST_ROLL_UP_SECONDS: Final = 2.0
 _FIRST_RETAIN_SECONDS: Final = 300.0
 """An ingest that never runs for an hour at a time removes what is old, too."""
-_QUICK_SECONDS: Final = 3.0
+_LAST_ROLL_UP_SECONDS: Final = 8.0
+"""With what workers take to end, less than the supervisor waits for the writer."""
 _SLICE_SECONDS: Final = 0.3
 
 
@@ -87,10 +88,7 @@ class Writer:
                     self._commit(frames)
                 self._keep_up()
                 self._tell()
-            if (
-                self._has_news or self._is_rolling_up
-            ) and self._roll_up_took < _QUICK_SECONDS:  # else the next ingest does it
-                self._try(self._store.roll_up)
+            self._roll_up_the_rest()
         finally:
             if self._backups is not None:
                 self._backups.finish()
@@ -176,6 +174,18 @@ class Writer:
             self._is_rolling_up = False
             # Never more than a third of the time: messages have to be written, too.
             self._roll_up_due = time.monotonic() + max(self._settings.roll_up_seconds, 2 * self._roll_up_took)
+
+    def _roll_up_the_rest(self) -> None:
+        """Make the windows that are left, as many as there is time for; the next ingest makes the others."""
+        end, failures = time.monotonic() + _LAST_ROLL_UP_SECONDS, self._failures
+        while self._is_rolling_up or self._has_news:
+            if time.monotonic() > end or self._failures > failures:
+                self._note = Note(
+                    "store",
+                    "the latest windows are not all made, so a review lacks messages; the next ingest with this store makes them.",
+                )
+                return
+            self._roll_up_some()
 
     def _try(self, work: Callable[[], object]) -> None:
         """Do what can wait."""
