@@ -284,6 +284,9 @@ def test_what_devices_say_is_only_ever_text(chromium: Browser, address: str) -> 
             == 0
         )
     assert HOSTILE in chromium.ask("document.querySelector('h1').textContent")
+    opened(chromium, address, f"?range=6h&device={device_id(0)}")
+    lines = "document.querySelector('[aria-labelledby=events] td .nowrap').getClientRects().length"
+    assert chromium.ask(lines) == 1, "a long text leaves the other columns no room"
     opened(chromium, address, "?range=6h&by=model_name")
     labels = chromium.ask(
         "[...document.querySelectorAll('#map-chart text')].map((text) => text.textContent).join('|')"
