@@ -132,8 +132,9 @@ def run_export(options: argparse.Namespace) -> int:
         looked = replace(looked, artifacts=tuple(artifact_named(text, known) for text in options.artifact))
         if options.otlp is not None:
             return _send(options, store, roll, looked)
-        name = options.timeline or options.devices
-        _write(name, _table_bytes(store, roll, looked, name, is_timeline=options.timeline is not None))
+        is_timeline = options.timeline is not None
+        name = options.timeline if is_timeline else options.devices
+        _write(name, _table_bytes(store, roll, looked, name, is_timeline=is_timeline))
     return 0
 
 

@@ -229,6 +229,8 @@ def test_files_are_written_whole(path: str, tmp_path: Path) -> None:
     ("arguments", "said"),
     [
         (["--timeline", "out.xlsx"], "expected one of csv, parquet"),
+        (["--timeline", ""], "expected one of csv, parquet, got ''"),
+        (["--devices", ""], "expected one of csv, parquet, got ''"),
         (["--timeline", "out.csv", "--since", "yesterday"], "--since: expected a time such as"),
         (["--timeline", "out.csv", "--label", "target"], "--label: expected KEY=VALUE"),
         (["--otlp", "http://localhost:1", "--header", "key"], "--header: expected KEY=VALUE"),

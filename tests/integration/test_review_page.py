@@ -111,11 +111,14 @@ def test_what_was_not_understood_is_listed_with_the_reason(
             "[...document.querySelectorAll('#dead-letters td')].map((one) => one.textContent)"
         )
         title = chromium.ask("document.title")
+        said = chromium.ask("document.getElementById('content').textContent")
+        charts = chromium.ask("document.querySelectorAll('.chart').length")
     store.close()
     assert told == "Not understood: 1 message"
     assert cells[1:] == ["ew/v1/x", "1", HOSTILE]
     assert title == "Fleet – Edgewright review"
-    chromium.problems.clear()  # nothing was heard, so there is nothing to find
+    assert "No device was heard yet." in said
+    assert charts == 0, "an empty chart, of 1970"
 
 
 def test_what_is_wrong_is_told_once(chromium: Browser, address: str) -> None:

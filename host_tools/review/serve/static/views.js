@@ -16,6 +16,10 @@ export async function fleetView(content, page, signal) {
     page.get(`api/groups?${page.asked(state, "by", "inner")}`, signal), page.get(`api/devices?${ranked}`, signal),
   ]);
   if (signal.aborted) return timeline.shown;
+  if (!timeline.shown.newest) {
+    content.replaceChildren(element("h1", {}, "Fleet"), element("div", { class: "card" }, element("p", {}, "No device was heard yet. As soon as one speaks, Live shows it, or reload this page."), element("p", { class: "soft" }, "Does ", element("code", {}, "edgewright ingest"), " run with this store, is an agent running, and have both the same broker and topic root?"), deadLetters(fleet)));
+    return timeline.shown;
+  }
   const title = state.artifact.length > 1 ? "Two artifacts" : state.artifact.length ? timeline.lines[0].name : "Fleet";
   const chart = kept(content, "timeline-chart");
   content.replaceChildren(
@@ -65,9 +69,13 @@ function overview(fleet, page) {
     return element("li", {}, link);
   });
   const choose = element("select", { id: "filter", onchange: (event) => { if (event.target.value) page.go({ label: [...page.state.label, event.target.value], page: "1" }); } }, element("option", { value: "" }, "only devices with …"), ...Object.entries(fleet.label_values).flatMap(([key, values]) => (values.length > 1 ? values.map((value) => element("option", { value: `${key}=${value}` }, `${key} = ${value}`)) : [])));
+  return element("div", { class: "card" }, element("div", { class: "row" }, element("ul", { class: "chips", "aria-label": "Devices by status" }, ...chips), element("label", {}, "Filter", choose)), tiles(fleet.total), deadLetters(fleet));
+}
+
+function deadLetters(fleet) {
+  if (!fleet.dead_letters) return null;
   const letters = [{ title: "Received (UTC)", show: (row) => atOnce(row.received) }, { title: "Topic", show: (row) => row.topic }, { title: "Bytes", number: true, show: (row) => whole(row.payload_bytes) }, { title: "Why", show: (row) => row.reason }];
-  const dead = fleet.dead_letters ? element("details", { id: "dead-letters" }, element("summary", {}, `Not understood: ${fleet.dead_letters >= 100 ? "100 messages or more" : fleet.dead_letters === 1 ? "1 message" : `${fleet.dead_letters} messages`}`), table(letters, fleet.latest_dead_letters, { caption: "The latest, whenever they came." })) : null;
-  return element("div", { class: "card" }, element("div", { class: "row" }, element("ul", { class: "chips", "aria-label": "Devices by status" }, ...chips), element("label", {}, "Filter", choose)), tiles(fleet.total), dead);
+  return element("details", { id: "dead-letters" }, element("summary", {}, `Not understood: ${fleet.dead_letters >= 100 ? "100 messages or more" : fleet.dead_letters === 1 ? "1 message" : `${fleet.dead_letters} messages`}`), table(letters, fleet.latest_dead_letters, { caption: "The latest, whenever they came." }));
 }
 
 function timelineCard(chart, answer, page) {
