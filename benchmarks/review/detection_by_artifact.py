@@ -30,9 +30,8 @@ def changed_fleet(seed: int) -> Iterator[Outcome]:
     faster = Injection(fault="latency", size=-BETTER[step], with_artifact=1, target=SMALL)
     plan = FleetPlan(devices=DEVICES, days=DAYS, injections=(slower, faster))
     fleet = SimulatedFleet(seed, plan)
-    found = compare(
-        SimulatedStore(fleet), *fleet.artifacts, Selection(start=plan.start, end=plan.end)
-    ).findings
+    old, new = fleet.artifacts
+    found = compare(SimulatedStore(fleet), old, new, Selection(start=plan.start, end=plan.end)).findings
 
     few = set(fleet.truth.devices[0])
     told = {
