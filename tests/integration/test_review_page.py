@@ -290,6 +290,9 @@ def test_what_devices_say_is_only_ever_text(chromium: Browser, address: str) -> 
     opened(chromium, address, f"?range=6h&device={device_id(0)}")
     lines = "document.querySelector('[aria-labelledby=events] td .nowrap').getClientRects().length"
     assert chromium.ask(lines) == 1, "a long text leaves the other columns no room"
+    chromium.shape(width=390)
+    width = "document.querySelector('[aria-labelledby=events] td .prose').getBoundingClientRect().width"
+    assert chromium.ask(width) > 150, "nor do they leave it none"
     opened(chromium, address, "?range=6h&by=model_name")
     labels = chromium.ask(
         "[...document.querySelectorAll('#map-chart text')].map((text) => text.textContent).join('|')"

@@ -6,6 +6,7 @@ import { findingsCard } from "./findings.js";
 const TABLE_ROWS = 200;
 const REASON_LENGTH = 80; // what a device says of itself may be a page long; its own view has all of it
 const atOnce = (time) => element("span", { class: "nowrap" }, moment(time));
+const prose = (text) => element("span", { class: "prose" }, text);
 const clipped = (text) => (text.length > REASON_LENGTH ? `${[...text].slice(0, REASON_LENGTH).join("")} …` : text);
 
 export async function fleetView(content, page, signal) {
@@ -74,7 +75,7 @@ function overview(fleet, page) {
 
 function deadLetters(fleet) {
   if (!fleet.dead_letters) return null;
-  const letters = [{ title: "Received (UTC)", show: (row) => atOnce(row.received) }, { title: "Topic", show: (row) => row.topic }, { title: "Bytes", number: true, show: (row) => whole(row.payload_bytes) }, { title: "Why", show: (row) => row.reason }];
+  const letters = [{ title: "Received (UTC)", show: (row) => atOnce(row.received) }, { title: "Topic", show: (row) => row.topic }, { title: "Bytes", number: true, show: (row) => whole(row.payload_bytes) }, { title: "Why", show: (row) => prose(row.reason) }];
   return element("details", { id: "dead-letters" }, element("summary", {}, `Not understood: ${fleet.dead_letters >= 100 ? "100 messages or more" : fleet.dead_letters === 1 ? "1 message" : `${fleet.dead_letters} messages`}`), table(letters, fleet.latest_dead_letters, { caption: "The latest, whenever they came." }));
 }
 
@@ -176,7 +177,7 @@ function inputsCard(device) {
 }
 
 function eventsCard(device) {
-  const columns = [{ title: "Time (UTC)", show: (row) => atOnce(row.time) }, { title: "What", show: (row) => element("span", { class: "id" }, `${row.kind} ${row.name}`) }, { title: "Severity", show: (row) => chip(row.severity) }, { title: "", show: (row) => row.text }];
+  const columns = [{ title: "Time (UTC)", show: (row) => atOnce(row.time) }, { title: "What", show: (row) => element("span", { class: "id" }, `${row.kind} ${row.name}`) }, { title: "Severity", show: (row) => chip(row.severity) }, { title: "", show: (row) => prose(row.text) }];
   return element("section", { class: "card", "aria-labelledby": "events" }, element("h2", { id: "events" }, "Events"), device.events.length ? table(columns, device.events, { rowClass: (row) => row.severity }) : element("p", { class: "soft" }, "None in this time."));
 }
 
