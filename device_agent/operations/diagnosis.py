@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from device_agent.check.disk import existing_part
 from device_agent.config import named_models
 from device_agent.config.paths import socket_path
 from device_agent.contract.errors import EdgewrightError
@@ -132,19 +134,23 @@ def _updates(config: AgentConfig) -> tuple[Finding, ...]:
 def _disk(config: AgentConfig) -> Finding:
     folder = config.spool.path.parent
     try:
-        free = shutil.disk_usage(folder).free
+        there = existing_part(folder)
+        if not there.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, f"{there} is no folder")
+        free = shutil.disk_usage(there).free
     except OSError as error:
         return Finding(
             name="disk",
             verdict="error",
             text=f"{folder}: {error.strerror or error}",
-            cure="Make the folder, or set spool.path.",
+            cure="Set spool.path to a file in a folder that the agent may make and write.",
         )
     low = free < _DISK_RESERVE_BYTES
+    made = "" if there == folder else "will be made; "
     return Finding(
         name="disk",
         verdict="warning" if low else "ok",
-        text=f"{folder}: {free >> 20} MiB free",
+        text=f"{folder}: {made}{free >> 20} MiB free",
         cure="Free space: without it messages are kept in memory only." if low else "",
     )
 

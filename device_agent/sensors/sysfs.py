@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _MAX_BYTES: Final = 128
+_NOT_THERE: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
 def read_text(path: Path) -> str | Absent:
@@ -47,6 +48,15 @@ def read_scaled(path: Path, factor: float) -> float | Absent:
     """Return the integer that a file holds times ``factor``, which turns the kernel's unit into a base unit."""
     number = read_integer(path)
     return number if isinstance(number, Absent) else number * factor
+
+
+def is_there(path: Path) -> bool:
+    """Return whether there is something, or something that may not be looked at: whoever reads it is told why. Raises nothing, as `Path.exists` does."""
+    try:
+        path.stat()
+    except OSError as error:
+        return error.errno not in _NOT_THERE
+    return True
 
 
 def children(folder: Path, prefix: str = "") -> list[Path]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from device_agent.sensors.reading import Absent, Measured
-from device_agent.sensors.sysfs import children, read_integer
+from device_agent.sensors.sysfs import children, is_there, read_integer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,7 +33,7 @@ def read_throttle_counts(sysfs_root: Path) -> list[Measured]:
     folders = [
         core / "thermal_throttle"
         for core in children(sysfs_root / "devices/system/cpu", "cpu")
-        if core.name[3:].isdigit() and (core / "thermal_throttle").is_dir()
+        if core.name[3:].isdigit() and is_there(core / "thermal_throttle")
     ]
     if not folders:
         return []

@@ -176,6 +176,13 @@ class TrialFailed:
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class TrialUnbegun:
+    """There was no process for a trial or a shadow run (no memory, too many processes), which says nothing of the candidate."""
+
+    message: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:
     """A window of a model's running release.
@@ -227,6 +234,7 @@ Occurrence = (
     | Tried
     | Shadowed
     | TrialFailed
+    | TrialUnbegun
     | Observed
     | RunFailed
     | Stopping

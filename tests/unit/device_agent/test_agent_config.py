@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
+import os
 import ssl
 from pathlib import Path
 
@@ -274,6 +276,8 @@ def test_a_byte_order_mark_in_front_is_no_part_of_the_text(tmp_path: Path) -> No
     (tmp_path / "secret").write_bytes(b"\xef\xbb\xbfs3cret\r\n")
     by_file = parsed(f'[mqtt]\nusername = "u"\npassword_file = "{tmp_path}/secret"')
     assert mqtt_password(by_file.mqtt) == "s3cret"
+    (tmp_path / "secret").write_bytes("a\x85b\u2028c\nd".encode())
+    assert mqtt_password(by_file.mqtt) == "a\x85b\u2028c"
 
 
 def test_tls_files_are_looked_at_at_the_start_but_not_when_there_is_no_broker() -> None:
@@ -291,6 +295,18 @@ def test_a_file_is_named_when_it_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "big.toml").write_bytes(b"#" * (1 << 21))
     with pytest.raises(ConfigError, match="some other file"):
         load_config(tmp_path / "big.toml")
+
+
+def test_who_may_not_read_the_file_is_told_who_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> int:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    (tmp_path / "agent.toml").write_text(LEAST)
+    monkeypatch.setattr(os, "open", refuse)  # root may read everything
+    with pytest.raises(
+        ConfigError, match=r"cannot be read: Permission denied\. Run it as root, or as the agent's own user"
+    ):
+        load_config(tmp_path / "agent.toml")
 
 
 @pytest.mark.parametrize("key", ['[results]\njsonl = "NAME"', '[status]\nsocket = "NAME"'])

@@ -451,6 +451,33 @@ def test_a_restart_appends(tmp_path: Path) -> None:
     assert (tmp_path / "r.jsonl").read_bytes() == b"a\nb\n"
 
 
+@pytest.mark.parametrize("goes", ["moved", "removed", "with its folder"])
+def test_a_file_that_is_moved_away_or_removed_is_begun_anew(tmp_path: Path, goes: str) -> None:
+    path = tmp_path / "folder" / "r.jsonl"
+    file = ResultsFile(path, max_bytes=1000)
+    file.write([b"a"])
+    if goes == "moved":
+        path.rename(tmp_path / "a")
+    elif goes == "removed":
+        path.unlink()
+    else:
+        path.parent.rename(tmp_path / "aside")
+    file.write([b"b"])
+    file.write([b"c"])
+    file.close()
+    assert path.read_bytes() == b"b\nc\n"
+
+
+def test_half_a_line_that_a_power_cut_left_does_not_spoil_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    path.write_bytes(b'{"n": 1}\n{"n": ')
+    file = ResultsFile(path, max_bytes=1000)
+    file.write([b'{"n": 3}'])
+    file.write([b'{"n": 4}'])
+    file.close()
+    assert path.read_bytes() == b'{"n": 1}\n{"n": \n{"n": 3}\n{"n": 4}\n'
+
+
 def test_a_file_that_cannot_be_opened_is_tried_again(tmp_path: Path) -> None:
     (tmp_path / "way").write_text("in the way")
     file = ResultsFile(tmp_path / "way" / "r.jsonl", max_bytes=1000)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from device_agent.contract.units import READING_NAME, unit_of
-from device_agent.sensors import battery, cpufreq, hwmon, thermal
+from device_agent.sensors import battery, cpufreq, host, hwmon, thermal
 from device_agent.sensors.host import boot_id, clock_is_synchronized, host_facts
 from device_agent.sensors.rapl import RaplCounters
 from device_agent.sensors.reading import Absent, Measured, slug, with_distinct_names
@@ -68,6 +69,34 @@ def test_an_error_of_the_driver_is_absent() -> None:
     value = read_text(Path("/proc/self/mem"))
     assert isinstance(value, Absent)
     assert value.reason.startswith("EIO")
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO])
+def test_what_may_not_be_looked_at_ends_nothing_and_vouches_for_no_clock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    root = tree(
+        tmp_path,
+        {
+            "class/hwmon/hwmon0/name": "tmp102",
+            "class/hwmon/hwmon0/temp1_input": 40_000,
+            "class/power_supply/BAT0/type": "Battery",
+            "class/power_supply/AC/online": 1,
+            "devices/system/cpu/cpu0/cpufreq/scaling_max_freq": 1,
+            "devices/platform/soc/soc:firmware/get_throttled": "0",
+        },
+    )
+
+    def refuse(*_: object, **__: object) -> os.stat_result:  # root may look at everything
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "stat", refuse)
+    sensors = Sensors(sysfs_root=root, state_directory=tmp_path, pss_interval_seconds=60.0)
+    named = values([*sensors.heat(), *sensors.power(0.0)])
+    assert named["hwmon_tmp102_temp1_celsius"] == 40.0
+    assert named["supply_bat0_charge_ratio"] == f"ENOENT on {root}/class/power_supply/BAT0/capacity"
+    monkeypatch.setattr(host, "_adjtimex", lambda: host._TIME_ERROR)
+    assert not clock_is_synchronized()
 
 
 def test_children_come_in_the_order_of_their_numbers(tmp_path: Path) -> None:

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from device_agent.config import parse_config
+from device_agent.operations.diagnosis import Finding, diagnose
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CONFIG = '[device]\nid = "d"\n[artifact]\npath = "a.ewa"\n[spool]\npath = "{}"\n'
+
+
+def disk_of(folder: Path, spool: str) -> Finding:
+    config = parse_config(CONFIG.format(spool).encode(), origin="agent.toml", folder=folder)
+    (found,) = (one for one in diagnose(config) if one.name == "disk")
+    return found
+
+
+@pytest.mark.parametrize("spool", ["spool.db", "not/yet/spool.db"])
+def test_a_folder_that_run_makes_by_itself_is_no_fault(tmp_path: Path, spool: str) -> None:
+    found = disk_of(tmp_path, spool)
+    assert found.verdict in ("ok", "warning")  # the second where this machine has hardly any room
+    assert found.text.endswith("MiB free")
+    assert ("will be made" in found.text) == (spool != "spool.db")
+    assert list(tmp_path.iterdir()) == [], "it changes nothing"
+
+
+def test_a_folder_that_cannot_be_made_is_one(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    found = disk_of(tmp_path, "file/state/spool.db")
+    assert (found.verdict, found.text) == (
+        "error",
+        f"{tmp_path}/file/state: {tmp_path}/file is no folder",
+    )
+    assert "Set spool.path to a file in a folder" in found.cure
