@@ -51,7 +51,7 @@ def read_scaled(path: Path, factor: float) -> float | Absent:
 
 
 def is_there(path: Path) -> bool:
-    """Return whether there is something, or something that may not be looked at: whoever reads it is told why. Raises nothing, as `Path.exists` does."""
+    """Return whether there is something, be it that it may not be looked at (`Path.exists` raises then): whoever reads it is told why."""
     try:
         path.stat()
     except OSError as error:
