@@ -4,7 +4,11 @@ import dataclasses
 import errno
 import json
 import os
+import re
 import ssl
+import sys
+import typing
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -12,8 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from device_agent.broker import broker_settings, courier_limits
-from device_agent.config import AgentConfig, described, load_config, mqtt_password, parse_config
+from device_agent.config import SECTIONS, AgentConfig, described, load_config, mqtt_password, parse_config
 from device_agent.contract.errors import ConfigError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 LEAST = """
 [device]
@@ -225,6 +234,54 @@ def test_a_wrong_setting_names_file_key_expected_and_got(text: str, says: str) -
     assert says in str(caught.value)
     assert str(caught.value).startswith("agent.toml: ")
     assert len(str(caught.value)) < 400
+
+
+KEYS = [
+    (table, field.name, typing.get_type_hints(kind)[field.name], field.metadata)
+    for table, kind in SECTIONS.items()
+    for field in dataclasses.fields(kind)
+    if table != "model"
+]
+NUMBERS = [(table, key, hint, bounds) for table, key, hint, bounds in KEYS if "low" in bounds]
+ODD_VALUES = ("{}", "[{a = 1}]", "1979-05-27T07:32:00Z", "07:32:00", "[[]]", '[""]')
+"""Of a type that no key has."""
+
+
+def with_key(table: str, key: str, value: str) -> str:
+    """Return a configuration with one key set, in place of what it was."""
+    document = tomllib.loads(LEAST)
+    tables = {
+        name: {inner: json.dumps(text) for inner, text in one.items()} for name, one in document.items()
+    }
+    tables.setdefault(table, {})[key] = value
+    return "".join(
+        f"[{name}]\n" + "".join(f"{inner} = {text}\n" for inner, text in one.items())
+        for name, one in tables.items()
+    )
+
+
+@pytest.mark.parametrize(("table", "key", "hint", "bounds"), KEYS)
+def test_every_key_refuses_every_other_type(table: str, key: str, hint: object, bounds: object) -> None:
+    takes_text = hint in (str, Path) or "str" in str(hint) or "Path" in str(hint)
+    for value in (
+        *ODD_VALUES,
+        "true" if hint is not bool else "1",
+        "5" if takes_text or hint is bool else '"x"',
+    ):
+        with pytest.raises(ConfigError) as caught:
+            parsed(base=with_key(table, key, value))
+        assert re.match(rf"agent\.toml: {table}\.{key}: expected .+, got .", str(caught.value)), value
+
+
+@pytest.mark.parametrize(("table", "key", "hint", "bounds"), NUMBERS)
+def test_every_number_refuses_what_is_out_of_its_range(
+    table: str, key: str, hint: object, bounds: Mapping[str, float]
+) -> None:
+    for value in (bounds["low"] - 1, bounds["high"] + 1, -(10**40), 10**40):
+        with pytest.raises(ConfigError) as caught:
+            parsed(base=with_key(table, key, str(int(value))))
+        said = rf"agent\.toml: {table}\.{key}: expected \S+ to \S+, got {int(value)}"
+        assert re.match(said, str(caught.value)), value
 
 
 @pytest.mark.parametrize("topic", ["#", "+", "a/+/b", "a/b/#", "/", "$share/g/a", "frames"])
