@@ -109,8 +109,9 @@ def _secrets(config: AgentConfig) -> list[bytes]:
         return []  # it cannot be read here, so nothing of ours has read it either
     if not password:
         return []
-    forms = (password, visible(password), visible_json(password)[1:-1], json.dumps(password)[1:-1])
-    return [form.encode("utf-8", "backslashreplace") for form in dict.fromkeys(forms)]
+    forms = {password, visible(password), visible_json(password)[1:-1], json.dumps(password)[1:-1]}
+    # The longest first: what JSON makes of a backslash holds the backslash.
+    return [form.encode("utf-8", "backslashreplace") for form in sorted(forms, key=len, reverse=True)]
 
 
 def _json(document: Mapping[str, object]) -> str:
