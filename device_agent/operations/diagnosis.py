@@ -94,7 +94,9 @@ def _of_status(status: Mapping[str, Any], config: AgentConfig) -> Iterator[Findi
         )
     spool = status.get("spool")
     if spool:
-        share = spool["bytes"] / config.spool.max_bytes
+        share = spool["bytes"] / (
+            config.spool.max_bytes if spool["on_disk"] else config.spool.memory_max_bytes
+        )
         bad = not spool["on_disk"] or share > _FULL_RATIO or spool["dropped_total"]
         yield Finding(
             name="spool",

@@ -218,7 +218,8 @@ def test_a_configuration_cannot_be_changed() -> None:
             '[heat]\nvariant_digest = "sha256:%s"' % ("0" * 64),
             "heat.variant_digest: heat.variant_path is missing",
         ),
-        ('[heat]\nvariant_digest = "md5:1"', "heat.variant_digest:"),
+        ('[heat]\nvariant_digest = "md5:1"', "agent.toml: heat.variant_digest: expected 'sha256:'"),
+        ('[heat]\nvariant_digest = "%s"' % ("x" * 5_000), "hexadecimal digits, got 'xxx"),
         (
             "[source]\nrate_hz = 1.0\n[heat]\nslow_celsius = 70.0",
             "heat.slow_rate_hz: must be below source.rate_hz",

@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from device_agent.config import parse_config
+from device_agent.config.paths import socket_path
 from device_agent.operations.diagnosis import Finding, diagnose
+from device_agent.operations.status_socket import StatusServer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,6 +28,20 @@ def test_a_folder_that_run_makes_by_itself_is_no_fault(tmp_path: Path, spool: st
     assert found.text.endswith("MiB free")
     assert ("will be made" in found.text) == (spool != "spool.db")
     assert list(tmp_path.iterdir()) == [], "it changes nothing"
+
+
+@pytest.mark.parametrize(("on_disk", "full"), [(True, "6 % full"), (False, "100 % full")])
+def test_a_spool_in_memory_is_held_against_its_own_bound(tmp_path: Path, on_disk: bool, full: str) -> None:
+    config = parse_config(CONFIG.format("spool.db").encode(), origin="agent.toml", folder=tmp_path)
+    spool = {"messages": 9, "bytes": 4 << 20, "dropped_total": 0, "on_disk": on_disk}
+    status = {"agent": {"pid": 1, "phase": "running"}, "health": {"status": "up"}, "spool": spool}
+    server = StatusServer(socket_path(config), lambda answers: answers.put(status))
+    try:
+        (found,) = (one for one in diagnose(config) if one.name == "spool")
+    finally:
+        server.close()
+    assert full in found.text
+    assert found.verdict == ("ok" if on_disk else "warning")
 
 
 def test_a_folder_that_cannot_be_made_is_one(tmp_path: Path) -> None:
