@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+_UNREAD: Final = (errno.EPIPE, errno.ENXIO, errno.EAGAIN)
+"""Of a pipe: closed at its other end, never opened there, or full."""
 _PATIENCE_MILLISECONDS: Final = 1_000
 """How long a reader who takes nothing is waited for, once: the agent's loop has other work."""
 
@@ -49,9 +51,12 @@ class ResultsFile:
         except OSError as error:
             if not isinstance(error, BlockingIOError):
                 self.close()
+            where = self._path if self._is_own else "standard output"
             raise StorageError(
-                f"results.jsonl: {self._path}: cannot be written: {error.strerror or error}.",
-                hint="Free space, or make the file writable.",
+                f"results.jsonl: {where}: cannot be written: {error.strerror or error}.",
+                hint="Does somebody read it?"
+                if error.errno in _UNREAD
+                else "Free space, or make the file writable.",
             ) from error
 
     def close(self) -> None:

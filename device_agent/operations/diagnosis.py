@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import glob
 import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 
 Verdict = Literal["ok", "warning", "error"]
 
-_DISK_RESERVE_BYTES: Final = 64 << 20
+_LOG_OF_THE_SPOOL_BYTES: Final = 1 << 20
+"""SQLite's, beside the file; see `telemetry.store`."""
 _FULL_RATIO: Final = 0.8
 
 
@@ -140,6 +142,7 @@ def _disk(config: AgentConfig) -> Finding:
         if not there.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, f"{there} is no folder")
         free = shutil.disk_usage(there).free
+        taken = sum(file.stat().st_size for file in folder.glob(f"{glob.escape(config.spool.path.name)}*"))
     except OSError as error:
         return Finding(
             name="disk",
@@ -147,13 +150,17 @@ def _disk(config: AgentConfig) -> Finding:
             text=f"{folder}: {error.strerror or error}",
             cure="Set spool.path to a file in a folder that the agent may make and write.",
         )
-    low = free < _DISK_RESERVE_BYTES
+    more = max(0, config.spool.max_bytes + _LOG_OF_THE_SPOOL_BYTES - taken)
+    low = free < more
     made = "" if there == folder else "will be made; "
     return Finding(
         name="disk",
         verdict="warning" if low else "ok",
-        text=f"{folder}: {made}{free >> 20} MiB free",
-        cure="Free space: without it messages are kept in memory only." if low else "",
+        text=f"{folder}: {made}{free >> 20} MiB free"
+        + (f", and the spool may take {-(-more >> 20)} MiB more" if low else ""),
+        cure="Free space, or lower spool.max_bytes: without it messages are kept in memory only."
+        if low
+        else "",
     )
 
 
