@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from device_agent.sensors.reading import Absent, Measured, slug
-from device_agent.sensors.sysfs import children, is_there, read_integer, read_scaled, read_text
+from device_agent.sensors.sysfs import children, is_there, read_celsius, read_integer, read_scaled, read_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,7 +51,7 @@ def read_temperatures(sysfs_root: Path) -> list[Measured]:
     return [
         _reading(
             f"supply_{slug(supply.name)[:40]}_celsius",
-            read_scaled(supply / "temp", 0.1),
+            read_celsius(supply / "temp", 0.1),
             scope=_scope(supply),
         )
         for supply in children(sysfs_root / "class/power_supply")

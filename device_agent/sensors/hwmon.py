@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from device_agent.sensors.reading import Absent, Measured, slug
-from device_agent.sensors.sysfs import children, is_there, read_integer, read_scaled, read_text
+from device_agent.sensors.sysfs import children, is_there, read_celsius, read_integer, read_scaled, read_text
 
 if TYPE_CHECKING:
     from device_agent.contract.telemetry import Quality
@@ -48,7 +48,7 @@ def read_temperatures(sysfs_root: Path) -> list[Measured]:
     readings = []
     for chip in _chips(sysfs_root):
         readings += [
-            _reading(chip, f"temp{number}", read_scaled(file, _MILLI), unit="celsius", quality="sampled")
+            _reading(chip, f"temp{number}", read_celsius(file, _MILLI), unit="celsius", quality="sampled")
             for number, file in _channels(chip.folder, "temp")
         ]
         if chip.name == "rpi_volt" and is_there(chip.folder / _ALARM):

@@ -82,8 +82,13 @@ class ThrottleWatch:
         return ""
 
 
+def _count(file: Path) -> int | Absent:
+    count = read_integer(file)
+    return Absent(f"{file} holds {count}, which cannot be") if isinstance(count, int) and count < 0 else count
+
+
 def _summed(name: str, files: list[Path]) -> Measured:
-    values = [read_integer(file) for file in files]
+    values = [_count(file) for file in files]
     broken = next((value for value in values if isinstance(value, Absent)), None)
     total = broken or float(sum(value for value in values if not isinstance(value, Absent)))
     return Measured(name=name, value=total, source="thermal_throttle", scope="cpu", quality="counter")
