@@ -158,8 +158,8 @@ class Shadowed:
     """The candidate ran beside the current model.
 
     Attributes:
-        frames: Frames that both saw; 0: none came in time.
-        cosine: Mean cosine of the angle between both models' outputs; None when they cannot be compared.
+        frames: Frames that both saw; 0: none came in time, or they cannot be compared.
+        cosine: Mean cosine of the angle between both models' outputs; None when ``frames`` is 0.
         note: Why they cannot be compared; empty when they can.
     """
 

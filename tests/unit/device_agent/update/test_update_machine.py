@@ -173,6 +173,26 @@ def test_a_trial_that_takes_the_device_down_is_given_up() -> None:
     assert told(checked(started(state), offer())) == [("update_rejected", "crash_loop")]
 
 
+@pytest.mark.parametrize(
+    ("shadowed", "said"),
+    [
+        (was.Shadowed(frames=9, cosine=0.99), "over 9 frames, the outputs' mean cosine was 0.9900"),
+        (was.Shadowed(frames=0, cosine=None), "no frame came for a shadow run"),
+        (
+            was.Shadowed(frames=0, cosine=None, note="its outputs are other ones"),
+            "cannot be held against the current model's: its outputs are other ones",
+        ),
+    ],
+)
+def test_an_activation_says_what_the_shadow_run_has_shown(shadowed: was.Shadowed, said: str) -> None:
+    machine = started()
+    checked(machine, offer())
+    machine.handle(was.Fetched())
+    machine.handle(was.Tried(samples=1, largest_lsb=0.0, load_seconds=0.1))
+    (notice,) = (one.notice for one in machine.handle(shadowed) if isinstance(one, do.Tell))
+    assert said in notice.text
+
+
 def test_models_that_disagree_are_not_activated() -> None:
     machine = started()
     checked(machine, offer())
