@@ -81,6 +81,7 @@ check_interval_seconds = 5
 require_synced_clock = false
 shadow_frames = 5
 probation_seconds = 1
+probation_p95_ratio = 1000
 """
 
 
@@ -279,7 +280,7 @@ def use(guest: Guest, port: int) -> None:
 def take_update(guest: Guest, work: Path) -> None:
     """Let the service take another artifact from a signed repository, with what the package brings and nothing else."""
     repository = Repository(work / "repository", KeyRing(work / "keys"))
-    shutil.copy(repository.init(), guest.folder / "etc/edgewright/root.json")
+    shutil.copyfile(repository.init(), guest.folder / "etc/edgewright/root.json")
     null_artifact.write_null_artifact(
         work / "next.ewa",
         {"latency_seconds": 0.002},
