@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import glob
 import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -142,7 +141,8 @@ def _disk(config: AgentConfig) -> Finding:
         if not there.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, f"{there} is no folder")
         free = shutil.disk_usage(there).free
-        taken = sum(file.stat().st_size for file in folder.glob(f"{glob.escape(config.spool.path.name)}*"))
+        files = [config.spool.path.with_name(config.spool.path.name + suffix) for suffix in ("", "-wal")]
+        taken = sum(file.stat().st_size for file in files if file.exists())
     except OSError as error:
         return Finding(
             name="disk",
