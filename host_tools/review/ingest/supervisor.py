@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 from device_agent.contract.errors import ContractError, EdgewrightError, TransferError
-from host_tools.errors import InputError, StoreError, StoreInUseError
+from host_tools.errors import InputError, StoreDamagedError, StoreError, StoreInUseError
 from host_tools.review.ingest.channel import (
     Channel,
     Fatal,
@@ -43,7 +43,8 @@ _TURN_SECONDS: Final = 0.25
 _WORKERS_DRAIN_SECONDS: Final = 20.0
 _WRITER_DRAIN_SECONDS: Final = 30.0
 _ERRORS: Final[dict[str, type[EdgewrightError]]] = {
-    kind.code: kind for kind in (StoreError, StoreInUseError, InputError, ContractError, TransferError)
+    kind.code: kind
+    for kind in (StoreError, StoreDamagedError, StoreInUseError, InputError, ContractError, TransferError)
 }
 
 
@@ -116,6 +117,7 @@ class Supervisor:
         """Work until `stop` is called, or for so long; then end everything in order.
 
         Raises:
+            StoreDamagedError: The store's file is damaged, at the start or later.
             StoreError: The store cannot be opened at the start.
             TransferError: The broker refuses at the start, or another ingest takes a session away.
             InputError: The store's address is none, or certificates cannot be used.
@@ -248,12 +250,7 @@ class Supervisor:
                 self._places.append(_Place("retire", child.slot + 1))
             return
         error = None if child.fatal is None else _error(child.fatal)
-        if (
-            error is not None
-            and child.fatal is not None
-            and child.fatal.code != INTERNAL
-            and (not place.has_worked or child.role != "writer")
-        ):
+        if error is not None and not _may_pass(child, place):
             raise error
         place.pauses.failed(time.monotonic())
         self._restarts += 1
@@ -290,8 +287,8 @@ class Supervisor:
                 while child.channel is not None:
                     self._listen(child)
                 child.let_go()
-        self._show(self._overview())
         self._meeting_place.close()
+        self._show(self._overview())
 
     def _overview(self) -> Overview:
         return self._totals.overview(
@@ -300,6 +297,13 @@ class Supervisor:
             restarts=self._restarts,
             seconds=time.monotonic() - self._began,
         )
+
+
+def _may_pass(child: _Child, place: _Place) -> bool:
+    """Whether another process of its kind may get on: a disk gets room again, and a damaged file stays as it is."""
+    if child.fatal is None or child.fatal.code == INTERNAL:
+        return True
+    return child.role == "writer" and place.has_worked and child.fatal.code != StoreDamagedError.code
 
 
 def _error(told: Fatal) -> EdgewrightError:
