@@ -51,7 +51,8 @@ def devices_show(options: argparse.Namespace) -> int:
     jobs = server.ask("GET", f"/devices/{name_of(options.id)}/jobs")["items"]
     if options.json:
         return _print({**device, "desired": desired, "jobs": jobs})
-    for name, value in {**device, "shall run": _shall_run(desired)}.items():
+    waits = {} if desired["unsigned"] is None else {"waits": desired["unsigned"]}
+    for name, value in {**device, "shall run": _shall_run(desired), **waits}.items():
         shown = moment(value) if name.endswith("_seconds") else value
         _line(
             f"{name}: {json.dumps(shown, ensure_ascii=False) if isinstance(shown, (dict, list)) else shown}"
