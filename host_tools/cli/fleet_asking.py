@@ -8,11 +8,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
 from host_tools.cli.fleet_server import FleetServer
+from host_tools.cli.printing import print_list
 from host_tools.errors import InputError
 from host_tools.review.wire_text import harmless
 
@@ -238,10 +235,7 @@ def tell(options: argparse.Namespace, answer: object, rows: Sequence[Mapping[str
     if not rows:
         print("none")
         return 0
-    table = Table(*rows[0])
-    for row in rows:
-        table.add_row(*(Text(harmless(str(value))) for value in row.values()))
-    Console().print(table)
+    print_list(tuple(rows[0]), [tuple(row.values()) for row in rows])
     return 0
 
 

@@ -12,10 +12,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from rich.console import Console
-from rich.table import Table
-
 from device_agent.contract.errors import EdgewrightError
+from host_tools.cli.printing import print_list
 from host_tools.errors import InputError, OutputError
 from host_tools.fleet.serve.asked import TokenAsked
 from host_tools.fleet.serve.patterns import expected_by
@@ -32,7 +30,7 @@ if TYPE_CHECKING:
     from host_tools.fleet.field.listener import Listener
     from host_tools.fleet.field.observations import Said
     from host_tools.fleet.outside import Enrolment, Field, Findings
-    from host_tools.fleet.records import AuditEntry
+    from host_tools.fleet.records import ApiToken, AuditEntry
     from host_tools.fleet.service import FleetService
     from host_tools.fleet.store.fleet_store import FleetStore
     from host_tools.review.remote_telemetry import RemoteTelemetry
@@ -109,13 +107,17 @@ def token_list(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps([asdict(token) for token in tokens], indent=1))
         return 0
-    table = Table("id", "name", "role", "good until", "state")
-    for token in tokens:
-        ended = "expired" if token.expires_seconds <= now else "good"
-        state = ended if token.revoked_seconds is None else "revoked"
-        table.add_row(token.id, token.name, token.role, _moment(token.expires_seconds), state)
-    Console().print(table)
+    rows = [
+        (one.id, one.name, one.role, _moment(one.expires_seconds), _state_of(one, now)) for one in tokens
+    ]
+    print_list(("id", "name", "role", "good until", "state"), rows)
     return 0
+
+
+def _state_of(token: ApiToken, now_seconds: float) -> str:
+    if token.revoked_seconds is not None:
+        return "revoked"
+    return "expired" if token.expires_seconds <= now_seconds else "good"
 
 
 def token_revoke(options: argparse.Namespace) -> int:
