@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import nullcontext
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from host_tools.cli.fleet_server import FleetServer
 from host_tools.cli.printing import print_list
@@ -16,6 +17,9 @@ from host_tools.review.wire_text import harmless
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping, Sequence
+
+_MOST_LIST_BYTES: Final = 16 << 20
+"""A server takes no more at once."""
 
 
 def devices_list(options: argparse.Namespace) -> int:
@@ -102,9 +106,12 @@ devices_decommission = devices_revoke
 def devices_import(options: argparse.Namespace) -> int:
     """Bring a device list in."""
     try:
-        data = sys.stdin.buffer.read() if options.file == "-" else Path(options.file).read_bytes()
+        with nullcontext(sys.stdin.buffer) if options.file == "-" else Path(options.file).open("rb") as stream:
+            data = stream.read(_MOST_LIST_BYTES + 1)
     except OSError as error:
         raise InputError(f"{options.file}: {error.strerror}.") from error
+    if len(data) > _MOST_LIST_BYTES:
+        raise InputError(f"{options.file}: expected a device list of at most {_MOST_LIST_BYTES} bytes, got more.", hint="Bring it in in parts.")
     answer = json.loads(FleetServer(options).send("POST", "/devices.csv", data, content_type="text/csv"))
     return done(
         options,

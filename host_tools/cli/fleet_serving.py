@@ -282,14 +282,11 @@ def _telemetry(options: argparse.Namespace) -> RemoteTelemetry | TelemetryStore:
             return opening.open_store(options.telemetry, read_only=True)
         except InputError as error:
             raise InputError(f"--telemetry: {error.args[0]}", hint=_TELEMETRY_HINT) from error
+    from host_tools.cli.fleet_server import token_in  # noqa: PLC0415 - likewise
     from host_tools.review.remote_telemetry import RemoteTelemetry  # noqa: PLC0415 - likewise
 
-    token = None
-    if options.telemetry_token_file is not None:
-        try:
-            token = Path(options.telemetry_token_file).read_text().strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"--telemetry-token-file: {options.telemetry_token_file}: {error}.") from error
+    file = options.telemetry_token_file
+    token = None if file is None else token_in(file, option="--telemetry-token-file")
     return RemoteTelemetry(options.telemetry, token=token)
 
 

@@ -245,6 +245,8 @@ def test_over_tls_and_what_is_wrong_is_said(
         (["devices", "show", "../x"], "expected an id"),
         (["devices", "edit", "d1"], "nothing to change"),
         (["devices", "import", "absent.csv"], "No such file"),
+        (["devices", "import", "/dev/zero"], "expected a device list of at most 16777216 bytes, got more"),
+        (["releases", "add", "/dev/zero"], "is no release that can be read"),
         (["devices", "list", "--ca", "absent.pem"], "cannot be used"),
     ):
         more = () if "--ca" in arguments else ("--ca", str(tmp_path / "authority.crt"))
@@ -255,7 +257,9 @@ def test_over_tls_and_what_is_wrong_is_said(
         (["--server", "http://[::1"], 2, "--server"),
         (["--server", f"http://127.0.0.1:{free_port()}"], 6, "cannot be reached"),
         (["--token-file", str(tmp_path / "absent")], 2, "cannot be read"),
-        (["--token-file", str(tmp_path / "server.crt")], 2, "a token is needed"),
+        (["--token-file", str(tmp_path / "server.crt")], 2, "expected a token, one word, got something else"),
+        (["--token-file", "/dev/null"], 2, "expected a token, one word, got nothing"),
+        (["--token-file", "/dev/zero"], 2, "expected a token, one word, got something else"),
     ):
         options = {"--server": server.address, "--token-file": str(server.token_file)}
         options.update(zip(more[::2], more[1::2], strict=True))

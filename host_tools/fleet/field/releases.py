@@ -142,7 +142,9 @@ def read_release(path: Path) -> MadeRelease:
         InputError: It is no release.
     """
     try:
-        return decode(path.read_bytes(), where=path.name)
+        with path.open("rb") as stream:
+            data = stream.read(_MAX_BYTES + 1)
+        return decode(data, where=path.name)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}.") from error
     except ContractError as error:
