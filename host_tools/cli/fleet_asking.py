@@ -106,12 +106,17 @@ devices_decommission = devices_revoke
 def devices_import(options: argparse.Namespace) -> int:
     """Bring a device list in."""
     try:
-        with nullcontext(sys.stdin.buffer) if options.file == "-" else Path(options.file).open("rb") as stream:
+        with (
+            nullcontext(sys.stdin.buffer) if options.file == "-" else Path(options.file).open("rb") as stream
+        ):
             data = stream.read(_MOST_LIST_BYTES + 1)
     except OSError as error:
         raise InputError(f"{options.file}: {error.strerror}.") from error
     if len(data) > _MOST_LIST_BYTES:
-        raise InputError(f"{options.file}: expected a device list of at most {_MOST_LIST_BYTES} bytes, got more.", hint="Bring it in in parts.")
+        raise InputError(
+            f"{options.file}: expected a device list of at most {_MOST_LIST_BYTES} bytes, got more.",
+            hint="Bring it in in parts.",
+        )
     answer = json.loads(FleetServer(options).send("POST", "/devices.csv", data, content_type="text/csv"))
     return done(
         options,

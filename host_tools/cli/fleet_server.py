@@ -28,8 +28,7 @@ _SECONDS: Final = 60.0
 _PAGE: Final = 500
 _MOST_BYTES: Final = 1 << 28
 _MOST_TOKEN_BYTES: Final = 4_096
-_TOKEN_HINT: Final = "An admin makes one: edgewright fleet token create."
-_BUT: Final = ", which has something else"
+_WHO_MAKES_ONE: Final = "An admin makes one: edgewright fleet token create."
 _HINT: Final = "Is `edgewright fleet serve` running there?"
 
 
@@ -145,10 +144,13 @@ def _address(given: str | None) -> str:
 
 def _token(file: str | None) -> str:
     if file is not None:
-        return token_in(file, option="--token-file", hint=_TOKEN_HINT)
+        return token_in(file, option="--token-file", hint=_WHO_MAKES_ONE)
     text = os.environ.get("EDGEWRIGHT_FLEET_TOKEN", "").strip()
     if not _is_token(text):
-        raise InputError(f"a token is needed: --token-file FILE, or EDGEWRIGHT_FLEET_TOKEN{_BUT if text else ''}.", hint=_TOKEN_HINT)
+        raise InputError(
+            f"a token is needed: --token-file FILE, or EDGEWRIGHT_FLEET_TOKEN{', which has something else' if text else ''}.",
+            hint=_WHO_MAKES_ONE,
+        )
     return text
 
 
@@ -166,7 +168,10 @@ def token_in(file: str, *, option: str, hint: str = "") -> str:
         raise InputError(f"{option} {file}: cannot be read: {why}.") from error
     text = data.decode("ascii", "replace").strip()
     if not _is_token(text):
-        raise InputError(f"{option} {file}: expected a token, one word, got {'something else' if text else 'nothing'}.", hint=hint)
+        raise InputError(
+            f"{option} {file}: expected a token, one word, got {'something else' if text else 'nothing'}.",
+            hint=hint,
+        )
     return text
 
 

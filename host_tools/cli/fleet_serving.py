@@ -107,9 +107,7 @@ def token_list(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps([asdict(token) for token in tokens], indent=1))
         return 0
-    rows = [
-        (one.id, one.name, one.role, _moment(one.expires_seconds), _state_of(one, now)) for one in tokens
-    ]
+    rows = [(one.id, one.name, one.role, _moment(one.expires_seconds), _state_of(one, now)) for one in tokens]
     print_list(("id", "name", "role", "good until", "state"), rows)
     return 0
 

@@ -267,9 +267,7 @@ def test_a_pinned_device_says_so_and_its_groups_rollout_how_many_are(
         chromium.open("about:blank")
 
 
-def test_a_device_is_pinned_and_unpinned_with_the_keyboard_alone(
-    chromium: Browser, own: PagesFleet
-) -> None:
+def test_a_device_is_pinned_and_unpinned_with_the_keyboard_alone(chromium: Browser, own: PagesFleet) -> None:
     device = "factory-00004"
     with fleet_of_page.serving(own, listening()) as address:
         opened(chromium, own, address, f"?view=device&id={device}", role="operator")
@@ -288,9 +286,7 @@ def test_a_device_is_pinned_and_unpinned_with_the_keyboard_alone(
         chromium.press(" ")
         chromium.press("Enter")
         gone(chromium)
-        chromium.wait(
-            "document.body.innerText.includes('The order to pin it to eye-1.0 is not signed yet.')"
-        )
+        chromium.wait("document.body.innerText.includes('The order to pin it to eye-1.0 is not signed yet.')")
         own.service.round()
         chromium.wait("document.querySelector('[data-action=unpin]') !== null")
         shall = "document.querySelector('[aria-labelledby=runs] dd').innerText"

@@ -48,7 +48,9 @@ class Pins:
 
     def among(self, devices: Sequence[str]) -> frozenset[str]:
         """Return those devices that have a pin."""
-        return frozenset(self._connection.execute(select(PIN.c.device).where(PIN.c.device.in_(devices))).scalars())
+        return frozenset(
+            self._connection.execute(select(PIN.c.device).where(PIN.c.device.in_(devices))).scalars()
+        )
 
     def all(self) -> tuple[Pin, ...]:
         """Return every pin, by the devices' ids."""

@@ -72,7 +72,11 @@ class Releases:
         Args:
             digest: ``sha256:`` and 64 hexadecimal digits.
         """
-        asked = select(RELEASE).where(RELEASE.c.artifacts.contains(digest, autoescape=True)).order_by(RELEASE.c.id)
+        asked = (
+            select(RELEASE)
+            .where(RELEASE.c.artifacts.contains(digest, autoescape=True))
+            .order_by(RELEASE.c.id)
+        )
         for row in self._connection.execute(asked):
             release = _release(row)
             for artifact in release.artifacts.values():

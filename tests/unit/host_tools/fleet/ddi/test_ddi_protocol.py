@@ -296,6 +296,8 @@ def test_what_a_device_shall_run_is_found_among_more_than_a_thousand_releases(po
                     version=f"0.{number}",
                     counter=number + 1,
                     artifacts={PROFILE: other},
+                    created_by="x",
+                    created_seconds=0.0,
                 )
             )
     last = polled.release("9.9", 2_000)
