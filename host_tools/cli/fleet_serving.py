@@ -51,6 +51,9 @@ def run_serve(options: argparse.Namespace) -> int:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)-7s %(message)s", stream=sys.stderr
     )
+    logging.getLogger("alembic").setLevel(
+        logging.WARNING
+    )  # which database it found is told below, in our words
     certificate = None if options.tls_cert is None else Path(options.tls_cert)
     key = None if options.tls_key is None else Path(options.tls_key)
     with _opened(options.database, must_exist=False) as store, _findings(options, store) as findings:

@@ -35,7 +35,7 @@ export function DevicesView() {
           { name: "target", title: "Target" },
           { name: "tag", title: "Tag" },
         ]} />
-        <section class="card"><div class="row head">${csv}</div><${Table} caption="Devices, by name" isSaidAbove rows=${page.items} keyOf=${(one) => one.id} empty="No device is like that." columns=${[
+        <section class="card"><div class="row head">${csv}</div><${Table} caption="Devices, by name" isSaidAbove rows=${page.items} keyOf=${(one) => one.id} empty=${search || group || state || health || artifact || target || tag ? "No device is like that." : "No device yet: one comes with a claim token of its group, or by a device list."} columns=${[
           { title: "Device", show: (one) => html`<${Link} to=${{ view: "device", id: one.id }}>${one.id}<//>` },
           { title: "Group", show: (one) => html`<${Link} to=${{ view: "group", id: one.group }}>${one.group}<//>` },
           { title: "State", show: (one) => html`<${Chip} name=${one.state} />` },

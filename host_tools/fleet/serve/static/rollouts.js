@@ -39,7 +39,7 @@ export function RolloutsView() {
     <${Answered} asked=${asked}>${([page, groups, releases]) => html`
       <${Planning} releases=${releases.items} groups=${groups.items} />
       <${Filters} choices=${[{ name: "state", title: "State", options: [...OPEN, ...ENDED] }, { name: "group", title: "Group", options: groups.items.map((one) => one.name) }]} />
-      <section class="card"><${Table} caption="Rollouts, by name" isSaidAbove columns=${ROLLOUT_COLUMNS} rows=${page.items} keyOf=${(one) => one.id} empty="No rollout is like that." /><${Pages} next=${page.next} what="rollouts" /></section>`}<//>`;
+      <section class="card"><${Table} caption="Rollouts, by name" isSaidAbove columns=${ROLLOUT_COLUMNS} rows=${page.items} keyOf=${(one) => one.id} empty=${shown.state || shown.group ? "No rollout is like that." : "No rollout yet."} /><${Pages} next=${page.next} what="rollouts" /></section>`}<//>`;
 }
 
 const Planning = ({ releases, groups }) => html`<${Make} action=${usePlanning(releases, groups)} />`;
