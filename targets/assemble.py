@@ -1,4 +1,4 @@
-"""Flat facts to `CapabilityProfile`: which facts there are, what each may say, and which must agree.
+"""`Facts` to `CapabilityProfile`: which facts there are, what each may say, and which must agree.
 
 No files and no TOML here; `catalog` resolves those.
 """
@@ -6,14 +6,13 @@ No files and no TOML here; `catalog` resolves those.
 from __future__ import annotations
 
 import dataclasses
-import math
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal, NoReturn, TypeVar, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from targets.document import refuse, shown
-from targets.errors import did_you_mean
-from targets.operators import OPERATORS, WITH_CONSTANTS
+from targets.facts import Facts, finite_number, one_of, whole_number
+from targets.operators import WITH_CONSTANTS
 from targets.profile import (
     GROUPED,
     LARGEST_GROUP,
@@ -50,16 +49,9 @@ from targets.profile import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from targets.document import Entry
 
-T = TypeVar("T")
-
 BIAS_SCALES: tuple[Literal["input_times_weight"]] = ("input_times_weight",)
-NONE = "none"
-"""How a profile spells "no limit" or "not for this target": TOML has no null."""
-
 PROOFS: tuple[Proof, ...] = get_args(Proof)
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 ZERO_POINTS: tuple[ZeroPointRule, ...] = get_args(ZeroPointRule)
@@ -92,12 +84,12 @@ def assemble(
         ProfileError: A fact is missing, of the wrong type, out of its range, unknown, or disagrees with
             another.
     """
-    facts = _Facts(entries, origin)
+    facts = Facts(entries, origin)
     support = _ops(facts)
     profile = CapabilityProfile(
         id=identity,
         title=title,
-        proof=_one_of(proof, PROOFS, lambda what: refuse(origin, "proof", what)),
+        proof=one_of(proof, PROOFS, lambda what: refuse(origin, "proof", what)),
         digest=digest,
         weights=_weights(facts),
         activations=_activations(facts),
@@ -127,123 +119,7 @@ def assemble(
     return profile
 
 
-class _Facts:
-    """Typed, range-checked access to the entries; the ones never asked for are unknown."""
-
-    def __init__(self, entries: Mapping[str, Entry], origin: str) -> None:
-        self._entries = entries
-        self._origin = origin
-        self._asked: set[str] = set()
-
-    def under(self, prefix: str) -> list[str]:
-        """Keys that start with ``prefix.``, in file order."""
-        return [key for key in self._entries if key.startswith(f"{prefix}.")]
-
-    def refuse(self, key: str, what: str, *, hint: str = "") -> NoReturn:
-        """Raise the error that names the fact where its file spells it."""
-        entry = self._entries.get(key)
-        refuse(entry.origin if entry else self._origin, entry.where if entry else key, what, hint=hint)
-
-    def value(self, key: str, expected: str) -> object:
-        self._asked.add(key)
-        if key not in self._entries:
-            hint = 'Spell it { is = VALUE, source = "NAME" }.'
-            self.refuse(key, f"missing; expected {expected}", hint=hint)
-        return self._entries[key].value
-
-    def whole(self, key: str, low: int, high: int | None = None) -> int:
-        expected = f"a whole number >= {low}" if high is None else f"a whole number from {low} to {high}"
-        value = self.value(key, expected)
-        number = _whole(value)
-        if number is None or number < low or (high is not None and number > high):
-            self.refuse(key, f"expected {expected}, got {shown(value)}")
-        return number
-
-    def number(self, key: str, *, low: float, high: float = math.inf, above: bool = False) -> float:
-        bound = f"{'>' if above else '>='} {low:g}" + ("" if math.isinf(high) else f" and <= {high:g}")
-        value = self.value(key, f"a finite number {bound}")
-        number = _finite(value)
-        if number is None or number < low or number > high or (above and number == low):
-            self.refuse(key, f"expected a finite number {bound}, got {shown(value)}")
-        return number
-
-    def flag(self, key: str) -> bool:
-        value = self.value(key, "true or false")
-        if not isinstance(value, bool):
-            self.refuse(key, f"expected true or false, got {shown(value)}")
-        return value
-
-    def text(self, key: str) -> str:
-        value = self.value(key, "a text that is not empty")
-        if not isinstance(value, str) or not value.strip():
-            self.refuse(key, f"expected a text that is not empty, got {shown(value)}")
-        return value
-
-    def choice(self, key: str, options: tuple[T, ...]) -> T:
-        value = self.value(key, f"one of {', '.join(map(str, options))}")
-        return _one_of(value, options, lambda what: self.refuse(key, what))
-
-    def choices(self, key: str, options: tuple[T, ...]) -> tuple[T, ...]:
-        values = self.items(key, f"a list of {', '.join(map(str, options))}")
-        chosen = tuple(_one_of(value, options, lambda what: self.refuse(key, what)) for value in values)
-        if len(set(chosen)) != len(chosen):
-            self.refuse(key, f"expected each name once, got {shown(values)}")
-        return chosen
-
-    def items(self, key: str, expected: str) -> tuple[object, ...]:
-        value = self.value(key, expected)
-        if not isinstance(value, tuple):
-            self.refuse(key, f"expected {expected}, got {shown(value)}")
-        return value
-
-    def operators(self, key: str, known: frozenset[str] = OPERATORS) -> tuple[str, ...]:
-        return tuple(self.operator(key, name, known) for name in self.items(key, "a list of operator names"))
-
-    def operator(self, key: str, name: object, known: frozenset[str] = OPERATORS) -> str:
-        if not isinstance(name, str) or name not in known:
-            hint = did_you_mean(name, known) if isinstance(name, str) else ""
-            self.refuse(key, f"unknown operator {shown(name)}; expected an ONNX operator type", hint=hint)
-        return name
-
-    def optional(self, key: str, read: Callable[[str], T]) -> T | None:
-        """Read the fact, or None where it says ``"none"``."""
-        if key in self._entries and self._entries[key].value == NONE:
-            self._asked.add(key)
-            return None
-        return read(key)
-
-    def stated(self, key: str, read: Callable[[str], T]) -> T | None:
-        """Read the fact, or None where it is left out or says ``"none"``."""
-        return self.optional(key, read) if key in self._entries else None
-
-    def check_all_asked(self) -> None:
-        for key in self._entries:
-            if key not in self._asked:
-                self.refuse(key, "unknown key", hint=did_you_mean(key, self._asked))
-
-
-def _one_of(value: object, options: tuple[T, ...], fail: Callable[[str], NoReturn]) -> T:
-    matches = [option for option in options if isinstance(value, str) and option == value]
-    if not matches:
-        fail(f"expected one of {', '.join(map(str, options))}, got {shown(value)}")
-    return matches[0]
-
-
-def _whole(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def _finite(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:
-        return None
-    return number if math.isfinite(number) else None
-
-
-def _weights(facts: _Facts) -> WeightRules:
+def _weights(facts: Facts) -> WeightRules:
     return WeightRules(
         bits=facts.whole("weights.bits", 4, 16),
         signed=facts.flag("weights.signed"),
@@ -253,7 +129,7 @@ def _weights(facts: _Facts) -> WeightRules:
     )
 
 
-def _activations(facts: _Facts) -> ActivationRules:
+def _activations(facts: Facts) -> ActivationRules:
     bits = facts.whole("activations.bits", 8, 16)
     if bits not in (8, 16):
         facts.refuse("activations.bits", f"expected 8 or 16, got {bits}")
@@ -264,7 +140,7 @@ def _activations(facts: _Facts) -> ActivationRules:
     )
 
 
-def _scale(facts: _Facts) -> ScaleRules:
+def _scale(facts: Facts) -> ScaleRules:
     return ScaleRules(
         kind=facts.choice("scale.kind", SCALE_KINDS),
         minimum=facts.number("scale.minimum", low=0.0, above=True),
@@ -272,7 +148,7 @@ def _scale(facts: _Facts) -> ScaleRules:
     )
 
 
-def _bias(facts: _Facts) -> BiasRules:
+def _bias(facts: Facts) -> BiasRules:
     bits = facts.whole("bias.bits", 20, 64)
     if bits not in (20, 32, 40, 64):
         facts.refuse("bias.bits", f"expected 20, 32, 40 or 64, got {bits}")
@@ -280,7 +156,7 @@ def _bias(facts: _Facts) -> BiasRules:
     return BiasRules(quantized=facts.flag("bias.quantized"), bits=bits, scale=scale)
 
 
-def _rounding(facts: _Facts) -> RoundingRules:
+def _rounding(facts: Facts) -> RoundingRules:
     return RoundingRules(
         weights=facts.choice("rounding.weights", ROUNDINGS),
         activations=facts.choice("rounding.activations", ROUNDINGS),
@@ -288,19 +164,19 @@ def _rounding(facts: _Facts) -> RoundingRules:
     )
 
 
-def _accumulator(facts: _Facts) -> AccumulatorRules:
+def _accumulator(facts: Facts) -> AccumulatorRules:
     return AccumulatorRules(
         bits=facts.whole("accumulator.bits", 16, 64),
         max_weight_sum=facts.optional("accumulator.max_weight_sum", lambda key: facts.whole(key, 1)),
     )
 
 
-def _ops(facts: _Facts) -> dict[str, OpSupport]:
+def _ops(facts: Facts) -> dict[str, OpSupport]:
     names = dict.fromkeys(key.split(".")[1] for key in facts.under("ops"))
     return {name: _op(facts, f"ops.{name}") for name in names}
 
 
-def _op(facts: _Facts, key: str) -> OpSupport:
+def _op(facts: Facts, key: str) -> OpSupport:
     def limit(name: str) -> int | None:
         return facts.stated(f"{key}.{name}", lambda at: facts.whole(at, 1))
 
@@ -320,23 +196,23 @@ def _op(facts: _Facts, key: str) -> OpSupport:
     )
 
 
-def _axes(facts: _Facts, key: str) -> tuple[int, ...]:
+def _axes(facts: Facts, key: str) -> tuple[int, ...]:
     values = facts.items(key, "a list of axes")
-    axes = tuple(axis for axis in map(_whole, values) if axis is not None and axis >= 0)
+    axes = tuple(axis for axis in map(whole_number, values) if axis is not None and axis >= 0)
     if len(axes) != len(values) or not axes:
         facts.refuse(key, f"expected a list of whole numbers >= 0, got {shown(values)}")
     return axes
 
 
-def _ratio(facts: _Facts, key: str) -> tuple[float, float]:
+def _ratio(facts: Facts, key: str) -> tuple[float, float]:
     values = facts.items(key, "[low, high]")
-    bounds = [_finite(value) for value in values]
+    bounds = [finite_number(value) for value in values]
     if len(bounds) != 2 or bounds[0] is None or bounds[1] is None or not 0.0 <= bounds[0] < bounds[1]:
         facts.refuse(key, f"expected [low, high] with 0 <= low < high, got {shown(values)}")
     return bounds[0], bounds[1]
 
 
-def _same_scale(facts: _Facts, support: Mapping[str, OpSupport]) -> frozenset[str]:
+def _same_scale(facts: Facts, support: Mapping[str, OpSupport]) -> frozenset[str]:
     names: set[str] = set()
     for key in facts.under("same_scale"):
         for name in facts.operators(key):
@@ -347,7 +223,7 @@ def _same_scale(facts: _Facts, support: Mapping[str, OpSupport]) -> frozenset[st
 
 
 def _fixed_outputs(
-    facts: _Facts, support: Mapping[str, object], section: str = "fixed_outputs"
+    facts: Facts, support: Mapping[str, object], section: str = "fixed_outputs"
 ) -> dict[str, FixedOutput]:
     outputs: dict[str, FixedOutput] = {}
     for key in facts.under(section):
@@ -360,10 +236,10 @@ def _fixed_outputs(
     return outputs
 
 
-def _fixed_output(facts: _Facts, key: str) -> FixedOutput:
+def _fixed_output(facts: Facts, key: str) -> FixedOutput:
     value = facts.value(key, "{ scale, zero_point }")
-    scale = _finite(value.get("scale")) if isinstance(value, Mapping) else None
-    zero_point = _whole(value.get("zero_point")) if isinstance(value, Mapping) else None
+    scale = finite_number(value.get("scale")) if isinstance(value, Mapping) else None
+    zero_point = whole_number(value.get("zero_point")) if isinstance(value, Mapping) else None
     named = isinstance(value, Mapping) and set(value) == {"scale", "zero_point"}
     if not named or scale is None or scale <= 0.0 or zero_point is None or not -128 <= zero_point <= 127:
         expected = "{ scale = a number > 0, zero_point = -128 to 127 }"
@@ -374,7 +250,7 @@ def _fixed_output(facts: _Facts, key: str) -> FixedOutput:
 _WIDE_FACTS = ("wide.signed", "wide.zero_point", "wide.bias_bits", "wide.accumulator_bits")
 
 
-def _wide(facts: _Facts, narrow: CapabilityProfile) -> CapabilityProfile | None:
+def _wide(facts: Facts, narrow: CapabilityProfile) -> CapabilityProfile | None:
     """Read what the target does on 16-bit activations; None where it says nothing of them, or ``wide.ops = "none"``."""
     key = "wide.ops"
     names = facts.stated(key, facts.operators)
@@ -414,7 +290,7 @@ def _wide(facts: _Facts, narrow: CapabilityProfile) -> CapabilityProfile | None:
     )
 
 
-def _cost(facts: _Facts) -> CostRules:
+def _cost(facts: Facts) -> CostRules:
     def factor(name: str, otherwise: float) -> float:
         found = facts.stated(f"cost.{name}", lambda at: facts.number(at, low=0.0, above=True))
         return otherwise if found is None else found
@@ -423,7 +299,7 @@ def _cost(facts: _Facts) -> CostRules:
     return CostRules(int16=factor("int16", guessed.int16), float32=factor("float32", guessed.float32))
 
 
-def _uncalibrated(facts: _Facts, section: PlanPrecision) -> UncalibratedRules | None:
+def _uncalibrated(facts: Facts, section: PlanPrecision) -> UncalibratedRules | None:
     """Read what the target does in a precision without calibration; None where it says nothing of it, or ``ops = "none"``."""
     names = facts.stated(f"{section}.ops", lambda at: facts.operators(at, WITH_CONSTANTS))
     if names is None:
@@ -436,7 +312,7 @@ def _uncalibrated(facts: _Facts, section: PlanPrecision) -> UncalibratedRules | 
             ops=frozenset(names), symmetric=True, groups=(), partial_group=True, min_versions=min_versions
         )
     key = f"{section}.groups"
-    groups = tuple(_whole(size) for size in facts.items(key, "a list of group sizes"))
+    groups = tuple(whole_number(size) for size in facts.items(key, "a list of group sizes"))
     sizes = tuple(size for size in groups if size is not None and 0 <= size <= LARGEST_GROUP)
     if not sizes or len(sizes) != len(groups) or len(set(sizes)) != len(sizes):
         facts.refuse(key, f"expected whole numbers from 0 to {LARGEST_GROUP}, each once, got {shown(groups)}")
@@ -449,7 +325,7 @@ def _uncalibrated(facts: _Facts, section: PlanPrecision) -> UncalibratedRules | 
     )
 
 
-def _fusions(facts: _Facts) -> tuple[tuple[str, ...], ...]:
+def _fusions(facts: Facts) -> tuple[tuple[str, ...], ...]:
     chains: dict[tuple[str, ...], None] = {}
     for key in facts.under("fusions"):
         for chain in facts.items(key, "a list of operator chains"):
@@ -460,14 +336,14 @@ def _fusions(facts: _Facts) -> tuple[tuple[str, ...], ...]:
     return tuple(chains)
 
 
-def _interface(facts: _Facts) -> Interface:
+def _interface(facts: Facts) -> Interface:
     return Interface(
         input_type=facts.choice("interface.input_type", TENSOR_TYPES),
         output_type=facts.choice("interface.output_type", TENSOR_TYPES),
     )
 
 
-def _fallback(facts: _Facts) -> FallbackRules:
+def _fallback(facts: Facts) -> FallbackRules:
     return FallbackRules(
         to=facts.choice("fallback.to", FALLBACKS),
         max_float_ops=facts.optional("fallback.max_float_ops", lambda key: facts.whole(key, 0)),
@@ -475,14 +351,14 @@ def _fallback(facts: _Facts) -> FallbackRules:
     )
 
 
-def _parity(facts: _Facts) -> ParityRules:
+def _parity(facts: Facts) -> ParityRules:
     return ParityRules(
         max_lsb=facts.whole("parity.max_lsb", 0, 255),
         min_share_within_one=facts.number("parity.min_share_within_one", low=0.0, high=1.0),
     )
 
 
-def _engine(facts: _Facts) -> EngineRequirement:
+def _engine(facts: Facts) -> EngineRequirement:
     versions = _versions(facts, "engine.min_versions")
     features = facts.stated("engine.processor_features", lambda at: _processor_features(facts, at))
     return EngineRequirement(
@@ -493,7 +369,7 @@ def _engine(facts: _Facts) -> EngineRequirement:
     )
 
 
-def _processor_features(facts: _Facts, key: str) -> frozenset[str]:
+def _processor_features(facts: Facts, key: str) -> frozenset[str]:
     expected = 'a list of names as in /proc/cpuinfo, e.g. ["avx512_vnni", "avx_vnni"]'
     names = facts.items(key, expected)
     if not names or not all(isinstance(name, str) and _FEATURE.fullmatch(name) for name in names):
@@ -501,7 +377,7 @@ def _processor_features(facts: _Facts, key: str) -> frozenset[str]:
     return frozenset(map(str, names))
 
 
-def _versions(facts: _Facts, key: str) -> Mapping[str, str]:
+def _versions(facts: Facts, key: str) -> Mapping[str, str]:
     expected = 'a table of versions by library, e.g. { onnxruntime = "1.18" }'
     versions = facts.value(key, expected)
     if not isinstance(versions, Mapping) or not versions:
@@ -512,13 +388,13 @@ def _versions(facts: _Facts, key: str) -> Mapping[str, str]:
     return versions
 
 
-def _artifact(facts: _Facts) -> ArtifactFormat:
+def _artifact(facts: Facts) -> ArtifactFormat:
     key = "artifact.max_op_versions"
     versions = facts.value(key, "a table of versions by operator, empty when there is no limit")
     if not isinstance(versions, Mapping):
         facts.refuse(key, f"expected a table of versions by operator, got {shown(versions)}")
     for name, version in versions.items():
-        if (_whole(version) or 0) < 1:
+        if (whole_number(version) or 0) < 1:
             facts.refuse(key, f"{name}: expected a whole number >= 1, got {shown(version)}")
     return ArtifactFormat(
         format=facts.choice("artifact.format", FORMATS),

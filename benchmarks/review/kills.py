@@ -6,7 +6,7 @@
 A fleet sends while workers, writer, supervisor and broker are killed with SIGKILL, one after the other. At the end every
 message that was sent must be in the store once. The senders do as agents with ``mqtt.resend_seconds`` do. It may run beside
 other work: it waits as long as anything moves. Exit status: 0 all is there once; 1 something is missing, or there twice;
-3 nothing moved for a minute, so nothing can be said.
+3 nothing moved for a minute, so nothing can be said; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -263,6 +263,9 @@ def main() -> int:
         except TimeoutError as error:
             print(f"error: {error}", file=sys.stderr)
             return 3
+        except KeyboardInterrupt:
+            print("interrupted: what it had started is stopped; there is no verdict", file=sys.stderr)
+            return 130
     figures = json.dumps({**settings, **asdict(outcome)}, indent=2)
     print(figures)
     if options.json is not None:

@@ -6,7 +6,6 @@ then that is done, and again until it has been.
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 from collections import defaultdict
@@ -17,20 +16,20 @@ from typing import TYPE_CHECKING, Final
 from device_agent.contract.errors import EdgewrightError
 from host_tools.errors import ConflictError, InputError, StaleError
 from host_tools.fleet.carrying_out import carry_out, counts_of, make_jobs
-from host_tools.fleet.inventory import MOST_DEVICES, take_enrolled
+from host_tools.fleet.effect_runner import EffectRunner
+from host_tools.fleet.inventory import MOST_DEVICES
 from host_tools.fleet.outside import nothing_measured
-from host_tools.fleet.pinning import require_not_pinned, take_pins, unpinning
-from host_tools.fleet.placing import BATCH, place_devices
+from host_tools.fleet.pinning import require_not_pinned
 from host_tools.fleet.records import Rollout, StageProgress
 from host_tools.fleet.rollout import orders
 from host_tools.fleet.rollout.jobs import Observation, expire, observe
 from host_tools.fleet.rollout.machine import advance
 from host_tools.fleet.rollout.stage_end import unavailable
 from host_tools.fleet.rollout.steps import OfferTo
-from host_tools.fleet.rollout.wanted import as_desired, last_begun, wanted
+from host_tools.fleet.rollout.wanted import last_begun
 from host_tools.fleet.store.devices import DeviceFilter
 from host_tools.fleet.store.rollouts import OCCUPYING
-from host_tools.repository.desires import Move
+from host_tools.fleet.whereabouts import CLOCKS_APART_SECONDS, Whereabouts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -40,24 +39,17 @@ if TYPE_CHECKING:
         GateFinding,
         Job,
         JobCounts,
-        Pin,
         Release,
         RolloutPlan,
-        Selector,
     )
     from host_tools.fleet.rollout.steps import Advance
     from host_tools.fleet.store.devices import DeviceReport
-    from host_tools.fleet.store.effects import Effect
     from host_tools.fleet.store.fleet_store import FleetBook, FleetStore
 
 _LOG: Final = logging.getLogger("edgewright.fleet")
 _LATE_AT_ONCE: Final = 1_000
-_EFFECTS_AT_ONCE: Final = 100
-_LONGEST_PAUSE_SECONDS: Final = 60.0
 _FRESH_SECONDS: Final = 600.0
 _ENROLLED_SECONDS: Final = 10.0
-_CLOCKS_APART_SECONDS: Final = 10.0
-"""So far the clocks of two servers of one fleet may be apart: a device that one places, the other must not overlook."""
 
 ORDERS: Final[Mapping[str, Callable[[Rollout, str, float], Advance]]] = {
     "submit": orders.submit,
@@ -107,18 +99,12 @@ class FleetService:
         self.enrolment = enrolment
         self._field = field
         self._findings = findings
-        self._most_devices = most_devices
-        self._left_out: tuple[str, ...] = ()
-        self._elsewhere: Mapping[str, str] = {}
+        self._whereabouts = Whereabouts(store, field, enrolment, most_devices=most_devices)
+        self._effects = EffectRunner(store, field, enrolment, take_pins=self._whereabouts.take_pins)
         self.devices_known = 0
         self.leads: bool | None = None
         self._wake = threading.Event()
         self._placed: dict[str, float] = {}
-        self._selectors: tuple[tuple[str, Selector | None], ...] | None = None
-        self._placed_since_seconds = 0.0
-        self._redirected: dict[str, tuple[str, str]] = {}
-        self._pins: Sequence[Pin] | None = None
-        self._unread_pins = ""
         self._told: dict[str, Sequence[JobCounts]] = {}
         self._unlooked: dict[str, str] = {}
 
@@ -238,7 +224,7 @@ class FleetService:
         leads = self.store.leads()
         if leads != self.leads:
             self.leads = leads
-            self._pins = None  # whoever led in between may have stored others
+            self._whereabouts.forget_pins()  # whoever led in between may have stored others
             _LOG.info(
                 "this server makes the rollouts of the fleet go on."
                 if leads
@@ -256,9 +242,9 @@ class FleetService:
         Raises:
             StoreError: The store cannot be read.
         """
-        self._look_at_pins()
+        self._whereabouts.look_at_pins()
         try:
-            self._place()
+            self._whereabouts.place()
         except EdgewrightError as error:
             _LOG.warning("devices cannot be put into their groups now, which is tried again: %s", error)
         with self.store.reading() as book:
@@ -272,7 +258,7 @@ class FleetService:
                 _LOG.warning("rollout %s waits: %s", rollout.plan.id, error)
             except Exception:  # noqa: BLE001
                 _LOG.exception("rollout %s waits: a defect of the server", rollout.plan.id)
-        self._do_effects()
+        self._effects.run_due()
 
     def take_enrolled(self) -> None:
         """Make known what the authority knows of devices that came, come back, or ask to be let in.
@@ -280,74 +266,7 @@ class FleetService:
         Raises:
             EdgewrightError: The authority or the store cannot be read.
         """
-        if self.enrolment is None:
-            return
-        members = self.enrolment.members()
-        with self.store.writing() as book:
-            taken = take_enrolled(book, members, most=self._most_devices)
-        for device, what in taken.elsewhere.items():
-            if self._elsewhere.get(device) != what:  # once, not every time
-                _LOG.warning("device %s: %s", device, what)
-        self._elsewhere, left_out = taken.elsewhere, taken.left_out
-        if left_out and left_out != self._left_out:  # once, not every time
-            _LOG.warning(
-                "%d enrolled devices are not in the fleet, %s first: there are %d devices, as many as this server keeps.",
-                len(left_out),
-                left_out[0],
-                self._most_devices,
-            )
-        self._left_out = left_out
-
-    # --- where devices are, and which follow no group ---
-
-    def _look_at_pins(self) -> None:
-        try:
-            self._take_pins()
-            self._unread_pins = ""
-        except EdgewrightError as error:
-            if self._unread_pins != str(error):  # once, not every round
-                _LOG.warning(
-                    "which devices have a desired state of their own cannot be told, which is tried again: %s",
-                    error,
-                )
-            self._unread_pins = str(error)
-
-    def _take_pins(self) -> None:
-        """Look which devices have a desired state of their own, whoever signed it, and store what has changed."""
-        pins = self._field.pins()
-        if pins is None or pins is self._pins:
-            return
-        with self.store.writing() as book:
-            changed = take_pins(book, pins)
-        self._pins = pins
-        if changed:
-            _LOG.info(
-                "desired states of single devices' own: %d now; %d are new, other ones or gone.",
-                len(pins),
-                changed,
-            )
-
-    def _place(self) -> None:
-        """Look at every device that has changed since the last round, and at all of them where a selector has."""
-        with self.store.reading() as book:
-            selecting, now_seconds = book.groups.selecting(), book.now_seconds
-            selectors = tuple((one.name, one.selector) for one in selecting)
-            since = self._placed_since_seconds if selectors == self._selectors else 0.0
-            has_changed = bool(book.devices.changed_since(since, limit=1))
-        if has_changed:
-            followed, after, moved = self._field.followed(), "", 0
-            while True:
-                with self.store.writing() as book:
-                    devices = book.devices.changed_since(since, after=after, limit=BATCH)
-                    moved += place_devices(book, devices, selecting, followed, self._redirected)
-                if len(devices) < BATCH:
-                    break
-                after = devices[-1].id
-            if moved:
-                _LOG.info("%d devices were put into other groups, as selectors say.", moved)
-        self._selectors, self._placed_since_seconds = selectors, now_seconds - _CLOCKS_APART_SECONDS
-
-    # --- one rollout ---
+        self._whereabouts.take_enrolled()
 
     def _go_on(self, seen: Rollout, release: Release) -> None:
         # What stopped a rollout stays told while it is taken back.
@@ -371,7 +290,7 @@ class FleetService:
         # Only what was stored is remembered.
         self._told[rollout.plan.id] = counts
         if has_begun:
-            self._placed[rollout.plan.id] = book.now_seconds - _CLOCKS_APART_SECONDS
+            self._placed[rollout.plan.id] = book.now_seconds - CLOCKS_APART_SECONDS
 
     def _look(self, rollout: Rollout, release: Release) -> Sequence[GateFinding]:
         """Ask what the gates find. Telemetry that is away lets no stage pass, and keeps no job from its end and no stop from its time."""
@@ -407,98 +326,6 @@ class FleetService:
             if any(job == one.job for job, one in zip(ended, late, strict=True)):
                 break  # the last bit of a second: it is over in the next round
         return has_begun
-
-    # --- effects ---
-
-    def _do_effects(self) -> None:
-        with self.store.reading() as book:
-            due = book.effects.due(book.now_seconds, limit=_EFFECTS_AT_ONCE)
-        moves = [effect for effect in due if effect.kind == "move"]
-        if moves:
-            self._settle(moves, self._move)
-        for effect in due:
-            if effect.kind != "move":
-                self._settle([effect], self._do)
-
-    def _settle(self, effects: Sequence[Effect], do: Callable[[Sequence[Effect]], None]) -> None:
-        """Do what belongs together, and write down that it is done, or why it waits."""
-        try:
-            do(effects)
-        except EdgewrightError as error:
-            first = effects[0]
-            _LOG.warning("%s of %s waits: %s", first.kind, first.subject, error)
-            with self.store.writing() as book:
-                for effect in effects:
-                    pause = min(2.0 ** min(effect.attempts, 10), _LONGEST_PAUSE_SECONDS)
-                    book.effects.failed(effect, str(error)[:500], due_seconds=book.now_seconds + pause)
-        else:
-            with self.store.writing() as book:
-                for effect in effects:
-                    book.effects.done(effect)
-
-    def _move(self, effects: Sequence[Effect]) -> None:
-        """Let devices follow their groups: many at once, for every signature writes what is signed of all of them."""
-        documents = [json.loads(effect.document) for effect in effects]
-        moves = [
-            Move(
-                device=effect.subject,
-                group=str(one["group"]),
-                before=str(one["before"]),
-                configured=str(one.get("configured", "")),
-            )
-            for effect, one in zip(effects, documents, strict=True)
-        ]
-        self._field.move(moves, is_current=lambda: all(map(self._is_current, effects)))
-
-    def _do(self, effects: Sequence[Effect]) -> None:
-        (effect,) = effects
-        document = json.loads(effect.document)
-        if effect.kind == "revoke":
-            if self.enrolment is not None:
-                self.enrolment.revoke(
-                    effect.subject,
-                    reason=str(document["reason"]),
-                    for_good=bool(document.get("for_good", False)),  # one of an earlier version does not say
-                )
-            return
-        if effect.kind == "approve":
-            if self.enrolment is not None:
-                self.enrolment.approve(effect.subject, by=str(document["by"]))
-            return
-        if effect.kind == "pin":
-            self._pin(effect, document["release"], allow_downgrade=bool(document["allow_downgrade"]))
-            return
-        with self.store.reading() as book:
-            rollout = book.rollouts.get(str(document["rollout"]))
-            release = book.releases.get(rollout.plan.release)
-        self._field.publish(
-            effect.subject,
-            wanted(rollout, release),
-            ask_anew=bool(document["ask_anew"]),
-            is_current=lambda: self._is_current(effect),
-        )
-
-    def _pin(self, effect: Effect, wanted_release: str | None, *, allow_downgrade: bool) -> None:
-        """Give a device a desired state of its own, or take it away, and store that before the effect is done: one of both always says so."""
-        with self.store.reading() as book:
-            device = book.devices.get(effect.subject)
-            release = None if wanted_release is None else book.releases.get(wanted_release)
-        if release is None:
-            self._field.move([unpinning(device)], is_current=lambda: self._is_current(effect))
-        else:
-            self._field.pin(
-                device.id,
-                as_desired(release.artifacts),
-                allow_downgrade=allow_downgrade,
-                is_current=lambda: self._is_current(effect),
-            )
-        self._take_pins()
-
-    def _is_current(self, effect: Effect) -> bool:
-        """Return whether nothing newer is wanted: who led before, and does not know yet that it leads no more, must not sign what is old."""
-        with self.store.reading() as book:
-            newest = book.effects.find(effect.kind, effect.subject)
-        return newest is not None and newest.number == effect.number
 
 
 def _check_named(book: FleetBook, rollout: Rollout) -> None:

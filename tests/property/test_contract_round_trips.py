@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from paho.mqtt.client import topic_matches_sub
 
-from device_agent.contract import manifest_codec, telemetry, telemetry_codec, topics, units
+from device_agent.contract import manifest_codec, telemetry, telemetry_codec, telemetry_reading, topics, units
 from device_agent.contract.errors import ContractError, SchemaVersionError
 from tests.property import contract_values as values
 
@@ -37,7 +37,7 @@ def test_a_message_survives(name: str, data: st.DataObject) -> None:
 
 
 def test_every_message_has_a_strategy() -> None:
-    kinds = {kind for kind in telemetry_codec._READERS if kind not in telemetry.MEASUREMENTS.values()}
+    kinds = {kind for kind in telemetry_reading.READERS if kind not in telemetry.MEASUREMENTS.values()}
     assert set(values.MESSAGES) == {
         *telemetry.MEASUREMENTS,
         *(kind.__name__.removesuffix("State").lower() for kind in kinds),

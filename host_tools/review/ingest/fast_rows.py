@@ -19,7 +19,18 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from device_agent.contract import units
+from device_agent.contract.fields import MAX_TEXT
 from device_agent.contract.telemetry import INPUT_BUCKETS
+from device_agent.contract.telemetry_codec import MAX_MESSAGE_BYTES
+from device_agent.contract.telemetry_reading import (
+    COUNT_MAX,
+    MAX_BUCKETS,
+    MAX_INPUTS,
+    MAX_OUTPUTS,
+    MAX_READINGS,
+    MAX_VALUES,
+)
+from device_agent.contract.telemetry_writing import TIME_MAX
 from host_tools.review.ingest.rows import (
     SYSTEM_LATER,
     SYSTEM_NAMES,
@@ -34,27 +45,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _MOST = 1e18
-_COUNT_MAX = (1 << 53) - 1
-_MAX_READINGS = 256
-_MAX_BUCKETS = 4096
-_MAX_OUTPUTS = 256
-_MAX_INPUTS = 64
-_MAX_VALUES = 65536
 _LARGEST_INDEX = 999_999_999
-_LONGEST = 1 << 20
 _KNOWN_MOST = 65536
 
 _Amount = Annotated[float, Meta(ge=0.0, le=_MOST)]
 _Real = Annotated[float, Meta(ge=-_MOST, le=_MOST)]
-_Count = Annotated[int, Meta(ge=0, le=_COUNT_MAX)] | float
+_Count = Annotated[int, Meta(ge=0, le=COUNT_MAX)] | float
 """An integer; a float is let through by type, so that it can be told apart."""
-_Text = Annotated[str, Meta(min_length=1, max_length=1024)]
-_Absent = Annotated[dict[str, _Text], Meta(max_length=_MAX_READINGS)]
+_Text = Annotated[str, Meta(min_length=1, max_length=MAX_TEXT)]
+_Absent = Annotated[dict[str, _Text], Meta(max_length=MAX_READINGS)]
 
 
 class _Envelope(Struct, forbid_unknown_fields=True):
     schema_version: Literal["1.0", "1.1", "1.2"]
-    time: Annotated[float, Meta(ge=0.0, le=253402300799.0)]
+    time: Annotated[float, Meta(ge=0.0, le=TIME_MAX)]
     boot_id: str
     seq: _Count
     uptime_seconds: _Amount
@@ -62,14 +66,14 @@ class _Envelope(Struct, forbid_unknown_fields=True):
     artifact: str | None
 
 
-_Buckets = dict[int, Annotated[int, Meta(ge=1, le=_COUNT_MAX)] | float]
+_Buckets = dict[int, Annotated[int, Meta(ge=1, le=COUNT_MAX)] | float]
 
 
 class _Hist(Struct, forbid_unknown_fields=True):
     scale: Annotated[int, Meta(ge=-10, le=20)] | float
     zero_count: _Count
     counts: Annotated[
-        dict[int, Annotated[int, Meta(ge=1, le=_COUNT_MAX)] | float], Meta(max_length=_MAX_BUCKETS)
+        dict[int, Annotated[int, Meta(ge=1, le=COUNT_MAX)] | float], Meta(max_length=MAX_BUCKETS)
     ]
 
 
@@ -108,7 +112,7 @@ class _Sketch(Struct, forbid_unknown_fields=True):
 
 class _InputWindow(_Envelope):
     frame_count: _Count
-    inputs: Annotated[list[_Sketch], Meta(min_length=1, max_length=_MAX_INPUTS)]
+    inputs: Annotated[list[_Sketch], Meta(min_length=1, max_length=MAX_INPUTS)]
     absent: _Absent
     model: str | UnsetType = UNSET
     variant: Literal["a", "b"] | UnsetType = UNSET
@@ -141,21 +145,21 @@ class _Source(Struct, forbid_unknown_fields=True):
 
 
 class _Sensors(_Envelope, forbid_unknown_fields=False):  # the readings' names are the machine's
-    sources: Annotated[dict[str, _Source], Meta(max_length=_MAX_READINGS)]
+    sources: Annotated[dict[str, _Source], Meta(max_length=MAX_READINGS)]
     absent: _Absent
 
 
 class _TopK(Struct, forbid_unknown_fields=True, tag_field="form", tag="top_k"):
     name: _Text
-    shape: Annotated[list[Annotated[int, Meta(ge=1, le=_COUNT_MAX)] | float], Meta(max_length=8)]
-    indices: Annotated[list[_Count], Meta(min_length=1, max_length=_MAX_VALUES)]
-    values: Annotated[list[_Real], Meta(min_length=1, max_length=_MAX_VALUES)]
+    shape: Annotated[list[Annotated[int, Meta(ge=1, le=COUNT_MAX)] | float], Meta(max_length=8)]
+    indices: Annotated[list[_Count], Meta(min_length=1, max_length=MAX_VALUES)]
+    values: Annotated[list[_Real], Meta(min_length=1, max_length=MAX_VALUES)]
 
 
 class _Result(_Envelope):
     frame: _Text
     latency_seconds: _Amount
-    outputs: Annotated[list[_TopK], Meta(max_length=_MAX_OUTPUTS)]  # the other forms are rare
+    outputs: Annotated[list[_TopK], Meta(max_length=MAX_OUTPUTS)]  # the other forms are rare
     model: str | UnsetType = UNSET
     variant: Literal["a", "b"] | UnsetType = UNSET
 
@@ -210,7 +214,7 @@ def fast_rows(kind: str, payload: bytes) -> Rows | None:
         payload: The message.
     """
     reader = _READERS.get(kind)
-    if reader is None or len(payload) > _LONGEST or not _is_plain(payload):
+    if reader is None or len(payload) > MAX_MESSAGE_BYTES or not _is_plain(payload):
         return None
     try:
         return reader(payload, kind)
@@ -358,7 +362,7 @@ def _result(payload: bytes, _kind: str) -> Rows | None:
             type(size) is not int
             or type(sum(indices)) is not int
             or len(values) != len(indices)
-            or len(values) > min(size, _MAX_VALUES)
+            or len(values) > min(size, MAX_VALUES)
             or largest_index >= size
         ):
             return None

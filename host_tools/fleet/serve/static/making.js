@@ -71,7 +71,7 @@ export function usePlanning(releases, groups) {
     needs: "operator",
     asked: () => ({
       title: "Plan a rollout",
-      consequences: ["It becomes a draft: no device changes before it is submitted.", "It has the usual stages (3 %, 5 %, 25 %, all of the group) and a gate on every measure. Others come from a plan file: edgewright fleet rollouts create."],
+      consequences: ["It becomes a draft: no device changes before it is submitted.", "It has the usual stages (3 %, 5 %, 25 %, all of the group) and a gate on every measure. Others come from a plan file: edgewright fleet rollouts create."],
       fields: [
         { name: "id", title: "Name", longest: 64, note: "letters, digits, _ and -; it also decides who the canaries are" },
         { name: "release", title: "Release", kind: "choice", options: choosable(releases) },
