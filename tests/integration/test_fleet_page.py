@@ -759,6 +759,20 @@ def test_axe_finds_nothing_serious_and_nothing_is_cut_off_at_360_pixels(
         assert chromium.ask("document.documentElement.scrollWidth") <= 360, view
 
 
+def test_the_longest_names_do_not_widen_a_dialog(chromium: Browser, own: PagesFleet) -> None:
+    longest = "W" * 64
+    own.done("POST", "/devices", {"id": longest, "group": "lab"})
+    with fleet_of_page.serving(own, listening()) as address:
+        chromium.shape(width=360, height=740)
+        opened(chromium, own, address, f"?view=device&id={longest}")
+        assert "1 device loses its certificates" in act(chromium, "revoke")
+        wide, room = chromium.ask(
+            "(() => { const box = document.querySelector('dialog'); return [box.scrollWidth, box.clientWidth]; })()"
+        )
+        assert wide <= room
+        chromium.open("about:blank")
+
+
 def test_every_control_is_reached_by_the_tab_key_and_shows_its_focus(
     chromium: Browser, fleet: PagesFleet, address: str
 ) -> None:
