@@ -31,8 +31,9 @@ if TYPE_CHECKING:
     Scores = NDArray[np.float64]
 
 TOP1_LIMIT = Limit(bound=-0.5, at_most=False)
-SAME_CLASS_LIMIT = Limit(bound=0.98, at_most=False)
+SAME_CLASS_LIMIT = Limit(bound=0.985, at_most=False)
 PAIR_LIMIT = Limit(bound=0.99, at_most=False)
+BETTER_LIMIT = Limit(bound=0.0, at_most=False)
 LIMITS = {"top-1 minus float": TOP1_LIMIT, "same class as float": SAME_CLASS_LIMIT}
 
 
@@ -44,7 +45,7 @@ def measure(options: Options, material: Material, progress: Progress) -> Chapter
     exact = _scores(material, reference, pictures, progress)
     right = exact.argmax(axis=1) == labels
     findings = [_finding("float model", "top-1", "share", _mean(right), sample)]
-    ours: dict[str, Scores] = {}
+    ours: dict[Entry, Scores] = {}
     for entry in others:
         if (entry.side, entry.engine) == ("float", "openvino"):
             continue  # the same file in another engine says nothing about a conversion
@@ -54,11 +55,15 @@ def measure(options: Options, material: Material, progress: Progress) -> Chapter
             findings.append(Finding(subject=entry.name, figure="accuracy", unit="share", missing=str(error)))
             continue
         if entry.side == "ours":
-            ours[entry.name] = scores
+            ours[entry] = scores
         findings.extend(
             compared(entry.name, exact, scores, labels, limits=LIMITS if entry.side == "ours" else {})
         )
-    findings.extend(_pairs(ours, sample))
+        if entry.side == "peer":
+            same = next((one for one in ours if one.engine == entry.engine), None)
+            if same is not None:
+                findings.extend(better(f"{same.name} / {entry.name}", exact, ours[same], scores))
+    findings.extend(_pairs({entry.name: scores for entry, scores in ours.items()}, sample))
     return Chapter(
         name="accuracy",
         title="Accuracy",
@@ -102,6 +107,33 @@ def compared(
     return [
         _finding(subject, figure, unit, estimate, sample, limits.get(figure))
         for figure, unit, estimate in figures
+    ]
+
+
+def better(subject: str, exact: Scores, ours: Scores, theirs: Scores) -> list[Finding]:
+    """Return by how much ours are nearer to the float model's than a peer's, picture by picture.
+
+    Args:
+        subject: Ours and theirs.
+        exact: Float logits, shape (pictures, classes).
+        ours: Our logits, of the same pictures or the first of them.
+        theirs: The peer's.
+    """
+    count = min(len(ours), len(theirs))
+    exact, ours, theirs = exact[:count], ours[:count], theirs[:count]
+    right = exact.argmax(axis=1)
+    gain = 100.0 * ((ours.argmax(axis=1) == right).astype(np.float64) - (theirs.argmax(axis=1) == right))
+    sample = f"{count} pictures"
+    return [
+        _finding(subject, "same class, difference", "points", _mean(gain), sample, BETTER_LIMIT),
+        Finding(
+            subject=subject,
+            figure="SQNR, difference",
+            unit="decibels",
+            value=sqnr_db(exact, ours).value - sqnr_db(exact, theirs).value,
+            sample=sample,
+            limit=BETTER_LIMIT,
+        ),
     ]
 
 

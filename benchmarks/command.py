@@ -247,7 +247,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--slow-peers",
         action="store_true",
-        help="also time ONNX Runtime's percentile calibration (minutes, 13 GB of memory)",
+        help="also time ONNX Runtime's percentile calibration (minutes, 13 GB of memory), and hold our statistics for every method against it",
     )
     parser.add_argument(
         "--hard-targets",
@@ -261,14 +261,14 @@ def _parser() -> argparse.ArgumentParser:
         type=count,
         default=PEER_MINUTES,
         metavar="N",
-        help="how long a peer of the benchmark hard may take (default: %(default)s, as long as Edgewright may)",
+        help="how long a peer of the benchmark hard may take, simulating its own file included (default: %(default)s, twice what Edgewright may)",
     )
     parser.add_argument(
         "--simulated",
         type=count,
         default=SIMULATED_IMAGES,
         metavar="N",
-        help="evaluation pictures for the simulator, which takes seconds for each (default: %(default)s)",
+        help="evaluation pictures for the simulator, which takes half a second for each (default: %(default)s)",
     )
     parser.add_argument(
         "--work",

@@ -14,7 +14,7 @@ from benchmarks.spread import median_and_range
 from benchmarks.tasks import NotMeasuredError, Task, run_task
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from benchmarks.material import Material
@@ -42,7 +42,9 @@ ORT: Final = Converter("quantize_static MinMax, one target", "onnxruntime_static
 ORT_SLOW: Final = Converter("quantize_static Percentile, one target", "onnxruntime_static", "Percentile")
 NNCF: Final = Converter("NNCF default, one target", "nncf_default")
 LITERT: Final = Converter("litert-quantizer static_wi8_ai8, one target", "litert_static")
-RATIOS: Final = ((OURS_MINMAX, 1.0), (OURS_FULL, 2.0))
+RATIOS: Final = ((OURS_MINMAX, ORT, 1.0), (OURS_FULL, ORT, 2.0))
+SLOW_RATIO: Final = (OURS_FULL, ORT_SLOW, 0.2)
+"""Percentile, entropy and MSE from one pass, beside one that keeps every value."""
 
 
 def measure(options: Options, material: Material, progress: Progress) -> Chapter:
@@ -93,8 +95,8 @@ def _measure_from(
     findings = []
     for converter in converters:
         findings.extend(_absolute(converter, kind, outcomes[converter], missing.get(converter, "")))
-    for ours, bound in RATIOS:
-        findings.extend(_ratios(ours, bound, kind, outcomes, missing))
+    for ours, peer, bound in (*RATIOS, *((SLOW_RATIO,) if options.slow_peers else ())):
+        findings.extend(ratios(ours, peer, bound, kind, outcomes, missing))
     return findings
 
 
@@ -146,23 +148,33 @@ def _absolute(converter: Converter, kind: str, outcomes: Sequence[Outcome], miss
     ]
 
 
-def _ratios(
+def ratios(
     ours: Converter,
+    peer: Converter,
     bound: float,
     kind: str,
-    outcomes: dict[Converter, list[Outcome]],
-    missing: dict[Converter, str],
+    outcomes: Mapping[Converter, Sequence[Outcome]],
+    missing: Mapping[Converter, str],
 ) -> list[Finding]:
-    """Return ours / quantize_static MinMax, repeat by repeat: with the peer's preparation (the limit), without, and everything in."""
-    subject = f"{ours.name} / {ORT.name}, from {kind}"
+    """Return ours / a peer's, repeat by repeat: with the peer's preparation (the limit), without, and everything in.
+
+    Args:
+        ours: One of our ways.
+        peer: Repeated as often, or less: what was not is left out.
+        bound: Greatest ratio that is within the limit.
+        kind: What was converted from, for people.
+        outcomes: What each repeat took, by converter.
+        missing: Why a converter was not measured.
+    """
+    subject = f"{ours.name} / {peer.name}, from {kind}"
     limit = Limit(bound=bound, at_most=True)
-    reason = missing.get(ours) or missing.get(ORT)
+    reason = missing.get(ours) or missing.get(peer)
     if reason:
         return [
             Finding(subject=subject, figure="conversion ratio", unit="ratio", limit=limit, missing=reason)
         ]
-    mine, theirs = outcomes[ours], outcomes[ORT]
-    count = len(mine)
+    count = min(len(outcomes[ours]), len(outcomes[peer]))
+    mine, theirs = outcomes[ours][:count], outcomes[peer][:count]
     bare = [one.seconds("imports", PREPROCESSING) for one in theirs]
     return [
         _finding(subject, "conversion ratio", "ratio", _paired(_core(mine), _core(theirs)), count, limit),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from host_tools.processor import features
 
+_REPOSITORY = Path(__file__).resolve().parents[1]
 TOOLS = (
     "edgewright",
     "numpy",
@@ -24,8 +26,9 @@ TOOLS = (
 
 
 def facts() -> dict[str, str]:
-    """Return processor, cores, memory, kernel and load of this machine, by name; what cannot be read is ``unknown``."""
+    """Return the code's commit, and processor, cores, memory, kernel and load of this machine, by name; what cannot be read is ``unknown``."""
     return {
+        "commit": commit(_REPOSITORY),
         "processor": _field("/proc/cpuinfo", "model name"),
         "cores": f"{len(os.sched_getaffinity(0))} usable of {os.cpu_count()}",
         "memory": _field("/proc/meminfo", "MemTotal"),
@@ -33,6 +36,16 @@ def facts() -> dict[str, str]:
         "system": f"{platform.system()} {'.'.join(platform.release().split('.')[:2])} {platform.machine()}",
         "load average before": " ".join(f"{load:.2f}" for load in os.getloadavg()),
     }
+
+
+def commit(folder: Path) -> str:
+    """Return the first twelve digits of what is checked out in a folder, and whether files differ from it; ``unknown`` without Git or a repository."""
+    try:
+        head = _git(folder, "rev-parse", "--short=12", "HEAD")
+        changed = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return f"{head}, and changes to it" if changed else head
 
 
 def versions() -> dict[str, str]:
@@ -49,6 +62,11 @@ def versions() -> dict[str, str]:
 def now() -> str:
     """Return the time in UTC, to the minute."""
     return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%MZ")
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
 
 
 def _field(path: str, name: str) -> str:

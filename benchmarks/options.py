@@ -28,8 +28,8 @@ HARD_TARGETS = (
     "generic-per-tensor",
     "generic-symmetric",
 )
-SIMULATED_IMAGES = 200
-PEER_MINUTES = 10
+SIMULATED_IMAGES = EVALUATION_IMAGES
+PEER_MINUTES = 20
 THREADS = 2
 
 

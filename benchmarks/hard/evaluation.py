@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from benchmarks.accuracy import compared, run_on, sqnr_db
+from benchmarks.accuracy import better, compared, run_on
 from benchmarks.contestants import open_contestant
 from benchmarks.findings import Finding, Limit
 from benchmarks.hard.conversions import peers_of
@@ -27,12 +27,10 @@ if TYPE_CHECKING:
     from benchmarks.hard.rows import Peer, Row
     from benchmarks.material import Material
     from benchmarks.options import Options
-    from benchmarks.spread import Estimate
     from host_tools.progress import Progress
 
     Scores = NDArray[np.float64]
 
-BETTER: Final = Limit(bound=0.0, at_most=False)
 _DOUBTS: Final = {
     NNCF_ACCURATE: "NNCF keeps one bit more than the target has: it will not be forced to signed activations, so what a ReLU6 leaves is unsigned.",
     AIMET: "AIMET's AdaRound runs 250 iterations on 32 pictures; its manual's 10,000 would take hours.",
@@ -115,38 +113,19 @@ def own(row: Row, subject: str, exact: Scores, scores: Scores, labels: NDArray[n
     return compared(subject, exact[:count], scores, labels[:count], limits=limits)
 
 
-def better(subject: str, exact: Scores, ours: Scores, theirs: Scores) -> list[Finding]:
-    """Return by how much ours are nearer to the float model's than a peer's, picture by picture.
-
-    Args:
-        subject: Ours and theirs.
-        exact: Float logits, shape (pictures, classes).
-        ours: Our logits, of the same pictures or the first of them.
-        theirs: The peer's.
-    """
-    count = min(len(ours), len(theirs))
-    exact, ours, theirs = exact[:count], ours[:count], theirs[:count]
-    right = exact.argmax(axis=1)
-    gain = 100.0 * ((ours.argmax(axis=1) == right).astype(np.float64) - (theirs.argmax(axis=1) == right))
-    same = bootstrap(count, lambda chosen: gain[chosen].mean(axis=-1))
-    noise = sqnr_db(exact, ours).value - sqnr_db(exact, theirs).value
-    return [
-        _estimated(subject, "same class, difference", "points", same, count, BETTER),
-        Finding(
-            subject=subject,
-            figure="SQNR, difference",
-            unit="decibels",
-            value=noise,
-            sample=f"{count} pictures",
-            limit=BETTER,
-        ),
-    ]
-
-
 def _same(subject: str, first: Scores, second: Scores) -> Finding:
     equal = (first.argmax(axis=1) == second.argmax(axis=1)).astype(np.float64)
     estimate = bootstrap(len(equal), lambda chosen: equal[chosen].mean(axis=-1))
-    return _estimated(subject, "same class", "share", estimate, len(equal), None)
+    return Finding(
+        subject=subject,
+        figure="same class",
+        unit="share",
+        value=estimate.value,
+        low=estimate.low,
+        high=estimate.high,
+        spread=BOOTSTRAP,
+        sample=f"{len(equal)} pictures",
+    )
 
 
 def _in_engine(
@@ -170,22 +149,6 @@ def _simulated(
         return run_on(contestant, pictures, progress)
     except EdgewrightError as error:
         return Finding(subject=subject, figure="accuracy", unit="share", missing=str(error))
-
-
-def _estimated(
-    subject: str, figure: str, unit: str, estimate: Estimate, count: int, limit: Limit | None
-) -> Finding:
-    return Finding(
-        subject=subject,
-        figure=figure,
-        unit=unit,  # type: ignore[arg-type]  # literals of `Unit` at every call
-        value=estimate.value,
-        low=estimate.low,
-        high=estimate.high,
-        spread=BOOTSTRAP,
-        sample=f"{count} pictures",
-        limit=limit,
-    )
 
 
 _FILES: Final = {"onnx": "model.onnx", "openvino": "model.xml", "tflite": "model.tflite"}

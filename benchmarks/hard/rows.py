@@ -82,7 +82,7 @@ ROWS: Final = (
         target="generic-power-of-two",
         least_gain=-1.0,
         least_same=0.97,
-        peers=(QUARK_XINT8,),
+        peers=(QUARK_XINT8, ESP_PPQ),
     ),
     Row(
         target="nxp-neutron",

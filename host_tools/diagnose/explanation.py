@@ -18,12 +18,13 @@ if TYPE_CHECKING:
 WIDTH = 80
 _LAYERS = 5
 _SAMPLES = 5
+_NOTES = 5
 _CEILING_DB = 60.0
 _NAME = 36
 
 
 def explain_target(report: TargetReport, diagnosis: Diagnosis | None) -> str:
-    """Return one target: verdict, costliest layers, what to do, worst samples.
+    """Return one target: verdict, what the conversion noted, costliest layers, what to do, worst samples.
 
     Args:
         report: What verification found.
@@ -80,6 +81,10 @@ def _head(report: TargetReport) -> Iterator[str]:
     yield from wrapped(f"{', '.join(shares)}; {report.agreement.sample_count} samples", "  ")
     for reason in report.reasons:
         yield from wrapped(reason, "  ")
+    for note in report.warnings[:_NOTES]:
+        yield from wrapped(f"note: {note}", "  ")
+    if len(report.warnings) > _NOTES:
+        yield f"  {len(report.warnings) - _NOTES} more notes are in report.html."
 
 
 def _shown(metric: str, value: float) -> str:

@@ -63,12 +63,12 @@ def with_far_samples(
         if spec.name in statistics.tensors
         for end in far_ends(statistics.tensors[spec.name], statistics.sample_count)
     }
-    found: dict[str, str] = {}
+    found: dict[tuple[str, float], str] = {}
     for sample in data if wanted else ():
         for (name, value), is_maximum in wanted.items():
             array = sample.arrays[name]
             if np.float32(array.max() if is_maximum else array.min()) == np.float32(value):
-                found.setdefault(name, sample.id)
+                found.setdefault((name, value), sample.id)
     return replace(statistics, far_samples=found) if found else statistics
 
 

@@ -84,15 +84,15 @@ class Statistics:
         data_digest: Digest over the samples as fed, independent of their order.
         sample_count: How many samples were run; at least 1.
         tensors: By value name of the canonical graph: all graph inputs and all float node outputs.
-        far_samples: By graph input, the one sample that reaches much further than all others, where there is one. In no file, since the same
-            samples may be called otherwise tomorrow.
+        far_samples: By graph input and end of its range, the one sample that reaches there and so much further than all others, where there
+            is one. In no file, since the same samples may be called otherwise tomorrow.
     """
 
     model_digest: str
     data_digest: str
     sample_count: int
     tensors: Mapping[str, TensorStatistics]
-    far_samples: Mapping[str, str] = field(default_factory=dict)
+    far_samples: Mapping[tuple[str, float], str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Make the mappings read-only."""

@@ -35,13 +35,19 @@ def calibration_warnings(
 
 
 def _far_sample(name: str, statistics: Statistics) -> Iterator[str]:
-    """Tell of one sample of an input that reaches much further than the others do on average."""
+    """Tell of one sample of an input that reaches much further than the others do on average; of one that does so at both ends, once."""
     count = statistics.sample_count
-    who = statistics.far_samples.get(name)
+    reached: dict[tuple[str, float | None], list[str]] = {}
     for end in far_ends(statistics.tensors[name], count):
+        sample = statistics.far_samples.get((name, end.value))
+        who = f"sample {sample} of {count}" if sample is not None else f"one of {count} samples"
+        # Without names nobody knows whether both ends are of one sample.
+        apart = end.value if sample is None else None
+        reached.setdefault((who, apart), []).append(f"{end.value:.4g}")
+    for (who, _), ends in reached.items():
         yield (
-            f"{name!r}: {f'sample {who} of {count}' if who is not None else f'one of {count} samples'} reaches {end.value:.4g}, more than "
-            f"{FAR} times as far as the others do on average, and sets the scales of all. If it is damaged, mend it or leave it out."
+            f"{name!r}: {who} reaches {' and '.join(ends)}, more than {FAR} times as far as the others do on average, and sets the "
+            f"scales of all. If it is damaged, mend it or leave it out."
         )
 
 

@@ -127,7 +127,11 @@ def read_releases(folder: Path) -> list[MadeRelease]:
     Raises:
         InputError: There is no repository, or a file is no release.
     """
-    if not (folder / "metadata").is_dir():
+    try:
+        is_there = (folder / "metadata").is_dir()
+    except OSError as error:  # no name of a file: too long, say
+        raise InputError(f"{folder}: cannot be read: {error.strerror}.") from error
+    if not is_there:
         raise InputError(
             f"{folder}: there is no repository.", hint="Make it with `edgewright repository init`."
         )

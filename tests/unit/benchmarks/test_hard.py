@@ -12,9 +12,10 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
+from benchmarks.accuracy import better
 from benchmarks.contestants import open_contestant
 from benchmarks.hard.conversions import PEAK_LIMIT, SHORT_LIMIT, WHOLE_LIMIT, own_cost, peers_of
-from benchmarks.hard.evaluation import better, own
+from benchmarks.hard.evaluation import own
 from benchmarks.hard.minimums import without_min
 from benchmarks.hard.rows import ROWS, Row
 from benchmarks.hard.simulation import open_simulation

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import subprocess
 import time
 from pathlib import Path
 
@@ -16,7 +17,9 @@ from benchmarks.agent.artifacts import null_artifact, tiny_artifact
 from benchmarks.agent.footprint import smaps_rollup
 from benchmarks.agent.overhead import loop_cost
 from benchmarks.contestants import open_contestant
+from benchmarks.conversion import ORT, ORT_SLOW, OURS_FULL, RATIOS, SLOW_RATIO, ratios
 from benchmarks.float_tflite import write_fair
+from benchmarks.machine import commit, facts
 from benchmarks.made import ENTRIES
 from benchmarks.material import prepare
 from benchmarks.options import Options
@@ -80,6 +83,50 @@ def test_accuracy_is_held_against_the_limits_that_it_is_given() -> None:
         expected = False if limits else None
         assert found["top-1 minus float"].is_met is expected
         assert found["same class as float"].is_met is expected
+
+
+def test_standard_targets_agree_with_float_on_985_of_1000() -> None:
+    exact, labels = np.eye(200), np.arange(200)
+    for wrong, is_met in ((3, True), (4, False)):
+        scores = exact.copy()
+        scores[:wrong] = exact[-1]
+        found = {one.figure: one for one in compared("file", exact, scores, labels, limits=LIMITS)}
+        assert found["same class as float"].is_met is is_met
+
+
+def test_every_statistic_in_one_pass_takes_a_fifth_of_one_percentile() -> None:
+    assert SLOW_RATIO == (OURS_FULL, ORT_SLOW, 0.2)
+    assert all(peer is ORT for _, peer, _ in RATIOS)
+    mine = [Outcome(laps={"imports": 9.0, "conversion": seconds}, peak_bytes=1) for seconds in (8.0, 99.0)]
+    for theirs, is_met in ((40.0, True), (39.0, False)):
+        slow = [Outcome(laps={"imports": 1.0, "conversion": theirs}, peak_bytes=1)]
+        ratio, *_ = ratios(*SLOW_RATIO, "arrays", {OURS_FULL: mine, ORT_SLOW: slow}, {})
+        assert math.isclose(ratio.value or 0.0, 8.0 / theirs)
+        assert ratio.sample == "1 fresh process"
+        assert ratio.is_met is is_met
+    [absent] = ratios(*SLOW_RATIO, "arrays", {OURS_FULL: mine, ORT_SLOW: []}, {ORT_SLOW: "no memory"})
+    assert (absent.missing, absent.is_met) == ("no memory", None)
+
+
+def test_a_run_says_which_commit_it_was_made_with(tmp_path: Path) -> None:
+    def git(*arguments: str) -> str:
+        who = ("-c", "user.name=n", "-c", "user.email=e")
+        done = subprocess.run(
+            ["git", *who, *arguments], cwd=tmp_path, capture_output=True, text=True, check=True
+        )
+        return done.stdout.strip()
+
+    assert commit(tmp_path) == "unknown"
+    assert commit(tmp_path / "absent") == "unknown"
+    git("init", "--quiet")
+    (tmp_path / "file").write_text("one")
+    git("add", "file")
+    git("commit", "--quiet", "--message", "first")
+    head = git("rev-parse", "HEAD")[:12]
+    assert commit(tmp_path) == head
+    (tmp_path / "file").write_text("two")
+    assert commit(tmp_path) == f"{head}, and changes to it"
+    assert "commit" in facts()
 
 
 def test_memory_is_read_as_the_kernel_writes_it() -> None:

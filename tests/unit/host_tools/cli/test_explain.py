@@ -77,6 +77,25 @@ def test_the_guilty_layer_stands_first_with_a_reason_and_a_recipe(
     assert "Worst of 8 samples" in text
 
 
+@pytest.mark.parametrize(("count", "rest"), [(1, ""), (5, ""), (7, "2 more notes are in report.html.")])
+def test_what_the_conversion_noted_stands_before_the_layers(
+    out: Path, capsys: pytest.CaptureFixture[str], count: int, rest: str
+) -> None:
+    """A damaged sample, say, that sets every scale: no layer is to blame for it."""
+    report = json.loads((out / "report.json").read_text())
+    (target,) = (one for one in report["targets"] if one["target"] == "nxp-neutron")
+    target["warnings"] = [
+        f"sample {index} reaches 1e+30, and sets the scales of all." for index in range(count)
+    ]
+    (out / "report.json").write_text(json.dumps(report))
+    head, _, _ = explained(capsys, out, "--target", "nxp-neutron").partition("Costliest layers")
+    told = [line for line in head.splitlines() if "note" in line]
+    notes = [f"  note: sample {index} reaches 1e+30, and sets the scales of all." for index in range(count)][
+        :5
+    ]
+    assert told == [*notes, *([f"  {rest}"] if rest else [])]
+
+
 @pytest.mark.parametrize("arguments", [(), ("--target", "nxp-neutron", "--layer", "depthwise")])
 def test_it_reads_well_at_eighty_columns(
     arguments: tuple[str, ...], converted: Path, capsys: pytest.CaptureFixture[str]

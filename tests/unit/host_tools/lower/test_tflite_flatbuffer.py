@@ -11,20 +11,32 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 from lowering_cases import CASES, TWO_ENDS
-from lowering_template import prepare
+from lowering_template import Samples, prepare
 from tflite_file import float_payload, model_of, ops_of
 
 from device_agent.engines.tflite_bounds import require_bounds
 from host_tools.errors import LoweringError
+from host_tools.lower.lowering import lower
 from host_tools.lower.tflite import flatbuffer
 from host_tools.lower.tflite.graph import GraphBuilder, Options
+from host_tools.model import load
+from host_tools.observe.calibration_set import CalibrationSet
+from host_tools.observe.observer import observe
+from host_tools.plan.planner import plan
+from host_tools.progress import Silent
+from host_tools.recipe import KeepFloat, Recipe
+from host_tools.verify.candidate import Candidate
+from host_tools.verify.execution import executed
 from targets import catalog
+from tests.e2e.small_network import write_network
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from host_tools.lower.payload import Payload
 
+TFLITE = tuple(name for name in catalog.ids() if catalog.load(name).artifact.format == "tflite")
+FLOATS = {schema.TensorType.FLOAT16, schema.TensorType.FLOAT32, schema.TensorType.FLOAT64}
 CASE = {case.name: case for case in (*CASES, TWO_ENDS)}
 
 
@@ -137,6 +149,23 @@ def test_weights_are_bytes_and_no_float_weight_is_left(tmp_path: Path) -> None:
     payload = payload_of("gemm_relu", tmp_path)
     assert len(payload.files["model.tflite"]) < 6 * 512 + 4096
     assert not any(tensor.type == "FLOAT32" and tensor.data for op in ops_of(payload) for tensor in op.inputs)
+
+
+@pytest.mark.parametrize("target", TFLITE)
+def test_an_integer_only_file_computes_nothing_in_float(target: str, tmp_path: Path) -> None:
+    model, profile = load(write_network(tmp_path / "small.onnx")), catalog.load(target)
+    data = CalibrationSet(Samples(model), model.inputs)
+    statistics = observe(model, data, histograms=False, threads=1, progress=Silent())
+    for kept in (frozenset[str](), frozenset({"project"})):
+        recipe = Recipe(method="minmax", keep_float=KeepFloat(nodes=kept))
+        planned = plan(model, statistics, profile, recipe)
+        assert all(node.precision == "int8" for node in planned.nodes.values()) == (not kept)
+        payload = lower(model, planned, profile)
+        (graph,) = model_of(payload).subgraphs
+        ran = executed(Candidate(profile=profile, model=model, plan=planned, payload=payload), threads=1)
+        assert bool({tensor.type for tensor in graph.tensors} & FLOATS) == bool(kept)
+        assert len(ran.ops) == len(graph.operators)
+        assert bool(ran.float_ops) == bool(kept)
 
 
 def test_weights_are_the_plan_s_codes_in_the_file_s_order(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -57,18 +58,20 @@ def test_a_sample_that_sets_every_scale_is_a_warning_with_its_name(
     arrays = samples(COUNT)
     arrays[5] *= np.float32(factor)
     statistics, planned = gathered(tmp_path, arrays, files=files)
-    assert statistics.far_samples == {"images": name}
-    assert any(f"'images': sample {name} of {COUNT} reaches" in warning for warning in planned.warnings)
+    assert set(statistics.far_samples.values()) == {name}
+    said = [warning for warning in planned.warnings if "reaches" in warning]
+    assert len(said) == 1, "once, though it sets both ends"
+    assert re.match(
+        rf"'images': sample {re.escape(name)} of {COUNT} reaches -\S+ and \d\S+, more than", said[0]
+    )
 
 
 def test_statistics_from_the_cache_name_it_too(tmp_path: Path) -> None:
     arrays = samples(COUNT)
     arrays[5] *= 1e3
-    assert (
-        gathered(tmp_path, arrays)[0].far_samples
-        == gathered(tmp_path, arrays)[0].far_samples
-        == {"images": "5"}
-    )
+    first, again = (gathered(tmp_path, arrays)[0].far_samples for _ in range(2))
+    assert first == again
+    assert set(first.values()) == {"5"}
 
 
 def test_without_one_nothing_is_said_and_nothing_is_read_again(tmp_path: Path) -> None:
@@ -82,6 +85,18 @@ def test_two_far_samples_are_no_odd_one_out(tmp_path: Path) -> None:
     arrays[[2, 5]] *= FAR * 20.0
     statistics, _ = gathered(tmp_path, arrays)
     assert statistics.far_samples == {}
+
+
+def test_each_end_names_the_sample_that_set_it(tmp_path: Path) -> None:
+    arrays = samples(COUNT)
+    arrays[2, 0, 3, 3], arrays[6, 0, 3, 3] = -1e6, 2e6
+    statistics, planned = gathered(tmp_path, arrays)
+    assert statistics.far_samples == {("images", -1e6): "2", ("images", 2e6): "6"}
+    said = [warning for warning in planned.warnings if "reaches" in warning]
+    assert [one.partition(", more than")[0] for one in said] == [
+        f"'images': sample 2 of {COUNT} reaches -1e+06",
+        f"'images': sample 6 of {COUNT} reaches 2e+06",
+    ]
 
 
 def test_the_name_is_in_no_file(tmp_path: Path) -> None:
