@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from device_agent.contract.errors import EdgewrightError
+from host_tools.cli.fleet_asking import name_of
 from host_tools.cli.printing import print_list
 from host_tools.errors import InputError, OutputError
 from host_tools.fleet.serve.asked import TokenAsked
@@ -123,8 +124,9 @@ def _state_of(token: ApiToken, now_seconds: float) -> str:
 
 def token_revoke(options: argparse.Namespace) -> int:
     """End a token."""
+    wanted = name_of(options.id)
     with _opened(options.database) as store, store.writing() as book:
-        token = book.tokens.get(options.id)
+        token = book.tokens.get(wanted)
         book.tokens.revoke(token.id, now_seconds=book.now_seconds)
         book.note(
             "command line", "token.revoke", f"token/{token.id}", {"name": token.name, "role": token.role}

@@ -292,6 +292,7 @@ def test_over_tls_and_what_is_wrong_is_said(
             "--days: expected less than or equal to 3660, got 4000.0.",
         ),
         (["token", "revoke", "0123456789ab"], 2, "there is no fleet in it"),
+        (["token", "revoke", "\udcff"], 2, "expected an id of letters, digits, _ and -, got '\\udcff'"),
         (["token", "list"], 2, "there is no fleet in it"),
         (["audit", "verify"], 2, "there is no fleet in it"),
         (["audit", "export"], 2, "there is no fleet in it"),

@@ -499,6 +499,11 @@ def test_an_address_of_another_kind_is_refused(address: str) -> None:
         open_store(address)
 
 
+def test_an_address_that_is_no_text_is_refused_without_telling_it() -> None:
+    with pytest.raises(InputError, match=r"expected text in UTF-8, got another byte at place 6\.$"):
+        open_store("fleet-\udcff.db")
+
+
 def test_a_store_that_cannot_be_reached_is_told_without_its_password(tmp_path: Any) -> None:
     with pytest.raises(StoreError) as told:
         open_store("postgresql://fleet:geheim@127.0.0.1:1/fleet")
