@@ -644,6 +644,14 @@ def test_of_a_killed_ingest_nothing_is_left_that_has_the_store(
     assert second.stop() == 0
 
 
+def test_a_time_in_which_no_broker_was_there_is_no_success(
+    tmp_path: Path, ingest: Callable[..., IngestProcess]
+) -> None:
+    unreached = ingest(free_port(), tmp_path / "telemetry.duckdb", "--seconds", "1")
+    assert unreached.ended() == 6
+    assert "no worker was connected within 1 s" in unreached.error["message"]
+
+
 def test_a_broker_that_refuses_ends_it_with_the_reason(
     tmp_path: Path, certificates: Path, ingest: Callable[..., IngestProcess]
 ) -> None:
