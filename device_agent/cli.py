@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import json
 import os
 import sys
 from typing import TYPE_CHECKING, Final
 
 from device_agent.arguments import command_parser
 from device_agent.config import described, load_config
-from device_agent.contract.document import visible
+from device_agent.contract.document import visible, visible_json
 from device_agent.contract.errors import ConfigError, EdgewrightError, MeasurementError, StorageError
 from device_agent.ending import Terminated, end_in_order, status_of
 from device_agent.stop_signals import StopSignals
@@ -201,7 +200,7 @@ def _forget_output() -> None:
 def _as_json(document: object) -> str:
     """Write JSON that the terminal's encoding can hold: what stands for a character elsewhere is no JSON."""
     encoding = (sys.stdout.encoding or "").lower().replace("-", "")
-    return json.dumps(document, indent=1, ensure_ascii=encoding != "utf8")
+    return visible_json(document, indent=1, ascii_only=encoding != "utf8")
 
 
 def _measure(config: AgentConfig, options: argparse.Namespace) -> int:

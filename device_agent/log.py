@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from device_agent.contract.document import visible
+from device_agent.contract.document import visible, visible_json
 
 if TYPE_CHECKING:
     from device_agent.config import LogSection
@@ -45,16 +44,19 @@ class JsonLines(logging.Formatter):
         }
         if record.exc_info:
             line["trace"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False)
+        return visible_json(line)
 
 
 class JournalLines(logging.Formatter):
-    """One line with the priority in front that systemd's journal takes off again; it stamps the time itself. Source: sd-daemon(3)."""
+    """One line with the priority in front that systemd's journal takes off again; it stamps the time itself. Source: sd-daemon(3).
+
+    For people, so see `visible`; and `journalctl` shows a line with control characters as ``[blob data]``, and nothing of what it says.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line; those of a trace bear the priority too."""
         priority = f"<{_PRIORITIES.get(record.levelno, 6)}>"
-        return "\n".join(priority + line for line in super().format(record).splitlines() or [""])
+        return "\n".join(priority + line for line in visible(super().format(record)).split("\n"))
 
 
 class RecentTroubles(logging.Handler):

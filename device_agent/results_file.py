@@ -11,11 +11,14 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from device_agent.contract.errors import StorageError
+from device_agent.contract.regular_file import open_regular_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+_UNREAD: Final = (errno.EPIPE, errno.ENXIO, errno.EAGAIN)
+"""Of a pipe: closed at its other end, never opened there, or full."""
 _PATIENCE_MILLISECONDS: Final = 1_000
 """How long a reader who takes nothing is waited for, once: the agent's loop has other work."""
 
@@ -23,8 +26,9 @@ _PATIENCE_MILLISECONDS: Final = 1_000
 class ResultsFile:
     """Appends lines; renames the file to ``….1`` when it is full. The name ``-`` is standard output.
 
-    A file is opened with the first write, and again after a failure: a disk that was full is tried anew each time. Who reads a pipe or
-    a terminal and stops holds nothing up: one write waits for them, the next ones fail.
+    A file is opened with the first write, and again after a failure: a disk that was full is tried anew each time. One that was moved away
+    or removed is begun anew under its name. Who reads a pipe or a terminal and stops holds nothing up: one write waits for them, the next
+    ones fail.
     """
 
     def __init__(self, path: Path, *, max_bytes: int) -> None:
@@ -32,6 +36,7 @@ class ResultsFile:
         self._max_bytes = max_bytes
         self._descriptor: int | None = sys.stdout.fileno() if str(path) == "-" else None
         self._is_own = self._descriptor is None
+        self._after_half_a_line = False
         self._left = memoryview(b"")
 
     def write(self, lines: Sequence[bytes]) -> None:
@@ -46,9 +51,12 @@ class ResultsFile:
         except OSError as error:
             if not isinstance(error, BlockingIOError):
                 self.close()
+            where = self._path if self._is_own else "standard output"
             raise StorageError(
-                f"results.jsonl: {self._path}: cannot be written: {error.strerror or error}.",
-                hint="Free space, or make the file writable.",
+                f"results.jsonl: {where}: cannot be written: {error.strerror or error}.",
+                hint="Does somebody read it?"
+                if error.errno in _UNREAD
+                else "Free space, or make the file writable.",
             ) from error
 
     def close(self) -> None:
@@ -74,11 +82,12 @@ class ResultsFile:
             self._path.replace(self._path.with_name(f"{self._path.name}.1"))
             descriptor, size = self._opened(), 0
         try:
-            _write_all(descriptor, data)
+            _write_all(descriptor, b"\n" + data if self._after_half_a_line else data)
         except OSError:
             with contextlib.suppress(OSError):
                 os.ftruncate(descriptor, size)
             raise
+        self._after_half_a_line = False
 
     def _hand_over(self, descriptor: int, data: bytes) -> None:
         """Give a reader as much as they take, and keep the rest of these lines for the next time.
@@ -92,12 +101,35 @@ class ResultsFile:
         self._left = _taken(descriptor, memoryview(data))
 
     def _opened(self) -> int:
+        if self._descriptor is not None and self._is_own and not _is_at(self._descriptor, self._path):
+            self.close()
         if self._descriptor is None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             # Without waiting: a named pipe that nobody reads would hold up whoever opens it.
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK
             self._descriptor = os.open(self._path, flags, 0o644)
+            self._after_half_a_line = _ends_within_a_line(self._path)
         return self._descriptor
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Whether the file that is open is still the one under this name: what goes into another one would be lost without a word."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except OSError:
+        return False
+
+
+def _ends_within_a_line(path: Path) -> bool:
+    """Whether a power cut has left half a line, to which the next one would be added."""
+    try:
+        with open_regular_file(path) as stream:
+            if not stream.seek(0, os.SEEK_END):
+                return False
+            stream.seek(-1, os.SEEK_END)
+            return stream.read(1) != b"\n"
+    except OSError:  # a pipe, or a file that may only be written
+        return False
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

@@ -103,5 +103,5 @@ class Worker:
             return Failed(code=error.code, message=str(error))
         # The thread's last door: whatever is wrong is said, and not lost with the thread.
         except Exception as error:  # noqa: BLE001
-            _LOG.debug("a step failed in a way that nobody foresaw", exc_info=True)
+            _LOG.error("a step failed in a way that nobody foresaw", exc_info=True)
             return Failed(code="unexpected", message=f"{type(error).__name__}: {error}")

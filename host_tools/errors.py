@@ -83,6 +83,12 @@ class StoreInUseError(StoreError):
     code = "store_in_use"
 
 
+class StoreDamagedError(StoreError):
+    """The store's file is damaged, or is no store at all; it does not mend itself, a backup does."""
+
+    code = "store_damaged"
+
+
 class NothingHeardError(EdgewrightError):
     """A store has no telemetry of what is asked for; ingest some, or ask for another time."""
 

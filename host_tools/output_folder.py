@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import stat
 import tempfile
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -32,7 +33,7 @@ class OutputFolder:
             data: The bytes.
 
         Raises:
-            OutputError: The disk is full, read-only or failing.
+            OutputError: The disk is full, read-only or failing, or what bears the name is no file.
         """
 
         def copy(stream: BinaryIO) -> None:
@@ -49,6 +50,7 @@ class OutputFolder:
         target = self.path / name
         partial = ""
         try:
+            _check_replaceable(target)
             target.parent.mkdir(parents=True, exist_ok=True)
             descriptor, partial = tempfile.mkstemp(
                 prefix=f".{target.name}.", suffix=".partial", dir=target.parent
@@ -113,6 +115,26 @@ def _locked(path: Path) -> BinaryIO:
             if os.path.samestat(os.fstat(lock.fileno()), (path / _LOCK_NAME).stat()):
                 return lock
         lock.close()
+
+
+def _check_replaceable(target: Path) -> None:
+    """Refuse to put a file in the place of a device, a pipe or a socket: as root, /dev/null would be gone for everybody.
+
+    Raises:
+        OutputError: It is one, or a link to one.
+        OSError: It cannot be looked at.
+    """
+    try:
+        mode = target.stat().st_mode
+    except FileNotFoundError:
+        return
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)) or (
+        target.is_symlink() and target.parent == Path("/dev")
+    ):
+        raise OutputError(
+            f"{target}: this is no file but a device, a pipe or a socket, and a file would take its place.",
+            hint="Name a file.",
+        )
 
 
 def _discard(partial: str) -> None:

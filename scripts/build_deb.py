@@ -1,7 +1,7 @@
 """Build the agent's Debian package: ``python scripts/build_deb.py --out dist``; `make deb` does.
 
-The package holds the agent and paho, which Debian 12 has in a version too old; the rest comes from Debian. It is for
-every architecture. Engines are not in it: which one a device needs, and for which processor, its owner knows.
+The package holds the agent, and paho, python-tuf and securesystemslib, which Debian 12 has in versions too old, or not; the rest comes
+from Debian. It is for every architecture. Engines are not in it: which one a device needs, and for which processor, its owner knows.
 The same commit gives the same bytes.
 """
 
@@ -19,6 +19,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = ROOT / "packaging" / "deb"
 NAME = "edgewright-agent"
+BUNDLED = {"paho-mqtt": "paho", "tuf": "tuf", "securesystemslib": "securesystemslib"}
+"""Distributions that go into the package, pure Python all of them, each with the package of modules that it brings."""
 CONTROL = """\
 Package: {name}
 Version: {version}
@@ -77,14 +79,14 @@ def _fill(tree: Path) -> None:
     library = tree / "usr/lib" / NAME
     ignore = shutil.ignore_patterns("__pycache__", "*.pyc", "py.typed")
     shutil.copytree(ROOT / "device_agent", library / "device_agent", ignore=ignore)
-    paho = importlib.metadata.distribution("paho-mqtt")
     documents = tree / "usr/share/doc" / NAME
-    for file in paho.files or ():
-        source = Path(str(file.locate()))
-        if file.parts[0] == "paho" and file.suffix == ".py":
-            _copy(source, library / Path(*file.parts))
-        elif file.parts[-1] in ("LICENSE.txt", "edl-v10", "epl-v20", "about.html", "notice.html"):
-            _copy(source, documents / "paho-mqtt" / file.parts[-1])
+    for distribution, package in BUNDLED.items():
+        for file in importlib.metadata.distribution(distribution).files or ():
+            source = Path(str(file.locate()))
+            if file.parts[0] == package and file.suffix == ".py" and not file.name.startswith("test_"):
+                _copy(source, library / Path(*file.parts))
+            elif "licenses" in file.parts:
+                _copy(source, documents / distribution / file.name)
     for path in library.rglob("*"):
         path.chmod(0o755 if path.is_dir() else 0o644)
     _copy(PARTS / NAME, tree / "usr/bin" / NAME, mode=0o755)

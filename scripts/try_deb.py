@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
+import http.server
 import json
 import shutil
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +31,9 @@ from build_deb import NAME, build  # noqa: E402  the path comes first
 from hil.errors import RigError  # noqa: E402
 from hil.null_artifact import write_null_artifact  # noqa: E402
 from hil.virtual.debian import debian_sources  # noqa: E402
+from host_tools.pack import null_artifact  # noqa: E402
+from host_tools.repository.keys import KeyRing  # noqa: E402
+from host_tools.repository.repository import Repository  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,6 +71,18 @@ path = "/var/lib/edgewright/spool.db"
 [log]
 format = "journal"
 """
+UPDATE = """
+[update]
+url = "{url}"
+root = "/etc/edgewright/root.json"
+directory = "/var/lib/edgewright/updates"
+first_check_seconds = 1
+check_interval_seconds = 5
+require_synced_clock = false
+shadow_frames = 5
+probation_seconds = 1
+probation_p95_ratio = 1000
+"""
 
 
 class CheckFailedError(Exception):
@@ -85,6 +103,7 @@ def main() -> int:
             with broker(port, work), booted(system) as guest:
                 install(guest, older, "older")
                 use(guest, port)
+                take_update(guest, work)
                 upgrade(guest, newer)
                 leave(guest)
     except (CheckFailedError, RigError) as error:
@@ -258,6 +277,30 @@ def use(guest: Guest, port: int) -> None:
     say("killed, and begun again by systemd")
 
 
+def take_update(guest: Guest, work: Path) -> None:
+    """Let the service take another artifact from a signed repository, with what the package brings and nothing else."""
+    repository = Repository(work / "repository", KeyRing(work / "keys"))
+    shutil.copyfile(repository.init(), guest.folder / "etc/edgewright/root.json")
+    null_artifact.write_null_artifact(
+        work / "next.ewa",
+        {"latency_seconds": 0.002},
+        name="nothing",
+        version="2.0.0",
+        made_with={},
+        agent_min_version="0.0.1",
+    )
+    path = repository.add(work / "next.ewa", release_counter=1)
+    repository.release(f"device/{DEVICE}", [path])
+    config = guest.folder / "etc/edgewright/agent.toml"
+    with served(work / "repository") as url:
+        config.write_text(config.read_text() + UPDATE.format(url=url))
+        guest.run(f"{NAME} check --config /etc/edgewright/agent.toml")
+        guest.run(f"systemctl restart {UNIT}")
+        guest.wait(f"{NAME} status --config /etc/edgewright/agent.toml", "model     nothing 2.0.0")
+        guest.wait(f"{NAME} status --config /etc/edgewright/agent.toml", "release counter at least 1")
+    say("took an update from a signed repository, and kept it")
+
+
 def upgrade(guest: Guest, package: Path) -> None:
     """Upgrade while the service runs; configuration, model and spool stay."""
     kept = ("etc/edgewright/agent.toml", "var/lib/edgewright/model.ewa")
@@ -309,6 +352,23 @@ def broker(port: int, folder: Path) -> Iterator[None]:
     finally:
         process.terminate()
         process.wait()
+
+
+@contextlib.contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """Serve a folder over HTTP on this machine's loopback; yield its address."""
+    handler = functools.partial(SilentHandler, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+class SilentHandler(http.server.SimpleHTTPRequestHandler):
+    """Logs nothing."""
+
+    def log_message(self, *_: object) -> None:
+        """Log nothing."""
 
 
 def heard(port: int, topic: str, *, least: int) -> None:

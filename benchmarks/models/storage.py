@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmarks.models.packages import Places
-from benchmarks.models.rounding import cosines
+from benchmarks.models.rounding import cosines, first_outputs
 from benchmarks.models.zoo import by_id
 from host_tools.cli.arguments import count, precision
 from host_tools.cli.progress import ProgressBars
@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             plan = plan_uncalibrated(model, profile, Recipe(precision=kind, group=group))
             seconds = time.monotonic() - started
             payload = lower(model, plan, profile)
-            found = cosines(payload, compared, wanted, threads=chosen.threads)
+            found = cosines(wanted, first_outputs(payload, compared, threads=chosen.threads))
             size = sum(map(len, payload.files.values())) / 1e6
             label = kind if group is None else f"{kind}:{group}"
             kept = f"{size:.1f} | {_sqnr_db(model, plan):.1f} | {found.mean():.4f} | {found.min():.4f}"

@@ -13,15 +13,15 @@ import json
 import sys
 import time
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.review.detection_tables import Rate, write_tables
+from benchmarks.review.detection_by_artifact import changed_fleet
+from benchmarks.review.detection_outcomes import DAY, DAYS, DEVICES, PC, PI, SMALL, Outcome, rates
+from benchmarks.review.detection_tables import write_tables
 from host_tools.review.analysis import input_drift
-from host_tools.review.analysis.estimates import wilson_interval
 from host_tools.review.analysis.review import review_fleet
 from host_tools.review.simulation.fleet import SimulatedFleet
 from host_tools.review.simulation.plan import FleetPlan
@@ -34,10 +34,6 @@ if TYPE_CHECKING:
 
     from host_tools.review.analysis.findings import Finding, Review
 
-DAY = 86400.0
-DEVICES = 100
-DAYS = 8.0
-PI, PC, SMALL = "cortex-a-tflite", "x86_64-openvino", "aarch64-onnxruntime"
 LATENCY = (0.01, 0.02, 0.03, 0.05, 0.1)
 ENERGY = (0.02, 0.03, 0.05, 0.1, 0.2)
 FAILURES = (0.0002, 0.0005, 0.001, 0.003, 0.01)
@@ -53,23 +49,6 @@ CLEARLY_SLOWED = 0.1
 """A device that is slowed down for so much of its time has to be found; below 5 % none is to be told."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """One thing that could have been found, or told wrongly, in one fleet.
-
-    Attributes:
-        kind: What sort.
-        size: How large it was made; 0 where nothing was.
-        hits: How many times it was told.
-        trials: How many times it could have been.
-    """
-
-    kind: str
-    size: float
-    hits: int
-    trials: int
-
-
 def null_fleet(seed: int) -> Iterator[Outcome]:
     """Review a fleet without a fault; every finding is a false one."""
     plan = FleetPlan(devices=DEVICES, days=DAYS)
@@ -78,14 +57,11 @@ def null_fleet(seed: int) -> Iterator[Outcome]:
     slowed = _slowed(fleet)
     kinds["throttling"] = sum(slowed[name] < 0.05 for name in _devices(review, "throttling"))
     for check in review.checks:
-        if check.kind == "input_drift":
-            continue  # all devices change their artifact in the middle, so it is not looked at; see below
         yield Outcome(kind=f"fleet:{check.kind}", size=0.0, hits=int(kinds[check.kind] > 0), trials=1)
         told = len(_devices(review, check.kind)) if check.kind not in ("regression", "improvement") else 0
         if check.kind == "throttling":
             told = kinds["throttling"]
         yield Outcome(kind=f"device:{check.kind}", size=0.0, hits=told, trials=DEVICES)
-    yield Outcome(kind="fleet:input_drift", size=0.0, hits=int(bool(_moved_inputs(seed))), trials=1)
     for comparison in review.comparisons:
         for one in comparison.measures:
             verdict = int(one.verdict == "no_worse")
@@ -206,9 +182,9 @@ def _reviewed(seed: int, plan: FleetPlan) -> tuple[SimulatedStore, Review, Simul
     return store, review_fleet(store, Selection(start=plan.start, end=plan.end)), fleet
 
 
-def _moved_inputs(seed: int, *injections: Injection) -> set[str]:
+def _moved_inputs(seed: int, injection: Injection) -> set[str]:
     """Return the targets whose inputs are told to have moved in the second half, in a fleet that keeps its artifact."""
-    plan = FleetPlan(devices=DEVICES, days=DAYS, rollout_at=None, injections=injections)
+    plan = FleetPlan(devices=DEVICES, days=DAYS, rollout_at=None, injections=(injection,))
     fleet = SimulatedFleet(seed, plan)
     span = Selection(start=plan.start, end=plan.end)
     table = SimulatedStore(fleet).inputs(span, level=Level.HOUR, by=("device", "artifact", "time"))
@@ -216,7 +192,7 @@ def _moved_inputs(seed: int, *injections: Injection) -> set[str]:
     sides = (table.keys[table.axes.index("time")].astype(np.float64) >= middle).astype(np.int64)
     targets = {one.device: one.board.target for one in fleet.devices}
     drifts = input_drift.drifts(table, sides, groups=targets, seed=seed)
-    return {one.group for one in input_drift.told(drifts, start=middle, end=plan.end, since="")}
+    return {one.group for one in input_drift.told(drifts, artifacts=(), start=middle, end=plan.end, since="")}
 
 
 def _devices(review: Review, kind: str, measure: str | None = None) -> set[str]:
@@ -234,32 +210,6 @@ def _slowed(fleet: SimulatedFleet) -> dict[str, float]:
     return {one.device: float(share) for one, share in zip(fleet.devices, shares, strict=True)}
 
 
-def rates(outcomes: Sequence[Outcome]) -> list[Rate]:
-    """Add up outcomes by kind and size, with intervals."""
-    hits: Counter[tuple[str, float]] = Counter()
-    trials: Counter[tuple[str, float]] = Counter()
-    for one in outcomes:
-        hits[one.kind, one.size] += one.hits
-        trials[one.kind, one.size] += one.trials
-    rows: list[Rate] = []
-    for kind, size in sorted(trials):
-        count, told = trials[kind, size], hits[kind, size]
-        low, high = wilson_interval(told, count)
-        share = told / count if count else 0.0
-        rows.append(
-            {
-                "kind": kind,
-                "size": size,
-                "hits": told,
-                "trials": count,
-                "rate": share,
-                "low": low,
-                "high": high,
-            }
-        )
-    return rows
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run, print a table, write JSON."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -271,7 +221,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     outcomes: list[Outcome] = []
     started = time.monotonic()
     for seed in range(options.first, options.first + options.fleets):
-        outcomes += [*null_fleet(seed), *faulty_fleet(seed)]
+        outcomes += [*null_fleet(seed), *faulty_fleet(seed), *changed_fleet(seed)]
         if options.json is not None:
             document = {
                 "fleets": seed + 1 - options.first,

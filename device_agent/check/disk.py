@@ -79,10 +79,18 @@ def require_writable(folder: Path) -> None:
     Raises:
         OSError: It cannot be made.
     """
-    there = next(parent for parent in (folder, *folder.parents) if parent.exists())
-    with tempfile.TemporaryFile(dir=there) as stream:
+    with tempfile.TemporaryFile(dir=existing_part(folder)) as stream:
         stream.write(bytes(_LEAST_ROOM_BYTES))  # a full disk opens files, and makes empty ones
         stream.flush()
+
+
+def existing_part(folder: Path) -> Path:
+    """Return the folder, or where it would be made.
+
+    Raises:
+        OSError: It cannot be looked at.
+    """
+    return next(parent for parent in (folder, *folder.parents) if parent.exists())
 
 
 def _look_at_file(

@@ -85,7 +85,12 @@ def load_config(path: Path | str) -> AgentConfig:
     try:
         data = read_regular_file(path, most_bytes=_MAX_FILE_BYTES + 1)
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}.", hint="Is the path right?") from error
+        hint = (
+            "Run it as root, or as the agent's own user."
+            if isinstance(error, PermissionError)
+            else "Is the path right?"
+        )
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}.", hint=hint) from error
     if len(data) > _MAX_FILE_BYTES:
         raise ConfigError(f"{path}: expected at most {_MAX_FILE_BYTES} bytes; this is some other file.")
     config = parse_config(data, origin=path.name, folder=path.resolve().parent)
@@ -150,13 +155,13 @@ def _password(config: MqttSection, environment: Mapping[str, str]) -> str | None
         return None
     try:
         data = read_regular_file(config.password_file, most_bytes=_MAX_FILE_BYTES)
-        lines = data.decode("utf-8-sig").splitlines()
+        password = data.decode("utf-8-sig").partition("\n")[0].removesuffix("\r")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise ConfigError(f"mqtt.password_file: {config.password_file} cannot be read: {reason}.") from error
-    if not lines or not lines[0]:
+    if not password:
         raise ConfigError(f"mqtt.password_file: {config.password_file} is empty.")
-    return lines[0]
+    return password
 
 
 def described(config: AgentConfig) -> dict[str, object]:

@@ -88,7 +88,7 @@ def _check_one(config: AgentConfig, where: str) -> None:
     source, mqtt, engine, split, heat = config.source, config.mqtt, config.engine, config.split, config.heat
     for key, digest in (("artifact", config.artifact.digest), ("split", split.digest)):
         if digest is not None:
-            in_grammar(lambda text=digest: checked_digest(text, where="digest"), f"{where}: {key}.digest")
+            in_grammar(lambda text=digest, key=key: checked_digest(text, where=f"{key}.digest"), where)
     rules = (
         (source.kind in _WITH_PATH and source.path is None,
          f"source.path: is missing; source.kind {source.kind!r} needs it."),
@@ -107,7 +107,8 @@ def _check_one(config: AgentConfig, where: str) -> None:
          f"source.topic: source.kind {source.kind!r} takes none."),
         (engine.retry_min_seconds > engine.retry_max_seconds,
          "engine.retry_min_seconds: is above engine.retry_max_seconds."),
-        (split.path is None and split != SplitSection(), "split.path: is missing."),
+        (split.path is None and split != SplitSection(),
+         "split.path: is missing; split.digest, split.ratio and split.seed go with it."),
         (split.path is not None and source.kind == "null",
          "split.path: every frame of source.kind 'null' has the same id, so that all would go to one side."),
         (split.path is not None and config.update.url is not None,

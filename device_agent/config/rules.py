@@ -33,7 +33,7 @@ def check_together(config: AgentConfig, origin: str) -> None:
         )
     if config.heat.variant_digest is not None:
         variant = config.heat.variant_digest
-        in_grammar(lambda: checked_digest(variant, where="digest"), f"{origin}: heat.variant_digest")
+        in_grammar(lambda: checked_digest(variant, where="heat.variant_digest"), origin)
     check_models(config, origin)
     mqtt, spool, heat, update = config.mqtt, config.spool, config.heat, config.update
     rules = (

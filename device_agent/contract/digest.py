@@ -47,7 +47,7 @@ def checked_digest(text: str, *, where: str) -> str:
     """
     if not isinstance(text, str) or not _PATTERN.match(text):
         raise ContractError(
-            f"{where}: expected 'sha256:' and 64 lower-case hexadecimal digits, got {text!r}."
+            f"{where}: expected 'sha256:' and 64 lower-case hexadecimal digits, got {str(text)[:80]!r}."
         )
     return text
 

@@ -88,6 +88,28 @@ def visible(text: str) -> str:
     )
 
 
+def visible_json(document: object, *, indent: int | None = None, ascii_only: bool = False) -> str:
+    """Return a document as JSON that does not steer a terminal either, with the same meaning.
+
+    JSON itself writes out the control characters of ASCII only, DEL not among them, and leaves those from U+0080 on as they are, which
+    terminals obey too (U+009B begins what ESC [ does).
+
+    Args:
+        document: What `json.dumps` takes.
+        indent: Spaces a level; None: one line.
+        ascii_only: For a terminal or a file that can hold no other letters.
+    """
+    text = json.dumps(document, indent=indent, ensure_ascii=ascii_only)
+    return "".join(
+        letter if letter.isprintable() or letter == "\n" else _written_out(letter) for letter in text
+    )
+
+
+def _written_out(letter: str) -> str:
+    """Return a letter as JSON's own escape: of two halves where it is beyond U+FFFF."""
+    return f"\\u{ord(letter):04x}" if ord(letter) < 1 << 16 else json.dumps(letter)[1:-1]
+
+
 def frozen(value: Mapping[str, object]) -> Mapping[str, object]:
     """Return unknown fields with every mapping read-only and every list a tuple, to the bottom.
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from device_agent.check.disk import existing_part
 from device_agent.config import named_models
 from device_agent.config.paths import socket_path
 from device_agent.contract.errors import EdgewrightError
@@ -20,7 +22,8 @@ if TYPE_CHECKING:
 
 Verdict = Literal["ok", "warning", "error"]
 
-_DISK_RESERVE_BYTES: Final = 64 << 20
+_LOG_OF_THE_SPOOL_BYTES: Final = 1 << 20
+"""SQLite's, beside the file; see `telemetry.store`."""
 _FULL_RATIO: Final = 0.8
 
 
@@ -92,7 +95,9 @@ def _of_status(status: Mapping[str, Any], config: AgentConfig) -> Iterator[Findi
         )
     spool = status.get("spool")
     if spool:
-        share = spool["bytes"] / config.spool.max_bytes
+        share = spool["bytes"] / (
+            config.spool.max_bytes if spool["on_disk"] else config.spool.memory_max_bytes
+        )
         bad = not spool["on_disk"] or share > _FULL_RATIO or spool["dropped_total"]
         yield Finding(
             name="spool",
@@ -132,20 +137,30 @@ def _updates(config: AgentConfig) -> tuple[Finding, ...]:
 def _disk(config: AgentConfig) -> Finding:
     folder = config.spool.path.parent
     try:
-        free = shutil.disk_usage(folder).free
+        there = existing_part(folder)
+        if not there.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, f"{there} is no folder")
+        free = shutil.disk_usage(there).free
+        files = [config.spool.path.with_name(config.spool.path.name + suffix) for suffix in ("", "-wal")]
+        taken = sum(file.stat().st_size for file in files if file.exists())
     except OSError as error:
         return Finding(
             name="disk",
             verdict="error",
             text=f"{folder}: {error.strerror or error}",
-            cure="Make the folder, or set spool.path.",
+            cure="Set spool.path to a file in a folder that the agent may make and write.",
         )
-    low = free < _DISK_RESERVE_BYTES
+    more = max(0, config.spool.max_bytes + _LOG_OF_THE_SPOOL_BYTES - taken)
+    low = free < more
+    made = "" if there == folder else "will be made; "
     return Finding(
         name="disk",
         verdict="warning" if low else "ok",
-        text=f"{folder}: {free >> 20} MiB free",
-        cure="Free space: without it messages are kept in memory only." if low else "",
+        text=f"{folder}: {made}{free >> 20} MiB free"
+        + (f", and the spool may take {-(-more >> 20)} MiB more" if low else ""),
+        cure="Free space, or lower spool.max_bytes: without it messages are kept in memory only."
+        if low
+        else "",
     )
 
 

@@ -15,7 +15,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 
 from device_agent import __version__
-from device_agent.contract.document import printable
+from device_agent.contract.document import visible_json
 from device_agent.contract.errors import DeviceError
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _ANSWER_SECONDS: Final = 2.0
 _SEND_SECONDS: Final = 2.0
+_PAUSE_SECONDS: Final = 1.0
 _MAX_BYTES: Final = 256 << 10
 
 
@@ -48,6 +49,7 @@ class StatusServer:
     def __init__(self, path: Path, ask: Callable[[SimpleQueue[Mapping[str, object]]], None]) -> None:
         self._path = path
         self._ask = ask
+        self._closed = threading.Event()
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -65,6 +67,7 @@ class StatusServer:
 
     def close(self) -> None:
         """Listen no more."""
+        self._closed.set()
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -72,11 +75,12 @@ class StatusServer:
             self._path.unlink()
 
     def _run(self) -> None:
-        while True:
+        while not self._closed.is_set():
             try:
                 connection, _ = self._listener.accept()
-            except OSError:  # closed
-                return
+            except OSError:  # closed, or no descriptor is left at the moment
+                self._closed.wait(_PAUSE_SECONDS)
+                continue
             with contextlib.suppress(OSError), connection:
                 connection.settimeout(_SEND_SECONDS)
                 connection.sendall(self._answer())
@@ -94,7 +98,7 @@ class StatusServer:
                     "reason": f"the loop does not answer within {_ANSWER_SECONDS:g} s",
                 },
             }
-        return printable(json.dumps(document, ensure_ascii=False)).encode()
+        return visible_json(document).encode()
 
 
 def read_status(path: Path, *, timeout_seconds: float = 5.0) -> dict[str, Any]:
@@ -135,7 +139,7 @@ def understood(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, OSError) as error:
         raise NotRunningError(
             f"{path}: the answer is not one of an agent of version {__version__}: {type(error).__name__}: {error}.",
             hint="Was it installed anew while the agent ran? Restart the agent; `status --json` shows the answer as it came.",

@@ -18,6 +18,7 @@ from device_agent import __version__
 from device_agent.check import sensors_found
 from device_agent.config import described, mqtt_password
 from device_agent.config.paths import socket_path
+from device_agent.contract.document import visible, visible_json
 from device_agent.contract.errors import EdgewrightError, StorageError
 from device_agent.engines import available
 from device_agent.operations.diagnosis import as_lines, diagnose
@@ -101,18 +102,20 @@ def _clean(text: str, secrets: list[bytes]) -> bytes:
 
 
 def _secrets(config: AgentConfig) -> list[bytes]:
-    """Return what must not go in, as plain text and as JSON would write it."""
+    """Return what must not go in, as it is and in every form in which a text or JSON of ours would have it."""
     try:
         password = mqtt_password(config.mqtt)
     except EdgewrightError:
         return []  # it cannot be read here, so nothing of ours has read it either
     if not password:
         return []
-    return [password.encode("utf-8", "backslashreplace"), json.dumps(password)[1:-1].encode()]
+    forms = {password, visible(password), visible_json(password)[1:-1], json.dumps(password)[1:-1]}
+    # The longest first: what JSON makes of a backslash holds the backslash.
+    return [form.encode("utf-8", "backslashreplace") for form in sorted(forms, key=len, reverse=True)]
 
 
 def _json(document: Mapping[str, object]) -> str:
-    return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+    return visible_json(document, indent=1) + "\n"
 
 
 def _about() -> str:

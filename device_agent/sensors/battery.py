@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from device_agent.sensors.reading import Absent, Measured, slug
-from device_agent.sensors.sysfs import children, read_integer, read_scaled, read_text
+from device_agent.sensors.sysfs import children, is_there, read_celsius, read_integer, read_scaled, read_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,7 +40,7 @@ def read_supplies(sysfs_root: Path) -> list[Measured]:
         stem = f"supply_{slug(supply.name)[:40]}"
         if read_text(supply / "type") == "Battery":
             readings += _battery(supply, stem)
-        elif (supply / "online").exists():
+        elif is_there(supply / "online"):
             value = read_scaled(supply / "online", 1.0)
             readings.append(_reading(f"{stem}_online_state", value, scope="mains"))
     return readings
@@ -51,11 +51,11 @@ def read_temperatures(sysfs_root: Path) -> list[Measured]:
     return [
         _reading(
             f"supply_{slug(supply.name)[:40]}_celsius",
-            read_scaled(supply / "temp", 0.1),
+            read_celsius(supply / "temp", 0.1),
             scope=_scope(supply),
         )
         for supply in children(sysfs_root / "class/power_supply")
-        if (supply / "temp").exists()
+        if is_there(supply / "temp")
     ]
 
 
@@ -68,7 +68,7 @@ def _battery(supply: Path, stem: str) -> list[Measured]:
     values = {
         unit: _signed(read_scaled(supply / file, factor), unit, status)
         for file, factor, unit in _FILES
-        if (supply / file).exists()
+        if is_there(supply / file)
     }
     if scope == _PERIPHERAL_SCOPE:
         values = {unit: value for unit, value in values.items() if unit == "charge_ratio"}

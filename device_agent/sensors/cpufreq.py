@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from device_agent.sensors.reading import Absent, Measured
-from device_agent.sensors.sysfs import children, read_integer, read_text
+from device_agent.sensors.sysfs import children, is_there, read_integer, read_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,7 +57,7 @@ def governors(sysfs_root: Path) -> tuple[str, ...]:
 
 def _folders(sysfs_root: Path) -> list[Path]:
     cores = [core for core in children(sysfs_root / "devices/system/cpu", "cpu") if core.name[3:].isdigit()]
-    return [core / "cpufreq" for core in cores if (core / "cpufreq").is_dir()]
+    return [core / "cpufreq" for core in cores if is_there(core / "cpufreq")]
 
 
 def _no_cpufreq(sysfs_root: Path) -> Absent:

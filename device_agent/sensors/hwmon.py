@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from device_agent.sensors.reading import Absent, Measured, slug
-from device_agent.sensors.sysfs import children, read_integer, read_scaled, read_text
+from device_agent.sensors.sysfs import children, is_there, read_celsius, read_integer, read_scaled, read_text
 
 if TYPE_CHECKING:
     from device_agent.contract.telemetry import Quality
@@ -48,10 +48,10 @@ def read_temperatures(sysfs_root: Path) -> list[Measured]:
     readings = []
     for chip in _chips(sysfs_root):
         readings += [
-            _reading(chip, f"temp{number}", read_scaled(file, _MILLI), unit="celsius", quality="sampled")
+            _reading(chip, f"temp{number}", read_celsius(file, _MILLI), unit="celsius", quality="sampled")
             for number, file in _channels(chip.folder, "temp")
         ]
-        if chip.name == "rpi_volt" and (chip.folder / _ALARM).exists():
+        if chip.name == "rpi_volt" and is_there(chip.folder / _ALARM):
             alarm = read_scaled(chip.folder / _ALARM, 1.0)
             readings.append(_reading(chip, "under_voltage", alarm, unit="state", quality="sampled"))
     return readings
@@ -89,7 +89,7 @@ def _rails(chip: _Chip) -> list[Measured]:
 
 def _has_rail(folder: Path, number: int) -> bool:
     files = (f"in{number}_input", f"curr{number}_input", f"in{number}_label")
-    return any((folder / file).exists() for file in files)
+    return any(is_there(folder / file) for file in files)
 
 
 def _rail_watts(folder: Path, number: int) -> float | Absent:
@@ -145,9 +145,9 @@ def _chips(sysfs_root: Path) -> list[_Chip]:
     found: dict[str, tuple[str, str, Path]] = {}
     for node in nodes:
         # Old drivers keep their attributes with the device.
-        folder = node if (node / "name").exists() else node / "device"
+        folder = node if is_there(node / "name") else node / "device"
         name = read_text(folder / "name")
-        sits = os.path.realpath(node / "device") if (node / "device").exists() else ""
+        sits = os.path.realpath(node / "device") if is_there(node / "device") else ""
         label = node.name if isinstance(name, Absent) else name
         found.setdefault(os.path.realpath(node), (label, sits, folder))
     listed = sorted(found.values(), key=lambda one: one[:2])

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from device_agent.sensors.board import board_model, has_pmic_adc, is_raspberry_pi
 from device_agent.sensors.reading import Absent, Measured
-from device_agent.sensors.sysfs import children, read_text
+from device_agent.sensors.sysfs import children, is_there, read_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -91,7 +91,7 @@ def parse_pmic(text: str) -> tuple[float | Absent, float | Absent]:
 def _throttled_text(sysfs_root: Path, vcgencmd: Path | None) -> str | Absent:
     for bus in (sysfs_root / "devices/platform/soc", sysfs_root / "devices/platform", *_buses(sysfs_root)):
         for firmware in children(bus):
-            if "firmware" in firmware.name and (firmware / "get_throttled").exists():
+            if "firmware" in firmware.name and is_there(firmware / "get_throttled"):
                 return read_text(firmware / "get_throttled")
     return _asked(vcgencmd, "get_throttled")
 

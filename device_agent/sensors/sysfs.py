@@ -10,12 +10,15 @@ import errno
 import os
 from typing import TYPE_CHECKING, Final
 
+from device_agent.contract.document import INTEGER_RANGE
 from device_agent.sensors.reading import Absent
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 _MAX_BYTES: Final = 128
+_ABSOLUTE_ZERO_CELSIUS: Final = -273.15
+_NOT_THERE: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
 def read_text(path: Path) -> str | Absent:
@@ -33,20 +36,41 @@ def read_text(path: Path) -> str | Absent:
 
 
 def read_integer(path: Path) -> int | Absent:
-    """Return the integer that a file holds; `Absent` when it cannot be read or is no integer."""
+    """Return the integer that a file holds; `Absent` when it cannot be read or is none that the kernel has, which are of 64 bits."""
     text = read_text(path)
     if isinstance(text, Absent):
         return text
     try:
-        return int(text)
+        number = int(text)
     except ValueError:
         return Absent(f"{path} holds {text[:24]!r}, not an integer")
+    return number if number in INTEGER_RANGE else Absent(f"{path} holds {text[:24]}…, beyond 64 bits")
 
 
 def read_scaled(path: Path, factor: float) -> float | Absent:
     """Return the integer that a file holds times ``factor``, which turns the kernel's unit into a base unit."""
     number = read_integer(path)
     return number if isinstance(number, Absent) else number * factor
+
+
+def read_celsius(path: Path, factor: float) -> float | Absent:
+    """Return a temperature; `Absent` too where it is below absolute zero, as the kernel's mark of an invalid one is (-274 °C).
+
+    Source: Linux, ``include/linux/thermal.h``, ``THERMAL_TEMP_INVALID``.
+    """
+    celsius = read_scaled(path, factor)
+    if isinstance(celsius, Absent) or celsius >= _ABSOLUTE_ZERO_CELSIUS:
+        return celsius
+    return Absent(f"{path} says {celsius:g} °C, which cannot be")
+
+
+def is_there(path: Path) -> bool:
+    """Return whether there is something, be it that it may not be looked at (`Path.exists` raises then): whoever reads it is told why."""
+    try:
+        path.stat()
+    except OSError as error:
+        return error.errno not in _NOT_THERE
+    return True
 
 
 def children(folder: Path, prefix: str = "") -> list[Path]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from device_agent.sensors.reading import Absent, Measured, slug
-from device_agent.sensors.sysfs import children, read_integer, read_scaled, read_text
+from device_agent.sensors.sysfs import children, read_celsius, read_integer, read_scaled, read_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +32,7 @@ def read_zones(sysfs_root: Path) -> list[Measured]:
     for zone in zones:
         kind = read_text(zone / "type")
         name = zone.name if isinstance(kind, Absent) else kind
-        readings.append(_zone_reading(slug(name), read_scaled(zone / "temp", _MILLI), scope=f"zone:{name}"))
+        readings.append(_zone_reading(slug(name), read_celsius(zone / "temp", _MILLI), scope=f"zone:{name}"))
     return readings
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from device_agent.sensors.reading import Absent, Measured
-from device_agent.sensors.sysfs import children, read_integer
+from device_agent.sensors.sysfs import children, is_there, read_integer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,7 +33,7 @@ def read_throttle_counts(sysfs_root: Path) -> list[Measured]:
     folders = [
         core / "thermal_throttle"
         for core in children(sysfs_root / "devices/system/cpu", "cpu")
-        if core.name[3:].isdigit() and (core / "thermal_throttle").is_dir()
+        if core.name[3:].isdigit() and is_there(core / "thermal_throttle")
     ]
     if not folders:
         return []
@@ -82,8 +82,13 @@ class ThrottleWatch:
         return ""
 
 
+def _count(file: Path) -> int | Absent:
+    count = read_integer(file)
+    return Absent(f"{file} holds {count}, which cannot be") if isinstance(count, int) and count < 0 else count
+
+
 def _summed(name: str, files: list[Path]) -> Measured:
-    values = [read_integer(file) for file in files]
+    values = [_count(file) for file in files]
     broken = next((value for value in values if isinstance(value, Absent)), None)
     total = broken or float(sum(value for value in values if not isinstance(value, Absent)))
     return Measured(name=name, value=total, source="thermal_throttle", scope="cpu", quality="counter")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from device_agent.update.child import command, environment
 from device_agent.update.jobs import CheckJob, FetchJob, TrialJob, decode_answer, encode
-from device_agent.update.occurrences import CheckFailed, FetchFailed, TrialFailed
+from device_agent.update.occurrences import CheckFailed, FetchFailed, TrialFailed, TrialUnbegun
 from device_agent.update.shadow import write_frame
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class _Step:
         try:
             answer = self._outcome()
         except OSError as error:
-            answer = _failure(self._job, "child", f"the child process cannot be started: {error}.")
+            answer = _unbegun(self._job, f"the child process cannot be started: {error}.")
         if not self._cancelled.is_set():
             self._report(answer)
 
@@ -168,6 +168,10 @@ class _Step:
             return _failure(self._job, "timeout", f"it took longer than {self._timeout_seconds:g} s.")
         how = f"by {signal.Signals(-status).name}" if status < 0 else f"with status {status}"
         return _failure(self._job, "died", f"its process ended {how} without an answer.")
+
+
+def _unbegun(job: Job, message: str) -> Answer:
+    return TrialUnbegun(message) if isinstance(job, TrialJob) else _failure(job, "child", message)
 
 
 def _failure(job: Job, code: str, message: str) -> Answer:

@@ -14,6 +14,7 @@ from device_agent.update.occurrences import (
     Offered,
     Shadowed,
     TrialFailed,
+    TrialUnbegun,
     Tried,
     Unmet,
     Wanted,
@@ -24,8 +25,18 @@ if TYPE_CHECKING:
     from device_agent.config import EngineChoice
 
 Answer = (
-    NothingDesired | Offered | Wanted | CheckFailed | Fetched | FetchFailed | Tried | Shadowed | TrialFailed
+    NothingDesired
+    | Offered
+    | Wanted
+    | CheckFailed
+    | Fetched
+    | FetchFailed
+    | Tried
+    | Shadowed
+    | TrialFailed
+    | TrialUnbegun
 )
+"""How a step ended; the last is said by whoever begins it, for there is no child that could."""
 _ANSWERS: Final = {
     kind.__name__: kind
     for kind in (

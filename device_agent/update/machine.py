@@ -47,6 +47,7 @@ from device_agent.update.occurrences import (
     Switched,
     Tick,
     TrialFailed,
+    TrialUnbegun,
     Tried,
     Undelivered,
     Unmet,
@@ -251,6 +252,8 @@ class UpdateMachine:
                 return self._advance(way_in.shadowed(occurrence, self._proving.shown[way_in.model]))
             case (("trying" | "shadowing"), TrialFailed(code=code, message=message)):
                 return self._advance(way_in.failed(code, message))
+            case (("trying" | "shadowing"), TrialUnbegun(message)):
+                return self._advance(way_in.unbegun(message))
             case _:
                 return ()
 

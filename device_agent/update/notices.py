@@ -192,8 +192,8 @@ def _details(release: Release, serial: int) -> dict[str, Scalar]:
 def _shadow(shadowed: Shadowed | None) -> str:
     if shadowed is None:
         return "there was no shadow run"
-    if not shadowed.frames:
-        return "no frame came for a shadow run"
+    if shadowed.note:
+        return f"its outputs cannot be held against the current model's: {shadowed.note}"
     if shadowed.cosine is None:
-        return f"it ran on {shadowed.frames} frames beside the current model, but outputs cannot be compared: {shadowed.note}"
+        return "no frame came for a shadow run"
     return f"beside the current model, over {shadowed.frames} frames, the outputs' mean cosine was {shadowed.cosine:.4f}"

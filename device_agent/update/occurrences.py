@@ -158,8 +158,8 @@ class Shadowed:
     """The candidate ran beside the current model.
 
     Attributes:
-        frames: Frames that both saw; 0: none came in time.
-        cosine: Mean cosine of the angle between both models' outputs; None when they cannot be compared.
+        frames: Frames that both saw; 0: none came in time, or they cannot be compared.
+        cosine: Mean cosine of the angle between both models' outputs; None when ``frames`` is 0.
         note: Why they cannot be compared; empty when they can.
     """
 
@@ -173,6 +173,13 @@ class TrialFailed:
     """The candidate does not load, computes wrongly, takes too much or too long, or dies."""
 
     code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrialUnbegun:
+    """There was no process for a trial or a shadow run (no memory, too many processes), which says nothing of the candidate."""
+
     message: str
 
 
@@ -227,6 +234,7 @@ Occurrence = (
     | Tried
     | Shadowed
     | TrialFailed
+    | TrialUnbegun
     | Observed
     | RunFailed
     | Stopping

@@ -76,6 +76,13 @@ def trial_counted(standing: Standing) -> Standing:
     return replace(standing, candidate=replace(standing.candidate, trials=standing.candidate.trials + 1))
 
 
+def trial_uncounted(standing: Standing) -> Standing:
+    """The trial of the candidate that was counted was none."""
+    if standing.candidate is None or not standing.candidate.trials:
+        return standing
+    return replace(standing, candidate=replace(standing.candidate, trials=standing.candidate.trials - 1))
+
+
 def mismatch_counted(standing: Standing) -> Standing:
     """The candidate came once more with wrong bytes."""
     if standing.candidate is None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from device_agent.contract import desired
 from device_agent.contract.errors import ConfigError, ContractError, StorageError, TransferError, TrustError
 from device_agent.contract.model_names import MAIN_MODEL
+from device_agent.update import light
 from device_agent.update.distrust import (
     DisagreementError,
     MetadataExpiredError,
@@ -28,6 +29,7 @@ from device_agent.update.occurrences import NothingDesired, Offered, Unmet, Want
 from device_agent.update.state import Release
 from device_agent.update.transfer import HttpSource, HttpStatusError, read_bounded, target_url
 
+light.leave_out_network()  # the agent's Debian package has no urllib3 either
 try:
     from tuf.api import exceptions
     from tuf.api.metadata import Metadata, Root

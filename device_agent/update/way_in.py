@@ -184,6 +184,11 @@ class WayIn:
         """Its trial or shadow run failed."""
         return self._rejected(f"{code}: {message}")
 
+    def unbegun(self, message: str) -> Step:
+        """There was no process for its trial or shadow run: try it again later, as if it had not been counted."""
+        self._book.put(self.model, transitions.trial_uncounted(self._book.of(self.model)))
+        return Step(self._book.write(), trouble=("child", message))
+
     def _activated(self, shadowed: Shadowed | None, shown: Shown, told: tuple[Effect, ...] = ()) -> Step:
         standing = self._book.of(self.model)
         candidate = standing.candidate

@@ -76,6 +76,13 @@ def above_zero(text: str) -> float:
     return value
 
 
+def token(text: str) -> str:
+    """Read what readers of a page must show: an empty one, as of a variable that is not set, would let in everybody."""
+    if not text or not text.isascii() or not text.isprintable() or " " in text:
+        raise argparse.ArgumentTypeError("expected a token of visible ASCII characters, at least one")
+    return text
+
+
 def moment(text: str) -> float:
     """Read a time as Unix seconds: ISO 8601, in UTC where it says no zone, or Unix seconds themselves."""
     try:

@@ -74,8 +74,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--scaling",
         choices=("none", "awq"),
-        help="of weights alone, before rounding: awq scales what matrices read by how large it is on --data, where the scales fold into "
-        "what stands before (default: none)",
+        help="of weights alone, before rounding: awq scales what matrices read by how large it is on --data; the scales fold into what "
+        "stands before, or into a product with a constant where nothing takes them up and it pays (default: none)",
     )
     parser.add_argument(
         "--target",

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import nullcontext
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from typing import TYPE_CHECKING, Any, Final
 
 from host_tools.cli.fleet_server import FleetServer
+from host_tools.cli.printing import print_list
 from host_tools.errors import InputError
 from host_tools.review.wire_text import harmless
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping, Sequence
+
+_MOST_LIST_BYTES: Final = 16 << 20
+"""A server takes no more at once."""
 
 
 def devices_list(options: argparse.Namespace) -> int:
@@ -51,7 +52,8 @@ def devices_show(options: argparse.Namespace) -> int:
     jobs = server.ask("GET", f"/devices/{name_of(options.id)}/jobs")["items"]
     if options.json:
         return _print({**device, "desired": desired, "jobs": jobs})
-    for name, value in {**device, "shall run": _shall_run(desired)}.items():
+    waits = {} if desired["unsigned"] is None else {"waits": desired["unsigned"]}
+    for name, value in {**device, "shall run": _shall_run(desired), **waits}.items():
         shown = moment(value) if name.endswith("_seconds") else value
         _line(
             f"{name}: {json.dumps(shown, ensure_ascii=False) if isinstance(shown, (dict, list)) else shown}"
@@ -104,9 +106,17 @@ devices_decommission = devices_revoke
 def devices_import(options: argparse.Namespace) -> int:
     """Bring a device list in."""
     try:
-        data = sys.stdin.buffer.read() if options.file == "-" else Path(options.file).read_bytes()
+        with (
+            nullcontext(sys.stdin.buffer) if options.file == "-" else Path(options.file).open("rb") as stream
+        ):
+            data = stream.read(_MOST_LIST_BYTES + 1)
     except OSError as error:
         raise InputError(f"{options.file}: {error.strerror}.") from error
+    if len(data) > _MOST_LIST_BYTES:
+        raise InputError(
+            f"{options.file}: expected a device list of at most {_MOST_LIST_BYTES} bytes, got more.",
+            hint="Bring it in in parts.",
+        )
     answer = json.loads(FleetServer(options).send("POST", "/devices.csv", data, content_type="text/csv"))
     return done(
         options,
@@ -237,10 +247,7 @@ def tell(options: argparse.Namespace, answer: object, rows: Sequence[Mapping[str
     if not rows:
         print("none")
         return 0
-    table = Table(*rows[0])
-    for row in rows:
-        table.add_row(*(Text(harmless(str(value))) for value in row.values()))
-    Console().print(table)
+    print_list(tuple(rows[0]), [tuple(row.values()) for row in rows])
     return 0
 
 

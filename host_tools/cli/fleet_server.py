@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _SECONDS: Final = 60.0
 _PAGE: Final = 500
 _MOST_BYTES: Final = 1 << 28
+_MOST_TOKEN_BYTES: Final = 4_096
+_WHO_MAKES_ONE: Final = "An admin makes one: edgewright fleet token create."
 _HINT: Final = "Is `edgewright fleet serve` running there?"
 
 
@@ -141,20 +143,40 @@ def _address(given: str | None) -> str:
 
 
 def _token(file: str | None) -> str:
-    if file is None:
-        text = os.environ.get("EDGEWRIGHT_FLEET_TOKEN", "")
-    else:
-        try:
-            text = Path(file).read_text(encoding="ascii")
-        except (OSError, ValueError) as error:
-            why = getattr(error, "strerror", None) or error
-            raise InputError(f"--token-file {file}: cannot be read: {why}.") from error
-    if not text.strip() or not text.strip().isprintable() or " " in text.strip():
+    if file is not None:
+        return token_in(file, option="--token-file", hint=_WHO_MAKES_ONE)
+    text = os.environ.get("EDGEWRIGHT_FLEET_TOKEN", "").strip()
+    if not _is_token(text):
         raise InputError(
-            "a token is needed: --token-file FILE, or EDGEWRIGHT_FLEET_TOKEN.",
-            hint="An admin makes one: edgewright fleet token create.",
+            f"a token is needed: --token-file FILE, or EDGEWRIGHT_FLEET_TOKEN{', which has something else' if text else ''}.",
+            hint=_WHO_MAKES_ONE,
         )
-    return text.strip()
+    return text
+
+
+def token_in(file: str, *, option: str, hint: str = "") -> str:
+    """Return the token that a file has; it may be a pipe.
+
+    Raises:
+        InputError: It cannot be read, or has something else.
+    """
+    try:
+        with Path(file).open("rb") as stream:
+            data = stream.read(_MOST_TOKEN_BYTES)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise InputError(f"{option} {file}: cannot be read: {why}.") from error
+    text = data.decode("ascii", "replace").strip()
+    if not _is_token(text):
+        raise InputError(
+            f"{option} {file}: expected a token, one word, got {'something else' if text else 'nothing'}.",
+            hint=hint,
+        )
+    return text
+
+
+def _is_token(text: str) -> bool:
+    return text.isascii() and text.isprintable() and text != "" and " " not in text
 
 
 def _tls(file: str | None) -> ssl.SSLContext:

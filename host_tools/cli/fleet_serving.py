@@ -12,10 +12,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from rich.console import Console
-from rich.table import Table
-
 from device_agent.contract.errors import EdgewrightError
+from host_tools.cli.fleet_asking import name_of
+from host_tools.cli.printing import print_list
 from host_tools.errors import InputError, OutputError
 from host_tools.fleet.serve.asked import TokenAsked
 from host_tools.fleet.serve.patterns import expected_by
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from host_tools.fleet.field.listener import Listener
     from host_tools.fleet.field.observations import Said
     from host_tools.fleet.outside import Enrolment, Field, Findings
-    from host_tools.fleet.records import AuditEntry
+    from host_tools.fleet.records import ApiToken, AuditEntry
     from host_tools.fleet.service import FleetService
     from host_tools.fleet.store.fleet_store import FleetStore
     from host_tools.review.remote_telemetry import RemoteTelemetry
@@ -53,6 +52,9 @@ def run_serve(options: argparse.Namespace) -> int:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)-7s %(message)s", stream=sys.stderr
     )
+    logging.getLogger("alembic").setLevel(
+        logging.WARNING
+    )  # which database it found is told below, in our words
     certificate = None if options.tls_cert is None else Path(options.tls_cert)
     key = None if options.tls_key is None else Path(options.tls_key)
     with _opened(options.database, must_exist=False) as store, _findings(options, store) as findings:
@@ -109,19 +111,22 @@ def token_list(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps([asdict(token) for token in tokens], indent=1))
         return 0
-    table = Table("id", "name", "role", "good until", "state")
-    for token in tokens:
-        ended = "expired" if token.expires_seconds <= now else "good"
-        state = ended if token.revoked_seconds is None else "revoked"
-        table.add_row(token.id, token.name, token.role, _moment(token.expires_seconds), state)
-    Console().print(table)
+    rows = [(one.id, one.name, one.role, _moment(one.expires_seconds), _state_of(one, now)) for one in tokens]
+    print_list(("id", "name", "role", "good until", "state"), rows)
     return 0
+
+
+def _state_of(token: ApiToken, now_seconds: float) -> str:
+    if token.revoked_seconds is not None:
+        return "revoked"
+    return "expired" if token.expires_seconds <= now_seconds else "good"
 
 
 def token_revoke(options: argparse.Namespace) -> int:
     """End a token."""
+    wanted = name_of(options.id)
     with _opened(options.database) as store, store.writing() as book:
-        token = book.tokens.get(options.id)
+        token = book.tokens.get(wanted)
         book.tokens.revoke(token.id, now_seconds=book.now_seconds)
         book.note(
             "command line", "token.revoke", f"token/{token.id}", {"name": token.name, "role": token.role}
@@ -280,14 +285,11 @@ def _telemetry(options: argparse.Namespace) -> RemoteTelemetry | TelemetryStore:
             return opening.open_store(options.telemetry, read_only=True)
         except InputError as error:
             raise InputError(f"--telemetry: {error.args[0]}", hint=_TELEMETRY_HINT) from error
+    from host_tools.cli.fleet_server import token_in  # noqa: PLC0415 - likewise
     from host_tools.review.remote_telemetry import RemoteTelemetry  # noqa: PLC0415 - likewise
 
-    token = None
-    if options.telemetry_token_file is not None:
-        try:
-            token = Path(options.telemetry_token_file).read_text().strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"--telemetry-token-file: {options.telemetry_token_file}: {error}.") from error
+    file = options.telemetry_token_file
+    token = None if file is None else token_in(file, option="--telemetry-token-file")
     return RemoteTelemetry(options.telemetry, token=token)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from device_agent.contract.topics import DEFAULT_ROOT
-from host_tools.cli.arguments import above_zero, at_least_zero, count
+from host_tools.cli.arguments import above_zero, at_least_zero, count, token
 from host_tools.cli.telemetry import BROKER_HELP, add_tls
 
 _EPILOG = """\
@@ -121,7 +121,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     page.add_argument(
         "--page-host", default="127.0.0.1", metavar="HOST", help="(default: 127.0.0.1, this machine only)"
     )
-    page.add_argument("--page-token", metavar="TOKEN", help="what a reader must show")
+    page.add_argument("--page-token", type=token, metavar="TOKEN", help="what a reader must show")
     backup = parser.add_argument_group("backups, which open as stores (DuckDB alone)")
     backup.add_argument("--backup", metavar="FOLDER", help="copy the store into this folder now and then")
     backup.add_argument(

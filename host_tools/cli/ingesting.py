@@ -20,7 +20,7 @@ from host_tools.review.broker_address import parse_broker
 from host_tools.review.ingest.metrics import Metrics
 from host_tools.review.ingest.settings import BackupSettings, IngestSettings, PageSettings
 from host_tools.review.ingest.supervisor import Supervisor
-from host_tools.review.serve.exposure import exposure_warning, is_loopback
+from host_tools.review.serve.exposure import exposure_warning, is_loopback, page_url
 from host_tools.review.store.limits import Limits
 from host_tools.review.wire_text import harmless
 
@@ -66,13 +66,11 @@ def run_ingest(options: argparse.Namespace) -> int:
 def _page(options: argparse.Namespace) -> PageSettings | None:
     if options.page is None:
         return None
-    token = options.page_token or None
-    _say(
-        f"the page: http://{options.page_host}:{options.page}/" + ("" if token is None else f"?token={token}")
-    )
-    if not is_loopback(options.page_host):
-        _say(f"warning: {exposure_warning(options.page_host, token)}")
-    return PageSettings(host=options.page_host, port=options.page, token=token)
+    page = PageSettings(host=options.page_host, port=options.page, token=options.page_token)
+    _say(f"the page: {page_url(page.host, page.port, page.token)}")
+    if not is_loopback(page.host):
+        _say(f"warning: {exposure_warning(page.host, page.token)}")
+    return page
 
 
 def _backup(options: argparse.Namespace) -> BackupSettings | None:

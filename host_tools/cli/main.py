@@ -148,6 +148,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """
     parser = _parser()
     try:
+        for word in sys.argv[1:] if arguments is None else arguments:
+            if word.startswith("--") and word.endswith("=--"):  # argparse would hand on a list
+                parser.error(f"argument {word[:-3]}: expected a value, got '--'")
         options = parser.parse_args(arguments)
         if options.run is None:
             parser.print_help()

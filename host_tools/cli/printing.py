@@ -7,11 +7,18 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
+from rich.table import Column, Table
+from rich.text import Text
+
+from host_tools.review.wire_text import harmless
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from rich.console import RenderableType
 
 _PIPE_COLUMNS: Final = 120
+_ANY_WIDTH: Final = 1 << 16
 
 
 def print_found(found: RenderableType | dict[str, object]) -> None:
@@ -23,6 +30,23 @@ def print_found(found: RenderableType | dict[str, object]) -> None:
     if not console.is_terminal:
         console = Console(width=_PIPE_COLUMNS, highlight=False)
     console.print(found)
+
+
+def print_list(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print a list as a table of which nothing is cut off: people type names from it, and programs read it line by line.
+
+    Args:
+        columns: The headings.
+        rows: As many values as columns in each; commands to a terminal in them are made harmless. On a terminal what is too wide goes on
+            in the next line; a pipe has a line for each row.
+    """
+    table = Table(*(Column(name, overflow="fold") for name in columns))
+    for row in rows:
+        table.add_row(*(Text(harmless(str(value))) for value in row))
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(width=_ANY_WIDTH, highlight=False)
+    console.print(table)
 
 
 def _finite(value: object) -> object:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from host_tools.cli.arguments import above_zero, examples_of
+from host_tools.cli.arguments import above_zero, examples_of, token
 
 _EPILOG = """\
 examples:
@@ -85,7 +85,9 @@ def _add_serve(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     )
     serve.add_argument("--port", type=_port, default=8420, help="(default: 8420; 0: any that is free)")
     serve.add_argument(
-        "--token", help="what a reader must show; without one, whoever reaches the address may read all"
+        "--token",
+        type=token,
+        help="what a reader must show; without one, whoever reaches the address may read all",
     )
 
 

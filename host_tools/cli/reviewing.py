@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _DAY = 86400.0
 _WEEK_DAYS = 7.0
+_UNMADE_SECONDS = 60.0
 _LEAST_DIGITS = 4
 """Fewer characters of a digest are a guess."""
 
@@ -38,13 +39,15 @@ def run_serve(options: argparse.Namespace) -> int:
     """Serve the page until Ctrl-C."""
     from host_tools.review.serve.server import serving  # noqa: PLC0415 - the reports need no web server
 
-    with _opened(options.store) as store:
-        token = options.token or None
-        with serving(store, host=options.host, port=options.port, token=token) as address:
-            print(f"The page of {options.store}: {address}\nCtrl-C ends it.", flush=True)
-            if not is_loopback(options.host):
-                _warn(exposure_warning(options.host, token))
-            _wait()
+    with (
+        _opened(options.store) as store,
+        serving(store, host=options.host, port=options.port, token=options.token) as address,
+    ):
+        print(f"The page of {options.store}: {address}\nCtrl-C ends it.", flush=True)
+        if not is_loopback(options.host):
+            _warn(exposure_warning(options.host, options.token))
+        _warn_of_unmade(options.store, store, roll_of(store))
+        _wait()
     return 0
 
 
@@ -129,8 +132,9 @@ def run_export(options: argparse.Namespace) -> int:
         looked = replace(looked, artifacts=tuple(artifact_named(text, known) for text in options.artifact))
         if options.otlp is not None:
             return _send(options, store, roll, looked)
-        name = options.timeline or options.devices
-        _write(name, _table_bytes(store, roll, looked, name, is_timeline=options.timeline is not None))
+        is_timeline = options.timeline is not None
+        name = options.timeline if is_timeline else options.devices
+        _write(name, _table_bytes(store, roll, looked, name, is_timeline=is_timeline))
     return 0
 
 
@@ -225,7 +229,18 @@ def _roll(options: argparse.Namespace, store: TelemetryStore) -> Roll:
         raise NothingHeardError(
             f"{options.store}: there is no telemetry in it yet.", hint="`edgewright ingest` brings it."
         )
+    _warn_of_unmade(options.store, store, roll)
     return roll
+
+
+def _warn_of_unmade(where: str, store: TelemetryStore, roll: Roll) -> None:
+    """Say that figures lack messages: of a store that is copied while it is written, those of the last seconds always wait."""
+    since = store.unmade_since()
+    if since is not None and since < roll.newest - _UNMADE_SECONDS:
+        _warn(
+            f"{where}: not all windows from {_moment(since)} on are made, so figures lack messages. "
+            "`edgewright ingest` makes them when it runs with this store."
+        )
 
 
 def _looked(options: argparse.Namespace, roll: Roll) -> Looked:

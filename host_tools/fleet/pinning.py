@@ -5,9 +5,9 @@ A pinned device follows no group, so no rollout wants anything of it, and its dr
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Final
 
-from device_agent.contract.desired import TARGET_PATH
 from host_tools.errors import ConflictError
 from host_tools.fleet.inventory import cancel_jobs, is_pinned, want_pin
 from host_tools.repository.desires import Move
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 MOST_PINNED: Final = 2_000
 """Devices that people may pin: every device reads the records of all. Many that shall run the same are a group."""
-_RELEASES_AT_ONCE: Final = 1_000
 
 
 def pin_device(
@@ -62,6 +61,17 @@ def unpin_device(book: FleetBook, device: Device, *, actor: str) -> Device:
     if is_pinned(book, device.id) and want_pin(book, device, release=None):
         book.note(actor, "device.unpin", f"device/{device.id}", {"group": device.group})
     return device
+
+
+def unsigned_order(book: FleetBook, device: str) -> str | None:
+    """Say what people ordered of a device's own desired state that is not signed yet, and why not; None: nothing."""
+    effect = book.effects.find("pin", device)
+    if effect is None:
+        return None
+    release = json.loads(effect.document)["release"]
+    wanted = "let it follow its group again" if release is None else f"pin it to {release}"
+    why = f", and is tried again: {effect.failure}" if effect.failure else " yet."
+    return f"The order to {wanted} is not signed{why}"
 
 
 def require_not_pinned(book: FleetBook, device: str, *, what: str) -> None:
@@ -108,7 +118,7 @@ def take_pins(book: FleetBook, pins: Sequence[Pin]) -> int:
     gone = sorted(before.keys() - {one.device for one in pins})
     book.pins.put(fresh)
     book.pins.remove(gone)
-    releases = _releases(book, fresh)
+    releases = _releases_of(book, fresh)
     for pin in fresh:
         cancel_jobs(book, pin.device, f"it has a desired state of its own, serial {pin.serial}.")
         if book.devices.find(pin.device) is not None:
@@ -125,13 +135,8 @@ def take_pins(book: FleetBook, pins: Sequence[Pin]) -> int:
     return len(fresh) + len(gone)
 
 
-def _releases(book: FleetBook, pins: Sequence[Pin]) -> dict[str, str]:
-    """Return artifacts by their digests, each with the release that has it, of the models that are pinned."""
-    paths = (one.path for pin in pins for one in pin.artifacts.values())
-    models = {match[1] for match in map(TARGET_PATH.fullmatch, paths) if match is not None}
-    return {
-        artifact.digest: release.id
-        for model in sorted(models)
-        for release in book.releases.page(model=model, limit=_RELEASES_AT_ONCE)
-        for artifact in release.artifacts.values()
-    }
+def _releases_of(book: FleetBook, pins: Sequence[Pin]) -> dict[str, str]:
+    """Return the artifacts that releases have, by their digests, each with its release; each is looked for once."""
+    digests = {artifact.digest for pin in pins for artifact in pin.artifacts.values()}
+    found = ((digest, book.releases.with_artifact(digest)) for digest in digests)
+    return {digest: one[0].id for digest, one in found if one is not None}

@@ -86,8 +86,9 @@ def place_devices(
         selecting: As for `place_of`.
         followed: Devices of which it is signed which group they follow, with that group.
         told: Of each device the group and the configuration for which it was asked to be signed last: once is enough, also where it cannot
-            be, as for a device with a desired state of its own.
+            be, as without a repository.
     """
+    pinned = book.pins.among([one.id for one in devices])
     moved = 0
     for device in devices:
         if device.state in _GONE:
@@ -98,7 +99,11 @@ def place_devices(
         if group != device.group:
             _place(book, device, group, selecting)
             moved += 1
-        elif _must_be_told(device, followed) and told.get(device.id) != (group, device.configured):
+        elif (
+            device.id not in pinned  # it follows no group; what ends that signs which one it follows then
+            and _must_be_told(device, followed)
+            and told.get(device.id) != (group, device.configured)
+        ):
             told[device.id] = (group, device.configured)
             _redirect(book, device, followed.get(device.id, device.configured))
     if moved:

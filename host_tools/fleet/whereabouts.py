@@ -104,7 +104,9 @@ class Whereabouts:
         self._pins = pins
         if changed:
             _LOG.info(
-                "%d devices have a desired state of their own; that of %d has changed.", len(pins), changed
+                "desired states of single devices' own: %d now; %d are new, other ones or gone.",
+                len(pins),
+                changed,
             )
 
     def place(self) -> None:

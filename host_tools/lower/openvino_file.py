@@ -1,22 +1,52 @@
-"""Write an OpenVINO model as bytes: the same model gives the same bytes."""
+"""OpenVINO models from ONNX and as bytes, both by way of temporary files; the same model gives the same bytes."""
 
 from __future__ import annotations
 
 import re
 import tempfile
 from collections import Counter
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+
+import onnx_ir as ir
 
 from device_agent.engines.openvino_library import openvino as ov
 from host_tools.errors import LoweringError, OutputError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
 
 _COUNTED: Final = re.compile(r"(?:.*/)?[A-Za-z]+_\d+")
 """How OpenVINO names a node that nobody named, or a constant that came of folding one: type and counter, ``Reshape_115``."""
+
+
+def read_float_network(model: ir.Model) -> Any:
+    """Return a float graph as OpenVINO's ONNX reader gives it, an `openvino.Model`, with what the reader leaves of shapes folded.
+
+    Weights go by way of a file that OpenVINO maps into memory. From one message they would be there four times at once (the message, its text,
+    what is parsed of it, OpenVINO's constants), though most are replaced by codes without having been looked at.
+
+    Args:
+        model: The graph; its initializers are the same afterwards.
+
+    Raises:
+        LoweringError: OpenVINO cannot read the network.
+        OutputError: There is no room for temporary files.
+    """
+    from openvino.passes import ConstantFolding, Manager  # noqa: PLC0415, TID251 - behind the import of ours, which is silent
+
+    try:
+        with _temporary_folder() as folder:
+            ir.save(model, folder / "float.onnx", external_data="float.weights")
+            network = ov.Core().read_model(folder / "float.onnx")
+        manager = Manager()
+        manager.register_pass(ConstantFolding())
+        manager.run_passes(network)
+    except RuntimeError as error:
+        raise LoweringError(f"OpenVINO cannot read the float network: {str(error).strip()}") from error
+    return network
 
 
 def ir_files(network: Any, *, own_names: Collection[str]) -> Mapping[str, bytes]:
@@ -32,20 +62,28 @@ def ir_files(network: Any, *, own_names: Collection[str]) -> Mapping[str, bytes]
     """
     _name_nodes(network, own_names)
     try:
-        with tempfile.TemporaryDirectory(prefix="edgewright-") as folder:
-            xml, weights = Path(folder, "model.xml"), Path(folder, "model.bin")
+        with _temporary_folder() as folder:
+            xml, weights = folder / "model.xml", folder / "model.bin"
             ov.serialize(network, str(xml), str(weights))
             return {"model.xml": xml.read_bytes(), "model.bin": weights.read_bytes()}
-    except OSError as error:
-        raise OutputError(
-            f"Temporary files of OpenVINO: {error}.", hint="Free some space or set TMPDIR."
-        ) from error
     except RuntimeError as error:
         if "iostream" in str(error):  # how C++ says that a file cannot be written
-            raise OutputError(
-                f"Temporary files of OpenVINO: {error}.", hint="Free some space or set TMPDIR."
-            ) from error
+            raise _no_room(error) from error
         raise LoweringError(f"OpenVINO cannot serialize the model: {str(error).strip()}") from error
+
+
+@contextmanager
+def _temporary_folder() -> Iterator[Path]:
+    """Make a folder for the time being. One that a mapped file keeps from being removed (Windows) is left to the system."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="edgewright-", ignore_cleanup_errors=True) as folder:
+            yield Path(folder)
+    except OSError as error:
+        raise _no_room(error) from error
+
+
+def _no_room(error: Exception) -> OutputError:
+    return OutputError(f"Temporary files of OpenVINO: {error}.", hint="Free some space or set TMPDIR.")
 
 
 def _name_nodes(network: Any, own_names: Collection[str]) -> None:

@@ -23,9 +23,9 @@ from host_tools.lower.openvino_codes import (
     store_in_codebook,
     store_in_float16,
 )
+from host_tools.lower.openvino_file import read_float_network
 from host_tools.lower.openvino_misread import require_read_right
 from host_tools.lower.saturation import is_done_by_saturation
-from host_tools.model.export import serialize
 from host_tools.model.topology import constant, integers, shape_of
 
 if TYPE_CHECKING:
@@ -71,6 +71,7 @@ def write_openvino_graph(
 
     Raises:
         LoweringError: OpenVINO cannot read the network, or the plan cannot be written in it; the message names value or node.
+        OutputError: There is no room for temporary files.
     """
     require_coverage(model, plan)
     require_read_right(model.graph.graph)
@@ -79,7 +80,11 @@ def write_openvino_graph(
         _add_stand_in(prepared.graph, edge)
     padded = _write_counted_padding_out(prepared.graph)
     writer = _Writer(
-        source=model.graph.graph, plan=plan, profile=profile, network=_read(prepared), padded=padded
+        source=model.graph.graph,
+        plan=plan,
+        profile=profile,
+        network=read_float_network(prepared),
+        padded=padded,
     )
     writer.find_ports()
     writer.write_weights()
@@ -169,20 +174,6 @@ def _write_counted_padding_out(graph: ir.Graph) -> dict[str, str]:
         node.attributes["pads"] = ir.AttrInt64s("pads", [0] * len(pads))
         node.attributes["count_include_pad"] = ir.AttrInt64("count_include_pad", 0)
     return padded_names
-
-
-def _read(model: ir.Model) -> Any:
-    """Read the float network, and fold what the reader leaves of shapes."""
-    from openvino.passes import ConstantFolding, Manager  # noqa: PLC0415, TID251 - behind the import of ours, which is silent
-
-    try:
-        network = ov.Core().read_model(serialize(model))
-        manager = Manager()
-        manager.register_pass(ConstantFolding())
-        manager.run_passes(network)
-    except RuntimeError as error:
-        raise LoweringError(f"OpenVINO cannot read the float network: {str(error).strip()}") from error
-    return network
 
 
 @dataclass(slots=True, kw_only=True)

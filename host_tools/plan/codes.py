@@ -27,20 +27,26 @@ def codes_of(values: Float64, qparams: QParams, rounding: Rounding = "half_even"
         qparams: One scale and zero point, one per index of ``qparams.axis``, or one per group.
         rounding: What becomes of a quotient half way between two codes; a property of the target.
     """
-    return np.clip(unsaturated_codes_of(values, qparams, rounding), qparams.quant_min, qparams.quant_max)
+    # In place, here and below: of a large table these arrays are the most memory that a conversion takes.
+    codes = unsaturated_codes_of(values, qparams, rounding)
+    return np.clip(codes, qparams.quant_min, qparams.quant_max, out=codes)
 
 
 def unsaturated_codes_of(values: Float64, qparams: QParams, rounding: Rounding) -> Float64:
     """Return ``round(values / scale) + zero_point`` as whole float64, same shape, which may lie outside the codes that exist."""
     scale, zero_point = aligned(qparams, values.shape)
-    codes: Float64 = _ROUNDINGS[rounding](values / scale) + zero_point
+    quotient = np.divide(values, scale, out=np.empty(np.shape(values)))
+    codes = np.asarray(_ROUNDINGS[rounding](quotient))
+    codes += zero_point
     return codes
 
 
 def values_of(codes: Float64, qparams: QParams) -> Float64:
     """Return ``scale * (code - zero_point)``, same shape."""
     scale, zero_point = aligned(qparams, codes.shape)
-    return (codes - zero_point) * scale
+    values = codes - zero_point
+    values *= scale
+    return values
 
 
 def rebased(qparams: QParams, *, signed: bool) -> QParams:
@@ -88,7 +94,7 @@ def group_grid(shape: tuple[int, ...], axis: int, size: int) -> tuple[int, ...]:
 
 
 def _half_even(quotient: Float64) -> Float64:
-    return np.rint(quotient)
+    return np.rint(quotient, out=quotient)
 
 
 def _half_up(quotient: Float64) -> Float64:

@@ -63,6 +63,16 @@ def test_links_lead_somewhere(path: Path) -> None:
             assert (path.parent / target).exists(), f"{path.name}: {target}"
 
 
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_row_of_a_table_has_as_many_cells_as_its_head(path: Path) -> None:
+    """GitHub shows no table where they differ, or drops what is too much."""
+    text = re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for table in re.findall(r"(?:^\|.*\n)+", text + "\n", re.MULTILINE):
+        rows = [re.split(r"(?<!\\)\|", row.strip().strip("|")) for row in table.splitlines()]
+        wrong = [row for row in rows if len(row) != len(rows[1])]
+        assert not wrong, f"{path.name}: {wrong[0]}"
+
+
 def test_the_readmes_agent_configuration_is_valid() -> None:
     (script,) = [block for block in blocks(ROOT / "README.md", "") if "agent.toml" in block]
     text = re.search(r"cat > agent.toml <<'END'\n(.*?)END", script, re.DOTALL)

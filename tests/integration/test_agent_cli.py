@@ -70,6 +70,20 @@ def test_names_that_would_steer_the_terminal_are_written_out(tmp_path: Path) -> 
     assert "\x1b" not in agent.log
 
 
+@pytest.mark.parametrize("form", ["text", "json", "journal"])
+def test_no_form_of_the_log_and_no_json_steers_the_terminal(tmp_path: Path, form: str) -> None:
+    path = null_artifact(tmp_path / "a.ewa").with_name("\x9b31m.ewa")
+    config = write_config(tmp_path, NO_BROKER, path, log={"format": form})
+    done = command("diag", "--json", "--config", str(config))
+    (found,) = (one for one in json.loads(done.stdout) if one["name"] == "artifact")
+    assert str(path) in found["text"]
+    agent = AgentProcess(config)
+    assert agent.wait() == 7
+    for text in (done.stdout, done.stderr, agent.log):
+        assert text.replace("\n", "").isprintable()
+        assert "31m.ewa" in text or text == done.stderr
+
+
 @pytest.mark.parametrize("verb", [*cli._COMMANDS, "sensors"])
 def test_every_command_has_examples_that_its_parser_takes(
     verb: str, capsys: pytest.CaptureFixture[str]
@@ -400,7 +414,8 @@ def test_a_file_where_the_status_socket_should_be_is_left_alone_and_told(tmp_pat
 @pytest.mark.parametrize("answer", [
     {"agent": {}}, {"agent": {"version": "9"}}, {"agent": {}, "spool": 7}, {"agent": {}, "health": []},
     {"agent": {}, "model": {"name": "x"}}, {"agent": {}, "broker": {"connected": True}},
-    {"agent": {"pid": 1, "phase": "running"}, "troubles": [{"time": 1e30}]}, {"agent": {}, "updates": {"phase": "idle"}},
+    {"agent": {"pid": 1, "phase": "running"}, "troubles": [{"time": 1e30}]},
+    {"agent": {"pid": 1, "phase": "running"}, "troubles": [{"time": 1e17}]}, {"agent": {}, "updates": {"phase": "idle"}},
 ])  # fmt: skip
 def test_an_answer_of_another_version_is_told_without_a_trace(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], answer: dict[str, object]

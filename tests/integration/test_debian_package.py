@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.support import null_artifact, write_config
+from tests.integration.support import TARGET, null_artifact, write_config
+from tests.integration.update_repository import Fleet
 
 ROOT = Path(__file__).parents[2]
 UNIT = ROOT / "packaging" / "deb" / "edgewright-agent.service"
@@ -49,6 +50,32 @@ def test_the_agent_runs_from_the_package_and_from_nowhere_else(tree: Path, tmp_p
     loaded = re.findall(r"code object from '?(\S+/(?:device_agent|paho)/\S+\.py)", done.stderr)
     assert loaded
     assert all(path.startswith(str(tree)) for path in loaded)
+
+
+def test_the_package_has_what_updates_need_and_asks_a_repository_with_it(tree: Path, tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path / "fleet")
+    fleet.offer(null_artifact(tmp_path / "b.ewa"), counter=1)
+    update = {"url": fleet.server.url, "root": str(fleet.root), "directory": str(tmp_path / "updates")}
+    config = write_config(
+        tmp_path, NO_BROKER, null_artifact(tmp_path / "a.ewa"), device={"targets": [TARGET]}, update=update
+    )
+    launcher = tree / "usr/bin/edgewright-agent"
+    done = subprocess.run(
+        [sys.executable, "-I", "-B", "-v", launcher, "check", "--config", config],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "can be trusted; small 1.2.0 is wanted" in done.stdout
+    loaded = re.findall(r"code object from '?(\S+/(?:tuf|securesystemslib)/\S+\.py)", done.stderr)
+    assert loaded
+    assert all(path.startswith(str(tree)) for path in loaded)
+    assert "import 'urllib3'" not in done.stderr
+    documents = tree / "usr/share/doc/edgewright-agent"
+    assert (documents / "tuf/LICENSE-MIT").is_file()
+    assert (documents / "securesystemslib/LICENSE").is_file()
+    assert (documents / "paho-mqtt/epl-v20").is_file()
 
 
 def test_the_package_holds_no_host_no_tests_and_no_bytecode(tree: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import urllib.request
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,6 +40,23 @@ def devices_in(folder: Path) -> Path:
     path = folder / "devices.csv"
     path.write_text("id,group,tags\ngate-1,lab,indoor\ngate-2,lab,\n")
     return path
+
+
+def release_in(folder: Path) -> str:
+    """Write release net-1.0, with an artifact for target a, and return its file."""
+    artifact = ReleasedArtifact(path="models/net/a.ewa", digest="sha256:" + "0" * 64, size_bytes=1)
+    release = Release(
+        id="net-1.0",
+        model="net",
+        version="1.0",
+        counter=1,
+        artifacts={"a": artifact},
+        created_by="x",
+        created_seconds=0.0,
+    )
+    path = folder / "net-1.0.json"
+    path.write_bytes(encode(MadeRelease(release=release)))
+    return str(path)
 
 
 class Server:
@@ -159,18 +177,7 @@ def test_a_fleet_from_a_list_of_devices_to_a_rollout_and_its_audit(
     server.ask("groups", "edit", "spare", "--no-selector")
     assert "tag spare" not in server.ask("groups", "list")
     assert "spare: removed" in server.ask("groups", "remove", "spare")
-    artifact = ReleasedArtifact(path="models/net/a.ewa", digest="sha256:" + "0" * 64, size_bytes=1)
-    release = Release(
-        id="net-1.0",
-        model="net",
-        version="1.0",
-        counter=1,
-        artifacts={"a": artifact},
-        created_by="x",
-        created_seconds=0.0,
-    )
-    (tmp_path / "net-1.0.json").write_bytes(encode(MadeRelease(release=release)))
-    assert "net-1.0" in server.ask("releases", "add", str(tmp_path / "net-1.0.json"))
+    assert "net-1.0" in server.ask("releases", "add", release_in(tmp_path))
     assert "net-1.0" in server.ask("releases", "list", "--model", "net")
     assert "no authority" in server.refused("devices", "claim", "--group", "lab")
     assert "2 added" in server.ask("devices", "import", str(tmp_path / "devices.csv"))
@@ -238,6 +245,8 @@ def test_over_tls_and_what_is_wrong_is_said(
         (["devices", "show", "../x"], "expected an id"),
         (["devices", "edit", "d1"], "nothing to change"),
         (["devices", "import", "absent.csv"], "No such file"),
+        (["devices", "import", "/dev/zero"], "expected a device list of at most 16777216 bytes, got more"),
+        (["releases", "add", "/dev/zero"], "is no release that can be read"),
         (["devices", "list", "--ca", "absent.pem"], "cannot be used"),
     ):
         more = () if "--ca" in arguments else ("--ca", str(tmp_path / "authority.crt"))
@@ -248,7 +257,9 @@ def test_over_tls_and_what_is_wrong_is_said(
         (["--server", "http://[::1"], 2, "--server"),
         (["--server", f"http://127.0.0.1:{free_port()}"], 6, "cannot be reached"),
         (["--token-file", str(tmp_path / "absent")], 2, "cannot be read"),
-        (["--token-file", str(tmp_path / "server.crt")], 2, "a token is needed"),
+        (["--token-file", str(tmp_path / "server.crt")], 2, "expected a token, one word, got something else"),
+        (["--token-file", "/dev/null"], 2, "expected a token, one word, got nothing"),
+        (["--token-file", "/dev/zero"], 2, "expected a token, one word, got something else"),
     ):
         options = {"--server": server.address, "--token-file": str(server.token_file)}
         options.update(zip(more[::2], more[1::2], strict=True))
@@ -281,6 +292,7 @@ def test_over_tls_and_what_is_wrong_is_said(
             "--days: expected less than or equal to 3660, got 4000.0.",
         ),
         (["token", "revoke", "0123456789ab"], 2, "there is no fleet in it"),
+        (["token", "revoke", "\udcff"], 2, "expected an id of letters, digits, _ and -, got '\\udcff'"),
         (["token", "list"], 2, "there is no fleet in it"),
         (["audit", "verify"], 2, "there is no fleet in it"),
         (["audit", "export"], 2, "there is no fleet in it"),
@@ -356,3 +368,24 @@ def test_help_has_examples(capfd: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit):
             main(arguments)
         assert "edgewright fleet rollouts create plan.toml" in capfd.readouterr().out
+
+
+def test_an_order_that_cannot_be_signed_is_shown_with_its_device(
+    begin: Callable[..., Server], tmp_path: Path
+) -> None:
+    server = begin()
+    server.ask("groups", "add", "lab")
+    server.ask("releases", "add", release_in(tmp_path))
+    request = urllib.request.Request(
+        f"{server.address}/api/v1/devices",
+        data=json.dumps({"id": "gate-3", "group": "lab", "provides": {"targets": ["a"]}}).encode(),
+        headers={
+            "Authorization": f"Bearer {server.token_file.read_text().strip()}",
+            "Content-Type": "application/json",
+        },
+    )
+    with urllib.request.urlopen(request) as answer:
+        assert answer.status == 201
+    assert "waits" not in server.ask("devices", "show", "gate-3")
+    assert "gate-3: shall run net-1.0" in server.ask("devices", "pin", "gate-3", "net-1.0")
+    assert "waits: The order to pin it to net-1.0 is not signed" in server.ask("devices", "show", "gate-3")

@@ -250,7 +250,7 @@ def test_a_pinned_device_says_so_and_its_groups_rollout_how_many_are(
     chromium: Browser, own: PagesFleet
 ) -> None:
     own.done("POST", f"/devices/{DRIFTING}/pin", {"release": "eye-1.1"})
-    own.done("POST", "/devices/factory-00003/pin", {"release": "eye-1.0", "allow_downgrade": True})
+    own.done("POST", "/devices/factory-00003/pin", {"release": "eye-1.1", "allow_downgrade": True})
     own.service.round()
     with fleet_of_page.serving(own, listening()) as address:
         opened(chromium, own, address, f"?view=device&id={DRIFTING}")
@@ -259,8 +259,59 @@ def test_a_pinned_device_says_so_and_its_groups_rollout_how_many_are(
         )
         facts = chromium.ask("document.querySelector('[aria-labelledby=runs] dd').innerText")
         assert facts == f"eye-1.1 for {ARM} by a desired state of its own, serial 1"
+        opened(chromium, own, address, "?view=group&id=factory")
+        differing = {row[0]: row[3] for row in rows(chromium, "Enrolled devices")}
+        assert differing["factory-00003"] == "a desired state of its own"
         opened(chromium, own, address, VIEWS["running"])
         assert "1 has a desired state of its own and is left out." in text(chromium, ".main-why + .main-why")
+        chromium.open("about:blank")
+
+
+def test_a_device_is_pinned_and_unpinned_with_the_keyboard_alone(chromium: Browser, own: PagesFleet) -> None:
+    device = "factory-00004"
+    with fleet_of_page.serving(own, listening()) as address:
+        opened(chromium, own, address, f"?view=device&id={device}", role="operator")
+        assert not chromium.ask("document.querySelector('[data-action=unpin]')")
+        chromium.ask("document.querySelector('[data-action=pin]').focus()")
+        chromium.press("Enter")
+        chromium.wait("document.querySelector('dialog[open]') !== null")
+        assert "1 device runs it, whatever group factory runs" in text(chromium, "#dialog-text")
+        offered = chromium.ask(
+            "[...document.querySelector('dialog [name=release]').options].map((one) => one.value)"
+        )
+        assert offered == ["eye-1.2", "eye-1.1", "eye-1.0"]
+        typed(chromium, "release", "eye-1.0")  # the release that begins so
+        chromium.press("Tab")
+        assert chromium.ask("document.activeElement.name") == "allow_downgrade"
+        chromium.press(" ")
+        chromium.press("Enter")
+        gone(chromium)
+        chromium.wait("document.body.innerText.includes('The order to pin it to eye-1.0 is not signed yet.')")
+        own.service.round()
+        chromium.wait("document.querySelector('[data-action=unpin]') !== null")
+        shall = "document.querySelector('[aria-labelledby=runs] dd').innerText"
+        assert chromium.ask(shall) == f"eye-1.0 for {ARM} by a desired state of its own, serial 1"
+        assert "is not signed" not in chromium.ask("document.body.innerText")
+        with own.store.reading() as book:
+            (entry,) = book.audit.page(action="device.pin", limit=10)
+        assert (entry.actor, dict(entry.details)) == (
+            "user operator-1",
+            {"release": "eye-1.0", "allow_downgrade": True},
+        )
+
+        chromium.ask("document.querySelector('[data-action=unpin]').focus()")
+        chromium.press("Enter")
+        chromium.wait("document.querySelector('dialog[open]') !== null")
+        assert "1 device follows group factory again" in text(chromium, "#dialog-text")
+        confirm(chromium)
+        gone(chromium)
+        own.service.round()
+        chromium.wait("document.querySelector('[data-action=unpin]') === null")
+        assert own.field.own == ()
+        opened(chromium, own, address, f"?view=device&id={device}", role="viewer")
+        chromium.ask("document.querySelector('[data-action=pin]').click()")
+        assert chromium.ask("document.querySelector('dialog')") is None
+        assert "“Pin to a release” needs the role operator" in text(chromium, "main")
         chromium.open("about:blank")
 
 
@@ -412,7 +463,7 @@ def test_a_device_is_revoked_with_a_reason(chromium: Browser, own: PagesFleet) -
         opened(chromium, own, address, "?view=device&id=lab-00017", role="operator")
         assert chromium.ask(
             "[...document.querySelectorAll('[data-action]')].map((one) => one.dataset.action)"
-        ) == ["approve", "tags", "move", "revoke", "decommission"]
+        ) == ["approve", "tags", "move", "revoke", "decommission", "pin"]
         assert "1 device loses its certificates" in act(chromium, "revoke")
         chromium.ask("document.querySelector('dialog input').focus()")
         for key in "lost":
@@ -708,6 +759,20 @@ def test_axe_finds_nothing_serious_and_nothing_is_cut_off_at_360_pixels(
         assert chromium.ask("document.documentElement.scrollWidth") <= 360, view
 
 
+def test_the_longest_names_do_not_widen_a_dialog(chromium: Browser, own: PagesFleet) -> None:
+    longest = "W" * 64
+    own.done("POST", "/devices", {"id": longest, "group": "lab"})
+    with fleet_of_page.serving(own, listening()) as address:
+        chromium.shape(width=360, height=740)
+        opened(chromium, own, address, f"?view=device&id={longest}")
+        assert "1 device loses its certificates" in act(chromium, "revoke")
+        wide, room = chromium.ask(
+            "(() => { const box = document.querySelector('dialog'); return [box.scrollWidth, box.clientWidth]; })()"
+        )
+        assert wide <= room
+        chromium.open("about:blank")
+
+
 def test_every_control_is_reached_by_the_tab_key_and_shows_its_focus(
     chromium: Browser, fleet: PagesFleet, address: str
 ) -> None:
@@ -753,5 +818,6 @@ def test_drift_is_told_by_the_interface(fleet: PagesFleet) -> None:
         "reported": artifact("eye", "1.1", ARM)["digest"],
         "rollout": None,
         "own_serial": None,
+        "unsigned": None,
     }
     assert fleet.ask("GET", "/groups/none/drift", role="viewer").status_code == 404

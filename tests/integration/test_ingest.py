@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.request
@@ -286,6 +289,8 @@ def test_everything_that_devices_say_lands_where_it_belongs_and_the_rest_says_wh
     assert running.status["dead_letters"] == len(bad)
     assert running.status["duplicates"] >= len(twice)
     assert float(figures["edgewright_ingest_dead_letters_total"]) == len(bad)
+    told = re.findall(r"`(edgewright_ingest_[a-z_]+)`", (ROOT / "docs" / "ingest.md").read_text())
+    assert sorted(figures) == sorted(told), "the document names every figure, and no other"
 
     opened = open_store(str(store))
     letters = {letter.reason: letter for letter in opened.dead_letters()}
@@ -476,12 +481,75 @@ def test_a_store_that_cannot_be_used_ends_it_with_the_reason(
     taken = tmp_path / "taken.duckdb"
     holder = ingest(port, taken).ready()
     second = ingest(port, taken, "--name", "other")
-    for one, where, code in ((spoiled, damaged, "store"), (second, taken, "store_in_use")):
+    for one, where, code in ((spoiled, damaged, "store_damaged"), (second, taken, "store_in_use")):
         assert one.ended() == 7
         assert one.error["code"] == code
         assert str(where) in one.error["message"]
         assert len(one.complaints) == 1
     assert holder.stop() == 0
+
+
+def test_a_store_that_is_damaged_meanwhile_ends_it_and_a_backup_gets_what_was_not_committed(
+    tmp_path: Path, mosquitto: Mosquitto, ingest: Callable[..., IngestProcess]
+) -> None:
+    port, store, copy = mosquitto.start().port, tmp_path / "telemetry.duckdb", tmp_path / "copy.duckdb"
+    first = ingest(port, store).ready()
+    for seq in range(1, 4):
+        publish(port, TOPICS.measurement("inference"), encode(window(seq)))
+    assert first.settled(3).stop() == 0
+    copy.write_bytes(store.read_bytes())
+
+    running = ingest(port, store).ready()
+    writer = running.child("writer")
+    writer.suspend()  # what comes now is committed by nobody
+    for seq in range(4, 9):
+        publish(port, TOPICS.measurement("inference"), encode(window(seq)))
+    running.wait(lambda status: status["held"] == 5, "the worker has them")
+    with store.open("r+b") as file:  # all but the headers, in place, as a broken disk would
+        file.seek(12_288)
+        file.write(b"\xa5" * (store.stat().st_size - 12_288))
+    writer.kill()
+    assert running.ended() == 7
+    assert running.error["code"] == "store_damaged"
+    assert str(store) in running.error["message"]
+    assert running.error["hint"] == "The file is damaged; restore a backup."
+    assert not any("did not end within" in line for line in running.complaints), running.complaints
+
+    store.write_bytes(copy.read_bytes())
+    store.with_name(f"{store.name}.wal").unlink(missing_ok=True)  # of the damaged file
+    assert ingest(port, store).settled(5).stop() == 0
+    with duckdb.connect(str(store), read_only=True) as connection:
+        seqs = sorted(connection.execute("SELECT seq FROM inference").fetchall())
+    assert seqs == [(seq,) for seq in range(1, 9)]
+
+
+def test_it_ends_in_order_when_nobody_reads_what_it_prints(tmp_path: Path, mosquitto: Mosquitto) -> None:
+    port, store = mosquitto.start().port, tmp_path / "telemetry.duckdb"
+    command = [sys.executable, "-m", "host_tools", "ingest", "--broker", f"mqtt://127.0.0.1:{port}", "--json"]
+    with (
+        tempfile.TemporaryDirectory() as temporary,  # the path of a socket has to be short
+        subprocess.Popen(
+            [*command, "--store", str(store)],
+            cwd=ROOT,
+            env={**os.environ, "TMPDIR": temporary},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process,
+    ):
+        assert process.stdout is not None
+        assert process.stderr is not None
+        while not json.loads(process.stdout.readline())["connected"]:
+            pass
+        publish(port, TOPICS.measurement("inference"), encode(window(1)))
+        while json.loads(process.stdout.readline())["messages"] < 1:
+            pass
+        process.stdout.close()
+        assert process.wait(120) == 0
+        assert process.stderr.read() == ""
+        assert list(Path(temporary).iterdir()) == []
+    with duckdb.connect(str(store), read_only=True) as connection:
+        assert connection.execute("SELECT count(*) FROM inference").fetchone() == (1,)
 
 
 def test_limits_that_are_given_hold(
@@ -574,6 +642,14 @@ def test_of_a_killed_ingest_nothing_is_left_that_has_the_store(
     wait_until(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE, what="gone")
     first.ended()
     assert second.stop() == 0
+
+
+def test_a_time_in_which_no_broker_was_there_is_no_success(
+    tmp_path: Path, ingest: Callable[..., IngestProcess]
+) -> None:
+    unreached = ingest(free_port(), tmp_path / "telemetry.duckdb", "--seconds", "1")
+    assert unreached.ended() == 6
+    assert "no worker was connected within 1 s" in unreached.error["message"]
 
 
 def test_a_broker_that_refuses_ends_it_with_the_reason(

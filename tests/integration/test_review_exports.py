@@ -190,8 +190,9 @@ def test_a_collector_that_is_not_there_or_no_address(path: str, capsys: pytest.C
         gone = receiver.url
     assert main(["review", "export", "--store", path, "--otlp", gone, *SINCE]) == 6
     assert "Is the collector there?" in capsys.readouterr().err
-    assert main(["review", "export", "--store", path, "--otlp", "collector:4318", *SINCE]) == 2
-    assert "expected http://" in capsys.readouterr().err
+    for wrong in ("collector:4318", "http://collector:otlp", "http://collector:70000", "http://[::1"):
+        assert main(["review", "export", "--store", path, "--otlp", wrong, *SINCE]) == 2
+        assert "expected http://" in capsys.readouterr().err
 
 
 def test_files_are_written_whole(path: str, tmp_path: Path) -> None:
@@ -229,6 +230,8 @@ def test_files_are_written_whole(path: str, tmp_path: Path) -> None:
     ("arguments", "said"),
     [
         (["--timeline", "out.xlsx"], "expected one of csv, parquet"),
+        (["--timeline", ""], "expected one of csv, parquet, got ''"),
+        (["--devices", ""], "expected one of csv, parquet, got ''"),
         (["--timeline", "out.csv", "--since", "yesterday"], "--since: expected a time such as"),
         (["--timeline", "out.csv", "--label", "target"], "--label: expected KEY=VALUE"),
         (["--otlp", "http://localhost:1", "--header", "key"], "--header: expected KEY=VALUE"),

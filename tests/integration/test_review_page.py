@@ -111,11 +111,14 @@ def test_what_was_not_understood_is_listed_with_the_reason(
             "[...document.querySelectorAll('#dead-letters td')].map((one) => one.textContent)"
         )
         title = chromium.ask("document.title")
+        said = chromium.ask("document.getElementById('content').textContent")
+        charts = chromium.ask("document.querySelectorAll('.chart').length")
     store.close()
     assert told == "Not understood: 1 message"
     assert cells[1:] == ["ew/v1/x", "1", HOSTILE]
     assert title == "Fleet – Edgewright review"
-    chromium.problems.clear()  # nothing was heard, so there is nothing to find
+    assert "No device was heard yet." in said
+    assert charts == 0, "an empty chart, of 1970"
 
 
 def test_what_is_wrong_is_told_once(chromium: Browser, address: str) -> None:
@@ -140,8 +143,16 @@ def test_fleet_artifact_and_device_are_shown_one_from_the_other(chromium: Browse
     tiles = chromium.ask("document.querySelector('.tiles').textContent")
     assert f"{DEVICES * WINDOWS * 100:,}" in tiles
     assert "1 degraded" in chromium.ask("document.querySelector('.chips').textContent")
-    kinds = chromium.ask("document.getElementById('timeline-chart').data.map((trace) => trace.type)")
+    chart = "document.getElementById('timeline-chart')"
+    kinds = chromium.ask(f"{chart}.data.map((trace) => trace.type)")
     assert kinds.count("heatmap") == 1
+    marks = chromium.ask(
+        f"{chart}.data.filter((trace) => trace.yaxis === 'y6').flatMap((trace) => trace.hovertext)"
+    )
+    updates = [mark for mark in marks if "update committed" in mark]
+    assert updates, marks
+    drawn = chromium.ask(f"[...{chart}.querySelectorAll('.shapelayer path, .y6 .point, .xy6 .point')].length")
+    assert drawn == 2 * len(marks), "each mark is a sign at the top and a line down the chart"
     assert chromium.ask("document.getElementById('map-chart').data[0].type") == "treemap"
     assert chromium.ask("document.querySelectorAll('[aria-labelledby=devices] tbody tr').length") == 20
 
@@ -195,6 +206,28 @@ def test_keys_move_and_zoom_and_the_link_restores_the_view(chromium: Browser, ad
     link = chromium.ask("location.href")
     opened(chromium, link)
     assert chromium.ask("document.getElementById('timeline-chart').getAttribute('aria-label')") == seen
+
+
+@pytest.mark.parametrize("setting", ["granted", "denied"])
+def test_a_link_to_what_is_seen_is_copied_or_else_stands_in_the_address(
+    chromium: Browser, address: str, setting: str
+) -> None:
+    opened(chromium, address, "?range=6h&live=1")
+    chromium.call("Page.bringToFront")  # only who has the focus may use the clipboard
+    for name in ("clipboard-write", "clipboard-read"):
+        chromium.call("Browser.setPermission", permission={"name": name}, setting=setting)
+    place = "document.getElementById('state').textContent"
+    chromium.ask("document.getElementById('share').click()")
+    said = chromium.wait(f"/later\\.$/.test({place}) && {place}")
+    if setting == "granted":
+        assert said == "The link is copied; it shows this time, also later."
+        link = chromium.ask("navigator.clipboard.readText()")
+    else:
+        assert said == "Copy the address of this page: it shows this time, also later."
+        link = chromium.ask("location.href")
+    asked = parse_qs(urlsplit(link).query)
+    assert float(asked["end"][0]) - float(asked["start"][0]) == pytest.approx(6 * 3600, abs=120)
+    assert "live" not in asked
 
 
 def test_what_is_seen_can_be_had_as_a_picture_and_as_tables(
@@ -254,6 +287,12 @@ def test_what_devices_say_is_only_ever_text(chromium: Browser, address: str) -> 
             == 0
         )
     assert HOSTILE in chromium.ask("document.querySelector('h1').textContent")
+    opened(chromium, address, f"?range=6h&device={device_id(0)}")
+    lines = "document.querySelector('[aria-labelledby=events] td .nowrap').getClientRects().length"
+    assert chromium.ask(lines) == 1, "a long text leaves the other columns no room"
+    chromium.shape(width=390)
+    width = "document.querySelector('[aria-labelledby=events] td .prose').getBoundingClientRect().width"
+    assert chromium.ask(width) > 150, "nor do they leave it none"
     opened(chromium, address, "?range=6h&by=model_name")
     labels = chromium.ask(
         "[...document.querySelectorAll('#map-chart text')].map((text) => text.textContent).join('|')"
@@ -313,7 +352,8 @@ def test_a_wrong_address_says_what_is_wrong(chromium: Browser, address: str) -> 
 
 
 def test_a_token_is_asked_for_and_kept_out_of_the_address(chromium: Browser, store: TelemetryStore) -> None:
-    with serving(store, token="let-me-in") as address:
+    token = 'let+me&in="1";'  # as base64 and people have them
+    with serving(store, token=token) as address:
         plain = address.partition("?")[0]
         for wrong in (plain, f"{plain}api/fleet?token=guess"):
             with pytest.raises(urllib.error.HTTPError) as refused:
@@ -321,5 +361,5 @@ def test_a_token_is_asked_for_and_kept_out_of_the_address(chromium: Browser, sto
             refused.value.close()  # else its socket is found open whenever the collector comes by, in another test
             assert refused.value.code == 401
         opened(chromium, address)
-        assert "let-me-in" not in chromium.ask("location.href")
+        assert "let" not in chromium.ask("location.href")
         assert "inferences" in chromium.ask("document.querySelector('.tiles').textContent")

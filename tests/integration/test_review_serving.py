@@ -123,6 +123,24 @@ def test_a_store_that_is_only_read_is_not_made(tmp_path: Path, capsys: pytest.Ca
     assert list(tmp_path.iterdir()) == []
 
 
+def test_windows_that_are_not_made_yet_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = str(tmp_path / "fleet.duckdb")
+    store = open_store(path)
+    for batch in review_fleet.batches(devices=2):
+        store.write(batch)
+    assert store.unmade_since() == review_fleet.START - 10.0, "the runs began in the window before"
+    store.close()
+    main(["review", "weekly", "--store", path])
+    warning = "not all windows from 2026-08-02 23:59 UTC on are made, so figures lack messages"
+    assert warning in capsys.readouterr().err
+    store = open_store(path)
+    store.roll_up()
+    assert store.unmade_since() is None
+    store.close()
+    main(["review", "weekly", "--store", path])
+    assert capsys.readouterr().err == ""
+
+
 def test_a_port_that_is_taken_and_a_host_that_is_not_ours_are_told(path: str) -> None:
     store = open_store(path, read_only=True)
     with serving(store) as address:

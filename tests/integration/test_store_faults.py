@@ -17,7 +17,7 @@ import pyarrow as pa
 import pytest
 
 from host_tools.cli.main import main
-from host_tools.errors import StoreError
+from host_tools.errors import StoreDamagedError, StoreError
 from host_tools.review.store.opening import open_store
 from host_tools.review.store.tables import Batch
 from host_tools.review.store.windows import Level, Selection
@@ -200,6 +200,20 @@ for path in sys.argv[1:]:
     assert [line.split()[0] for line in told[:2]] == ["StoreError"] * 2
     assert all("restore a backup" in line for line in told if line != "whole")
     assert len(told) == len(paths)  # damage may lie where nothing is
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_file_that_was_taken_away_is_not_written_any_more(tmp_path: Path, *, replaced: bool) -> None:
+    store = open_store(tmp_path / "telemetry.duckdb", threads=1)
+    store.write(batch(0))
+    (tmp_path / "telemetry.duckdb").rename(tmp_path / "moved.duckdb")
+    if replaced:
+        (tmp_path / "telemetry.duckdb").write_bytes(b"another")
+    with pytest.raises(StoreDamagedError, match="was removed, or another one is in its place"):
+        store.write(batch(1))
+    (tmp_path / "moved.duckdb").rename(tmp_path / "telemetry.duckdb")
+    assert store.write(batch(1)).messages == 15
+    store.close()
 
 
 FULL = """

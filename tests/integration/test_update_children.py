@@ -12,7 +12,9 @@ import pytest
 from securesystemslib.signer import CryptoSigner
 
 from device_agent.update.children import Children
-from device_agent.update.occurrences import CheckFailed, Offered
+from device_agent.update.jobs import CheckJob, FetchJob, Network, TrialJob
+from device_agent.update.occurrences import CheckFailed, FetchFailed, Offered, TrialUnbegun
+from device_agent.update.state import Candidate, Release
 from host_tools.repository.keys import KeyRing
 from tests.integration.support import null_artifact
 from tests.integration.update_repository import Fleet
@@ -20,7 +22,7 @@ from tests.integration.update_repository import Fleet
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from device_agent.update.jobs import Answer
+    from device_agent.update.jobs import Answer, Job
 
 FIRST_PROCESS = """
 import os, queue
@@ -149,8 +151,53 @@ def test_a_forged_signature_is_refused_by_the_child_process(tmp_path: Path) -> N
     assert answer.code == "metadata_unsigned"
 
 
+NETWORK = Network(
+    url="http://127.0.0.1:1",
+    stall_seconds=1.0,
+    min_bytes_per_second=1.0,
+    tls_ca=None,
+    tls_cert=None,
+    tls_key=None,
+)
+RELEASE = Release(digest="sha256:" + "0" * 64, name="a", version="1", counter=1)
+JOBS = (
+    CheckJob(network=NETWORK, root="r", cache="c", subjects=("device/a",), device="a", targets=()),
+    FetchJob(
+        network=NETWORK,
+        store="s",
+        candidate=Candidate(release=RELEASE, size_bytes=1, path="models/a", serial=1),
+    ),
+    TrialJob(
+        artifact="a.ewa",
+        digest=RELEASE.digest,
+        max_bytes=1,
+        targets=(),
+        engine="auto",
+        threads=1,
+        memory_max_bytes=1 << 30,
+        model_max_bytes=0,
+        cpu_max_seconds=1,
+    ),
+)
+
+
+@pytest.mark.parametrize("job", JOBS, ids=lambda job: type(job).__name__)
+def test_where_no_process_can_be_begun_that_is_no_fault_of_the_model(
+    monkeypatch: pytest.MonkeyPatch, job: Job
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/nonexistent/python")
+    answer = done(job)
+    assert isinstance(answer, CheckFailed | FetchFailed | TrialUnbegun)
+    assert "the child process cannot be started: " in answer.message
+    assert isinstance(answer, TrialUnbegun) or answer.code == "child"
+
+
 def asked(fleet: Fleet) -> Answer:
     """Ask as the agent asks: in a child process."""
+    return done(fleet.check_job())
+
+
+def done(job: Job) -> Answer:
     answers: SimpleQueue[Answer] = SimpleQueue()
-    Children(answers.put).start(fleet.check_job(), timeout_seconds=60.0)
+    Children(answers.put).start(job, timeout_seconds=60.0)
     return answers.get(timeout=60.0)

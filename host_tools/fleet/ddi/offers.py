@@ -8,20 +8,14 @@ action has brought, or has failed to, is not offered again before a job asks for
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Final, Literal
-
-from host_tools.fleet.records import ReleasedArtifact
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-    from device_agent.contract.desired import DesiredArtifact
-    from host_tools.fleet.records import Device, Job, Release
+    from host_tools.fleet.records import Device, Job, Release, ReleasedArtifact
     from host_tools.fleet.store.ddi import DdiAction
     from host_tools.fleet.store.fleet_store import FleetBook, FleetStore
-
-_RELEASES_AT_ONCE: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,12 +77,12 @@ def offer_to(store: FleetStore, device: Device, seen: Look) -> Offer | None:
         wanted, newest = seen.wanted, seen.newest
         if wanted is None or not is_fresh(wanted, newest):
             return standing(wanted, newest)
-        found = _artifact(book, device, wanted)
+        found = _artifact(book, wanted)
         if found is None:
             return None
-        artifact, name, version = found
+        release, artifact = found
         action = book.ddi_actions.add(
-            device.id, artifact, name=name, version=version, now_seconds=book.now_seconds
+            device.id, artifact, name=release.model, version=release.version, now_seconds=book.now_seconds
         )
     return Offer(kind="deploy", action=action)
 
@@ -125,30 +119,12 @@ def _wanted(book: FleetBook, device: Device, jobs: Sequence[Job]) -> Wanted | No
     return Wanted(digest=desired.desired, rollout=desired.rollout, asked_seconds=None)
 
 
-def _artifact(book: FleetBook, device: Device, wanted: Wanted) -> tuple[ReleasedArtifact, str, str] | None:
-    """Return the artifact, its model and its version."""
-    if wanted.rollout is not None:
-        release = book.releases.get(book.rollouts.get(wanted.rollout).plan.release)
-        artifact = _in(release, wanted.digest)
-        return None if artifact is None else (artifact, release.model, release.version)
-    pin = book.pins.find(device.id)
-    shall: Mapping[str, ReleasedArtifact | DesiredArtifact] = (
-        book.groups.get(device.group).artifacts if pin is None else pin.artifacts
+def _artifact(book: FleetBook, wanted: Wanted) -> tuple[Release, ReleasedArtifact] | None:
+    """Return the artifact and the release that brings it; None: no release has it, so nobody here knows how long its file is."""
+    if wanted.rollout is None:
+        return book.releases.with_artifact(wanted.digest)
+    release = book.releases.get(book.rollouts.get(wanted.rollout).plan.release)
+    return next(
+        ((release, one) for one in release.artifacts.values() if one.digest == wanted.digest),
+        None,
     )
-    found = next((one for one in shall.values() if one.digest == wanted.digest), None)
-    if found is None:
-        return None
-    parts = PurePosixPath(found.path).parts
-    model = parts[1] if len(parts) > 2 else parts[-1]
-    for release in book.releases.page(model=model, limit=_RELEASES_AT_ONCE):
-        artifact = _in(release, wanted.digest)
-        if artifact is not None:
-            return artifact, model, release.version
-    # How long the file of a pin is only its release says.
-    if not isinstance(found, ReleasedArtifact):
-        return None
-    return found, model, wanted.digest.removeprefix("sha256:")[:12]
-
-
-def _in(release: Release, digest: str) -> ReleasedArtifact | None:
-    return next((one for one in release.artifacts.values() if one.digest == digest), None)

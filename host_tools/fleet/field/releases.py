@@ -127,7 +127,11 @@ def read_releases(folder: Path) -> list[MadeRelease]:
     Raises:
         InputError: There is no repository, or a file is no release.
     """
-    if not (folder / "metadata").is_dir():
+    try:
+        is_there = (folder / "metadata").is_dir()
+    except OSError as error:  # no name of a file: too long, say
+        raise InputError(f"{folder}: cannot be read: {error.strerror}.") from error
+    if not is_there:
         raise InputError(
             f"{folder}: there is no repository.", hint="Make it with `edgewright repository init`."
         )
@@ -142,7 +146,9 @@ def read_release(path: Path) -> MadeRelease:
         InputError: It is no release.
     """
     try:
-        return decode(path.read_bytes(), where=path.name)
+        with path.open("rb") as stream:
+            data = stream.read(_MAX_BYTES + 1)
+        return decode(data, where=path.name)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}.") from error
     except ContractError as error:

@@ -170,7 +170,7 @@ def _judge_crashes(gate: Gate, figures: Crashes, release: str) -> GateFinding:
         low - rate_upper(before, before_hours, half),
         high - rate_lower(before, before_hours, half),
     )
-    counted = f", {after} in {after_hours:.3g} device-hours after {before} in {before_hours:.3g}"
+    counted = f", {after} in {wording.digits(after_hours)} device-hours after {before} in {wording.digits(before_hours)}"
     return _finding(gate, devices, ends, counted=counted)
 
 

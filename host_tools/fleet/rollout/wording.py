@@ -53,6 +53,13 @@ def moment(unix_seconds: float) -> str:
     return datetime.fromtimestamp(unix_seconds, tz=timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
 
 
+def digits(value: float) -> str:
+    """Return a number of 0 or more in three digits or all before its point, never with an exponent: ``0.012``, ``1,170``."""
+    if value >= 1_000.0:
+        return f"{value:,.0f}"
+    return f"{value:.3g}" if value == 0.0 or value >= 1e-4 else f"{value:.6f}"
+
+
 def devices(count: int) -> str:
     """Return ``1 device`` or ``N devices``."""
     return "1 device" if count == 1 else f"{count} devices"
@@ -71,7 +78,7 @@ def _signed(measure: GateMeasure, value: float) -> str:
         return f"{sign}{100 * size:.2f}"
     if measure == "output_agreement":
         return f"{sign}{size:.4f}"
-    return f"{sign}{size:.1f}" if measure == "temperature" else f"{sign}{size:.3g}"
+    return f"{sign}{size:.1f}" if measure == "temperature" else f"{sign}{digits(size)}"
 
 
 def _unit(measure: GateMeasure) -> str:

@@ -390,6 +390,7 @@ class DesiredAnswer(Answer):
     reported: str | None
     rollout: str | None
     own_serial: int | None
+    unsigned: str | None
 
 
 class Imported(Answer):

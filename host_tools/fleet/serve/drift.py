@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from fastapi import FastAPI
 
+from host_tools.fleet.pinning import unsigned_order
 from host_tools.fleet.serve.answers import DesiredAnswer, DriftAnswer, Page, page_of
 from host_tools.fleet.serve.asked import AfterName, InDevice, InGroup, Limit
 from host_tools.fleet.serve.context import Fleet
@@ -29,4 +32,5 @@ def add_drift_endpoints(app: FastAPI, fleet: Fleet) -> None:
     @app.get(f"{ROOT}/devices/{{device}}/desired", response_model=DesiredAnswer)
     def tell_desired(device: InDevice) -> DesiredOfDevice:
         with fleet.store.reading() as book:
-            return book.drift.of_device(device, book.devices.get(device).group)
+            found = book.drift.of_device(device, book.devices.get(device).group)
+            return replace(found, unsigned=unsigned_order(book, device))

@@ -11,8 +11,8 @@ import uvicorn
 
 from host_tools.errors import InputError
 from host_tools.fleet.serve.application import application
-from host_tools.review.serve.exposure import is_loopback
-from host_tools.review.serve.listening import Server, listen, url_of
+from host_tools.review.serve.exposure import is_loopback, url_of
+from host_tools.review.serve.listening import Server, listen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,7 +74,7 @@ def serving(
             thread.start()
         try:
             scheme = "http" if certificate is None else "https"
-            yield url_of(scheme, host, listening)
+            yield url_of(scheme, host, listening.getsockname()[1])
         finally:
             server.should_exit = True
             stop.set()

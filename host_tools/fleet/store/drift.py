@@ -58,6 +58,7 @@ class DesiredOfDevice:
         reported: Digest of what it says that it runs; None: not heard, or none.
         rollout: The rollout that wants it; None: it is what the whole group runs, or the device alone.
         own_serial: Serial of the desired state of its own that says so; None: it has none, and follows its group.
+        unsigned: What people ordered of a desired state of its own that is not signed yet, in words; None: nothing.
     """
 
     device: str
@@ -65,6 +66,7 @@ class DesiredOfDevice:
     reported: str | None
     rollout: str | None
     own_serial: int | None = None
+    unsigned: str | None = None
 
 
 class Drift:

@@ -125,6 +125,12 @@ def _engine(address: str) -> Engine:
 
 
 def _url(address: str) -> URL:
+    try:
+        address.encode()
+    except UnicodeEncodeError as error:  # a byte of the command line that is no text
+        raise InputError(
+            f"--database: expected text in UTF-8, got another byte at place {error.start}."
+        ) from error
     if "://" not in address:
         return URL.create("sqlite", database=address)
     try:

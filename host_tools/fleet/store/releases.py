@@ -14,6 +14,8 @@ from host_tools.fleet.store.tables import RELEASE
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Row
 
+    from host_tools.fleet.records import ReleasedArtifact
+
 
 class Releases:
     """The table within one transaction."""
@@ -63,6 +65,24 @@ class Releases:
         if row is None:
             raise NotFoundError(f"release {release}: there is none with that id.")
         return _release(row)
+
+    def with_artifact(self, digest: str) -> tuple[Release, ReleasedArtifact] | None:
+        """Return the release that has an artifact, of several the first by its id, with the artifact; None: none has.
+
+        Args:
+            digest: ``sha256:`` and 64 hexadecimal digits.
+        """
+        asked = (
+            select(RELEASE)
+            .where(RELEASE.c.artifacts.contains(digest, autoescape=True))
+            .order_by(RELEASE.c.id)
+        )
+        for row in self._connection.execute(asked):
+            release = _release(row)
+            for artifact in release.artifacts.values():
+                if artifact.digest == digest:  # and not a text that only stands somewhere else in it
+                    return release, artifact
+        return None
 
     def page(self, *, model: str | None = None, after: str = "", limit: int) -> tuple[Release, ...]:
         """Return the next releases in the order of their ids."""

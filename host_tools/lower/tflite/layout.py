@@ -44,8 +44,8 @@ REDUCTIONS = frozenset(
         "ReduceSumSquare",
     }
 )  # fmt: skip
-_MATRIX = frozenset({"Gemm", "MatMul", "GRU", "LSTM", "RNN"})
-"""Operators that multiply by matrices along the last axis."""
+_MATRIX = frozenset({"Einsum", "Gemm", "MatMul", "GRU", "LSTM", "RNN"})
+"""Operators that multiply by matrices along axes of the graph's own order."""
 _OWN_WAY = RESHAPES | _MATRIX | {"Transpose"}
 """Operators whose outputs do not inherit their input's layout."""
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from host_tools.errors import InputError
-from host_tools.review.analysis import checks, output_drift, wording
+from host_tools.review.analysis import checks, input_drift, output_drift, wording
 from host_tools.review.analysis.comparison import ALPHA, MIN_DEVICES, compare_windows
 from host_tools.review.analysis.explanation import by_labels
-from host_tools.review.analysis.findings import Comparison, Explanation, Finding, Verdict, ordered
+from host_tools.review.analysis.findings import Check, Comparison, Explanation, Finding, Verdict, ordered
 from host_tools.review.analysis.measures import MEASURES
 from host_tools.review.analysis.reading import ROWS, Fleet, read_fleet
 from host_tools.review.analysis.regressions import regressions
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from host_tools.review.analysis.findings import MeasureComparison
     from host_tools.review.analysis.reading import Answers
-    from host_tools.review.store.windows import OutputTable, Selection
+    from host_tools.review.store.windows import InputTable, OutputTable, Selection
 
 _ORDER: tuple[Verdict, ...] = ("worse", "unclear", "better", "no_worse")
 _SPLIT_SHARE = 0.1
@@ -110,7 +110,7 @@ def compare_in_fleet(
         for one in some
     }
     found += [checks.labelled(fleet, one, peers[one.group]) for one in some]
-    drift, note = _output_drift(store, fleet, artifact_a, artifact_b, start=start, seed=seed)
+    drift, drift_checks = _drift(store, fleet, artifact_a, artifact_b, start=start, seed=seed)
     return Comparison(
         artifact_a=artifact_a,
         artifact_b=artifact_b,
@@ -123,7 +123,8 @@ def compare_in_fleet(
         curves=windows.curves,
         verdict=_verdict(windows.measures),
         findings=ordered((*told_once(found), *drift)),
-        notes=(*windows.notes, *([note] if note else [])),
+        checks=drift_checks,
+        notes=(*windows.notes, *(check.note for check in drift_checks if check.note)),
     )
 
 
@@ -159,28 +160,44 @@ def _split(
     return by_labels({name for name, one in zip(kept, much, strict=True) if one}, kept, fleet.labels)
 
 
-def _output_drift(
+def _drift(
     store: Answers, fleet: Fleet, artifact_a: str, artifact_b: str, *, start: float, seed: int
-) -> tuple[tuple[Finding, ...], str]:
-    outputs: OutputTable = store.outputs(
-        dataclasses.replace(fleet.selection, artifacts=(artifact_a, artifact_b)),
-        level=fleet.level,
-        by=("device", "artifact"),
+) -> tuple[tuple[Finding, ...], tuple[Check, ...]]:
+    """Hold what models gave, and what they were shown, with B against the same with A."""
+    ran = dataclasses.replace(fleet.selection, artifacts=(artifact_a, artifact_b))
+    outputs = store.outputs(ran, level=fleet.level, by=("device", "artifact"))
+    inputs = store.inputs(ran, level=fleet.level, by=("device", "artifact"))
+    given = output_drift.drifts(
+        outputs, _sides(outputs, artifact_a, artifact_b), groups=fleet.groups, seed=seed
     )
-    artifacts = outputs.keys[outputs.axes.index("artifact")]
-    sides = np.where(artifacts == artifact_b, 1, np.where(artifacts == artifact_a, 0, -1)).astype(np.int64)
-    drifts = output_drift.drifts(outputs, sides, groups=fleet.groups, seed=seed)
+    shown = input_drift.drifts(inputs, _sides(inputs, artifact_a, artifact_b), groups=fleet.groups, seed=seed)
+    about, end = (artifact_a, artifact_b), fleet.selection.end
     since = f"with {wording.artifact(artifact_b)} against {wording.artifact(artifact_a)}"
-    found = output_drift.told(
-        drifts, artifacts=(artifact_a, artifact_b), start=start, end=fleet.selection.end, since=since
+    of_outputs = output_drift.told(given, artifacts=about, start=start, end=end, since=since)
+    of_inputs = input_drift.told(shown, artifacts=about, start=start, end=end, since=since)
+    needed = f"that needs {output_drift.MIN_DEVICES} devices of one target that"
+    return (*of_outputs, *of_inputs), (
+        Check(
+            kind="output_drift",
+            looked_at=len(given),
+            found=len(of_outputs),
+            note=""
+            if given
+            else f"Outputs were not compared: {needed} published results with both artifacts, and {output_drift.MIN_FRAMES} results of each.",
+        ),
+        Check(
+            kind="input_drift",
+            looked_at=len(shown),
+            found=len(of_inputs),
+            note="" if shown else f"Inputs were not compared: {needed} told of theirs with both artifacts.",
+        ),
     )
-    note = ""
-    if not drifts:
-        note = (
-            f"Outputs were not compared: that needs {output_drift.MIN_DEVICES} devices of one target that published "
-            f"results with both artifacts, and {output_drift.MIN_FRAMES} results of each."
-        )
-    return found, note
+
+
+def _sides(table: OutputTable | InputTable, artifact_a: str, artifact_b: str) -> NDArray[np.int64]:
+    """Return of each row 0 for A, 1 for B."""
+    artifacts = table.keys[table.axes.index("artifact")]
+    return np.where(artifacts == artifact_b, 1, np.where(artifacts == artifact_a, 0, -1)).astype(np.int64)
 
 
 def _verdict(measures: tuple[MeasureComparison, ...]) -> Verdict:

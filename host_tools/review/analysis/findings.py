@@ -188,7 +188,8 @@ class Comparison:
         verdict: `worse` when any measure is in any group; else `unclear` when one of all devices together is (temperature
             counts only against devices that kept A); else `better` when any is, else `no_worse`; `too_few` when nothing
             could be compared.
-        findings: Regressions, improvements and drift of outputs, the gravest first.
+        findings: Regressions, improvements and drift of outputs and inputs, the gravest first.
+        checks: Drift that was looked for.
         notes: What a reader must know, a sentence each: what was not compared and why.
     """
 
@@ -203,6 +204,7 @@ class Comparison:
     curves: tuple[LatencyCurve, ...]
     verdict: Verdict
     findings: tuple[Finding, ...]
+    checks: tuple[Check, ...]
     notes: tuple[str, ...]
 
 

@@ -3,7 +3,8 @@
 Held against each other as outputs are (`output_drift`), on the sketches that devices make of their inputs: the population
 stability index of the values' buckets beyond what chance gives, and the largest distance of their cumulated shares
 (Kolmogorov and Smirnov's D), which on buckets is a lower bound of that on the values. Values of one frame are alike, and frames
-of a camera are, so chance is played by swapping each device's two sides as a whole.
+of a camera are, so chance is played by swapping each device's two sides as a whole. The sides are two halves of a span in which
+the artifact stayed, or two artifacts: frames that one of them prepares otherwise are other inputs, too.
 """
 
 from __future__ import annotations
@@ -66,10 +67,14 @@ def drifts(
     return tuple(replace(one, p_adjusted=float(p)) for one, p in zip(found, adjusted, strict=True))
 
 
-def told(found: Sequence[Drift], *, start: float, end: float, since: str) -> tuple[Finding, ...]:
+def told(
+    found: Sequence[Drift], *, artifacts: tuple[str, ...], start: float, end: float, since: str
+) -> tuple[Finding, ...]:
     """Return the drifts that are surely there and large enough to matter, as findings; arguments as `output_drift.told`."""
     return tuple(
-        _finding(one, start, end, since) for one in found if one.p_adjusted < ALPHA and one.corrected >= LEAST
+        _finding(one, artifacts, start, end, since)
+        for one in found
+        if one.p_adjusted < ALPHA and one.corrected >= LEAST
     )
 
 
@@ -90,7 +95,7 @@ def _mean(table: InputTable, rows: NDArray[np.int64]) -> float:
     return float(np.average(table.mean[rows], weights=table.values[rows]))
 
 
-def _finding(one: Drift, start: float, end: float, since: str) -> Finding:
+def _finding(one: Drift, artifacts: tuple[str, ...], start: float, end: float, since: str) -> Finding:
     where = f" on {one.group}" if one.group else ""
     return Finding(
         kind="input_drift",
@@ -102,7 +107,7 @@ def _finding(one: Drift, start: float, end: float, since: str) -> Finding:
         ),
         next_step="Look at frames of before and after: light, focus, position, or how frames are prepared.",
         devices=(),
-        artifacts=(),
+        artifacts=artifacts,
         group=one.group,
         start=start,
         end=end,

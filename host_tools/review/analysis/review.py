@@ -158,8 +158,8 @@ def _review(store: Answers, fleet: Fleet, *, seed: int) -> Review:
         comparisons=comparisons,
         checks=(
             *_comparison_checks(comparisons),
-            drift_check,
-            inputs_check,
+            _with_comparisons(drift_check, comparisons),
+            _with_comparisons(inputs_check, comparisons),
             *(check for _, check in checked),
         ),
         totals=_totals(fleet.table),
@@ -187,6 +187,14 @@ def _comparison_checks(comparisons: tuple[Comparison, ...]) -> tuple[Check, ...]
     )
 
 
+def _with_comparisons(check: Check, comparisons: tuple[Comparison, ...]) -> Check:
+    """Return a check of two halves of the span with what was looked at, and found, of one artifact against another."""
+    also = [one for comparison in comparisons for one in comparison.checks if one.kind == check.kind]
+    looked_at = check.looked_at + sum(one.looked_at for one in also)
+    found = check.found + sum(one.found for one in also)
+    return dataclasses.replace(check, looked_at=looked_at, found=found, note="" if looked_at else check.note)
+
+
 def _drift_over_time(store: Answers, fleet: Fleet, *, seed: int) -> tuple[tuple[Finding, ...], Check]:
     """The second half of the span against the first, of devices by the artifact that they ran in both."""
     span = fleet.selection
@@ -210,7 +218,7 @@ def _inputs_over_time(store: Answers, fleet: Fleet, *, seed: int) -> tuple[tuple
     inputs = store.inputs(span, level=Level.HOUR, by=("device", "artifact", "time"))
     drifts = input_drift.drifts(inputs, _halves(inputs, fleet, middle), groups=fleet.groups, seed=seed)
     found = input_drift.told(
-        drifts, start=middle, end=span.end, since=f"since about {wording.moment(middle)}"
+        drifts, artifacts=(), start=middle, end=span.end, since=f"since about {wording.moment(middle)}"
     )
     note = (
         "" if drifts else "Too few devices told of their inputs with one artifact in both halves of the span."

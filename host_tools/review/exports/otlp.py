@@ -93,9 +93,14 @@ def endpoint(url: str) -> str:
     Raises:
         InputError: It is no address of HTTP.
     """
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise InputError(f"--otlp: expected http://HOST[:PORT] or https://…, got {url[:200]!r}.")
+    wrong = InputError(f"--otlp: expected http://HOST[:PORT] or https://…, got {url[:200]!r}.")
+    try:
+        parts = urlsplit(url)
+        is_one = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError as error:  # a port that is no number, brackets that do not match
+        raise wrong from error
+    if not is_one:
+        raise wrong
     return url if parts.path.strip("/") else f"{url.rstrip('/')}/v1/metrics"
 
 

@@ -142,6 +142,7 @@ class Inbox:
                         return
                     self._frames.put(Frame(connection, number, oldest, batch))
         finally:
+            connection.close()
             with self._lock:
                 self._workers -= 1
 

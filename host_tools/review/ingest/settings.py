@@ -58,7 +58,9 @@ class IngestSettings:
         receive_maximum: So many messages a worker may have unacknowledged; 1 to 65535.
         batch_messages: A worker's batch is sent to the writer when it has so many,
         batch_seconds: or when its oldest is so old, and sooner by `batching.seconds_to_grow`.
-        held_bytes: A worker stops reading when it holds so much.
+        held_bytes: A worker stops reading when it holds so much, until half of it is committed.
+        behind_seconds: So long it keeps the connection meanwhile: what is committed can be acknowledged there, and on no later
+            one; a broker takes a connection for dead when nothing comes for longer.
         store_memory_bytes: What DuckDB may take; what does not fit it puts beside the file for a while.
         roll_up_seconds: Between two roll-ups.
         retain_seconds: Between two removals of what is older than it is to be kept.
@@ -79,6 +81,7 @@ class IngestSettings:
     batch_messages: int = 2000
     batch_seconds: float = 0.8
     held_bytes: int = 64 << 20
+    behind_seconds: float = 20.0
     store_memory_bytes: int = 2 << 30
     roll_up_seconds: float = 10.0
     retain_seconds: float = 3600.0

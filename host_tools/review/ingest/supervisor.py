@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import random
 import select
-import socket
-import subprocess
-import sys
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 from device_agent.contract.errors import ContractError, EdgewrightError, TransferError
-from host_tools.errors import InputError, StoreError, StoreInUseError
+from host_tools.errors import InputError, StoreDamagedError, StoreError, StoreInUseError
 from host_tools.review.ingest.channel import (
-    Channel,
     Fatal,
     Note,
     Nothing,
-    Order,
-    WorkerStatus,
     WriterStatus,
     read_report,
 )
 from host_tools.review.ingest.child import INTERNAL
+from host_tools.review.ingest.child_process import start_child
 from host_tools.review.ingest.meeting_place import MeetingPlace
 from host_tools.review.ingest.overview import Overview, Totals
 from host_tools.review.ingest.pauses import Pauses
@@ -34,39 +27,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from host_tools.review.ingest.channel import Report
+    from host_tools.review.ingest.child_process import ChildProcess, Role
     from host_tools.review.ingest.settings import IngestSettings
 
-Role = Literal["writer", "worker", "retire"]
-
-_ROOT: Final = Path(__file__).resolve().parents[3]
 _TURN_SECONDS: Final = 0.25
 _WORKERS_DRAIN_SECONDS: Final = 20.0
 _WRITER_DRAIN_SECONDS: Final = 30.0
 _ERRORS: Final[dict[str, type[EdgewrightError]]] = {
-    kind.code: kind for kind in (StoreError, StoreInUseError, InputError, ContractError, TransferError)
+    kind.code: kind
+    for kind in (StoreError, StoreDamagedError, StoreInUseError, InputError, ContractError, TransferError)
 }
-
-
-@dataclass(slots=True, eq=False)
-class _Child:
-    """One process and what is known of it."""
-
-    role: Role
-    slot: int
-    process: subprocess.Popen[bytes]
-    channel: Channel | None
-    status: WorkerStatus | WriterStatus | None = None
-    fatal: Fatal | None = None
-    found_nothing: bool = False
-
-    @property
-    def name(self) -> str:
-        return "the writer" if self.role == "writer" else f"worker {self.slot}"
-
-    def let_go(self) -> None:
-        """Close what a process that has ended need not be told by any more."""
-        if self.process.stdin is not None:
-            self.process.stdin.close()
 
 
 @dataclass(slots=True)
@@ -76,7 +46,7 @@ class _Place:
     role: Role
     slot: int
     pauses: Pauses = field(default_factory=lambda: Pauses(random.random))
-    child: _Child | None = None
+    child: ChildProcess | None = None
     has_worked: bool = False
 
 
@@ -116,14 +86,18 @@ class Supervisor:
         """Work until `stop` is called, or for so long; then end everything in order.
 
         Raises:
+            StoreDamagedError: The store's file is damaged, at the start or later.
             StoreError: The store cannot be opened at the start.
-            TransferError: The broker refuses at the start, or another ingest takes a session away.
+            TransferError: The broker refuses at the start, another ingest takes a session away, or no worker was connected in
+                all these seconds.
             InputError: The store's address is none, or certificates cannot be used.
         """
         end = None if seconds is None else time.monotonic() + seconds
         try:
             while not self._stopping and (end is None or time.monotonic() < end):
                 self._turn()
+            if seconds is not None and not self._stopping:
+                self._require_connected(seconds)
         finally:
             self._end()
 
@@ -131,11 +105,19 @@ class Supervisor:
         """Let `run` end; may be called from a signal's handler."""
         self._stopping = True
 
+    def _require_connected(self, seconds: float) -> None:
+        """Whoever gave it a time, as a script does, is to know that nothing could come."""
+        if not any(place.has_worked for place in self._places if place.role == "worker"):
+            raise TransferError(
+                f"{self._settings.broker}: no worker was connected within {seconds:g} s, so nothing was ingested.",
+                hint="What kept them stands above; or give more --seconds.",
+            )
+
     def _turn(self) -> None:
         now = time.monotonic()
         for place in self._places:
             if place.child is None and place.pauses.is_over(now):
-                place.child = self._start(place.role, place.slot)
+                place.child = start_child(place.role, place.slot, self._settings, self._meeting_place)
         self._hear(_TURN_SECONDS)
         for place in list(self._places):
             if place.child is not None and place.child.process.poll() is not None:
@@ -146,33 +128,7 @@ class Supervisor:
 
     # --- children ---
 
-    def _start(self, role: Role, slot: int) -> _Child:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            listener = self._meeting_place.listener.fileno()
-            handed = [theirs.fileno(), *([listener] if role == "writer" else [])]
-            where = str(listener) if role == "writer" else self._meeting_place.path
-            paths = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
-            process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    "host_tools.review.ingest.child",
-                    role,
-                    str(theirs.fileno()),
-                    where,
-                ],
-                pass_fds=handed,
-                stdin=subprocess.PIPE,  # its end is our death: a killed supervisor leaves nobody who has the store open
-                stdout=subprocess.DEVNULL,
-                start_new_session=True,  # Ctrl-C is ours to hear: they are ended in order
-                env={**os.environ, "PYTHONPATH": paths, "OPENBLAS_NUM_THREADS": "1"},
-            )
-        channel = Channel(ours)
-        channel.send(Order(settings=self._settings, slot=slot))
-        return _Child(role, slot, process, channel)
-
-    def _children(self) -> Iterator[_Child]:
+    def _children(self) -> Iterator[ChildProcess]:
         return (place.child for place in self._places if place.child is not None)
 
     def _hear(self, timeout: float) -> None:
@@ -184,7 +140,7 @@ class Supervisor:
         for descriptor in readable:
             self._listen(by_descriptor[descriptor])
 
-    def _listen(self, child: _Child) -> None:
+    def _listen(self, child: ChildProcess) -> None:
         lines = None if child.channel is None else child.channel.lines()
         if lines is None:
             if child.channel is not None:
@@ -194,7 +150,7 @@ class Supervisor:
         for line in lines:
             self._take(child, read_report(line))
 
-    def _take(self, child: _Child, report: Report) -> None:
+    def _take(self, child: ChildProcess, report: Report) -> None:
         place = next(place for place in self._places if place.child is child)
         if isinstance(report, Fatal):
             child.fatal = report
@@ -224,7 +180,7 @@ class Supervisor:
             self._places += [_Place("worker", slot) for slot in range(workers)]
             self._places.append(_Place("retire", workers))
 
-    def _bury(self, place: _Place, child: _Child) -> None:
+    def _bury(self, place: _Place, child: ChildProcess) -> None:
         """Note what a child left behind, and let there be another one, unless it makes no sense.
 
         Raises:
@@ -248,12 +204,7 @@ class Supervisor:
                 self._places.append(_Place("retire", child.slot + 1))
             return
         error = None if child.fatal is None else _error(child.fatal)
-        if (
-            error is not None
-            and child.fatal is not None
-            and child.fatal.code != INTERNAL
-            and (not place.has_worked or child.role != "writer")
-        ):
+        if error is not None and not _may_pass(child, place):
             raise error
         place.pauses.failed(time.monotonic())
         self._restarts += 1
@@ -290,8 +241,8 @@ class Supervisor:
                 while child.channel is not None:
                     self._listen(child)
                 child.let_go()
-        self._show(self._overview())
         self._meeting_place.close()
+        self._show(self._overview())
 
     def _overview(self) -> Overview:
         return self._totals.overview(
@@ -300,6 +251,13 @@ class Supervisor:
             restarts=self._restarts,
             seconds=time.monotonic() - self._began,
         )
+
+
+def _may_pass(child: ChildProcess, place: _Place) -> bool:
+    """Whether another process of its kind may get on: a disk gets room again, and a damaged file stays as it is."""
+    if child.fatal is None or child.fatal.code == INTERNAL:
+        return True
+    return child.role == "writer" and place.has_worked and child.fatal.code != StoreDamagedError.code
 
 
 def _error(told: Fatal) -> EdgewrightError:

@@ -104,6 +104,7 @@ class Worker:
         self._link: WriterLink | None = None
         self._held: deque[_Held] = deque()
         self._held_bytes = 0
+        self._behind_since: float | None = None
         self._next_number = 1
         self._numbers: list[bytes] = []
         self._batch_bytes = 0
@@ -123,7 +124,7 @@ class Worker:
         self._stopping_since: float | None = None
 
     def run(self) -> int:
-        """Work until told to stop, and everything held is acknowledged; return the exit status."""
+        """Work until told to stop, and everything that the writer can take is acknowledged; return the exit status."""
         signal.signal(signal.SIGTERM, lambda _number, _frame: self._stop())
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's to hear
         # Rows are tuples without cycles; looking for some in a hundred thousand of them took half of the time.
@@ -146,26 +147,28 @@ class Worker:
         now = time.monotonic()
         if self._stopping_since is not None:
             self._seal()
-            return not self._held or now - self._stopping_since > _DRAIN_SECONDS
+            # What a writer that is gone cannot take was not acknowledged, and comes again.
+            return not self._held or self._link is None or now - self._stopping_since > _DRAIN_SECONDS
         quiet = now - self._last_received > _QUIET_SECONDS
         return self._let_go and self._retiring and quiet and not self._held and not self._collector.messages
 
     def _turn(self) -> None:
         now = time.monotonic()
+        self._look_after_room(now)
         self._reconnect(now)
         subscriber, link = self._subscriber, self._link
         broker = subscriber.descriptor if self._stopping_since is None else None
+        is_behind = self._behind_since is not None
         reading = [self._channel.descriptor]
         writing = []
         if broker is not None:
-            reading.append(broker)
+            reading += [] if is_behind else [broker]
             writing += [broker] if subscriber.wants_to_write else []
         if link is not None:
             reading.append(link.descriptor)
             writing += [link.descriptor] if link.wants_to_write else []
-        timeout = (
-            0.0 if broker is not None and subscriber.has_more else min(_TURN_SECONDS, self._seconds_to_grow())
-        )
+        has_more = broker is not None and not is_behind and subscriber.has_more
+        timeout = 0.0 if has_more else min(_TURN_SECONDS, self._seconds_to_grow())
         readable, writable, _ = select.select(reading, writing, [], timeout)
         if self._channel.descriptor in readable and self._channel.lines() is None:
             self._stop()
@@ -174,7 +177,7 @@ class Worker:
                 link, readable=link.descriptor in readable, writable=link.descriptor in writable
             )
         if broker is not None:
-            self._serve_broker(has_come=broker in readable or timeout == 0.0)
+            self._serve_broker(has_come=has_more or broker in readable)
         if self._seconds_to_grow() <= 0.0:
             self._seal()
         if now >= self._status_due:
@@ -191,11 +194,10 @@ class Worker:
                     self._link.send(held.number, held.batch, oldest=held.oldest)
             except OSError as error:
                 self._lose_writer(str(error))
-        is_full = self._held_bytes > self._settings.held_bytes / 2
         if (
             self._subscriber.descriptor is None
             and self._stopping_since is None
-            and not is_full
+            and self._behind_since is None
             and self._broker_pauses.is_over(now)
         ):
             try:
@@ -215,13 +217,27 @@ class Worker:
             self._look_after_retained()
         except TransferError as error:
             self._end_or_lose_broker(error)
-        if self._held_bytes > self._settings.held_bytes:
-            self._note = Note(
-                "writer_behind",
-                f"holds {self._held_bytes >> 20} MiB that the writer has not taken; the broker has to wait",
-            )
-            self._seal()
-            subscriber.close()
+
+    def _look_after_room(self, now: float) -> None:
+        """Read no more while too much is held; leave the broker when that lasts, for it takes who is silent for dead."""
+        most = self._settings.held_bytes
+        if self._behind_since is None:
+            if self._held_bytes > most:
+                self._behind_since = now
+                self._note = Note(
+                    "writer_behind",
+                    f"holds {self._held_bytes / 2**20:.0f} MiB that the writer has not committed; the broker has to wait.",
+                )
+        elif self._held_bytes <= most / 2:
+            self._behind_since = None
+            if self._note is not None and self._note.code == "writer_behind":
+                self._note = None
+        elif (
+            self._subscriber.descriptor is not None
+            and now - self._behind_since > self._settings.behind_seconds
+        ):
+            self._seal()  # what comes over the next connection is acknowledged there
+            self._subscriber.close()
 
     def _begin_session(self) -> None:
         self._has_been_accepted = True

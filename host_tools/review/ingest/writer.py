@@ -7,7 +7,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from host_tools.errors import StoreError
+from host_tools.errors import StoreDamagedError, StoreError
 from host_tools.review.ingest.backups import Backups
 from host_tools.review.ingest.batching import joined, unpack
 from host_tools.review.ingest.channel import Note, WriterStatus
@@ -32,7 +32,8 @@ _DRAIN_SECONDS: Final = 20.0
 _FIRST_ROLL_UP_SECONDS: Final = 2.0
 _FIRST_RETAIN_SECONDS: Final = 300.0
 """An ingest that never runs for an hour at a time removes what is old, too."""
-_QUICK_SECONDS: Final = 3.0
+_LAST_ROLL_UP_SECONDS: Final = 8.0
+"""With what workers take to end, less than the supervisor waits for the writer."""
 _SLICE_SECONDS: Final = 0.3
 
 
@@ -87,10 +88,7 @@ class Writer:
                     self._commit(frames)
                 self._keep_up()
                 self._tell()
-            if (
-                self._has_news or self._is_rolling_up
-            ) and self._roll_up_took < _QUICK_SECONDS:  # else the next ingest does it
-                self._try(self._store.roll_up)
+            self._roll_up_the_rest()
         finally:
             if self._backups is not None:
                 self._backups.finish()
@@ -112,6 +110,7 @@ class Writer:
         """Commit batches as one.
 
         Raises:
+            StoreDamagedError: The store cannot be read.
             StoreError: It did not work several times. The next writer opens the store anew, and gets the batches again.
         """
         batch = joined([unpack(frame.batch) for frame in frames])
@@ -133,6 +132,8 @@ class Writer:
         for pause in _RETRY_SECONDS:
             try:
                 return self._store.write(batch)
+            except StoreDamagedError:
+                raise
             except StoreError as error:
                 self._fail(error)
                 self._lag_seconds = time.time() - oldest
@@ -161,6 +162,8 @@ class Writer:
             self._is_rolling_up, self._has_news, self._roll_up_took = True, False, 0.0
         try:
             is_done = self._store.roll_up_for(_SLICE_SECONDS)
+        except StoreDamagedError:
+            raise
         except StoreError as error:
             self._fail(error)
             is_done = self._has_news = True
@@ -172,11 +175,25 @@ class Writer:
             # Never more than a third of the time: messages have to be written, too.
             self._roll_up_due = time.monotonic() + max(self._settings.roll_up_seconds, 2 * self._roll_up_took)
 
+    def _roll_up_the_rest(self) -> None:
+        """Make the windows that are left, as many as there is time for; the next ingest makes the others."""
+        end, failures = time.monotonic() + _LAST_ROLL_UP_SECONDS, self._failures
+        while self._is_rolling_up or self._has_news:
+            if time.monotonic() > end or self._failures > failures:
+                self._note = Note(
+                    "store",
+                    "the latest windows are not all made, so a review lacks messages; the next ingest with this store makes them.",
+                )
+                return
+            self._roll_up_some()
+
     def _try(self, work: Callable[[], object]) -> None:
         """Do what can wait."""
         start = time.monotonic()
         try:
             work()
+        except StoreDamagedError:
+            raise
         except StoreError as error:
             self._fail(error)
         finally:

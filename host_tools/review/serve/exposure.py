@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from urllib.parse import quote
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -10,6 +11,16 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 def is_loopback(host: str) -> bool:
     """Return whether only this machine reaches an address."""
     return host in LOOPBACK
+
+
+def url_of(scheme: str, host: str, port: int) -> str:
+    """Return the address of what listens at ``host``, without a path."""
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def page_url(host: str, port: int, token: str | None) -> str:
+    """Return the page's address; with it goes what a reader must show."""
+    return f"{url_of('http', host, port)}/" + ("" if token is None else f"?token={quote(token, safe='')}")
 
 
 def exposure_warning(host: str, token: str | None) -> str:

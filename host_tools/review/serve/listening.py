@@ -1,4 +1,4 @@
-"""What every server of ours around uvicorn needs: one that leaves signals alone, a socket to listen at, its address."""
+"""What every server of ours around uvicorn needs: one that leaves signals alone, a socket to listen at."""
 
 from __future__ import annotations
 
@@ -50,9 +50,3 @@ def listen(host: str, port: int, *, other: str) -> socket.socket:
             hint=f"Is another {other}? Choose another port.",
         ) from error
     return listening
-
-
-def url_of(scheme: str, host: str, listening: socket.socket) -> str:
-    """Return the address of what listens at ``host``, without a path."""
-    name = f"[{host}]" if ":" in host else host
-    return f"{scheme}://{name}:{listening.getsockname()[1]}"

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from host_tools.review.serve.application import Access, application
-from host_tools.review.serve.exposure import is_loopback
-from host_tools.review.serve.listening import Server, listen, url_of
+from host_tools.review.serve.exposure import is_loopback, page_url
+from host_tools.review.serve.listening import Server, listen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,7 +49,7 @@ def serving(
         thread = threading.Thread(target=server.run, args=([listening],), name="page", daemon=True)
         thread.start()
         try:
-            yield url_of("http", host, listening) + ("/" if token is None else f"/?token={token}")
+            yield page_url(host, listening.getsockname()[1], token)
         finally:
             server.should_exit = True
             thread.join(timeout=10.0)

@@ -297,6 +297,11 @@ class Answers:
         names = [name or "" for name in self.outputs.all()]
         return np.array(sorted(names), dtype=object), np.argsort(np.argsort(np.array(names)))
 
+    def unmade_since(self) -> float | None:
+        """See `TelemetryStore.unmade_since`."""
+        (row,) = self.engine.select('SELECT count(*) AS windows, min("time") AS first FROM dirty').to_pylist()
+        return float(row["first"]) if row["windows"] else None
+
     def dead_letters(self, limit: int) -> tuple[DeadLetter, ...]:
         """See `TelemetryStore.dead_letters`."""
         rows = self.engine.select(

@@ -179,6 +179,11 @@ class ColumnStore:
         with self._asked():
             return self._answers.dead_letters(limit)
 
+    def unmade_since(self) -> float | None:
+        """See `TelemetryStore.unmade_since`."""
+        with self._asked():
+            return self._answers.unmade_since()
+
     def label(self, labels: Mapping[str, Mapping[str, str]]) -> None:
         """See `TelemetryStore.label`."""
         given = [(device, key, value) for device, pairs in labels.items() for key, value in pairs.items()]

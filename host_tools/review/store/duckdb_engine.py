@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from host_tools.errors import StoreError
+from host_tools.errors import StoreDamagedError, StoreError
 from host_tools.review.store.duckdb_errors import store_error
 from host_tools.review.store.schema import TABLES, Kind
 
@@ -73,6 +73,7 @@ class DuckDbEngine:
         self._local = _Cursors()
         self._connection: duckdb.DuckDBPyConnection | None = None
         self._opened = 0
+        self._place: tuple[int, int] | None = None
         self._has_arranged = False
         with self._told():
             self._open()
@@ -128,6 +129,7 @@ class DuckDbEngine:
         with self._turn, self._told():
             cursor = self._local.writer = self._open()
             try:
+                self._check_place()
                 cursor.execute("BEGIN")
                 yield
                 cursor.execute("COMMIT")
@@ -251,7 +253,16 @@ class DuckDbEngine:
                 )
                 self._connection.execute("SET TimeZone = 'UTC'")
                 self._opened += 1
+                self._place = _place_of(self._path)
             return self._connection
+
+    def _check_place(self) -> None:
+        """Refuse to write what nobody will find: a file that was removed can be written as long as it is open."""
+        if _place_of(self._path) != self._place:
+            raise StoreDamagedError(
+                f"{self.where}: the file was removed, or another one is in its place, while it was written.",
+                hint="Put it back, or a backup, and start again; what was written to it is in the file that was open.",
+            )
 
     @contextmanager
     def _shown(self, rows: pa.Table) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -296,3 +307,12 @@ class DuckDbEngine:
             broken, self._connection = self._connection, None
             if broken is not None:
                 broken.close()
+
+
+def _place_of(path: Path) -> tuple[int, int] | None:
+    """Return which file is there; None where there is none, as in memory."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

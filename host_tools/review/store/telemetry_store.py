@@ -115,6 +115,9 @@ class TelemetryStore(Protocol):
     def dead_letters(self, *, limit: int = 100) -> tuple[DeadLetter, ...]:
         """Return the latest messages that were not understood, newest first."""
 
+    def unmade_since(self) -> float | None:
+        """Return the Unix time from which windows wait for `roll_up`, and are old or missing in answers; None when none does."""
+
     def label(self, labels: Mapping[str, Mapping[str, str]]) -> None:
         """Give devices labels (an empty text takes one away); a device need not have been heard yet."""
 

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.review.detection import Outcome, faulty_fleet, null_fleet, rates
+from benchmarks.review.detection import faulty_fleet, null_fleet
+from benchmarks.review.detection_by_artifact import changed_fleet
+from benchmarks.review.detection_outcomes import Outcome, rates
 from benchmarks.review.detection_tables import DOCUMENT, tables, write_tables
 
 
@@ -19,11 +21,13 @@ def test_outcomes_add_up_by_kind_and_size_with_intervals() -> None:
 
 
 def test_one_fleet_of_each_half_gives_every_figure_of_the_tables(tmp_path: Path) -> None:
-    figures = rates([*null_fleet(0), *faulty_fleet(4)])
+    figures = rates([*null_fleet(0), *faulty_fleet(4), *changed_fleet(4)])
     text = tables(figures, fleets=1)
     assert text.count("| 0 of 1 ") == 13, "a finding in a fleet without a fault"
     assert "| regression: latency | latency of one target | 10 %: 1 of 1" in text
     assert "in standard deviations of theirs | 0.5: 1 of 1" in text
+    assert "| improvement | latency of one target that B takes away | 10 %: 1 of 1" in text
+    assert "of one target's devices with B | 20 %: 3 of 3" in text
     for line in text.splitlines():
         if line.startswith("| ") and "of what size" not in line and "looked for" not in line:
             assert " of " in line

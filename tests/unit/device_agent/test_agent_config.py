@@ -1,8 +1,14 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
+import os
+import re
 import ssl
+import sys
+import typing
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -10,8 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from device_agent.broker import broker_settings, courier_limits
-from device_agent.config import AgentConfig, described, load_config, mqtt_password, parse_config
+from device_agent.config import SECTIONS, AgentConfig, described, load_config, mqtt_password, parse_config
 from device_agent.contract.errors import ConfigError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 LEAST = """
 [device]
@@ -207,7 +218,8 @@ def test_a_configuration_cannot_be_changed() -> None:
             '[heat]\nvariant_digest = "sha256:%s"' % ("0" * 64),
             "heat.variant_digest: heat.variant_path is missing",
         ),
-        ('[heat]\nvariant_digest = "md5:1"', "heat.variant_digest:"),
+        ('[heat]\nvariant_digest = "md5:1"', "agent.toml: heat.variant_digest: expected 'sha256:'"),
+        ('[heat]\nvariant_digest = "%s"' % ("x" * 5_000), "hexadecimal digits, got 'xxx"),
         (
             "[source]\nrate_hz = 1.0\n[heat]\nslow_celsius = 70.0",
             "heat.slow_rate_hz: must be below source.rate_hz",
@@ -223,6 +235,54 @@ def test_a_wrong_setting_names_file_key_expected_and_got(text: str, says: str) -
     assert says in str(caught.value)
     assert str(caught.value).startswith("agent.toml: ")
     assert len(str(caught.value)) < 400
+
+
+KEYS = [
+    (table, field.name, typing.get_type_hints(kind)[field.name], field.metadata)
+    for table, kind in SECTIONS.items()
+    for field in dataclasses.fields(kind)
+    if table != "model"
+]
+NUMBERS = [(table, key, hint, bounds) for table, key, hint, bounds in KEYS if "low" in bounds]
+ODD_VALUES = ("{}", "[{a = 1}]", "1979-05-27T07:32:00Z", "07:32:00", "[[]]", '[""]')
+"""Of a type that no key has."""
+
+
+def with_key(table: str, key: str, value: str) -> str:
+    """Return a configuration with one key set, in place of what it was."""
+    document = tomllib.loads(LEAST)
+    tables = {
+        name: {inner: json.dumps(text) for inner, text in one.items()} for name, one in document.items()
+    }
+    tables.setdefault(table, {})[key] = value
+    return "".join(
+        f"[{name}]\n" + "".join(f"{inner} = {text}\n" for inner, text in one.items())
+        for name, one in tables.items()
+    )
+
+
+@pytest.mark.parametrize(("table", "key", "hint", "bounds"), KEYS)
+def test_every_key_refuses_every_other_type(table: str, key: str, hint: object, bounds: object) -> None:
+    takes_text = hint in (str, Path) or "str" in str(hint) or "Path" in str(hint)
+    for value in (
+        *ODD_VALUES,
+        "true" if hint is not bool else "1",
+        "5" if takes_text or hint is bool else '"x"',
+    ):
+        with pytest.raises(ConfigError) as caught:
+            parsed(base=with_key(table, key, value))
+        assert re.match(rf"agent\.toml: {table}\.{key}: expected .+, got .", str(caught.value)), value
+
+
+@pytest.mark.parametrize(("table", "key", "hint", "bounds"), NUMBERS)
+def test_every_number_refuses_what_is_out_of_its_range(
+    table: str, key: str, hint: object, bounds: Mapping[str, float]
+) -> None:
+    for value in (bounds["low"] - 1, bounds["high"] + 1, -(10**40), 10**40):
+        with pytest.raises(ConfigError) as caught:
+            parsed(base=with_key(table, key, str(int(value))))
+        said = rf"agent\.toml: {table}\.{key}: expected \S+ to \S+, got {int(value)}"
+        assert re.match(said, str(caught.value)), value
 
 
 @pytest.mark.parametrize("topic", ["#", "+", "a/+/b", "a/b/#", "/", "$share/g/a", "frames"])
@@ -274,6 +334,8 @@ def test_a_byte_order_mark_in_front_is_no_part_of_the_text(tmp_path: Path) -> No
     (tmp_path / "secret").write_bytes(b"\xef\xbb\xbfs3cret\r\n")
     by_file = parsed(f'[mqtt]\nusername = "u"\npassword_file = "{tmp_path}/secret"')
     assert mqtt_password(by_file.mqtt) == "s3cret"
+    (tmp_path / "secret").write_bytes("a\x85b\u2028c\nd".encode())
+    assert mqtt_password(by_file.mqtt) == "a\x85b\u2028c"
 
 
 def test_tls_files_are_looked_at_at_the_start_but_not_when_there_is_no_broker() -> None:
@@ -291,6 +353,18 @@ def test_a_file_is_named_when_it_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "big.toml").write_bytes(b"#" * (1 << 21))
     with pytest.raises(ConfigError, match="some other file"):
         load_config(tmp_path / "big.toml")
+
+
+def test_who_may_not_read_the_file_is_told_who_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> int:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    (tmp_path / "agent.toml").write_text(LEAST)
+    monkeypatch.setattr(os, "open", refuse)  # root may read everything
+    with pytest.raises(
+        ConfigError, match=r"cannot be read: Permission denied\. Run it as root, or as the agent's own user"
+    ):
+        load_config(tmp_path / "agent.toml")
 
 
 @pytest.mark.parametrize("key", ['[results]\njsonl = "NAME"', '[status]\nsocket = "NAME"'])

@@ -241,7 +241,7 @@ def failing(error: Exception) -> Occurrence:
     raise error
 
 
-def test_steps_run_in_order_and_report_what_they_give() -> None:
+def test_steps_run_in_order_and_report_what_they_give(caplog: pytest.LogCaptureFixture) -> None:
     reports: SimpleQueue[Occurrence] = SimpleQueue()
     worker = Worker(reports.put)
     worker.submit(lambda: SourceEnded("one"))
@@ -260,6 +260,12 @@ def test_steps_run_in_order_and_report_what_they_give() -> None:
     worker.stop()
     assert reports_until_the_end(reports) == [WorkerStopped()]
     assert worker.join(60)
+    (fault,) = (
+        caplog.records
+    )  # what the agent refuses has no trace; what nobody foresaw has, at every level of the log
+    assert fault.levelname == "ERROR"
+    assert fault.exc_info is not None
+    assert fault.exc_info[0] is KeyError
 
 
 def test_a_step_sees_that_it_is_to_stop_and_none_follows() -> None:
@@ -451,6 +457,33 @@ def test_a_restart_appends(tmp_path: Path) -> None:
     assert (tmp_path / "r.jsonl").read_bytes() == b"a\nb\n"
 
 
+@pytest.mark.parametrize("goes", ["moved", "removed", "with its folder"])
+def test_a_file_that_is_moved_away_or_removed_is_begun_anew(tmp_path: Path, goes: str) -> None:
+    path = tmp_path / "folder" / "r.jsonl"
+    file = ResultsFile(path, max_bytes=1000)
+    file.write([b"a"])
+    if goes == "moved":
+        path.rename(tmp_path / "a")
+    elif goes == "removed":
+        path.unlink()
+    else:
+        path.parent.rename(tmp_path / "aside")
+    file.write([b"b"])
+    file.write([b"c"])
+    file.close()
+    assert path.read_bytes() == b"b\nc\n"
+
+
+def test_half_a_line_that_a_power_cut_left_does_not_spoil_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    path.write_bytes(b'{"n": 1}\n{"n": ')
+    file = ResultsFile(path, max_bytes=1000)
+    file.write([b'{"n": 3}'])
+    file.write([b'{"n": 4}'])
+    file.close()
+    assert path.read_bytes() == b'{"n": 1}\n{"n": \n{"n": 3}\n{"n": 4}\n'
+
+
 def test_a_file_that_cannot_be_opened_is_tried_again(tmp_path: Path) -> None:
     (tmp_path / "way").write_text("in the way")
     file = ResultsFile(tmp_path / "way" / "r.jsonl", max_bytes=1000)
@@ -466,7 +499,9 @@ def test_a_pipe_that_nobody_reads_holds_nothing_up_and_gets_no_half_of_a_line(tm
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     file = ResultsFile(pipe, max_bytes=1000)
-    with pytest.raises(StorageError, match="cannot be written: No such device or address"):
+    with pytest.raises(
+        StorageError, match=r"cannot be written: No such device or address\. Does somebody read it\?"
+    ):
         file.write([b"nobody has opened it"])
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
     taken, lines = [], [b"%06d" % number + b"x" * 10_000 for number in range(40)]
@@ -514,6 +549,25 @@ def test_a_full_disk_leaves_no_half_line(tmp_path: Path) -> None:
     )
     assert "File too large" in done.stdout
     assert [set(line) for line in path.read_text().splitlines()] == [{"x"}, {"w"}]
+
+
+def test_who_closes_standard_output_is_told_apart_from_a_full_disk() -> None:
+    code = (
+        "import sys; from pathlib import Path; from device_agent.results_file import ResultsFile\n"
+        "from device_agent.contract.errors import StorageError\n"
+        "sys.stdin.read()\n"
+        "try: ResultsFile(Path('-'), max_bytes=4096).write([b'{}'])\n"
+        "except StorageError as error: print(error, file=sys.stderr)"
+    )
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as writer:
+        assert writer.stdout is not None
+        writer.stdout.close()
+        _, told = writer.communicate(timeout=60)
+    said = b"results.jsonl: standard output: cannot be written: Broken pipe. Does somebody read it?\n"
+    assert told == said
 
 
 def test_standard_output_is_a_file_too() -> None:

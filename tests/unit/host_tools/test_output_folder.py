@@ -39,6 +39,20 @@ def test_a_failure_half_way_leaves_the_old_file(tmp_path: Path, failure: BaseExc
     assert visible(tmp_path) == ["report.json"]
 
 
+@pytest.mark.parametrize("name", ["pipe", "link"])
+def test_what_is_no_file_is_not_replaced_by_one(tmp_path: Path, name: str) -> None:
+    """As root, `--html /dev/null` would leave the machine without one."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to(tmp_path / "pipe")
+    with (
+        open_output_folder(tmp_path) as folder,
+        pytest.raises(OutputError, match=f"{name}: this is no file but a device, a pipe or a socket"),
+    ):
+        folder.write(name, b"report")
+    assert (tmp_path / name).is_fifo()
+    assert visible(tmp_path) == ["link", "pipe"]
+
+
 def test_a_full_disk_says_what_to_do() -> None:
     """/dev/full is the kernel's own full disk."""
 

@@ -11,9 +11,8 @@ export const token = {
 // A refusal, as the server words it (RFC 9457), or that it cannot be reached (status 0).
 export class Problem extends Error {
   constructor(status, { detail, expected = "", hint = "" }) {
-    super(detail);
+    super(expected && !detail.includes(expected) ? `${detail} Expected ${expected}.` : detail);
     this.status = status;
-    this.expected = expected;
     this.hint = hint;
   }
 

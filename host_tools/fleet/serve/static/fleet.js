@@ -106,7 +106,7 @@ export function GroupView() {
           { title: "Device", show: (one) => html`<${Link} to=${{ view: "device", id: one.device }}>${one.device}<//>` },
           { title: "Shall run", show: (one) => html`<${ArtifactName} digest=${one.desired} names=${names} />` },
           { title: "Runs", show: (one) => html`<${ArtifactName} digest=${one.reported} names=${names} />` },
-          { title: "Wanted by", show: (one) => (one.rollout ? html`<${Link} to=${{ view: "rollout", id: one.rollout }}>${one.rollout}<//>` : "the group") },
+          { title: "Wanted by", show: (one) => (one.rollout ? html`<${Link} to=${{ view: "rollout", id: one.rollout }}>${one.rollout}<//>` : one.own_serial === null ? "the group" : "a desired state of its own") },
         ]} /><${Pages} next=${differing.next} what="devices" /><//>
         ${!group.selector && html`<${Claims} group=${group.name} />`}
         <${Card} title="Rollouts" id="rollouts"><${Table} caption="Rollouts to this group" isSaidAbove columns=${ROLLOUT_COLUMNS.filter((one) => one.title !== "Group")} rows=${rollouts.items} keyOf=${(one) => one.id} /><//>`;

@@ -7,6 +7,9 @@ import { may, Session } from "./session.js";
 
 const RELEASE_KEYS = ["model", "version", "counter", "artifacts"];
 
+// Names of releases to choose from: what was made last stands first.
+export const choosable = (releases) => [...releases].reverse().sort((a, b) => b.created_seconds - a.created_seconds).map((one) => one.id);
+
 // One button that makes something, and what its dialog asks for.
 export function Make({ action }) {
   const { me } = useContext(Session);
@@ -62,18 +65,17 @@ async function releaseOf(file) {
 
 export function usePlanning(releases, groups) {
   const { go } = useContext(Address);
-  const names = (items, name) => items.map((one) => one[name]);
   return {
     name: "plan",
     verb: "Plan a rollout",
     needs: "operator",
     asked: () => ({
       title: "Plan a rollout",
-      consequences: ["It becomes a draft: no device changes before it is submitted.", "It has the usual stages (3 %, 5 %, 25 %, all of the group) and a gate on every measure. Others come from a plan file: edgewright fleet rollouts create."],
+      consequences: ["It becomes a draft: no device changes before it is submitted.", "It has the usual stages (3 %, 5 %, 25 %, all of the group) and a gate on every measure. Others come from a plan file: edgewright fleet rollouts create."],
       fields: [
         { name: "id", title: "Name", longest: 64, note: "letters, digits, _ and -; it also decides who the canaries are" },
-        { name: "release", title: "Release", kind: "choice", options: names(releases, "id").reverse() },
-        { name: "group", title: "Group", kind: "choice", options: names(groups, "name") },
+        { name: "release", title: "Release", kind: "choice", options: choosable(releases) },
+        { name: "group", title: "Group", kind: "choice", options: groups.map((one) => one.name) },
         { name: "needs_approval", title: "An approver must let it begin", kind: "check" },
         { name: "rolls_back", title: "When it stops by itself, the release is taken back", kind: "check", value: true },
       ],

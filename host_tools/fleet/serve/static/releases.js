@@ -20,7 +20,7 @@ export function ReleasesView() {
   return html`<${Title} text="Releases" />
     <${Make} action=${releaseFrom(asked.load)} />
     <${Filters} choices=${[{ name: "model", title: "Model" }]} />
-    <section class="card"><${Answered} asked=${asked}>${([page, overview]) => html`<${Table} caption="Releases, by name" rows=${page.items} keyOf=${(one) => one.id} empty="No release is like that." columns=${[
+    <section class="card"><${Answered} asked=${asked}>${([page, overview]) => html`<${Table} caption="Releases, by name" rows=${page.items} keyOf=${(one) => one.id} empty=${shown.model ? "No release is like that." : "No release yet."} columns=${[
       { title: "Release", show: (one) => html`<${Link} to=${{ view: "release", id: one.id }}>${one.id}<//>` },
       { title: "Model", show: (one) => html`<${Said} text=${one.model} />` },
       { title: "Version", show: (one) => html`<${Said} text=${one.version} />` },

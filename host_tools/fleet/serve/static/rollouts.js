@@ -39,7 +39,7 @@ export function RolloutsView() {
     <${Answered} asked=${asked}>${([page, groups, releases]) => html`
       <${Planning} releases=${releases.items} groups=${groups.items} />
       <${Filters} choices=${[{ name: "state", title: "State", options: [...OPEN, ...ENDED] }, { name: "group", title: "Group", options: groups.items.map((one) => one.name) }]} />
-      <section class="card"><${Table} caption="Rollouts, by name" isSaidAbove columns=${ROLLOUT_COLUMNS} rows=${page.items} keyOf=${(one) => one.id} empty="No rollout is like that." /><${Pages} next=${page.next} what="rollouts" /></section>`}<//>`;
+      <section class="card"><${Table} caption="Rollouts, by name" isSaidAbove columns=${ROLLOUT_COLUMNS} rows=${page.items} keyOf=${(one) => one.id} empty=${shown.state || shown.group ? "No rollout is like that." : "No rollout yet."} /><${Pages} next=${page.next} what="rollouts" /></section>`}<//>`;
 }
 
 const Planning = ({ releases, groups }) => html`<${Make} action=${usePlanning(releases, groups)} />`;
@@ -56,7 +56,8 @@ function Rollout({ rollout, explained, drift, reload }) {
   const { me } = useContext(Session);
   const { plan } = rollout;
   const inGroup = drift.find((one) => one.group === plan.group);
-  const size = inGroup ? inGroup.as_desired + inGroup.underway + inGroup.differing + inGroup.silent + inGroup.free : 0;
+  const enrolled = inGroup ? inGroup.as_desired + inGroup.underway + inGroup.differing + inGroup.silent + inGroup.free : 0;
+  const size = Math.max(enrolled - explained.members.pinned, 0); // those that it can reach
   const actions = useMemo(() => orders(rollout, explained, size).map((one) => ({ ...one, act: async () => { await one.act(); await reload(); } })), [rollout, explained, size]);
   return html`
     <p class="lead"><${Link} to=${{ view: "release", id: plan.release }}>${plan.release}<//> to group <${Link} to=${{ view: "group", id: plan.group }}>${plan.group}<//>. Planned by ${rollout.created_by}, <${Moment} seconds=${rollout.created_seconds} />.</p>

@@ -47,7 +47,7 @@ def matmul(session: Session, node: ir.Node) -> None:
         return
     operands = [session.read(node, index, axes.natural(ranks[index])) for index in (0, 1)]
     if operands[0] == operands[1]:
-        operands[1] = _second_copy(session, node, operands[1])
+        operands[1] = second_copy(session, node, operands[1])
     quantization = session.output_quantization(node)
     layout = axes.natural(len(shape_of(node.outputs[0])))
     result = session.output(node, shape_of(node.outputs[0]), quantization)
@@ -55,7 +55,7 @@ def matmul(session: Session, node: ir.Node) -> None:
     session.deliver(node, spatial.clip(session, node, result, session.bounds(node)), layout)
 
 
-def _second_copy(session: Session, node: ir.Node, tensor: int) -> int:
+def second_copy(session: Session, node: ir.Node, tensor: int) -> int:
     """Return a copy for a product of a matrix with itself.
 
     XNNPACK takes a TRANSPOSE in front of a float BATCH_MATMUL into the product's right side, and where the left side reads the same

@@ -129,6 +129,26 @@ def power(session: Session, node: ir.Node) -> None:
     formula.deliver(formula.two("POW", base, exponent, "PowOptions"), layout)
 
 
+def modulo(session: Session, node: ir.Node) -> None:
+    """Write a Mod: FLOOR_MOD, whose remainder has the divisor's sign; of floats (fmod = 1) that of the magnitudes with the dividend's sign.
+
+    Raises:
+        LoweringError: It wants the dividend's sign of integers, or operands of a type, or of more axes, than the kernel takes.
+    """
+    formula, layout = Formula(session, node), session.layout(node.outputs[0])
+    a, b = (read_broadcast(session, node, index) for index in (0, 1))
+    _require_types(session, node, (a, b), _COMPARED)
+    _require_axes(node, formula, a, b)
+    if not node.attributes.get_int("fmod", 0):
+        formula.deliver(formula.two("FLOOR_MOD", a, b, "FloorModOptions"), layout)
+        return
+    if session.graph.tensors[a].type != "FLOAT32":
+        raise refuse(node, "fmod = 1 of integers; FLOOR_MOD gives the remainder the divisor's sign.")
+    size, by = (formula.one("ABS", operand, options=_options("ABS")) for operand in (a, b))
+    left = formula.two("FLOOR_MOD", size, by, "FloorModOptions")
+    formula.deliver(formula.mul(left, formula.one("SIGN", a, options=_options("SIGN"))), layout)
+
+
 def where(session: Session, node: ir.Node) -> None:
     """Write a Where as SELECT_V2."""
     formula, layout = Formula(session, node), session.layout(node.outputs[0])
@@ -262,6 +282,7 @@ EMITTERS: Mapping[str, Callable[[Session, ir.Node], None]] = MappingProxyType(
         "Cast": cast,
         "Gelu": gelu,
         "Mean": variadic,
+        "Mod": modulo,
         "Pow": power,
         "Sum": variadic,
         "Where": where,

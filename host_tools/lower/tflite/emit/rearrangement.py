@@ -1,4 +1,4 @@
-"""Operators that pick, repeat or rearrange elements, in float or any plain type: Gather, Tile, Expand, DepthToSpace, SpaceToDepth."""
+"""Operators that pick, repeat or rearrange elements, in float or any plain type: Gather, GatherND, OneHot, Tile, Expand, and space to depth."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from host_tools.lower.tflite.emit.formula import Formula
 from host_tools.lower.tflite.graph import Options
 from host_tools.lower.tflite.layout import shape_of
 from host_tools.lower.tflite.plan_view import refuse
+from host_tools.lower.tflite.session import type_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     import onnx_ir as ir
 
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
 _INDEX_TYPES: Mapping[TfliteType, type[np.signedinteger]] = MappingProxyType(
     {"INT32": np.int32, "INT64": np.int64}
 )
-"""Source: LiteRT, tflite/kernels/gather.cc."""
+"""Source: LiteRT, tflite/kernels/gather.cc, gather_nd.cc and one_hot.cc."""
+_PICKED = frozenset({"FLOAT32", "INT32", "INT64"})
+"""Types that the first version of GATHER_ND takes. Source: LiteRT, tflite/kernels/gather_nd.cc."""
 
 
 def gather(session: Session, node: ir.Node) -> None:
@@ -46,7 +49,7 @@ def gather(session: Session, node: ir.Node) -> None:
     formula = Formula(session, node)
     data = session.read(node, 0, layout)
     before, place = formula.shape(data), layout.index(axis)
-    chosen = _indices(session, node, formula, before[place])
+    chosen = positive_indices(session, node, 1, [before[place]])
     shape = [*before[:place], *formula.shape(chosen), *before[place + 1 :]]
     options = Options(kind="GatherOptions", fields={"axis": place})
     found = formula.one("GATHER", data, chosen, shape=shape, options=options)
@@ -56,26 +59,85 @@ def gather(session: Session, node: ir.Node) -> None:
         formula.deliver(session.reshape(found, shape_of(result), node), axes.natural(len(shape_of(result))))
 
 
-def _indices(session: Session, node: ir.Node, formula: Formula, extent: int) -> int:
-    """Return a Gather's indices, none of them negative, as a tensor of at least one axis."""
-    if session.is_constant(node, 1):
-        constant = np.asarray(session.array(node, 1), np.int64)
-        positive = np.where(constant < 0, constant + extent, constant).astype(np.int32)
+def positive_indices(session: Session, node: ir.Node, index: int, extents: Sequence[int]) -> int:
+    """Return indices, none of them negative, as a tensor of at least one axis.
+
+    Args:
+        session: The lowering.
+        node: The node that looks up.
+        index: Which of its inputs the indices are.
+        extents: What each index along the last axis counts to; one for all of them alike.
+
+    Raises:
+        LoweringError: The indices are of a type that TFLite's kernels do not take.
+    """
+    counted_to = np.asarray(extents, np.int64)
+    if session.is_constant(node, index):
+        constant = np.asarray(session.array(node, index), np.int64)
+        positive = np.where(constant < 0, constant + counted_to, constant).astype(np.int32)
         return session.graph.constant("indices", positive.reshape(positive.shape or (1,)))
-    value = node.inputs[1]
-    computed = session.read(node, 1, axes.natural(len(shape_of(value)) if value is not None else 0))
+    value, formula = node.inputs[index], Formula(session, node)
+    computed = session.read(node, index, axes.natural(len(shape_of(value)) if value is not None else 0))
+    if session.graph.tensors[computed].type == "FLOAT32":  # OneHot takes floats, as whole numbers
+        computed = formula.one("CAST", computed, options=Options(kind="CastOptions"), type_="INT64")
     kind = session.graph.tensors[computed].type
     if kind not in _INDEX_TYPES:
-        raise refuse(node, f"indices of {kind}; GATHER takes {' and '.join(_INDEX_TYPES)}.")
+        raise refuse(node, f"indices of {kind}; TFLite takes {' and '.join(_INDEX_TYPES)}.")
     if not formula.shape(computed):
         computed = session.reshape(computed, (1,), node)
     dtype = _INDEX_TYPES[kind]
-    zero, size = (session.graph.constant(f"{number}", np.asarray([number], dtype)) for number in (0, extent))
+    zero = session.graph.constant("0", np.asarray([0], dtype))
+    size = session.graph.constant("extents", counted_to.astype(dtype))
     is_negative = formula.two("LESS", computed, zero, "LessOptions", type_="BOOL")
     counted = formula.add(computed, size)
     return formula.one(
         "SELECT_V2", is_negative, counted, computed, options=Options(kind="SelectV2Options"), type_=kind
     )
+
+
+def gather_nd(session: Session, node: ir.Node) -> None:
+    """Write a GatherND.
+
+    Raises:
+        LoweringError: It has batch axes, or picks from or by a type that TFLite's kernel does not take.
+    """
+    batches = node.attributes.get_int("batch_dims", 0)
+    if batches:
+        raise refuse(node, f"batch_dims = {batches}; GATHER_ND has none.")
+    table, indices = (shape_of(value) for value in node.inputs[:2] if value is not None)
+    formula, data = Formula(session, node), session.read(node, 0, axes.natural(len(table)))
+    if session.graph.tensors[data].type not in _PICKED:
+        raise refuse(
+            node,
+            f"picks {session.graph.tensors[data].type}; TFLite files are written with it on {', '.join(sorted(_PICKED))}.",
+        )
+    chosen = positive_indices(session, node, 1, table[: indices[-1]])
+    shape = shape_of(node.outputs[0])
+    found = formula.one("GATHER_ND", data, chosen, shape=shape, options=Options(kind="GatherNdOptions"))
+    formula.deliver(found, axes.natural(len(shape)))
+
+
+def one_hot(session: Session, node: ir.Node) -> None:
+    """Write a OneHot whose depth and two values are constants; an index out of range gives a row of the value for off, as in ONNX.
+
+    Raises:
+        LoweringError: Depth or values are computed, or the indices are of a type that TFLite's kernel does not take.
+    """
+    depth = int(session.array(node, 1).reshape(-1)[0])
+    off, on = session.array(node, 2).reshape(-1)
+    chosen = positive_indices(session, node, 0, [depth])
+    shape = shape_of(node.outputs[0])
+    place = node.attributes.get_int("axis", -1) % len(shape)
+    formula = Formula(session, node)
+    kinds = type_of(node.outputs[0])
+    settings = [
+        session.graph.constant(name, np.asarray(number))
+        for name, number in (("depth", np.int32(depth)), ("on", on), ("off", off))
+    ]
+    spread = (*formula.shape(chosen)[:place], depth, *formula.shape(chosen)[place:])
+    options = Options(kind="OneHotOptions", fields={"axis": place})
+    found = formula.one("ONE_HOT", chosen, *settings, shape=spread, options=options, type_=kinds)
+    formula.deliver(session.reshape(found, shape, node), axes.natural(len(shape)))
 
 
 def tile(session: Session, node: ir.Node) -> None:
@@ -133,6 +195,8 @@ EMITTERS: Mapping[str, Callable[[Session, ir.Node], None]] = MappingProxyType(
         "DepthToSpace": depth_to_space,
         "Expand": expand,
         "Gather": gather,
+        "GatherND": gather_nd,
+        "OneHot": one_hot,
         "SpaceToDepth": space_to_depth,
         "Tile": tile,
     }

@@ -10,7 +10,7 @@ let state = read(), running = null, shown = null;
 export function go(changes, { replace = false } = {}) {
   state = { ...state, ...changes };
   history[replace ? "replaceState" : "pushState"](null, "", address(state));
-  show();
+  return show();
 }
 
 const link = (changes, ...children) => element("a", { href: address({ ...state, ...changes }), onclick: (event) => { if (!event.metaKey && !event.ctrlKey && !event.shiftKey) { event.preventDefault(); go(changes); } } }, ...children);
@@ -82,7 +82,7 @@ function controls() {
 async function copyLink() {
   const fixed = shown ? { ...state, start: String(shown.start), end: String(shown.end), level: state.level || String(shown.level), live: "" } : state;
   const text = new URL(address(fixed), location.href).href;
-  try { await navigator.clipboard.writeText(text); place("state").textContent = "The link is copied; it shows this time, also later."; } catch { go({ start: fixed.start, end: fixed.end, level: fixed.level, live: "" }); place("state").textContent = "Copy the address of this page: it shows this time, also later."; }
+  try { await navigator.clipboard.writeText(text); place("state").textContent = "The link is copied; it shows this time, also later."; } catch { await go({ start: fixed.start, end: fixed.end, level: fixed.level, live: "" }); place("state").textContent = "Copy the address of this page: it shows this time, also later."; }
 }
 
 function savePicture() {

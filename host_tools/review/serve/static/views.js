@@ -4,6 +4,10 @@ import { COLORS, draw, groupsFigure, readingsFigure, shadeOf, timelineFigure, ti
 import { findingsCard } from "./findings.js";
 
 const TABLE_ROWS = 200;
+const REASON_LENGTH = 80; // what a device says of itself may be a page long; its own view has all of it
+const atOnce = (time) => element("span", { class: "nowrap" }, moment(time));
+const prose = (text) => element("span", { class: "prose" }, text);
+const clipped = (text) => (text.length > REASON_LENGTH ? `${[...text].slice(0, REASON_LENGTH).join("")} …` : text);
 
 export async function fleetView(content, page, signal) {
   const { state } = page, part = page.asked(state);
@@ -13,6 +17,10 @@ export async function fleetView(content, page, signal) {
     page.get(`api/groups?${page.asked(state, "by", "inner")}`, signal), page.get(`api/devices?${ranked}`, signal),
   ]);
   if (signal.aborted) return timeline.shown;
+  if (!timeline.shown.newest) {
+    content.replaceChildren(element("h1", {}, "Fleet"), element("div", { class: "card" }, element("p", {}, "No device was heard yet. As soon as one speaks, Live shows it, or reload this page."), element("p", { class: "soft" }, "Does ", element("code", {}, "edgewright ingest"), " run with this store, is an agent running, and have both the same broker and topic root?"), deadLetters(fleet)));
+    return timeline.shown;
+  }
   const title = state.artifact.length > 1 ? "Two artifacts" : state.artifact.length ? timeline.lines[0].name : "Fleet";
   const chart = kept(content, "timeline-chart");
   content.replaceChildren(
@@ -62,9 +70,13 @@ function overview(fleet, page) {
     return element("li", {}, link);
   });
   const choose = element("select", { id: "filter", onchange: (event) => { if (event.target.value) page.go({ label: [...page.state.label, event.target.value], page: "1" }); } }, element("option", { value: "" }, "only devices with …"), ...Object.entries(fleet.label_values).flatMap(([key, values]) => (values.length > 1 ? values.map((value) => element("option", { value: `${key}=${value}` }, `${key} = ${value}`)) : [])));
-  const letters = [{ title: "Received (UTC)", show: (row) => moment(row.received) }, { title: "Topic", show: (row) => row.topic }, { title: "Bytes", number: true, show: (row) => whole(row.payload_bytes) }, { title: "Why", show: (row) => row.reason }];
-  const dead = fleet.dead_letters ? element("details", { id: "dead-letters" }, element("summary", {}, `Not understood: ${fleet.dead_letters >= 100 ? "100 messages or more" : fleet.dead_letters === 1 ? "1 message" : `${fleet.dead_letters} messages`}`), table(letters, fleet.latest_dead_letters, { caption: "The latest, whenever they came." })) : null;
-  return element("div", { class: "card" }, element("div", { class: "row" }, element("ul", { class: "chips", "aria-label": "Devices by status" }, ...chips), element("label", {}, "Filter", choose)), tiles(fleet.total), dead);
+  return element("div", { class: "card" }, element("div", { class: "row" }, element("ul", { class: "chips", "aria-label": "Devices by status" }, ...chips), element("label", {}, "Filter", choose)), tiles(fleet.total), deadLetters(fleet));
+}
+
+function deadLetters(fleet) {
+  if (!fleet.dead_letters) return null;
+  const letters = [{ title: "Received (UTC)", show: (row) => atOnce(row.received) }, { title: "Topic", show: (row) => row.topic }, { title: "Bytes", number: true, show: (row) => whole(row.payload_bytes) }, { title: "Why", show: (row) => prose(row.reason) }];
+  return element("details", { id: "dead-letters" }, element("summary", {}, `Not understood: ${fleet.dead_letters >= 100 ? "100 messages or more" : fleet.dead_letters === 1 ? "1 message" : `${fleet.dead_letters} messages`}`), table(letters, fleet.latest_dead_letters, { caption: "The latest, whenever they came." }));
 }
 
 function timelineCard(chart, answer, page) {
@@ -77,7 +89,7 @@ function timelineCard(chart, answer, page) {
 function timelineTable(answer) {
   const rows = answer.lines.flatMap((one) => answer.times.map((time, place) => ({ one, time, place }))).filter(({ one, place }) => one.devices[place]);
   const shownRows = rows.slice(-TABLE_ROWS);
-  const columns = [{ title: "Time (UTC)", show: (row) => moment(row.time) }, ...(answer.lines.length > 1 ? [{ title: "Artifact", show: (row) => row.one.name }] : []), ...[["Devices", "devices", whole], ["Inferences", "inferences", whole], ["p50", "p50", seconds], ["p95", "p95", seconds], ["p99", "p99", seconds], ["Power", "watts", watts], ["Mean heat", "celsius", celsius], ["Hottest", "celsius_max", celsius], ["Throttled", "throttled_share", percent]].map(([title, name, show]) => ({ title, number: true, show: (row) => show(row.one[name][row.place]) }))];
+  const columns = [{ title: "Time (UTC)", show: (row) => atOnce(row.time) }, ...(answer.lines.length > 1 ? [{ title: "Artifact", show: (row) => row.one.name }] : []), ...[["Devices", "devices", whole], ["Inferences", "inferences", whole], ["p50", "p50", seconds], ["p95", "p95", seconds], ["p99", "p99", seconds], ["Power", "watts", watts], ["Mean heat", "celsius", celsius], ["Hottest", "celsius_max", celsius], ["Throttled", "throttled_share", percent]].map(([title, name, show]) => ({ title, number: true, show: (row) => show(row.one[name][row.place]) }))];
   return table(columns, shownRows, { caption: rows.length > TABLE_ROWS ? `The last ${TABLE_ROWS} of ${rows.length} rows; CSV has all.` : "" });
 }
 
@@ -133,7 +145,7 @@ function devicesCard(answer, page) {
   const sorted = (name) => (answer.sort === name ? (answer.is_descending ? "descending" : "ascending") : null);
   const head = (title, name) => element("button", { id: `sort-${name}`, type: "button", onclick: () => page.go({ sort: name, order: answer.sort === name && answer.is_descending ? "ascending" : "descending", page: "1" }) }, title + ({ descending: " ▼", ascending: " ▲" }[sorted(name)] ?? ""));
   const sortable = new Set(["latency_p50", "latency_p95", "latency_p99", "error_share", "inferences", "joules", "watts", "celsius_max", "throttled_share"]);
-  const columns = [{ head: head("Device", "device"), sorted: sorted("device"), show: (row) => element("span", { class: "id" }, page.link({ device: row.device }, row.device)) }, { head: head("Status", "status"), sorted: sorted("status"), show: (row) => element("span", {}, chip(row.status), ` ${row.reason}`) }, { title: "Model", show: (row) => element("span", { class: "id" }, row.name) }, { head: head("Last heard (UTC)", "last_received"), sorted: sorted("last_received"), show: (row) => element("span", { class: "nowrap" }, moment(row.last_received)) }, ...measureColumns.map((column) => (sortable.has(column.name) ? { ...column, head: head(column.title, column.name), sorted: sorted(column.name) } : column))];
+  const columns = [{ head: head("Device", "device"), sorted: sorted("device"), show: (row) => element("span", { class: "id" }, page.link({ device: row.device }, row.device)) }, { head: head("Status", "status"), sorted: sorted("status"), show: (row) => element("span", {}, chip(row.status), ` ${clipped(row.reason)}`) }, { title: "Model", show: (row) => element("span", { class: "id" }, row.name) }, { head: head("Last heard (UTC)", "last_received"), sorted: sorted("last_received"), show: (row) => atOnce(row.last_received) }, ...measureColumns.map((column) => (sortable.has(column.name) ? { ...column, head: head(column.title, column.name), sorted: sorted(column.name) } : column))];
   const pages = Math.max(Math.ceil(answer.count / answer.page_size), 1);
   const turn = (text, page_, able) => element("button", { id: `turn-${text}`, type: "button", disabled: !able, onclick: () => page.go({ page: String(page_) }) }, text);
   const search = element("input", { id: "search", type: "search", value: state.search, placeholder: "part of an id", onchange: (event) => page.go({ search: event.target.value, page: "1" }) });
@@ -165,7 +177,7 @@ function inputsCard(device) {
 }
 
 function eventsCard(device) {
-  const columns = [{ title: "Time (UTC)", show: (row) => moment(row.time) }, { title: "What", show: (row) => `${row.kind} ${row.name}` }, { title: "Severity", show: (row) => chip(row.severity) }, { title: "", show: (row) => row.text }];
+  const columns = [{ title: "Time (UTC)", show: (row) => atOnce(row.time) }, { title: "What", show: (row) => element("span", { class: "id" }, `${row.kind} ${row.name}`) }, { title: "Severity", show: (row) => chip(row.severity) }, { title: "", show: (row) => prose(row.text) }];
   return element("section", { class: "card", "aria-labelledby": "events" }, element("h2", { id: "events" }, "Events"), device.events.length ? table(columns, device.events, { rowClass: (row) => row.severity }) : element("p", { class: "soft" }, "None in this time."));
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from device_agent.contract.units import READING_NAME, unit_of
-from device_agent.sensors import battery, cpufreq, hwmon, thermal
+from device_agent.sensors import battery, cpufreq, host, hwmon, thermal
 from device_agent.sensors.host import boot_id, clock_is_synchronized, host_facts
 from device_agent.sensors.rapl import RaplCounters
 from device_agent.sensors.reading import Absent, Measured, slug, with_distinct_names
@@ -52,6 +53,39 @@ def test_integers(tmp_path: Path, content: str, number: int) -> None:
     assert read_integer(tmp_path / "f") == number
 
 
+@pytest.mark.parametrize("content", ["9" * 40, "-" + "9" * 40, str(1 << 64), str(-(1 << 63) - 1)])
+def test_what_is_beyond_the_kernels_integers_is_none(tmp_path: Path, content: str) -> None:
+    (tmp_path / "f").write_text(content)
+    value = read_integer(tmp_path / "f")
+    assert isinstance(value, Absent)
+    assert value.reason == f"{tmp_path / 'f'} holds {content[:24]}…, beyond 64 bits"
+
+
+def test_a_temperature_below_absolute_zero_and_a_count_below_zero_cannot_be(tmp_path: Path) -> None:
+    root = tree(
+        tmp_path,
+        {
+            "class/thermal/thermal_zone0/type": "a",
+            "class/thermal/thermal_zone0/temp": -274_000,  # the kernel's mark of an invalid one
+            "class/thermal/thermal_zone1/type": "b",
+            "class/thermal/thermal_zone1/temp": -40_000,
+            "class/hwmon/hwmon0/name": "tmp102",
+            "class/hwmon/hwmon0/temp1_input": -300_000,
+            "class/power_supply/BAT0/temp": -2_740,
+            "devices/system/cpu/cpu0/thermal_throttle/core_throttle_count": -1,
+            "devices/system/cpu/cpu0/thermal_throttle/package_throttle_count": 3,
+        },
+    )
+    sensors = Sensors(sysfs_root=root, state_directory=tmp_path, pss_interval_seconds=60.0)
+    named = values(sensors.heat())
+    assert named["a_celsius"] == f"{root}/class/thermal/thermal_zone0/temp says -274 °C, which cannot be"
+    assert named["b_celsius"] == -40.0
+    assert "says -300 °C, which cannot be" in str(named["tmp102_temp1_celsius"])
+    assert "says -274 °C, which cannot be" in str(named["supply_bat0_celsius"])
+    assert "core_throttle_count holds -1, which cannot be" in str(named["cpu_core_throttle_total"])
+    assert named["cpu_package_throttle_total"] == 3.0
+
+
 def test_a_file_that_is_not_there_says_its_error(tmp_path: Path) -> None:
     assert read_text(tmp_path / "none") == Absent(f"ENOENT on {tmp_path / 'none'}")
     assert read_text(tmp_path) == Absent(f"EISDIR on {tmp_path}")
@@ -68,6 +102,34 @@ def test_an_error_of_the_driver_is_absent() -> None:
     value = read_text(Path("/proc/self/mem"))
     assert isinstance(value, Absent)
     assert value.reason.startswith("EIO")
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO])
+def test_what_may_not_be_looked_at_ends_nothing_and_vouches_for_no_clock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    root = tree(
+        tmp_path,
+        {
+            "class/hwmon/hwmon0/name": "tmp102",
+            "class/hwmon/hwmon0/temp1_input": 40_000,
+            "class/power_supply/BAT0/type": "Battery",
+            "class/power_supply/AC/online": 1,
+            "devices/system/cpu/cpu0/cpufreq/scaling_max_freq": 1,
+            "devices/platform/soc/soc:firmware/get_throttled": "0",
+        },
+    )
+
+    def refuse(*_: object, **__: object) -> os.stat_result:  # root may look at everything
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "stat", refuse)
+    sensors = Sensors(sysfs_root=root, state_directory=tmp_path, pss_interval_seconds=60.0)
+    named = values([*sensors.heat(), *sensors.power(0.0)])
+    assert named["tmp102_temp1_celsius"] == 40.0
+    assert named["supply_bat0_charge_ratio"] == f"ENOENT on {root}/class/power_supply/BAT0/capacity"
+    monkeypatch.setattr(host, "_adjtimex", lambda: host._TIME_ERROR)
+    assert not clock_is_synchronized()
 
 
 def test_children_come_in_the_order_of_their_numbers(tmp_path: Path) -> None:

@@ -143,6 +143,26 @@ def test_what_failed_is_tried_again_only_for_a_newer_desired_state() -> None:
     assert told(machine.handle(offer(serial=9))) == [("update_started", None)]
 
 
+@pytest.mark.parametrize("reports", [(), (was.Tried(samples=1, largest_lsb=0.0, load_seconds=0.1),)])
+def test_where_no_process_can_be_begun_a_trial_waits_and_is_not_counted(
+    reports: tuple[was.Occurrence, ...],
+) -> None:
+    machine = started()
+    for now in (5.0, 200.0, 400.0, 600.0):  # more often than a trial is made
+        assert do.Check() in machine.handle(was.Tick(moment(now)))
+        machine.handle(offer())
+        for report in (was.Fetched(), *reports):
+            machine.handle(report)
+        effects = machine.handle(was.TrialUnbegun("no memory"))
+        assert told(effects) == [("update_postponed", "child")]
+        assert machine.phase == "idle"
+        assert machine.state.main.rejected == ()
+    machine.handle(was.Tick(moment(800.0)))
+    machine.handle(offer())
+    kinds = [type(effect) for effect in machine.handle(was.Fetched())]
+    assert do.Try in kinds
+
+
 def test_a_trial_that_takes_the_device_down_is_given_up() -> None:
     state = STATE
     for _ in range(2):
@@ -151,6 +171,26 @@ def test_a_trial_that_takes_the_device_down_is_given_up() -> None:
         machine.handle(was.Fetched())
         state = machine.state  # and the power goes
     assert told(checked(started(state), offer())) == [("update_rejected", "crash_loop")]
+
+
+@pytest.mark.parametrize(
+    ("shadowed", "said"),
+    [
+        (was.Shadowed(frames=9, cosine=0.99), "over 9 frames, the outputs' mean cosine was 0.9900"),
+        (was.Shadowed(frames=0, cosine=None), "no frame came for a shadow run"),
+        (
+            was.Shadowed(frames=0, cosine=None, note="its outputs are other ones"),
+            "cannot be held against the current model's: its outputs are other ones",
+        ),
+    ],
+)
+def test_an_activation_says_what_the_shadow_run_has_shown(shadowed: was.Shadowed, said: str) -> None:
+    machine = started()
+    checked(machine, offer())
+    machine.handle(was.Fetched())
+    machine.handle(was.Tried(samples=1, largest_lsb=0.0, load_seconds=0.1))
+    (notice,) = (one.notice for one in machine.handle(shadowed) if isinstance(one, do.Tell))
+    assert said in notice.text
 
 
 def test_models_that_disagree_are_not_activated() -> None:

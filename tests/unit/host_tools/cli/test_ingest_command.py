@@ -32,6 +32,9 @@ def arguments(**changes: str) -> list[str]:
         ({"limit": "device=5"}, "expected one of devices, artifacts"),
         ({"limit": "holes"}, "whole number of at least 1, got ''"),
         ({"limit": "holes=0"}, "whole number of at least 1, got '0'"),
+        ({"page_token": ""}, "a token of visible ASCII characters, at least one"),
+        ({"page_token": "two words"}, "a token of visible ASCII characters"),
+        ({"page_token": "schlüssel"}, "a token of visible ASCII characters"),
     ],
 )
 def test_wrong_numbers_and_names_are_refused_by_the_parser(

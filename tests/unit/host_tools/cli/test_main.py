@@ -82,6 +82,13 @@ def test_every_command_has_help_with_an_example(command: str, capsys: pytest.Cap
     assert f"edgewright {command}" in capsys.readouterr().out.split("example", 1)[1]
 
 
+def test_a_value_of_two_dashes_is_told_as_none(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as refused:
+        main(["repository", "init", "fleet", "--keys=--"])
+    assert refused.value.code == 2
+    assert "argument --keys: expected a value, got '--'" in capsys.readouterr().err
+
+
 def test_help_loads_no_engine() -> None:
     code = (
         "import sys; from host_tools.cli.main import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"

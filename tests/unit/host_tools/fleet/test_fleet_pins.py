@@ -190,9 +190,16 @@ def test_what_is_wanted_last_is_signed_when_it_can_be(fleet: FleetOfTests) -> No
     fleet.field.is_broken = True
     for name in names[:2]:
         fleet.done("POST", f"/devices/{name}/pin", {"release": "net-0.9"})
+    assert desired(fleet, names[0]).unsigned == "The order to pin it to net-0.9 is not signed yet."
     fleet.service.round()
     assert fleet.field.own == ()
+    assert desired(fleet, names[1]).unsigned == (
+        "The order to pin it to net-0.9 is not signed, and is tried again: repository: cannot be written: no space left on device."
+    )
     fleet.done("DELETE", f"/devices/{names[0]}/pin")
+    assert (
+        desired(fleet, names[0]).unsigned == "The order to let it follow its group again is not signed yet."
+    )
     fleet.done("POST", "/devices/" + names[1] + "/pin", {"release": "net-1.0", "allow_downgrade": True})
     fleet.field.is_broken = False
     fleet.pass_time(60.0)

@@ -263,6 +263,22 @@ def test_a_device_that_is_configured_for_another_group_is_told_and_its_record_go
     assert fleet.field.records == {}
 
 
+def test_a_pinned_device_is_told_which_group_it_follows_when_it_is_unpinned_and_not_before(
+    either: FleetOfTests,
+) -> None:
+    fleet, (name, _) = either, either.with_devices(2)
+    fleet.field.sign(name, {})
+    for _ in range(2):
+        fleet.pass_time(60.0)
+        facts(fleet, name, configured="shop", desired_serial=4)
+        fleet.service.round()
+    assert fleet.field.moved == []
+    assert "device.redirect" not in fleet.audited()
+    fleet.field.own = ()  # whoever has the keys unpins it
+    fleet.service.round()
+    assert fleet.field.moved == [(Move(device=name, group="lab", before="shop", configured="shop"),)]
+
+
 def test_a_device_that_enrols_for_another_group_than_the_fleets_is_told_of(
     fleet: FleetOfTests, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -46,6 +46,20 @@ CASES = (
     between("cumsum_of_channels", "m = CumSum <exclusive = 1, reverse = 1> (a, axis)", axis=np.asarray(1, np.int64)),
     ending("topk_of_channels", "v, i = TopK <axis = 1> (a, k) c = Cast <to = 1> (i) y = Add (v, c)", (1, 3, 8, 8), k=_ints(3)),
     ending("least_of_columns", "y, i = TopK <axis = -1, largest = 0> (a, k)", (1, 8, 8, 2), k=_ints(2)),
+    between("remainder_of_floats", "m = Mod <fmod = 1> (a, by)", by=np.float32(-0.3)),
+    ending("remainder_of_integers", "i = ArgMax <axis = 1, keepdims = 0> (a) n = Sub (i, four) r = Mod (n, by) y = Cast <to = 1> (r)", (1, 8, 8), four=_ints(4), by=np.asarray(3, np.int64)),
+    ending("rows_by_pairs", "y = GatherND (a, pairs)", (3, 8, 8), pairs=_ints(0, 7, 0, -1, -1, 2).reshape(3, 2)),
+    ending("computed_pairs", "i = ArgMax <axis = 1, keepdims = 0> (a) n = Sub (i, four) w = Unsqueeze (n, last) z = Sub (w, w) p = Concat <axis = 3> (z, w) y = GatherND (a, p)", (1, 8, 8, 8, 8), four=_ints(4), last=_ints(3)),
+    ending("one_hot_of_channels", "i = ArgMax <axis = 1, keepdims = 0> (a) n = Sub (i, four) y = OneHot <axis = 1> (n, depth, values)", (1, 3, 8, 8), four=_ints(4), depth=np.asarray(3, np.int64), values=np.asarray([0.25, 2.0], np.float32)),
+    ending("one_hot_along_the_last_axis", "i = ArgMax <axis = 1, keepdims = 0> (a) h = OneHot (i, depth, values) y = Cast <to = 1> (h)", (1, 8, 8, 5), depth=_ints(5), values=_ints(-1, 7)),
+    ending("one_hot_of_floats", "y = OneHot (a, depth, values)", (1, 8, 8, 8, 2), depth=np.asarray([2], np.float32), values=np.asarray([0, 1], np.float32)),
+    ending("einsum_of_matrices", 'y = Einsum <equation = "bchw,bkhw->bck"> (a, a)', (1, 8, 8)),
+    ending("einsum_with_a_constant", 'y = Einsum <equation = "bchw, kc -> bkhw"> (a, kernel)', (1, 5, 8, 8), kernel=(5, 8)),
+    ending("einsum_sum", 'y = Einsum <equation = "bchw->wc"> (a)', (8, 8)),
+    ending("einsum_outer", 'r = Einsum <equation = "bchw->c"> (a) s = Einsum <equation = "bchw->h"> (a) y = Einsum <equation = "c,h->hc"> (r, s)', (8, 8)),
+    ending("einsum_ellipsis", 'y = Einsum <equation = "...hw,...wk->...hk"> (a, a)', (1, 8, 8, 8)),
+    ending("einsum_implicit", 'y = Einsum <equation = "bchw,bkwn"> (a, a)', (8, 8, 8, 8)),
+    ending("einsum_of_one_side", 'y = Einsum <equation = "bchw,bkxy->bck"> (a, a)', (1, 8, 8)),
     ending("argmax_cast", "i = ArgMax <axis = 1, keepdims = 0> (a) y = Cast <to = 1> (i)", (1, 8, 8)),
 )  # fmt: skip
 BY_NAME = {case.name: case for case in CASES}
@@ -95,6 +109,44 @@ def test_a_profile_that_wants_it_in_integers_is_refused(tmp_path: Path) -> None:
 def test_what_has_no_kernel_is_refused_by_name(body: str, reason: str, tmp_path: Path) -> None:
     with pytest.raises(LoweringError, match=reason):
         float_payload(ending("refused", body, (1, 8, 8), first=_ints(1)), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("body", "result", "constants", "reason"),
+    [
+        ('y = Einsum <equation = "bchh->bch"> (a)', (1, 8, 8), {}, "takes no diagonal"),
+        ('y = Einsum <equation = "bchw,bchw,bchw->b"> (a, a, a)', (1,), {}, "3 operands"),
+        (
+            'r = ReduceMean <keepdims = 1> (a, first) y = Einsum <equation = "...hw,...wk->...hk"> (a, r)',
+            (1, 8, 8, 8),
+            {"first": _ints(1)},
+            "Einsums that repeat an axis are not written",
+        ),
+        (
+            "i = ArgMax <axis = 1, keepdims = 0> (a) m = Mod <fmod = 1> (i, by) y = Cast <to = 1> (m)",
+            (1, 8, 8),
+            {"by": _ints(3)},
+            "fmod = 1 of integers",
+        ),
+        (
+            "y = GatherND <batch_dims = 1> (a, pair)",
+            (1, 8),
+            {"pair": _ints(1, 2).reshape(1, 2)},
+            "batch_dims = 1; GATHER_ND has none",
+        ),
+        (
+            "z = Greater (a, zero) p = GatherND (z, pair) y = Cast <to = 1> (p)",
+            (1, 8, 8),
+            {"pair": _ints(0, 2).reshape(1, 2), "zero": np.float32(0)},
+            "picks BOOL",
+        ),
+    ],
+)
+def test_what_a_kernel_does_not_do_is_refused_by_name(
+    body: str, result: tuple[int, ...], constants: dict[str, object], reason: str, tmp_path: Path
+) -> None:
+    with pytest.raises(LoweringError, match=reason):
+        float_payload(ending("refused", body, result, **constants), tmp_path)
 
 
 _COMPUTED = "i = ArgMax <axis = 1, keepdims = 0> (a) n = Sub (i, four)"

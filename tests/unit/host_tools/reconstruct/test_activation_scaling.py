@@ -16,7 +16,7 @@ from device_agent.sources.adapt import to_payload, to_source
 from host_tools.errors import DataError, InputError
 from host_tools.lower.lowering import lower
 from host_tools.model.reference import FloatRunner
-from host_tools.model.topology import network_of
+from host_tools.model.topology import named, network_of
 from host_tools.observe import open_data
 from host_tools.plan.check import check
 from host_tools.plan.planned_values import with_stored_weights
@@ -30,6 +30,7 @@ from tests.unit.host_tools.lower.uncalibrated_networks import IMAGE, image_const
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from host_tools.lower.payload import Payload
     from host_tools.model import FloatModel
     from host_tools.observe import CalibrationSet
     from host_tools.plan.quantization_plan import QuantizationPlan
@@ -120,6 +121,25 @@ def error_of(exact: FloatModel, found: FloatModel, data: CalibrationSet) -> floa
     return float(np.square(np.subtract(wanted, got)).sum() / np.square(wanted).sum())
 
 
+def products_of(model: FloatModel, found: FloatModel) -> dict[str, str]:
+    """Return the nodes that a scaled model has and the other has not, and what each reads; all are products with a constant."""
+    before = {named(node) for node in model.graph.graph}
+    added = [node for node in found.graph.graph if named(node) not in before]
+    assert all(node.op_type == "Mul" and node.inputs[1].is_initializer() for node in added)
+    return {named(node): named(node.inputs[0]) for node in added}
+
+
+def assert_engine_gives(exact: FloatModel, payload: Payload, engine: str, data: CalibrationSet) -> None:
+    """Assert that the file computes on its engine what a float model does."""
+    runner, loaded = FloatRunner(exact, threads=1), load_engine(engine, payload.files, threads=1)
+    for sample in data:
+        outputs = [np.array(one) for one in loaded.infer(to_payload(sample.arrays, payload.inputs))]
+        wanted = runner.run(sample.arrays)["y"]
+        got = to_source(outputs, payload.outputs)["y"]
+        np.testing.assert_allclose(got, wanted, rtol=1e-3, atol=1e-4 * np.abs(wanted).max())
+    loaded.close()
+
+
 LAYERS = st.sampled_from(("normalize", "matrix", "relu", "gain", "add", "sigmoid", "skip"))
 
 
@@ -163,7 +183,8 @@ def test_the_scaled_model_computes_the_same(layers: list[str], seed: int) -> Non
             assert "matrices can be scaled" in str(error) or "is a matrix" in str(error)
             return
         assert error_of(model, found, data) < 1e-8
-        assert [named.op_type for named in found.graph.graph] == [one.op_type for one in model.graph.graph]
+        kept = [one for one in found.graph.graph if named(one) not in products_of(model, found)]
+        assert [one.op_type for one in kept] == [one.op_type for one in model.graph.graph]
         assert planned.model_digest == found.digest != model.digest
 
 
@@ -184,14 +205,7 @@ def test_outliers_cost_less_and_every_engine_gives_what_the_plan_says(
     exact = with_stored_weights(found, planned)
     assert error_of(model, exact, others) < 0.9 * before  # one scale a channel (LiteRT) gains least
     assert planned.data_digest != plain.data_digest
-    payload, runner = lower(found, planned, profile), FloatRunner(exact, threads=1)
-    engine = load_engine(ENGINES[target], payload.files, threads=1)
-    for sample in others:
-        outputs = [np.array(one) for one in engine.infer(to_payload(sample.arrays, payload.inputs))]
-        wanted = runner.run(sample.arrays)["y"]
-        got = to_source(outputs, payload.outputs)["y"]
-        np.testing.assert_allclose(got, wanted, rtol=1e-3, atol=1e-4 * np.abs(wanted).max())
-    engine.close()
+    assert_engine_gives(exact, lower(found, planned, profile), ENGINES[target], others)
 
 
 def test_the_model_that_was_given_is_not_changed(tmp_path: Path) -> None:
@@ -204,25 +218,65 @@ def test_the_model_that_was_given_is_not_changed(tmp_path: Path) -> None:
 
 def test_every_matrix_says_what_became_of_it(tmp_path: Path) -> None:
     model = residual(tmp_path)
-    _, _, planned = scaled(model, samples(tmp_path, model))
+    _, found, planned = scaled(model, samples(tmp_path, model))
     reasons = {name: planned.tensors[name].reason for name in ("wf", "wq", "wk", "last")}
-    assert reasons["wf"].endswith("not scaled by activations (AWQ): it reads the model's input 'x'")
-    assert "no factor folds into what LayerNormalization" in reasons["wq"]
-    assert ", which Add " in reasons["wq"]
-    assert reasons["wq"].endswith("reads too")
-    assert "no factor folds into what Sigmoid" in reasons["wk"]
-    assert "input channels scaled by the magnitude of activations to the power 0." in reasons["last"]
-    assert "input channels of 1 of 4 matrices scaled" in planned.method_reason
+    # What the first reads has no channel that is larger than others; behind the Sigmoid some are near 0 on all samples.
+    assert (
+        "not scaled by activations (AWQ): nothing before it takes the scales up, and with a" in reasons["wf"]
+    )
+    assert reasons["wf"].endswith("would be left; one is put in where that is at most 90%")
+    assert "(AWQ), by a product put before it, which leaves" in reasons["wq"]
+    assert "(AWQ), by a product put before it, which leaves" in reasons["wk"]
+    assert "(AWQ), which leaves" in reasons["last"]
+    assert "input channels of 3 of 4 matrices scaled" in planned.method_reason
     assert "on 16 calibration samples (AWQ)" in planned.method_reason
-    assert any("3 of 4 matrices are not scaled by activations" in one for one in planned.warnings)
+    assert any("1 of 4 matrices are not scaled by activations" in one for one in planned.warnings)
+    assert any(one.startswith("2 products with constants were put into") for one in planned.warnings)
+    written_by = network_of(model.graph).writers
+    assert {written_by[read] for read in products_of(model, found).values()} == {
+        written_by["n"],
+        written_by["g"],
+    }
 
 
-def test_channels_that_a_bound_reads_are_left(tmp_path: Path) -> None:
+@pytest.mark.parametrize("target", list(ENGINES))
+def test_a_normalization_behind_a_residual_sum_is_scaled_by_a_product_for_its_matrices_alone(
+    target: str, tmp_path: Path
+) -> None:
+    square = dict.fromkeys(("w1", "w2", "w3"), (WIDTH, WIDTH))
+    weights = drawn(**square, shift=(WIDTH,), scale2=(WIDTH,), shift2=(WIDTH,))
+    text = """net (float[1,6,48] x) => (float[1,6,48] y) {
+        n = LayerNormalization <axis = -1> (x, scale, shift)
+        q = MatMul (n, w1)
+        k = MatMul (n, w2)
+        s = Add (q, k)
+        g = Sigmoid (s)
+        d = MatMul (g, w3)
+        h = Add (d, n)
+        y = LayerNormalization <axis = -1> (h, scale2, shift2)
+    }"""
+    model = network(tmp_path, text, weights)
+    data, others = samples(tmp_path, model), samples(tmp_path, model, seed=9)
+    plain, found, planned = scaled(model, data, target)
+    assert "n" in products_of(model, found).values()
+    readers = [node for node in found.graph.graph if "n" in {named(value) for value in node.inputs}]
+    assert [node.op_type for node in readers] == ["Mul", "Add"]
+    assert error_of(model, found, others) < 1e-10
+    before = error_of(model, with_stored_weights(model, plain), others)
+    exact = with_stored_weights(found, planned)
+    assert error_of(model, exact, others) < 0.9 * before
+    assert_engine_gives(exact, lower(found, planned, catalog.load(target)), ENGINES[target], others)
+
+
+def test_channels_that_a_bound_reads_are_scaled_behind_it(tmp_path: Path) -> None:
     weights = {
         **drawn(shift=(WIDTH,), wq=(WIDTH, 64), down=(64, 16)),
         "zero": np.float32(0),
         "six": np.float32(6),
     }
+    weights["wq"][:, 5] *= (
+        1e-3  # so that the bound is far above most channels, and one of them is far below the others
+    )
     text = """net (float[1,6,48] x) => (float[1,6,16] y) {
         n = LayerNormalization <axis = -1> (x, scale, shift)
         q = MatMul (n, wq)
@@ -230,19 +284,25 @@ def test_channels_that_a_bound_reads_are_left(tmp_path: Path) -> None:
         y = MatMul (c, down)
     }"""
     model = network(tmp_path, text, {name: np.asarray(one) for name, one in weights.items()})
-    _, _, planned = scaled(model, samples(tmp_path, model))
+    _, found, planned = scaled(model, samples(tmp_path, model))
     assert "input channels scaled" in planned.tensors["wq"].reason
-    assert "Clip" in planned.tensors["down"].reason
-    assert planned.tensors["down"].reason.endswith("reads its channels too")
+    assert "by a product" not in planned.tensors["wq"].reason
+    assert "nothing before it takes the scales up" in planned.tensors["down"].reason
+    assert not products_of(model, found)
+    assert [node.op_type for node in found.graph.graph if node.op_type in ("Clip", "Min")] == ["Clip"]
 
 
-def test_channels_that_a_weight_in_float_reads_are_left(tmp_path: Path) -> None:
+def test_channels_that_a_weight_in_float_reads_are_left_to_it(tmp_path: Path) -> None:
     model = block(tmp_path)
     kept = network_of(model.graph).writers["k"]
     recipe = Recipe(precision="weights-int4", keep_float=KeepFloat(nodes=frozenset({kept})))
-    _, _, planned = scaled(model, samples(tmp_path, model, 4), recipe=recipe)
-    assert planned.tensors["wq"].reason.endswith(f"(AWQ): MatMul {kept!r} reads its channels too")
-    assert "input channels scaled" in planned.tensors["down"].reason
+    _, found, planned = scaled(model, samples(tmp_path, model, 4), recipe=recipe)
+    assert "by a product put before it" in planned.tensors["wq"].reason
+    assert "by a product" not in planned.tensors["down"].reason
+    np.testing.assert_array_equal(
+        found.graph.graph.initializers["wk"].const_value.numpy(),
+        model.graph.graph.initializers["wk"].const_value.numpy(),
+    )
 
 
 def test_sites_that_memory_is_too_small_for_together_come_out_the_same(
@@ -266,9 +326,12 @@ def test_channels_that_are_always_zero_stay_finite(tmp_path: Path) -> None:
 
 
 def test_a_model_without_a_place_for_the_scales_is_refused(tmp_path: Path) -> None:
-    weights = drawn(w=(WIDTH, 64))
+    text = """net (float[1,6,48] x) => (float[1,6,64] y, float[1,4,48] z) {
+        y = MatMul (x, w)
+        z = Conv <kernel_shape = [1]> (x, kernel)
+    }"""
+    weights = drawn(w=(WIDTH, 64), kernel=(4, 6, 1))
     del weights["scale"]
-    text = "net (float[1,6,48] x) => (float[1,6,64] y) { y = MatMul (x, w) }"
     model = network(tmp_path, text, weights)
     with pytest.raises(
         InputError, match=r"none of the 1 matrices can be scaled; of .*: it reads the model's input 'x'"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -307,12 +308,19 @@ def test_a_scrape_counts_what_the_store_counts(client: httpx.Client) -> None:
     assert {count for bound, count in buckets if bound > NEW_SECONDS * (1 + BUCKET)} == {24000.0}
 
 
-def test_the_dashboard_asks_only_for_what_a_scrape_offers(client: httpx.Client) -> None:
-    import re
+def offered_names(client: httpx.Client) -> set[str]:
+    lines = client.get("/metrics").text.splitlines()
+    return {line.split()[2] for line in lines if line.startswith("# TYPE")}
 
-    offered = {
-        line.split()[2] for line in client.get("/metrics").text.splitlines() if line.startswith("# TYPE")
-    }
+
+def test_the_document_names_every_figure_of_a_scrape_and_no_other(client: httpx.Client) -> None:
+    document = (Path(__file__).parents[4] / "docs" / "integrations.md").read_text()
+    told = set(re.findall(r"`(edgewright_[a-z_]+)", document.partition("## Grafana")[0]))
+    assert sorted(told) == sorted(offered_names(client))
+
+
+def test_the_dashboard_asks_only_for_what_a_scrape_offers(client: httpx.Client) -> None:
+    offered = offered_names(client)
     offered |= {f"{name}_bucket" for name in offered}
     asked = re.findall(r"edgewright_[a-z0-9_]+", json.dumps(dashboard()["panels"]))
     assert asked

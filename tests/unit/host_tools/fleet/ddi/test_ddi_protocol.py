@@ -13,6 +13,7 @@ from host_tools.errors import InputError
 from host_tools.fleet.ddi.door import checked_tenant
 from host_tools.fleet.ddi.files import Bundle
 from host_tools.fleet.ddi.wire import deployment_document, sleep_text
+from host_tools.fleet.records import Release, ReleasedArtifact
 from host_tools.fleet.store.ddi import DdiAction
 from tests.unit.host_tools.fleet.ddi.ddi_of_tests import HOST, content
 from tests.unit.host_tools.fleet.fleet_of_tests import PROFILE, digest
@@ -280,6 +281,36 @@ def test_a_pinned_device_is_offered_what_its_own_state_asks_for_where_a_release_
     fleet.field.sign(name, {PROFILE: DesiredArtifact(path="models/net/other.ewa", digest=digest("other"))})
     fleet.service.round()
     assert "deploymentBase" not in device.links(), "no release of this server has it"
+
+
+def test_what_a_device_shall_run_is_found_among_more_than_a_thousand_releases(polled: DdiFleet) -> None:
+    with polled.store.writing() as book:
+        for number in range(1_001):
+            other = ReleasedArtifact(
+                path=f"models/net/net-0.{number}.ewa", digest=digest(f"no {number}"), size_bytes=1
+            )
+            book.releases.add(
+                Release(
+                    id=f"net-0.{number}",
+                    model="net",
+                    version=f"0.{number}",
+                    counter=number + 1,
+                    artifacts={PROFILE: other},
+                    created_by="x",
+                    created_seconds=0.0,
+                )
+            )
+    last = polled.release("9.9", 2_000)
+    (name,) = polled.with_devices(1)
+    device = polled.polling(name)
+    polled.field.sign(name, {PROFILE: DesiredArtifact(path="models/net/net-9.9.ewa", digest=last)})
+    polled.service.round()
+    with polled.store.reading() as book:
+        entry = book.audit.last()
+    assert entry is not None
+    assert (entry.action, dict(entry.details)) == ("device.pinned", {"serial": 1, "release": "net-9.9"})
+    chunk = device.told(device.links()["deploymentBase"])["deployment"]["chunks"][0]
+    assert (chunk["name"], chunk["version"]) == ("net", "9.9")
 
 
 def test_a_bundle_beside_the_artifact_is_what_is_downloaded(polled: DdiFleet) -> None:

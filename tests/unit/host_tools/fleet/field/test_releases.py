@@ -209,6 +209,11 @@ def test_a_file_that_is_no_release(bench: Bench, tmp_path: Path) -> None:
         read_releases(tmp_path / "none")
 
 
+def test_a_folder_that_cannot_be_one_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be read: File name too long"):
+        read_releases(tmp_path / ("x" * 300))
+
+
 def test_the_commands(bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     where = ["--repository", str(bench.folder)]
     paths = [str(path) for path in both(tmp_path)]

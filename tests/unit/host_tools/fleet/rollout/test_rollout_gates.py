@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from host_tools.fleet.records import Gate, GateMeasure
+from host_tools.fleet.rollout import wording
 from host_tools.fleet.rollout.gates import LEAST_CONTROLS, Crashes, Pairs, judge
 from host_tools.fleet.rollout.plan_file import DEFAULT_GATES
 
@@ -191,3 +192,29 @@ def test_figures_of_the_other_kind_are_refused() -> None:
         judge(CRASHES, pairs(0.0))
     with pytest.raises(ValueError, match="gate latency_p95: got Crashes"):
         judge(LATENCY, crashes(0, 0))
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (0.0, "0"),
+        (0.0123456, "0.0123"),
+        (0.00004, "0.000040"),
+        (12.34, "12.3"),
+        (1_174.6, "1,175"),
+        (2.5e6, "2,500,000"),
+    ],
+)
+def test_no_figure_is_said_with_an_exponent(value: float, said: str) -> None:
+    assert wording.digits(value) == said
+
+
+def test_many_device_hours_are_said_in_full() -> None:
+    hours = np.full(40, 100.0)
+    none = np.zeros(40, np.int64)
+    found = judge(
+        Gate(measure="crashes", worst=0.05),
+        Crashes(before=none, after=none, before_hours=hours, after_hours=hours),
+    )
+    assert "0 in 4,000 device-hours after 0 in 4,000" in found.text
+    assert "e+" not in found.text

@@ -468,12 +468,40 @@ def test_a_damaged_record_is_told(either: FleetOfTests) -> None:
         book.rollouts.get("r1")
 
 
+def test_a_release_is_found_by_what_it_brings_however_many_there_are(either: FleetOfTests) -> None:
+    many = [
+        replace(
+            RELEASE,
+            id=f"net-0.{number}",
+            version=f"0.{number}",
+            counter=10 + number,
+            artifacts={"a": replace(ARTIFACT, digest=digest(f"no {number}"))},
+        )
+        for number in range(1_001)
+    ]
+    mentions = replace(ARTIFACT, path=f"models/net/{ARTIFACT.digest}.ewa", digest=digest("another"))
+    with either.store.writing() as book:
+        for one in many:
+            book.releases.add(one)
+        book.releases.add(replace(RELEASE, id="an-8", version="8", counter=8, artifacts={"a": mentions}))
+        book.releases.add(replace(RELEASE, id="net-9", version="9", counter=9))
+        book.releases.add(RELEASE)
+    with either.store.reading() as book:
+        assert book.releases.with_artifact(ARTIFACT.digest) == (RELEASE, ARTIFACT), "the first by its id"
+        assert book.releases.with_artifact(digest("none")) is None
+
+
 @pytest.mark.parametrize(
     "address", ["mysql://a/b", "postgresql://x:port/y", "https://example", "postgresql+asyncpg://x/y"]
 )
 def test_an_address_of_another_kind_is_refused(address: str) -> None:
     with pytest.raises(InputError, match="expected a file"):
         open_store(address)
+
+
+def test_an_address_that_is_no_text_is_refused_without_telling_it() -> None:
+    with pytest.raises(InputError, match=r"expected text in UTF-8, got another byte at place 6\.$"):
+        open_store("fleet-\udcff.db")
 
 
 def test_a_store_that_cannot_be_reached_is_told_without_its_password(tmp_path: Any) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from host_tools.review.analysis.input_drift import drifts, told
 from host_tools.review.analysis.output_drift import psi
+from host_tools.review.analysis.review import review_fleet
 from host_tools.review.simulation.fleet import FleetPlan, SimulatedFleet
 from host_tools.review.simulation.store import SimulatedStore
 from host_tools.review.simulation.truth import Injection
@@ -47,7 +48,7 @@ def test_index_distance_and_means_by_hand() -> None:
     assert one.psi == pytest.approx(0.2 * np.log(5 / 3) + 0.2 * np.log(2.0), rel=1e-3)
     assert one.distance == pytest.approx(0.2)
     assert (one.mean_before, one.mean_after) == (pytest.approx(64.7), pytest.approx(65.1))
-    (finding,) = told([one], start=0.0, end=1.0, since="since then")
+    (finding,) = told([one], artifacts=(), start=0.0, end=1.0, since="since then")
     assert finding.severity == "warning"
     assert "64.7 → 65.1" in finding.what
 
@@ -78,9 +79,39 @@ def test_what_is_found_is_what_was_made_wrong_and_nothing_else() -> None:
         groups = {one.device: dict(one.labels)["target"] for one in fleet.devices}
         found = {
             one.group
-            for one in told(drifts(table, sides, groups=groups, seed=seed), start=0.0, end=1.0, since="")
+            for one in told(
+                drifts(table, sides, groups=groups, seed=seed), artifacts=(), start=0.0, end=1.0, since=""
+            )
         }
         false += bool(found - {GROUP}) if is_wrong else bool(found)
         missed += is_wrong and GROUP not in found
         wrong += is_wrong
     assert (false, missed, wrong) == (0, 0, 10)
+
+
+@pytest.mark.parametrize("rollout_day", [1, 4, 7])
+def test_frames_that_a_new_artifact_prepares_otherwise_are_told_whenever_it_came(rollout_day: int) -> None:
+    """With the rollout in the second half no device ran one artifact in both halves: then A and B are held apart."""
+    fault = Injection(fault="input_drift", size=0.5, target=GROUP, with_artifact=1)
+    plan = FleetPlan(devices=60, days=8.0, rollout_at=rollout_day * DAY, injections=(fault,))
+    fleet = SimulatedFleet(3, plan)
+    review = review_fleet(SimulatedStore(fleet), Selection(start=plan.start, end=plan.end))
+    found = [one for one in review.findings if one.kind == "input_drift"]
+    assert {one.group for one in found} == {f"target {GROUP}"}
+    assert {one.artifacts for one in found} == {fleet.artifacts}
+    assert all("with" in one.what and "against" in one.what for one in found), found
+    (check,) = [one for one in review.checks if one.kind == "input_drift"]
+    assert (check.found, check.note) == (len(found), "")
+    assert check.looked_at >= 3
+
+
+def test_a_fleet_that_tells_of_no_inputs_is_told_so() -> None:
+    plan = FleetPlan(devices=9, days=2.0, rollout_at=DAY)
+    fleet = SimulatedFleet(3, plan)
+    review = review_fleet(SimulatedStore(fleet), Selection(start=plan.start, end=plan.end))
+    (check,) = [one for one in review.checks if one.kind == "input_drift"]
+    assert (check.looked_at, check.found) == (0, 0)
+    assert "Too few devices told of their inputs" in check.note
+    assert any(
+        "Inputs were not compared: that needs 8 devices" in note for note in review.comparisons[0].notes
+    )
