@@ -189,8 +189,9 @@ def decode_token(text: str) -> ClaimToken:
     text = text.strip()
     match = _TOKEN.fullmatch(text) if len(text) <= MAX_TOKEN_CHARACTERS else None
     if match is None:
+        got = f"{len(text)} others" if text else "nothing"
         raise ContractError(
-            f"claim token: expected {_HEAD}.….… of at most {MAX_TOKEN_CHARACTERS} characters, got {len(text)} others.",
+            f"claim token: expected {_HEAD}.….… of at most {MAX_TOKEN_CHARACTERS} characters, got {got}.",
             hint="Copy the whole line that `edgewright ca token` printed.",
         )
     try:

@@ -547,7 +547,7 @@ def test_the_commands_take_the_token_from_standard_input_and_never_show_it(
 
 @pytest.mark.parametrize(
     ("token", "status", "said"),
-    [(b"", 5, b"got 0 others"), (b"ewt1.AAAA.00000000", 5, b"a part is missing or changed"), (b"\xff" * 9_999, 5, b"Copy the whole line")],
+    [(b"", 5, b"got nothing"), (b"ewt1.AAAA.00000000", 5, b"a part is missing or changed"), (b"\xff" * 9_999, 5, b"Copy the whole line")],
 )  # fmt: skip
 def test_a_token_that_is_none(tmp_path: Path, token: bytes, status: int, said: bytes) -> None:
     done = agent("enrol", "--config", config(tmp_path), "--token-file", "-", stdin=token)
