@@ -88,7 +88,7 @@ def place_devices(
         told: Of each device the group and the configuration for which it was asked to be signed last: once is enough, also where it cannot
             be, as without a repository.
     """
-    pinned = book.pins.among([one.id for one in devices])
+    pinned = book.pins.devices()
     moved = 0
     for device in devices:
         if device.state in _GONE:

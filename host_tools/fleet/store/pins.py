@@ -46,11 +46,9 @@ class Pins:
         row = self._connection.execute(select(PIN).where(PIN.c.device == device)).one_or_none()
         return None if row is None else _pin(row)
 
-    def among(self, devices: Sequence[str]) -> frozenset[str]:
-        """Return those devices that have a pin."""
-        return frozenset(
-            self._connection.execute(select(PIN.c.device).where(PIN.c.device.in_(devices))).scalars()
-        )
+    def devices(self) -> frozenset[str]:
+        """Return the ids of all devices that have a pin."""
+        return frozenset(self._connection.execute(select(PIN.c.device)).scalars())
 
     def all(self) -> tuple[Pin, ...]:
         """Return every pin, by the devices' ids."""

@@ -39,8 +39,8 @@ def test_a_stage_of_many_devices_begins_with_few_calls_for_each(fleet: FleetOfTe
     with fleet.store.reading() as book:
         assert sum(one.total for one in book.jobs.counts("r1", stages=2)) == DEVICES
     stats: Any = pstats.Stats(counted)
-    # Each device is read once, its job is thought out and written: 78 calls, with the database's own.
-    assert stats.total_calls / DEVICES < 100
+    # Each device is read, placed, its job thought out and written: 100 calls, with the database's own.
+    assert stats.total_calls / DEVICES < 120
 
 
 def test_what_a_device_can_run_is_read_device_by_device_where_it_is_damaged(fleet: FleetOfTests) -> None:
