@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 _SENDERS = 2
 _READY_SECONDS = 60.0
-_USUAL = ("writer_behind",)
+_USUAL = ("writer_behind", "unmade")
 """What is said while the writer is behind, which is what a sender without a rate of its own brings about."""
 
 

@@ -20,10 +20,11 @@ _READ_BYTES = 1 << 16
 
 
 NoteCode = Literal[
-    "broker", "writer_away", "writer_behind", "store", "restart", "session", "killed", "backup"
+    "broker", "writer_away", "writer_behind", "store", "restart", "session", "killed", "backup", "unmade"
 ]
 """What a note is about: the broker is away or refuses; the writer is away, or takes less than comes; the store refuses; a process
-ended and another is started; an earlier session was emptied; a process did not end in time; a backup could not be made."""
+ended and another is started; an earlier session was emptied; a process did not end in time; a backup could not be made;
+at the end windows were left unmade."""
 
 
 @dataclass(frozen=True, slots=True)

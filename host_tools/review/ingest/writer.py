@@ -181,7 +181,7 @@ class Writer:
         while self._is_rolling_up or self._has_news:
             if time.monotonic() > end or self._failures > failures:
                 self._note = Note(
-                    "store",
+                    "unmade",
                     "the latest windows are not all made, so a review lacks messages; the next ingest with this store makes them.",
                 )
                 return
