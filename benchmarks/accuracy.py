@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmarks.contestants import open_contestant
-from benchmarks.findings import Chapter, Finding, Limit
+from benchmarks.findings import Chapter, Finding, Limit, estimated
 from benchmarks.made import ENGINE_NAMES, ENTRIES, obtain
 from benchmarks.material import load_arrays
 from benchmarks.options import THREADS
-from benchmarks.spread import BOOTSTRAP, bootstrap
+from benchmarks.spread import bootstrap
 from benchmarks.tasks import NotMeasuredError
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from benchmarks.contestants import Contestant
+    from benchmarks.findings import Unit
     from benchmarks.made import Entry
     from benchmarks.material import Material
     from benchmarks.options import Options
@@ -44,7 +45,7 @@ def measure(options: Options, material: Material, progress: Progress) -> Chapter
     reference, *others = ENTRIES
     exact = _scores(material, reference, pictures, progress)
     right = exact.argmax(axis=1) == labels
-    findings = [_finding("float model", "top-1", "share", _mean(right), sample)]
+    findings = [estimated("float model", "top-1", "share", _mean(right), sample)]
     ours: dict[Entry, Scores] = {}
     for entry in others:
         if (entry.side, entry.engine) == ("float", "openvino"):
@@ -98,14 +99,14 @@ def compared(
     sample = f"{len(labels)} pictures"
     right, exactly_right = scores.argmax(axis=1) == labels, exact.argmax(axis=1) == labels
     gain = right.astype(np.float64) - exactly_right
-    figures = (
+    figures: tuple[tuple[str, Unit, Estimate], ...] = (
         ("top-1", "share", _mean(right)),
         ("top-1 minus float", "points", _mean(100.0 * gain)),
         ("same class as float", "share", _mean(scores.argmax(axis=1) == exact.argmax(axis=1))),
         ("SQNR", "decibels", sqnr_db(exact, scores)),
     )
     return [
-        _finding(subject, figure, unit, estimate, sample, limits.get(figure))
+        estimated(subject, figure, unit, estimate, sample, limits.get(figure))
         for figure, unit, estimate in figures
     ]
 
@@ -125,7 +126,7 @@ def better(subject: str, exact: Scores, ours: Scores, theirs: Scores) -> list[Fi
     gain = 100.0 * ((ours.argmax(axis=1) == right).astype(np.float64) - (theirs.argmax(axis=1) == right))
     sample = f"{count} pictures"
     return [
-        _finding(subject, "same class, difference", "points", _mean(gain), sample, BETTER_LIMIT),
+        estimated(subject, "same class, difference", "points", _mean(gain), sample, BETTER_LIMIT),
         Finding(
             subject=subject,
             figure="SQNR, difference",
@@ -155,7 +156,7 @@ def sqnr_db(exact: Scores, scores: Scores) -> Estimate:
 
 def _pairs(ours: dict[str, Scores], sample: str) -> list[Finding]:
     return [
-        _finding(
+        estimated(
             f"{first} and {second}",
             "same class",
             "share",
@@ -189,19 +190,3 @@ def run_on(contestant: Contestant, pictures: NDArray[np.float32], progress: Prog
 def _mean(values: NDArray[np.generic]) -> Estimate:
     numbers = values.astype(np.float64)
     return bootstrap(len(numbers), lambda chosen: numbers[chosen].mean(axis=-1))
-
-
-def _finding(
-    subject: str, figure: str, unit: str, estimate: Estimate, sample: str, limit: Limit | None = None
-) -> Finding:
-    return Finding(
-        subject=subject,
-        figure=figure,
-        unit=unit,  # type: ignore[arg-type]  # literals of `Unit` at every call
-        value=estimate.value,
-        low=estimate.low,
-        high=estimate.high,
-        spread=BOOTSTRAP,
-        sample=sample,
-        limit=limit,
-    )

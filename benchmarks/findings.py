@@ -8,11 +8,13 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from benchmarks.spread import median_and_range
+from benchmarks.spread import BOOTSTRAP, median_and_range
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    from benchmarks.spread import Estimate
 
 Unit = Literal["ratio", "share", "points", "decibels", "seconds", "bytes", "count"]
 
@@ -83,6 +85,23 @@ def ranged_finding(
         low=estimate.low,
         high=estimate.high,
         spread="smallest to largest",
+        sample=sample,
+        limit=limit,
+    )
+
+
+def estimated(
+    subject: str, figure: str, unit: Unit, estimate: Estimate, sample: str, limit: Limit | None = None
+) -> Finding:
+    """Return a figure whose spread is a bootstrap's interval; arguments as of `Finding`."""
+    return Finding(
+        subject=subject,
+        figure=figure,
+        unit=unit,
+        value=estimate.value,
+        low=estimate.low,
+        high=estimate.high,
+        spread=BOOTSTRAP,
         sample=sample,
         limit=limit,
     )

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import numpy as np
 
 from benchmarks.contestants import open_contestant
-from benchmarks.findings import Chapter, Finding, Limit
+from benchmarks.findings import Chapter, Finding, Limit, estimated
 from benchmarks.made import ENGINE_NAMES, ENTRIES, entry_of, obtain
 from benchmarks.material import load_arrays
 from benchmarks.options import THREADS
-from benchmarks.spread import BOOTSTRAP, median_and_quartiles, paired_ratio
+from benchmarks.spread import median_and_quartiles, paired_ratio
 from benchmarks.tasks import NotMeasuredError
 
 if TYPE_CHECKING:
@@ -158,14 +158,4 @@ def _compared(
                 subject=subject, figure="latency ratio", unit="ratio", limit=limit, missing=missing[entry]
             )
     estimate = paired_ratio(medians[ours], medians[other])
-    return Finding(
-        subject=subject,
-        figure="latency ratio",
-        unit="ratio",
-        value=estimate.value,
-        low=estimate.low,
-        high=estimate.high,
-        spread=BOOTSTRAP,
-        sample=sample,
-        limit=limit,
-    )
+    return estimated(subject, "latency ratio", "ratio", estimate, sample, limit)

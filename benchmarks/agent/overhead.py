@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Final
 
 from benchmarks.agent.artifacts import cool_board, tiny_artifact
 from benchmarks.agent.bench import embedded_broker, running_agent
-from benchmarks.findings import Finding, Limit
+from benchmarks.findings import Finding, Limit, estimated
 from benchmarks.made import ENGINE_NAMES, artifact
 from benchmarks.options import THREADS
-from benchmarks.spread import BOOTSTRAP, median_and_quartiles, median_of_differences
+from benchmarks.spread import median_and_quartiles, median_of_differences
 from benchmarks.tasks import NotMeasuredError, run_python
 
 if TYPE_CHECKING:
@@ -277,16 +277,8 @@ def _within(subject: str, rounds: Rounds, adapter: float) -> Finding:
 
 def _across(subject: str, rounds: Rounds, limit: Limit | None) -> Finding:
     estimate = median_of_differences(rounds.agent, rounds.plain)
-    return Finding(
-        subject=subject,
-        figure="overhead across processes, per inference",
-        unit="seconds",
-        value=estimate.value,
-        low=estimate.low,
-        high=estimate.high,
-        spread=BOOTSTRAP,
-        sample=_sample(rounds),
-        limit=limit,
+    return estimated(
+        subject, "overhead across processes, per inference", "seconds", estimate, _sample(rounds), limit
     )
 
 

@@ -8,13 +8,13 @@ import numpy as np
 
 from benchmarks.accuracy import better, compared, run_on
 from benchmarks.contestants import open_contestant
-from benchmarks.findings import Finding, Limit
+from benchmarks.findings import Finding, Limit, estimated
 from benchmarks.hard.conversions import peers_of
 from benchmarks.hard.rows import AIMET, ESP_PPQ, NNCF_ACCURATE
 from benchmarks.made import ENGINE_NAMES
 from benchmarks.material import load_arrays
 from benchmarks.options import THREADS
-from benchmarks.spread import BOOTSTRAP, bootstrap
+from benchmarks.spread import bootstrap
 from device_agent.contract.errors import EdgewrightError
 
 if TYPE_CHECKING:
@@ -116,16 +116,7 @@ def own(row: Row, subject: str, exact: Scores, scores: Scores, labels: NDArray[n
 def _same(subject: str, first: Scores, second: Scores) -> Finding:
     equal = (first.argmax(axis=1) == second.argmax(axis=1)).astype(np.float64)
     estimate = bootstrap(len(equal), lambda chosen: equal[chosen].mean(axis=-1))
-    return Finding(
-        subject=subject,
-        figure="same class",
-        unit="share",
-        value=estimate.value,
-        low=estimate.low,
-        high=estimate.high,
-        spread=BOOTSTRAP,
-        sample=f"{len(equal)} pictures",
-    )
+    return estimated(subject, "same class", "share", estimate, f"{len(equal)} pictures")
 
 
 def _in_engine(

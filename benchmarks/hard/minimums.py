@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from benchmarks.contestants import open_contestant
-from benchmarks.findings import Finding
+from benchmarks.findings import Finding, estimated
 from benchmarks.latency import RUNS, interleaved
 from benchmarks.made import ENGINE_NAMES
 from benchmarks.material import load_arrays
 from benchmarks.options import THREADS
-from benchmarks.spread import BOOTSTRAP, median_and_quartiles, paired_ratio
+from benchmarks.spread import median_and_quartiles, paired_ratio
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -144,13 +144,4 @@ def _latency(subject: str, figure: str, rounds: Sequence[float], count: int) -> 
 
 def _ratio(subject: str, ours: Sequence[float], theirs: Sequence[float]) -> Finding:
     estimate = paired_ratio(ours, theirs)
-    return Finding(
-        subject=subject,
-        figure="latency ratio",
-        unit="ratio",
-        value=estimate.value,
-        low=estimate.low,
-        high=estimate.high,
-        spread=BOOTSTRAP,
-        sample=f"{len(ours)} paired rounds",
-    )
+    return estimated(subject, "latency ratio", "ratio", estimate, f"{len(ours)} paired rounds")

@@ -76,9 +76,14 @@ def above_zero(text: str) -> float:
     return value
 
 
+def is_token(text: str) -> bool:
+    """Say whether a text can be a token: one word of visible ASCII characters."""
+    return text.isascii() and text.isprintable() and text != "" and " " not in text
+
+
 def token(text: str) -> str:
     """Read what readers of a page must show: an empty one, as of a variable that is not set, would let in everybody."""
-    if not text or not text.isascii() or not text.isprintable() or " " in text:
+    if not is_token(text):
         raise argparse.ArgumentTypeError("expected a token of visible ASCII characters, at least one")
     return text
 

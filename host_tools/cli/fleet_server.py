@@ -14,6 +14,7 @@ from urllib.parse import urlencode, urlsplit
 from urllib.request import HTTPSHandler, ProxyHandler, Request, build_opener
 
 from device_agent.contract.errors import TransferError
+from host_tools.cli.arguments import is_token
 from host_tools.cli.fleet import DEFAULT_PORT
 from host_tools.errors import InputError, StoreError
 from host_tools.no_redirect import NoRedirect
@@ -146,7 +147,7 @@ def _token(file: str | None) -> str:
     if file is not None:
         return token_in(file, option="--token-file", hint=_WHO_MAKES_ONE)
     text = os.environ.get("EDGEWRIGHT_FLEET_TOKEN", "").strip()
-    if not _is_token(text):
+    if not is_token(text):
         raise InputError(
             f"a token is needed: --token-file FILE, or EDGEWRIGHT_FLEET_TOKEN{', which has something else' if text else ''}.",
             hint=_WHO_MAKES_ONE,
@@ -167,16 +168,12 @@ def token_in(file: str, *, option: str, hint: str = "") -> str:
         why = getattr(error, "strerror", None) or error
         raise InputError(f"{option} {file}: cannot be read: {why}.") from error
     text = data.decode("ascii", "replace").strip()
-    if not _is_token(text):
+    if not is_token(text):
         raise InputError(
             f"{option} {file}: expected a token, one word, got {'something else' if text else 'nothing'}.",
             hint=hint,
         )
     return text
-
-
-def _is_token(text: str) -> bool:
-    return text.isascii() and text.isprintable() and text != "" and " " not in text
 
 
 def _tls(file: str | None) -> ssl.SSLContext:
