@@ -67,8 +67,8 @@ def float_reference(inputs: Arrays) -> list[NDArray[np.generic]]:
     return [np.subtract(a, b), np.maximum(np.add(a, BIAS), np.float32(0))]
 
 
-def int8_reference(inputs: Arrays) -> list[NDArray[np.generic]]:
-    return [np.maximum(inputs[0], np.int8(0))]
+def relu_reference(inputs: Arrays) -> list[NDArray[np.generic]]:
+    return [np.maximum(inputs[0], inputs[0].dtype.type(0))]
 
 
 def zeros_reference(inputs: Arrays) -> list[NDArray[np.generic]]:
@@ -251,7 +251,7 @@ def tflite_cases(folder: Path) -> list[EngineCase]:
             inputs=("x",),
             outputs=("y",),
             dtype="int8",
-            reference=int8_reference,
+            reference=relu_reference,
         ),
     ]
 
