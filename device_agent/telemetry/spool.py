@@ -338,12 +338,13 @@ class Spool:
     def _fall_back(self, error: StorageError) -> None:
         """Leave a file that failed: a damaged one for a new file, one that cannot be written for memory."""
         self._store.close()
-        stranded = self._rows - len(self._acknowledged) if self._on_disk else self._stranded_rows
+        if self._on_disk:
+            self._stranded_rows = self._rows - len(self._acknowledged)
         self._rows = self._bytes = 0
         self.release()
         failure: Exception = error
         if isinstance(error, CorruptStoreError):
-            stranded = 0
+            self._stranded_rows = 0
             self._acknowledged.clear()
             try:
                 self._set_aside(error)
@@ -356,7 +357,6 @@ class Spool:
         self._acknowledged_on_disk += self._acknowledged
         self._acknowledged.clear()
         self._replaced_in_memory |= self._pending_states()
-        self._stranded_rows = stranded
         self._on_disk = False
         self._store = Store(None)
         self._notices.append(_in_memory(self._path, failure))
