@@ -28,7 +28,7 @@ from device_agent.orders import Orders
 from device_agent.result_writer import ResultWriter
 from device_agent.sensors.reading import Absent
 from device_agent.telemetry.courier import LinkChange, Refused
-from device_agent.telemetry.mqtt import Connected, Delivered, Disconnected
+from device_agent.telemetry.link import Connected, Delivered, Disconnected
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from device_agent.contract.telemetry import Scalar
     from device_agent.inbox import Inbox, Item, MainItem
     from device_agent.inference import Window
-    from device_agent.telemetry.mqtt import BrokerReport
+    from device_agent.telemetry.link import BrokerReport
     from device_agent.update.report import Following
 
 _LOG = logging.getLogger("edgewright.agent")

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from device_agent.contract.telemetry import Scalar
     from device_agent.inbox import Inbox
     from device_agent.occurrences import ModelOrdered
-    from device_agent.telemetry.mqtt import BrokerSettings
+    from device_agent.telemetry.link import BrokerSettings
     from device_agent.telemetry.subscription import Incoming
     from device_agent.update.updated_model import UpdatedModel
     from device_agent.update.updates import Updates

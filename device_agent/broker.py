@@ -8,12 +8,8 @@ from device_agent.config import mqtt_password, named_models
 from device_agent.contract.errors import EdgewrightError
 from device_agent.enrolment.identity import IdentityFolder
 from device_agent.telemetry.courier import CourierLimits
-from device_agent.telemetry.mqtt import (
-    BrokerConnection,
-    BrokerSettings,
-    Disconnected,
-    Secret,
-)
+from device_agent.telemetry.link import BrokerSettings, Disconnected, Secret
+from device_agent.telemetry.mqtt import BrokerConnection
 from device_agent.tls import TlsFiles, client_context
 
 if TYPE_CHECKING:
@@ -21,7 +17,7 @@ if TYPE_CHECKING:
 
     from device_agent.config import AgentConfig, MqttSection
     from device_agent.telemetry.courier import Connection
-    from device_agent.telemetry.mqtt import BrokerReport, Will
+    from device_agent.telemetry.link import BrokerReport, Will
     from device_agent.telemetry.store import SpooledMessage
     from device_agent.telemetry.subscription import Subscription
 

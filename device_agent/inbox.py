@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from queue import SimpleQueue
 
     from device_agent.occurrences import Occurrence
-    from device_agent.telemetry.mqtt import BrokerReport
+    from device_agent.telemetry.link import BrokerReport
     from device_agent.update.jobs import Answer
 
 

@@ -132,9 +132,8 @@ class Meter:
 
     def _count(self) -> None:
         waiting = len(self._uncounted)  # more may come meanwhile: it waits for the next call
-        take, record = self._uncounted.popleft, self._active.record
-        for _ in range(waiting):
-            record(take())
+        take = self._uncounted.popleft
+        self._active.record_all([take() for _ in range(waiting)])
         self._counted += waiting
 
     def failed(self, message: str) -> None:

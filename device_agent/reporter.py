@@ -159,6 +159,7 @@ class Reporter:
                     "bytes": spool.size_bytes,
                     "dropped_total": spool.dropped,
                     "on_disk": self._spool.on_disk,
+                    "stranded_messages": self._spool.stranded_rows,
                 },
                 commands_waiting=commands_waiting,
                 troubles=self._troubles.last,

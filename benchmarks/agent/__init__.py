@@ -4,6 +4,7 @@ Layout:
     bench.py        broker, agent process, telemetry of one run
     artifacts.py    a tiny model's artifacts, and one for the null engine
     direct.py       `python -m benchmarks.agent.direct`: the bare engine in a process of its own
+    floor.py        `python -m benchmarks.agent.floor`: the agent's loop beside loops that do next to nothing, behind the same model
     overhead.py     footprint.py    start.py    wear.py    the four figures
 """
 

@@ -4,7 +4,8 @@ The request names an artifact, its engine, threads and seconds. The answer's lap
 
     load       importing the library and loading the payload
     period     wall time per inference of a plain loop over the library's own call
-    adapter    what `device_agent.engines` adds to that call; measured only where ``compare`` asks for it, on small models
+    adapter    what `device_agent.engines` adds to that call, with the tap of a shadow run, which every agent that takes updates has; measured only
+               where ``compare`` asks for it, on small models
 """
 
 from __future__ import annotations
@@ -63,8 +64,9 @@ def _adapter(call: Callable[[], object], engine: str, files: dict[str, bytes], t
     import numpy as np  # noqa: PLC0415 - not part of what loading an engine costs
 
     from device_agent.engines import load_engine  # noqa: PLC0415 - as above
+    from device_agent.update.shadow import Tap  # noqa: PLC0415 - as above
 
-    ours = load_engine(engine, files, threads=threads)
+    ours = Tap(load_engine(engine, files, threads=threads))
     inputs = [np.zeros(shape, dtype) for dtype, shape in _inputs(engine, files)]
     differences = []
     for _ in range(_BLOCKS):

@@ -11,7 +11,7 @@ from device_agent.contract.errors import EdgewrightError
 from device_agent.contract.topics import DeviceTopics
 from device_agent.enrolment.identity import IdentityFolder, utc_text
 from device_agent.enrolment.renewal import due_seconds
-from device_agent.telemetry.mqtt import BrokerReport, BrokerSettings, Connected, Disconnected, Will
+from device_agent.telemetry.link import BrokerReport, BrokerSettings, Connected, Disconnected, Will
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

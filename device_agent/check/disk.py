@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import stat
 import tempfile
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from device_agent.config import named_models
@@ -19,13 +21,72 @@ if TYPE_CHECKING:
     from device_agent.config import AgentConfig
 
 _LEAST_ROOM_BYTES: Final = 1 << 16
+_LOG_OF_THE_SPOOL_BYTES: Final = 1 << 20
+"""SQLite's, beside the file; see `telemetry.store`."""
 _FOLDER_HINT: Final = "Choose a folder that the agent may write."
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpoolRoom:
+    """Room on the spool's disk.
+
+    Attributes:
+        free_bytes: That the agent may write.
+        more_bytes: That the spool may take beyond what it has, its log included.
+    """
+
+    free_bytes: int
+    more_bytes: int
+
+    @property
+    def is_short(self) -> bool:
+        """Whether the spool could fill the disk: then it goes on in memory, and what lies on the disk waits until there is room."""
+        return self.free_bytes < self.more_bytes
+
+    @property
+    def text(self) -> str:
+        """Say it in one line."""
+        free = f"{self.free_bytes >> 20} MiB free"
+        return (
+            f"{free}, and the spool may take {-(-self.more_bytes >> 20)} MiB more" if self.is_short else free
+        )
+
+    @property
+    def cure(self) -> str:
+        """Say what to do; empty when there is nothing to do."""
+        kept = "Free space, or lower spool.max_bytes: on a full disk messages are kept in memory only."
+        return kept if self.is_short else ""
+
+
+def spool_room(config: AgentConfig) -> SpoolRoom:
+    """Look at the disk that the spool lies on, or would lie on.
+
+    Raises:
+        OSError: It cannot be looked at, or there is no folder.
+    """
+    path = config.spool.path
+    folder = existing_part(path.parent)
+    if not folder.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, f"{folder} is no folder")
+    files = [path.with_name(path.name + suffix) for suffix in ("", "-wal")]
+    taken = sum(file.stat().st_size for file in files if file.exists())
+    return SpoolRoom(
+        free_bytes=shutil.disk_usage(folder).free,
+        more_bytes=max(0, config.spool.max_bytes + _LOG_OF_THE_SPOOL_BYTES - taken),
+    )
+
+
 def look_at_spool(config: AgentConfig) -> tuple[Mapping[str, object], EdgewrightError | None]:
-    """Ask whether the spool's file can be written or made."""
+    """Ask whether the spool's file can be written or made, and say whether there is room for all that it may take."""
     costs = "messages would wait in memory, and be lost with the agent"
-    return _look_at_file("spool.path", config.spool.path, costs, may_be_device=False)
+    found, problem = _look_at_file("spool.path", config.spool.path, costs, may_be_device=False)
+    if problem is not None:
+        return found, problem
+    try:
+        room = spool_room(config)
+    except OSError as error:
+        return _unwritable("spool.path", config.spool.path, error, costs)
+    return {**found, "room": f"{room.text}. {room.cure}" if room.is_short else room.text}, None
 
 
 def look_at_files(config: AgentConfig) -> tuple[Mapping[str, object], EdgewrightError | None]:

@@ -28,7 +28,7 @@ class InputCheck:
         """Check one inference's inputs.
 
         Raises:
-            EngineError: The number of inputs, a type, a shape or the memory order is wrong.
+            EngineError: The number of inputs, a type or a shape is wrong.
         """
         if len(inputs) != len(self._expected):
             raise EngineError(
@@ -37,12 +37,12 @@ class InputCheck:
         for index, (dtype, shape) in enumerate(self._expected):
             array = inputs[index]
             try:
-                fits = array.dtype == dtype and array.shape == shape and array.flags.c_contiguous
+                fits = array.dtype == dtype and array.shape == shape
             except AttributeError:
                 fits = False
             if not fits:
                 raise EngineError(
-                    f"input {self._names[index]!r}: expected a C-contiguous array of {dtype}, shape {shape}; got {_described(array)}."
+                    f"input {self._names[index]!r}: expected an array of {dtype}, shape {shape}; got {_described(array)}."
                 )
 
 
@@ -50,6 +50,4 @@ def _described(array: object) -> str:
     dtype, shape = getattr(array, "dtype", None), getattr(array, "shape", None)
     if dtype is None or shape is None:
         return f"a {type(array).__name__}"
-    flags = getattr(array, "flags", None)
-    order = "" if getattr(flags, "c_contiguous", False) else ", not C-contiguous"
-    return f"{dtype}, shape {shape}{order}"
+    return f"{dtype}, shape {shape}"

@@ -32,7 +32,8 @@ class Engine(Protocol):
         """Run one inference.
 
         Args:
-            inputs: One C-contiguous array per input, in ``input_names`` order, in the payload's type and shape.
+            inputs: One array per input, in ``input_names`` order, in the payload's type and shape; one that is not C-contiguous is
+                copied by the library.
 
         Returns:
             One array per output, in ``output_names`` order. Valid until the next call.

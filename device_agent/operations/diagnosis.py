@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import errno
-import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from device_agent.check.disk import existing_part
+from device_agent.check.disk import spool_room
 from device_agent.config import named_models
 from device_agent.config.paths import socket_path
 from device_agent.contract.errors import EdgewrightError
@@ -22,8 +20,6 @@ if TYPE_CHECKING:
 
 Verdict = Literal["ok", "warning", "error"]
 
-_LOG_OF_THE_SPOOL_BYTES: Final = 1 << 20
-"""SQLite's, beside the file; see `telemetry.store`."""
 _FULL_RATIO: Final = 0.8
 
 
@@ -103,7 +99,8 @@ def _of_status(status: Mapping[str, Any], config: AgentConfig) -> Iterator[Findi
             name="spool",
             verdict="warning" if bad else "ok",
             text=f"{spool['messages']} messages, {100 * share:.0f} % full, {spool['dropped_total']} lost in this run"
-            + ("" if spool["on_disk"] else "; it is in memory, for the disk cannot be written"),
+            + ("" if spool["on_disk"] else "; it is in memory, for the disk cannot be written")
+            + (f"; {stranded} more lie there" if (stranded := spool.get("stranded_messages")) else ""),
             cure="When it is full, the oldest results and measurements go." if bad else "",
         )
 
@@ -137,12 +134,8 @@ def _updates(config: AgentConfig) -> tuple[Finding, ...]:
 def _disk(config: AgentConfig) -> Finding:
     folder = config.spool.path.parent
     try:
-        there = existing_part(folder)
-        if not there.is_dir():
-            raise NotADirectoryError(errno.ENOTDIR, f"{there} is no folder")
-        free = shutil.disk_usage(there).free
-        files = [config.spool.path.with_name(config.spool.path.name + suffix) for suffix in ("", "-wal")]
-        taken = sum(file.stat().st_size for file in files if file.exists())
+        room = spool_room(config)
+        made = "" if folder.exists() else "will be made; "
     except OSError as error:
         return Finding(
             name="disk",
@@ -150,17 +143,11 @@ def _disk(config: AgentConfig) -> Finding:
             text=f"{folder}: {error.strerror or error}",
             cure="Set spool.path to a file in a folder that the agent may make and write.",
         )
-    more = max(0, config.spool.max_bytes + _LOG_OF_THE_SPOOL_BYTES - taken)
-    low = free < more
-    made = "" if there == folder else "will be made; "
     return Finding(
         name="disk",
-        verdict="warning" if low else "ok",
-        text=f"{folder}: {made}{free >> 20} MiB free"
-        + (f", and the spool may take {-(-more >> 20)} MiB more" if low else ""),
-        cure="Free space, or lower spool.max_bytes: without it messages are kept in memory only."
-        if low
-        else "",
+        verdict="warning" if room.is_short else "ok",
+        text=f"{folder}: {made}{room.text}",
+        cure=room.cure,
     )
 
 

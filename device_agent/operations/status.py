@@ -34,7 +34,7 @@ class Moment:
         artifact: Its digest.
         engine: Name and version of the engine; None before it was loaded.
         dropped_frames: Frames that came and were not inferred.
-        spool: ``messages``, ``bytes``, ``dropped_total``, ``on_disk``.
+        spool: ``messages``, ``bytes``, ``dropped_total``, ``on_disk``, ``stranded_messages``.
         commands_waiting: Commands taken on and not ended.
         troubles: Last warnings and errors of the log, oldest first.
         log_level: The least that is logged.

@@ -48,6 +48,8 @@ def as_text(status: Mapping[str, Any]) -> str:
         )
     if spool := status.get("spool"):
         where = "on disk" if spool["on_disk"] else "in memory, for the disk cannot be written"
+        if stranded := spool.get("stranded_messages"):
+            where += f", where {stranded} more lie"
         lines.append(
             f"spool     {spool['messages']} messages, {spool['bytes']} bytes, {where}; {spool['dropped_total']} lost in this run"
         )

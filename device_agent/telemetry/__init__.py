@@ -1,1 +1,1 @@
-"""Telemetry: what is measured (`histogram`, `sampler`), kept (`spool`) and sent (`mqtt`)."""
+"""Telemetry: what is measured (`histogram`, `sampler`), kept (`spool`) and sent (`mqtt`; `link` has what it is told and reports)."""

@@ -15,7 +15,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
-from device_agent.telemetry.mqtt import BrokerReport, Connected, Delivered, Disconnected
+from device_agent.telemetry.link import BrokerReport, Connected, Delivered, Disconnected
 from device_agent.telemetry.store import Kind
 
 if TYPE_CHECKING:

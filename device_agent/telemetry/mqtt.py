@@ -1,4 +1,4 @@
-"""`BrokerConnection`: one connection to a broker, on a thread of its own. The only file that knows paho.
+"""`BrokerConnection`: one connection to a broker, on a thread of its own. With `paho_client` the only file that knows paho.
 
 It holds no message longer than one connection: what was not acknowledged when it ends is still in the spool, and is
 sent again over the next one. So paho's own queue, session and reconnection are not used: its queue lives in memory
@@ -18,36 +18,32 @@ import select
 import socket
 import ssl
 import threading
-from dataclasses import dataclass
 from functools import partial
 from queue import Empty, SimpleQueue
 from time import monotonic, time
 from typing import TYPE_CHECKING, Final
 
-from paho.mqtt.client import Client, MQTTv5, MQTTv311
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
+from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from device_agent.telemetry.link import Connected, Delivered, Disconnected
+from device_agent.telemetry.paho_client import QOS, bounded_client
 from device_agent.telemetry.subscription import Incoming
-from device_agent.tls import client_context, problem_text
+from device_agent.tls import problem_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from paho.mqtt.client import ConnectFlags, DisconnectFlags, MQTTMessage
+    from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
     from paho.mqtt.reasoncodes import ReasonCode
 
+    from device_agent.telemetry.link import BrokerReport, BrokerSettings, Will
     from device_agent.telemetry.store import SpooledMessage
     from device_agent.telemetry.subscription import Subscription
-    from device_agent.tls import TlsFiles
 
 _LOG = logging.getLogger("edgewright.broker")
-_QOS: Final = 1
 _POLL_SECONDS: Final = 1.0
-_PACKET_OVERHEAD_BYTES: Final = 1 << 17
-"""Room for the longest topic beside the largest frame, so that what is kept of a longer one is above every bound; and for all other packets."""
-_GONE_BY_BYTES: Final = 1 << 16
 _MAX_RESPONSES: Final = 64
 _RESPONSE_TOPIC: Final = re.compile(r"[^+#\x00$][^+#\x00]{0,1023}")
 """Where answers may go at all: paho refuses wildcards with an exception, and a broker ends the connection for them."""
@@ -58,127 +54,6 @@ _QUOTA_EXCEEDED: Final = 0x97
 """The one refusal that says "not now" instead of "never". Source: MQTT 5.0, table 2-6, "Reason Codes"."""
 _NO_SUBSCRIBER: Final = 0x10
 """Accepted, and given to nobody. Source: as above."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BrokerSettings:
-    """How to reach the broker. ``password`` never shows in ``repr``; see `AgentConfig`'s mqtt section for the rest.
-
-    Of a packet larger than ``max_incoming_bytes`` and some room for its head the rest goes by and is not kept. Answers go to no
-    topic that begins with ``own_topics``, but for the device's outputs.
-    """
-
-    host: str
-    port: int
-    version: str
-    client_id: str
-    username: str | None
-    password: Secret | None
-    tls: TlsFiles | None
-    keepalive_seconds: int
-    connect_timeout_seconds: float
-    will_delay_seconds: int
-    max_inflight_messages: int
-    max_incoming_bytes: int = 0
-    own_topics: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Secret:
-    """A text that must not be seen."""
-
-    text: str
-
-    def __repr__(self) -> str:
-        return "Secret(…)"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Will:
-    """What the broker publishes, retained, when the connection ends without a goodbye."""
-
-    topic: str
-    payload: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Connected:
-    """The broker accepted connection ``number``."""
-
-    number: int
-
-
-@dataclass(frozen=True, slots=True)
-class Disconnected:
-    """Connection ``number`` is over, or was never made. The last thing it reports.
-
-    With ``refused`` one of the two does not accept the other, which does not pass by itself as an outage does.
-    """
-
-    number: int
-    reason: str
-    refused: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Delivered:
-    """The broker has acknowledged message ``message_id`` on connection ``number``.
-
-    With ``refused`` it threw the message away, and that is why; with ``may_retry`` it may take the message later. ``unheard``:
-    it took the message, and nobody is subscribed (MQTT 5).
-    """
-
-    number: int
-    message_id: int
-    refused: str = ""
-    may_retry: bool = False
-    unheard: bool = False
-
-
-BrokerReport = Connected | Disconnected | Delivered
-
-
-class _BoundedClient(Client):
-    """A paho client that keeps no more of a packet than it may.
-
-    MQTT allows 256 MiB, and only MQTT 5 has a way to tell the broker of a smaller bound. To end the connection would not do: who has left
-    such a message, retained, would end every one.
-    """
-
-    longest_packet_bytes = _PACKET_OVERHEAD_BYTES
-    tls_error: ssl.SSLError | None = None
-    """Why TLS ended, e.g. the broker's refusal of our certificate, which comes after the handshake; paho would say only that it ended."""
-
-    def _sock_recv(self, bufsize: int) -> bytes:
-        """Read as paho does, which asks for the whole rest of a packet and adds what comes to it; beyond the bound, one byte of each piece."""
-        room = self.longest_packet_bytes - len(self._in_packet["packet"])
-        if bufsize <= room:
-            return self._received(bufsize)
-        if room > 0:
-            return self._received(room)
-        gone_by = self._received(min(bufsize, _GONE_BY_BYTES))
-        self._in_packet["to_process"] -= len(gone_by[1:])
-        return gone_by[:1]
-
-    def _received(self, most: int) -> bytes:
-        try:
-            received: bytes = super()._sock_recv(most)
-        except ssl.SSLError as error:
-            self.tls_error = error
-            raise
-        return received
-
-    def _sock_send(self, buf: bytes | bytearray) -> int:
-        """Write as paho does. A broker that has refused our certificate may be gone before CONNECT is written: its reason waits to be read."""
-        try:
-            sent: int = super()._sock_send(buf)
-        except BlockingIOError:
-            raise
-        except OSError:
-            with contextlib.suppress(OSError):
-                self._sock_recv(1)
-            raise
-        return sent
 
 
 class BrokerConnection:
@@ -216,7 +91,7 @@ class BrokerConnection:
         self._reason = ""
         self._abort_reason = ""
         self._accepted = self._refused = False
-        self._client = _client(settings, will)
+        self._client = bounded_client(settings, will)
         self._client.on_connect = self._on_connect
         self._client.on_publish = self._on_publish
         self._client.on_disconnect = self._on_disconnect
@@ -333,7 +208,7 @@ class BrokerConnection:
         with contextlib.suppress(Empty):
             while True:
                 message = self._outbox.get_nowait()
-                info = self._client.publish(message.topic, message.payload, _QOS, retain=message.retain)
+                info = self._client.publish(message.topic, message.payload, QOS, retain=message.retain)
                 if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
                     self._abort_reason = f"a message could not be sent ({MQTTErrorCode(info.rc).name})"
                     return
@@ -362,7 +237,7 @@ class BrokerConnection:
         self._accepted = True
         # Sessions are clean, so the broker remembers no subscription of the connection before.
         for subscription in self._subscriptions:
-            _, number = self._client.subscribe(subscription.topic, _QOS)
+            _, number = self._client.subscribe(subscription.topic, QOS)
             if number is not None:
                 self._asked[number] = subscription
         self._report(Connected(self._number))
@@ -443,33 +318,3 @@ class BrokerConnection:
     ) -> None:
         if flags.is_disconnect_packet_from_server:
             self._reason = f"the broker ended the connection: {reason}"
-
-
-def _client(settings: BrokerSettings, will: Will) -> _BoundedClient:
-    """Make a paho client that keeps nothing from one connection to the next.
-
-    Raises:
-        ConfigError: A TLS file cannot be used.
-    """
-    is_5 = settings.version == "5"
-    client = _BoundedClient(
-        CallbackAPIVersion.VERSION2,
-        client_id=settings.client_id,
-        clean_session=None if is_5 else True,
-        protocol=MQTTv5 if is_5 else MQTTv311,
-        reconnect_on_failure=False,
-    )
-    client.longest_packet_bytes = settings.max_incoming_bytes + _PACKET_OVERHEAD_BYTES
-    client.connect_timeout = settings.connect_timeout_seconds
-    client.max_inflight_messages_set(settings.max_inflight_messages)
-    client.max_queued_messages_set(settings.max_inflight_messages * 2)
-    will_properties = None
-    if is_5:
-        will_properties = Properties(PacketTypes.WILLMESSAGE)  # type: ignore[no-untyped-call]  # as above
-        will_properties.WillDelayInterval = settings.will_delay_seconds
-    client.will_set(will.topic, will.payload, _QOS, retain=True, properties=will_properties)
-    if settings.username is not None:
-        client.username_pw_set(settings.username, settings.password.text if settings.password else None)
-    if settings.tls is not None:
-        client.tls_set_context(client_context(settings.tls))
-    return client

@@ -14,7 +14,7 @@ from device_agent.contract.errors import ContractError
 from device_agent.contract.telemetry import Birth, CommandState, Event, Health, Reported
 from device_agent.contract.telemetry_codec import encode
 from device_agent.contract.units import encode_units, units_of
-from device_agent.telemetry.mqtt import Will
+from device_agent.telemetry.link import Will
 from device_agent.telemetry.store import Kind
 
 if TYPE_CHECKING:

@@ -109,6 +109,7 @@ class Spool:
         self._counters_read = False
         self._file_id: tuple[int, int] | None = None
         self._rows = self._bytes = self._last_id = 0
+        self._stranded_rows = 0
         self._on_disk = True
         self._store = self._open()
 
@@ -121,6 +122,11 @@ class Spool:
     def rows(self) -> int:
         """Messages not yet acknowledged, committed or not; without those on a disk that cannot be written."""
         return self._rows + len(self._pending)
+
+    @property
+    def stranded_rows(self) -> int:
+        """Messages on a disk that could be written once and cannot be now, as far as it was read; they are sent when it is back."""
+        return self._stranded_rows
 
     @property
     def size_bytes(self) -> int:
@@ -332,10 +338,13 @@ class Spool:
     def _fall_back(self, error: StorageError) -> None:
         """Leave a file that failed: a damaged one for a new file, one that cannot be written for memory."""
         self._store.close()
+        if self._on_disk:
+            self._stranded_rows = self._rows - len(self._acknowledged)
         self._rows = self._bytes = 0
         self.release()
         failure: Exception = error
         if isinstance(error, CorruptStoreError):
+            self._stranded_rows = 0
             self._acknowledged.clear()
             try:
                 self._set_aside(error)
@@ -379,7 +388,7 @@ class Spool:
         disk.write(add=moved, remove=[*self._acknowledged_on_disk, *stale], counters=counters)
         self._rows, self._bytes, highest = disk.totals()
         self._store.close()
-        self._store, self._on_disk = disk, True
+        self._store, self._on_disk, self._stranded_rows = disk, True, 0
         self._file_id = _file_id(self._path)
         self._lost, self._counters_read = counters, True
         self._last_id = max(self._last_id + shift, highest)

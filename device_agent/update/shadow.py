@@ -29,6 +29,20 @@ class Tap:
         nonfinite: Looked-at outputs that held NaN or infinity, since the start.
     """
 
+    __slots__ = (
+        "_engine",
+        "_frame",
+        "_infer",
+        "_taken",
+        "_until_look",
+        "_wanted",
+        "input_names",
+        "name",
+        "nonfinite",
+        "output_names",
+        "version",
+    )
+
     def __init__(self, engine: Engine) -> None:
         self.name: EngineName = engine.name
         self.version = engine.version
@@ -36,6 +50,7 @@ class Tap:
         self.output_names = engine.output_names
         self.nonfinite = 0
         self._engine = engine
+        self._infer = engine.infer
         self._wanted = False
         self._until_look = 1
         self._frame: list[bytes] = []
@@ -43,7 +58,7 @@ class Tap:
 
     def infer(self, inputs: Sequence[NDArray[np.generic]]) -> list[NDArray[np.generic]]:
         """See `Engine.infer`."""
-        outputs = self._engine.infer(inputs)
+        outputs = self._infer(inputs)
         if self._wanted:
             self._wanted = False
             self._frame = [_bytes(array) for array in (*inputs, *outputs)]

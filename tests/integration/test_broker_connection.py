@@ -20,8 +20,7 @@ from paho.mqtt.properties import Properties
 
 from device_agent.broker import begin_connection
 from device_agent.contract.errors import ConfigError
-from device_agent.telemetry.mqtt import (
-    BrokerConnection,
+from device_agent.telemetry.link import (
     BrokerReport,
     BrokerSettings,
     Connected,
@@ -30,6 +29,7 @@ from device_agent.telemetry.mqtt import (
     Secret,
     Will,
 )
+from device_agent.telemetry.mqtt import BrokerConnection
 from device_agent.telemetry.store import Kind, SpooledMessage
 from device_agent.telemetry.subscription import Incoming, Subscription
 from device_agent.tls import TlsFiles, client_context

@@ -20,8 +20,7 @@ import pytest
 
 from device_agent.config import parse_config
 from device_agent.enrolment.identity import IdentityFolder, utc_text
-from device_agent.telemetry.mqtt import (
-    BrokerConnection,
+from device_agent.telemetry.link import (
     BrokerReport,
     BrokerSettings,
     Connected,
@@ -29,6 +28,7 @@ from device_agent.telemetry.mqtt import (
     Disconnected,
     Will,
 )
+from device_agent.telemetry.mqtt import BrokerConnection
 from device_agent.telemetry.store import Kind, SpooledMessage
 from device_agent.telemetry.subscription import Subscription
 from device_agent.tls import TlsFiles, client_context, problem_text

@@ -19,14 +19,14 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from device_agent.contract.topics import DEFAULT_ROOT
-from device_agent.telemetry.mqtt import Connected, Delivered, Disconnected
+from device_agent.telemetry.link import Connected, Delivered, Disconnected
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from paho.mqtt.reasoncodes import ReasonCode
 
-    from device_agent.telemetry.mqtt import BrokerReport, BrokerSettings, Will
+    from device_agent.telemetry.link import BrokerReport, BrokerSettings, Will
     from device_agent.telemetry.store import SpooledMessage
 
 _QOS: Final = 1

@@ -21,7 +21,7 @@ from device_agent.engines.null import NullEngine
 from device_agent.sensors.host import boot_id, clock_is_synchronized
 from device_agent.startup import verify_artifact
 from device_agent.telemetry.courier import Courier, LinkChange, Refused
-from device_agent.telemetry.mqtt import Connected, Delivered, Disconnected
+from device_agent.telemetry.link import Connected, Delivered, Disconnected
 from device_agent.telemetry.recorder import Recorder
 from device_agent.telemetry.sampler import SpoolState
 from device_agent.telemetry.spool import Spool, SpoolLimits
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from benchmarks.fleet.protocol.inference import DrawnInference
     from device_agent.config import AgentConfig
     from device_agent.contract.telemetry import Scalar
-    from device_agent.telemetry.mqtt import BrokerReport
+    from device_agent.telemetry.link import BrokerReport
     from device_agent.update.jobs import Answer
     from device_agent.update.report import Following
     from device_agent.update.state import Notice

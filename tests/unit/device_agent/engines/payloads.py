@@ -39,6 +39,13 @@ def onnx_float(*, batch: int | str = 1) -> dict[str, bytes]:
     return {"model.onnx": _onnx_file(nodes, inputs, outputs, [bias])}
 
 
+def onnx_one_float() -> dict[str, bytes]:
+    """One input and one output, ``y = relu(x)``, as nearly every network has."""
+    inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, SHAPE)]
+    outputs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, SHAPE)]
+    return {"model.onnx": _onnx_file([helper.make_node("Relu", ["x"], ["y"])], inputs, outputs, [])}
+
+
 def onnx_int8() -> dict[str, bytes]:
     scale = helper.make_tensor("scale", TensorProto.FLOAT, [], [INT8_SCALE])
     zero = helper.make_tensor("zero", TensorProto.INT8, [], [0])

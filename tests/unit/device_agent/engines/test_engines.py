@@ -28,8 +28,8 @@ from tests.unit.device_agent.engines.engine_template import (
     EngineCase,
     cut_files_do_not_crash,
     float_reference,
-    int8_reference,
     refuses,
+    relu_reference,
     zeros_reference,
 )
 
@@ -50,19 +50,20 @@ def _float_case(engine: str, files: Mapping[str, bytes]) -> EngineCase:
     return EngineCase(engine=engine, files=files, dtype="float32", reference=float_reference, **names)
 
 
-def _int8_case(engine: str, files: Mapping[str, bytes]) -> EngineCase:
+def _one_input_case(engine: str, files: Mapping[str, bytes], dtype: str = "int8") -> EngineCase:
     names = {"inputs": ("x",), "outputs": ("y",)}
-    return EngineCase(engine=engine, files=files, dtype="int8", reference=int8_reference, **names)
+    return EngineCase(engine=engine, files=files, dtype=dtype, reference=relu_reference, **names)
 
 
 NO_BUILD_SERVER = {"ci": "", "tf_build": "", "jenkins_url": ""}
 CASES = {
     "onnx-float": _float_case("onnx", payloads.onnx_float()),
-    "onnx-int8": _int8_case("onnx", payloads.onnx_int8()),
+    "onnx-one-float": _one_input_case("onnx", payloads.onnx_one_float(), "float32"),
+    "onnx-int8": _one_input_case("onnx", payloads.onnx_int8()),
     "openvino-float": _float_case("openvino", payloads.openvino_float()),
-    "openvino-int8": _int8_case("openvino", payloads.openvino_int8()),
+    "openvino-int8": _one_input_case("openvino", payloads.openvino_int8()),
     "tflite-float": _float_case("tflite", payloads.tflite_float()),
-    "tflite-int8": _int8_case("tflite", payloads.tflite_int8()),
+    "tflite-int8": _one_input_case("tflite", payloads.tflite_int8()),
     "null": EngineCase(
         engine="null",
         files=null_payload(),

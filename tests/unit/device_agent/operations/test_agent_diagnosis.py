@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from device_agent.check.disk import look_at_spool
 from device_agent.config import parse_config
 from device_agent.config.paths import socket_path
 from device_agent.operations.diagnosis import Finding, diagnose
@@ -33,7 +34,10 @@ def test_a_folder_that_run_makes_by_itself_is_no_fault(tmp_path: Path, spool: st
 @pytest.mark.parametrize(("on_disk", "full"), [(True, "6 % full"), (False, "100 % full")])
 def test_a_spool_in_memory_is_held_against_its_own_bound(tmp_path: Path, on_disk: bool, full: str) -> None:
     config = parse_config(CONFIG.format("spool.db").encode(), origin="agent.toml", folder=tmp_path)
-    spool = {"messages": 9, "bytes": 4 << 20, "dropped_total": 0, "on_disk": on_disk}
+    stranded = 0 if on_disk else 261
+    spool = {
+        "messages": 9, "bytes": 4 << 20, "dropped_total": 0, "on_disk": on_disk, "stranded_messages": stranded
+    }  # fmt: skip
     status = {"agent": {"pid": 1, "phase": "running"}, "health": {"status": "up"}, "spool": spool}
     server = StatusServer(socket_path(config), lambda answers: answers.put(status))
     try:
@@ -41,6 +45,7 @@ def test_a_spool_in_memory_is_held_against_its_own_bound(tmp_path: Path, on_disk
     finally:
         server.close()
     assert full in found.text
+    assert found.text.endswith("0 lost in this run" if on_disk else "cannot be written; 261 more lie there")
     assert found.verdict == ("ok" if on_disk else "warning")
 
 
@@ -51,11 +56,16 @@ def test_a_disk_that_has_less_room_than_the_spool_may_take_is_told(tmp_path: Pat
     (found,) = (one for one in diagnose(config) if one.name == "disk")
     assert found.verdict == "warning"
     assert found.text.endswith(" MiB free, and the spool may take 1048577 MiB more")
+    told, problem = look_at_spool(config)
+    assert problem is None, "it may never come to that"
+    assert str(told["room"]).endswith(f"the spool may take 1048577 MiB more. {found.cure}")
+    assert "lower spool.max_bytes" in found.cure
     with (tmp_path / "spool.db").open("wb") as file:
         file.truncate(1 << 40)  # a hole: it has taken its room already
     (tmp_path / "spool.db-wal").write_bytes(bytes(1 << 20))
     (found,) = (one for one in diagnose(config) if one.name == "disk")
-    assert found.verdict == "ok"
+    assert (found.verdict, found.cure) == ("ok", "")
+    assert str(look_at_spool(config)[0]["room"]).endswith(" MiB free")
 
 
 def test_a_folder_that_cannot_be_made_is_one(tmp_path: Path) -> None:

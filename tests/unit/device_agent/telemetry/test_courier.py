@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from device_agent.telemetry.courier import Courier, CourierLimits, LinkChange, Refused
-from device_agent.telemetry.mqtt import Connected, Delivered, Disconnected
+from device_agent.telemetry.link import Connected, Delivered, Disconnected
 from device_agent.telemetry.spool import Spool, SpoolLimits
 from device_agent.telemetry.store import Kind
 

@@ -40,6 +40,15 @@ def test_count_sum_and_extremes_are_exact(values: list[int]) -> None:
     assert sum(count for _, count in histogram.buckets()) == len(values)
 
 
+@given(st.lists(st.lists(st.integers(-3, 2 * MAX_UNCLAMPED_NS), max_size=20), max_size=4))
+@settings(max_examples=150, deadline=None)
+def test_recording_many_at_once_is_the_same_as_one_by_one(batches: list[list[int]]) -> None:
+    at_once = Histogram()
+    for batch in batches:
+        at_once.record_all(batch)
+    assert state(at_once) == state(histogram_of([value for batch in batches for value in batch]))
+
+
 @given(durations.filter(bool), st.sampled_from([0.0, 0.5, 0.9, 0.95, 0.99, 1.0]))
 @settings(max_examples=200, deadline=None)
 def test_quantiles_stay_within_the_relative_error(values: list[int], share: float) -> None:

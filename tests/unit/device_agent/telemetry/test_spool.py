@@ -544,9 +544,12 @@ spool.append(Kind.EVENT, "e", b"during")
 spool.commit()
 print([notice.code for notice in spool.notices()], spool.on_disk, flush=True)
 print([m.payload for m in spool.take(1)], flush=True)
+stranded, in_memory = spool.stranded_rows, spool.rows
+print(stranded > 1, flush=True)
 spool.release()
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 print(spool.return_to_disk(), [notice.code for notice in spool.notices()], flush=True)
+print(spool.stranded_rows, spool.rows - in_memory - stranded, flush=True)
 everything = spool.take(10**6)
 print([m.payload for m in everything if m.kind is Kind.EVENT], flush=True)
 print(sum(m.kind is Kind.MEASUREMENT for m in everything) + spool.lost_total.measurements, flush=True)
@@ -565,7 +568,9 @@ def test_a_full_disk_is_said_and_nothing_is_lost_unseen(tmp_path: Path) -> None:
     assert done.stdout.splitlines() == [
         "['spool_in_memory'] False",
         "[b'during']",
+        "True",
         "True ['spool_on_disk']",
+        "0 0",
         "[b'before', b'during']",
         "60",
     ]
