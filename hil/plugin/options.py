@@ -43,6 +43,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="N",
         help="power cuts of the suite test_power_cuts, one an update (default: 4)",
     )
+    group.addoption(
+        "--rig-cuts-record",
+        default=None,
+        metavar="FILE",
+        help="keep every power cut in this file, and go on with what is in it: N is then that of all sessions together",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
