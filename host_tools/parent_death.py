@@ -6,7 +6,7 @@ import shutil
 from typing import Literal
 
 
-def dying_with_us(signal_name: Literal["TERM", "KILL"]) -> list[str]:
+def dying_with_us(signal_name: Literal["INT", "TERM", "KILL"]) -> list[str]:
     """Return what to put before a command: ``setpriv`` of util-linux, which becomes that command; nothing where it is not installed.
 
     The kernel sends the signal when the *thread* ends that started the command (prctl(2), PR_SET_PDEATHSIG), so start it from one that

@@ -15,6 +15,7 @@ import hil.suites
 from hil.errors import RigError
 from hil.table import unknown
 from host_tools.errors import InputError
+from host_tools.parent_death import dying_with_us
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -118,6 +119,7 @@ def run_session(
     environment = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
     environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     try:
+        command = [*dying_with_us("INT"), *command]
         session = subprocess.Popen(command, env=environment, stdout=_STDERR, start_new_session=True)
         status = _ended(session, look)
     finally:

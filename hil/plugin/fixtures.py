@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 import pytest
 
 from hil.errors import RigError
-from hil.plugin.options import session_key
+from hil.plugin.options import rig_key, session_key
 from hil.plugin.record import TestRecord
 from hil.protocols import FEATURES
 
@@ -91,6 +91,7 @@ def rig(
     from hil.rig import open_rig  # noqa: PLC0415
 
     opened = open_rig(name, tmp_path_factory.mktemp("rig"))
+    request.config.stash[rig_key] = opened
     _tell(
         request,
         record_testsuite_property,

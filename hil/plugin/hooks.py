@@ -8,12 +8,10 @@ import pytest
 
 from hil.errors import BootError, RigError, UnsupportedFeatureError
 from hil.plugin.fixtures import record_of
-from hil.plugin.options import session_key
+from hil.plugin.options import rig_key, session_key
 
 if TYPE_CHECKING:
     from collections.abc import Generator
-
-    from hil.rig import Rig
 
 
 @pytest.hookimpl(wrapper=True)
@@ -60,7 +58,7 @@ def pytest_runtest_makereport(
 
 def _failure_of_rig(item: pytest.Item, error: BaseException | None) -> RigError | BootError | None:
     """Return what a test ended with when it is the rig's, or what it met and took in hand itself, as a suite that counts bricks does."""
-    rig: Rig | None = getattr(item, "funcargs", {}).get("rig")
+    rig = item.config.stash.get(rig_key, None)
     if isinstance(error, BootError) and rig is not None and rig.broken is None:
         rig.broken = error  # nobody shall ask a board that is down for its logs
     if isinstance(error, (RigError, BootError)):

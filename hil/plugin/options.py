@@ -8,10 +8,13 @@ import pytest
 
 if TYPE_CHECKING:
     from hil.plugin.record import SessionRecord
+    from hil.rig import Rig
 
 RIG_HELP = "board to test on: a name (local) or the path of its TOML file; without it, tests that need a rig are skipped"
 
 session_key: pytest.StashKey[SessionRecord] = pytest.StashKey()
+rig_key: pytest.StashKey[Rig] = pytest.StashKey()
+"""Of the rig that the session has opened."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
