@@ -178,12 +178,12 @@ def test_a_machine_does_not_outlive_a_session_whose_worker_started_it(
     script = f'echo $$ >"{tmp_path}/pid"; echo "{READY}" >"$console"; exec sleep 1000'
     pytester.makepyfile(WORKER.format(folder=str(tmp_path), script=script))
     command = [sys.executable, "-m", "pytest", "-n", "1", "-p", "no:cacheprovider", "-p", "no:randomly"]
-    session = pytester.popen(command)
+    session = subprocess.Popen(command, cwd=pytester.path, stdout=subprocess.DEVNULL)
     try:
         wait_until((tmp_path / "up").exists, what="the machine is up", seconds=120)
     finally:
         session.kill()
-        session.communicate()
+        session.wait()
     number = int((tmp_path / "pid").read_text())
     wait_until(
         lambda: not Path(f"/proc/{number}").exists() or is_zombie(number), what="it is gone", seconds=120
@@ -201,7 +201,7 @@ def test_a_board_that_cannot_be_reached_after_a_cut_did_not_come_up(tmp_path: Pa
         network=RelayedNetwork(),
     )
     with pytest.raises(
-        BootError, match="has its power back and was not reached in 0 s: .*Connection refused"
+        BootError, match=r"has its power back and was not reached in 0 s: .*Connection refused"
     ):
         power.restore()
 
@@ -257,7 +257,7 @@ def test_the_test_that_met_it_fails_and_later_ones_are_skipped_with_that_cause(
         """
     )
     done = pytester.runpytest_subprocess(
-        "-rs", "--rig", str(board), "--rig-report", "page.html", "--rig-results", "results.json"
+        "-rs", f"--rig={board}", "--rig-report", "page.html", "--rig-results", "results.json"
     )
     done.assert_outcomes(passed=2, failed=1, skipped=1)
     done.stdout.fnmatch_lines(["*the board is down since *::test_cuts: the board is not up after 1 s*"])
