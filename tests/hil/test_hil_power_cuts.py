@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks import power_cuts
@@ -52,6 +52,7 @@ def filled(path: Path, *cuts: Cut) -> CutRecord:
     return record
 
 
+@settings(max_examples=25)  # each line is brought to the disk
 @given(st.lists(st.tuples(st.floats(0.0, 1e8), st.text(max_size=20)), max_size=6), st.integers(0, 60))
 def test_what_is_recorded_is_read_again_and_half_a_line_is_not_there(
     told: list[tuple[float, str]], torn: int
