@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from typing import Literal
 
 
 def dying_with_us(signal_name: Literal["INT", "TERM", "KILL"]) -> list[str]:
     """Return what to put before a command: ``setpriv`` of util-linux, which becomes that command; nothing where it is not installed.
 
-    The kernel sends the signal when the *thread* ends that started the command (prctl(2), PR_SET_PDEATHSIG), so start it from one that
-    lives as long as the process shall. What the command starts itself is not meant.
+    The kernel sends the signal when the *thread* ends that started the command (prctl(2), PR_SET_PDEATHSIG). So it is nothing, too, in any
+    thread but the main one: that may end long before the process shall. What the command starts itself is not meant.
 
     Args:
         signal_name: Which signal it gets.
     """
     program = shutil.which("setpriv")
-    return [] if program is None else [program, "--pdeathsig", signal_name, "--"]
+    is_main = threading.current_thread() is threading.main_thread()
+    return [program, "--pdeathsig", signal_name, "--"] if program is not None and is_main else []

@@ -80,7 +80,7 @@ class VirtualMachine:
     def start(self, *, boot_seconds: float) -> None:
         """Switch it on, and wait until it says on its console that it is up.
 
-        Call it from a thread that lives on: when it ends, or this process is killed, the machine goes with it.
+        When this process is killed, the machine goes with it (`dying_with_us`).
 
         Raises:
             RigError: QEMU is not installed, or fails.
