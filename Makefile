@@ -46,7 +46,7 @@ hil-qemu: hil-board ## The same on a virtual board, built once as root: make hil
 	@mkdir -p out/hil
 	$(RUN) -m pytest --pyargs hil.suites --rig qemu-$(BOARD) --rig-report out/hil/report.html --junit-xml out/hil/junit.xml --timeout 0 -p no:randomly $(ARGS)
 
-hil-cuts: hil-board ## A hundred power cuts on a virtual board, gone on with where it was ended: make hil-cuts ARGS='--sitting 10'
+hil-cuts: hil-board ## A hundred power cuts on a virtual board, gone on with where it was ended: make hil-cuts ARGS='--minutes 40'
 	$(RUN) -m benchmarks.power_cuts --rig qemu-$(BOARD) $(ARGS)
 
 hil-board: $(VENV)/.ready

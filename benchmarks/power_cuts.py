@@ -1,6 +1,7 @@
 """Power cuts in updates on a virtual board, in as many sittings as it takes; what they showed goes into docs/hil.md.
 
-    python -m benchmarks.power_cuts --sitting 10        ten of the hundred; the same again goes on where that ended
+    python -m benchmarks.power_cuts --minutes 40        as many of the hundred; the same again goes on where that ended
+    python -m benchmarks.power_cuts --sitting 10        ten of them
     python -m benchmarks.power_cuts --write-docs        the rest of them, and the figures into docs/hil.md
     python -m benchmarks.power_cuts --sitting 0         none; what earlier sittings showed
 
@@ -15,7 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,11 +29,14 @@ from hil.gate.plan import Run
 from hil.gate.session import SuiteOptions, run_session
 from hil.null_artifact import write_null_artifact
 from hil.suites.cut_record import CutRecord
-from host_tools.cli.arguments import count
+from host_tools.cli.arguments import above_zero, count
 from host_tools.cli.main import exit_status
+from host_tools.errors import OutputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from device_agent.contract.archive import ArtifactArchive
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "hil.md"
 _SOME_ARE_LEFT = 3
@@ -47,6 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except EdgewrightError as error:
         print(f"power_cuts: {error}", file=sys.stderr)
         return exit_status(error)
+    except OSError as error:
+        print(f"power_cuts: {error.filename or 'output'}: {error.strerror or error}.", file=sys.stderr)
+        return exit_status(OutputError(""))
     except KeyboardInterrupt:
         print("Interrupted; the same command goes on where it stopped.", file=sys.stderr)
         return 130
@@ -59,7 +65,8 @@ def run(options: argparse.Namespace) -> int:
         BoardError: There is no such board.
         InputError: The record is of another board, or damaged.
         RigError: The rig broke: what was recorded before is there.
-        OutputError: A file cannot be written.
+        OutputError: The record cannot be read or written.
+        OSError: Another file cannot be written.
     """
     board = load_board(options.rig)
     path = options.work / f"{board.name}.jsonl"
@@ -68,7 +75,20 @@ def run(options: argparse.Namespace) -> int:
         options.cuts, len(record.cuts) + (options.cuts if options.sitting is None else options.sitting)
     )
     if len(record.cuts) < wanted:
-        record = _sit(options.rig, path, wanted, options.cuts)
+        suites = SuiteOptions(
+            suites=("power_cuts",),
+            soak_seconds=1.0,
+            cuts=wanted,
+            cuts_record=path.resolve(),
+            cuts_minutes=options.minutes,
+        )
+        progress = _Progress(path, options.cuts)
+        artifact = _artifact(options.work)
+        run_session(
+            Run(rig=options.rig, board=board, archive=artifact), suites, options.work, look=progress.look
+        )
+        progress.look()
+        record = CutRecord(path)
     if not record.cuts:
         print("No cut was made yet.", file=sys.stderr)
         return _SOME_ARE_LEFT
@@ -83,22 +103,19 @@ def run(options: argparse.Namespace) -> int:
     return 0 if len(record.cuts) >= options.cuts else _SOME_ARE_LEFT
 
 
-def _sit(rig: str, path: Path, wanted: int, of_all: int) -> CutRecord:
-    """Run the suite until the record has so many cuts, or one of them went wrong."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    progress = _Progress(path, of_all)
-    suites = SuiteOptions(suites=("power_cuts",), soak_seconds=1.0, cuts=wanted, cuts_record=path.resolve())
-    with tempfile.TemporaryDirectory(prefix="ew-cuts-") as folder:
-        artifact = Path(folder) / "nothing.ewa"
-        write_null_artifact(artifact)
-        run = Run(rig=rig, board=load_board(rig), archive=open_artifact(artifact))
-        run_session(run, suites, path.parent, look=progress.look)
-    progress.look()
-    return CutRecord(path)
+def _artifact(folder: Path) -> ArtifactArchive:
+    """Write the artifact that every update is a version of: without an inference library, for what is tested is the update."""
+    write_null_artifact(folder / "nothing.ewa")
+    return open_artifact(folder / "nothing.ewa")
 
 
 class _Progress:
-    """Tells every cut as it ends, and about how long the rest takes."""
+    """Tells every cut as it ends, and about how long the rest takes.
+
+    Args:
+        path: The record.
+        of_all: How many cuts there shall be.
+    """
 
     def __init__(self, path: Path, of_all: int) -> None:
         self._path = path
@@ -115,11 +132,8 @@ class _Progress:
             rest = (time.monotonic() - self._began) / self._made * (self._of_all - cut.number)
             what = cut.reason or f"kept, {cut.recovery_seconds:.1f} s after the cut"
             left = f"; about {rest / 60:.0f} min to go" if rest else ""
-            print(
-                f"cut {cut.number} of {self._of_all}, at {cut.step}: {what}{left}",
-                file=sys.stderr,
-                flush=True,
-            )
+            told = f"cut {cut.number} of {self._of_all}, at {cut.step}: {what}{left}"
+            print(told, file=sys.stderr, flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -127,7 +141,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.power_cuts",
         description=lines[0],
-        epilog="\n".join(["examples:", *lines[2:5], "", *lines[6:]]),
+        epilog="\n".join(["examples:", *lines[2:6], "", *lines[7:]]),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
@@ -139,6 +153,12 @@ def _parser() -> argparse.ArgumentParser:
         type=_count_or_none,
         metavar="N",
         help="cuts of this sitting at most (default: all that are left)",
+    )
+    parser.add_argument(
+        "--minutes",
+        type=above_zero,
+        metavar="M",
+        help="begin no cut that would not end in so long, by the longest one so far; the first of a sitting is always made",
     )
     parser.add_argument(
         "--work",

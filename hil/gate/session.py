@@ -40,12 +40,14 @@ class SuiteOptions:
         soak_seconds: How long the soak lasts.
         cuts: Power cuts of the suite ``power_cuts``.
         cuts_record: Where they are kept, and gone on with; None: nowhere.
+        cuts_minutes: No cut is begun that would not end in so long; None: as long as it takes.
     """
 
     suites: tuple[str, ...]
     soak_seconds: float
     cuts: int
     cuts_record: Path | None = None
+    cuts_minutes: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse a suite that there is not."""
@@ -116,6 +118,7 @@ def run_session(
     command += [f"--rig-report={folder / f'{run.name}.html'}"]
     command += [f"--rig-soak={options.soak_seconds}", f"--rig-cuts={options.cuts}"]
     command += [f"--rig-cuts-record={options.cuts_record}"] if options.cuts_record else []
+    command += [f"--rig-cuts-minutes={options.cuts_minutes}"] if options.cuts_minutes else []
     environment = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
     environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     try:

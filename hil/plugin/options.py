@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import pytest
@@ -51,6 +52,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=None,
         metavar="FILE",
         help="keep every power cut in this file, and go on with what is in it: N is then that of all sessions together",
+    )
+    group.addoption(
+        "--rig-cuts-minutes",
+        default=math.inf,
+        type=float,
+        metavar="M",
+        help="begin no power cut that would not end in so long, by the longest one so far; the first is always made",
     )
 
 

@@ -66,8 +66,13 @@ def test_no_power_cut_in_an_update_leaves_a_board_that_does_not_come_back(
         cut_record.begin_session(rig_facts(agent.rig) | artifact_facts(artifact) | here)
         configure(agent, server)
         agent.to("model_active")
-    verified = {agent.artifact.digest}
+    begin, verified = time.monotonic(), {agent.artifact.digest}
+    most_seconds = 60.0 * request.config.getoption("--rig-cuts-minutes")
     for number in range(len(cut_record.cuts) + 1, wanted + 1):
+        longest = max((cut.seconds for cut in cut_record.cuts), default=0.0)
+        if len(verified) > 1 and time.monotonic() - begin + longest > most_seconds:
+            logger.info("%d of %d cuts; another would not end in time", number - 1, wanted)
+            break
         following = next_version(artifact, f"100.0.{number}", tmp_path)
         verified.add(following.digest)
         cut = cut_in_an_update(agent, server, following, cut_record, number, verified)

@@ -118,6 +118,8 @@ ENDED = '{"ended": {"number": 1, "step": "s", "pause_seconds": 0.5, "outcome": "
         (ENDED.replace("0.5", "NaN"), "line 1: expected power cut 1 with its outcome"),
         (ENDED.replace("0.5", "-1"), "line 1: expected power cut 1 with its outcome"),
         (ENDED.replace("0.5", '"x"'), "line 1: expected power cut 1 with its outcome"),
+        (f"{ENDED}\n\n", "line 2: expected a line of a record"),
+        (f"x\r{ENDED}", "line 1: expected a line of a record"),
         (f"{ENDED}\n{ENDED}", "line 2: expected power cut 2 with its outcome"),
     ],
 )  # fmt: skip
@@ -207,13 +209,16 @@ def test_a_sitting_that_is_killed_is_gone_on_with_and_its_figures_go_into_the_do
     told = (tmp_path / "said").read_text()
     assert "cut 1 of 500, at update_started: kept, " in told
     assert "the same command goes on where it stopped" in told
-    made = len(CutRecord(record).cuts)
+    made, was_broken_off = len(CutRecord(record).cuts), CutRecord(record).broken_off
 
     document = tmp_path / "hil.md"
     document.write_text("before\n<!-- power-cuts -->\nold\n<!-- /power-cuts -->\nafter\n")
     monkeypatch.setattr(power_cuts, "DOCUMENT", document)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    assert sit(work, f"--cuts={made + 2}", "--sitting=1") == 3, capfd.readouterr().err[-4000:]
+    assert sit(work, f"--cuts={made + 2}", "--minutes=0.0001") == 3, capfd.readouterr().err[-4000:]
+    assert (len(CutRecord(record).cuts), CutRecord(record).broken_off) == (made + 1, was_broken_off)
+    assert sit(work, "--sitting=0", f"--json={tmp_path}") == 7
+    assert f"{tmp_path}: Is a directory" in capfd.readouterr().err
     figures = tmp_path / "figures.json"
     assert sit(work, f"--cuts={made + 2}", "--write-docs", f"--json={figures}") == 0
     counts = f"| cuts | {made + 2}, in 3 sittings;"
