@@ -8,7 +8,7 @@
 Each sitting is a session of the suite `test_power_cuts`, with a disk of its own. Every cut is on this machine's disk before the next
 one begins, so a sitting may be broken off at any moment: the cut that was underway is counted as broken off, and made again. The board
 has to be built (`edgewright hil board build x86_64`, as root, once); `make hil-cuts` does that too. Exit status: 0 all cuts were made
-and each ended well; 1 one of them did not; 3 some are still to be made; 130 interrupted; else as `edgewright`.
+and each ended well; 1 one of them did not, or the suite failed or was skipped; 3 some are still to be made; 130 interrupted; else as `edgewright`.
 """
 
 from __future__ import annotations
@@ -74,6 +74,7 @@ def run(options: argparse.Namespace) -> int:
     wanted = min(
         options.cuts, len(record.cuts) + (options.cuts if options.sitting is None else options.sitting)
     )
+    is_sound = True
     if len(record.cuts) < wanted:
         suites = SuiteOptions(
             suites=("power_cuts",),
@@ -82,23 +83,18 @@ def run(options: argparse.Namespace) -> int:
             cuts_record=path.resolve(),
             cuts_minutes=options.minutes,
         )
-        progress = _Progress(path, options.cuts)
-        artifact = _artifact(options.work)
-        run_session(
-            Run(rig=options.rig, board=board, archive=artifact), suites, options.work, look=progress.look
-        )
-        progress.look()
+        is_sound = _sit(Run(rig=options.rig, board=board, archive=_artifact(options.work)), suites, options)
         record = CutRecord(path)
     if not record.cuts:
         print("No cut was made yet.", file=sys.stderr)
-        return _SOME_ARE_LEFT
+        return _SOME_ARE_LEFT if is_sound else 1
     text = markdown_of(record)
     print(text, end="")
     if options.json:
         options.json.write_text(json.dumps(document_of(record), indent=2), encoding="utf-8")
     if options.write_docs:
         write_marked(DOCUMENT, MARK, text)
-    if any(cut.outcome != "kept" for cut in record.cuts):
+    if not is_sound or any(cut.outcome != "kept" for cut in record.cuts):
         return 1
     return 0 if len(record.cuts) >= options.cuts else _SOME_ARE_LEFT
 
@@ -107,6 +103,17 @@ def _artifact(folder: Path) -> ArtifactArchive:
     """Write the artifact that every update is a version of: without an inference library, for what is tested is the update."""
     write_null_artifact(folder / "nothing.ewa")
     return open_artifact(folder / "nothing.ewa")
+
+
+def _sit(run: Run, suites: SuiteOptions, options: argparse.Namespace) -> bool:
+    """Run the suite; say whether it passed, and on standard error why not."""
+    progress = _Progress(options.work / f"{run.board.name}.jsonl", options.cuts)
+    results = run_session(run, suites, options.work, look=progress.look)
+    progress.look()
+    for test in results.tests:
+        if test.outcome != "passed":
+            print(f"{test.name}: {test.outcome}: {test.reason}", file=sys.stderr)
+    return all(test.outcome == "passed" for test in results.tests)
 
 
 class _Progress:

@@ -192,6 +192,18 @@ def test_nothing_is_told_of_a_record_without_a_cut(tmp_path: Path, capfd: pytest
     assert "local.jsonl: line 1: expected" in capfd.readouterr().err
 
 
+# As the next: a session of pytest in a process of its own.
+@pytest.mark.timeout(900)
+def test_a_suite_that_is_skipped_is_no_sitting(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    board = tmp_path / "own.toml"
+    board.write_text('[board]\nkind = "tests.hil.bare_rig:open_rig"\ntargets = ["cortex-a-tflite"]\n')
+    assert power_cuts.main([f"--rig={board}", f"--work={tmp_path / 'work'}"]) == 1
+    assert "skipped: rig 'own' has no power, network" in capfd.readouterr().err
+
+
 # A session of pytest with an agent and a broker: on a busy machine it is long in coming.
 @pytest.mark.timeout(900)
 def test_a_sitting_that_is_killed_is_gone_on_with_and_its_figures_go_into_the_document(
