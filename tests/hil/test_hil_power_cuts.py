@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks import power_cuts
-from benchmarks.power_cuts_figures import document_of, markdown_of
+from benchmarks.power_cuts_figures import MARK, document_of, markdown_of
 from hil.suites.cut_record import Cut, CutRecord
 from hil.suites.updating import STEPS
 from host_tools.errors import InputError, OutputError
@@ -176,6 +176,7 @@ def test_the_figures_of_a_record(tmp_path: Path) -> None:
     assert "Cut 7, at `update_activated`, brick: not up: Kernel panic" in text
     assert "| `update_activated` | 2 | 1 | median 33.0 s (33.0 to 33.0 s) |" in text
     json.dumps(document_of(record), allow_nan=False)
+    assert f"<!-- {MARK} -->\n" in power_cuts.DOCUMENT.read_text(), "where they go"
 
 
 def sit(work: Path, *arguments: str) -> int:
