@@ -14,7 +14,7 @@ DATA ?=
 RIG ?= local
 BOARD ?= x86_64
 
-.PHONY: help setup demo test environments conformance hil hil-qemu check format deb deb-check bench bench-peers clean
+.PHONY: help setup demo test environments conformance hil hil-qemu hil-cuts hil-board check format deb deb-check bench bench-peers clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -42,11 +42,16 @@ hil: $(VENV)/.ready ## The suites of hardware in the loop: make hil RIG=local, o
 	@mkdir -p out/hil
 	$(RUN) -m pytest --pyargs hil.suites --rig "$(RIG)" --rig-report out/hil/report.html --junit-xml out/hil/junit.xml -p no:randomly $(ARGS)
 
-hil-qemu: $(VENV)/.ready ## The same on a virtual board, built once as root: make hil-qemu BOARD=aarch64 ARGS='--rig-cuts 100'
-	@scripts/system-packages mosquitto openssh-client $(if $(filter x86_64,$(BOARD)),qemu-system-x86,qemu-system-arm) qemu-utils mmdebstrap kmod e2fsprogs
+hil-qemu: hil-board ## The same on a virtual board, built once as root: make hil-qemu BOARD=aarch64
 	@mkdir -p out/hil
-	$(RUN) -m host_tools hil board build $(BOARD)
 	$(RUN) -m pytest --pyargs hil.suites --rig qemu-$(BOARD) --rig-report out/hil/report.html --junit-xml out/hil/junit.xml --timeout 0 -p no:randomly $(ARGS)
+
+hil-cuts: hil-board ## A hundred power cuts on a virtual board, gone on with where it was ended: make hil-cuts ARGS='--minutes 40'
+	$(RUN) -m benchmarks.power_cuts --rig qemu-$(BOARD) $(ARGS)
+
+hil-board: $(VENV)/.ready
+	@scripts/system-packages mosquitto openssh-client $(if $(filter x86_64,$(BOARD)),qemu-system-x86,qemu-system-arm) qemu-utils mmdebstrap kmod e2fsprogs
+	$(RUN) -m host_tools hil board build $(BOARD)
 
 check: $(VENV)/.ready ## Format, lint, types, imports
 	$(RUN) -m ruff format --check .

@@ -17,6 +17,7 @@ Layout:
     measurement.py      `Measurement`: name, unit, limits, marginal
     golden.py           outputs against golden outputs, in LSB, with a tolerance per engine
     latency.py          percentiles with the count that they need
+    throttling.py       whether the processor was slowed down while figures were taken
     plugin/             the pytest plugin (``pytest --rig local``)
     report/             its page
     suites/             the tests that ship (``pytest --pyargs hil.suites --rig local``)

@@ -126,9 +126,14 @@ class Agent:
         """Return its events of one name."""
         return [event for event in self.said.events if event.name == name]
 
-    def log(self) -> str:
-        """Return what it wrote to its log, of all starts."""
-        return self.rig.files.read(self.log_file).decode(errors="replace")
+    def log(self, *, offset: int = 0) -> str:
+        """Return what it wrote to its log, of all starts, from a byte on."""
+        return self.rig.files.read(self.log_file, offset=offset).decode(errors="replace")
+
+    def log_bytes(self) -> int:
+        """Return how long its log is: asked on the board, for after a power cut it may be shorter than what was read before."""
+        told = self.rig.shell.run(["stat", "-c", "%s", self.log_file]).stdout
+        return int(told) if told.strip().isdigit() else 0
 
     def results(self, path: str = "results.jsonl") -> list[dict[str, Any]]:
         """Return the whole lines of its file of results."""

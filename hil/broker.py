@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from hil.errors import RigError
 from host_tools.free_port import free_port
+from host_tools.parent_death import dying_with_us
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,7 +54,9 @@ class Broker:
             RigError: It ended, or does not listen in time.
         """
         with (self._folder / "broker.log").open("ab") as log:
-            self._process = subprocess.Popen(self._command(), stdout=log, stderr=log)
+            self._process = subprocess.Popen(
+                [*dying_with_us("KILL"), *self._command()], stdout=log, stderr=log
+            )
         deadline = time.monotonic() + _START_SECONDS
         while not _listens(self.port):
             if self._process.poll() is not None or time.monotonic() > deadline:

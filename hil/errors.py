@@ -36,6 +36,12 @@ class RigError(DeviceError):
     code = "rig"
 
 
+class BootError(DeviceError):
+    """The board has its power back and does not come up: the very brick that tests look for, and no failure of the rig."""
+
+    code = "boot"
+
+
 class AgentError(DeviceError):
     """The agent did not do what it was told within its time, or ended; the message has its last words."""
 

@@ -134,6 +134,7 @@ class Power(Protocol):
 
         Raises:
             RigError: It stays off.
+            BootError: It is on, and does not come up.
         """
         ...
 

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, TypeVar
 
 from hil.board import load_board
-from hil.errors import BoardError, RigError, UnsupportedFeatureError
+from hil.errors import BoardError, BootError, RigError, UnsupportedFeatureError
 from hil.protocols import FEATURES, Feature
 from hil.table import unknown
 
@@ -71,7 +71,7 @@ class Rig:
         sysfs_root: Where the agent reads its sensors.
         facts: What else the report says of it: name and value.
         close_parts: Gives back what the drivers hold.
-        broken: The first failure of the rig itself; from then on nothing is tried again.
+        broken: The first failure of the rig itself, or that the board does not come up; from then on nothing is tried again.
     """
 
     board: Board
@@ -82,7 +82,7 @@ class Rig:
     sysfs_root: str = "/sys"
     facts: Mapping[str, str] = field(default_factory=dict)
     close_parts: Callable[[], None] = lambda: None
-    broken: RigError | None = None
+    broken: RigError | BootError | None = None
 
     @property
     def features(self) -> tuple[Feature, ...]:
@@ -149,11 +149,19 @@ class Rig:
         return self._part("interface", self.parts.interface)
 
     def close(self) -> None:
-        """Kill what runs on it and give back what it holds."""
+        """Kill what runs on it and give back what it holds.
+
+        Raises:
+            RigError: It cannot; of what is broken already, that is not told again.
+        """
         try:
-            self.parts.shell.kill_all()
-        finally:
-            self.close_parts()
+            try:
+                self.parts.shell.kill_all()
+            finally:
+                self.close_parts()
+        except RigError:
+            if self.broken is None:
+                raise
 
     def close_last(self, close: Callable[[], None]) -> None:
         """Give something back after all that is given back already: what the drivers stand on."""

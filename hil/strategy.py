@@ -5,14 +5,14 @@
     off -> booted -> agent_up -> model_active
 
 Down goes in order too (the agent is stopped before the board), but to `off`, which is a power cut. The first failure of the rig itself is
-kept, and every later transition raises it again: what is broken is not tried a second time.
+kept, as is that the board did not come up, and every later transition raises it again: what is broken is not tried a second time.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
-from hil.errors import RigError
+from hil.errors import BootError, RigError
 
 if TYPE_CHECKING:
     from hil.rig import Rig
@@ -66,16 +66,17 @@ class Strategy:
 
         Raises:
             RigError: The rig failed, now or before.
+            BootError: The board has power and does not come up, now or before.
             AgentError: The agent did not do what it was told.
             UnsupportedFeatureError: It has no power to switch.
         """
-        if self._rig.broken is not None:
-            raise RigError(
-                f"rig {self._rig.board.name!r} is broken: {self._rig.broken}"
-            ) from self._rig.broken
+        broken = self._rig.broken
+        if broken is not None:
+            what = "is down" if isinstance(broken, BootError) else "is broken"
+            raise type(broken)(f"rig {self._rig.board.name!r} {what}: {broken}") from broken
         try:
             self._go(wanted)
-        except RigError as error:
+        except (RigError, BootError) as error:
             self._rig.broken = error
             raise
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from hil.errors import BootError, RigError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -54,6 +56,11 @@ class SwitchedPower:
     def restore(self) -> None:
         """See `Power.restore`; the ways back to this machine are made anew."""
         self._on()
-        self._connection.open(within_seconds=self._boot_seconds)
+        try:
+            self._connection.open(within_seconds=self._boot_seconds)
+        except RigError as error:
+            raise BootError(
+                f"the board has its power back and was not reached in {self._boot_seconds:g} s: {error}"
+            ) from error
         self._network.expose_anew()
         self._set_up_again()

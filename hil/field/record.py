@@ -10,7 +10,7 @@ import numpy as np
 
 from hil.errors import FieldError
 from hil.scenario.scenario import LONGEST_SECONDS
-from host_tools.review.store.sensors import Role, thermal_role
+from host_tools.review.sensor_role import Role, thermal_role
 from host_tools.review.store.windows import Selection
 
 if TYPE_CHECKING:

@@ -15,9 +15,10 @@ import hil.suites
 from hil.errors import RigError
 from hil.table import unknown
 from host_tools.errors import InputError
+from host_tools.parent_death import dying_with_us
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from hil.gate.plan import Run
 
@@ -26,6 +27,7 @@ _PREFIX = "test_"
 _WITH_RESULTS = (0, 1)
 """Exit statuses of pytest after which every test has an outcome: all passed, or some failed."""
 _STDERR = 2
+_LOOK_SECONDS = 1.0
 _PUT_AWAY_SECONDS = 120.0
 
 
@@ -37,11 +39,15 @@ class SuiteOptions:
         suites: Names, without ``test_``.
         soak_seconds: How long the soak lasts.
         cuts: Power cuts of the suite ``power_cuts``.
+        cuts_record: Where they are kept, and gone on with; None: nowhere.
+        cuts_minutes: No cut is begun that would not end in so long; None: as long as it takes.
     """
 
     suites: tuple[str, ...]
     soak_seconds: float
     cuts: int
+    cuts_record: Path | None = None
+    cuts_minutes: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse a suite that there is not."""
@@ -87,13 +93,16 @@ def suite_file(name: str) -> Path:
     return _FOLDER / f"{_PREFIX}{name}.py"
 
 
-def run_session(run: Run, options: SuiteOptions, folder: Path) -> SessionResults:
+def run_session(
+    run: Run, options: SuiteOptions, folder: Path, *, look: Callable[[], None] = lambda: None
+) -> SessionResults:
     """Run suites against an artifact on a board; pytest's own words go to standard error.
 
     Args:
         run: Artifact and board.
         options: Which suites, and how long.
         folder: Gets ``BOARD-TARGET.json`` and ``BOARD-TARGET.html``: results and page.
+        look: Called every second while it runs.
 
     Raises:
         RigError: The rig broke, or the session did not come to its end: nothing is said of the artifact.
@@ -108,10 +117,14 @@ def run_session(run: Run, options: SuiteOptions, folder: Path) -> SessionResults
     command += [f"--rig={run.rig}", f"--rig-artifact={run.archive.path}", f"--rig-results={results}"]
     command += [f"--rig-report={folder / f'{run.name}.html'}"]
     command += [f"--rig-soak={options.soak_seconds}", f"--rig-cuts={options.cuts}"]
+    command += [f"--rig-cuts-record={options.cuts_record}"] if options.cuts_record else []
+    command += [f"--rig-cuts-minutes={options.cuts_minutes}"] if options.cuts_minutes else []
     environment = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
     environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     try:
-        status = _ended(subprocess.Popen(command, env=environment, stdout=_STDERR, start_new_session=True))
+        command = [*dying_with_us("INT"), *command]
+        session = subprocess.Popen(command, env=environment, stdout=_STDERR, start_new_session=True)
+        status = _ended(session, look)
     finally:
         settings.unlink()
     if status not in _WITH_RESULTS or not results.exists():
@@ -122,10 +135,14 @@ def run_session(run: Run, options: SuiteOptions, folder: Path) -> SessionResults
     return _results(json.loads(results.read_bytes()), run)
 
 
-def _ended(session: subprocess.Popen[bytes]) -> int:
+def _ended(session: subprocess.Popen[bytes], look: Callable[[], None]) -> int:
     """Return how a session ended. Whoever interrupts us interrupts it, once: it has agents, brokers and boards to put away."""
     try:
-        return session.wait()
+        while True:
+            try:
+                return session.wait(_LOOK_SECONDS)
+            except subprocess.TimeoutExpired:
+                look()
     except BaseException:
         session.send_signal(signal.SIGINT)
         try:

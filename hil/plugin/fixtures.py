@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
-from hil.plugin.options import session_key
+from hil.errors import RigError
+from hil.plugin.options import rig_key, session_key
 from hil.plugin.record import TestRecord
 from hil.protocols import FEATURES
 
@@ -89,6 +91,7 @@ def rig(
     from hil.rig import open_rig  # noqa: PLC0415
 
     opened = open_rig(name, tmp_path_factory.mktemp("rig"))
+    request.config.stash[rig_key] = opened
     _tell(
         request,
         record_testsuite_property,
@@ -184,8 +187,9 @@ def make_agent(
     if rig.parts.interface is not None and rig.broken is None:
         rig.interface.plug_in()
         rig.interface.shape()
-    if rig.parts.console is not None and rig.broken is None:
-        record.add_log("console", rig.console.text())
+    if rig.parts.console is not None:  # of a board that is down most of all
+        with contextlib.suppress(RigError):
+            record.add_log("console", rig.console.text())
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What a rig cannot do is skipped with its reason, so is everything once it is broken; what was measured beyond its limits fails."""
+"""What a rig cannot do is skipped with its reason, so is all once it is broken or its board down; what was measured beyond its limits fails."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hil.errors import RigError, UnsupportedFeatureError
+from hil.errors import BootError, RigError, UnsupportedFeatureError
 from hil.plugin.fixtures import record_of
-from hil.plugin.options import session_key
+from hil.plugin.options import rig_key, session_key
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -17,10 +17,9 @@ if TYPE_CHECKING:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
     """Skip what cannot be set up here."""
-    broken = item.config.stash[session_key].broken
-    if broken and "rig" in getattr(item, "fixturenames", ()):
-        test, cause = broken
-        pytest.skip(f"the rig is broken since {test}: {cause}")
+    no_use = item.config.stash[session_key].no_use
+    if no_use and "rig" in getattr(item, "fixturenames", ()):
+        pytest.skip(no_use)
     try:
         return (yield)
     except UnsupportedFeatureError as error:
@@ -47,11 +46,21 @@ def pytest_runtest_makereport(
     """Note a rig's failure, and put on the report what the test left behind."""
     report = yield
     session = item.config.stash[session_key]
-    error = call.excinfo.value if call.excinfo else None
-    if not session.broken and isinstance(error, RigError):
-        session.broken = (item.nodeid, str(error))
+    failure = _failure_of_rig(item, call.excinfo.value if call.excinfo else None)
+    if failure is not None:
+        session.note(item.nodeid, failure)
     if report.when == "teardown":
         # Attributes of a report travel from pytest-xdist's workers to the session that writes the page.
         report.__dict__["hil"] = record_of(item).document()
         report.__dict__["hil_facts"] = dict(session.facts)
     return report
+
+
+def _failure_of_rig(item: pytest.Item, error: BaseException | None) -> RigError | BootError | None:
+    """Return what a test ended with when it is the rig's, or what it met and took in hand itself, as a suite that counts bricks does."""
+    rig = item.config.stash.get(rig_key, None)
+    if isinstance(error, BootError) and rig is not None and rig.broken is None:
+        rig.broken = error  # nobody shall ask a board that is down for its logs
+    if isinstance(error, (RigError, BootError)):
+        return error
+    return rig.broken if rig is not None else None

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
     from hil.plugin.record import SessionRecord
+    from hil.rig import Rig
 
 RIG_HELP = "board to test on: a name (local) or the path of its TOML file; without it, tests that need a rig are skipped"
 
 session_key: pytest.StashKey[SessionRecord] = pytest.StashKey()
+rig_key: pytest.StashKey[Rig] = pytest.StashKey()
+"""Of the rig that the session has opened."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -42,6 +46,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type=int,
         metavar="N",
         help="power cuts of the suite test_power_cuts, one an update (default: 4)",
+    )
+    group.addoption(
+        "--rig-cuts-record",
+        default=None,
+        metavar="FILE",
+        help="keep every power cut in this file, and go on with what is in it: N is then that of all sessions together",
+    )
+    group.addoption(
+        "--rig-cuts-minutes",
+        default=math.inf,
+        type=float,
+        metavar="M",
+        help="begin no power cut that would not end in so long, by the longest one so far; the first is always made",
     )
 
 

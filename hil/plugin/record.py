@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from hil.errors import BootError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from hil.errors import RigError
     from hil.measurement import Measurement
 
-RESULTS_VERSION = "1.0"
+RESULTS_VERSION = "1.1"
 """Of the JSON of ``--rig-results``."""
 KEPT_CHARACTERS = 60_000
 """Of a log; its end is kept."""
@@ -73,18 +76,37 @@ class SessionRecord:
         facts: What was tested, with what, where: name and value.
         tests: One a test, in order.
         broken: Test id and message of the rig's first failure; empty while it is whole.
+        down: The same where it was the board that did not come up; one of the two is empty.
     """
 
     facts: dict[str, str] = field(default_factory=dict)
     tests: dict[str, TestLine] = field(default_factory=dict)
     broken: tuple[str, str] | tuple[()] = ()
+    down: tuple[str, str] | tuple[()] = ()
+
+    def note(self, test: str, failure: RigError | BootError) -> None:
+        """Keep what a test met, unless there is something that came before."""
+        if self.broken or self.down:
+            return
+        if isinstance(failure, BootError):
+            self.down = (test, str(failure))
+        else:
+            self.broken = (test, str(failure))
+
+    @property
+    def no_use(self) -> str:
+        """Why nothing more can be tested on the rig; empty while it can."""
+        if self.down:
+            return f"the board is down since {': '.join(self.down)}"
+        return f"the rig is broken since {': '.join(self.broken)}" if self.broken else ""
 
     def document(self) -> dict[str, Any]:
-        """Return it as JSON has it: facts, the rig's failure if it broke, and of every test outcome, reason and measurements."""
+        """Return it as JSON has it: facts, what broke, and of every test outcome, reason and measurements."""
         return {
             "schema_version": RESULTS_VERSION,
             "facts": self.facts,
             "broken": list(self.broken),
+            "down": list(self.down),
             "tests": [
                 {
                     "name": test.name,

@@ -52,7 +52,8 @@ def render_page(session: SessionRecord) -> str:
             title=f"Hardware in the loop: {session.facts.get('rig', 'no rig')}",
             counts=[(outcome, counts[outcome], _CHIPS[outcome]) for outcome in _ORDER if counts[outcome]],
             seconds=sum(test.seconds for test in tests),
-            broken=_broken(session),
+            broken=_no_use(session, "the rig is broken", session.broken),
+            down=_no_use(session, "the board is down", session.down),
             facts=[
                 (_LABELS.get(name, name.replace("_", " ")), value) for name, value in session.facts.items()
             ],
@@ -62,9 +63,10 @@ def render_page(session: SessionRecord) -> str:
     )
 
 
-def _broken(session: SessionRecord) -> str:
-    skips = [test.reason for test in session.tests.values() if test.reason.startswith("the rig is broken")]
-    return skips[0] if skips else ": ".join(session.broken)
+def _no_use(session: SessionRecord, reason: str, first: tuple[str, str] | tuple[()]) -> str:
+    """Return why tests were skipped: what a worker of pytest-xdist met is known here by that alone."""
+    skips = [test.reason for test in session.tests.values() if test.reason.startswith(reason)]
+    return skips[0] if skips else ": ".join(first)
 
 
 def _measurements(test: TestLine) -> list[dict[str, Any]]:

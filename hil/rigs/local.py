@@ -22,6 +22,7 @@ from hil.errors import BoardError, RigError
 from hil.protocols import Completed
 from hil.rig import Parts, Rig
 from hil.table import read_table
+from host_tools.parent_death import dying_with_us
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -94,11 +95,13 @@ class LocalShell:
     def spawn(
         self, command: Sequence[str], *, log: str, environment: Mapping[str, str] | None = None
     ) -> LocalProgram:
-        """See `Shell.spawn`."""
+        """See `Shell.spawn`; the program dies with this process."""
+        if shutil.which(command[0], path=self._environment.get("PATH")) is None:
+            raise RigError(f"{command[0]}: cannot be started: not found.")
         try:
             with Path(log).open("ab") as stream:
                 process = subprocess.Popen(
-                    command,
+                    [*dying_with_us("KILL"), *command],
                     stdin=subprocess.DEVNULL,
                     stdout=stream,
                     stderr=stream,

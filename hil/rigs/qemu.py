@@ -16,7 +16,7 @@ from hil.drivers.relayed_network import RelayedNetwork
 from hil.drivers.replayed_sysfs import ReplayedSysfs
 from hil.drivers.shaped_interface import ShapedInterface
 from hil.drivers.switched_power import SwitchedPower
-from hil.errors import BoardError, RigError
+from hil.errors import BoardError, BootError, RigError
 from hil.rigs.ssh import SshHost, rig_over
 from hil.table import bounded, read_table
 from hil.virtual.accelerator import WantedAccelerator, accelerator_for
@@ -99,7 +99,7 @@ def open_rig(board: Board, folder: Path) -> Rig:
     )
     connection = SshConnection(_address(image, folder, port), folder, slowness=board.section.slowness)
     try:
-        machine.start(boot_seconds=virtual.boot_seconds)
+        _boot_first(machine, virtual)
         connection.open(within_seconds=virtual.boot_seconds)
         rig = _rig(board, virtual, recipe, machine, connection)
         rig.facts = machine.facts()
@@ -109,6 +109,15 @@ def open_rig(board: Board, folder: Path) -> Rig:
         raise
     rig.close_last(machine.cut)
     return rig
+
+
+def _boot_first(machine: VirtualMachine, virtual: VirtualBoard) -> None:
+    try:
+        machine.start(boot_seconds=virtual.boot_seconds)
+    except BootError as error:  # nothing was tested on it yet
+        raise RigError(
+            str(error), hint="Is it slow? resource.boot_seconds; else build its image anew."
+        ) from error
 
 
 def _rig(

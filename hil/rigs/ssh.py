@@ -160,8 +160,10 @@ def rig_over(
 
     def close() -> None:
         network.close()
-        files.remove(host.folder)
-        connection.close()
+        try:
+            files.remove(host.folder)
+        finally:
+            connection.close()
 
     return Rig(
         board=board,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from hil.errors import AgentError, UnsupportedFeatureError
+from hil.errors import AgentError, BootError, UnsupportedFeatureError
 from hil.scenario.scenario import NEEDS
 from hil.scenario.schedule import Action, schedule
 
@@ -104,23 +104,34 @@ def run_scenario(
     if any("disk" in NEEDS[fault.kind] for fault in scenario.faults):
         player.use_small_disk()
     agent.start(**scenario.agent)
+    try:
+        _play(scenario, schedule(scenario, seed), agent, player, outcome)
+        _settle(scenario, agent, outcome)
+    except BootError as error:  # the board's failure, and so the scenario's outcome
+        outcome.unmet.append(str(error))
+    _judge(scenario, agent, outcome)
+    return outcome
+
+
+def _play(
+    scenario: Scenario, actions: Iterable[Action], agent: Agent, player: _Player, outcome: Outcome
+) -> None:
     begin = time.monotonic()
-    for action in schedule(scenario, seed):
+    for action in actions:
         _listen_until(agent, begin + action.at_seconds)
         outcome.played.append((time.monotonic() - begin, action))
         if action.verb == "temperature":
             outcome.temperatures.append((time.monotonic() - begin, action.value))
         player.do(action)
     _listen_until(agent, begin + scenario.duration_seconds)
-    _end(scenario, agent, outcome)
-    return outcome
 
 
 def _listen_until(agent: Agent, moment: float) -> None:
     agent.listen_for(max(0.0, moment - time.monotonic()))
 
 
-def _end(scenario: Scenario, agent: Agent, outcome: Outcome) -> None:
+def _settle(scenario: Scenario, agent: Agent, outcome: Outcome) -> None:
+    """Wait until what is on its way has come, and stop the agent."""
     expected = scenario.expectation
     try:
         count = len(agent.windows)
@@ -145,6 +156,10 @@ def _end(scenario: Scenario, agent: Agent, outcome: Outcome) -> None:
         )
     except AgentError as error:
         outcome.unmet.append(str(error))
+
+
+def _judge(scenario: Scenario, agent: Agent, outcome: Outcome) -> None:
+    expected = scenario.expectation
     outcome.starts = agent.starts
     outcome.inferences, outcome.errors = totals(agent)
     outcome.missing_messages = agent.said.missing_count

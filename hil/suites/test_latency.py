@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hil.latency import MLPERF_COUNTS, after_warm_up, latency_of
+from hil.throttling import throttled_by
 
 if TYPE_CHECKING:
     from hil.agent import Agent
@@ -23,19 +24,6 @@ LEAST_SECONDS = 2.0
 MOST_SECONDS = 20.0
 WATTS = 4.0
 BACK_TO_BACK = {"kind": "null", "rate_hz": 0.0}
-THROTTLING = ("cooling_", "_throttle", "throttled", "frequency_cap")
-
-
-def throttling(agent: Agent) -> list[str]:
-    """Return the names of readings that say that the processor was slowed down at any time."""
-    return sorted(
-        {
-            reading.name
-            for sample in agent.said.thermal
-            for reading in sample.readings
-            if reading.name.startswith("cooling_") and reading.value
-        }
-    )
 
 
 def measure_long_enough(agent: Agent) -> float:
@@ -54,7 +42,7 @@ def test_latency_of_one_frame_after_another(agent: Agent, measure: Measure, hil_
     agent.start(source=BACK_TO_BACK)
     measure_long_enough(agent)
     assert agent.stop() == 0
-    slowed = throttling(agent)
+    slowed = throttled_by(agent.said.thermal)
     if slowed:
         pytest.skip(f"invalid: the processor was throttled meanwhile ({', '.join(slowed)})")
     windows, warm_up = after_warm_up(agent.windows, count=WARM_UP_COUNT, seconds=WARM_UP_SECONDS)
@@ -99,7 +87,7 @@ def test_figures_taken_while_it_is_throttled_are_found_out(rig: Rig, agent: Agen
     rig.thermal.set_throttled(is_throttled=True)
     try:
         agent.start(source=BACK_TO_BACK)
-        agent.wait_for(lambda: throttling(agent), what="a reading that tells the throttling")
+        agent.wait_for(lambda: throttled_by(agent.said.thermal), what="a reading that tells the throttling")
         assert agent.stop() == 0
     finally:
         rig.thermal.set_throttled(is_throttled=False)

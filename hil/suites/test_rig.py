@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from hil.protocols import Program
     from hil.rig import Rig
 
+    Turn = Callable[[], None]
+
 SECONDS = 30.0
 ALL_BYTES = bytes(range(256)) * 17
 SILENT_SECONDS = 1.0
@@ -217,34 +219,37 @@ def test_the_clock_jumps_and_comes_back(rig: Rig) -> None:
     assert off_seconds() == pytest.approx(0.0, abs=1.0)
 
 
-@pytest.mark.needs("disk")
-def test_the_small_disk_is_full_and_has_room_again(rig: Rig, folder: str) -> None:
-    script = 'while :; do if head -c 1000 /dev/zero >>"$0/probe"; then echo room; else echo full; fi; sleep 0.05; done'
+def turn_by_turn(
+    rig: Rig, folder: str, *, script: str, mebibytes: int, words: tuple[str, str], turns: tuple[Turn, Turn]
+) -> None:
+    """Let a program write to the small disk again and again: it says the first word; after a turn the second, after the other the first."""
+    good, bad = (word.encode() for word in words)
     rig.files.write(f"{folder}/log", b"")
-    program = rig.shell.spawn([*rig.disk.shrink(1), "sh", "-c", script, rig.disk.folder], log=f"{folder}/log")
-    until(rig, lambda: b"room" in rig.files.read(f"{folder}/log"))
-    rig.disk.fill()
-    until(rig, lambda: b"full" in rig.files.read(f"{folder}/log"))
+    command = [*rig.disk.shrink(mebibytes), "sh", "-c", script, rig.disk.folder]
+    program = rig.shell.spawn(command, log=f"{folder}/log")
+    until(rig, lambda: good in rig.files.read(f"{folder}/log"))
+    turns[0]()
+    until(rig, lambda: bad in rig.files.read(f"{folder}/log"))
     seen = len(rig.files.read(f"{folder}/log"))
-    rig.disk.free()
-    until(rig, lambda: b"room" in rig.files.read(f"{folder}/log", offset=seen))
+    turns[1]()
+    until(rig, lambda: good in rig.files.read(f"{folder}/log", offset=seen))
     program.kill()
 
 
-@pytest.mark.needs("write_protection")
+@pytest.mark.needs("disk")
+def test_the_small_disk_is_full_and_has_room_again(rig: Rig, folder: str) -> None:
+    script = 'while :; do if head -c 1000 /dev/zero >>"$0/probe"; then echo room; else echo full; fi; sleep 0.05; done'
+    turns = (rig.disk.fill, rig.disk.free)
+    turn_by_turn(rig, folder, script=script, mebibytes=1, words=("room", "full"), turns=turns)
+
+
+@pytest.mark.needs("disk", "write_protection")
 def test_the_small_disk_is_read_only_for_open_files_too_and_can_be_written_again(
     rig: Rig, folder: str
 ) -> None:
     script = 'exec 3>>"$0/probe"; while :; do if head -c 100 /dev/zero >&3; then echo wrote; else echo refused; fi; sleep 0.05; done'
-    rig.files.write(f"{folder}/log", b"")
-    program = rig.shell.spawn([*rig.disk.shrink(4), "sh", "-c", script, rig.disk.folder], log=f"{folder}/log")
-    until(rig, lambda: b"wrote" in rig.files.read(f"{folder}/log"))
-    rig.write_protection.protect()
-    until(rig, lambda: b"refused" in rig.files.read(f"{folder}/log"))
-    seen = len(rig.files.read(f"{folder}/log"))
-    rig.write_protection.release()
-    until(rig, lambda: b"wrote" in rig.files.read(f"{folder}/log", offset=seen))
-    program.kill()
+    turns = (rig.write_protection.protect, rig.write_protection.release)
+    turn_by_turn(rig, folder, script=script, mebibytes=4, words=("wrote", "refused"), turns=turns)
 
 
 @pytest.mark.needs("network", "interface")

@@ -40,14 +40,14 @@ def configure(agent: Agent, server: ReleaseServer) -> None:
     )
 
 
-def hear(agent: Agent, text: str, *, times: int = 1) -> None:
-    """Wait until the log has a text so often: sooner than telemetry would tell."""
+def hear(agent: Agent, text: str, *, offset: int = 0) -> None:
+    """Wait until the log has a text, from a byte on: sooner than telemetry would tell."""
     longest = LONGEST_SECONDS * agent.rig.board.section.slowness
     deadline = time.monotonic() + longest
     asked = time.monotonic()
-    while agent.log().count(text) < times:
-        assert time.monotonic() < deadline, f"{text}: not within {longest:g} s\n{agent.log()[-3000:]}"
-        assert not agent.has_ended(), agent.log()[-3000:]
+    while text not in (log := agent.log(offset=offset)):
+        assert time.monotonic() < deadline, f"{text}: not within {longest:g} s\n{log[-3000:]}"
+        assert not agent.has_ended(), log[-3000:]
         # To ask costs a slow board time that the agent needs: no more than half of it.
         time.sleep(max(MOMENT_SECONDS, time.monotonic() - asked))
         asked = time.monotonic()

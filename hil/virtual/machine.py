@@ -7,14 +7,16 @@ the board flushed (``fsync``) is there: QEMU passes a flush on to this machine's
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import time
 from typing import TYPE_CHECKING
 
-from hil.errors import RigError
+from hil.errors import BootError, RigError
 from hil.virtual.layout import READY
 from hil.virtual.programs import run_here
 from hil.virtual.qmp import Qmp
+from host_tools.parent_death import dying_with_us
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,31 +80,25 @@ class VirtualMachine:
     def start(self, *, boot_seconds: float) -> None:
         """Switch it on, and wait until it says on its console that it is up.
 
+        When this process is killed, the machine goes with it (`dying_with_us`).
+
         Raises:
-            RigError: QEMU is not installed or ends, or the board is not up in time.
+            RigError: QEMU is not installed, or fails.
+            BootError: The board ends by itself, or is not up in time; the message has its console's last lines.
         """
         self._make_disks()
         begin = self._console.stat().st_size if self._console.exists() else 0
-        try:
-            with self._log.open("ab") as log:
-                self._process = subprocess.Popen(
-                    self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-                )
-        except OSError as error:
-            raise RigError(
-                f"{self._recipe.emulator}: cannot be started: {error.strerror or error}.",
-                hint=f"apt-get install {self._recipe.emulator_package}",
-            ) from error
+        self._process = process = self._started()
         deadline = time.monotonic() + boot_seconds
-        while READY not in (said := self.console(begin)):
-            if self._process.poll() is not None:
+        while READY not in self.console(begin):
+            status = process.poll()
+            if status == 0:  # with -no-reboot QEMU ends in order when the board's kernel panics
+                raise BootError(f"the board ended by itself as it booted; {self._last_words(begin)}")
+            if status is not None:
                 why = self._log.read_text(errors="replace").strip().splitlines()
                 raise RigError(f"{self._recipe.emulator} ended: {why[-1] if why else 'without a word'}")
             if time.monotonic() > deadline:
-                last = "\n".join(said.splitlines()[-_SHOWN_LINES:])
-                raise RigError(
-                    f"the board is not up after {boot_seconds:g} s; its console says last:\n{last}"
-                )
+                raise BootError(f"the board is not up after {boot_seconds:g} s; {self._last_words(begin)}")
             time.sleep(_MOMENT)
 
     def cut(self) -> None:
@@ -177,6 +173,30 @@ class VirtualMachine:
             *("-netdev", f"user,id=outside,ipv6=off,net=10.0.3.0/24,host={HOST}"),
             *("-device", f"virtio-net-pci,netdev=outside,id={_FIELD_DEVICE},romfile="),
         ]
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        if shutil.which(self._recipe.emulator) is None:
+            raise RigError(
+                f"{self._recipe.emulator}: cannot be started: it is not installed.",
+                hint=f"apt-get install {self._recipe.emulator_package}",
+            )
+        try:
+            with self._log.open("ab") as log:
+                return subprocess.Popen(
+                    [*dying_with_us("KILL"), *self.command()],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                )
+        except OSError as error:
+            raise RigError(
+                f"{self._recipe.emulator}: cannot be started: {error.strerror or error}."
+            ) from error
+
+    def _last_words(self, begin: int) -> str:
+        last = self.console(begin).splitlines()[-_SHOWN_LINES:]
+        return "its console says last:\n" + "\n".join(last) if last else "its console says nothing."
 
     def _make_disks(self) -> None:
         with self._spool.open("ab") as stream:

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from hil.errors import FieldError
 from hil.field.curves import CELSIUS_WITHIN
 from hil.field.outages import HELD_SECONDS
 from hil.field.record import MOST_EVENTS, FieldRecord, Samples, read_record
 from hil.field.recover import Recovered, recover
-from hil.field.spans import simplified, spans, stepped
 from hil.field.write import encode_scenario
 from hil.scenario.parse import parse_scenario
 from hil.scenario.scenario import Fault, FaultKind, Load, PowerPoint, Scenario, TemperaturePoint
@@ -313,40 +309,3 @@ def test_a_recovered_scenario_is_played_on_the_local_rig(
     assert main(["hil", "scenario", "run", str(out), f"--rig-artifact={artifact}", "--json"]) == 0
     played = json.loads(capsys.readouterr().out)
     assert (played["starts"], played["unmet"]) == (2, [])
-
-
-curves = st.lists(st.floats(-50.0, 150.0), min_size=1, max_size=60)
-
-
-@settings(deadline=None)  # a busy machine is no fault
-@given(values=curves, within=st.floats(0.0, 20.0))
-def test_simplified_curves_pass_every_sample_as_near_as_promised(values: list[float], within: float) -> None:
-    times, samples = np.arange(len(values), dtype=np.float64), np.array(values)
-    places = simplified(times, samples, within=within)
-    assert {0, len(values) - 1} <= set(places.tolist())
-    assert np.all(np.diff(places) > 0)
-    drawn = np.interp(times, times[places], samples[places])
-    assert np.abs(drawn - samples).max() <= within + 1e-9
-
-
-@settings(deadline=None)  # a busy machine is no fault
-@given(values=curves, within=st.floats(0.0, 20.0))
-def test_steps_are_as_near_as_promised(values: list[float], within: float) -> None:
-    samples = np.array(values)
-    places = stepped(samples, within=within)
-    held = samples[places[np.searchsorted(places, np.arange(len(values)), side="right") - 1]]
-    assert np.abs(held - samples).max() <= within
-
-
-@settings(deadline=None)  # a busy machine is no fault
-@given(values=st.lists(st.sampled_from([0.0, 1.0, 2.0]), max_size=40))
-def test_spans_cover_everything_once(values: list[float]) -> None:
-    times = np.arange(len(values), dtype=np.float64)
-    found = spans(times, np.array(values))
-    for time, value in zip(times.tolist(), values, strict=True):
-        assert any(one.begin <= time <= one.end and one.value == value for one in found)
-    assert all(one.end == after.begin and one.value != after.value for one, after in pairwise(found))
-
-
-def test_an_empty_curve_has_no_spans() -> None:
-    assert spans(np.zeros(0), np.zeros(0)) == []

@@ -13,7 +13,13 @@ from hypothesis import strategies as st
 
 from device_agent.contract.archive import ArtifactArchive
 from device_agent.contract.errors import ArchiveError
-from device_agent.contract.telemetry import Envelope, ExponentialHistogram, InferenceWindow
+from device_agent.contract.telemetry import (
+    Envelope,
+    ExponentialHistogram,
+    InferenceWindow,
+    Reading,
+    ThermalSample,
+)
 from device_agent.telemetry.histogram import RELATIVE_ERROR, SCALE, Histogram
 from hil.artifact import golden_inputs, golden_outputs, sample_artifact
 from hil.board import GoldenTolerance
@@ -21,8 +27,10 @@ from hil.errors import AgentError
 from hil.golden import GoldenComparison
 from hil.latency import MLPERF_COUNTS, SHARES, after_warm_up, latency_of, least_count
 from hil.measurement import Measurement
+from hil.throttling import throttled_by
 from host_tools.errors import TargetError
 from tests.integration.support import onnx_artifact
+from tests.unit.host_tools.review.telemetry_messages import envelope
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -207,3 +215,36 @@ def test_what_is_wrong_with_a_sample_or_its_target_is_said(tmp_path: Path) -> No
     )
     with pytest.raises(ArchiveError, match="no array"):
         golden_inputs(damaged)
+
+
+def thermal(seq: int, **values: float) -> ThermalSample:
+    readings = tuple(
+        Reading(name=name, value=value, source="hwmon", scope="cpu", quality="sampled")
+        for name, value in values.items()
+    )
+    return ThermalSample(envelope=envelope(seq), readings=readings)
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "found"),
+    [
+        ({"cooling_cpufreq_cpu0_ratio": 0.0}, {"cooling_cpufreq_cpu0_ratio": 0.5}, ["cooling_cpufreq_cpu0_ratio"]),
+        ({"cooling_cpufreq_cpu0_ratio": 0.5}, {"cooling_cpufreq_cpu0_ratio": 0.0}, ["cooling_cpufreq_cpu0_ratio"]),
+        ({"rpi_throttled_state": 1.0}, {}, ["rpi_throttled_state"]),
+        ({"rpi_throttled_occurred_state": 1.0}, {"rpi_throttled_occurred_state": 1.0}, []),
+        ({"cpu_package_throttle_total": 7.0}, {"cpu_package_throttle_total": 8.0}, ["cpu_package_throttle_total"]),
+        ({"cpu_package_throttle_total": 7.0}, {"cpu_package_throttle_total": 7.0}, []),
+        ({"cpu_frequency_cap_ratio": 1.0}, {"cpu_frequency_cap_ratio": 0.6}, ["cpu_frequency_cap_ratio"]),
+        ({"cpu_frequency_cap_ratio": 0.6}, {"cpu_frequency_cap_ratio": 0.6}, []),
+        ({"cooling_pwm_fan_ratio": 0.5, "cpu_celsius": 90.0}, {"cooling_pwm_fan_ratio": 1.0}, []),
+    ],
+    ids=["cooling", "cooled before", "firmware", "long ago", "count rises", "count stays", "cap falls", "cap stays", "fan"],
+)  # fmt: skip
+def test_what_tells_that_the_processor_was_slowed_down(
+    first: dict[str, float], then: dict[str, float], found: list[str]
+) -> None:
+    assert throttled_by([thermal(1, **first), thermal(2, **then)]) == found
+    gone = replace(
+        thermal(3), readings=(Reading(name="rpi_throttled_state", value=None, source="rpi", scope="firmware", quality="unavailable"),)
+    )  # fmt: skip
+    assert throttled_by([gone]) == []

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,8 +17,8 @@ from hil.drivers.openssh import SshAddress, SshConnection
 from hil.errors import BoardError, RigError, UnsupportedFeatureError
 from hil.rig import open_rig
 from host_tools.free_port import free_port
-from tests.hil.suite_session import lacking, run_suites
-from tests.integration.support import wait_until
+from tests.hil.suite_session import ROOT, lacking, run_suites
+from tests.integration.support import can_connect, wait_until
 
 if TYPE_CHECKING:
     pass
@@ -37,6 +40,53 @@ def test_a_small_disk_on_which_nothing_runs_cannot_be_filled(tmp_path: Path) -> 
     with pytest.raises(UnsupportedFeatureError, match="has no 'interface'"):
         rig.interface.unplug()
     rig.close()
+
+
+HOLDING = """
+import sys, time
+from pathlib import Path
+from hil.broker import Broker
+from hil.rig import open_rig
+folder = Path(sys.argv[1])
+rig = open_rig("local", folder)
+rig.shell.spawn(["sh", "-c", 'echo $$ >"$0"; exec sleep 1000', str(folder / "program")], log=str(folder / "log"))
+broker = Broker(folder / "broker")
+broker.start()
+(folder / "held").write_text(str(broker.port))
+time.sleep(1000)
+"""
+
+
+def test_agents_and_brokers_do_not_outlive_a_session_that_is_killed(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    holder = subprocess.Popen([sys.executable, "-c", HOLDING, str(tmp_path)], env=environment)
+    try:
+        held, number = tmp_path / "held", tmp_path / "program"
+        wait_until(
+            lambda: held.exists() and held.read_text() and number.exists(), what="both run", seconds=120
+        )
+        wait_until(number.read_text, what="its number is told")
+    finally:
+        holder.kill()  # SIGKILL: nothing of ours is run any more
+        holder.wait()
+    wait_until(lambda: not runs(int(number.read_text())), what="the program is gone")
+    wait_until(lambda: not can_connect(int(held.read_text())), what="the broker is gone")
+
+
+def runs(number: int) -> bool:
+    try:
+        return ") Z " not in Path(f"/proc/{number}/stat").read_text()
+    except OSError:
+        return False
+
+
+def test_a_program_outlives_the_thread_that_started_it(tmp_path: Path) -> None:
+    rig = open_rig("local", tmp_path)
+    with ThreadPoolExecutor(1) as pool:
+        program = pool.submit(rig.shell.spawn, ["sleep", "1000"], log=str(tmp_path / "log")).result()
+    assert program.status() is None
+    rig.close()
+    assert program.status() == -signal.SIGKILL
 
 
 def test_the_ssh_rig_is_as_the_template_says(tmp_path: Path, sshd: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
-import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +15,7 @@ import psutil
 
 from benchmarks.fleet.protocol.costs import family
 from host_tools.errors import InputError, OutputError
+from host_tools.parent_death import dying_with_us
 
 if TYPE_CHECKING:
     import random
@@ -46,7 +46,7 @@ class Programs:
         self._logs.mkdir(parents=True, exist_ok=True)
         with (self._logs / f"{name}.log").open("ab") as log:
             self.running[name] = subprocess.Popen(
-                [*_dying_with_us(), *map(str, command)],
+                [*dying_with_us("TERM"), *map(str, command)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -143,9 +143,3 @@ def _runs(process: psutil.Process) -> bool:
         return bool(process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
-
-
-def _dying_with_us() -> list[str]:
-    """Return what begins a command so that it ends when this process is killed."""
-    program = shutil.which("setpriv")  # of util-linux, which every Debian has
-    return [] if program is None else [program, "--pdeathsig", "TERM", "--"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from host_tools.errors import InputError, OutputError
 from host_tools.free_port import free_port
+from host_tools.parent_death import dying_with_us
 from host_tools.review.wire_text import harmless
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class Processes:
             self._logs.mkdir(exist_ok=True)
             with log.open("ab") as stream:
                 handle = subprocess.Popen(
-                    [*_dying_with_us(), *command],
+                    [*dying_with_us("TERM"), *command],
                     stdin=subprocess.DEVNULL,
                     stdout=stream,
                     stderr=stream,
@@ -169,12 +169,6 @@ def _kill(handle: subprocess.Popen[bytes]) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(handle.pid, signal.SIGKILL)
         handle.wait()
-
-
-def _dying_with_us() -> list[str]:
-    """Return what begins a command so that it ends when this process is killed."""
-    program = shutil.which("setpriv")  # of util-linux, which every Debian has
-    return [] if program is None else [program, "--pdeathsig", "TERM", "--"]
 
 
 def require_free(port: int) -> int:

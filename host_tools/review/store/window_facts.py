@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from device_agent.contract.model_names import MAIN_MODEL
+from host_tools.review.sensor_role import Role
 from host_tools.review.store import histograms, message_ledger, window_rows
 from host_tools.review.store.dirty_windows import FINEST, window_start
-from host_tools.review.store.sensors import Role
 from host_tools.review.store.window_rows import WindowRows, column
 from host_tools.review.store.window_totals import RemovedTotals, rises, streams
 from host_tools.review.store.windows import Histograms

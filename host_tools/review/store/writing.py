@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from host_tools.review.sensor_role import Role
 from host_tools.review.store import clock_evidence, message_ledger
 from host_tools.review.store.alarm_words import AlarmWords
 from host_tools.review.store.arrivals import FAREWELL_SEQ, Arrivals, arrivals
@@ -19,7 +20,6 @@ from host_tools.review.store.keys import REFUSED
 from host_tools.review.store.limits import Refusals
 from host_tools.review.store.message_ledger import Stretches
 from host_tools.review.store.schema import TABLES
-from host_tools.review.store.sensors import Role
 from host_tools.review.store.windows import Written
 
 if TYPE_CHECKING:
