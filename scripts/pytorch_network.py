@@ -1,9 +1,11 @@
-"""Export a small PyTorch network by both of its ONNX exporters. For an environment with torch, onnx and onnxscript; `scripts/try_pytorch.py` runs it.
+"""Export a small PyTorch network by both of its ONNX exporters, in an environment with torch, onnx and onnxscript.
+
+`scripts/try_pytorch.py` runs it; it imports nothing of this project.
 
     python scripts/pytorch_network.py FOLDER
 
-Writes ``exported.onnx`` (`torch.export`, by way of an `ExportedProgram`), ``traced.onnx`` (the old exporter, by tracing), both with an open batch,
-and ``samples.npz``: images, and what the network itself gives of each.
+Writes ``exported.onnx`` (`torch.export`, by way of an `ExportedProgram`) and ``traced.onnx`` (the old exporter, by tracing), both with an open
+batch, and ``samples.npz``: images, and what the network itself gives of each.
 """
 
 from __future__ import annotations
@@ -13,14 +15,14 @@ from pathlib import Path
 
 import numpy as np
 import torch  # type: ignore[import-not-found]  # in an environment of its own
-from torch import nn  # type: ignore[import-not-found]
 
+nn = torch.nn
 SAMPLES = 16
 OPSET = 18
 
 
 class SmallNetwork(nn.Module):  # type: ignore[misc]  # its base has no types here
-    """A convolutional stem with a residual, one attention layer over its pixels, and a classifier; of shape (batch, 3, 16, 16) to (batch, 10)."""
+    """A convolutional stem with a residual, one attention layer over its pixels, a classifier: (batch, 3, 16, 16) to (batch, 10)."""
 
     def __init__(self) -> None:
         super().__init__()

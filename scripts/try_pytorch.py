@@ -1,8 +1,8 @@
 """Take in and convert what both ONNX exporters of PyTorch write: ``python scripts/try_pytorch.py --python .venv-pytorch/bin/python``.
 
 `make pytorch` does, with an environment that has torch; nothing else here needs one. A small network with a Conv, a residual and attention is
-exported, each file is read, held against what PyTorch itself gave, and converted. What was found is printed; the first thing that is wrong ends it
-with status 1.
+exported, each file is read, held against what PyTorch itself gave, and converted. What was found is printed; the first thing that is wrong
+ends it with status 1.
 """
 
 from __future__ import annotations
