@@ -41,7 +41,7 @@ class SmallNetwork(nn.Module):  # type: ignore[misc]  # its base has no types he
         """Return one score a class."""
         stem = self.stem(image)
         tokens = (stem + self.depthwise(stem)).flatten(2).transpose(1, 2)
-        # With an axis of heads: the exporter of torch 2.13 writes attention over four axes only.
+        # With an axis of heads: onnxscript 0.7 writes attention over four axes only.
         query, key, value = (one.unsqueeze(1) for one in self.attention(self.norm(tokens)).chunk(3, dim=-1))
         tokens = tokens + nn.functional.scaled_dot_product_attention(query, key, value).squeeze(1)
         tokens = tokens + self.mixed(tokens)
