@@ -14,14 +14,14 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import torch  # type: ignore[import-not-found]  # in an environment of its own
+import torch  # in an environment of its own
 
 nn = torch.nn
 SAMPLES = 16
 OPSET = 18
 
 
-class SmallNetwork(nn.Module):  # type: ignore[misc]  # its base has no types here
+class SmallNetwork(nn.Module):
     """A convolutional stem with a residual, one attention layer over its pixels, a classifier: (batch, 3, 16, 16) to (batch, 10)."""
 
     def __init__(self) -> None:
