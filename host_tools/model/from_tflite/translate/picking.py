@@ -1,10 +1,11 @@
-"""What picks or rearranges elements: GATHER, GATHER_ND, EMBEDDING_LOOKUP, DEPTH_TO_SPACE and SPACE_TO_DEPTH."""
+"""What picks or rearranges elements: GATHER, GATHER_ND, ONE_HOT, EMBEDDING_LOOKUP, DEPTH_TO_SPACE and SPACE_TO_DEPTH."""
 
 from __future__ import annotations
 
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+import numpy as np
 from onnx import TensorProto
 
 from host_tools.model.from_tflite.session import CHANNELS_FIRST
@@ -47,6 +48,28 @@ def gather_nd(call: Call) -> None:
     call.write(call.node("GatherND", call.read(0), _indices(call, 1)))
 
 
+def one_hot(call: Call) -> None:
+    """Write a ONE_HOT.
+
+    A negative index gives a row of the value for off here, and counts from the end in ONNX, so it becomes one that is out of range.
+    """
+    if not call.is_constant(1):
+        raise call.unsupported("its depth is computed, so that nobody knows the shape that it gives.")
+    (rows,) = call.integers(1)
+    indices, depth = _indices(call, 0), call.constant(np.asarray(rows, np.int64))
+    if not call.is_constant(0) or min(call.integers(0), default=0) < 0:
+        is_negative = call.node("Less", indices, call.constant(np.asarray(0, np.int64)))
+        indices = call.node("Where", is_negative, depth, indices)
+    off_and_on = call.node("Concat", *(call.reshaped(call.read(place), (1,)) for place in (3, 2)), axis=0)
+    axis = call.axis(call.setting("Axis", -1), len(call.shape(0)) + 1)
+    kind = call.output_type(0)
+    if kind == TensorProto.FLOAT:
+        call.write(call.node("OneHot", indices, depth, off_and_on, axis=axis))
+    else:  # ONNX Runtime's kernel has few combinations of types
+        whole = call.node("Cast", off_and_on, to=TensorProto.INT64)
+        call.write(call.node("Cast", call.node("OneHot", indices, depth, whole, axis=axis), to=kind))
+
+
 def embedding_lookup(call: Call) -> None:
     """Write an EMBEDDING_LOOKUP: the indices come first."""
     _require_within(call, 0, call.shape(1)[0] if call.shape(1) else 0)
@@ -70,6 +93,7 @@ TRANSLATORS: Mapping[str, Callable[[Call], None]] = MappingProxyType(
         "EMBEDDING_LOOKUP": embedding_lookup,
         "GATHER": gather,
         "GATHER_ND": gather_nd,
+        "ONE_HOT": one_hot,
         "SPACE_TO_DEPTH": space_to_depth,
     }
 )

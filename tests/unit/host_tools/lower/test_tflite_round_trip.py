@@ -22,8 +22,11 @@ from targets import catalog
 
 EVERY = {f"{kind}-{case.name}": case for kind, cases in (("int", (*CASES, TWO_ENDS)), ("float", FLOAT), ("function", FUNCTIONS)) for case in cases}  # fmt: skip
 
-WITHOUT_IMAGES = {"add_of_activations_of_ranks"}
-"""Nothing in it says which axis is the channels, so what goes out lies as our lowering takes four axes to lie: one Transpose more."""
+WITHOUT_IMAGES = {
+    "add_of_activations_of_ranks", "computed_pairs", "one_hot_along_the_last_axis", "one_hot_of_channels",
+}  # fmt: skip
+"""Nothing in it, or in what is made of indices there, says which axis is the channels, so what goes out lies as our lowering takes four axes to lie:
+one or two Transposes more."""
 
 
 def comes_back(case: Case, folder: Path, *, counted: bool = True) -> None:

@@ -10,6 +10,7 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
+from host_tools.errors import UnsupportedOperatorError
 from host_tools.model import load
 from host_tools.model.from_tflite.translate import TRANSLATORS
 from host_tools.model.reference import FloatRunner
@@ -186,7 +187,7 @@ OPS: tuple[Op, ...] = (
 )  # fmt: skip
 
 COMPOSED = {
-    "DEQUANTIZE", "EMBEDDING_LOOKUP", "FILL", "LOGICAL_AND", "LOGICAL_NOT", "LOGICAL_OR", "QUANTIZE", "RANGE", "REDUCE_ALL", "REDUCE_ANY",
+    "DEQUANTIZE", "EMBEDDING_LOOKUP", "FILL", "LOGICAL_AND", "LOGICAL_NOT", "LOGICAL_OR", "ONE_HOT", "QUANTIZE", "RANGE", "REDUCE_ALL", "REDUCE_ANY",
     "SELECT", "SELECT_V2", "TOPK_V2",
 }  # fmt: skip
 """Operators of tests of their own, below, in `test_tflite_inputs`, of quantized files and of the round trip."""
@@ -291,6 +292,39 @@ def test_logic_and_choices(tmp_path: Path) -> None:
     model.operator("SELECT", [no, x, y], [older], options=options("Select"))
     outs = [no, every, some, picked, older]
     agrees(model.write([x, y], outs), tmp_path)
+
+
+@pytest.mark.parametrize(("axis", "shape"), [(-1, (3, 4, 3)), (1, (3, 3, 4))])
+@pytest.mark.parametrize("kind", ["FLOAT32", "INT32", "BOOL"])
+def test_rows_of_one_hot_with_indices_of_which_some_are_negative(
+    kind: str, axis: int, shape: tuple[int, ...], tmp_path: Path
+) -> None:
+    model = TfliteModel()
+    x = model.tensor("x", (3, 4), "FLOAT32")
+    indices, out = model.tensor("indices", (3, 4), "INT32"), model.tensor("out", shape, kind)
+    model.operator("CAST", [x], [indices], options=options("Cast"))
+    numpy_type = {"FLOAT32": np.float32, "INT32": np.int32, "BOOL": np.bool_}[kind]
+    given = (np.asarray(3, np.int32), np.asarray(1, numpy_type), np.asarray(0, numpy_type))
+    settings = [
+        model.tensor(f"c{place}", (), KINDS[one.dtype.name], data=one) for place, one in enumerate(given)
+    ]
+    model.operator("ONE_HOT", [indices, *settings], [out], options=options("OneHot", axis=axis))
+    agrees(model.write([x], [out]), tmp_path)
+
+
+def test_a_computed_depth_is_refused(tmp_path: Path) -> None:
+    model = TfliteModel()
+    x, depth = model.tensor("x", (2,), "INT32"), model.tensor("depth", (), "INT32")
+    on, off = (
+        model.tensor(name, (), "FLOAT32", data=np.asarray(value, np.float32))
+        for name, value in (("on", 1), ("off", 0))
+    )
+    out = model.tensor("out", (2, 3), "FLOAT32")
+    model.operator("ONE_HOT", [x, depth, on, off], [out], options=options("OneHot", axis=-1))
+    path = tmp_path / "model.tflite"
+    path.write_bytes(model.write([x, depth], [out]))
+    with pytest.raises(UnsupportedOperatorError, match="ONE_HOT 'out': its depth is computed"):
+        load(path)
 
 
 def test_a_vector_of_conditions_chooses_rows(tmp_path: Path) -> None:
