@@ -30,8 +30,7 @@ def codes_of(values: Real, qparams: QParams, rounding: Rounding = "half_even") -
         qparams: One scale and zero point, one per index of ``qparams.axis``, or one per group.
         rounding: What becomes of a quotient half way between two codes; a property of the target.
     """
-    # In place and without a float64 copy of the values, here and below: of a large table these arrays are the most memory that a conversion
-    # takes.
+    # In place, and without a float64 copy of the values, here and below: of a large table these are the most memory that a conversion takes.
     codes = unsaturated_codes_of(values, qparams, rounding)
     return np.clip(codes, qparams.quant_min, qparams.quant_max, out=codes)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from lowering_cases import Case
 from lowering_template import Samples
 from random_networks import networks
@@ -18,13 +19,14 @@ from device_agent.engines import onnx as onnx_engine
 from device_agent.sources.adapt import to_payload, to_source
 from host_tools.lower.lowering import LOWERINGS, lower
 from host_tools.model.reference import FloatRunner
+from targets import catalog
 from tests.conformance.running import float_plan, float_target
 
 if TYPE_CHECKING:
     from device_agent.engines.engine import EngineLoader
     from host_tools.lower.payload import Payload
     from host_tools.model import FloatModel
-    from targets.profile import Format
+    from targets.profile import CapabilityProfile, Format
 
 
 class FloatPathTemplate:
@@ -34,12 +36,17 @@ class FloatPathTemplate:
     load: ClassVar[EngineLoader]
 
     @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
-    @given(case=networks())
-    def test_the_file_is_the_float_model(self, case: Case) -> None:
+    @given(case=networks(), choice=st.integers(0, 2))
+    def test_the_file_is_the_float_model(self, case: Case, choice: int) -> None:
         with tempfile.TemporaryDirectory() as folder:
             model = load_case(case, Path(folder))
-        profile = float_target(self.format_)
+        profiles = self.profiles()
+        profile = profiles[choice % len(profiles)]
         self.require_same(model, lower(model, float_plan(model, profile), profile))
+
+    def profiles(self) -> tuple[CapabilityProfile, ...]:
+        """Return the targets to write for."""
+        return (float_target(self.format_),)
 
     def require_same(self, model: FloatModel, payload: Payload) -> None:
         """Hold the engine's outputs against ONNX Runtime's of the float model."""
@@ -68,6 +75,10 @@ class TestOpenVino(FloatPathTemplate):
 
 class TestTflite(FloatPathTemplate):
     format_ = "tflite"
+
+    def profiles(self) -> tuple[CapabilityProfile, ...]:
+        """Targets that take newer and older operator versions."""
+        return tuple(map(catalog.load, ("cortex-a-tflite", "cortex-a-tflite-legacy", "nxp-neutron")))
 
     def require_same(self, model: FloatModel, payload: Payload) -> None:
         """On both kernel sets, and what is between the operators too."""
