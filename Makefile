@@ -14,7 +14,7 @@ DATA ?=
 RIG ?= local
 BOARD ?= x86_64
 
-.PHONY: help setup demo test environments conformance hil hil-qemu hil-cuts hil-board check format deb deb-check bench bench-peers clean
+.PHONY: help setup demo test environments conformance pytorch hil hil-qemu hil-cuts hil-board check format deb deb-check bench bench-peers clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -36,6 +36,9 @@ environments: .venv-tensorflow/.ready .venv-tflite-legacy/.ready .venv-tflite-mi
 
 conformance: $(VENV)/.ready ## Every node test of the onnx package in every format: make conformance, or ARGS=--write to record them anew
 	$(RUN) -m tests.conformance $(ARGS)
+
+pytorch: $(VENV)/.ready .venv-pytorch/.ready ## Export a small network by both exporters of PyTorch, and convert it (1 GB to install)
+	$(RUN) scripts/try_pytorch.py --python .venv-pytorch/bin/python
 
 hil: $(VENV)/.ready ## The suites of hardware in the loop: make hil RIG=local, or RIG=path/to/board.toml
 	@scripts/system-packages mosquitto openssh-client
@@ -77,7 +80,7 @@ bench: $(VENV)/.ready .venv-bench/.ready ## Measure against the peers: make benc
 bench-peers: .venv-aimet/.ready .venv-quark/.ready .venv-esp-ppq/.ready ## Environments of the peers that need PyTorch, for `make bench` (4 GB)
 
 clean: ## Remove everything that was made here
-	rm -rf $(VENV) .venv-labgrid .venv-tflite-legacy .venv-tensorflow .venv-tflite-micro .venv-qnn .venv-rknn .venv-vela .venv-bench .venv-aimet .venv-quark .venv-esp-ppq .venv-onnx2tf .swupdate build dist out *.egg-info
+	rm -rf $(VENV) .venv-labgrid .venv-tflite-legacy .venv-tensorflow .venv-tflite-micro .venv-qnn .venv-rknn .venv-vela .venv-bench .venv-aimet .venv-quark .venv-esp-ppq .venv-onnx2tf .venv-pytorch .swupdate build dist out *.egg-info
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -147,6 +150,11 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	@touch $@
 
 # PyTorch's CPU build is on an index of its own: where pip would take the CUDA build, name that index in PIP_EXTRA_INDEX_URL.
+.venv-pytorch/.ready: pyproject.toml
+	$(call make_venv,.venv-pytorch)
+	@.venv-pytorch/bin/python $(PIP_INSTALL_LAZY) 'torch==2.13.0' 'onnx==1.23.2' onnxscript numpy
+	@touch $@
+
 .venv-aimet/.ready: pyproject.toml
 	$(call make_venv,.venv-aimet)
 	@.venv-aimet/bin/python $(PIP_INSTALL) 'aimet-onnx==2.42.0' 'torch==2.13.0' 'onnxruntime==1.32.0'

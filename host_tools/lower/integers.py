@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from host_tools.plan.codes import Real
     from host_tools.plan.quantization_plan import IntegerType, QParams
     from targets.profile import Rounding
 
@@ -30,7 +31,7 @@ _DTYPES: Mapping[IntegerType, type[np.integer]] = MappingProxyType(
 
 
 def quantize_array(
-    values: NDArray[np.generic], qparams: QParams, rounding: Rounding, *, where: str = "tensor"
+    values: Real, qparams: QParams, rounding: Rounding, *, where: str = "tensor"
 ) -> NDArray[np.integer]:
     """Return ``saturate(round(values / scale) + zero_point)``.
 
@@ -47,11 +48,11 @@ def quantize_array(
         LoweringError: A value is NaN, or the parameters do not fit the shape or the type.
     """
     codes = _unsaturated(values, qparams, rounding, where=where)
-    return np.clip(codes, qparams.quant_min, qparams.quant_max).astype(_DTYPES[qparams.dtype])
+    return np.clip(codes, qparams.quant_min, qparams.quant_max, out=codes).astype(_DTYPES[qparams.dtype])
 
 
 def quantize_bias(
-    values: NDArray[np.generic], qparams: QParams, rounding: Rounding, *, where: str = "bias"
+    values: Real, qparams: QParams, rounding: Rounding, *, where: str = "bias"
 ) -> NDArray[np.integer]:
     """Return the codes of a bias, refusing to saturate: a clipped bias shifts a whole channel.
 
@@ -87,7 +88,7 @@ def dequantize_array(codes: NDArray[np.integer], qparams: QParams, *, where: str
         LoweringError: The parameters do not fit the shape.
     """
     _require_fit(qparams, codes.shape, where=where)
-    return values_of(codes.astype(np.float64), qparams)
+    return values_of(codes, qparams)
 
 
 def rebased(qparams: QParams, dtype: IntegerType) -> QParams:
@@ -107,17 +108,16 @@ def rebased(qparams: QParams, dtype: IntegerType) -> QParams:
     return rebased_codes(qparams, signed=dtype == "int8")
 
 
-def _unsaturated(values: NDArray[np.generic], qparams: QParams, rounding: Rounding, *, where: str) -> Float64:
-    real = values.astype(np.float64)
-    if np.isnan(real).any():
+def _unsaturated(values: Real, qparams: QParams, rounding: Rounding, *, where: str) -> Float64:
+    if np.isnan(values).any():
         raise LoweringError(f"{where}: a value is NaN.", hint="Mend the model's weights.")
     limits = np.iinfo(_DTYPES[qparams.dtype])
     if not limits.min <= qparams.quant_min <= qparams.quant_max <= limits.max:
         raise LoweringError(
             f"{where}: codes [{qparams.quant_min}, {qparams.quant_max}] do not fit {qparams.dtype}."
         )
-    _require_fit(qparams, real.shape, where=where)
-    return unsaturated_codes_of(real, qparams, rounding)
+    _require_fit(qparams, values.shape, where=where)
+    return unsaturated_codes_of(values, qparams, rounding)
 
 
 def _require_fit(qparams: QParams, shape: tuple[int, ...], *, where: str) -> None:

@@ -285,12 +285,13 @@ class _Writer:
 
 def _signed(weight: ir.Value, qparams: QParams) -> NDArray[np.int8]:
     """Return symmetric codes, in the canonical shape."""
-    return codes_of(np.asarray(constant(weight), np.float64), qparams).astype(np.int8)
+    return codes_of(constant(weight), qparams).astype(np.int8)
 
 
 def _unsigned(weight: ir.Value, qparams: QParams) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Return codes and zero points moved to unsigned ones."""
     is_signed = qparams.dtype in ("int4", "int8")
     shift = 1 << (bits_of(qparams) - 1) if is_signed else 0
-    codes = codes_of(np.asarray(constant(weight), np.float64), qparams) + shift
+    codes = codes_of(constant(weight), qparams)
+    codes += shift
     return codes.astype(np.uint8), (np.asarray(qparams.zero_point) + shift).astype(np.uint8)

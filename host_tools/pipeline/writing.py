@@ -14,6 +14,7 @@ from host_tools.lower.sidecars import SIDECAR_FILES
 from host_tools.made_with import made_with
 from host_tools.pack.artifact import artifact_name, pack
 from host_tools.plan.plan_file import encode as encode_plan
+from host_tools.verify.node_data import NODE_DATA_FILE, node_data
 from host_tools.verify.report_file import encode as encode_report
 from host_tools.verify.report_page import render_report
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from host_tools.verify.verification_report import VerificationReport
 
 _PAYLOAD_FILES = ("model.onnx", "model.tflite", "model.xml", "model.bin")
-_TARGET_FILES = ("plan.json", "diagnosis.json", *_PAYLOAD_FILES, *SIDECAR_FILES.values())
+_TARGET_FILES = ("plan.json", "diagnosis.json", NODE_DATA_FILE, *_PAYLOAD_FILES, *SIDECAR_FILES.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +82,9 @@ def write(
         for name, content in (*candidate.payload.files.items(), *candidate.payload.sidecars.items()):
             folder.write(f"{target}/{name}", content)
         folder.write(f"{target}/plan.json", encode_plan(candidate.plan))
+        seen = node_data(candidate, report.layers)
+        if seen is not None:
+            folder.write(f"{target}/{NODE_DATA_FILE}", seen)
         if target in diagnoses:
             diagnosed[target] = folder.write(f"{target}/diagnosis.json", encode_diagnosis(diagnoses[target]))
         if report.verdict in ("pass", "marginal"):

@@ -10,6 +10,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from typing import Any
 
     from numpy.typing import NDArray
 
@@ -17,9 +18,11 @@ if TYPE_CHECKING:
     from targets.profile import Rounding
 
     Float64 = NDArray[np.float64]
+    Real = NDArray[Any]
+    """Numbers of any real type."""
 
 
-def codes_of(values: Float64, qparams: QParams, rounding: Rounding = "half_even") -> Float64:
+def codes_of(values: Real, qparams: QParams, rounding: Rounding = "half_even") -> Float64:
     """Return ``saturate(round(values / scale) + zero_point)`` as whole float64, same shape.
 
     Args:
@@ -27,24 +30,24 @@ def codes_of(values: Float64, qparams: QParams, rounding: Rounding = "half_even"
         qparams: One scale and zero point, one per index of ``qparams.axis``, or one per group.
         rounding: What becomes of a quotient half way between two codes; a property of the target.
     """
-    # In place, here and below: of a large table these arrays are the most memory that a conversion takes.
+    # In place, and without a float64 copy of the values, here and below: of a large table these are the most memory that a conversion takes.
     codes = unsaturated_codes_of(values, qparams, rounding)
     return np.clip(codes, qparams.quant_min, qparams.quant_max, out=codes)
 
 
-def unsaturated_codes_of(values: Float64, qparams: QParams, rounding: Rounding) -> Float64:
+def unsaturated_codes_of(values: Real, qparams: QParams, rounding: Rounding) -> Float64:
     """Return ``round(values / scale) + zero_point`` as whole float64, same shape, which may lie outside the codes that exist."""
     scale, zero_point = aligned(qparams, values.shape)
-    quotient = np.divide(values, scale, out=np.empty(np.shape(values)))
+    quotient = np.divide(values, scale, out=np.empty(np.shape(values)), dtype=np.float64)
     codes = np.asarray(_ROUNDINGS[rounding](quotient))
     codes += zero_point
     return codes
 
 
-def values_of(codes: Float64, qparams: QParams) -> Float64:
+def values_of(codes: Real, qparams: QParams) -> Float64:
     """Return ``scale * (code - zero_point)``, same shape."""
     scale, zero_point = aligned(qparams, codes.shape)
-    values = codes - zero_point
+    values: Float64 = np.subtract(codes, zero_point, dtype=np.float64)
     values *= scale
     return values
 

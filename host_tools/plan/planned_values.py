@@ -66,7 +66,7 @@ def with_stored_weights(model: FloatModel, plan: QuantizationPlan) -> FloatModel
         real = (
             _as_stored(values, tensor)
             if tensor.qparams is None
-            else values_of(codes_of(values.astype(np.float64), tensor.qparams), tensor.qparams)
+            else values_of(codes_of(values, tensor.qparams), tensor.qparams)
         )
         constant.const_value = ir.tensor(real.astype(np.float32), name=tensor.name)
     return dataclasses.replace(model, graph=graph)

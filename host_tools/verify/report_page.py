@@ -9,6 +9,7 @@ from host_tools.pages.charts import Bar, Series, bar_chart, line_chart
 from host_tools.pages.page import percent, render
 from host_tools.verify.latency import ROUNDS
 from host_tools.verify.layers import SAMPLES as LAYER_SAMPLES
+from host_tools.verify.node_data import NODE_DATA_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,6 +60,7 @@ def render_report(report: VerificationReport, *, diagnosis: Markup | None = None
         worst_layers={target.target: _worst_layers(target.layers) for target in report.targets},
         rounds=ROUNDS,
         layer_samples=LAYER_SAMPLES,
+        node_data_file=NODE_DATA_FILE,
     )
 
 

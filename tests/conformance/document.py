@@ -12,7 +12,7 @@ from tests.conformance import record
 from tests.conformance.running import DISPUTED, TARGETS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from targets.profile import CapabilityProfile
     from tests.conformance.record import Line
@@ -21,6 +21,9 @@ FILE: Final = Path(__file__).parents[2] / "docs" / "operators.md"
 _TITLES: Final = {"onnx_qdq": "ONNX QDQ", "openvino_ir": "OpenVINO IR", "tflite": "TFLite"}
 _NOT_OPERATORS: Final = frozenset({"QuantizeLinear", "BatchNormalization"})
 """What profiles list beside operators of the canonical graph: re-quantization, and what the importer folds."""
+
+_OF_THE_DATA: Final = "The shape of"
+"""How the reason of a shape begins that nobody knows before a run."""
 
 _HEAD: Final = """# Operators
 
@@ -51,6 +54,16 @@ kernel runs in float there, between integers. *ranks*, *modes* and the like are 
 |---|{rules}|
 {rows}
 
+## Operators of which no test passes in any format
+
+With the reason that most of their tests have.
+
+- *The shape … depends on the data* ({dynamic}): every tensor of a payload has one shape. End the export before such an operator, and do what it does on what the agent gives out; of a
+  detector that is boxes and scores, before NonMaxSuppression.
+- *No input is a float tensor*: that is a matter of the test, which has nothing that could be calibrated, and not of the operator within a network.
+
+{never}
+
 ## Why tests are refused
 
 By the reason, without the names; the number of tests and variants is behind it.
@@ -80,8 +93,23 @@ def text() -> str:
             _row(operator, members, list(profiles.values()))
             for operator, members in sorted(by_operator.items())
         ),
+        dynamic=", ".join(
+            name for name, reason in _never(by_operator).items() if reason.startswith(_OF_THE_DATA)
+        ),
+        never="\n".join(f"- {name}: {reason}" for name, reason in _never(by_operator).items()),
         reasons="\n\n".join(_reasons(at, format_, lines) for at, format_ in enumerate(TARGETS)),
     )
+
+
+def _never(by_operator: Mapping[str, Sequence[Line]]) -> dict[str, str]:
+    """Return the commonest reason of every operator that has tests and passes none, in the order of names."""
+    found: dict[str, str] = {}
+    for operator, lines in sorted(by_operator.items()):
+        reasons = [reason for line in lines for reason in line.reasons]
+        if reasons and None not in reasons:
+            counts = Counter(str(reason) for reason in reasons)
+            found[operator] = min(counts, key=lambda reason: (-counts[reason], reason))
+    return found
 
 
 def _total(at: int, format_: str, profile: CapabilityProfile, lines: Sequence[Line]) -> str:

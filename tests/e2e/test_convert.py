@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx
 import pytest
+from ai_edge_litert.interpreter import Interpreter
 from PIL import Image
 
 from device_agent.contract.archive import ArtifactArchive
@@ -112,6 +113,31 @@ def test_every_target_from_one_calibration(workplace: Workplace) -> None:
         assert len(archive.manifest.golden) == 2
 
 
+def test_model_explorer_finds_every_layer_in_the_file(workplace: Workplace) -> None:
+    targets = ("cortex-a-tflite", "x86_64-onnxruntime", OPENVINO)
+    done = workplace.run(
+        *(argument for target in targets for argument in ("--target", target)), "--min-agreement", "0.5"
+    )
+    assert done.returncode == 0, done.stderr
+    folders = {target: workplace.folder / "out" / target for target in targets}
+    graph = onnx.load(folders["x86_64-onnxruntime"] / "model.onnx").graph
+    written = Interpreter(str(folders["cortex-a-tflite"] / "model.tflite")).get_tensor_details()
+    names = {
+        "cortex-a-tflite": {tensor["name"] for tensor in written},
+        "x86_64-onnxruntime": {node.name for node in graph.node},
+    }
+    report = json.loads((workplace.folder / "out" / "report.json").read_text())
+    for target in report["targets"][:2]:
+        seen = json.loads((folders[target["target"]] / "model_explorer.json").read_text())
+        values = {name: result["value"] for name, result in seen["results"].items()}
+        assert set(values) <= names[target["target"]]
+        layers = [layer["sqnr_db"] for layer in target["layers"] if layer["sqnr_db"] is not None]
+        assert sorted(values.values()) == sorted(round(one, 2) for one in layers)
+        assert [one["value"] for one in seen["thresholds"]] == [10.0, 20.0, 30.0]
+    assert not (folders[OPENVINO] / "model_explorer.json").exists(), "Model Explorer opens no IR"
+    assert "model-explorer TARGET/model.tflite" in (workplace.folder / "out" / "report.html").read_text()
+
+
 def test_files_for_a_vendors_compiler_lie_beside_the_payload_and_go_when_it_is_refused(
     workplace: Workplace,
 ) -> None:
@@ -123,6 +149,7 @@ def test_files_for_a_vendors_compiler_lie_beside_the_payload_and_go_when_it_is_r
         "model.encodings",
         "plan.json",
         "diagnosis.json",
+        "model_explorer.json",
     }
     encodings = json.loads((folder / "model.encodings").read_text())
     assert {"images", "logits"} <= {entry["name"] for entry in encodings["activation_encodings"]}

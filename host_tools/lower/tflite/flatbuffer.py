@@ -26,6 +26,11 @@ BUFFER_ALIGNMENT = 16
 SIGNATURE = "serving_default"
 
 _MAX_FILE_BYTES = (1 << 31) - 1
+_BYTES_OF_A_TABLE = 512
+"""More than a tensor with its buffer, or an operator with its options, takes beside name, scales and constant."""
+_BYTES_OF_A_SCALE = 12
+"""A float32 scale and an int64 zero point."""
+
 _LAST_DEPRECATED_CODE = 127
 """Readers older than the field ``builtin_code`` see one byte; larger codes are written there as this placeholder.
 
@@ -85,9 +90,23 @@ def serialize(
             f"The model's constants take {size} bytes; a .tflite file holds less than 2 GiB.",
             hint="Use a smaller model or another target format.",
         )
-    builder = flatbuffers.Builder(size + (1 << 16))
+    # A builder that runs out of room doubles, with the old and the new bytes in memory at once.
+    builder = flatbuffers.Builder(min(size + _beside_constants(graph), _MAX_FILE_BYTES))
     builder.Finish(model.Pack(builder), FILE_IDENTIFIER)
     return bytes(memoryview(builder.Bytes)[builder.Head() :])  # Output() would be one more copy of everything
+
+
+def _beside_constants(graph: GraphBuilder) -> int:
+    """Return the bytes to keep free for all that is no constant: rather too many, which nothing touches, than too few."""
+    scales = sum(
+        len(tensor.quantization.scale) for tensor in graph.tensors if tensor.quantization is not None
+    )
+    names = sum(len(tensor.name.encode()) for tensor in graph.tensors)
+    return (
+        _BYTES_OF_A_TABLE * (len(graph.tensors) + len(graph.operators) + 64)
+        + _BYTES_OF_A_SCALE * scales
+        + 2 * names  # inputs and outputs have theirs in the signature again
+    )
 
 
 class _AlignedBuffer(schema.BufferT):  # type: ignore[misc]  # the generated base class has no types
@@ -98,7 +117,8 @@ class _AlignedBuffer(schema.BufferT):  # type: ignore[misc]  # the generated bas
         if self.data is not None:
             builder.StartVector(1, len(self.data), BUFFER_ALIGNMENT)
             builder.head -= len(self.data)
-            builder.Bytes[builder.head : builder.head + len(self.data)] = self.data
+            # Through a view: a bytearray makes a bytearray of what its slice is set to, one more copy of the constant.
+            memoryview(builder.Bytes)[builder.head : builder.head + len(self.data)] = self.data
             data = builder.EndVector()
         schema.BufferStart(builder)
         if data is not None:

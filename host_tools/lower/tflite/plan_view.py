@@ -58,7 +58,6 @@ class PlanView:
         self.source: ir.Graph = model.graph.graph
         self.plan = plan
         self.profile = profile
-        self._arrays: dict[str, NDArray[np.generic]] = {}
         self._fused = self._fused_by_root()
 
     def node_plan(self, node: ir.Node) -> NodePlan:
@@ -149,7 +148,7 @@ class PlanView:
         )
 
     def array(self, node: ir.Node, index: int) -> NDArray[np.generic]:
-        """Return a constant input's values in the canonical layout.
+        """Return a constant input's values in the canonical layout. Not kept: an array may be a copy of the model's own bytes.
 
         Raises:
             LoweringError: The input is not a constant.
@@ -157,12 +156,10 @@ class PlanView:
         name = input_name(node, index)
         if not self.is_constant(node, index):
             raise refuse(node, f"input {index} ({name!r}) must be a constant for TFLite.")
-        if name not in self._arrays:
-            constant = self.source.initializers[name].const_value
-            if constant is None:
-                raise refuse(node, f"constant {name!r} has no values.", hint="Load the model with its data.")
-            self._arrays[name] = constant.numpy()
-        return self._arrays[name]
+        constant = self.source.initializers[name].const_value
+        if constant is None:
+            raise refuse(node, f"constant {name!r} has no values.", hint="Load the model with its data.")
+        return constant.numpy()
 
     def is_constant(self, node: ir.Node, index: int) -> bool:
         """Whether an input is an initializer."""

@@ -131,7 +131,7 @@ class Session(PlanView):
                     hint=PLAN_ANEW,
                 )
             return values, None
-        codes = quantize_array(values.astype(np.float32), qparams, self.profile.rounding.weights, where=name)
+        codes = quantize_array(values, qparams, self.profile.rounding.weights, where=name)
         if not self.is_integer(node):
             return dequantize_array(codes, qparams, where=name).astype(np.float32), None
         if qparams.axis is not None and len(set(qparams.scale)) > 1:

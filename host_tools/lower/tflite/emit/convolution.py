@@ -88,7 +88,7 @@ def read_weights(session: Session, node: ir.Node, index: int, *, channel_axis: i
         return Weights(values=values, scales=None, name=name)
     if session.plan.precision != "int8":
         return Weights(
-            values=codes_of(values.astype(np.float64), qparams).astype(np.int8),
+            values=codes_of(values, qparams).astype(np.int8),
             scales=np.asarray(qparams.scale, np.float64),
             name=name,
             stored="dynamic" if session.is_dynamic(node) else "dequantized",

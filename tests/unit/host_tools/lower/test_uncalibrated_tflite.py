@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,8 +11,12 @@ from ai_edge_litert import schema_py_generated as schema
 
 from device_agent.engines import load_engine
 from device_agent.sources.adapt import to_payload, to_source
+from host_tools.lower.lowering import lower
 from host_tools.model.reference import FloatRunner
 from host_tools.plan.planned_values import with_stored_weights
+from host_tools.plan.uncalibrated import plan_uncalibrated
+from host_tools.recipe import Recipe
+from targets import catalog
 from tests.unit.host_tools.lower.uncalibrated_networks import IMAGE, image_constants, made, network
 
 if TYPE_CHECKING:
@@ -98,3 +103,26 @@ def test_dynamic_products_are_those_of_integers(tmp_path: Path) -> None:
     found = given(payload, {"x": x})["scores"]
     noise = float(np.square(found - expected).sum() / np.square(expected).sum())
     assert 1e-9 < noise < 1e-3
+
+
+def test_writing_holds_no_more_copies_than_it_must(tmp_path: Path) -> None:
+    """A table that stays in float, and scales by the thousand beside the constants; counted is what is asked for, whatever the allocator does."""
+    numbers = np.random.default_rng(10)
+    sizes = {"table": (24_000, 64), "wide": (64, 8192)}
+    weights = {name: numbers.standard_normal(size).astype(np.float32) for name, size in sizes.items()}
+    text = """net (int64[1,2] ids) => (float[1,2,8192] scores) {
+        row = Gather <axis = 0> (table, ids)
+        scores = MatMul (row, wide)
+    }"""
+    model = network(tmp_path, text, weights)
+    profile = catalog.load(TARGET)
+    plan = plan_uncalibrated(model, profile, Recipe(precision="weights-int8"))
+    tracemalloc.start()
+    try:
+        payload = lower(model, plan, profile)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert stored(payload)["table"] == (schema.TensorType.FLOAT32, weights["table"].nbytes)
+    size = sum(array.nbytes for array in weights.values())
+    assert peak < 3 * size, f"{peak / size:.2f}"

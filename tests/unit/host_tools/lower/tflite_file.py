@@ -15,8 +15,8 @@ from device_agent.sources.adapt import to_payload, to_source
 from host_tools.lower.lowering import lower
 from host_tools.model import load as load_model
 from host_tools.model.reference import FloatRunner
-from host_tools.plan.quantization_plan import NodePlan, QuantizationPlan, TensorPlan
 from targets import catalog
+from tests.conformance.running import float_plan
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from host_tools.lower.payload import Payload
     from host_tools.model import FloatModel
-    from targets.profile import CapabilityProfile
+    from host_tools.plan.quantization_plan import QuantizationPlan
 
 BUILT_IN = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
 XNNPACK = OpResolverType.AUTO
@@ -111,42 +111,6 @@ def load_case(case: Case, folder: Path) -> FloatModel:
     path = folder / f"{case.name}.onnx"
     path.write_bytes(case.proto().SerializeToString())
     return load_model(path)
-
-
-def float_plan(model: FloatModel, profile: CapabilityProfile) -> QuantizationPlan:
-    """Return a plan that quantizes nothing and fuses nothing."""
-    graph = model.graph.graph
-    values = [*graph.inputs, *graph.initializers.values(), *(out for node in graph for out in node.outputs)]
-    outputs = {spec.name for spec in model.outputs}
-    return QuantizationPlan(
-        model_digest=model.digest,
-        data_digest="sha256:" + "0" * 64,
-        target=profile.id,
-        profile_digest=profile.digest,
-        method="minmax",
-        tensors={
-            value.name: TensorPlan(
-                name=value.name,
-                role="output"
-                if value.name in outputs
-                else "constant"
-                if value.is_initializer()
-                else "activation",
-                qparams=None,
-                reason="test",
-            )
-            for value in values
-            if value.name
-        },
-        nodes={
-            node.name: NodePlan(
-                name=node.name, op_type=node.op_type, precision="float32", fused_into=None, reason="test"
-            )
-            for node in graph
-        },
-        requantize=(),
-        warnings=(),
-    )
 
 
 def float_payload(case: Case, folder: Path, target: str = "cortex-a-tflite") -> tuple[FloatModel, Payload]:
