@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import pyarrow as pa
 
-from host_tools.review.store.engine import one_of
+from host_tools.review.store.engine import ASKED, one_of
 from host_tools.review.store.schema import TABLES, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
 _TYPES: dict[Kind, str] = {
     "int8": "Int8",
@@ -96,8 +98,11 @@ class ClickHouseEngine:
         kind = _TYPES[TABLES[table].columns[column]]
         self._connection.command(f'ALTER TABLE {table} MODIFY COLUMN "{column}" {kind} CODEC(ZSTD)')
 
-    def select(self, sql: str) -> pa.Table:
+    def select(self, sql: str, asked: NDArray[np.int64] | None = None) -> pa.Table:
         """See `Engine.select`."""
+        if asked is not None:
+            listed = ",".join(map(str, np.unique(asked).tolist()))
+            sql = sql.replace(ASKED, f"({listed or 'NULL'})")
         return self._connection.query(sql)
 
     @contextlib.contextmanager

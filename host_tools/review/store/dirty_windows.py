@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from host_tools.review.store import clock_evidence
-from host_tools.review.store.engine import one_of
+from host_tools.review.store.engine import ASKED
 from host_tools.review.store.message_ledger import Stretches
 from host_tools.review.store.windows import Level
 
@@ -34,12 +34,13 @@ def dirty_rows(device: NDArray[np.int64], moment: NDArray[np.float64]) -> pa.Tab
 def dirty_runs(engine: Engine, boots: NDArray[np.int64]) -> None:
     """Mark every window in which something of these runs lies, by where its rows are placed now."""
     for table in ("inference", "reading"):
-        rows = engine.select(f"SELECT DISTINCT device, moment FROM {table} WHERE {one_of('boot', boots)}")
+        rows = engine.select(f"SELECT DISTINCT device, moment FROM {table} WHERE boot IN {ASKED}", boots)
         moment = rows.column("moment").to_numpy()
         if len(moment):
             engine.append("dirty", dirty_rows(rows.column("device").to_numpy().astype(np.int64), moment))
     runs = engine.select(
-        f"SELECT boot, device, placed_wrong, placed_start FROM boot WHERE {one_of('boot', boots)} ORDER BY boot"
+        f"SELECT boot, device, placed_wrong, placed_start FROM boot WHERE boot IN {ASKED} ORDER BY boot",
+        boots,
     )
     stretches = heard(engine, boots)
     at = np.searchsorted(runs.column("boot").to_numpy(), stretches.boot)
@@ -55,7 +56,7 @@ def dirty_runs(engine: Engine, boots: NDArray[np.int64]) -> None:
 
 def heard(engine: Engine, boots: NDArray[np.int64]) -> Stretches:
     """Return every stretch of numbers that was heard of some runs."""
-    rows = engine.select(f'SELECT * FROM heard WHERE {one_of("boot", boots)} ORDER BY boot, "first"')
+    rows = engine.select(f'SELECT * FROM heard WHERE boot IN {ASKED} ORDER BY boot, "first"', boots)
     return read_heard(rows)
 
 

@@ -8,16 +8,19 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import duckdb
+import numpy as np
+import pyarrow as pa
 
 from host_tools.errors import StoreDamagedError, StoreError
 from host_tools.review.store.duckdb_errors import store_error
+from host_tools.review.store.engine import ASKED
 from host_tools.review.store.schema import TABLES, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    import pyarrow as pa
+    from numpy.typing import NDArray
 
 _TYPES: dict[Kind, str] = {
     "int8": "TINYINT",
@@ -101,10 +104,15 @@ class DuckDbEngine:
         """See `Engine.retype`."""
         self.alter(f'ALTER TABLE {table} ALTER "{column}" TYPE {_TYPES[TABLES[table].columns[column]]}')
 
-    def select(self, sql: str) -> pa.Table:
+    def select(self, sql: str, asked: NDArray[np.int64] | None = None) -> pa.Table:
         """See `Engine.select`."""
-        with self._told():
-            return self._cursor().sql(sql).to_arrow_table(_ANSWERED_ROWS)
+        if asked is None:
+            with self._told():
+                return self._cursor().sql(sql).to_arrow_table(_ANSWERED_ROWS)
+        keys = pa.table({"key": np.unique(asked)})
+        with self._told(), self._shown(keys, "asked_keys") as cursor:
+            found = cursor.sql(sql.replace(ASKED, "(SELECT key FROM asked_keys)"))
+            return found.to_arrow_table(_ANSWERED_ROWS)
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
@@ -265,16 +273,16 @@ class DuckDbEngine:
             )
 
     @contextmanager
-    def _shown(self, rows: pa.Table) -> Iterator[duckdb.DuckDBPyConnection]:
+    def _shown(self, rows: pa.Table, name: str = "rows_to_write") -> Iterator[duckdb.DuckDBPyConnection]:
         cursor = self._cursor()
-        cursor.register("rows_to_write", rows)
+        cursor.register(name, rows)
         try:
             yield cursor
         finally:
             with contextlib.suppress(
                 duckdb.Error
             ):  # of an aborted transaction: what aborted it is what to tell
-                cursor.unregister("rows_to_write")
+                cursor.unregister(name)
 
     def _give_room_back(self, cursor: duckdb.DuckDBPyConnection) -> None:
         """Let the next rows lie where arranged ones lay before.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 
@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
     from numpy.typing import NDArray
+
+
+ASKED: Final = "{asked}"
+"""Stands in a question for the integers that are handed over beside it: ``boot IN {asked}``."""
 
 
 class Engine(Protocol):
@@ -37,10 +41,15 @@ class Engine(Protocol):
     def retype(self, table: str, column: str) -> None:
         """Give a column the type that it has in `schema` now, for a migration; its values stay."""
 
-    def select(self, sql: str) -> pa.Table:
+    def select(self, sql: str, asked: NDArray[np.int64] | None = None) -> pa.Table:
         """Return what a question gives; without nulls, as the tables have none. Any thread may ask.
 
         Inside a transaction of this thread it sees what was changed there.
+
+        Args:
+            sql: The question.
+            asked: What `ASKED` in it stands for, in any order, maybe more than once. For where they are thousands: written out by
+                `one_of`, a database takes longer to read them than to look for them.
         """
 
     def snapshot(self) -> AbstractContextManager[None]:

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from host_tools.review.store import window_rows
 from host_tools.review.store.cohorts import mark_fleets
-from host_tools.review.store.engine import one_of
+from host_tools.review.store.engine import ASKED
 from host_tools.review.store.schema import window_table
 from host_tools.review.store.window_facts import KEYS
 from host_tools.review.store.window_rows import column
@@ -34,8 +34,8 @@ def roll_up_level(engine: Engine, level: Level, finer: Windows) -> Windows:
     source = next(one for one, following in FOLLOWING.items() if following is level)
     low, high = int(changed[1].min()), int(changed[1].max()) + level.seconds
     rows = engine.select(
-        f"SELECT * FROM {window_table(source)} WHERE {one_of('device', changed[0])} "
-        f'AND "time" >= {low} AND "time" < {high}'
+        f'SELECT * FROM {window_table(source)} WHERE device IN {ASKED} AND "time" >= {low} AND "time" < {high}',
+        changed[0],
     )
     parts = window_rows.read(rows, KEYS)
     parts.keys["time"] = parts.keys["time"] // level.seconds * level.seconds

@@ -14,8 +14,8 @@ import pyarrow as pa
 
 from host_tools.review.store import clock_evidence, window_rows
 from host_tools.review.store.boots import read_clock
-from host_tools.review.store.dirty_windows import FINEST, dirty_runs, read_heard
-from host_tools.review.store.engine import one_of
+from host_tools.review.store.dirty_windows import FINEST, dirty_runs, heard
+from host_tools.review.store.engine import ASKED, one_of
 from host_tools.review.store.fleets import roll_up_fleets
 from host_tools.review.store.longer_windows import (
     FOLLOWING,
@@ -168,22 +168,20 @@ class RollingUp:
     def _facts(self, dirty: Windows, margin: float) -> Facts:
         low = int(dirty[1].min()) - margin
         high = int(dirty[1].max()) + FINEST + margin
-        devices = one_of("device", dirty[0])
-        runs = read_runs(self.engine.select(f"SELECT * FROM boot WHERE {devices} ORDER BY boot"))
+        devices = f"device IN {ASKED}"
+        runs = read_runs(self.engine.select(f"SELECT * FROM boot WHERE {devices} ORDER BY boot", dirty[0]))
         sealed = sealed_before(self.engine)
         facts = Facts(runs, read_removed(self.engine, runs.boot, sealed))
         within = f"{devices} AND moment >= {low!r} AND moment < {high!r}"
-        facts.add_inference(self.engine.select(f"SELECT * FROM inference WHERE {within}"))
+        facts.add_inference(self.engine.select(f"SELECT * FROM inference WHERE {within}", dirty[0]))
         roles = self.sensors.roles()
         with_role = one_of("sensor", np.flatnonzero(roles > 0))
         columns = 'device, boot, seq, artifact, moment, uptime_seconds, sensor, "value"'
         facts.add_readings(
-            self.engine.select(f"SELECT {columns} FROM reading WHERE {within} AND {with_role}"), roles
+            self.engine.select(f"SELECT {columns} FROM reading WHERE {within} AND {with_role}", dirty[0]),
+            roles,
         )
-        heard = self.engine.select(
-            f'SELECT * FROM heard WHERE {one_of("boot", runs.boot)} ORDER BY boot, "first"'
-        )
-        facts.add_stretches(read_heard(heard), since=sealed)
+        facts.add_stretches(heard(self.engine, runs.boot), since=sealed)
         return facts
 
 

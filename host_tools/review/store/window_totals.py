@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from host_tools.review.store.engine import one_of
+from host_tools.review.store.engine import ASKED
 from host_tools.review.store.window_rows import column
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def keep_totals(engine: Engine, before: int) -> None:
 
 def read_removed(engine: Engine, boots: NDArray[np.int64], before: float) -> RemovedTotals:
     """Return what was removed of some runs."""
-    rows = engine.select(f"SELECT * FROM removed_totals WHERE {one_of('boot', boots)}")
+    rows = engine.select(f"SELECT * FROM removed_totals WHERE boot IN {ASKED}", boots)
     return RemovedTotals(rows=rows, before=before)
 
 

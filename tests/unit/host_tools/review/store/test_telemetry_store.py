@@ -9,6 +9,7 @@ import pytest
 
 from host_tools.errors import StoreError
 from host_tools.review.store.column_store import ColumnStore
+from host_tools.review.store.engine import ASKED
 from host_tools.review.store.schema import SCHEMA_VERSION
 from host_tools.review.store.telemetry_store import Retention
 from host_tools.review.store.windows import Level, Selection
@@ -251,3 +252,26 @@ def test_a_window_without_messages_and_a_selection_of_nothing(opened: Opener) ->
         assert len(store.windows(nobody, level=Level.MINUTE, by=()).inferences) == 0
         with pytest.raises(ValueError, match="axis"):
             store.windows(HOUR, level=Level.MINUTE, by=("colour",))
+
+
+@every_store
+def test_what_is_asked_for_by_key_is_found_however_it_is_listed_within_and_without_a_transaction(
+    opened: Opener,
+) -> None:
+    question = f"SELECT id FROM device WHERE id IN {ASKED} ORDER BY id"
+
+    def found(store: ColumnStore, asked: list[int]) -> list[int]:
+        keys = np.array(asked, dtype=np.int64)
+        return store._engine.select(question, keys).column("id").to_pylist()
+
+    with opened() as store:
+        filled(store)
+        first, second, third = store._engine.select("SELECT id FROM device ORDER BY id")["id"].to_pylist()
+        assert found(store, []) == []
+        assert found(store, [third, first, third, 1 << 40]) == [first, third]
+        assert found(store, [second, *range(100, 30_000)]) == [second]
+        with store._engine.snapshot():
+            assert found(store, [second]) == [second]
+        with store._engine.transaction():
+            store._engine.remove_where("device", f"id = {second}")
+            assert found(store, [first, second]) == [first]
