@@ -29,9 +29,9 @@ from rich.console import Console
 
 from benchmarks import machine
 from benchmarks.agent.overhead import OVERHEAD_LIMIT
-from benchmarks.findings import Chapter, Finding, ranged_finding
+from benchmarks.findings import Chapter, estimated, ranged_finding
 from benchmarks.show import show_chapter
-from benchmarks.spread import BOOTSTRAP, median_of_differences
+from benchmarks.spread import median_of_differences
 from device_agent.contract.archive import ArtifactArchive
 from device_agent.contract.errors import EdgewrightError, EngineError
 from device_agent.engines.onnx import OnnxEngine, open_session, session_options
@@ -48,6 +48,8 @@ if TYPE_CHECKING:
 
     import numpy as np
     from numpy.typing import NDArray
+
+    from benchmarks.findings import Finding
 
 _SKETCH_EVERY: Final = 64  # frames, as by default
 _RESULTS_HZ: Final = 1.0  # likewise
@@ -125,17 +127,7 @@ def findings_of(subject: str, found: Mapping[str, Sequence[float]], sample: str)
     for other, limit in (("plain loop", OVERHEAD_LIMIT), ("counting loop", None)):
         more = median_of_differences(found["agent's loop"], found[other])
         findings.append(
-            Finding(
-                subject=subject,
-                figure=f"agent's loop, more than the {other}",
-                unit="seconds",
-                value=more.value,
-                low=more.low,
-                high=more.high,
-                spread=BOOTSTRAP,
-                sample=sample,
-                limit=limit,
-            )
+            estimated(subject, f"agent's loop, more than the {other}", "seconds", more, sample, limit)
         )
     return findings
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import pyarrow as pa
 
-from host_tools.review.store.engine import ASKED, one_of
+from host_tools.review.store.engine import ASKED, integer_list, one_of
 from host_tools.review.store.schema import TABLES, Kind
 
 if TYPE_CHECKING:
@@ -101,8 +101,7 @@ class ClickHouseEngine:
     def select(self, sql: str, asked: NDArray[np.int64] | None = None) -> pa.Table:
         """See `Engine.select`."""
         if asked is not None:
-            listed = ",".join(map(str, np.unique(asked).tolist()))
-            sql = sql.replace(ASKED, f"({listed or 'NULL'})")
+            sql = sql.replace(ASKED, f"({integer_list(asked) or 'NULL'})")
         return self._connection.query(sql)
 
     @contextlib.contextmanager

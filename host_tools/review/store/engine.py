@@ -111,5 +111,10 @@ def one_of_texts(column: str, values: Iterable[str]) -> str:
 
 def one_of(column: str, values: NDArray[Any] | Iterable[int]) -> str:
     """Return the condition that a column of integers is one of these."""
-    listed = ",".join(map(str, np.unique(np.fromiter(values, dtype=np.int64)).tolist()))
-    return f"{column} IN ({listed})" if listed else "1 = 0"
+    written = integer_list(values)
+    return f"{column} IN ({written})" if written else "1 = 0"
+
+
+def integer_list(values: NDArray[Any] | Iterable[int]) -> str:
+    """Return integers as SQL lists them, each once; empty where there are none."""
+    return ",".join(map(str, np.unique(np.fromiter(values, dtype=np.int64)).tolist()))
