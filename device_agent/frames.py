@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from device_agent.config import SourceSection
     from device_agent.contract.manifest import Manifest
     from device_agent.sources.source import Describe, Source
+    from device_agent.sources.text import TextReader
     from device_agent.telemetry.subscription import Incoming
 
     _Take = Callable[[bytes, Callable[[bytes], None] | None], None]
@@ -49,6 +50,7 @@ def open_source(
     wanted: SourceSection,
     manifest: Manifest,
     *,
+    text: TextReader | None,
     door: FrameDoor,
     on_refused: Callable[[str], None],
     describe: Describe,
@@ -58,6 +60,7 @@ def open_source(
     Args:
         wanted: What is configured.
         manifest: Of the artifact that will run.
+        text: What reads its texts; None: it takes none.
         door: Where frames from the broker come in.
         on_refused: Told which frame was refused, and why; on the thread that takes frames.
         describe: Writes a result for whoever asked.
@@ -66,7 +69,7 @@ def open_source(
         DeviceError: It cannot be opened, or needs a library that is not installed.
     """
     try:
-        return _opened(wanted, manifest, door=door, on_refused=on_refused, describe=describe)
+        return _opened(wanted, manifest, text=text, door=door, on_refused=on_refused, describe=describe)
     except ModuleNotFoundError as error:  # NumPy comes with an engine's library; the null engine has none
         raise DeviceError(
             f"source.kind {wanted.kind!r} needs {error.name}, which is not installed.",
@@ -78,16 +81,18 @@ def _opened(
     wanted: SourceSection,
     manifest: Manifest,
     *,
+    text: TextReader | None,
     door: FrameDoor,
     on_refused: Callable[[str], None],
     describe: Describe,
 ) -> Source:
+    preprocessing = text or manifest.preprocessing
     if wanted.kind == "mqtt":
         from device_agent.sources.mqtt import MqttSource  # noqa: PLC0415  see the module's docstring
 
         source = MqttSource(
             manifest.inputs,
-            manifest.preprocessing,
+            preprocessing,
             queue_frames=wanted.queue_frames,
             max_frame_bytes=wanted.max_frame_bytes,
             on_refused=on_refused,
@@ -101,7 +106,7 @@ def _opened(
 
         return HttpSource(
             manifest.inputs,
-            manifest.preprocessing,
+            preprocessing,
             address=wanted.http_address,
             port=wanted.http_port,
             queue_frames=wanted.queue_frames,
@@ -128,7 +133,7 @@ def _opened(
         return DirectorySource(
             wanted.path,
             manifest.inputs,
-            manifest.preprocessing,
+            preprocessing,
             loop=wanted.loop,
             watch=wanted.watch,
             on_refused=on_refused,

@@ -15,6 +15,7 @@ from device_agent.contract.errors import ContractError, EngineError, Incompatibl
 from device_agent.contract.zip_layout import MAX_ARCHIVE_BYTES
 from device_agent.engines import library_of, load_engine
 from device_agent.engines.processor import features, usable_processors
+from device_agent.sources.artifact_text import open_text, require_library
 
 if TYPE_CHECKING:
     import numpy as np
@@ -82,7 +83,8 @@ def require_compatible(
         processor: What the processor can do; None: ask this machine's. One that does not say is taken to do.
 
     Raises:
-        IncompatibleError: Wrong target, engine, engine version or agent version; or the processor lacks what the kernels need.
+        IncompatibleError: Wrong target, engine, engine version or agent version; or the processor lacks what the kernels need; or the library
+            is absent that reads the artifact's tokeniser.
     """
     requires, what = manifest.requires, f"{manifest.name} {manifest.version}"
     if config.device.targets and requires.target not in config.device.targets:
@@ -111,6 +113,7 @@ def require_compatible(
             f"{what} needs {described_versions(requires)}; {library} {version} is installed.",
             hint="Update the engine, or convert for the older one.",
         )
+    require_library(manifest)
 
 
 def _require_processor(requires: Requires, what: str, found: frozenset[str] | None) -> None:
@@ -186,16 +189,17 @@ def useful_threads(wanted: int) -> int:
 
 
 def run_self_test(archive: ArtifactArchive, engine: Engine) -> SelfTest:
-    """Run the golden samples and hold the outputs against the recorded ones, by the manifest's tolerance.
+    """Run the golden samples and hold the outputs against the recorded ones, by the manifest's tolerance; read its texts, to the very numbers.
 
     Raises:
         NonFiniteOutputError: An output is NaN or infinite.
-        SelfTestError: An output is further away than tolerated, or of another type or shape.
-        ContractError: A golden member is not the array that it should be.
+        SelfTestError: An output is further away than tolerated, or of another type or shape; or a text has other numbers here.
+        ContractError: A golden member is not the array that it should be, or the tokeniser is none.
         TrustError: A golden member is not what the manifest says.
         EngineError: The engine failed.
     """
     manifest = archive.manifest
+    open_text(archive)
     largest, smallest = 0.0, 1.0
     for number, sample in enumerate(manifest.golden):
         inputs = [

@@ -1,8 +1,8 @@
 """`encode` and `decode` a `Manifest`: canonical JSON and back, with every rule that a manifest obeys.
 
 Canonical: ``schema_version`` first, then the fields in the order of their declaration, unknown fields last (``heat``, of 1.1, and
-what is needed of the processor, of 1.2, and ``preprocessing.crop``, of 1.3, only where they are declared), compact UTF-8, one newline at
-the end. The same manifest always gives the same bytes.
+what is needed of the processor, of 1.2, ``preprocessing.crop``, of 1.3, and ``text``, of 1.4, only where they are declared), compact UTF-8,
+one newline at the end. The same manifest always gives the same bytes.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from device_agent.contract.manifest import (
     Verdict,
     WireType,
 )
+from device_agent.contract.text_codec import decode_text, require_text_agreement
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -113,6 +114,7 @@ def decode(data: bytes, *, where: str) -> Manifest:
         verdict=fields.choice("verdict", _VERDICTS),
         made_with=fields.text_map("made_with", most=MAX_TENSORS),
         heat=decode_heat(fields.child("heat")) if fields.has("heat") else None,
+        text=decode_text(fields.child("text")) if fields.has("text") else None,
         extra=fields.unknown(),
     )
     _require_agreement(manifest, fields)
@@ -129,6 +131,9 @@ def _plain(value: object) -> dict[str, object]:
         "heat",
         "crop",
         "otherwise",
+        "text",
+        "mask",
+        "types",
     ):  # what is not there is left out, so that an older manifest keeps its bytes
         if later in document and document[later] is None:
             del document[later]
@@ -269,6 +274,7 @@ def _require_agreement(manifest: Manifest, fields: Fields) -> None:
             for name in files:
                 if name not in known or not name.endswith(".npy"):
                     fields.refuse(f"golden[{index}].{key}", "names of .npy members", name)
+    require_text_agreement(manifest, fields)
 
 
 def _require_unique(fields: Fields, key: str, names: Iterable[str]) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from device_agent.contract.errors import IncompatibleError
+from device_agent.contract.text import tokenizer_digest
 from device_agent.memory_budget import MemoryBudget
 from device_agent.startup import load_payload, run_self_test, verify_artifact
 
@@ -28,7 +29,7 @@ def load_stand_in(
         config: Of the agent; its own artifact is not looked at.
         path: The artifact.
         digest: What it must be, if that is known.
-        like: Manifest whose inputs, outputs and preprocessing it must have, for frames and results stay what they are.
+        like: Manifest whose inputs, outputs, preprocessing and tokeniser it must have, for frames and results stay what they are.
         memory_max_bytes: Most that it may add to the resident memory; 0: any.
 
     Raises:
@@ -36,8 +37,14 @@ def load_stand_in(
     """
     archive = verify_artifact(replace(config, artifact=replace(config.artifact, path=path, digest=digest)))
     manifest = archive.manifest
-    for part in ("inputs", "outputs", "preprocessing"):
-        if getattr(manifest, part) != getattr(like, part):
+    same = {
+        part: getattr(manifest, part) == getattr(like, part)
+        for part in ("inputs", "outputs", "preprocessing")
+    }
+    # Of two tokenisers the file decides: texts that show them alike may be two of those that do.
+    same["texts"] = manifest.text == like.text and tokenizer_digest(manifest) == tokenizer_digest(like)
+    for part, is_same in same.items():
+        if not is_same:
             raise IncompatibleError(
                 f"{path.name}: its {part} are not those of {like.name} {like.version}, so it cannot stand in for it.",
                 hint="Convert both with the same calibration and preprocessing.",

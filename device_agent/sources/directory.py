@@ -1,4 +1,4 @@
-"""Frames from the pictures or ``.npy`` files of a folder, in order of name."""
+"""Frames from the pictures, ``.npy`` or ``.txt`` files of a folder, in order of name."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Final
 
 from device_agent.contract.document import printable
 from device_agent.contract.errors import DeviceError
+from device_agent.contract.manifest import Preprocessing
 from device_agent.contract.regular_file import read_regular_file
 from device_agent.sources.adapt import FrameError, to_payload
 from device_agent.sources.preprocess import PictureError, load_image
 from device_agent.sources.received import array_of
 from device_agent.sources.source import Frame, SourceEnded
+from device_agent.sources.text import MAX_TEXT_BYTES, TEXT_SUFFIX, TextReader, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from device_agent.contract.manifest import PayloadTensor, Preprocessing
+    from device_agent.contract.manifest import PayloadTensor
 
 PICTURE_SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 _MAX_FILE_BYTES: Final = 256 << 20
@@ -49,14 +51,15 @@ class DirectorySource:
     included.
 
     Raises:
-        DeviceError: The folder cannot be read or has no frame, pictures have no preprocessing, or the payload has several inputs.
+        DeviceError: The folder cannot be read or has no frame, pictures have no preprocessing, or the payload has several inputs and takes no
+            texts.
     """
 
     def __init__(
         self,
         folder: Path,
         tensors: Sequence[PayloadTensor],
-        preprocessing: Preprocessing | None,
+        preprocessing: Preprocessing | TextReader | None,
         *,
         loop: bool,
         watch: bool = False,
@@ -71,15 +74,20 @@ class DirectorySource:
         self._preprocessing = preprocessing
         self._loop = loop
         self._on_refused = on_refused
-        if len(tensors) != 1:
+        self._reader = preprocessing if isinstance(preprocessing, TextReader) else None
+        if len(tensors) != 1 and self._reader is None:
             names = ", ".join(tensor.source_name for tensor in tensors)
             raise DeviceError(
                 f"{folder}: a file is one input, but the model has {names}.", hint="Use an .npz."
             )
         self._folder = folder
-        self._files = _frames_of(folder)
+        self._suffixes: tuple[str, ...] = (*PICTURE_SUFFIXES, ".npy")
+        if self._reader is not None:  # an .npy would be one of several inputs
+            self._suffixes = (TEXT_SUFFIX, ".npy") if len(tensors) == 1 else (TEXT_SUFFIX,)
+        self._files = _frames_of(folder, self._suffixes)
         if not self._files and not watch:
-            raise DeviceError(f"{folder}: no picture and no .npy file in it.")
+            kinds = "picture and no .npy file" if self._reader is None else f"{TEXT_SUFFIX} file"
+            raise DeviceError(f"{folder}: no {kinds} in it.")
         if watch:
             self._files = []
         if preprocessing is None and any(path.suffix.lower() in PICTURE_SUFFIXES for path in self._files):
@@ -123,7 +131,7 @@ class DirectorySource:
             DeviceError: The folder cannot be read any more.
         """
         looks: dict[str, _Version] = {}
-        for path in _frames_of(self._folder):
+        for path in _frames_of(self._folder, self._suffixes):
             try:
                 looks[path.name] = _version_of(path)
             except FrameError:  # gone between the two calls
@@ -145,7 +153,7 @@ class DirectorySource:
             SourceEnded: No file is left.
             DeviceError: The folder cannot be read any more.
         """
-        self._files = _frames_of(self._folder)
+        self._files = _frames_of(self._folder, self._suffixes)
         if not self._files:
             raise SourceEnded
         self._next = self._readable = 0
@@ -173,16 +181,27 @@ class DirectorySource:
         return frame
 
     def _arrays(self, path: Path) -> dict[str, NDArray[np.generic]]:
-        first = self._tensors[0]
-        if path.suffix.lower() in PICTURE_SUFFIXES and self._preprocessing is not None:
+        first, suffix = self._tensors[0], path.suffix.lower()
+        if suffix in PICTURE_SUFFIXES and isinstance(self._preprocessing, Preprocessing):
             return {first.source_name: load_image(path, self._preprocessing)}
-        try:
-            data = read_regular_file(path, most_bytes=_MAX_FILE_BYTES + 1)
-        except OSError as error:
-            raise FrameError(f"{path.name}: cannot be read: {error.strerror}.") from error
+        if suffix == TEXT_SUFFIX and self._reader is not None:
+            return self._reader.arrays(text_of(_read(path, MAX_TEXT_BYTES + 1), where=path.name))
+        data = _read(path, _MAX_FILE_BYTES + 1)
         if len(data) > _MAX_FILE_BYTES:
             raise FrameError(f"{path.name}: expected at most {_MAX_FILE_BYTES} bytes.")
         return {first.source_name: array_of(data, first, self._preprocessing, where=path.name)}
+
+
+def _read(path: Path, most_bytes: int) -> bytes:
+    """Return the beginning of a file.
+
+    Raises:
+        FrameError: It cannot be read.
+    """
+    try:
+        return read_regular_file(path, most_bytes=most_bytes)
+    except OSError as error:
+        raise FrameError(f"{path.name}: cannot be read: {error.strerror}.") from error
 
 
 def _version_of(path: Path) -> _Version:
@@ -198,12 +217,10 @@ def _version_of(path: Path) -> _Version:
     return _Version(found.st_mtime_ns, found.st_size, found.st_ino)
 
 
-def _frames_of(folder: Path) -> list[Path]:
+def _frames_of(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
     try:
         files = sorted(
-            path
-            for path in folder.iterdir()
-            if path.suffix.lower() in (*PICTURE_SUFFIXES, ".npy") and path.is_file()
+            path for path in folder.iterdir() if path.suffix.lower() in suffixes and path.is_file()
         )
     except OSError as error:
         raise DeviceError(

@@ -2,5 +2,6 @@
 
 Layout:
     artifact.py       `pack`: manifest and members, the same bytes for the same input
+    text_member.py    the tokeniser that travels with a model of texts
     null_artifact.py  an artifact that needs no inference library
 """

@@ -13,6 +13,8 @@ import numpy as np
 from device_agent.contract.digest import digest_of
 from device_agent.contract.manifest import GoldenSample, Manifest, Member, Requires, Tolerance
 from host_tools.errors import InputError
+from host_tools.observe.text_input import TextInput
+from host_tools.pack.text_member import TOKENIZER_MEMBER, described_text
 from host_tools.plan.plan_file import encode as encode_plan
 from host_tools.recipe import encode as encode_recipe
 from host_tools.verify.report_file import encode_reproducible
@@ -65,7 +67,7 @@ def pack(
     version: str,
     golden: Sequence[Golden],
     recipe: Recipe,
-    preprocessing: Preprocessing | None,
+    preprocessing: Preprocessing | TextInput | None,
     heat: Heat | None = None,
     made_with: Mapping[str, str],
 ) -> Artifact:
@@ -80,7 +82,7 @@ def pack(
         version: The model's version as the user counts it.
         golden: Inputs and outputs as the engine gave them on the host.
         recipe: What was asked of the plan.
-        preprocessing: How pictures become inputs; None when the model takes none.
+        preprocessing: How pictures or texts become inputs; None when the model takes neither. A tokeniser becomes a member.
         heat: What the device is to do when it gets hot; None: what it is configured to do.
         made_with: Tool names and versions.
 
@@ -100,6 +102,9 @@ def pack(
         inputs = _add_arrays(members, f"golden/{index}/input", sample.inputs)
         outputs = _add_arrays(members, f"golden/{index}/output", sample.outputs)
         samples.append(GoldenSample(inputs=inputs, outputs=outputs))
+    text = preprocessing if isinstance(preprocessing, TextInput) else None
+    if text is not None:
+        members[TOKENIZER_MEMBER] = text.tokenizer
     members["recipe.json"] = encode_recipe(recipe)
     members["plan.json"] = encode_plan(plan)
     members["report.json"] = encode_reproducible(report)
@@ -128,12 +133,13 @@ def pack(
         members=tuple(member for name, member in described.items() if name not in payload_names),
         inputs=payload.inputs,
         outputs=payload.outputs,
-        preprocessing=preprocessing,
+        preprocessing=None if isinstance(preprocessing, TextInput) else preprocessing,
         golden=tuple(samples),
         tolerance=_tolerance(profile, plan, payload, golden),
         verdict=report.verdict,
-        made_with=made_with,
+        made_with=made_with if text is None else {**made_with, "tokenizers": text.reader.library_version},
         heat=heat,
+        text=None if text is None else described_text(text),
     )
     return Artifact(manifest=manifest, members=members)
 

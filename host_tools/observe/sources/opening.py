@@ -6,11 +6,14 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from device_agent.sources.text import TEXT_SUFFIX
 from host_tools.errors import DataError
 from host_tools.observe.calibration_set import CalibrationSet
 from host_tools.observe.sources.array_files import NpyFile, NpyFolder, NpzFile
 from host_tools.observe.sources.function import FunctionSource
 from host_tools.observe.sources.image_folder import IMAGE_SUFFIXES, ImageFolder
+from host_tools.observe.sources.texts import TextFolder, TextLines
+from host_tools.observe.text_input import TextInput
 
 if TYPE_CHECKING:
     from device_agent.contract.manifest import Preprocessing
@@ -18,25 +21,28 @@ if TYPE_CHECKING:
     from host_tools.observe.calibration_set import SampleSource
 
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*\Z")
-_KINDS = "Give a folder of pictures, an .npy, an .npz, a folder of .npy, or module:function."
+_KINDS = "Give a folder of pictures or of .txt, a .txt with a text a line, an .npy, an .npz, a folder of .npy, or module:function."
+_NO_TOKENISER = (
+    "Put a preprocess.toml with a table [text] in the folder or beside it, or give --preprocess FILE."
+)
 
 
 def open_data(
     spec: str | Path,
     *,
     inputs: tuple[TensorSpec, ...],
-    preprocessing: Preprocessing | None = None,
+    preprocessing: Preprocessing | TextInput | None = None,
     limit: int | None = None,
     only_pictures: bool = False,
 ) -> CalibrationSet:
     """Open samples without reading them.
 
     Args:
-        spec: A folder of pictures (also in folders within), an ``.npy`` (samples along the first axis, or one sample of the input's
-            shape), an ``.npz`` (keys are input names), a folder of ``.npy`` (one sample a file), or ``module:function`` (returns
-            something with a length that yields arrays or mappings).
+        spec: A folder of pictures or of ``.txt`` (also in folders within), a ``.txt`` with a text a line, an ``.npy`` (samples along the first
+            axis, or one sample of the input's shape), an ``.npz`` (keys are input names), a folder of ``.npy`` (one sample a file), or
+            ``module:function`` (returns something with a length that yields arrays or mappings).
         inputs: The model's inputs.
-        preprocessing: How pictures become the input; needed for pictures, and for a folder of ``.npy`` that hold pixels.
+        preprocessing: How pictures become the input, or texts the inputs; needed for them, and for a folder of ``.npy`` that hold pixels.
         limit: Use only the first samples.
         only_pictures: Whether nothing but pictures will do, since the model takes their pixels.
 
@@ -53,7 +59,7 @@ def open_data(
 
 
 def _source(
-    spec: str | Path, inputs: tuple[TensorSpec, ...], preprocessing: Preprocessing | None
+    spec: str | Path, inputs: tuple[TensorSpec, ...], preprocessing: Preprocessing | TextInput | None
 ) -> SampleSource:
     path = Path(spec)
     try:
@@ -68,6 +74,8 @@ def _source(
             return NpyFile(path, _only_input(path, inputs))
         if suffix == ".npz":
             return NpzFile(path, inputs)
+        if suffix == TEXT_SUFFIX:
+            return TextLines(path, inputs, _text_input(path, preprocessing))
         raise DataError(
             f"{path}: data of the kind {suffix or 'without a suffix'!r} is not known.", hint=_KINDS
         )
@@ -77,7 +85,7 @@ def _source(
 
 
 def _folder(
-    folder: Path, inputs: tuple[TensorSpec, ...], preprocessing: Preprocessing | None
+    folder: Path, inputs: tuple[TensorSpec, ...], preprocessing: Preprocessing | TextInput | None
 ) -> SampleSource:
     try:
         files = [
@@ -92,9 +100,20 @@ def _folder(
             f"{folder} holds both pictures ({len(pictures)}) and .npy files ({len(arrays)}).",
             hint="Separate them.",
         )
+    if isinstance(preprocessing, TextInput):
+        if pictures:
+            raise DataError(
+                f"{folder} holds pictures ({len(pictures)}), but its preprocess.toml says how texts become the model's inputs.",
+                hint="Give texts, or a preprocess.toml with a table [preprocess].",
+            )
+        if not arrays:
+            return TextFolder(folder, _texts(folder, files), inputs, preprocessing)
+        preprocessing = None
     if arrays:
         return NpyFolder(folder, arrays, _only_input(folder, inputs), preprocessing)
     if not pictures:
+        if any(path.suffix.lower() == TEXT_SUFFIX for path in files):
+            _text_input(folder, preprocessing)
         raise DataError(f"{folder}: no picture and no .npy file among its {len(files)} files.", hint=_KINDS)
     if preprocessing is None:
         raise DataError(
@@ -102,6 +121,21 @@ def _folder(
             hint="Put a preprocess.toml in the folder or beside it, or give --preprocess FILE.",
         )
     return ImageFolder(folder, pictures, _only_input(folder, inputs), preprocessing)
+
+
+def _text_input(where: Path, preprocessing: Preprocessing | TextInput | None) -> TextInput:
+    if not isinstance(preprocessing, TextInput):
+        raise DataError(
+            f"{where} holds texts, but nothing says how they become the model's inputs.", hint=_NO_TOKENISER
+        )
+    return preprocessing
+
+
+def _texts(folder: Path, files: list[Path]) -> list[Path]:
+    texts = [path for path in files if path.suffix.lower() == TEXT_SUFFIX]
+    if not texts:
+        raise DataError(f"{folder}: no {TEXT_SUFFIX} file among its {len(files)} files.", hint=_KINDS)
+    return texts
 
 
 def _is_hidden(path: Path, folder: Path) -> bool:
