@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from device_agent.contract.errors import IncompatibleError
-from device_agent.contract.text import tokenizer_digest
+from device_agent.contract.text import read_alike
 from device_agent.memory_budget import MemoryBudget
 from device_agent.startup import load_payload, run_self_test, verify_artifact
 
@@ -41,9 +41,7 @@ def load_stand_in(
         part: getattr(manifest, part) == getattr(like, part)
         for part in ("inputs", "outputs", "preprocessing")
     }
-    # Of two tokenisers the file decides: texts that show them alike may be two of those that do.
-    same["texts"] = manifest.text == like.text and tokenizer_digest(manifest) == tokenizer_digest(like)
-    for part, is_same in same.items():
+    for part, is_same in (*same.items(), ("texts", read_alike(manifest, like))):
         if not is_same:
             raise IncompatibleError(
                 f"{path.name}: its {part} are not those of {like.name} {like.version}, so it cannot stand in for it.",
