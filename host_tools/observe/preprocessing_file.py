@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from device_agent.sources.preprocess_file import FILE_NAME, load_preprocessing
 
 if TYPE_CHECKING:
-    from device_agent.contract.manifest import Preprocessing
+    from device_agent.contract.preparation import Preparation
 
 
-def find_preprocessing(path: str | Path | None, data: str | Path | None) -> Preprocessing | None:
+def find_preprocessing(path: str | Path | None, data: str | Path | None) -> Preparation | None:
     """Read the preprocessing that was named, else the one in or beside a folder of data, else None.
 
     Raises:
