@@ -38,7 +38,7 @@ _KEYS: Final = ("resize", "resample", "color", "layout", "mean", "std")
 _OPTIONAL_KEYS: Final = ("crop",)
 
 
-def load_preprocessing(path: Path) -> Preparation:
+def load_preparation(path: Path) -> Preparation:
     """Read a ``preprocess.toml``.
 
     Raises:
@@ -50,10 +50,22 @@ def load_preprocessing(path: Path) -> Preparation:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}.") from error
     if len(data) > _MAX_FILE_BYTES:
         raise ConfigError(f"{path}: expected at most {_MAX_FILE_BYTES} bytes; this is some other file.")
-    return parse_preprocessing(data, origin=str(path))
+    return parse_preparation(data, origin=str(path))
 
 
-def parse_preprocessing(data: bytes, *, origin: str) -> Preparation:
+def load_preprocessing(path: Path) -> Preprocessing:
+    """Read a ``preprocess.toml`` of pictures.
+
+    Raises:
+        ConfigError: As `load_preparation`; or it declares something else.
+    """
+    found = load_preparation(path)
+    if not isinstance(found, Preprocessing):
+        raise ConfigError(f"{path}: expected a table [preprocess], for pictures.")
+    return found
+
+
+def parse_preparation(data: bytes, *, origin: str) -> Preparation:
     """Read the text of a ``preprocess.toml``.
 
     Raises:
@@ -66,8 +78,7 @@ def parse_preprocessing(data: bytes, *, origin: str) -> Preparation:
     _refuse_unknown(document, _TABLES, f"{origin}: ")
     if len(document) != 1:
         raise ConfigError(
-            f"{origin}: expected one table, [preprocess] for pictures or [sound] for recordings, "
-            f"got {' and '.join(document) or 'none'}."
+            f"{origin}: expected a table [preprocess], for pictures, or [sound], for recordings; got {' and '.join(document) or 'none'}."
         )
     ((name, table),) = document.items()
     if not isinstance(table, dict):

@@ -91,7 +91,7 @@ def _weights(
     table = np.zeros((bands, max(len(weights) for _, weights in found)))
     for row, (_, weights) in zip(table, found, strict=True):
         row[: len(weights)] = weights
-    starts = np.array([start for start, _ in found])
+    starts = np.array([start for start, _ in found], np.int64)
     table.flags.writeable = starts.flags.writeable = False
     return starts, table
 
