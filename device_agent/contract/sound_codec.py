@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 MAX_SAMPLES: Final = 1 << 24
 MAX_FFT: Final = 1 << 15
 MAX_FEATURES: Final = MAX_FFT // 2 + 1
-MAX_TRANSFORMED: Final = 1 << 27
+MAX_TRANSFORMED: Final = 1 << 26
 """Samples of all frames together that are transformed: a hop of 1 would make hours of a minute."""
 LARGEST_PRIME: Final = 7
 """Of an FFT's size: of larger ones the transform would become the square that it avoids."""

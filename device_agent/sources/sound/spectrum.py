@@ -111,12 +111,8 @@ def _transformed(real: Float64, imaginary: Float64) -> tuple[Float64, Float64]:
     left, side = size, frames  # what is still one transform, and how many values lie beside one another
     for radix in _radices(size):
         left //= radix
-        parts = [
-            (one, other)
-            for one, other in zip(
-                real.reshape(radix, left, side), imaginary.reshape(radix, left, side), strict=True
-            )
-        ]
+        shape = (radix, left, side)
+        parts = list(zip(real.reshape(shape), imaginary.reshape(shape), strict=True))
         next_real, next_imaginary = np.empty((left, radix, side)), np.empty((left, radix, side))
         cosine, sine = _turns(left * radix, left * radix)
         for index, (one, other) in enumerate(_butterfly(parts)):

@@ -101,7 +101,7 @@ def test_what_stands_beside_a_frame_changes_no_bit_of_it(size, seed):
 @pytest.mark.parametrize("length", [2, 25, 400, 401])
 def test_windows_are_scipy_s(kind, symmetry, length):
     expected = scipy.signal.get_window(kind, length, fftbins=symmetry == "periodic")
-    assert np.abs(window_of(kind, symmetry, length) - expected).max() < 4e-16
+    assert np.abs(window_of(kind, symmetry, length) - expected).max() < 1e-15
 
 
 def test_a_rectangular_window_is_ones():
