@@ -6,6 +6,8 @@ Layout:
 - `digest`: ``sha256:…`` over bytes as received
 - `manifest`, `manifest_codec`: what an artifact is; its canonical JSON
 - `text`, `text_codec`: how texts become inputs; part of the manifest
+- `sound`, `sound_codec`: how a recording becomes an input
+- `preparation`: what a frame is
 - `archive`: the ``.ewa`` file: manifest first, every byte accounted for
 - `telemetry`, `telemetry_codec`: what a device says; its flat JSON, by `telemetry_writing` and `telemetry_reading`
 - `desired`: what a signed repository says a device shall run

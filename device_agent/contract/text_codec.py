@@ -51,8 +51,9 @@ def require_text_agreement(manifest: Manifest, fields: Fields) -> None:
     text = manifest.text
     if text is None:
         return
-    if manifest.preprocessing is not None:
-        fields.refuse("text", "null where preprocessing is, for a frame is a picture or a text", text.ids)
+    for other in ("preprocessing", "sound"):
+        if getattr(manifest, other) is not None:
+            fields.refuse("text", f"null where {other} is, for a frame is a text or something else", text.ids)
     if text.tokenizer not in {member.name for member in manifest.members}:
         fields.refuse("text.tokenizer", "the name of a member", text.tokenizer)
     sources = {tensor.source_name: tensor for tensor in manifest.inputs}

@@ -29,7 +29,7 @@ def load_stand_in(
         config: Of the agent; its own artifact is not looked at.
         path: The artifact.
         digest: What it must be, if that is known.
-        like: Manifest whose inputs, outputs, preprocessing and tokeniser it must have, for frames and results stay what they are.
+        like: Manifest whose inputs, outputs and preparation of frames it must have, for frames and results stay what they are.
         memory_max_bytes: Most that it may add to the resident memory; 0: any.
 
     Raises:
@@ -39,7 +39,7 @@ def load_stand_in(
     manifest = archive.manifest
     same = {
         part: getattr(manifest, part) == getattr(like, part)
-        for part in ("inputs", "outputs", "preprocessing")
+        for part in ("inputs", "outputs", "preprocessing", "sound")
     }
     for part, is_same in (*same.items(), ("texts", read_alike(manifest, like))):
         if not is_same:

@@ -1,4 +1,4 @@
-"""Frames from the pictures, ``.npy`` or ``.txt`` files of a folder, in order of name."""
+"""Frames from the pictures, recordings, ``.npy`` or ``.txt`` files of a folder, in order of name."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from device_agent.contract.document import printable
 from device_agent.contract.errors import DeviceError
 from device_agent.contract.manifest import Preprocessing
 from device_agent.contract.regular_file import read_regular_file
+from device_agent.contract.sound import Sound
 from device_agent.sources.adapt import FrameError, to_payload
 from device_agent.sources.preprocess import PictureError, load_image
 from device_agent.sources.received import array_of
+from device_agent.sources.sound.prepare import load_sound
+from device_agent.sources.sound.wav import SoundError
 from device_agent.sources.source import Frame, SourceEnded
 from device_agent.sources.text import MAX_TEXT_BYTES, TEXT_SUFFIX, TextReader, text_of
 
@@ -24,8 +27,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from device_agent.contract.manifest import PayloadTensor
+    from device_agent.contract.preparation import Preparation
 
 PICTURE_SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+SOUND_SUFFIXES: Final = (".wav",)
 _MAX_FILE_BYTES: Final = 256 << 20
 _WATCH_SECONDS: Final = 0.5
 _CACHE_FRAMES: Final = 64
@@ -51,15 +56,15 @@ class DirectorySource:
     included.
 
     Raises:
-        DeviceError: The folder cannot be read or has no frame, pictures have no preprocessing, or the payload has several inputs and takes no
-            texts.
+        DeviceError: The folder cannot be read or has no frame, or has pictures or recordings that the artifact does not say how to
+            prepare; or the payload has several inputs and takes no texts.
     """
 
     def __init__(
         self,
         folder: Path,
         tensors: Sequence[PayloadTensor],
-        preprocessing: Preprocessing | TextReader | None,
+        preparation: Preparation | TextReader | None,
         *,
         loop: bool,
         watch: bool = False,
@@ -71,27 +76,26 @@ class DirectorySource:
         self._seen: dict[str, _Version] = {}
         self.refused = 0
         self._tensors = tensors
-        self._preprocessing = preprocessing
+        self._preparation = preparation
         self._loop = loop
         self._on_refused = on_refused
-        self._reader = preprocessing if isinstance(preprocessing, TextReader) else None
+        self._reader = preparation if isinstance(preparation, TextReader) else None
         if len(tensors) != 1 and self._reader is None:
             names = ", ".join(tensor.source_name for tensor in tensors)
             raise DeviceError(
                 f"{folder}: a file is one input, but the model has {names}.", hint="Use an .npz."
             )
         self._folder = folder
-        self._suffixes: tuple[str, ...] = (*PICTURE_SUFFIXES, ".npy")
+        self._suffixes: tuple[str, ...] = (*PICTURE_SUFFIXES, *SOUND_SUFFIXES, ".npy")
         if self._reader is not None:  # an .npy would be one of several inputs
             self._suffixes = (TEXT_SUFFIX, ".npy") if len(tensors) == 1 else (TEXT_SUFFIX,)
         self._files = _frames_of(folder, self._suffixes)
         if not self._files and not watch:
-            kinds = "picture and no .npy file" if self._reader is None else f"{TEXT_SUFFIX} file"
+            kinds = "picture, no .wav and no .npy file" if self._reader is None else f"{TEXT_SUFFIX} file"
             raise DeviceError(f"{folder}: no {kinds} in it.")
         if watch:
             self._files = []
-        if preprocessing is None and any(path.suffix.lower() in PICTURE_SUFFIXES for path in self._files):
-            raise DeviceError(f"{folder}: holds pictures, but the artifact does not say how to prepare them.")
+        _require_prepared(folder, self._files, preparation)
         self._next = 0
         self._readable = 0
         self._cache: dict[str, tuple[_Version, Frame]] = {}
@@ -109,7 +113,7 @@ class DirectorySource:
         self._next += 1
         try:
             frame = self._frame(path)
-        except (PictureError, FrameError) as error:
+        except (PictureError, SoundError, FrameError) as error:
             self.refused += 1
             if self._on_refused is not None:
                 self._on_refused(printable(str(error)))
@@ -166,6 +170,7 @@ class DirectorySource:
         Raises:
             FrameError: It cannot be read or does not fit; the message names it.
             PictureError: It is no picture that can be read.
+            SoundError: It is no recording that the model takes.
         """
         version = _version_of(path)
         kept = self._cache.get(path.name)
@@ -182,14 +187,32 @@ class DirectorySource:
 
     def _arrays(self, path: Path) -> dict[str, NDArray[np.generic]]:
         first, suffix = self._tensors[0], path.suffix.lower()
-        if suffix in PICTURE_SUFFIXES and isinstance(self._preprocessing, Preprocessing):
-            return {first.source_name: load_image(path, self._preprocessing)}
+        if suffix in PICTURE_SUFFIXES and isinstance(self._preparation, Preprocessing):
+            return {first.source_name: load_image(path, self._preparation)}
+        if suffix in SOUND_SUFFIXES and isinstance(self._preparation, Sound):
+            return {first.source_name: load_sound(path, self._preparation)}
         if suffix == TEXT_SUFFIX and self._reader is not None:
             return self._reader.arrays(text_of(_read(path, MAX_TEXT_BYTES + 1), where=path.name))
         data = _read(path, _MAX_FILE_BYTES + 1)
         if len(data) > _MAX_FILE_BYTES:
             raise FrameError(f"{path.name}: expected at most {_MAX_FILE_BYTES} bytes.")
-        return {first.source_name: array_of(data, first, self._preprocessing, where=path.name)}
+        return {first.source_name: array_of(data, first, self._preparation, where=path.name)}
+
+
+def _require_prepared(
+    folder: Path, files: Sequence[Path], preparation: Preparation | TextReader | None
+) -> None:
+    """Refuse at once what would be refused file by file.
+
+    Raises:
+        DeviceError: There are pictures, or recordings, and the artifact does not say how to prepare them.
+    """
+    for what, suffixes, kind in (
+        ("pictures", PICTURE_SUFFIXES, Preprocessing),
+        ("recordings", SOUND_SUFFIXES, Sound),
+    ):
+        if not isinstance(preparation, kind) and any(path.suffix.lower() in suffixes for path in files):
+            raise DeviceError(f"{folder}: holds {what}, but the artifact does not say how to prepare them.")
 
 
 def _read(path: Path, most_bytes: int) -> bytes:

@@ -1,7 +1,7 @@
 """Frames that are posted over HTTP, and their results in the answers.
 
-``POST /infer`` with the bytes of an ``.npy`` or a picture, or with a text (``text/plain``). For programs on this machine: it listens on the
-loopback address unless told otherwise, and knows neither users nor TLS; put a proxy in front of it to open it to others.
+``POST /infer`` with the bytes of an ``.npy``, a picture or a WAV file, or with a text (``text/plain``). For programs on this machine: it
+listens on the loopback address unless told otherwise, and knows neither users nor TLS; put a proxy in front of it to open it to others.
 
     200  the result, JSON        411  no Content-Length         503  more frames, bytes or connections than are taken
     400  not understood          413  larger than allowed       504  no result in time
@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from device_agent.contract.manifest import PayloadTensor, Preprocessing
+    from device_agent.contract.manifest import PayloadTensor
+    from device_agent.contract.preparation import Preparation
     from device_agent.sources.frame_queue import Overflow
     from device_agent.sources.source import Describe
     from device_agent.sources.text import TextReader
@@ -85,7 +86,7 @@ class HttpSource:
 
     Args:
         tensors: The payload's inputs; a request carries the one there is, or a text.
-        preprocessing: For pictures or texts; None refuses both.
+        preparation: For pictures, recordings or texts; None refuses them.
         address: Where it listens.
         port: TCP port; 0: any that is free.
         queue_frames: Frames that wait; at least 1.
@@ -102,7 +103,7 @@ class HttpSource:
     def __init__(
         self,
         tensors: Sequence[PayloadTensor],
-        preprocessing: Preprocessing | TextReader | None,
+        preparation: Preparation | TextReader | None,
         *,
         address: str,
         port: int,
@@ -113,10 +114,10 @@ class HttpSource:
         overflow: Overflow,
         describe: Describe,
     ) -> None:
-        require_one_frame(tensors, preprocessing, over="HTTP")
+        require_one_frame(tensors, preparation, over="HTTP")
         self.refused = 0
         self._tensors = tensors
-        self._preprocessing = preprocessing
+        self._preparation = preparation
         self._on_refused = on_refused
         self._describe = describe
         self._number = 0
@@ -150,9 +151,7 @@ class HttpSource:
         self._number += 1
         name = f"http-{self._number}"
         try:
-            arrays = arrays_of(
-                posted.payload, self._tensors, self._preprocessing, media_type=posted.media_type
-            )
+            arrays = arrays_of(posted.payload, self._tensors, self._preparation, media_type=posted.media_type)
             inputs = to_payload(arrays, self._tensors)
         except DeviceError as error:
             self.refused += 1

@@ -1,4 +1,4 @@
-"""Frames that arrive as MQTT messages: raw ``.npy`` bytes, a picture's, or a text. The agent's one client hands them over.
+"""Frames that arrive as MQTT messages: raw ``.npy`` bytes, a picture's or a WAV file's, or a text. The agent's one client hands them over.
 
 A message that names a response topic (MQTT 5) gets its result there, with the message's correlation data.
 """
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from device_agent.contract.manifest import PayloadTensor, Preprocessing
+    from device_agent.contract.manifest import PayloadTensor
+    from device_agent.contract.preparation import Preparation
     from device_agent.sources.frame_queue import Overflow
     from device_agent.sources.source import Describe
     from device_agent.sources.text import TextReader
@@ -63,7 +64,7 @@ class MqttSource:
     def __init__(
         self,
         tensors: Sequence[PayloadTensor],
-        preprocessing: Preprocessing | TextReader | None,
+        preparation: Preparation | TextReader | None,
         *,
         queue_frames: int,
         max_frame_bytes: int,
@@ -75,17 +76,17 @@ class MqttSource:
 
         Args:
             tensors: The payload's inputs; frames carry the one there is, or are texts.
-            preprocessing: For pictures or texts; None refuses both.
+            preparation: For pictures, recordings or texts; None refuses them.
             queue_frames: Frames that wait; at least 1.
             max_frame_bytes: Largest payload that is kept at all.
             on_refused: Told why a frame was refused; on the thread that calls `next`.
             overflow: What to do with one frame more than may wait. Not `block`: the connection's thread must not wait.
             describe: Writes a result for whoever asked; None: nobody is answered.
         """
-        require_one_frame(tensors, preprocessing, over="MQTT")
+        require_one_frame(tensors, preparation, over="MQTT")
         self.refused = 0
         self._tensors = tensors
-        self._preprocessing = preprocessing
+        self._preparation = preparation
         self._max_frame_bytes = max_frame_bytes
         self._on_refused = on_refused
         self._describe = describe
@@ -120,7 +121,7 @@ class MqttSource:
         try:
             if isinstance(offered.payload, FrameError):
                 raise offered.payload
-            arrays = arrays_of(offered.payload, self._tensors, self._preprocessing)
+            arrays = arrays_of(offered.payload, self._tensors, self._preparation)
             inputs = to_payload(arrays, self._tensors)
         except DeviceError as error:
             self.refused += 1

@@ -10,7 +10,8 @@ _METHODS = ("minmax", "percentile", "mse", "entropy", "moving_average", "cosine"
 _EPILOG = """\
 data may be
   a folder of pictures     with preprocess.toml in it, beside it, or by --preprocess
-  a .txt or folder of them a text a line or a file, likewise with a table [text] and its tokenizer.json
+  a folder of .wav files   likewise; preprocess.toml then says [sound]
+  a .txt, a folder of .txt a text a line or a file, likewise; preprocess.toml then says [text]
   FILE.npy                 first axis: samples
   FILE.npz                 keys: input names; first axis: samples
   a folder of .npy files   one sample each
@@ -125,7 +126,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--preprocess",
         metavar="FILE",
-        help="how pictures or texts become inputs (default: preprocess.toml in or beside the data)",
+        help="how pictures, recordings or texts become inputs (default: preprocess.toml in or beside the data)",
     )
     parser.add_argument(
         "--fold-preprocessing",

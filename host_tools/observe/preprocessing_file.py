@@ -5,17 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from device_agent.sources.preprocess_file import FILE_NAME, load_preprocessing
+from device_agent.sources.preprocess_file import FILE_NAME, load_preparation
 from device_agent.sources.text import TEXT_SUFFIX
 from host_tools.observe.text_file import load_text
 from host_tools.observe.text_input import open_text_input
 
 if TYPE_CHECKING:
-    from device_agent.contract.manifest import Preprocessing
+    from device_agent.contract.preparation import Preparation
     from host_tools.observe.text_input import TextInput
 
 
-def find_preprocessing(path: str | Path | None, data: str | Path | None) -> Preprocessing | TextInput | None:
+def find_preprocessing(path: str | Path | None, data: str | Path | None) -> Preparation | TextInput | None:
     """Read the preprocessing that was named, else the one in or beside a folder of data or beside a file of texts, else None.
 
     Raises:
@@ -36,6 +36,6 @@ def find_preprocessing(path: str | Path | None, data: str | Path | None) -> Prep
     return None if found is None else _load(found)
 
 
-def _load(path: Path) -> Preprocessing | TextInput:
+def _load(path: Path) -> Preparation | TextInput:
     declared = load_text(path)
-    return load_preprocessing(path) if declared is None else open_text_input(declared, path)
+    return load_preparation(path) if declared is None else open_text_input(declared, path)

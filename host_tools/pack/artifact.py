@@ -11,9 +11,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from device_agent.contract.digest import digest_of
-from device_agent.contract.manifest import GoldenSample, Manifest, Member, Requires, Tolerance
+from device_agent.contract.manifest import (
+    GoldenSample,
+    Manifest,
+    Member,
+    Preprocessing,
+    Requires,
+    Tolerance,
+)
+from device_agent.contract.sound import Sound
 from host_tools.errors import InputError
 from host_tools.observe.text_input import TextInput
+from host_tools.pack.sound_proof import with_proof
 from host_tools.pack.text_member import TOKENIZER_MEMBER, described_text
 from host_tools.plan.plan_file import encode as encode_plan
 from host_tools.recipe import encode as encode_recipe
@@ -24,7 +33,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from device_agent.contract.manifest import Heat, Preprocessing
+    from device_agent.contract.manifest import Heat
+    from device_agent.contract.preparation import Preparation
     from host_tools.lower.payload import Payload
     from host_tools.model.float_model import FloatModel
     from host_tools.plan.quantization_plan import QuantizationPlan
@@ -67,7 +77,7 @@ def pack(
     version: str,
     golden: Sequence[Golden],
     recipe: Recipe,
-    preprocessing: Preprocessing | TextInput | None,
+    preprocessing: Preparation | TextInput | None,
     heat: Heat | None = None,
     made_with: Mapping[str, str],
 ) -> Artifact:
@@ -82,7 +92,7 @@ def pack(
         version: The model's version as the user counts it.
         golden: Inputs and outputs as the engine gave them on the host.
         recipe: What was asked of the plan.
-        preprocessing: How pictures or texts become inputs; None when the model takes neither. A tokeniser becomes a member.
+        preprocessing: How pictures, recordings or texts become inputs; None when the model takes none of them.
         heat: What the device is to do when it gets hot; None: what it is configured to do.
         made_with: Tool names and versions.
 
@@ -102,6 +112,7 @@ def pack(
         inputs = _add_arrays(members, f"golden/{index}/input", sample.inputs)
         outputs = _add_arrays(members, f"golden/{index}/output", sample.outputs)
         samples.append(GoldenSample(inputs=inputs, outputs=outputs))
+    sound = with_proof(preprocessing, members) if isinstance(preprocessing, Sound) else None
     text = preprocessing if isinstance(preprocessing, TextInput) else None
     if text is not None:
         members[TOKENIZER_MEMBER] = text.tokenizer
@@ -133,12 +144,13 @@ def pack(
         members=tuple(member for name, member in described.items() if name not in payload_names),
         inputs=payload.inputs,
         outputs=payload.outputs,
-        preprocessing=None if isinstance(preprocessing, TextInput) else preprocessing,
+        preprocessing=preprocessing if isinstance(preprocessing, Preprocessing) else None,
         golden=tuple(samples),
         tolerance=_tolerance(profile, plan, payload, golden),
         verdict=report.verdict,
         made_with=made_with if text is None else {**made_with, "tokenizers": text.reader.library_version},
         heat=heat,
+        sound=sound,
         text=None if text is None else described_text(text),
     )
     return Artifact(manifest=manifest, members=members)

@@ -1,4 +1,4 @@
-"""What the user gave, opened and found to belong together: model, calibration data, evaluation data, and how pictures become inputs."""
+"""What the user gave, opened and found to belong together: model, calibration data, evaluation data, and how frames become inputs."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from device_agent.contract.sound import Sound
 from host_tools.errors import InputError
 from host_tools.model.pixel_input import taking_pixels
 from host_tools.observe import open_data
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from device_agent.contract.manifest import Preprocessing
+    from device_agent.contract.preparation import Preparation
     from host_tools.model.float_model import FloatModel
     from host_tools.recipe import Recipe
 
@@ -42,7 +44,7 @@ class Material:
     Attributes:
         model: The float model, with mean and std inside where they are folded.
         recipe: How to quantize it.
-        preprocessing: How pictures or texts become its inputs; None where data are neither.
+        preprocessing: How pictures, recordings or texts become its inputs; None where data are none of them.
         calibration: What it is calibrated on, or its weights are rounded by; random inputs where none were given.
         evaluation: What payloads are verified on.
         takes_pixels: Whether the model's input is the pixels themselves.
@@ -50,7 +52,7 @@ class Material:
 
     model: FloatModel
     recipe: Recipe
-    preprocessing: Preprocessing | TextInput | None
+    preprocessing: Preparation | TextInput | None
     calibration: CalibrationSet
     evaluation: Evaluation
     takes_pixels: bool
@@ -112,6 +114,8 @@ def open_material(
         recipe = with_pixel_codes(recipe, model.inputs[0].name)
         model, preprocessing = _folded(model, preprocessing)
         of_evaluation = preprocessing
+    if isinstance(preprocessing, Sound):
+        _require_sound_fits(model, preprocessing)
     opened = partial(open_data, inputs=model.inputs, only_pictures=fold_preprocessing)
     calibration = (
         CalibrationSet(RandomInputs(model), model.inputs)
@@ -142,9 +146,9 @@ def _is_calibrated(model: FloatModel, recipe: Recipe) -> bool:
 
 
 def _one_preprocessing(
-    calibration: Preprocessing | TextInput | None, evaluation: str | Path
-) -> Preprocessing | TextInput | None:
-    """Return how the evaluation's pictures or texts become inputs: as the calibration's do, or as their own file says where that has none.
+    calibration: Preparation | TextInput | None, evaluation: str | Path
+) -> Preparation | TextInput | None:
+    """Return how the evaluation's frames become inputs: as the calibration's do, or as their own file says where that has none.
 
     Raises:
         InputError: The two differ: what would be verified is not what the device will do.
@@ -159,7 +163,7 @@ def _one_preprocessing(
 
 
 def _folded(
-    model: FloatModel, preprocessing: Preprocessing | TextInput | None
+    model: FloatModel, preprocessing: Preparation | TextInput | None
 ) -> tuple[FloatModel, Preprocessing]:
     """Return the model with mean and std inside, and what is left to do with pictures.
 
@@ -176,9 +180,28 @@ def _folded(
             "--fold-preprocessing: nothing says what to fold: there is no preprocess.toml in or beside the data.",
             hint="Put one there, or give --preprocess FILE.",
         )
+    if isinstance(preprocessing, Sound):
+        raise InputError(
+            "--fold-preprocessing: preprocess.toml declares sound; what is folded are the mean and std of pictures.",
+            hint="Leave it out: the agent normalises.",
+        )
     channels = len(preprocessing.mean)
     left = dataclasses.replace(preprocessing, mean=(0.0,) * channels, std=(1.0,) * channels)
     return taking_pixels(model, preprocessing), left
+
+
+def _require_sound_fits(model: FloatModel, sound: Sound) -> None:
+    """Hold what recordings become against the model before any is read.
+
+    Raises:
+        InputError: The model has several inputs, or one of another shape.
+    """
+    if [spec.shape for spec in model.inputs] != [sound.shape]:
+        told = ", ".join(f"{spec.name!r} {list(spec.shape)}" for spec in model.inputs)
+        raise InputError(
+            f"preprocess.toml: [sound] gives one input of shape {list(sound.shape)} ({', '.join(sound.layout)}); the model has {told}.",
+            hint="Mend layout, duration or frames, or the number of features.",
+        )
 
 
 def _evaluation(

@@ -6,24 +6,29 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from device_agent.contract.manifest import Preprocessing
+from device_agent.contract.sound import Sound
 from device_agent.sources.text import TEXT_SUFFIX
 from host_tools.errors import DataError
 from host_tools.observe.calibration_set import CalibrationSet
 from host_tools.observe.sources.array_files import NpyFile, NpyFolder, NpzFile
 from host_tools.observe.sources.function import FunctionSource
 from host_tools.observe.sources.image_folder import IMAGE_SUFFIXES, ImageFolder
+from host_tools.observe.sources.sound_folder import SOUND_SUFFIXES, SoundFolder
 from host_tools.observe.sources.texts import TextFolder, TextLines
 from host_tools.observe.text_input import TextInput
 
 if TYPE_CHECKING:
-    from device_agent.contract.manifest import Preprocessing
+    from collections.abc import Mapping
+
+    from device_agent.contract.preparation import Preparation
     from host_tools.model.float_model import TensorSpec
     from host_tools.observe.calibration_set import SampleSource
 
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*\Z")
-_KINDS = "Give a folder of pictures or of .txt, a .txt with a text a line, an .npy, an .npz, a folder of .npy, or module:function."
-_NO_TOKENISER = (
-    "Put a preprocess.toml with a table [text] in the folder or beside it, or give --preprocess FILE."
+_KINDS = (
+    "Give a folder of pictures, of recordings (.wav) or of .txt, a .txt with a text a line, an .npy, an .npz, a folder of .npy, "
+    "or module:function."
 )
 
 
@@ -31,18 +36,18 @@ def open_data(
     spec: str | Path,
     *,
     inputs: tuple[TensorSpec, ...],
-    preprocessing: Preprocessing | TextInput | None = None,
+    preprocessing: Preparation | TextInput | None = None,
     limit: int | None = None,
     only_pictures: bool = False,
 ) -> CalibrationSet:
     """Open samples without reading them.
 
     Args:
-        spec: A folder of pictures or of ``.txt`` (also in folders within), a ``.txt`` with a text a line, an ``.npy`` (samples along the first
-            axis, or one sample of the input's shape), an ``.npz`` (keys are input names), a folder of ``.npy`` (one sample a file), or
-            ``module:function`` (returns something with a length that yields arrays or mappings).
+        spec: A folder of pictures, of recordings or of ``.txt`` (also in folders within), a ``.txt`` with a text a line, an ``.npy`` (samples
+            along the first axis, or one sample of the input's shape), an ``.npz`` (keys are input names), a folder of ``.npy`` (one sample a
+            file), or ``module:function`` (returns something with a length that yields arrays or mappings).
         inputs: The model's inputs.
-        preprocessing: How pictures become the input, or texts the inputs; needed for them, and for a folder of ``.npy`` that hold pixels.
+        preprocessing: How pictures, recordings or texts become the inputs; needed for them, and for a folder of ``.npy`` that hold pixels.
         limit: Use only the first samples.
         only_pictures: Whether nothing but pictures will do, since the model takes their pixels.
 
@@ -59,7 +64,7 @@ def open_data(
 
 
 def _source(
-    spec: str | Path, inputs: tuple[TensorSpec, ...], preprocessing: Preprocessing | TextInput | None
+    spec: str | Path, inputs: tuple[TensorSpec, ...], preprocessing: Preparation | TextInput | None
 ) -> SampleSource:
     path = Path(spec)
     try:
@@ -85,7 +90,7 @@ def _source(
 
 
 def _folder(
-    folder: Path, inputs: tuple[TensorSpec, ...], preprocessing: Preprocessing | TextInput | None
+    folder: Path, inputs: tuple[TensorSpec, ...], preprocessing: Preparation | TextInput | None
 ) -> SampleSource:
     try:
         files = [
@@ -95,47 +100,49 @@ def _folder(
         raise DataError(f"{folder} cannot be read: {error.strerror or error}.") from error
     arrays = [path for path in files if path.suffix.lower() == ".npy"]
     pictures = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
-    if arrays and pictures:
-        raise DataError(
-            f"{folder} holds both pictures ({len(pictures)}) and .npy files ({len(arrays)}).",
-            hint="Separate them.",
-        )
-    if isinstance(preprocessing, TextInput):
-        if pictures:
-            raise DataError(
-                f"{folder} holds pictures ({len(pictures)}), but its preprocess.toml says how texts become the model's inputs.",
-                hint="Give texts, or a preprocess.toml with a table [preprocess].",
-            )
-        if not arrays:
-            return TextFolder(folder, _texts(folder, files), inputs, preprocessing)
-        preprocessing = None
+    recordings = [path for path in files if path.suffix.lower() in SOUND_SUFFIXES]
+    _require_one_kind(folder, {"pictures": pictures, "recordings": recordings, ".npy files": arrays})
     if arrays:
-        return NpyFolder(folder, arrays, _only_input(folder, inputs), preprocessing)
-    if not pictures:
-        if any(path.suffix.lower() == TEXT_SUFFIX for path in files):
-            _text_input(folder, preprocessing)
-        raise DataError(f"{folder}: no picture and no .npy file among its {len(files)} files.", hint=_KINDS)
-    if preprocessing is None:
-        raise DataError(
-            f"{folder} holds pictures, but nothing says how they become the model's input.",
-            hint="Put a preprocess.toml in the folder or beside it, or give --preprocess FILE.",
-        )
-    return ImageFolder(folder, pictures, _only_input(folder, inputs), preprocessing)
-
-
-def _text_input(where: Path, preprocessing: Preprocessing | TextInput | None) -> TextInput:
-    if not isinstance(preprocessing, TextInput):
-        raise DataError(
-            f"{where} holds texts, but nothing says how they become the model's inputs.", hint=_NO_TOKENISER
-        )
-    return preprocessing
-
-
-def _texts(folder: Path, files: list[Path]) -> list[Path]:
+        pixels = preprocessing if isinstance(preprocessing, Preprocessing) else None
+        return NpyFolder(folder, arrays, _only_input(folder, inputs), pixels)
+    if pictures:
+        if not isinstance(preprocessing, Preprocessing):
+            raise _undeclared(folder, "pictures", "preprocess", is_other=preprocessing is not None)
+        return ImageFolder(folder, pictures, _only_input(folder, inputs), preprocessing)
+    if recordings:
+        if not isinstance(preprocessing, Sound):
+            raise _undeclared(folder, "recordings", "sound", is_other=preprocessing is not None)
+        return SoundFolder(folder, recordings, _only_input(folder, inputs), preprocessing)
     texts = [path for path in files if path.suffix.lower() == TEXT_SUFFIX]
-    if not texts:
-        raise DataError(f"{folder}: no {TEXT_SUFFIX} file among its {len(files)} files.", hint=_KINDS)
-    return texts
+    if texts:  # which may be notes beside other data
+        return TextFolder(folder, texts, inputs, _text_input(folder, preprocessing))
+    raise DataError(
+        f"{folder}: no picture, no .wav, no .txt and no .npy file among its {len(files)} files.", hint=_KINDS
+    )
+
+
+def _require_one_kind(folder: Path, kinds: Mapping[str, list[Path]]) -> None:
+    there = [f"{kind} ({len(paths)})" for kind, paths in kinds.items() if paths]
+    if len(there) > 1:
+        raise DataError(f"{folder} holds both {' and '.join(there)}.", hint="Separate them.")
+
+
+def _undeclared(folder: Path, what: str, table: str, *, is_other: bool) -> DataError:
+    if is_other:
+        return DataError(
+            f"{folder} holds {what}, but its preprocess.toml has no table [{table}].",
+            hint="Write one in the place of the other, or give --preprocess FILE.",
+        )
+    return DataError(
+        f"{folder} holds {what}, but nothing says how they become the model's input.",
+        hint="Put a preprocess.toml in the folder or beside it, or give --preprocess FILE.",
+    )
+
+
+def _text_input(where: Path, preprocessing: Preparation | TextInput | None) -> TextInput:
+    if not isinstance(preprocessing, TextInput):
+        raise _undeclared(where, "texts", "text", is_other=preprocessing is not None)
+    return preprocessing
 
 
 def _is_hidden(path: Path, folder: Path) -> bool:

@@ -133,16 +133,20 @@ def test_a_fingerprint_hangs_on_texts_tokeniser_and_table(tmp_path: Path) -> Non
 def test_texts_without_a_tokeniser_and_pictures_with_one_are_refused(tmp_path: Path) -> None:
     texts = write_texts(tmp_path / "lines")
     text = found(texts)
-    with pytest.raises(DataError, match=r"texts\.txt holds texts, but nothing says how.*table \[text\]"):
+    with pytest.raises(
+        DataError, match=r"texts\.txt holds texts, but nothing says how.*Put a preprocess\.toml"
+    ):
         open_data(texts, inputs=(IDS, MASK))
     with pytest.raises(DataError, match=r"lines holds texts, but nothing says how"):
         open_data(texts.parent, inputs=(IDS, MASK))
     pictures = tmp_path / "pictures"
     pictures.mkdir()
-    with pytest.raises(DataError, match=r"no \.txt file among its 0 files"):
+    with pytest.raises(DataError, match=r"no \.wav, no \.txt and no \.npy file among its 0 files"):
         open_data(pictures, inputs=(IDS, MASK), preprocessing=text)
     (pictures / "a.png").write_bytes(b"")
-    with pytest.raises(DataError, match=r"holds pictures \(1\), but its preprocess\.toml says how texts"):
+    with pytest.raises(
+        DataError, match=r"holds pictures, but its preprocess\.toml has no table \[preprocess\]"
+    ):
         open_data(pictures, inputs=(IDS, MASK), preprocessing=text)
 
 
