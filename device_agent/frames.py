@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from device_agent.contract.errors import DeviceError
+from device_agent.contract.preparation import preparation_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,12 +83,13 @@ def _opened(
     on_refused: Callable[[str], None],
     describe: Describe,
 ) -> Source:
+    preparation = preparation_of(manifest)
     if wanted.kind == "mqtt":
         from device_agent.sources.mqtt import MqttSource  # noqa: PLC0415  see the module's docstring
 
         source = MqttSource(
             manifest.inputs,
-            manifest.preprocessing,
+            preparation,
             queue_frames=wanted.queue_frames,
             max_frame_bytes=wanted.max_frame_bytes,
             on_refused=on_refused,
@@ -101,7 +103,7 @@ def _opened(
 
         return HttpSource(
             manifest.inputs,
-            manifest.preprocessing,
+            preparation,
             address=wanted.http_address,
             port=wanted.http_port,
             queue_frames=wanted.queue_frames,
@@ -128,7 +130,7 @@ def _opened(
         return DirectorySource(
             wanted.path,
             manifest.inputs,
-            manifest.preprocessing,
+            preparation,
             loop=wanted.loop,
             watch=wanted.watch,
             on_refused=on_refused,

@@ -15,6 +15,7 @@ from device_agent.contract.errors import ContractError, EngineError, Incompatibl
 from device_agent.contract.zip_layout import MAX_ARCHIVE_BYTES
 from device_agent.engines import library_of, load_engine
 from device_agent.engines.processor import features, usable_processors
+from device_agent.same_preparation import require_same_preparation
 
 if TYPE_CHECKING:
     import numpy as np
@@ -188,14 +189,17 @@ def useful_threads(wanted: int) -> int:
 def run_self_test(archive: ArtifactArchive, engine: Engine) -> SelfTest:
     """Run the golden samples and hold the outputs against the recorded ones, by the manifest's tolerance.
 
+    Before that, frames must be prepared here as they were on the host (`require_same_preparation`).
+
     Raises:
         NonFiniteOutputError: An output is NaN or infinite.
-        SelfTestError: An output is further away than tolerated, or of another type or shape.
+        SelfTestError: An output is further away than tolerated, or of another type or shape; or a recording becomes another input.
         ContractError: A golden member is not the array that it should be.
         TrustError: A golden member is not what the manifest says.
         EngineError: The engine failed.
     """
     manifest = archive.manifest
+    require_same_preparation(archive)
     largest, smallest = 0.0, 1.0
     for number, sample in enumerate(manifest.golden):
         inputs = [

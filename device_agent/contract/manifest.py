@@ -16,8 +16,10 @@ from device_agent.contract.document import frozen
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-MANIFEST_VERSION = "1.3"
-"""1.1: ``heat``. 1.2: ``requires.processor_features`` and ``requires.otherwise``. 1.3: ``preprocessing.crop``."""
+    from device_agent.contract.sound import Sound
+
+MANIFEST_VERSION = "1.4"
+"""1.1: ``heat``. 1.2: ``requires.processor_features`` and ``requires.otherwise``. 1.3: ``preprocessing.crop``. 1.4: ``sound``."""
 
 WireType = Literal["float32", "int8", "uint8", "int16", "int32", "int64", "bool"]
 EngineName = Literal["onnx", "tflite", "openvino", "null"]
@@ -189,6 +191,7 @@ class Manifest(Extensible):
         verdict: What verification said: ``pass``, ``marginal`` or ``unverified``.
         made_with: Tool names and versions.
         heat: What to do about heat; None: what the device is configured to do.
+        sound: How recordings are prepared; None when the model does not take them. Not together with ``preprocessing``. Since 1.4.
         schema_version: ``MAJOR.MINOR`` of the document.
     """
 
@@ -210,6 +213,7 @@ class Manifest(Extensible):
     verdict: Verdict
     made_with: Mapping[str, str]
     heat: Heat | None = None
+    sound: Sound | None = None
     schema_version: str = MANIFEST_VERSION
 
     def __post_init__(self) -> None:

@@ -1,8 +1,8 @@
 """`encode` and `decode` a `Manifest`: canonical JSON and back, with every rule that a manifest obeys.
 
 Canonical: ``schema_version`` first, then the fields in the order of their declaration, unknown fields last (``heat``, of 1.1, and
-what is needed of the processor, of 1.2, and ``preprocessing.crop``, of 1.3, only where they are declared), compact UTF-8, one newline at
-the end. The same manifest always gives the same bytes.
+what is needed of the processor, of 1.2, ``preprocessing.crop``, of 1.3, and ``sound``, of 1.4, only where they are declared), compact
+UTF-8, one newline at the end. The same manifest always gives the same bytes.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from device_agent.contract.manifest import (
     Verdict,
     WireType,
 )
+from device_agent.contract.sound_codec import decode_sound, require_sound_agreement
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -113,6 +114,7 @@ def decode(data: bytes, *, where: str) -> Manifest:
         verdict=fields.choice("verdict", _VERDICTS),
         made_with=fields.text_map("made_with", most=MAX_TENSORS),
         heat=decode_heat(fields.child("heat")) if fields.has("heat") else None,
+        sound=decode_sound(fields.child("sound")) if fields.has("sound") else None,
         extra=fields.unknown(),
     )
     _require_agreement(manifest, fields)
@@ -125,11 +127,8 @@ def _plain(value: object) -> dict[str, object]:
     for field in dataclasses.fields(value):  # type: ignore[arg-type]  # only dataclasses come here
         if field.name not in ("extra", "schema_version"):
             document[field.name] = _plain_value(getattr(value, field.name))
-    for later in (
-        "heat",
-        "crop",
-        "otherwise",
-    ):  # what is not there is left out, so that an older manifest keeps its bytes
+    # What is not there is left out, so that an older manifest keeps its bytes.
+    for later in ("heat", "crop", "otherwise", "sound"):
         if later in document and document[later] is None:
             del document[later]
     if isinstance(value, Requires) and not value.processor_features:
@@ -269,6 +268,8 @@ def _require_agreement(manifest: Manifest, fields: Fields) -> None:
             for name in files:
                 if name not in known or not name.endswith(".npy"):
                     fields.refuse(f"golden[{index}].{key}", "names of .npy members", name)
+    if manifest.sound is not None:
+        require_sound_agreement(manifest, manifest.sound, fields)
 
 
 def _require_unique(fields: Fields, key: str, names: Iterable[str]) -> None:

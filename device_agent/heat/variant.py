@@ -28,7 +28,7 @@ def load_stand_in(
         config: Of the agent; its own artifact is not looked at.
         path: The artifact.
         digest: What it must be, if that is known.
-        like: Manifest whose inputs, outputs and preprocessing it must have, for frames and results stay what they are.
+        like: Manifest whose inputs, outputs and preparation of frames it must have, for frames and results stay what they are.
         memory_max_bytes: Most that it may add to the resident memory; 0: any.
 
     Raises:
@@ -36,7 +36,7 @@ def load_stand_in(
     """
     archive = verify_artifact(replace(config, artifact=replace(config.artifact, path=path, digest=digest)))
     manifest = archive.manifest
-    for part in ("inputs", "outputs", "preprocessing"):
+    for part in ("inputs", "outputs", "preprocessing", "sound"):
         if getattr(manifest, part) != getattr(like, part):
             raise IncompatibleError(
                 f"{path.name}: its {part} are not those of {like.name} {like.version}, so it cannot stand in for it.",

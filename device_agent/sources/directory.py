@@ -1,4 +1,4 @@
-"""Frames from the pictures or ``.npy`` files of a folder, in order of name."""
+"""Frames from the pictures, recordings or ``.npy`` files of a folder, in order of name."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING, Final
 
 from device_agent.contract.document import printable
 from device_agent.contract.errors import DeviceError
+from device_agent.contract.manifest import Preprocessing
 from device_agent.contract.regular_file import read_regular_file
+from device_agent.contract.sound import Sound
 from device_agent.sources.adapt import FrameError, to_payload
 from device_agent.sources.preprocess import PictureError, load_image
 from device_agent.sources.received import array_of
+from device_agent.sources.sound.prepare import load_sound
+from device_agent.sources.sound.wav import SoundError
 from device_agent.sources.source import Frame, SourceEnded
 
 if TYPE_CHECKING:
@@ -21,9 +25,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from device_agent.contract.manifest import PayloadTensor, Preprocessing
+    from device_agent.contract.manifest import PayloadTensor
+    from device_agent.contract.preparation import Preparation
 
 PICTURE_SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+SOUND_SUFFIXES: Final = (".wav",)
 _MAX_FILE_BYTES: Final = 256 << 20
 _WATCH_SECONDS: Final = 0.5
 _CACHE_FRAMES: Final = 64
@@ -49,14 +55,15 @@ class DirectorySource:
     included.
 
     Raises:
-        DeviceError: The folder cannot be read or has no frame, pictures have no preprocessing, or the payload has several inputs.
+        DeviceError: The folder cannot be read or has no frame, or has pictures or recordings that the artifact does not say how to
+            prepare; or the payload has several inputs.
     """
 
     def __init__(
         self,
         folder: Path,
         tensors: Sequence[PayloadTensor],
-        preprocessing: Preprocessing | None,
+        preparation: Preparation | None,
         *,
         loop: bool,
         watch: bool = False,
@@ -68,7 +75,7 @@ class DirectorySource:
         self._seen: dict[str, _Version] = {}
         self.refused = 0
         self._tensors = tensors
-        self._preprocessing = preprocessing
+        self._preparation = preparation
         self._loop = loop
         self._on_refused = on_refused
         if len(tensors) != 1:
@@ -79,11 +86,10 @@ class DirectorySource:
         self._folder = folder
         self._files = _frames_of(folder)
         if not self._files and not watch:
-            raise DeviceError(f"{folder}: no picture and no .npy file in it.")
+            raise DeviceError(f"{folder}: no picture, no .wav and no .npy file in it.")
         if watch:
             self._files = []
-        if preprocessing is None and any(path.suffix.lower() in PICTURE_SUFFIXES for path in self._files):
-            raise DeviceError(f"{folder}: holds pictures, but the artifact does not say how to prepare them.")
+        _require_prepared(folder, self._files, preparation)
         self._next = 0
         self._readable = 0
         self._cache: dict[str, tuple[_Version, Frame]] = {}
@@ -101,7 +107,7 @@ class DirectorySource:
         self._next += 1
         try:
             frame = self._frame(path)
-        except (PictureError, FrameError) as error:
+        except (PictureError, SoundError, FrameError) as error:
             self.refused += 1
             if self._on_refused is not None:
                 self._on_refused(printable(str(error)))
@@ -158,6 +164,7 @@ class DirectorySource:
         Raises:
             FrameError: It cannot be read or does not fit; the message names it.
             PictureError: It is no picture that can be read.
+            SoundError: It is no recording that the model takes.
         """
         version = _version_of(path)
         kept = self._cache.get(path.name)
@@ -174,15 +181,32 @@ class DirectorySource:
 
     def _arrays(self, path: Path) -> dict[str, NDArray[np.generic]]:
         first = self._tensors[0]
-        if path.suffix.lower() in PICTURE_SUFFIXES and self._preprocessing is not None:
-            return {first.source_name: load_image(path, self._preprocessing)}
+        suffix = path.suffix.lower()
+        if suffix in PICTURE_SUFFIXES and isinstance(self._preparation, Preprocessing):
+            return {first.source_name: load_image(path, self._preparation)}
+        if suffix in SOUND_SUFFIXES and isinstance(self._preparation, Sound):
+            return {first.source_name: load_sound(path, self._preparation)}
         try:
             data = read_regular_file(path, most_bytes=_MAX_FILE_BYTES + 1)
         except OSError as error:
             raise FrameError(f"{path.name}: cannot be read: {error.strerror}.") from error
         if len(data) > _MAX_FILE_BYTES:
             raise FrameError(f"{path.name}: expected at most {_MAX_FILE_BYTES} bytes.")
-        return {first.source_name: array_of(data, first, self._preprocessing, where=path.name)}
+        return {first.source_name: array_of(data, first, self._preparation, where=path.name)}
+
+
+def _require_prepared(folder: Path, files: Sequence[Path], preparation: Preparation | None) -> None:
+    """Refuse at once what would be refused file by file.
+
+    Raises:
+        DeviceError: There are pictures, or recordings, and the artifact does not say how to prepare them.
+    """
+    for what, suffixes, kind in (
+        ("pictures", PICTURE_SUFFIXES, Preprocessing),
+        ("recordings", SOUND_SUFFIXES, Sound),
+    ):
+        if not isinstance(preparation, kind) and any(path.suffix.lower() in suffixes for path in files):
+            raise DeviceError(f"{folder}: holds {what}, but the artifact does not say how to prepare them.")
 
 
 def _version_of(path: Path) -> _Version:
@@ -203,7 +227,7 @@ def _frames_of(folder: Path) -> list[Path]:
         files = sorted(
             path
             for path in folder.iterdir()
-            if path.suffix.lower() in (*PICTURE_SUFFIXES, ".npy") and path.is_file()
+            if path.suffix.lower() in (*PICTURE_SUFFIXES, *SOUND_SUFFIXES, ".npy") and path.is_file()
         )
     except OSError as error:
         raise DeviceError(

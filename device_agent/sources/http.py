@@ -1,6 +1,6 @@
 """Frames that are posted over HTTP, and their results in the answers.
 
-``POST /infer`` with the bytes of an ``.npy`` or a picture. For programs on this machine: it listens on the loopback
+``POST /infer`` with the bytes of an ``.npy`` or a picture or of a WAV file. For programs on this machine: it listens on the loopback
 address unless told otherwise, and knows neither users nor TLS; put a proxy in front of it to open it to others.
 
     200  the result, JSON        411  no Content-Length         503  more frames, bytes or connections than are taken
@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from device_agent.contract.manifest import PayloadTensor, Preprocessing
+    from device_agent.contract.manifest import PayloadTensor
+    from device_agent.contract.preparation import Preparation
     from device_agent.sources.frame_queue import Overflow
     from device_agent.sources.source import Describe
 
@@ -83,7 +84,7 @@ class HttpSource:
 
     Args:
         tensors: The payload's inputs; a request carries the one there is.
-        preprocessing: For pictures; None refuses them.
+        preparation: For pictures or recordings; None refuses them.
         address: Where it listens.
         port: TCP port; 0: any that is free.
         queue_frames: Frames that wait; at least 1.
@@ -100,7 +101,7 @@ class HttpSource:
     def __init__(
         self,
         tensors: Sequence[PayloadTensor],
-        preprocessing: Preprocessing | None,
+        preparation: Preparation | None,
         *,
         address: str,
         port: int,
@@ -114,7 +115,7 @@ class HttpSource:
         self._tensor = only_input(tensors, over="HTTP")
         self.refused = 0
         self._tensors = tensors
-        self._preprocessing = preprocessing
+        self._preparation = preparation
         self._on_refused = on_refused
         self._describe = describe
         self._number = 0
@@ -148,7 +149,7 @@ class HttpSource:
         self._number += 1
         name = f"http-{self._number}"
         try:
-            inputs = to_payload(arrays_of(posted.payload, self._tensor, self._preprocessing), self._tensors)
+            inputs = to_payload(arrays_of(posted.payload, self._tensor, self._preparation), self._tensors)
         except DeviceError as error:
             self.refused += 1
             self._on_refused(str(error))

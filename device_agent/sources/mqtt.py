@@ -1,4 +1,4 @@
-"""Frames that arrive as MQTT messages: raw ``.npy`` bytes, or a picture's. The agent's one client hands them over.
+"""Frames that arrive as MQTT messages: raw ``.npy`` bytes, or a picture's or a WAV file's. The agent's one client hands them over.
 
 A message that names a response topic (MQTT 5) gets its result there, with the message's correlation data.
 """
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from device_agent.contract.manifest import PayloadTensor, Preprocessing
+    from device_agent.contract.manifest import PayloadTensor
+    from device_agent.contract.preparation import Preparation
     from device_agent.sources.frame_queue import Overflow
     from device_agent.sources.source import Describe
 
@@ -62,7 +63,7 @@ class MqttSource:
     def __init__(
         self,
         tensors: Sequence[PayloadTensor],
-        preprocessing: Preprocessing | None,
+        preparation: Preparation | None,
         *,
         queue_frames: int,
         max_frame_bytes: int,
@@ -74,7 +75,7 @@ class MqttSource:
 
         Args:
             tensors: The payload's inputs; frames carry the one there is.
-            preprocessing: For pictures; None refuses them.
+            preparation: For pictures or recordings; None refuses them.
             queue_frames: Frames that wait; at least 1.
             max_frame_bytes: Largest payload that is kept at all.
             on_refused: Told why a frame was refused; on the thread that calls `next`.
@@ -84,7 +85,7 @@ class MqttSource:
         self._tensor = only_input(tensors, over="MQTT")
         self.refused = 0
         self._tensors = tensors
-        self._preprocessing = preprocessing
+        self._preparation = preparation
         self._max_frame_bytes = max_frame_bytes
         self._on_refused = on_refused
         self._describe = describe
@@ -119,7 +120,7 @@ class MqttSource:
         try:
             if isinstance(offered.payload, FrameError):
                 raise offered.payload
-            arrays = arrays_of(offered.payload, self._tensor, self._preprocessing)
+            arrays = arrays_of(offered.payload, self._tensor, self._preparation)
             inputs = to_payload(arrays, self._tensors)
         except DeviceError as error:
             self.refused += 1

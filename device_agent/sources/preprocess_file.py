@@ -1,4 +1,4 @@
-"""``preprocess.toml``: how pictures become a model's input, as the user wrote it."""
+"""``preprocess.toml``: how pictures, or recordings, become a model's input, as the user wrote it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from device_agent.contract.errors import ConfigError
 from device_agent.contract.manifest import Preprocessing
 from device_agent.contract.regular_file import read_regular_file
+from device_agent.sources.sound.declaration import parse_sound
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from device_agent.contract.preparation import Preparation
+
 FILE_NAME: Final = "preprocess.toml"
+_TABLES: Final = ("preprocess", "sound")
 _MAX_FILE_BYTES: Final = 64 << 10
 _MAX_EXTENT: Final = 16_384
 _MEAN_LIMIT: Final = 1e6
@@ -34,7 +38,7 @@ _KEYS: Final = ("resize", "resample", "color", "layout", "mean", "std")
 _OPTIONAL_KEYS: Final = ("crop",)
 
 
-def load_preprocessing(path: Path) -> Preprocessing:
+def load_preparation(path: Path) -> Preparation:
     """Read a ``preprocess.toml``.
 
     Raises:
@@ -46,10 +50,22 @@ def load_preprocessing(path: Path) -> Preprocessing:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}.") from error
     if len(data) > _MAX_FILE_BYTES:
         raise ConfigError(f"{path}: expected at most {_MAX_FILE_BYTES} bytes; this is some other file.")
-    return parse_preprocessing(data, origin=str(path))
+    return parse_preparation(data, origin=str(path))
 
 
-def parse_preprocessing(data: bytes, *, origin: str) -> Preprocessing:
+def load_preprocessing(path: Path) -> Preprocessing:
+    """Read a ``preprocess.toml`` of pictures.
+
+    Raises:
+        ConfigError: As `load_preparation`; or it declares something else.
+    """
+    found = load_preparation(path)
+    if not isinstance(found, Preprocessing):
+        raise ConfigError(f"{path}: expected a table [preprocess], for pictures.")
+    return found
+
+
+def parse_preparation(data: bytes, *, origin: str) -> Preparation:
     """Read the text of a ``preprocess.toml``.
 
     Raises:
@@ -59,10 +75,18 @@ def parse_preprocessing(data: bytes, *, origin: str) -> Preprocessing:
         document = tomllib.loads(data.decode())
     except (ValueError, RecursionError) as error:  # an integer of thousands of digits is a plain ValueError
         raise ConfigError(f"{origin}: not valid TOML: {error}.") from error
-    _refuse_unknown(document, ("preprocess",), f"{origin}: ")
-    table = document.get("preprocess")
+    _refuse_unknown(document, _TABLES, f"{origin}: ")
+    if len(document) != 1:
+        raise ConfigError(
+            f"{origin}: expected a table [preprocess], for pictures, or [sound], for recordings; got {' and '.join(document) or 'none'}."
+        )
+    ((name, table),) = document.items()
     if not isinstance(table, dict):
-        raise ConfigError(f"{origin}: expected a table [preprocess].")
+        raise ConfigError(f"{origin}: expected a table [{name}].")
+    return _pictures(table, origin) if name == "preprocess" else parse_sound(table, origin=origin)
+
+
+def _pictures(table: Mapping[str, object], origin: str) -> Preprocessing:
     where = f"{origin}: preprocess."
     _refuse_unknown(table, (*_KEYS, *_OPTIONAL_KEYS), where)
     missing = [key for key in _KEYS if key not in table]

@@ -14,6 +14,7 @@ Layout:
     targets.py     edgewright targets list | show | new
     inspect.py     edgewright inspect: arguments
     inspecting.py    what it does
+    sound_words.py   what becomes of a recording, in words
     diff.py        edgewright diff: arguments
     diffing.py       what it does
     telemetry.py   edgewright watch, edgewright report: arguments

@@ -10,6 +10,7 @@ _METHODS = ("minmax", "percentile", "mse", "entropy", "moving_average", "cosine"
 _EPILOG = """\
 data may be
   a folder of pictures     with preprocess.toml in it, beside it, or by --preprocess
+  a folder of .wav files   likewise; preprocess.toml then says [sound]
   FILE.npy                 first axis: samples
   FILE.npz                 keys: input names; first axis: samples
   a folder of .npy files   one sample each
@@ -124,7 +125,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--preprocess",
         metavar="FILE",
-        help="how pictures become inputs (default: preprocess.toml in or beside the data)",
+        help="how pictures or recordings become inputs (default: preprocess.toml in or beside the data)",
     )
     parser.add_argument(
         "--fold-preprocessing",

@@ -12,6 +12,7 @@ from device_agent.contract.manifest_codec import encode
 from host_tools.cli.printing import print_found
 from host_tools.cli.progress import ProgressBars
 from host_tools.cli.shapes import parse_constants, parse_shapes
+from host_tools.cli.sound_words import sound_in_words
 from host_tools.errors import InputError
 from host_tools.target_profiles import load_profile, load_profiles
 from targets import catalog
@@ -164,6 +165,7 @@ def _rows(manifest: Manifest, digest: str) -> list[tuple[str, str]]:
         *(("input", _described(tensor)) for tensor in manifest.inputs),
         *(("output", _described(tensor)) for tensor in manifest.outputs),
         *([] if manifest.preprocessing is None else [("pictures", _prepared(manifest.preprocessing))]),
+        *([] if manifest.sound is None else [("recordings", sound_in_words(manifest.sound))]),
         ("golden", f"{len(manifest.golden)} samples, at most {manifest.tolerance.max_lsb} codes apart"),
         ("float model", manifest.model_digest),
         ("calibration", manifest.data_digest),

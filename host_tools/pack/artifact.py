@@ -11,8 +11,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from device_agent.contract.digest import digest_of
-from device_agent.contract.manifest import GoldenSample, Manifest, Member, Requires, Tolerance
+from device_agent.contract.manifest import (
+    GoldenSample,
+    Manifest,
+    Member,
+    Preprocessing,
+    Requires,
+    Tolerance,
+)
+from device_agent.contract.sound import Sound
 from host_tools.errors import InputError
+from host_tools.pack.sound_proof import with_proof
 from host_tools.plan.plan_file import encode as encode_plan
 from host_tools.recipe import encode as encode_recipe
 from host_tools.verify.report_file import encode_reproducible
@@ -22,7 +31,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from device_agent.contract.manifest import Heat, Preprocessing
+    from device_agent.contract.manifest import Heat
+    from device_agent.contract.preparation import Preparation
     from host_tools.lower.payload import Payload
     from host_tools.model.float_model import FloatModel
     from host_tools.plan.quantization_plan import QuantizationPlan
@@ -65,7 +75,7 @@ def pack(
     version: str,
     golden: Sequence[Golden],
     recipe: Recipe,
-    preprocessing: Preprocessing | None,
+    preprocessing: Preparation | None,
     heat: Heat | None = None,
     made_with: Mapping[str, str],
 ) -> Artifact:
@@ -80,7 +90,7 @@ def pack(
         version: The model's version as the user counts it.
         golden: Inputs and outputs as the engine gave them on the host.
         recipe: What was asked of the plan.
-        preprocessing: How pictures become inputs; None when the model takes none.
+        preprocessing: How pictures or recordings become inputs; None when the model takes neither.
         heat: What the device is to do when it gets hot; None: what it is configured to do.
         made_with: Tool names and versions.
 
@@ -100,6 +110,7 @@ def pack(
         inputs = _add_arrays(members, f"golden/{index}/input", sample.inputs)
         outputs = _add_arrays(members, f"golden/{index}/output", sample.outputs)
         samples.append(GoldenSample(inputs=inputs, outputs=outputs))
+    sound = with_proof(preprocessing, members) if isinstance(preprocessing, Sound) else None
     members["recipe.json"] = encode_recipe(recipe)
     members["plan.json"] = encode_plan(plan)
     members["report.json"] = encode_reproducible(report)
@@ -128,12 +139,13 @@ def pack(
         members=tuple(member for name, member in described.items() if name not in payload_names),
         inputs=payload.inputs,
         outputs=payload.outputs,
-        preprocessing=preprocessing,
+        preprocessing=preprocessing if isinstance(preprocessing, Preprocessing) else None,
         golden=tuple(samples),
         tolerance=_tolerance(profile, plan, payload, golden),
         verdict=report.verdict,
         made_with=made_with,
         heat=heat,
+        sound=sound,
     )
     return Artifact(manifest=manifest, members=members)
 

@@ -1,4 +1,4 @@
-"""What the user gave, opened and found to belong together: model, calibration data, evaluation data, and how pictures become inputs."""
+"""What the user gave, opened and found to belong together: model, calibration data, evaluation data, and how frames become inputs."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from device_agent.contract.sound import Sound
 from host_tools.errors import InputError
 from host_tools.model.pixel_input import taking_pixels
 from host_tools.observe import open_data
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from device_agent.contract.manifest import Preprocessing
+    from device_agent.contract.preparation import Preparation
     from host_tools.model.float_model import FloatModel
     from host_tools.recipe import Recipe
 
@@ -41,7 +43,7 @@ class Material:
     Attributes:
         model: The float model, with mean and std inside where they are folded.
         recipe: How to quantize it.
-        preprocessing: How pictures become its inputs; None where data are no pictures.
+        preprocessing: How pictures or recordings become its inputs; None where data are neither.
         calibration: What it is calibrated on, or its weights are rounded by; random inputs where none were given.
         evaluation: What payloads are verified on.
         takes_pixels: Whether the model's input is the pixels themselves.
@@ -49,7 +51,7 @@ class Material:
 
     model: FloatModel
     recipe: Recipe
-    preprocessing: Preprocessing | None
+    preprocessing: Preparation | None
     calibration: CalibrationSet
     evaluation: Evaluation
     takes_pixels: bool
@@ -108,6 +110,8 @@ def open_material(
         recipe = with_pixel_codes(recipe, model.inputs[0].name)
         model, preprocessing = _folded(model, preprocessing)
         of_evaluation = preprocessing
+    if isinstance(preprocessing, Sound):
+        _require_sound_fits(model, preprocessing)
     opened = partial(open_data, inputs=model.inputs, only_pictures=fold_preprocessing)
     calibration = (
         CalibrationSet(RandomInputs(model), model.inputs)
@@ -137,8 +141,8 @@ def _is_calibrated(model: FloatModel, recipe: Recipe) -> bool:
     return recipe.precision == "int8" and model.quantization is None
 
 
-def _one_preprocessing(calibration: Preprocessing | None, evaluation: str | Path) -> Preprocessing | None:
-    """Return how the evaluation's pictures become inputs: as the calibration's do, or as their own file says where that has none.
+def _one_preprocessing(calibration: Preparation | None, evaluation: str | Path) -> Preparation | None:
+    """Return how the evaluation's frames become inputs: as the calibration's do, or as their own file says where that has none.
 
     Raises:
         InputError: The two differ: what would be verified is not what the device will do.
@@ -152,7 +156,7 @@ def _one_preprocessing(calibration: Preprocessing | None, evaluation: str | Path
     return calibration if calibration is not None else own
 
 
-def _folded(model: FloatModel, preprocessing: Preprocessing | None) -> tuple[FloatModel, Preprocessing]:
+def _folded(model: FloatModel, preprocessing: Preparation | None) -> tuple[FloatModel, Preprocessing]:
     """Return the model with mean and std inside, and what is left to do with pictures.
 
     Raises:
@@ -163,9 +167,28 @@ def _folded(model: FloatModel, preprocessing: Preprocessing | None) -> tuple[Flo
             "--fold-preprocessing: nothing says what to fold: there is no preprocess.toml in or beside the data.",
             hint="Put one there, or give --preprocess FILE.",
         )
+    if isinstance(preprocessing, Sound):
+        raise InputError(
+            "--fold-preprocessing: preprocess.toml declares sound; what is folded are the mean and std of pictures.",
+            hint="Leave it out: the agent normalises.",
+        )
     channels = len(preprocessing.mean)
     left = dataclasses.replace(preprocessing, mean=(0.0,) * channels, std=(1.0,) * channels)
     return taking_pixels(model, preprocessing), left
+
+
+def _require_sound_fits(model: FloatModel, sound: Sound) -> None:
+    """Hold what recordings become against the model before any is read.
+
+    Raises:
+        InputError: The model has several inputs, or one of another shape.
+    """
+    if [spec.shape for spec in model.inputs] != [sound.shape]:
+        told = ", ".join(f"{spec.name!r} {list(spec.shape)}" for spec in model.inputs)
+        raise InputError(
+            f"preprocess.toml: [sound] gives one input of shape {list(sound.shape)} ({', '.join(sound.layout)}); the model has {told}.",
+            hint="Mend layout, duration or frames, or the number of features.",
+        )
 
 
 def _evaluation(

@@ -16,7 +16,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 import device_agent.contract
-from device_agent.contract import desired, manifest, manifest_codec, telemetry, telemetry_codec, units
+from device_agent.contract import desired, manifest, manifest_codec, sound, telemetry, telemetry_codec, units
 from device_agent.contract.errors import EdgewrightError
 
 VECTORS = Path(__file__).parent / "vectors"
@@ -140,6 +140,13 @@ def test_the_manifest_schema_has_exactly_the_fields_of_the_dataclasses() -> None
         manifest.PayloadTensor: document["$defs"]["tensor"],
         manifest.Preprocessing: document["$defs"]["preprocessing"],
         manifest.Heat: document["$defs"]["heat"],
+        sound.Sound: document["$defs"]["sound"],
+        sound.Spectrum: document["$defs"]["spectrum"],
+        sound.Mel: document["$defs"]["mel"],
+        sound.Logarithm: document["$defs"]["logarithm"],
+        sound.Mfcc: document["$defs"]["sound"]["properties"]["mfcc"]["oneOf"][1],
+        sound.Normalization: document["$defs"]["normalization"],
+        sound.SoundProof: document["$defs"]["sound"]["properties"]["proof"],
     }
     assert {kind.__name__ for kind in parts} == {
         kind.__name__ for kind in manifest.Extensible.__subclasses__()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import strategies as st
@@ -18,6 +19,15 @@ from device_agent.contract.manifest import (
     Preprocessing,
     Requires,
     Tolerance,
+)
+from device_agent.contract.sound import (
+    Logarithm,
+    Mel,
+    Mfcc,
+    Normalization,
+    Sound,
+    SoundProof,
+    Spectrum,
 )
 from device_agent.contract.telemetry import (
     INPUT_BUCKETS,
@@ -134,6 +144,93 @@ def heats(draw: st.DrawFn) -> Heat:
     )
 
 
+@st.composite
+def spectra(draw: st.DrawFn, samples: int) -> Spectrum:
+    fft_size = draw(st.sampled_from([size for size in (4, 6, 15, 64, 400, 512) if size < samples]))
+    padding = draw(st.sampled_from(("none", "zero", "reflect")))
+    spectrum = Spectrum(
+        window=draw(st.sampled_from(("hann", "hamming", "rectangular"))),
+        symmetry=draw(st.sampled_from(("periodic", "symmetric"))),
+        frame_length=draw(st.integers(2, fft_size)),
+        hop=draw(st.integers(1, 600)),
+        fft_size=fft_size,
+        padding=padding,
+        frames=1,
+        value=draw(st.sampled_from(("power", "magnitude"))),
+        extra=draw(UNKNOWN),
+    )
+    return replace(spectrum, frames=draw(st.integers(1, spectrum.frames_of(samples))))
+
+
+@st.composite
+def logarithms(draw: st.DrawFn) -> Logarithm:
+    amount = st.floats(1e-30, 1e30)
+    floor = draw(st.none() | amount)
+    return Logarithm(
+        kind=draw(st.sampled_from(("natural", "log10", "decibel"))),
+        floor=floor,
+        offset=draw(amount) if floor is None else None,
+        top=draw(st.none() | amount),
+        extra=draw(UNKNOWN),
+    )
+
+
+@st.composite
+def normalizations(draw: st.DrawFn, features: int) -> Normalization:
+    over = draw(st.sampled_from(("constants", "clip", "feature")))
+    counts = st.sampled_from((1, features)) if over == "constants" else st.just(0)
+    mean, std = draw(counts), draw(counts)
+    return Normalization(
+        over=over,
+        mean=tuple(draw(st.lists(st.floats(-1e30, 1e30), min_size=mean, max_size=mean))),
+        std=tuple(draw(st.lists(st.floats(1e-30, 1e30), min_size=std, max_size=std))),
+        extra=draw(UNKNOWN),
+    )
+
+
+@st.composite
+def sounds(draw: st.DrawFn) -> Sound:
+    sample_rate = draw(st.integers(100, 1_000_000))
+    samples = draw(st.integers(5, 2_000))
+    spectrum = draw(st.none() | spectra(samples))
+    mel = logarithm = mfcc = None
+    if spectrum is not None and draw(st.booleans()):
+        low = draw(st.floats(0.0, sample_rate / 2 - 2.0))
+        mel = Mel(
+            bands=draw(st.integers(1, 20)),
+            scale=draw(st.sampled_from(("htk", "slaney"))),
+            triangles=draw(st.sampled_from(("hertz", "mel"))),
+            low_hz=low,
+            high_hz=draw(st.floats(low + 1.5, sample_rate / 2)),
+            norm=draw(st.sampled_from(("none", "slaney"))),
+            extra=draw(UNKNOWN),
+        )
+    if spectrum is not None and draw(st.booleans()):
+        logarithm = draw(logarithms())
+    if mel is not None and logarithm is not None and draw(st.booleans()):
+        mfcc = Mfcc(coefficients=draw(st.integers(1, mel.bands)), extra=draw(UNKNOWN))
+    wanted = ["time"] if spectrum is None else ["time", "feature"]
+    axes = [*wanted, *draw(st.lists(st.sampled_from(("batch", "channel")), max_size=2, unique=True))]
+    bare = Sound(
+        sample_rate=sample_rate,
+        channels=draw(st.sampled_from(("mono", "mix"))),
+        samples=samples,
+        full_scale=draw(st.floats(1.0, 65_536.0)),
+        layout=tuple(draw(st.permutations(axes))),
+        spectrum=spectrum,
+        mel=mel,
+        logarithm=logarithm,
+        mfcc=mfcc,
+        normalization=None,
+    )
+    return replace(
+        bare,
+        normalization=draw(st.none() | normalizations(bare.features)),
+        proof=SoundProof(recording="sound/recording.wav", expected="sound/input.npy", extra=draw(UNKNOWN)),
+        extra=draw(UNKNOWN),
+    )
+
+
 def members(name: str) -> st.SearchStrategy[Member]:
     return extended(Member, name=st.just(name), size_bytes=COUNTS, digest=DIGESTS)
 
@@ -145,6 +242,10 @@ def manifests(draw: st.DrawFn) -> Manifest:
     versions = numbers.map(lambda parts: ".".join(map(str, parts)))
     inputs = [draw(tensors(f"in{index}")) for index in range(draw(st.integers(1, 3)))]
     outputs = [draw(tensors(f"out{index}")) for index in range(draw(st.integers(1, 2)))]
+    sound = draw(st.none() | sounds())
+    if sound is not None:
+        axes = tuple(range(len(sound.shape)))
+        inputs = [replace(inputs[0], shape=sound.shape, source_axes=axes)]
     golden = tuple(
         GoldenSample(
             inputs=tuple(f"golden/{number}/in{index}.npy" for index in range(len(inputs))),
@@ -154,6 +255,7 @@ def manifests(draw: st.DrawFn) -> Manifest:
         for number in range(draw(st.integers(0, 2)))
     )
     names = [name for sample in golden for name in (*sample.inputs, *sample.outputs)]
+    proof = ("sound/recording.wav", "sound/input.npy") if sound is not None else ()
     features = tuple(draw(st.lists(st.text(WORD, min_size=1, max_size=8), max_size=3, unique=True)))
     return Manifest(
         name=draw(st.text(IDENTIFIER, max_size=8).map("m{}".format)),
@@ -177,10 +279,10 @@ def manifests(draw: st.DrawFn) -> Manifest:
             )
         ),
         payload=tuple(draw(members(f"payload/{index}")) for index in range(draw(st.integers(1, 2)))),
-        members=tuple(draw(members(name)) for name in [*names, "plan.json"]),
+        members=tuple(draw(members(name)) for name in [*names, *proof, "plan.json"]),
         inputs=tuple(inputs),
         outputs=tuple(outputs),
-        preprocessing=draw(st.none() | preprocessings()),
+        preprocessing=draw(st.none() | preprocessings()) if sound is None else None,
         golden=golden,
         tolerance=draw(
             extended(
@@ -193,6 +295,7 @@ def manifests(draw: st.DrawFn) -> Manifest:
         verdict=draw(st.sampled_from(manifest_codec._VERDICTS)),
         made_with=draw(st.dictionaries(TEXTS, TEXTS, max_size=3)),
         heat=draw(st.none() | heats()),
+        sound=sound,
         schema_version=f"1.{draw(st.integers(0, 999_999_999))}",
         extra=draw(UNKNOWN),
     )

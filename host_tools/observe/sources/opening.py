@@ -6,37 +6,42 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from device_agent.contract.manifest import Preprocessing
+from device_agent.contract.sound import Sound
 from host_tools.errors import DataError
 from host_tools.observe.calibration_set import CalibrationSet
 from host_tools.observe.sources.array_files import NpyFile, NpyFolder, NpzFile
 from host_tools.observe.sources.function import FunctionSource
 from host_tools.observe.sources.image_folder import IMAGE_SUFFIXES, ImageFolder
+from host_tools.observe.sources.sound_folder import SOUND_SUFFIXES, SoundFolder
 
 if TYPE_CHECKING:
-    from device_agent.contract.manifest import Preprocessing
+    from collections.abc import Mapping
+
+    from device_agent.contract.preparation import Preparation
     from host_tools.model.float_model import TensorSpec
     from host_tools.observe.calibration_set import SampleSource
 
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*\Z")
-_KINDS = "Give a folder of pictures, an .npy, an .npz, a folder of .npy, or module:function."
+_KINDS = "Give a folder of pictures or of recordings (.wav), an .npy, an .npz, a folder of .npy, or module:function."
 
 
 def open_data(
     spec: str | Path,
     *,
     inputs: tuple[TensorSpec, ...],
-    preprocessing: Preprocessing | None = None,
+    preprocessing: Preparation | None = None,
     limit: int | None = None,
     only_pictures: bool = False,
 ) -> CalibrationSet:
     """Open samples without reading them.
 
     Args:
-        spec: A folder of pictures (also in folders within), an ``.npy`` (samples along the first axis, or one sample of the input's
-            shape), an ``.npz`` (keys are input names), a folder of ``.npy`` (one sample a file), or ``module:function`` (returns
+        spec: A folder of pictures or of recordings (also in folders within), an ``.npy`` (samples along the first axis, or one sample of
+            the input's shape), an ``.npz`` (keys are input names), a folder of ``.npy`` (one sample a file), or ``module:function`` (returns
             something with a length that yields arrays or mappings).
         inputs: The model's inputs.
-        preprocessing: How pictures become the input; needed for pictures, and for a folder of ``.npy`` that hold pixels.
+        preprocessing: How pictures or recordings become the input; needed for them, and for a folder of ``.npy`` that hold pixels.
         limit: Use only the first samples.
         only_pictures: Whether nothing but pictures will do, since the model takes their pixels.
 
@@ -53,7 +58,7 @@ def open_data(
 
 
 def _source(
-    spec: str | Path, inputs: tuple[TensorSpec, ...], preprocessing: Preprocessing | None
+    spec: str | Path, inputs: tuple[TensorSpec, ...], preprocessing: Preparation | None
 ) -> SampleSource:
     path = Path(spec)
     try:
@@ -76,9 +81,7 @@ def _source(
     raise DataError(f"{spec}: no such file or folder.", hint=_KINDS)
 
 
-def _folder(
-    folder: Path, inputs: tuple[TensorSpec, ...], preprocessing: Preprocessing | None
-) -> SampleSource:
+def _folder(folder: Path, inputs: tuple[TensorSpec, ...], preprocessing: Preparation | None) -> SampleSource:
     try:
         files = [
             path for path in sorted(folder.rglob("*")) if path.is_file() and not _is_hidden(path, folder)
@@ -87,21 +90,40 @@ def _folder(
         raise DataError(f"{folder} cannot be read: {error.strerror or error}.") from error
     arrays = [path for path in files if path.suffix.lower() == ".npy"]
     pictures = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
-    if arrays and pictures:
-        raise DataError(
-            f"{folder} holds both pictures ({len(pictures)}) and .npy files ({len(arrays)}).",
-            hint="Separate them.",
-        )
+    recordings = [path for path in files if path.suffix.lower() in SOUND_SUFFIXES]
+    _require_one_kind(folder, {"pictures": pictures, "recordings": recordings, ".npy files": arrays})
     if arrays:
-        return NpyFolder(folder, arrays, _only_input(folder, inputs), preprocessing)
-    if not pictures:
-        raise DataError(f"{folder}: no picture and no .npy file among its {len(files)} files.", hint=_KINDS)
-    if preprocessing is None:
-        raise DataError(
-            f"{folder} holds pictures, but nothing says how they become the model's input.",
-            hint="Put a preprocess.toml in the folder or beside it, or give --preprocess FILE.",
+        pixels = preprocessing if isinstance(preprocessing, Preprocessing) else None
+        return NpyFolder(folder, arrays, _only_input(folder, inputs), pixels)
+    if pictures:
+        if not isinstance(preprocessing, Preprocessing):
+            raise _undeclared(folder, "pictures", "preprocess", is_other=preprocessing is not None)
+        return ImageFolder(folder, pictures, _only_input(folder, inputs), preprocessing)
+    if recordings:
+        if not isinstance(preprocessing, Sound):
+            raise _undeclared(folder, "recordings", "sound", is_other=preprocessing is not None)
+        return SoundFolder(folder, recordings, _only_input(folder, inputs), preprocessing)
+    raise DataError(
+        f"{folder}: no picture, no .wav and no .npy file among its {len(files)} files.", hint=_KINDS
+    )
+
+
+def _require_one_kind(folder: Path, kinds: Mapping[str, list[Path]]) -> None:
+    there = [f"{kind} ({len(paths)})" for kind, paths in kinds.items() if paths]
+    if len(there) > 1:
+        raise DataError(f"{folder} holds both {' and '.join(there)}.", hint="Separate them.")
+
+
+def _undeclared(folder: Path, what: str, table: str, *, is_other: bool) -> DataError:
+    if is_other:
+        return DataError(
+            f"{folder} holds {what}, but its preprocess.toml has no table [{table}].",
+            hint="Write one in the place of the other, or give --preprocess FILE.",
         )
-    return ImageFolder(folder, pictures, _only_input(folder, inputs), preprocessing)
+    return DataError(
+        f"{folder} holds {what}, but nothing says how they become the model's input.",
+        hint="Put a preprocess.toml in the folder or beside it, or give --preprocess FILE.",
+    )
 
 
 def _is_hidden(path: Path, folder: Path) -> bool:

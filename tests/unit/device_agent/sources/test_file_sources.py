@@ -206,7 +206,7 @@ def test_a_pickle_under_the_name_npy_is_refused_and_not_run(tmp_path: Path) -> N
 
 
 def test_folders_that_give_no_frame_are_refused_at_once(tmp_path: Path) -> None:
-    with pytest.raises(DeviceError, match=r"no picture and no \.npy file in it"):
+    with pytest.raises(DeviceError, match=r"no picture, no \.wav and no \.npy file in it"):
         folder_source(tmp_path)
     with pytest.raises(DeviceError, match=r"absent: cannot be read: No such file.*Is source\.path right\?"):
         folder_source(tmp_path / "absent")
@@ -214,7 +214,7 @@ def test_folders_that_give_no_frame_are_refused_at_once(tmp_path: Path) -> None:
     with pytest.raises(DeviceError, match="cannot be read: Not a directory"):
         folder_source(tmp_path / "file")
     os.mkfifo(tmp_path / "pipe.npy")
-    with pytest.raises(DeviceError, match=r"no picture and no \.npy file in it"):
+    with pytest.raises(DeviceError, match=r"no picture, no \.wav and no \.npy file in it"):
         folder_source(tmp_path)
 
 

@@ -21,7 +21,7 @@ from PIL import Image
 
 from device_agent.contract.errors import ConfigError
 from device_agent.sources.preprocess import MAX_PIXELS, PictureError, load_image
-from device_agent.sources.preprocess_file import load_preprocessing, parse_preprocessing
+from device_agent.sources.preprocess_file import load_preprocessing, parse_preparation
 from tests.unit.device_agent.sources.payload_tensors import PREPROCESSING
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
@@ -350,16 +350,16 @@ def test_a_good_file_is_read(tmp_path: Path) -> None:
     found = load_preprocessing(path)
     assert (found.resize, found.resample, found.color, found.layout) == ((224, 192), "bicubic", "RGB", "NHWC")
     assert (found.mean, found.std) == ((127.0, 127.5, 0.0), (128.0, 1.5, 1e-6))
-    grey = parse_preprocessing(toml(color='"L"', mean="[0]", std="[255]"), origin="p")
+    grey = parse_preparation(toml(color='"L"', mean="[0]", std="[255]"), origin="p")
     assert (grey.mean, grey.std) == ((0.0,), (255.0,))
     assert (found.crop, grey.crop) == (None, None)
-    assert parse_preprocessing(toml(crop="[224, 1]"), origin="p").crop == (224, 1)
+    assert parse_preparation(toml(crop="[224, 1]"), origin="p").crop == (224, 1)
 
 
 @pytest.mark.parametrize("key", GOOD)
 def test_a_missing_key_is_named(key: str) -> None:
     with pytest.raises(ConfigError, match=rf"p\.toml: preprocess\.{key} is missing"):
-        parse_preprocessing(toml(**{key: None}), origin="p.toml")
+        parse_preparation(toml(**{key: None}), origin="p.toml")
 
 
 WRONG = {
@@ -408,7 +408,7 @@ WRONG = {
 )
 def test_a_wrong_value_is_named_with_file_and_key(key: str, value: str) -> None:
     with pytest.raises(ConfigError, match=rf"^p\.toml: preprocess\.{key}: expected .*, got ") as caught:
-        parse_preprocessing(toml(**{key: value}), origin="p.toml")
+        parse_preparation(toml(**{key: value}), origin="p.toml")
     assert len(str(caught.value)) < 400
 
 
@@ -429,7 +429,7 @@ def test_a_wrong_value_is_named_with_file_and_key(key: str, value: str) -> None:
 )
 def test_a_file_that_is_wrong_as_a_whole(data: bytes, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
-        parse_preprocessing(data, origin="p")
+        parse_preparation(data, origin="p")
 
 
 def test_files_that_cannot_be_read_or_are_something_else(tmp_path: Path) -> None:
@@ -455,7 +455,7 @@ def test_any_text_is_a_preprocessing_or_refused(data: st.DataObject) -> None:
     for _ in range(data.draw(st.integers(0, 2))):
         text[data.draw(st.integers(0, len(text) - 1))] = data.draw(st.integers(0, 255))
     with contextlib.suppress(ConfigError):
-        found = parse_preprocessing(bytes(text), origin="p")
+        found = parse_preparation(bytes(text), origin="p")
         assert load_image(PNG, dataclasses.replace(found, resize=(2, 3))).dtype == np.float32
 
 

@@ -1,0 +1,133 @@
+"""The table ``[sound]`` of a ``preprocess.toml``: what an artifact's manifest says, with what mostly goes without saying left out."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from typing import TYPE_CHECKING, Final
+
+from device_agent.contract.errors import ConfigError, ContractError
+from device_agent.contract.fields import Fields
+from device_agent.contract.sound import Sound, frames_of
+from device_agent.contract.sound_codec import decode_sound
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from device_agent.contract.manifest import Extensible
+
+_DEFAULTS: Final[Mapping[str, Mapping[str, object]]] = {
+    "": {"channels": "mono", "full_scale": 1.0},
+    "spectrum": {"symmetry": "periodic", "padding": "none", "value": "power"},
+    "mel": {"triangles": "hertz", "norm": "none", "low_hz": 0.0},
+    "logarithm": {},
+    "mfcc": {},
+    "normalization": {"over": "constants"},
+}
+_MOST: Final = 1 << 24
+"""What is larger is refused where it is read, and not computed with before."""
+_WHOLE: Final = 1e-6
+"""So far from a whole number of samples a duration may be, by rounding."""
+
+
+def parse_sound(table: Mapping[str, object], *, origin: str) -> Sound:
+    """Read the table.
+
+    Args:
+        table: What stands in it.
+        origin: File it came from, for messages.
+
+    Raises:
+        ConfigError: It is wrong; the message names ``origin`` and key.
+    """
+    try:
+        fields = Fields({"sound": _completed(table, origin)}, where=origin)
+        sound = decode_sound(fields.child("sound"))
+    except ContractError as error:
+        raise ConfigError(error.args[0], hint=error.hint) from error
+    if sound.proof is not None:
+        raise ConfigError(f"{origin}: sound.proof: unknown key; packing makes the proof.")
+    _refuse_unknown(sound, f"{origin}: sound.")
+    return sound
+
+
+def _completed(table: Mapping[str, object], origin: str) -> dict[str, object]:
+    """Return the table with everything said that a manifest says; what is of a wrong type stays, and is refused where it is read."""
+    steps = {name: _with_defaults(name, table[name]) for name in _DEFAULTS if name in table}
+    whole: dict[str, object] = {**_DEFAULTS[""], **table, **steps}
+    rate, spectrum, mel = whole.get("sample_rate"), steps.get("spectrum"), steps.get("mel")
+    if isinstance(mel, dict) and isinstance(rate, int) and 0 < rate <= _MOST:
+        mel.setdefault("high_hz", rate / 2)
+    normalization = steps.get("normalization")
+    if isinstance(normalization, dict) and normalization.get("over") != "constants":
+        normalization.setdefault("mean", [])
+        normalization.setdefault("std", [])
+    if "duration" in whole:
+        whole["samples"] = _samples_of(whole, origin)
+        del whole["duration"]
+    numbers = _framing(spectrum)
+    if numbers is not None and isinstance(spectrum, dict):
+        _complete_frames(whole, spectrum, *numbers, padded=spectrum["padding"] != "none")
+    return whole
+
+
+def _with_defaults(name: str, step: object) -> object:
+    return {**_DEFAULTS[name], **step} if isinstance(step, dict) else step
+
+
+def _framing(spectrum: object) -> tuple[int, int, int] | None:
+    """Return length, hop and FFT size where they are numbers that frames can be counted by."""
+    if not isinstance(spectrum, dict):
+        return None
+    numbers = [spectrum.get(key) for key in ("frame_length", "hop", "fft_size")]
+    whole = [number for number in numbers if type(number) is int and 0 < number <= _MOST]
+    return (whole[0], whole[1], whole[2]) if len(whole) == len(numbers) else None
+
+
+def _complete_frames(
+    whole: dict[str, object],
+    spectrum: dict[str, object],
+    length: int,
+    hop: int,
+    fft_size: int,
+    *,
+    padded: bool,
+) -> None:
+    """Count the frames of the samples; or, where only frames are given, the samples that they need."""
+    samples, frames = whole.get("samples"), spectrum.get("frames")
+    if samples is None and type(frames) is int and 0 < frames <= _MOST:
+        reach = (frames - 1) * hop
+        least = fft_size // 2 + 1 if spectrum["padding"] == "reflect" else 1
+        whole["samples"] = max(least, reach + fft_size % 2) if padded else reach + length
+    elif type(samples) is int:
+        spectrum.setdefault("frames", frames_of(samples, length, hop, fft_size, padded=padded))
+
+
+def _samples_of(whole: Mapping[str, object], origin: str) -> int:
+    """Return the samples of a duration.
+
+    Raises:
+        ContractError: It is no number, or not one of whole samples, or samples are given beside it.
+    """
+    fields = Fields({"sound": whole}, where=origin).child("sound")
+    seconds = fields.number("duration", low=1e-6, high=1e6)
+    rate = fields.integer("sample_rate", low=1, high=_MOST)
+    if "samples" in whole:
+        fields.refuse("duration", "either duration or samples", seconds)
+    samples = round(seconds * rate)
+    if abs(samples - seconds * rate) > _WHOLE:
+        fields.refuse("duration", f"whole samples at {rate} Hz", f"{seconds * rate:g} samples")
+    return samples
+
+
+def _refuse_unknown(step: Extensible, where: str) -> None:
+    """Refuse keys that nothing was asked for, in the table and those within it."""
+    known = [field.name for field in dataclasses.fields(step)]
+    for key in step.extra:
+        close = difflib.get_close_matches(key, [*known, "duration"], n=1)
+        meant = f" Did you mean {close[0]!r}?" if close else ""
+        raise ConfigError(f"{where}{key}: unknown key.{meant}")
+    for name in known:
+        inner = getattr(step, name)
+        if dataclasses.is_dataclass(inner):
+            _refuse_unknown(inner, f"{where}{name}.")  # type: ignore[arg-type]  # every step is Extensible
