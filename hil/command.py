@@ -66,11 +66,12 @@ def run_show(options: argparse.Namespace) -> int:
     scenario = load_scenario(Path(options.file))
     actions = schedule(scenario, options.seed)
     if options.json:
-        print(json.dumps([[one.at_seconds, one.verb, one.kind, one.value] for one in actions]))
+        print(json.dumps([[one.at_seconds, one.verb, one.subject, one.value, one.watts] for one in actions]))
         return 0
     print(f"{scenario.name}: {scenario.duration_seconds:g} s; needs {', '.join(scenario.needs)}")
     for one in actions:
-        print(f"{one.at_seconds:10.2f} s  {one.verb:12} {one.kind:16} {one.value:g}")
+        watts = f"  {one.watts:g} W" if one.watts else ""
+        print(f"{one.at_seconds:10.2f} s  {one.verb:12} {one.subject:16} {one.value:g}{watts}")
     return 0
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from hil.board import Board
     from hil.protocols import (
+        Battery,
         Clock,
         Console,
         Disk,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
         Meter,
         Network,
         Power,
+        Rails,
         Shell,
         Thermal,
         WriteProtection,
@@ -52,6 +54,8 @@ class Parts:
     console: Console | None = None
     thermal: Thermal | None = None
     meter: Meter | None = None
+    rails: Rails | None = None
+    battery: Battery | None = None
     clock: Clock | None = None
     disk: Disk | None = None
     write_protection: WriteProtection | None = None
@@ -129,8 +133,18 @@ class Rig:
         return self._part("meter", self.parts.meter)
 
     @property
+    def rails(self) -> Rails:
+        """Its power rails, or `UnsupportedFeatureError`."""
+        return self._part("rails", self.parts.rails)
+
+    @property
+    def battery(self) -> Battery:
+        """Its battery, or `UnsupportedFeatureError`."""
+        return self._part("battery", self.parts.battery)
+
+    @property
     def clock(self) -> Clock:
-        """Its wall clock, or `UnsupportedFeatureError`."""
+        """The agent's clocks, or `UnsupportedFeatureError`."""
         return self._part("clock", self.parts.clock)
 
     @property

@@ -105,6 +105,36 @@ class PowerPoint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RailPoint:
+    """One ``[[rail]]``: what the monitor of a power rail tells from then on.
+
+    Attributes:
+        name: The rail, as its driver labels it.
+        at_seconds: When.
+        watts: How much.
+    """
+
+    name: str
+    at_seconds: float = bounded(low=0.0, high=LONGEST_SECONDS)
+    watts: float = bounded(low=0.0, high=10_000.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatteryPoint:
+    """One ``[[battery]]``: between two points the charge changes evenly.
+
+    Attributes:
+        at_seconds: When.
+        charge_ratio: What the battery tells then; 1 is full.
+        watts: What it takes from then on, or (negative) gives.
+    """
+
+    at_seconds: float = bounded(low=0.0, high=LONGEST_SECONDS)
+    charge_ratio: float = bounded(low=0.0, high=1.0)
+    watts: float = bounded(0.0, low=-10_000.0, high=10_000.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
     """One ``[[load]]``: processes on the board that compute and do nothing else.
 
@@ -150,6 +180,8 @@ class Scenario:
         duration_seconds: Its length.
         temperatures: By rising time; none: the temperature is left alone.
         powers: By rising time.
+        rails: By rising time, those of each rail; none: there is no rail.
+        batteries: By rising time; none: there is no battery.
         faults: By time.
         loads: By time.
         agent: Tables of ``agent.toml`` that are added to the defaults.
@@ -161,6 +193,8 @@ class Scenario:
     duration_seconds: float
     temperatures: tuple[TemperaturePoint, ...] = ()
     powers: tuple[PowerPoint, ...] = ()
+    rails: tuple[RailPoint, ...] = ()
+    batteries: tuple[BatteryPoint, ...] = ()
     faults: tuple[Fault, ...] = ()
     loads: tuple[Load, ...] = ()
     agent: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
@@ -181,4 +215,8 @@ class Scenario:
             found.add("thermal")
         if self.powers:
             found.add("meter")
+        if self.rails:
+            found.add("rails")
+        if self.batteries:
+            found.add("battery")
         return tuple(sorted(found))

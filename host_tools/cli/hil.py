@@ -134,6 +134,16 @@ def _add_gate(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         "--rig-soak", type=above_zero, default=4.0, metavar="SECONDS", help="length of the soak (4)"
     )
     gate.add_argument("--rig-cuts", type=count, default=4, metavar="N", help="power cuts of power_cuts (4)")
+    gate.add_argument(
+        "--rig-heat", type=above_zero, default=60.0, metavar="SECONDS", help="length of sustained_heat (60)"
+    )
+    gate.add_argument(
+        "--rig-offline-windows",
+        type=count,
+        default=180,
+        metavar="N",
+        help="windows without a broker of offline (180; 8640 are a day)",
+    )
     gate.add_argument("--json", action="store_true", help="print JSON")
     key = _verb(
         verbs, "key", "make the key that attestations are signed with, once", module="hil.gate.command"
