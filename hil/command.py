@@ -81,6 +81,7 @@ def run_run(options: argparse.Namespace) -> int:
     Raises:
         ScenarioError: The file is wrong.
         BoardError: There is no such board, or its file is wrong.
+        InputError: It cannot be played in such a hurry.
         UnsupportedFeatureError: The rig lacks what the scenario needs.
         RigError: The rig failed.
         AgentError: The agent does not come up.
@@ -117,7 +118,7 @@ def _play(scenario: Scenario, options: argparse.Namespace, folder: Path) -> Outc
             agent = Agent(
                 rig, artifact=artifact, telemetry=telemetry, broker_port=broker.port, device=_DEVICE
             )
-            return run_scenario(scenario, agent, broker, seed=options.seed, tell=_tell)
+            return run_scenario(scenario, agent, broker, seed=options.seed, hurry=options.hurry, tell=_tell)
     finally:
         broker.stop()
         rig.close()

@@ -17,20 +17,16 @@ if TYPE_CHECKING:
 
     from hil.board import Board
     from hil.protocols import (
-        Battery,
-        Clock,
         Console,
         Disk,
         Files,
         Interface,
-        Meter,
         Network,
         Power,
-        Rails,
         Shell,
-        Thermal,
         WriteProtection,
     )
+    from hil.senses import Battery, Clock, Meter, Rails, Thermal
 
 _Part = TypeVar("_Part")
 

@@ -25,7 +25,7 @@ class Outcome:
 
     Attributes:
         seed: Of the schedule that was played.
-        played: Every action, with the moment when it was done, in seconds.
+        played: Every action, with the moment when it was done, in seconds of the scenario.
         inferences: Results of all starts together.
         errors: Failed inferences, likewise.
         missing_messages: By their numbers.
@@ -75,6 +75,7 @@ def run_scenario(
     broker: Broker,
     *,
     seed: int | None = None,
+    hurry: float = 1.0,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Outcome:
     """Start the agent, play the schedule, undo what is left, stop the agent, and judge.
@@ -84,6 +85,7 @@ def run_scenario(
         agent: On its rig, not started.
         broker: Where it reports.
         seed: Takes the place of the scenario's own.
+        hurry: How many seconds of the scenario, and of the agent, pass in a true one; see `Clock.hurry`.
         tell: Called with a line for people at every action but the many small moves of temperature and charge.
 
     Raises:
@@ -91,7 +93,8 @@ def run_scenario(
         RigError: The rig failed.
         AgentError: The agent does not come up at all.
     """
-    missing = [feature for feature in scenario.needs if feature not in agent.rig.features]
+    needs = scenario.needs if hurry == 1.0 else (*scenario.needs, "clock")
+    missing = [feature for feature in needs if feature not in agent.rig.features]
     if missing:
         raise UnsupportedFeatureError(
             f"scenario {scenario.name!r} needs {', '.join(missing)}, which rig {agent.rig.board.name!r} does not have."
@@ -100,37 +103,52 @@ def run_scenario(
     outcome = Outcome(seed=scenario.seed if seed is None else seed)
     if any("disk" in NEEDS[fault.kind] for fault in scenario.faults):
         player.use_small_disk()
+    if hurry != 1.0:
+        agent.rig.clock.hurry(hurry)
     player.build_supplies(scenario)
     try:
         agent.start(**scenario.agent)
-        _play_to_the_end(scenario, schedule(scenario, seed), agent, player, outcome)
+        _play_to_the_end(scenario, schedule(scenario, seed), agent, player, outcome, hurry)
     finally:
-        player.take_supplies_away(scenario)
+        player.put_back(scenario)
     _judge(scenario, agent, outcome)
     return outcome
 
 
 def _play_to_the_end(
-    scenario: Scenario, actions: Iterable[Action], agent: Agent, player: Player, outcome: Outcome
+    scenario: Scenario,
+    actions: Iterable[Action],
+    agent: Agent,
+    player: Player,
+    outcome: Outcome,
+    hurry: float,
 ) -> None:
     try:
-        _play(scenario, actions, agent, player, outcome)
+        _play(scenario, actions, agent, player, outcome, hurry)
         _settle(scenario, agent, outcome)
     except BootError as error:  # the board's failure, and so the scenario's outcome
         outcome.unmet.append(str(error))
 
 
 def _play(
-    scenario: Scenario, actions: Iterable[Action], agent: Agent, player: Player, outcome: Outcome
+    scenario: Scenario,
+    actions: Iterable[Action],
+    agent: Agent,
+    player: Player,
+    outcome: Outcome,
+    hurry: float,
 ) -> None:
     begin = time.monotonic()
     for action in actions:
-        _listen_until(agent, begin + action.at_seconds)
-        outcome.played.append((time.monotonic() - begin, action))
+        _listen_until(agent, begin + action.at_seconds / hurry)
+        at = (time.monotonic() - begin) * hurry
+        outcome.played.append((at, action))
         if action.verb == "temperature":
-            outcome.temperatures.append((time.monotonic() - begin, action.value))
+            outcome.temperatures.append((at, action.value))
         player.do(action)
-    _listen_until(agent, begin + scenario.duration_seconds)
+    _listen_until(agent, begin + scenario.duration_seconds / hurry)
+    if hurry != 1.0:
+        agent.rig.clock.hurry(1.0)
 
 
 def _listen_until(agent: Agent, moment: float) -> None:

@@ -6,6 +6,7 @@ time-outs as they are on a device, in minutes. How fast it may go the machine de
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -40,6 +41,8 @@ AWAY_RATE, WITH_BROKER_RATE = 200.0, 10.0
 """Seconds in a true one. With a broker fewer: its answers, and what carries them, take true time."""
 PATIENCE = 20.0
 """Times as long as it ought to take; a machine may have other things to do."""
+MOST_DRAWN = 500
+"""Windows on the page."""
 FEW_MESSAGES = 100
 """The smallest spool that an agent may be given."""
 
@@ -97,10 +100,17 @@ def test_a_day_without_a_broker_arrives_whole(
     end_in_order(agent)
     away = in_order(agent)[before : before + count]
     moments = [window.envelope.time for window in away]
+    drawn = range(0, len(away), math.ceil(len(away) / MOST_DRAWN))
     hil_record.add_series(
         "Windows of the time without a broker",
         unit="s",
-        lines=[("length", [at - moments[0] for at in moments], [one.window_seconds for one in away])],
+        lines=[
+            (
+                "length",
+                [moments[one] - moments[0] for one in drawn],
+                [away[one].window_seconds for one in drawn],
+            )
+        ],
     )
     measure(
         "hours_away",

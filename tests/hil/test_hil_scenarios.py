@@ -304,7 +304,7 @@ def test_the_board_and_the_scenario_in_the_document_are_valid() -> None:
     place = read_table(LabgridHost, parsed.resource, where="docs/hil.md: resource", error=BoardError)
     assert (place.filter, place.has_power) == (("board=pi5",), True)
     played = parse_scenario(scenario.encode(), origin="docs/hil.md")
-    assert played.needs == ("meter", "network", "power", "thermal")
+    assert played.needs == ("battery", "meter", "network", "power", "rails", "thermal")
     assert all(f"`{kind}`" in text for kind in FAULT_KINDS)
     assert all(feature in text for feature in FEATURES)
     suites = {path.stem for path in (Path(__file__).parents[2] / "hil" / "suites").glob("test_*.py")}
