@@ -121,6 +121,23 @@ def test_power_is_switched_by_commands_of_this_machine(tmp_path: Path, sshd: Pat
     rig.close()
 
 
+def test_a_console_is_what_a_command_of_this_machine_writes(tmp_path: Path, sshd: Path) -> None:
+    board = tmp_path / "console.toml"
+    says = r"""console = ["sh", "-c", "printf 'U-Boot \\377 2026\\n'; exec sleep 1000"]"""
+    board.write_text(f"{sshd.read_text()}{says}\n")
+    rig = open_rig(str(board), tmp_path)
+    assert "console" in rig.features
+    wait_until(lambda: "U-Boot \ufffd 2026\n" in rig.console.text(), what="it is heard")
+    assert "ended with status" not in rig.console.text()
+    rig.close()
+    assert "ended with status -15" in rig.console.text(), "it ends with the rig"
+    board.write_text(sshd.read_text() + 'console = ["sh", "-c", "echo gone; exit 3"]\n')
+    rig = open_rig(str(board), tmp_path)
+    wait_until(lambda: "exit 3: ended with status 3]" in rig.console.text(), what="its end is told")
+    assert rig.console.text().startswith("gone\n")
+    rig.close()
+
+
 def own_kind(folder: Path, kind: str) -> str:
     board = folder / "own.toml"
     board.write_text(f'[board]\nkind = "{kind}"\ntargets = ["cortex-a-tflite"]\n')
@@ -160,8 +177,9 @@ def test_a_kind_that_is_not_there_is_said(tmp_path: Path, kind: str, message: st
         (("folder = \"", "folder = \"tmp"), "expected a path of the rig's own"),
         (("[resource]", '[resource]\npower_off = ["true"]'), "belong together"),
         (("[resource]", '[resource]\nwheels = "/none"'), "there is no wheel"),
+        (("[resource]", '[resource]\nconsole = ["no-socat"]'), "console: no-socat: cannot be started: not found"),
     ],
-    ids=["key", "host key", "port", "python", "folder", "power", "wheels"],
+    ids=["key", "host key", "port", "python", "folder", "power", "wheels", "console"],
 )  # fmt: skip
 def test_what_is_wrong_with_a_board_is_said(
     tmp_path: Path, sshd: Path, change: tuple[str, str], message: str
