@@ -165,7 +165,9 @@ def _require_apart(scenario: Scenario, origin: str) -> None:
 
 
 def _group(fault: Fault) -> str:
-    """Return what a fault is of: two ways of breaking the line to the broker, or the spool's disk, are of one thing."""
+    """Return what a fault is of: two ways of ending the agent, of breaking the line to the broker, or the spool's disk, are of one thing."""
+    if fault.kind in ("power_cut", "agent_killed"):
+        return "run"
     if fault.kind in ("disk_full", "disk_read_only"):
         return "disk"
     return "line" if fault.kind.startswith(("network", "broker", "cable", "packets")) else fault.kind

@@ -96,6 +96,7 @@ class Player:
                 self._cut_power,
                 lambda _: self._agent.to("agent_up"),
             ),  # no further: nobody may hear it
+            "agent_killed": (self._kill_agent, lambda _: self._agent.to("agent_up")),
             "network_cut": (lambda _: _each(link.cut for link in links), self._mend),
             "network_silent": (lambda _: _each(link.fall_silent for link in links), self._mend),
             "network_slow": (
@@ -106,6 +107,10 @@ class Player:
             "cable_out": (lambda _: rig.interface.unplug(), lambda _: rig.interface.plug_in()),
             "packets_lost": (
                 lambda share: rig.interface.shape(loss_share=share),
+                lambda _: rig.interface.shape(),
+            ),
+            "packets_late": (
+                lambda delay: rig.interface.shape(delay_seconds=delay),
                 lambda _: rig.interface.shape(),
             ),
             "disk_full": (lambda _: rig.disk.fill(), lambda _: rig.disk.free()),
@@ -127,6 +132,9 @@ class Player:
     def _cut_power(self, _: float) -> None:
         self._agent.to("off")
         self._loads.clear()
+
+    def _kill_agent(self, _: float) -> None:
+        self._agent.kill()
 
     def _mend(self, _: float) -> None:
         for link in self._rig.network.links():

@@ -18,12 +18,14 @@ MAX_ENTRIES = 1_000
 
 FaultKind = Literal[
     "power_cut",
+    "agent_killed",
     "network_cut",
     "network_silent",
     "network_slow",
     "broker_killed",
     "cable_out",
     "packets_lost",
+    "packets_late",
     "disk_full",
     "disk_read_only",
     "clock_jump",
@@ -35,12 +37,14 @@ FAULT_KINDS: tuple[FaultKind, ...] = get_args(FaultKind)
 NEEDS: Mapping[FaultKind, tuple[Feature, ...]] = MappingProxyType(
     {
         "power_cut": ("power",),
+        "agent_killed": (),
         "network_cut": ("network",),
         "network_silent": ("network",),
         "network_slow": ("network",),
         "broker_killed": ("network",),
         "cable_out": ("interface",),
         "packets_lost": ("interface",),
+        "packets_late": ("interface",),
         "disk_full": ("disk",),
         "disk_read_only": ("disk", "write_protection"),
         "clock_jump": ("clock",),
@@ -62,7 +66,7 @@ class Fault:
         jitter_seconds: Up to so much later, drawn from the seed.
         repeat: How often, one after another.
         every_seconds: From one beginning to the next, where it is repeated.
-        delay_seconds: Of ``network_slow``: for how long every piece is held back.
+        delay_seconds: Of ``network_slow``: for how long every piece is held back; of ``packets_late``: every packet that the board sends.
         loss_share: Of ``packets_lost``: which share of the packets that the board sends.
         jump_seconds: Of ``clock_jump``: how far, on or (negative) back.
     """

@@ -73,6 +73,7 @@ def _faults(scenario: Scenario, draw: random.Random) -> Iterator[Action]:
     for fault in scenario.faults:
         values = {
             "network_slow": fault.delay_seconds,
+            "packets_late": fault.delay_seconds,
             "packets_lost": fault.loss_share,
             "clock_jump": fault.jump_seconds,
         }

@@ -193,9 +193,9 @@ def spend(agent: Agent, count: int) -> None:
 
 def made(agent: Agent) -> int:
     """Return how many messages wait in the agent or were lost."""
-    while "spool" not in (status := agent.status()):  # in a hurry the loop may not answer in time
-        assert agent.state != "booted", agent.log()[-1000:]
-    return int(status["spool"]["messages"]) + int(status["spool"]["dropped_total"])
+    # In a hurry the loop may not answer in time: it is asked again.
+    spool = agent.wait_for(lambda: agent.status().get("spool"), what="the agent's word on its spool")
+    return int(spool["messages"]) + int(spool["dropped_total"])
 
 
 def patience(agent: Agent, count: int, rate: float) -> float:
