@@ -1,5 +1,6 @@
 """Tests that ship: ``pytest --pyargs hil.suites --rig local``.
 
+test_rig.py             what every kind of rig must do; test_rig_senses.py: what it must let a board sense
 test_smoke.py           it comes up, infers, reports, and ends in order
 test_parity.py          outputs against the golden ones, in LSB
 test_latency.py         percentiles with the count that they need; energy per inference

@@ -28,7 +28,10 @@ pytestmark = pytest.mark.timeout(900)
 
 
 def test_the_local_rig_is_as_the_template_says(tmp_path: Path) -> None:
-    assert lacking(run_suites(tmp_path, "test_rig", rig="local")) == {"interface", "write_protection"}
+    assert lacking(run_suites(tmp_path, "test_rig", "test_rig_senses", rig="local")) == {
+        "interface",
+        "write_protection",
+    }
 
 
 def test_a_small_disk_on_which_nothing_runs_cannot_be_filled(tmp_path: Path) -> None:
@@ -90,7 +93,10 @@ def test_a_program_outlives_the_thread_that_started_it(tmp_path: Path) -> None:
 
 
 def test_the_ssh_rig_is_as_the_template_says(tmp_path: Path, sshd: Path) -> None:
-    assert lacking(run_suites(tmp_path, "test_rig", rig=str(sshd))) == {"interface", "write_protection"}
+    assert lacking(run_suites(tmp_path, "test_rig", "test_rig_senses", rig=str(sshd))) == {
+        "interface",
+        "write_protection",
+    }
     assert not (sshd.parent / "board").exists(), "what was put on the board is taken away again"
 
 
@@ -146,7 +152,9 @@ def own_kind(folder: Path, kind: str) -> str:
 
 def test_a_kind_of_ones_own_needs_no_more_than_a_shell_and_files(tmp_path: Path) -> None:
     board = own_kind(tmp_path, "tests.hil.bare_rig:open_rig")
-    said = run_suites(tmp_path, "test_rig", "test_smoke", rig=board, options=("--rig-artifact=null",))
+    said = run_suites(
+        tmp_path, "test_rig", "test_rig_senses", "test_smoke", rig=board, options=("--rig-artifact=null",)
+    )
     assert "network" in lacking(said)
     assert "passed" in said
 
