@@ -85,11 +85,11 @@ def test_a_battery_is_read_as_it_was_told(
         assert value["charge_ratio"] == pytest.approx(charge, abs=0.005 + 1e-9)
         assert value["stored_joules"] == pytest.approx(charge * 180_000.0, abs=0.01)
         assert value["watts"] == pytest.approx(watts, abs=1e-6)
-        assert value["volts"] * value["amperes"] == pytest.approx(watts, abs=1e-4)  # type: ignore[operator]  # no value is absent
+        assert value["volts"] * value["amperes"] == pytest.approx(watts, rel=1e-6, abs=1e-4)  # type: ignore[operator]  # no value is absent
     battery.take_out()
     battery.take_out()
     assert read_supplies(root) == []
-    battery.set_charge(*[steps[-1][0]], watts=steps[-1][1])
+    battery.set_charge(charge, watts=watts)
     assert len(read_supplies(root)) == len(found), "it is put in again whole"
 
 
