@@ -9,7 +9,8 @@ Layout:
 - `sound`, `sound_codec`: how a recording becomes an input
 - `preparation`: what a frame is
 - `archive`: the ``.ewa`` file: manifest first, every byte accounted for
-- `telemetry`, `telemetry_codec`: what a device says; its flat JSON, by `telemetry_writing` and `telemetry_reading`
+- `telemetry`, `telemetry_codec`: what a device says; its flat JSON, by `telemetry_writing` and `telemetry_reading`,
+  which has `envelope_reading` and `measurement_reading` below it; `telemetry_bounds` says how much a message may have
 - `desired`: what a signed repository says a device shall run
 - `units`: what the numbers mean
 - `topics`: where it is said
