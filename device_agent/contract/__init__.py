@@ -5,6 +5,7 @@ Layout:
 - `errors`: the root of every error, with stable codes
 - `digest`: ``sha256:…`` over bytes as received
 - `manifest`, `manifest_codec`: what an artifact is; its canonical JSON
+- `text`, `text_codec`: how texts become inputs; part of the manifest
 - `sound`, `sound_codec`: how a recording becomes an input
 - `preparation`: what a frame is
 - `archive`: the ``.ewa`` file: manifest first, every byte accounted for
