@@ -49,4 +49,4 @@ def _uncased(vocabulary: Mapping[str, int]) -> bytes:
     """Return a ``tokenizer.json``, which the package of the model does not bring."""
     tokenizer = BertWordPieceTokenizer(vocab=dict(vocabulary), lowercase=True)
     tokenizer.enable_padding(pad_id=vocabulary[_FILLING], pad_token=_FILLING)
-    return tokenizer.to_str().encode()
+    return str(tokenizer.to_str()).encode()
