@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from device_agent.contract.sound import (
     Logarithm,
@@ -32,6 +32,7 @@ _MAX_RATE: Final = 1_000_000
 _MAX_SCALE: Final = float(1 << 31)
 _AMOUNT: Final = (1e-30, 1e30)
 _AXES: Final[tuple[SoundAxis, ...]] = ("batch", "channel", "time", "feature")
+_OVER: Final[tuple[Literal["constants", "clip", "feature"], ...]] = ("constants", "clip", "feature")
 
 
 def decode_sound(fields: Fields) -> Sound:
@@ -170,7 +171,7 @@ def _mfcc(fields: Fields, mel: Mel | None) -> Mfcc:
 
 
 def _normalization(fields: Fields, features: int) -> Normalization:
-    over = fields.choice("over", ("constants", "clip", "feature"))
+    over = fields.choice("over", _OVER)
     least, most = _AMOUNT
     counts = {"constants": (1, MAX_FEATURES), "clip": (0, 0), "feature": (0, 0)}[over]
     mean = fields.numbers("mean", least=counts[0], most=counts[1], low=-most, high=most)

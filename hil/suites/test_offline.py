@@ -43,6 +43,8 @@ PATIENCE = 20.0
 """Times as long as it ought to take; a machine may have other things to do."""
 MOST_DRAWN = 500
 """Windows on the page."""
+EVENTS_AS_WINDOWS = 3
+"""So many windows' worth of the messages that are waited for may be events and not windows."""
 FEW_MESSAGES = 100
 """The smallest spool that an agent may be given."""
 
@@ -135,7 +137,9 @@ def test_what_a_full_spool_lost_is_what_it_says(
     start_hurried(agent, mqtt={"resend_seconds": 0.0})  # what outlives its acknowledgement takes room, too
     broker.kill()
     spend(agent, count)
-    back = agent.status()["agent"]["uptime_seconds"]
+    back = agent.wait_for(
+        lambda: agent.status()["agent"].get("uptime_seconds"), what="the agent's word on its uptime"
+    )
     bring_back(broker, agent)
     agent.wait_for(
         lambda: sum(window.envelope.uptime_seconds > back for window in agent.windows) >= 3,
@@ -178,6 +182,7 @@ def spend(agent: Agent, count: int) -> None:
     """
     sequence = [window.envelope.seq for window in in_order(agent)]
     each = min(after - one for one, after in pairwise(sequence))
+    count += EVENTS_AS_WINDOWS
     begin, left = made(agent), float(count)
     patient = patience(agent, count, AWAY_RATE)
     hurry(agent.rig, AWAY_RATE)
