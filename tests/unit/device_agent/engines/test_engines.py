@@ -204,7 +204,7 @@ for name, said in available().items():
     print(name, said)
 for begin in (
     lambda: load_engine("onnx", {"a": b""}, threads=1),
-    lambda: open_source(SourceSection(kind="http"), None, door=FrameDoor(), on_refused=None, describe=None),
+    lambda: open_source(SourceSection(kind="http"), None, text=None, door=FrameDoor(), on_refused=None, describe=None),
 ):
     try:
         begin()
