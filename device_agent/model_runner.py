@@ -19,6 +19,7 @@ from device_agent.heat.temperature import declared_rules, in_force
 from device_agent.heat.variant import load_stand_in
 from device_agent.inference import InferenceLoop, LoopLimits, Meter, Pace
 from device_agent.memory_budget import MemoryBudget, MemoryBudgetError
+from device_agent.sources.artifact_text import open_text
 from device_agent.startup import load_payload, run_self_test, verify_artifact
 from device_agent.worker import Worker
 
@@ -281,6 +282,7 @@ class ModelRunner:
             self._source = open_source(
                 self._config.source,
                 manifest,
+                text=open_text(self._verified()),
                 door=self._door,
                 on_refused=partial(setattr, self, "last_refusal"),
                 describe=Answers(manifest.outputs, self._config.results),

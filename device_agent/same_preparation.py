@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from device_agent.contract.errors import DeviceError, SelfTestError
+from device_agent.sources.artifact_text import open_text
 
 if TYPE_CHECKING:
     from device_agent.contract.archive import ArtifactArchive
@@ -12,12 +13,14 @@ if TYPE_CHECKING:
 
 
 def require_same_preparation(archive: ArtifactArchive) -> None:
-    """Prepare the recording that an artifact of sound brings, and hold the input that comes out against the host's, to the last bit.
+    """Prepare what an artifact of sound or texts brings for this, and hold the inputs that come out against the host's, to the last bit.
 
     Raises:
-        SelfTestError: It is another, or cannot be made here.
+        SelfTestError: They are others, or cannot be made here.
+        ContractError: The tokeniser that it brings is none.
         TrustError: A member is not what the manifest says.
     """
+    open_text(archive)  # which reads its texts
     sound = archive.manifest.sound
     if sound is not None and sound.proof is not None:
         _require_same_sound(archive, sound, sound.proof)

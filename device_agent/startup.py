@@ -16,6 +16,7 @@ from device_agent.contract.zip_layout import MAX_ARCHIVE_BYTES
 from device_agent.engines import library_of, load_engine
 from device_agent.engines.processor import features, usable_processors
 from device_agent.same_preparation import require_same_preparation
+from device_agent.sources.artifact_text import require_library
 
 if TYPE_CHECKING:
     import numpy as np
@@ -83,7 +84,8 @@ def require_compatible(
         processor: What the processor can do; None: ask this machine's. One that does not say is taken to do.
 
     Raises:
-        IncompatibleError: Wrong target, engine, engine version or agent version; or the processor lacks what the kernels need.
+        IncompatibleError: Wrong target, engine, engine version or agent version; or the processor lacks what the kernels need; or the library
+            is absent that reads the artifact's tokeniser.
     """
     requires, what = manifest.requires, f"{manifest.name} {manifest.version}"
     if config.device.targets and requires.target not in config.device.targets:
@@ -112,6 +114,7 @@ def require_compatible(
             f"{what} needs {described_versions(requires)}; {library} {version} is installed.",
             hint="Update the engine, or convert for the older one.",
         )
+    require_library(manifest)
 
 
 def _require_processor(requires: Requires, what: str, found: frozenset[str] | None) -> None:
@@ -193,8 +196,8 @@ def run_self_test(archive: ArtifactArchive, engine: Engine) -> SelfTest:
 
     Raises:
         NonFiniteOutputError: An output is NaN or infinite.
-        SelfTestError: An output is further away than tolerated, or of another type or shape; or a recording becomes another input.
-        ContractError: A golden member is not the array that it should be.
+        SelfTestError: An output is further away than tolerated, or of another type or shape; or a frame becomes another input.
+        ContractError: A golden member is not the array that it should be, or the tokeniser is none.
         TrustError: A golden member is not what the manifest says.
         EngineError: The engine failed.
     """

@@ -4,7 +4,9 @@ Four nouns, cut as labgrid cuts them: a *resource* says where something is, a *p
 done, and the *strategy* brings a board from off to booted, agent up and model active.
 
 Layout:
-    protocols.py        what can be asked of a board: shell, files, power, network, console, heat, meter, clock, disk
+    protocols.py        what can be asked of a board: shell, files, power, network, console, disk
+    senses.py           and of its senses: heat, meter, rails, battery, clocks
+    rail_name.py        what a power rail may be called
     board.py            `Board`, read from a TOML of a dozen lines; boards/ has those that ship
     rigs/               one file a kind of rig: its resource, its own drivers, and how they make a `Rig`
     drivers/            drivers that any rig with a shell and files may use

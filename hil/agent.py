@@ -101,6 +101,10 @@ class Agent:
         self.to("off")
         self.to("booted")
 
+    def kill(self) -> None:
+        """Kill its process group with SIGKILL, as the kernel does when memory runs out; the board stays on."""
+        self.close()
+
     def send(self, path: str, data: bytes) -> str:
         """Put a file into the agent's folder on the board; return its path there."""
         self.rig.files.write(f"{self.folder}/{path}", data)

@@ -66,11 +66,12 @@ def run_show(options: argparse.Namespace) -> int:
     scenario = load_scenario(Path(options.file))
     actions = schedule(scenario, options.seed)
     if options.json:
-        print(json.dumps([[one.at_seconds, one.verb, one.kind, one.value] for one in actions]))
+        print(json.dumps([[one.at_seconds, one.verb, one.subject, one.value, one.watts] for one in actions]))
         return 0
     print(f"{scenario.name}: {scenario.duration_seconds:g} s; needs {', '.join(scenario.needs)}")
     for one in actions:
-        print(f"{one.at_seconds:10.2f} s  {one.verb:12} {one.kind:16} {one.value:g}")
+        watts = f"  {one.watts:g} W" if one.watts else ""
+        print(f"{one.at_seconds:10.2f} s  {one.verb:12} {one.subject:16} {one.value:g}{watts}")
     return 0
 
 
@@ -80,6 +81,7 @@ def run_run(options: argparse.Namespace) -> int:
     Raises:
         ScenarioError: The file is wrong.
         BoardError: There is no such board, or its file is wrong.
+        InputError: It cannot be played in such a hurry.
         UnsupportedFeatureError: The rig lacks what the scenario needs.
         RigError: The rig failed.
         AgentError: The agent does not come up.
@@ -116,7 +118,7 @@ def _play(scenario: Scenario, options: argparse.Namespace, folder: Path) -> Outc
             agent = Agent(
                 rig, artifact=artifact, telemetry=telemetry, broker_port=broker.port, device=_DEVICE
             )
-            return run_scenario(scenario, agent, broker, seed=options.seed, tell=_tell)
+            return run_scenario(scenario, agent, broker, seed=options.seed, hurry=options.hurry, tell=_tell)
     finally:
         broker.stop()
         rig.close()

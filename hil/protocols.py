@@ -1,4 +1,4 @@
-"""What can be asked of a board. A driver fulfils one of these; a test knows nothing else of the board.
+"""What can be asked of a board. A driver fulfils one of these; a test knows nothing else of the board. What it senses is in `senses`.
 
 Paths are texts in the board's own file system. Nothing here is asynchronous: a call returns when it is done, or raises `RigError`.
 """
@@ -21,6 +21,8 @@ Feature = Literal[
     "console",
     "thermal",
     "meter",
+    "rails",
+    "battery",
     "clock",
     "disk",
     "write_protection",
@@ -166,38 +168,6 @@ class Console(Protocol):
 
     def text(self) -> str:
         """Return all that was said since the rig was opened."""
-        ...
-
-
-class Thermal(Protocol):
-    """Temperature as the board's own sensors tell it."""
-
-    def set_celsius(self, celsius: float) -> None:
-        """Let the sensor tell this temperature from now on."""
-        ...
-
-    def set_throttled(self, *, is_throttled: bool) -> None:
-        """Let the board tell that its processor is slowed down, or that it is not."""
-        ...
-
-    def take_away(self) -> None:
-        """Let the sensor fail, until the next `set_celsius`."""
-        ...
-
-
-class Meter(Protocol):
-    """What the board draws, as its own sensors tell it."""
-
-    def set_watts(self, watts: float) -> None:
-        """Let the sensor tell this power from now on."""
-        ...
-
-
-class Clock(Protocol):
-    """The wall clock as the agent reads it (``time.time``); monotonic time goes on."""
-
-    def jump(self, seconds: float) -> None:
-        """Put the clock so far from the true time, on or (negative) back; 0 puts it right."""
         ...
 
 

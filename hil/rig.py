@@ -17,18 +17,16 @@ if TYPE_CHECKING:
 
     from hil.board import Board
     from hil.protocols import (
-        Clock,
         Console,
         Disk,
         Files,
         Interface,
-        Meter,
         Network,
         Power,
         Shell,
-        Thermal,
         WriteProtection,
     )
+    from hil.senses import Battery, Clock, Meter, Rails, Thermal
 
 _Part = TypeVar("_Part")
 
@@ -52,6 +50,8 @@ class Parts:
     console: Console | None = None
     thermal: Thermal | None = None
     meter: Meter | None = None
+    rails: Rails | None = None
+    battery: Battery | None = None
     clock: Clock | None = None
     disk: Disk | None = None
     write_protection: WriteProtection | None = None
@@ -129,8 +129,18 @@ class Rig:
         return self._part("meter", self.parts.meter)
 
     @property
+    def rails(self) -> Rails:
+        """Its power rails, or `UnsupportedFeatureError`."""
+        return self._part("rails", self.parts.rails)
+
+    @property
+    def battery(self) -> Battery:
+        """Its battery, or `UnsupportedFeatureError`."""
+        return self._part("battery", self.parts.battery)
+
+    @property
     def clock(self) -> Clock:
-        """Its wall clock, or `UnsupportedFeatureError`."""
+        """The agent's clocks, or `UnsupportedFeatureError`."""
         return self._part("clock", self.parts.clock)
 
     @property

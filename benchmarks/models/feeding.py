@@ -74,8 +74,7 @@ def text_turner(places: Places, split: Split, count: int) -> Arrays:
 def some_sentences(places: Places, split: Split, count: int) -> Arrays:
     vocabulary = vocabulary_of(read_member(places.packages, ENCODER_PACKAGE, "vocab.txt"))
     own = sentences()[0 if split == "calib" else 1 :: 2]
-    numbers, mask = tokens(list(own[:count]), vocabulary, LENGTH)
-    return {"input_ids": numbers, "attention_mask": mask}
+    return tokens(own[:count], vocabulary, LENGTH)
 
 
 def some_notes(places: Places, split: Split, count: int) -> Arrays:

@@ -11,6 +11,7 @@ from device_agent.contract.errors import EdgewrightError
 from device_agent.frames import FrameDoor, open_source
 from device_agent.heat.variant import load_stand_in
 from device_agent.memory_budget import MemoryBudget
+from device_agent.sources.artifact_text import open_text
 from device_agent.startup import described_versions, load_payload, run_self_test, verify_artifact
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def look_at_artifact(config: AgentConfig) -> tuple[Mapping[str, object], Edgewri
         open_source(
             config.source,
             manifest,
+            text=open_text(archive),
             door=door,
             on_refused=lambda _: None,
             describe=Answers(manifest.outputs, config.results),

@@ -54,8 +54,8 @@ class SourceSection:
     """Where frames come from.
 
     Attributes:
-        kind: ``directory`` of pictures, recordings or ``.npy``, ``replay`` of an ``.npz``, ``mqtt`` topic, ``http`` for programs on
-            this machine, ``camera`` (V4L2) or video file, or ``null`` (zeros).
+        kind: ``directory`` of pictures, recordings, ``.npy`` or ``.txt``, ``replay`` of an ``.npz``, ``mqtt`` topic, ``http`` for programs
+            on this machine, ``camera`` (V4L2) or video file, or ``null`` (zeros).
         path: Directory, file or camera (``/dev/video0``); for ``directory``, ``replay`` and ``camera``.
         topic: Where frames arrive; for ``mqtt``; by default the device's own ``…/i/frame``, of a further model
             ``…/i/NAME``.

@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from device_agent.contract.sound import Sound
+    from device_agent.contract.text import Text
 
 MANIFEST_VERSION = "1.4"
-"""1.1: ``heat``. 1.2: ``requires.processor_features`` and ``requires.otherwise``. 1.3: ``preprocessing.crop``. 1.4: ``sound``."""
+"""1.1: ``heat``. 1.2: ``requires.processor_features`` and ``requires.otherwise``. 1.3: ``preprocessing.crop``. 1.4: ``sound`` and ``text``."""
 
 WireType = Literal["float32", "int8", "uint8", "int16", "int32", "int64", "bool"]
 EngineName = Literal["onnx", "tflite", "openvino", "null"]
@@ -192,6 +193,7 @@ class Manifest(Extensible):
         made_with: Tool names and versions.
         heat: What to do about heat; None: what the device is configured to do.
         sound: How recordings are prepared; None when the model does not take them. Not together with ``preprocessing``. Since 1.4.
+        text: How texts become inputs; None when the model does not take texts. A reader of 1.3, who does not know it, refuses every text.
         schema_version: ``MAJOR.MINOR`` of the document.
     """
 
@@ -214,6 +216,7 @@ class Manifest(Extensible):
     made_with: Mapping[str, str]
     heat: Heat | None = None
     sound: Sound | None = None
+    text: Text | None = None
     schema_version: str = MANIFEST_VERSION
 
     def __post_init__(self) -> None:

@@ -1,8 +1,8 @@
 """`encode` and `decode` a `Manifest`: canonical JSON and back, with every rule that a manifest obeys.
 
 Canonical: ``schema_version`` first, then the fields in the order of their declaration, unknown fields last (``heat``, of 1.1, and
-what is needed of the processor, of 1.2, ``preprocessing.crop``, of 1.3, and ``sound``, of 1.4, only where they are declared), compact
-UTF-8, one newline at the end. The same manifest always gives the same bytes.
+what is needed of the processor, of 1.2, ``preprocessing.crop``, of 1.3, and ``sound`` and ``text``, of 1.4, only where they are declared),
+compact UTF-8, one newline at the end. The same manifest always gives the same bytes.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from device_agent.contract.manifest import (
     WireType,
 )
 from device_agent.contract.sound_codec import decode_sound, require_sound_agreement
+from device_agent.contract.text_codec import decode_text, require_text_agreement
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -115,6 +116,7 @@ def decode(data: bytes, *, where: str) -> Manifest:
         made_with=fields.text_map("made_with", most=MAX_TENSORS),
         heat=decode_heat(fields.child("heat")) if fields.has("heat") else None,
         sound=decode_sound(fields.child("sound")) if fields.has("sound") else None,
+        text=decode_text(fields.child("text")) if fields.has("text") else None,
         extra=fields.unknown(),
     )
     _require_agreement(manifest, fields)
@@ -128,7 +130,7 @@ def _plain(value: object) -> dict[str, object]:
         if field.name not in ("extra", "schema_version"):
             document[field.name] = _plain_value(getattr(value, field.name))
     # What is not there is left out, so that an older manifest keeps its bytes.
-    for later in ("heat", "crop", "otherwise", "sound"):
+    for later in ("heat", "crop", "otherwise", "sound", "text", "mask", "types"):
         if later in document and document[later] is None:
             del document[later]
     if isinstance(value, Requires) and not value.processor_features:
@@ -270,6 +272,7 @@ def _require_agreement(manifest: Manifest, fields: Fields) -> None:
                     fields.refuse(f"golden[{index}].{key}", "names of .npy members", name)
     if manifest.sound is not None:
         require_sound_agreement(manifest, manifest.sound, fields)
+    require_text_agreement(manifest, fields)
 
 
 def _require_unique(fields: Fields, key: str, names: Iterable[str]) -> None:

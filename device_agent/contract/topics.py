@@ -13,7 +13,7 @@ catches every device. Categories:
     e/<event>            event, CloudEvents JSON
     a/<alarm>            alarm; retained, cleared by an empty payload
     o/<name>             output: results of inference (`telemetry.Result`)
-    i/<name>             input: a frame for the agent, raw ``.npy`` or image bytes
+    i/<name>             input: a frame for the agent: raw ``.npy``, image bytes or a text
     twin/desired         what the device should be; retained
     twin/reported        what it is; retained
     cmd/<op>/<cmd_id>    a command's state; retained

@@ -5,10 +5,12 @@ Layout:
     preprocess.py  a picture to the float model's input; the host calibrates with the same code
     preprocess_file.py  the same as preprocess.toml says it
     sound/         a recording to the float model's input; here too the host calibrates with the same code
+    text.py        a text to the float model's inputs; as above
+    artifact_text.py  texts of an artifact at the agent's start
     resample.py    pictures resized without Pillow, to the same bytes
     adapt.py       the float model's arrays to the payload's, and back
     npy.py         bytes of an .npy, whoever sent them
-    directory.py   pictures, recordings or .npy files of a folder
+    directory.py   pictures, recordings, .npy or .txt files of a folder
     replay.py      samples of an .npz
     received.py    bytes that somebody sent
     frame_queue.py frames that wait, and what becomes of one too many

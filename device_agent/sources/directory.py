@@ -1,4 +1,4 @@
-"""Frames from the pictures, recordings or ``.npy`` files of a folder, in order of name."""
+"""Frames from the pictures, recordings, ``.npy`` or ``.txt`` files of a folder, in order of name."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from device_agent.sources.received import array_of
 from device_agent.sources.sound.prepare import load_sound
 from device_agent.sources.sound.wav import SoundError
 from device_agent.sources.source import Frame, SourceEnded
+from device_agent.sources.text import MAX_TEXT_BYTES, TEXT_SUFFIX, TextReader, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -56,14 +57,14 @@ class DirectorySource:
 
     Raises:
         DeviceError: The folder cannot be read or has no frame, or has pictures or recordings that the artifact does not say how to
-            prepare; or the payload has several inputs.
+            prepare; or the payload has several inputs and takes no texts.
     """
 
     def __init__(
         self,
         folder: Path,
         tensors: Sequence[PayloadTensor],
-        preparation: Preparation | None,
+        preparation: Preparation | TextReader | None,
         *,
         loop: bool,
         watch: bool = False,
@@ -78,15 +79,20 @@ class DirectorySource:
         self._preparation = preparation
         self._loop = loop
         self._on_refused = on_refused
-        if len(tensors) != 1:
+        self._reader = preparation if isinstance(preparation, TextReader) else None
+        if len(tensors) != 1 and self._reader is None:
             names = ", ".join(tensor.source_name for tensor in tensors)
             raise DeviceError(
                 f"{folder}: a file is one input, but the model has {names}.", hint="Use an .npz."
             )
         self._folder = folder
-        self._files = _frames_of(folder)
+        self._suffixes: tuple[str, ...] = (*PICTURE_SUFFIXES, *SOUND_SUFFIXES, ".npy")
+        if self._reader is not None:  # an .npy would be one of several inputs
+            self._suffixes = (TEXT_SUFFIX, ".npy") if len(tensors) == 1 else (TEXT_SUFFIX,)
+        self._files = _frames_of(folder, self._suffixes)
         if not self._files and not watch:
-            raise DeviceError(f"{folder}: no picture, no .wav and no .npy file in it.")
+            kinds = "picture, no .wav and no .npy file" if self._reader is None else f"{TEXT_SUFFIX} file"
+            raise DeviceError(f"{folder}: no {kinds} in it.")
         if watch:
             self._files = []
         _require_prepared(folder, self._files, preparation)
@@ -129,7 +135,7 @@ class DirectorySource:
             DeviceError: The folder cannot be read any more.
         """
         looks: dict[str, _Version] = {}
-        for path in _frames_of(self._folder):
+        for path in _frames_of(self._folder, self._suffixes):
             try:
                 looks[path.name] = _version_of(path)
             except FrameError:  # gone between the two calls
@@ -151,7 +157,7 @@ class DirectorySource:
             SourceEnded: No file is left.
             DeviceError: The folder cannot be read any more.
         """
-        self._files = _frames_of(self._folder)
+        self._files = _frames_of(self._folder, self._suffixes)
         if not self._files:
             raise SourceEnded
         self._next = self._readable = 0
@@ -180,22 +186,22 @@ class DirectorySource:
         return frame
 
     def _arrays(self, path: Path) -> dict[str, NDArray[np.generic]]:
-        first = self._tensors[0]
-        suffix = path.suffix.lower()
+        first, suffix = self._tensors[0], path.suffix.lower()
         if suffix in PICTURE_SUFFIXES and isinstance(self._preparation, Preprocessing):
             return {first.source_name: load_image(path, self._preparation)}
         if suffix in SOUND_SUFFIXES and isinstance(self._preparation, Sound):
             return {first.source_name: load_sound(path, self._preparation)}
-        try:
-            data = read_regular_file(path, most_bytes=_MAX_FILE_BYTES + 1)
-        except OSError as error:
-            raise FrameError(f"{path.name}: cannot be read: {error.strerror}.") from error
+        if suffix == TEXT_SUFFIX and self._reader is not None:
+            return self._reader.arrays(text_of(_read(path, MAX_TEXT_BYTES + 1), where=path.name))
+        data = _read(path, _MAX_FILE_BYTES + 1)
         if len(data) > _MAX_FILE_BYTES:
             raise FrameError(f"{path.name}: expected at most {_MAX_FILE_BYTES} bytes.")
         return {first.source_name: array_of(data, first, self._preparation, where=path.name)}
 
 
-def _require_prepared(folder: Path, files: Sequence[Path], preparation: Preparation | None) -> None:
+def _require_prepared(
+    folder: Path, files: Sequence[Path], preparation: Preparation | TextReader | None
+) -> None:
     """Refuse at once what would be refused file by file.
 
     Raises:
@@ -207,6 +213,18 @@ def _require_prepared(folder: Path, files: Sequence[Path], preparation: Preparat
     ):
         if not isinstance(preparation, kind) and any(path.suffix.lower() in suffixes for path in files):
             raise DeviceError(f"{folder}: holds {what}, but the artifact does not say how to prepare them.")
+
+
+def _read(path: Path, most_bytes: int) -> bytes:
+    """Return the beginning of a file.
+
+    Raises:
+        FrameError: It cannot be read.
+    """
+    try:
+        return read_regular_file(path, most_bytes=most_bytes)
+    except OSError as error:
+        raise FrameError(f"{path.name}: cannot be read: {error.strerror}.") from error
 
 
 def _version_of(path: Path) -> _Version:
@@ -222,12 +240,10 @@ def _version_of(path: Path) -> _Version:
     return _Version(found.st_mtime_ns, found.st_size, found.st_ino)
 
 
-def _frames_of(folder: Path) -> list[Path]:
+def _frames_of(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
     try:
         files = sorted(
-            path
-            for path in folder.iterdir()
-            if path.suffix.lower() in (*PICTURE_SUFFIXES, *SOUND_SUFFIXES, ".npy") and path.is_file()
+            path for path in folder.iterdir() if path.suffix.lower() in suffixes and path.is_file()
         )
     except OSError as error:
         raise DeviceError(

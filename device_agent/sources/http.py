@@ -1,7 +1,7 @@
 """Frames that are posted over HTTP, and their results in the answers.
 
-``POST /infer`` with the bytes of an ``.npy`` or a picture or of a WAV file. For programs on this machine: it listens on the loopback
-address unless told otherwise, and knows neither users nor TLS; put a proxy in front of it to open it to others.
+``POST /infer`` with the bytes of an ``.npy``, a picture or a WAV file, or with a text (``text/plain``). For programs on this machine: it
+listens on the loopback address unless told otherwise, and knows neither users nor TLS; put a proxy in front of it to open it to others.
 
     200  the result, JSON        411  no Content-Length         503  more frames, bytes or connections than are taken
     400  not understood          413  larger than allowed       504  no result in time
@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Final
 from device_agent.contract.errors import DeviceError
 from device_agent.sources.adapt import to_payload
 from device_agent.sources.frame_queue import FrameQueue
-from device_agent.sources.received import arrays_of, only_input
+from device_agent.sources.received import arrays_of, require_one_frame
 from device_agent.sources.room import Room
 from device_agent.sources.source import Frame, refusal_bytes
 
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from device_agent.contract.preparation import Preparation
     from device_agent.sources.frame_queue import Overflow
     from device_agent.sources.source import Describe
+    from device_agent.sources.text import TextReader
 
 _MAX_CONNECTIONS: Final = 16
 _READ_SECONDS: Final = 10.0
@@ -55,9 +56,10 @@ _LINGER_SECONDS: Final = 2.0
 
 @dataclass(frozen=True, slots=True)
 class _Posted:
-    """A frame that waits, and where its answer is awaited: status and body."""
+    """A frame that waits, what its sender calls it, and where its answer is awaited: status and body."""
 
     payload: bytes
+    media_type: str
     answers: queue.SimpleQueue[tuple[int, bytes]] = field(default_factory=queue.SimpleQueue)
 
     def refuse(self, reason: str, status: int = 503) -> None:
@@ -83,8 +85,8 @@ class HttpSource:
     """See `Source`.
 
     Args:
-        tensors: The payload's inputs; a request carries the one there is.
-        preparation: For pictures or recordings; None refuses them.
+        tensors: The payload's inputs; a request carries the one there is, or a text.
+        preparation: For pictures, recordings or texts; None refuses them.
         address: Where it listens.
         port: TCP port; 0: any that is free.
         queue_frames: Frames that wait; at least 1.
@@ -95,13 +97,13 @@ class HttpSource:
         describe: Writes a result.
 
     Raises:
-        DeviceError: The port cannot be had, or the payload has several inputs.
+        DeviceError: The port cannot be had, or the payload has several inputs and takes no texts.
     """
 
     def __init__(
         self,
         tensors: Sequence[PayloadTensor],
-        preparation: Preparation | None,
+        preparation: Preparation | TextReader | None,
         *,
         address: str,
         port: int,
@@ -112,7 +114,7 @@ class HttpSource:
         overflow: Overflow,
         describe: Describe,
     ) -> None:
-        self._tensor = only_input(tensors, over="HTTP")
+        require_one_frame(tensors, preparation, over="HTTP")
         self.refused = 0
         self._tensors = tensors
         self._preparation = preparation
@@ -149,7 +151,8 @@ class HttpSource:
         self._number += 1
         name = f"http-{self._number}"
         try:
-            inputs = to_payload(arrays_of(posted.payload, self._tensor, self._preparation), self._tensors)
+            arrays = arrays_of(posted.payload, self._tensors, self._preparation, media_type=posted.media_type)
+            inputs = to_payload(arrays, self._tensors)
         except DeviceError as error:
             self.refused += 1
             self._on_refused(str(error))
@@ -241,7 +244,7 @@ class _Handler(BaseHTTPRequestHandler):
             payload = self._body(length)
             if payload is None:
                 return
-            posted = _Posted(payload)
+            posted = _Posted(payload, self.headers.get("Content-Type", ""))
             self.server.frames.put(posted)
         try:
             status, body = posted.answers.get(timeout=self.server.answer_seconds)

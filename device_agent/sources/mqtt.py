@@ -1,4 +1,4 @@
-"""Frames that arrive as MQTT messages: raw ``.npy`` bytes, or a picture's or a WAV file's. The agent's one client hands them over.
+"""Frames that arrive as MQTT messages: raw ``.npy`` bytes, a picture's or a WAV file's, or a text. The agent's one client hands them over.
 
 A message that names a response topic (MQTT 5) gets its result there, with the message's correlation data.
 """
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from device_agent.contract.errors import DeviceError
 from device_agent.sources.adapt import FrameError, to_payload
 from device_agent.sources.frame_queue import FrameQueue
-from device_agent.sources.received import arrays_of, only_input
+from device_agent.sources.received import arrays_of, require_one_frame
 from device_agent.sources.source import Frame, refusal_bytes
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from device_agent.contract.preparation import Preparation
     from device_agent.sources.frame_queue import Overflow
     from device_agent.sources.source import Describe
+    from device_agent.sources.text import TextReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +58,13 @@ class MqttSource:
     """See `Source`.
 
     Raises:
-        DeviceError: The payload has several inputs; a message carries one.
+        DeviceError: The payload has several inputs; a message that is no text carries one.
     """
 
     def __init__(
         self,
         tensors: Sequence[PayloadTensor],
-        preparation: Preparation | None,
+        preparation: Preparation | TextReader | None,
         *,
         queue_frames: int,
         max_frame_bytes: int,
@@ -74,15 +75,15 @@ class MqttSource:
         """Make it.
 
         Args:
-            tensors: The payload's inputs; frames carry the one there is.
-            preparation: For pictures or recordings; None refuses them.
+            tensors: The payload's inputs; frames carry the one there is, or are texts.
+            preparation: For pictures, recordings or texts; None refuses them.
             queue_frames: Frames that wait; at least 1.
             max_frame_bytes: Largest payload that is kept at all.
             on_refused: Told why a frame was refused; on the thread that calls `next`.
             overflow: What to do with one frame more than may wait. Not `block`: the connection's thread must not wait.
             describe: Writes a result for whoever asked; None: nobody is answered.
         """
-        self._tensor = only_input(tensors, over="MQTT")
+        require_one_frame(tensors, preparation, over="MQTT")
         self.refused = 0
         self._tensors = tensors
         self._preparation = preparation
@@ -120,7 +121,7 @@ class MqttSource:
         try:
             if isinstance(offered.payload, FrameError):
                 raise offered.payload
-            arrays = arrays_of(offered.payload, self._tensor, self._preparation)
+            arrays = arrays_of(offered.payload, self._tensors, self._preparation)
             inputs = to_payload(arrays, self._tensors)
         except DeviceError as error:
             self.refused += 1

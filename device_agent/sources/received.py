@@ -1,4 +1,4 @@
-"""Bytes that somebody sent, as the float model's one input: an ``.npy``, of the input or of pixels, a picture's file, or a recording."""
+"""Bytes that somebody sent, as the float model's inputs: an ``.npy`` (the input, or pixels), a picture or a recording gives one, a text all."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from device_agent.sources.adapt import FrameError
 from device_agent.sources.npy import MAGIC, batched, read_npy
 from device_agent.sources.preprocess import load_image, prepared
 from device_agent.sources.sound.prepare import load_sound
+from device_agent.sources.text import TextReader, require_plain_text, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,29 +35,62 @@ def only_input(tensors: Sequence[PayloadTensor], *, over: str) -> PayloadTensor:
     return tensors[0]
 
 
+def require_one_frame(
+    tensors: Sequence[PayloadTensor], preparation: Preparation | TextReader | None, *, over: str
+) -> None:
+    """Refuse a model whose inputs one frame does not give.
+
+    Raises:
+        DeviceError: It has several, and takes no texts.
+    """
+    if not isinstance(preparation, TextReader):
+        only_input(tensors, over=over)
+
+
 def arrays_of(
-    payload: bytes, tensor: PayloadTensor, preparation: Preparation | None
+    payload: bytes,
+    tensors: Sequence[PayloadTensor],
+    preparation: Preparation | TextReader | None,
+    *,
+    media_type: str = "",
 ) -> dict[str, NDArray[np.generic]]:
     """Read a frame.
 
+    Args:
+        payload: An ``.npy``, which no text begins like, a picture, a recording, or a text.
+        tensors: The payload's inputs.
+        preparation: What prepares pictures or recordings, or reads texts; None: none of them is taken.
+        media_type: What the sender calls it; empty: nothing.
+
+    Returns:
+        The float model's inputs, by name.
+
     Raises:
-        FrameError: It is neither, or of another shape.
+        FrameError: It is none of them, of another shape, or one input where the model has several.
         PictureError: It is no picture that can be read.
         SoundError: It is no recording that the model takes.
     """
-    if payload.startswith(MAGIC):
+    is_npy = payload.startswith(MAGIC)
+    if isinstance(preparation, TextReader) and not is_npy:
+        require_plain_text(media_type)
+        return preparation.arrays(text_of(payload, where="a frame"))
+    if len(tensors) != 1:
+        names = ", ".join(tensor.source_name for tensor in tensors)
+        raise FrameError(f"an .npy is one input, but the model has {names}.", hint="Send the text.")
+    (tensor,) = tensors
+    if is_npy:
         return {tensor.source_name: array_of(payload, tensor, preparation, where="a frame")}
-    if preparation is None:
-        raise FrameError(
-            "a frame that is not .npy, and the artifact does not say how to prepare pictures or recordings."
-        )
     if isinstance(preparation, Sound):
         return {tensor.source_name: load_sound(payload, preparation)}
-    return {tensor.source_name: load_image(payload, preparation)}
+    if isinstance(preparation, Preprocessing):
+        return {tensor.source_name: load_image(payload, preparation)}
+    raise FrameError(
+        "a frame that is not .npy, and the artifact does not say how to prepare pictures or recordings."
+    )
 
 
 def array_of(
-    data: bytes, tensor: PayloadTensor, preparation: Preparation | None, *, where: str
+    data: bytes, tensor: PayloadTensor, preparation: Preparation | TextReader | None, *, where: str
 ) -> NDArray[np.generic]:
     """Read an ``.npy``: the model's input, or the pixels of a picture (see `prepared`).
 

@@ -5,7 +5,8 @@ Layout:
     outages.py     when it was off, and when nothing of it arrived
     spans.py       samples over time: stretches of one value, and few points for many
     faults.py      power cuts, outages, throttling, lost sensors
-    curves.py      temperature, power, load, rate of frames
+    curves.py      temperature, load, rate of frames
+    supplies.py    power, power rails, a battery
     notes.py       where steps came from, and what was left out
     recover.py     all of it as a scenario
     write.py       a scenario with its remarks as TOML

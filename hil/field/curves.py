@@ -1,4 +1,4 @@
-"""What changes over time, out of a record: temperature, power, load, and how often frames came. Pure."""
+"""What changes over time, out of a record: temperature, load, and how often frames came. Pure."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hil.field.spans import simplified, spans, stepped
-from hil.scenario.scenario import MAX_ENTRIES, Load, PowerPoint, TemperaturePoint
+from hil.field.spans import simplified, spans
+from hil.scenario.scenario import MAX_ENTRIES, Load, TemperaturePoint
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -17,11 +17,7 @@ if TYPE_CHECKING:
 
 CELSIUS_WITHIN = 0.5
 """Degrees by which a recovered temperature may be off at a sample, unless that takes too many points."""
-WATTS_WITHIN = 0.1
-"""Likewise of power; or 2 % of the largest, where that is more."""
-_WATTS_SHARE = 0.02
 _COLDEST, _HOTTEST = -40.0, 200.0
-_MOST_WATTS = 10_000.0
 _SHORTEST_SECONDS = 0.05
 _FASTEST_HZ = 100_000.0
 _MOST_PROCESSES = 256
@@ -29,7 +25,7 @@ _MOST_PROCESSES = 256
 
 def temperatures(record: FieldRecord, stretch: Stretch, notes: Notes) -> tuple[TemperaturePoint, ...]:
     """Return few points for the samples of the hottest sensor; the first is the scenario's beginning."""
-    times, values = _inside(record.celsius, stretch)
+    times, values = inside(record.celsius, stretch)
     if not len(times):
         notes.leave_out("Temperature: there are no samples of it.")
         return ()
@@ -50,29 +46,9 @@ def temperatures(record: FieldRecord, stretch: Stretch, notes: Notes) -> tuple[T
     return tuple(points)
 
 
-def powers(record: FieldRecord, stretch: Stretch, notes: Notes) -> tuple[PowerPoint, ...]:
-    """Return few steps for the samples of power."""
-    times, values = _inside(record.watts, stretch)
-    if not len(times):
-        notes.leave_out("Power: there are no samples of it.")
-        return ()
-    if values.min() < 0.0 or values.max() > _MOST_WATTS:
-        notes.leave_out(f"Power: below 0 or above {_MOST_WATTS:g} W it is played as that.")
-        values = np.clip(values, 0.0, _MOST_WATTS)
-    within = max(WATTS_WITHIN, _WATTS_SHARE * float(values.max()))
-    while len(places := stepped(values, within=within)) > MAX_ENTRIES:
-        within *= 2.0
-    notes.remarks["power"] = (
-        f"The largest source that is no battery: {len(places)} steps for {len(times)} samples, within {within:.3g} W of each."
-    )
-    return tuple(
-        PowerPoint(at_seconds=float(times[one]), watts=round(float(values[one]), 3)) for one in places
-    )
-
-
 def loads(record: FieldRecord, stretch: Stretch, cores: int | None, notes: Notes) -> tuple[Load, ...]:
     """Return how many processors were busy beside the agent."""
-    times, values = _inside(record.cpu_ratio, stretch)
+    times, values = inside(record.cpu_ratio, stretch)
     if not len(times):
         notes.leave_out("Load of other programs: there are no samples of it.")
         return ()
@@ -117,7 +93,7 @@ def agent_tables(record: FieldRecord, stretch: Stretch, notes: Notes) -> dict[st
     return {"source": source, "telemetry": reports}
 
 
-def _inside(samples: Samples, stretch: Stretch) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def inside(samples: Samples, stretch: Stretch) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return those samples that lie in the scenario, by its own seconds, to the millisecond."""
     seconds = np.round(samples.times - stretch.begin, 3)
     inside = (seconds >= 0.0) & (seconds < stretch.seconds) & np.isfinite(samples.values)

@@ -25,7 +25,8 @@ class Notes:
     """Grows on the way.
 
     Attributes:
-        remarks: By what they are of (``temperature``, ``power``, ``agent``, ``expect``, ``fault[0]``, ``load[0]``): where that came from.
+        remarks: By what they are of (``temperature``, ``power``, ``rail``, ``battery``, ``agent``, ``expect``, ``fault[0]``, ``load[0]``):
+            where that came from.
         left_out: What could not be reproduced, as sentences.
     """
 

@@ -14,7 +14,7 @@ from host_tools.review.sensor_role import Role, thermal_role
 from host_tools.review.store.windows import Selection
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 MOST_POINTS = 20_000
 """Of a sensor; more are thinned by the mean of equal intervals."""
+_RAIL, _BATTERY = "rail:", "battery"
+"""Scopes of readings."""
 MOST_EVENTS = 10_000
 """The latest of them; more are not looked at."""
 
@@ -50,6 +52,9 @@ class FieldRecord:
         messages: At least one.
         celsius: The hottest sensor.
         watts: The largest source that is no battery.
+        rails: Watts of every power rail, by its label.
+        charge: Of the battery, 0 to 1; of several, the one that was told most often.
+        battery_watts: What it took, or (negative) gave.
         throttled: 1 where something said that the processor is slowed down, else 0.
         cpu_ratio: Share of all cores in use, 0 to 1.
         process_cpu_ratio: Of the agent; 1 is one core.
@@ -63,6 +68,9 @@ class FieldRecord:
     messages: MessageTable
     celsius: Samples
     watts: Samples
+    rails: Mapping[str, Samples]
+    charge: Samples
+    battery_watts: Samples
     throttled: Samples
     cpu_ratio: Samples
     process_cpu_ratio: Samples
@@ -110,6 +118,9 @@ def read_record(store: ColumnStore, device: str, start: float, end: float) -> Fi
         messages=messages,
         celsius=_largest([_samples(one) for one in series if one.name.endswith("_celsius")]),
         watts=_watts(series),
+        rails=_rails(series),
+        charge=_of_the_battery(series, "_charge_ratio"),
+        battery_watts=_of_the_battery(series, "_watts"),
         throttled=_throttled(series),
         cpu_ratio=_named(series, "cpu_ratio"),
         process_cpu_ratio=_named(series, "process_cpu_ratio"),
@@ -147,13 +158,27 @@ def _largest(found: Sequence[Samples]) -> Samples:
 
 def _watts(series: Sequence[ReadingSeries]) -> Samples:
     """Return power: as sensors tell it; where none does, from counters of energy."""
-    sources = [one for one in series if one.scope != "battery"]
+    sources = [one for one in series if one.scope != _BATTERY]
     told = [_samples(one) for one in sources if one.name.endswith("_watts")]
     if told:
         return _largest(told)
     return _largest(
         [_risen(one) for one in sources if one.name.endswith("_joules_total") and len(one.times) > 1]
     )
+
+
+def _rails(series: Sequence[ReadingSeries]) -> dict[str, Samples]:
+    found = [one for one in series if one.scope.startswith(_RAIL) and one.name.endswith("_watts")]
+    return {one.scope.removeprefix(_RAIL): _samples(one) for one in found}
+
+
+def _of_the_battery(series: Sequence[ReadingSeries], ending: str) -> Samples:
+    """Return what one battery told, by a name that ends so: what several tell cannot be put together."""
+    charges = [one for one in series if one.scope == _BATTERY and one.name.endswith("_charge_ratio")]
+    if not charges:
+        return _largest(())
+    stem = max(charges, key=lambda one: len(one.times)).name.removesuffix("_charge_ratio")
+    return _named([one for one in series if one.scope == _BATTERY], f"{stem}{ending}")
 
 
 def _risen(series: ReadingSeries) -> Samples:

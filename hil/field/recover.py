@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hil.errors import FieldError
-from hil.field.curves import agent_tables, loads, powers, temperatures
+from hil.field.curves import agent_tables, loads, temperatures
 from hil.field.faults import faults
 from hil.field.notes import Notes, Stretch, shown
 from hil.field.outages import interval_of, runs_of
 from hil.field.record import MOST_EVENTS
+from hil.field.supplies import batteries, powers, rails
 from hil.scenario.scenario import Expectation, Scenario
 from host_tools.review.wire_text import harmless
 
@@ -56,10 +57,10 @@ class Recovered:
 def recover(record: FieldRecord, *, cores: int | None = None) -> Recovered:
     """Return what a device went through as a scenario, whose seconds count from the record's start.
 
-    Within: temperatures `curves.CELSIUS_WITHIN` and power `curves.WATTS_WITHIN` at the samples; beginnings of power cuts and outages,
-    beginnings and ends of throttling and load, one interval of reporting, for nothing is known in between; ends of power cuts are the agent's
-    own start, ends of outages the device's word `reconnected`. What is shorter than an interval, and outages in which no message was
-    made, cannot be seen.
+    Within: temperatures `curves.CELSIUS_WITHIN`, power `supplies.WATTS_WITHIN` and charge `supplies.CHARGE_WITHIN` at the samples;
+    beginnings of power cuts and outages, beginnings and ends of throttling and load, one interval of reporting, for nothing is known in
+    between; ends of power cuts are the agent's own start, ends of outages the device's word `reconnected`. What is shorter than an
+    interval, and outages in which no message was made, cannot be seen.
 
     Args:
         record: What the store has.
@@ -78,6 +79,8 @@ def recover(record: FieldRecord, *, cores: int | None = None) -> Recovered:
         duration_seconds=stretch.seconds,
         temperatures=temperatures(record, stretch, notes),
         powers=powers(record, stretch, notes),
+        rails=rails(record, stretch, notes),
+        batteries=batteries(record, stretch, notes),
         faults=befallen,
         loads=loads(record, stretch, cores, notes),
         agent=agent_tables(record, stretch, notes),

@@ -31,6 +31,8 @@ def _lines(recovered: Recovered) -> Iterator[str]:
         yield from _table(f"[agent.{name}]", table, remarks.get("agent", "") if not place else "")
     yield from _tables("temperature", scenario.temperatures, remarks)
     yield from _tables("power", scenario.powers, remarks)
+    yield from _tables("rail", scenario.rails, remarks)
+    yield from _tables("battery", scenario.batteries, remarks)
     yield from _tables("fault", scenario.faults, remarks)
     yield from _tables("load", scenario.loads, remarks)
     yield from _table("[expect]", _told(scenario.expectation), remarks.get("expect", ""))

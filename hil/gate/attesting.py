@@ -55,6 +55,8 @@ def attest(
             **results.facts,
             "soak_seconds": f"{options.soak_seconds:g}",
             "power_cuts_asked_for": str(options.cuts),
+            "heat_seconds": f"{options.heat_seconds:g}",
+            "offline_windows": str(options.offline_windows),
         },
         started_seconds=int(started_seconds),
         finished_seconds=int(finished_seconds),

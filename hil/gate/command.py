@@ -61,6 +61,8 @@ def run_gate(options: argparse.Namespace) -> int:
         suites=tuple(dict.fromkeys(options.suites)) or suite_names(),
         soak_seconds=options.rig_soak,
         cuts=options.rig_cuts,
+        heat_seconds=options.rig_heat,
+        offline_windows=options.rig_offline_windows,
     )
     folder = Path(options.out)
     _make(folder)

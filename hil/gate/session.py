@@ -39,6 +39,8 @@ class SuiteOptions:
         suites: Names, without ``test_``.
         soak_seconds: How long the soak lasts.
         cuts: Power cuts of the suite ``power_cuts``.
+        heat_seconds: How long the suite ``sustained_heat`` heats.
+        offline_windows: Windows without a broker of the suite ``offline``.
         cuts_record: Where they are kept, and gone on with; None: nowhere.
         cuts_minutes: No cut is begun that would not end in so long; None: as long as it takes.
     """
@@ -46,6 +48,8 @@ class SuiteOptions:
     suites: tuple[str, ...]
     soak_seconds: float
     cuts: int
+    heat_seconds: float = 60.0
+    offline_windows: int = 180
     cuts_record: Path | None = None
     cuts_minutes: float | None = None
 
@@ -117,6 +121,7 @@ def run_session(
     command += [f"--rig={run.rig}", f"--rig-artifact={run.archive.path}", f"--rig-results={results}"]
     command += [f"--rig-report={folder / f'{run.name}.html'}"]
     command += [f"--rig-soak={options.soak_seconds}", f"--rig-cuts={options.cuts}"]
+    command += [f"--rig-heat={options.heat_seconds}", f"--rig-offline-windows={options.offline_windows}"]
     command += [f"--rig-cuts-record={options.cuts_record}"] if options.cuts_record else []
     command += [f"--rig-cuts-minutes={options.cuts_minutes}"] if options.cuts_minutes else []
     environment = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}

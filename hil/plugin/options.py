@@ -41,6 +41,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--rig-soak", default=4.0, type=float, metavar="SECONDS", help="how long the soak lasts (default: 4)"
     )
     group.addoption(
+        "--rig-heat",
+        default=60.0,
+        type=float,
+        metavar="SECONDS",
+        help="how long the suite test_sustained_heat heats the board (default: 60)",
+    )
+    group.addoption(
+        "--rig-offline-windows",
+        default=180,
+        type=int,
+        metavar="N",
+        help="windows of ten seconds without a broker, by hurried clocks (default: 180; 8640 are a day)",
+    )
+    group.addoption(
         "--rig-cuts",
         default=4,
         type=int,

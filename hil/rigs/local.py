@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 import device_agent
 from hil.drivers.process_power import ProcessPower
 from hil.drivers.relayed_network import RelayedNetwork
+from hil.drivers.replayed_battery import ReplayedBattery
+from hil.drivers.replayed_rails import ReplayedRails
 from hil.drivers.replayed_sysfs import ReplayedSysfs
 from hil.drivers.shifted_clock import ShiftedClock
 from hil.drivers.small_disk import SmallDisk
@@ -180,6 +182,8 @@ def open_rig(board: Board, folder: Path) -> Rig:
             network=network,
             thermal=sysfs,
             meter=sysfs,
+            rails=None if sysfs is None else ReplayedRails(files, sysfs.root),
+            battery=None if sysfs is None else ReplayedBattery(files, sysfs.root),
             clock=clock,
             disk=SmallDisk.on(shell, f"{home}/disk"),
         ),

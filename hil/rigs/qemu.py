@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
     from hil.board import Board
     from hil.drivers.openssh import SshShell
-    from hil.protocols import Thermal
     from hil.rig import Rig
+    from hil.senses import Thermal
     from hil.virtual.recipe import Image, Recipe
 
 

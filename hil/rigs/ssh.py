@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.util import MAGIC_NUMBER
 from pathlib import Path
@@ -21,9 +21,12 @@ from py_compile import PycInvalidationMode
 from typing import TYPE_CHECKING
 
 import device_agent
+from hil.drivers.command_console import CommandConsole
 from hil.drivers.openssh import SshAddress, SshConnection, SshFiles, SshShell, last_line
 from hil.drivers.process_power import ProcessPower
 from hil.drivers.relayed_network import RelayedNetwork
+from hil.drivers.replayed_battery import ReplayedBattery
+from hil.drivers.replayed_rails import ReplayedRails
 from hil.drivers.replayed_sysfs import ReplayedSysfs
 from hil.drivers.shifted_clock import ShiftedClock
 from hil.drivers.small_disk import SmallDisk
@@ -56,6 +59,7 @@ class SshHost:
         wheels: A folder on this machine whose wheels are pushed and installed below ``folder``; by default what is on the board is used.
         power_off: Command of this machine that takes the board's power.
         power_on: Command that gives it back.
+        console: Command of this machine that writes what the board's serial line says; by default the rig has no console.
         boot_seconds: How long the board may take from power to ssh.
     """
 
@@ -69,6 +73,7 @@ class SshHost:
     wheels: str = ""
     power_off: tuple[str, ...] = ()
     power_on: tuple[str, ...] = ()
+    console: tuple[str, ...] = ()
     boot_seconds: float = bounded(120.0, low=1.0, high=3600.0)
 
 
@@ -89,11 +94,11 @@ def open_host(host: SshHost, board: Board, folder: Path) -> Rig:
     Args:
         host: Where it is, and what switches it.
         board: Which it is.
-        folder: On this machine, for the connection.
+        folder: On this machine, for the connection and what the console says.
 
     Raises:
         BoardError: ``host`` contradicts itself.
-        RigError: The board cannot be reached, or lacks what the agent needs.
+        RigError: The board cannot be reached, or lacks what the agent needs; or its console's command cannot be started.
     """
     if bool(host.power_off) != bool(host.power_on):
         raise BoardError(f"{board.origin}: resource: power_off and power_on belong together.")
@@ -105,7 +110,7 @@ def open_host(host: SshHost, board: Board, folder: Path) -> Rig:
         host=host.host, port=host.port, user=host.user, identity=host.identity, options=host.options
     )
     connection = SshConnection(address, folder, slowness=board.section.slowness)
-    connection.open()
+    console = CommandConsole(host.console, folder) if host.console else None
 
     def power(shell: SshShell, network: RelayedNetwork) -> Power:
         if not host.power_off:
@@ -120,10 +125,17 @@ def open_host(host: SshHost, board: Board, folder: Path) -> Rig:
         )
 
     try:
-        return rig_over(connection, host, board, power=power)
+        connection.open()
+        rig = rig_over(connection, host, board, power=power)
     except BaseException:
         connection.close()
+        if console is not None:
+            console.close()
         raise
+    if console is not None:
+        rig.parts = replace(rig.parts, console=console)
+        rig.close_last(console.close)
+    return rig
 
 
 def rig_over(
@@ -174,6 +186,8 @@ def rig_over(
             network=network,
             thermal=sysfs,
             meter=sysfs,
+            rails=None if sysfs is None else ReplayedRails(files, sysfs.root),
+            battery=None if sysfs is None else ReplayedBattery(files, sysfs.root),
             clock=clock,
             disk=SmallDisk.on(shell, f"{host.folder}/disk"),
         ),

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from hil.board import read_toml
 from hil.errors import ScenarioError
+from hil.rail_name import require_rail_name
 from hil.scenario.scenario import (
     LONGEST_SECONDS,
     MAX_ENTRIES,
+    BatteryPoint,
     Expectation,
     Fault,
     Load,
     PowerPoint,
+    RailPoint,
     Scenario,
     TemperaturePoint,
 )
@@ -24,9 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-T = TypeVar("T", TemperaturePoint, PowerPoint, Fault, Load)
+T = TypeVar("T", TemperaturePoint, PowerPoint, RailPoint, BatteryPoint, Fault, Load)
 
-_TABLES = ("scenario", "temperature", "power", "fault", "load", "agent", "expect")
+_TABLES = ("scenario", "temperature", "power", "rail", "battery", "fault", "load", "agent", "expect")
 _OWN_KEYS = {"mqtt": ("host", "port", "enabled"), "spool": ("path",), "sensors": ("sysfs_root",)}
 """Keys of ``agent.toml`` that the rig fills in; so are the tables ``device`` and ``artifact``."""
 
@@ -70,6 +73,8 @@ def parse_scenario(data: bytes, *, origin: str) -> Scenario:
         duration_seconds=head.duration_seconds,
         temperatures=_entries(TemperaturePoint, document, "temperature", origin),
         powers=_entries(PowerPoint, document, "power", origin),
+        rails=_entries(RailPoint, document, "rail", origin),
+        batteries=_entries(BatteryPoint, document, "battery", origin),
         faults=_entries(Fault, document, "fault", origin),
         loads=_entries(Load, document, "load", origin),
         agent=_agent_tables(document.get("agent", {}), origin),
@@ -107,13 +112,23 @@ def _agent_tables(tables: object, origin: str) -> dict[str, dict[str, object]]:
 
 
 def _require_playable(scenario: Scenario, origin: str) -> None:
-    for key, points in (("temperature", scenario.temperatures), ("power", scenario.powers)):
-        times = [point.at_seconds for point in points]
+    for index, rail in enumerate(scenario.rails):
+        require_rail_name(rail.name, where=f"{origin}: rail[{index}].name", error=ScenarioError)
+    lines = {
+        "temperature": [point.at_seconds for point in scenario.temperatures],
+        "power": [point.at_seconds for point in scenario.powers],
+        "battery": [point.at_seconds for point in scenario.batteries],
+    }
+    for name in dict.fromkeys(rail.name for rail in scenario.rails):
+        lines[f"rail {name!r}"] = [rail.at_seconds for rail in scenario.rails if rail.name == name]
+    for key, times in lines.items():
         if any(after <= before for before, after in pairwise(times)):
             raise ScenarioError(f"{origin}: {key}: expected points by rising at_seconds.")
     last: Sequence[tuple[str, float]] = [
         *((f"temperature[{i}]", one.at_seconds) for i, one in enumerate(scenario.temperatures)),
         *((f"power[{i}]", one.at_seconds) for i, one in enumerate(scenario.powers)),
+        *((f"rail[{i}]", one.at_seconds) for i, one in enumerate(scenario.rails)),
+        *((f"battery[{i}]", one.at_seconds) for i, one in enumerate(scenario.batteries)),
         *((f"load[{i}]", one.at_seconds + one.for_seconds) for i, one in enumerate(scenario.loads)),
         *((f"fault[{i}]", _latest_end(one)) for i, one in enumerate(scenario.faults)),
     ]
@@ -150,7 +165,9 @@ def _require_apart(scenario: Scenario, origin: str) -> None:
 
 
 def _group(fault: Fault) -> str:
-    """Return what a fault is of: two ways of breaking the line to the broker, or the spool's disk, are of one thing."""
+    """Return what a fault is of: two ways of ending the agent, of breaking the line to the broker, or the spool's disk, are of one thing."""
+    if fault.kind in ("power_cut", "agent_killed"):
+        return "run"
     if fault.kind in ("disk_full", "disk_read_only"):
         return "disk"
     return "line" if fault.kind.startswith(("network", "broker", "cable", "packets")) else fault.kind

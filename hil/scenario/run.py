@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hil.errors import AgentError, BootError, UnsupportedFeatureError
+from hil.scenario.player import Player
 from hil.scenario.scenario import NEEDS
 from hil.scenario.schedule import Action, schedule
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
 
     from hil.agent import Agent
     from hil.broker import Broker
-    from hil.protocols import Program
     from hil.scenario.scenario import Scenario
-
-SMALL_DISK_MEBIBYTES = 4
-_LOAD = "while True: pass"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -29,7 +25,7 @@ class Outcome:
 
     Attributes:
         seed: Of the schedule that was played.
-        played: Every action, with the moment when it was done, in seconds.
+        played: Every action, with the moment when it was done, in seconds of the scenario.
         inferences: Results of all starts together.
         errors: Failed inferences, likewise.
         missing_messages: By their numbers.
@@ -63,8 +59,9 @@ class Outcome:
                     "at_seconds": round(at, 3),
                     "planned_seconds": round(action.at_seconds, 3),
                     "verb": action.verb,
-                    "kind": action.kind,
+                    "kind": action.subject,
                     "value": action.value,
+                    "watts": action.watts,
                 }
                 for at, action in self.played
             ],
@@ -78,6 +75,7 @@ def run_scenario(
     broker: Broker,
     *,
     seed: int | None = None,
+    hurry: float = 1.0,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Outcome:
     """Start the agent, play the schedule, undo what is left, stop the agent, and judge.
@@ -87,43 +85,70 @@ def run_scenario(
         agent: On its rig, not started.
         broker: Where it reports.
         seed: Takes the place of the scenario's own.
-        tell: Called with a line for people at every action but the many small moves of a temperature.
+        hurry: How many seconds of the scenario, and of the agent, pass in a true one; see `Clock.hurry`.
+        tell: Called with a line for people at every action but the many small moves of temperature and charge.
 
     Raises:
         UnsupportedFeatureError: The rig lacks what the scenario needs.
         RigError: The rig failed.
         AgentError: The agent does not come up at all.
     """
-    missing = [feature for feature in scenario.needs if feature not in agent.rig.features]
+    needs = scenario.needs if hurry == 1.0 else (*scenario.needs, "clock")
+    missing = [feature for feature in needs if feature not in agent.rig.features]
     if missing:
         raise UnsupportedFeatureError(
             f"scenario {scenario.name!r} needs {', '.join(missing)}, which rig {agent.rig.board.name!r} does not have."
         )
-    player = _Player(agent, broker, tell)
+    player = Player(agent, broker, tell)
     outcome = Outcome(seed=scenario.seed if seed is None else seed)
     if any("disk" in NEEDS[fault.kind] for fault in scenario.faults):
         player.use_small_disk()
-    agent.start(**scenario.agent)
+    if hurry != 1.0:
+        agent.rig.clock.hurry(hurry)
+    player.build_supplies(scenario)
     try:
-        _play(scenario, schedule(scenario, seed), agent, player, outcome)
-        _settle(scenario, agent, outcome)
-    except BootError as error:  # the board's failure, and so the scenario's outcome
-        outcome.unmet.append(str(error))
+        agent.start(**scenario.agent)
+        _play_to_the_end(scenario, schedule(scenario, seed), agent, player, outcome, hurry)
+    finally:
+        player.put_back(scenario)
     _judge(scenario, agent, outcome)
     return outcome
 
 
+def _play_to_the_end(
+    scenario: Scenario,
+    actions: Iterable[Action],
+    agent: Agent,
+    player: Player,
+    outcome: Outcome,
+    hurry: float,
+) -> None:
+    try:
+        _play(scenario, actions, agent, player, outcome, hurry)
+        _settle(scenario, agent, outcome)
+    except BootError as error:  # the board's failure, and so the scenario's outcome
+        outcome.unmet.append(str(error))
+
+
 def _play(
-    scenario: Scenario, actions: Iterable[Action], agent: Agent, player: _Player, outcome: Outcome
+    scenario: Scenario,
+    actions: Iterable[Action],
+    agent: Agent,
+    player: Player,
+    outcome: Outcome,
+    hurry: float,
 ) -> None:
     begin = time.monotonic()
     for action in actions:
-        _listen_until(agent, begin + action.at_seconds)
-        outcome.played.append((time.monotonic() - begin, action))
+        _listen_until(agent, begin + action.at_seconds / hurry)
+        at = (time.monotonic() - begin) * hurry
+        outcome.played.append((at, action))
         if action.verb == "temperature":
-            outcome.temperatures.append((time.monotonic() - begin, action.value))
+            outcome.temperatures.append((at, action.value))
         player.do(action)
-    _listen_until(agent, begin + scenario.duration_seconds)
+    _listen_until(agent, begin + scenario.duration_seconds / hurry)
+    if hurry != 1.0:
+        agent.rig.clock.hurry(1.0)
 
 
 def _listen_until(agent: Agent, moment: float) -> None:
@@ -181,106 +206,3 @@ def totals(agent: Agent) -> tuple[int, int]:
         sum(window.inferences_total for window in last.values()),
         sum(window.errors_total for window in last.values()),
     )
-
-
-def _each(calls: Iterable[Callable[[], None]]) -> None:
-    for call in calls:
-        call()
-
-
-class _Player:
-    """Does the actions."""
-
-    def __init__(self, agent: Agent, broker: Broker, tell: Callable[[str], None]) -> None:
-        self._agent = agent
-        self._rig = agent.rig
-        self._broker = broker
-        self._tell = tell
-        self._loads: list[Program] = []
-        self._celsius = 40.0
-
-    def use_small_disk(self) -> None:
-        """Put the agent's spool on a disk that can be filled."""
-        disk = self._rig.disk
-        self._agent.run_behind(disk.shrink(SMALL_DISK_MEBIBYTES))
-        self._agent.configure(spool={"path": f"{disk.folder}/spool.db", "max_bytes": 1 << 20})
-
-    def do(self, action: Action) -> None:
-        """Do one thing."""
-        if action.verb != "temperature":
-            self._tell(
-                f"{action.at_seconds:8.2f} s  {action.verb} {action.kind} {action.value or ''}".rstrip()
-            )
-        if action.verb == "temperature":
-            self._celsius = action.value
-            self._rig.thermal.set_celsius(action.value)
-        elif action.verb == "power":
-            self._rig.meter.set_watts(action.value)
-        elif action.verb == "load":
-            self._load(int(action.value))
-        elif action.verb == "unload":
-            ended, self._loads = self._loads[: int(action.value)], self._loads[int(action.value) :]
-            for program in ended:
-                program.kill()
-        else:
-            begin, undo = self._faults()[action.kind]
-            (begin if action.verb == "fault" else undo)(action.value)
-
-    def _load(self, processes: int) -> None:
-        command = [*self._rig.agent_command[:1], "-c", _LOAD]
-        log = f"{self._agent.folder}/load.log"
-        self._loads += [self._rig.shell.spawn(command, log=log) for _ in range(processes)]
-
-    def _faults(self) -> Mapping[str, tuple[Callable[[float], None], Callable[[float], None]]]:
-        """Return how each kind of fault begins, with the action's value, and how it is undone; asks the rig for nothing yet."""
-        rig, links = self._rig, self._rig.network.links()
-        return {
-            "power_cut": (
-                self._cut_power,
-                lambda _: self._agent.to("agent_up"),
-            ),  # no further: nobody may hear it
-            "network_cut": (lambda _: _each(link.cut for link in links), self._mend),
-            "network_silent": (lambda _: _each(link.fall_silent for link in links), self._mend),
-            "network_slow": (
-                lambda delay: _each(partial(link.slow_down, delay) for link in links),
-                self._mend,
-            ),
-            "broker_killed": (lambda _: self._broker.kill(), self._restart_broker),
-            "cable_out": (lambda _: rig.interface.unplug(), lambda _: rig.interface.plug_in()),
-            "packets_lost": (
-                lambda share: rig.interface.shape(loss_share=share),
-                lambda _: rig.interface.shape(),
-            ),
-            "disk_full": (lambda _: rig.disk.fill(), lambda _: rig.disk.free()),
-            "disk_read_only": (
-                lambda _: rig.write_protection.protect(),
-                lambda _: rig.write_protection.release(),
-            ),
-            "clock_jump": (lambda value: rig.clock.jump(seconds=value), lambda _: rig.clock.jump(0.0)),
-            "sensor_gone": (
-                lambda _: rig.thermal.take_away(),
-                lambda _: rig.thermal.set_celsius(self._celsius),
-            ),
-            "throttled": (
-                lambda _: rig.thermal.set_throttled(is_throttled=True),
-                lambda _: rig.thermal.set_throttled(is_throttled=False),
-            ),
-        }
-
-    def _cut_power(self, _: float) -> None:
-        self._agent.to("off")
-        self._loads.clear()
-
-    def _mend(self, _: float) -> None:
-        for link in self._rig.network.links():
-            link.slow_down(0.0)
-            link.mend()
-
-    def _restart_broker(self, _: float) -> None:
-        """Start it with the board cut off until this machine hears again: what comes before that, nobody would count."""
-        for link in self._rig.network.links():
-            link.cut()
-        self._broker.start()
-        self._agent.telemetry.wait_until_heard()
-        for link in self._rig.network.links():
-            link.mend()

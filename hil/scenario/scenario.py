@@ -18,12 +18,14 @@ MAX_ENTRIES = 1_000
 
 FaultKind = Literal[
     "power_cut",
+    "agent_killed",
     "network_cut",
     "network_silent",
     "network_slow",
     "broker_killed",
     "cable_out",
     "packets_lost",
+    "packets_late",
     "disk_full",
     "disk_read_only",
     "clock_jump",
@@ -35,12 +37,14 @@ FAULT_KINDS: tuple[FaultKind, ...] = get_args(FaultKind)
 NEEDS: Mapping[FaultKind, tuple[Feature, ...]] = MappingProxyType(
     {
         "power_cut": ("power",),
+        "agent_killed": (),
         "network_cut": ("network",),
         "network_silent": ("network",),
         "network_slow": ("network",),
         "broker_killed": ("network",),
         "cable_out": ("interface",),
         "packets_lost": ("interface",),
+        "packets_late": ("interface",),
         "disk_full": ("disk",),
         "disk_read_only": ("disk", "write_protection"),
         "clock_jump": ("clock",),
@@ -62,7 +66,7 @@ class Fault:
         jitter_seconds: Up to so much later, drawn from the seed.
         repeat: How often, one after another.
         every_seconds: From one beginning to the next, where it is repeated.
-        delay_seconds: Of ``network_slow``: for how long every piece is held back.
+        delay_seconds: Of ``network_slow``: for how long every piece is held back; of ``packets_late``: every packet that the board sends.
         loss_share: Of ``packets_lost``: which share of the packets that the board sends.
         jump_seconds: Of ``clock_jump``: how far, on or (negative) back.
     """
@@ -102,6 +106,36 @@ class PowerPoint:
 
     at_seconds: float = bounded(low=0.0, high=LONGEST_SECONDS)
     watts: float = bounded(low=0.0, high=10_000.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RailPoint:
+    """One ``[[rail]]``: what the monitor of a power rail tells from then on.
+
+    Attributes:
+        name: The rail, as its driver labels it.
+        at_seconds: When.
+        watts: How much.
+    """
+
+    name: str
+    at_seconds: float = bounded(low=0.0, high=LONGEST_SECONDS)
+    watts: float = bounded(low=0.0, high=10_000.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatteryPoint:
+    """One ``[[battery]]``: between two points the charge changes evenly.
+
+    Attributes:
+        at_seconds: When.
+        charge_ratio: What the battery tells then; 1 is full.
+        watts: What it takes from then on, or (negative) gives.
+    """
+
+    at_seconds: float = bounded(low=0.0, high=LONGEST_SECONDS)
+    charge_ratio: float = bounded(low=0.0, high=1.0)
+    watts: float = bounded(0.0, low=-10_000.0, high=10_000.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,6 +184,8 @@ class Scenario:
         duration_seconds: Its length.
         temperatures: By rising time; none: the temperature is left alone.
         powers: By rising time.
+        rails: By rising time, those of each rail; none: there is no rail.
+        batteries: By rising time; none: there is no battery.
         faults: By time.
         loads: By time.
         agent: Tables of ``agent.toml`` that are added to the defaults.
@@ -161,6 +197,8 @@ class Scenario:
     duration_seconds: float
     temperatures: tuple[TemperaturePoint, ...] = ()
     powers: tuple[PowerPoint, ...] = ()
+    rails: tuple[RailPoint, ...] = ()
+    batteries: tuple[BatteryPoint, ...] = ()
     faults: tuple[Fault, ...] = ()
     loads: tuple[Load, ...] = ()
     agent: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
@@ -181,4 +219,8 @@ class Scenario:
             found.add("thermal")
         if self.powers:
             found.add("meter")
+        if self.rails:
+            found.add("rails")
+        if self.batteries:
+            found.add("battery")
         return tuple(sorted(found))

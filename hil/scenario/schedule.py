@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from hil.scenario.scenario import FaultKind, Scenario, TemperaturePoint
+    from hil.scenario.scenario import BatteryPoint, FaultKind, Scenario, TemperaturePoint
 
 TEMPERATURE_STEP_SECONDS = 0.25
 """How often the temperature is moved between two points."""
+CHARGE_STEP_SECONDS = 1.0
+"""How often a battery's charge is."""
 
-Verb = Literal["temperature", "power", "fault", "undo", "load", "unload"]
-_ORDER: Sequence[Verb] = ("undo", "unload", "temperature", "power", "load", "fault")
+Verb = Literal["temperature", "power", "rail", "battery", "fault", "undo", "load", "unload"]
+_ORDER: Sequence[Verb] = ("undo", "unload", "temperature", "power", "rail", "battery", "load", "fault")
 """At one moment what ends goes before what begins."""
 
 
@@ -28,13 +30,23 @@ class Action:
         at_seconds: When, since the model is active.
         verb: What is done.
         kind: Of a fault and its undoing; empty elsewhere.
-        value: Degrees Celsius, watts, seconds of delay or jump, share of packets, number of processes; 0 where there is none.
+        value: Degrees Celsius, watts, charge (1 is full), seconds of delay or jump, share of packets, number of processes; 0 where there
+            is none.
+        rail: Of a rail, its name; empty elsewhere.
+        watts: Of a battery, what it takes or (negative) gives; 0 elsewhere.
     """
 
     at_seconds: float
     verb: Verb
     kind: FaultKind | Literal[""] = ""
     value: float = 0.0
+    rail: str = ""
+    watts: float = 0.0
+
+    @property
+    def subject(self) -> str:
+        """What it is done to, where there are several: the fault's kind or the rail."""
+        return self.kind or self.rail
 
 
 def schedule(scenario: Scenario, seed: int | None = None) -> tuple[Action, ...]:
@@ -46,6 +58,11 @@ def schedule(scenario: Scenario, seed: int | None = None) -> tuple[Action, ...]:
     """
     draw = random.Random(scenario.seed if seed is None else seed)  # noqa: S311  no secret: it is to be the same again
     actions = [*_faults(scenario, draw), *_loads(scenario), *_temperatures(scenario.temperatures)]
+    actions += _batteries(scenario.batteries)
+    actions += [
+        Action(at_seconds=point.at_seconds, verb="rail", value=point.watts, rail=point.name)
+        for point in scenario.rails
+    ]
     actions += [
         Action(at_seconds=point.at_seconds, verb="power", value=point.watts) for point in scenario.powers
     ]
@@ -56,6 +73,7 @@ def _faults(scenario: Scenario, draw: random.Random) -> Iterator[Action]:
     for fault in scenario.faults:
         values = {
             "network_slow": fault.delay_seconds,
+            "packets_late": fault.delay_seconds,
             "packets_lost": fault.loss_share,
             "clock_jump": fault.jump_seconds,
         }
@@ -75,14 +93,25 @@ def _loads(scenario: Scenario) -> Iterator[Action]:
 
 def _temperatures(points: Sequence[TemperaturePoint]) -> Iterator[Action]:
     for point, after in pairwise(points):
-        span = after.at_seconds - point.at_seconds
-        steps = max(1, round(span / TEMPERATURE_STEP_SECONDS))
-        for step in range(steps):
-            share = step / steps
-            yield Action(
-                at_seconds=point.at_seconds + share * span,
-                verb="temperature",
-                value=point.celsius + share * (after.celsius - point.celsius),
-            )
+        for at, share in _steps(point.at_seconds, after.at_seconds, TEMPERATURE_STEP_SECONDS):
+            celsius = point.celsius + share * (after.celsius - point.celsius)
+            yield Action(at_seconds=at, verb="temperature", value=celsius)
     for last in points[-1:]:
         yield Action(at_seconds=last.at_seconds, verb="temperature", value=last.celsius)
+
+
+def _batteries(points: Sequence[BatteryPoint]) -> Iterator[Action]:
+    for point, after in pairwise(points):
+        for at, share in _steps(point.at_seconds, after.at_seconds, CHARGE_STEP_SECONDS):
+            charge = point.charge_ratio + share * (after.charge_ratio - point.charge_ratio)
+            yield Action(at_seconds=at, verb="battery", value=charge, watts=point.watts)
+    for last in points[-1:]:
+        yield Action(at_seconds=last.at_seconds, verb="battery", value=last.charge_ratio, watts=last.watts)
+
+
+def _steps(begin: float, end: float, step_seconds: float) -> Iterator[tuple[float, float]]:
+    """Yield moments from a point on to just before the next, and the share of the way that is covered then."""
+    span = end - begin
+    steps = max(1, round(span / step_seconds))
+    for step in range(steps):
+        yield begin + step / steps * span, step / steps

@@ -1,22 +1,52 @@
-"""No network for a while, by a clock that runs faster: a window of a tenth of a second stands for one of ten."""
+"""No network for a while, and no broker for a day (``--rig-offline-windows N``), by clocks that are hurried.
+
+Hurried is the agent's own time, so that it is asked what a day asks of it: windows of ten seconds, attempts to connect, pauses, commits and
+time-outs as they are on a device, in minutes. How fast it may go the machine decides: a window that takes longer is a longer window.
+"""
 
 from __future__ import annotations
 
+import math
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
 
+from hil.errors import AgentError
+from hil.scenario.player import bring_back
 from hil.scenario.run import totals
 
 if TYPE_CHECKING:
+    from device_agent.contract.telemetry import InferenceWindow
     from hil.agent import Agent
+    from hil.broker import Broker
     from hil.plugin.fixtures import Measure
+    from hil.plugin.record import TestRecord
     from hil.rig import Rig
 
 WINDOW_SECONDS = 0.1
 OFFLINE_SECONDS = 3.0
 UNDERWAY_SECONDS = 1.0
 """What was on its way has come by then."""
+
+DAILY_SECONDS = 10.0
+"""A window, as an agent has it by itself."""
+AS_ON_A_DEVICE = {
+    "source": {"kind": "null", "rate_hz": 0.5},
+    "telemetry": {"interval_seconds": DAILY_SECONDS},
+    "mqtt": {"reconnect_min_seconds": 0.5, "reconnect_max_seconds": 60.0, "resend_seconds": 30.0},
+    "spool": {"commit_interval_seconds": 1.0},
+}
+AWAY_RATE, WITH_BROKER_RATE = 200.0, 10.0
+"""Seconds in a true one. With a broker fewer: its answers, and what carries them, take true time."""
+PATIENCE = 20.0
+"""Times as long as it ought to take; a machine may have other things to do."""
+MOST_DRAWN = 500
+"""Windows on the page."""
+EVENTS_AS_WINDOWS = 3
+"""So many windows' worth of the messages that are waited for may be events and not windows."""
+FEW_MESSAGES = 100
+"""The smallest spool that an agent may be given."""
 
 
 @pytest.mark.needs("network")
@@ -48,3 +78,150 @@ def test_what_happened_while_the_network_was_away_arrives_whole(
     measure("messages_missing", agent.said.missing_count, "1", high=0)
     measure("inferences_not_told", totals(agent)[0] - counted, "1", low=0, high=0)
     assert not agent.events("telemetry_lost")
+
+
+@pytest.mark.needs("network", "clock")
+def test_a_day_without_a_broker_arrives_whole(
+    agent: Agent,
+    broker: Broker,
+    measure: Measure,
+    hil_record: TestRecord,
+    request: pytest.FixtureRequest,
+) -> None:
+    count: int = request.config.getoption("--rig-offline-windows")
+    start_hurried(agent)
+    before = len(agent.windows)
+    broker.kill()
+    spend(agent, count)
+    bring_back(broker, agent)
+    agent.wait_for(
+        lambda: len(agent.windows) >= before + count and not agent.said.missing_count,
+        what=f"{count} windows of the time without a broker",
+        seconds=patience(agent, count, WITH_BROKER_RATE),
+    )
+    end_in_order(agent)
+    away = in_order(agent)[before : before + count]
+    moments = [window.envelope.time for window in away]
+    drawn = range(0, len(away), math.ceil(len(away) / MOST_DRAWN))
+    hil_record.add_series(
+        "Windows of the time without a broker",
+        unit="s",
+        lines=[
+            (
+                "length",
+                [moments[one] - moments[0] for one in drawn],
+                [away[one].window_seconds for one in drawn],
+            )
+        ],
+    )
+    measure(
+        "hours_away",
+        (moments[-1] - moments[0]) / 3600.0,
+        "h",
+        low=(count - 1) * DAILY_SECONDS / 3600.0 * 0.99,
+    )
+    measure("windows_of_the_outage", len(away), "1", low=count)
+    measure("longest_window", max(one.window_seconds for one in away), "s", note="by the agent's own clock")
+    measure("messages_missing", agent.said.missing_count, "1", high=0)
+    counted = sum(window.latency_count for window in agent.windows)
+    measure("inferences_not_told", totals(agent)[0] - counted, "1", low=0, high=0)
+    assert not agent.events("telemetry_lost")
+
+
+@pytest.mark.needs("network", "clock")
+def test_what_a_full_spool_lost_is_what_it_says(
+    agent: Agent, broker: Broker, measure: Measure, request: pytest.FixtureRequest
+) -> None:
+    count: int = request.config.getoption("--rig-offline-windows")
+    agent.configure(spool={"max_messages": max(FEW_MESSAGES, count)})
+    start_hurried(agent, mqtt={"resend_seconds": 0.0})  # what outlives its acknowledgement takes room, too
+    broker.kill()
+    spend(agent, count)
+    back = agent.wait_for(
+        lambda: agent.status()["agent"].get("uptime_seconds"), what="the agent's word on its uptime"
+    )
+    bring_back(broker, agent)
+    agent.wait_for(
+        lambda: sum(window.envelope.uptime_seconds > back for window in agent.windows) >= 3,
+        what="windows of the time after it",
+        seconds=patience(agent, count, WITH_BROKER_RATE),
+    )
+    end_in_order(agent)
+    said = agent.said
+    lost = max(sample.spool_dropped_total or 0 for sample in said.system)
+    told = sum(int(number) for event in agent.events("telemetry_lost") for number in event.details.values())
+    measure("messages_lost", lost, "1", low=1, note="by the counter of the last sample")
+    measure("missing_beyond_the_counter", said.missing_count - lost, "1", low=0, high=0)
+    measure("told_beyond_the_counter", told - lost, "1", low=0, high=0)
+    newest = [window for window in in_order(agent) if window.envelope.uptime_seconds <= back][
+        -FEW_MESSAGES // 10 :
+    ]
+    gaps = [after.envelope.uptime_seconds - one.envelope.uptime_seconds for one, after in pairwise(newest)]
+    measure("longest_gap_of_the_newest", max(gaps), "s", note="the oldest go first")
+    assert max(gaps) < 2.0 * max(window.window_seconds for window in newest), "the oldest go first"
+
+
+def start_hurried(agent: Agent, **tables: dict[str, object]) -> None:
+    """Start an agent as one is on a device, hurried, and hear three of its windows."""
+    hurry(agent.rig, WITH_BROKER_RATE)
+    agent.configure(**AS_ON_A_DEVICE)
+    agent.start(**tables)
+    agent.wait_for(lambda: len(agent.windows) >= 3, what="three windows")
+
+
+def hurry(rig: Rig, rate: float) -> None:
+    """Hurry a board as far as it can follow; always a little, for who is started at the true pace follows no other."""
+    rig.clock.hurry(max(2.0, rate / rig.board.section.slowness))
+
+
+def spend(agent: Agent, count: int) -> None:
+    """Let so many windows pass in a hurry, of which nothing is heard; as many messages as they have wait in the spool then, or were lost.
+
+    Raises:
+        AgentError: They do not come.
+    """
+    sequence = [window.envelope.seq for window in in_order(agent)]
+    each = min(after - one for one, after in pairwise(sequence))
+    count += EVENTS_AS_WINDOWS
+    begin, left = made(agent), float(count)
+    patient = patience(agent, count, AWAY_RATE)
+    hurry(agent.rig, AWAY_RATE)
+    while left > 0.0:
+        pause = max(1.0, left * DAILY_SECONDS / AWAY_RATE * agent.rig.board.section.slowness)
+        agent.listen_for(pause)
+        patient -= pause
+        left = count - (made(agent) - begin) / each
+        if patient < 0.0:
+            raise AgentError(f"{count} windows: {left:.0f} have not passed in time")
+    hurry(agent.rig, WITH_BROKER_RATE)
+
+
+def made(agent: Agent) -> int:
+    """Return how many messages wait in the agent or were lost."""
+    # In a hurry the loop may not answer in time: it is asked again.
+    spool = agent.wait_for(lambda: agent.status().get("spool"), what="the agent's word on its spool")
+    return int(spool["messages"]) + int(spool["dropped_total"])
+
+
+def patience(agent: Agent, count: int, rate: float) -> float:
+    """Return how many true seconds so many windows may take; the board's slowness is not in it."""
+    return 60.0 + PATIENCE * count * DAILY_SECONDS / rate * (
+        agent.rig.board.section.slowness if rate == AWAY_RATE else 1.0
+    )
+
+
+def in_order(agent: Agent) -> list[InferenceWindow]:
+    """Return its windows by their numbers; of one start."""
+    return sorted(agent.windows, key=lambda window: window.envelope.seq)
+
+
+def end_in_order(agent: Agent) -> None:
+    """Stop it at the true pace, and hear its goodbye."""
+    agent.rig.clock.hurry(1.0)
+    assert agent.stop() == 0
+    agent.wait_for(
+        lambda: agent.said.health is not None and agent.said.health.status == "down",
+        what="the goodbye",
+        ended=True,
+    )
+    assert "Traceback" not in agent.log()

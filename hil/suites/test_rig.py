@@ -1,4 +1,4 @@
-"""What every kind of rig must do, whatever runs on it: the template of `hil.protocols`."""
+"""What every kind of rig must do, whatever runs on it: the template of `hil.protocols`; that of `hil.senses` is `test_rig_senses`."""
 
 from __future__ import annotations
 
@@ -177,46 +177,6 @@ def test_ways_to_this_machine_are_carried_cut_silent_and_slow(rig: Rig, greeter:
     assert greeted()
     assert time.monotonic() - begin >= 0.6
     link.slow_down(0.0)
-
-
-@pytest.mark.needs("thermal")
-def test_the_temperature_can_be_moved_and_taken_away(rig: Rig) -> None:
-    rig.thermal.set_celsius(71.5)
-    assert b"71.5" in sensors(rig)
-    rig.thermal.set_celsius(40.0)
-    assert b"71.5" not in sensors(rig)
-    rig.thermal.take_away()
-    assert b"ENOENT" in sensors(rig)
-    rig.thermal.set_celsius(40.0)
-
-
-@pytest.mark.needs("meter")
-def test_the_power_that_is_told_can_be_moved(rig: Rig) -> None:
-    rig.meter.set_watts(7.25)
-    assert b"7.25" in sensors(rig)
-    rig.meter.set_watts(2.0)
-
-
-def sensors(rig: Rig) -> bytes:
-    named = [f"{name}={value}" for name, value in rig.environment.items()]
-    command = [*rig.agent_command, "sensors", "--json", "--sysfs-root", rig.sysfs_root]
-    done = rig.shell.run(["env", *named, *command])
-    assert done.status == 0, done.stderr
-    return done.stdout
-
-
-@pytest.mark.needs("clock")
-def test_the_clock_jumps_and_comes_back(rig: Rig) -> None:
-    def off_seconds() -> float:
-        named = [f"{name}={value}" for name, value in rig.environment.items()]
-        script = "import time, datetime; print(time.time() - datetime.datetime.now().timestamp())"
-        done = rig.shell.run(["env", *named, rig.agent_command[0], "-c", script])
-        return float(done.stdout)
-
-    rig.clock.jump(-86_400.0)
-    assert off_seconds() == pytest.approx(-86_400.0, abs=1.0)
-    rig.clock.jump(0.0)
-    assert off_seconds() == pytest.approx(0.0, abs=1.0)
 
 
 def turn_by_turn(

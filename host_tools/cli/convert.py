@@ -11,6 +11,7 @@ _EPILOG = """\
 data may be
   a folder of pictures     with preprocess.toml in it, beside it, or by --preprocess
   a folder of .wav files   likewise; preprocess.toml then says [sound]
+  a .txt, a folder of .txt a text a line or a file, likewise; preprocess.toml then says [text]
   FILE.npy                 first axis: samples
   FILE.npz                 keys: input names; first axis: samples
   a folder of .npy files   one sample each
@@ -125,7 +126,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--preprocess",
         metavar="FILE",
-        help="how pictures or recordings become inputs (default: preprocess.toml in or beside the data)",
+        help="how pictures, recordings or texts become inputs (default: preprocess.toml in or beside the data)",
     )
     parser.add_argument(
         "--fold-preprocessing",

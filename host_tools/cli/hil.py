@@ -13,6 +13,7 @@ examples:
   edgewright hil scenario show hot.toml --seed 7
   edgewright hil scenario run hot.toml --rig local
   edgewright hil scenario run hot.toml --rig bench/pi.toml --rig-artifact model.ewa --json
+  edgewright hil scenario run field.toml --rig local --hurry 60
   edgewright hil scenario from-field --store telemetry.duckdb --device lab-7 --from 2026-11-26T13:00 --to 2026-11-26T15:00 --out field.toml
   edgewright hil key --keys keys/
   edgewright hil gate build/*.ewa --rig local --rig bench/pi.toml --keys keys/ --out gate/
@@ -66,6 +67,13 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
                 default=None,
                 metavar="FILE",
                 help="the .ewa that runs (default: a small network, converted for the board)",
+            )
+            action.add_argument(
+                "--hurry",
+                type=above_zero,
+                default=1.0,
+                metavar="RATE",
+                help="play so many of its seconds in a true one, by the agent's clocks too: 1 to 1000 (1)",
             )
     _add_from_field(actions)
     _add_gate(verbs)
@@ -134,6 +142,16 @@ def _add_gate(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         "--rig-soak", type=above_zero, default=4.0, metavar="SECONDS", help="length of the soak (4)"
     )
     gate.add_argument("--rig-cuts", type=count, default=4, metavar="N", help="power cuts of power_cuts (4)")
+    gate.add_argument(
+        "--rig-heat", type=above_zero, default=60.0, metavar="SECONDS", help="length of sustained_heat (60)"
+    )
+    gate.add_argument(
+        "--rig-offline-windows",
+        type=count,
+        default=180,
+        metavar="N",
+        help="windows without a broker of offline (180; 8640 are a day)",
+    )
     gate.add_argument("--json", action="store_true", help="print JSON")
     key = _verb(
         verbs, "key", "make the key that attestations are signed with, once", module="hil.gate.command"

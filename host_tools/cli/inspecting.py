@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from device_agent.contract.manifest import Manifest, PayloadTensor, Preprocessing, Requires
+    from device_agent.contract.text import Text
     from targets.profile import CapabilityProfile
 
 _REFUSED = 3
@@ -166,6 +167,7 @@ def _rows(manifest: Manifest, digest: str) -> list[tuple[str, str]]:
         *(("output", _described(tensor)) for tensor in manifest.outputs),
         *([] if manifest.preprocessing is None else [("pictures", _prepared(manifest.preprocessing))]),
         *([] if manifest.sound is None else [("recordings", sound_in_words(manifest.sound))]),
+        *([] if manifest.text is None else [("texts", _read_as(manifest.text))]),
         ("golden", f"{len(manifest.golden)} samples, at most {manifest.tolerance.max_lsb} codes apart"),
         ("float model", manifest.model_digest),
         ("calibration", manifest.data_digest),
@@ -192,6 +194,12 @@ def _prepared(preprocessing: Preprocessing) -> str:
         ", ".join(f"{value:g}" for value in values) for values in (preprocessing.mean, preprocessing.std)
     )
     return f"{preprocessing.color}, {sized} ({preprocessing.resample}), minus {mean}, by {std}, {preprocessing.layout}"
+
+
+def _read_as(text: Text) -> str:
+    """Say what becomes of a text."""
+    inputs = ", ".join(f"{part} to {name}" for name, part in text.inputs.items())
+    return f"{text.length} tokens by {text.tokenizer}, {inputs}; {len(text.samples)} texts with their numbers"
 
 
 def _described(tensor: PayloadTensor) -> str:

@@ -6,24 +6,36 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from device_agent.sources.preprocess_file import FILE_NAME, load_preparation
+from device_agent.sources.text import TEXT_SUFFIX
+from host_tools.observe.text_file import load_text
+from host_tools.observe.text_input import open_text_input
 
 if TYPE_CHECKING:
     from device_agent.contract.preparation import Preparation
+    from host_tools.observe.text_input import TextInput
 
 
-def find_preprocessing(path: str | Path | None, data: str | Path | None) -> Preparation | None:
-    """Read the preprocessing that was named, else the one in or beside a folder of data, else None.
+def find_preprocessing(path: str | Path | None, data: str | Path | None) -> Preparation | TextInput | None:
+    """Read the preprocessing that was named, else the one in or beside a folder of data or beside a file of texts, else None.
 
     Raises:
         ConfigError: The file cannot be read or is wrong; the message names file and key.
+        InputError: The tokeniser that it names cannot be used.
     """
     if path is not None:
-        return load_preparation(Path(path))
+        return _load(Path(path))
     if data is None:
         return None
     folder = Path(data)
-    if not folder.is_dir():
+    near = [folder.resolve().parent / FILE_NAME]
+    if folder.is_dir():
+        near.insert(0, folder / FILE_NAME)
+    elif folder.suffix.lower() != TEXT_SUFFIX:
         return None
-    near = (folder / FILE_NAME, folder.resolve().parent / FILE_NAME)
     found = next((candidate for candidate in near if candidate.is_file()), None)
-    return None if found is None else load_preparation(found)
+    return None if found is None else _load(found)
+
+
+def _load(path: Path) -> Preparation | TextInput:
+    declared = load_text(path)
+    return load_preparation(path) if declared is None else open_text_input(declared, path)

@@ -2,6 +2,7 @@
 
 Layout:
     artifact.py       `pack`: manifest and members, the same bytes for the same input
+    text_member.py    the tokeniser that travels with a model of texts
     sound_proof.py    the recording that shows whether a device hears the same
     null_artifact.py  an artifact that needs no inference library
 """

@@ -21,7 +21,9 @@ from device_agent.contract.manifest import (
 )
 from device_agent.contract.sound import Sound
 from host_tools.errors import InputError
+from host_tools.observe.text_input import TextInput
 from host_tools.pack.sound_proof import with_proof
+from host_tools.pack.text_member import TOKENIZER_MEMBER, described_text
 from host_tools.plan.plan_file import encode as encode_plan
 from host_tools.recipe import encode as encode_recipe
 from host_tools.verify.report_file import encode_reproducible
@@ -75,7 +77,7 @@ def pack(
     version: str,
     golden: Sequence[Golden],
     recipe: Recipe,
-    preprocessing: Preparation | None,
+    preprocessing: Preparation | TextInput | None,
     heat: Heat | None = None,
     made_with: Mapping[str, str],
 ) -> Artifact:
@@ -90,7 +92,7 @@ def pack(
         version: The model's version as the user counts it.
         golden: Inputs and outputs as the engine gave them on the host.
         recipe: What was asked of the plan.
-        preprocessing: How pictures or recordings become inputs; None when the model takes neither.
+        preprocessing: How pictures, recordings or texts become inputs; None when the model takes none of them.
         heat: What the device is to do when it gets hot; None: what it is configured to do.
         made_with: Tool names and versions.
 
@@ -111,6 +113,9 @@ def pack(
         outputs = _add_arrays(members, f"golden/{index}/output", sample.outputs)
         samples.append(GoldenSample(inputs=inputs, outputs=outputs))
     sound = with_proof(preprocessing, members) if isinstance(preprocessing, Sound) else None
+    text = preprocessing if isinstance(preprocessing, TextInput) else None
+    if text is not None:
+        members[TOKENIZER_MEMBER] = text.tokenizer
     members["recipe.json"] = encode_recipe(recipe)
     members["plan.json"] = encode_plan(plan)
     members["report.json"] = encode_reproducible(report)
@@ -143,9 +148,10 @@ def pack(
         golden=tuple(samples),
         tolerance=_tolerance(profile, plan, payload, golden),
         verdict=report.verdict,
-        made_with=made_with,
+        made_with=made_with if text is None else {**made_with, "tokenizers": text.reader.library_version},
         heat=heat,
         sound=sound,
+        text=None if text is None else described_text(text),
     )
     return Artifact(manifest=manifest, members=members)
 

@@ -68,14 +68,15 @@ def convert(
 
     Args:
         model: ONNX file, TFLite file, Keras model (``.keras``, ``.h5``), or a SavedModel's folder.
-        data: Calibration data: a folder of pictures, ``.npy``, ``.npz``, a folder of ``.npy``, or ``module:function``. A precision
-            that needs no calibration, or a file that is quantized already, is verified on them, or on random inputs where they are None.
+        data: Calibration data: a folder of pictures or of texts, a ``.txt`` with one a line, ``.npy``, ``.npz``, a folder of ``.npy``, or
+            ``module:function``. A precision that needs no calibration, or a file that is quantized already, is verified on them, or on random
+            inputs where they are None.
         targets: Profile ids or paths of profile files; at least one.
         out: Folder for payloads, artifacts and reports.
         name: Name of the model; by default the file's stem.
         version: Version of the model as you count it.
         recipe: How to quantize; by default the plan chooses, and says so.
-        preprocess: How pictures become inputs; by default ``preprocess.toml`` in or beside the data.
+        preprocess: How pictures or texts become inputs; by default ``preprocess.toml`` in or beside the data.
         fold_preprocessing: Whether mean and std go into the model, so that its input, and the payload's, is the pixels themselves, 0 to 255;
             for precision int8 and data that are pictures.
         heat: TOML file with what devices are to do when they get hot, which the artifacts then declare; see docs/agent.md.

@@ -17,6 +17,7 @@ from host_tools.observe.calibration_set import CalibrationSet
 from host_tools.observe.labels import read_labels, require_classes
 from host_tools.observe.preprocessing_file import find_preprocessing
 from host_tools.observe.sources.random_inputs import RandomInputs
+from host_tools.observe.text_input import TextInput
 from host_tools.plan.pixel_codes import with_pixel_codes
 from host_tools.plan.planner import require_recipe
 from host_tools.stages.imported import require_importable
@@ -43,7 +44,7 @@ class Material:
     Attributes:
         model: The float model, with mean and std inside where they are folded.
         recipe: How to quantize it.
-        preprocessing: How pictures or recordings become its inputs; None where data are neither.
+        preprocessing: How pictures, recordings or texts become its inputs; None where data are none of them.
         calibration: What it is calibrated on, or its weights are rounded by; random inputs where none were given.
         evaluation: What payloads are verified on.
         takes_pixels: Whether the model's input is the pixels themselves.
@@ -51,7 +52,7 @@ class Material:
 
     model: FloatModel
     recipe: Recipe
-    preprocessing: Preparation | None
+    preprocessing: Preparation | TextInput | None
     calibration: CalibrationSet
     evaluation: Evaluation
     takes_pixels: bool
@@ -106,6 +107,9 @@ def open_material(
     of_evaluation = preprocessing
     if evaluation is not None and preprocess is None:
         of_evaluation = _one_preprocessing(preprocessing, evaluation)
+    if isinstance(of_evaluation, TextInput):
+        of_evaluation.require_inputs(model.inputs)
+        preprocessing = of_evaluation  # also where calibration data are arrays: devices get texts
     if fold_preprocessing:
         recipe = with_pixel_codes(recipe, model.inputs[0].name)
         model, preprocessing = _folded(model, preprocessing)
@@ -141,7 +145,9 @@ def _is_calibrated(model: FloatModel, recipe: Recipe) -> bool:
     return recipe.precision == "int8" and model.quantization is None
 
 
-def _one_preprocessing(calibration: Preparation | None, evaluation: str | Path) -> Preparation | None:
+def _one_preprocessing(
+    calibration: Preparation | TextInput | None, evaluation: str | Path
+) -> Preparation | TextInput | None:
     """Return how the evaluation's frames become inputs: as the calibration's do, or as their own file says where that has none.
 
     Raises:
@@ -156,12 +162,19 @@ def _one_preprocessing(calibration: Preparation | None, evaluation: str | Path) 
     return calibration if calibration is not None else own
 
 
-def _folded(model: FloatModel, preprocessing: Preparation | None) -> tuple[FloatModel, Preprocessing]:
+def _folded(
+    model: FloatModel, preprocessing: Preparation | TextInput | None
+) -> tuple[FloatModel, Preprocessing]:
     """Return the model with mean and std inside, and what is left to do with pictures.
 
     Raises:
         InputError: Nothing says what mean and std are, or the model takes no such pictures.
     """
+    if isinstance(preprocessing, TextInput):
+        raise InputError(
+            f"--fold-preprocessing: {preprocessing.where} says how texts become inputs, of which nothing can be folded into the model.",
+            hint="Leave --fold-preprocessing out.",
+        )
     if preprocessing is None:
         raise InputError(
             "--fold-preprocessing: nothing says what to fold: there is no preprocess.toml in or beside the data.",

@@ -16,7 +16,16 @@ import pytest
 from jsonschema import Draft202012Validator
 
 import device_agent.contract
-from device_agent.contract import desired, manifest, manifest_codec, sound, telemetry, telemetry_codec, units
+from device_agent.contract import (
+    desired,
+    manifest,
+    manifest_codec,
+    sound,
+    telemetry,
+    telemetry_codec,
+    text,
+    units,
+)
 from device_agent.contract.errors import EdgewrightError
 
 VECTORS = Path(__file__).parent / "vectors"
@@ -147,6 +156,8 @@ def test_the_manifest_schema_has_exactly_the_fields_of_the_dataclasses() -> None
         sound.Mfcc: document["$defs"]["sound"]["properties"]["mfcc"]["oneOf"][1],
         sound.Normalization: document["$defs"]["normalization"],
         sound.SoundProof: document["$defs"]["sound"]["properties"]["proof"],
+        text.Text: document["$defs"]["text_inputs"],
+        text.TextSample: document["$defs"]["text_sample"],
     }
     assert {kind.__name__ for kind in parts} == {
         kind.__name__ for kind in manifest.Extensible.__subclasses__()

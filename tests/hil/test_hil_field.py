@@ -14,15 +14,35 @@ from hil.field.curves import CELSIUS_WITHIN
 from hil.field.outages import HELD_SECONDS
 from hil.field.record import MOST_EVENTS, FieldRecord, Samples, read_record
 from hil.field.recover import Recovered, recover
+from hil.field.supplies import CHARGE_WITHIN
 from hil.field.write import encode_scenario
 from hil.scenario.parse import parse_scenario
-from hil.scenario.scenario import Fault, FaultKind, Load, PowerPoint, Scenario, TemperaturePoint
+from hil.scenario.scenario import (
+    MAX_ENTRIES,
+    BatteryPoint,
+    Fault,
+    FaultKind,
+    Load,
+    PowerPoint,
+    RailPoint,
+    Scenario,
+    TemperaturePoint,
+)
 from hil.scenario.schedule import schedule
 from host_tools.cli.main import main
 from host_tools.review.store.message_table import MessageTable
 from host_tools.review.store.opening import open_store
 from host_tools.review.store.windows import Device, StoredEvent
-from tests.hil.told_from_a_scenario import CORES, DEVICE, celsius_at, messages, watts_at
+from tests.hil.told_from_a_scenario import (
+    CORES,
+    DEVICE,
+    battery_watts_at,
+    celsius_at,
+    charge_at,
+    messages,
+    rail_watts_at,
+    watts_at,
+)
 from tests.integration.support import null_artifact
 from tests.unit.host_tools.review.store.stored_messages import EPOCH, Said, batch_of, event, stamp
 
@@ -46,6 +66,18 @@ KNOWN = Scenario(
         PowerPoint(at_seconds=0.0, watts=3.0),
         PowerPoint(at_seconds=600.0, watts=6.5),
         PowerPoint(at_seconds=1200.0, watts=4.0),
+    ),
+    rails=(
+        RailPoint(name="VDD_CPU", at_seconds=0.0, watts=0.8),
+        RailPoint(name="VDD_CPU", at_seconds=600.0, watts=2.75),
+        RailPoint(name="VDD_CPU", at_seconds=1200.0, watts=1.0),
+        RailPoint(name="VDD_DRAM", at_seconds=0.0, watts=0.4),
+    ),
+    batteries=(
+        BatteryPoint(at_seconds=0.0, charge_ratio=0.9, watts=-6.5),
+        BatteryPoint(at_seconds=1000.0, charge_ratio=0.3, watts=-12.0),
+        BatteryPoint(at_seconds=1400.0, charge_ratio=0.1, watts=20.0),
+        BatteryPoint(at_seconds=1800.0, charge_ratio=0.4, watts=20.0),
     ),
     faults=(
         Fault(kind="network_cut", at_seconds=101.0, for_seconds=61.0),
@@ -127,6 +159,67 @@ def test_temperature_power_load_and_rate_are_recovered(field: tuple[Path, FieldR
     assert scenario.duration_seconds == KNOWN.duration_seconds
 
 
+def test_rails_and_the_battery_are_recovered(field: tuple[Path, FieldRecord, Recovered]) -> None:
+    _, record, recovered = field
+    scenario = recovered.scenario
+    assert len(scenario.rails) == len(KNOWN.rails), "a step each"
+    assert set(record.rails) == {"VDD_CPU", "VDD_DRAM"}
+    for name, samples in record.rails.items():
+        for time in np.round(samples.times - EPOCH, 3).tolist():
+            expected = rail_watts_at(KNOWN, name, time)
+            assert rail_watts_at(scenario, name, time) == pytest.approx(expected, abs=0.11)
+    assert 4 <= len(scenario.batteries) <= 20, "few points stand for 340 samples"
+    for time in np.round(record.charge.times - EPOCH, 3).tolist():
+        # Told in whole percents.
+        expected = charge_at(KNOWN, time)
+        assert charge_at(scenario, time) == pytest.approx(expected, abs=CHARGE_WITHIN + 0.0051)
+        expected = battery_watts_at(KNOWN, time)
+        assert battery_watts_at(scenario, time) == pytest.approx(expected, abs=0.41)
+    assert "rails" in scenario.needs
+    assert "battery" in scenario.needs
+
+
+def test_a_rail_of_a_name_that_no_bench_has_is_left_out_and_said() -> None:
+    record = bare_record(10)
+    steps = np.tile([0.0, 20_000.0], 5)
+    odd = replace(
+        record,
+        rails={
+            "VDD NC": replace(record.celsius, values=steps),
+            "VDD_CPU": replace(record.celsius, values=steps),
+        },
+        charge=replace(record.celsius, values=np.full(10, 1.5)),
+    )
+    recovered = recover(odd)
+    said = "\n".join(recovered.left_out)
+    assert "Rail VDD NC: a scenario has no rail of that name" in said
+    assert "Rail VDD_CPU: below 0 or above 10000 W" in said
+    assert "Power of the battery: there are no samples of it, and it is played as 0" in said
+    assert {one.name for one in recovered.scenario.rails} == {"VDD_CPU"}
+    assert {one.charge_ratio for one in recovered.scenario.batteries} == {1.0}
+    assert {one.watts for one in recovered.scenario.batteries} == {0.0}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_battery_that_is_never_the_same_becomes_no_more_points_than_a_scenario_has(seed: int) -> None:
+    chance = np.random.default_rng(seed)
+    record = bare_record(3)
+    times = EPOCH + np.linspace(0.0, 19.9, 4000)
+    shaken = Samples(times=times, values=chance.uniform(0.0, 1.0, 4000))
+    power = Samples(times=times, values=chance.uniform(-9000.0, 9000.0, 4000))
+    rails = {f"R{number}": Samples(times=times, values=np.abs(power.values)) for number in range(7)}
+    scenario = recover(replace(record, charge=shaken, battery_watts=power, rails=rails)).scenario
+    assert 2 <= len(scenario.batteries) <= MAX_ENTRIES
+    assert 7 <= len(scenario.rails) <= MAX_ENTRIES
+    assert (
+        parse_scenario(
+            encode_scenario(recover(replace(record, charge=shaken, battery_watts=power, rails=rails))),
+            origin="x",
+        )
+        == scenario
+    )
+
+
 def test_what_is_written_is_the_same_scenario_and_says_where_it_came_from(
     field: tuple[Path, FieldRecord, Recovered],
 ) -> None:
@@ -143,6 +236,8 @@ def test_what_is_written_is_the_same_scenario_and_says_where_it_came_from(
     )
     assert "from before and after a start of the agent" in text
     assert "# The hottest sensor: " in text
+    assert "# Power rails: 4 steps for " in text
+    assert "# The battery: " in text
     assert "# Beside the agent 2 of 4 processors were busy." in text
     assert not recovered.left_out, "what was under way in a power cut is no outage"
 
@@ -244,6 +339,7 @@ def bare_record(runs: int, events: tuple[StoredEvent, ...] = ()) -> FieldRecord:
             run=np.arange(runs), seq=np.ones(runs, dtype=np.int64), moment=moments, received=moments,
             uptime_seconds=np.full(runs, 1.0), window_seconds=np.full(runs, np.nan), frames_total=np.full(runs, -1),
         ),
+        rails={}, charge=nothing, battery_watts=nothing,
         celsius=Samples(times=moments, values=np.full(runs, 250.0)), watts=Samples(times=moments, values=np.full(runs, -1.0)),
         throttled=nothing, cpu_ratio=nothing, process_cpu_ratio=nothing, waiting=nothing, events=events,
     )  # fmt: skip
@@ -293,6 +389,8 @@ def test_a_recovered_scenario_is_played_on_the_local_rig(
         duration_seconds=6.0,
         temperatures=(TemperaturePoint(at_seconds=0.0, celsius=40.0), TemperaturePoint(at_seconds=6.0, celsius=70.0)),
         powers=(PowerPoint(at_seconds=0.0, watts=3.0),),
+        rails=(RailPoint(name="VDD_CPU", at_seconds=0.0, watts=1.0),),
+        batteries=(BatteryPoint(at_seconds=0.0, charge_ratio=0.8, watts=-3.0), BatteryPoint(at_seconds=6.0, charge_ratio=0.7, watts=-3.0)),
         faults=(
             Fault(kind="network_cut", at_seconds=0.8, for_seconds=2.8),
             Fault(kind="throttled", at_seconds=2.0, for_seconds=1.0),

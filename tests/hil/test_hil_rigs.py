@@ -28,7 +28,10 @@ pytestmark = pytest.mark.timeout(900)
 
 
 def test_the_local_rig_is_as_the_template_says(tmp_path: Path) -> None:
-    assert lacking(run_suites(tmp_path, "test_rig", rig="local")) == {"interface", "write_protection"}
+    assert lacking(run_suites(tmp_path, "test_rig", "test_rig_senses", rig="local")) == {
+        "interface",
+        "write_protection",
+    }
 
 
 def test_a_small_disk_on_which_nothing_runs_cannot_be_filled(tmp_path: Path) -> None:
@@ -90,7 +93,10 @@ def test_a_program_outlives_the_thread_that_started_it(tmp_path: Path) -> None:
 
 
 def test_the_ssh_rig_is_as_the_template_says(tmp_path: Path, sshd: Path) -> None:
-    assert lacking(run_suites(tmp_path, "test_rig", rig=str(sshd))) == {"interface", "write_protection"}
+    assert lacking(run_suites(tmp_path, "test_rig", "test_rig_senses", rig=str(sshd))) == {
+        "interface",
+        "write_protection",
+    }
     assert not (sshd.parent / "board").exists(), "what was put on the board is taken away again"
 
 
@@ -121,6 +127,23 @@ def test_power_is_switched_by_commands_of_this_machine(tmp_path: Path, sshd: Pat
     rig.close()
 
 
+def test_a_console_is_what_a_command_of_this_machine_writes(tmp_path: Path, sshd: Path) -> None:
+    board = tmp_path / "console.toml"
+    says = r"""console = ["sh", "-c", "printf 'U-Boot \\377 2026\\n'; exec sleep 1000"]"""
+    board.write_text(f"{sshd.read_text()}{says}\n")
+    rig = open_rig(str(board), tmp_path)
+    assert "console" in rig.features
+    wait_until(lambda: "U-Boot \ufffd 2026\n" in rig.console.text(), what="it is heard")
+    assert "ended with status" not in rig.console.text()
+    rig.close()
+    assert "ended with status -15" in rig.console.text(), "it ends with the rig"
+    board.write_text(sshd.read_text() + 'console = ["sh", "-c", "echo gone; exit 3"]\n')
+    rig = open_rig(str(board), tmp_path)
+    wait_until(lambda: "exit 3: ended with status 3]" in rig.console.text(), what="its end is told")
+    assert rig.console.text().startswith("gone\n")
+    rig.close()
+
+
 def own_kind(folder: Path, kind: str) -> str:
     board = folder / "own.toml"
     board.write_text(f'[board]\nkind = "{kind}"\ntargets = ["cortex-a-tflite"]\n')
@@ -129,7 +152,9 @@ def own_kind(folder: Path, kind: str) -> str:
 
 def test_a_kind_of_ones_own_needs_no_more_than_a_shell_and_files(tmp_path: Path) -> None:
     board = own_kind(tmp_path, "tests.hil.bare_rig:open_rig")
-    said = run_suites(tmp_path, "test_rig", "test_smoke", rig=board, options=("--rig-artifact=null",))
+    said = run_suites(
+        tmp_path, "test_rig", "test_rig_senses", "test_smoke", rig=board, options=("--rig-artifact=null",)
+    )
     assert "network" in lacking(said)
     assert "passed" in said
 
@@ -160,8 +185,9 @@ def test_a_kind_that_is_not_there_is_said(tmp_path: Path, kind: str, message: st
         (("folder = \"", "folder = \"tmp"), "expected a path of the rig's own"),
         (("[resource]", '[resource]\npower_off = ["true"]'), "belong together"),
         (("[resource]", '[resource]\nwheels = "/none"'), "there is no wheel"),
+        (("[resource]", '[resource]\nconsole = ["no-socat"]'), "console: no-socat: cannot be started: not found"),
     ],
-    ids=["key", "host key", "port", "python", "folder", "power", "wheels"],
+    ids=["key", "host key", "port", "python", "folder", "power", "wheels", "console"],
 )  # fmt: skip
 def test_what_is_wrong_with_a_board_is_said(
     tmp_path: Path, sshd: Path, change: tuple[str, str], message: str

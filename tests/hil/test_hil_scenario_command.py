@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -33,6 +34,11 @@ at_seconds = 2.0
 for_seconds = 0.3
 
 [[fault]]
+kind = "agent_killed"
+at_seconds = 4.6
+for_seconds = 0.3
+
+[[fault]]
 kind = "sensor_gone"
 at_seconds = 2.0
 
@@ -46,7 +52,7 @@ for_seconds = 3.0
 processes = 2
 
 [expect]
-missing_messages_max = 60
+missing_messages_max = 80
 """
 
 
@@ -60,7 +66,7 @@ def test_the_command_plays_a_scenario_and_says_what_did_not_come_true(
     command = ["hil", "scenario", "run", str(file), "--rig", "local", "--rig-artifact", artifact]
     assert main([*command, "--json", "--seed", "9"]) == 0
     told = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert (told["seed"], told["starts"], told["unmet"]) == (9, 2, [])
+    assert (told["seed"], told["starts"], told["unmet"]) == (9, 3, [])
     done = [(one["verb"], one["kind"]) for one in told["played"]]
     assert done.count(("fault", "power_cut")) == done.count(("undo", "power_cut")) == 1
     assert [one["planned_seconds"] for one in told["played"]] == sorted(
@@ -84,13 +90,81 @@ def test_the_command_shows_and_lists(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "faults at once: 7 s; needs network, power, thermal" in shown
     assert "power_cut" in shown
     assert main(["hil", "scenario", "show", str(file), "--json"]) == 0
-    assert len(json.loads(capsys.readouterr().out)) == 10
+    assert len(json.loads(capsys.readouterr().out)) == 12
     assert main(["hil", "boards"]) == 0
     assert "local" in capsys.readouterr().out
     assert main(["hil", "boards", "--json"]) == 0
     assert "ssh" in json.loads(capsys.readouterr().out)["kinds"]
     assert main(["hil", "scenario", "show", str(tmp_path / "none.toml")]) == 2
     assert "cannot be read: No such file" in capsys.readouterr().err
+
+
+HURRIED = """\
+[scenario]
+name = "two minutes"
+duration_seconds = 120.0
+
+[agent.source]
+kind = "null"
+rate_hz = 1.0
+
+[agent.telemetry]
+interval_seconds = 5.0
+
+[agent.mqtt]
+resend_seconds = 60.0
+
+[[temperature]]
+at_seconds = 0.0
+celsius = 40.0
+
+[[rail]]
+name = "VDD_CPU"
+at_seconds = 60.0
+watts = 2.5
+
+[[battery]]
+at_seconds = 0.0
+charge_ratio = 0.5
+watts = -3.0
+
+[[battery]]
+at_seconds = 110.0
+charge_ratio = 0.25
+
+[[fault]]
+kind = "network_cut"
+at_seconds = 20.0
+for_seconds = 40.0
+
+[expect]
+inferences_min = 80
+events = ["reconnected"]
+"""
+
+
+def test_a_scenario_is_played_in_a_hurry(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "hurried.toml"
+    file.write_text(HURRIED)
+    assert main(["hil", "scenario", "show", str(file)]) == 0
+    shown = capsys.readouterr().out
+    assert "two minutes: 120 s; needs battery, network, rails, thermal" in shown
+    assert "battery                       0.5  -3 W" in shown
+    assert "rail         VDD_CPU          2.5" in shown
+    artifact = str(null_artifact(tmp_path / "null.ewa"))
+    command = ["hil", "scenario", "run", str(file), "--rig-artifact", artifact]
+    begin = time.monotonic()
+    assert main([*command, "--json", "--hurry", "20"]) == 0
+    assert time.monotonic() - begin < 100.0, "two minutes, and the agent's start and end"
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (told["unmet"], told["starts"], told["missing_messages"]) == ([], 1, 0)
+    assert max(one["at_seconds"] for one in told["played"]) >= 110.0
+    (rail,) = [one for one in told["played"] if one["verb"] == "rail"]
+    assert (rail["kind"], rail["value"]) == ("VDD_CPU", 2.5)
+    charges = [one["value"] for one in told["played"] if one["verb"] == "battery"]
+    assert (charges[0], charges[-1], len(charges)) == (0.5, 0.25, 111)
+    assert main([*command, "--hurry", "0.5"]) == 2
+    assert "hurry: expected 1 to 1000 seconds in a true one, got 0.5" in capsys.readouterr().err
 
 
 def test_a_rig_that_lacks_what_a_scenario_needs_is_refused_before_anything_is_started(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,16 @@ from hil.protocols import FEATURES
 from hil.rigs.labgrid import LabgridHost
 from hil.rigs.ssh import SshHost
 from hil.scenario.parse import parse_scenario
-from hil.scenario.scenario import FAULT_KINDS, Fault, Load, Scenario, TemperaturePoint
-from hil.scenario.schedule import TEMPERATURE_STEP_SECONDS, schedule
+from hil.scenario.scenario import (
+    FAULT_KINDS,
+    BatteryPoint,
+    Fault,
+    Load,
+    RailPoint,
+    Scenario,
+    TemperaturePoint,
+)
+from hil.scenario.schedule import CHARGE_STEP_SECONDS, TEMPERATURE_STEP_SECONDS, schedule
 from hil.table import read_table
 
 HEAD = '[scenario]\nname = "x"\nduration_seconds = 10\n'
@@ -115,6 +124,39 @@ def test_temperatures_go_evenly_from_point_to_point_and_reach_each(scenario: Sce
         assert values in (sorted(values), sorted(values, reverse=True))
 
 
+@given(
+    points=st.lists(
+        st.tuples(times, st.floats(0, 1), st.floats(-10_000, 10_000)),
+        max_size=6,
+        unique_by=lambda one: one[0],
+    )
+)
+def test_a_battery_goes_evenly_from_point_to_point_and_its_power_is_that_of_the_point_before(
+    points: list[tuple[float, float, float]],
+) -> None:
+    told = tuple(
+        BatteryPoint(at_seconds=at, charge_ratio=charge, watts=watts) for at, charge, watts in sorted(points)
+    )
+    rails = tuple(RailPoint(name="A", at_seconds=one.at_seconds, watts=abs(one.watts)) for one in told)
+    scenario = Scenario(name="drawn", seed=0, duration_seconds=100.0, batteries=told, rails=rails)
+    actions = schedule(scenario)
+    moved = [one for one in actions if one.verb == "battery"]
+    assert [(one.at_seconds, one.value, one.rail) for one in actions if one.verb == "rail"] == [
+        (one.at_seconds, one.watts, one.name) for one in rails
+    ]
+    assert ("battery" in scenario.needs, "rails" in scenario.needs) == (bool(told), bool(told))
+    at = {one.at_seconds: one for one in moved}
+    for point, after in zip(told, [*told[1:], None], strict=True):
+        assert at[point.at_seconds].value == pytest.approx(point.charge_ratio)
+        end = float("inf") if after is None else after.at_seconds
+        between = [one for one in moved if point.at_seconds <= one.at_seconds < end]
+        assert all(one.watts == point.watts for one in between)
+        values = [one.value for one in between]
+        assert values in (sorted(values), sorted(values, reverse=True))
+        gaps = [late.at_seconds - early.at_seconds for early, late in pairwise(between)]
+        assert max(gaps, default=0.0) <= 1.5 * CHARGE_STEP_SECONDS + 1e-9
+
+
 @given(data=st.binary(max_size=300))
 def test_any_bytes_are_a_scenario_or_refused_by_name(data: bytes) -> None:
     with pytest.raises(ScenarioError) as caught:
@@ -144,11 +186,24 @@ def toml(value: Any) -> str:
 
 @given(
     document=st.dictionaries(
-        st.sampled_from(["temperature", "power", "fault", "load", "agent", "expect", "odd"]),
+        st.sampled_from(
+            ["temperature", "power", "rail", "battery", "fault", "load", "agent", "expect", "odd"]
+        ),
         values
         | st.lists(
             st.dictionaries(
-                st.sampled_from(["kind", "at_seconds", "for_seconds", "celsius", "repeat"]),
+                st.sampled_from(
+                    [
+                        "kind",
+                        "at_seconds",
+                        "for_seconds",
+                        "celsius",
+                        "repeat",
+                        "name",
+                        "watts",
+                        "charge_ratio",
+                    ]
+                ),
                 values,
                 max_size=4,
             ),
@@ -197,6 +252,28 @@ def test_any_document_is_a_scenario_that_can_be_played_or_refused_by_name(docume
             "by rising at_seconds",
         ),
         (
+            HEAD
+            + '[[rail]]\nname = "A"\nat_seconds = 2\nwatts = 1\n[[rail]]\nname = "B"\nat_seconds = 1\nwatts = 1\n'
+            + '[[rail]]\nname = "A"\nat_seconds = 2\nwatts = 3',
+            "rail 'A': expected points by rising at_seconds",
+        ),
+        (
+            HEAD + '[[rail]]\nname = "VDD_NC"\nat_seconds = 2\nwatts = 1',
+            r"rail\[0\].name: expected a rail's label .* without 'NC', got 'VDD_NC'",
+        ),
+        (HEAD + "[[rail]]\nat_seconds = 2\nwatts = 1", r"rail\[0\].name: is missing"),
+        (HEAD + '[[rail]]\nname = "A"\nat_seconds = 11\nwatts = 1', r"rail\[0\]: ends at 11 s, after"),
+        (
+            HEAD + "[[battery]]\nat_seconds = 2\ncharge_ratio = 52",
+            r"battery\[0\].charge_ratio: expected 0 to 1",
+        ),
+        (HEAD + "[[battery]]\nat_seconds = 11\ncharge_ratio = 0.5", r"battery\[0\]: ends at 11 s, after"),
+        (
+            HEAD
+            + "[[battery]]\nat_seconds = 2\ncharge_ratio = 0.5\n[[battery]]\nat_seconds = 1\ncharge_ratio = 0.5",
+            "battery: expected points by rising",
+        ),
+        (
             HEAD + "[[temperature]]\nat_seconds = 2\ncelsius = 300",
             r"temperature\[0\].celsius: expected -40 to 200",
         ),
@@ -227,7 +304,7 @@ def test_the_board_and_the_scenario_in_the_document_are_valid() -> None:
     place = read_table(LabgridHost, parsed.resource, where="docs/hil.md: resource", error=BoardError)
     assert (place.filter, place.has_power) == (("board=pi5",), True)
     played = parse_scenario(scenario.encode(), origin="docs/hil.md")
-    assert played.needs == ("meter", "network", "power", "thermal")
+    assert played.needs == ("battery", "meter", "network", "power", "rails", "thermal")
     assert all(f"`{kind}`" in text for kind in FAULT_KINDS)
     assert all(feature in text for feature in FEATURES)
     suites = {path.stem for path in (Path(__file__).parents[2] / "hil" / "suites").glob("test_*.py")}

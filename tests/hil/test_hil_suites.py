@@ -15,7 +15,8 @@ pytestmark = pytest.mark.timeout(900)
 
 SESSIONS = [
     ("test_smoke", "test_enrolment", "test_parity", "test_latency", "test_soak"),
-    ("test_heat", "test_offline", "test_telemetry_loss"),
+    ("test_heat", "test_supplies", "test_telemetry_loss"),
+    ("test_offline", "test_sustained_heat"),
     ("test_update_faults",),
     ("test_power_cuts",),
 ]
@@ -27,15 +28,23 @@ def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_suite_is_among_the_sessions() -> None:
-    # The template of rigs is in test_hil_rigs.py.
-    shipped = {path.stem for path in (ROOT / "hil" / "suites").glob("test_*.py")} - {"test_rig"}
+    # The templates of rigs are in test_hil_rigs.py.
+    shipped = {path.stem for path in (ROOT / "hil" / "suites").glob("test_*.py")} - {
+        "test_rig",
+        "test_rig_senses",
+    }
     assert shipped == {one for session in SESSIONS for one in session}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("session", SESSIONS, ids=lambda session: session[0])
 def test_the_suites_pass_on_the_local_rig(tmp_path: Path, artifact: Path, session: tuple[str, ...]) -> None:
-    options = ("--rig-report=page.html", f"--rig-artifact={artifact}", "--rig-soak=3")
+    options = (
+        "--rig-report=page.html",
+        f"--rig-artifact={artifact}",
+        "--rig-soak=3",
+        "--rig-offline-windows=60",
+    )
     said = run_suites(tmp_path, *session, rig="local", options=options)
     assert lacking(said) <= {"interface", "write_protection"}
     assert "measurements" in said

@@ -74,7 +74,7 @@ def _samples(scenario: Scenario, now: float) -> Iterator[tuple[str, dict[str, fl
     if not _during(scenario, "sensor_gone", now):  # all of them: the hottest counts
         thermal |= {"cpu_thermal_celsius": celsius_at(scenario, now), "board_celsius": 20.0}
     yield "thermal", thermal
-    yield "power", {"ina226_watts": watts_at(scenario, now), "battery_watts": 99.0}
+    yield "power", {"ina226_watts": watts_at(scenario, now), **dict(_supplies(scenario, now))}
     busy = sum(
         one.processes for one in scenario.loads if one.at_seconds <= now < one.at_seconds + one.for_seconds
     )
@@ -109,6 +109,31 @@ def watts_at(scenario: Scenario, now: float) -> float:
     return next(
         (one.watts for one in reversed(scenario.powers) if one.at_seconds <= now), scenario.powers[0].watts
     )
+
+
+def _supplies(scenario: Scenario, now: float) -> Iterator[tuple[str, float]]:
+    for name in {one.name for one in scenario.rails}:
+        yield f"rail_{name}_watts", rail_watts_at(scenario, name, now)
+    if scenario.batteries:
+        yield "battery_charge_ratio", round(charge_at(scenario, now), 2)
+        yield "battery_watts", battery_watts_at(scenario, now)
+    else:
+        yield "battery_watts", 99.0  # more than any other source: no battery's power is the device's
+
+
+def rail_watts_at(scenario: Scenario, name: str, now: float) -> float:
+    own = [one for one in scenario.rails if one.name == name]
+    return next((one.watts for one in reversed(own) if one.at_seconds <= now), own[0].watts)
+
+
+def charge_at(scenario: Scenario, now: float) -> float:
+    points = scenario.batteries
+    return float(np.interp(now, [one.at_seconds for one in points], [one.charge_ratio for one in points]))
+
+
+def battery_watts_at(scenario: Scenario, now: float) -> float:
+    points = scenario.batteries
+    return next((one.watts for one in reversed(points) if one.at_seconds <= now), points[0].watts)
 
 
 def _with_last_of_run(told: list[Said]) -> Iterator[tuple[bool, Said]]:

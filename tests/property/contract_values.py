@@ -52,6 +52,7 @@ from device_agent.contract.telemetry import (
     ThermalSample,
     TopK,
 )
+from device_agent.contract.text import Text, TextSample
 from device_agent.contract.topics import AGENT_SERVICE, Topic
 from device_agent.contract.units import SUFFIXES, Unit
 
@@ -142,6 +143,29 @@ def heats(draw: st.DrawFn) -> Heat:
         hold_seconds=draw(st.floats(1.0, 3_600.0)),
         extra=draw(UNKNOWN),
     )
+
+
+@st.composite
+def text_inputs(draw: st.DrawFn, inputs: list[PayloadTensor], tokenizer: str) -> Text:
+    """A declaration about texts of a model with these inputs, at most three, all of shape (1, length)."""
+    (_, length), *_ = (tensor.shape for tensor in inputs)
+    parts = dict(zip(("ids", "mask", "types"), (tensor.source_name for tensor in inputs), strict=False))
+
+    def numbers(part: str, highest: int) -> tuple[int, ...] | None:
+        found = draw(st.lists(st.integers(0, highest), min_size=length, max_size=length))
+        return tuple(found) if part in parts else None
+
+    samples = tuple(
+        TextSample(
+            text=draw(TEXTS),
+            ids=numbers("ids", (1 << 32) - 1) or (),
+            mask=numbers("mask", 1),
+            types=numbers("types", (1 << 32) - 1),
+            extra=draw(UNKNOWN),
+        )
+        for _ in range(draw(st.integers(1, 2)))
+    )
+    return Text(tokenizer=tokenizer, length=length, **parts, samples=samples, extra=draw(UNKNOWN))
 
 
 @st.composite
@@ -241,8 +265,17 @@ def manifests(draw: st.DrawFn) -> Manifest:
     numbers = st.lists(st.integers(0, 999_999_999), min_size=1, max_size=6)
     versions = numbers.map(lambda parts: ".".join(map(str, parts)))
     inputs = [draw(tensors(f"in{index}")) for index in range(draw(st.integers(1, 3)))]
-    outputs = [draw(tensors(f"out{index}")) for index in range(draw(st.integers(1, 2)))]
     sound = draw(st.none() | sounds())
+    takes_texts = sound is None and draw(st.booleans())
+    if takes_texts:
+        shape = (1, draw(st.integers(1, 9)))
+        inputs = [
+            replace(
+                tensor, shape=shape, source_axes=(0, 1), source_name=f"{tensor.name} of {tensor.source_name}"
+            )
+            for tensor in inputs
+        ]
+    outputs = [draw(tensors(f"out{index}")) for index in range(draw(st.integers(1, 2)))]
     if sound is not None:
         axes = tuple(range(len(sound.shape)))
         inputs = [replace(inputs[0], shape=sound.shape, source_axes=axes)]
@@ -282,7 +315,7 @@ def manifests(draw: st.DrawFn) -> Manifest:
         members=tuple(draw(members(name)) for name in [*names, *proof, "plan.json"]),
         inputs=tuple(inputs),
         outputs=tuple(outputs),
-        preprocessing=draw(st.none() | preprocessings()) if sound is None else None,
+        preprocessing=None if takes_texts or sound is not None else draw(st.none() | preprocessings()),
         golden=golden,
         tolerance=draw(
             extended(
@@ -296,6 +329,7 @@ def manifests(draw: st.DrawFn) -> Manifest:
         made_with=draw(st.dictionaries(TEXTS, TEXTS, max_size=3)),
         heat=draw(st.none() | heats()),
         sound=sound,
+        text=draw(text_inputs(inputs, "plan.json")) if takes_texts else None,
         schema_version=f"1.{draw(st.integers(0, 999_999_999))}",
         extra=draw(UNKNOWN),
     )

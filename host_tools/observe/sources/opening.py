@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 
 from device_agent.contract.manifest import Preprocessing
 from device_agent.contract.sound import Sound
+from device_agent.sources.text import TEXT_SUFFIX
 from host_tools.errors import DataError
 from host_tools.observe.calibration_set import CalibrationSet
 from host_tools.observe.sources.array_files import NpyFile, NpyFolder, NpzFile
 from host_tools.observe.sources.function import FunctionSource
 from host_tools.observe.sources.image_folder import IMAGE_SUFFIXES, ImageFolder
 from host_tools.observe.sources.sound_folder import SOUND_SUFFIXES, SoundFolder
+from host_tools.observe.sources.texts import TextFolder, TextLines
+from host_tools.observe.text_input import TextInput
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,25 +26,28 @@ if TYPE_CHECKING:
     from host_tools.observe.calibration_set import SampleSource
 
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*\Z")
-_KINDS = "Give a folder of pictures or of recordings (.wav), an .npy, an .npz, a folder of .npy, or module:function."
+_KINDS = (
+    "Give a folder of pictures, of recordings (.wav) or of .txt, a .txt with a text a line, an .npy, an .npz, a folder of .npy, "
+    "or module:function."
+)
 
 
 def open_data(
     spec: str | Path,
     *,
     inputs: tuple[TensorSpec, ...],
-    preprocessing: Preparation | None = None,
+    preprocessing: Preparation | TextInput | None = None,
     limit: int | None = None,
     only_pictures: bool = False,
 ) -> CalibrationSet:
     """Open samples without reading them.
 
     Args:
-        spec: A folder of pictures or of recordings (also in folders within), an ``.npy`` (samples along the first axis, or one sample of
-            the input's shape), an ``.npz`` (keys are input names), a folder of ``.npy`` (one sample a file), or ``module:function`` (returns
-            something with a length that yields arrays or mappings).
+        spec: A folder of pictures, of recordings or of ``.txt`` (also in folders within), a ``.txt`` with a text a line, an ``.npy`` (samples
+            along the first axis, or one sample of the input's shape), an ``.npz`` (keys are input names), a folder of ``.npy`` (one sample a
+            file), or ``module:function`` (returns something with a length that yields arrays or mappings).
         inputs: The model's inputs.
-        preprocessing: How pictures or recordings become the input; needed for them, and for a folder of ``.npy`` that hold pixels.
+        preprocessing: How pictures, recordings or texts become the inputs; needed for them, and for a folder of ``.npy`` that hold pixels.
         limit: Use only the first samples.
         only_pictures: Whether nothing but pictures will do, since the model takes their pixels.
 
@@ -58,7 +64,7 @@ def open_data(
 
 
 def _source(
-    spec: str | Path, inputs: tuple[TensorSpec, ...], preprocessing: Preparation | None
+    spec: str | Path, inputs: tuple[TensorSpec, ...], preprocessing: Preparation | TextInput | None
 ) -> SampleSource:
     path = Path(spec)
     try:
@@ -73,6 +79,8 @@ def _source(
             return NpyFile(path, _only_input(path, inputs))
         if suffix == ".npz":
             return NpzFile(path, inputs)
+        if suffix == TEXT_SUFFIX:
+            return TextLines(path, inputs, _text_input(path, preprocessing))
         raise DataError(
             f"{path}: data of the kind {suffix or 'without a suffix'!r} is not known.", hint=_KINDS
         )
@@ -81,7 +89,9 @@ def _source(
     raise DataError(f"{spec}: no such file or folder.", hint=_KINDS)
 
 
-def _folder(folder: Path, inputs: tuple[TensorSpec, ...], preprocessing: Preparation | None) -> SampleSource:
+def _folder(
+    folder: Path, inputs: tuple[TensorSpec, ...], preprocessing: Preparation | TextInput | None
+) -> SampleSource:
     try:
         files = [
             path for path in sorted(folder.rglob("*")) if path.is_file() and not _is_hidden(path, folder)
@@ -103,8 +113,11 @@ def _folder(folder: Path, inputs: tuple[TensorSpec, ...], preprocessing: Prepara
         if not isinstance(preprocessing, Sound):
             raise _undeclared(folder, "recordings", "sound", is_other=preprocessing is not None)
         return SoundFolder(folder, recordings, _only_input(folder, inputs), preprocessing)
+    texts = [path for path in files if path.suffix.lower() == TEXT_SUFFIX]
+    if texts:  # which may be notes beside other data
+        return TextFolder(folder, texts, inputs, _text_input(folder, preprocessing))
     raise DataError(
-        f"{folder}: no picture, no .wav and no .npy file among its {len(files)} files.", hint=_KINDS
+        f"{folder}: no picture, no .wav, no .txt and no .npy file among its {len(files)} files.", hint=_KINDS
     )
 
 
@@ -124,6 +137,12 @@ def _undeclared(folder: Path, what: str, table: str, *, is_other: bool) -> DataE
         f"{folder} holds {what}, but nothing says how they become the model's input.",
         hint="Put a preprocess.toml in the folder or beside it, or give --preprocess FILE.",
     )
+
+
+def _text_input(where: Path, preprocessing: Preparation | TextInput | None) -> TextInput:
+    if not isinstance(preprocessing, TextInput):
+        raise _undeclared(where, "texts", "text", is_other=preprocessing is not None)
+    return preprocessing
 
 
 def _is_hidden(path: Path, folder: Path) -> bool:

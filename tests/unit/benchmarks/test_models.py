@@ -102,7 +102,8 @@ def test_boxes_are_found_once_and_matched_by_class_and_place() -> None:
 def test_tokens_are_the_longest_pieces_of_the_vocabulary() -> None:
     pieces = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "quant", "##ization", "##s", "is", ".")
     vocabulary = {piece: number for number, piece in enumerate(pieces)}
-    numbers, mask = tokens(["Quantizations is über.", "is " * 20], vocabulary, 10)
+    found = tokens(["Quantizations is über.", "is " * 20], vocabulary, 10)
+    numbers, mask = found["input_ids"], found["attention_mask"]
     assert numbers[0, 0].tolist() == [2, 4, 5, 6, 7, 1, 8, 3, 0, 0]
     assert mask[0, 0].tolist() == [1] * 8 + [0] * 2
     assert numbers[1, 0].tolist() == [2, *[7] * 8, 3]

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,6 +36,8 @@ from tests.unit.device_agent.engines.engine_template import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+SMALLEST_MANIFEST = Path(__file__).parents[3] / "contract" / "vectors" / "valid" / "manifest_smallest.json"
 
 
 def null_payload(**changes: object) -> dict[str, bytes]:
@@ -192,19 +195,23 @@ print(json.dumps([said, available()]))
 
 def test_where_there_is_no_numpy_engines_and_sources_say_so() -> None:
     """A device that was just installed: the package brings neither an engine nor NumPy."""
-    code = """
+    code = f"""
 import sys
 sys.modules["numpy"] = None
 from dataclasses import replace
 from device_agent.config import SourceSection
+from device_agent.contract import manifest_codec
 from device_agent.contract.errors import EdgewrightError
 from device_agent.engines import available, load_engine
 from device_agent.frames import FrameDoor, open_source
+manifest = manifest_codec.decode({json.dumps(json.loads(SMALLEST_MANIFEST.read_text())["document"]).encode()!r}, where="manifest")
 for name, said in available().items():
     print(name, said)
 for begin in (
-    lambda: load_engine("onnx", {"a": b""}, threads=1),
-    lambda: open_source(SourceSection(kind="http"), None, door=FrameDoor(), on_refused=None, describe=None),
+    lambda: load_engine("onnx", {{"a": b""}}, threads=1),
+    lambda: open_source(
+        SourceSection(kind="http"), manifest, text=None, door=FrameDoor(), on_refused=print, describe=lambda *_: b""
+    ),
 ):
     try:
         begin()

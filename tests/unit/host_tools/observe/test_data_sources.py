@@ -392,8 +392,8 @@ def test_pictures_for_a_model_of_two_inputs(tmp_path: Path) -> None:
 
 
 def test_folders_of_nothing_and_of_both(tmp_path: Path) -> None:
-    (tmp_path / "notes.txt").write_text("nothing")
-    assert "no picture, no .wav and no .npy file among its 1 files" in reason(tmp_path)
+    (tmp_path / "notes.md").write_text("nothing")
+    assert "no picture, no .wav, no .txt and no .npy file among its 1 files" in reason(tmp_path)
     picture(tmp_path / "a.png")
     np.save(tmp_path / "a.npy", many(1))
     assert "holds both pictures (1) and .npy files (1)" in reason(tmp_path, preprocessing=PREPROCESSING)

@@ -63,12 +63,17 @@ def inference(envelope: dict[str, Any], *, total: int = 10, errors: int = 0, dro
 
 
 def sample(envelope: dict[str, Any], kind: str, **values: float) -> Said:
-    """Readings by name; ``battery_…`` is one of a battery."""
+    """Readings by name; ``battery_…`` is one of a battery, ``rail_NAME_watts`` of a power rail."""
     return Said("reading", envelope, tuple(
-        {"kind": kind, "name": name, "value": value, "source": "test",
-         "scope": "battery" if name.startswith("battery_") else "board", "quality": "sampled"}
+        {"kind": kind, "name": name, "value": value, "source": "test", "scope": _scope(name), "quality": "sampled"}
         for name, value in values.items()
     ))  # fmt: skip
+
+
+def _scope(name: str) -> str:
+    if name.startswith("rail_"):
+        return f"rail:{name.removeprefix('rail_').removesuffix('_watts')}"
+    return "battery" if name.startswith("battery_") else "board"
 
 
 def event(envelope: dict[str, Any], name: str = "model_loaded", text: str = "Loaded.") -> Said:

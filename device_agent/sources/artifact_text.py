@@ -1,0 +1,78 @@
+"""Texts of an artifact at the agent's start: the library that reads its tokeniser is there, and gets the numbers that the host got.
+
+Imports numpy and the library only for an artifact that takes texts.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from device_agent.contract.errors import ContractError, IncompatibleError, SelfTestError
+
+if TYPE_CHECKING:
+    from device_agent.contract.archive import ArtifactArchive
+    from device_agent.contract.manifest import Manifest
+    from device_agent.contract.text import TextSample
+    from device_agent.sources.text import TextReader
+
+_HINT: Final = "Install the version of tokenizers that the manifest's made_with names."
+
+
+def require_library(manifest: Manifest) -> None:
+    """Hold what texts need against what is here.
+
+    Raises:
+        IncompatibleError: The artifact takes texts, and the library that reads its tokeniser is absent.
+    """
+    if manifest.text is None:
+        return
+    from device_agent.sources.text import TokeniserError, library_version  # noqa: PLC0415  see the module's docstring
+
+    try:
+        library_version()
+    except TokeniserError as error:
+        what = f"{manifest.name} {manifest.version}"
+        raise IncompatibleError(f"{what} takes texts: {error.args[0]}", hint=error.hint) from error
+
+
+def open_text(archive: ArtifactArchive) -> TextReader | None:
+    """Return what reads texts for an artifact, once it has read those of the manifest to the same numbers; None: it takes no texts.
+
+    Raises:
+        SelfTestError: It reads one of them otherwise.
+        ContractError: The artifact's tokeniser cannot be used.
+        TrustError: It is not what the manifest says.
+        StorageError: The archive cannot be read.
+    """
+    text = archive.manifest.text
+    if text is None:
+        return None
+    from device_agent.sources.text import TextReader, TokeniserError  # noqa: PLC0415  see the module's docstring
+
+    where = f"{archive.path.name}: {text.tokenizer}"
+    data = archive.read(text.tokenizer)
+    try:
+        reader = TextReader(data, length=text.length, inputs=text.inputs, where=where)
+    except TokeniserError as error:
+        raise ContractError(error.args[0], hint=error.hint) from error
+    for number, sample in enumerate(text.samples):
+        _require_same(reader, sample, f"{where}: text {number}")
+    return reader
+
+
+def _require_same(reader: TextReader, sample: TextSample, where: str) -> None:
+    from device_agent.sources.adapt import FrameError  # noqa: PLC0415  see the module's docstring
+
+    try:
+        found = reader.numbers(sample.text)
+    except FrameError as error:
+        raise SelfTestError(f"{where}: {error}", hint=_HINT) from error
+    for part, numbers in found.items():
+        wanted: tuple[int, ...] = getattr(sample, part)
+        for place, (ours, theirs) in enumerate(zip(numbers, wanted, strict=True)):
+            if ours != theirs:
+                raise SelfTestError(
+                    f"{where}, {part}: token {place} is {theirs} on the host and {ours} here, by tokenizers {reader.library_version}: "
+                    "the model would be fed other numbers than it was made for.",
+                    hint=_HINT,
+                )

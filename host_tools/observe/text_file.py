@@ -1,0 +1,117 @@
+"""The table ``[text]`` of a ``preprocess.toml``: how texts become a model's inputs, as the user wrote it."""
+
+from __future__ import annotations
+
+import difflib
+import reprlib
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from device_agent.contract.errors import ConfigError
+from device_agent.contract.regular_file import read_regular_file
+from device_agent.contract.text_codec import MAX_TOKENS
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+_MAX_FILE_BYTES: Final = 64 << 10
+_MAX_NAME: Final = 1024
+_KEYS: Final = ("tokenizer", "length", "ids")
+_OPTIONAL_KEYS: Final = ("mask", "types")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextDeclaration:
+    """What the table says.
+
+    Attributes:
+        tokenizer: Path of the ``tokenizer.json``, from the folder of ``preprocess.toml``.
+        length: Tokens of every input.
+        ids: The model's input that takes the numbers of the tokens.
+        mask: The one that takes 1 for what counts and 0 for what fills; None: the model has none.
+        types: The one that takes the tokens' types; None: the model has none.
+    """
+
+    tokenizer: str
+    length: int
+    ids: str
+    mask: str | None
+    types: str | None
+
+    @property
+    def inputs(self) -> Mapping[str, str]:
+        """What each input takes, ``ids``, ``mask`` or ``types``, by its name."""
+        named = {"ids": self.ids, "mask": self.mask, "types": self.types}
+        return {name: part for part, name in named.items() if name is not None}
+
+
+def load_text(path: Path) -> TextDeclaration | None:
+    """Read the table; None where there is none, or no file that can be read, of which the reader of pictures says what is wrong.
+
+    Raises:
+        ConfigError: The table is wrong, or stands beside another; the message names file and key.
+    """
+    try:
+        document = tomllib.loads(read_regular_file(path, most_bytes=_MAX_FILE_BYTES + 1).decode())
+    except (OSError, ValueError, RecursionError):
+        return None
+    return parse_text(document, origin=str(path)) if "text" in document else None
+
+
+def parse_text(document: Mapping[str, object], *, origin: str) -> TextDeclaration:
+    """Read a document that has the table.
+
+    Raises:
+        ConfigError: It is wrong; the message names ``origin`` and key.
+    """
+    beside = [key for key in document if key != "text"]
+    if beside:
+        raise ConfigError(
+            f"{origin}: {beside[0]}: expected nothing beside [text]: a frame is a text or something else, not both."
+        )
+    table = document["text"]
+    if not isinstance(table, dict):
+        raise ConfigError(f"{origin}: expected a table [text], got {reprlib.repr(table)}.")
+    where = f"{origin}: text."
+    known = (*_KEYS, *_OPTIONAL_KEYS)
+    for key in table:
+        if key not in known:
+            close = difflib.get_close_matches(key, known, n=1)
+            meant = f" Did you mean {close[0]!r}?" if close else ""
+            raise ConfigError(f"{where}{key}: unknown key.{meant}")
+    missing = [key for key in _KEYS if key not in table]
+    if missing:
+        raise ConfigError(f"{where}{missing[0]} is missing.")
+    length = table["length"]
+    if type(length) is not int or not 1 <= length <= MAX_TOKENS:
+        raise ConfigError(
+            f"{where}length: expected tokens from 1 to {MAX_TOKENS}, got {reprlib.repr(length)}."
+        )
+    declared = TextDeclaration(
+        tokenizer=_text(table, "tokenizer", where),
+        length=length,
+        ids=_text(table, "ids", where),
+        mask=_text(table, "mask", where) if "mask" in table else None,
+        types=_text(table, "types", where) if "types" in table else None,
+    )
+    named = [name for name in (declared.ids, declared.mask, declared.types) if name is not None]
+    twice = next((name for name in named if named.count(name) > 1), None)
+    if twice is not None:
+        raise ConfigError(f"{where}ids, mask and types: expected an input for each, got {twice!r} twice.")
+    return declared
+
+
+def _text(table: Mapping[str, object], key: str, where: str) -> str:
+    value = table[key]
+    if not isinstance(value, str) or not 0 < len(value) <= _MAX_NAME or "\0" in value:
+        raise ConfigError(
+            f"{where}{key}: expected a text of 1 to {_MAX_NAME} characters, got {reprlib.repr(value)}."
+        )
+    return value
