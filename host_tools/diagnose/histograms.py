@@ -82,7 +82,23 @@ def middle(numbers: Float64, counts: Float64 | None = None) -> tuple[float, floa
     order = np.argsort(numbers, kind="stable")
     ordered = numbers[order]
     cumulated = np.arange(1, ordered.size + 1) if counts is None else np.cumsum(counts[order])
+    first, last = _middle(cumulated)
+    return float(ordered[first]), float(ordered[last])
+
+
+def middle_of_rows(rows: Float64) -> tuple[Float64, Float64]:
+    """Return what `middle` returns of every row, the lower ends and the upper ones, each of shape (rows,); 0 and 0 of empty rows."""
+    count = rows.shape[1]
+    if count == 0:
+        return np.zeros(len(rows)), np.zeros(len(rows))
+    ordered = np.sort(rows, axis=1)
+    first, last = _middle(np.arange(1, count + 1))
+    return ordered[:, first], ordered[:, last]
+
+
+def _middle(cumulated: NDArray[np.generic]) -> tuple[int, int]:
+    """Return where the middle `BULK` begins and ends, given how much lies up to each number."""
     tail = (1.0 - BULK) / 2 * cumulated[-1]
     first = int(np.searchsorted(cumulated, tail, side="right"))
-    last = min(int(np.searchsorted(cumulated, cumulated[-1] - tail)), ordered.size - 1)
-    return float(ordered[min(first, last)]), float(ordered[last])
+    last = min(int(np.searchsorted(cumulated, cumulated[-1] - tail)), cumulated.size - 1)
+    return min(first, last), last

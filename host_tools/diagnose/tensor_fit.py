@@ -9,11 +9,11 @@ import numpy as np
 
 from host_tools.diagnose.diagnosis import ChannelError, TensorDiagnosis
 from host_tools.diagnose.fake_quantize import aligned_range
-from host_tools.diagnose.histograms import from_statistics, middle, of_numbers
+from host_tools.diagnose.histograms import from_statistics, middle, middle_of_rows, of_numbers
 from host_tools.diagnose.ratios import decibels, rounded, share
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
     from host_tools.diagnose.local_error import LocalError
     from host_tools.observe.statistics import TensorStatistics
@@ -65,7 +65,7 @@ def output_fit(
         low=rounded(low),
         high=rounded(high),
         levels=levels,
-        bulk_levels=_levels_between(max(bulk[0], low), min(bulk[1], high), max(qparams.scale), levels),
+        bulk_levels=int(_levels_between(max(bulk[0], low), min(bulk[1], high), max(qparams.scale), levels)),
         clipped_share=share(error.clipped, elements),
         clipping_noise_share=share(error.clipping_noise, float(error.output_noise.sum())),
         shift_noise_share=share(shift, float(error.noise.sum())),
@@ -111,10 +111,7 @@ def weight_fit(
         maximum=rows.max(axis=1),
         scales=scales,
     )
-    spans = [
-        _levels_between(*middle(row), one, levels)
-        for row, one in zip(rows, np.broadcast_to(scales, rows.shape[0]), strict=True)
-    ]
+    spans = _levels_between(*middle_of_rows(rows), scales, levels)
     return TensorDiagnosis(
         name=planned.name,
         dtype=qparams.dtype,
@@ -155,9 +152,10 @@ def _per_channel_scale(qparams: QParams, channels: int) -> Float64:
     return scale if scale.size == channels else np.full(channels, scale.max())
 
 
-def _levels_between(low: float, high: float, scale: float, levels: int) -> int:
-    span = np.rint(high / scale) - np.rint(low / scale) + 1
-    return int(min(max(span, 1), levels))
+def _levels_between(low: ArrayLike, high: ArrayLike, scale: ArrayLike, levels: int) -> Float64:
+    """Return how many of the codes lie between two real numbers, or between each two of several."""
+    span = np.rint(np.divide(high, scale)) - np.rint(np.divide(low, scale)) + 1
+    return np.asarray(np.clip(span, 1, levels), np.float64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

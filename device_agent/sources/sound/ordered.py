@@ -20,7 +20,8 @@ def ordered_sum(values: NDArray[np.float64]) -> NDArray[np.float64]:
         half = len(values) // 2
         halved = values[:half] + values[half : 2 * half]
         values = np.concatenate((halved, values[2 * half :])) if len(values) % 2 else halved
-    return values[0]
+    total: NDArray[np.float64] = values[0]
+    return total
 
 
 def weighted_sums(weights: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -81,7 +81,8 @@ def _features(waveform: Float64, sound: Sound, spectrum: Spectrum) -> Float64:
 
 
 def _logarithms(values: Float64, wanted: Logarithm, *, is_power: bool) -> Float64:
-    values = np.maximum(values, wanted.floor) if wanted.offset is None else values + wanted.offset
+    # One of the two is there, and no spectrum is below zero.
+    values = np.maximum(values, wanted.floor or 0.0) + (wanted.offset or 0.0)
     if wanted.kind == "natural":
         logarithms = natural(values)
     elif wanted.kind == "log10":
@@ -90,7 +91,8 @@ def _logarithms(values: Float64, wanted: Logarithm, *, is_power: bool) -> Float6
         logarithms = decimal(values) * (10.0 if is_power else 20.0)
     if wanted.top is None:
         return logarithms
-    return np.maximum(logarithms, logarithms.max() - wanted.top)
+    cut: Float64 = np.maximum(logarithms, logarithms.max() - wanted.top)
+    return cut
 
 
 @lru_cache(maxsize=4)
@@ -108,12 +110,15 @@ def cosine_transform(coefficients: int, bands: int) -> Float64:
 def _normalized(values: Float64, wanted: Normalization) -> Float64:
     """Return (x - mean) / std of values of shape (features, frames)."""
     if wanted.over == "constants":
-        return (values - np.array(wanted.mean)[:, np.newaxis]) / np.array(wanted.std)[:, np.newaxis]
+        declared: Float64 = values - np.array(wanted.mean)[:, np.newaxis]
+        declared /= np.array(wanted.std)[:, np.newaxis]
+        return declared
     rows = values.reshape(1, -1) if wanted.over == "clip" else values
     mean = ordered_sum(rows.T) / rows.shape[1]
     apart = rows - mean[:, np.newaxis]
     variance = ordered_sum((apart * apart).T) / rows.shape[1]
-    return (apart / np.sqrt(variance + _VARIANCE_FLOOR)[:, np.newaxis]).reshape(values.shape)
+    own: Float64 = apart / np.sqrt(variance + _VARIANCE_FLOOR)[:, np.newaxis]
+    return own.reshape(values.shape)
 
 
 def _laid_out(values: Float64, sound: Sound) -> NDArray[np.float32]:

@@ -90,7 +90,8 @@ def _frames(waveform: Float64, spectrum: Spectrum) -> Float64:
         waveform = np.pad(waveform, half, mode="reflect" if spectrum.padding == "reflect" else "constant")
         first = (spectrum.fft_size - length) // 2  # the window stands in the middle of what is transformed
     every = sliding_window_view(waveform[first:], length)
-    return every[:: spectrum.hop][: spectrum.frames].T
+    used: Float64 = every[:: spectrum.hop][: spectrum.frames].T
+    return used
 
 
 def _of_halves(real: Float64, imaginary: Float64, fft_size: int) -> tuple[Float64, Float64]:

@@ -86,10 +86,12 @@ def read_wav(data: bytes, sound: Sound, *, where: str) -> NDArray[np.float64]:
         )
     used = content[: min(whole, sound.samples) * stride]
     columns = _numbers(used, form, where, sound.full_scale).reshape(-1, form.channels).T
-    waveform = columns[0].copy()
+    waveform: NDArray[np.float64] = columns[0].copy()
     for column in columns[1:]:
         waveform += column
-    return waveform / form.channels if form.channels > 1 else waveform
+    if form.channels > 1:
+        waveform /= form.channels
+    return waveform
 
 
 def _chunks(data: bytes, where: str) -> tuple[_Format, memoryview]:

@@ -84,13 +84,13 @@ class Accumulator:
             raise node.refuse(
                 f"runs in integers, but its weight {node.operand(1).name!r} is planned as float."
             )
-        scales = published_scales(weight)
+        scales, read = published_scales(weight), node.grid(0).scale
         repeats = channels // len(scales)  # 1 but for one scale for all
         bias, real_bias = _bias(node, shape)
         return cls(
             output=node.output,
             bits=node.accumulator_bits,
-            factors=node.output.factors([node.grid(0).scale * scale for scale in scales]),
+            factors=node.output.factors([read * scale for scale in scales]),
             which=None if len(scales) == 1 else np.arange(channels).reshape(shape) // repeats,
             bias=bias,
             real_bias=real_bias,
