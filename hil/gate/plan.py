@@ -9,7 +9,7 @@ from hil.artifact import open_artifact
 from hil.board import load_board
 from host_tools.errors import InputError
 from host_tools.fleet.field.releases import read_releases
-from host_tools.repository.repository import target_file
+from host_tools.repository.signed_target import target_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -178,7 +178,7 @@ def test_of_a_device_that_is_gone_nothing_stays_and_nobody_else_hears_of_it(flee
 def test_more_records_than_devices_read_are_refused_and_nothing_is_signed(
     fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("host_tools.repository.repository.MOST_FOLLOWING", 2)
+    monkeypatch.setattr("host_tools.repository.desired_states.MOST_FOLLOWING", 2)
     signed = versions(fleet.repository)
     with pytest.raises(InputError, match="expected at most 2, got 3"):
         fleet.repository.follow([Move(device=f"d{n}", group="shop", before="lab") for n in range(3)])
