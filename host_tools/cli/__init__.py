@@ -20,8 +20,13 @@ Layout:
     listening.py     what they do
     ca.py          edgewright ca: arguments
     certifying.py    what it does
-    fleet.py       edgewright fleet: arguments
-    fleet_serving.py   where the database is: serve, tokens, audit
+    fleet.py       edgewright fleet: its commands
+    fleet_arguments.py   what their arguments have in common
+    fleet_serving_arguments.py, fleet_device_arguments.py, fleet_rollout_arguments.py   arguments by what they are of
+    fleet_serving.py   serve, with all that touches devices
+    fleet_tokens.py    tokens, where the database is
+    fleet_audit.py     the audit, where the database or an export is
+    fleet_preparing.py   what asks the server: groups, releases, claims
     fleet_asking.py    what asks the server: devices, rollouts, audit list
     fleet_server.py    the server as these commands see it
     progress.py    progress bars

@@ -19,6 +19,13 @@ def count(text: str) -> int:
     return value
 
 
+def port(text: str) -> int:
+    """Read a port; 0 is any that is free."""
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"expected a port, 0 to 65535, got {text!r}")
+    return int(text)
+
+
 def number(text: str) -> float:
     """Read a finite number: nothing is below NaN, so as a limit it would let everything pass."""
     try:

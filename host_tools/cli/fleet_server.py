@@ -15,7 +15,7 @@ from urllib.request import HTTPSHandler, ProxyHandler, Request, build_opener
 
 from device_agent.contract.errors import TransferError
 from host_tools.cli.arguments import is_token
-from host_tools.cli.fleet import DEFAULT_PORT
+from host_tools.cli.fleet_arguments import DEFAULT_PORT
 from host_tools.errors import InputError, StoreError
 from host_tools.no_redirect import NoRedirect
 from host_tools.review.serve.exposure import LOOPBACK

@@ -1,44 +1,31 @@
-"""What `edgewright fleet` does where the database is: serve, tokens, the audit."""
+"""What `edgewright fleet serve` does: the server, and what of its options touches devices."""
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 import threading
-from contextlib import contextmanager
-from dataclasses import asdict
-from datetime import datetime, timezone
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from device_agent.contract.errors import EdgewrightError
-from host_tools.cli.fleet_asking import name_of
-from host_tools.cli.printing import print_list
-from host_tools.errors import InputError, OutputError
-from host_tools.fleet.serve.asked import TokenAsked
-from host_tools.fleet.serve.patterns import expected_by
-from host_tools.fleet.serve.tokens import make_token
-from host_tools.fleet.store.audit_file import audit_lines, read_audit_lines
-from host_tools.fleet.store.chain import first_break
+from host_tools.errors import InputError
 from host_tools.fleet.store.opening import open_store
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from host_tools.fleet.ddi.door import DdiSettings
     from host_tools.fleet.field.listener import Listener
     from host_tools.fleet.field.observations import Said
     from host_tools.fleet.outside import Enrolment, Field, Findings
-    from host_tools.fleet.records import ApiToken, AuditEntry
     from host_tools.fleet.service import FleetService
     from host_tools.fleet.store.fleet_store import FleetStore
     from host_tools.review.remote_telemetry import RemoteTelemetry
     from host_tools.review.store.telemetry_store import TelemetryStore
 
-_BROKEN: Final = 4
-"""Exit status of an audit that is not whole."""
 _TELEMETRY_HINT: Final = (
     "Or http://HOST:PORT, where `edgewright ingest --page` or `edgewright review serve` answers."
 )
@@ -57,7 +44,7 @@ def run_serve(options: argparse.Namespace) -> int:
     )  # which database it found is told below, in our words
     certificate = None if options.tls_cert is None else Path(options.tls_cert)
     key = None if options.tls_key is None else Path(options.tls_key)
-    with _opened(options.database, must_exist=False) as store, _findings(options, store) as findings:
+    with closing(open_store(options.database)) as store, _findings(options, store) as findings:
         service = FleetService(store, _field(options), findings=findings, enrolment=_enrolment(options))
         listener = None if options.broker is None else _listener(options, service)
         with (
@@ -81,132 +68,6 @@ def run_serve(options: argparse.Namespace) -> int:
                 )
             _wait(deaf)
     return 0
-
-
-def token_create(options: argparse.Namespace) -> int:
-    """Make a token; it alone goes to standard output."""
-    from pydantic import ValidationError  # noqa: PLC0415 - beside the types that it checks
-
-    try:
-        asked = TokenAsked(name=options.name, role=options.role, lifetime_days=options.days)
-    except ValidationError as error:
-        first = error.errors()[0]
-        option = {"lifetime_days": "days"}.get(str(first["loc"][0]), first["loc"][0])
-        expected = expected_by(first) or first["msg"].removeprefix("Input should be ")
-        raise InputError(f"--{option}: expected {expected}, got {first['input']!a}.") from None
-    with _opened(options.database, must_exist=False) as store:
-        token, secret = make_token(store, asked, actor="command line")
-    print(secret)
-    print(
-        f"token {token.id} of {token.name}, {token.role}, good until {_moment(token.expires_seconds)}",
-        file=sys.stderr,
-    )
-    return 0
-
-
-def token_list(options: argparse.Namespace) -> int:
-    """Show tokens."""
-    with _opened(options.database) as store, store.reading() as book:
-        tokens, now = sorted(book.tokens.all(), key=lambda one: one.created_seconds), book.now_seconds
-    if options.json:
-        print(json.dumps([asdict(token) for token in tokens], indent=1))
-        return 0
-    rows = [(one.id, one.name, one.role, _moment(one.expires_seconds), _state_of(one, now)) for one in tokens]
-    print_list(("id", "name", "role", "good until", "state"), rows)
-    return 0
-
-
-def _state_of(token: ApiToken, now_seconds: float) -> str:
-    if token.revoked_seconds is not None:
-        return "revoked"
-    return "expired" if token.expires_seconds <= now_seconds else "good"
-
-
-def token_revoke(options: argparse.Namespace) -> int:
-    """End a token."""
-    wanted = name_of(options.id)
-    with _opened(options.database) as store, store.writing() as book:
-        token = book.tokens.get(wanted)
-        book.tokens.revoke(token.id, now_seconds=book.now_seconds)
-        book.note(
-            "command line", "token.revoke", f"token/{token.id}", {"name": token.name, "role": token.role}
-        )
-    print(f"token {token.id} of {token.name}: revoked")
-    return 0
-
-
-def audit_export(options: argparse.Namespace) -> int:
-    """Write the audit as JSON lines."""
-    with _opened(options.database) as store, store.reading() as book:
-        for line in audit_lines(book.audit.all()):
-            sys.stdout.write(line.decode())
-    return 0
-
-
-def audit_verify(options: argparse.Namespace) -> int:
-    """See whether the audit is whole; exit status 0, or 4: it is not."""
-    if (options.file is None) == (options.database is None):
-        raise InputError("expected an exported file, or --database: one of them.")
-    with _entries(options) as entries:
-        seen = _Seen(entries, options.expect)
-        broken = first_break(seen)
-    if options.file is not None and not seen.count:
-        raise InputError(f"{options.file}: expected entries, got none.", hint="Did the export fail?")
-    if not broken and options.expect is not None and not seen.found:
-        broken = f"no entry has the digest {options.expect}: entries were cut off, or it is of another fleet"
-    if options.json:
-        print(
-            json.dumps(
-                {"whole": not broken, "broken": broken, "entries": seen.count, "newest_digest": seen.newest}
-            )
-        )
-    elif broken:
-        print(f"The audit is NOT whole: {broken}.")
-    else:
-        print(
-            f"The audit is whole: {seen.count} entries. Note the newest digest elsewhere: {seen.newest or 'none yet'}"
-        )
-    return _BROKEN if broken else 0
-
-
-class _Seen:
-    """Entries on their way, counted."""
-
-    def __init__(self, entries: Iterable[AuditEntry], expected: str | None) -> None:
-        self._entries = entries
-        self._expected = expected
-        self.count, self.newest, self.found = 0, "", False
-
-    def __iter__(self) -> Iterator[AuditEntry]:
-        for entry in self._entries:
-            self.count, self.newest = entry.number, entry.digest
-            self.found = self.found or entry.digest == self._expected
-            yield entry
-
-
-@contextmanager
-def _entries(options: argparse.Namespace) -> Iterator[Iterable[AuditEntry]]:
-    if options.database is not None:
-        with _opened(options.database) as store, store.reading() as book:
-            yield book.audit.all()
-        return
-    try:
-        with Path(options.file).open("rb") as stream:
-            yield read_audit_lines(stream, where=options.file)
-    except OSError as error:
-        raise InputError(f"{options.file}: {error.strerror}.") from error
-
-
-@contextmanager
-def _opened(address: str, *, must_exist: bool = True) -> Iterator[FleetStore]:
-    store = open_store(address, must_exist=must_exist)
-    try:
-        yield store
-    finally:
-        store.close()
-
-
-# --- what touches devices ---
 
 
 def _field(options: argparse.Namespace) -> Field:
@@ -361,10 +222,3 @@ def _wait(deaf: _Deaf) -> None:
         print("Ended.", file=sys.stderr)
     if deaf.error is not None:
         raise deaf.error
-
-
-def _moment(seconds: float) -> str:
-    try:
-        return datetime.fromtimestamp(seconds, tz=timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
-    except (ValueError, OverflowError, OSError) as error:
-        raise OutputError(f"{seconds!r}: no time of the calendar.") from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from host_tools.cli.arguments import above_zero, examples_of, token
+from host_tools.cli.arguments import above_zero, examples_of, port, token
 
 _EPILOG = """\
 examples:
@@ -83,7 +83,7 @@ def _add_serve(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     serve.add_argument(
         "--host", default="127.0.0.1", help="address to listen at (default: 127.0.0.1, this machine only)"
     )
-    serve.add_argument("--port", type=_port, default=8420, help="(default: 8420; 0: any that is free)")
+    serve.add_argument("--port", type=port, default=8420, help="(default: 8420; 0: any that is free)")
     serve.add_argument(
         "--token",
         type=token,
@@ -169,9 +169,3 @@ def _verb(
     )
     parser.set_defaults(run=f"host_tools.cli.reviewing:run_{name}")
     return parser
-
-
-def _port(text: str) -> int:
-    if not text.isdecimal() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"expected a port, 0 to 65535, got {text!r}")
-    return int(text)
