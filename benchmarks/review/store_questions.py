@@ -11,7 +11,10 @@ import numpy as np
 from benchmarks.marked import write_marked
 from host_tools.review.serve import views
 from host_tools.review.serve.directory import roll_of
+from host_tools.review.serve.looked import Looked
+from host_tools.review.serve.ranking import ranking
 from host_tools.review.serve.span import RANGES, named_span, of_ranking, span_of
+from host_tools.review.serve.timeline import timeline_of
 from host_tools.review.store.windows import Level, Selection
 
 if TYPE_CHECKING:
@@ -102,18 +105,18 @@ def _of_page(store: ColumnStore, devices: int) -> dict[str, Callable[[], object]
     one = f"device-{devices // 2:05d}"
     found: dict[str, Callable[[], object]] = {}
 
-    def ask(name: str, answer: Callable[[views.Looked], object], **chosen: object) -> None:
+    def ask(name: str, answer: Callable[[Looked], object], **chosen: object) -> None:
         for length in _PAGE_RANGES:
-            looked = views.Looked(span=named_span(length, newest=roll.newest), **chosen)  # type: ignore[arg-type]
+            looked = Looked(span=named_span(length, newest=roll.newest), **chosen)  # type: ignore[arg-type]
             found[f"page, {length}: {name}"] = lambda looked=looked: answer(looked)  # type: ignore[misc]
 
     ask("fleet at a glance", lambda looked: views.fleet(store, roll, looked))
-    ask("fleet over time", lambda looked: views.timeline(store, roll, looked))
+    ask("fleet over time", lambda looked: timeline_of(store, roll, looked))
     ask("map of groups", lambda looked: views.groups(store, roll, looked, by="target", inner="group"))
-    ask("devices in order", lambda looked: views.ranking(store, roll, looked))
-    ask("an artifact over time", lambda looked: views.timeline(store, roll, looked), artifacts=(new,))
-    ask("two artifacts over time", lambda looked: views.timeline(store, roll, looked), artifacts=(old, new))
-    ask("a device over time", lambda looked: views.timeline(store, roll, looked), devices=(one,))
+    ask("devices in order", lambda looked: ranking(store, roll, looked))
+    ask("an artifact over time", lambda looked: timeline_of(store, roll, looked), artifacts=(new,))
+    ask("two artifacts over time", lambda looked: timeline_of(store, roll, looked), artifacts=(old, new))
+    ask("a device over time", lambda looked: timeline_of(store, roll, looked), devices=(one,))
     ask("a device", lambda looked: views.device(store, roll, looked, one))
     return found
 

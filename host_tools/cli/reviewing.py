@@ -16,8 +16,8 @@ from host_tools.errors import InputError, NothingHeardError
 from host_tools.output_folder import open_output_folder
 from host_tools.review.serve.directory import roll_of
 from host_tools.review.serve.exposure import exposure_warning, is_loopback
+from host_tools.review.serve.looked import Looked
 from host_tools.review.serve.span import span_of
-from host_tools.review.serve.views import Looked
 from host_tools.review.wire_text import harmless
 
 if TYPE_CHECKING:
@@ -161,11 +161,12 @@ def run_backup(options: argparse.Namespace) -> int:
 
 def _table_bytes(store: TelemetryStore, roll: Roll, looked: Looked, name: str, *, is_timeline: bool) -> bytes:
     from host_tools.review.exports.tables import ranking_table, table_bytes, timeline_table  # noqa: PLC0415 - Arrow
-    from host_tools.review.serve.views import MOST_EXPORTED, ranking, timeline  # noqa: PLC0415 - beside it
+    from host_tools.review.serve.ranking import MOST_EXPORTED, ranking  # noqa: PLC0415 - beside it
+    from host_tools.review.serve.timeline import timeline_of  # noqa: PLC0415 - beside it
 
     kind = Path(name).suffix.removeprefix(".")
     if is_timeline:
-        return table_bytes(timeline_table(timeline(store, roll, looked)), kind)
+        return table_bytes(timeline_table(timeline_of(store, roll, looked)), kind)
     ranked = ranking(store, roll, looked, sort="device", is_descending=False, page_size=MOST_EXPORTED)
     return table_bytes(ranking_table(ranked), kind)
 

@@ -9,8 +9,11 @@ import pytest
 
 from host_tools.errors import StoreError
 from host_tools.review.serve.directory import Directory
+from host_tools.review.serve.looked import Looked
+from host_tools.review.serve.ranking import ranking
 from host_tools.review.serve.span import named_span
-from host_tools.review.serve.views import Looked, fleet, ranking, timeline
+from host_tools.review.serve.timeline import timeline_of
+from host_tools.review.serve.views import fleet
 from host_tools.review.store.opening import open_store
 from tests.integration import review_fleet
 from tests.integration.review_fleet import START
@@ -61,7 +64,7 @@ def test_answers_are_of_one_moment(tmp_path: Path) -> None:
                 answer = fleet(store, roll, looked)
                 seen.append(answer.total.inferences)
                 assert sum(row.measures.inferences for row in answer.artifacts) == answer.total.inferences
-                timeline(store, roll, looked)
+                timeline_of(store, roll, looked)
                 ranking(store, roll, looked)
         except Exception as error:  # noqa: BLE001 - whatever it is, the test tells it
             failures.append(error)

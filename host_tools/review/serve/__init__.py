@@ -3,7 +3,10 @@
 Layout:
     span.py        the time that is looked at, and the level that suits it
     answers.py     what the page is told: one frozen type a view
-    views.py       `TelemetryStore` -> an answer; every query that the page makes
+    looked.py      what is looked at: a time, devices, artifacts
+    views.py       `TelemetryStore` -> an answer: the fleet, its groups, a device, what the analysis finds
+    timeline.py    the same over time
+    ranking.py     the devices in an order
     heat.py        histograms over time as one grid, and quantiles of merged buckets
     measures.py    columns of windows as the numbers that people ask for
     markers.py     events as marks on the axis of time

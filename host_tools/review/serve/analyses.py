@@ -11,7 +11,7 @@ from host_tools.review.serve import views
 
 if TYPE_CHECKING:
     from host_tools.review.reports.report import Report
-    from host_tools.review.serve.views import Looked
+    from host_tools.review.serve.looked import Looked
     from host_tools.review.store.telemetry_store import TelemetryStore
 
 _KEPT = 16

@@ -31,9 +31,11 @@ from host_tools.review.exports.tables import TABLE_TYPES, ranking_table, table_b
 from host_tools.review.serve import views
 from host_tools.review.serve.analyses import Analyses
 from host_tools.review.serve.directory import Directory
+from host_tools.review.serve.looked import Looked
+from host_tools.review.serve.ranking import MOST_EXPORTED, ranking
 from host_tools.review.serve.raw_tables import add_raw_tables
 from host_tools.review.serve.span import named_span, span_of
-from host_tools.review.serve.views import Looked
+from host_tools.review.serve.timeline import timeline_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -171,7 +173,7 @@ def _add_answers(app: FastAPI, store: TelemetryStore, directory: Directory) -> N
     @app.get("/api/timeline", response_class=Response)
     def timeline(asked: _Asked) -> Response:
         roll = directory.roll()
-        return _json(views.timeline(store, roll, asked.looked(roll)))
+        return _json(timeline_of(store, roll, asked.looked(roll)))
 
     @app.get("/api/devices", response_class=Response)
     def devices(
@@ -184,7 +186,7 @@ def _add_answers(app: FastAPI, store: TelemetryStore, directory: Directory) -> N
     ) -> Response:
         roll = directory.roll()
         return _json(
-            views.ranking(
+            ranking(
                 store,
                 roll,
                 asked.looked(roll),
@@ -218,7 +220,7 @@ def _add_exports(app: FastAPI, store: TelemetryStore, directory: Directory) -> N
     @app.get("/export/timeline.{kind}", response_class=Response)
     def export_timeline(asked: _Asked, kind: str) -> Response:
         roll = directory.roll()
-        return _file(timeline_table(views.timeline(store, roll, asked.looked(roll))), "timeline", kind)
+        return _file(timeline_table(timeline_of(store, roll, asked.looked(roll))), "timeline", kind)
 
     @app.get("/export/devices.{kind}", response_class=Response)
     def export_devices(
@@ -230,7 +232,7 @@ def _add_exports(app: FastAPI, store: TelemetryStore, directory: Directory) -> N
         order: str = "descending",
     ) -> Response:
         roll = directory.roll()
-        answer = views.ranking(
+        answer = ranking(
             store,
             roll,
             asked.looked(roll),
@@ -238,7 +240,7 @@ def _add_exports(app: FastAPI, store: TelemetryStore, directory: Directory) -> N
             is_descending=_is_descending(order),
             search=search,
             status=status,
-            page_size=views.MOST_EXPORTED,
+            page_size=MOST_EXPORTED,
         )
         return _file(ranking_table(answer), "devices", kind)
 

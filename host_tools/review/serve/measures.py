@@ -95,6 +95,11 @@ def ratio_columns(table: WindowTable) -> dict[str, NDArray[np.float64]]:
     }
 
 
+def texts_of(table: WindowTable, axis: str) -> list[str | None]:
+    """Return each row's place on an axis of texts; None where it has none."""
+    return [None if value is None else str(value) for value in table.key(axis).tolist()]
+
+
 def lines_of(table: WindowTable, *, artifact: str | None, name: str, heat: NDArray[np.int64]) -> Lines:
     """Return a table of one row a window as lines over time."""
     latencies, ratios = (

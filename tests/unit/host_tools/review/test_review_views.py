@@ -22,9 +22,10 @@ from host_tools.errors import InputError
 from host_tools.review.exports.grafana import dashboard, dashboard_bytes
 from host_tools.review.exports.prometheus import BOUNDS_SECONDS
 from host_tools.review.serve.directory import roll_of
+from host_tools.review.serve.looked import Looked
 from host_tools.review.serve.server import serving
 from host_tools.review.serve.span import Span, named_span, of_ranking, picked_level, span_of
-from host_tools.review.serve.views import Looked, timeline
+from host_tools.review.serve.timeline import timeline_of
 from host_tools.review.store.duckdb_engine import DuckDbEngine
 from host_tools.review.store.opening import open_store, opened
 from host_tools.review.store.telemetry_store import Retention
@@ -365,13 +366,13 @@ def test_the_chart_has_no_holes_between_the_windows_of_devices(window: float, le
     store.write(batch_of(said))
     store.roll_up()
     roll = roll_of(store)
-    found = timeline(store, roll, Looked(span=named_span("1h", newest=roll.newest)))
+    found = timeline_of(store, roll, Looked(span=named_span("1h", newest=roll.newest)))
     assert found.shown.level == level
     seen = np.flatnonzero(found.lines[0].inferences)
     assert np.isfinite(found.lines[0].p50[seen[0] : seen[-1] + 1]).all()
     assert found.lines[0].inferences.sum() == total
     chosen = Looked(span=named_span("1h", newest=roll.newest, level="10"))
-    assert timeline(store, roll, chosen).shown.level == 10, "who asks for a level gets it"
+    assert timeline_of(store, roll, chosen).shown.level == 10, "who asks for a level gets it"
     store.close()
 
 
