@@ -6,7 +6,8 @@ Layout:
 - `digest`: ``sha256:…`` over bytes as received
 - `manifest`, `manifest_codec`: what an artifact is; its canonical JSON
 - `archive`: the ``.ewa`` file: manifest first, every byte accounted for
-- `telemetry`, `telemetry_codec`: what a device says; its flat JSON, by `telemetry_writing` and `telemetry_reading`
+- `telemetry`, `telemetry_codec`: what a device says; its flat JSON, by `telemetry_writing` and `telemetry_reading`,
+  which has `envelope_reading` and `measurement_reading` below it; `telemetry_bounds` says how much a message may have
 - `desired`: what a signed repository says a device shall run
 - `units`: what the numbers mean
 - `topics`: where it is said

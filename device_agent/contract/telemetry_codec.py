@@ -16,10 +16,11 @@ from __future__ import annotations
 from typing import TypeVar, cast
 
 from device_agent.contract.document import read_document, write_document
+from device_agent.contract.envelope_reading import envelope_of
 from device_agent.contract.errors import ContractError
 from device_agent.contract.fields import Fields
 from device_agent.contract.telemetry import Envelope, Message
-from device_agent.contract.telemetry_reading import READERS, envelope_of
+from device_agent.contract.telemetry_reading import READERS
 from device_agent.contract.telemetry_writing import document_of
 
 MAX_MESSAGE_BYTES = 1 << 20

@@ -23,8 +23,8 @@ from device_agent.contract.telemetry import (
     SystemSample,
     ThermalSample,
 )
+from device_agent.contract.telemetry_bounds import MAX_MODELS
 from device_agent.contract.telemetry_codec import decode
-from device_agent.contract.telemetry_reading import MAX_MODELS
 from host_tools.review.boot_clock import BootClock
 from host_tools.review.message_numbers import MessageNumbers
 from host_tools.review.wire_text import harmless, harmless_message

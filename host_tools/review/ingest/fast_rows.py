@@ -21,8 +21,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from device_agent.contract import units
 from device_agent.contract.fields import MAX_TEXT
 from device_agent.contract.telemetry import INPUT_BUCKETS
-from device_agent.contract.telemetry_codec import MAX_MESSAGE_BYTES
-from device_agent.contract.telemetry_reading import (
+from device_agent.contract.telemetry_bounds import (
     COUNT_MAX,
     MAX_BUCKETS,
     MAX_INPUTS,
@@ -30,6 +29,7 @@ from device_agent.contract.telemetry_reading import (
     MAX_READINGS,
     MAX_VALUES,
 )
+from device_agent.contract.telemetry_codec import MAX_MESSAGE_BYTES
 from device_agent.contract.telemetry_writing import TIME_MAX
 from host_tools.review.ingest.rows import (
     SYSTEM_LATER,
