@@ -18,6 +18,8 @@ Layout, in the order of the work:
 - ``qparams.py``            pure arithmetic of scales and zero points
 - ``check.py``              every promise of a plan, verified
 - ``plan_file.py``          ``plan.json``
+- ``plan_tables.py``        what stands in it of a node, a tensor, an edge
+- ``plan_reader.py``        the same, read and checked
 - ``explain.py``            a plan as text
 - ``disjoint_sets.py``      names that belong together
 - ``quantization_plan.py``  the types

@@ -19,7 +19,8 @@ from host_tools.model.topology import constant
 from host_tools.observe import open_data
 from host_tools.observe.observer import observe
 from host_tools.plan import check
-from host_tools.plan.plan_file import PlanFileError, decode, encode
+from host_tools.plan.plan_file import decode, encode
+from host_tools.plan.plan_reader import PlanFileError
 from host_tools.plan.planner import plan
 from host_tools.progress import Silent
 from host_tools.recipe import Recipe

@@ -15,7 +15,8 @@ from host_tools.lower.lowering import lower
 from host_tools.plan.check import PlanError, check
 from host_tools.plan.codebooks import looked_up
 from host_tools.plan.explain import explain
-from host_tools.plan.plan_file import PlanFileError, decode, encode
+from host_tools.plan.plan_file import decode, encode
+from host_tools.plan.plan_reader import PlanFileError
 from host_tools.plan.planned_values import with_planned_values, with_stored_weights
 from host_tools.plan.uncalibrated import plan_uncalibrated
 from host_tools.recipe import KeepFloat, Recipe

@@ -17,7 +17,8 @@ from host_tools.errors import CapabilityError, LoweringError
 from host_tools.plan.check import PlanError, check
 from host_tools.plan.explain import explain
 from host_tools.plan.float16 import LARGEST, rounded
-from host_tools.plan.plan_file import PlanFileError, decode, encode
+from host_tools.plan.plan_file import decode, encode
+from host_tools.plan.plan_reader import PlanFileError
 from host_tools.plan.planned_values import with_planned_values, with_stored_weights
 from host_tools.plan.uncalibrated import plan_uncalibrated
 from host_tools.recipe import KeepFloat, Recipe

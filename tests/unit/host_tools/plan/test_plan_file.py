@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from device_agent.contract.errors import EdgewrightError, SchemaVersionError
 from host_tools.plan.explain import described, explain
-from host_tools.plan.plan_file import PlanFileError, decode, encode
+from host_tools.plan.plan_file import decode, encode
+from host_tools.plan.plan_reader import PlanFileError
 from host_tools.recipe import Recipe
 from tests.unit.host_tools.plan.plan_models import branches, gated, planned, residual
 

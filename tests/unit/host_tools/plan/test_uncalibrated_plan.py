@@ -10,7 +10,8 @@ import pytest
 
 from host_tools.plan.check import PlanError, check
 from host_tools.plan.explain import explain
-from host_tools.plan.plan_file import PlanFileError, decode, encode
+from host_tools.plan.plan_file import decode, encode
+from host_tools.plan.plan_reader import PlanFileError
 from host_tools.plan.quantization_plan import NO_DATA_DIGEST
 from host_tools.plan.uncalibrated import plan_uncalibrated
 from host_tools.recipe import KeepFloat, Recipe, RecipeError, parse_recipe
