@@ -17,6 +17,8 @@ Layout, in the order of the work:
 - ``assembly.py``           the entries, each with its reason
 - ``qparams.py``            pure arithmetic of scales and zero points
 - ``check.py``              every promise of a plan, verified
+- ``checked_plan.py``       a plan beside the model and the target that it is judged by
+- ``check_nodes.py``, ``check_values.py``, ``check_arithmetic.py``  the promises, by what they are of
 - ``plan_file.py``          ``plan.json``
 - ``plan_tables.py``        what stands in it of a node, a tensor, an edge
 - ``plan_reader.py``        the same, read and checked
