@@ -28,7 +28,7 @@ from host_tools.model.topology import bias_of, constant, constant_weight, named,
 from host_tools.packing import packed
 from host_tools.plan.clustering import nearest
 from host_tools.plan.codes import codes_of
-from host_tools.plan.uncalibrated import summed_axis
+from host_tools.plan.uncalibrated_weights import summed_axis
 from host_tools.plan.weight_groups import bits_of
 
 if TYPE_CHECKING:

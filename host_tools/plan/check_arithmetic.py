@@ -55,7 +55,7 @@ def broken_arithmetic(checked: CheckedPlan) -> Iterator[str]:
         seen = [one for one in sources if one is not None]
         written = [one for one in results if one is not None]
         if len(seen) != len(sources) or len(written) != len(results):
-            continue  # said by values()
+            continue  # said by `broken_values`
         yield from _widths(checked, name, node, seen)
         yield from _shared(checked, name, node, last, seen, written)
         if weight_of(node) is not None and node.op_type in WEIGHTED:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from host_tools.model.topology import constant_weight, named, shape_of
 from host_tools.plan.codes import group_grid
 from host_tools.plan.qparams import SMALLEST_SCALE
-from host_tools.plan.uncalibrated import summed_axis
+from host_tools.plan.uncalibrated_weights import summed_axis
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from host_tools.model.topology import constant_weight, named, shape_of
-from host_tools.plan.uncalibrated import summed_axis
+from host_tools.plan.uncalibrated_weights import summed_axis
 
 if TYPE_CHECKING:
     from host_tools.model.topology import Network
