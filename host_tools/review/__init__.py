@@ -12,8 +12,12 @@ Layout:
     power.py           watts of what sensors say: rails, batteries, energy counters
     analysis/          findings: A against B, changes, drift, devices that need care; pure
     simulation/        fleets that never were, with a truth that is known
-    watch.py           the live view in the terminal
+    watch.py           the live view in the terminal, of all devices
+    device_lines.py      the lines of one
+    fitted_text.py       text that fits
+    device_numbers.py  numbers as people read them
     telemetry_page.py  the page of latency, throughput, temperature and power over time
+    telemetry_charts.py  its charts
     ingest/            from the broker to the store, without loss
     store/             what was said, by windows, in DuckDB or ClickHouse
     analysis/          windows go in, findings come out; pure

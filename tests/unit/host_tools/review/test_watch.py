@@ -9,8 +9,10 @@ import time
 import pytest
 from rich.console import Console
 
+from host_tools.review.device_lines import sparkline
+from host_tools.review.device_numbers import hottest_celsius, latest_pss_bytes, short
 from host_tools.review.history import History
-from host_tools.review.watch import hottest_celsius, latest_pss_bytes, live_table, short, sparkline
+from host_tools.review.watch import live_table
 from tests.unit.host_tools.review.telemetry_messages import (
     battery_watts,
     birth,
