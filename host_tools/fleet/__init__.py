@@ -7,6 +7,7 @@ Layout:
     field/       what touches devices: signed desired states out, their telemetry in, certificates
     store/       the records in SQL
     service.py   orders of people, reports of devices, and the rounds that make rollouts go on
+    rollout_rounds.py  one rollout, brought as far as it can be brought now
     carrying_out.py  what a change of a rollout asks for, stored with it: jobs, effects, audit
     inventory.py     what people and the authority do with devices, likewise
     outside.py       what the service needs of the world, as protocols

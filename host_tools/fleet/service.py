@@ -15,39 +15,29 @@ from typing import TYPE_CHECKING, Final
 
 from device_agent.contract.errors import EdgewrightError
 from host_tools.errors import ConflictError, InputError, StaleError
-from host_tools.fleet.carrying_out import carry_out, counts_of, make_jobs
+from host_tools.fleet.carrying_out import carry_out
 from host_tools.fleet.effect_runner import EffectRunner
 from host_tools.fleet.inventory import MOST_DEVICES
 from host_tools.fleet.outside import nothing_measured
 from host_tools.fleet.pinning import require_not_pinned
 from host_tools.fleet.records import Rollout, StageProgress
 from host_tools.fleet.rollout import orders
-from host_tools.fleet.rollout.jobs import Observation, expire, observe
-from host_tools.fleet.rollout.machine import advance
-from host_tools.fleet.rollout.stage_end import unavailable
-from host_tools.fleet.rollout.steps import OfferTo
-from host_tools.fleet.rollout.wanted import last_begun
+from host_tools.fleet.rollout.jobs import Observation, observe
+from host_tools.fleet.rollout_rounds import RolloutRounds
 from host_tools.fleet.store.devices import DeviceFilter
 from host_tools.fleet.store.rollouts import OCCUPYING
-from host_tools.fleet.whereabouts import CLOCKS_APART_SECONDS, Whereabouts
+from host_tools.fleet.whereabouts import Whereabouts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from host_tools.fleet.outside import Enrolment, Field, Findings
-    from host_tools.fleet.records import (
-        GateFinding,
-        Job,
-        JobCounts,
-        Release,
-        RolloutPlan,
-    )
+    from host_tools.fleet.records import Job, Release, RolloutPlan
     from host_tools.fleet.rollout.steps import Advance
     from host_tools.fleet.store.devices import DeviceReport
     from host_tools.fleet.store.fleet_store import FleetBook, FleetStore
 
 _LOG: Final = logging.getLogger("edgewright.fleet")
-_LATE_AT_ONCE: Final = 1_000
 _FRESH_SECONDS: Final = 600.0
 _ENROLLED_SECONDS: Final = 10.0
 
@@ -98,15 +88,12 @@ class FleetService:
         self.store = store
         self.enrolment = enrolment
         self._field = field
-        self._findings = findings
         self._whereabouts = Whereabouts(store, field, enrolment, most_devices=most_devices)
         self._effects = EffectRunner(store, field, enrolment, take_pins=self._whereabouts.take_pins)
         self.devices_known = 0
         self.leads: bool | None = None
         self._wake = threading.Event()
-        self._placed: dict[str, float] = {}
-        self._told: dict[str, Sequence[JobCounts]] = {}
-        self._unlooked: dict[str, str] = {}
+        self._rounds = RolloutRounds(store, findings, wake=self._wake.set)
 
     def create(self, plan: RolloutPlan, *, actor: str) -> Rollout:
         """Plan a rollout: a draft, until it is submitted.
@@ -253,7 +240,7 @@ class FleetService:
             releases = {one.plan.id: book.releases.get(one.plan.release) for one in going}
         for rollout in going:
             try:
-                self._go_on(rollout, releases[rollout.plan.id])
+                self._rounds.go_on(rollout, releases[rollout.plan.id])
             except EdgewrightError as error:
                 _LOG.warning("rollout %s waits: %s", rollout.plan.id, error)
             except Exception:  # noqa: BLE001
@@ -267,65 +254,6 @@ class FleetService:
             EdgewrightError: The authority or the store cannot be read.
         """
         self._whereabouts.take_enrolled()
-
-    def _go_on(self, seen: Rollout, release: Release) -> None:
-        # What stopped a rollout stays told while it is taken back.
-        gated = bool(seen.plan.gates) and last_begun(seen) is not None and seen.state != "rolling_back"
-        findings = self._look(seen, release) if gated else ()
-        with self.store.writing() as book:
-            rollout = book.rollouts.get(seen.plan.id)
-            if rollout.state not in OCCUPYING:
-                return
-            has_begun = self._bring_up_to_date(book, rollout, release)
-            counts = counts_of(book, rollout)
-            if gated and tuple(findings) != book.rollouts.findings(rollout.plan.id):
-                book.rollouts.find_out(rollout.plan.id, findings)
-            following = advance(rollout, counts, findings, book.now_seconds)
-            has_begun = has_begun or any(isinstance(step, OfferTo) for step in following.steps)
-            if following.rollout != rollout or following.steps or following.said:
-                carry_out(book, rollout, following, actor="server")
-                self._wake.set()
-            if counts != self._told.get(rollout.plan.id):
-                _tell_counts(book, rollout, counts)
-        # Only what was stored is remembered.
-        self._told[rollout.plan.id] = counts
-        if has_begun:
-            self._placed[rollout.plan.id] = book.now_seconds - CLOCKS_APART_SECONDS
-
-    def _look(self, rollout: Rollout, release: Release) -> Sequence[GateFinding]:
-        """Ask what the gates find. Telemetry that is away lets no stage pass, and keeps no job from its end and no stop from its time."""
-        try:
-            found = self._findings(rollout, release, self.store.wall_seconds())
-        except EdgewrightError as error:
-            why = str(error.args[0])[:500]
-            if self._unlooked.get(rollout.plan.id) != why:  # once, not every round
-                _LOG.warning("the gates of rollout %s cannot be looked at: %s", rollout.plan.id, error)
-            self._unlooked[rollout.plan.id] = why
-            return unavailable(rollout.plan.gates, why)
-        self._unlooked.pop(rollout.plan.id, None)
-        return found
-
-    def _bring_up_to_date(self, book: FleetBook, rollout: Rollout, release: Release) -> bool:
-        """End the jobs whose time is over, and give new members theirs; return whether members were looked at."""
-        has_begun = rollout.state != "rolling_back" and last_begun(rollout) is not None
-        if has_begun:
-            since = self._placed.get(rollout.plan.id, 0.0)
-            make_jobs(book, rollout, release, placed_since_seconds=since)
-        while late := book.jobs.late(rollout.plan, book.now_seconds, limit=_LATE_AT_ONCE):
-            ended = [
-                expire(
-                    one.job,
-                    rollout.plan,
-                    running=one.running,
-                    last_seen_seconds=one.last_seen_seconds,
-                    now_seconds=book.now_seconds,
-                )
-                for one in late
-            ]
-            book.jobs.put(ended)
-            if any(job == one.job for job, one in zip(ended, late, strict=True)):
-                break  # the last bit of a second: it is over in the next round
-        return has_begun
 
 
 def _check_named(book: FleetBook, rollout: Rollout) -> None:
@@ -341,11 +269,3 @@ def _check_named(book: FleetBook, rollout: Rollout) -> None:
                     hint="Correct the plan, or make the device known: edgewright fleet devices import.",
                 )
             require_not_pinned(book, name, what=f"rollout {plan.id}: stage {stage.name}")
-
-
-def _tell_counts(book: FleetBook, rollout: Rollout, counts: Sequence[JobCounts]) -> None:
-    totals = {
-        what: sum(getattr(one, what) for one in counts)
-        for what in ("total", "open", "absent", "succeeded", "failed", "canceled")
-    }
-    book.changes.tell(book.now_seconds, "jobs", f"rollout/{rollout.plan.id}", totals)
