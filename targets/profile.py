@@ -35,6 +35,7 @@ CLUSTERED: tuple[PlanPrecision, ...] = ("weights-kmeans8", "weights-kmeans4")
 LARGEST_GROUP = 1 << 16
 """Weights that one scale may serve."""
 ZeroPointRule = Literal["symmetric", "midpoint", "asymmetric"]
+ZERO_POINTS: tuple[ZeroPointRule, ...] = get_args(ZeroPointRule)
 ScaleKind = Literal["float32", "power_of_two"]
 Rounding = Literal["half_even", "half_up", "half_away_from_zero"]
 Fallback = Literal["float32", "float16", "refuse"]
