@@ -13,7 +13,7 @@ Layout, in the order of the flow:
     review/           telemetry from the field
     pages/            HTML pages and charts
     cli/              the command `edgewright`
-    recipe.py         what the user asks for
+    recipe.py         what the user asks for; recipe_values.py and recipe_agreement.py say what is refused
     typed_json.py     read JSON as the types that it was written from
     errors.py         the errors, by who can act
 """

@@ -7,14 +7,25 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal, NoReturn, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
-from host_tools.errors import InputError
 from host_tools.plan.quantization_plan import FloatType, Method
-from targets.profile import GROUPED, LARGEST_GROUP, PLAN_PRECISIONS, PlanPrecision
+from host_tools.recipe_agreement import require_agreement
+from host_tools.recipe_values import (
+    RecipeError,
+    as_boolean,
+    as_names,
+    as_number,
+    as_range,
+    as_share,
+    as_table,
+    one_of,
+    refuse,
+    require_keys,
+)
+from targets.profile import LARGEST_GROUP, PLAN_PRECISIONS, PlanPrecision
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -22,6 +33,7 @@ else:
     import tomli as tomllib
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 SCHEMA_MAJOR = 1
@@ -64,13 +76,6 @@ _KEYS = (
 )
 _MAX_BYTES = 1 << 20
 _MAX_DIGITS = 18
-_LARGEST = sys.float_info.max
-
-
-class RecipeError(InputError):
-    """A recipe is wrong or names a node, operator or tensor that the model lacks; the message names file and key."""
-
-    code = "recipe"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,38 +237,38 @@ def recipe_from(document: object, *, where: str) -> Recipe:
     Raises:
         RecipeError: A value is of the wrong type or out of its range, a key is unknown, or the major version is newer.
     """
-    table = _table(document, where, "recipe")
+    table = as_table(document, where, "recipe")
     version = table.get("schema_version", _SCHEMA_VERSION)
     if (
         _minor_version(version, where) <= SCHEMA_MINOR
     ):  # a newer minor version may have keys that are not known here
-        _require_keys(table, _KEYS, where, "")
-    keep = _table(table.get("keep_float", {}), where, "keep_float")
-    _require_keys(keep, ("ops", "nodes"), where, "keep_float")
-    widen = _table(table.get("widen", {}), where, "widen")
-    _require_keys(widen, ("ops", "nodes"), where, "widen")
-    tensors = _table(table.get("tensors", {}), where, "tensors")
+        require_keys(table, _KEYS, where, "")
+    keep = as_table(table.get("keep_float", {}), where, "keep_float")
+    require_keys(keep, ("ops", "nodes"), where, "keep_float")
+    widen = as_table(table.get("widen", {}), where, "widen")
+    require_keys(widen, ("ops", "nodes"), where, "widen")
+    tensors = as_table(table.get("tensors", {}), where, "tensors")
     recipe = Recipe(
-        precision=_precision(table.get("precision", "int8"), where),
+        precision=one_of(table.get("precision", "int8"), PLAN_PRECISIONS, where, "precision"),
         group=_group(table.get("group"), where),
-        rounding=_rounding(table.get("rounding", "nearest"), where),
-        scaling=_scaling(table.get("scaling", "none"), where),
-        float_weights=_float_type(table.get("float_weights", "float32"), where, "float_weights"),
+        rounding=one_of(table.get("rounding", "nearest"), ROUNDING_METHODS, where, "rounding"),
+        scaling=one_of(table.get("scaling", "none"), SCALING_METHODS, where, "scaling"),
+        float_weights=one_of(table.get("float_weights", "float32"), FLOAT_TYPES, where, "float_weights"),
         method=_method(table.get("method"), where, "method"),
         percentile=_percentile(table.get("percentile", _DEFAULT_PERCENTILE), where),
-        bias_correction=_boolean(table.get("bias_correction", True), where, "bias_correction"),
+        bias_correction=as_boolean(table.get("bias_correction", True), where, "bias_correction"),
         equalization=_choice(table.get("equalization"), where, "equalization"),
-        channel_splitting=_share(table.get("channel_splitting"), where, "channel_splitting"),
+        channel_splitting=as_share(table.get("channel_splitting"), where, "channel_splitting"),
         reconstruction=_choice(table.get("reconstruction"), where, "reconstruction"),
         mixed_precision=_choice(table.get("mixed_precision"), where, "mixed_precision"),
-        spared=_spared(table.get("spared", "latency"), where),
+        spared=one_of(table.get("spared", "latency"), SPARED, where, "spared"),
         keep_float=KeepFloat(
-            ops=_names(keep.get("ops", []), where, "keep_float.ops"),
-            nodes=_names(keep.get("nodes", []), where, "keep_float.nodes"),
+            ops=as_names(keep.get("ops", []), where, "keep_float.ops"),
+            nodes=as_names(keep.get("nodes", []), where, "keep_float.nodes"),
         ),
         widen=Widen(
-            ops=_names(widen.get("ops", []), where, "widen.ops"),
-            nodes=_names(widen.get("nodes", []), where, "widen.nodes"),
+            ops=as_names(widen.get("ops", []), where, "widen.ops"),
+            nodes=as_names(widen.get("nodes", []), where, "widen.nodes"),
         ),
         tensors={name: _override(entry, where, f"tensors.{name}") for name, entry in tensors.items()},
         extra={key: value for key, value in table.items() if key not in _KEYS},
@@ -271,52 +276,6 @@ def recipe_from(document: object, *, where: str) -> Recipe:
     )
     require_agreement(recipe, where=where)
     return recipe
-
-
-def require_agreement(recipe: Recipe, *, where: str) -> None:
-    """Check that a recipe asks for nothing that its precision cannot have.
-
-    Raises:
-        RecipeError: It does; the message names the keys.
-    """
-    if recipe.rounding != "nearest" and recipe.precision not in GROUPED:
-        raise RecipeError(
-            f"{where}: rounding: {recipe.rounding} is for {' and '.join(GROUPED)}, got precision {recipe.precision}.",
-            hint="Leave rounding out: precision int8 reconstructs its weights by itself.",
-        )
-    if recipe.scaling != "none" and recipe.precision not in GROUPED:
-        raise RecipeError(
-            f"{where}: scaling: {recipe.scaling} is for {' and '.join(GROUPED)}, got precision {recipe.precision}.",
-            hint="Leave scaling out: precision int8 has equalization.",
-        )
-    if recipe.precision == "int8":
-        if recipe.group is not None:
-            raise RecipeError(
-                f"{where}: group: precision int8 has no groups, got {recipe.group}.",
-                hint="Leave group out, or ask for weights-int4.",
-            )
-        return
-    asked = {
-        "method": recipe.method,
-        "equalization": recipe.equalization,
-        "channel_splitting": recipe.channel_splitting,
-        "reconstruction": recipe.reconstruction,
-        "mixed_precision": recipe.mixed_precision,
-        "widen": recipe.widen.ops | recipe.widen.nodes or None,
-        "tensors": recipe.tensors or None,
-    }
-    vain = [key for key, value in asked.items() if value not in (None, False)]
-    if vain:
-        raise RecipeError(
-            f"{where}: {', '.join(vain)}: for precision int8 only; precision {recipe.precision} plans no activation.",
-            hint="Leave them out, or leave precision out.",
-        )
-    if recipe.group is not None and recipe.precision not in GROUPED:
-        why = "has one scale an output channel" if recipe.precision == "int8-dynamic" else "has no scales"
-        raise RecipeError(
-            f"{where}: group: precision {recipe.precision} {why}, got {recipe.group}.",
-            hint=f"Leave group out, or ask for {' or '.join(GROUPED)}.",
-        )
 
 
 def encode(recipe: Recipe) -> bytes:
@@ -354,27 +313,11 @@ def _document(recipe: Recipe) -> dict[str, object]:
     }
 
 
-def _refuse(where: str, key: str, expected: str, got: object) -> NoReturn:
-    raise RecipeError(f"{where}: {key}: expected {expected}, got {got!r}.")
-
-
-def _table(value: object, where: str, key: str) -> Mapping[str, object]:
-    if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
-        _refuse(where, key, "a table", value)
-    return value
-
-
-def _require_keys(table: Mapping[str, object], known: tuple[str, ...], where: str, key: str) -> None:
-    for name in table:
-        if name not in known:
-            _refuse(where, f"{key}.{name}" if key else name, f"one of the keys {', '.join(known)}", name)
-
-
 def _minor_version(value: object, where: str) -> int:
     """Return the minor part of a version whose major part is known here."""
     major, dot, minor = value.partition(".") if isinstance(value, str) else ("", "", "")
     if not (major.isdecimal() and minor.isdecimal() and dot) or len(major + minor) > _MAX_DIGITS:
-        _refuse(where, "schema_version", 'a version such as "1.0"', value)
+        refuse(where, "schema_version", 'a version such as "1.0"', value)
     if int(major) != SCHEMA_MAJOR:
         raise RecipeError(
             f"{where}: schema_version: this reader knows recipes of version {SCHEMA_MAJOR}, got {value}.",
@@ -383,113 +326,33 @@ def _minor_version(value: object, where: str) -> int:
     return int(minor)
 
 
-def _boolean(value: object, where: str, key: str) -> bool:
-    if not isinstance(value, bool):
-        _refuse(where, key, "true or false", value)
-    return value
-
-
-def _precision(value: object, where: str) -> PlanPrecision:
-    for precision in PLAN_PRECISIONS:
-        if precision == value:
-            return precision
-    _refuse(where, "precision", f"one of {', '.join(PLAN_PRECISIONS)}", value)
-
-
 def _group(value: object, where: str) -> int | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= LARGEST_GROUP:
-        _refuse(where, "group", f"a whole number from 0 to {LARGEST_GROUP}", value)
+        refuse(where, "group", f"a whole number from 0 to {LARGEST_GROUP}", value)
     return value
 
 
-def _rounding(value: object, where: str) -> RoundingMethod:
-    for rounding in ROUNDING_METHODS:
-        if rounding == value:
-            return rounding
-    _refuse(where, "rounding", f"one of {', '.join(ROUNDING_METHODS)}", value)
-
-
-def _scaling(value: object, where: str) -> ScalingMethod:
-    for scaling in SCALING_METHODS:
-        if scaling == value:
-            return scaling
-    _refuse(where, "scaling", f"one of {', '.join(SCALING_METHODS)}", value)
-
-
-def _float_type(value: object, where: str, key: str) -> FloatType:
-    for kind in FLOAT_TYPES:
-        if kind == value:
-            return kind
-    _refuse(where, key, f"one of {', '.join(FLOAT_TYPES)}", value)
-
-
-def _spared(value: object, where: str) -> Spared:
-    for spared in SPARED:
-        if spared == value:
-            return spared
-    _refuse(where, "spared", f"one of {', '.join(SPARED)}", value)
-
-
-def _choice(value: object, where: str, key: str) -> bool | None:
-    return None if value is None else _boolean(value, where, key)
-
-
-def _number(value: object, where: str, key: str) -> float:
-    # The comparison also refuses NaN, and whole numbers beyond any float.
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not -_LARGEST <= value <= _LARGEST:
-        _refuse(where, key, "a finite number", value)
-    return float(value)
-
-
-def _share(value: object, where: str, key: str) -> float | None:
-    if value is None:
-        return None
-    number = _number(value, where, key)
-    if not 0.0 < number <= 1.0:
-        _refuse(where, key, "above 0 and at most 1", value)
-    return number
-
-
 def _percentile(value: object, where: str) -> float:
-    number = _number(value, where, "percentile")
+    number = as_number(value, where, "percentile")
     if not 50.0 < number <= 100.0:
-        _refuse(where, "percentile", "above 50 and at most 100", value)
+        refuse(where, "percentile", "above 50 and at most 100", value)
     return number
 
 
 def _method(value: object, where: str, key: str) -> Method | None:
-    if value is None:
-        return None
-    for method in METHODS:
-        if method == value:
-            return method
-    _refuse(where, key, f"one of {', '.join(METHODS)}", value)
-
-
-def _names(value: object, where: str, key: str) -> frozenset[str]:
-    if not isinstance(value, (list, tuple)):
-        _refuse(where, key, "a list of names", value)
-    names = [name for name in value if isinstance(name, str) and name]
-    if len(names) != len(value):
-        _refuse(where, key, "a list of names", value)
-    return frozenset(names)
+    return None if value is None else one_of(value, METHODS, where, key)
 
 
 def _override(value: object, where: str, key: str) -> TensorOverride:
-    table = _table(value, where, key)
-    _require_keys(table, ("range", "method"), where, key)
+    table = as_table(value, where, key)
+    require_keys(table, ("range", "method"), where, key)
     return TensorOverride(
-        range=_range(table["range"], where, f"{key}.range") if "range" in table else None,
+        range=as_range(table["range"], where, f"{key}.range") if "range" in table else None,
         method=_method(table.get("method"), where, f"{key}.method"),
     )
 
 
-def _range(value: object, where: str, key: str) -> tuple[float, float]:
-    if not isinstance(value, (list, tuple)) or len(value) != 2:
-        _refuse(where, key, "[low, high]", value)
-    low, high = (_number(number, where, key) for number in value)
-    if not low < high:
-        _refuse(where, key, "low < high", value)
-    return low, high
+def _choice(value: object, where: str, key: str) -> bool | None:
+    return None if value is None else as_boolean(value, where, key)

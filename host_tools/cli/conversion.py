@@ -18,7 +18,8 @@ from host_tools.mixed_precision import Goal
 from host_tools.pipeline import convert
 from host_tools.plan.explain import explain
 from host_tools.plan.plan_file import decode as decode_plan
-from host_tools.recipe import Recipe, require_agreement
+from host_tools.recipe import Recipe
+from host_tools.recipe_agreement import require_agreement
 from host_tools.verify.verification_report import Budget
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from host_tools.plan.revisions import Revisions
 from host_tools.plan.settling import Settlement
 from host_tools.plan.uneven_outputs import can_run_in_float, uneven_outputs
 from host_tools.plan.weights import WeightChoice, choose_weight
-from host_tools.recipe import RecipeError
+from host_tools.recipe_values import RecipeError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

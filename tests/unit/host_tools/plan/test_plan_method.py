@@ -9,7 +9,8 @@ import pytest
 
 from host_tools.errors import StatisticsError
 from host_tools.plan.planner import plan
-from host_tools.recipe import KeepFloat, Recipe, RecipeError, TensorOverride
+from host_tools.recipe import KeepFloat, Recipe, TensorOverride
+from host_tools.recipe_values import RecipeError
 from targets import catalog
 from tests.unit.host_tools.plan.plan_models import conv_relu, planned, profile, residual, statistics, values
 

@@ -14,13 +14,13 @@ from host_tools.recipe import (
     SPARED,
     KeepFloat,
     Recipe,
-    RecipeError,
     TensorOverride,
     Widen,
     encode,
     parse_recipe,
     recipe_from,
 )
+from host_tools.recipe_values import RecipeError
 
 TOML = b"""
 schema_version = "1.7"

@@ -9,7 +9,8 @@ import pytest
 from host_tools.errors import CapabilityError
 from host_tools.plan.check import PlanError, check
 from host_tools.plan.explain import explain
-from host_tools.recipe import KeepFloat, Recipe, RecipeError, Widen
+from host_tools.recipe import KeepFloat, Recipe, Widen
+from host_tools.recipe_values import RecipeError
 from targets import catalog
 from tests.unit.host_tools.plan.plan_models import (
     branches,
