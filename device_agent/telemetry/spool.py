@@ -20,17 +20,16 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from device_agent.contract.errors import StorageError
+from device_agent.telemetry.eviction import choose_to_drop
+from device_agent.telemetry.loss import Loss, LossCounts
+from device_agent.telemetry.spool_file import Notice, file_id, in_memory, set_aside
 from device_agent.telemetry.store import CorruptStoreError, Kind, SpooledMessage, Store, StoreLockedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from pathlib import Path
-
-_DROPPED_FIRST: Final = (Kind.RESULT, Kind.MEASUREMENT, Kind.EVENT)
-_EVICTION_PAGE_ROWS: Final = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,36 +48,6 @@ class SpoolLimits:
     max_rows: int
     memory_max_bytes: int
     batch_rows: int = 64
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Loss:
-    """How many messages were lost: dropped because the spool was full, refused by the broker, or too large to be sent.
-
-    States are among them only when they are refused or too large, and are counted as events are.
-    """
-
-    results: int = 0
-    measurements: int = 0
-    events: int = 0
-
-    @property
-    def total(self) -> int:
-        """All kinds together."""
-        return self.results + self.measurements + self.events
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Notice:
-    """Something about the storage that the operator must hear.
-
-    Attributes:
-        code: ``spool_set_aside``, ``spool_in_memory`` or ``spool_on_disk``.
-        message: What happened, with the path.
-    """
-
-    code: str
-    message: str
 
 
 class Spool:
@@ -103,7 +72,7 @@ class Spool:
         self._acknowledged: dict[int, int] = {}
         self._acknowledged_on_disk: list[int] = []
         self._cursor: dict[Kind, int] = dict.fromkeys(Kind, 0)
-        self._lost: dict[str, int] = {}
+        self._loss = LossCounts()
         self._not_handed_out: set[str] = set()
         self._replaced_in_memory: set[str] = set()
         self._counters_read = False
@@ -141,17 +110,12 @@ class Spool:
     @property
     def lost_total(self) -> Loss:
         """Everything lost since the file was begun."""
-        return self._loss("lost")
+        return self._loss.lost
 
     @property
     def unreported_loss(self) -> Loss:
         """Lost and not yet told by `loss_reported`."""
-        lost, told = self._loss("lost"), self._loss("told")
-        return Loss(
-            results=lost.results - told.results,
-            measurements=lost.measurements - told.measurements,
-            events=lost.events - told.events,
-        )
+        return self._loss.unreported
 
     def holds_unsent_state(self, topic: str) -> bool:
         """Whether the newest state of ``topic`` that was appended here has never been handed out, so that nobody can know it."""
@@ -220,9 +184,7 @@ class Spool:
 
     def count_loss(self, kind: Kind, *, tell: bool = True) -> None:
         """Count a message that was lost outside of the spool; without ``tell`` no event will tell of it."""
-        name = _counted_as(kind)
-        for prefix in ("lost",) if tell else ("lost", "told"):
-            self._lost[f"{prefix}_{name}"] = self._lost.get(f"{prefix}_{name}", 0) + 1
+        self._loss.count(kind, tell=tell)
 
     def release(self) -> None:
         """The connection is gone: everything taken and not acknowledged may be taken again."""
@@ -231,12 +193,7 @@ class Spool:
 
     def loss_reported(self, loss: Loss) -> None:
         """``loss`` now stands in a message of the spool."""
-        for kind, count in (
-            ("result", loss.results),
-            ("measurement", loss.measurements),
-            ("event", loss.events),
-        ):
-            self._lost[f"told_{kind}"] = self._lost.get(f"told_{kind}", 0) + count
+        self._loss.told(loss)
 
     def notices(self) -> tuple[Notice, ...]:
         """Return what happened to the storage since the last call."""
@@ -250,7 +207,7 @@ class Spool:
             Whether messages reach the disk now.
         """
         was_on_disk = self._on_disk
-        if was_on_disk and self._file_id == _file_id(self._path):
+        if was_on_disk and self._file_id == file_id(self._path):
             return True
         self.commit()
         if self._taken:
@@ -265,7 +222,7 @@ class Spool:
                 raise
         except CorruptStoreError as error:
             with contextlib.suppress(OSError):
-                self._set_aside(error)  # makes way for the next attempt
+                self._notices.append(set_aside(self._path, error))  # makes way for the next attempt
             return False
         except (StorageError, StoreLockedError, OSError):
             return False
@@ -299,14 +256,14 @@ class Spool:
             return self._opened()
         except CorruptStoreError as error:
             try:
-                self._set_aside(error)
+                self._notices.append(set_aside(self._path, error))
                 return self._opened()
             except (StorageError, OSError) as second:
                 failure: Exception = second
         except (StorageError, OSError) as error:
             failure = error
         self._on_disk = False
-        self._notices.append(_in_memory(self._path, failure))
+        self._notices.append(in_memory(self._path, failure))
         return Store(None)
 
     def _opened(self) -> Store:
@@ -314,26 +271,12 @@ class Spool:
         store = Store(self._path)
         try:
             self._rows, self._bytes, self._last_id = store.totals()
-            self._lost, self._counters_read = store.counters(), True
-            self._file_id = _file_id(self._path)
+            self._loss, self._counters_read = LossCounts(store.counters()), True
+            self._file_id = file_id(self._path)
         except StorageError:
             store.close()
             raise
         return store
-
-    def _set_aside(self, error: CorruptStoreError) -> None:
-        """Keep the damaged file for a look, one of them at most, and make way for a new one."""
-        aside = self._path.with_name(self._path.name + ".damaged")
-        self._path.replace(aside)
-        for suffix in ("-wal", "-shm", "-journal"):
-            with contextlib.suppress(FileNotFoundError):
-                self._path.with_name(self._path.name + suffix).unlink()
-        self._notices.append(
-            Notice(
-                code="spool_set_aside",
-                message=f"{error} It was set aside as {aside}; the messages in it are lost.",
-            )
-        )
 
     def _fall_back(self, error: StorageError) -> None:
         """Leave a file that failed: a damaged one for a new file, one that cannot be written for memory."""
@@ -347,9 +290,9 @@ class Spool:
             self._stranded_rows = 0
             self._acknowledged.clear()
             try:
-                self._set_aside(error)
+                self._notices.append(set_aside(self._path, error))
                 self._store = Store(self._path)
-                self._file_id = _file_id(self._path)
+                self._file_id = file_id(self._path)
             except (StorageError, StoreLockedError, OSError) as second:
                 failure = second
             else:
@@ -359,7 +302,7 @@ class Spool:
         self._replaced_in_memory |= self._pending_states()
         self._on_disk = False
         self._store = Store(None)
-        self._notices.append(_in_memory(self._path, failure))
+        self._notices.append(in_memory(self._path, failure))
 
     def _move_to(self, disk: Store) -> None:
         """Write what memory holds to ``disk`` and make it the store; if that fails, everything stays as it was.
@@ -381,16 +324,13 @@ class Spool:
         # Ids go on over both stores, unless the disk could not even be read when we started.
         shift = max(0, highest + 1 - min((message.id for message in held), default=highest + 1))
         moved = [replace(message, id=message.id + shift) for message in held]
-        counters = dict(self._lost)
-        if not self._counters_read:
-            for name, count in disk.counters().items():
-                counters[name] = counters.get(name, 0) + count
-        disk.write(add=moved, remove=[*self._acknowledged_on_disk, *stale], counters=counters)
+        loss = self._loss if self._counters_read else self._loss.with_counters(disk.counters())
+        disk.write(add=moved, remove=[*self._acknowledged_on_disk, *stale], counters=loss.counters)
         self._rows, self._bytes, highest = disk.totals()
         self._store.close()
         self._store, self._on_disk, self._stranded_rows = disk, True, 0
-        self._file_id = _file_id(self._path)
-        self._lost, self._counters_read = counters, True
+        self._file_id = file_id(self._path)
+        self._loss, self._counters_read = loss, True
         self._last_id = max(self._last_id + shift, highest)
         self._acknowledged_on_disk.clear()
         self._replaced_in_memory.clear()
@@ -401,16 +341,19 @@ class Spool:
         gone.update((old.id, old.size_bytes) for old in self._replaced_states())
         rows = self._rows + len(self._pending) - len(gone)
         size = self._bytes + self._pending_bytes - sum(gone.values())
-        dropped = self._choose_to_drop(rows, size, gone)
-        counters = dict(self._lost)
-        for kind, _ in dropped.values():
-            key = f"lost_{_counted_as(kind)}"
-            counters[key] = counters.get(key, 0) + 1
+        dropped = choose_to_drop(
+            self._store,
+            self._pending,
+            excess_rows=rows - self._limits.max_rows,
+            excess_bytes=size - self._max_bytes,
+            spared=self._taken.keys() | gone.keys(),  # what is in flight
+        )
+        loss = self._loss.with_lost(kind for kind, _ in dropped.values())
         kept = [message for message in self._pending if message.id not in dropped]
-        self._store.write(add=kept, remove=[*gone, *dropped], counters=counters)
+        self._store.write(add=kept, remove=[*gone, *dropped], counters=loss.counters)
         self._rows = rows - len(dropped)
         self._bytes = size - sum(freed for _, freed in dropped.values())
-        self._lost = counters
+        self._loss = loss
         self._pending, self._pending_bytes = [], 0
         self._acknowledged.clear()
 
@@ -422,29 +365,6 @@ class Spool:
         # One that is in flight arrives before the newer one does: deleting it would only lose it if the link broke.
         return [old for old in stored if old.topic in topics and old.id not in self._taken]
 
-    def _choose_to_drop(self, rows: int, size: int, gone: Iterable[int]) -> dict[int, tuple[Kind, int]]:
-        """Choose the oldest of the least important kinds until the bounds hold; what is in flight is spared."""
-        dropped: dict[int, tuple[Kind, int]] = {}
-        spared = self._taken.keys() | set(gone)
-        for kind in _DROPPED_FIRST:
-            for message_id, freed in self._oldest(kind):
-                if rows <= self._limits.max_rows and size <= self._max_bytes:
-                    return dropped
-                if message_id not in spared:
-                    dropped[message_id] = (kind, freed)
-                    rows, size = rows - 1, size - freed
-        return dropped
-
-    def _oldest(self, kind: Kind) -> Iterable[tuple[int, int]]:
-        """Yield ``(id, size)`` of a kind, oldest first: those in the store, then those that wait."""
-        after = 0
-        while page := self._store.oldest_sizes(kind, after=after, limit=_EVICTION_PAGE_ROWS):
-            yield from page
-            after = page[-1][0]
-        for message in self._pending:
-            if message.kind is kind:
-                yield message.id, message.size_bytes
-
     def _pending_states(self) -> set[str]:
         return {message.topic for message in self._pending if message.kind is Kind.STATE}
 
@@ -454,29 +374,3 @@ class Spool:
             old.size_bytes for old in kept
         )
         self._pending = kept
-
-    def _loss(self, prefix: str) -> Loss:
-        return Loss(
-            results=self._lost.get(f"{prefix}_result", 0),
-            measurements=self._lost.get(f"{prefix}_measurement", 0),
-            events=self._lost.get(f"{prefix}_event", 0),
-        )
-
-
-def _file_id(path: Path) -> tuple[int, int] | None:
-    """Tell a file from another one under its name; None when there is none."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
-
-
-def _counted_as(kind: Kind) -> str:
-    return Kind.EVENT.name.lower() if kind is Kind.STATE else kind.name.lower()
-
-
-def _in_memory(path: Path, error: Exception) -> Notice:
-    return Notice(
-        code="spool_in_memory", message=f"{path}: cannot be written, messages wait in memory: {error}"
-    )

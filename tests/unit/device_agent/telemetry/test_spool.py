@@ -17,7 +17,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from device_agent.telemetry.spool import Loss, Spool, SpoolLimits
+from device_agent.telemetry.loss import Loss
+from device_agent.telemetry.spool import Spool, SpoolLimits
 from device_agent.telemetry.store import Kind, SpooledMessage, StoreLockedError
 
 LIMITS = SpoolLimits(max_bytes=1 << 20, max_rows=1_000, memory_max_bytes=1 << 16)
