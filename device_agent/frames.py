@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING
 
 from device_agent.contract.errors import DeviceError
 from device_agent.contract.preparation import preparation_of
+from device_agent.contract.text import Text
+from device_agent.sources.artifact_text import open_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from device_agent.config import SourceSection
-    from device_agent.contract.manifest import Manifest
+    from device_agent.contract.archive import ArtifactArchive
+    from device_agent.sources.prepare_frame import OpenPreparation
     from device_agent.sources.source import Describe, Source
-    from device_agent.sources.text import TextReader
     from device_agent.telemetry.subscription import Incoming
 
     _Take = Callable[[bytes, Callable[[bytes], None] | None], None]
@@ -49,9 +51,8 @@ class FrameDoor:
 
 def open_source(
     wanted: SourceSection,
-    manifest: Manifest,
+    archive: ArtifactArchive,
     *,
-    text: TextReader | None,
     door: FrameDoor,
     on_refused: Callable[[str], None],
     describe: Describe,
@@ -60,17 +61,20 @@ def open_source(
 
     Args:
         wanted: What is configured.
-        manifest: Of the artifact that will run.
-        text: What reads its texts; None: it takes none.
+        archive: What will run, and says how its frames are prepared.
         door: Where frames from the broker come in.
         on_refused: Told which frame was refused, and why; on the thread that takes frames.
         describe: Writes a result for whoever asked.
 
     Raises:
         DeviceError: It cannot be opened, or needs a library that is not installed.
+        SelfTestError: The artifact's texts are read here to other numbers than on the host.
+        ContractError: Its tokeniser cannot be used.
+        TrustError: It is not what the manifest says.
+        StorageError: The archive cannot be read.
     """
     try:
-        return _opened(wanted, manifest, text=text, door=door, on_refused=on_refused, describe=describe)
+        return _opened(wanted, archive, door=door, on_refused=on_refused, describe=describe)
     except ModuleNotFoundError as error:  # NumPy comes with an engine's library; the null engine has none
         raise DeviceError(
             f"source.kind {wanted.kind!r} needs {error.name}, which is not installed.",
@@ -80,20 +84,19 @@ def open_source(
 
 def _opened(
     wanted: SourceSection,
-    manifest: Manifest,
+    archive: ArtifactArchive,
     *,
-    text: TextReader | None,
     door: FrameDoor,
     on_refused: Callable[[str], None],
     describe: Describe,
 ) -> Source:
-    preparation = text or preparation_of(manifest)
+    manifest = archive.manifest
     if wanted.kind == "mqtt":
         from device_agent.sources.mqtt import MqttSource  # noqa: PLC0415  see the module's docstring
 
         source = MqttSource(
             manifest.inputs,
-            preparation,
+            open_preparation(archive),
             queue_frames=wanted.queue_frames,
             max_frame_bytes=wanted.max_frame_bytes,
             on_refused=on_refused,
@@ -107,7 +110,7 @@ def _opened(
 
         return HttpSource(
             manifest.inputs,
-            preparation,
+            open_preparation(archive),
             address=wanted.http_address,
             port=wanted.http_port,
             queue_frames=wanted.queue_frames,
@@ -134,7 +137,7 @@ def _opened(
         return DirectorySource(
             wanted.path,
             manifest.inputs,
-            preparation,
+            open_preparation(archive),
             loop=wanted.loop,
             watch=wanted.watch,
             on_refused=on_refused,
@@ -146,3 +149,16 @@ def _opened(
     from device_agent.sources.synthetic import SyntheticSource  # noqa: PLC0415  as above
 
     return SyntheticSource(manifest.inputs, as_arrays=manifest.requires.engine != "null")
+
+
+def open_preparation(archive: ArtifactArchive) -> OpenPreparation | None:
+    """Return what an artifact declares of frames, its tokeniser open where they are texts; None: frames are inputs.
+
+    Raises:
+        SelfTestError: Its texts are read here to other numbers than on the host.
+        ContractError: Its tokeniser cannot be used.
+        TrustError: It is not what the manifest says.
+        StorageError: The archive cannot be read.
+    """
+    declared = preparation_of(archive.manifest)
+    return open_text(archive, declared) if isinstance(declared, Text) else declared

@@ -19,7 +19,6 @@ from device_agent.heat.temperature import declared_rules, in_force
 from device_agent.heat.variant import load_stand_in
 from device_agent.inference import InferenceLoop, LoopLimits, Meter, Pace
 from device_agent.memory_budget import MemoryBudget, MemoryBudgetError
-from device_agent.sources.artifact_text import open_text
 from device_agent.startup import load_payload, run_self_test, verify_artifact
 from device_agent.worker import Worker
 
@@ -278,14 +277,13 @@ class ModelRunner:
         self, results: ResultQueue | None, results_of_b: ResultQueue | None
     ) -> occurrences.Occurrence | None:
         if self._source is None:
-            manifest = self._verified().manifest
+            archive = self._verified()
             self._source = open_source(
                 self._config.source,
-                manifest,
-                text=open_text(self._verified()),
+                archive,
                 door=self._door,
                 on_refused=partial(setattr, self, "last_refusal"),
-                describe=Answers(manifest.outputs, self._config.results),
+                describe=Answers(archive.manifest.outputs, self._config.results),
             )
         try:
             ended = self._infer_from(self._source, results, results_of_b)

@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from device_agent.contract.errors import DeviceError, SelfTestError
+from device_agent.contract.preparation import preparation_of
+from device_agent.contract.sound import Sound
+from device_agent.contract.text import Text
 from device_agent.sources.artifact_text import open_text
 
 if TYPE_CHECKING:
     from device_agent.contract.archive import ArtifactArchive
-    from device_agent.contract.sound import Sound, SoundProof
+    from device_agent.contract.sound import SoundProof
 
 
 def require_same_preparation(archive: ArtifactArchive) -> None:
@@ -20,10 +23,11 @@ def require_same_preparation(archive: ArtifactArchive) -> None:
         ContractError: The tokeniser that it brings is none.
         TrustError: A member is not what the manifest says.
     """
-    open_text(archive)  # which reads its texts
-    sound = archive.manifest.sound
-    if sound is not None and sound.proof is not None:
-        _require_same_sound(archive, sound, sound.proof)
+    declared = preparation_of(archive.manifest)
+    if isinstance(declared, Text):
+        open_text(archive, declared)  # which reads its texts
+    elif isinstance(declared, Sound) and declared.proof is not None:
+        _require_same_sound(archive, declared, declared.proof)
 
 
 def _require_same_sound(archive: ArtifactArchive, sound: Sound, proof: SoundProof) -> None:

@@ -112,12 +112,14 @@ class Telemetry:
 
 @contextmanager
 def listening(broker: Broker) -> Iterator[Telemetry]:
-    """Subscribe to all that passes a broker until the block ends.
+    """Subscribe to all that passes a broker until the block ends; a broker that was away for long is heard at once when it is back.
 
     Raises:
         TransferError: It cannot be reached.
     """
-    with listen(parse_broker(f"mqtt://127.0.0.1:{broker.port}"), root=DEFAULT_ROOT) as listener:
+    with listen(
+        parse_broker(f"mqtt://127.0.0.1:{broker.port}"), root=DEFAULT_ROOT, longest_pause_seconds=1
+    ) as listener:
         yield Telemetry(broker, listener)
 
 

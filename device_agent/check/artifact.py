@@ -11,7 +11,6 @@ from device_agent.contract.errors import EdgewrightError
 from device_agent.frames import FrameDoor, open_source
 from device_agent.heat.variant import load_stand_in
 from device_agent.memory_budget import MemoryBudget
-from device_agent.sources.artifact_text import open_text
 from device_agent.startup import described_versions, load_payload, run_self_test, verify_artifact
 
 if TYPE_CHECKING:
@@ -41,8 +40,7 @@ def look_at_artifact(config: AgentConfig) -> tuple[Mapping[str, object], Edgewri
         found["self-test"] = _self_test(archive, config)
         open_source(
             config.source,
-            manifest,
-            text=open_text(archive),
+            archive,
             door=door,
             on_refused=lambda _: None,
             describe=Answers(manifest.outputs, config.results),

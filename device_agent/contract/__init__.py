@@ -5,9 +5,9 @@ Layout:
 - `errors`: the root of every error, with stable codes
 - `digest`: ``sha256:…`` over bytes as received
 - `manifest`, `manifest_codec`: what an artifact is; its canonical JSON
-- `text`, `text_codec`: how texts become inputs; part of the manifest
-- `sound`, `sound_codec`: how a recording becomes an input
-- `preparation`: what a frame is
+- `sound`, `sound_codec`: how a recording becomes the input; part of the manifest
+- `text`, `text_codec`: how a text becomes the inputs; likewise
+- `preparation`: what a frame is: a picture, a recording or a text
 - `archive`: the ``.ewa`` file: manifest first, every byte accounted for
 - `telemetry`, `telemetry_codec`: what a device says; its flat JSON, by `telemetry_writing` and `telemetry_reading`,
   which has `envelope_reading` and `measurement_reading` below it; `telemetry_bounds` says how much a message may have

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from device_agent.contract.text import Text
 
 MANIFEST_VERSION = "1.4"
-"""1.1: ``heat``. 1.2: ``requires.processor_features`` and ``requires.otherwise``. 1.3: ``preprocessing.crop``. 1.4: ``sound`` and ``text``."""
+"""1.1: ``heat``. 1.2: ``requires.processor_features`` and ``requires.otherwise``. 1.3: ``preprocessing.crop``. 1.4: ``sound``, ``text``."""
 
 WireType = Literal["float32", "int8", "uint8", "int16", "int32", "int64", "bool"]
 EngineName = Literal["onnx", "tflite", "openvino", "null"]
@@ -192,8 +192,9 @@ class Manifest(Extensible):
         verdict: What verification said: ``pass``, ``marginal`` or ``unverified``.
         made_with: Tool names and versions.
         heat: What to do about heat; None: what the device is configured to do.
-        sound: How recordings are prepared; None when the model does not take them. Not together with ``preprocessing``. Since 1.4.
-        text: How texts become inputs; None when the model does not take texts. A reader of 1.3, who does not know it, refuses every text.
+        sound: How recordings are prepared; None when the model does not take them. Since 1.4.
+        text: How texts are prepared; None when the model does not take them. Since 1.4. Of ``preprocessing``, ``sound`` and ``text`` there is
+            at most one.
         schema_version: ``MAJOR.MINOR`` of the document.
     """
 

@@ -29,6 +29,7 @@ from device_agent.contract.manifest import (
     Verdict,
     WireType,
 )
+from device_agent.contract.preparation import require_one_preparation
 from device_agent.contract.sound_codec import decode_sound, require_sound_agreement
 from device_agent.contract.text_codec import decode_text, require_text_agreement
 
@@ -270,9 +271,11 @@ def _require_agreement(manifest: Manifest, fields: Fields) -> None:
             for name in files:
                 if name not in known or not name.endswith(".npy"):
                     fields.refuse(f"golden[{index}].{key}", "names of .npy members", name)
+    require_one_preparation(manifest, fields)
     if manifest.sound is not None:
         require_sound_agreement(manifest, manifest.sound, fields)
-    require_text_agreement(manifest, fields)
+    if manifest.text is not None:
+        require_text_agreement(manifest, manifest.text, fields)
 
 
 def _require_unique(fields: Fields, key: str, names: Iterable[str]) -> None:

@@ -77,7 +77,7 @@ def decode_sound(fields: Fields) -> Sound:
 
 
 def require_sound_agreement(manifest: Manifest, sound: Sound, fields: Fields) -> None:
-    """Check that recordings are all that frames can be, that they fit the model's one input, and that their proof is there.
+    """Check what the declaration alone does not show: recordings fit the model's one input, and their proof is there.
 
     Args:
         manifest: The whole.
@@ -87,8 +87,6 @@ def require_sound_agreement(manifest: Manifest, sound: Sound, fields: Fields) ->
     Raises:
         ContractError: It is not so.
     """
-    if manifest.preprocessing is not None:
-        fields.refuse("sound", "nothing beside preprocessing: a frame is a picture or a recording", "both")
     if sound.proof is None:
         fields.refuse("sound.proof", "the recording that shows what the host made of it", None)
     members = {member.name for member in manifest.members}

@@ -59,15 +59,6 @@ class Text(Extensible):
         return {name: part for part, name in named.items() if name is not None}
 
 
-def read_alike(one: Manifest, other: Manifest) -> bool:
-    """Say whether two models get the same numbers of every text, for the same inputs; also true of two that take none.
-
-    The tokenisers decide: that both read a few texts to the same numbers shows nothing of others.
-    """
-    inputs = [None if manifest.text is None else dict(manifest.text.inputs) for manifest in (one, other)]
-    return inputs[0] == inputs[1] and tokenizer_digest(one) == tokenizer_digest(other)
-
-
 def tokenizer_digest(manifest: Manifest) -> str | None:
     """Return the digest of the tokeniser that travels with a model; None where there is none."""
     if manifest.text is None:

@@ -42,18 +42,17 @@ def decode_text(fields: Fields) -> Text:
     return text
 
 
-def require_text_agreement(manifest: Manifest, fields: Fields) -> None:
-    """Check what the declaration alone does not show: its member is there, and every input of the model is named.
+def require_text_agreement(manifest: Manifest, text: Text, fields: Fields) -> None:
+    """Check what the declaration alone does not show: texts give every input of the model, and their tokeniser is there.
+
+    Args:
+        manifest: The whole.
+        text: Its ``text``.
+        fields: Of the manifest.
 
     Raises:
-        ContractError: It is not, or pictures are declared too.
+        ContractError: It is not so.
     """
-    text = manifest.text
-    if text is None:
-        return
-    for other in ("preprocessing", "sound"):
-        if getattr(manifest, other) is not None:
-            fields.refuse("text", f"null where {other} is, for a frame is a text or something else", text.ids)
     if text.tokenizer not in {member.name for member in manifest.members}:
         fields.refuse("text.tokenizer", "the name of a member", text.tokenizer)
     sources = {tensor.source_name: tensor for tensor in manifest.inputs}

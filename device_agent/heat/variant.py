@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from device_agent.contract.errors import IncompatibleError
-from device_agent.contract.text import read_alike
+from device_agent.contract.preparation import prepared_alike
 from device_agent.memory_budget import MemoryBudget
 from device_agent.startup import load_payload, run_self_test, verify_artifact
 
@@ -37,14 +37,14 @@ def load_stand_in(
     """
     archive = verify_artifact(replace(config, artifact=replace(config.artifact, path=path, digest=digest)))
     manifest = archive.manifest
-    same = {
-        part: getattr(manifest, part) == getattr(like, part)
-        for part in ("inputs", "outputs", "preprocessing", "sound")
-    }
-    for part, is_same in (*same.items(), ("texts", read_alike(manifest, like))):
+    for which, is_same in (
+        ("inputs are not those", manifest.inputs == like.inputs),
+        ("outputs are not those", manifest.outputs == like.outputs),
+        ("preparation of frames is not that", prepared_alike(manifest, like)),
+    ):
         if not is_same:
             raise IncompatibleError(
-                f"{path.name}: its {part} are not those of {like.name} {like.version}, so it cannot stand in for it.",
+                f"{path.name}: its {which} of {like.name} {like.version}, so it cannot stand in for it.",
                 hint="Convert both with the same calibration and preprocessing.",
             )
     with ExitStack() as on_failure:

@@ -2,11 +2,13 @@
 
 Layout:
     source.py      `Frame` and the `Source` protocol
-    preprocess.py  a picture to the float model's input; the host calibrates with the same code
-    preprocess_file.py  the same as preprocess.toml says it
-    sound/         a recording to the float model's input; here too the host calibrates with the same code
-    text.py        a text to the float model's inputs; as above
+    prepare_frame.py  a frame to the float model's inputs, by what the artifact declares; of it
+    preprocess.py  a picture to the input; the host calibrates with the same code
+    sound/         a recording to the input; likewise
+    text.py        a text to the inputs; likewise
     artifact_text.py  texts of an artifact at the agent's start
+    preprocess_file.py  preprocess.toml: what is declared, as the user writes it
+    text_declaration.py  its table [text]; that of sound is in sound/
     resample.py    pictures resized without Pillow, to the same bytes
     adapt.py       the float model's arrays to the payload's, and back
     npy.py         bytes of an .npy, whoever sent them

@@ -12,7 +12,7 @@ from device_agent.contract.errors import ContractError, IncompatibleError, SelfT
 if TYPE_CHECKING:
     from device_agent.contract.archive import ArtifactArchive
     from device_agent.contract.manifest import Manifest
-    from device_agent.contract.text import TextSample
+    from device_agent.contract.text import Text, TextSample
     from device_agent.sources.text import TextReader
 
 _HINT: Final = "Install the version of tokenizers that the manifest's made_with names."
@@ -35,8 +35,12 @@ def require_library(manifest: Manifest) -> None:
         raise IncompatibleError(f"{what} takes texts: {error.args[0]}", hint=error.hint) from error
 
 
-def open_text(archive: ArtifactArchive) -> TextReader | None:
-    """Return what reads texts for an artifact, once it has read those of the manifest to the same numbers; None: it takes no texts.
+def open_text(archive: ArtifactArchive, text: Text) -> TextReader:
+    """Return what reads texts for an artifact, once it has read those of the manifest to the same numbers.
+
+    Args:
+        archive: Holds the tokeniser.
+        text: What its manifest declares.
 
     Raises:
         SelfTestError: It reads one of them otherwise.
@@ -44,9 +48,6 @@ def open_text(archive: ArtifactArchive) -> TextReader | None:
         TrustError: It is not what the manifest says.
         StorageError: The archive cannot be read.
     """
-    text = archive.manifest.text
-    if text is None:
-        return None
     from device_agent.sources.text import TextReader, TokeniserError  # noqa: PLC0415  see the module's docstring
 
     where = f"{archive.path.name}: {text.tokenizer}"

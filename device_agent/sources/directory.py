@@ -8,16 +8,20 @@ from typing import TYPE_CHECKING, Final
 
 from device_agent.contract.document import printable
 from device_agent.contract.errors import DeviceError
-from device_agent.contract.manifest import Preprocessing
 from device_agent.contract.regular_file import read_regular_file
-from device_agent.contract.sound import Sound
 from device_agent.sources.adapt import FrameError, to_payload
-from device_agent.sources.preprocess import PictureError, load_image
+from device_agent.sources.prepare_frame import (
+    PICTURE_SUFFIXES,
+    SOUND_SUFFIXES,
+    TEXT_SUFFIXES,
+    gives_all_inputs,
+    prepare_frame,
+    suffixes_of,
+)
+from device_agent.sources.preprocess import PictureError
 from device_agent.sources.received import array_of
-from device_agent.sources.sound.prepare import load_sound
 from device_agent.sources.sound.wav import SoundError
 from device_agent.sources.source import Frame, SourceEnded
-from device_agent.sources.text import MAX_TEXT_BYTES, TEXT_SUFFIX, TextReader, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,10 +31,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from device_agent.contract.manifest import PayloadTensor
-    from device_agent.contract.preparation import Preparation
+    from device_agent.sources.prepare_frame import OpenPreparation
 
-PICTURE_SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
-SOUND_SUFFIXES: Final = (".wav",)
 _MAX_FILE_BYTES: Final = 256 << 20
 _WATCH_SECONDS: Final = 0.5
 _CACHE_FRAMES: Final = 64
@@ -64,7 +66,7 @@ class DirectorySource:
         self,
         folder: Path,
         tensors: Sequence[PayloadTensor],
-        preparation: Preparation | TextReader | None,
+        preparation: OpenPreparation | None,
         *,
         loop: bool,
         watch: bool = False,
@@ -79,20 +81,16 @@ class DirectorySource:
         self._preparation = preparation
         self._loop = loop
         self._on_refused = on_refused
-        self._reader = preparation if isinstance(preparation, TextReader) else None
-        if len(tensors) != 1 and self._reader is None:
+        if len(tensors) != 1 and not gives_all_inputs(preparation):
             names = ", ".join(tensor.source_name for tensor in tensors)
             raise DeviceError(
                 f"{folder}: a file is one input, but the model has {names}.", hint="Use an .npz."
             )
         self._folder = folder
-        self._suffixes: tuple[str, ...] = (*PICTURE_SUFFIXES, *SOUND_SUFFIXES, ".npy")
-        if self._reader is not None:  # an .npy would be one of several inputs
-            self._suffixes = (TEXT_SUFFIX, ".npy") if len(tensors) == 1 else (TEXT_SUFFIX,)
+        self._suffixes = _suffixes_of_frames(tensors, preparation)
         self._files = _frames_of(folder, self._suffixes)
         if not self._files and not watch:
-            kinds = "picture, no .wav and no .npy file" if self._reader is None else f"{TEXT_SUFFIX} file"
-            raise DeviceError(f"{folder}: no {kinds} in it.")
+            raise DeviceError(f"{folder}: no {_in_words(self._suffixes)} in it.")
         if watch:
             self._files = []
         _require_prepared(folder, self._files, preparation)
@@ -186,45 +184,53 @@ class DirectorySource:
         return frame
 
     def _arrays(self, path: Path) -> dict[str, NDArray[np.generic]]:
-        first, suffix = self._tensors[0], path.suffix.lower()
-        if suffix in PICTURE_SUFFIXES and isinstance(self._preparation, Preprocessing):
-            return {first.source_name: load_image(path, self._preparation)}
-        if suffix in SOUND_SUFFIXES and isinstance(self._preparation, Sound):
-            return {first.source_name: load_sound(path, self._preparation)}
-        if suffix == TEXT_SUFFIX and self._reader is not None:
-            return self._reader.arrays(text_of(_read(path, MAX_TEXT_BYTES + 1), where=path.name))
-        data = _read(path, _MAX_FILE_BYTES + 1)
-        if len(data) > _MAX_FILE_BYTES:
-            raise FrameError(f"{path.name}: expected at most {_MAX_FILE_BYTES} bytes.")
-        return {first.source_name: array_of(data, first, self._preparation, where=path.name)}
+        if self._preparation is not None and path.suffix.lower() in suffixes_of(self._preparation):
+            return prepare_frame(path, self._tensors, self._preparation)
+        data = _read(path)
+        (tensor,) = self._tensors
+        return {tensor.source_name: array_of(data, tensor, self._preparation, where=path.name)}
 
 
-def _require_prepared(
-    folder: Path, files: Sequence[Path], preparation: Preparation | TextReader | None
-) -> None:
+def _suffixes_of_frames(
+    tensors: Sequence[PayloadTensor], preparation: OpenPreparation | None
+) -> tuple[str, ...]:
+    """Return the suffixes of files that may be frames; a ``.txt`` beside other data is a note."""
+    if not gives_all_inputs(preparation):
+        return (*PICTURE_SUFFIXES, *SOUND_SUFFIXES, ".npy")
+    # Of a model of several inputs an .npy is one.
+    return (*TEXT_SUFFIXES, ".npy") if len(tensors) == 1 else TEXT_SUFFIXES
+
+
+def _in_words(suffixes: tuple[str, ...]) -> str:
+    if PICTURE_SUFFIXES[0] in suffixes:
+        return "picture, no .wav and no .npy file"
+    return f"{' and no '.join(suffixes)} file"
+
+
+def _require_prepared(folder: Path, files: Sequence[Path], preparation: OpenPreparation | None) -> None:
     """Refuse at once what would be refused file by file.
 
     Raises:
         DeviceError: There are pictures, or recordings, and the artifact does not say how to prepare them.
     """
-    for what, suffixes, kind in (
-        ("pictures", PICTURE_SUFFIXES, Preprocessing),
-        ("recordings", SOUND_SUFFIXES, Sound),
-    ):
-        if not isinstance(preparation, kind) and any(path.suffix.lower() in suffixes for path in files):
+    for what, suffixes in (("pictures", PICTURE_SUFFIXES), ("recordings", SOUND_SUFFIXES)):
+        if suffixes != suffixes_of(preparation) and any(path.suffix.lower() in suffixes for path in files):
             raise DeviceError(f"{folder}: holds {what}, but the artifact does not say how to prepare them.")
 
 
-def _read(path: Path, most_bytes: int) -> bytes:
-    """Return the beginning of a file.
+def _read(path: Path) -> bytes:
+    """Return an ``.npy``.
 
     Raises:
-        FrameError: It cannot be read.
+        FrameError: It cannot be read, or is larger than any frame.
     """
     try:
-        return read_regular_file(path, most_bytes=most_bytes)
+        data = read_regular_file(path, most_bytes=_MAX_FILE_BYTES + 1)
     except OSError as error:
         raise FrameError(f"{path.name}: cannot be read: {error.strerror}.") from error
+    if len(data) > _MAX_FILE_BYTES:
+        raise FrameError(f"{path.name}: expected at most {_MAX_FILE_BYTES} bytes.")
+    return data
 
 
 def _version_of(path: Path) -> _Version:

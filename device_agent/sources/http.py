@@ -37,10 +37,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from device_agent.contract.manifest import PayloadTensor
-    from device_agent.contract.preparation import Preparation
     from device_agent.sources.frame_queue import Overflow
+    from device_agent.sources.prepare_frame import OpenPreparation
     from device_agent.sources.source import Describe
-    from device_agent.sources.text import TextReader
 
 _MAX_CONNECTIONS: Final = 16
 _READ_SECONDS: Final = 10.0
@@ -103,7 +102,7 @@ class HttpSource:
     def __init__(
         self,
         tensors: Sequence[PayloadTensor],
-        preparation: Preparation | TextReader | None,
+        preparation: OpenPreparation | None,
         *,
         address: str,
         port: int,

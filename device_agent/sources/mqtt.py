@@ -21,10 +21,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from device_agent.contract.manifest import PayloadTensor
-    from device_agent.contract.preparation import Preparation
     from device_agent.sources.frame_queue import Overflow
+    from device_agent.sources.prepare_frame import OpenPreparation
     from device_agent.sources.source import Describe
-    from device_agent.sources.text import TextReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +63,7 @@ class MqttSource:
     def __init__(
         self,
         tensors: Sequence[PayloadTensor],
-        preparation: Preparation | TextReader | None,
+        preparation: OpenPreparation | None,
         *,
         queue_frames: int,
         max_frame_bytes: int,

@@ -1,4 +1,4 @@
-"""``preprocess.toml``: how pictures, or recordings, become a model's input, as the user wrote it."""
+"""``preprocess.toml``: how pictures, recordings or texts become a model's inputs, as the user wrote it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Final
 from device_agent.contract.errors import ConfigError
 from device_agent.contract.manifest import Preprocessing
 from device_agent.contract.regular_file import read_regular_file
+from device_agent.contract.sound import Sound
 from device_agent.sources.sound.declaration import parse_sound
+from device_agent.sources.text_declaration import TextDeclaration, parse_text
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -21,10 +23,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from device_agent.contract.preparation import Preparation
-
 FILE_NAME: Final = "preprocess.toml"
-_TABLES: Final = ("preprocess", "sound")
+WrittenPreparation = Preprocessing | Sound | TextDeclaration
+"""`contract.preparation.Preparation` as the user wrote it: of texts no more than where their tokeniser lies."""
+
+_TABLES: Final = ("preprocess", "sound", "text")
 _MAX_FILE_BYTES: Final = 64 << 10
 _MAX_EXTENT: Final = 16_384
 _MEAN_LIMIT: Final = 1e6
@@ -38,7 +41,7 @@ _KEYS: Final = ("resize", "resample", "color", "layout", "mean", "std")
 _OPTIONAL_KEYS: Final = ("crop",)
 
 
-def load_preparation(path: Path) -> Preparation:
+def load_preparation(path: Path) -> WrittenPreparation:
     """Read a ``preprocess.toml``.
 
     Raises:
@@ -65,7 +68,7 @@ def load_preprocessing(path: Path) -> Preprocessing:
     return found
 
 
-def parse_preparation(data: bytes, *, origin: str) -> Preparation:
+def parse_preparation(data: bytes, *, origin: str) -> WrittenPreparation:
     """Read the text of a ``preprocess.toml``.
 
     Raises:
@@ -78,12 +81,15 @@ def parse_preparation(data: bytes, *, origin: str) -> Preparation:
     _refuse_unknown(document, _TABLES, f"{origin}: ")
     if len(document) != 1:
         raise ConfigError(
-            f"{origin}: expected a table [preprocess], for pictures, or [sound], for recordings; got {' and '.join(document) or 'none'}."
+            f"{origin}: expected one table, [preprocess] for pictures, [sound] for recordings or [text] for texts; "
+            f"got {' and '.join(document) or 'none'}."
         )
     ((name, table),) = document.items()
     if not isinstance(table, dict):
         raise ConfigError(f"{origin}: expected a table [{name}].")
-    return _pictures(table, origin) if name == "preprocess" else parse_sound(table, origin=origin)
+    if name == "sound":
+        return parse_sound(table, origin=origin)
+    return parse_text(table, origin=origin) if name == "text" else _pictures(table, origin)
 
 
 def _pictures(table: Mapping[str, object], origin: str) -> Preprocessing:

@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING
 
 from device_agent.contract.errors import DeviceError
 from device_agent.contract.manifest import Preprocessing
-from device_agent.contract.sound import Sound
 from device_agent.sources.adapt import FrameError
 from device_agent.sources.npy import MAGIC, batched, read_npy
-from device_agent.sources.preprocess import load_image, prepared
-from device_agent.sources.sound.prepare import load_sound
-from device_agent.sources.text import TextReader, require_plain_text, text_of
+from device_agent.sources.prepare_frame import gives_all_inputs, prepare_frame
+from device_agent.sources.preprocess import prepared
+from device_agent.sources.text import TextReader, require_plain_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from device_agent.contract.manifest import PayloadTensor
-    from device_agent.contract.preparation import Preparation
+    from device_agent.sources.prepare_frame import OpenPreparation
 
 
 def only_input(tensors: Sequence[PayloadTensor], *, over: str) -> PayloadTensor:
@@ -36,21 +35,21 @@ def only_input(tensors: Sequence[PayloadTensor], *, over: str) -> PayloadTensor:
 
 
 def require_one_frame(
-    tensors: Sequence[PayloadTensor], preparation: Preparation | TextReader | None, *, over: str
+    tensors: Sequence[PayloadTensor], preparation: OpenPreparation | None, *, over: str
 ) -> None:
     """Refuse a model whose inputs one frame does not give.
 
     Raises:
         DeviceError: It has several, and takes no texts.
     """
-    if not isinstance(preparation, TextReader):
+    if not gives_all_inputs(preparation):
         only_input(tensors, over=over)
 
 
 def arrays_of(
     payload: bytes,
     tensors: Sequence[PayloadTensor],
-    preparation: Preparation | TextReader | None,
+    preparation: OpenPreparation | None,
     *,
     media_type: str = "",
 ) -> dict[str, NDArray[np.generic]]:
@@ -59,7 +58,7 @@ def arrays_of(
     Args:
         payload: An ``.npy``, which no text begins like, a picture, a recording, or a text.
         tensors: The payload's inputs.
-        preparation: What prepares pictures or recordings, or reads texts; None: none of them is taken.
+        preparation: How pictures, recordings or texts are prepared; None: none of them is taken.
         media_type: What the sender calls it; empty: nothing.
 
     Returns:
@@ -70,27 +69,23 @@ def arrays_of(
         PictureError: It is no picture that can be read.
         SoundError: It is no recording that the model takes.
     """
-    is_npy = payload.startswith(MAGIC)
-    if isinstance(preparation, TextReader) and not is_npy:
-        require_plain_text(media_type)
-        return preparation.arrays(text_of(payload, where="a frame"))
-    if len(tensors) != 1:
-        names = ", ".join(tensor.source_name for tensor in tensors)
-        raise FrameError(f"an .npy is one input, but the model has {names}.", hint="Send the text.")
-    (tensor,) = tensors
-    if is_npy:
+    if payload.startswith(MAGIC):
+        if len(tensors) != 1:
+            names = ", ".join(tensor.source_name for tensor in tensors)
+            raise FrameError(f"an .npy is one input, but the model has {names}.", hint="Send the text.")
+        (tensor,) = tensors
         return {tensor.source_name: array_of(payload, tensor, preparation, where="a frame")}
-    if isinstance(preparation, Sound):
-        return {tensor.source_name: load_sound(payload, preparation)}
-    if isinstance(preparation, Preprocessing):
-        return {tensor.source_name: load_image(payload, preparation)}
-    raise FrameError(
-        "a frame that is not .npy, and the artifact does not say how to prepare pictures or recordings."
-    )
+    if preparation is None:
+        raise FrameError(
+            "a frame that is not .npy, and the artifact does not say how to prepare pictures, recordings or texts."
+        )
+    if isinstance(preparation, TextReader):
+        require_plain_text(media_type)
+    return prepare_frame(payload, tensors, preparation)
 
 
 def array_of(
-    data: bytes, tensor: PayloadTensor, preparation: Preparation | TextReader | None, *, where: str
+    data: bytes, tensor: PayloadTensor, preparation: OpenPreparation | None, *, where: str
 ) -> NDArray[np.generic]:
     """Read an ``.npy``: the model's input, or the pixels of a picture (see `prepared`).
 

@@ -7,11 +7,13 @@ bytes, never a name that it would look up in the network.
 from __future__ import annotations
 
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from device_agent.contract.errors import DeviceError
+from device_agent.contract.regular_file import read_regular_file
 from device_agent.sources.adapt import FrameError
 
 if TYPE_CHECKING:
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
 
 MAX_TEXT_BYTES: Final = 64 << 10
 """A text of more bytes is refused before it is read."""
-TEXT_SUFFIX: Final = ".txt"
 _PANIC: Final = "PanicException"
 _SHOWN_CHARACTERS: Final = 40
 
@@ -80,6 +81,21 @@ class TextReader:
         """
         numbers = self.numbers(text)
         return {name: np.array([numbers[part]], np.int64) for name, part in self._inputs.items()}
+
+
+def load_text(source: Path | bytes, reader: TextReader) -> dict[str, NDArray[np.generic]]:
+    """Read one text: a file, or its bytes; return the inputs that it is, as `TextReader.arrays` does.
+
+    Raises:
+        FrameError: It cannot be read, is no text (`text_of`), or the tokeniser has no numbers for it.
+    """
+    if not isinstance(source, Path):
+        return reader.arrays(text_of(source, where="a frame"))
+    try:
+        data = read_regular_file(source, most_bytes=MAX_TEXT_BYTES + 1)
+    except OSError as error:
+        raise FrameError(f"{source.name}: cannot be read: {error.strerror}.") from error
+    return reader.arrays(text_of(data, where=source.name))
 
 
 def text_of(data: bytes, *, where: str) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from device_agent.config import AgentConfig, ArtifactSection, DeviceSection, EngineSection, SpoolSection
 from device_agent.contract.archive import ArtifactArchive
 from device_agent.contract.errors import EngineError
-from device_agent.contract.text import read_alike
+from device_agent.contract.preparation import preparation_of, prepared_alike
 from device_agent.memory_budget import MemoryBudget
 from device_agent.startup import load_payload, run_self_test, verify_artifact
 from device_agent.update.child import limit_memory_and_time
@@ -140,8 +140,8 @@ def _incomparable(new: Manifest, current: Manifest) -> str:
         others = {one.source_name: source_shape(one) for one in theirs}
         if mine != others:
             return f"its {what} are {mine}, those of the current model {others}"
-    if not read_alike(new, current):
-        return "its tokeniser is not that of the current model, whose numbers mean other words to it"
+    if preparation_of(current) is not None and not prepared_alike(new, current):
+        return "its preparation of frames is not that of the current model, whose inputs mean something else to it"
     return ""
 
 

@@ -83,7 +83,7 @@ def hurry(rate: float) -> HurriedClock:
     clock = HurriedClock(rate)
     time.monotonic, time.time = clock.monotonic, clock.time
     true_sleep = time.sleep
-    time.sleep = lambda seconds: true_sleep(clock.true_seconds(seconds) or 0.0)
+    time.sleep = lambda seconds: true_sleep(float(seconds) / clock.rate)
     # Only now: these modules take the clock as it is when they are imported.
     import queue  # noqa: PLC0415
     import select  # noqa: PLC0415
@@ -113,7 +113,7 @@ def hurry(rate: float) -> HurriedClock:
                         raise
 
     threading.Condition.wait = wait  # type: ignore[method-assign]
-    select.select = select_  # type: ignore[assignment]
+    select.select = select_
     queue.SimpleQueue = HurriedQueue  # type: ignore[misc]
     return clock
 

@@ -12,7 +12,7 @@ from device_agent.contract.digest import digest_of, digest_of_file
 from device_agent.contract.errors import EdgewrightError
 from host_tools.batch.expansion import FUNCTION
 from host_tools.model.source import read_source
-from host_tools.observe.preprocessing_file import find_preprocessing
+from host_tools.observe.preparation_file import find_preparation
 from host_tools.recipe import Recipe
 from host_tools.recipe import encode as encode_recipe
 from host_tools.target_profiles import load_profiles
@@ -51,7 +51,7 @@ class InputDigests:
             "limit": job.limit,
             "evaluation": None if job.evaluation is None else self._data(job.evaluation),
             "preprocess": [
-                repr(find_preprocessing(job.preprocess, data))
+                repr(find_preparation(job.preprocess, data))
                 for data in (job.data, job.evaluation)
                 if data is not None
             ],

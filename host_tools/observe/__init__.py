@@ -4,8 +4,8 @@ Layout:
     sources/            where samples come from
     calibration_set.py  `CalibrationSet`: samples held against the model's inputs
     labels.py           labels of evaluation samples
-    preprocessing_file.py  which preprocess.toml belongs to some data
-    text_file.py        its table [text]
+    preparation.py      what frames are prepared by: pictures, recordings or texts
+    preparation_file.py  which preprocess.toml belongs to some data
     text_input.py       `TextInput`: the tokeniser that it names
     instrument.py       the model with reductions of every tensor as its outputs
     parallel.py         samples side by side, results in order

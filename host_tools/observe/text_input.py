@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from device_agent.sources.text_declaration import TextDeclaration
     from host_tools.model.float_model import TensorSpec
-    from host_tools.observe.text_file import TextDeclaration
 
 MAX_TOKENIZER_BYTES: Final = 64 << 20
 _TEXTS: Final = (

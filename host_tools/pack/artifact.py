@@ -20,10 +20,10 @@ from device_agent.contract.manifest import (
     Tolerance,
 )
 from device_agent.contract.sound import Sound
+from device_agent.contract.text import Text
 from host_tools.errors import InputError
 from host_tools.observe.text_input import TextInput
-from host_tools.pack.sound_proof import with_proof
-from host_tools.pack.text_member import TOKENIZER_MEMBER, described_text
+from host_tools.pack.preparation import packed_preparation
 from host_tools.plan.plan_file import encode as encode_plan
 from host_tools.recipe import encode as encode_recipe
 from host_tools.verify.report_file import encode_reproducible
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from device_agent.contract.manifest import Heat
-    from device_agent.contract.preparation import Preparation
     from host_tools.lower.payload import Payload
     from host_tools.model.float_model import FloatModel
+    from host_tools.observe.preparation import OpenPreparation
     from host_tools.plan.quantization_plan import QuantizationPlan
     from host_tools.recipe import Recipe
     from host_tools.verify.candidate import Golden
@@ -77,7 +77,7 @@ def pack(
     version: str,
     golden: Sequence[Golden],
     recipe: Recipe,
-    preprocessing: Preparation | TextInput | None,
+    preparation: OpenPreparation | None,
     heat: Heat | None = None,
     made_with: Mapping[str, str],
 ) -> Artifact:
@@ -92,7 +92,7 @@ def pack(
         version: The model's version as the user counts it.
         golden: Inputs and outputs as the engine gave them on the host.
         recipe: What was asked of the plan.
-        preprocessing: How pictures, recordings or texts become inputs; None when the model takes none of them.
+        preparation: How pictures, recordings or texts become inputs; None when the model takes none of them.
         heat: What the device is to do when it gets hot; None: what it is configured to do.
         made_with: Tool names and versions.
 
@@ -112,10 +112,9 @@ def pack(
         inputs = _add_arrays(members, f"golden/{index}/input", sample.inputs)
         outputs = _add_arrays(members, f"golden/{index}/output", sample.outputs)
         samples.append(GoldenSample(inputs=inputs, outputs=outputs))
-    sound = with_proof(preprocessing, members) if isinstance(preprocessing, Sound) else None
-    text = preprocessing if isinstance(preprocessing, TextInput) else None
-    if text is not None:
-        members[TOKENIZER_MEMBER] = text.tokenizer
+    declared = packed_preparation(preparation, members)
+    if isinstance(preparation, TextInput):
+        made_with = {**made_with, "tokenizers": preparation.reader.library_version}
     members["recipe.json"] = encode_recipe(recipe)
     members["plan.json"] = encode_plan(plan)
     members["report.json"] = encode_reproducible(report)
@@ -144,14 +143,14 @@ def pack(
         members=tuple(member for name, member in described.items() if name not in payload_names),
         inputs=payload.inputs,
         outputs=payload.outputs,
-        preprocessing=preprocessing if isinstance(preprocessing, Preprocessing) else None,
+        preprocessing=declared if isinstance(declared, Preprocessing) else None,
         golden=tuple(samples),
         tolerance=_tolerance(profile, plan, payload, golden),
         verdict=report.verdict,
-        made_with=made_with if text is None else {**made_with, "tokenizers": text.reader.library_version},
+        made_with=made_with,
         heat=heat,
-        sound=sound,
-        text=None if text is None else described_text(text),
+        sound=declared if isinstance(declared, Sound) else None,
+        text=declared if isinstance(declared, Text) else None,
     )
     return Artifact(manifest=manifest, members=members)
 

@@ -9,14 +9,15 @@ from device_agent.contract.text import Text
 if TYPE_CHECKING:
     from host_tools.observe.text_input import TextInput
 
-TOKENIZER_MEMBER: Final = "text/tokenizer.json"
+_TOKENIZER: Final = "text/tokenizer.json"
 
 
-def described_text(text: TextInput) -> Text:
-    """Return what the manifest says of texts."""
+def with_tokenizer(text: TextInput, members: dict[str, bytes]) -> Text:
+    """Return what the manifest says of texts, whose tokeniser goes into ``members``."""
     declared = text.declared
+    members[_TOKENIZER] = text.tokenizer
     return Text(
-        tokenizer=TOKENIZER_MEMBER,
+        tokenizer=_TOKENIZER,
         length=declared.length,
         ids=declared.ids,
         mask=declared.mask,

@@ -15,7 +15,7 @@ from host_tools.model.pixel_input import taking_pixels
 from host_tools.observe import open_data
 from host_tools.observe.calibration_set import CalibrationSet
 from host_tools.observe.labels import read_labels, require_classes
-from host_tools.observe.preprocessing_file import find_preprocessing
+from host_tools.observe.preparation_file import find_preparation
 from host_tools.observe.sources.random_inputs import RandomInputs
 from host_tools.observe.text_input import TextInput
 from host_tools.plan.pixel_codes import with_pixel_codes
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from device_agent.contract.manifest import Preprocessing
-    from device_agent.contract.preparation import Preparation
     from host_tools.model.float_model import FloatModel
+    from host_tools.observe.preparation import OpenPreparation
     from host_tools.recipe import Recipe
 
 _UNLABELLED_SAMPLES = 64  # of the calibration data, when no evaluation data were given
@@ -44,7 +44,7 @@ class Material:
     Attributes:
         model: The float model, with mean and std inside where they are folded.
         recipe: How to quantize it.
-        preprocessing: How pictures, recordings or texts become its inputs; None where data are none of them.
+        preparation: How pictures, recordings or texts become its inputs; None where data are none of them.
         calibration: What it is calibrated on, or its weights are rounded by; random inputs where none were given.
         evaluation: What payloads are verified on.
         takes_pixels: Whether the model's input is the pixels themselves.
@@ -52,7 +52,7 @@ class Material:
 
     model: FloatModel
     recipe: Recipe
-    preprocessing: Preparation | TextInput | None
+    preparation: OpenPreparation | None
     calibration: CalibrationSet
     evaluation: Evaluation
     takes_pixels: bool
@@ -103,24 +103,24 @@ def open_material(
     require_recipe(model, recipe)
     if model.quantization is not None:
         require_importable(recipe)
-    preprocessing = find_preprocessing(preprocess, data if data is not None else evaluation)
-    of_evaluation = preprocessing
+    preparation = find_preparation(preprocess, data if data is not None else evaluation)
+    of_evaluation = preparation
     if evaluation is not None and preprocess is None:
-        of_evaluation = _one_preprocessing(preprocessing, evaluation)
+        of_evaluation = _one_preparation(preparation, evaluation)
     if isinstance(of_evaluation, TextInput):
         of_evaluation.require_inputs(model.inputs)
-        preprocessing = of_evaluation  # also where calibration data are arrays: devices get texts
+        preparation = of_evaluation  # also where calibration data are arrays: devices get texts
     if fold_preprocessing:
         recipe = with_pixel_codes(recipe, model.inputs[0].name)
-        model, preprocessing = _folded(model, preprocessing)
-        of_evaluation = preprocessing
-    if isinstance(preprocessing, Sound):
-        _require_sound_fits(model, preprocessing)
+        model, preparation = _folded(model, preparation)
+        of_evaluation = preparation
+    if isinstance(preparation, Sound):
+        _require_sound_fits(model, preparation)
     opened = partial(open_data, inputs=model.inputs, only_pictures=fold_preprocessing)
     calibration = (
         CalibrationSet(RandomInputs(model), model.inputs)
         if data is None
-        else opened(data, preprocessing=preprocessing, limit=limit)
+        else opened(data, preparation=preparation, limit=limit)
     )
     samples = _evaluation(
         model,
@@ -128,13 +128,13 @@ def open_material(
         evaluation,
         labels,
         metric,
-        opened=partial(opened, preprocessing=of_evaluation),
+        opened=partial(opened, preparation=of_evaluation),
         origin=_origin(data, limit, recipe, is_calibrated=_is_calibrated(model, recipe)),
     )
     return Material(
         model=model,
         recipe=recipe,
-        preprocessing=preprocessing,
+        preparation=preparation,
         calibration=calibration,
         evaluation=samples,
         takes_pixels=fold_preprocessing,
@@ -145,15 +145,13 @@ def _is_calibrated(model: FloatModel, recipe: Recipe) -> bool:
     return recipe.precision == "int8" and model.quantization is None
 
 
-def _one_preprocessing(
-    calibration: Preparation | TextInput | None, evaluation: str | Path
-) -> Preparation | TextInput | None:
+def _one_preparation(calibration: OpenPreparation | None, evaluation: str | Path) -> OpenPreparation | None:
     """Return how the evaluation's frames become inputs: as the calibration's do, or as their own file says where that has none.
 
     Raises:
         InputError: The two differ: what would be verified is not what the device will do.
     """
-    own = find_preprocessing(None, evaluation)
+    own = find_preparation(None, evaluation)
     if calibration is not None and own is not None and calibration != own:
         raise InputError(
             f"{evaluation}: its preprocess.toml and that of --data differ.",
@@ -162,32 +160,30 @@ def _one_preprocessing(
     return calibration if calibration is not None else own
 
 
-def _folded(
-    model: FloatModel, preprocessing: Preparation | TextInput | None
-) -> tuple[FloatModel, Preprocessing]:
+def _folded(model: FloatModel, preparation: OpenPreparation | None) -> tuple[FloatModel, Preprocessing]:
     """Return the model with mean and std inside, and what is left to do with pictures.
 
     Raises:
         InputError: Nothing says what mean and std are, or the model takes no such pictures.
     """
-    if isinstance(preprocessing, TextInput):
+    if isinstance(preparation, TextInput):
         raise InputError(
-            f"--fold-preprocessing: {preprocessing.where} says how texts become inputs, of which nothing can be folded into the model.",
+            f"--fold-preprocessing: {preparation.where} says how texts become inputs, of which nothing can be folded into the model.",
             hint="Leave --fold-preprocessing out.",
         )
-    if preprocessing is None:
+    if preparation is None:
         raise InputError(
             "--fold-preprocessing: nothing says what to fold: there is no preprocess.toml in or beside the data.",
             hint="Put one there, or give --preprocess FILE.",
         )
-    if isinstance(preprocessing, Sound):
+    if isinstance(preparation, Sound):
         raise InputError(
             "--fold-preprocessing: preprocess.toml declares sound; what is folded are the mean and std of pictures.",
             hint="Leave it out: the agent normalises.",
         )
-    channels = len(preprocessing.mean)
-    left = dataclasses.replace(preprocessing, mean=(0.0,) * channels, std=(1.0,) * channels)
-    return taking_pixels(model, preprocessing), left
+    channels = len(preparation.mean)
+    left = dataclasses.replace(preparation, mean=(0.0,) * channels, std=(1.0,) * channels)
+    return taking_pixels(model, preparation), left
 
 
 def _require_sound_fits(model: FloatModel, sound: Sound) -> None:

@@ -97,7 +97,7 @@ def write(
                 version=version,
                 golden=verified.golden[target],
                 recipe=material.recipe,
-                preprocessing=material.preprocessing,
+                preparation=material.preparation,
                 heat=heat,
                 made_with=made_with(),
             )

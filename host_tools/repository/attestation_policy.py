@@ -24,8 +24,11 @@ SUITES: Final = (
     "parity",
     "power_cuts",
     "rig",
+    "rig_senses",
     "smoke",
     "soak",
+    "supplies",
+    "sustained_heat",
     "telemetry_loss",
     "update_faults",
 )

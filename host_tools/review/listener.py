@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from host_tools.review.broker_address import BrokerAddress
 
 _CONNECT_TIMEOUT_SECONDS = 10.0
+_LONGEST_PAUSE_SECONDS = 120
 _MAILBOX_BYTES = 256 << 20
 _DELIVERY_OVERHEAD_BYTES = 400
 """What a delivery costs beside its payload: objects and topic."""
@@ -149,13 +150,20 @@ class Listener:
 
 
 @contextmanager
-def listen(address: BrokerAddress, *, root: str, tls: TlsFiles | None = None) -> Iterator[Listener]:
+def listen(
+    address: BrokerAddress,
+    *,
+    root: str,
+    tls: TlsFiles | None = None,
+    longest_pause_seconds: int = _LONGEST_PAUSE_SECONDS,
+) -> Iterator[Listener]:
     """Subscribe to everything below ``root`` until the block ends.
 
     Args:
         address: The broker's.
         root: Topic root.
         tls: Certificates for ``mqtts://``; None: the authorities that the system trusts.
+        longest_pause_seconds: Between two attempts to reach a broker that went away; at least 1, with which the pauses begin.
 
     Raises:
         InputError: A certificate's file cannot be used.
@@ -165,6 +173,7 @@ def listen(address: BrokerAddress, *, root: str, tls: TlsFiles | None = None) ->
     if address.username:
         client.username_pw_set(address.username, address.password)
     use_tls(client, address, tls or TlsFiles())
+    client.reconnect_delay_set(min_delay=1, max_delay=longest_pause_seconds)
     listener = Listener(client)
     opening = _Opening(client, address, root)
     opening.connect()

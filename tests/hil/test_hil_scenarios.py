@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -146,7 +146,7 @@ def test_a_battery_goes_evenly_from_point_to_point_and_its_power_is_that_of_the_
     ]
     assert ("battery" in scenario.needs, "rails" in scenario.needs) == (bool(told), bool(told))
     at = {one.at_seconds: one for one in moved}
-    for point, after in zip(told, [*told[1:], None], strict=True):
+    for point, after in zip_longest(told, told[1:]):
         assert at[point.at_seconds].value == pytest.approx(point.charge_ratio)
         end = float("inf") if after is None else after.at_seconds
         between = [one for one in moved if point.at_seconds <= one.at_seconds < end]

@@ -104,10 +104,10 @@ def write_encoder(path: Path, *, types: bool = False) -> Path:
     return path
 
 
-def write_texts(folder: Path, tokenizer: bytes | None = None, **declared: object) -> Path:
+def write_texts(folder: Path, data: bytes | None = None, /, **declared: object) -> Path:
     """Write ``texts.txt`` with its ``preprocess.toml`` and ``tokenizer.json`` into a folder; return the texts."""
     folder.mkdir(exist_ok=True)
-    (folder / "tokenizer.json").write_bytes(tokenizer or tokenizer_json())
+    (folder / "tokenizer.json").write_bytes(data or tokenizer_json())
     (folder / "preprocess.toml").write_text(preprocess_toml(**declared))
     (folder / "texts.txt").write_text("\n".join(SENTENCES) + "\n")
     return folder / "texts.txt"

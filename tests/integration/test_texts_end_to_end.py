@@ -20,9 +20,10 @@ from device_agent.contract import text as contract_text
 from device_agent.contract.archive import ArtifactArchive, write_archive
 from device_agent.contract.digest import digest_of, digest_of_file
 from device_agent.contract.errors import IncompatibleError
+from device_agent.frames import open_preparation
 from device_agent.heat.variant import load_stand_in
 from device_agent.sources.adapt import to_payload
-from device_agent.sources.artifact_text import open_text
+from device_agent.sources.text import TextReader
 from device_agent.startup import load_payload
 from device_agent.update.trial import _incomparable
 from host_tools.cli.main import main
@@ -103,8 +104,8 @@ def converted(tmp_path_factory: pytest.TempPathFactory) -> Converted:
 def expected(artifact: Path, text: str) -> list[float]:
     """Return what the artifact's engine gives for a text, tokenised beside the agent."""
     archive = ArtifactArchive.open(artifact)
-    reader = open_text(archive)
-    assert reader is not None
+    reader = open_preparation(archive)
+    assert isinstance(reader, TextReader)
     inputs = to_payload(reader.arrays(text), archive.manifest.inputs)
     engine, _ = load_payload(archive, threads=1)
     found = np.asarray(engine.infer(inputs)[0])
@@ -337,13 +338,15 @@ def test_another_tokeniser_cannot_stand_in_nor_be_compared(converted: Converted,
     data = ArtifactArchive.open(artifact).read("text/tokenizer.json") + b"\n"
     other = changed(artifact, tmp_path / "b.ewa", like, {"text/tokenizer.json": data})
     config = load_config(write_config(tmp_path, NO_BROKER, artifact))
-    with pytest.raises(IncompatibleError, match=r"b\.ewa: its texts are not those of encoder 0\.1\.0"):
+    with pytest.raises(
+        IncompatibleError, match=r"b\.ewa: its preparation of frames is not that of encoder 0\.1\.0"
+    ):
         load_stand_in(config, other, None, like=like, memory_max_bytes=0)
     _, engine = load_stand_in(config, artifact, None, like=like, memory_max_bytes=0)
     engine.close()
     new = ArtifactArchive.open(other).manifest
     assert _incomparable(like, like) == ""
-    assert _incomparable(new, like).startswith("its tokeniser is not that of the current model")
+    assert _incomparable(new, like).startswith("its preparation of frames is not that of the current")
 
 
 # --- what convert refuses ---

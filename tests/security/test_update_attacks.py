@@ -24,7 +24,7 @@ from device_agent.update.occurrences import (
     TrialFailed,
     Tried,
 )
-from host_tools.repository import repository, signed_folder
+from host_tools.repository import repository, role_keys, signed_folder
 from host_tools.repository.roles import RULES
 from tests.integration.support import null_artifact, onnx_artifact, wait_until
 from tests.integration.update_repository import TARGET, Fleet
@@ -154,7 +154,7 @@ def test_where_one_role_has_ended_nothing_is_taken_until_it_is_signed_anew(
     fleet.offer(artifact(tmp_path), counter=1)
     for role in ("targets", "fleet", "model-small", "root"):
         with monkeypatch.context() as patched:
-            for module in (repository, signed_folder):
+            for module in (repository, role_keys, signed_folder):
                 patched.setattr(module, "expires", lambda _: datetime(2020, 1, 1, tzinfo=timezone.utc))
             fleet.repository.refresh([role])
         fleet.repository.refresh()  # snapshot and timestamp hold

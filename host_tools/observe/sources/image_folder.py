@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from device_agent.contract.digest import digest_of
 from device_agent.sources.preprocess import PictureError, load_image
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from device_agent.contract.manifest import Preprocessing
     from host_tools.model.float_model import TensorSpec
-
-IMAGE_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 
 
 class ImageFolder:

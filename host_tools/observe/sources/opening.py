@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING
 
 from device_agent.contract.manifest import Preprocessing
 from device_agent.contract.sound import Sound
-from device_agent.sources.text import TEXT_SUFFIX
+from device_agent.sources.prepare_frame import PICTURE_SUFFIXES, SOUND_SUFFIXES, TEXT_SUFFIXES
 from host_tools.errors import DataError
 from host_tools.observe.calibration_set import CalibrationSet
 from host_tools.observe.sources.array_files import NpyFile, NpyFolder, NpzFile
 from host_tools.observe.sources.function import FunctionSource
-from host_tools.observe.sources.image_folder import IMAGE_SUFFIXES, ImageFolder
-from host_tools.observe.sources.sound_folder import SOUND_SUFFIXES, SoundFolder
+from host_tools.observe.sources.image_folder import ImageFolder
+from host_tools.observe.sources.sound_folder import SoundFolder
 from host_tools.observe.sources.texts import TextFolder, TextLines
 from host_tools.observe.text_input import TextInput
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from device_agent.contract.preparation import Preparation
     from host_tools.model.float_model import TensorSpec
     from host_tools.observe.calibration_set import SampleSource
+    from host_tools.observe.preparation import OpenPreparation
 
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*\Z")
 _KINDS = (
@@ -36,7 +36,7 @@ def open_data(
     spec: str | Path,
     *,
     inputs: tuple[TensorSpec, ...],
-    preprocessing: Preparation | TextInput | None = None,
+    preparation: OpenPreparation | None = None,
     limit: int | None = None,
     only_pictures: bool = False,
 ) -> CalibrationSet:
@@ -47,14 +47,14 @@ def open_data(
             along the first axis, or one sample of the input's shape), an ``.npz`` (keys are input names), a folder of ``.npy`` (one sample a
             file), or ``module:function`` (returns something with a length that yields arrays or mappings).
         inputs: The model's inputs.
-        preprocessing: How pictures, recordings or texts become the inputs; needed for them, and for a folder of ``.npy`` that hold pixels.
+        preparation: How pictures, recordings or texts become the inputs; needed for them, and for a folder of ``.npy`` that hold pixels.
         limit: Use only the first samples.
         only_pictures: Whether nothing but pictures will do, since the model takes their pixels.
 
     Raises:
         DataError: There is nothing there, or it is empty, of an unknown kind, or cannot fit the inputs.
     """
-    source = _source(spec, inputs, preprocessing)
+    source = _source(spec, inputs, preparation)
     if only_pictures and not isinstance(source, ImageFolder):
         raise DataError(
             f"{spec}: expected a folder of pictures for --fold-preprocessing: arrays are inputs of the model as it was, normalised already.",
@@ -64,7 +64,7 @@ def open_data(
 
 
 def _source(
-    spec: str | Path, inputs: tuple[TensorSpec, ...], preprocessing: Preparation | TextInput | None
+    spec: str | Path, inputs: tuple[TensorSpec, ...], preparation: OpenPreparation | None
 ) -> SampleSource:
     path = Path(spec)
     try:
@@ -72,15 +72,15 @@ def _source(
     except OSError as error:
         raise DataError(f"{spec} cannot be read: {error.strerror or error}.", hint=_KINDS) from error
     if is_folder:
-        return _folder(path, inputs, preprocessing)
+        return _folder(path, inputs, preparation)
     if is_file:
         suffix = path.suffix.lower()
         if suffix == ".npy":
             return NpyFile(path, _only_input(path, inputs))
         if suffix == ".npz":
             return NpzFile(path, inputs)
-        if suffix == TEXT_SUFFIX:
-            return TextLines(path, inputs, _text_input(path, preprocessing))
+        if suffix in TEXT_SUFFIXES:
+            return TextLines(path, inputs, _text_input(path, preparation))
         raise DataError(
             f"{path}: data of the kind {suffix or 'without a suffix'!r} is not known.", hint=_KINDS
         )
@@ -90,7 +90,7 @@ def _source(
 
 
 def _folder(
-    folder: Path, inputs: tuple[TensorSpec, ...], preprocessing: Preparation | TextInput | None
+    folder: Path, inputs: tuple[TensorSpec, ...], preparation: OpenPreparation | None
 ) -> SampleSource:
     try:
         files = [
@@ -99,23 +99,23 @@ def _folder(
     except OSError as error:
         raise DataError(f"{folder} cannot be read: {error.strerror or error}.") from error
     arrays = [path for path in files if path.suffix.lower() == ".npy"]
-    pictures = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
+    pictures = [path for path in files if path.suffix.lower() in PICTURE_SUFFIXES]
     recordings = [path for path in files if path.suffix.lower() in SOUND_SUFFIXES]
     _require_one_kind(folder, {"pictures": pictures, "recordings": recordings, ".npy files": arrays})
     if arrays:
-        pixels = preprocessing if isinstance(preprocessing, Preprocessing) else None
+        pixels = preparation if isinstance(preparation, Preprocessing) else None
         return NpyFolder(folder, arrays, _only_input(folder, inputs), pixels)
     if pictures:
-        if not isinstance(preprocessing, Preprocessing):
-            raise _undeclared(folder, "pictures", "preprocess", is_other=preprocessing is not None)
-        return ImageFolder(folder, pictures, _only_input(folder, inputs), preprocessing)
+        if not isinstance(preparation, Preprocessing):
+            raise _undeclared(folder, "pictures", "preprocess", is_other=preparation is not None)
+        return ImageFolder(folder, pictures, _only_input(folder, inputs), preparation)
     if recordings:
-        if not isinstance(preprocessing, Sound):
-            raise _undeclared(folder, "recordings", "sound", is_other=preprocessing is not None)
-        return SoundFolder(folder, recordings, _only_input(folder, inputs), preprocessing)
-    texts = [path for path in files if path.suffix.lower() == TEXT_SUFFIX]
+        if not isinstance(preparation, Sound):
+            raise _undeclared(folder, "recordings", "sound", is_other=preparation is not None)
+        return SoundFolder(folder, recordings, _only_input(folder, inputs), preparation)
+    texts = [path for path in files if path.suffix.lower() in TEXT_SUFFIXES]
     if texts:  # which may be notes beside other data
-        return TextFolder(folder, texts, inputs, _text_input(folder, preprocessing))
+        return TextFolder(folder, texts, inputs, _text_input(folder, preparation))
     raise DataError(
         f"{folder}: no picture, no .wav, no .txt and no .npy file among its {len(files)} files.", hint=_KINDS
     )
@@ -139,10 +139,10 @@ def _undeclared(folder: Path, what: str, table: str, *, is_other: bool) -> DataE
     )
 
 
-def _text_input(where: Path, preprocessing: Preparation | TextInput | None) -> TextInput:
-    if not isinstance(preprocessing, TextInput):
-        raise _undeclared(where, "texts", "text", is_other=preprocessing is not None)
-    return preprocessing
+def _text_input(where: Path, preparation: OpenPreparation | None) -> TextInput:
+    if not isinstance(preparation, TextInput):
+        raise _undeclared(where, "texts", "text", is_other=preparation is not None)
+    return preparation
 
 
 def _is_hidden(path: Path, folder: Path) -> bool:

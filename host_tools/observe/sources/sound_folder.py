@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from device_agent.contract.digest import digest_of
 from device_agent.sources.sound.prepare import ARITHMETIC, load_sound
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from device_agent.contract.sound import Sound
     from host_tools.model.float_model import TensorSpec
-
-SOUND_SUFFIXES: Final = frozenset({".wav"})
 
 
 class SoundFolder:

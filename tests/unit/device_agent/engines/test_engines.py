@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,6 +22,7 @@ from device_agent.engines import ENGINES, available, library_of, load_engine
 from device_agent.engines import tflite as tflite_engine
 from device_agent.engines.openvino import compile_settings
 from device_agent.engines.tflite_bounds import require_bounds
+from tests.integration.support import null_artifact
 from tests.unit.device_agent.engines import payloads
 from tests.unit.device_agent.engines.engine_template import (
     TEMPLATE,
@@ -36,8 +36,7 @@ from tests.unit.device_agent.engines.engine_template import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-
-SMALLEST_MANIFEST = Path(__file__).parents[3] / "contract" / "vectors" / "valid" / "manifest_smallest.json"
+    from pathlib import Path
 
 
 def null_payload(**changes: object) -> dict[str, bytes]:
@@ -193,32 +192,32 @@ print(json.dumps([said, available()]))
     assert there["null"] == "null 1.0"
 
 
-def test_where_there_is_no_numpy_engines_and_sources_say_so() -> None:
+def test_where_there_is_no_numpy_engines_and_sources_say_so(tmp_path: Path) -> None:
     """A device that was just installed: the package brings neither an engine nor NumPy."""
-    code = f"""
+    code = """
 import sys
 sys.modules["numpy"] = None
-from dataclasses import replace
+from pathlib import Path
 from device_agent.config import SourceSection
-from device_agent.contract import manifest_codec
+from device_agent.contract.archive import ArtifactArchive
 from device_agent.contract.errors import EdgewrightError
 from device_agent.engines import available, load_engine
 from device_agent.frames import FrameDoor, open_source
-manifest = manifest_codec.decode({json.dumps(json.loads(SMALLEST_MANIFEST.read_text())["document"]).encode()!r}, where="manifest")
 for name, said in available().items():
     print(name, said)
 for begin in (
-    lambda: load_engine("onnx", {{"a": b""}}, threads=1),
-    lambda: open_source(
-        SourceSection(kind="http"), manifest, text=None, door=FrameDoor(), on_refused=print, describe=lambda *_: b""
-    ),
+    lambda: load_engine("onnx", {"a": b""}, threads=1),
+    lambda: open_source(SourceSection(kind="http"), ArtifactArchive.open(Path(sys.argv[1])), door=FrameDoor(), on_refused=None, describe=None),
 ):
     try:
         begin()
     except EdgewrightError as error:
         print(error.code, error, error.hint)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    artifact = null_artifact(tmp_path / "a.ewa")
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(artifact)], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     *engines, null, loading, source = done.stdout.splitlines()
     assert [line.split()[1:4] for line in engines] == [

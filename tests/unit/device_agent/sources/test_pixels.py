@@ -151,7 +151,7 @@ def test_any_array_is_the_models_input_a_picture_or_refused(
 ) -> None:
     array = np.zeros(shape, dtype, order="F" if is_fortran else "C")
     with contextlib.suppress(PictureError):
-        found = arrays_of(npy(array), tensor((1, 3, 2, 3)), PREPROCESSING)["x"]
+        found = arrays_of(npy(array), [tensor((1, 3, 2, 3))], PREPROCESSING)["x"]
         assert found.shape in ((1, 3, 2, 3), array.shape, (1, *array.shape))
 
 
@@ -177,7 +177,7 @@ def test_a_picture_that_grows_beyond_all_bounds_is_refused() -> None:
 def test_a_received_and_a_stored_frame_of_pixels_are_prepared(tmp_path: Path) -> None:
     pixels = noise(9, 7, 3, 1)
     expected = prepare_pixels(pixels, PREPROCESSING)
-    received = arrays_of(npy(pixels), tensor((1, 3, 2, 3)), PREPROCESSING)
+    received = arrays_of(npy(pixels), [tensor((1, 3, 2, 3))], PREPROCESSING)
     np.testing.assert_array_equal(received["x"], expected)
     (tmp_path / "frame.npy").write_bytes(npy(pixels))
     source = DirectorySource(tmp_path, [PICTURE], PREPROCESSING, loop=False)
@@ -188,5 +188,5 @@ def test_a_received_and_a_stored_frame_of_pixels_are_prepared(tmp_path: Path) ->
 
 def test_a_frame_that_is_the_input_itself_passes_as_before() -> None:
     ready = np.arange(18, dtype=np.float32).reshape(3, 2, 3)
-    found = arrays_of(npy(ready), tensor((1, 3, 2, 3)), PREPROCESSING)
+    found = arrays_of(npy(ready), [tensor((1, 3, 2, 3))], PREPROCESSING)
     np.testing.assert_array_equal(found["x"], ready[np.newaxis])

@@ -25,7 +25,7 @@ from device_agent.sources.preprocess import load_image
 from host_tools.errors import DataError
 from host_tools.model.float_model import TensorSpec
 from host_tools.observe import CalibrationSet, open_data
-from host_tools.observe.preprocessing_file import find_preprocessing
+from host_tools.observe.preparation_file import find_preparation
 
 PICTURE = (TensorSpec(name="images", shape=(1, 3, 4, 5), dtype="float32"),)
 TWO = (
@@ -307,7 +307,7 @@ def picture(path: Path, seed: int = 0, size: tuple[int, int] = (9, 7)) -> Path:
 def test_pictures_are_prepared_as_the_device_prepares_them(tmp_path: Path) -> None:
     (tmp_path / "cats").mkdir()
     paths = [picture(tmp_path / name, seed) for seed, name in enumerate(("z.png", "b.JPG", "cats/a.jpeg"))]
-    data = open_data(tmp_path, inputs=PICTURE, preprocessing=PREPROCESSING)
+    data = open_data(tmp_path, inputs=PICTURE, preparation=PREPROCESSING)
     assert [sample.id for sample in data] == list(data.ids()) == ["b.JPG", "cats/a.jpeg", "z.png"]
     expected = [load_image(path, PREPROCESSING) for path in (paths[1], paths[2], paths[0])]
     np.testing.assert_array_equal(np.concatenate(values(data)), np.concatenate(expected))
@@ -321,13 +321,13 @@ def test_arrays_of_pixels_are_prepared_as_pictures_and_inputs_are_left_alone(tmp
     ready = many(1)[0]
     for name, array in (("a.npy", pixels), ("b.npy", ready), ("c.npy", pixels[:, :, 0])):
         saved(folder / name, array)
-    data = open_data(folder, inputs=PICTURE, preprocessing=PREPROCESSING)
+    data = open_data(folder, inputs=PICTURE, preparation=PREPROCESSING)
     found = values(data)
     np.testing.assert_array_equal(found[0], from_file)
     np.testing.assert_array_equal(found[1], ready[np.newaxis])
     assert found[2].shape == (1, 3, 4, 5)
     assert "a.npy, input 'images': expected float32, got uint8" in reason(folder)
-    other = open_data(folder, inputs=PICTURE, preprocessing=replace(PREPROCESSING, mean=(0.0,) * 3))
+    other = open_data(folder, inputs=PICTURE, preparation=replace(PREPROCESSING, mean=(0.0,) * 3))
     assert data.fingerprint() != other.fingerprint(), (
         "what was prepared otherwise is not taken from the cache"
     )
@@ -335,25 +335,25 @@ def test_arrays_of_pixels_are_prepared_as_pictures_and_inputs_are_left_alone(tmp
 
 def test_an_array_of_no_pixels_is_named(tmp_path: Path) -> None:
     saved(tmp_path / "a.npy", np.zeros((0, 4, 3), np.uint8))
-    message = reason(tmp_path, preprocessing=PREPROCESSING)
+    message = reason(tmp_path, preparation=PREPROCESSING)
     assert "a.npy: picture: 4 x 0 pixels; expected at least 1 x 1" in message
 
 
 def test_only_pictures_will_do_where_the_model_takes_their_pixels(tmp_path: Path) -> None:
     saved(tmp_path / "a.npy", many(2))
     for spec in (tmp_path, tmp_path / "a.npy"):
-        message = reason(spec, preprocessing=PREPROCESSING, only_pictures=True)
+        message = reason(spec, preparation=PREPROCESSING, only_pictures=True)
         assert "expected a folder of pictures for --fold-preprocessing" in message
     (tmp_path / "a.npy").unlink()
     picture(tmp_path / "a.png")
-    data = open_data(tmp_path, inputs=PICTURE, preprocessing=PREPROCESSING, only_pictures=True)
+    data = open_data(tmp_path, inputs=PICTURE, preparation=PREPROCESSING, only_pictures=True)
     assert len(values(data)) == 1
 
 
 def test_ids_of_pictures_are_known_without_reading_them(tmp_path: Path) -> None:
     picture(tmp_path / "a.png")
     (tmp_path / "b.png").write_bytes(b"unreadable")
-    data = open_data(tmp_path, inputs=PICTURE, preprocessing=PREPROCESSING)
+    data = open_data(tmp_path, inputs=PICTURE, preparation=PREPROCESSING)
     assert list(data.ids()) == ["a.png", "b.png"]
 
 
@@ -367,10 +367,10 @@ def test_pictures_without_preprocessing(tmp_path: Path) -> None:
 def test_a_picture_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     picture(tmp_path / "a.png")
     (tmp_path / "b.png").write_bytes(picture(tmp_path / "c.png").read_bytes()[:60])
-    message = reason(tmp_path, preprocessing=PREPROCESSING)
+    message = reason(tmp_path, preparation=PREPROCESSING)
     assert "b.png" in message
     assert "take it out of the folder" in message
-    data = open_data(tmp_path, inputs=PICTURE, preprocessing=PREPROCESSING, limit=1)
+    data = open_data(tmp_path, inputs=PICTURE, preparation=PREPROCESSING, limit=1)
     assert len(list(data)) == 1, "what comes after the limit is not read"
 
 
@@ -381,13 +381,13 @@ def test_preprocessing_that_does_not_fit_the_model(tmp_path: Path) -> None:
     )
     assert (
         "sample a.png, input 'images': expected shape (1, 3, 4, 5) or (3, 4, 5), got (1, 6, 6, 3)"
-        in reason(tmp_path, preprocessing=other)
+        in reason(tmp_path, preparation=other)
     )
 
 
 def test_pictures_for_a_model_of_two_inputs(tmp_path: Path) -> None:
     picture(tmp_path / "a.png")
-    message = reason(tmp_path, TWO, preprocessing=PREPROCESSING)
+    message = reason(tmp_path, TWO, preparation=PREPROCESSING)
     assert "the model has 2 inputs (left, right)" in message
 
 
@@ -396,7 +396,7 @@ def test_folders_of_nothing_and_of_both(tmp_path: Path) -> None:
     assert "no picture, no .wav, no .txt and no .npy file among its 1 files" in reason(tmp_path)
     picture(tmp_path / "a.png")
     np.save(tmp_path / "a.npy", many(1))
-    assert "holds both pictures (1) and .npy files (1)" in reason(tmp_path, preprocessing=PREPROCESSING)
+    assert "holds both pictures (1) and .npy files (1)" in reason(tmp_path, preparation=PREPROCESSING)
 
 
 _TOML = '[preprocess]\nresize = [4, 5]\nresample = "bilinear"\ncolor = "RGB"\nlayout = "NCHW"\nmean = [127.0, 127.0, 127.0]\nstd = [128.0, 128.0, 128.0]\n'
@@ -405,23 +405,23 @@ _TOML = '[preprocess]\nresize = [4, 5]\nresample = "bilinear"\ncolor = "RGB"\nla
 def test_preprocessing_is_found_in_the_folder_then_beside_it(tmp_path: Path) -> None:
     folder = tmp_path / "pictures"
     folder.mkdir()
-    assert find_preprocessing(None, folder) is None
+    assert find_preparation(None, folder) is None
     (tmp_path / "preprocess.toml").write_text(_TOML)
-    assert find_preprocessing(None, folder) == PREPROCESSING
+    assert find_preparation(None, folder) == PREPROCESSING
     (folder / "preprocess.toml").write_text(_TOML.replace("RGB", "BGR"))
-    found = find_preprocessing(None, folder)
+    found = find_preparation(None, folder)
     assert found is not None
     assert found.color == "BGR"
-    assert find_preprocessing(tmp_path / "preprocess.toml", folder) == PREPROCESSING
-    assert find_preprocessing(None, "module:function") is None
+    assert find_preparation(tmp_path / "preprocess.toml", folder) == PREPROCESSING
+    assert find_preparation(None, "module:function") is None
 
 
 def test_preprocessing_that_is_wrong_names_file_and_key(tmp_path: Path) -> None:
     (tmp_path / "preprocess.toml").write_text(_TOML.replace("[4, 5]", "[0, 5]"))
     with pytest.raises(ConfigError, match=r"preprocess\.toml: preprocess\.resize"):
-        find_preprocessing(None, tmp_path)
+        find_preparation(None, tmp_path)
     with pytest.raises(ConfigError, match="cannot be read"):
-        find_preprocessing(tmp_path / "absent.toml", tmp_path)
+        find_preparation(tmp_path / "absent.toml", tmp_path)
 
 
 # module:function
@@ -565,7 +565,7 @@ def test_fingerprint_changes_with_content_count_and_preprocessing(tmp_path: Path
         picture(folder / f"{seed}.png", seed)
 
     def told(limit: int | None = None, preprocessing: Preprocessing = PREPROCESSING) -> str | None:
-        return open_data(folder, inputs=PICTURE, preprocessing=preprocessing, limit=limit).fingerprint()
+        return open_data(folder, inputs=PICTURE, preparation=preprocessing, limit=limit).fingerprint()
 
     first = told()
     assert first == told()

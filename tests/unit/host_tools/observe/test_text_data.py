@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 
 from device_agent.contract.errors import ConfigError
 from device_agent.contract.text_codec import MAX_TOKENS
+from device_agent.sources.preprocess_file import parse_preparation
 from device_agent.sources.text import MAX_TEXT_BYTES
+from device_agent.sources.text_declaration import parse_text
 from host_tools.errors import DataError, InputError
 from host_tools.model.float_model import TensorSpec
 from host_tools.observe import open_data
-from host_tools.observe.preprocessing_file import find_preprocessing
-from host_tools.observe.text_file import load_text, parse_text
+from host_tools.observe.preparation_file import find_preparation
 from host_tools.observe.text_input import TextInput
 from tests.integration.small_encoder import LENGTH, SENTENCES, preprocess_toml, tokenizer_json, write_texts
 
@@ -32,7 +33,7 @@ GOOD: dict[str, object] = {"tokenizer": "tokenizer.json", "length": 16, "ids": "
 
 
 def found(texts: Path) -> TextInput:
-    text = find_preprocessing(None, texts)
+    text = find_preparation(None, texts)
     assert isinstance(text, TextInput)
     return text
 
@@ -47,8 +48,8 @@ def test_a_file_with_a_text_a_line_and_a_folder_of_texts_give_the_same_samples(t
     (folder / "more").mkdir(parents=True)
     for index, sentence in enumerate(SENTENCES):
         (folder / "more" / f"{index:02}.txt").write_text(sentence + "\n")
-    lines = open_data(texts, inputs=(IDS, MASK), preprocessing=text)
-    files = open_data(folder, inputs=(IDS, MASK), preprocessing=text)
+    lines = open_data(texts, inputs=(IDS, MASK), preparation=text)
+    files = open_data(folder, inputs=(IDS, MASK), preparation=text)
     assert len(lines) == len(files) == len(SENTENCES)
     samples = list(lines)
     assert [sample.id for sample in samples] == [str(index) for index in range(len(SENTENCES))]
@@ -66,7 +67,7 @@ def test_only_line_feeds_end_a_line(tmp_path: Path) -> None:
     texts = write_texts(tmp_path)
     texts.write_bytes("pump\u2028valve\x0bfilter\x85\r\n".encode() + b"b" * MAX_TEXT_BYTES + b"\r\nlast")
     text = found(texts)
-    samples = list(open_data(texts, inputs=(IDS, MASK), preprocessing=text))
+    samples = list(open_data(texts, inputs=(IDS, MASK), preparation=text))
     assert len(samples) == 3
     whole = text.reader.numbers("pump\u2028valve\x0bfilter\x85")["ids"]
     assert tuple(samples[0].arrays["input_ids"][0]) == whole
@@ -89,14 +90,14 @@ def test_a_line_that_is_no_text_is_named(tmp_path: Path, content: bytes, says: s
     texts = write_texts(tmp_path)
     texts.write_bytes(content)
     with pytest.raises(DataError, match=says):
-        list(open_data(texts, inputs=(IDS, MASK), preprocessing=found(texts)))
+        list(open_data(texts, inputs=(IDS, MASK), preparation=found(texts)))
 
 
 def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
     text = found(write_texts(tmp_path / "lines"))
     (tmp_path / "a.txt").write_bytes(b"\xff\xfe")
     with pytest.raises(DataError, match=r"a\.txt: expected UTF-8, got invalid start byte at byte 0"):
-        list(open_data(tmp_path, inputs=(IDS, MASK), preprocessing=text))
+        list(open_data(tmp_path, inputs=(IDS, MASK), preparation=text))
 
 
 def test_numbers_that_an_inputs_type_cannot_hold_are_refused(tmp_path: Path) -> None:
@@ -107,14 +108,14 @@ def test_numbers_that_an_inputs_type_cannot_hold_are_refused(tmp_path: Path) -> 
         DataError,
         match=r"line 1: input 'input_ids': int8 does not hold every number of a token, of which one is",
     ):
-        list(open_data(texts, inputs=(narrow, MASK), preprocessing=found(texts)))
+        list(open_data(texts, inputs=(narrow, MASK), preparation=found(texts)))
 
 
 def test_a_fingerprint_hangs_on_texts_tokeniser_and_table(tmp_path: Path) -> None:
     texts = write_texts(tmp_path)
 
     def fingerprint() -> str:
-        told = open_data(texts, inputs=(IDS, MASK), preprocessing=found(texts))._source.fingerprint(3)
+        told = open_data(texts, inputs=(IDS, MASK), preparation=found(texts))._source.fingerprint(3)
         assert told is not None
         return told
 
@@ -142,12 +143,12 @@ def test_texts_without_a_tokeniser_and_pictures_with_one_are_refused(tmp_path: P
     pictures = tmp_path / "pictures"
     pictures.mkdir()
     with pytest.raises(DataError, match=r"no \.wav, no \.txt and no \.npy file among its 0 files"):
-        open_data(pictures, inputs=(IDS, MASK), preprocessing=text)
+        open_data(pictures, inputs=(IDS, MASK), preparation=text)
     (pictures / "a.png").write_bytes(b"")
     with pytest.raises(
         DataError, match=r"holds pictures, but its preprocess\.toml has no table \[preprocess\]"
     ):
-        open_data(pictures, inputs=(IDS, MASK), preprocessing=text)
+        open_data(pictures, inputs=(IDS, MASK), preparation=text)
 
 
 # --- the model's inputs ---
@@ -196,7 +197,7 @@ def test_a_tokeniser_that_cannot_be_used_is_refused_with_table_and_file(
     tmp_path: Path, tokenizer: bytes, says: str
 ) -> None:
     with pytest.raises(InputError, match=rf"preprocess\.toml: text\.tokenizer: .*{says}"):
-        find_preprocessing(None, write_texts(tmp_path, tokenizer))
+        find_preparation(None, write_texts(tmp_path, tokenizer))
 
 
 def test_a_tokeniser_that_is_not_there_or_without_its_library_is_refused(
@@ -205,10 +206,10 @@ def test_a_tokeniser_that_is_not_there_or_without_its_library_is_refused(
     texts = write_texts(tmp_path)
     monkeypatch.setitem(sys.modules, "tokenizers", None)
     with pytest.raises(InputError, match=r"cannot be imported.*edgewright\[text\]"):
-        find_preprocessing(None, texts)
+        find_preparation(None, texts)
     (tmp_path / "tokenizer.json").unlink()
     with pytest.raises(InputError, match=r"tokenizer\.json: cannot be read: No such file"):
-        find_preprocessing(None, texts)
+        find_preparation(None, texts)
 
 
 def test_samples_prove_the_tokeniser_in_every_script_and_show_nobodys_data(tmp_path: Path) -> None:
@@ -229,32 +230,44 @@ def test_the_table_is_read_beside_texts_in_their_folder_or_by_name(tmp_path: Pat
     texts = write_texts(tmp_path / "data", types="token_type_ids")
     beside = found(texts)
     assert beside == found(texts.parent)
-    assert beside == find_preprocessing(texts.parent / "preprocess.toml", None)
+    assert beside == find_preparation(texts.parent / "preprocess.toml", None)
     assert dict(beside.declared.inputs) == {
         "input_ids": "ids", "attention_mask": "mask", "token_type_ids": "types",
     }  # fmt: skip
-    assert find_preprocessing(None, texts.with_suffix(".npy")) is None
-    assert load_text(tmp_path / "absent.toml") is None
-    (tmp_path / "preprocess.toml").write_text("[preprocess]\n")
-    assert load_text(tmp_path / "preprocess.toml") is None
+    assert find_preparation(None, texts.with_suffix(".npy")) is None
 
 
 @pytest.mark.parametrize(
     ("document", "says"),
     [
-        ({"text": 3}, r"p: expected a table \[text\], got 3"),
-        ({"text": GOOD, "preprocess": {}}, r"p: preprocess: expected nothing beside \[text\]"),
-        ({"text": GOOD | {"maks": "m"}}, r"p: text\.maks: unknown key\. Did you mean 'mask'\?"),
-        ({"text": GOOD | {"zzz": 1}}, r"p: text\.zzz: unknown key\.$"),
-        *(({"text": {k: v for k, v in GOOD.items() if k != key}}, rf"p: text\.{key} is missing") for key in ("tokenizer", "length", "ids")),
-        *(({"text": GOOD | {"length": value}}, r"p: text\.length: expected tokens from 1 to 8192, got") for value in (0, MAX_TOKENS + 1, True, 16.0, "16")),
-        *(({"text": GOOD | {key: value}}, rf"p: text\.{key}: expected a text of 1 to 1024 characters") for key in ("tokenizer", "ids", "mask", "types") for value in ("", 3, "x" * 1025, "a\0")),
-        ({"text": GOOD | {"types": "m"}}, r"p: text\.ids, mask and types: expected an input for each, got 'm' twice"),
+        ("text = 3", r"p: expected a table \[text\]"),
+        (
+            "[text]\n[preprocess]",
+            r"p: expected one table, \[preprocess\] for pictures, \[sound\] for recordings or \[text\] for texts; got text and preprocess",
+        ),
+        ("[text]\n[sound]", r"got text and sound"),
+        ("[text]\nmaks = 1", r"p: text\.maks: unknown key\. Did you mean 'mask'\?"),
+    ],
+)
+def test_a_file_has_one_table(document: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        parse_preparation(document.encode(), origin="p")
+
+
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        (GOOD | {"maks": "m"}, r"p: text\.maks: unknown key\. Did you mean 'mask'\?"),
+        (GOOD | {"zzz": 1}, r"p: text\.zzz: unknown key\.$"),
+        *(({k: v for k, v in GOOD.items() if k != key}, rf"p: text\.{key} is missing") for key in ("tokenizer", "length", "ids")),
+        *((GOOD | {"length": value}, r"p: text\.length: expected tokens from 1 to 8192, got") for value in (0, MAX_TOKENS + 1, True, 16.0, "16")),
+        *((GOOD | {key: value}, rf"p: text\.{key}: expected a text of 1 to 1024 characters") for key in ("tokenizer", "ids", "mask", "types") for value in ("", 3, "x" * 1025, "a\0")),
+        (GOOD | {"types": "m"}, r"p: text\.ids, mask and types: expected an input for each, got 'm' twice"),
     ],
 )  # fmt: skip
-def test_a_table_that_is_wrong_is_refused_by_key(document: dict[str, Any], says: str) -> None:
+def test_a_table_that_is_wrong_is_refused_by_key(table: dict[str, Any], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
-        parse_text(document, origin="p")
+        parse_text(table, origin="p")
 
 
 @given(
@@ -270,7 +283,7 @@ def test_a_table_that_is_wrong_is_refused_by_key(document: dict[str, Any], says:
 )
 def test_any_table_is_a_declaration_or_refused(table: dict[str, Any]) -> None:
     try:
-        declared = parse_text({"text": table}, origin="p")
+        declared = parse_text(table, origin="p")
     except ConfigError as error:
         assert str(error).startswith("p: text.")
         return

@@ -82,7 +82,7 @@ def test_what_did_not_pass_is_not_packed(verdict: Verdict, tmp_path: Path) -> No
             version="1",
             golden=(),
             recipe=Recipe(),
-            preprocessing=None,
+            preparation=None,
             made_with={},
         )
 
@@ -118,6 +118,6 @@ def packed(folder: Path, target: str, recipe: Recipe) -> Artifact:
         version="1",
         golden=(),
         recipe=recipe,
-        preprocessing=None,
+        preparation=None,
         made_with={},
     )

@@ -50,7 +50,7 @@ def test_what_anybody_signs_for_a_device_is_read_once_and_who_only_follows_a_gro
     assert {name: one.digest for name, one in pin.artifacts.items()} == {
         name: one.digest for name, one in artifacts.items()
     }
-    state = target_file(tmp_path / "repository", "desired/device/d1.json", "")
+    state = target_file(tmp_path / "fleet", "desired/device/d1.json", "")
     for path in state.parent.glob("*.d1.json"):
         path.unlink()  # it is not looked at again
     publisher.publish("lab", Wanted(artifacts=artifacts, trial=None, allow_downgrade=False))

@@ -1,27 +1,18 @@
-"""The table ``[text]`` of a ``preprocess.toml``: how texts become a model's inputs, as the user wrote it."""
+"""The table ``[text]`` of a ``preprocess.toml``: how texts become a model's inputs, before its tokeniser is opened."""
 
 from __future__ import annotations
 
 import difflib
 import reprlib
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from device_agent.contract.errors import ConfigError
-from device_agent.contract.regular_file import read_regular_file
 from device_agent.contract.text_codec import MAX_TOKENS
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
-_MAX_FILE_BYTES: Final = 64 << 10
 _MAX_NAME: Final = 1024
 _KEYS: Final = ("tokenizer", "length", "ids")
 _OPTIONAL_KEYS: Final = ("mask", "types")
@@ -52,33 +43,16 @@ class TextDeclaration:
         return {name: part for part, name in named.items() if name is not None}
 
 
-def load_text(path: Path) -> TextDeclaration | None:
-    """Read the table; None where there is none, or no file that can be read, of which the reader of pictures says what is wrong.
+def parse_text(table: Mapping[str, object], *, origin: str) -> TextDeclaration:
+    """Read the table.
 
-    Raises:
-        ConfigError: The table is wrong, or stands beside another; the message names file and key.
-    """
-    try:
-        document = tomllib.loads(read_regular_file(path, most_bytes=_MAX_FILE_BYTES + 1).decode())
-    except (OSError, ValueError, RecursionError):
-        return None
-    return parse_text(document, origin=str(path)) if "text" in document else None
-
-
-def parse_text(document: Mapping[str, object], *, origin: str) -> TextDeclaration:
-    """Read a document that has the table.
+    Args:
+        table: What stands in it.
+        origin: File it came from, for messages.
 
     Raises:
         ConfigError: It is wrong; the message names ``origin`` and key.
     """
-    beside = [key for key in document if key != "text"]
-    if beside:
-        raise ConfigError(
-            f"{origin}: {beside[0]}: expected nothing beside [text]: a frame is a text or something else, not both."
-        )
-    table = document["text"]
-    if not isinstance(table, dict):
-        raise ConfigError(f"{origin}: expected a table [text], got {reprlib.repr(table)}.")
     where = f"{origin}: text."
     known = (*_KEYS, *_OPTIONAL_KEYS)
     for key in table:
