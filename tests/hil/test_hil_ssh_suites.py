@@ -18,7 +18,7 @@ pytestmark = pytest.mark.timeout(900)  # what it waits for has limits of its own
 @pytest.mark.slow
 @pytest.mark.parametrize("session", SESSIONS, ids=lambda session: session[0])
 def test_the_suites_pass_on_the_ssh_rig(tmp_path: Path, sshd: Path, session: tuple[str, ...]) -> None:
-    options = ("--rig-soak=3", "--rig-offline-windows=60", "--rig-heat=30")
+    options = ("--rig-soak=3", "--rig-offline-windows=60")
     said = run_suites(tmp_path, *session, rig=str(sshd), options=options)
     assert lacking(said) <= {"interface", "write_protection"}
     assert "measurements" in said
