@@ -151,7 +151,10 @@ def test_what_is_wrong_is_refused_by_name(old, new, said):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "expected a table [preprocess], for pictures, or [sound], for recordings; got none"),
+        (
+            "",
+            "expected one table, [preprocess] for pictures, [sound] for recordings or [text] for texts; got none",
+        ),
         ("[preprocess]\n[sound]\n", "got preprocess and sound"),
         ("sound = 1", "expected a table [sound]"),
         ("[sond]\n", "sond: unknown key. Did you mean 'sound'?"),
