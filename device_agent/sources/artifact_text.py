@@ -22,16 +22,21 @@ def require_library(manifest: Manifest) -> None:
     """Hold what texts need against what is here.
 
     Raises:
-        IncompatibleError: The artifact takes texts, and the library that reads its tokeniser is absent.
+        IncompatibleError: The artifact takes texts, and the library that reads its tokeniser, or NumPy, is absent.
     """
     if manifest.text is None:
         return
-    from device_agent.sources.text import TokeniserError, library_version  # noqa: PLC0415  see the module's docstring
-
+    what = f"{manifest.name} {manifest.version}"
+    try:
+        from device_agent.sources.text import TokeniserError, library_version  # noqa: PLC0415  see the module's docstring
+    except ModuleNotFoundError as error:  # NumPy comes with an engine's library; the null engine has none
+        raise IncompatibleError(
+            f"{what} takes texts, for which {error.name} is needed, which is not installed.",
+            hint=f"pip install {error.name}",
+        ) from error
     try:
         library_version()
     except TokeniserError as error:
-        what = f"{manifest.name} {manifest.version}"
         raise IncompatibleError(f"{what} takes texts: {error.args[0]}", hint=error.hint) from error
 
 

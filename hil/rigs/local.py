@@ -183,7 +183,7 @@ def open_rig(board: Board, folder: Path) -> Rig:
             thermal=sysfs,
             meter=sysfs,
             rails=None if sysfs is None else ReplayedRails(files, sysfs.root),
-            battery=None if sysfs is None else ReplayedBattery(files, sysfs.root),
+            battery=None if sysfs is None else ReplayedBattery(shell, files, sysfs.root),
             clock=clock,
             disk=SmallDisk.on(shell, f"{home}/disk"),
         ),

@@ -187,7 +187,7 @@ def rig_over(
             thermal=sysfs,
             meter=sysfs,
             rails=None if sysfs is None else ReplayedRails(files, sysfs.root),
-            battery=None if sysfs is None else ReplayedBattery(files, sysfs.root),
+            battery=None if sysfs is None else ReplayedBattery(shell, files, sysfs.root),
             clock=clock,
             disk=SmallDisk.on(shell, f"{host.folder}/disk"),
         ),

@@ -17,6 +17,8 @@ from hil.scenario.player import bring_back
 from hil.scenario.run import totals
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from device_agent.contract.telemetry import InferenceWindow
     from hil.agent import Agent
     from hil.broker import Broker
@@ -31,7 +33,7 @@ UNDERWAY_SECONDS = 1.0
 
 DAILY_SECONDS = 10.0
 """A window, as an agent has it by itself."""
-AS_ON_A_DEVICE = {
+AS_ON_A_DEVICE: Mapping[str, Mapping[str, object]] = {
     "source": {"kind": "null", "rate_hz": 0.5},
     "telemetry": {"interval_seconds": DAILY_SECONDS},
     "mqtt": {"reconnect_min_seconds": 0.5, "reconnect_max_seconds": 60.0, "resend_seconds": 30.0},
@@ -149,7 +151,12 @@ def test_what_a_full_spool_lost_is_what_it_says(
     end_in_order(agent)
     said = agent.said
     lost = max(sample.spool_dropped_total or 0 for sample in said.system)
-    told = sum(int(number) for event in agent.events("telemetry_lost") for number in event.details.values())
+    told = sum(
+        number
+        for event in agent.events("telemetry_lost")
+        for number in event.details.values()
+        if isinstance(number, int)
+    )
     measure("messages_lost", lost, "1", low=1, note="by the counter of the last sample")
     measure("missing_beyond_the_counter", said.missing_count - lost, "1", low=0, high=0)
     measure("told_beyond_the_counter", told - lost, "1", low=0, high=0)

@@ -15,8 +15,9 @@ from device_agent.sensors.reading import Measured
 from hil.drivers.replayed_battery import ReplayedBattery
 from hil.drivers.replayed_rails import ReplayedRails
 from hil.drivers.replayed_sysfs import ReplayedSysfs
+from hil.errors import RigError
 from hil.rail_name import is_rail_name
-from hil.rigs.local import LocalFiles
+from hil.rigs.local import LocalFiles, LocalShell
 from host_tools.errors import InputError
 
 MILLIWATT = 0.001
@@ -76,7 +77,7 @@ def test_a_battery_is_read_as_it_was_told(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[float, float]]
 ) -> None:
     root = tmp_path_factory.mktemp("sys")
-    battery = ReplayedBattery(LocalFiles(), str(root))
+    battery = ReplayedBattery(LocalShell({}), LocalFiles(), str(root))
     for charge, watts in steps:
         battery.set_charge(charge, watts=watts)
         found = {one.name: one for one in read_supplies(root)}
@@ -94,7 +95,25 @@ def test_a_battery_is_read_as_it_was_told(
 
 
 def test_a_battery_counts_as_a_meter_while_it_gives(tmp_path: Path) -> None:
-    battery = ReplayedBattery(LocalFiles(), str(tmp_path))
+    battery = ReplayedBattery(LocalShell({}), LocalFiles(), str(tmp_path))
     for watts, counts in ((-6.5, True), (0.0, False), (11.0, False)):
         battery.set_charge(0.5, watts=watts)
         assert bool(meters(read_supplies(tmp_path))) == counts
+
+
+def test_a_battery_that_cannot_be_set_is_a_failure_of_the_rig(tmp_path: Path) -> None:
+    (tmp_path / "devices").write_text("no folder")
+    battery = ReplayedBattery(LocalShell({}), LocalFiles(), str(tmp_path))
+    with pytest.raises(RigError, match=r"BAT0: cannot be set: .*devices"):
+        battery.set_charge(0.5, watts=1.0)
+
+
+def test_a_battery_is_never_read_half_as_it_was(tmp_path: Path) -> None:
+    battery = ReplayedBattery(LocalShell({}), LocalFiles(), str(tmp_path))
+    battery.set_charge(0.5, watts=-6.5)
+    inside = tmp_path / "class/power_supply/BAT0"
+    before = inside.resolve()
+    battery.set_charge(0.5, watts=11.0)
+    assert (before / "status").read_text() == "Discharging\n", "what a reader has open stays whole"
+    assert (inside / "status").read_text() == "Charging\n"
+    assert [one.name for one in (tmp_path / "class/power_supply").iterdir()] == ["BAT0"]

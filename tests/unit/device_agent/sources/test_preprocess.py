@@ -418,7 +418,7 @@ def test_a_wrong_value_is_named_with_file_and_key(key: str, value: str) -> None:
         (toml(colour='"RGB"'), r"preprocess\.colour: unknown key\. Did you mean 'color'\?"),
         (toml(zzz="1"), r"preprocess\.zzz: unknown key\.$"),
         (b"[preproces]\n", r"p: preproces: unknown key\. Did you mean 'preprocess'\?"),
-        (b"", r"expected a table \[preprocess\]"),
+        (b"", r"expected one table, \[preprocess\] for pictures"),
         (b"preprocess = 3", r"expected a table \[preprocess\]"),
         (b"[preprocess", "not valid TOML"),
         (b"\xff\xfe", "not valid TOML"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from functools import cache
 from typing import Any
@@ -140,6 +141,25 @@ def test_without_the_library_it_says_what_to_install(monkeypatch: pytest.MonkeyP
         library_version()
     with pytest.raises(TokeniserError, match="cannot be imported"):
         reader(b"{}")
+
+
+def test_without_numpy_which_the_null_engine_lacks_it_says_so() -> None:
+    code = """
+import sys
+sys.modules["numpy"] = None
+from types import SimpleNamespace
+from device_agent.contract.errors import IncompatibleError
+from device_agent.sources.artifact_text import require_library
+require_library(SimpleNamespace(text=None))
+try:
+    require_library(SimpleNamespace(text="some", name="m", version="1.0"))
+except IncompatibleError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout == (
+        "m 1.0 takes texts, for which numpy is needed, which is not installed. pip install numpy\n"
+    ), done.stderr
 
 
 def test_a_text_that_the_tokeniser_has_no_numbers_for_is_refused_alone() -> None:

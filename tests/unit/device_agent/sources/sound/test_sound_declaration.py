@@ -160,7 +160,7 @@ def test_what_is_wrong_is_refused_by_name(old, new, said):
         ("[sond]\n", "sond: unknown key. Did you mean 'sound'?"),
     ],
 )
-def test_a_file_declares_one_of_the_two(text, said):
+def test_a_file_declares_one_of_the_three(text, said):
     assert said in refused(text)
 
 

@@ -116,7 +116,7 @@ def test_without_a_declaration_a_wav_file_is_refused_by_name():
     source, said = mqtt_source(None)
     source.offer(wav16(tone()))
     assert source.next(0.0) is None
-    assert "not .npy, and the artifact does not say how to prepare pictures, recordings" in said[0]
+    assert "not .npy, and the artifact does not say how to prepare pictures, recordings or texts" in said[0]
 
 
 def test_a_wav_file_is_posted_and_answered():
