@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import signal
 import socket
 import subprocess
@@ -9,9 +10,11 @@ import sys
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import device_agent
 from benchmarks.tasks import NotMeasuredError
 from device_agent.contract.topics import DEFAULT_ROOT
 from host_tools.review.broker_address import parse_broker
@@ -128,6 +131,7 @@ def running_agent(broker: Broker, folder: Path, artifact: Path, settings: str) -
         f'[mqtt]\nhost = "127.0.0.1"\nport = {broker.port}\n\n[spool]\npath = "spool.db"\n\n{settings}',
         encoding="utf-8",
     )
+    _compile()
     with (folder / "agent.log").open("wb") as log:
         started = time.time()
         process = subprocess.Popen([command(), "run", "--config", str(config)], stdout=log, stderr=log)
@@ -135,6 +139,16 @@ def running_agent(broker: Broker, folder: Path, artifact: Path, settings: str) -
             yield AgentRun(device=folder.name, folder=folder, process=process, started=started, broker=broker)
         finally:
             _stop(process)
+
+
+@cache
+def _compile() -> None:
+    """Leave the agent's bytecode where an installer leaves it.
+
+    Where the environment forbids to write any (``PYTHONDONTWRITEBYTECODE``), every start of a checkout would compile a hundred modules: a
+    quarter of a second, and a fifth more memory for good.
+    """
+    compileall.compile_dir(Path(device_agent.__file__).parent, quiet=1)
 
 
 def command() -> str:

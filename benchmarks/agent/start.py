@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import compileall
 import json
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import device_agent
 from benchmarks.agent.bench import embedded_broker, running_agent
 from benchmarks.findings import Finding, Limit, fresh_processes, ranged_finding
 from benchmarks.made import ENGINE_NAMES, artifact
@@ -18,6 +15,7 @@ from benchmarks.tasks import NotMeasuredError, run_python
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from benchmarks.agent.bench import AgentRun, Broker
     from benchmarks.made import EngineKind
@@ -52,8 +50,6 @@ def measure(options: Options, material: Material, progress: Progress) -> list[Fi
     """Start the agent and the bare engine in turn."""
     engines: tuple[EngineKind, ...] = ("onnx", "tflite")
     findings = []
-    # An installer compiles; a checkout whose environment forbids bytecode would compile a hundred modules in every start.
-    compileall.compile_dir(Path(device_agent.__file__).parent, quiet=1)
     progress.stage("Starting agent and bare engine", len(engines) * options.repeats)
     for engine in engines:
         subject = f"EfficientNet-Lite0, {ENGINE_NAMES[engine]}"
