@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from device_agent.contract.archive import ArtifactArchive
+from device_agent.contract.document import visible, visible_json
 from device_agent.contract.manifest_codec import encode
 from host_tools.cli.printing import print_found
 from host_tools.cli.progress import ProgressBars
@@ -136,14 +137,10 @@ def _run_artifact(options: argparse.Namespace) -> int:
     for member in (*manifest.payload, *manifest.members):
         archive.read(member.name)
     if options.json:
-        print(
-            json.dumps(
-                {"digest": digest, "manifest": json.loads(encode(manifest))}, ensure_ascii=False, indent=1
-            )
-        )
+        print(visible_json({"digest": digest, "manifest": json.loads(encode(manifest))}, indent=1))
         return 0
     for name, value in _rows(manifest, digest):
-        print(f"{name:<12} {value}")
+        print(f"{name:<12} {visible(value)}")
     return 0
 
 

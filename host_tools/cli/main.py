@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import io
-import json
 import os
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 from device_agent import __version__
+from device_agent.contract.document import visible, visible_json
 from device_agent.contract.errors import (
     ConfigError,
     ContractError,
@@ -170,12 +170,8 @@ def exit_status(error: EdgewrightError) -> int:
 
 def _complain(error: EdgewrightError, *, as_json: bool) -> None:
     if as_json:
-        print(
-            json.dumps(
-                {"error": {"code": error.code, "message": str(error), "hint": error.hint}}, ensure_ascii=False
-            )
-        )
-    print(f"edgewright: {error}", file=sys.stderr)
+        print(visible_json({"error": {"code": error.code, "message": str(error), "hint": error.hint}}))
+    print(f"edgewright: {visible(str(error))}", file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -48,6 +48,7 @@ def parse_sound(table: Mapping[str, object], *, origin: str) -> Sound:
     if sound.proof is not None:
         raise ConfigError(f"{origin}: sound.proof: unknown key; packing makes the proof.")
     _refuse_unknown(sound, f"{origin}: sound.")
+    _refuse_deaf_bands(sound, origin)
     return sound
 
 
@@ -118,6 +119,25 @@ def _samples_of(whole: Mapping[str, object], origin: str) -> int:
     if abs(samples - seconds * rate) > _WHOLE:
         fields.refuse("duration", f"whole samples at {rate} Hz", f"{seconds * rate:g} samples")
     return samples
+
+
+def _refuse_deaf_bands(sound: Sound, origin: str) -> None:
+    """Refuse bands that all lie between two frequencies of the spectrum, as those of kHz for Hz do: every recording would be the same.
+
+    One or two of many do in models that were trained so.
+    """
+    if sound.mel is None or sound.spectrum is None:
+        return
+    from device_agent.sources.sound.mel import mel_weights  # noqa: PLC0415  NumPy, for bands alone
+
+    _, weights = mel_weights(sound.mel, sound.spectrum.fft_size // 2 + 1, sound.sample_rate)
+    if not weights.any():
+        apart = sound.sample_rate / sound.spectrum.fft_size
+        raise ConfigError(
+            f"{origin}: sound.mel: expected bands that hold a frequency of the spectrum, which are {apart:g} Hz apart; "
+            f"none of {sound.mel.bands} from {sound.mel.low_hz:g} to {sound.mel.high_hz:g} Hz does.",
+            hint="Are low_hz and high_hz in Hz?",
+        )
 
 
 def _refuse_unknown(step: Extensible, where: str) -> None:

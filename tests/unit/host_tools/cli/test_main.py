@@ -9,7 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import onnx
 import pytest
+from onnx import TensorProto, helper
 
 from device_agent.contract.errors import (
     ContractError,
@@ -33,6 +35,7 @@ from host_tools.errors import (
     OutputError,
     VerificationError,
 )
+from host_tools.pack.null_artifact import write_null_artifact
 from host_tools.review.reports.status import NOT_ENOUGH, WORSE
 from targets import catalog
 
@@ -286,6 +289,48 @@ def test_a_fault_of_ours_is_no_answer_and_leaves_its_trace_in_a_file(tmp_path: P
     assert "Traceback" in trace.read_text(encoding="utf-8")
     if as_json:
         assert json.loads(done.stdout)["error"]["code"] == "internal"
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        '[sound]\nsample_rate = 16000\nduration = 1.0\nlayout = ["batch", "time"]\n',
+        '[text]\ntokenizer = "t.json"\nlength = 4\nids = "x"\n',
+    ],
+)
+def test_a_key_of_a_declaration_does_not_steer_the_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], table: str
+) -> None:
+    declared = tmp_path / "preprocess.toml"
+    declared.write_text(table + '"\\u001b[2J\\u009b2Jkey" = 1\n', encoding="utf-8")
+    model = helper.make_graph(
+        [helper.make_node("Relu", ["x"], ["y"])],
+        "relu",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 4])],
+    )
+    onnx.save(helper.make_model(model, opset_imports=[helper.make_opsetid("", 17)]), tmp_path / "relu.onnx")
+    command = ["convert", str(tmp_path / "relu.onnx"), "--data", str(tmp_path), "--preprocess", str(declared)]
+    assert main([*command, "--target", "x86_64-onnxruntime", "--out", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err
+    assert "\\x1b[2J\\x9b2Jkey" in said
+    assert "\x1b" not in said
+    assert "\x9b" not in said
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_an_artifact_of_strangers_does_not_steer_the_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], as_json: bool
+) -> None:
+    path = tmp_path / "a.ewa"
+    write_null_artifact(path, {}, name="a", version="1", made_with={"tool": "\x1b[2J\x9b2Jone"})
+    assert main(["inspect", str(path), *(["--json"] if as_json else [])]) == 0
+    said = capsys.readouterr().out
+    assert "[2J" in said
+    assert "\x1b" not in said
+    assert "\x9b" not in said
+    if as_json:
+        assert json.loads(said)["manifest"]["made_with"] == {"tool": "\x1b[2J\x9b2Jone"}
 
 
 def test_every_status_stands_in_the_documents_and_the_help(capsys: pytest.CaptureFixture[str]) -> None:

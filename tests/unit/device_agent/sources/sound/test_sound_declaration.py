@@ -52,6 +52,15 @@ def test_what_goes_without_saying_is_left_out():
     assert parsed(FULL) == sound()
 
 
+@pytest.mark.parametrize("triangles", ["hertz", "mel"])
+def test_bands_that_hear_nothing_are_refused(triangles):
+    said = refused(FULL.replace("bands = 40", f'bands = 40\nhigh_hz = 8.0\ntriangles = "{triangles}"'))
+    assert "sound.mel: expected bands that hold a frequency of the spectrum, which are 31.25 Hz apart" in said
+    assert "none of 40 from 0 to 8 Hz does" in said
+    assert "in Hz?" in said
+    assert parsed(FULL.replace("bands = 40", "bands = 1\nhigh_hz = 32.0")).mel is not None
+
+
 def test_a_waveform_needs_three_keys():
     text = '[sound]\nsample_rate = 16000\nsamples = 15\nlayout = ["batch", "time"]\n'
     assert parsed(text) == waveform(15)
