@@ -9,6 +9,7 @@ from device_agent.sources.adapt import FrameError
 from device_agent.sources.text import MAX_TEXT_BYTES, text_of
 from host_tools.errors import DataError
 from host_tools.observe.sources.array_files import file_digest
+from host_tools.observe.sources.prepared_folder import PreparedFolder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -63,39 +64,25 @@ class TextLines:
             raise DataError(f"{self._path} cannot be read: {error.strerror or error}.") from error
 
 
-class TextFolder:
-    """Texts in the order of their paths, one a file; the id of a sample is its path below the folder."""
+class TextFolder(PreparedFolder):
+    """Texts, one a file."""
 
     def __init__(
         self, folder: Path, files: list[Path], inputs: tuple[TensorSpec, ...], text: TextInput
     ) -> None:
-        self.where = str(folder)
-        self._folder, self._files, self._inputs, self._text = folder, sorted(files), inputs, text
+        super().__init__(folder, files)
+        self._inputs, self._text = inputs, text
 
-    def __len__(self) -> int:
-        return len(self._files)
+    def _prepared(self, path: Path) -> Mapping[str, NDArray[np.generic]]:
+        try:
+            with path.open("rb") as stream:
+                data = stream.read(MAX_TEXT_BYTES + 1)
+        except OSError as error:
+            raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
+        return self._text.arrays(_read(data, str(path)), self._inputs, where=str(path))
 
-    def samples(self) -> Iterator[tuple[str, Mapping[str, NDArray[np.generic]]]]:
-        """See `SampleSource.samples`."""
-        for path in self._files:
-            try:
-                with path.open("rb") as stream:
-                    data = stream.read(MAX_TEXT_BYTES + 1)
-            except OSError as error:
-                raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
-            yield self._id(path), self._text.arrays(_read(data, str(path)), self._inputs, where=str(path))
-
-    def ids(self) -> Iterator[str]:
-        """See `SampleSource.ids`."""
-        return map(self._id, self._files)
-
-    def fingerprint(self, count: int) -> str | None:
-        """See `SampleSource.fingerprint`."""
-        told = ["texts", repr(self._text), *(file_digest(path) for path in self._files[:count])]
-        return digest_of("\n".join(told).encode())
-
-    def _id(self, path: Path) -> str:
-        return path.relative_to(self._folder).as_posix()
+    def _told(self) -> tuple[str, ...]:
+        return "texts", repr(self._text)
 
 
 def _read(data: bytes, where: str) -> str:
