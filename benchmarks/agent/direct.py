@@ -36,7 +36,9 @@ def main(request_path: Path) -> None:
     files = {name.rsplit("/", 1)[-1]: data for name, data in with_files.payload().items()}
     laps: dict[str, float] = {}
     if early := sorted(_TIMED_LIBRARIES & sys.modules.keys()):
-        raise RuntimeError(f"{', '.join(early)} imported before the clock starts: loading an engine would seem shorter than it is")
+        raise RuntimeError(
+            f"{', '.join(early)} imported before the clock starts: loading an engine would seem shorter than it is"
+        )
     start = time.perf_counter()
     call = _OPENERS[request["engine"]](files, request["threads"])
     laps["load"] = time.perf_counter() - start

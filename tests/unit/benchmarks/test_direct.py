@@ -33,5 +33,5 @@ def test_a_library_that_is_there_before_the_clock_starts_is_refused(tmp_path: Pa
     assert np.__name__ == "numpy"
     path = tmp_path / "request.json"
     path.write_text(json.dumps(_request(tiny_artifact(tmp_path, "onnx"))), encoding="utf-8")
-    with pytest.raises(RuntimeError, match="numpy.* imported before the clock"):
+    with pytest.raises(RuntimeError, match=r"numpy.* imported before the clock"):
         main(path)
