@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from device_agent.config import AgentConfig
-    from device_agent.contract.telemetry import Scalar
+    from device_agent.contract.telemetry.message import Scalar
     from device_agent.inbox import Inbox, Item, MainItem
     from device_agent.inference import Window
     from device_agent.telemetry.link import BrokerReport

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from device_agent.beside.models import Beside
     from device_agent.config import AgentConfig
-    from device_agent.contract.telemetry import Scalar
+    from device_agent.contract.telemetry.message import Scalar
     from device_agent.inbox import Inbox
     from device_agent.occurrences import ModelOrdered
     from device_agent.telemetry.link import BrokerSettings

@@ -7,7 +7,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from device_agent.contract.model_names import MAIN_MODEL
-from device_agent.contract.telemetry import RunningModel
+from device_agent.contract.telemetry.states import RunningModel
 from device_agent.energy.window import WindowEnergy
 from device_agent.log import RecentTroubles
 from device_agent.operations.status import Moment, StatusBoard
@@ -20,7 +20,7 @@ from device_agent.window_report import WindowReport
 if TYPE_CHECKING:
     from device_agent.beside.models import Beside
     from device_agent.config import AgentConfig
-    from device_agent.contract.telemetry import HealthStatus
+    from device_agent.contract.telemetry.states import HealthStatus
     from device_agent.inference import Window
     from device_agent.model_runner import ModelRunner, Running
     from device_agent.sensors.survey import Sensors

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from device_agent.config import AgentConfig, ArtifactSection
-    from device_agent.contract.telemetry import Scalar
+    from device_agent.contract.telemetry.message import Scalar
     from device_agent.update.jobs import Answer, TrialJob
     from device_agent.update.report import Following
     from device_agent.update.state import Notice

@@ -19,7 +19,7 @@ from host_tools.fleet.store.rollouts import OCCUPYING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from device_agent.contract.telemetry import Scalar
+    from device_agent.contract.telemetry.message import Scalar
     from host_tools.fleet.records import JobCounts, Release, Rollout
     from host_tools.fleet.rollout.steps import Advance, Step
     from host_tools.fleet.store.fleet_store import FleetBook

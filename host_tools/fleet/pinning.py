@@ -15,7 +15,7 @@ from host_tools.repository.desires import Move
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from device_agent.contract.telemetry import Scalar
+    from device_agent.contract.telemetry.message import Scalar
     from host_tools.fleet.records import Device, Pin, Release
     from host_tools.fleet.store.fleet_store import FleetBook
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from device_agent.contract.desired import DesiredArtifact
-    from device_agent.contract.telemetry import Scalar
+    from device_agent.contract.telemetry.message import Scalar
 
 DeviceState = Literal["pending", "enrolled", "revoked", "decommissioned"]
 """`pending`: it has asked for a certificate and nobody has approved it."""

@@ -46,7 +46,7 @@ class Observation:
 
     Attributes:
         seconds: Unix time at which it was so, by the server's clock.
-        event: One of `device_agent.contract.telemetry.UPDATE_EVENTS`; empty: none.
+        event: One of `device_agent.contract.telemetry.event.UPDATE_EVENTS`; empty: none.
         about: Digest of the artifact that the event is about; None: not told.
         running: Digest of what it reports to run; None: not told, or none.
         committed: Whether it says that it keeps what it runs; None: not told.

@@ -19,7 +19,7 @@ from host_tools.fleet.rollout import wording
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from device_agent.contract.telemetry import Scalar
+    from device_agent.contract.telemetry.message import Scalar
     from host_tools.fleet.records import Gate, JobCounts, Rollout
 
 Verdict = Literal["waits", "passes", "stops", "asks"]

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from fastapi import FastAPI, Query, Request
 
-from device_agent.contract.telemetry import Scalar
+from device_agent.contract.telemetry.message import Scalar
 from host_tools.errors import ConflictError, NotFoundError
 from host_tools.fleet.outside import Enrolment
 from host_tools.fleet.records import ClaimState, IssuedClaim

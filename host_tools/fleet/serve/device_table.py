@@ -20,7 +20,7 @@ from host_tools.spreadsheet_text import as_spreadsheet_text, from_spreadsheet_te
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from device_agent.contract.telemetry import Scalar
+    from device_agent.contract.telemetry.message import Scalar
     from host_tools.fleet.serve.context import Fleet
     from host_tools.fleet.store.fleet_store import FleetBook, FleetStore
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import FastAPI, Query, Request
 
-from device_agent.contract.telemetry import Scalar
+from device_agent.contract.telemetry.message import Scalar
 from host_tools.fleet.records import Release
 from host_tools.fleet.serve import patterns
 from host_tools.fleet.serve.admission import caller_of

@@ -15,7 +15,7 @@ from host_tools.fleet.records import AuditEntry
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from device_agent.contract.telemetry import Scalar
+    from device_agent.contract.telemetry.message import Scalar
 
 
 def details_text(details: Mapping[str, Scalar]) -> str:

@@ -6,8 +6,9 @@ import itertools
 from dataclasses import replace
 from typing import Any
 
-from device_agent.contract.telemetry import Envelope, Health
-from device_agent.contract.telemetry_codec import encode
+from device_agent.contract.telemetry.codec import encode
+from device_agent.contract.telemetry.message import Envelope
+from device_agent.contract.telemetry.states import Health
 from device_agent.contract.topics import DeviceTopics
 from host_tools.fleet.field.hearing import Hearing
 from host_tools.fleet.field.observations import (

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rollout_world import BEGIN, NEW, OLD, PROFILE, RELEASE, artifact, device, plan, running
 
-from device_agent.contract.telemetry import UPDATE_EVENTS
+from device_agent.contract.telemetry.event import UPDATE_EVENTS
 from host_tools.fleet.records import ENDED_JOBS, PARTS_PER_MILLION, Job, Provides, Rollout, Stage
 from host_tools.fleet.rollout.jobs import Observation, canceled, expire, job_for, observe, retried
 
