@@ -1,4 +1,4 @@
-"""`Updates`: carries out what the machine decides. The agent's door: it says what happened and is told what to run."""
+"""`Updates`: carries out what the machine decides: is told what happened, and says what is to run."""
 
 from __future__ import annotations
 
