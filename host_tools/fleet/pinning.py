@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from device_agent.contract.telemetry.message import Scalar
-    from host_tools.fleet.records import Device, Pin, Release
+    from host_tools.fleet.records.devices import Device, Pin
+    from host_tools.fleet.records.releases import Release
     from host_tools.fleet.store.fleet_store import FleetBook
 
 MOST_PINNED: Final = 2_000

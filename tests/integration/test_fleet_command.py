@@ -17,7 +17,7 @@ from device_agent.contract.enrolment import decode_token
 from host_tools.authority.folder import create_authority
 from host_tools.cli.main import main
 from host_tools.fleet.field.releases import MadeRelease, encode
-from host_tools.fleet.records import Release, ReleasedArtifact
+from host_tools.fleet.records.releases import Release, ReleasedArtifact
 from host_tools.free_port import free_port
 from tests.integration.support import certificate, wait_until
 from tests.unit.host_tools.review.canned_broker import answering

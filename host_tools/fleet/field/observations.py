@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from device_agent.contract.telemetry.message import Envelope, Scalar
     from device_agent.contract.telemetry.states import HealthStatus
     from device_agent.contract.topics import Topic
-    from host_tools.fleet.records import JobResult, JobState
+    from host_tools.fleet.records.jobs import JobResult, JobState
 
 _FUTURE_SECONDS: Final = 86_400.0
 _LATE_SECONDS: Final = 60.0

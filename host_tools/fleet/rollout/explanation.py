@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from host_tools.fleet.records import ENDED_ROLLOUTS
+from host_tools.fleet.records.rollouts import ENDED_ROLLOUTS
 from host_tools.fleet.rollout import wording
 from host_tools.fleet.rollout.members import Members
 from host_tools.fleet.rollout.stage_end import of_gates, stage_end
@@ -15,13 +15,9 @@ from host_tools.fleet.rollout.windows import is_open, next_opening
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from host_tools.fleet.records import (
-        GateFinding,
-        JobCounts,
-        Rollout,
-        RolloutState,
-        StageState,
-    )
+    from host_tools.fleet.records.gates import GateFinding
+    from host_tools.fleet.records.jobs import JobCounts
+    from host_tools.fleet.records.rollouts import Rollout, RolloutState, StageState
 
 NOBODY_TOLD: Final = Members()
 _ON: Final[frozenset[RolloutState]] = frozenset({"draft", "awaiting_approval", "running", "paused"})

@@ -12,13 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from device_agent.contract.errors import ContractError
 from device_agent.contract.fields import Fields
-from host_tools.fleet.records import (
-    PARTS_PER_MILLION,
-    Gate,
-    RolloutPlan,
-    ScheduleWindow,
-    Stage,
-)
+from host_tools.fleet.records.gates import Gate
+from host_tools.fleet.records.rollouts import PARTS_PER_MILLION, RolloutPlan, ScheduleWindow, Stage
 from host_tools.fleet.rollout.plan_rules import (
     LONGEST_SECONDS,
     MEASURES,

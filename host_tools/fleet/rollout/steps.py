@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from device_agent.contract.telemetry.message import Scalar
-    from host_tools.fleet.records import Rollout
+    from host_tools.fleet.records.rollouts import Rollout
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from host_tools.fleet.records import GateMeasure
+    from host_tools.fleet.records.gates import GateMeasure
 
 MEASURES: Final[Mapping[GateMeasure, str]] = {
     "latency_p50": "median latency",

@@ -8,7 +8,7 @@ from fastapi import FastAPI, Request, Response
 
 from device_agent.contract.telemetry.message import Scalar
 from host_tools.fleet.placing import check_selector
-from host_tools.fleet.records import Group
+from host_tools.fleet.records.devices import Group
 from host_tools.fleet.rollout.members import in_words
 from host_tools.fleet.serve.admission import caller_of
 from host_tools.fleet.serve.answers import GroupAnswer, Page, page_of

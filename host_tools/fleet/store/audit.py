@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, insert, select
 
 from host_tools.errors import StoreError
-from host_tools.fleet.records import AuditEntry
+from host_tools.fleet.records.access import AuditEntry
 from host_tools.fleet.store.chain import details_text, first_break, next_entry
 from host_tools.fleet.store.tables import AUDIT
 

@@ -22,7 +22,7 @@ from host_tools.fleet.field.observations import (
     UpdateTold,
 )
 from host_tools.fleet.field.observations import observe as observe_message
-from host_tools.fleet.records import Job
+from host_tools.fleet.records.jobs import Job
 from host_tools.fleet.rollout.jobs import observe
 
 OLD, NEW = "sha256:" + "d" * 64, "sha256:" + "e" * 64
