@@ -112,18 +112,11 @@ def _read_reported(fields: Fields) -> Reported:
         targets=fields.texts("targets", least=0, most=MAX_TARGETS),
         desired_serial=fields.integer("desired_serial", low=0, high=COUNT_MAX),
         desired=fields.digest("desired") if fields.has("desired") else None,
-        in_trial=_truth(fields, "in_trial"),
-        on_probation=_truth(fields, "on_probation"),
+        in_trial=fields.boolean("in_trial"),
+        on_probation=fields.boolean("on_probation"),
         counter_floor=fields.integer("counter_floor", low=0, high=COUNT_MAX),
         extra=fields.unknown(),
     )
-
-
-def _truth(fields: Fields, key: str) -> bool:
-    value = fields.value(key)
-    if not isinstance(value, bool):
-        fields.refuse(key, "true or false", value)
-    return value
 
 
 def _read_alarm(fields: Fields) -> Alarm:

@@ -204,14 +204,7 @@ def _numbers(fields: Fields, keys: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _booleans(fields: Fields, keys: tuple[str, ...]) -> dict[str, Any]:
-    given: dict[str, Any] = {}
-    for key in keys:
-        if fields.has(key):
-            value = fields.value(key)
-            if not isinstance(value, bool):
-                fields.refuse(key, "true or false", value)
-            given[key] = value
-    return given
+    return {key: fields.boolean(key) for key in keys if fields.has(key)}
 
 
 def _require_known(fields: Fields, known: tuple[str, ...], at: str) -> None:
