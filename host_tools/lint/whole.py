@@ -121,7 +121,7 @@ def input_type(file: LintedFile, ops: Sequence[LintedOp], profile: CapabilityPro
 
 
 def output_type(file: LintedFile, ops: Sequence[LintedOp], profile: CapabilityProfile) -> Iterator[Breach]:
-    """The application gets the type that it expects; what a Concat joins in float, no one scale may serve, may leave in float."""
+    """The application gets the type that it expects; what a Concat joins in float may leave in float32."""
     joined = _joined_in_float(ops, profile)
     outputs = [one for one in file.outputs if not (one.dtype == "float32" and one.name in joined)]
     yield from _interface(outputs, profile.interface.output_type, "interface.output_type")

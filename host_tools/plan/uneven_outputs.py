@@ -101,7 +101,7 @@ def _in_float(
 ) -> Revisions:
     """Return that a Concat, what of it is integer still, and its outputs are float.
 
-    What only moves its result on goes with it by itself, but for one that stands beside integer arithmetic: that is told so in the next attempt.
+    What only moves its result on goes with it by itself, but for what stands beside integer arithmetic: that is told so in the next attempt.
     """
     interface = profile.interface.output_type
     if interface != "float32":
