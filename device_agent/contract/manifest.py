@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from device_agent.contract.sound import Sound
     from device_agent.contract.text import Text
 
-MANIFEST_VERSION = "1.4"
-"""1.1: ``heat``. 1.2: ``requires.processor_features`` and ``requires.otherwise``. 1.3: ``preprocessing.crop``. 1.4: ``sound``, ``text``."""
+MANIFEST_VERSION = "1.5"
+"""1.1: ``heat``. 1.2: ``requires.processor_features`` and ``requires.otherwise``. 1.3: ``preprocessing.crop``. 1.4: ``sound``, ``text``.
+1.5: ``rows`` of a tensor."""
 
 WireType = Literal["float32", "int8", "uint8", "int16", "int32", "int64", "bool"]
 EngineName = Literal["onnx", "tflite", "openvino", "null"]
@@ -54,6 +55,8 @@ class PayloadTensor(Extensible):
         source_name: Name in the float model.
         source_axes: ``payload = transpose(source, source_axes)``; identity when the layout is the float
             model's. For example (0, 2, 3, 1) for an NHWC payload of an NCHW model.
+        rows: Of an input of integers that are no codes: its numbers name rows of a table with so many, each from ``-rows`` to ``rows - 1``;
+            engines differ in what they do with others. None: nothing is known of them. Since 1.5.
     """
 
     name: str
@@ -63,6 +66,7 @@ class PayloadTensor(Extensible):
     zero_point: int | None
     source_name: str
     source_axes: tuple[int, ...]
+    rows: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

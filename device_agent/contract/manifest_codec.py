@@ -1,7 +1,7 @@
 """`encode` and `decode` a `Manifest`: canonical JSON and back, with every rule that a manifest obeys.
 
 Canonical: ``schema_version`` first, then the fields in the order of their declaration, unknown fields last (``heat``, of 1.1, and
-what is needed of the processor, of 1.2, ``preprocessing.crop``, of 1.3, and ``sound`` and ``text``, of 1.4, only where they are declared),
+what is needed of the processor, of 1.2, ``preprocessing.crop``, of 1.3, ``sound`` and ``text``, of 1.4, and ``rows``, of 1.5, only where they are declared),
 compact UTF-8, one newline at the end. The same manifest always gives the same bytes.
 """
 
@@ -60,6 +60,7 @@ CODE_RANGE = {
     "int32": (-(1 << 31), (1 << 31) - 1),
 }
 """Types that may hold quantization codes, with their lowest and highest code."""
+_ROW_NUMBERS = (*CODE_RANGE, "int64")
 
 _FLOAT32_MAX = 3.4028234663852886e38
 _FLOAT32_TINY = 1.401298464324817e-45
@@ -131,7 +132,7 @@ def _plain(value: object) -> dict[str, object]:
         if field.name not in ("extra", "schema_version"):
             document[field.name] = _plain_value(getattr(value, field.name))
     # What is not there is left out, so that an older manifest keeps its bytes.
-    for later in ("heat", "crop", "otherwise", "sound", "text", "mask", "types"):
+    for later in ("heat", "crop", "otherwise", "sound", "text", "mask", "types", "rows"):
         if later in document and document[later] is None:
             del document[later]
     if isinstance(value, Requires) and not value.processor_features:
@@ -200,6 +201,9 @@ def _tensor(fields: Fields) -> PayloadTensor:
         zero_point = fields.integer("zero_point", low=low, high=high)
     if (scale is None) != (zero_point is None) and dtype != "float32":
         fields.refuse("zero_point", "scale and zero_point together, or neither", zero_point)
+    rows = fields.integer("rows", low=1, high=_MAX_EXTENT) if fields.has("rows") else None
+    if rows is not None and (scale is not None or dtype not in _ROW_NUMBERS):
+        fields.refuse("rows", "null, because the tensor holds no numbers of rows", rows)
     return PayloadTensor(
         name=fields.text("name"),
         shape=shape,
@@ -208,6 +212,7 @@ def _tensor(fields: Fields) -> PayloadTensor:
         zero_point=zero_point,
         source_name=fields.text("source_name"),
         source_axes=axes,
+        rows=rows,
         extra=fields.unknown(),
     )
 

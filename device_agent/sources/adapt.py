@@ -36,7 +36,8 @@ def to_payload(
         and saturate.
 
     Raises:
-        FrameError: An input is missing, of another shape, or has values that are not finite or that its type cannot hold.
+        FrameError: An input is missing, of another shape, or has values that are not finite, that its type cannot hold, or that name no row
+            of the table that they are looked up in.
     """
     missing = [tensor.source_name for tensor in tensors if tensor.source_name not in arrays]
     if missing:
@@ -100,11 +101,23 @@ def _unscaled(moved: NDArray[np.generic], tensor: PayloadTensor) -> NDArray[np.g
         limits = np.iinfo(dtype)
         if not limits.min <= int(moved.min()) <= int(moved.max()) <= limits.max:
             raise FrameError(f"input {tensor.source_name!r}: values beyond the range of {dtype}.")
+    if tensor.rows is not None and moved.size:
+        _require_rows(moved, tensor, tensor.rows)
     with np.errstate(over="ignore"):  # float64 beyond float32 becomes infinite, and is refused as such
         array = np.ascontiguousarray(moved, dtype=dtype)
     if dtype.kind == "f" and not np.isfinite(array).all():
         raise FrameError(f"input {tensor.source_name!r}: values that are NaN, infinite or beyond {dtype}.")
     return array.reshape(tensor.shape)
+
+
+def _require_rows(numbers: NDArray[np.generic], tensor: PayloadTensor, rows: int) -> None:
+    """Refuse a number that names no row: one engine fails at it, which counts as its own failure, and another gives the zeros of no row."""
+    least, most = int(numbers.min()), int(numbers.max())
+    if not -rows <= least <= most < rows:
+        raise FrameError(
+            f"input {tensor.source_name!r}: expected numbers of rows of the model's table, which has {rows}; "
+            f"got {most if most >= rows else least}."
+        )
 
 
 def _decode(array: NDArray[np.generic], tensor: PayloadTensor) -> NDArray[np.float64]:

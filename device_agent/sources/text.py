@@ -73,6 +73,25 @@ class TextReader:
         parts = {"ids": found.ids, "mask": found.attention_mask, "types": found.type_ids}
         return {part: tuple(parts[part]) for part in self._inputs.values()}
 
+    @property
+    def largest(self) -> Mapping[str, int]:
+        """The largest number that any text can get, by ``ids``, ``mask`` and ``types``.
+
+        Special tokens need not be in the vocabulary: what is set around every text says what they are.
+        """
+        vocabulary = self._tokenizer.get_vocab(with_added_tokens=True).values()
+        nothing, something = self.numbers(""), self.numbers("a")
+        return {
+            "ids": max(*vocabulary, *nothing["ids"]),
+            "mask": 1,
+            "types": max((*nothing.get("types", ()), *something.get("types", ())), default=0),
+        }
+
+    def token(self, number: int) -> str | None:
+        """Return the token that has a number; None where the vocabulary has none."""
+        found: str | None = self._tokenizer.id_to_token(number)
+        return found
+
     def arrays(self, text: str) -> dict[str, NDArray[np.generic]]:
         """Return the inputs of a text, int64 of shape (1, length), by the float model's names.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,9 +10,12 @@ import numpy as np
 from device_agent.contract.manifest import PayloadTensor
 from host_tools.errors import LoweringError
 from host_tools.lower.integers import rebased
+from host_tools.model.table_rows import table_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    import onnx_ir as ir
 
     from device_agent.contract.manifest import WireType
     from host_tools.model.float_model import TensorSpec
@@ -47,6 +51,17 @@ def payload_tensors(
         integers: Parameters, per tensor, of those that are integers in the payload.
     """
     return tuple(_payload_tensor(spec, integers.get(spec.name)) for spec in specs)
+
+
+def with_rows(tensors: Sequence[PayloadTensor], model: ir.Model) -> tuple[PayloadTensor, ...]:
+    """Return a payload's inputs with the rows of the table that their numbers are looked up in, where the model's graph shows it."""
+    tables = table_rows(model)
+    return tuple(
+        replace(tensor, rows=tables[tensor.source_name].rows)
+        if tensor.source_name in tables and tensor.scale is None and tensor.dtype not in ("float32", "bool")
+        else tensor
+        for tensor in tensors
+    )
 
 
 def wire_type(name: str, qparams: QParams) -> WireType:

@@ -13,11 +13,13 @@ from device_agent.contract.text import TextSample
 from device_agent.sources.adapt import FrameError
 from device_agent.sources.text import TextReader, TokeniserError
 from host_tools.errors import DataError, InputError
+from host_tools.model.table_rows import table_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    import onnx_ir as ir
     from numpy.typing import NDArray
 
     from device_agent.sources.text_declaration import TextDeclaration
@@ -109,6 +111,27 @@ class TextInput:
                     f"{where}: text.{part}: the model has no input {name!r}.",
                     hint=f"Its inputs are {', '.join(sorted(names))}.",
                 )
+
+    def require_rows(self, model: ir.Model) -> None:
+        """Hold the numbers that the tokeniser can give against the tables that the model looks them up in.
+
+        An engine would fail at the first text that has a larger one, on the device and in the middle of its work, or look up no row.
+
+        Raises:
+            InputError: One has fewer rows.
+        """
+        largest, tables = self.reader.largest, table_rows(model)
+        for name, part in self.declared.inputs.items():
+            table, most = tables.get(name), largest[part]
+            if table is None or most < table.rows:
+                continue
+            token = self.reader.token(most) if part == "ids" else None
+            shown = f" ({token!r})" if token is not None else ""
+            raise InputError(
+                f"{self.where}: text.tokenizer: {self.declared.tokenizer} gives numbers up to {most}{shown} as {part}; the model's input "
+                f"{name!r} looks them up in {table.table!r} (node {table.node!r}), which has {table.rows} rows: 0 to {table.rows - 1}.",
+                hint="Is it the tokeniser of this model? Else give the table a row for every number.",
+            )
 
 
 def open_text_input(declared: TextDeclaration, path: Path) -> TextInput:

@@ -22,6 +22,7 @@ from device_agent.contract.manifest import (
 from device_agent.contract.sound import Sound
 from device_agent.contract.text import Text
 from host_tools.errors import InputError
+from host_tools.lower.interface import with_rows
 from host_tools.observe.text_input import TextInput
 from host_tools.pack.preparation import packed_preparation
 from host_tools.plan.plan_file import encode as encode_plan
@@ -141,7 +142,7 @@ def pack(
         ),
         payload=tuple(described[name] for name in payload_names),
         members=tuple(member for name, member in described.items() if name not in payload_names),
-        inputs=payload.inputs,
+        inputs=with_rows(payload.inputs, model.graph),
         outputs=payload.outputs,
         preprocessing=declared if isinstance(declared, Preprocessing) else None,
         golden=tuple(samples),

@@ -109,6 +109,7 @@ def open_material(
         of_evaluation = _one_preparation(preparation, evaluation)
     if isinstance(of_evaluation, TextInput):
         of_evaluation.require_inputs(model.inputs)
+        of_evaluation.require_rows(model.graph)
         preparation = of_evaluation  # also where calibration data are arrays: devices get texts
     if fold_preprocessing:
         recipe = with_pixel_codes(recipe, model.inputs[0].name)

@@ -48,6 +48,12 @@ def tokenizer_json(**changes: Any) -> bytes:
     return json.dumps(json.loads(tokenizer.to_str()) | changes, ensure_ascii=False).encode()
 
 
+def added(number: int, content: str) -> dict[str, object]:
+    """Return an added token as a ``tokenizer.json`` has it."""
+    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+    return {"id": number, "content": content, "special": True, **flags}
+
+
 def preprocess_toml(**changes: object) -> str:
     """Return a ``preprocess.toml``; ``changes`` replace values, None takes a key away."""
     table: dict[str, object] = {

@@ -32,6 +32,7 @@ from host_tools.processor import suited
 from tests.integration.small_encoder import (
     LENGTH,
     SPECIAL,
+    VOCABULARY,
     preprocess_toml,
     tokenizer_json,
     write_encoder,
@@ -233,6 +234,34 @@ def test_the_agent_answers_texts_over_http_and_the_broker(
     assert refused["severity"] == "warning"
 
 
+def test_a_text_whose_numbers_name_no_row_is_a_refused_frame_and_no_failed_inference(
+    converted: Converted, tmp_path: Path
+) -> None:
+    """An artifact of another host, whose model has fewer rows than its tokeniser has numbers."""
+    made = ArtifactArchive.open(converted.artifact(TARGETS[0])).manifest
+    ids, mask = made.inputs
+    assert (ids.rows, mask.rows) == (VOCABULARY, None)
+    few = changed(
+        converted.artifact(TARGETS[0]),
+        tmp_path / "few.ewa",
+        replace(made, inputs=(replace(ids, rows=5), mask)),
+    )
+    port = free_port()
+    source = {"kind": "http", "http_port": port, "rate_hz": 0.0, "max_consecutive_errors": 1}
+    config = write_config(tmp_path, NO_BROKER, few, source=source)
+    with AgentProcess(config) as agent:
+        wait_until(lambda: answered(port, "東京".encode(), "text/plain"), what="the agent listens")
+        for _ in range(3):
+            status, answer = post(port, ASKED[0].encode(), "text/plain")
+            assert status == 400
+            assert (
+                "input 'input_ids': expected numbers of rows of the model's table, which has 5; got"
+                in answer["error"]
+            )
+        assert post(port, "東京".encode(), "text/plain")[0] == 200
+        assert agent.stop() == 0
+
+
 def inferred(port: int, reader: Reader) -> bool:
     """Send a text, until one is there when the source stands."""
     publish(port, FRAMES, ASKED[0].encode())
@@ -373,6 +402,18 @@ def test_convert_refuses_before_it_calibrates(
     assert says in done.errors
     assert "Traceback" not in done.errors
     assert not (tmp_path / "out" / f"encoder-0.1.0-{TARGETS[0]}.ewa").exists()
+
+
+def test_convert_refuses_a_tokeniser_of_more_numbers_than_the_model_has_rows(tmp_path: Path) -> None:
+    write_encoder(tmp_path / "encoder.onnx")
+    write_texts(tmp_path / "data", tokenizer_json(added_tokens=[added(VOCABULARY, "<more>")]))
+    done = convert(tmp_path, "--data", "data/texts.txt", "--target", TARGETS[0])
+    assert done.status == 2
+    assert (
+        f"text.tokenizer: tokenizer.json gives numbers up to {VOCABULARY} ('<more>') as ids; the model's input 'input_ids' "
+        f"looks them up in 'words' (node 'embed'), which has {VOCABULARY} rows: 0 to {VOCABULARY - 1}."
+    ) in done.errors.replace("\n", " ")
+    assert not (tmp_path / "out").exists()
 
 
 def test_arrays_may_calibrate_what_devices_feed_with_texts(tmp_path: Path) -> None:

@@ -99,6 +99,9 @@ def tensors(draw: st.DrawFn, name: str) -> PayloadTensor:
         zero_point=zero_point,
         source_name=draw(TEXTS),
         source_axes=tuple(draw(st.permutations(range(len(shape))))),
+        rows=draw(st.none() | st.integers(1, (1 << 31) - 1))
+        if scale is None and dtype in manifest_codec._ROW_NUMBERS
+        else None,
         extra=draw(UNKNOWN),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -182,3 +183,21 @@ def test_several_inputs_come_in_the_payloads_order() -> None:
     tensors = [tensor((1,), "int64", name="ids"), tensor((1,), name="image")]
     first, second = to_payload({"image": np.ones(1), "ids": np.array([7])}, tensors)
     assert (first.tolist(), second.tolist()) == ([7], [1.0])
+
+
+@settings(max_examples=200, deadline=None)
+@given(rows=st.integers(1, 100), numbers=st.lists(st.integers(-150, 150), min_size=4, max_size=4))
+def test_a_number_that_names_no_row_of_the_models_table_is_refused_by_itself(
+    rows: int, numbers: list[int]
+) -> None:
+    ids = replace(tensor((1, 4), "int64"), rows=rows)
+    wrong = [number for number in numbers if not -rows <= number < rows]
+    given_array = np.array([numbers])
+    if not wrong:
+        np.testing.assert_array_equal(to_payload({"x": given_array}, [ids])[0], given_array)
+        return
+    with pytest.raises(
+        FrameError, match=rf"input 'x': expected numbers of rows .* has {rows}; got"
+    ) as caught:
+        to_payload({"x": given_array}, [ids])
+    assert int(str(caught.value).rstrip(".").split()[-1]) in wrong

@@ -17,11 +17,21 @@ from device_agent.sources.preprocess_file import parse_preparation
 from device_agent.sources.text import MAX_TEXT_BYTES
 from device_agent.sources.text_declaration import parse_text
 from host_tools.errors import DataError, InputError
+from host_tools.model import load
 from host_tools.model.float_model import TensorSpec
 from host_tools.observe import open_data
 from host_tools.observe.preparation_file import find_preparation
 from host_tools.observe.text_input import TextInput
-from tests.integration.small_encoder import LENGTH, SENTENCES, preprocess_toml, tokenizer_json, write_texts
+from tests.integration.small_encoder import (
+    LENGTH,
+    SENTENCES,
+    VOCABULARY,
+    added,
+    preprocess_toml,
+    tokenizer_json,
+    write_encoder,
+    write_texts,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,6 +40,19 @@ IDS = TensorSpec(name="input_ids", shape=(1, LENGTH), dtype="int64")
 MASK = TensorSpec(name="attention_mask", shape=(1, LENGTH), dtype="float32")
 TYPES = TensorSpec(name="token_type_ids", shape=(1, LENGTH), dtype="int64")
 GOOD: dict[str, object] = {"tokenizer": "tokenizer.json", "length": 16, "ids": "input_ids", "mask": "m"}
+
+
+def template(type_of_text: int) -> dict[str, object]:
+    """Return a post-processor that sets [CLS] before a text."""
+    return {
+        "type": "TemplateProcessing",
+        "single": [
+            {"SpecialToken": {"id": "[CLS]", "type_id": 0}},
+            {"Sequence": {"id": "A", "type_id": type_of_text}},
+        ],
+        "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+        "special_tokens": {"[CLS]": {"id": "[CLS]", "ids": [2], "tokens": ["[CLS]"]}},
+    }
 
 
 def found(texts: Path) -> TextInput:
@@ -181,6 +204,50 @@ def test_inputs_that_a_text_does_not_give_are_refused(
 ) -> None:
     with pytest.raises(InputError, match=rf"preprocess\.toml: .*{says}"):
         found(write_texts(tmp_path)).require_inputs(inputs)
+
+
+@pytest.mark.parametrize(
+    ("changes", "fits", "says"),
+    [
+        ({}, True, ""),
+        ({"added_tokens": [added(VOCABULARY, "<x>")]}, False, r"numbers up to 200 \('<x>'\) as ids"),
+        (
+            {"post_processor": {"type": "BertProcessing", "sep": ["[SEP]", 3], "cls": ["[CLS]", 900]}},
+            False,
+            r"numbers up to 900 as ids; the model's input 'input_ids' looks them up in 'words' \(node 'embed'\), which has 200 rows",
+        ),
+        (
+            {"post_processor": template(type_of_text=2)},
+            False,
+            r"numbers up to 2 as types; the model's input 'token_type_ids' looks them up in 'kinds'",
+        ),
+        ({"post_processor": template(type_of_text=1)}, True, ""),
+        (
+            {
+                "padding": {
+                    "strategy": "BatchLongest",
+                    "direction": "Right",
+                    "pad_to_multiple_of": None,
+                    "pad_id": 0,
+                    "pad_type_id": 7,
+                    "pad_token": "[PAD]",
+                }
+            },
+            False,
+            r"numbers up to 7 as types",
+        ),
+    ],
+)
+def test_numbers_beyond_the_models_tables_are_refused(
+    tmp_path: Path, changes: dict[str, object], fits: bool, says: str
+) -> None:
+    model = load(write_encoder(tmp_path / "encoder.onnx", types=True))
+    text = found(write_texts(tmp_path, tokenizer_json(**changes), types="token_type_ids"))
+    if fits:
+        text.require_rows(model.graph)
+        return
+    with pytest.raises(InputError, match=rf"preprocess\.toml: text\.tokenizer: tokenizer\.json gives {says}"):
+        text.require_rows(model.graph)
 
 
 # --- the tokeniser ---
