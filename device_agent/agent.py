@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from functools import partial
 from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
@@ -16,17 +15,15 @@ from typing import TYPE_CHECKING, Any, Final
 from device_agent import effects, events, occurrences
 from device_agent.assembly import assemble
 from device_agent.config.paths import socket_path
-from device_agent.contract.errors import DeviceError, StorageError
+from device_agent.contract.errors import DeviceError
 from device_agent.contract.model_names import MAIN_MODEL
 from device_agent.core import OVER, UP
-from device_agent.heat.temperature import read_hottest
-from device_agent.inbox import WAKE, FromModel, UpdateAnswer, Wake
+from device_agent.inbox import UpdateAnswer, Wake
 from device_agent.operations.service import Service
 from device_agent.operations.status import flattened
 from device_agent.operations.status_socket import StatusServer
 from device_agent.orders import Orders
-from device_agent.result_writer import ResultWriter
-from device_agent.sensors.reading import Absent
+from device_agent.telemetry.commits import Commits
 from device_agent.telemetry.courier import LinkChange, Refused
 from device_agent.telemetry.link import Connected, Delivered, Disconnected
 
@@ -34,11 +31,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from device_agent.config import AgentConfig
-    from device_agent.contract.telemetry import Scalar
-    from device_agent.inbox import Inbox, Item, MainItem
-    from device_agent.inference import Window
+    from device_agent.contract.telemetry.message import Scalar
+    from device_agent.inbox import Inbox, MainItem
     from device_agent.telemetry.link import BrokerReport
-    from device_agent.update.report import Following
 
 _LOG = logging.getLogger("edgewright.agent")
 _LONGEST_WAIT_SECONDS: Final = 60.0
@@ -78,26 +73,24 @@ class Agent:
         )
         self._core = parts.core
         self._spool = parts.spool
+        self._commits = Commits(parts.spool, config.spool)
         self._stamper = parts.stamper
         self._recorder = parts.recorder
         self._refusals = parts.refusals
         self._commands = parts.commands
         self._courier = parts.courier
-        self._sensors = parts.sensors
+        self._heat = parts.heat
         self._renewal = parts.renewal
         self._updates = parts.updates
         self._runner = parts.runner
         self._beside = parts.beside
-        self._orders = Orders(parts.commands.complete)
+        self._results = parts.results
+        self._orders = Orders(parts.commands.complete, parts.beside)
         self._reporter = parts.reporter
         self._service = Service()
         self._status_server: StatusServer | None = None
-        self._results: ResultWriter | None = None
-        self._commit_due_seconds = monotonic()
         self._flush_wanted = False
         self._fault = ""
-        self._too_hot: tuple[str, ...] = ()
-        self._told_following: Following | None = None
         self._exit: effects.Exit | None = None
         self._actions: Mapping[type[Any], Callable[[Any], None]] = {
             effects.VerifyArtifact: lambda _: self._runner.verify(),
@@ -110,8 +103,8 @@ class Agent:
             ),
             effects.StopWorker: lambda _: self._stop_worker(),
             effects.Sample: lambda effect: self._sample(final=effect.final),
-            effects.ReadHeat: lambda _: self._read_heat(),
-            effects.ApplyHeat: self._apply_heat,
+            effects.ReadHeat: lambda _: self._take_in(self._heat.read()),
+            effects.ApplyHeat: lambda effect: self._heat.apply(effect.measures),
             effects.RecordBirth: lambda _: self._record_birth(),
             effects.RecordHealth: self._record_health,
             effects.RecordEvent: lambda effect: self._recorder.event(
@@ -162,13 +155,11 @@ class Agent:
             self._take_in(occurrences.Tick(now))
         model_runs = self._core.phase in UP
         due_seconds = min(self._service.alive(now), self._commands.turn(now, model_runs=model_runs))
-        if self._updates is not None:
-            self._updates.turn(now)
-            self._tell_following(self._updates.following)
-        more_results = self._results is not None and self._results.write()
-        if self._beside is not None:
-            due_seconds = min(due_seconds, self._beside.turn(now, may_begin=self._core.phase in UP))
-        self._commit(now)
+        self._updates.turn(now)
+        more_results = self._results.write()
+        due_seconds = min(due_seconds, self._beside.turn(now, may_begin=self._core.phase in UP))
+        self._commits.turn(now, at_once=self._flush_wanted)
+        self._tell_notices()
         due = self._courier.turn(now) if self._config.mqtt.enabled else float("inf")
         self._take_in(occurrences.Trouble("link", self._courier.doubt))
         self._take_in(occurrences.Trouble("certificate", self._renewal.turn(now)))
@@ -176,26 +167,18 @@ class Agent:
             self._flush_wanted = False
             self._take_in(occurrences.Flushed())
         if self._exit is None:
-            if self._updates is not None:
-                due_seconds = min(due_seconds, self._updates.next_due_seconds)
-            self._wait(0.0 if more_results else min(due, due_seconds, self._core.next_due_seconds))
+            due = min(due, due_seconds, self._updates.next_due_seconds, self._core.next_due_seconds)
+            self._wait(0.0 if more_results else due)
 
     def _wait(self, due_seconds: float) -> None:
-        if self._spool.is_dirty:
-            due_seconds = min(due_seconds, self._commit_due_seconds)
+        due_seconds = min(due_seconds, self._commits.next_due_seconds)
         timeout = min(max(due_seconds - monotonic(), 0.0), _LONGEST_WAIT_SECONDS)
         try:
-            self._dispatch(self._inbox.get(timeout=timeout))
+            self._beside.see(self._inbox.get(timeout=timeout), self._handle)
             for _ in range(_INBOX_BATCH):
-                self._dispatch(self._inbox.get_nowait())
+                self._beside.see(self._inbox.get_nowait(), self._handle)
         except Empty:
             return
-
-    def _dispatch(self, item: Item) -> None:
-        if self._beside is not None:
-            self._beside.see(item, self._handle)
-        elif not isinstance(item, FromModel):
-            self._handle(item)
 
     def _handle(self, item: MainItem) -> None:
         match item:
@@ -206,17 +189,15 @@ class Agent:
             case SimpleQueue():
                 item.put(self._state())
             case UpdateAnswer(answer):
-                if self._updates is not None:
-                    self._updates.handle(answer)
+                self._updates.handle(answer)
             case occurrences.VariantStarted() | occurrences.VariantFailed():
                 self._handle_side_b(item)
-            case (
-                occurrences.Failed()
-                | occurrences.ModelFailed()
-                | occurrences.StopRequested()
-                | occurrences.SourceEnded()
-            ):
-                self._tell_updates_of_the_end(item)
+            case occurrences.Failed() | occurrences.ModelFailed():
+                self._updates.ended(item, variant_ran=self._variant_runs)
+                self._take_in(item)
+            case occurrences.StopRequested() | occurrences.SourceEnded():
+                self._restart_wanted = False
+                self._updates.ended(item, variant_ran=self._variant_runs)
                 self._take_in(item)
             case occurrences.ArtifactVerified() | occurrences.ModelSwitched():
                 if self._core.phase == "running":  # what the model before did is told under its own name
@@ -226,30 +207,6 @@ class Agent:
                 self._take_in(item)
             case _:
                 self._take_in(item)
-
-    def _tell_updates_of_the_end(
-        self,
-        end: occurrences.Failed
-        | occurrences.ModelFailed
-        | occurrences.StopRequested
-        | occurrences.SourceEnded,
-    ) -> None:
-        """A model that fails on probation is taken back before the agent ends.
-
-        An end that was asked for, or that came while the variant ran, is not held against it.
-        """
-        if self._updates is None:
-            return
-        if isinstance(end, occurrences.Failed | occurrences.ModelFailed):
-            if not self._variant_runs:
-                self._updates.failed(end.code, end.message)
-                return
-        else:
-            self._restart_wanted = False
-        if not isinstance(end, occurrences.ModelFailed):  # after which the agent goes on
-            self._updates.stopping()
-
-    # --- several models ---
 
     def _handle_side_b(self, item: occurrences.VariantStarted | occurrences.VariantFailed) -> None:
         if isinstance(item, occurrences.VariantStarted):
@@ -261,17 +218,7 @@ class Agent:
         self._reporter.birth()
 
     def _order(self, order: occurrences.ModelOrdered) -> None:
-        """Begin a command at the models that it means."""
-        others = () if self._beside is None else self._beside.names
-        names = [name for name in (MAIN_MODEL, *others) if order.model in ("", name)]
-        if not names:
-            reason = f"there is no model {order.model!r}; there are {', '.join((MAIN_MODEL, *others))}"
-            self._commands.complete(order.key, code="unknown_model", reason=reason)
-            return
-        self._orders.begin(order.key, names)
-        if self._beside is not None:
-            self._beside.order(order, self._orders)
-        if MAIN_MODEL in names:
+        if self._orders.begin(order):
             self._take_in(order)
 
     def _take_in(self, occurrence: occurrences.Occurrence) -> None:
@@ -294,12 +241,6 @@ class Agent:
                 return
         self._courier.abort(f"a fault of the agent: {message}", _CLOSE_SECONDS)
         self._exit = effects.Exit(code=code, message=message)
-
-    def _commit(self, now: float) -> None:
-        if self._spool.is_dirty and (now >= self._commit_due_seconds or self._flush_wanted):
-            self._spool.commit()
-            self._commit_due_seconds = now + self._config.spool.commit_interval_seconds
-        self._tell_notices()
 
     def _tell_notices(self) -> None:
         for notice in self._spool.notices():
@@ -329,10 +270,9 @@ class Agent:
         self._reporter.close()
         if self._status_server is not None:
             self._status_server.close()
-        if self._updates is not None:
-            self._updates.close()
+        self._updates.close()
         self._renewal.close()
-        if self._beside is not None and not self._beside.close(_CLOSE_SECONDS):
+        if not self._beside.close(_CLOSE_SECONDS):
             self.leaves_an_engine = True
         if not self._runner.close(_CLOSE_SECONDS):
             self.leaves_an_engine = True
@@ -340,65 +280,26 @@ class Agent:
         if not self._courier.close(_CLOSE_SECONDS):
             _LOG.warning("the broker's connection does not close; leaving without it")
         try:
-            if self._results is not None:
-                self._results.close()
+            self._results.close()
         finally:
-            self._close_spool()
-
-    def _close_spool(self) -> None:
-        try:
-            lost = self._spool.close()
-        except StorageError as error:
-            _LOG.error("messages are lost: the spool cannot be closed: %s", error)
-            return
-        if lost:
-            _LOG.warning(
-                "%d messages are lost: they were not delivered, and %s cannot be written",
-                lost,
-                self._config.spool.path,
-            )
-        elif self._spool.rows:
-            _LOG.info("%d messages wait in %s for the next start", self._spool.rows, self._config.spool.path)
+            self._commits.close()
 
     # --- effects ---
 
     def _start_inference(self) -> None:
-        wanted = self._config.results
-        if self._results is not None and not self._results.describes(self._runner.outputs):
-            self._results.close()
-            self._results = None
-        if self._results is None and (wanted.mqtt or wanted.jsonl is not None):
-            self._results = ResultWriter(
-                tensors=self._runner.outputs,
-                wanted=wanted,
-                recorder=self._recorder,
-                wake=partial(self._inbox.put, WAKE),
-                model=None if self._beside is None else MAIN_MODEL,
-                digest_of=self._runner.digest_of if self._config.split.path is not None else None,
-                is_split=self._config.split.path is not None,
-            )
+        queues = self._results.queues()
         self._reporter.begin_window()
-        queues = (None, None) if self._results is None else (self._results.queue, self._results.queue_of_b)
         self._runner.infer(*queues)
 
     def _stop_worker(self) -> None:
         self._service.stopping()
         self._commands.close("the agent ends")
         self._runner.stop()
-        if self._beside is not None:
-            self._beside.stop()
+        self._beside.stop()
 
     def _record_birth(self) -> None:
         self._reporter.birth()
-        if self._updates is not None:
-            self._told_following = self._updates.following
-            self._recorder.reported(self._told_following)
-
-    def _tell_following(self, following: Following) -> None:
-        """Tell what the device follows when it has changed since it was told; the first time is with the birth."""
-        if self._told_following not in (None, following):
-            self._told_following = following
-            self._recorder.reported(following)
+        self._updates.tell_following()
 
     def _record_health(self, effect: effects.RecordHealth) -> None:
         self._reporter.health(effect.status, effect.reason)
@@ -408,69 +309,34 @@ class Agent:
 
     def _sample(self, *, final: bool) -> None:
         """Record one message of each type, and tell what went wrong meanwhile."""
-        if final and self._results is not None:
+        if final:
             self._results.close()
         window = self._reporter.close_window(model_runs=self._core.phase == "running")
-        if self._results is not None:
-            self._results.report()
+        self._results.report()
         self._reporter.tell_refused_frames()
-        others = {} if self._beside is None else self._beside.close_windows(final=final)
+        others = self._beside.close_windows(final=final)
         self._commands.report()
         self._take_in(occurrences.Trouble("refused messages", self._refusals.report()))
         self._spool.return_to_disk()
-        # The variant's figures are not the model's.
-        self._tell_updates_of_windows(others if self._variant_runs else {MAIN_MODEL: window, **others})
+        pauses = ("inference pauses",) if self._heat.pauses else ()
+        # Fewer frames and the variant are how this device is to live with heat, so only a pause counts; the variant's figures are
+        # not the model's.
+        self._updates.observed(
+            others if self._variant_runs else {MAIN_MODEL: window, **others},
+            read_celsius=self._heat.celsius,
+            heat="; ".join((*self._reporter.throttled, *pauses)),
+        )
         self._take_in(
             occurrences.WindowClosed(
                 inferences=window.latencies.count, errors=window.errors, last_error=window.last_error
             )
         )
 
-    def _tell_updates_of_windows(self, windows: Mapping[str, Window]) -> None:
-        if self._updates is None:
-            return
-        celsius, heat = self._celsius(), "; ".join((*self._reporter.throttled, *self._too_hot))
-        for name, window in windows.items():
-            self._updates.observed(
-                inferences=window.latencies.count,
-                errors=window.errors,
-                p95_seconds=window.latencies.quantile_seconds(0.95),
-                celsius=celsius,
-                heat=heat,
-                model=name,
-            )
-
-    def _celsius(self) -> float | None:
-        celsius = read_hottest(self._sensors, self._config.heat.sensors)
-        return None if isinstance(celsius, Absent) else celsius
-
-    def _read_heat(self) -> None:
-        self._sensors.keep_counters(monotonic())
-        celsius = read_hottest(self._sensors, self._config.heat.sensors)
-        if isinstance(celsius, Absent):
-            self._take_in(occurrences.HeatRead(celsius=None, why_absent=celsius.reason))
-        else:
-            self._take_in(occurrences.HeatRead(celsius=celsius))
-
-    def _apply_heat(self, effect: effects.ApplyHeat) -> None:
-        # Fewer frames and the variant are how this device is to live with heat; a pause is not.
-        self._too_hot = ("inference pauses",) if "pause" in effect.measures else ()
-        self._runner.hold(
-            self._runner.slow_rate_hz if "slow" in effect.measures else None,
-            paused="pause" in effect.measures,
-            variant="variant" in effect.measures,
-        )
-        if self._beside is not None:
-            self._beside.hold(
-                self._runner.slow_rate_hz if "slow" in effect.measures else None,
-                paused="pause" in effect.measures,
-            )
-
     # --- what is asked for ---
 
     def _state(self) -> dict[str, object]:
         state = self._reporter.state(phase=self._core.phase, commands_waiting=self._commands.waiting)
-        return state if self._updates is None else {**state, "updates": self._updates.status(monotonic())}
+        return {**state, **self._updates.status(monotonic())}
 
     def _snapshot(self) -> dict[str, Scalar]:
         return flattened(self._state())

@@ -1,4 +1,4 @@
-"""The result of one frame for whoever asked for it, over HTTP or MQTT 5: a `telemetry.Result` without its envelope."""
+"""The result of one frame for whoever asked for it, over HTTP or MQTT 5: a `telemetry.result.Result` without its envelope."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING, Final
 
 from device_agent.contract.errors import DeviceError
-from device_agent.contract.telemetry import Raw, Summary, TopK
+from device_agent.contract.telemetry.result import Raw, Summary, TopK
 from device_agent.results import Outcome, described_outputs
 from device_agent.sources.source import refusal_bytes
 

@@ -8,6 +8,7 @@ from functools import partial
 from time import monotonic, time
 from typing import TYPE_CHECKING, Final
 
+from device_agent.beside.alone import Alone
 from device_agent.broker import begin_connection, broker_settings, courier_limits
 from device_agent.commands.post import CommandPost
 from device_agent.config import frames_topic, named_models
@@ -16,9 +17,11 @@ from device_agent.contract.topics import DeviceTopics
 from device_agent.core import Core, Timing
 from device_agent.enrolment.renewal import Renewal
 from device_agent.frames import FrameDoor
+from device_agent.heat.hands import HeatHands
 from device_agent.heat.policy import HeatPolicy
 from device_agent.heat.temperature import declared_rules
 from device_agent.inbox import WAKE, UpdateAnswer
+from device_agent.model_results import ModelResults
 from device_agent.model_runner import ModelRunner
 from device_agent.reporter import Reporter
 from device_agent.sensors.host import boot_id, clock_is_synchronized
@@ -29,19 +32,19 @@ from device_agent.telemetry.refusals import Refusals
 from device_agent.telemetry.spool import Spool, SpoolLimits
 from device_agent.telemetry.stamp import Stamper
 from device_agent.telemetry.subscription import Subscription
+from device_agent.update.in_the_loop import UpdatesOff, UpdatesOn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from device_agent.beside.models import Beside
     from device_agent.config import AgentConfig
-    from device_agent.contract.telemetry import Scalar
+    from device_agent.contract.telemetry.message import Scalar
     from device_agent.inbox import Inbox
     from device_agent.occurrences import ModelOrdered
     from device_agent.telemetry.link import BrokerSettings
     from device_agent.telemetry.subscription import Incoming
     from device_agent.update.updated_model import UpdatedModel
-    from device_agent.update.updates import Updates
 
 _COUNTER_SECONDS: Final = 10.0
 """Energy counters wrap after some minutes at full power."""
@@ -59,11 +62,12 @@ class Parts:
         refusals: Counts those that the broker refuses.
         commands: Takes commands from afar.
         courier: Brings messages to the broker.
-        sensors: Measure the machine.
+        heat: Reads the temperature, and holds the models when it is hot.
         renewal: Keeps the certificate valid.
-        updates: Bring other models; None where they are not configured.
+        updates: Bring other models.
         runner: Runs the model.
-        beside: The models beside it; None where there are none.
+        beside: The models beside it.
+        results: What the model gives.
         reporter: Reports what the agent is and does.
     """
 
@@ -74,11 +78,12 @@ class Parts:
     refusals: Refusals
     commands: CommandPost
     courier: Courier
-    sensors: Sensors
+    heat: HeatHands
     renewal: Renewal
-    updates: Updates | None
+    updates: UpdatesOn | UpdatesOff
     runner: ModelRunner
-    beside: Beside | None
+    beside: Beside | Alone
+    results: ModelResults
     reporter: Reporter
 
 
@@ -140,15 +145,13 @@ def assemble(
         jitter=random.random,
     )
     updates = _updates(config, inbox, recorder, restart)
-    artifact = config.artifact if updates is None else updates.begin()
-    updated = {} if updates is None else updates.models
     runner = ModelRunner(
-        replace(config, artifact=artifact),
+        replace(config, artifact=updates.artifact),
         report=inbox.put,
         door=doors[MAIN_MODEL],
-        updated=updated.get(MAIN_MODEL),
+        updated=updates.models.get(MAIN_MODEL),
     )
-    beside = _beside(config, inbox, recorder, doors, tell_birth, updated)
+    beside = _beside(config, inbox, recorder, doors, tell_birth, updates.models)
     reporter = Reporter(
         config,
         recorder=recorder,
@@ -167,11 +170,12 @@ def assemble(
         refusals=Refusals(recorder),
         commands=commands,
         courier=courier,
-        sensors=sensors,
+        heat=HeatHands(sensors, config.heat.sensors, runner=runner, beside=beside),
         renewal=renewal,
         updates=updates,
         runner=runner,
         beside=beside,
+        results=ModelResults(config, runner, recorder, inbox, model=beside.main_name),
         reporter=reporter,
     )
 
@@ -238,9 +242,9 @@ def _beside(
     doors: Mapping[str, FrameDoor],
     changed: Callable[[], None],
     updated: Mapping[str, UpdatedModel],
-) -> Beside | None:
+) -> Beside | Alone:
     if not config.model:
-        return None
+        return Alone()
     from device_agent.beside.models import Beside  # noqa: PLC0415  who has one model pays for no other
 
     return Beside(config, inbox=inbox, recorder=recorder, doors=doors, changed=changed, updated=updated)
@@ -279,14 +283,15 @@ def _sensors(config: AgentConfig) -> Sensors:
 
 def _updates(
     config: AgentConfig, inbox: Inbox, recorder: Recorder, restart: Callable[[str], None]
-) -> Updates | None:
+) -> UpdatesOn | UpdatesOff:
     if config.update.url is None:
-        return None
+        return UpdatesOff(config.artifact)
     from device_agent.update.updates import Updates  # noqa: PLC0415  who wants none pays for none
 
-    return Updates(
+    updates = Updates(
         config,
         report=lambda answer: inbox.put(UpdateAnswer(answer)),
         tell=lambda notice: recorder.event(notice.name, notice.severity, notice.text, notice.details),
         restart=restart,
     )
+    return UpdatesOn(updates, recorder)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from device_agent.contract.telemetry import HealthStatus, Scalar, Severity
+    from device_agent.contract.telemetry.message import Scalar, Severity
+    from device_agent.contract.telemetry.states import HealthStatus
     from device_agent.heat.policy import Measure
 
 

@@ -34,6 +34,29 @@ def end_at_once(command: str) -> None:
     _hear(leave)
 
 
+def end_at_once_when_asked_again(command: str) -> None:
+    """From now on let the first signal raise, as `end_in_order` has it, and the next end the process where it is.
+
+    For servers, whose end in order may take its time; nothing where `end_at_once` was not asked for.
+
+    Args:
+        command: Who says so.
+    """
+
+    def leave(number: int, _frame: FrameType | None) -> None:
+        os.write(2, f"{command}: asked to end again: ended at once.\n".encode())
+        os._exit(128 + number)
+
+    def begin_to_end(number: int, frame: FrameType | None) -> None:
+        for one in _heard:
+            signal.signal(one, leave)
+        _heard.clear()  # so it stays, whatever is asked for from here on
+        _raise(number, frame)
+
+    for number in _heard:
+        signal.signal(number, begin_to_end)
+
+
 def end_in_order() -> None:
     """From now on let a signal raise `KeyboardInterrupt` or `Terminated`; nothing where `end_at_once` was not asked for."""
     for number in _heard:

@@ -8,7 +8,7 @@ from device_agent.contract.model_names import MAIN_MODEL
 from device_agent.effects import RecordEvent
 
 if TYPE_CHECKING:
-    from device_agent.contract.telemetry import Scalar, Severity
+    from device_agent.contract.telemetry.message import Scalar, Severity
     from device_agent.heat.policy import HeatChange
     from device_agent.occurrences import (
         ArtifactVerified,

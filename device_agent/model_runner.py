@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from device_agent.config import AgentConfig, ArtifactSection
     from device_agent.contract.archive import ArtifactArchive
     from device_agent.contract.manifest import PayloadTensor
-    from device_agent.contract.telemetry import Variant
+    from device_agent.contract.telemetry.message import Variant
     from device_agent.engines.engine import Engine
     from device_agent.frames import FrameDoor
     from device_agent.results import ResultQueue

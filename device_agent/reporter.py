@@ -7,7 +7,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from device_agent.contract.model_names import MAIN_MODEL
-from device_agent.contract.telemetry import RunningModel
+from device_agent.contract.telemetry.states import RunningModel
 from device_agent.energy.window import WindowEnergy
 from device_agent.log import RecentTroubles
 from device_agent.operations.status import Moment, StatusBoard
@@ -18,9 +18,10 @@ from device_agent.telemetry import sampler
 from device_agent.window_report import WindowReport
 
 if TYPE_CHECKING:
+    from device_agent.beside.alone import Alone
     from device_agent.beside.models import Beside
     from device_agent.config import AgentConfig
-    from device_agent.contract.telemetry import HealthStatus
+    from device_agent.contract.telemetry.states import HealthStatus
     from device_agent.inference import Window
     from device_agent.model_runner import ModelRunner, Running
     from device_agent.sensors.survey import Sensors
@@ -39,7 +40,7 @@ class Reporter:
         stamper: Knows the run.
         sensors: Measure the machine.
         runner: The model.
-        beside: The models beside it; None: there are none.
+        beside: The models beside it.
         lost_before: Messages that were lost before this run.
 
     Attributes:
@@ -55,7 +56,7 @@ class Reporter:
         stamper: Stamper,
         sensors: Sensors,
         runner: ModelRunner,
-        beside: Beside | None,
+        beside: Beside | Alone,
         lost_before: int,
     ) -> None:
         self._config = config
@@ -65,10 +66,8 @@ class Reporter:
         self._sensors = sensors
         self._runner = runner
         self._beside = beside
-        self._windows = WindowReport(
-            runner, recorder, model=None if beside is None else MAIN_MODEL, now_seconds=monotonic()
-        )
-        self._has_several = beside is not None or config.split.path is not None
+        self._windows = WindowReport(runner, recorder, model=beside.main_name, now_seconds=monotonic())
+        self._has_several = bool(beside.models) or config.split.path is not None
         self._energy = WindowEnergy(config.sensors.idle_watts, is_shared=self._has_several)
         self._throttle_watch = ThrottleWatch()
         self.throttled: tuple[str, ...] = ()
@@ -164,14 +163,13 @@ class Reporter:
                 commands_waiting=commands_waiting,
                 troubles=self._troubles.last,
                 log_level=logging.getLevelName(logging.getLogger().level).lower(),
-                models={} if self._beside is None else self._beside.state(),
+                models=self._beside.state(),
             )
         )
 
     def _models(self) -> list[RunningModel]:
         runners = [(MAIN_MODEL, self._runner)]
-        if self._beside is not None:
-            runners += [(model.name, model.runner) for model in self._beside.models]
+        runners += [(model.name, model.runner) for model in self._beside.models]
         return [_running(name, side) for name, runner in runners for side in runner.sides]
 
     def _spool_state(self) -> sampler.SpoolState:

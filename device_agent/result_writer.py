@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from device_agent.contract.errors import EdgewrightError, StorageError
-from device_agent.contract.telemetry_codec import encode
+from device_agent.contract.telemetry.codec import encode
 from device_agent.results import ResultQueue, result_message
 from device_agent.results_file import ResultsFile
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from device_agent.config import ResultsSection
     from device_agent.contract.manifest import PayloadTensor
-    from device_agent.contract.telemetry import Envelope, Scalar, Variant
+    from device_agent.contract.telemetry.message import Envelope, Scalar, Variant
     from device_agent.telemetry.recorder import Recorder
 
 _BATCH: Final = 64

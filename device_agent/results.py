@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from device_agent.contract.errors import DeviceError
-from device_agent.contract.telemetry import Raw, Result, Summary, TopK
+from device_agent.contract.telemetry.result import Raw, Result, Summary, TopK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from device_agent.contract.manifest import PayloadTensor
-    from device_agent.contract.telemetry import Envelope, Variant
+    from device_agent.contract.telemetry.message import Envelope, Variant
 
 
 class NonFiniteResultError(DeviceError):

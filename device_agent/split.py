@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from device_agent.config import AgentConfig
     from device_agent.contract.archive import ArtifactArchive
     from device_agent.contract.manifest import Manifest
-    from device_agent.contract.telemetry import Variant
+    from device_agent.contract.telemetry.message import Variant
     from device_agent.engines.engine import Engine
     from device_agent.occurrences import Occurrence
     from device_agent.results import ResultQueue

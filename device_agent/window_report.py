@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from device_agent.contract.model_names import MAIN_MODEL
-from device_agent.contract.telemetry import InputWindow
+from device_agent.contract.telemetry.measurements import InputWindow
 from device_agent.telemetry import sampler
 
 if TYPE_CHECKING:

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from device_agent.contract.telemetry import InferenceWindow
+    from device_agent.contract.telemetry.measurements import InferenceWindow
     from host_tools.pipeline import Conversion
     from host_tools.review.listener import Listener
 

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from device_agent.contract.archive import ArtifactArchive
-    from device_agent.contract.telemetry import Event, InferenceWindow
+    from device_agent.contract.telemetry.event import Event
+    from device_agent.contract.telemetry.measurements import InferenceWindow
     from hil.protocols import Program
     from hil.rig import Rig
     from hil.strategy import State

@@ -23,7 +23,7 @@ from hil.errors import AgentError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from device_agent.contract.telemetry import ExponentialHistogram, InferenceWindow
+    from device_agent.contract.telemetry.measurements import ExponentialHistogram, InferenceWindow
 
 SHARES = (0.5, 0.9, 0.95, 0.99, 0.999)
 CONFIDENCE = 0.95

@@ -9,7 +9,7 @@ from host_tools.review.sensor_role import Role, thermal_role
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from device_agent.contract.telemetry import ThermalSample
+    from device_agent.contract.telemetry.measurements import ThermalSample
 
 
 def throttled_by(samples: Iterable[ThermalSample]) -> list[str]:

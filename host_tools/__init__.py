@@ -13,7 +13,7 @@ Layout, in the order of the flow:
     review/           telemetry from the field
     pages/            HTML pages and charts
     cli/              the command `edgewright`
-    recipe.py         what the user asks for; recipe_values.py and recipe_agreement.py say what is refused
+    recipe.py         what the user asks for; recipe_file.py reads it, recipe_values.py and recipe_agreement.py say what is refused
     typed_json.py     read JSON as the types that it was written from
     errors.py         the errors, by who can act
 """
@@ -27,9 +27,18 @@ if TYPE_CHECKING:
     from device_agent.contract.errors import EdgewrightError
     from host_tools.pipeline import Conversion, convert
     from host_tools.recipe import Recipe
+    from host_tools.recipe_file import read_recipe
     from host_tools.verify.verification_report import Budget, VerificationReport
 
-__all__ = ["Budget", "Conversion", "EdgewrightError", "Recipe", "VerificationReport", "convert"]
+__all__ = [
+    "Budget",
+    "Conversion",
+    "EdgewrightError",
+    "Recipe",
+    "VerificationReport",
+    "convert",
+    "read_recipe",
+]
 
 _HOMES = {
     "Budget": "host_tools.verify.verification_report",
@@ -38,6 +47,7 @@ _HOMES = {
     "Recipe": "host_tools.recipe",
     "VerificationReport": "host_tools.verify.verification_report",
     "convert": "host_tools.pipeline",
+    "read_recipe": "host_tools.recipe_file",
 }
 
 

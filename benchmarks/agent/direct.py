@@ -2,7 +2,7 @@
 
 The request names an artifact, its engine, threads and seconds. The answer's laps are figures in seconds:
 
-    load       importing the library and loading the payload
+    load       importing the library, numpy in it, and loading the payload
     period     wall time per inference of a plain loop over the library's own call
     adapter    what `device_agent.engines` adds to that call, with the tap of a shadow run, which every agent that takes updates has; measured only
                where ``compare`` asks for it, on small models
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _WARM_UP_SECONDS: Final = 0.5
 _BLOCK_RUNS: Final = 200
 _BLOCKS: Final = 50
+_TIMED_LIBRARIES: Final = frozenset({"numpy", "onnxruntime", "ai_edge_litert"})
 
 
 def main(request_path: Path) -> None:
@@ -34,6 +35,10 @@ def main(request_path: Path) -> None:
     with_files = ArtifactArchive.open(Path(request["artifact"]))
     files = {name.rsplit("/", 1)[-1]: data for name, data in with_files.payload().items()}
     laps: dict[str, float] = {}
+    if early := sorted(_TIMED_LIBRARIES & sys.modules.keys()):
+        raise RuntimeError(
+            f"{', '.join(early)} imported before the clock starts: loading an engine would seem shorter than it is"
+        )
     start = time.perf_counter()
     call = _OPENERS[request["engine"]](files, request["threads"])
     laps["load"] = time.perf_counter() - start

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from benchmarks.made import EngineKind
     from benchmarks.material import Material
     from benchmarks.options import Options
-    from device_agent.contract.telemetry import InferenceWindow
+    from device_agent.contract.telemetry.measurements import InferenceWindow
     from host_tools.progress import Progress
 
 SECONDS: Final = 10.0

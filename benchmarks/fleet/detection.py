@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypedDict
 
 from benchmarks.marked import write_marked
-from host_tools.fleet.records import RolloutPlan
+from host_tools.fleet.records.rollouts import RolloutPlan
 from host_tools.fleet.rollout.plan_file import DEFAULT_GATES, DEFAULT_STAGES
 from host_tools.fleet.simulation.candidate import GOOD, Candidate
 from host_tools.fleet.simulation.rollout import SimulatedRollout, simulate_rollout

@@ -22,7 +22,9 @@ from benchmarks.fleet.by_size import Clock, parser_by_size, tell
 from host_tools.fleet.ddi.door import DdiSettings
 from host_tools.fleet.ddi.tokens import make_ddi_token
 from host_tools.fleet.outside import NoField
-from host_tools.fleet.records import Device, Group, Job, Provides, RolloutPlan, Stage
+from host_tools.fleet.records.devices import Device, Group, Provides
+from host_tools.fleet.records.jobs import Job
+from host_tools.fleet.records.rollouts import RolloutPlan, Stage
 from host_tools.fleet.serve.application import application
 from host_tools.fleet.serve.limits import Limits, Rate
 from host_tools.fleet.service import FleetService

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from benchmarks.fleet.by_size import parser_by_size, tell
-from host_tools.fleet.records import ENDED_ROLLOUTS, GateFinding, RolloutPlan
+from host_tools.fleet.records.rollouts import ENDED_ROLLOUTS, RolloutPlan
 from host_tools.fleet.rollout import jobs, orders
 from host_tools.fleet.rollout.explanation import explain
 from host_tools.fleet.rollout.gates import Crashes, Pairs, judge
@@ -34,6 +34,8 @@ from host_tools.fleet.simulation.ledger import Ledger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from host_tools.fleet.records.gates import GateFinding
 
 PLAN: Final = RolloutPlan(
     id="r1", release="simulated-2", group="lab", stages=DEFAULT_STAGES, gates=DEFAULT_GATES

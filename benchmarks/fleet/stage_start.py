@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Final
 
 from benchmarks.fleet.by_size import Clock, parser_by_size, tell
 from host_tools.fleet.outside import NoField, always
-from host_tools.fleet.records import Device, Group, Provides, RolloutPlan, Stage
+from host_tools.fleet.records.devices import Device, Group, Provides
+from host_tools.fleet.records.rollouts import RolloutPlan, Stage
 from host_tools.fleet.service import FleetService
 from host_tools.fleet.simulation.fixtures import BEGIN, OLD, PROFILE, new_rollout, release_of
 from host_tools.fleet.store.opening import open_store

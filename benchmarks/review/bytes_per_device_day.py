@@ -26,7 +26,7 @@ from host_tools.review.store.windows import Level
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from device_agent.contract.telemetry import Message
+    from device_agent.contract.telemetry.message import Message
 
 _BATCH = 5000
 

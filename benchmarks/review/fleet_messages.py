@@ -8,8 +8,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from device_agent.contract.telemetry import (
-    Envelope,
+from device_agent.contract.telemetry.codec import encode
+from device_agent.contract.telemetry.measurements import (
     ExponentialHistogram,
     InferenceWindow,
     PowerSample,
@@ -17,13 +17,13 @@ from device_agent.contract.telemetry import (
     SystemSample,
     ThermalSample,
 )
-from device_agent.contract.telemetry_codec import encode
+from device_agent.contract.telemetry.message import Envelope
 from device_agent.contract.topics import DeviceTopics
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from device_agent.contract.telemetry import Measurement
+    from device_agent.contract.telemetry.measurements import Measurement
 
 _ARTIFACTS = tuple(f"sha256:{number:064x}" for number in range(3))
 _NUMBERS = re.compile(rb'"(time|seq|uptime_seconds)":[0-9.]+')

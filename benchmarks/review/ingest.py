@@ -73,9 +73,7 @@ class Measured:
 class _Run:
     """A broker, an ingest in this process, and senders; what the supervisor shows, second by second."""
 
-    def __init__(self, folder: Path, options: argparse.Namespace, *, workers: int) -> None:
-        self._options = options
-        self._folder = folder
+    def __init__(self, folder: Path, *, workers: int) -> None:
         self.broker = Broker(folder / "broker", autosave_seconds=3600)
         self.broker.start()
         self.store = folder / "telemetry.duckdb"
@@ -133,7 +131,7 @@ def measure(options: argparse.Namespace, *, workers: int) -> Measured:
     """
     load = psutil.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix="edgewright-bench-ingest-") as name:
-        run = _Run(Path(name), options, workers=workers)
+        run = _Run(Path(name), workers=workers)
         try:
             end = time.monotonic() + _READY_SECONDS
             while not (run.shown and run.shown[-1].connected == workers) and time.monotonic() < end:

@@ -16,14 +16,19 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Final
 
-from device_agent.contract.telemetry import InferenceWindow, PowerSample, SystemSample, ThermalSample
+from device_agent.contract.telemetry.measurements import (
+    InferenceWindow,
+    PowerSample,
+    SystemSample,
+    ThermalSample,
+)
 from host_tools.review.ingest.rows import SYSTEM_NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from device_agent.contract.telemetry import Message
+    from device_agent.contract.telemetry.message import Message
 
 _NUMBERS: Final = (
     "inferences_total",

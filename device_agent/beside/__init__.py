@@ -3,4 +3,5 @@
 Layout:
     further.py  one such model: begun, run, begun again after a failure
     models.py   all of them, as the agent's loop sees them
+    alone.py    the same where there are none
 """

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Final, Literal
 
 from device_agent import events
 from device_agent.backoff import Backoff
-from device_agent.inbox import WAKE, FromModel
+from device_agent.inbox import FromModel
+from device_agent.model_results import ModelResults
 from device_agent.model_runner import ModelRunner
 from device_agent.occurrences import (
     ArtifactVerified,
@@ -23,7 +23,6 @@ from device_agent.occurrences import (
     VariantStarted,
     WorkerStopped,
 )
-from device_agent.result_writer import ResultWriter
 from device_agent.window_report import WindowReport
 
 if TYPE_CHECKING:
@@ -76,7 +75,6 @@ class FurtherModel:
         self.name = name
         self.state: State = "waiting"
         self._config = config
-        self._inbox = inbox
         self._recorder = recorder
         self.runner = ModelRunner(
             config, report=lambda one: inbox.put(FromModel(name, one)), door=door, updated=updated
@@ -87,7 +85,7 @@ class FurtherModel:
             min_seconds=config.engine.retry_min_seconds, max_seconds=config.engine.retry_max_seconds
         )
         self._windows = WindowReport(self.runner, recorder, model=name, now_seconds=monotonic())
-        self._results: ResultWriter | None = None
+        self._results = ModelResults(config, self.runner, recorder, inbox, model=name)
         self.figures: dict[str, object] = {"inferences_total": 0, "errors_total": 0}
         self._due_seconds = _NEVER
         self._paused = False
@@ -187,7 +185,7 @@ class FurtherModel:
                 self.runner.leave()
             case "resume" if self._paused:
                 self._paused = False
-                self._infer()
+                self.runner.infer(*self._results.queues())
                 self._order_done()
             case _:
                 self._order_done(reason="it was so already")
@@ -201,7 +199,7 @@ class FurtherModel:
 
     def write_results(self) -> bool:
         """Write results that wait; return whether more do."""
-        return self._results is not None and self._results.write()
+        return self._results.write()
 
     def close_window(self, now_seconds: float, *, final: bool) -> Window:
         """Record the window that ends now, and tell what went wrong in it.
@@ -209,12 +207,11 @@ class FurtherModel:
         Returns:
             What was seen, of side `a` where its frames are split; valid until the next call.
         """
-        if final and self._results is not None:
+        if final:
             self._results.close()
         windows, _ = self._windows.close(now_seconds, model_runs=self.state == "running")
         self._windows.tell_refused_frames()
-        if self._results is not None:
-            self._results.report()
+        self._results.report()
         inferences = sum(window.latencies.count for window in windows)
         errors = sum(window.errors for window in windows)
         if inferences:
@@ -240,8 +237,7 @@ class FurtherModel:
         comes_back = self.runner.close(timeout_seconds)
         if not comes_back:
             _LOG.warning("model %s: the engine does not come back; leaving without it", self.name)
-        if self._results is not None:
-            self._results.close()
+        self._results.close()
         return comes_back
 
     @property
@@ -269,7 +265,7 @@ class FurtherModel:
             self._tell(events.model_started(self.name, self._artifact, self._loaded, test))
         self._windows.begin(now_seconds)
         if not self._paused:
-            self._infer()
+            self.runner.infer(*self._results.queues())
         self._order_done()
 
     def _side_b_changed(self, change: VariantStarted | VariantFailed) -> None:
@@ -279,26 +275,6 @@ class FurtherModel:
         else:
             self._side_b = f"side b: {change.message}"
             self._tell(events.variant_failed(self.name, change))
-
-    def _infer(self) -> None:
-        wanted = self._config.results
-        if wanted.mqtt or wanted.jsonl is not None:
-            if self._results is not None and not self._results.describes(self.runner.outputs):
-                self._results.close()
-                self._results = None
-            self._results = self._results or ResultWriter(
-                tensors=self.runner.outputs,
-                wanted=wanted,
-                recorder=self._recorder,
-                wake=partial(self._inbox.put, WAKE),
-                model=self.name,
-                digest_of=self.runner.digest_of,
-                is_split=self._config.split.path is not None,
-            )
-        results = self._results
-        self.runner.infer(
-            None if results is None else results.queue, None if results is None else results.queue_of_b
-        )
 
     def _failed(self, failure: Failed, now_seconds: float) -> None:
         self.state = "waiting"

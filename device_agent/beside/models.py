@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from device_agent import events
 from device_agent.beside.further import FurtherModel
@@ -42,8 +42,11 @@ class Beside:
         updated: Those that are updated, by the model's name.
 
     Attributes:
+        main_name: The main model's name in messages; `Alone` has None.
         models: In the order of the configuration.
     """
+
+    main_name: Final = MAIN_MODEL
 
     def __init__(
         self,

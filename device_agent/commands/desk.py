@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from device_agent.commands.ledger import CommandKey, Ledger
     from device_agent.contract.commands import Operation
-    from device_agent.contract.telemetry import Clock, Scalar
+    from device_agent.contract.telemetry.message import Clock, Scalar
 
 _LOG = logging.getLogger("edgewright.commands")
 _NEVER: Final = float("inf")

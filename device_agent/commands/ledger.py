@@ -13,14 +13,14 @@ from device_agent.contract.document import read_document, write_document
 from device_agent.contract.errors import EdgewrightError, StorageError
 from device_agent.contract.fields import Fields
 from device_agent.contract.regular_file import read_regular_file
-from device_agent.contract.telemetry import CommandStatus
+from device_agent.contract.telemetry.states import CommandStatus
 from device_agent.durable import write_durably
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from device_agent.contract.telemetry import Scalar
+    from device_agent.contract.telemetry.message import Scalar
 
 _STATUSES: Final[tuple[CommandStatus, ...]] = get_args(CommandStatus)
 _VERSION: Final = "1.0"
@@ -36,7 +36,7 @@ CommandKey = tuple[str, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandRecord:
-    """One command; see `telemetry.CommandState`.
+    """One command; see `telemetry.states.CommandState`.
 
     Attributes:
         told: Whether the spool holds, or held, the message that says so.

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from device_agent.commands.ledger import CommandKey, CommandRecord
     from device_agent.config import AgentConfig
     from device_agent.contract.commands import Operation
-    from device_agent.contract.telemetry import Clock, Scalar
+    from device_agent.contract.telemetry.message import Clock, Scalar
     from device_agent.telemetry.recorder import Recorder
 
 _LOG = logging.getLogger("edgewright.commands")

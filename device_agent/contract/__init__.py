@@ -9,11 +9,10 @@ Layout:
 - `text`, `text_codec`: how a text becomes the inputs; likewise
 - `preparation`: what a frame is: a picture, a recording or a text
 - `archive`: the ``.ewa`` file: manifest first, every byte accounted for
-- `telemetry`, `telemetry_codec`: what a device says; its flat JSON, by `telemetry_writing` and `telemetry_reading`,
-  which has `envelope_reading` and `measurement_reading` below it; `telemetry_bounds` says how much a message may have
-- `desired`: what a signed repository says a device shall run
-- `units`: what the numbers mean
+- `telemetry/`: what a device says: its messages, their flat JSON, and what the numbers mean
 - `topics`: where it is said
+- `commands`: what a device is asked to do
+- `desired`: what a signed repository says a device shall run
 - `document`, `fields`: JSON with bounds; one object read field by field
 - `schema/`: the same rules as JSON Schema, for readers in other languages
 """

@@ -1,7 +1,7 @@
 """Commands from afar: a closed list, and what a request for one looks like.
 
 A command is one retained topic, ``…/cmd/<op>/<cmd_id>``, that is a state machine. Who commands publishes a
-`CommandRequest` there; the device publishes its `telemetry.CommandState` in its place, and ends with `successful` or
+`CommandRequest` there; the device publishes its `telemetry.states.CommandState` in its place, and ends with `successful` or
 `failed`. Who commanded clears the topic with an empty payload. The request must be *retained*, or a device that is away
 never sees it, and a new id for every command: the same id is the same command, and is not done twice.
 """

@@ -262,9 +262,7 @@ def _models(fields: Fields, subject: str, serial: int) -> dict[str, DesiredModel
 
 
 def _model(fields: Fields, subject: str, serial: int, *, may_be_empty: bool = False) -> DesiredModel:
-    allow = fields.value("allow_downgrade")
-    if not isinstance(allow, bool):
-        fields.refuse("allow_downgrade", "true or false", allow)
+    allow = fields.boolean("allow_downgrade")
     trial = _trial(fields.child("trial"), serial) if fields.has("trial") else None
     if trial is not None and not subject.startswith("group/"):
         fields.refuse("trial", "none beside the desired state of a single device", subject)

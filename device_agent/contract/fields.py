@@ -84,6 +84,13 @@ class Fields:
             self.refuse(key, "one of " + ", ".join(options), value)
         return chosen
 
+    def boolean(self, key: str) -> bool:
+        """Return true or false; 1 and 0 are neither."""
+        value = self.value(key)
+        if not isinstance(value, bool):
+            self.refuse(key, "true or false", value)
+        return value
+
     def integer(self, key: str, *, low: int, high: int) -> int:
         """Return an integer in [low, high]; a boolean or 1.0 is none."""
         value = self.value(key)

@@ -8,11 +8,11 @@ A topic is root, entity and channel::
 so the category always stands in the same place and one subscription, such as ``ew/v1/device/+/+/+/m/+``,
 catches every device. Categories:
 
-    m/<type>             measurement, flat JSON (`telemetry.MEASUREMENTS`)
+    m/<type>             measurement, flat JSON (`telemetry.measurements.MEASUREMENTS`)
     m/<type>/meta        its units; retained
     e/<event>            event, CloudEvents JSON
     a/<alarm>            alarm; retained, cleared by an empty payload
-    o/<name>             output: results of inference (`telemetry.Result`)
+    o/<name>             output: results of inference (`telemetry.result.Result`)
     i/<name>             input: a frame for the agent: raw ``.npy``, image bytes or a text
     twin/desired         what the device should be; retained
     twin/reported        what it is; retained

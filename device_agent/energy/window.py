@@ -10,7 +10,7 @@ from device_agent.sensors.reading import Absent, Measured
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from device_agent.contract.telemetry import Quality
+    from device_agent.contract.telemetry.measurements import Quality
 
 _NOTHING = "no sensor tells power or energy"
 _SHARED = "several models run: what an inference of one of them drew cannot be told apart"

@@ -12,7 +12,8 @@ from device_agent import __version__
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from device_agent.contract.telemetry import HealthStatus, Scalar
+    from device_agent.contract.telemetry.message import Scalar
+    from device_agent.contract.telemetry.states import HealthStatus
     from device_agent.inference import Window
 
 _SNAPSHOT_BYTES: Final = 3_000

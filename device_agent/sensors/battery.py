@@ -17,7 +17,7 @@ from device_agent.sensors.sysfs import children, is_there, read_celsius, read_in
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from device_agent.contract.telemetry import Quality
+    from device_agent.contract.telemetry.measurements import Quality
 
 _MICRO: Final = 1e-6
 _MICROWATTHOURS: Final = 3.6e-3

@@ -19,7 +19,7 @@ from device_agent.sensors.reading import Absent, Measured, slug
 from device_agent.sensors.sysfs import children, is_there, read_celsius, read_integer, read_scaled, read_text
 
 if TYPE_CHECKING:
-    from device_agent.contract.telemetry import Quality
+    from device_agent.contract.telemetry.measurements import Quality
 
 _MILLI: Final = 1e-3
 _MICRO: Final = 1e-6

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from device_agent.contract.telemetry import Quality
+    from device_agent.contract.telemetry.measurements import Quality
 
 TOTAL_RAILS: Final = ("VDD_IN", "POM_5V_IN")
 """Rails through which everything on the module is fed."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Final
 
-from device_agent.contract.units import unit_of
+from device_agent.contract.telemetry.units import unit_of
 from device_agent.sensors import throttling
 from device_agent.sensors.board import board_model
 from device_agent.sensors.pressure import read_pressure

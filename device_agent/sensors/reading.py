@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from device_agent.contract.telemetry import Quality
+    from device_agent.contract.telemetry.measurements import Quality
 
 _LONGEST_STEM: Final = 56
 """Leaves room for the longest unit suffix and a number within the 80 characters of a reading's name."""

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from device_agent.contract.units import SUFFIXES
+from device_agent.contract.telemetry.units import SUFFIXES
 from device_agent.sensors import battery, cpufreq, hwmon, jetson, raspberry_pi, thermal, throttling
 from device_agent.sensors.rapl import RaplCounters
 from device_agent.sensors.reading import Measured, with_distinct_names

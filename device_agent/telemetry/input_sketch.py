@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from device_agent.contract.manifest import PayloadTensor
-    from device_agent.contract.telemetry import InputSketch
+    from device_agent.contract.telemetry.measurements import InputSketch
     from device_agent.telemetry.input_values import InputValues
 
 BUDGET_NS: Final = 2_000

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from device_agent.contract.telemetry import INPUT_BUCKETS, InputSketch
+from device_agent.contract.telemetry.measurements import INPUT_BUCKETS, InputSketch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

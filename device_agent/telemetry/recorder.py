@@ -11,25 +11,19 @@ from typing import TYPE_CHECKING, Final
 from device_agent import __version__
 from device_agent.contract.document import printable
 from device_agent.contract.errors import ContractError
-from device_agent.contract.telemetry import Birth, CommandState, Event, Health, Reported
-from device_agent.contract.telemetry_codec import encode
-from device_agent.contract.units import encode_units, units_of
+from device_agent.contract.telemetry.codec import encode
+from device_agent.contract.telemetry.event import Event
+from device_agent.contract.telemetry.states import Birth, CommandState, Health, Reported
+from device_agent.contract.telemetry.units import encode_units, units_of
 from device_agent.telemetry.link import Will
 from device_agent.telemetry.store import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from device_agent.contract.telemetry import (
-        CommandStatus,
-        Envelope,
-        HealthStatus,
-        Measurement,
-        Message,
-        RunningModel,
-        Scalar,
-        Severity,
-    )
+    from device_agent.contract.telemetry.measurements import Measurement
+    from device_agent.contract.telemetry.message import Envelope, Message, Scalar, Severity
+    from device_agent.contract.telemetry.states import CommandStatus, HealthStatus, RunningModel
     from device_agent.contract.topics import DeviceTopics
     from device_agent.telemetry.spool import Spool
     from device_agent.telemetry.stamp import Stamper

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from device_agent.contract.telemetry import (
+from device_agent.contract.telemetry.codec import encode
+from device_agent.contract.telemetry.measurements import (
     ExponentialHistogram,
     InferenceWindow,
     PowerSample,
@@ -13,15 +14,14 @@ from device_agent.contract.telemetry import (
     SystemSample,
     ThermalSample,
 )
-from device_agent.contract.telemetry_codec import encode
-from device_agent.contract.units import encode_units, units_of
+from device_agent.contract.telemetry.units import encode_units, units_of
 from device_agent.sensors.reading import Absent
 from device_agent.telemetry.histogram import SCALE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from device_agent.contract.telemetry import Envelope, Variant
+    from device_agent.contract.telemetry.message import Envelope, Variant
     from device_agent.sensors.reading import Measured
     from device_agent.telemetry.histogram import Histogram
 

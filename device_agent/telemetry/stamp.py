@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from device_agent.contract.telemetry import Envelope
+from device_agent.contract.telemetry.message import Envelope
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from device_agent.contract.telemetry import Clock
+    from device_agent.contract.telemetry.message import Clock
 
 FLOOR_SECONDS: Final = 1_767_225_600.0
 """2026-01-01T00:00:00Z, before this version was made: a clock that says less is wrong for certain."""

@@ -6,7 +6,6 @@ Layout, in the order of an update:
 - `occurrences`, `effects`, `machine`: the state machine without clock, network, disk or thread; its parts are `book` (what is
   durable), `way_in` (up to an activation), `proving` (what each model runs and has shown) and `schedule` (when to ask again)
 - `probation`: what a new release must show before it is kept
-- `clock`: whether the time can be trusted
 - `trust`: signed metadata (TUF) and the signed desired state: what this device shall run
 - `transfer`, `store`: ranged download into a store in which a file's name is its digest
 - `trial`: load, self-test and shadow run in a child process under limits
@@ -14,5 +13,6 @@ Layout, in the order of an update:
 - `outlook`: what `edgewright-agent check` and `diag` say of it
 - `updated_model`: one model, between updates and whoever runs it
 - `settings`, `limits`: what the configuration means for updates
-- `updates`: carries out what the machine decides; the agent's only door to all of it
+- `updates`: carries out what the machine decides
+- `in_the_loop`: the agent's only door to all of it, there also where updates are off
 """

@@ -1,4 +1,4 @@
-"""The events of updates: a closed list, `contract.telemetry.UPDATE_EVENTS`; one function an event.
+"""The events of updates: a closed list, `contract.telemetry.event.UPDATE_EVENTS`; one function an event.
 
 Those about a model beside the main one have its name in the configuration in front and in ``details.slot``: ``details.model`` is what
 the artifact calls itself.
@@ -14,7 +14,7 @@ from device_agent.update.state import Notice
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from device_agent.contract.telemetry import Scalar, Severity
+    from device_agent.contract.telemetry.message import Scalar, Severity
     from device_agent.update.occurrences import Shadowed, Tried
     from device_agent.update.state import Candidate, Probation, Release
 

@@ -1,4 +1,4 @@
-"""What is said of updates: to `edgewright-agent status` how they stand, to the host what is followed (`contract.telemetry.Reported`)."""
+"""What is said of updates: to `edgewright-agent status` how they stand, to the host what is followed (`contract.telemetry.states.Reported`)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from device_agent.update.occurrences import NothingDesired, Offered
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from device_agent.contract.telemetry import Scalar
+    from device_agent.contract.telemetry.message import Scalar
     from device_agent.update.occurrences import Unmet
     from device_agent.update.state import Release, Standing, UpdateState
 
@@ -39,7 +39,7 @@ def outcome_text(answer: Offered | NothingDesired | Unmet) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Following:
-    """What `contract.telemetry.Reported` says beside its envelope, of the main model; see there."""
+    """What `contract.telemetry.states.Reported` says beside its envelope, of the main model; see there."""
 
     group: str | None
     targets: tuple[str, ...]

@@ -11,7 +11,7 @@ from device_agent.contract.model_names import MAIN_MODEL
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from device_agent.contract.telemetry import Scalar, Severity
+    from device_agent.contract.telemetry.message import Scalar, Severity
 
 MAX_REJECTIONS: Final = 32
 """Rejections that are remembered; the oldest is forgotten first."""

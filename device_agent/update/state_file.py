@@ -26,7 +26,7 @@ from device_agent.update.state import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from device_agent.contract.telemetry import Severity
+    from device_agent.contract.telemetry.message import Severity
 
 STATE_VERSION: Final = "1.1"
 """Of the main model alone. 1.1: ``desired_digest`` and ``is_in_trial``."""

@@ -1,4 +1,4 @@
-"""`Updates`: carries out what the machine decides. The agent's door: it says what happened and is told what to run."""
+"""`Updates`: carries out what the machine decides: is told what happened, and says what is to run."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from device_agent.config import AgentConfig, ArtifactSection
-    from device_agent.contract.telemetry import Scalar
+    from device_agent.contract.telemetry.message import Scalar
     from device_agent.update.jobs import Answer, TrialJob
     from device_agent.update.report import Following
     from device_agent.update.state import Notice

@@ -19,7 +19,7 @@ from hil.scenario.run import totals
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from device_agent.contract.telemetry import InferenceWindow
+    from device_agent.contract.telemetry.measurements import InferenceWindow
     from hil.agent import Agent
     from hil.broker import Broker
     from hil.plugin.fixtures import Measure

@@ -17,6 +17,7 @@ from host_tools.batch.job import Failure, JobResult, QualityResult, TargetResult
 from host_tools.errors import OutputError
 from host_tools.output_folder import open_output_folder
 from host_tools.recipe import Recipe
+from host_tools.recipe_file import read_recipe
 from host_tools.target_profiles import load_profiles
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def _converted(job: Job, progress: Progress) -> Conversion:
         out=job.out,
         name=job.name,
         version=job.version,
-        recipe=Recipe(method=job.method) if job.recipe is None else Recipe.read(Path(job.recipe)),
+        recipe=Recipe(method=job.method) if job.recipe is None else read_recipe(Path(job.recipe)),
         preprocess=job.preprocess,
         shapes=dict(job.shapes),
         limit=job.limit,

@@ -12,7 +12,7 @@ from host_tools.batch.jobs_file import MOST_MODELS, JobsFileError
 from host_tools.errors import InputError
 from host_tools.pack.artifact import checked_name
 from host_tools.pack.heat_file import read_heat
-from host_tools.recipe import Recipe
+from host_tools.recipe_file import read_recipe
 from host_tools.target_profiles import load_profiles
 from host_tools.verify.verification_report import Budget
 
@@ -171,7 +171,7 @@ def _require_sound(job: Job, at: str) -> None:
         raise JobsFileError(f"{at}.targets: {error.args[0]}", hint=error.hint) from error
     if job.recipe is not None:
         try:
-            Recipe.read(Path(job.recipe))
+            read_recipe(Path(job.recipe))
         except InputError as error:
             raise JobsFileError(f"{at}.recipe: {error.args[0]}", hint=error.hint) from error
     if job.heat is not None:

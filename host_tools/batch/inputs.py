@@ -13,8 +13,8 @@ from device_agent.contract.errors import EdgewrightError
 from host_tools.batch.expansion import FUNCTION
 from host_tools.model.source import read_source
 from host_tools.observe.preparation_file import find_preparation
-from host_tools.recipe import Recipe
-from host_tools.recipe import encode as encode_recipe
+from host_tools.recipe_file import encode as encode_recipe
+from host_tools.recipe_file import read_recipe
 from host_tools.target_profiles import load_profiles
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class InputDigests:
             "labels": None if job.labels is None else self._data(job.labels),
             "metric": None if job.metric is None else [job.metric, self._module(job)],
             "method": job.method,
-            "recipe": None if job.recipe is None else encode_recipe(Recipe.read(Path(job.recipe))).decode(),
+            "recipe": None if job.recipe is None else encode_recipe(read_recipe(Path(job.recipe))).decode(),
             "profiles": [(profile.id, profile.digest) for profile in load_profiles(job.targets)],
             "budget": dataclasses.asdict(job.budget),
             "goals": job.goals,

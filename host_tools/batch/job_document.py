@@ -54,8 +54,8 @@ def read_job(fields: Fields) -> Job:
         goals=fields.texts("goals", least=0, most=_MOST),
         budget_minutes=_optional_number(fields, "budget_minutes"),
         heat=_optional_text(fields, "heat"),
-        latency=_boolean(fields, "latency"),
-        diagnosis=_boolean(fields, "diagnosis"),
+        latency=fields.boolean("latency"),
+        diagnosis=fields.boolean("diagnosis"),
         threads=_optional_count(fields, "threads"),
         cache=_optional_text(fields, "cache"),
     )
@@ -105,11 +105,11 @@ def _target(fields: Fields) -> TargetResult:
         ),
         same_top_class=_optional_number(fields, "same_top_class"),
         sqnr_db=_optional_number(fields, "sqnr_db"),
-        is_exact=_boolean(fields, "is_exact"),
+        is_exact=fields.boolean("is_exact"),
         latency_seconds=_optional_number(fields, "latency_seconds"),
         payload_bytes=_optional_count(fields, "payload_bytes"),
         float_bytes=_optional_count(fields, "float_bytes"),
-        is_stand_in=_boolean(fields, "is_stand_in"),
+        is_stand_in=fields.boolean("is_stand_in"),
         artifact=_optional_text(fields, "artifact"),
     )
 
@@ -128,13 +128,6 @@ def _optional_count(fields: Fields, key: str) -> int | None:
 
 def _optional_number(fields: Fields, key: str) -> float | None:
     return fields.number(key, low=-_LARGEST, high=_LARGEST) if fields.has(key) else None
-
-
-def _boolean(fields: Fields, key: str) -> bool:
-    value = fields.value(key)
-    if not isinstance(value, bool):
-        fields.refuse(key, "true or false", value)
-    return value
 
 
 def _shape(fields: Fields, entry: object) -> tuple[str, tuple[int, ...]]:

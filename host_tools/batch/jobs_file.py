@@ -265,12 +265,7 @@ def _text(fields: Fields, key: str) -> str | None:
 
 
 def _boolean(fields: Fields, key: str) -> bool | None:
-    if not fields.has(key):
-        return None
-    value = fields.value(key)
-    if not isinstance(value, bool):
-        fields.refuse(key, "true or false", value)
-    return value
+    return fields.boolean(key) if fields.has(key) else None
 
 
 def _minutes(fields: Fields, key: str) -> float | None:

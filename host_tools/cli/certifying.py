@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -14,6 +14,7 @@ from device_agent.durable import write_durably
 from host_tools.authority.folder import OWNER_ONLY, AuthorityFolder, create_authority
 from host_tools.authority.server import listen
 from host_tools.authority.service import EnrolmentService
+from host_tools.cli.moments import to_the_second
 from host_tools.errors import OutputError
 from host_tools.output_folder import open_output_folder
 
@@ -140,7 +141,7 @@ def _claim_facts(claim: Claim, now: float) -> dict[str, str]:
     return {
         "device": claim.device,
         "state": state if claim.revoked_seconds is None else "revoked",
-        "expires": _day(claim.expires_seconds),
+        "expires": to_the_second(claim.expires_seconds),
         "bought": claim.spent_serial,
     }
 
@@ -152,10 +153,6 @@ def _entry_facts(entry: Entry, now: float) -> dict[str, str]:
         "use": entry.use,
         "name": entry.name,
         "state": state if entry.revoked_seconds is None else "revoked",
-        "not_after": _day(entry.not_after_seconds),
+        "not_after": to_the_second(entry.not_after_seconds),
         "reason": entry.reason,
     }
-
-
-def _day(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, tz=timezone.utc).isoformat(" ", "seconds")

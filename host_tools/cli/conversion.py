@@ -20,6 +20,7 @@ from host_tools.plan.explain import explain
 from host_tools.plan.plan_file import decode as decode_plan
 from host_tools.recipe import Recipe
 from host_tools.recipe_agreement import require_agreement
+from host_tools.recipe_file import read_recipe
 from host_tools.verify.verification_report import Budget
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def _recipe(options: argparse.Namespace) -> Recipe:
         raise InputError(
             "--method and --recipe exclude each other.", hint="Write the method into the recipe."
         )
-    recipe = Recipe.read(Path(options.recipe))
+    recipe = read_recipe(Path(options.recipe))
     given = {
         "precision": precision,
         "group": group,

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import sys
 from contextlib import nullcontext
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from host_tools.cli.fleet_server import FleetServer
+from host_tools.cli.moments import moment
 from host_tools.cli.printing import print_list
 from host_tools.errors import InputError
 from host_tools.review.wire_text import harmless
@@ -300,13 +300,3 @@ def _shall_run(desired: Mapping[str, Any]) -> str:
 
 def _short(digest: str | None) -> str:
     return "" if digest is None else digest.removeprefix("sha256:")[:12]
-
-
-def moment(seconds: float | None) -> str:
-    """Return a Unix time for people."""
-    if seconds is None:
-        return "never"
-    try:
-        return datetime.fromtimestamp(seconds, tz=timezone.utc).strftime("%Y-%m-%d %H:%M:%S")
-    except (ValueError, OverflowError, OSError):  # no year of the calendar
-        return f"{seconds:g}"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterable, Iterator
 
-    from host_tools.fleet.records import AuditEntry
+    from host_tools.fleet.records.access import AuditEntry
 
 _BROKEN: Final = 4
 """Exit status of an audit that is not whole."""

@@ -6,10 +6,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from host_tools.cli.fleet_asking import done, moment, name_of, tell
+from host_tools.cli.fleet_asking import done, name_of, tell
 from host_tools.cli.fleet_server import FleetServer
+from host_tools.cli.moments import moment
 from host_tools.errors import InputError
-from host_tools.fleet.records import Selector
+from host_tools.fleet.records.devices import Selector
 from host_tools.fleet.rollout.members import in_words
 
 if TYPE_CHECKING:

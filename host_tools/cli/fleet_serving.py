@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from device_agent.contract.errors import EdgewrightError
+from device_agent.ending import end_at_once_when_asked_again
 from host_tools.errors import InputError
 from host_tools.fleet.store.opening import open_store
 
@@ -33,6 +34,7 @@ _TELEMETRY_HINT: Final = (
 
 def run_serve(options: argparse.Namespace) -> int:
     """Serve until Ctrl-C."""
+    end_at_once_when_asked_again("edgewright")
     from host_tools.fleet.serve.server import serving  # noqa: PLC0415 - the other commands need no web server
     from host_tools.fleet.service import FleetService  # noqa: PLC0415 - likewise
 

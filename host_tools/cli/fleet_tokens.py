@@ -20,7 +20,7 @@ from host_tools.fleet.store.opening import open_store
 if TYPE_CHECKING:
     import argparse
 
-    from host_tools.fleet.records import ApiToken
+    from host_tools.fleet.records.access import ApiToken
 
 
 def token_create(options: argparse.Namespace) -> int:

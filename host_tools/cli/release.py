@@ -6,11 +6,11 @@ import argparse
 import getpass
 import json
 import time
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from host_tools.cli.arguments import above_zero, count, examples_of
+from host_tools.cli.moments import to_the_second
 
 if TYPE_CHECKING:
     from host_tools.fleet.field.releases import MadeRelease
@@ -159,7 +159,7 @@ def run_list(options: argparse.Namespace) -> int:
     for one in made:
         release = one.release
         print(
-            f"{release.id}  counter {release.counter}  {_day(release.created_seconds)} by {release.created_by}  "
+            f"{release.id}  counter {release.counter}  {to_the_second(release.created_seconds)} by {release.created_by}  "
             f"{', '.join(release.artifacts)}{'  unverified' if one.unverified_because else ''}"
         )
     if not made:
@@ -199,7 +199,7 @@ def _print(made: list[MadeRelease], *, as_json: bool) -> None:
     for one in made:
         release = one.release
         print(f"{release.id}: {release.model} {release.version}, counter {release.counter}")
-        print(f"  made {_day(release.created_seconds)} by {release.created_by}")
+        print(f"  made {to_the_second(release.created_seconds)} by {release.created_by}")
         if one.unverified_because:
             print(f"  not verified, let through because: {one.unverified_because}")
         for target, artifact in release.artifacts.items():
@@ -211,7 +211,3 @@ def _repository(folder: Path, keys: Path) -> Repository:
     from host_tools.repository.repository import Repository  # noqa: PLC0415
 
     return Repository(folder, KeyRing(keys))
-
-
-def _day(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, tz=timezone.utc).isoformat(" ", "seconds")

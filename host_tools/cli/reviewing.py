@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from device_agent.ending import end_at_once_when_asked_again
 from host_tools.errors import InputError, NothingHeardError
 from host_tools.output_folder import open_output_folder
 from host_tools.review.serve.directory import roll_of
@@ -37,6 +38,7 @@ _LEAST_DIGITS = 4
 
 def run_serve(options: argparse.Namespace) -> int:
     """Serve the page until Ctrl-C."""
+    end_at_once_when_asked_again("edgewright")
     from host_tools.review.serve.server import serving  # noqa: PLC0415 - the reports need no web server
 
     with (

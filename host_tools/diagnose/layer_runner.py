@@ -53,7 +53,6 @@ class LayerRunner:
             ModelError: ONNX Runtime refuses a layer.
             LoweringError: A constant does not fit its parameters.
         """
-        self._plan = plan
         self._edges = {(edge.node, edge.input_index): edge.qparams for edge in plan.requantize}
         self._opset = model.graph.graph.opset_imports[""]
         self._reads = [self._edges_into(layer) for layer in layers]

@@ -13,6 +13,7 @@ import numpy as np
 from host_tools.diagnose.layer_runner import LayerRunner
 from host_tools.diagnose.layers import layers_of
 from host_tools.diagnose.local_error import local_error
+from host_tools.diagnose.output_noise import OutputNoise
 from host_tools.diagnose.propagation import FLOAT, QUANTIZED, Propagation, Setting
 from host_tools.errors import DataError
 from host_tools.model.channel_axes import channel_axes
@@ -50,8 +51,8 @@ class Measured:
 
     Attributes:
         sample_count: Samples.
-        signal: Sum of squares of the original model's outputs.
-        noise: Sum of squared errors of the outputs with everything quantized.
+        signal: Power of the original model's outputs, every part of them by its own weight (`OutputNoise`).
+        noise: Power of the errors of the outputs with everything quantized, weighted likewise.
         alone: The same with one layer alone quantized, against the plan's own model, by rank.
         without: The same with every layer quantized but one, by rank.
         local: Error of each value, by name.
@@ -89,7 +90,8 @@ class Bench:
             threads: Samples that are run at the same time.
 
         Raises:
-            ModelError: ONNX Runtime refuses a layer.
+            DataError: A sample cannot be read.
+            ModelError: ONNX Runtime refuses a layer or fails.
             LoweringError: A constant does not fit its parameters.
         """
         self.layers = layers_of(model, plan)
@@ -102,9 +104,12 @@ class Bench:
         self._propagation = Propagation(self._runner, self.layers, plan)
         self._original = FloatRunner(original, threads=1)
         computed = {name for layer in self.layers for name in layer.outputs}
-        self._outputs = tuple(spec.name for spec in original.outputs if spec.name in computed)
+        outputs = tuple(spec.name for spec in original.outputs if spec.name in computed)
         self._inputs = tuple(spec.name for spec in original.inputs)
         self._data = data
+        self._at_outputs = OutputNoise(
+            original, outputs, (self._original.run(sample.arrays) for sample in self._samples())
+        )
         self._workers = max(1, min(threads, self.sample_count, _WORKSPACE_BYTES // _bytes_of_a_run(model)))
 
     def measure(self, progress: Progress) -> Measured:
@@ -135,7 +140,7 @@ class Bench:
             expected = self._original.run(sample.arrays)
             values = self._propagation.run(self._feeds(sample), QUANTIZED)
             return [
-                self._noise(expected, self._propagation.change(values, sample.arrays, setting))
+                self._at_outputs.noise(expected, self._propagation.change(values, sample.arrays, setting))
                 for setting in settings
             ]
 
@@ -163,17 +168,19 @@ class Bench:
         alone = {}
         for layer in self.switches:
             setting = Setting(quantized=False, layers=frozenset({layer.rank}), weights=True, output=True)
-            alone[layer.rank] = self._noise(exact, self._propagation.change(exact, feeds, setting))
+            changed = self._propagation.change(exact, feeds, setting)
+            alone[layer.rank] = self._at_outputs.noise(exact, changed)
         del exact
         quantized = self._propagation.run(feeds, QUANTIZED)
         without = {}
         for layer in self.switches:
             setting = Setting(quantized=True, layers=frozenset({layer.rank}))
-            without[layer.rank] = self._noise(expected, self._propagation.change(quantized, feeds, setting))
+            changed = self._propagation.change(quantized, feeds, setting)
+            without[layer.rank] = self._at_outputs.noise(expected, changed)
         return Measured(
             sample_count=1,
-            signal=sum(_power(expected[name]) for name in self._outputs),
-            noise=self._noise(expected, quantized),
+            signal=self._at_outputs.signal(expected),
+            noise=self._at_outputs.noise(expected, quantized),
             alone=alone,
             without=without,
             local=local,
@@ -196,12 +203,6 @@ class Bench:
             if exact[name].dtype == np.float32
         }
 
-    def _noise(self, expected: Values, found: Values) -> float:
-        return sum(
-            _power(np.asarray(found[name], np.float64) - np.asarray(expected[name], np.float64))
-            for name in self._outputs
-        )
-
 
 def is_quantized(layer: Layer, plan: QuantizationPlan) -> bool:
     """Tell whether anything of a layer is in codes."""
@@ -219,13 +220,6 @@ def _bytes_of_a_run(model: FloatModel) -> int:
         math.prod(static_shape(value) or ()) for node in model.graph.graph for value in node.outputs
     )
     return max(1, _RUNS_HELD * 4 * elements)
-
-
-def _power(array: NDArray[np.generic]) -> float:
-    """Return the sum of squares; infinite where it is not finite."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        power = float(np.sum(np.square(np.asarray(array, np.float64))))
-    return power if np.isfinite(power) else float("inf")
 
 
 def _sum(one: Measured, other: Measured) -> Measured:

@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from host_tools.fleet.records import ENDED_ROLLOUTS
+from host_tools.fleet.records.rollouts import ENDED_ROLLOUTS
 from host_tools.fleet.rollout.jobs import canceled, job_for, retried
 from host_tools.fleet.rollout.members import Members
 from host_tools.fleet.rollout.steps import CancelJobs, OfferTo, Settle, TakeBack
@@ -19,8 +19,10 @@ from host_tools.fleet.store.rollouts import OCCUPYING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from device_agent.contract.telemetry import Scalar
-    from host_tools.fleet.records import JobCounts, Release, Rollout
+    from device_agent.contract.telemetry.message import Scalar
+    from host_tools.fleet.records.jobs import JobCounts
+    from host_tools.fleet.records.releases import Release
+    from host_tools.fleet.records.rollouts import Rollout
     from host_tools.fleet.rollout.steps import Advance, Step
     from host_tools.fleet.store.fleet_store import FleetBook
 

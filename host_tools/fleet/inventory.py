@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal
 
 from host_tools.errors import ConflictError
-from host_tools.fleet.records import Device, Group
+from host_tools.fleet.records.devices import Device, Group
 from host_tools.fleet.rollout.jobs import canceled
 from host_tools.fleet.store.devices import DeviceFilter
 

@@ -12,7 +12,11 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from device_agent.contract.desired import DesiredArtifact
-    from host_tools.fleet.records import DeviceState, GateFinding, IssuedClaim, Pin, Release, Rollout
+    from host_tools.fleet.records.access import IssuedClaim
+    from host_tools.fleet.records.devices import DeviceState, Pin
+    from host_tools.fleet.records.gates import GateFinding
+    from host_tools.fleet.records.releases import Release
+    from host_tools.fleet.records.rollouts import Rollout
     from host_tools.fleet.rollout.wanted import Wanted
     from host_tools.repository.desires import Move
 

@@ -15,8 +15,9 @@ from host_tools.repository.desires import Move
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from device_agent.contract.telemetry import Scalar
-    from host_tools.fleet.records import Device, Pin, Release
+    from device_agent.contract.telemetry.message import Scalar
+    from host_tools.fleet.records.devices import Device, Pin
+    from host_tools.fleet.records.releases import Release
     from host_tools.fleet.store.fleet_store import FleetBook
 
 MOST_PINNED: Final = 2_000

@@ -15,7 +15,7 @@ from host_tools.fleet.inventory import regroup, want_move
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping, Sequence
 
-    from host_tools.fleet.records import Device, Group, Selector
+    from host_tools.fleet.records.devices import Device, Group, Selector
     from host_tools.fleet.store.fleet_store import FleetBook
 
 BATCH: Final = 500

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from host_tools.fleet.outside import Findings
-    from host_tools.fleet.records import GateFinding, JobCounts, Release, Rollout
+    from host_tools.fleet.records.gates import GateFinding
+    from host_tools.fleet.records.jobs import JobCounts
+    from host_tools.fleet.records.releases import Release
+    from host_tools.fleet.records.rollouts import Rollout
     from host_tools.fleet.store.fleet_store import FleetBook, FleetStore
 
 _LOG: Final = logging.getLogger("edgewright.fleet")

@@ -20,7 +20,7 @@ from host_tools.fleet.effect_runner import EffectRunner
 from host_tools.fleet.inventory import MOST_DEVICES
 from host_tools.fleet.outside import nothing_measured
 from host_tools.fleet.pinning import require_not_pinned
-from host_tools.fleet.records import Rollout, StageProgress
+from host_tools.fleet.records.rollouts import Rollout, StageProgress
 from host_tools.fleet.rollout import orders
 from host_tools.fleet.rollout.jobs import Observation, observe
 from host_tools.fleet.rollout_rounds import RolloutRounds
@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from host_tools.fleet.outside import Enrolment, Field, Findings
-    from host_tools.fleet.records import Job, Release, RolloutPlan
+    from host_tools.fleet.records.jobs import Job
+    from host_tools.fleet.records.releases import Release
+    from host_tools.fleet.records.rollouts import RolloutPlan
     from host_tools.fleet.rollout.steps import Advance
     from host_tools.fleet.store.devices import DeviceReport
     from host_tools.fleet.store.fleet_store import FleetBook, FleetStore

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from host_tools.fleet.outside import Enrolment, Field
-    from host_tools.fleet.records import Pin, Selector
+    from host_tools.fleet.records.devices import Pin, Selector
     from host_tools.fleet.store.fleet_store import FleetStore
 
 _LOG: Final = logging.getLogger("edgewright.fleet")

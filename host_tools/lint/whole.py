@@ -9,6 +9,7 @@ from host_tools.lint.finding import Breach
 from host_tools.lint.operators import FLOAT, INTEGER, computed_in
 from host_tools.plan.codebooks import clustered
 from host_tools.plan.disjoint_sets import DisjointSets
+from host_tools.plan.placement import MOVERS
 from host_tools.plan.support import integer_precision
 from targets.profile import CLUSTERED, Interface
 
@@ -120,9 +121,10 @@ def input_type(file: LintedFile, ops: Sequence[LintedOp], profile: CapabilityPro
 
 
 def output_type(file: LintedFile, ops: Sequence[LintedOp], profile: CapabilityProfile) -> Iterator[Breach]:
-    """The application gets the type that it expects."""
-    del ops
-    yield from _interface(file.outputs, profile.interface.output_type, "interface.output_type")
+    """The application gets the type that it expects; what a Concat joins in float may leave in float32."""
+    joined = _joined_in_float(ops, profile)
+    outputs = [one for one in file.outputs if not (one.dtype == "float32" and one.name in joined)]
+    yield from _interface(outputs, profile.interface.output_type, "interface.output_type")
 
 
 def static_shape(file: LintedFile, ops: Sequence[LintedOp], profile: CapabilityProfile) -> Iterator[Breach]:
@@ -188,6 +190,17 @@ def partitions(file: LintedFile, ops: Sequence[LintedOp], profile: CapabilityPro
     count = len(regions.sets())
     if limit is not None and count > limit:
         yield Breach(where="file", got=str(count), allowed=f"at most {limit}", fact="fallback.max_partitions")
+
+
+def _joined_in_float(ops: Sequence[LintedOp], profile: CapabilityProfile) -> frozenset[str]:
+    """Return what float Concats write, and what only moves that on."""
+    joined: set[str] = set()
+    for op in ops:
+        joins, moves = "Concat" in op.stands_for, not MOVERS.isdisjoint(op.stands_for)
+        is_float = computed_in(op, profile) in FLOAT
+        if is_float and (joins or (moves and any(tensor.name in joined for tensor in op.data))):
+            joined.update(tensor.name for tensor in op.outputs)
+    return frozenset(joined)
 
 
 def _interface(tensors: Sequence[LintedTensor], wanted: str, fact: str) -> Iterator[Breach]:

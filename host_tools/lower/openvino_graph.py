@@ -135,8 +135,14 @@ class _Writer:
                 value.is_graph_output()
                 and self.profile.interface.output_type != "float32"
                 and value.dtype == ir.DataType.FLOAT
+                and not self._is_written_in_float(value)
             ):
                 integer_interface(name, None, self.profile.interface.output_type)  # refuses
+
+    def _is_written_in_float(self, value: ir.Value) -> bool:
+        """Tell whether a float node writes a value, which the plan may then let leave the graph as it is."""
+        writer = value.producer()
+        return writer is not None and self.plan.nodes[writer.name or ""].precision in {"float32", "float16"}
 
     def _is_rearranged(self, value: ir.Value, qparams: QParams) -> bool:
         """Tell whether a value is another of the same codes in another order, so that there is nothing to quantize.

@@ -175,7 +175,7 @@ class _Writer:
         name, interface = name_of(value), self.graph.profile.interface.output_type
         if value.is_initializer():
             return self._constant(value, reader="graph output")
-        if interface == "float32" or value.dtype != ir.DataType.FLOAT:
+        if interface == "float32" or value.dtype != ir.DataType.FLOAT or self.graph.leaves_in_float(value):
             return self._real(value)
         outer = self.interface_qparams[name] = integer_interface(name, self.graph.qparams(value), interface)
         codes = self.codes[name]

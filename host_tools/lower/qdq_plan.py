@@ -91,7 +91,18 @@ class PlannedGraph:
     def is_integer_output(self, value: ir.Value) -> bool:
         """Tell whether a value leaves the graph as integers."""
         is_produced = value.is_graph_output() and not value.is_graph_input()
-        return is_produced and self.profile.interface.output_type != "float32"
+        return (
+            is_produced
+            and self.profile.interface.output_type != "float32"
+            and not self.leaves_in_float(value)
+        )
+
+    def leaves_in_float(self, value: ir.Value) -> bool:
+        """Tell whether the plan lets a float node's output leave the graph as it is, though the interface is an integer one."""
+        writer = value.producer()
+        return (
+            writer is not None and self.is_float(writer) and self.plan.tensors[name_of(value)].qparams is None
+        )
 
     def is_float(self, node: ir.Node) -> bool:
         """Tell whether the plan has a node in float."""

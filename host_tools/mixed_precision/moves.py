@@ -179,7 +179,8 @@ def _waiting(
     """Return the integer layers that write, copy or read a layer's output; None where the model's door has it in codes anyway."""
     copies = [layer, *(one for one in layers if one.copies == layer.rank)]
     values = {name for one in copies for name in one.outputs}
-    if profile.interface.output_type != "float32" and values & {spec.name for spec in model.outputs}:
+    coded = {spec.name for spec in model.outputs if plan.tensors[spec.name].qparams is not None}
+    if profile.interface.output_type != "float32" and values & coded:
         return None
     if profile.interface.input_type != "float32" and not layer.nodes:
         return None

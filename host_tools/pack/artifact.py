@@ -26,7 +26,7 @@ from host_tools.lower.interface import with_rows
 from host_tools.observe.text_input import TextInput
 from host_tools.pack.preparation import features_of, packed_preparation
 from host_tools.plan.plan_file import encode as encode_plan
-from host_tools.recipe import encode as encode_recipe
+from host_tools.recipe_file import encode as encode_recipe
 from host_tools.verify.report_file import encode_reproducible
 
 if TYPE_CHECKING:

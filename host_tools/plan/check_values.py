@@ -18,12 +18,16 @@ if TYPE_CHECKING:
 
 def broken_values(checked: CheckedPlan) -> Iterator[str]:
     """Exactly the values that integer nodes or an integer interface need have parameters, and those are legal."""
-    needed = _needed(checked)
+    computed, given = _computed(checked), _given(checked)
+    needed = computed | given
+    free = {name for name in given - computed if _writes_float(checked, name)}
     precisions = {name: entry.precision for name, entry in checked.plan.nodes.items()}
     stored = stored_precisions(checked.network, precisions, needed, checked.profile)
     for name, value in checked.network.values.items():
         entry = checked.plan.tensors[name]
         if entry.role in ("weight", "bias"):
+            continue
+        if entry.qparams is None and name in free:
             continue
         if (entry.qparams is not None) != (name in needed):
             yield f"value {name!r} {'needs' if name in needed else 'needs no'} parameters: {entry.reason}"
@@ -49,7 +53,8 @@ def _door(checked: CheckedPlan, name: str, qparams: QParams) -> Iterator[str]:
             yield f"value {name!r} is int16, but passes an interface of {kind}"
 
 
-def _needed(checked: CheckedPlan) -> set[str]:
+def _computed(checked: CheckedPlan) -> set[str]:
+    """Return what integer nodes read and write, and what enters by an integer interface."""
     needed: set[str] = set()
     for name, node in checked.network.nodes.items():
         if checked.is_float(name):
@@ -58,12 +63,22 @@ def _needed(checked: CheckedPlan) -> set[str]:
         needed.update(float_outputs(node))
     if checked.profile.interface.input_type != "float32":
         needed.update(checked.network.inputs)
-    if checked.profile.interface.output_type != "float32":
-        needed.update(
-            name for name in checked.network.outputs if not is_constant(checked.network.values[name])
-        )
     fused = {name for name, entry in checked.plan.tensors.items() if entry.role == "fused"}
     return {name for name in needed - fused if is_float(checked.network.values[name])}
+
+
+def _given(checked: CheckedPlan) -> set[str]:
+    """Return what leaves by an integer interface."""
+    if checked.profile.interface.output_type == "float32":
+        return set()
+    values = {name: checked.network.values[name] for name in checked.network.outputs}
+    return {name for name, value in values.items() if is_float(value) and not is_constant(value)}
+
+
+def _writes_float(checked: CheckedPlan, name: str) -> bool:
+    """Tell whether a float node writes a value: the plan may then let it leave as it is (`uneven_outputs`)."""
+    writer = checked.network.writers.get(name)
+    return writer is not None and checked.is_float(writer)
 
 
 def _activation(

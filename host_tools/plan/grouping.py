@@ -82,7 +82,8 @@ def quantized_values(network: Network, placement: Placement, profile: Capability
     if profile.interface.input_type != "float32":
         wanted.update(network.inputs)
     if profile.interface.output_type != "float32":
-        wanted.update(name for name in network.outputs if not is_constant(network.values[name]))
+        given = network.outputs - placement.outputs_in_float
+        wanted.update(name for name in given if not is_constant(network.values[name]))
     return tuple(name for name, value in network.values.items() if name in wanted - inner and is_float(value))
 
 

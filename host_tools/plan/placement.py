@@ -45,6 +45,7 @@ class Placement:
         fused_into: By the name of an absorbed node: its producer.
         chains: By the name of a producer: the nodes it absorbs, in order.
         warnings: Fall-backs, one sentence each.
+        outputs_in_float: Outputs that leave the model in float, whatever the type of the target's interface.
     """
 
     precision: Mapping[str, Precision]
@@ -52,6 +53,7 @@ class Placement:
     fused_into: Mapping[str, str]
     chains: Chains
     warnings: tuple[str, ...]
+    outputs_in_float: frozenset[str] = frozenset()
 
     def is_integer(self, node: str) -> bool:
         """Tell whether the named node runs in integers."""
@@ -84,7 +86,8 @@ def place(network: Network, profile: CapabilityProfile, recipe: Recipe, revision
     fused_into = {tail: head for head, tails in chains.items() if head not in findings for tail in tails}
     findings = {name: found for name, found in findings.items() if name not in fused_into}
     followers = _followers(network, profile, chains, findings)
-    islands = _float_islands(network, profile, set(findings) | set(followers), fused_into)
+    integer_doors = _integer_doors(network, profile, revisions)
+    islands = _float_islands(network, profile, set(findings) | set(followers), fused_into, integer_doors)
     _refuse_homeless(network, profile, findings)
     reasons = {name: f"float: {found.text}" for name, found in findings.items()} | followers | islands
     wide = _wide(network, profile, recipe, fused_into, set(reasons))
@@ -108,6 +111,7 @@ def place(network: Network, profile: CapabilityProfile, recipe: Recipe, revision
         warnings=tuple(
             f"{found.text}. Runs in {precision[name]} instead." for name, found in _ordered(network, findings)
         ),
+        outputs_in_float=revisions.outputs_in_float,
     )
     _require_limits(network, profile, placement, findings)
     return placement
@@ -215,8 +219,19 @@ def _followers(
     }
 
 
+def _integer_doors(network: Network, profile: CapabilityProfile, revisions: Revisions) -> frozenset[str]:
+    """Return the inputs and outputs that cross the interface as integers."""
+    inputs = network.inputs if profile.interface.input_type != "float32" else ()
+    outputs = network.outputs if profile.interface.output_type != "float32" else ()
+    return frozenset(inputs) | (frozenset(outputs) - revisions.outputs_in_float)
+
+
 def _float_islands(
-    network: Network, profile: CapabilityProfile, floats: set[str], fused_into: Mapping[str, str]
+    network: Network,
+    profile: CapabilityProfile,
+    floats: set[str],
+    fused_into: Mapping[str, str],
+    integer_doors: frozenset[str],
 ) -> dict[str, str]:
     """Return data-moving operators that touch float operators and no integer arithmetic: quantizing them gains nothing."""
     movers = [
@@ -227,7 +242,7 @@ def _float_islands(
     islands = DisjointSets(movers)
     near_float, near_integer = set(), set()
     for name in movers:
-        for neighbour in _neighbours(network, profile, name):
+        for neighbour in _neighbours(network, integer_doors, name):
             if neighbour in floats:
                 near_float.add(name)
             elif (
@@ -247,18 +262,18 @@ def _float_islands(
     }
 
 
-def _neighbours(network: Network, profile: CapabilityProfile, name: str) -> list[str]:
+def _neighbours(network: Network, integer_doors: frozenset[str], name: str) -> list[str]:
     """Return the nodes at the other ends of a node's float edges; an integer interface counts as one, named ''."""
     node = network.nodes[name]
     found = []
     for _, value in data_inputs(node):
         if value in network.writers:
             found.append(network.writers[value])
-        elif value in network.inputs and profile.interface.input_type != "float32":
+        elif value in integer_doors:
             found.append("")
     for value in float_outputs(node):
         found.extend(node_input.node for node_input in network.readers[value])
-        if value in network.outputs and profile.interface.output_type != "float32":
+        if value in integer_doors:
             found.append("")
     return found
 

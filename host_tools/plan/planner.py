@@ -19,7 +19,7 @@ from host_tools.plan.placement import place
 from host_tools.plan.qparams import real_range, saturates
 from host_tools.plan.revisions import Revisions
 from host_tools.plan.settling import Settlement
-from host_tools.plan.uneven_outputs import can_run_in_float, uneven_outputs
+from host_tools.plan.uneven_outputs import uneven_outputs
 from host_tools.plan.weights import WeightChoice, choose_weight
 from host_tools.recipe_values import RecipeError
 
@@ -171,17 +171,14 @@ def _attempt(
         lessons = Revisions(detached=frozenset(detached))
     else:
         settlement.settle()
-        lessons = Revisions(rejected=settlement.rejected).joined(
+        scales = {value: settlement.activations[index] for value, index in grouping.of.items()}
+        lessons = Revisions()
+        for uneven in uneven_outputs(network, placement, profile, scales, chooser.statistics.tensors):
+            lessons = lessons.joined(uneven.lessons)
+            warnings.extend(filter(None, [uneven.warning]))
+        lessons = lessons.joined(Revisions(rejected=settlement.rejected)).joined(
             _overrun_clips(network, placement, profile, grouping, settlement)
         )
-        scales = {value: settlement.activations[index] for value, index in grouping.of.items()}
-        for found in uneven_outputs(network, placement, scales, chooser.statistics.tensors):
-            if can_run_in_float(network, profile, found.node):
-                lessons = lessons.joined(Revisions(rejected={found.node: found}))
-            else:
-                warnings.append(
-                    f"{found.text}: what is smaller is lost. Give it an output of its own in the model."
-                )
     return _Attempt(settlement=settlement, reasons=tuple(reasons), warnings=tuple(warnings), lessons=lessons)
 
 

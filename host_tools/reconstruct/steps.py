@@ -58,8 +58,8 @@ class Step:
 
     @property
     def head_result(self) -> str:
-        """What the head gives, before anything absorbed."""
-        return named(self.head.outputs[0])
+        """What the head gives, before anything absorbed: its first output that is not left out."""
+        return named(outputs_of(self.head)[0])
 
 
 def steps_of(network: Network, plan: QuantizationPlan) -> tuple[Step, ...]:
@@ -204,7 +204,7 @@ class StepWriter:
     ) -> StepRunner:
         outputs = [helper.make_empty_tensor_value_info(name) for name in writes]
         initializers = [
-            numpy_helper.from_array(np.ascontiguousarray(array), name) for name, array in constants.items()
+            numpy_helper.from_array(np.asarray(array, order="C"), name) for name, array in constants.items()
         ]
         graph = helper.make_graph(list(nodes), named(step.head), list(inputs), outputs, initializers)
         model = helper.make_model(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from device_agent.contract.telemetry import Envelope
+    from device_agent.contract.telemetry.message import Envelope
 
 _TOLERANCE_SECONDS = 5.0
 """A clock is called wrong from here on; delivery and two machines' clocks differ by less."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from device_agent.contract.telemetry import InferenceWindow
+    from device_agent.contract.telemetry.measurements import InferenceWindow
     from host_tools.review.history import DeviceHistory
 
 _SPARKS = "▁▂▃▄▅▆▇█"

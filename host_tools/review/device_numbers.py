@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from device_agent.contract.telemetry import SystemSample, ThermalSample
+    from device_agent.contract.telemetry.measurements import SystemSample, ThermalSample
 
 
 def short(value: float | None) -> str:

@@ -13,24 +13,24 @@ from typing import TYPE_CHECKING
 from device_agent.contract import topics
 from device_agent.contract.errors import ContractError
 from device_agent.contract.model_names import MAIN_MODEL
-from device_agent.contract.telemetry import (
+from device_agent.contract.telemetry.bounds import MAX_MODELS
+from device_agent.contract.telemetry.codec import decode
+from device_agent.contract.telemetry.event import Event
+from device_agent.contract.telemetry.measurements import (
     MEASUREMENTS,
-    Birth,
-    Event,
-    Health,
     InferenceWindow,
     PowerSample,
     SystemSample,
     ThermalSample,
 )
-from device_agent.contract.telemetry_bounds import MAX_MODELS
-from device_agent.contract.telemetry_codec import decode
+from device_agent.contract.telemetry.states import Birth, Health
 from host_tools.review.boot_clock import BootClock
 from host_tools.review.message_numbers import MessageNumbers
 from host_tools.review.wire_text import harmless, harmless_message
 
 if TYPE_CHECKING:
-    from device_agent.contract.telemetry import Measurement, Message
+    from device_agent.contract.telemetry.measurements import Measurement
+    from device_agent.contract.telemetry.message import Message
     from device_agent.contract.topics import Topic
     from host_tools.review.listener import Delivery
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from device_agent.contract.telemetry import PowerSample, Reading
+    from device_agent.contract.telemetry.measurements import PowerSample, Reading
 
 _JOULES = "_joules_total"
 _WATTS = "_watts"

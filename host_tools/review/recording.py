@@ -8,7 +8,7 @@ import json
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TextIO
 
-from device_agent.contract.telemetry_codec import MAX_MESSAGE_BYTES
+from device_agent.contract.telemetry.codec import MAX_MESSAGE_BYTES
 from host_tools.errors import InputError, OutputError
 from host_tools.review.listener import Delivery
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from markupsafe import Markup
 
-    from device_agent.contract.telemetry import InferenceWindow
+    from device_agent.contract.telemetry.measurements import InferenceWindow
     from host_tools.review.history import DeviceHistory
 
 _MOST_MARKED_POINTS = 300

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from markupsafe import Markup
 
-    from device_agent.contract.telemetry import Event, InferenceWindow, Measurement, SystemSample
+    from device_agent.contract.telemetry.event import Event
+    from device_agent.contract.telemetry.measurements import InferenceWindow, Measurement, SystemSample
     from host_tools.review.history import DeviceHistory, History
     from host_tools.review.power import Power
 

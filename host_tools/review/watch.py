@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console, ConsoleOptions, RenderResult
 
-    from device_agent.contract.telemetry import Event
+    from device_agent.contract.telemetry.event import Event
     from host_tools.review.history import DeviceHistory, History
 
 _SHOWN_EVENTS = 6

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 if TYPE_CHECKING:
-    from device_agent.contract.telemetry import Message
+    from device_agent.contract.telemetry.message import Message
 
 _Kind = TypeVar("_Kind", bound="Message")
 

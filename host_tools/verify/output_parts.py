@@ -16,7 +16,7 @@ from host_tools.verify.metrics import OutputComparison
 from host_tools.verify.verification_report import OutputAgreement
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -56,6 +56,10 @@ class OutputParts:
                         for start, end in zip([0, *ends], ends, strict=False)
                     ),
                 )
+
+    def is_joined(self, outputs: Iterable[str]) -> bool:
+        """Tell whether any of these outputs is cut into parts."""
+        return any(output in self._joints for output in outputs)
 
     def cut(
         self, output: str, *arrays: NDArray[np.float64]

@@ -14,7 +14,8 @@ from device_agent.config import parse_config
 from host_tools.batch.jobs_file import Settings, parse_jobs
 from host_tools.cli import batch
 from host_tools.cli.convert import _METHODS
-from host_tools.recipe import METHODS, parse_recipe
+from host_tools.recipe import METHODS
+from host_tools.recipe_file import parse_recipe
 from targets import show
 
 if sys.version_info >= (3, 11):

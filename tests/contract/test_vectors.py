@@ -16,29 +16,26 @@ import pytest
 from jsonschema import Draft202012Validator
 
 import device_agent.contract
-from device_agent.contract import (
-    desired,
-    manifest,
-    manifest_codec,
-    sound,
-    telemetry,
-    telemetry_codec,
-    text,
-    units,
-)
+from device_agent.contract import desired, manifest, manifest_codec, sound, text
 from device_agent.contract.errors import EdgewrightError
+from device_agent.contract.telemetry import codec, units
+from device_agent.contract.telemetry.event import Event
+from device_agent.contract.telemetry.measurements import MEASUREMENTS, ExponentialHistogram, Reading
+from device_agent.contract.telemetry.message import Envelope
+from device_agent.contract.telemetry.result import Raw, Result, Summary, TopK
+from device_agent.contract.telemetry.states import Alarm, Birth, CommandState, Health, Reported, RunningModel
 
 VECTORS = Path(__file__).parent / "vectors"
 SCHEMAS = Path(device_agent.contract.__file__).parent / "schema"
 MESSAGES = {
-    **telemetry.MEASUREMENTS,
-    "birth": telemetry.Birth,
-    "health": telemetry.Health,
-    "reported": telemetry.Reported,
-    "alarm": telemetry.Alarm,
-    "event": telemetry.Event,
-    "command": telemetry.CommandState,
-    "result": telemetry.Result,
+    **MEASUREMENTS,
+    "birth": Birth,
+    "health": Health,
+    "reported": Reported,
+    "alarm": Alarm,
+    "event": Event,
+    "command": CommandState,
+    "result": Result,
 }
 
 
@@ -54,7 +51,7 @@ def read(kind: str, data: bytes) -> Any:
         return units.decode_units(data, where="vector")
     if kind == "desired":
         return desired.decode(data, where="vector", subject=json.loads(data)["subject"])
-    return telemetry_codec.decode(MESSAGES[kind], data, where="vector")
+    return codec.decode(MESSAGES[kind], data, where="vector")
 
 
 def write(kind: str, value: Any) -> bytes:
@@ -64,7 +61,7 @@ def write(kind: str, value: Any) -> bytes:
         return units.encode_units(value)
     if kind == "desired":
         return desired.encode(value)
-    return telemetry_codec.encode(value)
+    return codec.encode(value)
 
 
 def canonical(kind: str, document: Any) -> bytes:
@@ -180,30 +177,28 @@ def test_the_desired_schema_has_exactly_the_fields_of_the_dataclasses() -> None:
 def test_the_telemetry_schema_has_exactly_the_fields_of_the_messages(name: str) -> None:
     document = json.loads((SCHEMAS / "telemetry.v1.json").read_text())
     own = fields_of(MESSAGES[name], without=("extra", "envelope"))
-    assert properties_of(document, document["$defs"][name]) == own | fields_of(telemetry.Envelope) | {
-        "schema_version"
-    }
+    assert properties_of(document, document["$defs"][name]) == own | fields_of(Envelope) | {"schema_version"}
 
 
 def test_the_objects_inside_messages_have_exactly_the_fields_of_their_dataclasses() -> None:
     document = json.loads((SCHEMAS / "telemetry.v1.json").read_text())
     definitions = document["$defs"]
-    envelope = fields_of(telemetry.Envelope) | {"schema_version"}
+    envelope = fields_of(Envelope) | {"schema_version"}
     assert set(definitions["envelope"]["properties"]) == envelope
     hist = definitions["inference"]["properties"]["hist"]
-    assert set(hist["properties"]) == fields_of(telemetry.ExponentialHistogram)
+    assert set(hist["properties"]) == fields_of(ExponentialHistogram)
     data = definitions["event"]["properties"]["data"]
     of_cloud_event = ("extra", "envelope", "device", "name")
-    assert set(data["properties"]) == fields_of(telemetry.Event, without=of_cloud_event) | envelope
+    assert set(data["properties"]) == fields_of(Event, without=of_cloud_event) | envelope
     running = definitions["running_model"]
-    assert set(running["properties"]) == fields_of(telemetry.RunningModel)
+    assert set(running["properties"]) == fields_of(RunningModel)
     source = definitions["thermal"]["properties"]["sources"]["additionalProperties"]
-    assert set(source["properties"]) == fields_of(telemetry.Reading, without=("name", "value"))
+    assert set(source["properties"]) == fields_of(Reading, without=("name", "value"))
     assert properties_of(document, definitions["power"]) == {"sources", "absent", *envelope}
     assert set(definitions["units"]["additionalProperties"]["properties"]) == fields_of(units.Unit)
 
 
-@pytest.mark.parametrize("kind", [telemetry.TopK, telemetry.Raw, telemetry.Summary])
+@pytest.mark.parametrize("kind", [TopK, Raw, Summary])
 def test_the_forms_of_an_output_have_exactly_the_fields_of_their_dataclasses(kind: Any) -> None:
     forms = json.loads((SCHEMAS / "telemetry.v1.json").read_text())["$defs"]["output"]["oneOf"]
     assert [form for form in forms if set(form["properties"]) == fields_of(kind) | {"form"}]

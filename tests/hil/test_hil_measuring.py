@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 
 from device_agent.contract.archive import ArtifactArchive
 from device_agent.contract.errors import ArchiveError
-from device_agent.contract.telemetry import (
-    Envelope,
+from device_agent.contract.telemetry.measurements import (
     ExponentialHistogram,
     InferenceWindow,
     Reading,
     ThermalSample,
 )
+from device_agent.contract.telemetry.message import Envelope
 from device_agent.telemetry.histogram import RELATIVE_ERROR, SCALE, Histogram
 from hil.artifact import golden_inputs, golden_outputs, sample_artifact
 from hil.board import GoldenTolerance

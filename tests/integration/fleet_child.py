@@ -13,7 +13,7 @@ from device_agent.contract.desired import DesiredArtifact, Trial
 from device_agent.durable import write_durably
 from host_tools.fleet.inventory import add_devices, retire_device
 from host_tools.fleet.outside import always
-from host_tools.fleet.records import Device, Provides
+from host_tools.fleet.records.devices import Device, Provides
 from host_tools.fleet.rollout.wanted import Wanted
 from host_tools.fleet.service import FleetService
 from host_tools.fleet.store.opening import open_store
@@ -21,7 +21,7 @@ from host_tools.fleet.store.opening import open_store
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from host_tools.fleet.records import Release
+    from host_tools.fleet.records.releases import Release
     from host_tools.fleet.store.fleet_store import FleetStore
     from host_tools.repository.desires import Move
 

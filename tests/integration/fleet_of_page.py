@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import uvicorn
 
-from host_tools.fleet.records import Device, GateFinding, Group, Provides
+from host_tools.fleet.records.devices import Device, Group, Provides
+from host_tools.fleet.records.gates import GateFinding
 from host_tools.fleet.rollout.gates import Crashes, Pairs, judge
 from host_tools.fleet.rollout.jobs import Observation
 from host_tools.fleet.service import Heard
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from host_tools.fleet.records import Release, Rollout
+    from host_tools.fleet.records.releases import Release
+    from host_tools.fleet.records.rollouts import Rollout
 
 HOSTILE = '<img src=x onerror="window.owned=1"><script>window.owned=1</script>\u202e"};--></style>'
 ARM, INTEL = "cortex-a-tflite", "x86-64-openvino"

@@ -22,8 +22,8 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from device_agent.contract.commands import CommandRequest, encode_request
-from device_agent.contract.telemetry import CommandState
-from device_agent.contract.telemetry_codec import decode
+from device_agent.contract.telemetry.codec import decode
+from device_agent.contract.telemetry.states import CommandState
 from device_agent.telemetry.mqtt import _RESPONSE_TOPIC
 from host_tools.free_port import free_port
 from tests.integration.support import (

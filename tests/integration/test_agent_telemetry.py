@@ -16,9 +16,12 @@ import numpy as np
 import pytest
 from iotcore import Broker
 
-from device_agent.contract.telemetry import MEASUREMENTS, Birth, Event, Health, Result
-from device_agent.contract.telemetry_codec import decode
-from device_agent.contract.units import decode_units
+from device_agent.contract.telemetry.codec import decode
+from device_agent.contract.telemetry.event import Event
+from device_agent.contract.telemetry.measurements import MEASUREMENTS
+from device_agent.contract.telemetry.result import Result
+from device_agent.contract.telemetry.states import Birth, Health
+from device_agent.contract.telemetry.units import decode_units
 from host_tools.free_port import free_port
 from tests.integration.support import (
     AgentProcess,

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from device_agent.contract.digest import digest_of_file
-from device_agent.contract.telemetry import UPDATE_EVENTS
+from device_agent.contract.telemetry.event import UPDATE_EVENTS
 from device_agent.update.state_file import StateFile
 from tests.integration.support import AgentProcess, command, onnx_artifact, wait_until, write_config
 from tests.integration.update_repository import Fleet

@@ -145,8 +145,26 @@ def test_a_signal_when_all_is_done_is_no_traceback(number: signal.Signals) -> No
     assert (done.returncode, out, told) == (-number, "", "")
 
 
+@pytest.mark.parametrize("number", STATUS)
+@pytest.mark.parametrize("between", ["", "end_in_order(); end_silently()"])
+def test_a_server_that_is_asked_again_ends_at_once(number: signal.Signals, between: str) -> None:
+    code = (
+        "import os\nfrom device_agent.ending import *\n"
+        "end_at_once('x')\nend_in_order()\nend_at_once_when_asked_again('x')\n"
+        f"try: os.kill(os.getpid(), {int(number)})\nexcept KeyboardInterrupt as end: print(status_of(end), flush=True)\n"
+        f"{between}\nos.kill(os.getpid(), {int(number)})\nprint('on')"
+    )
+    out, told = (asked := python(code)).communicate(timeout=60)
+    assert (asked.returncode, out, told) == (
+        STATUS[number],
+        f"{STATUS[number]}\n",
+        "x: asked to end again: ended at once.\n",
+    )
+
+
 def test_without_being_asked_nothing_is_heard() -> None:
     before = signal.getsignal(signal.SIGINT)
     ending.end_in_order()
+    ending.end_at_once_when_asked_again("x")
     ending.end_silently()
     assert signal.getsignal(signal.SIGINT) is before

@@ -17,9 +17,9 @@ from device_agent.contract.enrolment import decode_token
 from host_tools.authority.folder import create_authority
 from host_tools.cli.main import main
 from host_tools.fleet.field.releases import MadeRelease, encode
-from host_tools.fleet.records import Release, ReleasedArtifact
+from host_tools.fleet.records.releases import Release, ReleasedArtifact
 from host_tools.free_port import free_port
-from tests.integration.support import certificate
+from tests.integration.support import certificate, wait_until
 from tests.unit.host_tools.review.canned_broker import answering
 
 if TYPE_CHECKING:
@@ -389,3 +389,26 @@ def test_an_order_that_cannot_be_signed_is_shown_with_its_device(
     assert "waits" not in server.ask("devices", "show", "gate-3")
     assert "gate-3: shall run net-1.0" in server.ask("devices", "pin", "gate-3", "net-1.0")
     assert "waits: The order to pin it to net-1.0 is not signed" in server.ask("devices", "show", "gate-3")
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_whoever_asks_a_second_time_ends_the_server_at_once(
+    number: signal.Signals, status: int, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    server = Server(tmp_path, capfd)
+    token = server.token_file.read_text().strip()
+    request = urllib.request.Request(
+        f"{server.address}/api/v1/events", headers={"Authorization": f"Bearer {token}"}
+    )
+    with urllib.request.urlopen(
+        request, timeout=60
+    ):  # a stream, whose reader is given some seconds to go away
+        server.process.send_signal(number)
+        wait_until(lambda: "Ended." in server.log.read_text(), what="the end to be begun")
+        assert server.process.poll() is None
+        server.process.send_signal(number)
+        server.process.communicate(timeout=60)
+    told = server.log.read_text()
+    assert server.process.returncode == status, told
+    assert told.endswith("edgewright: asked to end again: ended at once.\n")
+    assert "Traceback" not in told

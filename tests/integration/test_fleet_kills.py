@@ -16,7 +16,9 @@ import pytest
 
 from device_agent.contract.desired import belongs
 from host_tools.errors import StoreError
-from host_tools.fleet.records import Device, Group, Provides, Release, ReleasedArtifact, RolloutPlan, Stage
+from host_tools.fleet.records.devices import Device, Group, Provides
+from host_tools.fleet.records.releases import Release, ReleasedArtifact
+from host_tools.fleet.records.rollouts import RolloutPlan, Stage
 from host_tools.fleet.rollout.jobs import Observation
 from host_tools.fleet.service import FleetService, Heard
 from host_tools.fleet.store.devices import DeviceFilter, DeviceReport

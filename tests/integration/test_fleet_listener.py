@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from device_agent.contract.errors import ContractError, TransferError
-from device_agent.contract.telemetry import Envelope, Event, Health
-from device_agent.contract.telemetry_codec import encode
+from device_agent.contract.telemetry.codec import encode
+from device_agent.contract.telemetry.event import Event
+from device_agent.contract.telemetry.message import Envelope
+from device_agent.contract.telemetry.states import Health
 from device_agent.contract.topics import DeviceTopics
 from host_tools.errors import StoreError
 from host_tools.fleet.field.listener import Listener, ListenerSettings

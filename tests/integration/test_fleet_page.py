@@ -34,7 +34,7 @@ from tests.unit.host_tools.fleet.fleet_of_tests import artifact
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from host_tools.fleet.records import Role
+    from host_tools.fleet.records.access import Role
 
 KEY = "edgewright.fleet.token"
 AXE = Path(__file__).parent / "vendored" / "axe-core-4.14.1.min.js"

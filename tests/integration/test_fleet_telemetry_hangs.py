@@ -8,16 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from host_tools.fleet.carrying_out import counts_of
-from host_tools.fleet.records import (
-    Device,
-    Gate,
-    Group,
-    Provides,
-    Release,
-    ReleasedArtifact,
-    RolloutPlan,
-    Stage,
-)
+from host_tools.fleet.records.devices import Device, Group, Provides
+from host_tools.fleet.records.gates import Gate
+from host_tools.fleet.records.releases import Release, ReleasedArtifact
+from host_tools.fleet.records.rollouts import RolloutPlan, Stage
 from host_tools.fleet.rollout.asked_beside import AskedBeside
 from host_tools.fleet.rollout.explanation import explain
 from host_tools.fleet.rollout.telemetry import TelemetryFindings

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from device_agent.contract.telemetry import Birth, Envelope, Reported
-from device_agent.contract.telemetry_codec import encode
+from device_agent.contract.telemetry.codec import encode
+from device_agent.contract.telemetry.message import Envelope
+from device_agent.contract.telemetry.states import Birth, Reported
 from device_agent.contract.topics import DeviceTopics
 from device_agent.update.occurrences import Offered
 from host_tools.cli.fleet_server import FleetServer

@@ -21,24 +21,19 @@ import psutil
 import pytest
 
 from device_agent.contract.commands import CommandRequest, encode_request
-from device_agent.contract.telemetry import (
-    Alarm,
-    Birth,
-    CommandState,
-    Envelope,
-    Event,
+from device_agent.contract.telemetry.codec import encode
+from device_agent.contract.telemetry.event import Event
+from device_agent.contract.telemetry.measurements import (
     ExponentialHistogram,
-    Health,
     InferenceWindow,
     PowerSample,
     Reading,
-    Result,
-    Summary,
     SystemSample,
     ThermalSample,
-    TopK,
 )
-from device_agent.contract.telemetry_codec import encode
+from device_agent.contract.telemetry.message import Envelope
+from device_agent.contract.telemetry.result import Result, Summary, TopK
+from device_agent.contract.telemetry.states import Alarm, Birth, CommandState, Health
 from device_agent.contract.topics import DeviceTopics
 from host_tools.free_port import free_port
 from host_tools.review.store.opening import open_store

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from device_agent.contract.telemetry import PowerSample, Reading, ThermalSample
+from device_agent.contract.telemetry.measurements import PowerSample, Reading, ThermalSample
 from device_agent.contract.topics import DeviceTopics
 from device_agent.telemetry.recorder import Recorder
 from device_agent.telemetry.spool import Spool, SpoolLimits

@@ -10,15 +10,9 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pytest
 
-from host_tools.fleet.records import (
-    Gate,
-    Release,
-    ReleasedArtifact,
-    Rollout,
-    RolloutPlan,
-    Stage,
-    StageProgress,
-)
+from host_tools.fleet.records.gates import Gate
+from host_tools.fleet.records.releases import Release, ReleasedArtifact
+from host_tools.fleet.records.rollouts import Rollout, RolloutPlan, Stage, StageProgress
 from host_tools.fleet.rollout.telemetry import TelemetryFindings
 from host_tools.review.store.opening import open_store
 from host_tools.review.store.tables import TABLES, Batch
@@ -29,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from host_tools.fleet.records import GateFinding, GateMeasure
+    from host_tools.fleet.records.gates import GateFinding, GateMeasure
     from host_tools.review.store.telemetry_store import TelemetryStore
 
 DEVICES = 24

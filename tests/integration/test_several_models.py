@@ -16,8 +16,8 @@ from onnx import TensorProto, helper
 
 from device_agent.contract.commands import CommandRequest, encode_request
 from device_agent.contract.digest import digest_of_file
-from device_agent.contract.telemetry import Birth, CommandState
-from device_agent.contract.telemetry_codec import decode
+from device_agent.contract.telemetry.codec import decode
+from device_agent.contract.telemetry.states import Birth, CommandState
 from device_agent.split import Assignment
 from host_tools.review.history import History
 from host_tools.review.listener import Delivery

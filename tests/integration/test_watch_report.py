@@ -19,7 +19,7 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
 from device_agent.contract.errors import TransferError
-from device_agent.contract.telemetry_codec import encode
+from device_agent.contract.telemetry.codec import encode
 from host_tools.errors import InputError
 from host_tools.review import listener as listening
 from host_tools.review.broker_address import TlsFiles, parse_broker

@@ -29,32 +29,24 @@ from device_agent.contract.sound import (
     SoundProof,
     Spectrum,
 )
-from device_agent.contract.telemetry import (
+from device_agent.contract.telemetry.event import Event
+from device_agent.contract.telemetry.measurements import (
     INPUT_BUCKETS,
-    Alarm,
-    Birth,
-    CommandState,
-    Envelope,
-    Event,
     ExponentialHistogram,
-    Health,
     InferenceWindow,
     InputSketch,
     InputWindow,
     PowerSample,
-    Raw,
     Reading,
-    Reported,
-    Result,
-    RunningModel,
-    Summary,
     SystemSample,
     ThermalSample,
-    TopK,
 )
+from device_agent.contract.telemetry.message import Envelope
+from device_agent.contract.telemetry.result import Raw, Result, Summary, TopK
+from device_agent.contract.telemetry.states import Alarm, Birth, CommandState, Health, Reported, RunningModel
+from device_agent.contract.telemetry.units import SUFFIXES, Unit
 from device_agent.contract.text import Text, TextSample
 from device_agent.contract.topics import AGENT_SERVICE, Topic
-from device_agent.contract.units import SUFFIXES, Unit
 
 WORD = "abcdefghijklmnopqrstuvwxyz0123456789_"
 IDENTIFIER = "ABCabcxyz0189_-"

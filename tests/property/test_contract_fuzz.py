@@ -11,20 +11,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from device_agent.contract import desired, manifest_codec, telemetry, telemetry_codec, topics, units
+from device_agent.contract import desired, manifest_codec, topics
 from device_agent.contract.digest import checked_digest
 from device_agent.contract.errors import ContractError, EdgewrightError
+from device_agent.contract.telemetry import codec, units
+from device_agent.contract.telemetry.event import Event
+from device_agent.contract.telemetry.measurements import MEASUREMENTS
+from device_agent.contract.telemetry.message import Message
+from device_agent.contract.telemetry.result import Result
+from device_agent.contract.telemetry.states import Alarm, Birth, CommandState, Health, Reported
 from tests.property.contract_values import JSON, TEXTS
 
-KINDS: dict[str, type[telemetry.Message]] = {
-    **telemetry.MEASUREMENTS,
-    "birth": telemetry.Birth,
-    "health": telemetry.Health,
-    "reported": telemetry.Reported,
-    "alarm": telemetry.Alarm,
-    "event": telemetry.Event,
-    "command": telemetry.CommandState,
-    "result": telemetry.Result,
+KINDS: dict[str, type[Message]] = {
+    **MEASUREMENTS,
+    "birth": Birth,
+    "health": Health,
+    "reported": Reported,
+    "alarm": Alarm,
+    "event": Event,
+    "command": CommandState,
+    "result": Result,
 }
 VALID = [
     json.loads(path.read_text())
@@ -45,8 +51,8 @@ def read_and_write(kind: str, data: bytes) -> None:
         state = desired.decode(data, where="d", subject=subject)
         assert desired.decode(desired.encode(state), where="d", subject=subject) == state
     else:
-        message = telemetry_codec.decode(KINDS[kind], data, where="m")
-        assert telemetry_codec.decode(KINDS[kind], telemetry_codec.encode(message), where="m") == message
+        message = codec.decode(KINDS[kind], data, where="m")
+        assert codec.decode(KINDS[kind], codec.encode(message), where="m") == message
 
 
 def subject_of(data: bytes) -> str:

@@ -10,8 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from paho.mqtt.client import topic_matches_sub
 
-from device_agent.contract import manifest_codec, telemetry, telemetry_codec, telemetry_reading, topics, units
+from device_agent.contract import manifest_codec, topics
 from device_agent.contract.errors import ContractError, SchemaVersionError
+from device_agent.contract.telemetry import codec, units
+from device_agent.contract.telemetry.measurements import MEASUREMENTS, ExponentialHistogram
+from device_agent.contract.telemetry.message import Envelope
+from device_agent.contract.telemetry.reading import READERS
+from device_agent.contract.telemetry.result import Result
+from device_agent.contract.telemetry.states import Health
 from tests.property import contract_values as values
 
 
@@ -29,17 +35,17 @@ def test_a_manifest_survives(manifest: Any) -> None:
 @given(data=st.data())
 def test_a_message_survives(name: str, data: st.DataObject) -> None:
     message = data.draw(values.MESSAGES[name])
-    written = telemetry_codec.encode(message)
-    read = telemetry_codec.decode(type(message), written, where="m")
+    written = codec.encode(message)
+    read = codec.decode(type(message), written, where="m")
     assert read == message
-    assert telemetry_codec.encode(read) == written
+    assert codec.encode(read) == written
     assert b"\n" not in written, "JSON lines: a message is one line"
 
 
 def test_every_message_has_a_strategy() -> None:
-    kinds = {kind for kind in telemetry_reading.READERS if kind not in telemetry.MEASUREMENTS.values()}
+    kinds = {kind for kind in READERS if kind not in MEASUREMENTS.values()}
     assert set(values.MESSAGES) == {
-        *telemetry.MEASUREMENTS,
+        *MEASUREMENTS,
         *(kind.__name__.removesuffix("State").lower() for kind in kinds),
     }
 
@@ -64,15 +70,15 @@ def test_what_is_written_can_be_read_whatever_was_put_in(data: st.DataObject) ->
     if field.name in ("details", "host", "absent", "result"):
         wild = {data.draw(WILD_TEXTS): data.draw(WILD_NUMBERS | WILD_TEXTS)}
     elif field.name == "hist":
-        wild = telemetry.ExponentialHistogram(scale=wild, zero_count=wild, counts={0: wild})
+        wild = ExponentialHistogram(scale=wild, zero_count=wild, counts={0: wild})
     elif isinstance(held, tuple):
         wild = (*held, *held)
     changed = dataclasses.replace(message, **{field.name: wild})
     try:
-        written = telemetry_codec.encode(changed)
+        written = codec.encode(changed)
     except ContractError:
         return
-    assert telemetry_codec.decode(type(changed), written, where="m").envelope == message.envelope
+    assert codec.decode(type(changed), written, where="m").envelope == message.envelope
 
 
 @pytest.mark.parametrize(
@@ -87,22 +93,16 @@ def test_what_is_written_can_be_read_whatever_was_put_in(data: st.DataObject) ->
     ids=["integer", "nan", "surrogate", "object", "deep"],
 )
 def test_unknown_fields_that_no_reader_would_take_are_refused(unknown: object, words: str) -> None:
-    envelope = telemetry.Envelope(
-        time=1.0, boot_id="b", seq=0, uptime_seconds=0.0, clock="synced", artifact=None
-    )
+    envelope = Envelope(time=1.0, boot_id="b", seq=0, uptime_seconds=0.0, clock="synced", artifact=None)
     with pytest.raises(ContractError, match=words):
-        telemetry_codec.encode(
-            telemetry.Health(envelope=envelope, status="up", pid=1, reason="", extra={"x": unknown})
-        )
+        codec.encode(Health(envelope=envelope, status="up", pid=1, reason="", extra={"x": unknown}))
 
 
 def test_an_integer_that_no_reader_takes_is_no_number_either() -> None:
-    envelope = telemetry.Envelope(
-        time=1.0, boot_id="b", seq=0, uptime_seconds=0.0, clock="synced", artifact=None
-    )
-    result = telemetry.Result(envelope=envelope, frame="f", latency_seconds=1 << 64, outputs=())
+    envelope = Envelope(time=1.0, boot_id="b", seq=0, uptime_seconds=0.0, clock="synced", artifact=None)
+    result = Result(envelope=envelope, frame="f", latency_seconds=1 << 64, outputs=())
     with pytest.raises(ContractError, match="latency_seconds: expected an integer of at most 64 bits"):
-        telemetry_codec.encode(result)
+        codec.encode(result)
 
 
 @settings(max_examples=60, deadline=None)
@@ -110,11 +110,11 @@ def test_an_integer_that_no_reader_takes_is_no_number_either() -> None:
 def test_a_newer_major_version_is_refused_by_name(major: int, minor: int, data: st.DataObject) -> None:
     message = data.draw(values.MESSAGES["health"])
     version = f"{major}.{minor}"
-    written = telemetry_codec.encode(message).replace(
+    written = codec.encode(message).replace(
         f'"schema_version":"{message.schema_version}"'.encode(), f'"schema_version":"{version}"'.encode(), 1
     )
     with pytest.raises(SchemaVersionError, match=rf"schema_version {major}\.{minor} is newer than 1\.[0-9]"):
-        telemetry_codec.decode(telemetry.Health, written, where="m")
+        codec.decode(Health, written, where="m")
 
 
 @settings(max_examples=200, deadline=None)

@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from device_agent.contract.errors import ContractError
-from device_agent.contract.telemetry import MEASUREMENTS, Raw, Result, Summary
-from device_agent.contract.telemetry_codec import decode, encode
+from device_agent.contract.telemetry.codec import decode, encode
+from device_agent.contract.telemetry.measurements import MEASUREMENTS
+from device_agent.contract.telemetry.result import Raw, Result, Summary
 from host_tools.review.ingest.fast_rows import fast_rows
 from host_tools.review.ingest.rows import Rows, rows_of
 

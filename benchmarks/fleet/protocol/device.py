@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from benchmarks.fleet.protocol.connections import Loop
     from benchmarks.fleet.protocol.inference import DrawnInference
     from device_agent.config import AgentConfig
-    from device_agent.contract.telemetry import Scalar
+    from device_agent.contract.telemetry.message import Scalar
     from device_agent.telemetry.link import BrokerReport
     from device_agent.update.jobs import Answer
     from device_agent.update.report import Following

@@ -6,14 +6,15 @@ import math
 import random
 from typing import TYPE_CHECKING, Final
 
-from device_agent.contract.telemetry import PowerSample, Reading, ThermalSample
+from device_agent.contract.telemetry.measurements import PowerSample, Reading, ThermalSample
 from device_agent.telemetry.histogram import Histogram
 from device_agent.telemetry.sampler import Counters, SpoolState, inference_window, system_sample
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from device_agent.contract.telemetry import Envelope, Measurement
+    from device_agent.contract.telemetry.measurements import Measurement
+    from device_agent.contract.telemetry.message import Envelope
 
 _MEDIAN_SECONDS: Final = 0.02
 _SPREAD_OF_DEVICES: Final = 0.1

@@ -13,7 +13,7 @@ from host_tools.pack.null_artifact import write_null_artifact
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from host_tools.fleet.records import Release
+    from host_tools.fleet.records.releases import Release
     from host_tools.repository.repository import Repository
 
 MODEL: Final = "simulated"

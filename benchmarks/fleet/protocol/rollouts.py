@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks.fleet.protocol.stand import GROUP
 from host_tools.errors import InputError, OutputError
-from host_tools.fleet.records import RolloutPlan, Stage
+from host_tools.fleet.records.rollouts import RolloutPlan, Stage
 from host_tools.fleet.rollout.plan_file import DEFAULT_GATES, DEFAULT_STAGES
 from host_tools.fleet.serve.answers import PlanAnswer
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from host_tools.fleet.records import Release
+    from host_tools.fleet.records.releases import Release
 
 GROUP: Final = "lab"
 _START_SECONDS: Final = 200.0

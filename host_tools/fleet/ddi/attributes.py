@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from host_tools.errors import InputError
-from host_tools.fleet.records import Provides
+from host_tools.fleet.records.devices import Provides
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

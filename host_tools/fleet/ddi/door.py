@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from fastapi import Request, Response
 
-    from host_tools.fleet.records import Device
+    from host_tools.fleet.records.devices import Device
     from host_tools.fleet.store.ddi import DdiTokenKind
     from host_tools.fleet.store.fleet_store import FleetStore
 

@@ -23,7 +23,7 @@ from host_tools.fleet.ddi.wire import (
     cancel_document,
     deployment_document,
 )
-from host_tools.fleet.records import Device
+from host_tools.fleet.records.devices import Device
 from host_tools.fleet.rollout.jobs import Observation
 from host_tools.fleet.serve import patterns
 from host_tools.fleet.serve.context import Fleet

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from host_tools.fleet.records import Device, Job, Release, ReleasedArtifact
+    from host_tools.fleet.records.devices import Device
+    from host_tools.fleet.records.jobs import Job
+    from host_tools.fleet.records.releases import Release, ReleasedArtifact
     from host_tools.fleet.store.ddi import DdiAction
     from host_tools.fleet.store.fleet_store import FleetBook, FleetStore
 

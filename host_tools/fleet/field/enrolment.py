@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from device_agent.contract.enrolment import claim_digest, decode_token
 from device_agent.contract.errors import ContractError
 from host_tools.errors import ConflictError, InputError, NotFoundError
-from host_tools.fleet.records import IssuedClaim
+from host_tools.fleet.records.access import IssuedClaim
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from host_tools.authority.folder import AuthorityFolder
     from host_tools.authority.register import Book, Claim, Entry, Request, RequestState
-    from host_tools.fleet.records import ClaimState, DeviceState
+    from host_tools.fleet.records.access import ClaimState
+    from host_tools.fleet.records.devices import DeviceState
 
 _ID_DIGITS: Final = 12
 _GROUP: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")

@@ -13,7 +13,7 @@ from host_tools.fleet.field.observations import (
     UpdatePostponed,
     UpdateTold,
 )
-from host_tools.fleet.records import Provides
+from host_tools.fleet.records.devices import Provides
 from host_tools.fleet.rollout.jobs import Observation
 from host_tools.fleet.service import Heard
 from host_tools.fleet.store.devices import DeviceReport

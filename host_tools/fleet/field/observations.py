@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from device_agent.contract import topics
 from device_agent.contract.errors import ContractError
-from device_agent.contract.telemetry import Birth, Event, Health, Reported
-from device_agent.contract.telemetry_codec import decode
+from device_agent.contract.telemetry.codec import decode
+from device_agent.contract.telemetry.event import Event
+from device_agent.contract.telemetry.states import Birth, Health, Reported
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from device_agent.contract.telemetry import Envelope, HealthStatus, Scalar
+    from device_agent.contract.telemetry.message import Envelope, Scalar
+    from device_agent.contract.telemetry.states import HealthStatus
     from device_agent.contract.topics import Topic
-    from host_tools.fleet.records import JobResult, JobState
+    from host_tools.fleet.records.jobs import JobResult, JobState
 
 _FUTURE_SECONDS: Final = 86_400.0
 _LATE_SECONDS: Final = 60.0
@@ -84,7 +86,7 @@ class HealthTold(Observation):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateTold(Observation):
-    """What the device follows, and runs; see `contract.telemetry.Reported`.
+    """What the device follows, and runs; see `contract.telemetry.states.Reported`.
 
     Attributes:
         artifact: Digest of what runs; None: nothing yet.
@@ -112,7 +114,7 @@ class UpdateTold(Observation):
     """How far an update is.
 
     Attributes:
-        event: Which, of `contract.telemetry.UPDATE_EVENTS`.
+        event: Which, of `contract.telemetry.event.UPDATE_EVENTS`.
         artifact: Digest of what ran when it was said.
         digest: Of the release that the update brings.
         serial: Of the desired state that asked for it: a later attempt has a later one.

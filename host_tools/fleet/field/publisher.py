@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from host_tools.errors import ConflictError, InputError, OutputError, StaleError, StoreError
 from host_tools.fleet.field.releases import unsigned_artifacts
 from host_tools.fleet.outside import always
-from host_tools.fleet.records import Pin
+from host_tools.fleet.records.devices import Pin
 from host_tools.fleet.rollout.wanted import Wanted
 from host_tools.repository.roles import FLEET, rule_of
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from device_agent.contract.desired import Desired, DesiredArtifact
-    from host_tools.fleet.records import Release
+    from host_tools.fleet.records.releases import Release
     from host_tools.repository.desires import Move
     from host_tools.repository.repository import Repository
 

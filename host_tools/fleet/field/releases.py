@@ -11,7 +11,7 @@ from device_agent.contract.document import read_document, write_document
 from device_agent.contract.errors import ContractError
 from device_agent.contract.fields import Fields
 from host_tools.errors import InputError, VerificationError
-from host_tools.fleet.records import Release, ReleasedArtifact
+from host_tools.fleet.records.releases import Release, ReleasedArtifact
 from host_tools.repository.attestation_bundle import SUFFIX
 from host_tools.repository.attestation_policy import require_attested
 from host_tools.repository.signed_folder import put

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from host_tools.fleet.outside import Findings
-    from host_tools.fleet.records import GateFinding, Release, Rollout
+    from host_tools.fleet.records.gates import GateFinding
+    from host_tools.fleet.records.releases import Release
+    from host_tools.fleet.records.rollouts import Rollout
 
 _LOG: Final = logging.getLogger("edgewright.fleet")
 _FORGET_SECONDS: Final = 3_600.0

@@ -5,23 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from host_tools.fleet.records import ENDED_ROLLOUTS
+from host_tools.fleet.records.rollouts import ENDED_ROLLOUTS
 from host_tools.fleet.rollout import wording
 from host_tools.fleet.rollout.members import Members
 from host_tools.fleet.rollout.stage_end import of_gates, stage_end
 from host_tools.fleet.rollout.wanted import last_begun
 from host_tools.fleet.rollout.windows import is_open, next_opening
+from host_tools.review.analysis.wording import moment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from host_tools.fleet.records import (
-        GateFinding,
-        JobCounts,
-        Rollout,
-        RolloutState,
-        StageState,
-    )
+    from host_tools.fleet.records.gates import GateFinding
+    from host_tools.fleet.records.jobs import JobCounts
+    from host_tools.fleet.records.rollouts import Rollout, RolloutState, StageState
 
 NOBODY_TOLD: Final = Members()
 _ON: Final[frozenset[RolloutState]] = frozenset({"draft", "awaiting_approval", "running", "paused"})
@@ -92,8 +89,8 @@ class Explanation:
                 f"stage {number} {one.name} ({wording.share(one.share_ppm)}): {one.state.replace('_', ' ')}"
             )
             if one.began_seconds is not None:
-                ended = "" if one.ended_seconds is None else f", ended {wording.moment(one.ended_seconds)}"
-                lines.append(f"  began {wording.moment(one.began_seconds)}{ended}")
+                ended = "" if one.ended_seconds is None else f", ended {moment(one.ended_seconds)}"
+                lines.append(f"  began {moment(one.began_seconds)}{ended}")
                 lines.append(f"  jobs: {_jobs(one.jobs)}")
             if one.reason:
                 lines.append("  why: " + one.reason.replace("\n", "\n       "))
@@ -188,7 +185,7 @@ def _next_step(rollout: Rollout, now_seconds: float) -> str:
     begun_stage = last_begun(rollout)
     if begun_stage is None or rollout.stages[begun_stage].state == "passed":
         if not is_open(plan.windows, now_seconds):
-            opens = wording.moment(next_opening(plan.windows, now_seconds))
+            opens = moment(next_opening(plan.windows, now_seconds))
             return f"the next stage begins when a window opens: {opens}."
         return "the next stage begins."
     return f"stage {plan.stages[begun_stage].name} is looked at again within a minute."

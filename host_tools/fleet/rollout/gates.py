@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from host_tools.fleet.records import GateFinding
+from host_tools.fleet.records.gates import GateFinding
 from host_tools.fleet.rollout import wording
 from host_tools.fleet.rollout.confidence import mean_sequence, rate_lower, rate_sequence, rate_upper
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from host_tools.fleet.records import Gate, GateMeasure, GateOutcome
+    from host_tools.fleet.records.gates import Gate, GateMeasure, GateOutcome
 
 LEAST_CONTROLS: Final = 8
 """With fewer devices that kept the previous artifact nothing is taken off."""

@@ -11,21 +11,17 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from host_tools.fleet.records import ENDED_JOBS, Job
+from host_tools.fleet.records.jobs import ENDED_JOBS, Job
 from host_tools.fleet.rollout import wording
 from host_tools.fleet.rollout.wanted import stage_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from host_tools.fleet.records import (
-        Device,
-        JobResult,
-        JobState,
-        Release,
-        Rollout,
-        RolloutPlan,
-    )
+    from host_tools.fleet.records.devices import Device
+    from host_tools.fleet.records.jobs import JobResult, JobState
+    from host_tools.fleet.records.releases import Release
+    from host_tools.fleet.records.rollouts import Rollout, RolloutPlan
 
 _MOVES: Final[Mapping[str, JobState]] = MappingProxyType(
     {"update_started": "download", "update_tried": "downloaded", "update_activated": "proceeding"}
@@ -46,7 +42,7 @@ class Observation:
 
     Attributes:
         seconds: Unix time at which it was so, by the server's clock.
-        event: One of `device_agent.contract.telemetry.UPDATE_EVENTS`; empty: none.
+        event: One of `device_agent.contract.telemetry.event.UPDATE_EVENTS`; empty: none.
         about: Digest of the artifact that the event is about; None: not told.
         running: Digest of what it reports to run; None: not told, or none.
         committed: Whether it says that it keeps what it runs; None: not told.

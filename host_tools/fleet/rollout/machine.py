@@ -30,7 +30,9 @@ from host_tools.fleet.rollout.windows import is_open
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from host_tools.fleet.records import GateFinding, JobCounts, Rollout, RolloutState, StageProgress
+    from host_tools.fleet.records.gates import GateFinding
+    from host_tools.fleet.records.jobs import JobCounts
+    from host_tools.fleet.records.rollouts import Rollout, RolloutState, StageProgress
 
 __all__ = [
     "Advance",

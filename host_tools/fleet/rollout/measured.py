@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from host_tools.fleet.records import GateFinding
+from host_tools.fleet.records.gates import GateFinding
 from host_tools.fleet.rollout import wording
 from host_tools.fleet.rollout.gates import Crashes, Pairs, judge
 from host_tools.review.analysis.measures import MEASURES
@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from host_tools.fleet.records import Gate, GateMeasure, Release, Rollout
+    from host_tools.fleet.records.gates import Gate, GateMeasure
+    from host_tools.fleet.records.releases import Release
+    from host_tools.fleet.records.rollouts import Rollout
     from host_tools.review.analysis.pairing import Pairing, Sides
     from host_tools.review.store.windows import WindowTable
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from host_tools.fleet.records import Selector
+    from host_tools.fleet.records.devices import Selector
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from host_tools.errors import InputError
-from host_tools.fleet.records import ENDED_ROLLOUTS
+from host_tools.fleet.records.rollouts import ENDED_ROLLOUTS
 from host_tools.fleet.rollout.machine import (
     Advance,
     CancelJobs,
@@ -26,7 +26,7 @@ from host_tools.fleet.rollout.stage_end import StageEnd
 from host_tools.fleet.rollout.wanted import last_begun
 
 if TYPE_CHECKING:
-    from host_tools.fleet.records import Rollout, RolloutState
+    from host_tools.fleet.records.rollouts import Rollout, RolloutState
 
 
 def submit(rollout: Rollout, actor: str, now_seconds: float) -> Advance:

@@ -12,13 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from device_agent.contract.errors import ContractError
 from device_agent.contract.fields import Fields
-from host_tools.fleet.records import (
-    PARTS_PER_MILLION,
-    Gate,
-    RolloutPlan,
-    ScheduleWindow,
-    Stage,
-)
+from host_tools.fleet.records.gates import Gate
+from host_tools.fleet.records.rollouts import PARTS_PER_MILLION, RolloutPlan, ScheduleWindow, Stage
 from host_tools.fleet.rollout.plan_rules import (
     LONGEST_SECONDS,
     MEASURES,
@@ -209,14 +204,7 @@ def _numbers(fields: Fields, keys: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _booleans(fields: Fields, keys: tuple[str, ...]) -> dict[str, Any]:
-    given: dict[str, Any] = {}
-    for key in keys:
-        if fields.has(key):
-            value = fields.value(key)
-            if not isinstance(value, bool):
-                fields.refuse(key, "true or false", value)
-            given[key] = value
-    return given
+    return {key: fields.boolean(key) for key in keys if fields.has(key)}
 
 
 def _require_known(fields: Fields, known: tuple[str, ...], at: str) -> None:

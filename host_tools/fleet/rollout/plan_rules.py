@@ -7,13 +7,15 @@ import re
 from typing import TYPE_CHECKING, Final, get_args
 
 from host_tools.errors import InputError
-from host_tools.fleet.records import PARTS_PER_MILLION, GateMeasure
+from host_tools.fleet.records.gates import GateMeasure
+from host_tools.fleet.records.rollouts import PARTS_PER_MILLION
 from host_tools.fleet.rollout.windows import DAY_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from host_tools.fleet.records import Gate, RolloutPlan, ScheduleWindow, Stage
+    from host_tools.fleet.records.gates import Gate
+    from host_tools.fleet.records.rollouts import RolloutPlan, ScheduleWindow, Stage
 
 MOST_STAGES: Final = 16
 MOST_DEVICES: Final = 256

@@ -13,14 +13,16 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from host_tools.fleet.records import GateFinding
+from host_tools.fleet.records.gates import GateFinding
 from host_tools.fleet.rollout import wording
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from device_agent.contract.telemetry import Scalar
-    from host_tools.fleet.records import Gate, JobCounts, Rollout
+    from device_agent.contract.telemetry.message import Scalar
+    from host_tools.fleet.records.gates import Gate
+    from host_tools.fleet.records.jobs import JobCounts
+    from host_tools.fleet.records.rollouts import Rollout
 
 Verdict = Literal["waits", "passes", "stops", "asks"]
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from device_agent.contract.telemetry import Scalar
-    from host_tools.fleet.records import Rollout
+    from device_agent.contract.telemetry.message import Scalar
+    from host_tools.fleet.records.rollouts import Rollout
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,9 @@ from host_tools.review.store.windows import Level, Selection
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
-    from host_tools.fleet.records import GateFinding, Release, Rollout
+    from host_tools.fleet.records.gates import GateFinding
+    from host_tools.fleet.records.releases import Release
+    from host_tools.fleet.records.rollouts import Rollout
     from host_tools.review.store.windows import StoredEvent, WindowTable
 
 BEFORE_SECONDS: Final = 86_400.0

@@ -11,7 +11,8 @@ from device_agent.contract.desired import WHOLE_SHARE, DesiredArtifact, Trial, s
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from host_tools.fleet.records import Release, ReleasedArtifact, Rollout, RolloutPlan
+    from host_tools.fleet.records.releases import Release, ReleasedArtifact
+    from host_tools.fleet.records.rollouts import Rollout, RolloutPlan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

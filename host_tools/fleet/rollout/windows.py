@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from host_tools.fleet.records import ScheduleWindow
+    from host_tools.fleet.records.rollouts import ScheduleWindow
 
 DAY_SECONDS = 86_400
 _THURSDAY = 3

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from host_tools.fleet.records import GateMeasure
+    from host_tools.fleet.records.gates import GateMeasure
 
 MEASURES: Final[Mapping[GateMeasure, str]] = {
     "latency_p50": "median latency",
@@ -46,11 +45,6 @@ def duration(seconds: float) -> str:
         if seconds >= 2 * size or (seconds >= size and seconds % size == 0):
             return f"{seconds / size:.3g} {unit}"
     return f"{seconds:.3g} s"
-
-
-def moment(unix_seconds: float) -> str:
-    """Return a time for people, in UTC to the minute."""
-    return datetime.fromtimestamp(unix_seconds, tz=timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def digits(value: float) -> str:

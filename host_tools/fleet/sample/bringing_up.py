@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from host_tools.fleet.records import Release
+    from host_tools.fleet.records.releases import Release
     from host_tools.fleet.sample.broker import Broker
     from host_tools.fleet.sample.ending import Ending
     from host_tools.fleet.sample.folder import SampleFolder

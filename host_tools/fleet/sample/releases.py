@@ -15,7 +15,7 @@ from host_tools.repository.repository import Repository
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from host_tools.fleet.records import Release
+    from host_tools.fleet.records.releases import Release
     from host_tools.fleet.sample.folder import SampleFolder
 
 MODEL: Final = "sample"

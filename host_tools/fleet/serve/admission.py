@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from fastapi import Request, Response
 
-    from host_tools.fleet.records import ApiToken, Role
+    from host_tools.fleet.records.access import ApiToken, Role
     from host_tools.fleet.store.fleet_store import FleetStore
 
 _HOUR: Final = 3_600.0

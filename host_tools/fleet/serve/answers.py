@@ -6,17 +6,11 @@ from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
-from host_tools.fleet.records import (
-    ClaimState,
-    DeviceState,
-    GateMeasure,
-    GateOutcome,
-    JobResult,
-    JobState,
-    Role,
-    RolloutState,
-    StageState,
-)
+from host_tools.fleet.records.access import ClaimState, Role
+from host_tools.fleet.records.devices import DeviceState
+from host_tools.fleet.records.gates import GateMeasure, GateOutcome
+from host_tools.fleet.records.jobs import JobResult, JobState
+from host_tools.fleet.records.rollouts import RolloutState, StageState
 
 T = TypeVar("T")
 

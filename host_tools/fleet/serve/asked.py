@@ -7,18 +7,11 @@ from typing import Annotated, Any, Literal
 from fastapi import Path, Query
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from host_tools.fleet.records import (
-    PARTS_PER_MILLION,
-    Gate,
-    GateMeasure,
-    Provides,
-    ReleasedArtifact,
-    Role,
-    RolloutPlan,
-    ScheduleWindow,
-    Selector,
-    Stage,
-)
+from host_tools.fleet.records.access import Role
+from host_tools.fleet.records.devices import Provides, Selector
+from host_tools.fleet.records.gates import Gate, GateMeasure
+from host_tools.fleet.records.releases import ReleasedArtifact
+from host_tools.fleet.records.rollouts import PARTS_PER_MILLION, RolloutPlan, ScheduleWindow, Stage
 from host_tools.fleet.rollout.plan_file import (
     DEFAULT_GATES,
     DEFAULT_STAGES,

@@ -8,10 +8,10 @@ from typing import Annotated
 
 from fastapi import FastAPI, Query, Request
 
-from device_agent.contract.telemetry import Scalar
+from device_agent.contract.telemetry.message import Scalar
 from host_tools.errors import ConflictError, NotFoundError
 from host_tools.fleet.outside import Enrolment
-from host_tools.fleet.records import ClaimState, IssuedClaim
+from host_tools.fleet.records.access import ClaimState, IssuedClaim
 from host_tools.fleet.serve import patterns
 from host_tools.fleet.serve.admission import caller_of
 from host_tools.fleet.serve.answers import ClaimAnswer, MadeClaim, Page, page_of

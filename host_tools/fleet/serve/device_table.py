@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from device_agent.contract.digest import digest_of
 from host_tools.errors import ConflictError, InputError, NotFoundError
 from host_tools.fleet.inventory import edit_device
-from host_tools.fleet.records import Device
+from host_tools.fleet.records.devices import Device
 from host_tools.fleet.serve.answers import Imported
 from host_tools.fleet.serve.context import require_room
 from host_tools.fleet.store.devices import DeviceFilter
@@ -20,7 +20,7 @@ from host_tools.spreadsheet_text import as_spreadsheet_text, from_spreadsheet_te
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from device_agent.contract.telemetry import Scalar
+    from device_agent.contract.telemetry.message import Scalar
     from host_tools.fleet.serve.context import Fleet
     from host_tools.fleet.store.fleet_store import FleetBook, FleetStore
 

@@ -8,7 +8,7 @@ from fastapi import FastAPI, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from host_tools.fleet.inventory import add_devices, approve_device, edit_device, retire_device
-from host_tools.fleet.records import Device, DeviceState
+from host_tools.fleet.records.devices import Device, DeviceState
 from host_tools.fleet.serve import patterns
 from host_tools.fleet.serve.admission import caller_of
 from host_tools.fleet.serve.answers import DeviceAnswer, Imported, JobAnswer, Page, page_of

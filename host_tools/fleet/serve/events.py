@@ -17,7 +17,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.types import Receive, Scope, Send
 
 from device_agent.contract.errors import EdgewrightError
-from device_agent.contract.telemetry import Scalar
+from device_agent.contract.telemetry.message import Scalar
 from host_tools.fleet.serve import patterns
 from host_tools.fleet.serve.admission import Admission, Caller, caller_of
 from host_tools.fleet.serve.context import Fleet

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 from fastapi import FastAPI, Request, Response
 
-from device_agent.contract.telemetry import Scalar
+from device_agent.contract.telemetry.message import Scalar
 from host_tools.fleet.placing import check_selector
-from host_tools.fleet.records import Group
+from host_tools.fleet.records.devices import Group
 from host_tools.fleet.rollout.members import in_words
 from host_tools.fleet.serve.admission import caller_of
 from host_tools.fleet.serve.answers import GroupAnswer, Page, page_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import FastAPI, Request
 
 from host_tools.fleet.pinning import MOST_PINNED, pin_device, unpin_device
-from host_tools.fleet.records import Device
+from host_tools.fleet.records.devices import Device
 from host_tools.fleet.serve.admission import caller_of
 from host_tools.fleet.serve.answers import DeviceAnswer
 from host_tools.fleet.serve.asked import InDevice, PinAsked

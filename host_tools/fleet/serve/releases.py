@@ -6,8 +6,8 @@ from typing import Annotated
 
 from fastapi import FastAPI, Query, Request
 
-from device_agent.contract.telemetry import Scalar
-from host_tools.fleet.records import Release
+from device_agent.contract.telemetry.message import Scalar
+from host_tools.fleet.records.releases import Release
 from host_tools.fleet.serve import patterns
 from host_tools.fleet.serve.admission import caller_of
 from host_tools.fleet.serve.answers import Page, ReleaseAnswer, page_of

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from host_tools.fleet.records import Role
+    from host_tools.fleet.records.access import Role
 
 ROLES: Final[tuple[Role, ...]] = ("viewer", "operator", "approver", "admin")
 """Each may do all that the ones before it may."""

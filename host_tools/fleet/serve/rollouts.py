@@ -10,7 +10,8 @@ from fastapi import FastAPI, Query, Request
 
 from host_tools.errors import ConflictError
 from host_tools.fleet.carrying_out import counts_of, members_of
-from host_tools.fleet.records import ENDED_ROLLOUTS, Job, JobResult, JobState, Rollout, RolloutState
+from host_tools.fleet.records.jobs import Job, JobResult, JobState
+from host_tools.fleet.records.rollouts import ENDED_ROLLOUTS, Rollout, RolloutState
 from host_tools.fleet.rollout.explanation import explain
 from host_tools.fleet.rollout.plan_file import MOST_STAGES, check_plan
 from host_tools.fleet.serve import patterns

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from fastapi import FastAPI, Request, Response
 
-from device_agent.contract.telemetry import Scalar
-from host_tools.fleet.records import ApiToken
+from device_agent.contract.telemetry.message import Scalar
+from host_tools.fleet.records.access import ApiToken
 from host_tools.fleet.serve.admission import caller_of
 from host_tools.fleet.serve.answers import MadeToken, Me, Page, TokenAnswer, page_of
 from host_tools.fleet.serve.asked import AfterName, InToken, Limit, TokenAsked

@@ -18,7 +18,7 @@ from host_tools.review.simulation import latency
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from host_tools.fleet.records import GateMeasure
+    from host_tools.fleet.records.gates import GateMeasure
     from host_tools.review.simulation.boards import Board
 
 HOURS = 24

@@ -4,15 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from host_tools.fleet.records import (
-    Device,
-    Provides,
-    Release,
-    ReleasedArtifact,
-    Rollout,
-    RolloutPlan,
-    StageProgress,
-)
+from host_tools.fleet.records.devices import Device, Provides
+from host_tools.fleet.records.releases import Release, ReleasedArtifact
+from host_tools.fleet.records.rollouts import Rollout, RolloutPlan, StageProgress
 
 BEGIN: Final = 1_785_715_200.0
 """A Monday, midnight UTC."""

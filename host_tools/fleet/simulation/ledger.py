@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from host_tools.fleet.records import ENDED_JOBS, Job, JobCounts
+from host_tools.fleet.records.jobs import ENDED_JOBS, Job, JobCounts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

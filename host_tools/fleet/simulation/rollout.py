@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from host_tools.fleet.records import ENDED_ROLLOUTS, GateFinding, JobCounts, Rollout, RolloutPlan
+from host_tools.fleet.records.rollouts import ENDED_ROLLOUTS, Rollout, RolloutPlan
 from host_tools.fleet.rollout import jobs, orders
 from host_tools.fleet.rollout.gates import Crashes, judge
 from host_tools.fleet.rollout.machine import Advance, CancelJobs, OfferTo, TakeBack, advance
@@ -26,6 +26,9 @@ from host_tools.fleet.simulation.ledger import Ledger
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from host_tools.fleet.records.gates import GateFinding
+    from host_tools.fleet.records.jobs import JobCounts
 
 _CLOSELY_SECONDS: Final = 7_200.0
 _SELDOM_MINUTES: Final = 10

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, insert, select
 
 from host_tools.errors import StoreError
-from host_tools.fleet.records import AuditEntry
+from host_tools.fleet.records.access import AuditEntry
 from host_tools.fleet.store.chain import details_text, first_break, next_entry
 from host_tools.fleet.store.tables import AUDIT
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Row
 
-    from device_agent.contract.telemetry import Scalar
+    from device_agent.contract.telemetry.message import Scalar
 
 _BATCH = 1_000
 

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Final
 
 from host_tools.errors import InputError
-from host_tools.fleet.records import AuditEntry
+from host_tools.fleet.records.access import AuditEntry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -10,12 +10,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from device_agent.contract.digest import digest_of
-from host_tools.fleet.records import AuditEntry
+from host_tools.fleet.records.access import AuditEntry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from device_agent.contract.telemetry import Scalar
+    from device_agent.contract.telemetry.message import Scalar
 
 
 def details_text(details: Mapping[str, Scalar]) -> str:

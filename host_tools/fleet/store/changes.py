@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from device_agent.contract.telemetry import Scalar
+    from device_agent.contract.telemetry.message import Scalar
 
 ChangeKind = Literal["audit", "rollout", "jobs", "devices"]
 KEPT: Final = 10_000

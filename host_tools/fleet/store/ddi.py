@@ -15,7 +15,7 @@ from host_tools.fleet.store.tables import DDI_ACTION, DDI_TOKEN
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Row
 
-    from host_tools.fleet.records import ReleasedArtifact
+    from host_tools.fleet.records.releases import ReleasedArtifact
 
 DdiTokenKind = Literal["target", "gateway"]
 """`target`: of one device; `gateway`: of every device of one group."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from sqlalchemy import and_, bindparam, case, delete, func, insert, or_, select, update
 
 from host_tools.errors import ConflictError, NotFoundError, StoreError
-from host_tools.fleet.records import Device, Provides
+from host_tools.fleet.records.devices import Device, Provides
 from host_tools.fleet.store.documents import read, written
 from host_tools.fleet.store.pins import IS_PINNED
 from host_tools.fleet.store.tables import DEVICE, DEVICE_TAG
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement, Connection, Row
 
-    from host_tools.fleet.records import DeviceState
+    from host_tools.fleet.records.devices import DeviceState
 
 _BATCH: Final = 1_000
 _PLACING: Final = ("targets", "engine", "agent_version", "memory_bytes", "configured")

@@ -9,7 +9,7 @@ import msgspec
 
 from device_agent.contract.desired import DesiredArtifact
 from host_tools.errors import StoreError
-from host_tools.fleet.records import ReleasedArtifact
+from host_tools.fleet.records.releases import ReleasedArtifact
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, func, select
 
-from host_tools.fleet.records import ENDED_JOBS
+from host_tools.fleet.records.jobs import ENDED_JOBS
 from host_tools.fleet.store.documents import read_artifacts, read_pinned
 from host_tools.fleet.store.tables import DEVICE, GROUP, JOB, PIN, ROLLOUT
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Subquery
 
     from device_agent.contract.desired import DesiredArtifact
-    from host_tools.fleet.records import ReleasedArtifact
+    from host_tools.fleet.records.releases import ReleasedArtifact
 
 _HAS_SAID = ("running", "paused", "rolling_back", "finished", "rolled_back", "aborted")
 _PINNED = PIN.c.artifacts.label("pinned")

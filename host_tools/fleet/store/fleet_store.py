@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine
 
-    from device_agent.contract.telemetry import Scalar
+    from device_agent.contract.telemetry.message import Scalar
 
 WRITES: Final = "edgewright_writes"
 """Execution option of a connection whose transaction writes: it takes the lock when it begins, so that two can never wait for each other."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import delete, exists, func, insert, select, update
 
 from host_tools.errors import ConflictError, NotFoundError
-from host_tools.fleet.records import Group, Selector
+from host_tools.fleet.records.devices import Group, Selector
 from host_tools.fleet.store.documents import read, read_artifacts, written, written_artifacts
 from host_tools.fleet.store.tables import DEVICE, GROUP, ROLLOUT
 

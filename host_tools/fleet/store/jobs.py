@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from sqlalchemy import and_, bindparam, case, false, func, insert, or_, select, update
 
 from host_tools.errors import NotFoundError
-from host_tools.fleet.records import ENDED_JOBS, Job, JobCounts
+from host_tools.fleet.records.jobs import ENDED_JOBS, Job, JobCounts
 from host_tools.fleet.store.pins import IS_PINNED
 from host_tools.fleet.store.tables import DEVICE, JOB, ROLLOUT
 
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement, Connection, Row, Select
 
-    from host_tools.fleet.records import JobResult, JobState, RolloutPlan
+    from host_tools.fleet.records.jobs import JobResult, JobState
+    from host_tools.fleet.records.rollouts import RolloutPlan
 
 _OPEN: Final = JOB.c.state.not_in(sorted(ENDED_JOBS))
 _SUCCEEDED: Final = and_(JOB.c.state == "closed", JOB.c.result == "success")

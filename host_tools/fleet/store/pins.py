@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import and_, delete, exists, func, insert, select
 
-from host_tools.fleet.records import Pin
+from host_tools.fleet.records.devices import Pin
 from host_tools.fleet.store.documents import read_pinned, written
 from host_tools.fleet.store.tables import DEVICE, PIN
 

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, insert, or_, select
 
 from host_tools.errors import ConflictError, NotFoundError
-from host_tools.fleet.records import Release
+from host_tools.fleet.records.releases import Release
 from host_tools.fleet.store.documents import read_artifacts, written_artifacts
 from host_tools.fleet.store.tables import RELEASE
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Row
 
-    from host_tools.fleet.records import ReleasedArtifact
+    from host_tools.fleet.records.releases import ReleasedArtifact
 
 
 class Releases:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from sqlalchemy import func, insert, select, update
 
 from host_tools.errors import ConflictError, NotFoundError, StaleError
-from host_tools.fleet.records import GateFinding, Rollout, RolloutPlan, StageProgress
+from host_tools.fleet.records.gates import GateFinding
+from host_tools.fleet.records.rollouts import Rollout, RolloutPlan, StageProgress
 from host_tools.fleet.store.documents import read, read_artifacts, written, written_artifacts
 from host_tools.fleet.store.tables import ROLLOUT
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Row
 
-    from host_tools.fleet.records import RolloutState
+    from host_tools.fleet.records.rollouts import RolloutState
 
 OCCUPYING: Final[frozenset[RolloutState]] = frozenset({"running", "paused", "rolling_back"})
 """A rollout in one of these says what stands in its group's desired state."""

@@ -9,7 +9,7 @@ from sqlalchemy import func, insert, select, update
 
 from device_agent.contract.digest import digest_of
 from host_tools.errors import NotFoundError
-from host_tools.fleet.records import ApiToken
+from host_tools.fleet.records.access import ApiToken
 from host_tools.fleet.store.tables import API_TOKEN
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Row
 
-    from host_tools.fleet.records import Role
+    from host_tools.fleet.records.access import Role
 
 _SECRET_BYTES: Final = 32
 _BATCH: Final = 1_000

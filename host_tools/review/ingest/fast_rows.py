@@ -18,10 +18,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from device_agent.contract import units
 from device_agent.contract.fields import MAX_TEXT
-from device_agent.contract.telemetry import INPUT_BUCKETS
-from device_agent.contract.telemetry_bounds import (
+from device_agent.contract.telemetry import units
+from device_agent.contract.telemetry.bounds import (
     COUNT_MAX,
     MAX_BUCKETS,
     MAX_INPUTS,
@@ -29,8 +28,9 @@ from device_agent.contract.telemetry_bounds import (
     MAX_READINGS,
     MAX_VALUES,
 )
-from device_agent.contract.telemetry_codec import MAX_MESSAGE_BYTES
-from device_agent.contract.telemetry_writing import TIME_MAX
+from device_agent.contract.telemetry.codec import MAX_MESSAGE_BYTES
+from device_agent.contract.telemetry.measurements import INPUT_BUCKETS
+from device_agent.contract.telemetry.writing import TIME_MAX
 from host_tools.review.ingest.rows import (
     SYSTEM_LATER,
     SYSTEM_NAMES,

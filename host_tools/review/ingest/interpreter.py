@@ -11,17 +11,11 @@ from typing import TYPE_CHECKING, Final
 
 from device_agent.contract import topics
 from device_agent.contract.errors import ContractError
-from device_agent.contract.telemetry import (
-    MEASUREMENTS,
-    Alarm,
-    Birth,
-    CommandState,
-    Event,
-    Health,
-    Reported,
-    Result,
-)
-from device_agent.contract.telemetry_codec import decode, decode_envelope
+from device_agent.contract.telemetry.codec import decode, decode_envelope
+from device_agent.contract.telemetry.event import Event
+from device_agent.contract.telemetry.measurements import MEASUREMENTS
+from device_agent.contract.telemetry.result import Result
+from device_agent.contract.telemetry.states import Alarm, Birth, CommandState, Health, Reported
 from host_tools.review.ingest.fast_rows import fast_rows
 from host_tools.review.ingest.rows import Rows, rows_of, rows_with
 from host_tools.review.store.tables import TABLES
@@ -29,7 +23,7 @@ from host_tools.review.store.tables import TABLES
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from device_agent.contract.telemetry import Message
+    from device_agent.contract.telemetry.message import Message
     from device_agent.contract.topics import Topic
     from host_tools.review.ingest.batching import Collector
     from host_tools.review.ingest.subscriber import Publication

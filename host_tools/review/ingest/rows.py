@@ -6,28 +6,24 @@ import json
 from dataclasses import MISSING, asdict, dataclass, fields
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from device_agent.contract.telemetry import (
+from device_agent.contract.telemetry.event import Event
+from device_agent.contract.telemetry.measurements import (
     INPUT_BUCKETS,
-    Alarm,
-    Birth,
-    CommandState,
-    Envelope,
-    Event,
-    Health,
     InferenceWindow,
     InputWindow,
     PowerSample,
-    Reported,
-    Result,
-    Summary,
     SystemSample,
     ThermalSample,
 )
+from device_agent.contract.telemetry.result import Result, Summary
+from device_agent.contract.telemetry.states import Alarm, Birth, CommandState, Health, Reported
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from device_agent.contract.telemetry import Message, Raw, Reading, TopK
+    from device_agent.contract.telemetry.measurements import Reading
+    from device_agent.contract.telemetry.message import Envelope, Message
+    from device_agent.contract.telemetry.result import Raw, TopK
     from host_tools.review.store.tables import TableName
 
 Row: TypeAlias = tuple[object, ...]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from device_agent.contract.telemetry import UPDATE_EVENTS
+from device_agent.contract.telemetry.event import UPDATE_EVENTS
 from host_tools.review.serve.answers import ShareLine, TimelineAnswer
 from host_tools.review.serve.heat import frame, heat
 from host_tools.review.serve.looked import Looked, devices_of, shown_of

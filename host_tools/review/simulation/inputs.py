@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import ndtr
 
-from device_agent.contract.telemetry import INPUT_BUCKETS
+from device_agent.contract.telemetry.measurements import INPUT_BUCKETS
 from host_tools.review.analysis.regroup import group_rows
 from host_tools.review.store.windows import InputTable, Selection
 

@@ -12,22 +12,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from device_agent.contract.telemetry import (
-    Birth,
-    Envelope,
-    Event,
+from device_agent.contract.telemetry.codec import encode
+from device_agent.contract.telemetry.event import Event
+from device_agent.contract.telemetry.measurements import (
     ExponentialHistogram,
-    Health,
     InferenceWindow,
-    Message,
     PowerSample,
     Reading,
-    Result,
     SystemSample,
     ThermalSample,
-    TopK,
 )
-from device_agent.contract.telemetry_codec import encode
+from device_agent.contract.telemetry.message import Envelope, Message
+from device_agent.contract.telemetry.result import Result, TopK
+from device_agent.contract.telemetry.states import Birth, Health
 from device_agent.contract.topics import DEFAULT_ROOT, DeviceTopics
 from host_tools.review.analysis.percentiles import quantiles
 from host_tools.review.listener import Delivery

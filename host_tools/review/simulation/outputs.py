@@ -44,7 +44,6 @@ def table(fleet: SimulatedFleet, selection: Selection, *, by: tuple[str, ...]) -
     np.add.at(merged, groups, counts)
     per_class = merged.sum(axis=2)
     rows, classes = np.nonzero(per_class)
-    middles = (np.arange(BINS) + 0.5) / BINS
     confidence = merged[rows, classes]
     return OutputTable(
         axes=by,
@@ -52,8 +51,6 @@ def table(fleet: SimulatedFleet, selection: Selection, *, by: tuple[str, ...]) -
         name=np.full(len(rows), OUTPUT, dtype=object),
         top_index=classes.astype(np.int64),
         count=per_class[rows, classes],
-        top_value_sum=confidence @ middles,
-        top_value_square_sum=confidence @ middles**2,
         confidence=confidence,
     )
 

@@ -254,8 +254,6 @@ class Answers:
             name=by_order[named["name"]],
             top_index=named["top_index"],
             count=np.bincount(groups, minlength=count),
-            top_value_sum=_weighed(groups, finite, count),
-            top_value_square_sum=_weighed(groups, finite**2, count),
             confidence=confidence.reshape(count, _CONFIDENCE_STEPS),
         )
 
@@ -316,10 +314,6 @@ def _notes(states: NDArray[np.float64], latest: NDArray[np.int64]) -> list[str]:
     """Return the clock's note of each device's latest run."""
     noted = clock_evidence.is_wrong(states) | clock_evidence.is_unsynced(states)
     return [clock_note(states[run : run + 1]) if noted[run] else "" for run in latest.tolist()]
-
-
-def _weighed(groups: NDArray[np.int64], values: NDArray[np.float64], count: int) -> NDArray[np.float64]:
-    return np.bincount(groups, weights=values, minlength=count).astype(np.float64)
 
 
 def _is_plain(name: str) -> bool:

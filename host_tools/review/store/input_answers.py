@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from device_agent.contract.telemetry import INPUT_BUCKETS
+from device_agent.contract.telemetry.measurements import INPUT_BUCKETS
 from host_tools.review.store import window_rows
 from host_tools.review.store.window_rows import column
 

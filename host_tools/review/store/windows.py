@@ -169,8 +169,6 @@ class OutputTable:
         name: Output name, object.
         top_index: int64; -1 where an output has no largest (a summary).
         count: int64.
-        top_value_sum: float64, of values that are finite.
-        top_value_square_sum: float64.
         confidence: int64[rows, 20]: counts of `top_value` in twentieths of [0, 1]; values outside count at the ends.
     """
 
@@ -179,8 +177,6 @@ class OutputTable:
     name: NDArray[np.object_]
     top_index: NDArray[np.int64]
     count: NDArray[np.int64]
-    top_value_sum: NDArray[np.float64]
-    top_value_square_sum: NDArray[np.float64]
     confidence: NDArray[np.int64]
 
 

@@ -26,7 +26,8 @@ from benchmarks.options import Options
 from benchmarks.peers.edgewright import VERIFICATION, Laps
 from benchmarks.tasks import NotMeasuredError, Outcome, Stopwatch, Task, run_once, run_python, run_task
 from device_agent.contract.archive import ArtifactArchive
-from device_agent.contract.telemetry import Envelope, ExponentialHistogram, InferenceWindow
+from device_agent.contract.telemetry.measurements import ExponentialHistogram, InferenceWindow
+from device_agent.contract.telemetry.message import Envelope
 from device_agent.engines.onnxruntime_library import onnxruntime as ort
 from host_tools.errors import DataError
 from host_tools.progress import Silent

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from benchmarks.fleet import detection, scale
-from host_tools.fleet.records import Gate, GateFinding
+from host_tools.fleet.records.gates import Gate, GateFinding
 from host_tools.fleet.simulation.fixtures import new_rollout
 from host_tools.fleet.simulation.rollout import SimulatedRollout
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from host_tools.fleet.records import GateOutcome, RolloutState, StageState
+    from host_tools.fleet.records.gates import GateOutcome
+    from host_tools.fleet.records.rollouts import RolloutState, StageState
 
 SLOW = "40 % slower"
 

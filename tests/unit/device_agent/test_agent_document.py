@@ -10,7 +10,8 @@ from pathlib import Path
 import device_agent
 from device_agent.cli import _DEVICE_FAILED, _STATUS
 from device_agent.config import parse_config
-from device_agent.contract.telemetry import MEASUREMENTS, UPDATE_EVENTS
+from device_agent.contract.telemetry.event import UPDATE_EVENTS
+from device_agent.contract.telemetry.measurements import MEASUREMENTS
 from device_agent.contract.topics import DeviceTopics
 from device_agent.sensors.listing import _PLACES
 from device_agent.update import notices

@@ -20,8 +20,9 @@ from hypothesis import strategies as st
 
 from device_agent.contract.errors import DeviceError, EngineError, StorageError
 from device_agent.contract.manifest import PayloadTensor
-from device_agent.contract.telemetry import Envelope, Raw, Result, Summary, TopK
-from device_agent.contract.telemetry_codec import decode, encode
+from device_agent.contract.telemetry.codec import decode, encode
+from device_agent.contract.telemetry.message import Envelope
+from device_agent.contract.telemetry.result import Raw, Result, Summary, TopK
 from device_agent.engines.null import NullEngine
 from device_agent.inference import InferenceLoop, LoopLimits, Meter, Pace
 from device_agent.occurrences import Failed, Occurrence, SourceEnded, WorkerStopped

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from device_agent.cli import main
-from device_agent.contract.units import unit_of
+from device_agent.contract.telemetry.units import unit_of
 from device_agent.sensors.counter import EnergyCounter
 from device_agent.sensors.pressure import parse_pressure, read_pressure
 from device_agent.sensors.raspberry_pi import FLAGS, parse_pmic, parse_throttled

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from device_agent.contract.units import READING_NAME, unit_of
+from device_agent.contract.telemetry.units import READING_NAME, unit_of
 from device_agent.sensors import battery, cpufreq, host, hwmon, thermal
 from device_agent.sensors.host import boot_id, clock_is_synchronized, host_facts
 from device_agent.sensors.rapl import RaplCounters

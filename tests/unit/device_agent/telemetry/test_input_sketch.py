@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from device_agent.contract.manifest import PayloadTensor
-from device_agent.contract.telemetry import INPUT_BUCKETS, InputSketch
+from device_agent.contract.telemetry.measurements import INPUT_BUCKETS, InputSketch
 from device_agent.telemetry.input_sketch import BUDGET_NS, NEVER, InputSketcher
 from device_agent.telemetry.input_values import MOST_VALUES
 

@@ -9,18 +9,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from device_agent.contract.telemetry import (
-    Event,
-    Health,
+from device_agent.contract.telemetry.codec import decode, encode
+from device_agent.contract.telemetry.event import Event
+from device_agent.contract.telemetry.measurements import (
     InferenceWindow,
     PowerSample,
     Reading,
     SystemSample,
     ThermalSample,
 )
-from device_agent.contract.telemetry_codec import decode, encode
+from device_agent.contract.telemetry.states import Health
+from device_agent.contract.telemetry.units import encode_units, units_of
 from device_agent.contract.topics import DeviceTopics
-from device_agent.contract.units import encode_units, units_of
 from device_agent.sensors.reading import Absent, Measured
 from device_agent.telemetry import sampler
 from device_agent.telemetry.courier import Refused

@@ -14,7 +14,8 @@ from onnx import numpy_helper
 from host_tools.diagnose.diagnosis_file import decode, encode
 from host_tools.observe import open_data
 from host_tools.progress import Silent
-from host_tools.recipe import KeepFloat, Recipe, TensorOverride, parse_recipe
+from host_tools.recipe import KeepFloat, Recipe, TensorOverride
+from host_tools.recipe_file import parse_recipe
 from targets import catalog
 from tests.e2e.small_network import samples, write_network
 from tests.unit.host_tools.diagnose.networks import diagnosed, diagnosed_together, planned

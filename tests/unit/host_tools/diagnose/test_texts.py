@@ -11,7 +11,7 @@ from host_tools.diagnose.explanation import shortened
 from host_tools.diagnose.remedies import toml_text
 from host_tools.diagnose.sparkline import bar, sparkline
 from host_tools.diagnose.suggestion import suggestion_of
-from host_tools.recipe import parse_recipe
+from host_tools.recipe_file import parse_recipe
 from host_tools.verify.samples import SampleErrors
 
 

@@ -13,7 +13,8 @@ from host_tools.model.export import export_onnx
 from host_tools.model.reference import FloatRunner
 from host_tools.observe.cache import StatisticsCache
 from host_tools.progress import Silent
-from host_tools.recipe import Recipe, encode, parse_recipe
+from host_tools.recipe import Recipe
+from host_tools.recipe_file import encode, parse_recipe
 from host_tools.recipe_values import RecipeError
 from host_tools.stages import Yardstick, prepare
 from targets import catalog

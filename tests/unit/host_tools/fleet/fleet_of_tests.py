@@ -13,7 +13,8 @@ from device_agent.contract.desired import belongs
 from host_tools.errors import NotFoundError, OutputError
 from host_tools.fleet.inventory import add_devices
 from host_tools.fleet.outside import always, nothing_measured
-from host_tools.fleet.records import Device, IssuedClaim, Pin, Provides
+from host_tools.fleet.records.access import IssuedClaim
+from host_tools.fleet.records.devices import Device, Pin, Provides
 from host_tools.fleet.rollout.jobs import Observation
 from host_tools.fleet.serve.application import application
 from host_tools.fleet.serve.limits import Limits
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
     from device_agent.contract.desired import DesiredArtifact
     from host_tools.fleet.ddi.door import DdiSettings
     from host_tools.fleet.outside import Findings
-    from host_tools.fleet.records import DeviceState, Release, Role
+    from host_tools.fleet.records.access import Role
+    from host_tools.fleet.records.devices import DeviceState
+    from host_tools.fleet.records.releases import Release
     from host_tools.fleet.rollout.wanted import Wanted
     from host_tools.fleet.store.fleet_store import FleetStore
     from host_tools.repository.desires import Move

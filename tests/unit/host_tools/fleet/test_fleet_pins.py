@@ -10,7 +10,8 @@ import pytest
 
 from device_agent.contract.desired import DesiredArtifact
 from host_tools.fleet.outside import NoField
-from host_tools.fleet.records import Pin, ReleasedArtifact
+from host_tools.fleet.records.devices import Pin
+from host_tools.fleet.records.releases import ReleasedArtifact
 from host_tools.fleet.service import FleetService
 from host_tools.fleet.store.drift import DesiredOfDevice, GroupDrift
 from tests.unit.host_tools.fleet.fleet_of_tests import PROFILE, FleetOfTests, artifact, release_body

@@ -7,7 +7,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from host_tools.errors import StoreError
-from host_tools.fleet.records import GateFinding, Provides, ReleasedArtifact
+from host_tools.fleet.records.devices import Provides
+from host_tools.fleet.records.gates import GateFinding
+from host_tools.fleet.records.releases import ReleasedArtifact
 from host_tools.fleet.rollout.jobs import Observation
 from host_tools.fleet.service import Heard
 from host_tools.fleet.store.devices import DeviceFilter, DeviceReport
@@ -26,7 +28,8 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from host_tools.fleet.records import Release, Rollout
+    from host_tools.fleet.records.releases import Release
+    from host_tools.fleet.records.rollouts import Rollout
 
 
 def test_a_rollout_goes_from_draft_to_finished(fleet: FleetOfTests) -> None:

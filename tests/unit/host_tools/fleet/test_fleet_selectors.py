@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from device_agent.contract.desired import belongs
 from host_tools.fleet.placing import place_of, takes
-from host_tools.fleet.records import Device, Group, Provides, Selector
+from host_tools.fleet.records.devices import Device, Group, Provides, Selector
 from host_tools.fleet.rollout.jobs import Observation
 from host_tools.fleet.service import Heard
 from host_tools.fleet.store.devices import DeviceFilter, DeviceReport

@@ -46,6 +46,8 @@ FLOAT_CONV = conv(
 HALVES = constant("w", np.ones((4, 1, 1, 4)), "float16", scale=(), zero_point=())
 LOOKED_UP = replace(HALVES, dtype="float32", codebook=16)
 WIDE = qdq(conv(data=(tensor("x", dtype="int16"),), outputs=(tensor("y", dtype="int16"),)))
+JOINED = op("CONCATENATION", "Concat", data=(real("boxes"), real("scores")), outputs=(real("joined"),))
+TURNED = op("TRANSPOSE", "Transpose", data=JOINED.outputs, outputs=(real("turned"),))
 FLOAT_DIV = op("DIV", "Div", data=(real("x"), real("z")), outputs=(real("y"),))
 
 
@@ -112,6 +114,13 @@ CASES = (
         name="indices are no data",
     ),
     both("output-type", file(conv(), outputs=(real("y"),)), got="float32"),
+    both(
+        "output-type",
+        file(JOINED, op("TANH", "Tanh", data=JOINED.outputs, outputs=(real("t"),)), outputs=(real("t"),)),
+        file(JOINED, TURNED, outputs=(real("turned"), tensor("z", dtype="int8"))),
+        got="float32",
+        name="joined in float",
+    ),
     both("static-shape", file(conv(), inputs=(tensor("x", shape=(-1, 8, 8, 4)),)), got="?x8x8x4"),
     both("static-shape", conv(outputs=(tensor("y", shape=(1, -1)),)), got="1x?", name="inside"),
     both(

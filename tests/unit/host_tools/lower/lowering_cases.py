@@ -284,3 +284,15 @@ TWO_ENDS = Case(
     _weights(3, front_w=(8, 4, 1, 1), front_b=(8,), back_w=(4, 8, 1, 1), back_b=(4,)),
 )
 """Two inputs, and an output that another node reads."""
+
+DETECTOR = ending(
+    "boxes_and_scores",
+    """b = Mul (a, pixels)
+        c = Conv (x, other_w, other_b)
+        s = Sigmoid (c)
+        y = Concat <axis = 1> (b, s)""",
+    (1, 16, 8, 8),
+    pixels=_float(1000.0),
+    **_OTHER,
+)
+"""An output that no one scale serves: its second half is at most 1."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import pytest
-from lowering_cases import CASES, TWO_ENDS, Case
+from lowering_cases import CASES, DETECTOR, TWO_ENDS, Case
 from plan_simulation import simulate
 
 from device_agent.sources.adapt import to_payload, to_source
@@ -143,7 +143,7 @@ class LoweringTemplate:
         finally:
             engine.close()
 
-    @pytest.mark.parametrize("case", [*CASES, TWO_ENDS], ids=lambda case: case.name)
+    @pytest.mark.parametrize("case", [*CASES, TWO_ENDS, DETECTOR], ids=lambda case: case.name)
     def test_computes_the_plan(self, case: Case, profile: CapabilityProfile, tmp_path: Path) -> None:
         prepared = prepare(case, tmp_path, profile)
         samples = prepared.samples()
@@ -223,6 +223,28 @@ class LoweringTemplate:
             for name, array in found.items():
                 distance = np.abs(array - expected[name]) / prepared.plan.tensors[name].qparams.scale[0]
                 assert distance.max() <= max_lsb + 0.01, distance.max()
+
+    @pytest.mark.parametrize("interface", ["float32", "int8", "uint8"])
+    def test_an_output_that_no_one_scale_serves_leaves_in_float(
+        self, interface: TensorType, profile: CapabilityProfile, tmp_path: Path
+    ) -> None:
+        if interface not in self.interfaces:
+            pytest.skip(f"the format has no {interface} interface")
+        types = dataclasses.replace(profile.interface, input_type=interface, output_type=interface)
+        prepared = prepare(DETECTOR, tmp_path, dataclasses.replace(profile, interface=types))
+        payload = prepared.lower()
+        assert [tensor.dtype for tensor in payload.inputs] == [interface]
+        assert [(tensor.dtype, tensor.scale) for tensor in payload.outputs] == [("float32", None)]
+        samples = prepared.samples()
+        exact = [simulate(prepared.model, _without_codes(prepared.plan), sample)["y"] for sample in samples]
+        found = [outputs["y"] for outputs in self.run(payload, samples)]
+        for exact_part, found_part in zip(
+            np.split(np.stack(exact), 2, axis=2), np.split(np.stack(found), 2, axis=2), strict=True
+        ):
+            noise = found_part - exact_part
+            ratio = sqnr_db(float(np.sum(exact_part**2)), float(np.sum(noise**2)))
+            assert ratio is not None
+            assert ratio >= self.min_sqnr_db
 
     def test_named_tensors_hold_the_values_they_are_named_for(
         self, profile: CapabilityProfile, tmp_path: Path

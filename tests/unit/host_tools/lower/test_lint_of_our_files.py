@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 import pytest
-from lowering_cases import CASES, TWO_ENDS, Case
+from lowering_cases import CASES, DETECTOR, TWO_ENDS, Case
 from lowering_template import prepare
 
 from host_tools.lint.reading import read
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 PROFILES = {target: catalog.load(target) for target in catalog.ids()}
 
 
-@pytest.mark.parametrize("case", [*CASES, TWO_ENDS], ids=lambda case: case.name)
+@pytest.mark.parametrize("case", [*CASES, TWO_ENDS, DETECTOR], ids=lambda case: case.name)
 def test_is_clean_for_its_target(case: Case, tmp_path: Path) -> None:
     first = prepare(case, tmp_path, PROFILES["cortex-a-tflite"])
     for target, profile in PROFILES.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 
-from device_agent.contract.telemetry_codec import encode
+from device_agent.contract.telemetry.codec import encode
 from host_tools.review.history import History
 from host_tools.review.telemetry_page import render_telemetry
 from tests.unit.host_tools.review.telemetry_messages import (

@@ -9,17 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from host_tools.plan.quantization_plan import Method
-from host_tools.recipe import (
-    METHODS,
-    SPARED,
-    KeepFloat,
-    Recipe,
-    TensorOverride,
-    Widen,
-    encode,
-    parse_recipe,
-    recipe_from,
-)
+from host_tools.recipe import METHODS, SPARED, KeepFloat, Recipe, TensorOverride, Widen
+from host_tools.recipe_file import encode, parse_recipe, read_recipe, recipe_from
 from host_tools.recipe_values import RecipeError
 
 TOML = b"""
@@ -56,8 +47,8 @@ RECIPE = Recipe(
 def test_a_recipe_is_read_from_toml_and_json(tmp_path):
     (tmp_path / "recipe.toml").write_bytes(TOML)
     (tmp_path / "recipe.json").write_bytes(encode(RECIPE))
-    assert Recipe.read(tmp_path / "recipe.toml") == RECIPE
-    assert Recipe.read(tmp_path / "recipe.json") == RECIPE
+    assert read_recipe(tmp_path / "recipe.toml") == RECIPE
+    assert read_recipe(tmp_path / "recipe.json") == RECIPE
 
 
 def test_only_a_newer_recipe_may_have_keys_that_are_not_known():
@@ -175,7 +166,7 @@ def test_what_is_no_document_is_refused(data, is_json):
 
 def test_a_file_that_cannot_be_read_is_refused_by_name(tmp_path):
     with pytest.raises(RecipeError, match=r"none\.toml: cannot be read"):
-        Recipe.read(tmp_path / "none.toml")
+        read_recipe(tmp_path / "none.toml")
     (tmp_path / "big.toml").write_bytes(b"#" * (1 << 20) + b"\n#")
     with pytest.raises(RecipeError, match="larger than"):
-        Recipe.read(tmp_path / "big.toml")
+        read_recipe(tmp_path / "big.toml")

@@ -14,8 +14,9 @@ from host_tools.plan.plan_file import decode, encode
 from host_tools.plan.plan_reader import PlanFileError
 from host_tools.plan.quantization_plan import NO_DATA_DIGEST
 from host_tools.plan.uncalibrated import plan_uncalibrated
-from host_tools.recipe import KeepFloat, Recipe, parse_recipe
-from host_tools.recipe import encode as encode_recipe
+from host_tools.recipe import KeepFloat, Recipe
+from host_tools.recipe_file import encode as encode_recipe
+from host_tools.recipe_file import parse_recipe
 from host_tools.recipe_values import RecipeError
 from targets import catalog
 from tests.unit.host_tools.lower.uncalibrated_networks import made, network

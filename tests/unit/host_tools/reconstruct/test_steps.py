@@ -112,6 +112,43 @@ def test_exact_steps_are_the_float_model(case: Case) -> None:
         np.testing.assert_allclose(found[name], wanted, rtol=1e-4, atol=1e-5)
 
 
+def test_a_first_output_that_is_left_out() -> None:
+    """An LSTM that gives its last state only, as in speech detectors."""
+    case = between(
+        "recurrent",
+        """f = Reshape (a, rows)
+        , h = LSTM <hidden_size = 8> (f, w, r)
+        m = Reshape (h, square)""",
+        result=(8, 1, 1),
+        w=(1, 32, 64),
+        r=(1, 32, 8),
+        rows=np.asarray([8, 1, 64], np.int64),
+        square=np.asarray([1, 8, 1, 1], np.int64),
+    )
+    assert_both_chains(case)
+
+
+def test_a_constant_without_axes_keeps_none() -> None:
+    """Gather takes one row by an index without axes, and that axis away; by an index of one entry it would stay."""
+    case = between(
+        "picked",
+        "g = Gather <axis = 1> (a, third) m = Unsqueeze (g, first)",
+        result=(1, 8, 8),
+        third=np.asarray(2, np.int64),
+        first=np.asarray([1], np.int64),
+    )
+    assert_both_chains(case)
+
+
+def assert_both_chains(case: Case) -> None:
+    """Hold the quantized steps against the simulator, and the exact ones against the float model."""
+    made = planned(case, PROFILES["x86_64-onnxruntime"])
+    assert_the_simulators_codes(made)
+    (sample,) = made.samples(np.random.default_rng(0), 1)
+    (wanted,) = FloatRunner(made.model, threads=1).run(sample).values()
+    np.testing.assert_allclose(chained(made, sample)["y"], wanted, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("target", list(PROFILES))
 def test_edges_of_another_scale(target: str) -> None:
     case = between(

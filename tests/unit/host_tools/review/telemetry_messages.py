@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from device_agent.contract.telemetry import (
-    Birth,
-    Envelope,
-    Event,
+from device_agent.contract.telemetry.codec import encode
+from device_agent.contract.telemetry.event import Event
+from device_agent.contract.telemetry.measurements import (
     ExponentialHistogram,
-    Health,
     InferenceWindow,
     Measurement,
     PowerSample,
@@ -17,13 +15,15 @@ from device_agent.contract.telemetry import (
     SystemSample,
     ThermalSample,
 )
-from device_agent.contract.telemetry_codec import encode
+from device_agent.contract.telemetry.message import Envelope
+from device_agent.contract.telemetry.states import Birth, Health
 from device_agent.contract.topics import DeviceTopics
 from host_tools.review.history import History
 from host_tools.review.listener import Delivery
 
 if TYPE_CHECKING:
-    from device_agent.contract.telemetry import Clock, HealthStatus, Variant
+    from device_agent.contract.telemetry.message import Clock, Variant
+    from device_agent.contract.telemetry.states import HealthStatus
 
 RECEIVED = 1_700_000_100.0
 TOPICS = DeviceTopics("lab-1")

@@ -63,7 +63,7 @@ def fleet(count: int, *, ill: int = 0) -> History:
             (health(1, status), "service/agent/status/health"),
             (window(2), "//m/inference"),
         ):  # type: ignore[arg-type]
-            from device_agent.contract.telemetry_codec import encode
+            from device_agent.contract.telemetry.codec import encode
 
             topic = f"ew/v1/device/dev-{number}/{channel}"
             history.add(delivery(topic, encode(message), received=NOW))

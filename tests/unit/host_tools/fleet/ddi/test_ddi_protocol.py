@@ -13,7 +13,7 @@ from host_tools.errors import InputError
 from host_tools.fleet.ddi.door import checked_tenant
 from host_tools.fleet.ddi.files import Bundle
 from host_tools.fleet.ddi.wire import deployment_document, sleep_text
-from host_tools.fleet.records import Release, ReleasedArtifact
+from host_tools.fleet.records.releases import Release, ReleasedArtifact
 from host_tools.fleet.store.ddi import DdiAction
 from tests.unit.host_tools.fleet.ddi.ddi_of_tests import HOST, content
 from tests.unit.host_tools.fleet.fleet_of_tests import PROFILE, digest

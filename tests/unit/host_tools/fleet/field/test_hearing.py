@@ -6,8 +6,9 @@ import itertools
 from dataclasses import replace
 from typing import Any
 
-from device_agent.contract.telemetry import Envelope, Health
-from device_agent.contract.telemetry_codec import encode
+from device_agent.contract.telemetry.codec import encode
+from device_agent.contract.telemetry.message import Envelope
+from device_agent.contract.telemetry.states import Health
 from device_agent.contract.topics import DeviceTopics
 from host_tools.fleet.field.hearing import Hearing
 from host_tools.fleet.field.observations import (
@@ -21,7 +22,7 @@ from host_tools.fleet.field.observations import (
     UpdateTold,
 )
 from host_tools.fleet.field.observations import observe as observe_message
-from host_tools.fleet.records import Job
+from host_tools.fleet.records.jobs import Job
 from host_tools.fleet.rollout.jobs import observe
 
 OLD, NEW = "sha256:" + "d" * 64, "sha256:" + "e" * 64

@@ -11,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from device_agent.contract.errors import ContractError, EdgewrightError
-from device_agent.contract.telemetry import UPDATE_EVENTS, Birth, Envelope, Event, Health, Reported
-from device_agent.contract.telemetry_codec import encode
+from device_agent.contract.telemetry.codec import encode
+from device_agent.contract.telemetry.event import UPDATE_EVENTS, Event
+from device_agent.contract.telemetry.message import Envelope
+from device_agent.contract.telemetry.states import Birth, Health, Reported
 from device_agent.contract.topics import DeviceTopics
 from host_tools.fleet.field.observations import (
     _UPDATE_STATES,

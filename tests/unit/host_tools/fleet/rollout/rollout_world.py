@@ -5,22 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 
-from host_tools.fleet.records import (
-    ENDED_JOBS,
-    PARTS_PER_MILLION,
-    Device,
-    Gate,
-    GateFinding,
-    Job,
-    JobCounts,
-    Provides,
-    Release,
-    ReleasedArtifact,
-    Rollout,
-    RolloutPlan,
-    Stage,
-    StageProgress,
-)
+from host_tools.fleet.records.devices import Device, Provides
+from host_tools.fleet.records.gates import Gate, GateFinding
+from host_tools.fleet.records.jobs import ENDED_JOBS, Job, JobCounts
+from host_tools.fleet.records.releases import Release, ReleasedArtifact
+from host_tools.fleet.records.rollouts import PARTS_PER_MILLION, Rollout, RolloutPlan, Stage, StageProgress
 from host_tools.fleet.rollout import jobs
 from host_tools.fleet.rollout.machine import Advance, CancelJobs, OfferTo, RetryJobs, Step, advance
 

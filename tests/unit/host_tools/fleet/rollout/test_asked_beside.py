@@ -10,13 +10,14 @@ import pytest
 from rollout_world import RELEASE, draft, plan
 
 from host_tools.errors import StoreError
-from host_tools.fleet.records import Gate, GateFinding
+from host_tools.fleet.records.gates import Gate, GateFinding
 from host_tools.fleet.rollout.asked_beside import AskedBeside
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from host_tools.fleet.records import Release, Rollout
+    from host_tools.fleet.records.releases import Release
+    from host_tools.fleet.records.rollouts import Rollout
 
 LATENCY = Gate(measure="latency_p50", worst=0.1)
 ROLLOUT = draft(plan(gates=(LATENCY,)))

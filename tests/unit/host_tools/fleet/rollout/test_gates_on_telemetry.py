@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from rollout_world import NEW, OLD, PROFILE, RELEASE, artifact, draft, plan
 
-from host_tools.fleet.records import Gate, GateFinding, GateMeasure
+from host_tools.fleet.records.gates import Gate, GateFinding, GateMeasure
 from host_tools.fleet.rollout.measured import find, versions_of
 from host_tools.fleet.rollout.plan_file import DEFAULT_GATES
 from host_tools.fleet.rollout.telemetry import TelemetryFindings

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from rollout_world import BEGIN, World, draft, plan, running
 
-from host_tools.fleet.records import Gate, GateFinding, JobCounts, Rollout, ScheduleWindow
+from host_tools.fleet.records.gates import Gate, GateFinding
+from host_tools.fleet.records.jobs import JobCounts
+from host_tools.fleet.records.rollouts import Rollout, ScheduleWindow
 from host_tools.fleet.rollout import orders
 from host_tools.fleet.rollout.explanation import explain
 from host_tools.fleet.rollout.gates import Crashes, Pairs, judge

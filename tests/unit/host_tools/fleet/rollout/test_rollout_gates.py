@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from host_tools.fleet.records import Gate, GateMeasure
+from host_tools.fleet.records.gates import Gate, GateMeasure
 from host_tools.fleet.rollout import wording
 from host_tools.fleet.rollout.gates import LEAST_CONTROLS, Crashes, Pairs, judge
 from host_tools.fleet.rollout.plan_file import DEFAULT_GATES

@@ -9,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rollout_world import BEGIN, NEW, OLD, PROFILE, RELEASE, artifact, device, plan, running
 
-from device_agent.contract.telemetry import UPDATE_EVENTS
-from host_tools.fleet.records import ENDED_JOBS, PARTS_PER_MILLION, Job, Provides, Rollout, Stage
+from device_agent.contract.telemetry.event import UPDATE_EVENTS
+from host_tools.fleet.records.devices import Provides
+from host_tools.fleet.records.jobs import ENDED_JOBS, Job
+from host_tools.fleet.records.rollouts import PARTS_PER_MILLION, Rollout, Stage
 from host_tools.fleet.rollout.jobs import Observation, canceled, expire, job_for, observe, retried
 
 PLAN = plan(stages=(Stage(name="all", share_ppm=PARTS_PER_MILLION),))

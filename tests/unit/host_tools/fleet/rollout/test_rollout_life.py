@@ -8,12 +8,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from rollout_world import BEGIN, NEW, OLD, RELEASE, World, device, draft, finding
 
 from host_tools.errors import InputError
-from host_tools.fleet.records import (
-    ENDED_JOBS,
+from host_tools.fleet.records.gates import Gate
+from host_tools.fleet.records.jobs import ENDED_JOBS, Job
+from host_tools.fleet.records.rollouts import (
     ENDED_ROLLOUTS,
     PARTS_PER_MILLION,
-    Gate,
-    Job,
     Rollout,
     RolloutPlan,
     ScheduleWindow,

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rollout_world import plan
 
-from host_tools.fleet.records import PARTS_PER_MILLION, Gate, RolloutPlan, ScheduleWindow, Stage
+from host_tools.fleet.records.gates import Gate
+from host_tools.fleet.records.rollouts import PARTS_PER_MILLION, RolloutPlan, ScheduleWindow, Stage
 from host_tools.fleet.rollout.plan_file import (
     DEFAULT_GATES,
     DEFAULT_STAGES,

@@ -24,12 +24,11 @@ from rollout_world import (
 
 from device_agent.contract.desired import belongs
 from host_tools.errors import InputError
-from host_tools.fleet.records import (
+from host_tools.fleet.records.gates import Gate, GateFinding
+from host_tools.fleet.records.jobs import JobCounts
+from host_tools.fleet.records.releases import ReleasedArtifact
+from host_tools.fleet.records.rollouts import (
     PARTS_PER_MILLION,
-    Gate,
-    GateFinding,
-    JobCounts,
-    ReleasedArtifact,
     RolloutPlan,
     RolloutState,
     ScheduleWindow,

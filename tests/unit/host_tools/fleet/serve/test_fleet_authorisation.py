@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from fastapi.routing import APIRoute
 
-from host_tools.fleet.records import Role
+from host_tools.fleet.records.access import Role
 from host_tools.fleet.serve.admission import endpoint_of
 from host_tools.fleet.serve.limits import Limits, Rate
 from host_tools.fleet.serve.roles import NEEDED, OPEN, ROLES, matrix_table, may

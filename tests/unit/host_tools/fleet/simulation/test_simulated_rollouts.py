@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from host_tools.fleet.records import ENDED_JOBS, PARTS_PER_MILLION, Job, RolloutPlan, Stage
+from host_tools.fleet.records.jobs import ENDED_JOBS, Job
+from host_tools.fleet.records.rollouts import PARTS_PER_MILLION, RolloutPlan, Stage
 from host_tools.fleet.rollout import jobs
 from host_tools.fleet.rollout.plan_file import DEFAULT_GATES
 from host_tools.fleet.simulation.candidate import GOOD, Candidate

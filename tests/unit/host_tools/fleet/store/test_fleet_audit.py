@@ -17,7 +17,7 @@ from host_tools.fleet.store.audit_file import audit_lines, read_audit_lines
 from host_tools.fleet.store.chain import first_break, next_entry
 
 if TYPE_CHECKING:
-    from host_tools.fleet.records import AuditEntry
+    from host_tools.fleet.records.access import AuditEntry
     from tests.unit.host_tools.fleet.fleet_of_tests import FleetOfTests
 
 WORDS = st.text(max_size=20)

@@ -16,22 +16,11 @@ from sqlalchemy import event, inspect, text
 
 from device_agent.contract.errors import EdgewrightError
 from host_tools.errors import ConflictError, InputError, NotFoundError, StaleError, StoreError
-from host_tools.fleet.records import (
-    Device,
-    Gate,
-    GateFinding,
-    Group,
-    Job,
-    JobCounts,
-    Provides,
-    Release,
-    ReleasedArtifact,
-    Rollout,
-    RolloutPlan,
-    ScheduleWindow,
-    Stage,
-    StageProgress,
-)
+from host_tools.fleet.records.devices import Device, Group, Provides
+from host_tools.fleet.records.gates import Gate, GateFinding
+from host_tools.fleet.records.jobs import Job, JobCounts
+from host_tools.fleet.records.releases import Release, ReleasedArtifact
+from host_tools.fleet.records.rollouts import Rollout, RolloutPlan, ScheduleWindow, Stage, StageProgress
 from host_tools.fleet.store.changes import KEPT
 from host_tools.fleet.store.devices import DeviceFilter, DeviceReport
 from host_tools.fleet.store.opening import open_store

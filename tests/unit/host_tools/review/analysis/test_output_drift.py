@@ -34,8 +34,6 @@ def _outputs(
         name=np.full(len(rows), "scores", dtype=object),
         top_index=np.array([row[2] for row in rows]),
         count=confidence.sum(axis=1),
-        top_value_sum=np.zeros(len(rows)),
-        top_value_square_sum=np.zeros(len(rows)),
         confidence=confidence,
     )
     return table, np.array([row[1] for row in rows])

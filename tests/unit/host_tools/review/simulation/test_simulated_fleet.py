@@ -9,16 +9,12 @@ import numpy as np
 import pytest
 
 from device_agent.contract import topics
-from device_agent.contract.telemetry import (
-    MEASUREMENTS,
-    Birth,
-    Event,
-    Health,
-    InferenceWindow,
-    Message,
-    Result,
-)
-from device_agent.contract.telemetry_codec import decode
+from device_agent.contract.telemetry.codec import decode
+from device_agent.contract.telemetry.event import Event
+from device_agent.contract.telemetry.measurements import MEASUREMENTS, InferenceWindow
+from device_agent.contract.telemetry.message import Message
+from device_agent.contract.telemetry.result import Result
+from device_agent.contract.telemetry.states import Birth, Health
 from host_tools.review.analysis import percentiles
 from host_tools.review.simulation import latency, physics
 from host_tools.review.simulation.fleet import BLOCK_DEVICES, SimulatedFleet

@@ -7,7 +7,7 @@ import math
 from collections import defaultdict
 from typing import Any
 
-from device_agent.contract.telemetry import Envelope
+from device_agent.contract.telemetry.message import Envelope
 from host_tools.review.boot_clock import BootClock
 from host_tools.review.message_numbers import MessageNumbers
 from tests.unit.host_tools.review.store.stored_messages import Said

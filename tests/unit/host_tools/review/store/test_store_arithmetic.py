@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from device_agent.contract.telemetry import Envelope
+from device_agent.contract.telemetry.message import Envelope
 from device_agent.telemetry.histogram import Histogram
 from host_tools.review.analysis import percentiles
 from host_tools.review.boot_clock import BootClock

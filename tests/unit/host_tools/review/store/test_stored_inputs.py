@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from device_agent.contract.manifest import PayloadTensor
-from device_agent.contract.telemetry import Envelope, InputWindow
-from device_agent.contract.telemetry_codec import decode, encode
+from device_agent.contract.telemetry.codec import decode, encode
+from device_agent.contract.telemetry.measurements import InputWindow
+from device_agent.contract.telemetry.message import Envelope
 from device_agent.telemetry.input_sketch import InputSketcher
 from device_agent.telemetry.input_values import bucket_of
 from host_tools.review.ingest.batching import Collector, joined

@@ -1,4 +1,4 @@
-"""Messages of `telemetry` as JSON objects, before they are bytes: what each type writes, in the order of the wire."""
+"""Messages as JSON objects, before they are bytes: what each type writes, in the order of the wire."""
 
 from __future__ import annotations
 
@@ -7,26 +7,22 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 from device_agent.contract.errors import ContractError
-from device_agent.contract.telemetry import (
-    Birth,
-    Envelope,
-    Event,
+from device_agent.contract.telemetry.event import Event
+from device_agent.contract.telemetry.measurements import (
     InferenceWindow,
     InputSketch,
     InputWindow,
     Measurement,
-    Message,
     PowerSample,
-    Raw,
-    Result,
-    RunningModel,
-    Summary,
     ThermalSample,
-    TopK,
 )
+from device_agent.contract.telemetry.result import Raw, Result, Summary, TopK
+from device_agent.contract.telemetry.states import Birth, RunningModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from device_agent.contract.telemetry.message import Envelope, Message
 
 EVENT_TYPE_PREFIX = "edgewright.device."
 EVENT_SOURCE_PREFIX = "/device/"

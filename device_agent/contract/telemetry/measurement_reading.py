@@ -1,4 +1,4 @@
-"""Measurements of `telemetry` from JSON objects."""
+"""Measurements from JSON objects."""
 
 from __future__ import annotations
 
@@ -6,10 +6,16 @@ import dataclasses
 import re
 from typing import TYPE_CHECKING, get_args
 
-from device_agent.contract.envelope_reading import base_of, whose_of
-from device_agent.contract.telemetry import (
+from device_agent.contract.telemetry.bounds import (
+    COUNT_MAX,
+    MAX_BUCKETS,
+    MAX_INPUTS,
+    MAX_READINGS,
+    NUMBER_MAX,
+)
+from device_agent.contract.telemetry.envelope_reading import base_of, whose_of
+from device_agent.contract.telemetry.measurements import (
     INPUT_BUCKETS,
-    Envelope,
     ExponentialHistogram,
     InferenceWindow,
     InputSketch,
@@ -21,14 +27,8 @@ from device_agent.contract.telemetry import (
     SystemSample,
     ThermalSample,
 )
-from device_agent.contract.telemetry_bounds import (
-    COUNT_MAX,
-    MAX_BUCKETS,
-    MAX_INPUTS,
-    MAX_READINGS,
-    NUMBER_MAX,
-)
-from device_agent.contract.units import has_unit
+from device_agent.contract.telemetry.message import Envelope
+from device_agent.contract.telemetry.units import has_unit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Messages of `telemetry` from JSON objects, every rule asked field by field. Measurements are in `measurement_reading`."""
+"""Messages from JSON objects, every rule asked field by field. Measurements are in `measurement_reading`."""
 
 from __future__ import annotations
 
@@ -7,38 +7,8 @@ import math
 import re
 from typing import TYPE_CHECKING, get_args
 
-from device_agent.contract.envelope_reading import base_of, whose_of
-from device_agent.contract.measurement_reading import (
-    read_inference,
-    read_input,
-    read_power,
-    read_system,
-    read_thermal,
-)
 from device_agent.contract.model_names import MODEL_NAME
-from device_agent.contract.telemetry import (
-    Alarm,
-    Birth,
-    CommandState,
-    CommandStatus,
-    Event,
-    Health,
-    HealthStatus,
-    InferenceWindow,
-    InputWindow,
-    Message,
-    PowerSample,
-    Raw,
-    Reported,
-    Result,
-    RunningModel,
-    Severity,
-    Summary,
-    SystemSample,
-    ThermalSample,
-    TopK,
-)
-from device_agent.contract.telemetry_bounds import (
+from device_agent.contract.telemetry.bounds import (
     COUNT_MAX,
     MAX_MODELS,
     MAX_OUTPUTS,
@@ -47,7 +17,35 @@ from device_agent.contract.telemetry_bounds import (
     MAX_VALUES,
     NUMBER_MAX,
 )
-from device_agent.contract.telemetry_writing import (
+from device_agent.contract.telemetry.envelope_reading import base_of, whose_of
+from device_agent.contract.telemetry.event import Event
+from device_agent.contract.telemetry.measurement_reading import (
+    read_inference,
+    read_input,
+    read_power,
+    read_system,
+    read_thermal,
+)
+from device_agent.contract.telemetry.measurements import (
+    InferenceWindow,
+    InputWindow,
+    PowerSample,
+    SystemSample,
+    ThermalSample,
+)
+from device_agent.contract.telemetry.message import Message, Severity
+from device_agent.contract.telemetry.result import Raw, Result, Summary, TopK
+from device_agent.contract.telemetry.states import (
+    Alarm,
+    Birth,
+    CommandState,
+    CommandStatus,
+    Health,
+    HealthStatus,
+    Reported,
+    RunningModel,
+)
+from device_agent.contract.telemetry.writing import (
     EVENT_SOURCE_PREFIX,
     EVENT_TYPE_PREFIX,
     FORM_NAMES,
@@ -114,18 +112,11 @@ def _read_reported(fields: Fields) -> Reported:
         targets=fields.texts("targets", least=0, most=MAX_TARGETS),
         desired_serial=fields.integer("desired_serial", low=0, high=COUNT_MAX),
         desired=fields.digest("desired") if fields.has("desired") else None,
-        in_trial=_truth(fields, "in_trial"),
-        on_probation=_truth(fields, "on_probation"),
+        in_trial=fields.boolean("in_trial"),
+        on_probation=fields.boolean("on_probation"),
         counter_floor=fields.integer("counter_floor", low=0, high=COUNT_MAX),
         extra=fields.unknown(),
     )
-
-
-def _truth(fields: Fields, key: str) -> bool:
-    value = fields.value(key)
-    if not isinstance(value, bool):
-        fields.refuse(key, "true or false", value)
-    return value
 
 
 def _read_alarm(fields: Fields) -> Alarm:

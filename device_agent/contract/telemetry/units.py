@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from device_agent.contract.document import read_document, write_document
 from device_agent.contract.errors import ContractError
 from device_agent.contract.fields import Fields
-from device_agent.contract.telemetry import (
+from device_agent.contract.telemetry.measurements import (
     InferenceWindow,
     InputWindow,
     Measurement,

@@ -6,9 +6,9 @@ import re
 from typing import TYPE_CHECKING, TypedDict, get_args
 
 from device_agent.contract.model_names import MODEL_NAME
-from device_agent.contract.telemetry import TELEMETRY_VERSION, Clock, Envelope, Variant
-from device_agent.contract.telemetry_bounds import COUNT_MAX, NUMBER_MAX
-from device_agent.contract.telemetry_writing import TIME_MAX
+from device_agent.contract.telemetry.bounds import COUNT_MAX, NUMBER_MAX
+from device_agent.contract.telemetry.message import TELEMETRY_VERSION, Clock, Envelope, Variant
+from device_agent.contract.telemetry.writing import TIME_MAX
 
 if TYPE_CHECKING:
     from device_agent.contract.fields import Fields

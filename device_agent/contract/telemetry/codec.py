@@ -1,4 +1,4 @@
-"""`encode` and `decode` the messages of `telemetry`: flat JSON and back, with the rules that a message obeys.
+"""`encode` and `decode` every message: flat JSON and back, with the rules that a message obeys.
 
 Order on the wire: ``schema_version``, the envelope, the message's own fields, unknown fields last; no
 newline, so that JSON lines are one message and one newline. Events are the exception: CloudEvents 1.0 in
@@ -16,12 +16,12 @@ from __future__ import annotations
 from typing import TypeVar, cast
 
 from device_agent.contract.document import read_document, write_document
-from device_agent.contract.envelope_reading import envelope_of
 from device_agent.contract.errors import ContractError
 from device_agent.contract.fields import Fields
-from device_agent.contract.telemetry import Envelope, Message
-from device_agent.contract.telemetry_reading import READERS
-from device_agent.contract.telemetry_writing import document_of
+from device_agent.contract.telemetry.envelope_reading import envelope_of
+from device_agent.contract.telemetry.message import Envelope, Message
+from device_agent.contract.telemetry.reading import READERS
+from device_agent.contract.telemetry.writing import document_of
 
 MAX_MESSAGE_BYTES = 1 << 20
 
