@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from device_agent.contract.digest import digest_of
+from device_agent.contract.text_codec import MAX_TEXT_BYTES
 from device_agent.sources.adapt import FrameError
 from device_agent.sources.frame_file import read_frame_file
-from device_agent.sources.text import MAX_TEXT_BYTES, text_of
+from device_agent.sources.text import text_of
 from host_tools.errors import DataError
 from host_tools.observe.sources.array_files import file_digest
 from host_tools.observe.sources.prepared_folder import PreparedFolder
