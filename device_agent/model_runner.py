@@ -19,6 +19,7 @@ from device_agent.heat.temperature import declared_rules, in_force
 from device_agent.heat.variant import load_stand_in
 from device_agent.inference import InferenceLoop, LoopLimits, Meter, Pace
 from device_agent.memory_budget import MemoryBudget, MemoryBudgetError
+from device_agent.refused_frames import RefusedFrames
 from device_agent.startup import load_payload, run_self_test, verify_artifact
 from device_agent.worker import Worker
 
@@ -68,7 +69,7 @@ class ModelRunner:
         archive: What runs; None before it was verified.
         engine: What runs it; None before it was loaded.
         meter: Counts inferences.
-        last_refusal: Which frame the source refused last, and why.
+        refusals: Takes in which frames the source refuses, and why.
         slow_rate_hz: Frames a second while it is hot, as configured or as the artifact declares.
     """
 
@@ -95,7 +96,7 @@ class ModelRunner:
         self.archive: ArtifactArchive | None = None
         self.engine: Engine | None = None
         self.meter = Meter(sketch_every_frames=config.telemetry.input_sample_frames)
-        self.last_refusal = ""
+        self.refusals = RefusedFrames()
         self.slow_rate_hz = config.heat.slow_rate_hz
 
     @property
@@ -282,7 +283,7 @@ class ModelRunner:
                 self._config.source,
                 archive,
                 door=self._door,
-                on_refused=partial(setattr, self, "last_refusal"),
+                on_refused=self.refusals,
                 describe=Answers(archive.manifest.outputs, self._config.results),
             )
         try:

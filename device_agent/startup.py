@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from device_agent import __version__
 from device_agent.contract.archive import ArchiveLimits, ArtifactArchive
 from device_agent.contract.errors import ContractError, EngineError, IncompatibleError, SelfTestError
+from device_agent.contract.manifest import MANIFEST_FEATURES, MANIFEST_VERSION
 from device_agent.contract.zip_layout import MAX_ARCHIVE_BYTES
 from device_agent.engines import library_of, load_engine
 from device_agent.engines.processor import features, usable_processors
@@ -84,8 +85,8 @@ def require_compatible(
         processor: What the processor can do; None: ask this machine's. One that does not say is taken to do.
 
     Raises:
-        IncompatibleError: Wrong target, engine, engine version or agent version; or the processor lacks what the kernels need; or the library
-            is absent that reads the artifact's tokeniser.
+        IncompatibleError: Wrong target, engine, engine version or agent version; the manifest declares what this agent does not know; the
+            processor lacks what the kernels need; or the library is absent that reads the artifact's tokeniser.
     """
     requires, what = manifest.requires, f"{manifest.name} {manifest.version}"
     if config.device.targets and requires.target not in config.device.targets:
@@ -103,6 +104,7 @@ def require_compatible(
             f"{what} needs agent {requires.agent_min_version} or newer; this is {agent_version}.",
             hint="Update the agent.",
         )
+    _require_features(requires, what)
     _require_processor(requires, what, features() if processor is None else processor)
     try:
         library, version = library_of(requires.engine)
@@ -115,6 +117,21 @@ def require_compatible(
             hint="Update the engine, or convert for the older one.",
         )
     require_library(manifest)
+
+
+def _require_features(requires: Requires, what: str) -> None:
+    """Refuse what a newer host declared and this agent would not heed, before it runs something else than was verified.
+
+    Raises:
+        IncompatibleError: The manifest requires to be read by an agent that knows more.
+    """
+    unknown = sorted(set(requires.manifest_features) - MANIFEST_FEATURES)
+    if unknown:
+        raise IncompatibleError(
+            f"{what} declares {', '.join(unknown)}, which this agent ({__version__}, manifest {MANIFEST_VERSION}) does not know "
+            "and would not do.",
+            hint="Update the agent.",
+        )
 
 
 def _require_processor(requires: Requires, what: str, found: frozenset[str] | None) -> None:

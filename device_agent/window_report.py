@@ -89,14 +89,14 @@ class WindowReport:
 
     def tell_refused_frames(self) -> None:
         """If frames were not understood, record an event that tells; called once a window."""
-        refused = self._runner.refused_frames
+        refused, last = self._runner.refused_frames, self._runner.refusals.close_window()
         if refused > self._refused_told:
             count = refused - self._refused_told
             whose = "" if self._model is None else f" by model {self._model}"
             self._recorder.event(
                 "frames_refused",
                 "warning",
-                f"{count} frames were not understood{whose}. The last one: {self._runner.last_refusal}",
+                f"{count} frames were not understood{whose}. The last one: {last}",
                 {"frames": count, **({} if self._model is None else {"model": self._model})},
             )
         self._refused_told = refused

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 MANIFEST_VERSION = "1.5"
 """1.1: ``heat``. 1.2: ``requires.processor_features`` and ``requires.otherwise``. 1.3: ``preprocessing.crop``. 1.4: ``sound``, ``text``.
-1.5: ``rows`` of a tensor."""
+1.5: ``requires.manifest_features``, ``rows`` of a tensor, ``text.max_bytes``."""
+
+MANIFEST_FEATURES = frozenset({"crop", "sound", "text"})
+"""What of a manifest readers of this version know and heed, among what may be required of them by name."""
 
 WireType = Literal["float32", "int8", "uint8", "int16", "int32", "int64", "bool"]
 EngineName = Literal["onnx", "tflite", "openvino", "null"]
@@ -139,6 +142,8 @@ class Requires(Extensible):
         processor_features: The engine's kernels compute what was verified where the processor has one of these, as Linux names them in
             ``/proc/cpuinfo``; empty: on every processor. Since 1.2.
         otherwise: Target to convert for where the processor has none of them; None: none is known. Since 1.2.
+        manifest_features: Names of what this manifest declares and a device must heed, for it would else do something else than was verified:
+            an agent that does not know one (`MANIFEST_FEATURES`) refuses the artifact. Since 1.5; before it nothing says so.
     """
 
     target: str
@@ -147,6 +152,7 @@ class Requires(Extensible):
     agent_min_version: str
     processor_features: tuple[str, ...] = ()
     otherwise: str | None = None
+    manifest_features: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Make the mappings read-only."""

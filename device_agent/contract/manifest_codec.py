@@ -1,7 +1,8 @@
 """`encode` and `decode` a `Manifest`: canonical JSON and back, with every rule that a manifest obeys.
 
 Canonical: ``schema_version`` first, then the fields in the order of their declaration, unknown fields last (``heat``, of 1.1, and
-what is needed of the processor, of 1.2, ``preprocessing.crop``, of 1.3, ``sound`` and ``text``, of 1.4, and ``rows``, of 1.5, only where they are declared),
+what is needed of the processor, of 1.2, ``preprocessing.crop``, of 1.3, ``sound`` and ``text``, of 1.4, and what 1.5 brought, only where
+they are declared),
 compact UTF-8, one newline at the end. The same manifest always gives the same bytes.
 """
 
@@ -49,6 +50,7 @@ MODEL_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 MODEL_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 TARGET_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 PROCESSOR_FEATURE = re.compile(r"[a-z0-9_]{1,64}")
+MANIFEST_FEATURE = re.compile(r"[a-z0-9_]{1,64}")
 NUMERIC_VERSION = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9}){0,5}")
 MEMBER_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*")
 """Relative, POSIX, ASCII; no segment begins with a dot or a hyphen: no ``..``, no hidden file, no option."""
@@ -132,11 +134,13 @@ def _plain(value: object) -> dict[str, object]:
         if field.name not in ("extra", "schema_version"):
             document[field.name] = _plain_value(getattr(value, field.name))
     # What is not there is left out, so that an older manifest keeps its bytes.
-    for later in ("heat", "crop", "otherwise", "sound", "text", "mask", "types", "rows"):
+    for later in ("heat", "crop", "otherwise", "sound", "text", "mask", "types", "max_bytes", "rows"):
         if later in document and document[later] is None:
             del document[later]
-    if isinstance(value, Requires) and not value.processor_features:
-        del document["processor_features"]
+    if isinstance(value, Requires):
+        for later in ("processor_features", "manifest_features"):
+            if not document[later]:
+                del document[later]
     extra: dict[str, object] = value.extra  # type: ignore[attr-defined]  # every one is Extensible
     return {**document, **{key: item for key, item in extra.items() if key not in document}}
 
@@ -161,6 +165,12 @@ def _requires(fields: Fields) -> Requires:
     otherwise = fields.text("otherwise", pattern=TARGET_ID) if fields.has("otherwise") else None
     if otherwise is not None and not needed:
         fields.refuse("otherwise", "processor_features beside it", otherwise)
+    declared = (
+        fields.texts("manifest_features", least=1, most=_MAX_FEATURES, pattern=MANIFEST_FEATURE)
+        if fields.has("manifest_features")
+        else ()
+    )
+    _require_unique(fields, "manifest_features", declared)
     return Requires(
         target=fields.text("target", pattern=TARGET_ID),
         engine=fields.choice("engine", _ENGINES),
@@ -170,6 +180,7 @@ def _requires(fields: Fields) -> Requires:
         agent_min_version=fields.text("agent_min_version", pattern=NUMERIC_VERSION),
         processor_features=needed,
         otherwise=otherwise,
+        manifest_features=declared,
         extra=fields.unknown(),
     )
 

@@ -42,6 +42,7 @@ class Text(Extensible):
         ids: The float model's input that takes the numbers of the tokens.
         mask: The one that takes 1 for what counts and 0 for what fills; None: the model has none.
         types: The one that takes the tokens' types; None: the model has none.
+        max_bytes: A text of more is refused; None: the most that any may have. Since 1.5.
         samples: Texts with their numbers.
     """
 
@@ -50,6 +51,7 @@ class Text(Extensible):
     ids: str
     mask: str | None = None
     types: str | None = None
+    max_bytes: int | None = None
     samples: tuple[TextSample, ...]
 
     @property

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from device_agent.contract.manifest import Manifest
 
 MAX_TOKENS: Final = 8192
+MAX_TEXT_BYTES: Final = 64 << 10
+"""Of a text where nothing says less."""
 MAX_SAMPLES: Final = 16
 _MAX_NUMBER: Final = (1 << 32) - 1
 
@@ -30,6 +32,9 @@ def decode_text(fields: Fields) -> Text:
         ids=fields.text("ids"),
         mask=mask,
         types=types,
+        max_bytes=fields.integer("max_bytes", low=1, high=MAX_TEXT_BYTES)
+        if fields.has("max_bytes")
+        else None,
         samples=tuple(
             _sample(item, length, has_mask=mask is not None, has_types=types is not None)
             for item in fields.children("samples", least=1, most=MAX_SAMPLES)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from device_agent.contract.errors import ContractError, IncompatibleError, SelfTestError
+from device_agent.contract.text_codec import MAX_TEXT_BYTES
 
 if TYPE_CHECKING:
     from device_agent.contract.archive import ArtifactArchive
@@ -58,7 +59,13 @@ def open_text(archive: ArtifactArchive, text: Text) -> TextReader:
     where = f"{archive.path.name}: {text.tokenizer}"
     data = archive.read(text.tokenizer)
     try:
-        reader = TextReader(data, length=text.length, inputs=text.inputs, where=where)
+        reader = TextReader(
+            data,
+            length=text.length,
+            inputs=text.inputs,
+            where=where,
+            max_bytes=text.max_bytes or MAX_TEXT_BYTES,
+        )
     except TokeniserError as error:
         raise ContractError(error.args[0], hint=error.hint) from error
     for number, sample in enumerate(text.samples):

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 from device_agent.contract.document import printable
 from device_agent.contract.errors import DeviceError
-from device_agent.contract.regular_file import read_regular_file
 from device_agent.sources.adapt import FrameError, to_payload
+from device_agent.sources.frame_file import read_frame_file
 from device_agent.sources.prepare_frame import (
     PICTURE_SUFFIXES,
     SOUND_SUFFIXES,
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from device_agent.contract.manifest import PayloadTensor
     from device_agent.sources.prepare_frame import OpenPreparation
 
-_MAX_FILE_BYTES: Final = 256 << 20
 _WATCH_SECONDS: Final = 0.5
 _CACHE_FRAMES: Final = 64
 """Decoded frames kept when looping over few files: a benchmark should not time the decoder again and again."""
@@ -186,7 +185,7 @@ class DirectorySource:
     def _arrays(self, path: Path) -> dict[str, NDArray[np.generic]]:
         if self._preparation is not None and path.suffix.lower() in suffixes_of(self._preparation):
             return prepare_frame(path, self._tensors, self._preparation)
-        data = _read(path)
+        data = read_frame_file(path, what="an .npy")
         (tensor,) = self._tensors
         return {tensor.source_name: array_of(data, tensor, self._preparation, where=path.name)}
 
@@ -216,21 +215,6 @@ def _require_prepared(folder: Path, files: Sequence[Path], preparation: OpenPrep
     for what, suffixes in (("pictures", PICTURE_SUFFIXES), ("recordings", SOUND_SUFFIXES)):
         if suffixes != suffixes_of(preparation) and any(path.suffix.lower() in suffixes for path in files):
             raise DeviceError(f"{folder}: holds {what}, but the artifact does not say how to prepare them.")
-
-
-def _read(path: Path) -> bytes:
-    """Return an ``.npy``.
-
-    Raises:
-        FrameError: It cannot be read, or is larger than any frame.
-    """
-    try:
-        data = read_regular_file(path, most_bytes=_MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise FrameError(f"{path.name}: cannot be read: {error.strerror}.") from error
-    if len(data) > _MAX_FILE_BYTES:
-        raise FrameError(f"{path.name}: expected at most {_MAX_FILE_BYTES} bytes.")
-    return data
 
 
 def _version_of(path: Path) -> _Version:

@@ -40,7 +40,7 @@ def prepare_frame(
     Raises:
         PictureError: It is no picture that can be read.
         SoundError: It is no recording that the model takes.
-        FrameError: It is no text that the model takes.
+        FrameError: It is no text that the model takes; or a file that is no picture cannot be read, or is larger than a frame may be.
     """
     if isinstance(preparation, TextReader):
         return load_text(frame, preparation)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import reprlib
 import sys
 from typing import TYPE_CHECKING, Final
@@ -11,6 +10,7 @@ from device_agent.contract.errors import ConfigError
 from device_agent.contract.manifest import Preprocessing
 from device_agent.contract.regular_file import read_regular_file
 from device_agent.contract.sound import Sound
+from device_agent.sources.known_keys import require_known_keys
 from device_agent.sources.sound.declaration import parse_sound
 from device_agent.sources.text_declaration import TextDeclaration, parse_text
 
@@ -78,7 +78,7 @@ def parse_preparation(data: bytes, *, origin: str) -> WrittenPreparation:
         document = tomllib.loads(data.decode())
     except (ValueError, RecursionError) as error:  # an integer of thousands of digits is a plain ValueError
         raise ConfigError(f"{origin}: not valid TOML: {error}.") from error
-    _refuse_unknown(document, _TABLES, f"{origin}: ")
+    require_known_keys(document, _TABLES, where=f"{origin}: ")
     if len(document) != 1:
         raise ConfigError(
             f"{origin}: expected one table, [preprocess] for pictures, [sound] for recordings or [text] for texts; "
@@ -94,7 +94,7 @@ def parse_preparation(data: bytes, *, origin: str) -> WrittenPreparation:
 
 def _pictures(table: Mapping[str, object], origin: str) -> Preprocessing:
     where = f"{origin}: preprocess."
-    _refuse_unknown(table, (*_KEYS, *_OPTIONAL_KEYS), where)
+    require_known_keys(table, (*_KEYS, *_OPTIONAL_KEYS), where=where)
     missing = [key for key in _KEYS if key not in table]
     if missing:
         raise ConfigError(f"{where}{missing[0]} is missing.")
@@ -110,14 +110,6 @@ def _pictures(table: Mapping[str, object], origin: str) -> Preprocessing:
         std=_numbers(table, "std", channels, where, low=_STD_RANGE[0], high=_STD_RANGE[1]),
         crop=_extents(table, "crop", where, resize) if "crop" in table else None,
     )
-
-
-def _refuse_unknown(table: Mapping[str, object], known: tuple[str, ...], where: str) -> None:
-    for key in table:
-        if key not in known:
-            close = difflib.get_close_matches(key, known, n=1)
-            meant = f" Did you mean {close[0]!r}?" if close else ""
-            raise ConfigError(f"{where}{key}: unknown key.{meant}")
 
 
 def _choice(table: Mapping[str, object], key: str, where: str) -> str:

@@ -6,6 +6,7 @@ bytes, never a name that it would look up in the network.
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -13,8 +14,10 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from device_agent.contract.errors import DeviceError
-from device_agent.contract.regular_file import read_regular_file
+from device_agent.contract.text_codec import MAX_TEXT_BYTES
 from device_agent.sources.adapt import FrameError
+from device_agent.sources.bounded_call import BoundedCall, TooSlowError
+from device_agent.sources.frame_file import read_frame_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -23,8 +26,8 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 
-MAX_TEXT_BYTES: Final = 64 << 10
-"""A text of more bytes is refused before it is read."""
+TEXT_SECONDS: Final = 10.0
+"""So long a text may take to become numbers: a thousand times what one of the most bytes takes by a tokeniser that does not go astray."""
 _PANIC: Final = "PanicException"
 _SHOWN_CHARACTERS: Final = 40
 
@@ -43,6 +46,8 @@ class TextReader:
         length: Tokens of every input.
         inputs: What each input takes, ``ids``, ``mask`` or ``types``, by its name; see `contract.text.Text.inputs`.
         where: What to call the file in messages.
+        max_bytes: A text of more is refused before it is read.
+        seconds: One that takes longer is refused, and so is every other until the library is done with it.
 
     Raises:
         TokeniserError: ``tokenizers`` is absent, the file is no ``tokenizer.json``, names no padding token, gives other numbers every time, or
@@ -50,10 +55,22 @@ class TextReader:
 
     Attributes:
         library_version: Of ``tokenizers``.
+        max_bytes: As given.
     """
 
-    def __init__(self, tokenizer: bytes, *, length: int, inputs: Mapping[str, str], where: str) -> None:
+    def __init__(
+        self,
+        tokenizer: bytes,
+        *,
+        length: int,
+        inputs: Mapping[str, str],
+        where: str,
+        max_bytes: int = MAX_TEXT_BYTES,
+        seconds: float = TEXT_SECONDS,
+    ) -> None:
         self.library_version = library_version()
+        self.max_bytes = max_bytes
+        self._bounded = BoundedCall(seconds, name="tokeniser")
         self._inputs = dict(inputs)
         self._tokenizer = _opened(tokenizer, where)
         _cut_and_fill(self._tokenizer, length, where)
@@ -62,13 +79,19 @@ class TextReader:
         """Return what each input takes of a text, as many numbers as the reader's length, by ``ids``, ``mask`` and ``types``.
 
         Raises:
-            FrameError: The tokeniser has no numbers for it.
+            FrameError: The tokeniser has no numbers for it, or takes too long.
         """
+        shown = repr(text[:_SHOWN_CHARACTERS])
         try:
             with _without_panic():
-                found = self._tokenizer.encode(text)
+                # A batch of one: `encode` would hold the interpreter's lock, and with it the whole agent, for as long as it takes.
+                (found,) = self._bounded(lambda: self._tokenizer.encode_batch([text]))
+        except TooSlowError as error:
+            raise FrameError(
+                f"the tokeniser {error}, at the text {shown}.",
+                hint="Does its tokenizer.json have a pattern that tries very many ways?",
+            ) from error
         except Exception as error:
-            shown = repr(text[:_SHOWN_CHARACTERS])
             raise FrameError(f"the tokeniser fails at the text {shown}: {error}.") from error
         parts = {"ids": found.ids, "mask": found.attention_mask, "types": found.type_ids}
         return {part: tuple(parts[part]) for part in self._inputs.values()}
@@ -108,23 +131,21 @@ def load_text(source: Path | bytes, reader: TextReader) -> dict[str, NDArray[np.
     Raises:
         FrameError: It cannot be read, is no text (`text_of`), or the tokeniser has no numbers for it.
     """
-    if not isinstance(source, Path):
-        return reader.arrays(text_of(source, where="a frame"))
-    try:
-        data = read_regular_file(source, most_bytes=MAX_TEXT_BYTES + 1)
-    except OSError as error:
-        raise FrameError(f"{source.name}: cannot be read: {error.strerror}.") from error
-    return reader.arrays(text_of(data, where=source.name))
+    if isinstance(source, Path):
+        where, data = source.name, read_frame_file(source, what="a text", most_bytes=reader.max_bytes)
+    else:
+        where, data = "a frame", source
+    return reader.arrays(text_of(data, where=where, most_bytes=reader.max_bytes))
 
 
-def text_of(data: bytes, *, where: str) -> str:
+def text_of(data: bytes, *, where: str, most_bytes: int = MAX_TEXT_BYTES) -> str:
     """Read a text: UTF-8, without the mark that may stand before it and the one line end that may stand behind it.
 
     Raises:
-        FrameError: It is longer than `MAX_TEXT_BYTES`, not UTF-8, or empty.
+        FrameError: It is longer than ``most_bytes``, not UTF-8, or empty.
     """
-    if len(data) > MAX_TEXT_BYTES:
-        raise FrameError(f"{where}: expected a text of at most {MAX_TEXT_BYTES} bytes, got more.")
+    if len(data) > most_bytes:
+        raise FrameError(f"{where}: expected a text of at most {most_bytes} bytes, got more.")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -169,6 +190,9 @@ def library_version() -> str:
 def _opened(data: bytes, where: str) -> Tokenizer:
     from tokenizers import Tokenizer, __version__  # noqa: PLC0415  as in `library_version`
 
+    os.environ.setdefault(
+        "TOKENIZERS_PARALLELISM", "false"
+    )  # one text at a time: threads of its own would have nothing to do
     try:
         with _without_panic():
             found = Tokenizer.from_buffer(data)

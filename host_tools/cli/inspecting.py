@@ -158,7 +158,7 @@ def _rows(manifest: Manifest, digest: str) -> list[tuple[str, str]]:
         ),
         (
             "needs",
-            f"engine {requires.engine} ({_versions(requires)}), agent >= {requires.agent_min_version}",
+            f"engine {requires.engine} ({_versions(requires)}), agent >= {requires.agent_min_version}{_known(requires)}",
         ),
         *(("input", _described(tensor)) for tensor in manifest.inputs),
         *(("output", _described(tensor)) for tensor in manifest.outputs),
@@ -178,6 +178,10 @@ def _versions(requires: Requires) -> str:
     )
     needed = " or ".join(requires.processor_features)
     return f"{versions}, on a processor with {needed}" if needed else versions
+
+
+def _known(requires: Requires) -> str:
+    return f" that knows {', '.join(requires.manifest_features)}" if requires.manifest_features else ""
 
 
 def _prepared(preprocessing: Preprocessing) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from device_agent.contract.digest import digest_of
 from device_agent.contract.regular_file import read_regular_file
 from device_agent.contract.text import TextSample
+from device_agent.contract.text_codec import MAX_TEXT_BYTES
 from device_agent.sources.adapt import FrameError
 from device_agent.sources.text import TextReader, TokeniserError
 from host_tools.errors import DataError, InputError
@@ -41,6 +42,7 @@ class TextInput:
     Attributes:
         declared: What the user wrote.
         digest: Of the ``tokenizer.json``.
+        library_version: Of ``tokenizers``, which reads it: another one may give other numbers, so that statistics are kept by it too.
         where: Path of the ``preprocess.toml``, for messages.
         tokenizer: Its bytes.
         reader: Reads texts, as the device does.
@@ -49,6 +51,7 @@ class TextInput:
 
     declared: TextDeclaration
     digest: str
+    library_version: str
     where: str = field(repr=False, compare=False)
     tokenizer: bytes = field(repr=False, compare=False)
     reader: TextReader = field(repr=False, compare=False)
@@ -153,7 +156,13 @@ def open_text_input(declared: TextDeclaration, path: Path) -> TextInput:
     if len(data) > MAX_TOKENIZER_BYTES:
         raise InputError(f"{where}: expected at most {MAX_TOKENIZER_BYTES} bytes; this is some other file.")
     try:
-        reader = TextReader(data, length=declared.length, inputs=declared.inputs, where=where)
+        reader = TextReader(
+            data,
+            length=declared.length,
+            inputs=declared.inputs,
+            where=where,
+            max_bytes=declared.max_bytes or MAX_TEXT_BYTES,
+        )
         samples = tuple(_sample(reader, text) for text in _TEXTS)
     except (TokeniserError, FrameError) as error:
         message = error.args[0] if isinstance(error, TokeniserError) else f"{where}: {error.args[0]}"
@@ -161,6 +170,7 @@ def open_text_input(declared: TextDeclaration, path: Path) -> TextInput:
     return TextInput(
         declared=declared,
         digest=digest_of(data),
+        library_version=reader.library_version,
         where=str(path),
         tokenizer=data,
         reader=reader,

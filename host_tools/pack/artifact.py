@@ -24,7 +24,7 @@ from device_agent.contract.text import Text
 from host_tools.errors import InputError
 from host_tools.lower.interface import with_rows
 from host_tools.observe.text_input import TextInput
-from host_tools.pack.preparation import packed_preparation
+from host_tools.pack.preparation import features_of, packed_preparation
 from host_tools.plan.plan_file import encode as encode_plan
 from host_tools.recipe_file import encode as encode_recipe
 from host_tools.verify.report_file import encode_reproducible
@@ -139,6 +139,7 @@ def pack(
             agent_min_version=AGENT_MIN_VERSION,
             processor_features=tuple(sorted(profile.engine.processor_features)) if saturates else (),
             otherwise=(profile.engine.otherwise or None) if saturates else None,
+            manifest_features=features_of(declared),
         ),
         payload=tuple(described[name] for name in payload_names),
         members=tuple(member for name, member in described.items() if name not in payload_names),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from device_agent.contract.manifest import Preprocessing
 from device_agent.contract.sound import Sound
+from device_agent.contract.text import Text
 from host_tools.observe.text_input import TextInput
 from host_tools.pack.sound_proof import with_proof
 from host_tools.pack.text_member import with_tokenizer
@@ -21,3 +23,12 @@ def packed_preparation(preparation: OpenPreparation | None, members: dict[str, b
     if isinstance(preparation, TextInput):
         return with_tokenizer(preparation, members)
     return preparation
+
+
+def features_of(declared: Preparation | None) -> tuple[str, ...]:
+    """Return what of a declaration an agent must know, by name: one that does not would prepare frames otherwise, or none."""
+    if isinstance(declared, Preprocessing):
+        return ("crop",) if declared.crop is not None else ()
+    if isinstance(declared, Sound):
+        return ("sound",)
+    return ("text",) if isinstance(declared, Text) else ()

@@ -22,5 +22,6 @@ def with_tokenizer(text: TextInput, members: dict[str, bytes]) -> Text:
         ids=declared.ids,
         mask=declared.mask,
         types=declared.types,
+        max_bytes=declared.max_bytes,
         samples=text.samples,
     )

@@ -50,6 +50,9 @@ engine that refuses the file. There are none, and `make conformance` ends with 1
 format's profile here ({profiles}) has such a kernel, and its limits; the profiles of other targets say more or less ([targets.md](targets.md)). An operator without an integer
 kernel runs in float there, between integers. *ranks*, *modes* and the like are limits of the integer kernel.
 
+Conv, ConvTranspose and pools over three axes (video, volumes) run in ONNX QDQ and OpenVINO IR and are refused for TFLite. Its CONV_3D and CONV_3D_TRANSPOSE compute float32 alone and take no groups, 3-D pools it has none, and TFLite Micro none of them: such a
+network would be float where it computes most, on targets that are chosen for their integers.
+
 | operator | {columns} |
 |---|{rules}|
 {rows}

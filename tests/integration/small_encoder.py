@@ -33,6 +33,14 @@ SENTENCES = (
 )
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 
+CATASTROPHIC = {
+    "type": "Split",
+    "pattern": {"Regex": "(a+)+$"},
+    "behavior": "Isolated",
+    "invert": False,
+}
+"""A pre-tokeniser that tries 2 to the power of n ways at n letters a before another one."""
+
 
 def tokenizer_json(**changes: Any) -> bytes:
     """Return the ``tokenizer.json`` of an uncased WordPiece; ``changes`` replace parts of the document."""

@@ -285,6 +285,7 @@ def null_artifact(
     target: str = TARGET,
     heat: Heat | None = None,
     processor_features: tuple[str, ...] = (),
+    manifest_features: tuple[str, ...] = (),
 ) -> Path:
     """An artifact for the null engine: needs no inference library and no numpy."""
     outputs = [{"name": "y", "size_bytes": 40}]
@@ -298,7 +299,9 @@ def null_artifact(
         outputs=[float_tensor("y", shape)],
         target=target,
     )
-    requires = replace(manifest.requires, processor_features=processor_features)
+    requires = replace(
+        manifest.requires, processor_features=processor_features, manifest_features=manifest_features
+    )
     return write_ewa(path, replace(manifest, heat=heat, requires=requires), payload)
 
 

@@ -154,6 +154,11 @@ def other_processor(folder: Path) -> dict[str, dict[str, Any]]:
     return {}
 
 
+def later_manifest(folder: Path) -> dict[str, dict[str, Any]]:
+    null_artifact(folder / "a.ewa", manifest_features=("text", "video", "lidar"))
+    return {}
+
+
 def wrong_golden(folder: Path) -> dict[str, dict[str, Any]]:
     onnx_artifact(folder / "a.ewa", change=lambda output: output + np.float32(0.4))
     return {}
@@ -197,6 +202,7 @@ def no_frames(folder: Path) -> dict[str, dict[str, Any]]:
     ("make", "status", "code", "says"),
     [
         (other_target, 5, "incompatible", "is for target 'cortex-a-tflite'"),
+        (later_manifest, 5, "incompatible", "declares lidar, video, which this agent"),
         (other_digest, 5, "digest_mismatch", "expected sha256:1111"),
         (one_bit_of_the_payload, 5, "digest_mismatch", "payload/null.json"),
         (one_bit_of_the_file_with_a_digest, 5, "digest_mismatch", "expected sha256:"),

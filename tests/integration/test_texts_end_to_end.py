@@ -33,6 +33,7 @@ from tests.integration.small_encoder import (
     LENGTH,
     SPECIAL,
     VOCABULARY,
+    added,
     preprocess_toml,
     tokenizer_json,
     write_encoder,
@@ -241,6 +242,7 @@ def test_a_text_whose_numbers_name_no_row_is_a_refused_frame_and_no_failed_infer
     made = ArtifactArchive.open(converted.artifact(TARGETS[0])).manifest
     ids, mask = made.inputs
     assert (ids.rows, mask.rows) == (VOCABULARY, None)
+    assert made.requires.manifest_features == ("text",)
     few = changed(
         converted.artifact(TARGETS[0]),
         tmp_path / "few.ewa",

@@ -160,7 +160,14 @@ def text_inputs(draw: st.DrawFn, inputs: list[PayloadTensor], tokenizer: str) ->
         )
         for _ in range(draw(st.integers(1, 2)))
     )
-    return Text(tokenizer=tokenizer, length=length, **parts, samples=samples, extra=draw(UNKNOWN))
+    return Text(
+        tokenizer=tokenizer,
+        length=length,
+        **parts,
+        max_bytes=draw(st.none() | st.integers(1, 65_536)),
+        samples=samples,
+        extra=draw(UNKNOWN),
+    )
 
 
 @st.composite
@@ -304,6 +311,9 @@ def manifests(draw: st.DrawFn) -> Manifest:
                 agent_min_version=versions,
                 processor_features=st.just(features),
                 otherwise=st.none() | st.just("other") if features else st.none(),
+                manifest_features=st.lists(
+                    st.sampled_from(("crop", "sound", "text", "later")), max_size=3, unique=True
+                ).map(tuple),
             )
         ),
         payload=tuple(draw(members(f"payload/{index}")) for index in range(draw(st.integers(1, 2)))),

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from typing import TYPE_CHECKING, Final
 
 from device_agent.contract.errors import ConfigError, ContractError
 from device_agent.contract.fields import Fields
-from device_agent.contract.sound import Sound, frames_of
+from device_agent.contract.sound import Logarithm, Mel, Mfcc, Normalization, Sound, Spectrum, frames_of
 from device_agent.contract.sound_codec import decode_sound
+from device_agent.sources.known_keys import require_known_keys
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,6 +24,15 @@ _DEFAULTS: Final[Mapping[str, Mapping[str, object]]] = {
     "mfcc": {},
     "normalization": {"over": "constants"},
 }
+_STEPS: Final[Mapping[str, type[Extensible]]] = {
+    "spectrum": Spectrum,
+    "mel": Mel,
+    "logarithm": Logarithm,
+    "mfcc": Mfcc,
+    "normalization": Normalization,
+}
+_NOT_WRITTEN: Final = ("extra", "proof")
+"""Fields of the manifest that are no keys: packing makes the proof."""
 _MOST: Final = 1 << 24
 """What is larger is refused where it is read, and not computed with before."""
 _WHOLE: Final = 1e-6
@@ -40,14 +49,12 @@ def parse_sound(table: Mapping[str, object], *, origin: str) -> Sound:
     Raises:
         ConfigError: It is wrong; the message names ``origin`` and key.
     """
+    _require_known(table, f"{origin}: sound.")
     try:
         fields = Fields({"sound": _completed(table, origin)}, where=origin)
         sound = decode_sound(fields.child("sound"))
     except ContractError as error:
         raise ConfigError(error.args[0], hint=error.hint) from error
-    if sound.proof is not None:
-        raise ConfigError(f"{origin}: sound.proof: unknown key; packing makes the proof.")
-    _refuse_unknown(sound, f"{origin}: sound.")
     _refuse_deaf_bands(sound, origin)
     return sound
 
@@ -140,14 +147,14 @@ def _refuse_deaf_bands(sound: Sound, origin: str) -> None:
         )
 
 
-def _refuse_unknown(step: Extensible, where: str) -> None:
-    """Refuse keys that nothing was asked for, in the table and those within it."""
-    known = [field.name for field in dataclasses.fields(step)]
-    for key in step.extra:
-        close = difflib.get_close_matches(key, [*known, "duration"], n=1)
-        meant = f" Did you mean {close[0]!r}?" if close else ""
-        raise ConfigError(f"{where}{key}: unknown key.{meant}")
-    for name in known:
-        inner = getattr(step, name)
-        if dataclasses.is_dataclass(inner):
-            _refuse_unknown(inner, f"{where}{name}.")  # type: ignore[arg-type]  # every step is Extensible
+def _require_known(table: Mapping[str, object], where: str) -> None:
+    """Refuse unknown keys of the table and of the steps within it."""
+    require_known_keys(table, ("duration", *_keys_of(Sound)), where=where)
+    for name, step in _STEPS.items():
+        written = table.get(name)
+        if isinstance(written, dict):  # what else it may be is refused where it is read
+            require_known_keys(written, _keys_of(step), where=f"{where}{name}.")
+
+
+def _keys_of(step: type[Extensible]) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(step) if field.name not in _NOT_WRITTEN)

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from device_agent.contract.regular_file import read_regular_file
+from device_agent.sources.frame_file import read_frame_file
 from device_agent.sources.sound.logarithm import decimal, natural
 from device_agent.sources.sound.mel import bands_of
 from device_agent.sources.sound.ordered import ordered_sum, weighted_sums
 from device_agent.sources.sound.spectrum import spectra
 from device_agent.sources.sound.turns import turn
-from device_agent.sources.sound.wav import SoundError, read_wav
+from device_agent.sources.sound.wav import read_wav
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 ARITHMETIC: Final = 1
 """Counted up when any bit that comes out changes, so that nothing cached is taken for what is computed now."""
-MAX_FILE_BYTES: Final = 256 << 20
 _NORMAL: Final = 2.0**-126
 """Least float32 that no processor flushes to zero."""
 _VARIANCE_FLOOR: Final = 1e-7
@@ -42,11 +41,14 @@ def load_sound(source: Path | bytes, sound: Sound) -> NDArray[np.float32]:
         float32 of ``sound.shape``, C-contiguous; the same bits on every machine.
 
     Raises:
-        SoundError: It cannot be read, is larger than `MAX_FILE_BYTES`, or is not what is declared.
+        FrameError: The file cannot be read, or is larger than `MAX_FRAME_BYTES`.
+        SoundError: It is not what is declared.
     """
-    where = str(source) if isinstance(source, Path) else "recording"
-    waveform = read_wav(_content(source, where), sound, where=where)
-    return prepare_waveform(waveform, sound)
+    if isinstance(source, Path):
+        where, data = str(source), read_frame_file(source, what="a recording")
+    else:
+        where, data = "recording", source
+    return prepare_waveform(read_wav(data, sound, where=where), sound)
 
 
 def prepare_waveform(waveform: NDArray[np.float64], sound: Sound) -> NDArray[np.float32]:
@@ -129,16 +131,3 @@ def _laid_out(values: Float64, sound: Sound) -> NDArray[np.float32]:
     order = [axis for axis in sound.layout if axis in ("time", "feature")]
     moved = single if order == ["feature", "time"] else single.T
     return np.ascontiguousarray(moved).reshape(sound.shape)
-
-
-def _content(source: Path | bytes, where: str) -> bytes:
-    if isinstance(source, bytes):
-        data = source
-    else:
-        try:
-            data = read_regular_file(source, most_bytes=MAX_FILE_BYTES + 1)
-        except OSError as error:
-            raise SoundError(f"{where}: cannot be read: {error.strerror or error}.") from error
-    if len(data) > MAX_FILE_BYTES:
-        raise SoundError(f"{where}: expected at most {MAX_FILE_BYTES} bytes.")
-    return data

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from device_agent.sources.adapt import FrameError
 from device_agent.sources.sound.prepare import ARITHMETIC, load_sound
 from device_agent.sources.sound.wav import SoundError
 from host_tools.errors import DataError
@@ -30,7 +31,7 @@ class SoundFolder(PreparedFolder):
     def _prepared(self, path: Path) -> Mapping[str, NDArray[np.generic]]:
         try:
             return {self._name: load_sound(path, self._sound)}
-        except SoundError as error:
+        except (FrameError, SoundError) as error:
             raise DataError(
                 str(error.args[0]), hint=error.hint or "Mend the file or take it out of the folder."
             ) from error

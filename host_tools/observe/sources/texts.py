@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from device_agent.contract.digest import digest_of
+from device_agent.contract.text_codec import MAX_TEXT_BYTES
 from device_agent.sources.adapt import FrameError
-from device_agent.sources.text import MAX_TEXT_BYTES, text_of
+from device_agent.sources.frame_file import read_frame_file
+from device_agent.sources.text import text_of
 from host_tools.errors import DataError
 from host_tools.observe.sources.array_files import file_digest
 from host_tools.observe.sources.prepared_folder import PreparedFolder
@@ -44,7 +46,8 @@ class TextLines:
         """See `SampleSource.samples`."""
         for index, line in enumerate(self._lines()):
             where = f"{self.where}: line {index + 1}"
-            yield str(index), self._text.arrays(_read(line, where), self._inputs, where=where)
+            text = _read(line, where, self._text.reader.max_bytes)
+            yield str(index), self._text.arrays(text, self._inputs, where=where)
 
     def ids(self) -> Iterator[str]:
         """See `SampleSource.ids`."""
@@ -74,19 +77,19 @@ class TextFolder(PreparedFolder):
         self._inputs, self._text = inputs, text
 
     def _prepared(self, path: Path) -> Mapping[str, NDArray[np.generic]]:
+        most_bytes = self._text.reader.max_bytes
         try:
-            with path.open("rb") as stream:
-                data = stream.read(MAX_TEXT_BYTES + 1)
-        except OSError as error:
-            raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
-        return self._text.arrays(_read(data, str(path)), self._inputs, where=str(path))
+            data = read_frame_file(path, what="a text", most_bytes=most_bytes)
+        except FrameError as error:
+            raise DataError(str(error), hint="Mend the file or take it out of the folder.") from error
+        return self._text.arrays(_read(data, str(path), most_bytes), self._inputs, where=str(path))
 
     def _told(self) -> tuple[str, ...]:
         return "texts", repr(self._text)
 
 
-def _read(data: bytes, where: str) -> str:
+def _read(data: bytes, where: str, most_bytes: int) -> str:
     try:
-        return text_of(data, where=where)
+        return text_of(data, where=where, most_bytes=most_bytes)
     except FrameError as error:
         raise DataError(str(error), hint="Mend the text or take it out.") from error

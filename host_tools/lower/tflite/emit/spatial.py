@@ -35,6 +35,7 @@ def image_shape(node: ir.Node, value: ir.Value) -> tuple[int, int, int, int]:
     raise refuse(
         node,
         f"{value.name!r} has rank {len(shape)}; TFLite's spatial operators here take one or two spatial axes (rank 3 or 4).",
+        hint="TFLite has kernels for three axes of Conv and ConvTranspose alone, and those in float: convert for ONNX Runtime or OpenVINO.",
     )
 
 

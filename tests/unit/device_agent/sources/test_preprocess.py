@@ -416,7 +416,12 @@ def test_a_wrong_value_is_named_with_file_and_key(key: str, value: str) -> None:
     ("data", "words"),
     [
         (toml(colour='"RGB"'), r"preprocess\.colour: unknown key\. Did you mean 'color'\?"),
-        (toml(zzz="1"), r"preprocess\.zzz: unknown key\.$"),
+        (
+            toml(zzz="1"),
+            r"preprocess\.zzz: unknown key\. It knows resize, resample, color, layout, mean, std, crop\.$",
+        ),
+        (b"[preprocess]\nresise = [1, 2]", r"preprocess\.resise: unknown key\. Did you mean 'resize'\?"),
+        (b'[preprocess]\n"a\\u001Bb" = 1', r"preprocess\.'a\\x1bb': unknown key"),
         (b"[preproces]\n", r"p: preproces: unknown key\. Did you mean 'preprocess'\?"),
         (b"", r"expected one table, \[preprocess\] for pictures"),
         (b"preprocess = 3", r"expected a table \[preprocess\]"),

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 from functools import cache
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -24,7 +26,7 @@ from device_agent.sources.text import (
     require_plain_text,
     text_of,
 )
-from tests.integration.small_encoder import INPUTS, LENGTH, SENTENCES, tokenizer_json
+from tests.integration.small_encoder import CATASTROPHIC, INPUTS, LENGTH, SENTENCES, tokenizer_json
 
 TYPED = {**INPUTS, "token_type_ids": "types"}
 
@@ -206,6 +208,37 @@ def test_any_bytes_are_a_tokeniser_or_refused(data: st.DataObject) -> None:
     except (TokeniserError, FrameError):
         return
     assert {len(part) for part in numbers.values()} == {LENGTH}
+
+
+def test_a_pattern_that_tries_very_many_ways_holds_nobody_up() -> None:
+    """The library gives it up by itself only after ten million tries at one place, and would hold the interpreter's lock all the while."""
+    text = "a" * 60 + "b"
+    lost = TextReader(
+        changed(pre_tokenizer=CATASTROPHIC), length=LENGTH, inputs=INPUTS, where="t", seconds=0.05
+    )
+    ticks, done = [], threading.Event()
+
+    def ticking() -> None:
+        while not done.wait(0.005):
+            ticks.append(monotonic())
+
+    other = threading.Thread(target=ticking)
+    other.start()
+    with pytest.raises(
+        FrameError, match=r"the tokeniser takes longer than 0\.05 s, at the text 'aaa.*pattern"
+    ):
+        lost.numbers(text)
+    with pytest.raises(FrameError, match=r"the tokeniser is still at an earlier one, at the text 'pump'"):
+        lost.numbers("pump")
+    came = len(ticks)
+    assert lost._bounded._lost is not None
+    lost._bounded._lost.join(300.0)
+    done.set()
+    other.join()
+    assert len(ticks) > came, "other threads go on while the library searches"
+    assert lost.numbers("pump")["ids"] == reader(changed(pre_tokenizer=CATASTROPHIC)).numbers("pump")["ids"]
+    with pytest.raises(FrameError, match=r"the tokeniser fails at the text .aaa.*: its library panics"):
+        reader(changed(pre_tokenizer=CATASTROPHIC)).numbers(text)
 
 
 # --- a text ---

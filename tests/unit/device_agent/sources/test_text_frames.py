@@ -15,10 +15,11 @@ import pytest
 from device_agent.answers import Answers
 from device_agent.config import ResultsSection
 from device_agent.contract.errors import DeviceError
+from device_agent.sources.adapt import FrameError
 from device_agent.sources.directory import DirectorySource
 from device_agent.sources.http import HttpSource
 from device_agent.sources.mqtt import MqttSource
-from device_agent.sources.text import MAX_TEXT_BYTES, TextReader
+from device_agent.sources.text import MAX_TEXT_BYTES, TextReader, load_text
 from tests.integration.small_encoder import INPUTS, LENGTH, tokenizer_json
 from tests.unit.device_agent.sources.payload_tensors import tensor
 
@@ -205,3 +206,14 @@ def test_a_request_is_a_text_unless_it_calls_itself_something_else() -> None:
     stop.set()
     thread.join(5.0)
     source.close()
+
+
+def test_a_text_of_more_bytes_than_the_artifact_takes_is_refused(tmp_path: Path) -> None:
+    short = TextReader(tokenizer_json(), length=LENGTH, inputs=INPUTS, where="t", max_bytes=8)
+    assert load_text(b"the pump", short).keys() == INPUTS.keys()
+    for frame in (b"the pumps", tmp_path / "a.txt"):
+        (tmp_path / "a.txt").write_bytes(b"the pumps")
+        with pytest.raises(
+            FrameError, match=r"(a frame|a\.txt): expected a text of at most 8 bytes, got more"
+        ):
+            load_text(frame, short)

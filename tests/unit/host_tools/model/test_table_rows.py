@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from device_agent.engines.onnxruntime_library import onnxruntime as ort
 from host_tools.lower.interface import payload_tensors, with_rows
 from host_tools.model import load
 from host_tools.model.table_rows import table_rows

@@ -146,7 +146,9 @@ def test_of_frames_alone_the_samples_follow(padding, fft_size, frames, samples):
         ("hop = 160", "", "sound.spectrum.hop is missing"),
         ("fft_size = 512", "fft_size = 506", "without a prime factor above 7, got 506"),
         ("floor = 1e-6", "", "sound.logarithm.floor: expected either floor or offset"),
-        ("[sound.spectrum]", "spectrum = 3\n[sound.other]", "sound.spectrum: expected an object, got 3"),
+        ("[sound.spectrum]", "[sound.spectum]", "sound.spectum: unknown key. Did you mean 'spectrum'? It knows duration, sample_rate,"),
+        ("sample_rate = 16000", "sampel_rate = 16000", "sound.sampel_rate: unknown key. Did you mean 'sample_rate'?"),
+        ("hop = 160", "hopp = 160", "sound.spectrum.hopp: unknown key. Did you mean 'hop'? It knows window, symmetry, frame_length, hop,"),
         ('layout = ["batch", "time", "feature"]', 'layout = "time, mel"', "sound.layout: expected an array"),
         ('layout = ["batch", "time", "feature"]', 'layout = ["time", "mel"]', "sound.layout: expected names out of"),
         ("bands = 40", "bands = 40\nhigh_hz = 9000", "sound.mel.high_hz: expected a number from 0 to 8000"),
@@ -166,6 +168,10 @@ def test_what_is_wrong_is_refused_by_name(old, new, said):
         ),
         ("[preprocess]\n[sound]\n", "got preprocess and sound"),
         ("sound = 1", "expected a table [sound]"),
+        (
+            "[sound]\nsample_rate = 8000\nsamples = 800\nspectrum = 3\n",
+            "sound.spectrum: expected an object, got 3",
+        ),
         ("[sond]\n", "sond: unknown key. Did you mean 'sound'?"),
     ],
 )
