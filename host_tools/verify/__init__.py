@@ -18,6 +18,7 @@ Layout:
     latency.py              interleaved timing
     judgement.py            measures to verdict
     probes/                 how to look inside each engine
+    figure_text.py          figures as tables show them
     report_file.py          report.json
     report_page.py          report.html
     node_data.py            model_explorer.json: the error of every layer over the graph
