@@ -8,7 +8,7 @@ Layout:
     problems.py     refusals as RFC 9457 problem documents
     patterns.py     how texts that are asked for look, as patterns and in words
     asked.py        what may be asked: one type a body, each field with its range
-    answers.py      what is told: one type an answer
+    answers/        what is told: one type an answer
     devices.py  device_table.py  groups.py  drift.py  claims.py  pins.py  ddi_tokens.py  releases.py  rollouts.py  audit.py  tokens.py
                     events.py  overview.py: the endpoints
     page.py  static/
