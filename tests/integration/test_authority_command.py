@@ -48,6 +48,8 @@ def test_the_whole_story(tmp_path: Path) -> None:
     finally:
         serving.terminate()
         _, log = serving.communicate(timeout=90)
+    assert serving.returncode == 0
+    assert log.endswith("Ended.\n")
     assert f"lab-1 is enrolled: certificate {done.identity.serial}" in log
     assert wire.decode_token(token).secret not in log
     files = ca("server", folder, "--name", "broker.example", "--name", "10.0.0.7", "--out", tmp_path / "b")
