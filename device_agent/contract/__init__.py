@@ -14,7 +14,7 @@ Layout:
 - `topics`: where it is said
 - `commands`: what a device is asked to do
 - `desired`: what a signed repository says a device shall run
-- `enrolment`: how a device gets its certificate
+- `claim_token`, `enrolment`: how a device gets its certificate: what it begins with, and what is said
 - `model_names`: what the models of a device are called in all of these
 - `document`, `fields`: JSON with bounds; one object read field by field
 - `regular_file`: files that are read, none of which may be a pipe

@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from device_agent.contract.enrolment import authority_digest
+from device_agent.contract.claim_token import authority_digest
 from device_agent.durable import write_durably
 from device_agent.ending import end_at_once_when_asked_again
 from host_tools.authority.folder import OWNER_ONLY, AuthorityFolder, create_authority
