@@ -150,7 +150,7 @@ def test_the_tokeniser_travels_with_its_digest_and_texts_that_prove_it(
     archive = ArtifactArchive.open(converted.artifact(target))
     manifest, text = archive.manifest, archive.manifest.text
     assert text is not None
-    assert manifest.schema_version == "1.4"
+    assert manifest.schema_version == "1.5"
     assert manifest.preprocessing is None
     assert (text.length, dict(text.inputs)) == (LENGTH, {"input_ids": "ids", "attention_mask": "mask"})
     source = converted.folder / "data" / "tokenizer.json"
