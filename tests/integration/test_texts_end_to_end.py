@@ -249,8 +249,9 @@ def test_a_text_whose_numbers_name_no_row_is_a_refused_frame_and_no_failed_infer
         replace(made, inputs=(replace(ids, rows=5), mask)),
     )
     port = free_port()
-    source = {"kind": "http", "http_port": port, "rate_hz": 0.0, "max_consecutive_errors": 1}
-    config = write_config(tmp_path, NO_BROKER, few, source=source)
+    source = {"kind": "http", "http_port": port, "rate_hz": 0.0}
+    engine = {"max_consecutive_errors": 1}
+    config = write_config(tmp_path, NO_BROKER, few, source=source, engine=engine)
     with AgentProcess(config) as agent:
         wait_until(lambda: answered(port, "東京".encode(), "text/plain"), what="the agent listens")
         for _ in range(3):
