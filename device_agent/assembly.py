@@ -17,7 +17,7 @@ from device_agent.contract.topics import DeviceTopics
 from device_agent.core import Core, Timing
 from device_agent.enrolment.renewal import Renewal
 from device_agent.frames import FrameDoor
-from device_agent.heat.hands import HeatHands
+from device_agent.heat.control import HeatControl
 from device_agent.heat.policy import HeatPolicy
 from device_agent.heat.temperature import declared_rules
 from device_agent.inbox import WAKE, UpdateAnswer
@@ -78,7 +78,7 @@ class Parts:
     refusals: Refusals
     commands: CommandPost
     courier: Courier
-    heat: HeatHands
+    heat: HeatControl
     renewal: Renewal
     updates: UpdatesOn | UpdatesOff
     runner: ModelRunner
@@ -170,7 +170,7 @@ def assemble(
         refusals=Refusals(recorder),
         commands=commands,
         courier=courier,
-        heat=HeatHands(sensors, config.heat.sensors, runner=runner, beside=beside),
+        heat=HeatControl(sensors, config.heat.sensors, runner=runner, beside=beside),
         renewal=renewal,
         updates=updates,
         runner=runner,

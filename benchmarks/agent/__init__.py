@@ -6,6 +6,9 @@ Layout:
     direct.py       `python -m benchmarks.agent.direct`: the bare engine in a process of its own
     floor.py        `python -m benchmarks.agent.floor`: the agent's loop beside loops that do next to nothing, behind the same model
     overhead.py     footprint.py    start.py    wear.py    the four figures
+    busy.py         what it takes of the processor beside inferences
+    switching.py    updating.py    whether memory stays where it is while models are switched, and while updates are taken
+    processes.py    memory of processes, from outside
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -11,6 +10,7 @@ from benchmarks.agent.artifacts import null_artifact
 from benchmarks.agent.bench import Broker, embedded_broker, running_agent
 from benchmarks.findings import Finding
 from benchmarks.tasks import NotMeasuredError
+from host_tools.free_port import free_port
 
 if TYPE_CHECKING:
     from benchmarks.agent.bench import AgentRun
@@ -43,7 +43,7 @@ def measure(options: Options, progress: Progress) -> list[Finding]:
         folder = options.work / "agent" / ("wear-alone" if is_away else "wear")
         try:
             with embedded_broker() as heard:
-                broker = Broker(port=_unused_port(), listener=heard.listener) if is_away else heard
+                broker = Broker(port=free_port(), listener=heard.listener) if is_away else heard
                 with running_agent(broker, folder, artifact, _SETTINGS) as agent:
                     agent.listen_for(_SETTLE_SECONDS)
                     written = _written(agent, options.agent_seconds)
@@ -89,10 +89,3 @@ def _counted(agent: AgentRun) -> int:
         raise NotMeasuredError(
             f"what the agent wrote cannot be read: {error}; {agent.last_words()}"
         ) from error
-
-
-def _unused_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

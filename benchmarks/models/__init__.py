@@ -11,5 +11,9 @@ Layout:
     row.py          one model for its targets, in a fresh process
     roads.py        one model that comes in three formats
     official.py     our int8 beside the int8 files that MLPerf Tiny gives out
+    to_tflite.py    processor time from ONNX to TFLite; to_tflite_peers.py takes that of others
+    lowering.py     memory that writing a file takes
+    rounding.py     what AWQ and GPTQ gain
+    storage.py      what weights lose for their bytes, by precision
     document.py     rows as the table in docs/models.md
 """

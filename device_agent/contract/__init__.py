@@ -8,12 +8,16 @@ Layout:
 - `sound`, `sound_codec`: how a recording becomes the input; part of the manifest
 - `text`, `text_codec`: how a text becomes the inputs; likewise
 - `preparation`: what a frame is: a picture, a recording or a text
-- `archive`: the ``.ewa`` file: manifest first, every byte accounted for
+- `heat_codec`: what an artifact declares about heat; likewise
+- `archive`, `zip_layout`: the ``.ewa`` file: manifest first, every byte accounted for
 - `telemetry/`: what a device says: its messages, their flat JSON, and what the numbers mean
 - `topics`: where it is said
 - `commands`: what a device is asked to do
 - `desired`: what a signed repository says a device shall run
+- `claim_token`, `enrolment`: how a device gets its certificate: what it begins with, and what is said
+- `model_names`: what the models of a device are called in all of these
 - `document`, `fields`: JSON with bounds; one object read field by field
+- `regular_file`: files that are read, none of which may be a pipe
 - `schema/`: the same rules as JSON Schema, for readers in other languages
 """
 

@@ -5,6 +5,7 @@ Layout:
     arrays.py    input checks that every engine shares
     payload.py   checks of a loader's arguments
     onnx.py      ONNX Runtime
+    onnxruntime_library.py  its package without telemetry
     tflite.py    LiteRT, then tflite-runtime, then TensorFlow; tflite_bounds.py checks the file first
     openvino.py  OpenVINO on the CPU; openvino_library.py is its package without telemetry
     null.py      zeros after a wait: no library, no numpy

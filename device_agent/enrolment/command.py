@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from device_agent.contract.enrolment import MAX_TOKEN_CHARACTERS
+from device_agent.contract.claim_token import MAX_TOKEN_CHARACTERS
 from device_agent.contract.errors import ConfigError
 from device_agent.enrolment.enrol import enrol, read_token, renew
 from device_agent.enrolment.identity import utc_text

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from time import time
 from typing import TYPE_CHECKING, Final
 
+from device_agent.contract import claim_token
 from device_agent.contract import enrolment as wire
 from device_agent.contract.errors import ContractError, TrustError
 from device_agent.enrolment import keys
@@ -28,14 +29,14 @@ class Enrolled:
     is_new: bool
 
 
-def read_token(text: str, *, device: str) -> wire.ClaimToken:
+def read_token(text: str, *, device: str) -> claim_token.ClaimToken:
     """Read a claim token for this device.
 
     Raises:
         ContractError: It is none.
         TrustError: It is another device's.
     """
-    token = wire.decode_token(text)
+    token = claim_token.decode_token(text)
     if token.device not in ("", device):
         raise TrustError(
             f"the claim token is for device {token.device!r}; device.id is {device!r}.",
@@ -46,7 +47,7 @@ def read_token(text: str, *, device: str) -> wire.ClaimToken:
 
 def enrol(
     path: Path,
-    token: wire.ClaimToken,
+    token: claim_token.ClaimToken,
     *,
     device: str,
     replace: bool = False,
@@ -68,7 +69,7 @@ def enrol(
     """
     folder = IdentityFolder(path)
     with folder.locked():
-        claim = wire.claim_digest(token.secret)
+        claim = claim_token.claim_digest(token.secret)
         if _is_done(folder, device=device, claim=claim, replace=replace):
             folder.sweep()
             return Enrolled(identity=folder.required(device), is_new=False)

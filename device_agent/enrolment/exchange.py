@@ -10,6 +10,7 @@ import threading
 from time import time
 from typing import TYPE_CHECKING, Final
 
+from device_agent.contract import claim_token
 from device_agent.contract import enrolment as wire
 from device_agent.contract.errors import ContractError, DeviceError, TransferError, TrustError
 from device_agent.tls import is_clock_problem, problem_text
@@ -60,7 +61,7 @@ class AuthorityServer:
         deadline_seconds: float = DEADLINE_SECONDS,
         wall_seconds: Callable[[], float] = time,
     ) -> None:
-        self._host, self._port, self._prefix = wire.split_url(url)
+        self._host, self._port, self._prefix = claim_token.split_url(url)
         self._deadline_seconds = deadline_seconds
         self._wall_seconds = wall_seconds
         self._where = f"{self._host}:{self._port}"

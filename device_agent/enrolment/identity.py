@@ -26,9 +26,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from device_agent.contract.claim_token import split_url
 from device_agent.contract.digest import checked_digest
 from device_agent.contract.document import read_document, write_document
-from device_agent.contract.enrolment import split_url
 from device_agent.contract.errors import ConfigError, ContractError, StorageError, TrustError
 from device_agent.contract.fields import Fields
 from device_agent.contract.regular_file import read_regular_file

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from datetime import timezone
 from typing import TYPE_CHECKING, Final, Literal
 
-from device_agent.contract.enrolment import authority_digest, renewal_statement
+from device_agent.contract.claim_token import authority_digest
+from device_agent.contract.enrolment import renewal_statement
 from device_agent.contract.errors import ConfigError, TrustError
 
 try:

@@ -6,12 +6,7 @@ import secrets
 from time import time
 from typing import TYPE_CHECKING, Final
 
-from device_agent.contract.enrolment import (
-    ClaimToken,
-    authority_digest,
-    claim_digest,
-    encode_token,
-)
+from device_agent.contract.claim_token import ClaimToken, authority_digest, claim_digest, encode_token
 from device_agent.contract.errors import ContractError
 from device_agent.durable import write_durably
 from host_tools.authority.certificates import (

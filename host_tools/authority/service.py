@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import timedelta, timezone
 from typing import TYPE_CHECKING, Final, NoReturn
 
+from device_agent.contract import claim_token
 from device_agent.contract import enrolment as wire
 from device_agent.contract.errors import ContractError
 from host_tools.authority.certificates import (
@@ -117,7 +118,7 @@ class EnrolmentService:
         asked, now = _read_request(request.csr), self._folder.wall_seconds()
         _require_name(asked, request.device)
         with self._folder.register.transaction() as book:
-            claim = book.claim(wire.claim_digest(request.secret))
+            claim = book.claim(claim_token.claim_digest(request.secret))
             if claim is None:
                 _refuse("token_unknown", "no such token was given out by this authority", _ASK)
             _require_not_barred(book, request.device)

@@ -7,6 +7,8 @@ import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from host_tools.verify.figure_text import NOTHING, number_text, quality_text
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -14,8 +16,6 @@ if TYPE_CHECKING:
 
 State = Literal["done", "kept", "failed", "not chosen"]
 """Of a job in this run: done now, kept from an earlier run, failed, or kept without a look because it was not chosen."""
-
-NOTHING = "–"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,24 +102,16 @@ def _target_row(entry: Entry, target: TargetResult, names: tuple[str, ...], seco
         model=entry.result.job,
         target=target.target,
         verdict=target.verdict,
-        quality=tuple(_quality(name, values.get(name)) for name in names),
-        same=_number(target.same_top_class, 100.0, 1),
-        sqnr="exact" if target.is_exact else _number(target.sqnr_db, 1.0, 1),
-        latency=_number(target.latency_seconds, 1e3, 2) + star,
-        size=_number(target.payload_bytes, 2.0**-20, 2),
+        quality=tuple(quality_text(name, values.get(name)) for name in names),
+        same=number_text(target.same_top_class, 100.0, 1),
+        sqnr="exact" if target.is_exact else number_text(target.sqnr_db, 1.0, 1),
+        latency=number_text(target.latency_seconds, 1e3, 2) + star,
+        size=number_text(target.payload_bytes, 2.0**-20, 2),
         seconds=seconds,
         state=entry.state,
         note="; ".join(target.reasons),
         link=f"{entry.result.job}/report.html#{target.target}",
     )
-
-
-def _quality(name: str, value: float | None) -> str:
-    return _number(value, 100.0, 1) if name.startswith("top-") else _number(value, 1.0, 4)
-
-
-def _number(value: float | None, factor: float, digits: int) -> str:
-    return NOTHING if value is None else f"{value * factor:.{digits}f}"
 
 
 def encode_csv(entries: Sequence[Entry]) -> bytes:

@@ -30,7 +30,20 @@ Layout:
     fleet_preparing.py   what asks the server: groups, releases, claims
     fleet_asking.py    what asks the server: devices, rollouts, audit list
     fleet_server.py    the server as these commands see it
+    fleet_ddi.py       tokens of devices that poll over hawkBit's DDI
+    fleet_sample.py    a fleet to play with
+    release.py     edgewright release
+    repository.py  edgewright repository
+    ingest.py      edgewright ingest: arguments
+    ingesting.py     what it does
+    review.py      edgewright review: arguments
+    reviewing.py     what it does
+    hil.py         edgewright hil: arguments
+    arguments.py   numbers, each with its range
+    until_ended.py how commands that serve end
     progress.py    progress bars
     printing.py    tables for people, JSON for programs
+    moments.py     times
+    fault.py       a fault of ours in one line
     shapes.py      --shape
 """

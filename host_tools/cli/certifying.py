@@ -9,12 +9,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from device_agent.contract.enrolment import authority_digest
+from device_agent.contract.claim_token import authority_digest
 from device_agent.durable import write_durably
+from device_agent.ending import end_at_once_when_asked_again
 from host_tools.authority.folder import OWNER_ONLY, AuthorityFolder, create_authority
 from host_tools.authority.server import listen
 from host_tools.authority.service import EnrolmentService
 from host_tools.cli.moments import to_the_second
+from host_tools.cli.until_ended import until_ended
 from host_tools.errors import OutputError
 from host_tools.output_folder import open_output_folder
 
@@ -48,7 +50,8 @@ def run_token(options: argparse.Namespace) -> int:
 
 
 def run_serve(options: argparse.Namespace) -> int:
-    """Answer devices until interrupted."""
+    """Answer devices until Ctrl-C."""
+    end_at_once_when_asked_again("edgewright")
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)-7s %(message)s", stream=sys.stderr
     )
@@ -68,7 +71,8 @@ def run_serve(options: argparse.Namespace) -> int:
             f"listening at {options.host}:{server.server_address[1]} as {', '.join(options.names)}",
             flush=True,
         )
-        server.serve_forever()
+        with until_ended():
+            server.serve_forever()
     return 0
 
 

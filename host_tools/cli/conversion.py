@@ -21,6 +21,7 @@ from host_tools.plan.plan_file import decode as decode_plan
 from host_tools.recipe import Recipe
 from host_tools.recipe_agreement import require_agreement
 from host_tools.recipe_file import read_recipe
+from host_tools.verify.figure_text import NOTHING, number_text, quality_text
 from host_tools.verify.verification_report import Budget
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
 _REFUSED = 3
 _FAILED = 4
-_NOTHING = "–"
 _PIPE_COLUMNS = 120
 
 
@@ -213,9 +213,9 @@ def report_table(report: VerificationReport) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     baseline = report.float_latency.median_seconds if report.float_latency else None
     floats = {quality.metric: quality.float_value for target in report.targets for quality in target.quality}
-    size = _mebibytes(report.targets[0].float_bytes) if report.targets else _NOTHING
-    qualities = (_quality(name, floats.get(name)) for name in metrics)
-    table.add_row("float (onnx)", "", *qualities, "", "", _number(baseline, 1e3, 2), size, "", "")
+    size = _mebibytes(report.targets[0].float_bytes) if report.targets else NOTHING
+    qualities = (quality_text(name, floats.get(name)) for name in metrics)
+    table.add_row("float (onnx)", "", *qualities, "", "", number_text(baseline, 1e3, 2), size, "", "")
     for target in report.targets:
         table.add_row(*_target_row(target, metrics))
     return table
@@ -232,22 +232,14 @@ def _target_row(target: TargetReport, metrics: list[str]) -> list[str]:
     return [
         f"{target.target} *" if target.execution.stand_in else target.target,
         target.verdict,
-        *(_quality(name, values.get(name)) for name in metrics),
-        _number(target.agreement.same_top_class, 100.0, 1),
+        *(quality_text(name, values.get(name)) for name in metrics),
+        number_text(target.agreement.same_top_class, 100.0, 1),
         "exact" if sqnr is None else f"{sqnr:.1f}",
-        _number(target.latency.median_seconds if target.latency else None, 1e3, 2),
+        number_text(target.latency.median_seconds if target.latency else None, 1e3, 2),
         _mebibytes(target.payload_bytes),
         f"{target.execution.integer_ops}/{target.execution.float_ops}",
-        _NOTHING if parity is None or parity.max_lsb is None else f"≤ {parity.max_lsb}",
+        NOTHING if parity is None or parity.max_lsb is None else f"≤ {parity.max_lsb}",
     ]
-
-
-def _quality(name: str, value: float | None) -> str:
-    return _number(value, 100.0, 1) if name.startswith("top-") else _number(value, 1.0, 4)
-
-
-def _number(value: float | None, factor: float, digits: int) -> str:
-    return _NOTHING if value is None else f"{value * factor:.{digits}f}"
 
 
 def _mebibytes(size_bytes: int) -> str:

@@ -53,6 +53,16 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="DATA",
         help="calibration data, see below; needed for precision int8 of a float model only (else random inputs verify it without)",
     )
+    _add_precision(parser)
+    _add_outcome(parser)
+    _add_methods(parser)
+    _add_preparation(parser)
+    _add_verification(parser)
+    _add_running(parser)
+    parser.set_defaults(run="host_tools.cli.conversion:run")
+
+
+def _add_precision(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--precision",
         type=precision,
@@ -79,6 +89,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="of weights alone, before rounding: awq scales what matrices read by how large it is on --data; the scales fold into what "
         "stands before, or into a product with a constant where nothing takes them up and it pays (default: none)",
     )
+
+
+def _add_outcome(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--target",
         action="append",
@@ -97,6 +110,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="VERSION",
         help="your version of the model (default: 0.1.0)",
     )
+
+
+def _add_methods(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--method",
         choices=("auto", *_METHODS),
@@ -123,6 +139,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="how long equalization, reconstruction and mixed precision may take; what they came to by then is used (default: no limit)",
     )
     parser.add_argument("--recipe", metavar="FILE", help="a recipe as TOML or JSON; see docs/recipes.md")
+
+
+def _add_preparation(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--preprocess",
         metavar="FILE",
@@ -155,6 +174,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--limit", type=count, metavar="N", help="use only the first N samples of the calibration data"
     )
+
+
+def _add_verification(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--eval",
         metavar="DATA",
@@ -193,6 +215,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="N",
         help="threads of one inference (default: all cores, at most 4)",
     )
+
+
+def _add_running(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cache",
         metavar="DIR",
@@ -205,4 +230,3 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     shown.add_argument("--json", action="store_true", help="print the report as JSON on standard output")
     parser.add_argument("--quiet", action="store_true", help="no progress")
-    parser.set_defaults(run="host_tools.cli.conversion:run")

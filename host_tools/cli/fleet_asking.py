@@ -152,7 +152,7 @@ def rollouts_list(options: argparse.Namespace) -> int:
 def rollouts_create(options: argparse.Namespace) -> int:
     """Plan a rollout from a file."""
     from host_tools.fleet.rollout.plan_file import read_plan_file  # noqa: PLC0415 - `list` need not wait for it
-    from host_tools.fleet.serve.answers import PlanAnswer  # noqa: PLC0415 - pydantic
+    from host_tools.fleet.serve.answers.rollouts import PlanAnswer  # noqa: PLC0415 - pydantic
 
     plan = PlanAnswer.model_validate(read_plan_file(Path(options.file))).model_dump(mode="json")
     rollout = FleetServer(options).ask("POST", "/rollouts", plan)

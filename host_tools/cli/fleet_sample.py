@@ -14,7 +14,7 @@ from host_tools.fleet.rollout.plan_file import read_plan_file
 from host_tools.fleet.sample.bringing_up import bring_up
 from host_tools.fleet.sample.ending import EndAsked, listening
 from host_tools.fleet.sample.folder import open_sample
-from host_tools.fleet.serve.answers import PlanAnswer
+from host_tools.fleet.serve.answers.rollouts import PlanAnswer
 
 if TYPE_CHECKING:
     from host_tools.fleet.sample.bringing_up import Addresses

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from device_agent.contract.errors import EdgewrightError
 from device_agent.ending import end_at_once_when_asked_again
+from host_tools.cli.until_ended import until_ended
 from host_tools.errors import InputError
 from host_tools.fleet.store.opening import open_store
 
@@ -213,14 +214,12 @@ def _hearing(listener: Listener | None) -> Iterator[_Deaf]:
 
 
 def _wait(deaf: _Deaf) -> None:
-    """Wait for Ctrl-C, which is the ordinary way to end a server.
+    """Wait for Ctrl-C.
 
     Raises:
         EdgewrightError: It hears no device any more: it would decide on what it does not see.
     """
-    try:
+    with until_ended():
         deaf.happened.wait()
-    except KeyboardInterrupt:
-        print("Ended.", file=sys.stderr)
     if deaf.error is not None:
         raise deaf.error

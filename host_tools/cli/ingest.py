@@ -57,6 +57,16 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     add_tls(parser)
     parser.add_argument("--root", default=DEFAULT_ROOT, help=f"topic root (default: {DEFAULT_ROOT})")
+    _add_work(parser)
+    _add_keeping(parser)
+    _add_run(parser)
+    _add_page(parser)
+    _add_backup(parser)
+    parser.add_argument("--json", action="store_true", help="a line of JSON a second instead of a live line")
+    parser.set_defaults(run="host_tools.cli.ingesting:run_ingest")
+
+
+def _add_work(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers",
         type=_workers,
@@ -91,6 +101,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="S",
         help="seconds between two roll-ups (default: 10)",
     )
+
+
+def _add_keeping(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--limit",
         type=_limit,
@@ -109,6 +122,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help=f"how long the store keeps what: {', '.join(KEPT)}; days, or {_FOREVER}; the store remembers it, and what is older "
         "goes, every hour; may be given several times",
     )
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=at_least_zero, metavar="N", help="end after so long")
     parser.add_argument(
         "--metrics",
@@ -116,12 +132,18 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="PORT",
         help="figures of its own for Prometheus, on this port of loopback",
     )
+
+
+def _add_page(parser: argparse.ArgumentParser) -> None:
     page = parser.add_argument_group("page of the fleet, as `edgewright review serve` has it")
     page.add_argument("--page", type=_port, metavar="PORT", help="serve it while writing")
     page.add_argument(
         "--page-host", default="127.0.0.1", metavar="HOST", help="(default: 127.0.0.1, this machine only)"
     )
     page.add_argument("--page-token", type=token, metavar="TOKEN", help="what a reader must show")
+
+
+def _add_backup(parser: argparse.ArgumentParser) -> None:
     backup = parser.add_argument_group("backups, which open as stores (DuckDB alone)")
     backup.add_argument("--backup", metavar="FOLDER", help="copy the store into this folder now and then")
     backup.add_argument(
@@ -130,8 +152,6 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     backup.add_argument(
         "--backups-kept", type=count, default=2, metavar="N", help="the oldest go (default: 2)"
     )
-    parser.add_argument("--json", action="store_true", help="a line of JSON a second instead of a live line")
-    parser.set_defaults(run="host_tools.cli.ingesting:run_ingest")
 
 
 def _workers(text: str) -> int:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from device_agent.ending import end_at_once_when_asked_again
+from host_tools.cli.until_ended import until_ended
 from host_tools.errors import InputError, NothingHeardError
 from host_tools.output_folder import open_output_folder
 from host_tools.review.serve.directory import roll_of
@@ -49,16 +50,9 @@ def run_serve(options: argparse.Namespace) -> int:
         if not is_loopback(options.host):
             _warn(exposure_warning(options.host, options.token))
         _warn_of_unmade(options.store, store, roll_of(store))
-        _wait()
+        with until_ended():
+            threading.Event().wait()
     return 0
-
-
-def _wait() -> None:
-    """Wait for Ctrl-C, which is the ordinary way to end the page."""
-    try:
-        threading.Event().wait()
-    except KeyboardInterrupt:
-        print("Ended.", file=sys.stderr)
 
 
 def run_compare(options: argparse.Namespace) -> int:

@@ -16,4 +16,7 @@ Layout, in the order of the work:
 - ``ratios.py``          decibels, shares, gains
 - ``diagnosis.py``       the types
 - ``diagnosis_file.py``  ``diagnosis.json``
+- ``explanation.py``     as text; ``layer_explanation.py`` of one layer, ``sparkline.py`` draws in it
+- ``suggestion.py``      the one thing to try next
+- ``diagnosis_page.py``  its part of ``report.html``
 """

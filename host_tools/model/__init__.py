@@ -6,12 +6,16 @@ Layout:
     incoming.py       what comes in becomes an ONNX file
     from_tensorflow/  Keras and TensorFlow to ONNX, in a process of their own
     from_tflite/      float TFLite to ONNX
+    quantized/        models that are quantized already: their codes, kept beside the graph
     source.py         file, external data, digest
     admission.py      what is refused, by name
     constant_inputs.py --constant
     shapes.py         --shape, inference, static shapes
     opset.py          opset 18 to 21
     graph_editor.py   edits that keep a graph valid
+    topology.py       the graph by names: who reads what
+    rounding.py       nodes that quantize as a target rounds
+    pixel_input.py    mean and std inside the model
     channel_axes.py   along which axis of each activation its channels lie
     passes/           canonicalisation, one file a concern
     export.py         canonical graph to ONNX bytes

@@ -3,6 +3,7 @@
 Layout:
     sources/            where samples come from
     calibration_set.py  `CalibrationSet`: samples held against the model's inputs
+    far_samples.py      the one sample that reaches much further than all others
     labels.py           labels of evaluation samples
     preparation.py      what frames are prepared by: pictures, recordings or texts
     preparation_file.py  which preprocess.toml belongs to some data

@@ -15,7 +15,7 @@ from host_tools.plan.revisions import Revisions
 from host_tools.plan.support import finding
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     import onnx_ir as ir
 
@@ -75,6 +75,23 @@ def uneven_outputs(
             lost = "what is smaller is lost. Give it an output of its own in the model."
             found = finding(node, "one_scale_serves_all_inputs", text)
             yield UnevenOutputs(lessons=Revisions(), warning=f"{found.text}: {lost}")
+
+
+def outputs_joined(network: Network, nodes: Collection[str]) -> frozenset[str]:
+    """Return the outputs that Concats among these nodes lead to, where nothing but such nodes lies behind them.
+
+    Args:
+        network: The graph.
+        nodes: Names of nodes, those in float.
+    """
+    found: set[str] = set()
+    for name in nodes:
+        if network.nodes[name].op_type != "Concat":
+            continue
+        behind = (name, *_followers(network, name))
+        if all(one in nodes and network.nodes[one].op_type in MOVERS for one in behind):
+            found.update(value for one in behind for value in float_outputs(network.nodes[one]))
+    return frozenset(found) & network.outputs
 
 
 def _drowned(node: ir.Node, step: float, seen: Mapping[str, TensorStatistics]) -> list[str]:

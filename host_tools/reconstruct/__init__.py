@@ -17,6 +17,8 @@ Layout:
     stored_matrices.py  which matrices a plan of weights alone stores
     read_moments.py     moments of what they read
     activation_scaling.py   scale_by_activations(): their input channels, before they are rounded
+    scaling_sites.py    which matrices may have their channels scaled together
+    products.py         a product in front of a matrix, where nothing else takes the factors up
     gptq.py             round_by_outputs(): the matrices of a plan of weights alone
     successive.py       one such matrix, input by input
 """

@@ -10,8 +10,7 @@ Layout:
     boot_clock.py        when messages were made, whatever the device's clock says
     message_numbers.py   which numbers were heard, and how many were not
     power.py           watts of what sensors say: rails, batteries, energy counters
-    analysis/          findings: A against B, changes, drift, devices that need care; pure
-    simulation/        fleets that never were, with a truth that is known
+    sensor_role.py     what a reading means, by its name
     watch.py           the live view in the terminal, of all devices
     device_lines.py      the lines of one
     fitted_text.py       text that fits
@@ -20,8 +19,9 @@ Layout:
     telemetry_charts.py  its charts
     ingest/            from the broker to the store, without loss
     store/             what was said, by windows, in DuckDB or ClickHouse
-    analysis/          windows go in, findings come out; pure
-    simulation/        fleets whose truth is known
+    remote_telemetry.py  the same from the program that holds it
+    analysis/          windows go in, findings come out: A against B, changes, drift, devices that need care; pure
+    simulation/        fleets that never were, with a truth that is known
     serve/             the page of a whole fleet
     reports/           what the analysis says, for people and programs
     exports/           files, Prometheus, Grafana, OpenTelemetry

@@ -9,11 +9,14 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-LONGEST_SECONDS = 800
+LONGEST_SECONDS = 1800
+"""So that what hangs ends; what is slow on a busy machine has far less of it."""
 
 
-def run_suites(folder: Path, *modules: str, rig: str, options: tuple[str, ...] = ()) -> str:
-    """Run suites on a rig; return what pytest says once all of it passed."""
+def run_suites(
+    folder: Path, *modules: str, rig: str, options: tuple[str, ...] = (), own: tuple[Path, ...] = ()
+) -> str:
+    """Run suites on a rig; return what pytest says once all of it passed. ``own``: folders of modules, before ours."""
     command = [
         sys.executable,
         "-m",
@@ -28,7 +31,7 @@ def run_suites(folder: Path, *modules: str, rig: str, options: tuple[str, ...] =
     done = subprocess.run(
         command,
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (*own, ROOT)))},
         capture_output=True,
         text=True,
         timeout=LONGEST_SECONDS,

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from device_agent.contract import claim_token
 from device_agent.contract import enrolment as wire
 from device_agent.enrolment.enrol import enrol, read_token
 from device_agent.enrolment.exchange import AuthorityServer
@@ -48,8 +49,10 @@ def test_the_whole_story(tmp_path: Path) -> None:
     finally:
         serving.terminate()
         _, log = serving.communicate(timeout=90)
+    assert serving.returncode == 0
+    assert log.endswith("Ended.\n")
     assert f"lab-1 is enrolled: certificate {done.identity.serial}" in log
-    assert wire.decode_token(token).secret not in log
+    assert claim_token.decode_token(token).secret not in log
     files = ca("server", folder, "--name", "broker.example", "--name", "10.0.0.7", "--out", tmp_path / "b")
     assert files.returncode == 0
     assert stat.S_IMODE((tmp_path / "b" / "server.key").stat().st_mode) == 0o600
@@ -75,7 +78,7 @@ def test_the_whole_story(tmp_path: Path) -> None:
     }
     text = ca("list", folder).stdout
     assert "revoked" in text
-    assert wire.decode_token(token).secret not in text + json.dumps(listed)
+    assert claim_token.decode_token(token).secret not in text + json.dumps(listed)
 
 
 @pytest.mark.parametrize(
@@ -125,7 +128,7 @@ def test_a_client_that_sends_too_much_or_nothing_holds_nobody_up(
     monkeypatch.setattr("host_tools.authority.server._SILENT_SECONDS", 1.0)
     monkeypatch.setattr("host_tools.authority.server._Handler.timeout", 1.0)
     with Fleet(tmp_path / "ca").serving() as fleet:
-        host, port, _ = wire.split_url(fleet.url)
+        host, port, _ = claim_token.split_url(fleet.url)
         silent = [socket.create_connection((host, port)) for _ in range(20)]
         began = time.monotonic()
         assert AuthorityServer(fleet.url).authority().authority == fleet.folder.signer.pem

@@ -201,9 +201,10 @@ def test_no_certificate_names_a_wildcard(fleet: Fleet, tmp_path: Path, name: str
     from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.x509.oid import NameOID
 
+    from device_agent.contract import claim_token
     from device_agent.contract import enrolment as wire
 
-    token = wire.decode_token(fleet.token(""))
+    token = claim_token.decode_token(fleet.token(""))
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name or " ", _validate=False)])
     key = ec.generate_private_key(ec.SECP256R1())
     csr = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, hashes.SHA256())

@@ -17,6 +17,7 @@ import pytest
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 
+from device_agent.contract import claim_token
 from device_agent.contract import enrolment as wire
 from device_agent.contract.errors import ConfigError, ContractError, StorageError, TransferError, TrustError
 from device_agent.enrolment import keys
@@ -161,12 +162,12 @@ def test_a_token_of_another_device_is_refused_here_and_there(fleet: Fleet, tmp_p
     token = fleet.token("dev-2")
     with pytest.raises(TrustError, match=r"is for device 'dev-2'; device\.id is 'dev-1'"):
         read_token(token, device="dev-1")
-    forged = replace(wire.decode_token(token), device="dev-1")
+    forged = replace(claim_token.decode_token(token), device="dev-1")
     assert refusal(lambda: enrol(tmp_path / "identity", forged, device="dev-1")) == "token_for_another_device"
 
 
 def test_a_guessed_token_is_refused(fleet: Fleet, tmp_path: Path) -> None:
-    forged = replace(wire.decode_token(fleet.token()), secret="A" * 43)
+    forged = replace(claim_token.decode_token(fleet.token()), secret="A" * 43)
     assert refusal(lambda: enrol(tmp_path / "identity", forged, device="dev-1")) == "token_unknown"
 
 
@@ -539,7 +540,7 @@ def test_the_commands_take_the_token_from_standard_input_and_never_show_it(
     refused = agent("renew", "--config", path)
     assert refused.returncode == 5
     assert b"certificate_revoked" in refused.stderr
-    secret = wire.decode_token(token).secret.encode()
+    secret = claim_token.decode_token(token).secret.encode()
     assert secret not in done.stdout + done.stderr + refused.stderr
     for file in tmp_path.rglob("*"):
         assert not file.is_file() or secret not in file.read_bytes(), f"{file} holds the secret"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from device_agent.contract import claim_token
 from device_agent.contract import enrolment as wire
 from device_agent.contract.errors import EdgewrightError
 from device_agent.enrolment import keys
@@ -168,7 +169,7 @@ sys.stdout.buffer.write(answering.answer("POST", "/v1/enrol", sys.stdin.buffer.r
 """
     for cut, is_bought in (("before", 0), ("between", 0), ("after", 1)):
         name = f"dev-{cut}"
-        token = wire.decode_token(
+        token = claim_token.decode_token(
             fleet.folder.token(url="https://x", device=name, lifetime=timedelta(hours=1))
         )
         csr = keys.signing_request(keys.make_key(), device=name)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from device_agent.contract.enrolment import decode_token
+from device_agent.contract.claim_token import decode_token
 from host_tools.authority.folder import create_authority
 from host_tools.cli.main import main
 from host_tools.fleet.field.releases import MadeRelease, encode

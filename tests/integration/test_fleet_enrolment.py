@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from device_agent.contract.enrolment import decode_token
+from device_agent.contract.claim_token import decode_token
 from device_agent.contract.errors import EdgewrightError
 from host_tools.authority import register
 from host_tools.errors import ConflictError, InputError, NotFoundError

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from device_agent.contract import claim_token
 from device_agent.contract import enrolment as wire
 from device_agent.contract.errors import ContractError, EdgewrightError, TrustError
 from device_agent.enrolment import keys
@@ -24,7 +25,7 @@ SIGNER = new_signer(name="fleet", lifetime=timedelta(days=2))
 KEY = keys.make_key()
 CSR = keys.signing_request(KEY, device="dev-1")
 CERTIFICATE = SIGNER.certify_device(read_request(CSR), device="dev-1", lifetime=timedelta(days=1)).pem
-TOKEN = wire.ClaimToken(
+TOKEN = claim_token.ClaimToken(
     url="https://ca.example:8443/x", authority="sha256:" + "0" * 64, secret="A" * 43, device="dev-1", expires_seconds=2e9
 )  # fmt: skip
 ISSUED = wire.encode(wire.Issued(certificate=CERTIFICATE))
@@ -71,7 +72,7 @@ def damaged_pem(pem: str) -> st.SearchStrategy[str]:
 @FEW
 @given(
     token=st.builds(
-        wire.ClaimToken,
+        claim_token.ClaimToken,
         url=st.sampled_from(["https://a", "https://a.example:1/b", "https://[::1]:8443", "https://10.0.0.1"]),
         authority=st.just(TOKEN.authority),
         secret=st.text("abcXYZ019-_", min_size=43, max_size=43),
@@ -79,9 +80,9 @@ def damaged_pem(pem: str) -> st.SearchStrategy[str]:
         expires_seconds=st.floats(0, 2e11).filter(math.isfinite),
     )
 )
-def test_a_token_comes_back_as_it_was_and_does_not_show_its_secret(token: wire.ClaimToken) -> None:
-    text = wire.encode_token(token)
-    assert wire.decode_token(f"\n {text} \r\n") == token
+def test_a_token_comes_back_as_it_was_and_does_not_show_its_secret(token: claim_token.ClaimToken) -> None:
+    text = claim_token.encode_token(token)
+    assert claim_token.decode_token(f"\n {text} \r\n") == token
     assert token.secret not in repr(token)
 
 
@@ -89,12 +90,12 @@ def test_a_token_comes_back_as_it_was_and_does_not_show_its_secret(token: wire.C
 @given(
     data=st.one_of(
         st.text(max_size=300),
-        damaged(wire.encode_token(TOKEN).encode()).map(lambda raw: raw.decode("latin-1")),
+        damaged(claim_token.encode_token(TOKEN).encode()).map(lambda raw: raw.decode("latin-1")),
     )
 )
 def test_no_token_is_believed_that_was_changed(data: str) -> None:
     try:
-        read = wire.decode_token(data)
+        read = claim_token.decode_token(data)
     except EdgewrightError as error:
         assert TOKEN.secret not in str(error)
     else:
@@ -114,12 +115,12 @@ def test_a_whole_token_with_another_value_in_it(key: str, value: object) -> None
         "expires_seconds": 1.0,
     }
     body = json.dumps(fields | {key: value}).encode()
-    text = f"ewt1.{base64.urlsafe_b64encode(body).rstrip(b'=').decode()}.{wire._check(body)}"
+    text = f"ewt1.{base64.urlsafe_b64encode(body).rstrip(b'=').decode()}.{claim_token._check(body)}"
     try:
-        read = wire.decode_token(text)
+        read = claim_token.decode_token(text)
     except EdgewrightError:
         return
-    assert wire.decode_token(wire.encode_token(read)) == read
+    assert claim_token.decode_token(claim_token.encode_token(read)) == read
 
 
 @pytest.mark.parametrize("kind", READERS)

@@ -13,6 +13,7 @@ Layout:
     inference.py     inferences that are drawn
     releases.py      what is rolled out
     programs.py      programs, each with a log
+    files.py         the repository over HTTP, as one of them
     costs.py         processor and memory of programs while they run
     stand.py         everything up, in its order
     chaos.py         programs killed at random moments

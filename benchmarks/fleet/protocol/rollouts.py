@@ -12,7 +12,7 @@ from benchmarks.fleet.protocol.stand import GROUP
 from host_tools.errors import InputError, OutputError
 from host_tools.fleet.records.rollouts import RolloutPlan, Stage
 from host_tools.fleet.rollout.plan_file import DEFAULT_GATES, DEFAULT_STAGES
-from host_tools.fleet.serve.answers import PlanAnswer
+from host_tools.fleet.serve.answers.rollouts import PlanAnswer
 
 if TYPE_CHECKING:
     from benchmarks.fleet.protocol.chaos import Chaos, Kill

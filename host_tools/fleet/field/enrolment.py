@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from device_agent.contract.enrolment import claim_digest, decode_token
+from device_agent.contract.claim_token import claim_digest, decode_token
 from device_agent.contract.errors import ContractError
 from host_tools.errors import ConflictError, InputError, NotFoundError
 from host_tools.fleet.records.access import IssuedClaim

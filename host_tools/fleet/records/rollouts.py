@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Literal
 
+from host_tools.fleet.records.gates import Gate  # noqa: TC001  msgspec reads it where a plan comes out of the store
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from host_tools.fleet.records.gates import Gate
     from host_tools.fleet.records.releases import ReleasedArtifact
 
 RolloutState = Literal[

@@ -10,11 +10,13 @@ Layout:
     orders.py        what people do: approve, pause, abort, retry, roll back
     steps.py         what must be done, and what is said about it
     wanted.py        what the group's signed desired state must say; who belongs to which stage
+    members.py       who is in a rollout while devices come and go
     windows.py       when stages may begin
     jobs.py          one device's job: what it says and what it runs move it, deadlines end it
     gates.py         candidate against previous artifact: passed, failed or undecided
     measured.py      windows of telemetry to what gates found
     telemetry.py     `TelemetryFindings`: asks a telemetry store for them
+    asked_beside.py  the same in a thread of its own, so that nothing waits for it
     confidence.py    the confidence sequences that gates decide by
     explanation.py   why each stage advanced or stopped
     wording.py       how figures are said

@@ -115,7 +115,7 @@ _SOMETHING = [
 
 
 class SelectorAsked(Asked):
-    """Which devices a group takes by itself; see `records.Selector`. Something must be given beside the rank."""
+    """Which devices a group takes by itself; see `records.devices.Selector`. Something must be given beside the rank."""
 
     model_config = ConfigDict(json_schema_extra={"anyOf": _SOMETHING})  # type: ignore[dict-item]  # lists of JSON are JSON
 
@@ -200,7 +200,7 @@ class ReleaseAsked(Asked):
 
 
 class StageAsked(Asked):
-    """A step of a rollout; see `records.Stage`."""
+    """A step of a rollout; see `records.rollouts.Stage`."""
 
     name: Annotated[str, Field(min_length=1, max_length=64, pattern=patterns.WORDS)]
     share_ppm: Annotated[int, Field(ge=0, le=PARTS_PER_MILLION), _WHOLE]
@@ -216,7 +216,7 @@ class StageAsked(Asked):
 
 
 class GateAsked(Asked):
-    """What the candidate may cost; see `records.Gate`."""
+    """What the candidate may cost; see `records.gates.Gate`."""
 
     measure: GateMeasure
     worst: Annotated[float, Field(ge=1e-6, le=1_000.0, allow_inf_nan=False)]
@@ -230,7 +230,7 @@ class GateAsked(Asked):
 
 
 class WindowAsked(Asked):
-    """When stages may begin; see `records.ScheduleWindow`."""
+    """When stages may begin; see `records.rollouts.ScheduleWindow`."""
 
     weekdays: Annotated[list[Annotated[int, Field(ge=0, le=6), _WHOLE]], Field(min_length=1, max_length=7)]
     begin_seconds: Annotated[int, Field(ge=0, lt=_DAY_SECONDS), _WHOLE]
@@ -244,7 +244,7 @@ class WindowAsked(Asked):
 
 
 class RolloutAsked(Asked):
-    """A rollout; see `records.RolloutPlan`. Without stages or gates it has the usual ones; an empty list of gates means none."""
+    """A rollout; see `records.rollouts.RolloutPlan`. Without stages or gates it has the usual ones; an empty list of gates means none."""
 
     id: Name
     release: Annotated[str, Field(pattern=patterns.RELEASE)]

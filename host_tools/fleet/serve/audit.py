@@ -10,7 +10,8 @@ from fastapi import FastAPI, Query
 from fastapi.responses import StreamingResponse
 
 from host_tools.fleet.serve import patterns
-from host_tools.fleet.serve.answers import AuditAnswer, AuditCheck, Page, page_of
+from host_tools.fleet.serve.answers.access import AuditAnswer, AuditCheck
+from host_tools.fleet.serve.answers.answer import Page, page_of
 from host_tools.fleet.serve.asked import AfterNumber, Limit
 from host_tools.fleet.serve.context import Fleet
 from host_tools.fleet.serve.problems import too_many

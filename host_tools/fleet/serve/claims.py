@@ -14,7 +14,8 @@ from host_tools.fleet.outside import Enrolment
 from host_tools.fleet.records.access import ClaimState, IssuedClaim
 from host_tools.fleet.serve import patterns
 from host_tools.fleet.serve.admission import caller_of
-from host_tools.fleet.serve.answers import ClaimAnswer, MadeClaim, Page, page_of
+from host_tools.fleet.serve.answers.access import ClaimAnswer, MadeClaim
+from host_tools.fleet.serve.answers.answer import Page, page_of
 from host_tools.fleet.serve.asked import AfterName, ClaimAsked, InClaim, Limit
 from host_tools.fleet.serve.context import Fleet, require_room
 from host_tools.fleet.serve.roles import ROOT

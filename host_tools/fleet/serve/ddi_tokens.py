@@ -6,7 +6,7 @@ from fastapi import FastAPI, Request, Response
 
 from host_tools.fleet.ddi.tokens import make_ddi_token, remove_ddi_token
 from host_tools.fleet.serve.admission import caller_of
-from host_tools.fleet.serve.answers import MadeDdiToken
+from host_tools.fleet.serve.answers.access import MadeDdiToken
 from host_tools.fleet.serve.asked import InDevice, InGroup
 from host_tools.fleet.serve.context import Fleet
 from host_tools.fleet.serve.roles import ROOT

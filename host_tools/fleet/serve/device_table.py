@@ -12,7 +12,7 @@ from device_agent.contract.digest import digest_of
 from host_tools.errors import ConflictError, InputError, NotFoundError
 from host_tools.fleet.inventory import edit_device
 from host_tools.fleet.records.devices import Device
-from host_tools.fleet.serve.answers import Imported
+from host_tools.fleet.serve.answers.devices import Imported
 from host_tools.fleet.serve.context import require_room
 from host_tools.fleet.store.devices import DeviceFilter
 from host_tools.spreadsheet_text import as_spreadsheet_text, from_spreadsheet_text

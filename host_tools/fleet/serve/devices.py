@@ -11,7 +11,9 @@ from host_tools.fleet.inventory import add_devices, approve_device, edit_device,
 from host_tools.fleet.records.devices import Device, DeviceState
 from host_tools.fleet.serve import patterns
 from host_tools.fleet.serve.admission import caller_of
-from host_tools.fleet.serve.answers import DeviceAnswer, Imported, JobAnswer, Page, page_of
+from host_tools.fleet.serve.answers.answer import Page, page_of
+from host_tools.fleet.serve.answers.devices import DeviceAnswer, Imported
+from host_tools.fleet.serve.answers.rollouts import JobAnswer
 from host_tools.fleet.serve.asked import (
     AfterName,
     DeviceAsked,

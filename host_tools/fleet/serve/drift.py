@@ -7,7 +7,8 @@ from dataclasses import replace
 from fastapi import FastAPI
 
 from host_tools.fleet.pinning import unsigned_order
-from host_tools.fleet.serve.answers import DesiredAnswer, DriftAnswer, Page, page_of
+from host_tools.fleet.serve.answers.answer import Page, page_of
+from host_tools.fleet.serve.answers.devices import DesiredAnswer, DriftAnswer
 from host_tools.fleet.serve.asked import AfterName, InDevice, InGroup, Limit
 from host_tools.fleet.serve.context import Fleet
 from host_tools.fleet.serve.roles import ROOT

@@ -11,7 +11,8 @@ from host_tools.fleet.placing import check_selector
 from host_tools.fleet.records.devices import Group
 from host_tools.fleet.rollout.members import in_words
 from host_tools.fleet.serve.admission import caller_of
-from host_tools.fleet.serve.answers import GroupAnswer, Page, page_of
+from host_tools.fleet.serve.answers.answer import Page, page_of
+from host_tools.fleet.serve.answers.devices import GroupAnswer
 from host_tools.fleet.serve.asked import AfterName, GroupAsked, GroupEdit, InGroup, Limit
 from host_tools.fleet.serve.context import Fleet, require_room
 from host_tools.fleet.serve.roles import ROOT

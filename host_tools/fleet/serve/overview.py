@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 from host_tools.fleet.records.rollouts import ENDED_ROLLOUTS
-from host_tools.fleet.serve.answers import Alive, Overview
+from host_tools.fleet.serve.answers.overview import Alive, Overview
 from host_tools.fleet.serve.context import Fleet
 from host_tools.fleet.serve.roles import ROOT
 from host_tools.fleet.store.devices import DeviceFilter

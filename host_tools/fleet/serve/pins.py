@@ -7,7 +7,7 @@ from fastapi import FastAPI, Request
 from host_tools.fleet.pinning import MOST_PINNED, pin_device, unpin_device
 from host_tools.fleet.records.devices import Device
 from host_tools.fleet.serve.admission import caller_of
-from host_tools.fleet.serve.answers import DeviceAnswer
+from host_tools.fleet.serve.answers.devices import DeviceAnswer
 from host_tools.fleet.serve.asked import InDevice, PinAsked
 from host_tools.fleet.serve.context import Fleet, require_room
 from host_tools.fleet.serve.roles import ROOT

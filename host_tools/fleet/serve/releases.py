@@ -10,7 +10,8 @@ from device_agent.contract.telemetry.message import Scalar
 from host_tools.fleet.records.releases import Release
 from host_tools.fleet.serve import patterns
 from host_tools.fleet.serve.admission import caller_of
-from host_tools.fleet.serve.answers import Page, ReleaseAnswer, page_of
+from host_tools.fleet.serve.answers.answer import Page, page_of
+from host_tools.fleet.serve.answers.devices import ReleaseAnswer
 from host_tools.fleet.serve.asked import AfterName, InRelease, Limit, ReleaseAsked
 from host_tools.fleet.serve.context import Fleet, require_room
 from host_tools.fleet.serve.roles import ROOT

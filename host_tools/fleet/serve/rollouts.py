@@ -16,13 +16,8 @@ from host_tools.fleet.rollout.explanation import explain
 from host_tools.fleet.rollout.plan_file import MOST_STAGES, check_plan
 from host_tools.fleet.serve import patterns
 from host_tools.fleet.serve.admission import caller_of
-from host_tools.fleet.serve.answers import (
-    ExplanationAnswer,
-    JobAnswer,
-    Page,
-    RolloutAnswer,
-    page_of,
-)
+from host_tools.fleet.serve.answers.answer import Page, page_of
+from host_tools.fleet.serve.answers.rollouts import ExplanationAnswer, JobAnswer, RolloutAnswer
 from host_tools.fleet.serve.asked import (
     AfterName,
     InDevice,

@@ -7,7 +7,8 @@ from fastapi import FastAPI, Request, Response
 from device_agent.contract.telemetry.message import Scalar
 from host_tools.fleet.records.access import ApiToken
 from host_tools.fleet.serve.admission import caller_of
-from host_tools.fleet.serve.answers import MadeToken, Me, Page, TokenAnswer, page_of
+from host_tools.fleet.serve.answers.access import MadeToken, Me, TokenAnswer
+from host_tools.fleet.serve.answers.answer import Page, page_of
 from host_tools.fleet.serve.asked import AfterName, InToken, Limit, TokenAsked
 from host_tools.fleet.serve.context import Fleet, require_room
 from host_tools.fleet.serve.roles import ROOT

@@ -10,6 +10,9 @@ Layout:
     migrations/     how it came to be so, version by version
     documents.py    what is kept as JSON inside a column
     chain.py        audit entries, each with the digest of the one before; pure
-    devices.py  groups.py  releases.py  rollouts.py  jobs.py  audit.py  effects.py  changes.py  tokens.py
+    audit_file.py   the same as JSON lines, checked without a store
+    drift.py        what devices shall run against what they say
+    leadership.py   which of several servers makes rollouts go on
+    devices.py  groups.py  releases.py  rollouts.py  jobs.py  audit.py  effects.py  changes.py  tokens.py  pins.py  ddi.py
                     records in, records out, one table or two each
 """

@@ -7,5 +7,6 @@ Layout:
     sound_folder.py     folder of recordings, with theirs
     texts.py            a text a line or a file, by their tokeniser
     function.py         module:function
+    random_inputs.py    made-up samples, never for calibration
     opening.py          open_data: which of them a text means
 """

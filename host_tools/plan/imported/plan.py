@@ -26,6 +26,7 @@ from host_tools.plan.planner import require_recipe
 from host_tools.plan.revisions import Revisions
 from host_tools.plan.settling import Settlement
 from host_tools.plan.support import finding
+from host_tools.plan.uneven_outputs import outputs_joined
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -68,7 +69,9 @@ def plan_imported(model: FloatModel, profile: CapabilityProfile, recipe: Recipe)
     network = network_of(model.graph)
     known = known_codings(network, quantization)
     in_float = without_coding(network, known)
-    revisions = Revisions(rejected=in_float)
+    revisions = Revisions(
+        rejected=in_float, outputs_in_float=outputs_joined(network, in_float).difference(known)
+    )
     while True:
         placement = place(network, profile, recipe, revisions)
         parameters = Parameters(network=network, profile=profile, known=known)

@@ -18,8 +18,6 @@ from host_tools.review.analysis import wording
 from host_tools.review.analysis.findings import Finding
 from host_tools.review.analysis.multiplicity import holm
 from host_tools.review.analysis.output_drift import (
-    ALPHA,
-    LEAST,
     MODERATE,
     Drift,
     Subject,
@@ -71,11 +69,7 @@ def told(
     found: Sequence[Drift], *, artifacts: tuple[str, ...], start: float, end: float, since: str
 ) -> tuple[Finding, ...]:
     """Return the drifts that are surely there and large enough to matter, as findings; arguments as `output_drift.told`."""
-    return tuple(
-        _finding(one, artifacts, start, end, since)
-        for one in found
-        if one.p_adjusted < ALPHA and one.corrected >= LEAST
-    )
+    return tuple(_finding(one, artifacts, start, end, since) for one in found if one.is_to_be_told)
 
 
 def _values(

@@ -86,6 +86,11 @@ class Drift:
     share_before: float
     share_after: float
 
+    @property
+    def is_to_be_told(self) -> bool:
+        """Whether it is surely there, and large enough to matter."""
+        return self.p_adjusted < ALPHA and self.corrected >= LEAST
+
 
 def psi(before: NDArray[np.floating[Any]], after: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     """Return the index over the last axis of counts, half a frame added to each bin so that none is empty."""
@@ -136,11 +141,7 @@ def told(
         end: Until when.
         since: How the sentence ends: ``with X against Y``, ``since …``.
     """
-    return tuple(
-        _finding(one, artifacts, start, end, since)
-        for one in found
-        if one.p_adjusted < ALPHA and one.corrected >= LEAST
-    )
+    return tuple(_finding(one, artifacts, start, end, since) for one in found if one.is_to_be_told)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,10 @@ Layout, in the order of a message's way:
     frames.py       batches from workers to the writer, and its word that they are committed
     worker.py       the process that does all of this
     writer.py       the process that has the store
+    meeting_place.py  where workers find it
+    backups.py      copies of the store
     child.py        how these processes begin
+    child_process.py  what the supervisor knows of one
     supervisor.py   starts them, starts again what dies, ends them in order
     channel.py      what they tell the supervisor
     pauses.py       between attempts

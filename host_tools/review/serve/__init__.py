@@ -11,9 +11,12 @@ Layout:
     measures.py    columns of windows as the numbers that people ask for
     markers.py     events as marks on the axis of time
     analyses.py    findings, which take longer: one at a time, and kept for a while
+    inputs.py      what models were shown
+    raw_tables.py  windows and events as they are stored, for other programs of ours
     directory.py   the devices of a store, asked for every few seconds and not for every view
     application.py HTTP: addresses, arguments, tokens, headers
     exposure.py    what whoever opens the page to others must know
+    listening.py   a socket, and uvicorn without signals
     server.py      uvicorn around it, in this thread or beside a writer
     static/        the page itself: HTML, style sheet and scripts, no network
 """

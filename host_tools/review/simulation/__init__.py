@@ -9,6 +9,7 @@ Layout:
     latency.py    what latencies a window has, as histograms
     fleet.py      `SimulatedFleet`: devices over time, in blocks of arrays
     outputs.py    what its models give
+    inputs.py     what they are shown
     messages.py   its telemetry as messages, in the order of arrival
     store.py      `SimulatedStore`: answers as a `TelemetryStore` would, without a database
 """

@@ -139,6 +139,7 @@ def test_the_page_has_rows_and_refusals() -> None:
     rows = [
         Row(model="minilm", target="x86_64-openvino", calibration=8, others=9, agreement=0.99876, sqnr_db=21.26, stages=("ranges",), integer_ops=5, float_ops=6, seconds=12.4, peak_bytes=2**30),
         Row(model="resnet8", target="cortex-a-tflite", calibration=8, others=9, agreement=0.985, sqnr_db=None, transposes=2),
+        Row(model="nudenet-320n", target="x86_64-openvino", calibration=8, others=9, agreement=0.8, sqnr_db=7.94),
         Row(model="minilm", target="cortex-m-tflm", calibration=8, others=9, refusal="Gather 'x': is\n a|b."),
     ]  # fmt: skip
     page = document.text(
@@ -157,6 +158,7 @@ def test_the_page_has_rows_and_refusals() -> None:
         in page
     )
     assert "| same class 98.5 % | equal | ranges were enough | 0 + 0; 2 Transposes |" in page
+    assert "| boxes, F1 80.0 % | 7.9, not shipped |" in page
     assert "| cortex-m-tflm | Gather 'x': is a\\|b. |" in page
     assert "| T | `f.tflite` | –, 20.0 | 50.0, 30.0 |" in page
     assert "`model.safetensors` | sentences of this documentation, 64 tokens | 12 | 1024 |" in page

@@ -18,9 +18,11 @@ from host_tools.plan.planned_values import with_planned_values
 from host_tools.plan.quantization_plan import NO_DATA_DIGEST
 from host_tools.recipe import KeepFloat, Recipe
 from targets import catalog
+from tests.unit.host_tools.lower.lowering_cases import DETECTOR
 from tests.unit.host_tools.model.onnx_models import model_proto, saved
 from tests.unit.host_tools.model.quantized_files import qdq
 from tests.unit.host_tools.plan.plan_models import profile, with_op
+from tests.unit.host_tools.simulate.parity import planned
 
 CODES = np.asarray([[1, -127, 5], [127, 0, -3]])
 
@@ -61,6 +63,20 @@ def test_the_numbers_are_the_files(target: str, tmp_path: Path) -> None:
     offset = 0 if found.activations.signed else 128
     assert (fed.qparams.scale, fed.qparams.zero_point) == ((float(np.float32(0.05)),), (3 + offset,))
     assert "of the file (int8 asymmetric per tensor)" in fed.reason
+
+
+@pytest.mark.parametrize("target", ["cortex-a-tflite", "x86_64-onnxruntime"])
+def test_boxes_and_scores_that_leave_in_float_still_do(target: str, tmp_path: Path) -> None:
+    made = planned(DETECTOR, catalog.load("cortex-a-tflite"))
+    (content,) = lower(made.model, made.plan, made.profile).files.values()
+    (tmp_path / "detector.tflite").write_bytes(content)
+    model, found = load(tmp_path / "detector.tflite"), catalog.load(target)
+    plan = plan_imported(model, found, Recipe())
+    check(plan, model, found)
+    (concat,) = (node for node in plan.nodes.values() if node.op_type == "Concat")
+    assert concat.precision == "float32"
+    assert plan.tensors["y"].qparams is None
+    assert [tensor.dtype for tensor in lower(model, plan, found).outputs] == ["float32"]
 
 
 def test_a_bias_beyond_float32_keeps_its_integers(tmp_path: Path) -> None:

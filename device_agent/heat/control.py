@@ -1,4 +1,4 @@
-"""`HeatHands`: reads the temperature that the policy goes by, and does to the models what it asks for."""
+"""`HeatControl`: reads the temperature that the policy goes by, and does to the models what it asks for."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from device_agent.sensors.survey import Sensors
 
 
-class HeatHands:
+class HeatControl:
     """See the module's docstring. The loop's thread calls it.
 
     Args:
