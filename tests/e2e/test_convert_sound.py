@@ -112,7 +112,7 @@ def artifact(folder, target):
 def test_the_device_feeds_what_the_host_would(converted, target):
     archive = ArtifactArchive.open(artifact(converted, target))
     manifest = archive.manifest
-    assert manifest.schema_version == "1.4"
+    assert manifest.schema_version == "1.5"
     assert manifest.preprocessing is None
     assert manifest.sound.shape == (1, 1, 46, 12)
     engine, _ = load_payload(archive, threads=1)

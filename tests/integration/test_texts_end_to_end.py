@@ -150,7 +150,7 @@ def test_the_tokeniser_travels_with_its_digest_and_texts_that_prove_it(
     archive = ArtifactArchive.open(converted.artifact(target))
     manifest, text = archive.manifest, archive.manifest.text
     assert text is not None
-    assert manifest.schema_version == "1.4"
+    assert manifest.schema_version == "1.5"
     assert manifest.preprocessing is None
     assert (text.length, dict(text.inputs)) == (LENGTH, {"input_ids": "ids", "attention_mask": "mask"})
     source = converted.folder / "data" / "tokenizer.json"
@@ -249,8 +249,9 @@ def test_a_text_whose_numbers_name_no_row_is_a_refused_frame_and_no_failed_infer
         replace(made, inputs=(replace(ids, rows=5), mask)),
     )
     port = free_port()
-    source = {"kind": "http", "http_port": port, "rate_hz": 0.0, "max_consecutive_errors": 1}
-    config = write_config(tmp_path, NO_BROKER, few, source=source)
+    source = {"kind": "http", "http_port": port, "rate_hz": 0.0}
+    engine = {"max_consecutive_errors": 1}
+    config = write_config(tmp_path, NO_BROKER, few, source=source, engine=engine)
     with AgentProcess(config) as agent:
         wait_until(lambda: answered(port, "東京".encode(), "text/plain"), what="the agent listens")
         for _ in range(3):
