@@ -85,7 +85,7 @@ class Agent:
         self._runner = parts.runner
         self._beside = parts.beside
         self._results = parts.results
-        self._orders = Orders(parts.commands.complete, parts.beside)
+        self._orders = Orders(parts.commands.complete)
         self._reporter = parts.reporter
         self._service = Service()
         self._status_server: StatusServer | None = None
@@ -218,7 +218,16 @@ class Agent:
         self._reporter.birth()
 
     def _order(self, order: occurrences.ModelOrdered) -> None:
-        if self._orders.begin(order):
+        """Begin a command at the models that it means."""
+        models = (MAIN_MODEL, *self._beside.names)
+        meant = [name for name in models if order.model in ("", name)]
+        if not meant:
+            reason = f"there is no model {order.model!r}; there are {', '.join(models)}"
+            self._commands.complete(order.key, code="unknown_model", reason=reason)
+            return
+        self._orders.begin(order.key, meant)
+        self._beside.order(order, self._orders)
+        if MAIN_MODEL in meant:
             self._take_in(order)
 
     def _take_in(self, occurrence: occurrences.Occurrence) -> None:

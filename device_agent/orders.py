@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from device_agent.contract.model_names import MAIN_MODEL
-
 if TYPE_CHECKING:
-    from device_agent.beside.alone import Alone
-    from device_agent.beside.models import Beside
-    from device_agent.occurrences import ModelOrdered
+    from collections.abc import Iterable
 
 
 class Complete(Protocol):
@@ -24,28 +20,18 @@ class Orders:
 
     Args:
         complete: Ends a command; called once for each.
-        beside: The models beside the main one.
     """
 
-    def __init__(self, complete: Complete, beside: Beside | Alone) -> None:
+    def __init__(self, complete: Complete) -> None:
         self._complete = complete
-        self._beside = beside
         self._key: tuple[str, str] | None = None
         self._waiting: set[str] = set()
         self._code = ""
         self._said: list[str] = []
 
-    def begin(self, order: ModelOrdered) -> bool:
-        """Begin a command at the models that it means; return whether the main one is among them, which is the caller's to begin."""
-        models = (MAIN_MODEL, *self._beside.names)
-        meant = {name for name in models if order.model in ("", name)}
-        if not meant:
-            reason = f"there is no model {order.model!r}; there are {', '.join(models)}"
-            self._complete(order.key, code="unknown_model", reason=reason)
-            return False
-        self._key, self._waiting, self._code, self._said = order.key, meant, "", []
-        self._beside.order(order, self)
-        return MAIN_MODEL in meant
+    def begin(self, key: tuple[str, str], models: Iterable[str]) -> None:
+        """Wait for these models to be done with a command."""
+        self._key, self._waiting, self._code, self._said = key, set(models), "", []
 
     def done(self, key: tuple[str, str], model: str, *, code: str = "", reason: str = "") -> None:
         """One model is done; a second word of it, or one of another command, changes nothing."""
