@@ -1,4 +1,4 @@
-"""`Link`: a way from the board to a port of this machine that can be cut, fall silent or become slow, without root anywhere."""
+"""`Link`: a way from the board to a port of this machine that can be cut, fall silent, become slow or read slowly, without root anywhere."""
 
 from __future__ import annotations
 
@@ -6,9 +6,14 @@ import contextlib
 import socket
 import threading
 import time
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _PIECE_BYTES = 1 << 16
+_SIP_SECONDS = 0.1
+"""A slow reader takes as much at once as it may take in so long."""
 _CONNECT_SECONDS = 5.0
 
 State = Literal["open", "cut", "silent"]
@@ -33,6 +38,7 @@ class Link:
         self._carries = threading.Event()
         self._carries.set()
         self._delay_seconds = 0.0
+        self._bytes_per_second = 0.0
         self._closed = False
         self._ends: set[socket.socket] = set()
         threading.Thread(target=self._accept, name=f"link-{self.port}", daemon=True).start()
@@ -54,6 +60,10 @@ class Link:
     def slow_down(self, delay_seconds: float) -> None:
         """Hold every piece of up to 64 KiB back for so long, each way; 0 ends that."""
         self._delay_seconds = delay_seconds
+
+    def read_slowly(self, bytes_per_second: float) -> None:
+        """Take no more than so much from the board, on each connection; what it sends beyond that waits with it. 0 ends that."""
+        self._bytes_per_second = bytes_per_second
 
     def mend(self) -> None:
         """Carry again; what was held back in silence is carried now."""
@@ -113,12 +123,15 @@ class Link:
             _close(near)
             _close(far)
             return
-        for source, sink in ((near, far), (far, near)):
-            threading.Thread(target=self._carry, args=(source, sink), daemon=True).start()
+        for source, sink, pace in ((near, far, self._pace), (far, near, lambda: 0.0)):
+            threading.Thread(target=self._carry, args=(source, sink, pace), daemon=True).start()
 
-    def _carry(self, source: socket.socket, sink: socket.socket) -> None:
+    def _pace(self) -> float:
+        return self._bytes_per_second
+
+    def _carry(self, source: socket.socket, sink: socket.socket, pace: Callable[[], float]) -> None:
         with contextlib.suppress(OSError):
-            while data := source.recv(_PIECE_BYTES):
+            while data := _sip(source, pace):
                 self._carries.wait()
                 if self._delay_seconds:
                     time.sleep(self._delay_seconds)
@@ -127,6 +140,18 @@ class Link:
             return
         for end in (source, sink):  # broken: the other side is to know
             _close(end)
+
+
+def _sip(source: socket.socket, pace: Callable[[], float]) -> bytes:
+    """Take what has come; of a slow reader no more than its pace allows, and for as long as that takes."""
+    bytes_per_second = pace()
+    size = max(1, int(bytes_per_second * _SIP_SECONDS)) if bytes_per_second else _PIECE_BYTES
+    data = source.recv(min(size, _PIECE_BYTES))
+    begin = time.monotonic()
+    # It may have become slow, or quick again, meanwhile.
+    while (now := pace()) and (left := begin + len(data) / now - time.monotonic()) > 0.0:
+        time.sleep(min(left, _SIP_SECONDS))
+    return data
 
 
 def _close(end: socket.socket) -> None:

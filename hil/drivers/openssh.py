@@ -1,4 +1,7 @@
-"""Drivers over OpenSSH's own client: one connection, shared by commands, files and the ways from the board back to this machine."""
+"""Drivers over OpenSSH's own client: one connection, shared by commands, files and the ways from the board back to this machine.
+
+`SshShell` and `SshFiles` need no more of it than that it runs a line of the board's shell, so they serve every other way that does.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from hil.errors import RigError
 from hil.protocols import Completed
@@ -39,6 +42,18 @@ class SshAddress:
     user: str = ""
     identity: str = ""
     options: tuple[str, ...] = ()
+
+
+class Line(Protocol):
+    """A way to a board that has POSIX's ``sh``: `SshConnection`, or whatever else runs a line there."""
+
+    def run(self, script: str, *, stdin: bytes = b"", timeout_seconds: float = 60.0) -> Completed:
+        """Run a line of the board's shell.
+
+        Raises:
+            RigError: The board cannot be reached, or takes too long.
+        """
+        ...
 
 
 class SshConnection:
@@ -150,7 +165,7 @@ class SshConnection:
 class SshProgram:
     """See `Program`."""
 
-    def __init__(self, connection: SshConnection, status_file: str, group: int) -> None:
+    def __init__(self, connection: Line, status_file: str, group: int) -> None:
         self._connection = connection
         self._status_file = status_file
         self._group = group
@@ -192,7 +207,7 @@ class SshProgram:
 class SshShell:
     """See `Shell`."""
 
-    def __init__(self, connection: SshConnection, folder: str) -> None:
+    def __init__(self, connection: Line, folder: str) -> None:
         self._connection = connection
         self._folder = folder
         self._programs: list[SshProgram] = []
@@ -237,7 +252,7 @@ class SshShell:
 class SshFiles:
     """See `Files`."""
 
-    def __init__(self, connection: SshConnection) -> None:
+    def __init__(self, connection: Line) -> None:
         self._connection = connection
 
     def read(self, path: str, *, offset: int = 0) -> bytes:

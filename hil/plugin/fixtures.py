@@ -184,6 +184,7 @@ def make_agent(
     for link in rig.network.links() if rig.parts.network is not None else ():
         link.mend()
         link.slow_down(0.0)
+        link.read_slowly(0.0)
     if rig.parts.clock is not None and rig.broken is None:
         rig.clock.hurry(1.0)
     if rig.parts.interface is not None and rig.broken is None:

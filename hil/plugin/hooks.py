@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hil.errors import BootError, RigError, UnsupportedFeatureError
+from hil.errors import BoardError, BootError, RigError, UnsupportedFeatureError
 from hil.plugin.fixtures import record_of
 from hil.plugin.options import rig_key, session_key
 
@@ -46,7 +46,10 @@ def pytest_runtest_makereport(
     """Note a rig's failure, and put on the report what the test left behind."""
     report = yield
     session = item.config.stash[session_key]
-    failure = _failure_of_rig(item, call.excinfo.value if call.excinfo else None)
+    error = call.excinfo.value if call.excinfo else None
+    if report.when == "setup" and isinstance(error, (BoardError, RigError, BootError)):
+        report.longrepr = str(error)  # where in our code it was found is of no use to whoever has the board
+    failure = _failure_of_rig(item, error)
     if failure is not None:
         session.note(item.nodeid, failure)
     if report.when == "teardown":

@@ -55,6 +55,26 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="windows of ten seconds without a broker, by hurried clocks (default: 180; 8640 are a day)",
     )
     group.addoption(
+        "--rig-against",
+        default=None,
+        metavar="FILE",
+        help="the .ewa that test_latency_comparison holds against that of --rig-artifact, in turn with it",
+    )
+    group.addoption(
+        "--rig-rounds",
+        default=6,
+        type=int,
+        metavar="N",
+        help="rounds of each, at least 6 (default: 6)",
+    )
+    group.addoption(
+        "--rig-slower-at-most",
+        default=None,
+        type=float,
+        metavar="RATIO",
+        help="fail unless it is shown, with 95 % confidence, to take at most so many times as long (default: no limit)",
+    )
+    group.addoption(
         "--rig-cuts",
         default=4,
         type=int,

@@ -170,4 +170,8 @@ def _group(fault: Fault) -> str:
         return "run"
     if fault.kind in ("disk_full", "disk_read_only"):
         return "disk"
-    return "line" if fault.kind.startswith(("network", "broker", "cable", "packets")) else fault.kind
+    return (
+        "line"
+        if fault.kind.startswith(("network", "slow_reader", "broker", "cable", "packets"))
+        else fault.kind
+    )

@@ -103,6 +103,10 @@ class Player:
                 lambda delay: _each(partial(link.slow_down, delay) for link in links),
                 self._mend,
             ),
+            "slow_reader": (
+                lambda pace: _each(partial(link.read_slowly, pace) for link in links),
+                self._mend,
+            ),
             "broker_killed": (lambda _: self._broker.kill(), self._restart_broker),
             "cable_out": (lambda _: rig.interface.unplug(), lambda _: rig.interface.plug_in()),
             "packets_lost": (
@@ -139,6 +143,7 @@ class Player:
     def _mend(self, _: float) -> None:
         for link in self._rig.network.links():
             link.slow_down(0.0)
+            link.read_slowly(0.0)
             link.mend()
 
     def _restart_broker(self, _: float) -> None:

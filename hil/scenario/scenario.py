@@ -22,6 +22,7 @@ FaultKind = Literal[
     "network_cut",
     "network_silent",
     "network_slow",
+    "slow_reader",
     "broker_killed",
     "cable_out",
     "packets_lost",
@@ -41,6 +42,7 @@ NEEDS: Mapping[FaultKind, tuple[Feature, ...]] = MappingProxyType(
         "network_cut": ("network",),
         "network_silent": ("network",),
         "network_slow": ("network",),
+        "slow_reader": ("network",),
         "broker_killed": ("network",),
         "cable_out": ("interface",),
         "packets_lost": ("interface",),
@@ -67,6 +69,7 @@ class Fault:
         repeat: How often, one after another.
         every_seconds: From one beginning to the next, where it is repeated.
         delay_seconds: Of ``network_slow``: for how long every piece is held back; of ``packets_late``: every packet that the board sends.
+        bytes_per_second: Of ``slow_reader``: how much is taken from each of the board's connections.
         loss_share: Of ``packets_lost``: which share of the packets that the board sends.
         jump_seconds: Of ``clock_jump``: how far, on or (negative) back.
     """
@@ -78,6 +81,7 @@ class Fault:
     repeat: int = bounded(1, low=1, high=MAX_ENTRIES)
     every_seconds: float = bounded(0.0, low=0.0, high=LONGEST_SECONDS)
     delay_seconds: float = bounded(0.1, low=0.001, high=60.0)
+    bytes_per_second: float = bounded(2_000.0, low=1.0, high=1e9)
     loss_share: float = bounded(0.1, low=0.001, high=0.9)
     jump_seconds: float = bounded(3600.0, low=-1e9, high=1e9)
 

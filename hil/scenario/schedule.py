@@ -30,8 +30,8 @@ class Action:
         at_seconds: When, since the model is active.
         verb: What is done.
         kind: Of a fault and its undoing; empty elsewhere.
-        value: Degrees Celsius, watts, charge (1 is full), seconds of delay or jump, share of packets, number of processes; 0 where there
-            is none.
+        value: Degrees Celsius, watts, charge (1 is full), seconds of delay or jump, bytes a second, share of packets, number of processes;
+            0 where there is none.
         rail: Of a rail, its name; empty elsewhere.
         watts: Of a battery, what it takes or (negative) gives; 0 elsewhere.
     """
@@ -73,6 +73,7 @@ def _faults(scenario: Scenario, draw: random.Random) -> Iterator[Action]:
     for fault in scenario.faults:
         values = {
             "network_slow": fault.delay_seconds,
+            "slow_reader": fault.bytes_per_second,
             "packets_late": fault.delay_seconds,
             "packets_lost": fault.loss_share,
             "clock_jump": fault.jump_seconds,

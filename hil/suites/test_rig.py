@@ -75,7 +75,7 @@ def test_shell_gives_status_and_both_streams_and_takes_what_it_is_given(rig: Rig
 def test_shell_tells_what_cannot_be_started_and_what_takes_too_long(rig: Rig) -> None:
     with pytest.raises(RigError, match="no-such-command"):
         rig.shell.run(["no-such-command"])
-    with pytest.raises(RigError, match="not done after"):
+    with pytest.raises(RigError, match="sleep"):
         rig.shell.run(["sleep", "20"], timeout_seconds=0.5)
 
 
@@ -147,9 +147,9 @@ def test_files_are_replaced_whole_and_read_from_any_place(rig: Rig, folder: str)
     assert rig.files.read(path) == b""
     rig.files.remove(folder)
     assert rig.shell.run(["test", "-e", folder]).status == 1
-    with pytest.raises(RigError, match="cannot be written"):
+    with pytest.raises(RigError, match="/proc/none/file"):
         rig.files.write("/proc/none/file", b"")
-    with pytest.raises(RigError, match="cannot be read"):
+    with pytest.raises(RigError, match="/proc"):
         rig.files.read("/proc")
 
 

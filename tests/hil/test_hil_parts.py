@@ -108,6 +108,30 @@ def test_what_a_silent_link_held_back_comes_when_it_is_mended_and_a_cut_breaks_w
                 assert other.recv(1) == b""
 
 
+def test_a_link_that_reads_slowly_takes_no_more_than_its_pace_and_at_once_all_when_that_ends() -> None:
+    server, port = echo_server()
+
+    def echoed(line: socket.socket, data: bytes) -> float:
+        begin, received = time.monotonic(), b""
+        line.sendall(data)
+        while len(received) < len(data):
+            received += line.recv(1 << 16)
+        assert received == data
+        return time.monotonic() - begin
+
+    with (
+        closing(server),
+        closing(Link(port)) as link,
+        socket.create_connection(("127.0.0.1", link.port), 60) as line,
+    ):
+        echoed(line, b"it waits for more at full pace now")
+        link.read_slowly(2000.0)
+        assert echoed(line, os.urandom(1000)) >= 0.5
+        link.read_slowly(1.0)
+        threading.Timer(0.2, link.read_slowly, (0.0,)).start()
+        assert echoed(line, os.urandom(200_000)) < 60.0, "at its pace that would be two days"
+
+
 def test_a_link_to_nobody_ends_each_connection() -> None:
     with closing(Link(free_port())) as link, socket.create_connection(("127.0.0.1", link.port), 20) as line:
         assert line.recv(1) == b""

@@ -43,9 +43,19 @@ def test_without_a_rig_tests_that_need_one_are_skipped_and_others_run(outside: p
 
 def test_a_wrong_rig_is_named_with_what_was_meant_and_without_a_traceback(outside: pytest.Pytester) -> None:
     outside.makepyfile("def test_it(rig): pass")
-    done = outside.runpytest_subprocess("--rig", "locl")
-    assert done.ret == pytest.ExitCode.TESTS_FAILED
-    done.stdout.fnmatch_lines(["*rig 'locl': unknown. Did you mean 'local'?*"])
+    board = outside.path / "far.toml"
+    board.write_text(
+        '[board]\nkind = "ssh"\ntargets = ["cortex-a-tflite"]\n[resource]\nhost = "none.invalid"\n'
+    )
+    for rig, said in (
+        ("locl", "*rig 'locl': unknown. Did you mean 'local'?*"),
+        ("no.toml", "*no.toml: cannot be read: No such file or directory*"),
+        (str(board), "*none.invalid: connecting: *Try the same by hand: ssh.*"),
+    ):
+        done = outside.runpytest_subprocess("--rig", rig)
+        done.assert_outcomes(errors=1)
+        done.stdout.fnmatch_lines([said])
+        done.stdout.no_fnmatch_line("*raise *Error*")
 
 
 def test_markers_skip_with_the_reason_and_refuse_what_is_no_feature(outside: pytest.Pytester) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -157,6 +158,29 @@ def test_a_kind_of_ones_own_needs_no_more_than_a_shell_and_files(tmp_path: Path)
     )
     assert "network" in lacking(said)
     assert "passed" in said
+
+
+def test_the_kind_of_rig_in_the_document_is_as_the_templates_say(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "hil.md").read_text(encoding="utf-8").partition("## A new kind of rig")[2]
+    code, board = (re.findall(rf"```{what}\n(.*?)```", text, re.DOTALL)[0] for what in ("python", "toml"))
+    bench = tmp_path / "bench"
+    bench.mkdir()
+    (bench / "line_rig.py").write_text(code)
+    here = re.sub(
+        r"way = .*", f'way = ["sh", "-c"]\nfolder = "{tmp_path}/board"\npython = "{sys.executable}"', board
+    )
+    (bench / "desk.toml").write_text(here)
+    said = run_suites(
+        tmp_path,
+        "test_rig",
+        "test_rig_senses",
+        "test_smoke",
+        rig=str(bench / "desk.toml"),
+        options=("--rig-artifact=null",),
+        own=(bench,),
+    )
+    assert lacking(said) == {"battery", "disk", "interface", "meter", "rails", "thermal", "write_protection"}
+    assert not (tmp_path / "board").exists()
 
 
 @pytest.mark.parametrize(

@@ -296,13 +296,15 @@ def test_a_wrong_scenario_names_its_key(text: str, message: str) -> None:
 
 def test_the_board_and_the_scenario_in_the_document_are_valid() -> None:
     text = (Path(__file__).parents[2] / "docs" / "hil.md").read_text(encoding="utf-8")
-    board, of_laboratory, scenario = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    board, of_laboratory, of_own_kind, scenario = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
     parsed = parse_board(board.encode(), name="pi", origin="docs/hil.md")
     host = read_table(SshHost, parsed.resource, where="docs/hil.md: resource", error=BoardError)
     assert host.power_off[0] == "uhubctl"
     parsed = parse_board(of_laboratory.encode(), name="lab", origin="docs/hil.md")
     place = read_table(LabgridHost, parsed.resource, where="docs/hil.md: resource", error=BoardError)
     assert (place.filter, place.has_power) == (("board=pi5",), True)
+    parsed = parse_board(of_own_kind.encode(), name="desk", origin="docs/hil.md")
+    assert parsed.section.kind == "line_rig:open_rig"
     played = parse_scenario(scenario.encode(), origin="docs/hil.md")
     assert played.needs == ("battery", "meter", "network", "power", "rails", "thermal")
     assert all(f"`{kind}`" in text for kind in FAULT_KINDS)
