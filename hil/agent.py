@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from hil.telemetry import Telemetry
     from host_tools.review.history import DeviceHistory
 
-_START_SECONDS = 60.0
-_STOP_SECONDS = 30.0
+# Who has ended is noticed at once; so these only end what hangs, and a machine that does other things needs them long.
+_START_SECONDS = 180.0
+_STOP_SECONDS = 120.0
+_STATUS_SECONDS = 180.0
 
 
 class Agent:
@@ -195,7 +197,8 @@ class Agent:
                 "--config",
                 self.config,
                 "--json",
-            ]
+            ],
+            timeout_seconds=_STATUS_SECONDS,
         )
         try:
             answer: dict[str, Any] = json.loads(done.stdout)

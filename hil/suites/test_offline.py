@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import time
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -30,8 +31,12 @@ if TYPE_CHECKING:
 
 WINDOW_SECONDS = 0.1
 OFFLINE_SECONDS = 3.0
+ACK_SECONDS = 5.0
+"""Until an agent gives a silent broker up: on a busy machine an acknowledgement may take more than one, and would never be in time."""
+GIVEN_UP = {"cut": "no connection to the broker", "silent": "no acknowledgement within"}
+"""What it writes to its log then."""
 UNDERWAY_SECONDS = 1.0
-"""What the board had sent has reached the broker by then."""
+"""A look at whether anything is still on its way."""
 
 DAILY_SECONDS = 10.0
 """A window, as an agent has it by itself."""
@@ -57,8 +62,6 @@ STALLED_SECONDS = 120.0
 """An agent that makes no message in so many true seconds of a hurry has stopped making them."""
 ANSWER_SECONDS = 300.0
 """Until an agent has told its status: a process of its own on the board asks it."""
-QUIET_MOMENTS = 20
-"""How often a moment is looked for at which nothing is on its way; at the true pace nearly every one is."""
 MOST_DRAWN = 500
 """Windows on the page."""
 EVENTS_AS_WINDOWS = 3
@@ -74,14 +77,14 @@ def test_what_happened_while_the_network_was_away_arrives_whole(
 ) -> None:
     agent.start(
         telemetry={"interval_seconds": WINDOW_SECONDS},
-        mqtt={"max_messages_per_second": 100_000.0, "ack_timeout_seconds": 1.0},
+        mqtt={"max_messages_per_second": 100_000.0, "ack_timeout_seconds": ACK_SECONDS},
+        spool={"drain_timeout_seconds": 20.0},
     )
     for link in rig.network.links():
         link.cut() if how == "cut" else link.fall_silent()
-    agent.listen_for(UNDERWAY_SECONDS)
-    agent.telemetry.wait_until_heard()
-    before = len(agent.windows)
+    before = hear_the_last(agent)
     agent.listen_for(OFFLINE_SECONDS)
+    agent.wait_for(lambda: GIVEN_UP[how] in agent.log(), what="that the agent gives the broker up")
     assert len(agent.windows) == before, "nothing comes through"
     for link in rig.network.links():
         link.mend()
@@ -91,9 +94,8 @@ def test_what_happened_while_the_network_was_away_arrives_whole(
     )
     assert agent.stop() == 0
     agent.wait_for(lambda: agent.said.missing_count == 0, what="every message", seconds=60.0, ended=True)
-    in_order = sorted(agent.windows, key=lambda window: window.envelope.seq)
-    counted = sum(window.latency_count for window in in_order)
-    measure("windows_of_the_outage", len(in_order) - before, "1", low=least)
+    counted = sum(window.latency_count for window in agent.windows)
+    measure("windows_of_the_outage", len(agent.windows) - before, "1", low=least)
     measure("messages_missing", agent.said.missing_count, "1", high=0)
     measure("inferences_not_told", totals(agent)[0] - counted, "1", low=0, high=0)
     assert not agent.events("telemetry_lost")
@@ -154,7 +156,7 @@ def test_what_a_full_spool_lost_is_what_it_says(
     count: int = request.config.getoption("--rig-offline-windows")
     agent.configure(spool={"max_messages": max(FEW_MESSAGES, count)})
     start_hurried(agent, mqtt={"resend_seconds": 0.0})  # what outlives its acknowledgement takes room, too
-    cut_off(agent)
+    unsure = cut_off(agent)
     broker.kill()
     known = len(agent.events("reconnected"))
     spend(agent, count)
@@ -179,7 +181,8 @@ def test_what_a_full_spool_lost_is_what_it_says(
         if isinstance(number, int)
     )
     measure("messages_lost", lost, "1", low=1, note="by the counter of the last sample")
-    measure("missing_beyond_the_counter", said.missing_count - lost, "1", low=0, high=0)
+    measure("heard_whose_acknowledgement_was_cut_off", unsure, "1", note="at most")
+    measure("missing_beyond_the_counter", said.missing_count - lost, "1", low=-unsure, high=0)
     measure("told_beyond_the_counter", told - lost, "1", low=0, high=0)
     newest = [window for window in in_order(agent) if window.envelope.uptime_seconds <= back][
         -FEW_MESSAGES // 10 :
@@ -187,6 +190,16 @@ def test_what_a_full_spool_lost_is_what_it_says(
     gaps = [after.envelope.seq - one.envelope.seq for one, after in pairwise(newest)]
     measure("longest_gap_of_the_newest", max(gaps), "1", note="messages from one window to the next")
     assert max(gaps) < 2 * min(gaps), "the oldest go first: none is missing between two of the newest windows"
+
+
+def hear_the_last(agent: Agent) -> int:
+    """Listen until nothing is on its way any more, however long this machine takes over it; return how many windows were heard."""
+    heard = -1
+    while heard != len(agent.windows):
+        heard = len(agent.windows)
+        agent.listen_for(UNDERWAY_SECONDS)
+        agent.telemetry.wait_until_heard()
+    return heard
 
 
 def start_hurried(agent: Agent, **tables: dict[str, object]) -> None:
@@ -202,26 +215,20 @@ def hurry(rig: Rig, rate: float) -> None:
     rig.clock.hurry(max(2.0, rate / rig.board.section.slowness))
 
 
-def cut_off(agent: Agent) -> None:
-    """Cut the network at a moment when nothing is on its way: every message was heard, and the agent knows.
+def cut_off(agent: Agent) -> int:
+    """Cut the network, at the true pace; return of how many messages it is not sure that the agent knows that they were heard.
 
-    Of one that was passed on, and whose acknowledgement was cut off, it would tell that it is lost when its turn to make room comes.
-
-    Raises:
-        AgentError: There is no such moment.
+    One that was heard, and whose acknowledgement is cut off, waits in the spool as if nobody had it, and is rightly counted as lost when its
+    turn to make room comes. Of the ten seconds between two windows nearly all are without. To look for another moment would not help: each
+    attempt makes the agent's pause before it connects again longer, and what it tells of that is on its way at the next.
     """
-    links = agent.rig.network.links()
-    agent.rig.clock.hurry(1.0)  # so that windows are ten seconds apart
-    for _ in range(QUIET_MOMENTS):
-        for link in links:
-            link.cut()
-        if made(agent) == 0:
-            agent.telemetry.wait_until_heard()
-            return
-        for link in links:
-            link.mend()
-        agent.listen_for(UNDERWAY_SECONDS)
-    raise AgentError(f"in {QUIET_MOMENTS} moments there was none without a message on its way")
+    agent.rig.clock.hurry(1.0)
+    agent.listen_for(UNDERWAY_SECONDS)
+    for link in agent.rig.network.links():
+        link.cut()
+    unsure = made(agent)
+    agent.telemetry.wait_until_heard()
+    return unsure
 
 
 def spend(agent: Agent, count: int) -> None:
@@ -233,12 +240,15 @@ def spend(agent: Agent, count: int) -> None:
     sequence = [window.envelope.seq for window in in_order(agent)]
     each = min(after - one for one, after in pairwise(sequence))
     begin = now = made(agent)
-    stalled = 0.0
+    stalled = asking = 0.0
     while (left := count + EVENTS_AS_WINDOWS - (now - begin) / each) > 0.0:
-        pause = max(1.0, left * DAILY_SECONDS / AWAY_RATE * agent.rig.board.section.slowness)
+        ought = left * DAILY_SECONDS / AWAY_RATE * agent.rig.board.section.slowness
+        pause = max(1.0, ought, asking)  # to ask a busy board costs time that the windows need
         hurry(agent.rig, AWAY_RATE)
         agent.listen_for(pause)
+        asked = time.monotonic()
         before, now = now, made(agent)
+        asking = time.monotonic() - asked
         stalled = 0.0 if now > before else stalled + pause
         if stalled > STALLED_SECONDS:
             raise AgentError(f"{count} windows: {left:.0f} have not passed, and no more come")
