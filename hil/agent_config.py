@@ -10,6 +10,9 @@ if TYPE_CHECKING:
 
     from hil.rig import Rig
 
+DRAIN_SECONDS = 20.0
+"""A busy machine takes longer than the agent's own five to send what waits at an orderly end; what is left then would seem to be missing."""
+
 Tables = dict[str, dict[str, object]]
 
 
@@ -35,7 +38,11 @@ def default_tables(rig: Rig, *, device: str, folder: str, broker_port: int | Non
         "mqtt": mqtt,
         "telemetry": {"interval_seconds": max(0.5, 0.1 * slowness)},
         "sensors": {"sysfs_root": rig.sysfs_root},
-        "spool": {"path": f"{folder}/spool/spool.db", "commit_interval_seconds": max(0.1, 0.02 * slowness)},
+        "spool": {
+            "path": f"{folder}/spool/spool.db",
+            "commit_interval_seconds": max(0.1, 0.02 * slowness),
+            "drain_timeout_seconds": DRAIN_SECONDS,
+        },
     }
 
 
