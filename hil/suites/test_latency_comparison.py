@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from device_agent.contract.archive import ArtifactArchive
-    from device_agent.contract.telemetry import InferenceWindow
+    from device_agent.contract.telemetry.measurements import InferenceWindow
     from hil.agent import Agent
     from hil.latency import Latency
     from hil.plugin.fixtures import Measure
