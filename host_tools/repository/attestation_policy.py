@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from host_tools.repository.attestation_bundle import NamedKey, SignedAttestation
 
 SUITES: Final = (
+    "corrupt_block",
     "enrolment",
     "heat",
     "latency",
@@ -32,7 +33,7 @@ SUITES: Final = (
     "telemetry_loss",
     "update_faults",
 )
-"""The suites that ship (`hil/suites`)."""
+"""The suites that ship (`hil/suites`), but for `latency_comparison`, which needs a second artifact."""
 MAX_AGE_DAYS: Final = 30.0
 _DAY_SECONDS: Final = 86_400.0
 _AHEAD_SECONDS: Final = 300.0
