@@ -76,7 +76,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         default=[],
         dest="attestation_suites",
         metavar="NAME",
-        help="suite that must have passed, of every artifact (default: all that ship)",
+        help="suite that must have passed, of every artifact (default: all that ship but latency_comparison)",
     )
     create.add_argument(
         "--attestation-days",
