@@ -33,6 +33,7 @@ from device_agent.heat.policy import HeatPolicy, HeatRules, HeatStep
 from device_agent.inference import Meter
 from device_agent.model_runner import Running
 from device_agent.orders import Orders
+from device_agent.refused_frames import RefusedFrames
 from device_agent.split import Assignment, Side, Split
 from device_agent.telemetry import store
 from device_agent.telemetry.recorder import Recorder
@@ -71,6 +72,7 @@ class PlayedRunner:
         self.told: list[str] = []
         self.sides = (Running(variant=None, archive=None, engine=None, meter=Meter(sketch_every_frames=0)),)
         self.refused_frames = self.dropped_frames = 0
+        self.refusals = RefusedFrames()
         self.has_source = False
 
     def __getattr__(self, name: str) -> Callable[..., None]:
@@ -585,6 +587,7 @@ class _Config:
         self.engine = _Section(retry_min_seconds=1.0, retry_max_seconds=60.0)
         self.source = _Section(rate_hz=0.0)
         self.results = _Section(mqtt=False, jsonl=none["jsonl"])
+        self.split = _Section(path=none["split"])
         self.artifact = none["artifact"]
 
 
