@@ -13,6 +13,7 @@ from hil.artifact import open_artifact, sample_artifact
 from hil.board import board_names, load_board
 from hil.broker import Broker
 from hil.rig import KINDS, open_rig
+from hil.scenario.listing import listing
 from hil.scenario.parse import load_scenario
 from hil.scenario.run import run_scenario
 from hil.scenario.schedule import schedule
@@ -68,10 +69,7 @@ def run_show(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps([[one.at_seconds, one.verb, one.subject, one.value, one.watts] for one in actions]))
         return 0
-    print(f"{scenario.name}: {scenario.duration_seconds:g} s; needs {', '.join(scenario.needs)}")
-    for one in actions:
-        watts = f"  {one.watts:g} W" if one.watts else ""
-        print(f"{one.at_seconds:10.2f} s  {one.verb:12} {one.subject:16} {one.value:g}{watts}")
+    print("\n".join(listing(scenario, actions)))
     return 0
 
 

@@ -165,11 +165,9 @@ def _require_apart(scenario: Scenario, origin: str) -> None:
 
 
 def _group(fault: Fault) -> str:
-    """Return what a fault is of: two ways of ending the agent, of breaking the line to the broker, or the spool's disk, are of one thing."""
-    if fault.kind in ("power_cut", "agent_killed"):
-        return "run"
-    if fault.kind in ("disk_full", "disk_read_only"):
-        return "disk"
+    """Return what a fault is of: ways of breaking the line to the broker are of one thing; so are agent and spool's disk, which may go with it."""
+    if fault.kind in ("power_cut", "agent_killed", "disk_full", "disk_read_only"):
+        return "agent and disk"
     return (
         "line"
         if fault.kind.startswith(("network", "slow_reader", "broker", "cable", "packets"))

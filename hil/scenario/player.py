@@ -5,23 +5,29 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from hil.scenario.schedule import MOVES
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from hil.agent import Agent
     from hil.broker import Broker
     from hil.protocols import Program
-    from hil.scenario.scenario import Scenario
+    from hil.scenario.scenario import FaultKind, Scenario
     from hil.scenario.schedule import Action
 
 SMALL_DISK_MEBIBYTES = 4
+AMBIENT_CELSIUS = 40.0
+"""What a board has while a scenario says nothing of its temperature."""
 _LOAD = "while True: pass"
-_MANY = ("temperature", "battery")
-"""What is moved so often that nobody wants a line of each."""
+_HERE = frozenset(
+    {"power_cut", "network_cut", "network_silent", "network_slow", "slow_reader", "broker_killed"}
+)
+"""Faults that this machine makes, whether the board is on or off."""
 
 
 class Player:
-    """Does the actions."""
+    """Does the actions. What concerns a board that is off is done when it has its power back, before the agent is started on it."""
 
     def __init__(self, agent: Agent, broker: Broker, tell: Callable[[str], None]) -> None:
         self._agent = agent
@@ -29,7 +35,10 @@ class Player:
         self._broker = broker
         self._tell = tell
         self._loads: list[Program] = []
-        self._celsius = 40.0
+        self._load_count = 0
+        self._is_off = False
+        self._in_force: dict[tuple[str, str], Action] = {}
+        """What holds on the board by now, by sense or fault: the last word on each."""
 
     def use_small_disk(self) -> None:
         """Put the agent's spool on a disk that can be filled."""
@@ -60,43 +69,66 @@ class Player:
 
     def do(self, action: Action) -> None:
         """Do one thing."""
-        if action.verb not in _MANY:
+        if action.verb not in MOVES:
             self._tell(
                 f"{action.at_seconds:8.2f} s  {action.verb} {action.subject} {action.value or ''}".rstrip()
             )
+        if action.verb in ("load", "unload"):
+            self._load_count += int(action.value) if action.verb == "load" else -int(action.value)
+            self._load()
+        elif action.kind in _HERE:
+            self._make(action)
+        else:
+            self._bring_into_force(action)
+
+    def _bring_into_force(self, action: Action) -> None:
+        """Do what a board forgets, or cannot be told, while it is off; of one that is off it is only kept."""
+        thing = "fault" if action.kind else action.verb
+        self._in_force[thing, action.subject] = action
+        if self._is_off:
+            return
+        self._tell_board(action)
+        if action.verb == "undo":
+            del self._in_force[thing, action.subject]
+
+    def _tell_board(self, action: Action) -> None:
         if action.verb == "temperature":
-            self._celsius = action.value
-            self._rig.thermal.set_celsius(action.value)
+            if not self._is_in_force("sensor_gone"):  # it would be back
+                self._rig.thermal.set_celsius(action.value)
         elif action.verb == "power":
             self._rig.meter.set_watts(action.value)
         elif action.verb == "rail":
             self._rig.rails.set_watts(action.rail, action.value)
         elif action.verb == "battery":
             self._rig.battery.set_charge(action.value, watts=action.watts)
-        elif action.verb == "load":
-            self._load(int(action.value))
-        elif action.verb == "unload":
-            ended, self._loads = self._loads[: int(action.value)], self._loads[int(action.value) :]
-            for program in ended:
-                program.kill()
         else:
-            begin, undo = self._faults()[action.kind]
-            (begin if action.verb == "fault" else undo)(action.value)
+            self._make(action)
 
-    def _load(self, processes: int) -> None:
-        command = [*self._rig.agent_command[:1], "-c", _LOAD]
-        log = f"{self._agent.folder}/load.log"
-        self._loads += [self._rig.shell.spawn(command, log=log) for _ in range(processes)]
+    def _is_in_force(self, kind: FaultKind) -> bool:
+        fault = self._in_force.get(("fault", kind))
+        return fault is not None and fault.verb == "fault"
+
+    def _make(self, fault: Action) -> None:
+        """Begin a fault, or end it."""
+        begin, undo = self._faults()[fault.kind]
+        (begin if fault.verb == "fault" else undo)(fault.value)
+
+    def _load(self) -> None:
+        """Let as many processes compute as are to; none on a board that is off."""
+        if self._is_off:
+            return
+        while len(self._loads) > self._load_count:
+            self._loads.pop().kill()
+        command, log = [*self._rig.agent_command[:1], "-c", _LOAD], f"{self._agent.folder}/load.log"
+        while len(self._loads) < self._load_count:
+            self._loads.append(self._rig.shell.spawn(command, log=log))
 
     def _faults(self) -> Mapping[str, tuple[Callable[[float], None], Callable[[float], None]]]:
         """Return how each kind of fault begins, with the action's value, and how it is undone; asks the rig for nothing yet."""
         rig, links = self._rig, self._rig.network.links()
         return {
-            "power_cut": (
-                self._cut_power,
-                lambda _: self._agent.to("agent_up"),
-            ),  # no further: nobody may hear it
-            "agent_killed": (self._kill_agent, lambda _: self._agent.to("agent_up")),
+            "power_cut": (self._cut_power, self._restore_power),
+            "agent_killed": (self._kill_agent, self._start_agent),
             "network_cut": (lambda _: _each(link.cut for link in links), self._mend),
             "network_silent": (lambda _: _each(link.fall_silent for link in links), self._mend),
             "network_slow": (
@@ -125,7 +157,7 @@ class Player:
             "clock_jump": (lambda value: rig.clock.jump(seconds=value), lambda _: rig.clock.jump(0.0)),
             "sensor_gone": (
                 lambda _: rig.thermal.take_away(),
-                lambda _: rig.thermal.set_celsius(self._celsius),
+                lambda _: rig.thermal.set_celsius(self._celsius()),
             ),
             "throttled": (
                 lambda _: rig.thermal.set_throttled(is_throttled=True),
@@ -133,9 +165,25 @@ class Player:
             ),
         }
 
+    def _celsius(self) -> float:
+        told = self._in_force.get(("temperature", ""))
+        return AMBIENT_CELSIUS if told is None else told.value
+
     def _cut_power(self, _: float) -> None:
         self._agent.to("off")
+        self._is_off = True
         self._loads.clear()
+
+    def _restore_power(self, _: float) -> None:
+        self._agent.to("booted")
+        self._is_off = False
+        for action in list(self._in_force.values()):
+            self._bring_into_force(action)
+        self._load()
+        self._start_agent(0.0)
+
+    def _start_agent(self, _: float) -> None:
+        self._agent.to("agent_up")  # no further: nobody may hear it
 
     def _kill_agent(self, _: float) -> None:
         self._agent.kill()

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from hil.errors import AgentError, BootError, UnsupportedFeatureError
 from hil.scenario.player import Player
 from hil.scenario.scenario import NEEDS
-from hil.scenario.schedule import Action, schedule
+from hil.scenario.schedule import Action, schedule, with_next_moves
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Sequence
 
     from hil.agent import Agent
     from hil.broker import Broker
@@ -117,7 +117,7 @@ def run_scenario(
 
 def _play_to_the_end(
     scenario: Scenario,
-    actions: Iterable[Action],
+    actions: Sequence[Action],
     agent: Agent,
     player: Player,
     outcome: Outcome,
@@ -132,16 +132,18 @@ def _play_to_the_end(
 
 def _play(
     scenario: Scenario,
-    actions: Iterable[Action],
+    actions: Sequence[Action],
     agent: Agent,
     player: Player,
     outcome: Outcome,
     hurry: float,
 ) -> None:
     begin = time.monotonic()
-    for action in actions:
+    for action, next_move in with_next_moves(actions):
         _listen_until(agent, begin + action.at_seconds / hurry)
         at = (time.monotonic() - begin) * hurry
+        if at >= next_move:  # a board that takes its time is not made later by what is past
+            continue
         outcome.played.append((at, action))
         if action.verb == "temperature":
             outcome.temperatures.append((at, action.value))

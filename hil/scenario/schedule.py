@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from hil.scenario.scenario import BatteryPoint, FaultKind, Scenario, TemperaturePoint
 
@@ -20,6 +21,8 @@ CHARGE_STEP_SECONDS = 1.0
 Verb = Literal["temperature", "power", "rail", "battery", "fault", "undo", "load", "unload"]
 _ORDER: Sequence[Verb] = ("undo", "unload", "temperature", "power", "rail", "battery", "load", "fault")
 """At one moment what ends goes before what begins."""
+MOVES: Sequence[Verb] = ("temperature", "battery")
+"""What is moved from point to point in steps so small that nobody wants a line of each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +70,17 @@ def schedule(scenario: Scenario, seed: int | None = None) -> tuple[Action, ...]:
         Action(at_seconds=point.at_seconds, verb="power", value=point.watts) for point in scenario.powers
     ]
     return tuple(sorted(actions, key=lambda action: (action.at_seconds, _ORDER.index(action.verb))))
+
+
+def with_next_moves(actions: Sequence[Action]) -> Iterable[tuple[Action, float]]:
+    """Return each action with when it need not be done any more: when the next move of the same thing is due; infinite for all but moves."""
+    due: dict[Verb, float] = {}
+    found: list[tuple[Action, float]] = []
+    for action in reversed(actions):
+        found.append((action, due.get(action.verb, math.inf)))
+        if action.verb in MOVES:
+            due[action.verb] = action.at_seconds
+    return reversed(found)
 
 
 def _faults(scenario: Scenario, draw: random.Random) -> Iterator[Action]:

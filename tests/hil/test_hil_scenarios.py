@@ -286,6 +286,11 @@ def test_any_document_is_a_scenario_that_can_be_played_or_refused_by_name(docume
         (HEAD + "[expct]", "Did you mean 'expect'"),
         (HEAD + "[expect]\nevents = [1]", "expected a list of texts"),
         ("agent = 3\n" + HEAD, "expected tables"),
+        (
+            HEAD
+            + '[[fault]]\nkind = "power_cut"\nat_seconds = 2\nfor_seconds = 1\n[[fault]]\nkind = "disk_full"\nat_seconds = 2.5',
+            r"fault\[1\]: begins at 2.5 s, when fault\[0\] may last until 3 s",
+        ),
         ("load = [" + "{at_seconds = 1}," * 1001 + "]\n" + HEAD, "at most 1000 entries"),
     ],
 )
