@@ -165,7 +165,7 @@ def _require_apart(scenario: Scenario, origin: str) -> None:
 
 
 def _group(fault: Fault) -> str:
-    """Return what a fault is of: ways of breaking the line to the broker are of one thing; so are agent and spool's disk, which may go with it."""
+    """Return what a fault is of: ways of breaking the line to the broker are of one thing; so are agent and spool's disk, which may go too."""
     if fault.kind in ("power_cut", "agent_killed", "disk_full", "disk_read_only"):
         return "agent and disk"
     return (
