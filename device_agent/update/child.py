@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from device_agent.update.jobs import Answer, Job, Network
     from device_agent.update.transfer import HttpSource
 
-_NICENESS: Final = 19
+YIELDING_NICENESS: Final = 19
+INSISTING_NICENESS: Final = 5
+"""A quarter of a processor that is busy otherwise, by the scheduler's weights (335 beside 1024); 19 is a seventieth."""
 _PR_SET_PDEATHSIG: Final = 1
 """Source: prctl(2)."""
 _RATE_WINDOW_SECONDS: Final = 30.0
@@ -40,12 +42,19 @@ _WITH_CRYPTOGRAPHY: Final = "--with-cryptography"
 _UNSIGNED: Final = "metadata_unsigned"
 
 
-def command(*, with_cryptography: bool = False) -> tuple[str, ...]:
+_INSISTING: Final = "--insisting"
+"""It takes a share of a processor that never rests."""
+
+
+def command(*, with_cryptography: bool = False, is_insisting: bool = False) -> tuple[str, ...]:
     """Return the command of a child process; the parent's number is to follow.
 
     Without ``site``, whose ``.pth`` files may import much: where packages are, `environment` says.
     """
-    flags = (_WITH_CRYPTOGRAPHY,) if with_cryptography else ()
+    flags = (
+        *((_WITH_CRYPTOGRAPHY,) if with_cryptography else ()),
+        *((_INSISTING,) if is_insisting else ()),
+    )
     return (sys.executable, "-S", "-X", "no_debug_ranges", "-m", _MODULE, *flags)
 
 
@@ -60,7 +69,8 @@ def main() -> int:
     with _own_answers() as answers:
         parent = int(sys.argv[-1])
         _die_with_parent(parent)
-        os.nice(_NICENESS)
+        if _WITH_CRYPTOGRAPHY not in sys.argv:  # what began anew has its niceness
+            os.nice(INSISTING_NICENESS if _INSISTING in sys.argv else YIELDING_NICENESS)
         line = sys.stdin.buffer.readline()
         job = decode_job(line)
         is_light = isinstance(job, CheckJob) and _import_little(job)
@@ -88,7 +98,8 @@ def _begin_anew(line: bytes, answers: BinaryIO, parent: int) -> None:
     os.close(write)
     os.dup2(read, 0)
     os.dup2(answers.fileno(), 1)
-    os.execve(sys.executable, (*command(with_cryptography=True), str(parent)), environment())  # noqa: S606
+    anew = command(with_cryptography=True, is_insisting=_INSISTING in sys.argv)
+    os.execve(sys.executable, (*anew, str(parent)), environment())  # noqa: S606
 
 
 def do(job: Job, *, frames: BinaryIO, answers: BinaryIO) -> Answer:

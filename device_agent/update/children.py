@@ -1,4 +1,8 @@
-"""`Children`: runs one step at a time in a child process, with a deadline, and reports how it ended."""
+"""`Children`: runs one step at a time in a child process, with a deadline, and reports how it ended.
+
+A child takes what the model leaves of the processors. Where that is next to nothing the step begins anew with a share of its own, and so do all
+after it: a device whose model never rests would not be updated otherwise.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,7 @@ from device_agent.update.child import command, environment
 from device_agent.update.jobs import CheckJob, FetchJob, TrialJob, decode_answer, encode
 from device_agent.update.occurrences import CheckFailed, FetchFailed, TrialFailed, TrialUnbegun
 from device_agent.update.shadow import write_frame
+from device_agent.update.starvation import is_starved
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +29,8 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger("edgewright.update")
 _JOIN_SECONDS: Final = 2.0
+_LOOK_SECONDS: Final = 2.0
+"""How often it is looked whether a child gets a processor at all."""
 
 
 class Children:
@@ -36,10 +43,11 @@ class Children:
     def __init__(self, report: Callable[[Answer], None]) -> None:
         self._report = report
         self._step: _Step | None = None
+        self._priority = _Priority()
 
     def start(self, job: Job, *, timeout_seconds: float) -> None:
         """Do a job."""
-        self._step = _Step(job, self._report, timeout_seconds=timeout_seconds)
+        self._step = _Step(job, self._report, self._priority, timeout_seconds=timeout_seconds)
 
     def start_shadow(
         self, job: TrialJob, tap: Tap, *, frames: int, timeout_seconds: float, duty_ratio: float
@@ -48,6 +56,7 @@ class Children:
         self._step = _Step(
             job,
             self._report,
+            self._priority,
             timeout_seconds=timeout_seconds,
             feed=_Feed(tap, frames, duty_ratio=duty_ratio, until_seconds=monotonic() + timeout_seconds),
         )
@@ -57,6 +66,13 @@ class Children:
         if self._step is not None:
             self._step.cancel()
             self._step = None
+
+
+class _Priority:
+    """Whether children take a share of a processor that never rests; once one had to, all do."""
+
+    def __init__(self) -> None:
+        self.is_insisting = False
 
 
 class _Feed:
@@ -89,13 +105,20 @@ class _EarlyAnswerError(Exception):
 
 
 class _Step:
-    """One child process and the thread that waits for it."""
+    """One step, its child process, and the thread that waits for it."""
 
     def __init__(
-        self, job: Job, report: Callable[[Answer], None], *, timeout_seconds: float, feed: _Feed | None = None
+        self,
+        job: Job,
+        report: Callable[[Answer], None],
+        priority: _Priority,
+        *,
+        timeout_seconds: float,
+        feed: _Feed | None = None,
     ) -> None:
         self._job = job
         self._report = report
+        self._priority = priority
         self._timeout_seconds = timeout_seconds
         self._feed = feed
         self._cancelled = threading.Event()
@@ -118,8 +141,19 @@ class _Step:
             self._report(answer)
 
     def _outcome(self) -> Answer:
+        answer = self._attempt()
+        while answer is None:  # once at most: the next one insists
+            _LOG.info(
+                "the model leaves updates next to nothing of the processor: they take a share of it from now on"
+            )
+            answer = self._attempt()
+        return answer
+
+    def _attempt(self) -> Answer | None:
+        """Return the answer; None when the child got no processor, and the step is to begin anew with a share."""
+        starved = threading.Event()
         with subprocess.Popen(
-            (*command(), str(os.getpid())),
+            (*command(is_insisting=self._priority.is_insisting), str(os.getpid())),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment(),
@@ -128,17 +162,42 @@ class _Step:
             self._process = process
             if self._cancelled.is_set():
                 process.kill()
-            # A shadow run waits for frames as long as it may; what it does then has its own time.
-            slack = self._timeout_seconds if self._feed is None else 2 * self._timeout_seconds
-            deadline = threading.Timer(slack, self._time_out)
-            deadline.daemon = True
-            deadline.start()
+            ended = threading.Event()
+            watch = threading.Thread(
+                target=self._watch, args=(process, ended, starved), name="update-watch", daemon=True
+            )
+            watch.start()
             try:
                 line = self._talk(process)
             finally:
-                deadline.cancel()
+                ended.set()
                 status = process.wait()
-        return decode_answer(line) or self._death(status)
+        answer = decode_answer(line)
+        if answer is None and starved.is_set() and not self._cancelled.is_set():
+            return None
+        return answer or self._death(status)
+
+    def _watch(
+        self, process: subprocess.Popen[bytes], ended: threading.Event, starved: threading.Event
+    ) -> None:
+        """End the child when its time is over, or when it gets no processor to use it."""
+        # A shadow run waits for frames as long as it may; what it does then has its own time.
+        slack = self._timeout_seconds if self._feed is None else 2 * self._timeout_seconds
+        deadline = monotonic() + slack
+        while not ended.wait(min(_LOOK_SECONDS, max(0.0, deadline - monotonic()))):
+            if monotonic() >= deadline:
+                self._timed_out = True
+                process.kill()
+                return
+            if self._may_begin_anew() and is_starved(process.pid):
+                self._priority.is_insisting = True
+                starved.set()
+                process.kill()
+                return
+
+    def _may_begin_anew(self) -> bool:
+        """A shadow run has had frames that do not come again; the trial before it began anew where that was needed."""
+        return self._feed is None and not self._priority.is_insisting
 
     def _talk(self, process: subprocess.Popen[bytes]) -> bytes:
         if process.stdin is None or process.stdout is None:
@@ -154,10 +213,6 @@ class _Step:
         except (BrokenPipeError, ValueError):
             _LOG.debug("the child process went before it was told everything")
         return process.stdout.readline()
-
-    def _time_out(self) -> None:
-        self._timed_out = True
-        self._kill()
 
     def _kill(self) -> None:
         if self._process is not None:

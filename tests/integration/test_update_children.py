@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import socket
 import subprocess
 import sys
+import time
+from dataclasses import replace
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 from securesystemslib.signer import CryptoSigner
 
+from device_agent.update import starvation
 from device_agent.update.children import Children
 from device_agent.update.jobs import CheckJob, FetchJob, Network, TrialJob
 from device_agent.update.occurrences import CheckFailed, FetchFailed, Offered, TrialUnbegun
@@ -190,6 +197,44 @@ def test_where_no_process_can_be_begun_that_is_no_fault_of_the_model(
     assert isinstance(answer, CheckFailed | FetchFailed | TrialUnbegun)
     assert "the child process cannot be started: " in answer.message
     assert isinstance(answer, TrialUnbegun) or answer.code == "child"
+
+
+def test_a_step_that_gets_no_processor_begins_anew_with_a_share_and_so_do_those_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(starvation, "LEAST_SECONDS", 0.0)  # so that every child counts as one that waits
+    monkeypatch.setattr(starvation, "LEAST_SHARE", 2.0)
+    answers: SimpleQueue[Answer] = SimpleQueue()
+    children = Children(answers.put)
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # a check of it takes as long as its patience
+        fleet = Fleet(tmp_path)
+        job = fleet.check_job()
+        fleet.server.close()
+        network = replace(job.network, url=f"http://127.0.0.1:{silent.getsockname()[1]}", stall_seconds=6.0)
+        own = os.getpriority(os.PRIO_PROCESS, 0)
+        children.start(replace(job, network=network), timeout_seconds=60.0)
+        first, second = next_child(), next_child()
+        answer = answers.get(timeout=60.0)
+        assert (first, second) == (min(19, own + 19), min(19, own + 5))
+        assert isinstance(answer, CheckFailed), answer
+        assert answer.code not in ("timeout", "died"), answer
+        children.start(replace(job, network=network), timeout_seconds=60.0)
+        assert next_child() == min(19, own + 5)
+        children.cancel()
+
+
+def next_child(*, seen: set[int] = set()) -> int:  # noqa: B006  children of this process, over its life
+    """Wait for an update's child that was not there before, until it has its niceness; return that."""
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    deadline = time.monotonic() + 30.0
+    while time.monotonic() < deadline:
+        for child in psutil.Process().children():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if child.pid not in seen and child.nice() != own:
+                    seen.add(child.pid)
+                    return int(child.nice())
+        time.sleep(0.01)
+    raise AssertionError("no child was started")
 
 
 def asked(fleet: Fleet) -> Answer:
