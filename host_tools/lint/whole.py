@@ -9,7 +9,7 @@ from host_tools.lint.finding import Breach
 from host_tools.lint.operators import FLOAT, INTEGER, computed_in
 from host_tools.plan.codebooks import clustered
 from host_tools.plan.disjoint_sets import DisjointSets
-from host_tools.plan.placement import MOVERS
+from host_tools.plan.islands import MOVERS
 from host_tools.plan.support import integer_precision
 from targets.profile import CLUSTERED, Interface
 

@@ -1,8 +1,8 @@
 """Placement: in which precision every node runs, which node absorbs which, and why.
 
 The steps, in order: capability rules and the recipe say which nodes cannot be integer; fusions are taken behind integer producers; an
-activation behind a float producer stays with it; operators that only move data run in float between float neighbours; a node that can
-run nowhere, or a broken limit of the target's fall-back, is refused with every offender named.
+activation behind a float producer stays with it; operators that only move data, and light arithmetic, run in float between float
+neighbours; a node that can run nowhere, or a broken limit of the target's fall-back, is refused with every offender named.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from host_tools.errors import CapabilityError
-from host_tools.model.topology import data_inputs, float_outputs
+from host_tools.model.topology import float_outputs
 from host_tools.plan.disjoint_sets import DisjointSets
 from host_tools.plan.fusion import chains_of
+from host_tools.plan.islands import float_islands
 from host_tools.plan.support import Finding, finding, finding_of, integer_precision
 
 if TYPE_CHECKING:
@@ -25,14 +26,6 @@ if TYPE_CHECKING:
     from host_tools.plan.revisions import Revisions
     from host_tools.recipe import Recipe
     from targets.profile import CapabilityProfile, Precision
-
-MOVERS = frozenset(
-    {
-        "Concat", "Split", "Slice", "Pad", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Identity", "MaxPool",
-        "Relu", "Clip",
-    }
-)  # fmt: skip
-"""Operators that move or bound data and compute nothing: in integers they gain nothing that quantizing around them would pay."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,8 +79,13 @@ def place(network: Network, profile: CapabilityProfile, recipe: Recipe, revision
     fused_into = {tail: head for head, tails in chains.items() if head not in findings for tail in tails}
     findings = {name: found for name, found in findings.items() if name not in fused_into}
     followers = _followers(network, profile, chains, findings)
-    integer_doors = _integer_doors(network, profile, revisions)
-    islands = _float_islands(network, profile, set(findings) | set(followers), fused_into, integer_doors)
+    islands = float_islands(
+        network,
+        floats=set(findings) | set(followers),
+        fused_into=fused_into,
+        integer_doors=_integer_doors(network, profile, revisions),
+        falls_back=lambda op_type: float_precision(op_type, profile) is not None,
+    )
     _refuse_homeless(network, profile, findings)
     reasons = {name: f"float: {found.text}" for name, found in findings.items()} | followers | islands
     wide = _wide(network, profile, recipe, fused_into, set(reasons))
@@ -224,58 +222,6 @@ def _integer_doors(network: Network, profile: CapabilityProfile, revisions: Revi
     inputs = network.inputs if profile.interface.input_type != "float32" else ()
     outputs = network.outputs if profile.interface.output_type != "float32" else ()
     return frozenset(inputs) | (frozenset(outputs) - revisions.outputs_in_float)
-
-
-def _float_islands(
-    network: Network,
-    profile: CapabilityProfile,
-    floats: set[str],
-    fused_into: Mapping[str, str],
-    integer_doors: frozenset[str],
-) -> dict[str, str]:
-    """Return data-moving operators that touch float operators and no integer arithmetic: quantizing them gains nothing."""
-    movers = [
-        name
-        for name, node in network.nodes.items()
-        if node.op_type in MOVERS and name not in floats and name not in fused_into
-    ]
-    islands = DisjointSets(movers)
-    near_float, near_integer = set(), set()
-    for name in movers:
-        for neighbour in _neighbours(network, integer_doors, name):
-            if neighbour in floats:
-                near_float.add(name)
-            elif (
-                neighbour in network.nodes
-                and network.nodes[neighbour].op_type in MOVERS
-                and neighbour not in fused_into
-            ):
-                islands.join(name, neighbour)
-            else:
-                near_integer.add(name)
-    return {
-        name: f"float: {network.nodes[name].op_type} {name!r} moves data between float operators, quantizing it would gain nothing"
-        for members in islands.sets()
-        if near_float.intersection(members) and not near_integer.intersection(members)
-        for name in members
-        if all(float_precision(network.nodes[member].op_type, profile) for member in members)
-    }
-
-
-def _neighbours(network: Network, integer_doors: frozenset[str], name: str) -> list[str]:
-    """Return the nodes at the other ends of a node's float edges; an integer interface counts as one, named ''."""
-    node = network.nodes[name]
-    found = []
-    for _, value in data_inputs(node):
-        if value in network.writers:
-            found.append(network.writers[value])
-        elif value in integer_doors:
-            found.append("")
-    for value in float_outputs(node):
-        found.extend(node_input.node for node_input in network.readers[value])
-        if value in integer_doors:
-            found.append("")
-    return found
 
 
 def _integer_reason(

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from host_tools.model.topology import data_inputs, float_outputs
-from host_tools.plan.placement import MOVERS, float_precision
+from host_tools.plan.islands import MOVERS
+from host_tools.plan.placement import float_precision
 from host_tools.plan.revisions import Revisions
 from host_tools.plan.support import finding
 

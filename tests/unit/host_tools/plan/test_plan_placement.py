@@ -150,6 +150,62 @@ def test_operators_that_move_data_between_float_operators_stay_float():
     assert not any("'turn'" in warning for warning in plan.warnings)
 
 
+SPECTRUM = """g (float[1,4] x) => (float[1,4] y) {
+    [real] a = Erf(x)
+    [imaginary] b = Exp(x)
+    [sum] c = Add(a, b)
+    [turned] d = Reshape(c, shape)
+    [scaled] e = Mul(d, half)
+    [back] f = Reshape(e, shape)
+    [root] y = Sqrt(f)
+}"""
+
+
+def test_light_arithmetic_between_float_operators_stays_float():
+    constants = {"shape": np.array([1, 4], np.int64), "half": np.array([0.5], np.float32)}
+    plan = planned(float_model(SPECTRUM, constants), "x86_64-openvino")
+    assert {node.precision for node in plan.nodes.values()} == {"float32"}
+    assert "computes little between float operators" in plan.nodes["sum"].reason
+    assert "moves data between float operators" in plan.nodes["turned"].reason
+    assert not any("'sum'" in warning for warning in plan.warnings), "it is no fall-back"
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("g (float[1,4] x) => (float[1,4] y) { [sum] a = Add(x, x) [root] y = Sqrt(a) }", "an input"),
+        ("g (float[1,4] x) => (float[1,4] y) { [root] a = Sqrt(x) [sum] y = Add(a, a) }", "an output"),
+        (
+            "g (float[1,4] x) => (float[1,4] y) { [turn] t = Reshape(x, shape) [sum] a = Add(t, t) [root] y = Sqrt(a) }",
+            "an input, through what moves it",
+        ),
+        (
+            """g (float[1,4] x) => (float[1,4] y, float[1,4,1,1] z) {
+                [root] a = Sqrt(x) [sum] b = Add(a, a) [again] y = Sqrt(b)
+                [turn] c = Reshape(b, four) [conv] z = Conv(c, w, bias)
+            }""",
+            "a convolution, through what moves its result",
+        ),
+        (
+            "g (float[1,4] x) => (float[1,4] y) { [root] a = Sqrt(x) [sum] b = Add(a, a) [relu] c = Relu(b) [again] y = Sqrt(c) }",
+            "an activation that it absorbs",
+        ),
+    ],
+)
+def test_light_arithmetic_beside_anything_else_is_integer(text: str, why: str):
+    constants = {
+        "shape": np.array([1, 4], np.int64),
+        "four": np.array([1, 4, 1, 1], np.int64),
+        "w": ramp(4, 4, 1, 1),
+        "bias": ramp(4),
+    }
+    plan = planned(
+        float_model(text, {name: one for name, one in constants.items() if name in text}),
+        "x86_64-onnxruntime",
+    )
+    assert plan.nodes["sum"].precision == "int8", why
+
+
 def test_operators_that_move_data_towards_integer_arithmetic_are_integer():
     model = float_model(
         """g (float[1,4,2,2] x) => (float[1,4,2,2] y) {
