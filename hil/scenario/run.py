@@ -139,11 +139,15 @@ def _play(
     hurry: float,
 ) -> None:
     begin = time.monotonic()
+    late: dict[str, float] = {}
     for action, next_move in with_next_moves(actions):
-        _listen_until(agent, begin + action.at_seconds / hurry)
+        due = action.at_seconds + (late.get(action.kind, 0.0) if action.verb == "undo" else 0.0)
+        _listen_until(agent, begin + due / hurry)
         at = (time.monotonic() - begin) * hurry
         if at >= next_move:  # a board that takes its time is not made later by what is past
             continue
+        if action.verb == "fault":  # one that begins late lasts as long all the same
+            late[action.kind] = at - action.at_seconds
         outcome.played.append((at, action))
         if action.verb == "temperature":
             outcome.temperatures.append((at, action.value))

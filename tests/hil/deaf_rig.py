@@ -1,9 +1,10 @@
-"""A rig whose board hears nothing while it is off: this machine, with sensors that refuse then, and that keep what they were told."""
+"""A rig whose board hears nothing while it is off, and takes its time: this machine, with sensors that refuse then, and that keep what they were told."""
 
 from __future__ import annotations
 
 import json
 import os
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,10 +19,13 @@ if TYPE_CHECKING:
     from hil.rig import Rig
     from hil.senses import Thermal
 
+TAKES_SECONDS = 0.6
+"""Longer than a step of a curve."""
+
 
 def tell(what: str, value: float | None = None) -> None:
     with Path(os.environ["EDGEWRIGHT_TEST_TOLD"]).open("a", encoding="utf-8") as file:
-        file.write(json.dumps({"what": what, "value": value}) + "\n")
+        file.write(json.dumps({"what": what, "value": value, "at": time.monotonic()}) + "\n")
 
 
 class ToldPower(ProcessPower):
@@ -54,6 +58,7 @@ class DeafThermal:
     def set_celsius(self, celsius: float) -> None:
         """See `Thermal.set_celsius`."""
         self._require_on("celsius", celsius)
+        time.sleep(TAKES_SECONDS)
         self._thermal.set_celsius(celsius)
 
     def take_away(self) -> None:

@@ -11,6 +11,7 @@ import pytest
 from hil.scenario.parse import load_scenario
 from hil.scenario.schedule import schedule
 from host_tools.cli.main import main
+from tests.hil.deaf_rig import TAKES_SECONDS
 from tests.integration.support import null_artifact
 
 if TYPE_CHECKING:
@@ -237,6 +238,8 @@ def test_a_board_that_is_off_is_told_when_it_is_back_and_a_sensor_that_is_gone_s
     first_back = min(at for at in back if at > gone)
     assert told[first_back]["value"] >= 36.0, "it is back after the second, with what it is by then"
     assert done[off : on + 1] == ["off", "on"], "nothing is said to a board that is off"
+    assert told[on]["at"] - told[off]["at"] >= 1.99, "off for two seconds, though it went off late"
+    assert done.count("celsius") <= 12.0 / TAKES_SECONDS, "of a curve only what is due"
     after = done[on + 1 :]
     assert after.index("gone") < after.index("celsius"), "the sensor went while the board was off"
     assert "throttled" in after[: after.index("celsius")], "what was undone while it was off is undone"
