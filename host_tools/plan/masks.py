@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from host_tools.model.topology import Network
     from host_tools.observe.statistics import TensorStatistics
 
-_FAR: Final = 256.0
+_FAR: Final = 32.0
 """How far below the scores, in units of their own range, something is a mask."""
 
 _NOTHING: Final = 16.0

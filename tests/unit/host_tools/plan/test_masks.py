@@ -26,6 +26,12 @@ def test_what_a_mask_takes_out_needs_no_codes(target: str) -> None:
     assert -22.5 < low < -21.5
 
 
+def test_scores_of_a_wide_range_are_scores_all_the_same() -> None:
+    """The first layer of all-MiniLM-L6-v2: 10,000 is not far from such scores, and far enough."""
+    low = low_end(ATTENTION, scores=(-30.0, 60.0), mask=MASK, masked=(-10030.0, 60.0))
+    assert -47.0 < low < -45.0
+
+
 def test_the_mask_may_be_the_first_operand() -> None:
     turned = ATTENTION.replace("Add(scores, mask)", "Add(mask, scores)")
     assert low_end(turned, scores=SCORES, mask=MASK, masked=(-10006.0, 9.0)) > -22.5
