@@ -33,29 +33,32 @@ def float_islands(
     floats: AbstractSet[str],
     fused_into: Mapping[str, str],
     integer_doors: frozenset[str],
+    widened: AbstractSet[str],
     falls_back: Callable[[str], bool],
 ) -> dict[str, str]:
     """Return operators that move data, or compute little, and touch float operators and no other arithmetic: quantizing them gains nothing.
 
     Light arithmetic is among them only where float operators are on all sides. At the model's own inputs and outputs it is what the user
-    asked to have in integers.
+    asked to have in integers, and so is what the recipe names for 16 bits.
 
     Args:
         network: The graph.
         floats: Nodes that run in float already.
         fused_into: By the name of an absorbed node: its producer.
         integer_doors: Inputs and outputs that cross the interface as integers.
+        widened: Nodes that the recipe wants with 16-bit activations.
         falls_back: Tells whether an operator has a float kernel on the target.
 
     Returns:
         Why, by node name.
     """
+    kept = {*fused_into.values(), *widened}
     candidates = {
         name: node.op_type
         for name, node in network.nodes.items()
         if name not in floats
         and name not in fused_into
-        and (node.op_type in MOVERS or (node.op_type in LIGHT and name not in fused_into.values()))
+        and (node.op_type in MOVERS or (node.op_type in LIGHT and name not in kept))
     }
     islands = DisjointSets(candidates)
     near_float: set[str] = set()

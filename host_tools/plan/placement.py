@@ -84,6 +84,7 @@ def place(network: Network, profile: CapabilityProfile, recipe: Recipe, revision
         floats=set(findings) | set(followers),
         fused_into=fused_into,
         integer_doors=_integer_doors(network, profile, revisions),
+        widened=_widened(network, recipe),
         falls_back=lambda op_type: float_precision(op_type, profile) is not None,
     )
     _refuse_homeless(network, profile, findings)
@@ -134,6 +135,14 @@ def _is_kept(network: Network, name: str, recipe: Recipe) -> bool:
     return name in recipe.keep_float.nodes or network.nodes[name].op_type in recipe.keep_float.ops
 
 
+def _widened(network: Network, recipe: Recipe) -> frozenset[str]:
+    """Return the nodes that the recipe names for 16-bit activations."""
+    widen = recipe.widen
+    return frozenset(
+        name for name, node in network.nodes.items() if name in widen.nodes or node.op_type in widen.ops
+    )
+
+
 def _wide(
     network: Network,
     profile: CapabilityProfile,
@@ -146,11 +155,8 @@ def _wide(
     Raises:
         CapabilityError: The target has no such kernel for some of them; all are named.
     """
-    asked = dict.fromkeys(
-        fused_into.get(name, name)
-        for name, node in network.nodes.items()
-        if name in recipe.widen.nodes or node.op_type in recipe.widen.ops
-    )
+    widened = _widened(network, recipe)
+    asked = dict.fromkeys(fused_into.get(name, name) for name in network.nodes if name in widened)
     wide = [name for name in asked if name not in floats] if integer_precision(profile) == "int8" else []
     lasts = {head: tail for tail, head in fused_into.items()}  # the last of each chain stays
     obstacles = [

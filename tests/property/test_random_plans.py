@@ -9,10 +9,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from host_tools.errors import CapabilityError
-from host_tools.model.topology import network_of
+from host_tools.model.topology import data_inputs, float_outputs, network_of
 from host_tools.plan.check import check
 from host_tools.plan.explain import explain
-from host_tools.plan.placement import wide_finding
+from host_tools.plan.islands import LIGHT
+from host_tools.plan.placement import float_precision, wide_finding
 from host_tools.plan.plan_file import decode, encode
 from host_tools.plan.planner import plan
 from host_tools.recipe import KeepFloat, Recipe, Widen
@@ -206,6 +207,45 @@ def test_a_plan_keeps_its_promises_or_the_target_is_named(model, target, data):
     assert encode(decode(encode(made), where="plan.json")) == encode(made)
     assert decode(encode(made), where="plan.json") == made
     assert explain(made).count("\n") > len(made.tensors) + len(made.nodes)
+
+
+def neighbours(network, node):
+    """Return the nodes at a node's float edges; None for each edge that is a door of the model."""
+    found = [
+        network.writers.get(value)
+        for _, value in data_inputs(node)
+        if value in {*network.writers, *network.inputs}
+    ]
+    for value in float_outputs(node):
+        found += [reader.node for reader in network.readers[value]]
+        found += [None] if value in network.outputs else []
+    return found
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(models(), st.sampled_from(catalog.ids()), st.data())
+def test_light_arithmetic_is_in_float_between_floats_and_never_by_itself(model, target_id, data):
+    target = catalog.load(target_id)
+    heavy = sorted({str(node.op_type) for node in model.graph.graph} - LIGHT)
+    kept = data.draw(st.sets(st.sampled_from(heavy)) if heavy else st.just(set()))
+    try:
+        made = plan(model, statistics(model), target, Recipe(keep_float=KeepFloat(ops=frozenset(kept))))
+    except CapabilityError:
+        return  # the test above has what a refusal must say
+    network = network_of(model.graph)
+    floats = {name for name, node in made.nodes.items() if node.precision in ("float16", "float32")}
+    heads = {node.fused_into for node in made.nodes.values()}
+    for name, node in network.nodes.items():
+        if node.op_type in LIGHT and name not in floats | heads and made.nodes[name].fused_into is None:
+            surrounded = floats.issuperset(neighbours(network, node))
+            assert not surrounded or float_precision(node.op_type, target) is None, name
+    light = {name for name in floats if "computes little" in made.nodes[name].reason}
+    moved = {name for name in floats if "moves data between" in made.nodes[name].reason}
+    assert not light or floats - light - moved, (
+        "something else must be what draws light arithmetic into float"
+    )
+    for name in light:
+        assert floats.issuperset(neighbours(network, network.nodes[name])), name
 
 
 @settings(max_examples=40, deadline=None)

@@ -16,6 +16,7 @@ from tests.unit.host_tools.plan.plan_models import (
     branches,
     classifier,
     conv_clip,
+    float_model,
     planned,
     profile,
     residual,
@@ -93,6 +94,19 @@ def test_a_clip_that_saturation_did_in_8_bits_runs_by_itself_in_16():
 def test_float_goes_before_16_bits():
     recipe = widen("first", keep_float=KeepFloat(nodes=frozenset({"first"})))
     assert planned(residual(), TFLITE, recipe).nodes["first"].precision == "float32"
+
+
+@pytest.mark.parametrize("asked", [Widen(nodes=frozenset({"sum"})), Widen(ops=frozenset({"Add"}))])
+def test_light_arithmetic_between_floats_has_16_bits_where_the_recipe_names_it(asked):
+    model = float_model(
+        "g (float[1,4] x) => (float[1,4] y) { [a] a = Erf(x) [sum] b = Add(a, a) [c] y = Exp(b) }"
+    )
+    plan = planned(model, TFLITE, Recipe(widen=asked))
+    check(plan, model, TFLITE)
+    assert {name: node.precision for name, node in plan.nodes.items()} == {
+        "a": "float32", "sum": "int16", "c": "float32",
+    }  # fmt: skip
+    assert planned(model, TFLITE).nodes["sum"].precision == "float32", "unless the recipe names it"
 
 
 def test_the_plan_says_why():
