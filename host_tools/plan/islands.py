@@ -33,26 +33,27 @@ def float_islands(
     floats: AbstractSet[str],
     fused_into: Mapping[str, str],
     integer_doors: frozenset[str],
-    widened: AbstractSet[str],
+    in_codes: AbstractSet[str],
     falls_back: Callable[[str], bool],
 ) -> dict[str, str]:
     """Return operators that move data, or compute little, and touch float operators and no other arithmetic: quantizing them gains nothing.
 
     Light arithmetic is among them only where float operators are on all sides. At the model's own inputs and outputs it is what the user
-    asked to have in integers, and so is what the recipe names for 16 bits.
+    asked to have in integers, and so is what the recipe names for 16 bits, or
+    a quantized file computes in codes.
 
     Args:
         network: The graph.
         floats: Nodes that run in float already.
         fused_into: By the name of an absorbed node: its producer.
         integer_doors: Inputs and outputs that cross the interface as integers.
-        widened: Nodes that the recipe wants with 16-bit activations.
+        in_codes: Nodes that the recipe wants with 16-bit activations, or that a quantized file has codes for.
         falls_back: Tells whether an operator has a float kernel on the target.
 
     Returns:
         Why, by node name.
     """
-    kept = {*fused_into.values(), *widened}
+    kept = {*fused_into.values(), *in_codes}
     candidates = {
         name: node.op_type
         for name, node in network.nodes.items()

@@ -84,7 +84,7 @@ def place(network: Network, profile: CapabilityProfile, recipe: Recipe, revision
         floats=set(findings) | set(followers),
         fused_into=fused_into,
         integer_doors=_integer_doors(network, profile, revisions),
-        widened=_widened(network, recipe),
+        in_codes=_widened(network, recipe) | revisions.coded,
         falls_back=lambda op_type: float_precision(op_type, profile) is not None,
     )
     _refuse_homeless(network, profile, findings)

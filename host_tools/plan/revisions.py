@@ -24,16 +24,18 @@ class Revisions:
         detached: Values that keep parameters of their own although a same-scale operator reads them.
         unfused: Nodes that must not be absorbed by their producer.
         outputs_in_float: Outputs that leave the model in float, whatever the type of the target's interface.
+        coded: Nodes that a quantized file computes in codes of its own.
     """
 
     rejected: Mapping[str, Finding] = field(default_factory=dict)
     detached: frozenset[str] = frozenset()
     unfused: frozenset[str] = frozenset()
     outputs_in_float: frozenset[str] = frozenset()
+    coded: frozenset[str] = frozenset()
 
     def is_empty(self) -> bool:
         """Tell whether nothing was learnt."""
-        return not (self.rejected or self.detached or self.unfused or self.outputs_in_float)
+        return not (self.rejected or self.detached or self.unfused or self.outputs_in_float or self.coded)
 
     def joined(self, other: Revisions) -> Revisions:
         """Return both together; the earlier reason for a rejection stays."""
@@ -42,4 +44,5 @@ class Revisions:
             detached=self.detached | other.detached,
             unfused=self.unfused | other.unfused,
             outputs_in_float=self.outputs_in_float | other.outputs_in_float,
+            coded=self.coded | other.coded,
         )

@@ -70,7 +70,9 @@ def plan_imported(model: FloatModel, profile: CapabilityProfile, recipe: Recipe)
     known = known_codings(network, quantization)
     in_float = without_coding(network, known)
     revisions = Revisions(
-        rejected=in_float, outputs_in_float=outputs_joined(network, in_float).difference(known)
+        rejected=in_float,
+        outputs_in_float=outputs_joined(network, in_float).difference(known),
+        coded=frozenset(network.nodes).difference(in_float),
     )
     while True:
         placement = place(network, profile, recipe, revisions)

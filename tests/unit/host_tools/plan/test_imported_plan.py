@@ -203,6 +203,18 @@ def test_what_the_file_has_in_float_runs_in_float_or_is_refused(tmp_path: Path) 
         plan_imported(model, strict, Recipe())
 
 
+def test_light_arithmetic_between_floats_keeps_the_codes_of_the_file(tmp_path: Path) -> None:
+    body = f"{coded('x', 's1')} [s] a = Sigmoid(xd) [e] b = Exp(a) {coded('b', 's2')} [sum] c = Add(bd, bd) {coded('c', 's3')} [l] d = Exp(cd) y = Identity(d)"
+    model = load(saved(tmp_path, network(body)))
+    plan = plan_imported(model, catalog.load("x86_64-openvino"), Recipe())
+    assert {node.precision for node in plan.nodes.values() if node.op_type == "Exp"} == {"float32"}
+    (total,) = (node for node in plan.nodes.values() if node.op_type == "Add")
+    assert total.precision == "int8"
+    written = plan.tensors["c"].qparams
+    assert written is not None
+    assert written.scale[0] == pytest.approx(0.3)
+
+
 def test_scales_of_a_join_are_requantized_where_the_target_ties_them(tmp_path: Path) -> None:
     body = f"{coded('x', 's1')} [a] a = Sigmoid(xd) {coded('a', 's2')} [c] c = Concat<axis=1>(xd, ad) {coded('c', 's3')} [l] y0 = Slice(cd, from, to, along) {coded('y0', 's3')} y = Identity(y0d)"
     more = {"from": np.asarray([0]), "to": np.asarray([4]), "along": np.asarray([1])}
