@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 import onnx_ir as ir
 
 from device_agent.engines.openvino_library import openvino as ov
-from host_tools.errors import LoweringError, OutputError
+from host_tools.errors import LoweringError, ModelError, OutputError
+from host_tools.model.export import serialize
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -39,14 +40,27 @@ def read_float_network(model: ir.Model) -> Any:
 
     try:
         with _temporary_folder() as folder:
-            ir.save(model, folder / "float.onnx", external_data="float.weights")
-            network = ov.Core().read_model(folder / "float.onnx")
+            network = _read(model, folder)
         manager = Manager()
         manager.register_pass(ConstantFolding())
         manager.run_passes(network)
     except RuntimeError as error:
         raise LoweringError(f"OpenVINO cannot read the float network: {str(error).strip()}") from error
     return network
+
+
+def _read(model: ir.Model, folder: Path) -> Any:
+    ir.save(model, folder / "float.onnx", external_data="float.weights")
+    core = ov.Core()
+    try:
+        return core.read_model(folder / "float.onnx")
+    except RuntimeError as unread:
+        # 2026.4: operators that ONNX defines by a function of their attributes are read from a message alone.
+        try:
+            message = serialize(model)
+        except ModelError:  # more than a message holds
+            raise unread from None
+        return core.read_model(message)
 
 
 def ir_files(network: Any, *, own_names: Collection[str]) -> Mapping[str, bytes]:

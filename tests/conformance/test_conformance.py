@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 PART = (
     "add", "argmax", "averagepool", "clip", "concat", "conv", "depthtospace", "erf", "gather", "gelu", "gemm", "greater", "gru", "layernormalization",
-    "lstm", "matmul", "maxpool", "reducesum", "resize", "softmax", "swish", "where",
+    "lstm", "matmul", "maxpool", "negativeloglikelihoodloss", "reducesum", "resize", "softmax", "swish", "where",
 )  # fmt: skip
 """Modules of `onnx.backend.test.case.node`: what models are made of."""
 
