@@ -12,7 +12,6 @@ from hil.strategy import Strategy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
     from device_agent.contract.archive import ArtifactArchive
     from device_agent.contract.telemetry.event import Event
@@ -112,10 +111,6 @@ class Agent:
         """Put a file into the agent's folder on the board; return its path there."""
         self.rig.files.write(f"{self.folder}/{path}", data)
         return f"{self.folder}/{path}"
-
-    def send_file(self, source: Path) -> str:
-        """Put a file of this machine there, under its own name; return its path."""
-        return self.send(source.name, source.read_bytes())
 
     # --- heard ---
 

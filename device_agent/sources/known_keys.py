@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 _LONGEST_SHOWN: Final = 40
+_LONGEST_COMPARED: Final = 64
+"""Comparing takes as long as both are long, and a file may hold any key."""
 
 
 def require_known_keys(keys: Iterable[str], known: Sequence[str], *, where: str) -> None:
@@ -27,7 +29,7 @@ def require_known_keys(keys: Iterable[str], known: Sequence[str], *, where: str)
     """
     for key in keys:
         if key not in known:
-            close = difflib.get_close_matches(key, known, n=1)
+            close = difflib.get_close_matches(key[:_LONGEST_COMPARED], known, n=1)
             meant = f" Did you mean {close[0]!r}?" if close else ""
             shown = key if key.isidentifier() and len(key) <= _LONGEST_SHOWN else reprlib.repr(key)
             raise ConfigError(f"{where}{shown}: unknown key.{meant}", hint=f"It knows {', '.join(known)}.")

@@ -32,7 +32,6 @@ _MOST_STEPS: Final = 256
 _X, _W, _R, _B, _LENGTHS, _H, _C, _P = range(8)
 """Places of the inputs."""
 
-_GATES: Final[Mapping[str, int]] = MappingProxyType({"LSTM": 4, "GRU": 3, "RNN": 1})
 _ACTIVATIONS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {"LSTM": ("Sigmoid", "Tanh", "Tanh"), "GRU": ("Sigmoid", "Tanh"), "RNN": ("Tanh",)}
 )
